@@ -1,0 +1,143 @@
+"""Does this answer belong to this order? What must hold before a payer sees it.
+
+Each check is a small function that returns ``None`` if it holds, a sentence if it
+does not, and `NOT_MADE` if there is nothing to compare. The table at the end is the
+order in which they run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ._money import btc_to_msat
+from ._urls import UrlError, format_origin, read_origin
+
+if TYPE_CHECKING:
+    from ._models import UncheckedOrder
+    from ._network import Network
+    from ._urls import Origin
+    from .bolt11 import Invoice
+
+#: Aurpay's checkout pages, also for a client that speaks to a gateway in front of it.
+CHECKOUT_ORIGIN: Final[Origin] = ("https", "dashboard.aurpay.net", 443)
+
+#: Clocks differ; an invoice may seem to come from the near future.
+MAX_SKEW_S: Final = 5 * 60
+
+#: A check for which the client or the answer gives nothing to compare.
+NOT_MADE: Final = "not made"
+
+
+class Trust(NamedTuple):
+    """What a client accepts."""
+
+    network: Network
+    #: The client's own origin, whose checkout pages are accepted as well.
+    origin: Origin
+    #: Public keys that may be paid, in lower-case hex; empty: any.
+    payees: frozenset[str]
+
+
+class Verdict(NamedTuple):
+    """What checking came to."""
+
+    #: The names of the checks that were made and held.
+    passed: tuple[str, ...]
+    #: Name and sentence of the first one that did not.
+    failed: tuple[str, str] | None = None
+
+
+class Case(NamedTuple):
+    """What is compared."""
+
+    #: As it came from the platform.
+    order: UncheckedOrder
+    #: The order's, decoded; its signature has been verified.
+    invoice: Invoice
+    #: What the client accepts.
+    trust: Trust
+    #: Seconds since 1970.
+    now: float
+
+
+def check_order(case: Case) -> Verdict:
+    """Make every check that can be made, up to the first that fails."""
+    passed = ["signature"]
+    for name, check in _CHECKS:
+        problem = check(case)
+        if problem is None:
+            passed.append(name)
+        elif problem is not NOT_MADE:
+            return Verdict(tuple(passed), (name, problem))
+    return Verdict(tuple(passed))
+
+
+def _network(case: Case) -> str | None:
+    theirs, ours = case.invoice.network, case.trust.network
+    if theirs == ours:
+        return None
+    return f"the invoice is for {theirs}, this client for {ours}"
+
+
+def _amount(case: Case) -> str | None:
+    try:
+        expected = btc_to_msat(case.order.amount)
+    except ValueError as error:
+        return f"the order's amount is {error}"
+    asked = case.invoice.amount_msat
+    if asked == expected:
+        return None
+    asks = "leaves the amount open" if asked is None else f"asks for {asked} msat"
+    return f"the order is for {expected} msat, the invoice {asks}"
+
+
+def _payment_secret(case: Case) -> str | None:
+    named = case.order.payment_addr
+    if named is None:
+        return NOT_MADE
+    if named.lower() == case.invoice.payment_secret:
+        return None
+    return "payment_addr is not the invoice's payment secret"
+
+
+def _timestamp(case: Case) -> str | None:
+    ahead = case.invoice.timestamp - case.now
+    if ahead <= MAX_SKEW_S:
+        return None
+    return f"the invoice was made {ahead:.0f} s in the future; is this clock right?"
+
+
+def _expiry(case: Case) -> str | None:
+    late = case.now - case.invoice.timestamp - case.invoice.expiry
+    if late < 0:
+        return None
+    return f"the invoice expired {late:.0f} s ago"
+
+
+def _payee(case: Case) -> str | None:
+    if not case.trust.payees:
+        return NOT_MADE
+    if case.invoice.payee in case.trust.payees:
+        return None
+    return f"the invoice pays {case.invoice.payee}, which is none of the pinned payees"
+
+
+def _pay_url(case: Case) -> str | None:
+    try:
+        origin = read_origin(case.order.pay_url)
+    except UrlError as error:
+        return f"pay_url {error}"
+    if origin in {case.trust.origin, CHECKOUT_ORIGIN}:
+        return None
+    return f"pay_url lies at {format_origin(origin)}"
+
+
+_CHECKS: Final = (
+    ("network", _network),
+    ("amount", _amount),
+    ("payment_secret", _payment_secret),
+    ("timestamp", _timestamp),
+    ("expiry", _expiry),
+    ("payee", _payee),
+    ("pay_url", _pay_url),
+)

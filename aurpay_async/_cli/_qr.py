@@ -1,0 +1,24 @@
+"""QR codes made of characters."""
+
+from __future__ import annotations
+
+import segno
+
+#: Two modules above each other, as one character: light ones are drawn.
+_BLOCKS = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}
+_QUIET_ZONE = 2
+
+
+def qr_lines(text: str) -> list[str]:
+    """A QR code of `text`, light on dark, two rows of modules to a line.
+
+    Upper-case text takes the smaller alphanumeric mode.
+    """
+    code = segno.make(text, error="l", micro=False)
+    rows = [list(row) for row in code.matrix_iter(border=_QUIET_ZONE)]
+    if len(rows) % 2:
+        rows.append([0] * len(rows[0]))
+    return [
+        "".join(_BLOCKS[pair] for pair in zip(upper, lower, strict=True))
+        for upper, lower in zip(rows[::2], rows[1::2], strict=True)
+    ]

@@ -1,0 +1,360 @@
+"""The client: one short method for each endpoint, and the life of the connections."""
+
+from __future__ import annotations
+
+import os
+import re
+from copy import copy
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+
+from ._auth import ApiKey, ApiToken
+from ._checks import Trust
+from ._clock import SystemClock
+from ._events import CallEvent, failure_of
+from ._http import Timeouts
+from ._models import NewOrder
+from ._network import NETWORKS
+from ._retry import RetryBudget, RetryPolicy, is_retryable
+from ._secrets import Secret
+from ._transports._authenticating import AuthenticatingTransport
+from ._transports._pool import Pool
+from ._transports._retrying import RetryingTransport
+from ._urls import UrlError, format_origin, read_origin, require_secure
+from .errors import AurpayError, ConfigurationError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from decimal import Decimal
+    from types import TracebackType
+    from typing import TypedDict, Unpack
+
+    import aiohttp
+
+    from ._auth import Auth
+    from ._clock import Clock
+    from ._events import Event
+    from ._http import Request, Response
+    from ._models import LightningOrder
+    from ._network import Network
+    from ._transports._base import Transport
+    from ._urls import Origin
+
+    class ClientOptions(TypedDict, total=False):
+        """The keywords of `AurpayClient`."""
+
+        base_url: str
+        network: Network
+        timeouts: Timeouts
+        retry: RetryPolicy
+        payees: Iterable[str]
+        session: aiohttp.ClientSession | None
+        transport: Transport | None
+        clock: Clock | None
+        on_event: Callable[[Event], None] | None
+        trust_env: bool
+
+
+_T = TypeVar("_T")
+
+#: The one base URL of the documentation.
+BASE_URL: Final = "https://dashboard.aurpay.net"
+
+_PUBLIC_KEY = re.compile(r"0[23][0-9a-f]{64}")
+
+
+class AurpayClient:
+    """Takes Lightning payments through Aurpay.
+
+    One client serves a whole program: it holds a pool of connections. Use it as
+    ``async with AurpayClient(...) as aurpay:``, or call `aclose` when done.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(
+        self,
+        auth: Auth | None = None,
+        *,
+        base_url: str = BASE_URL,
+        network: Network = "mainnet",
+        timeouts: Timeouts = Timeouts(),
+        retry: RetryPolicy = RetryPolicy(),
+        payees: Iterable[str] = (),
+        session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        trust_env: bool = False,
+    ) -> None:
+        """Set up a client; nothing is opened and nothing is sent yet.
+
+        Args:
+            auth: `ApiKey`, `ApiToken`, or nothing: the documented order call carries
+                no credentials.
+            base_url: Where the API is: scheme, host and port.
+            network: The network whose invoices are accepted.
+            timeouts: How long to wait.
+            retry: How often to try.
+            payees: Public keys (33 bytes in hex) that an invoice may pay; none: any.
+                A verified signature proves that an invoice was not altered, not who
+                made it; only a pinned payee does.
+            session: An aiohttp session to use. It is neither changed nor closed.
+            transport: What to send with instead of aiohttp. It is not closed.
+            clock: What tells the time.
+            on_event: Is called with a record of each attempt and each call.
+            trust_env: Whether to use the proxy that the environment names.
+
+        Raises:
+            ConfigurationError: if a value cannot be used, with what to write instead.
+        """
+        origin = _origin(base_url)
+        self._clock = clock or SystemClock()
+        self._emit = None if on_event is None else _guarded(on_event)
+        self._trust = Trust(
+            network=_network(network), origin=origin, payees=_payees(payees)
+        )
+        self._pool = Pool(
+            format_origin(origin),
+            given=transport,
+            session=session,
+            trust_env=trust_env,
+        )
+        self._transport = RetryingTransport(
+            self._pool
+            if auth is None
+            else AuthenticatingTransport(self._pool, auth, self._clock),
+            policy=retry,
+            budget=RetryBudget(),
+            timeouts=timeouts,
+            clock=self._clock,
+            emit=self._emit,
+        )
+
+    @classmethod
+    def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
+        """A client with the credentials of the environment.
+
+        Reads ``AURPAY_API_KEY``, or ``AURPAY_API_TOKEN`` and ``AURPAY_API_SECRET``; and
+        ``AURPAY_BASE_URL`` and ``AURPAY_NETWORK`` where they are set.
+
+        Args:
+            options: As for the constructor; they win over the environment.
+
+        Raises:
+            ConfigurationError: if credentials are missing, half set or set twice; the
+                message names the variable.
+        """
+        base_url = os.environ.get("AURPAY_BASE_URL")
+        if base_url:
+            options.setdefault("base_url", base_url)
+        network = os.environ.get("AURPAY_NETWORK")
+        if network:
+            options.setdefault("network", _network(network, "AURPAY_NETWORK"))
+        return cls(_auth_from_env(), **options)
+
+    def with_options(
+        self, *, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None
+    ) -> Self:
+        """A client with other settings on the same connections and retry budget.
+
+        Closing one of them closes the connections of both.
+        """
+        twin = copy(self)
+        twin._transport = self._transport.with_options(timeouts, retry)  # noqa: SLF001
+        return twin
+
+    async def create_order(
+        self,
+        price: Decimal | int | str,
+        currency: str,
+        *,
+        succeed_url: str | None = None,
+        timeout_url: str | None = None,
+        callback_url: str | None = None,
+        timeout_callback: str | None = None,
+    ) -> LightningOrder:
+        """Create an order and get its Lightning invoice, checked against it.
+
+        If it fails after it may have arrived, it is not sent again: the error's
+        `delivery` says whether an order may exist. (Source: "Create BLN Order".)
+
+        Args:
+            price: Fiat: ``Decimal``, ``int``, or text such as ``"19.99"``.
+            currency: Fiat: three letters such as ``"USD"``.
+            succeed_url: Where the payer's browser goes after success.
+            timeout_url: Where it goes after a timeout.
+            callback_url: What the platform calls (GET) after success.
+            timeout_callback: What it calls after a timeout.
+
+        Raises:
+            InvalidRequestError: an argument was refused; nothing was sent.
+            TransportError: no usable answer; `delivery` says whether to look.
+            APIError: the platform said no; `delivery` says whether to look.
+            InvalidResponseError: an order may exist; the answer could not be read.
+            UntrustedOrderError: an order exists; what came must not be paid.
+        """
+        order = NewOrder(
+            price,
+            currency,
+            succeed_url=succeed_url,
+            timeout_url=timeout_url,
+            callback_url=callback_url,
+            timeout_callback=timeout_callback,
+        )
+
+        await self._pool.open()
+        from ._protocol import (
+            build_create_order,
+            parse_create_order,
+        )
+
+        def parse(response: Response) -> LightningOrder:
+            return parse_create_order(response, self._trust, self._clock.now())
+
+        try:
+            return await self._call(build_create_order(order), parse)
+        except AurpayError as error:
+            error.new_order = order
+            raise
+
+    async def _call(self, request: Request, parse: Callable[[Response], _T]) -> _T:
+        began, started = self._clock.monotonic(), self._clock.now()
+        response: Response | None = None
+        try:
+            response = await self._transport.send(request)
+            record = parse(response)
+        except AurpayError as error:
+            if response is not None:  # it came, and cannot be taken
+                error.attempts = response.attempts
+                error.sent_at = response.sent_at or started
+                error.retryable = is_retryable(error, request.safety)
+            self._report(request, began, error, error.attempts)
+            raise
+        except BaseException as interruption:
+            self._report(request, began, interruption, None)
+            raise
+        self._report(request, began, record, response.attempts)
+        return record
+
+    def _report(
+        self,
+        request: Request,
+        began: float,
+        outcome: object,
+        attempts: int | None,
+    ) -> None:
+        if self._emit is None:
+            return
+        error, delivery = failure_of(outcome)
+        self._emit(
+            CallEvent(
+                operation=request.operation,
+                attempts=attempts,
+                duration_s=self._clock.monotonic() - began,
+                error=error,
+                delivery=delivery,
+                unknown_fields=len(getattr(outcome, "extra", ())),
+            )
+        )
+
+    async def __aenter__(self) -> Self:
+        """Load what sending needs, so that the first call does not wait for it."""
+        await self._pool.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close, as `aclose`."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections. Does nothing the second time."""
+        await self._pool.aclose()
+
+    def __repr__(self) -> str:
+        scheme, host, port = self._trust.origin
+        return f"<AurpayClient {scheme}://{host}:{port} on {self._trust.network}>"
+
+
+def _auth_from_env() -> ApiKey | ApiToken:
+    key, token, secret = (
+        _environment(f"AURPAY_API_{name}") for name in ("KEY", "TOKEN", "SECRET")
+    )
+    if key and (token or secret):
+        raise ConfigurationError(
+            "AURPAY_API_KEY is set together with AURPAY_API_TOKEN or "
+            "AURPAY_API_SECRET; unset one or the other"
+        )
+    if key:
+        return ApiKey(key)
+    if token and secret:
+        return ApiToken(token, secret)
+    if token or secret:
+        missing = "AURPAY_API_SECRET" if token else "AURPAY_API_TOKEN"
+        raise ConfigurationError(f"{missing} is not set, but its other half is")
+    raise ConfigurationError(
+        "no credentials: set AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET"
+    )
+
+
+def _environment(name: str) -> Secret | None:
+    # Hidden before anything can raise; an empty variable counts as not set.
+    return Secret(os.environ[name]) if os.environ.get(name) else None
+
+
+def _origin(base_url: str) -> Origin:
+    try:
+        origin = read_origin(base_url)
+        require_secure(origin)
+    except UrlError as error:
+        raise ConfigurationError(f"base_url {error}") from None
+    scheme, host, _ = origin
+    if base_url.lower().removesuffix("/") not in _spellings(origin):
+        raise ConfigurationError(
+            f"base_url is scheme, host and port without a path: {scheme}://{host}, "
+            f"not {shown(base_url)}"
+        )
+    return origin
+
+
+def _spellings(origin: Origin) -> set[str]:
+    return {format_origin(origin), "{}://{}:{}".format(*origin)}
+
+
+def _network(name: object, what: str = "network") -> Network:
+    for network in NETWORKS:
+        if name == network:
+            return network
+    known = ", ".join(NETWORKS)
+    raise ConfigurationError(f"{what} must be one of {known}, not {shown(name)}")
+
+
+def _payees(keys: Iterable[str]) -> frozenset[str]:
+    # A single key is an iterable as well: of letters.
+    given = [keys] if isinstance(keys, str) else list(keys)
+    payees = frozenset(key.lower() for key in given)
+    for payee in payees:
+        if not _PUBLIC_KEY.fullmatch(payee):
+            raise ConfigurationError(
+                f"payees are public keys, 33 bytes in hex, not {shown(payee)}"
+            )
+    return payees
+
+
+def _guarded(hook: Callable[[Event], None]) -> Callable[[Event], None]:
+    """`hook`, unable to disturb a payment."""
+
+    def emit(event: Event) -> None:
+        try:
+            hook(event)
+        except Exception:
+            # Here and not above: few programs get here, and it takes long to load.
+            import logging
+
+            logging.getLogger("aurpay_async").exception("on_event failed")
+
+    return emit

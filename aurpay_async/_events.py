@@ -1,0 +1,68 @@
+"""What happened, as frozen records handed to a hook.
+
+The fields are an allow-list: no header value, key, token, signature, query or body
+is ever in one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .errors import AurpayError
+
+if TYPE_CHECKING:
+    from .errors import Delivery
+
+
+@attrs.frozen(kw_only=True)
+class AttemptEvent:
+    """One attempt at a request has ended.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: The method of the client, such as ``create_order``.
+    operation: str
+    #: 1 for the first.
+    attempt: int
+    duration_s: float
+    #: The HTTP status, if an answer came.
+    status: int | None
+    #: ``code`` of the error, or ``cancelled``; ``None`` for an answer.
+    error: str | None
+    #: How far it got, if it failed.
+    delivery: Delivery | None
+    #: Seconds until the next attempt; ``None`` if there will be none.
+    retry_in_s: float | None
+    #: Why there will be, or will not be, another attempt.
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class CallEvent:
+    """A call of the client has ended.
+
+    .. versionadded:: 0.1.0
+    """
+
+    operation: str
+    #: How many attempts were made; ``None`` if the call was cancelled.
+    attempts: int | None
+    duration_s: float
+    #: ``code`` of the error that the caller got, or ``cancelled``.
+    error: str | None
+    delivery: Delivery | None
+    #: Fields of the answer that this version does not know. A sign that the API grew.
+    unknown_fields: int
+
+
+Event = AttemptEvent | CallEvent
+
+
+def failure_of(outcome: object) -> tuple[str | None, Delivery | None]:
+    """What an event says of what ended an attempt or a call: code and delivery."""
+    if isinstance(outcome, AurpayError):
+        return outcome.code, outcome.delivery
+    return ("cancelled" if isinstance(outcome, BaseException) else None), None

@@ -1,0 +1,263 @@
+"""What Aurpay's endpoints take and give: bytes in, records out, never awaiting.
+
+One ``build_*`` and one ``parse_*`` for each endpoint. The envelope of an answer,
+``{"code": 0, "message": "ok", "data": {...}, "result": true}``, is the truth, whatever
+the HTTP status and the content type say.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from . import bolt11
+from ._checks import Case, check_order
+from ._converter import (
+    ShapeError,
+    as_object,
+    dump_new_order,
+    load_object,
+    structure_order,
+    unknown_fields,
+)
+from ._http import Request, Safety
+from ._models import LightningOrder
+from ._retry import delivery_of, parse_retry_after
+from ._urls import without_query
+from .errors import (
+    APIError,
+    AuthenticationError,
+    Delivery,
+    InvalidResponseError,
+    InvoiceError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    ServerError,
+    UntrustedOrderError,
+    shown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from ._checks import Trust
+    from ._http import Response
+    from ._models import NewOrder, UncheckedOrder
+
+#: "Create BLN Order" of the API documentation.
+CREATE_ORDER_PATH: Final = "/api/bln/order"
+
+_JSON_HEADERS: Final = {
+    "Content-Type": "application/json",
+    "Accept": "application/json",
+}
+
+_ERRORS: Final[dict[int, type[APIError]]] = {
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    429: RateLimitedError,
+}
+
+#: Which check fails if a field of an order cannot be read at all: the order exists,
+#: but there is nothing that a payer may be shown.
+_CHECK_OF_FIELD: Final = {
+    "data.amount": "amount",
+    "data.payment_request": "invoice",
+    "data.payment_addr": "payment_secret",
+    "data.pay_url": "pay_url",
+}
+
+_ORDER_ID = re.compile(rb'"order_id"\s*:\s*"?([0-9A-Za-z_-]{1,64})')
+
+
+def build_create_order(order: NewOrder) -> Request:
+    """``POST /api/bln/order``."""
+    return Request(
+        operation="create_order",
+        method="POST",
+        path=CREATE_ORDER_PATH,
+        safety=Safety.CREATE,
+        headers=_JSON_HEADERS,
+        body=dump_new_order(order),
+    )
+
+
+def parse_create_order(
+    response: Response, trust: Trust, now: datetime
+) -> LightningOrder:
+    """The order in an answer, if it may be shown to a payer.
+
+    Raises:
+        APIError: if the platform said no.
+        InvalidResponseError: if the answer is not the documented shape.
+        UntrustedOrderError: if there is an order, but not one to be shown.
+    """
+    data = read_envelope(response)
+    order = _read_order(response, data)
+    invoice = _read_invoice(response, order)
+    verdict = check_order(Case(order, invoice, trust, now.timestamp()))
+    if verdict.failed:
+        check, problem = verdict.failed
+        raise _untrusted(response, order.order_id, check, problem)
+    return LightningOrder(
+        order_id=order.order_id,
+        status=order.status,
+        amount=order.amount,
+        create_time=order.create_time,
+        payment_request=invoice,
+        pay_url=order.pay_url,
+        payment_addr=order.payment_addr,
+        currency=order.currency,
+        checks=verdict.passed,
+        extra=unknown_fields(data),
+    )
+
+
+def status_error(response: Response, now: datetime) -> APIError:
+    """The error that an HTTP status other than one of success means."""
+    status = response.status
+    envelope = _lenient_envelope(response.body)
+    message = _message_of(envelope)
+    retry_after = response.headers.get("retry-after")
+    error = _error_class(status)(
+        f"HTTP {status}" + _described(message) + _redirect(response),
+        status=status,
+        delivery=delivery_of(status),
+        platform_code=_code_of(envelope),
+        platform_message=message,
+        retry_after=parse_retry_after(retry_after, now) if retry_after else None,
+        body=response.body,
+    )
+    error.order_id = find_order_id(response.body)
+    return error
+
+
+def read_envelope(response: Response) -> dict[str, object]:
+    """The `data` of an answer with a status of success.
+
+    Raises:
+        APIError: if the envelope says no.
+        InvalidResponseError: if there is no envelope, or it contradicts itself.
+    """
+    try:
+        envelope = load_object(response.body)
+    except ShapeError as error:
+        raise _invalid(response, str(error)) from None
+    code, result = envelope.get("code"), envelope.get("result", True)
+    # `bool` is an `int` to Python, and `true` is no code.
+    if type(code) is not int:
+        raise _invalid(response, "code is not a whole number", "code")
+    if type(result) is not bool:
+        raise _invalid(response, "result is neither true nor false", "result")
+    data = as_object(envelope.get("data"))
+    if code:
+        raise _refusal(response, envelope, code)
+    if not result:
+        raise _invalid(response, "code is 0, but result is false", "code", "result")
+    if data is None:
+        raise _invalid(response, "data is no JSON object", "data")
+    return data
+
+
+def find_order_id(body: bytes) -> str | None:
+    """A second, lenient look at an answer that could not be read: what was made?"""
+    match = _ORDER_ID.search(body)
+    return match[1].decode("ascii") if match else None
+
+
+def _refusal(
+    response: Response, envelope: dict[str, object], code: int
+) -> APIError | InvalidResponseError:
+    if find_order_id(response.body):
+        return _invalid(response, f"code is {code}, but there is an order", "code")
+    message = _message_of(envelope)
+    return _ERRORS.get(code, APIError)(
+        f"the platform refused with code {code}" + _described(message),
+        status=response.status,
+        delivery=Delivery.REFUSED,
+        platform_code=code,
+        platform_message=message,
+        body=response.body,
+    )
+
+
+def _read_order(response: Response, data: dict[str, object]) -> UncheckedOrder:
+    try:
+        return structure_order(data, "data")
+    except ShapeError as error:
+        problems = error.problems
+    order_id = find_order_id(response.body)
+    for path, check in _CHECK_OF_FIELD.items():
+        if path in problems and order_id is not None:
+            raise _untrusted(response, order_id, check, f"{path} {problems[path]}")
+    text = "; ".join(f"{path} {problem}" for path, problem in problems.items())
+    raise _invalid(response, text, *problems)
+
+
+def _read_invoice(response: Response, order: UncheckedOrder) -> bolt11.Invoice:
+    try:
+        return bolt11.decode(order.payment_request)
+    except InvoiceError as error:
+        raise _untrusted(response, order.order_id, "invoice", str(error)) from error
+
+
+def _untrusted(
+    response: Response, order_id: str, check: str, problem: str
+) -> UntrustedOrderError:
+    return UntrustedOrderError(
+        problem,
+        check=check,
+        order_id=order_id,
+        status=response.status,
+        body=response.body,
+    )
+
+
+def _invalid(response: Response, problem: str, *paths: str) -> InvalidResponseError:
+    return InvalidResponseError(
+        problem,
+        status=response.status,
+        body=response.body,
+        paths=paths,
+        order_id=find_order_id(response.body),
+    )
+
+
+def _error_class(status: int) -> type[APIError]:
+    return ServerError if status >= 500 else _ERRORS.get(status, APIError)
+
+
+def _lenient_envelope(body: bytes) -> Mapping[str, object]:
+    try:
+        return load_object(body)
+    except ShapeError:
+        return {}
+
+
+def _message_of(envelope: Mapping[str, object]) -> str | None:
+    # Aurpay's own plugins have met `msg` as well.
+    for name in ("message", "msg"):
+        message = envelope.get(name)
+        if isinstance(message, str):
+            return message
+    return None
+
+
+def _code_of(envelope: Mapping[str, object]) -> int | None:
+    code = envelope.get("code")
+    return code if type(code) is int else None
+
+
+def _described(message: str | None) -> str:
+    return f": {shown(message)}" if message else ""
+
+
+def _redirect(response: Response) -> str:
+    target = response.headers.get("location")
+    if not target or not 300 <= response.status < 400:
+        return ""
+    # Without its query, which may carry anything.
+    return f", not followed, to {shown(without_query(target))}"

@@ -1,0 +1,201 @@
+"""When to try again, and how long to wait: arithmetic without waiting.
+
+The outcome rule of a request that writes decides everything here: it is sent again
+only after an answer or a failure that proves that nothing was made.
+
+=========================================  =======  ==============
+failure                                    READ     CREATE, MONEY
+=========================================  =======  ==============
+not sent                                   retry    retry
+429                                        retry    retry
+408, 425, 5xx, reset, timeout, cut answer  retry    raise, UNKNOWN
+other 4xx, envelope error, certificate     raise    raise
+=========================================  =======  ==============
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import attrs
+
+from ._http import Safety
+from .errors import (
+    APIError,
+    ConfigurationError,
+    Delivery,
+    RateLimitedError,
+    TransportError,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .errors import AurpayError
+
+#: A server that answers so did not do what was asked.
+_REFUSING_5XX: Final = frozenset({501, 505, 511})
+#: Timeout, conflict, too early: these 4xx say nothing about what was done.
+_UNKNOWN_4XX: Final = frozenset({408, 409, 425})
+#: 303 sends to the result of what was done.
+_SEE_OTHER: Final = 303
+
+#: Longer texts are no date and no number.
+_MAX_RETRY_AFTER_LENGTH: Final = 64
+
+
+def delivery_of(status: int) -> Delivery:
+    """What an HTTP status other than success says about a request that writes."""
+    if 300 <= status < 400:
+        return Delivery.UNKNOWN if status == _SEE_OTHER else Delivery.REFUSED
+    if 400 <= status < 500:
+        return Delivery.UNKNOWN if status in _UNKNOWN_4XX else Delivery.REFUSED
+    return Delivery.REFUSED if status in _REFUSING_5XX else Delivery.UNKNOWN
+
+
+def is_retryable(error: AurpayError, safety: Safety) -> bool:
+    """Whether the very same request may be sent again (the table above)."""
+    if isinstance(error, TransportError) and error.final:
+        return False
+    if error.delivery is Delivery.NOT_SENT:
+        return isinstance(error, TransportError)
+    if isinstance(error, RateLimitedError):
+        return True
+    if safety is not Safety.READ:
+        return False
+    if isinstance(error, APIError):
+        return error.delivery is Delivery.UNKNOWN and error.status != 409
+    return isinstance(error, TransportError)
+
+
+def parse_retry_after(text: str, now: datetime) -> float | None:
+    """The seconds that a Retry-After header asks for; ``None`` for garbage.
+
+    RFC 9110, 10.2.3 and 5.6.7: a number of seconds, or a date in any of three forms.
+    """
+    if len(text) > _MAX_RETRY_AFTER_LENGTH or not text.isascii():
+        return None
+    if text.isdecimal():
+        return float(text)
+    # Here and not above: it loads sockets and URL parsing, which few programs need.
+    from email.utils import parsedate_to_datetime
+
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    # Two of the three forms name no zone that this parser knows; all mean UTC.
+    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(0.0, (aware - now).total_seconds())
+
+
+def _positive(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:  # noqa: ANN401
+    if type(value) not in {int, float} or not isfinite(value) or value <= 0:
+        raise _refuse(attribute, value, "a number of seconds above 0")
+
+
+def _count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if type(value) is not int or value < 1:
+        raise _refuse(attribute, value, "a whole number, 1 or more")
+
+
+def _refuse(
+    attribute: attrs.Attribute[Any], value: object, rule: str
+) -> ConfigurationError:
+    return ConfigurationError(
+        f"RetryPolicy({attribute.name}=...) must be {rule}, "
+        f"for example {attribute.name}={attribute.default}; got {value!r}"
+    )
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How often to try, and how long to wait between.
+
+    The wait before attempt *n* + 1 is random between 0 and ``base * 2**(n - 1)``
+    seconds, at most `cap` ("full jitter"), and never less than the platform's
+    Retry-After. What may be tried again at all is not a matter of policy.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: The first one included; 1 turns retries off.
+    max_attempts: int = attrs.field(default=4, validator=_count)
+    #: Seconds.
+    base: float = attrs.field(default=0.25, validator=_positive)
+    #: Seconds.
+    cap: float = attrs.field(default=8.0, validator=_positive)
+
+    def backoff(self, attempt: int, jitter: float) -> float:
+        """Seconds to wait after that many attempts; `jitter` is from 0 to 1."""
+        # 2**attempt is bounded first: policies of a million attempts are allowed.
+        return jitter * min(self.cap, self.base * 2.0 ** min(attempt - 1, 64))
+
+
+class RetryBudget:
+    """Bounds the retries of a whole client: each call earns one, each retry takes one.
+
+    So a platform that refuses everything sees about twice the calls that were made,
+    however many are in flight, and not `max_attempts` times as many.
+    """
+
+    #: What a new client may spend at once.
+    RESERVE: Final = 10
+    #: What a long healthy time may save up.
+    CAPACITY: Final = 100
+
+    def __init__(self) -> None:
+        self._tokens = self.RESERVE
+
+    def earn(self) -> None:
+        """A call begins."""
+        self._tokens = min(self.CAPACITY, self._tokens + 1)
+
+    def spend(self) -> bool:
+        """Take one retry, if there is one left."""
+        if not self._tokens:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Decision(NamedTuple):
+    """Whether to try again."""
+
+    #: Seconds to wait first; ``None`` to give up.
+    pause: float | None
+    reason: str
+
+
+def decide(
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    error: AurpayError,
+    *,
+    attempt: int,
+    remaining: float,
+    jitter: float,
+) -> Decision:
+    """Whether to try again after `error`, which is marked retryable or not.
+
+    Args:
+        policy: How often and how long.
+        budget: Is charged if the answer is yes.
+        error: What the last attempt ended with.
+        attempt: Its number.
+        remaining: Seconds until the call must have ended.
+        jitter: A random number from 0 to 1.
+    """
+    if not error.retryable:
+        return Decision(None, "must not be repeated")
+    if attempt >= policy.max_attempts:
+        return Decision(None, "attempts used up")
+    asked = error.retry_after if isinstance(error, APIError) else None
+    pause = max(asked or 0.0, policy.backoff(attempt, jitter))
+    if pause >= remaining:
+        return Decision(None, "no time left")
+    if not budget.spend():
+        return Decision(None, "retry budget used up")
+    return Decision(pause, "retry-after" if asked else "backoff")

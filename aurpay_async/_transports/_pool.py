@@ -1,0 +1,81 @@
+"""The innermost transport: opens with the first use, ends with the client."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, final
+
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from .._http import Request, Response
+    from ._aiohttp import AiohttpTransport
+    from ._base import Transport
+
+
+@final
+class Pool:
+    """Sends through what was handed in, or through aiohttp.
+
+    What is slow to load (aiohttp, which builds a TLS context as well, cattrs and the
+    curve) is loaded here, when the first request is sent, and off the loop. So an
+    import of this package costs little, and nothing ever blocks the loop.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        *,
+        given: Transport | None,
+        session: aiohttp.ClientSession | None,
+        trust_env: bool,
+    ) -> None:
+        self._origin = origin
+        self._given = given
+        self._session = session
+        self._trust_env = trust_env
+        self._own: AiohttpTransport | None = None
+        self._open = self._closed = False
+
+    async def send(self, request: Request) -> Response:
+        """As the transport behind it.
+
+        Raises:
+            ConfigurationError: if the client was closed.
+        """
+        await self.open()
+        transport = self._given or self._own
+        if self._closed or transport is None:
+            raise ConfigurationError("this client is closed; make a new one")
+        return await transport.send(request)
+
+    async def open(self) -> None:
+        """Load what sending needs; does nothing the second time."""
+        if self._open:
+            return
+        # Whoever gets here has a running loop, and so has loaded asyncio.
+        import asyncio
+
+        own = await asyncio.to_thread(self._load)
+        # Another call may have been faster while this one waited.
+        if not self._open:
+            self._own, self._open = own, True
+
+    def _load(self) -> AiohttpTransport | None:
+        import_module("aurpay_async._protocol")
+        if self._given is not None:
+            return None
+        module = import_module(f"{__package__}._aiohttp")
+        transport: AiohttpTransport = module.AiohttpTransport(
+            self._origin, session=self._session, trust_env=self._trust_env
+        )
+        return transport
+
+    async def aclose(self) -> None:
+        """Close what is ours; does nothing the second time."""
+        self._closed = True
+        own, self._own = self._own, None
+        if own is not None:
+            await own.aclose()

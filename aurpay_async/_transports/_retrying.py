@@ -1,0 +1,166 @@
+"""Tries again where that is safe, within one deadline, and keeps account of it."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple, final
+
+import attrs
+
+from .._events import AttemptEvent, failure_of
+from .._retry import decide, is_retryable
+from ..errors import AurpayError, Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._clock import Clock
+    from .._events import Event
+    from .._http import Request, Response, Timeouts
+    from .._retry import Decision, RetryBudget, RetryPolicy
+    from ._base import Transport
+
+
+def _random() -> float:
+    # Here and not above: only who retries needs it.
+    import random
+
+    return random.random()  # noqa: S311 - spreads load, guards nothing
+
+
+class _Failure(NamedTuple):
+    """A failed attempt."""
+
+    error: AurpayError
+    #: Seconds until the next one; ``None`` if this was the last.
+    pause: float | None
+
+
+@final
+class RetryingTransport:
+    """Turns answers that say no into errors, and errors into another try or the end.
+
+    What to do is decided by `_retry`; here is the loop.
+    """
+
+    def __init__(
+        self,
+        inner: Transport,
+        *,
+        policy: RetryPolicy,
+        budget: RetryBudget,
+        timeouts: Timeouts,
+        clock: Clock,
+        emit: Callable[[Event], None] | None = None,
+        jitter: Callable[[], float] = _random,
+    ) -> None:
+        self._inner = inner
+        self._policy = policy
+        self._budget = budget
+        self._timeouts = timeouts
+        self._clock = clock
+        self._emit = emit
+        self._jitter = jitter
+
+    def with_options(
+        self, timeouts: Timeouts | None, policy: RetryPolicy | None
+    ) -> RetryingTransport:
+        """The same on the same connections and budget, with other settings."""
+        return RetryingTransport(
+            self._inner,
+            policy=policy or self._policy,
+            budget=self._budget,
+            timeouts=timeouts or self._timeouts,
+            clock=self._clock,
+            emit=self._emit,
+            jitter=self._jitter,
+        )
+
+    async def send(self, request: Request) -> Response:
+        """Send until there is an answer of success, or no sense in trying again.
+
+        Raises:
+            AurpayError: what the last attempt ended with, with `attempts`, `sent_at`
+                and `retryable` filled in.
+        """
+        deadline = self._clock.monotonic() + self._timeouts.call
+        self._budget.earn()
+        for attempt in count(1):
+            outcome = await self._attempt(request, attempt, deadline)
+            if not isinstance(outcome, _Failure):
+                return outcome
+            if outcome.pause is None:
+                raise outcome.error
+            await self._clock.sleep(outcome.pause)
+        raise AssertionError  # unreachable: count() does not end
+
+    async def _attempt(
+        self, request: Request, attempt: int, deadline: float
+    ) -> Response | _Failure:
+        began, sent_at = self._clock.monotonic(), self._clock.now()
+        try:
+            response = await self._once(request, deadline - began)
+        except AurpayError as error:
+            error.attempts = attempt
+            error.retryable = is_retryable(error, request.safety)
+            if error.delivery is not Delivery.NOT_SENT:
+                error.sent_at = sent_at
+            decision = self._decide(error, attempt, deadline)
+            self._report(request, attempt, began, error, decision)
+            return _Failure(error, decision.pause)
+        except BaseException as interruption:
+            self._report(request, attempt, began, interruption)
+            raise
+        self._report(request, attempt, began, response)
+        if attempt == 1:
+            return response
+        return attrs.evolve(response, attempts=attempt, sent_at=sent_at)
+
+    async def _once(self, request: Request, remaining: float) -> Response:
+        response = await self._inner.send(
+            attrs.evolve(
+                request,
+                timeout=min(self._timeouts.attempt, remaining),
+                connect_timeout=self._timeouts.connect,
+            )
+        )
+        if response.is_success:
+            return response
+        # Here and not above: see `Pool.open`, which has loaded it.
+        from .._protocol import status_error
+
+        raise status_error(response, self._clock.now())
+
+    def _decide(self, error: AurpayError, attempt: int, deadline: float) -> Decision:
+        return decide(
+            self._policy,
+            self._budget,
+            error,
+            attempt=attempt,
+            remaining=deadline - self._clock.monotonic(),
+            jitter=self._jitter(),
+        )
+
+    def _report(
+        self,
+        request: Request,
+        attempt: int,
+        began: float,
+        outcome: Response | BaseException,
+        decision: Decision | None = None,
+    ) -> None:
+        if self._emit is None:
+            return
+        error, delivery = failure_of(outcome)
+        self._emit(
+            AttemptEvent(
+                operation=request.operation,
+                attempt=attempt,
+                duration_s=self._clock.monotonic() - began,
+                status=getattr(outcome, "status", None),
+                error=error,
+                delivery=delivery,
+                retry_in_s=decision.pause if decision else None,
+                reason=decision.reason if decision else error or "answered",
+            )
+        )

@@ -1,0 +1,32 @@
+"""BOLT #11, the Lightning invoice: decode, verify, and sign for tests.
+
+Stands alone: it knows nothing of Aurpay and needs no network.
+
+>>> from aurpay_async import bolt11
+>>> bolt11.decode("lnbcrt1...")  # doctest: +SKIP
+Invoice(network='regtest', ...)
+"""
+
+from __future__ import annotations
+
+from .._network import Network
+from ..errors import InvoiceDecodeError, InvoiceError, InvoiceInvalidError
+from ._fields import Fallback, Feature, Hop, UnknownField
+from ._invoice import Invoice, decode
+from ._secp256k1 import backend
+from ._sign import sign
+
+__all__ = [
+    "Fallback",
+    "Feature",
+    "Hop",
+    "Invoice",
+    "InvoiceDecodeError",
+    "InvoiceError",
+    "InvoiceInvalidError",
+    "Network",
+    "UnknownField",
+    "backend",
+    "decode",
+    "sign",
+]

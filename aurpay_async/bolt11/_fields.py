@@ -1,0 +1,323 @@
+"""The tagged fields of an invoice: what each one says, one small reader per kind.
+
+A reader takes the field's base-32 digits and gives its value, or raises
+:class:`InvoiceInvalidError` with the rule that the field breaks. What BOLT #11 asks of
+writers alone is demanded only when `strict`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import attrs
+
+from ..errors import InvoiceDecodeError, InvoiceInvalidError
+from . import _bech32
+from ._hrp import CURRENCIES
+
+if TYPE_CHECKING:
+    from .._network import Network
+
+#: BOLT #11: "p (1): data_length 52", and so h and s.
+HASH_LENGTH: Final = 52
+#: "n (19): data_length 53".
+NODE_LENGTH: Final = 53
+
+_LENGTHS: Final = {
+    "p": HASH_LENGTH,
+    "s": HASH_LENGTH,
+    "h": HASH_LENGTH,
+    "n": NODE_LENGTH,
+}
+#: The other fields that are read have any length.
+_ANY_LENGTH: Final = frozenset("dmxcfr9")
+#: Of these a writer may give several.
+_REPEATABLE: Final = frozenset("fr")
+_TAGS: Final = dict(zip(_bech32.DIGITS, _bech32.CHARSET, strict=True))
+_VALUES: Final = {digit: value for value, digit in enumerate(_bech32.DIGITS)}
+_HEADER_LENGTH: Final = 3
+
+#: lnd and LDK read 64-bit numbers; BOLT #11 sets no bound.
+_NUMBER_LENGTH: Final = 13
+_HOP_LENGTH: Final = 51
+
+#: BOLT #9, the features that its table marks for invoices (context "9"), and
+#: ``var_onion_optin``, which every node now assumes.
+_FEATURE_NAMES: Final = {
+    8: "var_onion_optin",
+    14: "payment_secret",
+    16: "basic_mpp",
+    24: "option_route_blinding",
+    36: "option_attribution_data",
+    48: "option_payment_metadata",
+}
+
+#: Versions of addresses of old: P2PKH and P2SH, as base58check prefixes.
+_BASE58_PREFIXES: Final[dict[Network, tuple[int, int]]] = {
+    "mainnet": (0x00, 0x05),
+    "testnet": (0x6F, 0xC4),
+    "signet": (0x6F, 0xC4),
+    "regtest": (0x6F, 0xC4),
+    "simnet": (0x3F, 0x7B),
+}
+#: BIP 173 gives signet no prefix of its own.
+_SEGWIT_PREFIXES: Final[dict[Network, str]] = {
+    network: "tb" if network == "signet" else currency
+    for currency, network in CURRENCIES.items()
+}
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+_P2PKH: Final = 17
+_P2SH: Final = 18
+_LAST_WITNESS_VERSION: Final = 16
+
+
+@attrs.frozen
+class Hop:
+    """One channel of a private route to the payee.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: The node at the start of the channel: hex, 33 bytes.
+    pubkey: str
+    #: Block, transaction and output, such as ``"66051x263430x1800"``.
+    short_channel_id: str
+    fee_base_msat: int
+    fee_proportional_millionths: int
+    cltv_expiry_delta: int
+
+
+@attrs.frozen
+class Fallback:
+    """An on-chain address to pay if Lightning fails.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: Witness version 0 to 16, 17 for P2PKH, 18 for P2SH; others are not known yet.
+    version: int
+    #: Hex: witness program, key hash or script hash.
+    program: str
+    #: The address as wallets write it; ``None`` if the version is not known.
+    address: str | None
+
+
+@attrs.frozen
+class Feature:
+    """A feature bit that is set.
+
+    .. versionadded:: 0.1.0
+    """
+
+    bit: int
+    #: The name in BOLT #9, without telling required from optional; ``None`` if unknown.
+    name: str | None
+
+    @property
+    def required(self) -> bool:
+        """Even bits must be understood to pay, odd ones may be ignored."""
+        return self.bit % 2 == 0
+
+
+class UnknownField(NamedTuple):
+    """A field that is kept and not interpreted.
+
+    Its tag is not known, or it is a hash or key of a length that is not.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: The bech32 character that names the field.
+    tag: str
+    #: The content, as bech32 characters.
+    data: str
+
+
+class Fields(NamedTuple):
+    """The fields between timestamp and signature, as base-32 digits."""
+
+    #: The first of each kind that is read.
+    known: dict[str, str]
+    #: Further ones of the kinds that may be repeated, in order.
+    more: list[tuple[str, str]]
+    #: Those that a reader skips.
+    unknown: list[UnknownField]
+
+    def all(self, tag: str) -> list[str]:
+        """All fields of a kind that may be repeated."""
+        first = [self.known[tag]] if tag in self.known else []
+        return first + [content for other, content in self.more if other == tag]
+
+
+def split(digits: str, position: int, *, strict: bool) -> Fields:
+    """Take the fields apart.
+
+    Args:
+        digits: All of them.
+        position: Where they begin in the invoice, for errors.
+        strict: Whether to refuse what a reader would skip.
+
+    Raises:
+        InvoiceDecodeError: if a field runs past the end.
+        InvoiceInvalidError: when `strict`, if one is repeated or has a wrong length.
+    """
+    fields = Fields({}, [], [])
+    known = fields.known
+    start, end = 0, len(digits)
+    while start <= end - _HEADER_LENGTH:
+        # BOLT #11: "type (5 bits), data_length (10 bits, big-endian), data".
+        tag = _TAGS[digits[start]]
+        length = _VALUES[digits[start + 1]] << 5 | _VALUES[digits[start + 2]]
+        stop = start + _HEADER_LENGTH + length
+        if stop > end:
+            break
+        content = digits[start + _HEADER_LENGTH : stop]
+        if tag not in known and (tag in _ANY_LENGTH or _LENGTHS.get(tag) == length):
+            known[tag] = content
+        else:
+            problem = _add_unusual(fields, tag, content)
+            if problem and strict:
+                raise InvoiceInvalidError(
+                    f"the field {tag!r} at character {position + start} {problem}",
+                    rule="field",
+                )
+        start = stop
+    if start != end:
+        raise InvoiceDecodeError("a field runs past the end", position=position + start)
+    return fields
+
+
+def _add_unusual(fields: Fields, tag: str, content: str) -> str | None:
+    """Keep a field that is not the first of its kind, or say what is wrong with it."""
+    problem = None
+    if _LENGTHS.get(tag, len(content)) != len(content):
+        # BOLT #11: "MUST skip over [...] p, h, s or n fields that do NOT have
+        # data_lengths of 52, 52, 52 or 53". Since bolts pull 1243 a wrong length must
+        # fail instead; strict follows that.
+        problem = "has a wrong length"
+    elif tag in _REPEATABLE:
+        fields.more.append((tag, content))
+        return None
+    elif tag in fields.known:
+        # "MUST include exactly one p field", and so on; readers disagree which of two
+        # counts. Leniently, the first.
+        problem = "is there twice"
+    fields.unknown.append(UnknownField(tag, _bech32.to_chars(content)))
+    return problem
+
+
+def read_bytes(digits: str, *, strict: bool) -> bytes:
+    """Whole bytes; the bits left over are padding."""
+    length, padding = divmod(5 * len(digits), 8)
+    value = int(digits or "0", 32)
+    # "MUST pad field data to a multiple of 5 bits, using 0s."
+    if strict and (padding > 4 or value & ((1 << padding) - 1)):
+        raise InvoiceInvalidError("a field's padding is not zero", rule="padding")
+    return (value >> padding).to_bytes(length)
+
+
+def read_number(digits: str, *, strict: bool) -> int:
+    """A number of seconds or blocks; an empty field is zero."""
+    # "SHOULD use the minimum data_length possible." lnd writes zero as one digit.
+    if strict and len(digits) > 1 and digits[0] == "0":
+        raise InvoiceInvalidError("a number has leading zeros", rule="number")
+    if len(digits) > _NUMBER_LENGTH:
+        raise InvoiceInvalidError("a number has more than 64 bits", rule="number")
+    value = int(digits or "0", 32)
+    if value >= 1 << 64:
+        raise InvoiceInvalidError("a number has more than 64 bits", rule="number")
+    return value
+
+
+def read_description(digits: str, *, strict: bool) -> str:
+    """The text of a ``d`` field."""
+    try:
+        # "MUST set d to a valid UTF-8 string."
+        return read_bytes(digits, strict=strict).decode()
+    except UnicodeDecodeError:
+        raise InvoiceInvalidError(
+            "the description is not UTF-8", rule="description"
+        ) from None
+
+
+@lru_cache(maxsize=256)  # a node announces the same features in all its invoices
+def read_features(digits: str) -> tuple[Feature, ...]:
+    """The bits of a ``9`` field that are set, lowest first."""
+    features: list[Feature] = []
+    rest = int(digits or "0", 32)
+    while rest:
+        lowest = rest & -rest
+        bit = lowest.bit_length() - 1
+        features.append(Feature(bit, _FEATURE_NAMES.get(bit & ~1)))
+        rest ^= lowest
+    return tuple(features)
+
+
+def read_route(digits: str, *, strict: bool) -> tuple[Hop, ...]:
+    """The hops of an ``r`` field."""
+    data = read_bytes(digits, strict=strict)
+    if not data or len(data) % _HOP_LENGTH:
+        # "r field MUST contain one or more ordered entries", each of 51 bytes.
+        raise InvoiceInvalidError("a route holds no whole hops", rule="route")
+    return tuple(
+        _read_hop(data[start : start + _HOP_LENGTH])
+        for start in range(0, len(data), _HOP_LENGTH)
+    )
+
+
+def _read_hop(data: bytes) -> Hop:
+    block, transaction, output = data[33:36], data[36:39], data[39:41]
+    channel = "x".join(str(int.from_bytes(n)) for n in (block, transaction, output))
+    return Hop(
+        pubkey=data[:33].hex(),
+        short_channel_id=channel,
+        fee_base_msat=int.from_bytes(data[41:45]),
+        fee_proportional_millionths=int.from_bytes(data[45:49]),
+        cltv_expiry_delta=int.from_bytes(data[49:51]),
+    )
+
+
+def read_fallback(digits: str, network: Network, *, strict: bool) -> Fallback:
+    """The on-chain address of an ``f`` field."""
+    if not digits:
+        raise InvoiceInvalidError("a fallback address is empty", rule="fallback")
+    version = int(digits[0], 32)
+    known = version <= _P2SH
+    program = read_bytes(digits[1:], strict=strict and known)
+    if known and len(program) not in _program_lengths(version):
+        raise InvoiceInvalidError(
+            f"a fallback address of version {version} has {len(program)} bytes",
+            rule="fallback",
+        )
+    # "MUST skip over [...] an f field with unknown version": kept without an address.
+    address = _address(version, program, network) if known else None
+    return Fallback(version, program.hex(), address)
+
+
+def _program_lengths(version: int) -> range | tuple[int, ...]:
+    if version in {_P2PKH, _P2SH}:
+        return (20,)
+    # BIP 141: a witness program has 2 to 40 bytes, that of version 0 has 20 or 32.
+    return range(2, 41) if version else (20, 32)
+
+
+def _address(version: int, program: bytes, network: Network) -> str:
+    if version <= _LAST_WITNESS_VERSION:
+        prefix = _SEGWIT_PREFIXES[network]
+        return _bech32.encode_segwit(prefix, version, program)
+    return _base58check(_BASE58_PREFIXES[network][version - _P2PKH], program)
+
+
+def _base58check(prefix: int, payload: bytes) -> str:
+    data = bytes([prefix]) + payload
+    data += sha256(sha256(data).digest()).digest()[:4]
+    number = int.from_bytes(data)
+    chars = ""
+    while number:
+        number, digit = divmod(number, 58)
+        chars = _BASE58[digit] + chars
+    zeros = len(data) - len(data.lstrip(b"\0"))
+    return _BASE58[0] * zeros + chars

@@ -1,0 +1,95 @@
+"""Who may ask the sandbox: the documented rules, read for the receiving side.
+
+Written from Aurpay's pages and not from the client's code, over the bytes that came.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import b64encode
+from datetime import datetime, timedelta
+from hashlib import md5
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from ._ledger import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: How far a signed request's Date may be off. Aurpay's own tolerance is not known.
+TOLERANCE: Final = timedelta(minutes=5)
+
+_DIGESTS: Final = {"HMAC-SHA256": "sha256", "HMAC-SHA3_256": "sha3_256"}
+
+
+@attrs.frozen(kw_only=True)
+class ReceivedRequest:
+    """A request as it arrived.
+
+    .. versionadded:: 0.1.0
+    """
+
+    method: str
+    #: Path and query, undecoded.
+    path: str
+    #: Asked for in any case.
+    headers: Mapping[str, str] = attrs.field(repr=lambda headers: repr([*headers]))
+    body: bytes
+
+
+@attrs.frozen(kw_only=True)
+class Gate:
+    """Lets in everybody, or whoever shows what was set."""
+
+    api_key: str | None = attrs.field(default=None, repr=False)
+    api_token: str | None = attrs.field(default=None, repr=False)
+    api_secret: str | None = attrs.field(default=None, repr=False)
+
+    def check(self, request: ReceivedRequest, now: datetime) -> None:
+        """Let `request` in.
+
+        Raises:
+            Refusal: with code 401, if it does not show what was set.
+        """
+        if self.api_token is not None and "API-Token" in request.headers:
+            self._check_signature(request, now)
+        elif self.api_key is not None:
+            if not _same(request.headers.get("API-Key", ""), self.api_key):
+                raise Refusal(401, "API key is missing or wrong")
+        elif self.api_token is not None:
+            raise Refusal(401, "API token is missing")
+
+    def _check_signature(self, request: ReceivedRequest, now: datetime) -> None:
+        headers = request.headers
+        if not _same(headers["API-Token"], self.api_token or ""):
+            raise Refusal(401, "API token is wrong")
+        digest = _DIGESTS.get(headers.get("Algorithm", ""))
+        if digest is None:
+            raise Refusal(401, "Algorithm is missing or unknown")
+        date = headers.get("Date", "")
+        if abs(_time(date, now) - now) > TOLERANCE:
+            raise Refusal(401, "Date is missing or too far off")
+        origin = f"{headers['Algorithm']} | {date} | {request.method} {request.path}"
+        if request.body:
+            body_md5 = md5(request.body, usedforsecurity=False).hexdigest()
+            if not _same(headers.get("Body-MD5", ""), body_md5):
+                raise Refusal(401, "Body-MD5 is not the body's")
+            origin += f" | {body_md5}"
+        key = (self.api_secret or "").encode()
+        expected = b64encode(hmac.digest(key, origin.encode(), digest)).decode()
+        if not _same(headers.get("Signature", ""), expected):
+            raise Refusal(401, "Signature is wrong")
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode(), expected.encode())
+
+
+def _time(text: str, now: datetime) -> datetime:
+    """The time in a Date header; for none, one that is too far off."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z")
+    except ValueError:
+        return now - 2 * TOLERANCE
