@@ -1,0 +1,40 @@
+# Needs Python >= 3.11 and make; everything else is installed into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench clean
+
+demo: .venv/cli
+	@$(BIN)/aurpay demo
+
+test: .venv/dev
+	$(BIN)/pytest
+
+# Everything: each Python that is here, lint, types, lowest dependencies, the wheel.
+check: .venv/dev
+	$(BIN)/nox
+
+bench: .venv/dev
+	$(BIN)/nox -s bench -- $(ARGS)
+
+clean:
+	rm -rf .venv .nox .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache dist
+
+.venv/cli: .venv/pip pyproject.toml
+	@echo "Installing aurpay-async ..."
+	@$(BIN)/pip install --quiet --editable '.[cli]'
+	@touch $@
+
+.venv/dev: .venv/pip pyproject.toml
+	@echo "Installing aurpay-async and what its tests need ..."
+	@$(BIN)/pip install --quiet --editable '.[cli,fast]' --group dev
+	@touch $@ .venv/cli
+
+# `--group` needs pip 25.1.
+.venv/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 " + "$(MAKECMDGOALS)")'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@

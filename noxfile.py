@@ -1,0 +1,116 @@
+"""Everything that must hold before a change lands: ``nox``, or ``make check``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+# A Python that this machine lacks is skipped, and said so; none is fetched.
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.error_on_external_run = True
+
+PYTHONS = nox.project.python_versions(nox.project.load_toml(), max_version="3.13")
+LOWEST = PYTHONS[0]
+
+#: Prints what a session has got.
+VERSIONS = """
+from importlib.metadata import distributions
+print(*sorted(f"{d.name} {d.version}" for d in distributions()), sep=", ")
+"""
+
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+
+
+def install(session: nox.Session, *groups: str, extras: str = "cli,fast") -> None:
+    """The package as it stands, and what a group of tools needs."""
+    chosen = [word for group in groups for word in ("--group", group)]
+    session.install("-e", f".[{extras}]", *chosen)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, layers and spelling."""
+    install(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", "--no-cache")
+    session.run("codespell")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Two checkers that disagree often enough to run both."""
+    install(session, "typing", "test", "bench")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The whole suite on each supported Python; on the oldest, with its coverage."""
+    install(session, "test")
+    if session.python != LOWEST:
+        session.run("pytest", "-q", *session.posargs)
+        return
+    session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()) / "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session(python=LOWEST, venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """The suite with the oldest dependencies that pyproject.toml allows."""
+    session.env["UV_RESOLUTION"] = "lowest-direct"
+    install(session, "test")
+    session.run("python", "-c", VERSIONS)
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Both archives are whole; the suite passes on the built wheel alone."""
+    session.install("--group", "build")
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder)
+    session.run("python", "-m", "build", "--quiet", "--outdir", str(folder))
+    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    session.run("check-wheel-contents", str(wheel))
+    session.run("twine", "check", "--strict", str(wheel), str(sdist))
+    # The tests of the source archive, without the package that lies beside them.
+    shutil.unpack_archive(sdist, folder)
+    source = folder / sdist.name.removesuffix(".tar.gz")
+    shutil.rmtree(source / "aurpay_async")
+    session.chdir(source)
+    session.install(f"{wheel}[cli,fast]", "--group", "test")
+    session.run("python", "-c", "import aurpay_async; print(aurpay_async.__path__)")
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Our invoices in the npm package ``bolt11``."""
+    npm = shutil.which("npm")
+    if npm is None:
+        session.skip("npm is not installed")
+    install(session, "test")
+    folder = session.create_tmp()
+    command = (npm, "install", "--silent", "--no-audit", "--no-fund", "--no-save")
+    session.run(*command, "--prefix", folder, "bolt11", external=True)
+    session.env["NODE_PATH"] = str(Path(folder).resolve() / "node_modules")
+    session.run("pytest", "-q", "tests/bolt11/test_npm.py")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """The numbers to hold: ratios, printed and written to benchmarks/results."""
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)
