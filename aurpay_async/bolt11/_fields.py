@@ -54,6 +54,13 @@ _FEATURE_NAMES: Final = {
     48: "option_payment_metadata",
 }
 
+#: Even bits of whatever is not named; a field has at most 1,023 words of 5 bits.
+_UNKNOWN_REQUIRED: Final = sum(1 << bit for bit in range(0, 5115, 2)) & ~sum(
+    1 << bit for bit in _FEATURE_NAMES
+)
+#: Words of a ``9`` field: those of today's nodes have under 60.
+_USUAL_LENGTH: Final = 64
+
 #: Versions of addresses of old: P2PKH and P2SH, as base58check prefixes.
 _BASE58_PREFIXES: Final[dict[Network, tuple[int, int]]] = {
     "mainnet": (0x00, 0x05),
@@ -243,16 +250,40 @@ def read_description(digits: str, *, strict: bool) -> str:
         ) from None
 
 
-@lru_cache(maxsize=256)  # a node announces the same features in all its invoices
-def read_features(digits: str) -> tuple[Feature, ...]:
+def read_features(digits: str, *, strict: bool) -> tuple[Feature, ...]:
     """The bits of a ``9`` field that are set, lowest first."""
+    # Long ones are not kept: thousands of bits each, chosen by who writes invoices.
+    read = _read_usual if len(digits) <= _USUAL_LENGTH else _read_features
+    return read(digits, strict)
+
+
+def _read_features(digits: str, strict: bool) -> tuple[Feature, ...]:  # noqa: FBT001
+    # "SHOULD use the minimum data_length possible", and none for no bits at all.
+    if strict and digits[:1] in {"", "0"}:
+        raise InvoiceInvalidError("the features have leading zeros", rule="number")
+    value = int(digits or "0", 32)
+    unknown = value & _UNKNOWN_REQUIRED
+    if unknown:
+        # "if the 9 field contains unknown even bits that are non-zero: MUST fail".
+        bit = (unknown & -unknown).bit_length() - 1
+        raise InvoiceInvalidError(
+            f"paying needs feature {bit}, which is not known", rule="feature"
+        )
+    return list_features(value)
+
+
+#: A node announces the same features in all its invoices.
+_read_usual = lru_cache(maxsize=256)(_read_features)
+
+
+def list_features(value: int) -> tuple[Feature, ...]:
+    """The bits of a number that are set, lowest first."""
     features: list[Feature] = []
-    rest = int(digits or "0", 32)
-    while rest:
-        lowest = rest & -rest
+    while value:
+        lowest = value & -value
         bit = lowest.bit_length() - 1
         features.append(Feature(bit, _FEATURE_NAMES.get(bit & ~1)))
-        rest ^= lowest
+        value ^= lowest
     return tuple(features)
 
 
@@ -287,7 +318,7 @@ def read_fallback(digits: str, network: Network, *, strict: bool) -> Fallback:
     version = int(digits[0], 32)
     known = version <= _P2SH
     program = read_bytes(digits[1:], strict=strict and known)
-    if known and len(program) not in _program_lengths(version):
+    if known and len(program) not in _program_lengths(version, strict=strict):
         raise InvoiceInvalidError(
             f"a fallback address of version {version} has {len(program)} bytes",
             rule="fallback",
@@ -297,9 +328,12 @@ def read_fallback(digits: str, network: Network, *, strict: bool) -> Fallback:
     return Fallback(version, program.hex(), address)
 
 
-def _program_lengths(version: int) -> range | tuple[int, ...]:
+def _program_lengths(version: int, *, strict: bool) -> range | tuple[int, ...]:
     if version in {_P2PKH, _P2SH}:
         return (20,)
+    # BIP 341: a program of version 1 that has not 32 bytes can be spent by anyone.
+    if version == 1 and strict:
+        return (32,)
     # BIP 141: a witness program has 2 to 40 bytes, that of version 0 has 20 or 32.
     return range(2, 41) if version else (20, 32)
 

@@ -137,9 +137,10 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
         text: The invoice.
         strict: Refuse what BOLT #11 allows a reader but forbids a writer, and where
             readers disagree: repeated fields, hashes and keys of wrong length,
-            non-zero padding, numbers or amounts with leading zeros, an amount of
-            zero, more than 7,089 characters. With ``False``, all that BOLT #11 calls
-            valid is read.
+            non-zero padding, numbers, features or amounts with leading zeros, an
+            amount of zero, a recovery id that is not the named payee's, a taproot
+            fallback that anyone can spend, more than 7,089 characters. With
+            ``False``, all that BOLT #11 calls valid is read.
 
     Raises:
         InvoiceDecodeError: it cannot be read; `position` says where.
@@ -186,7 +187,7 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
         ),
         fallbacks=_fallbacks(fields, network, strict=strict) if "f" in known else (),
         routes=_routes(fields, strict=strict) if "r" in known else (),
-        features=_features(known["9"]) if "9" in known else (),
+        features=read_features(known["9"], strict=strict) if "9" in known else (),
         unknown_fields=tuple(fields.unknown),
         signature=signature.hex(),
     )
@@ -241,12 +242,24 @@ def _payee(named: str | None, hashed: bytes, signed: bytes, *, strict: bool) -> 
             raise InvoiceInvalidError(
                 "the signature is not the payee's", rule="signature"
             )
+        # Readers that recover all the same must come to the same payee; and without
+        # this, anybody can write 256 texts of one invoice.
+        if strict and _recovered(hashed, signature, recovery_id) != key:
+            raise InvoiceInvalidError(
+                "the recovery id is not the payee's", rule="signature"
+            )
         return key.hex()
-    # "a trailing byte containing the recovery ID (0, 1, 2, or 3)".
-    payee = curve.recover(hashed, signature, recovery_id) if recovery_id < 4 else None
+    payee = _recovered(hashed, signature, recovery_id)
     if payee is None:
         raise InvoiceInvalidError("nobody can have signed this", rule="signature")
     return payee.hex()
+
+
+def _recovered(hashed: bytes, signature: bytes, recovery_id: int) -> bytes | None:
+    # "a trailing byte containing the recovery ID (0, 1, 2, or 3)".
+    if recovery_id >= 4:
+        return None
+    return _secp256k1.curve().recover(hashed, signature, recovery_id)
 
 
 def _hex(digits: str | None, *, strict: bool) -> str | None:
@@ -279,15 +292,3 @@ def _routes(fields: Fields, *, strict: bool) -> tuple[tuple[Hop, ...], ...]:
     ):
         raise InvoiceInvalidError("a route names no public key", rule="route")
     return routes
-
-
-def _features(digits: str) -> tuple[Feature, ...]:
-    features = read_features(digits)
-    for feature in features:
-        # "if the 9 field contains unknown even bits that are non-zero: MUST fail".
-        if feature.name is None and feature.required:
-            raise InvoiceInvalidError(
-                f"paying needs feature {feature.bit}, which is not known",
-                rule="feature",
-            )
-    return features

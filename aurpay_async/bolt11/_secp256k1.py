@@ -42,9 +42,9 @@ def curve() -> Curve:
         with catch_warnings():
             simplefilter("ignore", DeprecationWarning)
             import wallycore  # optional, and slow to load
-    except ImportError:
+        return _Wally(wallycore)
+    except (ImportError, AttributeError):  # missing, or something else by this name
         return _curve
-    return _Wally(wallycore)
 
 
 def backend() -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidRequestError, shown
+from ..errors import InvalidRequestError, InvoiceInvalidError, shown
 from . import _bech32, _curve, _hrp, _secp256k1
+from ._fields import read_fallback
 from ._invoice import TIMESTAMP_LENGTH, digest
 
 if TYPE_CHECKING:
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
 
     from .._network import Network
     from ._fields import Hop
+
+#: 1,023 words of 5 bits.
+_MAX_FEATURES = 5115
+_LAST_FALLBACK_VERSION = 18
+_CHANNEL = re.compile(r"([0-9]{1,8})x([0-9]{1,8})x([0-9]{1,5})")
 
 
 def sign(
@@ -63,7 +70,7 @@ def sign(
 
     .. versionadded:: 0.1.0
     """
-    if network == "mainnet" or network not in _hrp.PREFIXES:
+    if network == "mainnet" or str(network) not in _hrp.PREFIXES:
         raise InvalidRequestError(
             f"invoices for {shown(network)} are not signed here",
             field="network",
@@ -72,20 +79,24 @@ def sign(
     key = _bytes(private_key, "private_key", length=32)
     if not _curve.is_private_key(key):
         raise InvalidRequestError("not a private key", field="private_key")
-    content = [
-        ("p", _data(payment_hash, "payment_hash", length=32)),
-        ("s", _data(payment_secret, "payment_secret", length=32)),
+    content = (
+        ("p", "payment_hash", _data(payment_hash, "payment_hash", length=32)),
+        ("s", "payment_secret", _data(payment_secret, "payment_secret", length=32)),
         _description(description, description_hash),
-        ("m", _data(metadata, "metadata")),
-        ("n", _bech32.bytes_to_digits(_curve.public_key(key)) if name_payee else None),
-        ("x", _number(expiry, "expiry")),
-        ("c", _number(min_final_cltv_expiry, "min_final_cltv_expiry")),
-        *(("f", _fallback(version, program)) for version, program in fallbacks),
-        *(("r", _route(route)) for route in routes),
-        ("9", _features(features)),
-    ]
+        ("m", "metadata", None if metadata is None else _data(metadata, "metadata")),
+        ("n", "name_payee", _public_key(key) if name_payee else None),
+        ("x", "expiry", _number(expiry, "expiry")),
+        (
+            "c",
+            "min_final_cltv_expiry",
+            _number(min_final_cltv_expiry, "min_final_cltv_expiry"),
+        ),
+        *(("f", "fallbacks", _fallback(*pair, network)) for pair in fallbacks),
+        *(("r", "routes", _route(route)) for route in routes),
+        ("9", "features", _features(features)),
+    )
     digits = _timestamp(timestamp) + "".join(
-        _field(tag, data) for tag, data in content if data is not None
+        _field(tag, name, data) for tag, name, data in content if data is not None
     )
     hrp = _hrp.PREFIXES[network] + _amount(amount_msat)
     hashed = digest(hrp, int(digits, 32), len(digits))
@@ -94,10 +105,10 @@ def sign(
     return _bech32.encode(hrp, digits + _bech32.bytes_to_digits(signed))
 
 
-def _field(tag: str, data: str) -> str:
+def _field(tag: str, name: str, data: str) -> str:
     if len(data) >= 1 << 10:
         # BOLT #11: "data_length (10 bits, big-endian)".
-        raise InvalidRequestError("longer than 1,023 words", field=tag)
+        raise InvalidRequestError("does not fit into 1,023 words", field=name)
     number = _bech32.CHARSET.index(tag)
     return _bech32.to_digits(number << 10 | len(data), 3) + data
 
@@ -113,28 +124,43 @@ def _bytes(text: str, name: str, *, length: int | None = None) -> bytes:
     return data
 
 
-def _data(text: str | None, name: str, *, length: int | None = None) -> str | None:
-    if text is None:
-        return None
+def _data(text: str, name: str, *, length: int | None = None) -> str:
     return _bech32.bytes_to_digits(_bytes(text, name, length=length))
 
 
-def _description(text: str, hashed: str | None) -> tuple[str, str | None]:
+def _public_key(key: bytes) -> str:
+    return _bech32.bytes_to_digits(_curve.public_key(key))
+
+
+def _description(text: str, hashed: str | None) -> tuple[str, str, str]:
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidRequestError("must be a text", field="description")
     if hashed is None:
-        return "d", _bech32.bytes_to_digits(text.encode())
+        try:
+            return "d", "description", _bech32.bytes_to_digits(text.encode())
+        except UnicodeEncodeError:
+            raise InvalidRequestError(
+                "is not valid Unicode", field="description"
+            ) from None
     if text:
         raise InvalidRequestError(
             "give a description or its hash, not both", field="description_hash"
         )
-    return "h", _data(hashed, "description_hash", length=32)
+    return "h", "description_hash", _data(hashed, "description_hash", length=32)
 
 
 def _number(value: int | None, name: str) -> str | None:
-    if value is None:
-        return None
-    if not 0 <= value < 1 << 64:
-        raise InvalidRequestError("must be 0 or more, below 2**64", field=name)
-    return _shortest(value)
+    return None if value is None else _shortest(_whole(value, name, 0, 1 << 64))
+
+
+def _whole(value: int, name: str, first: int, beyond: int) -> int:
+    """`value` if it is an exact whole number from `first` to below `beyond`."""
+    if type(value) is not int or not first <= value < beyond:
+        raise InvalidRequestError(
+            f"must be a whole number from {first} to {beyond - 1}, got {shown(value)}",
+            field=name,
+        )
+    return value
 
 
 def _shortest(value: int) -> str:
@@ -142,44 +168,59 @@ def _shortest(value: int) -> str:
 
 
 def _timestamp(value: int) -> str:
-    if not 0 <= value < 1 << 35:
-        raise InvalidRequestError("must be 0 or more, below 2**35", field="timestamp")
-    return _bech32.to_digits(value, TIMESTAMP_LENGTH)
+    return _bech32.to_digits(_whole(value, "timestamp", 0, 1 << 35), TIMESTAMP_LENGTH)
 
 
 def _amount(msat: int | None) -> str:
     if msat is None:
         return ""
-    if not 0 < msat <= _hrp.MAX_MSAT:
-        raise InvalidRequestError(
-            "must be above 0 and at most all bitcoins", field="amount_msat"
-        )
-    return _hrp.format_amount(msat)
+    return _hrp.format_amount(_whole(msat, "amount_msat", 1, _hrp.MAX_MSAT + 1))
 
 
 def _features(bits: Iterable[int]) -> str | None:
+    chosen = {_whole(bit, "features", 0, _MAX_FEATURES) for bit in bits}
     # BOLT #11: "if 9 contains non-zero bits: SHOULD use the minimum data_length
     # possible; otherwise: MUST omit the 9 field altogether."
-    return _shortest(sum(1 << bit for bit in set(bits))) or None
+    return _shortest(sum(1 << bit for bit in chosen)) or None
 
 
-def _fallback(version: int, program: str) -> str:
-    data = _bech32.bytes_to_digits(_bytes(program, "fallbacks"))
-    return _bech32.to_digits(version, 1) + data
+def _fallback(version: int, program: str, network: Network) -> str:
+    _whole(version, "fallbacks", 0, _LAST_FALLBACK_VERSION + 1)
+    digits = _bech32.to_digits(version, 1) + _data(program, "fallbacks")
+    try:
+        read_fallback(digits, network, strict=True)
+    except InvoiceInvalidError as error:
+        raise InvalidRequestError(str(error), field="fallbacks") from error
+    return digits
 
 
 def _route(hops: Sequence[Hop]) -> str:
+    if not hops:
+        raise InvalidRequestError("a route has at least one hop", field="routes")
     return _bech32.bytes_to_digits(b"".join(map(_hop, hops)))
 
 
 def _hop(hop: Hop) -> bytes:
-    block, transaction, output = map(int, hop.short_channel_id.split("x"))
-    return (
-        _bytes(hop.pubkey, "routes", length=33)
-        + block.to_bytes(3)
-        + transaction.to_bytes(3)
-        + output.to_bytes(2)
-        + hop.fee_base_msat.to_bytes(4)
-        + hop.fee_proportional_millionths.to_bytes(4)
-        + hop.cltv_expiry_delta.to_bytes(2)
+    pubkey = _bytes(hop.pubkey, "routes", length=33)
+    if not _secp256k1.curve().is_public_key(pubkey):
+        raise InvalidRequestError("pubkey is no public key", field="routes")
+    channel = _CHANNEL.fullmatch(hop.short_channel_id)
+    if channel is None:
+        raise InvalidRequestError(
+            f"no short_channel_id: {shown(hop.short_channel_id)}",
+            field="routes",
+            hint='write it like "66051x263430x1800"',
+        )
+    block, transaction, output = map(int, channel.groups())
+    sizes = (
+        (block, 3),
+        (transaction, 3),
+        (output, 2),
+        (hop.fee_base_msat, 4),
+        (hop.fee_proportional_millionths, 4),
+        (hop.cltv_expiry_delta, 2),
+    )
+    return pubkey + b"".join(
+        _whole(number, "routes", 0, 1 << 8 * size).to_bytes(size)
+        for number, size in sizes
     )

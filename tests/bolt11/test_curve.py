@@ -1,0 +1,213 @@
+"""ECDSA in plain Python against libsecp256k1, and at the edges of the group."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aurpay_async.bolt11 import _curve, _secp256k1
+
+from .builder import KEY, PAYEE
+
+if TYPE_CHECKING:
+    from aurpay_async.bolt11._secp256k1 import Curve
+
+DIGEST = sha256(b"an invoice").digest()
+
+private_keys = st.integers(1, _curve.N - 1).map(lambda key: key.to_bytes(32))
+digests = st.binary(min_size=32, max_size=32)
+
+
+@pytest.fixture
+def fast() -> Curve:
+    pytest.importorskip("wallycore")
+    return _secp256k1.curve()
+
+
+def test_libsecp256k1_is_preferred_where_it_is() -> None:
+    """The optional extra is used as soon as it is installed."""
+    pytest.importorskip("wallycore")
+    assert _secp256k1.backend() == "wallycore"
+
+
+@pytest.mark.parametrize("module", [None, ModuleType("wallycore")])
+def test_without_it_plain_python_serves(
+    module: ModuleType | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing extra is no error, nor is something else by its name."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, "wallycore", module)
+    _secp256k1.curve.cache_clear()
+    try:
+        assert _secp256k1.backend() == "python"
+    finally:
+        _secp256k1.curve.cache_clear()
+
+
+def test_the_key_of_bolt_11(curve: Curve) -> None:
+    """The specification publishes its private and its public half."""
+    assert _curve.public_key(KEY).hex() == PAYEE
+    signature, recovery_id = curve.sign(KEY, DIGEST)
+    assert curve.recover(DIGEST, signature, recovery_id) == bytes.fromhex(PAYEE)
+    assert curve.verify(bytes.fromhex(PAYEE), DIGEST, signature)
+
+
+@settings(max_examples=25)
+@given(private_keys, digests)
+def test_both_sign_alike(key: bytes, digest: bytes) -> None:
+    """RFC 6979 leaves nothing to chance: the same signature, the same recovery id."""
+    pytest.importorskip("wallycore")
+    plain = _curve.sign(key, digest)
+    assert plain == _secp256k1.curve().sign(key, digest)
+    assert int.from_bytes(plain[0][32:]) <= _curve.N // 2
+
+
+@settings(max_examples=40)
+@given(digests, st.binary(min_size=64, max_size=64), st.integers(0, 3))
+def test_both_recover_alike(digest: bytes, signature: bytes, recovery_id: int) -> None:
+    """Any 64 bytes: the same key, or the same refusal."""
+    pytest.importorskip("wallycore")
+    plain = _curve.recover(digest, signature, recovery_id)
+    assert plain == _secp256k1.curve().recover(digest, signature, recovery_id)
+
+
+@settings(max_examples=15)
+@given(private_keys, digests, st.integers(0, 511))
+def test_both_verify_alike(key: bytes, digest: bytes, flipped: int) -> None:
+    """A good signature, and the same with one bit turned."""
+    pytest.importorskip("wallycore")
+    fast = _secp256k1.curve()
+    public_key = _curve.public_key(key)
+    signature, _ = _curve.sign(key, digest)
+    assert _curve.verify(public_key, digest, signature)
+    assert fast.verify(public_key, digest, signature)
+    turned = (int.from_bytes(signature) ^ 1 << flipped).to_bytes(64)
+    assert not _curve.verify(public_key, digest, turned)
+    assert not fast.verify(public_key, digest, turned)
+
+
+@settings(max_examples=50)
+@given(st.binary(min_size=33, max_size=33), st.sampled_from([None, 2, 3]))
+def test_both_know_a_public_key(raw: bytes, parity: int | None) -> None:
+    """Any 33 bytes, half of them with a fitting first byte."""
+    pytest.importorskip("wallycore")
+    key = raw if parity is None else bytes([parity]) + raw[1:]
+    assert _curve.is_public_key(key) == _secp256k1.curve().is_public_key(key)
+
+
+def test_a_nonce_out_of_range_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 6979, 3.2 h: once in 2**127 for this curve; in a smaller range, often."""
+    import hmac
+
+    small = 1 << 250
+    monkeypatch.setattr(_curve, "N", small)
+    for number in range(1, 20):
+        key = number.to_bytes(32)
+        hashed = (int.from_bytes(DIGEST) % small).to_bytes(32)
+        k, v = bytes(32), b"\1" * 32
+        for separator in (b"\0", b"\1"):
+            k = hmac.digest(k, v + separator + key + hashed, "sha256")
+            v = hmac.digest(k, v, "sha256")
+        while int.from_bytes(v := hmac.digest(k, v, "sha256")) >= small:
+            k = hmac.digest(k, v + b"\0", "sha256")
+            v = hmac.digest(k, v, "sha256")
+        assert _curve._nonce(key, DIGEST) == int.from_bytes(v)
+
+
+ZERO, ONE = bytes(32), (1).to_bytes(32)
+ORDER = _curve.N.to_bytes(32)
+FIELD = _curve.P.to_bytes(32)
+
+
+@pytest.mark.parametrize(
+    ("signature", "recovery_id"),
+    [
+        (ZERO + ONE, 0),
+        (ONE + ZERO, 0),
+        (ORDER + ONE, 0),
+        (ONE + ORDER, 0),
+        ((5).to_bytes(32) + ONE, 0),  # no point of the curve has x = 5
+        ((_curve.P - _curve.N).to_bytes(32) + ONE, 2),  # r + N is P, no coordinate
+        ((2**256 - _curve.N - 1).to_bytes(32) + ONE, 2),  # r + N is above P
+    ],
+)
+def test_impossible_signatures_have_no_key(
+    signature: bytes, recovery_id: int, curve: Curve
+) -> None:
+    """Zero, the group's order, and x coordinates that no point has."""
+    assert curve.recover(DIGEST, signature, recovery_id) is None
+    assert not curve.verify(bytes.fromhex(PAYEE), DIGEST, signature)
+
+
+def test_a_signature_of_infinity_has_no_key(curve: Curve) -> None:
+    """S * R = z * G makes the key the point at infinity, which nobody has."""
+    x = int("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798", 16)
+    digest = (7).to_bytes(32)
+    signature = x.to_bytes(32) + digest
+    assert curve.recover(digest, signature, 0) is None
+
+
+def test_r_above_the_order_is_recovered(curve: Curve) -> None:
+    """Recovery ids 2 and 3: the x coordinate was larger than the group's order."""
+    # Both 2 and 2 + N are x coordinates: four points, and so four keys.
+    signature = (2).to_bytes(32) + ONE
+    keys = [curve.recover(DIGEST, signature, i) for i in range(4)]
+    assert None not in keys
+    assert len(set(keys)) == 4
+    assert curve.verify(keys[2] or b"", DIGEST, signature)
+
+
+def test_high_s_is_no_valid_signature(curve: Curve) -> None:
+    """libsecp256k1 refuses the twin of a signature; so do we."""
+    signature, _ = curve.sign(KEY, DIGEST)
+    twin = (_curve.N - int.from_bytes(signature[32:])).to_bytes(32)
+    assert not curve.verify(bytes.fromhex(PAYEE), DIGEST, signature[:32] + twin)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"",
+        b"\x02" + ZERO,
+        b"\x04" + bytes.fromhex(PAYEE)[1:],
+        b"\x02" + FIELD,
+        b"\x02" + (5).to_bytes(32),
+        bytes.fromhex(PAYEE) + b"\x00",
+    ],
+)
+def test_what_is_no_public_key(key: bytes, curve: Curve) -> None:
+    """Wrong length, wrong first byte, not on the curve."""
+    assert not curve.is_public_key(key)
+    assert not curve.verify(key, DIGEST, ONE + ONE)
+
+
+@pytest.mark.parametrize("key", [ZERO, ORDER, b"", KEY + b"\x00"])
+def test_what_is_no_private_key(key: bytes) -> None:
+    """Zero, the group's order, wrong length."""
+    assert not _curve.is_private_key(key)
+
+
+def test_a_point_and_itself_and_its_opposite() -> None:
+    """The formula for sums does not hold for these two; they are told apart."""
+    generator = _curve._G
+    twice = _curve._add(generator, generator)
+    assert _curve._affine(twice) == _curve._affine(_curve._double(generator))
+    x, y, z = generator
+    assert _curve._add(generator, (x, _curve.P - y, z)) == _curve._INFINITY
+    assert _curve._double(_curve._INFINITY)[2] == 0
+
+
+@settings(max_examples=10)
+@given(st.integers(0, _curve.N - 1), st.integers(0, _curve.N - 1))
+def test_a_sum_of_two_multiples(first: int, second: int) -> None:
+    """A * G + b * G is (a + b) * G, though the two ways share no digits."""
+    generator = _curve._G
+    once = _curve._multiply_two(first, generator, second)
+    other = _curve._multiply_two((first + second) % _curve.N, generator, 0)
+    assert once[2] == other[2] == 0 or _curve._affine(once) == _curve._affine(other)

@@ -1,0 +1,336 @@
+"""Decoding as a whole: rules, errors, forms of the text, and bounded time."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aurpay_async import bolt11
+from aurpay_async.bolt11 import _bech32
+from aurpay_async.errors import InvoiceDecodeError, InvoiceError, InvoiceInvalidError
+
+from .builder import (
+    BASICS,
+    PAYEE,
+    PAYMENT_HASH,
+    PAYMENT_SECRET,
+    TIMESTAMP,
+    build,
+    text,
+    words,
+)
+
+if TYPE_CHECKING:
+    from aurpay_async.bolt11._secp256k1 import Curve
+
+GOOD = build(*BASICS)
+P, S, D = BASICS
+
+
+def rule_of(invoice: str, *, strict: bool = True) -> str:
+    with pytest.raises(InvoiceInvalidError) as caught:
+        bolt11.decode(invoice, strict=strict)
+    return caught.value.rule
+
+
+def test_the_least_that_an_invoice_has(curve: Curve) -> None:
+    """Absent fields have the defaults of BOLT #11."""
+    invoice = bolt11.decode(GOOD)
+    assert invoice.network == "regtest"
+    assert invoice.amount_msat is None
+    assert invoice.timestamp == TIMESTAMP
+    assert invoice.expiry == 3600
+    assert invoice.payment_hash == PAYMENT_HASH
+    assert invoice.payment_secret == PAYMENT_SECRET
+    assert invoice.description == "1 cup coffee"
+    assert invoice.description_hash is None
+    assert invoice.metadata is None
+    assert invoice.payee == PAYEE
+    assert invoice.min_final_cltv_expiry == 18
+    assert not invoice.fallbacks + invoice.routes
+    assert not invoice.features + invoice.unknown_fields
+    assert len(bytes.fromhex(invoice.signature)) == 65
+
+
+def test_times_are_aware_and_in_utc() -> None:
+    """Seconds since 1970, and the same as a time."""
+    invoice = bolt11.decode(GOOD)
+    assert invoice.created_at == datetime(2017, 6, 1, 10, 57, 38, tzinfo=UTC)
+    assert invoice.expires_at == datetime(2017, 6, 1, 11, 57, 38, tzinfo=UTC)
+
+
+def test_an_absurd_expiry_ends_with_time_itself() -> None:
+    """An expiry of 64 bits is beyond any calendar and still no foreign error."""
+    invoice = bolt11.decode(build(*BASICS, ("x", "f" + "v" * 12)))
+    assert invoice.expiry == 2**64 - 1
+    assert invoice.expires_at == datetime.max.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        GOOD.upper(),
+        f"lightning:{GOOD}",
+        f"LIGHTNING:{GOOD.upper()}",
+        f"LightNing:{GOOD}",
+        f"LIGHTNING:{GOOD}",
+    ],
+)
+def test_forms_that_are_taken(form: str) -> None:
+    """All upper case, as in QR codes, and with the scheme in any case."""
+    invoice = bolt11.decode(form)
+    assert invoice == bolt11.decode(GOOD)
+    assert str(invoice) == invoice.text == GOOD
+    assert invoice.uri == f"lightning:{GOOD}"
+
+
+@pytest.mark.parametrize(
+    "form", [f" {GOOD}", f"{GOOD}\n", f"lightning://{GOOD}", f"bitcoin:{GOOD}", ""]
+)
+def test_forms_that_are_not(form: str) -> None:
+    """Nothing is stripped or guessed."""
+    with pytest.raises(InvoiceDecodeError):
+        bolt11.decode(form)
+
+
+def test_what_is_no_text() -> None:
+    """Bytes are not decoded silently."""
+    with pytest.raises(InvoiceDecodeError, match="not bytes"):
+        bolt11.decode(GOOD.encode())  # type: ignore[arg-type]
+
+
+def test_a_position_counts_the_scheme() -> None:
+    """Positions are those of the text as given."""
+    broken = f"lightning:{GOOD[:9]}b{GOOD[10:]}"
+    with pytest.raises(InvoiceDecodeError) as caught:
+        bolt11.decode(broken)
+    assert caught.value.position == 19
+    assert broken[19] == "b"
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ((S, D), "payment-hash"),
+        ((P, D), "payment-secret"),
+        ((P, S), "description"),
+        ((*BASICS, ("h", words("00" * 32))), "description"),
+        ((P, S, ("d", words("ff"))), "description"),
+        ((*BASICS, ("f", "")), "fallback"),
+        ((*BASICS, ("r", "")), "route"),
+        ((*BASICS, ("r", words("05" * 51))), "route"),
+        ((*BASICS, ("n", words("05" * 33))), "payee"),
+        ((*BASICS, ("n", words("02" + PAYMENT_HASH))), "signature"),
+        ((*BASICS, ("9", "10")), None),
+        ((*BASICS, ("9", "1000")), None),
+        ((*BASICS, ("9", "100000000000000000000")), "feature"),
+    ],
+)
+def test_rules_for_paying(
+    fields: tuple[tuple[str, str], ...], rule: str | None, curve: Curve
+) -> None:
+    """What no payer may pay is refused in both modes, by the name of its rule."""
+    invoice = build(*fields)
+    if rule is None:
+        assert bolt11.decode(invoice).features
+        return
+    assert rule_of(invoice) == rule
+    assert rule_of(invoice, strict=False) == rule
+
+
+@pytest.mark.parametrize(
+    ("hrp", "fields", "rule"),
+    [
+        ("lnbcrt", (*BASICS, P), "field"),
+        ("lnbcrt", (*BASICS, S), "field"),
+        ("lnbcrt", (*BASICS, D), "field"),
+        ("lnbcrt", (*BASICS, ("p", "0" * 51)), "field"),
+        ("lnbcrt", (*BASICS, ("x", "01")), "number"),
+        ("lnbcrt", (*BASICS, ("c", "001")), "number"),
+        ("lnbcrt", (P, S, ("d", text("x")[:-1] + "1")), "padding"),
+        ("lnbcrt", (P, S, ("d", text("x") + "0")), "padding"),
+        ("lnbcrt", (*BASICS, ("9", "")), "number"),
+        ("lnbcrt", (*BASICS, ("9", "0")), "number"),
+        ("lnbcrt", (*BASICS, ("9", "0g8")), "number"),
+        ("lnbcrt", (*BASICS, ("f", "1" + words("6162"))), "fallback"),
+        ("lnbcrt0m", BASICS, "amount"),
+        ("lnbcrt01m", BASICS, "amount"),
+    ],
+)
+def test_rules_for_writers(
+    hrp: str, fields: tuple[tuple[str, str], ...], rule: str
+) -> None:
+    """What BOLT #11 forbids to writers alone is refused only by strict reading."""
+    invoice = build(*fields, hrp=hrp)
+    assert rule_of(invoice) == rule
+    assert bolt11.decode(invoice, strict=False).payment_hash == PAYMENT_HASH
+
+
+def test_the_length_has_a_limit_in_both_modes() -> None:
+    """7,089 characters, leniently 16,384; above that nothing is even looked at."""
+    long = build(*BASICS, ("m", "0" * 1000), *[("t", "0" * 1000)] * 5)
+    assert 6000 < len(long) <= 7089
+    assert bolt11.decode(long).metadata == "00" * 625
+    longer = build(*BASICS, *[("t", "0" * 1000)] * 8)
+    with pytest.raises(InvoiceDecodeError, match="more than 7089") as caught:
+        bolt11.decode(longer)
+    assert caught.value.position == 7089
+    assert len(bolt11.decode(longer, strict=False).unknown_fields) == 8
+    longest = build(*BASICS, *[("t", "0" * 1000)] * 17)
+    with pytest.raises(InvoiceDecodeError, match="more than 16384"):
+        bolt11.decode(longest, strict=False)
+
+
+def test_too_short_for_a_signature() -> None:
+    """A right checksum over too little."""
+    with pytest.raises(InvoiceDecodeError, match="too short"):
+        bolt11.decode(_bech32.encode("lnbcrt", "0" * 110))
+
+
+def test_a_named_payee_must_have_signed(curve: Curve) -> None:
+    """`n` is verified against; strictly, the recovery id has to agree with it."""
+    named = build(*BASICS, ("n", words(PAYEE)))
+    assert bolt11.decode(named).payee == PAYEE
+    parts = _bech32.decode(named)
+    for recovery_id in range(256):
+        changed = parts.value >> 8 << 8 | recovery_id
+        digits = _bech32.to_digits(changed, len(parts.digits))
+        text = _bech32.encode("lnbcrt", digits)
+        other = bolt11.decode(text, strict=False)
+        assert other.payee == PAYEE
+        assert other.signature.endswith(f"{recovery_id:02x}")
+        if text != named:
+            assert rule_of(text) == "signature"
+
+
+def test_high_s_counts_only_without_a_named_payee(curve: Curve) -> None:
+    """BOLT #11 takes either half for recovery, but low-S alone for verification."""
+    assert bolt11.decode(build(*BASICS, high_s=True)).payee == PAYEE
+    assert rule_of(build(*BASICS, ("n", words(PAYEE)), high_s=True)) == "signature"
+
+
+def test_a_recovery_id_is_below_four(curve: Curve) -> None:
+    """The last byte may be anything; only four values mean something."""
+    parts = _bech32.decode(GOOD)
+    digits = _bech32.to_digits(parts.value >> 8 << 8 | 4, len(parts.digits))
+    assert rule_of(_bech32.encode("lnbcrt", digits)) == "signature"
+
+
+def test_stray_words_before_the_signature_are_refused() -> None:
+    """Two words are no field."""
+    with pytest.raises(InvoiceDecodeError, match="past the end") as caught:
+        bolt11.decode(build(*BASICS, tail="00"))
+    assert caught.value.position == len(build(*BASICS)) - 110
+
+
+def test_unknown_fields_are_kept() -> None:
+    """As the characters they were."""
+    invoice = bolt11.decode(build(*BASICS, ("t", words("c0ffee")), ("q", "")))
+    assert invoice.unknown_fields == (
+        ("t", _bech32.to_chars(words("c0ffee"))),
+        ("q", ""),
+    )
+
+
+def test_it_cannot_be_changed_but_copied_and_pickled() -> None:
+    """An invoice is what was verified, for ever."""
+    invoice = bolt11.decode(GOOD)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        invoice.amount_msat = 1  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(invoice)) == copy.deepcopy(invoice) == invoice  # noqa: S301
+    assert hash(invoice) == hash(copy.copy(invoice))
+
+
+def test_its_repr_is_short_and_shows_no_text_from_outside() -> None:
+    """A description may hold anything, so it is not shown."""
+    invoice = bolt11.decode(build(P, S, ("d", text("\x1b[31m<script>"))))
+    assert repr(invoice) == (
+        f"Invoice(network='regtest', amount_msat=None, payment_hash='{PAYMENT_HASH}', "
+        f"payee='{PAYEE}')"
+    )
+
+
+@given(st.text(max_size=400))
+def test_any_text_gives_an_invoice_or_our_error(anything: str) -> None:
+    """Nothing else ever comes out."""
+    with pytest.raises(InvoiceError):
+        bolt11.decode(anything)
+    with pytest.raises(InvoiceError):
+        bolt11.decode(f"lnbc1{anything}", strict=False)
+
+
+@settings(max_examples=300)
+@given(
+    st.text("qpzry9x8gf2tvdw0s3jn54khce6mua7l", max_size=300),
+    st.sampled_from(["lnbc", "lnbcrt20u", "lntb1p", "lnbc0", "lnsb10p"]),
+    st.booleans(),
+)
+def test_any_characters_under_a_right_checksum(
+    data: str, hrp: str, strict: bool
+) -> None:
+    """Behind the checksum as well: fields, numbers, keys and signatures of chance."""
+    digits = data.translate(str.maketrans(_bech32.CHARSET, _bech32.DIGITS))
+    invoice = _bech32.encode(hrp, digits)
+    try:
+        decoded = bolt11.decode(invoice, strict=strict)
+    except InvoiceError as error:
+        assert isinstance(error, InvoiceDecodeError | InvoiceInvalidError)
+    else:
+        assert decoded.text == invoice
+
+
+@settings(max_examples=150)
+@given(st.data(), st.booleans())
+def test_a_good_invoice_with_fields_of_chance(
+    data: st.DataObject, strict: bool
+) -> None:
+    """Every reader meets anything, in an invoice that is otherwise right."""
+    tag = st.sampled_from("pshndmxcfr9qt")
+    content = st.text("0123456789abcdefghijklmnopqrstuv", max_size=90)
+    more = data.draw(st.lists(st.tuples(tag, content), max_size=4))
+    invoice = build(*BASICS, *more)
+    try:
+        decoded = bolt11.decode(invoice, strict=strict)
+    except InvoiceError:
+        return
+    assert decoded.text == invoice
+    assert repr(decoded)
+    assert decoded.expires_at > decoded.created_at or decoded.expiry == 0
+
+
+LONGEST = 200_000
+
+
+@pytest.mark.parametrize(
+    "long",
+    [
+        "lnbc1" + "q" * LONGEST,
+        "1" * LONGEST,
+        "lnbc" + "9" * LONGEST + "m1" + "q" * 200,
+        "Q" * (LONGEST // 2) + "q" * (LONGEST // 2),
+        "\U0001f4a9" * LONGEST,
+        "lightning:" * (LONGEST // 10),
+    ],
+    ids=["data", "separators", "amount", "mixed", "emoji", "schemes"],
+)
+def test_a_very_long_text_is_refused_by_its_length(long: str) -> None:
+    """Before anything looks at its characters: the error names the limit's place."""
+    with pytest.raises(InvoiceDecodeError, match="more than"):
+        bolt11.decode(long)
+    with pytest.raises(InvoiceDecodeError, match="more than"):
+        bolt11.decode(long, strict=False)
+
+
+def test_the_most_routes_that_are_read(curve: Curve) -> None:
+    """16,384 characters full of keys, of which each is checked."""
+    hop = words(PAYEE + "00" * 18)
+    invoice = build(*BASICS, *[("r", hop)] * 185)
+    assert 15_500 < len(invoice) <= 16_384
+    assert len(bolt11.decode(invoice, strict=False).routes) == 185

@@ -1,0 +1,67 @@
+"""What all tests share: no network but loopback, the vectors, both curves."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from aurpay_async.bolt11 import _curve, _secp256k1
+
+# The same examples in every run: what fails here fails for everybody.
+settings.register_profile("default", derandomize=True, deadline=None)
+settings.load_profile("default")
+
+VECTORS = Path(__file__).parent / "vectors"
+
+_connect = socket.socket.connect
+
+
+def _connect_to_loopback(self: socket.socket, address: Any) -> None:
+    host = address[0] if isinstance(address, tuple) else "a file"
+    if host not in {"127.0.0.1", "::1", "localhost"}:
+        pytest.fail(f"a test tried to connect to {address!r}")
+    _connect(self, address)
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests speak to this machine alone."""
+    monkeypatch.setattr(socket.socket, "connect", _connect_to_loopback)
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the developer has set must not decide a test."""
+    for name in ("API_KEY", "API_TOKEN", "API_SECRET", "BASE_URL", "NETWORK"):
+        monkeypatch.delenv(f"AURPAY_{name}", raising=False)
+
+
+def load(name: str) -> Any:
+    """A file of vectors."""
+    return json.loads((VECTORS / name).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def aurpay_vectors() -> Any:
+    """What Aurpay documents."""
+    return load("aurpay.json")
+
+
+@pytest.fixture(params=["python", "wallycore"])
+def curve(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> _secp256k1.Curve:
+    """Each arithmetic of the curve in turn; wallycore is an optional extra."""
+    if request.param == "wallycore":
+        pytest.importorskip("wallycore")
+        chosen = _secp256k1.curve()
+        assert chosen is not _curve
+    else:
+        chosen = _curve
+    monkeypatch.setattr(_secp256k1, "curve", lambda: chosen)
+    return chosen
