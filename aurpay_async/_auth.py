@@ -116,15 +116,15 @@ class ApiToken:
         Raises:
             ConfigurationError: if one of them cannot be used.
         """
-        self._algorithm: Algorithm = algorithm
         self._token, token_problem = _hide(token)
         self._secret, secret_problem = _hide(secret)
-        del token, secret
+        # Not quoted: arguments get swapped, and then this is a secret.
+        known = str(algorithm) in _DIGESTS
+        self._algorithm: Algorithm = algorithm if known else "HMAC-SHA256"
+        del token, secret, algorithm
         _require("the API token", token_problem)
         _require("the API secret", secret_problem)
-        if str(algorithm) not in _DIGESTS:
-            known = " or ".join(_DIGESTS)
-            raise ConfigurationError(f"algorithm must be {known}, got {algorithm!r}")
+        _require("algorithm", None if known else f"must be {' or '.join(_DIGESTS)}")
 
     def __repr__(self) -> str:
         return f"ApiToken({self._token!r}, {self._secret!r}, {self._algorithm!r})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol, final
 
 
@@ -42,3 +42,8 @@ class SystemClock:
         import asyncio
 
         await asyncio.sleep(seconds)
+
+
+def before(clock: Clock, moment: float) -> datetime:
+    """The time of day at a moment of the past, given in monotonic seconds."""
+    return clock.now() - timedelta(seconds=clock.monotonic() - moment)

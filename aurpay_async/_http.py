@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
-from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,13 +28,22 @@ class Safety(Enum):
     MONEY = "money"
 
 
-def _seconds(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:  # noqa: ANN401
-    if type(value) not in {int, float} or not isfinite(value) or value <= 0:
-        message = (
-            f"Timeouts({attribute.name}=...) must be a number of seconds above 0, "
-            f"for example {attribute.name}={attribute.default}; got {value!r}"
+#: Thirty years; longer ones overflow clocks.
+_MAX_SECONDS: Final = 10**9
+
+
+def require_seconds(
+    record: object,
+    attribute: attrs.Attribute[Any],
+    value: Any,  # noqa: ANN401
+) -> None:
+    """Refuse what is no number of seconds above 0; an attrs validator."""
+    if type(value) not in {int, float} or not 0 < value <= _MAX_SECONDS:
+        raise ConfigurationError(
+            f"{type(record).__name__}({attribute.name}=...) must be a number of "
+            f"seconds above 0, for example {attribute.name}={attribute.default}; "
+            f"got {shown(value)}"
         )
-        raise ConfigurationError(message)
 
 
 @attrs.frozen(kw_only=True)
@@ -46,14 +54,25 @@ class Timeouts:
     """
 
     #: For a connection: a free place in the pool, name, TCP and TLS.
-    connect: float = attrs.field(default=5, validator=_seconds)
+    connect: float = attrs.field(default=5, validator=require_seconds)
     #: For one attempt, from the connection to the last byte of the answer.
-    attempt: float = attrs.field(default=15, validator=_seconds)
+    attempt: float = attrs.field(default=15, validator=require_seconds)
     #: For the whole call: all attempts and the pauses between them.
-    call: float = attrs.field(default=30, validator=_seconds)
+    call: float = attrs.field(default=30, validator=require_seconds)
 
 
-@attrs.frozen(kw_only=True)
+_T = TypeVar("_T")
+
+
+def _twin(record: _T, **changes: object) -> _T:
+    """What attrs.evolve() does, for records with a dict and without validators."""
+    twin = object.__new__(type(record))
+    twin.__dict__.update(record.__dict__, **changes)
+    return twin
+
+
+# These two have a dict and not slots: each call makes several, and this is faster.
+@attrs.frozen(kw_only=True, slots=False)
 class Request:
     """One request, complete but for the host.
 
@@ -75,8 +94,16 @@ class Request:
     timeout: float = 15
     connect_timeout: float = 5
 
+    def limited(self, timeout: float, connect_timeout: float) -> Request:
+        """The same with other limits."""
+        return _twin(self, timeout=timeout, connect_timeout=connect_timeout)
 
-@attrs.frozen(kw_only=True)
+    def with_headers(self, headers: Mapping[str, str]) -> Request:
+        """The same with more headers."""
+        return _twin(self, headers={**self.headers, **headers})
+
+
+@attrs.frozen(kw_only=True, slots=False)
 class Response:
     """One complete answer.
 
@@ -89,10 +116,16 @@ class Response:
         factory=dict[str, str], repr=lambda h: repr([*h])
     )
     body: bytes = attrs.field(default=b"", repr=lambda body: f"<{len(body)} bytes>")
+    #: What is wrong with the body as it came: too long, or packed in no known way.
+    defect: str | None = None
     #: How many attempts it took.
     attempts: int = 1
     #: When the last of them began, if there were several: aware, UTC.
     sent_at: datetime | None = None
+
+    def after(self, attempts: int, sent_at: datetime) -> Response:
+        """The same, as the answer to a later attempt."""
+        return _twin(self, attempts=attempts, sent_at=sent_at)
 
     @property
     def is_success(self) -> bool:

@@ -5,8 +5,6 @@ They know their own rules and nothing of their form on the wire (see `_converter
 
 from __future__ import annotations
 
-import re
-
 # cattrs reads the annotations of these records, so their types are imported for real.
 from datetime import datetime  # noqa: TC003
 from decimal import Decimal  # noqa: TC003
@@ -25,12 +23,23 @@ if TYPE_CHECKING:
     from .bolt11 import Invoice
 
 
-_CURRENCY = re.compile(r"[A-Za-z]{3}")
+_CURRENCY_LENGTH = 3
 
 
-def _currency(value: object) -> str:
-    if isinstance(value, str) and _CURRENCY.fullmatch(value):
-        return value.upper()
+def _exact(value: str | None) -> str | None:
+    """The text alone, of a subclass as well: an enum, or a template's markup."""
+    return str.__str__(value) if isinstance(value, str) else value
+
+
+def _currency(value: str) -> str:
+    text = _exact(value)
+    if (
+        isinstance(text, str)
+        and len(text) == _CURRENCY_LENGTH
+        and text.isascii()
+        and text.isalpha()
+    ):
+        return text.upper()
     raise InvalidRequestError(
         f"must be three ASCII letters, got {shown(value)}",
         field="currency",
@@ -57,7 +66,7 @@ def _server_url(
 ) -> None:
     """An URL for the platform to call, and to sign as it is."""
     _page_url(instance, attribute, value)
-    if "#" in str(value):
+    if isinstance(value, str) and "#" in value:
         raise InvalidRequestError(
             "a #fragment never reaches a server",
             field=attribute.name,
@@ -69,7 +78,7 @@ def _shown_url(url: str | None) -> str:
     return repr(url and without_query(url))
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class NewOrder:
     """What an order is asked for with. Raises `InvalidRequestError` if it cannot be.
 
@@ -84,6 +93,7 @@ class NewOrder:
     succeed_url: str | None = attrs.field(
         default=None,
         kw_only=True,
+        converter=_exact,
         validator=_page_url,
         repr=_shown_url,
     )
@@ -91,6 +101,7 @@ class NewOrder:
     timeout_url: str | None = attrs.field(
         default=None,
         kw_only=True,
+        converter=_exact,
         validator=_page_url,
         repr=_shown_url,
     )
@@ -98,6 +109,7 @@ class NewOrder:
     callback_url: str | None = attrs.field(
         default=None,
         kw_only=True,
+        converter=_exact,
         validator=_server_url,
         repr=_shown_url,
     )
@@ -105,6 +117,7 @@ class NewOrder:
     timeout_callback: str | None = attrs.field(
         default=None,
         kw_only=True,
+        converter=_exact,
         validator=_server_url,
         repr=_shown_url,
     )
@@ -153,7 +166,7 @@ class OrderStatus(StrEnum):
 OrderId = NewType("OrderId", str)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class UncheckedOrder:
     """An order as it came over the wire: typed, and not to be trusted yet."""
 

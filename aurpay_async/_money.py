@@ -1,14 +1,14 @@
 """Money: exact or refused.
 
-No float, no rounding, and nothing that depends on ``decimal``'s context, which any
-library of the process may have changed: values are read with ``Decimal(text)``,
-taken apart with ``as_tuple()`` and computed as integers.
+No float, no rounding, and nothing that depends on ``decimal``'s current context, which
+any library of the process may have changed: what is computed here has a context of its
+own that refuses to round.
 """
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
+from math import isfinite
 from typing import Final
 
 from .errors import InvalidRequestError, shown
@@ -16,21 +16,22 @@ from .errors import InvalidRequestError, shown
 #: Digits of a price, before and after the point together. More than any currency
 #: needs, and what a 64-bit integer of minor units still holds.
 MAX_PRICE_DIGITS: Final = 18
+#: A few more are told that they are too many, instead of what a number looks like.
+_MAX_SHOWN_DIGITS = 2 * MAX_PRICE_DIGITS
 _MAX_PRICE_BITS = (10**MAX_PRICE_DIGITS).bit_length()
 
 #: There are 21 million bitcoins, of 100,000,000,000 millisatoshi each.
 MSAT_PER_BTC: Final = 10**11
 MAX_MSAT: Final = 21_000_000 * MSAT_PER_BTC
 
-_MSAT_DECIMALS = 11
-#: More than any amount needs: all bitcoins in millisatoshi have 19 digits.
-_MAX_AMOUNT_DIGITS = 64
+_MSAT_PER_BTC = Decimal(MSAT_PER_BTC)
 
-#: What JSON writes as a number, without sign and exponent.
-_PLAIN = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+#: Amounts have their first digit between 10**7 and 10**-11.
+_MAX_ADJUSTED = 64
+_EXACT = Context(prec=128, traps=[Inexact])
 
 
-def parse_price(value: object) -> Decimal:
+def parse_price(value: Decimal | int | str) -> Decimal:
     """A fiat price as given by the caller, as exactly that many digits.
 
     Takes ``Decimal``, ``int`` or plain decimal text such as ``"19.99"``.
@@ -39,9 +40,38 @@ def parse_price(value: object) -> Decimal:
         InvalidRequestError: for anything else, with the value to write instead.
     """
     if isinstance(value, str):
-        price = _price_of_text(value)
-    elif isinstance(value, Decimal):
-        price = value
+        price = _price_of_text(str.__str__(value))
+    else:
+        price = _price_of_number(value)
+    if price <= 0:
+        raise InvalidRequestError(f"must be above 0, got {price:f}", field="price")
+    return price
+
+
+def _price_of_text(text: str) -> Decimal:
+    whole, point, fraction = text.partition(".")
+    if (
+        # The length first: looking at a megabyte is a megabyte of work.
+        len(text) <= _MAX_SHOWN_DIGITS
+        and text.isascii()
+        and whole.isdigit()
+        and (fraction.isdigit() or not point)
+        and (whole[0] != "0" or whole == "0")
+    ):
+        if len(whole) + len(fraction) > MAX_PRICE_DIGITS:
+            raise _refuse_length()
+        return Decimal(text)
+    raise InvalidRequestError(
+        f"not a plain decimal number of at most {MAX_PRICE_DIGITS} digits: "
+        f"{shown(text)}",
+        field="price",
+        hint='write it like "19.99": digits and one point, nothing else',
+    )
+
+
+def _price_of_number(value: object) -> Decimal:
+    if isinstance(value, Decimal):
+        price = Decimal(value)  # of a subclass the number alone
     elif isinstance(value, int) and not isinstance(value, bool):
         # The length first: Decimal(int) takes minutes for a million digits.
         if value.bit_length() > _MAX_PRICE_BITS:
@@ -53,21 +83,7 @@ def parse_price(value: object) -> Decimal:
         raise InvalidRequestError("not a number that can be paid", field="price")
     if _plain_digits(price) > MAX_PRICE_DIGITS:
         raise _refuse_length()
-    if price <= 0:
-        raise InvalidRequestError(f"must be above 0, got {price:f}", field="price")
     return price
-
-
-def _price_of_text(text: str) -> Decimal:
-    # The length first: a regular expression over a megabyte is a megabyte of work.
-    if len(text) <= MAX_PRICE_DIGITS + 1 and _PLAIN.fullmatch(text):
-        return Decimal(text)
-    raise InvalidRequestError(
-        f"not a plain decimal number of at most {MAX_PRICE_DIGITS} digits: "
-        f"{shown(text)}",
-        field="price",
-        hint='write it like "19.99": digits and one point, nothing else',
-    )
 
 
 def _refuse_length() -> InvalidRequestError:
@@ -76,12 +92,15 @@ def _refuse_length() -> InvalidRequestError:
 
 def _refuse_type(value: object) -> InvalidRequestError:
     if isinstance(value, float):
-        exact = format(Decimal(repr(value)), "f")
+        # Its own repr: that of a subclass (numpy has one) may be anything.
+        written = float.__repr__(value)
+        exact = format(Decimal(written), "f")
         hint = f'write Decimal("{exact}") or "{exact}"'
+        payable = isfinite(value) and value > 0
         return InvalidRequestError(
-            f"a float is not exact: {value!r}",
+            f"a float is not exact: {written}",
             field="price",
-            hint=hint if _PLAIN.fullmatch(exact) else None,
+            hint=hint if payable and len(exact) <= MAX_PRICE_DIGITS else None,
         )
     return InvalidRequestError(
         f"must be a Decimal, an int or a text, not {type(value).__name__}",
@@ -103,21 +122,14 @@ def btc_to_msat(amount: Decimal) -> int:
         ValueError: if `amount` is not above zero, not finite, more than all bitcoins,
             or finer than a millisatoshi. The message does not quote it.
     """
-    sign, digits, exponent = amount.as_tuple()
-    # The bounds come before any power: 10**999999999 would never end. ("F", "n" and
-    # "N" are the exponents of infinity and NaN.)
-    if (
-        isinstance(exponent, str)
-        or len(digits) > _MAX_AMOUNT_DIGITS
-        or abs(exponent) > _MAX_AMOUNT_DIGITS
-    ):
+    # `adjusted` is the power of ten of the first digit: the bound comes before any
+    # arithmetic, because int(Decimal("1E+999999999")) would never end.
+    if not amount.is_finite() or abs(amount.adjusted()) > _MAX_ADJUSTED:
         raise ValueError("no amount of bitcoin")
-    coefficient = int("".join(map(str, digits)))
-    shift = exponent + _MSAT_DECIMALS
-    factor, divisor = 10 ** max(shift, 0), 10 ** max(-shift, 0)
-    msat, rest = divmod(coefficient * int(factor), int(divisor))
-    if rest:
-        raise ValueError("finer than a millisatoshi")
-    if sign or not 0 < msat <= MAX_MSAT:
+    try:
+        msat = int(_EXACT.to_integral_exact(_EXACT.multiply(amount, _MSAT_PER_BTC)))
+    except Inexact:
+        raise ValueError("finer than a millisatoshi") from None
+    if not 0 < msat <= MAX_MSAT:
         raise ValueError("no amount of bitcoin")
     return msat

@@ -16,18 +16,18 @@ other 4xx, envelope error, certificate     raise    raise
 from __future__ import annotations
 
 from datetime import UTC
-from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
-from ._http import Safety
+from ._http import Safety, require_seconds
 from .errors import (
     APIError,
     ConfigurationError,
     Delivery,
     RateLimitedError,
     TransportError,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def is_retryable(error: AurpayError, safety: Safety) -> bool:
         return False
     if error.delivery is Delivery.NOT_SENT:
         return isinstance(error, TransportError)
-    if isinstance(error, RateLimitedError):
+    if isinstance(error, RateLimitedError) and error.delivery is Delivery.REFUSED:
         return True
     if safety is not Safety.READ:
         return False
@@ -91,23 +91,12 @@ def parse_retry_after(text: str, now: datetime) -> float | None:
     return max(0.0, (aware - now).total_seconds())
 
 
-def _positive(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:  # noqa: ANN401
-    if type(value) not in {int, float} or not isfinite(value) or value <= 0:
-        raise _refuse(attribute, value, "a number of seconds above 0")
-
-
 def _count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if type(value) is not int or value < 1:
-        raise _refuse(attribute, value, "a whole number, 1 or more")
-
-
-def _refuse(
-    attribute: attrs.Attribute[Any], value: object, rule: str
-) -> ConfigurationError:
-    return ConfigurationError(
-        f"RetryPolicy({attribute.name}=...) must be {rule}, "
-        f"for example {attribute.name}={attribute.default}; got {value!r}"
-    )
+        raise ConfigurationError(
+            f"RetryPolicy({attribute.name}=...) must be a whole number, 1 or more, "
+            f"for example {attribute.name}={attribute.default}; got {shown(value)}"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -124,9 +113,9 @@ class RetryPolicy:
     #: The first one included; 1 turns retries off.
     max_attempts: int = attrs.field(default=4, validator=_count)
     #: Seconds.
-    base: float = attrs.field(default=0.25, validator=_positive)
+    base: float = attrs.field(default=0.25, validator=require_seconds)
     #: Seconds.
-    cap: float = attrs.field(default=8.0, validator=_positive)
+    cap: float = attrs.field(default=8.0, validator=require_seconds)
 
     def backoff(self, attempt: int, jitter: float) -> float:
         """Seconds to wait after that many attempts; `jitter` is from 0 to 1."""

@@ -8,9 +8,12 @@ no two programs can take one address for two places.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .errors import shown
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 #: Scheme, host and port: who is spoken to. Lower case, port always given.
 Origin = tuple[str, str, int]
@@ -22,13 +25,11 @@ _MAX_PORT = 65535
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 _URL = re.compile(
-    r"(?P<scheme>https?)://"
-    r"(?P<host>[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_.])?|\[[0-9a-f:.]+\])"
-    r"(?::(?P<port>[0-9]{1,5}))?"
-    r"(?P<rest>[/?#].*)?",
-    re.IGNORECASE | re.ASCII,
+    r"([Hh][Tt][Tt][Pp][Ss]?)://"
+    r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"  # the host
+    r"(?::([0-9]{1,5}))?"  # the port
+    r"(?:[/?#][^\x00-\x20\x7f\\]*)?"
 )
-_LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 
 
 class UrlError(ValueError):
@@ -42,15 +43,27 @@ def read_origin(url: str) -> Origin:
         UrlError: what is wrong with it, and what to write instead.
     """
     match = _URL.fullmatch(url) if len(url) <= MAX_URL_LENGTH else None
-    # Not printable: control, bidi and other format characters, lone surrogates, and
-    # every blank but the ASCII one.
-    if match is None or not url.isprintable() or " " in url or "\\" in url:
+    # Not printable: bidi and other format characters, lone surrogates, and blanks.
+    if match is None or not (url.isascii() or url.isprintable()):
         raise UrlError(_what_is_wrong(url))
-    scheme = match["scheme"].lower()
-    port = int(match["port"]) if match["port"] else _DEFAULT_PORTS[scheme]
+    scheme, host, digits = match.groups()
+    scheme, host = scheme.lower(), host.lower()
+    port = int(digits) if digits else _DEFAULT_PORTS[scheme]
     if not 0 < port <= _MAX_PORT:
         raise UrlError(f"there is no port {port}")
-    return scheme, match["host"].lower(), port
+    _require_host(host)
+    return scheme, host, port
+
+
+def _require_host(host: str) -> None:
+    # Between dots, so that no name begins or ends with anything but itself.
+    names = f".{host.removesuffix('.')}."
+    if ".." in names or ".-" in names or "-." in names:
+        raise UrlError(f"has no valid host: {shown(host)}")
+    # WHATWG URL, 3.5: a host whose last name is a number is an IP address, or none.
+    last = names[names.rindex(".", 0, -1) + 1]
+    if (last.isdigit() or host[0] == "[") and _ip_address(host) is None:
+        raise UrlError(f"{shown(host)} is no IP address")
 
 
 def require_secure(origin: Origin) -> None:
@@ -60,8 +73,21 @@ def require_secure(origin: Origin) -> None:
         UrlError: if `origin` is neither https nor loopback.
     """
     scheme, host, _ = origin
-    if scheme != "https" and not _LOOPBACK.fullmatch(host):
+    if scheme == "https" or host == "localhost":
+        return
+    address = _ip_address(host)
+    if address is None or not address.is_loopback:
         raise UrlError("must start with https:// (http is for loopback only)")
+
+
+def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
+    # Here and not above: most hosts are names, and it is slow to load.
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host.strip("[]"))
+    except ValueError:
+        return None
 
 
 def format_origin(origin: Origin) -> str:
@@ -71,8 +97,10 @@ def format_origin(origin: Origin) -> str:
 
 
 def without_query(url: str) -> str:
-    """`url` as far as it may be shown: a query may hold anything."""
-    return url.partition("?")[0]
+    """`url` as far as it may be shown: no query, no fragment, no password."""
+    page = re.split("[?#]", url, maxsplit=1)[0]
+    _, user, rest = page.rpartition("@")
+    return f"...@{rest}" if user else page
 
 
 def _what_is_wrong(url: str) -> str:  # noqa: PLR0911 - one per reason
@@ -101,5 +129,8 @@ def _punycode_hint(authority: str) -> str:
     try:
         ascii_host = host.encode("idna").decode("ascii")
     except UnicodeError:
-        return f"the host must be ASCII: {shown(host)}"
+        ascii_host = ""
+    match = _URL.fullmatch(f"https://{ascii_host}")
+    if match is None or match[2] != ascii_host:
+        return f"the host must be ASCII, not {shown(host)}"
     return f"the host must be ASCII; write {ascii_host} for {shown(host)}"

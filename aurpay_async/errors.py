@@ -64,8 +64,14 @@ __all__ = [
 #: (the longest is under 2 KiB), little enough to log, pickle and send around.
 MAX_KEPT_BODY: Final = 16 * 1024
 
+#: Characters that an error keeps of the platform's own message.
+MAX_KEPT_TEXT: Final = 1000
+
 #: Characters of outside text that one message shows.
-_MAX_SHOWN = 200
+MAX_SHOWN: Final = 200
+
+#: Longer numbers are not written out.
+_LONG_NUMBER: Final = 10**30
 
 
 class Delivery(Enum):
@@ -236,8 +242,8 @@ class APIError(AurpayError):
         self.delivery = delivery
         #: ``code`` of the answer's envelope; Aurpay publishes no list of codes.
         self.platform_code = platform_code
-        #: ``message`` of the answer's envelope, as it came. Text from outside.
-        self.platform_message = platform_message
+        #: The beginning of the envelope's ``message``, as it came. Text from outside.
+        self.platform_message = platform_message and platform_message[:MAX_KEPT_TEXT]
         #: Seconds to wait before trying again, if the platform said so.
         self.retry_after = retry_after
         #: The beginning of the raw answer.
@@ -332,7 +338,7 @@ class UntrustedOrderError(InvalidResponseError):
         self, problem: str, *, check: str, order_id: str, status: int, body: bytes
     ) -> None:
         super().__init__(
-            f"order {order_id} failed the check {check!r}: {problem}",
+            f"order {shown(order_id)} failed the check {check!r}: {problem}",
             status=status,
             body=body,
             order_id=order_id,
@@ -378,8 +384,14 @@ class InvoiceInvalidError(InvoiceError):
         self.rule = rule
 
 
-def shown(text: object) -> str:
-    """Outside text for a message: bounded, escaped, quoted."""
-    plain = str(text)
-    cut = plain if len(plain) <= _MAX_SHOWN else plain[:_MAX_SHOWN] + "..."
-    return ascii(cut)
+def shown(value: object) -> str:
+    """A value from outside for a message: bounded, escaped; a text in quotes."""
+    if isinstance(value, str):
+        text = str.__str__(value)
+        return ascii(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "...")
+    if value is None or type(value) in {bool, float}:
+        return repr(value)
+    if type(value) is int and abs(value) < _LONG_NUMBER:
+        return repr(value)
+    # No repr() of anything else: it may be long, fail, or show a secret.
+    return f"<{type(value).__name__}>"

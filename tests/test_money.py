@@ -1,0 +1,200 @@
+"""Money: exact or refused, whatever the process has done to decimal's context."""
+
+from __future__ import annotations
+
+import decimal
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aurpay_async import InvalidRequestError
+from aurpay_async._money import btc_to_msat, parse_price
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(params=["default", "hostile"], autouse=True)
+def _context(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Any library of the process may have changed it: nothing here may depend on it."""
+    if request.param == "default":
+        yield
+        return
+    with decimal.localcontext(
+        decimal.Context(prec=1, Emax=1, Emin=-1, rounding="ROUND_UP")
+    ):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("given_price", "sent"),
+    [
+        ("20", "20"),
+        ("20.00", "20.00"),
+        ("19.99", "19.99"),
+        ("0.01", "0.01"),
+        (20, "20"),
+        (Decimal("20.10"), "20.10"),
+        (Decimal("2E+1"), "20"),
+        (Decimal("1E-8"), "0.00000001"),
+        ("999999999999999999", "999999999999999999"),
+        ("9999999999999999.99", "9999999999999999.99"),
+    ],
+)
+def test_a_price_keeps_its_digits(given_price: Any, sent: str) -> None:
+    """Exactly what was written, trailing zeros included."""
+    assert f"{parse_price(given_price):f}" == sent
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        "", " ", " 20", "20 ", "2 0", "2_0", "1e3", "1E3", "+20", "-20", "0x14", "20.",
+        ".5", "007", "1,000", "1.000,00", "NaN", "Infinity", "٢٠", "２０", "20\n",
+        "1" * 1_000_000,
+    ],
+)  # fmt: skip
+def test_other_texts_are_refused(price: str) -> None:
+    """With what to write instead; a text of megabytes at once."""
+    with pytest.raises(InvalidRequestError, match=r"19\.99") as caught:
+        parse_price(price)
+    assert caught.value.field == "price"
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("price", "problem"),
+    [
+        ("0", "above 0"),
+        ("0.00", "above 0"),
+        (0, "above 0"),
+        (-1, "above 0"),
+        (Decimal(-1), "above 0"),
+        (Decimal("NaN"), "not a number"),
+        (Decimal("sNaN"), "not a number"),
+        (Decimal("Infinity"), "not a number"),
+        (Decimal("-Infinity"), "not a number"),
+        (Decimal("1E+18"), "18 digits"),
+        (Decimal("1E-18"), "18 digits"),
+        (Decimal("1E+999999"), "18 digits"),
+        (Decimal("1E-999999"), "18 digits"),
+        (10**18, "18 digits"),
+        ("1" * 19, "18 digits"),
+        ("0." + "1" * 18, "18 digits"),
+        ("1" * 36, "18 digits"),
+        (-(10**18), "18 digits"),
+        pytest.param(10**5_000_000, "18 digits", id="huge"),
+    ],
+)
+def test_numbers_that_are_no_price(price: Any, problem: str) -> None:
+    """At once, however large their exponent."""
+    with pytest.raises(InvalidRequestError, match=problem):
+        parse_price(price)
+
+
+@pytest.mark.parametrize(
+    ("price", "instead"),
+    [
+        (19.99, "19.99"),
+        (0.1, "0.1"),
+        (1e-05, "0.00001"),
+        (20.0, "20.0"),
+    ],
+)
+def test_a_float_is_refused_with_the_decimal_to_write(
+    price: float, instead: str
+) -> None:
+    """A float is not what it looks like; the message has what was meant."""
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_price(price)  # type: ignore[arg-type]
+    assert caught.value.hint == f'write Decimal("{instead}") or "{instead}"'
+
+
+class Float(float):
+    """As numpy's, which prints with its type."""
+
+    def __repr__(self) -> str:
+        return f"np.float64({float(self)})"
+
+
+def test_a_float_of_a_subclass_is_refused_as_well() -> None:
+    """Whatever it prints as."""
+    with pytest.raises(InvalidRequestError, match=r'write Decimal\("19.99"\)'):
+        parse_price(Float(19.99))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), -1.5, 1e22])
+def test_a_float_that_is_no_price_gets_no_hint(price: float) -> None:
+    """There is nothing right to write."""
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_price(price)  # type: ignore[arg-type]
+    assert caught.value.hint is None
+
+
+@pytest.mark.parametrize("price", [True, False, None, b"20", ["20"], 20j])
+def test_other_types_are_refused(price: Any) -> None:
+    """A bool is an int to Python, and no price."""
+    with pytest.raises(InvalidRequestError, match=type(price).__name__):
+        parse_price(price)
+
+
+@given(st.integers(1, 21_000_000 * 10**11))
+def test_every_millisatoshi_is_exact(msat: int) -> None:
+    """From any spelling of up to 11 decimals."""
+    whole, rest = divmod(msat, 10**11)
+    assert btc_to_msat(Decimal(f"{whole}.{rest:011d}")) == msat
+
+
+@pytest.mark.parametrize("power", range(9))
+@pytest.mark.parametrize("offset", [-1, 0, 1])
+def test_eight_decimals_near_powers_of_ten(power: int, offset: int) -> None:
+    """Where other libraries write 1e-05."""
+    satoshi = 10**power + offset
+    if satoshi:
+        text = f"{satoshi // 10**8}.{satoshi % 10**8:08d}"
+        assert btc_to_msat(Decimal(text)) == satoshi * 1000
+
+
+@pytest.mark.parametrize(
+    ("amount", "msat"),
+    [
+        ("0.00155419", 155_419_000),
+        ("0.00019044", 19_044_000),
+        ("1E-11", 1),
+        ("1.5E-4", 15_000_000),
+        ("21E+6", 2_100_000_000_000_000_000),
+        ("0.000190440000000000000000000", 19_044_000),
+    ],
+)
+def test_published_amounts(amount: str, msat: int) -> None:
+    """Those of Aurpay's documentation, and spellings of other platforms."""
+    assert btc_to_msat(Decimal(amount)) == msat
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        "0", "-1", "0E-5", "1E-12", "0.000000000015", "21000000.00000000001", "1E+8",
+        "1E+999999", "1E-999999", "NaN", "sNaN", "Infinity", "-Infinity", "1" * 65,
+    ],
+)  # fmt: skip
+def test_what_is_no_amount(amount: str) -> None:
+    """Refused at once; the message does not quote it."""
+    with pytest.raises(ValueError, match=r"amount of bitcoin|finer") as caught:
+        btc_to_msat(Decimal(amount))
+    assert amount not in str(caught.value)
+
+
+@given(st.decimals())
+def test_any_decimal_is_exact_or_refused(amount: Decimal) -> None:
+    """Compared with fractions, which know no rounding."""
+    from fractions import Fraction
+
+    try:
+        msat = btc_to_msat(amount)
+    except ValueError:
+        return
+    assert Fraction(amount) * 10**11 == msat

@@ -1,0 +1,261 @@
+"""When to try again: tables, arithmetic, and no waiting."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aurpay_async import RetryPolicy, errors
+from aurpay_async._http import Safety
+from aurpay_async._retry import (
+    RetryBudget,
+    decide,
+    delivery_of,
+    is_retryable,
+    parse_retry_after,
+)
+from aurpay_async.errors import ConfigurationError, Delivery
+
+if TYPE_CHECKING:
+    from aurpay_async.errors import AurpayError
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+NOT_SENT, REFUSED, UNKNOWN = Delivery.NOT_SENT, Delivery.REFUSED, Delivery.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("delivery", "statuses"),
+    [
+        (REFUSED, [300, 301, 302, 304, 305, 307, 308, 399]),
+        (UNKNOWN, [303]),
+        (
+            REFUSED,
+            [400, 401, 402, 403, 404, 405, 406, 407, 410, 413, 422, 429, 451, 499],
+        ),
+        (UNKNOWN, [408, 409, 425]),
+        (REFUSED, [501, 505, 511]),
+        (UNKNOWN, [500, 502, 503, 504, 506, 507, 508, 520, 599]),
+        (UNKNOWN, [100, 101, 199, 600, 999]),
+    ],
+)
+def test_what_a_status_says_about_a_write(
+    delivery: Delivery, statuses: list[int]
+) -> None:
+    """Refused is said only where the platform said no."""
+    assert {delivery_of(status) for status in statuses} == {delivery}
+
+
+def api(status: int) -> errors.APIError:
+    kind = {429: errors.RateLimitedError}.get(status, errors.APIError)
+    return kind("x", status=status, delivery=delivery_of(status))
+
+
+@pytest.mark.parametrize(
+    ("error", "read", "write"),
+    [
+        (errors.ConnectError("x", delivery=NOT_SENT), True, True),
+        (errors.ConnectTimeoutError("x", delivery=NOT_SENT), True, True),
+        (errors.ConnectError("x", delivery=NOT_SENT, final=True), False, False),
+        (errors.RequestTimeoutError("x", delivery=UNKNOWN), True, False),
+        (errors.ConnectionLostError("x", delivery=UNKNOWN), True, False),
+        (api(429), True, True),
+        (api(408), True, False),
+        (api(425), True, False),
+        (api(409), False, False),
+        (api(500), True, False),
+        (api(503), True, False),
+        (api(501), False, False),
+        (api(302), False, False),
+        (api(400), False, False),
+        (api(401), False, False),
+        (errors.InvalidResponseError("x"), False, False),
+        (errors.ConfigurationError("x"), False, False),
+        (errors.InvalidRequestError("x", field="y"), False, False),
+    ],
+    ids=lambda value: getattr(value, "code", None),
+)
+def test_what_may_be_repeated(error: AurpayError, read: bool, write: bool) -> None:
+    """The table of the module; a write only if nothing can have come of it."""
+    assert is_retryable(error, Safety.READ) is read
+    assert is_retryable(error, Safety.CREATE) is write
+    assert is_retryable(error, Safety.MONEY) is write
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("1", 1.0),
+        ("120", 120.0),
+        ("99999999999", 99999999999.0),
+        ("Sun, 22 Nov 2026 12:01:00 GMT", 60.0),
+        ("Sunday, 22-Nov-26 12:01:00 GMT", 60.0),
+        ("Sun Nov 22 12:01:00 2026", 60.0),
+        ("Sun, 22 Nov 2026 14:01:00 +0200", 60.0),
+        ("Sun, 22 Nov 2026 11:00:00 GMT", 0.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0.0),
+    ],
+)
+def test_retry_after_in_all_its_forms(text: str, seconds: float) -> None:
+    """RFC 9110: seconds, and a date in any of three forms; the past is now."""
+    assert parse_retry_after(text, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "soon",
+        "-1",
+        "1.5",
+        "1e3",
+        "0x10",
+        "٣",
+        "+5",
+        " 5",
+        "5 s",
+        "1" * 65,
+        "Sun, 99 Foo",
+    ],
+)
+def test_garbage_in_retry_after_is_ignored(text: str) -> None:
+    """As if it had not been sent."""
+    assert parse_retry_after(text, NOW) is None
+
+
+@given(st.text() | st.text("SunFriOctNov 0123456789:,-+GMT", max_size=40))
+def test_any_retry_after_is_seconds_or_nothing(text: str) -> None:
+    """Never an error of the parser."""
+    seconds = parse_retry_after(text, NOW)
+    assert seconds is None or seconds >= 0
+
+
+@pytest.mark.parametrize(
+    ("attempt", "jitter", "pause"),
+    [
+        (1, 0.0, 0.0),
+        (1, 1.0, 0.25),
+        (2, 1.0, 0.5),
+        (3, 0.5, 0.5),
+        (5, 1.0, 4.0),
+        (6, 1.0, 8.0),
+        (7, 1.0, 8.0),
+        (5000, 1.0, 8.0),
+    ],
+)
+def test_backoff_doubles_up_to_its_cap(
+    attempt: int, jitter: float, pause: float
+) -> None:
+    """Full jitter: anything from nothing to the doubled base."""
+    assert RetryPolicy().backoff(attempt, jitter) == pause
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_attempts": 0},
+        {"max_attempts": 1.5},
+        {"max_attempts": True},
+        {"max_attempts": "3"},
+        {"base": 0},
+        {"base": -1},
+        {"base": float("nan")},
+        {"base": float("inf")},
+        {"base": None},
+        {"cap": 0.0},
+        {"cap": True},
+    ],
+)
+def test_a_policy_that_cannot_be(wrong: dict[str, Any]) -> None:
+    """Refused with the name, and an example."""
+    name = next(iter(wrong))
+    with pytest.raises(ConfigurationError, match=rf"RetryPolicy\({name}=.*for example"):
+        RetryPolicy(**wrong)
+
+
+def test_a_budget_gives_about_one_retry_for_each_call() -> None:
+    """A reserve to begin with, then one for one."""
+    budget = RetryBudget()
+    retries = 0
+    for _ in range(1000):
+        budget.earn()
+        while budget.spend():
+            retries += 1
+    assert retries == 1000 + RetryBudget.RESERVE
+
+
+def test_a_long_healthy_time_saves_up_only_so_much() -> None:
+    """A burst of failures later is bounded all the same."""
+    budget = RetryBudget()
+    for _ in range(100_000):
+        budget.earn()
+    retries = 0
+    while budget.spend():
+        retries += 1
+    assert retries == RetryBudget.CAPACITY
+
+
+def decision(
+    error: AurpayError, *, attempt: int = 1, remaining: float = 30, tokens: int = 10
+) -> tuple[float | None, str]:
+    budget = RetryBudget()
+    budget._tokens = tokens
+    return decide(
+        RetryPolicy(), budget, error, attempt=attempt, remaining=remaining, jitter=1.0
+    )
+
+
+def limited(retry_after: float | None) -> errors.RateLimitedError:
+    error = errors.RateLimitedError(
+        "x", status=429, delivery=REFUSED, retry_after=retry_after
+    )
+    error.retryable = True
+    return error
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "options", "expected"),
+    [
+        (None, {}, (0.25, "backoff")),
+        (None, {"attempt": 3}, (1.0, "backoff")),
+        (None, {"attempt": 4}, (None, "attempts used up")),
+        (None, {"remaining": 0.25}, (None, "no time left")),
+        (None, {"remaining": 0.26}, (0.25, "backoff")),
+        (None, {"tokens": 0}, (None, "retry budget used up")),
+        (0.0, {}, (0.25, "backoff")),
+        (5.0, {}, (5.0, "retry-after")),
+        (5.0, {"remaining": 5.0}, (None, "no time left")),
+        (3600.0, {}, (None, "no time left")),
+    ],
+)
+def test_decisions(
+    retry_after: float | None,
+    options: dict[str, Any],
+    expected: tuple[float | None, str],
+) -> None:
+    """Every way it can go, with its reason."""
+    assert decision(limited(retry_after), **options) == expected
+
+
+def test_what_must_not_be_repeated_is_not() -> None:
+    """Whatever time and budget are left."""
+    assert decision(errors.ConnectionLostError("x")) == (None, "must not be repeated")
+
+
+def test_a_refusal_to_retry_costs_nothing() -> None:
+    """The budget is for retries that are made."""
+    budget = RetryBudget()
+    for attempt, remaining in ((9, 30.0), (1, 0.0)):
+        decide(
+            RetryPolicy(),
+            budget,
+            limited(None),
+            attempt=attempt,
+            remaining=remaining,
+            jitter=1.0,
+        )
+    assert budget._tokens == RetryBudget.RESERVE
