@@ -7,6 +7,7 @@ order in which they run.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ._money import btc_to_msat
@@ -23,6 +24,11 @@ CHECKOUT_ORIGIN: Final[Origin] = ("https", "dashboard.aurpay.net", 443)
 
 #: Clocks differ; an invoice may seem to come from the near future.
 MAX_SKEW_S: Final = 5 * 60
+
+_PLAIN_URL = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&()*+,;=._~%-]+")
+
+#: What a check says: nothing, if it held.
+_Problem = str | None
 
 #: A check for which the client or the answer gives nothing to compare.
 NOT_MADE: Final = "not made"
@@ -47,24 +53,20 @@ class Verdict(NamedTuple):
     failed: tuple[str, str] | None = None
 
 
-class Case(NamedTuple):
-    """What is compared."""
+def check_order(
+    order: UncheckedOrder, invoice: Invoice, trust: Trust, now: float
+) -> Verdict:
+    """Make every check that can be made, up to the first that fails.
 
-    #: As it came from the platform.
-    order: UncheckedOrder
-    #: The order's, decoded; its signature has been verified.
-    invoice: Invoice
-    #: What the client accepts.
-    trust: Trust
-    #: Seconds since 1970.
-    now: float
-
-
-def check_order(case: Case) -> Verdict:
-    """Make every check that can be made, up to the first that fails."""
+    Args:
+        order: As it came from the platform.
+        invoice: The order's, decoded; its signature has been verified.
+        trust: What the client accepts.
+        now: Seconds since 1970.
+    """
     passed = ["signature"]
     for name, check in _CHECKS:
-        problem = check(case)
+        problem = check(order, invoice, trust, now)
         if problem is None:
             passed.append(name)
         elif problem is not NOT_MADE:
@@ -72,62 +74,66 @@ def check_order(case: Case) -> Verdict:
     return Verdict(tuple(passed))
 
 
-def _network(case: Case) -> str | None:
-    theirs, ours = case.invoice.network, case.trust.network
-    if theirs == ours:
+def _network(_o: UncheckedOrder, invoice: Invoice, trust: Trust, _n: float) -> _Problem:
+    if invoice.network == trust.network:
         return None
-    return f"the invoice is for {theirs}, this client for {ours}"
+    return f"the invoice is for {invoice.network}, this client for {trust.network}"
 
 
-def _amount(case: Case) -> str | None:
+def _amount(order: UncheckedOrder, invoice: Invoice, _t: Trust, _n: float) -> _Problem:
     try:
-        expected = btc_to_msat(case.order.amount)
+        expected = btc_to_msat(order.amount)
     except ValueError as error:
         return f"the order's amount is {error}"
-    asked = case.invoice.amount_msat
+    asked = invoice.amount_msat
     if asked == expected:
         return None
     asks = "leaves the amount open" if asked is None else f"asks for {asked} msat"
     return f"the order is for {expected} msat, the invoice {asks}"
 
 
-def _payment_secret(case: Case) -> str | None:
-    named = case.order.payment_addr
+def _payment_secret(
+    order: UncheckedOrder, invoice: Invoice, _t: Trust, _n: float
+) -> _Problem:
+    named = order.payment_addr
     if named is None:
         return NOT_MADE
-    if named.lower() == case.invoice.payment_secret:
+    if named.lower() == invoice.payment_secret:
         return None
     return "payment_addr is not the invoice's payment secret"
 
 
-def _timestamp(case: Case) -> str | None:
-    ahead = case.invoice.timestamp - case.now
+def _timestamp(_o: UncheckedOrder, invoice: Invoice, _t: Trust, now: float) -> _Problem:
+    ahead = invoice.timestamp - now
     if ahead <= MAX_SKEW_S:
         return None
     return f"the invoice was made {ahead:.0f} s in the future; is this clock right?"
 
 
-def _expiry(case: Case) -> str | None:
-    late = case.now - case.invoice.timestamp - case.invoice.expiry
+def _expiry(_o: UncheckedOrder, invoice: Invoice, _t: Trust, now: float) -> _Problem:
+    late = now - invoice.timestamp - invoice.expiry
     if late < 0:
         return None
     return f"the invoice expired {late:.0f} s ago"
 
 
-def _payee(case: Case) -> str | None:
-    if not case.trust.payees:
+def _payee(_o: UncheckedOrder, invoice: Invoice, trust: Trust, _n: float) -> _Problem:
+    if not trust.payees:
         return NOT_MADE
-    if case.invoice.payee in case.trust.payees:
+    if invoice.payee in trust.payees:
         return None
-    return f"the invoice pays {case.invoice.payee}, which is none of the pinned payees"
+    return f"the invoice pays {invoice.payee}, which is none of the pinned payees"
 
 
-def _pay_url(case: Case) -> str | None:
+def _pay_url(order: UncheckedOrder, _i: Invoice, trust: Trust, _n: float) -> _Problem:
+    # Shops put it into pages as it is: no quote or bracket may end an attribute there.
+    if not _PLAIN_URL.fullmatch(order.pay_url):
+        return "pay_url holds a character that is not safe in a page"
     try:
-        origin = read_origin(case.order.pay_url)
+        origin = read_origin(order.pay_url)
     except UrlError as error:
         return f"pay_url {error}"
-    if origin in {case.trust.origin, CHECKOUT_ORIGIN}:
+    if origin in (trust.origin, CHECKOUT_ORIGIN):
         return None
     return f"pay_url lies at {format_origin(origin)}"
 

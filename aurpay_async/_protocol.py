@@ -8,14 +8,15 @@ the HTTP status and the content type say.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import bolt11
-from ._checks import Case, check_order
+from ._checks import check_order
 from ._converter import (
     ShapeError,
     as_object,
     dump_new_order,
+    lenient_order_id,
     load_object,
     structure_order,
     unknown_fields,
@@ -70,7 +71,10 @@ _CHECK_OF_FIELD: Final = {
     "data.pay_url": "pay_url",
 }
 
-_ORDER_ID = re.compile(rb'"order_id"\s*:\s*"?([0-9A-Za-z_-]{1,64})')
+#: A whole one: an id that a cut answer ends in is no id.
+_ORDER_ID = re.compile(
+    rb'"order_id"\s*:\s*(?:"([0-9A-Za-z_-]{1,64})"|([0-9]{1,64})(?=[\s,}]))'
+)
 
 
 def build_create_order(order: NewOrder) -> Request:
@@ -85,10 +89,13 @@ def build_create_order(order: NewOrder) -> Request:
     )
 
 
-def parse_create_order(
-    response: Response, trust: Trust, now: datetime
-) -> LightningOrder:
+def parse_create_order(response: Response, trust: Trust, now: float) -> LightningOrder:
     """The order in an answer, if it may be shown to a payer.
+
+    Args:
+        response: What came.
+        trust: What the client accepts.
+        now: Seconds since 1970.
 
     Raises:
         APIError: if the platform said no.
@@ -98,7 +105,7 @@ def parse_create_order(
     data = read_envelope(response)
     order = _read_order(response, data)
     invoice = _read_invoice(response, order)
-    verdict = check_order(Case(order, invoice, trust, now.timestamp()))
+    verdict = check_order(order, invoice, trust, now)
     if verdict.failed:
         check, problem = verdict.failed
         raise _untrusted(response, order.order_id, check, problem)
@@ -116,22 +123,26 @@ def parse_create_order(
     )
 
 
-def status_error(response: Response, now: datetime) -> APIError:
-    """The error that an HTTP status other than one of success means."""
+def status_error(response: Response, safety: Safety, now: datetime) -> APIError:
+    """The error that an HTTP status other than one of success means.
+
+    An order in the answer to who creates one is the stronger sign: it may exist.
+    """
     status = response.status
+    trace = find_order(response.body) if safety is Safety.CREATE else _NO_TRACE
     envelope = _lenient_envelope(response.body)
     message = _message_of(envelope)
     retry_after = response.headers.get("retry-after")
     error = _error_class(status)(
         f"HTTP {status}" + _described(message) + _redirect(response),
         status=status,
-        delivery=delivery_of(status),
+        delivery=Delivery.UNKNOWN if trace.may_exist else delivery_of(status),
         platform_code=_code_of(envelope),
         platform_message=message,
         retry_after=parse_retry_after(retry_after, now) if retry_after else None,
         body=response.body,
     )
-    error.order_id = find_order_id(response.body)
+    error.order_id = trace.order_id
     return error
 
 
@@ -142,6 +153,8 @@ def read_envelope(response: Response) -> dict[str, object]:
         APIError: if the envelope says no.
         InvalidResponseError: if there is no envelope, or it contradicts itself.
     """
+    if response.defect is not None:
+        raise _invalid(response, f"the answer {response.defect}")
     try:
         envelope = load_object(response.body)
     except ShapeError as error:
@@ -150,11 +163,11 @@ def read_envelope(response: Response) -> dict[str, object]:
     # `bool` is an `int` to Python, and `true` is no code.
     if type(code) is not int:
         raise _invalid(response, "code is not a whole number", "code")
+    if code:
+        raise _refusal(response, envelope, code)
     if type(result) is not bool:
         raise _invalid(response, "result is neither true nor false", "result")
     data = as_object(envelope.get("data"))
-    if code:
-        raise _refusal(response, envelope, code)
     if not result:
         raise _invalid(response, "code is 0, but result is false", "code", "result")
     if data is None:
@@ -162,16 +175,32 @@ def read_envelope(response: Response) -> dict[str, object]:
     return data
 
 
-def find_order_id(body: bytes) -> str | None:
-    """A second, lenient look at an answer that could not be read: what was made?"""
-    match = _ORDER_ID.search(body)
-    return match[1].decode("ascii") if match else None
+class OrderTrace(NamedTuple):
+    """What an answer that cannot be taken still says of an order."""
+
+    may_exist: bool
+    order_id: str | None
+
+
+_NO_TRACE: Final = OrderTrace(may_exist=False, order_id=None)
+
+
+def find_order(body: bytes) -> OrderTrace:
+    """A second, lenient look at an answer: was an order made, and which?"""
+    data = as_object(_lenient_envelope(body).get("data")) or {}
+    named = data.get("order_id")
+    if named is not None:
+        return OrderTrace(may_exist=True, order_id=lenient_order_id(named))
+    # Elsewhere, or in what is no JSON. Of several, none can be told to be the one.
+    found = {match[1] or match[2] for match in _ORDER_ID.finditer(body)}
+    only = found.pop().decode("ascii") if len(found) == 1 else None
+    return OrderTrace(may_exist=bool(only or found), order_id=only)
 
 
 def _refusal(
     response: Response, envelope: dict[str, object], code: int
 ) -> APIError | InvalidResponseError:
-    if find_order_id(response.body):
+    if find_order(response.body).may_exist:
         return _invalid(response, f"code is {code}, but there is an order", "code")
     message = _message_of(envelope)
     return _ERRORS.get(code, APIError)(
@@ -189,7 +218,7 @@ def _read_order(response: Response, data: dict[str, object]) -> UncheckedOrder:
         return structure_order(data, "data")
     except ShapeError as error:
         problems = error.problems
-    order_id = find_order_id(response.body)
+    order_id = find_order(response.body).order_id
     for path, check in _CHECK_OF_FIELD.items():
         if path in problems and order_id is not None:
             raise _untrusted(response, order_id, check, f"{path} {problems[path]}")
@@ -222,7 +251,7 @@ def _invalid(response: Response, problem: str, *paths: str) -> InvalidResponseEr
         status=response.status,
         body=response.body,
         paths=paths,
-        order_id=find_order_id(response.body),
+        order_id=find_order(response.body).order_id,
     )
 
 

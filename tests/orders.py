@@ -1,0 +1,66 @@
+"""Answers for tests: the documented ones, and one whose invoice we can shape."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from aurpay_async import Response, bolt11
+
+from .conftest import load
+
+#: The key that BOLT #11 publishes for its examples, and its public half.
+KEY = "e126f68f7eafcc8b74f54d269fe206be715000f94dac067d1c04a8ca3b2db734"
+PAYEE = "03e7156ae33b0a208d0744199163177e909e80176e55d97a2f221ede0f934dd9ad"
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SECRET = "ab" * 32
+
+_DOCUMENTED = load("aurpay.json")["responses"]["POST /api/bln/order"]
+#: A testnet invoice, the amount as a number, without payment_addr and currency.
+AS_NUMBER: dict[str, Any] = _DOCUMENTED["example"]
+#: A mainnet invoice, the amount as a text, with both.
+AS_TEXT: dict[str, Any] = _DOCUMENTED["example_with_string_amount"]
+#: When both invoices could be paid, each to its own day.
+NUMBER_DAY = datetime(2024, 4, 26, 12, tzinfo=UTC)
+TEXT_DAY = datetime(2024, 4, 28, 13, tzinfo=UTC)
+
+
+def invoice(**fields: Any) -> str:
+    """An invoice on regtest over 20,000 satoshi, made now."""
+    basics: dict[str, Any] = {
+        "payment_hash": "cd" * 32,
+        "payment_secret": SECRET,
+        "timestamp": int(NOW.timestamp()),
+        "amount_msat": 20_000_000,
+        "expiry": 3600,
+    }
+    return bolt11.sign(KEY, **{**basics, **fields})
+
+
+def order(**fields: Any) -> dict[str, Any]:
+    """The `data` of an answer to which everything belongs."""
+    return {
+        "order_id": "20260101000000000001",
+        "status": "PENDING",
+        "amount": "0.00020000",
+        "create_time": "2026-01-01T00:00:00",
+        "payment_request": invoice(),
+        "payment_addr": SECRET,
+        "pay_url": "https://dashboard.aurpay.net/#/cashier/20260101000000000001",
+        "currency": "BTC-LN",
+        **fields,
+    }
+
+
+def envelope(data: object, **fields: Any) -> dict[str, Any]:
+    """An answer around `data`."""
+    return {"code": 0, "message": "ok", "data": data, "result": True, **fields}
+
+
+def answer(content: object, status: int = 200, **headers: str) -> Response:
+    """An answer over HTTP; bytes are the body as they are."""
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(status=status, body=body, headers=named)

@@ -1,0 +1,194 @@
+"""An order and its invoice: what belongs together, and each way to not belong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aurpay_async import bolt11
+from aurpay_async._checks import Trust, check_order
+from aurpay_async._converter import structure_order
+from aurpay_async._urls import read_origin
+
+from .orders import NOW, PAYEE, SECRET, invoice, order
+
+if TYPE_CHECKING:
+    from aurpay_async._checks import Verdict
+
+NOW_S = NOW.timestamp()
+
+
+def check(
+    *,
+    order_fields: dict[str, Any] | None = None,
+    invoice_fields: dict[str, Any] | None = None,
+    payees: tuple[str, ...] = (),
+    origin: str = "https://dashboard.aurpay.net",
+    now: float = NOW_S,
+) -> Verdict:
+    """The verdict on an order that is right but for what is given."""
+    made = structure_order(order(**(order_fields or {})), "data")
+    trust = Trust(
+        network="regtest", origin=read_origin(origin), payees=frozenset(payees)
+    )
+    decoded = bolt11.decode(invoice(**(invoice_fields or {})))
+    return check_order(made, decoded, trust, now)
+
+
+def failed(**fields: Any) -> str | None:
+    verdict = check(**fields)
+    return verdict.failed[0] if verdict.failed else None
+
+
+def test_what_belongs_together_passes() -> None:
+    """All checks that can be made, in order."""
+    assert check() == (
+        (
+            "signature",
+            "network",
+            "amount",
+            "payment_secret",
+            "timestamp",
+            "expiry",
+            "pay_url",
+        ),
+        None,
+    )
+
+
+def test_checks_without_anything_to_compare_are_not_claimed() -> None:
+    """The names on an order are those of checks that were made."""
+    verdict = check(order_fields={"payment_addr": None})
+    assert "payment_secret" not in verdict.passed
+    assert "payee" not in verdict.passed
+    assert "payee" in check(payees=(PAYEE,)).passed
+
+
+@pytest.mark.parametrize("network", ["testnet", "signet", "simnet"])
+def test_another_network(network: str) -> None:
+    """Test coins are no coins."""
+    assert failed(invoice_fields={"network": network}) == "network"
+
+
+@pytest.mark.parametrize(
+    ("amount", "msat"),
+    [
+        ("0.00020000", 19_999_999),
+        ("0.00020000", 20_000_001),
+        ("0.00020000", 200_000_000),
+        ("0.00020000", None),
+        ("0.00020001", 20_000_000),
+        ("0.000200000000000001", 20_000_000),
+        ("0", 20_000_000),
+        ("-0.00020000", 20_000_000),
+        ("21000001", 20_000_000),
+    ],
+)
+def test_another_amount(amount: str, msat: int | None) -> None:
+    """To the millisatoshi; an invoice that leaves it open is refused as well."""
+    assert (
+        failed(order_fields={"amount": amount}, invoice_fields={"amount_msat": msat})
+        == "amount"
+    )
+
+
+@pytest.mark.parametrize(
+    ("amount", "msat"),
+    [("0.0002", 20_000_000), ("2E-4", 20_000_000), ("0.00000000001", 1)],
+)
+def test_the_same_amount_written_otherwise(amount: str, msat: int) -> None:
+    """Numbers are compared, not texts."""
+    assert (
+        failed(order_fields={"amount": amount}, invoice_fields={"amount_msat": msat})
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    "payment_addr", ["cd" * 32, "", SECRET[:-2], SECRET + "00", "x"]
+)
+def test_another_payment_secret(payment_addr: str) -> None:
+    """payment_addr is the invoice's secret by another name."""
+    assert failed(order_fields={"payment_addr": payment_addr}) == "payment_secret"
+
+
+def test_the_same_secret_in_upper_case() -> None:
+    """Hex is hex."""
+    assert failed(order_fields={"payment_addr": SECRET.upper()}) is None
+
+
+@pytest.mark.parametrize(
+    ("offset", "check_name"),
+    [
+        (-300, None),
+        (-301, "timestamp"),
+        (-(10**9), "timestamp"),
+        (0, None),
+        (3599, None),
+        (3600, "expiry"),
+        (10**9, "expiry"),
+    ],
+)
+def test_the_clock(offset: int, check_name: str | None) -> None:
+    """Not older than it lives, and five minutes from the future at most."""
+    assert failed(now=NOW_S + offset) == check_name
+
+
+def test_a_pinned_payee() -> None:
+    """Any of them, and none other."""
+    other = "02" + "11" * 32
+    assert failed(payees=(other, PAYEE)) is None
+    assert failed(payees=(other,)) == "payee"
+
+
+@pytest.mark.parametrize(
+    "pay_url",
+    [
+        "https://dashboard.aurpay.net/#/cashier/1",
+        "https://DASHBOARD.aurpay.net/#/cashier/1",
+        "https://dashboard.aurpay.net:443/",
+        "https://gateway.example:8443/checkout?order=1",
+    ],
+)
+def test_checkout_pages_of_the_platform_and_of_our_own_origin(pay_url: str) -> None:
+    """A gateway in front of the API does not move the checkout page."""
+    origin = "https://gateway.example:8443"
+    assert failed(order_fields={"pay_url": pay_url}, origin=origin) is None
+
+
+@pytest.mark.parametrize(
+    "pay_url",
+    [
+        "http://dashboard.aurpay.net/#/cashier/1",
+        "https://dashboard.aurpay.net:8443/",
+        "https://dashboard.aurpay.net.evil.example/",
+        "https://dashboard.aurpay.net@evil.example/",
+        "https://evil.example/https://dashboard.aurpay.net/",
+        "https://evil.example\\@dashboard.aurpay.net/",
+        "https://aurpay.net/",
+        "https://dashboard.aurpay.net./",
+        "https://gateway.example/",
+        "//dashboard.aurpay.net/",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "lightning:lnbc1",
+        "https://dashboard.aurpay.net/ evil",
+        'https://dashboard.aurpay.net/#"><script>alert(1)</script>',
+        "https://dashboard.aurpay.net/#'onload=alert(1)",
+        "https://dashboard.aurpay.net/#\u3164",
+        "",
+    ],
+)
+def test_checkout_pages_elsewhere(pay_url: str) -> None:
+    """Scheme, host and port have to be the same; tricks are no addresses."""
+    origin = "https://gateway.example:8443"
+    assert failed(order_fields={"pay_url": pay_url}, origin=origin) == "pay_url"
+
+
+def test_the_first_failure_ends_it() -> None:
+    """With what had held until then."""
+    verdict = check(order_fields={"amount": "1", "pay_url": "x"})
+    assert verdict.passed == ("signature", "network")
+    assert verdict.failed is not None
+    assert "100000000000 msat" in verdict.failed[1]

@@ -1,0 +1,306 @@
+"""JSON and records: strict about every scalar, and silent about values in errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aurpay_async import NewOrder, OrderStatus
+from aurpay_async._converter import (
+    ShapeError,
+    dump_new_order,
+    load_object,
+    structure_order,
+    unknown_fields,
+)
+
+GOOD: dict[str, Any] = {
+    "order_id": "20240428125136525824",
+    "status": "PENDING",
+    "amount": "0.00019044",
+    "create_time": "2024-04-28T12:00:00",
+    "payment_request": "lnbc1...",
+    "pay_url": "https://dashboard.aurpay.net/#/cashier/20240428125136525824",
+}
+
+
+def test_a_new_order_is_written_with_its_digits() -> None:
+    """The price as a JSON number with these digits; what is absent is left out."""
+    order = NewOrder("20.00", "usd", callback_url="https://shop.example/ü?a=b&c=%2F")
+    assert dump_new_order(order) == (
+        b'{"price":20.00,"currency":"USD",'
+        b'"callback_url":"https://shop.example/\\u00fc?a=b&c=%2F"}'
+    )
+
+
+def test_the_documented_request_is_written() -> None:
+    """All six fields, under the documented names, in the documented order."""
+    order = NewOrder(
+        20,
+        "USD",
+        succeed_url="https://example.com/succeed_url",
+        timeout_url="https://example.com/timeout_url",
+        callback_url="https://example.com/callback_url",
+        timeout_callback="https://example.com/timeout_callback",
+    )
+    assert json.loads(dump_new_order(order)) == {
+        "price": 20,
+        "currency": "USD",
+        "succeed_url": "https://example.com/succeed_url",
+        "timeout_url": "https://example.com/timeout_url",
+        "callback_url": "https://example.com/callback_url",
+        "timeout_callback": "https://example.com/timeout_callback",
+    }
+
+
+@given(st.decimals("0.01", "999999", places=2))
+def test_any_price_survives_json(price: Decimal) -> None:
+    """Read back by another reader, it is the same number."""
+    body = dump_new_order(NewOrder(price, "USD"))
+    assert json.loads(body, parse_float=Decimal)["price"] == price
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"", "is not JSON"),
+        (b"<html>no</html>", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b'{"a":1}x', "is not JSON"),
+        (b"\xef\xbb\xbf{}", "is not JSON"),
+        (b'{"a":"\xff"}', "is not UTF-8"),
+        ('{"a":1}'.encode("utf-16"), "is not UTF-8"),
+        (b'{"a":NaN}', "holds NaN"),
+        (b'{"a":-Infinity}', "holds -Infinity"),
+        (b'{"a":1,"a":1}', "has a key twice"),
+        (b'{"x":{"a":1,"b":2,"a":1}}', "has a key twice"),
+        (b"[]", "is no JSON object"),
+        (b"null", "is no JSON object"),
+        (b'"text"', "is no JSON object"),
+        (b'{"a":' + b"9" * 5000 + b"}", "holds a number of more than 64 digits"),
+        (b'{"a":1e99999999999999999999}', "is not JSON"),
+        (b'{"a":' * 65 + b"[" * 64, "nests deeper than 64"),
+        (b'{"a":' * 140 + b"1" + b"}" * 140, "nests deeper than 64"),
+        (b'{"a":' + b"[" * 500_000, "nests deeper than 64"),
+    ],
+)
+def test_what_is_no_object_in_json(body: bytes, problem: str) -> None:
+    """Each with its reason."""
+    with pytest.raises(ShapeError, match=f"^the answer {problem}"):
+        load_object(body)
+
+
+def test_brackets_in_texts_do_not_nest() -> None:
+    """Nor do many objects side by side."""
+    body = json.dumps({"a": "[{" * 200 + '\\"', "b": [{}] * 200}).encode()
+    assert load_object(body)["a"] == "[{" * 200 + '\\"'
+
+
+def test_nesting_up_to_the_limit_is_read() -> None:
+    """64 levels."""
+    assert load_object(b'{"a":' * 64 + b"1" + b"}" * 64)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'"' + b'\\"' * 500_000,
+        b"[" + b'"' * 500_001,
+        b"[]" * 500_000,
+        b"\\" * 1_000_000,
+        b"[" * 500_000 + b"]" * 500_000,
+        b'{"a":' + b"9" * 1_000_000,
+    ],
+    ids=["escaped quotes", "quotes", "pairs", "backslashes", "a deep one", "digits"],
+)
+def test_a_megabyte_of_anything_is_refused_in_linear_time(body: bytes) -> None:
+    """No pattern of quotes makes looking for brackets quadratic, no number does."""
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)  # some programs do
+    try:
+        with pytest.raises(ShapeError):  # in quadratic time, after hours
+            load_object(body + b"[{" * 40)
+        with pytest.raises(ShapeError):
+            load_object(body)
+    finally:
+        sys.set_int_max_str_digits(limit)
+
+
+def test_numbers_are_never_floats() -> None:
+    """Decimal or int, exactly as written."""
+    found = load_object(b'{"a":0.00155419,"b":1E-5,"c":20,"d":0.1}')
+    assert found == {
+        "a": Decimal("0.00155419"),
+        "b": Decimal("0.00001"),
+        "c": 20,
+        "d": Decimal("0.1"),
+    }
+    assert [type(value) for value in found.values()] == [Decimal, Decimal, int, Decimal]
+
+
+def test_an_order_is_structured() -> None:
+    """Typed, with optional fields absent."""
+    order = structure_order(GOOD, "data")
+    assert order.order_id == "20240428125136525824"
+    assert order.status is OrderStatus.PENDING
+    assert order.amount == Decimal("0.00019044")
+    assert order.create_time == datetime(2024, 4, 28, 12, tzinfo=UTC)
+    assert (order.payment_addr, order.currency) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["payment_addr", "currency"])
+def test_optional_fields_may_be_null(name: str) -> None:
+    """Missing and null are the same."""
+    assert getattr(structure_order({**GOOD, name: None}, "data"), name) is None
+    assert getattr(structure_order({**GOOD, name: "x"}, "data"), name) == "x"
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [
+        (Decimal("0.00155419"), "0.00155419"),
+        ("0.00155419", "0.00155419"),
+        (1, "1"),
+        ("1", "1"),
+        ("1.9044E-4", "0.00019044"),
+        (Decimal("1.9044E-4"), "0.00019044"),
+        ("0.00000820392", "0.00000820392"),
+    ],
+)
+def test_an_amount_is_a_number_or_a_text(amount: object, expected: str) -> None:
+    """Aurpay documents both; the digits stay."""
+    order = structure_order({**GOOD, "amount": amount}, "data")
+    assert f"{order.amount:f}" == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("amount", True, "is not a number"),
+        ("amount", None, "is not a number"),
+        ("amount", 0.1, "is not a number"),
+        ("amount", "", "is not a number"),
+        ("amount", "NaN", "is not a number"),
+        ("amount", " 1", "is not a number"),
+        ("amount", "1_0", "is not a number"),
+        ("amount", "٢", "is not a number"),
+        ("amount", "1" * 65, "is not a number"),
+        ("amount", [], "is not a number"),
+        ("amount", "1e999999", "is out of range"),
+        ("amount", Decimal("1e-999999"), "is out of range"),
+        ("amount", 10**100, "is out of range"),
+        ("order_id", 20240428125136525824, "is not a text"),
+        ("order_id", None, "is not a text"),
+        ("order_id", "", "is empty, has blanks"),
+        ("order_id", "1" * 65, "is empty, has blanks"),
+        ("order_id", "1 2", "is empty, has blanks"),
+        ("order_id", "1\n2", "is empty, has blanks"),
+        ("status", 1, "is not a text"),
+        ("create_time", 1714308696, "is not a text"),
+        ("create_time", "yesterday", "is not a time"),
+        ("create_time", "2024-04-28", "is not a time"),
+        ("create_time", "2024-W17-7", "is not a time"),
+        ("create_time", "2024-W17-7T12:00:00", "is not a time"),
+        ("create_time", "2024-04-28T12", "is not a time"),
+        ("create_time", "2024-04-28T12:00:00é", "is not a time"),
+        ("create_time", "2024-13-28T12:00:00", "is not a time"),
+        ("create_time", "0001-01-01T00:00:00+14:00", "is not a time"),
+        ("create_time", "2" * 41, "is not a time"),
+        ("payment_request", None, "is not a text"),
+        ("payment_request", "\ud800", "is not valid Unicode"),
+        ("pay_url", 5, "is not a text"),
+        ("payment_addr", 5, "is not a text"),
+        ("currency", ["BTC-LN"], "is not a text"),
+    ],
+)
+def test_a_wrong_field_is_named_and_not_quoted(
+    field: str, value: object, reason: str
+) -> None:
+    """The place and the reason; never the value, which may be anybody's."""
+    with pytest.raises(ShapeError) as caught:
+        structure_order({**GOOD, field: value}, "data")
+    assert list(caught.value.problems) == [f"data.{field}"]
+    assert caught.value.problems[f"data.{field}"].startswith(reason)
+
+
+@pytest.mark.parametrize("field", GOOD)
+def test_a_missing_field_is_named(field: str) -> None:
+    """All documented fields but two are in both examples."""
+    data = {name: value for name, value in GOOD.items() if name != field}
+    with pytest.raises(ShapeError) as caught:
+        structure_order(data, "data")
+    assert caught.value.problems == {f"data.{field}": "is missing"}
+
+
+def test_all_wrong_fields_are_named_at_once() -> None:
+    """Not one after the other."""
+    with pytest.raises(ShapeError) as caught:
+        structure_order({}, "data")
+    assert caught.value.problems == {f"data.{name}": "is missing" for name in GOOD}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2024-04-26T10:39:47", datetime(2024, 4, 26, 10, 39, 47, tzinfo=UTC)),
+        ("2024-04-26 10:39:47", datetime(2024, 4, 26, 10, 39, 47, tzinfo=UTC)),
+        ("2024-04-26T10:39:47Z", datetime(2024, 4, 26, 10, 39, 47, tzinfo=UTC)),
+        ("2024-04-26T18:39:47+08:00", datetime(2024, 4, 26, 10, 39, 47, tzinfo=UTC)),
+        (
+            "2024-04-26T10:39:47.125",
+            datetime(2024, 4, 26, 10, 39, 47, 125_000, tzinfo=UTC),
+        ),
+    ],
+)
+def test_times_are_aware_and_in_utc(text: str, expected: datetime) -> None:
+    """Without a zone, as Aurpay writes them, they are read as UTC."""
+    time = structure_order({**GOOD, "create_time": text}, "data").create_time
+    assert time == expected
+    assert time.utcoffset() == timedelta(0)
+
+
+def test_fields_that_are_not_known_are_kept_apart() -> None:
+    """For whoever needs them before we do."""
+    assert unknown_fields({**GOOD, "fee": "1", "currency": "BTC-LN"}) == {"fee": "1"}
+
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.text() | st.decimals() | st.floats()
+)
+json_values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=200)
+@given(
+    st.dictionaries(st.sampled_from([*GOOD, "payment_addr", "currency"]), json_values)
+)
+def test_any_change_gives_an_order_or_our_error(changes: dict[str, Any]) -> None:
+    """Nothing foreign comes out, and what comes out has its type."""
+    try:
+        order = structure_order({**GOOD, **changes}, "data")
+    except ShapeError as error:
+        assert set(error.problems) <= {f"data.{name}" for name in changes}
+    else:
+        assert type(order.amount) is Decimal
+        assert type(order.pay_url) is str
+        assert order.create_time.tzinfo is UTC
+
+
+@given(st.binary())
+def test_any_bytes_give_an_object_or_our_error(body: bytes) -> None:
+    """Whatever a proxy may send."""
+    try:
+        assert isinstance(load_object(body), dict)
+    except ShapeError as error:
+        assert str(error).startswith("the answer ")
