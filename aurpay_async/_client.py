@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
 from copy import copy
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from ._auth import ApiKey, ApiToken
 from ._checks import Trust
-from ._clock import SystemClock
+from ._clock import SystemClock, before
 from ._events import CallEvent, failure_of
 from ._http import Timeouts
 from ._models import NewOrder
-from ._network import NETWORKS
 from ._retry import RetryBudget, RetryPolicy, is_retryable
-from ._secrets import Secret
+from ._settings import (
+    auth_from_env,
+    misfit,
+    require_network,
+    require_origin,
+    require_payees,
+)
 from ._transports._authenticating import AuthenticatingTransport
 from ._transports._pool import Pool
 from ._transports._retrying import RetryingTransport
-from ._urls import UrlError, format_origin, read_origin, require_secure
-from .errors import AurpayError, ConfigurationError, shown
+from ._urls import format_origin
+from .errors import AurpayError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from ._models import LightningOrder
     from ._network import Network
     from ._transports._base import Transport
-    from ._urls import Origin
 
     class ClientOptions(TypedDict, total=False):
         """The keywords of `AurpayClient`."""
@@ -58,8 +60,6 @@ _T = TypeVar("_T")
 
 #: The one base URL of the documentation.
 BASE_URL: Final = "https://dashboard.aurpay.net"
-
-_PUBLIC_KEY = re.compile(r"0[23][0-9a-f]{64}")
 
 
 class AurpayClient:
@@ -107,11 +107,18 @@ class AurpayClient:
         Raises:
             ConfigurationError: if a value cannot be used, with what to write instead.
         """
-        origin = _origin(base_url)
+        problem = misfit(auth, timeouts, retry, clock, on_event)
+        if problem is not None:
+            # Nothing is quoted or kept: a key may have been given as a plain text.
+            del auth
+            raise ConfigurationError(problem)
+        origin = require_origin(base_url)
         self._clock = clock or SystemClock()
         self._emit = None if on_event is None else _guarded(on_event)
         self._trust = Trust(
-            network=_network(network), origin=origin, payees=_payees(payees)
+            network=require_network(network),
+            origin=origin,
+            payees=require_payees(payees),
         )
         self._pool = Pool(
             format_origin(origin),
@@ -146,11 +153,12 @@ class AurpayClient:
         """
         base_url = os.environ.get("AURPAY_BASE_URL")
         if base_url:
+            require_origin(base_url, "AURPAY_BASE_URL")
             options.setdefault("base_url", base_url)
         network = os.environ.get("AURPAY_NETWORK")
         if network:
-            options.setdefault("network", _network(network, "AURPAY_NETWORK"))
-        return cls(_auth_from_env(), **options)
+            options.setdefault("network", require_network(network, "AURPAY_NETWORK"))
+        return cls(auth_from_env(), **options)
 
     def with_options(
         self, *, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None
@@ -159,6 +167,9 @@ class AurpayClient:
 
         Closing one of them closes the connections of both.
         """
+        problem = misfit(None, timeouts, retry, None, None)
+        if problem is not None:
+            raise ConfigurationError(problem)
         twin = copy(self)
         twin._transport = self._transport.with_options(timeouts, retry)  # noqa: SLF001
         return twin
@@ -209,7 +220,8 @@ class AurpayClient:
         )
 
         def parse(response: Response) -> LightningOrder:
-            return parse_create_order(response, self._trust, self._clock.now())
+            now = self._clock.now().timestamp()
+            return parse_create_order(response, self._trust, now)
 
         try:
             return await self._call(build_create_order(order), parse)
@@ -218,7 +230,7 @@ class AurpayClient:
             raise
 
     async def _call(self, request: Request, parse: Callable[[Response], _T]) -> _T:
-        began, started = self._clock.monotonic(), self._clock.now()
+        began = self._clock.monotonic()
         response: Response | None = None
         try:
             response = await self._transport.send(request)
@@ -226,14 +238,15 @@ class AurpayClient:
         except AurpayError as error:
             if response is not None:  # it came, and cannot be taken
                 error.attempts = response.attempts
-                error.sent_at = response.sent_at or started
+                error.sent_at = response.sent_at or before(self._clock, began)
                 error.retryable = is_retryable(error, request.safety)
             self._report(request, began, error, error.attempts)
             raise
         except BaseException as interruption:
             self._report(request, began, interruption, None)
             raise
-        self._report(request, began, record, response.attempts)
+        if self._emit is not None:
+            self._report(request, began, record, response.attempts)
         return record
 
     def _report(
@@ -276,73 +289,8 @@ class AurpayClient:
         await self._pool.aclose()
 
     def __repr__(self) -> str:
-        scheme, host, port = self._trust.origin
-        return f"<AurpayClient {scheme}://{host}:{port} on {self._trust.network}>"
-
-
-def _auth_from_env() -> ApiKey | ApiToken:
-    key, token, secret = (
-        _environment(f"AURPAY_API_{name}") for name in ("KEY", "TOKEN", "SECRET")
-    )
-    if key and (token or secret):
-        raise ConfigurationError(
-            "AURPAY_API_KEY is set together with AURPAY_API_TOKEN or "
-            "AURPAY_API_SECRET; unset one or the other"
-        )
-    if key:
-        return ApiKey(key)
-    if token and secret:
-        return ApiToken(token, secret)
-    if token or secret:
-        missing = "AURPAY_API_SECRET" if token else "AURPAY_API_TOKEN"
-        raise ConfigurationError(f"{missing} is not set, but its other half is")
-    raise ConfigurationError(
-        "no credentials: set AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET"
-    )
-
-
-def _environment(name: str) -> Secret | None:
-    # Hidden before anything can raise; an empty variable counts as not set.
-    return Secret(os.environ[name]) if os.environ.get(name) else None
-
-
-def _origin(base_url: str) -> Origin:
-    try:
-        origin = read_origin(base_url)
-        require_secure(origin)
-    except UrlError as error:
-        raise ConfigurationError(f"base_url {error}") from None
-    scheme, host, _ = origin
-    if base_url.lower().removesuffix("/") not in _spellings(origin):
-        raise ConfigurationError(
-            f"base_url is scheme, host and port without a path: {scheme}://{host}, "
-            f"not {shown(base_url)}"
-        )
-    return origin
-
-
-def _spellings(origin: Origin) -> set[str]:
-    return {format_origin(origin), "{}://{}:{}".format(*origin)}
-
-
-def _network(name: object, what: str = "network") -> Network:
-    for network in NETWORKS:
-        if name == network:
-            return network
-    known = ", ".join(NETWORKS)
-    raise ConfigurationError(f"{what} must be one of {known}, not {shown(name)}")
-
-
-def _payees(keys: Iterable[str]) -> frozenset[str]:
-    # A single key is an iterable as well: of letters.
-    given = [keys] if isinstance(keys, str) else list(keys)
-    payees = frozenset(key.lower() for key in given)
-    for payee in payees:
-        if not _PUBLIC_KEY.fullmatch(payee):
-            raise ConfigurationError(
-                f"payees are public keys, 33 bytes in hex, not {shown(payee)}"
-            )
-    return payees
+        origin = format_origin(self._trust.origin)
+        return f"<AurpayClient {origin} on {self._trust.network}>"
 
 
 def _guarded(hook: Callable[[Event], None]) -> Callable[[Event], None]:

@@ -9,12 +9,13 @@ exception; when in doubt, it has.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import zlib
 from contextvars import ContextVar
 from functools import lru_cache
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Final, final
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final, final
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -23,12 +24,13 @@ from yarl import URL
 
 from .._http import Response
 from ..errors import (
+    ConfigurationError,
     ConnectError,
     ConnectionLostError,
     ConnectTimeoutError,
     Delivery,
-    InvalidResponseError,
     RequestTimeoutError,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -44,9 +46,17 @@ MAX_BODY: Final = 1024 * 1024
 #: received. Servers close idle ones after 60 s or more (nginx 75): we go first.
 _KEEPALIVE_S: Final = 15.0
 
+
+def _version() -> str:
+    try:
+        return version("aurpay-async")
+    except PackageNotFoundError:  # bundled into an application, without its metadata
+        return "unknown"
+
+
 #: Never sent: the session's own defaults, had it any.
 _HEADERS: Final = {
-    "User-Agent": f"aurpay-async/{version('aurpay-async')}",
+    "User-Agent": f"aurpay-async/{_version()}",
     "Accept-Encoding": "identity",
 }
 
@@ -72,9 +82,10 @@ class _MarkingRequest(aiohttp.ClientRequest):
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         phase = _phase.get()
-        if phase.sent:
-            # aiohttp sends a GET again when a kept connection turns out to be dead.
-            # Trying again is ours to decide and to count.
+        # aiohttp sends a GET again when a kept connection turns out to be dead: trying
+        # again is ours to decide and to count. And what a server has said on a kept
+        # connection before it was asked is the answer to nothing.
+        if phase.sent or conn.protocol is None or conn.protocol.should_close:
             raise aiohttp.ServerDisconnectedError
         phase.sent = True
         return await super().send(conn)
@@ -82,7 +93,12 @@ class _MarkingRequest(aiohttp.ClientRequest):
 
 @final
 class AiohttpTransport:
-    """One origin, one session: ours, or one that was handed in and is left as it is."""
+    """One origin and one session of our own, on connections of our own or handed in.
+
+    A session that was handed in lends its connector, its proxy and its traces. Its
+    default headers, cookies, middlewares and credentials stay its own: no request of
+    ours carries them, and nothing of it is changed or closed.
+    """
 
     def __init__(
         self,
@@ -94,14 +110,17 @@ class AiohttpTransport:
         self._origin = origin
         self._given = session
         self._trust_env = trust_env
-        self._own: aiohttp.ClientSession | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._session: aiohttp.ClientSession | None = None
+        #: The process and the loop that the session belongs to.
+        self._home: tuple[int, asyncio.AbstractEventLoop | None] = (0, None)
+        #: Whether `_MarkingRequest` is known to be asked. If not: all may have left.
+        self._marks = hasattr(aiohttp.ClientRequest, "send")
 
     async def send(self, request: Request) -> Response:
         """Send once; redirects come back as the answers that they are."""
-        session = self._given or await self._own_session()
+        session = await self._session_here()
         phase = _Phase()
-        token = _phase.set(phase)
+        _phase.set(phase)
         try:
             async with session.request(
                 request.method,
@@ -113,45 +132,66 @@ class AiohttpTransport:
                 auto_decompress=False,
                 raise_for_status=False,
             ) as response:
-                return Response(
-                    status=response.status,
-                    headers=response.headers,
-                    body=await _read(response),
-                )
-        except InvalidResponseError:
-            raise
+                self._marks = self._marks and phase.sent
+                return await _read(response)
+        except asyncio.CancelledError as cancelled:
+            # Whoever cancelled may keep and print it, and its frames hold headers.
+            cancelled.__context__ = None
+            raise cancelled.with_traceback(None) from None
         except Exception as caught:  # noqa: BLE001 - the one place where all end
             error, cause = self._translate(caught, phase), _presentable(caught)
-        finally:
-            _phase.reset(token)
         # Out here, so that the foreign error is no context: its frames hold headers.
         raise error from cause
 
-    async def _own_session(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        if self._own is not None and self._loop is loop:
-            return self._own
+    async def _session_here(self) -> aiohttp.ClientSession:
+        here = (os.getpid(), asyncio.get_running_loop())
+        if self._given is not None:
+            _require_usable(self._given, here[1])
+        if self._session is not None:
+            if self._home == here:
+                return self._session
+            await self._leave(self._session)
+        self._session, self._home = self._new_session(), here
+        return self._session
+
+    async def _leave(self, session: aiohttp.ClientSession) -> None:
+        process, loop = self._home
+        if process != os.getpid():
+            # A forked child shares its parent's sockets: closing them here would end
+            # the parent's calls.
+            _inherited.append(session)
+            return
         # A pool lives and dies with its loop.
-        abandoned = self._own
-        session = self._own = self._new_session()
-        self._loop = loop
-        if abandoned is not None:
-            await abandoned.close()
-        return session
+        if loop is not None and not loop.is_closed():
+            raise ConfigurationError(
+                "this client is in use on another event loop; make a client for each"
+            )
+        await session.close()
 
     def _new_session(self) -> aiohttp.ClientSession:
+        given = self._given
+        options: dict[str, Any] = {}
+        if given is None:
+            options["connector"] = aiohttp.TCPConnector(keepalive_timeout=_KEEPALIVE_S)
+        else:
+            options = {
+                "connector": given.connector,
+                "connector_owner": False,
+                "trace_configs": given.trace_configs,
+                "proxy": getattr(given, "_default_proxy", None),
+                "proxy_auth": getattr(given, "_default_proxy_auth", None),
+            }
+        if self._trust_env or (given is not None and given.trust_env):
+            options["proxy"] = options.get("proxy") or _proxy(URL(self._origin))
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(keepalive_timeout=_KEEPALIVE_S),
             headers=CIMultiDict(_HEADERS),
             cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=_proxy(URL(self._origin)) if self._trust_env else None,
             request_class=_MarkingRequest,
+            **options,
         )
 
     def _translate(self, error: Exception, phase: _Phase) -> TransportError:
-        sent = phase.sent or (
-            self._given is not None and not isinstance(error, _BEFORE_SENDING)
-        )
+        sent = phase.sent or not self._marks
         delivery = Delivery.UNKNOWN if sent else Delivery.NOT_SENT
         what = _describe(error)
         if isinstance(error, _TLS) and not sent:
@@ -166,25 +206,40 @@ class AiohttpTransport:
             return ConnectTimeoutError(message, delivery=delivery)
         if not sent:
             message = f"cannot connect to {self._origin}: {what}"
-            return ConnectError(message, delivery=delivery)
+            final = isinstance(error, _PROXY)
+            return ConnectError(message, delivery=delivery, final=final)
         message = f"the connection to {self._origin} broke: {what}"
         return ConnectionLostError(message, delivery=delivery)
 
     async def aclose(self) -> None:
-        """Close our own session, if there is one."""
-        session, self._own = self._own, None
-        if session is not None:
-            await session.close()
+        """Close our own session, and its connections if they are ours."""
+        session, self._session = self._session, None
+        if session is None:
+            return
+        if self._home[0] != os.getpid():
+            _inherited.append(session)
+            return
+        await session.close()
 
 
-#: Raised only before anything is written, on any session.
-_BEFORE_SENDING: Final = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.InvalidURL,
-)
+def _require_usable(
+    session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop
+) -> None:
+    if session.closed:
+        raise ConfigurationError("the session that was handed in is closed")
+    # aiohttp keeps the loop to itself, and without this fails with a RuntimeError.
+    if getattr(session, "_loop", loop) is not loop:
+        raise ConfigurationError(
+            "the session that was handed in belongs to another event loop"
+        )
+
+
+#: Sessions of a process that this one was forked from; kept, so that nothing in them
+#: is ever finalised here.
+_inherited: Final[list[aiohttp.ClientSession]] = []
 
 _TLS: Final = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError)
+_PROXY: Final = (aiohttp.ClientHttpProxyError, aiohttp.InvalidURL)
 
 
 @lru_cache(maxsize=32)
@@ -202,51 +257,50 @@ def _proxy(url: URL) -> str | None:
     return getproxies().get(url.scheme)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body, unpacked, if it is not too long."""
+async def _read(response: aiohttp.ClientResponse) -> Response:
+    """The whole answer; of one that is too long or broken, what can be had."""
     length = response.content_length
-    if length is not None and length <= MAX_BODY:
+    if length is not None and length <= MAX_BODY and response.status < 300:
         body = await response.read()
     else:
         body = await _read_bounded(response)
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    return body if encoding == "identity" else _unpack(response, encoding, body)
+    defect = None
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in {"", "identity"}:
+        body, defect = _unpack(body, encoding)
+    if len(body) > MAX_BODY:
+        body, defect = body[:MAX_BODY], f"is longer than {MAX_BODY} bytes"
+    return Response(
+        status=response.status, headers=response.headers, body=body, defect=defect
+    )
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise _too_long(response, bytes(body))
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MAX_BODY:
+                break
+    except (aiohttp.ClientError, TimeoutError):
+        # What a status of failure says does not depend on the page that explains it.
+        if response.status < 300:
+            raise
     return bytes(body)
 
 
-def _unpack(response: aiohttp.ClientResponse, encoding: str, packed: bytes) -> bytes:
+def _unpack(packed: bytes, encoding: str) -> tuple[bytes, str | None]:
+    """The body, and what is wrong with it."""
     # Asked for nothing packed, some gateways pack all the same. 32: gzip or zlib.
     if encoding not in {"gzip", "x-gzip", "deflate"}:
-        raise InvalidResponseError(
-            f"the answer is packed with {encoding!a}, which was not asked for",
-            status=response.status,
-        )
+        return packed, f"is packed with {shown(encoding)}, which was not asked for"
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
         body = unpacker.decompress(packed, MAX_BODY + 1)
     except zlib.error:
         body = b""
-    if len(body) > MAX_BODY:
-        raise _too_long(response, body)
-    if not unpacker.eof:
-        raise InvalidResponseError(
-            f"the answer is not the {encoding} it says it is", status=response.status
-        )
-    return body
-
-
-def _too_long(response: aiohttp.ClientResponse, body: bytes) -> InvalidResponseError:
-    return InvalidResponseError(
-        f"the answer is longer than {MAX_BODY} bytes", status=response.status, body=body
-    )
+    whole = unpacker.eof or len(body) > MAX_BODY
+    return body, None if whole else f"is not the {encoding} it says it is"
 
 
 def _describe(error: Exception) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
-import attrs
-
 if TYPE_CHECKING:
     from .._auth import Auth
     from .._clock import Clock
@@ -23,13 +21,7 @@ class AuthenticatingTransport:
         self._clock = clock
 
     async def send(self, request: Request) -> Response:
+        # The headers get no name of their own: tracebacks show local names.
         return await self._inner.send(
-            attrs.evolve(
-                request,
-                # Not bound to a name: tracebacks show local names.
-                headers={
-                    **request.headers,
-                    **self._auth.headers(request, self._clock.now()),
-                },
-            )
+            request.with_headers(self._auth.headers(request, self._clock.now()))
         )

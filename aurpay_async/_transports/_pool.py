@@ -45,7 +45,8 @@ class Pool:
         Raises:
             ConfigurationError: if the client was closed.
         """
-        await self.open()
+        if not self._open and not self._closed:
+            await self.open()
         transport = self._given or self._own
         if self._closed or transport is None:
             raise ConfigurationError("this client is closed; make a new one")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, final
 
-import attrs
-
+from .._clock import before
 from .._events import AttemptEvent, failure_of
 from .._retry import decide, is_retryable
 from ..errors import AurpayError, Delivery
@@ -26,14 +25,6 @@ def _random() -> float:
     import random
 
     return random.random()  # noqa: S311 - spreads load, guards nothing
-
-
-class _Failure(NamedTuple):
-    """A failed attempt."""
-
-    error: AurpayError
-    #: Seconds until the next one; ``None`` if this was the last.
-    pause: float | None
 
 
 @final
@@ -86,50 +77,55 @@ class RetryingTransport:
         deadline = self._clock.monotonic() + self._timeouts.call
         self._budget.earn()
         for attempt in count(1):
-            outcome = await self._attempt(request, attempt, deadline)
-            if not isinstance(outcome, _Failure):
-                return outcome
-            if outcome.pause is None:
-                raise outcome.error
-            await self._clock.sleep(outcome.pause)
+            began = self._clock.monotonic()
+            try:
+                response = await self._once(request, deadline - began)
+            except AurpayError as error:
+                pause = self._judge(request, error, attempt, began, deadline)
+                if pause is None:
+                    raise
+                failure = error
+            except BaseException as interruption:
+                self._report(request, attempt, began, interruption)
+                raise
+            else:
+                if self._emit is not None:
+                    self._report(request, attempt, began, response)
+                if attempt == 1:
+                    return response
+                return response.after(attempt, before(self._clock, began))
+            await self._clock.sleep(pause)
+            if self._clock.monotonic() >= deadline:  # the loop was blocked meanwhile
+                raise failure
         raise AssertionError  # unreachable: count() does not end
 
-    async def _attempt(
-        self, request: Request, attempt: int, deadline: float
-    ) -> Response | _Failure:
-        began, sent_at = self._clock.monotonic(), self._clock.now()
-        try:
-            response = await self._once(request, deadline - began)
-        except AurpayError as error:
-            error.attempts = attempt
-            error.retryable = is_retryable(error, request.safety)
-            if error.delivery is not Delivery.NOT_SENT:
-                error.sent_at = sent_at
-            decision = self._decide(error, attempt, deadline)
-            self._report(request, attempt, began, error, decision)
-            return _Failure(error, decision.pause)
-        except BaseException as interruption:
-            self._report(request, attempt, began, interruption)
-            raise
-        self._report(request, attempt, began, response)
-        if attempt == 1:
-            return response
-        return attrs.evolve(response, attempts=attempt, sent_at=sent_at)
-
     async def _once(self, request: Request, remaining: float) -> Response:
-        response = await self._inner.send(
-            attrs.evolve(
-                request,
-                timeout=min(self._timeouts.attempt, remaining),
-                connect_timeout=self._timeouts.connect,
-            )
-        )
+        timeout = min(self._timeouts.attempt, remaining)
+        limited = request.limited(timeout, self._timeouts.connect)
+        response = await self._inner.send(limited)
         if response.is_success:
             return response
         # Here and not above: see `Pool.open`, which has loaded it.
         from .._protocol import status_error
 
-        raise status_error(response, self._clock.now())
+        raise status_error(response, request.safety, self._clock.now())
+
+    def _judge(
+        self,
+        request: Request,
+        error: AurpayError,
+        attempt: int,
+        began: float,
+        deadline: float,
+    ) -> float | None:
+        """Complete `error`; seconds until the next attempt, if there is to be one."""
+        error.attempts = attempt
+        error.retryable = is_retryable(error, request.safety)
+        if error.delivery is not Delivery.NOT_SENT:
+            error.sent_at = before(self._clock, began)
+        decision = self._decide(error, attempt, deadline)
+        self._report(request, attempt, began, error, decision)
+        return decision.pause
 
     def _decide(self, error: AurpayError, attempt: int, deadline: float) -> Decision:
         return decide(

@@ -1,0 +1,43 @@
+"""Lets aioresponses work with aiohttp 3.14 and later.
+
+aioresponses 0.7.9 makes a ``ClientResponse`` without the ``stream_writer`` that
+aiohttp >= 3.14 wants (its issue 289). This supplies it. `test_aioresponses` fails as
+soon as a release of aioresponses does so itself: then delete this file, and use
+``aioresponses()`` itself.
+
+Bodies over 64 KiB do not work with aioresponses either: use `loopback` for them. And
+it replaces ``ClientSession._request``: nothing of timeouts, redirects, connections or
+request classes runs, and an unmatched URL looks like a refused connection, so tests
+count their requests.
+"""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
+
+import aiohttp
+import aioresponses.core
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Whether this aiohttp asks for more than this aioresponses gives.
+NEEDED = "stream_writer" in signature(aiohttp.ClientResponse.__init__).parameters
+
+
+class _Response(aiohttp.ClientResponse):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("stream_writer", Mock(output_size=0))
+        super().__init__(*args, **kwargs)
+
+
+@pytest.fixture
+def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses.aioresponses]:
+    """aioresponses, whatever the versions."""
+    if NEEDED:
+        monkeypatch.setattr(aioresponses.core, "ClientResponse", _Response)
+    with aioresponses.aioresponses() as mock:
+        yield mock

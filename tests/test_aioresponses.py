@@ -1,0 +1,114 @@
+"""Statuses and bodies through the whole client, and the shim that this takes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from aioresponses import CallbackResult, aioresponses
+
+from aurpay_async import (
+    ApiKey,
+    AurpayClient,
+    AurpayError,
+    Delivery,
+    RetryPolicy,
+    errors,
+)
+from aurpay_async.testing import FakeClock
+
+from .aioresponses_compat import NEEDED, mocked
+from .orders import AS_TEXT, TEXT_DAY, envelope
+
+__all__ = ["mocked"]
+
+URL = "https://dashboard.aurpay.net/api/bln/order"
+
+
+async def create(attempts: int = 1) -> Any:
+    async with AurpayClient(
+        ApiKey("sandbox-key"),
+        clock=FakeClock(TEXT_DAY),
+        retry=RetryPolicy(max_attempts=attempts),
+    ) as aurpay:
+        return await aurpay.create_order("20.00", "USD")
+
+
+def count(mocked: aioresponses) -> int:
+    """An unmatched URL looks like a refused connection, so requests are counted."""
+    return sum(len(calls) for calls in mocked.requests.values())
+
+
+async def test_the_documented_answer(mocked: aioresponses) -> None:
+    """From the documented URL, with the key and the body that were sent."""
+    seen: list[Any] = []
+
+    def callback(url: Any, **kwargs: Any) -> CallbackResult:
+        seen.append(kwargs)
+        return CallbackResult(payload=AS_TEXT)
+
+    mocked.post(URL, callback=callback)
+    order = await create()
+    assert order.order_id == "20240428125136525824"
+    assert count(mocked) == 1
+    assert seen[0]["data"] == b'{"price":20.00,"currency":"USD"}'
+    assert seen[0]["headers"]["API-Key"] == "sandbox-key"
+    assert seen[0]["allow_redirects"] is False
+
+
+REFUSED, UNKNOWN = Delivery.REFUSED, Delivery.UNKNOWN
+BAD_KEY = json.dumps({"code": 401, "message": "bad key"})
+NO = json.dumps({"code": 10001, "message": "no"})
+NO_DATA = json.dumps(envelope(None))
+PAGE = "<html>Bad gateway</html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "delivery", "requests"),
+    [
+        (200, BAD_KEY, errors.AuthenticationError, REFUSED, 1),
+        (200, NO, errors.APIError, REFUSED, 1),
+        (200, NO_DATA, errors.InvalidResponseError, UNKNOWN, 1),
+        (200, "", errors.InvalidResponseError, UNKNOWN, 1),
+        (200, PAGE, errors.InvalidResponseError, UNKNOWN, 1),
+        (204, "", errors.InvalidResponseError, UNKNOWN, 1),
+        (302, "", errors.APIError, REFUSED, 1),
+        (400, "{}", errors.APIError, REFUSED, 1),
+        (401, "", errors.AuthenticationError, REFUSED, 1),
+        (403, PAGE, errors.PermissionDeniedError, REFUSED, 1),
+        (404, "", errors.NotFoundError, REFUSED, 1),
+        (408, "", errors.APIError, UNKNOWN, 1),
+        (409, "", errors.APIError, UNKNOWN, 1),
+        (429, "", errors.RateLimitedError, REFUSED, 3),
+        (500, "", errors.ServerError, UNKNOWN, 1),
+        (501, "", errors.ServerError, REFUSED, 1),
+        (502, PAGE, errors.ServerError, UNKNOWN, 1),
+        (503, "", errors.ServerError, UNKNOWN, 1),
+        (520, "", errors.ServerError, UNKNOWN, 1),
+    ],
+)
+async def test_what_becomes_of_an_answer(
+    mocked: aioresponses,
+    status: int,
+    body: str,
+    kind: type[AurpayError],
+    delivery: Delivery,
+    requests: int,
+) -> None:
+    """The class of the error, what may exist, and how many requests were made."""
+    mocked.post(URL, status=status, body=body, repeat=True)
+    with pytest.raises(AurpayError) as caught:
+        await create(attempts=3)
+    assert type(caught.value) is kind
+    assert caught.value.delivery is delivery
+    assert caught.value.attempts == count(mocked) == requests
+
+
+@pytest.mark.skipif(not NEEDED, reason="this aiohttp works with aioresponses as it is")
+async def test_the_shim_is_still_needed() -> None:
+    """Once this fails, aioresponses works by itself: delete `aioresponses_compat`."""
+    with aioresponses() as plain:
+        plain.post(URL, payload=AS_TEXT)
+        with pytest.raises(AurpayError, match="TypeError"):
+            await create()

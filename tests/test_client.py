@@ -1,0 +1,581 @@
+"""The client: its settings, its life, and orders end to end against the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import traceback
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+import pytest
+
+from aurpay_async import (
+    ApiKey,
+    ApiToken,
+    AurpayClient,
+    AurpayError,
+    CallEvent,
+    ConfigurationError,
+    ConnectError,
+    Delivery,
+    InvalidRequestError,
+    NewOrder,
+    OrderStatus,
+    RateLimitedError,
+    RetryPolicy,
+    Timeouts,
+    UntrustedOrderError,
+)
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.testing import FakeClock, MemoryTransport
+
+from .loopback import nobody
+from .orders import (
+    AS_NUMBER,
+    AS_TEXT,
+    NOW,
+    NUMBER_DAY,
+    PAYEE,
+    TEXT_DAY,
+    answer,
+    envelope,
+    order,
+)
+
+CANARY = "canary-5f3a"
+
+
+def client(*answers: Any, **options: Any) -> AurpayClient:
+    """A client over scripted answers."""
+    return AurpayClient(
+        **{
+            "transport": MemoryTransport(*answers),
+            "clock": FakeClock(NOW),
+            "network": "regtest",
+            **options,
+        }
+    )
+
+
+async def test_the_first_screen() -> None:
+    """What the README shows, against the sandbox."""
+    async with Sandbox() as sandbox, sandbox.client() as aurpay:
+        made = await aurpay.create_order(
+            "20.00",
+            "USD",
+            callback_url="https://shop.example/aurpay/paid",
+            timeout_callback="https://shop.example/aurpay/timeout",
+            succeed_url="https://shop.example/thanks",
+            timeout_url="https://shop.example/again",
+        )
+    assert made.status is OrderStatus.PENDING
+    assert made.amount == Decimal("0.00020000")
+    assert made.payment_request.amount_msat == 20_000_000
+    assert made.payment_request.payee == PAYEE
+    assert made.payment_request.expires_at > made.create_time + timedelta(hours=23)
+    assert made.payment_addr == made.payment_request.payment_secret
+    assert made.pay_url.startswith("http://127.0.0.1:")
+    assert made.currency == "BTC-LN"
+    assert len(sandbox.requests) == len(sandbox.orders) == 1
+    assert str(made.payment_request) == sandbox.orders[made.order_id].invoice
+    assert json.loads(sandbox.requests[0].body, parse_float=str) == {
+        "price": "20.00",
+        "currency": "USD",
+        "callback_url": "https://shop.example/aurpay/paid",
+        "timeout_callback": "https://shop.example/aurpay/timeout",
+        "succeed_url": "https://shop.example/thanks",
+        "timeout_url": "https://shop.example/again",
+    }
+
+
+@pytest.mark.parametrize("amounts", ["string", "number"])
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        {},
+        {"api_key": "sandbox-key"},
+        {"api_token": "sandbox-token", "api_secret": "sandbox-secret"},
+    ],
+)
+@pytest.mark.parametrize("price", ["0.01", "19.99", 20, Decimal("999999999.99")])
+async def test_orders_in_every_mode(amounts: Any, credentials: Any, price: Any) -> None:
+    """Each way to authenticate, each spelling of amounts, small and large prices."""
+    async with (
+        Sandbox(amounts=amounts, **credentials) as sandbox,
+        sandbox.client() as aurpay,
+    ):
+        made = await aurpay.create_order(price, "usd")
+    assert made.amount * 10**11 == made.payment_request.amount_msat
+
+
+async def test_all_checks_are_made_when_there_is_something_to_compare() -> None:
+    """With a pinned payee, all eight."""
+    async with Sandbox() as sandbox, sandbox.client(payees=[PAYEE.upper()]) as aurpay:
+        made = await aurpay.create_order(1, "EUR")
+    assert made.checks == (
+        "signature",
+        "network",
+        "amount",
+        "payment_secret",
+        "timestamp",
+        "expiry",
+        "payee",
+        "pay_url",
+    )
+
+
+async def test_the_documented_testnet_answer() -> None:
+    """Refused by a client for the main network, taken for testnet at its date."""
+    async with client(
+        answer(AS_NUMBER), network="mainnet", clock=FakeClock(NUMBER_DAY)
+    ) as c:
+        with pytest.raises(UntrustedOrderError) as caught:
+            await c.create_order(20, "USD")
+    assert caught.value.check == "network"
+    async with client(
+        answer(AS_NUMBER), network="testnet", clock=FakeClock(NUMBER_DAY)
+    ) as c:
+        assert (await c.create_order(20, "USD")).payment_request.network == "testnet"
+
+
+async def test_the_documented_mainnet_answer() -> None:
+    """Taken at its date, expired today."""
+    transport = MemoryTransport(answer(AS_TEXT), answer(AS_TEXT))
+    async with AurpayClient(clock=FakeClock(TEXT_DAY), transport=transport) as c:
+        assert (await c.create_order(20, "USD")).order_id == "20240428125136525824"
+    async with AurpayClient(transport=transport) as c:
+        with pytest.raises(UntrustedOrderError) as caught:
+            await c.create_order(20, "USD")
+    assert caught.value.check == "expiry"
+
+
+async def test_a_failure_says_what_may_exist_and_what_was_asked() -> None:
+    """Everything that recovery needs is on the error."""
+    content = envelope(order(amount="1"))
+    async with client(answer(content)) as c:
+        with pytest.raises(UntrustedOrderError) as caught:
+            await c.create_order(
+                "20.00", "USD", callback_url="https://shop.example/paid?id=7"
+            )
+    error = caught.value
+    assert error.delivery is Delivery.UNKNOWN
+    assert error.order_id == content["data"]["order_id"]
+    assert error.new_order == NewOrder(
+        "20.00", "USD", callback_url="https://shop.example/paid?id=7"
+    )
+    assert (error.attempts, error.retryable) == (1, False)
+    assert error.sent_at == NOW
+    assert json.loads(error.body) == content
+
+
+async def test_an_error_found_in_the_answer_knows_earlier_attempts() -> None:
+    """It took three; the time is that of the last."""
+    clock = FakeClock(NOW)
+    down = ConnectError("down", delivery=Delivery.NOT_SENT)
+    async with client(down, down, answer({"code": 5}), clock=clock) as c:
+        with pytest.raises(AurpayError) as caught:
+            await c.create_order(20, "USD")
+    error = caught.value
+    assert (error.attempts, error.delivery) == (3, Delivery.REFUSED)
+    assert error.sent_at == clock.now()
+    assert error.new_order == NewOrder(20, "USD")
+
+
+async def test_a_limit_in_the_envelope_may_be_tried_again_by_the_caller() -> None:
+    """Refused means that nothing was made."""
+    async with client(answer({"code": 429, "message": "slow down"})) as c:
+        with pytest.raises(RateLimitedError) as caught:
+            await c.create_order(20, "USD")
+    assert caught.value.retryable
+
+
+async def test_nobody_there() -> None:
+    """Nothing was sent, four times."""
+    async with nobody() as url, AurpayClient(base_url=url, clock=FakeClock()) as c:
+        with pytest.raises(ConnectError) as caught:
+            await c.create_order(20, "USD")
+    assert (caught.value.delivery, caught.value.attempts) == (Delivery.NOT_SENT, 4)
+    assert caught.value.new_order is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ((19.99, "USD"), "price"),
+        (("0", "USD"), "price"),
+        (("20", "dollars"), "currency"),
+    ],
+)
+@pytest.mark.parametrize("open_first", [True, False])
+async def test_bad_arguments_open_no_connection(
+    arguments: Any, field: str, open_first: bool
+) -> None:
+    """Refused before anything is sent, before anything is even loaded."""
+    async with Sandbox() as sandbox:
+        aurpay = sandbox.client()
+        if open_first:
+            await aurpay.__aenter__()
+        with pytest.raises(InvalidRequestError) as caught:
+            await aurpay.create_order(*arguments)
+        await aurpay.aclose()
+    assert caught.value.field == field
+    assert (caught.value.delivery, caught.value.attempts) == (Delivery.NOT_SENT, 0)
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    "field", ["succeed_url", "timeout_url", "callback_url", "timeout_callback"]
+)
+async def test_bad_urls_open_no_connection(field: str) -> None:
+    """Each of the four, by its name."""
+    async with client() as c:
+        with pytest.raises(InvalidRequestError) as caught:
+            await c.create_order("20", "USD", **{field: "http://shop.example/"})
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("base_url", "problem"),
+    [
+        ("http://dashboard.aurpay.net", "https://"),
+        ("dashboard.aurpay.net", "absolute"),
+        ("", "absolute"),
+        ("ftp://dashboard.aurpay.net", "must be https"),
+        ("https://user:pw@dashboard.aurpay.net", "names a user"),
+        (
+            "https://dashboard.aurpay.net/api",
+            "without a path: https://dashboard.aurpay.net",
+        ),
+        ("https://dashboard.aurpay.net?x", "without a path"),
+        ("https://dashboard.aurpay.net/#x", "without a path"),
+        (
+            "https://gateway.example:8443/x",
+            "without a path: https://gateway.example:8443",
+        ),
+    ],
+)
+def test_base_urls_that_cannot_be(base_url: str, problem: str) -> None:
+    """Refused when the client is made, with what to write."""
+    with pytest.raises(ConfigurationError, match="base_url") as caught:
+        AurpayClient(base_url=base_url)
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "https://dashboard.aurpay.net",
+        "https://dashboard.aurpay.net/",
+        "HTTPS://Dashboard.Aurpay.net:443/",
+        "https://gateway.example:8443",
+        "http://127.0.0.1:8080/",
+        "http://localhost",
+        "http://[::1]:8080",
+    ],
+)
+def test_base_urls_that_can(base_url: str) -> None:
+    """https, or loopback; with or without the last slash."""
+    AurpayClient(base_url=base_url)
+
+
+@pytest.mark.parametrize("name", ["connect", "attempt", "call"])
+@pytest.mark.parametrize(
+    "seconds",
+    [0, -1, float("nan"), float("inf"), True, None, "5", timedelta(seconds=5)],
+)
+def test_timeouts_that_cannot_be(name: str, seconds: Any) -> None:
+    """No nothing, no nonsense, no for ever."""
+    with pytest.raises(ConfigurationError, match=rf"Timeouts\({name}=.*for example"):
+        Timeouts(**{name: seconds})
+
+
+async def async_hook(_: object) -> None:
+    """Would never be awaited."""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"auth": CANARY}, r"auth must be ApiKey\(...\) or ApiToken\(...\), not str"),
+        ({"timeouts": 10}, r"timeouts must be Timeouts\(...\), not 10"),
+        ({"retry": 3}, r"retry must be RetryPolicy\(...\), not 3"),
+        ({"clock": 5}, "clock must have"),
+        ({"on_event": 5}, "on_event must be a plain function"),
+        ({"on_event": async_hook}, "on_event must be a plain function"),
+        ({"base_url": None}, "base_url must be a text, not None"),
+        ({"base_url": b"https://x"}, "base_url must be a text, not <bytes>"),
+    ],
+)
+def test_arguments_of_another_kind(wrong: dict[str, Any], problem: str) -> None:
+    """Refused when the client is made, and a key that is a plain text is not shown."""
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        AurpayClient(**wrong)
+    assert CANARY not in str(caught.value)
+    for frame, _ in traceback.walk_tb(caught.value.__traceback__):
+        if frame.f_code.co_filename != __file__:
+            names = dict(frame.f_locals)
+            half_made = names.pop("self", None)
+            assert CANARY not in repr(names) + repr(getattr(half_made, "__dict__", ""))
+    for name in {"timeouts", "retry"} & wrong.keys():
+        with pytest.raises(ConfigurationError, match=problem):
+            AurpayClient().with_options(**{name: wrong[name]})
+
+
+@pytest.mark.parametrize(
+    "network", ["", "Mainnet", "bitcoin", None, 5, pytest.param(10**5000, id="huge")]
+)
+def test_networks_that_cannot_be(network: Any) -> None:
+    """The message lists the others."""
+    with pytest.raises(ConfigurationError, match="mainnet, testnet, signet, regtest"):
+        AurpayClient(network=network)
+
+
+@pytest.mark.parametrize(
+    "payees",
+    [
+        ["x"],
+        ["02" * 32],
+        ["05" + "00" * 32],
+        PAYEE,
+        [""],
+        [f"{PAYEE} "],
+        [5],
+        [PAYEE.encode()],
+        None,
+        5,
+    ],
+)
+def test_payees_that_cannot_be(payees: Any) -> None:
+    """A single key instead of a list of keys is taken for what it is."""
+    if payees == PAYEE:
+        assert AurpayClient(payees=payees)._trust.payees == {PAYEE}
+        return
+    with pytest.raises(ConfigurationError, match="payees are public keys"):
+        AurpayClient(payees=payees)
+
+
+async def test_payees_may_come_from_any_iterable() -> None:
+    """Read once, when the client is made."""
+    assert client(payees=iter([PAYEE]))._trust.payees == {PAYEE}
+
+
+def test_making_a_client_needs_no_loop() -> None:
+    """Nothing is opened, so it can be made at import time."""
+    assert repr(AurpayClient(ApiKey(CANARY))) == (
+        "<AurpayClient https://dashboard.aurpay.net on mainnet>"
+    )
+
+
+async def test_with_options_shares_connections_and_budget() -> None:
+    """Other limits for one call, without another pool."""
+    transport = MemoryTransport(*[answer(envelope(order()))] * 2)
+    patient = client(transport=transport)
+    hasty = patient.with_options(
+        timeouts=Timeouts(attempt=1), retry=RetryPolicy(max_attempts=1)
+    )
+    await patient.create_order(20, "USD")
+    await hasty.create_order(20, "USD")
+    assert [request.timeout for request in transport.requests] == [15, 1]
+    assert hasty._transport._budget is patient._transport._budget
+    assert hasty._pool is patient._pool
+    assert type(hasty) is AurpayClient
+    await patient.aclose()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await hasty.create_order(20, "USD")
+
+
+async def test_a_session_that_was_handed_in_is_used_and_left_open() -> None:
+    """For programs that have one already."""
+    async with aiohttp.ClientSession() as session, Sandbox() as sandbox:
+        async with sandbox.client(session=session) as aurpay:
+            await aurpay.create_order(20, "USD")
+        assert not session.closed
+
+
+async def test_without_a_context_manager() -> None:
+    """Opened by the first call, closed by hand, twice."""
+    async with Sandbox() as sandbox:
+        aurpay = sandbox.client()
+        await aurpay.create_order(20, "USD")
+        await aurpay.aclose()
+        await aurpay.aclose()
+        with pytest.raises(ConfigurationError, match="closed") as caught:
+            await aurpay.create_order(20, "USD")
+    assert caught.value.delivery is Delivery.NOT_SENT
+    assert len(sandbox.requests) == 1
+
+
+async def test_many_orders_at_once() -> None:
+    """Each with an invoice of its own."""
+    async with Sandbox() as sandbox, sandbox.client() as aurpay:
+        orders = await asyncio.gather(
+            *(aurpay.create_order(20, "USD") for _ in range(50))
+        )
+    assert len({made.order_id for made in orders}) == 50
+    assert len({str(made.payment_request) for made in orders}) == 50
+
+
+async def test_each_call_is_reported() -> None:
+    """One record at the end of it, whatever the end."""
+    events: list[Any] = []
+    content = envelope(order(fee="1", hop="2"))
+    async with client(
+        answer(content), answer({"code": 5}), on_event=events.append
+    ) as c:
+        await c.create_order(20, "USD")
+        with pytest.raises(AurpayError):
+            await c.create_order(20, "USD")
+    assert [event for event in events if isinstance(event, CallEvent)] == [
+        CallEvent(
+            operation="create_order",
+            attempts=1,
+            duration_s=0.0,
+            error=None,
+            delivery=None,
+            unknown_fields=2,
+        ),
+        CallEvent(
+            operation="create_order",
+            attempts=1,
+            duration_s=0.0,
+            error="api",
+            delivery=Delivery.REFUSED,
+            unknown_fields=0,
+        ),
+    ]
+    assert len(events) == 4
+
+
+async def test_a_cancelled_call_is_reported() -> None:
+    """And the cancellation passes untouched."""
+    events: list[Any] = []
+
+    def cancelled(_: object) -> Any:
+        raise asyncio.CancelledError
+
+    async with client(cancelled, on_event=events.append) as c:
+        with pytest.raises(asyncio.CancelledError):
+            await c.create_order(20, "USD")
+    assert [(event.error, event.delivery) for event in events] == [
+        ("cancelled", None)
+    ] * 2
+    assert events[-1].attempts is None
+
+
+async def test_a_hook_that_fails_disturbs_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A payment is worth more than its record; the failure is logged."""
+
+    def broken(_: object) -> None:
+        raise LookupError("in the hook")
+
+    async with client(answer(envelope(order())), on_event=broken) as c:
+        assert (await c.create_order(20, "USD")).order_id
+    assert {record.name for record in caplog.records} == {"aurpay_async"}
+    assert "in the hook" in caplog.text
+
+
+async def test_without_a_hook_nothing_is_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No listener, no cost."""
+    from aurpay_async import _client
+
+    monkeypatch.setattr(_client, "CallEvent", None)
+    async with client(answer(envelope(order()))) as c:
+        await c.create_order(20, "USD")
+
+
+async def test_a_wrong_key_is_refused_by_the_sandbox() -> None:
+    """As Aurpay does it: HTTP 200, code 401."""
+    async with Sandbox(api_key="sandbox-key") as sandbox:
+        options: Any = {"base_url": sandbox.base_url, "network": "regtest"}
+        for auth in (None, ApiKey("other"), ApiToken("t", "s")):
+            async with AurpayClient(auth, **options) as c:
+                with pytest.raises(AurpayError) as caught:
+                    await c.create_order(20, "USD")
+            assert caught.value.code == "authentication"
+            assert caught.value.delivery is Delivery.REFUSED
+    assert sandbox.orders == {}
+
+
+class TestFromEnv:
+    """`from_env`: what is set, what is missing, and by which name."""
+
+    @pytest.fixture
+    def setenv(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        def setenv(**variables: str) -> None:
+            for name, value in variables.items():
+                monkeypatch.setenv(f"AURPAY_{name}", value)
+
+        return setenv
+
+    async def sent_headers(self, **options: Any) -> Any:
+        transport = MemoryTransport(answer({"code": 5}))
+        c = AurpayClient.from_env(transport=transport, **options)
+        with pytest.raises(AurpayError):
+            await c.create_order(20, "USD")
+        return transport.requests[0].headers
+
+    async def test_a_key(self, setenv: Any) -> None:
+        """One variable."""
+        setenv(API_KEY=CANARY)
+        assert (await self.sent_headers())["API-Key"] == CANARY
+
+    async def test_a_pair(self, setenv: Any) -> None:
+        """Two variables."""
+        setenv(API_TOKEN="token", API_SECRET="secret")
+        headers = await self.sent_headers()
+        assert headers["API-Token"] == "token"
+        assert "Signature" in headers
+
+    def test_where_and_on_which_network(self, setenv: Any) -> None:
+        """Two more, which may be missing."""
+        setenv(API_KEY="k", BASE_URL="http://127.0.0.1:1", NETWORK="regtest")
+        assert (
+            repr(AurpayClient.from_env())
+            == "<AurpayClient http://127.0.0.1:1 on regtest>"
+        )
+
+    def test_options_win(self, setenv: Any) -> None:
+        """What the program says is what counts."""
+        setenv(API_KEY="k", BASE_URL="https://other.example", NETWORK="regtest")
+        c = AurpayClient.from_env(base_url="https://shop.example", network="signet")
+        assert repr(c) == "<AurpayClient https://shop.example on signet>"
+
+    @pytest.mark.parametrize(
+        ("variables", "problem"),
+        [
+            ({}, "set AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET"),
+            ({"API_KEY": ""}, "set AURPAY_API_KEY, or AURPAY_API_TOKEN"),
+            ({"API_TOKEN": CANARY}, "AURPAY_API_SECRET is not set"),
+            ({"API_SECRET": CANARY}, "AURPAY_API_TOKEN is not set"),
+            ({"API_SECRET": CANARY, "API_TOKEN": ""}, "AURPAY_API_TOKEN is not set"),
+            (
+                {"API_KEY": CANARY, "API_TOKEN": CANARY},
+                "AURPAY_API_KEY is set together",
+            ),
+            (
+                {"API_KEY": CANARY, "API_SECRET": CANARY},
+                "AURPAY_API_KEY is set together",
+            ),
+            ({"API_KEY": f"{CANARY}\n"}, "AURPAY_API_KEY"),
+            ({"API_TOKEN": f"{CANARY}\n", "API_SECRET": "s"}, "AURPAY_API_TOKEN"),
+            ({"API_TOKEN": "t", "API_SECRET": f"{CANARY}\n"}, "AURPAY_API_SECRET"),
+            ({"API_KEY": "k", "BASE_URL": "http://shop.example"}, "AURPAY_BASE_URL"),
+            ({"API_KEY": "k", "NETWORK": "moon"}, "AURPAY_NETWORK"),
+        ],
+    )
+    def test_what_is_missing_or_wrong_is_named(
+        self, setenv: Any, variables: dict[str, str], problem: str
+    ) -> None:
+        """The name of the variable, never its value."""
+        setenv(**variables)
+        with pytest.raises(ConfigurationError) as caught:
+            AurpayClient.from_env()
+        assert problem in str(caught.value)
+        assert CANARY not in str(caught.value)

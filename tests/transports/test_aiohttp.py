@@ -1,0 +1,765 @@
+"""aiohttp on real sockets: phases, timeouts, limits, and what is never done."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import traceback
+import zlib
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from aurpay_async import Request, Safety
+from aurpay_async._transports import _aiohttp
+from aurpay_async._transports._aiohttp import (
+    MAX_BODY,
+    AiohttpTransport,
+    _MarkingRequest,
+)
+from aurpay_async.errors import (
+    AurpayError,
+    ConfigurationError,
+    ConnectError,
+    ConnectionLostError,
+    ConnectTimeoutError,
+    Delivery,
+    RequestTimeoutError,
+    TransportError,
+)
+
+from ..loopback import Server, answering, nobody
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from ..loopback import Peer, Script
+
+NOT_SENT, UNKNOWN = Delivery.NOT_SENT, Delivery.UNKNOWN
+CANARY = "canary-5f3a"
+
+
+def request(
+    method: str = "POST",
+    path: str = "/api/bln/order",
+    *,
+    timeout: float = 5,
+    connect_timeout: float = 5,
+) -> Request:
+    return Request(
+        operation="create_order",
+        method=method,
+        path=path,
+        safety=Safety.CREATE,
+        headers={"Content-Type": "application/json", "API-Key": CANARY},
+        body=b'{"price":20.00}' if method == "POST" else b"",
+        timeout=timeout,
+        connect_timeout=connect_timeout,
+    )
+
+
+@pytest.fixture(params=["own session", "handed in"])
+async def session(
+    request: pytest.FixtureRequest,
+) -> AsyncIterator[aiohttp.ClientSession | None]:
+    """Both ways of having a session."""
+    if request.param == "own session":
+        yield None
+        return
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def exchange(
+    script: Script,
+    sent: Request | None = None,
+    session: aiohttp.ClientSession | None = None,
+) -> tuple[Any, Server]:
+    """What sending to this server ended with: an answer or an error."""
+    async with Server(script) as server:
+        transport = AiohttpTransport(server.url, session=session)
+        try:
+            return await transport.send(sent or request()), server
+        except AurpayError as error:
+            return error, server
+        finally:
+            await transport.aclose()
+
+
+async def test_what_is_sent_and_what_comes_back(
+    session: aiohttp.ClientSession | None,
+) -> None:
+    """The bytes as they are, our headers, and nothing that was not asked for."""
+    outcome, server = await exchange(
+        answering(b'{"code":0}', "200 OK", "X-Trace: 7", "Set-Cookie: a=b"),
+        session=session,
+    )
+    assert not isinstance(outcome, AurpayError)
+    assert (outcome.status, outcome.body) == (200, b'{"code":0}')
+    assert outcome.headers["x-trace"] == "7"
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /api/bln/order HTTP/1.1\r\n")
+    assert body == b'{"price":20.00}'
+    assert b"\r\nContent-Type: application/json\r\n" in head
+    assert b"API-Key: canary" in head
+    assert b"Cookie" not in head
+    assert b"Authorization" not in head
+    assert b"\r\nAccept-Encoding: identity\r\n" in head
+    assert b"\r\nUser-Agent: aurpay-async/" in head
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v2/order/?page=1&size=10", "/a%2Fb?x=%20+%C3%BC&y", "/a//b/../c"]
+)
+async def test_a_path_goes_out_as_it_was_signed(path: str) -> None:
+    """No quoting, no normalising: a signature covers these very characters."""
+    _, server = await exchange(answering(b"{}"), request("GET", path))
+    assert server.requests[0].startswith(f"GET {path} HTTP/1.1\r\n".encode())
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_is_followed(
+    status: int, session: aiohttp.ClientSession | None
+) -> None:
+    """The key would go along to wherever it points."""
+    async with Server(answering(b"{}")) as elsewhere:
+        outcome, server = await exchange(
+            answering(b"", f"{status} Moved", f"Location: {elsewhere.url}/steal"),
+            session=session,
+        )
+    assert outcome.status == status
+    assert (len(server.requests), elsewhere.connections) == (1, 0)
+
+
+async def test_cookies_are_not_kept() -> None:
+    """What one call was given, the next does not send."""
+    async with Server(answering(b"{}", "200 OK", "Set-Cookie: a=b; Path=/")) as server:
+        transport = AiohttpTransport(server.url)
+        await transport.send(request())
+        await transport.send(request())
+        await transport.aclose()
+    assert server.connections == 1
+    assert b"ookie" not in server.requests[1]
+
+
+async def test_a_session_that_raises_for_status_does_not_here() -> None:
+    """Whatever a handed-in session was told, the answer comes back."""
+    async with aiohttp.ClientSession(raise_for_status=True) as session:
+        outcome, _ = await exchange(answering(b"no", "403 Forbidden"), session=session)
+    assert (outcome.status, outcome.body) == (403, b"no")
+
+
+async def test_a_session_that_was_handed_in_is_not_closed() -> None:
+    """Its owner closes it."""
+    async with aiohttp.ClientSession() as session:
+        await exchange(answering(b"{}"), session=session)
+        assert not session.closed
+
+
+async def test_nobody_listens(session: aiohttp.ClientSession | None) -> None:
+    """Refused: nothing was sent."""
+    async with nobody() as url:
+        transport = AiohttpTransport(url, session=session)
+        with pytest.raises(ConnectError) as caught:
+            await transport.send(request())
+        await transport.aclose()
+    error = caught.value
+    assert error.delivery is NOT_SENT
+    assert not error.final
+    assert url in str(error)
+    assert isinstance(error.__cause__, ConnectionRefusedError)
+
+
+async def test_a_name_that_does_not_exist(
+    session: aiohttp.ClientSession | None,
+) -> None:
+    """RFC 2606 keeps .invalid for this."""
+    transport = AiohttpTransport("http://shop.invalid", session=session)
+    with pytest.raises(ConnectError) as caught:
+        await transport.send(request())
+    assert caught.value.delivery is NOT_SENT
+    await transport.aclose()
+
+
+async def test_tls_that_is_none(session: aiohttp.ClientSession | None) -> None:
+    """Plain text where TLS is expected: nothing was sent, and a retry is no use."""
+
+    async def script(peer: Peer) -> None:
+        await peer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await peer.gone()
+
+    async with Server(script) as server:
+        transport = AiohttpTransport(
+            server.url.replace("http", "https"), session=session
+        )
+        with pytest.raises(ConnectError) as caught:
+            await transport.send(request())
+        await transport.aclose()
+    assert caught.value.delivery is NOT_SENT
+    assert caught.value.final
+    assert server.requests == []
+
+
+async def closes_after_the_request(peer: Peer) -> None:
+    await peer.read_request()
+
+
+async def resets_after_the_request(peer: Peer) -> None:
+    await peer.read_request()
+    peer.reset()
+
+
+async def cuts_the_head(peer: Peer) -> None:
+    await peer.read_request()
+    await peer.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+
+
+async def cuts_the_body(peer: Peer) -> None:
+    await peer.read_request()
+    await peer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"code":0')
+
+
+async def cuts_a_chunk(peer: Peer) -> None:
+    await peer.read_request()
+    await peer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nab")
+
+
+async def speaks_no_http(peer: Peer) -> None:
+    await peer.read_request()
+    await peer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+
+
+async def sends_endless_headers(peer: Peer) -> None:
+    await peer.read_request()
+    await peer.write(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        closes_after_the_request,
+        resets_after_the_request,
+        cuts_the_head,
+        cuts_the_body,
+        cuts_a_chunk,
+        speaks_no_http,
+        sends_endless_headers,
+    ],
+)
+async def test_a_connection_that_breaks_after_the_request_left(
+    script: Script, session: aiohttp.ClientSession | None
+) -> None:
+    """The platform has it: whatever was made exists."""
+    outcome, server = await exchange(script, session=session)
+    assert type(outcome) is ConnectionLostError
+    assert outcome.delivery is UNKNOWN
+    assert len(server.requests) == 1
+
+
+async def test_a_get_is_not_resent_behind_our_back() -> None:
+    """Aiohttp repeats a GET when a kept connection is dead; counting is ours to do."""
+
+    async def once_then_close(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.respond(b"{}")
+        await peer.read_request()  # and close without a word
+
+    async with Server(once_then_close, answering(b"{}")) as server:
+        transport = AiohttpTransport(server.url)
+        await transport.send(request("GET"))
+        with pytest.raises(ConnectionLostError) as caught:
+            await transport.send(request("GET"))
+        await transport.aclose()
+    assert caught.value.delivery is UNKNOWN
+    assert len(server.requests) == 2
+
+
+async def says_nothing(peer: Peer) -> None:
+    await peer.read_request()
+    await peer.gone()
+
+
+async def drips(peer: Peer) -> None:
+    await peer.read_request()
+    await peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    while True:
+        await peer.write(b"x")
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("script", [says_nothing, drips])
+async def test_an_answer_that_does_not_come_in_time(
+    script: Script, session: aiohttp.ClientSession | None
+) -> None:
+    """Silence, and a byte now and then, end alike: the request had left."""
+    async with asyncio.timeout(5):
+        outcome, _ = await exchange(script, request(timeout=0.2), session)
+    assert type(outcome) is RequestTimeoutError
+    assert outcome.delivery is UNKNOWN
+
+
+async def test_a_connection_that_does_not_come_in_time() -> None:
+    """TLS that never begins: nothing was sent."""
+
+    async def silent(peer: Peer) -> None:
+        await peer.gone()
+
+    async with Server(silent) as server:
+        transport = AiohttpTransport(server.url.replace("http", "https"))
+        with pytest.raises(ConnectTimeoutError) as caught:
+            await transport.send(request(timeout=0.2))
+        await transport.aclose()
+    assert caught.value.delivery is NOT_SENT
+
+
+async def test_waiting_for_a_place_in_the_pool_is_bounded() -> None:
+    """A full pool is a connection that does not come."""
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session,
+        Server(says_nothing) as server,
+    ):
+        transport = AiohttpTransport(server.url, session=session)
+        first = asyncio.create_task(transport.send(request()))
+        while not server.requests:
+            await asyncio.sleep(0)
+        with pytest.raises(ConnectTimeoutError) as caught:
+            await transport.send(request(connect_timeout=0.1))
+        assert caught.value.delivery is NOT_SENT
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+
+LONG = b"x" * (MAX_BODY + 1)
+
+
+def chunked(data: bytes) -> bytes:
+    return (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"".join(
+            b"%x\r\n%b\r\n" % (len(data[i : i + 65_536]), data[i : i + 65_536])
+            for i in range(0, len(data), 65_536)
+        )
+        + b"0\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize("form", ["length", "chunked", "until the end", "gzip bomb"])
+async def test_a_long_answer_ends_early(
+    form: str, session: aiohttp.ClientSession | None
+) -> None:
+    """One mebibyte, unpacked, is all that is held."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        if form == "length":
+            await peer.respond(LONG)
+        elif form == "chunked":
+            await peer.write(chunked(LONG))
+        elif form == "gzip bomb":
+            bomb = gzip.compress(b"\0" * 50_000_000)
+            await peer.respond(bomb, "200 OK", "Content-Encoding: gzip")
+        else:
+            await peer.write(b"HTTP/1.1 200 OK\r\n\r\n" + LONG)
+
+    outcome, _ = await exchange(script, session=session)
+    assert outcome.defect == "is longer than 1048576 bytes"
+    assert len(outcome.body) == MAX_BODY
+
+
+@pytest.mark.parametrize("form", ["length", "chunked", "until the end"])
+async def test_an_answer_of_the_longest_length_is_read(form: str) -> None:
+    """The limit itself is allowed."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        head = b"HTTP/1.1 200 OK\r\n\r\n"
+        if form == "length":
+            await peer.respond(LONG[1:])
+        else:
+            await peer.write(
+                chunked(LONG[1:]) if form == "chunked" else head + LONG[1:]
+            )
+
+    outcome, _ = await exchange(script)
+    assert outcome.body == LONG[1:]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("gzip", gzip.compress(b"hello")),
+        ("X-GZIP", gzip.compress(b"hello")),
+        ("deflate", zlib.compress(b"hello")),
+        ("identity", b"hello"),
+        ("", b"hello"),
+    ],
+)
+async def test_an_answer_that_is_packed_unasked(encoding: str, packed: bytes) -> None:
+    """Some gateways do it anyway."""
+    outcome, _ = await exchange(
+        answering(packed, "200 OK", f"Content-Encoding: {encoding}")
+    )
+    assert outcome.body == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed", "problem"),
+    [
+        ("gzip", b"hello", "not the gzip it says"),
+        ("gzip", gzip.compress(b"hello")[:-9], "not the gzip it says"),
+        ("gzip", b"", "not the gzip it says"),
+        ("br", b"hello", "packed with 'br'"),
+        ("gzip, gzip", b"hello", "packed with 'gzip, gzip'"),
+    ],
+)
+async def test_an_answer_that_cannot_be_unpacked(
+    encoding: str, packed: bytes, problem: str, session: aiohttp.ClientSession | None
+) -> None:
+    """It came, so whatever was made exists."""
+    outcome, _ = await exchange(
+        answering(packed, "200 OK", f"Content-Encoding: {encoding}"), session=session
+    )
+    assert problem in outcome.defect
+
+
+@pytest.mark.parametrize(
+    "status", ["302 Found", "401 No", "403 No", "429 Later", "500 Oh"]
+)
+async def test_a_status_of_failure_does_not_depend_on_its_page(status: str) -> None:
+    """Too long, cut, dripping or packed in any way: the status says enough."""
+    code = int(status[:3])
+
+    async def cut(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.write(f"HTTP/1.1 {status}\r\nContent-Length: 9\r\n\r\nx".encode())
+
+    async def drip(peer: Peer) -> None:
+        await cut(peer)
+        await peer.gone()
+
+    for script in (
+        answering(LONG, status),
+        answering(b"x", status, "Content-Encoding: br"),
+        answering(b"x", status, "Content-Encoding: gzip"),
+        cut,
+        drip,
+    ):
+        outcome, _ = await exchange(script, request(timeout=0.3))
+        assert outcome.status == code
+        assert len(outcome.body) <= MAX_BODY
+
+
+async def test_what_was_said_unasked_is_no_answer() -> None:
+    """A second answer to one request never becomes that of the next request."""
+
+    async def twice(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.respond(b"first")
+        await read.wait()
+        await peer.respond(b"stale")
+        await peer.gone()
+
+    read = asyncio.Event()
+
+    async with Server(twice, answering(b"fresh")) as server:
+        transport = AiohttpTransport(server.url)
+        assert (await transport.send(request())).body == b"first"
+        read.set()
+        for _ in range(20):  # until the second has arrived
+            await asyncio.sleep(0)
+        with pytest.raises(ConnectError) as caught:
+            await transport.send(request())
+        assert caught.value.delivery is NOT_SENT
+        assert (await transport.send(request())).body == b"fresh"
+        await transport.aclose()
+    assert len(server.requests) == 2
+
+
+async def test_a_session_that_was_handed_in_gives_nothing_of_its_own() -> None:
+    """No header, cookie, credential or middleware of the owner is sent or run."""
+    ran: list[str] = []
+
+    async def middleware(
+        sent: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        ran.append(sent.method)
+        return await handler(sent)
+
+    async with (
+        Server(answering(b"{}", "200 OK", "Set-Cookie: c=d; Path=/")) as server,
+        aiohttp.ClientSession(
+            headers={"X-Mine": CANARY, "Authorization": CANARY},
+            cookies={"mine": CANARY},
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            middlewares=(middleware,),
+        ) as session,
+    ):
+        transport = AiohttpTransport(server.url, session=session)
+        await transport.send(request())
+        await transport.aclose()
+        assert len(session.cookie_jar) == 1
+        async with session.get(server.url) as response:  # it still works
+            assert response.status == 200
+    head = server.requests[0].replace(f"API-Key: {CANARY}".encode(), b"")
+    assert not any(
+        word in head for word in (b"X-Mine", b"ookie", b"Authorization", b"canary")
+    )
+    assert ran == ["GET"]
+    assert server.connections == 1  # its pool is shared
+
+
+async def test_a_session_that_was_handed_in_lends_its_proxy() -> None:
+    """Whoever set one does not want to be seen without it."""
+    async with (
+        Server(answering(b"proxied")) as proxy,
+        aiohttp.ClientSession(proxy=proxy.url) as session,
+    ):
+        transport = AiohttpTransport("http://127.0.0.1:9", session=session)
+        assert (await transport.send(request())).body == b"proxied"
+        await transport.aclose()
+
+
+async def test_a_closed_session_that_was_handed_in() -> None:
+    """A mistake in the set-up, and said so."""
+    async with aiohttp.ClientSession() as session:
+        pass
+    transport = AiohttpTransport("http://127.0.0.1:9", session=session)
+    with pytest.raises(ConfigurationError, match="handed in is closed"):
+        await transport.send(request())
+
+
+async def test_a_session_that_is_closed_after_its_first_use() -> None:
+    """The same: nothing is sent, nothing is tried again."""
+    async with Server(answering(b"{}")) as server:
+        async with aiohttp.ClientSession() as session:
+            transport = AiohttpTransport(server.url, session=session)
+            await transport.send(request())
+        with pytest.raises(ConfigurationError, match="handed in is closed"):
+            await transport.send(request())
+        await transport.aclose()
+
+
+async def test_a_session_of_another_loop_that_was_handed_in() -> None:
+    """Cannot be used here, and said so."""
+
+    async def elsewhere() -> None:
+        transport = AiohttpTransport("http://127.0.0.1:9", session=other)
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            await transport.send(request())
+
+    async with aiohttp.ClientSession() as other:
+        await asyncio.to_thread(asyncio.run, elsewhere())
+
+
+async def test_when_the_mark_is_not_seen_all_may_have_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If a later aiohttp asked another method, no failure would count as unsent."""
+    async with Server(answering(b"{}")) as server, nobody() as nowhere:
+        transport = AiohttpTransport(server.url)
+        monkeypatch.setattr(_MarkingRequest, "send", aiohttp.ClientRequest.send)
+        assert (await transport.send(request())).status == 200
+        transport._origin = nowhere
+        with pytest.raises(ConnectionLostError) as caught:
+            await transport.send(request())
+        assert caught.value.delivery is UNKNOWN
+        await transport.aclose()
+
+
+@pytest.mark.parametrize(
+    "script", [closes_after_the_request, speaks_no_http, cuts_the_body, says_nothing]
+)
+async def test_no_error_shows_a_header(script: Script) -> None:
+    """Not in its text, not in its chain, not in its frames."""
+    sent = request(timeout=0.2)
+    outcome, _ = await exchange(script, sent)
+    assert isinstance(outcome, TransportError)
+    seen: BaseException | None = outcome
+    while seen is not None:
+        assert CANARY not in repr(seen) + str(seen)
+        for frame, _ in traceback.walk_tb(seen.__traceback__):
+            if frame.f_code.co_filename != __file__:
+                assert CANARY not in repr(frame.f_locals)
+        assert seen.__context__ is None or seen.__context__ is seen.__cause__
+        seen = seen.__cause__
+
+
+def test_a_version_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundled into an application, a package may have lost its metadata."""
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(_aiohttp, "version", missing)
+    assert _aiohttp._version() == "unknown"
+
+
+async def test_an_error_of_any_kind_is_ours() -> None:
+    """Even one that aiohttp does not document: nothing foreign escapes."""
+    async with Server(answering(b"{}")) as server:
+        transport = AiohttpTransport(server.url)
+        await transport.send(request())
+        assert transport._session is not None
+        await transport._session.close()
+        with pytest.raises(TransportError) as caught:  # RuntimeError
+            await transport.send(request())
+    assert caught.value.delivery is NOT_SENT
+
+
+async def test_a_cancelled_call_shows_no_header() -> None:
+    """Neither does the timeout around it, which keeps the cancellation as its cause."""
+    async with Server(says_nothing) as server:
+        transport = AiohttpTransport(server.url)
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(0.1):
+                await transport.send(request())
+        await transport.aclose()
+    seen: BaseException | None = caught.value
+    while seen is not None:
+        for frame, _ in traceback.walk_tb(seen.__traceback__):
+            if frame.f_code.co_filename != __file__:
+                assert CANARY not in repr(frame.f_locals)
+        seen = seen.__cause__ or seen.__context__
+
+
+@pytest.mark.parametrize("when", ["connecting", "waiting", "reading"])
+async def test_cancelling_leaves_nothing_behind(when: str) -> None:
+    """No dirty connection in the pool: the next call gets a fresh one and works."""
+
+    async def first(peer: Peer) -> None:
+        if when == "connecting":
+            await peer.gone()
+            return
+        await peer.read_request()
+        if when == "reading":
+            await peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        await peer.gone()
+
+    async with Server(first, answering(b"{}")) as server:
+        transport = AiohttpTransport(server.url)
+        task = asyncio.create_task(transport.send(request()))
+        while not (server.connections if when == "connecting" else server.requests):
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        response = await transport.send(request())
+        await transport.aclose()
+    assert response.body == b"{}"
+    assert server.connections == 2
+
+
+async def test_a_new_loop_gets_a_new_pool() -> None:
+    """One transport serves several `asyncio.run`, as in scripts and job workers."""
+    used: list[str] = []
+
+    async def run(transport: AiohttpTransport | None) -> AiohttpTransport:
+        async with Server(answering(b"{}")) as server:
+            transport = transport or AiohttpTransport(server.url)
+            transport._origin = server.url
+            used.append(str((await transport.send(request())).status))
+            session = transport._session
+            assert session is not None
+            await session.close()
+            return transport
+
+    transport = await asyncio.to_thread(asyncio.run, run(None))
+    await asyncio.to_thread(asyncio.run, run(transport))
+    assert used == ["200", "200"]
+
+
+async def test_two_live_loops_are_refused() -> None:
+    """A pool belongs to one; sharing it would mix up both."""
+
+    async def elsewhere() -> None:
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            await transport.send(request())
+
+    async with Server(answering(b"{}")) as server:
+        transport = AiohttpTransport(server.url)
+        await transport.send(request())
+        await asyncio.to_thread(asyncio.run, elsewhere())
+        assert (await transport.send(request())).status == 200
+        await transport.aclose()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+async def test_a_forked_child_leaves_its_parent_alone() -> None:
+    """A call of the parent is in flight while the child makes one and closes one."""
+
+    async def first_waits(peer: Peer) -> None:
+        await peer.read_request()
+        while len(server.requests) < 2:
+            await asyncio.sleep(0.01)
+        await peer.respond(b"parent")
+
+    def child() -> None:
+        try:
+            asyncio.run(idle.aclose())
+            body = asyncio.run(transport.send(request())).body
+            os._exit(0 if body == b"child" else 1)
+        except BaseException:  # noqa: BLE001 - nothing may get out of a fork
+            os._exit(2)
+
+    async with (
+        Server(first_waits, answering(b"child")) as server,
+        Server(answering(b"kept")) as other,
+    ):
+        idle = AiohttpTransport(other.url)
+        await idle.send(request())
+        transport = AiohttpTransport(server.url)
+        call = asyncio.create_task(transport.send(request()))
+        while not server.requests:
+            await asyncio.sleep(0)
+        pid = os.fork()
+        if not pid:
+            child()
+        assert (await call).body == b"parent"
+        _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+        assert status == 0
+        await transport.aclose()
+        assert (await idle.send(request())).body == b"kept"
+        assert other.connections == 1
+        await idle.aclose()
+
+
+async def test_a_proxy_is_used_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The environment alone does not reroute payments."""
+    async with (
+        Server(answering(b"proxied")) as proxy,
+        Server(answering(b"direct")) as server,
+    ):
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        for trust_env, expected in ((False, b"direct"), (True, b"proxied")):
+            transport = AiohttpTransport(server.url, trust_env=trust_env)
+            assert (await transport.send(request())).body == expected
+            await transport.aclose()
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        transport = AiohttpTransport(server.url, trust_env=True)
+        assert (await transport.send(request())).body == b"direct"
+        await transport.aclose()
+
+
+async def test_netrc_is_never_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Not even when the environment is trusted for a proxy."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password canary\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with Server(answering(b"{}")) as server:
+        transport = AiohttpTransport(server.url, trust_env=True)
+        await transport.send(request())
+        await transport.aclose()
+    assert b"Authorization" not in server.requests[0]

@@ -1,0 +1,33 @@
+"""The transport that users test with."""
+
+from __future__ import annotations
+
+import pytest
+
+from aurpay_async import ConnectError, Request, Response, Safety
+from aurpay_async.testing import MemoryTransport
+
+REQUEST = Request(
+    operation="x", method="GET", path="/a?token=canary", safety=Safety.READ
+)
+
+
+async def test_answers_come_in_order() -> None:
+    """A response, an exception, and whatever a function makes of the request."""
+    transport = MemoryTransport(
+        Response(status=204),
+        ConnectError("down"),
+        lambda request: Response(status=200, body=request.path.encode()),
+    )
+    assert (await transport.send(REQUEST)).status == 204
+    with pytest.raises(ConnectError, match="down"):
+        await transport.send(REQUEST)
+    assert (await transport.send(REQUEST)).body == b"/a?token=canary"
+    assert transport.requests == [REQUEST] * 3
+
+
+async def test_a_request_too_many_is_the_test_s_mistake() -> None:
+    """An assertion, which no `except AurpayError` swallows; without the query."""
+    with pytest.raises(AssertionError, match="request 1 has no answer") as caught:
+        await MemoryTransport().send(REQUEST)
+    assert "canary" not in str(caught.value)

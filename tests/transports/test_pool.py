@@ -1,0 +1,66 @@
+"""The innermost transport: opened once, by whoever is first, and closed once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from aurpay_async import ConfigurationError, Request, Response, Safety
+from aurpay_async._transports._pool import Pool
+from aurpay_async.testing import MemoryTransport
+
+from ..loopback import Server, answering
+
+REQUEST = Request(operation="x", method="GET", path="/", safety=Safety.READ)
+
+
+def pool(origin: str = "http://127.0.0.1:9", **options: Any) -> Pool:
+    return Pool(
+        origin, **{"given": None, "session": None, "trust_env": False, **options}
+    )
+
+
+async def test_calls_that_open_it_together_share_one_session() -> None:
+    """However many wait while aiohttp is loaded."""
+    async with Server(answering(b"{}")) as server:
+        shared = pool(server.url)
+        await asyncio.gather(*(shared.send(REQUEST) for _ in range(20)))
+        own = shared._own
+        assert own is not None
+        session = own._session
+        await shared.open()
+        await shared.send(REQUEST)
+        assert shared._own is own
+        assert own._session is session
+        await shared.aclose()
+    assert len(server.requests) == 21
+
+
+async def test_what_was_handed_in_is_used() -> None:
+    """Instead of aiohttp."""
+    given = MemoryTransport(Response(status=204))
+    assert (await pool(given=given).send(REQUEST)).status == 204
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_after_closing_nothing_is_sent(used: bool) -> None:
+    """A clear error, and closing twice is silent."""
+    given = MemoryTransport(*[Response(status=204)] * 2)
+    closed = pool(given=given)
+    if used:
+        await closed.send(REQUEST)
+    await closed.aclose()
+    await closed.aclose()
+    with pytest.raises(ConfigurationError, match="this client is closed"):
+        await closed.send(REQUEST)
+    assert len(given.requests) == used
+
+
+async def test_closing_before_opening_opens_nothing() -> None:
+    """There is nothing to close, and stays nothing."""
+    closed = pool()
+    await closed.aclose()
+    with pytest.raises(ConfigurationError):
+        await closed.send(REQUEST)
