@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.text import Text
 
@@ -37,7 +37,13 @@ def demo() -> None:
 @app.command
 def sandbox(
     *,
-    port: Annotated[int, Parameter(help="Where to listen; 0 takes a free port.")] = 0,
+    port: Annotated[
+        int,
+        Parameter(
+            help="Where to listen; 0 takes a free port.",
+            validator=validators.Number(gte=0, lte=65535),
+        ),
+    ] = 0,
     amounts: Annotated[
         Amounts, Parameter(help="How answers write BTC amounts: Aurpay does both.")
     ] = "string",
@@ -52,5 +58,6 @@ def _run(work: Coroutine[None, None, None]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)  # what shells give to programs that Ctrl-C ended
     except (AurpayError, OSError) as error:
-        Console(stderr=True).print(Text(f"{type(error).__name__}: {error}"))
+        text = Text(f"{type(error).__name__}: {error}")
+        Console(stderr=True).print(text, soft_wrap=True)
         sys.exit(1)

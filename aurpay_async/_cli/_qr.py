@@ -16,8 +16,7 @@ def qr_lines(text: str) -> list[str]:
     """
     code = segno.make(text, error="l", micro=False)
     rows = [list(row) for row in code.matrix_iter(border=_QUIET_ZONE)]
-    if len(rows) % 2:
-        rows.append([0] * len(rows[0]))
+    rows.append([0] * len(rows[0]))  # every QR code has an odd number of rows
     return [
         "".join(_BLOCKS[pair] for pair in zip(upper, lower, strict=True))
         for upper, lower in zip(rows[::2], rows[1::2], strict=True)

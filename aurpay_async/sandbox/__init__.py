@@ -13,7 +13,7 @@ from .._clock import SystemClock
 from ..errors import ConfigurationError
 from ._app import Amounts, App
 from ._gate import Gate, ReceivedRequest
-from ._ledger import NODE_KEY, RATES, Ledger, SandboxOrder
+from ._ledger import NODE_ID, RATES, Ledger, SandboxOrder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .._client import ClientOptions
     from .._clock import Clock
 
-__all__ = ["NODE_KEY", "RATES", "Amounts", "ReceivedRequest", "Sandbox", "SandboxOrder"]
+__all__ = ["RATES", "Amounts", "ReceivedRequest", "Sandbox", "SandboxOrder"]
 
 
 class Sandbox:
@@ -90,6 +90,11 @@ class Sandbox:
     def orders(self) -> Mapping[str, SandboxOrder]:
         """The orders that exist, by id."""
         return self._ledger.orders
+
+    @property
+    def payee(self) -> str:
+        """The public key that its invoices pay; a client may pin it."""
+        return NODE_ID
 
     def client(self, **options: Unpack[ClientOptions]) -> AurpayClient:
         """A client for this sandbox, with its credentials if it asks for any.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 from aiohttp import web
 
+from ..errors import ConfigurationError
 from ._gate import ReceivedRequest
 from ._ledger import Refusal
 
@@ -37,10 +38,15 @@ class App:
 
     async def start(self, port: int) -> str:
         """Serve on loopback; 0 takes a free port. Returns the base URL."""
+        if self._runner is not None:
+            raise ConfigurationError("this sandbox is open already")
         app = web.Application()
         app.router.add_get("/", self._show_orders)
         app.router.add_post("/api/bln/order", self._create_order)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        # Signatures cover the bytes that came, so nothing unpacks them.
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=1, auto_decompress=False
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, port)
         try:
@@ -54,8 +60,9 @@ class App:
 
     async def stop(self) -> None:
         """End all connections."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
 
     async def _create_order(self, request: web.Request) -> web.Response:
         received = ReceivedRequest(

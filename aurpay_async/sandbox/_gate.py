@@ -78,13 +78,17 @@ class Gate:
                 raise Refusal(401, "Body-MD5 is not the body's")
             origin += f" | {body_md5}"
         key = (self.api_secret or "").encode()
-        expected = b64encode(hmac.digest(key, origin.encode(), digest)).decode()
+        text = origin.encode("utf-8", "surrogateescape")
+        expected = b64encode(hmac.digest(key, text, digest)).decode()
         if not _same(headers.get("Signature", ""), expected):
             raise Refusal(401, "Signature is wrong")
 
 
 def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode(), expected.encode())
+    # aiohttp decodes headers that are not UTF-8 with surrogates.
+    return hmac.compare_digest(
+        given.encode("utf-8", "surrogateescape"), expected.encode()
+    )
 
 
 def _time(text: str, now: datetime) -> datetime:

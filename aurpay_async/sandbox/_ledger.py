@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: The key that BOLT #11 publishes for its examples. Worthless, and known to all.
 NODE_KEY: Final = "e126f68f7eafcc8b74f54d269fe206be715000f94dac067d1c04a8ca3b2db734"
 
+#: Its public half: whom the sandbox's invoices pay.
+NODE_ID: Final = "03e7156ae33b0a208d0744199163177e909e80176e55d97a2f221ede0f934dd9ad"
+
 #: What one bitcoin costs here. Made up, and the same every day.
 RATES: Final[Mapping[str, Decimal]] = {
     "USD": Decimal(100_000),

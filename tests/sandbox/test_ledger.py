@@ -1,0 +1,104 @@
+"""What the sandbox's Aurpay makes of a request, without HTTP."""
+
+from __future__ import annotations
+
+import decimal
+from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aurpay_async import bolt11
+from aurpay_async.sandbox import RATES
+from aurpay_async.sandbox._ledger import Ledger, Refusal
+
+from ..orders import PAYEE
+
+NOW = datetime(2026, 11, 22, 12, 30, 15, 999_999, tzinfo=UTC)
+
+
+def create(**fields: Any) -> Any:
+    return Ledger().create({"price": 20, "currency": "USD", **fields}, NOW)
+
+
+def test_an_order_and_its_invoice_belong_together() -> None:
+    """A real invoice, as the documented examples: a day, 80 blocks, their features."""
+    order = create(price=Decimal("20.00"))
+    invoice = bolt11.decode(order.invoice)
+    assert order.amount == Decimal("0.00020000")
+    assert invoice.amount_msat == 20_000_000
+    assert invoice.network == "regtest"
+    assert invoice.payee == PAYEE
+    assert invoice.payment_secret == order.payment_secret
+    assert invoice.payment_hash == sha256(bytes.fromhex(order.preimage)).hexdigest()
+    assert invoice.created_at == order.created_at == NOW.replace(microsecond=0)
+    assert (invoice.expiry, invoice.min_final_cltv_expiry) == (86_400, 80)
+    assert [feature.bit for feature in invoice.features] == [9, 14, 17]
+
+
+def test_ids_begin_with_the_time_and_are_never_the_same() -> None:
+    """Twenty digits, as the documented ones; each order has secrets of its own."""
+    ledger = Ledger()
+    orders = [ledger.create({"price": 1, "currency": "USD"}, NOW) for _ in range(3)]
+    assert [order.order_id for order in orders] == [
+        "20261122123015000001",
+        "20261122123015000002",
+        "20261122123015000003",
+    ]
+    assert list(ledger.orders.values()) == orders
+    for name in ("invoice", "payment_secret", "preimage"):
+        assert len({getattr(order, name) for order in orders}) == 3
+
+
+@given(st.decimals("0.01", "999999999.99", places=2), st.sampled_from(sorted(RATES)))
+def test_an_amount_is_whole_satoshi_and_never_too_little(
+    price: Decimal, currency: str
+) -> None:
+    """Rounded up, whatever the process has done to decimal's context."""
+    with decimal.localcontext(decimal.Context(prec=2)):
+        order = create(price=price, currency=currency)
+    exact = price / RATES[currency]
+    assert exact <= order.amount < exact + Decimal("0.00000001")
+    assert order.amount.as_tuple().exponent == -8
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"price": None}, "price must be a number"),
+        ({"price": "20"}, "price must be a number"),
+        ({"price": True}, "price must be a number"),
+        ({"price": [20]}, "price must be a number"),
+        ({"price": 0}, "price must be from"),
+        ({"price": -1}, "price must be from"),
+        ({"price": Decimal("0.001")}, "price must be from"),
+        ({"price": 10**9}, "price must be from"),
+        ({"price": Decimal("1e999999")}, "price must be from"),
+        ({"currency": None}, "currency must be one of USD"),
+        ({"currency": "usd"}, "currency must be one of USD"),
+        ({"currency": "XXX"}, "currency must be one of USD"),
+        ({"currency": ["USD"]}, "currency must be one of USD"),
+        ({"callback_url": "/paid"}, "callback_url must be an URL"),
+        ({"succeed_url": 5}, "succeed_url must be an URL"),
+    ],
+)
+def test_what_is_refused(fields: dict[str, Any], problem: str) -> None:
+    """With a code for the envelope; nothing is made."""
+    ledger = Ledger()
+    with pytest.raises(Refusal, match=problem) as caught:
+        ledger.create({"price": 20, "currency": "USD", **fields}, NOW)
+    assert caught.value.code == 400
+    assert ledger.orders == {}
+
+
+def test_addresses_are_kept() -> None:
+    """Those that were given, and no others."""
+    urls = {
+        "callback_url": "https://shop.example/paid?a=b",
+        "timeout_url": "http://127.0.0.1/",
+    }
+    assert create(**urls, succeed_url=None).urls == urls

@@ -1,0 +1,190 @@
+"""The sandbox over HTTP: what Aurpay documents, on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from aurpay_async import ConfigurationError, bolt11
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.testing import FakeClock
+
+from ..orders import AS_NUMBER, AS_TEXT, NOW, PAYEE
+
+
+async def post(sandbox: Sandbox, body: bytes, **headers: str) -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as session:
+        url = f"{sandbox.base_url}/api/bln/order"
+        async with session.post(url, data=body, headers=headers) as response:
+            return response.status, json.loads(await response.read())
+
+
+GOOD = b'{"price": 20.00, "currency": "USD"}'
+
+
+@pytest.mark.parametrize(
+    ("amounts", "example"), [("string", AS_TEXT), ("number", AS_NUMBER)]
+)
+async def test_an_answer_has_the_documented_shape(
+    amounts: Any, example: dict[str, Any]
+) -> None:
+    """The same fields of the same types, as in either documented example."""
+    async with Sandbox(amounts=amounts, clock=FakeClock(NOW)) as sandbox:
+        status, answer = await post(sandbox, GOOD)
+        base_url = sandbox.base_url
+    assert status == 200
+    assert list(answer) == list(example)
+    assert (answer["code"], answer["message"], answer["result"]) == (0, "ok", True)
+    data = answer["data"]
+    assert set(data) == set(example["data"])
+    assert {name: type(value) for name, value in data.items()} == {
+        name: type(value) for name, value in example["data"].items()
+    }
+    assert data["order_id"] == "20260101000000000001"
+    assert data["create_time"] == "2026-01-01T00:00:00"
+    assert float(data["amount"]) == 0.0002
+    assert data["pay_url"] == f"{base_url}/#/cashier/20260101000000000001"
+    assert bolt11.decode(data["payment_request"]).amount_msat == 20_000_000
+
+
+@pytest.mark.parametrize("amounts", ["string", "number"])
+async def test_an_amount_has_all_its_decimals(amounts: Any) -> None:
+    """Never 2E-8."""
+    tiny = b'{"price":0.01,"currency":"JPY"}'
+    async with Sandbox(amounts=amounts) as sandbox, aiohttp.ClientSession() as session:
+        response = await session.post(f"{sandbox.base_url}/api/bln/order", data=tiny)
+        text = await response.text()
+    assert (
+        '"amount": ' + ('"0.00000001"' if amounts == "string" else "0.00000001") in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "the body is not JSON"),
+        (b"price=20", "the body is not JSON"),
+        (b"\xff", "the body is not JSON"),
+        (b"[" * 100_000, "the body is not JSON"),
+        (b'{"price":1e99999999999999999999}', "the body is not JSON"),
+        (b"[]", "the body is no JSON object"),
+        (b"{}", "price must be a number"),
+        (b'{"price":"20","currency":"USD"}', "price must be a number"),
+        (b'{"price":NaN,"currency":"USD"}', "price must be a number"),
+        (b'{"price":20}', "currency must be one of USD, EUR, GBP, CHF, JPY"),
+    ],
+)
+async def test_a_request_that_is_refused(body: bytes, message: str) -> None:
+    """HTTP 200 and a code, as Aurpay's own plugins have seen it; nothing is made."""
+    async with Sandbox() as sandbox:
+        assert await post(sandbox, body) == (
+            200,
+            {"code": 400, "message": message, "data": None, "result": False},
+        )
+        assert sandbox.requests[0].body == body
+    assert sandbox.orders == {}
+
+
+async def test_what_arrived_is_kept_as_it_came() -> None:
+    """Method, target, headers and body, undecoded."""
+    async with Sandbox() as sandbox, aiohttp.ClientSession() as session:
+        url = URL(f"{sandbox.base_url}/api/bln/order?a=%2F", encoded=True)
+        await (await session.post(url, data=GOOD, headers={"X-Test": "7"})).read()
+    request = sandbox.requests[0]
+    assert (request.method, request.path) == ("POST", "/api/bln/order?a=%2F")
+    assert request.headers["x-test"] == "7"
+    assert request.body == GOOD
+
+
+async def test_a_packed_body_is_taken_as_the_bytes_it_is() -> None:
+    """What is signed are the bytes that travel."""
+    packed = gzip.compress(GOOD)
+    async with Sandbox() as sandbox:
+        headers = {"Content-Encoding": "gzip"}
+        _, answer = await post(sandbox, packed, **headers)
+    assert (answer["code"], answer["message"]) == (400, "the body is not JSON")
+    assert sandbox.requests[0].body == packed
+
+
+async def test_credentials_that_are_no_text_are_wrong() -> None:
+    """Bytes of any kind in a header are refused, not failed over."""
+    head = b"POST /api/bln/order HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+    async with Sandbox(api_token="sandbox-t", api_secret="sandbox-s") as sandbox:
+        port = int(sandbox.base_url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head + b"API-Token: \xff\xfe\r\n\r\n{}")
+        assert b"200 OK" in await reader.readline()
+        writer.close()
+
+
+async def test_a_wrong_key_is_answered_as_aurpay_does() -> None:
+    """HTTP 200, code 401."""
+    async with Sandbox(api_key="sandbox-key") as sandbox:
+        status, answer = await post(sandbox, GOOD, **{"API-Key": "other"})
+        assert (status, answer["code"], answer["result"]) == (200, 401, False)
+        status, answer = await post(sandbox, GOOD, **{"API-Key": "sandbox-key"})
+        assert (status, answer["code"], answer["result"]) == (200, 0, True)
+
+
+async def test_orders_can_be_looked_at() -> None:
+    """In a browser, as plain text."""
+    async with Sandbox() as sandbox, sandbox.client() as aurpay:
+        order = await aurpay.create_order("20.00", "USD")
+        async with aiohttp.ClientSession() as session:
+            response = await session.get(f"{sandbox.base_url}/")
+            page = await response.text()
+    assert response.content_type == "text/plain"
+    assert f"{order.order_id}  PENDING  20.00 USD  0.00020000 BTC" in page
+    assert f"lightning:{order.payment_request}" in page
+
+
+async def test_other_paths_are_not_there() -> None:
+    """Nothing pretends to be an endpoint that is not documented."""
+    async with Sandbox() as sandbox, aiohttp.ClientSession() as session:
+        for method, path in (("GET", "/api/bln/order"), ("POST", "/api/other")):
+            async with session.request(method, sandbox.base_url + path) as response:
+                assert response.status in {404, 405}
+
+
+async def test_whom_it_pays_can_be_pinned() -> None:
+    """The public half of the key that BOLT #11 publishes."""
+    async with Sandbox() as sandbox, sandbox.client(payees=[sandbox.payee]) as aurpay:
+        order = await aurpay.create_order(1, "USD")
+    assert order.payment_request.payee == sandbox.payee == PAYEE
+
+
+async def test_its_life() -> None:
+    """Open, closed, closed again; a client needs it open."""
+    sandbox = Sandbox()
+    with pytest.raises(ConfigurationError, match="not open"):
+        sandbox.client()
+    await sandbox.aclose()
+    await sandbox.start()
+    with pytest.raises(ConfigurationError, match="open already"):
+        await sandbox.start()
+    assert sandbox.base_url.startswith("http://127.0.0.1:")
+    await sandbox.aclose()
+    await sandbox.aclose()
+    with pytest.raises(ConfigurationError, match="not open"):
+        sandbox.base_url  # noqa: B018
+
+
+async def test_a_port_that_is_taken() -> None:
+    """An error of the system, and nothing left open."""
+    async with Sandbox() as first:
+        port = int(first.base_url.rpartition(":")[2])
+        with pytest.raises(OSError, match="address already in use"):
+            await Sandbox(port=port).start()
+
+
+@pytest.mark.parametrize("half", [{"api_token": "t"}, {"api_secret": "s"}])
+def test_half_a_pair_of_credentials(half: dict[str, str]) -> None:
+    """Is a mistake."""
+    with pytest.raises(ConfigurationError, match="both api_token and api_secret"):
+        Sandbox(**half)  # type: ignore[arg-type]

@@ -1,0 +1,45 @@
+"""The clock that users test with."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aurpay_async._clock import SystemClock
+from aurpay_async.testing import FakeClock
+
+if TYPE_CHECKING:
+    from aurpay_async._clock import Clock
+
+
+async def test_time_passes_only_when_told() -> None:
+    """By advancing, or by sleeping, which does not wait."""
+    clock = FakeClock(datetime(2026, 1, 1, tzinfo=UTC))
+    clock.advance(1.5)
+    await clock.sleep(60)
+    assert clock.now() == datetime(2026, 1, 1, 0, 1, 1, 500_000, tzinfo=UTC)
+    assert clock.monotonic() == 61.5
+    assert clock.sleeps == [60]
+
+
+def test_it_speaks_utc() -> None:
+    """Wherever it was started."""
+    zone = timezone(timedelta(hours=8))
+    assert FakeClock(datetime(2026, 1, 1, 8, tzinfo=zone)).now().tzinfo is UTC
+
+
+def test_a_naive_time_is_a_mistake() -> None:
+    """In a test as anywhere else."""
+    with pytest.raises(ValueError, match="tzinfo=UTC"):
+        FakeClock(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+async def test_the_machine_s_clock() -> None:
+    """Aware, in UTC, never backwards; sleeping gives way to others."""
+    clock: Clock = SystemClock()
+    assert clock.now().tzinfo is UTC
+    before = clock.monotonic()
+    await clock.sleep(0)
+    assert clock.monotonic() >= before
