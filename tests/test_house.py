@@ -1,0 +1,179 @@
+"""The house: what it shows, what it costs to enter, how it is documented."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import pkgutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aurpay_async
+from aurpay_async import bolt11, errors, sandbox, testing
+
+PACKAGE = Path(aurpay_async.__file__).parent
+PUBLIC = [aurpay_async, bolt11, errors, sandbox, testing]
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints, without coverage's own imports in it."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    ).stdout
+
+
+@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
+def test_the_window_shows_what_is_in_stock(module: Any) -> None:
+    """`__all__` is complete, and everything in it is there; ruff keeps it sorted."""
+    names = module.__all__
+    for name in names:
+        assert getattr(module, name) is not None
+    stock = {
+        name
+        for name, value in vars(module).items()
+        if (inspect.isclass(value) or inspect.isfunction(value))
+        and not name.startswith("_")
+        and name != "shown"
+        and value.__module__.startswith(module.__name__)
+    }
+    assert stock - {"App", "Gate", "Ledger"} <= set(names)
+
+
+def test_every_error_is_importable_from_the_root() -> None:
+    """As every error is a part of the interface."""
+    for name in errors.__all__:
+        assert getattr(aurpay_async, name) is getattr(errors, name)
+
+
+def test_the_root_has_what_it_loads_when_asked() -> None:
+    """bolt11 and the version; anything else is an AttributeError."""
+    assert python("import aurpay_async as a; print(a.bolt11.__name__)") == (
+        "aurpay_async.bolt11\n"
+    )
+    assert python("from aurpay_async import bolt11; print(bolt11.__name__)") == (
+        "aurpay_async.bolt11\n"
+    )
+    assert aurpay_async.__version__[0].isdigit()
+    with pytest.raises(AttributeError, match="nothing"):
+        aurpay_async.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_importing_loads_nothing_slow() -> None:
+    """Neither aiohttp, asyncio, cattrs nor OpenSSL: they come with the first call."""
+    loaded = python("import aurpay_async, sys; print(*sys.modules)").split()
+    assert not {"aiohttp", "asyncio", "cattrs", "hashlib", "logging", "ssl"} & set(
+        loaded
+    )
+
+
+def test_a_call_blocks_the_loop_with_no_import() -> None:
+    """What is slow to load is loaded in a thread."""
+    code = """
+import asyncio, sys, threading
+from aurpay_async import AurpayClient
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"aiohttp", "cattrs"}:
+            seen.add(threading.current_thread() is threading.main_thread())
+seen = set()
+async def main():
+    sys.meta_path.insert(0, Finder())
+    async with AurpayClient(base_url="http://127.0.0.1:9"):
+        pass
+asyncio.run(main())
+print(seen)
+"""
+    assert python(code) == "{False}\n"
+
+
+def modules() -> list[str]:
+    found = pkgutil.walk_packages([str(PACKAGE)], "aurpay_async.")
+    return ["aurpay_async", *(info.name for info in found)]
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in modules() if "_cli" not in n and "__main__" not in n]
+)
+def test_every_module_says_what_it_is(name: str) -> None:
+    """A docstring at its top; it can be imported by itself."""
+    assert import_module(name).__doc__
+
+
+def public_objects() -> list[Any]:
+    found: dict[str, Any] = {}
+    for module in PUBLIC:
+        for name in module.__all__:
+            value = getattr(module, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                found[f"{value.__module__}.{value.__qualname__}"] = value
+                if inspect.isclass(value):
+                    for part, member in vars(value).items():
+                        if not part.startswith("_") and (
+                            inspect.isfunction(member) or isinstance(member, property)
+                        ):
+                            found[f"{value.__qualname__}.{part}"] = member
+    return [pytest.param(value, id=name) for name, value in sorted(found.items())]
+
+
+@pytest.mark.parametrize("value", public_objects())
+def test_every_public_name_has_a_docstring(value: Any) -> None:
+    """Meaning, units, errors."""
+    assert inspect.getdoc(value)
+
+
+@pytest.mark.parametrize("value", public_objects())
+def test_every_public_class_and_function_says_since_when(value: Any) -> None:
+    """So that a reader knows what to require."""
+    if inspect.isclass(value) or (
+        inspect.isfunction(value) and "." not in value.__qualname__
+    ):
+        assert ".. versionadded:: 0.1.0" in (inspect.getdoc(value) or "")
+
+
+def test_every_test_is_a_sentence() -> None:
+    """Its docstring says what behaviour it shows."""
+    for path, node in functions_in(Path(__file__).parent):
+        if node.name.startswith("test_"):
+            assert ast.get_docstring(node), f"{path.name}: {node.name}"
+
+
+def functions_in(
+    folder: Path,
+) -> list[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    return [
+        (path, node)
+        for path in sorted(folder.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def test_functions_can_be_read_in_one_look() -> None:
+    """Fifty lines of body, docstrings and comments not counted."""
+    for path, node in functions_in(PACKAGE):
+        body = node.body[1:] if ast.get_docstring(node) else node.body
+        lines = path.read_text(encoding="utf-8").splitlines()
+        first = body[0].lineno - 1 if body else node.end_lineno
+        code = [
+            line
+            for line in lines[first : node.end_lineno]
+            if line.strip() and not line.strip().startswith("#")
+        ]
+        assert len(code) <= 50, f"{path.name}: {node.name}"
+
+
+def test_files_can_be_read_in_one_sitting() -> None:
+    """Four hundred lines are when to think."""
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path.name

@@ -1,0 +1,154 @@
+"""What type checkers must see of the public names: mypy and pyright run over this.
+
+It is not run. A line with an error code to ignore must be an error: both checkers
+complain about an ignore that nothing needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import assert_type
+
+import aiohttp
+
+from aurpay_async import (
+    ApiKey,
+    ApiToken,
+    AttemptEvent,
+    AurpayClient,
+    AurpayError,
+    CallEvent,
+    Delivery,
+    Event,
+    LightningOrder,
+    NewOrder,
+    OrderStatus,
+    Request,
+    Response,
+    RetryPolicy,
+    Safety,
+    Timeouts,
+    UntrustedOrderError,
+    bolt11,
+    errors,
+)
+from aurpay_async.sandbox import ReceivedRequest, Sandbox, SandboxOrder
+from aurpay_async.testing import FakeClock, MemoryTransport
+
+
+async def an_order(aurpay: AurpayClient) -> None:
+    order = await aurpay.create_order("20.00", "USD", callback_url="https://x.example")
+    assert_type(order, LightningOrder)
+    assert_type(order.order_id, str)
+    assert_type(order.status, OrderStatus)
+    assert_type(order.amount, Decimal)
+    assert_type(order.create_time, datetime)
+    assert_type(order.payment_request, bolt11.Invoice)
+    assert_type(order.payment_addr, str | None)
+    assert_type(order.currency, str | None)
+    assert_type(order.pay_url, str)
+    assert_type(order.checks, tuple[str, ...])
+    assert_type(order.extra, Mapping[str, object])
+    await aurpay.create_order(20, "USD")
+    await aurpay.create_order(Decimal(20), "USD")
+
+    await aurpay.create_order(19.99, "USD")  # type: ignore[arg-type]
+    await aurpay.create_order("20.00", 840)  # type: ignore[arg-type]
+    await aurpay.create_order("20.00")  # type: ignore[call-arg]
+    await aurpay.create_order("20.00", "USD", "https://x.example")  # type: ignore[call-arg]
+    order.amount = Decimal(1)  # type: ignore[misc]
+
+
+async def clients(session: aiohttp.ClientSession) -> None:
+    async with AurpayClient(ApiKey("k")) as aurpay:
+        assert_type(aurpay, AurpayClient)
+        assert_type(aurpay.with_options(timeouts=Timeouts(call=5)), AurpayClient)
+    AurpayClient(
+        ApiToken("t", "s", "HMAC-SHA3_256"),
+        base_url="https://gateway.example",
+        network="testnet",
+        timeouts=Timeouts(connect=1, attempt=2.5, call=10),
+        retry=RetryPolicy(max_attempts=1),
+        payees=["02" * 33],
+        session=session,
+        transport=MemoryTransport(Response(status=204)),
+        clock=FakeClock(),
+        on_event=seen,
+        trust_env=True,
+    )
+    AurpayClient.from_env(network="signet")
+
+    AurpayClient("key")  # type: ignore[arg-type]
+    AurpayClient(network="moonnet")  # type: ignore[arg-type]
+    AurpayClient.from_env(networks="signet")  # type: ignore[call-arg]
+    ApiToken("t", "s", "HMAC-MD5")  # type: ignore[arg-type]
+
+
+def seen(event: Event) -> None:
+    assert_type(event, AttemptEvent | CallEvent)
+    assert_type(event.delivery, Delivery | None)
+
+
+def failures(error: AurpayError) -> None:
+    assert_type(error.code, str)
+    assert_type(error.delivery, Delivery)
+    assert_type(error.attempts, int)
+    assert_type(error.retryable, bool)
+    assert_type(error.sent_at, datetime | None)
+    assert_type(error.order_id, str | None)
+    assert_type(error.new_order, NewOrder | None)
+    if isinstance(error, UntrustedOrderError):
+        assert_type(error.check, str)
+        assert_type(error.body, bytes)
+    if isinstance(error, errors.RequestTimeoutError):
+        as_builtin: TimeoutError = error
+        raise as_builtin
+
+
+def invoices(invoice: bolt11.Invoice) -> None:
+    assert_type(bolt11.decode("lnbc1", strict=False), bolt11.Invoice)
+    assert_type(invoice.network, bolt11.Network)
+    assert_type(invoice.amount_msat, int | None)
+    assert_type(invoice.expires_at, datetime)
+    assert_type(invoice.fallbacks, tuple[bolt11.Fallback, ...])
+    assert_type(invoice.routes, tuple[tuple[bolt11.Hop, ...], ...])
+    assert_type(invoice.features[0].name, str | None)
+
+    invoice.amount_msat = 1  # type: ignore[misc]
+
+
+async def sandboxes() -> None:
+    async with Sandbox(amounts="number") as sandbox, sandbox.client() as aurpay:
+        assert_type(aurpay, AurpayClient)
+        assert_type(sandbox.base_url, str)
+        assert_type(sandbox.requests[0], ReceivedRequest)
+        assert_type(sandbox.requests[0].body, bytes)
+        assert_type(sandbox.orders["1"], SandboxOrder)
+
+    Sandbox(amounts="float")  # type: ignore[arg-type]
+
+
+class OwnTransport:
+    """Anything of this shape may send."""
+
+    async def send(self, request: Request) -> Response:
+        assert_type(request.safety, Safety)
+        return Response(status=200, body=request.body)
+
+
+class OwnClock:
+    """Anything of this shape may tell the time."""
+
+    def now(self) -> datetime:
+        return datetime.now().astimezone() + timedelta(0)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError(seconds)
+
+
+AurpayClient(transport=OwnTransport(), clock=OwnClock())
