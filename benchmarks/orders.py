@@ -1,0 +1,156 @@
+"""``create_order`` against plain aiohttp, with the same bytes from one server."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import subprocess
+import sys
+import time
+import tracemalloc
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import aiohttp
+
+from aurpay_async import AurpayClient, bolt11
+
+from ._measure import row, take_turns_async
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from ._measure import Row
+
+KEY = "e126f68f7eafcc8b74f54d269fe206be715000f94dac067d1c04a8ca3b2db734"
+SECRET = "ab" * 32
+CALLBACK = "https://shop.example/aurpay/paid?order=4711"
+
+
+def answer() -> bytes:
+    """A documented answer, with an invoice of the sandbox's kind."""
+    invoice = bolt11.sign(
+        KEY,
+        payment_hash="cd" * 32,
+        payment_secret=SECRET,
+        timestamp=int(time.time()),
+        amount_msat=19_044_000,
+        description="409c7deb00b4443294855597e7be532a",
+        expiry=86_400,
+        min_final_cltv_expiry=80,
+        features=(9, 14, 17),
+    )
+    data = {
+        "order_id": "20240428125136525824",
+        "status": "PENDING",
+        "amount": "0.00019044",
+        "create_time": "2024-04-28T12:00:00",
+        "payment_request": invoice,
+        "payment_addr": SECRET,
+        "pay_url": "https://dashboard.aurpay.net/#/cashier/20240428125136525824",
+        "currency": "BTC-LN",
+    }
+    envelope = {"code": 0, "message": "ok", "data": data, "result": True}
+    return json.dumps(envelope).encode()
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The URL of a server process that always gives this answer."""
+    command = [sys.executable, "-m", "benchmarks._server"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:  # noqa: S603
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(answer())
+        process.stdin.close()
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
+
+
+def many(call: Callable[[], Awaitable[object]], in_flight: int) -> Any:
+    """A coroutine function that makes a number of calls, so many at a time."""
+
+    async def run(calls: int) -> None:
+        async def worker() -> None:
+            for _ in range(calls // in_flight):
+                await call()
+
+        await asyncio.gather(*(worker() for _ in range(in_flight)))
+
+    return run
+
+
+async def compare(rounds: int) -> list[Row]:
+    """Both modes of ours against plain aiohttp, alone and with 64 in flight."""
+    rows = []
+    with server() as url:
+        async with (
+            aiohttp.ClientSession() as session,
+            AurpayClient(base_url=url, network="regtest") as aurpay,
+        ):
+            body = {"price": 20.00, "currency": "USD", "callback_url": CALLBACK}
+
+            async def plain() -> object:
+                async with session.post(f"{url}/api/bln/order", json=body) as response:
+                    return json.loads(await response.text())
+
+            async def whole() -> object:
+                return await aurpay.create_order("20.00", "USD", callback_url=CALLBACK)
+
+            invoice = (await aurpay.create_order("20.00", "USD")).payment_request
+
+            def unread(_: str) -> bolt11.Invoice:
+                return invoice
+
+            for in_flight in (64, 1):
+                contestants = {
+                    "plain": many(plain, in_flight),
+                    "whole": many(whole, in_flight),
+                }
+                times = await take_turns_async(contestants, rounds=rounds, calls=640)
+                with mock.patch.object(bolt11, "decode", unread):
+                    contestants["whole"] = many(whole, in_flight)
+                    bare_times = await take_turns_async(
+                        contestants, rounds=rounds, calls=640
+                    )
+                where = f"aiohttp, {in_flight} in flight"
+                rows += [
+                    row(
+                        "create_order, invoice not read",
+                        where,
+                        bare_times["whole"],
+                        bare_times["plain"],
+                        hold=1.10,
+                    ),
+                    row(
+                        "create_order, decoded, verified, checked",
+                        where,
+                        times["whole"],
+                        times["plain"],
+                        hold=1.65,
+                    ),
+                ]
+    return rows
+
+
+async def growth(orders: int) -> float:
+    """Bytes that are held after so many orders and were not before."""
+    with server() as url:
+        async with AurpayClient(base_url=url, network="regtest") as aurpay:
+            run = many(lambda: aurpay.create_order("20.00", "USD"), 50)
+            await run(1000)
+            gc.collect()
+            tracemalloc.start()
+            await run(1000)
+            gc.collect()
+            before, _ = tracemalloc.get_traced_memory()
+            await run(orders)
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+    return after - before
