@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from hashlib import sha256
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -40,14 +42,29 @@ def test_without_it_plain_python_serves(
     module: ModuleType | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A missing extra is no error, nor is something else by its name."""
-    import sys
-
     monkeypatch.setitem(sys.modules, "wallycore", module)
     _secp256k1.curve.cache_clear()
     try:
         assert _secp256k1.backend() == "python"
     finally:
         _secp256k1.curve.cache_clear()
+
+
+def test_a_program_that_makes_warnings_errors_ends_well() -> None:
+    """There wallycore 1.5 crashes, if the last warning was one."""
+    code = """
+import warnings
+from aurpay_async import bolt11
+print(bolt11.backend())
+with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    try:
+        warnings.warn("x", DeprecationWarning)
+    except DeprecationWarning:
+        pass
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == 0
 
 
 def test_the_key_of_bolt_11(curve: Curve) -> None:
