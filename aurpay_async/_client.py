@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from copy import copy
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
@@ -23,7 +24,7 @@ from ._transports._authenticating import AuthenticatingTransport
 from ._transports._pool import Pool
 from ._transports._retrying import RetryingTransport
 from ._urls import format_origin
-from .errors import AurpayError, ConfigurationError
+from .errors import AurpayError, ConfigurationError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -125,6 +126,7 @@ class AurpayClient:
             given=transport,
             session=session,
             trust_env=trust_env,
+            made_at=_caller(),
         )
         self._transport = RetryingTransport(
             self._pool
@@ -216,6 +218,7 @@ class AurpayClient:
         await self._pool.open()
         from ._protocol import (
             build_create_order,
+            find_order,
             parse_create_order,
         )
 
@@ -227,6 +230,8 @@ class AurpayClient:
             return await self._call(build_create_order(order), parse)
         except AurpayError as error:
             error.new_order = order
+            if isinstance(error, TransportError) and error.body:
+                error.order_id = find_order(error.body).order_id
             raise
 
     async def _call(self, request: Request, parse: Callable[[Response], _T]) -> _T:
@@ -291,6 +296,14 @@ class AurpayClient:
     def __repr__(self) -> str:
         origin = format_origin(self._trust.origin)
         return f"<AurpayClient {origin} on {self._trust.network}>"
+
+
+def _caller() -> str:
+    """The line of the program that made a client, for who forgets to close it."""
+    frame = sys._getframe(1)  # noqa: SLF001 - as the standard library's own logging does
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(__package__):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def _guarded(hook: Callable[[Event], None]) -> Callable[[Event], None]:

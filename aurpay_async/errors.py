@@ -174,11 +174,14 @@ class TransportError(AurpayError):
         *,
         delivery: Delivery = Delivery.UNKNOWN,
         final: bool = False,
+        body: bytes = b"",
     ) -> None:
         super().__init__(message)
         self.delivery = delivery
         #: Trying again cannot help (a certificate that does not verify).
         self.final = final
+        #: The beginning of what had come of an answer.
+        self.body = body[:MAX_KEPT_BODY]
 
 
 class ConnectError(TransportError):

@@ -9,21 +9,28 @@ exception; when in doubt, it has.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import select
 import ssl
+import warnings
 import zlib
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, final
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDict
 from yarl import URL
 
 from .._http import Response
 from ..errors import (
+    MAX_KEPT_BODY,
     ConfigurationError,
     ConnectError,
     ConnectionLostError,
@@ -64,10 +71,12 @@ _HEADERS: Final = {
 class _Phase:
     """How far the request of a call has got."""
 
-    __slots__ = ("sent",)
+    __slots__ = ("body", "sent")
 
     def __init__(self) -> None:
         self.sent = False
+        #: What has come of the answer.
+        self.body = bytearray()
 
 
 _phase: ContextVar[_Phase] = ContextVar("aurpay_async_phase")
@@ -84,11 +93,34 @@ class _MarkingRequest(aiohttp.ClientRequest):
         phase = _phase.get()
         # aiohttp sends a GET again when a kept connection turns out to be dead: trying
         # again is ours to decide and to count. And what a server has said on a kept
-        # connection before it was asked is the answer to nothing.
-        if phase.sent or conn.protocol is None or conn.protocol.should_close:
+        # connection before it was asked, a goodbye or an answer to nothing, shows that
+        # it is of no use any more.
+        if phase.sent or conn.protocol is None or _has_spoken(conn.protocol):
             raise aiohttp.ServerDisconnectedError
+        _used.add(conn.protocol)
         phase.sent = True
         return await super().send(conn)
+
+
+#: Connections that have carried a request before.
+_used: Final = WeakSet[ResponseHandler]()
+
+
+def _has_spoken(protocol: ResponseHandler) -> bool:
+    """Whether an idle connection holds something that nobody asked for."""
+    if protocol.should_close:
+        return True
+    # What has arrived and was not yet read by the loop. A fresh connection may hold
+    # something: TLS hands out tickets.
+    transport = protocol.transport
+    if transport is None or protocol not in _used:
+        return False
+    number = transport.get_extra_info("socket").fileno()
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([number], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @final
@@ -133,13 +165,14 @@ class AiohttpTransport:
                 raise_for_status=False,
             ) as response:
                 self._marks = self._marks and phase.sent
-                return await _read(response)
+                return await _read(response, phase.body)
         except asyncio.CancelledError as cancelled:
             # Whoever cancelled may keep and print it, and its frames hold headers.
             cancelled.__context__ = None
             raise cancelled.with_traceback(None) from None
         except Exception as caught:  # noqa: BLE001 - the one place where all end
             error, cause = self._translate(caught, phase), _presentable(caught)
+        error.body = bytes(phase.body[:MAX_KEPT_BODY])
         # Out here, so that the foreign error is no context: its frames hold headers.
         raise error from cause
 
@@ -150,11 +183,11 @@ class AiohttpTransport:
         if self._session is not None:
             if self._home == here:
                 return self._session
-            await self._leave(self._session)
+            self._leave(self._session)
         self._session, self._home = self._new_session(), here
         return self._session
 
-    async def _leave(self, session: aiohttp.ClientSession) -> None:
+    def _leave(self, session: aiohttp.ClientSession) -> None:
         process, loop = self._home
         if process != os.getpid():
             # A forked child shares its parent's sockets: closing them here would end
@@ -166,7 +199,8 @@ class AiohttpTransport:
             raise ConfigurationError(
                 "this client is in use on another event loop; make a client for each"
             )
-        await session.close()
+        self._session = None
+        _drop(session, lent=self._given is not None)
 
     def _new_session(self) -> aiohttp.ClientSession:
         given = self._given
@@ -221,6 +255,34 @@ class AiohttpTransport:
             return
         await session.close()
 
+    def abandon(self) -> bool:
+        """Let go of a session that nobody will close; whether there was one."""
+        session, self._session = self._session, None
+        if session is None or session.closed:
+            return False
+        if self._home[0] != os.getpid():
+            _inherited.append(session)
+            return False
+        _drop(session, lent=self._given is not None)
+        return True
+
+
+def _drop(session: aiohttp.ClientSession, *, lent: bool) -> None:
+    """Close without awaiting; what aiohttp and asyncio would warn of is said once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        connector = session.connector
+        session.detach()
+        if connector is not None and not lent:
+            # All that closes is done by the first step; the rest would wait for it.
+            closing = connector.close().__await__()
+            with suppress(Exception):
+                next(closing, None)
+            del closing
+        del connector, session
+        # Connections of a loop that was closed are cycles, and warn when they go.
+        gc.collect()
+
 
 def _require_usable(
     session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop
@@ -257,13 +319,9 @@ def _proxy(url: URL) -> str | None:
     return getproxies().get(url.scheme)
 
 
-async def _read(response: aiohttp.ClientResponse) -> Response:
+async def _read(response: aiohttp.ClientResponse, came: bytearray) -> Response:
     """The whole answer; of one that is too long or broken, what can be had."""
-    length = response.content_length
-    if length is not None and length <= MAX_BODY and response.status < 300:
-        body = await response.read()
-    else:
-        body = await _read_bounded(response)
+    body = await _read_bounded(response, came)
     defect = None
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in {"", "identity"}:
@@ -275,18 +333,17 @@ async def _read(response: aiohttp.ClientResponse) -> Response:
     )
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
+async def _read_bounded(response: aiohttp.ClientResponse, came: bytearray) -> bytes:
     try:
         async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > MAX_BODY:
+            came += chunk
+            if len(came) > MAX_BODY:
                 break
     except (aiohttp.ClientError, TimeoutError):
         # What a status of failure says does not depend on the page that explains it.
         if response.status < 300:
             raise
-    return bytes(body)
+    return bytes(came)
 
 
 def _unpack(packed: bytes, encoding: str) -> tuple[bytes, str | None]:

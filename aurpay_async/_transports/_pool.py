@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, final
+from weakref import finalize
 
 from ..errors import ConfigurationError
 
@@ -31,8 +33,10 @@ class Pool:
         given: Transport | None,
         session: aiohttp.ClientSession | None,
         trust_env: bool,
+        made_at: str = "",
     ) -> None:
         self._origin = origin
+        self._made_at = made_at
         self._given = given
         self._session = session
         self._trust_env = trust_env
@@ -63,6 +67,9 @@ class Pool:
         # Another call may have been faster while this one waited.
         if not self._open:
             self._own, self._open = own, True
+            if own is not None:
+                # Also at the end of the program, when it is too late for __del__.
+                finalize(self, _forgotten, own, self._made_at)
 
     def _load(self) -> AiohttpTransport | None:
         import_module("aurpay_async._protocol")
@@ -80,3 +87,13 @@ class Pool:
         own, self._own = self._own, None
         if own is not None:
             await own.aclose()
+
+
+def _forgotten(own: AiohttpTransport, made_at: str) -> None:
+    if own.abandon():
+        warnings.warn(
+            f"an AurpayClient made at {made_at} was never closed: use `async with`, "
+            "or await its aclose()",
+            ResourceWarning,
+            stacklevel=1,
+        )

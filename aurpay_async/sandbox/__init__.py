@@ -12,6 +12,7 @@ from .._client import AurpayClient
 from .._clock import SystemClock
 from ..errors import ConfigurationError
 from ._app import Amounts, App
+from ._faults import Faults
 from ._gate import Gate, ReceivedRequest
 from ._ledger import NODE_ID, RATES, Ledger, SandboxOrder
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .._client import ClientOptions
     from .._clock import Clock
 
-__all__ = ["RATES", "Amounts", "ReceivedRequest", "Sandbox", "SandboxOrder"]
+__all__ = ["RATES", "Amounts", "Faults", "ReceivedRequest", "Sandbox", "SandboxOrder"]
 
 
 class Sandbox:
@@ -85,6 +86,11 @@ class Sandbox:
     def requests(self) -> Sequence[ReceivedRequest]:
         """What arrived, in order."""
         return self._app.requests
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong with the next requests: ``faults.push("503", "reset")``."""
+        return self._app.faults
 
     @property
     def orders(self) -> Mapping[str, SandboxOrder]:

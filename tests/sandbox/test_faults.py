@@ -1,0 +1,120 @@
+"""Faults as data: what they are called, and how they are queued."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aurpay_async import InvalidRequestError
+from aurpay_async.sandbox import Faults, Sandbox
+from aurpay_async.sandbox import _wire as wire
+from aurpay_async.sandbox._faults import KINDS, parse
+
+
+def test_every_kind_is_carried_out() -> None:
+    """The vocabulary and what does it hold the same names; `reset` is the server's."""
+    assert {*KINDS} == {*wire._ACTS, *wire._BODIES, "reset"}
+
+
+def test_the_documentation_has_them_all() -> None:
+    """With the same meaning."""
+    page = Path(__file__).parents[2] / "docs" / "sandbox.md"
+    rows = page.read_text(encoding="utf-8")
+    for name, kind in KINDS.items():
+        assert f"| `{name}` | {kind.meaning} |" in rows
+
+
+def test_a_fault_with_everything() -> None:
+    """Name, options, and that the order is made all the same."""
+    fault = parse(" 503 ; retry-after=Wed, 21 Oct 2026 07:28:00 GMT ; html=no+created")
+    assert fault.name == "503"
+    assert fault.options["retry-after"] == "Wed, 21 Oct 2026 07:28:00 GMT"
+    assert fault.options["html"] == "no"
+    assert fault.serves
+    assert not parse("503").serves
+    assert parse("delay; seconds=0.5").seconds == 0.5
+    assert parse("delay").serves
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "not a fault"),
+        ("Reset", "not a fault"),
+        ("reset, 503", "not a fault"),
+        ("resett", "there is no fault 'resett'"),
+        ("101", "there is no fault '101'"),
+        ("600", "there is no fault '600'"),
+        ("reset+created", "before it is read creates nothing"),
+        ("reset; seconds=1", "has no option 'seconds', but none"),
+        ("delay; second=1", "has no option 'second', but seconds"),
+        ("delay; seconds=soon", "seconds must be 0 to 3600"),
+        ("delay; seconds=nan", "seconds must be 0 to 3600"),
+        ("slow; seconds=-1", "seconds must be 0 to 3600"),
+    ],
+)
+def test_what_is_no_fault(text: str, problem: str) -> None:
+    """Refused with the names that there are."""
+    with pytest.raises(InvalidRequestError, match=problem) as caught:
+        parse(text)
+    assert "close-before-headers" in str(caught.value)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_fault_or_refused(text: str) -> None:
+    """And nothing else happens."""
+    try:
+        parse(text)
+    except InvalidRequestError as error:
+        assert error.field == "fault"
+
+
+def test_the_queue() -> None:
+    """First in, first out; a wrong one adds none."""
+    faults = Faults()
+    faults.push("reset", "503+created")
+    with pytest.raises(InvalidRequestError):
+        faults.push("429", "nonsense")
+    assert list(faults) == ["reset", "503+created"]
+    first = faults.take()
+    assert first is not None
+    assert (first.name, len(faults)) == ("reset", 1)
+    faults.clear()
+    assert faults.take() is None
+
+
+async def control(url: str, method: str, body: Any = None, **headers: str) -> Any:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(
+            method, f"{url}/_sandbox/faults", data=body, headers=headers
+        ) as response,
+    ):
+        text = await response.text()
+        return response.status, json.loads(text) if response.ok else text
+
+
+async def test_faults_over_http() -> None:
+    """For a sandbox in another process."""
+    async with Sandbox() as sandbox:
+        url = sandbox.base_url
+        assert await control(url, "POST", '["503", "reset"]') == (200, ["503", "reset"])
+        assert await control(url, "GET") == (200, ["503", "reset"])
+        assert len(sandbox.faults) == 2
+        assert await control(url, "DELETE") == (200, [])
+        for wrong in ('["nonsense"]', "{}", "no", "[" * 9999):
+            status, text = await control(url, "POST", wrong)
+            assert status == 400
+            assert text.startswith("fault")
+        assert (await control(url, "PUT"))[0] == 405
+        for name in ("Origin", "Sec-Fetch-Site"):
+            status, text = await control(url, "POST", '["503"]', **{name: "x"})
+            assert (status, text) == (403, "not for browsers\n")
+        assert len(sandbox.faults) == 0
+        assert sandbox.requests == []

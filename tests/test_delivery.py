@@ -1,0 +1,157 @@
+"""Whatever goes wrong: what the caller gets, what was sent, and what exists.
+
+Each fault of the sandbox's vocabulary, alone and with the order made all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import time
+
+import pytest
+
+from aurpay_async import AurpayError, Delivery, RetryPolicy, Timeouts
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.sandbox._faults import KINDS, parse
+
+NOT_SENT, REFUSED, UNKNOWN = Delivery
+
+#: Fault: the error's code and delivery (None: an order), and whether an order that was
+#: made can be named.
+OUTCOMES: dict[str, tuple[str | None, Delivery | None, bool]] = {
+    "reset": ("connection_lost", UNKNOWN, False),
+    "reset-after-request": ("connection_lost", UNKNOWN, False),
+    "close-before-headers": ("connection_lost", UNKNOWN, False),
+    "silence": ("timeout", UNKNOWN, False),
+    "cut-headers": ("connection_lost", UNKNOWN, False),
+    "endless-headers": ("connection_lost", UNKNOWN, False),
+    "cut-body": ("connection_lost", UNKNOWN, True),
+    "long-body": ("timeout", UNKNOWN, True),
+    "endless-body": ("invalid_response", UNKNOWN, True),
+    "huge-body": ("invalid_response", UNKNOWN, True),
+    "broken-chunk": ("connection_lost", UNKNOWN, False),
+    "gzip-bomb": ("invalid_response", UNKNOWN, True),
+    "gzip-broken": ("invalid_response", UNKNOWN, True),
+    "empty": ("invalid_response", UNKNOWN, False),
+    "not-json": ("invalid_response", UNKNOWN, False),
+    "cut-json": ("invalid_response", UNKNOWN, True),
+    "nan": ("invalid_response", UNKNOWN, True),
+    "duplicate-keys": ("invalid_response", UNKNOWN, True),
+    "deep": ("invalid_response", UNKNOWN, True),
+    "latin-1": ("invalid_response", UNKNOWN, True),
+    "html": ("invalid_response", UNKNOWN, False),
+    "redirect": ("api", REFUSED, False),
+    "redirect; status=303": ("api", UNKNOWN, False),
+    "slow; seconds=0.1": ("timeout", UNKNOWN, False),
+    "delay; seconds=9": ("timeout", UNKNOWN, False),
+    "delay; seconds=0": (None, None, False),
+    "gzip": (None, None, False),
+    "close-kept": (None, None, False),
+    "103": ("timeout", UNKNOWN, False),
+    "204": ("invalid_response", UNKNOWN, False),
+    "304": ("api", REFUSED, False),
+    "400": ("api", REFUSED, False),
+    "401": ("authentication", REFUSED, False),
+    "403": ("permission_denied", REFUSED, False),
+    "404": ("not_found", REFUSED, False),
+    "408": ("api", UNKNOWN, False),
+    "409": ("api", UNKNOWN, False),
+    "425": ("api", UNKNOWN, False),
+    "429; retry-after=99": ("rate_limited", REFUSED, False),
+    "500": ("server", UNKNOWN, False),
+    "501": ("server", REFUSED, False),
+    "502": ("server", UNKNOWN, False),
+    "503; retry-after=0": ("server", UNKNOWN, False),
+    "504; html=no": ("server", UNKNOWN, False),
+}
+#: What these come to depends on how bytes happen to be cut into packets.
+UNSTEADY = {"short-body", "stale"}
+
+
+def test_every_fault_has_an_outcome() -> None:
+    """Nothing that the sandbox can do is left out."""
+    assert {*KINDS} == {text.partition(";")[0] for text in OUTCOMES} & {*KINDS} | (
+        UNSTEADY
+    )
+
+
+@pytest.mark.parametrize("created", [False, True], ids=["alone", "and created"])
+@pytest.mark.parametrize("fault", [*OUTCOMES, *UNSTEADY])
+async def test_a_fault_while_an_order_is_created(fault: str, created: bool) -> None:
+    """One request at most, the right delivery, nothing foreign, and life goes on."""
+    if fault == "reset" and created:
+        return  # what is not read creates nothing; the vocabulary refuses it
+    waits = OUTCOMES.get(fault, ("timeout",))[0] == "timeout"
+    timeouts = Timeouts(attempt=0.25 if waits else 5, call=5)
+    async with Sandbox() as sandbox, sandbox.client(timeouts=timeouts) as aurpay:
+        sandbox.faults.push(fault + ("+created" if created else ""))
+        began = time.monotonic()
+        try:
+            outcome: object = await aurpay.create_order("20.00", "USD")
+        except AurpayError as error:
+            outcome = error
+        assert time.monotonic() - began < 5
+        assert len(sandbox.requests) == (fault != "reset")
+        assert len(sandbox.orders) == (parse(fault).serves or created)
+        if fault in OUTCOMES:
+            _compare(fault, outcome, next(iter(sandbox.orders), None))
+        if fault != "stale":
+            sandbox.faults.clear()
+            await aurpay.create_order("20.00", "USD")
+
+
+def _compare(fault: str, outcome: object, order_id: str | None) -> None:
+    code, delivery, named = OUTCOMES[fault]
+    if code is None:
+        assert not isinstance(outcome, AurpayError)
+        return
+    assert isinstance(outcome, AurpayError)
+    assert (outcome.code, outcome.delivery) == (code, delivery)
+    assert outcome.attempts == 1
+    assert outcome.sent_at is not None
+    assert outcome.new_order is not None
+    assert outcome.order_id == (order_id if named else None)
+    twin = pickle.loads(pickle.dumps(outcome))  # noqa: S301 - our own
+    assert vars(twin) == vars(outcome)
+
+
+async def test_a_refusal_for_too_many_is_tried_again() -> None:
+    """429 made nothing: the only answer after which a create is repeated."""
+    async with (
+        Sandbox() as sandbox,
+        sandbox.client(retry=RetryPolicy(base=0.001)) as aurpay,
+    ):
+        sandbox.faults.push("429", "429; retry-after=0")
+        await aurpay.create_order("20.00", "USD")
+    assert (len(sandbox.requests), len(sandbox.orders)) == (3, 1)
+
+
+async def test_a_kept_connection_that_has_ended_is_not_used() -> None:
+    """Its goodbye has arrived, even if the loop has not read it yet."""
+    quick = RetryPolicy(base=0.001)
+    async with Sandbox() as sandbox, sandbox.client(retry=quick) as aurpay:
+        for _ in range(20):
+            sandbox.faults.push("close-kept")
+            await aurpay.create_order("20.00", "USD")
+            time.sleep(0.002)  # noqa: ASYNC251 - the loop must not see it come
+    assert len(sandbox.orders) == 20
+
+
+async def test_a_thousand_orders_over_a_small_pool() -> None:
+    """All are made once, and the pool is no bigger than it says."""
+    import aiohttp
+
+    connector = aiohttp.TCPConnector(limit=10)
+    async with (
+        Sandbox() as sandbox,
+        aiohttp.ClientSession(connector=connector) as session,
+        sandbox.client(
+            session=session, timeouts=Timeouts(connect=60, attempt=60, call=120)
+        ) as aurpay,
+    ):
+        orders = await asyncio.gather(
+            *(aurpay.create_order("20.00", "USD") for _ in range(1000))
+        )
+    assert len({order.order_id for order in orders}) == len(sandbox.orders) == 1000
+    assert len(sandbox.requests) == 1000
