@@ -11,6 +11,7 @@ from ._checks import Trust
 from ._clock import SystemClock, before
 from ._events import CallEvent, failure_of
 from ._http import Timeouts
+from ._listeners import Listeners
 from ._models import NewOrder
 from ._retry import RetryBudget, RetryPolicy, is_retryable
 from ._settings import (
@@ -24,7 +25,12 @@ from ._transports._authenticating import AuthenticatingTransport
 from ._transports._pool import Pool
 from ._transports._retrying import RetryingTransport
 from ._urls import format_origin
-from .errors import AurpayError, ConfigurationError, TransportError
+from .errors import (
+    AurpayError,
+    ConfigurationError,
+    InvalidRequestError,
+    TransportError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -115,7 +121,7 @@ class AurpayClient:
             raise ConfigurationError(problem)
         origin = require_origin(base_url)
         self._clock = clock or SystemClock()
-        self._emit = None if on_event is None else _guarded(on_event)
+        self._listeners = Listeners(on_event, self._clock)
         self._trust = Trust(
             network=require_network(network),
             origin=origin,
@@ -136,7 +142,7 @@ class AurpayClient:
             budget=RetryBudget(),
             timeouts=timeouts,
             clock=self._clock,
-            emit=self._emit,
+            listeners=self._listeners,
         )
 
     @classmethod
@@ -206,14 +212,22 @@ class AurpayClient:
             InvalidResponseError: an order may exist; the answer could not be read.
             UntrustedOrderError: an order exists; what came must not be paid.
         """
-        order = NewOrder(
-            price,
-            currency,
-            succeed_url=succeed_url,
-            timeout_url=timeout_url,
-            callback_url=callback_url,
-            timeout_callback=timeout_callback,
-        )
+        try:
+            order = NewOrder(
+                price,
+                currency,
+                succeed_url=succeed_url,
+                timeout_url=timeout_url,
+                callback_url=callback_url,
+                timeout_callback=timeout_callback,
+            )
+        except InvalidRequestError as error:
+            # Without the frames that looked at what was refused.
+            error.__context__ = None
+            raise error.with_traceback(None) from None
+        finally:
+            # Tracebacks show local names, and a query may hold a token.
+            del succeed_url, timeout_url, callback_url, timeout_callback
 
         await self._pool.open()
         from ._protocol import (
@@ -250,7 +264,7 @@ class AurpayClient:
         except BaseException as interruption:
             self._report(request, began, interruption, None)
             raise
-        if self._emit is not None:
+        if self._listeners.want_calls():
             self._report(request, began, record, response.attempts)
         return record
 
@@ -261,10 +275,8 @@ class AurpayClient:
         outcome: object,
         attempts: int | None,
     ) -> None:
-        if self._emit is None:
-            return
         error, delivery = failure_of(outcome)
-        self._emit(
+        self._listeners.tell(
             CallEvent(
                 operation=request.operation,
                 attempts=attempts,
@@ -304,18 +316,3 @@ def _caller() -> str:
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(__package__):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def _guarded(hook: Callable[[Event], None]) -> Callable[[Event], None]:
-    """`hook`, unable to disturb a payment."""
-
-    def emit(event: Event) -> None:
-        try:
-            hook(event)
-        except Exception:
-            # Here and not above: few programs get here, and it takes long to load.
-            import logging
-
-            logging.getLogger("aurpay_async").exception("on_event failed")
-
-    return emit

@@ -475,19 +475,8 @@ async def test_a_hook_that_fails_disturbs_nothing(
 
     async with client(answer(envelope(order())), on_event=broken) as c:
         assert (await c.create_order(20, "USD")).order_id
-    assert {record.name for record in caplog.records} == {"aurpay_async"}
+    assert {record.name for record in caplog.records} == {"aurpay_async.client"}
     assert "in the hook" in caplog.text
-
-
-async def test_without_a_hook_nothing_is_recorded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """No listener, no cost."""
-    from aurpay_async import _client
-
-    monkeypatch.setattr(_client, "CallEvent", None)
-    async with client(answer(envelope(order()))) as c:
-        await c.create_order(20, "USD")
 
 
 async def test_a_wrong_key_is_refused_by_the_sandbox() -> None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._clock import Clock
-    from .._events import Event
     from .._http import Request, Response, Timeouts
+    from .._listeners import Listeners
     from .._retry import Decision, RetryBudget, RetryPolicy
     from ._base import Transport
 
@@ -42,7 +42,7 @@ class RetryingTransport:
         budget: RetryBudget,
         timeouts: Timeouts,
         clock: Clock,
-        emit: Callable[[Event], None] | None = None,
+        listeners: Listeners,
         jitter: Callable[[], float] = _random,
     ) -> None:
         self._inner = inner
@@ -50,7 +50,7 @@ class RetryingTransport:
         self._budget = budget
         self._timeouts = timeouts
         self._clock = clock
-        self._emit = emit
+        self._listeners = listeners
         self._jitter = jitter
 
     def with_options(
@@ -63,7 +63,7 @@ class RetryingTransport:
             budget=self._budget,
             timeouts=timeouts or self._timeouts,
             clock=self._clock,
-            emit=self._emit,
+            listeners=self._listeners,
             jitter=self._jitter,
         )
 
@@ -89,7 +89,7 @@ class RetryingTransport:
                 self._report(request, attempt, began, interruption)
                 raise
             else:
-                if self._emit is not None:
+                if self._listeners.want_attempts():
                     self._report(request, attempt, began, response)
                 if attempt == 1:
                     return response
@@ -145,10 +145,8 @@ class RetryingTransport:
         outcome: Response | BaseException,
         decision: Decision | None = None,
     ) -> None:
-        if self._emit is None:
-            return
         error, delivery = failure_of(outcome)
-        self._emit(
+        self._listeners.tell(
             AttemptEvent(
                 operation=request.operation,
                 attempt=attempt,

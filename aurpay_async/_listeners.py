@@ -1,0 +1,138 @@
+"""Who is told of events: the client's hook, the logger, and OpenTelemetry.
+
+All of them get the same frozen records. What went well is told only if somebody
+listens; then a record is not even made.
+
+Loggers: ``aurpay_async.client`` (calls) and ``aurpay_async.retry`` (attempts). An
+order that may exist is a warning, another attempt is info, all else is for debugging.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any, final
+
+import attrs
+
+from ._events import AttemptEvent, CallEvent
+from .errors import Delivery
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+    from ._clock import Clock
+    from ._events import Event
+
+
+@final
+class Listeners:
+    """Tells events, and is disturbed by no listener."""
+
+    def __init__(self, hook: Callable[[Event], None] | None, clock: Clock) -> None:
+        self._hook = hook
+        self._clock = clock
+
+    def want_attempts(self) -> bool:
+        """Whether somebody wants to hear of attempts that went well."""
+        return self._hook is not None or _logger(_RETRY).isEnabledFor(_DEBUG)
+
+    def want_calls(self) -> bool:
+        """Whether somebody wants to hear of calls that went well."""
+        return (
+            self._hook is not None
+            or _logger(_CLIENT).isEnabledFor(_DEBUG)
+            or _tracer() is not None
+        )
+
+    def tell(self, event: Event) -> None:
+        """Tell all."""
+        if self._hook is not None:
+            try:
+                self._hook(event)
+            except Exception:  # noqa: BLE001 - nothing of a hook may reach a payment
+                _logger(_CLIENT).exception("on_event failed")
+        _log(event)
+        tracer = _tracer()
+        if tracer is not None and isinstance(event, CallEvent):
+            _trace(tracer, event, self._clock.now().timestamp())
+
+
+_DEBUG, _INFO, _WARNING = 10, 20, 30  # those of logging, which is slow to load
+
+_CLIENT, _RETRY = "client", "retry"
+
+
+@cache
+def _logger(name: str) -> logging.Logger:
+    # Whoever makes a call has a loop, and asyncio has loaded this.
+    import logging
+
+    root = logging.getLogger("aurpay_async")
+    if not root.handlers:
+        # Libraries stay silent unless they are asked.
+        root.addHandler(logging.NullHandler())
+    return root.getChild(name)
+
+
+def _log(event: Event) -> None:
+    logger = _logger(_CLIENT if isinstance(event, CallEvent) else _RETRY)
+    level = _level(event)
+    if logger.isEnabledFor(level):
+        fields = {
+            f"aurpay_{name}": value.value if isinstance(value, Delivery) else value
+            for name, value in attrs.asdict(event).items()
+        }
+        logger.log(level, "%s", _sentence(event), extra=fields)
+
+
+def _level(event: Event) -> int:
+    if isinstance(event, AttemptEvent):
+        return _DEBUG if event.retry_in_s is None else _INFO
+    return _WARNING if event.delivery is Delivery.UNKNOWN else _DEBUG
+
+
+def _sentence(event: Event) -> str:
+    what, took = event.operation, f"after {event.duration_s:.3f} s"
+    if isinstance(event, AttemptEvent):
+        pause = event.retry_in_s
+        again = "" if pause is None else f", again in {pause:.2f} s"
+        outcome = event.error or f"HTTP {event.status}"
+        return f"{what}: attempt {event.attempt} ended {took} with {outcome}{again}"
+    if event.error is None:
+        return f"{what}: done {took}"
+    exists = " and may have happened" if event.delivery is Delivery.UNKNOWN else ""
+    return f"{what}: failed {took} with {event.error}{exists}"
+
+
+def _tracer() -> Any:  # noqa: ANN401 - an extra, which type checkers may not have
+    """OpenTelemetry's tracer, if this program uses it and has set it up."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return None
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
+        return None
+    return provider.get_tracer("aurpay_async")
+
+
+def _trace(tracer: Any, event: CallEvent, ended: float) -> None:  # noqa: ANN401
+    from opentelemetry.trace import SpanKind, Status, StatusCode
+
+    attributes: dict[str, str | int] = {"aurpay.operation": event.operation}
+    if event.attempts is not None:
+        attributes["aurpay.attempts"] = event.attempts
+    if event.delivery is not None:
+        attributes["aurpay.delivery"] = event.delivery.value
+    if event.error is not None:
+        attributes["error.type"] = event.error
+    span = tracer.start_span(
+        f"aurpay {event.operation}",
+        kind=SpanKind.CLIENT,
+        attributes=attributes,
+        start_time=int((ended - event.duration_s) * 1e9),
+    )
+    if event.error is not None:
+        span.set_status(Status(StatusCode.ERROR))
+    span.end(end_time=int(ended * 1e9))

@@ -1,0 +1,170 @@
+"""Logs and spans: who asks is told, who does not costs nothing, and no secret is in."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aurpay_async import (
+    ApiKey,
+    AurpayClient,
+    AurpayError,
+    ConnectionLostError,
+    Delivery,
+    Response,
+)
+from aurpay_async.testing import FakeClock, MemoryTransport
+
+from .orders import NOW, answer, envelope, order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+CANARY = "canary-7c1e"
+URL = f"https://shop.example/paid?token={CANARY}"
+LOST = ConnectionLostError("lost", delivery=Delivery.UNKNOWN)
+
+
+async def call(*answers: Any) -> object:
+    """What one call came to."""
+    client = AurpayClient(
+        ApiKey(CANARY),
+        network="regtest",
+        transport=MemoryTransport(*answers),
+        clock=FakeClock(NOW),
+    )
+    try:
+        return await client.create_order("20.00", "USD", callback_url=URL)
+    except AurpayError as error:
+        return error
+
+
+GOOD = answer(envelope(order()))
+
+
+async def test_at_debug_all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Each attempt and each call, by a logger of its own layer, with its fields."""
+    caplog.set_level(logging.DEBUG)
+    await call(Response(status=429), GOOD)
+    told = [
+        (r.name, r.levelname, r.getMessage())
+        for r in caplog.records
+        if r.name.startswith("aurpay_async")
+    ]
+    assert [(name, level) for name, level, _ in told] == [
+        ("aurpay_async.retry", "INFO"),
+        ("aurpay_async.retry", "DEBUG"),
+        ("aurpay_async.client", "DEBUG"),
+    ]
+    first, second, last = (text for _, _, text in told)
+    assert first.startswith("create_order: attempt 1 ended after 0.000 s with rate_lim")
+    assert "again in" in first
+    assert second == "create_order: attempt 2 ended after 0.000 s with HTTP 200"
+    assert last.startswith("create_order: done after ")
+    record = vars(caplog.records[-1])
+    assert record["aurpay_operation"] == "create_order"
+    assert record["aurpay_attempts"] == 2
+    assert CANARY not in caplog.text + repr([vars(r) for r in caplog.records])
+
+
+async def test_an_order_that_may_exist_is_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The one thing that somebody has to look at."""
+    caplog.set_level(logging.WARNING)
+    await call(LOST)
+    (record,) = caplog.records
+    assert record.name == "aurpay_async.client"
+    assert record.getMessage() == (
+        "create_order: failed after 0.000 s with connection_lost and may have happened"
+    )
+    assert vars(record)["aurpay_delivery"] == "unknown"
+    caplog.clear()
+    await call(Response(status=403))
+    assert not caplog.records
+
+
+async def test_without_being_asked_a_library_is_silent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It has a handler that does nothing, so that Python's own does not speak up."""
+    await call(LOST)
+    handlers = logging.getLogger("aurpay_async").handlers
+    assert [type(handler) for handler in handlers] == [logging.NullHandler]
+    assert capsys.readouterr().err == ""
+
+
+async def test_what_nobody_asked_for_is_not_even_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No listener, no cost."""
+    monkeypatch.setattr("aurpay_async._client.CallEvent", None)
+    monkeypatch.setattr("aurpay_async._transports._retrying.AttemptEvent", None)
+    monkeypatch.setattr("aurpay_async._listeners._tracer", lambda: None)
+    await call(GOOD)
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ReadableSpan]]:
+    """What OpenTelemetry is told, set up as a program would."""
+    sdk = pytest.importorskip("opentelemetry.sdk.trace", reason="not installed")
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import (
+        InMemorySpanExporter,
+    )
+
+    exporter = InMemorySpanExporter()
+    provider = sdk.TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    seen: list[ReadableSpan] = []
+    monkeypatch.setattr(exporter, "export", seen.extend)
+    yield seen
+    provider.shutdown()
+
+
+async def test_one_span_for_a_call(spans: list[ReadableSpan]) -> None:
+    """However many attempts it took; their number is on it."""
+    await call(Response(status=429), GOOD)
+    (span,) = spans
+    assert span.name == "aurpay create_order"
+    assert span.attributes == {
+        "aurpay.operation": "create_order",
+        "aurpay.attempts": 2,
+    }
+    assert span.status.is_ok
+    assert span.start_time is not None
+    assert abs(span.start_time - NOW.timestamp() * 1e9) < 1000
+
+
+async def test_a_span_of_a_failure(spans: list[ReadableSpan]) -> None:
+    """What kind of failure, and how far it got; no text of it."""
+    await call(LOST)
+    (span,) = spans
+    assert span.attributes == {
+        "aurpay.operation": "create_order",
+        "aurpay.attempts": 1,
+        "aurpay.delivery": "unknown",
+        "error.type": "connection_lost",
+    }
+    assert not span.status.is_ok
+    assert CANARY not in span.to_json()
+
+
+async def test_a_program_that_has_not_set_up_tracing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is traced, and nothing is paid for it."""
+    trace = pytest.importorskip("opentelemetry.trace", reason="not installed")
+    from aurpay_async import _listeners
+
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
+    assert _listeners._tracer() is None
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace")
+    assert _listeners._tracer() is None
