@@ -56,7 +56,9 @@ def tests(session: nox.Session) -> None:
     """The whole suite on each supported Python; on the oldest, with its coverage."""
     install(session, "test")
     if session.python != LOWEST:
-        session.run("pytest", "-q", *session.posargs)
+        # With everything that Python can complain about.
+        loud = ("python", "-X", "dev", "-W", "error", "-m", "pytest", "-q")
+        session.run(*loud, *session.posargs)
         return
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()) / "coverage")
     session.run("coverage", "erase")
