@@ -6,14 +6,11 @@ is ever in one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextvars import ContextVar
 
 import attrs
 
-from .errors import AurpayError
-
-if TYPE_CHECKING:
-    from .errors import Delivery
+from .errors import AurpayError, Delivery
 
 
 @attrs.frozen(kw_only=True)
@@ -30,9 +27,10 @@ class AttemptEvent:
     duration_s: float
     #: The HTTP status, if an answer came.
     status: int | None
-    #: ``code`` of the error, or ``cancelled``; ``None`` for an answer.
+    #: ``code`` of the error, ``cancelled``, or ``foreign`` (a transport of your own
+    #: raised what is no error of ours); ``None`` for an answer.
     error: str | None
-    #: How far it got, if it failed.
+    #: How far it got, if it failed or was cancelled.
     delivery: Delivery | None
     #: Seconds until the next attempt; ``None`` if there will be none.
     retry_in_s: float | None
@@ -51,8 +49,9 @@ class CallEvent:
     #: How many attempts were made; ``None`` if the call was cancelled.
     attempts: int | None
     duration_s: float
-    #: ``code`` of the error that the caller got, or ``cancelled``.
+    #: ``code`` of the error that the caller got, ``cancelled`` or ``foreign``.
     error: str | None
+    #: How far it got, if it failed or was cancelled.
     delivery: Delivery | None
     #: Fields of the answer that this version does not know. A sign that the API grew.
     unknown_fields: int
@@ -61,8 +60,18 @@ class CallEvent:
 Event = AttemptEvent | CallEvent
 
 
+#: How far the current attempt has got, as far as who sends it knows. It is read when
+#: a call is interrupted: there is no error then that would tell.
+progress: ContextVar[Delivery] = ContextVar(
+    "aurpay_async_progress", default=Delivery.UNKNOWN
+)
+
+
 def failure_of(outcome: object) -> tuple[str | None, Delivery | None]:
     """What an event says of what ended an attempt or a call: code and delivery."""
     if isinstance(outcome, AurpayError):
         return outcome.code, outcome.delivery
-    return ("cancelled" if isinstance(outcome, BaseException) else None), None
+    if isinstance(outcome, BaseException):
+        code = "foreign" if isinstance(outcome, Exception) else "cancelled"
+        return code, progress.get()
+    return None, None

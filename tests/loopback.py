@@ -76,8 +76,9 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         #: What arrived, whole.
         self.requests: list[bytes] = []
-        #: How many connections there were.
+        #: How many connections there were, and how many there are.
         self.connections = 0
+        self.open = 0
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -100,12 +101,14 @@ class Server:
         self._tasks.add(task)
         script = self._scripts[min(self.connections, len(self._scripts) - 1)]
         self.connections += 1
+        self.open += 1
         try:
             await script(Peer(self, reader, writer))
         except asyncio.CancelledError:
             pass  # the test is over
         finally:
             writer.close()
+            self.open -= 1
 
 
 def answering(body: bytes, status: str = "200 OK", *headers: str) -> Script:

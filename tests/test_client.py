@@ -460,7 +460,7 @@ async def test_a_cancelled_call_is_reported() -> None:
         with pytest.raises(asyncio.CancelledError):
             await c.create_order(20, "USD")
     assert [(event.error, event.delivery) for event in events] == [
-        ("cancelled", None)
+        ("cancelled", Delivery.UNKNOWN)
     ] * 2
     assert events[-1].attempts is None
 

@@ -11,7 +11,16 @@ import time
 
 import pytest
 
-from aurpay_async import AurpayError, Delivery, RetryPolicy, Timeouts
+from aurpay_async import (
+    AurpayError,
+    Delivery,
+    Request,
+    RetryPolicy,
+    Safety,
+    ServerError,
+    Timeouts,
+)
+from aurpay_async._retry import RetryBudget
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._faults import KINDS, parse
 
@@ -155,3 +164,20 @@ async def test_a_thousand_orders_over_a_small_pool() -> None:
         )
     assert len({order.order_id for order in orders}) == len(sandbox.orders) == 1000
     assert len(sandbox.requests) == 1000
+
+
+async def test_a_storm_of_reads_is_bounded() -> None:
+    """200 at once against a platform that is down: about twice that arrives."""
+    read = Request(
+        operation="x", method="POST", path="/api/bln/order", safety=Safety.READ
+    )
+    async with (
+        Sandbox() as sandbox,
+        sandbox.client(retry=RetryPolicy(base=0.001, cap=0.01)) as aurpay,
+    ):
+        sandbox.faults.push(*["503"] * 1000)
+        outcomes = await asyncio.gather(
+            *(aurpay._transport.send(read) for _ in range(200)), return_exceptions=True
+        )
+    assert {type(outcome) for outcome in outcomes} == {ServerError}
+    assert 200 < len(sandbox.requests) <= 2 * 200 + RetryBudget.RESERVE

@@ -173,6 +173,11 @@ def test_functions_can_be_read_in_one_look() -> None:
         assert len(code) <= 50, f"{path.name}: {node.name}"
 
 
+def test_type_checkers_may_trust_the_package() -> None:
+    """PEP 561; the suite also runs on the built wheel, where this is easily lost."""
+    assert (PACKAGE / "py.typed").is_file()
+
+
 def test_files_can_be_read_in_one_sitting() -> None:
     """Four hundred lines are when to think."""
     for path in PACKAGE.rglob("*.py"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from typing import TYPE_CHECKING, Any
@@ -155,6 +156,22 @@ async def test_a_span_of_a_failure(spans: list[ReadableSpan]) -> None:
     }
     assert not span.status.is_ok
     assert CANARY not in span.to_json()
+
+
+async def test_a_span_of_a_cancelled_call(spans: list[ReadableSpan]) -> None:
+    """How many attempts there were is not known then."""
+
+    def cancelled(_: object) -> Response:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await call(cancelled)
+    (span,) = spans
+    assert span.attributes == {
+        "aurpay.operation": "create_order",
+        "aurpay.delivery": "unknown",
+        "error.type": "cancelled",
+    }
 
 
 async def test_a_program_that_has_not_set_up_tracing(

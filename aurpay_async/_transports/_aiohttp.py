@@ -26,6 +26,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from .._events import progress
 from .._http import Response
 from ..errors import (
     MAX_KEPT_BODY,
@@ -98,6 +99,7 @@ class _MarkingRequest(aiohttp.ClientRequest):
             raise aiohttp.ServerDisconnectedError
         setattr(conn.protocol, _USED, True)
         phase.sent = True
+        progress.set(Delivery.UNKNOWN)
         return await super().send(conn)
 
 
@@ -153,6 +155,7 @@ class AiohttpTransport:
         session = await self._session_here()
         phase = _Phase()
         _phase.set(phase)
+        progress.set(Delivery.NOT_SENT if self._marks else Delivery.UNKNOWN)
         try:
             async with session.request(
                 request.method,

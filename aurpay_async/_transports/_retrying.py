@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, final
 
 from .._clock import before
-from .._events import AttemptEvent, failure_of
+from .._events import AttemptEvent, failure_of, progress
 from .._retry import decide, is_retryable
 from ..errors import AurpayError, Delivery
 
@@ -102,6 +102,7 @@ class RetryingTransport:
     async def _once(self, request: Request, remaining: float) -> Response:
         timeout = min(self._timeouts.attempt, remaining)
         limited = request.limited(timeout, self._timeouts.connect)
+        progress.set(Delivery.UNKNOWN)  # who knows better says so
         response = await self._inner.send(limited)
         if response.is_success:
             return response
@@ -123,6 +124,7 @@ class RetryingTransport:
         error.retryable = is_retryable(error, request.safety)
         if error.delivery is not Delivery.NOT_SENT:
             error.sent_at = before(self._clock, began)
+        progress.set(error.delivery)
         decision = self._decide(error, attempt, deadline)
         self._report(request, attempt, began, error, decision)
         return decision.pause

@@ -199,7 +199,7 @@ def test_a_named_payee_must_have_signed(curve: Curve) -> None:
     named = build(*BASICS, ("n", words(PAYEE)))
     assert bolt11.decode(named).payee == PAYEE
     parts = _bech32.decode(named)
-    for recovery_id in range(256):
+    for recovery_id in (*range(8), 27, 31, 128, 255):
         changed = parts.value >> 8 << 8 | recovery_id
         digits = _bech32.to_digits(changed, len(parts.digits))
         text = _bech32.encode("lnbcrt", digits)

@@ -48,7 +48,7 @@ def test_a_fault_with_everything() -> None:
         ("", "not a fault"),
         ("Reset", "not a fault"),
         ("reset, 503", "not a fault"),
-        ("resett", "there is no fault 'resett'"),
+        ("resets", "there is no fault 'resets'"),
         ("101", "there is no fault '101'"),
         ("600", "there is no fault '600'"),
         ("reset+created", "before it is read creates nothing"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import select
 import traceback
 import zlib
 from importlib import metadata
@@ -480,6 +481,30 @@ async def test_what_was_said_unasked_is_no_answer() -> None:
     assert len(server.requests) == 2
 
 
+@pytest.mark.parametrize("windows", [False, True])
+async def test_a_goodbye_that_the_loop_has_not_read(
+    windows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kept connection that has ended is seen to have, whatever the system."""
+    if windows:
+        monkeypatch.delattr(select, "poll")
+
+    async def once(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.respond(b"first")
+
+    async with Server(once, answering(b"second")) as server:
+        transport = AiohttpTransport(server.url)
+        await transport.send(request())
+        while server.open:
+            await asyncio.sleep(0)
+        with pytest.raises(ConnectError) as caught:
+            await transport.send(request())
+        assert caught.value.delivery is NOT_SENT
+        assert (await transport.send(request())).body == b"second"
+        await transport.aclose()
+
+
 async def test_a_session_that_was_handed_in_gives_nothing_of_its_own() -> None:
     """No header, cookie, credential or middleware of the owner is sent or run."""
     ran: list[str] = []
@@ -688,6 +713,23 @@ async def test_two_live_loops_are_refused() -> None:
         await asyncio.to_thread(asyncio.run, elsewhere())
         assert (await transport.send(request())).status == 200
         await transport.aclose()
+
+
+async def test_a_client_forgotten_in_a_fork_is_not_the_childs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is closed, and nobody is blamed."""
+    async with Server(answering(b"{}")) as server:
+        transport = AiohttpTransport(server.url)
+        await transport.send(request())
+        session = transport._session
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: -1)
+            assert not transport.abandon()
+        assert session is not None
+        assert not session.closed
+        assert _aiohttp._inherited.pop() is session
+        await session.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

@@ -1,0 +1,98 @@
+"""Cancelling at any await: nothing is left behind, and it is said how far it got."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from aurpay_async import CallEvent, Delivery
+from aurpay_async.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    import pytest
+
+    from aurpay_async import Event
+
+
+async def cancelled_after(steps: int, call: asyncio.Task[Any]) -> bool:
+    """Let the loop turn so often, then cancel; whether that was in time."""
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    if call.done():
+        return False
+    call.cancel()
+    try:
+        await call
+    except asyncio.CancelledError:
+        return True
+    return False
+
+
+async def test_cancelling_at_every_await(caplog: pytest.LogCaptureFixture) -> None:
+    """Step by step through a whole call, over a cold and over a kept connection."""
+    loop = asyncio.get_running_loop()
+    complaints: list[Any] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    for kept in (False, True):
+        steps, finished = 0, 0
+        while finished < 3:  # how many turns a call takes differs a little
+            finished += not await cancel_once(steps, kept=kept)
+            steps += 1
+        assert steps > 5
+    assert complaints == []
+    assert "never retrieved" not in caplog.text
+
+
+async def cancel_once(steps: int, *, kept: bool) -> bool:
+    """Cancel one call; what is then true of events, orders and the next call."""
+    events: list[Event] = []
+    async with Sandbox() as sandbox, sandbox.client(on_event=events.append) as aurpay:
+        if kept:
+            await aurpay.create_order("20.00", "USD")
+        events.clear()
+        before = len(sandbox.orders)
+        call = asyncio.create_task(aurpay.create_order("20.00", "USD"))
+        cancelled = await cancelled_after(steps, call)
+        ended = [event for event in events if isinstance(event, CallEvent)]
+        # What has left may arrive after all; what has not never does.
+        for _ in range(50):
+            await asyncio.sleep(0)
+        made = len(sandbox.orders) - before
+        if cancelled and ended:
+            (event,) = ended
+            assert event.error == "cancelled"
+            assert event.delivery in {Delivery.NOT_SENT, Delivery.UNKNOWN}
+            assert not (event.delivery is Delivery.NOT_SENT and made)
+        assert made <= 1
+        order = await aurpay.create_order("20.00", "USD")
+        assert order.order_id in sandbox.orders
+        assert len(sandbox.orders) - before == made + 1
+    return cancelled
+
+
+async def test_it_is_said_whether_a_cancelled_request_had_left() -> None:
+    """As it decides whether to look for an order."""
+    events: list[Any] = []
+    async with Sandbox() as sandbox, sandbox.client(on_event=events.append) as aurpay:
+        sandbox.faults.push("silence+created")
+        call = asyncio.create_task(aurpay.create_order("20.00", "USD"))
+        while not sandbox.orders:
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    assert [(e.error, e.delivery) for e in events] == [
+        ("cancelled", Delivery.UNKNOWN)
+    ] * 2
+
+
+async def test_a_cancelled_pause_is_one_after_a_refusal() -> None:
+    """Nothing was made by the attempt before it."""
+    events: list[Any] = []
+    async with Sandbox() as sandbox, sandbox.client(on_event=events.append) as aurpay:
+        sandbox.faults.push("429; retry-after=20")
+        call = asyncio.create_task(aurpay.create_order("20.00", "USD"))
+        while not events:
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    assert (events[-1].error, events[-1].delivery) == ("cancelled", Delivery.REFUSED)
