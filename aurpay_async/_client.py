@@ -120,7 +120,7 @@ class AurpayClient:
             del auth
             raise ConfigurationError(problem)
         origin = require_origin(base_url)
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock() if clock is None else clock
         self._listeners = Listeners(on_event, self._clock)
         self._trust = Trust(
             network=require_network(network),

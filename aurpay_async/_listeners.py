@@ -10,6 +10,7 @@ order that may exist is a warning, another attempt is info, all else is for debu
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, final
 
@@ -47,16 +48,24 @@ class Listeners:
         )
 
     def tell(self, event: Event) -> None:
-        """Tell all."""
-        if self._hook is not None:
+        """Tell all; none of them can disturb a payment or another listener."""
+        for listener in (self._hook, _log, self._trace):
             try:
-                self._hook(event)
-            except Exception:  # noqa: BLE001 - nothing of a hook may reach a payment
-                _logger(_CLIENT).exception("on_event failed")
-        _log(event)
+                if listener is not None:
+                    listener(event)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends here
+                _complain(error)
+
+    def _trace(self, event: Event) -> None:
         tracer = _tracer()
         if tracer is not None and isinstance(event, CallEvent):
-            _trace(tracer, event, self._clock.now().timestamp())
+            _record_span(tracer, event, self._clock.now().timestamp())
+
+
+def _complain(error: Exception) -> None:
+    # If the loggers are at fault themselves, there is nobody left to tell.
+    with suppress(Exception):
+        _logger(_CLIENT).error("a listener failed", exc_info=error)
 
 
 _DEBUG, _INFO, _WARNING = 10, 20, 30  # those of logging, which is slow to load
@@ -109,7 +118,8 @@ def _sentence(event: Event) -> str:
 def _tracer() -> Any:  # noqa: ANN401 - an extra, which type checkers may not have
     """OpenTelemetry's tracer, if this program uses it and has set it up."""
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:
+    # Another thread may be just loading it.
+    if trace is None or not hasattr(trace, "ProxyTracerProvider"):
         return None
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
@@ -117,7 +127,7 @@ def _tracer() -> Any:  # noqa: ANN401 - an extra, which type checkers may not ha
     return provider.get_tracer("aurpay_async")
 
 
-def _trace(tracer: Any, event: CallEvent, ended: float) -> None:  # noqa: ANN401
+def _record_span(tracer: Any, event: CallEvent, ended: float) -> None:  # noqa: ANN401
     from opentelemetry.trace import SpanKind, Status, StatusCode
 
     attributes: dict[str, str | int] = {"aurpay.operation": event.operation}

@@ -70,9 +70,6 @@ MAX_KEPT_TEXT: Final = 1000
 #: Characters of outside text that one message shows.
 MAX_SHOWN: Final = 200
 
-#: Longer numbers are not written out.
-_LONG_NUMBER: Final = 10**30
-
 
 class Delivery(Enum):
     """How far a failed request got. Tells whether what it asked for may exist.
@@ -168,6 +165,11 @@ class TransportError(AurpayError):
 
     code = "transport"
 
+    #: Trying again cannot help (a certificate that does not verify).
+    final: bool = False
+    #: The beginning of what had come of an answer.
+    body: bytes = b""
+
     def __init__(
         self,
         message: str,
@@ -178,9 +180,7 @@ class TransportError(AurpayError):
     ) -> None:
         super().__init__(message)
         self.delivery = delivery
-        #: Trying again cannot help (a certificate that does not verify).
         self.final = final
-        #: The beginning of what had come of an answer.
         self.body = body[:MAX_KEPT_BODY]
 
 
@@ -394,7 +394,7 @@ def shown(value: object) -> str:
         return ascii(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "...")
     if value is None or type(value) in {bool, float}:
         return repr(value)
-    if type(value) is int and abs(value) < _LONG_NUMBER:
+    if type(value) is int and abs(value) < 10**30:  # longer ones say nothing
         return repr(value)
     # No repr() of anything else: it may be long, fail, or show a secret.
     return f"<{type(value).__name__}>"

@@ -90,6 +90,35 @@ async def test_an_order_that_may_exist_is_a_warning(
     assert not caplog.records
 
 
+async def test_a_listener_that_fails_disturbs_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a log's filter nor a span's exporter; and not the others either."""
+
+    def broken(*_: object) -> Any:
+        raise KeyError("broken")
+
+    told: list[object] = []
+    monkeypatch.setattr("aurpay_async._listeners._record_span", broken)
+    monkeypatch.setattr("aurpay_async._listeners._tracer", object)
+    client = AurpayClient(
+        network="regtest",
+        transport=MemoryTransport(GOOD, LOST),
+        clock=FakeClock(NOW),
+        on_event=told.append,
+    )
+    await client.create_order("20.00", "USD")
+    assert "a listener failed" in caplog.text
+    logger = logging.getLogger("aurpay_async.client")
+    logger.addFilter(broken)
+    try:
+        with pytest.raises(ConnectionLostError):
+            await client.create_order("20.00", "USD")
+    finally:
+        logger.removeFilter(broken)
+    assert len(told) == 4
+
+
 async def test_without_being_asked_a_library_is_silent(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -170,12 +170,19 @@ class AiohttpTransport:
                 self._marks = self._marks and phase.sent
                 return await _read(response, phase.body)
         except asyncio.CancelledError as cancelled:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                # Nobody did: aiohttp cancels who waits for a pool that is closed.
+                raise self._closed_meanwhile(phase) from None
             # Whoever cancelled may keep and print it, and its frames hold headers.
             cancelled.__context__ = None
             raise cancelled.with_traceback(None) from None
         except Exception as caught:  # noqa: BLE001 - the one place where all end
             error, cause = self._translate(caught, phase), _presentable(caught)
-        error.body = bytes(phase.body[:MAX_KEPT_BODY])
+        finally:
+            # The context outlives the call, and should hold nothing of it.
+            came, phase.body = phase.body, bytearray()
+        error.body = bytes(came[:MAX_KEPT_BODY])
         # Out here, so that the foreign error is no context: its frames hold headers.
         raise error from cause
 
@@ -196,14 +203,14 @@ class AiohttpTransport:
             # A forked child shares its parent's sockets: closing them here would end
             # the parent's calls.
             _inherited.append(session)
-            return
-        # A pool lives and dies with its loop.
-        if loop is not None and not loop.is_closed():
+        elif loop is not None and not loop.is_closed():
+            # A pool lives and dies with its loop.
             raise ConfigurationError(
                 "this client is in use on another event loop; make a client for each"
             )
+        else:
+            _drop(session, lent=self._given is not None)
         self._session = None
-        _drop(session, lent=self._given is not None)
 
     def _new_session(self) -> aiohttp.ClientSession:
         given = self._given
@@ -225,6 +232,14 @@ class AiohttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             request_class=_MarkingRequest,
             **options,
+        )
+
+    def _closed_meanwhile(self, phase: _Phase) -> ConnectError:
+        sent = phase.sent or not self._marks
+        return ConnectError(
+            f"the connections to {self._origin} were closed during the call",
+            delivery=Delivery.UNKNOWN if sent else Delivery.NOT_SENT,
+            final=True,
         )
 
     def _translate(self, error: Exception, phase: _Phase) -> TransportError:
@@ -250,12 +265,13 @@ class AiohttpTransport:
 
     async def aclose(self) -> None:
         """Close our own session, and its connections if they are ours."""
-        session, self._session = self._session, None
+        session = self._session
         if session is None:
             return
-        if self._home[0] != os.getpid():
-            _inherited.append(session)
+        if self._home != (os.getpid(), asyncio.get_running_loop()):
+            self._leave(session)
             return
+        self._session = None
         await session.close()
 
     def abandon(self) -> bool:
@@ -309,6 +325,8 @@ _PROXY: Final = (aiohttp.ClientHttpProxyError, aiohttp.InvalidURL)
 
 @lru_cache(maxsize=32)
 def _timeout(attempt: float, connect: float) -> aiohttp.ClientTimeout:
+    # To aiohttp nothing, or less, is no limit.
+    attempt = max(attempt, 0.001)
     # Without a threshold: aiohttp rounds timeouts above it up to whole seconds.
     return aiohttp.ClientTimeout(
         total=attempt, connect=connect, ceil_threshold=float("inf")

@@ -51,7 +51,7 @@ class Pool:
         """
         if not self._open and not self._closed:
             await self.open()
-        transport = self._given or self._own
+        transport = self._own if self._given is None else self._given
         if self._closed or transport is None:
             raise ConfigurationError("this client is closed; make a new one")
         return await transport.send(request)

@@ -97,6 +97,7 @@ class RetryingTransport:
             await self._clock.sleep(pause)
             if self._clock.monotonic() >= deadline:  # the loop was blocked meanwhile
                 raise failure
+            del failure  # its traceback holds this very frame
         raise AssertionError  # unreachable: count() does not end
 
     async def _once(self, request: Request, remaining: float) -> Response:

@@ -30,7 +30,7 @@ class Kind(NamedTuple):
 
 _SECONDS: Final = {"seconds": "1"}
 _STATUS: Final = Kind(
-    "this HTTP status, 100 to 599, with a proxy's page",
+    "this HTTP status, with a proxy's page",
     {"retry-after": "", "location": "", "html": "yes"},
 )
 
@@ -69,7 +69,7 @@ KINDS: Final[dict[str, Kind]] = {
 
 _CREATED: Final = "+created"
 _HOUR_S: Final = 3600
-_FAULT = re.compile(r"([a-z0-9-]+)((?:\s*;\s*[a-z-]+=[^;]*)*)", re.ASCII)
+_FAULT = re.compile(r"([a-z0-9-]+)\s*((?:;\s*[a-z-]+=[ -:<-~]*)*)", re.ASCII)
 #: 101 would make another protocol of the connection.
 _STATUS_NAME = re.compile(r"10[023]|[2-5][0-9]{2}", re.ASCII)
 
@@ -95,6 +95,8 @@ def parse(text: str) -> Fault:
     Raises:
         InvalidRequestError: with the names that there are.
     """
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise _refuse(f"a fault is a text, not {shown(text)}")
     serves = _CREATED in text
     match = _FAULT.fullmatch(text.replace(_CREATED, "", 1).strip())
     if match is None:

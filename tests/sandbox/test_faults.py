@@ -46,6 +46,10 @@ def test_a_fault_with_everything() -> None:
     ("text", "problem"),
     [
         ("", "not a fault"),
+        (503, "a fault is a text, not 503"),
+        ("redirect; location=http://x\r\nX: y", "not a fault"),
+        ("redirect; location=\ud800", "not a fault"),
+        ("503" + "; html=no" * 30 + "!;", "not a fault"),
         ("Reset", "not a fault"),
         ("reset, 503", "not a fault"),
         ("resets", "there is no fault 'resets'"),
@@ -59,7 +63,7 @@ def test_a_fault_with_everything() -> None:
         ("slow; seconds=-1", "seconds must be 0 to 3600"),
     ],
 )
-def test_what_is_no_fault(text: str, problem: str) -> None:
+def test_what_is_no_fault(text: Any, problem: str) -> None:
     """Refused with the names that there are."""
     with pytest.raises(InvalidRequestError, match=problem) as caught:
         parse(text)

@@ -700,12 +700,49 @@ async def test_a_new_loop_gets_a_new_pool() -> None:
     assert used == ["200", "200"]
 
 
+async def test_a_pool_that_is_closed_meanwhile() -> None:
+    """Who waited for it gets an error, and is not cancelled by nobody."""
+
+    async def keeps_busy(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.gone()
+
+    async with Server(keeps_busy) as server:
+        connector = aiohttp.TCPConnector(limit=1)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            transport = AiohttpTransport(server.url, session=session)
+            busy = asyncio.create_task(transport.send(request()))
+            while not server.requests:
+                await asyncio.sleep(0)
+            waiting = asyncio.create_task(transport.send(request()))
+            for _ in range(5):
+                await asyncio.sleep(0)
+        with pytest.raises(ConnectError) as caught:
+            await waiting
+        assert (caught.value.delivery, caught.value.final) == (NOT_SENT, True)
+        outcomes = await asyncio.gather(busy, return_exceptions=True)
+        assert isinstance(outcomes[0], TransportError)
+        assert outcomes[0].delivery is UNKNOWN
+        await transport.aclose()
+
+
+async def test_an_answer_is_not_kept() -> None:
+    """The context of a task outlives its calls."""
+    async with Server(answering(b"x" * 1000)) as server:
+        transport = AiohttpTransport(server.url)
+        await transport.send(request())
+        assert _aiohttp._phase.get().body == b""
+        await transport.aclose()
+
+
 async def test_two_live_loops_are_refused() -> None:
     """A pool belongs to one; sharing it would mix up both."""
 
     async def elsewhere() -> None:
         with pytest.raises(ConfigurationError, match="another event loop"):
             await transport.send(request())
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            await transport.aclose()
 
     async with Server(answering(b"{}")) as server:
         transport = AiohttpTransport(server.url)
