@@ -114,10 +114,18 @@ class AurpayClient:
         Raises:
             ConfigurationError: if a value cannot be used, with what to write instead.
         """
-        problem = misfit(auth, timeouts, retry, clock, on_event)
+        problem = misfit(
+            auth=auth,
+            timeouts=timeouts,
+            retry=retry,
+            session=session,
+            transport=transport,
+            clock=clock,
+            on_event=on_event,
+        )
         if problem is not None:
             # Nothing is quoted or kept: a key may have been given as a plain text.
-            del auth
+            del auth, session, transport
             raise ConfigurationError(problem)
         origin = require_origin(base_url)
         self._clock = SystemClock() if clock is None else clock
@@ -175,7 +183,7 @@ class AurpayClient:
 
         Closing one of them closes the connections of both.
         """
-        problem = misfit(None, timeouts, retry, None, None)
+        problem = misfit(timeouts=timeouts, retry=retry)
         if problem is not None:
             raise ConfigurationError(problem)
         twin = copy(self)
@@ -313,6 +321,10 @@ class AurpayClient:
 def _caller() -> str:
     """The line of the program that made a client, for who forgets to close it."""
     frame = sys._getframe(1)  # noqa: SLF001 - as the standard library's own logging does
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith(__package__):
+    while frame.f_back and _is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == __package__

@@ -44,7 +44,7 @@ class Listeners:
         return (
             self._hook is not None
             or _logger(_CLIENT).isEnabledFor(_DEBUG)
-            or _tracer() is not None
+            or _tracing() is not None
         )
 
     def tell(self, event: Event) -> None:
@@ -57,8 +57,9 @@ class Listeners:
                 _complain(error)
 
     def _trace(self, event: Event) -> None:
-        tracer = _tracer()
-        if tracer is not None and isinstance(event, CallEvent):
+        provider = _tracing()
+        if provider is not None and isinstance(event, CallEvent):
+            tracer = provider.get_tracer("aurpay_async")
             _record_span(tracer, event, self._clock.now().timestamp())
 
 
@@ -115,16 +116,15 @@ def _sentence(event: Event) -> str:
     return f"{what}: failed {took} with {event.error}{exists}"
 
 
-def _tracer() -> Any:  # noqa: ANN401 - an extra, which type checkers may not have
-    """OpenTelemetry's tracer, if this program uses it and has set it up."""
+def _tracing() -> Any:  # noqa: ANN401 - an extra, which type checkers may not have
+    """OpenTelemetry's provider, if this program uses it and has set it up."""
     trace = sys.modules.get("opentelemetry.trace")
-    # Another thread may be just loading it.
-    if trace is None or not hasattr(trace, "ProxyTracerProvider"):
-        return None
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
-        return None
-    return provider.get_tracer("aurpay_async")
+    # Another thread may be just loading it, and its own set-up may fail.
+    with suppress(Exception):
+        provider = trace.get_tracer_provider()  # type: ignore[union-attr]
+        unset = trace.ProxyTracerProvider | trace.NoOpTracerProvider  # type: ignore[union-attr]
+        return None if isinstance(provider, unset) else provider
+    return None
 
 
 def _record_span(tracer: Any, event: CallEvent, ended: float) -> None:  # noqa: ANN401

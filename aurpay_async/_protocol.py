@@ -129,8 +129,9 @@ def status_error(response: Response, safety: Safety, now: datetime) -> APIError:
     An order in the answer to who creates one is the stronger sign: it may exist.
     """
     status = response.status
-    trace = find_order(response.body) if safety is Safety.CREATE else _NO_TRACE
     envelope = _lenient_envelope(response.body)
+    creates = safety is Safety.CREATE
+    trace = _trace(envelope, response.body) if creates else _NO_TRACE
     message = _message_of(envelope)
     retry_after = response.headers.get("retry-after")
     error = _error_class(status)(
@@ -187,20 +188,23 @@ _NO_TRACE: Final = OrderTrace(may_exist=False, order_id=None)
 
 def find_order(body: bytes) -> OrderTrace:
     """A second, lenient look at an answer: was an order made, and which?"""
-    data = as_object(_lenient_envelope(body).get("data")) or {}
-    named = data.get("order_id")
+    return _trace(_lenient_envelope(body), body)
+
+
+def _trace(envelope: Mapping[str, object], body: bytes) -> OrderTrace:
+    named = (as_object(envelope.get("data")) or {}).get("order_id")
     if named is not None:
         return OrderTrace(may_exist=True, order_id=lenient_order_id(named))
     # Elsewhere, or in what is no JSON. Of several, none can be told to be the one.
     found = {match[1] or match[2] for match in _ORDER_ID.finditer(body)}
-    only = found.pop().decode("ascii") if len(found) == 1 else None
-    return OrderTrace(may_exist=bool(only or found), order_id=only)
+    only = next(iter(found)).decode("ascii") if len(found) == 1 else None
+    return OrderTrace(may_exist=bool(found), order_id=only)
 
 
 def _refusal(
     response: Response, envelope: dict[str, object], code: int
 ) -> APIError | InvalidResponseError:
-    if find_order(response.body).may_exist:
+    if _trace(envelope, response.body).may_exist:
         return _invalid(response, f"code is {code}, but there is an order", "code")
     message = _message_of(envelope)
     return _ERRORS.get(code, APIError)(

@@ -37,21 +37,34 @@ _CO_COROUTINE: Final = 0x80
 _PUBLIC_KEY = re.compile(r"0[23][0-9a-f]{64}")
 
 
-def misfit(
-    auth: object, timeouts: object, retry: object, clock: object, on_event: object
-) -> str | None:
-    """What is wrong with the kinds of these arguments; ``None`` is the default's."""
-    if auth is not None and not callable(getattr(auth, "headers", None)):
-        return f"auth must be ApiKey(...) or ApiToken(...), not {type(auth).__name__}"
-    if timeouts is not None and not isinstance(timeouts, Timeouts):
-        return f"timeouts must be Timeouts(...), not {shown(timeouts)}"
-    if retry is not None and not isinstance(retry, RetryPolicy):
-        return f"retry must be RetryPolicy(...), not {shown(retry)}"
-    if clock is not None and not hasattr(clock, "monotonic"):
-        return f"clock must have now(), monotonic() and sleep(), unlike {shown(clock)}"
-    if on_event is not None and (not callable(on_event) or _is_async(on_event)):
-        return "on_event must be a plain function; it may put events into a queue"
+def misfit(**arguments: object) -> str | None:
+    """What is wrong with the kind of one of these; ``None`` stands for its default."""
+    for name, value in arguments.items():
+        fits, rule = _KINDS[name]
+        if value is not None and not fits(value):
+            # A text is not shown: it may be a key that got into the wrong place.
+            given = type(value).__name__ if isinstance(value, str) else shown(value)
+            return f"{name} must {rule}, not {given}"
     return None
+
+
+def _has(*methods: str) -> Callable[[object], bool]:
+    return lambda value: all(callable(getattr(value, name, None)) for name in methods)
+
+
+#: What each argument has to be: a test, and the same for people.
+_KINDS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+    "auth": (_has("headers"), "be ApiKey(...) or ApiToken(...)"),
+    "timeouts": (lambda value: isinstance(value, Timeouts), "be Timeouts(...)"),
+    "retry": (lambda value: isinstance(value, RetryPolicy), "be RetryPolicy(...)"),
+    "session": (lambda value: hasattr(value, "connector"), "be an aiohttp session"),
+    "transport": (_has("send"), "have a method send(request)"),
+    "clock": (_has("now", "monotonic", "sleep"), "have now, monotonic and sleep"),
+    "on_event": (
+        lambda value: callable(value) and not _is_async(value),
+        "be a plain function, which may put events into a queue",
+    ),
+}
 
 
 def _is_async(function: object) -> bool:

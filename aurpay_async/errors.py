@@ -65,10 +65,10 @@ __all__ = [
 MAX_KEPT_BODY: Final = 16 * 1024
 
 #: Characters that an error keeps of the platform's own message.
-MAX_KEPT_TEXT: Final = 1000
+_MAX_KEPT_TEXT: Final = 1000
 
 #: Characters of outside text that one message shows.
-MAX_SHOWN: Final = 200
+_MAX_SHOWN: Final = 200
 
 
 class Delivery(Enum):
@@ -246,7 +246,7 @@ class APIError(AurpayError):
         #: ``code`` of the answer's envelope; Aurpay publishes no list of codes.
         self.platform_code = platform_code
         #: The beginning of the envelope's ``message``, as it came. Text from outside.
-        self.platform_message = platform_message and platform_message[:MAX_KEPT_TEXT]
+        self.platform_message = platform_message and platform_message[:_MAX_KEPT_TEXT]
         #: Seconds to wait before trying again, if the platform said so.
         self.retry_after = retry_after
         #: The beginning of the raw answer.
@@ -391,7 +391,7 @@ def shown(value: object) -> str:
     """A value from outside for a message: bounded, escaped; a text in quotes."""
     if isinstance(value, str):
         text = str.__str__(value)
-        return ascii(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "...")
+        return ascii(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "...")
     if value is None or type(value) in {bool, float}:
         return repr(value)
     if type(value) is int and abs(value) < 10**30:  # longer ones say nothing

@@ -8,6 +8,7 @@ import pickle
 import traceback
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 from aurpay_async import ApiKey, ApiToken, AurpayError, Timeouts
@@ -115,6 +116,24 @@ async def test_a_call_that_is_cut_off() -> None:
             async with asyncio.timeout(0.2):
                 await aurpay.create_order("20.00", "USD", **URLS)
     look_at(caught.value)
+
+
+async def test_a_pool_that_is_closed_meanwhile() -> None:
+    """Aiohttp cancels who waits for it, from frames that hold headers."""
+    connector = aiohttp.TCPConnector(limit=1)
+    async with Sandbox(api_key=CANARY) as sandbox:
+        sandbox.faults.push("silence")
+        async with aiohttp.ClientSession(connector=connector) as session:
+            aurpay = sandbox.client(session=session)
+            calls = [asyncio.create_task(outcome(aurpay)) for _ in range(2)]
+            while not sandbox.requests:
+                await asyncio.sleep(0)
+            for _ in range(9):
+                await asyncio.sleep(0)
+        for error in await asyncio.gather(*calls):
+            assert error is not None
+            look_at(error)
+        await aurpay.aclose()
 
 
 def test_credentials() -> None:

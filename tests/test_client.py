@@ -303,6 +303,8 @@ async def async_hook(_: object) -> None:
         ({"timeouts": 10}, r"timeouts must be Timeouts\(...\), not 10"),
         ({"retry": 3}, r"retry must be RetryPolicy\(...\), not 3"),
         ({"clock": 5}, "clock must have"),
+        ({"session": CANARY}, "session must be an aiohttp session, not str"),
+        ({"transport": object()}, "transport must have a method send"),
         ({"on_event": 5}, "on_event must be a plain function"),
         ({"on_event": async_hook}, "on_event must be a plain function"),
         ({"base_url": None}, "base_url must be a text, not None"),

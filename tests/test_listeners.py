@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
@@ -100,7 +101,7 @@ async def test_a_listener_that_fails_disturbs_nothing(
 
     told: list[object] = []
     monkeypatch.setattr("aurpay_async._listeners._record_span", broken)
-    monkeypatch.setattr("aurpay_async._listeners._tracer", object)
+    monkeypatch.setattr("aurpay_async._listeners._tracing", mock.Mock)
     client = AurpayClient(
         network="regtest",
         transport=MemoryTransport(GOOD, LOST),
@@ -135,7 +136,7 @@ async def test_what_nobody_asked_for_is_not_even_made(
     """No listener, no cost."""
     monkeypatch.setattr("aurpay_async._client.CallEvent", None)
     monkeypatch.setattr("aurpay_async._transports._retrying.AttemptEvent", None)
-    monkeypatch.setattr("aurpay_async._listeners._tracer", lambda: None)
+    monkeypatch.setattr("aurpay_async._listeners._tracing", lambda: None)
     await call(GOOD)
 
 
@@ -211,6 +212,11 @@ async def test_a_program_that_has_not_set_up_tracing(
     from aurpay_async import _listeners
 
     monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
-    assert _listeners._tracer() is None
+    assert _listeners._tracing() is None
+    # A provider that cannot be set up fails before it is there; half loaded, it lacks.
+    for broken in (mock.Mock(side_effect=StopIteration), None):
+        monkeypatch.setattr(trace, "get_tracer_provider", broken)
+        assert _listeners._tracing() is None
+        assert not isinstance(await call(GOOD), AurpayError)
     monkeypatch.delitem(sys.modules, "opentelemetry.trace")
-    assert _listeners._tracer() is None
+    assert _listeners._tracing() is None

@@ -152,7 +152,7 @@ class AiohttpTransport:
 
     async def send(self, request: Request) -> Response:
         """Send once; redirects come back as the answers that they are."""
-        session = await self._session_here()
+        session = self._session_here()
         phase = _Phase()
         _phase.set(phase)
         progress.set(Delivery.NOT_SENT if self._marks else Delivery.UNKNOWN)
@@ -171,12 +171,12 @@ class AiohttpTransport:
                 return await _read(response, phase.body)
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
-            if task is not None and not task.cancelling():
-                # Nobody did: aiohttp cancels who waits for a pool that is closed.
-                raise self._closed_meanwhile(phase) from None
-            # Whoever cancelled may keep and print it, and its frames hold headers.
-            cancelled.__context__ = None
-            raise cancelled.with_traceback(None) from None
+            if task is None or task.cancelling():
+                # Whoever cancelled may keep and print it; its frames hold headers.
+                cancelled.__context__ = None
+                raise cancelled.with_traceback(None) from None
+            # Nobody did: aiohttp cancels who waits for a pool that is closed.
+            error, cause = self._translate(cancelled, phase), None
         except Exception as caught:  # noqa: BLE001 - the one place where all end
             error, cause = self._translate(caught, phase), _presentable(caught)
         finally:
@@ -186,7 +186,7 @@ class AiohttpTransport:
         # Out here, so that the foreign error is no context: its frames hold headers.
         raise error from cause
 
-    async def _session_here(self) -> aiohttp.ClientSession:
+    def _session_here(self) -> aiohttp.ClientSession:
         here = (os.getpid(), asyncio.get_running_loop())
         if self._given is not None:
             _require_usable(self._given, here[1])
@@ -234,18 +234,13 @@ class AiohttpTransport:
             **options,
         )
 
-    def _closed_meanwhile(self, phase: _Phase) -> ConnectError:
-        sent = phase.sent or not self._marks
-        return ConnectError(
-            f"the connections to {self._origin} were closed during the call",
-            delivery=Delivery.UNKNOWN if sent else Delivery.NOT_SENT,
-            final=True,
-        )
-
-    def _translate(self, error: Exception, phase: _Phase) -> TransportError:
+    def _translate(self, error: BaseException, phase: _Phase) -> TransportError:
         sent = phase.sent or not self._marks
         delivery = Delivery.UNKNOWN if sent else Delivery.NOT_SENT
         what = _describe(error)
+        if isinstance(error, asyncio.CancelledError):
+            message = f"the connections to {self._origin} were closed during the call"
+            return ConnectError(message, delivery=delivery, final=True)
         if isinstance(error, _TLS) and not sent:
             message = f"TLS with {self._origin} failed: {what}"
             return ConnectError(message, delivery=delivery, final=True)
@@ -381,7 +376,7 @@ def _unpack(packed: bytes, encoding: str) -> tuple[bytes, str | None]:
     return body, None if whole else f"is not the {encoding} it says it is"
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     """What may be said of a foreign error: some show headers when they are printed."""
     if isinstance(error, aiohttp.ClientConnectorError):
         error = error.os_error
