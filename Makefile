@@ -9,7 +9,7 @@ demo: .venv/cli
 	@$(BIN)/aurpay demo
 
 test: .venv/dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 # Everything: each Python that is here, lint, types, lowest dependencies, the wheel.
 check: .venv/dev

@@ -24,6 +24,9 @@ from importlib.metadata import distributions
 print(*sorted(f"{d.name} {d.version}" for d in distributions()), sep=", ")
 """
 
+#: The whole suite, on all processors.
+SUITE = ("pytest", "-q", "-n", "auto")
+
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 
 
@@ -57,12 +60,12 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     if session.python != LOWEST:
         # With everything that Python can complain about.
-        loud = ("python", "-X", "dev", "-W", "error", "-m", "pytest", "-q")
+        loud = ("python", "-X", "dev", "-W", "error", "-m", *SUITE)
         session.run(*loud, *session.posargs)
         return
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()) / "coverage")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
+    session.run("coverage", "run", "-m", *SUITE, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -73,7 +76,7 @@ def lowest(session: nox.Session) -> None:
     session.env["UV_RESOLUTION"] = "lowest-direct"
     install(session, "test")
     session.run("python", "-c", VERSIONS)
-    session.run("pytest", "-q", *session.posargs)
+    session.run(*SUITE, *session.posargs)
 
 
 @nox.session
@@ -94,7 +97,7 @@ def build(session: nox.Session) -> None:
     session.chdir(source)
     session.install(f"{wheel}[cli,fast]", "--group", "test")
     session.run("python", "-c", "import aurpay_async; print(aurpay_async.__path__)")
-    session.run("pytest", "-q", *session.posargs)
+    session.run(*SUITE, *session.posargs)
 
 
 @nox.session

@@ -127,6 +127,10 @@ class Response:
         """The same, as the answer to a later attempt."""
         return _twin(self, attempts=attempts, sent_at=sent_at)
 
+    def with_body(self, body: bytes) -> Response:
+        """The same with another body."""
+        return _twin(self, body=body)
+
     @property
     def is_success(self) -> bool:
         """Whether the status says that the body is worth reading."""

@@ -86,7 +86,7 @@ def test_every_fault_has_an_outcome() -> None:
 
 
 @pytest.mark.parametrize("created", [False, True], ids=["alone", "and created"])
-@pytest.mark.parametrize("fault", [*OUTCOMES, *UNSTEADY])
+@pytest.mark.parametrize("fault", [*OUTCOMES, *sorted(UNSTEADY)])
 async def test_a_fault_while_an_order_is_created(fault: str, created: bool) -> None:
     """One request at most, the right delivery, nothing foreign, and life goes on."""
     if fault == "reset" and created:

@@ -61,7 +61,10 @@ def test_several_loops_one_after_another() -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)
 
 
-@pytest.mark.parametrize("how", ["while its loop runs", "after its loop", "at the end"])
+@pytest.mark.parametrize(
+    "how",
+    ["while its loop runs", "from another thread", "after its loop", "at the end"],
+)
 def test_a_client_that_is_never_closed(how: str) -> None:
     """One warning: what it is, and where it was made."""
     done = program(
@@ -71,6 +74,16 @@ def test_a_client_that_is_never_closed(how: str) -> None:
                     global aurpay
                     await order(port)
                     del aurpay
+                    await asyncio.sleep(0)
+                asyncio.run(main())
+            """,
+            "from another thread": """
+                def forget():
+                    global aurpay
+                    del aurpay
+                async def main():
+                    await order(port)
+                    await asyncio.to_thread(forget)
                     await asyncio.sleep(0)
                 asyncio.run(main())
             """,

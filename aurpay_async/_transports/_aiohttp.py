@@ -14,10 +14,9 @@ import os
 import select
 import ssl
 import warnings
-import zlib
 from contextlib import suppress
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, final
 from urllib.request import getproxies, proxy_bypass
@@ -36,8 +35,8 @@ from ..errors import (
     ConnectTimeoutError,
     Delivery,
     RequestTimeoutError,
-    shown,
 )
+from ._unpack import MAX_BODY, unpack
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -45,9 +44,6 @@ if TYPE_CHECKING:
 
     from .._http import Request
     from ..errors import TransportError
-
-#: At most this much of an answer is held, unpacked; documented ones have under 20 KiB.
-MAX_BODY: Final = 1024 * 1024
 
 #: A request on a connection that the server is just closing may or may not have been
 #: received. Servers close idle ones after 60 s or more (nginx 75): we go first.
@@ -274,11 +270,23 @@ class AiohttpTransport:
         session, self._session = self._session, None
         if session is None or session.closed:
             return False
-        if self._home[0] != os.getpid():
+        process, loop = self._home
+        if process != os.getpid():
             _inherited.append(session)
             return False
-        _drop(session, lent=self._given is not None)
+        lent = self._given is not None
+        if loop is None or not loop.is_running() or loop is _running_loop():
+            _drop(session, lent=lent)
+        else:
+            with suppress(RuntimeError):  # it has just ended, and all of it with it
+                loop.call_soon_threadsafe(partial(_drop, session, lent=lent))
         return True
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None
 
 
 def _drop(session: aiohttp.ClientSession, *, lent: bool) -> None:
@@ -338,12 +346,7 @@ def _proxy(url: URL) -> str | None:
 async def _read(response: aiohttp.ClientResponse, came: bytearray) -> Response:
     """The whole answer; of one that is too long or broken, what can be had."""
     body = await _read_bounded(response, came)
-    defect = None
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in {"", "identity"}:
-        body, defect = _unpack(body, encoding)
-    if len(body) > MAX_BODY:
-        body, defect = body[:MAX_BODY], f"is longer than {MAX_BODY} bytes"
+    body, defect = unpack(body, response.headers.get("Content-Encoding", ""))
     return Response(
         status=response.status, headers=response.headers, body=body, defect=defect
     )
@@ -360,20 +363,6 @@ async def _read_bounded(response: aiohttp.ClientResponse, came: bytearray) -> by
         if response.status < 300:
             raise
     return bytes(came)
-
-
-def _unpack(packed: bytes, encoding: str) -> tuple[bytes, str | None]:
-    """The body, and what is wrong with it."""
-    # Asked for nothing packed, some gateways pack all the same. 32: gzip or zlib.
-    if encoding not in {"gzip", "x-gzip", "deflate"}:
-        return packed, f"is packed with {shown(encoding)}, which was not asked for"
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        body = unpacker.decompress(packed, MAX_BODY + 1)
-    except zlib.error:
-        body = b""
-    whole = unpacker.eof or len(body) > MAX_BODY
-    return body, None if whole else f"is not the {encoding} it says it is"
 
 
 def _describe(error: BaseException) -> str:

@@ -26,6 +26,9 @@ Amounts = Literal["string", "number"]
 #: Loopback only: this is a toy bank without locks.
 HOST: Final = "127.0.0.1"
 
+#: The names that a request to it may use.
+_LOOPBACK: Final = frozenset({HOST, "localhost", "::1"})
+
 
 class App:
     """Answers as Aurpay would, and keeps what arrived."""
@@ -125,9 +128,11 @@ class App:
     async def _control_faults(self, request: web.Request) -> web.Response:
         """``GET`` lists faults, ``POST`` of a JSON list adds some, ``DELETE`` drops."""
         # A page that somebody has open elsewhere must not reach in here: browsers send
-        # these headers, and ask before they send JSON.
+        # these headers, and a name that leads here today is not one of ours.
         if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
             raise web.HTTPForbidden(text="not for browsers\n")
+        if request.url.host not in _LOOPBACK:
+            raise web.HTTPForbidden(text="ask 127.0.0.1 or localhost\n")
         if request.method == "DELETE":
             self.faults.clear()
         elif request.method == "POST":

@@ -120,5 +120,8 @@ async def test_faults_over_http() -> None:
         for name in ("Origin", "Sec-Fetch-Site"):
             status, text = await control(url, "POST", '["503"]', **{name: "x"})
             assert (status, text) == (403, "not for browsers\n")
+        # A name that its owner lets lead here is how pages get around that.
+        status, text = await control(url, "POST", '["503"]', Host="evil.example:80")
+        assert (status, text) == (403, "ask 127.0.0.1 or localhost\n")
         assert len(sandbox.faults) == 0
         assert sandbox.requests == []

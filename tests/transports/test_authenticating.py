@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from aurpay_async import ApiKey, ApiToken, Request, Response, Safety
 from aurpay_async._transports._authenticating import AuthenticatingTransport
+from aurpay_async.errors import ConnectionLostError, Delivery
 from aurpay_async.testing import FakeClock, MemoryTransport
 
 REQUEST = Request(
@@ -53,3 +56,40 @@ async def test_each_attempt_is_signed_afresh_over_the_same_bytes() -> None:
     assert first.headers["Date"] == "2024-06-17T00:00:00Z"
     assert second.headers["Date"] == "2024-06-17T00:01:00Z"
     assert first.headers["Signature"] != second.headers["Signature"]
+
+
+async def test_a_credential_that_is_repeated_is_not_passed_on() -> None:
+    """Some platforms say which key was wrong, and some proxies print what they got."""
+    inner = MemoryTransport(
+        Response(status=401, body=b'{"message": "no such key: sandbox-key/1"}'),
+        Response(status=200, body=rb'{"message": "sandbox-key\/1", "sandbox": "key"}'),
+        Response(status=200, body=b"nothing of it"),
+    )
+    transport = AuthenticatingTransport(inner, ApiKey("sandbox-key/1"), FakeClock())
+    told = [(await transport.send(REQUEST)).body for _ in range(3)]
+    assert told == [
+        b'{"message": "no such key: ***"}',
+        b'{"message": "***", "sandbox": "key"}',
+        b"nothing of it",
+    ]
+
+
+async def test_what_is_no_secret_stays() -> None:
+    """Times, names of algorithms, and keys that are part of any text."""
+    body = b'{"k": "HMAC-SHA256 2026-01-01T00:00:00Z application/json", "t": "tok"}'
+    inner = MemoryTransport(*[Response(status=200, body=body)] * 2)
+    for auth in (ApiKey("k"), ApiToken("tok", "secret")):
+        answer = await AuthenticatingTransport(inner, auth, FakeClock()).send(REQUEST)
+        assert answer.body == body
+
+
+async def test_a_credential_in_an_answer_that_broke_off() -> None:
+    """What had come of it is kept on the error."""
+    lost = ConnectionLostError("gone", delivery=Delivery.UNKNOWN)
+    lost.body = b"you sent sandbox-key, and"
+    transport = AuthenticatingTransport(
+        MemoryTransport(lost), ApiKey("sandbox-key"), FakeClock()
+    )
+    with pytest.raises(ConnectionLostError) as caught:
+        await transport.send(REQUEST)
+    assert caught.value.body == b"you sent ***, and"
