@@ -52,6 +52,12 @@ SAMPLES: list[AurpayError] = [
     errors.InvoiceError("x"),
     errors.InvoiceDecodeError("x", position=3),
     errors.InvoiceInvalidError("x", rule="amount"),
+    errors.PaymentPendingError("x"),
+    errors.CallbackError("x", rule="body"),
+    errors.CallbackSignatureError("x", rule="signature"),
+    errors.CallbackStaleError("x", rule="date"),
+    errors.CallbackReplayedError("x", rule="claim"),
+    errors.CallbackReferenceError("x", rule="kind"),
 ]
 
 

@@ -1,0 +1,98 @@
+"""Every error of the SDK, in one tree.
+
+::
+
+    AurpayError
+    ├─ ConfigurationError        (also ValueError)  the client was set up wrong
+    ├─ InvalidRequestError       (also ValueError)  an argument was refused locally
+    ├─ TransportError                               no usable answer
+    │  ├─ ConnectError                              DNS, refused, TLS
+    │  │  └─ ConnectTimeoutError                    (also RequestTimeoutError)
+    │  ├─ RequestTimeoutError    (also TimeoutError)
+    │  └─ ConnectionLostError                       reset, cut, disconnect
+    ├─ APIError                                     the platform answered no
+    │  ├─ AuthenticationError
+    │  ├─ PermissionDeniedError
+    │  ├─ NotFoundError
+    │  ├─ RateLimitedError
+    │  └─ ServerError
+    ├─ InvalidResponseError                         not the documented shape
+    │  └─ UntrustedOrderError                       an order exists, do not show it
+    ├─ PaymentPendingError       (also TimeoutError)  waited, and nobody paid
+    ├─ InvoiceError                                 BOLT #11 on its own
+    │  ├─ InvoiceDecodeError                        cannot be read
+    │  └─ InvoiceInvalidError                       readable, breaks a rule
+    └─ CallbackError                                not taken for a notification
+       ├─ CallbackSignatureError                    not signed by the platform
+       ├─ CallbackStaleError                        signed too long ago
+       ├─ CallbackReplayedError                     handled already
+       └─ CallbackReferenceError                    of another order, kind or shop
+
+Whoever creates something at the platform asks one question of an error: *may it
+exist?* The answer is :attr:`AurpayError.delivery`.
+"""
+
+from __future__ import annotations
+
+from ._base import MAX_KEPT_BODY as MAX_KEPT_BODY
+from ._base import AurpayError, Delivery
+from ._base import shown as shown
+from ._callbacks import (
+    CallbackError,
+    CallbackReferenceError,
+    CallbackReplayedError,
+    CallbackSignatureError,
+    CallbackStaleError,
+)
+from ._calls import (
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    ConnectError,
+    ConnectionLostError,
+    ConnectTimeoutError,
+    InvalidRequestError,
+    InvalidResponseError,
+    NotFoundError,
+    PaymentPendingError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RequestTimeoutError,
+    ServerError,
+    TransportError,
+    UntrustedOrderError,
+)
+from ._invoices import (
+    InvoiceDecodeError,
+    InvoiceError,
+    InvoiceInvalidError,
+)
+
+__all__ = [
+    "APIError",
+    "AurpayError",
+    "AuthenticationError",
+    "CallbackError",
+    "CallbackReferenceError",
+    "CallbackReplayedError",
+    "CallbackSignatureError",
+    "CallbackStaleError",
+    "ConfigurationError",
+    "ConnectError",
+    "ConnectTimeoutError",
+    "ConnectionLostError",
+    "Delivery",
+    "InvalidRequestError",
+    "InvalidResponseError",
+    "InvoiceDecodeError",
+    "InvoiceError",
+    "InvoiceInvalidError",
+    "NotFoundError",
+    "PaymentPendingError",
+    "PermissionDeniedError",
+    "RateLimitedError",
+    "RequestTimeoutError",
+    "ServerError",
+    "TransportError",
+    "UntrustedOrderError",
+]
