@@ -17,13 +17,20 @@ from ._client import AurpayClient
 from ._clock import Clock
 from ._events import AttemptEvent, CallEvent, Event
 from ._http import Request, Response, Safety, Timeouts
-from ._models import LightningOrder, NewOrder, OrderStatus
+from ._lightning_order import LightningOrder
+from ._models import NewOrder, Order, Payment
+from ._order_life import OrderStatus
 from ._retry import RetryPolicy
 from ._transports._base import Transport
 from .errors import (
     APIError,
     AurpayError,
     AuthenticationError,
+    CallbackError,
+    CallbackReferenceError,
+    CallbackReplayedError,
+    CallbackSignatureError,
+    CallbackStaleError,
     ConfigurationError,
     ConnectError,
     ConnectionLostError,
@@ -35,6 +42,7 @@ from .errors import (
     InvoiceError,
     InvoiceInvalidError,
     NotFoundError,
+    PaymentPendingError,
     PermissionDeniedError,
     RateLimitedError,
     RequestTimeoutError,
@@ -53,6 +61,11 @@ __all__ = [
     "Auth",
     "AuthenticationError",
     "CallEvent",
+    "CallbackError",
+    "CallbackReferenceError",
+    "CallbackReplayedError",
+    "CallbackSignatureError",
+    "CallbackStaleError",
     "Clock",
     "ConfigurationError",
     "ConnectError",
@@ -68,7 +81,10 @@ __all__ = [
     "LightningOrder",
     "NewOrder",
     "NotFoundError",
+    "Order",
     "OrderStatus",
+    "Payment",
+    "PaymentPendingError",
     "PermissionDeniedError",
     "RateLimitedError",
     "Request",

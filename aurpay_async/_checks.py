@@ -30,6 +30,8 @@ _PLAIN_URL = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&()*+,;=._~%-]+")
 #: What a check says: nothing, if it held.
 _Problem = str | None
 
+_Now = float | None
+
 #: A check for which the client or the answer gives nothing to compare.
 NOT_MADE: Final = "not made"
 
@@ -54,7 +56,7 @@ class Verdict(NamedTuple):
 
 
 def check_order(
-    order: UncheckedOrder, invoice: Invoice, trust: Trust, now: float
+    order: UncheckedOrder, invoice: Invoice, trust: Trust, now: float | None
 ) -> Verdict:
     """Make every check that can be made, up to the first that fails.
 
@@ -62,7 +64,8 @@ def check_order(
         order: As it came from the platform.
         invoice: The order's, decoded; its signature has been verified.
         trust: What the client accepts.
-        now: Seconds since 1970.
+        now: Seconds since 1970; ``None`` for an order whose times were checked when
+            it came: it may have expired since.
     """
     passed = ["signature"]
     for name, check in _CHECKS:
@@ -74,13 +77,13 @@ def check_order(
     return Verdict(tuple(passed))
 
 
-def _network(_o: UncheckedOrder, invoice: Invoice, trust: Trust, _n: float) -> _Problem:
+def _network(_o: UncheckedOrder, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
     if invoice.network == trust.network:
         return None
-    return f"the invoice is for {invoice.network}, this client for {trust.network}"
+    return f"the invoice is for {invoice.network}, and not for {trust.network}"
 
 
-def _amount(order: UncheckedOrder, invoice: Invoice, _t: Trust, _n: float) -> _Problem:
+def _amount(order: UncheckedOrder, invoice: Invoice, _t: Trust, _n: _Now) -> _Problem:
     try:
         expected = btc_to_msat(order.amount)
     except ValueError as error:
@@ -93,7 +96,7 @@ def _amount(order: UncheckedOrder, invoice: Invoice, _t: Trust, _n: float) -> _P
 
 
 def _payment_secret(
-    order: UncheckedOrder, invoice: Invoice, _t: Trust, _n: float
+    order: UncheckedOrder, invoice: Invoice, _t: Trust, _n: _Now
 ) -> _Problem:
     named = order.payment_addr
     if named is None:
@@ -103,21 +106,25 @@ def _payment_secret(
     return "payment_addr is not the invoice's payment secret"
 
 
-def _timestamp(_o: UncheckedOrder, invoice: Invoice, _t: Trust, now: float) -> _Problem:
+def _timestamp(_o: UncheckedOrder, invoice: Invoice, _t: Trust, now: _Now) -> _Problem:
+    if now is None:
+        return NOT_MADE
     ahead = invoice.timestamp - now
     if ahead <= MAX_SKEW_S:
         return None
     return f"the invoice was made {ahead:.0f} s in the future; is this clock right?"
 
 
-def _expiry(_o: UncheckedOrder, invoice: Invoice, _t: Trust, now: float) -> _Problem:
+def _expiry(_o: UncheckedOrder, invoice: Invoice, _t: Trust, now: _Now) -> _Problem:
+    if now is None:
+        return NOT_MADE
     late = now - invoice.timestamp - invoice.expiry
     if late < 0:
         return None
     return f"the invoice expired {late:.0f} s ago"
 
 
-def _payee(_o: UncheckedOrder, invoice: Invoice, trust: Trust, _n: float) -> _Problem:
+def _payee(_o: UncheckedOrder, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
     if not trust.payees:
         return NOT_MADE
     if invoice.payee in trust.payees:
@@ -125,7 +132,7 @@ def _payee(_o: UncheckedOrder, invoice: Invoice, trust: Trust, _n: float) -> _Pr
     return f"the invoice pays {invoice.payee}, which is none of the pinned payees"
 
 
-def _pay_url(order: UncheckedOrder, _i: Invoice, trust: Trust, _n: float) -> _Problem:
+def _pay_url(order: UncheckedOrder, _i: Invoice, trust: Trust, _n: _Now) -> _Problem:
     # Shops put it into pages as it is: no quote or bracket may end an attribute there.
     if not _PLAIN_URL.fullmatch(order.pay_url):
         return "pay_url holds a character that is not safe in a page"

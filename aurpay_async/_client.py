@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import sys
 from copy import copy
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
+from ._caller import caller
+from ._calls import make_call
 from ._checks import Trust
-from ._clock import SystemClock, before
-from ._events import CallEvent, failure_of
+from ._clock import SystemClock
 from ._http import Timeouts
+from ._keys import hide_keys, require_keys
 from ._listeners import Listeners
-from ._models import NewOrder
-from ._retry import RetryBudget, RetryPolicy, is_retryable
+from ._models import NewOrder, require_order_id, without_frames
+from ._references import keys_from_env, with_reference
+from ._retry import RetryBudget, RetryPolicy
 from ._settings import (
     auth_from_env,
     misfit,
@@ -33,7 +35,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from decimal import Decimal
     from types import TracebackType
     from typing import TypedDict, Unpack
@@ -44,9 +46,13 @@ if TYPE_CHECKING:
     from ._clock import Clock
     from ._events import Event
     from ._http import Request, Response
-    from ._models import LightningOrder
+    from ._keys import Keys
+    from ._lightning_order import LightningOrder
+    from ._models import Order, Payment
     from ._network import Network
+    from ._order_life import OrderStatus
     from ._transports._base import Transport
+    from ._waiting import Watches
 
     class ClientOptions(TypedDict, total=False):
         """The keywords of `AurpayClient`."""
@@ -56,6 +62,7 @@ if TYPE_CHECKING:
         timeouts: Timeouts
         retry: RetryPolicy
         payees: Iterable[str]
+        reference_key: Keys | None
         session: aiohttp.ClientSession | None
         transport: Transport | None
         clock: Clock | None
@@ -87,6 +94,7 @@ class AurpayClient:
         timeouts: Timeouts = Timeouts(),
         retry: RetryPolicy = RetryPolicy(),
         payees: Iterable[str] = (),
+        reference_key: Keys | None = None,
         session: aiohttp.ClientSession | None = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
@@ -105,6 +113,8 @@ class AurpayClient:
             payees: Public keys (33 bytes in hex) that an invoice may pay; none: any.
                 A verified signature proves that an invoice was not altered, not who
                 made it; only a pinned payee does.
+            reference_key: Signs the references of orders: 16 characters or more. Of
+                several, the first one signs, and all of them verify.
             session: An aiohttp session to use. It is neither changed nor closed.
             transport: What to send with instead of aiohttp. It is not closed.
             clock: What tells the time.
@@ -114,6 +124,8 @@ class AurpayClient:
         Raises:
             ConfigurationError: if a value cannot be used, with what to write instead.
         """
+        keys = hide_keys(reference_key)
+        del reference_key
         problem = misfit(
             auth=auth,
             timeouts=timeouts,
@@ -128,6 +140,8 @@ class AurpayClient:
             del auth, session, transport
             raise ConfigurationError(problem)
         origin = require_origin(base_url)
+        self._reference_keys = () if keys is None else require_keys(keys)
+        self._watches: Watches = {}
         self._clock = SystemClock() if clock is None else clock
         self._listeners = Listeners(on_event, self._clock)
         self._trust = Trust(
@@ -140,7 +154,7 @@ class AurpayClient:
             given=transport,
             session=session,
             trust_env=trust_env,
-            made_at=_caller(),
+            made_at=caller(),
         )
         self._transport = RetryingTransport(
             self._pool
@@ -158,7 +172,8 @@ class AurpayClient:
         """A client with the credentials of the environment.
 
         Reads ``AURPAY_API_KEY``, or ``AURPAY_API_TOKEN`` and ``AURPAY_API_SECRET``; and
-        ``AURPAY_BASE_URL`` and ``AURPAY_NETWORK`` where they are set.
+        ``AURPAY_REFERENCE_KEY``, ``AURPAY_BASE_URL`` and ``AURPAY_NETWORK`` where they
+        are set.
 
         Args:
             options: As for the constructor; they win over the environment.
@@ -167,6 +182,9 @@ class AurpayClient:
             ConfigurationError: if credentials are missing, half set or set twice; the
                 message names the variable.
         """
+        # Hidden before anything can raise.
+        keys = hide_keys(options.pop("reference_key", None))
+        options["reference_key"] = keys_from_env() if keys is None else keys
         base_url = os.environ.get("AURPAY_BASE_URL")
         if base_url:
             require_origin(base_url, "AURPAY_BASE_URL")
@@ -199,6 +217,7 @@ class AurpayClient:
         timeout_url: str | None = None,
         callback_url: str | None = None,
         timeout_callback: str | None = None,
+        reference: str | None = None,
     ) -> LightningOrder:
         """Create an order and get its Lightning invoice, checked against it.
 
@@ -212,6 +231,9 @@ class AurpayClient:
             timeout_url: Where it goes after a timeout.
             callback_url: What the platform calls (GET) after success.
             timeout_callback: What it calls after a timeout.
+            reference: Your own name for what is paid. It is signed, with the price and
+                a nonce, and added to the URLs that the platform calls. It needs the
+                client's `reference_key`.
 
         Raises:
             InvalidRequestError: an argument was refused; nothing was sent.
@@ -228,71 +250,108 @@ class AurpayClient:
                 timeout_url=timeout_url,
                 callback_url=callback_url,
                 timeout_callback=timeout_callback,
+                reference=reference,
             )
         except InvalidRequestError as error:
-            # Without the frames that looked at what was refused.
-            error.__context__ = None
-            raise error.with_traceback(None) from None
+            raise without_frames(error) from None
         finally:
             # Tracebacks show local names, and a query may hold a token.
             del succeed_url, timeout_url, callback_url, timeout_callback
 
         await self._pool.open()
-        from ._protocol import (
-            build_create_order,
-            find_order,
-            parse_create_order,
-        )
+        if reference is not None:
+            order = await with_reference(order, self._reference_keys)
+        from ._protocol import build_create_order, parse_create_order
 
         def parse(response: Response) -> LightningOrder:
             now = self._clock.now().timestamp()
-            return parse_create_order(response, self._trust, now)
+            return parse_create_order(response, order, self._trust, now)
 
         try:
             return await self._call(build_create_order(order), parse)
         except AurpayError as error:
             error.new_order = order
             if isinstance(error, TransportError) and error.body:
+                from ._envelope import find_order
+
                 error.order_id = find_order(error.body).order_id
             raise
 
-    async def _call(self, request: Request, parse: Callable[[Response], _T]) -> _T:
-        began = self._clock.monotonic()
-        response: Response | None = None
-        try:
-            response = await self._transport.send(request)
-            record = parse(response)
-        except AurpayError as error:
-            if response is not None:  # it came, and cannot be taken
-                error.attempts = response.attempts
-                error.sent_at = response.sent_at or before(self._clock, began)
-                error.retryable = is_retryable(error, request.safety)
-            self._report(request, began, error, error.attempts)
-            raise
-        except BaseException as interruption:
-            self._report(request, began, interruption, None)
-            raise
-        if self._listeners.want_calls():
-            self._report(request, began, record, response.attempts)
-        return record
+    async def get_order(self, order_id: str) -> Order:
+        """The order as the platform has it now.
 
-    def _report(
-        self,
-        request: Request,
-        began: float,
-        outcome: object,
-        attempts: int | None,
-    ) -> None:
-        error, delivery = failure_of(outcome)
-        self._listeners.tell(
-            CallEvent(
-                operation=request.operation,
-                attempts=attempts,
-                duration_s=self._clock.monotonic() - began,
-                error=error,
-                delivery=delivery,
-                unknown_fields=len(getattr(outcome, "extra", ())),
+        Of the answer ("Get Orders Details") four fields are documented; that it has a
+        `status` is known from shops that read it. See `Order` for the rest.
+
+        Args:
+            order_id: The platform's name for it, as in `LightningOrder.order_id`.
+
+        Raises:
+            InvalidRequestError: this can be no order's id; nothing was sent.
+            TransportError: no usable answer, after some attempts.
+            APIError: the platform said no; `NotFoundError`: it has no such order.
+            InvalidResponseError: the answer could not be read, or is about another
+                order. Nothing has changed by asking.
+        """
+        asked = require_order_id(order_id)
+        try:
+            await self._pool.open()
+            from ._protocol import build_get_order, parse_get_order
+
+            order = await self._call(
+                build_get_order(asked), lambda answer: parse_get_order(answer, asked)
             )
+        except AurpayError as error:
+            error.order_id = asked
+            raise
+        watch = self._watches.get(asked)
+        if watch is not None and watch.is_here:
+            watch.feed(order)
+        return order
+
+    async def wait_for_payment(
+        self,
+        order: LightningOrder | str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - of waiting
+        on_status: Callable[[OrderStatus], None] | None = None,
+    ) -> Payment:
+        """Wait until an order is paid, or cannot be expected to be any more.
+
+        Looks at the order every few seconds, for all who wait for it together, until
+        a minute after it is overdue. What `get_order` finds out meanwhile counts as
+        well, so a callback that is read back ends the waiting at once. A program that
+        was restarted waits again with `LightningOrder.from_json`.
+
+        Args:
+            order: The order, or its id: then the 30 minutes that it lives begin when
+                the platform says it was created, or else now.
+            timeout: Seconds to wait at most.
+            on_status: Is called with each new status.
+
+        Raises:
+            PaymentPendingError: `timeout` is over, and all is as it was.
+            AurpayError: as `get_order`; what may pass is waited out.
+            ConfigurationError: the client was closed.
+        """
+        from ._waiting import wait_for_payment
+
+        return await wait_for_payment(
+            order,
+            self._watches,
+            self.get_order,
+            self._clock,
+            timeout=timeout,
+            on_status=on_status,
+        )
+
+    def _call(self, request: Request, parse: Callable[[Response], _T]) -> Awaitable[_T]:
+        return make_call(
+            request,
+            parse,
+            transport=self._transport,
+            clock=self._clock,
+            listeners=self._listeners,
         )
 
     async def __aenter__(self) -> Self:
@@ -310,21 +369,13 @@ class AurpayClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections. Does nothing the second time."""
+        """Close the connections, and end all waiting. Does nothing the second time."""
+        if self._watches:
+            from ._waiting import end_all
+
+            await end_all(self._watches)
         await self._pool.aclose()
 
     def __repr__(self) -> str:
         origin = format_origin(self._trust.origin)
         return f"<AurpayClient {origin} on {self._trust.network}>"
-
-
-def _caller() -> str:
-    """The line of the program that made a client, for who forgets to close it."""
-    frame = sys._getframe(1)  # noqa: SLF001 - as the standard library's own logging does
-    while frame.f_back and _is_ours(frame.f_globals.get("__name__", "")):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] == __package__

@@ -10,26 +10,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from functools import cache
 from json.encoder import encode_basestring_ascii
-from typing import TYPE_CHECKING, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
+import attrs
 import cattrs
+from cattrs.gen import make_dict_structure_fn, override
 
-from ._models import OrderId, OrderStatus, UncheckedOrder
+from ._models import MAX_ORDER_ID, Order, UncheckedOrder, is_order_id
+from ._order_life import OrderStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ._models import NewOrder
+
+_T = TypeVar("_T", bound=attrs.AttrsInstance)
 
 #: Documented answers nest 4 deep.
 _MAX_DEPTH: Final = 64
-#: No text of a documented answer but the invoice is longer than an URL.
-_MAX_NAME: Final = 64
 _MAX_NUMBER: Final = 64
 
 _NUMERIC: Final = "0123456789.eE+-"
@@ -138,9 +139,13 @@ def dump_new_order(order: NewOrder) -> bytes:
     members = [
         f'"{name}":{_dump(value)}'
         for name, value in vars(order).items()
-        if value is not None
+        if value is not None and name not in _NEVER_SENT
     ]
     return f"{{{','.join(members)}}}".encode("ascii")
+
+
+#: The platform has no fields for these: they travel in the callback URLs.
+_NEVER_SENT: Final = frozenset({"reference", "nonce"})
 
 
 def _dump(value: Decimal | str) -> str:
@@ -152,34 +157,78 @@ def _dump(value: Decimal | str) -> str:
     return f"{value:f}" if "E" in text else text
 
 
-def structure_order(data: dict[str, object], path: str) -> UncheckedOrder:
-    """The order in an answer's `data`, which stands at `path`.
+def dump_json(value: object) -> str:
+    """What `load_object` reads back as an equal value: JSON in ASCII."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[str, object]", value).items()
+        members = [f"{json.dumps(name)}: {dump_json(item)}" for name, item in pairs]
+        return f"{{{', '.join(members)}}}"
+    if isinstance(value, list | tuple):
+        items = [dump_json(item) for item in cast("list[object]", value)]
+        return f"[{', '.join(items)}]"
+    return json.dumps(value)
+
+
+def structure(data: Mapping[str, object], kind: type[_T], path: str) -> _T:
+    """The record of that kind in an object that stands at `path`.
+
+    Fields that the record does not have are left alone: see `unknown_fields`.
 
     Raises:
         ShapeError: with every field that is missing or not of its type.
     """
+    read: _Reader[_T] = _reader(kind)
     try:
-        return _structure()(data, UncheckedOrder)
+        return read(data, kind)
     except (KeyError, _ScalarError):
         pass
     # Something is wrong: go through it again, slowly, and say what and where.
+    read = _slow_reader(kind)
     try:
-        return _structure_slowly()(data, UncheckedOrder)
+        return read(data, kind)
     except cattrs.ClassValidationError as error:
         problems = cattrs.transform_error(error, path, _describe)
-    raise ShapeError(
-        {path: why for why, _, path in (line.rpartition(" @ ") for line in problems)}
-    )
+    names = _WIRE_NAMES.get(kind, {})
+    found: dict[str, str] = {}
+    for problem in problems:
+        why, _, place = problem.rpartition(" @ ")
+        name = place.rpartition(".")[2]
+        found[f"{path}.{names.get(name, name)}"] = why
+    raise ShapeError(found)
 
 
-def unknown_fields(data: Mapping[str, object]) -> dict[str, object]:
-    """What an order's answer holds beyond the fields that are known."""
-    if data.keys() <= _ORDER_FIELDS:
+def unknown_fields(
+    data: Mapping[str, object], kind: type[attrs.AttrsInstance]
+) -> dict[str, object]:
+    """What an object holds beyond the fields of a kind of record."""
+    known = _fields(kind)
+    if data.keys() <= known:
         return {}
-    return {name: data[name] for name in data if name not in _ORDER_FIELDS}
+    return {name: data[name] for name in data if name not in known}
 
 
-_ORDER_FIELDS: Final = frozenset(UncheckedOrder.__annotations__)
+#: Fields that the platform calls otherwise than we do.
+_WIRE_NAMES: Final[Mapping[type, Mapping[str, str]]] = {
+    UncheckedOrder: {"coin": "currency"},
+    Order: {
+        "coin": "currency",
+        "price": "vs_price",
+        "currency": "vs_currency",
+        "refundable": "refund",
+    },
+}
+
+#: Not a field of the platform's: where unknown ones are put.
+_EXTRA: Final = "extra"
+
+
+@cache
+def _fields(kind: type[attrs.AttrsInstance]) -> frozenset[str]:
+    names = _WIRE_NAMES.get(kind, {})
+    own = {field.name for field in attrs.fields(kind)} - {_EXTRA}
+    return frozenset(own - names.keys()) | frozenset(names.values())
 
 
 def _describe(error: BaseException, _: type | None) -> str:
@@ -190,26 +239,36 @@ class _ScalarError(ValueError):
     """A value is not what its field takes; the message does not quote it."""
 
 
-_Structure = Callable[[dict[str, object], type[UncheckedOrder]], UncheckedOrder]
+_Reader = Callable[[Any, type[_T]], _T]
 
 
 @cache
-def _structure() -> _Structure:
-    return _order_hook(cattrs.Converter(detailed_validation=False))
+def _reader(kind: type[_T]) -> _Reader[_T]:
+    return _make_reader(kind, detailed=False)
 
 
 @cache
-def _structure_slowly() -> _Structure:
-    return _order_hook(cattrs.Converter(detailed_validation=True))
+def _slow_reader(kind: type[_T]) -> _Reader[_T]:
+    return _make_reader(kind, detailed=True)
 
 
-def _order_hook(converter: cattrs.Converter) -> _Structure:
+def _make_reader(kind: type[_T], *, detailed: bool) -> _Reader[_T]:
+    converter = cattrs.Converter(detailed_validation=detailed)
     converter.register_structure_hook(str, _text)
+    converter.register_structure_hook(bool, _bool)
     converter.register_structure_hook(Decimal, _decimal)
     converter.register_structure_hook(datetime, _time)
     converter.register_structure_hook(OrderStatus, _status)
-    converter.register_structure_hook(OrderId, _order_id)
-    return converter.get_structure_hook(UncheckedOrder)
+    converter.register_structure_hook_func(lambda t: t == tuple[str, ...], _texts)
+    names = _WIRE_NAMES.get(kind, {})
+    rules: Any = {name: override(rename=wire) for name, wire in names.items()}
+    return make_dict_structure_fn(
+        kind,
+        converter,
+        order_id=override(struct_hook=_order_id),
+        extra=override(omit=True),
+        **rules,
+    )
 
 
 def _text(value: object, _: type) -> str:
@@ -221,11 +280,25 @@ def _text(value: object, _: type) -> str:
     return value
 
 
-def _order_id(value: object, _: type) -> OrderId:
+def _texts(value: object, _: type) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _ScalarError("is not a list")
+    return tuple(_text(item, str) for item in cast("list[object]", value))
+
+
+def _bool(value: object, _: type) -> bool:
+    if type(value) is not bool:
+        raise _ScalarError("is neither true nor false")
+    return value
+
+
+def _order_id(value: object, _: type) -> str:
     text = _text(value, str)
-    if not 0 < len(text) <= _MAX_NAME or not text.isprintable() or " " in text:
-        raise _ScalarError(f"is empty, has blanks, or more than {_MAX_NAME} characters")
-    return OrderId(text)
+    if not is_order_id(text):
+        raise _ScalarError(
+            f"is empty, has blanks, or more than {MAX_ORDER_ID} characters"
+        )
+    return text
 
 
 def _status(value: object, _: type) -> OrderStatus:
@@ -238,6 +311,14 @@ def lenient_order_id(value: object) -> str | None:
     """What may be an order's id, to look it up by: for answers that cannot be taken."""
     try:
         return _order_id(str(value) if type(value) is int else value, str)
+    except _ScalarError:
+        return None
+
+
+def lenient_amount(value: object) -> Decimal | None:
+    """The number in what nobody has to believe; ``None`` if there is none."""
+    try:
+        return _decimal(value, Decimal)
     except _ScalarError:
         return None
 

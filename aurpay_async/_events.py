@@ -7,10 +7,14 @@ is ever in one.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 import attrs
 
 from .errors import AurpayError, Delivery
+
+if TYPE_CHECKING:
+    from ._http import Safety
 
 
 @attrs.frozen(kw_only=True)
@@ -22,6 +26,8 @@ class AttemptEvent:
 
     #: The method of the client, such as ``create_order``.
     operation: str
+    #: What a repetition would do: after a failure, only a write may have happened.
+    safety: Safety
     #: 1 for the first.
     attempt: int
     duration_s: float
@@ -46,6 +52,8 @@ class CallEvent:
     """
 
     operation: str
+    #: What a repetition would do: after a failure, only a write may have happened.
+    safety: Safety
     #: How many attempts were made; ``None`` if the call was cancelled.
     attempts: int | None
     duration_s: float

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import attrs
 
 from ._events import AttemptEvent, CallEvent
+from ._http import Safety
 from .errors import Delivery
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from ._clock import Clock
     from ._events import Event
+
+_T = TypeVar("_T")
 
 
 @final
@@ -50,17 +54,22 @@ class Listeners:
     def tell(self, event: Event) -> None:
         """Tell all; none of them can disturb a payment or another listener."""
         for listener in (self._hook, _log, self._trace):
-            try:
-                if listener is not None:
-                    listener(event)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it ends here
-                _complain(error)
+            if listener is not None:
+                tell(listener, event)
 
     def _trace(self, event: Event) -> None:
         provider = _tracing()
         if provider is not None and isinstance(event, CallEvent):
             tracer = provider.get_tracer("aurpay_async")
             _record_span(tracer, event, self._clock.now().timestamp())
+
+
+def tell(listener: Callable[[_T], None], what: _T) -> None:
+    """Tell one listener; if it fails, that is logged and disturbs nobody."""
+    try:
+        listener(what)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends here
+        _complain(error)
 
 
 def _complain(error: Exception) -> None:
@@ -91,7 +100,7 @@ def _log(event: Event) -> None:
     level = _level(event)
     if logger.isEnabledFor(level):
         fields = {
-            f"aurpay_{name}": value.value if isinstance(value, Delivery) else value
+            f"aurpay_{name}": value.value if isinstance(value, Enum) else value
             for name, value in attrs.asdict(event).items()
         }
         logger.log(level, "%s", _sentence(event), extra=fields)
@@ -100,7 +109,12 @@ def _log(event: Event) -> None:
 def _level(event: Event) -> int:
     if isinstance(event, AttemptEvent):
         return _DEBUG if event.retry_in_s is None else _INFO
-    return _WARNING if event.delivery is Delivery.UNKNOWN else _DEBUG
+    return _WARNING if _may_have_happened(event) else _DEBUG
+
+
+def _may_have_happened(event: CallEvent) -> bool:
+    # What reads does nothing, whether it arrived or not.
+    return event.delivery is Delivery.UNKNOWN and event.safety is not Safety.READ
 
 
 def _sentence(event: Event) -> str:
@@ -112,7 +126,7 @@ def _sentence(event: Event) -> str:
         return f"{what}: attempt {event.attempt} ended {took} with {outcome}{again}"
     if event.error is None:
         return f"{what}: done {took}"
-    exists = " and may have happened" if event.delivery is Delivery.UNKNOWN else ""
+    exists = " and may have happened" if _may_have_happened(event) else ""
     return f"{what}: failed {took} with {event.error}{exists}"
 
 

@@ -1,29 +1,29 @@
-"""The records of orders: what is asked for, what came back, what was checked.
+"""The records of orders: what is asked for, what came back.
 
 They know their own rules and nothing of their form on the wire (see `_converter`).
+On our side `price` and `currency` are fiat, `amount`, `coin` and `chain` are not.
 """
 
 from __future__ import annotations
 
 # cattrs reads the annotations of these records, so their types are imported for real.
+from collections.abc import Mapping  # noqa: TC003
 from datetime import datetime  # noqa: TC003
 from decimal import Decimal  # noqa: TC003
-from enum import StrEnum
-from typing import TYPE_CHECKING, NewType, Self
+from typing import Final, Literal
 
 import attrs
 
 from ._money import parse_price
+from ._order_life import OrderStatus  # noqa: TC001
 from ._urls import UrlError, read_origin, require_secure, without_query
 from .errors import InvalidRequestError, shown
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from .bolt11 import Invoice
-
-
-_CURRENCY_LENGTH = 3
+_CURRENCY_LENGTH: Final = 3
+#: The documented ids have 20 digits.
+MAX_ORDER_ID: Final = 64
+#: More than shops' own ids have, little enough for an URL.
+_MAX_REFERENCE: Final = 128
 
 
 def _exact(value: str | None) -> str | None:
@@ -64,18 +64,44 @@ def _page_url(_: object, attribute: attrs.Attribute[str | None], value: object) 
 def _server_url(
     instance: object, attribute: attrs.Attribute[str | None], value: object
 ) -> None:
-    """An URL for the platform to call, and to sign as it is."""
+    """An URL for the platform to call and to sign; it comes back as it is sent."""
     _page_url(instance, attribute, value)
-    if isinstance(value, str) and "#" in value:
+    if not isinstance(value, str):
+        return
+    if "#" in value:
+        problem, hint = "a #fragment never reaches a server", "use ?query instead"
+    elif not value.isascii():
+        problem, hint = "holds characters that are not ASCII", "percent-encode them"
+    elif not value.startswith(("https:", "http:")):
+        problem, hint = "the scheme must be in lower case", "write https://"
+    else:
+        return
+    raise InvalidRequestError(problem, field=attribute.name, hint=hint)
+
+
+def _label(_: object, attribute: attrs.Attribute[str | None], value: object) -> None:
+    """A name of the shop's own, which travels inside of URLs."""
+    if value is None:
+        return
+    field = attribute.name
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise InvalidRequestError(f"must be a text, not {kind}", field=field)
+    if not (0 < len(value) <= _MAX_REFERENCE and value.isprintable()):
         raise InvalidRequestError(
-            "a #fragment never reaches a server",
-            field=attribute.name,
-            hint="use ?query instead",
+            f"must have 1 to {_MAX_REFERENCE} printable characters, got {shown(value)}",
+            field=field,
         )
 
 
 def _shown_url(url: str | None) -> str:
     return repr(url and without_query(url))
+
+
+def without_frames(error: InvalidRequestError) -> InvalidRequestError:
+    """A refusal without the frames that looked at what was refused: they show it."""
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 @attrs.frozen(slots=False)
@@ -121,69 +147,60 @@ class NewOrder:
         validator=_server_url,
         repr=_shown_url,
     )
+    #: The shop's own name for what is paid. It travels in the callback URLs, signed.
+    reference: str | None = attrs.field(
+        default=None, kw_only=True, converter=_exact, validator=_label
+    )
+    #: What tells this order from another one of the same reference.
+    nonce: str | None = attrs.field(
+        default=None, kw_only=True, converter=_exact, validator=_label
+    )
 
 
-class OrderStatus(StrEnum):
-    """Where an order stands. An open set: new values keep their text.
+def is_order_id(text: str) -> bool:
+    """Whether a text can be the platform's name for an order."""
+    return 0 < len(text) <= MAX_ORDER_ID and text.isprintable() and " " not in text
 
-    The known ones are those of Aurpay's documentation ("Get Orders"). Whatever else
-    arrives becomes a value of its own: equal to its text, with `is_known` false.
 
-    .. versionadded:: 0.1.0
+def require_order_id(value: object, field: str = "order_id") -> str:
+    """An order's id that a caller gives, fit to be one segment of a path.
+
+    Raises:
+        InvalidRequestError: naming the argument `field`.
     """
-
-    #: Not paid yet, or paid and not confirmed.
-    PENDING = "PENDING"
-    #: Not paid within 30 minutes, or paid with a wrong amount. May still change.
-    OVERDUE = "OVERDUE"
-    #: Paid and confirmed.
-    SUCCESS = "SUCCESS"
-    #: The merchant accepted an underpayment.
-    RESOLVED = "RESOLVED"
-    #: Documented without a meaning.
-    PARTIAL = "PARTIAL"
-    #: Documented without a meaning.
-    TERMINATED = "TERMINATED"
-    #: Paid back.
-    REFUNDED = "REFUNDED"
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        if not isinstance(value, str):
-            return None
-        status = str.__new__(cls, value)
-        status._name_ = value
-        status._value_ = value
-        return status
-
-    @property
-    def is_known(self) -> bool:
-        """Whether this version of the SDK knows the status."""
-        return self.value in type(self).__members__
-
-
-#: The platform's name for an order. Text, even where it looks like a number.
-OrderId = NewType("OrderId", str)
+    text = _exact(value) if isinstance(value, str) else None
+    # RFC 3986, 5.2.4: these two are taken out of a path, wherever they come from.
+    if text is None or text in {".", ".."} or not is_order_id(text):
+        raise InvalidRequestError(
+            f"must be a text of 1 to {MAX_ORDER_ID} characters without blanks, "
+            f"got {shown(value)}",
+            field=field,
+            hint="take it from order.order_id",
+        )
+    return text
 
 
 @attrs.frozen(kw_only=True, slots=False)
 class UncheckedOrder:
     """An order as it came over the wire: typed, and not to be trusted yet."""
 
-    order_id: OrderId
+    order_id: str
     status: OrderStatus
     amount: Decimal
     create_time: datetime
     payment_request: str
     pay_url: str
     payment_addr: str | None = None
-    currency: str | None = None
+    coin: str | None = None
 
 
-# A dict and not slots: one is made per order, and this spares a third of the time.
 @attrs.frozen(kw_only=True, slots=False)
-class LightningOrder:
-    """An order whose Lightning invoice was verified and belongs to it.
+class Order:
+    """An order as the platform has it at this moment.
+
+    Of the answer ("Get Orders Details") only `order_id`, `user_id`, `order_type` and
+    `platform` are documented, and that shops read `status`. All else is what the list
+    of orders has ("Get Orders"), and is ``None`` where it is missing.
 
     .. versionadded:: 0.1.0
     """
@@ -191,19 +208,46 @@ class LightningOrder:
     #: The platform's name for it: text, even where it looks like a number.
     order_id: str
     status: OrderStatus
-    #: What is to be paid, in BTC.
-    amount: Decimal
-    #: Aware, UTC. Aurpay writes no zone; UTC is what its example's invoice agrees with.
-    create_time: datetime
-    #: The invoice to show to the payer; ``str()`` of it is its text.
-    payment_request: Invoice
-    #: The hosted checkout page.
-    pay_url: str
-    #: The payment secret of the invoice, if the platform repeats it.
-    payment_addr: str | None
-    #: The coin: ``"BTC-LN"``. Not in every answer.
-    currency: str | None
-    #: The names of the checks that were made before you got this.
-    checks: tuple[str, ...]
+    #: Seen: ``"ORDER"``, ``"INVOICE"``.
+    order_type: str | None = None
+    #: Seen: ``"AURPAY"``.
+    platform: str | None = None
+    #: The merchant.
+    user_id: str | None = None
+    #: Such as ``"BTC"``.
+    chain: str | None = None
+    #: Such as ``"Bitcoin"``.
+    chain_name: str | None = None
+    #: Such as ``"BTC-LN"``. (``currency`` on the wire.)
+    coin: str | None = None
+    #: In units of `coin`.
+    amount: Decimal | None = None
+    #: Fiat, in units of `currency`. (``vs_price`` on the wire.)
+    price: Decimal | None = None
+    #: Fiat: three letters. (``vs_currency`` on the wire.)
+    currency: str | None = None
+    #: Text from outside: escape it.
+    remark: str | None = None
+    #: "Eligible for a refund". (``refund`` on the wire.)
+    refundable: bool | None = None
+    #: Aware. Aurpay writes no zone; read as UTC.
+    create_time: datetime | None = None
+    #: Aware. Aurpay writes no zone; read as UTC.
+    update_time: datetime | None = None
     #: Fields of the answer that this version does not know. From outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Payment:
+    """What waiting for a payment came to.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: ``paid``; ``late_paid``: after it was overdue, so goods may be gone and rates may
+    #: have changed; ``timed_out``: nobody paid while it could be expected;
+    #: ``refunded``: it was paid back.
+    outcome: Literal["paid", "late_paid", "timed_out", "refunded"]
+    #: The order as the platform had it then.
+    order: Order

@@ -1,66 +1,37 @@
 """What Aurpay's endpoints take and give: bytes in, records out, never awaiting.
 
-One ``build_*`` and one ``parse_*`` for each endpoint. The envelope of an answer,
-``{"code": 0, "message": "ok", "data": {...}, "result": true}``, is the truth, whatever
-the HTTP status and the content type say.
+One ``build_*`` and one ``parse_*`` for each endpoint.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import attrs
 
 from . import bolt11
 from ._checks import check_order
-from ._converter import (
-    ShapeError,
-    as_object,
-    dump_new_order,
-    lenient_order_id,
-    load_object,
-    structure_order,
-    unknown_fields,
-)
+from ._converter import ShapeError, dump_new_order, structure, unknown_fields
+from ._envelope import find_order, invalid, read_envelope
 from ._http import Request, Safety
-from ._models import LightningOrder
-from ._retry import delivery_of, parse_retry_after
-from ._urls import without_query
-from .errors import (
-    APIError,
-    AuthenticationError,
-    Delivery,
-    InvalidResponseError,
-    InvoiceError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitedError,
-    ServerError,
-    UntrustedOrderError,
-    shown,
-)
+from ._lightning_order import LightningOrder
+from ._models import Order, UncheckedOrder
+from .errors import InvoiceError, UntrustedOrderError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
     from ._checks import Trust
     from ._http import Response
-    from ._models import NewOrder, UncheckedOrder
+    from ._models import NewOrder
 
 #: "Create BLN Order" of the API documentation.
 CREATE_ORDER_PATH: Final = "/api/bln/order"
 
-_JSON_HEADERS: Final = {
-    "Content-Type": "application/json",
-    "Accept": "application/json",
-}
+#: "Get Orders Details".
+ORDER_PATH: Final = "/api/v2/order/detail/"
 
-_ERRORS: Final[dict[int, type[APIError]]] = {
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    429: RateLimitedError,
-}
+_READ_HEADERS: Final = {"Accept": "application/json"}
+_WRITE_HEADERS: Final = {"Content-Type": "application/json", **_READ_HEADERS}
 
 #: Which check fails if a field of an order cannot be read at all: the order exists,
 #: but there is nothing that a payer may be shown.
@@ -71,11 +42,6 @@ _CHECK_OF_FIELD: Final = {
     "data.pay_url": "pay_url",
 }
 
-#: A whole one: an id that a cut answer ends in is no id.
-_ORDER_ID = re.compile(
-    rb'"order_id"\s*:\s*(?:"([0-9A-Za-z_-]{1,64})"|([0-9]{1,64})(?=[\s,}]))'
-)
-
 
 def build_create_order(order: NewOrder) -> Request:
     """``POST /api/bln/order``."""
@@ -84,16 +50,19 @@ def build_create_order(order: NewOrder) -> Request:
         method="POST",
         path=CREATE_ORDER_PATH,
         safety=Safety.CREATE,
-        headers=_JSON_HEADERS,
+        headers=_WRITE_HEADERS,
         body=dump_new_order(order),
     )
 
 
-def parse_create_order(response: Response, trust: Trust, now: float) -> LightningOrder:
+def parse_create_order(
+    response: Response, asked: NewOrder, trust: Trust, now: float
+) -> LightningOrder:
     """The order in an answer, if it may be shown to a payer.
 
     Args:
         response: What came.
+        asked: What was asked for.
         trust: What the client accepts.
         now: Seconds since 1970.
 
@@ -102,7 +71,7 @@ def parse_create_order(response: Response, trust: Trust, now: float) -> Lightnin
         InvalidResponseError: if the answer is not the documented shape.
         UntrustedOrderError: if there is an order, but not one to be shown.
     """
-    data = read_envelope(response)
+    data = read_envelope(response, Safety.CREATE)
     order = _read_order(response, data)
     invoice = _read_invoice(response, order)
     verdict = check_order(order, invoice, trust, now)
@@ -117,117 +86,56 @@ def parse_create_order(response: Response, trust: Trust, now: float) -> Lightnin
         payment_request=invoice,
         pay_url=order.pay_url,
         payment_addr=order.payment_addr,
-        currency=order.currency,
+        coin=order.coin,
+        price=asked.price,
+        currency=asked.currency,
+        reference=asked.reference,
+        nonce=asked.nonce,
         checks=verdict.passed,
-        extra=unknown_fields(data),
+        extra=unknown_fields(data, UncheckedOrder),
     )
 
 
-def status_error(response: Response, safety: Safety, now: datetime) -> APIError:
-    """The error that an HTTP status other than one of success means.
-
-    An order in the answer to who creates one is the stronger sign: it may exist.
-    """
-    status = response.status
-    envelope = _lenient_envelope(response.body)
-    creates = safety is Safety.CREATE
-    trace = _trace(envelope, response.body) if creates else _NO_TRACE
-    message = _message_of(envelope)
-    retry_after = response.headers.get("retry-after")
-    error = _error_class(status)(
-        f"HTTP {status}" + _described(message) + _redirect(response),
-        status=status,
-        delivery=Delivery.UNKNOWN if trace.may_exist else delivery_of(status),
-        platform_code=_code_of(envelope),
-        platform_message=message,
-        retry_after=parse_retry_after(retry_after, now) if retry_after else None,
-        body=response.body,
+def build_get_order(order_id: str) -> Request:
+    """``GET /api/v2/order/detail/{order_id}``."""
+    return Request(
+        operation="get_order",
+        method="GET",
+        path=ORDER_PATH + quote(order_id, safe=""),
+        safety=Safety.READ,
+        headers=_READ_HEADERS,
     )
-    error.order_id = trace.order_id
-    return error
 
 
-def read_envelope(response: Response) -> dict[str, object]:
-    """The `data` of an answer with a status of success.
+def parse_get_order(response: Response, order_id: str) -> Order:
+    """The order in an answer, if it is the one that was asked for.
 
     Raises:
-        APIError: if the envelope says no.
-        InvalidResponseError: if there is no envelope, or it contradicts itself.
+        APIError: if the platform said no.
+        InvalidResponseError: if the answer is not the documented shape, or about
+            another order.
     """
-    if response.defect is not None:
-        raise _invalid(response, f"the answer {response.defect}")
+    data = read_envelope(response, Safety.READ)
     try:
-        envelope = load_object(response.body)
+        order = structure(data, Order, "data")
     except ShapeError as error:
-        raise _invalid(response, str(error)) from None
-    code, result = envelope.get("code"), envelope.get("result", True)
-    # `bool` is an `int` to Python, and `true` is no code.
-    if type(code) is not int:
-        raise _invalid(response, "code is not a whole number", "code")
-    if code:
-        raise _refusal(response, envelope, code)
-    if type(result) is not bool:
-        raise _invalid(response, "result is neither true nor false", "result")
-    data = as_object(envelope.get("data"))
-    if not result:
-        raise _invalid(response, "code is 0, but result is false", "code", "result")
-    if data is None:
-        raise _invalid(response, "data is no JSON object", "data")
-    return data
-
-
-class OrderTrace(NamedTuple):
-    """What an answer that cannot be taken still says of an order."""
-
-    may_exist: bool
-    order_id: str | None
-
-
-_NO_TRACE: Final = OrderTrace(may_exist=False, order_id=None)
-
-
-def find_order(body: bytes) -> OrderTrace:
-    """A second, lenient look at an answer: was an order made, and which?"""
-    return _trace(_lenient_envelope(body), body)
-
-
-def _trace(envelope: Mapping[str, object], body: bytes) -> OrderTrace:
-    named = (as_object(envelope.get("data")) or {}).get("order_id")
-    if named is not None:
-        return OrderTrace(may_exist=True, order_id=lenient_order_id(named))
-    # Elsewhere, or in what is no JSON. Of several, none can be told to be the one.
-    found = {match[1] or match[2] for match in _ORDER_ID.finditer(body)}
-    only = next(iter(found)).decode("ascii") if len(found) == 1 else None
-    return OrderTrace(may_exist=bool(found), order_id=only)
-
-
-def _refusal(
-    response: Response, envelope: dict[str, object], code: int
-) -> APIError | InvalidResponseError:
-    if _trace(envelope, response.body).may_exist:
-        return _invalid(response, f"code is {code}, but there is an order", "code")
-    message = _message_of(envelope)
-    return _ERRORS.get(code, APIError)(
-        f"the platform refused with code {code}" + _described(message),
-        status=response.status,
-        delivery=Delivery.REFUSED,
-        platform_code=code,
-        platform_message=message,
-        body=response.body,
-    )
+        raise invalid(response, str(error), *error.problems) from None
+    if order.order_id != order_id:
+        raise invalid(response, "data.order_id is another order's", "data.order_id")
+    extra = unknown_fields(data, Order)
+    return attrs.evolve(order, extra=extra) if extra else order
 
 
 def _read_order(response: Response, data: dict[str, object]) -> UncheckedOrder:
     try:
-        return structure_order(data, "data")
+        return structure(data, UncheckedOrder, "data")
     except ShapeError as error:
-        problems = error.problems
+        problems, text = error.problems, str(error)
     order_id = find_order(response.body).order_id
     for path, check in _CHECK_OF_FIELD.items():
         if path in problems and order_id is not None:
             raise _untrusted(response, order_id, check, f"{path} {problems[path]}")
-    text = "; ".join(f"{path} {problem}" for path, problem in problems.items())
-    raise _invalid(response, text, *problems)
+    raise invalid(response, text, *problems)
 
 
 def _read_invoice(response: Response, order: UncheckedOrder) -> bolt11.Invoice:
@@ -247,50 +155,3 @@ def _untrusted(
         status=response.status,
         body=response.body,
     )
-
-
-def _invalid(response: Response, problem: str, *paths: str) -> InvalidResponseError:
-    return InvalidResponseError(
-        problem,
-        status=response.status,
-        body=response.body,
-        paths=paths,
-        order_id=find_order(response.body).order_id,
-    )
-
-
-def _error_class(status: int) -> type[APIError]:
-    return ServerError if status >= 500 else _ERRORS.get(status, APIError)
-
-
-def _lenient_envelope(body: bytes) -> Mapping[str, object]:
-    try:
-        return load_object(body)
-    except ShapeError:
-        return {}
-
-
-def _message_of(envelope: Mapping[str, object]) -> str | None:
-    # Aurpay's own plugins have met `msg` as well.
-    for name in ("message", "msg"):
-        message = envelope.get(name)
-        if isinstance(message, str):
-            return message
-    return None
-
-
-def _code_of(envelope: Mapping[str, object]) -> int | None:
-    code = envelope.get("code")
-    return code if type(code) is int else None
-
-
-def _described(message: str | None) -> str:
-    return f": {shown(message)}" if message else ""
-
-
-def _redirect(response: Response) -> str:
-    target = response.headers.get("location")
-    if not target or not 300 <= response.status < 400:
-        return ""
-    # Without its query, which may carry anything.
-    return f", not followed, to {shown(without_query(target))}"

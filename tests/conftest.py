@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,9 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the developer has set must not decide a test."""
-    for name in ("API_KEY", "API_TOKEN", "API_SECRET", "BASE_URL", "NETWORK"):
-        monkeypatch.delenv(f"AURPAY_{name}", raising=False)
+    for name in list(os.environ):
+        if name.startswith("AURPAY_"):
+            monkeypatch.delenv(name)
 
 
 def load(name: str) -> Any:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aurpay_async import Response, bolt11
+from aurpay_async import NewOrder, Response, bolt11
+from aurpay_async._checks import Trust
+from aurpay_async._protocol import parse_create_order
 
 from .conftest import load
+
+if TYPE_CHECKING:
+    from aurpay_async import LightningOrder
 
 #: The key that BOLT #11 publishes for its examples, and its public half.
 KEY = "e126f68f7eafcc8b74f54d269fe206be715000f94dac067d1c04a8ca3b2db734"
@@ -54,6 +59,28 @@ def order(**fields: Any) -> dict[str, Any]:
     }
 
 
+def detail(**fields: Any) -> dict[str, Any]:
+    """The `data` of an answer that says how that order stands."""
+    return {
+        "user_id": "mct-5a9db0c5a9db",
+        "order_id": "20260101000000000001",
+        "order_type": "ORDER",
+        "platform": "AURPAY",
+        "status": "PENDING",
+        "chain": "BLN",
+        "chain_name": "Lightning",
+        "currency": "BTC-LN",
+        "amount": "0.0002",
+        "vs_price": "20.0",
+        "vs_currency": "USD",
+        "remark": "",
+        "refund": False,
+        "create_time": "2026-01-01T00:00:00",
+        "update_time": "2026-01-01T00:00:00",
+        **fields,
+    }
+
+
 def envelope(data: object, **fields: Any) -> dict[str, Any]:
     """An answer around `data`."""
     return {"code": 0, "message": "ok", "data": data, "result": True, **fields}
@@ -64,3 +91,21 @@ def answer(content: object, status: int = 200, **headers: str) -> Response:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Response(status=status, body=body, headers=named)
+
+
+#: What the order below was asked for with.
+ASKED = NewOrder("20.00", "USD", reference="cart-42", nonce="ab" * 12)
+
+
+def lightning_order(
+    content: object = None,
+    *,
+    network: Any = "regtest",
+    now: datetime = NOW,
+    asked: NewOrder = ASKED,
+    origin: Any = ("https", "dashboard.aurpay.net", 443),
+) -> LightningOrder:
+    """An order as the client gives it, for an answer that came at `now`."""
+    trust = Trust(network=network, origin=origin, payees=frozenset())
+    response = answer(envelope(order()) if content is None else content)
+    return parse_create_order(response, asked, trust, now.timestamp())

@@ -28,6 +28,7 @@ URLS = {
     "callback_url": f"https://shop.example/paid?token={CANARY}",
     "timeout_callback": f"https://shop.example/timeout?token={CANARY}",
 }
+REFERENCE_KEY = f"{CANARY}-reference-key"
 FAULTS = [
     "",
     "reset",
@@ -79,18 +80,23 @@ async def test_whatever_happens(
     timeouts = Timeouts(attempt=0.25 if fault == "silence" else 5)
     async with (
         Sandbox(**credentials) as sandbox,
-        sandbox.client(on_event=events.append, timeouts=timeouts) as aurpay,
+        sandbox.client(
+            on_event=events.append, timeouts=timeouts, reference_key=REFERENCE_KEY
+        ) as aurpay,
     ):
         if fault:
             sandbox.faults.push(fault)
-        error = await outcome(aurpay)
-        look("a client", aurpay)
+        error = await outcome(aurpay, reference="cart-42")
+        look("a client", [aurpay, vars(aurpay)])
         look("a sandbox", sandbox)
         sent = [f"{request.headers}{request.body!r}" for request in sandbox.requests]
-    assert all(CANARY in text for text in sent)
+    assert all(CANARY in text and "aurpay_ref=" in text for text in sent)
+    assert REFERENCE_KEY not in repr(sent)
     assert (error is None) == (fault == "")
+    assert "aurpay_ref" not in caplog.text + repr(events)
     if error is not None:
         look_at(error)
+        assert "aurpay_ref" not in f"{error} {error!r} {error.new_order!r}"
         # What was asked for stays on the error: programs need it. All else travels
         # without a secret.
         error.new_order = None
@@ -106,6 +112,24 @@ async def test_an_argument_that_is_refused() -> None:
             error = await outcome(aurpay, **{name: f"https://shop.example/ ?{CANARY}"})
             assert error is not None
             look_at(error)
+
+
+async def test_a_reference_that_is_refused() -> None:
+    """Neither the token nor the key, nor the rest of the query."""
+    long = f"https://shop.example/{'x' * 1990}?{CANARY}"
+    taken = f"https://shop.example/?aurpay_ref={CANARY}"
+    async with Sandbox() as sandbox:
+        aurpay = sandbox.client(reference_key=REFERENCE_KEY)
+        for name in ("callback_url", "timeout_callback"):
+            for url in (long, taken):
+                error = await outcome(aurpay, **{name: url}, reference="cart-42")
+                assert error is not None
+                assert getattr(error, "field", None) == name
+                look_at(error)
+                assert "aurpay_ref=" not in str(error)
+        error = await outcome(sandbox.client(), reference="cart-42")
+        assert error is not None
+        look_at(error)
 
 
 async def test_a_call_that_is_cut_off() -> None:

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from aurpay_async import (
+    APIError,
     ApiKey,
     ApiToken,
     AurpayClient,
@@ -20,19 +21,28 @@ from aurpay_async import (
     CallEvent,
     ConfigurationError,
     ConnectError,
+    ConnectionLostError,
     Delivery,
     InvalidRequestError,
+    InvalidResponseError,
+    LightningOrder,
     NewOrder,
+    NotFoundError,
+    Order,
     OrderStatus,
+    Payment,
     RateLimitedError,
+    Response,
     RetryPolicy,
+    Safety,
     Timeouts,
     UntrustedOrderError,
 )
+from aurpay_async.callbacks._reference import ReferenceSigner
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock, MemoryTransport
 
-from .loopback import nobody
+from .loopback import Server, answering, nobody
 from .orders import (
     AS_NUMBER,
     AS_TEXT,
@@ -41,10 +51,12 @@ from .orders import (
     PAYEE,
     TEXT_DAY,
     answer,
+    detail,
     envelope,
     order,
 )
 
+ORDER_ID = "20260101000000000001"
 CANARY = "canary-5f3a"
 
 
@@ -78,7 +90,8 @@ async def test_the_first_screen() -> None:
     assert made.payment_request.expires_at > made.create_time + timedelta(hours=23)
     assert made.payment_addr == made.payment_request.payment_secret
     assert made.pay_url.startswith("http://127.0.0.1:")
-    assert made.currency == "BTC-LN"
+    assert (made.coin, made.currency) == ("BTC-LN", "USD")
+    assert str(made.price) == "20.00"
     assert len(sandbox.requests) == len(sandbox.orders) == 1
     assert str(made.payment_request) == sandbox.orders[made.order_id].invoice
     assert json.loads(sandbox.requests[0].body, parse_float=str) == {
@@ -410,6 +423,232 @@ async def test_without_a_context_manager() -> None:
     assert len(sandbox.requests) == 1
 
 
+async def test_an_order_is_looked_up() -> None:
+    """As the platform has it now, with the credentials of the client."""
+    credentials = {"api_token": "sandbox-token", "api_secret": "sandbox-secret"}
+    async with Sandbox(**credentials) as sandbox, sandbox.client() as aurpay:  # type: ignore[arg-type]
+        made = await aurpay.create_order("20.00", "USD")
+        pending = await aurpay.get_order(made.order_id)
+        await sandbox.pay(made.order_id)
+        paid = await aurpay.get_order(made.order_id)
+        with pytest.raises(NotFoundError) as caught:
+            await aurpay.get_order("20240428125136525824")
+    assert isinstance(pending, Order)
+    assert (pending.order_id, pending.status) == (made.order_id, OrderStatus.PENDING)
+    assert (pending.price, pending.currency) == (made.price, made.currency)
+    assert (pending.amount, pending.coin) == (made.amount, made.coin)
+    assert pending.create_time == made.create_time
+    assert paid.status is OrderStatus.SUCCESS
+    assert caught.value.order_id == "20240428125136525824"
+    assert caught.value.new_order is None
+
+
+async def test_an_order_is_looked_up_by_one_segment_of_the_path() -> None:
+    """Whatever the id holds, byte for byte on the wire."""
+    body = json.dumps(envelope(detail(order_id="a/b?c#ü%2F"))).encode()
+    async with (
+        Server(answering(body)) as server,
+        AurpayClient(ApiToken("token", "secret"), base_url=server.url) as c,
+    ):
+        assert (await c.get_order("a/b?c#ü%2F")).order_id == "a/b?c#ü%2F"
+    (request,) = server.requests
+    line, *_ = request.split(b"\r\n")
+    path = b"/api/v2/order/detail/a%2Fb%3Fc%23%C3%BC%252F"
+    assert line == b"GET " + path + b" HTTP/1.1"
+    assert request.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("order_id", ["", "..", "a b", "x" * 65, None, 5])
+async def test_what_can_be_no_id_opens_no_connection(order_id: Any) -> None:
+    """Refused before anything is even loaded."""
+    transport = MemoryTransport()
+    async with client(transport=transport) as c:
+        with pytest.raises(InvalidRequestError) as caught:
+            await c.get_order(order_id)
+    assert caught.value.field == "order_id"
+    assert transport.requests == []
+
+
+async def test_a_look_is_tried_again() -> None:
+    """It changes nothing; in the end it is known how often, and of which order."""
+    lost = ConnectionLostError("lost")
+    async with client(lost, lost, answer(envelope(detail()))) as c:
+        assert (await c.get_order(ORDER_ID)).status is OrderStatus.PENDING
+    async with client(lost, Response(status=503), answer({"code": 5})) as c:
+        with pytest.raises(APIError) as caught:
+            await c.get_order(ORDER_ID)
+    error = caught.value
+    assert (error.attempts, error.order_id) == (3, ORDER_ID)
+    assert not error.retryable
+
+
+async def test_a_look_is_reported() -> None:
+    """As one that reads, with the number of fields that are not known."""
+    events: list[Any] = []
+    content = envelope(detail(tx_id="1", fee="2"))
+    async with client(answer(content), on_event=events.append) as c:
+        assert (await c.get_order(ORDER_ID)).extra == {"tx_id": "1", "fee": "2"}
+    attempt, call = events
+    assert attempt.safety is call.safety is Safety.READ
+    assert (attempt.operation, call.operation) == ("get_order", "get_order")
+    assert call.unknown_fields == 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html>", envelope(detail(order_id="another")), envelope(None)]
+)
+async def test_a_look_that_cannot_be_read_knows_the_order(content: object) -> None:
+    """The one that was asked for, whatever the answer names."""
+    async with client(answer(content)) as c:
+        with pytest.raises(InvalidResponseError) as caught:
+            await c.get_order(ORDER_ID)
+    error = caught.value
+    assert (error.order_id, error.retryable) == (ORDER_ID, False)
+    assert error.sent_at == NOW
+
+
+async def test_a_look_over_a_closed_client() -> None:
+    """The error knows the order as well."""
+    aurpay = client()
+    await aurpay.aclose()
+    with pytest.raises(ConfigurationError, match="closed") as caught:
+        await aurpay.get_order(ORDER_ID)
+    assert caught.value.order_id == ORDER_ID
+
+
+async def test_a_payment_is_waited_for() -> None:
+    """Against the sandbox; after a restart as well."""
+    async with Sandbox() as sandbox, sandbox.client() as aurpay:
+        made = await aurpay.create_order("20.00", "USD")
+        kept = LightningOrder.from_json(made.to_json())
+        assert kept == made
+        waiting = asyncio.create_task(aurpay.wait_for_payment(kept, timeout=30))
+        while len(sandbox.requests) < 2:
+            await asyncio.sleep(0)
+        await sandbox.pay(made.order_id)
+        assert (await aurpay.get_order(made.order_id)).status.is_paid
+        payment = await waiting
+    assert isinstance(payment, Payment)
+    assert payment.outcome == "paid"
+    assert len(sandbox.requests) <= 3
+
+
+REFERENCE_KEY = f"{CANARY}-reference-key"
+CALLBACKS = {
+    "callback_url": "https://shop.example/paid?shop=7",
+    "timeout_callback": "https://shop.example/timeout",
+}
+
+
+async def test_a_reference_travels_in_the_urls() -> None:
+    """Signed; the platform gets no field that it does not know."""
+    async with (
+        Sandbox() as sandbox,
+        sandbox.client(reference_key=[REFERENCE_KEY, "x" * 16]) as aurpay,
+    ):
+        made = await aurpay.create_order(
+            "20.00", "usd", reference="cart-42", **CALLBACKS
+        )
+    sent = json.loads(sandbox.requests[0].body)
+    assert sent.keys() == {"price", "currency", *CALLBACKS}
+    signer = ReferenceSigner([REFERENCE_KEY])
+    for field, kind in (("callback_url", "paid"), ("timeout_callback", "timeout")):
+        assert sent[field].startswith(CALLBACKS[field])
+        token = signer.read(sent[field], kind)  # type: ignore[arg-type]
+        assert (token.reference, token.nonce) == ("cart-42", made.nonce)
+        assert (token.price, token.currency) == (made.price, "USD")
+    assert made.reference == "cart-42"
+
+
+async def test_a_reference_without_callbacks() -> None:
+    """It is kept with the order; each call has a nonce of its own."""
+    async with (
+        Sandbox() as sandbox,
+        sandbox.client(reference_key=REFERENCE_KEY) as aurpay,
+    ):
+        first, second = [
+            await aurpay.create_order(20, "USD", reference="cart-42") for _ in range(2)
+        ]
+        plain = await aurpay.create_order(20, "USD")
+    assert first.reference == second.reference == "cart-42"
+    assert first.nonce != second.nonce
+    assert (plain.reference, plain.nonce) == (None, None)
+
+
+async def test_a_failure_knows_the_reference_and_the_nonce() -> None:
+    """With which a lost order can be recognised when it is paid."""
+    async with client(ConnectionLostError("lost"), reference_key=REFERENCE_KEY) as c:
+        with pytest.raises(ConnectionLostError) as caught:
+            await c.create_order("20", "USD", reference="cart-42", **CALLBACKS)
+    asked = caught.value.new_order
+    assert asked is not None
+    token = ReferenceSigner([REFERENCE_KEY]).read(asked.callback_url or "")
+    assert (token.reference, token.nonce) == (asked.reference, asked.nonce)
+    assert asked.reference == "cart-42"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"reference": ""}, "reference"),
+        ({"reference": "x" * 129}, "reference"),
+        ({"reference": 42}, "reference"),
+        ({"reference": "x", "callback_url": f"https://x.example/{'x' * 2000}"}, None),
+        ({"reference": "x", "timeout_callback": "https://x.example/#x"}, None),
+    ],
+)
+async def test_bad_references_open_no_connection(
+    arguments: dict[str, Any], field: str | None
+) -> None:
+    """Each by the name of its argument."""
+    async with client(reference_key=REFERENCE_KEY) as c:
+        with pytest.raises(InvalidRequestError) as caught:
+            await c.create_order("20", "USD", **arguments)
+    assert caught.value.field == (field or [*arguments][-1])
+    assert caught.value.__context__ is None
+
+
+async def test_a_reference_needs_a_key() -> None:
+    """Without one, it says how to give one."""
+    async with client() as c:
+        with pytest.raises(InvalidRequestError, match="reference_key=") as caught:
+            await c.create_order("20", "USD", reference="cart-42")
+    assert caught.value.field == "reference"
+
+
+@pytest.mark.parametrize("key", ["", CANARY, [], [REFERENCE_KEY, CANARY], 5, b"x" * 20])
+@pytest.mark.parametrize("make", [AurpayClient, AurpayClient.from_env])
+def test_reference_keys_that_cannot_be(
+    make: Any, key: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused when the client is made; neither quoted nor left in a traceback."""
+    monkeypatch.setenv("AURPAY_API_KEY", "k")
+    with pytest.raises(ConfigurationError, match="reference_key") as caught:
+        make(reference_key=key)
+    assert CANARY not in str(caught.value)
+    assert_hidden(caught.value)
+
+
+def assert_hidden(error: BaseException) -> None:
+    """No local name of ours shows the canary."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename != __file__:
+            shown = [value for name, value in frame.f_locals.items() if name != "self"]
+            assert CANARY not in repr(shown)
+
+
+@pytest.mark.parametrize("make", [AurpayClient, AurpayClient.from_env])
+def test_a_reference_key_shows_in_no_other_error(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else is wrong with the client."""
+    monkeypatch.setenv("AURPAY_API_KEY", "k")
+    for wrong in ({"network": "moon"}, {"timeouts": 5}, {"base_url": "x"}):
+        with pytest.raises(ConfigurationError) as caught:
+            make(reference_key=REFERENCE_KEY, **wrong)
+        assert_hidden(caught.value)
+
+
 async def test_many_orders_at_once() -> None:
     """Each with an invoice of its own."""
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
@@ -433,6 +672,7 @@ async def test_each_call_is_reported() -> None:
     assert [event for event in events if isinstance(event, CallEvent)] == [
         CallEvent(
             operation="create_order",
+            safety=Safety.CREATE,
             attempts=1,
             duration_s=0.0,
             error=None,
@@ -441,6 +681,7 @@ async def test_each_call_is_reported() -> None:
         ),
         CallEvent(
             operation="create_order",
+            safety=Safety.CREATE,
             attempts=1,
             duration_s=0.0,
             error="api",
@@ -532,6 +773,22 @@ class TestFromEnv:
             == "<AurpayClient http://127.0.0.1:1 on regtest>"
         )
 
+    async def test_a_reference_key(self, setenv: Any) -> None:
+        """One more, for those who give references."""
+        setenv(API_KEY="k", REFERENCE_KEY=REFERENCE_KEY)
+        for options in ({}, {"reference_key": "x" * 16}):
+            transport = MemoryTransport(answer(envelope(order())))
+            c = AurpayClient.from_env(
+                transport=transport,
+                network="regtest",
+                clock=FakeClock(NOW),
+                **options,  # type: ignore[arg-type]
+            )
+            await c.create_order("20", "USD", reference="cart-42", **CALLBACKS)
+            url = json.loads(transport.requests[0].body)["callback_url"]
+            key = options.get("reference_key", REFERENCE_KEY)
+            assert ReferenceSigner([key]).read(url).reference == "cart-42"
+
     def test_options_win(self, setenv: Any) -> None:
         """What the program says is what counts."""
         setenv(API_KEY="k", BASE_URL="https://other.example", NETWORK="regtest")
@@ -559,6 +816,7 @@ class TestFromEnv:
             ({"API_TOKEN": "t", "API_SECRET": f"{CANARY}\n"}, "AURPAY_API_SECRET"),
             ({"API_KEY": "k", "BASE_URL": "http://shop.example"}, "AURPAY_BASE_URL"),
             ({"API_KEY": "k", "NETWORK": "moon"}, "AURPAY_NETWORK"),
+            ({"API_KEY": "k", "REFERENCE_KEY": CANARY}, "AURPAY_REFERENCE_KEY"),
         ],
     )
     def test_what_is_missing_or_wrong_is_named(

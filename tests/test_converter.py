@@ -6,7 +6,7 @@ import json
 import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,11 +15,17 @@ from hypothesis import strategies as st
 from aurpay_async import NewOrder, OrderStatus
 from aurpay_async._converter import (
     ShapeError,
+    dump_json,
     dump_new_order,
+    lenient_amount,
     load_object,
-    structure_order,
+    structure,
     unknown_fields,
 )
+from aurpay_async._models import UncheckedOrder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 GOOD: dict[str, Any] = {
     "order_id": "20240428125136525824",
@@ -31,12 +37,16 @@ GOOD: dict[str, Any] = {
 }
 
 
+def structure_order(data: Mapping[str, Any], path: str) -> UncheckedOrder:
+    return structure(data, UncheckedOrder, path)
+
+
 def test_a_new_order_is_written_with_its_digits() -> None:
     """The price as a JSON number with these digits; what is absent is left out."""
-    order = NewOrder("20.00", "usd", callback_url="https://shop.example/ü?a=b&c=%2F")
+    order = NewOrder("20.00", "usd", succeed_url="https://shop.example/ü?a=b&c=%2F")
     assert dump_new_order(order) == (
         b'{"price":20.00,"currency":"USD",'
-        b'"callback_url":"https://shop.example/\\u00fc?a=b&c=%2F"}'
+        b'"succeed_url":"https://shop.example/\\u00fc?a=b&c=%2F"}'
     )
 
 
@@ -58,6 +68,12 @@ def test_the_documented_request_is_written() -> None:
         "callback_url": "https://example.com/callback_url",
         "timeout_callback": "https://example.com/timeout_callback",
     }
+
+
+def test_what_the_platform_has_no_field_for_is_not_sent() -> None:
+    """A reference travels in the URLs."""
+    order = NewOrder("20.00", "USD", reference="cart-42", nonce="ab" * 12)
+    assert dump_new_order(order) == b'{"price":20.00,"currency":"USD"}'
 
 
 @given(st.decimals("0.01", "999999", places=2))
@@ -152,14 +168,16 @@ def test_an_order_is_structured() -> None:
     assert order.status is OrderStatus.PENDING
     assert order.amount == Decimal("0.00019044")
     assert order.create_time == datetime(2024, 4, 28, 12, tzinfo=UTC)
-    assert (order.payment_addr, order.currency) == (None, None)
+    assert (order.payment_addr, order.coin) == (None, None)
 
 
-@pytest.mark.parametrize("name", ["payment_addr", "currency"])
-def test_optional_fields_may_be_null(name: str) -> None:
-    """Missing and null are the same."""
-    assert getattr(structure_order({**GOOD, name: None}, "data"), name) is None
-    assert getattr(structure_order({**GOOD, name: "x"}, "data"), name) == "x"
+@pytest.mark.parametrize(
+    ("wire", "name"), [("payment_addr", "payment_addr"), ("currency", "coin")]
+)
+def test_optional_fields_may_be_null(wire: str, name: str) -> None:
+    """Missing and null are the same; a coin is called currency on the wire."""
+    assert getattr(structure_order({**GOOD, wire: None}, "data"), name) is None
+    assert getattr(structure_order({**GOOD, wire: "x"}, "data"), name) == "x"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +286,9 @@ def test_times_are_aware_and_in_utc(text: str, expected: datetime) -> None:
 
 def test_fields_that_are_not_known_are_kept_apart() -> None:
     """For whoever needs them before we do."""
-    assert unknown_fields({**GOOD, "fee": "1", "currency": "BTC-LN"}) == {"fee": "1"}
+    data = {**GOOD, "fee": "1", "currency": "BTC-LN", "coin": "x"}
+    assert unknown_fields(data, UncheckedOrder) == {"fee": "1", "coin": "x"}
+    assert unknown_fields(GOOD, UncheckedOrder) == {}
 
 
 scalars = (
@@ -295,6 +315,46 @@ def test_any_change_gives_an_order_or_our_error(changes: dict[str, Any]) -> None
         assert type(order.amount) is Decimal
         assert type(order.pay_url) is str
         assert order.create_time.tzinfo is UTC
+
+
+json_objects = st.dictionaries(
+    st.text(),
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(10**60), 10**60)
+        | st.text()
+        | st.decimals(allow_nan=False, allow_infinity=False),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=5,
+    ),
+)
+
+
+@settings(max_examples=50)
+@given(json_objects)
+def test_what_is_written_is_read_back(value: dict[str, object]) -> None:
+    """Equal, with decimals to the digit, in ASCII."""
+    text = dump_json(value)
+    assert text.isascii()
+    assert load_object(text.encode()) == value
+
+
+def test_a_tuple_is_written_as_a_list() -> None:
+    """JSON has no other."""
+    assert dump_json({"a": (1, Decimal("1.50"))}) == '{"a": [1, 1.50]}'
+
+
+@pytest.mark.parametrize(
+    ("value", "amount"),
+    [("0.10", "0.10"), (1, "1"), (None, None), ("1e999999", None), (True, None)],
+)
+def test_an_amount_that_nobody_has_to_believe(
+    value: object, amount: str | None
+) -> None:
+    """Strict all the same, but nothing is raised."""
+    found = lenient_amount(value)
+    assert (found and str(found)) == amount
 
 
 @given(st.binary())

@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 
 import aurpay_async
-from aurpay_async import bolt11, errors, sandbox, testing
+from aurpay_async import bolt11, callbacks, errors, sandbox, testing
+from aurpay_async.callbacks import sql
+from aurpay_async.contrib import aiohttp, django, litestar, quart, starlette
 
 PACKAGE = Path(aurpay_async.__file__).parent
-PUBLIC = [aurpay_async, bolt11, errors, sandbox, testing]
+ADAPTERS = [aiohttp, django, litestar, quart, starlette]
+PUBLIC = [aurpay_async, bolt11, callbacks, errors, sandbox, testing, sql, *ADAPTERS]
 
 
 def python(code: str) -> str:

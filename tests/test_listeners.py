@@ -16,6 +16,7 @@ from aurpay_async import (
     AurpayError,
     ConnectionLostError,
     Delivery,
+    InvalidResponseError,
     Response,
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
@@ -91,6 +92,26 @@ async def test_an_order_that_may_exist_is_a_warning(
     assert not caplog.records
 
 
+async def test_a_look_that_fails_is_no_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing can have happened by asking, so there is nothing to look at."""
+    caplog.set_level(logging.DEBUG)
+    client = AurpayClient(
+        transport=MemoryTransport(LOST, answer(b"<html>")), clock=FakeClock(NOW)
+    )
+    with pytest.raises(InvalidResponseError):
+        await client.get_order("20260101000000000001")
+    attempt, _, call = caplog.records[-3:]
+    assert (attempt.levelname, call.levelname) == ("INFO", "DEBUG")
+    assert call.getMessage() == (
+        f"get_order: failed after {client._clock.monotonic():.3f} s "
+        "with invalid_response"
+    )
+    assert vars(call)["aurpay_delivery"] == "unknown"
+    assert vars(call)["aurpay_safety"] == vars(attempt)["aurpay_safety"] == "read"
+
+
 async def test_a_listener_that_fails_disturbs_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -134,7 +155,7 @@ async def test_what_nobody_asked_for_is_not_even_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No listener, no cost."""
-    monkeypatch.setattr("aurpay_async._client.CallEvent", None)
+    monkeypatch.setattr("aurpay_async._calls.CallEvent", None)
     monkeypatch.setattr("aurpay_async._transports._retrying.AttemptEvent", None)
     monkeypatch.setattr("aurpay_async._listeners._tracing", lambda: None)
     await call(GOOD)

@@ -1,16 +1,15 @@
-"""Records: what an order is asked for with, and where it stands."""
+"""Records: what an order is asked for with, and what it is called."""
 
 from __future__ import annotations
 
-import copy
-import pickle
 from decimal import Decimal
 from typing import Any
 
 import attrs
 import pytest
 
-from aurpay_async import InvalidRequestError, NewOrder, OrderStatus
+from aurpay_async import InvalidRequestError, NewOrder
+from aurpay_async._models import require_order_id
 
 URLS = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
 
@@ -68,11 +67,23 @@ def test_an_url_is_a_text(field: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["callback_url", "timeout_callback"])
-def test_a_callback_has_no_fragment(field: str) -> None:
-    """It would never arrive, and the signature covers the text with it."""
-    with pytest.raises(InvalidRequestError, match="fragment") as caught:
-        NewOrder("20", "USD", **{field: "https://shop.example/#x"})
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("https://shop.example/#x", r"use \?query instead"),
+        ("https://shop.example/zahlung/gr\xf6\xdfe", "percent-encode them"),
+        ("HTTPS://shop.example/paid", "write https://"),
+    ],
+)
+def test_a_callback_that_would_come_back_otherwise(
+    field: str, url: str, hint: str
+) -> None:
+    """The signature covers the text, and servers see another one."""
+    with pytest.raises(InvalidRequestError, match=hint) as caught:
+        NewOrder("20", "USD", **{field: url})
     assert caught.value.field == field
+    if "#" not in url:
+        NewOrder("20", "USD", succeed_url=url)
 
 
 @pytest.mark.parametrize("field", ["succeed_url", "timeout_url"])
@@ -130,45 +141,57 @@ def test_subclasses_are_taken_for_what_they_are() -> None:
     assert NewOrder(Markup("1.50"), "USD").price == Decimal("1.50")
 
 
-def test_the_documented_statuses_are_known() -> None:
-    """Seven of them, equal to their texts."""
-    known = [
-        "PENDING",
-        "OVERDUE",
-        "SUCCESS",
-        "RESOLVED",
-        "PARTIAL",
-        "TERMINATED",
-        "REFUNDED",
-    ]
-    assert [status.value for status in OrderStatus] == known
-    assert all(
-        OrderStatus(text) == text and OrderStatus(text).is_known for text in known
-    )
+@pytest.mark.parametrize("field", ["reference", "nonce"])
+@pytest.mark.parametrize("label", ["x", "cart 42", "Größe/7", "x" * 128])
+def test_a_reference_is_a_name_of_the_shop_s_own(field: str, label: str) -> None:
+    """Up to 128 printable characters, as given."""
+    order = NewOrder("20", "USD", **{field: Markup(label)})
+    kept = getattr(order, field)
+    assert kept == label
+    assert type(kept) is str
 
 
-def test_an_unknown_status_keeps_its_text() -> None:
-    """A value that Aurpay adds tomorrow breaks nobody."""
-    status = OrderStatus("SETTLING")
-    assert status == "SETTLING"
-    assert (str(status), f"{status}", status.value) == ("SETTLING",) * 3
-    assert not status.is_known
-    assert isinstance(status, OrderStatus)
-    assert status != OrderStatus.PENDING
-    assert OrderStatus("SETTLING") == status
-    assert hash(OrderStatus("SETTLING")) == hash(status)
-    assert [*OrderStatus][-1] is OrderStatus.REFUNDED
-    assert "SETTLING" in repr(status)
+@pytest.mark.parametrize("field", ["reference", "nonce"])
+@pytest.mark.parametrize(
+    "label", ["", "x" * 129, "a\nb", "a\x00", "\u202ex", "\ud800", 42, b"cart", ["x"]]
+)
+def test_what_is_no_reference(field: str, label: Any) -> None:
+    """Too long, invisible, or no text at all."""
+    with pytest.raises(InvalidRequestError) as caught:
+        NewOrder("20", "USD", **{field: label})
+    assert caught.value.field == field
 
 
-@pytest.mark.parametrize("text", ["PENDING", "SETTLING"])
-def test_a_status_travels(text: str) -> None:
-    """Known or not."""
-    status = OrderStatus(text)
-    assert pickle.loads(pickle.dumps(status)) == copy.deepcopy(status) == status  # noqa: S301
+@pytest.mark.parametrize("text", ["1", "20240428125136525824", "x" * 64, "a/b", "..."])
+def test_an_order_s_id_is_taken_as_it_is(text: str) -> None:
+    """Whatever the platform calls it; of another kind of text the text alone."""
+    assert require_order_id(text) == text
+    assert type(require_order_id(Markup(text))) is str
 
 
-def test_a_status_is_a_text() -> None:
-    """Anything else is no status."""
-    with pytest.raises(ValueError, match="5"):
-        OrderStatus(5)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        ".",
+        "..",
+        "x" * 65,
+        "a b",
+        " 1",
+        "1\n",
+        "\x7f",
+        "\u3000",
+        "\ud800",
+        20240428125136525824,
+        None,
+        b"1",
+    ],
+)
+def test_what_can_be_no_order_s_id(value: Any) -> None:
+    """Empty, invisible, too long, or another path once it is in one."""
+    with pytest.raises(InvalidRequestError, match=r"order\.order_id") as caught:
+        require_order_id(value)
+    assert caught.value.field == "order_id"
+    with pytest.raises(InvalidRequestError) as caught:
+        require_order_id(value, "order")
+    assert caught.value.field == "order"

@@ -1,4 +1,4 @@
-"""Bytes in, records out: envelopes, refusals, and orders that must not be shown."""
+"""Bytes in, records out: requests, orders, and orders that must not be shown."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aurpay_async import NewOrder, OrderStatus, Response, Safety, errors
+from aurpay_async import NewOrder, Order, OrderStatus, Safety
 from aurpay_async._checks import Trust
 from aurpay_async._protocol import (
     build_create_order,
-    find_order,
+    build_get_order,
     parse_create_order,
-    read_envelope,
-    status_error,
+    parse_get_order,
 )
-from aurpay_async._retry import is_retryable
 from aurpay_async.errors import (
     APIError,
     AurpayError,
@@ -38,6 +36,7 @@ from .orders import (
     NUMBER_DAY,
     TEXT_DAY,
     answer,
+    detail,
     envelope,
     invoice,
     order,
@@ -48,13 +47,14 @@ if TYPE_CHECKING:
 
 ORIGIN = ("https", "dashboard.aurpay.net", 443)
 ORDER_ID = "20260101000000000001"
+ASKED = NewOrder("20.00", "USD", reference="cart-42", nonce="ab" * 12)
 
 
 def parse(
     content: object, network: Any = "regtest", now: datetime = NOW
 ) -> LightningOrder:
     trust = Trust(network=network, origin=ORIGIN, payees=frozenset())
-    return parse_create_order(answer(content), trust, now.timestamp())
+    return parse_create_order(answer(content), ASKED, trust, now.timestamp())
 
 
 def test_the_request() -> None:
@@ -66,6 +66,14 @@ def test_the_request() -> None:
     assert request.body == b'{"price":20,"currency":"USD"}'
 
 
+def test_what_was_asked_for_is_on_the_order() -> None:
+    """The answer repeats neither price nor reference."""
+    made = parse(envelope(order(price="1", reference="x", nonce="y")))
+    assert (made.price, made.currency) == (Decimal("20.00"), "USD")
+    assert (made.reference, made.nonce) == ("cart-42", "ab" * 12)
+    assert made.extra == {"price": "1", "reference": "x", "nonce": "y"}
+
+
 def test_the_documented_answer_with_a_number() -> None:
     """Every value of it, and of its invoice as the vectors have them."""
     made = parse(AS_NUMBER, "testnet", NUMBER_DAY)
@@ -74,7 +82,7 @@ def test_the_documented_answer_with_a_number() -> None:
     assert made.amount == Decimal("0.00155419")
     assert made.create_time == datetime(2024, 4, 26, 10, 39, 47, tzinfo=UTC)
     assert made.pay_url == AS_NUMBER["data"]["pay_url"]
-    assert (made.payment_addr, made.currency) == (None, None)
+    assert (made.payment_addr, made.coin) == (None, None)
     assert made.extra == {}
     assert made.checks == (
         "signature",
@@ -96,7 +104,7 @@ def test_the_documented_answer_with_a_text() -> None:
     made = parse(AS_TEXT, "mainnet", TEXT_DAY)
     assert made.order_id == "20240428125136525824"
     assert str(made.amount) == "0.00019044"
-    assert made.currency == "BTC-LN"
+    assert made.coin == "BTC-LN"
     assert made.payment_addr == made.payment_request.payment_secret
     assert made.payment_request.min_final_cltv_expiry == 80
     assert made.payment_request.description == "409c7deb00b4443294855597e7be532a"
@@ -127,7 +135,7 @@ def test_both_answers_in_all_documented_shapes(
     )
     assert str(made.amount) == number
     assert str(made.payment_request) == data["payment_request"]
-    assert made.currency == data.get("currency")
+    assert made.coin == data.get("currency")
     assert made.payment_addr == data.get("payment_addr")
 
 
@@ -269,171 +277,6 @@ def test_a_status_that_is_not_known_does_no_harm() -> None:
         assert (status, status.is_known) == (text, False)
 
 
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        (401, errors.AuthenticationError),
-        (403, errors.PermissionDeniedError),
-        (404, errors.NotFoundError),
-        (429, errors.RateLimitedError),
-        (400, APIError),
-        (500, APIError),
-        (-1, APIError),
-        (10001, APIError),
-    ],
-)
-@pytest.mark.parametrize("data", [None, {}, "", []])
-def test_a_refusal_in_an_envelope(
-    code: int, kind: type[APIError], data: object
-) -> None:
-    """HTTP 200 and a code that is not 0: Aurpay answers a bad key so."""
-    with pytest.raises(APIError) as caught:
-        parse({"code": code, "message": "no\x1b[31m", "data": data, "result": False})
-    error = caught.value
-    assert type(error) is kind
-    assert error.delivery is Delivery.REFUSED
-    assert (error.status, error.platform_code) == (200, code)
-    assert error.platform_message == "no\x1b[31m"
-    assert str(error) == f"the platform refused with code {code}: 'no\\x1b[31m'"
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"code": 5},
-        {"code": 5, "message": None},
-        {"code": 5, "msg": 7},
-        {"code": 5, "message": ""},
-    ],
-)
-def test_a_refusal_without_a_message(content: dict[str, Any]) -> None:
-    """None is required."""
-    with pytest.raises(APIError, match=r"^the platform refused with code 5$"):
-        parse(content)
-
-
-def test_msg_is_read_where_message_is_missing() -> None:
-    """Seen in Aurpay's older plugins."""
-    with pytest.raises(APIError) as caught:
-        parse({"code": 5, "msg": "no"})
-    assert caught.value.platform_message == "no"
-
-
-@pytest.mark.parametrize(
-    ("status", "kind", "delivery"),
-    [
-        (302, APIError, Delivery.REFUSED),
-        (303, APIError, Delivery.UNKNOWN),
-        (400, APIError, Delivery.REFUSED),
-        (401, errors.AuthenticationError, Delivery.REFUSED),
-        (403, errors.PermissionDeniedError, Delivery.REFUSED),
-        (404, errors.NotFoundError, Delivery.REFUSED),
-        (408, APIError, Delivery.UNKNOWN),
-        (409, APIError, Delivery.UNKNOWN),
-        (429, errors.RateLimitedError, Delivery.REFUSED),
-        (500, errors.ServerError, Delivery.UNKNOWN),
-        (501, errors.ServerError, Delivery.REFUSED),
-        (503, errors.ServerError, Delivery.UNKNOWN),
-    ],
-)
-@pytest.mark.parametrize(
-    ("content", "message", "code"),
-    [
-        (b"", None, None),
-        (b"<html>\xff</html>", None, None),
-        (b"[]", None, None),
-        ({"code": 7, "message": "no"}, "no", 7),
-        ({"code": "7", "msg": "no"}, "no", None),
-    ],
-)
-def test_a_status_that_is_not_of_success(
-    status: int,
-    kind: type[APIError],
-    delivery: Delivery,
-    content: object,
-    message: str | None,
-    code: int | None,
-) -> None:
-    """Status first, body second: an HTML page under a 403 is a 403."""
-    response = answer(content, status)
-    assert not response.is_success
-    error = status_error(response, Safety.CREATE, NOW)
-    assert type(error) is kind
-    assert (error.status, error.delivery) == (status, delivery)
-    assert (error.platform_message, error.platform_code) == (message, code)
-    assert error.body == response.body
-
-
-def test_retry_after_is_on_the_error() -> None:
-    """In seconds; garbage is none."""
-    limited = answer(b"", 429, retry_after="7")
-    assert status_error(limited, Safety.CREATE, NOW).retry_after == 7
-    assert (
-        status_error(answer(b"", 429, retry_after="x"), Safety.CREATE, NOW).retry_after
-        is None
-    )
-    assert status_error(answer(b"", 429), Safety.CREATE, NOW).retry_after is None
-
-
-def test_a_redirect_names_its_target_without_the_query() -> None:
-    """It was not followed; the query may hold anything."""
-    moved = answer(b"", 307, location="https://evil.example/x?token=canary")
-    text = str(status_error(moved, Safety.CREATE, NOW))
-    assert "not followed, to 'https://evil.example/x'" in text
-    assert "canary" not in text
-    assert "location" not in str(
-        status_error(answer(b"", 500, location="x"), Safety.CREATE, NOW)
-    )
-
-
-def test_an_order_in_a_failing_answer_is_found() -> None:
-    """A gateway may put its own status on an answer that came through."""
-    error = status_error(answer(envelope(order()), 502), Safety.CREATE, NOW)
-    assert error.order_id == ORDER_ID
-
-
-@pytest.mark.parametrize("status", [302, 400, 403, 429, 501])
-def test_an_order_in_a_refusal_may_exist(status: int) -> None:
-    """The body contradicts the status: nothing was refused for sure."""
-    error = status_error(answer(envelope(order()), status), Safety.CREATE, NOW)
-    assert (error.delivery, error.order_id) == (Delivery.UNKNOWN, ORDER_ID)
-    assert not is_retryable(error, Safety.CREATE)
-
-
-def test_an_order_in_the_refusal_of_something_else_says_nothing() -> None:
-    """Whoever asked for an order's refund knows that the order exists."""
-    error = status_error(answer(envelope(order()), 403), Safety.MONEY, NOW)
-    assert (error.delivery, error.order_id) == (Delivery.REFUSED, None)
-
-
-@pytest.mark.parametrize("order_id", ["ORD.1:x", "ü1", 7, "X" * 65, "a b", ""])
-def test_a_refusal_with_any_order_may_have_made_it(order_id: object) -> None:
-    """Also where the id is none that we would take."""
-    with pytest.raises(InvalidResponseError) as caught:
-        parse(envelope({"order_id": order_id}, code=429))
-    assert caught.value.delivery is Delivery.UNKNOWN
-    readable = {"ORD.1:x": "ORD.1:x", "ü1": "ü1", 7: "7"}
-    assert caught.value.order_id == readable.get(order_id)
-
-
-def test_a_body_that_did_not_come_whole_is_not_read() -> None:
-    """The transport says so; an order in it may exist all the same."""
-    body = json.dumps(envelope(order())).encode()
-    cut = Response(status=200, body=body, defect="is longer than 9 bytes")
-    with pytest.raises(InvalidResponseError, match="is longer than 9 bytes") as caught:
-        read_envelope(cut)
-    error = caught.value
-    assert (error.delivery, error.order_id) == (Delivery.UNKNOWN, ORDER_ID)
-
-
-def test_a_refusal_may_have_a_result_of_any_kind() -> None:
-    """Aurpay's plugins have met numbers."""
-    for result in (None, 0, 1, "no"):
-        with pytest.raises(errors.AuthenticationError) as caught:
-            parse({"code": 401, "message": "no", "data": None, "result": result})
-        assert caught.value.delivery is Delivery.REFUSED
-
-
 @pytest.mark.parametrize("wrong", [{"amount": None}, {"status": None}])
 def test_the_order_of_an_answer_is_the_one_in_its_data(wrong: dict[str, Any]) -> None:
     """Whatever other order is named before it or inside it."""
@@ -442,30 +285,6 @@ def test_the_order_of_an_answer_is_the_one_in_its_data(wrong: dict[str, Any]) ->
         parse({"request": {"order_id": "OLD"}, **envelope(data)})
     assert caught.value.order_id == ORDER_ID
     assert "OLD" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("body", "order_id"),
-    [
-        (b'{"data":{"order_id":"2024","x', "2024"),
-        (b'{"order_id" : 2024}', "2024"),
-        (b'NaN "order_id":\n"a_b-C" garbage \xff', "a_b-C"),
-        (b'{"order_id":""}', None),
-        (b'{"order_id":null}', None),
-        (b'{"order_id":true}', None),
-        (b'{"order_id":"2024', None),
-        (b'{"order_id":2024', None),
-        (b'{"order_id":"20 24"}', None),
-        (b'{"order_id":"1"} {"order_id":"2', "1"),
-        (b'{"order_id":"1"} {"order_id":"1"}', "1"),
-        (b'{"order_id":"1"} {"order_id":"2"}', None),
-        (b"{}", None),
-        (b"", None),
-    ],
-)
-def test_the_second_look(body: bytes, order_id: str | None) -> None:
-    """Cut, broken or foreign: whatever can still be read."""
-    assert find_order(body).order_id == order_id
 
 
 mutations = st.recursive(
@@ -497,8 +316,147 @@ def test_any_change_of_an_answer_gives_an_order_or_our_error(
     assert made.amount * 10**11 == 20_000_000
 
 
-@given(st.binary(max_size=200))
-def test_any_bytes_give_our_error(body: bytes) -> None:
-    """Whatever came instead of an answer."""
-    with pytest.raises(AurpayError):
-        read_envelope(answer(body))
+def read(content: object, order_id: str = ORDER_ID) -> Order:
+    return parse_get_order(answer(content), order_id)
+
+
+@pytest.mark.parametrize(
+    ("order_id", "path"),
+    [
+        ("20240428125136525824", "20240428125136525824"),
+        ("a/b?c=d#e%2F", "a%2Fb%3Fc%3Dd%23e%252F"),
+        ("ü;&+", "%C3%BC%3B%26%2B"),
+        ("...", "..."),
+    ],
+)
+def test_the_request_for_an_order(order_id: str, path: str) -> None:
+    """GET, without a body; the id is one segment, whatever is in it."""
+    request = build_get_order(order_id)
+    assert (request.method, request.body) == ("GET", b"")
+    assert request.path == f"/api/v2/order/detail/{path}"
+    assert request.safety is Safety.READ
+    assert request.operation == "get_order"
+
+
+def test_an_order_with_all_that_is_documented_of_lists() -> None:
+    """Under our names: fiat is price and currency, the rest is not."""
+    assert read(envelope(detail())) == Order(
+        order_id=ORDER_ID,
+        status=OrderStatus.PENDING,
+        order_type="ORDER",
+        platform="AURPAY",
+        user_id="mct-5a9db0c5a9db",
+        chain="BLN",
+        chain_name="Lightning",
+        coin="BTC-LN",
+        amount=Decimal("0.0002"),
+        price=Decimal("20.0"),
+        currency="USD",
+        remark="",
+        refundable=False,
+        create_time=NOW,
+        update_time=NOW,
+    )
+
+
+@pytest.mark.parametrize("absent", [None, "missing"])
+def test_an_order_with_as_little_as_there_may_be(absent: str | None) -> None:
+    """Only four fields are documented, and that shops read a status."""
+    data: dict[str, Any] = {"order_id": ORDER_ID, "status": "SUCCESS"}
+    if absent is None:
+        data = {**dict.fromkeys(detail()), **data}
+    made = read(envelope(data))
+    assert made == Order(order_id=ORDER_ID, status=OrderStatus.SUCCESS)
+    assert made.create_time is None
+
+
+def test_what_is_not_known_of_an_order_is_kept() -> None:
+    """For whoever needs it before we do; `extra` is no field of the platform's."""
+    unknown = {"tx_hash": None, "fee": "0.1", "extra": {"a": 1}, "coin": "x"}
+    made = read(envelope(detail(**unknown)))
+    assert made.extra == unknown
+    assert made.coin == "BTC-LN"
+
+
+def test_a_status_that_is_not_known_is_read() -> None:
+    """It keeps its text."""
+    status = read(envelope(detail(status="SETTLING"))).status
+    assert (status, status.is_known) == ("SETTLING", False)
+
+
+def test_amounts_as_numbers_and_as_texts() -> None:
+    """Lists have texts, other answers numbers."""
+    for amount, price in ((Decimal("0.0002"), 20), ("0.0002", "20")):
+        body = json.dumps(envelope(detail(amount="@", vs_price="#")))
+        body = body.replace('"@"', json.dumps(amount, default=str))
+        body = body.replace('"#"', json.dumps(price))
+        made = read(body.encode())
+        assert (made.amount, made.price) == (Decimal("0.0002"), Decimal(20))
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"status": None}, "data.status"),
+        ({"status": 5}, "data.status"),
+        ({"order_id": None}, "data.order_id"),
+        ({"order_id": int(ORDER_ID)}, "data.order_id"),
+        ({"order_id": "20260101000000000002"}, "data.order_id"),
+        ({"amount": "canary"}, "data.amount"),
+        ({"amount": "1e999999999"}, "data.amount"),
+        ({"amount": True}, "data.amount"),
+        ({"vs_price": "canary"}, "data.vs_price"),
+        ({"vs_currency": 840}, "data.vs_currency"),
+        ({"currency": ["canary"]}, "data.currency"),
+        ({"refund": 0}, "data.refund"),
+        ({"refund": "false"}, "data.refund"),
+        ({"create_time": "canary"}, "data.create_time"),
+        ({"update_time": 5}, "data.update_time"),
+        ({"remark": 5}, "data.remark"),
+    ],
+)
+def test_an_order_that_cannot_be_read(change: dict[str, Any], path: str) -> None:
+    """The error names the place, under the platform's name, and never the value."""
+    content = envelope(detail(**change))
+    with pytest.raises(InvalidResponseError) as caught:
+        read(content)
+    error = caught.value
+    assert type(error) is InvalidResponseError
+    assert error.paths == (path,)
+    assert "canary" not in str(error)
+    assert json.loads(error.body) == content
+
+
+def test_an_order_without_a_status_says_nothing() -> None:
+    """Missing is as bad as null."""
+    with pytest.raises(InvalidResponseError, match=r"data\.status is missing"):
+        read(envelope({"order_id": ORDER_ID}))
+
+
+def test_a_refusal_of_a_look_is_a_refusal() -> None:
+    """Though it names the order."""
+    with pytest.raises(APIError) as caught:
+        read(envelope({"order_id": ORDER_ID}, code=500))
+    assert caught.value.delivery is Delivery.REFUSED
+
+
+@settings(max_examples=150)
+@given(
+    st.dictionaries(st.sampled_from(sorted(detail())), mutations, max_size=3),
+    st.dictionaries(
+        st.sampled_from(["code", "data", "result", "message"]), mutations, max_size=2
+    ),
+)
+def test_any_change_of_a_detail_gives_an_order_or_our_error(
+    data: dict[str, Any], outer: dict[str, Any]
+) -> None:
+    """And if an order comes out, it is the one that was asked for, and typed."""
+    body = json.dumps({**envelope(detail(**data)), **outer}).encode()
+    try:
+        made = read(body)
+    except AurpayError:
+        return
+    assert made.order_id == ORDER_ID
+    assert isinstance(made.status, OrderStatus)
+    assert isinstance(made.amount, Decimal | None)
+    assert isinstance(made.refundable, bool | None)

@@ -108,7 +108,7 @@ class RetryingTransport:
         if response.is_success:
             return response
         # Here and not above: see `Pool.open`, which has loaded it.
-        from .._protocol import status_error
+        from .._envelope import status_error
 
         raise status_error(response, request.safety, self._clock.now())
 
@@ -152,6 +152,7 @@ class RetryingTransport:
         self._listeners.tell(
             AttemptEvent(
                 operation=request.operation,
+                safety=request.safety,
                 attempt=attempt,
                 duration_s=self._clock.monotonic() - began,
                 status=getattr(outcome, "status", None),

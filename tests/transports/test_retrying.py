@@ -267,6 +267,7 @@ async def test_every_attempt_is_reported() -> None:
     assert [attrs.asdict(event) for event in bench.events] == [
         {
             "operation": "x",
+            "safety": Safety.READ,
             "attempt": 1,
             "duration_s": 0.0,
             "status": None,
@@ -277,6 +278,7 @@ async def test_every_attempt_is_reported() -> None:
         },
         {
             "operation": "x",
+            "safety": Safety.READ,
             "attempt": 2,
             "duration_s": 0.0,
             "status": 503,
@@ -287,6 +289,7 @@ async def test_every_attempt_is_reported() -> None:
         },
         {
             "operation": "x",
+            "safety": Safety.READ,
             "attempt": 3,
             "duration_s": 0.0,
             "status": 200,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import assert_type
+from typing import Literal, assert_type
 
 import aiohttp
 
@@ -24,7 +24,9 @@ from aurpay_async import (
     Event,
     LightningOrder,
     NewOrder,
+    Order,
     OrderStatus,
+    Payment,
     Request,
     Response,
     RetryPolicy,
@@ -47,11 +49,17 @@ async def an_order(aurpay: AurpayClient) -> None:
     assert_type(order.create_time, datetime)
     assert_type(order.payment_request, bolt11.Invoice)
     assert_type(order.payment_addr, str | None)
-    assert_type(order.currency, str | None)
+    assert_type(order.coin, str | None)
+    assert_type(order.price, Decimal)
+    assert_type(order.currency, str)
+    assert_type(order.reference, str | None)
+    assert_type(order.nonce, str | None)
+    assert_type(order.overdue_at, datetime)
     assert_type(order.pay_url, str)
     assert_type(order.checks, tuple[str, ...])
     assert_type(order.extra, Mapping[str, object])
-    await aurpay.create_order(20, "USD")
+    assert_type(LightningOrder.from_json(order.to_json()), LightningOrder)
+    await aurpay.create_order(20, "USD", reference="cart-42")
     await aurpay.create_order(Decimal(20), "USD")
 
     await aurpay.create_order(19.99, "USD")  # type: ignore[arg-type]
@@ -59,6 +67,37 @@ async def an_order(aurpay: AurpayClient) -> None:
     await aurpay.create_order("20.00")  # type: ignore[call-arg]
     await aurpay.create_order("20.00", "USD", "https://x.example")  # type: ignore[call-arg]
     order.amount = Decimal(1)  # type: ignore[misc]
+
+
+async def a_look(aurpay: AurpayClient) -> None:
+    order = await aurpay.get_order("20240428125136525824")
+    assert_type(order, Order)
+    assert_type(order.order_id, str)
+    assert_type(order.status, OrderStatus)
+    assert_type(order.amount, Decimal | None)
+    assert_type(order.coin, str | None)
+    assert_type(order.price, Decimal | None)
+    assert_type(order.refundable, bool | None)
+    assert_type(order.create_time, datetime | None)
+    assert_type(order.extra, Mapping[str, object])
+    assert_type(order.status.is_paid, bool | None)
+    assert_type(order.status.is_final, bool)
+    assert_type(order.status.can_become(OrderStatus.SUCCESS), bool)
+
+    await aurpay.get_order(20240428125136525824)  # type: ignore[arg-type]
+    order.status = OrderStatus.SUCCESS  # type: ignore[misc]
+
+
+async def a_payment(aurpay: AurpayClient, order: LightningOrder) -> None:
+    payment = await aurpay.wait_for_payment(order, timeout=60, on_status=print)
+    assert_type(payment, Payment)
+    assert_type(payment.order, Order)
+    assert_type(payment.outcome, Literal["paid", "late_paid", "timed_out", "refunded"])
+    await aurpay.wait_for_payment("20240428125136525824", timeout=0.5)
+
+    await aurpay.wait_for_payment(payment.order)  # type: ignore[arg-type]
+    await aurpay.wait_for_payment(order, timeout=timedelta(60))  # type: ignore[arg-type]
+    await aurpay.wait_for_payment(order, on_status=a_look)  # type: ignore[arg-type]
 
 
 async def clients(session: aiohttp.ClientSession) -> None:
@@ -72,15 +111,17 @@ async def clients(session: aiohttp.ClientSession) -> None:
         timeouts=Timeouts(connect=1, attempt=2.5, call=10),
         retry=RetryPolicy(max_attempts=1),
         payees=["02" * 33],
+        reference_key=["a key of 16 characters", "an older one of as many"],
         session=session,
         transport=MemoryTransport(Response(status=204)),
         clock=FakeClock(),
         on_event=seen,
         trust_env=True,
     )
-    AurpayClient.from_env(network="signet")
+    AurpayClient.from_env(network="signet", reference_key="a key of 16 characters")
 
     AurpayClient("key")  # type: ignore[arg-type]
+    AurpayClient(reference_key=b"bytes of a key")  # type: ignore[arg-type]
     AurpayClient(network="moonnet")  # type: ignore[arg-type]
     AurpayClient.from_env(networks="signet")  # type: ignore[call-arg]
     ApiToken("t", "s", "HMAC-MD5")  # type: ignore[arg-type]
@@ -89,6 +130,7 @@ async def clients(session: aiohttp.ClientSession) -> None:
 def seen(event: Event) -> None:
     assert_type(event, AttemptEvent | CallEvent)
     assert_type(event.delivery, Delivery | None)
+    assert_type(event.safety, Safety)
 
 
 def failures(error: AurpayError) -> None:

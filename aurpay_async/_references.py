@@ -1,0 +1,94 @@
+"""A shop's own names for what is paid, signed into the URLs that the platform calls.
+
+Aurpay's order call has no field for them, and its callbacks name no order. So they
+travel in the callback URLs, with the price and a nonce, signed by a key of the shop's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Literal
+
+import attrs
+
+from ._keys import hide_keys, require_keys
+from ._models import without_frames
+from .errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from ._models import NewOrder
+    from ._secrets import Secret
+    from .callbacks._reference import Reference, ReferenceSigner
+
+_VARIABLE: Final = "AURPAY_REFERENCE_KEY"
+
+#: What signs. It loads hashing and more, which few programs need.
+_SIGNING: Final = f"{__package__}.callbacks._reference"
+
+#: The URLs that the platform calls, and what each call then says.
+_KINDS: Final[tuple[tuple[str, Literal["paid", "timeout"]], ...]] = (
+    ("callback_url", "paid"),
+    ("timeout_callback", "timeout"),
+)
+
+
+def keys_from_env() -> tuple[Secret, ...] | None:
+    """The key that ``AURPAY_REFERENCE_KEY`` holds, if it is set."""
+    # An empty variable counts as not set.
+    keys = hide_keys(os.environ.get(_VARIABLE) or None)
+    return None if keys is None else require_keys(keys, _VARIABLE)
+
+
+async def with_reference(order: NewOrder, keys: tuple[Secret, ...]) -> NewOrder:
+    """As `sign_reference`; what that needs is loaded off the loop."""
+    if keys and _SIGNING not in sys.modules:
+        import asyncio
+
+        await asyncio.to_thread(import_module, _SIGNING)
+    try:
+        return sign_reference(order, keys)
+    except InvalidRequestError as error:
+        raise without_frames(error) from None
+
+
+def sign_reference(order: NewOrder, keys: tuple[Secret, ...]) -> NewOrder:
+    """`order` with a nonce, and its reference in the URLs that the platform calls.
+
+    Raises:
+        InvalidRequestError: naming the field whose URL is then too long, or has such
+            a parameter already; or if there is no key to sign with.
+    """
+    if order.reference is None:
+        return order
+    if not keys:
+        raise InvalidRequestError(
+            "there is no key to sign it with",
+            field="reference",
+            hint="make the client with reference_key=...",
+        )
+    from .callbacks._reference import Reference, ReferenceSigner, new_nonce
+
+    signer, nonce = ReferenceSigner(keys), new_nonce()
+    urls: dict[str, str] = {}
+    for field, kind in _KINDS:
+        url: str | None = getattr(order, field)
+        if url is not None:
+            reference = Reference(
+                reference=order.reference,
+                price=order.price,
+                currency=order.currency,
+                kind=kind,
+                nonce=nonce,
+            )
+            urls[field] = _attach(signer, field, url, reference)
+    return attrs.evolve(order, nonce=nonce, **urls)
+
+
+def _attach(signer: ReferenceSigner, field: str, url: str, reference: Reference) -> str:
+    try:
+        return signer.attach(url, reference)
+    except InvalidRequestError as error:
+        problem = str(error).removeprefix(f"{error.field}: ")
+    raise InvalidRequestError(problem, field=field)

@@ -1,0 +1,112 @@
+"""One call: what its error knows, and what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import attrs
+import pytest
+
+from aurpay_async import CallEvent, Delivery, Request, Response, Safety
+from aurpay_async._calls import make_call
+from aurpay_async._listeners import Listeners
+from aurpay_async.errors import AurpayError, InvalidResponseError
+from aurpay_async.testing import FakeClock
+
+from .orders import NOW
+
+REQUEST = Request(operation="x", method="GET", path="/", safety=Safety.READ)
+
+
+@attrs.frozen
+class Found:
+    """What was read in an answer."""
+
+    extra: dict[str, int]
+
+
+class Bench:
+    """Calls over one answer, which takes two seconds."""
+
+    def __init__(self, answer: Response | BaseException) -> None:
+        self._answer = answer
+        self.clock = FakeClock(NOW)
+        self.events: list[Any] = []
+
+    async def send(self, request: Request) -> Response:
+        self.clock.advance(2)
+        if isinstance(self._answer, BaseException):
+            raise self._answer
+        return self._answer
+
+    async def call(self, parse: Any) -> Any:
+        return await make_call(
+            REQUEST,
+            parse,
+            transport=self,
+            clock=self.clock,
+            listeners=Listeners(self.events.append, self.clock),
+        )
+
+
+def event(**fields: Any) -> CallEvent:
+    return CallEvent(
+        **{
+            "operation": "x",
+            "safety": Safety.READ,
+            "attempts": 1,
+            "duration_s": 2.0,
+            "error": None,
+            "delivery": None,
+            "unknown_fields": 0,
+            **fields,
+        }
+    )
+
+
+async def test_a_call_that_goes_well() -> None:
+    """Gives what was read, and tells how much of the answer was not known."""
+    bench = Bench(Response(status=200, attempts=3))
+    found = await bench.call(lambda _: Found({"a": 1, "b": 2}))
+    assert found == Found({"a": 1, "b": 2})
+    assert bench.events == [event(attempts=3, unknown_fields=2)]
+
+
+async def test_an_answer_that_cannot_be_taken() -> None:
+    """The error knows when it was asked for, and after how many attempts."""
+
+    def parse(_: Response) -> Any:
+        raise InvalidResponseError("no")
+
+    bench = Bench(Response(status=200))
+    with pytest.raises(InvalidResponseError) as caught:
+        await bench.call(parse)
+    error = caught.value
+    assert (error.attempts, error.sent_at, error.retryable) == (1, NOW, False)
+    assert bench.events == [event(error="invalid_response", delivery=Delivery.UNKNOWN)]
+
+
+async def test_a_call_that_does_not_get_an_answer() -> None:
+    """What the transport says of its error is left as it is."""
+    failed = AurpayError("no")
+    failed.attempts = 4
+    bench = Bench(failed)
+    with pytest.raises(AurpayError) as caught:
+        await bench.call(None)
+    assert caught.value.attempts == 4
+    assert bench.events == [
+        event(error="aurpay_error", attempts=4, delivery=Delivery.NOT_SENT)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("interruption", "code"),
+    [(asyncio.CancelledError(), "cancelled"), (LookupError("mine"), "foreign")],
+)
+async def test_a_call_that_is_cut_off(interruption: BaseException, code: str) -> None:
+    """It passes untouched, and is told."""
+    bench = Bench(interruption)
+    with pytest.raises(type(interruption)):
+        await bench.call(None)
+    assert bench.events == [event(error=code, attempts=None, delivery=Delivery.UNKNOWN)]

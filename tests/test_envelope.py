@@ -1,0 +1,238 @@
+"""Envelopes, refusals, and what an answer that cannot be taken still says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aurpay_async import Response, Safety, errors
+from aurpay_async._envelope import find_order, read_envelope, status_error
+from aurpay_async._retry import is_retryable
+from aurpay_async.errors import (
+    APIError,
+    AurpayError,
+    Delivery,
+    InvalidResponseError,
+)
+
+from .orders import NOW, answer, envelope, order
+
+ORDER_ID = "20260101000000000001"
+
+
+def read(content: object, safety: Safety = Safety.CREATE) -> dict[str, object]:
+    """The `data` of an answer."""
+    return read_envelope(answer(content), safety)
+
+
+def test_the_data_is_what_is_wanted() -> None:
+    """Whatever else is in the envelope."""
+    assert read(envelope({"a": 1}, trace="x")) == {"a": 1}
+
+
+@pytest.mark.parametrize("safety", [Safety.READ, Safety.MONEY])
+def test_a_refusal_of_something_else_may_name_an_order(safety: Safety) -> None:
+    """Whoever asks for an order knows that it exists: no means no."""
+    with pytest.raises(errors.NotFoundError) as caught:
+        read(envelope({"order_id": ORDER_ID}, code=404, message="no"), safety)
+    assert caught.value.delivery is Delivery.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (401, errors.AuthenticationError),
+        (403, errors.PermissionDeniedError),
+        (404, errors.NotFoundError),
+        (429, errors.RateLimitedError),
+        (400, APIError),
+        (500, APIError),
+        (-1, APIError),
+        (10001, APIError),
+    ],
+)
+@pytest.mark.parametrize("data", [None, {}, "", []])
+def test_a_refusal_in_an_envelope(
+    code: int, kind: type[APIError], data: object
+) -> None:
+    """HTTP 200 and a code that is not 0: Aurpay answers a bad key so."""
+    with pytest.raises(APIError) as caught:
+        read({"code": code, "message": "no\x1b[31m", "data": data, "result": False})
+    error = caught.value
+    assert type(error) is kind
+    assert error.delivery is Delivery.REFUSED
+    assert (error.status, error.platform_code) == (200, code)
+    assert error.platform_message == "no\x1b[31m"
+    assert str(error) == f"the platform refused with code {code}: 'no\\x1b[31m'"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"code": 5},
+        {"code": 5, "message": None},
+        {"code": 5, "msg": 7},
+        {"code": 5, "message": ""},
+    ],
+)
+def test_a_refusal_without_a_message(content: dict[str, Any]) -> None:
+    """None is required."""
+    with pytest.raises(APIError, match=r"^the platform refused with code 5$"):
+        read(content)
+
+
+def test_msg_is_read_where_message_is_missing() -> None:
+    """Seen in Aurpay's older plugins."""
+    with pytest.raises(APIError) as caught:
+        read({"code": 5, "msg": "no"})
+    assert caught.value.platform_message == "no"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "delivery"),
+    [
+        (302, APIError, Delivery.REFUSED),
+        (303, APIError, Delivery.UNKNOWN),
+        (400, APIError, Delivery.REFUSED),
+        (401, errors.AuthenticationError, Delivery.REFUSED),
+        (403, errors.PermissionDeniedError, Delivery.REFUSED),
+        (404, errors.NotFoundError, Delivery.REFUSED),
+        (408, APIError, Delivery.UNKNOWN),
+        (409, APIError, Delivery.UNKNOWN),
+        (429, errors.RateLimitedError, Delivery.REFUSED),
+        (500, errors.ServerError, Delivery.UNKNOWN),
+        (501, errors.ServerError, Delivery.REFUSED),
+        (503, errors.ServerError, Delivery.UNKNOWN),
+    ],
+)
+@pytest.mark.parametrize(
+    ("content", "message", "code"),
+    [
+        (b"", None, None),
+        (b"<html>\xff</html>", None, None),
+        (b"[]", None, None),
+        ({"code": 7, "message": "no"}, "no", 7),
+        ({"code": "7", "msg": "no"}, "no", None),
+    ],
+)
+def test_a_status_that_is_not_of_success(
+    status: int,
+    kind: type[APIError],
+    delivery: Delivery,
+    content: object,
+    message: str | None,
+    code: int | None,
+) -> None:
+    """Status first, body second: an HTML page under a 403 is a 403."""
+    response = answer(content, status)
+    assert not response.is_success
+    error = status_error(response, Safety.CREATE, NOW)
+    assert type(error) is kind
+    assert (error.status, error.delivery) == (status, delivery)
+    assert (error.platform_message, error.platform_code) == (message, code)
+    assert error.body == response.body
+
+
+def test_retry_after_is_on_the_error() -> None:
+    """In seconds; garbage is none."""
+    limited = answer(b"", 429, retry_after="7")
+    assert status_error(limited, Safety.CREATE, NOW).retry_after == 7
+    assert (
+        status_error(answer(b"", 429, retry_after="x"), Safety.CREATE, NOW).retry_after
+        is None
+    )
+    assert status_error(answer(b"", 429), Safety.CREATE, NOW).retry_after is None
+
+
+def test_a_redirect_names_its_target_without_the_query() -> None:
+    """It was not followed; the query may hold anything."""
+    moved = answer(b"", 307, location="https://evil.example/x?token=canary")
+    text = str(status_error(moved, Safety.CREATE, NOW))
+    assert "not followed, to 'https://evil.example/x'" in text
+    assert "canary" not in text
+    assert "location" not in str(
+        status_error(answer(b"", 500, location="x"), Safety.CREATE, NOW)
+    )
+
+
+def test_an_order_in_a_failing_answer_is_found() -> None:
+    """A gateway may put its own status on an answer that came through."""
+    error = status_error(answer(envelope(order()), 502), Safety.CREATE, NOW)
+    assert error.order_id == ORDER_ID
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 429, 501])
+def test_an_order_in_a_refusal_may_exist(status: int) -> None:
+    """The body contradicts the status: nothing was refused for sure."""
+    error = status_error(answer(envelope(order()), status), Safety.CREATE, NOW)
+    assert (error.delivery, error.order_id) == (Delivery.UNKNOWN, ORDER_ID)
+    assert not is_retryable(error, Safety.CREATE)
+
+
+def test_an_order_in_the_refusal_of_something_else_says_nothing() -> None:
+    """Whoever asked for an order's refund knows that the order exists."""
+    error = status_error(answer(envelope(order()), 403), Safety.MONEY, NOW)
+    assert (error.delivery, error.order_id) == (Delivery.REFUSED, None)
+
+
+@pytest.mark.parametrize("order_id", ["ORD.1:x", "ü1", 7, "X" * 65, "a b", ""])
+def test_a_refusal_with_any_order_may_have_made_it(order_id: object) -> None:
+    """Also where the id is none that we would take."""
+    with pytest.raises(InvalidResponseError) as caught:
+        read(envelope({"order_id": order_id}, code=429))
+    assert caught.value.delivery is Delivery.UNKNOWN
+    readable = {"ORD.1:x": "ORD.1:x", "ü1": "ü1", 7: "7"}
+    assert caught.value.order_id == readable.get(order_id)
+
+
+def test_a_body_that_did_not_come_whole_is_not_read() -> None:
+    """The transport says so; an order in it may exist all the same."""
+    body = json.dumps(envelope(order())).encode()
+    cut = Response(status=200, body=body, defect="is longer than 9 bytes")
+    with pytest.raises(InvalidResponseError, match="is longer than 9 bytes") as caught:
+        read_envelope(cut, Safety.CREATE)
+    error = caught.value
+    assert (error.delivery, error.order_id) == (Delivery.UNKNOWN, ORDER_ID)
+
+
+def test_a_refusal_may_have_a_result_of_any_kind() -> None:
+    """Aurpay's plugins have met numbers."""
+    for result in (None, 0, 1, "no"):
+        with pytest.raises(errors.AuthenticationError) as caught:
+            read({"code": 401, "message": "no", "data": None, "result": result})
+        assert caught.value.delivery is Delivery.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("body", "order_id"),
+    [
+        (b'{"data":{"order_id":"2024","x', "2024"),
+        (b'{"order_id" : 2024}', "2024"),
+        (b'NaN "order_id":\n"a_b-C" garbage \xff', "a_b-C"),
+        (b'{"order_id":""}', None),
+        (b'{"order_id":null}', None),
+        (b'{"order_id":true}', None),
+        (b'{"order_id":"2024', None),
+        (b'{"order_id":2024', None),
+        (b'{"order_id":"20 24"}', None),
+        (b'{"order_id":"1"} {"order_id":"2', "1"),
+        (b'{"order_id":"1"} {"order_id":"1"}', "1"),
+        (b'{"order_id":"1"} {"order_id":"2"}', None),
+        (b"{}", None),
+        (b"", None),
+    ],
+)
+def test_the_second_look(body: bytes, order_id: str | None) -> None:
+    """Cut, broken or foreign: whatever can still be read."""
+    assert find_order(body).order_id == order_id
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_our_error(body: bytes) -> None:
+    """Whatever came instead of an answer."""
+    with pytest.raises(AurpayError):
+        read_envelope(answer(body), Safety.CREATE)

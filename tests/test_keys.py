@@ -1,0 +1,77 @@
+"""Keys that sign references: one or several, and none that could be guessed."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import pytest
+
+from aurpay_async import ConfigurationError
+from aurpay_async._keys import hide_keys, require_keys
+from aurpay_async._secrets import Secret
+
+CANARY = "canary-6e1b"
+KEY = f"{CANARY}-reference-key"
+OTHER_KEY = "another-reference-key"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (KEY, [KEY]),
+        ([KEY], [KEY]),
+        ((KEY, OTHER_KEY), [KEY, OTHER_KEY]),
+        (iter([KEY, OTHER_KEY]), [KEY, OTHER_KEY]),
+        (Secret(KEY), [KEY]),
+        ([Secret(KEY), OTHER_KEY], [KEY, OTHER_KEY]),
+        ("x" * 16, ["x" * 16]),
+    ],
+)
+def test_a_key_or_several(given: Any, kept: list[str]) -> None:
+    """In their order: the first one signs."""
+    keys = hide_keys(given)
+    assert keys is not None
+    assert [key.reveal() for key in require_keys(keys)] == kept
+
+
+def test_no_key_is_needed() -> None:
+    """By who gives no references."""
+    assert hide_keys(None) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("", "16 characters or more; make one with"),
+        ("short", "16 characters or more"),
+        (CANARY, "16 characters or more"),
+        ([KEY, CANARY], "16 characters or more"),
+        (f"{KEY}\n", "a line break"),
+        (f"{KEY}\ud800", "invisible"),
+        (KEY.encode(), "not int"),
+        ([KEY.encode()], "not bytes"),
+        (5, "not int"),
+        ([None], "not NoneType"),
+        ([], "is empty"),
+    ],
+)
+def test_keys_that_cannot_be(given: Any, problem: str) -> None:
+    """Refused with the way to make one, and not quoted."""
+    with pytest.raises(ConfigurationError, match=r"^reference_key ") as caught:
+        require_keys(hide_keys(given) or ())
+    assert problem in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+def test_a_refused_key_does_not_show_in_a_traceback_with_locals() -> None:
+    """Error trackers print local variables; ours hold none."""
+    given = [f"{CANARY}\n"]
+    try:
+        require_keys(hide_keys(given.pop()) or ())
+    except ConfigurationError as error:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_filename != __file__:
+                assert CANARY not in repr(frame.f_locals)
+    else:
+        pytest.fail("was taken")

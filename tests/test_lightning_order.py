@@ -1,0 +1,312 @@
+"""Orders that outlive a process: written, read back, and checked again."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aurpay_async import (
+    Delivery,
+    InvalidRequestError,
+    InvoiceDecodeError,
+    LightningOrder,
+    NewOrder,
+    OrderStatus,
+    UntrustedOrderError,
+)
+from aurpay_async._converter import dump_json
+
+from .orders import (
+    AS_NUMBER,
+    AS_TEXT,
+    NOW,
+    NUMBER_DAY,
+    SECRET,
+    TEXT_DAY,
+    envelope,
+    invoice,
+    lightning_order,
+    order,
+)
+
+
+def changed(text: str, **members: Any) -> str:
+    """JSON with other members; those that are `...` are left out."""
+    fields = {**json.loads(text), **members}
+    return json.dumps({k: v for k, v in fields.items() if v is not ...})
+
+
+def test_an_order_is_read_back_as_it_was() -> None:
+    """Equal, down to the digits and the checks that were made."""
+    before = lightning_order()
+    after = LightningOrder.from_json(before.to_json())
+    assert after == before
+    assert vars(after) == vars(before)
+    assert str(after.amount) == "0.00020000"
+    assert str(after.price) == "20.00"
+    assert (after.reference, after.nonce) == ("cart-42", "ab" * 12)
+    assert after.checks == before.checks
+    assert after.payment_request == before.payment_request
+
+
+def test_what_is_written() -> None:
+    """ASCII, numbers as texts, and a version for those who come later."""
+    text = lightning_order(envelope(order(note="Größe"))).to_json()
+    assert text.isascii()
+    members = json.loads(text)
+    assert len(members.pop("digest")) == 64
+    assert members == {
+        "version": 1,
+        "order_id": "20260101000000000001",
+        "status": "PENDING",
+        "amount": "0.00020000",
+        "price": "20.00",
+        "currency": "USD",
+        "create_time": "2026-01-01T00:00:00+00:00",
+        "payment_request": invoice(),
+        "pay_url": "https://dashboard.aurpay.net/#/cashier/20260101000000000001",
+        "payment_addr": SECRET,
+        "coin": "BTC-LN",
+        "reference": "cart-42",
+        "nonce": "ab" * 12,
+        "checks": [
+            "signature",
+            "network",
+            "amount",
+            "payment_secret",
+            "timestamp",
+            "expiry",
+            "pay_url",
+        ],
+        "network": "regtest",
+        "payee": "03e7156ae33b0a208d0744199163177e909e80176e55d97a2f221ede0f934dd9ad",
+        "checkout": "https://dashboard.aurpay.net",
+        "extra": {"note": "Größe"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "network", "day"),
+    [(AS_NUMBER, "testnet", NUMBER_DAY), (AS_TEXT, "mainnet", TEXT_DAY)],
+)
+def test_the_documented_orders_are_read_back_years_later(
+    content: object, network: str, day: datetime
+) -> None:
+    """Their invoices have expired; they belong to their orders all the same."""
+    before = lightning_order(content, network=network, now=day)
+    assert LightningOrder.from_json(before.to_json()) == before
+
+
+def test_a_checkout_page_on_the_client_s_own_origin() -> None:
+    """It is remembered where the page was allowed to be."""
+    pay_url = "http://[::1]:8080/#/cashier/1"
+    content = envelope(order(pay_url=pay_url))
+    before = lightning_order(content, origin=("http", "[::1]", 8080))
+    after = LightningOrder.from_json(before.to_json())
+    assert after.pay_url == pay_url
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**60), 10**60)
+    | st.text()
+    | st.decimals(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+optional_texts = st.none() | st.text(
+    st.characters(exclude_categories=["Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"]),
+    min_size=1,
+    max_size=128,
+)
+
+
+@settings(max_examples=60)
+@given(
+    msat=st.integers(1, 10**12),
+    price=st.decimals("0.01", "999999", places=2),
+    created=st.datetimes(timezones=st.just(UTC)),
+    status=st.text(st.characters(exclude_categories=["Cs"])),
+    coin=st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+    repeats_secret=st.booleans(),
+    expiry=st.integers(1, 10**6),
+    reference=optional_texts,
+    nonce=optional_texts,
+    extra=st.dictionaries(st.text(min_size=1).map("x{}".format), json_values),
+)
+def test_every_order_is_read_back_as_it_was(
+    msat: int,
+    price: Decimal,
+    created: datetime,
+    status: str,
+    coin: str | None,
+    repeats_secret: bool,
+    expiry: int,
+    reference: str | None,
+    nonce: str | None,
+    extra: dict[str, object],
+) -> None:
+    """Whatever the platform wrote, and whenever it says that was."""
+    data = order(
+        amount=str(Decimal(msat).scaleb(-11)),
+        create_time=created.replace(tzinfo=None).isoformat(),
+        status=status,
+        currency=coin,
+        payment_addr=SECRET if repeats_secret else None,
+        payment_request=invoice(amount_msat=msat, expiry=expiry),
+        **extra,
+    )
+    asked = NewOrder(price, "USD", reference=reference, nonce=nonce)
+    before = lightning_order(dump_json(envelope(data)).encode(), asked=asked)
+    after = LightningOrder.from_json(before.to_json())
+    assert after == before
+    assert vars(after) == vars(before)
+    assert after.to_json() == before.to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        ({"amount": "0.0003"}, "amount"),
+        ({"amount": "0.0002"}, "digest"),
+        ({"amount": 0.0002}, "digest"),
+        ({"payment_request": invoice(amount_msat=1)}, "amount"),
+        ({"payment_request": invoice(payment_secret="ef" * 32)}, "payment_secret"),
+        ({"payment_request": invoice(payment_hash="ef" * 32)}, "digest"),
+        ({"payment_request": invoice(network="testnet")}, "network"),
+        ({"payment_request": invoice()[:-1]}, "invoice"),
+        ({"payment_request": "lnbc1"}, "invoice"),
+        ({"payment_addr": "ef" * 32}, "payment_secret"),
+        ({"payment_addr": None}, "digest"),
+        ({"pay_url": "https://evil.example/"}, "pay_url"),
+        ({"pay_url": "https://dashboard.aurpay.net/#/cashier/2"}, "digest"),
+        ({"network": "mainnet"}, "network"),
+        ({"payee": "02" + "11" * 32}, "payee"),
+        ({"order_id": "20260101000000000002"}, "digest"),
+        ({"status": "SUCCESS"}, "digest"),
+        ({"price": "2.00"}, "digest"),
+        ({"currency": "EUR"}, "digest"),
+        ({"reference": "cart-43"}, "digest"),
+        ({"nonce": None}, "digest"),
+        ({"create_time": "2026-01-01T00:00:01"}, "digest"),
+        ({"checks": ["signature"]}, "digest"),
+        ({"coin": None}, "digest"),
+        ({"digest": "0" * 64}, "digest"),
+    ],
+)
+def test_what_was_changed_is_refused(change: dict[str, Any], check: str) -> None:
+    """One thing to catch, as when the order came."""
+    text = changed(lightning_order().to_json(), **change)
+    with pytest.raises(UntrustedOrderError) as caught:
+        LightningOrder.from_json(text)
+    error = caught.value
+    assert error.check == check
+    assert error.order_id == change.get("order_id", "20260101000000000001")
+    assert (error.delivery, error.retryable) == (Delivery.UNKNOWN, False)
+    assert error.body == text.encode()
+    if change.get("payment_request") == "lnbc1":
+        assert isinstance(error.__cause__, InvoiceDecodeError)
+
+
+def test_another_invoice_and_all_that_belongs_to_it() -> None:
+    """The digest finds what fits together and was not written together."""
+    other = order(
+        payment_addr="ef" * 32, payment_request=invoice(payment_secret="ef" * 32)
+    )
+    mixed = changed(
+        lightning_order().to_json(),
+        payment_request=other["payment_request"],
+        payment_addr=other["payment_addr"],
+    )
+    with pytest.raises(UntrustedOrderError) as caught:
+        LightningOrder.from_json(mixed)
+    assert caught.value.check == "digest"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "it is not JSON"),
+        ("[]", "it is no JSON object"),
+        ("{}", "another version of this package wrote it"),
+        ('{"version": 1}', "order.amount is missing"),
+        ('{"version": 1, "version": 1}', "it has a key twice"),
+        ("\ud800", "it is not JSON"),
+        (b"{}", "it is no text but bytes"),
+        (None, "it is no text but NoneType"),
+    ],
+)
+def test_what_is_no_order(text: Any, problem: str) -> None:
+    """Refused as the argument that it is."""
+    with pytest.raises(InvalidRequestError) as caught:
+        LightningOrder.from_json(text)
+    assert caught.value.field == "order"
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"version": 2}, "another version"),
+        ({"version": True}, "another version"),
+        ({"version": "1"}, "another version"),
+        ({"amount": "lots"}, "order.amount is not a number"),
+        ({"price": None}, "order.price is not a number"),
+        ({"currency": ...}, "order.currency is missing"),
+        ({"nonce": ...}, "order.nonce is missing"),
+        ({"digest": ...}, "order.digest is missing"),
+        ({"checks": "signature"}, "order.checks is not a list"),
+        ({"checks": [1]}, "order.checks is not a text"),
+        ({"status": 5}, "order.status is not a text"),
+        ({"create_time": "soon"}, "order.create_time is not a time"),
+        ({"order_id": ""}, "order.order_id is empty"),
+        ({"checkout": "aurpay"}, "order.checkout must be absolute"),
+        ({"extra": ...}, "it has other members"),
+        ({"extra": []}, "it has other members"),
+        ({"canary": 1}, "it has other members"),
+    ],
+)
+def test_json_of_another_shape(change: dict[str, Any], problem: str) -> None:
+    """The place and the reason; never the value."""
+    text = changed(lightning_order().to_json(), **change)
+    with pytest.raises(InvalidRequestError) as caught:
+        LightningOrder.from_json(text)
+    assert problem in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_what_the_platform_added_may_change() -> None:
+    """It was unchecked before."""
+    text = changed(
+        lightning_order(envelope(order(fee="0.1"))).to_json(), extra={"fee": "0.2"}
+    )
+    assert LightningOrder.from_json(text).extra == {"fee": "0.2"}
+
+
+def test_when_an_order_is_overdue_and_when_its_invoice_ends() -> None:
+    """Two clocks: show it until the one, it may be paid until the other."""
+    late = lightning_order(envelope(order(create_time="2026-01-01T00:00:07")))
+    assert late.overdue_at == NOW + timedelta(minutes=30, seconds=7)
+    assert late.payment_request.expires_at == NOW + timedelta(hours=1)
+
+
+def test_an_order_is_no_older_than_its_invoice() -> None:
+    """The documented example rounds the time of its creation."""
+    rounded = lightning_order(AS_TEXT, network="mainnet", now=TEXT_DAY)
+    assert rounded.create_time == datetime(2024, 4, 28, 12, tzinfo=UTC)
+    assert rounded.overdue_at == datetime(2024, 4, 28, 13, 21, 36, tzinfo=UTC)
+
+
+def test_a_status_that_is_not_known_is_kept() -> None:
+    """By a version that knows it as little."""
+    before = lightning_order(envelope(order(status="SETTLING")))
+    after = LightningOrder.from_json(before.to_json())
+    assert after.status == OrderStatus("SETTLING")
+    assert not after.status.is_known

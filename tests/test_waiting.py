@@ -1,0 +1,758 @@
+"""Waiting for a payment: when it looks, what it makes of it, and for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aurpay_async import (
+    AurpayClient,
+    AurpayError,
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionLostError,
+    InvalidRequestError,
+    InvalidResponseError,
+    LightningOrder,
+    NotFoundError,
+    OrderStatus,
+    PaymentPendingError,
+    Response,
+    RetryPolicy,
+)
+from aurpay_async._waiting import GRACE_S, next_look, pause_after
+from aurpay_async.testing import FakeClock
+
+from .orders import NOW, answer, detail, envelope, lightning_order
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from datetime import datetime
+
+    from aurpay_async import Clock, Payment, Request
+
+ORDER = lightning_order()
+ID = ORDER.order_id
+LIFE = 1800.0
+NO_RETRY = RetryPolicy(max_attempts=1)
+
+
+class Platform:
+    """A transport that answers what is true at the moment.
+
+    Each move is a time in seconds, and from then on a status, the fields of an answer,
+    a whole answer, or an error.
+    """
+
+    def __init__(self, clock: Clock, *moves: tuple[float, object]) -> None:
+        self._clock = clock
+        self._began = clock.monotonic()
+        self.moves = list(moves)
+        self.looks: list[float] = []
+
+    async def send(self, request: Request) -> Response:
+        now = self._clock.monotonic() - self._began
+        self.looks.append(now)
+        await asyncio.sleep(0)
+        said = [said for since, said in self.moves if since <= now][-1]
+        if isinstance(said, Exception):
+            raise said
+        if isinstance(said, Response):
+            return said
+        fields = said if isinstance(said, dict) else {"status": said}
+        order_id = request.path.rpartition("/")[2]
+        return answer(envelope(detail(**{"order_id": order_id, **fields})))
+
+
+class StandingClock:
+    """Time stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self._clock = FakeClock(NOW)
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        event = asyncio.Event()
+        self._sleepers.append((self.monotonic() + seconds, event))
+        await event.wait()
+
+    async def go(self, seconds: float) -> None:
+        """Let so much time pass, and everybody do what is due."""
+        self._clock.advance(seconds)
+        for until, event in self._sleepers:
+            if until <= self.monotonic():
+                event.set()
+        await settle()
+
+
+async def settle() -> None:
+    """Let the loop turn until nothing is due."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+def client(platform: Any, clock: Any, **options: Any) -> AurpayClient:
+    options = {"network": "regtest", "retry": NO_RETRY, **options}
+    return AurpayClient(transport=platform, clock=clock, **options)
+
+
+async def wait(
+    *moves: tuple[float, object],
+    order: LightningOrder | str = ORDER,
+    began: datetime = NOW,
+    **options: Any,
+) -> tuple[Payment, list[float]]:
+    """What waiting came to, and when the platform was asked."""
+    clock = FakeClock(began)
+    platform = Platform(clock, *moves)
+    async with client(platform, clock) as aurpay:
+        payment = await aurpay.wait_for_payment(order, **options)
+        assert aurpay._watches == {}
+    assert_nothing_runs()
+    return payment, platform.looks
+
+
+def assert_nothing_runs() -> None:
+    """No task is left but the test's own."""
+    assert {task for task in asyncio.all_tasks() if not task.cancelling()} == {
+        asyncio.current_task()
+    }
+
+
+async def failure(waiting: Awaitable[object]) -> AurpayError:
+    with pytest.raises(AurpayError) as caught:
+        await waiting
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "pause_s"),
+    [(0, 2), (59, 2), (60, 5), (599, 5), (600, 15), (10**9, 15)],
+)
+def test_the_pace(elapsed_s: float, pause_s: float) -> None:
+    """Dense in the first minute, sparser to the end."""
+    assert pause_after(elapsed_s) == pause_s
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "deadline_s", "pause_s"),
+    [
+        (0, 1800, 2),
+        (100, 1700, 5),
+        (1799, 1, 1),
+        (1800, 0, 60),
+        (1830, -30, 30),
+        (1860, -60, 0),
+        (9999, -9999, 0),
+    ],
+)
+def test_the_next_look(elapsed_s: float, deadline_s: float, pause_s: float) -> None:
+    """At its pace, at the deadline, and once more when the grace is over."""
+    assert next_look(elapsed_s, deadline_s) == pause_s
+
+
+@given(st.floats(0, 1e6), st.floats(-1e6, 1e6))
+def test_a_look_is_never_missed_nor_a_minute_away(
+    elapsed_s: float, deadline_s: float
+) -> None:
+    """None of the two moments that matter is slept through."""
+    pause_s = next_look(elapsed_s, deadline_s)
+    assert 0 <= pause_s <= GRACE_S
+    for moment_s in (deadline_s, deadline_s + GRACE_S):
+        assert not 0 < moment_s < pause_s
+
+
+async def test_an_order_that_is_paid_already() -> None:
+    """One look."""
+    payment, looks = await wait((0, "SUCCESS"))
+    assert payment.outcome == "paid"
+    assert payment.order.order_id == ID
+    assert payment.order.status is OrderStatus.SUCCESS
+    assert looks == [0]
+
+
+async def test_an_order_that_is_paid_while_somebody_waits() -> None:
+    """Seen with the next look."""
+    payment, looks = await wait((0, "PENDING"), (5, "SUCCESS"))
+    assert payment.outcome == "paid"
+    assert looks == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "RESOLVED"])
+@pytest.mark.parametrize("before", ["PENDING", "PARTIAL", "TERMINATED", "SETTLING"])
+async def test_what_is_not_known_to_be_paid_is_waited_for(
+    before: str, status: str
+) -> None:
+    """Also where the documentation gives no meaning."""
+    payment, looks = await wait((0, before), (1, status))
+    assert payment.outcome == "paid"
+    assert looks == [0, 2]
+
+
+async def test_nobody_pays() -> None:
+    """Looked at until it is overdue, and once more a minute later."""
+    payment, looks = await wait((0, "PENDING"))
+    assert payment.outcome == "timed_out"
+    assert payment.order.status is OrderStatus.PENDING
+    assert looks[-3:] == [LIFE - 15, LIFE, LIFE + GRACE_S]
+    assert len(looks) == 30 + 108 + 80 + 2
+
+
+async def test_nobody_pays_and_the_platform_says_so() -> None:
+    """Overdue is believed, whatever the time is; money may still be on its way."""
+    payment, looks = await wait((0, "PENDING"), (100, "OVERDUE"))
+    assert payment.outcome == "timed_out"
+    assert payment.order.status is OrderStatus.OVERDUE
+    assert looks[-2:] == [100, 160]
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "RESOLVED"])
+async def test_a_payment_after_it_was_overdue_is_late(status: str) -> None:
+    """Whatever the platform says of when it was updated."""
+    moves = (0, "OVERDUE"), (30, {"status": status, "update_time": None})
+    payment, looks = await wait(*moves)
+    assert payment.outcome == "late_paid"
+    assert looks == [0, 60]
+    payment, _ = await wait((0, "OVERDUE"), (30, status))
+    assert payment.outcome == "late_paid"
+
+
+@pytest.mark.parametrize(
+    ("update_time", "outcome"),
+    [
+        (None, "late_paid"),
+        ("2026-01-01T00:30:01", "late_paid"),
+        ("2026-01-01T00:30:00", "paid"),
+        ("2026-01-01T00:29:59", "paid"),
+    ],
+)
+async def test_a_payment_that_is_seen_after_the_deadline(
+    update_time: str | None, outcome: str
+) -> None:
+    """Late, unless the platform says that it came in time."""
+    paid = {"status": "SUCCESS", "update_time": update_time}
+    payment, looks = await wait((0, "PENDING"), (LIFE + 1, paid))
+    assert payment.outcome == outcome
+    assert looks[-1] == LIFE + GRACE_S
+
+
+async def test_a_payment_at_the_last_moment_is_in_time() -> None:
+    """The deadline itself belongs to it."""
+    payment, looks = await wait(
+        (0, "PENDING"), (LIFE, {"status": "SUCCESS", "update_time": None})
+    )
+    assert payment.outcome == "paid"
+    assert looks[-1] == LIFE
+
+
+async def test_an_order_that_is_paid_back() -> None:
+    """An outcome of its own."""
+    payment, _ = await wait((0, "PENDING"), (1, "REFUNDED"))
+    assert payment.outcome == "refunded"
+
+
+async def test_an_order_by_its_id_is_as_old_as_the_platform_says() -> None:
+    """It was created ten minutes ago."""
+    moves = (0, {"create_time": "2025-12-31T23:50:00"})
+    payment, looks = await wait(moves, order=ID)
+    assert payment.outcome == "timed_out"
+    assert looks[-2:] == [LIFE - 600, LIFE - 600 + GRACE_S]
+
+
+@pytest.mark.parametrize("create_time", [None, "2025-12-31T23:00:00"])
+async def test_an_order_itself_knows_its_age_best(create_time: str | None) -> None:
+    """Its invoice says so, too; the platform may round."""
+    _, looks = await wait(
+        (0, {"create_time": create_time}), began=NOW + timedelta(minutes=10)
+    )
+    assert looks[-2:] == [LIFE - 600, LIFE - 600 + GRACE_S]
+
+
+async def test_the_age_of_an_order_does_not_change() -> None:
+    """The first answer counts."""
+    moves = (0, "PENDING"), (9, {"create_time": "2025-12-31T23:50:00"})
+    _, looks = await wait(*moves, order=ID)
+    assert looks[-2:] == [LIFE, LIFE + GRACE_S]
+
+
+async def test_an_order_of_unknown_age_is_as_old_as_the_waiting() -> None:
+    """If the platform does not say it, nothing else does."""
+    _, looks = await wait((0, {"create_time": None}), order=ID)
+    assert looks[-2:] == [LIFE, LIFE + GRACE_S]
+
+
+async def test_a_time_that_cannot_be_reached_ends_nothing() -> None:
+    """The platform may write any year."""
+    never = {"create_time": "9999-12-31T23:59:59"}
+    moves = (0, never), (9999, {**never, "status": "SUCCESS"})
+    payment, looks = await wait(*moves, order=ID)
+    assert payment.outcome == "paid"
+    assert looks[-1] < 9999 + 15
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [("OVERDUE", "timed_out"), ("PENDING", "timed_out"), ("SUCCESS", "paid")],
+)
+async def test_waiting_again_after_a_restart(said: str, outcome: str) -> None:
+    """One look: the last moment is over, and what was paid was paid in time."""
+    payment, looks = await wait(
+        (0, said),
+        order=LightningOrder.from_json(ORDER.to_json()),
+        began=NOW + timedelta(hours=1),
+    )
+    assert payment.outcome == outcome
+    assert looks == [0]
+
+
+async def test_many_wait_and_one_looks() -> None:
+    """By object or by id, of this client or its twin: one task, the same outcome."""
+    clock = FakeClock(NOW)
+    platform = Platform(clock, (0, "PENDING"), (9, "SUCCESS"))
+    async with client(platform, clock) as aurpay:
+        twin = aurpay.with_options(retry=RetryPolicy())
+        payments = await asyncio.gather(
+            *(aurpay.wait_for_payment(ORDER) for _ in range(20)),
+            *(twin.wait_for_payment(ID) for _ in range(20)),
+        )
+    assert {payment.outcome for payment in payments} == {"paid"}
+    assert len({id(payment) for payment in payments}) == 1
+    assert platform.looks == [0, 2, 4, 6, 8, 10]
+    assert_nothing_runs()
+
+
+async def test_each_order_is_looked_at_by_itself() -> None:
+    """Others are none of its business."""
+    clock = StandingClock()
+    platform = Platform(clock, (0, "SUCCESS"))
+    async with client(platform, clock) as aurpay:
+        payments = await asyncio.gather(
+            *(aurpay.wait_for_payment(f"ord-{number}") for number in range(5))
+        )
+    assert [p.order.order_id for p in payments] == [f"ord-{n}" for n in range(5)]
+    assert len(platform.looks) == 5
+
+
+async def test_whoever_looks_looks_for_all() -> None:
+    """A callback that is read back ends the waiting at once."""
+    clock = StandingClock()
+    platform = Platform(clock, (0, "PENDING"))
+    async with client(platform, clock) as aurpay:
+        waiting = [
+            asyncio.create_task(aurpay.wait_for_payment(ORDER)) for _ in range(3)
+        ]
+        await settle()
+        assert platform.looks == [0]
+        platform.moves.append((0, "SUCCESS"))
+        assert (await aurpay.get_order(ID)).status is OrderStatus.SUCCESS
+        payments = await asyncio.gather(*waiting)
+        assert {payment.outcome for payment in payments} == {"paid"}
+        assert_nothing_runs()
+    assert platform.looks == [0, 0]
+
+
+async def test_a_timeout_that_is_read_back_begins_the_grace() -> None:
+    """The rest is the poller's."""
+    clock = StandingClock()
+    platform = Platform(clock, (0, "PENDING"))
+    async with client(platform, clock) as aurpay:
+        waiting = asyncio.create_task(aurpay.wait_for_payment(ORDER))
+        await settle()
+        platform.moves.append((0, "OVERDUE"))
+        await aurpay.get_order(ID)
+        await clock.go(2)
+        assert not waiting.done()
+        await clock.go(58)
+        assert (await waiting).outcome == "timed_out"
+    assert platform.looks == [0, 0, 2, 60]
+
+
+async def test_an_older_answer_that_took_longer_says_nothing() -> None:
+    """Of two looks the later one may be answered first."""
+    clock = StandingClock()
+    statuses: list[OrderStatus] = []
+    platform = Platform(clock, (0, "OVERDUE"))
+    async with client(platform, clock) as aurpay:
+        waiting = asyncio.create_task(
+            aurpay.wait_for_payment(ORDER, on_status=statuses.append)
+        )
+        await settle()
+        platform.moves.append((0, "PENDING"))
+        await aurpay.get_order(ID)
+        await clock.go(60)
+        payment = await waiting
+    assert payment.order.status is OrderStatus.OVERDUE
+    assert statuses == ["OVERDUE"]
+
+
+async def test_whoever_is_cancelled_disturbs_nobody() -> None:
+    """And the last one takes the poller along."""
+    clock = StandingClock()
+    platform = Platform(clock, (0, "PENDING"))
+    async with client(platform, clock) as aurpay:
+        first, second = (
+            asyncio.create_task(aurpay.wait_for_payment(ORDER)) for _ in range(2)
+        )
+        await settle()
+        first.cancel()
+        await clock.go(2)
+        assert first.cancelled()
+        assert platform.looks == [0, 2]
+        second.cancel()
+        await settle()
+        assert second.cancelled()
+        assert aurpay._watches == {}
+        assert_nothing_runs()
+        await clock.go(100)
+        assert platform.looks == [0, 2]
+        # Whoever comes later is waited for anew.
+        platform.moves.append((0, "SUCCESS"))
+        assert (await aurpay.wait_for_payment(ORDER)).outcome == "paid"
+
+
+async def test_time_to_wait_is_over() -> None:
+    """Each has its own; the order is as good as before."""
+    clock = FakeClock(NOW)
+    platform = Platform(clock, (0, "PENDING"))
+    async with client(platform, clock) as aurpay:
+        errors = await asyncio.gather(
+            failure(aurpay.wait_for_payment(ORDER, timeout=3)),
+            failure(aurpay.wait_for_payment(ORDER, timeout=4.5)),
+        )
+        assert aurpay._watches == {}
+    for error in errors:
+        assert type(error) is PaymentPendingError
+        assert isinstance(error, TimeoutError)
+        assert (error.order_id, error.retryable) == (ID, True)
+        assert ID in str(error)
+    assert platform.looks == [0, 2, 4]
+    assert clock.sleeps == [2, 1, 1, 0.5]
+    assert_nothing_runs()
+
+
+async def test_one_who_waits_longer_is_still_told() -> None:
+    """The others gave up before."""
+    clock = FakeClock(NOW)
+    platform = Platform(clock, (0, "PENDING"), (9, "SUCCESS"))
+    async with client(platform, clock) as aurpay:
+        error, payment = await asyncio.gather(
+            failure(aurpay.wait_for_payment(ORDER, timeout=1)),
+            aurpay.wait_for_payment(ORDER, timeout=60),
+        )
+    assert error.code == "payment_pending"
+    assert payment.outcome == "paid"
+
+
+async def test_time_is_over_while_the_platform_does_not_answer() -> None:
+    """The look itself takes no part of the clock's time; the loop keeps that one."""
+
+    class Silence:
+        async def send(self, request: Request) -> Response:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async with client(Silence(), StandingClock()) as aurpay:
+        error = await failure(aurpay.wait_for_payment(ORDER, timeout=1e-9))
+        await settle()
+        assert_nothing_runs()
+    assert error.code == "payment_pending"
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [
+        Response(status=503),
+        Response(status=429),
+        ConnectionLostError("lost"),
+    ],
+    ids=["503", "429", "lost"],
+)
+async def test_a_failure_that_passes_is_waited_out(passing: object) -> None:
+    """At the same pace."""
+    payment, looks = await wait((0, passing), (5, "SUCCESS"))
+    assert payment.outcome == "paid"
+    assert looks == [0, 2, 4, 6]
+
+
+async def test_a_platform_that_has_enough_is_left_alone() -> None:
+    """For as long as it asks, but no longer than five minutes."""
+    for asked, paused in (("30", 30), ("99999", 300)):
+        busy = Response(status=503, headers={"retry-after": asked})
+        _, looks = await wait((0, busy), (1, "SUCCESS"))
+        assert looks == [0, paused]
+
+
+async def test_a_platform_that_fails_at_the_last_look_is_asked_again() -> None:
+    """Nobody knows what became of the order."""
+    paid = {"status": "SUCCESS", "update_time": None}
+    moves = (0, "PENDING"), (LIFE, Response(status=503)), (LIFE + 80, paid)
+    payment, looks = await wait(*moves)
+    assert payment.outcome == "late_paid"
+    assert looks[-2:] == [LIFE + 75, LIFE + 90]
+
+
+async def test_a_look_that_began_before_the_last_moment_is_not_the_last() -> None:
+    """It may have been answered before the payment came."""
+    clock = FakeClock(NOW + timedelta(seconds=LIFE + 50))
+
+    class Slow(Platform):
+        async def send(self, request: Request) -> Response:
+            response = await super().send(request)
+            clock.advance(20)
+            return response
+
+    platform = Slow(clock, (0, "PENDING"))
+    async with client(platform, clock) as aurpay:
+        assert (await aurpay.wait_for_payment(ORDER)).outcome == "timed_out"
+    assert platform.looks == [0, 20]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (Response(status=401), AuthenticationError),
+        (Response(status=404), NotFoundError),
+        (answer({"code": 401}), AuthenticationError),
+        (answer(b"<html>"), InvalidResponseError),
+        ({"order_id": "another"}, InvalidResponseError),
+    ],
+    ids=["401", "404", "envelope", "html", "another order"],
+)
+async def test_a_failure_that_stays_is_everybody_s(
+    said: object, kind: type[AurpayError]
+) -> None:
+    """Each gets an error of its own, which knows the order."""
+    clock = FakeClock(NOW)
+    platform = Platform(clock, (0, "PENDING"), (1, said))
+    async with client(platform, clock) as aurpay:
+        errors = await asyncio.gather(
+            *(failure(aurpay.wait_for_payment(ORDER)) for _ in range(3))
+        )
+        assert aurpay._watches == {}
+    assert {type(error) for error in errors} == {kind}
+    assert {error.order_id for error in errors} == {ID}
+    assert len({id(error) for error in errors}) == 3
+    assert platform.looks == [0, 2]
+    assert_nothing_runs()
+
+
+async def test_a_foreign_failure_is_everybody_s_as_well() -> None:
+    """A transport of the program's own may raise anything."""
+    clock = FakeClock(NOW)
+    platform = Platform(clock, (0, LookupError("mine")))
+    async with client(platform, clock) as aurpay:
+        outcomes = await asyncio.gather(
+            *(aurpay.wait_for_payment(ORDER) for _ in range(3)),
+            return_exceptions=True,
+        )
+    assert [str(outcome) for outcome in outcomes] == ["mine"] * 3
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_no_complaint(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Cancelled at the same moment: no task and no future is left with an error."""
+    complaints: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    clock = StandingClock()
+    for turns in range(20):
+        platform = Platform(clock, (0, LookupError("mine")))
+        async with client(platform, clock) as aurpay:
+            waiting = asyncio.create_task(aurpay.wait_for_payment(ORDER))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            await settle()
+            assert_nothing_runs()
+        del waiting, aurpay, platform
+    gc.collect()
+    assert complaints == []
+    assert "never retrieved" not in caplog.text
+
+
+async def test_each_change_of_status_is_told_once() -> None:
+    """To each who waits, from what it knew before."""
+    clock = FakeClock(NOW)
+    moves = [(0, "PENDING"), (3, "PARTIAL"), (7, "OVERDUE"), (9, "SUCCESS")]
+    platform = Platform(clock, *moves)
+    by_order: list[OrderStatus] = []
+    by_id: list[OrderStatus] = []
+    async with client(platform, clock) as aurpay:
+        await asyncio.gather(
+            aurpay.wait_for_payment(ORDER, on_status=by_order.append),
+            aurpay.wait_for_payment(ID, on_status=by_id.append),
+        )
+    assert by_order == ["PARTIAL", "OVERDUE", "SUCCESS"]
+    assert by_id == ["PENDING", *by_order]
+
+
+async def test_a_listener_that_fails_disturbs_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is logged, as that of a hook; the others hear all the same."""
+
+    def broken(_: object) -> None:
+        raise KeyError("broken")
+
+    clock = FakeClock(NOW)
+    heard: list[OrderStatus] = []
+    platform = Platform(clock, (0, "PENDING"), (1, "SUCCESS"))
+    async with client(platform, clock) as aurpay:
+        payments = await asyncio.gather(
+            aurpay.wait_for_payment(ORDER, on_status=broken),
+            aurpay.wait_for_payment(ORDER, on_status=heard.append),
+        )
+    assert [payment.outcome for payment in payments] == ["paid", "paid"]
+    assert heard == ["SUCCESS"]
+    assert "a listener failed" in caplog.text
+    assert {record.name for record in caplog.records} == {"aurpay_async.client"}
+
+
+async def test_closing_the_client_ends_all_waiting() -> None:
+    """Nothing is left running."""
+    clock = StandingClock()
+    platform = Platform(clock, (0, "PENDING"))
+    aurpay = client(platform, clock)
+    waiting = [
+        asyncio.create_task(failure(aurpay.wait_for_payment(order)))
+        for order in (ORDER, ORDER, "another")
+    ]
+    await settle()
+    pollers = [watch.poller for watch in aurpay._watches.values()]
+    await aurpay.aclose()
+    assert len(pollers) == 2
+    assert all(poller is not None and poller.done() for poller in pollers)
+    for error in await asyncio.gather(*waiting):
+        assert type(error) is ConfigurationError
+        assert "closed" in str(error)
+    assert_nothing_runs()
+    error = await failure(aurpay.wait_for_payment(ORDER))
+    assert "closed" in str(error)
+
+
+async def test_closing_while_the_platform_is_asked() -> None:
+    """The question is cut off."""
+    asked = asyncio.Event()
+
+    class Silence:
+        async def send(self, request: Request) -> Response:
+            asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    aurpay = client(Silence(), StandingClock())
+    waiting = asyncio.create_task(failure(aurpay.wait_for_payment(ORDER)))
+    await asked.wait()
+    await aurpay.aclose()
+    assert "closed" in str(await waiting)
+    assert_nothing_runs()
+
+
+async def test_others_go_on_while_a_clock_for_tests_flies() -> None:
+    """Neither it nor a transport in memory ever waits for anything."""
+
+    class Down:
+        async def send(self, request: Request) -> Response:
+            return Response(status=503)
+
+    async with client(Down(), FakeClock(NOW)) as aurpay:
+        waiting = asyncio.create_task(aurpay.wait_for_payment(ORDER))
+        await settle()
+        waiting.cancel()
+        await settle()
+        assert waiting.cancelled()
+
+
+async def test_somebody_cancels_the_task_that_looks() -> None:
+    """As programs do that cancel all tasks: nobody waits for ever."""
+    clock = StandingClock()
+    platform = Platform(clock, (0, "PENDING"))
+    async with client(platform, clock) as aurpay:
+        waiting = asyncio.create_task(failure(aurpay.wait_for_payment(ORDER)))
+        await settle()
+        poller = aurpay._watches[ID].poller
+        assert poller is not None
+        poller.cancel()
+        assert "cancelled" in str(await waiting)
+
+
+def test_a_loop_that_ended_without_a_word() -> None:
+    """What waited there is forgotten; on another loop all begins anew."""
+    clock = StandingClock()
+    platform = Platform(clock, (0, "PENDING"))
+    aurpay = client(platform, clock)
+
+    kept: list[asyncio.Task[Payment]] = []
+
+    async def begin() -> None:
+        kept.append(asyncio.create_task(aurpay.wait_for_payment(ORDER)))
+        await settle()
+
+    async def go_on() -> None:
+        platform.moves.append((0, "SUCCESS"))
+        await aurpay.get_order(ID)
+        assert aurpay._watches[ID] is stale
+        assert (await aurpay.wait_for_payment(ORDER)).outcome == "paid"
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    stale = aurpay._watches[ID]
+    asyncio.run(go_on())
+    aurpay._watches[ID] = stale
+    asyncio.run(aurpay.aclose())
+    assert aurpay._watches == {}
+    loop.run_until_complete(cancel_all())
+    loop.close()
+
+
+async def cancel_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+async def an_async_listener(_: OrderStatus) -> None:
+    """Would never be awaited."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"order": ""}, "order"),
+        ({"order": None}, "order"),
+        ({"order": ".."}, "order"),
+        ({"order": 5}, "order"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": -1}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
+        ({"timeout": True}, "timeout"),
+        ({"timeout": "5"}, "timeout"),
+        ({"timeout": timedelta(seconds=5)}, "timeout"),
+        ({"on_status": 5}, "on_status"),
+        ({"on_status": an_async_listener}, "on_status"),
+    ],
+)
+async def test_arguments_that_cannot_be(arguments: Any, field: str) -> None:
+    """Refused before anybody looks."""
+    platform = Platform(FakeClock(NOW), (0, "PENDING"))
+    async with client(platform, FakeClock(NOW)) as aurpay:
+        with pytest.raises(InvalidRequestError) as caught:
+            await aurpay.wait_for_payment(**{"order": ORDER, **arguments})
+    assert caught.value.field == field
+    assert platform.looks == []
