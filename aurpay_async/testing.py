@@ -5,13 +5,49 @@
 
 from __future__ import annotations
 
+import hmac
+from binascii import b2a_base64
 from datetime import UTC, datetime, timedelta
 from typing import final
 
+from ._clock import SystemClock
 from ._http import Request, Response, Safety
 from ._transports._memory import MemoryTransport
 
-__all__ = ["FakeClock", "MemoryTransport", "Request", "Response", "Safety"]
+__all__ = [
+    "FakeClock",
+    "MemoryTransport",
+    "Request",
+    "Response",
+    "Safety",
+    "sign_callback",
+]
+
+
+def sign_callback(
+    url: str,
+    *,
+    secret: str,
+    token: str = "sandbox-callback-token",  # noqa: S107 - made up, and says so
+    now: datetime | None = None,
+) -> dict[str, str]:
+    """The headers that Aurpay sends with a callback to `url`.
+
+    For tests of your own routes. (Source: "Callback Authentication Method".)
+
+    Args:
+        url: The whole URL as it was registered.
+        secret: Callback secret; a made-up one.
+        token: Callback token; a made-up one.
+        now: When it is signed; aware. ``None`` is now.
+
+    .. versionadded:: 0.1.0
+    """
+    moment = SystemClock().now() if now is None else now.astimezone(UTC)
+    date = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    digest = hmac.digest(secret.encode(), f"{date} | {url}".encode(), "sha256")
+    signature = b2a_base64(digest, newline=False).decode("ascii")
+    return {"Callback-Token": token, "Date": date, "Signature": signature}
 
 
 @final

@@ -1,0 +1,98 @@
+"""The three headers of a callback, as a server got them.
+
+What they hold is never raised from here: a traceback that shows local names would show
+a token and a signature that are still good.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final, cast
+
+import attrs
+
+#: Headers: a mapping, or pairs, of text or bytes.
+Headers = Mapping[str, str] | Iterable[tuple[str, str] | tuple[bytes, bytes]]
+
+#: Characters of one of them; the longest documented one has 44.
+_MAX_HEADER: Final = 512
+
+_DIGEST_SIZE: Final = 32
+
+_FIELDS: Final = {
+    "callback-token": "token",
+    "date": "date",
+    "signature": "signature",
+}
+
+_ISO_8601 = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII
+)
+
+#: RFC 9110, 5.5: visible ASCII, with blanks inside.
+VISIBLE: Final = re.compile(r"[!-~](?:[ !-~]*[!-~])?")
+
+
+@attrs.frozen(kw_only=True)
+class Presented:
+    """What a request shows of itself."""
+
+    token: str | None = attrs.field(default=None, repr=False)
+    date: str | None = None
+    signature: str | None = attrs.field(default=None, repr=False)
+
+    def digest(self) -> bytes | None:
+        """What is in the signature; ``None`` if it is not the Base64 of a digest."""
+        try:
+            digest = a2b_base64(self.signature or "", strict_mode=True)
+        except Base64Error:
+            return None
+        return digest if len(digest) == _DIGEST_SIZE else None
+
+    def time(self) -> datetime | None:
+        """What is in the date, in UTC; ``None`` if it is not ISO 8601 with a zone."""
+        if self.date is None or not _ISO_8601.fullmatch(self.date):
+            return None
+        try:
+            return datetime.fromisoformat(self.date).astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
+
+
+def pick(headers: Headers) -> tuple[Presented, str | None]:
+    """The headers that count, and what is wrong with one of them."""
+    found: dict[str, str] = {}
+    try:
+        texts = [(_text(name).lower(), _text(value)) for name, value in _pairs(headers)]
+    except Exception:  # noqa: BLE001 - whatever a framework's own mapping raises
+        return Presented(), "headers are neither a mapping nor pairs of texts"
+    for name, text in texts:
+        field = _FIELDS.get(name)
+        if field is None:
+            continue
+        if field in found:
+            return Presented(), f"{name} came twice"
+        if len(text) > _MAX_HEADER or not VISIBLE.fullmatch(text):
+            problem = f"is empty, over {_MAX_HEADER} characters, or not plain ASCII"
+            return Presented(), f"{name} {problem}"
+        found[field] = text
+    return Presented(**found), None
+
+
+def _pairs(headers: Headers) -> Iterable[tuple[object, object]]:
+    if isinstance(headers, Mapping):
+        return cast("Mapping[object, object]", headers).items()
+    return headers
+
+
+def _text(value: object) -> str:
+    # As HTTP has it; what is not ASCII is refused later.
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, str):
+        return value
+    raise TypeError

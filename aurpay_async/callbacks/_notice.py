@@ -1,0 +1,179 @@
+"""What a handler is told, once: confirmed with the platform, or not; by type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import attrs
+
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from .._models import Order
+    from .._order_life import OrderStatus
+    from ._replay import Claim, Handled, Kind, ReplayStore
+    from ._verify import CallbackEvent
+
+#: What became of an order.
+Outcome = Literal["paid", "late_paid", "timed_out", "refunded"]
+
+
+class KnownOrder(Protocol):
+    """What a shop has kept of an order; a `LightningOrder` is one.
+
+    .. versionadded:: 0.1.0
+    """
+
+    @property
+    def order_id(self) -> str:
+        """The platform's id."""
+        ...
+
+    @property
+    def reference(self) -> str | None:
+        """The shop's own id, as given to ``create_order``."""
+        ...
+
+    @property
+    def nonce(self) -> str | None:
+        """Of the call that created it; without one, nothing is confirmed."""
+        ...
+
+    @property
+    def price(self) -> Decimal:
+        """Fiat."""
+        ...
+
+    @property
+    def currency(self) -> str:
+        """Fiat: three letters."""
+        ...
+
+    @property
+    def amount(self) -> Decimal:
+        """BTC."""
+        ...
+
+    @property
+    def status(self) -> OrderStatus:
+        """Where it stands, as far as the shop knows."""
+        ...
+
+
+class OrderReader(Protocol):
+    """Who can ask the platform; an `AurpayClient` is one.
+
+    .. versionadded:: 0.1.0
+    """
+
+    async def get_order(self, order_id: str) -> Order:
+        """The order as the platform has it now."""
+        ...
+
+
+class Settlement:
+    """Records in the store, once, that a notification was handled."""
+
+    def __init__(self, store: ReplayStore, claim: Claim, handled: Handled) -> None:
+        self._store = store
+        self._claim = claim
+        self._handled: Handled = handled
+        self._in_transaction = False
+
+    async def settle_in(self, connection: object) -> None:
+        """In the handler's own transaction."""
+        if connection is None:
+            raise ConfigurationError(
+                "settle() takes the connection of the handler's own transaction; "
+                "without one, the dispatcher records it by itself"
+            )
+        await self._store.confirm(self._claim, self._handled, connection)
+        self._in_transaction = True
+
+    async def finish(self) -> None:
+        """After the handler: record it, or see that its transaction did.
+
+        Raises:
+            CallbackReplayedError: if the lease has ended.
+            ConfigurationError: if the handler's transaction was not committed.
+        """
+        if not self._in_transaction:
+            await self._store.confirm(self._claim, self._handled)
+        elif await self._store.holds(self._claim):
+            raise ConfigurationError(
+                "the handler returned, and the transaction in which it settled was "
+                "not committed"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class ConfirmedNotice:
+    """The platform was asked, and says the same.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: ``paid``; ``late_paid`` (after a timeout was handled, or the shop had it as
+    #: overdue); ``timed_out``; ``refunded``.
+    outcome: Outcome
+    #: The request that led to it; ``None`` if the shop asked by itself (`check`). Its
+    #: `kind` may say less than `outcome`.
+    event: CallbackEvent | None
+    #: The order as the platform has it now.
+    order: Order
+    #: The order as the shop has it.
+    known: KnownOrder
+    confirmed: Literal[True] = attrs.field(default=True, init=False)
+    _settlement: Settlement = attrs.field(alias="settlement", repr=False)
+
+    @property
+    def reference(self) -> str:
+        """The shop's own id of what is paid."""
+        return self.known.reference or ""
+
+    async def settle(self, connection: object) -> None:
+        """Record in the caller's own transaction that this was handled.
+
+        Whatever else the transaction does is then done exactly once, even if the
+        process dies: both are committed, or neither. Without it, the dispatcher records
+        it after the handler; a process that dies in between handles it again.
+
+        Raises:
+            CallbackReplayedError: if this handler took longer than the lease; let it
+                roll the transaction back.
+            ConfigurationError: if that is no connection with a transaction.
+        """
+        await self._settlement.settle_in(connection)
+
+
+@attrs.frozen(kw_only=True)
+class UnconfirmedNotice:
+    """A genuine callback that the platform could not be asked about. Not a payment.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: What the callback claims: ``paid`` or ``timeout``.
+    claimed: Kind
+    #: Why it is not confirmed.
+    reason: str
+    event: CallbackEvent
+    #: The order as the shop has it, if it has one.
+    known: KnownOrder | None
+    confirmed: Literal[False] = attrs.field(default=False, init=False)
+    _settlement: Settlement = attrs.field(alias="settlement", repr=False)
+
+    @property
+    def reference(self) -> str:
+        """The shop's own id of what is meant."""
+        return self.event.reference or ""
+
+    async def settle(self, connection: object) -> None:
+        """As `ConfirmedNotice.settle`."""
+        await self._settlement.settle_in(connection)
+
+
+#: What a handler is told. Ask ``notice.confirmed``: type checkers know what follows.
+Notice = ConfirmedNotice | UnconfirmedNotice

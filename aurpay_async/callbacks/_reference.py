@@ -1,0 +1,173 @@
+"""Which order a callback is about: a signed token in the URL that the platform calls.
+
+Aurpay's GET callback names no order, and its signature covers the URL alone. So the URL
+carries what the shop needs to know, signed with a key of the shop's own: nobody can
+make such an URL for another order, price or kind, not even by having one registered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from decimal import Decimal
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, Literal, cast, final
+
+import attrs
+from itsdangerous import BadData, Signer
+from itsdangerous.encoding import base64_decode, base64_encode
+
+from .._keys import hide_keys, require_keys
+from ..errors import CallbackReferenceError, InvalidRequestError, shown
+
+if TYPE_CHECKING:
+    from .._keys import Keys
+    from ._replay import Kind
+
+#: The name of the token in the query of an URL.
+PARAMETER: Final = "aurpay_ref"
+
+#: Changes with the meaning of a token, so that none is read as another.
+_SALT: Final = b"aurpay_async.reference.1"
+
+_PRICE = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
+_NONCE = re.compile(r"[0-9a-f]{24}", re.ASCII)
+_PARTS: Final = 5
+
+
+@attrs.frozen(kw_only=True)
+class Reference:
+    """What a token binds together.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: The shop's own name for what is paid, such as a cart's id.
+    reference: str
+    #: Fiat, in units of `currency`.
+    price: Decimal
+    #: Fiat: three letters.
+    currency: str
+    #: Which of the two callbacks this is.
+    kind: Kind
+    #: Of the call that created the order: another call, another nonce.
+    nonce: str
+
+
+def new_nonce() -> str:
+    """What tells one order from another of the same reference; 96 bits of chance."""
+    return os.urandom(12).hex()
+
+
+@final
+class ReferenceSigner:
+    """Puts references into URLs, and gets them out again."""
+
+    def __init__(self, keys: Keys) -> None:
+        """Take keys: the first signs, all of them verify.
+
+        Raises:
+            ConfigurationError: if there is none, or one could be guessed.
+        """
+        hidden = hide_keys(keys) or ()
+        del keys
+        require_keys(hidden)
+        self._signer = Signer(
+            # itsdangerous signs with the last one.
+            [key.reveal() for key in reversed(hidden)],
+            salt=_SALT,
+            key_derivation="hmac",
+            digest_method=sha256,
+        )
+
+    def attach(self, url: str, reference: Reference) -> str:
+        """`url` with one more parameter.
+
+        Raises:
+            InvalidRequestError: if it has a parameter of that name already.
+        """
+        if _tokens(url):
+            raise InvalidRequestError(
+                f"has a parameter {PARAMETER} already, which is added here", field="url"
+            )
+        parts = [
+            reference.reference,
+            f"{reference.price:f}",
+            reference.currency,
+            reference.kind,
+            reference.nonce,
+        ]
+        payload = base64_encode(json.dumps(parts, separators=(",", ":")))
+        text = self._signer.sign(payload).decode("ascii")
+        return f"{url}{'&' if '?' in url else '?'}{PARAMETER}={text}"
+
+    def read(self, url: str, kind: Kind | None = None) -> Reference:
+        """The reference in an URL.
+
+        Args:
+            url: As it was called.
+            kind: What it has to be about.
+
+        Raises:
+            CallbackReferenceError: if there is none, several, one that was not signed
+                with these keys, or one of another kind.
+        """
+        tokens = _tokens(url)
+        if len(tokens) != 1:
+            found = "no" if not tokens else "more than one"
+            raise CallbackReferenceError(
+                f"the URL has {found} parameter {PARAMETER}: was this order created "
+                "with reference=...?",
+                rule="reference",
+            )
+        reference = self._open(tokens[0])
+        if kind is not None and reference.kind != kind:
+            raise CallbackReferenceError(
+                f"the URL was made for {shown(reference.kind)}, and called as "
+                f"{shown(kind)}",
+                rule="kind",
+            )
+        return reference
+
+    def _open(self, token: str) -> Reference:
+        payload: object = None
+        with suppress(BadData, ValueError, RecursionError):
+            payload = json.loads(base64_decode(self._signer.unsign(token)))
+        reference = _reference(payload)
+        if reference is None:
+            raise CallbackReferenceError(
+                f"{PARAMETER} is damaged, or signed with another reference_key",
+                rule="reference",
+            )
+        return reference
+
+    def __repr__(self) -> str:
+        return "ReferenceSigner(...)"
+
+
+def _tokens(url: str) -> list[str]:
+    _, _, query = url.partition("?")
+    pairs = (part.partition("=") for part in query.split("&"))
+    return [value for name, _, value in pairs if name == PARAMETER]
+
+
+def _reference(payload: object) -> Reference | None:
+    if not isinstance(payload, list):
+        return None
+    parts = cast("list[object]", payload)
+    if len(parts) != _PARTS or not all(isinstance(part, str) for part in parts):
+        return None
+    reference, price, currency, kind, nonce = cast("list[str]", parts)
+    if kind not in {"paid", "timeout"} or not _PRICE.fullmatch(price):
+        return None
+    if not _NONCE.fullmatch(nonce):
+        return None
+    return Reference(
+        reference=reference,
+        price=Decimal(price),
+        currency=currency,
+        kind=cast("Literal['paid', 'timeout']", kind),
+        nonce=nonce,
+    )

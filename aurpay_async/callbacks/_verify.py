@@ -1,0 +1,337 @@
+"""Is this request the platform's, for this shop, and of now?
+
+What is signed is ``"{date} | {url}"`` and nothing else (source: Aurpay's "Callback
+Authentication Method"). So neither the method nor the body proves anything. The first
+check that fails decides the error; nothing is parsed before the signature holds but
+what the signature is made of.
+"""
+
+from __future__ import annotations
+
+import hmac
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, final
+
+import attrs
+
+from .._clock import SystemClock
+from .._keys import hide_keys
+from .._secrets import Secret
+from .._urls import MAX_URL_LENGTH
+from ..errors import (
+    CallbackError,
+    CallbackSignatureError,
+    CallbackStaleError,
+    ConfigurationError,
+    shown,
+)
+from ._headers import VISIBLE, Presented, pick
+from ._hint import read_hint
+from ._reference import ReferenceSigner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+    from typing import Self
+
+    from .._clock import Clock
+    from .._keys import Keys
+    from ._headers import Headers
+    from ._hint import OrderHint
+    from ._reference import Reference
+    from ._replay import Kind
+
+TOLERANCE: Final = timedelta(minutes=5)
+
+#: Chosen by name, never by forgetting: this very object.
+_NO_SECRETS: Final[list[Secret]] = []
+
+
+@attrs.frozen(kw_only=True)
+class CallbackEvent:
+    """A request that the platform has signed, a moment ago, for this very URL.
+
+    It is no payment yet: what it says has to be confirmed with the platform, and
+    counted once. The `Dispatcher` does both.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: What the URL that was called is for: ``"paid"`` or ``"timeout"``; ``None`` if
+    #: it carries no reference and the caller did not say.
+    kind: Kind | None
+    #: What the token in the URL binds: the shop's own id, price, currency and nonce.
+    token: Reference | None
+    #: When the platform signed it: aware, UTC.
+    signed_at: datetime
+    #: What an unsigned body says, if there was one.
+    order_hint: OrderHint | None
+    #: Which of the configured secrets it was signed with: 0 is the first. ``None`` if
+    #: only the token was checked.
+    secret_index: int | None
+
+    @property
+    def reference(self) -> str | None:
+        """The shop's own id of what is paid, as given to ``create_order``."""
+        return None if self.token is None else self.token.reference
+
+
+@final
+class CallbackVerifier:
+    """Tells the platform's callbacks from everything else.
+
+    Example:
+        >>> verifier = CallbackVerifier(secrets=["..."], reference_key="...")
+        >>> event = verifier.verify(method="GET", url=url, headers=headers)
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(
+        self,
+        *,
+        secrets: Iterable[str | Secret],
+        tokens: Iterable[str | Secret] = (),
+        reference_key: Keys | None = None,
+        tolerance: timedelta = TOLERANCE,
+        clock: Clock | None = None,
+    ) -> None:
+        """Set up the checks.
+
+        Args:
+            secrets: Callback secrets of the dashboard; several while one replaces
+                another.
+            tokens: Callback tokens of the dashboard. With none, the header is not
+                looked at: the signature proves more.
+            reference_key: The key, or keys, of ``AurpayClient(reference_key=...)``.
+                Without it, no reference is read from the URL.
+            tolerance: How far ``Date`` may be from now, both ways. Aurpay documents
+                none.
+            clock: What tells the time.
+
+        Raises:
+            ConfigurationError: if a value cannot be used; no secret is quoted.
+        """
+        self._tolerance = tolerance
+        self._clock = SystemClock() if clock is None else clock
+        self._tokens = list[Secret]()
+        self._secrets, problem = _hide(secrets)
+        if not self._secrets and secrets is not _NO_SECRETS and problem is None:
+            problem = "needs one at least; see also CallbackVerifier.token_only()"
+        self._tokens, tokens_problem = _hide(tokens)
+        keys = hide_keys(reference_key)
+        # Tracebacks show local names.
+        del secrets, tokens, reference_key
+        _require("secrets", problem)
+        _require("tokens", tokens_problem)
+        if type(tolerance) is not timedelta or tolerance <= timedelta(0):
+            raise ConfigurationError("tolerance must be a timedelta above 0")
+        self._references = None if keys is None else ReferenceSigner(keys)
+
+    @classmethod
+    def token_only(
+        cls,
+        *,
+        tokens: Iterable[str | Secret],
+        reference_key: Keys | None = None,
+        tolerance: timedelta = TOLERANCE,
+        clock: Clock | None = None,
+    ) -> Self:
+        """A verifier of the documentation's simple mode: the token, no signature.
+
+        Whoever has seen one callback can then send any other: neither URL nor date is
+        proven. Prefer secrets.
+
+        Raises:
+            ConfigurationError: if a value cannot be used; no token is quoted.
+        """
+        hidden, problem = _hide(tokens)
+        keys = hide_keys(reference_key)
+        del tokens, reference_key
+        if not hidden and problem is None:
+            problem = "needs one at least"
+        _require("tokens", problem)
+        return cls(
+            secrets=_NO_SECRETS,
+            tokens=hidden,
+            reference_key=keys,
+            tolerance=tolerance,
+            clock=clock,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<CallbackVerifier with {len(self._secrets)} secrets, "
+            f"{len(self._tokens)} tokens, tolerance {self._tolerance}>"
+        )
+
+    @property
+    def reads_references(self) -> bool:
+        """Whether it has a key to read references with."""
+        return self._references is not None
+
+    def verify(
+        self,
+        *,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes = b"",
+        kind: Kind | None = None,
+    ) -> CallbackEvent:
+        """Check a request.
+
+        Args:
+            method: As it came: ``GET`` or ``POST``.
+            url: The whole URL as it was registered with the order: behind a proxy,
+                scheme and host are not what the server sees. Path and query undecoded.
+            headers: As they came; of the three that count, none may come twice.
+            body: As it came; never parsed and written anew.
+            kind: What the route that was called is for, if the shop has two.
+
+        Raises:
+            CallbackError: if it is not to be believed; one of the kinds of it says
+                why, and `rule` names the check.
+        """
+        presented, problem = pick(headers)
+        del headers
+        if method not in ("GET", "POST"):
+            raise CallbackError(f"the method is {shown(method)}", rule="method")
+        if problem is not None:
+            raise CallbackSignatureError(problem, rule="headers")
+        if presented == Presented():
+            raise CallbackSignatureError(
+                "the request has none of a callback's headers", rule="unsigned"
+            )
+        _require_url(url)
+        self._check_token(presented)
+        index = self._check_signature(presented, url)
+        signed_at = self._check_date(presented)
+        token = None if self._references is None else self._references.read(url, kind)
+        return CallbackEvent(
+            kind=kind if token is None else token.kind,
+            token=token,
+            signed_at=signed_at,
+            # The documented GET has no body; whatever comes with one says nothing.
+            order_hint=read_hint(body, token) if method == "POST" else None,
+            secret_index=index,
+        )
+
+    def _check_token(self, presented: Presented) -> None:
+        if not self._tokens:
+            return
+        if presented.token is None:
+            raise _missing("Callback-Token")
+        if _which(presented.token.encode(), self._tokens) is None:
+            raise CallbackSignatureError(
+                "Callback-Token is none of the configured tokens", rule="token"
+            )
+
+    def _check_signature(self, presented: Presented, url: str) -> int | None:
+        if not self._secrets:
+            return None
+        if presented.signature is None:
+            raise _missing("Signature")
+        if presented.date is None:
+            raise _missing("Date")
+        if presented.digest() is None:
+            raise CallbackSignatureError(
+                "Signature is not the Base64 of 32 bytes", rule="signature"
+            )
+        message = f"{presented.date} | {url}".encode("ascii")
+        index = _signed_with(presented, message, self._secrets)
+        if index is None:
+            raise CallbackSignatureError(
+                "Signature was made with another secret, or for another URL than "
+                f"{shown(url.partition('?')[0])} and its query; is this the URL as it "
+                "was registered, scheme and host included?",
+                rule="signature",
+            )
+        return index
+
+    def _check_date(self, presented: Presented) -> datetime:
+        if presented.date is None:
+            raise _missing("Date")
+        time = presented.time()
+        if time is None:
+            raise CallbackStaleError(
+                f"Date must be like 2024-06-17T00:00:00Z, not {shown(presented.date)}",
+                rule="date",
+            )
+        age = (self._clock.now() - time).total_seconds()
+        if abs(age) > self._tolerance.total_seconds():
+            when = f"{age:.0f} s old" if age > 0 else f"{-age:.0f} s ahead"
+            raise CallbackStaleError(
+                f"Date is {when}, and {self._tolerance} is tolerated; is this clock "
+                "right?",
+                rule="age",
+            )
+        return time
+
+
+def _which(given: bytes, secrets: Sequence[Secret]) -> int | None:
+    """Which of `secrets` it is; takes as long whichever it is."""
+    return _first(
+        [hmac.compare_digest(given, secret.reveal().encode()) for secret in secrets]
+    )
+
+
+def _signed_with(
+    presented: Presented, message: bytes, secrets: Sequence[Secret]
+) -> int | None:
+    """Which of `secrets` signed it. Returns, so that no traceback has what is right."""
+    given = presented.digest() or b""
+    return _first(
+        [
+            hmac.compare_digest(
+                given, hmac.digest(secret.reveal().encode(), message, "sha256")
+            )
+            for secret in secrets
+        ]
+    )
+
+
+def _first(equal: Sequence[bool]) -> int | None:
+    return equal.index(True) if True in equal else None
+
+
+def _hide(values: Iterable[str | Secret]) -> tuple[list[Secret], str | None]:
+    """The values as secrets, and what is wrong with one of them.
+
+    It does not raise: a traceback that shows local names would show them.
+    """
+    if isinstance(values, str | bytes | Secret) or not hasattr(values, "__iter__"):
+        return [], 'must be a list, such as ["..."]'
+    hidden = [value if isinstance(value, Secret) else Secret(value) for value in values]
+    for secret in hidden:
+        if type(secret.reveal()) is not str:
+            return hidden, f"must be texts, not {type(secret.reveal()).__name__}"
+        if not VISIBLE.fullmatch(secret.reveal()):
+            return hidden, "holds an empty one, or one that is not plain ASCII"
+    return hidden, None
+
+
+def _require(name: str, problem: str | None) -> None:
+    if problem is not None:
+        raise ConfigurationError(f"{name} {problem}")
+
+
+def _require_url(url: object) -> None:
+    if (
+        not isinstance(url, str)
+        or len(url) > MAX_URL_LENGTH
+        or not url.startswith(("https://", "http://"))
+        or not VISIBLE.fullmatch(url)
+        or " " in url
+    ):
+        raise CallbackError(
+            "the URL must be the whole one that was registered, undecoded: "
+            f"https://..., at most {MAX_URL_LENGTH} ASCII characters",
+            rule="url",
+        )
+
+
+def _missing(name: str) -> CallbackSignatureError:
+    return CallbackSignatureError(
+        f"there is no {name} header; does a proxy drop it?", rule="headers"
+    )

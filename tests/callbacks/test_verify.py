@@ -1,0 +1,450 @@
+"""Which requests are the platform's: the documented rule, and all that is not it."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections import UserDict
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from aurpay_async._secrets import Secret
+from aurpay_async.callbacks import MAX_BODY, CallbackEvent, CallbackVerifier
+from aurpay_async.errors import (
+    CallbackError,
+    CallbackReferenceError,
+    CallbackSignatureError,
+    CallbackStaleError,
+    ConfigurationError,
+)
+from aurpay_async.testing import FakeClock, sign_callback
+
+from ..conftest import load
+from .samples import DATE, KEY, NOW, SECRET, TOKEN, reference, signed, url, verifier
+
+URL = url()
+VECTORS = load("aurpay.json")["signature_vectors"]["callback"]
+BODY: dict[str, Any] = load("aurpay.json")["callback_post_body"]["example"]
+
+
+def verify(**changes: Any) -> CallbackEvent:
+    """A request of the platform, but for these changes."""
+    request: dict[str, Any] = {"method": "GET", "url": URL, "headers": signed(URL)}
+    options = changes.pop("options", {})
+    return verifier(**options).verify(**{**request, **changes})
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+def test_the_documented_strings(vector: dict[str, str]) -> None:
+    """The documentation's own dates and URLs, with signatures computed elsewhere."""
+    date = datetime(2024, 6, 17, tzinfo=UTC)
+    event = CallbackVerifier(
+        secrets=[vector["callback_secret"]], clock=FakeClock(date)
+    ).verify(
+        method="GET",
+        url=vector["callback_url"],
+        headers={"Date": vector["date"], "Signature": vector["expected_signature"]},
+    )
+    assert event == CallbackEvent(
+        kind=None, token=None, signed_at=date, order_hint=None, secret_index=0
+    )
+    assert event.reference is None
+    headers = sign_callback(
+        vector["callback_url"], secret=vector["callback_secret"], now=date
+    )
+    assert headers["Signature"] == vector["expected_signature"]
+
+
+def test_an_event_says_what_was_signed() -> None:
+    """The shop's own id, and which of two callbacks this is."""
+    event = verify()
+    assert (event.kind, event.reference) == ("paid", "cart-42")
+    assert event.token == reference()
+    assert (event.signed_at, event.secret_index) == (NOW, 0)
+    assert event.order_hint is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        list(signed(URL).items()),
+        [(k.encode(), v.encode()) for k, v in signed(URL).items()],
+        {k.lower(): v for k, v in signed(URL).items()},
+        {k.upper(): v for k, v in signed(URL).items()},
+        CIMultiDict(signed(URL)),
+        UserDict(signed(URL)),
+        {**signed(URL), "X-Other": "caf\xe9", "x-other": ""},
+    ],
+    ids=lambda headers: type(headers).__name__,
+)
+def test_headers_as_frameworks_have_them(headers: Any) -> None:
+    """Any mapping, any pairs, any case; others are not looked at."""
+    assert verify(headers=headers).reference == "cart-42"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"Signature": None}, "no Signature"),
+        ({"Date": None}, "no Date"),
+        ({"Callback-Token": None}, "no Callback-Token"),
+        ({"Signature": ""}, "signature is empty"),
+        ({"Signature": "caf\xe9"}, "not plain ASCII"),
+        ({"Signature": "x" * 513}, "over 512"),
+        ({"Date": "\x00"}, "date is empty"),
+    ],
+)
+def test_headers_that_cannot_be(changes: dict[str, Any], problem: str) -> None:
+    """The error names the header."""
+    headers = {k: v for k, v in {**signed(URL), **changes}.items() if v is not None}
+    with pytest.raises(CallbackSignatureError, match=problem) as caught:
+        verify(headers=headers)
+    assert caught.value.rule == "headers"
+
+
+@pytest.mark.parametrize("name", ["Callback-Token", "Date", "Signature"])
+def test_a_header_that_comes_twice(name: str) -> None:
+    """Which one counts is where two programs disagree."""
+    headers = signed(URL)
+    with pytest.raises(CallbackSignatureError, match="came twice"):
+        verify(headers=[*headers.items(), (name.lower(), headers[name])])
+
+
+@pytest.mark.parametrize("headers", [7, ["text"], [("a",)], {1: "x"}, [("a", None)]])
+def test_headers_that_are_none(headers: Any) -> None:
+    """A mistake of the program is an error of ours, not a foreign one."""
+    with pytest.raises(CallbackSignatureError, match="neither a mapping"):
+        verify(headers=headers)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        signed(URL)["Signature"][:-1],
+        signed(URL)["Signature"] + "=",
+        signed(URL)["Signature"].replace("=", ""),
+        signed(URL)["Signature"].swapcase(),
+        " ".join(signed(URL)["Signature"]),
+        "A" * 43 + "=",
+        "AAAA",
+        "A" * 44,
+        "-_" + signed(URL)["Signature"][2:],
+    ],
+)
+def test_a_signature_that_is_none(signature: str) -> None:
+    """Strict Base64 of the right length, or nothing."""
+    with pytest.raises(CallbackSignatureError) as caught:
+        verify(headers={**signed(URL), "Signature": signature})
+    assert caught.value.rule == "signature"
+
+
+def test_what_was_signed_for_another_request() -> None:
+    """Another URL, another date, another secret."""
+    for headers in (
+        signed(URL.replace("shop", "shop2")),
+        signed(URL + "&x=1"),
+        {**signed(URL), "Date": "2026-01-01T00:00:01Z"},
+        signed(URL, secret="sandbox-other-secret"),
+    ):
+        with pytest.raises(CallbackSignatureError) as caught:
+            verify(headers=headers)
+        assert caught.value.rule == "signature"
+        assert "https://shop.example/aurpay" in str(caught.value)
+
+
+@given(st.data())
+def test_no_request_is_made_up(data: st.DataObject) -> None:
+    """Whatever comes, it is refused with an error of ours."""
+    text = st.text(max_size=60)
+    request: dict[str, Any] = {
+        "method": data.draw(st.sampled_from(["GET", "POST"]) | text),
+        "url": data.draw(st.just(URL) | text),
+        "headers": data.draw(
+            st.dictionaries(
+                st.sampled_from(["Date", "Signature", "Callback-Token", "X"]), text
+            )
+            | st.lists(st.tuples(st.just("Date"), text))
+        ),
+        "body": data.draw(st.binary(max_size=60)),
+    }
+    with pytest.raises(CallbackError):
+        verifier().verify(**request)
+
+
+def test_a_secret_is_replaced_without_a_gap() -> None:
+    """Both are good meanwhile, and the event says which it was."""
+    options = {"secrets": [Secret("sandbox-new-secret"), SECRET, SECRET]}
+    assert verify(options=options).secret_index == 1
+    headers = signed(URL, secret="sandbox-new-secret")
+    assert verify(options=options, headers=headers).secret_index == 0
+
+
+def test_tokens() -> None:
+    """Checked if there are any."""
+    assert verify(options={"tokens": ["sandbox-new", TOKEN]}).reference == "cart-42"
+    assert verify(options={"tokens": []}).reference == "cart-42"
+    with pytest.raises(CallbackSignatureError, match="none of the") as caught:
+        verify(options={"tokens": ["sandbox-new"]})
+    assert caught.value.rule == "token"
+
+
+def test_the_simple_mode_has_a_name() -> None:
+    """The token alone, chosen by calling it so."""
+    simple = CallbackVerifier.token_only(
+        tokens=[TOKEN], reference_key=KEY, clock=FakeClock(NOW)
+    )
+    headers = {"Callback-Token": TOKEN, "Date": DATE}
+    event = simple.verify(method="GET", url=URL, headers=headers)
+    assert (event.reference, event.secret_index) == ("cart-42", None)
+    for wrong in ({}, {"Callback-Token": "x", "Date": DATE}, {"Callback-Token": TOKEN}):
+        with pytest.raises(CallbackSignatureError):
+            simple.verify(method="GET", url=URL, headers=wrong)
+
+
+@pytest.mark.parametrize(
+    ("offset", "good"), [(300, True), (301, False), (-300, True), (-301, False)]
+)
+def test_age(offset: int, good: bool) -> None:
+    """A request that somebody kept is refused, and one of tomorrow as well."""
+    clock = FakeClock(NOW + timedelta(seconds=offset))
+    if good:
+        assert verify(options={"clock": clock}).signed_at == NOW
+        return
+    with pytest.raises(CallbackStaleError, match=r"301 s (old|ahead)") as caught:
+        verify(options={"clock": clock})
+    assert caught.value.rule == "age"
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "2026-01-01T00:00:00.000Z",
+        "2026-01-01T01:00:00+01:00",
+        "2025-12-31T23:59:59.5-00:00",
+    ],
+)
+def test_dates_that_other_programs_write(date: str) -> None:
+    """ISO 8601 with a zone; it is signed as it is written."""
+    event = verify(headers=signed(URL, date))
+    assert abs(event.signed_at - NOW) < timedelta(seconds=1)
+    assert event.signed_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "2026-01-01T00:00:00",
+        "2026-01-01",
+        "Thu, 01 Jan 2026 00:00:00 GMT",
+        "2026-02-30T00:00:00Z",
+        "20260101T000000Z",
+        "2026-W01-4T00:00:00Z",
+        "0001-01-01T00:00:00+23:59",
+        "1767225600",
+    ],
+)
+def test_dates_that_are_none(date: str) -> None:
+    """Signed or not."""
+    with pytest.raises(CallbackStaleError, match="must be like 2024") as caught:
+        verify(headers=signed(URL, date))
+    assert caught.value.rule == "date"
+
+
+def test_another_time_zone_of_the_clock() -> None:
+    """It is aware, so it is the same time."""
+
+    class Elsewhere:
+        def now(self) -> datetime:
+            return NOW.astimezone(timezone(timedelta(hours=9)))
+
+    assert verify(options={"clock": Elsewhere()}).signed_at == NOW
+
+
+@pytest.mark.parametrize("method", ["PUT", "HEAD", "get", "", "GET\r\n", None])
+def test_other_methods(method: Any) -> None:
+    """Aurpay calls by GET, and by POST on request."""
+    with pytest.raises(CallbackError, match="the method is") as caught:
+        verify(method=method)
+    assert caught.value.rule == "method"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        None,
+        b"https://shop.example/",
+        "",
+        "/aurpay?id=1",
+        "shop.example/aurpay",
+        "https://shop.example/a b",
+        "https://shop.example/caf\xe9",
+        "https://shop.example/\n",
+        "https://shop.example/" + "a" * 2048,
+    ],
+)
+def test_an_url_that_was_never_registered(other: Any) -> None:
+    """Frameworks give paths and decoded ones; the error says what is needed."""
+    with pytest.raises(CallbackError, match="whole one that was registered") as caught:
+        verify(url=other)
+    assert caught.value.rule == "url"
+
+
+def test_the_route_and_the_reference_agree() -> None:
+    """A shop with two routes says which one was called."""
+    assert verify(kind="paid").kind == "paid"
+    with pytest.raises(CallbackReferenceError, match="called as 'timeout'"):
+        verify(kind="timeout")
+    timeout = url(kind="timeout")
+    event = verify(url=timeout, headers=signed(timeout), kind="timeout")
+    assert event.kind == "timeout"
+
+
+def test_without_references() -> None:
+    """The kind is what the caller says."""
+    options = {"reference_key": None}
+    assert verify(options=options, kind="timeout").kind == "timeout"
+    hint = verify(options=options, method="POST", body=b'{"vs_price": 1}').order_hint
+    assert hint is not None
+
+
+def test_an_order_of_another_shop() -> None:
+    """Its reference was signed with another key."""
+    with pytest.raises(CallbackReferenceError, match="another reference_key"):
+        verify(options={"reference_key": ["sandbox-other-reference-key"]})
+
+
+def posted(body: bytes) -> CallbackEvent:
+    return verify(method="POST", body=body)
+
+
+def test_a_body_is_a_hint() -> None:
+    """The documented one; what it says is marked as not signed."""
+    body = {**BODY, "vs_price": "20.0"}
+    hint = posted(json.dumps(body).encode()).order_hint
+    assert hint is not None
+    assert hint.order_id == "20250207040935220628"
+    assert hint.status == "PENDING"
+    assert hint.amount == Decimal("0.00102549")
+    assert hint.fields == body
+    assert "mct-bea5c44da875" not in repr(hint)
+
+
+def test_a_body_says_little() -> None:
+    """Fields that are missing, or of another type, are no hints."""
+    hint = posted(b'{"status": 7, "amount": "x", "order_id": ["1"]}').order_hint
+    assert hint is not None
+    assert (hint.order_id, hint.status, hint.amount) == (None, None, None)
+    assert posted(b"").order_hint is None
+    assert verify(body=b"not even JSON").order_hint is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"not JSON",
+        b"[]",
+        b'{"amount": NaN}',
+        b'{"a": 1, "a": 2}',
+        b'{"a": ' * 5000,
+        b"\xff\xfe",
+        b'{"order_id": "1"',
+        b" " * (MAX_BODY + 1),
+        "{}",
+    ],
+)
+def test_a_body_that_cannot_be(body: Any) -> None:
+    """Also under a good signature, which does not cover it."""
+    with pytest.raises(CallbackError) as caught:
+        posted(body)
+    assert caught.value.rule == "body"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"vs_price": "20.01"}, {"vs_price": "x"}, {"vs_currency": "EUR"}]
+)
+def test_a_body_of_another_order(fields: dict[str, str]) -> None:
+    """It contradicts what is signed."""
+    with pytest.raises(CallbackReferenceError, match="names another") as caught:
+        posted(json.dumps(fields).encode())
+    assert caught.value.rule == "order"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"secrets": []}, "secrets needs one at least"),
+        ({"secrets": [""]}, "secrets holds an empty one"),
+        ({"secrets": ["caf\xe9"]}, "not plain ASCII"),
+        ({"secrets": "sandbox-secret"}, "must be a list"),
+        ({"secrets": [7]}, "must be texts, not int"),
+        ({"tokens": ["x", " "]}, "tokens holds an empty one"),
+        ({"reference_key": ""}, "reference_key must have"),
+        ({"tolerance": 300}, "tolerance must be"),
+        ({"tolerance": timedelta(0)}, "tolerance must be"),
+    ],
+)
+def test_a_verifier_that_would_let_anybody_in(
+    options: dict[str, Any], problem: str
+) -> None:
+    """It is refused when it is made."""
+    with pytest.raises(ConfigurationError, match=problem):
+        verifier(**options)
+
+
+def test_a_simple_mode_without_tokens() -> None:
+    """It would let anybody in."""
+    with pytest.raises(ConfigurationError, match="tokens needs one"):
+        CallbackVerifier.token_only(tokens=[])
+    with pytest.raises(ConfigurationError, match="must be a list"):
+        CallbackVerifier.token_only(tokens="sandbox-token")
+
+
+CANARY = "canary-3b9d"
+
+
+def test_no_secret_shows() -> None:
+    """In its repr, in errors, and in the local names of our frames."""
+    strict = verifier(secrets=[f"{CANARY}-secret"], tokens=[f"{CANARY}-token"])
+    assert CANARY not in repr(strict)
+    right = signed(URL, secret=f"{CANARY}-secret")["Signature"]
+    good = {"Callback-Token": f"{CANARY}-token", "Date": DATE, "Signature": right}
+    old = signed(URL, "2025-01-01T00:00:00Z", f"{CANARY}-secret")
+    for headers in (
+        {**good, "Callback-Token": "wrong"},
+        {**good, "Signature": signed(URL)["Signature"]},
+        {**old, "Callback-Token": f"{CANARY}-token"},
+        [*good.items(), *good.items()],
+    ):
+        with pytest.raises(CallbackError) as caught:
+            strict.verify(method="GET", url=URL, headers=headers)
+        for frame, _ in traceback.walk_tb(caught.value.__traceback__):
+            if frame.f_code.co_filename != __file__:
+                shown = repr(frame.f_locals)
+                assert CANARY not in shown, frame.f_code.co_qualname
+                assert right not in shown, frame.f_code.co_qualname
+                assert old["Signature"] not in shown, frame.f_code.co_qualname
+
+
+def test_no_secret_shows_when_one_is_mistyped() -> None:
+    """The one that is good as well."""
+    for options in (
+        {"secrets": [CANARY, ""]},
+        {"tokens": [CANARY, ""]},
+        {"reference_key": CANARY},
+        {"secrets": [CANARY], "tolerance": 0},
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            verifier(**options)
+        with pytest.raises(ConfigurationError) as simple:
+            CallbackVerifier.token_only(tokens=[CANARY, ""], reference_key=CANARY)
+        for error in (caught.value, simple.value):
+            assert CANARY not in str(error)
+            for frame, _ in traceback.walk_tb(error.__traceback__):
+                if "tests" not in frame.f_code.co_filename:
+                    assert CANARY not in repr(frame.f_locals)

@@ -1,0 +1,133 @@
+"""A PostgreSQL of the tests' own, started where one asks for it, gone when they end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: It lives as long as a test run: nothing has to survive a power cut.
+OPTIONS = (
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "fsync=off",
+    "full_page_writes=off",
+    "shared_buffers=16MB",
+)
+
+
+class Server:
+    """A running server; its superuser is ``postgres``, and needs no password."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs = programs
+        self._folder = folder
+        self._numbers = count()
+        self._port = free_port()
+
+    def new_database(self) -> str:
+        """The URL of an empty one."""
+        name = f"test{next(self._numbers)}"
+        where = ("-h", "127.0.0.1", "-p", str(self._port), "-U", "postgres")
+        self._run("createdb", *where, name)
+        return f"postgresql+asyncpg://postgres@127.0.0.1:{self._port}/{name}"
+
+    def start(self) -> None:
+        """Return when it takes connections."""
+        trusting = ("-U", "postgres", "-A", "trust")
+        self._run("initdb", "-D", "data", "-E", "UTF8", "--no-sync", *trusting)
+        options = " ".join(f"-c {option}" for option in OPTIONS)
+        options += f" -p {self._port}"
+        self._run("pg_ctl", "start", "-w", "-D", "data", "-l", "log", "-o", options)
+
+    def stop(self) -> None:
+        """At once, whoever is connected."""
+        self._run("pg_ctl", "stop", "-w", "-D", "data", "-m", "immediate")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        # A file, as the server inherits it and keeps it open: of a pipe we would wait
+        # for the end.
+        with (self._folder / "output").open("a+") as output:
+            done = subprocess.run(
+                [self._programs / program, *arguments],
+                cwd=self._folder,
+                env={"LC_ALL": "C"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+                timeout=60,
+                **somebody(),
+            )
+            output.seek(0)
+            assert done.returncode == 0, f"{program}: {output.read()}"
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def somebody() -> dict[str, Any]:
+    """Whom to run it as: PostgreSQL refuses to be root."""
+    if os.geteuid() != 0:
+        return {}
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def find_programs() -> Path | None:
+    """The newest that Debian's packages brought, or whatever is on the path."""
+    found = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    for initdb in sorted(found, key=lambda path: int(path.parts[4]), reverse=True):
+        return initdb.parent
+    initdb_on_path = shutil.which("initdb")
+    return Path(initdb_on_path).resolve().parent if initdb_on_path else None
+
+
+@contextmanager
+def running(programs: Path) -> Iterator[Server]:
+    """A server in a folder of its own."""
+    # Not below pytest's folder, which only we may enter.
+    with tempfile.TemporaryDirectory(prefix="aurpay-postgresql-") as name:
+        folder = Path(name)
+        who = somebody()
+        if who:
+            os.chown(folder, who["user"], who["group"])
+        server = Server(programs, folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """One server for all tests of a process."""
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("there is no PostgreSQL: apt-get install postgresql")
+    with running(programs) as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql_url(postgresql: Server) -> str:
+    """An empty database for one test."""
+    return postgresql.new_database()
