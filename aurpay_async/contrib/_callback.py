@@ -1,0 +1,192 @@
+"""What the adapters share: where the shop is reached, and what its dispatcher is asked.
+
+The platform signs the URL as it was registered, byte for byte. A server behind a proxy
+sees another scheme and host, and frameworks decode paths. So the URL is put together
+from what the shop says of itself and from the request target as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPMethod
+from typing import TYPE_CHECKING, Final, cast, final
+from urllib.parse import quote
+
+import attrs
+
+from .._urls import UrlError, read_origin, require_secure
+from ..callbacks import MAX_BODY, Reply
+from ..errors import ConfigurationError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable, Mapping
+
+    from ..callbacks import Dispatcher, Kind
+
+    Headers = Iterable[tuple[bytes, bytes]] | Mapping[str, str]
+    #: What an ASGI server says of a request; frameworks have types of their own for it.
+    Scope = Mapping[str, object]
+
+#: For frameworks whose routers want a list: the dispatcher says which of them it takes.
+METHODS: Final = [method.value for method in HTTPMethod]
+
+#: Where callbacks are taken, if the shop does not say otherwise.
+PATH: Final = "/aurpay/callback"
+
+#: What to answer to a body that is not read.
+TOO_LARGE: Final = Reply(413, "too large\n", "too_large")
+
+_AUTHORITY = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+
+#: RFC 3986, 3.3: what stands in a path as it is.
+_PATH_CHARACTERS: Final = "/~!$&'()*+,;=:@"
+
+
+@final
+class PublicAddress:
+    """What precedes the request target in the URLs that the platform calls."""
+
+    def __init__(self, public_base_url: str) -> None:
+        problem = _problem(public_base_url)
+        if problem is not None:
+            raise ConfigurationError(f"public_base_url: {problem}")
+        scheme, _, rest = public_base_url.removesuffix("/").partition("://")
+        host, slash, path = rest.partition("/")
+        self._origin = f"{scheme}://{host}"
+        self._prefix = slash + path
+
+    def url(self, target: str, mounted_at: str = "") -> str:
+        """The URL as it was registered.
+
+        Args:
+            target: The request target as it came, undecoded.
+            mounted_at: What the server puts before each path, in place of what a
+                proxy has taken off, if it does that.
+        """
+        path = _origin_form(target)
+        if mounted_at == self._prefix and path.startswith(f"{mounted_at}/"):
+            return self._origin + path
+        return self._origin + self._prefix + path
+
+    def asgi_url(self, scope: Scope) -> str:
+        """The URL as it was registered, from an ASGI scope."""
+        raw = scope.get("raw_path")
+        if isinstance(raw, bytes) and raw:
+            # The specification has it without the query; some servers add it.
+            path = raw.partition(b"?")[0].decode("latin-1")
+        else:
+            path = quote(cast("str", scope["path"]), safe=_PATH_CHARACTERS)
+        query = scope["query_string"]
+        if isinstance(query, bytes):  # a text with Django's AsyncClient
+            query = query.decode("latin-1")
+        # Mounting within Starlette extends `root_path`, and keeps the server's here.
+        root = scope.get("app_root_path", scope.get("root_path"))
+        return self.url(f"{path}?{query}" if query else path, cast("str", root or ""))
+
+
+@final
+class CallbackRoute:
+    """A route that the platform calls, whatever framework serves it."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, public_base_url: str, kind: Kind | None
+    ) -> None:
+        require_kind(kind)
+        self.name = f"aurpay_{kind or 'callback'}"
+        self.address = PublicAddress(public_base_url)
+        self._dispatcher = dispatcher
+        self._kind: Kind | None = kind
+
+    async def answer(
+        self, *, method: str, url: str, headers: Headers, body: bytes
+    ) -> Reply:
+        """What to answer; as `Dispatcher.dispatch`."""
+        return await self._dispatcher.dispatch(
+            method=method, url=url, headers=headers, body=body, kind=self._kind
+        )
+
+    async def answer_asgi(self, scope: Scope, chunks: AsyncIterable[bytes]) -> Reply:
+        """What to answer to an ASGI request whose body comes in `chunks`."""
+        body = await read_body(chunks, asgi_length(scope))
+        if body is None:
+            return asgi_too_large(scope)
+        return await self.answer(
+            method=cast("str", scope["method"]),
+            url=self.address.asgi_url(scope),
+            headers=asgi_headers(scope),
+            body=body,
+        )
+
+
+def require_kind(kind: object) -> None:
+    """Refuse what no callback will ever be."""
+    if kind not in {None, "paid", "timeout"}:
+        raise ConfigurationError(
+            f'kind must be "paid", "timeout" or None, not {shown(kind)}'
+        )
+
+
+async def read_body(chunks: AsyncIterable[bytes], length: int | None) -> bytes | None:
+    """A body, or ``None`` if it is too large; in that case it is not read to its end.
+
+    Args:
+        chunks: The body as it comes.
+        length: What the request says of it.
+    """
+    if length is not None and length > MAX_BODY:
+        return None
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > MAX_BODY:
+            return None
+    return bytes(body)
+
+
+def asgi_headers(scope: Scope) -> Iterable[tuple[bytes, bytes]]:
+    """The headers as they came, those that came twice included."""
+    return cast("Iterable[tuple[bytes, bytes]]", scope["headers"])
+
+
+def asgi_length(scope: Scope) -> int | None:
+    """How long a request says that its body is."""
+    for name, value in asgi_headers(scope):
+        if name == b"content-length" and value.isdigit():
+            return int(value[:20])  # longer ones are not the shorter for it
+    return None
+
+
+def asgi_too_large(scope: Scope) -> Reply:
+    """What to answer instead of reading on.
+
+    RFC 9110, 15.5.14: "The server MAY terminate the request, if the protocol version in
+    use allows it; otherwise, the server MAY close the connection." Above HTTP/1, there
+    is no header for it.
+    """
+    if scope["http_version"] not in {"1.0", "1.1"}:
+        return TOO_LARGE
+    return attrs.evolve(TOO_LARGE, headers={"Connection": "close"})
+
+
+def _origin_form(target: str) -> str:
+    # RFC 9112, 3.2.2: "a server MUST accept the absolute-form in requests".
+    match = _AUTHORITY.match(target)
+    path = target if match is None else target[match.end() :]
+    return path if path.startswith("/") else f"/{path}"
+
+
+def _problem(public_base_url: object) -> str | None:
+    if not isinstance(public_base_url, str):
+        return (
+            "must be the address that the platform calls, like https://shop.example, "
+            f"not {shown(public_base_url)}"
+        )
+    try:
+        require_secure(read_origin(public_base_url))
+    except UrlError as error:
+        return str(error)
+    if "?" in public_base_url or "#" in public_base_url:
+        return "must end before the path of the route: without query and fragment"
+    if not public_base_url.isascii():
+        return "has other characters than ASCII in its path, percent-encode them"
+    return None

@@ -1,0 +1,71 @@
+"""Callbacks in aiohttp.web.
+
+.. versionadded:: 0.1.0
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from ._callback import TOO_LARGE, CallbackRoute, read_body
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..callbacks import Dispatcher, Kind, Reply
+
+__all__ = ["callback_handler"]
+
+
+def callback_handler(
+    dispatcher: Dispatcher, *, public_base_url: str, kind: Kind | None = None
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler that gives callbacks to `dispatcher`.
+
+    Example:
+        >>> handler = callback_handler(dispatcher, public_base_url="https://shop.example")
+        >>> app.router.add_route("*", "/aurpay/callback", handler)
+
+    Args:
+        dispatcher: Verifies the callbacks, and hands each to the shop once.
+        public_base_url: What precedes the route's path in the URLs that were registered
+            with the orders; behind a proxy, the server sees something else.
+        kind: What the route is for, if the shop has two.
+
+    Raises:
+        ConfigurationError: if `public_base_url` or `kind` cannot be used.
+
+    .. versionadded:: 0.1.0
+    """
+    route = CallbackRoute(dispatcher, public_base_url, kind)
+
+    async def aurpay_callback(request: web.Request) -> web.Response:
+        body = await _read(request)
+        if body is None:
+            response = _response(TOO_LARGE)
+            response.force_close()
+            return response
+        reply = await route.answer(
+            method=request.method,
+            url=route.address.url(request.raw_path),
+            headers=request.raw_headers,
+            body=body,
+        )
+        return _response(reply)
+
+    return aurpay_callback
+
+
+async def _read(request: web.Request) -> bytes | None:
+    if request.content.at_eof():
+        return await request.read()  # kept, if a middleware has read it before
+    try:
+        return await read_body(request.content.iter_any(), request.content_length)
+    except ConnectionError:
+        raise web.HTTPBadRequest from None  # nobody sees it
+
+
+def _response(reply: Reply) -> web.Response:
+    return web.Response(text=reply.text, status=reply.status, headers=reply.headers)

@@ -1,0 +1,103 @@
+"""Callbacks in Django, under ASGI or WSGI.
+
+.. versionadded:: 0.1.0
+"""
+
+# Django has no types of its own, and what has them for it is no dependency.
+# mypy: disable-error-code="import-untyped"
+# pyright: reportUnknownVariableType=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, cast
+
+from django.http import HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from ..callbacks import MAX_BODY
+from ..errors import ConfigurationError
+from ._callback import TOO_LARGE, CallbackRoute, asgi_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from ..callbacks import Dispatcher, Kind, Reply
+    from ._callback import Headers, PublicAddress, Scope
+
+    View = Callable[..., Awaitable[HttpResponse]]
+
+__all__ = ["callback_view"]
+
+
+def callback_view(
+    dispatcher: Dispatcher, *, public_base_url: str, kind: Kind | None = None
+) -> View:
+    """A view that gives callbacks to `dispatcher`; without CSRF protection.
+
+    Under WSGI it needs a server that tells the request target as it came, as gunicorn,
+    uWSGI and mod_wsgi do, and raises a `ConfigurationError` for each request else.
+
+    Example:
+        >>> paid = callback_view(dispatcher, public_base_url="https://shop.example")
+        >>> urlpatterns = [path("aurpay/callback", paid)]
+
+    Args:
+        dispatcher: Verifies the callbacks, and hands each to the shop once.
+        public_base_url: What precedes the route's path in the URLs that were registered
+            with the orders; behind a proxy, the server sees something else.
+        kind: What the route is for, if the shop has two.
+
+    Raises:
+        ConfigurationError: if `public_base_url` or `kind` cannot be used.
+
+    .. versionadded:: 0.1.0
+    """
+    route = CallbackRoute(dispatcher, public_base_url, kind)
+
+    async def aurpay_callback(
+        request: _Request, *_: object, **__: object
+    ) -> HttpResponse:
+        url, headers = _head(request, route.address)
+        # Under ASGI, Django has put all of it into memory or a file by now.
+        body = request.read(MAX_BODY + 1)
+        if len(body) > MAX_BODY:
+            return _response(TOO_LARGE)
+        reply = await route.answer(
+            method=request.method, url=url, headers=headers, body=body
+        )
+        return _response(reply)
+
+    return cast("View", csrf_exempt(aurpay_callback))
+
+
+class _Request(Protocol):
+    """What is used of Django's `ASGIRequest` and `WSGIRequest`."""
+
+    method: str
+    headers: Mapping[str, str]
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _head(request: _Request, address: PublicAddress) -> tuple[str, Headers]:
+    scope = cast("Scope | None", getattr(request, "scope", None))
+    if scope is not None:
+        # Not `request.headers`: what came twice is one there.
+        return address.asgi_url(scope), asgi_headers(scope)
+    environ = cast("Mapping[str, str]", getattr(request, "environ", {}))
+    target = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+    if not target:
+        raise ConfigurationError(
+            "this WSGI server does not tell the request target as it came (RAW_URI or "
+            "REQUEST_URI); use gunicorn, uWSGI, mod_wsgi, or any ASGI server"
+        )
+    return address.url(target), request.headers
+
+
+def _response(reply: Reply) -> HttpResponse:
+    return HttpResponse(
+        reply.text.encode(),
+        content_type="text/plain; charset=utf-8",
+        status=reply.status,
+        headers=reply.headers,
+    )

@@ -1,0 +1,64 @@
+"""Callbacks in Quart.
+
+.. versionadded:: 0.1.0
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quart import Blueprint, Response, request
+
+from ._callback import METHODS, PATH, CallbackRoute
+
+if TYPE_CHECKING:
+    from ..callbacks import Dispatcher, Kind
+
+__all__ = ["callback_blueprint"]
+
+
+def callback_blueprint(
+    dispatcher: Dispatcher,
+    *,
+    public_base_url: str,
+    path: str = PATH,
+    kind: Kind | None = None,
+) -> Blueprint:
+    """A blueprint that gives callbacks to `dispatcher`.
+
+    Example:
+        >>> paid = callback_blueprint(dispatcher, public_base_url="https://shop.example")
+        >>> app.register_blueprint(paid)
+
+    Args:
+        dispatcher: Verifies the callbacks, and hands each to the shop once.
+        public_base_url: What precedes the route's path in the URLs that were registered
+            with the orders; behind a proxy, the server sees something else.
+        path: Where this application takes them.
+        kind: What the route is for, if the shop has two.
+
+    Raises:
+        ConfigurationError: if `public_base_url` or `kind` cannot be used.
+
+    .. versionadded:: 0.1.0
+    """
+    route = CallbackRoute(dispatcher, public_base_url, kind)
+    blueprint = Blueprint(route.name, __name__)
+
+    async def aurpay_callback(**_: object) -> Response:
+        reply = await route.answer_asgi(request.scope, request.body)
+        return Response(
+            reply.text,
+            reply.status,
+            dict(reply.headers),
+            content_type="text/plain; charset=utf-8",
+        )
+
+    blueprint.add_url_rule(
+        path,
+        view_func=aurpay_callback,
+        methods=METHODS,
+        provide_automatic_options=False,
+        strict_slashes=False,
+    )
+    return blueprint

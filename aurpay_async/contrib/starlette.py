@@ -1,0 +1,183 @@
+"""Callbacks in Starlette and FastAPI.
+
+.. versionadded:: 0.1.0
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.exceptions import HTTPException
+from starlette.requests import (
+    ClientDisconnect,
+    Request,  # noqa: TC002 - FastAPI looks it up when the application starts
+)
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from ..errors import CallbackError
+from ._callback import (
+    METHODS,
+    PATH,
+    CallbackRoute,
+    PublicAddress,
+    asgi_headers,
+    asgi_length,
+    asgi_too_large,
+    read_body,
+    require_kind,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fastapi import APIRouter
+
+    from ..callbacks import CallbackEvent, CallbackVerifier, Dispatcher, Kind
+
+__all__ = ["callback_route", "callback_router", "verified_callback"]
+
+
+def callback_route(
+    dispatcher: Dispatcher,
+    *,
+    public_base_url: str,
+    path: str = PATH,
+    kind: Kind | None = None,
+) -> Route:
+    """A route of Starlette that gives callbacks to `dispatcher`.
+
+    Example:
+        >>> route = callback_route(dispatcher, public_base_url="https://shop.example")
+        >>> app = Starlette(routes=[route])
+
+    Args:
+        dispatcher: Verifies the callbacks, and hands each to the shop once.
+        public_base_url: What precedes the route's path in the URLs that were registered
+            with the orders; behind a proxy, the server sees something else.
+        path: Where this application takes them.
+        kind: What the route is for, if the shop has two.
+
+    Raises:
+        ConfigurationError: if `public_base_url` or `kind` cannot be used.
+
+    .. versionadded:: 0.1.0
+    """
+    route = CallbackRoute(dispatcher, public_base_url, kind)
+    return Route(path, _endpoint(route), methods=METHODS, name=route.name)
+
+
+def callback_router(
+    dispatcher: Dispatcher,
+    *,
+    public_base_url: str,
+    path: str = PATH,
+    kind: Kind | None = None,
+) -> APIRouter:
+    """A router of FastAPI that gives callbacks to `dispatcher`; in no schema.
+
+    Example:
+        >>> router = callback_router(dispatcher, public_base_url="https://shop.example")
+        >>> app.include_router(router)
+
+    Args:
+        dispatcher: As for `callback_route`.
+        public_base_url: As for `callback_route`.
+        path: As for `callback_route`.
+        kind: As for `callback_route`.
+
+    Raises:
+        ConfigurationError: if `public_base_url` or `kind` cannot be used.
+
+    .. versionadded:: 0.1.0
+    """
+    from fastapi import APIRouter  # Starlette alone is enough for the rest
+
+    route = CallbackRoute(dispatcher, public_base_url, kind)
+    router = APIRouter()
+    router.add_api_route(
+        path,
+        _endpoint(route),
+        methods=METHODS,
+        name=route.name,
+        response_model=None,
+        include_in_schema=False,
+    )
+    return router
+
+
+def verified_callback(
+    verifier: CallbackVerifier, *, public_base_url: str, kind: Kind | None = None
+) -> Callable[[Request], Awaitable[CallbackEvent]]:
+    """A dependency of FastAPI: the event of a callback that is genuine.
+
+    It neither counts an event once nor asks the platform, as a dispatcher does.
+
+    Example:
+        >>> verified = verified_callback(verifier, public_base_url="https://shop.example")
+        >>> @app.get("/aurpay/callback")
+        ... async def paid(event: Annotated[CallbackEvent, Depends(verified)]) -> str:
+        ...     return event.reference
+
+    Args:
+        verifier: Checks the request; everything else is answered with a 401.
+        public_base_url: As for `callback_route`.
+        kind: As for `callback_route`.
+
+    Raises:
+        ConfigurationError: if `public_base_url` or `kind` cannot be used.
+
+    .. versionadded:: 0.1.0
+    """
+    address = PublicAddress(public_base_url)
+    require_kind(kind)
+
+    async def verified(request: Request) -> CallbackEvent:
+        body = await _read(request)
+        try:
+            return verifier.verify(
+                method=request.method,
+                url=address.asgi_url(request.scope),
+                headers=asgi_headers(request.scope),
+                body=body,
+                kind=kind,
+            )
+        except CallbackError as error:
+            _log(error)
+            raise HTTPException(401) from error
+
+    return verified
+
+
+def _endpoint(route: CallbackRoute) -> Callable[[Request], Awaitable[Response]]:
+    async def aurpay_callback(request: Request) -> Response:
+        try:
+            reply = await route.answer_asgi(request.scope, request.stream())
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody sees it
+        return PlainTextResponse(reply.text, reply.status, reply.headers)
+
+    return aurpay_callback
+
+
+async def _read(request: Request) -> bytes:
+    try:
+        body = await read_body(request.stream(), asgi_length(request.scope))
+    except ClientDisconnect:
+        raise HTTPException(400) from None
+    if body is None:
+        reply = asgi_too_large(request.scope)
+        raise HTTPException(reply.status, headers=reply.headers)
+    return body
+
+
+def _log(error: CallbackError) -> None:
+    import logging
+
+    # Scanners and link previews call anything; they sign nothing.
+    stray = error.rule in {"unsigned", "method"}
+    logging.getLogger("aurpay_async.callbacks").log(
+        logging.DEBUG if stray else logging.WARNING,
+        "a callback was not taken: %s",
+        error,
+    )

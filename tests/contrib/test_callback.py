@@ -1,0 +1,198 @@
+"""What the adapters share, without any framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aurpay_async import ConfigurationError
+from aurpay_async.callbacks import MAX_BODY
+from aurpay_async.contrib import aiohttp, django, litestar, quart, starlette
+from aurpay_async.contrib._callback import (
+    PublicAddress,
+    asgi_length,
+    asgi_too_large,
+    read_body,
+)
+
+from .deliveries import PUBLIC
+from .shops import Shop, verifier
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+
+@pytest.mark.parametrize(
+    ("base", "hint"),
+    [
+        (None, "must be the address that the platform calls"),
+        (b"https://shop.example", "must be the address"),
+        ("", "must be absolute"),
+        ("shop.example", "must be absolute"),
+        ("http://shop.example", "must start with https://"),
+        ("ftp://shop.example", "the scheme must be https"),
+        ("https://", "has no valid host"),
+        ("https://user@shop.example", "names a user"),
+        ("https://shöp.example", "write xn--shp-tna.example"),
+        ("https://shop.example/käse", "percent-encode"),
+        ("https://shop.example/a b", "holds a blank"),
+        ("https://shop.example?x=1", "without query and fragment"),
+        ("https://shop.example/#paid", "without query and fragment"),
+    ],
+)
+def test_a_base_that_no_platform_calls_is_refused(base: Any, hint: str) -> None:
+    """At once, and it says what to write."""
+    with pytest.raises(ConfigurationError, match=rf"public_base_url: .*{hint}"):
+        PublicAddress(base)
+
+
+FACTORIES: list[Callable[..., object]] = [
+    aiohttp.callback_handler,
+    django.callback_view,
+    litestar.callback_handler,
+    quart.callback_blueprint,
+    starlette.callback_route,
+    starlette.callback_router,
+]
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_every_adapter_checks_what_it_is_given(factory: Callable[..., object]) -> None:
+    """When it is set up, not when the first payment arrives."""
+    dispatcher = Shop().dispatcher
+    with pytest.raises(ConfigurationError, match="public_base_url"):
+        factory(dispatcher, public_base_url="shop.example")
+    with pytest.raises(ConfigurationError, match='must be "paid", "timeout" or None'):
+        factory(dispatcher, public_base_url=PUBLIC, kind="success")
+
+
+def test_the_dependency_checks_what_it_is_given() -> None:
+    """As the adapters do."""
+    with pytest.raises(ConfigurationError, match="public_base_url"):
+        starlette.verified_callback(verifier(), public_base_url="shop.example")
+    with pytest.raises(ConfigurationError, match="kind"):
+        starlette.verified_callback(
+            verifier(),
+            public_base_url=PUBLIC,
+            kind="success",  # type: ignore[arg-type]
+        )
+
+
+@pytest.mark.parametrize(
+    ("base", "target", "url"),
+    [
+        (PUBLIC, "/paid?x=%20+", f"{PUBLIC}/paid?x=%20+"),
+        (f"{PUBLIC}/", "/paid", f"{PUBLIC}/paid"),
+        ("https://Shop.Example:8443", "/paid", "https://Shop.Example:8443/paid"),
+        ("http://127.0.0.1:8000", "/paid", "http://127.0.0.1:8000/paid"),
+        (f"{PUBLIC}/eu", "/paid", f"{PUBLIC}/eu/paid"),
+        (f"{PUBLIC}/eu/", "/eu/paid", f"{PUBLIC}/eu/eu/paid"),
+        (PUBLIC, "//evil.example/paid", f"{PUBLIC}//evil.example/paid"),
+        (PUBLIC, "http://app.internal:8000/paid?x=1", f"{PUBLIC}/paid?x=1"),
+        (PUBLIC, "HTTPS://evil.example/paid", f"{PUBLIC}/paid"),
+        (PUBLIC, "http://app.internal", f"{PUBLIC}/"),
+        (PUBLIC, "http://app.internal?x=1", f"{PUBLIC}/?x=1"),
+        (PUBLIC, ".evil.example/paid", f"{PUBLIC}/.evil.example/paid"),
+        (PUBLIC, "*", f"{PUBLIC}/*"),
+    ],
+)
+def test_an_url_is_the_base_and_the_target(base: str, target: str, url: str) -> None:
+    """Byte for byte; what a request says of its host counts for nothing."""
+    assert PublicAddress(base).url(target) == url
+
+
+@pytest.mark.parametrize(
+    ("scope", "url"),
+    [
+        ({"raw_path": b"/a%2Fb", "path": "/a/b"}, "/a%2Fb"),
+        ({"raw_path": b"/a", "query_string": b"x=%20+"}, "/a?x=%20+"),
+        ({"raw_path": b"/a?x=1", "query_string": b"x=1"}, "/a?x=1"),
+        ({"raw_path": None, "path": "/a b/ü;=:@"}, "/a%20b/%C3%BC;=:@"),
+        ({"path": "/a b", "query_string": b"x=1"}, "/a%20b?x=1"),
+        ({"path": "/a", "query_string": "x=1"}, "/a?x=1"),
+        ({"raw_path": b"/\xff"}, "/\xff"),
+        ({"raw_path": b"http://app.internal/a", "query_string": b"x"}, "/a?x"),
+    ],
+)
+def test_a_scope_gives_the_target_as_it_came(scope: dict[str, Any], url: str) -> None:
+    """Whatever the server adds, leaves out or decodes."""
+    whole = {"query_string": b"", **scope}
+    assert PublicAddress(PUBLIC).asgi_url(whole) == PUBLIC + url
+
+
+@pytest.mark.parametrize(
+    ("scope", "url"),
+    [
+        # A proxy takes the prefix off, and the server knows nothing of it.
+        ({"raw_path": b"/paid"}, "/eu/paid"),
+        ({"raw_path": b"/paid", "root_path": None}, "/eu/paid"),
+        # FastAPI(root_path="/eu"), hypercorn --root-path: they tell, and add nothing.
+        ({"raw_path": b"/paid", "root_path": "/eu"}, "/eu/paid"),
+        # uvicorn --root-path /eu puts it before the path.
+        ({"raw_path": b"/eu/paid", "root_path": "/eu"}, "/eu/paid"),
+        ({"raw_path": b"/european", "root_path": "/eu"}, "/eu/european"),
+        # Mounted in the application at what happens to be the same name.
+        (
+            {"raw_path": b"/eu/paid", "root_path": "/eu", "app_root_path": ""},
+            "/eu/eu/paid",
+        ),
+        (
+            {"raw_path": b"/eu/x/paid", "root_path": "/eu/x", "app_root_path": "/eu"},
+            "/eu/x/paid",
+        ),
+    ],
+)
+def test_a_prefix_stands_once(scope: dict[str, Any], url: str) -> None:
+    """Whether the server puts back what a proxy has taken off, or not."""
+    whole = {"query_string": b"", **scope}
+    assert PublicAddress(f"{PUBLIC}/eu").asgi_url(whole) == PUBLIC + url
+
+
+@pytest.mark.parametrize(
+    ("headers", "length"),
+    [
+        ([], None),
+        ([(b"host", b"x"), (b"content-length", b"12")], 12),
+        ([(b"content-length", b"-1")], None),
+        ([(b"content-length", b"9" * 5000)], 10**20 - 1),
+    ],
+)
+def test_a_length_is_a_number_or_nothing(
+    headers: list[tuple[bytes, bytes]], length: int | None
+) -> None:
+    """Whatever the server has let through."""
+    assert asgi_length({"headers": headers}) == length
+
+
+async def test_no_more_is_read_than_is_wanted() -> None:
+    """Nothing if the length is known, else one chunk too much at most."""
+    given = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal given
+        while True:
+            given += 1
+            yield b" " * MAX_BODY
+
+    assert await read_body(chunks(), MAX_BODY + 1) is None
+    assert given == 0
+    assert await read_body(chunks(), None) is None
+    assert given == 2
+
+
+async def test_a_body_may_be_as_large_as_the_limit() -> None:
+    """In whatever pieces it comes."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"a"
+        yield b""
+        yield b"b" * (MAX_BODY - 1)
+
+    assert await read_body(chunks(), MAX_BODY) == b"a" + b"b" * (MAX_BODY - 1)
+
+
+def test_only_http_1_is_told_to_close() -> None:
+    """RFC 9113, 8.2.2: a message with such a header is malformed."""
+    assert asgi_too_large({"http_version": "1.1"}).headers == {"Connection": "close"}
+    assert asgi_too_large({"http_version": "2"}).headers == {}

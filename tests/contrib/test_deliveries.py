@@ -1,0 +1,114 @@
+"""One table of deliveries for every framework, over real sockets, behind a proxy."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+
+from . import shops
+from .deliveries import CALLBACK, SLOW, TABLE, registered, request, signed
+from .shops import SECONDS, Shop, connect, exchange, listening
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .deliveries import Row
+
+
+@attrs.frozen
+class Adapter:
+    """A framework, its server, and what they do of their own."""
+
+    name: str
+    serve: shops.Serve
+    #: Whether it has the whole body before anybody is asked.
+    reads_all: bool = False
+
+
+ADAPTERS = [
+    Adapter("aiohttp", shops.serve_aiohttp),
+    Adapter("starlette", shops.serve_starlette),
+    Adapter("fastapi", shops.serve_fastapi),
+    Adapter("litestar", shops.serve_litestar),
+    Adapter("quart", shops.serve_quart),
+    Adapter("django", shops.serve_django, reads_all=True),
+]
+
+
+@attrs.frozen
+class Listening:
+    """A shop, and where it listens."""
+
+    adapter: Adapter
+    shop: Shop
+    port: int
+
+
+@pytest.fixture(scope="module", params=ADAPTERS, ids=lambda adapter: adapter.name)
+def server(request: pytest.FixtureRequest) -> Iterator[Listening]:
+    adapter: Adapter = request.param
+    shop = Shop()
+    with listening(adapter.serve, shop) as port:
+        yield Listening(adapter, shop, port)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_every_framework_answers_alike(server: Listening, row: Row) -> None:
+    """The status says what happened, the text nothing, and handlers run once."""
+    for step in row.steps:
+        rest = step.rest if server.adapter.reads_all else b""
+        answer = exchange(server.port, step.sent + rest)
+        assert answer.status == step.status
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert answer.text in {"", TEXTS[step.status]}
+        if step.status == 405:
+            assert answer.headers["allow"] == "GET, POST"
+        if step.status == 413 and not server.adapter.reads_all:
+            assert answer.headers["connection"] == "close"
+    assert server.shop.handled.count(row.name) == row.handled
+
+
+TEXTS = {
+    200: "ok\n",
+    401: "refused\n",
+    405: "GET or POST\n",
+    413: "too large\n",
+    500: "failed\n",
+}
+
+
+def test_a_client_may_leave_in_the_middle_of_its_body(
+    server: Listening, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is handled, nothing is complained about, and the next one is served."""
+    url = registered("half-a-body")
+    whole = request(url, *signed(url), method="POST", body=b'{"order_id": "1"}')
+    with connect(server.port) as sock:
+        sock.sendall(whole[:-5])
+    answer = exchange(server.port, request(CALLBACK))
+    assert answer.status == 401
+    assert "half-a-body" not in server.shop.handled
+    assert exchange(server.port, whole).status == 200
+    assert server.shop.handled.count("half-a-body") == 1
+    assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+def test_a_client_may_leave_while_it_is_handled(server: Listening) -> None:
+    """What has begun is brought to its end, whether or not the server cancels it."""
+    shop, reference = server.shop, f"{SLOW}-{server.adapter.name}"
+    url = registered(reference)
+    shop.started.clear()
+    with connect(server.port) as sock:
+        sock.sendall(request(url, *signed(url)))
+        assert shop.started.wait(SECONDS)
+        shop.ended.clear()
+    # While these are answered, the server sees that the other one has gone.
+    for _ in range(2):
+        assert exchange(server.port, request(CALLBACK)).status == 401
+    shop.go_on()
+    assert shop.ended.wait(SECONDS)
+    assert exchange(server.port, request(url, *signed(url))).status == 200
+    assert shop.handled.count(reference) == 1

@@ -1,0 +1,49 @@
+"""What is special about Litestar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from litestar import Litestar, Request
+from litestar.config.csrf import CSRFConfig
+
+from aurpay_async.contrib.litestar import callback_handler
+
+from .deliveries import PUBLIC, registered, request, signed
+from .shops import Shop, exchange, listening, serve_uvicorn
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+
+    from litestar.types import ASGIApp, Receive, Scope, Send
+
+
+def _reads_bodies(app: ASGIApp) -> ASGIApp:
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        await app(scope, receive, send)
+
+    return middleware
+
+
+async def _serve(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
+    app = Litestar(
+        [callback_handler(shop.dispatcher, public_base_url=PUBLIC)],
+        csrf_config=CSRFConfig(secret="made up"),
+        logging_config=None,
+        middleware=[_reads_bodies],
+    )
+    await serve_uvicorn(app, sock, stop)
+
+
+def test_middlewares_may_protect_and_read() -> None:
+    """The platform has no CSRF cookie; a body that was read is looked at."""
+    url = registered("read")
+    wrong, right = (
+        request(url, *signed(url), method="POST", body=body)
+        for body in (b'{"vs_price": "0.01"}', b'{"vs_price": "20.00"}')
+    )
+    with listening(_serve, Shop()) as port:
+        assert exchange(port, wrong).status == 401
+        assert exchange(port, right).status == 200

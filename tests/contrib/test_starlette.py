@@ -1,0 +1,144 @@
+"""What is special about Starlette and FastAPI: mounts, and the dependency."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pytest
+from fastapi import Depends, FastAPI
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Mount
+
+from aurpay_async.callbacks import CallbackEvent  # noqa: TC001 - FastAPI wants it
+from aurpay_async.contrib.starlette import (
+    callback_route,
+    callback_router,
+    verified_callback,
+)
+
+from .deliveries import PUBLIC, registered, request, signed
+from .shops import Shop, exchange, listening, serve_uvicorn, verifier
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Iterator
+
+
+async def _serve_mounted(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
+    route = callback_route(shop.dispatcher, public_base_url=f"{PUBLIC}/eu", path="/cb")
+    app = Starlette(routes=[Mount("/eu", routes=[Mount("/shop", routes=[route])])])
+    await serve_uvicorn(app, sock, stop, root_path="/eu")
+
+
+def test_a_mounted_route_knows_its_url() -> None:
+    """Below a prefix that a proxy takes off and uvicorn puts back."""
+    shop = Shop()
+    url = registered("mounted", f"{PUBLIC}/eu/eu/shop/cb")
+    sent = request(url, *signed(url)).replace(b"GET /eu/", b"GET /")
+    with listening(_serve_mounted, shop) as port:
+        assert exchange(port, sent).status == 200
+    assert shop.handled == ["mounted"]
+
+
+_verified = verified_callback(verifier(), public_base_url=PUBLIC, kind="paid")
+
+
+async def _serve_own(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
+    app = FastAPI()
+
+    @app.post("/own")
+    @app.get("/own")
+    async def own(event: Annotated[CallbackEvent, Depends(_verified)]) -> list[Any]:
+        hint = event.order_hint
+        return [event.reference, hint and hint.order_id]
+
+    @app.post("/parsed")
+    async def parsed(
+        body: dict[str, Any], event: Annotated[CallbackEvent, Depends(_verified)]
+    ) -> list[Any]:
+        return [body, event.order_hint is not None]
+
+    await serve_uvicorn(app, sock, stop)
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[int]:
+    with listening(_serve_own, Shop()) as port:
+        yield port
+
+
+def test_an_endpoint_gets_the_verified_event(own: int) -> None:
+    """With the reference, and what the body says."""
+    url = registered("own", f"{PUBLIC}/own")
+    assert exchange(own, request(url, *signed(url))).text == '["own",null]'
+    sent = request(url, *signed(url), method="POST", body=b'{"order_id": "1"}')
+    assert exchange(own, sent).text == '["own","1"]'
+
+
+def test_an_endpoint_may_take_the_body_too(own: int) -> None:
+    """FastAPI reads it first; the dependency gets the same."""
+    url = registered("parsed", f"{PUBLIC}/parsed")
+    sent = request(url, *signed(url), method="POST", body=b'{"order_id": "1"}')
+    assert exchange(own, sent).text == '[{"order_id":"1"},true]'
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "level"),
+    [
+        (registered("unsigned", f"{PUBLIC}/own"), [], "DEBUG"),
+        (registered("forged", f"{PUBLIC}/own"), ["forged"], "WARNING"),
+        (registered("kind", f"{PUBLIC}/own", "timeout"), [], "WARNING"),
+    ],
+    ids=["unsigned", "forged", "wrong-kind"],
+)
+def test_everything_else_is_a_401(
+    own: int, url: str, headers: list[str], level: str, caplog: Any
+) -> None:
+    """The log says why, the answer does not; strays are not worth a warning."""
+    caplog.set_level(logging.DEBUG, "aurpay_async.callbacks")
+    if level == "WARNING":
+        headers = signed(url, secret="guessed") if headers else signed(url)
+    answer = exchange(own, request(url, *headers))
+    assert (answer.status, answer.text) == (401, '{"detail":"Unauthorized"}')
+    (record,) = caplog.records
+    assert record.levelname == level
+    assert "a callback was not taken: " in record.message
+
+
+def test_a_dependency_reads_no_more_than_it_needs(own: int) -> None:
+    """The rest is refused, and the connection ends."""
+    url = registered("large", f"{PUBLIC}/own")
+    length = "Content-Length: 2097152"
+    answer = exchange(own, request(url, *signed(url), length, method="POST"))
+    assert answer.status == 413
+    assert answer.headers["connection"] == "close"
+
+
+async def test_a_client_may_leave_in_the_middle_of_its_body() -> None:
+    """An endpoint is not called then."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    verified = verified_callback(verifier(), public_base_url=PUBLIC)
+    scope = {"type": "http", "method": "POST", "headers": []}
+    with pytest.raises(HTTPException) as caught:
+        await verified(Request(scope, receive))
+    assert caught.value.status_code == 400
+
+
+def test_a_router_can_be_included_anywhere() -> None:
+    """It has a name of its own, and no schema."""
+    app = FastAPI()
+    for kind in ("paid", "timeout"):
+        router = callback_router(
+            Shop().dispatcher, public_base_url=PUBLIC, path=f"/{kind}", kind=kind
+        )
+        app.include_router(router, prefix="/eu")
+    assert app.url_path_for("aurpay_paid") == "/eu/paid"
+    assert app.url_path_for("aurpay_timeout") == "/eu/timeout"
+    assert app.openapi()["paths"] == {}
