@@ -1,0 +1,1 @@
+"""A small web shop: FastAPI, SQLite, and a callback that delivers once."""
