@@ -75,7 +75,7 @@ class Dispatcher:
 
     Example:
         >>> async def deliver(notice: Notice) -> None:
-        ...     if notice.confirmed and notice.outcome in {"paid", "late_paid"}:
+        ...     if notice.outcome in {"paid", "late_paid"}:
         ...         await ship(notice.reference)
         >>> dispatcher = Dispatcher(verifier, deliver, reader=aurpay, lookup=find_order)
 

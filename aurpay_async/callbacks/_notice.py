@@ -163,6 +163,7 @@ class UnconfirmedNotice:
     #: The order as the shop has it, if it has one.
     known: KnownOrder | None
     confirmed: Literal[False] = attrs.field(default=False, init=False)
+    outcome: Literal["unconfirmed"] = attrs.field(default="unconfirmed", init=False)
     _settlement: Settlement = attrs.field(alias="settlement", repr=False)
 
     @property
@@ -175,5 +176,5 @@ class UnconfirmedNotice:
         await self._settlement.settle_in(connection)
 
 
-#: What a handler is told. Ask ``notice.confirmed``: type checkers know what follows.
+#: What a handler is told. ``notice.outcome in {"paid", "late_paid"}`` is a payment.
 Notice = ConfirmedNotice | UnconfirmedNotice

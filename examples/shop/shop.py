@@ -12,7 +12,6 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import segno
-from aurpay_async.contrib.starlette import callback_router
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy import Column, MetaData, Table, Text, select, update
@@ -21,6 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from aurpay_async import AurpayError, LightningOrder
 from aurpay_async.callbacks import Dispatcher
 from aurpay_async.callbacks.sql import SqlReplayStore
+from aurpay_async.contrib.starlette import callback_router
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -116,9 +116,9 @@ class Shop:
             message = f"{notice.reference} has no order yet"
             raise LookupError(message)
         state = "check"  # by hand: not confirmed, or paid back
-        if notice.confirmed and notice.outcome in {"paid", "late_paid"}:
+        if notice.outcome in {"paid", "late_paid"}:
             state = "delivered"
-        elif notice.confirmed and notice.outcome == "timed_out":
+        elif notice.outcome == "timed_out":
             state = "expired"
         async with self.engine.begin() as connection:
             await connection.execute(

@@ -36,6 +36,19 @@ from aurpay_async import (
     bolt11,
     errors,
 )
+from aurpay_async.callbacks import (
+    CallbackEvent,
+    CallbackVerifier,
+    ConfirmedNotice,
+    Dispatcher,
+    MemoryReplayStore,
+    Notice,
+    Reference,
+    ReplayStore,
+    Reply,
+    UnconfirmedNotice,
+)
+from aurpay_async.callbacks.sql import SqlReplayStore
 from aurpay_async.sandbox import ReceivedRequest, Sandbox, SandboxOrder
 from aurpay_async.testing import FakeClock, MemoryTransport
 
@@ -194,3 +207,37 @@ class OwnClock:
 
 
 AurpayClient(transport=OwnTransport(), clock=OwnClock())
+
+
+async def deliver(notice: Notice) -> None:
+    assert_type(notice.confirmed, bool)
+    assert_type(notice.reference, str)
+    if isinstance(notice, ConfirmedNotice):
+        assert_type(notice.order, Order)
+    else:
+        assert_type(notice, UnconfirmedNotice)
+        assert_type(notice.reason, str)
+        print(notice.order)  # type: ignore[attr-defined]  # noqa: T201
+
+
+async def find_order(reference: Reference) -> LightningOrder | None:
+    assert_type(reference.price, Decimal)
+    return None
+
+
+async def callbacks(aurpay: AurpayClient, order: LightningOrder) -> None:
+    verifier = CallbackVerifier(secrets=["a"], tokens=["b"], reference_key="c" * 16)
+    url = "https://x.example"
+    event = verifier.verify(method="GET", url=url, headers={}, body=b"")
+    assert_type(event, CallbackEvent)
+    assert_type(event.reference, str | None)
+    verifier.verify(method="GET", url=url, headers=[(b"Date", b"x")], kind="paid")
+    verifier.verify(method="GET", url=url, headers={}, kind="refund")  # type: ignore[arg-type]
+    CallbackVerifier()  # type: ignore[call-arg]
+    stores: list[ReplayStore] = [MemoryReplayStore(), SqlReplayStore("sqlite://")]
+    dispatcher = Dispatcher(
+        verifier, deliver, reader=aurpay, lookup=find_order, store=stores[0]
+    )
+    assert_type(await dispatcher.dispatch(method="GET", url=url, headers={}), Reply)
+    assert_type(await dispatcher.check(order), Reply)
+    Dispatcher(verifier, print)  # type: ignore[arg-type]
