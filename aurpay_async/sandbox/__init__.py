@@ -11,7 +11,11 @@ from .._auth import ApiKey, ApiToken
 from .._client import AurpayClient
 from .._clock import SystemClock
 from ..errors import ConfigurationError
-from ._app import Amounts, App
+from . import _letters
+from ._answers import Amounts
+from ._app import App
+from ._courier import SentCallback
+from ._deliveries import Deliveries
 from ._faults import Faults
 from ._gate import Gate, ReceivedRequest
 from ._ledger import NODE_ID, RATES, Ledger, SandboxOrder
@@ -24,7 +28,16 @@ if TYPE_CHECKING:
     from .._client import ClientOptions
     from .._clock import Clock
 
-__all__ = ["RATES", "Amounts", "Faults", "ReceivedRequest", "Sandbox", "SandboxOrder"]
+__all__ = [
+    "RATES",
+    "Amounts",
+    "Deliveries",
+    "Faults",
+    "ReceivedRequest",
+    "Sandbox",
+    "SandboxOrder",
+    "SentCallback",
+]
 
 
 class Sandbox:
@@ -36,6 +49,7 @@ class Sandbox:
     Example:
         >>> async with Sandbox() as sandbox, sandbox.client() as aurpay:
         ...     order = await aurpay.create_order("20.00", "USD")
+        ...     await sandbox.pay(order.order_id)
 
     .. versionadded:: 0.1.0
     """
@@ -46,6 +60,9 @@ class Sandbox:
         api_key: str | None = None,
         api_token: str | None = None,
         api_secret: str | None = None,
+        callback_token: str = "sandbox-callback-token",  # noqa: S107 - made up
+        callback_secret: str = "sandbox-callback-secret",  # noqa: S107 - made up
+        post_callbacks: bool = False,
         amounts: Amounts = "string",
         port: int = 0,
         clock: Clock | None = None,
@@ -56,6 +73,10 @@ class Sandbox:
             api_key: Refuse requests without this key.
             api_token: Refuse requests that are not signed with this pair.
             api_secret: The other half of the pair.
+            callback_token: What callbacks carry in the open.
+            callback_secret: What callbacks are signed with.
+            post_callbacks: Whether they are ``POST`` with the order in the body; else
+                they are ``GET`` without one.
             amounts: Whether BTC amounts are JSON strings or numbers: Aurpay's
                 documentation shows both.
             port: Where to listen; 0 takes a free port.
@@ -71,7 +92,10 @@ class Sandbox:
         self._port = port
         self._ledger = Ledger()
         gate = Gate(api_key=api_key, api_token=api_token, api_secret=api_secret)
-        self._app = App(self._ledger, gate, self._clock)
+        self._writer = _letters.Writer(
+            token=callback_token, secret=callback_secret, posts=post_callbacks
+        )
+        self._app = App(self._ledger, gate, self._writer, self._clock)
         self._app.amounts = amounts
         self._base_url: str | None = None
 
@@ -98,6 +122,26 @@ class Sandbox:
         return self._ledger.orders
 
     @property
+    def callbacks(self) -> Sequence[SentCallback]:
+        """The attempts to deliver callbacks, in the order in which they ended."""
+        return self._app.courier.sent
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """What goes wrong with the next callbacks: ``deliveries.push("twice")``."""
+        return self._app.cashier.deliveries
+
+    @property
+    def callback_token(self) -> str:
+        """What its callbacks carry in the open."""
+        return self._writer.token
+
+    @property
+    def callback_secret(self) -> str:
+        """What its callbacks are signed with."""
+        return self._writer.secret
+
+    @property
     def payee(self) -> str:
         """The public key that its invoices pay; a client may pin it."""
         return NODE_ID
@@ -112,6 +156,41 @@ class Sandbox:
         options.setdefault("network", "regtest")
         options.setdefault("clock", self._clock)
         return AurpayClient(self._auth, **options)
+
+    async def pay(self, order_id: str) -> list[SentCallback]:
+        """Pay an order, in time or late, and call its ``callback_url``.
+
+        A shop that fails is no error here: see the records.
+
+        Returns:
+            The attempts to deliver the callback; none if the order has no such URL.
+
+        Raises:
+            InvalidRequestError: if there is no such order, or none to be paid.
+        """
+        return await self._app.cashier.pay(order_id)
+
+    async def expire(self, order_id: str) -> list[SentCallback]:
+        """Let an order's time run out, and call its ``timeout_callback``.
+
+        Returns:
+            The attempts to deliver the callback; none if the order has no such URL.
+
+        Raises:
+            InvalidRequestError: if there is no such order, or none that is pending.
+        """
+        return await self._app.cashier.expire(order_id)
+
+    async def refund(self, order_id: str) -> list[SentCallback]:
+        """Give back what was paid.
+
+        Returns:
+            Nothing: no callback is documented for it.
+
+        Raises:
+            InvalidRequestError: if there is no such order, or none that was paid.
+        """
+        return await self._app.cashier.refund(order_id)
 
     async def start(self) -> None:
         """Open it."""

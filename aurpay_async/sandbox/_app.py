@@ -5,38 +5,49 @@ from __future__ import annotations
 import asyncio
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
 
-from ..errors import ConfigurationError, InvalidRequestError
+from ..errors import ConfigurationError
+from ._answers import FAILED, created, detail, envelope
+from ._cashier import Cashier
+from ._control import build_control
+from ._courier import Courier
 from ._faults import Faults
 from ._gate import ReceivedRequest
 from ._ledger import Refusal
+from ._page_guard import HEADERS, require_loopback
+from ._pages import Pages, show_page
 from ._wire import Wire, misbehave
 
 if TYPE_CHECKING:
-    from .._clock import Clock
-    from ._gate import Gate
-    from ._ledger import Ledger, SandboxOrder
+    from collections.abc import Awaitable, Callable
 
-#: Aurpay's documentation shows amounts as numbers in one example, as text in another.
-Amounts = Literal["string", "number"]
+    from .._clock import Clock
+    from ._answers import Amounts
+    from ._gate import Gate
+    from ._ledger import Ledger
+    from ._letters import Writer
+
+    #: What makes the `data` of an answer of what arrived.
+    Serve = Callable[[ReceivedRequest], Awaitable[dict[str, object]]]
 
 #: Loopback only: this is a toy bank without locks.
 HOST: Final = "127.0.0.1"
-
-#: The names that a request to it may use.
-_LOOPBACK: Final = frozenset({HOST, "localhost", "::1"})
 
 
 class App:
     """Answers as Aurpay would, and keeps what arrived."""
 
-    def __init__(self, ledger: Ledger, gate: Gate, clock: Clock) -> None:
+    def __init__(
+        self, ledger: Ledger, gate: Gate, writer: Writer, clock: Clock
+    ) -> None:
         self.amounts: Amounts = "string"
         self.requests: list[ReceivedRequest] = []
         self.faults = Faults()
+        self.courier = Courier(clock)
+        self.cashier = Cashier(ledger, writer, self.courier, clock)
         self._stopped = asyncio.Event()
         self._ledger = ledger
         self._gate = gate
@@ -49,13 +60,10 @@ class App:
         if self._runner is not None:
             raise ConfigurationError("this sandbox is open already")
         self._stopped.clear()
-        app = web.Application()
-        app.router.add_get("/", self._show_orders)
-        app.router.add_post("/api/bln/order", self._serve)
-        app.router.add_route("*", "/_sandbox/faults", self._control_faults)
+        self.courier.open()
         # Signatures cover the bytes that came, so nothing unpacks them.
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=1, auto_decompress=False
+            self._routed(), access_log=None, shutdown_timeout=1, auto_decompress=False
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, port)
@@ -71,23 +79,66 @@ class App:
     async def stop(self) -> None:
         """End all connections."""
         self._stopped.set()
+        # First: there may be requests that wait for their callbacks to be delivered.
+        await self.courier.close()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    def _routed(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/", self._show_root)
+        app.router.add_post("/api/bln/order", self._create)
+        app.router.add_get(
+            "/api/v2/order/detail/{order_id}", self._show_detail, allow_head=False
+        )
+        control = build_control(self.faults, self.cashier, self.courier.sent)
+        app.add_subapp("/_sandbox", control)
+        pages = Pages(
+            ledger=self._ledger,
+            cashier=self.cashier,
+            clock=self._clock,
+            faults=self.faults,
+            requests=self.requests,
+            callbacks=self.courier.sent,
+        )
+        app.add_subapp("/_pages", pages.served())
+        return app
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        async def serve(received: ReceivedRequest) -> dict[str, object]:
+            order = self._ledger.create(_fields(received.body), self._clock.now())
+            # The answer is of before, whatever happens until it is sent.
+            data = created(order, self.amounts, self._base_url)
+            await self.cashier.pay_before_answer(order.order_id)
+            return data
+
+        return await self._answer(request, serve, creates=True)
+
+    async def _show_detail(self, request: web.Request) -> web.StreamResponse:
+        async def serve(_: ReceivedRequest) -> dict[str, object]:
+            return detail(self._ledger.find(request.match_info["order_id"]))
+
+        return await self._answer(request, serve, creates=False)
+
+    async def _answer(
+        self, request: web.Request, serve: Serve, *, creates: bool
+    ) -> web.StreamResponse:
         fault = self.faults.take()
         transport = request.transport
         if fault is None or transport is None:
             received = await self._receive(request)
-            return _as_json(self._answer(received))
+            text = await self._text(received, serve)
+            return web.Response(text=text, content_type="application/json")
         wire = Wire(transport, self._stopped)
         if fault.name == "reset":
             wire.reset()
             return _Written()
         received = await self._receive(request)
-        answer = self._answer(received) if fault.serves else _FAILED
-        await misbehave(fault, wire, answer.encode())
+        # A read has no effect that a fault could leave out.
+        serves = fault.serves or not creates
+        text = await self._text(received, serve) if serves else FAILED
+        await misbehave(fault, wire, text.encode())
         return _Written()
 
     async def _receive(self, request: web.Request) -> ReceivedRequest:
@@ -100,60 +151,26 @@ class App:
         self.requests.append(received)
         return received
 
-    def _answer(self, received: ReceivedRequest) -> str:
-        now = self._clock.now()
+    async def _text(self, received: ReceivedRequest, serve: Serve) -> str:
         try:
-            self._gate.check(received, now)
-            order = self._ledger.create(_fields(received.body), now)
+            self._gate.check(received, self._clock.now())
+            data = await serve(received)
         except Refusal as refusal:
             # Seen in Aurpay's own plugins: a refusal comes with HTTP status 200.
-            return _envelope(refusal.code, refusal.message, None)
-        return _envelope(0, "ok", self._described(order))
+            return envelope(refusal.code, refusal.message, None)
+        return envelope(0, "ok", data)
 
-    def _described(self, order: SandboxOrder) -> dict[str, object]:
-        numbers = self.amounts == "number"
-        data: dict[str, object] = {
-            "order_id": order.order_id,
-            "status": order.status,
-            "amount": order.amount if numbers else f"{order.amount:f}",
-            "create_time": f"{order.created_at:%Y-%m-%dT%H:%M:%S}",
-            "payment_request": order.invoice,
-            "pay_url": f"{self._base_url}/#/cashier/{order.order_id}",
-        }
-        if not numbers:  # only the example with text has these two
-            data["payment_addr"] = order.payment_secret
-            data["currency"] = "BTC-LN"
-        return data
-
-    async def _control_faults(self, request: web.Request) -> web.Response:
-        """``GET`` lists faults, ``POST`` of a JSON list adds some, ``DELETE`` drops."""
-        # A page that somebody has open elsewhere must not reach in here: browsers send
-        # these headers, and a name that leads here today is not one of ours.
-        if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
-            raise web.HTTPForbidden(text="not for browsers\n")
-        if request.url.host not in _LOOPBACK:
-            raise web.HTTPForbidden(text="ask 127.0.0.1 or localhost\n")
-        if request.method == "DELETE":
-            self.faults.clear()
-        elif request.method == "POST":
-            self._push_faults(await request.read())
-        elif request.method != "GET":
-            raise web.HTTPMethodNotAllowed(request.method, ("GET", "POST", "DELETE"))
-        return _as_json(json.dumps(list(self.faults)))
-
-    def _push_faults(self, body: bytes) -> None:
-        try:
-            self.faults.push(*_texts(body))
-        except InvalidRequestError as error:
-            raise web.HTTPBadRequest(text=f"{error}\n") from None
-
-    async def _show_orders(self, _: web.Request) -> web.Response:
+    async def _show_root(self, request: web.Request) -> web.Response:
+        require_loopback(request)
+        if "text/html" in request.headers.get("Accept", ""):
+            return show_page()
         lines = [
             f"{order.order_id}  {order.status}  {order.price:f} {order.currency}  "
             f"{order.amount:f} BTC\nlightning:{order.invoice}\n"
             for order in self._ledger.orders.values()
         ]
-        return web.Response(text="\n".join(["The Aurpay sandbox.\n", *lines]))
+        text = "\n".join(["The Aurpay sandbox.\n", *lines])
+        return web.Response(text=text, headers=HEADERS)
 
 
 def _fields(body: bytes) -> dict[str, object]:
@@ -164,39 +181,6 @@ def _fields(body: bytes) -> dict[str, object]:
     if not isinstance(fields, dict):
         raise Refusal(400, "the body is no JSON object")
     return cast("dict[str, object]", fields)
-
-
-def _texts(body: bytes) -> list[str]:
-    try:
-        texts = json.loads(body)
-    except (ValueError, RecursionError):
-        texts = None
-    if not isinstance(texts, list):
-        raise InvalidRequestError("must be a JSON list", field="faults")
-    return [str(text) for text in cast("list[object]", texts)]
-
-
-def _envelope(code: int, message: str, data: dict[str, object] | None) -> str:
-    return _json({"code": code, "message": message, "data": data, "result": code == 0})
-
-
-def _json(value: object) -> str:
-    # The json module writes no Decimal.
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, dict):
-        fields = cast("dict[str, object]", value)
-        members = (f"{_json(name)}: {_json(item)}" for name, item in fields.items())
-        return f"{{{', '.join(members)}}}"
-    return json.dumps(value)
-
-
-#: What an answer says that goes wrong without an order.
-_FAILED: Final = _envelope(500, "a fault of the sandbox; no order was made", None)
-
-
-def _as_json(text: str) -> web.Response:
-    return web.Response(text=text, content_type="application/json")
 
 
 class _Written(web.Response):

@@ -1,4 +1,4 @@
-"""What the sandbox can do wrong, as data: names, their meaning, and a queue of them.
+"""What the sandbox can do wrong, as data: names, and what they mean.
 
 A fault is a text, ``name; option=value; ...+created``. The table below is the whole
 vocabulary; `_wire` carries it out.
@@ -7,26 +7,14 @@ vocabulary; `_wire` carries it out.
 from __future__ import annotations
 
 import re
-from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, final
 
 import attrs
 
-from ..errors import InvalidRequestError, shown
+from ._mishaps import Kind, Mishap, Queue, Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-class Kind(NamedTuple):
-    """A row of the vocabulary."""
-
-    meaning: str
-    #: What may be set, with its default.
-    options: dict[str, str] = {}  # noqa: RUF012 - a table; nobody writes into it
-    #: Whether the request is served as always, and only the answer travels oddly.
-    serves: bool = False
-
+    from collections.abc import Mapping
 
 _SECONDS: Final = {"seconds": "1"}
 _STATUS: Final = Kind(
@@ -34,7 +22,16 @@ _STATUS: Final = Kind(
     {"retry-after": "", "location": "", "html": "yes"},
 )
 
-KINDS: Final[dict[str, Kind]] = {
+#: The request is served as always, and only the answer travels oddly.
+_SERVED: Final[Mapping[str, Kind]] = {
+    "delay": Kind("the right answer, late", _SECONDS),
+    "slow": Kind("the right answer, a byte at a time", _SECONDS),
+    "gzip": Kind("the right answer, packed unasked"),
+    "close-kept": Kind("the right answer; then the kept connection ends"),
+    "stale": Kind("the right answer, and another one unasked"),
+}
+
+KINDS: Final[Mapping[str, Kind]] = {
     "reset": Kind("a reset before the request is read"),
     "reset-after-request": Kind("a reset after it was read"),
     "close-before-headers": Kind("closed after it was read, without a word"),
@@ -60,33 +57,32 @@ KINDS: Final[dict[str, Kind]] = {
     "redirect": Kind(
         "to another origin", {"status": "307", "location": "http://127.0.0.1:9/stolen"}
     ),
-    "delay": Kind("the right answer, late", _SECONDS, serves=True),
-    "slow": Kind("the right answer, a byte at a time", _SECONDS, serves=True),
-    "gzip": Kind("the right answer, packed unasked", serves=True),
-    "close-kept": Kind("the right answer; then the kept connection ends", serves=True),
-    "stale": Kind("the right answer, and another one unasked", serves=True),
+    **_SERVED,
 }
 
 _CREATED: Final = "+created"
-_HOUR_S: Final = 3600
-_FAULT = re.compile(r"([a-z0-9-]+)\s*((?:;\s*[a-z-]+=[ -:<-~]*)*)", re.ASCII)
 #: 101 would make another protocol of the connection.
 _STATUS_NAME = re.compile(r"10[023]|[2-5][0-9]{2}", re.ASCII)
 
 
-@attrs.frozen
-class Fault:
-    """One thing to do wrong."""
+def _find(name: str) -> Kind | None:
+    return _STATUS if _STATUS_NAME.fullmatch(name) else KINDS.get(name)
 
-    name: str
-    options: dict[str, str]
+
+_FAULTS: Final = Vocabulary(
+    noun="fault",
+    find=_find,
+    hint=f"write an HTTP status or one of {', '.join(KINDS)}, each with or without "
+    f"{_CREATED}",
+)
+
+
+@attrs.frozen
+class Fault(Mishap):
+    """One thing to do wrong with one request."""
+
     #: Whether the request is served: with its ``+created``, or of a kind that is.
     serves: bool
-
-    @property
-    def seconds(self) -> float:
-        """The option of this name."""
-        return float(self.options["seconds"])
 
 
 def parse(text: str) -> Fault:
@@ -95,50 +91,18 @@ def parse(text: str) -> Fault:
     Raises:
         InvalidRequestError: with the names that there are.
     """
-    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise _refuse(f"a fault is a text, not {shown(text)}")
-    serves = _CREATED in text
-    match = _FAULT.fullmatch(text.replace(_CREATED, "", 1).strip())
-    if match is None:
-        raise _refuse(f"not a fault: {shown(text)}")
-    name, listed = match.groups()
-    kind = _STATUS if _STATUS_NAME.fullmatch(name) else KINDS.get(name)
-    if kind is None:
-        raise _refuse(f"there is no fault {shown(name)}")
-    if name == "reset" and serves:
-        raise _refuse("what is reset before it is read creates nothing")
-    options = dict(kind.options)
-    for item in listed.split(";")[1:]:
-        option, _, value = item.partition("=")
-        if option.strip() not in options:
-            known = ", ".join(options) or "none"
-            raise _refuse(f"{name} has no option {shown(option.strip())}, but {known}")
-        options[option.strip()] = value.strip()
-    _require_seconds(options)
-    return Fault(name, options, serves or kind.serves)
-
-
-def _require_seconds(options: dict[str, str]) -> None:
-    try:
-        right = 0 <= float(options.get("seconds", "0")) <= _HOUR_S
-    except ValueError:
-        right = False
-    if not right:
-        raise _refuse(f"seconds must be 0 to 3600, got {shown(options['seconds'])}")
-
-
-def _refuse(problem: str) -> InvalidRequestError:
-    names = ", ".join(KINDS)
-    return InvalidRequestError(
-        problem,
-        field="fault",
-        hint=f"write an HTTP status or one of {names}, each also with {_CREATED}",
-    )
+    created = _CREATED in _FAULTS.require_text(text)
+    named = _FAULTS.read(text.replace(_CREATED, "", 1))
+    if named.name == "reset" and created:
+        raise _FAULTS.refuse("what is reset before it is read creates nothing")
+    return Fault(named.name, named.options, created or named.name in _SERVED)
 
 
 @final
-class Faults:
+class Faults(Queue[Fault]):
     """Faults to come: each request takes the first one, and works if there is none.
+
+    With ``+created`` at a fault's end, the order is made all the same.
 
     Example:
         >>> sandbox.faults.push("503; retry-after=1", "reset-after-request+created")
@@ -147,30 +111,4 @@ class Faults:
     """
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[str, Fault]] = deque()
-
-    def push(self, *faults: str) -> None:
-        """Add faults, all or none.
-
-        Args:
-            faults: ``name; option=value+created``; see the documentation's table.
-                With ``+created`` the order is made all the same.
-
-        Raises:
-            InvalidRequestError: if there is no such fault, with those that there are.
-        """
-        self._queue.extend([(text, parse(text)) for text in faults])
-
-    def clear(self) -> None:
-        """Drop what is left."""
-        self._queue.clear()
-
-    def take(self) -> Fault | None:
-        """The next one, which is used up."""
-        return self._queue.popleft()[1] if self._queue else None
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([text for text, _ in self._queue])
+        super().__init__(parse)

@@ -1,4 +1,4 @@
-"""What the sandbox's Aurpay does: validates, converts, and issues invoices.
+"""What the sandbox's Aurpay does: validates, converts, issues invoices, settles.
 
 Pure: it is given the fields of a request and the time, and gives back an order or a
 refusal. It shares nothing with the client but the invoices, so that the two cannot
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .. import bolt11
+from ..errors import InvalidRequestError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,16 @@ _EXACT: Final = Context(prec=50, rounding=ROUND_UP)
 
 _URL_FIELDS: Final = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
 
+#: How an order moves, from which status to which; what is not listed is refused.
+_MOVES: Final[Mapping[str, Mapping[str, str]]] = {
+    # Overdue is not final: a late payment settles the order all the same.
+    "paid": {"PENDING": "SUCCESS", "OVERDUE": "SUCCESS"},
+    "expired": {"PENDING": "OVERDUE"},
+    # As documented: what is paid in part is overdue, until somebody decides.
+    "underpaid": {"PENDING": "OVERDUE"},
+    "refunded": {"SUCCESS": "REFUNDED"},
+}
+
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a failure
     """The sandbox says no, with a code and a message for the envelope."""
@@ -74,11 +85,15 @@ class SandboxOrder:
     amount: Decimal
     #: Aware, UTC, whole seconds.
     created_at: datetime
+    #: The same, of the last change of its status.
+    updated_at: datetime
     #: BOLT #11, regtest.
     invoice: str
     payment_secret: str
     #: What proves the payment; the invoice holds its hash.
     preimage: str
+    #: Whether it has ever been overdue; a payment after that is late.
+    was_overdue: bool = False
 
 
 class Ledger:
@@ -108,6 +123,7 @@ class Ledger:
             urls=urls,
             amount=amount,
             created_at=created_at,
+            updated_at=created_at,
             invoice=bolt11.sign(
                 NODE_KEY,
                 payment_hash=sha256(preimage).hexdigest(),
@@ -125,6 +141,69 @@ class Ledger:
         )
         self.orders[order.order_id] = order
         return order
+
+    def find(self, order_id: str) -> SandboxOrder:
+        """The order of this id.
+
+        Raises:
+            Refusal: if there is none.
+        """
+        order = self.orders.get(order_id)
+        if order is None:
+            raise Refusal(404, "there is no such order")
+        return order
+
+    def pay(self, order_id: str, now: datetime) -> SandboxOrder:
+        """Somebody pays, in time or late.
+
+        Raises:
+            InvalidRequestError: if there is no such order, or none to be paid.
+        """
+        return self._move(order_id, "paid", now)
+
+    def expire(self, order_id: str, now: datetime) -> SandboxOrder:
+        """Nobody has paid in time.
+
+        Raises:
+            InvalidRequestError: if there is no such order, or none to expire.
+        """
+        return self._move(order_id, "expired", now)
+
+    def underpay(self, order_id: str, now: datetime) -> SandboxOrder:
+        """Somebody pays too little.
+
+        Raises:
+            InvalidRequestError: if there is no such order, or none that is pending.
+        """
+        return self._move(order_id, "underpaid", now)
+
+    def refund(self, order_id: str, now: datetime) -> SandboxOrder:
+        """What was paid goes back.
+
+        Raises:
+            InvalidRequestError: if there is no such order, or none that was paid.
+        """
+        return self._move(order_id, "refunded", now)
+
+    def _move(self, order_id: str, move: str, now: datetime) -> SandboxOrder:
+        order = self.orders.get(order_id)
+        if order is None:
+            raise InvalidRequestError(
+                f"there is no order {shown(order_id)}", field="order_id"
+            )
+        status = _MOVES[move].get(order.status)
+        if status is None:
+            raise InvalidRequestError(
+                f"{order_id} is {order.status} and cannot be {move}", field="order_id"
+            )
+        moved = attrs.evolve(
+            order,
+            status=status,
+            updated_at=now.replace(microsecond=0),
+            was_overdue=order.was_overdue or status == "OVERDUE",
+        )
+        self.orders[order_id] = moved
+        return moved
 
     def _rate(self, currency: object) -> tuple[str, Decimal]:
         if not isinstance(currency, str) or currency not in self._rates:

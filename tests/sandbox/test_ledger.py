@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import decimal
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurpay_async import bolt11
+from aurpay_async import InvalidRequestError, bolt11
 from aurpay_async.sandbox import RATES
 from aurpay_async.sandbox._ledger import Ledger, Refusal
 
@@ -102,3 +102,66 @@ def test_addresses_are_kept() -> None:
         "timeout_url": "http://127.0.0.1/",
     }
     assert create(**urls, succeed_url=None).urls == urls
+
+
+LATER = NOW + timedelta(minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("moves", "status"),
+    [
+        (["pay"], "SUCCESS"),
+        (["expire"], "OVERDUE"),
+        (["expire", "pay"], "SUCCESS"),
+        (["pay", "refund"], "REFUNDED"),
+    ],
+)
+def test_an_order_moves(moves: list[str], status: str) -> None:
+    """Paid, overdue, paid all the same, refunded; it is a new record each time."""
+    ledger = Ledger()
+    made = ledger.create({"price": 20, "currency": "USD"}, NOW)
+    for move in moves:
+        moved = getattr(ledger, move)(made.order_id, LATER)
+        assert ledger.orders == {made.order_id: moved}
+    settled = ledger.find(made.order_id)
+    assert settled.status == status
+    assert settled.updated_at == LATER.replace(microsecond=0)
+    assert (made.status, made.updated_at) == ("PENDING", made.created_at)
+    assert settled.created_at == made.created_at
+    assert settled.invoice == made.invoice
+
+
+@pytest.mark.parametrize(
+    ("moves", "problem"),
+    [
+        (["pay", "pay"], "is SUCCESS and cannot be paid"),
+        (["pay", "expire"], "is SUCCESS and cannot be expired"),
+        (["expire", "expire"], "is OVERDUE and cannot be expired"),
+        (["expire", "refund"], "is OVERDUE and cannot be refunded"),
+        (["refund"], "is PENDING and cannot be refunded"),
+        (["pay", "refund", "pay"], "is REFUNDED and cannot be paid"),
+    ],
+)
+def test_a_move_that_cannot_be(moves: list[str], problem: str) -> None:
+    """Refused with the state that the order is in, and nothing moves."""
+    ledger = Ledger()
+    order_id = ledger.create({"price": 20, "currency": "USD"}, NOW).order_id
+    *before, last = moves
+    for move in before:
+        getattr(ledger, move)(order_id, NOW)
+    held = dict(ledger.orders)
+    with pytest.raises(InvalidRequestError, match=f"{order_id} {problem}") as caught:
+        getattr(ledger, last)(order_id, LATER)
+    assert caught.value.field == "order_id"
+    assert ledger.orders == held
+
+
+@pytest.mark.parametrize("move", ["pay", "expire", "refund"])
+def test_an_order_that_is_not_there(move: str) -> None:
+    """Is neither paid nor found."""
+    ledger = Ledger()
+    with pytest.raises(InvalidRequestError, match="order_id: there is no order '7'"):
+        getattr(ledger, move)("7", NOW)
+    with pytest.raises(Refusal, match="no such order") as caught:
+        ledger.find("7")
+    assert caught.value.code == 404

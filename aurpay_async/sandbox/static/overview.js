@@ -1,0 +1,98 @@
+// The overview: orders, callbacks and requests as they come, and what goes wrong next.
+
+import { element, listen, money, say, show } from "./dom.js";
+
+const TONES = { PENDING: "wait", SUCCESS: "good", OVERDUE: "bad", REFUNDED: "back" };
+const ROWS = { orders: drawOrder, callbacks: drawCallback, requests: drawRequest };
+
+/** Show it; returns what ends it. */
+export function showOverview() {
+  const place = show("overview");
+  document.title = "Aurpay sandbox";
+  say(place.origin, location.origin);
+  say(place.client, `AurpayClient(base_url="${location.origin}", network="regtest")`);
+
+  function hear({ now, ...news }) {
+    for (const [name, seen] of Object.entries(news)) {
+      if (name in ROWS) list(name, seen);
+      else place[name].replaceChildren(...seen.map((text) => element("li", "", code(text))));
+    }
+    place.lists.hidden = false;
+  }
+
+  function list(name, { total, rows }) {
+    const most = rows.length < total ? `, latest ${rows.length}` : "";
+    say(place[`${name}-total`], total ? `${total.toLocaleString("en")}${most}` : "");
+    renew(place[name], rows, ROWS[name]);
+  }
+
+  return listen("/_pages/events", hear, (connection) => {
+    const isOpen = connection === "open";
+    place.status.dataset.tone = isOpen ? "good" : "bad";
+    say(place.status, isOpen ? "Live" : "Connection lost, trying again");
+  });
+}
+
+/**
+ * Bring a list up to date, newest first. What stays the same is not touched: somebody may
+ * be reading in it, or have it open.
+ */
+function renew(list, rows, draw) {
+  const old = new Map([...list.children].map((row) => [row.dataset.key, row]));
+  for (const data of rows.toReversed()) {
+    const [key, version] = [String(data.key), JSON.stringify(data)];
+    const known = old.get(key);
+    old.delete(key);
+    if (known?.dataset.version === version) continue;
+    const row = draw(data);
+    Object.assign(row.dataset, { key, version });
+    const hadFocus = known?.contains(document.activeElement);
+    if (known) known.replaceWith(row);
+    else list.prepend(row);
+    if (hadFocus) row.querySelector("a, summary").focus();
+  }
+  for (const row of old.values()) row.remove();
+}
+
+const code = (text) => element("code", "", text);
+const quiet = (text) => element("span", "quiet", text);
+
+function pill(text, tone) {
+  const made = element("span", "pill", text);
+  made.dataset.tone = tone;
+  return made;
+}
+
+function time(seconds) {
+  const date = new Date(seconds * 1000);
+  const made = element("time", "quiet", date.toLocaleTimeString("en-GB"));
+  made.dateTime = date.toISOString();
+  return made;
+}
+
+function drawOrder({ key, status, price, currency, amount, created }) {
+  const link = element("a", "", key);
+  link.href = `/#/cashier/${key}`;
+  const sums = element("span", "sums", money(price, currency), " ", quiet(`${amount} BTC`));
+  return element("li", "row order", pill(status, TONES[status]), sums, link, time(created));
+}
+
+function drawCallback({ order_id, kind, method, url, headers, size, status, error, sent }) {
+  const summary = element("summary", "", pill(status ?? "Failed", status === 200 ? "good" : "bad"));
+  summary.append(quiet(kind), code(`${method} ${url}`), time(sent));
+  const body = size ? `${size.toLocaleString("en")} bytes` : "no body";
+  const facts = [`Order ${order_id}, ${body}`, `Headers: ${headers.join(", ")}`];
+  if (error) facts.unshift(error);
+  return row("callback", summary, ...facts.map((fact) => element("p", "", fact)));
+}
+
+function drawRequest({ method, path, headers, body, size }) {
+  const summary = element("summary", "", code(`${method} ${path}`));
+  summary.append(quiet(`${size.toLocaleString("en")} bytes`));
+  const names = element("p", "", `Headers: ${headers.join(", ")}`);
+  return row("request", summary, names, element("pre", "", body));
+}
+
+function row(name, summary, ...parts) {
+  return element("li", `row ${name}`, element("details", "", summary, ...parts));
+}

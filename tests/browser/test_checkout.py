@@ -1,0 +1,627 @@
+"""The sandbox's pages in a real browser: what payers and developers see and can do."""
+
+from __future__ import annotations
+
+import re
+import sys
+from base64 import b64decode, b64encode
+from itertools import product
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+import pytest
+import pytest_asyncio
+import zxingcpp
+from playwright.async_api import expect
+
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.testing import FakeClock
+
+from ..loopback import Server, answering
+from ..orders import NOW
+from ..sandbox.shop import ask, open_shop
+from ..sandbox.test_pages import contrast
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from playwright.async_api import Locator, Page
+
+    from .conftest import Window
+
+    Opened = Callable[..., Awaitable[Window]]
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ORDER_ID = "20260101000000000001"
+SHOP = "https://shop.example"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """With a clock that stands still."""
+    async with Sandbox(clock=FakeClock(NOW)) as opened:
+        yield opened
+
+
+async def order(sandbox: Sandbox, **fields: Any) -> str:
+    """Where the checkout of a new order is."""
+    fields = {"price": 20, "currency": "USD", **fields}
+    _, answer = await ask(sandbox, "POST", "/api/bln/order", fields)
+    return str(answer["data"]["pay_url"])
+
+
+def put(sandbox: Sandbox, **changed: Any) -> None:
+    """Into the order what no request could put there."""
+    orders = sandbox._ledger.orders
+    orders[ORDER_ID] = attrs.evolve(orders[ORDER_ID], **changed)
+
+
+async def show(window: Window, url: str) -> Page:
+    """The page, as soon as it is alive."""
+    await window.page.goto(url)
+    await status(window.page).filter(has_not_text="Connecting").wait_for()
+    return window.page
+
+
+def status(page: Page) -> Locator:
+    """What is read out to payers."""
+    return page.get_by_role("status").first
+
+
+def button(page: Page, name: str) -> Locator:
+    """The button of this name, and no longer one."""
+    return page.get_by_role("button", name=name, exact=True)
+
+
+# What a payer sees
+
+
+async def test_a_payer_sees_what_there_is_to_pay(
+    sandbox: Sandbox, window: Window
+) -> None:
+    """The amount in both currencies, the invoice in each form, and how long it goes."""
+    page = await show(window, await order(sandbox, price=1234.5, currency="EUR"))
+    known = sandbox.orders[ORDER_ID]
+    await expect(page).to_have_title("Pay €1,234.50")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Pay €1,234.50")
+    await page.get_by_text("0.01371667 BTC · 1,371,667 sat").wait_for()
+    await expect(page.get_by_role("timer")).to_have_text(re.compile("30:00|29:5."))
+    await expect(page.get_by_label("Lightning invoice")).to_have_value(known.invoice)
+    await expect(page.get_by_role("link", name="Open in wallet")).to_have_attribute(
+        "href", f"lightning:{known.invoice}"
+    )
+    await page.get_by_text(f"Order {ORDER_ID}").wait_for()
+    assert window.complaints == []
+    assert window.origins == {sandbox.base_url}
+
+
+async def test_it_is_there_within_a_second(sandbox: Sandbox, opened: Opened) -> None:
+    """Alive, with its code; in one of three goes, as others use this machine too."""
+    url, took = await order(sandbox), [9.0]
+    while len(took) < 4 and took[-1] > 1:
+        window = await opened()
+        began = perf_counter()
+        page = await show(window, url)
+        await page.get_by_role("img").evaluate("image => image.decode()")
+        took.append(perf_counter() - began)
+    assert took[-1] < 1
+
+
+async def grey(page: Page, png: bytes) -> memoryview:
+    """The pixels of a picture, one byte each, read by a browser."""
+    width, height, pixels = await page.evaluate(
+        """async (png) => {
+            const image = new Image();
+            image.src = `data:image/png;base64,${png}`;
+            await image.decode();
+            const canvas = new OffscreenCanvas(image.width, image.height);
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            const { data } = context.getImageData(0, 0, image.width, image.height);
+            const green = data.filter((_, index) => index % 4 === 1);
+            return [image.width, image.height, btoa(String.fromCharCode(...green))];
+        }""",
+        b64encode(png).decode(),
+    )
+    return memoryview(b64decode(pixels)).cast("B", (height, width))
+
+
+async def test_the_code_can_be_scanned(sandbox: Sandbox, window: Window) -> None:
+    """Read off the screen it is the invoice, byte for byte, in capitals."""
+    page = await show(window, await order(sandbox))
+    code = page.get_by_role("img", name="QR code of the Lightning invoice")
+    await code.evaluate("image => image.decode()")
+    day = await code.screenshot()
+    await page.emulate_media(color_scheme="dark")
+    night = await code.screenshot()
+    await page.goto("about:blank")
+    invoice = sandbox.orders[ORDER_ID].invoice
+    for png in (day, night):
+        barcode = zxingcpp.read_barcode(await grey(page, png))
+        assert barcode is not None
+        assert barcode.bytes == f"LIGHTNING:{invoice.upper()}".encode()
+
+
+async def test_the_invoice_can_be_copied(sandbox: Sandbox, opened: Opened) -> None:
+    """With one click; where that is not allowed, it is selected."""
+    window = await opened(permissions=["clipboard-read", "clipboard-write"])
+    page = await show(window, await order(sandbox))
+    await button(page, "Copy").click()
+    await button(page, "Copied").wait_for()
+    copied = await page.evaluate("navigator.clipboard.readText()")
+    assert copied == sandbox.orders[ORDER_ID].invoice
+    await page.evaluate("void (navigator.clipboard.writeText = Promise.reject)")
+    await button(page, "Copied").click()
+    await button(page, "Selected").wait_for()
+    assert await page.evaluate("getSelection().toString()") == copied
+
+
+async def test_without_segno_the_page_says_so(
+    sandbox: Sandbox, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The invoice can be paid all the same."""
+    monkeypatch.setitem(sys.modules, "segno", None)
+    page = await show(window, await order(sandbox))
+    await page.get_by_text("QR codes need segno").wait_for()
+    await expect(page.get_by_role("img")).to_have_count(0)
+    await page.get_by_label("Lightning invoice").wait_for()
+    assert window.complaints == []
+
+
+# What happens while it is open
+
+
+async def test_a_payment_shows_at_once(sandbox: Sandbox, window: Window) -> None:
+    """Without a reload; what was to be paid can be paid no more."""
+    page = await show(window, await order(sandbox))
+    await expect(status(page)).to_have_text("Waiting for payment")
+    await sandbox.pay(ORDER_ID)
+    await expect(status(page)).to_have_text("Paid")
+    await page.get_by_role("heading", name="Paid").wait_for()
+    await page.get_by_text("your payment has arrived").wait_for()
+    for gone in ("Open in wallet", "Back to"):
+        await expect(page.get_by_role("link", name=gone)).to_have_count(0)
+    await expect(page.get_by_role("timer")).to_have_count(0)
+    await expect(page).to_have_title("Paid")
+    await sandbox.refund(ORDER_ID)
+    await page.get_by_role("heading", name="Refunded").wait_for()
+    assert window.complaints == []
+
+
+async def test_who_is_late_is_told(sandbox: Sandbox, window: Window) -> None:
+    """Whether it happens on the page, or before it is opened."""
+    page = await show(window, await order(sandbox))
+    await sandbox.expire(ORDER_ID)
+    await page.get_by_role("heading", name="Overdue").wait_for()
+    await sandbox.pay(ORDER_ID)
+    await page.get_by_role("heading", name="Paid late").wait_for()
+    await page.reload()
+    await page.get_by_role("heading", name="Paid late").wait_for()
+
+
+async def test_time_runs_out(sandbox: Sandbox, opened: Opened) -> None:
+    """As the sandbox's clock tells it, whatever the browser's says."""
+    window = await opened()
+    await window.page.clock.install(time=NOW.replace(year=2030))
+    page = await show(window, await order(sandbox, timeout_url=f"{SHOP}/late"))
+    await expect(page.get_by_role("timer")).to_have_text(re.compile("30:00|29:5."))
+    await page.clock.fast_forward(60_000)
+    await expect(page.get_by_role("timer")).to_have_text(re.compile("29:00|28:5."))
+    await page.clock.fast_forward(29 * 60_000)
+    await page.get_by_role("heading", name="Time is up").wait_for()
+    await page.get_by_role("link", name="Back to shop.example").wait_for()
+
+
+async def test_payers_go_back_to_the_shop(sandbox: Sandbox, opened: Opened) -> None:
+    """After five seconds that they see passing; not again when they come back."""
+    window = await opened()
+    await window.page.route(f"{SHOP}/**", lambda route: route.fulfill(body="the shop"))
+    await window.page.clock.install()
+    page = await show(window, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
+    await sandbox.pay(ORDER_ID)
+    link = page.get_by_role("link", name="Back to shop.example")
+    await page.get_by_text("In 5 s").wait_for()
+    await page.clock.fast_forward(2_000)
+    await page.get_by_text("In 3 s").wait_for()
+    await page.clock.fast_forward(3_000)
+    await page.wait_for_url(f"{SHOP}/thanks")
+    await page.go_back()
+    await link.wait_for()
+    await expect(button(page, "Stay here")).to_be_hidden()
+    await page.clock.fast_forward(60_000)
+    await link.wait_for()
+
+
+async def test_payers_may_stay(sandbox: Sandbox, opened: Opened) -> None:
+    """For as long as they like; the link is still there."""
+    window = await opened()
+    await window.page.clock.install()
+    page = await show(window, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
+    await sandbox.pay(ORDER_ID)
+    await button(page, "Stay here").click()
+    await page.clock.fast_forward(60_000)
+    link = page.get_by_role("link", name="Back to shop.example")
+    await expect(link).to_be_focused()
+    assert page.url.endswith(ORDER_ID)
+
+
+async def test_a_page_that_nobody_looks_at(sandbox: Sandbox, window: Window) -> None:
+    """Hears nothing, and all of it when somebody does."""
+    page = await show(window, await order(sandbox))
+    hide = """value => {
+        Object.defineProperty(document, "hidden", { value, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    await page.evaluate(hide, arg=True)
+    await sandbox.pay(ORDER_ID)
+    await page.wait_for_timeout(300)
+    await expect(status(page)).to_have_text("Waiting for payment")
+    await page.evaluate(hide, arg=False)
+    await expect(status(page)).to_have_text("Paid")
+
+
+async def test_a_sandbox_that_stops_and_starts(
+    sandbox: Sandbox, window: Window
+) -> None:
+    """The page says so, comes back by itself, and finds its order gone."""
+    page = await show(window, await order(sandbox))
+    port = int(sandbox.base_url.rpartition(":")[2])
+    await sandbox.aclose()
+    await expect(status(page)).to_have_text("Connection lost, trying again")
+    await button(page, "Pay").click()
+    await page.get_by_text("The sandbox does not answer.").wait_for()
+    async with Sandbox(port=port):
+        await page.get_by_role("heading", name="No such order").wait_for()
+
+
+# What a developer can make happen
+
+
+async def test_the_buttons(sandbox: Sandbox, window: Window) -> None:
+    """Each does what it says, for real: the shop hears of it."""
+    page = window.page
+    async with open_shop() as shop:
+        urls = {"callback_url": shop.url, "timeout_callback": shop.url}
+        for name, said, kinds in (
+            ("Pay", "Paid", ["paid"]),
+            ("Let it time out", "Overdue", ["timeout"]),
+            ("Pay too late", "Paid late", ["timeout", "paid"]),
+            ("Underpay", "Overdue", []),
+        ):
+            before = len(sandbox.callbacks)
+            await show(window, await order(sandbox, **urls))
+            await button(page, name).click()
+            await page.get_by_role("heading", name=said, exact=True).wait_for()
+            await page.get_by_text("Done.").wait_for()
+            sent = sandbox.callbacks[before:]
+            told = [(one.kind, one.status) for one in sent]
+            assert told == [(kind, 200) for kind in kinds]
+            assert await button(page, "Pay").is_disabled()
+            late = await button(page, "Pay too late").is_disabled()
+            assert late is (said != "Overdue")
+    assert window.complaints == []
+
+
+async def test_the_overview_follows(sandbox: Sandbox, window: Window) -> None:
+    """Newest first, as it happens; what is open in it stays open."""
+    page = await show(window, sandbox.base_url)
+    await page.get_by_text("No order yet.").wait_for()
+    for price in (20, 30):
+        await order(sandbox, price=price, callback_url=f"{SHOP}/paid")
+    orders = page.get_by_role("region", name="Orders").get_by_role("listitem")
+    await expect(orders).to_contain_text(["$30.00", "$20.00"])
+    await expect(page.get_by_text("No order yet.")).to_be_hidden()
+    arrived = page.get_by_role("region", name="Requests").get_by_role("listitem")
+    await arrived.last.get_by_text("POST /api/bln/order").click()
+    await arrived.last.get_by_text('{"price": 20,').wait_for()
+    await orders.last.get_by_role("link").focus()
+    sandbox.faults.push("503; retry-after=1")
+    sandbox.deliveries.push("lost")
+    await page.get_by_text("503; retry-after=1").wait_for()
+    await sandbox.pay(ORDER_ID)
+    await expect(orders).to_contain_text(["PENDING", "SUCCESS"])
+    await expect(orders.last.get_by_role("link")).to_be_focused()
+    await arrived.last.get_by_text('{"price": 20,').wait_for()
+    sent = page.get_by_role("region", name="Callbacks").get_by_role("listitem")
+    await expect(sent).to_contain_text([f"GET {SHOP}/paid"])
+    await sent.get_by_text("Failed").click()
+    await expect(sent).to_contain_text(["Headers: Callback-Token, Date, Signature"])
+    await page.get_by_text("None: callbacks are right.").wait_for()
+    await orders.last.get_by_role("link").click()
+    await page.get_by_role("heading", name="Paid").wait_for()
+    await page.get_by_role("link", name="All orders").click()
+    await expect(orders).to_have_count(2)
+    assert window.complaints == []
+    assert window.origins == {sandbox.base_url}
+
+
+# What others cannot do
+
+MARKUP = "<img src=x onerror=alert(1)><script>alert(1)</script>"
+BIDI = "\u202e\u2066\u200f"
+
+
+@pytest.mark.parametrize("bypassed", [False, True], ids=["policy", "no policy"])
+async def test_nothing_from_outside_runs(
+    bypassed: bool, sandbox: Sandbox, opened: Opened
+) -> None:
+    """Neither with the policy nor by itself: texts stay texts, and links web links."""
+    window = await opened(bypass_csp=bypassed)
+    window.page.on("dialog", lambda dialog: window.complaints.append(dialog.message))
+    names = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
+    evil = dict.fromkeys(names, f"http://127.0.0.1:9/{MARKUP}{BIDI}")
+    await order(sandbox, **evil, note=MARKUP + BIDI)
+    await ask(sandbox, "POST", f"/api/bln/order?{MARKUP}", MARKUP.encode())
+    sandbox.deliveries.push("twice")
+    await sandbox.expire(ORDER_ID)
+    sandbox.faults.push(f"redirect; location={MARKUP}")
+    page = await show(window, sandbox.base_url)
+    for row in await page.get_by_role("listitem").all():
+        for summary in await row.locator("summary").all():
+            await summary.click()
+    await page.get_by_text(f"redirect; location={MARKUP}").wait_for()
+    await page.get_by_text(r"\u202e\u2066\u200f").first.wait_for()
+    await page.get_by_text(MARKUP).nth(2).wait_for()
+    await expect_no_markup(page)
+    page = await show(window, f"{sandbox.base_url}/#/cashier/{ORDER_ID}")
+    await page.get_by_role("link", name="Back to 127.0.0.1:9").wait_for()
+    await expect_no_markup(page)
+    put(sandbox, urls={"timeout_url": "javascript:alert(1)"})
+    await page.reload()
+    await page.get_by_role("heading", name="Overdue").wait_for()
+    await expect(page.get_by_role("link", name="Back to")).to_have_count(0)
+    texts = [" JaVaScRiPt:alert(1)", "data:text/html,x", "blob:http://x/", "//x", None]
+    links = "async (all) => all.map((await import('/_pages/dom.js')).webAddress)"
+    assert await page.evaluate(links, texts) == [None] * 5
+    await show(window, f"{sandbox.base_url}/#/cashier/{MARKUP}")
+    await expect_no_markup(page)
+    assert window.complaints == []
+    assert window.origins == {sandbox.base_url}
+
+
+async def expect_no_markup(page: Page) -> None:
+    """Of the page's own making is all that is on it."""
+    await expect(page.locator("#page :is(script, [onerror], [src=x])")).to_have_count(0)
+    text = await page.locator("body").inner_text()
+    assert not set(BIDI) & set(text)
+
+
+EVIL = """<!doctype html><title>evil</title>
+<iframe src="{page}"></iframe>
+<form method="post" enctype="text/plain" action="{act}" target="_blank">
+<input name='{{"a":"' value='"}}'></form>
+<script>
+document.forms[0].submit();
+const say = (url, options) => fetch(url, options).then(() => "read", () => "failed");
+const listen = new Promise((done) => {{
+  const source = new EventSource("{events}");
+  source.onmessage = source.onopen = () => done("read");
+  source.onerror = () => done("failed");
+}});
+const json = {{ "Content-Type": "application/json" }};
+Promise.all([
+  listen,
+  say("{events}"),
+  say("{act}", {{ method: "POST", headers: json, body: "{{}}" }}),
+  say("{act}", {{ method: "POST", mode: "no-cors", headers: json, body: "{{}}" }}),
+  say("{act}", {{ method: "POST", body: "{{}}" }}),
+]).then((all) => {{ document.title = all.join(" "); }});
+</script>"""
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+async def test_another_page_can_do_nothing(
+    name: str, sandbox: Sandbox, opened: Opened
+) -> None:
+    """Neither act nor read nor frame, from another site or another port."""
+    url = await order(sandbox)
+    path = f"{sandbox.base_url}/_pages/orders/{ORDER_ID}"
+    html = EVIL.format(page=url, act=f"{path}/pay", events=f"{path}/events")
+    async with Server(
+        answering(html.encode(), "200 OK", "Content-Type: text/html")
+    ) as s:
+        page = (await opened()).page
+        async with page.expect_popup() as form:
+            await page.goto(s.url.replace("127.0.0.1", name))
+        await (await form.value).get_by_text("only for the sandbox's page").wait_for()
+        await expect(page).to_have_title("failed failed failed failed failed")
+    assert sandbox.orders[ORDER_ID].status == "PENDING"
+    assert page.frames[1].url == "chrome-error://chromewebdata/"
+
+
+# How it looks and reads
+
+
+async def test_it_looks_right(
+    sandbox: Sandbox, window: Window, screenshots: Path
+) -> None:
+    """On phones and on desks, by day and by night: it fits, is legible, holds still."""
+    schemes: list[Literal["light", "dark"]] = ["light", "dark"]
+
+    async def look(name: str) -> None:
+        assert await shift(page) < 0.01
+        for width, scheme in product((360, 1280), schemes):
+            await page.set_viewport_size({"width": width, "height": 800})
+            await page.emulate_media(color_scheme=scheme)
+            path = screenshots / f"{name}-{scheme}-{width}.png"
+            await page.screenshot(path=path, full_page=True, animations="disabled")
+            assert await page.evaluate("document.documentElement.scrollWidth") == width
+            assert await illegible(page) == []
+
+    url = await order(sandbox, callback_url=f"{SHOP}/{'x' * 90}")
+    page = await show(window, url)
+    await page.get_by_role("img").evaluate("image => image.decode()")
+    await look("checkout")
+    await sandbox.pay(ORDER_ID)
+    await page.get_by_role("heading", name="Paid").wait_for()
+    await look("paid")
+    late = await order(sandbox, timeout_url=f"{SHOP}/late")
+    await sandbox.expire(list(sandbox.orders)[-1])
+    sandbox.faults.push("503; retry-after=1", "cut-body+created")
+    page = await show(window, sandbox.base_url)
+    await page.get_by_text("POST /api/bln/order").first.click()
+    await page.get_by_text(f"GET {SHOP}").click()
+    await look("overview")
+    page = await show(window, late)
+    await page.get_by_role("heading", name="Overdue").wait_for()
+    await look("overdue")
+    assert window.complaints == []
+
+
+async def shift(page: Page) -> float:
+    """How much has moved under the payer's eyes: "cumulative layout shift"."""
+    moved = await page.evaluate(
+        """() => new Promise((done) => {
+            const sum = (moves) => moves
+                .filter(({ hadRecentInput }) => !hadRecentInput)
+                .reduce((all, { value }) => all + value, 0);
+            new PerformanceObserver((seen) => done(sum(seen.getEntries())))
+                .observe({ type: "layout-shift", buffered: true });
+            setTimeout(() => done(0), 50);
+        })"""
+    )
+    return float(moved)
+
+
+async def illegible(page: Page) -> list[Any]:
+    """All texts on the page with less contrast than 4.5:1."""
+    texts = await page.evaluate(
+        """() => {
+            const hex = (colour) => {
+                if (!colour.startsWith("rgb(")) return "";  // see-through: fails
+                const parts = colour.match(/\\d+/g);
+                return parts.map((p) => (+p).toString(16).padStart(2, "0")).join("");
+            };
+            const ground = (element) => {
+                const colour = getComputedStyle(element).backgroundColor;
+                return colour === "rgba(0, 0, 0, 0)"
+                    ? ground(element.parentElement)
+                    : hex(colour);
+            };
+            const options = { checkOpacity: true, checkVisibilityCSS: true };
+            const { body } = document;
+            const texts = document.createTreeWalker(body, NodeFilter.SHOW_TEXT);
+            const found = [];
+            while (texts.nextNode()) {
+                const element = texts.currentNode.parentElement;
+                const text = texts.currentNode.data.trim();
+                if (!text || !element.checkVisibility(options)) continue;
+                const colour = hex(getComputedStyle(element).color);
+                found.push([text, colour, ground(element)]);
+            }
+            return found;
+        }"""
+    )
+    assert len(texts) > 10
+    return [found for found in texts if contrast(found[1], found[2]) < 4.5]
+
+
+async def test_it_reads_right(sandbox: Sandbox, window: Window) -> None:
+    """Landmarks, headings and names, as a screen reader has them."""
+    page = await show(window, await order(sandbox))
+    await expect(page.locator("body")).to_match_aria_snapshot(
+        """
+        - main "Pay $20.00":
+          - heading "Pay $20.00" [level=1]
+          - paragraph: 0.00020000 BTC · 20,000 sat
+          - status: Waiting for payment
+          - paragraph:
+            - text: "Time left:"
+            - timer: /30:00|29:5\\d/
+          - region "How to pay":
+            - img "QR code of the Lightning invoice"
+            - link "Open in wallet"
+            - text: Lightning invoice
+            - textbox "Lightning invoice"
+            - button "Copy"
+          - text: Order 20260101000000000001
+        - complementary "Sandbox controls":
+          - heading "Sandbox controls" [level=2]
+          - button "Pay"
+          - button "Let it time out"
+          - button "Pay too late"
+          - button "Underpay"
+          - link "All orders and callbacks"
+          - status
+        """
+    )
+    await sandbox.pay(ORDER_ID)
+    await expect(page.locator("body")).to_match_aria_snapshot(
+        """
+        - main "$20.00":
+          - heading "$20.00" [level=1]
+          - status: Paid
+          - region "Outcome":
+            - heading "Paid" [level=2]
+            - paragraph: Thank you, your payment has arrived.
+        - complementary "Sandbox controls":
+          - button "Pay" [disabled]
+        """
+    )
+    page = await show(window, sandbox.base_url)
+    await expect(page.locator("body")).to_match_aria_snapshot(
+        """
+        - banner:
+          - heading "Aurpay sandbox" [level=1]
+          - status: Live
+        - main:
+          - region "Orders 1":
+            - heading "Orders 1" [level=2]
+            - list:
+              - listitem:
+                - link "20260101000000000001"
+          - region "Requests that arrived 1"
+          - region "Callbacks sent"
+          - region "What goes wrong next":
+            - heading "Faults, one for each request" [level=3]
+            - heading "Deliveries, one for each callback" [level=3]
+        """
+    )
+
+
+async def test_it_works_by_keyboard(sandbox: Sandbox, window: Window) -> None:
+    """In the order in which it reads, and one sees where one is."""
+    page = await show(window, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
+    focused = page.locator(":focus")
+    for name in (
+        "Open in wallet",
+        "Lightning invoice",
+        "Copy",
+        "Pay",
+        "Let it time out",
+        "Pay too late",
+        "Underpay",
+        "All orders and callbacks",
+    ):
+        await page.keyboard.press("Tab")
+        await expect(focused).to_have_accessible_name(name)
+        await expect(focused).to_have_css("outline-style", "solid")
+        await expect(focused).to_have_css("outline-width", "3px")
+    await button(page, "Copy").focus()
+    await sandbox.pay(ORDER_ID)
+    await expect(focused).to_have_text("Paid")
+    for name in ("Back to shop.example", "Stay here"):
+        await page.keyboard.press("Tab")
+        await expect(focused).to_have_accessible_name(name)
+    await page.keyboard.press("Enter")
+    await expect(focused).to_have_accessible_name("Back to shop.example")
+
+
+async def test_who_wants_no_motion_has_none(sandbox: Sandbox, window: Window) -> None:
+    """Others see the sign arrive."""
+    page = await show(window, await order(sandbox))
+    await sandbox.pay(ORDER_ID)
+    await page.get_by_role("heading", name="Paid").wait_for()
+    sign, motion = (
+        page.locator(".outcome svg"),
+        "e => getComputedStyle(e).animationName",
+    )
+    assert await sign.evaluate(motion) == "arrive"
+    await page.emulate_media(reduced_motion="reduce")
+    assert await sign.evaluate(motion) == "none"
+    moving = """[...document.querySelectorAll("*")].filter((each) =>
+        parseFloat(getComputedStyle(each).transitionDuration) > 0).length"""
+    assert await page.evaluate(moving) == 0

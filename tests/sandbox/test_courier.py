@@ -1,0 +1,238 @@
+"""How callbacks travel: byte for byte, on this machine, once, and on the record."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.sandbox import _courier as courier
+
+from ..loopback import Server, answering
+from .shop import arrived, both, open_shop, order
+
+if TYPE_CHECKING:
+    from aurpay_async.sandbox import SentCallback
+
+    from ..loopback import Peer
+
+
+async def pay(sandbox: Sandbox, url: str) -> SentCallback:
+    (sent,) = await sandbox.pay(await order(sandbox, callback_url=url))
+    return sent
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/",
+        "/paid/?a=%2F&b=%2f&a=+%20",
+        "//paid/./../x?",
+        "/paid?q=1?2&&=",
+        "/paid;x=1,2/'(!)*~%zz",
+        "/\N{HOT BEVERAGE}?\xe4=\xf6",
+    ],
+)
+async def test_an_address_travels_as_it_was_registered(target: str) -> None:
+    """Nothing is decoded, encoded or tidied up: those bytes were signed."""
+    async with open_shop() as shop, Sandbox() as sandbox:
+        sent = await pay(sandbox, shop.url + target)
+    if target.endswith("?"):  # yarl forgets this one
+        assert sent.error == "not sent: cannot be sent as it is written"
+    else:
+        assert (sent.status, sent.url) == (200, shop.url + target)
+        assert [request.target for request in arrived(shop)] == [target]
+
+
+@pytest.mark.parametrize(
+    ("end", "target"), [("", "/"), ("?a=b", "/?a=b"), ("/p#a", "/p")]
+)
+async def test_what_is_not_on_the_wire(end: str, target: str) -> None:
+    """HTTP asks for a path, and keeps fragments at home."""
+    async with open_shop() as shop, Sandbox() as sandbox:
+        assert (await pay(sandbox, shop.url + end)).status == 200
+    assert [request.target for request in arrived(shop)] == [target]
+
+
+async def test_localhost_is_this_machine() -> None:
+    """Also in capitals."""
+    async with open_shop() as shop, Sandbox() as sandbox:
+        for name in ("localhost", "LOCALHOST"):
+            url = shop.url.replace("127.0.0.1", name)
+            assert (await pay(sandbox, url)).status == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.255.0.9", "::1", "localhost"])
+def test_hosts_of_this_machine(host: str) -> None:
+    """The whole net, both versions, and the name."""
+    assert courier._is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("https://shop.example/paid", "not on this machine"),
+        ("http://127.0.0.1.shop.example/", "not on this machine"),
+        ("http://127.0.0.1@shop.example/", "not on this machine"),
+        ("http://localhost.shop.example/", "not on this machine"),
+        ("http://0.0.0.0/", "not on this machine"),
+        ("http://127.1/", "not on this machine"),
+        ("http://2130706433/", "not on this machine"),
+        ("http://192.168.0.1/", "not on this machine"),
+        ("http://[::]/", "not on this machine"),
+        ("http:///paid", "not on this machine"),
+        ("http://", "not on this machine"),
+        ("http://127.0.0.1:99999/", "not an URL"),
+        ("http://[zz]/", "not an URL"),
+        ("http://127.0.0.1\\@shop.example/", "not "),  # why: yarl's versions differ
+        ("http://\ud800/", "not an URL"),
+        ("http://127.0.0.1/a b", "cannot be sent as it is written"),
+        ("http://127.0.0.1/\r\nX-Y:1", "cannot be sent as it is written"),
+        ("http://127.0.0.1/\x00", "cannot be sent as it is written"),
+        ("http://127.0.0.1/\ud800", "cannot be sent as it is written"),
+        ("http://127.0.0.1/?", "cannot be sent as it is written"),
+        ("http://127.0.0.1/#\n", "cannot be sent as it is written"),
+    ],
+)
+async def test_what_is_not_sent(url: str, reason: str) -> None:
+    """Nothing leaves this machine, and nothing else than what was signed."""
+    async with Sandbox() as sandbox:
+        sent = await pay(sandbox, url)
+    assert sent.status is None
+    assert str(sent.error).startswith(f"not sent: {reason}")
+    assert (sent.url, sent.method) == (url, "GET")
+    assert list(sandbox.callbacks) == [sent]
+
+
+async def test_a_redirect_is_an_answer() -> None:
+    """And followed by nobody."""
+    async with open_shop() as elsewhere:
+        headers = f"Location: {elsewhere.url}"
+        async with (
+            Server(answering(b"", "307 Moved", headers)) as shop,
+            Sandbox() as sandbox,
+        ):
+            assert (await pay(sandbox, f"{shop.url}/")).status == 307
+    assert elsewhere.requests == []
+
+
+async def test_cookies_are_not_kept() -> None:
+    """Callbacks have nothing to do with each other."""
+    script = answering(b"", "200 OK", "Set-Cookie: a=b; Path=/")
+    async with Server(script) as shop, Sandbox() as sandbox:
+        for _ in range(2):
+            await pay(sandbox, f"{shop.url}/")
+    assert [request.named("Cookie") for request in arrived(shop)] == [[], []]
+
+
+async def test_a_proxy_of_the_environment_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Loopback is loopback."""
+    async with open_shop() as proxy, open_shop() as shop, Sandbox() as sandbox:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert (await pay(sandbox, f"{shop.url}/")).status == 200
+    assert proxy.requests == []
+
+
+async def test_each_attempt_is_one_request() -> None:
+    """Aiohttp would send a GET again whose connection breaks."""
+
+    async def reset(peer: Peer) -> None:
+        await peer.read_request()
+        peer.reset()
+
+    async def close(peer: Peer) -> None:
+        await peer.read_request()
+
+    async with Server(reset, close) as shop, Sandbox() as sandbox:
+        errors = [(await pay(sandbox, f"{shop.url}/")).error for _ in range(2)]
+    assert "reset" in str(errors[0])
+    assert errors[1] == "ClientConnectionError: Server disconnected"
+    assert len(shop.requests) == 2
+
+
+async def test_an_answer_is_read_as_far_as_it_matters() -> None:
+    """However long or broken it is: its status is known by then."""
+
+    async def endless(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.write(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100_000)
+        await peer.gone()
+
+    async def cut(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.write(b"HTTP/1.1 201 OK\r\nContent-Length: 9\r\n\r\nx")
+
+    packed = answering(b"no gzip", "202 OK", "Content-Encoding: gzip")
+    async with Server(endless, cut, packed) as shop, Sandbox() as sandbox:
+        sent = [await pay(sandbox, f"{shop.url}/") for _ in range(3)]
+    assert [record.status for record in sent] == [200, 201, 202]
+    assert [record.error is None for record in sent] == [True, False, True]
+    assert "ClientPayloadError" in str(sent[1].error)
+
+
+async def test_what_is_no_http_is_an_error() -> None:
+    """On the record, as all that goes wrong."""
+
+    async def talk(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.write(b"hello\r\n\r\n")
+
+    async with Server(talk) as shop, Sandbox() as sandbox:
+        sent = await pay(sandbox, f"{shop.url}/")
+    assert sent.status is None
+    assert "ClientResponseError: 400" in str(sent.error)
+
+
+async def silence(peer: Peer) -> None:
+    await peer.read_request()
+    await peer.gone()
+
+
+async def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After ten seconds, made shorter here."""
+    assert courier._TIMEOUT.total == 10
+    monkeypatch.setattr(courier, "_TIMEOUT", aiohttp.ClientTimeout(total=0.01))
+    async with Server(silence) as shop, Sandbox() as sandbox:
+        sent = await pay(sandbox, f"{shop.url}/")
+    assert sent.status is None
+    assert "Timeout" in str(sent.error)
+
+
+async def test_a_token_that_no_header_can_hold() -> None:
+    """Is not smuggled in."""
+    async with open_shop() as shop, Sandbox(callback_token="a\r\nb: c") as sandbox:
+        sent = await pay(sandbox, f"{shop.url}/")
+    assert sent.status is None
+    assert "ValueError" in str(sent.error)
+    assert shop.requests == []
+
+
+async def test_closing_cuts_off_what_is_on_its_way() -> None:
+    """It waits for no shop, and whoever paid gets the record."""
+    async with Server(silence) as shop:
+        async with Sandbox() as sandbox:
+            order_id = await both(sandbox, shop)
+            paying = asyncio.create_task(sandbox.pay(order_id))
+            while not shop.requests:
+                await asyncio.sleep(0)
+        (sent,) = await paying
+    assert (sent.status, sent.error is None) == (None, False)
+    assert len(shop.requests) == 1
+
+
+async def test_nothing_is_sent_by_a_sandbox_that_is_closed() -> None:
+    """What exists can still be settled; open again, it sends again."""
+    async with open_shop() as shop:
+        async with Sandbox() as sandbox:
+            order_id = await both(sandbox, shop)
+        (sent,) = await sandbox.expire(order_id)
+        assert (sent.status, sent.error) == (None, "not sent: the sandbox is closed")
+        async with sandbox:
+            (sent,) = await sandbox.pay(order_id)
+            assert sent.status == 200
+    assert len(sandbox.callbacks) == 2

@@ -1,0 +1,368 @@
+"""Callbacks that go wrong on request: twice, late, forged, together, too early."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aurpay_async import InvalidRequestError
+from aurpay_async.sandbox import Deliveries, Sandbox
+from aurpay_async.sandbox import _letters as letters
+from aurpay_async.sandbox import _postman as postman
+from aurpay_async.sandbox._deliveries import KINDS
+from aurpay_async.testing import FakeClock
+
+from ..loopback import Server
+from ..orders import NOW
+from .shop import arrived, ask, both, open_shop, order, signature
+
+if TYPE_CHECKING:
+    from aurpay_async.sandbox import SentCallback
+
+    from ..loopback import Peer
+    from .shop import Arrived
+
+DATE = "2026-01-01T00:00:00Z"
+URL = "http://127.0.0.1:9/paid"
+
+
+def test_every_kind_is_carried_out() -> None:
+    """The vocabulary and what does it hold the same names, each in one place."""
+    assert {*KINDS} == {*postman._ACTS} ^ {*letters.SPOILT}
+
+
+def test_the_documentation_has_them_all() -> None:
+    """With the same meaning, and the same options."""
+    page = Path(__file__).parents[2] / "docs" / "sandbox.md"
+    rows = page.read_text(encoding="utf-8")
+    for name, kind in KINDS.items():
+        options = ", ".join(f"`{item}={value}`" for item, value in kind.options.items())
+        assert (
+            f"| `{name}` | {kind.meaning} | {options} |".replace("|  |", "| |") in rows
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "not a delivery"),
+        (5, "a delivery is a text, not 5"),
+        ("Twice", "not a delivery"),
+        ("twice+created", "not a delivery"),
+        ("thrice", "there is no delivery 'thrice'"),
+        ("503", "there is no delivery '503'"),
+        ("twice; seconds=1", "twice has no option 'seconds', but times"),
+        ("lost; times=1", "lost has no option 'times', but none"),
+        ("twice; times=0", "times must be 1 to 100, got '0'"),
+        ("twice; times=101", "times must be 1 to 100"),
+        ("twice; times=2.5", "times must be 1 to 100"),
+        ("retry; times=9; seconds=-1", "seconds must be 0 to 3600"),
+        ("stale; seconds=inf", "seconds must be 0 to 3600"),
+    ],
+)
+def test_what_is_no_delivery(text: Any, problem: str) -> None:
+    """Refused with the names that there are, and the queue stays as it was."""
+    deliveries = Deliveries()
+    with pytest.raises(InvalidRequestError, match=problem) as caught:
+        deliveries.push("twice", text)
+    assert caught.value.field == "delivery"
+    assert "duplicate-headers" in str(caught.value)
+    assert len(deliveries) == 0
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_delivery_or_refused(text: str) -> None:
+    """And nothing else happens."""
+    deliveries = Deliveries()
+    try:
+        deliveries.push(text)
+    except InvalidRequestError as error:
+        assert error.field == "delivery"
+
+
+def test_the_queue() -> None:
+    """First in, first out; what waits for an order waits, and all behind it."""
+    deliveries = Deliveries()
+    assert deliveries.take() is None
+    deliveries.push("lost", "before-answer", "twice; times=3")
+    assert list(deliveries) == ["lost", "before-answer", "twice; times=3"]
+    assert deliveries.take(before_answer=True) is None
+    lost = deliveries.take()
+    assert lost is not None
+    assert lost.name == "lost"
+    assert deliveries.take() is None
+    early = deliveries.take(before_answer=True)
+    assert early is not None
+    assert early.name == "before-answer"
+    twice = deliveries.take()
+    assert twice is not None
+    assert twice.times == 3
+    deliveries.push("lost")
+    deliveries.clear()
+    assert deliveries.take(before_answer=True) is None
+
+
+async def pay(
+    delivery: str, *answers: str, clock: FakeClock | None = None, **options: Any
+) -> tuple[list[SentCallback], list[Arrived], str]:
+    """What one payment sends, what arrives of it, and the address that was signed."""
+    async with (
+        open_shop(*answers) as shop,
+        Sandbox(clock=clock or FakeClock(NOW), **options) as sandbox,
+    ):
+        order_id = await both(sandbox, shop)
+        sandbox.deliveries.push(delivery)
+        sent = await sandbox.pay(order_id)
+        assert len(sandbox.deliveries) == 0
+        assert sandbox.orders[order_id].status == "SUCCESS"
+        assert list(sandbox.callbacks) == sent
+    return sent, arrived(shop), f"{shop.url}/paid?ref=7"
+
+
+async def test_twice() -> None:
+    """The very same request, as often as asked for."""
+    sent, requests, _ = await pay("twice")
+    assert len(sent) == len(requests) == 2
+    assert requests[0] == requests[1]
+    _, requests, _ = await pay("twice; times=4", post_callbacks=True)
+    assert len(requests) == 4
+    assert requests[0] == requests[3]
+
+
+async def test_each_callback_takes_one() -> None:
+    """And is as it should be when none is left."""
+    async with open_shop() as shop, Sandbox() as sandbox:
+        sandbox.deliveries.push("lost", "twice")
+        counts = [len(await sandbox.pay(await both(sandbox, shop))) for _ in range(3)]
+    assert counts == [1, 2, 1]
+    assert len(shop.requests) == 3
+
+
+async def test_late() -> None:
+    """Signed, then kept for a while."""
+    clock = FakeClock(NOW)
+    (sent,), (request,), url = await pay("late; seconds=30", clock=clock)
+    assert request.named("Date") == [DATE]
+    assert request.named("Signature") == [signature(DATE, url)]
+    assert (sent.sent_at - NOW).total_seconds() == 30
+    assert clock.sleeps == [30]
+
+
+@pytest.mark.parametrize(
+    ("delivery", "date"),
+    [
+        ("stale", "2025-12-31T23:50:00Z"),
+        ("stale; seconds=3600", "2025-12-31T23:00:00Z"),
+        ("future", "2026-01-01T00:10:00Z"),
+        ("future; seconds=1.5", "2026-01-01T00:00:01Z"),
+    ],
+)
+async def test_stale_and_future(delivery: str, date: str) -> None:
+    """Well signed, of another time, and sent now."""
+    clock = FakeClock(NOW)
+    (sent,), (request,), url = await pay(delivery, clock=clock)
+    assert request.named("Date") == [date]
+    assert request.named("Signature") == [signature(date, url)]
+    assert (sent.sent_at, clock.sleeps) == (NOW, [])
+
+
+async def test_signatures_and_tokens() -> None:
+    """Wrong, missing and doubled ones arrive so."""
+    _, (request,), url = await pay("wrong-signature")
+    right, forged = signature(DATE, url), signature(DATE, url, "not the secret")
+    assert request.named("Signature") == [forged]
+    _, (request,), url = await pay("wrong-token")
+    assert request.named("Callback-Token") == ["not-the-token"]
+    assert request.named("Signature") == [signature(DATE, url)]
+    _, (request,), _ = await pay("no-signature")
+    assert request.named("Signature") == []
+    (sent,), (request,), url = await pay("duplicate-headers")
+    right, forged = signature(DATE, url), signature(DATE, url, "not the secret")
+    assert request.named("Signature") == [right, forged]
+    assert [name for name, _ in sent.headers].count("Signature") == 2
+
+
+async def test_another_address_than_was_signed() -> None:
+    """It arrives with one parameter more."""
+    (sent,), (request,), url = await pay("wrong-url")
+    assert request.target == "/paid?ref=7&x=1"
+    assert sent.url == f"{url}&x=1"
+    assert request.named("Signature") == [signature(DATE, url)]
+
+
+async def test_bodies() -> None:
+    """By `POST` though `GET` was asked for: of another order, no JSON, and huge."""
+    (sent,), (request,), _ = await pay("unsigned-body")
+    body = json.loads(request.body)
+    assert request.method == "POST"
+    assert (body["order_id"], body["amount"]) == ("20260101000000999999", "10.00020000")
+    assert sent.order_id == "20260101000000000001"
+    _, (request,), url = await pay("broken-body")
+    assert request.body == b"order_id=1&status=SUCCESS"
+    assert request.named("Signature") == [signature(DATE, url)]
+    (sent,), (request,), _ = await pay("huge-body")
+    assert len(request.body) > 2 * 1024 * 1024
+    assert (sent.status, sent.error) == (200, None)
+    assert "bytes>" in repr(sent)
+
+
+async def test_another_method() -> None:
+    """Methods are not signed either."""
+    _, (request,), url = await pay("wrong-method")
+    assert (request.method, request.body) == ("PUT", b"")
+    assert request.named("Signature") == [signature(DATE, url)]
+
+
+async def test_lost() -> None:
+    """On the record, and nowhere else."""
+    (sent,), requests, url = await pay("lost")
+    assert requests == []
+    assert (sent.status, sent.error, sent.url) == (None, "not sent: lost", url)
+
+
+async def test_retry() -> None:
+    """Signed anew each time, with a pause between, until the shop takes it."""
+    clock = FakeClock(NOW)
+    sent, requests, url = await pay(
+        "retry", "503 Busy", "201 Nearly", "200 OK", clock=clock
+    )
+    assert [record.status for record in sent] == [503, 201, 200]
+    dates = [DATE, "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"]
+    assert [request.named("Date") for request in requests] == [[d] for d in dates]
+    assert [request.named("Signature")[0] for request in requests] == [
+        signature(date, url) for date in dates
+    ]
+    assert clock.sleeps == [1, 1]
+
+
+async def test_retry_has_an_end() -> None:
+    """A shop that never takes it is left alone."""
+    clock = FakeClock(NOW)
+    sent, _, _ = await pay("retry; times=3; seconds=60", "500 No", clock=clock)
+    assert [record.status for record in sent] == [500] * 3
+    assert clock.sleeps == [60, 60]
+
+
+@pytest.mark.parametrize("posts", [False, True])
+async def test_both(posts: bool) -> None:
+    """A timeout that races the payment: first the one, then the other, both signed."""
+    sent, requests, url = await pay("both", post_callbacks=posts)
+    assert [record.kind for record in sent] == ["timeout", "paid"]
+    other = url.replace("/paid", "/timeout")
+    assert [request.named("Signature") for request in requests] == [
+        [signature(DATE, other)],
+        [signature(DATE, url)],
+    ]
+    bodies = [json.loads(r.body)["status"] for r in requests if r.body]
+    assert bodies == (["OVERDUE", "SUCCESS"] if posts else [])
+
+
+async def test_both_when_the_time_is_up() -> None:
+    """The other way round."""
+    async with open_shop() as shop, Sandbox() as sandbox:
+        order_id = await both(sandbox, shop)
+        sandbox.deliveries.push("both")
+        sent = await sandbox.expire(order_id)
+    assert [record.kind for record in sent] == ["paid", "timeout"]
+    assert sandbox.orders[order_id].status == "OVERDUE"
+
+
+@pytest.mark.parametrize("delivery", ["both", "at-once"])
+async def test_both_without_another_address(delivery: str) -> None:
+    """Then there is only the one."""
+    async with open_shop() as shop, Sandbox() as sandbox:
+        sandbox.deliveries.push(delivery)
+        sent = await sandbox.pay(await order(sandbox, callback_url=f"{shop.url}/paid"))
+    assert [(record.kind, record.status) for record in sent] == [("paid", 200)]
+
+
+async def test_at_once() -> None:
+    """Neither is answered before the other has arrived."""
+    barrier = asyncio.Barrier(2)
+
+    async def meet(peer: Peer) -> None:
+        await peer.read_request()
+        await barrier.wait()
+        await peer.respond(b"ok")
+
+    async with Server(meet) as shop, Sandbox() as sandbox:
+        sandbox.deliveries.push("at-once")
+        sent = await sandbox.pay(await both(sandbox, shop))
+    assert [(record.kind, record.status) for record in sent] == [
+        ("timeout", 200),
+        ("paid", 200),
+    ]
+
+
+async def test_before_the_answer() -> None:
+    """The shop hears that an order is paid of which it knows nothing yet."""
+    seen: list[tuple[bool, str]] = []
+
+    async def look(peer: Peer) -> None:
+        await peer.read_request()
+        (known,) = sandbox.orders.values()
+        seen.append((making.done(), known.status))
+        await peer.respond(b"ok")
+
+    async with Server(look) as shop, Sandbox(clock=FakeClock(NOW)) as sandbox:
+        fields = {"price": 20, "currency": "USD", "callback_url": f"{shop.url}/paid"}
+        sandbox.deliveries.push("before-answer")
+        making = asyncio.create_task(ask(sandbox, "POST", "/api/bln/order", fields))
+        _, answer = await making
+    assert seen == [(False, "SUCCESS")]
+    # It was made before the payment, and only travels after it.
+    assert answer["data"]["status"] == "PENDING"
+    (sent,) = sandbox.callbacks
+    assert (sent.order_id, sent.status) == (answer["data"]["order_id"], 200)
+    assert dict(sent.headers)["Signature"] == signature(DATE, sent.url)
+
+
+async def test_before_an_answer_that_never_comes() -> None:
+    """Faults and deliveries do not get into each other's way."""
+    async with open_shop() as shop, Sandbox() as sandbox:
+        fields = {"price": 20, "currency": "USD", "callback_url": f"{shop.url}/paid"}
+        sandbox.deliveries.push("before-answer")
+        sandbox.faults.push("503", "503+created")
+        await ask(sandbox, "POST", "/api/bln/order", fields)
+        assert (len(sandbox.orders), len(sandbox.deliveries)) == (0, 1)
+        status, _ = await ask(sandbox, "POST", "/api/bln/order", fields)
+        assert (status, len(sandbox.deliveries)) == (503, 0)
+    (made,) = sandbox.orders.values()
+    assert made.status == "SUCCESS"
+    assert len(shop.requests) == 1
+
+
+async def test_it_waits_for_an_order() -> None:
+    """A callback in the meantime is as it should be; a refused order is none."""
+    async with open_shop() as shop, Sandbox() as sandbox:
+        order_id = await both(sandbox, shop)
+        sandbox.deliveries.push("before-answer")
+        assert len(await sandbox.pay(order_id)) == 1
+        await ask(sandbox, "POST", "/api/bln/order", {"price": 0})
+        assert len(sandbox.deliveries) == 1
+        paid = await order(sandbox)
+        assert len(sandbox.deliveries) == 0
+    # It had no address, so that nobody has heard of it.
+    assert sandbox.orders[paid].status == "SUCCESS"
+    assert len(sandbox.callbacks) == 1
+
+
+async def test_deliveries_to_a_shop_that_is_away() -> None:
+    """None of them raises."""
+    async with Sandbox(clock=FakeClock(NOW)) as sandbox:
+        for name in KINDS:
+            sandbox.deliveries.push(name)
+            order_id = await order(sandbox, callback_url="https://shop.example/paid")
+            if sandbox.orders[order_id].status == "PENDING":
+                await sandbox.pay(order_id)
+    assert {record.status for record in sandbox.callbacks} == {None}
+    assert {record.error for record in sandbox.callbacks} == {
+        "not sent: lost",
+        "not sent: not on this machine",
+    }

@@ -1,0 +1,685 @@
+"""The sandbox's pages without a browser: who may ask, what is told, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import aiohttp
+import pytest
+
+from aurpay_async.sandbox import ReceivedRequest, Sandbox, _live, _page_views
+from aurpay_async.sandbox import _page_guard as guard
+from aurpay_async.testing import FakeClock
+
+from ..orders import NOW
+from .shop import ask, both, open_shop, order
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+STATIC = Path(_live.__file__).parent / "static"
+ORDER_ID = "20260101000000000001"
+ORDER = f"/_pages/orders/{ORDER_ID}"
+READS = ["/_pages/events", f"{ORDER}/events", f"{ORDER}/qr.svg", "/_pages/main.js"]
+MOVES = ["pay", "expire", "pay-late", "underpay"]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages look more often than in real life."""
+    monkeypatch.setattr(_live, "_TICK_S", 0.001)
+
+
+async def get(
+    sandbox: Sandbox, path: str, method: str = "GET", **headers: str
+) -> tuple[int, dict[str, str], str]:
+    """Status, headers and text of an answer."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, sandbox.base_url + path, headers=named) as response,
+    ):
+        stream = response.content_type == "text/event-stream"
+        text = "" if stream else await response.text()
+        return response.status, dict(response.headers), text
+
+
+def marks(sandbox: Sandbox, **changed: str | None) -> dict[str, str]:
+    """The headers of the page's own script, but for what is changed or left out."""
+    host = sandbox.base_url.removeprefix("http://")
+    right = {
+        "Host": host,
+        "Origin": sandbox.base_url,
+        "Sec_Fetch_Site": "same-origin",
+        "Content_Type": "application/json",
+    }
+    merged = {**right, **changed}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+async def press(sandbox: Sandbox, move: str, order_id: str = ORDER_ID) -> Any:
+    """What a button of the page does."""
+    path = f"/_pages/orders/{order_id}/{move}"
+    return await ask(sandbox, "POST", path, b"{}", **marks(sandbox))
+
+
+class Stream:
+    """The events of a page that is open."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.response = response
+        self._news: dict[str, Any] = {}
+
+    async def frame(self) -> str:
+        """The next event, as it is written."""
+        return (await self.response.content.readuntil(b"\n\n")).decode()
+
+    async def news(self, name: str) -> Any:
+        """What is new of this name."""
+        while name not in self._news:
+            _, is_data, data = (await self.frame()).partition("data: ")
+            self._news |= json.loads(data) if is_data else {}
+        return self._news.pop(name)
+
+
+@asynccontextmanager
+async def watching(sandbox: Sandbox, path: str) -> AsyncIterator[Stream]:
+    """An open page's stream."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{sandbox.base_url}/_pages{path}") as response,
+    ):
+        assert response.status == 200
+        yield Stream(response)
+
+
+# The page and its files
+
+
+async def test_browsers_get_the_page() -> None:
+    """With everything that keeps it to itself; programs still get text."""
+    async with Sandbox() as sandbox:
+        status, headers, text = await get(sandbox, "/?x", Accept="text/html,*/*")
+        _, plain, _ = await get(sandbox, "/")
+    assert status == 200
+    assert text.startswith("<!doctype html>")
+    assert guard.HEADERS.items() <= headers.items()
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert plain["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def test_nothing_comes_from_elsewhere() -> None:
+    """Scripts, styles and pictures of this origin are allowed, and nothing else."""
+    rules = dict(
+        rule.split(" ", 1)
+        for rule in guard.HEADERS["Content-Security-Policy"].split("; ")
+    )
+    assert rules == {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self'",
+        "connect-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+        "require-trusted-types-for": "'script'",
+        "trusted-types": "'none'",
+    }
+    assert guard.HEADERS["X-Content-Type-Options"] == "nosniff"
+    assert guard.HEADERS["Referrer-Policy"] == "no-referrer"
+    assert guard.HEADERS["Cache-Control"] == "no-store"
+    assert guard.HEADERS["X-Frame-Options"] == "DENY"
+
+
+def test_the_files_keep_to_the_policy() -> None:
+    """No script or style in the page, no markup made of text, no other address."""
+    files = {path.name: path.read_text(encoding="utf-8") for path in STATIC.iterdir()}
+    page = files["index.html"]
+    assert not re.search(
+        r"<style|\sstyle=|\son\w+=|<script(?! type=\"module\" src)", page
+    )
+    for name, text in files.items():
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|eval\(", text), name
+        assert set(re.findall(r"\w+://[^\s\"']+", text)) <= {
+            "http://www.w3.org/2000/svg"
+        }
+    scripts = "".join(text for name, text in files.items() if name.endswith(".js"))
+    code = [line.strip() for line in scripts.splitlines()]
+    assert sum(bool(line) and not line.startswith(("/", "*")) for line in code) < 300
+
+
+async def test_the_files_are_served() -> None:
+    """All of them, as what they are; what the page names is there."""
+    types = {
+        "html": "text/html",
+        "css": "text/css",
+        "js": "text/javascript",
+        "svg": "image/svg+xml",
+    }
+    async with Sandbox() as sandbox:
+        for path in STATIC.iterdir():
+            status, headers, text = await get(sandbox, f"/_pages/{path.name}")
+            assert (status, text) == (200, path.read_text(encoding="utf-8"))
+            kind = types[path.suffix[1:]]
+            assert headers["Content-Type"] == f"{kind}; charset=utf-8"
+            assert guard.HEADERS.items() <= headers.items()
+            for named in re.findall(r"\"(?:/_pages|\.)/(\w+\.\w+)\"", text):
+                assert (STATIC / named).exists()
+
+
+@pytest.mark.parametrize(
+    "path", ["/_pages/", "/_pages/_app.py", "/_pages/..%2f_app.py", "/_pages/orders"]
+)
+async def test_no_other_file_is_served(path: str) -> None:
+    """Not found, and as well kept."""
+    async with Sandbox() as sandbox:
+        status, headers, _ = await get(sandbox, path)
+    assert status == 404
+    assert guard.HEADERS.items() <= headers.items()
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2.2, "relative luminance", of ``#rrggbb``."""
+    digits = colour * 2 if len(colour) == 3 else colour
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2, "contrast ratio"."""
+    darker, lighter = sorted(luminance(colour) for colour in (one, other))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("palette", [0, 1], ids=["light", "dark"])
+def test_colours_can_be_told_apart(palette: int) -> None:
+    """Texts at 4.5:1 at least, borders of controls at 3:1."""
+    assert round(contrast("ffffff", "000000")) == 21
+    style = (STATIC / "style.css").read_text(encoding="utf-8")
+    found = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[palette]
+    colours = {
+        name: value * 2 if len(value) == 3 else value
+        for name, value in re.findall(r"--([\w-]+): #(\w+);", found)
+    }
+    pairs = [
+        (text, ground)
+        for text in ("ink", "quiet", "accent", "accent-hover")
+        for ground in ("ground", "card", "sunken")
+    ]
+    pairs += [(tone, f"on-{tone}") for tone in ("wait", "good", "bad", "back")]
+    pairs += [("on-accent", "accent"), ("on-accent", "accent-hover")]
+    for text, ground in pairs:
+        assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for ground in ("ground", "card"):
+        assert contrast(colours["control"], colours[ground]) >= 3
+
+
+# Who may ask
+
+
+@pytest.mark.parametrize("path", ["/", *READS])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "evil@127.0.0.1", "[", "10.0.0.1"],
+)
+async def test_names_that_only_lead_here(path: str, host: str) -> None:
+    """Are refused, whatever they ask for."""
+    async with Sandbox(clock=FakeClock(NOW)) as sandbox:
+        await order(sandbox)
+        status, headers, text = await get(sandbox, path, Host=host)
+    assert (status, text) == (403, "ask 127.0.0.1 or localhost\n")
+    assert guard.HEADERS.items() <= headers.items()
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:80", "127.0.0.1", "[::1]:1"])
+async def test_names_of_this_machine(host: str) -> None:
+    """Any of them, with any port: it may be forwarded."""
+    async with Sandbox() as sandbox:
+        assert (await get(sandbox, "/", Host=host))[0] == 200
+
+
+@pytest.mark.parametrize("path", READS)
+async def test_other_pages_read_nothing(path: str) -> None:
+    """Neither from another site nor from another port of this machine."""
+    async with Sandbox(clock=FakeClock(NOW)) as sandbox:
+        await order(sandbox)
+        for site in ("cross-site", "same-site", "same-origin, same-origin"):
+            status, headers, text = await get(sandbox, path, Sec_Fetch_Site=site)
+            assert (status, text) == (403, "not for other pages\n")
+            assert "Access-Control-Allow-Origin" not in headers
+        for site in ("same-origin", "none"):
+            assert (await get(sandbox, path, Sec_Fetch_Site=site))[0] == 200
+
+
+async def test_shops_may_link_to_the_page() -> None:
+    """Payers come from another site."""
+    async with Sandbox() as sandbox:
+        status, _, text = await get(
+            sandbox, "/", Accept="text/html", Sec_Fetch_Site="cross-site"
+        )
+    assert status == 200
+    assert "<title>" in text
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"Sec_Fetch_Site": None},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Sec_Fetch_Site": "none"},
+        {"Origin": None},
+        {"Origin": "null"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Host": "localhost"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+        {"Content_Type": None},
+        {"Content_Type": "text/plain"},
+        {"Content_Type": "text/plain; application/json"},
+        {"Content_Type": "application/x-www-form-urlencoded"},
+        {"Content_Type": "multipart/form-data; boundary=x"},
+    ],
+    ids=str,
+)
+async def test_only_the_page_itself_acts(
+    move: str, changed: dict[str, str | None]
+) -> None:
+    """No form, no other page, no program and no other name; nothing moves."""
+    async with Sandbox(clock=FakeClock(NOW)) as sandbox:
+        await order(sandbox)
+        headers = marks(sandbox, **changed)
+        status, _ = await ask(sandbox, "POST", f"{ORDER}/{move}", b"{}", **headers)
+        assert status == 403
+        assert sandbox.orders[ORDER_ID].status == "PENDING"
+
+
+async def test_no_other_origin_is_agreed_with() -> None:
+    """Browsers ask before they send JSON from elsewhere, and are told no."""
+    async with Sandbox(clock=FakeClock(NOW)) as sandbox:
+        await order(sandbox)
+        status, headers, _ = await get(
+            sandbox,
+            f"{ORDER}/pay",
+            "OPTIONS",
+            Origin="https://evil.example",
+            Access_Control_Request_Method="POST",
+            Access_Control_Request_Headers="content-type",
+        )
+    assert status == 403
+    assert not [name for name in headers if name.startswith("Access-Control")]
+
+
+# What the buttons do
+
+
+@pytest.mark.parametrize(
+    ("moves", "status", "kinds"),
+    [
+        (["pay"], "SUCCESS", ["paid"]),
+        (["expire"], "OVERDUE", ["timeout"]),
+        (["pay-late"], "SUCCESS", ["timeout", "paid"]),
+        (["expire", "pay-late"], "SUCCESS", ["timeout", "paid"]),
+        (["underpay"], "OVERDUE", []),
+        (["underpay", "pay-late"], "SUCCESS", ["paid"]),
+    ],
+)
+async def test_the_buttons(moves: list[str], status: str, kinds: list[str]) -> None:
+    """Settle the order, and the shop hears what is documented."""
+    async with open_shop() as shop, Sandbox(clock=FakeClock(NOW)) as sandbox:
+        await both(sandbox, shop)
+        for move in moves:
+            assert await press(sandbox, move) == (204, "")
+        assert sandbox.orders[ORDER_ID].status == status
+        assert [sent.kind for sent in sandbox.callbacks] == kinds
+
+
+async def test_a_button_that_comes_too_late() -> None:
+    """Says why, and changes nothing."""
+    async with Sandbox(clock=FakeClock(NOW)) as sandbox:
+        await order(sandbox)
+        await sandbox.pay(ORDER_ID)
+        for move, done in zip(
+            MOVES, ["paid", "expired", "paid", "underpaid"], strict=True
+        ):
+            assert await press(sandbox, move) == (
+                409,
+                f"order_id: {ORDER_ID} is SUCCESS and cannot be {done}\n",
+            )
+        assert sandbox.orders[ORDER_ID].status == "SUCCESS"
+
+
+async def test_what_no_button_does() -> None:
+    """Neither to other orders nor anything else."""
+    async with Sandbox(clock=FakeClock(NOW)) as sandbox:
+        for move in MOVES:
+            assert await press(sandbox, move, "7") == (404, "there is no such order\n")
+        assert (await press(sandbox, "refund"))[0] == 404
+
+
+# What is told
+
+
+async def test_the_checkout_of_an_order() -> None:
+    """All that a payer needs; then what changes, and nothing twice."""
+    clock = FakeClock(NOW)
+    async with Sandbox(clock=clock) as sandbox:
+        await order(sandbox, succeed_url="https://shop.example/thanks?a=b")
+        invoice = sandbox.orders[ORDER_ID].invoice
+        clock.advance(60)
+        async with watching(sandbox, f"/orders/{ORDER_ID}/events") as stream:
+            assert guard.HEADERS.items() <= dict(stream.response.headers).items()
+            assert await stream.frame() == "retry: 500\n\n"
+            data, *rest = (await stream.frame()).split("\n")
+            assert rest == ["", ""]
+            assert json.loads(data.removeprefix("data: ")) == {
+                "now": NOW.timestamp() + 60,
+                "order": {
+                    "key": ORDER_ID,
+                    "status": "PENDING",
+                    "price": "20",
+                    "currency": "USD",
+                    "amount": "0.00020000",
+                    "created": NOW.timestamp(),
+                    "sat": 20_000,
+                    "invoice": invoice,
+                    "qr": True,
+                    "life": 1800,
+                    "late": False,
+                    "deadline": NOW.timestamp() + 1800,
+                    "succeed_url": "https://shop.example/thanks?a=b",
+                    "timeout_url": None,
+                },
+            }
+            await sandbox.expire(ORDER_ID)
+            told = await stream.news("order")
+            assert (told["status"], told["late"]) == ("OVERDUE", True)
+            await sandbox.pay(ORDER_ID)
+            told = await stream.news("order")
+            assert (told["status"], told["late"]) == ("SUCCESS", True)
+
+
+async def test_an_order_that_is_not_there() -> None:
+    """Has no checkout and no code."""
+    async with Sandbox() as sandbox:
+        for path in (f"{ORDER}/events", f"{ORDER}/qr.svg"):
+            status, _, text = await get(sandbox, path)
+            assert (status, text) == (404, "there is no such order\n")
+
+
+async def test_the_overview() -> None:
+    """Each list of its own, as it changes."""
+    async with (
+        Sandbox(clock=FakeClock(NOW)) as sandbox,
+        watching(sandbox, "/events") as stream,
+    ):
+        empty: dict[str, Any] = {"total": 0, "rows": []}
+        for name in ("orders", "requests", "callbacks"):
+            assert await stream.news(name) == empty
+        assert await stream.news("faults") == []
+        assert await stream.news("deliveries") == []
+        sandbox.faults.push("503; retry-after=1")
+        assert await stream.news("faults") == ["503; retry-after=1"]
+        sandbox.faults.clear()
+        assert await stream.news("faults") == []
+        sandbox.deliveries.push("lost")
+        assert await stream.news("deliveries") == ["lost"]
+        await order(sandbox, callback_url="http://127.0.0.1:9/paid")
+        ((row,), (request,)) = [
+            (await stream.news(name))["rows"] for name in ("orders", "requests")
+        ]
+        assert row["key"] == ORDER_ID
+        assert request["method"] == "POST"
+        await sandbox.pay(ORDER_ID)
+        assert (await stream.news("orders"))["rows"][0]["status"] == "SUCCESS"
+        assert (await stream.news("callbacks"))["rows"] == [
+            {
+                "key": 1,
+                "order_id": ORDER_ID,
+                "kind": "paid",
+                "method": "GET",
+                "url": "http://127.0.0.1:9/paid",
+                "headers": ["Callback-Token", "Date", "Signature"],
+                "size": 0,
+                "status": None,
+                "error": "not sent: lost",
+                "sent": NOW.timestamp(),
+            }
+        ]
+
+
+async def test_lists_are_bounded_and_begin_with_the_latest() -> None:
+    """A hundred of each, whatever happened before."""
+    async with Sandbox(clock=FakeClock(NOW)) as sandbox:
+        for _ in range(102):
+            await sandbox.pay(
+                await order(sandbox, callback_url="https://shop.example/")
+            )
+        sandbox.faults.push(*["503"] * 102)
+        async with watching(sandbox, "/events") as stream:
+            for name in ("orders", "requests", "callbacks"):
+                told = await stream.news(name)
+                assert (told["total"], len(told["rows"])) == (102, 100)
+                keys = [str(row["key"])[-3:].strip("0") for row in told["rows"]]
+                assert (keys[0], keys[-1]) == ("102", "3")
+            assert len(await stream.news("faults")) == 100
+
+
+async def test_what_arrived_is_shown_without_values() -> None:
+    """Names of headers, and the beginning of the body."""
+    body = b'{"price": 20, "note": "\xe2\x80\xae<img src=x>\xff\x00' + b"x" * 9_000
+    async with Sandbox() as sandbox:
+        path = "/api/bln/order?a=%3Cscript%3E" + "y" * 900
+        await ask(sandbox, "POST", path, body, X_Note="a value")
+        async with watching(sandbox, "/events") as stream:
+            (row,) = (await stream.news("requests"))["rows"]
+    assert "X-Note" in row["headers"]
+    assert "a value" not in json.dumps(row)
+    assert row["path"] == f"{path[:500]}…"
+    assert row["size"] == len(body)
+    assert row["body"].startswith('{"price": 20, "note": "\\u202e<img src=x>�\\x00xxx')
+    assert len(row["body"]) < 2_020
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<b>ä€𝄞 x</b>", "<b>ä€𝄞 x</b>"),
+        ("a\u202eb\u2066c\u200fd", r"a\u202eb\u2066c\u200fd"),
+        ("a\nb\x00c\x7fd\u2028e\ufefff", r"a\nb\x00c\x7fd\u2028e\ufefff"),
+        ("a\u00a0b\ud800c\U000e0001", r"a\xa0b\ud800c\U000e0001"),
+        ("x" * 501, "x" * 500 + "…"),
+    ],
+)
+def test_texts_from_outside_hide_nothing(text: str, shown: str) -> None:
+    """Neither characters that cannot be seen nor ones that turn a line around."""
+    assert _page_views.visible(text) == shown
+    assert _page_views.visible(text).isprintable()
+
+
+async def test_no_answer_holds_a_secret() -> None:
+    """Neither the page nor its files, events, codes or refusals."""
+    secrets: dict[str, Any] = {
+        "api_token": "the-api-token",
+        "api_secret": "the-api-secret",
+        "callback_token": "the-callback-token",
+        "callback_secret": "the-callback-secret",
+    }
+    async with (
+        open_shop() as shop,
+        Sandbox(**secrets, post_callbacks=True) as sandbox,
+        sandbox.client() as aurpay,
+    ):
+        made = await aurpay.create_order(20, "USD", callback_url=f"{shop.url}/paid")
+        await aurpay.get_order(made.order_id)
+        path = f"/_pages/orders/{made.order_id}"
+        await ask(sandbox, "POST", f"{path}/pay", b"{}", **marks(sandbox))
+        secret = [*secrets.values(), sandbox.orders[made.order_id].preimage]
+        secret += [
+            value
+            for request in sandbox.requests
+            for name, value in request.headers.items()
+            if name in {"Signature", "API-Token", "Body-MD5"}
+        ]
+        secret += [v for _, v in sandbox.callbacks[0].headers if len(v) > 30]
+        paths = [
+            "/",
+            f"{path}/qr.svg",
+            *(f"/_pages/{p.name}" for p in STATIC.iterdir()),
+        ]
+        answers = [(await get(sandbox, p, Accept="text/html"))[2] for p in paths]
+        answers.append(str(await ask(sandbox, "POST", f"{path}/pay", **marks(sandbox))))
+        async with watching(sandbox, "/events") as stream:
+            answers += [await stream.frame() for _ in range(2)]
+        async with watching(sandbox, f"/orders/{made.order_id}/events") as stream:
+            answers += [await stream.frame() for _ in range(2)]
+    assert len(secret) >= 8
+    assert not [value for value in secret for answer in answers if value in answer]
+
+
+# The code to scan
+
+
+async def test_the_code_is_a_picture_without_a_size() -> None:
+    """Black on white, in SVG; that it can be read is shown in a browser."""
+    async with Sandbox(clock=FakeClock(NOW)) as sandbox:
+        await order(sandbox)
+        status, headers, text = await get(sandbox, f"{ORDER}/qr.svg")
+    svg = ET.fromstring(text)  # noqa: S314 - our own
+    assert status == 200
+    assert headers["Content-Type"] == "image/svg+xml"
+    assert svg.get("viewBox")
+    assert svg.get("width") is None
+    assert {part.get("fill") or part.get("stroke") for part in svg} == {"#fff", "#000"}
+
+
+async def test_segno_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it there is no code, and the page knows."""
+    monkeypatch.setitem(sys.modules, "segno", None)
+    async with Sandbox(clock=FakeClock(NOW)) as sandbox:
+        await order(sandbox)
+        status, _, text = await get(sandbox, f"{ORDER}/qr.svg")
+        assert (status, text) == (404, "segno is not installed\n")
+        async with watching(sandbox, f"/orders/{ORDER_ID}/events") as stream:
+            assert (await stream.news("order"))["qr"] is False
+
+
+# The life of a stream
+
+
+async def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a comment, so that neither end takes the other for gone."""
+    monkeypatch.setattr(_live, "_TICKS_PER_BEAT", 3)
+    async with Sandbox(clock=FakeClock(NOW)) as sandbox:
+        await order(sandbox)
+        async with watching(sandbox, f"/orders/{ORDER_ID}/events") as stream:
+            await stream.news("order")
+            assert [await stream.frame() for _ in range(3)] == [":\n\n"] * 3
+
+
+async def test_nobody_looks_while_no_page_is_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sandbox without pages has no work with them, and none after they are closed."""
+    looks: list[int] = []
+    orders = _page_views.orders
+
+    def counted(known: Any) -> Any:
+        looks.append(len(known))
+        return orders(known)
+
+    monkeypatch.setattr(_page_views, "orders", counted)
+    async with Sandbox() as sandbox:
+        before = len(asyncio.all_tasks())
+        await order(sandbox)
+        assert looks == []
+        async with watching(sandbox, "/events") as stream:
+            await stream.news("orders")
+        while len(asyncio.all_tasks()) > before:
+            await asyncio.sleep(0.001)
+        seen = len(looks)
+        await order(sandbox)
+        assert len(looks) == seen
+
+
+async def test_many_orders_are_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page is told at the next tick, not for each."""
+    monkeypatch.setattr(_live, "_TICK_S", 0.05)
+    async with Sandbox() as sandbox, watching(sandbox, "/events") as stream:
+        await stream.news("orders")
+        for _ in range(20):
+            sandbox._ledger.create({"price": 1, "currency": "USD"}, NOW)
+        assert (await stream.news("orders"))["total"] == 20
+
+
+async def test_closing_waits_for_no_page() -> None:
+    """Neither for those that listen nor for one that has stopped to read."""
+    async with Sandbox(clock=FakeClock(NOW)) as sandbox:
+        await order(sandbox)
+        _, writer = await asyncio.open_connection(*address(sandbox), limit=1)
+        writer.write(b"GET /_pages/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        async with (
+            watching(sandbox, "/events") as one,
+            watching(sandbox, f"/orders/{ORDER_ID}/events") as two,
+        ):
+            await two.news("order")
+            while not most_unsent(sandbox):
+                sandbox._app.requests.append(received(b"x" * 2_000))
+                await one.news("requests")
+            began = perf_counter()
+            await sandbox.aclose()
+            assert perf_counter() - began < 0.9
+            with pytest.raises(aiohttp.ClientError):
+                await two.news("order")
+        writer.close()
+
+
+def address(sandbox: Sandbox) -> tuple[str, int]:
+    """Host and port."""
+    host, _, port = sandbox.base_url.removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+def received(body: bytes) -> ReceivedRequest:
+    """A request that arrived."""
+    return ReceivedRequest(method="POST", path="/", headers={}, body=body)
+
+
+def most_unsent(sandbox: Sandbox) -> int:
+    """How many bytes wait for the slowest reader."""
+    runner = sandbox._app._runner
+    assert runner is not None
+    assert runner.server is not None
+    return max(
+        connection.transport.get_write_buffer_size()
+        for connection in runner.server.connections
+        if connection.transport is not None
+    )
+
+
+async def test_it_can_be_opened_again() -> None:
+    """With pages as before."""
+    clock = FakeClock(NOW)
+    async with Sandbox(clock=clock) as sandbox:
+        await order(sandbox)
+    async with sandbox:
+        clock.advance(timedelta(minutes=30).total_seconds())
+        async with watching(sandbox, f"/orders/{ORDER_ID}/events") as stream:
+            told = await stream.news("order")
+    assert told["deadline"] == clock.now().timestamp()

@@ -1,0 +1,162 @@
+"""Orders that are paid, run out of time and are refunded; and the shop hears of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aurpay_async import InvalidRequestError
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.testing import FakeClock
+
+from ..loopback import nobody
+from ..orders import NOW
+from .shop import arrived, both, open_shop, order, signature
+
+DATE = "2026-01-01T00:00:00Z"
+
+
+async def test_a_payment() -> None:
+    """The order is settled, and its callback is what Aurpay documents."""
+    async with open_shop() as shop, Sandbox(clock=FakeClock(NOW)) as sandbox:
+        order_id = await both(sandbox, shop)
+        (sent,) = await sandbox.pay(order_id)
+        assert sandbox.orders[order_id].status == "SUCCESS"
+    (request,) = arrived(shop)
+    url = f"{shop.url}/paid?ref=7"
+    assert (request.method, request.target) == ("GET", "/paid?ref=7")
+    assert request.named("Callback-Token") == ["sandbox-callback-token"]
+    assert request.named("Date") == [DATE]
+    assert request.named("Signature") == [signature(DATE, url)]
+    assert request.named("Content-Length") == request.named("Cookie") == []
+    assert request.body == b""
+    assert (sent.order_id, sent.kind, sent.method) == (order_id, "paid", "GET")
+    assert (sent.url, sent.body, sent.sent_at) == (url, b"", NOW)
+    assert (sent.status, sent.error) == (200, None)
+    assert dict(sent.headers)["Signature"] == signature(DATE, url)
+    assert list(sandbox.callbacks) == [sent]
+
+
+async def test_a_timeout_and_a_late_payment() -> None:
+    """Each calls its own address, signed for it and for its time."""
+    clock = FakeClock(NOW)
+    async with open_shop() as shop, Sandbox(clock=clock) as sandbox:
+        order_id = await both(sandbox, shop)
+        (timeout,) = await sandbox.expire(order_id)
+        assert sandbox.orders[order_id].status == "OVERDUE"
+        clock.advance(60)
+        (paid,) = await sandbox.pay(order_id)
+        assert sandbox.orders[order_id].status == "SUCCESS"
+    assert [timeout.kind, paid.kind] == ["timeout", "paid"]
+    assert [request.target for request in arrived(shop)] == [
+        "/timeout?ref=7",
+        "/paid?ref=7",
+    ]
+    assert [request.named("Signature") for request in arrived(shop)] == [
+        [signature(DATE, f"{shop.url}/timeout?ref=7")],
+        [signature("2026-01-01T00:01:00Z", f"{shop.url}/paid?ref=7")],
+    ]
+
+
+async def test_a_refund() -> None:
+    """No callback is documented for it."""
+    async with open_shop() as shop, Sandbox() as sandbox:
+        order_id = await both(sandbox, shop)
+        await sandbox.pay(order_id)
+        assert await sandbox.refund(order_id) == []
+        assert sandbox.orders[order_id].status == "REFUNDED"
+    assert len(sandbox.callbacks) == len(shop.requests) == 1
+
+
+async def test_an_order_without_addresses() -> None:
+    """Is settled, and nobody hears of it; no delivery is used up."""
+    async with Sandbox() as sandbox:
+        sandbox.deliveries.push("twice")
+        late, paid = await order(sandbox), await order(sandbox)
+        assert await sandbox.expire(late) == []
+        assert await sandbox.pay(late) == []
+        assert await sandbox.pay(paid) == []
+        assert list(sandbox.deliveries) == ["twice"]
+    assert {order.status for order in sandbox.orders.values()} == {"SUCCESS"}
+    assert list(sandbox.callbacks) == []
+
+
+@pytest.mark.parametrize(
+    ("move", "kind", "status"),
+    [("pay", "paid", "SUCCESS"), ("expire", "timeout", "OVERDUE")],
+)
+async def test_callbacks_with_a_body(move: str, kind: str, status: str) -> None:
+    """The order as it is now, in the clear: only the address is signed."""
+    async with (
+        open_shop() as shop,
+        Sandbox(clock=FakeClock(NOW), post_callbacks=True) as sandbox,
+    ):
+        order_id = await both(sandbox, shop)
+        (sent,) = await getattr(sandbox, move)(order_id)
+    (request,) = arrived(shop)
+    url = f"{shop.url}/{kind}?ref=7"
+    assert (request.method, request.target) == ("POST", f"/{kind}?ref=7")
+    assert request.named("Content-Type") == ["application/json"]
+    assert request.named("Content-Length") == [str(len(request.body))]
+    assert request.named("Signature") == [signature(DATE, url)]
+    assert request.body == sent.body
+    body = json.loads(request.body)
+    assert (body["order_id"], body["status"]) == (order_id, status)
+    assert sandbox.orders[order_id].status == status
+
+
+async def test_its_token_and_secret_can_be_set() -> None:
+    """To what the shop is set up with; they can be read again, and do not show."""
+    async with (
+        open_shop() as shop,
+        Sandbox(
+            callback_token="canary-t", callback_secret="canary-s", clock=FakeClock(NOW)
+        ) as sandbox,
+    ):
+        (sent,) = await sandbox.pay(await both(sandbox, shop))
+    (request,) = arrived(shop)
+    assert request.named("Callback-Token") == [sandbox.callback_token] == ["canary-t"]
+    assert sandbox.callback_secret == "canary-s"
+    url = f"{shop.url}/paid?ref=7"
+    assert request.named("Signature") == [signature(DATE, url, "canary-s")]
+    assert "canary" not in repr(sent)
+    assert "['Callback-Token', 'Date', 'Signature']" in repr(sent)
+    assert "<0 bytes>" in repr(sent)
+
+
+async def test_a_shop_that_refuses() -> None:
+    """Its answer is on the record; the order is settled all the same."""
+    async with open_shop("500 Oops") as shop, Sandbox() as sandbox:
+        order_id = await both(sandbox, shop)
+        (sent,) = await sandbox.pay(order_id)
+    assert (sent.status, sent.error) == (500, None)
+    assert sandbox.orders[order_id].status == "SUCCESS"
+
+
+async def test_a_shop_that_is_down() -> None:
+    """What went wrong is on the record, and nothing is raised."""
+    async with nobody() as url, Sandbox() as sandbox:
+        (sent,) = await sandbox.pay(await order(sandbox, callback_url=f"{url}/paid"))
+    assert sent.status is None
+    assert sent.error is not None
+    assert "Cannot connect to host 127.0.0.1" in sent.error
+
+
+@pytest.mark.parametrize("move", ["pay", "expire", "refund"])
+async def test_an_order_that_is_not_there(move: str) -> None:
+    """Is a mistake of the caller's."""
+    async with Sandbox() as sandbox:
+        with pytest.raises(InvalidRequestError, match="there is no order '7'"):
+            await getattr(sandbox, move)("7")
+
+
+async def test_a_payment_that_cannot_be() -> None:
+    """No callback is sent, and no delivery is used up."""
+    async with open_shop() as shop, Sandbox() as sandbox:
+        order_id = await both(sandbox, shop)
+        await sandbox.pay(order_id)
+        sandbox.deliveries.push("twice")
+        with pytest.raises(InvalidRequestError, match="is SUCCESS and cannot be paid"):
+            await sandbox.pay(order_id)
+    assert len(shop.requests) == len(sandbox.deliveries) == 1
