@@ -49,7 +49,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Two checkers that disagree often enough to run both."""
-    install(session, "typing", "test", "bench")
+    install(session, "typing", "browser", "bench")
     session.run("mypy")
     session.run("pyright")
 
@@ -112,6 +112,17 @@ def interop(session: nox.Session) -> None:
     session.run(*command, "--prefix", folder, "bolt11", external=True)
     session.env["NODE_PATH"] = str(Path(folder).resolve() / "node_modules")
     session.run("pytest", "-q", "tests/bolt11/test_npm.py")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The sandbox's pages in Debian's Chromium; pictures of them in .nox."""
+    if shutil.which("chromium") is None:
+        session.skip("chromium is not installed")
+    install(session, "browser")
+    folder = Path(session.create_tmp()).resolve()
+    session.env["AURPAY_SCREENSHOTS"] = str(folder / "screenshots")
+    session.run(*SUITE, "tests/browser", *session.posargs)
 
 
 @nox.session(default=False)

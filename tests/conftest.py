@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from aurpay_async.bolt11 import _curve, _secp256k1
 # The same examples in every run: what fails here fails for everybody.
 settings.register_profile("default", derandomize=True, deadline=None)
 settings.load_profile("default")
+
+#: These need a browser, and take as long as all others together: `nox -s browser`.
+collect_ignore = [] if find_spec("playwright") else ["browser"]
 
 VECTORS = Path(__file__).parent / "vectors"
 

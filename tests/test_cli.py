@@ -125,7 +125,7 @@ async def test_sandbox_serves_until_ctrl_c() -> None:
     assert url
     async with AurpayClient(base_url=url[0], network="regtest") as aurpay:
         order = await aurpay.create_order("20.00", "USD")
-    assert order.currency is None  # as in the documented example with a number
+    assert order.coin is None  # as in the documented example with a number
     process.send_signal(signal.SIGINT)
     _, stderr = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, stderr) == (130, b"")
