@@ -99,8 +99,9 @@ class LightningOrder:
 
         The invoice is decoded, verified and compared with the order again, for the
         network, payee and place of the checkout page that are written in the JSON; it
-        may have expired meanwhile. A digest finds whatever else was changed. It does
-        not stop who can write to your database: what they write there you believe.
+        may have expired meanwhile. A digest finds whatever else was changed, but for
+        `extra`, whose numbers some databases write anew. It does not stop who can write
+        to your database: what they write there you believe.
 
         Raises:
             InvalidRequestError: `text` is not what `to_json` writes.
@@ -124,7 +125,9 @@ class LightningOrder:
             checks=stored.checks,
             extra=extra,
         )
-        if _digest(_members(order)) != stored.digest:
+        members = _members(order)
+        changed = _digest(members) != stored.digest
+        if changed or members["checkout"] != stored.checkout:
             raise _untrusted(stored, text, "digest", "it was changed after it was kept")
         return order
 

@@ -48,6 +48,9 @@ _SLOWEST_S: Final = 15.0
 #: What a platform that has enough may ask for between two looks.
 _MAX_RETRY_AFTER_S: Final = 300.0
 
+#: How long to go on after the last look, if none can be had.
+_LAST_TRIES_S: Final = 300.0
+
 #: Thirty years; longer ones overflow clocks.
 _MAX_SECONDS: Final = 10**9
 
@@ -210,7 +213,7 @@ class Watch:
             return  # an older answer that took longer
         self._latest = order
         if order.create_time is not None:
-            self.expect(overdue_at(order.create_time))
+            self.expect(self._due_of(order, order.create_time))
         for waiter in [*self._waiters]:
             waiter.tell(order.status)
         now = self._clock.now()
@@ -222,6 +225,14 @@ class Watch:
             self._settle("late_paid" if late else "paid", order)
         elif order.status is OrderStatus.OVERDUE and self._seen_overdue is None:
             self._seen_overdue = now
+
+    def _due_of(self, order: Order, created: datetime) -> datetime:
+        due = overdue_at(created)
+        if due <= self._started and order.status is OrderStatus.PENDING:
+            # The platform knows better: its times have no zone, and one that is
+            # documented lies 51 minutes before the invoice that was made with it.
+            return overdue_at(self._started)
+        return due
 
     def end(self, outcome: Payment | Exception) -> None:
         """Tell all who wait what came of it, and stop looking."""
@@ -265,27 +276,35 @@ class Watch:
         first = self._clock.monotonic()
         while self._waiters:
             began = self._clock.now()
-            failed_s = await self._look_once()
+            failure = await self._look_once()
             if self._outcome is not None:
                 return
             elapsed_s = self._clock.monotonic() - first
-            if failed_s is not None:
-                await self._rest(max(pause_after(elapsed_s), failed_s))
+            if failure is not None:
+                if self._seconds_left() <= -(GRACE_S + _LAST_TRIES_S):
+                    raise failure
+                await self._rest(max(pause_after(elapsed_s), _asked_for(failure)))
                 continue
             if self._latest is not None and self._seconds_left(began) <= -GRACE_S:
-                self._settle("timed_out", self._latest)
+                self._give_up(self._latest)
                 return
             await self._rest(next_look(elapsed_s, self._seconds_left()))
 
-    async def _look_once(self) -> float | None:
-        """Seconds to wait at least, after a failure that may pass; ``None`` if not."""
+    def _give_up(self, order: Order) -> None:
+        """The last look is over, and it is not paid, as far as anybody knows."""
+        if order.status.is_paid is None:
+            self.end(_pending(self._order_id, order.status))
+        else:
+            self._settle("timed_out", order)
+
+    async def _look_once(self) -> AurpayError | None:
+        """The failure, if it is one that may pass."""
         try:
             await self._look(self._order_id)
         except AurpayError as error:
             if not error.retryable:
                 raise
-            asked_s = error.retry_after if isinstance(error, APIError) else None
-            return min(asked_s or 0.0, _MAX_RETRY_AFTER_S)
+            return error
         return None
 
     async def _rest(self, pause_s: float) -> None:
@@ -308,8 +327,15 @@ class Watch:
         return (self._deadline() - (now or self._clock.now())).total_seconds()
 
 
-def _pending(order_id: str) -> PaymentPendingError:
-    error = PaymentPendingError(f"order {shown(order_id)} is not paid yet")
+def _asked_for(failure: AurpayError) -> float:
+    """Seconds that the platform wants to be left alone."""
+    asked_s = failure.retry_after if isinstance(failure, APIError) else None
+    return min(asked_s or 0.0, _MAX_RETRY_AFTER_S)
+
+
+def _pending(order_id: str, status: OrderStatus | None = None) -> PaymentPendingError:
+    known = "is not paid yet" if status is None else f"is {shown(str(status))}"
+    error = PaymentPendingError(f"order {shown(order_id)} {known}")
     error.order_id = order_id
     error.retryable = True
     return error

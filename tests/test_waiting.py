@@ -17,6 +17,7 @@ from aurpay_async import (
     AuthenticationError,
     ConfigurationError,
     ConnectionLostError,
+    Delivery,
     InvalidRequestError,
     InvalidResponseError,
     LightningOrder,
@@ -756,3 +757,34 @@ async def test_arguments_that_cannot_be(arguments: Any, field: str) -> None:
             await aurpay.wait_for_payment(**{"order": ORDER, **arguments})
     assert caught.value.field == field
     assert platform.looks == []
+
+
+async def test_a_platform_that_is_never_there_again() -> None:
+    """Some minutes after the last look it is said, and not waited for ever."""
+    clock = FakeClock(NOW)
+    gone = ConnectionLostError("gone", delivery=Delivery.NOT_SENT)
+    platform = Platform(clock, (0, gone))
+    async with client(platform, clock) as aurpay:
+        with pytest.raises(ConnectionLostError, match="gone"):
+            await aurpay.wait_for_payment(ORDER)
+    assert 2160 <= clock.monotonic() <= 2200
+
+
+@pytest.mark.parametrize("status", ["PARTIAL", "TERMINATED", "NEW"])
+async def test_a_status_without_a_known_meaning_is_no_timeout(status: str) -> None:
+    """The order may hold money: nobody says that it was not paid."""
+    clock = FakeClock(NOW)
+    async with client(Platform(clock, (0, status)), clock) as aurpay:
+        with pytest.raises(PaymentPendingError, match=f"is '{status}'"):
+            await aurpay.wait_for_payment(ORDER)
+
+
+async def test_an_id_whose_times_are_of_another_zone() -> None:
+    """The platform has it as pending: it is not given up at the first look."""
+    clock = FakeClock(NOW)
+    early = {"status": "PENDING", "create_time": "2025-12-31T23:00:00"}
+    platform = Platform(clock, (0, early), (90, {**early, "status": "SUCCESS"}))
+    async with client(platform, clock) as aurpay:
+        payment = await aurpay.wait_for_payment(ORDER.order_id)
+    assert payment.order.status is OrderStatus.SUCCESS
+    assert clock.monotonic() >= 90

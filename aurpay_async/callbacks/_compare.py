@@ -97,7 +97,7 @@ def outcome_of(
     if order.status is OrderStatus.REFUNDED:
         return "refunded"
     if order.status.is_paid:  # whatever the callback was: paid beats timeout
-        late = previous in _LATE or held_status(known) is OrderStatus.OVERDUE
+        late = is_late(previous) or held_status(known) is OrderStatus.OVERDUE
         return "late_paid" if late else "paid"
     if order.status.is_paid is None:
         return None
@@ -111,7 +111,7 @@ def unconfirmed(kind: Kind, previous: Handled | None) -> Handled:
     """What to remember of a notification that nobody could confirm."""
     if kind == "timeout":
         return "unconfirmed_timeout"
-    return "unconfirmed_late_paid" if previous in _LATE else "unconfirmed_paid"
+    return "unconfirmed_late_paid" if is_late(previous) else "unconfirmed_paid"
 
 
 def is_told(kind: Kind, previous: Handled | None) -> bool:
@@ -119,6 +119,11 @@ def is_told(kind: Kind, previous: Handled | None) -> bool:
     if kind == "timeout":
         return previous is not None
     return previous in {"unconfirmed_paid", "unconfirmed_late_paid"}
+
+
+def is_late(previous: Handled | None) -> bool:
+    """Whether the shop has been told that nobody paid in time."""
+    return previous in _LATE
 
 
 def _other(problem: str) -> CallbackReferenceError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, final
@@ -20,12 +19,13 @@ from ._compare import (
     NotYetError,
     compare_known,
     compare_read,
+    is_late,
     is_told,
     outcome_of,
     unconfirmed,
 )
-from ._notice import ConfirmedNotice, Settlement, UnconfirmedNotice
-from ._reference import Reference
+from ._notice import ConfirmedNotice, Settlement, UnconfirmedNotice, is_async
+from ._reference import Reference, is_nonce
 from ._replay import LEASE, MemoryReplayStore, Taken
 from ._reply import Reply, Reporter
 
@@ -63,6 +63,16 @@ class _Doubt(NamedTuple):
 
     reason: str
     passes: bool
+
+
+class _Told(NamedTuple):
+    """What to answer, and what is left to be recorded: nothing, if nobody was told."""
+
+    reply: Reply
+    settlement: Settlement | None
+
+
+_REPEATED: Final = _Told(Reply(200, "ok\n", Taken.REPEATED.value), None)
 
 
 class _ShopError(Exception):
@@ -122,8 +132,10 @@ class Dispatcher:
                 "the verifier needs a reference_key: nothing else says which order a "
                 "callback is about"
             )
-        if inspect.isfunction(handler) and not inspect.iscoroutinefunction(handler):
+        if not is_async(handler):
             raise ConfigurationError("handler must be an `async def`")
+        if on_refused is not None and is_async(on_refused):
+            raise ConfigurationError("on_refused must be a plain function")
         if type(lease) is not timedelta or lease <= timedelta(0):
             raise ConfigurationError("lease must be a timedelta above 0")
         self._verifier = verifier
@@ -181,15 +193,16 @@ class Dispatcher:
         Returns:
             `Reply.outcome`: what was handled, ``repeated``, or ``not_yet``.
         """
-        if order.reference is None or order.nonce is None:
-            problem = "the order has no reference: create it with reference=..."
+        nonce = order.nonce or ""
+        if order.reference is None or not is_nonce(nonce):
+            problem = "the order has no nonce: create it with reference=..."
             return self._reporter.refuse(CallbackError(problem, rule="reference"))
         token = Reference(
             reference=order.reference,
             price=order.price,
             currency=order.currency,
             kind="paid",
-            nonce=order.nonce,
+            nonce=nonce,
         )
         return await self._shielded(_Case(token, None, None), order)
 
@@ -211,6 +224,13 @@ class Dispatcher:
             if case.kind is not None or isinstance(error, AurpayError):
                 self._reporter.tell(error, case.event)
             return Reply(503, "not yet\n", "not_yet", _RETRY_AFTER)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Something that the shop's code, or the client, waited for was cancelled.
+            self._reporter.failed(error, case.event)
+            return Reply(500, "failed\n", "failed")
         except Exception as error:  # noqa: BLE001 - the shop's own code, or its database
             cause = error.__cause__ if isinstance(error, _ShopError) else error
             self._reporter.failed(cause or error, case.event)
@@ -232,22 +252,36 @@ class Dispatcher:
         self, case: _Case, known: KnownOrder | None, *, last: bool
     ) -> Reply:
         token = case.token
+        # Counted from here: the store's may begin before it has answered.
+        deadline = asyncio.get_running_loop().time() + self._lease.total_seconds()
         claim = await self._store.claim(token.nonce, token.kind, self._lease)
         if claim is Taken.BUSY:
             return Reply(503, "being handled\n", claim.value, _RETRY_AFTER)
         if isinstance(claim, Taken):
             return Reply(200, "ok\n", claim.value)
         try:
-            async with asyncio.timeout(self._lease.total_seconds()):
+            async with asyncio.timeout_at(deadline):
                 if known is None and self._lookup is not None:
                     known = await _by_the_shop(self._lookup, token)
                 doubt = self._doubt(token, known)
                 if doubt is None and known is not None and self._reader is not None:
-                    return await self._confirmed(case, known, claim, self._reader)
-                return await self._unconfirmed(case, known, claim, doubt, last=last)
+                    told = await self._confirmed(case, known, claim, self._reader)
+                else:
+                    told = await self._unconfirmed(case, known, claim, doubt, last=last)
         except BaseException:
             await self._release(claim)
             raise
+        return await self._finish(claim, told)
+
+    async def _finish(self, claim: Claim, told: _Told) -> Reply:
+        """Record it: in no case does a handler that is done lose its claim."""
+        if told.settlement is None:
+            await self._release(claim)
+        elif not await told.settlement.finish():
+            await self._release(claim)
+            problem = "the handler returned, and did not commit where it had settled"
+            raise _ShopError from ConfigurationError(problem)
+        return told.reply
 
     def _doubt(self, token: Reference, known: KnownOrder | None) -> _Doubt | None:
         """Why the platform cannot be asked."""
@@ -260,14 +294,14 @@ class Dispatcher:
         if known.nonce != token.nonce:
             return _Doubt(
                 "this is about another order of the same reference than the one that "
-                "the shop holds: one whose answer was lost, or an earlier one",
-                passes=False,
+                "the shop holds: one whose answer was lost, an earlier or a later one",
+                passes=True,
             )
         return None
 
     async def _confirmed(
         self, case: _Case, known: KnownOrder, claim: Claim, reader: OrderReader
-    ) -> Reply:
+    ) -> _Told:
         hint = None if case.event is None else case.event.order_hint
         compare_known(case.token, known, hint)
         order = await reader.get_order(known.order_id)
@@ -276,8 +310,8 @@ class Dispatcher:
         if outcome is None:
             doubt = _Doubt(f"the platform has {shown(str(order.status))}", passes=True)
             return await self._unconfirmed(case, known, claim, doubt, last=True)
-        if outcome == "timed_out" and claim.previous == "timeout":
-            return await self._repeated(claim)
+        if outcome == "timed_out" and is_late(claim.previous):
+            return _REPEATED
         handled: Handled = "timeout" if outcome == "timed_out" else "paid"
         settlement = Settlement(self._store, claim, handled)
         notice = ConfirmedNotice(
@@ -287,8 +321,8 @@ class Dispatcher:
             known=known,
             settlement=settlement,
         )
-        await self._hand_over(notice, settlement)
-        return Reply(200, "ok\n", outcome)
+        await self._hand_over(notice)
+        return _Told(Reply(200, "ok\n", outcome), settlement)
 
     async def _unconfirmed(
         self,
@@ -298,15 +332,13 @@ class Dispatcher:
         doubt: _Doubt | None,
         *,
         last: bool,
-    ) -> Reply:
+    ) -> _Told:
         if doubt is None or case.event is None or case.kind is None:
             raise NotYetError(doubt.reason if doubt else "nobody can be asked")
         if doubt.passes and not last:
             raise NotYetError(doubt.reason)
-        told = is_told(case.kind, claim.previous)
-        if told:
-            reply = await self._repeated(claim)
-        else:
+        told = _REPEATED
+        if not is_told(case.kind, claim.previous):
             handled = unconfirmed(case.kind, claim.previous)
             settlement = Settlement(self._store, claim, handled)
             notice = UnconfirmedNotice(
@@ -316,25 +348,21 @@ class Dispatcher:
                 known=known,
                 settlement=settlement,
             )
-            await self._hand_over(notice, settlement)
-            reply = Reply(200, "ok\n", "unconfirmed")
+            await self._hand_over(notice)
+            told = _Told(Reply(200, "ok\n", "unconfirmed"), settlement)
         # What may be known later is worth another delivery.
         if doubt.passes:
-            return Reply(503, "not yet\n", "unconfirmed", _RETRY_AFTER)
-        return reply
+            again = Reply(503, "not yet\n", "unconfirmed", _RETRY_AFTER)
+            return told._replace(reply=again)
+        return told
 
-    async def _hand_over(self, notice: Notice, settlement: Settlement) -> None:
+    async def _hand_over(self, notice: Notice) -> None:
         try:
             await self._handler(notice)
         except CallbackReplayedError:  # from settle(): another one is on it
             raise
         except Exception as error:
             raise _ShopError from error
-        await settlement.finish()
-
-    async def _repeated(self, claim: Claim) -> Reply:
-        await self._release(claim)
-        return Reply(200, "ok\n", Taken.REPEATED.value)
 
     async def _release(self, claim: Claim) -> None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
@@ -89,23 +91,21 @@ class Settlement:
                 "settle() takes the connection of the handler's own transaction; "
                 "without one, the dispatcher records it by itself"
             )
+        if self._in_transaction:
+            raise ConfigurationError("this notice was settled already")
         await self._store.confirm(self._claim, self._handled, connection)
         self._in_transaction = True
 
-    async def finish(self) -> None:
-        """After the handler: record it, or see that its transaction did.
+    async def finish(self) -> bool:
+        """After the handler: record it, or see whether its transaction did.
 
         Raises:
             CallbackReplayedError: if the lease has ended.
-            ConfigurationError: if the handler's transaction was not committed.
         """
-        if not self._in_transaction:
-            await self._store.confirm(self._claim, self._handled)
-        elif await self._store.holds(self._claim):
-            raise ConfigurationError(
-                "the handler returned, and the transaction in which it settled was "
-                "not committed"
-            )
+        if self._in_transaction:
+            return not await self._store.holds(self._claim)
+        await self._store.confirm(self._claim, self._handled)
+        return True
 
 
 @attrs.frozen(kw_only=True)
@@ -178,3 +178,12 @@ class UnconfirmedNotice:
 
 #: What a handler is told. ``notice.outcome in {"paid", "late_paid"}`` is a payment.
 Notice = ConfirmedNotice | UnconfirmedNotice
+
+
+def is_async(function: object) -> bool:
+    """Whether calling it gives something to await."""
+    while isinstance(function, partial):
+        function = function.func
+    if inspect.iscoroutinefunction(function):
+        return True
+    return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004

@@ -61,6 +61,11 @@ def new_nonce() -> str:
     return os.urandom(12).hex()
 
 
+def is_nonce(text: str) -> bool:
+    """Whether `new_nonce` can have made it."""
+    return _NONCE.fullmatch(text) is not None
+
+
 @final
 class ReferenceSigner:
     """Puts references into URLs, and gets them out again."""
@@ -162,7 +167,7 @@ def _reference(payload: object) -> Reference | None:
     reference, price, currency, kind, nonce = cast("list[str]", parts)
     if kind not in {"paid", "timeout"} or not _PRICE.fullmatch(price):
         return None
-    if not _NONCE.fullmatch(nonce):
+    if not is_nonce(nonce):
         return None
     return Reference(
         reference=reference,

@@ -19,7 +19,7 @@ its lease cannot commit once another one has taken its place.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar, Final, Self, cast, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast, final
 
 try:
     from sqlalchemy import (
@@ -56,7 +56,7 @@ from ._replay import LEASE, REMEMBER, Claim, Taken, decide, lost, new_token
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlalchemy import Executable, Update
+    from sqlalchemy import CursorResult, Executable, Update
 
     from .._clock import Clock
     from ._replay import Handled, Kind
@@ -131,7 +131,13 @@ class SqlReplayStore:
         self._owned = isinstance(engine_or_url, str)
         self._engine = _engine(engine_or_url)
         self._insert = _INSERTS[self._engine.dialect.name]
-        self._committing = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        # On PostgreSQL, without two more round trips for each step. SQLite's engines
+        # may have listeners that begin transactions by themselves.
+        committing = {"isolation_level": "AUTOCOMMIT"}
+        on_server = self._engine.dialect.name == "postgresql"
+        self._connections = self._engine.execution_options(
+            **(committing if on_server else {})
+        )
         self._clock = SystemClock() if clock is None else clock
         self._closed = False
 
@@ -152,11 +158,11 @@ class SqlReplayStore:
         create = CreateTable(_rows, if_not_exists=True)
         async with self._connect() as connection:
             try:
-                await connection.execute(create)
+                await _run(connection, create)
             except (IntegrityError, ProgrammingError):
                 # PostgreSQL says so to one of two that create it at the same moment;
                 # by then it is there.
-                await connection.execute(create)
+                await _run(connection, create)
 
     async def claim(
         self, key: str, kind: Kind, lease: timedelta = LEASE
@@ -172,7 +178,7 @@ class SqlReplayStore:
     async def release(self, claim: Claim) -> None:
         """As `ReplayStore.release`."""
         async with self._connect() as connection:
-            await _changed(connection, _held(claim).values(token=None))
+            await _run(connection, _held(claim).values(token=None))
 
     async def confirm(
         self, claim: Claim, handled: Handled, connection: object = None
@@ -187,17 +193,17 @@ class SqlReplayStore:
         ended = _held(claim).values(handled=handled, token=None, touched=self._now())
         if connection is None:
             async with self._connect() as own:
-                done = await _changed(own, ended)
+                done = await _run(own, ended)
         else:
-            done = await _changed(await _connection_of(connection), ended)
-        if not done:
+            done = await _execute(await _connection_of(connection), ended)
+        if done.rowcount != 1:
             raise lost(claim)
 
     async def holds(self, claim: Claim) -> bool:
         """As `ReplayStore.holds`."""
         mine = select(_row.key).where(_row.key == claim.key, _row.token == claim.token)
         async with self._connect() as connection:
-            return (await connection.execute(mine)).first() is not None
+            return (await _run(connection, mine)).first() is not None
 
     async def prune(self, older_than: timedelta = REMEMBER) -> int:
         """Forget the orders that nobody has touched for so long, nor handles now.
@@ -213,7 +219,7 @@ class SqlReplayStore:
             or_(_row.token.is_(None), _row.lease_until <= now),
         )
         async with self._connect() as connection:
-            return (await connection.execute(forgotten)).rowcount
+            return (await _run(connection, forgotten)).rowcount
 
     async def _try_to_claim(
         self, connection: AsyncConnection, key: str, kind: Kind, lease: timedelta
@@ -223,9 +229,9 @@ class SqlReplayStore:
         until = now + lease // _MILLISECOND
         mine = {"token": token, "lease_until": until, "touched": now}
         new = self._insert(_rows).values(key=key, **mine).on_conflict_do_nothing()
-        if await _changed(connection, new):
+        if (await _run(connection, new)).rowcount == 1:
             return Claim(key=key, token=token, previous=None)
-        found = await connection.execute(select(_rows).where(_row.key == key))
+        found = await _run(connection, select(_rows).where(_row.key == key))
         seen = found.one_or_none()
         if seen is None:
             return None
@@ -241,15 +247,15 @@ class SqlReplayStore:
             _row.handled.is_not_distinct_from(handled),
             _row.token.is_not_distinct_from(seen.token),
         )
-        if await _changed(connection, unchanged.values(mine)):
+        if (await _run(connection, unchanged.values(mine))).rowcount == 1:
             return Claim(key=key, token=token, previous=handled)
         return None
 
     def _connect(self) -> AsyncConnection:
-        """For ``async with``: every statement on it commits by itself."""
+        """For ``async with``: every statement on it is committed by `_run`."""
         if self._closed:
             raise ConfigurationError("this SqlReplayStore was closed")
-        return self._committing.connect()
+        return self._connections.connect()
 
     def _now(self) -> int:
         return (self._clock.now() - _EPOCH) // _MILLISECOND
@@ -260,12 +266,19 @@ def _held(claim: Claim) -> Update:
     return update(_rows).where(_row.key == claim.key, _row.token == claim.token)
 
 
-async def _changed(connection: AsyncConnection, statement: Executable) -> bool:
-    """Whether the statement found its row, or made it."""
+async def _run(connection: AsyncConnection, statement: Executable) -> CursorResult[Any]:
+    """One step: a statement, committed."""
+    result = await _execute(connection, statement)
+    await connection.commit()
+    return result
+
+
+async def _execute(
+    connection: AsyncConnection, statement: Executable
+) -> CursorResult[Any]:
     # Of an INSERT, SQLAlchemy forgets the count unless it is told not to.
     options = {"preserve_rowcount": True}
-    result = await connection.execute(statement, execution_options=options)
-    return result.rowcount == 1
+    return await connection.execute(statement, execution_options=options)
 
 
 async def _connection_of(caller: object) -> AsyncConnection:
@@ -274,7 +287,9 @@ async def _connection_of(caller: object) -> AsyncConnection:
     )
     if isinstance(connection, AsyncConnection) and connection.sync_connection:
         options = connection.sync_connection.get_execution_options()
-        if options.get("isolation_level") != "AUTOCOMMIT":
+        # Of the connection or its engine; or what each connection begins with.
+        beginning = getattr(connection.dialect, "_on_connect_isolation_level", None)
+        if options.get("isolation_level", beginning) != "AUTOCOMMIT":
             return connection
     raise ConfigurationError(
         "connection must be the AsyncConnection or AsyncSession of SQLAlchemy in whose "

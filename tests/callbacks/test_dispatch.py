@@ -7,7 +7,9 @@ import json
 import logging
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import attrs
 import pytest
@@ -382,13 +384,10 @@ async def test_a_status_without_a_known_meaning(status: OrderStatus) -> None:
     [
         ({"reader": None}, Kept(), "no reader"),
         ({"lookup": None}, Kept(), "no lookup"),
-        ({}, Kept(nonce="f" * 24), "another order of the same reference"),
-        ({}, Kept(nonce="f" * 24, price=Decimal(25)), "another order of the same"),
-        ({}, Kept(nonce=None), "another order of the same reference"),
     ],
 )
 async def test_what_cannot_be_confirmed(
-    options: dict[str, Any], kept: Kept | None, reason: str
+    options: dict[str, Any], kept: Kept, reason: str
 ) -> None:
     """The handler is told that it is not, by type, and only once."""
     shop = Shop(**options)
@@ -404,10 +403,20 @@ async def test_what_cannot_be_confirmed(
     assert len(shop.told) == 1
 
 
-async def test_an_order_that_the_shop_does_not_hold_yet() -> None:
+@pytest.mark.parametrize(
+    "kept",
+    [
+        None,
+        Kept(nonce="f" * 24),
+        Kept(nonce="f" * 24, price=Decimal(25)),
+        Kept(nonce=None),
+    ],
+    ids=["none", "another", "of another price", "without a nonce"],
+)
+async def test_an_order_that_the_shop_does_not_hold_yet(kept: Kept | None) -> None:
     """A callback may be faster than the answer: told once, and confirmed when it is."""
     shop = Shop()
-    shop.kept = None
+    shop.kept = kept
     for _ in range(2):
         reply = await shop.called()
         assert (reply.status, reply.outcome) == (503, "unconfirmed")
@@ -648,8 +657,47 @@ async def test_a_transaction_that_was_not_committed(
 
     shop = Shop(store=BrokenStore("commit"))
     shop.dispatcher._handler = forgets
-    assert (await shop.called()).status == 503
-    assert "was not committed" in caplog.text
+    assert (await shop.called()).status == 500
+    assert "did not commit" in caplog.text
+
+
+async def test_settling_twice() -> None:
+    """Is a mistake that is named."""
+
+    async def twice(notice: Notice) -> None:
+        await notice.settle("a connection")
+        await notice.settle("a connection")
+
+    shop = Shop(store=BrokenStore(""))
+    shop.dispatcher._handler = twice
+    assert (await shop.called()).status == 500
+    assert "settled already" in str(shop.refused[0])
+
+
+async def test_a_store_that_is_slow_to_record() -> None:
+    """A handler that is done keeps its claim, whatever the lease says."""
+
+    class Slow(MemoryReplayStore):  # type: ignore[misc]
+        async def confirm(
+            self, claim: Claim, handled: Handled, connection: object = None
+        ) -> None:
+            await asyncio.sleep(0.05)
+            await super().confirm(claim, handled, connection)
+
+    clock = FakeClock(NOW)
+    shop = Shop(store=Slow(clock=clock), lease=timedelta(milliseconds=20))
+    assert (await shop.called()).outcome == "paid"
+    assert (await shop.called()).outcome == "repeated"
+
+
+async def test_something_that_was_cancelled_elsewhere() -> None:
+    """Is a failure like another; nobody has cancelled the call."""
+    shop = Shop()
+    for wait in (shop.dispatcher.check(Kept()), shop.called()):
+        shop.fails = asyncio.CancelledError()
+        assert (await wait).status == 500
+    shop.fails = None
+    assert (await shop.called()).outcome == "paid"
 
 
 async def test_settling_after_the_lease() -> None:
@@ -722,7 +770,7 @@ async def test_asking_and_a_callback_tell_once() -> None:
 async def test_asking_about_an_order_without_a_reference() -> None:
     """Nothing says what was told of it already."""
     shop = Shop()
-    for kept in (Kept(reference=None), Kept(nonce=None)):
+    for kept in (Kept(reference=None), Kept(nonce=None), Kept(nonce=NONCE + " ")):
         assert (await shop.dispatcher.check(kept)).status == 401
     assert "reference=..." in str(shop.refused[0])
 
@@ -744,14 +792,39 @@ def test_a_lease_that_cannot_be(options: dict[str, Any]) -> None:
         Shop(**options)
 
 
-def test_a_handler_that_cannot_be_awaited() -> None:
-    """It would have done its work before anybody noticed."""
+class Plain:
+    """Not to be awaited, however it is given."""
 
-    def handle(_: Notice) -> None:
+    def handle(self, _: Notice) -> None:
         raise AssertionError
 
+    __call__ = handle
+
+
+@pytest.mark.parametrize(
+    "handler", [Plain().handle, partial(Plain().handle), Plain(), print, None]
+)
+def test_a_handler_that_cannot_be_awaited(handler: Any) -> None:
+    """It would have done its work before anybody noticed."""
     with pytest.raises(ConfigurationError, match="async def"):
-        Dispatcher(verifier(), handle)  # type: ignore[arg-type]
+        Dispatcher(verifier(), handler)
+
+
+def test_handlers_of_all_sorts() -> None:
+    """Methods, partials, objects and mocks, if they can be awaited."""
+
+    class Object:
+        async def __call__(self, _: Notice) -> None:
+            raise AssertionError
+
+    for handler in (Shop().handle, partial(Shop().handle), Object(), mock.AsyncMock()):
+        Dispatcher(verifier(), handler)
+
+
+def test_a_listener_that_would_never_run() -> None:
+    """Nobody awaits it."""
+    with pytest.raises(ConfigurationError, match="plain function"):
+        Shop(on_refused=mock.AsyncMock())
 
 
 def test_without_references_nothing_is_counted() -> None:

@@ -499,6 +499,43 @@ class TestTransactions:
         with pytest.raises(ConfigurationError, match="transaction"):
             await shared.confirm(claim, "paid", engine.connect())
 
+    async def test_an_engine_without_transactions(
+        self, url: str, clock: FakeClock
+    ) -> None:
+        """The same, of an engine that was made so; the store itself can use it."""
+        engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+        store = SqlReplayStore(engine, clock=clock)
+        await store.create_tables()
+        claim = await claimed(store)
+        async with engine.connect() as connection:
+            with pytest.raises(ConfigurationError, match="transaction"):
+                await store.confirm(claim, "paid", connection)
+        await store.confirm(claim, "paid")
+        assert await store.claim(KEY, "paid") is REPEATED
+        await engine.dispose()
+
+    async def test_an_engine_that_begins_by_itself(
+        self, tmp_path: Path, clock: FakeClock
+    ) -> None:
+        """SQLAlchemy's own recipe for SQLite; nothing is rolled back behind us."""
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'recipe.db'}")
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def connected(driver: Any, _: object) -> None:
+            driver.isolation_level = None
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def begun(connection: Any) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+        store = SqlReplayStore(engine, clock=clock)
+        await store.create_tables()
+        claim = await claimed(store)
+        assert await store.claim(KEY, "paid") is BUSY
+        await store.confirm(claim, "paid")
+        assert await store.claim(KEY, "paid") is REPEATED
+        await engine.dispose()
+
     async def test_nothing_is_committed_for_the_caller(
         self, shared: SqlReplayStore, engine: AsyncEngine
     ) -> None:
