@@ -5,6 +5,7 @@ Run it: ``python -m examples.shop`` (see README.md beside this file).
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from contextlib import asynccontextmanager
 from datetime import UTC
@@ -43,6 +44,16 @@ carts = Table(
 )
 
 
+parcels = Table(
+    "parcels",
+    metadata,
+    Column("reference", Text, primary_key=True),
+)
+
+#: Seconds between two looks for orders whose callback never came.
+CHECK_EVERY = 60
+
+
 class Shop:
     """What it holds, and what it does when the platform calls."""
 
@@ -61,8 +72,6 @@ class Shop:
         self.dispatcher = Dispatcher(
             verifier, self.notified, reader=aurpay, lookup=self.order, store=self.store
         )
-        #: What was sent out. A real shop tells its warehouse in the same transaction.
-        self.parcels: list[str] = []
 
     async def open(self) -> None:
         """Make the tables."""
@@ -126,9 +135,32 @@ class Shop:
                 .where(carts.c.reference == notice.reference)
                 .values(state=state)
             )
+            if state == "delivered":  # what leaves the house, or what tells it to
+                await connection.execute(
+                    parcels.insert().values(reference=notice.reference)
+                )
             await notice.settle(connection)
-        if state == "delivered":
-            self.parcels.append(notice.reference)
+
+    async def check(self) -> None:
+        """Ask about every order whose callback may have been lost."""
+        query = select(carts.c.order).where(
+            carts.c.state.in_(["open", "expired"]), carts.c.order.is_not(None)
+        )
+        async with self.engine.connect() as connection:
+            orders = (await connection.execute(query)).scalars().all()
+        for order in orders:
+            await self.dispatcher.check(LightningOrder.from_json(order))
+
+    async def check_for_ever(self) -> None:
+        """As `check`, again and again."""
+        while True:
+            await asyncio.sleep(CHECK_EVERY)
+            await self.check()
+
+    async def parcels(self) -> list[str]:
+        """What was sent out."""
+        async with self.engine.connect() as connection:
+            return [*(await connection.execute(select(parcels.c.reference))).scalars()]
 
 
 def create_app(shop: Shop) -> FastAPI:
@@ -137,7 +169,9 @@ def create_app(shop: Shop) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await shop.open()
+        checking = asyncio.create_task(shop.check_for_ever())
         yield
+        checking.cancel()
         await shop.engine.dispose()
 
     app = FastAPI(lifespan=lifespan)
