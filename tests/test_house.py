@@ -15,13 +15,16 @@ from typing import Any
 import pytest
 
 import aurpay_async
-from aurpay_async import bolt11, callbacks, errors, sandbox, testing
+from aurpay_async import bolt11, callbacks, errors, pytest_plugin, sandbox, testing
 from aurpay_async.callbacks import sql
 from aurpay_async.contrib import aiohttp, django, litestar, quart, starlette
 
 PACKAGE = Path(aurpay_async.__file__).parent
 ADAPTERS = [aiohttp, django, litestar, quart, starlette]
-PUBLIC = [aurpay_async, bolt11, callbacks, errors, sandbox, testing, sql, *ADAPTERS]
+PUBLIC = [
+    *(aurpay_async, bolt11, callbacks, errors, pytest_plugin, sandbox, testing, sql),
+    *ADAPTERS,
+]
 
 
 def python(code: str) -> str:

@@ -11,7 +11,7 @@ from .._auth import ApiKey, ApiToken
 from .._client import AurpayClient
 from .._clock import SystemClock
 from ..errors import ConfigurationError
-from . import _letters
+from . import _assertions, _letters
 from ._answers import Amounts
 from ._app import App
 from ._courier import SentCallback
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .._client import ClientOptions
     from .._clock import Clock
+    from ._letters import CallbackKind
 
 __all__ = [
     "RATES",
@@ -156,6 +157,30 @@ class Sandbox:
         options.setdefault("network", "regtest")
         options.setdefault("clock", self._clock)
         return AurpayClient(self._auth, **options)
+
+    def assert_orders(self, count: int, *, status: str | None = None) -> None:
+        """That so many orders exist, for tests; shows those that do.
+
+        Args:
+            count: How many.
+            status: Count only those with this one, such as ``"SUCCESS"``.
+
+        Raises:
+            AssertionError: with the orders, and the requests that have arrived.
+        """
+        _assertions.assert_orders(count, status, self.orders.values(), self.requests)
+
+    def assert_callbacks(self, *kinds: CallbackKind, status: int = 200) -> None:
+        """That these callbacks were sent, in this order, for tests; shows what was.
+
+        Args:
+            kinds: ``"paid"`` and ``"timeout"``, one for each attempt.
+            status: What the shop answered to all of them.
+
+        Raises:
+            AssertionError: with the callbacks, and what was answered.
+        """
+        _assertions.assert_callbacks(kinds, status, self.callbacks)
 
     async def pay(self, order_id: str) -> list[SentCallback]:
         """Pay an order, in time or late, and call its ``callback_url``.

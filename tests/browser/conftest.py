@@ -1,8 +1,9 @@
-"""One Chromium for all tests of pages."""
+"""One Chromium for all tests of pages, and windows that they share."""
 
 from __future__ import annotations
 
 import os
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,9 @@ import pytest_asyncio
 from playwright.async_api import async_playwright
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
-    from playwright.async_api import (
-        Browser,
-        BrowserContext,
-        ConsoleMessage,
-        Page,
-        ViewportSize,
-    )
+    from playwright.async_api import Browser, ConsoleMessage, Page, ViewportSize
 
 #: Debian's: nothing is downloaded for tests.
 CHROMIUM = Path("/usr/bin/chromium")
@@ -38,6 +33,12 @@ FLAGS = [
 
 #: Where somebody wants to keep pictures of the pages; tests see no such settings.
 KEPT = os.environ.get("AURPAY_SCREENSHOTS")
+
+#: An empty page of the same site: one of another takes the browser a new process.
+NOWHERE = "http://127.0.0.1:9/"
+
+#: A phone.
+SIZE: ViewportSize = {"width": 360, "height": 740}
 
 
 class Window:
@@ -61,6 +62,25 @@ class Window:
         """Of all that was asked for."""
         return {"/".join(url.split("/")[:3]) for url in self.asked}
 
+    async def wipe(self) -> Window:
+        """Leave whatever is open, and forget it."""
+        await self.page.goto(NOWHERE)
+        await self.page.set_viewport_size(SIZE)
+        await self.page.emulate_media(color_scheme="light", reduced_motion="null")
+        self.complaints.clear()
+        self.asked.clear()
+        return self
+
+
+@asynccontextmanager
+async def opening(browser: Browser, **options: Any) -> AsyncIterator[Window]:
+    """A window of its own."""
+    context = await browser.new_context(viewport=SIZE, **options)
+    context.set_default_timeout(5_000)
+    await context.route(NOWHERE, lambda route: route.fulfill(body=""))
+    yield Window(await context.new_page())
+    await context.close()
+
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
@@ -75,43 +95,30 @@ async def browser() -> AsyncIterator[Browser]:
         await started.close()
 
 
-#: A phone.
-SIZE: ViewportSize = {"width": 360, "height": 740}
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _shared(browser: Browser) -> AsyncIterator[Window]:
+    permissions = ["clipboard-read", "clipboard-write"]
+    async with opening(browser, permissions=permissions) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def _shared(browser: Browser) -> AsyncIterator[Window]:
-    context = await browser.new_context(viewport=SIZE)
-    context.set_default_timeout(5_000)
-    yield Window(await context.new_page())
-    await context.close()
+async def _shared_timed(browser: Browser) -> AsyncIterator[Window]:
+    async with opening(browser) as opened:
+        await opened.page.clock.install()
+        yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def window(_shared: Window) -> Window:
-    """The window that most tests share, wiped: a new one takes a process of its own."""
-    await _shared.page.goto("about:blank")
-    await _shared.page.set_viewport_size(SIZE)
-    await _shared.page.emulate_media(color_scheme="light", reduced_motion="null")
-    _shared.complaints.clear()
-    _shared.asked.clear()
-    return _shared
+    """The one that most tests share."""
+    return await _shared.wipe()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def opened(browser: Browser) -> AsyncIterator[Callable[..., Awaitable[Window]]]:
-    """Opens windows for tests that leave something behind in them."""
-    contexts: list[BrowserContext] = []
-
-    async def open_window(**options: Any) -> Window:
-        context = await browser.new_context(viewport=SIZE, **options)
-        context.set_default_timeout(5_000)
-        contexts.append(context)
-        return Window(await context.new_page())
-
-    yield open_window
-    for context in contexts:
-        await context.close()
+async def timed(_shared_timed: Window) -> Window:
+    """Another one, where `page.clock` moves the time."""
+    return await _shared_timed.wipe()
 
 
 @pytest.fixture

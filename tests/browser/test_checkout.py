@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from base64 import b64decode, b64encode
@@ -22,16 +23,16 @@ from ..loopback import Server, answering
 from ..orders import NOW
 from ..sandbox.shop import ask, open_shop
 from ..sandbox.test_pages import contrast
+from .conftest import NOWHERE, opening
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from playwright.async_api import Locator, Page
+    from playwright.async_api import Browser, Locator, Page
 
     from .conftest import Window
 
-    Opened = Callable[..., Awaitable[Window]]
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -98,16 +99,28 @@ async def test_a_payer_sees_what_there_is_to_pay(
     assert window.origins == {sandbox.base_url}
 
 
-async def test_it_is_there_within_a_second(sandbox: Sandbox, opened: Opened) -> None:
-    """Alive, with its code; in one of three goes, as others use this machine too."""
-    url, took = await order(sandbox), [9.0]
-    while len(took) < 4 and took[-1] > 1:
-        window = await opened()
-        began = perf_counter()
-        page = await show(window, url)
-        await page.get_by_role("img").evaluate("image => image.decode()")
-        took.append(perf_counter() - began)
-    assert took[-1] < 1
+async def test_it_is_there_within_a_second(sandbox: Sandbox, browser: Browser) -> None:
+    """Alive, with its code, and light; if this machine has a processor for it."""
+    url, seconds = await order(sandbox), 9.0
+    for _ in range(5):
+        async with opening(browser) as window:
+            seconds = min(seconds, await load(window, url))
+        if seconds < 1:
+            return
+    if os.getloadavg()[0] > 2 * (os.cpu_count() or 1):
+        pytest.skip("this machine is too busy to measure anything")
+    assert seconds < 1
+
+
+async def load(window: Window, url: str) -> float:
+    """How many seconds a new window takes."""
+    began = perf_counter()
+    page = await show(window, url)
+    await page.get_by_role("img").evaluate("image => image.decode()")
+    took = perf_counter() - began
+    parts = "performance.getEntriesByType('resource').map((one) => one.encodedBodySize)"
+    assert sum(await page.evaluate(parts)) < 40_000
+    return took
 
 
 async def grey(page: Page, png: bytes) -> memoryview:
@@ -137,7 +150,7 @@ async def test_the_code_can_be_scanned(sandbox: Sandbox, window: Window) -> None
     day = await code.screenshot()
     await page.emulate_media(color_scheme="dark")
     night = await code.screenshot()
-    await page.goto("about:blank")
+    await page.goto(NOWHERE)
     invoice = sandbox.orders[ORDER_ID].invoice
     for png in (day, night):
         barcode = zxingcpp.read_barcode(await grey(page, png))
@@ -145,9 +158,8 @@ async def test_the_code_can_be_scanned(sandbox: Sandbox, window: Window) -> None
         assert barcode.bytes == f"LIGHTNING:{invoice.upper()}".encode()
 
 
-async def test_the_invoice_can_be_copied(sandbox: Sandbox, opened: Opened) -> None:
+async def test_the_invoice_can_be_copied(sandbox: Sandbox, window: Window) -> None:
     """With one click; where that is not allowed, it is selected."""
-    window = await opened(permissions=["clipboard-read", "clipboard-write"])
     page = await show(window, await order(sandbox))
     await button(page, "Copy").click()
     await button(page, "Copied").wait_for()
@@ -202,11 +214,9 @@ async def test_who_is_late_is_told(sandbox: Sandbox, window: Window) -> None:
     await page.get_by_role("heading", name="Paid late").wait_for()
 
 
-async def test_time_runs_out(sandbox: Sandbox, opened: Opened) -> None:
+async def test_time_runs_out(sandbox: Sandbox, timed: Window) -> None:
     """As the sandbox's clock tells it, whatever the browser's says."""
-    window = await opened()
-    await window.page.clock.install(time=NOW.replace(year=2030))
-    page = await show(window, await order(sandbox, timeout_url=f"{SHOP}/late"))
+    page = await show(timed, await order(sandbox, timeout_url=f"{SHOP}/late"))
     await expect(page.get_by_role("timer")).to_have_text(re.compile("30:00|29:5."))
     await page.clock.fast_forward(60_000)
     await expect(page.get_by_role("timer")).to_have_text(re.compile("29:00|28:5."))
@@ -215,12 +225,10 @@ async def test_time_runs_out(sandbox: Sandbox, opened: Opened) -> None:
     await page.get_by_role("link", name="Back to shop.example").wait_for()
 
 
-async def test_payers_go_back_to_the_shop(sandbox: Sandbox, opened: Opened) -> None:
+async def test_payers_go_back_to_the_shop(sandbox: Sandbox, timed: Window) -> None:
     """After five seconds that they see passing; not again when they come back."""
-    window = await opened()
-    await window.page.route(f"{SHOP}/**", lambda route: route.fulfill(body="the shop"))
-    await window.page.clock.install()
-    page = await show(window, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
+    await timed.page.route(f"{SHOP}/**", lambda route: route.fulfill(body="the shop"))
+    page = await show(timed, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
     await sandbox.pay(ORDER_ID)
     link = page.get_by_role("link", name="Back to shop.example")
     await page.get_by_text("In 5 s").wait_for()
@@ -235,11 +243,9 @@ async def test_payers_go_back_to_the_shop(sandbox: Sandbox, opened: Opened) -> N
     await link.wait_for()
 
 
-async def test_payers_may_stay(sandbox: Sandbox, opened: Opened) -> None:
+async def test_payers_may_stay(sandbox: Sandbox, timed: Window) -> None:
     """For as long as they like; the link is still there."""
-    window = await opened()
-    await window.page.clock.install()
-    page = await show(window, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
+    page = await show(timed, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
     await sandbox.pay(ORDER_ID)
     await button(page, "Stay here").click()
     await page.clock.fast_forward(60_000)
@@ -344,13 +350,19 @@ MARKUP = "<img src=x onerror=alert(1)><script>alert(1)</script>"
 BIDI = "\u202e\u2066\u200f"
 
 
-@pytest.mark.parametrize("bypassed", [False, True], ids=["policy", "no policy"])
-async def test_nothing_from_outside_runs(
-    bypassed: bool, sandbox: Sandbox, opened: Opened
-) -> None:
-    """Neither with the policy nor by itself: texts stay texts, and links web links."""
-    window = await opened(bypass_csp=bypassed)
-    window.page.on("dialog", lambda dialog: window.complaints.append(dialog.message))
+async def test_nothing_from_outside_runs(sandbox: Sandbox, window: Window) -> None:
+    """Texts stay texts, and links are web links."""
+    await show_evil(sandbox, window)
+
+
+async def test_it_is_not_the_policy_alone(sandbox: Sandbox, browser: Browser) -> None:
+    """Nothing runs in a browser either that does not know it."""
+    async with opening(browser, bypass_csp=True) as window:
+        await show_evil(sandbox, window)
+
+
+async def show_evil(sandbox: Sandbox, window: Window) -> None:
+    """Markup in all that reaches a page; nothing comes of it."""
     names = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
     evil = dict.fromkeys(names, f"http://127.0.0.1:9/{MARKUP}{BIDI}")
     await order(sandbox, **evil, note=MARKUP + BIDI)
@@ -414,7 +426,7 @@ Promise.all([
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
 async def test_another_page_can_do_nothing(
-    name: str, sandbox: Sandbox, opened: Opened
+    name: str, sandbox: Sandbox, window: Window
 ) -> None:
     """Neither act nor read nor frame, from another site or another port."""
     url = await order(sandbox)
@@ -423,10 +435,12 @@ async def test_another_page_can_do_nothing(
     async with Server(
         answering(html.encode(), "200 OK", "Content-Type: text/html")
     ) as s:
-        page = (await opened()).page
-        async with page.expect_popup() as form:
+        page = window.page
+        async with page.expect_popup() as opened:
             await page.goto(s.url.replace("127.0.0.1", name))
-        await (await form.value).get_by_text("only for the sandbox's page").wait_for()
+        form = await opened.value
+        await form.get_by_text("only for the sandbox's page").wait_for()
+        await form.close()
         await expect(page).to_have_title("failed failed failed failed failed")
     assert sandbox.orders[ORDER_ID].status == "PENDING"
     assert page.frames[1].url == "chrome-error://chromewebdata/"

@@ -1,0 +1,104 @@
+"""The fixtures that shops test with: in both modes, on several processors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aurpay_async import pytest_plugin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aurpay_async import AurpayClient
+    from aurpay_async.sandbox import Sandbox
+    from aurpay_async.testing import FakeClock
+
+SHOP = """
+import pytest
+from aurpay_async.pytest_plugin import REFERENCE_KEY
+
+@pytest.mark.asyncio
+async def test_checkout(aurpay_client, aurpay_sandbox, aurpay_clock):
+    order = await aurpay_client.create_order("20.00", "USD", reference="cart-42")
+    assert order.reference == "cart-42"
+    aurpay_clock.advance(60)
+    await aurpay_sandbox.pay(order.order_id)
+    aurpay_sandbox.assert_orders(1, status="SUCCESS")
+    assert (await aurpay_client.wait_for_payment(order)).outcome == "paid"
+
+@pytest.mark.asyncio
+async def test_each_test_has_its_own(aurpay_sandbox):
+    aurpay_sandbox.assert_orders(0)
+"""
+
+
+#: pytest-asyncio wants to be told.
+SETTINGS = """
+[pytest]
+filterwarnings = error
+asyncio_default_fixture_loop_scope = function
+"""
+
+
+@pytest.mark.parametrize("flags", [["--asyncio-mode=auto"], ["-n", "2"]])
+def test_in_a_shop_s_own_suite(tmp_path: Path, flags: list[str]) -> None:
+    """Found without a word in any conftest."""
+    (tmp_path / "test_shop.py").write_text(SHOP)
+    (tmp_path / "pytest.ini").write_text(SETTINGS)
+    command = [sys.executable, "-m", "pytest", "-q", *flags, str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_without_pytest_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It loads all the same, and pytest says what is missing."""
+    monkeypatch.setattr(pytest_plugin, "find_spec", lambda _: None)
+
+    async def thing() -> None:
+        """Something to wait for."""
+
+    assert "thing" in repr(pytest_plugin._fixture(thing))
+
+
+async def test_who_is_disappointed_sees_the_orders(
+    aurpay_client: AurpayClient, aurpay_sandbox: Sandbox
+) -> None:
+    """And the requests that have arrived."""
+    order = await aurpay_client.create_order("20.00", "USD")
+    aurpay_sandbox.assert_orders(1)
+    aurpay_sandbox.assert_orders(0, status="SUCCESS")
+    with pytest.raises(AssertionError) as caught:
+        aurpay_sandbox.assert_orders(1, status="SUCCESS")
+    assert str(caught.value).splitlines() == [
+        "there are 0 orders, and not 1 SUCCESS:",
+        f"  {order.order_id} PENDING 20.00 USD",
+        "1 requests have arrived:",
+        "  POST /api/bln/order",
+    ]
+    with pytest.raises(AssertionError, match="there are 1 orders, and not 2:"):
+        aurpay_sandbox.assert_orders(2)
+
+
+async def test_who_is_disappointed_sees_the_callbacks(
+    aurpay_client: AurpayClient, aurpay_sandbox: Sandbox, aurpay_clock: FakeClock
+) -> None:
+    """And what was answered to them."""
+    aurpay_sandbox.assert_callbacks()
+    url = "https://shop.example/paid?secret=1"
+    order = await aurpay_client.create_order("20.00", "USD", callback_url=url)
+    assert (order.create_time, aurpay_clock.sleeps) == (aurpay_clock.now(), [])
+    await aurpay_sandbox.pay(order.order_id)
+    with pytest.raises(AssertionError) as caught:
+        aurpay_sandbox.assert_callbacks("paid")
+    assert str(caught.value).splitlines() == [
+        "not these callbacks: paid answered with 200; but 1:",
+        "  paid GET https://shop.example/paid: not sent: not on this machine",
+    ]
+    with pytest.raises(AssertionError, match="not these callbacks: none; but 1:"):
+        aurpay_sandbox.assert_callbacks()
