@@ -12,7 +12,7 @@ from aurpay_async._caller import caller
 def test_the_innermost_line_that_is_not_ours() -> None:
     """However deep inside it is asked for."""
     ours = types.FunctionType(
-        compile("def inner(): return caller()", "ours.py", "exec").co_consts[0],
+        compile("def inner(): return caller()", "<ours>", "exec").co_consts[0],
         {"__name__": f"{aurpay_async.__name__}._inner", "caller": caller},
     )
     frame = currentframe()
