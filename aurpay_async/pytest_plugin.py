@@ -9,7 +9,7 @@ that does not ask for it. It needs pytest-asyncio, in either of its modes.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pytest
 
@@ -32,7 +32,7 @@ def _fixture(function: _F) -> _F:
     if find_spec("pytest_asyncio"):
         import pytest_asyncio
 
-        return cast("_F", pytest_asyncio.fixture(function))
+        return cast("_F", pytest_asyncio.fixture()(cast("Any", function)))
     # Then pytest says what an async fixture needs.
     return cast("_F", pytest.fixture(function))
 

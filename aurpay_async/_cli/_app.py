@@ -1,63 +1,98 @@
-"""Commands and their arguments; what they do is in a file of its own each."""
+"""The command line: which commands there are, and how a line becomes one of them."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from typing import TYPE_CHECKING, Annotated
+from functools import cache
+from importlib.metadata import version
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
 
-from cyclopts import App, Parameter, validators
-from rich.console import Console
-from rich.text import Text
+from cyclopts import App, CycloptsError
 
-from ..errors import AurpayError
-from ..sandbox import Amounts  # noqa: TC001 - read by cyclopts
-from ._demo import run_demo
-from ._sandbox import serve
+from ._arguments import Format  # noqa: TC001 - of `_output`
+from ._callback import listen, send
+from ._commands import decode, demo, doctor, sandbox, verify
+from ._failures import USAGE, show_failure
+from ._order import create, show
+from ._screen import Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Sequence
 
-app = App(
-    name="aurpay",
-    help="Lightning payments through Aurpay, tried out on this machine.",
-    version_flags=["--version"],
-)
+_HELP: Final = """\
+Lightning payments through Aurpay: tried out on this machine, or for real.
 
+Exit codes: 0 yes; 1 no, or failed; 2 wrong usage; 3 failed, and an order may exist; \
+130 interrupted.
 
-@app.command
-def demo() -> None:
-    """Start a sandbox, create an order, show what was checked, and clean up.
+```console
+$ aurpay demo
+$ aurpay doctor
+$ aurpay order create 20 USD --qr --watch
+```
+"""
 
-    Needs no account and no network, and moves no money.
-    """
-    _run(run_demo(Console()))
+_ORDER: Final = """\
+Orders at the platform, or in a sandbox.
 
+```console
+$ aurpay order create 20 USD --qr --watch
+$ aurpay order show 20240428125247009742
+```
+"""
 
-@app.command
-def sandbox(
-    *,
-    port: Annotated[
-        int,
-        Parameter(
-            help="Where to listen; 0 takes a free port.",
-            validator=validators.Number(gte=0, lte=65535),
-        ),
-    ] = 0,
-    amounts: Annotated[
-        Amounts, Parameter(help="How answers write BTC amounts: Aurpay does both.")
-    ] = "string",
-) -> None:
-    """Serve a local Aurpay on loopback until Ctrl-C."""
-    _run(serve(Console(), port=port, amounts=amounts))
+_CALLBACK: Final = """\
+Callbacks to a shop on this machine.
+
+```console
+$ aurpay callback send 'http://127.0.0.1:8000/paid?id=32'
+$ aurpay callback listen --forward-to http://127.0.0.1:8000
+```
+"""
 
 
-def _run(work: Coroutine[None, None, None]) -> None:
+@cache
+def build_app() -> App:
+    """All commands."""
+    app = App(
+        name="aurpay",
+        help=_HELP,
+        version=lambda: version("aurpay-async"),
+        version_flags=["--version"],
+    )
+    order = App(name="order", help=_ORDER)
+    callback = App(name="callback", help=_CALLBACK)
+    commands: list[tuple[App, Callable[..., int]]] = [
+        *((app, command) for command in (demo, sandbox, decode, verify, doctor)),
+        *((order, command) for command in (create, show)),
+        *((callback, command) for command in (send, listen)),
+    ]
+    for parent, command in commands:
+        parent.command(command)
+    app.command(order)
+    app.command(callback)
+    app.register_install_completion_command()  # pyright: ignore[reportUnknownMemberType]
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name, and give its exit code."""
+    app = build_app()
     try:
-        asyncio.run(work)
-    except KeyboardInterrupt:
-        sys.exit(130)  # what shells give to programs that Ctrl-C ended
-    except (AurpayError, OSError) as error:
-        text = Text(f"{type(error).__name__}: {error}")
-        Console(stderr=True).print(text, soft_wrap=True)
-        sys.exit(1)
+        # Wrong usage ends alike with every version of cyclopts, and as JSON on request.
+        command, bound, _ = app.parse_args(
+            arguments, print_error=False, exit_on_error=False
+        )
+    except CycloptsError as error:
+        advice = "Ask with --help: it has examples."
+        show_failure(Screen(_output(arguments)), "usage", str(error), advice)
+        return USAGE
+    code = command(*bound.args, **bound.kwargs)
+    return code if isinstance(code, int) else 0
+
+
+def _output(arguments: Sequence[str]) -> Format:
+    """What was asked for on a line that could not be read."""
+    words = " ".join(arguments).replace("=", " ").split()
+    asked = {("--output", "json"), ("-o", "json")}
+    return "json" if asked.intersection(pairwise(words)) else "text"

@@ -1,108 +1,115 @@
-"""``aurpay demo``: what this package is, on one screen."""
+"""``aurpay demo``: what this package is, on one screen.
+
+A sandbox, a shop and its client, all on loopback: an order is made, checked, paid, and
+the shop hears of it by a callback that it verifies and confirms.
+"""
 
 from __future__ import annotations
 
+import secrets
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
-from .. import bolt11
+from .._urls import without_query
+from ..callbacks import ConfirmedNotice
 from ..sandbox import Sandbox
-from ._qr import qr_lines
+from ._demo_shop import open_shop
+from ._failures import FAILED
+from ._order_view import order_members, show_order
+from ._screen import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
-    from rich.console import Console
+    from .._client import AurpayClient
+    from .._lightning_order import LightningOrder
+    from .._models import Payment
+    from ..callbacks import Notice
+    from ..sandbox import SentCallback
+    from ._demo_shop import Shop
+    from ._screen import Screen, Verdict
 
-    from .._models import LightningOrder
-
-_PRICE, _CURRENCY = "20.00", "USD"
-_MSAT_PER_SATOSHI = 1000
-
-_BACKENDS = {"wallycore": "libsecp256k1 (wallycore)", "python": "plain Python"}
-
-#: All checks, in order, with what each one says of an order that passed it.
-_CHECKS: dict[str, Callable[[LightningOrder], str]] = {
-    "signature": lambda _: f"verified with {_BACKENDS[bolt11.backend()]}",
-    "network": lambda order: f"{order.payment_request.network}, as the client expects",
-    "amount": lambda order: (
-        f"{order.payment_request.amount_msat:,} msat, exactly the order's"
-    ),
-    "payment_secret": lambda _: "equals payment_addr of the answer",
-    "timestamp": lambda _: "not from the future",
-    "expiry": lambda order: f"payable until {_time(order.payment_request.expires_at)}",
-    "payee": lambda order: f"{order.payment_request.payee[:24]}..., as pinned",
-    "pay_url": lambda _: "on the client's own origin",
-}
+_PRICE: Final = "20.00"
+_CURRENCY: Final = "USD"
+_REFERENCE: Final = "cart-42"
+_OK: Final = 200
 
 
-async def run_demo(console: Console) -> None:
-    """Show one order from the request to the QR code."""
+async def run_demo(screen: Screen) -> int:
+    """Show one order from the request to its payment."""
     began = perf_counter()
-    console.print()
-    console.print(Text("  Aurpay, on this machine", style="bold"))
-    console.print(Text("  No account, no network, no real money.\n", style="dim"))
-    async with Sandbox() as sandbox, sandbox.client(payees=[sandbox.payee]) as aurpay:
-        _step(console, f"sandbox is up at {sandbox.base_url}")
-        _step(console, f'await aurpay.create_order("{_PRICE}", "{_CURRENCY}")')
-        order = await aurpay.create_order(_PRICE, _CURRENCY)
-        console.print()
-        _show(console, "The order", _order_rows(order))
-        _show(console, "Checked before you get it", _check_rows(order))
-        _show_invoice(console, order)
-    _step(console, f"sandbox is shut down, after {perf_counter() - began:.1f} s")
-    console.print()
+    screen.line()
+    screen.line("  Aurpay, on this machine", "bold")
+    screen.line("  No account, no network, no real money.", "dim")
+    screen.line()
+    key = secrets.token_urlsafe()
+    async with (
+        Sandbox() as sandbox,
+        sandbox.client(payees=[sandbox.payee], reference_key=key) as aurpay,
+        open_shop(sandbox, aurpay, key) as shop,
+    ):
+        screen.step(f"sandbox is up at {sandbox.base_url}")
+        screen.step(f"shop is up at {shop.base_url}")
+        order = await _create(screen, aurpay, shop)
+        [sent] = await sandbox.pay(order.order_id)
+        payment = await aurpay.wait_for_payment(order)
+        members = _show_payment(screen, sent, shop.notices, payment)
+    seconds = perf_counter() - began
+    screen.step(f"all is shut down, after {seconds:.1f} s")
+    screen.line()
+    screen.record(
+        "demo", order=order_members(order), **members, seconds=round(seconds, 3)
+    )
+    return 0 if members["paid"] else FAILED
 
 
-def _step(console: Console, text: str) -> None:
-    console.print(Text.assemble(("  ✓ ", "bold green"), text))
+async def _create(screen: Screen, aurpay: AurpayClient, shop: Shop) -> LightningOrder:
+    call = f'aurpay.create_order("{_PRICE}", "{_CURRENCY}", reference="{_REFERENCE}")'
+    order = await aurpay.create_order(
+        _PRICE, _CURRENCY, reference=_REFERENCE, callback_url=shop.callback_url
+    )
+    shop.orders[order.nonce or ""] = order
+    screen.step(f"await {call}")
+    screen.step(f"checkout page: {order.pay_url}")
+    screen.line()
+    show_order(screen, order)
+    # Upper-case takes the smaller mode of QR codes.
+    screen.code(order.payment_request.uri.upper())
+    return order
 
 
-def _show(console: Console, title: str, rows: list[tuple[Text, Text, Text]]) -> None:
-    table = Table.grid(padding=(0, 2))
-    for row in rows:
-        table.add_row(*row)
-    console.print(Text(f"  {title}", style="bold cyan"))
-    console.print(Padding(table, (0, 0, 1, 2)))
-
-
-def _order_rows(order: LightningOrder) -> list[tuple[Text, Text, Text]]:
-    satoshi = (order.payment_request.amount_msat or 0) // _MSAT_PER_SATOSHI
-    facts = {
-        "order_id": order.order_id,
-        "status": order.status,
-        "price": f"{_PRICE} {_CURRENCY}",
-        "amount": f"{order.amount:f} BTC ({satoshi:,} sat)",
-        "create_time": _time(order.create_time),
-        "pay_url": order.pay_url,
+def _show_payment(
+    screen: Screen, sent: SentCallback, notices: list[Notice], payment: Payment
+) -> dict[str, object]:
+    """What became of it, for people; and for programs."""
+    confirmed = [notice for notice in notices if isinstance(notice, ConfirmedNotice)]
+    screen.title("The payment")
+    screen.rows(_payment_rows(sent, confirmed, payment))
+    return {
+        "callback": {
+            "method": sent.method,
+            "status": sent.status,
+            "error": sent.error,
+            "confirmed": bool(confirmed),
+        },
+        "payment": {"outcome": payment.outcome, "status": payment.order.status},
+        "paid": bool(confirmed) and payment.outcome == "paid",
     }
-    return [
-        (Text(" "), Text(name, style="dim"), Text(fact)) for name, fact in facts.items()
-    ]
 
 
-def _check_rows(order: LightningOrder) -> list[tuple[Text, Text, Text]]:
-    return [
-        (Text("✓", style="bold green"), Text(name, style="dim"), Text(say(order)))
-        for name, say in _CHECKS.items()
-        if name in order.checks
-    ]
+def _payment_rows(
+    sent: SentCallback, confirmed: list[ConfirmedNotice], payment: Payment
+) -> Iterator[Row]:
+    yield Row("paid", "by nobody: sandbox.pay(order_id)", "ok")
+    called = f"{sent.method} {without_query(sent.url)}, answered with {sent.status}"
+    yield Row("callback", called, _mark(sent.status == _OK))
+    for notice in confirmed:
+        yield Row("verified", "by token, signature and date", "ok")
+        yield Row("reference", f"{notice.reference}, signed into the URL", "ok")
+        said = f"the platform was asked, and says {notice.order.status}"
+        yield Row("confirmed", said, "ok")
+    yield Row("waiting", payment.outcome, _mark(payment.outcome == "paid"))
 
 
-def _show_invoice(console: Console, order: LightningOrder) -> None:
-    invoice = order.payment_request
-    console.print(Text("  The invoice", style="bold cyan"))
-    # Not wrapped by hand: whoever copies it wants no line breaks in it.
-    console.print(Text(str(invoice)), soft_wrap=True)
-    console.print()
-    for line in qr_lines(invoice.uri.upper()):
-        console.print(Text.assemble("  ", (line, "white on black")), no_wrap=True)
-    console.print()
-
-
-def _time(time: object) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+def _mark(held: bool) -> Verdict:  # noqa: FBT001 - of a row
+    return "ok" if held else "problem"

@@ -3,24 +3,161 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
-from rich.text import Text
-
+from .._settings import auth_from_env
 from ..sandbox import Sandbox
+from ._screen import Row
+from ._secrets import (
+    CALLBACK_SECRET,
+    CALLBACK_TOKEN,
+    ask_for_callback_keys,
+    from_environment,
+)
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Iterator
 
+    from .._secrets import Secret
     from ..sandbox import Amounts
+    from ._screen import Screen
+
+_NETWORK: Final = "regtest"
 
 
-async def serve(console: Console, *, port: int, amounts: Amounts) -> None:
+class Wishes(NamedTuple):
+    """What kind of sandbox it is to be."""
+
+    port: int = 0
+    amounts: Amounts = "string"
+    post_callbacks: bool = False
+    #: Whether it refuses whoever has not the credentials of the environment.
+    auth_from_env: bool = False
+    #: Whether to ask for the keys of callbacks that the environment lacks.
+    ask: bool = False
+
+
+class _Credentials(TypedDict, total=False):
+    api_key: str | None
+    api_token: str | None
+    api_secret: str | None
+
+
+class _CallbackKeys(TypedDict, total=False):
+    callback_token: str
+    callback_secret: str
+
+
+async def serve_sandbox(screen: Screen, wishes: Wishes) -> int:
     """Serve, and say how to reach it."""
-    async with Sandbox(port=port, amounts=amounts) as sandbox:
-        console.print(Text(f"Aurpay sandbox at {sandbox.base_url}, Ctrl-C ends it."))
-        console.print(
-            Text(f'AurpayClient(base_url="{sandbox.base_url}", network="regtest")'),
-            soft_wrap=True,
-        )
+    async with make_sandbox(wishes) as sandbox:
+        screen.line(f"The Aurpay sandbox at {sandbox.base_url}, Ctrl-C ends it.")
+        screen.line()
+        screen.record("sandbox", **sandbox_members(sandbox, wishes))
+        screen.rows(_rows(sandbox, wishes))
+        screen.title("In the environment of other programs")
+        screen.line(_exports(sandbox, wishes))
+        screen.line()
+        screen.title("An order, and its payment")
+        for line in _examples(sandbox, wishes):
+            screen.line(line)
         await asyncio.Event().wait()
+    raise AssertionError  # unreachable
+
+
+def make_sandbox(wishes: Wishes) -> Sandbox:
+    """A sandbox, which is not open yet.
+
+    Raises:
+        ConfigurationError: if the environment lacks what was asked for.
+    """
+    return Sandbox(
+        port=wishes.port,
+        amounts=wishes.amounts,
+        post_callbacks=wishes.post_callbacks,
+        **_credentials(wanted=wishes.auth_from_env),
+        **_callback_keys(ask=wishes.ask),
+    )
+
+
+def sandbox_members(sandbox: Sandbox, wishes: Wishes) -> dict[str, object]:
+    """How to reach a sandbox, for programs."""
+    return {
+        "base_url": sandbox.base_url,
+        "page_url": f"{sandbox.base_url}/",
+        "network": _NETWORK,
+        "authenticated": wishes.auth_from_env,
+        "post_callbacks": wishes.post_callbacks,
+        "environment": {
+            "AURPAY_BASE_URL": sandbox.base_url,
+            "AURPAY_NETWORK": _NETWORK,
+        },
+    }
+
+
+def _credentials(*, wanted: bool) -> _Credentials:
+    """Those of the environment."""
+    if not wanted:
+        return {}
+    auth_from_env()  # says what is missing, or half set
+    return {
+        "api_key": _revealed(from_environment("AURPAY_API_KEY")),
+        "api_token": _revealed(from_environment("AURPAY_API_TOKEN")),
+        "api_secret": _revealed(from_environment("AURPAY_API_SECRET")),
+    }
+
+
+def _callback_keys(*, ask: bool) -> _CallbackKeys:
+    """Those of the environment; the sandbox has made-up ones in their place."""
+    if ask:
+        asked = ask_for_callback_keys()
+        return {
+            "callback_token": asked.token.reveal(),
+            "callback_secret": asked.secret.reveal(),
+        }
+    keys: _CallbackKeys = {}
+    token = from_environment(CALLBACK_TOKEN)
+    secret = from_environment(CALLBACK_SECRET)
+    if token is not None:
+        keys["callback_token"] = token.reveal()
+    if secret is not None:
+        keys["callback_secret"] = secret.reveal()
+    return keys
+
+
+def _revealed(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()
+
+
+def _rows(sandbox: Sandbox, wishes: Wishes) -> Iterator[Row]:
+    yield Row("page", f"{sandbox.base_url}/")
+    method = "POST" if wishes.post_callbacks else "GET"
+    yield Row("callbacks", f"{method}, to this machine only")
+    held = _callback_keys(ask=False)
+    for name, made_up in (
+        ("callback_token", sandbox.callback_token),
+        ("callback_secret", sandbox.callback_secret),
+    ):
+        # What is made up is in the documentation: there is nothing to hide.
+        given = wishes.ask or name in held
+        yield Row(name, "as it was given" if given else f"{made_up} (made up)")
+    credentials = "those of the environment" if wishes.auth_from_env else "any, or none"
+    yield Row("credentials", credentials)
+
+
+def _exports(sandbox: Sandbox, wishes: Wishes) -> str:
+    # Clients that read the environment want credentials; this sandbox takes any.
+    key = "" if wishes.auth_from_env else " AURPAY_API_KEY=any"
+    network = f"AURPAY_NETWORK={_NETWORK}"
+    return f"export AURPAY_BASE_URL={sandbox.base_url} {network}{key}"
+
+
+def _examples(sandbox: Sandbox, wishes: Wishes) -> Iterator[str]:
+    base_url = sandbox.base_url
+    if wishes.auth_from_env:  # curl cannot sign
+        yield "aurpay order create 20.00 USD"
+    else:
+        header = "-H 'Content-Type: application/json'"
+        body = """-d '{"price": 20.00, "currency": "USD"}'"""
+        yield f"curl -s {base_url}/api/bln/order {header} {body}"
+    yield f"curl -s -X POST {base_url}/_sandbox/orders/ORDER_ID/pay"

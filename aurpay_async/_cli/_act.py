@@ -1,0 +1,36 @@
+"""How every command is run, and how each of them can end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from ..errors import AurpayError
+from ._failures import FAILED, exit_code, show_error, show_failure
+from ._screen import Screen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from ._arguments import Format
+
+
+def act(output: Format, work: Callable[[Screen], Coroutine[None, None, int]]) -> int:
+    """Do some work, say what went wrong if it did, and give the exit code."""
+    # What the loggers have to say is on the screen already.
+    logging.getLogger("aurpay_async").addHandler(logging.NullHandler())
+    screen = Screen(output)
+    try:
+        return asyncio.run(work(screen))
+    except AurpayError as error:
+        show_error(screen, error)
+        return exit_code(error)
+    except BrokenPipeError:
+        raise  # nobody reads on: there is nobody to tell
+    except OSError as error:
+        # Sockets say it at length, and files with their name.
+        problem = error.strerror or str(error)
+        message = f"{type(error).__name__}: {problem}"
+        show_failure(screen, "os", message, "Mend the cause and try again.")
+        return FAILED

@@ -1,0 +1,142 @@
+"""The commands that stand alone, and their arguments.
+
+What they do is in a file of its own each, which is loaded when it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ._act import act
+from ._arguments import (  # noqa: TC001 - read by cyclopts
+    AmountStyle,
+    Flag,
+    InvoiceText,
+    NetworkName,
+    Output,
+    Port,
+)
+
+
+def demo(*, output: Output = "text") -> int:
+    """Make an order on this machine, check it, pay it, and confirm its callback.
+
+    Needs no account and no network, and moves no money.
+
+    ```console
+    $ aurpay demo
+    ```
+
+    Args:
+        output: Lines for people, or JSON for programs.
+    """
+    from ._demo import run_demo
+
+    return act(output, run_demo)
+
+
+def sandbox(
+    *,
+    port: Port = 0,
+    amounts: AmountStyle = "string",
+    post_callbacks: Flag = False,
+    auth_from_env: Flag = False,
+    ask: Flag = False,
+    output: Output = "text",
+) -> int:
+    """Serve a local Aurpay on loopback until Ctrl-C.
+
+    Callbacks are signed with AURPAY_CALLBACK_TOKEN and AURPAY_CALLBACK_SECRET if they
+    are set, else with made-up ones.
+
+    ```console
+    $ aurpay sandbox --port 8765
+    $ aurpay sandbox --auth-from-env --post-callbacks
+    ```
+
+    Args:
+        port: Where to listen; 0 takes a free port.
+        amounts: How answers write BTC amounts: Aurpay does both.
+        post_callbacks: Send callbacks as POST with the order in the body.
+        auth_from_env: Refuse requests without the credentials of the environment:
+            AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET.
+        ask: Ask for the callback token and secret that the environment lacks.
+        output: Lines for people, or JSON for programs.
+    """
+    from ._sandbox import Wishes, serve_sandbox
+
+    wishes = Wishes(port, amounts, post_callbacks, auth_from_env, ask)
+    return act(output, lambda screen: serve_sandbox(screen, wishes))
+
+
+def decode(invoice: InvoiceText, /, *, output: Output = "text") -> int:
+    """Read an invoice: what it says, and which rules of BOLT #11 it keeps.
+
+    Ends with 1 if it breaks a rule.
+
+    ```console
+    $ aurpay decode lnbc2500u1pvjluez...
+    $ wl-paste | aurpay decode -
+    ```
+
+    Args:
+        invoice: The invoice, with or without `lightning:`; - reads standard input.
+        output: Lines for people, or JSON for programs.
+    """
+    from ._decode import decode_invoice
+
+    return act(output, lambda screen: decode_invoice(screen, invoice))
+
+
+def verify(
+    invoice: InvoiceText,
+    /,
+    *,
+    amount: str | None = None,
+    amount_msat: int | None = None,
+    network: NetworkName | None = None,
+    payee: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    output: Output = "text",
+) -> int:
+    """Hold an invoice against what was expected, as the client does.
+
+    Ends with 1 if it does not fit.
+
+    ```console
+    $ aurpay verify lnbc100u1... --amount 0.0001
+    $ aurpay verify - --amount-msat 10000000 --network regtest --payee 03e7156a...
+    ```
+
+    Args:
+        invoice: The invoice, with or without `lightning:`; - reads standard input.
+        amount: What it has to ask for, in BTC.
+        amount_msat: The same in millisatoshi.
+        network: The network it has to be for. [default: AURPAY_NETWORK, or mainnet]
+        payee: The public key that it has to pay; may be given several times.
+        output: Lines for people, or JSON for programs.
+    """
+    from ._verify import Expected, verify_invoice
+
+    expected = Expected(amount, amount_msat, network, payee)
+    return act(output, lambda screen: verify_invoice(screen, invoice, expected))
+
+
+def doctor(*, output: Output = "text") -> int:
+    """Look at everything that a payment needs, and say what to do.
+
+    The report holds no key, token or secret, so that it can be pasted into an issue.
+    It speaks to AURPAY_BASE_URL, and to nobody else. Ends with 1 if there is a problem.
+
+    ```console
+    $ aurpay doctor
+    $ AURPAY_BASE_URL=http://127.0.0.1:8765 aurpay doctor
+    ```
+
+    Args:
+        output: Lines for people, or JSON for programs.
+    """
+    from ._doctor import examine
+
+    return act(output, examine)

@@ -1,0 +1,64 @@
+"""A shop for the demonstration: what takes callbacks in aiohttp.web, and no more."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, final
+
+from ..callbacks import CallbackVerifier, Dispatcher
+from ..contrib.aiohttp import callback_handler
+from ._web import serve
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from .._client import AurpayClient
+    from .._lightning_order import LightningOrder
+    from ..callbacks import Notice, Reference
+    from ..sandbox import Sandbox
+    from ._web import Handler
+
+_PATH: Final = "/aurpay/callback"
+
+
+@final
+class Shop:
+    """Its orders, and what it was told of them."""
+
+    def __init__(self) -> None:
+        self.base_url = ""
+        self.orders: dict[str, LightningOrder] = {}
+        self.notices: list[Notice] = []
+
+    @property
+    def callback_url(self) -> str:
+        """What the platform is to call."""
+        return self.base_url + _PATH
+
+    async def lookup(self, token: Reference) -> LightningOrder | None:
+        """The order that a callback is about."""
+        return self.orders.get(token.nonce)
+
+    async def handle(self, notice: Notice) -> None:
+        """Where a real one delivers."""
+        self.notices.append(notice)
+
+
+@asynccontextmanager
+async def open_shop(
+    sandbox: Sandbox, aurpay: AurpayClient, key: str
+) -> AsyncGenerator[Shop, None]:
+    """A shop on loopback that believes this sandbox, and asks it through the client."""
+    shop = Shop()
+    verifier = CallbackVerifier(
+        secrets=[sandbox.callback_secret],
+        tokens=[sandbox.callback_token],
+        reference_key=key,
+    )
+    dispatcher = Dispatcher(verifier, shop.handle, reader=aurpay, lookup=shop.lookup)
+
+    def make(base_url: str) -> Handler:
+        return callback_handler(dispatcher, public_base_url=base_url)
+
+    async with serve(make) as shop.base_url:
+        yield shop

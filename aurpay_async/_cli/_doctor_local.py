@@ -1,0 +1,240 @@
+"""What the doctor sees without a network: versions, arithmetic, the environment."""
+
+from __future__ import annotations
+
+import os
+import platform
+import ssl
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from .. import bolt11
+from .._auth import ApiKey, ApiToken
+from .._client import BASE_URL
+from .._http import Request, Safety
+from .._network import NETWORKS
+from .._references import keys_from_env
+from .._settings import auth_from_env, require_network, require_origin
+from .._urls import UrlError, format_origin, require_secure
+from ..callbacks import CallbackVerifier
+from ..errors import AurpayError, ConfigurationError
+from ..testing import FakeClock, sign_callback
+from ._findings import Finding
+from ._order_view import BACKENDS
+from ._secrets import CALLBACK_SECRET, CALLBACK_TOKEN, VARIABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .._auth import Algorithm
+    from .._urls import Origin
+
+_PACKAGES: Final = (
+    "aiohttp",
+    "attrs",
+    "cattrs",
+    "itsdangerous",
+    "cyclopts",
+    "rich",
+    "segno",
+    "wallycore",
+)
+
+#: An example of BOLT #11.
+_INVOICE: Final = (
+    "lnbc2500u1pvjluezsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygspp5qqqsyqcyq"
+    "5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdq5xysxxatsyp3k7enxv4jsxqzpu9qrsgquk0rl77"
+    "nj30yxdy8j9vdx85fkpmdla2087ne0xh8nhedh8w27kyke0lp53ut353s06fv3qfegext0eh0ymjpf39tuve"
+    "n09sam30g4vgpfna3rh"
+)
+#: Long enough for a number, short enough for a report.
+_SPEED_S: Final = 0.05
+
+#: The documented examples of what is signed. The secrets are made up: there are none
+#: in the documentation, and no results.
+_SIGNED_AT: Final = datetime(2024, 6, 17, tzinfo=UTC)
+_PATH: Final = "/test/logs?size=20&page=2"
+_SIGNATURES: Final[dict[Algorithm, str]] = {
+    "HMAC-SHA256": "rflWAsd/xo3UDbAo2RMWSJDM/uqhitU195dkP8qncr0=",
+    "HMAC-SHA3_256": "PdRdXv/ArQZhAvdNsXaH7DskYmKcYRTQQDInq0FGd+o=",
+}
+_CALLBACK_URL: Final = "https://api.you.com/callback?id=32"
+_CALLBACK_SIGNATURE: Final = "GyVNxJEBI11GoK2i8L9vAFiPEU1LZkxIqoFCy033jzU="
+
+_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+def look_here() -> Iterator[Finding]:
+    """Everything that needs no network."""
+    yield Finding("aurpay-async", "ok", version("aurpay-async"))
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    yield Finding("python", "ok", f"{python} on {platform.platform()}")
+    yield Finding("packages", "ok", ", ".join(_versions()))
+    yield Finding("openssl", "ok", ssl.OPENSSL_VERSION)
+    yield curve()
+    yield request_signatures()
+    yield callback_signatures()
+    yield credentials()
+    yield callback_keys()
+    yield reference_key()
+    yield base_url()
+    yield network()
+    yield proxies()
+
+
+def configured_origin() -> Origin:
+    """Where the API is.
+
+    Raises:
+        ConfigurationError: if ``AURPAY_BASE_URL`` cannot be.
+    """
+    return require_origin(
+        os.environ.get("AURPAY_BASE_URL") or BASE_URL, "AURPAY_BASE_URL"
+    )
+
+
+def is_loopback(origin: Origin) -> bool:
+    """Whether it is on this machine, as a sandbox is."""
+    try:
+        require_secure(("http", *origin[1:]))
+    except UrlError:
+        return False
+    return True
+
+
+def _versions() -> Iterator[str]:
+    for package in _PACKAGES:
+        try:
+            yield f"{package} {version(package)}"
+        except PackageNotFoundError:
+            yield f"no {package}"
+
+
+def curve() -> Finding:
+    """What verifies invoices, and how fast."""
+    began, count = perf_counter(), 0
+    while perf_counter() - began < _SPEED_S:
+        bolt11.decode(_INVOICE)
+        count += 1
+    each_ms = 1000 * (perf_counter() - began) / count
+    backend = bolt11.backend()
+    advice = (
+        "libsecp256k1 is some thirty times faster: pip install 'aurpay-async[fast]'"
+        if backend == "python"
+        else ""
+    )
+    found = f"{BACKENDS[backend]}, {each_ms:.2f} ms for an invoice"
+    return Finding("curve", "ok", found, advice)
+
+
+def request_signatures() -> Finding:
+    """Whether requests are signed as they were when this was released."""
+    request = Request(operation="doctor", method="GET", path=_PATH, safety=Safety.READ)
+    for algorithm, expected in _SIGNATURES.items():
+        token = ApiToken("example-api-token", "example-api-secret", algorithm)
+        if token.headers(request, _SIGNED_AT)["Signature"] != expected:
+            return _broken("signatures", algorithm)
+    return Finding(
+        "signatures", "ok", f"{' and '.join(_SIGNATURES)} of a known request"
+    )
+
+
+def callback_signatures() -> Finding:
+    """Whether a callback is signed as ever, and taken by who verifies it."""
+    secret = "example-callback-secret"  # noqa: S105 - made up
+    headers = sign_callback(_CALLBACK_URL, secret=secret, now=_SIGNED_AT)
+    verifier = CallbackVerifier(secrets=[secret], clock=FakeClock(_SIGNED_AT))
+    try:
+        verifier.verify(method="GET", url=_CALLBACK_URL, headers=headers)
+    except AurpayError:
+        return _broken("callbacks", "the verifier")
+    if headers["Signature"] != _CALLBACK_SIGNATURE:
+        return _broken("callbacks", "HMAC-SHA256")
+    return Finding("callbacks", "ok", "a known one is signed, and verified")
+
+
+def _broken(name: str, what: str) -> Finding:
+    found = f"{what} gives another result than ever"
+    return Finding(name, "problem", found, "Install aurpay-async and Python anew.")
+
+
+def credentials() -> Finding:
+    """Whether there are credentials, and whether they can be any."""
+    names = [name for name in VARIABLES[:3] if os.environ.get(name)]
+    try:
+        auth = auth_from_env()
+    except ConfigurationError as error:
+        if names:
+            return Finding("credentials", "problem", str(error), "Set them anew.")
+        advice = "Set AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET."
+        return Finding("credentials", "warning", "none are set", advice)
+    advice = "Aurpay advises a token and a secret for production."
+    return Finding(
+        "credentials",
+        "ok",
+        f"{' and '.join(names)}, well-formed",
+        advice if isinstance(auth, ApiKey) else "",
+    )
+
+
+def callback_keys() -> Finding:
+    """Whether callbacks can be verified with what the environment holds."""
+    names = [name for name in (CALLBACK_TOKEN, CALLBACK_SECRET) if os.environ.get(name)]
+    if not names:
+        return Finding("callback keys", "ok", "none are set")
+    try:
+        CallbackVerifier(secrets=[os.environ[name] for name in names])
+    except ConfigurationError:
+        found = "one of them is not plain ASCII"
+        return Finding("callback keys", "problem", found, "Copy it anew.")
+    return Finding("callback keys", "ok", f"{' and '.join(names)}, well-formed")
+
+
+def reference_key() -> Finding:
+    """Whether references can be signed."""
+    try:
+        keys = keys_from_env()
+    except ConfigurationError as error:
+        return Finding("reference key", "problem", str(error), "Make another one.")
+    found = "not set" if keys is None else "AURPAY_REFERENCE_KEY, well-formed"
+    return Finding("reference key", "ok", found)
+
+
+def base_url() -> Finding:
+    """Where requests go."""
+    try:
+        origin = configured_origin()
+    except ConfigurationError as error:
+        return Finding("base url", "problem", str(error), "Set it anew, or unset it.")
+    return Finding("base url", "ok", format_origin(origin))
+
+
+def network() -> Finding:
+    """Whose invoices are taken, and whether the base URL can have such."""
+    try:
+        name = require_network(
+            os.environ.get("AURPAY_NETWORK") or NETWORKS[0], "AURPAY_NETWORK"
+        )
+        here = is_loopback(configured_origin())
+    except ConfigurationError as error:
+        return Finding("network", "problem", str(error), "Set it anew, or unset it.")
+    if here == (name == NETWORKS[0]):
+        expected = "regtest" if here else NETWORKS[0]
+        advice = f"The invoices there are of {expected}: set AURPAY_NETWORK={expected}."
+        return Finding("network", "warning", name, advice)
+    return Finding("network", "ok", name)
+
+
+def proxies() -> Finding:
+    """Whether the environment names a proxy, which may be meant."""
+    names = [
+        name
+        for name in _PROXIES
+        if os.environ.get(name) or os.environ.get(name.lower())
+    ]
+    if not names:
+        return Finding("proxies", "ok", "none in the environment")
+    advice = "Not used unless AurpayClient(trust_env=True) says so; nor is it here."
+    return Finding("proxies", "warning", f"{', '.join(names)} set", advice)

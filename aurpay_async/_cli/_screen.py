@@ -1,0 +1,136 @@
+"""Where answers go: lines for people, or JSON for programs.
+
+A command says both, and the screen leaves out what was not asked for. All text passes
+through `plain` here, so that nothing from outside is more than characters.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
+
+from ._plain import plain, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+
+    from rich.text import Text
+
+    from ._arguments import Format
+    from ._rich import Console
+
+Verdict = Literal["", "ok", "warning", "problem"]
+
+#: A text and its style.
+_Part = tuple[str, str]
+
+#: How each is marked.
+_MARKS: Final[dict[Verdict, _Part]] = {
+    "": ("    ", ""),
+    "ok": ("  ✓ ", "bold green"),
+    "warning": ("  ! ", "bold yellow"),
+    "problem": ("  ✗ ", "bold red"),
+}
+
+
+class Row(NamedTuple):
+    """A line of a list: what it is called, and what it says."""
+
+    name: str
+    value: str
+    verdict: Verdict = ""
+
+
+@final
+class Screen:
+    """Standard output and standard error of one command."""
+
+    def __init__(self, output: Format) -> None:
+        self._is_json = output == "json"
+
+    def record(self, kind: str, /, **members: object) -> None:
+        """One JSON object on a line of its own, whose ``type`` is `kind`."""
+        if self._is_json:
+            print(to_json({"type": kind, **members}), flush=True)
+
+    def title(self, text: str) -> None:
+        """What the next lines are about."""
+        self._print(("  ", ""), (text, "bold cyan"))
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """A line of its own, which is not broken: it may be copied."""
+        self._print((text, style))
+
+    def step(self, text: str, verdict: Verdict = "ok") -> None:
+        """Something that was done."""
+        self._print(_MARKS[verdict], (text, ""))
+
+    def rows(self, rows: Iterable[Row]) -> None:
+        """A list, its names below each other, and an empty line."""
+        for parts in _columns([*rows]):
+            self._print(*parts)
+        self.line()
+
+    def code(self, text: str) -> None:
+        """A QR code."""
+        if self._is_json:
+            return
+        from ._qr import qr_lines
+
+        for line in qr_lines(text):
+            self._print(("  ", ""), (line, "white on black"))
+        self.line()
+
+    def note(self, text: str) -> None:
+        """Something that is no part of the answer: on standard error."""
+        self._errors.print(_text((text, "")), soft_wrap=True)
+
+    def complain(self, text: str, rows: Iterable[Row]) -> None:
+        """What went wrong: on standard error; programs have a record of it."""
+        if self._is_json:
+            return
+        for parts in [(_MARKS["problem"], (text, "")), *_columns([*rows])]:
+            self._errors.print(_text(*parts), soft_wrap=True)
+
+    @contextmanager
+    def waiting(self, text: str) -> Generator[Callable[[str], None], None, None]:
+        """Show on a terminal that something is going on, and let it say what."""
+        if not self._errors.is_terminal:
+            yield _tell_nobody
+            return
+        # The one spinner that every terminal can show.
+        with self._errors.status(_text((text, "")), spinner="line") as status:
+            yield lambda news: status.update(_text((news, "")))
+
+    def _print(self, *parts: _Part) -> None:
+        if not self._is_json:
+            self._answers.print(_text(*parts), soft_wrap=True)
+
+    @cached_property
+    def _answers(self) -> Console:
+        from ._rich import Console
+
+        return Console()
+
+    @cached_property
+    def _errors(self) -> Console:
+        from ._rich import Console
+
+        return Console(stderr=True)
+
+
+def _columns(rows: list[Row]) -> Iterator[tuple[_Part, _Part, _Part]]:
+    width = max((len(row.name) for row in rows), default=0)
+    for row in rows:
+        yield _MARKS[row.verdict], (f"{row.name:{width}}  ", "dim"), (row.value, "")
+
+
+def _text(*parts: _Part) -> Text:
+    from rich.text import Text
+
+    return Text.assemble(*((plain(text), style) for text, style in parts))
+
+
+def _tell_nobody(_: str) -> None:
+    """Where nobody looks."""

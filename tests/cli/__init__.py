@@ -1,0 +1,1 @@
+"""The ``aurpay`` command, run in this process where that is possible."""

@@ -1,0 +1,80 @@
+"""Runs commands as the shell would, and a sandbox for those that need a platform."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from io import BytesIO, TextIOWrapper
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import pytest
+
+from aurpay_async import _cli
+from aurpay_async.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+if find_spec("cyclopts") is None:  # the extra `cli` is not installed
+    collect_ignore_glob = ["test_*.py"]
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """What it said as JSON: all that it said."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What it said in one object."""
+        [record] = self.records
+        return record
+
+
+class Run(Protocol):
+    """Runs a command."""
+
+    def __call__(self, *arguments: str, stdin: bytes = b"") -> Done: ...
+
+
+@pytest.fixture
+def aurpay(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command line: arguments to what was printed; from a thread as well."""
+
+    def run(*arguments: str, stdin: bytes = b"") -> Done:
+        monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(stdin), "utf-8"))
+        capsys.readouterr()
+        try:
+            code = _cli.run(list(arguments))
+        except SystemExit as ended:
+            assert isinstance(ended.code, int)
+            code = ended.code
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _a_plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the developer's terminal can do must not decide a test."""
+    for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
+
+
+@pytest.fixture
+async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
+    """A sandbox that the environment names."""
+    async with Sandbox() as sandbox:
+        monkeypatch.setenv("AURPAY_BASE_URL", sandbox.base_url)
+        monkeypatch.setenv("AURPAY_NETWORK", "regtest")
+        monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
+        yield sandbox

@@ -1,0 +1,234 @@
+"""``aurpay callback listen``: from the sandbox through the listener to a shop."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import aiohttp
+import pytest
+
+from aurpay_async import AurpayClient
+from aurpay_async._cli._callback_listen import listen_and_forward
+from aurpay_async._cli._sandbox import Wishes
+from aurpay_async._cli._screen import Screen
+from aurpay_async._cli._web import serve
+from aurpay_async.callbacks import CallbackVerifier, Dispatcher
+from aurpay_async.contrib.aiohttp import callback_handler
+
+from ..loopback import Server, answering, nobody
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from aurpay_async import LightningOrder
+    from aurpay_async.callbacks import Notice, Reference
+
+    from .conftest import Run
+
+KEY = "a made-up key, of 16 characters or more"
+
+
+class Listener(NamedTuple):
+    """What it has said so far, line by line."""
+
+    lines: asyncio.Queue[str]
+
+    async def line(self) -> str:
+        """The next one."""
+        return await asyncio.wait_for(self.lines.get(), 10)
+
+    async def record(self) -> dict[str, Any]:
+        """The next one as JSON."""
+        return dict(json.loads(await self.line()))
+
+
+@asynccontextmanager
+async def listening(
+    monkeypatch: pytest.MonkeyPatch,
+    shop: str,
+    wishes: Wishes | None = None,
+    output: Any = "json",
+) -> AsyncIterator[Listener]:
+    lines: asyncio.Queue[str] = asyncio.Queue()
+
+    class Out(io.StringIO):
+        def flush(self) -> None:
+            for line in self.getvalue().splitlines():
+                lines.put_nowait(line)
+            self.seek(0)
+            self.truncate()
+
+    monkeypatch.setattr("sys.stdout", Out())
+    work = listen_and_forward(
+        Screen(output), forward_to=shop, port=0, wishes=wishes or Wishes()
+    )
+    task = asyncio.create_task(work)
+    yield Listener(lines)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def post(url: str) -> Any:
+    async with aiohttp.request("POST", url) as response:
+        return await response.json()
+
+
+class Shop:
+    """Verifies callbacks as a real one does, for the base URL that it is told."""
+
+    def __init__(self) -> None:
+        self.orders: dict[str, LightningOrder] = {}
+        self.notices: list[Notice] = []
+        self.handler: Any = None
+
+    async def lookup(self, token: Reference) -> LightningOrder | None:
+        return self.orders.get(token.nonce)
+
+    async def handle(self, notice: Notice) -> None:
+        self.notices.append(notice)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        response: web.StreamResponse = await self.handler(request)
+        return response
+
+    def open(self, client: AurpayClient, public_base_url: str) -> None:
+        verifier = CallbackVerifier(
+            secrets=["sandbox-callback-secret"], reference_key=KEY
+        )
+        dispatcher = Dispatcher(
+            verifier, self.handle, reader=client, lookup=self.lookup
+        )
+        self.handler = callback_handler(dispatcher, public_base_url=public_base_url)
+
+
+@pytest.mark.parametrize("posts", [False, True])
+async def test_a_shop_verifies_what_is_handed_on(
+    monkeypatch: pytest.MonkeyPatch, posts: bool
+) -> None:
+    """Its public_base_url is the listener's; the payment is confirmed, and shown."""
+    shop = Shop()
+    async with (
+        serve(lambda _: shop.answer) as shop_url,
+        listening(monkeypatch, shop_url, Wishes(post_callbacks=posts)) as listener,
+    ):
+        opened = await listener.record()
+        base_url, callbacks = opened["base_url"], opened["callback_base_url"]
+        assert (opened["type"], opened["forward_to"]) == ("listening", shop_url)
+        async with AurpayClient(
+            base_url=base_url, network="regtest", reference_key=KEY
+        ) as client:
+            shop.open(client, callbacks)
+            await client.create_order("1", "USD")
+            order = await client.create_order(
+                "20.00",
+                "USD",
+                reference="cart-42",
+                callback_url=f"{callbacks}/aurpay/callback?x=%7e",
+                timeout_callback=f"{callbacks}/aurpay/timeout",
+            )
+            shop.orders[order.nonce or ""] = order
+            [sent] = await post(f"{base_url}/_sandbox/orders/{order.order_id}/pay")
+        passed = await listener.record()
+    assert sent["status"] == 200
+    [notice] = shop.notices
+    assert notice.confirmed
+    assert passed.pop("at")
+    assert passed.pop("seconds") < 5
+    assert passed == {
+        "type": "forwarded",
+        "method": "POST" if posts else "GET",
+        "path": "/aurpay/callback",
+        "kind": "paid",
+        "order_id": order.order_id,
+        "status": 200,
+        "error": None,
+    }
+
+
+async def test_nothing_of_it_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Path, query, body, and headers, also those that come twice; nor the answer."""
+    async with (
+        Server(answering(b"not mine\n", "418 Teapot")) as shop,
+        listening(monkeypatch, shop.url) as listener,
+    ):
+        callbacks = (await listener.record())["callback_base_url"]
+        headers = [("Date", "now"), ("Signature", "a"), ("Signature", "b")]
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                f"{callbacks}/p?q=1", headers=headers, data=b"\x00\xff"
+            ) as response,
+        ):
+            answer = (response.status, await response.read())
+        passed = await listener.record()
+        [request] = shop.requests
+    assert request.startswith(b"POST /p?q=1 HTTP/1.1\r\n")
+    assert request.endswith(b"\r\n\r\n\x00\xff")
+    for header in (b"Date: now", b"Signature: a", b"Signature: b"):
+        assert request.count(header) == 1
+    assert request.count(b"Host: ") == 1
+    assert answer == (418, b"not mine\n")
+    assert (passed["kind"], passed["order_id"]) == (None, None)
+
+
+async def test_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is told from a payment by the URL that is called."""
+    async with (
+        Server(answering(b"ok")) as shop,
+        listening(monkeypatch, shop.url) as listener,
+    ):
+        opened = await listener.record()
+        callbacks = opened["callback_base_url"]
+        async with AurpayClient(
+            base_url=opened["base_url"], network="regtest"
+        ) as client:
+            order = await client.create_order(
+                "20.00",
+                "USD",
+                callback_url=f"{callbacks}/paid",
+                timeout_callback=f"{callbacks}/timeout",
+            )
+        await post(f"{opened['base_url']}/_sandbox/orders/{order.order_id}/expire")
+        passed = await listener.record()
+    assert (passed["kind"], passed["order_id"]) == ("timeout", order.order_id)
+
+
+async def test_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where to pay, what to tell the shop; a shop that is down is shown as that."""
+    async with (
+        nobody() as shop_url,
+        listening(monkeypatch, shop_url, output="text") as listener,
+    ):
+        first = await listener.line()
+        callbacks = first.split()[2]
+        assert first == f"Callbacks to {callbacks} go to {shop_url}, Ctrl-C ends it."
+        said = [await listener.line() for _ in range(5)]
+        assert any("AURPAY_BASE_URL" in line for line in said)
+        assert any("public_base_url" in line for line in said)
+        async with aiohttp.request("GET", f"{callbacks}/x?secret=1") as response:
+            assert response.status == 502
+        last = await listener.line()
+    assert last.startswith("  ✗ ")
+    assert "unknown: GET /x -> ClientConnectionError" in last
+
+
+@pytest.mark.parametrize(
+    ("shop", "problem"),
+    [
+        ("http://127.0.0.1:8000/shop", "without a path"),
+        ("https://shop.example", "not on this machine"),
+        ("http://shop.example", "https"),
+    ],
+)
+def test_where_nothing_is_handed_on(aurpay: Run, shop: str, problem: str) -> None:
+    """A path would not be covered by any signature; a shop elsewhere is not ours."""
+    done = aurpay("callback", "listen", "--forward-to", shop)
+    assert (done.code, done.out) == (2, "")
+    assert problem in done.err

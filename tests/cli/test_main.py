@@ -1,0 +1,234 @@
+"""How the command starts, how it is asked for help, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import aurpay_async
+from aurpay_async import _cli
+from aurpay_async.bolt11 import Network
+from aurpay_async.sandbox import Amounts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Run
+
+ENVIRONMENT = {**os.environ, "COLUMNS": "100", "PYTHONWARNINGS": "error"}
+COMMANDS = [
+    "demo",
+    "sandbox",
+    "decode",
+    "verify",
+    "doctor",
+    "order",
+    "order create",
+    "order show",
+    "callback",
+    "callback send",
+    "callback listen",
+]
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "aurpay_async", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**ENVIRONMENT, **environment},
+    )
+
+
+def test_the_version_is_told_at_once() -> None:
+    """That of the installed package, without loading what commands need."""
+    code = (
+        "import sys; from aurpay_async import _cli; _cli.run(['--version'])\n"
+        "assert not {'cyclopts', 'rich', 'aiohttp', 'asyncio'} & set(sys.modules)"
+    )
+    shown = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert shown.strip() == aurpay_async.__version__
+
+
+def test_the_version_of_a_command(aurpay: Run) -> None:
+    """Is that of the package, too."""
+    assert aurpay("demo", "--version").out.strip() == aurpay_async.__version__
+
+
+def test_loading_the_commands_loads_nothing_slow() -> None:
+    """So that help and completion come at once: what is slow comes with its command."""
+    code = (
+        "import sys; from aurpay_async._cli import _app; _app.build_app()\n"
+        "print(*{'aiohttp', 'cattrs', 'segno', 'rich.console'} & set(sys.modules))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(aurpay: Run, command: str) -> None:
+    """That begins with the command itself, whatever the width."""
+    done = aurpay(*command.split(), "--help")
+    assert (done.code, done.err) == (0, "")
+    assert f"$ aurpay {command}" in done.out or "| aurpay " in done.out
+    assert "\x1b" not in done.out
+
+
+def test_help_lists_the_commands_and_the_exit_codes(aurpay: Run) -> None:
+    """With a sentence each; without arguments as well."""
+    done = aurpay("--help")
+    assert aurpay() == done
+    for command in COMMANDS:
+        assert re.search(rf"{command.split()[0]} +[A-Z]", done.out)
+    assert "3 failed, and an order may" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["dance"], "dance"),
+        (["decode"], "INVOICE"),
+        (["decode", "--bad"], "there is no option --bad"),
+        (["demo", "--outptu", "json"], "--outptu"),
+        (["sandbox", "--port", "65536"], "65535"),
+        (["sandbox", "--port", "x"], "x"),
+        (["sandbox", "--callback-secret", "x"], "--callback-secret"),
+        (["callback", "send", "http://127.0.0.1/", "--paid", "--timeout"], "--timeout"),
+    ],
+)
+def test_wrong_usage(aurpay: Run, arguments: list[str], problem: str) -> None:
+    """Exit code 2, one sentence on standard error, nothing on standard output."""
+    done = aurpay(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert problem in done.err
+    assert "--help" in done.err
+
+
+@pytest.mark.parametrize(
+    "asked", [["--output", "json"], ["--output=json"], ["-o", "json"]]
+)
+def test_wrong_usage_as_json(aurpay: Run, asked: list[str]) -> None:
+    """For who asked for JSON, on a line that could not be read."""
+    done = aurpay("demo", "--dance", *asked)
+    assert (done.code, done.err) == (2, "")
+    assert done.record["code"] == "usage"
+    assert "--dance" in done.record["message"]
+
+
+def test_the_arguments_know_the_same_values() -> None:
+    """They are written out again, as what they come from is slow to load."""
+    from aurpay_async._cli import _arguments
+
+    assert _arguments.NetworkName == Network
+    assert _arguments.AmountStyle == Amounts
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed(
+    aurpay: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    """In the home of who asks; the script knows the commands."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("ZSH", "ZSH_CUSTOM", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    done = aurpay("--install-completion", "--shell", shell)
+    assert done.code == 0
+    scripts = [path for path in tmp_path.rglob("*aurpay*") if path.is_file()]
+    assert any("doctor" in path.read_text(encoding="utf-8") for path in scripts)
+
+
+@pytest.mark.parametrize("missing", ["cyclopts", "rich", "segno"])
+def test_without_the_extra_it_says_what_to_install(
+    aurpay: Run, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sentence, and exit code 2."""
+    forget_commands(monkeypatch)
+    for name in [*sys.modules]:
+        if name.partition(".")[0] == missing:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    done = aurpay("demo")
+    assert done.code == 2
+    assert 'pip install "aurpay-async[cli]"' in done.err
+
+
+def forget_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that they are loaded anew, and the others are back afterwards."""
+    for name in [*sys.modules]:
+        if name.startswith("aurpay_async._cli."):
+            monkeypatch.delitem(sys.modules, name)
+            monkeypatch.delattr(_cli, name.rpartition(".")[2], raising=False)
+
+
+def test_other_missing_modules_are_not_blamed_on_the_extra(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken installation shows as what it is."""
+    monkeypatch.setitem(sys.modules, "aurpay_async._cli._app", None)
+    with pytest.raises(ModuleNotFoundError):
+        aurpay("demo")
+
+
+def test_giving_up_while_it_loads(aurpay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends as Ctrl-C does anywhere else."""
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "aurpay_async._cli._app":
+                raise KeyboardInterrupt
+
+    forget_commands(monkeypatch)
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    assert aurpay("demo") == (130, "", "")
+
+
+def test_main_ends_with_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the command that the process was started with."""
+    monkeypatch.setattr(sys, "argv", ["aurpay", "decode", "no invoice"])
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with pytest.raises(SystemExit) as caught:
+        _cli.main()
+    assert caught.value.code == 1
+
+
+def test_a_terminal_that_knows_only_ascii() -> None:
+    """Shows question marks where it cannot show more."""
+    process = start("decode", "no invoice", PYTHONIOENCODING="ascii")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, b"")
+    assert b"  ? it must not be paid" in out
+
+
+def test_a_pipe_that_nobody_reads() -> None:
+    """Ends quietly, as `aurpay decode ... | head -1` has to."""
+    process = start("decode", "no invoice")
+    assert process.stdout is not None
+    process.stdout.close()
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, b"")
+
+
+def test_ctrl_c_ends_quietly() -> None:
+    """With 130, when everything is closed; what was said before arrives."""
+    process = start("sandbox", "--output", "json", PYTHONUNBUFFERED="1")
+    assert process.stdout is not None
+    assert b"base_url" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+async def test_an_error_of_the_system(aurpay: Run, sandbox: Any) -> None:
+    """A port that is taken: one sentence and exit code 1, no traceback."""
+    port = sandbox.base_url.rpartition(":")[2]
+    done = await asyncio.to_thread(aurpay, "sandbox", "--port", port)
+    assert (done.code, done.out) == (1, "")
+    assert "address already in use" in done.err

@@ -1,0 +1,384 @@
+"""``aurpay order``: made, shown, watched; and what is said when that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import webbrowser
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aurpay_async import (
+    AurpayClient,
+    Delivery,
+    NewOrder,
+    Payment,
+    RateLimitedError,
+    UntrustedOrderError,
+)
+from aurpay_async._cli import _order_create
+from aurpay_async._cli._failures import exit_code, show_error
+from aurpay_async._cli._order_create import Asked, Wishes, create_order
+from aurpay_async._cli._order_view import detail_rows
+from aurpay_async._cli._screen import Screen
+from aurpay_async._models import Order
+from aurpay_async._order_life import OrderStatus
+
+from ..loopback import Server, nobody
+
+if TYPE_CHECKING:
+    from aurpay_async.sandbox import Sandbox
+
+    from ..loopback import Peer
+    from .conftest import Done, Run
+
+KEY = "a made-up key, of 16 characters or more"
+SHOP = "https://shop.example"
+
+
+async def order(aurpay: Run, *arguments: str) -> Done:
+    return await asyncio.to_thread(aurpay, "order", *arguments)
+
+
+async def test_create(aurpay: Run, sandbox: Sandbox) -> None:
+    """The order is there, and everything about it is shown."""
+    done = await order(aurpay, "create", "19.99", "eur", "--qr")
+    assert (done.code, done.err) == (0, "")
+    [made] = sandbox.orders.values()
+    assert (str(made.price), made.currency) == ("19.99", "EUR")
+    assert made.order_id in done.out
+    assert made.invoice in done.out.splitlines()
+    assert "✓ signature " in done.out
+    assert "█" in done.out
+    assert "a-made-up-api-key" not in done.out
+
+
+async def test_create_as_json(aurpay: Run, sandbox: Sandbox) -> None:
+    """One object, whose amounts are texts."""
+    done = await order(aurpay, "create", "20", "USD", "-o", "json", "--qr")
+    assert (done.code, done.err) == (0, "")
+    [made] = sandbox.orders.values()
+    record = done.record
+    assert record["type"] == "order"
+    assert record["order_id"] == made.order_id
+    assert record["payment_request"] == made.invoice
+    assert (record["price"], record["amount"]) == ("20", "0.00020000")
+    assert record["amount_msat"] == "20000000"
+
+
+async def test_create_with_everything(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each URL goes where it belongs, the reference into those that are called."""
+    monkeypatch.setenv("AURPAY_REFERENCE_KEY", KEY)
+    urls = {
+        "callback-url": f"{SHOP}/paid",
+        "timeout-callback": f"{SHOP}/late",
+        "succeed-url": f"{SHOP}/thanks",
+        "timeout-url": f"{SHOP}/sorry",
+    }
+    arguments = [word for name, url in urls.items() for word in (f"--{name}", url)]
+    done = await order(
+        aurpay, "create", "20", "USD", "--reference", "cart-42", *arguments
+    )
+    assert done.code == 0
+    [made] = sandbox.orders.values()
+    for name, url in urls.items():
+        assert made.urls[name.replace("-", "_")].startswith(url)
+    assert "aurpay_ref=" in made.urls["callback_url"]
+    assert "reference    cart-42" in done.out
+
+
+async def test_a_reference_needs_a_key(aurpay: Run, sandbox: Sandbox) -> None:
+    """And the variable that would hold it is named."""
+    done = await order(aurpay, "create", "20", "USD", "--reference", "cart-42")
+    assert (done.code, done.out) == (2, "")
+    assert "AURPAY_REFERENCE_KEY" in done.err
+    assert not sandbox.orders
+
+
+@pytest.mark.parametrize("opens", [True, False])
+async def test_open(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, opens: bool
+) -> None:
+    """The checkout page, in the browser; it is said, also if there is none."""
+    opened: list[str] = []
+
+    def browse(url: str) -> bool:
+        opened.append(url)
+        return opens
+
+    monkeypatch.setattr(webbrowser, "open", browse)
+    done = await order(aurpay, "create", "20", "USD", "--open", "-o", "json")
+    assert done.code == 0
+    assert opened == [done.record["pay_url"]]
+    assert opened[0] in done.err
+    assert ("Opened" in done.err) is opens
+
+
+async def test_watch(aurpay: Run, sandbox: Sandbox) -> None:
+    """Each status is told, and the payment at the end."""
+    sandbox.deliveries.push("before-answer")
+    url = f"{sandbox.base_url}/paid"
+    done = await order(
+        aurpay, "create", "20", "USD", "--callback-url", url, "--watch", "-o", "json"
+    )
+    assert (done.code, done.err) == (0, "")
+    made, status, payment = done.records
+    assert (made["type"], made["status"]) == ("order", "PENDING")
+    assert (status["type"], status["status"]) == ("status", "SUCCESS")
+    assert payment == {
+        "type": "payment",
+        "order_id": made["order_id"],
+        "outcome": "paid",
+        "status": "SUCCESS",
+    }
+
+
+async def test_watch_on_a_terminal(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status and time left are on a line that goes on."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(_order_create, "_TICK_S", 0.01)
+
+    async def pay(_: AurpayClient, order: Any, **options: Any) -> Payment:
+        await asyncio.sleep(0.1)
+        options["on_status"](OrderStatus.SUCCESS)
+        paid = Order(order_id=order.order_id, status=OrderStatus.SUCCESS)
+        return Payment(outcome="late_paid", order=paid)
+
+    monkeypatch.setattr(AurpayClient, "wait_for_payment", pay)
+    done = await order(aurpay, "create", "20", "USD", "--watch")
+    assert done.code == 0
+    assert "left to pay" in done.err
+    assert "paid late" in done.out
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [("OVERDUE", "timed_out"), ("REFUNDED", "refunded")]
+)
+async def test_nobody_pays(
+    aurpay: Run,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    outcome: Any,
+) -> None:
+    """Is a no."""
+
+    async def wait(_: AurpayClient, order: Any, **__: Any) -> Payment:
+        late = Order(order_id=order.order_id, status=OrderStatus(status))
+        return Payment(outcome=outcome, order=late)
+
+    monkeypatch.setattr(AurpayClient, "wait_for_payment", wait)
+    done = await order(aurpay, "create", "20", "USD", "--watch", "-o", "json")
+    assert done.code == 1
+    assert done.records[-1]["outcome"] == outcome
+
+
+async def test_watching_that_fails(aurpay: Run, sandbox: Sandbox) -> None:
+    """Is a failure of looking: the order is known, so it is no 3."""
+    sandbox.faults.push("slow; seconds=0", "404")
+    done = await order(aurpay, "create", "20", "USD", "--watch", "-o", "json")
+    made, error = done.records
+    assert done.code == 1
+    assert error["code"] == "not_found"
+    assert error["order_id"] == made["order_id"]
+    assert error["may_exist"] is False
+
+
+@pytest.mark.parametrize(
+    ("fault", "order_known"), [("cut-body+created", True), ("503+created", False)]
+)
+async def test_an_order_may_exist(
+    aurpay: Run, sandbox: Sandbox, fault: str, order_known: bool
+) -> None:
+    """Exit code 3, when it was sent, what was asked for, and what to do."""
+    sandbox.faults.push(fault, fault)
+    done = await order(aurpay, "create", "20", "USD")
+    assert (done.code, done.out) == (3, "")
+    assert "unknown: an order may exist" in done.err
+    assert "asked for  20 USD" in done.err
+    assert "sent at" in done.err
+    [made] = sandbox.orders
+    assert (f"aurpay order show {made}" in done.err) is order_known
+    record = (await order(aurpay, "create", "20", "USD", "-o", "json")).record
+    assert record["type"] == "error"
+    assert (record["delivery"], record["may_exist"]) == ("unknown", True)
+    assert record["asked"]["price"] == "20"
+    assert (record["order_id"] is not None) is order_known
+
+
+async def test_nothing_was_sent(aurpay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens: exit code 1, and it is said that nothing exists."""
+    async with nobody() as base_url:
+        monkeypatch.setenv("AURPAY_BASE_URL", base_url)
+        monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
+        done = await order(aurpay, "create", "20", "USD")
+    assert done.code == 1
+    assert "not_sent: nothing exists" in done.err
+
+
+@pytest.mark.parametrize("price", ["19.99.1", "1e3", "0"])
+async def test_a_price_that_cannot_be(
+    aurpay: Run, sandbox: Sandbox, price: str
+) -> None:
+    """Is wrong usage, and nothing is sent."""
+    done = await order(aurpay, "create", price, "USD")
+    assert (done.code, done.out) == (2, "")
+    assert not sandbox.requests
+
+
+def test_without_credentials(aurpay: Run) -> None:
+    """The variables are named."""
+    done = aurpay("order", "show", "1")
+    assert (done.code, done.out) == (2, "")
+    assert "AURPAY_API_KEY" in done.err
+
+
+async def test_show(aurpay: Run, sandbox: Sandbox) -> None:
+    """As the platform has it, for people and for programs."""
+    async with sandbox.client() as client:
+        made = await client.create_order("20.00", "USD")
+    await sandbox.pay(made.order_id)
+    done = await order(aurpay, "show", made.order_id)
+    assert (done.code, done.err) == (0, "")
+    assert "SUCCESS: paid" in done.out
+    assert "0.00020000 BTC-LN" in done.out
+    record = (await order(aurpay, "show", made.order_id, "-o", "json")).record
+    assert (record["type"], record["is_paid"]) == ("detail", True)
+    assert record["amount"] == "0.00020000"
+
+
+def test_what_the_platform_does_not_say() -> None:
+    """Is left out; what it remarks is shown."""
+    bare = Order(order_id="1", status=OrderStatus("NEW"), remark="hello")
+    assert [tuple(row) for row in detail_rows(bare)] == [
+        ("status", "NEW: paid or not, nobody knows", ""),
+        ("remark", "hello", ""),
+    ]
+
+
+async def test_bare_details_as_json(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every key is there; what is not known is null."""
+
+    async def get(_: AurpayClient, order_id: str) -> Order:
+        return Order(order_id=order_id, status=OrderStatus("NEW"))
+
+    monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
+    monkeypatch.setattr(AurpayClient, "get_order", get)
+    record = (await order(aurpay, "show", "1", "-o", "json")).record
+    assert (record["price"], record["amount"]) == (None, None)
+    assert record["create_time"] is None
+
+
+async def test_show_one_that_does_not_exist(aurpay: Run, sandbox: Sandbox) -> None:
+    """Is a no, with what to look at."""
+    done = await order(aurpay, "show", "20260101000000000001")
+    assert (done.code, done.out) == (1, "")
+    assert "there is no such order" in done.err
+    assert "Check the id" in done.err
+
+
+async def test_interrupted_after_it_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the answer is awaited: an order may exist, and that is said."""
+    arrived = asyncio.Event()
+
+    async def silence(peer: Peer) -> None:
+        await peer.read_request()
+        arrived.set()
+        await peer.gone()
+
+    async with Server(silence) as server:
+        monkeypatch.setenv("AURPAY_BASE_URL", server.url)
+        monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
+        creating = asyncio.create_task(create("json"))
+        await asyncio.wait_for(arrived.wait(), 10)
+        creating.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await creating
+    record = json.loads(capsys.readouterr().out)
+    assert (record["code"], record["may_exist"]) == ("interrupted", True)
+
+
+async def create(output: Any) -> int:
+    asked = Asked("20", "USD", None, None, None, None, None)
+    wishes = Wishes(qr=False, watch=False, browser=False)
+    return await create_order(Screen(output), asked, wishes)
+
+
+async def test_interrupted_before_it_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing exists, and nothing is said."""
+
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
+    monkeypatch.setattr(AurpayClient, "create_order", never)
+    creating = asyncio.create_task(create("text"))
+    await asyncio.sleep(0.05)
+    creating.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await creating
+    assert capsys.readouterr() == ("", "")
+
+
+def told(error: Any, capsys: pytest.CaptureFixture[str]) -> str:
+    show_error(Screen("text"), error)
+    return capsys.readouterr().err
+
+
+def test_an_order_that_is_not_to_be_trusted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exists, and is not to be shown."""
+    error = UntrustedOrderError(
+        "another amount", check="amount", order_id="7", status=200, body=b""
+    )
+    error.new_order = NewOrder("20", "USD", reference="cart-42")
+    assert exit_code(error) == 3
+    shown = told(error, capsys)
+    assert "Show nothing to the payer" in shown
+    assert "20 USD, reference cart-42" in shown
+
+
+def test_an_order_id_cannot_get_into_a_shell(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The line with it is there to be copied, and it comes from outside."""
+    error = UntrustedOrderError("x", check="x", order_id="", status=200, body=b"")
+    plain = RateLimitedError("x", status=503, delivery=Delivery.UNKNOWN)
+    plain.order_id = "$(reboot)"
+    plain.new_order = error.new_order = NewOrder("20", "USD")
+    assert "aurpay order show '$(reboot)'" in told(plain, capsys)
+
+
+def test_too_many_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    """How long to wait is the platform's to say."""
+    error = RateLimitedError(
+        "no", status=429, delivery=Delivery.REFUSED, retry_after=7.0
+    )
+    assert exit_code(error) == 1
+    assert "Wait 7 seconds" in told(error, capsys)
+
+
+def test_other_failures(capsys: pytest.CaptureFixture[str]) -> None:
+    """What to do goes by how far they got."""
+    from aurpay_async import AurpayError
+
+    for delivery, advice in {
+        Delivery.NOT_SENT: "safe to try again",
+        Delivery.REFUSED: "Nothing exists",
+        Delivery.UNKNOWN: "Asking changes nothing",
+    }.items():
+        error = AurpayError("failed")
+        error.delivery = delivery
+        assert advice in told(error, capsys)

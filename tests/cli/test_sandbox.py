@@ -1,0 +1,175 @@
+"""``aurpay sandbox``: how it is reached, and what it is signed with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from aurpay_async import ApiToken, AurpayClient, AuthenticationError, ConfigurationError
+from aurpay_async._cli import _secrets
+from aurpay_async._cli._sandbox import Wishes, make_sandbox, serve_sandbox
+from aurpay_async._cli._screen import Screen
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from .conftest import Run
+
+
+@asynccontextmanager
+async def served(
+    capsys: pytest.CaptureFixture[str], wishes: Wishes, output: Any = "json"
+) -> AsyncIterator[str]:
+    """What it says when it is up; it is interrupted at the end."""
+    serving = asyncio.create_task(serve_sandbox(Screen(output), wishes))
+    said = ""
+    async with asyncio.timeout(10):
+        while not said.endswith("/pay\n" if output == "text" else "\n"):
+            assert not serving.done(), serving.exception()
+            await asyncio.sleep(0.005)
+            said += capsys.readouterr().out
+    try:
+        yield said
+    finally:
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+
+
+async def test_it_says_how_it_is_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    """By a base URL, a page, an environment, and curl lines that work."""
+    async with served(capsys, Wishes(), "text") as said:
+        base_url = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert base_url
+        assert f"page             {base_url[0]}/\n" in said
+        assert f"export AURPAY_BASE_URL={base_url[0]} AURPAY_NETWORK=regtest" in said
+        assert "sandbox-callback-secret (made up)" in said
+        order = json.loads(await sh(line(said, "/api/bln/order")))["data"]
+        pay = line(said, "/pay").replace("ORDER_ID", order["order_id"])
+        assert json.loads(await sh(pay)) == []
+        async with aiohttp.request("GET", f"{base_url[0]}/") as page:
+            assert "SUCCESS" in await page.text()
+
+
+def line(said: str, end: str) -> str:
+    [found] = [line for line in said.splitlines() if end in line]
+    return found
+
+
+async def sh(command: str) -> bytes:
+    process = await asyncio.create_subprocess_shell(
+        command, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    return out
+
+
+async def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object, on the line that ends the waiting of who started it."""
+    wishes = Wishes(amounts="number", post_callbacks=True)
+    async with served(capsys, wishes) as said:
+        record = json.loads(said)
+        assert record["type"] == "sandbox"
+        assert (record["authenticated"], record["post_callbacks"]) == (False, True)
+        environment = record["environment"]
+        async with AurpayClient(
+            base_url=environment["AURPAY_BASE_URL"],
+            network=environment["AURPAY_NETWORK"],
+        ) as aurpay:
+            order = await aurpay.create_order("20.00", "USD")
+    assert order.coin is None  # as in the documented example with a number
+
+
+async def test_it_can_want_the_credentials_of_the_environment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And shows none of them."""
+    monkeypatch.setenv("AURPAY_API_TOKEN", "a-made-up-token")
+    monkeypatch.setenv("AURPAY_API_SECRET", "a-made-up-secret")
+    async with served(capsys, Wishes(auth_from_env=True), "text") as said:
+        assert "aurpay order create" in said
+        assert "a-made-up" not in said
+        base_url = re.findall(r"http://127\.0\.0\.1:\d+", said)[0]
+        where: Any = {"base_url": base_url, "network": "regtest"}
+        async with AurpayClient(**where) as stranger:
+            with pytest.raises(AuthenticationError):
+                await stranger.create_order("20.00", "USD")
+        auth = ApiToken("a-made-up-token", "a-made-up-secret")
+        async with AurpayClient(auth, **where) as aurpay:
+            await aurpay.create_order("20.00", "USD")
+
+
+async def test_credentials_that_are_not_there(aurpay: Run) -> None:
+    """Are wrong usage, and named."""
+    done = await asyncio.to_thread(aurpay, "sandbox", "--auth-from-env")
+    assert (done.code, done.out) == (2, "")
+    assert "AURPAY_API_KEY" in done.err
+
+
+@pytest.mark.parametrize("names", [("TOKEN",), ("SECRET",), ("TOKEN", "SECRET")])
+async def test_callback_keys_of_the_environment(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, ...],
+) -> None:
+    """Are used and not shown; what is missing is made up."""
+    for name in names:
+        monkeypatch.setenv(f"AURPAY_CALLBACK_{name}", f"held-{name}")
+    sandbox = make_sandbox(Wishes())
+    made_up = {"TOKEN": "sandbox-callback-token", "SECRET": "sandbox-callback-secret"}
+    expected = {**made_up, **{name: f"held-{name}" for name in names}}
+    assert sandbox.callback_token == expected["TOKEN"]
+    assert sandbox.callback_secret == expected["SECRET"]
+    async with served(capsys, Wishes(), "text") as said:
+        assert "held-" not in said
+        assert said.count("as it was given") == len(names)
+
+
+class Terminal:
+    """Somebody sits there."""
+
+    @staticmethod
+    def isatty() -> bool:
+        return True
+
+
+def test_callback_keys_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment lacks is asked for, unseen."""
+    asked: list[str] = []
+
+    def getpass(prompt: str) -> str:
+        asked.append(prompt)
+        return "typed"
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("getpass.getpass", getpass)
+    monkeypatch.setenv("AURPAY_CALLBACK_TOKEN", "held")
+    sandbox = make_sandbox(Wishes(ask=True))
+    assert (sandbox.callback_token, sandbox.callback_secret) == ("held", "typed")
+    assert asked == ["Callback secret: "]
+
+
+def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is not taken for an empty secret."""
+
+    def end_of_file(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    for answer in (end_of_file, lambda _: ""):
+        monkeypatch.setattr("getpass.getpass", answer)
+        with pytest.raises(ConfigurationError, match="AURPAY_CALLBACK_TOKEN"):
+            _secrets.ask_for_callback_keys()
+
+
+def test_nobody_to_ask(aurpay: Run) -> None:
+    """In a pipe, what is missing is named."""
+    done = aurpay("sandbox", "--ask", "-o", "json")
+    assert (done.code, done.record["code"]) == (2, "configuration")
+    assert "AURPAY_CALLBACK_TOKEN" in done.record["message"]
