@@ -115,6 +115,15 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session
+def postgresql(session: nox.Session) -> None:
+    """The store of callbacks on a server, with processes that are killed at random."""
+    install(session, "test")
+    session.env["AURPAY_TEST_POSTGRESQL"] = "1"
+    chosen = ("tests/callbacks", "-k", "postgresql or processes", "-rs")
+    session.run(*SUITE, *chosen, *session.posargs)
+
+
+@nox.session
 def browser(session: nox.Session) -> None:
     """The sandbox's pages in Debian's Chromium; pictures of them in .nox."""
     if shutil.which("chromium") is None:

@@ -18,6 +18,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Starting servers and killing processes takes longer than all other tests of a store.
+WANTED = bool(os.environ.get("AURPAY_TEST_POSTGRESQL"))
+
 #: It lives as long as a test run: nothing has to survive a power cut.
 OPTIONS = (
     "listen_addresses=127.0.0.1",
@@ -120,6 +123,8 @@ def running(programs: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
     """One server for all tests of a process."""
+    if not WANTED:
+        pytest.skip("takes long: nox -s postgresql, or set AURPAY_TEST_POSTGRESQL=1")
     programs = find_programs()
     if programs is None:
         pytest.skip("there is no PostgreSQL: apt-get install postgresql")
