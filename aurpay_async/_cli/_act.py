@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -15,14 +14,22 @@ if TYPE_CHECKING:
 
     from ._arguments import Format
 
+    #: What needs a loop.
+    Job = Coroutine[None, None, int]
 
-def act(output: Format, work: Callable[[Screen], Coroutine[None, None, int]]) -> int:
-    """Do some work, say what went wrong if it did, and give the exit code."""
+
+def act(output: Format, work: Callable[[Screen], int | Job]) -> int:
+    """Do some work, say what went wrong if it did, and give the exit code.
+
+    Whatever waits for somebody to type is done before there is a loop: within one,
+    the first Ctrl-C would not end it.
+    """
     # What the loggers have to say is on the screen already.
     logging.getLogger("aurpay_async").addHandler(logging.NullHandler())
     screen = Screen(output)
     try:
-        return asyncio.run(work(screen))
+        job = work(screen)
+        return job if isinstance(job, int) else _run(job)
     except AurpayError as error:
         show_error(screen, error)
         return exit_code(error)
@@ -34,3 +41,9 @@ def act(output: Format, work: Callable[[Screen], Coroutine[None, None, int]]) ->
         message = f"{type(error).__name__}: {problem}"
         show_failure(screen, "os", message, "Mend the cause and try again.")
         return FAILED
+
+
+def _run(job: Job) -> int:
+    import asyncio
+
+    return asyncio.run(job)

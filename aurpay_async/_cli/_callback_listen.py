@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..sandbox import Sandbox
+    from ._act import Job
     from ._sandbox import Wishes
     from ._screen import Screen
     from ._web import Answer, Handler
@@ -53,13 +54,19 @@ class _Passed(NamedTuple):
     answer: Answer
 
 
-async def listen_and_forward(
+def listen_and_forward(
     screen: Screen, *, forward_to: str, port: int, wishes: Wishes
-) -> int:
+) -> Job:
     """Hand on what comes until Ctrl-C, and show it."""
     shop = _require_shop(forward_to)
+    return _listen(screen, make_sandbox(wishes), wishes, shop, port)
+
+
+async def _listen(
+    screen: Screen, sandbox: Sandbox, wishes: Wishes, shop: str, port: int
+) -> int:
     passed: asyncio.Queue[_Passed] = asyncio.Queue()
-    async with make_sandbox(wishes) as sandbox:
+    async with sandbox:
 
         def make(base_url: str) -> Handler:
             return _Forwarder(sandbox, shop, base_url, passed).hand_on

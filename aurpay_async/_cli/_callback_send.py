@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Literal
 
+    from ._act import Job
     from ._screen import Screen
     from ._secrets import CallbackKeys
     from ._web import Answer
@@ -73,13 +74,16 @@ class Call(NamedTuple):
         return json.dumps({**fields, "status": _STATUSES[self.kind]}).encode()
 
 
-async def send_callback(screen: Screen, call: Call, *, anywhere: bool) -> int:
+def send_callback(screen: Screen, call: Call, *, anywhere: bool) -> Job:
     """Send a callback and show what comes back; it is a no if the shop says no."""
     try:
         require_sendable(call.url, anywhere=anywhere)
     except UrlError as error:
         raise InvalidRequestError(str(error), field="url") from None
-    keys = ask_for_callback_keys()
+    return _send(screen, call, ask_for_callback_keys())
+
+
+async def _send(screen: Screen, call: Call, keys: CallbackKeys) -> int:
     headers = call.headers(keys)
     codes: list[int] = []
     # A duplicate is the same, byte for byte.

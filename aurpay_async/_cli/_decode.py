@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MAX_INPUT: Final = 64 * 1024
 
 
-async def decode_invoice(screen: Screen, given: str) -> int:
+def decode_invoice(screen: Screen, given: str) -> int:
     """Show an invoice; it is a no if it breaks a rule."""
     text = read_text(given)
     invoice, error = _read(text)

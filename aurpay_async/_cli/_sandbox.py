@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from .._secrets import Secret
     from ..sandbox import Amounts
+    from ._act import Job
     from ._screen import Screen
 
 _NETWORK: Final = "regtest"
@@ -48,9 +49,13 @@ class _CallbackKeys(TypedDict, total=False):
     callback_secret: str
 
 
-async def serve_sandbox(screen: Screen, wishes: Wishes) -> int:
+def serve_sandbox(screen: Screen, wishes: Wishes) -> Job:
     """Serve, and say how to reach it."""
-    async with make_sandbox(wishes) as sandbox:
+    return _serve(screen, make_sandbox(wishes), wishes)
+
+
+async def _serve(screen: Screen, sandbox: Sandbox, wishes: Wishes) -> int:
+    async with sandbox:
         screen.line(f"The Aurpay sandbox at {sandbox.base_url}, Ctrl-C ends it.")
         screen.line()
         screen.record("sandbox", **sandbox_members(sandbox, wishes))

@@ -89,7 +89,7 @@ _ROWS: Final[dict[str, Literal["ok", "problem", ""]]] = {
 }
 
 
-async def verify_invoice(screen: Screen, given: str, expected: Expected) -> int:
+def verify_invoice(screen: Screen, given: str, expected: Expected) -> int:
     """Hold an invoice against what was expected; it is a no if one check fails."""
     invoice: bolt11.Invoice | None = None
     msat = read_amount(expected.btc, expected.msat)

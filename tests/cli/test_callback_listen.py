@@ -75,9 +75,9 @@ async def listening(
         await task
 
 
-async def post(url: str) -> Any:
+async def post(url: str, *, as_json: bool = True) -> Any:
     async with aiohttp.request("POST", url) as response:
-        return await response.json()
+        return await (response.json() if as_json else response.text())
 
 
 class Shop:

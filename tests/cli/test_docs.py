@@ -1,0 +1,177 @@
+"""What docs/cli.md shows: its commands run, and say what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from aurpay_async._cli._sandbox import Wishes
+from aurpay_async._cli._secrets import VARIABLES
+
+from ..loopback import Server, answering
+from .test_callback_listen import listening, post
+from .test_main import COMMANDS
+from .test_sandbox import served
+
+if TYPE_CHECKING:
+    from aurpay_async.sandbox import Sandbox
+
+    from .conftest import Run
+
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+EXAMPLE = re.compile(
+    r"```console\n\$ aurpay (.*)\n((?:.*\n)*?)```\n(?:\n```json\n((?:.*\n)*?)```\n)?"
+)
+ORDER_ID = re.compile(r"[0-9]{20}")
+
+
+class Example(NamedTuple):
+    """A command of the page, and what it prints there."""
+
+    arguments: list[str]
+    text: str
+    json: str
+
+
+EXAMPLES = [
+    Example(shlex.split(match[1]), match[2], match[3] or "")
+    for match in EXAMPLE.finditer(PAGE)
+]
+
+
+def example(*words: str, as_json: bool = True) -> Example:
+    """The one of a command."""
+    [found] = [
+        one
+        for one in EXAMPLES
+        if one.arguments[: len(words)] == [*words] and bool(one.json) is as_json
+    ]
+    return found
+
+
+def shape(value: Any) -> Any:
+    """The keys of a JSON value, and those within; what they hold counts for nothing."""
+    if isinstance(value, dict):
+        return {name: shape(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return None
+
+
+def shapes(text: str) -> list[Any]:
+    """Of one object, or of one on each line."""
+    try:
+        return [shape(json.loads(text))]
+    except json.JSONDecodeError:
+        return [shape(json.loads(line)) for line in text.splitlines()]
+
+
+def masked(text: str) -> str:
+    return re.sub(r"[0-9,]+ days", "... days", text)
+
+
+@pytest.mark.parametrize("command", ["decode", "verify"])
+def test_an_offline_command_prints_what_the_page_shows(
+    aurpay: Run, command: str
+) -> None:
+    """To the letter, but for the days that have gone by."""
+    shown = example(command, as_json=False)
+    done = aurpay(*shown.arguments)
+    assert done.code == 0
+    assert masked(done.out.rstrip("\n")) == masked(shown.text.rstrip("\n"))
+
+
+@pytest.mark.parametrize(
+    "words", [("decode", "--output"), ("decode", "lnbc"), ("verify",), ("demo",)]
+)
+def test_an_offline_command_has_the_keys_of_the_page(
+    aurpay: Run, words: tuple[str, ...]
+) -> None:
+    """All of them, and no others."""
+    [shown] = [
+        one
+        for one in EXAMPLES
+        if one.json and " ".join(one.arguments).startswith(" ".join(words))
+    ]
+    assert shapes(aurpay(*shown.arguments).out) == shapes(shown.json)
+
+
+async def test_the_keys_of_orders(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Created, watched and shown, at a sandbox."""
+    made = example("order", "create")
+    done = await asyncio.to_thread(aurpay, *made.arguments)
+    assert shapes(done.out) == shapes(made.json)
+    show = example("order", "show")
+    arguments = [ORDER_ID.sub(done.record["order_id"], word) for word in show.arguments]
+    shown = await asyncio.to_thread(aurpay, *arguments)
+    assert shapes(shown.out) == shapes(show.json)
+    sandbox.deliveries.push("before-answer")
+    url = ("--callback-url", f"{sandbox.base_url}/paid")
+    watched = await asyncio.to_thread(aurpay, *made.arguments, *url, "--watch")
+    lines = re.search(r'```json\n(\{"type": "status".*\n.*\n)```', PAGE)
+    assert lines
+    assert shapes(watched.out)[1:] == shapes(lines[1])
+
+
+async def test_the_keys_of_callbacks(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent to a shop."""
+    monkeypatch.setenv("AURPAY_CALLBACK_TOKEN", "made-up-token")
+    monkeypatch.setenv("AURPAY_CALLBACK_SECRET", "made-up-secret")
+    shown = example("callback", "send")
+    async with Server(answering(b"ok")) as shop:
+        arguments = [
+            word.replace("http://127.0.0.1:8000", shop.url) for word in shown.arguments
+        ]
+        done = await asyncio.to_thread(aurpay, *arguments)
+    assert shapes(done.out) == shapes(shown.json)
+
+
+async def test_the_keys_of_what_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first line, and that of a callback."""
+    shown = example("callback", "listen")
+    async with (
+        Server(answering(b"ok")) as shop,
+        listening(monkeypatch, shop.url) as listener,
+    ):
+        first = await listener.record()
+        await post(f"{first['callback_base_url']}/paid", as_json=False)
+        second = await listener.record()
+    assert [shape(first), shape(second)] == shapes(shown.json)
+
+
+async def test_the_keys_of_a_sandbox(capsys: pytest.CaptureFixture[str]) -> None:
+    """The one line that it says."""
+    async with served(capsys, Wishes()) as said:
+        assert shapes(said) == shapes(example("sandbox").json)
+
+
+async def test_the_keys_of_a_report(aurpay: Run, sandbox: Sandbox) -> None:
+    """Of one about a sandbox."""
+    shown = example("doctor")
+    done = await asyncio.to_thread(aurpay, *shown.arguments)
+    assert shapes(done.out) == shapes(shown.json)
+
+
+def test_the_page_has_every_command_every_option_and_every_variable(
+    aurpay: Run,
+) -> None:
+    """What help lists is on the page."""
+    for command in COMMANDS:
+        if command in {"order", "callback"}:
+            continue
+        assert f"\n## aurpay {command}\n" in PAGE
+        listed = aurpay(*command.split(), "--help").out
+        for option in re.findall(r"^│ \*? *(--[a-z-]+)", listed, re.MULTILINE):
+            assert f"`{option}" in PAGE or f"{option} " in PAGE, option
+    for name in VARIABLES:
+        assert f"`{name}`" in PAGE
