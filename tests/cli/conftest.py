@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from io import BytesIO, TextIOWrapper
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -13,7 +14,7 @@ from aurpay_async import _cli
 from aurpay_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 if find_spec("cyclopts") is None:  # the extra `cli` is not installed
     collect_ignore_glob = ["test_*.py"]
@@ -44,6 +45,14 @@ class Run(Protocol):
     def __call__(self, *arguments: str, stdin: bytes = b"") -> Done: ...
 
 
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        return _cli.run([*arguments])
+    except SystemExit as ended:
+        assert isinstance(ended.code, int)
+        return ended.code
+
+
 @pytest.fixture
 def aurpay(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command line: arguments to what was printed; from a thread as well."""
@@ -51,11 +60,10 @@ def aurpay(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     def run(*arguments: str, stdin: bytes = b"") -> Done:
         monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(stdin), "utf-8"))
         capsys.readouterr()
-        try:
-            code = _cli.run(list(arguments))
-        except SystemExit as ended:
-            assert isinstance(ended.code, int)
-            code = ended.code
+        # In a thread of its own: there may be a loop in this one, and pytest-asyncio
+        # does not expect another to come and go.
+        with ThreadPoolExecutor(max_workers=1) as threads:
+            code = threads.submit(_run, arguments).result()
         return Done(code, *capsys.readouterr())
 
     return run

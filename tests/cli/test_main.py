@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -224,6 +225,32 @@ def test_ctrl_c_ends_quietly() -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_nobody_is_asked_within_a_loop(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, the first Ctrl-C would not end the asking."""
+
+    def give_up(_: object) -> str:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        raise KeyboardInterrupt
+
+    class Terminal:
+        isatty = staticmethod(lambda: True)
+        buffer = SimpleNamespace(read=give_up)
+
+    monkeypatch.setattr("getpass.getpass", give_up)
+    monkeypatch.setattr("tests.cli.conftest.TextIOWrapper", lambda *_: Terminal())
+    for line in (
+        "callback send http://127.0.0.1:9/",
+        "sandbox --ask",
+        "callback listen --forward-to http://127.0.0.1:9 --ask",
+        "decode -",
+        "verify - --amount 1",
+    ):
+        assert aurpay(*line.split()) == (130, "", "")
 
 
 async def test_an_error_of_the_system(aurpay: Run, sandbox: Any) -> None:
