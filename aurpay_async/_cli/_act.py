@@ -25,7 +25,8 @@ def act(output: Format, work: Callable[[Screen], int | Job]) -> int:
     the first Ctrl-C would not end it.
     """
     # What the loggers have to say is on the screen already.
-    logging.getLogger("aurpay_async").addHandler(logging.NullHandler())
+    logger = logging.getLogger("aurpay_async")
+    logger.handlers = logger.handlers or [logging.NullHandler()]
     screen = Screen(output)
     try:
         job = work(screen)
