@@ -101,18 +101,18 @@ async def silent(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "says"),
+    ("script", "says", "patience_s"),
     [
-        (gone, "IncompleteReadError"),
-        (endless, "LimitOverrunError"),
-        (silent, "not within"),
+        (gone, "IncompleteReadError", 30),
+        (endless, "LimitOverrunError", 30),
+        (silent, "not within", 1),
     ],
 )
 async def test_what_is_no_http(
-    monkeypatch: pytest.MonkeyPatch, script: Any, says: str
+    monkeypatch: pytest.MonkeyPatch, script: Any, says: str, patience_s: float
 ) -> None:
     """Is a problem, which is found within seconds."""
-    monkeypatch.setattr(_doctor_network, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(_doctor_network, "_PATIENCE_S", patience_s)
     async with Server(script) as server:
         findings = await found(server.url, monkeypatch)
     assert findings["clock"].verdict == "problem"
