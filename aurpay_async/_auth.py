@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Algorithm = Literal["HMAC-SHA256", "HMAC-SHA3_256"]
 
 #: RFC 9110, 5.5: visible ASCII, with blanks inside.
-_HEADER_VALUE: Final = re.compile(r"[!-~](?:[ !-~]*[!-~])?")
+HEADER_VALUE: Final = re.compile(r"[!-~](?:[ !-~]*[!-~])?")
 
 _DIGESTS: Final[dict[Algorithm, str]] = {
     "HMAC-SHA256": "sha256",
@@ -54,7 +54,7 @@ def _problem(secret: Secret) -> str | None:
         return f"must be a text, not {type(secret.reveal()).__name__}"
     if not secret.reveal():
         return "is empty"
-    if not _HEADER_VALUE.fullmatch(secret.reveal()):
+    if not HEADER_VALUE.fullmatch(secret.reveal()):
         return "holds a line break, a blank at an end or a character that is not ASCII"
     return None
 

@@ -52,6 +52,10 @@ class OrderStatus(StrEnum):
         status._value_ = value
         return status
 
+    def __repr__(self) -> str:
+        # The name of a new one is text from outside, which enum prints as it is.
+        return f"<OrderStatus.{ascii(self.name)[1:-1]}: {self.value!a}>"
+
     @property
     def is_known(self) -> bool:
         """Whether this version of the SDK knows the status."""

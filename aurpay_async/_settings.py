@@ -5,8 +5,10 @@ Raises `ConfigurationError` everywhere, and never quotes what may be a secret.
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ._auth import ApiKey, ApiToken
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
     from ._urls import Origin
 
 _T = TypeVar("_T")
-
-#: What CPython marks the code of an ``async def`` with.
-_CO_COROUTINE: Final = 0x80
 
 _PUBLIC_KEY = re.compile(r"0[23][0-9a-f]{64}")
 
@@ -61,16 +60,19 @@ _KINDS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "transport": (_has("send"), "have a method send(request)"),
     "clock": (_has("now", "monotonic", "sleep"), "have now, monotonic and sleep"),
     "on_event": (
-        lambda value: callable(value) and not _is_async(value),
+        lambda value: callable(value) and not is_async(value),
         "be a plain function, which may put events into a queue",
     ),
 }
 
 
-def _is_async(function: object) -> bool:
-    # As inspect.iscoroutinefunction(), which takes long to load.
-    code = getattr(function, "__code__", None)
-    return bool(getattr(code, "co_flags", 0) & _CO_COROUTINE)
+def is_async(function: object) -> bool:
+    """Whether calling it gives something to await."""
+    while isinstance(function, partial):
+        function = function.func
+    if inspect.iscoroutinefunction(function):
+        return True
+    return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def auth_from_env() -> ApiKey | ApiToken:

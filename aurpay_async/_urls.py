@@ -73,11 +73,16 @@ def require_secure(origin: Origin) -> None:
         UrlError: if `origin` is neither https nor loopback.
     """
     scheme, host, _ = origin
-    if scheme == "https" or host == "localhost":
-        return
-    address = _ip_address(host)
-    if address is None or not address.is_loopback:
+    if scheme != "https" and not is_loopback(host):
         raise UrlError("must start with https:// (http is for loopback only)")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this very machine."""
+    if host == "localhost":
+        return True
+    address = _ip_address(host)
+    return address is not None and address.is_loopback
 
 
 def _ip_address(host: str) -> IPv4Address | IPv6Address | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from copy import copy
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Final, cast, final
 
 import attrs
@@ -17,6 +16,7 @@ from ._lightning_order import LightningOrder
 from ._listeners import tell
 from ._models import Payment, require_order_id
 from ._order_life import OrderStatus, overdue_at
+from ._settings import is_async
 from .errors import (
     APIError,
     AurpayError,
@@ -112,9 +112,7 @@ def _require(timeout: object, on_status: object) -> None:
             f"must be a number of seconds above 0, got {shown(timeout)}",
             field="timeout",
         )
-    if on_status is not None and (
-        not callable(on_status) or iscoroutinefunction(on_status)
-    ):
+    if on_status is not None and (not callable(on_status) or is_async(on_status)):
         raise InvalidRequestError(
             "must be a plain function, which may put statuses into a queue",
             field="on_status",

@@ -150,3 +150,11 @@ def test_an_order_lives_thirty_minutes() -> None:
     assert overdue_at(noon) == datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
     last = datetime.max.replace(tzinfo=UTC)
     assert overdue_at(last) == last
+
+
+def test_a_status_from_outside_does_not_write_into_a_terminal() -> None:
+    """Known ones print as enums do; new ones are escaped."""
+    assert repr(OrderStatus.SUCCESS) == "<OrderStatus.SUCCESS: 'SUCCESS'>"
+    odd = OrderStatus("\u202eX\n\x1b[2J")
+    assert repr(odd) == ("<OrderStatus.\\u202eX\\n\\x1b[2J: '\\u202eX\\n\\x1b[2J'>")
+    assert odd == "\u202eX\n\x1b[2J"

@@ -17,7 +17,7 @@ from .._http import Request, Safety
 from .._network import NETWORKS
 from .._references import keys_from_env
 from .._settings import auth_from_env, require_network, require_origin
-from .._urls import UrlError, format_origin, require_secure
+from .._urls import format_origin, is_loopback
 from ..callbacks import CallbackVerifier
 from ..errors import AurpayError, ConfigurationError
 from ..testing import FakeClock, sign_callback
@@ -93,15 +93,6 @@ def configured_origin() -> Origin:
     return require_origin(
         os.environ.get("AURPAY_BASE_URL") or BASE_URL, "AURPAY_BASE_URL"
     )
-
-
-def is_loopback(origin: Origin) -> bool:
-    """Whether it is on this machine, as a sandbox is."""
-    try:
-        require_secure(("http", *origin[1:]))
-    except UrlError:
-        return False
-    return True
 
 
 def _versions() -> Iterator[str]:
@@ -217,7 +208,7 @@ def network() -> Finding:
         name = require_network(
             os.environ.get("AURPAY_NETWORK") or NETWORKS[0], "AURPAY_NETWORK"
         )
-        here = is_loopback(configured_origin())
+        here = is_loopback(configured_origin()[1])
     except ConfigurationError as error:
         return Finding("network", "problem", str(error), "Set it anew, or unset it.")
     if here == (name == NETWORKS[0]):

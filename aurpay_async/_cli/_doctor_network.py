@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from .._client import AurpayClient
 from .._clock import SystemClock
-from .._urls import format_origin
+from .._urls import format_origin, is_loopback
 from ..errors import (
     AurpayError,
     AuthenticationError,
     ConfigurationError,
     NotFoundError,
 )
-from ._doctor_local import configured_origin, is_loopback
+from ._doctor_local import configured_origin
 from ._findings import Finding
 from ._times import span
 
@@ -59,7 +59,7 @@ async def look_there() -> AsyncIterator[Finding]:
     if greeted.clock is None:
         return
     yield greeted.clock
-    if is_loopback(origin):
+    if is_loopback(origin[1]):
         yield await ask_the_sandbox()
 
 

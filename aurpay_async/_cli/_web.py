@@ -13,8 +13,8 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from .._urls import UrlError, read_origin, require_secure
-from ..sandbox._courier import _once
+from .._urls import UrlError, is_loopback, read_origin, require_secure
+from ..sandbox._courier import once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -71,7 +71,7 @@ async def send(
             aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_TIMEOUT,
-                middlewares=(_once,),
+                middlewares=(once,),
             ) as session,
             session.request(
                 method,
@@ -104,11 +104,8 @@ def require_sendable(url: str, *, anywhere: bool) -> None:
     """
     scheme, host, port = read_origin(url)
     require_secure((scheme, host, port))
-    if not anywhere:
-        try:
-            require_secure(("http", host, port))
-        except UrlError:
-            raise UrlError("is not on this machine; --anywhere allows it") from None
+    if not anywhere and not is_loopback(host):
+        raise UrlError("is not on this machine; --anywhere allows it")
     if "#" in url or not url.isascii():
         raise UrlError("has a #fragment, or a character that is not percent-encoded")
     _, slash, path = url.partition("://")[2].partition("/")

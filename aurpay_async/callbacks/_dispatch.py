@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from .._clock import SystemClock
+from .._settings import is_async
 from ..errors import (
     AurpayError,
     CallbackError,
@@ -24,7 +25,7 @@ from ._compare import (
     outcome_of,
     unconfirmed,
 )
-from ._notice import ConfirmedNotice, Settlement, UnconfirmedNotice, is_async
+from ._notice import ConfirmedNotice, Settlement, UnconfirmedNotice
 from ._reference import Reference, is_nonce
 from ._replay import LEASE, MemoryReplayStore, Taken
 from ._reply import Reply, Reporter

@@ -15,6 +15,8 @@ from typing import Final, cast
 
 import attrs
 
+from .._auth import HEADER_VALUE
+
 #: Headers: a mapping, or pairs, of text or bytes.
 Headers = Mapping[str, str] | Iterable[tuple[str, str] | tuple[bytes, bytes]]
 
@@ -32,9 +34,6 @@ _FIELDS: Final = {
 _ISO_8601 = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII
 )
-
-#: RFC 9110, 5.5: visible ASCII, with blanks inside.
-VISIBLE: Final = re.compile(r"[!-~](?:[ !-~]*[!-~])?")
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +75,7 @@ def pick(headers: Headers) -> tuple[Presented, str | None]:
             continue
         if field in found:
             return Presented(), f"{name} came twice"
-        if len(text) > _MAX_HEADER or not VISIBLE.fullmatch(text):
+        if len(text) > _MAX_HEADER or not HEADER_VALUE.fullmatch(text):
             problem = f"is empty, over {_MAX_HEADER} characters, or not plain ASCII"
             return Presented(), f"{name} {problem}"
         found[field] = text

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
@@ -178,12 +176,3 @@ class UnconfirmedNotice:
 
 #: What a handler is told. ``notice.outcome in {"paid", "late_paid"}`` is a payment.
 Notice = ConfirmedNotice | UnconfirmedNotice
-
-
-def is_async(function: object) -> bool:
-    """Whether calling it gives something to await."""
-    while isinstance(function, partial):
-        function = function.func
-    if inspect.iscoroutinefunction(function):
-        return True
-    return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import attrs
 
+from .._auth import HEADER_VALUE
 from .._clock import SystemClock
 from .._keys import hide_keys
 from .._secrets import Secret
@@ -25,7 +26,7 @@ from ..errors import (
     ConfigurationError,
     shown,
 )
-from ._headers import VISIBLE, Presented, pick
+from ._headers import Presented, pick
 from ._hint import read_hint
 from ._reference import ReferenceSigner
 
@@ -306,7 +307,7 @@ def _hide(values: Iterable[str | Secret]) -> tuple[list[Secret], str | None]:
     for secret in hidden:
         if type(secret.reveal()) is not str:
             return hidden, f"must be texts, not {type(secret.reveal()).__name__}"
-        if not VISIBLE.fullmatch(secret.reveal()):
+        if not HEADER_VALUE.fullmatch(secret.reveal()):
             return hidden, "holds an empty one, or one that is not plain ASCII"
     return hidden, None
 
@@ -321,7 +322,7 @@ def _require_url(url: object) -> None:
         not isinstance(url, str)
         or len(url) > MAX_URL_LENGTH
         or not url.startswith(("https://", "http://"))
-        or not VISIBLE.fullmatch(url)
+        or not HEADER_VALUE.fullmatch(url)
         or " " in url
     ):
         raise CallbackError(

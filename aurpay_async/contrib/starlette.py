@@ -15,6 +15,7 @@ from starlette.requests import (
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from ..callbacks._reply import Reporter
 from ..errors import CallbackError
 from ._callback import (
     METHODS,
@@ -131,6 +132,7 @@ def verified_callback(
     """
     address = PublicAddress(public_base_url)
     require_kind(kind)
+    reporter = Reporter(None)
 
     async def verified(request: Request) -> CallbackEvent:
         body = await _read(request)
@@ -143,7 +145,7 @@ def verified_callback(
                 kind=kind,
             )
         except CallbackError as error:
-            _log(error)
+            reporter.tell(error, None)
             raise HTTPException(401) from error
 
     return verified
@@ -169,15 +171,3 @@ async def _read(request: Request) -> bytes:
         reply = asgi_too_large(request.scope)
         raise HTTPException(reply.status, headers=reply.headers)
     return body
-
-
-def _log(error: CallbackError) -> None:
-    import logging
-
-    # Scanners and link previews call anything; they sign nothing.
-    stray = error.rule in {"unsigned", "method"}
-    logging.getLogger("aurpay_async.callbacks").log(
-        logging.DEBUG if stray else logging.WARNING,
-        "a callback was not taken: %s",
-        error,
-    )

@@ -6,12 +6,13 @@ import asyncio
 import re
 from contextlib import suppress
 from io import BytesIO
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import attrs
 from yarl import URL
+
+from .._urls import is_loopback
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -138,12 +139,12 @@ class Courier:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_TIMEOUT,
                 auto_decompress=False,
-                middlewares=(_once,),
+                middlewares=(once,),
             )
         return self._session
 
 
-async def _once(
+async def once(
     request: aiohttp.ClientRequest, send: ClientHandlerType
 ) -> aiohttp.ClientResponse:
     """Aiohttp sends a GET again whose connection breaks: here each attempt counts."""
@@ -162,16 +163,9 @@ def _loopback(url: str) -> URL:
         host, _ = target.host, target.port  # yarl reads them when it is asked for them
     except ValueError:
         raise _NotSentError("not an URL") from None
-    if not _is_loopback(host or ""):
+    if not is_loopback(host or ""):
         raise _NotSentError("not on this machine")
     match = _TARGET.fullmatch(url)
     if match is None or target.raw_path_qs not in {match[1], f"/{match[1]}"}:
         raise _NotSentError("cannot be sent as it is written")
     return target
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

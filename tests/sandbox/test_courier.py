@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from aurpay_async._urls import is_loopback
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox import _courier as courier
 
@@ -68,7 +69,7 @@ async def test_localhost_is_this_machine() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.255.0.9", "::1", "localhost"])
 def test_hosts_of_this_machine(host: str) -> None:
     """The whole net, both versions, and the name."""
-    assert courier._is_loopback(host)
+    assert is_loopback(host)
 
 
 @pytest.mark.parametrize(
