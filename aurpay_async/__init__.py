@@ -23,6 +23,7 @@ from ._order_life import OrderStatus
 from ._retry import RetryPolicy
 from ._transports._base import Transport
 from .errors import (
+    AlreadyPaidError,
     APIError,
     AurpayError,
     AuthenticationError,
@@ -42,17 +43,22 @@ from .errors import (
     InvoiceError,
     InvoiceInvalidError,
     NotFoundError,
+    OrderBookError,
     PaymentPendingError,
     PermissionDeniedError,
     RateLimitedError,
+    ReferenceConflictError,
     RequestTimeoutError,
     ServerError,
     TransportError,
+    UnclearPaymentError,
+    UnknownOrderError,
     UntrustedOrderError,
 )
 
 __all__ = [
     "APIError",
+    "AlreadyPaidError",
     "ApiKey",
     "ApiToken",
     "AttemptEvent",
@@ -73,20 +79,30 @@ __all__ = [
     "ConnectionLostError",
     "Delivery",
     "Event",
+    "FoundOrder",
     "InvalidRequestError",
     "InvalidResponseError",
     "InvoiceDecodeError",
     "InvoiceError",
     "InvoiceInvalidError",
     "LightningOrder",
+    "LostOrder",
     "NewOrder",
+    "NewPayment",
     "NotFoundError",
     "Order",
+    "OrderBookError",
     "OrderStatus",
+    "Page",
     "Payment",
+    "PaymentOrder",
     "PaymentPendingError",
+    "PaymentUrl",
     "PermissionDeniedError",
     "RateLimitedError",
+    "ReferenceConflictError",
+    "Refund",
+    "RefundInfo",
     "Request",
     "RequestTimeoutError",
     "Response",
@@ -94,9 +110,13 @@ __all__ = [
     "Safety",
     "ServerError",
     "Timeouts",
+    "Transaction",
     "Transport",
     "TransportError",
+    "UnclearPaymentError",
+    "UnknownOrderError",
     "UntrustedOrderError",
+    "Withdrawal",
     "bolt11",
     "errors",
 ]
@@ -104,11 +124,34 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import bolt11
+    from ._lost import FoundOrder, LostOrder
+    from ._models._payments import NewPayment, PaymentOrder, PaymentUrl
+    from ._models._refunds import Refund, RefundInfo
+    from ._models._transactions import Transaction, Withdrawal
+    from ._paging import Page
 
     __version__: str
 else:
+    #: What few programs need, and where it is: loaded when it is asked for.
+    _LAZY = {
+        "FoundOrder": "._lost",
+        "LostOrder": "._lost",
+        "NewPayment": "._models._payments",
+        "Page": "._paging",
+        "PaymentOrder": "._models._payments",
+        "PaymentUrl": "._models._payments",
+        "Refund": "._models._refunds",
+        "RefundInfo": "._models._refunds",
+        "Transaction": "._models._transactions",
+        "Withdrawal": "._models._transactions",
+    }
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
 
     def __getattr__(name: str) -> object:
+        if name in _LAZY:
+            return getattr(import_module(_LAZY[name], __name__), name)
         # What is slow to load is loaded when it is asked for.
         if name == "bolt11":
             return import_module(".bolt11", __name__)

@@ -14,7 +14,9 @@ from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Unpack
 
+    from ._client import SendingOptions
     from ._http import Request
 
 #: The exact spellings of the documentation.
@@ -82,6 +84,45 @@ class ApiKey:
         self._key, problem = _hide(key)
         del key
         _require("the API key", problem)
+
+    @classmethod
+    async def obtain(
+        cls,
+        username: str | Secret,
+        password: str | Secret,
+        **options: Unpack[SendingOptions],
+    ) -> ApiKey:
+        """A key for the account of that name.
+
+        The platform gives an ``access_token``. That it is what goes into ``API-Key``
+        is not documented: shops paste the dashboard's "Public Key" there. Nor is how
+        long it lives. (Source: "Get API Key"; of two spellings of the path, the one of
+        that page.)
+
+        Neither of the two is kept, and no error, event or log shows them.
+
+        Args:
+            username: The account's e-mail address.
+            password: The account's.
+            options: `base_url`, `timeouts`, `retry`, `session`, `transport`, `clock`,
+                `on_event` and `trust_env`, as for `AurpayClient`.
+
+        Raises:
+            InvalidRequestError: one of the two is no text, or empty; nothing was sent.
+            ConfigurationError: an option cannot be used.
+            TransportError: no usable answer, after some attempts.
+            APIError: the platform said no.
+            InvalidResponseError: there is no such key in the answer. Errors of this
+                call keep nothing of the answer's body.
+        """
+        # Hidden before anything can raise.
+        (name, _), (secret, _) = _hide(username), _hide(password)
+        del username, password
+        # The one look upwards of this room: a key is what it gives, so it is asked
+        # for here, and asking takes all that a client is made of.
+        from ._obtain import obtain_key
+
+        return await obtain_key(name, secret, options)
 
     def __repr__(self) -> str:
         return f"ApiKey({self._key!r})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from ._clock import before
 from ._events import CallEvent, failure_of
@@ -69,5 +69,13 @@ def _event(
         duration_s=duration_s,
         error=error,
         delivery=delivery,
-        unknown_fields=len(getattr(outcome, "extra", ())),
+        unknown_fields=_unknown_fields(outcome),
     )
+
+
+def _unknown_fields(outcome: object) -> int:
+    """How many fields of an answer are not known; of a list, those of all rows."""
+    rows = getattr(outcome, "items", None)
+    if isinstance(rows, tuple):
+        return sum(_unknown_fields(row) for row in cast("tuple[object, ...]", rows))
+    return len(getattr(outcome, "extra", ()))

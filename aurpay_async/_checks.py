@@ -1,20 +1,25 @@
 """Does this answer belong to this order? What must hold before a payer sees it.
 
 Each check is a small function that returns ``None`` if it holds, a sentence if it
-does not, and `NOT_MADE` if there is nothing to compare. The table at the end is the
-order in which they run.
+does not, and `NOT_MADE` if there is nothing to compare. The tables at the end are the
+order in which they run: for Lightning orders, for payments in other coins, and for
+invoices that are to be paid.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVarTuple
 
 from ._money import btc_to_msat
 from ._urls import UrlError, format_origin, read_origin
+from .errors import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from ._models import UncheckedOrder
+    from ._models._payments import NewPayment, UncheckedPayment
     from ._network import Network
     from ._urls import Origin
     from .bolt11 import Invoice
@@ -26,6 +31,11 @@ CHECKOUT_ORIGIN: Final[Origin] = ("https", "dashboard.aurpay.net", 443)
 MAX_SKEW_S: Final = 5 * 60
 
 _PLAIN_URL = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&()*+,;=._~%-]+")
+
+#: What addresses are written with, of any chain; the longest have some 200 characters.
+_ADDRESS = re.compile(r"[A-Za-z0-9:/?@*+=._~-]{1,256}")
+
+_Arguments = TypeVarTuple("_Arguments")
 
 #: What a check says: nothing, if it held.
 _Problem = str | None
@@ -67,9 +77,56 @@ def check_order(
         now: Seconds since 1970; ``None`` for an order whose times were checked when
             it came: it may have expired since.
     """
-    passed = ["signature"]
-    for name, check in _CHECKS:
-        problem = check(order, invoice, trust, now)
+    return _verdict(["signature"], _CHECKS, order, invoice, trust, now)
+
+
+def check_payment(
+    payment: UncheckedPayment, asked: NewPayment, trust: Trust
+) -> Verdict:
+    """Make every check that can be made, up to the first that fails.
+
+    Nothing can be made of the address: no signature says whose it is.
+
+    Args:
+        payment: As it came from the platform.
+        asked: What was asked for.
+        trust: What the client accepts.
+    """
+    return _verdict([], _PAYMENT_CHECKS, payment, asked, trust)
+
+
+def check_payable(invoice: Invoice, trust: Trust, now: float) -> Verdict:
+    """Make every check that can be made of an invoice that is to be paid now.
+
+    Args:
+        invoice: Decoded; its signature has been verified.
+        trust: The network counts. Pinned payees do not: they are the platform's.
+        now: Seconds since 1970.
+    """
+    return _verdict(["signature"], _PAYABLE_CHECKS, None, invoice, trust, now)
+
+
+def check_pay_url(url: str, trust: Trust) -> str | None:
+    """What is wrong with the address of a checkout page; ``None`` if nothing."""
+    # Shops put it into pages as it is: no quote or bracket may end an attribute there.
+    if not _PLAIN_URL.fullmatch(url):
+        return "pay_url holds a character that is not safe in a page"
+    try:
+        origin = read_origin(url)
+    except UrlError as error:
+        return f"pay_url {error}"
+    if origin in (trust.origin, CHECKOUT_ORIGIN):
+        return None
+    return f"pay_url lies at {format_origin(origin)}"
+
+
+def _verdict(
+    passed: list[str],
+    checks: Iterable[tuple[str, Callable[[*_Arguments], _Problem]]],
+    *arguments: *_Arguments,
+) -> Verdict:
+    for name, check in checks:
+        problem = check(*arguments)
         if problem is None:
             passed.append(name)
         elif problem is not NOT_MADE:
@@ -77,7 +134,7 @@ def check_order(
     return Verdict(tuple(passed))
 
 
-def _network(_o: UncheckedOrder, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
+def _network(_o: object, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
     if invoice.network == trust.network:
         return None
     return f"the invoice is for {invoice.network}, and not for {trust.network}"
@@ -106,7 +163,7 @@ def _payment_secret(
     return "payment_addr is not the invoice's payment secret"
 
 
-def _timestamp(_o: UncheckedOrder, invoice: Invoice, _t: Trust, now: _Now) -> _Problem:
+def _timestamp(_o: object, invoice: Invoice, _t: Trust, now: _Now) -> _Problem:
     if now is None:
         return NOT_MADE
     ahead = invoice.timestamp - now
@@ -115,7 +172,7 @@ def _timestamp(_o: UncheckedOrder, invoice: Invoice, _t: Trust, now: _Now) -> _P
     return f"the invoice was made {ahead:.0f} s in the future; is this clock right?"
 
 
-def _expiry(_o: UncheckedOrder, invoice: Invoice, _t: Trust, now: _Now) -> _Problem:
+def _expiry(_o: object, invoice: Invoice, _t: Trust, now: _Now) -> _Problem:
     if now is None:
         return NOT_MADE
     late = now - invoice.timestamp - invoice.expiry
@@ -124,7 +181,7 @@ def _expiry(_o: UncheckedOrder, invoice: Invoice, _t: Trust, now: _Now) -> _Prob
     return f"the invoice expired {late:.0f} s ago"
 
 
-def _payee(_o: UncheckedOrder, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
+def _payee(_o: object, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
     if not trust.payees:
         return NOT_MADE
     if invoice.payee in trust.payees:
@@ -133,16 +190,47 @@ def _payee(_o: UncheckedOrder, invoice: Invoice, trust: Trust, _n: _Now) -> _Pro
 
 
 def _pay_url(order: UncheckedOrder, _i: Invoice, trust: Trust, _n: _Now) -> _Problem:
-    # Shops put it into pages as it is: no quote or bracket may end an attribute there.
-    if not _PLAIN_URL.fullmatch(order.pay_url):
-        return "pay_url holds a character that is not safe in a page"
-    try:
-        origin = read_origin(order.pay_url)
-    except UrlError as error:
-        return f"pay_url {error}"
-    if origin in (trust.origin, CHECKOUT_ORIGIN):
+    return check_pay_url(order.pay_url, trust)
+
+
+def _price(payment: UncheckedPayment, asked: NewPayment, _: Trust) -> _Problem:
+    if payment.price == asked.price:
         return None
-    return f"pay_url lies at {format_origin(origin)}"
+    return f"asked for {asked.price:f}, the order is for {payment.price:f}"
+
+
+def _currency(payment: UncheckedPayment, asked: NewPayment, _: Trust) -> _Problem:
+    return _same(payment.currency, asked.currency)
+
+
+def _chain(payment: UncheckedPayment, asked: NewPayment, _: Trust) -> _Problem:
+    return _same(payment.chain, asked.chain)
+
+
+def _coin(payment: UncheckedPayment, asked: NewPayment, _: Trust) -> _Problem:
+    return _same(payment.coin, asked.coin)
+
+
+def _same(named: str | None, asked: str) -> _Problem:
+    if named is None:
+        return NOT_MADE
+    if named.upper() == asked.upper():
+        return None
+    return f"asked for {asked}, the order is for {shown(named)}"
+
+
+def _some_amount(payment: UncheckedPayment, _a: NewPayment, _t: Trust) -> _Problem:
+    return None if payment.amount > 0 else "the amount is not above 0"
+
+
+def _address(payment: UncheckedPayment, _a: NewPayment, _t: Trust) -> _Problem:
+    if _ADDRESS.fullmatch(payment.address):
+        return None
+    return "the address is empty, too long, or holds what no address does"
+
+
+def _page(payment: UncheckedPayment, _: NewPayment, trust: Trust) -> _Problem:
+    return check_pay_url(payment.pay_url, trust) if payment.pay_url else NOT_MADE
 
 
 _CHECKS: Final = (
@@ -153,4 +241,20 @@ _CHECKS: Final = (
     ("expiry", _expiry),
     ("payee", _payee),
     ("pay_url", _pay_url),
+)
+
+_PAYMENT_CHECKS: Final = (
+    ("price", _price),
+    ("currency", _currency),
+    ("chain", _chain),
+    ("coin", _coin),
+    ("amount", _some_amount),
+    ("address", _address),
+    ("pay_url", _page),
+)
+
+_PAYABLE_CHECKS: Final = (
+    ("network", _network),
+    ("timestamp", _timestamp),
+    ("expiry", _expiry),
 )

@@ -1,20 +1,19 @@
-"""The client: one short method for each endpoint, and the life of the connections."""
+"""The client: its settings, and the life of its connections."""
 
 from __future__ import annotations
 
 import os
 from copy import copy
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self
 
 from ._caller import caller
-from ._calls import make_call
 from ._checks import Trust
 from ._clock import SystemClock
 from ._http import Timeouts
 from ._keys import hide_keys, require_keys
 from ._listeners import Listeners
-from ._models import NewOrder, require_order_id, without_frames
-from ._references import keys_from_env, with_reference
+from ._merchant import MerchantMethods
+from ._references import keys_from_env
 from ._retry import RetryBudget, RetryPolicy
 from ._settings import (
     auth_from_env,
@@ -27,16 +26,10 @@ from ._transports._authenticating import AuthenticatingTransport
 from ._transports._pool import Pool
 from ._transports._retrying import RetryingTransport
 from ._urls import format_origin
-from .errors import (
-    AurpayError,
-    ConfigurationError,
-    InvalidRequestError,
-    TransportError,
-)
+from .errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-    from decimal import Decimal
+    from collections.abc import Callable, Iterable
     from types import TracebackType
     from typing import TypedDict, Unpack
 
@@ -45,39 +38,40 @@ if TYPE_CHECKING:
     from ._auth import Auth
     from ._clock import Clock
     from ._events import Event
-    from ._http import Request, Response
     from ._keys import Keys
     from ._lightning_order import LightningOrder
-    from ._models import Order, Payment
+    from ._models import Payment
     from ._network import Network
     from ._order_life import OrderStatus
     from ._transports._base import Transport
     from ._waiting import Watches
 
-    class ClientOptions(TypedDict, total=False):
-        """The keywords of `AurpayClient`."""
+    class SendingOptions(TypedDict, total=False):
+        """The keywords of `AurpayClient` that say how to send."""
 
         base_url: str
-        network: Network
         timeouts: Timeouts
         retry: RetryPolicy
-        payees: Iterable[str]
-        reference_key: Keys | None
         session: aiohttp.ClientSession | None
         transport: Transport | None
         clock: Clock | None
         on_event: Callable[[Event], None] | None
         trust_env: bool
 
+    class ClientOptions(SendingOptions, total=False):
+        """The keywords of `AurpayClient`."""
 
-_T = TypeVar("_T")
+        network: Network
+        payees: Iterable[str]
+        reference_key: Keys | None
+
 
 #: The one base URL of the documentation.
 BASE_URL: Final = "https://dashboard.aurpay.net"
 
 
-class AurpayClient:
-    """Takes Lightning payments through Aurpay.
+class AurpayClient(MerchantMethods):
+    """Takes payments through Aurpay; all of the merchant API.
 
     One client serves a whole program: it holds a pool of connections. Use it as
     ``async with AurpayClient(...) as aurpay:``, or call `aclose` when done.
@@ -208,107 +202,6 @@ class AurpayClient:
         twin._transport = self._transport.with_options(timeouts, retry)  # noqa: SLF001
         return twin
 
-    async def create_order(
-        self,
-        price: Decimal | int | str,
-        currency: str,
-        *,
-        succeed_url: str | None = None,
-        timeout_url: str | None = None,
-        callback_url: str | None = None,
-        timeout_callback: str | None = None,
-        reference: str | None = None,
-    ) -> LightningOrder:
-        """Create an order and get its Lightning invoice, checked against it.
-
-        If it fails after it may have arrived, it is not sent again: the error's
-        `delivery` says whether an order may exist. (Source: "Create BLN Order".)
-
-        Args:
-            price: Fiat: ``Decimal``, ``int``, or text such as ``"19.99"``.
-            currency: Fiat: three letters such as ``"USD"``.
-            succeed_url: Where the payer's browser goes after success.
-            timeout_url: Where it goes after a timeout.
-            callback_url: What the platform calls (GET) after success.
-            timeout_callback: What it calls after a timeout.
-            reference: Your own name for what is paid. It is signed, with the price and
-                a nonce, and added to the URLs that the platform calls. It needs the
-                client's `reference_key`.
-
-        Raises:
-            InvalidRequestError: an argument was refused; nothing was sent.
-            TransportError: no usable answer; `delivery` says whether to look.
-            APIError: the platform said no; `delivery` says whether to look.
-            InvalidResponseError: an order may exist; the answer could not be read.
-            UntrustedOrderError: an order exists; what came must not be paid.
-        """
-        try:
-            order = NewOrder(
-                price,
-                currency,
-                succeed_url=succeed_url,
-                timeout_url=timeout_url,
-                callback_url=callback_url,
-                timeout_callback=timeout_callback,
-                reference=reference,
-            )
-        except InvalidRequestError as error:
-            raise without_frames(error) from None
-        finally:
-            # Tracebacks show local names, and a query may hold a token.
-            del succeed_url, timeout_url, callback_url, timeout_callback
-
-        await self._pool.open()
-        if reference is not None:
-            order = await with_reference(order, self._reference_keys)
-        from ._protocol import build_create_order, parse_create_order
-
-        def parse(response: Response) -> LightningOrder:
-            now = self._clock.now().timestamp()
-            return parse_create_order(response, order, self._trust, now)
-
-        try:
-            return await self._call(build_create_order(order), parse)
-        except AurpayError as error:
-            error.new_order = order
-            if isinstance(error, TransportError) and error.body:
-                from ._envelope import find_order
-
-                error.order_id = find_order(error.body).order_id
-            raise
-
-    async def get_order(self, order_id: str) -> Order:
-        """The order as the platform has it now.
-
-        Of the answer ("Get Orders Details") four fields are documented; that it has a
-        `status` is known from shops that read it. See `Order` for the rest.
-
-        Args:
-            order_id: The platform's name for it, as in `LightningOrder.order_id`.
-
-        Raises:
-            InvalidRequestError: this can be no order's id; nothing was sent.
-            TransportError: no usable answer, after some attempts.
-            APIError: the platform said no; `NotFoundError`: it has no such order.
-            InvalidResponseError: the answer could not be read, or is about another
-                order. Nothing has changed by asking.
-        """
-        asked = require_order_id(order_id)
-        try:
-            await self._pool.open()
-            from ._protocol import build_get_order, parse_get_order
-
-            order = await self._call(
-                build_get_order(asked), lambda answer: parse_get_order(answer, asked)
-            )
-        except AurpayError as error:
-            error.order_id = asked
-            raise
-        watch = self._watches.get(asked)
-        if watch is not None and watch.is_here:
-            watch.feed(order)
-        return order
-
     async def wait_for_payment(
         self,
         order: LightningOrder | str,
@@ -343,15 +236,6 @@ class AurpayClient:
             self._clock,
             timeout=timeout,
             on_status=on_status,
-        )
-
-    def _call(self, request: Request, parse: Callable[[Response], _T]) -> Awaitable[_T]:
-        return make_call(
-            request,
-            parse,
-            transport=self._transport,
-            clock=self._clock,
-            listeners=self._listeners,
         )
 
     async def __aenter__(self) -> Self:

@@ -15,14 +15,15 @@ from datetime import UTC, datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from functools import cache
 from json.encoder import encode_basestring_ascii
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar, cast
 
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
-from ._models import MAX_ORDER_ID, Order, UncheckedOrder, is_order_id
+from ._models import MAX_ORDER_ID, is_order_id
 from ._order_life import OrderStatus
+from ._wire_names import wire_fields, wire_names
 
 if TYPE_CHECKING:
     from ._models import NewOrder
@@ -135,22 +136,33 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def dump_new_order(order: NewOrder) -> bytes:
-    """The body that asks for an order; what was not given is left out."""
+    """The body that asks for an order; what was not given, or not so, is left out."""
+    fields, kind = vars(order), cast("type[attrs.AttrsInstance]", type(order))
     members = [
-        f'"{name}":{_dump(value)}'
-        for name, value in vars(order).items()
-        if value is not None and name not in _NEVER_SENT
+        key + _dump(value)
+        for name, key in _keys(kind)
+        if (value := fields[name]) is not None and value is not False
     ]
     return f"{{{','.join(members)}}}".encode("ascii")
+
+
+@cache
+def _keys(kind: type[attrs.AttrsInstance]) -> tuple[tuple[str, str], ...]:
+    """The fields that are sent, each with how its member begins."""
+    names = wire_names(kind)
+    sent = [f.name for f in attrs.fields(kind) if f.name not in _NEVER_SENT]
+    return tuple((name, f'"{names.get(name, name)}":') for name in sent)
 
 
 #: The platform has no fields for these: they travel in the callback URLs.
 _NEVER_SENT: Final = frozenset({"reference", "nonce"})
 
 
-def _dump(value: Decimal | str) -> str:
+def _dump(value: Decimal | str | Literal[True]) -> str:
     if type(value) is str:
         return encode_basestring_ascii(value)
+    if value is True:
+        return "true"
     # The json module has no Decimal; every finite one is a JSON number as it stands.
     # Formatting it costs more than all the rest, and is needed for an exponent only.
     text = str(value)
@@ -172,7 +184,7 @@ def dump_json(value: object) -> str:
 
 
 def structure(data: Mapping[str, object], kind: type[_T], path: str) -> _T:
-    """The record of that kind in an object that stands at `path`.
+    """The record of that kind in an object that stands at `path`; empty: at the top.
 
     Fields that the record does not have are left alone: see `unknown_fields`.
 
@@ -190,45 +202,29 @@ def structure(data: Mapping[str, object], kind: type[_T], path: str) -> _T:
         return read(data, kind)
     except cattrs.ClassValidationError as error:
         problems = cattrs.transform_error(error, path, _describe)
-    names = _WIRE_NAMES.get(kind, {})
+    names, inside = wire_names(kind), f"{path}." if path else ""
     found: dict[str, str] = {}
     for problem in problems:
         why, _, place = problem.rpartition(" @ ")
         name = place.rpartition(".")[2]
-        found[f"{path}.{names.get(name, name)}"] = why
+        found[f"{inside}{names.get(name, name)}"] = why
     raise ShapeError(found)
+
+
+def structure_whole(data: Mapping[str, object], kind: type[_T], path: str) -> _T:
+    """As `structure`, with the fields that the record does not have as its `extra`."""
+    record, extra = structure(data, kind, path), unknown_fields(data, kind)
+    return attrs.evolve(cast("Any", record), extra=extra) if extra else record
 
 
 def unknown_fields(
     data: Mapping[str, object], kind: type[attrs.AttrsInstance]
 ) -> dict[str, object]:
     """What an object holds beyond the fields of a kind of record."""
-    known = _fields(kind)
+    known = wire_fields(kind)
     if data.keys() <= known:
         return {}
     return {name: data[name] for name in data if name not in known}
-
-
-#: Fields that the platform calls otherwise than we do.
-_WIRE_NAMES: Final[Mapping[type, Mapping[str, str]]] = {
-    UncheckedOrder: {"coin": "currency"},
-    Order: {
-        "coin": "currency",
-        "price": "vs_price",
-        "currency": "vs_currency",
-        "refundable": "refund",
-    },
-}
-
-#: Not a field of the platform's: where unknown ones are put.
-_EXTRA: Final = "extra"
-
-
-@cache
-def _fields(kind: type[attrs.AttrsInstance]) -> frozenset[str]:
-    names = _WIRE_NAMES.get(kind, {})
-    own = {field.name for field in attrs.fields(kind)} - {_EXTRA}
-    return frozenset(own - names.keys()) | frozenset(names.values())
 
 
 def _describe(error: BaseException, _: type | None) -> str:
@@ -256,12 +252,13 @@ def _make_reader(kind: type[_T], *, detailed: bool) -> _Reader[_T]:
     converter = cattrs.Converter(detailed_validation=detailed)
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(bool, _bool)
+    converter.register_structure_hook(int, _count)
     converter.register_structure_hook(Decimal, _decimal)
     converter.register_structure_hook(datetime, _time)
     converter.register_structure_hook(OrderStatus, _status)
     converter.register_structure_hook_func(lambda t: t == tuple[str, ...], _texts)
-    names = _WIRE_NAMES.get(kind, {})
-    rules: Any = {name: override(rename=wire) for name, wire in names.items()}
+    names = wire_names(kind).items()
+    rules: Any = {name: override(rename=wire) for name, wire in names}
     return make_dict_structure_fn(
         kind,
         converter,
@@ -289,6 +286,12 @@ def _texts(value: object, _: type) -> tuple[str, ...]:
 def _bool(value: object, _: type) -> bool:
     if type(value) is not bool:
         raise _ScalarError("is neither true nor false")
+    return value
+
+
+def _count(value: object, _: type) -> int:
+    if type(value) is not int or value < 0:
+        raise _ScalarError("is not a whole number from 0")
     return value
 
 

@@ -48,18 +48,21 @@ _ORDER_ID = re.compile(
 def status_error(response: Response, safety: Safety, now: datetime) -> APIError:
     """The error that an HTTP status other than one of success means.
 
-    An order in the answer to who creates one is the stronger sign: it may exist.
+    What the body says is the stronger sign, to who creates something or moves money:
+    an order in it, or a yes, may be true, for a gateway may have put its own status on
+    an answer that came through.
     """
     status = response.status
     envelope = _lenient_envelope(response.body)
     creates = safety is Safety.CREATE
     trace = _trace(envelope, response.body) if creates else _NO_TRACE
+    is_done = trace.may_exist or (safety is not Safety.READ and _says_yes(envelope))
     message = _message_of(envelope)
     retry_after = response.headers.get("retry-after")
     error = _error_class(status)(
         f"HTTP {status}" + _described(message) + _redirect(response),
         status=status,
-        delivery=Delivery.UNKNOWN if trace.may_exist else delivery_of(status),
+        delivery=Delivery.UNKNOWN if is_done else delivery_of(status),
         platform_code=_code_of(envelope),
         platform_message=message,
         retry_after=parse_retry_after(retry_after, now) if retry_after else None,
@@ -70,13 +73,22 @@ def status_error(response: Response, safety: Safety, now: datetime) -> APIError:
 
 
 def read_envelope(response: Response, safety: Safety) -> dict[str, object]:
-    """The `data` of an answer with a status of success.
+    """The `data` of an answer with a status of success, which is an object.
 
     Raises:
         APIError: if the envelope says no. A refusal to create an order that names one
             contradicts itself; of any other request, it may.
-        InvalidResponseError: if there is no envelope, or it contradicts itself.
+        InvalidResponseError: if there is no envelope, it contradicts itself, or there
+            is no object in it.
     """
+    data = as_object(read_data(response, safety))
+    if data is None:
+        raise invalid(response, "data is no JSON object", "data")
+    return data
+
+
+def read_data(response: Response, safety: Safety) -> object:
+    """As `read_envelope`, for data of any kind; ``None`` if there is none."""
     if response.defect is not None:
         raise invalid(response, f"the answer {response.defect}")
     try:
@@ -91,12 +103,9 @@ def read_envelope(response: Response, safety: Safety) -> dict[str, object]:
         raise _refusal(response, envelope, code, safety)
     if type(result) is not bool:
         raise invalid(response, "result is neither true nor false", "result")
-    data = as_object(envelope.get("data"))
     if not result:
         raise invalid(response, "code is 0, but result is false", "code", "result")
-    if data is None:
-        raise invalid(response, "data is no JSON object", "data")
-    return data
+    return envelope.get("data")
 
 
 class OrderTrace(NamedTuple):
@@ -122,6 +131,12 @@ def _trace(envelope: Mapping[str, object], body: bytes) -> OrderTrace:
     found = {match[1] or match[2] for match in _ORDER_ID.finditer(body)}
     only = next(iter(found)).decode("ascii") if len(found) == 1 else None
     return OrderTrace(may_exist=bool(found), order_id=only)
+
+
+def _says_yes(envelope: Mapping[str, object]) -> bool:
+    """Whether a body says that what was asked for is done."""
+    # The documented answer to a refund has no envelope.
+    return _code_of(envelope) == 0 or "refund_status" in envelope
 
 
 def _refusal(

@@ -39,16 +39,39 @@ def parse_price(value: Decimal | int | str) -> Decimal:
     Raises:
         InvalidRequestError: for anything else, with the value to write instead.
     """
+    return _parse(value, "price")
+
+
+def parse_btc(value: Decimal | int | str) -> int:
+    """A bitcoin amount as given by the caller, in millisatoshi.
+
+    Takes ``Decimal``, ``int`` or plain decimal text such as ``"0.0002"``.
+
+    Raises:
+        InvalidRequestError: for anything else, and what is no amount of bitcoin.
+    """
+    amount = _parse(value, "amount")
+    try:
+        return btc_to_msat(amount)
+    except ValueError as error:
+        raise InvalidRequestError(str(error), field="amount") from None
+
+
+#: How each field that takes a number is written.
+_EXAMPLES: Final = {"price": "19.99", "amount": "0.0002"}
+
+
+def _parse(value: Decimal | int | str, field: str) -> Decimal:
     if isinstance(value, str):
-        price = _price_of_text(str.__str__(value))
+        number = _number_of_text(str.__str__(value), field)
     else:
-        price = _price_of_number(value)
-    if price <= 0:
-        raise InvalidRequestError(f"must be above 0, got {price:f}", field="price")
-    return price
+        number = _number_of_number(value, field)
+    if number <= 0:
+        raise InvalidRequestError(f"must be above 0, got {number:f}", field=field)
+    return number
 
 
-def _price_of_text(text: str) -> Decimal:
+def _number_of_text(text: str, field: str) -> Decimal:
     whole, point, fraction = text.partition(".")
     if (
         # The length first: looking at a megabyte is a megabyte of work.
@@ -59,53 +82,56 @@ def _price_of_text(text: str) -> Decimal:
         and (whole[0] != "0" or whole == "0")
     ):
         if len(whole) + len(fraction) > MAX_PRICE_DIGITS:
-            raise _refuse_length()
+            raise _refuse_length(field)
         return Decimal(text)
     raise InvalidRequestError(
         f"not a plain decimal number of at most {MAX_PRICE_DIGITS} digits: "
         f"{shown(text)}",
-        field="price",
-        hint='write it like "19.99": digits and one point, nothing else',
+        field=field,
+        hint=f'write it like "{_EXAMPLES[field]}": digits and one point, nothing else',
     )
 
 
-def _price_of_number(value: object) -> Decimal:
+def _number_of_number(value: object, field: str) -> Decimal:
     if isinstance(value, Decimal):
-        price = Decimal(value)  # of a subclass the number alone
+        number = Decimal(value)  # of a subclass the number alone
     elif isinstance(value, int) and not isinstance(value, bool):
         # The length first: Decimal(int) takes minutes for a million digits.
         if value.bit_length() > _MAX_PRICE_BITS:
-            raise _refuse_length()
-        price = Decimal(value)
+            raise _refuse_length(field)
+        number = Decimal(value)
     else:
-        raise _refuse_type(value)
-    if not price.is_finite():
-        raise InvalidRequestError("not a number that can be paid", field="price")
-    if _plain_digits(price) > MAX_PRICE_DIGITS:
-        raise _refuse_length()
-    return price
+        raise _refuse_type(value, field)
+    if not number.is_finite():
+        raise InvalidRequestError("not a number that can be paid", field=field)
+    if _plain_digits(number) > MAX_PRICE_DIGITS:
+        raise _refuse_length(field)
+    return number
 
 
-def _refuse_length() -> InvalidRequestError:
-    return InvalidRequestError(f"more than {MAX_PRICE_DIGITS} digits", field="price")
+def _refuse_length(field: str) -> InvalidRequestError:
+    return InvalidRequestError(f"more than {MAX_PRICE_DIGITS} digits", field=field)
 
 
-def _refuse_type(value: object) -> InvalidRequestError:
+def _refuse_type(value: object, field: str) -> InvalidRequestError:
     if isinstance(value, float):
-        # Its own repr: that of a subclass (numpy has one) may be anything.
-        written = float.__repr__(value)
-        exact = format(Decimal(written), "f")
-        hint = f'write Decimal("{exact}") or "{exact}"'
-        payable = isfinite(value) and value > 0
-        return InvalidRequestError(
-            f"a float is not exact: {written}",
-            field="price",
-            hint=hint if payable and len(exact) <= MAX_PRICE_DIGITS else None,
-        )
+        return _refuse_float(value, field)
     return InvalidRequestError(
         f"must be a Decimal, an int or a text, not {type(value).__name__}",
-        field="price",
-        hint='write it like "19.99"',
+        field=field,
+        hint=f'write it like "{_EXAMPLES[field]}"',
+    )
+
+
+def _refuse_float(value: float, field: str) -> InvalidRequestError:
+    # Its own repr: that of a subclass (numpy has one) may be anything.
+    written = float.__repr__(value)
+    exact = format(Decimal(written), "f")
+    payable = isfinite(value) and value > 0 and len(exact) <= MAX_PRICE_DIGITS
+    return InvalidRequestError(
+        f"a float is not exact: {written}",
+        field=field,
+        hint=f'write Decimal("{exact}") or "{exact}"' if payable else None,
     )
 
 

@@ -26,6 +26,13 @@ class Found:
     extra: dict[str, int]
 
 
+@attrs.frozen
+class Rows:
+    """A page of a list."""
+
+    items: tuple[Found, ...]
+
+
 class Bench:
     """Calls over one answer, which takes two seconds."""
 
@@ -71,6 +78,15 @@ async def test_a_call_that_goes_well() -> None:
     found = await bench.call(lambda _: Found({"a": 1, "b": 2}))
     assert found == Found({"a": 1, "b": 2})
     assert bench.events == [event(attempts=3, unknown_fields=2)]
+
+
+async def test_fields_that_are_not_known_are_counted() -> None:
+    """Those of all rows of a list; what has neither rows nor fields has none."""
+    rows = Rows((Found({"a": 1}), Found({}), Found({"a": 1, "b": 2})))
+    for outcome, count in ((rows, 3), (Rows(()), 0), ({"extra": 1}, 0), (None, 0)):
+        bench = Bench(Response(status=200))
+        await bench.call(lambda _, outcome=outcome: outcome)
+        assert bench.events == [event(unknown_fields=count)]
 
 
 async def test_an_answer_that_cannot_be_taken() -> None:

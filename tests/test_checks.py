@@ -6,18 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aurpay_async import bolt11
-from aurpay_async._checks import Trust, check_order
+from aurpay_async import NewPayment, bolt11
+from aurpay_async._checks import (
+    Trust,
+    check_order,
+    check_pay_url,
+    check_payable,
+    check_payment,
+)
 from aurpay_async._converter import structure
 from aurpay_async._models import UncheckedOrder
+from aurpay_async._models._payments import UncheckedPayment
 from aurpay_async._urls import read_origin
 
 from .orders import NOW, PAYEE, SECRET, invoice, order
+from .protocol.samples import payment
 
 if TYPE_CHECKING:
     from aurpay_async._checks import Verdict
 
 NOW_S = NOW.timestamp()
+ORIGIN = ("https", "gateway.example", 443)
 
 
 def check(
@@ -207,3 +216,59 @@ def test_the_first_failure_ends_it() -> None:
     assert verdict.passed == ("signature", "network")
     assert verdict.failed is not None
     assert "100000000000 msat" in verdict.failed[1]
+
+
+def test_a_payment_is_compared_with_what_was_asked_for() -> None:
+    """In order, up to the first that fails; what is not there is not compared."""
+    asked = NewPayment(18, "USD", chain="ETH", coin="USDT-ERC20")
+    trust = Trust(network="mainnet", origin=ORIGIN, payees=frozenset())
+
+    def verdict(**fields: Any) -> Verdict:
+        made = structure(
+            payment(**{"amount": "18.0123", **fields}), UncheckedPayment, "data"
+        )
+        return check_payment(made, asked, trust)
+
+    assert verdict(chain="ETH", currency="USDT-ERC20") == (
+        ("price", "currency", "chain", "coin", "amount", "address", "pay_url"),
+        None,
+    )
+    assert verdict(pay_url=None).passed == ("price", "currency", "amount", "address")
+    assert verdict(vs_price="18.000000000000000001") == (
+        (),
+        ("price", "asked for 18, the order is for 18.000000000000000001"),
+    )
+    assert verdict(chain="T\u202eRX", address="") == (
+        ("price", "currency"),
+        ("chain", "asked for ETH, the order is for 'T\\u202eRX'"),
+    )
+    assert verdict(address="a b").failed == (
+        "address",
+        "the address is empty, too long, or holds what no address does",
+    )
+
+
+def test_an_invoice_that_is_to_be_paid() -> None:
+    """Pinned payees are those of orders: what is withdrawn goes to anybody."""
+    trust = Trust(network="regtest", origin=ORIGIN, payees=frozenset({"02" * 33}))
+    decoded = bolt11.decode(invoice())
+    assert check_payable(decoded, trust, NOW_S) == (
+        ("signature", "network", "timestamp", "expiry"),
+        None,
+    )
+    assert check_payable(decoded, trust._replace(network="signet"), NOW_S).failed == (
+        "network",
+        "the invoice is for regtest, and not for signet",
+    )
+    late = check_payable(decoded, trust, NOW_S + 3600).failed
+    assert late == ("expiry", "the invoice expired 0 s ago")
+
+
+def test_where_checkout_pages_lie() -> None:
+    """At the client's own origin, and at Aurpay's."""
+    trust = Trust(network="mainnet", origin=ORIGIN, payees=frozenset())
+    assert check_pay_url("https://gateway.example/pay#/x", trust) is None
+    assert check_pay_url("https://dashboard.aurpay.net/", trust) is None
+    assert check_pay_url("https://evil.example/", trust) == (
+        "pay_url lies at https://evil.example"
+    )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import Response, Safety, errors
-from aurpay_async._envelope import find_order, read_envelope, status_error
+from aurpay_async._envelope import find_order, read_data, read_envelope, status_error
 from aurpay_async._retry import is_retryable
 from aurpay_async.errors import (
     APIError,
@@ -32,6 +32,13 @@ def read(content: object, safety: Safety = Safety.CREATE) -> dict[str, object]:
 def test_the_data_is_what_is_wanted() -> None:
     """Whatever else is in the envelope."""
     assert read(envelope({"a": 1}, trace="x")) == {"a": 1}
+
+
+@pytest.mark.parametrize("data", [None, 0, "x", [], {"a": 1}])
+def test_data_of_any_kind(data: object) -> None:
+    """For endpoints whose answers are not documented; none is none."""
+    assert read_data(answer(envelope(data)), Safety.READ) == data
+    assert read_data(answer({"code": 0}), Safety.READ) is None
 
 
 @pytest.mark.parametrize("safety", [Safety.READ, Safety.MONEY])
@@ -175,8 +182,30 @@ def test_an_order_in_a_refusal_may_exist(status: int) -> None:
 
 def test_an_order_in_the_refusal_of_something_else_says_nothing() -> None:
     """Whoever asked for an order's refund knows that the order exists."""
-    error = status_error(answer(envelope(order()), 403), Safety.MONEY, NOW)
+    content = {"code": 403, "message": "no", "order_id": ORDER_ID}
+    error = status_error(answer(content, 403), Safety.MONEY, NOW)
     assert (error.delivery, error.order_id) == (Delivery.REFUSED, None)
+
+
+@pytest.mark.parametrize("content", [{"code": 0}, {"refund_status": "DONE"}])
+@pytest.mark.parametrize("safety", [Safety.CREATE, Safety.MONEY])
+def test_a_yes_under_a_refusal_may_be_true(
+    content: dict[str, Any], safety: Safety
+) -> None:
+    """A gateway may put its own status on an answer that came through."""
+    for status in (302, 403, 429, 501):
+        error = status_error(answer(content, status), safety, NOW)
+        assert error.delivery is Delivery.UNKNOWN
+        assert not is_retryable(error, safety)
+        error = status_error(answer(content, status), Safety.READ, NOW)
+        assert error.delivery is Delivery.REFUSED
+
+
+@pytest.mark.parametrize("content", [{}, {"code": 7}, {"code": False}, {"code": "0"}])
+def test_anything_else_under_a_refusal_is_one(content: dict[str, Any]) -> None:
+    """As long as it does not say yes."""
+    error = status_error(answer(content, 403), Safety.MONEY, NOW)
+    assert error.delivery is Delivery.REFUSED
 
 
 @pytest.mark.parametrize("order_id", ["ORD.1:x", "ü1", 7, "X" * 65, "a b", ""])

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aurpay_async import errors
+from aurpay_async import bolt11, errors
 from aurpay_async._models import NewOrder
 from aurpay_async.errors import AurpayError, Delivery
+
+from .orders import invoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +60,11 @@ SAMPLES: list[AurpayError] = [
     errors.CallbackStaleError("x", rule="date"),
     errors.CallbackReplayedError("x", rule="claim"),
     errors.CallbackReferenceError("x", rule="kind"),
+    errors.OrderBookError("x", reference="cart-42"),
+    errors.ReferenceConflictError("cart-42", booked="20.00 USD", asked="5 EUR"),
+    errors.AlreadyPaidError("x", reference="cart-42"),
+    errors.UnclearPaymentError("x", reference="cart-42"),
+    errors.UnknownOrderError("x"),
 ]
 
 
@@ -89,6 +96,8 @@ def test_errors_travel_with_all_they_hold(error: AurpayError, how: str) -> None:
     error.retryable = True
     error.sent_at = datetime(2026, 1, 1, tzinfo=UTC)
     error.new_order = NewOrder("20.00", "USD", callback_url="https://shop.example/x?y")
+    error.invoice = bolt11.decode(invoice())
+    error.advice = "look first"
     error.add_note("a note")
     error.__cause__ = errors.InvoiceInvalidError("deeper", rule="amount")
     ways: dict[str, Callable[[AurpayError], AurpayError]] = {
@@ -144,6 +153,15 @@ def test_a_hint_is_part_of_the_message() -> None:
     """Field, problem, and what to write."""
     error = errors.InvalidRequestError("is too long", field="price", hint="write less")
     assert str(error) == "price: is too long; write less"
+
+
+def test_advice_is_part_of_the_message() -> None:
+    """Where there is some; for every kind."""
+    for kind in (errors.ConnectionLostError, errors.RequestTimeoutError):
+        error = kind("lost")
+        assert str(error) == "lost"
+        error.advice = "look first"
+        assert str(error) == "lost; look first"
 
 
 def test_a_raw_answer_is_kept_but_not_all_of_it() -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import (
@@ -22,6 +22,7 @@ from aurpay_async import (
 )
 from aurpay_async._converter import dump_json
 
+from .conftest import examples
 from .orders import (
     AS_NUMBER,
     AS_TEXT,
@@ -128,7 +129,7 @@ optional_texts = st.none() | st.text(
 )
 
 
-@settings(max_examples=60)
+@examples(20)
 @given(
     msat=st.integers(1, 10**12),
     price=st.decimals("0.01", "999999", places=2),

@@ -8,8 +8,9 @@ from typing import Any
 import attrs
 import pytest
 
-from aurpay_async import InvalidRequestError, NewOrder
+from aurpay_async import InvalidRequestError, NewOrder, NewPayment
 from aurpay_async._models import require_order_id
+from aurpay_async._models._payments import NewPaymentUrl
 
 URLS = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
 
@@ -195,3 +196,44 @@ def test_what_can_be_no_order_s_id(value: Any) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         require_order_id(value, "order")
     assert caught.value.field == "order"
+
+
+def test_a_payment_is_an_order_in_a_coin() -> None:
+    """All of an order, and the platform's names as they are given."""
+    asked = NewPayment(
+        "18.00", "usd", chain=Markup("ETH"), coin="usdt-erc20", post_callbacks=True
+    )
+    assert (asked.price, asked.currency) == (Decimal("18.00"), "USD")
+    assert (asked.chain, asked.coin) == ("ETH", "usdt-erc20")
+    assert type(asked.chain) is str
+    assert (asked.stablecoin_at_par, asked.post_callbacks) == (False, True)
+    assert isinstance(asked, NewOrder)
+
+
+@pytest.mark.parametrize("field", ["chain", "coin"])
+@pytest.mark.parametrize(
+    "value",
+    ["", " ETH", "E TH", "ETH\n", "x" * 33, "ЕТН", "\u202eETH", None, 1, b"ETH"],
+)
+def test_what_is_no_coin(field: str, value: Any) -> None:
+    """Too long, invisible, or no text at all; which there are, the platform knows."""
+    names = {"chain": "ETH", "coin": "USDT-ERC20", field: value}
+    with pytest.raises(InvalidRequestError, match="as the platform does") as caught:
+        NewPayment("18", "USD", **names)
+    assert caught.value.field == field
+    assert ('"ETH"' in str(caught.value)) == (field == "chain")
+
+
+@pytest.mark.parametrize("field", ["stablecoin_at_par", "post_callbacks"])
+@pytest.mark.parametrize("value", [None, 1, 0, "true", "", []])
+def test_an_option_is_on_or_off(field: str, value: Any) -> None:
+    """Python takes other things for true."""
+    with pytest.raises(InvalidRequestError, match="True or False") as caught:
+        NewPaymentUrl("18", "USD", **{field: value})
+    assert caught.value.field == field
+
+
+def test_its_repr_shows_no_query_either() -> None:
+    """It inherits that."""
+    url = "https://shop.example/paid?token=canary"
+    assert "canary" not in repr(NewPaymentUrl("18", "USD", callback_url=url))

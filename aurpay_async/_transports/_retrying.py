@@ -53,6 +53,16 @@ class RetryingTransport:
         self._listeners = listeners
         self._jitter = jitter
 
+    @property
+    def attempt_s(self) -> float:
+        """Seconds that one attempt may take."""
+        return self._timeouts.attempt
+
+    @property
+    def call_s(self) -> float:
+        """Seconds that all attempts and the pauses between them may take."""
+        return self._timeouts.call
+
     def with_options(
         self, timeouts: Timeouts | None, policy: RetryPolicy | None
     ) -> RetryingTransport:

@@ -22,11 +22,16 @@
     ├─ InvoiceError                                 BOLT #11 on its own
     │  ├─ InvoiceDecodeError                        cannot be read
     │  └─ InvoiceInvalidError                       readable, breaks a rule
-    └─ CallbackError                                not taken for a notification
-       ├─ CallbackSignatureError                    not signed by the platform
-       ├─ CallbackStaleError                        signed too long ago
-       ├─ CallbackReplayedError                     handled already
-       └─ CallbackReferenceError                    of another order, kind or shop
+    ├─ CallbackError                                not taken for a notification
+    │  ├─ CallbackSignatureError                    not signed by the platform
+    │  ├─ CallbackStaleError                        signed too long ago
+    │  ├─ CallbackReplayedError                     handled already
+    │  └─ CallbackReferenceError                    of another order, kind or shop
+    └─ OrderBookError                               the order book gives no order
+       ├─ ReferenceConflictError (also ValueError)  opened with another price
+       ├─ AlreadyPaidError                          by an order that nobody holds
+       ├─ UnclearPaymentError                       by an order that nobody can tell
+       └─ UnknownOrderError      (also LookupError) not in the book
 
 Whoever creates something at the platform asks one question of an error: *may it
 exist?* The answer is :attr:`AurpayError.delivery`.
@@ -67,9 +72,17 @@ from ._invoices import (
     InvoiceError,
     InvoiceInvalidError,
 )
+from ._orders import (
+    AlreadyPaidError,
+    OrderBookError,
+    ReferenceConflictError,
+    UnclearPaymentError,
+    UnknownOrderError,
+)
 
 __all__ = [
     "APIError",
+    "AlreadyPaidError",
     "AurpayError",
     "AuthenticationError",
     "CallbackError",
@@ -88,11 +101,15 @@ __all__ = [
     "InvoiceError",
     "InvoiceInvalidError",
     "NotFoundError",
+    "OrderBookError",
     "PaymentPendingError",
     "PermissionDeniedError",
     "RateLimitedError",
+    "ReferenceConflictError",
     "RequestTimeoutError",
     "ServerError",
     "TransportError",
+    "UnclearPaymentError",
+    "UnknownOrderError",
     "UntrustedOrderError",
 ]

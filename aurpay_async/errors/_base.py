@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .._models import NewOrder
+    from ..bolt11 import Invoice
 
 #: An error keeps this much of a raw answer: more than any documented answer needs
 #: (the longest is under 2 KiB), little enough to log, pickle and send around.
@@ -55,6 +56,15 @@ class AurpayError(Exception):
     order_id: str | None = None
     #: What was asked for, if the call was to create an order.
     new_order: NewOrder | None = None
+    #: What was to be paid, if the call was to withdraw; decoded.
+    invoice: Invoice | None = None
+    #: Where to look before the same is tried again, if money may have moved. It is
+    #: part of the message.
+    advice: str | None = None
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if self.advice is None else f"{text}; {self.advice}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default calls the class with `args` alone; our constructors want more.

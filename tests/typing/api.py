@@ -6,7 +6,7 @@ complain about an ignore that nothing needs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, assert_type
@@ -22,17 +22,27 @@ from aurpay_async import (
     CallEvent,
     Delivery,
     Event,
+    FoundOrder,
     LightningOrder,
+    LostOrder,
     NewOrder,
+    NewPayment,
     Order,
     OrderStatus,
+    Page,
     Payment,
+    PaymentOrder,
+    PaymentUrl,
+    Refund,
+    RefundInfo,
     Request,
     Response,
     RetryPolicy,
     Safety,
     Timeouts,
+    Transaction,
     UntrustedOrderError,
+    Withdrawal,
     bolt11,
     errors,
 )
@@ -113,6 +123,107 @@ async def a_payment(aurpay: AurpayClient, order: LightningOrder) -> None:
     await aurpay.wait_for_payment(order, on_status=a_look)  # type: ignore[arg-type]
 
 
+async def payments(aurpay: AurpayClient) -> None:
+    made = await aurpay.create_payment(
+        "18.00",
+        "USD",
+        chain="ETH",
+        coin="USDT-ERC20",
+        reference="cart-42",
+        stablecoin_at_par=True,
+        post_callbacks=True,
+    )
+    assert_type(made, PaymentOrder)
+    assert_type(made.status, OrderStatus)
+    assert_type(made.amount, Decimal)
+    assert_type(made.address, str)
+    assert_type(made.contract_addr, str | None)
+    assert_type(made.pay_url, str | None)
+    assert_type(made.overdue_at, datetime)
+    assert_type(made.checks, tuple[str, ...])
+    page = await aurpay.create_payment_url(18, "USD", succeed_url="https://x.example")
+    assert_type(page, PaymentUrl)
+    assert_type(page.pay_url, str)
+    assert_type(page.nonce, str | None)
+
+    await aurpay.create_payment(18, "USD", chain="ETH")  # type: ignore[call-arg]
+    await aurpay.create_payment(18, "USD", chain="ETH", coin=None)  # type: ignore[arg-type]
+    await aurpay.create_payment_url(18.5, "USD")  # type: ignore[arg-type]
+    await aurpay.create_payment_url(18, "USD", post_callbacks="yes")  # type: ignore[arg-type]
+    await aurpay.create_payment_url(18, "USD", coin="BTC")  # type: ignore[call-arg]
+    NewPayment(18, "USD", chain="ETH", coin=5)  # type: ignore[arg-type]
+
+
+async def lists(aurpay: AurpayClient) -> None:
+    orders = await aurpay.list_orders(2, size=50)
+    assert_type(orders, Page[Order])
+    assert_type(orders.items, tuple[Order, ...])
+    assert_type(orders.total, int)
+    assert_type(aurpay.iter_orders(page=2), AsyncGenerator[Order, None])
+    async for order in aurpay.iter_orders():
+        assert_type(order, Order)
+    rows = await aurpay.list_transactions()
+    assert_type(rows, Page[Transaction])
+    async for row in aurpay.iter_transactions(size=50):
+        assert_type(row, Transaction)
+        assert_type(row.amount, Decimal)
+        assert_type(row.obtained, Decimal | None)
+        assert_type(row.fee, Decimal)
+    assert_type(await aurpay.list_fiat_currencies(), object)
+
+    await aurpay.list_orders(page="1")  # type: ignore[arg-type]
+    aurpay.iter_orders(2)  # type: ignore[call-arg]
+    orders.items = ()  # type: ignore[misc]
+
+
+async def money(aurpay: AurpayClient, invoice: bolt11.Invoice) -> None:
+    info = await aurpay.get_refund("20240428125136525824")
+    assert_type(info, RefundInfo)
+    assert_type(info.amount, Decimal)
+    assert_type(info.extra, Mapping[str, object])
+    done = await aurpay.refund_order(info.order_id)
+    assert_type(done, Refund)
+    assert_type(done.status, str)
+    assert_type(done.date, str)
+    paid = await aurpay.withdraw_lightning("lnbc1", amount=Decimal("0.0002"))
+    assert_type(paid, Withdrawal)
+    assert_type(paid.invoice, bolt11.Invoice)
+    assert_type(paid.amount_msat, int)
+    assert_type(paid.data, Mapping[str, object])
+    await aurpay.withdraw_lightning(invoice)
+
+    await aurpay.withdraw_lightning("lnbc1", amount=0.0002)  # type: ignore[arg-type]
+    await aurpay.withdraw_lightning("lnbc1", "0.0002")  # type: ignore[call-arg]
+    await aurpay.refund_order(7)  # type: ignore[arg-type]
+
+
+async def anything_else(aurpay: AurpayClient, error: AurpayError) -> None:
+    found = await aurpay.find_order(error, known={"20240428125136525824"})
+    assert_type(found, FoundOrder)
+    assert_type(found.outcome, Literal["found", "none_yet", "several"])
+    assert_type(found.orders, tuple[Order, ...])
+    assert_type(found.order, Order)
+    await aurpay.find_order(LostOrder.of(error), known=["20240428125136525824"])
+    data = await aurpay.request(
+        "POST",
+        "/api/new",
+        params={"a": 1, "b": Decimal("0.5"), "c": "x"},
+        json={"price": Decimal("20.00")},
+        safety=Safety.CREATE,
+    )
+    assert_type(data, object)
+    await aurpay.request("GET", "/api/new", params=[("a", "1")], safety=Safety.READ)
+    assert_type(await ApiKey.obtain("shop@x.example", "made up"), ApiKey)
+    key = await ApiKey.obtain("shop@x.example", "made up", timeouts=Timeouts(call=5))
+    AurpayClient(key)
+
+    await aurpay.request("GET", "/api/new")  # type: ignore[call-arg]
+    await aurpay.request("get", "/api/new", safety=Safety.READ)  # type: ignore[arg-type]
+    await aurpay.request("GET", "/", params={"a": None}, safety=Safety.READ)  # type: ignore[dict-item]
+    await aurpay.find_order("20240428125136525824")  # type: ignore[arg-type]
+    await ApiKey.obtain("shop@x.example", "made up", network="regtest")  # type: ignore[call-arg]
+
+
 async def clients(session: aiohttp.ClientSession) -> None:
     async with AurpayClient(ApiKey("k")) as aurpay:
         assert_type(aurpay, AurpayClient)
@@ -154,6 +265,8 @@ def failures(error: AurpayError) -> None:
     assert_type(error.sent_at, datetime | None)
     assert_type(error.order_id, str | None)
     assert_type(error.new_order, NewOrder | None)
+    assert_type(error.invoice, bolt11.Invoice | None)
+    assert_type(error.advice, str | None)
     if isinstance(error, UntrustedOrderError):
         assert_type(error.check, str)
         assert_type(error.body, bytes)

@@ -1,0 +1,65 @@
+"""What every method needs: the parts of a client, and one way to make a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from .._calls import make_call
+from ..errors import Delivery, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .._checks import Trust
+    from .._clock import Clock
+    from .._http import Request, Response
+    from .._listeners import Listeners
+    from .._models import NewOrder
+    from .._secrets import Secret
+    from .._transports._pool import Pool
+    from .._transports._retrying import RetryingTransport
+    from .._waiting import Watches
+    from ..errors import AurpayError
+
+_T = TypeVar("_T")
+
+
+class Calling:
+    """A client, as far as its methods need one."""
+
+    _clock: Clock
+    _listeners: Listeners
+    _pool: Pool
+    _reference_keys: tuple[Secret, ...]
+    _transport: RetryingTransport
+    _trust: Trust
+    _watches: Watches
+
+    def _call(self, request: Request, parse: Callable[[Response], _T]) -> Awaitable[_T]:
+        return make_call(
+            request,
+            parse,
+            transport=self._transport,
+            clock=self._clock,
+            listeners=self._listeners,
+        )
+
+
+def blame(error: AurpayError, order: NewOrder) -> None:
+    """Write on the error of a call that creates an order what recovery needs."""
+    error.new_order = order
+    find_order_in(error)
+
+
+def find_order_in(error: AurpayError) -> None:
+    """Write on an error of a call that creates which order had come, if one had."""
+    if isinstance(error, TransportError) and error.body:
+        from .._envelope import find_order
+
+        error.order_id = find_order(error.body).order_id
+
+
+def advise(error: AurpayError, advice: str) -> None:
+    """Write on the error of a call that moves money where to look, if it may have."""
+    if error.delivery is Delivery.UNKNOWN:
+        error.advice = advice

@@ -1,0 +1,234 @@
+"""Calls that create something to be paid. None is sent twice if it may have arrived."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._models import NewOrder, without_frames
+from .._references import with_reference
+from ..errors import AurpayError, InvalidRequestError
+from ._calling import Calling, blame
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from .._http import Response
+    from .._lightning_order import LightningOrder
+    from .._models._payments import PaymentOrder, PaymentUrl
+
+
+class CreatingMethods(Calling):
+    """Orders over Lightning, payments in other coins, and checkout pages."""
+
+    async def create_order(
+        self,
+        price: Decimal | int | str,
+        currency: str,
+        *,
+        succeed_url: str | None = None,
+        timeout_url: str | None = None,
+        callback_url: str | None = None,
+        timeout_callback: str | None = None,
+        reference: str | None = None,
+    ) -> LightningOrder:
+        """Create an order and get its Lightning invoice, checked against it.
+
+        If it fails after it may have arrived, it is not sent again: the error's
+        `delivery` says whether an order may exist. (Source: "Create BLN Order".)
+
+        Args:
+            price: Fiat: ``Decimal``, ``int``, or text such as ``"19.99"``.
+            currency: Fiat: three letters such as ``"USD"``.
+            succeed_url: Where the payer's browser goes after success.
+            timeout_url: Where it goes after a timeout.
+            callback_url: What the platform calls (GET) after success.
+            timeout_callback: What it calls after a timeout.
+            reference: Your own name for what is paid. It is signed, with the price and
+                a nonce, and added to the URLs that the platform calls. It needs the
+                client's `reference_key`.
+
+        Raises:
+            InvalidRequestError: an argument was refused; nothing was sent.
+            TransportError: no usable answer; `delivery` says whether to look.
+            APIError: the platform said no; `delivery` says whether to look.
+            InvalidResponseError: an order may exist; the answer could not be read.
+            UntrustedOrderError: an order exists; what came must not be paid.
+        """
+        try:
+            order = NewOrder(
+                price,
+                currency,
+                succeed_url=succeed_url,
+                timeout_url=timeout_url,
+                callback_url=callback_url,
+                timeout_callback=timeout_callback,
+                reference=reference,
+            )
+        except InvalidRequestError as error:
+            raise without_frames(error) from None
+        finally:
+            # Tracebacks show local names, and a query may hold a token.
+            del succeed_url, timeout_url, callback_url, timeout_callback
+
+        await self._pool.open()
+        if reference is not None:
+            order = await with_reference(order, self._reference_keys)
+        from .._protocol import build_create_order, parse_create_order
+
+        def parse(response: Response) -> LightningOrder:
+            now = self._clock.now().timestamp()
+            return parse_create_order(response, order, self._trust, now)
+
+        try:
+            return await self._call(build_create_order(order), parse)
+        except AurpayError as error:
+            blame(error, order)
+            raise
+
+    async def create_payment(
+        self,
+        price: Decimal | int | str,
+        currency: str,
+        *,
+        chain: str,
+        coin: str,
+        succeed_url: str | None = None,
+        timeout_url: str | None = None,
+        callback_url: str | None = None,
+        timeout_callback: str | None = None,
+        reference: str | None = None,
+        stablecoin_at_par: bool = False,
+        post_callbacks: bool = False,
+    ) -> PaymentOrder:
+        """Create an order in a coin that you choose, and get the address to pay to.
+
+        The answer is compared with what was asked for. That the address is the
+        platform's cannot be verified: nothing signs it. If it fails after it may have
+        arrived, it is not sent again. (Source: "Get Payment Info", whose descriptions
+        of price and currency are swapped; its example shows what they are.)
+
+        Args:
+            price: Fiat: ``Decimal``, ``int``, or text. (``vs_price`` on the wire.)
+            currency: Fiat: three letters. (``vs_currency`` on the wire.)
+            chain: Such as ``"ETH"``. An open set: the platform decides.
+            coin: Such as ``"USDT-ERC20"``. (``currency`` on the wire.)
+            succeed_url: Where the payer's browser goes after success.
+            timeout_url: Where it goes after a timeout.
+            callback_url: What the platform calls after success.
+            timeout_callback: What it calls after a timeout.
+            reference: Your own name for what is paid, as for `create_order`.
+            stablecoin_at_par: Count a stablecoin as one dollar.
+                (``fixed_encrypt_price`` on the wire.)
+            post_callbacks: Have callbacks by POST, with the order in the body, which
+                nothing signs; else by GET. (``enable_post_callback`` on the wire.)
+
+        Raises:
+            InvalidRequestError: an argument was refused; nothing was sent.
+            TransportError: no usable answer; `delivery` says whether to look.
+            APIError: the platform said no; `delivery` says whether to look.
+            InvalidResponseError: an order may exist; the answer could not be read.
+            UntrustedOrderError: an order exists; what came must not be paid.
+        """
+        from .._models._payments import NewPayment
+
+        try:
+            payment = NewPayment(
+                price,
+                currency,
+                chain=chain,
+                coin=coin,
+                succeed_url=succeed_url,
+                timeout_url=timeout_url,
+                callback_url=callback_url,
+                timeout_callback=timeout_callback,
+                reference=reference,
+                stablecoin_at_par=stablecoin_at_par,
+                post_callbacks=post_callbacks,
+            )
+        except InvalidRequestError as error:
+            raise without_frames(error) from None
+        finally:
+            del succeed_url, timeout_url, callback_url, timeout_callback
+
+        await self._pool.open()
+        if reference is not None:
+            payment = await with_reference(payment, self._reference_keys)
+        from .._protocol import build_create_payment, parse_create_payment
+
+        try:
+            return await self._call(
+                build_create_payment(payment),
+                lambda answer: parse_create_payment(answer, payment, self._trust),
+            )
+        except AurpayError as error:
+            blame(error, payment)
+            raise
+
+    async def create_payment_url(
+        self,
+        price: Decimal | int | str,
+        currency: str,
+        *,
+        succeed_url: str | None = None,
+        timeout_url: str | None = None,
+        callback_url: str | None = None,
+        timeout_callback: str | None = None,
+        reference: str | None = None,
+        stablecoin_at_par: bool = False,
+        post_callbacks: bool = False,
+    ) -> PaymentUrl:
+        """Get a checkout page on which the payer chooses the coin.
+
+        The order exists once the payer has chosen, and nothing says which it is: give
+        a `reference`, which the callbacks bring back. A page whose address was lost on
+        the way is a page that nobody opens: ask for another one. (Source: "Get Payment
+        URL", which shows no answer; shops read ``pay_url`` in it.)
+
+        Args:
+            price: Fiat: ``Decimal``, ``int``, or text such as ``"19.99"``.
+            currency: Fiat: three letters; see `list_fiat_currencies`.
+            succeed_url: Where the payer's browser goes after success.
+            timeout_url: Where it goes after a timeout.
+            callback_url: What the platform calls after success.
+            timeout_callback: What it calls after a timeout.
+            reference: Your own name for what is paid, as for `create_order`.
+            stablecoin_at_par: Count a stablecoin as one dollar.
+                (``fixed_encrypt_price`` on the wire.)
+            post_callbacks: Have callbacks by POST, with the order in the body, which
+                nothing signs; else by GET. (``enable_post_callback`` on the wire.)
+
+        Raises:
+            InvalidRequestError: an argument was refused; nothing was sent.
+            TransportError: no usable answer.
+            APIError: the platform said no.
+            InvalidResponseError: there is no page in the answer, or it lies elsewhere
+                than checkout pages do.
+        """
+        from .._models._payments import NewPaymentUrl
+
+        try:
+            payment = NewPaymentUrl(
+                price,
+                currency,
+                succeed_url=succeed_url,
+                timeout_url=timeout_url,
+                callback_url=callback_url,
+                timeout_callback=timeout_callback,
+                reference=reference,
+                stablecoin_at_par=stablecoin_at_par,
+                post_callbacks=post_callbacks,
+            )
+        except InvalidRequestError as error:
+            raise without_frames(error) from None
+        finally:
+            del succeed_url, timeout_url, callback_url, timeout_callback
+
+        await self._pool.open()
+        if reference is not None:
+            payment = await with_reference(payment, self._reference_keys)
+        from .._protocol import build_create_payment_url, parse_create_payment_url
+
+        return await self._call(
+            build_create_payment_url(payment),
+            lambda answer: parse_create_payment_url(answer, payment, self._trust),
+        )

@@ -1,0 +1,63 @@
+"""What a Lightning order is asked for with."""
+
+from __future__ import annotations
+
+from decimal import Decimal  # noqa: TC003 - whoever reads the annotations needs it
+
+import attrs
+
+from .._money import parse_price
+from ._arguments import exact, fiat, label, page_url, server_url, shown_url
+
+
+@attrs.frozen(slots=False)
+class NewOrder:
+    """What an order is asked for with. Raises `InvalidRequestError` if it cannot be.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: Fiat, in units of `currency`, with exactly the digits that are sent.
+    price: Decimal = attrs.field(converter=parse_price)
+    #: Three upper-case letters. The platform decides which ones it takes.
+    currency: str = attrs.field(converter=fiat)
+    #: Where the payer's browser goes after success.
+    succeed_url: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=exact,
+        validator=page_url,
+        repr=shown_url,
+    )
+    #: Where it goes after a timeout.
+    timeout_url: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=exact,
+        validator=page_url,
+        repr=shown_url,
+    )
+    #: What the platform calls (GET) after success.
+    callback_url: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=exact,
+        validator=server_url,
+        repr=shown_url,
+    )
+    #: What it calls after a timeout.
+    timeout_callback: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=exact,
+        validator=server_url,
+        repr=shown_url,
+    )
+    #: The shop's own name for what is paid. It travels in the callback URLs, signed.
+    reference: str | None = attrs.field(
+        default=None, kw_only=True, converter=exact, validator=label
+    )
+    #: What tells this order from another one of the same reference.
+    nonce: str | None = attrs.field(
+        default=None, kw_only=True, converter=exact, validator=label
+    )

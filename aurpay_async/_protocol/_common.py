@@ -1,0 +1,161 @@
+"""What all families share: requests without their details, and records with a path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+from urllib.parse import quote
+
+import attrs
+
+from .._converter import ShapeError, as_object, structure, structure_whole
+from .._envelope import find_order, invalid, read_envelope
+from .._http import Request, Safety
+from .._paging import Page
+from ..errors import UntrustedOrderError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._http import Response
+
+_T = TypeVar("_T", bound=attrs.AttrsInstance)
+
+#: Of a request without a body, and of one with JSON.
+READ_HEADERS: Final = {"Accept": "application/json"}
+WRITE_HEADERS: Final = {"Content-Type": "application/json", **READ_HEADERS}
+
+
+def get(operation: str, path: str) -> Request:
+    """A request that changes nothing."""
+    return Request(
+        operation=operation,
+        method="GET",
+        path=path,
+        safety=Safety.READ,
+        headers=READ_HEADERS,
+    )
+
+
+def post(operation: str, path: str, safety: Safety, body: bytes = b"") -> Request:
+    """A request with a body, or one that documents none."""
+    return Request(
+        operation=operation,
+        method="POST",
+        path=path,
+        safety=safety,
+        headers=WRITE_HEADERS if body else READ_HEADERS,
+        body=body,
+    )
+
+
+def segment(text: str) -> str:
+    """A text as one segment of a path, whatever is in it."""
+    return quote(text, safe="")
+
+
+def read_record(
+    response: Response, data: Mapping[str, object], kind: type[_T], path: str = "data"
+) -> _T:
+    """The record in an object of an answer, with what else was there as `extra`.
+
+    Raises:
+        InvalidResponseError: with the path of every field that cannot be.
+    """
+    try:
+        return structure_whole(data, kind, path)
+    except ShapeError as error:
+        raise invalid(response, str(error), *error.problems) from None
+
+
+def require_order(response: Response, order_id: str, asked: str, path: str) -> None:
+    """Refuse an answer about another order than the one that was asked for."""
+    if order_id != asked:
+        raise invalid(response, f"{path} is another order's", path)
+
+
+@attrs.frozen(kw_only=True)
+class _PageHead:
+    """Where a page stands in its list."""
+
+    page: int
+    size: int
+    total: int
+    max_page: int
+
+
+def read_page(response: Response, kind: type[_T]) -> Page[_T]:
+    """One page of a list, whose rows are in ``data.data``.
+
+    Raises:
+        APIError: if the platform said no.
+        InvalidResponseError: if the answer is not the documented shape. One row that
+            cannot be read makes the page one that cannot: it is named, never left out.
+    """
+    data = read_envelope(response, Safety.READ)
+    try:
+        head = structure(data, _PageHead, "data")
+    except ShapeError as error:
+        raise invalid(response, str(error), *error.problems) from None
+    rows = data.get("data")
+    if not isinstance(rows, list):
+        raise invalid(response, "data.data is not a list", "data.data")
+    return Page(
+        page=head.page,
+        size=head.size,
+        total=head.total,
+        max_page=head.max_page,
+        items=tuple(
+            _read_row(response, row, kind, f"data.data[{index}]")
+            for index, row in enumerate(cast("list[object]", rows))
+        ),
+    )
+
+
+def _read_row(response: Response, row: object, kind: type[_T], path: str) -> _T:
+    data = as_object(row)
+    if data is None:
+        raise invalid(response, f"{path} is no JSON object", path)
+    return read_record(response, data, kind, path)
+
+
+def read_made(
+    response: Response,
+    data: Mapping[str, object],
+    kind: type[_T],
+    check_of_field: Mapping[str, str],
+) -> _T:
+    """The record of an order that was just made, unchecked.
+
+    Args:
+        response: What came.
+        data: The object in it.
+        kind: Of record.
+        check_of_field: Which check fails if a field cannot be read at all: then the
+            order exists, but there is nothing that a payer may be shown.
+
+    Raises:
+        UntrustedOrderError: if a field of these cannot be read, and the id can.
+        InvalidResponseError: if another one cannot.
+    """
+    try:
+        return structure(data, kind, "data")
+    except ShapeError as error:
+        problems, text = error.problems, str(error)
+    order_id = find_order(response.body).order_id
+    for path, check in check_of_field.items():
+        if path in problems and order_id is not None:
+            raise untrusted(response, order_id, check, f"{path} {problems[path]}")
+    raise invalid(response, text, *problems)
+
+
+def untrusted(
+    response: Response, order_id: str, check: str, problem: str
+) -> UntrustedOrderError:
+    """The error for an order that exists and must not be shown to a payer."""
+    return UntrustedOrderError(
+        problem,
+        check=check,
+        order_id=order_id,
+        status=response.status,
+        body=response.body,
+    )

@@ -1,0 +1,81 @@
+"""Orders that are paid over Lightning ("Create BLN Order")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .. import bolt11
+from .._checks import check_order
+from .._converter import dump_new_order, unknown_fields
+from .._envelope import read_envelope
+from .._http import Safety
+from .._lightning_order import LightningOrder
+from .._models import UncheckedOrder
+from ..errors import InvoiceError
+from ._common import post, read_made, untrusted
+
+if TYPE_CHECKING:
+    from .._checks import Trust
+    from .._http import Request, Response
+    from .._models import NewOrder
+
+_CHECK_OF_FIELD: Final = {
+    "data.amount": "amount",
+    "data.payment_request": "invoice",
+    "data.payment_addr": "payment_secret",
+    "data.pay_url": "pay_url",
+}
+
+
+def build_create_order(order: NewOrder) -> Request:
+    """``POST /api/bln/order``."""
+    body = dump_new_order(order)
+    return post("create_order", "/api/bln/order", Safety.CREATE, body)
+
+
+def parse_create_order(
+    response: Response, asked: NewOrder, trust: Trust, now: float
+) -> LightningOrder:
+    """The order in an answer, if it may be shown to a payer.
+
+    Args:
+        response: What came.
+        asked: What was asked for.
+        trust: What the client accepts.
+        now: Seconds since 1970.
+
+    Raises:
+        APIError: if the platform said no.
+        InvalidResponseError: if the answer is not the documented shape.
+        UntrustedOrderError: if there is an order, but not one to be shown.
+    """
+    data = read_envelope(response, Safety.CREATE)
+    order = read_made(response, data, UncheckedOrder, _CHECK_OF_FIELD)
+    invoice = _read_invoice(response, order)
+    verdict = check_order(order, invoice, trust, now)
+    if verdict.failed:
+        check, problem = verdict.failed
+        raise untrusted(response, order.order_id, check, problem)
+    return LightningOrder(
+        order_id=order.order_id,
+        status=order.status,
+        amount=order.amount,
+        create_time=order.create_time,
+        payment_request=invoice,
+        pay_url=order.pay_url,
+        payment_addr=order.payment_addr,
+        coin=order.coin,
+        price=asked.price,
+        currency=asked.currency,
+        reference=asked.reference,
+        nonce=asked.nonce,
+        checks=verdict.passed,
+        extra=unknown_fields(data, UncheckedOrder),
+    )
+
+
+def _read_invoice(response: Response, order: UncheckedOrder) -> bolt11.Invoice:
+    try:
+        return bolt11.decode(order.payment_request)
+    except InvoiceError as error:
+        raise untrusted(response, order.order_id, "invoice", str(error)) from error

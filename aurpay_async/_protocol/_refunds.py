@@ -1,0 +1,70 @@
+"""Paying orders back ("Get Orders Refund Info", "Orders Refund")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._converter import ShapeError, load_object
+from .._envelope import read_envelope
+from .._http import Safety
+from .._models._refunds import Refund, RefundInfo
+from ._common import get, post, read_record, require_order, segment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._http import Request, Response
+
+
+def build_get_refund(order_id: str) -> Request:
+    """``GET /api/v2/order/refund-info/{order_id}``."""
+    return get("get_refund", f"/api/v2/order/refund-info/{segment(order_id)}")
+
+
+def parse_get_refund(response: Response, order_id: str) -> RefundInfo:
+    """What there is to pay back of the order that was asked for.
+
+    Raises:
+        APIError: if the platform said no.
+        InvalidResponseError: if the answer is not the documented shape, or about
+            another order.
+    """
+    data = read_envelope(response, Safety.READ)
+    info = read_record(response, data, RefundInfo)
+    require_order(response, info.order_id, order_id, "data.order_id")
+    return info
+
+
+def build_refund_order(order_id: str) -> Request:
+    """``POST /api/v2/order/refund/{order_id}``: no body is documented."""
+    path = f"/api/v2/order/refund/{segment(order_id)}"
+    return post("refund_order", path, Safety.MONEY)
+
+
+def parse_refund_order(response: Response, order_id: str) -> Refund:
+    """What became of a refund, with an envelope around it or without one.
+
+    Raises:
+        APIError: if the platform said no.
+        InvalidResponseError: if the answer is neither the documented shape nor that
+            in an envelope, or about another order. Money may have moved.
+    """
+    bare = _bare(response)
+    if bare is not None:
+        refund, path = read_record(response, bare, Refund, ""), "order_id"
+    else:
+        data = read_envelope(response, Safety.MONEY)
+        refund, path = read_record(response, data, Refund), "data.order_id"
+    require_order(response, refund.order_id, order_id, path)
+    return refund
+
+
+def _bare(response: Response) -> Mapping[str, object] | None:
+    """The answer, if it is the documented one: it has no envelope."""
+    if response.defect is not None:
+        return None
+    try:
+        answer = load_object(response.body)
+    except ShapeError:
+        return None
+    return None if "code" in answer or "data" in answer else answer

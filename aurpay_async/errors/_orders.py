@@ -1,0 +1,70 @@
+"""Why the order book gives no order."""
+
+from __future__ import annotations
+
+from ._base import AurpayError, shown
+
+
+class OrderBookError(AurpayError):
+    """The order book cannot give, or take, an order. Nothing was sent because of it.
+
+    .. versionadded:: 0.1.0
+    """
+
+    code = "order_book"
+
+    def __init__(self, problem: str, *, reference: str | None = None) -> None:
+        super().__init__(problem)
+        #: The shop's own name for what is paid.
+        self.reference = reference
+
+
+class ReferenceConflictError(OrderBookError, ValueError):
+    """A reference was opened with another price or currency.
+
+    .. versionadded:: 0.1.0
+    """
+
+    code = "reference_conflict"
+
+    def __init__(self, reference: str, *, booked: str, asked: str) -> None:
+        super().__init__(
+            f"{shown(reference)} was opened for {booked}, and is now asked for "
+            f"{asked}; give a cart whose price changes another reference",
+            reference=reference,
+        )
+        #: Price and currency that are in the book, such as ``"20.00 USD"``.
+        self.booked = booked
+        #: The ones that were asked for.
+        self.asked = asked
+
+
+class AlreadyPaidError(OrderBookError):
+    """A reference is paid, with an order whose invoice nobody holds: deliver.
+
+    Such an order is one whose answer was lost, or was not to be trusted.
+
+    .. versionadded:: 0.1.0
+    """
+
+    code = "already_paid"
+
+
+class UnclearPaymentError(OrderBookError):
+    """A callback says that a reference is paid, and the order cannot be told yet.
+
+    No other order is made meanwhile: see `OrderBook.unclear`.
+
+    .. versionadded:: 0.1.0
+    """
+
+    code = "unclear_payment"
+
+
+class UnknownOrderError(OrderBookError, LookupError):
+    """The order book has no such order.
+
+    .. versionadded:: 0.1.0
+    """
+
+    code = "unknown_order"

@@ -1,0 +1,74 @@
+"""The key for who can name the account."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from aurpay_async import ApiKey, Request, Safety
+from aurpay_async._protocol import build_obtain_key, parse_obtain_key
+from aurpay_async._secrets import Secret
+from aurpay_async.errors import AurpayError, InvalidRequestError, InvalidResponseError
+from tests.orders import answer, envelope
+
+from .samples import json_values
+
+CANARY = "canary-71c4"
+
+
+def test_the_documented_request() -> None:
+    """Two fields, as JSON."""
+    request = build_obtain_key(Secret("example@aurpay.net"), Secret('p\xe4ss"word'))
+    assert (request.method, request.path) == ("POST", "/api/plugin/key/aurpay")
+    assert request.safety is Safety.READ
+    assert json.loads(request.body) == {
+        "username": "example@aurpay.net",
+        "password": 'p\xe4ss"word',
+    }
+    assert "word" not in repr(request)
+
+
+@pytest.mark.parametrize("bad", ["", "x" * 1025, None, 5, b"bytes"])
+@pytest.mark.parametrize("field", ["username", "password"])
+def test_what_can_be_neither(field: str, bad: Any) -> None:
+    """Named, and not quoted."""
+    given = {"username": Secret(CANARY), "password": Secret(CANARY), field: Secret(bad)}
+    with pytest.raises(InvalidRequestError) as caught:
+        build_obtain_key(**given)
+    assert caught.value.field == field
+    assert CANARY not in str(caught.value)
+    assert "bytes" not in str(caught.value) or bad == b"bytes"
+
+
+def test_a_key() -> None:
+    """What comes is what is sent."""
+    key = parse_obtain_key(answer(envelope({"access_token": "ey.made.up", "x": 1})))
+    assert isinstance(key, ApiKey)
+    request = Request(operation="x", method="GET", path="/", safety=Safety.READ)
+    assert key.headers(request, datetime(2026, 1, 1, tzinfo=UTC)) == {
+        "API-Key": "ey.made.up"
+    }
+
+
+@pytest.mark.parametrize("token", [None, "", 5, "a\nb", " a", "ключ", ["a"]])
+def test_what_is_no_key(token: object) -> None:
+    """It could not be sent."""
+    with pytest.raises(InvalidResponseError) as caught:
+        parse_obtain_key(answer(envelope({"access_token": token})))
+    assert caught.value.paths == ("data.access_token",)
+
+
+@settings(max_examples=50)
+@given(json_values)
+def test_any_answer_gives_a_key_or_our_error(data: Any) -> None:
+    """Nothing else."""
+    for content in (envelope(data), envelope({"access_token": data})):
+        try:
+            made = parse_obtain_key(answer(json.dumps(content).encode()))
+        except AurpayError:
+            continue
+        assert isinstance(made, ApiKey)

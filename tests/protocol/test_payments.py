@@ -1,0 +1,289 @@
+"""Payments in any coin: requests, orders that are what was asked for, pages."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aurpay_async import NewPayment, PaymentUrl, Safety
+from aurpay_async._checks import Trust
+from aurpay_async._models._payments import NewPaymentUrl
+from aurpay_async._protocol import (
+    build_create_payment,
+    build_create_payment_url,
+    build_list_fiat_currencies,
+    parse_create_payment,
+    parse_create_payment_url,
+    parse_list_fiat_currencies,
+)
+from aurpay_async.errors import (
+    APIError,
+    AurpayError,
+    Delivery,
+    InvalidResponseError,
+    UntrustedOrderError,
+)
+from tests.orders import answer, envelope
+
+from .samples import ORDER_ID, json_values, payment
+
+if TYPE_CHECKING:
+    from aurpay_async import PaymentOrder
+
+TRUST = Trust(
+    network="mainnet", origin=("https", "gateway.example", 443), payees=frozenset()
+)
+ASKED = NewPayment("18.00", "usd", chain="ETH", coin="USDT-ERC20", reference="cart-42")
+PAY_URL = "https://dashboard.aurpay.net/#/cashier/choose?token=made-up"
+
+
+def read(content: object, asked: NewPayment = ASKED) -> PaymentOrder:
+    return parse_create_payment(answer(content), asked, TRUST)
+
+
+def read_url(content: object) -> PaymentUrl:
+    asked = NewPaymentUrl("18.00", "USD", reference="cart-42", nonce="ab" * 12)
+    return parse_create_payment_url(answer(content), asked, TRUST)
+
+
+def test_the_documented_request_for_a_payment() -> None:
+    """Fiat has the names with `vs`, the coin is the currency."""
+    request = build_create_payment(
+        NewPayment(
+            18,
+            "USD",
+            chain="ETH",
+            coin="USDT-ERC20",
+            succeed_url="https://example.com/succeed_url",
+        )
+    )
+    assert (request.method, request.path) == ("POST", "/api/order/pay-info")
+    assert request.safety is Safety.CREATE
+    assert request.headers["Content-Type"] == "application/json"
+    assert json.loads(request.body) == {
+        "chain": "ETH",
+        "currency": "USDT-ERC20",
+        "vs_currency": "USD",
+        "vs_price": 18,
+        "succeed_url": "https://example.com/succeed_url",
+    }
+
+
+def test_options_are_sent_where_they_are_on() -> None:
+    """Under the platform's names; what is off is its default, and left out."""
+    request = build_create_payment_url(
+        NewPaymentUrl("18.50", "USD", stablecoin_at_par=True, post_callbacks=True)
+    )
+    assert (request.method, request.path) == ("POST", "/api/order/pay-url")
+    assert request.safety is Safety.CREATE
+    assert request.body == (
+        b'{"price":18.50,"currency":"USD",'
+        b'"fixed_encrypt_price":true,"enable_post_callback":true}'
+    )
+    plain = build_create_payment_url(NewPaymentUrl("18.50", "USD"))
+    assert plain.body == b'{"price":18.50,"currency":"USD"}'
+
+
+def test_a_payment_that_is_what_was_asked_for() -> None:
+    """All documented fields, and what was asked with them."""
+    made = read(envelope(payment(memo="7")))
+    assert (made.order_id, made.status) == (ORDER_ID, "PENDING")
+    assert made.amount == Decimal("18.0123")
+    assert (made.coin, made.chain) == ("USDT-ERC20", "ETH")
+    assert (str(made.price), made.currency) == ("18.00", "USD")
+    assert made.create_time == datetime(2024, 8, 6, 7, 19, 26, tzinfo=UTC)
+    assert made.overdue_at == datetime(2024, 8, 6, 7, 49, 26, tzinfo=UTC)
+    assert made.address == "0x52908400098527886E0F7030069857D2E4169EE7"
+    assert made.contract_addr == "0xdAC17F958D2ee523a2206206994597C13D831ec7"
+    assert made.pay_url == f"https://dashboard.aurpay.net/#/cashier/{ORDER_ID}"
+    assert (made.reference, made.nonce) == ("cart-42", None)
+    assert made.checks == ("price", "currency", "amount", "address", "pay_url")
+    assert made.extra == {"memo": "7"}
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_fields_that_shops_do_without(nothing: str | None) -> None:
+    """A contract for native coins, and a checkout page."""
+    made = read(envelope(payment(contract_addr=nothing, pay_url=nothing)))
+    assert (made.contract_addr, made.pay_url) == (nothing, None)
+    assert "pay_url" not in made.checks
+
+
+def test_names_that_are_repeated_are_compared() -> None:
+    """Neither is documented in the answer; in any case of letters they are the same."""
+    repeated = payment(chain="eth", currency="usdt-erc20", vs_currency="usd")
+    made = read(envelope(repeated))
+    assert {"chain", "coin"} < set(made.checks)
+    assert (made.chain, made.coin, made.currency) == ("ETH", "USDT-ERC20", "USD")
+    assert made.extra == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        ({"vs_price": 18.01}, "price"),
+        ({"vs_price": "lots"}, "price"),
+        ({"vs_price": None}, "price"),
+        ({"vs_currency": "EUR"}, "currency"),
+        ({"vs_currency": 840}, "currency"),
+        ({"chain": "TRX"}, "chain"),
+        ({"currency": "USDC-ERC20"}, "coin"),
+        ({"amount": 0}, "amount"),
+        ({"amount": "-1"}, "amount"),
+        ({"amount": None}, "amount"),
+        ({"amount": "1e999999999"}, "amount"),
+        ({"address": ""}, "address"),
+        ({"address": None}, "address"),
+        ({"address": "0x52\u202e90"}, "address"),
+        ({"address": '0x"onload="'}, "address"),
+        ({"address": "x" * 257}, "address"),
+        ({"pay_url": "https://evil.example/"}, "pay_url"),
+        ({"pay_url": "javascript:alert(1)"}, "pay_url"),
+        ({"pay_url": 5}, "pay_url"),
+    ],
+)
+def test_a_payment_that_exists_and_must_not_be_shown(
+    change: dict[str, Any], check: str
+) -> None:
+    """As for Lightning orders: one thing to catch."""
+    content = envelope(payment(**change))
+    with pytest.raises(UntrustedOrderError) as caught:
+        read(content)
+    error = caught.value
+    assert (error.check, error.order_id) == (check, ORDER_ID)
+    assert error.delivery is Delivery.UNKNOWN
+    assert json.loads(error.body) == content
+
+
+@pytest.mark.parametrize(
+    ("change", "paths"),
+    [
+        ({"order_id": None}, ("data.order_id",)),
+        ({"status": 5}, ("data.status",)),
+        ({"create_time": "soon"}, ("data.create_time",)),
+        ({"contract_addr": 5}, ("data.contract_addr",)),
+    ],
+)
+def test_a_payment_that_cannot_be_read(
+    change: dict[str, Any], paths: tuple[str, ...]
+) -> None:
+    """An order may exist."""
+    with pytest.raises(InvalidResponseError) as caught:
+        read(envelope(payment(**change)))
+    assert type(caught.value) is InvalidResponseError
+    assert caught.value.paths == paths
+    assert caught.value.delivery is Delivery.UNKNOWN
+
+
+def test_the_client_s_own_origin_has_checkout_pages() -> None:
+    """A gateway may serve them."""
+    assert read(envelope(payment(pay_url="https://gateway.example/pay"))).pay_url
+
+
+def test_a_page_to_choose_a_coin_on() -> None:
+    """What shops read, and whatever else comes."""
+    made = read_url(envelope({"pay_url": PAY_URL, "order_id": "7", "extra": 1}))
+    assert made == PaymentUrl(
+        pay_url=PAY_URL,
+        price=Decimal("18.00"),
+        currency="USD",
+        reference="cart-42",
+        nonce="ab" * 12,
+        extra={"order_id": "7", "extra": 1},
+    )
+
+
+@pytest.mark.parametrize(
+    "pay_url",
+    [
+        None,
+        5,
+        "",
+        "/#/cashier/choose",
+        "https://evil.example/#/cashier/choose?token=made-up",
+        "https://dashboard.aurpay.net@evil.example/",
+        'https://dashboard.aurpay.net/"onload="',
+    ],
+)
+def test_a_page_that_lies_elsewhere(pay_url: object) -> None:
+    """No payer is sent there."""
+    with pytest.raises(InvalidResponseError) as caught:
+        read_url(envelope({"pay_url": pay_url}))
+    assert type(caught.value) is InvalidResponseError
+    assert caught.value.paths == ("data.pay_url",)
+    assert caught.value.delivery is Delivery.UNKNOWN
+
+
+def test_an_answer_without_a_page() -> None:
+    """It is the one field that matters."""
+    with pytest.raises(InvalidResponseError, match=r"data\.pay_url is not a text"):
+        read_url(envelope({}))
+
+
+def test_the_request_for_fiat_currencies() -> None:
+    """A path that stands in prose."""
+    request = build_list_fiat_currencies()
+    assert (request.method, request.path) == ("GET", "/api/order/pay/real-currency")
+    assert request.safety is Safety.READ
+
+
+@pytest.mark.parametrize("data", [["USD"], {"USD": "Dollar"}, [], {}, "USD", 0, False])
+def test_fiat_currencies_are_given_as_they_come(data: object) -> None:
+    """No shape is documented."""
+    assert parse_list_fiat_currencies(answer(envelope(data))) == data
+
+
+@pytest.mark.parametrize("content", [envelope(None), {"code": 0, "message": "ok"}])
+def test_no_fiat_currencies(content: object) -> None:
+    """Nothing is not a list of nothing."""
+    with pytest.raises(InvalidResponseError) as caught:
+        parse_list_fiat_currencies(answer(content))
+    assert caught.value.paths == ("data",)
+
+
+def test_a_refusal_of_the_list() -> None:
+    """As everywhere."""
+    with pytest.raises(APIError, match="code 5"):
+        parse_list_fiat_currencies(answer({"code": 5}))
+
+
+@settings(max_examples=40)
+@given(
+    st.dictionaries(st.sampled_from(sorted(payment())), json_values, max_size=3),
+    st.dictionaries(st.sampled_from(["code", "data", "result"]), json_values),
+)
+def test_any_change_of_a_payment_gives_what_was_asked_for_or_our_error(
+    data: dict[str, Any], outer: dict[str, Any]
+) -> None:
+    """And never another price, an empty address or a foreign page."""
+    body = json.dumps({**envelope(payment(**data)), **outer}).encode()
+    try:
+        made = read(body)
+    except AurpayError:
+        return
+    assert (str(made.price), made.currency) == ("18.00", "USD")
+    assert made.amount > 0
+    assert made.address.isascii()
+    assert made.address
+    assert made.pay_url is None or made.pay_url.startswith("https://dashboard.")
+
+
+@settings(max_examples=40)
+@given(json_values, st.dictionaries(st.sampled_from(["code", "data"]), json_values))
+def test_any_change_of_a_page_gives_a_page_or_our_error(
+    pay_url: Any, outer: dict[str, Any]
+) -> None:
+    """And never a foreign one."""
+    content = {**envelope({"pay_url": pay_url}), **outer}
+    try:
+        made = read_url(json.dumps(content).encode())
+        parse_list_fiat_currencies(answer(json.dumps(content).encode()))
+    except AurpayError:
+        return
+    assert made.pay_url.startswith("https://")

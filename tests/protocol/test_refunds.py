@@ -1,0 +1,153 @@
+"""Paying orders back: what the documentation shows, with and without an envelope."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aurpay_async import Refund, RefundInfo, Response, Safety
+from aurpay_async._protocol import (
+    build_get_refund,
+    build_refund_order,
+    parse_get_refund,
+    parse_refund_order,
+)
+from aurpay_async.errors import APIError, AurpayError, Delivery, InvalidResponseError
+from tests.orders import answer, envelope
+
+from .samples import ORDER_ID, json_values, refund, refund_info
+
+
+def read(content: object) -> Refund:
+    return parse_refund_order(answer(content), ORDER_ID)
+
+
+def test_the_request_for_what_there_is_to_pay_back() -> None:
+    """It changes nothing; the id stays in its segment."""
+    request = build_get_refund("a/../b")
+    assert request.path == "/api/v2/order/refund-info/a%2F..%2Fb"
+    assert (request.method, request.safety) == ("GET", Safety.READ)
+
+
+def test_what_there_is_to_pay_back() -> None:
+    """Four fields, and the rest."""
+    content = envelope(refund_info(to_addr="0x1"))
+    made = parse_get_refund(answer(content), ORDER_ID)
+    assert made == RefundInfo(
+        order_id=ORDER_ID,
+        chain="ETH",
+        coin="USDT-ERC20",
+        amount=Decimal("18.0123"),
+        extra={"to_addr": "0x1"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"order_id": "20240806071926377967"}, "data.order_id"),
+        ({"order_id": None}, "data.order_id"),
+        ({"chain": None}, "data.chain"),
+        ({"currency": 5}, "data.currency"),
+        ({"amount": "much"}, "data.amount"),
+    ],
+)
+def test_what_there_is_to_pay_back_cannot_be_read(
+    change: dict[str, Any], path: str
+) -> None:
+    """Or is another order's."""
+    with pytest.raises(InvalidResponseError) as caught:
+        parse_get_refund(answer(envelope(refund_info(**change))), ORDER_ID)
+    assert caught.value.paths == (path,)
+
+
+def test_the_request_that_pays_back() -> None:
+    """POST without a body, and never twice."""
+    request = build_refund_order("a?b")
+    assert request.path == "/api/v2/order/refund/a%3Fb"
+    assert (request.method, request.body) == ("POST", b"")
+    assert request.safety is Safety.MONEY
+    assert "Content-Type" not in request.headers
+
+
+@pytest.mark.parametrize("content", [refund(), envelope(refund())])
+def test_a_refund_with_an_envelope_and_without(content: object) -> None:
+    """The documentation shows none; all else has one."""
+    assert read(content) == Refund(
+        order_id=ORDER_ID,
+        status="PROCESSING",
+        amount=Decimal("18.0123"),
+        date="2024-08-06",
+    )
+
+
+def test_what_is_not_known_of_a_refund_is_kept() -> None:
+    """Its status is not judged either."""
+    made = read(refund(refund_status="?", tx_hash=None))
+    assert (made.status, made.extra) == ("?", {"tx_hash": None})
+
+
+@pytest.mark.parametrize(
+    ("content", "paths"),
+    [
+        (refund(order_id="1"), ("order_id",)),
+        (envelope(refund(order_id="1")), ("data.order_id",)),
+        (refund(refund_amount="much"), ("refund_amount",)),
+        (envelope(refund(refund_status=None)), ("data.refund_status",)),
+        (refund(refund_date=20240806), ("refund_date",)),
+        (
+            {"message": "no"},
+            ("order_id", "refund_amount", "refund_date", "refund_status"),
+        ),
+        (envelope(None), ("data",)),
+        (envelope(refund(), result=False), ("code", "result")),
+        (b"<html>", ()),
+        (b"", ()),
+    ],
+)
+def test_a_refund_that_cannot_be_read_may_be_done(
+    content: object, paths: tuple[str, ...]
+) -> None:
+    """Money may have moved; the paths say which of the two shapes was read."""
+    with pytest.raises(InvalidResponseError) as caught:
+        read(content)
+    assert tuple(sorted(caught.value.paths)) == paths
+    assert caught.value.delivery is Delivery.UNKNOWN
+
+
+def test_a_refund_whose_answer_did_not_come_whole() -> None:
+    """What can be read of it may not be all."""
+    cut = Response(status=200, body=json.dumps(refund()).encode(), defect="is too long")
+    with pytest.raises(InvalidResponseError, match="is too long"):
+        parse_refund_order(cut, ORDER_ID)
+
+
+def test_a_refusal_to_pay_back() -> None:
+    """In an envelope: nothing moved."""
+    with pytest.raises(APIError, match="code 5: 'not paid'") as caught:
+        read({"code": 5, "message": "not paid", "data": None})
+    assert caught.value.delivery is Delivery.REFUSED
+
+
+@settings(max_examples=40)
+@given(
+    st.dictionaries(st.sampled_from(sorted(refund())), json_values, max_size=2),
+    st.dictionaries(st.sampled_from(["code", "data", "result"]), json_values),
+    st.booleans(),
+)
+def test_any_change_of_a_refund_gives_one_or_our_error(
+    data: dict[str, Any], outer: dict[str, Any], bare: bool
+) -> None:
+    """And if one comes out, it is of the order that was asked for."""
+    content = {**refund(**data), **outer} if bare else {**envelope(refund(**data))}
+    try:
+        made = read(json.dumps(content).encode())
+    except AurpayError:
+        return
+    assert made.order_id == ORDER_ID
+    assert isinstance(made.amount, Decimal)

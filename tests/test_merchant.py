@@ -1,0 +1,657 @@
+"""Every method of the merchant API, driven through everything that can happen to it."""
+
+from __future__ import annotations
+
+import hmac
+import pickle
+from base64 import b64encode
+from hashlib import md5
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+from aurpay_async import (
+    APIError,
+    ApiKey,
+    ApiToken,
+    AurpayClient,
+    AuthenticationError,
+    CallEvent,
+    ConnectError,
+    ConnectionLostError,
+    Delivery,
+    FoundOrder,
+    InvalidRequestError,
+    InvalidResponseError,
+    InvoiceDecodeError,
+    LightningOrder,
+    LostOrder,
+    NewOrder,
+    NewPayment,
+    Order,
+    Page,
+    PaymentOrder,
+    PaymentUrl,
+    Refund,
+    RefundInfo,
+    Safety,
+    ServerError,
+    Transaction,
+    UntrustedOrderError,
+    Withdrawal,
+)
+from aurpay_async.callbacks._reference import ReferenceSigner
+from aurpay_async.errors import AurpayError
+from aurpay_async.testing import FakeClock, MemoryTransport
+
+from .orders import NOW, answer, detail, envelope, invoice, order
+from .protocol.samples import paged, payment, refund, refund_info, transaction
+from .test_canary import CANARY, URLS, look_at
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+ORDER_ID = "20260101000000000001"
+OTHER_ID = "20240806071926377966"
+PAY_URL = "https://dashboard.aurpay.net/#/cashier/choose?token=made-up"
+PAYMENT_HASH = "cd" * 32
+SECRET = "a made-up secret"
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One method: how it is called, what it sends, what comes back."""
+
+    operation: str
+    call: Callable[[AurpayClient], Awaitable[object]]
+    path: str
+    answer: object
+    gives: type
+    method: str = "GET"
+    body: bytes = b""
+    safety: Safety = Safety.READ
+
+
+LOST = LostOrder(price="20.00", currency="USD", sent_at=NOW)
+ROWS = [
+    Row(
+        operation="create_order",
+        call=lambda c: c.create_order("20.00", "USD"),
+        method="POST",
+        path="/api/bln/order",
+        body=b'{"price":20.00,"currency":"USD"}',
+        safety=Safety.CREATE,
+        answer=envelope(order()),
+        gives=LightningOrder,
+    ),
+    Row(
+        operation="create_payment",
+        call=lambda c: c.create_payment(18, "USD", chain="ETH", coin="USDT-ERC20"),
+        method="POST",
+        path="/api/order/pay-info",
+        body=(
+            b'{"vs_price":18,"vs_currency":"USD","chain":"ETH","currency":"USDT-ERC20"}'
+        ),
+        safety=Safety.CREATE,
+        answer=envelope(payment()),
+        gives=PaymentOrder,
+    ),
+    Row(
+        operation="create_payment_url",
+        call=lambda c: c.create_payment_url("18.50", "usd", stablecoin_at_par=True),
+        method="POST",
+        path="/api/order/pay-url",
+        body=b'{"price":18.50,"currency":"USD","fixed_encrypt_price":true}',
+        safety=Safety.CREATE,
+        answer=envelope({"pay_url": PAY_URL}),
+        gives=PaymentUrl,
+    ),
+    Row(
+        operation="get_order",
+        call=lambda c: c.get_order(ORDER_ID),
+        path=f"/api/v2/order/detail/{ORDER_ID}",
+        answer=envelope(detail()),
+        gives=Order,
+    ),
+    Row(
+        operation="list_orders",
+        call=lambda c: c.list_orders(1, 10),
+        path="/api/v2/order/?page=1&size=10",
+        answer=envelope(paged([detail()], total=1)),
+        gives=Page,
+    ),
+    Row(
+        operation="list_orders",
+        call=lambda c: anext(c.iter_orders()),
+        path="/api/v2/order/?page=1&size=20",
+        answer=envelope(paged([detail()], total=1, size=20)),
+        gives=Order,
+    ),
+    Row(
+        operation="list_orders",
+        call=lambda c: c.find_order(LOST),
+        path="/api/v2/order/?page=1&size=20",
+        answer=envelope(paged([detail()], total=1, size=20)),
+        gives=FoundOrder,
+    ),
+    Row(
+        operation="get_refund",
+        call=lambda c: c.get_refund(OTHER_ID),
+        path=f"/api/v2/order/refund-info/{OTHER_ID}",
+        answer=envelope(refund_info()),
+        gives=RefundInfo,
+    ),
+    Row(
+        operation="refund_order",
+        call=lambda c: c.refund_order(OTHER_ID),
+        method="POST",
+        path=f"/api/v2/order/refund/{OTHER_ID}",
+        safety=Safety.MONEY,
+        answer=refund(),
+        gives=Refund,
+    ),
+    Row(
+        operation="list_transactions",
+        call=lambda c: c.list_transactions(size=10),
+        path="/api/v2/tx?page=1&size=10",
+        answer=envelope(paged([transaction()], total=1)),
+        gives=Page,
+    ),
+    Row(
+        operation="list_transactions",
+        call=lambda c: anext(c.iter_transactions(size=10)),
+        path="/api/v2/tx?page=1&size=10",
+        answer=envelope(paged([transaction()], total=1)),
+        gives=Transaction,
+    ),
+    Row(
+        operation="list_fiat_currencies",
+        call=lambda c: c.list_fiat_currencies(),
+        path="/api/order/pay/real-currency",
+        answer=envelope(["USD", "EUR"]),
+        gives=list,
+    ),
+    Row(
+        operation="withdraw_lightning",
+        call=lambda c: c.withdraw_lightning(invoice(), amount="0.0002"),
+        method="POST",
+        path="/api/bln/withdraw",
+        body=f'{{"ln_invoices": "{invoice()}"}}'.encode(),
+        safety=Safety.MONEY,
+        answer=envelope({}),
+        gives=Withdrawal,
+    ),
+    Row(
+        operation="request",
+        call=lambda c: c.request(
+            "GET", "/api/new", params={"a b": "ü&=?"}, safety=Safety.READ
+        ),
+        path="/api/new?a%20b=%C3%BC%26%3D%3F",
+        answer=envelope({"new": True}),
+        gives=dict,
+    ),
+    Row(
+        operation="request",
+        call=lambda c: c.request("PUT", "/api/new/1", json={}, safety=Safety.MONEY),
+        method="PUT",
+        path="/api/new/1",
+        body=b"{}",
+        safety=Safety.MONEY,
+        answer=envelope(None),
+        gives=type(None),
+    ),
+]
+
+each_row = pytest.mark.parametrize(
+    "row", ROWS, ids=[f"{n}-{row.operation}" for n, row in enumerate(ROWS)]
+)
+
+
+def client(*answers: Any, **options: Any) -> tuple[AurpayClient, MemoryTransport]:
+    """A client over scripted answers, and what it sends through."""
+    transport = MemoryTransport(*answers)
+    settings: dict[str, Any] = {
+        "clock": FakeClock(NOW),
+        "network": "regtest",
+        "transport": transport,
+        **options,
+    }
+    return AurpayClient(settings.pop("auth", None), **settings), transport
+
+
+async def failure(
+    call: Callable[[AurpayClient], Awaitable[object]], *answers: Any, **options: Any
+) -> tuple[AurpayError, MemoryTransport]:
+    """The error that a call ends with."""
+    aurpay, transport = client(*answers, **options)
+    with pytest.raises(AurpayError) as caught:
+        await call(aurpay)
+    return caught.value, transport
+
+
+@each_row
+async def test_a_call_that_goes_well(row: Row) -> None:
+    """One request as it is documented; one event that names it; a record."""
+    events: list[Any] = []
+    aurpay, transport = client(answer(row.answer), on_event=events.append)
+    assert type(await row.call(aurpay)) is row.gives
+    (request,) = transport.requests
+    assert (request.method, request.path, request.body) == (
+        row.method,
+        row.path,
+        row.body,
+    )
+    assert request.headers.get("Content-Type") == (
+        "application/json" if row.body else None
+    )
+    ended = [event for event in events if isinstance(event, CallEvent)]
+    assert [(event.operation, event.safety) for event in ended] == [
+        (row.operation, row.safety)
+    ]
+    assert (ended[0].error, ended[0].attempts) == (None, 1)
+
+
+@each_row
+async def test_a_refusal_in_an_envelope(row: Row) -> None:
+    """HTTP 200 and a code: nothing was done, and nothing is tried again."""
+    refusal = {"code": 401, "message": "no", "data": None, "result": False}
+    error, transport = await failure(row.call, answer(refusal))
+    assert isinstance(error, AuthenticationError)
+    assert (error.delivery, error.attempts) == (Delivery.REFUSED, 1)
+    assert len(transport.requests) == 1
+    assert error.advice is None
+
+
+@each_row
+async def test_without_credentials_none_are_sent(row: Row) -> None:
+    """No header that says who asks."""
+    aurpay, transport = client(answer(row.answer))
+    await row.call(aurpay)
+    assert not {"API-Key", "API-Token", "Signature"} & set(
+        transport.requests[0].headers
+    )
+
+
+@each_row
+async def test_with_a_key(row: Row) -> None:
+    """It is sent as it is."""
+    aurpay, transport = client(answer(row.answer), auth=ApiKey("a made-up key"))
+    await row.call(aurpay)
+    assert transport.requests[0].headers["API-Key"] == "a made-up key"
+
+
+@each_row
+@pytest.mark.parametrize(
+    ("algorithm", "name"), [("HMAC-SHA256", "sha256"), ("HMAC-SHA3_256", "sha3_256")]
+)
+async def test_with_a_signature(row: Row, algorithm: Any, name: str) -> None:
+    """Over method, path, query and body, as the documentation has it."""
+    auth = ApiToken("a made-up token", SECRET, algorithm)
+    aurpay, transport = client(answer(row.answer), auth=auth)
+    await row.call(aurpay)
+    headers = transport.requests[0].headers
+    origin = f"{algorithm} | 2026-01-01T00:00:00Z | {row.method} {row.path}"
+    if row.body:
+        origin += f" | {md5(row.body, usedforsecurity=False).hexdigest()}"
+    digest = hmac.digest(SECRET.encode(), origin.encode(), name)
+    assert headers["Signature"] == b64encode(digest).decode()
+    assert headers["Algorithm"] == algorithm
+
+
+@each_row
+async def test_what_was_never_sent_is_tried_again(row: Row) -> None:
+    """Whatever it does."""
+    down = ConnectError("down", delivery=Delivery.NOT_SENT)
+    aurpay, transport = client(down, answer(row.answer))
+    assert type(await row.call(aurpay)) is row.gives
+    assert len(transport.requests) == 2
+
+
+@each_row
+@pytest.mark.parametrize(
+    "failed", [answer(b"", 503), ConnectionLostError("reset")], ids=["503", "reset"]
+)
+async def test_what_may_have_arrived_is_tried_again_if_it_reads(
+    row: Row, failed: Any
+) -> None:
+    """What creates or moves money is not: its outcome is unknown."""
+    if row.safety is Safety.READ:
+        aurpay, transport = client(failed, failed, answer(row.answer))
+        assert type(await row.call(aurpay)) is row.gives
+        assert len(transport.requests) == 3
+        return
+    error, transport = await failure(row.call, failed)
+    assert isinstance(error, ServerError | ConnectionLostError)
+    assert (error.delivery, error.attempts) == (Delivery.UNKNOWN, 1)
+    assert (error.retryable, error.sent_at) == (False, NOW)
+    assert len(transport.requests) == 1
+    twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert vars(twin) == vars(error)
+    assert str(twin) == str(error)
+
+
+async def test_a_payment_that_failed_says_what_was_asked() -> None:
+    """With the id, where the answer still showed it."""
+    cut = ConnectionLostError("cut", body=f'{{"order_id":"{OTHER_ID}",'.encode())
+    for came in (cut, answer(envelope(payment(vs_price=1))), answer(b"", 500)):
+        error, _ = await failure(
+            lambda c: c.create_payment(
+                18, "USD", chain="ETH", coin="USDT-ERC20", post_callbacks=True
+            ),
+            came,
+        )
+        assert error.new_order == NewPayment(
+            18, "USD", chain="ETH", coin="USDT-ERC20", post_callbacks=True
+        )
+        assert error.order_id in {OTHER_ID, None}
+    assert cut.order_id == OTHER_ID
+
+
+async def test_a_page_that_was_lost_leaves_no_order() -> None:
+    """None exists before a payer has chosen a coin."""
+    error, _ = await failure(
+        lambda c: c.create_payment_url(18, "USD"), answer(b"", 500)
+    )
+    assert (error.delivery, error.new_order) == (Delivery.UNKNOWN, None)
+    foreign = answer(envelope({"pay_url": "https://evil.example/"}))
+    error, _ = await failure(lambda c: c.create_payment_url(18, "USD"), foreign)
+    assert type(error) is InvalidResponseError
+
+
+@pytest.mark.parametrize("came", [answer(b"", 500), answer(b"<html>")])
+async def test_a_refund_that_failed_says_where_to_look(came: Any) -> None:
+    """If it may be done: by the message, and by the order's id."""
+    error, _ = await failure(lambda c: c.refund_order(OTHER_ID), came)
+    assert error.order_id == OTHER_ID
+    assert error.advice is not None
+    assert "get_order() and list_transactions()" in error.advice
+    assert str(error).endswith(f"; {error.advice}")
+
+
+@pytest.mark.parametrize("status", [403, 429])
+async def test_a_refund_that_was_done_under_a_refusal(status: int) -> None:
+    """A gateway put its own status on an answer that came through: not again."""
+    for content in (refund(), envelope(refund())):
+        error, transport = await failure(
+            lambda c: c.refund_order(OTHER_ID), answer(content, status)
+        )
+        assert isinstance(error, APIError)
+        assert (error.delivery, error.retryable) == (Delivery.UNKNOWN, False)
+        assert len(transport.requests) == 1
+        assert error.advice is not None
+
+
+async def test_a_withdrawal_that_failed_says_where_to_look() -> None:
+    """The decoded invoice is on the error, and its hash in the message."""
+    for came in (answer(b"", 502), answer(envelope(None)), ConnectionLostError("x")):
+        error, _ = await failure(lambda c: c.withdraw_lightning(invoice()), came)
+        assert error.delivery is Delivery.UNKNOWN
+        assert error.invoice is not None
+        assert error.invoice.payment_hash == PAYMENT_HASH
+        assert f"payment hash {PAYMENT_HASH} may be paid" in str(error)
+        assert "list_transactions()" in str(error)
+
+
+async def test_a_withdrawal_that_was_refused_has_nothing_to_look_for() -> None:
+    """It is not paid."""
+    error, _ = await failure(
+        lambda c: c.withdraw_lightning(invoice()), answer({"code": 7, "message": "no"})
+    )
+    assert str(error) == "the platform refused with code 7: 'no'"
+    assert error.invoice is not None
+
+
+async def test_what_a_withdrawal_says() -> None:
+    """What is paid, and the answer as it came."""
+    aurpay, _ = client(answer(envelope({"tx_id": "7"})))
+    made = await aurpay.withdraw_lightning(invoice())
+    assert str(made.invoice) == invoice()
+    assert (made.amount_msat, made.data) == (20_000_000, {"tx_id": "7"})
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "field"),
+    [
+        (invoice(network="testnet"), None, "invoice"),
+        (invoice(amount_msat=None), None, "invoice"),
+        (invoice(amount_msat=None), "0.0002", "invoice"),
+        (invoice(timestamp=int(NOW.timestamp()) - 9999), None, "invoice"),
+        (invoice(), "0.00020000001", "amount"),
+        (invoice(), 0.0002, "amount"),
+        (invoice(), "0.000000000001", "amount"),
+        (invoice(), 0, "amount"),
+        (invoice(), "0.0002 BTC", "amount"),
+    ],
+)
+async def test_a_withdrawal_that_is_not_sent(
+    text: str, amount: Any, field: str
+) -> None:
+    """Whatever is wrong with it is found before."""
+    error, transport = await failure(
+        lambda c: c.withdraw_lightning(text, amount=amount)
+    )
+    assert isinstance(error, InvalidRequestError)
+    assert (error.field, error.delivery) == (field, Delivery.NOT_SENT)
+    assert transport.requests == []
+
+
+async def test_what_is_no_invoice_is_not_withdrawn() -> None:
+    """As `bolt11.decode` says."""
+    error, transport = await failure(lambda c: c.withdraw_lightning(invoice()[:-1]))
+    assert isinstance(error, InvoiceDecodeError)
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize(
+    ("page", "size", "field"),
+    [
+        (0, 10, "page"),
+        (-1, 10, "page"),
+        (True, 10, "page"),
+        ("1", 10, "page"),
+        (1.0, 10, "page"),
+        (10**9 + 1, 10, "page"),
+        (1, 0, "size"),
+        (1, 1001, "size"),
+        (1, None, "size"),
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["list_orders", "iter_orders", "list_transactions", "iter_transactions"]
+)
+async def test_pages_that_cannot_be(
+    name: str, page: Any, size: Any, field: str
+) -> None:
+    """Refused when they are asked for: iterators do not wait for the first row."""
+    aurpay, transport = client()
+    with pytest.raises(InvalidRequestError, match="a whole number from 1") as caught:
+        await getattr(aurpay, name)(page=page, size=size)
+    assert caught.value.field == field
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize("name", ["get_order", "get_refund", "refund_order"])
+async def test_an_id_stays_in_its_segment(name: str) -> None:
+    """And what would be another path is none."""
+    aurpay, transport = client(answer(envelope(None)))
+    with pytest.raises(InvalidResponseError) as caught:
+        await getattr(aurpay, name)("../a?b#c")
+    assert transport.requests[0].path.endswith("/..%2Fa%3Fb%23c")
+    assert caught.value.order_id == "../a?b#c"
+    for bad in ("..", "", 7):
+        with pytest.raises(InvalidRequestError):
+            await getattr(aurpay, name)(bad)
+    assert len(transport.requests) == 1
+
+
+async def test_orders_of_all_pages() -> None:
+    """A page is asked for when its first row is wanted; one can begin in the middle."""
+    rows = [detail(order_id=str(number)) for number in range(1, 6)]
+    pages = [
+        answer(
+            envelope(paged(rows[at : at + 2], page=page, size=2, total=5, max_page=3))
+        )
+        for page, at in ((1, 0), (2, 2), (3, 4))
+    ]
+    aurpay, transport = client(*pages)
+    seen = []
+    async for found in aurpay.iter_orders(size=2):
+        seen.append(found.order_id)
+        assert len(transport.requests) == (len(seen) + 1) // 2
+    assert seen == ["1", "2", "3", "4", "5"]
+    aurpay, transport = client(pages[2])
+    assert [found.order_id async for found in aurpay.iter_orders(page=3, size=2)] == [
+        "5"
+    ]
+
+
+async def test_transactions_of_all_pages() -> None:
+    """Told apart by their ids."""
+    rows = [transaction(tx_id=str(number)) for number in range(1, 4)]
+    aurpay, _ = client(
+        answer(envelope(paged(rows[:2], size=2, total=3, max_page=2))),
+        answer(envelope(paged(rows[2:], page=2, size=2, total=3, max_page=2))),
+    )
+    seen = [row.tx_id async for row in aurpay.iter_transactions(size=2)]
+    assert seen == ["1", "2", "3"]
+
+
+async def test_fields_that_are_not_known_are_counted_in_lists() -> None:
+    """Those of all rows: a sign that the API grew."""
+    events: list[Any] = []
+    rows = [detail(order_id="1", fee=1), detail(order_id="2", fee=1, new=2)]
+    aurpay, _ = client(answer(envelope(paged(rows))), on_event=events.append)
+    await aurpay.list_orders()
+    assert events[-1].unknown_fields == 3
+
+
+async def test_a_lost_order_is_looked_for() -> None:
+    """By the error of the call that lost it, or by what is known of it."""
+    lost, _ = await failure(
+        lambda c: c.create_order("20.00", "USD"), ConnectionLostError("reset")
+    )
+    page = answer(envelope(paged([detail()], total=1, size=20)))
+    aurpay, _ = client(page, page, page)
+    assert (await aurpay.find_order(lost)).order.order_id == ORDER_ID
+    assert (await aurpay.find_order(LOST)).outcome == "found"
+    known = {ORDER_ID}
+    assert (await aurpay.find_order(lost, known=known)).outcome == "none_yet"
+
+
+async def test_a_lost_order_whose_id_is_known_is_looked_up() -> None:
+    """By the id alone."""
+    lost, _ = await failure(
+        lambda c: c.create_order("20.00", "USD"), answer(envelope(order(amount="1")))
+    )
+    assert isinstance(lost, UntrustedOrderError)
+    aurpay, transport = client(answer(envelope(detail())))
+    assert (await aurpay.find_order(lost)).order.order_id == ORDER_ID
+    assert transport.requests[0].path == f"/api/v2/order/detail/{ORDER_ID}"
+
+
+async def test_a_lost_payment_is_looked_for_in_its_coin() -> None:
+    """And no Lightning order of the same price is taken for it."""
+    lost, _ = await failure(
+        lambda c: c.create_payment(20, "USD", chain="ETH", coin="USDT-ERC20"),
+        ConnectionLostError("reset"),
+    )
+    other = detail(order_id="7", chain="ETH", currency="USDT-ERC20")
+    aurpay, _ = client(answer(envelope(paged([detail(), other], size=20))))
+    assert (await aurpay.find_order(lost)).order.order_id == "7"
+
+
+async def test_an_order_is_lost_for_as_long_as_an_attempt_may_take() -> None:
+    """A client that waits long has to look at later orders as well."""
+    from aurpay_async import Timeouts
+
+    late = detail(create_time="2026-01-01T00:12:00")
+    page = answer(envelope(paged([late], total=1, size=20)))
+    patient = Timeouts(attempt=600, call=900)
+    for timeouts, outcome in ((Timeouts(), "none_yet"), (patient, "found")):
+        aurpay, _ = client(page, timeouts=timeouts)
+        assert (await aurpay.find_order(LOST)).outcome == outcome
+
+
+async def test_what_left_no_order_is_not_looked_for() -> None:
+    """Nothing was made, or nothing that is an order."""
+    refused, _ = await failure(
+        lambda c: c.create_order("20.00", "USD"), answer({"code": 7})
+    )
+    page_lost, _ = await failure(
+        lambda c: c.create_payment_url(20, "USD"), ConnectionLostError("reset")
+    )
+    read, _ = await failure(lambda c: c.get_order(ORDER_ID), answer({"code": 7}))
+    for error in (refused, page_lost, read, InvalidRequestError("x", field="y")):
+        aurpay, transport = client()
+        with pytest.raises(InvalidRequestError):
+            await aurpay.find_order(error)
+        assert transport.requests == []
+
+
+@pytest.mark.parametrize("name", ["create_payment", "create_payment_url"])
+async def test_references_are_signed_into_payments(name: str) -> None:
+    """As into Lightning orders."""
+    key = "a made-up key, of 16 characters or more"
+    coin = {"chain": "ETH", "coin": "USDT-ERC20"} if name == "create_payment" else {}
+    content = payment() if coin else {"pay_url": PAY_URL}
+    aurpay, transport = client(answer(envelope(content)), reference_key=key)
+    made = await getattr(aurpay, name)(
+        18,
+        "USD",
+        **coin,
+        reference="cart-42",
+        callback_url="https://shop.example/paid",
+    )
+    sent = transport.requests[0].body.decode()
+    url = sent.partition('"callback_url":"')[2].partition('"')[0]
+    reference = ReferenceSigner(key).read(url, "paid")
+    assert (reference.reference, str(reference.price)) == ("cart-42", "18")
+    assert (made.reference, made.nonce) == ("cart-42", reference.nonce)
+
+
+def creating(name: str, **options: Any) -> Callable[[AurpayClient], Awaitable[object]]:
+    return lambda c: getattr(c, name)(18, "USD", **options)
+
+
+@pytest.mark.parametrize("name", ["create_payment", "create_payment_url"])
+async def test_addresses_of_payments_do_not_show(name: str) -> None:
+    """In errors, and in the frames of those that refuse and of those that fail."""
+    coin: dict[str, Any] = {"chain": "ETH", "coin": "ETH"}
+    coin = coin if name == "create_payment" else {}
+    urls: dict[str, Any] = dict(URLS)
+    for field in URLS:
+        bad = {**urls, field: f"https://shop.example/ ?{CANARY}"}
+        error, _ = await failure(creating(name, **coin, **bad))
+        assert isinstance(error, InvalidRequestError)
+        assert error.field == field
+        look_at(error)
+    error, _ = await failure(creating(name, **coin, **urls), answer(b"", 500))
+    error.new_order = None
+    look_at(error)
+    assert CANARY.encode() not in pickle.dumps(error)
+
+
+async def test_a_request_of_the_caller_s_own_says_what_may_be_made() -> None:
+    """With the id, where the answer still showed one."""
+    cut = ConnectionLostError("cut", body=b'{"order_id":"7","x":')
+    error, transport = await failure(
+        lambda c: c.request("POST", "/api/new", json=[], safety=Safety.CREATE), cut
+    )
+    assert (error.order_id, error.delivery) == ("7", Delivery.UNKNOWN)
+    assert transport.requests[0].body == b"[]"
+
+
+async def test_a_request_that_is_refused_is_not_sent() -> None:
+    """Named by its argument."""
+    error, transport = await failure(
+        lambda c: c.request("GET", "/a/../b", safety=Safety.READ)
+    )
+    assert isinstance(error, InvalidRequestError)
+    assert (error.field, transport.requests) == ("path", [])
+
+
+async def test_what_was_asked_is_what_an_error_of_create_order_has() -> None:
+    """A plain order, not a payment."""
+    error, _ = await failure(lambda c: c.create_order(20, "USD"), answer(b"", 500))
+    assert error.new_order == NewOrder(20, "USD")

@@ -1,0 +1,215 @@
+"""A key for who can name the account: and nothing of it anywhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aurpay_async import (
+    ApiKey,
+    AurpayError,
+    AuthenticationError,
+    CallEvent,
+    ConfigurationError,
+    ConnectError,
+    ConnectionLostError,
+    Delivery,
+    InvalidRequestError,
+    InvalidResponseError,
+    Response,
+    RetryPolicy,
+    Safety,
+)
+from aurpay_async.testing import FakeClock, MemoryTransport
+
+from .loopback import Server, answering
+from .orders import NOW, answer, envelope
+from .test_canary import CANARY, look, look_at
+
+if TYPE_CHECKING:
+    from .loopback import Peer
+
+NAME = f"{CANARY}@shop.example"
+PASSWORD = f'{CANARY}-Pa"ss'
+TOKEN = f"{CANARY}.a.token"
+GIVEN = envelope({"access_token": TOKEN})
+BODY = json.dumps(GIVEN).encode()
+
+
+async def obtain(*answers: Any, **options: Any) -> tuple[ApiKey, MemoryTransport]:
+    transport = MemoryTransport(*answers)
+    settings = {"transport": transport, "clock": FakeClock(NOW), **options}
+    return await ApiKey.obtain(NAME, PASSWORD, **settings), transport
+
+
+async def refused(*answers: Any, **options: Any) -> AurpayError:
+    """The error that it ends with, which shows nothing in any way."""
+    with pytest.raises(AurpayError) as caught:
+        await obtain(*answers, **options)
+    error = caught.value
+    look_at(error)
+    look("its fields", vars(error))
+    assert CANARY.encode() not in pickle.dumps(error)
+    return error
+
+
+async def test_a_key_is_obtained() -> None:
+    """With the documented request, and no credentials in its headers."""
+    key, transport = await obtain(answer(GIVEN))
+    (request,) = transport.requests
+    assert (request.method, request.path) == ("POST", "/api/plugin/key/aurpay")
+    assert request.safety is Safety.READ
+    assert json.loads(request.body) == {"username": NAME, "password": PASSWORD}
+    assert not {"API-Key", "API-Token"} & set(request.headers)
+    assert key.headers(request, NOW) == {"API-Key": TOKEN}
+    look("a key", key)
+
+
+async def test_it_is_tried_again() -> None:
+    """Asking twice does nothing twice."""
+    key, transport = await obtain(answer(b"", 503), answer(GIVEN))
+    assert isinstance(key, ApiKey)
+    assert len(transport.requests) == 2
+
+
+async def test_an_event_is_told() -> None:
+    """And has nothing in it."""
+    events: list[Any] = []
+    await obtain(answer(GIVEN), on_event=events.append)
+    assert [event.operation for event in events if isinstance(event, CallEvent)] == [
+        "obtain_key"
+    ]
+    look("events", events)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"code": 401, "message": f"no account {NAME} with {PASSWORD}", "data": GIVEN},
+        {"code": 401, "message": f"no: {PASSWORD.upper()}"},
+        {"code": 401, "msg": "x" * 190 + PASSWORD},
+        {"code": 401, "msg": "x" * 990 + PASSWORD},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 401])
+async def test_a_refusal_that_repeats_what_was_sent(content: Any, status: int) -> None:
+    """Is told without its words."""
+    error = await refused(answer(content, status))
+    assert isinstance(error, AuthenticationError)
+    assert str(error) == (
+        f"the platform said no (HTTP {status}, code 401) in words that are left out"
+    )
+    assert (error.platform_message, error.body) == (None, b"")
+    assert error.delivery is Delivery.REFUSED
+
+
+async def test_a_refusal_in_other_words() -> None:
+    """Is told as it came."""
+    error = await refused(answer({"code": 401, "message": "no such account"}))
+    assert isinstance(error, AuthenticationError)
+    assert str(error) == "the platform refused with code 401: 'no such account'"
+    assert error.platform_message == "no such account"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {**GIVEN, "code": "0"},
+        {**GIVEN, "result": False},
+        envelope([TOKEN]),
+        envelope({"access_token": f"{TOKEN}\n"}),
+        envelope({"token": TOKEN}),
+        {"code": 0, "data": TOKEN},
+        BODY[:-1],
+        f"<html>{TOKEN} {PASSWORD}</html>".encode(),
+    ],
+)
+async def test_an_answer_that_cannot_be_taken(content: Any) -> None:
+    """The error keeps nothing of it."""
+    error = await refused(answer(content))
+    assert isinstance(error, InvalidResponseError)
+    assert error.body == b""
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        ConnectError("down", delivery=Delivery.NOT_SENT),
+        ConnectionLostError("cut", body=BODY[:-1]),
+        answer(GIVEN, 500),
+        answer(GIVEN, 302, location=f"https://evil.example/?{TOKEN}"),
+        Response(status=200, body=BODY, defect="is too long"),
+    ],
+)
+async def test_a_call_that_fails(failed: Any) -> None:
+    """After all its attempts."""
+    error = await refused(*[failed] * 4)
+    assert not getattr(error, "body", b"")
+
+
+@pytest.mark.parametrize("field", ["username", "password"])
+@pytest.mark.parametrize("bad", ["", None, 5, b"bytes"])
+async def test_what_can_be_neither_is_not_sent(field: str, bad: Any) -> None:
+    """Named, and not shown."""
+    transport = MemoryTransport()
+    both = {"username": NAME, "password": PASSWORD, field: bad}
+    with pytest.raises(InvalidRequestError) as caught:
+        await ApiKey.obtain(*both.values(), transport=transport)
+    assert caught.value.field == field
+    assert transport.requests == []
+    del both
+    look_at(caught.value)
+
+
+async def test_a_refusal_without_words() -> None:
+    """Keeps its code."""
+    error = await refused(answer({"code": 7}))
+    assert str(error) == "the platform refused with code 7"
+
+
+async def test_an_option_that_cannot_be() -> None:
+    """As for a client."""
+    error = await refused(base_url="http://shop.example")
+    assert isinstance(error, ConfigurationError)
+
+
+async def test_over_a_socket(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing in the logs of all loggers at DEBUG, nor in aiohttp's frames."""
+    caplog.set_level(logging.DEBUG)
+    asyncio.get_running_loop().set_debug(True)
+    async with Server(answering(BODY), cut) as server:
+        key = await ApiKey.obtain(NAME, PASSWORD, base_url=server.url)
+        assert isinstance(key, ApiKey)
+        options: Any = {"base_url": server.url, "retry": RetryPolicy(max_attempts=1)}
+        with pytest.raises(ConnectionLostError) as caught:
+            await ApiKey.obtain(NAME, PASSWORD, **options)
+    assert CANARY.encode() in server.requests[1]
+    look_at(caught.value)
+    assert caught.value.body == b""
+    look("logs", caplog.text + repr([vars(record) for record in caplog.records]))
+
+
+async def cut(peer: Peer) -> None:
+    """Answers, but not to the end."""
+    await peer.read_request()
+    await peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + BODY)
+
+
+async def silent(peer: Peer) -> None:
+    """Reads, and waits for the client to go."""
+    await peer.read_request()
+    await peer.gone()
+
+
+async def test_a_call_that_is_cut_off() -> None:
+    """By a timeout of the program's own."""
+    async with Server(silent) as server:
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(0.2):
+                await ApiKey.obtain(NAME, PASSWORD, base_url=server.url)
+    look_at(caught.value)

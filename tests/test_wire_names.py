@@ -1,0 +1,40 @@
+"""The one table of names: ours on the left, the platform's on the right."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from aurpay_async import NewOrder, NewPayment, Order, Refund, Transaction
+from aurpay_async import _wire_names as table
+from aurpay_async._models._payments import UncheckedPayment
+from aurpay_async._wire_names import wire_fields, wire_names
+
+
+@pytest.mark.parametrize("kind", table._WIRE_NAMES, ids=lambda kind: kind.__name__)
+def test_every_name_is_a_field_s(kind: type[attrs.AttrsInstance]) -> None:
+    """And no two fields have one name on the wire."""
+    ours = {field.name for field in attrs.fields(kind)}
+    assert set(wire_names(kind)) <= ours
+    assert len(wire_fields(kind)) == len(ours - {"extra"})
+
+
+def test_fiat_and_coins_change_places() -> None:
+    """Where a coin is the currency, fiat has the names with `vs`."""
+    for kind in (Order, NewPayment, UncheckedPayment):
+        names = wire_names(kind)
+        assert names["coin"] == "currency"
+        assert (names["price"], names["currency"]) == ("vs_price", "vs_currency")
+    assert wire_names(NewOrder) == {}
+
+
+def test_the_platform_s_names_of_all_fields() -> None:
+    """For what is left over."""
+    assert wire_fields(Refund) == {
+        "order_id",
+        "refund_status",
+        "refund_amount",
+        "refund_date",
+    }
+    assert "currency" in wire_fields(Transaction)
+    assert "coin" not in wire_fields(Transaction)
