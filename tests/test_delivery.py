@@ -147,7 +147,7 @@ async def test_a_kept_connection_that_has_ended_is_not_used() -> None:
     assert len(sandbox.orders) == 20
 
 
-async def test_a_thousand_orders_over_a_small_pool() -> None:
+async def test_hundreds_of_orders_over_a_small_pool() -> None:
     """All are made once, and the pool is no bigger than it says."""
     import aiohttp
 
@@ -160,10 +160,10 @@ async def test_a_thousand_orders_over_a_small_pool() -> None:
         ) as aurpay,
     ):
         orders = await asyncio.gather(
-            *(aurpay.create_order("20.00", "USD") for _ in range(1000))
+            *(aurpay.create_order("20.00", "USD") for _ in range(300))
         )
-    assert len({order.order_id for order in orders}) == len(sandbox.orders) == 1000
-    assert len(sandbox.requests) == 1000
+    assert len({order.order_id for order in orders}) == len(sandbox.orders) == 300
+    assert len(sandbox.requests) == 300
 
 
 async def test_a_storm_of_reads_is_bounded() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,13 +44,20 @@ filterwarnings = error
 asyncio_default_fixture_loop_scope = function
 """
 
+#: What a shop has. All else that is installed here would only take its time to load,
+#: as would the rewriting of assertions in all packages that have a plugin.
+NEEDED = {"asyncio", "aurpay_async", "xdist"}
+LIGHT = [
+    "--assert=plain",
+    *(f"-pno:{p.name}" for p in entry_points(group="pytest11") if p.name not in NEEDED),
+]
 
-@pytest.mark.parametrize("flags", [["--asyncio-mode=auto"], ["-n", "2"]])
-def test_in_a_shop_s_own_suite(tmp_path: Path, flags: list[str]) -> None:
-    """Found without a word in any conftest."""
+
+def test_in_a_shop_s_own_suite(tmp_path: Path) -> None:
+    """Found without a word in any conftest; the tests below do so in auto mode."""
     (tmp_path / "test_shop.py").write_text(SHOP)
     (tmp_path / "pytest.ini").write_text(SETTINGS)
-    command = [sys.executable, "-m", "pytest", "-q", *flags, str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", "-q", *LIGHT, "-n", "2", str(tmp_path)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=tmp_path
     )

@@ -17,6 +17,9 @@ Output = Annotated[
 #: Given or not given; there is no ``--no-...``.
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
+#: May be given several times.
+Several = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 
 #: As `aurpay_async.bolt11.Network`, which is slower to load.

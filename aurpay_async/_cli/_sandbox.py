@@ -6,7 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from .._settings import auth_from_env
+from .._urls import is_loopback
+from ..errors import ConfigurationError, shown
 from ..sandbox import Sandbox
+from ..sandbox._clocks import SandboxClock
+from ..sandbox._ledger import ORDER_LIFE
+from ..sandbox._reach import LOOPBACK
+from ..sandbox._settings import require_made_up
 from ._screen import Row
 from ._secrets import (
     CALLBACK_SECRET,
@@ -14,11 +20,12 @@ from ._secrets import (
     ask_for_callback_keys,
     from_environment,
 )
+from ._times import iso, moment, parse_time, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
-    from .._secrets import Secret
     from ..sandbox import Amounts
     from ._act import Job
     from ._screen import Screen
@@ -30,8 +37,20 @@ class Wishes(NamedTuple):
     """What kind of sandbox it is to be."""
 
     port: int = 0
+    host: str = LOOPBACK
+    #: Whether `host` may be one that other machines can reach.
+    allow_remote: bool = False
     amounts: Amounts = "string"
     post_callbacks: bool = False
+    callback_hosts: tuple[str, ...] = ()
+    #: As ``USD=65000``.
+    rates: tuple[str, ...] = ()
+    #: How often faster than documented orders time out; 0 is never.
+    speed: float = 1
+    #: Where the clock stands still; else it is the machine's.
+    start: str | None = None
+    seed: int | None = None
+    db: str | None = None
     #: Whether it refuses whoever has not the credentials of the environment.
     auth_from_env: bool = False
     #: Whether to ask for the keys of callbacks that the environment lacks.
@@ -74,12 +93,21 @@ def make_sandbox(wishes: Wishes) -> Sandbox:
     """A sandbox, which is not open yet.
 
     Raises:
-        ConfigurationError: if the environment lacks what was asked for.
+        ConfigurationError: if something cannot be, or the environment lacks what was
+            asked for.
     """
     return Sandbox(
         port=wishes.port,
+        host=wishes.host,
+        allow_remote=wishes.allow_remote,
         amounts=wishes.amounts,
         post_callbacks=wishes.post_callbacks,
+        callback_hosts=wishes.callback_hosts,
+        rates=dict(map(_rate, wishes.rates)),
+        clock=SandboxClock(_start(wishes.start)),
+        speed=wishes.speed,
+        seed=wishes.seed,
+        db=wishes.db,
         **_credentials(wanted=wishes.auth_from_env),
         **_callback_keys(ask=wishes.ask),
     )
@@ -93,11 +121,36 @@ def sandbox_members(sandbox: Sandbox, wishes: Wishes) -> dict[str, object]:
         "network": _NETWORK,
         "authenticated": wishes.auth_from_env,
         "post_callbacks": wishes.post_callbacks,
+        "now": iso(sandbox.clock.now()),
+        "stands_still": wishes.start is not None,
+        "speed": wishes.speed,
+        "seed": wishes.seed,
+        "db": wishes.db,
+        "openapi_url": f"{sandbox.base_url}/_sandbox/openapi.json",
         "environment": {
             "AURPAY_BASE_URL": sandbox.base_url,
             "AURPAY_NETWORK": _NETWORK,
         },
     }
+
+
+def _rate(text: str) -> tuple[str, str]:
+    currency, equals, rate = text.partition("=")
+    if not equals:
+        raise ConfigurationError(f"--rate is like USD=65000, not {shown(text)}")
+    return currency, rate
+
+
+def _start(text: str | None) -> datetime | None:
+    """A time as ISO 8601 writes it; without a zone, of UTC."""
+    if text is None:
+        return None
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"--start is like 2026-01-01T12:00:00Z, not {shown(text)}"
+        ) from None
 
 
 def _credentials(*, wanted: bool) -> _Credentials:
@@ -106,9 +159,9 @@ def _credentials(*, wanted: bool) -> _Credentials:
         return {}
     auth_from_env()  # says what is missing, or half set
     return {
-        "api_key": _revealed(from_environment("AURPAY_API_KEY")),
-        "api_token": _revealed(from_environment("AURPAY_API_TOKEN")),
-        "api_secret": _revealed(from_environment("AURPAY_API_SECRET")),
+        "api_key": _made_up("AURPAY_API_KEY"),
+        "api_token": _made_up("AURPAY_API_TOKEN"),
+        "api_secret": _made_up("AURPAY_API_SECRET"),
     }
 
 
@@ -121,23 +174,36 @@ def _callback_keys(*, ask: bool) -> _CallbackKeys:
             "callback_secret": asked.secret.reveal(),
         }
     keys: _CallbackKeys = {}
-    token = from_environment(CALLBACK_TOKEN)
-    secret = from_environment(CALLBACK_SECRET)
+    token = _made_up(CALLBACK_TOKEN)
+    secret = _made_up(CALLBACK_SECRET)
     if token is not None:
-        keys["callback_token"] = token.reveal()
+        keys["callback_token"] = token
     if secret is not None:
-        keys["callback_secret"] = secret.reveal()
+        keys["callback_secret"] = secret
     return keys
 
 
-def _revealed(secret: Secret | None) -> str | None:
-    return None if secret is None else secret.reveal()
+def _made_up(variable: str) -> str | None:
+    """What a variable holds, if that is nothing real."""
+    secret = from_environment(variable)
+    if secret is None:
+        return None
+    require_made_up(variable, secret.reveal())
+    return secret.reveal()
 
 
 def _rows(sandbox: Sandbox, wishes: Wishes) -> Iterator[Row]:
     yield Row("page", f"{sandbox.base_url}/")
+    if not is_loopback(wishes.host):
+        yield Row("listens at", f"{wishes.host}: other machines can ask")
+    if wishes.start is not None:
+        yield Row("time", f"stands still at {moment(sandbox.clock.now())}")
+    yield Row("orders", _timing(wishes.speed))
+    if wishes.db is not None:
+        yield Row("file", f"{wishes.db}, with {len(sandbox.orders)} orders")
     method = "POST" if wishes.post_callbacks else "GET"
-    yield Row("callbacks", f"{method}, to this machine only")
+    places = " and ".join(["this machine", *wishes.callback_hosts])
+    yield Row("callbacks", f"{method}, to {places} only")
     held = _callback_keys(ask=False)
     for name, made_up in (
         ("callback_token", sandbox.callback_token),
@@ -148,6 +214,12 @@ def _rows(sandbox: Sandbox, wishes: Wishes) -> Iterator[Row]:
         yield Row(name, "as it was given" if given else f"{made_up} (made up)")
     credentials = "those of the environment" if wishes.auth_from_env else "any, or none"
     yield Row("credentials", credentials)
+
+
+def _timing(speed: float) -> str:
+    if not speed:
+        return "time out when they are told to"
+    return f"time out after {span(ORDER_LIFE.total_seconds() / speed)}"
 
 
 def _exports(sandbox: Sandbox, wishes: Wishes) -> str:

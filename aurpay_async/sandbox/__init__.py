@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING, Self
 
 from .._auth import ApiKey, ApiToken
 from .._client import AurpayClient
-from .._clock import SystemClock
-from ..errors import ConfigurationError
-from . import _assertions, _letters
+from ..errors import ConfigurationError, InvalidRequestError
+from . import _assertions, _bank, _clocks, _server, _settings, _transactions
 from ._answers import Amounts
-from ._app import App
 from ._courier import SentCallback
 from ._deliveries import Deliveries
 from ._faults import Faults
-from ._gate import Gate, ReceivedRequest
-from ._ledger import NODE_ID, RATES, Ledger, SandboxOrder
+from ._gate import ReceivedRequest
+from ._ledger import RATES
+from ._orders import NODE_ID, SandboxOrder
+from ._rates import Rates
+from ._reach import LOOPBACK
+from ._transactions import SandboxTransaction, SandboxWithdrawal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+    from decimal import Decimal
     from types import TracebackType
     from typing import Unpack
 
@@ -34,9 +38,12 @@ __all__ = [
     "Amounts",
     "Deliveries",
     "Faults",
+    "Rates",
     "ReceivedRequest",
     "Sandbox",
     "SandboxOrder",
+    "SandboxTransaction",
+    "SandboxWithdrawal",
     "SentCallback",
 ]
 
@@ -44,8 +51,9 @@ __all__ = [
 class Sandbox:
     """Aurpay on this machine, for tests and for trying things out.
 
-    It listens on loopback only and issues invoices for regtest, signed with a key that
-    everybody knows: they are real to every decoder and worth nothing.
+    It listens on loopback unless told otherwise twice, and issues invoices for regtest,
+    signed with a key that everybody knows: they are real to every decoder and worth
+    nothing.
 
     Example:
         >>> async with Sandbox() as sandbox, sandbox.client() as aurpay:
@@ -64,40 +72,66 @@ class Sandbox:
         callback_token: str = "sandbox-callback-token",  # noqa: S107 - made up
         callback_secret: str = "sandbox-callback-secret",  # noqa: S107 - made up
         post_callbacks: bool = False,
+        callback_hosts: Iterable[str] = (),
         amounts: Amounts = "string",
-        port: int = 0,
+        rates: Mapping[str, Decimal | int | str] | None = None,
         clock: Clock | None = None,
+        speed: float | None = None,
+        seed: int | None = None,
+        db: str | os.PathLike[str] | None = None,
+        port: int = 0,
+        host: str = LOOPBACK,
+        allow_remote: bool = False,
     ) -> None:
         """Set up a sandbox; it opens with ``async with`` or `start`.
 
         Args:
-            api_key: Refuse requests without this key.
+            api_key: Refuse requests without this key; a made-up one.
             api_token: Refuse requests that are not signed with this pair.
             api_secret: The other half of the pair.
             callback_token: What callbacks carry in the open.
             callback_secret: What callbacks are signed with.
             post_callbacks: Whether they are ``POST`` with the order in the body; else
                 they are ``GET`` without one.
+            callback_hosts: Where callbacks may go beyond this machine: exact names.
             amounts: Whether BTC amounts are JSON strings or numbers: Aurpay's
                 documentation shows both.
+            rates: What a bitcoin costs, in place of `RATES`; other currencies stay.
+            clock: What tells the time. ``None`` is the machine's, or as far from it as
+                the control API has moved it.
+            speed: How often faster than Aurpay's 30 minutes orders time out, with
+                their callbacks. ``None`` or 0: only when they are told to.
+            seed: Makes ids, secrets and invoices the same in every run, if `clock`
+                tells the same times; from 0 to 2**63 - 1. ``None``: nobody can guess
+                them.
+            db: A file that keeps everything beyond the end of the process.
             port: Where to listen; 0 takes a free port.
-            clock: What tells the time.
+            host: The same: a name or an address of this machine.
+            allow_remote: Whether `host` may be one that other machines can reach.
 
         Raises:
-            ConfigurationError: if only one half of the pair is given.
+            ConfigurationError: if something of it cannot be, or may be a real key.
         """
-        if (api_token is None) != (api_secret is None):
-            raise ConfigurationError("give both api_token and api_secret, or neither")
-        self._auth = _auth(api_key, api_token, api_secret)
-        self._clock = clock or SystemClock()
-        self._port = port
-        self._ledger = Ledger()
-        gate = Gate(api_key=api_key, api_token=api_token, api_secret=api_secret)
-        self._writer = _letters.Writer(
-            token=callback_token, secret=callback_secret, posts=post_callbacks
+        settings = _settings.Settings(
+            api_key=api_key,
+            api_token=api_token,
+            api_secret=api_secret,
+            callback_token=callback_token,
+            callback_secret=callback_secret,
+            post_callbacks=post_callbacks,
+            amounts=amounts,
+            rates=rates,
+            clock=clock or _clocks.SandboxClock(),
+            speed=speed,
+            seed=seed,
+            db=db,
+            reach=_settings.read_reach(host, callback_hosts, allow_remote=allow_remote),
         )
-        self._app = App(self._ledger, gate, self._writer, self._clock)
-        self._app.amounts = amounts
+        self._settings = settings
+        self._auth = _auth(api_key, api_token, api_secret)
+        self._port = port
+        self._bank = _bank.Bank(settings)
+        self._server = _server.Server(self._bank)
         self._base_url: str | None = None
 
     @property
@@ -109,38 +143,60 @@ class Sandbox:
 
     @property
     def requests(self) -> Sequence[ReceivedRequest]:
-        """What arrived, in order."""
-        return self._app.requests
+        """What arrived, in order; nothing that may hold a real key."""
+        return self._bank.state.requests
 
     @property
     def faults(self) -> Faults:
         """What goes wrong with the next requests: ``faults.push("503", "reset")``."""
-        return self._app.faults
+        return self._bank.state.faults
 
     @property
     def orders(self) -> Mapping[str, SandboxOrder]:
         """The orders that exist, by id."""
-        return self._ledger.orders
+        return self._bank.state.orders
+
+    @property
+    def withdrawals(self) -> Mapping[str, SandboxWithdrawal]:
+        """The invoices of others that were paid, by payment hash."""
+        return self._bank.state.withdrawals
+
+    @property
+    def transactions(self) -> Sequence[SandboxTransaction]:
+        """What came in, went back and went out, the newest first."""
+        state = self._bank.state
+        orders, withdrawals = state.orders.values(), state.withdrawals.values()
+        return _transactions.list_transactions(orders, withdrawals)
 
     @property
     def callbacks(self) -> Sequence[SentCallback]:
         """The attempts to deliver callbacks, in the order in which they ended."""
-        return self._app.courier.sent
+        return self._bank.state.callbacks
 
     @property
     def deliveries(self) -> Deliveries:
         """What goes wrong with the next callbacks: ``deliveries.push("twice")``."""
-        return self._app.cashier.deliveries
+        return self._bank.state.deliveries
+
+    @property
+    def rates(self) -> Rates:
+        """What a bitcoin costs: ``rates["USD"] = "65000"``, from the next order on."""
+        return self._bank.state.rates
+
+    @property
+    def clock(self) -> Clock:
+        """What tells the time; a client that checks times needs the same."""
+        return self._settings.clock
 
     @property
     def callback_token(self) -> str:
         """What its callbacks carry in the open."""
-        return self._writer.token
+        return self._settings.callback_token
 
     @property
     def callback_secret(self) -> str:
         """What its callbacks are signed with."""
-        return self._writer.secret
+        return self._settings.callback_secret
 
     @property
     def payee(self) -> str:
@@ -155,7 +211,7 @@ class Sandbox:
         """
         options.setdefault("base_url", self.base_url)
         options.setdefault("network", "regtest")
-        options.setdefault("clock", self._clock)
+        options.setdefault("clock", self.clock)
         return AurpayClient(self._auth, **options)
 
     def assert_orders(self, count: int, *, status: str | None = None) -> None:
@@ -193,7 +249,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or none to be paid.
         """
-        return await self._app.cashier.pay(order_id)
+        return await self._bank.cashier.pay(order_id)
 
     async def expire(self, order_id: str) -> list[SentCallback]:
         """Let an order's time run out, and call its ``timeout_callback``.
@@ -204,7 +260,18 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or none that is pending.
         """
-        return await self._app.cashier.expire(order_id)
+        return await self._bank.cashier.expire(order_id)
+
+    async def underpay(self, order_id: str) -> list[SentCallback]:
+        """Pay too little: the order is overdue, as Aurpay documents it.
+
+        Returns:
+            Nothing: no callback is documented for it.
+
+        Raises:
+            InvalidRequestError: if there is no such order, or none that is pending.
+        """
+        return await self._bank.cashier.underpay(order_id)
 
     async def refund(self, order_id: str) -> list[SentCallback]:
         """Give back what was paid.
@@ -215,16 +282,39 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or none that was paid.
         """
-        return await self._app.cashier.refund(order_id)
+        return await self._bank.cashier.refund(order_id)
+
+    def choose(self, pay_url: str, coin: str = "BTC-LN") -> SandboxOrder:
+        """Choose a coin at a checkout page, as its payer does: now there is an order.
+
+        Args:
+            pay_url: What `create_payment_url` gave.
+            coin: Such as ``"USDT-ERC20"``.
+
+        Raises:
+            InvalidRequestError: if there is no such page or coin, or another coin was
+                chosen there.
+        """
+        token = pay_url.rpartition("?token=")[2]
+        if token not in self._bank.state.checkouts:
+            raise InvalidRequestError(
+                "this is no checkout page without an order", field="pay_url"
+            )
+        return self._bank.checkouts.choose(token, coin, self.clock.now())
 
     async def start(self) -> None:
-        """Open it."""
-        self._base_url = await self._app.start(self._port)
+        """Open it.
+
+        Raises:
+            ConfigurationError: if it is open already, or its file cannot be used.
+            OSError: if nothing can listen there.
+        """
+        self._base_url = await self._server.start(self._port)
 
     async def aclose(self) -> None:
         """Close it. What arrived stays readable. Does nothing the second time."""
         self._base_url = None
-        await self._app.stop()
+        await self._server.stop()
 
     async def __aenter__(self) -> Self:
         """Open it, as `start`."""

@@ -6,25 +6,25 @@ Pure, and written from the documentation: the client has its own reading of it.
 from __future__ import annotations
 
 import json
-from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Final, Literal, cast
-from uuid import NAMESPACE_URL, uuid5
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
+
+from ._transactions import fee_of, tx_id_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from ._ledger import SandboxOrder
+    from ._orders import SandboxOrder
+    from ._transactions import SandboxTransaction
+
+T = TypeVar("T")
 
 #: Aurpay's documentation shows amounts as numbers in one example, as text in another.
 Amounts = Literal["string", "number"]
 
 #: The merchant: ``mct-`` and twelve hexadecimal digits, as the documented ones.
 USER_ID: Final = "mct-5a9db0c5a9db"
-
-#: What the documented example's fee is of its amount; exact, with eleven decimals.
-_FEE: Final = Decimal("0.008")
-#: Of its own, whatever the process has set.
-_EXACT: Final = Context(prec=50)
 
 
 def created(order: SandboxOrder, amounts: Amounts, base_url: str) -> dict[str, object]:
@@ -36,12 +36,27 @@ def created(order: SandboxOrder, amounts: Amounts, base_url: str) -> dict[str, o
         "amount": order.amount if numbers else f"{order.amount:f}",
         "create_time": _time(order.created_at),
         "payment_request": order.invoice,
-        "pay_url": f"{base_url}/#/cashier/{order.order_id}",
+        "pay_url": _pay_url(order, base_url),
     }
     if not numbers:  # only the example with text has these two
         data["payment_addr"] = order.payment_secret
         data["currency"] = "BTC-LN"
     return data
+
+
+def payment(order: SandboxOrder, base_url: str) -> dict[str, object]:
+    """The answer to the call that creates an order in another coin."""
+    return {
+        "order_id": order.order_id,
+        "status": order.status,
+        "amount": order.amount,
+        "create_time": _time(order.created_at),
+        "vs_currency": order.currency,
+        "vs_price": order.price,
+        "address": order.address,
+        "contract_addr": order.contract,
+        "pay_url": _pay_url(order, base_url),
+    }
 
 
 def detail(order: SandboxOrder) -> dict[str, object]:
@@ -52,10 +67,9 @@ def detail(order: SandboxOrder) -> dict[str, object]:
         "order_type": "ORDER",
         "platform": "AURPAY",
         "status": order.status,
-        "chain": "BLN",
-        # No example of a Lightning order shows this one.
-        "chain_name": "BLN",
-        "currency": "BTC-LN",
+        "chain": order.chain,
+        "chain_name": order.chain_name,
+        "currency": order.coin,
         "amount": f"{order.amount:f}",
         "vs_price": f"{order.price:f}",
         "vs_currency": order.currency,
@@ -75,12 +89,12 @@ def notification(order: SandboxOrder) -> dict[str, object]:
         **fields,
         "bind_id": None,
         **times,
-        "tx_id": str(uuid5(NAMESPACE_URL, order.order_id)),
+        "tx_id": tx_id_of(order),
         "tx_type": "ORDER",
         "obtained": None,
-        "fee": f"{_EXACT.multiply(order.amount, _FEE):f}",
+        "fee": f"{fee_of(order):f}",
         "from_addr": None,
-        "to_addr": order.invoice,
+        "to_addr": order.invoice or order.address,
         "tx_hash": None,
         "tx_hash_list": [],
         "contract_id": None,
@@ -88,9 +102,71 @@ def notification(order: SandboxOrder) -> dict[str, object]:
     }
 
 
+def refund_info(order: SandboxOrder) -> dict[str, object]:
+    """What there is to give back; a number, as documented."""
+    return {
+        "order_id": order.order_id,
+        "chain": order.chain,
+        "currency": order.coin,
+        "amount": order.amount,
+    }
+
+
+def refunded(order: SandboxOrder) -> dict[str, object]:
+    """What became of a refund: flat, as documented; no values of these are."""
+    return {
+        "order_id": order.order_id,
+        "refund_status": order.status,
+        "refund_amount": order.amount,
+        "refund_date": _time(order.updated_at),
+    }
+
+
+def transaction(row: SandboxTransaction) -> dict[str, object]:
+    """A row of the account, in which all but null is text."""
+    return {
+        "user_id": USER_ID,
+        "tx_id": row.tx_id,
+        "tx_type": row.tx_type,
+        "status": "SUCCESS",
+        "chain": row.chain,
+        "currency": row.coin,
+        "amount": f"{row.amount:f}",
+        "obtained": None if row.obtained is None else f"{row.obtained:f}",
+        "fee": f"{row.fee:f}",
+    }
+
+
+def page(
+    rows: Sequence[T], number: int, size: int, view: Callable[[T], dict[str, object]]
+) -> dict[str, object]:
+    """A page of a list, numbered from 1."""
+    total = len(rows)
+    return {
+        "page": number,
+        "size": size,
+        "total": total,
+        "max_page": -(-total // size),
+        "data": [view(row) for row in rows[(number - 1) * size : number * size]],
+    }
+
+
 def envelope(code: int, message: str, data: dict[str, object] | None) -> str:
-    """What Aurpay puts around every answer; 0 is success."""
-    return _json({"code": code, "message": message, "data": data, "result": code == 0})
+    """What Aurpay puts around nearly every answer; 0 is success."""
+    return write({"code": code, "message": message, "data": data, "result": code == 0})
+
+
+def write(value: object) -> str:
+    """JSON; the json module writes no Decimal."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        members = (f"{write(name)}: {write(item)}" for name, item in fields.items())
+        return f"{{{', '.join(members)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(write, cast('list[object]', value)))}]"
+    return json.dumps(value)
 
 
 def _time(time: datetime) -> str:
@@ -98,16 +174,9 @@ def _time(time: datetime) -> str:
     return f"{time:%Y-%m-%dT%H:%M:%S}"
 
 
-def _json(value: object) -> str:
-    # The json module writes no Decimal.
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, dict):
-        fields = cast("dict[str, object]", value)
-        members = (f"{_json(name)}: {_json(item)}" for name, item in fields.items())
-        return f"{{{', '.join(members)}}}"
-    return json.dumps(value)
+def _pay_url(order: SandboxOrder, base_url: str) -> str:
+    return f"{base_url}/#/cashier/{order.order_id}"
 
 
 #: What an answer says that goes wrong without an order.
-FAILED: Final = envelope(500, "a fault of the sandbox; no order was made", None)
+FAILED: Final = envelope(500, "a fault of the sandbox; nothing was done", None)

@@ -1,186 +1,145 @@
-"""The sandbox's HTTP: bytes to ledger and back, and the server that runs it."""
+"""The sandbox's HTTP: bytes to ledger and back."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from decimal import Decimal
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, final
 
 from aiohttp import web
 
-from ..errors import ConfigurationError
-from ._answers import FAILED, created, detail, envelope
-from ._cashier import Cashier
-from ._control import build_control
-from ._courier import Courier
-from ._faults import Faults
+from ._answers import FAILED, envelope, write
+from ._api import Api, Asked
+from ._control import Control
 from ._gate import ReceivedRequest
-from ._ledger import Refusal
-from ._page_guard import HEADERS, require_loopback
+from ._live_keys import ADVICE, looks_live
+from ._page_guard import HEADERS, PageGuard
 from ._pages import Pages, show_page
+from ._refusal import Refusal
 from ._wire import Wire, misbehave
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    import asyncio
 
-    from .._clock import Clock
-    from ._answers import Amounts
-    from ._gate import Gate
-    from ._ledger import Ledger
-    from ._letters import Writer
+    from aiohttp.typedefs import Handler
+    from multidict import CIMultiDictProxy
 
-    #: What makes the `data` of an answer of what arrived.
-    Serve = Callable[[ReceivedRequest], Awaitable[dict[str, object]]]
+    from ._api import Endpoint
+    from ._bank import Bank
+    from ._faults import Fault
+    from ._orders import SandboxOrder
 
-#: Loopback only: this is a toy bank without locks.
-HOST: Final = "127.0.0.1"
+#: What carries a credential.
+_KEY_HEADERS: Final = ("API-Key", "API-Token")
 
 
+@final
 class App:
     """Answers as Aurpay would, and keeps what arrived."""
 
-    def __init__(
-        self, ledger: Ledger, gate: Gate, writer: Writer, clock: Clock
-    ) -> None:
-        self.amounts: Amounts = "string"
-        self.requests: list[ReceivedRequest] = []
-        self.faults = Faults()
-        self.courier = Courier(clock)
-        self.cashier = Cashier(ledger, writer, self.courier, clock)
-        self._stopped = asyncio.Event()
-        self._ledger = ledger
-        self._gate = gate
-        self._clock = clock
-        self._runner: web.AppRunner | None = None
-        self._base_url = ""
+    def __init__(self, bank: Bank, base_url: str, stopped: asyncio.Event) -> None:
+        self._bank = bank
+        self._base_url = base_url
+        self._stopped = stopped
+        self._guard = PageGuard(bank.reach)
 
-    async def start(self, port: int) -> str:
-        """Serve on loopback; 0 takes a free port. Returns the base URL."""
-        if self._runner is not None:
-            raise ConfigurationError("this sandbox is open already")
-        self._stopped.clear()
-        self.courier.open()
-        # Signatures cover the bytes that came, so nothing unpacks them.
-        self._runner = web.AppRunner(
-            self._routed(), access_log=None, shutdown_timeout=1, auto_decompress=False
-        )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, HOST, port)
-        try:
-            await site.start()
-        except BaseException:
-            await self.stop()
-            raise
-        host, bound, *_ = self._runner.addresses[0]
-        self._base_url = f"http://{host}:{bound}"
-        return self._base_url
-
-    async def stop(self) -> None:
-        """End all connections."""
-        self._stopped.set()
-        # First: there may be requests that wait for their callbacks to be delivered.
-        await self.courier.close()
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
-
-    def _routed(self) -> web.Application:
+    def routed(self) -> web.Application:
+        """All that is served."""
         app = web.Application()
         app.router.add_get("/", self._show_root)
-        app.router.add_post("/api/bln/order", self._create)
-        app.router.add_get(
-            "/api/v2/order/detail/{order_id}", self._show_detail, allow_head=False
-        )
-        control = build_control(self.faults, self.cashier, self.courier.sent)
-        app.add_subapp("/_sandbox", control)
-        pages = Pages(
-            ledger=self._ledger,
-            cashier=self.cashier,
-            clock=self._clock,
-            faults=self.faults,
-            requests=self.requests,
-            callbacks=self.courier.sent,
-        )
-        app.add_subapp("/_pages", pages.served())
+        for endpoint in Api(self._bank).endpoints():
+            app.router.add_route(endpoint.method, endpoint.path, self._at(endpoint))
+        app.add_subapp("/_sandbox", Control(self._bank).served())
+        app.add_subapp("/_pages", Pages(self._bank, self._guard).served())
         return app
 
-    async def _create(self, request: web.Request) -> web.StreamResponse:
-        async def serve(received: ReceivedRequest) -> dict[str, object]:
-            order = self._ledger.create(_fields(received.body), self._clock.now())
-            # The answer is of before, whatever happens until it is sent.
-            data = created(order, self.amounts, self._base_url)
-            await self.cashier.pay_before_answer(order.order_id)
-            return data
-
-        return await self._answer(request, serve, creates=True)
-
-    async def _show_detail(self, request: web.Request) -> web.StreamResponse:
-        async def serve(_: ReceivedRequest) -> dict[str, object]:
-            return detail(self._ledger.find(request.match_info["order_id"]))
-
-        return await self._answer(request, serve, creates=False)
-
-    async def _answer(
-        self, request: web.Request, serve: Serve, *, creates: bool
-    ) -> web.StreamResponse:
-        fault = self.faults.take()
-        transport = request.transport
-        if fault is None or transport is None:
-            received = await self._receive(request)
-            text = await self._text(received, serve)
-            return web.Response(text=text, content_type="application/json")
-        wire = Wire(transport, self._stopped)
-        if fault.name == "reset":
-            wire.reset()
+    def _at(self, endpoint: Endpoint) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            live = _live_key(request.headers)
+            if live is not None:
+                problem = f"{live} looks like a live key; {ADVICE}"
+                return _json(envelope(401, problem, None))
+            fault = self._bank.state.faults.take()
+            transport = request.transport
+            if fault is None or transport is None:
+                return _json(await self._text(endpoint, request))
+            wire = Wire(transport, self._stopped)
+            if fault.name == "reset":
+                wire.reset()
+                return _Written()
+            text = await self._text(endpoint, request, fault)
+            await misbehave(fault, wire, text.encode())
             return _Written()
-        received = await self._receive(request)
-        # A read has no effect that a fault could leave out.
-        serves = fault.serves or not creates
-        text = await self._text(received, serve) if serves else FAILED
-        await misbehave(fault, wire, text.encode())
-        return _Written()
 
-    async def _receive(self, request: web.Request) -> ReceivedRequest:
+        return answer
+
+    async def _text(
+        self, endpoint: Endpoint, request: web.Request, fault: Fault | None = None
+    ) -> str:
+        """The right answer; or that nothing was done, if a fault has it so."""
+        received = await self._receive(endpoint, request)
+        # A read has no effect that a fault could leave out.
+        if fault is not None and endpoint.writes and not fault.serves:
+            return FAILED
+        asked = Asked(
+            body=await request.read(),
+            query=request.query,
+            order_id=request.match_info.get("order_id", ""),
+            origin=self._origin(request),
+        )
+        try:
+            if not endpoint.has_password:
+                self._bank.gate.check(received, self._bank.clock.now())
+            data = await endpoint.serve(asked)
+        except Refusal as refusal:
+            # Seen in Aurpay's own plugins: a refusal comes with HTTP status 200.
+            return envelope(refusal.code, refusal.message, None)
+        return write(data) if endpoint.is_bare else envelope(0, "ok", data)
+
+    async def _receive(
+        self, endpoint: Endpoint, request: web.Request
+    ) -> ReceivedRequest:
+        body = await request.read()
         received = ReceivedRequest(
             method=request.method,
             path=request.raw_path,
             headers=request.headers,
-            body=await request.read(),
+            body=b"" if endpoint.has_password else body,
         )
-        self.requests.append(received)
+        self._bank.state.requests.append(received)
         return received
 
-    async def _text(self, received: ReceivedRequest, serve: Serve) -> str:
-        try:
-            self._gate.check(received, self._clock.now())
-            data = await serve(received)
-        except Refusal as refusal:
-            # Seen in Aurpay's own plugins: a refusal comes with HTTP status 200.
-            return envelope(refusal.code, refusal.message, None)
-        return envelope(0, "ok", data)
-
     async def _show_root(self, request: web.Request) -> web.Response:
-        require_loopback(request)
+        self._guard.require_name(request)
         if "text/html" in request.headers.get("Accept", ""):
             return show_page()
         lines = [
             f"{order.order_id}  {order.status}  {order.price:f} {order.currency}  "
-            f"{order.amount:f} BTC\nlightning:{order.invoice}\n"
-            for order in self._ledger.orders.values()
+            f"{order.amount:f} {order.coin}\n{_destination(order)}\n"
+            for order in self._bank.state.orders.values()
         ]
         text = "\n".join(["The Aurpay sandbox.\n", *lines])
         return web.Response(text=text, headers=HEADERS)
 
+    def _origin(self, request: web.Request) -> str:
+        """Where the client has found the sandbox: its pages are there as well."""
+        host = request.headers.get("Host", "")
+        known = self._bank.reach.is_known_as(host)
+        return f"http://{host}" if known else self._base_url
 
-def _fields(body: bytes) -> dict[str, object]:
-    try:
-        fields = json.loads(body, parse_float=Decimal)
-    except (ValueError, ArithmeticError, RecursionError):
-        raise Refusal(400, "the body is not JSON") from None
-    if not isinstance(fields, dict):
-        raise Refusal(400, "the body is no JSON object")
-    return cast("dict[str, object]", fields)
+
+def _live_key(headers: CIMultiDictProxy[str]) -> str | None:
+    """The header that has what must not be here, if there is one."""
+    for name in _KEY_HEADERS:
+        if any(map(looks_live, headers.getall(name, []))):
+            return name
+    return None
+
+
+def _destination(order: SandboxOrder) -> str:
+    return f"lightning:{order.invoice}" if order.is_lightning else order.address
+
+
+def _json(text: str) -> web.Response:
+    return web.Response(text=text, content_type="application/json")
 
 
 class _Written(web.Response):

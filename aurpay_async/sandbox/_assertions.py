@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
     from ._courier import SentCallback
     from ._gate import ReceivedRequest
-    from ._ledger import SandboxOrder
     from ._letters import CallbackKind
+    from ._orders import SandboxOrder
 
 
 def assert_orders(

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._deliveries import Deliveries
 from ._letters import has_address
 from ._postman import Errand, deliver
 
 if TYPE_CHECKING:
     from .._clock import Clock
     from ._courier import Courier, SentCallback
-    from ._ledger import Ledger, SandboxOrder
+    from ._deliveries import Deliveries
+    from ._ledger import Ledger
     from ._letters import CallbackKind, Writer
     from ._mishaps import Mishap
+    from ._orders import SandboxOrder
 
 
 class Cashier:
-    """Where orders are paid, expire and are refunded."""
+    """Where orders are paid, in full or not, expire and are refunded."""
 
     def __init__(
-        self, ledger: Ledger, writer: Writer, courier: Courier, clock: Clock
+        self,
+        ledger: Ledger,
+        writer: Writer,
+        courier: Courier,
+        clock: Clock,
+        deliveries: Deliveries,
     ) -> None:
-        self.deliveries = Deliveries()
+        self._deliveries = deliveries
         self._ledger = ledger
         self._writer = writer
         self._courier = courier
@@ -38,6 +44,11 @@ class Cashier:
         order = self._ledger.expire(order_id, self._clock.now())
         return await self._tell(order, "timeout")
 
+    async def underpay(self, order_id: str) -> list[SentCallback]:
+        """Pay too little. No callback is documented for it."""
+        self._ledger.underpay(order_id, self._clock.now())
+        return []
+
     async def refund(self, order_id: str) -> list[SentCallback]:
         """Give back what was paid. No callback is documented for it."""
         self._ledger.refund(order_id, self._clock.now())
@@ -45,7 +56,7 @@ class Cashier:
 
     async def pay_before_answer(self, order_id: str) -> None:
         """Pay an order that nobody has heard of yet, if that is asked for."""
-        mishap = self.deliveries.take(before_answer=True)
+        mishap = self._deliveries.take(before_answer=True)
         if mishap is not None:
             order = self._ledger.pay(order_id, self._clock.now())
             await self._tell(order, "paid", mishap)
@@ -62,4 +73,4 @@ class Cashier:
             courier=self._courier,
             clock=self._clock,
         )
-        return await deliver(errand, mishap or self.deliveries.take())
+        return await deliver(errand, mishap or self._deliveries.take())

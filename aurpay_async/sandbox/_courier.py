@@ -1,4 +1,8 @@
-"""Brings callbacks to a shop on this machine, and keeps a record of each attempt."""
+"""Brings callbacks to a shop, and keeps a record of each attempt.
+
+The shop is on this machine, or at a host that was allowed by name. What the environment
+says of proxies counts for nothing: a callback goes where it was registered.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,6 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from .._urls import is_loopback
-
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from .._clock import Clock
     from ._letters import CallbackKind, Letter
+    from ._reach import Reach
 
 #: Aurpay's own patience with a shop is not known.
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
@@ -64,10 +67,10 @@ class _NotSentError(Exception):
 class Courier:
     """Delivers letters. It never fails: what goes wrong is on the record."""
 
-    def __init__(self, clock: Clock) -> None:
-        #: All attempts, in the order in which they ended.
-        self.sent: list[SentCallback] = []
+    def __init__(self, clock: Clock, reach: Reach, sent: list[SentCallback]) -> None:
         self._clock = clock
+        self._reach = reach
+        self._sent = sent
         self._is_open = False
         self._session: aiohttp.ClientSession | None = None
 
@@ -106,7 +109,7 @@ class Courier:
             error=error,
             sent_at=sent_at,
         )
-        self.sent.append(sent)
+        self._sent.append(sent)
         return sent
 
     async def _attempt(self, letter: Letter) -> tuple[int | None, str | None]:
@@ -114,7 +117,7 @@ class Courier:
         try:
             async with self._opened().request(
                 letter.method,
-                _loopback(letter.url),
+                self._target(letter.url),
                 headers=letter.headers,
                 # aiohttp warns of large bodies that are bytes.
                 data=BytesIO(letter.body) if letter.body else None,
@@ -129,6 +132,20 @@ class Courier:
             return status, f"{type(error).__name__}: {error}"
         return status, None
 
+    def _target(self, url: str) -> URL:
+        """Where to send it, if that is allowed and it is sent as it is written."""
+        try:
+            target = URL(url, encoded=True)
+            host, _ = target.host, target.port  # yarl reads them when it is asked
+        except ValueError:
+            raise _NotSentError("not an URL") from None
+        if not self._reach.may_call(host or ""):
+            raise _NotSentError("not on this machine")
+        match = _TARGET.fullmatch(url)
+        if match is None or target.raw_path_qs not in {match[1], f"/{match[1]}"}:
+            raise _NotSentError("cannot be sent as it is written")
+        return target
+
     def _opened(self) -> aiohttp.ClientSession:
         if not self._is_open:
             raise _NotSentError("the sandbox is closed")
@@ -138,6 +155,7 @@ class Courier:
                 connector=aiohttp.TCPConnector(limit=0, force_close=True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_TIMEOUT,
+                trust_env=False,
                 auto_decompress=False,
                 middlewares=(once,),
             )
@@ -154,18 +172,3 @@ async def once(
         # Of this class itself, unlike of those that mean a broken connection, it makes
         # an end.
         raise aiohttp.ClientConnectionError(f"{error}") from error
-
-
-def _loopback(url: str) -> URL:
-    """Where to send it, if it is on this machine and is sent as it is written."""
-    try:
-        target = URL(url, encoded=True)
-        host, _ = target.host, target.port  # yarl reads them when it is asked for them
-    except ValueError:
-        raise _NotSentError("not an URL") from None
-    if not is_loopback(host or ""):
-        raise _NotSentError("not on this machine")
-    match = _TARGET.fullmatch(url)
-    if match is None or target.raw_path_qs not in {match[1], f"/{match[1]}"}:
-        raise _NotSentError("cannot be sent as it is written")
-    return target

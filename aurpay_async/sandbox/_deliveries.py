@@ -58,7 +58,7 @@ class Deliveries(Queue[Mishap]):
     """
 
     def __init__(self) -> None:
-        super().__init__(_DELIVERIES.read)
+        super().__init__(_DELIVERIES.noun, _DELIVERIES.read)
 
     def take(self, *, before_answer: bool = False) -> Mishap | None:
         """The next one, which is used up; none if that is not one for this moment."""

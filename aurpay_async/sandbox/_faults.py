@@ -111,4 +111,4 @@ class Faults(Queue[Fault]):
     """
 
     def __init__(self) -> None:
-        super().__init__(parse)
+        super().__init__(_FAULTS.noun, parse)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ._ledger import Refusal
+from ._refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,31 +1,32 @@
-"""What the sandbox's Aurpay does: validates, converts, issues invoices, settles.
+"""What the sandbox's Aurpay has: its orders, and how they move.
 
 Pure: it is given the fields of a request and the time, and gives back an order or a
-refusal. It shares nothing with the client but the invoices, so that the two cannot
-make the same mistake and agree.
+refusal.
 """
 
 from __future__ import annotations
 
-import os
-from decimal import ROUND_UP, Context, Decimal
-from hashlib import sha256
+from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .. import bolt11
 from ..errors import InvalidRequestError, shown
+from ._coins import LIGHTNING, read_coin
+from ._orders import make_order
+from ._refusal import Refusal
+from ._seeds import drawing
+from ._wish import read_payment_wish, read_wish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-#: The key that BOLT #11 publishes for its examples. Worthless, and known to all.
-NODE_KEY: Final = "e126f68f7eafcc8b74f54d269fe206be715000f94dac067d1c04a8ca3b2db734"
-
-#: Its public half: whom the sandbox's invoices pay.
-NODE_ID: Final = "03e7156ae33b0a208d0744199163177e909e80176e55d97a2f221ede0f934dd9ad"
+    from ._coins import Coin
+    from ._orders import SandboxOrder
+    from ._seeds import Draw
+    from ._wish import Wish
 
 #: What one bitcoin costs here. Made up, and the same every day.
 RATES: Final[Mapping[str, Decimal]] = {
@@ -36,17 +37,8 @@ RATES: Final[Mapping[str, Decimal]] = {
     "JPY": Decimal(15_000_000),
 }
 
-#: As the documented example invoices: a day, 80 blocks, and these feature bits.
-_EXPIRY_S: Final = 86_400
-_MIN_FINAL_CLTV_EXPIRY: Final = 80
-_FEATURES: Final = (9, 14, 17)
-
-_SATOSHI: Final = Decimal("0.00000001")
-_MSAT_PER_BTC: Final = 10**11
-#: Of its own, whatever the process has set: no sandbox order depends on it.
-_EXACT: Final = Context(prec=50, rounding=ROUND_UP)
-
-_URL_FIELDS: Final = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
+#: "Orders" of Aurpay's dashboard: overdue after 30 minutes.
+ORDER_LIFE: Final = timedelta(minutes=30)
 
 #: How an order moves, from which status to which; what is not listed is refused.
 _MOVES: Final[Mapping[str, Mapping[str, str]]] = {
@@ -59,86 +51,60 @@ _MOVES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a failure
-    """The sandbox says no, with a code and a message for the envelope."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-@attrs.frozen(kw_only=True)
-class SandboxOrder:
-    """An order that the sandbox has made.
-
-    .. versionadded:: 0.1.0
-    """
-
-    order_id: str
-    status: str
-    #: What was asked for.
-    price: Decimal
-    currency: str
-    urls: Mapping[str, str]
-    #: BTC.
-    amount: Decimal
-    #: Aware, UTC, whole seconds.
-    created_at: datetime
-    #: The same, of the last change of its status.
-    updated_at: datetime
-    #: BOLT #11, regtest.
-    invoice: str
-    payment_secret: str
-    #: What proves the payment; the invoice holds its hash.
-    preimage: str
-    #: Whether it has ever been overdue; a payment after that is late.
-    was_overdue: bool = False
-
-
 class Ledger:
     """All orders of one sandbox."""
 
-    def __init__(self, rates: Mapping[str, Decimal] = RATES) -> None:
+    def __init__(
+        self,
+        rates: Mapping[str, Decimal] = RATES,
+        *,
+        orders: dict[str, SandboxOrder] | None = None,
+        draw: Draw | None = None,
+        life: timedelta = ORDER_LIFE,
+    ) -> None:
+        self.orders = {} if orders is None else orders
         self._rates = rates
-        self.orders: dict[str, SandboxOrder] = {}
+        self._draw = draw or drawing()
+        self._life = life
 
     def create(self, fields: Mapping[str, object], now: datetime) -> SandboxOrder:
-        """Make an order of the fields of a request.
+        """Make a Lightning order of the fields of a request.
 
         Raises:
             Refusal: if a field is missing or cannot be.
         """
-        price = _price(fields.get("price"))
-        currency, rate = self._rate(fields.get("currency"))
-        urls = dict(_urls(fields))
-        amount = _EXACT.quantize(_EXACT.divide(price, rate), _SATOSHI)
-        preimage, secret = os.urandom(32), os.urandom(32)
-        created_at = now.replace(microsecond=0)
-        order = SandboxOrder(
-            order_id=f"{created_at:%Y%m%d%H%M%S}{len(self.orders) + 1:06d}",
-            status="PENDING",
-            price=price,
-            currency=currency,
-            urls=urls,
-            amount=amount,
-            created_at=created_at,
-            updated_at=created_at,
-            invoice=bolt11.sign(
-                NODE_KEY,
-                payment_hash=sha256(preimage).hexdigest(),
-                payment_secret=secret.hex(),
-                timestamp=int(created_at.timestamp()),
-                amount_msat=int(_EXACT.multiply(amount, Decimal(_MSAT_PER_BTC))),
-                # The documented examples hold 32 hex digits, of unknown meaning.
-                description=os.urandom(16).hex(),
-                expiry=_EXPIRY_S,
-                min_final_cltv_expiry=_MIN_FINAL_CLTV_EXPIRY,
-                features=_FEATURES,
-            ),
-            payment_secret=secret.hex(),
-            preimage=preimage.hex(),
+        return self.make(read_wish(fields, self._rates), LIGHTNING, now)
+
+    def create_payment(
+        self, fields: Mapping[str, object], now: datetime
+    ) -> SandboxOrder:
+        """Make an order in another coin.
+
+        Raises:
+            Refusal: if a field is missing or cannot be.
+        """
+        coin = read_coin(fields)
+        return self.make(read_payment_wish(fields, self._rates, "vs_"), coin, now)
+
+    def make(
+        self, wish: Wish, coin: Coin, now: datetime, *, checkout: str | None = None
+    ) -> SandboxOrder:
+        """Make an order in any coin, chosen at a checkout page perhaps.
+
+        Raises:
+            Refusal: if there is not as much of the coin.
+        """
+        order = make_order(
+            wish,
+            coin,
+            number=len(self.orders) + 1,
+            now=now,
+            life=self._life,
+            rates=self._rates,
+            draw=self._draw,
         )
+        if checkout is not None:
+            order = attrs.evolve(order, checkout=checkout)
         self.orders[order.order_id] = order
         return order
 
@@ -196,39 +162,13 @@ class Ledger:
             raise InvalidRequestError(
                 f"{order_id} is {order.status} and cannot be {move}", field="order_id"
             )
+        at = now.replace(microsecond=0)
         moved = attrs.evolve(
             order,
             status=status,
-            updated_at=now.replace(microsecond=0),
+            updated_at=at,
             was_overdue=order.was_overdue or status == "OVERDUE",
+            paid_at=at if status == "SUCCESS" else order.paid_at,
         )
         self.orders[order_id] = moved
         return moved
-
-    def _rate(self, currency: object) -> tuple[str, Decimal]:
-        if not isinstance(currency, str) or currency not in self._rates:
-            known = ", ".join(self._rates)
-            raise Refusal(400, f"currency must be one of {known}")
-        return currency, self._rates[currency]
-
-
-def _price(value: object) -> Decimal:
-    # JSON numbers arrive as int or Decimal; a text, or true, is no number.
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise Refusal(400, "price must be a number")
-    price = Decimal(value)
-    if not Decimal("0.01") <= price < Decimal(10**9):
-        raise Refusal(400, "price must be from 0.01 to 999999999.99")
-    return price
-
-
-def _urls(fields: Mapping[str, object]) -> list[tuple[str, str]]:
-    urls: list[tuple[str, str]] = []
-    for name in _URL_FIELDS:
-        value = fields.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, str) or not value.startswith(("http://", "https://")):
-            raise Refusal(400, f"{name} must be an URL")
-        urls.append((name, value))
-    return urls

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from ._ledger import SandboxOrder
+    from ._orders import SandboxOrder
 
 #: What a callback tells of.
 CallbackKind = Literal["paid", "timeout"]
@@ -67,7 +67,8 @@ class Writer:
 
     token: str = attrs.field(repr=False)
     secret: str = attrs.field(repr=False)
-    #: Whether they are ``POST`` with the order in the body, or ``GET`` without one.
+    #: Whether they are ``POST`` with the order in the body, or ``GET`` without one
+    #: unless the order asks for it.
     posts: bool
 
     def write(self, order: SandboxOrder, kind: CallbackKind, at: datetime) -> Letter:
@@ -75,15 +76,16 @@ class Writer:
         url = order.urls[_FIELDS[kind]]
         date = f"{at:%Y-%m-%dT%H:%M:%SZ}"
         order = attrs.evolve(order, status=_STATUSES[kind])
+        posts = self.posts or order.post_callbacks
         return Letter(
             order=order,
             kind=kind,
-            method="POST" if self.posts else "GET",
+            method="POST" if posts else "GET",
             url=url,
             token=self.token,
             date=date,
             signatures=(sign(self.secret, date, url),),
-            body=_json(notification(order)) if self.posts else b"",
+            body=_json(notification(order)) if posts else b"",
         )
 
 

@@ -1,8 +1,9 @@
 """Tells pages what has changed, as server-sent events.
 
 A page that is open has its own look at the sandbox, ten times a second, and is told
-what is not as it was. Nobody else has anything to do with it: what happens while no
-page is open costs nothing, and a thousand orders at once are one event.
+what is not as it was, and what time it is if the clock has not gone on as clocks do.
+Nobody else has anything to do with it: what happens while no page is open costs
+nothing, and a thousand orders at once are one event.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     Look = Callable[[], Mapping[str, object]]
 
 _TICK_S: Final = 0.1
+#: How far the sandbox's clock is from where a page believes it.
+_MAX_DRIFT_S: Final = 0.5
 #: After so many silent ones something is said, lest one end takes the other for gone.
 _TICKS_PER_BEAT: Final = 150
 _BEAT: Final = b":\n\n"
@@ -65,15 +68,21 @@ class Live:
     ) -> None:
         told: Mapping[str, object] = {}
         silences = count(1)
+        offset = self._offset()
         while request.transport is not None:
             seen = look()
             news = {name: seen[name] for name in seen if told.get(name) != seen[name]}
             told = seen
-            if news:
+            if news or abs(self._offset() - offset) > _MAX_DRIFT_S:
+                offset = self._offset()
                 await response.write(self._event(news))
             elif next(silences) % _TICKS_PER_BEAT == 0:
                 await response.write(_BEAT)
             await asyncio.sleep(_TICK_S)
+
+    def _offset(self) -> float:
+        """What does not change as long as the clock goes as fast as others do."""
+        return self._clock.now().timestamp() - asyncio.get_running_loop().time()
 
     def _event(self, news: Mapping[str, object]) -> bytes:
         # The time is no news in itself: it says what the deadlines in it are to be held

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 import attrs
 
@@ -16,6 +16,8 @@ from ..errors import InvalidRequestError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from ._kept import Journal
 
 _TEXT = re.compile(r"([a-z0-9-]+)\s*((?:;\s*[a-z-]+=[ -:<-~]*)*)", re.ASCII)
 
@@ -120,9 +122,11 @@ M = TypeVar("M", bound=Mishap)
 class Queue(Generic[M]):
     """What was asked for and has not come yet: first in, first out."""
 
-    def __init__(self, parse: Callable[[str], M]) -> None:
+    def __init__(self, noun: str, parse: Callable[[str], M]) -> None:
+        self._noun = noun
         self._parse = parse
         self._queue: deque[tuple[str, M]] = deque()
+        self._journal: Journal | None = None
 
     def push(self, *texts: str) -> None:
         """Add some, all or none.
@@ -134,17 +138,36 @@ class Queue(Generic[M]):
             InvalidRequestError: if there is no such name, with those that there are.
         """
         self._queue.extend([(text, self._parse(text)) for text in texts])
+        self._write()
 
     def clear(self) -> None:
         """Drop what is left."""
         self._queue.clear()
+        self._write()
 
     def take(self) -> M | None:
         """The next one, which is used up."""
-        return self._queue.popleft()[1] if self._queue else None
+        if not self._queue:
+            return None
+        _, mishap = self._queue.popleft()
+        self._write()
+        return mishap
+
+    def keep(self, journal: Journal) -> None:
+        """Put what is in the journal first, and keep everything there from now on."""
+        added = list(self)
+        self._queue.clear()
+        for _, texts in journal.read(self._noun):
+            self.push(*cast("list[str]", texts))
+        self._journal = journal
+        self.push(*added)
 
     def __len__(self) -> int:
         return len(self._queue)
 
     def __iter__(self) -> Iterator[str]:
         return iter([text for text, _ in self._queue])
+
+    def _write(self) -> None:
+        if self._journal is not None:
+            self._journal.put(self._noun, "queue", list(self))

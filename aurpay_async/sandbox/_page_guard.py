@@ -11,13 +11,15 @@ Pages from elsewhere must neither read what is here nor act:
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
+import attrs
 from aiohttp import web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ._reach import Reach
 
 #: Nothing from elsewhere, nothing inline, in nobody's frame; and the browser itself
 #: refuses to make markup of a text (``trusted-types``).
@@ -38,45 +40,49 @@ HEADERS: Final[Mapping[str, str]] = {
     "X-Frame-Options": "DENY",
 }
 
-#: The names that a browser may use for this machine.
-_LOOPBACK = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?", re.ASCII)
 
+@attrs.frozen
+class PageGuard:
+    """The sandbox's doorkeeper for browsers."""
 
-def require_loopback(request: web.Request) -> None:
-    """Let in who asked for this machine by one of its own names.
+    reach: Reach
 
-    Raises:
-        HTTPForbidden: for any other name.
-    """
-    if _LOOPBACK.fullmatch(request.host) is None:
-        raise web.HTTPForbidden(text="ask 127.0.0.1 or localhost\n", headers=HEADERS)
+    def require_name(self, request: web.Request) -> None:
+        """Let in who asked for the sandbox by one of its own names.
 
+        Raises:
+            HTTPForbidden: for any other name.
+        """
+        if not self.reach.is_known_as(request.headers.get("Host", "")):
+            raise web.HTTPForbidden(text=f"{self.reach.advice}\n", headers=HEADERS)
 
-def require_reader(request: web.Request) -> None:
-    """Let in programs of this machine and the sandbox's own page.
+    def require_reader(self, request: web.Request) -> None:
+        """Let in programs, and the sandbox's own page.
 
-    Raises:
-        HTTPForbidden: for what another page asks for.
-    """
-    require_loopback(request)
-    site = request.headers.get("Sec-Fetch-Site", "none")
-    if site not in {"same-origin", "none"}:
-        raise web.HTTPForbidden(text="not for other pages\n", headers=HEADERS)
+        Raises:
+            HTTPForbidden: for what another page asks for.
+        """
+        self.require_name(request)
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        if site not in {"same-origin", "none"}:
+            raise web.HTTPForbidden(text="not for other pages\n", headers=HEADERS)
 
+    def require_actor(self, request: web.Request) -> None:
+        """Let in the script of the sandbox's own page, and nobody else.
 
-def require_actor(request: web.Request) -> None:
-    """Let in the script of the sandbox's own page, and nobody else.
-
-    Raises:
-        HTTPForbidden: for programs, forms and other pages.
-    """
-    require_loopback(request)
-    marks = (
-        request.headers.getall("Sec-Fetch-Site", []),
-        request.headers.getall("Origin", []),
-        request.content_type,
-    )
-    # Browsers let no script set the first two, and ask this server before they send
-    # JSON to it from another origin: it never agrees.
-    if marks != (["same-origin"], [f"http://{request.host}"], "application/json"):
-        raise web.HTTPForbidden(text="only for the sandbox's page\n", headers=HEADERS)
+        Raises:
+            HTTPForbidden: for programs, forms and other pages.
+        """
+        self.require_name(request)
+        marks = (
+            request.headers.getall("Sec-Fetch-Site", []),
+            request.headers.getall("Origin", []),
+            request.content_type,
+        )
+        origin = f"http://{request.host}"
+        # Browsers let no script set the first two, and ask this server before they send
+        # JSON to it from another origin: it never agrees.
+        if marks != (["same-origin"], [origin], "application/json"):
+            raise web.HTTPForbidden(
+                text="only for the sandbox's page\n", headers=HEADERS
+            )

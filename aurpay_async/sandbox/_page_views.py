@@ -7,16 +7,18 @@ turns the direction of a line around is written as its escape.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from ._coins import COINS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from ._checkouts import Checkout
     from ._courier import SentCallback
     from ._gate import ReceivedRequest
-    from ._ledger import SandboxOrder
+    from ._orders import SandboxOrder
 
     View = dict[str, object]
 
@@ -26,8 +28,6 @@ MAX_ROWS: Final = 100
 MAX_TEXT: Final = 500
 MAX_BODY: Final = 2_000
 
-#: "Orders" of Aurpay's dashboard: overdue after 30 minutes.
-_ORDER_LIFE: Final = timedelta(minutes=30)
 _SATOSHI_PER_BTC: Final = 10**8
 
 T = TypeVar("T")
@@ -39,13 +39,25 @@ def checkout(order: SandboxOrder, *, qr: bool) -> View:
         **_row(order),
         "sat": int(order.amount * _SATOSHI_PER_BTC),
         "invoice": order.invoice,
-        "qr": qr,
-        "life": _ORDER_LIFE.total_seconds(),
+        "address": order.address,
+        "qr": qr and order.is_lightning,
+        "life": (order.expires_at - order.created_at).total_seconds(),
         "late": order.was_overdue,
-        "deadline": (order.created_at + _ORDER_LIFE).timestamp(),
+        "deadline": order.expires_at.timestamp(),
         # As registered: the page makes a link of what is http or https, or nothing.
         "succeed_url": order.urls.get("succeed_url"),
         "timeout_url": order.urls.get("timeout_url"),
+    }
+
+
+def choice(checkout: Checkout, order: SandboxOrder | None) -> View:
+    """What a payer can choose; or the order, if that is done."""
+    coins = [{"name": coin.name, "chain": coin.chain_name} for coin in COINS.values()]
+    return {
+        "price": f"{checkout.price:f}",
+        "currency": checkout.currency,
+        "coins": coins,
+        "order_id": order and order.order_id,
     }
 
 
@@ -97,6 +109,8 @@ def _row(order: SandboxOrder) -> View:
         "price": f"{order.price:f}",
         "currency": order.currency,
         "amount": f"{order.amount:f}",
+        # The page writes BTC for a Lightning order, as payers do.
+        "coin": "BTC" if order.is_lightning else order.coin,
         "created": order.created_at.timestamp(),
     }
 

@@ -7,8 +7,6 @@ script on it decides. All that it needs is under ``/_pages``, for that page alon
 from __future__ import annotations
 
 import asyncio
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -16,28 +14,27 @@ from aiohttp import web
 
 from ..errors import InvalidRequestError
 from . import _page_views as views
-from ._ledger import Refusal
 from ._live import Live
-from ._page_guard import HEADERS, require_actor, require_reader
+from ._page_guard import HEADERS
 from ._page_qr import draw, has_qr
+from ._refusal import Refusal
+from ._static import read_static
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
     from aiohttp.typedefs import Handler
 
-    from .._clock import Clock
-    from ._cashier import Cashier
-    from ._courier import SentCallback
-    from ._faults import Faults
-    from ._gate import ReceivedRequest
-    from ._ledger import Ledger, SandboxOrder
+    from ._bank import Bank
+    from ._orders import SandboxOrder
+    from ._page_guard import PageGuard
 
     Move = Callable[[str], Awaitable[object]]
 
 #: The files of the page, which are all that is served of them, and what they are.
 _FILES: Final[Mapping[str, str]] = {
     "checkout.js": "text/javascript",
+    "choice.js": "text/javascript",
     "dom.js": "text/javascript",
     "icon.svg": "image/svg+xml",
     "index.html": "text/html",
@@ -53,25 +50,22 @@ def show_page() -> web.Response:
     return _file("index.html", HEADERS)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Pages:
     """What the page asks for, and what its buttons do."""
 
-    ledger: Ledger
-    cashier: Cashier
-    clock: Clock
-    faults: Faults
-    requests: Sequence[ReceivedRequest]
-    callbacks: Sequence[SentCallback]
+    bank: Bank
+    guard: PageGuard
 
     def served(self) -> web.Application:
         """What is to be served under ``/_pages``."""
-        live = Live(self.clock)
+        live = Live(self.bank.clock)
+        cashier = self.bank.cashier
         moves: Mapping[str, Move] = {
-            "pay": self.cashier.pay,
-            "expire": self.cashier.expire,
+            "pay": cashier.pay,
+            "expire": cashier.expire,
             "pay-late": self._pay_late,
-            "underpay": self._underpay,
+            "underpay": cashier.underpay,
         }
 
         async def watch_all(request: web.Request) -> web.StreamResponse:
@@ -81,7 +75,7 @@ class Pages:
             order_id, qr = self._asked(request).order_id, has_qr()
 
             def look() -> Mapping[str, object]:
-                order = self.ledger.find(order_id)
+                order = self.bank.ledger.find(order_id)
                 return {"order": views.checkout(order, qr=qr)}
 
             return await live.stream(request, look)
@@ -94,7 +88,7 @@ class Pages:
         async def close(_: web.Application) -> None:
             live.close()
 
-        app = web.Application(middlewares=[_guard])
+        app = web.Application(middlewares=[self._guard])
         app.on_response_prepare.append(_protect)
         app.on_shutdown.append(close)
         order = "/orders/{order_id}"
@@ -102,52 +96,65 @@ class Pages:
         app.router.add_get(f"{order}/events", watch, allow_head=False)
         app.router.add_get(f"{order}/qr.svg", self._show_qr, allow_head=False)
         app.router.add_post(f"{order}/{{move:{'|'.join(moves)}}}", settle)
+        checkout = "/checkouts/{token}"
+        app.router.add_get(checkout, self._show_choice, allow_head=False)
+        app.router.add_post(f"{checkout}/{{coin}}", self._choose)
         app.router.add_get(
             f"/{{name:{'|'.join(_FILES)}}}", _show_file, allow_head=False
         )
         return app
 
     def _overview(self) -> Mapping[str, object]:
+        state = self.bank.state
         return {
-            "orders": views.orders(self.ledger.orders),
-            "requests": views.requests(self.requests),
-            "callbacks": views.callbacks(self.callbacks),
-            "faults": views.queued(self.faults),
-            "deliveries": views.queued(self.cashier.deliveries),
+            "orders": views.orders(state.orders),
+            "requests": views.requests(state.requests),
+            "callbacks": views.callbacks(state.callbacks),
+            "faults": views.queued(state.faults),
+            "deliveries": views.queued(state.deliveries),
         }
 
     def _asked(self, request: web.Request) -> SandboxOrder:
-        return self.ledger.find(request.match_info["order_id"])
+        return self.bank.ledger.find(request.match_info["order_id"])
 
     async def _show_qr(self, request: web.Request) -> web.Response:
         order = self._asked(request)
+        if not order.is_lightning:
+            raise Refusal(404, "the order has no invoice")
         if not has_qr():
             raise Refusal(404, "segno is not installed")
         svg = await asyncio.to_thread(draw, order.invoice)
         return web.Response(body=svg, content_type="image/svg+xml")
 
+    async def _show_choice(self, request: web.Request) -> web.Response:
+        checkout = self.bank.checkouts.find(request.match_info["token"])
+        order = self.bank.checkouts.order_of(checkout)
+        return web.json_response(views.choice(checkout, order))
+
+    async def _choose(self, request: web.Request) -> web.Response:
+        asked, now = request.match_info, self.bank.clock.now()
+        order = self.bank.checkouts.choose(asked["token"], asked["coin"], now)
+        return web.json_response({"order_id": order.order_id})
+
     async def _pay_late(self, order_id: str) -> None:
-        if self.ledger.find(order_id).status == "PENDING":
-            await self.cashier.expire(order_id)
-        await self.cashier.pay(order_id)
+        if self.bank.ledger.find(order_id).status == "PENDING":
+            await self.bank.cashier.expire(order_id)
+        await self.bank.cashier.pay(order_id)
 
-    async def _underpay(self, order_id: str) -> None:
-        # No callback is documented for it.
-        self.ledger.underpay(order_id, self.clock.now())
-
-
-@web.middleware
-async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request.method == "GET":
-        require_reader(request)
-    else:
-        require_actor(request)
-    try:
-        return await handler(request)
-    except Refusal as refusal:
-        raise web.HTTPNotFound(text=f"{refusal.message}\n") from None
-    except InvalidRequestError as error:
-        raise web.HTTPConflict(text=f"{error}\n") from None
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        if request.method == "GET":
+            self.guard.require_reader(request)
+        else:
+            self.guard.require_actor(request)
+        try:
+            return await handler(request)
+        except Refusal as refusal:
+            raise web.HTTPNotFound(text=f"{refusal.message}\n") from None
+        except InvalidRequestError as error:
+            raise web.HTTPConflict(text=f"{error}\n") from None
 
 
 async def _protect(_: web.Request, response: web.StreamResponse) -> None:
@@ -160,10 +167,8 @@ async def _show_file(request: web.Request) -> web.Response:
 
 def _file(name: str, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(
-        body=_read(name), content_type=_FILES[name], charset="utf-8", headers=headers
+        body=read_static(name),
+        content_type=_FILES[name],
+        charset="utf-8",
+        headers=headers,
     )
-
-
-@cache
-def _read(name: str) -> bytes:
-    return (Path(__file__).parent / "static" / name).read_bytes()

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from .._clock import Clock
     from ._courier import Courier, SentCallback
-    from ._ledger import SandboxOrder
     from ._letters import CallbackKind, Letter, Writer
     from ._mishaps import Mishap
+    from ._orders import SandboxOrder
 
     Act = Callable[["Errand", Mishap], Awaitable[list[SentCallback]]]
 

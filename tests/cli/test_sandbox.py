@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -18,6 +19,7 @@ from aurpay_async._cli._screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from .conftest import Run
 
@@ -173,3 +175,101 @@ def test_nobody_to_ask(aurpay: Run) -> None:
     done = aurpay("sandbox", "--ask", "-o", "json")
     assert (done.code, done.record["code"]) == (2, "configuration")
     assert "AURPAY_CALLBACK_TOKEN" in done.record["message"]
+
+
+async def test_a_sandbox_of_ones_own(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Its time, seed, speed, rates, file and hosts are as they were asked for."""
+    file = tmp_path / "orders.db"
+    wishes = Wishes(
+        start="2026-01-01T01:00:00+01:00",
+        seed=7,
+        speed=60,
+        rates=("USD=65000", "CZK=2000000"),
+        db=str(file),
+        callback_hosts=("shop.test",),
+    )
+    made: Any = None
+    for count in ("0", "1"):
+        async with served(capsys, wishes, "text") as said:
+            assert "time             stands still at 2026-01-01 00:00:00 UTC\n" in said
+            assert "orders           time out after 30 seconds\n" in said
+            assert f"file             {file}, with {count} orders\n" in said
+            assert "callbacks        GET, to this machine and shop.test only\n" in said
+            if count == "0":
+                made = json.loads(await sh(line(said, "/api/bln/order")))["data"]
+    assert made["order_id"] == "20260101000000000001"
+    assert made["amount"] == "0.00030770"
+    sandbox = make_sandbox(wishes)
+    assert sandbox.rates["CZK"] == 2_000_000
+    assert sandbox.rates["EUR"] == 90_000
+
+
+async def test_how_long_orders_live(capsys: pytest.CaptureFixture[str]) -> None:
+    """As at Aurpay, unless it is said otherwise; that is said, too."""
+    for speed, life in ((1, "after 30 minutes"), (0, "when they are told to")):
+        async with served(capsys, Wishes(speed=speed), "text") as said:
+            assert f"orders           time out {life}\n" in said
+
+
+@pytest.mark.parametrize("start", ["2026-01-01", "2026-01-01T00:00:00Z"])
+def test_a_time_without_a_zone_is_utc(start: str) -> None:
+    """As on the platform."""
+    clock = make_sandbox(Wishes(start=start)).clock
+    assert clock.now() == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def test_other_machines_are_let_in_if_it_is_said_twice(
+    aurpay: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And then it says so itself."""
+    everywhere = "0.0.0.0"  # noqa: S104
+    done = await asyncio.to_thread(aurpay, "sandbox", "--host", everywhere)
+    assert (done.code, done.out) == (2, "")
+    assert "(--allow-remote)" in done.err
+    async with served(capsys, Wishes(allow_remote=True), "text") as said:
+        assert "other machines" not in said
+    wishes = Wishes(host=everywhere, allow_remote=True)
+    async with served(capsys, wishes, "text") as said:
+        assert "listens at       0.0.0.0: other machines can ask\n" in said
+        assert "export AURPAY_BASE_URL=http://127.0.0.1:" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--rate", "USD"], "--rate is like USD=65000, not 'USD'"),
+        (["--rate", "USD=1,5"], "rates['USD']: not a plain decimal number"),
+        (["--start", "yesterday"], "--start is like 2026-01-01T12:00:00Z"),
+        (["--speed", "0.001"], "speed must be 0, or 0.01 to 10000"),
+        (["--seed", "-1"], "seed must be a whole number from 0"),
+        (["--callback-host", "*.test"], "callback_hosts takes a name"),
+        (["--callback-host", "a.test", "--callback-host", "b:1"], "not 'b:1'"),
+        (["--db", "/dev/null/x"], "cannot be"),
+    ],
+)
+def test_what_cannot_be(aurpay: Run, arguments: list[str], problem: str) -> None:
+    """Is wrong usage, with what to write instead."""
+    done = aurpay("sandbox", "-o", "json", *arguments)
+    assert (done.code, done.record["code"]) == (2, "configuration")
+    assert problem in done.record["message"]
+
+
+@pytest.mark.parametrize(
+    "name", ["API_KEY", "API_TOKEN", "CALLBACK_TOKEN", "CALLBACK_SECRET"]
+)
+def test_a_live_key_in_the_environment(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Is refused by the name of its variable, and not shown."""
+    live = "q7Rz" * 10 + "q7R"
+    monkeypatch.setenv(f"AURPAY_{name}", live)
+    if name == "API_TOKEN":
+        monkeypatch.setenv("AURPAY_API_SECRET", "a-made-up-secret")
+    done = aurpay("sandbox", "--auth-from-env", "-o", "json")
+    if "CALLBACK" in name:
+        done = aurpay("sandbox", "-o", "json")
+    assert (done.code, done.record["code"]) == (2, "configuration")
+    assert done.record["message"].startswith(f"AURPAY_{name} looks like a live key; ")
+    assert "q7Rz" not in done.out + done.err

@@ -6,6 +6,7 @@ import hmac
 import json
 from base64 import b64encode
 from contextlib import suppress
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
@@ -60,11 +61,15 @@ async def ask(
 ) -> tuple[int, Any]:
     """HTTP to the sandbox; the answer's status, and its JSON or text."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    data = body if body is None or isinstance(body, bytes) else json.dumps(body)
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
     async with (
         aiohttp.ClientSession() as session,
         session.request(
-            method, sandbox.base_url + path, data=data, headers=named
+            method,
+            sandbox.base_url + path,
+            # aiohttp warns of large bodies that are bytes.
+            data=None if body is None else BytesIO(data),
+            headers=named,
         ) as response,
     ):
         text = await response.text()

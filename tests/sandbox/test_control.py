@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
-from aurpay_async.sandbox import Sandbox
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aurpay_async import InvalidRequestError
+from aurpay_async._clock import SystemClock
+from aurpay_async.sandbox import Deliveries, Rates, Sandbox, _deliveries, _faults
+from aurpay_async.sandbox._coins import COINS
+from aurpay_async.sandbox._control import Control
+from aurpay_async.sandbox._static import read_static
 from aurpay_async.testing import FakeClock
 
 from ..orders import NOW
-from .shop import ask, both, open_shop, order, signature
+from .shop import arrived, ask, both, open_shop, order, signature
 
 #: All that programs may tell it, with something to tell.
 ENDPOINTS = [
+    ("GET", "/_sandbox/openapi.json", None),
+    ("GET", "/_sandbox/clock", None),
+    ("POST", "/_sandbox/clock", {"advance_s": 60}),
+    ("GET", "/_sandbox/rates", None),
+    ("PUT", "/_sandbox/rates", {"USD": "1"}),
     ("GET", "/_sandbox/faults", None),
     ("POST", "/_sandbox/faults", ["503"]),
     ("DELETE", "/_sandbox/faults", None),
@@ -20,24 +38,26 @@ ENDPOINTS = [
     ("DELETE", "/_sandbox/deliveries", None),
     ("POST", "/_sandbox/orders/20260101000000000001/pay", None),
     ("POST", "/_sandbox/orders/20260101000000000001/expire", None),
+    ("POST", "/_sandbox/orders/20260101000000000001/underpay", None),
     ("POST", "/_sandbox/orders/20260101000000000001/refund", None),
+    ("POST", "/_sandbox/checkouts/sandbox-0/choose", {"coin": "TRX"}),
     ("GET", "/_sandbox/callbacks", None),
 ]
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ENDPOINTS)
-async def test_it_is_not_for_browsers(
-    method: str, path: str, body: list[str] | None
-) -> None:
+async def test_it_is_not_for_browsers(method: str, path: str, body: Any) -> None:
     """Nor for names that only lead here; none is forgotten, and nothing moves."""
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await order(sandbox)
         for headers in ({"Origin": "x"}, {"Sec_Fetch_Site": "same-origin"}):
             status, text = await ask(sandbox, method, path, body, **headers)
-            assert (status, text) == (403, "not for browsers\n")
+            assert (status, text) == (403, {"error": "not for browsers"})
         status, text = await ask(sandbox, method, path, body, Host="evil.example")
-        assert (status, text) == (403, "ask 127.0.0.1 or localhost\n")
+        assert (status, text) == (403, {"error": "ask 127.0.0.1 or localhost"})
         assert len(sandbox.faults) == len(sandbox.deliveries) == 0
+        assert sandbox.rates["USD"] == 100_000
+        assert sandbox.clock.now() == NOW
     (known,) = sandbox.orders.values()
     assert known.status == "PENDING"
 
@@ -49,13 +69,17 @@ async def test_deliveries_over_http() -> None:
         both = ["twice; times=3", "lost"]
         assert await ask(sandbox, "POST", path, both) == (200, both)
         assert await ask(sandbox, "GET", path) == (200, both)
-        status, text = await ask(sandbox, "POST", path, ["late", "sooner"])
+        status, answer = await ask(sandbox, "POST", path, ["late", "sooner"])
         assert status == 400
-        assert text.startswith("delivery: there is no delivery 'sooner'; write one of")
-        assert await ask(sandbox, "POST", path, {}) == (
-            400,
-            "deliveries: must be a JSON list\n",
+        assert answer["error"].startswith(
+            "delivery: there is no delivery 'sooner'; write one of"
         )
+        wrongs: list[Any] = [{}, [503], ["twice", None]]
+        for wrong in wrongs:
+            assert await ask(sandbox, "POST", path, wrong) == (
+                400,
+                {"error": "deliveries: must be a JSON list of texts"},
+            )
         assert list(sandbox.deliveries) == both
         assert await ask(sandbox, "DELETE", path) == (200, [])
         assert len(sandbox.deliveries) == 0
@@ -113,21 +137,205 @@ async def test_a_timeout_over_http() -> None:
 
 
 async def test_what_cannot_be_settled() -> None:
-    """400, with the reason as text."""
+    """Refused with the reason, as JSON like everything else."""
     async with Sandbox() as sandbox:
         order_id = await order(sandbox)
         assert await ask(sandbox, "POST", "/_sandbox/orders/7/pay") == (
-            400,
-            "order_id: there is no order '7'\n",
+            404,
+            {"error": "there is no such order"},
         )
         assert await ask(sandbox, "POST", f"/_sandbox/orders/{order_id}/refund") == (
-            400,
-            f"order_id: {order_id} is PENDING and cannot be refunded\n",
+            409,
+            {"error": f"order_id: {order_id} is PENDING and cannot be refunded"},
         )
-        for method, path, status in (
-            ("POST", "/_sandbox/orders/7/steal", 404),
-            ("GET", "/_sandbox/orders/7/pay", 405),
-            ("POST", "/_sandbox/callbacks", 405),
-            ("GET", "/_sandbox/other", 404),
+        for method, path, status, error in (
+            ("POST", "/_sandbox/orders/7/steal", 404, "404: Not Found"),
+            ("GET", "/_sandbox/orders/7/pay", 405, "405: Method Not Allowed"),
+            ("POST", "/_sandbox/callbacks", 405, "405: Method Not Allowed"),
+            ("GET", "/_sandbox/other", 404, "404: Not Found"),
         ):
-            assert (await ask(sandbox, method, path))[0] == status
+            assert await ask(sandbox, method, path) == (status, {"error": error})
+
+
+async def test_an_order_that_is_paid_in_part() -> None:
+    """Is overdue, and nobody is told: Aurpay documents no callback for it."""
+    async with open_shop() as shop, Sandbox() as sandbox:
+        order_id = await both(sandbox, shop)
+        path = f"/_sandbox/orders/{order_id}/underpay"
+        assert await ask(sandbox, "POST", path) == (200, [])
+        assert sandbox.orders[order_id].status == "OVERDUE"
+        assert (await ask(sandbox, "POST", path))[0] == 409
+        with pytest.raises(
+            InvalidRequestError, match="OVERDUE and cannot be underpaid"
+        ):
+            await sandbox.underpay(order_id)
+        another = await both(sandbox, shop)
+        assert await sandbox.underpay(another) == []
+    assert sandbox.orders[another].status == "OVERDUE"
+    assert arrived(shop) == []
+
+
+async def test_the_clock_over_http() -> None:
+    """Told, and moved on; what is due by then has timed out, and the shop has heard."""
+    path = "/_sandbox/clock"
+    async with (
+        open_shop() as shop,
+        Sandbox(clock=FakeClock(NOW), speed=1) as sandbox,
+    ):
+        order_id = await both(sandbox, shop)
+        assert await ask(sandbox, "GET", path) == (
+            200,
+            {"now": "2026-01-01T00:00:00+00:00"},
+        )
+        await ask(sandbox, "POST", path, {"advance_s": 1799.5})
+        assert sandbox.orders[order_id].status == "PENDING"
+        assert await ask(sandbox, "POST", path, {"advance_s": 0.5}) == (
+            200,
+            {"now": "2026-01-01T00:30:00+00:00"},
+        )
+        assert sandbox.orders[order_id].status == "OVERDUE"
+        assert [sent.kind for sent in sandbox.callbacks] == ["timeout"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        ({"advance_s": -1}, 400, "advance_s: must be 0 to 31536000 seconds"),
+        ({"advance_s": 31_536_001}, 400, "advance_s: must be 0 to 31536000 seconds"),
+        (b'{"advance_s": 1e999}', 400, "advance_s: must be 0 to 31536000 seconds"),
+        (b'{"advance_s": NaN}', 400, "advance_s: must be 0 to 31536000 seconds"),
+        ({"advance_s": True}, 400, "advance_s: must be a number"),
+        ({"advance_s": "60"}, 400, "advance_s: must be a number"),
+        ({"advance_s": 60, "now": 1}, 400, "advance_s: must be a number"),
+        ([60], 400, "advance_s: must be a number"),
+        (None, 400, "advance_s: must be a number"),
+        (b"[" * 9_999, 400, "advance_s: must be a number"),
+        (b"9" * 9_999, 400, "advance_s: must be a number"),
+        ({"advance_s": 31_536_000}, 409, "the clock ends with the year 2999"),
+    ],
+)
+async def test_a_clock_that_is_not_moved(body: Any, status: int, error: str) -> None:
+    """By what is no duration; nor to where no invoice has a timestamp."""
+    last_year = datetime(2999, 6, 1, tzinfo=UTC)
+    async with Sandbox(clock=FakeClock(last_year)) as sandbox:
+        found = await ask(sandbox, "POST", "/_sandbox/clock", body)
+        assert found[0] == status
+        assert found[1]["error"].startswith(error)
+        assert sandbox.clock.now() == last_year
+
+
+async def test_a_clock_that_cannot_be_moved() -> None:
+    """As nobody can move the machine's."""
+    async with Sandbox(clock=SystemClock()) as sandbox:
+        assert await ask(sandbox, "POST", "/_sandbox/clock", {"advance_s": 1}) == (
+            409,
+            {"error": "this sandbox was given a clock that cannot be moved"},
+        )
+
+
+async def test_rates_over_http() -> None:
+    """Shown, and set for the orders that come; those that are not named stay."""
+    path = "/_sandbox/rates"
+    shown = {
+        "USD": "100000",
+        "EUR": "90000",
+        "GBP": "75000",
+        "CHF": "80000",
+        "JPY": "15000000",
+    }
+    async with Sandbox() as sandbox:
+        first = await order(sandbox)
+        assert await ask(sandbox, "GET", path) == (200, shown)
+        changed = {**shown, "USD": "65000.50", "PLN": "400000"}
+        told = {"USD": "65000.50", "PLN": "400000"}
+        assert await ask(sandbox, "PUT", path, told) == (200, changed)
+        second = await order(sandbox)
+        orders = sandbox.orders
+        assert orders[first].amount == Decimal("0.00020000")
+        assert orders[second].amount == Decimal("0.00030769")
+        for wrong, error in (
+            ({}, 'rates: must be a JSON object of texts; like {"USD": "65000"}'),
+            ({"USD": 65000}, "rates: must be a JSON object of texts"),
+            (["USD"], "rates: must be a JSON object of texts"),
+            ({"EUR": "1", "USD": "1e5"}, "rates['USD']: not a plain decimal number"),
+            ({"EUR": "1", "USD": "0"}, "rates['USD']: must be above 0"),
+            ({"EUR": "1", "usd": "1"}, "rates: a currency is three capital letters"),
+        ):
+            status, answer = await ask(sandbox, "PUT", path, wrong)
+            assert status == 400
+            assert answer["error"].startswith(error)
+        assert await ask(sandbox, "GET", path) == (200, changed)
+
+
+async def test_a_body_that_is_too_large() -> None:
+    """Is refused as everything else is."""
+    async with Sandbox() as sandbox:
+        status, answer = await ask(sandbox, "PUT", "/_sandbox/rates", b" " * 2_000_000)
+    assert status == 413
+    assert answer["error"].startswith("Maximum request body size")
+
+
+# What is described
+
+
+def described() -> dict[str, Any]:
+    return dict(json.loads(read_static("openapi.json")))
+
+
+async def test_all_of_it_is_described() -> None:
+    """The routes are the paths of the file, and the file is served."""
+    async with Sandbox() as sandbox:
+        assert await ask(sandbox, "GET", "/_sandbox/openapi.json") == (200, described())
+        router = Control(sandbox._bank).served().router
+        routes = {
+            (route.method, str(route.resource and route.resource.canonical))
+            for route in router.routes()
+        }
+    assert routes == {
+        (method.upper(), path)
+        for path, methods in described()["paths"].items()
+        for method in methods
+        if method != "parameters"
+    }
+    assert routes >= {("POST", "/orders/{order_id}/pay"), ("PUT", "/rates")}
+    assert len(routes) == 17
+    coins = described()["components"]["schemas"]["Choice"]["properties"]["coin"]
+    assert coins["enum"] == [*COINS]
+
+
+def patterns(schema: str) -> list[str]:
+    found = described()["components"]["schemas"][schema]["anyOf"]
+    return [one["pattern"] for one in found]
+
+
+@pytest.mark.parametrize(
+    ("schema", "parse", "names"),
+    [
+        ("Fault", _faults.parse, [*_faults.KINDS, "503", "100", "204"]),
+        ("Delivery", lambda text: Deliveries().push(text), [*_deliveries.KINDS]),
+    ],
+)
+def test_the_texts_that_are_described_are_those_that_are_taken(
+    schema: str, parse: Any, names: list[str]
+) -> None:
+    """Every name and option, and nothing that would be refused."""
+    for name in names:
+        assert any(re.search(pattern, name, re.ASCII) for pattern in patterns(schema))
+    for pattern in patterns(schema):
+
+        @given(st.from_regex(re.compile(pattern, re.ASCII), fullmatch=True))
+        def taken(text: str) -> None:
+            parse(text)
+
+        taken()
+
+
+@given(st.data())
+def test_the_rates_that_are_described_are_those_that_are_taken(
+    data: st.DataObject,
+) -> None:
+    """In each of the ways to write one."""
+    for way in described()["components"]["schemas"]["Rate"]["anyOf"]:
+        texts = st.from_regex(re.compile(way["pattern"], re.ASCII), fullmatch=True)
+        most = way.get("maxLength", 99)
+        Rates({"USD": data.draw(texts.filter(lambda text: len(text) <= most))})  # noqa: B023 - used up at once

@@ -95,7 +95,7 @@ async def test_an_order_that_is_not_there(name: str) -> None:
     [
         ("GET", PATH, 404),
         ("GET", f"{PATH}1/2", 404),
-        ("GET", "/api/v2/order/", 404),
+        ("GET", "/api/v2/orders/", 404),
         ("HEAD", f"{PATH}1", 405),
         ("POST", f"{PATH}1", 405),
     ],

@@ -9,7 +9,7 @@ import pytest
 from multidict import CIMultiDict
 
 from aurpay_async.sandbox._gate import Gate, ReceivedRequest
-from aurpay_async.sandbox._ledger import Refusal
+from aurpay_async.sandbox._refusal import Refusal
 
 from ..conftest import load
 

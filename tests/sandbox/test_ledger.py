@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from aurpay_async import InvalidRequestError, bolt11
 from aurpay_async.sandbox import RATES
-from aurpay_async.sandbox._ledger import Ledger, Refusal
+from aurpay_async.sandbox._ledger import Ledger
+from aurpay_async.sandbox._refusal import Refusal
 
 from ..orders import PAYEE
 

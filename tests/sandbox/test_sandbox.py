@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -16,6 +16,10 @@ from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
 
 from ..orders import AS_NUMBER, AS_TEXT, NOW, PAYEE
+from .shop import ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def post(sandbox: Sandbox, body: bytes, **headers: str) -> tuple[int, Any]:
@@ -179,7 +183,7 @@ async def test_a_port_that_is_taken() -> None:
     """An error of the system, and nothing left open."""
     async with Sandbox() as first:
         port = int(first.base_url.rpartition(":")[2])
-        with pytest.raises(OSError, match="address already in use"):
+        with pytest.raises(OSError, match=r"(?i)address already in use"):
             await Sandbox(port=port).start()
 
 
@@ -188,3 +192,28 @@ def test_half_a_pair_of_credentials(half: dict[str, str]) -> None:
     """Is a mistake."""
     with pytest.raises(ConfigurationError, match="both api_token and api_secret"):
         Sandbox(**half)  # type: ignore[arg-type]
+
+
+async def test_no_invoice_is_for_real_money(tmp_path: Path) -> None:
+    """Regtest, in whichever way an order was made and whatever was asked for."""
+    fields = {"price": 20, "currency": "USD", "network": "mainnet", "chain": "BTC"}
+    everywhere = {"host": "0.0.0.0", "allow_remote": True}  # noqa: S104
+    file = tmp_path / "orders.db"
+    options: list[dict[str, Any]] = [
+        {},
+        {"seed": 7, "clock": FakeClock(NOW), "speed": 60},
+        {"rates": {"USD": "0.01"}, "amounts": "number", **everywhere},
+        {"db": file},
+        {"db": file},
+    ]
+    for chosen in options:
+        async with Sandbox(**chosen) as sandbox:
+            await ask(sandbox, "POST", "/api/bln/order", fields)
+            _, page = await ask(sandbox, "POST", "/api/order/pay-url", fields)
+            token = page["data"]["pay_url"].partition("token=")[2]
+            choose = f"/_sandbox/checkouts/{token}/choose"
+            assert (await ask(sandbox, "POST", choose, {"coin": "BTC-LN"}))[0] == 200
+        invoices = [order.invoice for order in sandbox.orders.values()]
+        assert len(invoices) in {2, 4}
+        assert all(invoice.startswith("lnbcrt") for invoice in invoices)
+        assert {bolt11.decode(one).network for one in invoices} == {"regtest"}

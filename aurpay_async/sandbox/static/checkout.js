@@ -17,7 +17,7 @@ export function showCheckout(orderId) {
   let endsAt = Infinity; // both in the browser's time
   let leavesAt = Infinity;
 
-  function hear({ now, order: news }) {
+  function hear({ now, order: news = order }) {
     if (state === CONNECTING) fill(news);
     order = news;
     endsAt = Date.now() + (order.deadline - now) * 1000;
@@ -32,13 +32,15 @@ export function showCheckout(orderId) {
     say(place.status, connection === "lost" ? "Connection lost, trying again" : state.said);
   }
 
-  function fill({ price, currency, amount, sat, invoice, qr }) {
+  function fill({ price, currency, coin, amount, sat, invoice, address, qr }) {
     document.title = `Pay ${money(price, currency)}`;
     say(place.price, money(price, currency));
-    say(place.amount, `${amount} BTC · ${sat.toLocaleString("en")} sat`);
+    say(place.amount, invoice ? `${amount} BTC · ${sat.toLocaleString("en")} sat` : `${amount} ${coin}`);
     say(place.order, orderId);
-    place.invoice.value = invoice;
+    say(place.label, invoice ? "Lightning invoice" : `${coin} address`);
+    place.invoice.value = invoice || address;
     place.wallet.href = `lightning:${invoice}`;
+    place.wallet.hidden = place.code.hidden = !invoice;
     place.bare.hidden = qr;
     place.qr.hidden = !qr;
     if (qr) place.qr.src = `${path}/qr.svg`;
@@ -98,7 +100,7 @@ export function showCheckout(orderId) {
 
   async function copy() {
     try {
-      await navigator.clipboard.writeText(order.invoice);
+      await navigator.clipboard.writeText(place.invoice.value);
       say(place.copy, "Copied");
     } catch {
       place.invoice.select();

@@ -1,6 +1,8 @@
-// Which page it is: shops link to "#/cashier/{order_id}"; all else is the overview.
+// Which page it is: shops link to "#/cashier/{order_id}", or to "#/cashier/choose?token="
+// as long as there is no order; all else is the overview.
 
 import { showCheckout } from "./checkout.js";
+import { showChoice } from "./choice.js";
 import { showOverview } from "./overview.js";
 
 let leave = null;
@@ -8,7 +10,9 @@ let leave = null;
 function route() {
   leave?.();
   const [, orderId] = location.hash.match(/^#\/cashier\/([0-9]+)$/) ?? [];
-  leave = orderId ? showCheckout(orderId) : showOverview();
+  const [, token] = location.hash.match(/^#\/cashier\/choose\?token=([a-z0-9-]+)$/) ?? [];
+  if (orderId) leave = showCheckout(orderId);
+  else leave = token ? showChoice(token) : showOverview();
 }
 
 addEventListener("hashchange", route);

@@ -70,10 +70,10 @@ function time(seconds) {
   return made;
 }
 
-function drawOrder({ key, status, price, currency, amount, created }) {
+function drawOrder({ key, status, price, currency, amount, coin, created }) {
   const link = element("a", "", key);
   link.href = `/#/cashier/${key}`;
-  const sums = element("span", "sums", money(price, currency), " ", quiet(`${amount} BTC`));
+  const sums = element("span", "sums", money(price, currency), " ", quiet(`${amount} ${coin}`));
   return element("li", "row order", pill(status, TONES[status]), sums, link, time(created));
 }
 

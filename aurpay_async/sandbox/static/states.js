@@ -8,7 +8,7 @@ export const PENDING = state("wait", "Waiting for payment");
 export const UNKNOWN = state(
   "bad",
   "No such order",
-  "The sandbox forgets its orders when it stops.",
+  "Without a file, the sandbox forgets its orders when it stops.",
 );
 const PAID = state("good", "Paid", "Thank you, your payment has arrived.", "succeed_url");
 const PAID_LATE = state(

@@ -1,0 +1,147 @@
+"""What a sandbox is set up with: refused with what to write instead, or taken.
+
+Raises `ConfigurationError` everywhere, and quotes nothing that may be a secret.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, cast
+
+import attrs
+
+from ..errors import ConfigurationError, InvalidRequestError, shown
+from ._ledger import ORDER_LIFE
+from ._live_keys import ADVICE, looks_live
+from ._rates import Rates
+from ._reach import Reach, is_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+    from decimal import Decimal
+
+    from .._clock import Clock
+    from ._answers import Amounts
+
+#: Whole numbers that everything can keep.
+_MAX_SEED: Final = 2**63 - 1
+
+_KEYS: Final = (
+    *("api_key", "api_token", "api_secret"),
+    *("callback_token", "callback_secret"),
+)
+
+#: An order's half hour is then two days, or less than a fifth of a second.
+MIN_SPEED: Final = 0.01
+MAX_SPEED: Final = 10_000
+
+
+def require_made_up(name: str, key: object) -> None:
+    """Refuse a key that may be one of a real account; `name` says where it stands."""
+    if isinstance(key, str) and looks_live(key):
+        raise ConfigurationError(f"{name} looks like a live key; {ADVICE}")
+
+
+def _seed(seed: int | None) -> int | None:
+    if seed is not None and (type(seed) is not int or not 0 <= seed <= _MAX_SEED):
+        raise ConfigurationError(
+            f"seed must be a whole number from 0 to 2**63 - 1, not {shown(seed)}"
+        )
+    return seed
+
+
+def _speed(speed: float | None) -> float:
+    """How often faster than documented orders time out; 0 is never."""
+    if speed is None or (type(speed) in {int, float} and speed == 0):
+        return 0.0
+    if type(speed) not in {int, float} or not MIN_SPEED <= speed <= MAX_SPEED:
+        raise ConfigurationError(
+            f"speed must be 0, or {MIN_SPEED} to {MAX_SPEED}, not {shown(speed)}"
+        )
+    return float(speed)
+
+
+def _rates(rates: Mapping[str, Decimal | int | str] | None) -> Rates:
+    try:
+        return Rates(rates)
+    except InvalidRequestError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _path(db: str | os.PathLike[str] | None) -> str | None:
+    if db is None:
+        return None
+    path = cast("object", db)
+    if isinstance(path, os.PathLike):
+        path = cast("object", os.fspath(cast("os.PathLike[str]", path)))
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise ConfigurationError(f"db must be the path of a file, not {shown(path)}")
+    return path
+
+
+def read_reach(
+    host: str, callback_hosts: Iterable[str], *, allow_remote: bool
+) -> Reach:
+    """Where to listen and whom to call.
+
+    Raises:
+        ConfigurationError: if one is no host, or other machines could ask, and that was
+            not allowed as well.
+    """
+    reach = Reach(host=_host("host", host), callback_hosts=_hosts(callback_hosts))
+    if reach.is_remote and not allow_remote:
+        raise ConfigurationError(
+            f"on {host} any machine of the network can ask, pay and look; "
+            "if that is meant, write allow_remote=True (--allow-remote) as well"
+        )
+    return reach
+
+
+def _hosts(hosts: Iterable[str]) -> frozenset[str]:
+    # A single name is an iterable as well: of letters.
+    if isinstance(hosts, str) or not isinstance(cast("object", hosts), Iterable):
+        raise ConfigurationError('callback_hosts is a list of names: ("shop.test",)')
+    return frozenset(_host("callback_hosts", host) for host in hosts)
+
+
+def _host(name: str, host: object) -> str:
+    small = host.lower() if isinstance(host, str) else ""
+    if not is_name(small):
+        raise ConfigurationError(
+            f"{name} takes a name or an address without scheme, port or pattern, "
+            f"not {shown(host)}"
+        )
+    return small
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """All of it."""
+
+    api_key: str | None = attrs.field(repr=False)
+    api_token: str | None = attrs.field(repr=False)
+    api_secret: str | None = attrs.field(repr=False)
+    callback_token: str = attrs.field(repr=False)
+    callback_secret: str = attrs.field(repr=False)
+    post_callbacks: bool
+    amounts: Amounts
+    reach: Reach
+    clock: Clock
+    seed: int | None = attrs.field(converter=_seed)
+    #: 0 if orders time out when they are told to.
+    speed: float = attrs.field(converter=_speed)
+    rates: Rates = attrs.field(converter=_rates)
+    db: str | None = attrs.field(converter=_path)
+
+    def __attrs_post_init__(self) -> None:
+        for name in _KEYS:
+            require_made_up(name, getattr(self, name))
+        if (self.api_token is None) != (self.api_secret is None):
+            raise ConfigurationError("give both api_token and api_secret, or neither")
+
+    @property
+    def order_life(self) -> timedelta:
+        """How long an order can be paid in time."""
+        return ORDER_LIFE / (self.speed or 1)

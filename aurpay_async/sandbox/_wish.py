@@ -1,0 +1,97 @@
+"""What a request asks to be paid, read strictly. Pure."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from ._refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_URL_FIELDS: Final = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
+
+
+@attrs.frozen(kw_only=True)
+class Wish:
+    """What a shop wants, in fiat, and who is to hear of it."""
+
+    price: Decimal
+    currency: str
+    urls: Mapping[str, str]
+    #: Whether a stablecoin counts as a dollar.
+    at_par: bool = False
+    #: Whether callbacks are to have the order in their body.
+    post_callbacks: bool = False
+
+
+def read_wish(fields: Mapping[str, object], rates: Mapping[str, Decimal]) -> Wish:
+    """That of a Lightning order.
+
+    Raises:
+        Refusal: if a field is missing or cannot be.
+    """
+    return Wish(
+        price=_price("price", fields),
+        currency=_currency("currency", fields, rates),
+        urls=_urls(fields),
+    )
+
+
+def read_payment_wish(
+    fields: Mapping[str, object], rates: Mapping[str, Decimal], prefix: str = ""
+) -> Wish:
+    """That of a payment in any coin; `prefix` stands before the names of fiat.
+
+    Raises:
+        Refusal: if a field is missing or cannot be.
+    """
+    return Wish(
+        price=_price(f"{prefix}price", fields),
+        currency=_currency(f"{prefix}currency", fields, rates),
+        urls=_urls(fields),
+        at_par=_switch("fixed_encrypt_price", fields),
+        post_callbacks=_switch("enable_post_callback", fields),
+    )
+
+
+def _price(name: str, fields: Mapping[str, object]) -> Decimal:
+    value = fields.get(name)
+    # JSON numbers arrive as int or Decimal; a text, or true, is no number.
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise Refusal(400, f"{name} must be a number")
+    price = Decimal(value)
+    if not Decimal("0.01") <= price < Decimal(10**9):
+        raise Refusal(400, f"{name} must be from 0.01 to 999999999.99")
+    return price
+
+
+def _currency(
+    name: str, fields: Mapping[str, object], rates: Mapping[str, Decimal]
+) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or value not in rates:
+        raise Refusal(400, f"{name} must be one of {', '.join(rates)}")
+    return value
+
+
+def _switch(name: str, fields: Mapping[str, object]) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise Refusal(400, f"{name} must be true or false")
+    return value
+
+
+def _urls(fields: Mapping[str, object]) -> dict[str, str]:
+    urls: dict[str, str] = {}
+    for name in _URL_FIELDS:
+        value = fields.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, str) or not value.startswith(("http://", "https://")):
+            raise Refusal(400, f"{name} must be an URL")
+        urls[name] = value
+    return urls

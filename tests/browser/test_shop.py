@@ -1,0 +1,228 @@
+"""examples/shop in a browser: what payers see and can do, with scripts and without."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from itertools import product
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+import pytest_asyncio
+import zxingcpp
+from playwright.async_api import expect
+
+from aurpay_async.sandbox import Sandbox
+
+from ..examples.test_shop import PASSWORD, serving
+from .conftest import opening
+from .test_checkout import grey, illegible, shift
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from playwright.async_api import Browser, Page
+
+    from ..examples.test_shop import Browser as Visitor
+    from .conftest import Window
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SCHEMES: list[Literal["light", "dark"]] = ["light", "dark"]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """With the machine's clock."""
+    async with Sandbox() as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shop(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[Visitor]:
+    """Served on loopback."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'shop.db'}"
+    async with serving(sandbox, url) as opened:
+        yield opened
+
+
+async def buy(page: Page, shop: Visitor) -> None:
+    """From the product to its checkout."""
+    await page.goto(shop.shop.public_base_url)
+    await page.get_by_role("button", name="Buy with Lightning").click()
+    await page.get_by_text("Waiting for payment").wait_for()
+
+
+async def test_a_payment_shows_at_once(
+    shop: Visitor, sandbox: Sandbox, window: Window
+) -> None:
+    """Without a click; nothing is asked for elsewhere, and nothing complained about."""
+    await buy(window.page, shop)
+    (order,) = sandbox.orders.values()
+    timer = window.page.get_by_role("timer")
+    await expect(timer).to_have_text(re.compile(r"^(30:00|29:5\d) left$"))
+    wallet = window.page.get_by_role("link", name="Open in wallet")
+    await expect(wallet).to_have_attribute("href", f"lightning:{order.invoice}")
+    await sandbox.pay(order.order_id)
+    heading = window.page.get_by_role("heading", name="Paid")
+    await heading.wait_for(timeout=2_000)
+    assert window.complaints == []
+    assert window.origins == {shop.shop.public_base_url}
+
+
+async def test_the_code_can_be_scanned(
+    shop: Visitor, sandbox: Sandbox, window: Window
+) -> None:
+    """By day and by night."""
+    page = window.page
+    await buy(page, shop)
+    code = page.get_by_role("img", name="QR code of the Lightning invoice")
+    await code.evaluate("image => image.decode()")
+    pictures = []
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        pictures.append(await code.screenshot())
+    await window.wipe()
+    (order,) = sandbox.orders.values()
+    for png in pictures:
+        barcode = zxingcpp.read_barcode(await grey(page, png))
+        assert barcode is not None
+        assert barcode.bytes == f"LIGHTNING:{order.invoice.upper()}".encode()
+
+
+async def test_the_invoice_can_be_copied(
+    shop: Visitor, sandbox: Sandbox, window: Window
+) -> None:
+    """With one click; where that is not allowed, it is selected."""
+    page = window.page
+    await buy(page, shop)
+    (order,) = sandbox.orders.values()
+    await page.get_by_role("button", name="Copy").click()
+    await page.get_by_role("button", name="Copied").wait_for()
+    assert await page.evaluate("navigator.clipboard.readText()") == order.invoice
+    await page.evaluate("void (navigator.clipboard.writeText = Promise.reject)")
+    await page.get_by_role("button", name="Copied").click()
+    await page.get_by_role("button", name="Selected").wait_for()
+    assert await page.evaluate("getSelection().toString()") == order.invoice
+
+
+async def test_time_runs_out_and_another_order_can_be_had(
+    shop: Visitor, sandbox: Sandbox, window: Window
+) -> None:
+    """The page says so by itself; a payment that comes late shows as well."""
+    page = window.page
+    await buy(page, shop)
+    (order,) = sandbox.orders.values()
+    await sandbox.expire(order.order_id)
+    await page.get_by_role("heading", name="Its time is over").wait_for()
+    await page.get_by_role("button", name="Try again").click()
+    await page.get_by_text("Waiting for payment").wait_for()
+    sandbox.assert_orders(2)
+    await sandbox.pay(order.order_id)
+    await page.get_by_role("heading", name="Paid").wait_for()
+    assert window.complaints == []
+
+
+async def test_it_works_without_scripts(
+    shop: Visitor, sandbox: Sandbox, browser: Browser
+) -> None:
+    """The whole way: links, forms, and pages that look again by themselves."""
+    async with opening(browser, java_script_enabled=False) as window:
+        page = window.page
+        await buy(page, shop)
+        await expect(page.get_by_role("button", name="Copy")).to_have_count(0)
+        (order,) = sandbox.orders.values()
+        await expect(page.get_by_label("Lightning invoice")).to_have_value(
+            order.invoice
+        )
+        await expect(page.get_by_role("timer")).to_have_text(re.compile("until .* UTC"))
+        await sandbox.pay(order.order_id)
+        await page.get_by_role("link", name="Look now").click()
+        await page.get_by_role("heading", name="Paid").wait_for()
+        await buy(page, shop)
+        await page.get_by_role("button", name="Simulate the payment").click()
+        await page.get_by_role("heading", name="Paid").wait_for()
+        await buy(page, shop)
+        await sandbox.pay(list(sandbox.orders)[-1])
+        await page.get_by_role("heading", name="Paid").wait_for(timeout=10_000)
+        assert window.complaints == []
+
+
+@asynccontextmanager
+async def trusted(browser: Browser) -> AsyncIterator[Window]:
+    """Somebody who knows the password."""
+    login = {"username": "me", "password": PASSWORD}
+    async with opening(browser, http_credentials=login) as window:
+        yield window
+
+
+async def test_it_looks_right(
+    shop: Visitor, sandbox: Sandbox, browser: Browser, screenshots: Path
+) -> None:
+    """On phones and on desks, by day and by night: it fits, is legible, holds still."""
+    async with trusted(browser) as window:
+        page = window.page
+
+        async def look(name: str) -> None:
+            assert await shift(page) < 0.01
+            for width, scheme in product((360, 1280), SCHEMES):
+                await page.set_viewport_size({"width": width, "height": 800})
+                await page.emulate_media(color_scheme=scheme)
+                path = screenshots / f"shop-{name}-{scheme}-{width}.png"
+                await page.screenshot(path=path, full_page=True, animations="disabled")
+                fits = await page.evaluate("document.documentElement.scrollWidth")
+                assert fits == width
+                assert await illegible(page, more_than=4) == []
+
+        base = shop.shop.public_base_url
+        await page.goto(base)
+        await look("product")
+        await buy(page, shop)
+        code = page.get_by_role("img", name="QR code of the Lightning invoice")
+        await code.evaluate("image => image.decode()")
+        await look("checkout")
+        first = next(iter(sandbox.orders))
+        await sandbox.expire(first)
+        await page.get_by_role("heading", name="Its time is over").wait_for()
+        await look("over")
+        await page.get_by_role("button", name="Try again").click()
+        await page.get_by_text("Waiting for payment").wait_for()
+        await sandbox.pay(first)
+        await page.get_by_role("heading", name="Paid").wait_for()
+        await look("paid")
+        await sandbox.pay(list(sandbox.orders)[-1])
+        await buy(page, shop)
+        sandbox.faults.push("cut-json+created")
+        await shop.buy()
+        await page.goto(f"{base}/orders")
+        await page.get_by_text("pay back").wait_for()
+        await look("orders")
+        await page.goto(f"{base}/no")
+        await look("missing")
+
+
+async def test_it_reads_right(shop: Visitor, window: Window) -> None:
+    """Landmarks, headings and names, as a screen reader has them."""
+    await buy(window.page, shop)
+    await expect(window.page.locator("body")).to_match_aria_snapshot(
+        """
+        - banner:
+          - link "Bee & Bolt"
+          - text: "sandbox: no real money"
+        - main:
+          - heading "20.00 USD" [level=1]
+          - paragraph: 0.00020000 BTC for a jar of honey
+          - status: Waiting for payment
+          - timer: /[0-9]+:[0-9]+ left/
+          - img "QR code of the Lightning invoice"
+          - link "Open in wallet"
+          - text: Lightning invoice
+          - textbox "Lightning invoice"
+          - button "Copy"
+          - paragraph:
+            - link "Pay at Aurpay instead"
+          - paragraph
+          - button "Simulate the payment"
+        """
+    )

@@ -1,0 +1,127 @@
+"""The sandbox's own clock: the machine's or none that goes, moved from outside."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aurpay_async import InvalidRequestError
+from aurpay_async._clock import SystemClock
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.sandbox._clocks import ClockError, SandboxClock, advance
+from aurpay_async.testing import FakeClock
+
+from ..orders import NOW
+from .shop import ask, order
+from .test_pages import watching
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aurpay_async import Clock
+
+    from .test_pages import Stream
+
+
+def near(one: datetime, other: datetime) -> bool:
+    return abs(one - other) < timedelta(seconds=30)
+
+
+def test_it_goes_as_the_machine_does() -> None:
+    """From wherever it was moved to."""
+    clock = SandboxClock()
+    began = clock.monotonic()
+    assert not clock.stands_still
+    assert near(clock.now(), datetime.now(UTC))
+    clock.advance(3_600)
+    assert near(clock.now(), datetime.now(UTC) + timedelta(hours=1))
+    assert 3_600 <= clock.monotonic() - began < 3_630
+
+
+def test_it_can_stand_still() -> None:
+    """At a time of any zone; it moves when it is told to, and by that much."""
+    clock = SandboxClock(datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))))
+    assert clock.stands_still
+    assert (clock.now(), clock.now().tzinfo) == (NOW, UTC)
+    assert clock.monotonic() == 0
+    clock.advance(0.5)
+    clock.advance(1_800)
+    assert clock.now() == NOW + timedelta(minutes=30, seconds=0.5)
+    assert clock.monotonic() == 1_800.5
+
+
+async def test_to_sleep_is_to_wait() -> None:
+    """A pause is real, and moves nothing."""
+    clock = SandboxClock(NOW)
+    await clock.sleep(0)
+    assert clock.now() == NOW
+
+
+@pytest.mark.parametrize("make", [SandboxClock, FakeClock])
+def test_clocks_of_other_makes_can_be_moved_as_well(
+    make: Callable[[datetime], Clock],
+) -> None:
+    """If they have a way to be."""
+    clock = make(NOW)
+    advance(clock, 60)
+    assert clock.now() == NOW + timedelta(minutes=1)
+    with pytest.raises(ClockError, match="cannot be moved"):
+        advance(SystemClock(), 60)
+
+
+@pytest.mark.parametrize("seconds", [-0.1, 31_536_001, float("nan"), float("inf")])
+def test_a_step_that_is_none(seconds: float) -> None:
+    """Back, too far, or no number."""
+    with pytest.raises(InvalidRequestError, match="must be 0 to 31536000 seconds"):
+        advance(FakeClock(NOW), seconds)
+
+
+def test_the_end_of_time() -> None:
+    """Comes before that of invoices, whose timestamps have 35 bits."""
+    clock = SandboxClock(datetime(2999, 12, 31, 23, 59, tzinfo=UTC))
+    with pytest.raises(ClockError, match="ends with the year 2999"):
+        advance(clock, 60)
+    advance(clock, 59)
+    assert clock.now() == datetime(2999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+async def test_sandbox_and_client_have_the_same_time() -> None:
+    """Whatever it is; without a clock of one's own, it is the sandbox's."""
+    async with Sandbox() as sandbox, sandbox.client() as aurpay:
+        advance(sandbox.clock, 86_400 * 30)
+        made = await aurpay.create_order("20.00", "USD")
+    assert near(made.payment_request.created_at, datetime.now(UTC) + timedelta(days=30))
+
+
+async def test_an_order_has_the_clocks_time() -> None:
+    """In its id, its record and its invoice."""
+    async with Sandbox(clock=SandboxClock(NOW)) as sandbox:
+        advance(sandbox.clock, 90)
+        order_id = await order(sandbox)
+        assert sandbox.orders[order_id].created_at == NOW + timedelta(seconds=90)
+    assert order_id == "20260101000130000001"
+
+
+async def test_a_page_hears_when_the_clock_was_moved() -> None:
+    """What time it is, and nothing else: its countdown follows."""
+    async with Sandbox(clock=SandboxClock(), speed=60) as sandbox:
+        order_id = await order(sandbox)
+        async with watching(sandbox, f"/orders/{order_id}/events") as page:
+            first = await heard(page)
+            assert first["order"]["life"] == pytest.approx(30, abs=1)
+            left = first["order"]["deadline"] - first["now"]
+            assert 25 < left <= 30
+            await ask(sandbox, "POST", "/_sandbox/clock", {"advance_s": 15})
+            second = await heard(page)
+    assert list(second) == ["now"]
+    assert second["now"] - first["now"] == pytest.approx(15, abs=5)
+
+
+async def heard(page: Stream) -> dict[str, Any]:
+    """The next event with something in it."""
+    while "data: " not in (frame := await page.frame()):
+        pass
+    return dict(json.loads(frame.removeprefix("data: ")))

@@ -1,0 +1,130 @@
+"""Keys that may be real: what they look like, and that they stay out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aurpay_async import ConfigurationError
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.sandbox._live_keys import looks_live
+
+from .shop import ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Of the shape of a real one; made by hand, a piece at a time.
+LIVE = "q7Rz" * 10 + "q7R"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        LIVE,
+        f" {LIVE} ",
+        f"{LIVE}=",
+        "0123456789abcdef" * 4,
+        "L35ZD3K4AORZH7NVQBR9O",  # the documentation's example
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ0ZXN0In0.c2FuZGJveA",
+        "eyJzYW5kYm94IjoidGVzdCJ9",
+        "x" * 20,
+    ],
+)
+def test_what_may_be_real(key: str) -> None:
+    """43 characters of base64, a JWT, or an API token; and what is as long."""
+    assert looks_live(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "any",
+        "x" * 19,
+        "sandbox-callback-secret",
+        f"sandbox-{LIVE}",
+        f"{LIVE}_TEST",
+        "this-one-is-made-up-for-us",
+        "an-example-of-twenty-letters",
+        "a long sentence that is no key at all",
+        "http://127.0.0.1:8000/no-key-at-all",
+    ],
+)
+def test_what_is_made_up(key: str) -> None:
+    """Short, of other characters, or with a word in it that says so."""
+    assert not looks_live(key)
+
+
+@pytest.mark.parametrize(
+    "name", ["api_key", "api_token", "api_secret", "callback_token", "callback_secret"]
+)
+def test_no_sandbox_is_set_up_with_one(name: str) -> None:
+    """It is not even repeated."""
+    pair = {"api_token": "sandbox-t", "api_secret": "sandbox-s"}
+    given = {**(pair if "api" in name else {}), name: LIVE}
+    with pytest.raises(ConfigurationError) as caught:
+        Sandbox(**given)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        f'{name} looks like a live key; take a made-up one with "sandbox" or "test" '
+        "in it"
+    )
+    assert "q7Rz" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "named"), [("API-Key", "API-Key"), ("api-token", "API-Token")]
+)
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_request_with_one_leaves_no_trace(
+    header: str, named: str, method: str, tmp_path: Path
+) -> None:
+    """Refused, and in no list, file or page; it uses up no fault and makes no order."""
+    path = {"POST": "/api/bln/order", "GET": "/api/v2/order/detail/7"}[method]
+    async with Sandbox(db=tmp_path / "orders.db", api_key="sandbox-key") as sandbox:
+        sandbox.faults.push("503")
+        status, answer = await ask(
+            sandbox, method, path, {"price": 20, "currency": "USD"}, **{header: LIVE}
+        )
+        assert (status, answer) == (
+            200,
+            {
+                "code": 401,
+                "message": f"{named} looks like a live key; take a made-up one with "
+                '"sandbox" or "test" in it',
+                "data": None,
+                "result": False,
+            },
+        )
+        assert (sandbox.requests, sandbox.orders) == ([], {})
+        assert list(sandbox.faults) == ["503"]
+        assert LIVE.encode() not in all_of(tmp_path)
+    assert b"503" in all_of(tmp_path)
+    assert LIVE.encode() not in all_of(tmp_path)
+
+
+def all_of(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+async def test_one_of_two_headers_is_enough() -> None:
+    """A name may come twice."""
+    async with Sandbox() as sandbox:
+        port = int(sandbox.base_url.rpartition(":")[2])
+        answer = await raw(
+            port,
+            "GET /api/v2/order/detail/7 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            f"API-Key: any\r\nAPI-Key: {LIVE}\r\n\r\n",
+        )
+        assert b'"code": 401' in answer
+        assert sandbox.requests == []
+
+
+async def raw(port: int, request: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request.encode())
+    answer = await reader.read()
+    writer.close()
+    return answer

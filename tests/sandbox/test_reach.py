@@ -1,0 +1,263 @@
+"""How far a sandbox reaches: who can ask it, by which name, and whom it calls."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from aurpay_async import ConfigurationError
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.sandbox._reach import Reach, is_name
+from aurpay_async.sandbox._settings import read_reach
+
+from ..loopback import Server, answering
+from .shop import arrived, ask, open_shop, order
+
+
+def ipv6() -> list[str]:
+    """The address of this machine, if it has one."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return []
+    return ["::1"]
+
+
+IPV6 = ipv6()
+EVERYWHERE = "0.0.0.0"  # noqa: S104
+
+
+def reach(host: str = "127.0.0.1", *callback_hosts: str) -> Reach:
+    return Reach(host=host, callback_hosts=frozenset(callback_hosts))
+
+
+# Where it listens
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_this_machine_is_allowed(host: str) -> None:
+    """By any of its own names."""
+    assert not read_reach(host, (), allow_remote=False).is_remote
+
+
+@pytest.mark.parametrize(
+    "host", [EVERYWHERE, "::", "192.168.1.5", "sandbox.lan", "LAN"]
+)
+def test_more_is_to_be_said_twice(host: str) -> None:
+    """As an address that others can reach, and as the permission for it."""
+    with pytest.raises(ConfigurationError, match="any machine of the network can ask"):
+        Sandbox(host=host)
+    assert read_reach(host, (), allow_remote=True).is_remote
+    Sandbox(host=host, allow_remote=True)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("", "http://x", "x:80", "[::1]", "*", "*.lan", "a b", "-x", "x-", ".x", "x."),
+        *(":", "1:2", "::1%lo", "x/y", "\N{SNOWMAN}", "x\n", None, 7, b"x"),
+    ],
+)
+def test_what_is_no_host(host: Any) -> None:
+    """No scheme, no port, no pattern; neither to listen on nor to call."""
+    with pytest.raises(ConfigurationError, match="host takes a name or an address"):
+        read_reach(host, (), allow_remote=True)
+    with pytest.raises(ConfigurationError, match="callback_hosts takes a name or an"):
+        read_reach("::1", [host], allow_remote=True)
+
+
+@pytest.mark.parametrize("hosts", ["shop.test", 7, None])
+def test_what_is_no_list_of_hosts(hosts: Any) -> None:
+    """A single name is an iterable, too: of letters."""
+    with pytest.raises(ConfigurationError, match="callback_hosts is a list of names"):
+        Sandbox(callback_hosts=hosts)
+
+
+def test_names_of_containers() -> None:
+    """They may have an underscore."""
+    assert is_name("my_shop")
+    assert is_name("2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("host", "bound", "url_host"),
+    [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        ("localhost", "127.0.0.1", "127.0.0.1"),
+        ("::1", "::1", "[::1]"),
+        (EVERYWHERE, EVERYWHERE, "127.0.0.1"),
+        ("::", "::", "[::1]"),
+        ("192.168.1.5", "192.168.1.5", "192.168.1.5"),
+        ("2001:db8::1", "2001:db8::1", "[2001:db8::1]"),
+        ("sandbox.lan", "sandbox.lan", "sandbox.lan"),
+    ],
+)
+def test_where_it_is_asked(host: str, bound: str, url_host: str) -> None:
+    """What listens everywhere is asked at home."""
+    assert (reach(host).bound, reach(host).origin_host) == (bound, url_host)
+
+
+async def test_it_listens_on_both_versions() -> None:
+    """And says how it is reached; a client can use that."""
+    for host in (*IPV6, "localhost", EVERYWHERE):
+        async with (
+            Sandbox(host=host, allow_remote=True) as sandbox,
+            sandbox.client() as aurpay,
+        ):
+            made = await aurpay.create_order("20.00", "USD")
+            assert made.pay_url.startswith(f"{sandbox.base_url}/#/cashier/")
+
+
+async def test_it_listens_by_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one address, however many the name has: they would not share a free port."""
+
+    async def found(*_: object, **__: object) -> list[Any]:
+        inet = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*inet, ("127.0.0.1", 0)), (*inet, ("127.0.0.2", 0))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+    async with Sandbox(host="sandbox.lan", allow_remote=True) as sandbox:
+        port = sandbox.base_url.removeprefix("http://sandbox.lan:")
+        assert int(port) > 0
+        sandbox._base_url = f"http://127.0.0.1:{port}"
+        host = f"sandbox.lan:{port}"
+        assert (await ask(sandbox, "GET", "/_sandbox/rates", Host=host))[0] == 200
+        _, answer = await ask(
+            sandbox, "POST", "/api/bln/order", {"price": 1, "currency": "USD"}
+        )
+        # Where the client has found it.
+        assert answer["data"]["pay_url"].startswith(f"http://127.0.0.1:{port}/#/")
+
+
+# By which names it is asked
+
+
+@pytest.mark.parametrize(
+    ("host", "header", "known"),
+    [
+        ("127.0.0.1", "127.0.0.1:8765", True),
+        ("127.0.0.1", "LocalHost", True),
+        ("127.0.0.1", "[::1]:8765", True),
+        ("127.0.0.1", "", False),
+        ("127.0.0.1", "evil.example", False),
+        ("127.0.0.1", "127.0.0.1.evil.example", False),
+        ("127.0.0.1", "localhost:8765:1", False),
+        ("127.0.0.1", "user@localhost", False),
+        ("127.0.0.1", "192.168.1.5", False),
+        ("127.0.0.1", f"{EVERYWHERE}:8765", False),
+        ("127.9.9.9", "127.9.9.9:1", True),
+        (EVERYWHERE, "192.168.1.5:8765", True),
+        (EVERYWHERE, "[2001:db8::1]:8765", True),
+        (EVERYWHERE, "localhost", True),
+        (EVERYWHERE, "evil.example", False),
+        (EVERYWHERE, "1.2.3", False),
+        ("sandbox.lan", "SANDBOX.lan:8765", True),
+        ("sandbox.lan", "192.168.1.5", True),
+        ("sandbox.lan", "other.lan", False),
+    ],
+)
+def test_names_it_answers_to(host: str, header: str, known: bool) -> None:
+    """Its own; with remote access any address as well, which no name can become."""
+    assert reach(host).is_known_as(header) is known
+
+
+async def test_remote_access_lets_no_web_page_in() -> None:
+    """An address is let in, other names and other sites are not."""
+    async with Sandbox(host=EVERYWHERE, allow_remote=True) as sandbox:
+        order_id = await order(sandbox)
+        control = f"/_sandbox/orders/{order_id}/pay"
+        page = f"/_pages/orders/{order_id}/pay"
+        address, name = "192.168.1.5:8765", "evil.example:8765"
+        advice = "ask 127.0.0.1, or any address of this machine"
+        assert await ask(sandbox, "POST", control, Host=name) == (
+            403,
+            {"error": advice},
+        )
+        right = {
+            "Sec_Fetch_Site": "same-origin",
+            "Content_Type": "application/json",
+            "Host": address,
+            "Origin": f"http://{address}",
+        }
+        for wrong in (
+            {"Sec_Fetch_Site": "cross-site"},
+            {"Origin": f"http://{name}"},
+            {"Host": name},
+        ):
+            for path in (control, page):
+                marks = {**right, **wrong}
+                assert (await ask(sandbox, "POST", path, {}, **marks))[0] == 403
+        assert await ask(sandbox, "GET", "/", Host=name) == (403, f"{advice}\n")
+        assert (await ask(sandbox, "GET", "/", Host=address))[0] == 200
+        assert sandbox.orders[order_id].status == "PENDING"
+        assert (await ask(sandbox, "POST", page, {}, **right))[0] == 204
+
+
+async def test_the_checkout_is_where_the_client_has_found_the_sandbox() -> None:
+    """By whichever of its names; a name that is not its own is not repeated."""
+    fields = {"price": 1, "currency": "USD"}
+    async with Sandbox() as sandbox:
+        for host, expected in (
+            ("localhost:99", "http://localhost:99"),
+            ("evil.example", sandbox.base_url),
+        ):
+            _, answer = await ask(sandbox, "POST", "/api/bln/order", fields, Host=host)
+            assert answer["data"]["pay_url"].startswith(f"{expected}/#/cashier/")
+
+
+# Whom it calls
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("shop.test", True),
+        ("SHOP.test", True),
+        ("192.168.1.5", True),
+        ("2001:db8::1", True),
+        ("localhost", True),
+        ("a.shop.test", False),
+        ("shop.test.", False),
+        ("shop.test.evil.example", False),
+        ("other.test", False),
+        ("192.168.1.6", False),
+        ("", False),
+    ],
+)
+def test_hosts_it_may_call(host: str, allowed: bool) -> None:
+    """This machine, and whom it was told by exactly that name."""
+    hosts = ("Shop.Test", "192.168.1.5", "2001:DB8::1")
+    assert read_reach("::1", hosts, allow_remote=False).may_call(host) is allowed
+
+
+async def test_a_host_that_was_allowed_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And no other; what the environment says of proxies counts for nothing."""
+    async with (
+        Server(answering(b"I am a proxy")) as proxy,
+        open_shop() as shop,
+        Sandbox(callback_hosts=["shop.test"]) as sandbox,
+    ):
+        port = int(shop.url.rpartition(":")[2])
+
+        async def found(*_: object, **__: object) -> list[Any]:
+            inet = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+            return [(*inet, ("127.0.0.1", port))]
+
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+        sent = []
+        for host in ("shop.test", "other.test"):
+            url = f"http://{host}:{port}/paid"
+            sent += await sandbox.pay(await order(sandbox, callback_url=url))
+        assert [(one.status, one.error) for one in sent] == [
+            (200, None),
+            (None, "not sent: not on this machine"),
+        ]
+        assert [request.target for request in arrived(shop)] == ["/paid"]
+        assert proxy.requests == []
