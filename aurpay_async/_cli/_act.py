@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import AurpayError
 from ._failures import FAILED, exit_code, show_error, show_failure
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     #: What needs a loop.
     Job = Coroutine[None, None, int]
+
+_T = TypeVar("_T")
 
 
 def act(output: Format, work: Callable[[Screen], int | Job]) -> int:
@@ -30,7 +32,7 @@ def act(output: Format, work: Callable[[Screen], int | Job]) -> int:
     screen = Screen(output)
     try:
         job = work(screen)
-        return job if isinstance(job, int) else _run(job)
+        return job if isinstance(job, int) else run_job(job)
     except AurpayError as error:
         show_error(screen, error)
         return exit_code(error)
@@ -44,7 +46,8 @@ def act(output: Format, work: Callable[[Screen], int | Job]) -> int:
         return FAILED
 
 
-def _run(job: Job) -> int:
+def run_job(job: Coroutine[None, None, _T]) -> _T:
+    """Run what needs a loop to its end, in a loop of its own."""
     import asyncio
 
     return asyncio.run(job)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from cyclopts import App, CycloptsError
 
+from . import _account, _order, _payment
 from ._arguments import Format  # noqa: TC001 - of `_output`
 from ._callback import listen, send
 from ._commands import decode, demo, doctor, sandbox, verify
 from ._failures import USAGE, show_failure
-from ._order import create, show
 from ._screen import Screen
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _HELP: Final = """\
 Lightning payments through Aurpay: tried out on this machine, or for real.
 
-Exit codes: 0 yes; 1 no, or failed; 2 wrong usage; 3 failed, and an order may exist; \
-130 interrupted.
+Exit codes: 0 yes; 1 no, or failed; 2 wrong usage; 3 failed, and an order may exist or \
+money may have moved; 130 interrupted.
 
 ```console
 $ aurpay demo
@@ -38,6 +38,24 @@ Orders at the platform, or in a sandbox.
 ```console
 $ aurpay order create 20 USD --qr --watch
 $ aurpay order show 20240428125247009742
+$ aurpay order list
+```
+"""
+
+_PAYMENT: Final = """\
+Payments in other coins than Lightning's.
+
+```console
+$ aurpay payment create 20 USD --chain ETH --coin USDT-ERC20
+$ aurpay payment url 20 USD --open
+```
+"""
+
+_TX: Final = """\
+What came in, went back and went out.
+
+```console
+$ aurpay tx list
 ```
 """
 
@@ -50,6 +68,17 @@ $ aurpay callback listen --forward-to http://127.0.0.1:8000
 ```
 """
 
+#: What stands behind a word of its own, with that word's help.
+_GROUPS: Final[dict[str, tuple[str, Sequence[Callable[..., int]]]]] = {
+    "order": (
+        _ORDER,
+        (_order.create, _order.show, _order.list_, _order.find, _order.refund),
+    ),
+    "payment": (_PAYMENT, (_payment.create, _payment.url)),
+    "tx": (_TX, (_account.list_,)),
+    "callback": (_CALLBACK, (send, listen)),
+}
+
 
 @cache
 def build_app() -> App:
@@ -60,17 +89,13 @@ def build_app() -> App:
         version=lambda: version("aurpay-async"),
         version_flags=["--version"],
     )
-    order = App(name="order", help=_ORDER)
-    callback = App(name="callback", help=_CALLBACK)
-    commands: list[tuple[App, Callable[..., int]]] = [
-        *((app, command) for command in (demo, sandbox, decode, verify, doctor)),
-        *((order, command) for command in (create, show)),
-        *((callback, command) for command in (send, listen)),
-    ]
-    for parent, command in commands:
-        parent.command(command)
-    app.command(order)
-    app.command(callback)
+    for command in (demo, sandbox, decode, verify, doctor, _account.withdraw):
+        app.command(command)
+    for name, (text, commands) in _GROUPS.items():
+        group = App(name=name, help=text)
+        for command in commands:
+            group.command(command)
+        app.command(group)
     app.register_install_completion_command()  # pyright: ignore[reportUnknownMemberType]
     return app
 

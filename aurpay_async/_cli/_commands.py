@@ -5,10 +5,6 @@ What they do is in a file of its own each, which is loaded when it is asked for.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
 from ._act import act
 from ._arguments import (  # noqa: TC001 - read by cyclopts
     AmountStyle,
@@ -17,6 +13,7 @@ from ._arguments import (  # noqa: TC001 - read by cyclopts
     NetworkName,
     Output,
     Port,
+    Several,
 )
 
 
@@ -40,8 +37,16 @@ def demo(*, output: Output = "text") -> int:
 def sandbox(
     *,
     port: Port = 0,
+    host: str = "127.0.0.1",
+    allow_remote: Flag = False,
+    db: str | None = None,
+    seed: int | None = None,
+    start: str | None = None,
+    speed: float = 1,
+    rate: Several = (),
     amounts: AmountStyle = "string",
     post_callbacks: Flag = False,
+    callback_host: Several = (),
     auth_from_env: Flag = False,
     ask: Flag = False,
     output: Output = "text",
@@ -49,17 +54,32 @@ def sandbox(
     """Serve a local Aurpay on loopback until Ctrl-C.
 
     Callbacks are signed with AURPAY_CALLBACK_TOKEN and AURPAY_CALLBACK_SECRET if they
-    are set, else with made-up ones.
+    are set, else with made-up ones. Keys that look live are refused.
 
     ```console
     $ aurpay sandbox --port 8765
+    $ aurpay sandbox --db orders.db --speed 60
+    $ aurpay sandbox --seed 7 --start 2026-01-01T12:00:00Z --rate USD=65000
     $ aurpay sandbox --auth-from-env --post-callbacks
     ```
 
     Args:
         port: Where to listen; 0 takes a free port.
+        host: The same: a name or an address of this machine.
+        allow_remote: Allow a host that other machines can reach. Whoever can reach it
+            can pay orders.
+        db: Keep everything in this file: a sandbox that is stopped or killed goes on
+            from there.
+        seed: Make ids, secrets and invoices the same in every run that begins at the
+            same time.
+        start: Begin at this time, and stand still: only POST /_sandbox/clock moves it.
+            ISO 8601, without a zone UTC.
+        speed: How often faster than Aurpay orders time out: 1 is after 30 minutes, 60
+            after 30 seconds, 0 never.
+        rate: What one bitcoin costs, like USD=65000; may be repeated.
         amounts: How answers write BTC amounts: Aurpay does both.
         post_callbacks: Send callbacks as POST with the order in the body.
+        callback_host: Send callbacks to this host as well; may be repeated.
         auth_from_env: Refuse requests without the credentials of the environment:
             AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET.
         ask: Ask for the callback token and secret that the environment lacks.
@@ -67,7 +87,21 @@ def sandbox(
     """
     from ._sandbox import Wishes, serve_sandbox
 
-    wishes = Wishes(port, amounts, post_callbacks, auth_from_env, ask)
+    wishes = Wishes(
+        port=port,
+        host=host,
+        allow_remote=allow_remote,
+        amounts=amounts,
+        post_callbacks=post_callbacks,
+        callback_hosts=callback_host,
+        rates=rate,
+        speed=speed,
+        start=start,
+        seed=seed,
+        db=db,
+        auth_from_env=auth_from_env,
+        ask=ask,
+    )
     return act(output, lambda screen: serve_sandbox(screen, wishes))
 
 
@@ -97,7 +131,7 @@ def verify(
     amount: str | None = None,
     amount_msat: int | None = None,
     network: NetworkName | None = None,
-    payee: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    payee: Several = (),
     output: Output = "text",
 ) -> int:
     """Hold an invoice against what was expected, as the client does.

@@ -1,24 +1,14 @@
-"""What went wrong, for people and for programs, and what to do about it."""
+"""What went wrong, for people and for programs."""
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING, Final
 
-from ..errors import (
-    APIError,
-    AuthenticationError,
-    ConfigurationError,
-    ConnectError,
-    Delivery,
-    InvalidRequestError,
-    InvoiceError,
-    NotFoundError,
-    RateLimitedError,
-    UntrustedOrderError,
-)
+from .._models._payments import NewPayment
+from ..errors import ConfigurationError, Delivery, InvalidRequestError
+from ._advice import advise, may_be_paid, may_exist
 from ._screen import Row
-from ._times import iso, moment
+from ._times import amount, iso, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,42 +20,25 @@ if TYPE_CHECKING:
 #: Exit codes; 0 is a yes, 130 an interruption.
 FAILED: Final = 1
 USAGE: Final = 2
-MAY_EXIST: Final = 3
+MAY_HAVE_HAPPENED: Final = 3
 
-#: What each kind of failure asks for, most specific first.
-_ADVICE: Final[tuple[tuple[type[AurpayError], str], ...]] = (
-    (UntrustedOrderError, "Show nothing to the payer, and report the order to Aurpay."),
-    (InvalidRequestError, "Nothing was sent: write it as the message says."),
-    (ConfigurationError, "Set it and try again; `aurpay doctor` looks at all of it."),
-    (AuthenticationError, "Check credentials and clock: `aurpay doctor`."),
-    (NotFoundError, "Check the id, and that it is of this account and base URL."),
-    (RateLimitedError, "Nothing exists: wait, then try again."),
-    (ConnectError, "Nothing was sent: try again; `aurpay doctor` looks for the cause."),
-    (InvoiceError, "Do not pay it."),
-)
-
-_ADVICE_BY_DELIVERY: Final = {
-    Delivery.NOT_SENT: "Nothing was sent: it is safe to try again.",
-    Delivery.REFUSED: "Nothing exists: mend the cause before you try again.",
-    Delivery.UNKNOWN: "Asking changes nothing: it is safe to try again.",
-}
-
-_DELIVERIES: Final = {
+_OF_ORDERS: Final = {
     Delivery.NOT_SENT: "not_sent: nothing exists",
     Delivery.REFUSED: "refused: nothing exists",
     Delivery.UNKNOWN: "unknown: an order may exist",
 }
 
-
-def may_exist(error: AurpayError) -> bool:
-    """Whether a call to create an order failed, and has perhaps created one."""
-    return error.new_order is not None and error.delivery is Delivery.UNKNOWN
+_OF_MONEY: Final = {
+    Delivery.NOT_SENT: "not_sent: nothing is paid",
+    Delivery.REFUSED: "refused: nothing is paid",
+    Delivery.UNKNOWN: "unknown: it may be paid",
+}
 
 
 def exit_code(error: AurpayError) -> int:
     """What the process ends with."""
-    if may_exist(error):
-        return MAY_EXIST
+    if may_exist(error) or may_be_paid(error):
+        return MAY_HAVE_HAPPENED
     return (
         USAGE if isinstance(error, InvalidRequestError | ConfigurationError) else FAILED
     )
@@ -73,26 +46,34 @@ def exit_code(error: AurpayError) -> int:
 
 def show_error(screen: Screen, error: AurpayError) -> None:
     """Say what failed, how far it got, and what to do."""
-    advice = _advise(error)
+    message = _message(error)
     screen.record(
         "error",
         code=error.code,
         error=type(error).__name__,
-        message=str(error),
+        message=message,
         delivery=error.delivery.value,
         may_exist=may_exist(error),
+        may_be_paid=may_be_paid(error),
         attempts=error.attempts,
         retryable=error.retryable,
         sent_at=iso(error.sent_at),
         order_id=error.order_id,
         asked=None if error.new_order is None else _asked(error.new_order),
-        advice=advice,
+        payment_hash=None if error.invoice is None else error.invoice.payment_hash,
+        advice=advise(error),
     )
-    screen.complain(f"{type(error).__name__} ({error.code}): {error}", _rows(error))
+    screen.complain(f"{type(error).__name__} ({error.code}): {message}", _rows(error))
 
 
 def show_failure(
-    screen: Screen, code: str, message: str, advice: str, *, left: bool = False
+    screen: Screen,
+    code: str,
+    message: str,
+    advice: str,
+    *,
+    may_exist: bool = False,
+    may_be_paid: bool = False,
 ) -> None:
     """The same for what is no error of the SDK.
 
@@ -101,63 +82,63 @@ def show_failure(
         code: Stable text for programs.
         message: What failed.
         advice: What to do.
-        left: Whether a request to create an order had left by then.
+        may_exist: Whether a request to create an order had left by then.
+        may_be_paid: Whether a request that moves money had left by then.
     """
     screen.record(
         "error",
         code=code,
         error=None,
         message=message,
-        delivery=Delivery.UNKNOWN.value if left else None,
-        may_exist=left,
+        delivery=Delivery.UNKNOWN.value if may_exist or may_be_paid else None,
+        may_exist=may_exist,
+        may_be_paid=may_be_paid,
         attempts=None,
         retryable=False,
         sent_at=None,
         order_id=None,
         asked=None,
+        payment_hash=None,
         advice=advice,
     )
     screen.complain(message, [Row("do", advice)])
 
 
+def _message(error: AurpayError) -> str:
+    """Without its advice, which names methods of the client: here are commands."""
+    return str(error).removesuffix("" if error.advice is None else f"; {error.advice}")
+
+
 def _rows(error: AurpayError) -> Iterator[Row]:
-    asked = error.new_order
+    asked, invoice = error.new_order, error.invoice
     if asked is not None:
-        yield Row("delivery", _DELIVERIES[error.delivery])
-        named = "" if asked.reference is None else f", reference {asked.reference}"
-        yield Row("asked for", f"{asked.price:f} {asked.currency}{named}")
+        yield Row("delivery", _OF_ORDERS[error.delivery])
+        yield Row("asked for", _asked_for(asked))
+    elif invoice is not None or may_be_paid(error):
+        yield Row("delivery", _OF_MONEY[error.delivery])
+    if invoice is not None:
+        yield Row("amount", amount(invoice.amount_msat or 0))
+        yield Row("payment hash", invoice.payment_hash)
     if error.sent_at is not None:
         yield Row("sent at", moment(error.sent_at))
     if error.order_id is not None:
         yield Row("order", error.order_id)
-    yield Row("do", _advise(error))
+    yield Row("do", advise(error))
+
+
+def _asked_for(order: NewOrder) -> str:
+    coin = f" in {order.coin}" if isinstance(order, NewPayment) else ""
+    named = "" if order.reference is None else f", reference {order.reference}"
+    return f"{order.price:f} {order.currency}{coin}{named}"
 
 
 def _asked(order: NewOrder) -> dict[str, str | None]:
+    payment = order if isinstance(order, NewPayment) else None
     return {
         "price": f"{order.price:f}",
         "currency": order.currency,
+        "chain": None if payment is None else payment.chain,
+        "coin": None if payment is None else payment.coin,
         "reference": order.reference,
         "nonce": order.nonce,
     }
-
-
-def _advise(error: AurpayError) -> str:
-    if isinstance(error, APIError) and error.retry_after is not None:
-        return f"Wait {error.retry_after:.0f} seconds, as the platform asks."
-    if may_exist(error) and not isinstance(error, UntrustedOrderError):
-        return _look_for(error.order_id)
-    for kind, advice in _ADVICE:
-        if isinstance(error, kind):
-            return advice
-    return _ADVICE_BY_DELIVERY[error.delivery]
-
-
-def _look_for(order_id: str | None) -> str:
-    if order_id is not None:
-        # It is from outside, and the line is there to be copied into a shell.
-        return f"Look before you create another: aurpay order show {quote(order_id)}"
-    return (
-        "Look before you create another: at the dashboard, for an order of this time "
-        "and price."
-    )

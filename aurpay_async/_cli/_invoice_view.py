@@ -71,6 +71,17 @@ def invoice_rows(invoice: Invoice, now: datetime) -> Iterator[Row]:
     yield Row("signature", invoice.signature)
 
 
+def what_is_paid(invoice: Invoice, now: datetime) -> Iterator[Row]:
+    """What somebody has to see before an invoice is paid."""
+    yield Row("amount", _amount(invoice))
+    yield Row("network", invoice.network)
+    yield from _description(invoice)
+    yield Row("payee", invoice.payee)
+    yield Row("payment hash", invoice.payment_hash)
+    when = f"{moment(invoice.expires_at)}, {distance(invoice.expires_at, now)}"
+    yield Row("expires", when)
+
+
 def _amount(invoice: Invoice) -> str:
     if invoice.amount_msat is None:
         return "open: the payer chooses it"

@@ -6,8 +6,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from .._models._arguments import DEFAULT_SIZE
 from ._act import act
-from ._arguments import Flag, Output  # noqa: TC001 - read by cyclopts
+from ._arguments import (  # noqa: TC001 - read by cyclopts
+    Flag,
+    Output,
+    Several,
+)
 
 
 def create(
@@ -49,7 +54,8 @@ def create(
         browser: Open the checkout page in a browser.
         output: Lines for people, or JSON for programs.
     """
-    from ._order_create import Asked, Wishes, create_order
+    from ._asked import Asked
+    from ._order_create import Wishes, create_order
 
     asked = Asked(
         price,
@@ -79,3 +85,85 @@ def show(order_id: str, /, *, output: Output = "text") -> int:
     from ._order_show import show_order_by_id
 
     return act(output, lambda screen: show_order_by_id(screen, order_id))
+
+
+def list_(
+    *,
+    page: int = 1,
+    size: int = DEFAULT_SIZE,
+    everything: Annotated[Flag, Parameter(name="--all")] = False,
+    output: Output = "text",
+) -> int:
+    """List orders, the newest first.
+
+    ```console
+    $ aurpay order list
+    $ aurpay order list --all --output json | jq -r 'select(.is_paid).order_id'
+    ```
+
+    Args:
+        page: Which page.
+        size: How many orders a page has, at most 1000.
+        everything: This page and all that follow, each order as it comes.
+        output: Lines for people, or JSON for programs.
+    """
+    from ._list import Part, show_list
+    from ._order_list import ORDERS
+
+    part = Part(page, size, everything)
+    return act(output, lambda screen: show_list(screen, ORDERS, part))
+
+
+def find(
+    price: str,
+    currency: str,
+    /,
+    *,
+    sent_at: str,
+    chain: str | None = None,
+    coin: str | None = None,
+    known: Several = (),
+    output: Output = "text",
+) -> int:
+    """Look for an order that a failed create may have left.
+
+    What it was asked for with is all that tells it from others, so the answer may be
+    that several fit. Ends with 1 unless exactly one does.
+
+    ```console
+    $ aurpay order find 20 USD --sent-at 2026-01-31T12:00:00Z
+    ```
+
+    Args:
+        price: Fiat, as it was asked for.
+        currency: Fiat: three letters.
+        sent_at: When the last attempt to create it began. ISO 8601, without a zone UTC.
+        chain: The chain of a payment; without it, an order for Lightning.
+        coin: The coin of a payment.
+        known: The id of an order that is accounted for; may be given several times.
+        output: Lines for people, or JSON for programs.
+    """
+    from ._order_find import Sought, find_order
+
+    sought = Sought(price, currency, sent_at, chain, coin, known)
+    return act(output, lambda screen: find_order(screen, sought))
+
+
+def refund(order_id: str, /, *, yes: Flag = False, output: Output = "text") -> int:
+    """Show what would be paid back of an order, ask, and pay it back.
+
+    It moves money, and is sent once at most. Without a terminal to ask at, nothing is
+    sent unless --yes is given. Ends with 3 if it failed and may be done all the same.
+
+    ```console
+    $ aurpay order refund 20240428125247009742
+    ```
+
+    Args:
+        order_id: The platform's name for it.
+        yes: Send it without asking.
+        output: Lines for people, or JSON for programs.
+    """
+    from ._order_refund import refund_order
+
+    return act(output, lambda screen: refund_order(screen, order_id, yes=yes))

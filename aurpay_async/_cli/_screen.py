@@ -6,6 +6,7 @@ through `plain` here, so that nothing from outside is more than characters.
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from ._rich import Console
 
 Verdict = Literal["", "ok", "warning", "problem"]
+
+#: How often the sign moves that something is going on.
+_REFRESH_PER_S: Final = 12.5
 
 #: A text and its style.
 _Part = tuple[str, str]
@@ -48,11 +52,17 @@ class Screen:
 
     def __init__(self, output: Format) -> None:
         self._is_json = output == "json"
+        self._is_waiting = False
 
     def record(self, kind: str, /, **members: object) -> None:
         """One JSON object on a line of its own, whose ``type`` is `kind`."""
-        if self._is_json:
-            print(to_json({"type": kind, **members}), flush=True)
+        if not self._is_json:
+            return
+        line = to_json({"type": kind, **members})
+        if self._shares_a_terminal():
+            self._errors.print(_text((line, "")), soft_wrap=True)
+        else:
+            print(line, flush=True)
 
     def title(self, text: str) -> None:
         """What the next lines are about."""
@@ -71,6 +81,11 @@ class Screen:
         for parts in _columns([*rows]):
             self._print(*parts)
         self.line()
+
+    def cells(self, cells: Iterable[tuple[str, int]], style: str = "") -> None:
+        """A line of a table: texts, and how wide their columns are at least."""
+        padded = (f"{plain(text):{width}}" for text, width in cells)
+        self._print(("  ", ""), ("  ".join(padded).rstrip(), style))
 
     def code(self, text: str) -> None:
         """A QR code."""
@@ -93,19 +108,57 @@ class Screen:
         for parts in [(_MARKS["problem"], (text, "")), *_columns([*rows])]:
             self._errors.print(_text(*parts), soft_wrap=True)
 
+    def question(self, title: str, rows: Iterable[Row], text: str) -> None:
+        """What somebody has to decide: on standard error, whoever reads the answers.
+
+        Args:
+            title: What it is about.
+            rows: What has to be known for it.
+            text: The question; the answer is typed behind it.
+        """
+        for parts in [(("  ", ""), (title, "bold cyan")), *_columns([*rows])]:
+            self._errors.print(_text(*parts), soft_wrap=True)
+        self._errors.print(_text(("  ", ""), (text, "bold")), end="", soft_wrap=True)
+
     @contextmanager
     def waiting(self, text: str) -> Generator[Callable[[str], None], None, None]:
         """Show on a terminal that something is going on, and let it say what."""
         if not self._errors.is_terminal:
             yield _tell_nobody
             return
+        from rich.live import Live
+        from rich.spinner import Spinner
+
         # The one spinner that every terminal can show.
-        with self._errors.status(_text((text, "")), spinner="line") as status:
-            yield lambda news: status.update(_text((news, "")))
+        spinner = Spinner("line", _text((text, "")), style="status.spinner")
+        # Rich would take standard output as well: answers would not get into a pipe.
+        live = Live(
+            spinner,
+            console=self._errors,
+            refresh_per_second=_REFRESH_PER_S,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        with live:
+            self._is_waiting = True
+            try:
+                yield lambda news: spinner.update(text=_text((news, "")))
+            finally:
+                self._is_waiting = False
 
     def _print(self, *parts: _Part) -> None:
-        if not self._is_json:
-            self._answers.print(_text(*parts), soft_wrap=True)
+        if self._is_json:
+            return
+        console = self._errors if self._shares_a_terminal() else self._answers
+        console.print(_text(*parts), soft_wrap=True)
+
+    def _shares_a_terminal(self) -> bool:
+        """Whether answers go where the sign is that something is going on.
+
+        Then who shows that sign has to print them, as nobody else can move it away.
+        """
+        return self._is_waiting and sys.stdout.isatty()
 
     @cached_property
     def _answers(self) -> Console:

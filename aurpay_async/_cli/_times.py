@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from typing import Final
 
 _MSAT_PER_SATOSHI: Final = 1000
 _UNITS: Final = (
@@ -31,6 +29,16 @@ def iso(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat()
 
 
+def parse_time(text: str) -> datetime:
+    """A time as ISO 8601 writes it; without a zone, of UTC.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 def span(seconds: float) -> str:
     """How long, in its largest unit."""
     for unit, length in _UNITS:
@@ -52,12 +60,12 @@ def countdown(seconds: float) -> str:
 
 
 def msat_to_btc(msat: int) -> Decimal:
-    """Millisatoshi in BTC, exactly."""
-    return _EXACT.scaleb(Decimal(msat), -11)
+    """Millisatoshi in BTC, exactly, with no more digits than that needs."""
+    return _EXACT.normalize(_EXACT.scaleb(Decimal(msat), -11))
 
 
 def amount(msat: int) -> str:
     """Millisatoshi, for people: in BTC, and in satoshi if these are whole."""
-    btc = _EXACT.normalize(msat_to_btc(msat))
+    btc = msat_to_btc(msat)
     satoshi, rest = divmod(msat, _MSAT_PER_SATOSHI)
     return f"{btc:f} BTC ({msat:,} msat)" if rest else f"{btc:f} BTC ({satoshi:,} sat)"

@@ -93,7 +93,7 @@ def verify_invoice(screen: Screen, given: str, expected: Expected) -> int:
     """Hold an invoice against what was expected; it is a no if one check fails."""
     invoice: bolt11.Invoice | None = None
     msat = read_amount(expected.btc, expected.msat)
-    trust = _trust(expected)
+    trust = make_trust(expected)
     try:
         invoice = bolt11.decode(read_text(given))
     except InvoiceError as error:
@@ -140,7 +140,8 @@ def read_amount(btc: str | None, msat: int | None) -> int:
         raise InvalidRequestError(str(error), field="amount") from None
 
 
-def _trust(expected: Expected) -> Trust:
+def make_trust(expected: Expected) -> Trust:
+    """What is accepted, the network of the environment if no other was named."""
     named = expected.network or os.environ.get("AURPAY_NETWORK") or NETWORKS[0]
     return Trust(
         network=require_network(named, "AURPAY_NETWORK"),

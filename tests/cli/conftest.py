@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from io import BytesIO, TextIOWrapper
@@ -42,7 +43,16 @@ class Done(NamedTuple):
 class Run(Protocol):
     """Runs a command."""
 
-    def __call__(self, *arguments: str, stdin: bytes = b"") -> Done: ...
+    def __call__(
+        self, *arguments: str, stdin: bytes = b"", typed: str | None = None
+    ) -> Done: ...
+
+
+class Terminal(TextIOWrapper):
+    """Standard input, where somebody types."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -55,10 +65,16 @@ def _run(arguments: Sequence[str]) -> int:
 
 @pytest.fixture
 def aurpay(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command line: arguments to what was printed; from a thread as well."""
+    """The command line: arguments to what was printed; from a thread as well.
 
-    def run(*arguments: str, stdin: bytes = b"") -> Done:
-        monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(stdin), "utf-8"))
+    With `typed`, there is a terminal, but for standard output.
+    """
+
+    def run(*arguments: str, stdin: bytes = b"", typed: str | None = None) -> Done:
+        kind = TextIOWrapper if typed is None else Terminal
+        given = stdin if typed is None else typed.encode()
+        monkeypatch.setattr("sys.stdin", kind(BytesIO(given), "utf-8"))
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: typed is not None)
         capsys.readouterr()
         # In a thread of its own: there may be a loop in this one, and pytest-asyncio
         # does not expect another to come and go.

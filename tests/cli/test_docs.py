@@ -121,6 +121,43 @@ async def test_the_keys_of_orders(
     assert shapes(watched.out)[1:] == shapes(lines[1])
 
 
+async def test_the_keys_of_lists_and_of_what_was_found(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
+    """Of one order that was paid, at a sandbox."""
+    async with sandbox.client() as client:
+        order = await client.create_order("20", "USD")
+    await sandbox.pay(order.order_id)
+    for words in (("order", "list"), ("order", "find"), ("tx", "list")):
+        shown = example(*words)
+        now = order.create_time.isoformat()
+        arguments = [re.sub(r"2026.*T.*", now, word) for word in shown.arguments]
+        done = await asyncio.to_thread(aurpay, *arguments)
+        assert (done.code, shapes(done.out)) == (0, shapes(shown.json))
+
+
+@pytest.mark.parametrize("words", [("payment", "create"), ("payment", "url")])
+async def test_the_keys_of_payments(
+    aurpay: Run, sandbox: Sandbox, words: tuple[str, ...]
+) -> None:
+    """Made at a sandbox."""
+    shown = example(*words)
+    done = await asyncio.to_thread(aurpay, *shown.arguments)
+    assert (done.code, shapes(done.out)) == (0, shapes(shown.json))
+
+
+async def test_the_keys_of_what_moves_money(aurpay: Run, sandbox: Sandbox) -> None:
+    """Paid out, and paid back, at a sandbox."""
+    async with sandbox.client() as client:
+        order = await client.create_order("20", "USD")
+    await sandbox.pay(order.order_id)
+    for words in (("withdraw",), ("order", "refund")):
+        shown = example(*words)
+        arguments = [ORDER_ID.sub(order.order_id, word) for word in shown.arguments]
+        done = await asyncio.to_thread(aurpay, *arguments)
+        assert (done.code, shapes(done.out)) == (0, shapes(shown.json))
+
+
 async def test_the_keys_of_callbacks(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +204,7 @@ def test_the_page_has_every_command_every_option_and_every_variable(
 ) -> None:
     """What help lists is on the page."""
     for command in COMMANDS:
-        if command in {"order", "callback"}:
+        if command in {"order", "payment", "tx", "callback"}:
             continue
         assert f"\n## aurpay {command}\n" in PAGE
         listed = aurpay(*command.split(), "--help").out

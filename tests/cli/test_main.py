@@ -34,6 +34,15 @@ COMMANDS = [
     "order",
     "order create",
     "order show",
+    "order list",
+    "order find",
+    "order refund",
+    "payment",
+    "payment create",
+    "payment url",
+    "tx",
+    "tx list",
+    "withdraw",
     "callback",
     "callback send",
     "callback listen",
@@ -89,6 +98,7 @@ def test_help_lists_the_commands_and_the_exit_codes(aurpay: Run) -> None:
     for command in COMMANDS:
         assert re.search(rf"{command.split()[0]} +[A-Z]", done.out)
     assert "3 failed, and an order may" in done.out
+    assert "money may have moved" in " ".join(done.out.split())
 
 
 @pytest.mark.parametrize(
@@ -101,6 +111,9 @@ def test_help_lists_the_commands_and_the_exit_codes(aurpay: Run) -> None:
         (["sandbox", "--port", "65536"], "65535"),
         (["sandbox", "--port", "x"], "x"),
         (["sandbox", "--callback-secret", "x"], "--callback-secret"),
+        (["order", "find", "20", "USD"], "--sent-at"),
+        (["payment", "create", "20", "USD", "--chain", "ETH"], "--coin"),
+        (["withdraw"], "INVOICE"),
         (["callback", "send", "http://127.0.0.1/", "--paid", "--timeout"], "--timeout"),
     ],
 )
@@ -240,6 +253,7 @@ def test_nobody_is_asked_within_a_loop(
     class Terminal:
         isatty = staticmethod(lambda: True)
         buffer = SimpleNamespace(read=give_up)
+        readline = staticmethod(lambda: give_up(None))
 
     monkeypatch.setattr("getpass.getpass", give_up)
     monkeypatch.setattr("tests.cli.conftest.TextIOWrapper", lambda *_: Terminal())
@@ -258,4 +272,4 @@ async def test_an_error_of_the_system(aurpay: Run, sandbox: Any) -> None:
     port = sandbox.base_url.rpartition(":")[2]
     done = await asyncio.to_thread(aurpay, "sandbox", "--port", port)
     assert (done.code, done.out) == (1, "")
-    assert "address already in use" in done.err
+    assert "address already in use" in done.err.lower()

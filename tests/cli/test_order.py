@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import webbrowser
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aurpay_async import (
     AurpayClient,
+    AurpayError,
     Delivery,
     NewOrder,
+    NewPayment,
     Payment,
     RateLimitedError,
+    ServerError,
     UntrustedOrderError,
 )
-from aurpay_async._cli import _order_create
+from aurpay_async._cli import _watch
+from aurpay_async._cli._asked import Asked
 from aurpay_async._cli._failures import exit_code, show_error
-from aurpay_async._cli._order_create import Asked, Wishes, create_order
+from aurpay_async._cli._order_create import Wishes, create_order
 from aurpay_async._cli._order_view import detail_rows
 from aurpay_async._cli._screen import Screen
 from aurpay_async._models import Order
@@ -141,7 +146,7 @@ async def test_watch_on_a_terminal(
 ) -> None:
     """Status and time left are on a line that goes on."""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setattr(_order_create, "_TICK_S", 0.01)
+    monkeypatch.setattr(_watch, "_TICK_S", 0.01)
 
     async def pay(_: AurpayClient, order: Any, **options: Any) -> Payment:
         await asyncio.sleep(0.1)
@@ -204,6 +209,7 @@ async def test_an_order_may_exist(
     assert "sent at" in done.err
     [made] = sandbox.orders
     assert (f"aurpay order show {made}" in done.err) is order_known
+    assert ("aurpay order find 20 USD --sent-at 20" in done.err) is not order_known
     record = (await order(aurpay, "create", "20", "USD", "-o", "json")).record
     assert record["type"] == "error"
     assert (record["delivery"], record["may_exist"]) == ("unknown", True)
@@ -305,10 +311,12 @@ async def test_interrupted_after_it_left(
             await creating
     record = json.loads(capsys.readouterr().out)
     assert (record["code"], record["may_exist"]) == ("interrupted", True)
+    assert record["may_be_paid"] is False
+    assert "aurpay order list" in record["advice"]
 
 
 async def create(output: Any) -> int:
-    asked = Asked("20", "USD", None, None, None, None, None)
+    asked = Asked("20", "USD")
     wishes = Wishes(qr=False, watch=False, browser=False)
     return await create_order(Screen(output), asked, wishes)
 
@@ -372,13 +380,34 @@ def test_too_many_requests(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_other_failures(capsys: pytest.CaptureFixture[str]) -> None:
     """What to do goes by how far they got."""
-    from aurpay_async import AurpayError
-
     for delivery, advice in {
         Delivery.NOT_SENT: "safe to try again",
-        Delivery.REFUSED: "Nothing exists",
+        Delivery.REFUSED: "Nothing was done",
         Delivery.UNKNOWN: "Asking changes nothing",
     }.items():
         error = AurpayError("failed")
         error.delivery = delivery
         assert advice in told(error, capsys)
+
+
+def test_looking_comes_before_waiting(capsys: pytest.CaptureFixture[str]) -> None:
+    """However long a server asks to wait, an order may exist by then."""
+    error = ServerError("no", status=503, delivery=Delivery.UNKNOWN, retry_after=7.0)
+    error.new_order = NewOrder("20", "USD")
+    assert "aurpay order list" in told(error, capsys)
+    error.sent_at = datetime(2026, 1, 1, microsecond=5, tzinfo=UTC)
+    line = "aurpay order find 20 USD --sent-at 2026-01-01T00:00:00+00:00\n"
+    assert told(error, capsys).endswith(line)
+    error.new_order = NewPayment("20.50", "USD", chain="ETH", coin="X;reboot")
+    assert told(error, capsys).endswith(
+        "aurpay order find 20.50 USD --sent-at 2026-01-01T00:00:00+00:00 "
+        "--chain ETH --coin 'X;reboot'\n"
+    )
+
+
+def test_a_message_without_advice_stays_whole(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever it ends with."""
+    error = AurpayError("the answer was 1; None")
+    assert "the answer was 1; None\n" in told(error, capsys)

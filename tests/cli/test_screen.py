@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -53,13 +55,15 @@ def test_the_screen_escapes_whatever_it_is_given(
     screen.step(evil)
     screen.rows([Row(evil, evil, "problem")])
     screen.note(evil)
+    screen.cells([(evil, 4)])
+    screen.question(evil, [Row(evil, evil)], evil)
     screen.complain(evil, [Row(evil, evil)])
     with screen.waiting(evil) as say:
         say(evil)
     shown = "".join(capsys.readouterr())
     assert "\x1b]0;" not in shown
     assert "\x07" not in shown
-    assert shown.count(r"\x1b]0;evil\x07[bold]x[/bold] :smile:") >= 9
+    assert shown.count(r"\x1b]0;evil\x07[bold]x[/bold] :smile:") >= 14
 
 
 def test_a_terminal_has_colours_and_a_sign_of_life(
@@ -75,6 +79,49 @@ def test_a_terminal_has_colours_and_a_sign_of_life(
     assert "29:59 left" in err
     assert "\x1b[1;32m" in out
     assert "left" not in out
+
+
+def test_a_pipe_gets_its_answers_while_the_sign_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard error is a terminal, standard output goes to a program."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for output in ("json", "text"):
+        screen = Screen(output)
+        with screen.waiting("Asking"):
+            screen.record("thing", a="1")
+            screen.step("done", "")
+        out, err = capsys.readouterr()
+        assert out == ('{"type": "thing", "a": "1"}\n', "    done\n")[output == "text"]
+        assert "Asking" in err
+        assert "thing" not in err
+
+
+def test_a_terminal_that_has_both_is_written_to_by_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who shows the sign: it is moved away before an answer, and back behind it."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for output in ("json", "text"):
+        screen = Screen(output)
+        with screen.waiting("Asking"):
+            screen.record("thing", a="1")
+            screen.step("thing", "")
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert re.search(r"\r\x1b\[2K[^\r]*thing[^\r]*\n[^\n]*Asking", err)
+        screen.record("thing", a="1")
+        screen.step("thing", "")
+        assert "thing" in capsys.readouterr().out
+
+
+def test_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Columns are as wide as they are to be, or as what is in them."""
+    screen = Screen("text")
+    screen.cells([("a", 4), ("b", 2), ("", 3)])
+    screen.cells([("\x1b", 4), ("too long", 2), ("c", 3)])
+    assert capsys.readouterr().out == "  a     b\n  \\x1b  too long  c\n"
 
 
 def test_a_pipe_has_neither(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,60 @@
+"""``aurpay tx list``: what came in, went back and went out, the newest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .._client import AurpayClient
+from .._models._transactions import Transaction
+from ._list import Listing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+
+def _cells(row: Transaction) -> tuple[str, ...]:
+    return (
+        row.tx_id,
+        row.tx_type,
+        row.status,
+        f"{row.amount:f} {row.coin}",
+        "-" if row.obtained is None else f"{row.obtained:f}",
+        f"{row.fee:f}",
+    )
+
+
+def _members(row: Transaction) -> dict[str, object]:
+    return {
+        "tx_id": row.tx_id,
+        "tx_type": row.tx_type,
+        "status": row.status,
+        "chain": row.chain,
+        "coin": row.coin,
+        "amount": f"{row.amount:f}",
+        "obtained": None if row.obtained is None else f"{row.obtained:f}",
+        "fee": f"{row.fee:f}",
+    }
+
+
+def _iterate(
+    aurpay: AurpayClient, page: int, size: int
+) -> AsyncGenerator[Transaction, None]:
+    return aurpay.iter_transactions(page=page, size=size)
+
+
+TRANSACTIONS: Final = Listing[Transaction](
+    noun="transactions",
+    kind="transaction",
+    columns={
+        "tx_id": 36,
+        "type": 8,
+        "status": 10,
+        "amount": 22,
+        "obtained": 14,
+        "fee": 0,
+    },
+    cells=_cells,
+    members=_members,
+    fetch=AurpayClient.list_transactions,
+    iterate=_iterate,
+)

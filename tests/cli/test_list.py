@@ -1,0 +1,170 @@
+"""``aurpay order list`` and ``aurpay tx list``: a page, or all of it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aurpay_async._cli._order_list import ORDERS
+from aurpay_async._models import Order
+from aurpay_async._order_life import OrderStatus
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.testing import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from .conftest import Done, Run
+
+HEAD = (
+    "  order_id              created                  status      price         amount"
+)
+FIRST_PAGE = f"""\
+{HEAD}
+  20260101120000000003  2026-01-01 12:00:00 UTC  PENDING     3 USD         0.00003000 BTC-LN
+  20260101120000000002  2026-01-01 12:00:00 UTC  PENDING     2 USD         0.00002000 BTC-LN
+
+    page 1 of 2, 3 orders in all
+"""  # noqa: E501 - as it is shown
+TRANSACTIONS = """\
+  tx_id                                 type      status      amount                  obtained        fee
+  <refund>  REFUND    SUCCESS     0.00001000 BTC-LN       -               0
+  <paid>  ORDER     SUCCESS     0.00001000 BTC-LN       0.00000992000   0.00000008000
+
+    page 1 of 1, 2 transactions in all
+"""  # noqa: E501 - as it is shown
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def shop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
+    """Three orders of 1, 2 and 3 dollars; the first one is paid."""
+    async with Sandbox(clock=FakeClock(NOON)) as sandbox, sandbox.client() as aurpay:
+        monkeypatch.setenv("AURPAY_BASE_URL", sandbox.base_url)
+        monkeypatch.setenv("AURPAY_NETWORK", "regtest")
+        monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
+        orders = [await aurpay.create_order(price, "USD") for price in (1, 2, 3)]
+        await sandbox.pay(orders[0].order_id)
+        yield sandbox
+
+
+async def run(aurpay: Run, *arguments: str, **options: Any) -> Done:
+    return await asyncio.to_thread(aurpay, *arguments, **options)
+
+
+async def test_a_page_of_orders(aurpay: Run, shop: Sandbox) -> None:
+    """The newest first, below the names of the columns; how many there are in all."""
+    done = await run(aurpay, "order", "list", "--size", "2")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == FIRST_PAGE
+    second = await run(aurpay, "order", "list", "--size", "2", "--page", "2")
+    assert "000001  2026-01-01 12:00:00 UTC  SUCCESS     1 USD" in second.out
+    assert "page 2 of 2, 3 orders in all" in second.out
+
+
+async def test_a_page_for_programs(aurpay: Run, shop: Sandbox) -> None:
+    """One object, whose rows are what `order show` says."""
+    done = await run(
+        aurpay, "order", "list", "--size", "2", "--page", "2", "-o", "json"
+    )
+    record = done.record
+    [row] = record.pop("orders")
+    assert record == {
+        "type": "orders",
+        "page": 2,
+        "size": 2,
+        "total": 3,
+        "max_page": 2,
+    }
+    shown = await run(aurpay, "order", "show", row["order_id"], "-o", "json")
+    assert shown.record == {"type": "detail", **row}
+
+
+async def test_all_orders(aurpay: Run, shop: Sandbox) -> None:
+    """From every page, each on a line of its own."""
+    done = await run(aurpay, "order", "list", "--all", "--size", "2")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == HEAD
+    assert [line[2:22] for line in lines[1:4]] == [
+        "20260101120000000003",
+        "20260101120000000002",
+        "20260101120000000001",
+    ]
+    assert lines[4:] == ["", "    3 orders"]
+    records = (await run(aurpay, "order", "list", "--all", "-o", "json")).records
+    assert [record["price"] for record in records] == ["3", "2", "1"]
+    assert {record["type"] for record in records} == {"detail"}
+
+
+async def test_all_orders_on_a_terminal(aurpay: Run, shop: Sandbox) -> None:
+    """How many there are so far is on a line that goes on; standard output is clean."""
+    done = await run(aurpay, "order", "list", "--all", "--size", "1", typed="")
+    assert "3 orders so far" in done.err
+    assert "so far" not in done.out
+    assert done.out.endswith("    3 orders\n")
+
+
+async def test_a_list_that_breaks_off(aurpay: Run, shop: Sandbox) -> None:
+    """What came is there, and the failure after it."""
+    shop.faults.push("slow; seconds=0", "404")
+    done = await run(aurpay, "order", "list", "--all", "--size", "2", "-o", "json")
+    assert done.code == 1
+    assert [record["type"] for record in done.records] == ["detail", "detail", "error"]
+
+
+async def test_nothing_to_list(aurpay: Run, sandbox: Sandbox) -> None:
+    """Is no failure, and has no columns."""
+    done = await run(aurpay, "order", "list")
+    assert (done.code, done.out.strip()) == (0, "page 1 of 1, 0 orders in all")
+    done = await run(aurpay, "order", "list", "--all")
+    assert (done.code, done.out.strip()) == (0, "0 orders")
+    done = await run(aurpay, "order", "list", "--all", "-o", "json")
+    assert (done.code, done.out) == (0, "")
+
+
+@pytest.mark.parametrize("asked", [["--page", "0"], ["--size", "1001"]])
+async def test_no_such_page(aurpay: Run, sandbox: Sandbox, asked: list[str]) -> None:
+    """Is wrong usage, and nothing is sent."""
+    done = await run(aurpay, "tx", "list", *asked, "-o", "json")
+    assert (done.code, done.record["code"]) == (2, "invalid_request")
+    assert not sandbox.requests
+
+
+async def test_transactions(aurpay: Run, shop: Sandbox) -> None:
+    """What came in and went back, with the fee."""
+    [paid] = shop.transactions
+    await shop.refund("20260101120000000001")
+    refund = shop.transactions[0]
+    done = await run(aurpay, "tx", "list")
+    assert (done.code, done.err) == (0, "")
+    out = done.out.replace(paid.tx_id, "<paid>").replace(refund.tx_id, "<refund>")
+    assert out == TRANSACTIONS
+
+
+async def test_transactions_for_programs(aurpay: Run, shop: Sandbox) -> None:
+    """The same keys in a page and on a line; amounts are texts."""
+    [paid] = shop.transactions
+    row = {
+        "tx_id": paid.tx_id,
+        "tx_type": "ORDER",
+        "status": "SUCCESS",
+        "chain": "BLN",
+        "coin": "BTC-LN",
+        "amount": "0.00001000",
+        "obtained": "0.00000992000",
+        "fee": "0.00000008000",
+    }
+    page = await run(aurpay, "tx", "list", "-o", "json")
+    assert (page.record["type"], page.record["transactions"]) == ("transactions", [row])
+    lines = await run(aurpay, "tx", "list", "--all", "-o", "json")
+    assert lines.record == {"type": "transaction", **row}
+
+
+def test_what_the_platform_does_not_say() -> None:
+    """Has a sign of its own."""
+    bare = Order(order_id="1", status=OrderStatus("NEW"))
+    assert ORDERS.cells(bare) == ("1", "unknown", "NEW", "-", "-")

@@ -1,0 +1,228 @@
+"""``aurpay payment``: other coins than Lightning's."""
+
+from __future__ import annotations
+
+import asyncio
+import webbrowser
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aurpay_async import AurpayClient, Payment, PaymentOrder
+from aurpay_async._cli._payment_view import show_payment
+from aurpay_async._cli._screen import Screen
+from aurpay_async._models import Order
+from aurpay_async._money import parse_price
+from aurpay_async._order_life import OrderStatus
+
+if TYPE_CHECKING:
+    from aurpay_async.sandbox import Sandbox
+
+    from .conftest import Done, Run
+
+KEY = "a made-up key, of 16 characters or more"
+SHOP = "https://shop.example"
+TETHER = ["--chain", "ETH", "--coin", "USDT-ERC20"]
+URLS = {
+    "callback-url": f"{SHOP}/paid",
+    "timeout-callback": f"{SHOP}/late",
+    "succeed-url": f"{SHOP}/thanks",
+    "timeout-url": f"{SHOP}/sorry",
+}
+WORDS = [word for name, url in URLS.items() for word in (f"--{name}", url)]
+
+
+async def payment(aurpay: Run, *arguments: str) -> Done:
+    return await asyncio.to_thread(aurpay, "payment", *arguments)
+
+
+async def test_create(aurpay: Run, sandbox: Sandbox) -> None:
+    """Where to pay to, how much, and what is known of it."""
+    done = await payment(aurpay, "create", "20", "usd", *TETHER)
+    assert (done.code, done.err) == (0, "")
+    [made] = sandbox.orders.values()
+    assert (made.coin, str(made.price), made.currency) == ("USDT-ERC20", "20", "USD")
+    lines = done.out.splitlines()
+    assert "  Pay 20.002000 USDT-ERC20 on ETH to" in lines
+    assert made.address in lines
+    assert "  ✓ address   well-formed; whose it is, nothing proves" in lines
+    assert "✓ chain" not in done.out  # this answer does not name it
+
+
+async def test_create_as_json(aurpay: Run, sandbox: Sandbox) -> None:
+    """One object, whose amounts are texts; at par, a dollar is a dollar."""
+    done = await payment(
+        aurpay, "create", "20", "USD", *TETHER, "--stablecoin-at-par", "-o", "json"
+    )
+    assert (done.code, done.err) == (0, "")
+    [made] = sandbox.orders.values()
+    record = done.record
+    assert (record["type"], record["order_id"]) == ("payment_order", made.order_id)
+    assert (record["price"], record["amount"]) == ("20", "20.000000")
+    assert (record["chain"], record["coin"]) == ("ETH", "USDT-ERC20")
+    assert record["address"] == made.address
+
+
+async def test_create_with_everything(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each URL goes where it belongs, the reference into those that are called."""
+    monkeypatch.setenv("AURPAY_REFERENCE_KEY", KEY)
+    given = [*TETHER, *WORDS, "--reference", "cart-42", "--post-callbacks"]
+    done = await payment(aurpay, "create", "20", "USD", *given)
+    assert done.code == 0
+    [made] = sandbox.orders.values()
+    for name, url in URLS.items():
+        assert made.urls[name.replace("-", "_")].startswith(url)
+    assert "aurpay_ref=" in made.urls["callback_url"]
+    assert b'"enable_post_callback": true' in sandbox.requests[0].body.replace(
+        b'":true', b'": true'
+    )
+    assert "reference    cart-42" in done.out
+
+
+async def test_watch(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its id, as for any order."""
+    asked: list[object] = []
+
+    async def pay(_: AurpayClient, order: Any, **options: Any) -> Payment:
+        asked.append(order)
+        options["on_status"](OrderStatus.SUCCESS)
+        paid = Order(order_id=order, status=OrderStatus.SUCCESS)
+        return Payment(outcome="paid", order=paid)
+
+    monkeypatch.setattr(AurpayClient, "wait_for_payment", pay)
+    done = await payment(
+        aurpay, "create", "20", "USD", *TETHER, "--watch", "-o", "json"
+    )
+    made, status, end = done.records
+    assert asked == [made["order_id"]]
+    assert (done.code, status["status"], end["outcome"]) == (0, "SUCCESS", "paid")
+
+
+async def test_open(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkout page of either."""
+    opened: list[str] = []
+
+    def browse(url: str) -> bool:
+        opened.append(url)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", browse)
+    first = await payment(
+        aurpay, "create", "20", "USD", *TETHER, "--open", "-o", "json"
+    )
+    second = await payment(aurpay, "url", "20", "USD", "--open", "-o", "json")
+    assert opened == [first.record["pay_url"], second.record["pay_url"]]
+    assert "Opened" in second.err
+
+
+def bare(**fields: Any) -> PaymentOrder:
+    """A payment without all that may be missing."""
+    return PaymentOrder(
+        order_id="1",
+        status=OrderStatus.PENDING,
+        amount=parse_price("0.5"),
+        coin="ETH",
+        chain="ETH",
+        price=parse_price("20"),
+        currency="USD",
+        create_time=datetime(2026, 1, 1, tzinfo=UTC),
+        address="0xab",
+        contract_addr=None,
+        pay_url=None,
+        checks=("price",),
+        **fields,
+    )
+
+
+async def test_no_page_to_open(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Is said; the payment is good all the same."""
+
+    async def create(*_: Any, **__: Any) -> PaymentOrder:
+        return bare()
+
+    monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
+    monkeypatch.setattr(AurpayClient, "create_payment", create)
+    done = await payment(aurpay, "create", "20", "USD", *TETHER, "--open")
+    assert done.code == 0
+    assert "No checkout page came" in done.err
+    assert "pay_url" not in done.out
+    assert "contract" not in done.out
+
+
+def test_a_reference_without_a_nonce(capsys: pytest.CaptureFixture[str]) -> None:
+    """Stands alone."""
+    show_payment(Screen("text"), bare(reference="cart-42"))
+    assert "reference    cart-42" in capsys.readouterr().out
+
+
+async def test_url(aurpay: Run, sandbox: Sandbox) -> None:
+    """Its address on a line, as a QR code, and what there is not yet."""
+    done = await payment(aurpay, "url", "5", "EUR", "--qr")
+    assert (done.code, done.err) == (0, "")
+    assert not sandbox.orders
+    [page] = [line for line in done.out.splitlines() if line.startswith("http")]
+    assert sandbox.choose(page, "TRX").currency == "EUR"
+    assert "█" in done.out
+    assert "there is no order before" in done.out
+
+
+async def test_url_with_everything(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a payment."""
+    monkeypatch.setenv("AURPAY_REFERENCE_KEY", KEY)
+    done = await payment(
+        aurpay, "url", "5", "EUR", *WORDS, "--reference", "cart-42", "-o", "json"
+    )
+    assert (done.code, done.err) == (0, "")
+    record = done.record
+    assert (record["type"], record["reference"]) == ("payment_url", "cart-42")
+    order = sandbox.choose(record["pay_url"], "USDT-ERC20")
+    assert order.urls["callback_url"].startswith(f"{SHOP}/paid?aurpay_ref=")
+    assert order.urls["timeout_url"] == f"{SHOP}/sorry"
+
+
+@pytest.mark.parametrize("command", [["url"], ["create", *TETHER]])
+async def test_a_reference_needs_a_key(
+    aurpay: Run, sandbox: Sandbox, command: list[str]
+) -> None:
+    """And the variable that would hold it is named."""
+    done = await payment(aurpay, *command, "20", "USD", "--reference", "cart-42")
+    assert (done.code, done.out) == (2, "")
+    assert "AURPAY_REFERENCE_KEY" in done.err
+    assert not sandbox.requests
+
+
+async def test_a_payment_may_exist(aurpay: Run, sandbox: Sandbox) -> None:
+    """Exit code 3, and in which coin to look for it."""
+    sandbox.faults.push("reset-after-request+created")
+    done = await payment(aurpay, "create", "20", "USD", *TETHER)
+    assert (done.code, done.out) == (3, "")
+    assert "unknown: an order may exist" in done.err
+    assert "asked for  20 USD in USDT-ERC20" in done.err
+    assert "--chain ETH --coin USDT-ERC20" in done.err
+
+
+async def test_a_page_that_was_lost(aurpay: Run, sandbox: Sandbox) -> None:
+    """Is a page that nobody opens: no order can exist."""
+    sandbox.faults.push("reset-after-request+created")
+    done = await payment(aurpay, "url", "20", "USD", "-o", "json")
+    assert (done.code, done.record["may_exist"]) == (1, False)
+
+
+async def test_a_coin_that_there_is_not(aurpay: Run, sandbox: Sandbox) -> None:
+    """Is the platform's no."""
+    done = await payment(
+        aurpay, "create", "20", "USD", "--chain", "ETH", "--coin", "X", "-o", "json"
+    )
+    assert (done.code, done.record["delivery"]) == (1, "refused")
+    assert (done.record["asked"]["chain"], done.record["asked"]["coin"]) == ("ETH", "X")
