@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check docs pictures bench clean
 
 demo: .venv/cli
 	@$(BIN)/aurpay demo
@@ -15,11 +15,21 @@ test: .venv/dev
 check: .venv/dev
 	$(BIN)/nox
 
+# The site, in docs/_build; nothing is fetched while it is built.
+docs: .venv/docs
+	@$(BIN)/sphinx-build -q -E -W --keep-going -n docs docs/_build
+	@$(BIN)/python docs/check.py docs/_build
+	@echo docs/_build/index.html
+
+# Needs Debian's Chromium.
+pictures: .venv/dev
+	$(BIN)/nox -s pictures
+
 bench: .venv/dev
 	$(BIN)/nox -s bench -- $(ARGS)
 
 clean:
-	rm -rf .venv .nox .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache dist
+	rm -rf .venv .nox docs/_build .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache dist
 
 .venv/cli: .venv/pip pyproject.toml
 	@echo "Installing aurpay-async ..."
@@ -29,6 +39,11 @@ clean:
 .venv/dev: .venv/pip pyproject.toml
 	@echo "Installing aurpay-async and what its tests need ..."
 	@$(BIN)/pip install --quiet --editable '.[cli,fast]' --group dev
+	@touch $@ .venv/cli
+
+.venv/docs: .venv/pip pyproject.toml
+	@echo "Installing aurpay-async and what its pages need ..."
+	@$(BIN)/pip install --quiet --editable '.[cli]' --group docs
 	@touch $@ .venv/cli
 
 # `--group` needs pip 25.1.

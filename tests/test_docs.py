@@ -5,55 +5,240 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import io
+import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sybil import Sybil
+from sybil.evaluators.python import pad
+from sybil.parsers.markdown import CodeBlockParser
 
 import aurpay_async
+from aurpay_async import AurpayError, Timeouts, errors
+from aurpay_async.sandbox import Sandbox
+from docs.pictures._architecture import LAYERS, architecture
+from docs.pictures._order_life import order_life
+
+from .test_payments import PAID
+
+if TYPE_CHECKING:
+    from sybil import Example
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXAMPLE = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
-LINK = re.compile(r"\]\(([^)#:]+)\)")
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+#: What an example prints, in a block of its own right after it.
+PRINTED = re.compile(r"\n+```text\n(.*?)```\n", re.DOTALL)
+#: Of an example that others import.
+FILE = re.compile(r"# (\w+\.py)\n")
+#: What a shop has; its plugins by name, as pytest takes its time to look for them.
+SETTINGS = """
+[pytest]
+addopts = -p pytest_asyncio.plugin -p aurpay_async.pytest_plugin
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+filterwarnings = error
+"""
+LINK = re.compile(r"(?:\]\(|src=\"|srcset=\")([^)\s:\"]*)[)\"]")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+#: Of the catalogue of errors.
+ENTRY = re.compile(r"^### (\w+)\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^(`{3,}).*?^\1$", re.MULTILINE | re.DOTALL)
 
 
+def run(example: Example) -> None:
+    """As `python -m asyncio` would, by itself: nothing is left from the one before."""
+    if "\nasync def test_" in example.parsed:
+        run_as_tests(example)
+        return
+    code = compile(
+        pad(example.parsed, example.line + example.parsed.line_offset),
+        example.path,
+        "exec",
+        ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+    )
+    names: dict[str, Any] = {"__name__": "__main__"}
+    with redirect_stdout(io.StringIO()) as printed:
+        result = eval(code, names)  # noqa: S307 - our own pages
+        if inspect.isawaitable(result):
+            asyncio.run(_wait(result))
+    assert printed.getvalue() == shown(example)
+
+
+async def _wait(result: Any) -> None:
+    await result
+
+
+def run_as_tests(example: Example) -> None:
+    """A page's tests, as a shop would run them: beside the files that they import."""
+    folder: Path = example.namespace["folder"]
+    for other in example.document.examples():
+        if named := FILE.match(other.parsed):
+            (folder / named[1]).write_text(other.parsed, encoding="utf-8")
+    (folder / "test_page.py").write_text(example.parsed, encoding="utf-8")
+    (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "--disable-plugin-autoload"]
+    done = subprocess.run(
+        command, cwd=folder, check=False, capture_output=True, text=True
+    )
+    assert f"{example.parsed.count('async def test_')} passed" in done.stdout, (
+        done.stdout + done.stderr
+    )
+
+
+def shown(example: Example) -> str:
+    """What the page says that it prints."""
+    found = PRINTED.match(example.document.text, example.end)
+    return found[1] if found else ""
+
+
+DOCUMENTS = [
+    Sybil(parsers=[CodeBlockParser("python", run)]).parse(page) for page in PAGES
+]
 EXAMPLES = [
-    pytest.param(match[1], match[2], id=f"{page.stem}-{number}")
-    for page in PAGES
-    for number, match in enumerate(EXAMPLE.finditer(page.read_text(encoding="utf-8")))
+    pytest.param(example, id=f"{Path(example.path).stem}-{example.line}")
+    for document in DOCUMENTS
+    for example in document.examples()
 ]
 
 
-@pytest.mark.parametrize(("code", "printed"), EXAMPLES)
-async def test_an_example_runs_and_prints_what_it_shows(
-    code: str, printed: str | None, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_runs_and_prints_what_it_shows(
+    example: Example, tmp_path: Path
 ) -> None:
-    """As a script if it is one, else as `python -m asyncio` would run it."""
-    if "asyncio.run(" in code:
-        command = [sys.executable, "-W", "error", "-c", code]
-        shown = await asyncio.to_thread(subprocess.check_output, command, text=True)
-    else:
-        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        result = eval(compile(code, "<example>", "exec", flags), {})  # noqa: S307
-        if inspect.isawaitable(result):
-            await result
-        shown = capsys.readouterr().out
-    assert shown == (printed or "")
+    """Copied as it stands, it works; what it prints is the block under it."""
+    example.namespace["folder"] = tmp_path
+    example.evaluate()
+
+
+def test_no_example_escapes() -> None:
+    """Whatever is Python is marked so, and whatever is marked so is run."""
+    text = "".join(document.text for document in DOCUMENTS)
+    found = re.findall(r"^ *```([^`\n]*)$", text, re.MULTILINE)
+    marks = [mark.strip() for mark in found]
+    languages = {mark for mark in marks if not mark.startswith("{")}
+    assert languages <= {"", "python", "text", "json", "console", "sh", "toml", "sql"}
+    assert marks.count("python") == len(EXAMPLES) > 20
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks of code."""
+    return FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """What can stand behind the # of a link, as GitHub and MyST make it."""
+    return {
+        re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-")
+        for title in HEADING.findall(prose(page))
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
-    """Within the repository."""
-    for target in LINK.findall(page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+    """Within the repository, to the very heading; pictures too."""
+    for link in LINK.findall(prose(page)):
+        target, _, anchor = link.partition("#")
+        found = (page.parent / target).resolve() if target else page
+        assert found.exists(), link
+        if anchor:
+            assert anchor in anchors(found), link
 
 
 def test_every_error_is_in_the_catalogue() -> None:
-    """Whoever meets one finds it there."""
-    page = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
-    inner = {"AurpayError", "TransportError", "InvoiceError", "Delivery"}
-    for name in set(aurpay_async.errors.__all__) - inner:
-        assert f"`{name}`" in page, name
+    """Its meaning, what exists and what to do, under its name, with its code."""
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    entries = dict(ENTRY.findall(page))
+    tree = {
+        name: kind
+        for name in errors.__all__
+        if issubclass(kind := getattr(errors, name), AurpayError)
+    }
+    assert entries.keys() == tree.keys()
+    for name, kind in tree.items():
+        assert f"`{kind.code}`" in entries[name], name
+        for part in ("Exists:", "Do:"):
+            assert f"- **{part}**" in entries[name], (name, part)
+
+
+def test_every_promise_has_its_test() -> None:
+    """Where the README links a promise to the test that proves it, there is one."""
+    text = PAGES[0].read_text(encoding="utf-8")
+    for name, path in re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", text):
+        code = (ROOT / path).read_text(encoding="utf-8")
+        assert f"def {name}(" in code, name
+
+
+def situations(title: str) -> list[tuple[str, str]]:
+    """What a table of that page has people try, and the row that it stands in."""
+    page = (DOCS / "what-happens.md").read_text(encoding="utf-8")
+    rows = page.partition(f"## ... {title}")[2].partition("\n## ")[0].splitlines()
+    return [
+        (tried, row)
+        for row in rows
+        if row.startswith("|")
+        for tried in re.findall(r"`([^`]+)`", row.rpartition(" | ")[2])
+    ]
+
+
+async def test_what_happens_when_an_order_is_created() -> None:
+    """Each fault that the page names comes to what the page says."""
+    found = situations("an order is created")
+    assert len(found) > 20
+    for fault, row in found:
+        timeouts = Timeouts(attempt=0.2 if fault == "silence" else 30)
+        async with Sandbox() as sandbox, sandbox.client(timeouts=timeouts) as aurpay:
+            sandbox.faults.push(fault)
+            with pytest.raises(AurpayError) as caught:
+                await aurpay.create_order("20.00", "USD")
+        _, _, get, delivery, *_ = row.split("|")
+        assert delivery.strip() == f"`{caught.value.delivery.name}`", (fault, row)
+        kinds = {kind.__name__ for kind in type(caught.value).__mro__}
+        assert kinds & {*re.findall(r"`(\w+Error)`", get)}, (fault, row)
+        if "with `order_id`" in get and "+created" in fault:
+            assert caught.value.order_id in sandbox.orders, fault
+
+
+def test_what_happens_when_a_callback_comes() -> None:
+    """The page gives the answers that the tests of payments see."""
+    found = situations("a callback comes")
+    assert {delivery for delivery, _ in found} == PAID.keys()
+    for delivery, row in found:
+        said = re.match(r"\d+", row.split("|")[2].strip())
+        assert {*PAID[delivery][0]} == {int(said[0]) if said else None}, row
+
+
+def test_the_drawn_pictures_are_of_this_code() -> None:
+    """Statuses and moves are read from it; `make pictures` draws anew."""
+    drawn = (DOCS / "images" / "order-life.svg").read_text(encoding="utf-8")
+    assert drawn == order_life()
+    drawn = (DOCS / "images" / "architecture.svg").read_text(encoding="utf-8")
+    assert drawn == architecture()
+
+
+def test_the_layers_are_drawn_as_they_are_held() -> None:
+    """What is above in the picture is above, or beside, in the contract."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    rows = [row.split(" | ") for row in contracts[0]["layers"]]
+    height = {room: place for place, row in enumerate(rows) for room in row}
+    drawn = [height[f"aurpay_async.{room}"] for row in LAYERS for room in row.rooms]
+    assert drawn == sorted(drawn)
+
+
+def test_every_public_module_is_in_the_reference() -> None:
+    """What has no leading underscore is a promise, and promises are written down."""
+    package = Path(aurpay_async.__file__).parent
+    found = pkgutil.walk_packages([str(package)], "aurpay_async.")
+    public = {info.name for info in found if "._" not in info.name}
+    pages = "".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
+    described = set(re.findall(r"automodule:: (\S+)", pages))
+    assert described == {"aurpay_async", *public} - {"aurpay_async.contrib"}

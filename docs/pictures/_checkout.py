@@ -1,0 +1,33 @@
+"""The sandbox's checkout page, as a payer sees it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.testing import FakeClock
+
+from ._browser import keep, open_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.async_api import Browser
+
+    from ._browser import Scheme
+
+_NOON: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+async def photograph_checkout(browser: Browser, scheme: Scheme, path: Path) -> None:
+    """An order of which some minutes have gone by."""
+    clock = FakeClock(_NOON)
+    async with Sandbox(clock=clock) as sandbox, sandbox.client() as aurpay:
+        order = await aurpay.create_order("20.00", "USD")
+        clock.advance(154)
+        async with open_page(browser, scheme, 880, 800) as page:
+            await page.goto(order.pay_url)
+            await page.get_by_text("Waiting for payment").wait_for()
+            await page.get_by_role("img").evaluate("image => image.decode()")
+            keep(await page.screenshot(), path)

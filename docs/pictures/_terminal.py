@@ -1,0 +1,107 @@
+"""``aurpay order create --qr`` in a terminal: run for real, and then photographed."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.terminal_theme import TerminalTheme
+from rich.text import Text
+
+from aurpay_async.sandbox import Sandbox
+
+from ._browser import keep, open_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.async_api import Browser
+
+    from ._browser import Scheme
+
+_COLUMNS: Final = 80
+_COMMAND: Final = ("order", "create", "20", "USD", "--qr")
+
+#: Background, text, and the eight colours of a terminal.
+_THEMES: Final = {
+    "light": TerminalTheme(
+        (255, 255, 255),
+        (27, 26, 35),
+        [
+            (0, 0, 0),
+            (190, 30, 45),
+            (24, 122, 62),
+            (150, 100, 0),
+            (60, 60, 200),
+            (140, 50, 160),
+            (0, 105, 125),
+            (255, 255, 255),
+        ],
+    ),
+    "dark": TerminalTheme(
+        (21, 20, 27),
+        (240, 239, 245),
+        [
+            (0, 0, 0),
+            (255, 110, 120),
+            (79, 192, 124),
+            (230, 180, 80),
+            (150, 150, 255),
+            (220, 140, 240),
+            (90, 200, 220),
+            (255, 255, 255),
+        ],
+    ),
+}
+
+_PAGE: Final = """\
+<!doctype html><meta charset="utf-8"><style>
+body{{margin:0;background:{background}}}
+pre{{margin:0;padding:14px 20px;display:inline-block;color:{foreground};
+font:13px/16px ui-monospace,"DejaVu Sans Mono",monospace}}
+i{{display:inline-block;width:1ch;height:16px;vertical-align:top}}
+span{{display:inline-block;height:16px;vertical-align:top}}
+.upper{{background:linear-gradient(currentColor 8px,transparent 8px)}}
+.lower{{background:linear-gradient(transparent 8px,currentColor 8px)}}
+.both{{background:currentColor}}
+{stylesheet}</style><pre>{code}</pre>"""
+
+#: Fonts leave gaps between these, which no terminal does.
+_BLOCKS: Final = {"▀": "upper", "▄": "lower", "█": "both"}
+
+
+async def run_command() -> str:
+    """What it prints, with the signs for colours."""
+    settings = {**os.environ, "COLUMNS": str(_COLUMNS), "FORCE_COLOR": "1"}
+    settings.pop("NO_COLOR", None)
+    async with Sandbox() as sandbox:
+        settings |= {
+            "AURPAY_BASE_URL": sandbox.base_url,
+            "AURPAY_NETWORK": "regtest",
+            "AURPAY_API_KEY": "any",
+            "TTY_INTERACTIVE": "0",
+        }
+        command = (sys.executable, "-m", "aurpay_async", *_COMMAND)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, env=settings
+        )
+        printed, _ = await process.communicate()
+    return f"$ aurpay {' '.join(_COMMAND)}\n\n{printed.decode().rstrip()}"
+
+
+async def photograph_terminal(
+    browser: Browser, scheme: Scheme, path: Path, printed: str
+) -> None:
+    """The same words for light and dark."""
+    console = Console(record=True, width=_COLUMNS, file=io.StringIO())
+    console.print(Text.from_ansi(printed), soft_wrap=False)
+    content = console.export_html(theme=_THEMES[scheme], code_format=_PAGE)
+    for block, name in _BLOCKS.items():
+        content = content.replace(block, f'<i class="{name}"></i>')
+    async with open_page(browser, scheme, 800, 600) as page:
+        await page.set_content(content)
+        keep(await page.locator("pre").screenshot(), path)
