@@ -49,7 +49,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Two checkers that disagree often enough to run both."""
-    install(session, "typing", "browser", "bench")
+    install(session, "typing", "browser", "bench", "docs", "pictures", "examples")
     session.run("mypy")
     session.run("pyright")
 
@@ -70,6 +70,14 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "report")
 
 
+@nox.session(python=LOWEST)
+def properties(session: nox.Session) -> None:
+    """What holds for any value, tried with twenty times as many."""
+    install(session, "test")
+    thorough = ("-m", "hypothesis", "--hypothesis-profile", "thorough")
+    session.run(*SUITE, *thorough, *session.posargs)
+
+
 @nox.session(python=LOWEST, venv_backend="uv")
 def lowest(session: nox.Session) -> None:
     """The suite with the oldest dependencies that pyproject.toml allows."""
@@ -77,6 +85,25 @@ def lowest(session: nox.Session) -> None:
     install(session, "test")
     session.run("python", "-c", VERSIONS)
     session.run(*SUITE, *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site: each page, each link within it, and no warning."""
+    install(session, "docs", extras="cli")
+    folder = str(Path(session.create_tmp()) / "site")
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-n", "docs", folder)
+    session.run("python", "docs/check.py", folder)
+
+
+@nox.session(default=False)
+def pictures(session: nox.Session) -> None:
+    """Those of the pages, made anew with Debian's Chromium."""
+    if shutil.which("chromium") is None:
+        session.skip("chromium is not installed")
+    install(session, "pictures")
+    session.run("python", "-m", "docs.pictures")
 
 
 @nox.session
@@ -116,11 +143,13 @@ def interop(session: nox.Session) -> None:
 
 @nox.session
 def postgresql(session: nox.Session) -> None:
-    """The store of callbacks on a server, with processes that are killed at random."""
+    """What is kept on a server, with processes that are killed at random."""
     install(session, "test")
     session.env["AURPAY_TEST_POSTGRESQL"] = "1"
-    chosen = ("tests/callbacks", "-k", "postgresql or processes", "-rs")
-    session.run(*SUITE, *chosen, *session.posargs)
+    folders = ("callbacks", "examples", "order_book", "store", "workers")
+    where = tuple(f"tests/{folder}" for folder in folders)
+    chosen = ("-k", "postgresql or processes or workers or crashes", "-rs")
+    session.run(*SUITE, *where, *chosen, *session.posargs)
 
 
 @nox.session
@@ -134,8 +163,25 @@ def browser(session: nox.Session) -> None:
     session.run(*SUITE, "tests/browser", *session.posargs)
 
 
+@nox.session
+def examples(session: nox.Session) -> None:
+    """The programs in examples/, the bot included, and killed processes of them."""
+    install(session, "examples")
+    session.env["AURPAY_TEST_EXAMPLES"] = "1"
+    session.run(*SUITE, "tests/examples", *session.posargs)
+
+
+@nox.session
+def contract(session: nox.Session) -> None:
+    """The sandbox's control API is as its OpenAPI description says."""
+    install(session, "contract")
+    # One test that takes as long as thousands of requests do.
+    slow = ("-o", "faulthandler_timeout=600")
+    session.run("pytest", "-q", *slow, "tests/contract", *session.posargs)
+
+
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The numbers to hold: ratios, printed and written to benchmarks/results."""
-    install(session, "bench")
+    """The numbers to hold, printed and written to benchmarks/results."""
+    install(session, "bench", "browser")
     session.run("python", "-m", "benchmarks", *session.posargs)

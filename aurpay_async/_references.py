@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import attrs
 
 from ._keys import hide_keys, require_keys
-from ._models import without_frames
+from ._models import NewOrder, without_frames
 from .errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from ._models import NewOrder
+    from collections.abc import Generator
+
     from ._secrets import Secret
     from .callbacks._reference import Reference, ReferenceSigner
+
+_Order = TypeVar("_Order", bound=NewOrder)
+
+#: A nonce that was written down before the order is asked for.
+_noted: Final[ContextVar[str | None]] = ContextVar("aurpay_nonce", default=None)
 
 _VARIABLE: Final = "AURPAY_REFERENCE_KEY"
 
@@ -41,7 +49,17 @@ def keys_from_env() -> tuple[Secret, ...] | None:
     return None if keys is None else require_keys(keys, _VARIABLE)
 
 
-async def with_reference(order: NewOrder, keys: tuple[Secret, ...]) -> NewOrder:
+@contextmanager
+def noted_nonce(nonce: str) -> Generator[None, None, None]:
+    """Inside of it, an order is created under this nonce, and not under a new one."""
+    token = _noted.set(nonce)
+    try:
+        yield
+    finally:
+        _noted.reset(token)
+
+
+async def with_reference(order: _Order, keys: tuple[Secret, ...]) -> _Order:
     """As `sign_reference`; what that needs is loaded off the loop."""
     if keys and _SIGNING not in sys.modules:
         import asyncio
@@ -53,7 +71,7 @@ async def with_reference(order: NewOrder, keys: tuple[Secret, ...]) -> NewOrder:
         raise without_frames(error) from None
 
 
-def sign_reference(order: NewOrder, keys: tuple[Secret, ...]) -> NewOrder:
+def sign_reference(order: _Order, keys: tuple[Secret, ...]) -> _Order:
     """`order` with a nonce, and its reference in the URLs that the platform calls.
 
     Raises:
@@ -70,7 +88,7 @@ def sign_reference(order: NewOrder, keys: tuple[Secret, ...]) -> NewOrder:
         )
     from .callbacks._reference import Reference, ReferenceSigner, new_nonce
 
-    signer, nonce = ReferenceSigner(keys), new_nonce()
+    signer, nonce = ReferenceSigner(keys), _noted.get() or new_nonce()
     urls: dict[str, str] = {}
     for field, kind in _KINDS:
         url: str | None = getattr(order, field)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from aurpay_async import bolt11
 
-from . import imports, invoices, orders
+from . import imports, invoices, orders, page, sandbox
 from ._measure import keep
 
 if TYPE_CHECKING:
-    from ._measure import Row
+    from collections.abc import Sequence
+
+    from ._measure import Figure, Row
 
 
 def installed(*names: str) -> dict[str, str | None]:
@@ -28,11 +30,11 @@ def installed(*names: str) -> dict[str, str | None]:
     return found
 
 
-def say(rows: list[Row]) -> list[Row]:
+def say(rows: Sequence[Row | Figure]) -> list[Row | Figure]:
     """Print rows as they come."""
     for row in rows:
         print(row, flush=True)
-    return rows
+    return [*rows]
 
 
 def main() -> None:
@@ -58,6 +60,9 @@ def main() -> None:
     rows = say(imports.compare(rounds))
     rows += say(invoices.compare(rounds))
     rows += say(asyncio.run(orders.compare(rounds)))
+    rows += say(asyncio.run(sandbox.orders(rounds)))
+    rows += say(sandbox.starts(rounds))
+    rows += say(page.opens(rounds))
     count = 1000 if quick else 10_000
     grown = asyncio.run(orders.growth(count))
     facts["growth_bytes"], facts["growth_orders"] = grown, count

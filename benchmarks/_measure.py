@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -34,24 +34,75 @@ class Row:
     #: The number to hold, and whether it is a ceiling.
     hold: float
     ceiling: bool
-    #: Microseconds of CPU, medians.
+    #: Microseconds, medians: of CPU, or of the clock where a server of its own works.
     ours_us: float
     theirs_us: float
 
     @property
     def holds(self) -> bool:
         """Whether the median keeps to the number."""
-        return self.ratio <= self.hold if self.ceiling else self.ratio >= self.hold
+        return _keeps(self.ratio, self.hold, ceiling=self.ceiling)
 
     def __str__(self) -> str:
-        sign = "<=" if self.ceiling else ">="
-        verdict = "holds" if self.holds else "DOES NOT HOLD"
         return (
             f"{self.what:52} {self.against:22} "
             f"{self.ratio:8.2f}  [{self.low:.2f} .. {self.high:.2f}]  "
-            f"{sign} {self.hold:<6g} {verdict:14} "
+            f"{_verdict(self)} "
             f"{self.ours_us:9.1f} us against {self.theirs_us:9.1f} us"
         )
+
+
+@attrs.frozen
+class Figure:
+    """A line that is no ratio: what people wait for, in seconds or for each second.
+
+    It depends on the machine; the numbers to hold are for one with two processors.
+    """
+
+    what: str
+    unit: str
+    median: float
+    low: float
+    high: float
+    #: As of a `Row`.
+    hold: float
+    ceiling: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether the median keeps to the number."""
+        return _keeps(self.median, self.hold, ceiling=self.ceiling)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what:52} {self.unit:22} "
+            f"{self.median:8.4g}  [{self.low:.4g} .. {self.high:.4g}]  {_verdict(self)}"
+        )
+
+
+def _keeps(value: float, hold: float, *, ceiling: bool) -> bool:
+    return value <= hold if ceiling else value >= hold
+
+
+def _verdict(line: Row | Figure) -> str:
+    sign = "<=" if line.ceiling else ">="
+    return f"{sign} {line.hold:<6g} {'holds' if line.holds else 'DOES NOT HOLD':14}"
+
+
+def figure(
+    what: str, unit: str, rounds: list[float], *, hold: float, ceiling: bool = True
+) -> Figure:
+    """The median and the quartiles of some rounds."""
+    low, middle, high = statistics.quantiles(rounds, n=4)
+    return Figure(
+        what=what,
+        unit=unit,
+        median=middle,
+        low=low,
+        high=high,
+        hold=hold,
+        ceiling=ceiling,
+    )
 
 
 def row(
@@ -120,7 +171,7 @@ def shuffled(contestants: dict[str, Any], rounds: int) -> list[tuple[str, Any]]:
     return turns
 
 
-def keep(rows: list[Row], facts: dict[str, object]) -> Path:
+def keep(rows: Sequence[Row | Figure], facts: dict[str, object]) -> Path:
     """Write a run to its file."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{time.strftime('%Y%m%dT%H%M%S')}.json"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 from ._measure import row, shuffled
+from ._processes import as_installed
 
 if TYPE_CHECKING:
     from ._measure import Row
@@ -21,10 +21,7 @@ def compare(rounds: int) -> list[Row]:
         "theirs": "import attrs, cattrs",
     }
     times: dict[str, list[float]] = {name: [] for name in code}
-    # Installed packages have their bytecode; so has ours, whatever the environment.
-    environment = {
-        k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"
-    }
+    environment = as_installed()
     for warm in code.values():
         subprocess.run([sys.executable, "-c", warm], check=True, env=environment)  # noqa: S603
     for name, statement in shuffled(code, rounds):

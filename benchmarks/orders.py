@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import subprocess
-import sys
 import time
 import tracemalloc
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -18,9 +15,11 @@ import aiohttp
 from aurpay_async import AurpayClient, bolt11
 
 from ._measure import row, take_turns_async
+from ._processes import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
     from ._measure import Row
 
@@ -56,20 +55,9 @@ def answer() -> bytes:
     return json.dumps(envelope).encode()
 
 
-@contextmanager
-def server() -> Iterator[str]:
+def server() -> AbstractContextManager[str]:
     """The URL of a server process that always gives this answer."""
-    command = [sys.executable, "-m", "benchmarks._server"]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as process:  # noqa: S603
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(answer())
-        process.stdin.close()
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.kill()
+    return serving("-m", "benchmarks._server", answer=answer())
 
 
 def many(call: Callable[[], Awaitable[object]], in_flight: int) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,21 @@ from hypothesis import settings
 from aurpay_async.bolt11 import _curve, _secp256k1
 
 # The same examples in every run: what fails here fails for everybody.
-settings.register_profile("default", derandomize=True, deadline=None)
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=40)
+#: Twenty times as many, for `nox -s properties`.
+settings.register_profile("thorough", settings.get_profile("default"), max_examples=800)
 settings.load_profile("default")
 
-#: These need a browser, and take as long as all others together: `nox -s browser`.
-collect_ignore = [] if find_spec("playwright") else ["browser"]
+
+def examples(count: int) -> settings:
+    """So many instead of forty; by the thorough profile, twenty times as many."""
+    default = settings.get_profile("default").max_examples
+    return settings(max_examples=count * settings().max_examples // default)
+
+
+#: These need a browser or another tool, and take as long as all others together:
+#: `nox -s browser contract`. They are collected when they are asked for by name.
+collect_ignore = ["browser", "contract"]
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -45,6 +55,12 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("AURPAY_"):
             monkeypatch.delenv(name)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: no collection of garbage need look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def load(name: str) -> Any:

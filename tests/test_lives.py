@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 from textwrap import dedent
 
 import pytest
@@ -27,94 +28,28 @@ port = free_port()
 aurpay = AurpayClient(base_url=f"http://127.0.0.1:{port}", network="regtest")
 """
 
+#: Each part has names of its own; those of the last live as long as the program.
+PROGRAM = """
+import sys
+for number, (name, code) in enumerate(PARTS, 1):
+    print(f"== {name}", file=sys.stderr, flush=True)
+    names = globals() if number == len(PARTS) else {}
+    exec(compile(code, "<string>", "exec"), names)
+"""
 
-def program(code: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    """Runs it as developers do who want to hear of everything."""
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", *flags, "-c", SERVER + dedent(code)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    # asyncio tells in its debug mode how slow this machine is.
-    told = [line for line in done.stderr.splitlines() if "Executing <" not in line]
-    done.stderr = "\n".join(told)
-    return done
-
-
-def test_several_loops_one_after_another() -> None:
-    """As in scripts, notebooks and job workers; not a word of warning."""
-    done = program(
-        """
+SILENT = {
+    "several loops": """
         for _ in range(3):
             asyncio.run(order(port))
         thread = threading.Thread(target=lambda: asyncio.run(order(port)))
         thread.start()
         thread.join()
         asyncio.run(aurpay.aclose())
-        print("done")
-        """,
-        "-W",
-        "error",
-    )
-    assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)
-
-
-@pytest.mark.parametrize(
-    "how",
-    ["while its loop runs", "from another thread", "after its loop", "at the end"],
-)
-def test_a_client_that_is_never_closed(how: str) -> None:
-    """One warning: what it is, and where it was made."""
-    done = program(
-        {
-            "while its loop runs": """
-                async def main():
-                    global aurpay
-                    await order(port)
-                    del aurpay
-                    await asyncio.sleep(0)
-                asyncio.run(main())
-            """,
-            "from another thread": """
-                def forget():
-                    global aurpay
-                    del aurpay
-                async def main():
-                    await order(port)
-                    await asyncio.to_thread(forget)
-                    await asyncio.sleep(0)
-                asyncio.run(main())
-            """,
-            "after its loop": """
-                asyncio.run(order(port))
-                del aurpay
-            """,
-            "at the end": """
-                asyncio.run(order(port))
-            """,
-        }[how]
-    )
-    warnings = [line for line in done.stderr.splitlines() if "Warning" in line]
-    assert len(warnings) == 1, done.stderr
-    assert (
-        "ResourceWarning: an AurpayClient made at <string>:17 was never"
-        in (warnings[0])
-    )
-    assert done.returncode == 0
-
-
-def test_a_client_that_was_never_used_needs_no_closing() -> None:
-    """It holds nothing."""
-    done = program("del aurpay", "-W", "error")
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
-
-
-def test_twins_are_one_client() -> None:
-    """Closing one of them is enough."""
-    done = program(
-        """
+    """,
+    "never used": """
+        del aurpay
+    """,
+    "twins": """
         async def main():
             global aurpay
             twin = aurpay.with_options()
@@ -122,8 +57,81 @@ def test_twins_are_one_client() -> None:
             await twin.aclose()
             del aurpay, twin
         asyncio.run(main())
-        """,
-        "-W",
-        "error",
+    """,
+}
+FORGETFUL = {
+    "while its loop runs": """
+        async def main():
+            global aurpay
+            await order(port)
+            del aurpay
+            await asyncio.sleep(0)
+        asyncio.run(main())
+    """,
+    "from another thread": """
+        def forget():
+            global aurpay
+            del aurpay
+        async def main():
+            await order(port)
+            await asyncio.to_thread(forget)
+            await asyncio.sleep(0)
+        asyncio.run(main())
+    """,
+    "after its loop": """
+        asyncio.run(order(port))
+        del aurpay
+    """,
+    "at the end": """
+        asyncio.run(order(port))
+    """,
+}
+
+
+@cache
+def told(what: str) -> dict[str, str]:
+    """What each part says, run by developers who want to hear of everything."""
+    parts, flag = {
+        "silent": (SILENT, "error"),
+        "forgetful": (FORGETFUL, "always"),
+    }[what]
+    codes = [(name, SERVER + dedent(code)) for name, code in parts.items()]
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", flag, "-c", f"PARTS = {codes!r}{PROGRAM}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    assert (done.stdout, done.returncode) == ("", 0), done.stderr
+    # asyncio tells in its debug mode how slow this machine is.
+    lines = [line for line in done.stderr.splitlines() if "Executing <" not in line]
+    sections = "\n".join(lines).removeprefix("== ").split("\n== ")
+    return {name: said for name, _, said in (text.partition("\n") for text in sections)}
+
+
+def test_several_loops_one_after_another() -> None:
+    """As in scripts, notebooks and job workers; not a word of warning."""
+    assert told("silent")["several loops"] == ""
+
+
+def test_a_client_that_was_never_used_needs_no_closing() -> None:
+    """It holds nothing."""
+    assert told("silent")["never used"] == ""
+
+
+def test_twins_are_one_client() -> None:
+    """Closing one of them is enough."""
+    assert told("silent")["twins"] == ""
+
+
+@pytest.mark.parametrize("how", FORGETFUL)
+def test_a_client_that_is_never_closed(how: str) -> None:
+    """One warning: what it is, and where it was made."""
+    said = told("forgetful")[how]
+    warnings = [line for line in said.splitlines() if "Warning" in line]
+    assert len(warnings) == 1, said
+    assert (
+        "ResourceWarning: an AurpayClient made at <string>:17 was never"
+        in (warnings[0])
+    )

@@ -15,33 +15,52 @@ from aurpay_async import AurpayClient
 from aurpay_async.callbacks import CallbackVerifier
 from aurpay_async.sandbox import Sandbox
 
-from .shop import Shop, create_app
+from .shop import Shop
+from .web import create_app
 
-PORT = 8000
+PORT = int(os.environ.get("SHOP_PORT", "8000"))
+SANDBOX_PORT = int(os.environ.get("SANDBOX_PORT", "8001"))
 HERE = f"http://127.0.0.1:{PORT}"
 DATABASE = os.environ.get("SHOP_DATABASE", "sqlite+aiosqlite:///shop.db")
 
 
-async def serve(aurpay: AurpayClient, verifier: CallbackVerifier, base: str) -> None:
+async def serve(shop: Shop) -> None:
     """Until Ctrl-C."""
-    shop = Shop(aurpay, verifier, database=DATABASE, public_base_url=base)
-    config = uvicorn.Config(create_app(shop), host="127.0.0.1", port=PORT)
+    config = uvicorn.Config(
+        create_app(shop),
+        port=PORT,
+        access_log=False,  # the platform's requests have a token in their query
+        timeout_graceful_shutdown=1,  # pages that follow a payment never end
+    )
     await uvicorn.Server(config).serve()
 
 
 async def with_the_sandbox() -> None:
-    """Everything on this machine."""
-    key = "sandbox-reference-key"
-    async with Sandbox() as sandbox, sandbox.client(reference_key=key) as aurpay:
+    """Everything on this machine; orders time out after half an hour, as Aurpay's do.
+
+    The sandbox keeps what it has in a file, as the shop does: stop both and start them
+    again, and every order is still there.
+    """
+    key, password = "sandbox-reference-key", "honey"
+    sandbox = Sandbox(port=SANDBOX_PORT, db="shop-sandbox.db", speed=1)
+    async with sandbox, sandbox.client(reference_key=key) as aurpay:
         verifier = CallbackVerifier(
             secrets=[sandbox.callback_secret], reference_key=key
         )
-        sys.stdout.write(
-            f"The shop: {HERE}\n"
-            "Pay an order, with the number of its cart's checkout page:\n"
-            f"  curl -X POST {sandbox.base_url}/_sandbox/orders/NUMBER/pay\n"
+        shop = Shop(
+            aurpay,
+            verifier,
+            database=DATABASE,
+            public_base_url=HERE,
+            password=password,
+            simulate=sandbox.pay,
         )
-        await serve(aurpay, verifier, HERE)
+        sys.stdout.write(
+            f"The shop:     {HERE}\n"
+            f"Its orders:   {HERE}/orders, with the password {password}\n"
+            f"The sandbox:  {sandbox.base_url}\n"
+        )
+        await serve(shop)
 
 
 async def with_the_platform() -> None:
@@ -51,9 +70,16 @@ async def with_the_platform() -> None:
         reference_key=os.environ["AURPAY_REFERENCE_KEY"],
     )
     async with AurpayClient.from_env() as aurpay:
-        await serve(aurpay, verifier, os.environ["SHOP_URL"])
+        shop = Shop(
+            aurpay,
+            verifier,
+            database=DATABASE,
+            public_base_url=os.environ["SHOP_URL"],
+            password=os.environ.get("SHOP_PASSWORD"),
+        )
+        await serve(shop)
 
 
-asyncio.run(
-    with_the_platform() if "AURPAY_API_KEY" in os.environ else with_the_sandbox()
-)
+if __name__ == "__main__":
+    real = {"AURPAY_API_KEY", "AURPAY_API_TOKEN"} & os.environ.keys()
+    asyncio.run(with_the_platform() if real else with_the_sandbox())

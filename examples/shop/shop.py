@@ -1,61 +1,112 @@
-"""A small web shop that sells one thing for Lightning, and delivers it once.
+"""A small shop that sells one thing for Lightning, and delivers it once.
 
-Run it: ``python -m examples.shop`` (see README.md beside this file).
+The book has the orders, the shop has its carts and parcels. Both are in one database
+and change in one transaction (`Shop.learn`), whatever brings the news: a callback, or
+the platform when it is asked because none came. The pages are in `web`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
-from contextlib import asynccontextmanager
-from datetime import UTC
-from html import escape
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-import segno
-from fastapi import FastAPI, HTTPException
-from fastapi.responses import HTMLResponse, RedirectResponse
-from sqlalchemy import Column, MetaData, Table, Text, select, update
-from sqlalchemy.ext.asyncio import create_async_engine
+import attrs
+from sqlalchemy import Column, ForeignKey, MetaData, Table, Text, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from aurpay_async import AurpayError, LightningOrder
+from aurpay_async import AlreadyPaidError, UnclearPaymentError
 from aurpay_async.callbacks import Dispatcher
 from aurpay_async.callbacks.sql import SqlReplayStore
-from aurpay_async.contrib.starlette import callback_router
+from aurpay_async.orders import AttemptState, OrderBook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from sqlalchemy import Executable
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from aurpay_async import AurpayClient
-    from aurpay_async.callbacks import CallbackVerifier, Notice, Reference
+    from aurpay_async import AurpayClient, LightningOrder
+    from aurpay_async.callbacks import CallbackVerifier, Notice
+    from aurpay_async.orders import Attempt, Change
 
-PRODUCT, PRICE, CURRENCY = "A jar of honey", "20.00", "USD"
+#: ``new``: there is nothing to pay yet; ``check``: a human must look.
+State = Literal["new", "open", "delivered", "expired", "check"]
 
-metadata = MetaData()
-carts = Table(
-    "carts",
-    metadata,
-    Column("reference", Text, primary_key=True),
-    Column("order", Text),  # LightningOrder.to_json()
-    Column("state", Text, nullable=False),  # new, open, delivered, expired, check
-)
-
-
-parcels = Table(
-    "parcels",
-    metadata,
-    Column("reference", Text, primary_key=True),
-)
+#: States of an order that a human must look at.
+_HUMAN: Final = frozenset({AttemptState.CLAIMED, AttemptState.REFUNDED})
 
 #: Seconds between two looks for orders whose callback never came.
 CHECK_EVERY = 60
 
+#: Seconds after which a page that follows a cart looks by itself: another process may
+#: have heard of the payment.
+LOOK_EVERY = 2
+
+#: How often it looks, before the browser has to ask again.
+_LOOKS: Final = 300
+
+#: Orders that the list shows.
+_LISTED: Final = 100
+
+_log = logging.getLogger(__name__)
+
+metadata: Final = MetaData()
+carts: Final = Table(
+    "carts",
+    metadata,
+    Column("reference", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("opened", Text, nullable=False),
+)
+parcels: Final = Table(
+    "parcels",
+    metadata,
+    # As the key: there is no second parcel for a cart.
+    Column("reference", Text, ForeignKey(carts.c.reference), primary_key=True),
+    Column("number", Text, nullable=False),
+)
+
+
+class Product(NamedTuple):
+    """What is sold."""
+
+    name: str
+    about: str
+    price: str
+    currency: str
+
+
+HONEY: Final = Product(
+    name="A jar of honey",
+    about="From the bees behind the server room. 500 grams, and it keeps for years.",
+    price="20.00",
+    currency="USD",
+)
+
+
+@attrs.frozen(kw_only=True)
+class Cart:
+    """What somebody buys."""
+
+    reference: str
+    state: State
+    opened: datetime
+    #: The number of its parcel, once it was sent.
+    parcel: str | None
+    #: What is to be paid now, if it is open.
+    order: LightningOrder | None = None
+    #: What was paid after something else had paid for it: to be refunded.
+    surplus: Sequence[Attempt] = ()
+    #: What may be paid, and nobody knows: to be looked at.
+    unclear: Sequence[Attempt] = ()
+
 
 class Shop:
-    """What it holds, and what it does when the platform calls."""
+    """What it holds, and what it does when there is news of an order."""
 
     def __init__(
         self,
@@ -64,175 +115,176 @@ class Shop:
         *,
         database: str,
         public_base_url: str,
+        password: str | None = None,
+        simulate: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:
-        self.aurpay = aurpay
+        """Set up a shop.
+
+        Args:
+            aurpay: Needs a `reference_key`.
+            verifier: Believes callbacks; with the same key.
+            database: ``sqlite+aiosqlite:///...`` or ``postgresql+asyncpg://...``.
+            public_base_url: Where the platform and the payers find it.
+            password: Of the list of orders; without one, there is no list.
+            simulate: Pays an order of the sandbox.
+        """
         self.public_base_url = public_base_url
-        self.engine: AsyncEngine = create_async_engine(database)
-        self.store = SqlReplayStore(self.engine)
+        self.password = password
+        self.simulate = simulate
+        self.book = OrderBook(aurpay, database)
+        self._engine = self.book.engine
         self.dispatcher = Dispatcher(
-            verifier, self.notified, reader=aurpay, lookup=self.order, store=self.store
+            verifier,
+            self.notified,
+            reader=aurpay,
+            lookup=self.book.lookup,
+            store=SqlReplayStore(self._engine),
         )
+        #: Is set when something has changed, and replaced by the next one.
+        self._news = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._checking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Make the tables."""
-        await self.store.create_tables()
-        async with self.engine.begin() as connection:
+        """Make the tables, the book's and the shop's own, and begin to look around."""
+        await self.book.upgrade()
+        async with self._engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
+        self._checking = asyncio.create_task(self._check_for_ever())
 
-    async def buy(self) -> str:
-        """A new cart with its order; returns the cart's reference."""
-        reference = f"cart-{secrets.token_hex(8)}"
+    async def close(self) -> None:
+        """Bring what is being written to its end."""
+        self._closing.set()
+        if self._checking is not None:
+            await self._checking
+        await self.book.aclose()
+
+    async def buy(self, reference: str) -> None:
+        """See that there is an order for a cart.
+
+        Twice the same button, two tabs, a crash in between: one order.
+
+        Raises:
+            AurpayError: there is none; `delivery` says whether it may exist.
+        """
+        now = datetime.now(UTC).isoformat()
+        new = carts.insert().values(reference=reference, state="new", opened=now)
+        with suppress(IntegrityError):  # it is there already
+            async with self._engine.begin() as connection:
+                await connection.execute(new)
         callback = f"{self.public_base_url}/aurpay/callback"
-        await self._write(carts.insert().values(reference=reference, state="new"))
-        order = await self.aurpay.create_order(
-            PRICE,
-            CURRENCY,
-            reference=reference,
-            callback_url=callback,
-            timeout_callback=callback,
-        )
-        await self._write(
-            update(carts)
-            .where(carts.c.reference == reference, carts.c.state == "new")
-            .values(order=order.to_json(), state="open")
-        )
-        return reference
-
-    async def _write(self, statement: Executable) -> None:
-        async with self.engine.begin() as connection:
-            await connection.execute(statement)
-
-    async def cart(self, reference: str) -> tuple[LightningOrder, str] | None:
-        """The order and the state of a cart."""
-        query = select(carts.c.order, carts.c.state).where(
-            carts.c.reference == reference
-        )
-        async with self.engine.connect() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        if row is None or row[0] is None:
-            return None
-        return LightningOrder.from_json(row[0]), row[1]
-
-    async def order(self, reference: Reference) -> LightningOrder | None:
-        """For the dispatcher: the order that the shop holds."""
-        found = await self.cart(reference.reference)
-        return None if found is None else found[0]
+        with suppress(AlreadyPaidError, UnclearPaymentError):  # its page says so
+            await self.book.open(
+                reference,
+                HONEY.price,
+                HONEY.currency,
+                callback_url=callback,
+                timeout_callback=callback,
+            )
+            async with self._engine.begin() as connection:
+                await self._move(connection, reference, "open", "new", "expired")
 
     async def notified(self, notice: Notice) -> None:
-        """For the dispatcher: deliver, once, in one transaction."""
-        if notice.known is None:
-            # Faster than the answer to create_order: the next delivery counts.
-            message = f"{notice.reference} has no order yet"
-            raise LookupError(message)
-        state = "check"  # by hand: not confirmed, or paid back
-        if notice.outcome in {"paid", "late_paid"}:
-            state = "delivered"
-        elif notice.outcome == "timed_out":
-            state = "expired"
-        async with self.engine.begin() as connection:
-            await connection.execute(
-                update(carts)
-                .where(carts.c.reference == notice.reference)
-                .values(state=state)
-            )
-            if state == "delivered":  # what leaves the house, or what tells it to
-                await connection.execute(
-                    parcels.insert().values(reference=notice.reference)
-                )
+        """For the dispatcher: the book, the shop and the guard, in one transaction."""
+        async with self._engine.begin() as connection:
+            change = await self.book.record(notice, connection)
+            await self.learn(change, connection)
             await notice.settle(connection)
+        self._ring()
+
+    async def learn(self, change: Change, connection: AsyncConnection) -> None:
+        """Do what the shop has to do about a change, in its transaction."""
+        if change.settled:
+            # What leaves the house, or what tells the house to.
+            number = secrets.token_hex(4)
+            row = parcels.insert().values(reference=change.reference, number=number)
+            await connection.execute(row)
+            await self._move(connection, change.reference, "delivered")
+        elif change.surplus:
+            order_id = change.attempt.order_id
+            _log.warning("pay back %s: %s was paid before", order_id, change.reference)
+        elif change.changed and change.attempt.state in _HUMAN:
+            await self._move(connection, change.reference, "check", "new", "open")
+        elif change.changed and change.before is AttemptState.LIVE:
+            await self._move(connection, change.reference, "expired", "open")
 
     async def check(self) -> None:
-        """Ask about every order whose callback may have been lost."""
-        query = select(carts.c.order).where(
-            carts.c.state.in_(["open", "expired"]), carts.c.order.is_not(None)
-        )
-        async with self.engine.connect() as connection:
-            orders = (await connection.execute(query)).scalars().all()
-        for order in orders:
-            await self.dispatcher.check(LightningOrder.from_json(order))
+        """Ask about the orders whose callback may have been lost."""
+        more = True
+        while more:
+            found = await self.book.reconcile(on_change=self.learn)
+            for failure in found.failures:
+                _log.warning("%s: %s", failure.attempt.reference, failure.error)
+            more = found.more and not found.failures
+        self._ring()
 
-    async def check_for_ever(self) -> None:
-        """As `check`, again and again."""
-        while True:
-            await asyncio.sleep(CHECK_EVERY)
-            await self.check()
+    async def cart(self, reference: str) -> Cart | None:
+        """A cart, with the order that is to be paid now."""
+        found = await self._carts(carts.c.reference == reference)
+        if not found:
+            return None
+        attempts = await self.book.attempts(reference)
+        live = (a.order for a in attempts if a.state is AttemptState.LIVE)
+        return attrs.evolve(found[0], order=next(live, None))
 
-    async def parcels(self) -> list[str]:
-        """What was sent out."""
-        async with self.engine.connect() as connection:
-            return [*(await connection.execute(select(parcels.c.reference))).scalars()]
+    async def newest(self) -> list[Cart]:
+        """The newest carts, with what a human has to do for them."""
+        surplus, unclear = await self.book.surplus(), await self.book.unclear()
+        return [
+            attrs.evolve(
+                cart,
+                surplus=[a for a in surplus if a.reference == cart.reference],
+                unclear=[a for a in unclear if a.reference == cart.reference],
+            )
+            for cart in await self._carts()
+        ]
 
+    async def follow(self, reference: str) -> AsyncIterator[State]:
+        """The state of a cart, whenever there is news and every few seconds."""
+        for _ in range(_LOOKS):
+            news = self._news  # before the look: nothing is missed in between
+            (cart,) = await self._carts(carts.c.reference == reference)
+            yield cart.state
+            if cart.state == "delivered":
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await news.wait()
 
-def create_app(shop: Shop) -> FastAPI:
-    """The web side."""
+    async def _check_for_ever(self) -> None:
+        while not self._closing.is_set():
+            try:
+                await self.check()
+            except SQLAlchemyError:
+                _log.exception("the next look may have more luck")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_EVERY):
+                    await self._closing.wait()
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await shop.open()
-        checking = asyncio.create_task(shop.check_for_ever())
-        yield
-        checking.cancel()
-        await shop.engine.dispose()
+    def _ring(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
 
-    app = FastAPI(lifespan=lifespan)
-    app.include_router(
-        callback_router(shop.dispatcher, public_base_url=shop.public_base_url)
-    )
+    async def _move(
+        self, connection: AsyncConnection, reference: str, to: State, *since: State
+    ) -> None:
+        """Put a cart into a state, if it is in one of these; none given: in any."""
+        one = update(carts).where(carts.c.reference == reference)
+        if since:
+            one = one.where(carts.c.state.in_(since))
+        await connection.execute(one.values(state=to))
 
-    @app.get("/", response_class=HTMLResponse)
-    async def product() -> str:
-        return page(
-            f"<h1>{PRODUCT}</h1><p>{PRICE} {CURRENCY}</p>"
-            '<form method="post" action="/buy"><button>Buy</button></form>'
-        )
-
-    @app.post("/buy")
-    async def buy() -> RedirectResponse:
-        try:
-            reference = await shop.buy()
-        except AurpayError as error:
-            # `delivery` tells the shop whether an order may exist; the payer has seen
-            # no invoice, so nothing can be paid by mistake.
-            raise HTTPException(503, "Payments are not available") from error
-        return RedirectResponse(f"/carts/{reference}", status_code=303)
-
-    @app.get("/carts/{reference}", response_class=HTMLResponse)
-    async def cart(reference: str) -> str:
-        found = await shop.cart(reference)
-        if found is None:
-            raise HTTPException(404)
-        return page(checkout(*found), refresh=found[1] == "open")
-
-    @app.get("/carts/{reference}/state")
-    async def state(reference: str) -> dict[str, str]:
-        found = await shop.cart(reference)
-        if found is None:
-            raise HTTPException(404)
-        return {"state": found[1]}
-
-    return app
-
-
-def checkout(order: LightningOrder, state: str) -> str:
-    """The part of the page that shows how to pay, or that it is done."""
-    if state != "open":
-        return f"<h1>{PRODUCT}</h1><p>{escape(state)}</p>"
-    uri = f"lightning:{order.payment_request}"
-    code = segno.make(uri.upper(), error="l").svg_inline(scale=4)
-    until = order.overdue_at.astimezone(UTC)
-    return (
-        f"<h1>{order.amount:f} BTC</h1>{code}"
-        f'<p><a href="{escape(uri)}">Open in a wallet</a></p>'
-        f'<p><a href="{escape(order.pay_url)}">Checkout page</a></p>'
-        f"<p>Please pay until {until:%H:%M} UTC.</p>"
-    )
+    async def _carts(self, *which: ColumnElement[bool]) -> list[Cart]:
+        query = select(carts, parcels.c.number).outerjoin(parcels).where(*which)
+        newest = query.order_by(carts.c.opened.desc()).limit(_LISTED)
+        async with self._engine.connect() as connection:
+            return [_cart(row) for row in await connection.execute(newest)]
 
 
-def page(content: str, *, refresh: bool = False) -> str:
-    """A whole page; while it waits, it looks again every other second."""
-    again = '<meta http-equiv="refresh" content="2">' if refresh else ""
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"{again}<title>Honey</title><main>{content}</main></html>"
+def _cart(row: Row[Any]) -> Cart:
+    return Cart(
+        reference=row.reference,
+        state=row.state,
+        opened=datetime.fromisoformat(row.opened),
+        parcel=row.number,
     )

@@ -9,11 +9,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async.bolt11 import _curve, _secp256k1
 
+from ..conftest import examples
 from .builder import KEY, PAYEE
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def test_the_key_of_bolt_11(curve: Curve) -> None:
     assert curve.verify(bytes.fromhex(PAYEE), DIGEST, signature)
 
 
-@settings(max_examples=25)
+@examples(10)
 @given(private_keys, digests)
 def test_both_sign_alike(key: bytes, digest: bytes) -> None:
     """RFC 6979 leaves nothing to chance: the same signature, the same recovery id."""
@@ -85,7 +86,7 @@ def test_both_sign_alike(key: bytes, digest: bytes) -> None:
     assert int.from_bytes(plain[0][32:]) <= _curve.N // 2
 
 
-@settings(max_examples=40)
+@examples(20)
 @given(digests, st.binary(min_size=64, max_size=64), st.integers(0, 3))
 def test_both_recover_alike(digest: bytes, signature: bytes, recovery_id: int) -> None:
     """Any 64 bytes: the same key, or the same refusal."""
@@ -94,7 +95,7 @@ def test_both_recover_alike(digest: bytes, signature: bytes, recovery_id: int) -
     assert plain == _secp256k1.curve().recover(digest, signature, recovery_id)
 
 
-@settings(max_examples=15)
+@examples(6)
 @given(private_keys, digests, st.integers(0, 511))
 def test_both_verify_alike(key: bytes, digest: bytes, flipped: int) -> None:
     """A good signature, and the same with one bit turned."""
@@ -109,7 +110,6 @@ def test_both_verify_alike(key: bytes, digest: bytes, flipped: int) -> None:
     assert not fast.verify(public_key, digest, turned)
 
 
-@settings(max_examples=50)
 @given(st.binary(min_size=33, max_size=33), st.sampled_from([None, 2, 3]))
 def test_both_know_a_public_key(raw: bytes, parity: int | None) -> None:
     """Any 33 bytes, half of them with a fitting first byte."""
@@ -220,7 +220,7 @@ def test_a_point_and_itself_and_its_opposite() -> None:
     assert _curve._double(_curve._INFINITY)[2] == 0
 
 
-@settings(max_examples=10)
+@examples(5)
 @given(st.integers(0, _curve.N - 1), st.integers(0, _curve.N - 1))
 def test_a_sum_of_two_multiples(first: int, second: int) -> None:
     """A * G + b * G is (a + b) * G, though the two ways share no digits."""

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import bolt11
 from aurpay_async.bolt11 import _bech32
 from aurpay_async.errors import InvoiceDecodeError, InvoiceError, InvoiceInvalidError
 
+from ..conftest import examples
 from .builder import (
     BASICS,
     PAYEE,
@@ -266,7 +267,7 @@ def test_any_text_gives_an_invoice_or_our_error(anything: str) -> None:
         bolt11.decode(f"lnbc1{anything}", strict=False)
 
 
-@settings(max_examples=300)
+@examples(100)
 @given(
     st.text("qpzry9x8gf2tvdw0s3jn54khce6mua7l", max_size=300),
     st.sampled_from(["lnbc", "lnbcrt20u", "lntb1p", "lnbc0", "lnsb10p"]),
@@ -286,7 +287,6 @@ def test_any_characters_under_a_right_checksum(
         assert decoded.text == invoice
 
 
-@settings(max_examples=150)
 @given(st.data(), st.booleans())
 def test_a_good_invoice_with_fields_of_chance(
     data: st.DataObject, strict: bool

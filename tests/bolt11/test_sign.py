@@ -6,11 +6,12 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import InvalidRequestError, bolt11
 
+from ..conftest import examples
 from .builder import PAYEE
 
 KEY = "e126f68f7eafcc8b74f54d269fe206be715000f94dac067d1c04a8ca3b2db734"
@@ -61,7 +62,6 @@ fields = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150)
 @given(fields)
 def test_what_is_written_is_read(given_fields: dict[str, Any]) -> None:
     """Every field, from any allowed value and back, in strict mode."""
@@ -196,7 +196,7 @@ def test_an_independent_reader_in_python_agrees() -> None:
     assert theirs.fallback is not None
 
 
-@settings(max_examples=15)
+@examples(6)
 @given(fields)
 def test_an_independent_reader_agrees_about_any(given_fields: dict[str, Any]) -> None:
     """The same over values of chance, of the kinds that it reads."""

@@ -444,7 +444,7 @@ async def somebody_waits(engine: AsyncEngine) -> None:
 
 def meddle(store: SqlReplayStore, verb: str, changes: list[str]) -> None:
     """Has another process change the row right before the store's next steps."""
-    engine = store._engine.sync_engine
+    engine = store._database.engine.sync_engine
 
     @event.listens_for(engine, "before_cursor_execute")
     def before(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -628,7 +628,7 @@ class TestOpening:
     async def test_the_table_is_known_to_alembic(self, shared: SqlReplayStore) -> None:
         """It makes the same one as `create_tables`."""
         (table,) = SqlReplayStore.metadata.tables.values()
-        async with shared._engine.connect() as connection:
+        async with shared._database.engine.connect() as connection:
             made = await connection.run_sync(
                 lambda sync: inspect(sync).get_columns(table.name)
             )
@@ -643,7 +643,10 @@ class TestOpening:
     ) -> None:
         """For as long as the URL says, or long enough."""
         url = f"sqlite+aiosqlite:///{tmp_path}/callbacks.db{query}"
-        async with SqlReplayStore(url) as store, store._connect() as connection:
+        async with (
+            SqlReplayStore(url) as store,
+            store._database.connect() as connection,
+        ):
             assert await connection.scalar(text("PRAGMA busy_timeout")) == wait_ms
 
     async def test_what_goes_wrong_in_the_database_shows_no_values(

@@ -1,4 +1,8 @@
-"""A shop in each framework, listening on loopback, and what talks to it in bytes."""
+"""A shop in each framework, listening on loopback, and what talks to it in bytes.
+
+Each framework is loaded where it serves: all processes of the suite read this file,
+and few of them run its tests.
+"""
 
 # mypy: disable-error-code="import-untyped"
 # Django has no types.
@@ -14,20 +18,8 @@ from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import hypercorn.asyncio
-import uvicorn
-from aiohttp import web
-from django.conf import settings
-from django.core.asgi import get_asgi_application
-from django.urls import path as django_path
-from fastapi import FastAPI
-from litestar import Litestar
-from quart import Quart
-from starlette.applications import Starlette
 
 from aurpay_async.callbacks import CallbackVerifier, Dispatcher
-from aurpay_async.contrib import aiohttp, litestar, quart, starlette
-from aurpay_async.contrib import django as django_contrib
 from aurpay_async.testing import FakeClock
 
 from .deliveries import FAILING, NOW, PUBLIC, REFERENCE_KEY, SECRET, SLOW
@@ -89,11 +81,13 @@ Serve = Callable[[Shop, socket.socket, asyncio.Event], Awaitable[None]]
 
 
 async def serve_aiohttp(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
+    from aiohttp import web
+
+    from aurpay_async.contrib.aiohttp import callback_handler
+
     app = web.Application()
     for path, kind in [*ROUTES, ("/aurpay/shops/{rest:.+}", None)]:
-        handler = aiohttp.callback_handler(
-            shop.dispatcher, public_base_url=PUBLIC, kind=kind
-        )
+        handler = callback_handler(shop.dispatcher, public_base_url=PUBLIC, kind=kind)
         app.router.add_route("*", path, handler)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
@@ -105,6 +99,8 @@ async def serve_aiohttp(shop: Shop, sock: socket.socket, stop: asyncio.Event) ->
 async def serve_uvicorn(
     app: Any, sock: socket.socket, stop: asyncio.Event, root_path: str = ""
 ) -> None:
+    import uvicorn
+
     config = uvicorn.Config(
         app,
         access_log=False,
@@ -121,19 +117,25 @@ async def serve_uvicorn(
 
 
 async def serve_starlette(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
+    from starlette.applications import Starlette
+
+    from aurpay_async.contrib.starlette import callback_route
+
     routes = [
-        starlette.callback_route(
-            shop.dispatcher, public_base_url=PUBLIC, path=path, kind=kind
-        )
+        callback_route(shop.dispatcher, public_base_url=PUBLIC, path=path, kind=kind)
         for path, kind in [*ROUTES, ("/aurpay/shops/{rest:path}", None)]
     ]
     await serve_uvicorn(Starlette(routes=routes), sock, stop)
 
 
 async def serve_fastapi(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
+    from fastapi import FastAPI
+
+    from aurpay_async.contrib.starlette import callback_router
+
     app = FastAPI()
     for path, kind in [*ROUTES, ("/aurpay/shops/{rest:path}", None)]:
-        router = starlette.callback_router(
+        router = callback_router(
             shop.dispatcher, public_base_url=PUBLIC, path=path, kind=kind
         )
         app.include_router(router)
@@ -141,23 +143,30 @@ async def serve_fastapi(shop: Shop, sock: socket.socket, stop: asyncio.Event) ->
 
 
 async def serve_litestar(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
+    from litestar import Litestar
+
+    from aurpay_async.contrib.litestar import callback_handler
+
     handlers = [
-        litestar.callback_handler(
-            shop.dispatcher, public_base_url=PUBLIC, path=path, kind=kind
-        )
+        callback_handler(shop.dispatcher, public_base_url=PUBLIC, path=path, kind=kind)
         for path, kind in [*ROUTES, ("/aurpay/shops/{rest:path}", None)]
     ]
     await serve_uvicorn(Litestar(handlers, logging_config=None), sock, stop)
 
 
 async def serve_quart(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
+    import hypercorn.asyncio
+    from quart import Quart
+
+    from aurpay_async.contrib.quart import callback_blueprint
+
     app = Quart(__name__)
     for path, kind in ROUTES:
-        blueprint = quart.callback_blueprint(
+        blueprint = callback_blueprint(
             shop.dispatcher, public_base_url=PUBLIC, path=path, kind=kind
         )
         app.register_blueprint(blueprint)
-    odd = quart.callback_blueprint(
+    odd = callback_blueprint(
         shop.dispatcher, public_base_url=PUBLIC, path="/aurpay/shops/<path:rest>"
     )
     app.register_blueprint(odd, name="odd")
@@ -170,6 +179,8 @@ async def serve_quart(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> N
 
 def use_django() -> None:
     """Django has one configuration in a process."""
+    from django.conf import settings
+
     if not settings.configured:
         settings.configure(
             ALLOWED_HOSTS=["app.internal"],
@@ -183,12 +194,16 @@ def use_django() -> None:
 
 
 async def serve_django(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
+    from django.conf import settings
+    from django.core.asgi import get_asgi_application
+    from django.urls import path as django_path
+
+    from aurpay_async.contrib.django import callback_view
+
     urls = [
         django_path(
             path.removeprefix("/"),
-            django_contrib.callback_view(
-                shop.dispatcher, public_base_url=PUBLIC, kind=kind
-            ),
+            callback_view(shop.dispatcher, public_base_url=PUBLIC, kind=kind),
         )
         for path, kind in [*ROUTES, ("/aurpay/shops/<path:rest>", None)]
     ]

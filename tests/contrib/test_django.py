@@ -9,11 +9,9 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.core.handlers.wsgi import WSGIRequest
 
 from aurpay_async import ConfigurationError
 from aurpay_async.callbacks import MAX_BODY
-from aurpay_async.contrib.django import callback_view
 
 from .deliveries import ODD, PUBLIC, registered, signed
 from .shops import Shop, use_django
@@ -41,6 +39,10 @@ def _environ(url: str, *headers: str, body: bytes = b"") -> dict[str, Any]:
 
 
 async def _answer(shop: Shop, environ: dict[str, Any]) -> HttpResponse:
+    from django.core.handlers.wsgi import WSGIRequest
+
+    from aurpay_async.contrib.django import callback_view
+
     use_django()
     view = callback_view(shop.dispatcher, public_base_url=PUBLIC)
     return await view(WSGIRequest(environ))

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from litestar import Litestar, Request
-from litestar.config.csrf import CSRFConfig
-
-from aurpay_async.contrib.litestar import callback_handler
-
 from .deliveries import PUBLIC, registered, request, signed
 from .shops import Shop, exchange, listening, serve_uvicorn
 
@@ -20,6 +15,8 @@ if TYPE_CHECKING:
 
 
 def _reads_bodies(app: ASGIApp) -> ASGIApp:
+    from litestar import Request
+
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         await Request(scope, receive).body()
         await app(scope, receive, send)
@@ -28,6 +25,11 @@ def _reads_bodies(app: ASGIApp) -> ASGIApp:
 
 
 async def _serve(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
+    from litestar import Litestar
+    from litestar.config.csrf import CSRFConfig
+
+    from aurpay_async.contrib.litestar import callback_handler
+
     app = Litestar(
         [callback_handler(shop.dispatcher, public_base_url=PUBLIC)],
         csrf_config=CSRFConfig(secret="made up"),

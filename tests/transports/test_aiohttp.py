@@ -9,6 +9,7 @@ import select
 import threading
 import traceback
 import zlib
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -347,6 +348,11 @@ def chunked(data: bytes) -> bytes:
     )
 
 
+@cache
+def gzip_bomb() -> bytes:
+    return gzip.compress(b"\0" * 50_000_000)
+
+
 @pytest.mark.parametrize("form", ["length", "chunked", "until the end", "gzip bomb"])
 async def test_a_long_answer_ends_early(
     form: str, session: aiohttp.ClientSession | None
@@ -360,8 +366,7 @@ async def test_a_long_answer_ends_early(
         elif form == "chunked":
             await peer.write(chunked(LONG))
         elif form == "gzip bomb":
-            bomb = gzip.compress(b"\0" * 50_000_000)
-            await peer.respond(bomb, "200 OK", "Content-Encoding: gzip")
+            await peer.respond(gzip_bomb(), "200 OK", "Content-Encoding: gzip")
         else:
             await peer.write(b"HTTP/1.1 200 OK\r\n\r\n" + LONG)
 

@@ -1,0 +1,11 @@
+"""What this package keeps in a database: one schema, one way to connect, its versions.
+
+Shared by the order book and by the store of the callback guard.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+if find_spec("sqlalchemy") is None:
+    raise ImportError("this needs SQLAlchemy: pip install 'aurpay-async[sql]'")

@@ -1,0 +1,99 @@
+"""Brings a database to the newest schema: with Alembic, and without its globals.
+
+Alembic's own way (``env.py``, ``from alembic import op``) goes through names of the
+whole process, where two upgrades on one event loop would meet. Here each one hands its
+own `Operations` to the versions, and the database lets one machine through at a time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import text as sql
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from ..errors import ConfigurationError
+from ._engine import run
+from ._tables import metadata
+from .migrations import v0001_orders
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from alembic.migration import MigrationContext
+    from alembic.runtime.migration import MigrationStep
+    from sqlalchemy import Connection
+
+    from ._engine import Database
+
+#: Beside a shop's own ``alembic_version``.
+TABLE: Final = "aurpay_version"
+
+#: Each knows the one before it.
+VERSIONS: Final = (v0001_orders,)
+
+#: What makes others wait, before anything is read. PostgreSQL's advisory locks have
+#: numbers for names; SQLite locks with the first change of a row, and not with DDL.
+_WAIT: Final[Mapping[str, Sequence[str]]] = {
+    "postgresql": [f"SELECT pg_advisory_xact_lock({int.from_bytes(b'aurpay')})"],
+    "sqlite": [
+        f"CREATE TABLE IF NOT EXISTS {TABLE} (version_num VARCHAR(32) PRIMARY KEY)",
+        f"UPDATE {TABLE} SET version_num = '' WHERE false",  # noqa: S608 - our own name
+    ],
+}
+
+
+async def fits(database: Database) -> bool:
+    """Whether the tables are there, with every column that this version needs."""
+    async with database.connect() as connection:
+        for table in metadata.sorted_tables:
+            try:
+                await run(connection, table.select().limit(0))
+            except (OperationalError, ProgrammingError):
+                await connection.rollback()
+                return False
+    return True
+
+
+async def upgrade(database: Database) -> None:
+    """Bring it to the newest schema; any number of machines may, at once.
+
+    Raises:
+        ConfigurationError: if Alembic is missing, or a newer version of this package
+            has been here.
+    """
+    async with database.begin() as connection:
+        await connection.run_sync(_upgrade)
+
+
+def _upgrade(connection: Connection) -> None:
+    try:
+        from alembic.migration import MigrationContext
+        from alembic.operations import Operations
+    except ImportError:
+        raise ConfigurationError(
+            "upgrading needs Alembic: pip install 'aurpay-async[sql]'"
+        ) from None
+    for statement in _WAIT[connection.dialect.name]:
+        connection.execute(sql(statement))
+    # After the first statement: so it leaves the transaction to us.
+    options = {"version_table": TABLE, "fn": _pending}
+    context = MigrationContext.configure(connection, opts=options)
+    context.run_migrations(op=Operations(context))
+
+
+def _pending(current: tuple[str, ...], _: MigrationContext) -> list[MigrationStep]:
+    """The versions that a database lacks, the oldest first."""
+    from alembic.runtime.migration import MigrationStep
+    from alembic.script import Script
+    from alembic.script.revision import RevisionMap
+
+    scripts = [Script(v, v.revision, v.__file__ or "") for v in VERSIONS]
+    known = RevisionMap(lambda: scripts)
+    names = {script.revision for script in known.iterate_revisions("heads", "base")}
+    if not names.issuperset(current):
+        raise ConfigurationError(
+            "a newer version of aurpay-async has upgraded this database: install that"
+        )
+    done = next((n for n, s in enumerate(scripts, 1) if s.revision in current), 0)
+    return [MigrationStep.upgrade_from_script(known, new) for new in scripts[done:]]

@@ -1,0 +1,328 @@
+"""The order book: what a shop calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, ClassVar, Self, final
+
+from .._client import AurpayClient
+from .._models import NewOrder, require_order_id, without_frames
+from .._settings import is_async, misfit
+from .._store._engine import Database
+from .._store._tables import metadata
+from .._store._upgrade import fits, upgrade
+from ..errors import ConfigurationError, InvalidRequestError, shown
+from ._desk import Desk
+from ._news import identify, record_news
+from ._opening import Opener
+from ._reconciling import reconcile
+from ._records import watched
+from ._rows import Rows
+from ._schedule import is_over
+from ._searching import candidates
+from ._states import AttemptState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    from sqlalchemy import MetaData
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from .._clock import Clock
+    from .._lightning_order import LightningOrder
+    from ..callbacks import KnownOrder, Reference
+    from ._records import Attempt, Change, News, OnChange, Reconciliation
+
+
+@final
+class OrderBook:
+    """One live order for each reference, across calls, processes and machines.
+
+    Made from a URL, it has connections of its own: close it, or use it in ``async
+    with``, and on one event loop only. Made from an engine, it leaves that open. What
+    goes wrong in the database leaves as SQLAlchemy raised it.
+
+    Example:
+        >>> book = OrderBook(aurpay, "sqlite+aiosqlite:///orders.db")
+        >>> order = await book.open("cart-42", "20.00", "USD", callback_url=...)
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: All tables that this package has, the callback guard's included; for those who
+    #: migrate with an Alembic of their own, as ``target_metadata``.
+    metadata: ClassVar[MetaData] = metadata
+
+    def __init__(
+        self,
+        client: AurpayClient,
+        engine_or_url: AsyncEngine | str,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            client: Needs a `reference_key`: an order whose answer was lost is known by
+                what its callback brings back, and by nothing else.
+            engine_or_url: Such as ``sqlite+aiosqlite:///orders.db`` or
+                ``postgresql+asyncpg://user:password@host/name``.
+            clock: What tells the time, and waits; the client's, unless given.
+
+        Raises:
+            ConfigurationError: if one of them cannot be used.
+        """
+        if not isinstance(client, AurpayClient):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"client must be an AurpayClient, not {shown(client)}"
+            )
+        if not client._reference_keys:  # noqa: SLF001 - rooms of one house
+            raise ConfigurationError(
+                "the client needs a reference_key: without one, no callback says which "
+                "order it is about"
+            )
+        problem = misfit(clock=clock)
+        if problem is not None:
+            raise ConfigurationError(problem)
+        self._database = Database(engine_or_url, type(self).__name__)
+        self._client = client
+        self._desk = Desk(client, Rows(self._database), clock or client._clock)  # noqa: SLF001
+        self._opener = Opener(self._desk, client._transport.call_s)  # noqa: SLF001
+        self._checking = asyncio.Lock()
+        self._fits = False
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """For transactions that change your rows and the book's together."""
+        return self._database.engine
+
+    async def upgrade(self) -> None:
+        """Bring the database to the newest schema; any number of machines may, at once.
+
+        It makes the callback guard's table as well. Versions are kept beside yours, in
+        ``aurpay_version``.
+
+        Raises:
+            ConfigurationError: Alembic is not installed, or a newer version of this
+                package has been here.
+        """
+        await upgrade(self._database)
+
+    async def open(
+        self,
+        reference: str,
+        price: Decimal | int | str,
+        currency: str,
+        *,
+        succeed_url: str | None = None,
+        timeout_url: str | None = None,
+        callback_url: str | None = None,
+        timeout_callback: str | None = None,
+    ) -> LightningOrder:
+        """The order to show for a reference: the one that is there, or a new one.
+
+        Call it as often as you like, from as many processes as you like. It is paid
+        already if its `status` says so. What is under way is brought to its end even if
+        you stop waiting; and what was written down before a process died is looked for
+        before another order is made.
+
+        Args:
+            reference: Your own name for what is paid; 1 to 128 printable characters.
+            price: Fiat: ``Decimal``, ``int``, or text such as ``"19.99"``.
+            currency: Fiat: three letters such as ``"USD"``.
+            succeed_url: Where the payer's browser goes after success. Like the next
+                three, it counts for the order that this call makes, and for no other.
+            timeout_url: Where the payer's browser goes after a timeout.
+            callback_url: What the platform calls (GET) after success.
+            timeout_callback: What it calls after a timeout.
+
+        Raises:
+            InvalidRequestError: an argument was refused; nothing was sent.
+            ReferenceConflictError: it was opened for another price or currency.
+            AlreadyPaidError: it is paid, and there is no invoice to show.
+            UnclearPaymentError: it may be paid; by which order, nobody can tell yet.
+            AurpayError: as `AurpayClient.create_order`. After `UNKNOWN`, just open it
+                again: the book remembers, and looks first.
+        """
+        try:
+            asked = NewOrder(
+                price,
+                currency,
+                succeed_url=succeed_url,
+                timeout_url=timeout_url,
+                callback_url=callback_url,
+                timeout_callback=timeout_callback,
+                reference=reference,
+            )
+        except InvalidRequestError as error:
+            raise without_frames(error) from None
+        finally:
+            # Tracebacks show local names, and a query may hold a token.
+            del succeed_url, timeout_url, callback_url, timeout_callback
+        if asked.reference is None:
+            raise InvalidRequestError("must be a text, not None", field="reference")
+        await self._ready()
+        return await self._opener.open(asked.reference, asked)
+
+    async def record(self, news: News, connection: object = None) -> Change:
+        """Write down what has become of an order; here a reference is settled.
+
+        It may come twice, late, or in any order: money is counted once. Where
+        `Change.settled` is true, deliver, in this very transaction.
+
+        Args:
+            news: What a handler of callbacks was told; or an order as `get_order` gave
+                it; or the id of one, to be asked for.
+            connection: An ``AsyncConnection`` or ``AsyncSession`` in whose transaction
+                to write; you commit. Without, the book has one of its own.
+
+        Raises:
+            UnknownOrderError: the book has no such order.
+            CallbackReferenceError: it has another price, currency or amount than the
+                one in the book, or is another attempt's.
+            ConfigurationError: that is no connection with a transaction.
+            AurpayError: as `AurpayClient.get_order`, if an id was given.
+        """
+        await self._ready()
+        return await record_news(self._desk, news, connection)
+
+    async def settle(self, news: News, connection: object = None) -> Change:
+        """As `record`, of what is paid.
+
+        Raises:
+            InvalidRequestError: it is not, as far as anybody can tell.
+        """
+        await self._ready()
+        return await record_news(self._desk, news, connection, only="paid")
+
+    async def expire(self, news: News, connection: object = None) -> Change:
+        """As `record`, of what is overdue.
+
+        Raises:
+            InvalidRequestError: the platform does not say so.
+        """
+        await self._ready()
+        return await record_news(self._desk, news, connection, only="overdue")
+
+    async def lookup(self, reference: Reference) -> KnownOrder | None:
+        """For `callbacks.Dispatcher`: the order that a callback is about.
+
+        By its nonce, so each of several orders of a reference is found. If the answer
+        to the call that made it was lost, the platform is asked what fits.
+        """
+        await self._ready()
+        desk = self._desk
+        async with desk.rows.reading() as connection:
+            attempt = await desk.rows.by_nonce(connection, reference.nonce)
+        if attempt is None or attempt.has_order:
+            return None if attempt is None else attempt.order
+        if attempt.order_id is not None:
+            return watched(attempt, await self._client.get_order(attempt.order_id))
+        waiting = attempt.state is AttemptState.OPENING
+        if waiting and not is_over(attempt, desk.clock.now()):
+            return None  # its answer is about to be stored
+        orders = await candidates(desk, attempt, reference.kind)
+        return watched(attempt, orders[0]) if len(orders) == 1 else None
+
+    async def reconcile(
+        self, *, limit: int = 100, on_change: OnChange | None = None
+    ) -> Reconciliation:
+        """Ask the platform about what no callback told. Call it from a job.
+
+        About every order that can still be paid, first when it is two minutes old and
+        then again and again, until its invoice has expired; and about every order that
+        was lost. Safe to run at any time, twice, and on many machines.
+
+        Args:
+            limit: About how many to ask, at most, in this run.
+            on_change: An ``async def`` that is told of each `Change`, with the
+                connection in whose transaction it is recorded: what it does there and
+                the change are both committed, or neither. What it raises ends the run.
+
+        Raises:
+            InvalidRequestError: an argument cannot be used.
+        """
+        if type(limit) is not int or limit < 1:
+            problem = f"must be a whole number, 1 or more, got {shown(limit)}"
+            raise InvalidRequestError(problem, field="limit")
+        if on_change is not None and not is_async(on_change):
+            raise InvalidRequestError("must be an `async def`", field="on_change")
+        await self._ready()
+        return await reconcile(self._desk, limit=limit, tell=on_change)
+
+    async def attempts(self, reference: str) -> Sequence[Attempt]:
+        """All that the book has of a reference, the newest first."""
+        await self._ready()
+        return await self._desk.rows.of(reference)
+
+    async def surplus(self) -> Sequence[Attempt]:
+        """What was paid though something else had paid for it: refund these.
+
+        An attempt leaves this list when the platform says that it was refunded.
+        """
+        await self._ready()
+        return await self._desk.rows.in_states(AttemptState.SURPLUS)
+
+    async def unclear(self) -> Sequence[Attempt]:
+        """What a person has to look at, because there may be money in it.
+
+        A callback says "paid", and its order is not known; an order that may be a lost
+        one's is paid; or a status has no known meaning (``PARTIAL``, ``TERMINATED``).
+        """
+        await self._ready()
+        return await self._desk.rows.unclear()
+
+    async def identify(
+        self, nonce: str, order_id: str | None, connection: object = None
+    ) -> Change:
+        """Tell the book what a person has found out of a lost attempt.
+
+        Args:
+            nonce: The attempt's.
+            order_id: The order that it made; ``None`` if it made none.
+            connection: As for `record`.
+
+        Raises:
+            UnknownOrderError: the book has no such attempt.
+            OrderBookError: its order is known already.
+            CallbackReferenceError: that order has another price or currency, or is
+                another attempt's.
+            AurpayError: as `AurpayClient.get_order`.
+        """
+        order = None
+        if order_id is not None:
+            order = await self._client.get_order(require_order_id(order_id))
+        await self._ready()
+        return await identify(self._desk, nonce, order, connection)
+
+    async def _ready(self) -> None:
+        """See, once, that the tables are there."""
+        if self._fits:
+            return
+        async with self._checking:
+            if self._fits:
+                return
+            fit = await fits(self._database)
+            if not fit and self._database.is_sqlite:
+                # A file of one machine: nobody deploys to it.
+                await upgrade(self._database)
+                fit = await fits(self._database)
+            if not fit:
+                raise ConfigurationError(
+                    "the database lacks the tables of the order book, or has older "
+                    "ones: `await book.upgrade()` when you deploy, or migrate to "
+                    "OrderBook.metadata"
+                )
+            self._fits = True
+
+    async def aclose(self) -> None:
+        """Wait for what is under way, and close the connections that are its own."""
+        await self._opener.finish()
+        await self._database.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

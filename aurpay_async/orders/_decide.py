@@ -1,0 +1,167 @@
+"""What to do next for a reference, from what the book has: a table without waiting.
+
+Whoever opens a reference asks this again after each step, until there is an order to
+show; so it does not matter who made the last step, or whether that one still lives.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import attrs
+
+from ..errors import (
+    AlreadyPaidError,
+    ReferenceConflictError,
+    UnclearPaymentError,
+    shown,
+)
+from ._schedule import is_over
+from ._states import HOLDING, AttemptState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from decimal import Decimal
+
+    from .._lightning_order import LightningOrder
+    from ._records import Attempt
+
+#: What the platform said so recently is still so.
+_FRESH: Final = timedelta(minutes=1)
+
+#: A payment may be on its way when its order becomes overdue; then it still counts as
+#: the one to show. As long as waiting for a payment goes on.
+_GRACE: Final = timedelta(minutes=1)
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """What the book has of a reference."""
+
+    reference: str
+    price: Decimal
+    currency: str
+    settled_by: str | None
+    #: The newest first.
+    attempts: Sequence[Attempt]
+
+    def find(self, nonce: str) -> Attempt | None:
+        """The attempt of that name."""
+        return next((a for a in self.attempts if a.nonce == nonce), None)
+
+    def first(self, *states: AttemptState) -> Attempt | None:
+        """The newest attempt that is in one of these states."""
+        return next((a for a in self.attempts if a.state in states), None)
+
+    def has_room_for(self, nonce: str) -> bool:
+        """Whether this attempt may be the one that is shown."""
+        taken = {*HOLDING, AttemptState.CLAIMED}
+        others = (a for a in self.attempts if a.nonce != nonce)
+        return self.settled_by is None and all(a.state not in taken for a in others)
+
+
+class Do(Enum):
+    """What to do."""
+
+    #: Give its order to the caller.
+    SHOW = auto()
+    #: Wait for whoever sends it.
+    WAIT = auto()
+    #: Ask the platform where it stands.
+    ASK = auto()
+    #: Its time is over: show it no more.
+    RETIRE = auto()
+    #: Its sender is dead: nobody knows what became of it.
+    LOSE = auto()
+    #: Look for the order that it may have made.
+    LOOK = auto()
+    #: Make an order.
+    SEND = auto()
+
+
+class Step(NamedTuple):
+    """What to do, and with which attempt."""
+
+    do: Do
+    attempt: Attempt
+
+
+def decide(entry: Entry | None, new: Attempt, now: datetime) -> Step:
+    """The next step.
+
+    Args:
+        entry: What the book has.
+        new: The attempt to `SEND`, if nothing else is to be done.
+        now: The time.
+
+    Raises:
+        ReferenceConflictError: it was opened for another price or currency.
+        AlreadyPaidError: paid, and there is no invoice to show.
+        UnclearPaymentError: it may be paid, and nobody can tell by which order.
+    """
+    if entry is None:
+        return Step(Do.SEND, new)
+    if (entry.price, entry.currency) != (new.price, new.currency):
+        raise ReferenceConflictError(
+            entry.reference,
+            booked=f"{entry.price:f} {entry.currency}",
+            asked=f"{new.price:f} {new.currency}",
+        )
+    if entry.settled_by is not None:
+        return _settled(entry, entry.settled_by)
+    claimed = entry.first(AttemptState.CLAIMED)
+    if claimed is not None:
+        raise _unclear(claimed)
+    current = entry.first(*HOLDING)
+    if current is not None:
+        return Step(_current(current, now), current)
+    for attempt in entry.attempts:
+        # Nobody has seen its invoice, so once is enough; `reconcile` looks on.
+        if attempt.state is AttemptState.LOST and attempt.looked_at is None:
+            return Step(Do.LOOK, attempt)
+    return Step(Do.SEND, new)
+
+
+def _settled(entry: Entry, nonce: str) -> Step:
+    attempt = entry.find(nonce)
+    if attempt is not None and attempt.has_order:
+        return Step(Do.SHOW, attempt)
+    order_id = None if attempt is None else attempt.order_id
+    error = AlreadyPaidError(
+        f"{shown(entry.reference)} is paid, with order {shown(order_id)}, whose "
+        "invoice nobody holds",
+        reference=entry.reference,
+    )
+    error.order_id = order_id
+    raise error
+
+
+def _unclear(attempt: Attempt) -> UnclearPaymentError:
+    return UnclearPaymentError(
+        f"a callback says that {shown(attempt.reference)} is paid, and its order is "
+        "not known; reconcile() looks for it, identify() tells the book",
+        reference=attempt.reference,
+    )
+
+
+def _current(attempt: Attempt, now: datetime) -> Do:
+    if attempt.state is AttemptState.OPENING:
+        return Do.LOSE if is_over(attempt, now) else Do.WAIT
+    order = attempt.order
+    return Do.RETIRE if order is None else _live(attempt, order, now)
+
+
+def _live(attempt: Attempt, order: LightningOrder, now: datetime) -> Do:
+    if now < order.overdue_at:
+        return Do.SHOW
+    if now >= attempt.ends_at:
+        return Do.RETIRE
+    asked_at = attempt.looked_at
+    if asked_at is None or asked_at < max(order.overdue_at, now - _FRESH):
+        return Do.ASK
+    if order.status.is_paid is None or now < order.overdue_at + _GRACE:
+        return Do.SHOW
+    return Do.RETIRE

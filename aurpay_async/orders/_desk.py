@@ -1,0 +1,74 @@
+"""What every room of the book works with, and the one way to change an attempt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+import attrs
+
+from ..errors import UnknownOrderError, shown
+from ._schedule import next_look
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from .._client import AurpayClient
+    from .._clock import Clock
+    from ._decide import Entry
+    from ._records import Attempt
+    from ._rows import Rows
+    from ._states import AttemptState
+
+
+#: What was learned is as various as the members of an attempt.
+_evolve: Final = cast("Callable[..., Attempt]", attrs.evolve)
+
+
+@attrs.frozen
+class Desk:
+    """Where the book is kept."""
+
+    client: AurpayClient
+    rows: Rows
+    clock: Clock
+
+    async def move(
+        self,
+        connection: AsyncConnection,
+        attempt: Attempt,
+        wanted: tuple[AttemptState, ...],
+        **learned: object,
+    ) -> Attempt:
+        """Put an attempt into the first of these states that it can go to.
+
+        What was `learned` is written in any case. The caller holds its reference.
+
+        Returns:
+            The attempt as it is now.
+        """
+        state = attempt.state.first_of(wanted)
+        after = _evolve(attempt, state=state, **learned)
+        if state is not attempt.state and "next_look_at" not in learned:
+            due = next_look(after, self.clock.now())
+            after = _evolve(after, next_look_at=due)
+        await self.rows.change(connection, attempt, after)
+        return after
+
+    async def held(
+        self, connection: AsyncConnection, nonce: str
+    ) -> tuple[Entry, Attempt]:
+        """An attempt, and all of its reference, which nobody else changes now.
+
+        Raises:
+            UnknownOrderError: there is none.
+        """
+        seen = await self.rows.by_nonce(connection, nonce)
+        entry = (
+            None if seen is None else await self.rows.locked(connection, seen.reference)
+        )
+        attempt = None if entry is None else entry.find(nonce)
+        if entry is None or attempt is None:
+            raise UnknownOrderError(f"the book has no attempt {shown(nonce)}")
+        return entry, attempt

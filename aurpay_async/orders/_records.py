@@ -1,0 +1,176 @@
+"""What the order book tells: an attempt, a change, what reconciling came to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import attrs
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .._lightning_order import LightningOrder
+from .._models import Order
+from .._order_life import OrderStatus
+from ..callbacks import Notice
+from ._states import AttemptState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from ..errors import AurpayError
+
+#: What shops bring to the book: what a handler was told, an order, or the id of one.
+News = Notice | Order | str
+
+
+@attrs.frozen(kw_only=True)
+class Attempt:
+    """One call that may have made an order, and what is known of that order.
+
+    Times are aware, UTC.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: The shop's own name for what is paid.
+    reference: str
+    #: Fiat, in units of `currency`.
+    price: Decimal
+    #: Fiat: three letters.
+    currency: str
+    #: What tells this attempt from another of the same reference; callbacks have it.
+    nonce: str
+    state: AttemptState
+    #: The platform's name for its order, if that is proven.
+    order_id: str | None
+    #: Where the order stands, as the platform said when it was asked last.
+    status: OrderStatus | None
+    #: Of a lost one: the orders that fit, by id, and where they stand.
+    suspects: Mapping[str, OrderStatus]
+    #: When it was written down; it was sent afterwards.
+    opened_at: datetime
+    #: When the call is over, even if nobody says so.
+    deadline: datetime
+    #: When its last request began, if that is known.
+    sent_at: datetime | None
+    #: When the platform was last asked about it.
+    looked_at: datetime | None
+    #: When `OrderBook.reconcile` asks next; ``None``: not any more.
+    next_look_at: datetime | None
+    #: Until when a payment can come.
+    ends_at: datetime
+    _kept: str | None = attrs.field(alias="kept", repr=False)
+
+    @cached_property
+    def order(self) -> LightningOrder | None:
+        """The order with its invoice, verified anew, as far as it is known.
+
+        Raises:
+            UntrustedOrderError: what the database holds was changed.
+        """
+        if self._kept is None:
+            return None
+        order = LightningOrder.from_json(self._kept)
+        return attrs.evolve(order, status=self.status or order.status)
+
+    @property
+    def has_order(self) -> bool:
+        """Whether `order` has one."""
+        return self._kept is not None
+
+
+@attrs.frozen(kw_only=True)
+class Change:
+    """What recording something has changed, or not.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: As it is now.
+    attempt: Attempt
+    #: What it was before.
+    before: AttemptState
+
+    @property
+    def reference(self) -> str:
+        """The shop's own name for what is paid."""
+        return self.attempt.reference
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is in another state than before."""
+        return self.attempt.state is not self.before
+
+    @property
+    def settled(self) -> bool:
+        """Whether this, and nothing before it, settled the reference: deliver now."""
+        return self.changed and self.attempt.state is AttemptState.PAID
+
+    @property
+    def surplus(self) -> bool:
+        """Whether this is a payment too many: refund it."""
+        return self.changed and self.attempt.state is AttemptState.SURPLUS
+
+
+#: Is told of a change, in the transaction that records it.
+OnChange = Callable[[Change, AsyncConnection], Awaitable[None]]
+
+
+@attrs.frozen(kw_only=True)
+class Failure:
+    """An attempt that could not be asked about.
+
+    .. versionadded:: 0.1.0
+    """
+
+    attempt: Attempt
+    error: AurpayError
+
+
+@attrs.frozen(kw_only=True)
+class Reconciliation:
+    """What one run of `OrderBook.reconcile` came to.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: What is in another state than before, in the order in which it was found.
+    changes: tuple[Change, ...]
+    #: What could not be asked about; the next run that is due asks again.
+    failures: tuple[Failure, ...]
+    #: About how many attempts the platform was asked.
+    asked: int
+    #: Whether more are due, and nothing speaks against running it again at once.
+    more: bool
+
+
+@attrs.frozen(kw_only=True)
+class WatchedOrder:
+    """An order without an invoice, as a `KnownOrder` for the callback dispatcher."""
+
+    order_id: str
+    reference: str
+    nonce: str
+    price: Decimal
+    currency: str
+    amount: Decimal
+    status: OrderStatus
+
+
+def watched(attempt: Attempt, order: Order) -> WatchedOrder:
+    """What is known of an order that only the platform has.
+
+    Nobody has seen its invoice, so what it is to be paid is what the platform says.
+    """
+    return WatchedOrder(
+        order_id=attempt.order_id or order.order_id,
+        reference=attempt.reference,
+        nonce=attempt.nonce,
+        price=attempt.price,
+        currency=attempt.currency,
+        amount=Decimal(0) if order.amount is None else order.amount,
+        status=attempt.status or OrderStatus.PENDING,
+    )

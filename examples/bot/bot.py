@@ -1,0 +1,271 @@
+"""The bot: a command makes a bill, and every message that shows it follows its order.
+
+News of an order comes from watching it while it can be expected to be paid, and later
+from asking now and then (`OrderBook.reconcile`); no address of the bot's needs to be
+reachable. What is learned is written down first, the bill together with the book, and
+then told: whoever dies in between tells it after the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from aiogram import Router
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramNetworkError,
+    TelegramRetryAfter,
+    TelegramServerError,
+)
+from aiogram.filters import Command, CommandStart
+from aiogram.types import BufferedInputFile
+from sqlalchemy.exc import SQLAlchemyError
+
+from aurpay_async import (
+    AlreadyPaidError,
+    AurpayError,
+    InvalidRequestError,
+    NewOrder,
+    UnclearPaymentError,
+)
+from aurpay_async.orders import AttemptState, OrderBook
+
+from . import texts
+from .bills import Bill, Bills, Post
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from decimal import Decimal
+
+    from aiogram import Bot
+    from aiogram.filters import CommandObject
+    from aiogram.types import ErrorEvent, Message
+    from aiogram.utils.formatting import Text
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from aurpay_async import AurpayClient, LightningOrder
+    from aurpay_async.orders import Change
+
+T = TypeVar("T")
+
+#: Seconds between two looks for what nobody has heard of: late payments.
+CHECK_EVERY = 60
+
+#: What the next round may do better.
+_PASSING: Final = (TelegramNetworkError, TelegramRetryAfter, TelegramServerError)
+
+_log = logging.getLogger(__name__)
+
+
+class PayBot:
+    """What the bot does in its chats, and behind them."""
+
+    def __init__(self, bot: Bot, aurpay: AurpayClient, database: str) -> None:
+        """Set up a bot.
+
+        Args:
+            bot: Who speaks.
+            aurpay: Needs a `reference_key`.
+            database: ``sqlite+aiosqlite:///...`` or ``postgresql+asyncpg://...``.
+        """
+        self.bot = bot
+        self.book = OrderBook(aurpay, database)
+        self.router = Router()
+        self.router.message.register(self.welcome, CommandStart())
+        self.router.message.register(self.pay, Command("pay"))
+        self.router.errors.register(self.failed)
+        self._aurpay = aurpay
+        self._engine = self.book.engine
+        self._bills = Bills(self._engine)
+        #: Who watches an order, by its id.
+        self._watching: dict[str, asyncio.Task[None]] = {}
+        self._checking: asyncio.Task[None] | None = None
+        self._telling = asyncio.Lock()
+        self._stopping = asyncio.Event()
+
+    async def start(self) -> None:
+        """Go on where the last process ended."""
+        await self.book.upgrade()
+        await self._bills.create_tables()
+        for bill in await self._bills.open_ones():
+            for attempt in await self.book.attempts(bill.reference):
+                if attempt.state is AttemptState.LIVE and attempt.order is not None:
+                    self._watch(attempt.order)
+        self._checking = asyncio.create_task(self._check_for_ever())
+
+    async def stop(self) -> None:
+        """Bring what is being written to its end; all else the next start goes on."""
+        self._stopping.set()
+        if self._checking is not None:
+            await asyncio.wait({self._checking, *self._watching.values()})
+        await self.book.aclose()
+
+    async def welcome(self, message: Message) -> None:
+        """``/start``."""
+        await message.answer(**texts.WELCOME.as_kwargs())
+
+    async def pay(self, message: Message, command: CommandObject) -> None:
+        """``/pay 5 USD``."""
+        chat = message.chat.id
+        if await self._bills.is_answered(chat, message.message_id):
+            return  # Telegram delivers again what it is not sure of
+        price, currency, *rest = [*(command.args or "").split(), "", ""]
+        if not currency or any(rest):
+            await message.answer(**texts.USAGE.as_kwargs())
+            return
+        try:
+            wanted = NewOrder(price, currency)
+        except InvalidRequestError as error:
+            await message.answer(**texts.refusal_text(error).as_kwargs())
+            return
+        payer = message.from_user.id if message.from_user else chat
+        bill = Bill(
+            reference=f"bill-{secrets.token_hex(8)}",
+            chat=chat,
+            payer=payer,
+            price=plain(wanted.price),
+            currency=wanted.currency,
+        )
+        await self._present(message, await self._bills.open(bill))
+
+    async def failed(self, event: ErrorEvent) -> None:
+        """A handler raised something that nobody foresaw."""
+        _log.error("update %s", event.update.update_id, exc_info=event.exception)
+        if event.update.message is not None:
+            with suppress(TelegramAPIError):
+                await event.update.message.answer(**texts.FAILED.as_kwargs())
+
+    async def learn(self, change: Change, connection: AsyncConnection) -> None:
+        """Put a bill where its order is, in the transaction that says so."""
+        reference, state = change.reference, change.attempt.state
+        if change.settled:
+            await self._bills.paid(connection, reference)
+        elif change.surplus:
+            _log.warning("pay back order %s of %s", change.attempt.order_id, reference)
+        elif state is AttemptState.REFUNDED:
+            await self._bills.refunded(connection, reference)
+        elif change.changed and change.before is AttemptState.LIVE:
+            await self._bills.expired(connection, reference)
+
+    async def check(self) -> None:
+        """Ask about what nobody has heard of, and tell what is known."""
+        found = await self.book.reconcile(on_change=self.learn)
+        for failure in found.failures:
+            _log.warning("%s: %s", failure.attempt.reference, failure.error)
+        await self.tell()
+
+    async def tell(self) -> None:
+        """Change every message that does not show yet what became of its bill."""
+        async with self._telling:
+            for post in await self._bills.outdated():
+                try:
+                    await self._show(post)
+                except TelegramAPIError as error:
+                    _log.warning("chat %s: %s; the next round", post.chat, error)
+                else:
+                    await self._bills.shown(post)
+
+    async def _present(self, message: Message, bill: Bill) -> None:
+        """Answer with the QR code of a bill, and keep that this was done."""
+        try:
+            order = await self.book.open(bill.reference, bill.price, bill.currency)
+        except AurpayError as error:
+            _log.warning("%s: %s", bill.reference, error)
+            await message.answer(**_why_not(error).as_kwargs())
+            return
+        png = await asyncio.to_thread(texts.qr_code, order)
+        sent = await message.answer_photo(
+            BufferedInputFile(png, "invoice.png"),
+            **texts.bill_text(bill, order).as_caption_kwargs(),
+            reply_markup=texts.wallet_button(order),
+        )
+        post = Post(
+            chat=message.chat.id,
+            command=message.message_id,
+            message=sent.message_id,
+            bill=bill,
+        )
+        await self._bills.posted(post)
+        self._watch(order)
+
+    def _watch(self, order: LightningOrder) -> None:
+        if order.order_id not in self._watching:
+            task = asyncio.create_task(self._until_paid(order))
+            self._watching[order.order_id] = task
+            task.add_done_callback(lambda _: self._watching.pop(order.order_id))
+
+    async def _until_paid(self, order: LightningOrder) -> None:
+        """Wait for a payment, write down what came, and tell it."""
+        reference = order.reference or ""
+        try:
+            waiting = self._aurpay.wait_for_payment(order)
+            payment = await self._unless_stopped(waiting)
+            if payment is None:
+                return
+            async with self._engine.begin() as connection:
+                change = await self.book.record(payment.order, connection)
+                if payment.outcome in {"timed_out", "late_paid"}:
+                    await self._bills.expired(connection, reference)
+                await self.learn(change, connection)
+            await self.tell()
+        except (AurpayError, SQLAlchemyError):
+            _log.exception("%s: `check` will see to it", reference)
+
+    async def _check_for_ever(self) -> None:
+        goes_on: bool | None = True
+        while goes_on:
+            try:
+                await self.check()
+            except SQLAlchemyError:
+                _log.exception("the next look may have more luck")
+            pause = asyncio.sleep(CHECK_EVERY, result=True)
+            goes_on = await self._unless_stopped(pause)
+
+    async def _unless_stopped(self, waiting: Coroutine[Any, Any, T]) -> T | None:
+        """What it comes to; ``None`` if the bot stops before."""
+        work = asyncio.create_task(waiting)
+        stop = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if work.done():
+            return work.result()
+        work.cancel()
+        return None
+
+    async def _show(self, post: Post) -> None:
+        """Change a message; if that cannot be any more, say it in a new one."""
+        text = texts.outcome_text(post.bill)
+        try:
+            await self.bot.edit_message_caption(
+                chat_id=post.chat,
+                message_id=post.message,
+                **text.as_caption_kwargs(),
+            )
+        except _PASSING:
+            raise
+        except TelegramAPIError as error:
+            if "not modified" in error.message:
+                return
+            _log.info("message %s of chat %s: %s", post.message, post.chat, error)
+            if post.bill.state != "expired":
+                with suppress(TelegramAPIError):
+                    await self.bot.send_message(post.chat, **text.as_kwargs())
+
+
+def plain(price: Decimal) -> str:
+    """A price as one text for each number: no zeros at its end, but cents in pairs."""
+    text = f"{price.normalize():f}"
+    return f"{text}0" if text[-2:-1] == "." else text
+
+
+def _why_not(error: AurpayError) -> Text:
+    """Why there is nothing to show."""
+    if isinstance(error, AlreadyPaidError):
+        return texts.PAID_ALREADY
+    if isinstance(error, UnclearPaymentError):
+        return texts.UNCLEAR
+    return texts.failure_text(error)

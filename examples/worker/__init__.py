@@ -1,0 +1,1 @@
+"""Job workers on procrastinate: carts in, parcels out, whoever is killed meanwhile."""

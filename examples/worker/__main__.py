@@ -1,0 +1,36 @@
+"""The shop's commands; the platform, or the sandbox, is in the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from aurpay_async import AurpayClient
+
+from .shop import Shop
+
+USAGE = "python -m examples.worker setup | sell NUMBER | work | list"
+
+
+async def main(*words: str) -> None:
+    """Do as the words say."""
+    database = os.environ.get("DATABASE_URL", "postgresql://127.0.0.1/postgres")
+    async with AurpayClient.from_env() as aurpay:
+        shop = Shop(aurpay, database)
+        match words:
+            case ["setup"]:
+                await shop.set_up()
+            case ["sell", number]:
+                await shop.sell(int(number))
+            case ["work"]:
+                await shop.work()
+            case ["list"]:
+                for reference, told in await shop.orders():
+                    sys.stdout.write(f"{reference:10} {told}\n")
+            case _:
+                sys.exit(USAGE)
+        await shop.engine.dispose()
+
+
+asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The programs in examples/: each is run against the sandbox."""

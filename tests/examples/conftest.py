@@ -1,0 +1,17 @@
+"""Which examples are run, and the databases that they run on."""
+
+from __future__ import annotations
+
+import os
+
+from ..postgresql import postgresql, postgresql_url
+
+__all__ = ["postgresql", "postgresql_url"]
+
+#: These need aiogram, which takes six seconds to be imported and allows no aiohttp and
+#: no pydantic that is newer than what it knows: ``nox -s examples``.
+collect_ignore = (
+    []
+    if os.environ.get("AURPAY_TEST_EXAMPLES")
+    else ["test_bot.py", "test_processes.py"]
+)

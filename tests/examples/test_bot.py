@@ -1,0 +1,537 @@
+"""examples/bot: what its chats see, whatever happens to orders, answers and processes.
+
+Telegram is `telegram.Telegram`, at the seam that aiogram has for it; Aurpay is the
+sandbox. They need aiogram: ``nox -s examples``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+import attrs
+import pytest
+import zxingcpp
+from aiogram import Bot, Dispatcher
+from aiogram.exceptions import (
+    TelegramForbiddenError,
+    TelegramNetworkError,
+)
+from aiogram.methods import GetMe
+
+from aurpay_async import (
+    AlreadyPaidError,
+    APIError,
+    AuthenticationError,
+    ConnectError,
+    Delivery,
+    RateLimitedError,
+    UnclearPaymentError,
+    UntrustedOrderError,
+    bolt11,
+)
+from aurpay_async.sandbox import Sandbox
+from examples.bot import __main__ as command
+from examples.bot import texts
+from examples.bot.bills import Bill
+from examples.bot.bot import PayBot, _why_not, plain
+
+from ..orders import KEY as NODE_KEY
+from .clocks import HandClock
+from .telegram import TOKEN, Telegram, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from aiogram.exceptions import TelegramAPIError
+    from aiogram.methods import SendPhoto
+    from aiogram.types import InlineKeyboardMarkup, Update
+
+    from aurpay_async import AurpayError
+
+KEY = "sandbox-reference-key"
+
+LATE = "5 USD: paid, after its time was over. It counts all the same. Thank you!"
+REFUSED = (
+    "This cannot be paid. Nothing was made, so there is nothing to pay. "
+    "Another currency may be taken, or a larger price."
+)
+UNKNOWN = (
+    "No answer came, so an invoice may exist that nobody has seen. "
+    "There is nothing to pay. Send the same again: I look for it first."
+)
+
+HALF_AN_HOUR = 1800
+
+
+class Running:
+    """A bot, and what somebody writes to it."""
+
+    def __init__(self, payments: PayBot, telegram: Telegram) -> None:
+        self.payments = payments
+        self._telegram = telegram
+        self._dispatcher = Dispatcher()
+        self._dispatcher.include_router(payments.router)
+
+    async def hear(self, text: str, *, chat: int = 7, who: int = 7) -> Update:
+        """Somebody writes; return when the bot has answered."""
+        update = self._telegram.update(text, chat=chat, who=who)
+        await self.hear_again(update)
+        return update
+
+    async def hear_again(self, update: Update) -> None:
+        """Telegram delivers something, not for the first time."""
+        await self._dispatcher.feed_update(self.payments.bot, update)
+
+
+class World:
+    """All that is outside of the bot, and stays when it ends."""
+
+    def __init__(self, sandbox: Sandbox, clock: HandClock, folder: Path) -> None:
+        self.sandbox = sandbox
+        self.clock = clock
+        self.telegram = Telegram()
+        self._database = f"sqlite+aiosqlite:///{folder / 'bot.db'}"
+
+    @asynccontextmanager
+    async def bot(self) -> AsyncIterator[Running]:
+        """A bot with the same database as the one before."""
+        bot = Bot(TOKEN, session=self.telegram)
+        async with self.sandbox.client(reference_key=KEY) as aurpay:
+            payments = PayBot(bot, aurpay, self._database)
+            await payments.start()
+            try:
+                yield Running(payments, self.telegram)
+            finally:
+                await payments.stop()
+
+    @property
+    def newest(self) -> str:
+        """The id of the order that was made last."""
+        return list(self.sandbox.orders)[-1]
+
+    async def wait(self, seconds: float = 2) -> None:
+        """Let time pass, and what sleeps go on."""
+        for _ in range(20):  # who wakes may want to sleep again, by the same clock
+            await asyncio.sleep(0.001)
+        self.clock.advance(seconds)
+
+    async def edits(self, count: int) -> list[tuple[int, int, str]]:
+        """The captions that were changed, once there are so many."""
+        await until(lambda: len(self.telegram.edits) >= count)
+        return self.telegram.edits
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """A sandbox, and Telegram."""
+    clock = HandClock()
+    async with Sandbox(clock=clock) as sandbox:
+        yield World(sandbox, clock, tmp_path)
+
+
+def scanned(photo: SendPhoto) -> str:
+    """What a wallet reads in the picture."""
+    barcode = zxingcpp.read_barcode(pixels(cast("Any", photo.photo).data))
+    assert barcode is not None
+    return barcode.text
+
+
+def pixels(png: bytes) -> memoryview:
+    """A byte for each, of a PNG as segno writes it: a bit for each, nothing or "Up"."""
+    width, height = (int.from_bytes(png[at : at + 4]) for at in (16, 20))
+    assert png[24:26] == bytes([1, 0]), "one bit, grey"
+    start = png.index(b"IDAT") + 4
+    data = zlib.decompress(png[start : start + int.from_bytes(png[start - 8 :][:4])])
+    length = 1 + (width + 7) // 8
+    line, grey = bytes(length - 1), bytearray()
+    for at in range(0, length * height, length):
+        above, line = line, data[at + 1 : at + length]
+        if data[at] == 2:
+            line = bytes((a + b) % 256 for a, b in zip(line, above, strict=True))
+        bits = f"{int.from_bytes(line):0{8 * len(line)}b}"[:width]
+        grey += bytes(255 * (bit == "1") for bit in bits)
+    return memoryview(grey).cast("B", (height, width))
+
+
+def buttons(photo: SendPhoto) -> list[tuple[str, str | None]]:
+    """Text and address of each."""
+    keyboard = cast("InlineKeyboardMarkup", photo.reply_markup)
+    return [(one.text, one.url) for row in keyboard.inline_keyboard for one in row]
+
+
+# A bill and its life
+
+
+async def test_a_bill_shows_how_to_pay(world: World) -> None:
+    """As a code to scan, as a text to copy, and as a button that leads to a wallet."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5.00 usd")
+        (photo,) = world.telegram.photos
+        invoice = world.sandbox.orders[world.newest].invoice
+        assert scanned(photo) == f"LIGHTNING:{invoice.upper()}"
+        assert photo.caption == (
+            "5 USD are 0.00005000 BTC.\n"
+            "Pay until 00:30 UTC: scan the code, or copy this.\n\n" + invoice
+        )
+        (bold, code) = photo.caption_entities or []
+        assert (bold.type, bold.offset, bold.length) == ("bold", 0, 5)
+        copied = photo.caption[code.offset : code.offset + code.length]
+        assert (code.type, copied) == ("code", invoice)
+        page = f"{world.sandbox.base_url}/#/cashier/{world.newest}"
+        assert buttons(photo) == [("Open in a wallet", page)]
+        assert (photo.chat_id, world.telegram.edits) == (7, [])
+
+
+async def test_a_payment_changes_the_message(world: World) -> None:
+    """Within seconds; there is nothing left to press."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+        await world.sandbox.pay(world.newest)
+        await world.wait()
+        ((chat, message, text),) = await world.edits(1)
+        assert (chat, text) == (7, "5 USD: paid. Thank you!")
+        assert message == 1001
+        assert cast("Any", world.telegram.calls[-1]).reply_markup is None
+        await bot.payments.check()
+        assert len(world.telegram.edits) == 1
+
+
+async def test_who_does_not_pay_is_told_and_who_pays_late_too(world: World) -> None:
+    """The payment counts: long after, and with no callback."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+        await world.sandbox.expire(world.newest)
+        for _ in range(3):
+            await world.wait(HALF_AN_HOUR)
+        ((_, message, text),) = await world.edits(1)
+        assert text == (
+            "5 USD: not paid in time. Please do not pay this one any more; "
+            "/pay makes a new one."
+        )
+        await world.sandbox.pay(world.newest)
+        world.clock.advance(HALF_AN_HOUR)
+        await bot.payments.check()
+        assert world.telegram.edits[1:] == [(7, message, LATE)]
+
+
+async def test_an_order_that_the_platform_leaves_pending_is_over_all_the_same(
+    world: World,
+) -> None:
+    """Nobody is left with a code that cannot be expected to work."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+        for _ in range(3):
+            await world.wait(HALF_AN_HOUR)
+        ((*_, text),) = await world.edits(1)
+        assert "not paid in time" in text
+        await bot.hear("/pay 5 USD")
+        assert len(world.sandbox.orders) == 2
+
+
+async def test_a_refund_is_told(world: World) -> None:
+    """Also if nobody here has heard of the payment before."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+        await world.sandbox.pay(world.newest)
+        await world.sandbox.refund(world.newest)
+        await world.wait()
+        ((*_, text),) = await world.edits(1)
+        assert text == "5 USD: paid, and paid back."
+
+
+# Who and how often
+
+
+async def test_asking_twice_shows_the_same_order_twice(world: World) -> None:
+    """To one payer, whatever the zeros; a payment then changes both messages."""
+    async with world.bot() as bot:
+        await asyncio.gather(bot.hear("/pay 5 USD"), bot.hear("/pay 5.00 usd"))
+        first, second = world.telegram.photos
+        assert scanned(first) == scanned(second)
+        assert len(await bot.payments._bills.open_ones()) == 1
+        world.sandbox.assert_orders(1)
+        await world.sandbox.pay(world.newest)
+        await world.wait()
+        assert {message for _, message, _ in await world.edits(2)} == {1002, 1003}
+
+
+async def test_each_payer_and_each_chat_has_its_own(world: World) -> None:
+    """And hears of its own alone."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD", chat=-10, who=1)
+        await bot.hear("/pay 5 USD", chat=-10, who=2)
+        await bot.hear("/pay 5 USD", chat=3, who=1)
+        await bot.hear("/pay 6 USD", chat=3, who=1)
+        world.sandbox.assert_orders(4)
+        await world.sandbox.pay(list(world.sandbox.orders)[2])
+        await world.wait()
+        assert [chat for chat, *_ in await world.edits(1)] == [3]
+        await bot.payments.check()
+        assert len(world.telegram.edits) == 1
+
+
+async def test_a_command_that_telegram_delivers_twice_is_answered_once(
+    world: World,
+) -> None:
+    """In the same process, and after a restart."""
+    async with world.bot() as bot:
+        update = await bot.hear("/pay 5 USD")
+        await bot.hear_again(update)
+    async with world.bot() as bot:
+        await bot.hear_again(update)
+    assert len(world.telegram.photos) == 1
+    world.sandbox.assert_orders(1)
+
+
+async def test_a_paid_bill_is_not_shown_again(world: World) -> None:
+    """Who asks for the same price after that is to pay another time."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+        await world.sandbox.pay(world.newest)
+        await world.wait()
+        await world.edits(1)
+        await bot.hear("/pay 5 USD")
+        world.sandbox.assert_orders(2)
+
+
+# Restarts
+
+
+@pytest.mark.parametrize("move", ["pay", "expire"])
+async def test_a_restart_in_the_middle_loses_nothing(world: World, move: str) -> None:
+    """What happens while there is no bot is told by the next one."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+    await getattr(world.sandbox, move)(world.newest)
+    async with world.bot() as bot:
+        if move == "expire":
+            for _ in range(3):
+                await world.wait(HALF_AN_HOUR)
+        ((chat, message, text),) = await world.edits(1)
+        assert (chat, message) == (7, 1001)
+        assert {"pay": "paid. Thank", "expire": "not paid in"}[move] in text
+        await bot.hear("/pay 5 USD")
+        world.sandbox.assert_orders(2)
+
+
+async def test_a_payment_while_it_was_away_for_long_is_late(world: World) -> None:
+    """It is told as what it is."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+    await world.sandbox.expire(world.newest)
+    world.clock.advance(2 * HALF_AN_HOUR)
+    await world.sandbox.pay(world.newest)
+    async with world.bot():
+        ((*_, text),) = await world.edits(1)
+        assert "after its time was over" in text
+
+
+async def test_what_was_learned_and_not_told_is_told_by_the_next(world: World) -> None:
+    """Telegram was down, and then the process ended."""
+    world.telegram.failures["EditMessageCaption"] = [
+        TelegramNetworkError(method=GetMe(), message="down")
+    ]
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+        await world.sandbox.pay(world.newest)
+        await world.wait()
+        await until(lambda: not world.telegram.failures["EditMessageCaption"])
+        assert world.telegram.edits == []
+    async with world.bot():
+        ((*_, text),) = await world.edits(1)
+        assert text == "5 USD: paid. Thank you!"
+
+
+# What cannot be paid
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ("/pay", "Write /pay 5 USD: a price, and"),
+        ("/pay 5", "Write /pay 5 USD: a price, and"),
+        ("/pay 5 USD now", "Write /pay 5 USD: a price, and"),
+        ("/pay 5,50 USD", "That is no price. Write digits"),
+        ("/pay 5e0 USD", "That is no price. Write digits"),
+        ("/pay 0x5 USD", "That is no price. Write digits"),
+        ("/pay nan USD", "That is no price. Write digits"),
+        ("/pay 0 USD", "That is no price. Write digits"),
+        ("/pay -5 USD", "That is no price. Write digits"),
+        ("/pay five USD", "That is no price. Write digits"),
+        ("/pay 5 $", "That is no currency. Write its three"),
+        ("/pay 5 DOLLARS", "That is no currency. Write its three"),
+        ("/pay USD 5", "That is no price. Write digits"),
+        ("/start", "Write /pay 5 USD: a price, and"),
+    ],
+)
+async def test_who_writes_something_else_is_helped(
+    world: World, said: str, heard: str
+) -> None:
+    """With what to write instead; Aurpay is not asked."""
+    async with world.bot() as bot:
+        await bot.hear(said)
+    ((_, text),) = world.telegram.texts
+    assert text.startswith(heard)
+    assert world.sandbox.requests == []
+
+
+@pytest.mark.parametrize("said", ["/pay 5 XYZ", "/pay 0.001 USD"])
+async def test_what_the_platform_refuses_is_said_in_the_bot_s_words(
+    world: World, said: str
+) -> None:
+    """An unknown currency, too little; the platform's own message stays here."""
+    async with world.bot() as bot:
+        await bot.hear(said)
+    assert world.telegram.texts == [(7, REFUSED)]
+    assert len(world.sandbox.requests) == 1
+
+
+async def test_what_may_exist_is_said_and_looked_for(world: World) -> None:
+    """Then the same command gives a bill; the lost order is one that nobody saw."""
+    async with world.bot() as bot:
+        world.sandbox.faults.push("cut-json+created")
+        await bot.hear("/pay 5 USD")
+        assert world.telegram.texts == [(7, UNKNOWN)]
+        assert world.telegram.photos == []
+        await bot.hear("/pay 5 USD")
+        (photo,) = world.telegram.photos
+        lost, shown = world.sandbox.orders.values()
+        assert shown.invoice in (photo.caption or "")
+        assert lost.invoice not in (photo.caption or "")
+        await world.sandbox.pay(shown.order_id)
+        await world.wait()
+        assert len(await world.edits(1)) == 1
+
+
+def api(kind: type[APIError], delivery: Delivery = Delivery.REFUSED) -> APIError:
+    return kind("secret words of the platform", status=400, delivery=delivery)
+
+
+@pytest.mark.parametrize(
+    ("error", "part"),
+    [
+        (
+            ConnectError("x", delivery=Delivery.NOT_SENT),
+            "cannot be reached now. Nothing was made",
+        ),
+        (api(AuthenticationError), "may not take payments now. Nothing was made"),
+        (api(RateLimitedError), "too much going on now. Nothing was made"),
+        (api(APIError), "cannot be paid. Nothing was made"),
+        (api(APIError, Delivery.UNKNOWN), "an invoice may exist that nobody has seen"),
+        (
+            UntrustedOrderError("x", check="y", order_id="z", status=200, body=b""),
+            "An invoice was made, but it is not what was asked for",
+        ),
+        (AlreadyPaidError("x"), "This is paid already"),
+        (UnclearPaymentError("x"), "Please do not pay again"),
+    ],
+)
+def test_each_failure_says_what_may_exist(error: AurpayError, part: str) -> None:
+    """And nothing that was meant for whoever runs the bot."""
+    text = _why_not(error).render()[0]
+    assert part in text
+    assert "secret" not in text
+
+
+async def test_what_nobody_foresaw_is_logged_and_not_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The chat hears that it went wrong."""
+    async with world.bot() as bot:
+        world.telegram.refuse("SendPhoto", "inline keyboard button URL is invalid")
+        await bot.hear("/pay 5 USD")
+        assert world.telegram.texts == [
+            (7, "Something went wrong here. Please try again in a minute.")
+        ]
+        assert "button URL is invalid" in caplog.text
+        await bot.hear("/pay 5 USD")
+        assert len(world.telegram.photos) == 1
+        world.sandbox.assert_orders(1)
+
+
+# What Telegram can do to a message
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        ("message to edit not found", [(7, "5 USD: paid. Thank you!")]),
+        ("message is not modified", []),
+    ],
+)
+async def test_a_message_that_is_gone_is_replaced(
+    world: World, why: str, told: list[tuple[int, str]]
+) -> None:
+    """One that shows it already is not."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+        world.telegram.refuse("EditMessageCaption", why)
+        await world.sandbox.pay(world.newest)
+        await world.wait()
+        await until(lambda: not world.telegram.failures["EditMessageCaption"])
+        await bot.payments.tell()
+        assert world.telegram.texts == told
+        assert world.telegram.edits == []
+
+
+async def test_who_blocks_the_bot_is_left_alone(world: World) -> None:
+    """After one attempt of each kind."""
+    blocked: TelegramAPIError = TelegramForbiddenError(method=GetMe(), message="no")
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+        world.telegram.failures = {
+            name: [blocked] for name in ("EditMessageCaption", "SendMessage")
+        }
+        await world.sandbox.pay(world.newest)
+        await world.wait()
+        await until(lambda: not any(world.telegram.failures.values()))
+        await bot.payments.tell()
+        assert (world.telegram.edits, world.telegram.texts) == ([], [])
+
+
+def test_a_price_has_one_form() -> None:
+    """Whatever somebody writes for it."""
+    given = ["5", "5.0", "5.00", "19.9", "19.90", "0.001", "100"]
+    assert [plain(Decimal(text)) for text in given] == (
+        ["5", "5", "5", "19.90", "19.90", "0.001", "100"]
+    )
+
+
+def test_without_a_token_it_says_where_one_comes_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Instead of a traceback; the same for what is no token."""
+    for token in (None, "nonsense"):
+        monkeypatch.delenv("TELEGRAM_TOKEN", raising=False)
+        if token is not None:
+            monkeypatch.setenv("TELEGRAM_TOKEN", token)
+        with pytest.raises(SystemExit, match="@BotFather"):
+            command.telegram()
+
+
+async def test_an_invoice_too_long_for_a_caption_is_in_the_code_alone(
+    world: World,
+) -> None:
+    """As Telegram would refuse the whole message."""
+    async with world.sandbox.client() as aurpay:
+        short = await aurpay.create_order("5", "USD")
+    text = bolt11.sign(
+        NODE_KEY,
+        payment_hash="cd" * 32,
+        payment_secret="ab" * 32,
+        timestamp=1_767_225_600,
+        description="x" * 639,
+    )
+    order = attrs.evolve(short, payment_request=bolt11.decode(text))
+    bill = Bill(reference="bill-1", chat=7, payer=7, price="5", currency="USD")
+    caption, _ = texts.bill_text(bill, order).render()
+    assert caption.endswith("Pay until 00:30 UTC: scan the code.")
+    grey = pixels(texts.qr_code(order))
+    barcode = zxingcpp.read_barcode(grey)
+    assert barcode is not None
+    assert barcode.text == f"LIGHTNING:{text.upper()}"

@@ -1,0 +1,430 @@
+"""examples/shop, served by uvicorn on loopback, beside a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+from base64 import b64encode
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import aiohttp
+import attrs
+import pytest
+import uvicorn
+
+from aurpay_async.callbacks import CallbackVerifier
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.testing import FakeClock, sign_callback
+from examples.shop import shop as shop_module
+from examples.shop import web
+from examples.shop.shop import Cart, Product, Shop
+
+from ..orders import AS_TEXT, NOW, TEXT_DAY, lightning_order
+from .clocks import HandClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+KEY = "sandbox-reference-key"
+CART = Cart(reference="cart-1", state="new", opened=NOW, parcel=None)
+PASSWORD = "honey"
+
+
+class Seen(NamedTuple):
+    """What a browser has in the end."""
+
+    status: int
+    url: str
+    text: str
+    headers: Any
+
+
+class Browser:
+    """Somebody who looks at a shop."""
+
+    def __init__(self, shop: Shop, session: aiohttp.ClientSession) -> None:
+        self.shop = shop
+        self._session = session
+
+    async def ask(self, method: str, path: str, **options: Any) -> Seen:
+        """A page of the shop, or what its address leads to."""
+        url = path if "://" in path else self.shop.public_base_url + path
+        async with self._session.request(method, url, **options) as response:
+            text = await response.text()
+            return Seen(response.status, str(response.url), text, response.headers)
+
+    async def look(self, path: str, **options: Any) -> Seen:
+        """As by a link."""
+        return await self.ask("GET", path, **options)
+
+    async def fill(self) -> str:
+        """Go to the product, and take a cart; its path."""
+        (path,) = re.findall('action="(.*?)"', (await self.look("/")).text)
+        return str(path)
+
+    async def buy(self) -> Seen:
+        """As by the button."""
+        return await self.ask("POST", await self.fill())
+
+    async def list(self) -> Seen:
+        """The orders, for whoever runs the shop."""
+        return await self.look("/orders", headers=login(PASSWORD))
+
+
+def login(password: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {b64encode(f':{password}'.encode()).decode()}"}
+
+
+@asynccontextmanager
+async def serving(
+    sandbox: Sandbox, database: str, *, real: bool = False
+) -> AsyncIterator[Browser]:
+    """A shop on a free port, and somebody who looks at it."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    verifier = CallbackVerifier(
+        secrets=[sandbox.callback_secret], reference_key=KEY, clock=sandbox.clock
+    )
+    async with (
+        sandbox.client(reference_key=KEY) as aurpay,
+        aiohttp.ClientSession() as session,
+    ):
+        shop = Shop(
+            aurpay,
+            verifier,
+            database=database,
+            public_base_url=f"http://127.0.0.1:{listening.getsockname()[1]}",
+            password=None if real else PASSWORD,
+            simulate=None if real else sandbox.pay,
+        )
+        config = uvicorn.Config(
+            web.create_app(shop), log_level="critical", timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server.serve([listening]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        try:
+            yield Browser(shop, session)
+        finally:
+            server.should_exit = True
+            await task
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """A file."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'shop.db'}"
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """With the machine's clock."""
+    async with Sandbox() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def slow() -> AsyncIterator[tuple[Sandbox, HandClock]]:
+    """With a clock that stands still."""
+    clock = HandClock()
+    async with Sandbox(clock=clock) as opened:
+        yield opened, clock
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_database(request: pytest.FixtureRequest, database: str) -> str:
+    """Of each kind; PostgreSQL where it is asked for."""
+    if request.param == "sqlite":
+        return database
+    return str(request.getfixturevalue("postgresql_url"))
+
+
+async def test_it_delivers_once(sandbox: Sandbox, any_database: str) -> None:
+    """From the product's page to one parcel, across a restart of the shop."""
+    async with serving(sandbox, any_database) as browser:
+        product = await browser.look("/")
+        assert "A jar of honey" in product.text
+        sandbox.deliveries.push("twice; times=3")
+        cart = await browser.buy()
+        (order,) = sandbox.orders.values()
+        assert (cart.status, cart.text.count(order.invoice)) == (200, 2)
+        code = await browser.look(f"{cart.url}/code.svg")
+        assert (code.headers["Content-Type"], "<svg" in code.text) == (
+            "image/svg+xml",
+            True,
+        )
+        sent = await sandbox.pay(order.order_id)
+        assert [callback.status for callback in sent] == [200] * 3
+        assert "Your honey is on its way" in (await browser.look(cart.url)).text
+        orders = (await browser.list()).text
+        (parcel,) = re.findall("parcel ([0-9a-f]{8})", orders)
+        assert ">Delivered<" in orders
+        assert "pay back" not in orders
+    async with serving(sandbox, any_database) as browser:
+        again = await browser.shop.dispatcher.dispatch(
+            method="GET", url=sent[0].url, headers=sent[0].headers
+        )
+        assert again.outcome == "repeated"
+        assert (await browser.list()).text == orders
+        path = cart.url.removeprefix("http://").partition("/")[2]
+        assert "on its way" in (await browser.ask("POST", f"/{path}")).text
+        sandbox.assert_orders(1)
+        assert parcel in orders
+
+
+async def test_a_button_pressed_twice_is_one_order(
+    sandbox: Sandbox, database: str
+) -> None:
+    """In two tabs, at the same time, and once more later."""
+    async with serving(sandbox, database) as browser:
+        path = await browser.fill()
+        seen = await asyncio.gather(*(browser.ask("POST", path) for _ in range(5)))
+        seen.append(await browser.ask("POST", path))
+        (order,) = sandbox.orders.values()
+        for page in seen:
+            assert (page.status, order.invoice in page.text) == (200, True)
+        await browser.buy()
+        sandbox.assert_orders(2)
+
+
+@pytest.mark.parametrize(("look_every", "rings"), [(60, True), (0.05, False)])
+async def test_a_page_follows_its_order(
+    sandbox: Sandbox,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    look_every: float,
+    *,
+    rings: bool,
+) -> None:
+    """As it happens in this process, or soon if in another; then the stream ends."""
+    monkeypatch.setattr(shop_module, "LOOK_EVERY", look_every)
+    if not rings:
+        monkeypatch.setattr(Shop, "_ring", lambda _: None)
+    async with serving(sandbox, database) as browser, asyncio.timeout(20):
+        cart = await browser.buy()
+        heard = asyncio.create_task(browser.look(f"{cart.url}/events"))
+        while not browser.shop._news._waiters:
+            await asyncio.sleep(0.01)
+        await sandbox.pay(next(iter(sandbox.orders)))
+        events = await heard
+        assert events.headers["Content-Type"].startswith("text/event-stream")
+        states = re.findall("event: state\ndata: (.*)\n\n", events.text)
+        assert (states[0], states[-1], {*states}) == (
+            "open",
+            "delivered",
+            {"open", "delivered"},
+        )
+
+
+async def test_who_is_late_may_try_again(sandbox: Sandbox, database: str) -> None:
+    """With a new order; if both are paid, one parcel leaves and one is paid back."""
+    async with serving(sandbox, database) as browser:
+        cart = await browser.buy()
+        await sandbox.expire(next(iter(sandbox.orders)))
+        over = (await browser.look(cart.url)).text
+        assert "Its time is over" in over
+        assert '<meta http-equiv="refresh" content="5; url=/carts/' in over
+        (path,) = re.findall('action="(.*?)"', over)
+        fresh = await browser.ask("POST", path)
+        first, second = sandbox.orders.values()
+        assert (fresh.url, second.invoice in fresh.text) == (cart.url, True)
+        await sandbox.pay(first.order_id)
+        assert "Your honey is on its way" in (await browser.look(cart.url)).text
+        assert "pay back" not in (await browser.list()).text
+        await sandbox.pay(second.order_id)
+        orders = (await browser.list()).text
+        assert f"pay back {second.order_id}" in orders
+        assert len(re.findall("parcel [0-9a-f]{8}", orders)) == 1
+
+
+async def test_a_lost_callback_is_found(
+    slow: tuple[Sandbox, HandClock], database: str
+) -> None:
+    """And one that came before the answer that it is about."""
+    sandbox, clock = slow
+    async with serving(sandbox, database) as browser:
+        shop = browser.shop
+        shop.dispatcher._clock = FakeClock()  # it would wait for the order
+        sandbox.deliveries.push("lost")
+        await browser.buy()
+        await sandbox.pay(next(iter(sandbox.orders)))
+        sandbox.deliveries.push("before-answer")
+        await browser.buy()
+        assert sandbox.callbacks[-1].status == 503
+        assert "parcel" not in (await browser.list()).text
+        clock.advance(180)
+        await shop.check()
+        assert len(re.findall("parcel [0-9a-f]{8}", (await browser.list()).text)) == 2
+
+
+async def test_nobody_is_shown_what_is_over(
+    slow: tuple[Sandbox, HandClock], database: str
+) -> None:
+    """Even if nobody has said so yet: that clock is at a time long ago."""
+    sandbox, _ = slow
+    async with serving(sandbox, database) as browser:
+        cart = await browser.buy()
+        assert "Its time is over" in cart.text
+        assert next(iter(sandbox.orders.values())).invoice not in cart.text
+
+
+async def test_what_may_exist_is_said(sandbox: Sandbox, database: str) -> None:
+    """In the shop's words; the same button then gives an order."""
+    async with serving(sandbox, database) as browser:
+        path = await browser.fill()
+        sandbox.faults.push("cut-json+created")
+        failed = await browser.ask("POST", path)
+        assert failed.status == 503
+        assert "An invoice may have been made that nobody has seen" in failed.text
+        assert "Nothing to pay yet" in (await browser.look(path)).text
+        assert (await browser.look(f"{path}/code.svg")).status == 404
+        assert f'action="{path}"' in failed.text
+        assert "Waiting for payment" in (await browser.ask("POST", path)).text
+        sandbox.faults.push("403")
+        assert "Nothing was made, so there" in (await browser.buy()).text
+        lost, shown = sandbox.orders.values()
+        await sandbox.pay(shown.order_id)
+        assert "on its way" in (await browser.look(path)).text
+        await sandbox.pay(lost.order_id)
+        assert f"pay back {lost.order_id}" in (await browser.list()).text
+
+
+async def test_a_payment_of_a_lost_order_is_delivered(
+    sandbox: Sandbox, database: str
+) -> None:
+    """Its answer never came; its callback says which cart it is for."""
+    async with serving(sandbox, database) as browser:
+        path = await browser.fill()
+        sandbox.faults.push("reset-after-request+created")
+        assert (await browser.ask("POST", path)).status == 503
+        await sandbox.pay(next(iter(sandbox.orders)))
+        assert "on its way" in (await browser.look(path)).text
+        assert "on its way" in (await browser.ask("POST", path)).text
+        sandbox.assert_orders(1)
+
+
+async def test_a_payment_that_nobody_can_place_needs_a_human(
+    slow: tuple[Sandbox, HandClock], database: str
+) -> None:
+    """A callback of an order that the platform does not list: no other one is made."""
+    sandbox, clock = slow
+    async with serving(sandbox, database) as browser:
+        browser.shop.dispatcher._clock = FakeClock()
+        path = await browser.fill()
+        sandbox.faults.push("reset-after-request")
+        await browser.ask("POST", path)
+        url = json.loads(sandbox.requests[0].body)["callback_url"]
+        headers = sign_callback(url, secret=sandbox.callback_secret, now=clock.now())
+        assert (await browser.look(url, headers=headers)).status == 503
+        assert "We are looking at it" in (await browser.look(path)).text
+        assert "We are looking at it" in (await browser.ask("POST", path)).text
+        orders = (await browser.list()).text
+        assert ">Look at it<" in orders
+        assert "may be paid: no order known" in orders
+        sandbox.assert_orders(0)
+
+
+async def test_every_answer_is_strict(sandbox: Sandbox, database: str) -> None:
+    """Nothing inline, nothing from elsewhere, in nobody's frame, in no cache."""
+    async with serving(sandbox, database) as browser:
+        cart = await browser.buy()
+        await sandbox.pay(next(iter(sandbox.orders)))
+        pages = [
+            await browser.look("/"),
+            cart,
+            await browser.look(cart.url),
+            await browser.look(f"{cart.url}/events"),
+            await browser.look(f"{cart.url}/code.svg"),
+            await browser.ask("POST", cart.url, allow_redirects=False),
+            await browser.list(),
+            await browser.look("/orders"),
+            await browser.look("/carts/cart-no"),
+            await browser.look("/no"),
+            await browser.ask("POST", "/"),
+        ]
+        statuses = [200, 200, 200, 200, 404, 303, 200, 401, 404, 404, 405]
+        assert [page.status for page in pages] == statuses
+        for page in pages[-3:]:
+            assert "There is no such page" in page.text
+        for page in pages:
+            policy = page.headers["Content-Security-Policy"]
+            assert policy.startswith("default-src 'none'; script-src 'self'; style-src")
+            assert "unsafe" not in policy
+            assert page.headers["X-Content-Type-Options"] == "nosniff"
+            assert page.headers["Cache-Control"] == "no-store"
+            assert not re.search("<style|style=| on[a-z]+=|<script>", page.text)
+
+
+async def test_the_list_is_for_whoever_runs_the_shop(
+    sandbox: Sandbox, database: str
+) -> None:
+    """Without a password of the shop's own there is none at all."""
+    async with serving(sandbox, database) as browser:
+        for headers in ({}, login(""), login("hone"), login("hönig")):
+            refused = await browser.look("/orders", headers=headers)
+            assert refused.status == 401
+            assert refused.headers["WWW-Authenticate"] == 'Basic realm="orders"'
+            assert "Who are you?" in refused.text
+        assert "Nobody has bought anything yet" in (await browser.list()).text
+    async with serving(sandbox, database, real=True) as browser:
+        assert (await browser.look("/orders", headers=login(""))).status == 401
+
+
+async def test_only_the_sandbox_can_be_paid_by_a_button(
+    sandbox: Sandbox, database: str
+) -> None:
+    """And there only what is nobody's money."""
+    async with serving(sandbox, database) as browser:
+        cart = await browser.buy()
+        assert "Simulate the payment" in cart.text
+        assert "sandbox: no real money" in cart.text
+        paid = await browser.ask("POST", f"{cart.url}/pay")
+        assert (paid.url, "on its way" in paid.text) == (cart.url, True)
+        assert (await browser.ask("POST", f"{cart.url}/pay")).status == 404
+        real = lightning_order(AS_TEXT, network="mainnet", now=TEXT_DAY)
+        made_up = lightning_order()
+        for order, can in ((real, False), (made_up, True), (None, False)):
+            cart_of_it = attrs.evolve(CART, state="open", order=order)
+            assert web._can_simulate(browser.shop, cart_of_it) is can
+    async with serving(sandbox, database, real=True) as browser:
+        cart = await browser.buy()
+        assert "imulate" not in cart.text
+        assert "sandbox:" not in cart.text
+        assert (await browser.ask("POST", f"{cart.url}/pay")).status == 404
+
+
+MARKUP = "\"'><script src=//evil.example></script>&"
+
+
+@pytest.mark.parametrize("template", ["product", "checkout", "over", "orders"])
+def test_every_text_is_escaped(template: str) -> None:
+    """Wherever it comes from, none of it becomes markup."""
+    odd = cast("Any", {"order_id": MARKUP, "suspects": {MARKUP: MARKUP}})
+    order = dict.fromkeys(("order_id", "payment_request", "pay_url"), MARKUP)
+    names: dict[str, Any] = {
+        "product": Product(MARKUP, MARKUP, MARKUP, MARKUP),
+        "cart": attrs.evolve(CART, reference=MARKUP, state=cast("Any", MARKUP)),
+        "carts": [
+            attrs.evolve(
+                CART, reference=MARKUP, parcel=MARKUP, surplus=[odd], unclear=[odd]
+            )
+        ],
+        "labels": {"new": (MARKUP, MARKUP)},
+        "order": {**order, "amount": Decimal(1)},
+        "left": MARKUP,
+        "over": web.Over(cast("Any", MARKUP), MARKUP, MARKUP, MARKUP, 1, again=True),
+        "reference": MARKUP,
+        "sandbox": True,
+        "simulated": True,
+        "until": MARKUP,
+    }
+    text = web._templates.get_template(f"{template}.html").render(names)
+    assert "script&gt;" in text
+    assert "<script src=//" not in text
+    assert not re.search('="[^"]*\'>', text)

@@ -1,0 +1,112 @@
+"""What the tests of the book share: a clock, a platform, a database with the tables."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import event
+
+from aurpay_async import AurpayClient, RetryPolicy
+from aurpay_async._store._engine import Database
+from aurpay_async._store._upgrade import upgrade
+from aurpay_async.orders import OrderBook
+from aurpay_async.testing import FakeClock
+
+from ..postgresql import postgresql, postgresql_url
+from .platform import REFERENCE_KEY, Platform
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+__all__ = ["postgresql", "postgresql_url"]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Shared by the platform and by all machines."""
+    return FakeClock()
+
+
+@pytest.fixture
+def platform(clock: FakeClock) -> Platform:
+    """Everybody's."""
+    return Platform(clock)
+
+
+@pytest.fixture
+def client(platform: Platform, clock: FakeClock) -> AurpayClient:
+    """Of one machine; it tries everything once."""
+    return AurpayClient(
+        network="regtest",
+        reference_key=REFERENCE_KEY,
+        transport=platform,
+        clock=clock,
+        retry=RetryPolicy(max_attempts=1),
+    )
+
+
+def make_tables(url: str) -> None:
+    async def main() -> None:
+        database = Database(url, "a test")
+        await upgrade(database)
+        await database.aclose()
+
+    # In a thread: there may be a loop in this one.
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        threads.submit(asyncio.run, main()).result()
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of SQLite with the tables: copies cost nothing."""
+    path = tmp_path_factory.mktemp("template") / "orders.db"
+    make_tables(f"sqlite+aiosqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(template: Path, tmp_path: Path) -> str:
+    """SQLite, with the tables and nothing in them."""
+    path = tmp_path / "orders.db"
+    shutil.copy(template, path)
+    return f"sqlite+aiosqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Each database in turn, with the tables and nothing in them."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    if request.param == "postgresql":
+        make_tables(url)
+    return url
+
+
+def hurry(book: OrderBook) -> OrderBook:
+    """No test outlives a power cut."""
+    engine = book.engine.sync_engine
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def connected(driver: Any, _: object) -> None:
+            driver.execute("PRAGMA synchronous=OFF")
+
+    return book
+
+
+@pytest.fixture
+async def book(client: AurpayClient, url: str) -> AsyncIterator[OrderBook]:
+    """A machine's, on each database in turn."""
+    async with hurry(OrderBook(client, url)) as book:
+        yield book
+
+
+@pytest.fixture
+async def local(client: AurpayClient, sqlite_url: str) -> AsyncIterator[OrderBook]:
+    """On SQLite: for what has nothing to do with the database."""
+    async with hurry(OrderBook(client, sqlite_url)) as book:
+        yield book

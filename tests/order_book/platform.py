@@ -1,0 +1,128 @@
+"""A platform in memory for the tests of the book: orders, and what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from aurpay_async import Delivery, Safety
+from aurpay_async.callbacks._reference import ReferenceSigner
+from aurpay_async.errors import ConnectError, ConnectionLostError
+
+from ..orders import answer, detail, envelope, invoice, order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aurpay_async import Request, Response
+    from aurpay_async.testing import FakeClock
+
+#: Signs the references; made up.
+REFERENCE_KEY = "sandbox-reference-key"
+
+#: Paid, with the two callbacks that every order of these tests has.
+URLS = {
+    "callback_url": "https://shop.example/aurpay/paid",
+    "timeout_callback": "https://shop.example/aurpay/timeout",
+}
+
+
+class Platform:
+    """A transport that answers like Aurpay; the next creates fail as `faults` say.
+
+    ``unsent``, ``refused``, ``lost`` and ``lost+created`` do what they are called;
+    ``untrusted`` creates an order and asks for another amount; ``cut`` creates one, and
+    what comes of the answer shows its id; ``again`` gives the last order once more;
+    ``paid`` makes one that is paid before it is answered; ``wait`` answers when `go` is
+    set, and goes on with the next fault.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.faults: list[str] = []
+        #: What a read answers instead, by operation, for as long as it is here.
+        self.broken: dict[str, Response | Exception] = {}
+        #: The orders, by id, as the platform shows them.
+        self.orders: dict[str, dict[str, Any]] = {}
+        #: The callback URLs of each order.
+        self.urls: dict[str, Mapping[str, str]] = {}
+        self.calls: Counter[str] = Counter()
+        self.go = asyncio.Event()
+        #: Seconds that an invoice lives.
+        self.expiry = 86_400
+        self._clock = clock
+        self._signer = ReferenceSigner(REFERENCE_KEY)
+
+    def nonce(self, order_id: str) -> str:
+        """What the order's callbacks bring back."""
+        return self._signer.read(self.urls[order_id]["callback_url"]).nonce
+
+    def set(self, order_id: str, status: str) -> None:
+        """Where an order stands from now on."""
+        self.orders[order_id]["status"] = status
+
+    async def send(self, request: Request) -> Response:
+        """Answer."""
+        self.calls[request.operation] += 1
+        if request.safety is Safety.CREATE:
+            return await self._create(json.loads(request.body))
+        broken = self.broken.get(request.operation)
+        if isinstance(broken, Exception):
+            raise broken
+        if broken is not None:
+            return broken
+        if request.operation == "list_orders":
+            return self._list()
+        shown = self.orders.get(request.path.rpartition("/")[2])
+        if shown is None:
+            return answer(b"{}", 404)
+        return answer(envelope(shown))
+
+    async def _create(self, asked: Mapping[str, Any]) -> Response:
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault == "wait":
+            await self.go.wait()
+            fault = self.faults.pop(0) if self.faults else ""
+        if fault == "unsent":
+            raise ConnectError("no way there", delivery=Delivery.NOT_SENT)
+        if fault == "refused":
+            return answer(b"{}", 403)
+        if fault == "lost":
+            raise ConnectionLostError("reset")
+        made = {**self._last} if fault == "again" else self._made(asked)
+        if fault == "lost+created":
+            raise ConnectionLostError("reset")
+        if fault == "cut":
+            cut = json.dumps(envelope(made))[:-20].encode()
+            raise ConnectionLostError("cut", body=cut)
+        if fault == "paid":
+            self.set(made["order_id"], "SUCCESS")
+        if fault == "untrusted":
+            made["amount"] = "0.00021000"
+        return answer(envelope(made))
+
+    def _made(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        now = self._clock.now()
+        order_id = f"{now:%Y%m%d%H%M%S}{len(self.orders) + 1:06}"
+        created = f"{now:%Y-%m-%dT%H:%M:%S}"
+        self.orders[order_id] = detail(
+            order_id=order_id,
+            vs_price=str(asked["price"]),
+            vs_currency=asked["currency"],
+            create_time=created,
+            update_time=created,
+        )
+        self.urls[order_id] = {k: v for k, v in asked.items() if k in URLS}
+        self._last = order(
+            order_id=order_id,
+            create_time=created,
+            pay_url=f"https://dashboard.aurpay.net/#/cashier/{order_id}",
+            payment_request=invoice(timestamp=int(now.timestamp()), expiry=self.expiry),
+        )
+        return {**self._last}
+
+    def _list(self) -> Response:
+        rows = [*reversed(self.orders.values())]
+        page = {"page": 1, "size": 100, "total": len(rows), "max_page": 1}
+        return answer(envelope({**page, "data": rows}))

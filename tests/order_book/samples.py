@@ -1,0 +1,58 @@
+"""Attempts for the rooms that need no database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from aurpay_async.orders import Attempt, AttemptState
+from aurpay_async.orders._decide import Entry
+
+from ..orders import lightning_order
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+#: Of the order below.
+OVERDUE_AT = NOW + timedelta(minutes=30)
+
+#: Asked for at `NOW`, answered at once.
+KEPT = lightning_order().to_json()
+
+
+def attempt(state: AttemptState = AttemptState.LIVE, **fields: Any) -> Attempt:
+    """One of ``cart-42``, opened at `NOW`."""
+    basics: dict[str, Any] = {
+        "reference": "cart-42",
+        "price": Decimal("20.00"),
+        "currency": "USD",
+        "nonce": "ab" * 12,
+        "state": state,
+        "order_id": None,
+        "status": None,
+        "suspects": {},
+        "opened_at": NOW,
+        "deadline": NOW + timedelta(seconds=50),
+        "sent_at": None,
+        "looked_at": None,
+        "next_look_at": None,
+        "ends_at": NOW + timedelta(hours=25),
+        "kept": None,
+    }
+    if state is AttemptState.LIVE:
+        basics["kept"] = KEPT
+    return Attempt(**{**basics, **fields})
+
+
+def entry(*attempts: Attempt, settled_by: str | None = None) -> Entry:
+    """What the book has of ``cart-42``."""
+    return Entry(
+        reference="cart-42",
+        price=Decimal("20.00"),
+        currency="USD",
+        settled_by=settled_by,
+        attempts=attempts,
+    )
+
+
+#: What would be sent.
+ASKED = attempt(AttemptState.OPENING, nonce="ef" * 12)

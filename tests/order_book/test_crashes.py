@@ -1,0 +1,320 @@
+"""Carts, a platform, and machines that die at any moment: one live order for each cart.
+
+The clocks of all run fast, so that nobody waits long for the call of a dead machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections import Counter
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import attrs
+import pytest
+from sqlalchemy import event
+
+from aurpay_async import AurpayClient, RetryPolicy
+from aurpay_async.errors import AurpayError
+from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.testing import FakeClock
+
+from ..postgresql import WANTED
+from .platform import REFERENCE_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aurpay_async import LightningOrder
+
+MACHINES = 2
+#: How many carts one machine opens at the same time.
+AT_ONCE = 4
+#: Many carts cost the same, so that nobody can tell lost orders by their price.
+PRICES = 10
+
+#: Where a machine may die.
+POINTS = ("about to write", "written", "sent", "answered", "stored")
+
+#: These go wrong by themselves, each once, at the beginning.
+FAULTS = ("503+created", "reset-after-request+created", "cut-body+created", "429")
+
+S = AttemptState
+
+
+@pytest.mark.parametrize(
+    ("kind", "carts", "deaths"),
+    [
+        ("sqlite", 8, 5),
+        pytest.param(
+            "sqlite",
+            100,
+            40,
+            marks=pytest.mark.skipif(
+                not WANTED, reason="takes long: nox -s postgresql"
+            ),
+        ),
+        ("postgresql", 100, 40),
+    ],
+)
+def test_each_cart_has_one_live_order(
+    request: pytest.FixtureRequest, kind: str, carts: int, deaths: int
+) -> None:
+    """And whatever else was made is known, and is reported when it is paid."""
+    url: str = request.getfixturevalue(f"{kind}_url")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, url, str(carts), str(deaths)],
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    told = json.loads(done.stdout)
+    assert told["live"] == told["settled"] == carts
+    assert told["unreported"] == []
+    assert told["made"] == carts + told["surplus"] + told["unclear"]
+    assert set(told["deaths"]) == set(POINTS)
+
+
+@attrs.frozen
+class FastClock:
+    """The same for all machines and the platform."""
+
+    began: float
+    speed: float
+
+    def now(self) -> datetime:
+        elapsed = timedelta(seconds=self.monotonic())
+        return datetime.fromtimestamp(self.began, UTC) + elapsed
+
+    def monotonic(self) -> float:
+        return (time.time() - self.began) * self.speed
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self.speed)
+
+
+@attrs.define
+class Fate:
+    """Where a machine dies, and after how many passages."""
+
+    point: str
+    passages: int
+
+    def passes(self, point: str) -> None:
+        if point == self.point:
+            self.passages -= 1
+            if self.passages == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class MortalClient(AurpayClient):
+    """Dies around the call that makes an order, or in the middle of it."""
+
+    fate: Fate
+    chance: Random
+
+    async def create_order(self, *arguments: Any, **named: Any) -> LightningOrder:
+        self.fate.passes("written")
+        call = asyncio.create_task(super().create_order(*arguments, **named))
+        await asyncio.wait({call}, timeout=self.chance.random() / 100)
+        self.fate.passes("sent")
+        order = await call
+        self.fate.passes("answered")
+        return order
+
+
+@attrs.frozen
+class World:
+    """What all processes share."""
+
+    url: str
+    platform: str
+    clock: FastClock
+    carts: int
+
+    def client(self, kind: type[AurpayClient] = AurpayClient) -> AurpayClient:
+        return kind(
+            base_url=self.platform,
+            network="regtest",
+            reference_key=REFERENCE_KEY,
+            clock=self.clock,
+            retry=RetryPolicy(max_attempts=8),
+        )
+
+    async def work(self, fate: Fate, chance: Random) -> None:
+        """The life of one machine: it opens every cart."""
+        client = self.client(MortalClient)
+        assert isinstance(client, MortalClient)
+        client.fate, client.chance = fate, chance
+        numbers = [*range(self.carts)]
+        chance.shuffle(numbers)
+        async with client, OrderBook(client, self.url) as book:
+
+            @event.listens_for(book.engine.sync_engine, "commit")
+            def about_to_write(_: object) -> None:
+                fate.passes("about to write")
+
+            async def open_some(mine: list[int]) -> None:
+                for number in mine:
+                    await self.open(book, number)
+                    fate.passes("stored")
+
+            async with asyncio.TaskGroup() as group:
+                for first in range(AT_ONCE):
+                    group.create_task(open_some(numbers[first::AT_ONCE]))
+
+    async def open(self, book: OrderBook, number: int) -> LightningOrder:
+        """As long as it takes."""
+        while True:
+            with suppress(AurpayError):
+                return await book.open(f"cart-{number}", 20 + number % PRICES, "USD")
+
+    async def audit(self) -> dict[str, Any]:
+        """What the book says, before and after everything is paid."""
+        clock = FakeClock(self.clock.now() + timedelta(minutes=10))
+        async with (
+            self.client() as client,
+            OrderBook(client, self.url, clock=clock) as book,
+        ):
+            await reconcile(book)
+            live = [await self.live(book, number) for number in range(self.carts)]
+            made = {order.order_id async for order in client.iter_orders()}
+            await self.pay(made)
+            clock.advance(2 * 86_400)
+            settled = await reconcile(book)
+            surplus = {one.order_id for one in await book.surplus()}
+            unclear = {i for one in await book.unclear() for i in one.suspects}
+        return {
+            "made": len(made),
+            "live": len(made & {*live}),
+            "settled": len(settled),
+            "surplus": len(surplus),
+            "unclear": len(unclear),
+            "unreported": sorted(made - settled - surplus - unclear),
+        }
+
+    async def live(self, book: OrderBook, number: int) -> str | None:
+        """The one order of a cart that is shown."""
+        attempts = await book.attempts(f"cart-{number}")
+        [order_id] = [one.order_id for one in attempts if one.state is S.LIVE]
+        return order_id
+
+    async def pay(self, order_ids: set[str]) -> None:
+        """All of them, as whoever should not have seen some."""
+        async with aiohttp.ClientSession(self.platform) as session:
+            for order_id in order_ids:
+                path = f"/_sandbox/orders/{order_id}/pay"
+                async with session.post(path) as paid:
+                    assert paid.status == 200
+
+
+async def reconcile(book: OrderBook) -> set[str | None]:
+    """The orders that settled a cart."""
+    settled: list[str | None] = []
+    done = await book.reconcile(limit=1000)
+    while done.asked:
+        assert done.failures == ()
+        settled += [one.attempt.order_id for one in done.changes if one.settled]
+        done = await book.reconcile(limit=1000)
+    assert len({*settled}) == len(settled)
+    return {*settled}
+
+
+async def serve(clock: FastClock, writer: int) -> None:
+    """The platform, until it is killed."""
+    async with Sandbox(clock=clock) as sandbox:
+        sandbox.faults.push(*FAULTS)
+        os.write(writer, sandbox.base_url.encode())
+        await asyncio.Event().wait()
+
+
+def fork(life: Callable[[], None]) -> int:
+    """Starts a process that has everything imported."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        life()
+    except BaseException:  # noqa: BLE001 - whatever it is, the parent's code is not ours
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def platform_of(clock: FastClock) -> tuple[int, str]:
+    """Its process, and where it is."""
+    reader, writer = os.pipe()
+    pid = fork(lambda: asyncio.run(serve(clock, writer)))
+    return pid, os.read(reader, 1000).decode()
+
+
+def live_and_die(world: World, deaths: int) -> Counter[str]:
+    """Keep so many machines running until one of them finds nothing left to do."""
+    planned = iter(fates(deaths))
+    died, running = Counter[str](), dict[int, Fate]()
+    chance = Random(deaths)  # noqa: S311 - the same in every run
+    while True:
+        while len(running) < MACHINES:
+            fate = next(planned, Fate("never", 0))
+            mine = Random(chance.random())  # noqa: S311
+            life = partial(machine, world, attrs.evolve(fate), mine)
+            running[fork(life)] = fate
+        pid, status = os.wait()
+        fate = running.pop(pid)
+        if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
+            break
+        died[fate.point] += 1
+    for pid in running:
+        os.waitpid(pid, 0)
+    return died
+
+
+def machine(world: World, fate: Fate, chance: Random) -> None:
+    """The life of one."""
+    asyncio.run(world.work(fate, chance))
+
+
+def fates(deaths: int) -> list[Fate]:
+    """Every point in turn; whoever comes later lives for ever."""
+    passages = [n // len(POINTS) % 3 + 1 for n in range(deaths)]
+    return [Fate(POINTS[n % len(POINTS)], passages[n]) for n in range(deaths)]
+
+
+def main(url: str, carts: int, deaths: int) -> None:
+    """All of it."""
+    clock = FastClock(time.time(), speed=50)
+    pid, platform = platform_of(clock)
+    try:
+        world = World(url, platform, clock, carts)
+        asyncio.run(make_tables(world))
+        died = live_and_die(world, deaths)
+        sys.stdout.write(json.dumps({**asyncio.run(world.audit()), "deaths": died}))
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+async def make_tables(world: World) -> None:
+    async with world.client() as client, OrderBook(client, world.url) as book:
+        await book.upgrade()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,128 @@
+"""The next step for a reference, row by row."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from aurpay_async import OrderStatus
+from aurpay_async.errors import (
+    AlreadyPaidError,
+    ReferenceConflictError,
+    UnclearPaymentError,
+)
+from aurpay_async.orders import AttemptState
+from aurpay_async.orders._decide import Do, decide
+
+from .samples import ASKED, KEPT, NOW, OVERDUE_AT, attempt, entry
+
+S = AttemptState
+SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
+
+
+def test_what_is_new_is_sent() -> None:
+    """There is nothing to wait for."""
+    assert decide(None, ASKED, NOW).do is Do.SEND
+    assert decide(entry(), ASKED, NOW).do is Do.SEND
+
+
+@pytest.mark.parametrize(
+    ("state", "fields", "seconds", "do"),
+    [
+        (S.OPENING, {}, 0, Do.WAIT),
+        (S.OPENING, {}, 49.999, Do.WAIT),
+        (S.OPENING, {}, 50, Do.LOSE),
+        # Whose clock was a day ahead.
+        (S.OPENING, {"deadline": NOW + DAY, "opened_at": NOW + DAY}, 0, Do.LOSE),
+        (S.LIVE, {}, 0, Do.SHOW),
+        (S.LIVE, {}, 1799.999, Do.SHOW),
+        (S.LIVE, {}, 1800, Do.ASK),
+        (S.LIVE, {"looked_at": OVERDUE_AT - SECOND}, 1800, Do.ASK),
+        (S.LIVE, {"looked_at": OVERDUE_AT}, 1801, Do.SHOW),
+        (S.LIVE, {"looked_at": OVERDUE_AT}, 1860, Do.RETIRE),
+        (S.LIVE, {"looked_at": OVERDUE_AT}, 1861, Do.ASK),
+        (S.LIVE, {"looked_at": OVERDUE_AT + 60 * SECOND}, 1861, Do.RETIRE),
+        (S.LIVE, {"ends_at": OVERDUE_AT + DAY}, 86_400 + 1800, Do.RETIRE),
+        (S.LIVE, {"kept": None}, 0, Do.RETIRE),
+        (S.LOST, {}, 60, Do.LOOK),
+        (S.LOST, {"looked_at": NOW}, 60, Do.SEND),
+        (S.OVERDUE, {}, 1900, Do.SEND),
+        (S.REFUSED, {}, 60, Do.SEND),
+        (S.FOUND, {}, 60, Do.SEND),
+        (S.ABSENT, {}, 60, Do.SEND),
+        (S.UNSHOWN, {}, 60, Do.SEND),
+        (S.REFUNDED, {}, 60, Do.SEND),
+        (S.EXPIRED, {}, 60, Do.SEND),
+    ],
+)
+def test_the_next_step(
+    state: AttemptState, fields: dict[str, Any], seconds: float, do: Do
+) -> None:
+    """For one attempt that was opened so many seconds ago."""
+    one = attempt(state, **fields)
+    step = decide(entry(one), ASKED, NOW + timedelta(seconds=seconds))
+    assert step == (do, ASKED if do is Do.SEND else one)
+
+
+def test_a_status_without_a_meaning_stands_for_itself() -> None:
+    """Money may have come: no other order is made while its invoice lives."""
+    one = attempt(status=OrderStatus.PARTIAL, looked_at=OVERDUE_AT + 90 * SECOND)
+    step = decide(entry(one), ASKED, OVERDUE_AT + 100 * SECOND)
+    assert step.do is Do.SHOW
+
+
+def test_whoever_holds_the_place_comes_before_the_lost() -> None:
+    """A lost one is looked for when there is nothing to show."""
+    lost = attempt(S.LOST, nonce="cd" * 12)
+    assert decide(entry(lost, attempt()), ASKED, NOW).do is Do.SHOW
+    looked = attempt(S.LOST, looked_at=NOW)
+    assert decide(entry(looked, lost), ASKED, NOW).attempt is lost
+
+
+def test_what_is_paid_is_shown_to_the_end() -> None:
+    """Whatever else there is, and however late."""
+    paid = attempt(S.PAID, kept=KEPT)
+    step = decide(
+        entry(attempt(nonce="cd" * 12), paid, settled_by=paid.nonce), ASKED, NOW + DAY
+    )
+    assert (step.do, step.attempt) == (Do.SHOW, paid)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_paid_with_an_order_that_nobody_holds(known: bool) -> None:
+    """There is nothing to show, and nothing to ask for."""
+    paid = attempt(S.PAID, order_id="20260101000000000001")
+    with pytest.raises(AlreadyPaidError, match="'cart-42' is paid") as caught:
+        decide(entry(*[paid][:known], settled_by=paid.nonce), ASKED, NOW)
+    assert caught.value.reference == "cart-42"
+    assert caught.value.order_id == (paid.order_id if known else None)
+
+
+def test_a_claim_that_nobody_can_confirm_stops_it() -> None:
+    """Even before what could be shown: it would ask for the same money again."""
+    claimed = attempt(S.CLAIMED, nonce="cd" * 12)
+    with pytest.raises(UnclearPaymentError, match="'cart-42' is paid") as caught:
+        decide(entry(attempt(), claimed), ASKED, NOW)
+    assert caught.value.reference == "cart-42"
+
+
+@pytest.mark.parametrize(
+    ("price", "currency", "shown"),
+    [("20.01", "USD", "20.01 USD"), ("20", "EUR", "20 EUR")],
+)
+def test_another_price_is_a_conflict(price: str, currency: str, shown: str) -> None:
+    """Both are shown, even of what is paid already."""
+    other = attempt(S.OPENING, price=Decimal(price), currency=currency)
+    with pytest.raises(ReferenceConflictError) as caught:
+        decide(entry(settled_by="ab" * 12), other, NOW)
+    assert str(caught.value) == (
+        f"'cart-42' was opened for 20.00 USD, and is now asked for {shown}; give a "
+        "cart whose price changes another reference"
+    )
+    assert (caught.value.booked, caught.value.asked) == ("20.00 USD", shown)
+    same = attempt(S.OPENING, price=Decimal(20))
+    assert decide(entry(), same, NOW).do is Do.SEND

@@ -1,0 +1,363 @@
+"""What no callback told is found by asking, on any number of machines."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from aurpay_async import Delivery
+from aurpay_async.errors import (
+    AurpayError,
+    CallbackReferenceError,
+    ConnectError,
+    InvalidRequestError,
+    NotFoundError,
+)
+from aurpay_async.orders import AttemptState, OrderBook
+
+from ..orders import answer
+from .platform import URLS
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from aurpay_async import AurpayClient, LightningOrder
+    from aurpay_async.orders import Change
+    from aurpay_async.testing import FakeClock
+
+    from .platform import Platform
+
+S = AttemptState
+TWO_MINUTES_S = 120
+DAY_S = 86_400
+HOUR_S = 3600
+
+
+async def opened(book: OrderBook, reference: str = "cart-42") -> LightningOrder:
+    return await book.open(reference, "20.00", "USD", **URLS)
+
+
+async def lose(book: OrderBook, platform: Platform, fault: str) -> None:
+    platform.faults = [fault]
+    with pytest.raises(AurpayError):
+        await opened(book)
+
+
+async def states(book: OrderBook, clock: FakeClock, seconds: float) -> list[str]:
+    """What attempts became in that time, with a run whenever one is due."""
+    became: list[str] = []
+    end = clock.now() + timedelta(seconds=seconds)
+    while (due := await next_look(book)) is not None and due < end:
+        clock.advance(max(0.0, (due - clock.now()).total_seconds()))
+        changes = (await book.reconcile()).changes
+        became += [change.attempt.state for change in changes]
+    clock.advance((end - clock.now()).total_seconds())
+    return became
+
+
+async def next_look(book: OrderBook) -> datetime | None:
+    looks = [one.next_look_at for one in await book.attempts("cart-42")]
+    return min((look for look in looks if look is not None), default=None)
+
+
+async def under_way(
+    book: OrderBook, platform: Platform, reference: str = "cart-42"
+) -> asyncio.Task[LightningOrder]:
+    """A call that the platform has, and answers when it may `go`."""
+    platform.faults = ["wait"]
+    before = platform.calls["create_order"]
+    task = asyncio.create_task(opened(book, reference))
+    while platform.calls["create_order"] == before:
+        await asyncio.sleep(0.001)
+    return task
+
+
+class TestWatching:
+    """Orders that are known."""
+
+    async def test_a_callback_that_was_lost(
+        self, book: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """Is found after two minutes, and told once, in its transaction."""
+        order = await opened(book)
+        platform.set(order.order_id, "SUCCESS")
+        parcels: list[str] = []
+
+        async def tell(change: Change, connection: AsyncConnection) -> None:
+            count = "SELECT count(*) FROM aurpay_references WHERE settled_by IS NULL"
+            assert await connection.scalar(text(count)) == 0
+            parcels.extend([change.reference] * change.settled)
+
+        clock.advance(TWO_MINUTES_S - 1)
+        assert (await book.reconcile(on_change=tell)).asked == 0
+        clock.advance(1)
+        done = await book.reconcile(on_change=tell)
+        [change] = done.changes
+        assert change.settled
+        assert (done.asked, done.failures, done.more) == (1, (), False)
+        clock.advance(DAY_S)
+        assert (await book.reconcile(on_change=tell)).asked == 0
+        assert parcels == ["cart-42"]
+
+    async def test_on_many_machines_each_is_asked_about_once(
+        self,
+        book: OrderBook,
+        platform: Platform,
+        clock: FakeClock,
+        client: AurpayClient,
+        url: str,
+    ) -> None:
+        """At the same moment; each finds its part."""
+        for number in range(10):
+            order = await opened(book, f"cart-{number}")
+            platform.set(order.order_id, "SUCCESS")
+        clock.advance(TWO_MINUTES_S)
+        async with OrderBook(client, url) as another:
+            runs = [one.reconcile() for one in (book, another, book, another)]
+            done = await asyncio.gather(*runs)
+        assert sum(len(one.changes) for one in done) == 10
+        assert platform.calls["get_order"] == sum(one.asked for one in done) == 10
+
+    async def test_a_run_is_bounded(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """And says whether there is more; the most urgent come first."""
+        for number in range(5):
+            await opened(local, f"cart-{number}")
+            clock.advance(1)
+        clock.advance(TWO_MINUTES_S)
+        runs = [await local.reconcile(limit=2) for _ in range(4)]
+        assert [(run.asked, run.more) for run in runs] == [
+            (2, True),
+            (2, True),
+            (1, False),
+            (0, False),
+        ]
+
+    async def test_an_order_that_nobody_pays(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """Is watched until its invoice has expired, and an hour more."""
+        order = await opened(local)
+        platform.set(order.order_id, "OVERDUE")
+        assert await states(local, clock, 24 * HOUR_S) == ["overdue"]
+        assert await states(local, clock, 2 * HOUR_S) == ["expired"]
+        assert 25 <= platform.calls["get_order"] <= 35
+        clock.advance(7 * DAY_S)
+        assert (await local.reconcile()).asked == 0
+
+    async def test_a_payment_at_the_very_end(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """Is still a payment."""
+        order = await opened(local)
+        platform.set(order.order_id, "OVERDUE")
+        await states(local, clock, 24 * HOUR_S)
+        platform.set(order.order_id, "SUCCESS")
+        assert await states(local, clock, 2 * HOUR_S) == ["paid"]
+
+    async def test_money_too_much_is_watched_until_it_is_paid_back(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """However long that takes."""
+        first = await opened(local)
+        platform.set(first.order_id, "OVERDUE")
+        clock.advance(1800)
+        second = await opened(local)
+        platform.set(first.order_id, "SUCCESS")
+        platform.set(second.order_id, "SUCCESS")
+        assert sorted(await states(local, clock, 2 * HOUR_S)) == ["paid", "surplus"]
+        clock.advance(60 * DAY_S)
+        await local.reconcile()
+        [surplus] = await local.surplus()
+        platform.set(surplus.order_id or "", "REFUNDED")
+        clock.advance(30 * DAY_S)
+        [change] = (await local.reconcile()).changes
+        assert change.attempt.state is S.REFUNDED
+        assert not await local.surplus()
+
+    async def test_a_status_without_a_meaning_is_never_given_up(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """It may turn out to be money."""
+        order = await opened(local)
+        platform.set(order.order_id, "TERMINATED")
+        assert await states(local, clock, 30 * HOUR_S) == []
+        platform.set(order.order_id, "SUCCESS")
+        assert await states(local, clock, 10 * HOUR_S) == ["paid"]
+
+
+class TestSearching:
+    """Orders that are not known."""
+
+    async def test_what_is_not_there_is_given_up_after_an_hour(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """And not before."""
+        await lose(local, platform, "lost")
+        assert await states(local, clock, HOUR_S) == []
+        assert await states(local, clock, HOUR_S) == ["absent"]
+        assert 8 <= platform.calls["list_orders"] <= 20
+        assert (await local.reconcile()).asked == 0
+
+    async def test_what_appears_late_is_found(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """And then watched for a day; it settles nothing, since nothing proves it."""
+        await lose(local, platform, "lost+created")
+        [(order_id, hidden)] = platform.orders.items()
+        del platform.orders[order_id]
+        assert await states(local, clock, 600) == []
+        platform.orders[order_id] = hidden
+        assert await states(local, clock, 600) == ["found"]
+        platform.set(order_id, "SUCCESS")
+        assert await states(local, clock, 600) == []
+        [unclear] = await local.unclear()
+        assert unclear.suspects == {order_id: "SUCCESS"}
+        assert await states(local, clock, 30 * HOUR_S) == []
+        assert await local.unclear()
+        # The list is read while it is looked for, and the order alone afterwards.
+        assert platform.calls["list_orders"] < 10
+
+    @pytest.mark.parametrize("found_after_s", [600, HOUR_S])
+    async def test_what_is_found_and_never_paid_is_given_up(
+        self,
+        local: OrderBook,
+        platform: Platform,
+        clock: FakeClock,
+        found_after_s: int,
+    ) -> None:
+        """When its invoice has expired; also if it was found at the last moment."""
+        await lose(local, platform, "lost+created")
+        [(order_id, hidden)] = platform.orders.items()
+        del platform.orders[order_id]
+        await states(local, clock, found_after_s)
+        platform.orders[order_id] = hidden
+        assert await states(local, clock, 20 * HOUR_S) == ["found"]
+        assert await states(local, clock, 10 * HOUR_S) == ["absent"]
+        assert (await local.reconcile()).asked == 0
+
+    async def test_a_suspect_of_somebody_else(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """It was taken for the lost one before its own answer came."""
+        await lose(local, platform, "lost")
+        other = await local._client.create_order("20.00", "USD")
+        clock.advance(TWO_MINUTES_S)
+        [change] = (await local.reconcile()).changes
+        assert change.attempt.suspects == {other.order_id: "PENDING"}
+        del platform.orders[other.order_id]
+        assert await states(local, clock, 300) == ["lost"]
+
+    async def test_a_suspect_that_another_attempt_proves(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """Is no suspect any more."""
+        await lose(local, platform, "lost")
+        slow = await under_way(local, platform, "cart-41")
+        other = await local._client.create_order("20.00", "USD")
+        clock.advance(TWO_MINUTES_S)
+        await local.reconcile()
+        platform.faults = ["again"]
+        platform.go.set()
+        assert (await slow).order_id == other.order_id
+        assert "lost" in await states(local, clock, 300)
+
+    async def test_a_dead_sender_is_found_without_anybody_opening(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """When its call must be over."""
+        task = await under_way(local, platform)
+        clock.advance(49)
+        assert (await local.reconcile()).asked == 0
+        assert await states(local, clock, 60) == ["lost"]
+        platform.go.set()
+        await task
+
+
+class TestFailing:
+    """What cannot be asked about now is asked about later."""
+
+    async def test_an_order_that_cannot_be_read_stops_no_other(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """Forgotten by the platform, or told with another price."""
+        orders = [await opened(local, f"cart-{number}") for number in range(3)]
+        for order in orders:
+            platform.set(order.order_id, "SUCCESS")
+        del platform.orders[orders[0].order_id]
+        platform.orders[orders[1].order_id]["vs_price"] = "21"
+        clock.advance(TWO_MINUTES_S)
+        done = await local.reconcile()
+        assert [change.reference for change in done.changes] == ["cart-2"]
+        failed = {one.attempt.reference: type(one.error) for one in done.failures}
+        assert failed == {"cart-0": NotFoundError, "cart-1": CallbackReferenceError}
+        assert (await local.reconcile()).asked == 0
+
+    async def test_an_order_that_the_platform_has_forgotten(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """Expires like any other."""
+        order = await opened(local)
+        del platform.orders[order.order_id]
+        assert await states(local, clock, 30 * HOUR_S) == ["expired"]
+
+    async def test_a_platform_that_is_down_is_left_alone(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """The first failure ends the run."""
+        for number in range(3):
+            await opened(local, f"cart-{number}")
+        clock.advance(TWO_MINUTES_S)
+        down = ConnectError("down", delivery=Delivery.NOT_SENT)
+        platform.broken["get_order"] = down
+        done = await local.reconcile(limit=2)
+        assert (done.asked, done.changes, done.more) == (1, (), False)
+        assert [one.error for one in done.failures] == [down]
+        platform.broken["get_order"] = answer(b"", 503)
+        assert (await local.reconcile()).asked == 1
+
+    async def test_what_the_shop_raises_undoes_it(
+        self, book: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """And ends the run; the next look tells it again."""
+        order = await opened(book)
+        platform.set(order.order_id, "SUCCESS")
+        told: list[Change] = []
+
+        async def tell(change: Change, _: AsyncConnection) -> None:
+            told.append(change)
+            if len(told) == 1:
+                message = "no parcels left"
+                raise LookupError(message)
+
+        clock.advance(TWO_MINUTES_S)
+        with pytest.raises(LookupError):
+            await book.reconcile(on_change=tell)
+        assert (await book.attempts("cart-42"))[0].state is S.LIVE
+        clock.advance(TWO_MINUTES_S)
+        await book.reconcile(on_change=tell)
+        assert [change.settled for change in told] == [True, True]
+        assert (await book.attempts("cart-42"))[0].state is S.PAID
+
+    @pytest.mark.parametrize(
+        ("arguments", "field"),
+        [
+            ({"limit": 0}, "limit"),
+            ({"limit": True}, "limit"),
+            ({"on_change": print}, "on_change"),
+        ],
+    )
+    async def test_what_cannot_be_is_refused(
+        self, local: OrderBook, arguments: dict[str, Any], field: str
+    ) -> None:
+        """Before anything is asked."""
+        with pytest.raises(InvalidRequestError) as caught:
+            await local.reconcile(**arguments)
+        assert caught.value.field == field

@@ -1,0 +1,7 @@
+"""What the tests of the store share: a PostgreSQL."""
+
+from __future__ import annotations
+
+from ..postgresql import postgresql, postgresql_url
+
+__all__ = ["postgresql", "postgresql_url"]

@@ -1,0 +1,198 @@
+"""One schema, with its versions: from whatever a database has to the newest one."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Column, Text, event, inspect, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+import aurpay_async._store
+from aurpay_async._store import _tables, _upgrade
+from aurpay_async._store._engine import Database
+from aurpay_async._store._upgrade import TABLE, fits, upgrade
+from aurpay_async.callbacks.sql import SqlReplayStore
+from aurpay_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from alembic.operations import Operations
+    from sqlalchemy import Connection
+
+TABLES = {"aurpay_callbacks", "aurpay_references", "aurpay_attempts"}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Each database in turn, empty."""
+    if request.param == "postgresql":
+        url: str = request.getfixturevalue("postgresql_url")
+        return url
+    return f"sqlite+aiosqlite:///{tmp_path}/orders.db"
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    """Each database in turn, open."""
+    database = Database(url, "a test")
+    yield database
+    await database.aclose()
+
+
+async def run(database: Database, statement: str) -> Any:
+    async with database.begin() as connection:
+        result = await connection.execute(text(statement))
+        return result.scalars().all() if result.returns_rows else None
+
+
+def differences(connection: Connection) -> Any:
+    options = {"version_table": TABLE, "compare_type": True}
+    context = MigrationContext.configure(connection, opts=options)
+    return compare_metadata(context, _tables.metadata)
+
+
+async def test_the_versions_lead_to_the_schema(database: Database) -> None:
+    """Table by table, column by column, index by index."""
+    assert not await fits(database)
+    await upgrade(database)
+    assert await fits(database)
+    async with database.begin() as connection:
+        assert await connection.run_sync(differences) == []
+        names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+    assert set(names) == {*TABLES, "aurpay_version"}
+    assert await run(database, "SELECT version_num FROM aurpay_version") == ["0001"]
+
+
+async def test_any_number_may_upgrade_at_once(url: str) -> None:
+    """On many connections, and again afterwards."""
+    databases = [Database(url, "a test") for _ in range(8)]
+    for _ in range(2):
+        await asyncio.gather(*(upgrade(database) for database in databases))
+    assert await fits(databases[0])
+    for database in databases:
+        await database.aclose()
+
+
+async def test_a_failure_leaves_all_as_it_was(url: str) -> None:
+    """What was made of a half of it is undone."""
+    database = Database(url, "a test")
+    begun: list[str] = []
+
+    @event.listens_for(database.engine.sync_engine, "before_cursor_execute")
+    def fail(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if "aurpay_attempts_one_at_a_time" in statement:
+            begun.append(statement)
+            message = "the power went out"
+            raise OSError(message)
+
+    with pytest.raises(OSError, match="power"):
+        await upgrade(database)
+    assert len(begun) == 1
+    await database.aclose()
+    database = Database(url, "a test")
+    async with database.begin() as connection:
+        names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+    assert not TABLES.intersection(names)
+    await upgrade(database)
+    assert await fits(database)
+    await database.aclose()
+
+
+async def test_what_the_callback_guard_has_is_kept(url: str) -> None:
+    """Its table may be older than the book."""
+    async with SqlReplayStore(url) as store:
+        await store.create_tables()
+        claim = await store.claim("ab" * 12, "paid")
+        database = Database(url, "a test")
+        await upgrade(database)
+        await database.aclose()
+        assert await store.holds(claim)  # type: ignore[arg-type]
+
+
+async def test_what_a_shop_has_migrated_by_itself(database: Database) -> None:
+    """It is found to fit, and an upgrade has nothing to make."""
+    async with database.begin() as connection:
+        await connection.run_sync(_tables.metadata.create_all)
+    assert await fits(database)
+    await upgrade(database)
+    assert await run(database, "SELECT version_num FROM aurpay_version") == ["0001"]
+
+
+async def test_a_column_that_is_missing_does_not_fit(database: Database) -> None:
+    """A shop's own migrations may be behind."""
+    await upgrade(database)
+    await run(database, "ALTER TABLE aurpay_attempts DROP COLUMN suspects")
+    assert not await fits(database)
+
+
+async def test_a_newer_version_has_been_here(database: Database) -> None:
+    """Whoever is older leaves it alone."""
+    await upgrade(database)
+    await run(database, "UPDATE aurpay_version SET version_num = '9999'")
+    with pytest.raises(ConfigurationError, match="a newer version of aurpay-async"):
+        await upgrade(database)
+
+
+async def test_an_engine_that_begins_by_itself(tmp_path: Path) -> None:
+    """SQLAlchemy's own recipe for SQLite: its DDL is in the transaction as well."""
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/recipe.db")
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connected(driver: Any, _: object) -> None:
+        driver.isolation_level = None
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    database = Database(engine, "a test")
+    await asyncio.gather(*(upgrade(database) for _ in range(4)))
+    assert await fits(database)
+    await engine.dispose()
+
+
+async def test_without_alembic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to install."""
+    monkeypatch.setitem(sys.modules, "alembic.migration", None)
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/orders.db", "a test")
+    with pytest.raises(ConfigurationError, match=r"pip install 'aurpay-async\[sql\]'"):
+        await upgrade(database)
+    await database.aclose()
+
+
+def test_without_sqlalchemy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The import says what to install."""
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    monkeypatch.delitem(sys.modules, aurpay_async._store.__name__)
+    with pytest.raises(ImportError, match=r"pip install 'aurpay-async\[sql\]'"):
+        importlib.import_module(aurpay_async._store.__name__)
+
+
+async def test_only_what_is_missing_is_made(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From each version to the next one."""
+    await upgrade(database)
+    later = ModuleType("v0002_later")
+    made: list[str] = []
+
+    def make(op: Operations) -> None:
+        op.add_column("aurpay_references", Column("later", Text))
+        made.append("0002")
+
+    later.__file__ = "v0002_later.py"
+    vars(later).update(revision="0002", down_revision="0001", upgrade=make)
+    monkeypatch.setattr(_upgrade, "VERSIONS", (*_upgrade.VERSIONS, later))
+    for _ in range(2):
+        await upgrade(database)
+    assert made == await run(database, "SELECT version_num FROM aurpay_version")
+    assert await run(database, "SELECT later FROM aurpay_references") == []

@@ -1,0 +1,230 @@
+"""Workers that are killed in the midst of what they do, and one order for each cart.
+
+The shop is `examples.worker`; its workers are processes that die by ``kill -9`` after a
+random time. They talk over loopback to a sandbox that takes its time, so that some die
+between the order and its answer. All clocks run fast, so that nobody waits half a
+minute for somebody who is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import attrs
+import psycopg
+from sqlalchemy import text
+
+from aurpay_async import AurpayClient, Timeouts
+from aurpay_async.orders import AttemptState
+from aurpay_async.sandbox import Sandbox
+from examples.worker import shop as shop_module
+from examples.worker.shop import Shop
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+CARTS = 100
+WORKERS = 2
+#: How many die while orders are opened, and how many while parcels are sent.
+DEATHS = 10
+#: How long one lives after it has begun a job, in seconds of ours.
+LIFE = (0.0, 0.6)
+#: Seconds that pass on the clocks of shop and platform in one of ours.
+SPEED = 10
+
+KEY = "sandbox-reference-key"
+
+#: What a call takes, in seconds of ours.
+SLOWNESS = "delay; seconds=0.3"
+
+
+async def test_each_cart_has_one_order_and_one_parcel(postgresql_url: str) -> None:
+    """A hundred carts, two workers, twenty deaths."""
+    clock = FastClock(time.time())
+    async with (
+        Sandbox(clock=clock) as sandbox,
+        client(sandbox.base_url, clock) as aurpay,
+    ):
+        sandbox.faults.push(*[SLOWNESS] * 2 * CARTS)
+        url = postgresql_url.replace("+asyncpg", "")
+        shop = Shop(aurpay, url)
+        await shop.set_up()
+        await shop.sell(CARTS)
+
+        async with killing("aurpay:open", url, sandbox.base_url, clock.began):
+            await until(lambda: is_done(shop, "aurpay:open"))
+        carts = [await shop.book.attempts(f"cart-{n + 1}") for n in range(CARTS)]
+        states = [Counter(attempt.state for attempt in cart) for cart in carts]
+        assert {cart[AttemptState.LIVE] for cart in states} == {1}
+        # Some died between an order and its answer, and somebody is told of it.
+        assert len(sandbox.orders) > CARTS
+        attempts = [attempt for cart in carts for attempt in cart]
+        known = {attempt.order_id for attempt in attempts}
+        assert sandbox.orders.keys() - known <= {
+            order_id for attempt in attempts for order_id in attempt.suspects
+        }
+
+        for attempt in attempts:
+            if attempt.state is AttemptState.LIVE and attempt.order_id is not None:
+                await sandbox.pay(attempt.order_id)
+        clock.began -= 20  # so that it is time to look
+        async with killing("aurpay:deliver", url, sandbox.base_url, clock.began):
+            await until(lambda: is_done(shop, "aurpay:deliver"))
+        assert Counter(await shop.parcels()) == {
+            f"cart-{n + 1}": 1 for n in range(CARTS)
+        }
+        # Some died with a parcel in hand.
+        assert await jobs(shop, "aurpay:deliver", attempts=2)
+        assert await shop.book.surplus() == await shop.book.unclear() == []
+        await shop.engine.dispose()
+
+
+@attrs.define
+class FastClock:
+    """All that began at the same time agree, in whatever processes."""
+
+    began: float
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.began + self.monotonic(), UTC)
+
+    def monotonic(self) -> float:
+        return (time.time() - self.began) * SPEED
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / SPEED)
+
+
+def client(base_url: str, clock: FastClock) -> AurpayClient:
+    return AurpayClient(
+        base_url=base_url,
+        network="regtest",
+        reference_key=KEY,
+        timeouts=Timeouts(call=10),
+        clock=clock,
+    )
+
+
+async def until(done: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(120):
+        while not await done():
+            await asyncio.sleep(0.2)
+
+
+async def is_done(shop: Shop, task: str) -> bool:
+    """Whether there is such a job for each cart, and each has ended well."""
+    found = await jobs(shop, task)
+    assert "failed" not in found
+    return found == {"succeeded": CARTS}
+
+
+async def jobs(shop: Shop, task: str, attempts: int = 0) -> dict[str, int]:
+    """How many there are in each state that were begun so often, or more often."""
+    query = (
+        "SELECT status, count(*) FROM procrastinate_jobs"
+        " WHERE task_name = :task AND attempts >= :attempts GROUP BY status"
+    )
+    values = {"task": task, "attempts": attempts}
+    async with shop.engine.connect() as connection:
+        rows = await connection.execute(text(query), values)
+        return {row[0]: row[1] for row in rows}
+
+
+@asynccontextmanager
+async def killing(task: str, *arguments: object) -> AsyncIterator[None]:
+    """Workers that are killed, until the end of the block: then all of them are."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
+    keeper = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", __name__, task, *map(str, arguments)),
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        yield
+        assert keeper.returncode is None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(keeper.pid, signal.SIGKILL)
+        await keeper.wait()
+
+
+def keep(task: str, url: str, base_url: str, began: str) -> None:
+    """Keep so many workers alive; so many times, kill one while there is such a job."""
+    clock, chance = FastClock(float(began)), Random(0)  # noqa: S311 - no secret
+    make_lively()
+    alive = [fork(url, base_url, clock) for _ in range(WORKERS)]
+    for _ in range(DEATHS):
+        wait_for(task, url)
+        time.sleep(chance.uniform(*LIFE))
+        victim = chance.randrange(WORKERS)
+        os.kill(alive[victim], signal.SIGKILL)
+        _, status = os.waitpid(alive[victim], 0)
+        if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
+            sys.exit("a worker has ended by itself")
+        alive[victim] = fork(url, base_url, clock)
+    os.wait()
+    sys.exit("a worker has ended by itself")
+
+
+def wait_for(task: str, url: str) -> None:
+    """Until one of those who live begins such a job."""
+    begun = (
+        "SELECT count(*) FROM procrastinate_events JOIN procrastinate_jobs job"
+        " ON job_id = job.id WHERE task_name = %s AND type = 'started'"
+    )
+    with psycopg.connect(url, autocommit=True) as connection:
+        before = connection.execute(begun, [task]).fetchone()
+        while connection.execute(begun, [task]).fetchone() == before:
+            time.sleep(0.02)
+
+
+def make_lively() -> None:
+    """What else takes half a minute: to notice that somebody is dead."""
+    shop_module.RECONCILE = shop_module.RESTART = "* * * * * *"
+    shop_module.DEAD_AFTER = timedelta(seconds=1)
+    shop_module.WORKER["update_heartbeat_interval"] = 0.2
+    shop_module.WORKER["fetch_job_polling_interval"] = 0.2
+    deliver = Shop.deliver
+
+    async def slowly(shop: Shop, reference: str, connection: AsyncConnection) -> None:
+        await asyncio.sleep(0.2)
+        await deliver(shop, reference, connection)
+        await asyncio.sleep(0.2)
+
+    Shop.deliver = slowly  # type: ignore[assignment, method-assign]
+
+
+def fork(url: str, base_url: str, clock: FastClock) -> int:
+    """Starts a worker that has everything imported."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        asyncio.run(work(url, base_url, clock))
+    except BaseException:  # noqa: BLE001 - whatever it is, the parent's code is not ours
+        traceback.print_exc()
+    os._exit(1)
+
+
+async def work(url: str, base_url: str, clock: FastClock) -> None:
+    """The life of one worker."""
+    async with client(base_url, clock) as aurpay:
+        await Shop(aurpay, url).work()
+
+
+if __name__ == "__main__":
+    keep(*sys.argv[1:])
