@@ -168,7 +168,9 @@ def examples(session: nox.Session) -> None:
     """The programs in examples/, the bot included, and killed processes of them."""
     install(session, "examples")
     session.env["AURPAY_TEST_EXAMPLES"] = "1"
-    session.run(*SUITE, "tests/examples", *session.posargs)
+    # Processes that are started, killed and started again, six seconds each time.
+    slow = ("-o", "faulthandler_timeout=600")
+    session.run(*SUITE, *slow, "tests/examples", *session.posargs)
 
 
 @nox.session

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ import pytest
 from hypothesis import settings
 
 from aurpay_async.bolt11 import _curve, _secp256k1
+
+# Bytecode is kept, also where the environment would have none: else each process that
+# the suite starts compiles the package and rewrites the tests for itself, every time.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The same examples in every run: what fails here fails for everybody.
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=40)

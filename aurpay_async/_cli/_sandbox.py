@@ -200,7 +200,7 @@ def _rows(sandbox: Sandbox, wishes: Wishes) -> Iterator[Row]:
         yield Row("time", f"stands still at {moment(sandbox.clock.now())}")
     yield Row("orders", _timing(wishes.speed))
     if wishes.db is not None:
-        yield Row("file", f"{wishes.db}, with {len(sandbox.orders)} orders")
+        yield Row("file", f"{wishes.db}; orders in it: {len(sandbox.orders)}")
     method = "POST" if wishes.post_callbacks else "GET"
     places = " and ".join(["this machine", *wishes.callback_hosts])
     yield Row("callbacks", f"{method}, to {places} only")

@@ -177,6 +177,10 @@ class PayBot:
             _log.warning("%s: %s", bill.reference, error)
             await message.answer(**_why_not(error).as_kwargs())
             return
+        if order.status.is_paid:  # and nobody has heard of it yet
+            self._watch(order)
+            await message.answer(**texts.PAID_ALREADY.as_kwargs())
+            return
         png = await asyncio.to_thread(texts.qr_code, order)
         sent = await message.answer_photo(
             BufferedInputFile(png, "invoice.png"),
@@ -206,14 +210,22 @@ class PayBot:
             payment = await self._unless_stopped(waiting)
             if payment is None:
                 return
+            too_late = payment.outcome in {"timed_out", "late_paid"}
+            over = too_late and not await self._has_other(order)
             async with self._engine.begin() as connection:
                 change = await self.book.record(payment.order, connection)
-                if payment.outcome in {"timed_out", "late_paid"}:
+                if over:
                     await self._bills.expired(connection, reference)
                 await self.learn(change, connection)
             await self.tell()
         except (AurpayError, SQLAlchemyError):
             _log.exception("%s: `check` will see to it", reference)
+
+    async def _has_other(self, order: LightningOrder) -> bool:
+        """Whether its bill has another order by now, which can still be paid."""
+        attempts = await self.book.attempts(order.reference or "")
+        live = (a.order_id for a in attempts if a.state is AttemptState.LIVE)
+        return any(order_id != order.order_id for order_id in live)
 
     async def _check_for_ever(self) -> None:
         goes_on: bool | None = True

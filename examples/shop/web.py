@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path as FilePath
@@ -38,7 +38,7 @@ from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from aurpay_async import AurpayError, Delivery
+from aurpay_async import AurpayError, Delivery, InvalidRequestError
 from aurpay_async.contrib.starlette import callback_router
 
 from .shop import HONEY, Shop
@@ -234,7 +234,8 @@ async def simulate(shop: TheShop, reference: Reference) -> Response:
     cart = await _cart(shop, reference)
     if cart.order is None or shop.simulate is None or not _can_simulate(shop, cart):
         raise HTTPException(404)
-    await shop.simulate(cart.order.order_id)
+    with suppress(InvalidRequestError):  # it was paid, or is over: its page says so
+        await shop.simulate(cart.order.order_id)
     return RedirectResponse(f"/carts/{reference}", status_code=303, headers=_HEADERS)
 
 

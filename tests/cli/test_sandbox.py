@@ -195,7 +195,7 @@ async def test_a_sandbox_of_ones_own(
         async with served(capsys, wishes, "text") as said:
             assert "time             stands still at 2026-01-01 00:00:00 UTC\n" in said
             assert "orders           time out after 30 seconds\n" in said
-            assert f"file             {file}, with {count} orders\n" in said
+            assert f"file             {file}; orders in it: {count}\n" in said
             assert "callbacks        GET, to this machine and shop.test only\n" in said
             if count == "0":
                 made = json.loads(await sh(line(said, "/api/bln/order")))["data"]

@@ -233,6 +233,43 @@ async def test_an_order_that_the_platform_leaves_pending_is_over_all_the_same(
         assert len(world.sandbox.orders) == 2
 
 
+async def test_a_bill_with_another_order_is_not_over(world: World) -> None:
+    """Who asks again as time ends gets a new code, and both messages wait for it."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+        await world.wait(HALF_AN_HOUR - 1)
+        await world.sandbox.expire(world.newest)
+        await world.wait(2)
+        await bot.hear("/pay 5 USD")
+        first, second = world.telegram.photos
+        assert scanned(first) != scanned(second)
+        for _ in range(3):
+            await world.wait(30)  # the first one is given up
+        assert world.telegram.edits == []
+        await world.sandbox.pay(world.newest)
+        await world.wait(10)
+        assert {text for *_, text in await world.edits(2)} == {
+            "5 USD: paid. Thank you!"
+        }
+
+
+async def test_a_payment_that_nobody_has_heard_of_is_not_asked_for_again(
+    world: World,
+) -> None:
+    """Nobody is shown a code that is paid: the platform is asked when time is over."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+        await world.sandbox.pay(world.newest)
+        world.sandbox.faults.push("404")  # ends the watching
+        await world.wait()
+        await until(lambda: not bot.payments._watching)
+        world.clock.advance(HALF_AN_HOUR)
+        await bot.hear("/pay 5 USD")
+        assert world.telegram.texts == [(7, "This is paid already. Thank you!")]
+        assert len(world.telegram.photos) == 1
+        assert len(await world.edits(1)) == 1
+
+
 async def test_a_refund_is_told(world: World) -> None:
     """Also if nobody here has heard of the payment before."""
     async with world.bot() as bot:

@@ -119,7 +119,7 @@ def client(base_url: str, clock: FastClock) -> AurpayClient:
 
 
 async def until(done: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(170):
         while not await done():
             await asyncio.sleep(0.2)
 
