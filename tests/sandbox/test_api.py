@@ -296,9 +296,11 @@ async def test_what_cannot_be_withdrawn(
 
 
 async def test_an_invoice_is_paid_once_and_never_to_oneself(sandbox: Sandbox) -> None:
-    """Nor is an order's own invoice; the whole balance can go out."""
+    """Nor is an order's own invoice; the whole balance can go out, of this coin."""
     first, second = await order(sandbox), await order(sandbox)
     await sandbox.pay(first)
+    other = await post(sandbox, "/api/order/pay-info", PAYMENT)
+    await sandbox.pay(other["data"]["order_id"])
     own = {"ln_invoices": sandbox.orders[second].invoice}
     answer = await post(sandbox, "/api/bln/withdraw", own)
     assert answer["message"] == "the invoice is of an order of this account"
