@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import socket
@@ -61,12 +60,6 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("AURPAY_"):
             monkeypatch.delenv(name)
-
-
-def pytest_collection_finish() -> None:
-    """What is loaded by now stays: no collection of garbage need look at it again."""
-    gc.collect()
-    gc.freeze()
 
 
 def load(name: str) -> Any:
