@@ -301,6 +301,8 @@ class OrderTasks:
             queue=self._queue, seconds_since_heartbeat=self._silent_s
         )
         for job in stalled:
+            if job.task_name not in {_OPEN, _DELIVER, _RECONCILE, _RESTART}:
+                continue  # the shop's own, which may not be done twice
             try:
                 await self._restart(job)
             except ConnectorException:

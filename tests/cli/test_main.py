@@ -232,7 +232,10 @@ def test_a_pipe_that_nobody_reads() -> None:
 
 def test_ctrl_c_ends_quietly() -> None:
     """With 130, when everything is closed; what was said before arrives."""
+    # Shells start what runs in the background deaf to it, and so all that it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = start("sandbox", "--output", "json", PYTHONUNBUFFERED="1")
+    signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     assert b"base_url" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
