@@ -30,7 +30,9 @@ aurpay = AurpayClient(base_url=f"http://127.0.0.1:{port}", network="regtest")
 
 #: Each part has names of its own; those of the last live as long as the program.
 PROGRAM = """
-import sys
+import logging, sys
+# asyncio tells in its debug mode how slow this machine is, in the midst of other lines.
+logging.getLogger("asyncio").addFilter(lambda said: "Executing" not in said.msg)
 for number, (name, code) in enumerate(PARTS, 1):
     print(f"== {name}", file=sys.stderr, flush=True)
     names = globals() if number == len(PARTS) else {}
@@ -104,9 +106,7 @@ def told(what: str) -> dict[str, str]:
         timeout=60,
     )
     assert (done.stdout, done.returncode) == ("", 0), done.stderr
-    # asyncio tells in its debug mode how slow this machine is.
-    lines = [line for line in done.stderr.splitlines() if "Executing <" not in line]
-    sections = "\n".join(lines).removeprefix("== ").split("\n== ")
+    sections = done.stderr.removeprefix("== ").split("\n== ")
     return {name: said for name, _, said in (text.partition("\n") for text in sections)}
 
 

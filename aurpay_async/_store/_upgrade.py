@@ -7,6 +7,8 @@ own `Operations` to the versions, and the database lets one machine through at a
 
 from __future__ import annotations
 
+import asyncio
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text as sql
@@ -32,14 +34,22 @@ TABLE: Final = "aurpay_version"
 #: Each knows the one before it.
 VERSIONS: Final = (v0001_orders,)
 
-#: What makes others wait, before anything is read. PostgreSQL's advisory locks have
-#: numbers for names; SQLite locks with the first change of a row, and not with DDL.
-_WAIT: Final[Mapping[str, Sequence[str]]] = {
-    "postgresql": [f"SELECT pg_advisory_xact_lock({int.from_bytes(b'aurpay')})"],
+_ALEMBIC: Final = ("alembic.migration", "alembic.operations", "alembic.script")
+
+#: What has to be there, in a transaction of its own, before anybody can wait.
+_FIRST: Final[Mapping[str, Sequence[str]]] = {
+    "postgresql": [],
     "sqlite": [
-        f"CREATE TABLE IF NOT EXISTS {TABLE} (version_num VARCHAR(32) PRIMARY KEY)",
-        f"UPDATE {TABLE} SET version_num = '' WHERE false",  # noqa: S608 - our own name
+        f"CREATE TABLE IF NOT EXISTS {TABLE} (version_num VARCHAR(32) PRIMARY KEY)"
     ],
+}
+
+#: What makes others wait, before anything is read. PostgreSQL's advisory locks have
+#: numbers for names; SQLite locks with the first change of a row, and refuses at once
+#: whoever has read before it wants to change.
+_WAIT: Final[Mapping[str, str]] = {
+    "postgresql": f"SELECT pg_advisory_xact_lock({int.from_bytes(b'aurpay')})",
+    "sqlite": f"UPDATE {TABLE} SET version_num = '' WHERE false",  # noqa: S608 - our own name
 }
 
 
@@ -62,20 +72,26 @@ async def upgrade(database: Database) -> None:
         ConfigurationError: if Alembic is missing, or a newer version of this package
             has been here.
     """
-    async with database.begin() as connection:
-        await connection.run_sync(_upgrade)
-
-
-def _upgrade(connection: Connection) -> None:
-    try:
-        from alembic.migration import MigrationContext
-        from alembic.operations import Operations
+    try:  # off the loop: it takes a while
+        for name in _ALEMBIC:
+            await asyncio.to_thread(import_module, name)
     except ImportError:
         raise ConfigurationError(
             "upgrading needs Alembic: pip install 'aurpay-async[sql]'"
         ) from None
-    for statement in _WAIT[connection.dialect.name]:
-        connection.execute(sql(statement))
+    dialect = database.engine.dialect.name
+    for statement in _FIRST[dialect]:
+        async with database.begin() as connection:
+            await connection.execute(sql(statement))
+    async with database.begin() as connection:
+        await connection.execute(sql(_WAIT[dialect]))
+        await connection.run_sync(_upgrade)
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
     # After the first statement: so it leaves the transaction to us.
     options = {"version_table": TABLE, "fn": _pending}
     context = MigrationContext.configure(connection, opts=options)

@@ -89,7 +89,7 @@ class Opener:
         """One step, together with all who want the same."""
         key = (reference, asked.price, asked.currency)
         turn = self._turns.get(key)
-        if turn is not None:
+        if turn is not None and not turn.done():
             return await _share(turn)
         turn = asyncio.create_task(self._turn(reference, asked))
         self._turns[key] = turn
@@ -97,7 +97,8 @@ class Opener:
         return await asyncio.shield(turn)
 
     def _ended(self, key: tuple[str, Decimal, str], turn: _Turn) -> None:
-        del self._turns[key]
+        if self._turns[key] is turn:
+            del self._turns[key]
         # What it raised is in the book, even if nobody waits for it any more.
         _ = turn.cancelled() or turn.exception()
 

@@ -39,12 +39,13 @@ async def record(
             currency or amount.
     """
     entry, attempt = await desk.held(connection, nonce)
+    now = desk.clock.now()
     held = attempt.status or OrderStatus.PENDING
     if attempt.order_id in {None, order.order_id} and not held.can_become(order.status):
         # It was read before what the book knows already: paid beats timeout.
-        return Change(attempt=attempt, before=attempt.state)
+        after = await desk.move(connection, attempt, (), looked_at=now)
+        return Change(attempt=after, before=attempt.state)
     await _require_its_own(desk, connection, attempt, order)
-    now = desk.clock.now()
     settled = entry.settled_by not in {None, nonce}
     after = await desk.move(
         connection,

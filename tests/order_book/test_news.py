@@ -201,6 +201,8 @@ async def test_a_claim_that_nobody_can_confirm(
     assert (change.before, change.attempt.state) == (S.FOUND, S.CLAIMED)
     with pytest.raises(UnclearPaymentError):
         await opened(local)
+    done = await local.reconcile(limit=1)
+    assert (done.asked, done.changes) == (1, ())
     [unclear] = await local.unclear()
     assert (unclear.nonce, set(unclear.suspects)) == (nonce, set(platform.orders))
     assert (await local.identify(nonce, order_id)).settled

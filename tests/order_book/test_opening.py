@@ -127,6 +127,22 @@ class TestOnce:
         assert platform.calls["create_order"] == 1
         await opened(local)
 
+    async def test_who_comes_as_a_call_ends_is_not_told_how_it_ended(
+        self, local: OrderBook, platform: Platform
+    ) -> None:
+        """Nor waits for it for ever: between its end and the loop's next round."""
+        platform.faults = ["refused"]
+        first = asyncio.create_task(opened(local))
+        turns = local._opener._turns
+        while not turns:
+            await asyncio.sleep(0)
+        [(key, turn)] = turns.items()
+        with pytest.raises(PermissionDeniedError):
+            await first
+        turns[key] = turn
+        assert (await opened(local)).price == 20
+        assert turns == {}
+
     async def test_another_machine_waits_for_the_same_order(
         self, book: OrderBook, platform: Platform, client: AurpayClient, url: str
     ) -> None:
@@ -516,6 +532,19 @@ class TestOverdue:
         clock.advance(25 * 3600)
         assert (await opened(local)).order_id != first.order_id
         assert [a.status for a in await local.unclear()] == ["PARTIAL"]
+
+    async def test_a_platform_that_has_forgotten_half_is_asked_once(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """Its older answer is no news, and no reason to ask again at once."""
+        first = await opened(local)
+        platform.set(first.order_id, "PARTIAL")
+        await local.record(first.order_id)
+        platform.set(first.order_id, "PENDING")
+        clock.advance(HALF_AN_HOUR_S)
+        async with asyncio.timeout(10):
+            assert (await opened(local)).status == "PARTIAL"
+        assert platform.calls["get_order"] == 2
 
     async def test_an_order_that_the_platform_has_forgotten(
         self, local: OrderBook, platform: Platform, clock: FakeClock
