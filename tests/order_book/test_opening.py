@@ -127,20 +127,22 @@ class TestOnce:
         assert platform.calls["create_order"] == 1
         await opened(local)
 
-    async def test_who_comes_as_a_call_ends_is_not_told_how_it_ended(
-        self, local: OrderBook, platform: Platform
+    async def test_who_comes_as_a_call_ends_makes_one_of_his_own(
+        self, local: OrderBook, platform: Platform, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Nor waits for it for ever: between its end and the loop's next round."""
-        platform.faults = ["refused"]
-        first = asyncio.create_task(opened(local))
-        turns = local._opener._turns
-        while not turns:
-            await asyncio.sleep(0)
-        [(key, turn)] = turns.items()
-        with pytest.raises(PermissionDeniedError):
-            await first
-        turns[key] = turn
-        assert (await opened(local)).price == 20
+        """Between its end and the loop's next round, in which that is noticed."""
+        opener, turns = local._opener, local._opener._turns
+        late: list[Any] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(opener, "_ended", lambda *ended: late.append(ended))
+            platform.faults = ["refused"]
+            await failed(local)
+        [(key, ended)] = late
+        second = await under_way(local, platform)
+        opener._ended(key, ended)
+        assert turns[key] is not ended
+        platform.go.set()
+        assert (await second).reference == "cart-42"
         assert turns == {}
 
     async def test_another_machine_waits_for_the_same_order(
