@@ -74,7 +74,8 @@ async def resolve(origin: Origin) -> Finding:
         problem = f"{host} has no address: {_why(error)}"
         return Finding("dns", "problem", problem, "Check the name and the network.")
     count = len({address[4][0] for address in found})
-    return Finding("dns", "ok", f"{host} has {count} address(es)")
+    addresses = "one address" if count == 1 else f"{count} addresses"
+    return Finding("dns", "ok", f"{host} has {addresses}")
 
 
 class Greeting(NamedTuple):

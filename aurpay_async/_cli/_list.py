@@ -79,7 +79,7 @@ async def _show_page(
     show_rows(screen, listing, page.items)
     screen.line()
     of_pages = f"page {page.page:,} of {max(page.max_page, 1):,}"
-    screen.step(f"{of_pages}, {page.total:,} {listing.noun} in all", "")
+    screen.step(f"{of_pages}, {listing.noun} in all: {page.total:,}", "")
 
 
 async def _show_all(

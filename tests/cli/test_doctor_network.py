@@ -140,6 +140,25 @@ async def test_a_name_without_an_address(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "Name or service not known" in findings["dns"].found
 
 
+@pytest.mark.parametrize(
+    ("hosts", "says"),
+    [
+        (["192.0.2.1", "192.0.2.1"], "aurpay.invalid has one address"),
+        (["192.0.2.1", "192.0.2.2"], "aurpay.invalid has 2 addresses"),
+    ],
+)
+async def test_addresses_are_counted(
+    monkeypatch: pytest.MonkeyPatch, hosts: list[str], says: str
+) -> None:
+    """Each once, however many kinds of sockets it can be reached by."""
+
+    async def known(*_: Any, **__: Any) -> Any:
+        return [(None, None, None, "", (host, 443)) for host in hosts]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", known)
+    assert (await resolve(read_origin("https://aurpay.invalid"))).found == says
+
+
 async def test_a_name_that_takes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Is given up."""
 

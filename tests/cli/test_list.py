@@ -27,14 +27,14 @@ FIRST_PAGE = f"""\
   20260101120000000003  2026-01-01 12:00:00 UTC  PENDING     3 USD         0.00003000 BTC-LN
   20260101120000000002  2026-01-01 12:00:00 UTC  PENDING     2 USD         0.00002000 BTC-LN
 
-    page 1 of 2, 3 orders in all
+    page 1 of 2, orders in all: 3
 """  # noqa: E501 - as it is shown
 TRANSACTIONS = """\
   tx_id                                 type      status      amount                  obtained        fee
   <refund>  REFUND    SUCCESS     0.00001000 BTC-LN       -               0
   <paid>  ORDER     SUCCESS     0.00001000 BTC-LN       0.00000992000   0.00000008000
 
-    page 1 of 1, 2 transactions in all
+    page 1 of 1, transactions in all: 2
 """  # noqa: E501 - as it is shown
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -56,13 +56,13 @@ async def run(aurpay: Run, *arguments: str, **options: Any) -> Done:
 
 
 async def test_a_page_of_orders(aurpay: Run, shop: Sandbox) -> None:
-    """The newest first, below the names of the columns; how many there are in all."""
+    """As they come, below the names of the columns; how many there are in all."""
     done = await run(aurpay, "order", "list", "--size", "2")
     assert (done.code, done.err) == (0, "")
     assert done.out == FIRST_PAGE
     second = await run(aurpay, "order", "list", "--size", "2", "--page", "2")
     assert "000001  2026-01-01 12:00:00 UTC  SUCCESS     1 USD" in second.out
-    assert "page 2 of 2, 3 orders in all" in second.out
+    assert "page 2 of 2, orders in all: 3" in second.out
 
 
 async def test_a_page_for_programs(aurpay: Run, shop: Sandbox) -> None:
@@ -119,7 +119,7 @@ async def test_a_list_that_breaks_off(aurpay: Run, shop: Sandbox) -> None:
 async def test_nothing_to_list(aurpay: Run, sandbox: Sandbox) -> None:
     """Is no failure, and has no columns."""
     done = await run(aurpay, "order", "list")
-    assert (done.code, done.out.strip()) == (0, "page 1 of 1, 0 orders in all")
+    assert (done.code, done.out.strip()) == (0, "page 1 of 1, orders in all: 0")
     done = await run(aurpay, "order", "list", "--all")
     assert (done.code, done.out.strip()) == (0, "0 orders")
     done = await run(aurpay, "order", "list", "--all", "-o", "json")
