@@ -1,4 +1,4 @@
-"""``aurpay order create --qr`` in a terminal: run for real, and then photographed."""
+"""The command in a terminal: run for real, and then photographed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ._browser import Scheme
 
 _COLUMNS: Final = 80
-_COMMAND: Final = ("order", "create", "20", "USD", "--qr")
 
 #: Background, text, and the eight colours of a terminal.
 _THEMES: Final = {
@@ -62,7 +61,8 @@ _PAGE: Final = """\
 <!doctype html><meta charset="utf-8"><style>
 body{{margin:0;background:{background}}}
 pre{{margin:0;padding:14px 20px;display:inline-block;color:{foreground};
-font:13px/16px ui-monospace,"DejaVu Sans Mono",monospace}}
+font:13px/16px ui-monospace,"DejaVu Sans Mono",monospace;
+font-variant-ligatures:none}}
 i{{display:inline-block;width:1ch;height:16px;vertical-align:top}}
 span{{display:inline-block;height:16px;vertical-align:top}}
 .upper{{background:linear-gradient(currentColor 8px,transparent 8px)}}
@@ -74,8 +74,8 @@ span{{display:inline-block;height:16px;vertical-align:top}}
 _BLOCKS: Final = {"▀": "upper", "▄": "lower", "█": "both"}
 
 
-async def run_command() -> str:
-    """What it prints, with the signs for colours."""
+async def run_command(arguments: str) -> str:
+    """What ``aurpay`` prints then, with the signs for colours."""
     settings = {**os.environ, "COLUMNS": str(_COLUMNS), "FORCE_COLOR": "1"}
     settings.pop("NO_COLOR", None)
     async with Sandbox() as sandbox:
@@ -85,12 +85,12 @@ async def run_command() -> str:
             "AURPAY_API_KEY": "any",
             "TTY_INTERACTIVE": "0",
         }
-        command = (sys.executable, "-m", "aurpay_async", *_COMMAND)
+        command = (sys.executable, "-m", "aurpay_async", *arguments.split())
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, env=settings
         )
         printed, _ = await process.communicate()
-    return f"$ aurpay {' '.join(_COMMAND)}\n\n{printed.decode().rstrip()}"
+    return f"$ aurpay {arguments}\n\n{printed.decode().strip()}"
 
 
 async def photograph_terminal(
