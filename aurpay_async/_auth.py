@@ -113,7 +113,7 @@ class ApiKey:
             TransportError: no usable answer, after some attempts.
             APIError: the platform said no.
             InvalidResponseError: there is no such key in the answer. Errors of this
-                call keep nothing of the answer's body.
+                call keep nothing of the answer but its status and code.
         """
         # Hidden before anything can raise.
         (name, _), (secret, _) = _hide(username), _hide(password)

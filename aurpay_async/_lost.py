@@ -138,7 +138,8 @@ class FoundOrder:
     #: order of the same price in the same minutes fits as well: give `known`, and see
     #: that no other buyer waits for it. ``none_yet``: none fits so far. It may still
     #: come, so look again before another one is made. ``several``: more than one may
-    #: be it, or one does not say enough to tell. A person has to look.
+    #: be it, one does not say enough to tell, or the one of the id that came has
+    #: another price. A person has to look.
     outcome: Literal["found", "none_yet", "several"]
     #: One, none, or all that may be it, as the list has them.
     orders: tuple[Order, ...] = ()
@@ -193,7 +194,7 @@ async def find_lost(
             hint="write known={order.order_id}",
         )
     if lost.order_id is not None:
-        return await _look_up(lost.order_id, get_order)
+        return await _look_up(lost, lost.order_id, get_order)
     search = _Search(lost, frozenset(known), attempt_s)
     async with aclosing(iterate_orders()) as orders:
         async for order in orders:
@@ -204,13 +205,15 @@ async def find_lost(
 
 
 async def _look_up(
-    order_id: str, get_order: Callable[[str], Awaitable[Order]]
+    lost: LostOrder, order_id: str, get_order: Callable[[str], Awaitable[Order]]
 ) -> FoundOrder:
     try:
         order = await get_order(order_id)
     except NotFoundError:
         return FoundOrder(outcome="none_yet")
-    return FoundOrder(outcome="found", orders=(order,))
+    # The id may have come in an answer that was somebody else's.
+    is_other = False in _same_price(order, lost)
+    return FoundOrder(outcome="several" if is_other else "found", orders=(order,))
 
 
 class _Search:
@@ -256,8 +259,7 @@ class _Search:
         if order.order_id in self._known or not self._may_be_in_its_coin(order):
             return False
         signs = (
-            _same(order.price, self._lost.price),
-            _same(_upper(order.currency), self._lost.currency),
+            *_same_price(order, self._lost),
             self._is_in_time(order.create_time),
         )
         if False in signs:
@@ -288,6 +290,13 @@ class _Search:
             touched - self._lost.sent_at < -(CLOCK_SKEW + _DISORDER)
             and self._newest - touched > _DISORDER
         )
+
+
+def _same_price(order: Order, lost: LostOrder) -> tuple[bool | None, bool | None]:
+    return (
+        _same(order.price, lost.price),
+        _same(_upper(order.currency), lost.currency),
+    )
 
 
 def _same(given: object, asked: object) -> bool | None:

@@ -1,6 +1,7 @@
 """Reading a list that moves while it is read.
 
-A list comes newest first, in numbered pages, each with the `total` of that moment.
+A list comes in numbered pages, each with the `total` of that moment; and newest first,
+which is not documented: where it matters and does not hold, reading ends in an error.
 Between two pages rows may come at the front, which push the others back, and rows may
 vanish anywhere, which pulls all behind them forward. So a page alone says nothing of
 whether it follows on the one before. This does: if `c` rows have come, `v` have
@@ -24,8 +25,8 @@ is a place that it cannot lie before. A page is judged by that:
 A server may count at one moment and select at another. Where the two do not fit in one
 answer, it is asked once more. Where they fit by chance, an answer after it betrays it;
 therefore going back and skipping ahead stop one page early, which covers a page's
-worth of it, and a last page with known rows further behind than `total` explains is
-asked for once more.
+worth of it, and a last page is asked for once more that is full, or has known rows
+further behind than `total` explains: there may be another one behind it.
 
 Every way through ends: going back only goes down, all else only up to the last page,
 and many answers in a row without a new row are an error.
@@ -61,7 +62,7 @@ class Page(Generic[_T]):
     .. versionadded:: 0.1.0
     """
 
-    #: Its number; 1 is the first, which holds what is newest.
+    #: Its number; 1 is the first.
     page: int
     #: How many rows a full page has.
     size: int
@@ -69,7 +70,7 @@ class Page(Generic[_T]):
     total: int
     #: The number of the last page.
     max_page: int
-    #: The rows, newest first.
+    #: The rows as they came; in which order is not documented.
     items: tuple[_T, ...]
 
 
@@ -185,19 +186,32 @@ class _Reading(Generic[_T]):
             self.number = self._page_before(at_least)
             self._has_to_meet = self._has_unknown_rows
             return {}
-        rows = [(self._key(row), row) for row in page.items]
+        rows = self._named(page)
         known = [at for at, (name, _) in enumerate(rows) if name in self._given]
         new = self._new_rows(rows, known, is_before=end <= at_least)
-        if page.items and not new and end > max(at_least, self._read_to):
+        is_further = max(at_least, self._read_to) < end and at_least < page.total
+        if page.items and not new and is_further:
             raise _refuse(f"page {page.page} only repeats others", "data.data")
+        is_last = end >= page.total
+        # One that is just full may have pushed a row out: it has to come so twice.
+        is_settled = end != page.total or end <= self._read_to
         self._remember(new)
         self._read_to = max(self._read_to, end)
         self._total = page.total
         self._next_at = max(end, at_least)
         # Known rows further behind than that were pushed by rows not counted yet.
         is_counted = not known or start + known[-1] < at_least
-        self._go_on(page.page, is_last=end >= page.total, is_counted=is_counted)
+        self._go_on(page.page, is_last=is_last, is_counted=is_counted and is_settled)
         return new
+
+    def _named(self, page: Page[_T]) -> list[tuple[str, _T]]:
+        rows = [(self._key(row), row) for row in page.items]
+        named = dict(rows)
+        if any(named[name] != row for name, row in rows):
+            raise _refuse(
+                f"two rows of page {page.page} have one id, and differ", "data.data"
+            )
+        return rows
 
     def _new_rows(
         self, rows: list[tuple[str, _T]], known: list[int], *, is_before: bool

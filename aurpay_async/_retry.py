@@ -1,16 +1,17 @@
 """When to try again, and how long to wait: arithmetic without waiting.
 
 The outcome rule of a request that writes decides everything here: it is sent again
-only after an answer or a failure that proves that nothing was made.
+only after an answer or a failure that proves that nothing was made; what moves money,
+only if it was not sent.
 
-=========================================  =======  ==============
-failure                                    READ     CREATE, MONEY
-=========================================  =======  ==============
-not sent                                   retry    retry
-429                                        retry    retry
-408, 425, 5xx, reset, timeout, cut answer  retry    raise, UNKNOWN
-other 4xx, envelope error, certificate     raise    raise
-=========================================  =======  ==============
+=========================================  =======  ==============  ==============
+failure                                    READ     CREATE          MONEY
+=========================================  =======  ==============  ==============
+not sent                                   retry    retry           retry
+429                                        retry    retry           raise
+408, 425, 5xx, reset, timeout, cut answer  retry    raise, UNKNOWN  raise, UNKNOWN
+other 4xx, envelope error, certificate     raise    raise           raise
+=========================================  =======  ==============  ==============
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def is_retryable(error: AurpayError, safety: Safety) -> bool:
     if error.delivery is Delivery.NOT_SENT:
         return isinstance(error, TransportError)
     if isinstance(error, RateLimitedError) and error.delivery is Delivery.REFUSED:
-        return True
+        return safety is not Safety.MONEY
     if safety is not Safety.READ:
         return False
     if isinstance(error, APIError):

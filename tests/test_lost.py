@@ -220,6 +220,14 @@ def test_an_order_whose_id_is_known_is_looked_up() -> None:
     assert nothing == FoundOrder(outcome="none_yet")
 
 
+@pytest.mark.parametrize("other", [{"price": Decimal(5)}, {"currency": "EUR"}])
+def test_an_order_of_that_id_may_be_somebody_else_s(other: dict[str, Any]) -> None:
+    """Answers get mixed up on the way: what it is not like, it is not found to be."""
+    platform = Platform([order("2026", **other)])
+    found = find(platform, attrs.evolve(LOST, order_id="2026"))
+    assert found == FoundOrder(outcome="several", orders=(platform.orders[0],))
+
+
 def test_what_looking_it_up_raises_is_raised() -> None:
     """Only "no such order" is an answer."""
 

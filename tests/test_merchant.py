@@ -33,6 +33,7 @@ from aurpay_async import (
     Page,
     PaymentOrder,
     PaymentUrl,
+    RateLimitedError,
     Refund,
     RefundInfo,
     Safety,
@@ -382,6 +383,16 @@ async def test_a_refund_that_was_done_under_a_refusal(status: int) -> None:
         assert error.advice is not None
 
 
+@pytest.mark.parametrize("row", [row for row in ROWS if row.safety is Safety.MONEY])
+async def test_what_moves_money_is_sent_once(row: Row) -> None:
+    """Whoever is told to come later decides himself whether to."""
+    busy = answer(b"", 429, retry_after="1")
+    error, transport = await failure(row.call, busy, answer(row.answer))
+    assert isinstance(error, RateLimitedError)
+    assert (error.delivery, error.retryable) == (Delivery.REFUSED, False)
+    assert (error.retry_after, len(transport.requests)) == (1, 1)
+
+
 async def test_a_withdrawal_that_failed_says_where_to_look() -> None:
     """The decoded invoice is on the error, and its hash in the message."""
     for came in (answer(b"", 502), answer(envelope(None)), ConnectionLostError("x")):
@@ -476,10 +487,10 @@ async def test_an_id_stays_in_its_segment(name: str) -> None:
     """And what would be another path is none."""
     aurpay, transport = client(answer(envelope(None)))
     with pytest.raises(InvalidResponseError) as caught:
-        await getattr(aurpay, name)("../a?b#c")
-    assert transport.requests[0].path.endswith("/..%2Fa%3Fb%23c")
-    assert caught.value.order_id == "../a?b#c"
-    for bad in ("..", "", 7):
+        await getattr(aurpay, name)("a/b?c#d")
+    assert transport.requests[0].path.endswith("/a%2Fb%3Fc%23d")
+    assert caught.value.order_id == "a/b?c#d"
+    for bad in ("..", "../a", "", 7):
         with pytest.raises(InvalidRequestError):
             await getattr(aurpay, name)(bad)
     assert len(transport.requests) == 1

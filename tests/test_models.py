@@ -176,6 +176,8 @@ def test_an_order_s_id_is_taken_as_it_is(text: str) -> None:
         "",
         ".",
         "..",
+        "a/..",
+        "../a",
         "x" * 65,
         "a b",
         " 1",

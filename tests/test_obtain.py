@@ -7,6 +7,7 @@ import json
 import logging
 import pickle
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -92,13 +93,14 @@ async def test_an_event_is_told() -> None:
     [
         {"code": 401, "message": f"no account {NAME} with {PASSWORD}", "data": GIVEN},
         {"code": 401, "message": f"no: {PASSWORD.upper()}"},
-        {"code": 401, "msg": "x" * 190 + PASSWORD},
-        {"code": 401, "msg": "x" * 990 + PASSWORD},
+        {"code": 401, "message": f"no: {quote(PASSWORD)}"},
+        {"code": 401, "msg": json.dumps({"password": PASSWORD})},
+        {"code": 401, "msg": "no such account"},
     ],
 )
 @pytest.mark.parametrize("status", [200, 401])
 async def test_a_refusal_that_repeats_what_was_sent(content: Any, status: int) -> None:
-    """Is told without its words."""
+    """Is told without its words, whatever they are."""
     error = await refused(answer(content, status))
     assert isinstance(error, AuthenticationError)
     assert str(error) == (
@@ -106,14 +108,6 @@ async def test_a_refusal_that_repeats_what_was_sent(content: Any, status: int) -
     )
     assert (error.platform_message, error.body) == (None, b"")
     assert error.delivery is Delivery.REFUSED
-
-
-async def test_a_refusal_in_other_words() -> None:
-    """Is told as it came."""
-    error = await refused(answer({"code": 401, "message": "no such account"}))
-    assert isinstance(error, AuthenticationError)
-    assert str(error) == "the platform refused with code 401: 'no such account'"
-    assert error.platform_message == "no such account"
 
 
 @pytest.mark.parametrize(
@@ -143,6 +137,7 @@ async def test_an_answer_that_cannot_be_taken(content: Any) -> None:
         ConnectionLostError("cut", body=BODY[:-1]),
         answer(GIVEN, 500),
         answer(GIVEN, 302, location=f"https://evil.example/?{TOKEN}"),
+        answer(GIVEN, 302, location=f"https://evil.example/{quote(PASSWORD)}"),
         Response(status=200, body=BODY, defect="is too long"),
     ],
 )
@@ -164,12 +159,6 @@ async def test_what_can_be_neither_is_not_sent(field: str, bad: Any) -> None:
     assert transport.requests == []
     del both
     look_at(caught.value)
-
-
-async def test_a_refusal_without_words() -> None:
-    """Keeps its code."""
-    error = await refused(answer({"code": 7}))
-    assert str(error) == "the platform refused with code 7"
 
 
 async def test_an_option_that_cannot_be() -> None:

@@ -122,12 +122,13 @@ def refusal(shelf: Shelf, *, page: int = 1, size: int = 10) -> str:
 
 
 @pytest.mark.parametrize(
-    ("count", "asked"), [(0, [1]), (9, [1]), (10, [1]), (11, [1, 2]), (30, [1, 2, 3])]
+    ("count", "asked"),
+    [(0, [1]), (9, [1]), (10, [1, 1]), (11, [1, 2]), (30, [1, 2, 3, 3])],
 )
 def test_a_list_that_stands_still_is_read_to_its_end(
     count: int, asked: list[int]
 ) -> None:
-    """Each page once, and none behind the last one."""
+    """Each page once, the last one twice if it is full, and none behind it."""
     shelf = Shelf(count)
     assert read_all(shelf) == rows(1, count)
     assert shelf.asked == asked
@@ -256,6 +257,14 @@ def test_a_count_that_is_older_than_the_rows_hides_nothing() -> None:
     assert shelf.asked == [1, 2, 3, 1, 2, 3, 4]
 
 
+def test_a_last_page_that_is_just_full_may_not_be_the_last() -> None:
+    """A row came after the only page was counted, and pushed one out of it."""
+    shelf = HastyShelf(10, [(1, [])])
+    shelf.asked = [0]  # by somebody else: so it moves before the first answer, too
+    assert read_all(shelf) == ["new 1", *rows(1, 10)]
+    assert shelf.asked == [0, 1, 1, 2]
+
+
 def test_a_last_page_that_was_pushed_is_not_the_last() -> None:
     """Rows came after it was counted, and before it was selected."""
     shelf = HastyShelf(20, [(2, [])])
@@ -360,7 +369,7 @@ def test_a_list_that_is_oldest_first_is_read_as_well() -> None:
             super().move(came, gone)
             self.rows = self.rows[came:] + self.rows[:came]
 
-    shelf = Upwards(20, [STILL, (3, [])])
+    shelf = Upwards(20, [STILL, STILL, (3, [])])
     assert read_all(shelf) == rows(1, 20)
     assert read_all(Upwards(20, [(3, [])])) == [*rows(1, 20), "new 3", "new 2", "new 1"]
     problem = refusal(Upwards(20, [(15, [])]))
@@ -413,6 +422,17 @@ def test_a_row_that_stands_on_a_page_twice_is_given_once() -> None:
     double = ("a", "b", "a", "c")
     shelf = answering(lambda _: {"items": double, "total": 4, "max_page": 1})
     assert read_all(shelf) == ["a", "b", "c"]
+
+
+async def test_two_rows_of_one_id_are_not_taken_for_one() -> None:
+    """Which of them to leave out, nobody can say."""
+
+    async def fetch(page: int, size: int) -> Page[str]:
+        return Page(page=page, size=size, total=2, max_page=1, items=("ab", "ac"))
+
+    with pytest.raises(InvalidResponseError, match="two rows of page 1") as caught:
+        _ = [row async for row in iterate(fetch, lambda row: row[0], page=1, size=10)]
+    assert caught.value.paths == ("data.data",)
 
 
 def test_only_so_many_keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

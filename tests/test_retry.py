@@ -55,34 +55,36 @@ def api(status: int) -> errors.APIError:
 
 
 @pytest.mark.parametrize(
-    ("error", "read", "write"),
+    ("error", "read", "create", "money"),
     [
-        (errors.ConnectError("x", delivery=NOT_SENT), True, True),
-        (errors.ConnectTimeoutError("x", delivery=NOT_SENT), True, True),
-        (errors.ConnectError("x", delivery=NOT_SENT, final=True), False, False),
-        (errors.RequestTimeoutError("x", delivery=UNKNOWN), True, False),
-        (errors.ConnectionLostError("x", delivery=UNKNOWN), True, False),
-        (api(429), True, True),
-        (api(408), True, False),
-        (api(425), True, False),
-        (api(409), False, False),
-        (api(500), True, False),
-        (api(503), True, False),
-        (api(501), False, False),
-        (api(302), False, False),
-        (api(400), False, False),
-        (api(401), False, False),
-        (errors.InvalidResponseError("x"), False, False),
-        (errors.ConfigurationError("x"), False, False),
-        (errors.InvalidRequestError("x", field="y"), False, False),
+        (errors.ConnectError("x", delivery=NOT_SENT), True, True, True),
+        (errors.ConnectTimeoutError("x", delivery=NOT_SENT), True, True, True),
+        (errors.ConnectError("x", delivery=NOT_SENT, final=True), False, False, False),
+        (errors.RequestTimeoutError("x", delivery=UNKNOWN), True, False, False),
+        (errors.ConnectionLostError("x", delivery=UNKNOWN), True, False, False),
+        (api(429), True, True, False),
+        (api(408), True, False, False),
+        (api(425), True, False, False),
+        (api(409), False, False, False),
+        (api(500), True, False, False),
+        (api(503), True, False, False),
+        (api(501), False, False, False),
+        (api(302), False, False, False),
+        (api(400), False, False, False),
+        (api(401), False, False, False),
+        (errors.InvalidResponseError("x"), False, False, False),
+        (errors.ConfigurationError("x"), False, False, False),
+        (errors.InvalidRequestError("x", field="y"), False, False, False),
     ],
     ids=lambda value: getattr(value, "code", None),
 )
-def test_what_may_be_repeated(error: AurpayError, read: bool, write: bool) -> None:
+def test_what_may_be_repeated(
+    error: AurpayError, read: bool, create: bool, money: bool
+) -> None:
     """The table of the module; a write only if nothing can have come of it."""
     assert is_retryable(error, Safety.READ) is read
-    assert is_retryable(error, Safety.CREATE) is write
-    assert is_retryable(error, Safety.MONEY) is write
+    assert is_retryable(error, Safety.CREATE) is create
+    assert is_retryable(error, Safety.MONEY) is money
 
 
 @pytest.mark.parametrize(

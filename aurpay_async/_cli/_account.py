@@ -22,7 +22,7 @@ def list_(
     everything: Annotated[Flag, Parameter(name="--all")] = False,
     output: Output = "text",
 ) -> int:
-    """List what came in, went back and went out, the newest first.
+    """List what came in, went back and went out.
 
     ```console
     $ aurpay tx list

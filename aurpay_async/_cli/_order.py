@@ -94,7 +94,7 @@ def list_(
     everything: Annotated[Flag, Parameter(name="--all")] = False,
     output: Output = "text",
 ) -> int:
-    """List orders, the newest first.
+    """List orders.
 
     ```console
     $ aurpay order list

@@ -1,4 +1,4 @@
-"""``aurpay order list``: orders, the newest first."""
+"""``aurpay order list``: orders, a page at a time or all."""
 
 from __future__ import annotations
 

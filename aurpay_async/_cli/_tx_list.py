@@ -1,4 +1,4 @@
-"""``aurpay tx list``: what came in, went back and went out, the newest first."""
+"""``aurpay tx list``: what came in, went back and went out."""
 
 from __future__ import annotations
 

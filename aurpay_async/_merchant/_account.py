@@ -50,6 +50,8 @@ class AccountMethods(Calling):
     ) -> AsyncGenerator[Transaction, None]:
         """All transactions from a page on, as `iter_orders`.
 
+        They are told apart by their `tx_id`; that it is one row's is not documented.
+
         Args:
             page: The page to begin with, from 1.
             size: Rows for each page, 1 to 1000.

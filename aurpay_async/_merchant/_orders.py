@@ -54,10 +54,11 @@ class OrderMethods(Calling):
         return order
 
     async def list_orders(self, page: int = 1, size: int = DEFAULT_SIZE) -> Page[Order]:
-        """One page of the orders, the newest first in the documented example.
+        """One page of the orders.
 
         All fields of `Order` are documented here ("Get Orders"). Filters are not, nor
-        how many rows a page may have: what the platform gives is in `Page.size`.
+        in which order the rows come, nor how many of them a page may have: what the
+        platform gives is in `Page.size`.
 
         Args:
             page: From 1.
@@ -83,7 +84,8 @@ class OrderMethods(Calling):
 
         A page is asked for when its first row is wanted. Orders that are made
         meanwhile push the others on: none comes twice, and none that is there all the
-        time is left out. Which page to begin with again is that of the last row.
+        time is left out. (Counted on, but not documented: the newest come first.)
+        Which page to begin with again is that of the last row.
 
         Args:
             page: The page to begin with, from 1.

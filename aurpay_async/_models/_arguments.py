@@ -155,8 +155,9 @@ def require_order_id(value: object, field: str = "order_id") -> str:
         InvalidRequestError: naming the argument `field`.
     """
     text = exact(value) if isinstance(value, str) else None
-    # RFC 3986, 5.2.4: these two are taken out of a path, wherever they come from.
-    if text is None or text in {".", ".."} or not is_order_id(text):
+    # RFC 3986, 5.2.4: these two are taken out of a path, by some also when the slash
+    # beside them is encoded.
+    if text is None or {".", ".."} & {*text.split("/")} or not is_order_id(text):
         raise InvalidRequestError(
             f"must be a text of 1 to {MAX_ORDER_ID} characters without blanks, "
             f"got {shown(value)}",

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Transaction:
     """One row of the account ("Get Transaction").
 
-    All of these are documented as texts, and that there are more.
+    All of these are documented as texts, and that there are more. The units of the
+    numbers are not; in the one example that has such, they are those of `coin`.
 
     .. versionadded:: 0.1.0
     """
@@ -34,11 +35,10 @@ class Transaction:
     chain: str
     #: Such as ``"BTC-LN"``. (``currency`` on the wire.)
     coin: str
-    #: In units of `coin`.
     amount: Decimal
-    #: What came in, in units of `coin`; null in the one documented example.
+    #: Null in the one documented example; by its name, what came in.
     obtained: Decimal | None = None
-    #: In units of `coin`; 0.8 % of the amount in the one documented example.
+    #: 0.8 % of the amount in the one documented example.
     fee: Decimal
     #: Fields of the answer that this version does not know. From outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)

@@ -60,11 +60,12 @@ def parse_refund_order(response: Response, order_id: str) -> Refund:
 
 
 def _bare(response: Response) -> Mapping[str, object] | None:
-    """The answer, if it is the documented one: it has no envelope."""
+    """The answer, if it is the documented one: it has no envelope, and says no no."""
     if response.defect is not None:
         return None
     try:
         answer = load_object(response.body)
     except ShapeError:
         return None
-    return None if "code" in answer or "data" in answer else answer
+    is_bare = "code" not in answer and "data" not in answer
+    return answer if is_bare and answer.get("result", True) is True else None

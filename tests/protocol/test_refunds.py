@@ -106,6 +106,8 @@ def test_what_is_not_known_of_a_refund_is_kept() -> None:
         ),
         (envelope(None), ("data",)),
         (envelope(refund(), result=False), ("code", "result")),
+        (refund(result=False), ("code",)),
+        (refund(result="no"), ("code",)),
         (b"<html>", ()),
         (b"", ()),
     ],
