@@ -7,8 +7,10 @@ write; on PostgreSQL it locks the rows that it needs.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Final, final
 
 from sqlalchemy import make_url
@@ -120,7 +122,13 @@ async def execute(
     """A statement whose `rowcount` can be read."""
     # Of an INSERT, SQLAlchemy forgets the count unless it is told not to.
     options = {"preserve_rowcount": True}
-    return await connection.execute(statement, execution_options=options)
+    try:
+        return await connection.execute(statement, execution_options=options)
+    except CancelledError as error:
+        # The connection is closed by now, but what it was reading has a lock for as
+        # long as the cursor lives: until these frames are collected as garbage.
+        clear_frames(error.__traceback__)
+        raise
 
 
 async def connection_of(caller: object) -> AsyncConnection:

@@ -16,7 +16,6 @@ from copy import copy
 from typing import TYPE_CHECKING, Final, final
 
 import attrs
-from sqlalchemy.exc import SQLAlchemyError
 
 from .._order_life import OrderStatus
 from .._references import noted_nonce
@@ -51,6 +50,9 @@ if TYPE_CHECKING:
 #: Seconds between two looks at what another process does.
 _POLL_S: Final = 0.1
 
+#: Steps that write nothing.
+_IDLE: Final = frozenset({Do.SHOW, Do.WAIT})
+
 #: Steps that are moves, and where to.
 _MOVES: Final[Mapping[Do, tuple[AttemptState, ...]]] = {
     Do.RETIRE: (AttemptState.OVERDUE,),
@@ -82,8 +84,9 @@ class Opener:
                 return order
 
     async def finish(self) -> None:
-        """Wait for what is under way."""
-        await asyncio.gather(*self._turns.values(), return_exceptions=True)
+        """Wait for what is under way, and for what follows from it."""
+        while self._turns:
+            await asyncio.wait(self._turns.values())
 
     async def _once(self, reference: str, asked: NewOrder) -> LightningOrder | None:
         """One step, together with all who want the same."""
@@ -104,15 +107,16 @@ class Opener:
 
     async def _turn(self, reference: str, asked: NewOrder) -> LightningOrder | None:
         """The order, if this is the step that gives one."""
-        new = self._new_attempt(reference, asked)
-        step = await self._seen(new)
-        if step.do is Do.SHOW:
-            return step.attempt.order
-        if step.do is Do.WAIT:
+        do, attempt = await self._seen(self._new_attempt(reference, asked))
+        if do not in _IDLE:
+            # What was seen may be behind; what can be written to is not.
+            do, attempt = await self._written(reference, asked)
+        known = attempt.order
+        if do is Do.SHOW:
+            return known
+        if do is Do.WAIT:
             await self._desk.clock.sleep(_POLL_S)
             return None
-        do, attempt = await self._written(new)
-        known = attempt.order
         if do is Do.SEND:
             return await self._send(attempt, asked)
         if do is Do.ASK and known is not None:
@@ -127,12 +131,14 @@ class Opener:
             entry = await self._desk.rows.entry(connection, new.reference)
         return decide(entry, new, self._desk.clock.now())
 
-    async def _written(self, new: Attempt) -> Step:
+    async def _written(self, reference: str, asked: NewOrder) -> Step:
         """The step to make, when what it needs is written down, and nobody else's."""
         desk = self._desk
         async with desk.rows.writing() as connection:
+            # Its time begins here: SQLite may have let others go first, for long.
+            new = self._new_attempt(reference, asked)
             await desk.rows.begin(connection, new)
-            entry = await desk.rows.locked(connection, new.reference)
+            entry = await desk.rows.locked(connection, reference)
             step = decide(entry, new, desk.clock.now())
             if step.do is Do.SEND:
                 await desk.rows.add(connection, new)
@@ -180,7 +186,7 @@ class Opener:
         except AurpayError as error:
             try:
                 await self._fail(attempt, error)
-            except SQLAlchemyError as broken:
+            except Exception as broken:  # drivers raise OSError as well
                 raise error from broken  # that an order may exist is worse
             raise
         return await self._store(attempt, order)

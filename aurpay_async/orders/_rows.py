@@ -93,7 +93,7 @@ class Rows:
         found = select(references, *[c.label(f"a_{c.name}") for c in _a])
         query = found.select_from(both).where(_r.reference == reference)
         newest_first = query.order_by(_a.opened.desc(), _a.nonce)
-        rows = (await connection.execute(newest_first)).all()
+        rows = (await execute(connection, newest_first)).all()
         if not rows:
             return None
         first = rows[0]
@@ -108,7 +108,7 @@ class Rows:
     async def locked(self, connection: AsyncConnection, reference: str) -> Entry | None:
         """The same, and nobody else changes it before this transaction ends."""
         hold = select(_r.reference).where(_r.reference == reference).with_for_update()
-        await connection.execute(hold)
+        await execute(connection, hold)
         return await self.entry(connection, reference)
 
     async def begin(self, connection: AsyncConnection, first: Attempt) -> None:
@@ -170,7 +170,7 @@ class Rows:
     ) -> bool:
         """Whether an order is that of another attempt."""
         other = select(_a.nonce).where(_a.order_id == order_id, _a.nonce != nonce)
-        return (await connection.execute(other)).first() is not None
+        return (await execute(connection, other)).first() is not None
 
     async def by_nonce(self, connection: AsyncConnection, nonce: str) -> Attempt | None:
         """The attempt of that name."""
@@ -227,7 +227,7 @@ class Rows:
     async def _one(
         self, connection: AsyncConnection, which: ColumnElement[bool]
     ) -> Attempt | None:
-        row = (await connection.execute(_select(which))).one_or_none()
+        row = (await execute(connection, _select(which))).one_or_none()
         return None if row is None else _attempt(row)
 
     async def _all(self, query: Select[tuple[object, ...]]) -> Sequence[Attempt]:

@@ -22,6 +22,7 @@ from aurpay_async.errors import (
     UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async.orders._decide import Do, Step
 
 from ..orders import answer, detail, envelope
 from .platform import URLS
@@ -212,6 +213,59 @@ class TestOnce:
             assert (await only(another)).state is S.LIVE
         assert first.done() or await first
 
+    async def test_closing_waits_for_all_the_steps(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """The first of them may be to see that the last order is overdue."""
+        order = await opened(local)
+        platform.set(order.order_id, "OVERDUE")
+        clock.advance(HALF_AN_HOUR_S)
+        second = asyncio.create_task(opened(local))
+        while not local._opener._turns:
+            await asyncio.sleep(0)
+        await local.aclose()
+        assert (await second).order_id != order.order_id
+
+    async def test_whoever_does_not_wait_for_the_end_leaves_the_call_alone(
+        self, local: OrderBook, platform: Platform
+    ) -> None:
+        """Servers that stop have little time."""
+        first = await under_way(local, platform)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await local.aclose()
+        platform.go.set()
+        order = await first
+        assert (await only(local)).order_id == order.order_id
+
+    @pytest.mark.parametrize("is_live", [True, False])
+    async def test_what_is_seen_may_be_behind(
+        self,
+        local: OrderBook,
+        platform: Platform,
+        clock: FakeClock,
+        monkeypatch: pytest.MonkeyPatch,
+        is_live: bool,
+    ) -> None:
+        """What can be written to counts; nobody goes round and round meanwhile."""
+        first = await under_way(local, platform)
+        seen = Step(Do.LOSE, await only(local))
+        if is_live:
+            platform.go.set()
+            await first
+
+        async def behind(_: object) -> Step:
+            if clock.sleeps:
+                platform.go.set()
+                await asyncio.wait({first})
+            return seen
+
+        monkeypatch.setattr(local._opener, "_seen", behind)
+        monkeypatch.setattr(local._opener, "_turns", {})
+        async with asyncio.timeout(10):
+            assert await opened(local) == await first
+        assert clock.sleeps == ([] if is_live else [0.1])
+
 
 class Waiting:
     """A clock that lets others go on while it sleeps, and does not move."""
@@ -370,6 +424,22 @@ class TestFailing:
             await task
         assert "no such table" in str(caught.value.__cause__)
 
+    async def test_a_database_that_is_gone_as_well(
+        self, local: OrderBook, platform: Platform
+    ) -> None:
+        """Drivers say so in their own words, which SQLAlchemy leaves as they are."""
+        task = await under_way(local, platform)
+        platform.faults = ["lost"]
+
+        @event.listens_for(local.engine.sync_engine, "before_cursor_execute")
+        def refuse(*_: object) -> None:
+            raise ConnectionRefusedError
+
+        platform.go.set()
+        with pytest.raises(ConnectionLostError) as caught:
+            await task
+        assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
 
 class TestDying:
     """A process that dies leaves a row; so does one that only seems to be dead."""
@@ -471,6 +541,21 @@ class TestDying:
         await opened(local)
         assert await states(local) == [S.LIVE, S.REFUSED]
         assert platform.calls == {"create_order": 1}
+
+    async def test_the_wait_for_the_database_does_not_count(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """Where many write, nobody would ever be in time."""
+        await local.attempts("cart-42")
+
+        @event.listens_for(local.engine.sync_engine, "before_cursor_execute")
+        def wait(_: object, __: object, statement: str, *___: object) -> None:
+            if statement.startswith("UPDATE aurpay_references"):
+                clock.advance(11)
+
+        async with asyncio.timeout(10):
+            await opened(local)
+        assert await states(local) == [S.LIVE]
 
 
 class TestOverdue:

@@ -1,0 +1,60 @@
+"""What every statement of the store goes through."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import aiosqlite
+import pytest
+from sqlalchemy import text
+
+from aurpay_async._store._engine import Database, execute
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+LOOK = "SELECT number FROM numbers"
+
+
+def is_free(path: Path) -> bool:
+    """Whether anybody may write now."""
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as driver:
+        try:
+            driver.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("kind", ["connect", "begin"])
+async def test_whoever_stops_waiting_lets_go_of_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """At once, and not when the garbage is collected: nobody else could write."""
+    path = tmp_path / "orders.db"
+    database = Database(f"sqlite+aiosqlite:///{path}", "a test")
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE numbers (number)"))
+        await connection.execute(text("INSERT INTO numbers VALUES (1), (2)"))
+    execute_there = aiosqlite.Cursor.execute
+
+    async def cancelled(cursor: Any, statement: str, *arguments: Any) -> Any:
+        if statement == LOOK:
+            task.cancel()  # while the thread of the driver is at it
+        return await execute_there(cursor, statement, *arguments)
+
+    async def look() -> None:
+        async with getattr(database, kind)() as connection:
+            await execute(connection, text("UPDATE numbers SET number = 7 WHERE false"))
+            await execute(connection, text(LOOK))
+
+    monkeypatch.setattr(aiosqlite.Cursor, "execute", cancelled)
+    task = asyncio.create_task(look())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert is_free(path)
+    await database.aclose()
