@@ -307,7 +307,12 @@ def _order_id(value: object, _: type) -> str:
 def _status(value: object, _: type) -> OrderStatus:
     # A look-up first: making an enum of a text is slower than all the rest of it.
     known = _STATUSES.get(value) if type(value) is str else None
-    return known or OrderStatus(_text(value, str))
+    if known is not None:
+        return known
+    text = _text(value, str)
+    if not text.isprintable():
+        raise _ScalarError("has characters that cannot be printed")
+    return OrderStatus(text)
 
 
 def lenient_order_id(value: object) -> str | None:

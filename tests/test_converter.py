@@ -221,6 +221,7 @@ def test_an_amount_is_a_number_or_a_text(amount: object, expected: str) -> None:
         ("order_id", "1 2", "is empty, has blanks"),
         ("order_id", "1\n2", "is empty, has blanks"),
         ("status", 1, "is not a text"),
+        ("status", "PAID\0", "has characters that cannot be printed"),
         ("create_time", 1714308696, "is not a text"),
         ("create_time", "yesterday", "is not a time"),
         ("create_time", "2024-04-28", "is not a time"),

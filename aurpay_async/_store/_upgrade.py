@@ -11,11 +11,11 @@ import asyncio
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from sqlalchemy import inspect
 from sqlalchemy import text as sql
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import NoSuchTableError
 
 from ..errors import ConfigurationError
-from ._engine import run
 from ._tables import metadata
 from .migrations import v0001_orders
 
@@ -56,12 +56,18 @@ _WAIT: Final[Mapping[str, str]] = {
 async def fits(database: Database) -> bool:
     """Whether the tables are there, with every column that this version needs."""
     async with database.connect() as connection:
-        for table in metadata.sorted_tables:
-            try:
-                await run(connection, table.select().limit(0))
-            except (OperationalError, ProgrammingError):
-                await connection.rollback()
-                return False
+        return await connection.run_sync(_fits)
+
+
+def _fits(connection: Connection) -> bool:
+    inspector = inspect(connection)
+    for table in metadata.sorted_tables:
+        try:
+            columns = inspector.get_columns(table.name)
+        except NoSuchTableError:
+            return False
+        if not {column["name"] for column in columns}.issuperset(table.columns.keys()):
+            return False
     return True
 
 

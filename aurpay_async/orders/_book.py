@@ -285,7 +285,8 @@ class OrderBook:
 
         Raises:
             UnknownOrderError: the book has no such attempt.
-            OrderBookError: its order is known already.
+            OrderBookError: its order is known already; or it made none, and was not
+                lost.
             CallbackReferenceError: that order has another price or currency, or is
                 another attempt's.
             AurpayError: as `AurpayClient.get_order`.

@@ -155,13 +155,14 @@ def _current(attempt: Attempt, now: datetime) -> Do:
 
 
 def _live(attempt: Attempt, order: LightningOrder, now: datetime) -> Do:
-    if now < order.overdue_at:
+    over = min(order.overdue_at, order.payment_request.expires_at)
+    if now < over:
         return Do.SHOW
     if now >= attempt.ends_at:
         return Do.RETIRE
     asked_at = attempt.looked_at
-    if asked_at is None or asked_at < max(order.overdue_at, now - _FRESH):
+    if asked_at is None or asked_at < max(over, now - _FRESH):
         return Do.ASK
-    if order.status.is_paid is None or now < order.overdue_at + _GRACE:
+    if order.status.is_paid is None or now < over + _GRACE:
         return Do.SHOW
     return Do.RETIRE

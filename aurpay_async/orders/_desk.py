@@ -50,8 +50,9 @@ class Desk:
         """
         state = attempt.state.first_of(wanted)
         after = _evolve(attempt, state=state, **learned)
-        if state is not attempt.state and "next_look_at" not in learned:
-            due = next_look(after, self.clock.now())
+        due = next_look(after, self.clock.now())
+        moved = state is not attempt.state or due is None
+        if moved and "next_look_at" not in learned:
             after = _evolve(after, next_look_at=due)
         await self.rows.change(connection, attempt, after)
         return after

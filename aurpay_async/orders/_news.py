@@ -10,7 +10,7 @@ from ..callbacks import ConfirmedNotice, UnconfirmedNotice
 from ..errors import InvalidRequestError, OrderBookError, UnknownOrderError, shown
 from ._recording import claim, record
 from ._records import Change
-from ._states import AttemptState
+from ._states import UNPROVEN, AttemptState
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -62,6 +62,12 @@ async def identify(
             )
         if order is not None:
             return await record(desk, connection, nonce, order)
+        if attempt.state not in {*UNPROVEN, AttemptState.ABSENT}:
+            raise OrderBookError(
+                f"attempt {shown(nonce)} is {attempt.state}: only one that was lost "
+                "can be said to have made no order",
+                reference=attempt.reference,
+            )
         after = await desk.move(
             connection, attempt, (AttemptState.ABSENT,), suspects={}
         )

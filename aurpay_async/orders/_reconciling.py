@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import AurpayError, CallbackError, InvalidResponseError, NotFoundError
 from ._recording import record
 from ._records import Change, Failure, Reconciliation
-from ._schedule import next_look
+from ._schedule import another_look
 from ._searching import note, search
 from ._states import AttemptState
 
@@ -32,8 +32,10 @@ async def reconcile(desk: Desk, *, limit: int, tell: OnChange | None) -> Reconci
     changes: list[Change] = []
     failures: list[Failure] = []
     asked = 0
-    for attempt in due[:limit]:
-        if not await desk.rows.postpone(attempt, next_look(attempt, desk.clock.now())):
+    # The lost ones last: who may not read lists still hears of what is known.
+    for attempt in sorted(due[:limit], key=lambda one: one.order_id is None):
+        later = another_look(attempt, desk.clock.now())
+        if not await desk.rows.postpone(attempt, later):
             continue  # another machine is on it
         asked += 1
         try:

@@ -83,6 +83,11 @@ def next_look(attempt: Attempt, now: datetime) -> datetime | None:
         return None
     if attempt.state is AttemptState.OPENING:
         return attempt.deadline
+    return another_look(attempt, now)
+
+
+def another_look(attempt: Attempt, now: datetime) -> datetime:
+    """When to ask again, should asking now come to nothing."""
     later = now + max(FIRST_LOOK, (now - attempt.opened_at) / _PATIENCE)
     last = end_of(attempt)
     return later if last is None or now >= last else min(later, last)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .._lost import LostOrder
+from .._order_life import OrderStatus
 from ..errors import NotFoundError
 from ._records import Change
 from ._schedule import end_of
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from .._models import Order
-    from .._order_life import OrderStatus
     from ..callbacks import Kind
     from ._desk import Desk
     from ._records import Attempt
@@ -96,4 +96,6 @@ async def candidates(desk: Desk, attempt: Attempt, kind: Kind) -> Sequence[Order
         await note(desk, connection, attempt.nonce, orders)
     if kind == "paid":
         return [order for order in orders if order.status.is_paid]
-    return orders
+    # What is not overdue may be another lost one's, and may be paid later.
+    overdue = all(order.status is OrderStatus.OVERDUE for order in orders)
+    return orders if overdue else []

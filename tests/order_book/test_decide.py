@@ -17,6 +17,7 @@ from aurpay_async.errors import (
 from aurpay_async.orders import AttemptState
 from aurpay_async.orders._decide import Do, decide
 
+from ..orders import envelope, invoice, lightning_order, order
 from .samples import ASKED, KEPT, NOW, OVERDUE_AT, attempt, entry
 
 S = AttemptState
@@ -66,6 +67,22 @@ def test_the_next_step(
     one = attempt(state, **fields)
     step = decide(entry(one), ASKED, NOW + timedelta(seconds=seconds))
     assert step == (do, ASKED if do is Do.SEND else one)
+
+
+@pytest.mark.parametrize(
+    ("looked", "seconds", "do"),
+    [(None, 599, Do.SHOW), (None, 600, Do.ASK), (600, 659, Do.SHOW), (600, 660, None)],
+)
+def test_an_invoice_that_expires_before_its_order(
+    looked: int | None, seconds: int, do: Do | None
+) -> None:
+    """Cannot be paid any more, whatever time its order has left."""
+    made = envelope(order(payment_request=invoice(expiry=600)))
+    short = lightning_order(made)
+    looked_at = None if looked is None else NOW + looked * SECOND
+    one = attempt(kept=short.to_json(), looked_at=looked_at)
+    step = decide(entry(one), ASKED, NOW + seconds * SECOND)
+    assert step.do is (do or Do.RETIRE)
 
 
 def test_a_status_without_a_meaning_stands_for_itself() -> None:

@@ -25,6 +25,7 @@ from aurpay_async.errors import (
 from aurpay_async.orders import AttemptState
 from aurpay_async.testing import sign_callback
 
+from ..orders import answer
 from .platform import REFERENCE_KEY, URLS
 
 if TYPE_CHECKING:
@@ -184,6 +185,61 @@ async def test_a_timeout_of_a_lost_one_settles_nothing(
     assert (await corner.hear(url)).outcome == "timed_out"
     [change] = corner.changes
     assert (change.attempt.state, change.attempt.order_id) == (S.UNSHOWN, order_id)
+
+
+async def test_a_timeout_takes_no_order_that_is_not_overdue(
+    local: OrderBook, platform: Platform, client: AurpayClient, corner: Shop
+) -> None:
+    """One that fits may be that of another lost attempt, and may be paid later."""
+    await lost(local, platform, "lost+created")
+    [order_id] = platform.orders
+    url = platform.urls[order_id]["timeout_callback"]
+    del platform.orders[order_id]
+    other = await client.create_order("20.00", "USD")
+    for status in ("PENDING", "SUCCESS"):
+        platform.set(other.order_id, status)
+        assert (await corner.hear(url)).outcome == "unconfirmed"
+    assert [change.attempt.order_id for change in corner.changes] == [None]
+
+
+async def claimed_when_expired(
+    local: OrderBook, platform: Platform, corner: Shop, status: str
+) -> None:
+    """A genuine callback, a day after the last look, which nobody reads back."""
+    order = await opened(local)
+    corner._clock.advance(26 * 3600)
+    await local.reconcile()
+    [attempt] = await local.attempts("cart-42")
+    assert (attempt.state, attempt.next_look_at) == (S.EXPIRED, None)
+    platform.set(order.order_id, status)
+    corner._dispatcher._reader = None
+    await corner.hear(platform.urls[order.order_id]["callback_url"])
+
+
+async def test_a_claim_of_what_has_expired_is_looked_at_until_it_is_known(
+    local: OrderBook, platform: Platform, corner: Shop, clock: FakeClock
+) -> None:
+    """The platform may be down, for as long as it likes."""
+    await claimed_when_expired(local, platform, corner, "SUCCESS")
+    platform.broken["get_order"] = answer(b"", 503)
+    for _ in range(2):
+        assert len((await local.reconcile()).failures) == 1
+        [attempt] = await local.attempts("cart-42")
+        assert attempt.next_look_at is not None
+        clock.advance((attempt.next_look_at - clock.now()).total_seconds())
+    platform.broken.clear()
+    [change] = (await local.reconcile()).changes
+    assert change.settled
+
+
+async def test_a_claim_of_what_was_not_paid_is_looked_at_once(
+    local: OrderBook, platform: Platform, corner: Shop
+) -> None:
+    """What the platform says in the end is the truth."""
+    await claimed_when_expired(local, platform, corner, "OVERDUE")
+    assert (await local.reconcile()).asked == 1
+    [attempt] = await local.attempts("cart-42")
+    assert (attempt.state, attempt.next_look_at) == (S.EXPIRED, None)
 
 
 async def test_a_claim_that_nobody_can_confirm(

@@ -300,6 +300,19 @@ class TestFailing:
         assert failed == {"cart-0": NotFoundError, "cart-1": CallbackReferenceError}
         assert (await local.reconcile()).asked == 0
 
+    async def test_who_may_not_read_lists_hears_of_what_is_known(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """What was lost is looked for last."""
+        await lose(local, platform, "lost")
+        order = await opened(local, "cart-41")
+        platform.set(order.order_id, "SUCCESS")
+        clock.advance(TWO_MINUTES_S)
+        platform.broken["list_orders"] = answer(b"{}", 403)
+        done = await local.reconcile()
+        assert [change.reference for change in done.changes] == ["cart-41"]
+        assert [one.attempt.reference for one in done.failures] == ["cart-42"]
+
     async def test_an_order_that_the_platform_has_forgotten(
         self, local: OrderBook, platform: Platform, clock: FakeClock
     ) -> None:

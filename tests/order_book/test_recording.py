@@ -355,6 +355,18 @@ class TestIdentifying:
         change = await local.identify(attempt.nonce, None)
         assert (change.before, change.attempt.state) == (S.LOST, S.ABSENT)
         assert change.attempt.next_look_at is None
+        assert not (await local.identify(attempt.nonce, None)).changed
+
+    async def test_of_what_was_not_lost_nobody_can_know_that(
+        self, local: OrderBook, platform: Platform
+    ) -> None:
+        """Its sender says so, or has said so."""
+        platform.faults = ["refused"]
+        with pytest.raises(AurpayError):
+            await opened(local)
+        [attempt] = await local.attempts("cart-42")
+        with pytest.raises(OrderBookError, match=r"is refused: only one that was lost"):
+            await local.identify(attempt.nonce, None)
 
     async def test_another_attempts_order_is_refused(
         self, local: OrderBook, platform: Platform

@@ -12,6 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, Text, event, inspect, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import aurpay_async._store
@@ -132,6 +133,21 @@ async def test_a_column_that_is_missing_does_not_fit(database: Database) -> None
     await upgrade(database)
     await run(database, "ALTER TABLE aurpay_attempts DROP COLUMN suspects")
     assert not await fits(database)
+
+
+async def test_a_database_that_is_away_is_not_taken_for_an_old_one(
+    database: Database,
+) -> None:
+    """Whoever runs it is to be told so."""
+    await upgrade(database)
+
+    @event.listens_for(database.engine.sync_engine, "before_cursor_execute")
+    def fail(*_: Any) -> None:
+        message = "the server has gone away"
+        raise OperationalError(message, None, Exception())
+
+    with pytest.raises(OperationalError, match="gone away"):
+        await fits(database)
 
 
 async def test_a_newer_version_has_been_here(database: Database) -> None:
