@@ -23,6 +23,10 @@ SANDBOX_PORT = int(os.environ.get("SANDBOX_PORT", "8001"))
 HERE = f"http://127.0.0.1:{PORT}"
 DATABASE = os.environ.get("SHOP_DATABASE", "sqlite+aiosqlite:///shop.db")
 
+#: With one of these it is the real platform, and needs all of the others.
+REAL = ("AURPAY_API_KEY", "AURPAY_API_TOKEN")
+NEEDED = ("AURPAY_CALLBACK_SECRET", "AURPAY_REFERENCE_KEY", "SHOP_URL")
+
 
 async def serve(shop: Shop) -> None:
     """Until Ctrl-C."""
@@ -60,11 +64,15 @@ async def with_the_sandbox() -> None:
             f"Its orders:   {HERE}/orders, with the password {password}\n"
             f"The sandbox:  {sandbox.base_url}\n"
         )
+        sys.stdout.flush()
         await serve(shop)
 
 
 async def with_the_platform() -> None:
     """Needs a public URL that leads here."""
+    missing = ", ".join(name for name in NEEDED if name not in os.environ)
+    if missing:
+        sys.exit(f"set {missing} as well; or unset {', '.join(REAL)} for the sandbox")
     verifier = CallbackVerifier(
         secrets=[os.environ["AURPAY_CALLBACK_SECRET"]],
         reference_key=os.environ["AURPAY_REFERENCE_KEY"],
@@ -81,5 +89,5 @@ async def with_the_platform() -> None:
 
 
 if __name__ == "__main__":
-    real = {"AURPAY_API_KEY", "AURPAY_API_TOKEN"} & os.environ.keys()
+    real = os.environ.keys() & {*REAL}
     asyncio.run(with_the_platform() if real else with_the_sandbox())
