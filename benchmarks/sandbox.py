@@ -72,16 +72,33 @@ def wait_for(port: int) -> None:
     raise TimeoutError(f"nobody answers at port {port}")
 
 
-def starts(rounds: int) -> list[Figure]:
+def starts(rounds: int) -> list[Row | Figure]:
     """From the start of the process until it answers, by the clock."""
-    times = []
-    for _ in range(rounds + 1):
+    contestants = {"sandbox": start_sandbox, "bare": import_server}
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for name, start in shuffled(contestants, rounds + 1):
         began = time.perf_counter()
-        with sandbox():
-            times.append(time.perf_counter() - began)
-    # The first one may have had to write its bytecode.
+        start()
+        times[name].append(time.perf_counter() - began)
+    # The first ones may have had to write their bytecode.
+    ours, theirs = times["sandbox"][1:], times["bare"][1:]
     what = "aurpay sandbox, from its start until it answers"
-    return [figure(what, "s", times[1:], hold=0.5)]
+    return [
+        figure(what, "s", ours, hold=0.5),
+        row(what, "import aiohttp.web", ours, theirs, hold=1.5),
+    ]
+
+
+def start_sandbox() -> None:
+    """Until it answers; that it is killed afterwards takes no time."""
+    with sandbox():
+        pass
+
+
+def import_server() -> None:
+    """A process that has loaded what serves, and nothing more."""
+    with running(sys.executable, "-c", "import aiohttp.web") as process:
+        process.wait(PATIENCE_S)
 
 
 async def orders(rounds: int) -> list[Row | Figure]:

@@ -75,6 +75,7 @@ def serve_sandbox(screen: Screen, wishes: Wishes) -> Job:
 
 async def _serve(screen: Screen, sandbox: Sandbox, wishes: Wishes) -> int:
     async with sandbox:
+        await asyncio.to_thread(screen.get_ready)
         screen.line(f"The Aurpay sandbox at {sandbox.base_url}, Ctrl-C ends it.")
         screen.line()
         screen.record("sandbox", **sandbox_members(sandbox, wishes))

@@ -54,6 +54,14 @@ class Screen:
         self._is_json = output == "json"
         self._is_waiting = False
 
+    def get_ready(self) -> None:
+        """Load what prints for people, which takes a while: for another thread.
+
+        Who serves others begins with it when they are served already.
+        """
+        if not self._is_json:
+            _ = self._answers
+
     def record(self, kind: str, /, **members: object) -> None:
         """One JSON object on a line of its own, whose ``type`` is `kind`."""
         if not self._is_json:
