@@ -39,6 +39,8 @@ from ..errors import (
 from ._unpack import MAX_BODY, unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
 
@@ -265,22 +267,29 @@ class AiohttpTransport:
         self._session = None
         await session.close()
 
-    def abandon(self) -> bool:
-        """Let go of a session that nobody will close; whether there was one."""
+    def abandon(self, tell: Callable[[], None]) -> None:
+        """Let go of a session that nobody will close.
+
+        Args:
+            tell: Is called before, if there is one: warnings are off while it goes, in
+                all threads.
+        """
         session, self._session = self._session, None
         if session is None or session.closed:
-            return False
+            return
         process, loop = self._home
         if process != os.getpid():
             _inherited.append(session)
-            return False
-        lent = self._given is not None
-        if loop is None or not loop.is_running() or loop is _running_loop():
-            _drop(session, lent=lent)
-        else:
-            with suppress(RuntimeError):  # it has just ended, and all of it with it
-                loop.call_soon_threadsafe(partial(_drop, session, lent=lent))
-        return True
+            return
+        drop = partial(_drop, session, lent=self._given is not None)
+        try:
+            tell()
+        finally:
+            if loop is None or not loop.is_running() or loop is _running_loop():
+                drop()
+            else:
+                with suppress(RuntimeError):  # it has just ended, and all of it with it
+                    loop.call_soon_threadsafe(drop)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

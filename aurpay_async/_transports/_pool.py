@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, final
 from weakref import finalize
@@ -69,7 +70,7 @@ class Pool:
             self._own, self._open = own, True
             if own is not None:
                 # Also at the end of the program, when it is too late for __del__.
-                finalize(self, _forgotten, own, self._made_at)
+                finalize(self, own.abandon, partial(_complain, self._made_at))
 
     def _load(self) -> AiohttpTransport | None:
         import_module("aurpay_async._protocol")
@@ -89,11 +90,10 @@ class Pool:
             await own.aclose()
 
 
-def _forgotten(own: AiohttpTransport, made_at: str) -> None:
-    if own.abandon():
-        warnings.warn(
-            f"an AurpayClient made at {made_at} was never closed: use `async with`, "
-            "or await its aclose()",
-            ResourceWarning,
-            stacklevel=1,
-        )
+def _complain(made_at: str) -> None:
+    warnings.warn(
+        f"an AurpayClient made at {made_at} was never closed: use `async with`, or "
+        "await its aclose()",
+        ResourceWarning,
+        stacklevel=1,
+    )

@@ -9,7 +9,7 @@ import select
 import threading
 import traceback
 import zlib
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -755,19 +755,33 @@ async def test_two_live_loops_are_refused() -> None:
         await transport.aclose()
 
 
-async def test_a_client_forgotten_in_another_thread() -> None:
+async def test_a_client_forgotten_in_another_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Its connections belong to its loop, which alone may touch them."""
     async with Server(answering(b"{}")) as server:
         transport = AiohttpTransport(server.url)
         await transport.send(request())
         session = transport._session
         assert session is not None
-        thread = threading.Thread(target=transport.abandon)
+        steps: list[str] = []
+        loop = asyncio.get_running_loop()
+        ask = loop.call_soon_threadsafe
+
+        def asked(*arguments: Any) -> Any:
+            steps.append("ask the loop")
+            return ask(*arguments)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", asked)
+        tell = partial(steps.append, "tell")
+        thread = threading.Thread(target=transport.abandon, args=[tell])
         thread.start()
         thread.join()  # this loop waits, so nothing may have happened yet
         assert not session.closed
         await asyncio.sleep(0)
         assert session.closed
+        # The loop's thread turns warnings off, for all threads.
+        assert steps == ["tell", "ask the loop"]
 
 
 async def test_a_client_forgotten_in_a_fork_is_not_the_childs(
@@ -780,7 +794,7 @@ async def test_a_client_forgotten_in_a_fork_is_not_the_childs(
         session = transport._session
         with monkeypatch.context() as patch:
             patch.setattr(os, "getpid", lambda: -1)
-            assert not transport.abandon()
+            transport.abandon(pytest.fail)
         assert session is not None
         assert not session.closed
         assert _aiohttp._inherited.pop() is session
