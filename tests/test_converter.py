@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import NewOrder, OrderStatus
@@ -23,6 +23,8 @@ from aurpay_async._converter import (
     unknown_fields,
 )
 from aurpay_async._models import UncheckedOrder
+
+from .conftest import examples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -302,7 +304,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@examples(80)
 @given(
     st.dictionaries(st.sampled_from([*GOOD, "payment_addr", "currency"]), json_values)
 )
@@ -332,7 +334,7 @@ json_objects = st.dictionaries(
 )
 
 
-@settings(max_examples=50)
+@examples(40)
 @given(json_objects)
 def test_what_is_written_is_read_back(value: dict[str, object]) -> None:
     """Equal, with decimals to the digit, in ASCII."""
