@@ -36,13 +36,6 @@ def examples(count: int) -> settings:
 #: `nox -s browser contract`. They are collected when they are asked for by name.
 collect_ignore = ["browser", "contract"]
 
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Two for each processor: most tests wait for a socket or a thread, not for it."""
-    return 2 * (os.cpu_count() or 1)
-
-
 VECTORS = Path(__file__).parent / "vectors"
 
 _connect = socket.socket.connect

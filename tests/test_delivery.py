@@ -92,7 +92,8 @@ async def test_a_fault_while_an_order_is_created(fault: str, created: bool) -> N
     if fault == "reset" and created:
         return  # what is not read creates nothing; the vocabulary refuses it
     waits = OUTCOMES.get(fault, ("timeout",))[0] == "timeout"
-    timeouts = Timeouts(attempt=0.25 if waits else 5, call=5)
+    # Long enough for a busy machine to connect: else that is what times out.
+    timeouts = Timeouts(attempt=0.6 if waits else 5, call=5)
     async with Sandbox() as sandbox, sandbox.client(timeouts=timeouts) as aurpay:
         sandbox.faults.push(fault + ("+created" if created else ""))
         began = time.monotonic()
