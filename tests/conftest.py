@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -18,6 +19,10 @@ from aurpay_async.bolt11 import _curve, _secp256k1
 # the suite starts compiles the package and rewrites the tests for itself, every time.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Some versions of pytest-asyncio ask for the loop of this thread: if there may be
+# one, it is made for them, and nobody closes it.
+asyncio.set_event_loop(None)
 
 # The same examples in every run: what fails here fails for everybody.
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=40)
