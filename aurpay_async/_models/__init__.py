@@ -9,7 +9,13 @@ are asked for: `_payments`, `_refunds`, `_transactions`.
 
 from __future__ import annotations
 
-from ._arguments import MAX_ORDER_ID, is_order_id, require_order_id, without_frames
+from ._arguments import (
+    MAX_ORDER_ID,
+    is_order_id,
+    require_label,
+    require_order_id,
+    without_frames,
+)
 from ._new_orders import NewOrder
 from ._orders import Order, Payment, UncheckedOrder
 
@@ -20,6 +26,7 @@ __all__ = [
     "Payment",
     "UncheckedOrder",
     "is_order_id",
+    "require_label",
     "require_order_id",
     "without_frames",
 ]

@@ -92,18 +92,26 @@ def server_url(
 
 
 def label(_: object, attribute: attrs.Attribute[str | None], value: object) -> None:
-    """A name of the shop's own, which travels inside of URLs."""
-    if value is None:
-        return
-    field = attribute.name
+    """A name of the shop's own, if there is one."""
+    if value is not None:
+        require_label(value, attribute.name)
+
+
+def require_label(value: object, field: str = "reference") -> str:
+    """A name of the shop's own, which travels inside of URLs and is kept in databases.
+
+    Raises:
+        InvalidRequestError: naming the argument `field`.
+    """
     if not isinstance(value, str):
-        kind = type(value).__name__
+        kind = "None" if value is None else type(value).__name__
         raise InvalidRequestError(f"must be a text, not {kind}", field=field)
     if not (0 < len(value) <= _MAX_REFERENCE and value.isprintable()):
         raise InvalidRequestError(
             f"must have 1 to {_MAX_REFERENCE} printable characters, got {shown(value)}",
             field=field,
         )
+    return value
 
 
 def shown_url(url: str | None) -> str:

@@ -31,7 +31,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 
 from .._clock import SystemClock
-from .._models import NewOrder
+from .._models import NewOrder, require_label
 from .._settings import is_async
 from .._store._engine import connection_of, execute, to_ms
 from .._store._tables import callbacks
@@ -41,7 +41,6 @@ from ..errors import (
     AurpayError,
     ConfigurationError,
     Delivery,
-    InvalidRequestError,
     UntrustedOrderError,
 )
 
@@ -219,7 +218,7 @@ class OrderTasks:
             timeout_url=timeout_url,
             callback_url=callback_url,
             timeout_callback=timeout_callback,
-            reference=_required(reference),
+            reference=require_label(reference),
         )
         urls = {
             "succeed_url": order.succeed_url,
@@ -248,9 +247,10 @@ class OrderTasks:
             The number of the job.
 
         Raises:
+            InvalidRequestError: that can be no reference; there is no job.
             ConfigurationError: that is no connection with a transaction.
         """
-        return await self._defer(connection, _DELIVER, _required(reference))
+        return await self._defer(connection, _DELIVER, require_label(reference))
 
     async def _defer(
         self,
@@ -354,12 +354,6 @@ def _may_pass(error: BaseException) -> bool:
         return error.retryable or error.delivery is Delivery.UNKNOWN
     # The database's, the shop's own; or the worker is told to stop in the midst of it.
     return True
-
-
-def _required(reference: object) -> str:
-    if isinstance(reference, str):
-        return reference
-    raise InvalidRequestError("must be a text", field="reference")
 
 
 def _seconds(name: str, length: object) -> float:

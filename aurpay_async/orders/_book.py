@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, ClassVar, Self, final
 
 from .._client import AurpayClient
-from .._models import NewOrder, require_order_id, without_frames
+from .._models import NewOrder, require_label, require_order_id, without_frames
 from .._settings import is_async, misfit
 from .._store._engine import Database
 from .._store._tables import metadata
@@ -153,17 +153,15 @@ class OrderBook:
                 timeout_url=timeout_url,
                 callback_url=callback_url,
                 timeout_callback=timeout_callback,
-                reference=reference,
+                reference=require_label(reference),
             )
         except InvalidRequestError as error:
             raise without_frames(error) from None
         finally:
             # Tracebacks show local names, and a query may hold a token.
             del succeed_url, timeout_url, callback_url, timeout_callback
-        if asked.reference is None:
-            raise InvalidRequestError("must be a text, not None", field="reference")
         await self._ready()
-        return await self._opener.open(asked.reference, asked)
+        return await self._opener.open(reference, asked)
 
     async def record(self, news: News, connection: object = None) -> Change:
         """Write down what has become of an order; here a reference is settled.
@@ -252,7 +250,12 @@ class OrderBook:
         return await reconcile(self._desk, limit=limit, tell=on_change)
 
     async def attempts(self, reference: str) -> Sequence[Attempt]:
-        """All that the book has of a reference, the newest first."""
+        """All that the book has of a reference, the newest first.
+
+        Raises:
+            InvalidRequestError: that can be no reference.
+        """
+        require_label(reference)
         await self._ready()
         return await self._desk.rows.of(reference)
 
@@ -284,6 +287,7 @@ class OrderBook:
             connection: As for `record`.
 
         Raises:
+            InvalidRequestError: an argument cannot be used.
             UnknownOrderError: the book has no such attempt.
             OrderBookError: its order is known already; or it made none, and was not
                 lost.
@@ -291,6 +295,7 @@ class OrderBook:
                 another attempt's.
             AurpayError: as `AurpayClient.get_order`.
         """
+        require_label(nonce, "nonce")
         order = None
         if order_id is not None:
             order = await self._client.get_order(require_order_id(order_id))

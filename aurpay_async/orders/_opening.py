@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 #: Seconds between two looks at what another process does.
 _POLL_S: Final = 0.1
 
-#: Steps that write nothing.
+#: Steps for which what was seen is enough.
 _IDLE: Final = frozenset({Do.SHOW, Do.WAIT})
 
 #: Steps that are moves, and where to.

@@ -214,3 +214,13 @@ class TestArguments:
         clock.advance(1)
         with pytest.raises(InvalidRequestError, match="order_id"):
             await local.identify("ab" * 12, "..")
+
+    @pytest.mark.parametrize(
+        "odd", [None, 5, b"ab", ["ab"], "", "\0", "\ud800", "x" * 129]
+    )
+    async def test_what_no_database_takes(self, local: OrderBook, odd: Any) -> None:
+        """It may be a part of somebody's URL: no driver's error comes of it."""
+        with pytest.raises(InvalidRequestError, match=r"^reference: must"):
+            await local.attempts(odd)
+        with pytest.raises(InvalidRequestError, match=r"^nonce: must"):
+            await local.identify(odd, None)
