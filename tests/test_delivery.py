@@ -57,6 +57,8 @@ OUTCOMES: dict[str, tuple[str | None, Delivery | None, bool]] = {
     "delay; seconds=0": (None, None, False),
     "gzip": (None, None, False),
     "close-kept": (None, None, False),
+    "replayed": (None, None, False),
+    "stale": (None, None, False),
     "103": ("timeout", UNKNOWN, False),
     "204": ("invalid_response", UNKNOWN, False),
     "304": ("api", REFUSED, False),
@@ -75,7 +77,7 @@ OUTCOMES: dict[str, tuple[str | None, Delivery | None, bool]] = {
     "504; html=no": ("server", UNKNOWN, False),
 }
 #: What these come to depends on how bytes happen to be cut into packets.
-UNSTEADY = {"short-body", "stale"}
+UNSTEADY = {"short-body"}
 
 
 def test_every_fault_has_an_outcome() -> None:

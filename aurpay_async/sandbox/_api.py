@@ -80,6 +80,8 @@ class Endpoint:
     is_bare: bool = False
     #: Whether it is asked with a password: by whoever has no key yet, and kept nowhere.
     has_password: bool = False
+    #: What it answers to another merchant, given where the client found the sandbox.
+    elsewhere: Callable[[str], Data] | None = None
 
 
 @final
@@ -93,7 +95,13 @@ class Api:
         """All that are served."""
         order = "{order_id}"
         return (
-            _post("/api/bln/order", self._create),
+            Endpoint(
+                method="POST",
+                path="/api/bln/order",
+                serve=self._create,
+                writes=True,
+                elsewhere=self._create_elsewhere,
+            ),
             _post("/api/order/pay-info", self._create_payment),
             _post("/api/order/pay-url", self._create_url),
             _get(f"/api/v2/order/detail/{order}", self._show_order),
@@ -117,6 +125,10 @@ class Api:
         data = answers.created(order, self._bank.amounts, asked.origin)
         await self._bank.cashier.pay_before_answer(order.order_id)
         return data
+
+    def _create_elsewhere(self, origin: str) -> Data:
+        order = self._bank.ledger.make_elsewhere(self._bank.clock.now())
+        return answers.created(order, self._bank.amounts, origin)
 
     async def _create_payment(self, asked: Asked) -> Data:
         order = self._bank.ledger.create_payment(asked.fields, self._bank.clock.now())

@@ -9,8 +9,10 @@ from aiohttp import web
 from ._answers import FAILED, envelope, write
 from ._api import Api, Asked
 from ._control import Control
+from ._faults import REPLAYED, STALE
 from ._gate import ReceivedRequest
 from ._live_keys import ADVICE, looks_live
+from ._misrouted import Misrouter
 from ._page_guard import HEADERS, PageGuard
 from ._pages import Pages, show_page
 from ._refusal import Refusal
@@ -40,6 +42,7 @@ class App:
         self._base_url = base_url
         self._stopped = stopped
         self._guard = PageGuard(bank.reach)
+        self._misrouter = Misrouter()
 
     def routed(self) -> web.Application:
         """All that is served."""
@@ -60,16 +63,32 @@ class App:
             fault = self._bank.state.faults.take()
             transport = request.transport
             if fault is None or transport is None:
-                return _json(await self._text(endpoint, request))
+                text = await self._text(endpoint, request)
+                return _json(self._misrouter.route(request.task, text))
             wire = Wire(transport, self._stopped)
             if fault.name == "reset":
                 wire.reset()
                 return _Written()
-            text = await self._text(endpoint, request, fault)
+            text = await self._faulty_text(endpoint, request, fault)
             await misbehave(fault, wire, text.encode())
             return _Written()
 
         return answer
+
+    async def _faulty_text(
+        self, endpoint: Endpoint, request: web.Request, fault: Fault
+    ) -> str:
+        """The answer that a fault is made of, of this request or of another one."""
+        previous = self._misrouter.previous(endpoint)
+        text = await self._text(endpoint, request, fault)
+        if fault.name == REPLAYED:
+            if previous is None and endpoint.elsewhere is not None:
+                previous = envelope(0, "ok", endpoint.elsewhere(self._origin(request)))
+            text = previous or text
+        text = self._misrouter.route(request.task, text)
+        if fault.name == STALE:
+            self._misrouter.shift(request.task, text)
+        return text
 
     async def _text(
         self, endpoint: Endpoint, request: web.Request, fault: Fault | None = None
@@ -92,7 +111,9 @@ class App:
         except Refusal as refusal:
             # Seen in Aurpay's own plugins: a refusal comes with HTTP status 200.
             return envelope(refusal.code, refusal.message, None)
-        return write(data) if endpoint.is_bare else envelope(0, "ok", data)
+        text = write(data) if endpoint.is_bare else envelope(0, "ok", data)
+        self._misrouter.remember(endpoint, text)
+        return text
 
     async def _receive(
         self, endpoint: Endpoint, request: web.Request

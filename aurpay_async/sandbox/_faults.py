@@ -22,13 +22,21 @@ _STATUS: Final = Kind(
     {"retry-after": "", "location": "", "html": "yes"},
 )
 
+#: A response queue that is shifted by one, as after a proxy that answers twice.
+STALE: Final = "stale"
+#: A response that belongs to another request, as from a proxy's cache.
+REPLAYED: Final = "replayed"
+
 #: The request is served as always, and only the answer travels oddly.
 _SERVED: Final[Mapping[str, Kind]] = {
     "delay": Kind("the right answer, late", _SECONDS),
     "slow": Kind("the right answer, a byte at a time", _SECONDS),
     "gzip": Kind("the right answer, packed unasked"),
     "close-kept": Kind("the right answer; then the kept connection ends"),
-    "stale": Kind("the right answer, and another one unasked"),
+    STALE: Kind(
+        "the right answer; from then on, each request on the connection gets the "
+        "answer to the one before it"
+    ),
 }
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -57,6 +65,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "redirect": Kind(
         "to another origin", {"status": "307", "location": "http://127.0.0.1:9/stolen"}
     ),
+    REPLAYED: Kind("the answer to the previous request to the same endpoint"),
     **_SERVED,
 }
 

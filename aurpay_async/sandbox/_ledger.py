@@ -17,7 +17,7 @@ from ._coins import LIGHTNING, read_coin
 from ._orders import make_order
 from ._refusal import Refusal
 from ._seeds import drawing
-from ._wish import read_payment_wish, read_wish
+from ._wish import Wish, read_payment_wish, read_wish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ._coins import Coin
     from ._orders import SandboxOrder
     from ._seeds import Draw
-    from ._wish import Wish
 
 #: What one bitcoin costs here. Made up, and the same every day.
 RATES: Final[Mapping[str, Decimal]] = {
@@ -39,6 +38,9 @@ RATES: Final[Mapping[str, Decimal]] = {
 
 #: "Orders" of Aurpay's dashboard: overdue after 30 minutes.
 ORDER_LIFE: Final = timedelta(minutes=30)
+
+#: The price in USD of an order of another merchant.
+_ELSEWHERE: Final = Decimal("4.20")
 
 #: How an order moves, from which status to which; what is not listed is refused.
 _MOVES: Final[Mapping[str, Mapping[str, str]]] = {
@@ -107,6 +109,21 @@ class Ledger:
             order = attrs.evolve(order, checkout=checkout)
         self.orders[order.order_id] = order
         return order
+
+    def make_elsewhere(self, now: datetime) -> SandboxOrder:
+        """Make a Lightning order of another merchant, which this ledger does not have.
+
+        It is as valid as any other order: only its price, 4.20 USD, tells it apart.
+        """
+        return make_order(
+            Wish(price=_ELSEWHERE, currency="USD", urls={}),
+            LIGHTNING,
+            number=999_999,
+            now=now,
+            life=self._life,
+            rates=self._rates,
+            draw=self._draw,
+        )
 
     def find(self, order_id: str) -> SandboxOrder:
         """The order of this id.

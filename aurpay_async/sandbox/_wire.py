@@ -11,6 +11,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final
 
+from ._faults import REPLAYED, STALE
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -192,10 +194,8 @@ async def _close_kept(_: Fault, wire: Wire, body: bytes) -> None:
     wire.end()
 
 
-async def _stale(_: Fault, wire: Wire, body: bytes) -> None:
+async def _whole(_: Fault, wire: Wire, body: bytes) -> None:
     await wire.write(head(body) + body)
-    await wire.pause(_PAUSE_S)
-    await wire.write(head(b"{}") + b"{}")
 
 
 _ACTS: Final[dict[str, Callable[[Fault, Wire, bytes], Awaitable[None]]]] = {
@@ -216,7 +216,9 @@ _ACTS: Final[dict[str, Callable[[Fault, Wire, bytes], Awaitable[None]]]] = {
     "delay": _delay,
     "slow": _slow,
     "close-kept": _close_kept,
-    "stale": _stale,
+    # Which answer it is has been decided before.
+    REPLAYED: _whole,
+    STALE: _whole,
 }
 
 #: The same for faults of the body alone, which HTTP carries as it should.

@@ -1,0 +1,72 @@
+"""Answers that reach another request than their own: a proxy that answers twice."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from aurpay_async import AurpayError
+from aurpay_async.sandbox import Sandbox
+
+from .shop import ask
+
+
+async def test_an_unconfirmed_client_takes_a_stale_answer_for_its_order() -> None:
+    """The order has a valid invoice of another price, so every local check passes."""
+    async with Sandbox() as sandbox, sandbox.client() as aurpay:
+        sandbox.faults.push("stale")
+        first = await aurpay.create_order("20.00", "USD")
+        second = await aurpay.create_order("99.00", "USD")
+        assert second.order_id == first.order_id
+        assert second.amount == Decimal("0.0002")
+        assert sandbox.orders[second.order_id].price == Decimal("20.00")
+        assert len(sandbox.orders) == 2
+
+
+async def test_a_stale_answer_shifts_all_later_answers_of_its_connection() -> None:
+    """The queue of answers stays shifted until the connection closes."""
+    async with Sandbox() as sandbox, sandbox.client() as aurpay:
+        sandbox.faults.push("stale")
+        made = [await aurpay.create_order(price, "USD") for price in (1, 2, 3, 4)]
+        created = [*sandbox.orders]
+        assert [order.order_id for order in made] == [created[0], *created[:3]]
+    async with Sandbox() as sandbox, sandbox.client() as one, sandbox.client() as other:
+        sandbox.faults.push("stale")
+        await one.create_order(1, "USD")
+        order = await other.create_order(2, "USD")
+        assert sandbox.orders[order.order_id].price == 2
+
+
+async def test_a_replayed_answer_is_the_previous_one_of_the_endpoint() -> None:
+    """With `+created` the request is served as well; its own answer is dropped."""
+    async with Sandbox() as sandbox, sandbox.client() as aurpay:
+        first = await aurpay.create_order("20.00", "USD")
+        sandbox.faults.push("replayed", "replayed+created")
+        for count in (1, 2):
+            again = await aurpay.create_order("99.00", "USD")
+            assert again.order_id == first.order_id
+            assert again.payment_request == first.payment_request
+            assert len(sandbox.orders) == count
+        await aurpay.get_order([*sandbox.orders][1])
+        sandbox.faults.push("replayed")
+        with pytest.raises(AurpayError, match="another order"):
+            await aurpay.get_order(first.order_id)
+
+
+async def test_the_first_replayed_create_is_the_order_of_another_merchant() -> None:
+    """The sandbox has no such order, so it cannot be read back."""
+    async with Sandbox() as sandbox, sandbox.client() as aurpay:
+        sandbox.faults.push("replayed+created")
+        order = await aurpay.create_order("99.00", "USD")
+        assert order.amount == Decimal("0.000042")
+        assert order.order_id not in sandbox.orders
+        assert [made.price for made in sandbox.orders.values()] == [Decimal("99.00")]
+
+
+async def test_a_replayed_answer_to_a_first_read_is_its_own() -> None:
+    """There is no other answer that would fit."""
+    async with Sandbox() as sandbox:
+        sandbox.faults.push("replayed")
+        status, answer = await ask(sandbox, "GET", "/api/v2/order/?page=1&size=10")
+        assert (status, answer["code"], answer["data"]["total"]) == (200, 0, 0)
