@@ -64,6 +64,7 @@ SAMPLES: list[AurpayError] = [
     errors.ReferenceConflictError("cart-42", booked="20.00 USD", asked="5 EUR"),
     errors.AlreadyPaidError("x", reference="cart-42"),
     errors.UnclearPaymentError("x", reference="cart-42"),
+    errors.OrderNotReadyError("x", reference="cart-42"),
     errors.UnknownOrderError("x"),
 ]
 

@@ -31,6 +31,7 @@
        ├─ ReferenceConflictError (also ValueError)  opened with another price
        ├─ AlreadyPaidError                          by an order that nobody holds
        ├─ UnclearPaymentError                       by an order that nobody can tell
+       ├─ OrderNotReadyError                        its answer is not stored yet
        └─ UnknownOrderError      (also LookupError) not in the book
 
 Whoever creates something at the platform asks one question of an error: *may it
@@ -75,6 +76,7 @@ from ._invoices import (
 from ._orders import (
     AlreadyPaidError,
     OrderBookError,
+    OrderNotReadyError,
     ReferenceConflictError,
     UnclearPaymentError,
     UnknownOrderError,
@@ -102,6 +104,7 @@ __all__ = [
     "InvoiceInvalidError",
     "NotFoundError",
     "OrderBookError",
+    "OrderNotReadyError",
     "PaymentPendingError",
     "PermissionDeniedError",
     "RateLimitedError",

@@ -61,6 +61,20 @@ class UnclearPaymentError(OrderBookError):
     code = "unclear_payment"
 
 
+class OrderNotReadyError(OrderBookError):
+    """An order is still being created: its answer is not stored yet. Ask again.
+
+    `OrderBook.lookup` raises it for a callback that arrives before the answer to the
+    call that created the order. The callback dispatcher then answers 503, so that
+    Aurpay delivers the callback again.
+
+    .. versionadded:: 0.1.0
+    """
+
+    code = "order_not_ready"
+    retryable = True
+
+
 class UnknownOrderError(OrderBookError, LookupError):
     """The order book has no such order.
 
