@@ -43,7 +43,9 @@ def decode_invoice(screen: Screen, given: str) -> int:
     if error is None:
         screen.step("it breaks no rule; `aurpay verify` says whether it fits")
         return 0
-    screen.step(f"it must not be paid: {error}", "problem")
+    unreadable = isinstance(error, InvoiceDecodeError)
+    verdict = "it cannot be read" if unreadable else "it must not be paid"
+    screen.step(f"{verdict}: {error}", "problem")
     return FAILED
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..bolt11 import _bech32, _hrp
+from ..bolt11 import _hrp
 from ..bolt11._fields import read_bytes, read_description, read_features
 from ..bolt11._invoice import (
     MAX_LENGTH,
@@ -23,6 +23,7 @@ from ..bolt11._invoice import (
     _routes,
     _signature,
     _split,
+    read_bech32,
     signing_hash,
 )
 from ..errors import InvoiceError, InvoiceInvalidError
@@ -63,7 +64,7 @@ def check_strictly(text: str) -> Iterator[Check]:
     if length > MAX_LENGTH_LENIENT:
         return
     try:
-        parts = _bech32.decode(text[offset:], offset=offset)
+        parts = read_bech32(text, offset)
     except InvoiceError as error:
         yield Check("text", str(error))
         return

@@ -54,6 +54,9 @@ _FEATURE_NAMES: Final = {
     48: "option_payment_metadata",
 }
 
+#: BOLT #9, the column "Dependencies" of the features above: bits of the even ones.
+_DEPENDENCIES: Final = {16: 14}
+
 #: Even bits of whatever is not named; a field has at most 1,023 words of 5 bits.
 _UNKNOWN_REQUIRED: Final = sum(1 << bit for bit in range(0, 5115, 2)) & ~sum(
     1 << bit for bit in _FEATURE_NAMES
@@ -175,7 +178,7 @@ def split(digits: str, position: int, *, strict: bool) -> Fields:
     known = fields.known
     start, end = 0, len(digits)
     while start <= end - _HEADER_LENGTH:
-        # BOLT #11: "type (5 bits), data_length (10 bits, big-endian), data".
+        # BOLT #11: "type (5 bits)", "data_length (10 bits, big-endian)", then the data.
         tag = _TAGS[digits[start]]
         length = _VALUES[digits[start + 1]] << 5 | _VALUES[digits[start + 2]]
         stop = start + _HEADER_LENGTH + length
@@ -201,16 +204,17 @@ def _add_unusual(fields: Fields, tag: str, content: str) -> str | None:
     """Keep a field that is not the first of its kind, or say what is wrong with it."""
     problem = None
     if _LENGTHS.get(tag, len(content)) != len(content):
-        # BOLT #11: "MUST skip over [...] p, h, s or n fields that do NOT have
-        # data_lengths of 52, 52, 52 or 53". Since bolts pull 1243 a wrong length must
-        # fail instead; strict follows that.
+        # BOLT #11: "MUST fail the payment if any field with fixed data_length (p, h, s,
+        # n) does not have the correct length (52, 52, 52, 53)." Before bolts pull 1243
+        # readers skipped such a field, as the examples of BOLT #11 still show and
+        # lenient reading still does.
         problem = "has a wrong length"
     elif tag in _REPEATABLE:
         fields.more.append((tag, content))
         return None
     elif tag in fields.known:
         # "MUST include exactly one p field", and so on; readers disagree which of two
-        # counts. Leniently, the first.
+        # fields is the right one. Lenient reading uses the first.
         problem = "is there twice"
     fields.unknown.append(UnknownField(tag, _bech32.to_chars(content)))
     return problem
@@ -228,8 +232,10 @@ def read_bytes(digits: str, *, strict: bool) -> bytes:
 
 def read_number(digits: str, *, strict: bool) -> int:
     """A number of seconds or blocks; an empty field is zero."""
-    # "SHOULD use the minimum data_length possible." lnd writes zero as one digit.
-    if strict and len(digits) > 1 and digits[0] == "0":
+    # "if a c, x, or 9 field is provided which has a non-minimal data_length (i.e.
+    # begins with 0 field elements): SHOULD treat the invoice as invalid." So zero has
+    # no digits at all.
+    if strict and digits[:1] == "0":
         raise InvoiceInvalidError("a number has leading zeros", rule="number")
     if len(digits) > _NUMBER_LENGTH:
         raise InvoiceInvalidError("a number has more than 64 bits", rule="number")
@@ -258,18 +264,37 @@ def read_features(digits: str, *, strict: bool) -> tuple[Feature, ...]:
 
 
 def _read_features(digits: str, strict: bool) -> tuple[Feature, ...]:  # noqa: FBT001
-    # "SHOULD use the minimum data_length possible", and none for no bits at all.
+    # "MUST use the minimum data_length possible to encode the non-zero bits with no 0
+    # field-elements at the start", and without such bits "MUST omit the 9 field".
     if strict and digits[:1] in {"", "0"}:
         raise InvoiceInvalidError("the features have leading zeros", rule="number")
     value = int(digits or "0", 32)
     unknown = value & _UNKNOWN_REQUIRED
     if unknown:
-        # "if the 9 field contains unknown even bits that are non-zero: MUST fail".
+        # "if the 9 field contains unknown even bits that are non-zero: MUST fail the
+        # payment".
         bit = (unknown & -unknown).bit_length() - 1
         raise InvoiceInvalidError(
             f"paying needs feature {bit}, which is not known", rule="feature"
         )
+    require_dependencies(value)
     return list_features(value)
+
+
+def require_dependencies(value: int) -> None:
+    """Check that each feature is there that another one is built upon.
+
+    Raises:
+        InvoiceInvalidError: with the feature that lacks another.
+    """
+    for bit, needed in _DEPENDENCIES.items():
+        # "if the feature vector does not set all known, transitive feature
+        # dependencies: MUST NOT attempt the payment."
+        if value >> bit & 3 and not value >> needed & 3:
+            names = f"{_FEATURE_NAMES[bit]} without {_FEATURE_NAMES[needed]}"
+            raise InvoiceInvalidError(
+                f"the features have {names}, on which it depends", rule="feature"
+            )
 
 
 #: A node announces the same features in all its invoices.
@@ -317,13 +342,13 @@ def read_fallback(digits: str, network: Network, *, strict: bool) -> Fallback:
         raise InvoiceInvalidError("a fallback address is empty", rule="fallback")
     version = int(digits[0], 32)
     known = version <= _P2SH
-    program = read_bytes(digits[1:], strict=strict and known)
+    program = read_bytes(digits[1:], strict=strict)
     if known and len(program) not in _program_lengths(version, strict=strict):
         raise InvoiceInvalidError(
             f"a fallback address of version {version} has {len(program)} bytes",
             rule="fallback",
         )
-    # "MUST skip over [...] an f field with unknown version": kept without an address.
+    # "MUST skip over f fields that use an unknown version": kept without an address.
     address = _address(version, program, network) if known else None
     return Fallback(version, program.hex(), address)
 

@@ -32,6 +32,36 @@ MAX_MSAT: Final = 21_000_000 * 10**11
 #: 20 digits hold all the bitcoins there are in pico-bitcoin.
 _HRP = re.compile(r"ln(bcrt|tbs|bc|tb|sb)(?:([0-9]{1,20})([munp]?))?")
 _PREFIX = re.compile(r"ln(?:bcrt|tbs|bc|tb|sb)(?=[0-9]|$)")
+_FLAGS = re.ASCII | re.IGNORECASE
+#: Those of bcrt and tbs begin as well with one of these.
+_BEGINNING = re.compile("ln(?:bc|tb|sb)", _FLAGS)
+#: A whole invoice within another string: in a URI, or behind blanks.
+_INVOICE = re.compile(
+    r"ln(?:bcrt|tbs|bc|tb|sb)(?:[0-9]{1,20}[munp]?)?1[02-9ac-hj-np-z]+", _FLAGS
+)
+
+
+def require_prefix(text: str, *, offset: int) -> None:
+    """Check that an invoice begins at `offset`, before its checksum is verified.
+
+    The checksum of an invoice inside a longer string, such as a BIP 21 URI, is never
+    right, and an error about it would call an intact invoice mistyped.
+
+    Raises:
+        InvoiceDecodeError: if no network's prefix is there; if an invoice follows
+            later in the string, it says what to cut off.
+    """
+    if _BEGINNING.match(text, offset):
+        return
+    known = ", ".join(sorted(PREFIXES.values()))
+    message = f"no Lightning prefix ({known})"
+    inside = _INVOICE.search(text, offset)
+    if inside:
+        start, end = inside.span()
+        message += f"; an invoice begins at character {start}: cut off all before it"
+        if end < len(text):
+            message += f" and all from character {end} on"
+    raise InvoiceDecodeError(message, position=offset)
 
 
 def parse(hrp: str, *, offset: int, strict: bool) -> tuple[Network, int | None]:
@@ -48,14 +78,14 @@ def parse(hrp: str, *, offset: int, strict: bool) -> tuple[Network, int | None]:
     currency, digits, unit = match.groups()
     if digits is None:
         return CURRENCIES[currency], None
-    # BOLT #11: "if the multiplier is p and the last decimal of amount is not 0: MUST
-    # fail the payment."
+    # BOLT #11: "if multiplier is p and the last decimal of amount is not 0: MUST fail
+    # the payment".
     msat, rest = divmod(int(digits) * _TENTHS[unit], 10)
     if rest:
         raise _amount_error("is finer than a millisatoshi")
     if msat > MAX_MSAT:
         raise _amount_error("is more than all bitcoins")
-    # "MUST encode amount as a positive decimal integer with no leading 0s."
+    # A writer: "MUST encode amount as a positive decimal integer with no leading 0s."
     if strict and digits[0] == "0":
         raise _amount_error("is zero or has leading zeros")
     return CURRENCIES[currency], msat or None
@@ -68,8 +98,8 @@ def _malformed(hrp: str, offset: int) -> InvoiceDecodeError:
         return InvoiceDecodeError(
             f"does not begin with a network's prefix ({known})", position=offset
         )
-    # "if amount contains a non-digit OR is followed by anything except a multiplier:
-    # MUST fail the payment."
+    # "if amount contains a non-digit OR is followed by anything except a multiplier
+    # (see table above): MUST fail the payment."
     return InvoiceDecodeError(
         "the amount is not up to 20 digits and one of m, u, n, p",
         position=offset + prefix.end(),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 #: BOLT #11: "Default is 3600 (1 hour) if not specified."
 DEFAULT_EXPIRY: Final = 3600
-#: "MUST use an expiry delta of at least 18".
+#: "MUST use an expiry delta of at least 18 when making the payment".
 DEFAULT_MIN_FINAL_CLTV_EXPIRY: Final = 18
 
 #: What lnd and LDK take at most: the largest QR code holds no more.
@@ -47,7 +47,8 @@ MAX_LENGTH_LENIENT: Final = 16_384
 _URI_SCHEME: Final = "lightning:"
 #: BOLT #11: "timestamp: seconds-since-1970 (35 bits, big-endian)".
 TIMESTAMP_LENGTH: Final = 7
-#: "signature: Bitcoin-style signature of above (520 bits)".
+#: "signature: compact ECDSA/secp256k1 signature of the above (520 bits: 64-byte R||S +
+#: 1-byte recovery id)".
 SIGNATURE_LENGTH: Final = 104
 _SIGNATURE_BYTES: Final = 65
 _SIGNATURE_MASK: Final = (1 << 520) - 1
@@ -131,6 +132,8 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
     """Read a BOLT #11 invoice and verify its signature.
 
     The invoice may be all upper case and may begin with ``lightning:`` in any case.
+    Nothing else is cut off: the error says where an invoice begins in a BIP 21 URI, in
+    ``lightning://...`` or behind blanks.
     Whether it has expired is not judged: see :attr:`Invoice.expires_at`.
 
     Args:
@@ -139,8 +142,13 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
             readers disagree: repeated fields, hashes and keys of wrong length,
             non-zero padding, numbers, features or amounts with leading zeros, an
             amount of zero, a recovery id that is not the named payee's, a taproot
-            fallback that anyone can spend, more than 7,089 characters. With
-            ``False``, all that BOLT #11 calls valid is read.
+            fallback that anyone can spend, more than 7,089 characters.
+
+            ``False`` accepts these: the first of repeated fields counts, a hash or
+            key of wrong length is an unknown field, an amount of zero is ``None``.
+            What BOLT #11 tells a payer to fail is refused all the same, and so are
+            amounts of more than 20 digits or 21 million bitcoins, numbers of more
+            than 64 bits and more than 16,384 characters, which it does not limit.
 
     Raises:
         InvoiceDecodeError: it cannot be read; `position` says where.
@@ -157,7 +165,7 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
         raise InvoiceDecodeError(
             f"more than {limit} characters", position=offset + limit
         )
-    parts = _bech32.decode(text[offset:], offset=offset)
+    parts = read_bech32(text, offset)
     network, amount_msat = _hrp.parse(parts.hrp, offset=offset, strict=strict)
     fields = _split(parts, offset, strict=strict)
     known = fields.known
@@ -193,6 +201,12 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
     )
 
 
+def read_bech32(text: str, offset: int) -> _bech32.Bech32:
+    """The invoice that begins at `offset`: its prefix first, then its checksum."""
+    _hrp.require_prefix(text, offset=offset)
+    return _bech32.decode(text[offset:], offset=offset)
+
+
 def _split(parts: _bech32.Bech32, offset: int, *, strict: bool) -> Fields:
     first = offset + len(parts.hrp) + 1
     end = len(parts.digits) - SIGNATURE_LENGTH
@@ -219,9 +233,9 @@ def signing_hash(parts: _bech32.Bech32) -> bytes:
 def digest(hrp: str, value: int, length: int) -> bytes:
     """The hash that is signed, of a prefix and of `length` digits of data.
 
-    BOLT #11: "the SHA2 256-bit hash of the human-readable part, represented as UTF-8
-    bytes, concatenated with the data part (excluding the signature) with 0 bits
-    appended to pad the data to the next byte boundary".
+    BOLT #11: "SHA-256 hash of: the human-readable part (as UTF-8 bytes) concatenated
+    with the data part (excluding the signature), with 0 bits appended to pad to a byte
+    boundary".
     """
     padding = -5 * length % 8
     data = (value << padding).to_bytes((5 * length + padding) // 8)
@@ -233,8 +247,8 @@ def _payee(named: str | None, hashed: bytes, signed: bytes, *, strict: bool) -> 
     signature, recovery_id = signed[:-1], signed[-1]
     if named is not None:
         # "if a valid n field is provided: MUST use the n field to validate the
-        # signature instead of performing signature recovery". And: "MUST fail if the
-        # signature is not low-S", which this verification asks for.
+        # signature instead of performing public-key recovery." A signature that is not
+        # low-S "MUST fail the payment" then, which this verification asks for.
         key = read_bytes(named, strict=strict)
         if not curve.is_public_key(key):
             raise InvoiceInvalidError("the payee is no public key", rule="payee")
@@ -256,7 +270,7 @@ def _payee(named: str | None, hashed: bytes, signed: bytes, *, strict: bool) -> 
 
 
 def _recovered(hashed: bytes, signature: bytes, recovery_id: int) -> bytes | None:
-    # "a trailing byte containing the recovery ID (0, 1, 2, or 3)".
+    # "followed by a trailing 1-byte recovery id in {0,1,2,3}".
     if recovery_id >= 4:
         return None
     return _secp256k1.curve().recover(hashed, signature, recovery_id)

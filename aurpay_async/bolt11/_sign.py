@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequestError, InvoiceInvalidError, shown
 from . import _bech32, _curve, _hrp, _secp256k1
-from ._fields import read_fallback
+from ._fields import read_fallback, require_dependencies
 from ._invoice import TIMESTAMP_LENGTH, digest
 
 if TYPE_CHECKING:
@@ -54,13 +54,14 @@ def sign(
         network: Any but ``mainnet``.
         description: What is paid for.
         description_hash: 32 bytes in hex, instead of the description.
-        expiry: Seconds; ``None`` leaves it to the reader, who takes 3,600.
-        min_final_cltv_expiry: Blocks; ``None`` leaves it to the reader: 18.
+        expiry: Seconds, at least 1; ``None`` leaves it to the reader, who takes 3,600.
+        min_final_cltv_expiry: Blocks, at least 1; ``None`` leaves it to the reader,
+            who takes 18.
         metadata: Hex.
         name_payee: Whether to write the public key into the invoice as well.
         fallbacks: Version and program in hex of on-chain addresses.
         routes: Hops of private routes.
-        features: Feature bits to set.
+        features: Feature bits to set, with those that they depend on.
 
     Returns:
         The invoice in lower case.
@@ -150,7 +151,8 @@ def _description(text: str, hashed: str | None) -> tuple[str, str, str]:
 
 
 def _number(value: int | None, name: str) -> str | None:
-    return None if value is None else _shortest(_whole(value, name, 0, 1 << 64))
+    # BOLT #11 leaves zero no digits, and several readers fail on an empty field.
+    return None if value is None else _shortest(_whole(value, name, 1, 1 << 64))
 
 
 def _whole(value: int, name: str, first: int, beyond: int) -> int:
@@ -179,9 +181,15 @@ def _amount(msat: int | None) -> str:
 
 def _features(bits: Iterable[int]) -> str | None:
     chosen = {_whole(bit, "features", 0, _MAX_FEATURES) for bit in bits}
-    # BOLT #11: "if 9 contains non-zero bits: SHOULD use the minimum data_length
-    # possible; otherwise: MUST omit the 9 field altogether."
-    return _shortest(sum(1 << bit for bit in chosen)) or None
+    value = sum(1 << bit for bit in chosen)
+    try:
+        require_dependencies(value)
+    except InvoiceInvalidError as error:
+        raise InvalidRequestError(str(error), field="features") from error
+    # BOLT #11: "if 9 contains non-zero bits: MUST use the minimum data_length possible
+    # to encode the non-zero bits with no 0 field-elements at the start. otherwise: MUST
+    # omit the 9 field altogether."
+    return _shortest(value) or None
 
 
 def _fallback(version: int, program: str, network: Network) -> str:

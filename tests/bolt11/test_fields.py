@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from aurpay_async.bolt11 import _fields
 from aurpay_async.errors import InvoiceDecodeError, InvoiceInvalidError
 
+from ..conftest import VECTORS as VECTORS_FOLDER
 from ..conftest import load
 from .builder import field, words
 
@@ -131,14 +133,61 @@ def test_padding_is_zero_and_short(digits: str) -> None:
     assert len(_fields.read_bytes(digits, strict=False)) == 5 * len(digits) // 8
 
 
-def test_numbers_have_no_leading_zeros_but_zero_itself() -> None:
-    """Lnd writes zero as one word, LDK as none."""
+@pytest.mark.parametrize(("digits", "value"), [("01", 1), ("0", 0), ("00", 0)])
+def test_a_number_that_begins_with_zero_is_read_leniently_only(
+    digits: str, value: int
+) -> None:
+    """Zero itself has no digits: that is its "minimum data_length"."""
     with pytest.raises(InvoiceInvalidError) as caught:
-        _fields.read_number("01", strict=True)
+        _fields.read_number(digits, strict=True)
     assert caught.value.rule == "number"
-    assert _fields.read_number("01", strict=False) == 1
-    assert _fields.read_number("0", strict=True) == 0
+    assert _fields.read_number(digits, strict=False) == value
     assert _fields.read_number("", strict=True) == 0
+
+
+@pytest.mark.parametrize("bits", [{8, 17}, {9, 16}, {16, 17, 25}])
+@pytest.mark.parametrize("strict", [True, False])
+def test_basic_mpp_without_payment_secret_is_rejected(
+    bits: set[int], strict: bool
+) -> None:
+    """Whether the one or the other is optional makes no difference."""
+    digits = digits_of(sum(1 << bit for bit in bits))
+    with pytest.raises(InvoiceInvalidError, match="basic_mpp without") as caught:
+        _fields.read_features(digits, strict=strict)
+    assert caught.value.rule == "feature"
+    for secret in (14, 15):
+        with_secret = digits_of(sum(1 << bit for bit in bits | {secret}))
+        assert len(_fields.read_features(with_secret, strict=strict)) == len(bits) + 1
+
+
+def test_dependencies_are_those_of_bolt_9_for_features_of_invoices() -> None:
+    """The published table, whose context "9" marks features of invoices."""
+    rows = re.findall(
+        r"^\| (\d+)/\d+ +\| `(\w+)` +\|[^|]*\| (\S*) +\|([^|]*)\|",
+        (VECTORS_FOLDER / "bolts/09-features.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    bit_of = {name: int(bit) for bit, name, _, _ in rows}
+    in_invoices = [row for row in rows if "9" in row[2]]
+    assert len(in_invoices) == 4
+    assert {
+        int(bit): bit_of[needed.strip(" `")]
+        for bit, _, _, needed in in_invoices
+        if needed.strip()
+    } == _fields._DEPENDENCIES
+    assert {int(bit): name for bit, name, _, _ in in_invoices}.items() <= (
+        _fields._FEATURE_NAMES.items()
+    )
+
+
+@pytest.mark.parametrize("version", [0, 16, 17, 19, 31])
+def test_padding_of_a_fallback_is_zero_for_every_version(version: int) -> None:
+    """Readers disagree about it for versions that are not known yet."""
+    digits = "0123456789abcdefghijklmnopqrstuv"[version] + words("02" * 21)
+    assert digits.endswith("8")  # of which two bits are padding
+    with pytest.raises(InvoiceInvalidError) as caught:
+        _fields.read_fallback(f"{digits[:-1]}9", "mainnet", strict=True)
+    assert caught.value.rule == "padding"
 
 
 def test_features_are_named_and_told_apart() -> None:

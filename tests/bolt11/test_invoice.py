@@ -93,12 +93,52 @@ def test_forms_that_are_taken(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", [f" {GOOD}", f"{GOOD}\n", f"lightning://{GOOD}", f"bitcoin:{GOOD}", ""]
+    ("before", "after", "position"),
+    [
+        ("bitcoin:?lightning=", "", 0),
+        ("BITCOIN:BC1QXY?amount=0.1&lightning=", "", 0),
+        ("bitcoin:1BoatSLRHtKNngkdXEeobR76b53LETtpyT?lightning=", "&label=x", 0),
+        ("lightning://", "", 10),
+        ("lightning:lightning:", "", 10),
+        ("lightning: ", "\n", 10),
+        (" ", "", 0),
+        ("\ufeff", "", 0),
+        ('"', '"', 0),
+    ],
 )
-def test_forms_that_are_not(form: str) -> None:
-    """Nothing is stripped or guessed."""
-    with pytest.raises(InvoiceDecodeError):
-        bolt11.decode(form)
+def test_an_invoice_inside_other_text_is_rejected_with_its_place(
+    before: str, after: str, position: int
+) -> None:
+    """Nothing is stripped or guessed, and nothing is called mistyped that is not."""
+    for good in (GOOD, GOOD.upper()):
+        whole = before + good + after
+        with pytest.raises(InvoiceDecodeError, match="no Lightning prefix") as caught:
+            bolt11.decode(whole)
+        assert caught.value.position == position
+        start, end = len(before), len(before + good)
+        message = str(caught.value)
+        assert f"begins at character {start}: cut off all before it" in message
+        assert (f"and all from character {end} on" in message) is bool(after)
+        assert "checksum" not in message
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["", "x", "lnurl1dp68gurn8ghj7", "lno1qgsqvgnwgcg35z6ee2h3y", "bitcoin:bc1q", "ln"],
+)
+def test_what_has_no_prefix_is_rejected_for_that(other: str) -> None:
+    """An LNURL, an offer and an address are intact, and no invoices."""
+    with pytest.raises(InvoiceDecodeError, match=r"no Lightning prefix \(lnbc, ") as e:
+        bolt11.decode(other)
+    assert e.value.position == 0
+    assert "cut off" not in str(e.value)
+
+
+def test_text_behind_an_invoice_is_rejected_with_its_place() -> None:
+    """A line's end as well."""
+    with pytest.raises(InvoiceDecodeError, match="not a bech32 character") as caught:
+        bolt11.decode(f"{GOOD}\n")
+    assert caught.value.position == len(GOOD)
 
 
 def test_what_is_no_text() -> None:
@@ -132,6 +172,7 @@ def test_a_position_counts_the_scheme() -> None:
         ((*BASICS, ("9", "10")), None),
         ((*BASICS, ("9", "1000")), None),
         ((*BASICS, ("9", "100000000000000000000")), "feature"),
+        ((*BASICS, ("9", "4080")), "feature"),
     ],
 )
 def test_rules_for_paying(
@@ -154,6 +195,9 @@ def test_rules_for_paying(
         ("lnbcrt", (*BASICS, D), "field"),
         ("lnbcrt", (*BASICS, ("p", "0" * 51)), "field"),
         ("lnbcrt", (*BASICS, ("x", "01")), "number"),
+        ("lnbcrt", (*BASICS, ("x", "0")), "number"),
+        ("lnbcrt", (*BASICS, ("c", "0")), "number"),
+        ("lnbcrt", (*BASICS, ("f", "kvvvv")), "padding"),
         ("lnbcrt", (*BASICS, ("c", "001")), "number"),
         ("lnbcrt", (P, S, ("d", text("x")[:-1] + "1")), "padding"),
         ("lnbcrt", (P, S, ("d", text("x") + "0")), "padding"),

@@ -49,15 +49,15 @@ fields = st.fixed_dictionaries(
         "amount_msat": st.none() | st.integers(1, 21_000_000 * 10**11),
         "network": st.sampled_from(["testnet", "signet", "regtest", "simnet"]),
         "description": st.text(max_size=60),
-        "expiry": st.none() | st.integers(0, 2**64 - 1),
-        "min_final_cltv_expiry": st.none() | st.integers(0, 2**64 - 1),
+        "expiry": st.none() | st.integers(1, 2**64 - 1),
+        "min_final_cltv_expiry": st.none() | st.integers(1, 2**64 - 1),
         "metadata": st.none() | st.binary(max_size=60).map(bytes.hex),
         "name_payee": st.booleans(),
         "fallbacks": st.lists(fallbacks, max_size=2),
         "routes": st.lists(st.lists(hops, min_size=1, max_size=2), max_size=2),
         "features": st.sets(
             st.sampled_from([8, 9, 14, 15, 16, 17, 25, 48, 49, 99, 201])
-        ),
+        ).map(lambda bits: bits | {14} if bits & {16, 17} else bits),
     }
 )
 
@@ -127,6 +127,9 @@ def test_signing_is_deterministic(curve: object) -> None:
         ({"fallbacks": [("17", "00" * 20)]}, "fallbacks"),
         ({"expiry": 2**64}, "expiry"),
         ({"expiry": -1}, "expiry"),
+        ({"expiry": 0}, "expiry"),
+        ({"min_final_cltv_expiry": 0}, "min_final_cltv_expiry"),
+        ({"features": [8, 17]}, "features"),
         ({"min_final_cltv_expiry": 2**64}, "min_final_cltv_expiry"),
         ({"description": "x" * 640}, "description"),
         ({"description": "x", "description_hash": "22" * 32}, "description_hash"),

@@ -166,6 +166,18 @@ def test_what_can_be_read_and_must_not_be_paid(aurpay: Run) -> None:
     assert not all(check["ok"] for check in done.record["checks"])
 
 
+def test_a_uri_around_an_invoice_is_called_unreadable_not_mistyped(
+    aurpay: Run,
+) -> None:
+    """The checks and the verdict say the same."""
+    done = aurpay("decode", f"bitcoin:?lightning={COFFEE}")
+    assert done.code == 1
+    assert done.out.count("no Lightning prefix") == 2
+    assert "cannot be read: no Lightning prefix" in done.out
+    assert "must not be paid" not in done.out
+    assert "checksum" not in done.out
+
+
 def test_a_description_is_text_and_nothing_else(aurpay: Run) -> None:
     """An invoice that would clear the screen and reverse the line."""
     text = sign(description="\x1b[2Jpaid\u202e\n✓ signature")
