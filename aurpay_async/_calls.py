@@ -61,7 +61,7 @@ async def make_call(
 def _event(
     request: Request, duration_s: float, outcome: object, attempts: int | None
 ) -> CallEvent:
-    error, delivery = failure_of(outcome)
+    error, delivery = failure_of(outcome, request.progress)
     return CallEvent(
         operation=request.operation,
         safety=request.safety,

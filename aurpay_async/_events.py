@@ -6,15 +6,15 @@ is ever in one.
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import attrs
 
-from .errors import AurpayError, Delivery
+from .errors import AurpayError
 
 if TYPE_CHECKING:
-    from ._http import Safety
+    from ._http import Progress, Safety
+    from .errors import Delivery
 
 
 @attrs.frozen(kw_only=True)
@@ -68,18 +68,13 @@ class CallEvent:
 Event = AttemptEvent | CallEvent
 
 
-#: How far the current attempt has got, as far as who sends it knows. It is read when
-#: a call is interrupted: there is no error then that would tell.
-progress: ContextVar[Delivery] = ContextVar(
-    "aurpay_async_progress", default=Delivery.UNKNOWN
-)
-
-
-def failure_of(outcome: object) -> tuple[str | None, Delivery | None]:
-    """What an event says of what ended an attempt or a call: code and delivery."""
+def failure_of(
+    outcome: object, progress: Progress
+) -> tuple[str | None, Delivery | None]:
+    """Return the code and the delivery that an event reports for an outcome."""
     if isinstance(outcome, AurpayError):
         return outcome.code, outcome.delivery
     if isinstance(outcome, BaseException):
         code = "foreign" if isinstance(outcome, Exception) else "cancelled"
-        return code, progress.get()
+        return code, progress.delivery
     return None, None

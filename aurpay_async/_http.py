@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
-from .errors import ConfigurationError, shown
+from .errors import ConfigurationError, Delivery, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +71,19 @@ def _twin(record: _T, **changes: object) -> _T:
     return twin
 
 
+class Progress:
+    """How far the current attempt of one call has got.
+
+    The transport sets it. It is read when the call is cancelled, because then no error
+    of ours carries the delivery.
+    """
+
+    __slots__ = ("delivery",)
+
+    def __init__(self) -> None:
+        self.delivery = Delivery.UNKNOWN
+
+
 # These two have a dict and not slots: each call makes several, and this is faster.
 @attrs.frozen(kw_only=True, slots=False)
 class Request:
@@ -93,6 +106,8 @@ class Request:
     #: Seconds that this attempt may take, and its wait for a connection.
     timeout: float = 15
     connect_timeout: float = 5
+    #: State of the one call that this request was built for; all copies share it.
+    progress: Progress = attrs.field(factory=Progress, init=False, eq=False, repr=False)
 
     def limited(self, timeout: float, connect_timeout: float) -> Request:
         """The same with other limits."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
-from contextvars import ContextVar
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -20,15 +18,10 @@ from ._models import NewOrder, without_frames
 from .errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from ._secrets import Secret
     from .callbacks._reference import Reference, ReferenceSigner
 
 _Order = TypeVar("_Order", bound=NewOrder)
-
-#: A nonce that was written down before the order is asked for.
-_noted: Final[ContextVar[str | None]] = ContextVar("aurpay_nonce", default=None)
 
 _VARIABLE: Final = "AURPAY_REFERENCE_KEY"
 
@@ -49,30 +42,30 @@ def keys_from_env() -> tuple[Secret, ...] | None:
     return None if keys is None else require_keys(keys, _VARIABLE)
 
 
-@contextmanager
-def noted_nonce(nonce: str) -> Generator[None, None, None]:
-    """Inside of it, an order is created under this nonce, and not under a new one."""
-    token = _noted.set(nonce)
-    try:
-        yield
-    finally:
-        _noted.reset(token)
-
-
-async def with_reference(order: _Order, keys: tuple[Secret, ...]) -> _Order:
+async def with_reference(
+    order: _Order, keys: tuple[Secret, ...], nonce: str | None = None
+) -> _Order:
     """As `sign_reference`; what that needs is loaded off the loop."""
     if keys and _SIGNING not in sys.modules:
         import asyncio
 
         await asyncio.to_thread(import_module, _SIGNING)
     try:
-        return sign_reference(order, keys)
+        return sign_reference(order, keys, nonce)
     except InvalidRequestError as error:
         raise without_frames(error) from None
 
 
-def sign_reference(order: _Order, keys: tuple[Secret, ...]) -> _Order:
-    """`order` with a nonce, and its reference in the URLs that the platform calls.
+def sign_reference(
+    order: _Order, keys: tuple[Secret, ...], nonce: str | None = None
+) -> _Order:
+    """Add a nonce to `order`, and its reference to the URLs that the platform calls.
+
+    Args:
+        order: What to create.
+        keys: The first one signs.
+        nonce: The one to use, if the order has to be created under a known nonce;
+            else a new one is drawn.
 
     Raises:
         InvalidRequestError: naming the field whose URL is then too long, or has such
@@ -88,7 +81,7 @@ def sign_reference(order: _Order, keys: tuple[Secret, ...]) -> _Order:
         )
     from .callbacks._reference import Reference, ReferenceSigner, new_nonce
 
-    signer, nonce = ReferenceSigner(keys), _noted.get() or new_nonce()
+    signer, nonce = ReferenceSigner(keys), nonce or new_nonce()
     urls: dict[str, str] = {}
     for field, kind in _KINDS:
         url: str | None = getattr(order, field)

@@ -205,6 +205,16 @@ def code_lines(node: Function, lines: list[str]) -> int:
     return sum(not line.startswith("#") for line in stripped if line)
 
 
+def test_no_module_uses_a_context_variable() -> None:
+    """Tasks may share a context: state of a call is handed down as an argument."""
+    found = [
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if "contextvars" in path.read_text()
+    ]
+    assert found == []
+
+
 def test_type_checkers_may_trust_the_package() -> None:
     """PEP 561; the suite also runs on the built wheel, where this is easily lost."""
     assert (PACKAGE / "py.typed").is_file()

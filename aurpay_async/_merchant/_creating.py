@@ -70,9 +70,15 @@ class CreatingMethods(Calling):
             # Tracebacks show local names, and a query may hold a token.
             del succeed_url, timeout_url, callback_url, timeout_callback
 
+        return await self._create(order)
+
+    async def _create(
+        self, order: NewOrder, *, nonce: str | None = None
+    ) -> LightningOrder:
+        """Create `order` under a nonce that is already stored, or under a new one."""
         await self._pool.open()
-        if reference is not None:
-            order = await with_reference(order, self._reference_keys)
+        if order.reference is not None:
+            order = await with_reference(order, self._reference_keys, nonce)
         from .._protocol import build_create_order, parse_create_order
 
         def parse(response: Response) -> LightningOrder:

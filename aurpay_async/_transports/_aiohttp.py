@@ -1,9 +1,7 @@
-"""aiohttp, and its errors turned into ours: here and nowhere else on the client's side.
+"""Requests over aiohttp: sessions, processes, loops, and the body of an answer.
 
 A session of our own keeps no cookies, reads no ``.netrc``, takes a proxy from the
-environment only if asked to, and never follows a redirect. Whether a request has left
-is known from the moment at which it is written to a connection, not guessed from an
-exception; when in doubt, it has.
+environment only if asked to, and never follows a redirect.
 """
 
 from __future__ import annotations
@@ -11,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import select
-import ssl
 import warnings
 from contextlib import suppress
-from contextvars import ContextVar
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, final
@@ -25,27 +20,16 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from .._events import progress
 from .._http import Response
-from ..errors import (
-    MAX_KEPT_BODY,
-    ConfigurationError,
-    ConnectError,
-    ConnectionLostError,
-    ConnectTimeoutError,
-    Delivery,
-    RequestTimeoutError,
-)
+from ..errors import MAX_KEPT_BODY, ConfigurationError
+from ._failures import presentable, translate
+from ._tracking import MarkingRequest, Phase, delivery_after
 from ._unpack import MAX_BODY, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp.client_proto import ResponseHandler
-    from aiohttp.connector import Connection
-
     from .._http import Request
-    from ..errors import TransportError
 
 #: A request on a connection that the server is just closing may or may not have been
 #: received. Servers close idle ones after 60 s or more (nginx 75): we go first.
@@ -64,63 +48,6 @@ _HEADERS: Final = {
     "User-Agent": f"aurpay-async/{_version()}",
     "Accept-Encoding": "identity",
 }
-
-
-class _Phase:
-    """How far the request of a call has got."""
-
-    __slots__ = ("body", "sent")
-
-    def __init__(self) -> None:
-        self.sent = False
-        #: What has come of the answer.
-        self.body = bytearray()
-
-
-_phase: ContextVar[_Phase] = ContextVar("aurpay_async_phase")
-
-
-class _MarkingRequest(aiohttp.ClientRequest):
-    """Tells its call when it is written: from now on the platform may have it.
-
-    aiohttp's trace signal ``on_request_headers_sent`` says the same at a tenth of the
-    whole call's cost: with any trace, each request builds a tracer and an URL.
-    """
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        phase = _phase.get()
-        # aiohttp sends a GET again when a kept connection turns out to be dead: trying
-        # again is ours to decide and to count. And what a server has said on a kept
-        # connection before it was asked, a goodbye or an answer to nothing, shows that
-        # it is of no use any more.
-        if phase.sent or conn.protocol is None or _has_spoken(conn.protocol):
-            raise aiohttp.ServerDisconnectedError
-        setattr(conn.protocol, _USED, True)
-        phase.sent = True
-        progress.set(Delivery.UNKNOWN)
-        return await super().send(conn)
-
-
-#: What connections are marked with that have carried a request. (A set of weak
-#: references to them costs ten times as much.)
-_USED: Final = "_aurpay_async_used"
-
-
-def _has_spoken(protocol: ResponseHandler) -> bool:
-    """Whether an idle connection holds something that nobody asked for."""
-    if protocol.should_close:
-        return True
-    # What has arrived and was not yet read by the loop. A fresh connection may hold
-    # something: TLS hands out tickets.
-    transport = protocol.transport
-    if transport is None or not hasattr(protocol, _USED):
-        return False
-    number = transport.get_extra_info("socket").fileno()
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([number], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(number, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 @final
@@ -145,15 +72,11 @@ class AiohttpTransport:
         self._session: aiohttp.ClientSession | None = None
         #: The process and the loop that the session belongs to.
         self._home: tuple[int, asyncio.AbstractEventLoop | None] = (0, None)
-        #: Whether `_MarkingRequest` is known to be asked. If not: all may have left.
-        self._marks = hasattr(aiohttp.ClientRequest, "send")
 
     async def send(self, request: Request) -> Response:
         """Send once; redirects come back as the answers that they are."""
         session = self._session_here()
-        phase = _Phase()
-        _phase.set(phase)
-        progress.set(Delivery.NOT_SENT if self._marks else Delivery.UNKNOWN)
+        phase = Phase()
         try:
             async with session.request(
                 request.method,
@@ -164,23 +87,24 @@ class AiohttpTransport:
                 allow_redirects=False,
                 auto_decompress=False,
                 raise_for_status=False,
+                middlewares=(phase.follow,),
             ) as response:
-                self._marks = self._marks and phase.sent
                 return await _read(response, phase.body)
         except asyncio.CancelledError as cancelled:
+            delivery = delivery_after(cancelled, phase)
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 # Whoever cancelled may keep and print it; its frames hold headers.
                 cancelled.__context__ = None
+                request.progress.delivery = delivery
                 raise cancelled.with_traceback(None) from None
             # Nobody did: aiohttp cancels who waits for a pool that is closed.
-            error, cause = self._translate(cancelled, phase), None
+            error, cause = translate(cancelled, self._origin, delivery), None
         except Exception as caught:  # noqa: BLE001 - the one place where all end
-            error, cause = self._translate(caught, phase), _presentable(caught)
-        finally:
-            # The context outlives the call, and should hold nothing of it.
-            came, phase.body = phase.body, bytearray()
-        error.body = bytes(came[:MAX_KEPT_BODY])
+            delivery = delivery_after(caught, phase)
+            error = translate(caught, self._origin, delivery)
+            cause = presentable(caught)
+        error.body = bytes(phase.body[:MAX_KEPT_BODY])
         # Out here, so that the foreign error is no context: its frames hold headers.
         raise error from cause
 
@@ -228,33 +152,9 @@ class AiohttpTransport:
         return aiohttp.ClientSession(
             headers=CIMultiDict(_HEADERS),
             cookie_jar=aiohttp.DummyCookieJar(),
-            request_class=_MarkingRequest,
+            request_class=MarkingRequest,
             **options,
         )
-
-    def _translate(self, error: BaseException, phase: _Phase) -> TransportError:
-        sent = phase.sent or not self._marks
-        delivery = Delivery.UNKNOWN if sent else Delivery.NOT_SENT
-        what = _describe(error)
-        if isinstance(error, asyncio.CancelledError):
-            message = f"the connections to {self._origin} were closed during the call"
-            return ConnectError(message, delivery=delivery, final=True)
-        if isinstance(error, _TLS) and not sent:
-            message = f"TLS with {self._origin} failed: {what}"
-            return ConnectError(message, delivery=delivery, final=True)
-        if isinstance(error, TimeoutError):
-            if sent:
-                return RequestTimeoutError(
-                    f"no complete answer from {self._origin} in time", delivery=delivery
-                )
-            message = f"no connection to {self._origin} in time"
-            return ConnectTimeoutError(message, delivery=delivery)
-        if not sent:
-            message = f"cannot connect to {self._origin}: {what}"
-            final = isinstance(error, _PROXY)
-            return ConnectError(message, delivery=delivery, final=final)
-        message = f"the connection to {self._origin} broke: {what}"
-        return ConnectionLostError(message, delivery=delivery)
 
     async def aclose(self) -> None:
         """Close our own session, and its connections if they are ours."""
@@ -331,9 +231,6 @@ def _require_usable(
 #: is ever finalised here.
 _inherited: Final[list[aiohttp.ClientSession]] = []
 
-_TLS: Final = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError)
-_PROXY: Final = (aiohttp.ClientHttpProxyError, aiohttp.InvalidURL)
-
 
 @lru_cache(maxsize=32)
 def _timeout(attempt: float, connect: float) -> aiohttp.ClientTimeout:
@@ -372,22 +269,3 @@ async def _read_bounded(response: aiohttp.ClientResponse, came: bytearray) -> by
         if response.status < 300:
             raise
     return bytes(came)
-
-
-def _describe(error: BaseException) -> str:
-    """What may be said of a foreign error: some show headers when they are printed."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        error = error.os_error
-    if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError):
-        return f"{type(error).__name__}: {error.strerror or error}"
-    return type(error).__name__
-
-
-def _presentable(error: Exception) -> Exception | None:
-    """The system's error behind a foreign one, without the frames it came through."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        error = error.os_error
-    if not isinstance(error, OSError) or isinstance(error, aiohttp.ClientError):
-        return None
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)

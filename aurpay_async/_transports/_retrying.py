@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, final
 
 from .._clock import before
-from .._events import AttemptEvent, failure_of, progress
+from .._events import AttemptEvent, failure_of
 from .._retry import decide, is_retryable
 from ..errors import AurpayError, Delivery
 
@@ -113,7 +113,7 @@ class RetryingTransport:
     async def _once(self, request: Request, remaining: float) -> Response:
         timeout = min(self._timeouts.attempt, remaining)
         limited = request.limited(timeout, self._timeouts.connect)
-        progress.set(Delivery.UNKNOWN)  # who knows better says so
+        request.progress.delivery = Delivery.UNKNOWN  # until the transport knows more
         response = await self._inner.send(limited)
         if response.is_success:
             return response
@@ -135,7 +135,7 @@ class RetryingTransport:
         error.retryable = is_retryable(error, request.safety)
         if error.delivery is not Delivery.NOT_SENT:
             error.sent_at = before(self._clock, began)
-        progress.set(error.delivery)
+        request.progress.delivery = error.delivery
         decision = self._decide(error, attempt, deadline)
         self._report(request, attempt, began, error, decision)
         return decision.pause
@@ -158,7 +158,7 @@ class RetryingTransport:
         outcome: Response | BaseException,
         decision: Decision | None = None,
     ) -> None:
-        error, delivery = failure_of(outcome)
+        error, delivery = failure_of(outcome, request.progress)
         self._listeners.tell(
             AttemptEvent(
                 operation=request.operation,

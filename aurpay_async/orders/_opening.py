@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, final
 import attrs
 
 from .._order_life import OrderStatus
-from .._references import noted_nonce
 from ..callbacks._compare import compare_read
 from ..callbacks._reference import new_nonce
 from ..errors import (
@@ -173,16 +172,9 @@ class Opener:
             await self._move(attempt, AttemptState.REFUSED)
             return None
         try:
-            with noted_nonce(attempt.nonce):
-                order = await self._desk.client.create_order(
-                    asked.price,
-                    asked.currency,
-                    succeed_url=asked.succeed_url,
-                    timeout_url=asked.timeout_url,
-                    callback_url=asked.callback_url,
-                    timeout_callback=asked.timeout_callback,
-                    reference=attempt.reference,
-                )
+            order = await self._desk.client._create(  # noqa: SLF001 - the nonce is no shop's
+                asked, nonce=attempt.nonce
+            )
         except AurpayError as error:
             try:
                 await self._fail(attempt, error)

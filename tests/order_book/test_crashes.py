@@ -137,9 +137,9 @@ class MortalClient(AurpayClient):
     fate: Fate
     chance: Random
 
-    async def create_order(self, *arguments: Any, **named: Any) -> LightningOrder:
+    async def _create(self, *arguments: Any, **named: Any) -> LightningOrder:
         self.fate.passes("written")
-        call = asyncio.create_task(super().create_order(*arguments, **named))
+        call = asyncio.create_task(super()._create(*arguments, **named))
         await asyncio.wait({call}, timeout=self.chance.random() / 100)
         self.fate.passes("sent")
         order = await call

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aurpay_async._references import noted_nonce
+from aurpay_async import NewOrder
 from aurpay_async.callbacks import (
     CallbackVerifier,
     Dispatcher,
@@ -356,9 +356,8 @@ async def test_an_unconfirmed_callback_of_a_call_under_way(
     while not platform.calls["create_order"]:
         await asyncio.sleep(0.001)
     [attempt] = await local.attempts("cart-42")
-    with noted_nonce(attempt.nonce):
-        made = local._client.create_order("20", "USD", reference="cart-42", **URLS)
-        order = await made
+    asked = NewOrder("20", "USD", reference="cart-42", **URLS)
+    order = await local._client._create(asked, nonce=attempt.nonce)
     await corner.hear(platform.urls[order.order_id]["callback_url"])
     assert [change.attempt.state for change in corner.changes] == [S.CLAIMED]
     done = await local.reconcile()

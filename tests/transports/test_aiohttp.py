@@ -7,6 +7,7 @@ import gzip
 import os
 import select
 import threading
+import time
 import traceback
 import zlib
 from functools import cache, partial
@@ -18,7 +19,8 @@ import pytest
 
 from aurpay_async import Request, Safety
 from aurpay_async._transports import _aiohttp
-from aurpay_async._transports._aiohttp import AiohttpTransport, _MarkingRequest
+from aurpay_async._transports._aiohttp import AiohttpTransport
+from aurpay_async._transports._tracking import MarkingRequest
 from aurpay_async._transports._unpack import MAX_BODY
 from aurpay_async.errors import (
     AurpayError,
@@ -34,7 +36,7 @@ from aurpay_async.errors import (
 from ..loopback import Server, answering, nobody
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from ..loopback import Peer, Script
@@ -584,19 +586,56 @@ async def test_a_session_of_another_loop_that_was_handed_in() -> None:
         await asyncio.to_thread(asyncio.run, elsewhere())
 
 
-async def test_when_the_mark_is_not_seen_all_may_have_left(
+def without_middlewares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have an aiohttp that knows no middlewares."""
+    request = aiohttp.ClientSession._request
+
+    async def ignoring(session: Any, *arguments: Any, **options: Any) -> Any:
+        options.pop("middlewares")
+        return await request(session, *arguments, **options)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", ignoring)
+
+
+def without_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have an aiohttp that calls another method than `send`."""
+    monkeypatch.setattr(MarkingRequest, "send", aiohttp.ClientRequest.send)
+
+
+@pytest.mark.parametrize("aiohttp_without", [without_middlewares, without_hook])
+async def test_failure_of_an_unmarked_request_is_unknown_unless_it_was_connecting(
+    aiohttp_without: Callable[[pytest.MonkeyPatch], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """If a later aiohttp asked another method, no failure would count as unsent."""
-    async with Server(answering(b"{}")) as server, nobody() as nowhere:
-        transport = AiohttpTransport(server.url)
-        monkeypatch.setattr(_MarkingRequest, "send", aiohttp.ClientRequest.send)
-        assert (await transport.send(request())).status == 200
-        transport._origin = nowhere
-        with pytest.raises(ConnectionLostError) as caught:
+    """From the first call on: nothing is taken for granted about a later aiohttp."""
+    aiohttp_without(monkeypatch)
+    outcome, server = await exchange(closes_after_the_request)
+    assert (type(outcome), outcome.delivery) == (ConnectionLostError, UNKNOWN)
+    assert len(server.requests) == 1
+    outcome, _ = await exchange(answering(b"{}"))
+    assert outcome.status == 200
+    async with nobody() as nowhere:
+        transport = AiohttpTransport(nowhere)
+        with pytest.raises(ConnectError) as caught:
             await transport.send(request())
-        assert caught.value.delivery is UNKNOWN
         await transport.aclose()
+    assert caught.value.delivery is NOT_SENT
+
+
+async def test_get_over_a_stale_connection_is_sent_over_a_new_one() -> None:
+    """Nothing was written to the stale one, so this is no second attempt."""
+
+    async def answers_and_closes(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.respond(b"{}")
+
+    async with Server(answers_and_closes, answering(b"new")) as server:
+        transport = AiohttpTransport(server.url)
+        await transport.send(request("GET"))
+        time.sleep(0.01)  # noqa: ASYNC251 - the loop must not see the close
+        assert (await transport.send(request("GET"))).body == b"new"
+        await transport.aclose()
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -627,16 +666,37 @@ def test_a_version_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _aiohttp._version() == "unknown"
 
 
-async def test_an_error_of_any_kind_is_ours() -> None:
-    """Even one that aiohttp does not document: nothing foreign escapes."""
-    async with Server(answering(b"{}")) as server:
-        transport = AiohttpTransport(server.url)
-        await transport.send(request())
-        assert transport._session is not None
-        await transport._session.close()
-        with pytest.raises(TransportError) as caught:  # RuntimeError
-            await transport.send(request())
-    assert caught.value.delivery is NOT_SENT
+async def test_foreign_exception_is_reported_with_type_module_and_line() -> None:
+    """Never as "cannot connect", never with its text, and it is final."""
+
+    async def broken(*_: object) -> None:
+        raise LookupError(CANARY)
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_start.append(broken)
+    async with aiohttp.ClientSession(trace_configs=[tracing]) as session:
+        outcome, server = await exchange(answering(b"{}"), session=session)
+    line = broken.__code__.co_firstlineno + 1
+    assert str(outcome) == (
+        f"LookupError in {__name__}, line {line}, during a call to {server.url}; "
+        "is aiohttp patched? See the page on testing"
+    )
+    assert (type(outcome), outcome.final) == (TransportError, True)
+    assert outcome.delivery is UNKNOWN
+    assert server.requests == []
+
+
+async def test_foreign_exception_while_connecting_is_not_sent_and_final() -> None:
+    """Where it was raised proves that nothing left."""
+
+    async def broken(*_: object) -> None:
+        raise LookupError(CANARY)
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_create_start.append(broken)
+    async with aiohttp.ClientSession(trace_configs=[tracing]) as session:
+        outcome, _ = await exchange(answering(b"{}"), session=session)
+    assert (outcome.delivery, outcome.final) == (NOT_SENT, True)
 
 
 async def test_a_cancelled_call_shows_no_header() -> None:
@@ -726,15 +786,6 @@ async def test_a_pool_that_is_closed_meanwhile() -> None:
         outcomes = await asyncio.gather(busy, return_exceptions=True)
         assert isinstance(outcomes[0], TransportError)
         assert outcomes[0].delivery is UNKNOWN
-        await transport.aclose()
-
-
-async def test_an_answer_is_not_kept() -> None:
-    """The context of a task outlives its calls."""
-    async with Server(answering(b"x" * 1000)) as server:
-        transport = AiohttpTransport(server.url)
-        await transport.send(request())
-        assert _aiohttp._phase.get().body == b""
         await transport.aclose()
 
 
