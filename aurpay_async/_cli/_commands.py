@@ -47,6 +47,8 @@ def sandbox(
     amounts: AmountStyle = "string",
     post_callbacks: Flag = False,
     callback_host: Several = (),
+    allowed_host: Several = (),
+    public_url: str | None = None,
     auth_from_env: Flag = False,
     ask: Flag = False,
     output: Output = "text",
@@ -80,6 +82,10 @@ def sandbox(
         amounts: How answers write BTC amounts: Aurpay does both.
         post_callbacks: Send callbacks as POST with the order in the body.
         callback_host: Send callbacks to this host as well; may be repeated.
+        allowed_host: Answer to this name as well, such as the service name in a network
+            of containers; may be repeated.
+        public_url: The origin of a proxy before the sandbox, such as
+            https://sandbox.example: checkout pages are there.
         auth_from_env: Refuse requests without the credentials of the environment:
             AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET.
         ask: Ask for the callback token and secret that the environment lacks.
@@ -94,6 +100,8 @@ def sandbox(
         amounts=amounts,
         post_callbacks=post_callbacks,
         callback_hosts=callback_host,
+        allowed_hosts=allowed_host,
+        public_url=public_url,
         rates=rate,
         speed=speed,
         start=start,

@@ -43,6 +43,10 @@ class Wishes(NamedTuple):
     amounts: Amounts = "string"
     post_callbacks: bool = False
     callback_hosts: tuple[str, ...] = ()
+    #: Further names that it answers to.
+    allowed_hosts: tuple[str, ...] = ()
+    #: The origin of a proxy before it.
+    public_url: str | None = None
     #: As ``USD=65000``.
     rates: tuple[str, ...] = ()
     #: How often faster than documented orders time out; 0 is never.
@@ -104,6 +108,8 @@ def make_sandbox(wishes: Wishes) -> Sandbox:
         amounts=wishes.amounts,
         post_callbacks=wishes.post_callbacks,
         callback_hosts=wishes.callback_hosts,
+        allowed_hosts=wishes.allowed_hosts,
+        public_url=wishes.public_url,
         rates=dict(map(_rate, wishes.rates)),
         clock=SandboxClock(_start(wishes.start)),
         speed=wishes.speed,
@@ -118,7 +124,7 @@ def sandbox_members(sandbox: Sandbox, wishes: Wishes) -> dict[str, object]:
     """How to reach a sandbox, for programs."""
     return {
         "base_url": sandbox.base_url,
-        "page_url": f"{sandbox.base_url}/",
+        "page_url": f"{_public(sandbox, wishes)}/",
         "network": _NETWORK,
         "authenticated": wishes.auth_from_env,
         "post_callbacks": wishes.post_callbacks,
@@ -129,10 +135,15 @@ def sandbox_members(sandbox: Sandbox, wishes: Wishes) -> dict[str, object]:
         "db": wishes.db,
         "openapi_url": f"{sandbox.base_url}/_sandbox/openapi.json",
         "environment": {
-            "AURPAY_BASE_URL": sandbox.base_url,
+            "AURPAY_BASE_URL": _public(sandbox, wishes),
             "AURPAY_NETWORK": _NETWORK,
         },
     }
+
+
+def _public(sandbox: Sandbox, wishes: Wishes) -> str:
+    """Where clients find it: they expect its checkout pages at the same origin."""
+    return (wishes.public_url or sandbox.base_url).removesuffix("/")
 
 
 def _rate(text: str) -> tuple[str, str]:
@@ -194,7 +205,7 @@ def _made_up(variable: str) -> str | None:
 
 
 def _rows(sandbox: Sandbox, wishes: Wishes) -> Iterator[Row]:
-    yield Row("page", f"{sandbox.base_url}/")
+    yield Row("page", f"{_public(sandbox, wishes)}/")
     if not is_loopback(wishes.host):
         yield Row("listens at", f"{wishes.host}: other machines can ask")
     if wishes.start is not None:
@@ -227,7 +238,7 @@ def _exports(sandbox: Sandbox, wishes: Wishes) -> str:
     # Clients that read the environment want credentials; this sandbox takes any.
     key = "" if wishes.auth_from_env else " AURPAY_API_KEY=any"
     network = f"AURPAY_NETWORK={_NETWORK}"
-    return f"export AURPAY_BASE_URL={sandbox.base_url} {network}{key}"
+    return f"export AURPAY_BASE_URL={_public(sandbox, wishes)} {network}{key}"
 
 
 def _examples(sandbox: Sandbox, wishes: Wishes) -> Iterator[str]:

@@ -73,6 +73,8 @@ class Sandbox:
         callback_secret: str = "sandbox-callback-secret",  # noqa: S107 - made up
         post_callbacks: bool = False,
         callback_hosts: Iterable[str] = (),
+        allowed_hosts: Iterable[str] = (),
+        public_url: str | None = None,
         amounts: Amounts = "string",
         rates: Mapping[str, Decimal | int | str] | None = None,
         clock: Clock | None = None,
@@ -94,6 +96,11 @@ class Sandbox:
             post_callbacks: Whether they are ``POST`` with the order in the body; else
                 they are ``GET`` without one.
             callback_hosts: Where callbacks may go beyond this machine: exact names.
+            allowed_hosts: Further names that requests may ask for, such as the service
+                name in a network of containers: exact names, without a port.
+            public_url: The origin of a proxy before the sandbox, such as
+                ``"https://sandbox.example"``. Checkout pages are there, and requests
+                may ask for its host.
             amounts: Whether BTC amounts are JSON strings or numbers: Aurpay's
                 documentation shows both.
             rates: What a bitcoin costs, in place of `RATES`; other currencies stay.
@@ -125,7 +132,13 @@ class Sandbox:
             speed=speed,
             seed=seed,
             db=db,
-            reach=_settings.read_reach(host, callback_hosts, allow_remote=allow_remote),
+            reach=_settings.read_reach(
+                host,
+                callback_hosts,
+                allow_remote=allow_remote,
+                allowed_hosts=allowed_hosts,
+                public_url=public_url,
+            ),
         )
         self._settings = settings
         self._auth = _auth(api_key, api_token, api_secret)

@@ -37,9 +37,8 @@ _KEY_HEADERS: Final = ("API-Key", "API-Token")
 class App:
     """Answers as Aurpay would, and keeps what arrived."""
 
-    def __init__(self, bank: Bank, base_url: str, stopped: asyncio.Event) -> None:
+    def __init__(self, bank: Bank, stopped: asyncio.Event) -> None:
         self._bank = bank
-        self._base_url = base_url
         self._stopped = stopped
         self._guard = PageGuard(bank.reach)
         self._misrouter = Misrouter()
@@ -50,16 +49,16 @@ class App:
         app.router.add_get("/", self._show_root)
         for endpoint in Api(self._bank).endpoints():
             app.router.add_route(endpoint.method, endpoint.path, self._at(endpoint))
-        app.add_subapp("/_sandbox", Control(self._bank).served())
+        app.add_subapp("/_sandbox", Control(self._bank, self._guard).served())
         app.add_subapp("/_pages", Pages(self._bank, self._guard).served())
+        app.router.add_route("*", "/{path:.*}", self._refuse_path)
         return app
 
     def _at(self, endpoint: Endpoint) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
-            live = _live_key(request.headers)
-            if live is not None:
-                problem = f"{live} looks like a live key; {ADVICE}"
-                return _json(envelope(401, problem, None))
+            refused = self._refused(request)
+            if refused is not None:
+                return refused
             fault = self._bank.state.faults.take()
             transport = request.transport
             if fault is None or transport is None:
@@ -74,6 +73,27 @@ class App:
             return _Written()
 
         return answer
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        """The answer to a request that may not come in, of which nothing is kept."""
+        try:
+            self._guard.require_program(request)
+        except web.HTTPForbidden as refused:
+            problem = (refused.text or "").rstrip()
+            return _json(envelope(403, problem, None), status=403)
+        live = _live_key(request.headers)
+        if live is None:
+            return None
+        return _json(envelope(401, f"{live} looks like a live key; {ADVICE}", None))
+
+    async def _refuse_path(self, request: web.Request) -> web.Response:
+        """Keep a request that nothing serves, so that its sender can be helped."""
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
+        await self._receive(None, request)
+        problem = f"the sandbox does not serve {request.method} {request.path}"
+        return _json(envelope(404, problem, None), status=404)
 
     async def _faulty_text(
         self, endpoint: Endpoint, request: web.Request, fault: Fault
@@ -116,14 +136,16 @@ class App:
         return text
 
     async def _receive(
-        self, endpoint: Endpoint, request: web.Request
+        self, endpoint: Endpoint | None, request: web.Request
     ) -> ReceivedRequest:
         body = await request.read()
+        has_password = endpoint is not None and endpoint.has_password
         received = ReceivedRequest(
             method=request.method,
             path=request.raw_path,
             headers=request.headers,
-            body=b"" if endpoint.has_password else body,
+            body=b"" if has_password else body,
+            is_served=endpoint is not None,
         )
         self._bank.state.requests.append(received)
         return received
@@ -142,9 +164,7 @@ class App:
 
     def _origin(self, request: web.Request) -> str:
         """Where the client has found the sandbox: its pages are there as well."""
-        host = request.headers.get("Host", "")
-        known = self._bank.reach.is_known_as(host)
-        return f"http://{host}" if known else self._base_url
+        return self._bank.reach.public_url or f"http://{request.headers['Host']}"
 
 
 def _live_key(headers: CIMultiDictProxy[str]) -> str | None:
@@ -159,8 +179,8 @@ def _destination(order: SandboxOrder) -> str:
     return f"lightning:{order.invoice}" if order.is_lightning else order.address
 
 
-def _json(text: str) -> web.Response:
-    return web.Response(text=text, content_type="application/json")
+def _json(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status, content_type="application/json")
 
 
 class _Written(web.Response):

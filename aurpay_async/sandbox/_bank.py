@@ -60,8 +60,11 @@ class Bank:
         )
         self._db = settings.db
 
-    def open(self) -> None:
+    def open(self, own_port: int) -> None:
         """Take over what the file has, if there is one, and begin.
+
+        Args:
+            own_port: Where the sandbox listens, and where no callback goes.
 
         Raises:
             ConfigurationError: if the file cannot be used.
@@ -69,7 +72,7 @@ class Bank:
         if self._db is not None:
             own = (self.clock,) if isinstance(self.clock, SandboxClock) else ()
             self.state.open(self._db, *own)
-        self._courier.open()
+        self._courier.open(own_port)
         self.deadlines.open()
 
     async def stop(self) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._bank import Bank
     from ._courier import SentCallback
     from ._mishaps import M, Queue
+    from ._page_guard import PageGuard
 
     Settle = Callable[[str], Awaitable[list[SentCallback]]]
 
@@ -35,6 +36,7 @@ class Control:
     """What may be asked and told."""
 
     bank: Bank
+    guard: PageGuard
 
     def served(self) -> web.Application:
         """What is to be served under ``/_sandbox``."""
@@ -103,24 +105,16 @@ class Control:
         self, request: web.Request, handler: Handler
     ) -> web.StreamResponse:
         try:
-            self._refuse_browsers(request)
+            self.guard.require_program(request)
             return await handler(request)
         except web.HTTPException as refused:
-            return _refused(refused.status, refused.text, refused)
+            return _refused(refused.status, (refused.text or "").rstrip(), refused)
         except Refusal as refusal:
             return _refused(refusal.code, refusal.message)
         except InvalidRequestError as error:
             return _refused(web.HTTPBadRequest.status_code, str(error))
         except ClockError as error:
             return _refused(web.HTTPConflict.status_code, str(error))
-
-    def _refuse_browsers(self, request: web.Request) -> None:
-        # A page that somebody has open elsewhere must not reach in here: browsers send
-        # these headers, and a name that leads here today is not one of ours.
-        if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
-            raise web.HTTPForbidden(text="not for browsers")
-        if not self.bank.reach.is_known_as(request.headers.get("Host", "")):
-            raise web.HTTPForbidden(text=self.bank.reach.advice)
 
 
 def _get(path: str, answer: Handler) -> web.RouteDef:

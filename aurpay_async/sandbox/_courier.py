@@ -72,10 +72,12 @@ class Courier:
         self._reach = reach
         self._sent = sent
         self._is_open = False
+        self._own_port = 0
         self._session: aiohttp.ClientSession | None = None
 
-    def open(self) -> None:
-        """Deliver from now on."""
+    def open(self, own_port: int) -> None:
+        """Deliver from now on, but never to the sandbox itself, on this port."""
+        self._own_port = own_port
         self._is_open = True
 
     async def close(self) -> None:
@@ -136,11 +138,14 @@ class Courier:
         """Where to send it, if that is allowed and it is sent as it is written."""
         try:
             target = URL(url, encoded=True)
-            host, _ = target.host, target.port  # yarl reads them when it is asked
+            # yarl reads them when it is asked.
+            host, port = target.host or "", target.port
         except ValueError:
             raise _NotSentError("not an URL") from None
-        if not self._reach.may_call(host or ""):
+        if not self._reach.may_call(host):
             raise _NotSentError("not on this machine")
+        if self._reach.is_itself(host, port, self._own_port):
+            raise _NotSentError("the sandbox does not call itself")
         match = _TARGET.fullmatch(url)
         if match is None or target.raw_path_qs not in {match[1], f"/{match[1]}"}:
             raise _NotSentError("cannot be sent as it is written")

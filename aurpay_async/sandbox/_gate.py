@@ -37,6 +37,8 @@ class ReceivedRequest:
     #: Asked for in any case.
     headers: Mapping[str, str] = attrs.field(repr=lambda headers: repr([*headers]))
     body: bytes
+    #: Whether the sandbox has an endpoint for its method and path.
+    is_served: bool = True
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Who may look at the sandbox's pages, and who may press their buttons.
+"""Who may use the sandbox's API, look at its pages, and press their buttons.
 
 A browser is on this machine and so is every page that is open in it, whoever wrote it.
 Pages from elsewhere must neither read what is here nor act:
@@ -29,6 +29,11 @@ _POLICY: Final = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
+#: The content types of a form, which a browser sends anywhere without asking first.
+_WITHOUT_PREFLIGHT: Final = frozenset(
+    {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
+)
+
 #: What every answer to a browser says.
 HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
@@ -43,7 +48,7 @@ HEADERS: Final[Mapping[str, str]] = {
 
 @attrs.frozen
 class PageGuard:
-    """The sandbox's doorkeeper for browsers."""
+    """Checks each request to the sandbox before anything else reads it."""
 
     reach: Reach
 
@@ -51,10 +56,29 @@ class PageGuard:
         """Let in who asked for the sandbox by one of its own names.
 
         Raises:
-            HTTPForbidden: for any other name.
+            HTTPForbidden: for any other name, and for callbacks: a sandbox has no
+                receiver of them.
         """
+        if "Callback-Token" in request.headers:
+            raise web.HTTPForbidden(text="not for callbacks\n", headers=HEADERS)
         if not self.reach.is_known_as(request.headers.get("Host", "")):
             raise web.HTTPForbidden(text=f"{self.reach.advice}\n", headers=HEADERS)
+
+    def require_program(self, request: web.Request) -> None:
+        """Let in programs that ask for one of the sandbox's names, and no web page.
+
+        A page in the developer's browser can send requests to this machine that need no
+        preflight: with one of three content types. Browsers add ``Origin`` to those
+        that change something, and ``Sec-Fetch-Site`` to all.
+
+        Raises:
+            HTTPForbidden: for any other name, for callbacks and for browsers.
+        """
+        self.require_name(request)
+        if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+            raise web.HTTPForbidden(text="for programs, not for web pages\n")
+        if request.content_type in _WITHOUT_PREFLIGHT:
+            raise web.HTTPForbidden(text="send Content-Type: application/json\n")
 
     def require_reader(self, request: web.Request) -> None:
         """Let in programs, and the sandbox's own page.
@@ -74,15 +98,17 @@ class PageGuard:
             HTTPForbidden: for programs, forms and other pages.
         """
         self.require_name(request)
-        marks = (
-            request.headers.getall("Sec-Fetch-Site", []),
-            request.headers.getall("Origin", []),
-            request.content_type,
-        )
-        origin = f"http://{request.host}"
+        sites = request.headers.getall("Sec-Fetch-Site", [])
+        asking = request.headers.getall("Origin", [])
+        origins = {self.reach.public_url, f"http://{request.host}"}
         # Browsers let no script set the first two, and ask this server before they send
         # JSON to it from another origin: it never agrees.
-        if marks != (["same-origin"], [origin], "application/json"):
+        if (
+            sites != ["same-origin"]
+            or len(asking) != 1
+            or asking[0] not in origins
+            or request.content_type != "application/json"
+        ):
             raise web.HTTPForbidden(
                 text="only for the sandbox's page\n", headers=HEADERS
             )

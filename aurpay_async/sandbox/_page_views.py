@@ -123,6 +123,7 @@ def _request(request: ReceivedRequest) -> View:
         "headers": [visible(name) for name in islice(request.headers, MAX_ROWS)],
         "body": visible(body, MAX_BODY),
         "size": len(request.body),
+        "served": request.is_served,
     }
 
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .._urls import is_loopback
+from .._urls import format_origin, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from .._urls import Origin
 
 #: Where it listens, and what clients on this machine ask.
 LOOPBACK: Final = "127.0.0.1"
@@ -39,6 +41,10 @@ class Reach:
 
     host: str = LOOPBACK
     callback_hosts: frozenset[str] = frozenset()
+    #: Further names of the sandbox, as in a network of containers.
+    allowed_hosts: frozenset[str] = frozenset()
+    #: The origin of a proxy before it.
+    public_origin: Origin | None = None
 
     @property
     def is_remote(self) -> bool:
@@ -62,7 +68,7 @@ class Reach:
         if match is None:
             return False
         host = match[1].lower()
-        if host in _OWN_NAMES or host == self.origin_host:
+        if host in _OWN_NAMES or host in self._names:
             return True
         # DNS rebinding gives another machine's name this address; no address is a name.
         return self.is_remote and is_address(host.strip("[]"))
@@ -70,13 +76,34 @@ class Reach:
     @property
     def advice(self) -> str:
         """What to call it, for whoever called it something else."""
+        own = "127.0.0.1 or localhost"
         if self.is_remote:
-            return f"ask {self.origin_host}, or any address of this machine"
-        return "ask 127.0.0.1 or localhost"
+            own = f"{self.origin_host}, or any address of this machine"
+        return (
+            f"ask {own}; another name is allowed with "
+            "allowed_hosts=(...) (--allowed-host)"
+        )
+
+    @property
+    def public_url(self) -> str | None:
+        """The origin of its pages, if it is not the one that a client has asked."""
+        return None if self.public_origin is None else format_origin(self.public_origin)
 
     def may_call(self, host: str) -> bool:
         """Whether callbacks may go there."""
         return is_loopback(host) or host.lower() in self.callback_hosts
+
+    def is_itself(self, host: str, port: int | None, own_port: int) -> bool:
+        """Whether a callback would come back to this sandbox on its own port."""
+        host = host.lower()
+        if self.public_origin is not None and (host, port) == self.public_origin[1:]:
+            return True
+        return port == own_port and (is_loopback(host) or host in self._names)
+
+    @property
+    def _names(self) -> frozenset[str]:
+        public = () if self.public_origin is None else (self.public_origin[1],)
+        return self.allowed_hosts.union((self.origin_host,), public)
 
 
 def is_name(host: str) -> bool:

@@ -38,15 +38,15 @@ class Server:
         reach = self._bank.reach
         # First: who cannot listen leaves the file alone.
         listening = await _listen(reach, port)
-        base_url = f"http://{reach.origin_host}:{listening.getsockname()[1]}"
+        own_port = listening.getsockname()[1]
         try:
-            self._bank.open()
-            await self._serve(listening, base_url)
+            self._bank.open(own_port)
+            await self._serve(listening)
         except BaseException:
             listening.close()
             await self.stop()
             raise
-        return base_url
+        return f"http://{reach.origin_host}:{own_port}"
 
     async def stop(self) -> None:
         """End all connections. Does nothing the second time."""
@@ -60,9 +60,9 @@ class Server:
                 await runner.cleanup()
             self._bank.close()
 
-    async def _serve(self, listening: socket.socket, base_url: str) -> None:
+    async def _serve(self, listening: socket.socket) -> None:
         self._stopped.clear()
-        app = App(self._bank, base_url, self._stopped)
+        app = App(self._bank, self._stopped)
         # Signatures cover the bytes that came, so nothing unpacks them.
         self._runner = web.AppRunner(
             app.routed(), access_log=None, shutdown_timeout=1, auto_decompress=False

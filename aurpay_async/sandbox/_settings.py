@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
+from .._urls import UrlError, format_origin, read_origin
 from ..errors import ConfigurationError, InvalidRequestError, shown
 from ._ledger import ORDER_LIFE
 from ._live_keys import ADVICE, looks_live
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from .._clock import Clock
+    from .._urls import Origin
     from ._answers import Amounts
 
 #: Whole numbers that everything can keep.
@@ -82,15 +84,25 @@ def _path(db: str | os.PathLike[str] | None) -> str | None:
 
 
 def read_reach(
-    host: str, callback_hosts: Iterable[str], *, allow_remote: bool
+    host: str,
+    callback_hosts: Iterable[str],
+    *,
+    allow_remote: bool,
+    allowed_hosts: Iterable[str] = (),
+    public_url: str | None = None,
 ) -> Reach:
-    """Where to listen and whom to call.
+    """Where to listen, which names to answer to, and whom to call.
 
     Raises:
         ConfigurationError: if one is no host, or other machines could ask, and that was
             not allowed as well.
     """
-    reach = Reach(host=_host("host", host), callback_hosts=_hosts(callback_hosts))
+    reach = Reach(
+        host=_host("host", host),
+        callback_hosts=_hosts("callback_hosts", callback_hosts),
+        allowed_hosts=_hosts("allowed_hosts", allowed_hosts),
+        public_origin=_public_origin(public_url),
+    )
     if reach.is_remote and not allow_remote:
         raise ConfigurationError(
             f"on {host} any machine of the network can ask, pay and look; "
@@ -99,11 +111,30 @@ def read_reach(
     return reach
 
 
-def _hosts(hosts: Iterable[str]) -> frozenset[str]:
+def _public_origin(url: str | None) -> Origin | None:
+    if url is None:
+        return None
+    given = cast("object", url)
+    if not isinstance(given, str):
+        raise ConfigurationError(f"public_url must be a str, not {shown(given)}")
+    try:
+        # Plain http is allowed: invoices for regtest are worth nothing.
+        origin = read_origin(given)
+    except UrlError as error:
+        raise ConfigurationError(f"public_url {error}") from None
+    if given.lower().removesuffix("/") != format_origin(origin):
+        raise ConfigurationError(
+            "public_url is scheme, host and port without a path, such as "
+            f"{format_origin(origin)}"
+        )
+    return origin
+
+
+def _hosts(name: str, hosts: Iterable[str]) -> frozenset[str]:
     # A single name is an iterable as well: of letters.
     if isinstance(hosts, str) or not isinstance(cast("object", hosts), Iterable):
-        raise ConfigurationError('callback_hosts is a list of names: ("shop.test",)')
-    return frozenset(_host("callback_hosts", host) for host in hosts)
+        raise ConfigurationError(f'{name} is a list of names: ("shop.test",)')
+    return frozenset(_host(name, host) for host in hosts)
 
 
 def _host(name: str, host: object) -> str:

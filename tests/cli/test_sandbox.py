@@ -107,6 +107,25 @@ async def test_it_can_want_the_credentials_of_the_environment(
             await aurpay.create_order("20.00", "USD")
 
 
+async def test_programs_are_sent_to_the_public_url(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Clients expect the checkout pages at the origin that they ask."""
+    public = "https://sandbox.example:9445"
+    wishes = Wishes(public_url=f"{public}/", allowed_hosts=("sandbox",))
+    async with served(capsys, wishes) as said:
+        record = json.loads(said)
+        assert record["page_url"] == f"{public}/"
+        assert record["environment"]["AURPAY_BASE_URL"] == public
+        control = f"{record['base_url']}/_sandbox/rates"
+        for host, status in (("sandbox:8765", 200), ("other", 403)):
+            async with aiohttp.request("GET", control, headers={"Host": host}) as got:
+                assert got.status == status
+    async with served(capsys, wishes, "text") as said:
+        assert f"page             {public}/\n" in said
+        assert f"export AURPAY_BASE_URL={public} AURPAY_NETWORK=regtest" in said
+
+
 async def test_credentials_that_are_not_there(aurpay: Run) -> None:
     """Are wrong usage, and named."""
     done = await asyncio.to_thread(aurpay, "sandbox", "--auth-from-env")

@@ -17,6 +17,8 @@ from aurpay_async._clock import SystemClock
 from aurpay_async.sandbox import Deliveries, Rates, Sandbox, _deliveries, _faults
 from aurpay_async.sandbox._coins import COINS
 from aurpay_async.sandbox._control import Control
+from aurpay_async.sandbox._page_guard import PageGuard
+from aurpay_async.sandbox._reach import Reach
 from aurpay_async.sandbox._static import read_static
 from aurpay_async.testing import FakeClock
 
@@ -52,9 +54,9 @@ async def test_it_is_not_for_browsers(method: str, path: str, body: Any) -> None
         await order(sandbox)
         for headers in ({"Origin": "x"}, {"Sec_Fetch_Site": "same-origin"}):
             status, text = await ask(sandbox, method, path, body, **headers)
-            assert (status, text) == (403, {"error": "not for browsers"})
+            assert (status, text) == (403, {"error": "for programs, not for web pages"})
         status, text = await ask(sandbox, method, path, body, Host="evil.example")
-        assert (status, text) == (403, {"error": "ask 127.0.0.1 or localhost"})
+        assert (status, text["error"][:26]) == (403, "ask 127.0.0.1 or localhost")
         assert len(sandbox.faults) == len(sandbox.deliveries) == 0
         assert sandbox.rates["USD"] == 100_000
         assert sandbox.clock.now() == NOW
@@ -286,7 +288,7 @@ async def test_all_of_it_is_described() -> None:
     """The routes are the paths of the file, and the file is served."""
     async with Sandbox() as sandbox:
         assert await ask(sandbox, "GET", "/_sandbox/openapi.json") == (200, described())
-        router = Control(sandbox._bank).served().router
+        router = Control(sandbox._bank, PageGuard(Reach())).served().router
         routes = {
             (route.method, str(route.resource and route.resource.canonical))
             for route in router.routes()

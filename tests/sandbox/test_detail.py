@@ -91,20 +91,22 @@ async def test_an_order_that_is_not_there(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
+    ("method", "path"),
     [
-        ("GET", PATH, 404),
-        ("GET", f"{PATH}1/2", 404),
-        ("GET", "/api/v2/orders/", 404),
-        ("HEAD", f"{PATH}1", 405),
-        ("POST", f"{PATH}1", 405),
+        ("GET", PATH),
+        ("GET", f"{PATH}1/2"),
+        ("GET", "/api/v2/orders/"),
+        ("HEAD", f"{PATH}1"),
+        ("POST", f"{PATH}1"),
     ],
 )
-async def test_what_is_not_served(method: str, path: str, status: int) -> None:
-    """Neither other paths nor other methods, and none of it is kept."""
+async def test_neither_other_paths_nor_other_methods_are_served(
+    method: str, path: str
+) -> None:
+    """They are on record as that."""
     async with Sandbox() as sandbox:
-        assert (await ask(sandbox, method, path))[0] == status
-    assert sandbox.requests == []
+        assert (await ask(sandbox, method, path))[0] == 404
+    assert [request.is_served for request in sandbox.requests] == [False]
 
 
 async def test_a_key_is_asked_for() -> None:
@@ -138,7 +140,7 @@ async def raw(sandbox: Sandbox, order_id: str) -> bytes:
     """The answer's bytes, as far as they come at once."""
     port = int(sandbox.base_url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {PATH}{order_id} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    writer.write(f"GET {PATH}{order_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     answer = await reader.read(65_536)
     writer.close()
     return answer

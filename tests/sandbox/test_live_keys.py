@@ -115,7 +115,8 @@ async def test_one_of_two_headers_is_enough() -> None:
         port = int(sandbox.base_url.rpartition(":")[2])
         answer = await raw(
             port,
-            "GET /api/v2/order/detail/7 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            "GET /api/v2/order/detail/7 HTTP/1.1\r\nHost: localhost\r\n"
+            "Connection: close\r\n"
             f"API-Key: any\r\nAPI-Key: {LIVE}\r\n\r\n",
         )
         assert b'"code": 401' in answer

@@ -118,7 +118,7 @@ async def test_a_packed_body_is_taken_as_the_bytes_it_is() -> None:
 
 async def test_credentials_that_are_no_text_are_wrong() -> None:
     """Bytes of any kind in a header are refused, not failed over."""
-    head = b"POST /api/bln/order HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+    head = b"POST /api/bln/order HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
     async with Sandbox(api_token="sandbox-t", api_secret="sandbox-s") as sandbox:
         port = int(sandbox.base_url.rpartition(":")[2])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

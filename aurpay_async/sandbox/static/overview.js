@@ -86,8 +86,9 @@ function drawCallback({ order_id, kind, method, url, headers, size, status, erro
   return row("callback", summary, ...facts.map((fact) => element("p", "", fact)));
 }
 
-function drawRequest({ method, path, headers, body, size }) {
+function drawRequest({ method, path, headers, body, size, served }) {
   const summary = element("summary", "", code(`${method} ${path}`));
+  if (!served) summary.prepend(pill("Not served", "bad"));
   summary.append(quiet(`${size.toLocaleString("en")} bytes`));
   const names = element("p", "", `Headers: ${headers.join(", ")}`);
   return row("request", summary, names, element("pre", "", body));

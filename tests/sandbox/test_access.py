@@ -1,0 +1,257 @@
+"""Which requests the sandbox's API answers: programs, by a name of the sandbox."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from aurpay_async import ConfigurationError, NotFoundError, Safety
+from aurpay_async.sandbox import Sandbox
+
+from .shop import ask, open_shop, order
+
+ORDER = {"price": 20, "currency": "USD"}
+CREATE = "/api/bln/order"
+
+#: What a browser adds to a request of a page from elsewhere, in each of its forms.
+BROWSERS = [
+    {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "null"},
+    {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "none"},
+    {"Content-Type": "text/plain;charset=UTF-8"},
+    {"Content-Type": "application/x-www-form-urlencoded"},
+    {"Content-Type": "multipart/form-data; boundary=x"},
+    {"Host": "rebound.evil.example"},
+    {"Host": "rebound.evil.example:80"},
+    {"Host": "127.0.0.1.evil.example"},
+]
+
+
+async def send(
+    sandbox: Sandbox, method: str, path: str, headers: dict[str, str]
+) -> tuple[int, Any]:
+    named = {name.replace("-", "_"): value for name, value in headers.items()}
+    body = ORDER if method == "POST" else None
+    return await ask(sandbox, method, path, body, **named)
+
+
+@pytest.mark.parametrize("headers", BROWSERS)
+async def test_a_web_page_from_elsewhere_creates_no_order(
+    headers: dict[str, str],
+) -> None:
+    """Whether it needs no preflight or has a name that leads to this machine."""
+    async with Sandbox() as sandbox:
+        sandbox.faults.push("503")
+        status, answer = await send(sandbox, "POST", CREATE, headers)
+        assert (status, answer["code"], answer["result"]) == (403, 403, False)
+        assert answer["message"]
+        assert (len(sandbox.orders), len(sandbox.requests)) == (0, 0)
+        assert list(sandbox.faults) == ["503"]
+
+
+@pytest.mark.parametrize(
+    "headers", [headers for headers in BROWSERS if "Content-Type" not in headers]
+)
+async def test_a_web_page_from_elsewhere_reads_no_order(
+    headers: dict[str, str],
+) -> None:
+    """DNS rebinding makes its reads same-origin to the browser."""
+    async with Sandbox() as sandbox:
+        await order(sandbox)
+        for path in ("/api/v2/order/?page=1&size=10", "/api/v2/nothing"):
+            status, answer = await send(sandbox, "GET", path, headers)
+            assert (status, answer["data"]) == (403, None)
+
+
+async def test_a_refused_web_page_learns_what_a_program_would_have_to_send() -> None:
+    """The message is for the developer whose own program was refused."""
+    async with Sandbox() as sandbox:
+        _, answer = await send(sandbox, "POST", CREATE, BROWSERS[5])
+        assert answer["message"] == "send Content-Type: application/json"
+        _, answer = await send(sandbox, "POST", CREATE, BROWSERS[0])
+        assert answer["message"] == "for programs, not for web pages"
+        _, answer = await send(sandbox, "POST", CREATE, BROWSERS[7])
+        assert answer["message"] == (
+            "ask 127.0.0.1 or localhost; another name is allowed with "
+            "allowed_hosts=(...) (--allowed-host)"
+        )
+
+
+async def test_a_program_may_send_any_content_type_that_needs_a_preflight() -> None:
+    """What Aurpay itself would accept is not known."""
+    async with Sandbox() as sandbox:
+        for given in ("application/json; charset=utf-8", "application/octet-stream"):
+            status, _ = await send(sandbox, "POST", CREATE, {"Content-Type": given})
+            assert status == 200
+
+
+# Names of a sandbox
+
+
+async def test_a_sandbox_answers_to_the_hosts_that_were_allowed() -> None:
+    """In a network of containers it is asked by the name of its service."""
+    async with Sandbox(allowed_hosts=["sandbox"]) as sandbox:
+        for host, expected in (
+            ("sandbox:8765", 200),
+            ("SANDBOX", 200),
+            ("localhost:1", 200),
+            ("other:8765", 403),
+        ):
+            status, answer = await ask(sandbox, "POST", CREATE, ORDER, Host=host)
+            assert status == expected
+            if expected == 200:
+                found = f"http://{host}/#/cashier/"
+                assert answer["data"]["pay_url"].startswith(found)
+            control = await ask(sandbox, "GET", "/_sandbox/rates", Host=host)
+            assert control[0] == expected
+
+
+@pytest.mark.parametrize(
+    "host", ["", "http://x", "sandbox:8765", "*", "*.lan", None, 7, "x\n"]
+)
+def test_an_allowed_host_is_one_exact_name(host: Any) -> None:
+    """No scheme, no port, no pattern."""
+    with pytest.raises(ConfigurationError, match="allowed_hosts takes a name or an"):
+        Sandbox(allowed_hosts=[host])
+
+
+def test_allowed_hosts_are_a_list() -> None:
+    """A single name is an iterable as well: of letters."""
+    with pytest.raises(ConfigurationError, match="allowed_hosts is a list of names"):
+        Sandbox(allowed_hosts="sandbox")
+
+
+# Callbacks never come back
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.9.9.9", "[::1]"])
+async def test_a_callback_to_the_sandbox_itself_is_not_sent(host: str) -> None:
+    """Else any client could pay orders through the control API, without its guard."""
+    async with Sandbox() as sandbox:
+        victim = await order(sandbox)
+        port = sandbox.base_url.rpartition(":")[2]
+        url = f"http://{host}:{port}/_sandbox/orders/{victim}/pay"
+        [sent] = await sandbox.pay(await order(sandbox, callback_url=url))
+        assert sent.error == "not sent: the sandbox does not call itself"
+        assert sandbox.orders[victim].status == "PENDING"
+
+
+async def test_a_callback_to_a_name_of_the_sandbox_is_not_sent() -> None:
+    """Allowed as a host of callbacks, it is still the sandbox on its own port."""
+    async with (
+        open_shop() as shop,
+        Sandbox(
+            allowed_hosts=["sandbox"],
+            callback_hosts=["sandbox", "public.example"],
+            public_url="https://public.example",
+        ) as sandbox,
+    ):
+        port = sandbox.base_url.rpartition(":")[2]
+        for url in (f"http://sandbox:{port}/x", "https://public.example/x"):
+            [sent] = await sandbox.pay(await order(sandbox, callback_url=url))
+            assert sent.error == "not sent: the sandbox does not call itself"
+        [sent] = await sandbox.pay(await order(sandbox, callback_url=f"{shop.url}/x"))
+        assert sent.status == 200
+
+
+@pytest.mark.parametrize("path", [CREATE, "/_sandbox/orders/1/pay", "/", "/_pages/x"])
+async def test_a_callback_that_reaches_a_sandbox_is_refused(path: str) -> None:
+    """Over a proxy or another name it may; what it carries gives it away."""
+    async with Sandbox() as sandbox:
+        for method in ("GET", "POST"):
+            status, _ = await ask(
+                sandbox, method, path, ORDER, Callback_Token="sandbox-callback-token"
+            )
+            assert status in {403, 405}
+        assert len(sandbox.orders) == 0
+
+
+# Paths that are not served
+
+
+async def test_a_path_that_is_not_served_is_answered_in_an_envelope() -> None:
+    """Its request is on record and on the overview, marked as not served."""
+    async with Sandbox() as sandbox, sandbox.client() as aurpay:
+        status, answer = await ask(sandbox, "POST", "/api/order/pay/token", {"a": 1})
+        assert status == 404
+        assert answer == {
+            "code": 404,
+            "message": "the sandbox does not serve POST /api/order/pay/token",
+            "data": None,
+            "result": False,
+        }
+        status, answer = await ask(sandbox, "GET", CREATE)
+        assert (status, answer["code"]) == (404, 404)
+        assert [request.is_served for request in sandbox.requests] == [False, False]
+        assert sandbox.requests[0].path == "/api/order/pay/token"
+        assert json.loads(sandbox.requests[0].body) == {"a": 1}
+        with pytest.raises(NotFoundError, match="does not serve"):
+            await aurpay.request("GET", "/api/bln/balance", safety=Safety.READ)
+        await aurpay.create_order("20", "USD")
+        assert sandbox.requests[-1].is_served
+
+
+async def test_a_live_key_on_a_path_that_is_not_served_is_kept_nowhere() -> None:
+    """The guard is before the record."""
+    live = "q8Xw3Zr5Tn1Bv7Lk2Mf9Hd4Js6Pc"
+    async with Sandbox() as sandbox:
+        _, answer = await ask(sandbox, "GET", "/api/nothing", API_Key=live)
+        assert answer["code"] == 401
+        assert sandbox.requests == []
+
+
+# Behind a proxy
+
+
+@pytest.mark.parametrize("host", [None, "public.example:9445", "127.0.0.1:1"])
+async def test_the_pay_url_begins_with_the_public_url(host: str | None) -> None:
+    """Exactly as it was given, whether or not the proxy passes the Host on."""
+    public = "https://public.example:9445"
+    headers = {} if host is None else {"Host": host}
+    async with Sandbox(public_url=public) as sandbox:
+        _, answer = await ask(sandbox, "POST", CREATE, ORDER, **headers)
+        assert answer["data"]["pay_url"].startswith(f"{public}/#/cashier/")
+        _, answer = await ask(sandbox, "POST", "/api/order/pay-url", ORDER, **headers)
+        assert answer["data"]["pay_url"].startswith(f"{public}/#/cashier/choose?token=")
+
+
+async def test_the_page_of_the_public_url_presses_the_buttons() -> None:
+    """Its Origin has the scheme of the proxy, which the sandbox does not see."""
+    public = "https://public.example:9445"
+    async with Sandbox(public_url=public) as sandbox:
+        for host, origin, expected in (
+            ("public.example:9445", public, 204),
+            ("127.0.0.1:8765", public, 204),
+            ("public.example:9445", "https://evil.example", 403),
+            ("public.example:9445", "https://public.example", 403),
+            ("127.0.0.1:8765", "http://127.0.0.1:8765", 204),
+        ):
+            path = f"/_pages/orders/{await order(sandbox)}/pay"
+            marks = {"Sec_Fetch_Site": "same-origin", "Origin": origin, "Host": host}
+            marks["Content_Type"] = "application/json"
+            assert (await ask(sandbox, "POST", path, {}, **marks))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("https://public.example/aurpay", "without a path"),
+        ("ftp://public.example", "the scheme must be"),
+        ("public.example", "must be absolute"),
+        (7, "must be a str"),
+    ],
+)
+def test_a_public_url_is_an_origin(url: Any, problem: str) -> None:
+    """The pages load their parts from its root."""
+    with pytest.raises(ConfigurationError, match=problem):
+        Sandbox(public_url=url)
+
+
+async def test_a_public_url_may_be_plain_http() -> None:
+    """Between containers there is no TLS, and invoices on regtest are worth nothing."""
+    async with Sandbox(public_url="http://sandbox:8765/") as sandbox:
+        _, answer = await ask(sandbox, "POST", CREATE, ORDER)
+        assert answer["data"]["pay_url"].startswith("http://sandbox:8765/#/cashier/")
