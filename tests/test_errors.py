@@ -66,6 +66,7 @@ SAMPLES: list[AurpayError] = [
     errors.UnclearPaymentError("x", reference="cart-42"),
     errors.OrderNotReadyError("x", reference="cart-42"),
     errors.UnknownOrderError("x"),
+    errors.StoreUnavailableError("x", reference="cart-42"),
 ]
 
 

@@ -7,13 +7,12 @@ write; on PostgreSQL it locks the rows that it needs.
 
 from __future__ import annotations
 
-from asyncio import CancelledError
-from contextlib import asynccontextmanager
+import asyncio
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from traceback import clear_frames
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Final, final
 
-from sqlalchemy import make_url
+from sqlalchemy import BigInteger, cast, func, literal, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import (
@@ -24,12 +23,17 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.pool import StaticPool
 
-from ..errors import ConfigurationError, shown
+from .._clock import SystemClock
+from ..errors import ConfigurationError, StoreUnavailableError, shown
+from ._home import drop_pool, is_home, note_process, settle
+from ._steps import step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from sqlalchemy import CursorResult, Executable, Table
+    from sqlalchemy import ColumnElement, Table
+
+    from .._clock import Clock
 
 #: How each database says: insert, unless it is there already.
 _INSERTS: Final[Mapping[str, Callable[[Table], postgresql.Insert | sqlite.Insert]]] = {
@@ -48,9 +52,9 @@ _OPTIONS: Final[Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]]] = {
     "sqlite": ({}, {}),
 }
 
-#: How long SQLite waits for another writer. Python's 5 s are short for a busy disk, and
-#: whoever calls us has often given up after 30 s.
-_SQLITE_WAIT_S: Final = "15"
+#: Seconds that SQLite waits for another writer. Python's 5 s are short for a busy disk,
+#: and HTTP clients have often given up after 30 s.
+SQLITE_BUSY_S: Final = "15"
 
 #: What to write instead.
 _URLS: Final = (
@@ -65,7 +69,15 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 @final
 class Database:
-    """A database, and whether its connections are ours to close."""
+    """A database, for the event loop that uses it, in the process that uses it.
+
+    Its engine is one object for its whole life. The connections of that engine belong
+    to the process and the loop that opened them: a forked child, and a new loop after
+    the old one was closed, get connections of their own.
+
+    Every failure of a connect, a commit, and a statement that goes through `execute` or
+    `run`, leaves as a `StoreUnavailableError` with the driver's error as its cause.
+    """
 
     def __init__(self, engine_or_url: AsyncEngine | str, who: str) -> None:
         """Prepare; nothing is opened yet.
@@ -80,55 +92,124 @@ class Database:
         self._owned = isinstance(engine_or_url, str)
         self._who = who
         self._closed = False
-        self.engine: Final = _engine(engine_or_url, who)
-        self.is_sqlite: Final = self.engine.dialect.name == "sqlite"
-        self.insert: Final = _INSERTS[self.engine.dialect.name]
-        stepwise, together = _OPTIONS[self.engine.dialect.name]
-        self._stepwise = self.engine.execution_options(**stepwise)
-        self._together = self.engine.execution_options(**together)
+        try:
+            engine = _engine(engine_or_url, who)
+        finally:
+            # Tracebacks show local names, and a URL may hold a password.
+            del engine_or_url
+        self._engine: Final = engine
+        self.dialect: Final = engine.dialect.name
+        self.is_sqlite: Final = self.dialect == "sqlite"
+        self.insert: Final = _INSERTS[self.dialect]
+        stepwise, together = _OPTIONS[self.dialect]
+        self._stepwise = engine.execution_options(**stepwise)
+        self._together = engine.execution_options(**together)
+        note_process(engine)
 
-    def connect(self) -> AsyncConnection:
-        """For ``async with``: every statement on it is committed by `run`."""
-        return self._open(self._stepwise).connect()
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine, always the same one; its pool is that of the running loop.
+
+        Raises:
+            ConfigurationError: it is in use on another event loop.
+        """
+        with suppress(RuntimeError):  # no loop is running: nothing is opened yet
+            asyncio.get_running_loop()
+            settle(self._engine, self._who)
+        return self._engine
+
+    @property
+    def lock(self) -> asyncio.Lock:
+        """A lock of the running event loop, for what one task does for all."""
+        return settle(self._engine, self._who).lock
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncGenerator[AsyncConnection, None]:
+        """Open a connection on which `run` commits each statement.
+
+        Raises:
+            StoreUnavailableError: the database failed, or did not answer in time.
+            ConfigurationError: it was closed, or is in use on another event loop.
+        """
+        async with self._connected(self._stepwise) as connection:
+            yield connection
 
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[AsyncConnection, None]:
-        """A transaction: all of it, or nothing."""
-        async with self._open(self._together).begin() as connection:
-            yield await connection_of(connection)
+        """Open a transaction, which is committed at the end of the block.
 
-    def _open(self, engine: AsyncEngine) -> AsyncEngine:
+        An exception inside the block rolls it back, and leaves as it is.
+
+        Raises:
+            StoreUnavailableError: the database failed, or did not answer in time. If
+                it was the commit that failed, it may have taken effect.
+            ConfigurationError: it was closed, or is in use on another event loop; or
+                the engine commits each statement.
+        """
+        async with self._connected(self._together) as connection:
+            await step(self.dialect, connection.begin(), connection)
+            yield await connection_of(connection)
+            await step(self.dialect, connection.commit(), connection)
+
+    def now_ms(self, clock: Clock) -> ColumnElement[int]:
+        """Return an SQL expression for the time, in milliseconds since 1970.
+
+        It goes into statements that are made anyway: into the values of an INSERT or
+        UPDATE, into a WHERE (an index is used), or as one more column of a SELECT,
+        where `from_ms` reads it.
+
+        On PostgreSQL it is the server's ``clock_timestamp()``, so that machines whose
+        clocks differ agree. On SQLite, whose processes share a machine, it is the time
+        of `clock`; so it is everywhere if `clock` is no `SystemClock`, as a `FakeClock`
+        is.
+
+        Args:
+            clock: The clock of the caller.
+        """
+        if self.is_sqlite or not isinstance(clock, SystemClock):
+            return literal(to_ms(clock.now()), BigInteger)
+        seconds = func.extract("epoch", func.clock_timestamp())
+        # In a subquery it is evaluated once for a statement, so that an index can be
+        # searched for it.
+        return select(cast(seconds * 1000, BigInteger)).scalar_subquery()
+
+    @asynccontextmanager
+    async def _connected(
+        self, engine: AsyncEngine
+    ) -> AsyncGenerator[AsyncConnection, None]:
         if self._closed:
             raise ConfigurationError(f"this {self._who} was closed")
-        return engine
+        settle(self._engine, self._who)
+        connection = engine.connect()
+        await step(self.dialect, connection.start())
+        try:
+            yield connection
+        finally:
+            # In a task of its own: a cancelled caller gives it back all the same.
+            closing = asyncio.create_task(_close(connection))
+            with suppress(StoreUnavailableError):  # its socket is closed
+                await step(self.dialect, asyncio.shield(closing), connection)
 
     async def aclose(self) -> None:
-        """End it, and its connections if they are its own."""
-        self._closed = True
+        """End it, and its connections if they are its own.
+
+        Raises:
+            ConfigurationError: it is in use on another event loop.
+        """
         if self._owned:
-            await self.engine.dispose()
+            if not is_home(self._engine):
+                settle(self._engine, self._who)  # and there are none
+            try:
+                await step(self.dialect, self._engine.dispose())
+            except StoreUnavailableError:
+                drop_pool(self._engine)
+        self._closed = True
 
 
-async def run(connection: AsyncConnection, statement: Executable) -> CursorResult[Any]:
-    """One step: a statement, committed."""
-    result = await execute(connection, statement)
-    await connection.commit()
-    return result
-
-
-async def execute(
-    connection: AsyncConnection, statement: Executable
-) -> CursorResult[Any]:
-    """A statement whose `rowcount` can be read."""
-    # Of an INSERT, SQLAlchemy forgets the count unless it is told not to.
-    options = {"preserve_rowcount": True}
-    try:
-        return await connection.execute(statement, execution_options=options)
-    except CancelledError as error:
-        # The connection is closed by now, but what it was reading has a lock for as
-        # long as the cursor lives: until these frames are collected as garbage.
-        clear_frames(error.__traceback__)
-        raise
+async def _close(connection: AsyncConnection) -> None:
+    """Give a connection back to its pool, which rolls back; or lose it."""
+    with suppress(Exception):  # what it was used for has its own outcome
+        await connection.close()
 
 
 async def connection_of(caller: object) -> AsyncConnection:
@@ -137,9 +218,10 @@ async def connection_of(caller: object) -> AsyncConnection:
     Raises:
         ConfigurationError: if it is none, or one that could not undo anything.
     """
-    connection = (
-        await caller.connection() if isinstance(caller, AsyncSession) else caller
-    )
+    connection = caller
+    if isinstance(caller, AsyncSession):
+        bind = caller.get_bind()
+        connection = await step(bind.dialect.name, caller.connection())
     if isinstance(connection, AsyncConnection) and connection.sync_connection:
         options = connection.sync_connection.get_execution_options()
         # Of the connection or its engine; or what each connection begins with.
@@ -164,7 +246,11 @@ def from_ms(kept: int) -> datetime:
 
 
 def _engine(given: object, who: str) -> AsyncEngine:
-    """The engine that was given, or one for the URL; refused if it cannot do this."""
+    """Return the engine that was given, or one for the URL.
+
+    Raises:
+        ConfigurationError: it cannot do this.
+    """
     engine = _engine_at(given) if isinstance(given, str) else given
     if not isinstance(engine, AsyncEngine):
         raise ConfigurationError(
@@ -188,7 +274,7 @@ def _engine_at(text: str) -> AsyncEngine:
     try:
         url = make_url(text)
         if url.get_backend_name() == "sqlite":
-            url = url.update_query_dict({"timeout": _SQLITE_WAIT_S, **url.query})
+            url = url.update_query_dict({"timeout": SQLITE_BUSY_S, **url.query})
         return create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
     except ImportError as error:
         raise ConfigurationError(
@@ -198,3 +284,5 @@ def _engine_at(text: str) -> AsyncEngine:
         raise ConfigurationError(
             f"this is not the URL of a database driver for asyncio; {_URLS}"
         ) from None
+    finally:
+        del text

@@ -16,6 +16,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.exc import NoSuchTableError
 
 from ..errors import ConfigurationError
+from ._steps import MIGRATION_LIMIT_S, execute, step
 from ._tables import metadata
 from .migrations import v0001_orders
 
@@ -54,9 +55,13 @@ _WAIT: Final[Mapping[str, str]] = {
 
 
 async def fits(database: Database) -> bool:
-    """Whether the tables are there, with every column that this version needs."""
+    """Return true if the tables have every column that this version needs.
+
+    Raises:
+        StoreUnavailableError: the database failed, or did not answer in time.
+    """
     async with database.connect() as connection:
-        return await connection.run_sync(_fits)
+        return await step(database.dialect, connection.run_sync(_fits), connection)
 
 
 def _fits(connection: Connection) -> bool:
@@ -77,6 +82,7 @@ async def upgrade(database: Database) -> None:
     Raises:
         ConfigurationError: if Alembic is missing, or a newer version of this package
             has been here.
+        StoreUnavailableError: the database failed, or did not answer in time.
     """
     try:  # off the loop: it takes a while
         for name in _ALEMBIC:
@@ -85,13 +91,15 @@ async def upgrade(database: Database) -> None:
         raise ConfigurationError(
             "upgrading needs Alembic: pip install 'aurpay-async[sql]'"
         ) from None
-    dialect = database.engine.dialect.name
-    for statement in _FIRST[dialect]:
+    for statement in _FIRST[database.dialect]:
         async with database.begin() as connection:
-            await connection.execute(sql(statement))
+            await execute(connection, sql(statement))
     async with database.begin() as connection:
-        await connection.execute(sql(_WAIT[dialect]))
-        await connection.run_sync(_upgrade)
+        for waiting in (
+            connection.execute(sql(_WAIT[database.dialect])),
+            connection.run_sync(_upgrade),
+        ):
+            await step(database.dialect, waiting, connection, MIGRATION_LIMIT_S)
 
 
 def _upgrade(connection: Connection) -> None:

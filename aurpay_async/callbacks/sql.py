@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self, cast, final
 
 try:
     from sqlalchemy import delete, or_, select, update
-    from sqlalchemy.exc import IntegrityError, ProgrammingError
     from sqlalchemy.schema import CreateTable
 except ImportError as _error:
     raise ImportError(
@@ -31,8 +30,10 @@ except ImportError as _error:
     ) from _error
 
 from .._clock import SystemClock
-from .._store._engine import Database, connection_of, execute, run, to_ms
+from .._store._engine import Database, connection_of, to_ms
+from .._store._steps import execute, run
 from .._store._tables import callbacks, guard_metadata
+from ..errors import StoreUnavailableError
 from ._replay import LEASE, REMEMBER, Claim, Taken, decide, lost, new_token
 
 if TYPE_CHECKING:
@@ -57,11 +58,12 @@ class SqlReplayStore:
     """Remembers in a database, for as many processes as share it.
 
     Made from a URL, it has connections of its own: close it, or use it in ``async
-    with``, and on one event loop only. Made from an engine, it leaves that open.
+    with``. Made from an engine, it leaves that open. Its connections belong to one
+    event loop: a forked process, and a new loop after the old one was closed, get
+    connections of their own.
 
-    What goes wrong in the database leaves as SQLAlchemy raised it. Leases end by the
-    clocks of the machines, which should agree within a fraction of a lease; that one
-    handler takes effect holds anyhow, if it confirms in its own transaction.
+    A failure of the database leaves as a `StoreUnavailableError`, as does a database
+    that does not answer within seconds.
 
     .. versionadded:: 0.1.0
     """
@@ -102,7 +104,7 @@ class SqlReplayStore:
         async with self._database.connect() as connection:
             try:
                 await run(connection, create)
-            except (IntegrityError, ProgrammingError):
+            except StoreUnavailableError:
                 # PostgreSQL says so to one of two that create it at the same moment;
                 # by then it is there.
                 await run(connection, create)

@@ -33,7 +33,8 @@ from sqlalchemy.dialects.postgresql import insert
 from .._clock import SystemClock
 from .._models import NewOrder, require_label
 from .._settings import is_async
-from .._store._engine import connection_of, execute, to_ms
+from .._store._engine import connection_of, to_ms
+from .._store._steps import execute
 from .._store._tables import callbacks
 from ..errors import (
     AlreadyPaidError,

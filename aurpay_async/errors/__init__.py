@@ -32,7 +32,8 @@
        ├─ AlreadyPaidError                          by an order that nobody holds
        ├─ UnclearPaymentError                       by an order that nobody can tell
        ├─ OrderNotReadyError                        its answer is not stored yet
-       └─ UnknownOrderError      (also LookupError) not in the book
+       ├─ UnknownOrderError      (also LookupError) not in the book
+       └─ StoreUnavailableError                     the database cannot be used
 
 Whoever creates something at the platform asks one question of an error: *may it
 exist?* The answer is :attr:`AurpayError.delivery`.
@@ -78,6 +79,7 @@ from ._orders import (
     OrderBookError,
     OrderNotReadyError,
     ReferenceConflictError,
+    StoreUnavailableError,
     UnclearPaymentError,
     UnknownOrderError,
 )
@@ -111,6 +113,7 @@ __all__ = [
     "ReferenceConflictError",
     "RequestTimeoutError",
     "ServerError",
+    "StoreUnavailableError",
     "TransportError",
     "UnclearPaymentError",
     "UnknownOrderError",

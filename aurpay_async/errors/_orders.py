@@ -82,3 +82,18 @@ class UnknownOrderError(OrderBookError, LookupError):
     """
 
     code = "unknown_order"
+
+
+class StoreUnavailableError(OrderBookError):
+    """The database could not be used: unreachable, silent, or it rejected a statement.
+
+    Raised for statements, connects and commits of this package, whatever the driver
+    raised; that error is the ``__cause__``. Exceptions of your own statements are not
+    translated. `delivery` says what exists at the platform; a commit whose answer was
+    lost may have taken effect. The same call may be made again.
+
+    .. versionadded:: 0.1.0
+    """
+
+    code = "store_unavailable"
+    retryable = True

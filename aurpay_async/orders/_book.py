@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, ClassVar, Self, final
 
 from .._client import AurpayClient
@@ -40,8 +39,10 @@ class OrderBook:
     """One live order for each reference, across calls, processes and machines.
 
     Made from a URL, it has connections of its own: close it, or use it in ``async
-    with``, and on one event loop only. Made from an engine, it leaves that open. What
-    goes wrong in the database leaves as SQLAlchemy raised it.
+    with``. Made from an engine, it leaves that open. Its connections belong to one
+    event loop: a forked process, and a new loop after the old one was closed, get
+    connections of their own. A failure of the database leaves as a
+    `StoreUnavailableError`.
 
     Example:
         >>> book = OrderBook(aurpay, "sqlite+aiosqlite:///orders.db")
@@ -89,7 +90,6 @@ class OrderBook:
         self._client = client
         self._desk = Desk(client, Rows(self._database), clock or client._clock)  # noqa: SLF001
         self._opener = Opener(self._desk, client._transport.call_s)  # noqa: SLF001
-        self._checking = asyncio.Lock()
         self._fits = False
 
     @property
@@ -306,7 +306,7 @@ class OrderBook:
         """See, once, that the tables are there."""
         if self._fits:
             return
-        async with self._checking:
+        async with self._database.lock:
             if self._fits:
                 return
             fit = await fits(self._database)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, cast, final
 from sqlalchemy import and_, or_, select, update
 
 from .._order_life import OrderStatus
-from .._store._engine import connection_of, execute, from_ms, run, to_ms
+from .._store._engine import connection_of, from_ms, to_ms
+from .._store._steps import execute, run
 from .._store._tables import attempts, references
 from ..errors import OrderBookError
 from ._decide import Entry
@@ -25,6 +26,7 @@ from ._states import WATCHED, AttemptState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy import ColumnElement, Row, Select, Update
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -63,7 +65,7 @@ class Rows:
         hold = [nothing.values(price=_r.price)] if database.is_sqlite else []
         self._before_writing: Sequence[Update] = hold
 
-    def reading(self) -> AsyncConnection:
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """For ``async with``: each statement sees what is committed then."""
         return self._database.connect()
 

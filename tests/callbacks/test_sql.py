@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import sqlite3
 import sys
+import traceback
 from contextlib import closing
 from datetime import timedelta
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, inspect, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from aurpay_async.callbacks import sql
@@ -27,7 +28,11 @@ from aurpay_async.callbacks._replay import (
     Taken,
 )
 from aurpay_async.callbacks.sql import SqlReplayStore
-from aurpay_async.errors import CallbackReplayedError, ConfigurationError
+from aurpay_async.errors import (
+    CallbackReplayedError,
+    ConfigurationError,
+    StoreUnavailableError,
+)
 from aurpay_async.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -649,15 +654,17 @@ class TestOpening:
         ):
             assert await connection.scalar(text("PRAGMA busy_timeout")) == wait_ms
 
-    async def test_what_goes_wrong_in_the_database_shows_no_values(
+    async def test_a_database_error_leaves_as_store_unavailable_without_values(
         self, tmp_path: Path
     ) -> None:
-        """It leaves as SQLAlchemy's error, without keys and tokens."""
+        """With the driver's own error as its cause."""
         url = f"sqlite+aiosqlite:///{tmp_path}/callbacks.db"
         async with SqlReplayStore(url) as store:
-            with pytest.raises(OperationalError, match="no such table") as caught:
+            with pytest.raises(StoreUnavailableError, match="no such table") as caught:
                 await store.claim(KEY, "paid")
-        assert KEY not in str(caught.value)
+        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+        assert caught.value.retryable
+        assert KEY not in "".join(traceback.format_exception(caught.value))
 
     @pytest.mark.parametrize(
         ("url", "problem"),

@@ -19,6 +19,7 @@ from aurpay_async.errors import (
     InvalidResponseError,
     PermissionDeniedError,
     ReferenceConflictError,
+    StoreUnavailableError,
     UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState, OrderBook
@@ -438,7 +439,9 @@ class TestFailing:
         platform.go.set()
         with pytest.raises(ConnectionLostError) as caught:
             await task
-        assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+        unavailable = caught.value.__cause__
+        assert isinstance(unavailable, StoreUnavailableError)
+        assert isinstance(unavailable.__cause__, ConnectionRefusedError)
 
 
 class TestDying:

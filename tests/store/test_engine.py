@@ -11,7 +11,8 @@ import aiosqlite
 import pytest
 from sqlalchemy import text
 
-from aurpay_async._store._engine import Database, execute
+from aurpay_async._store._engine import Database
+from aurpay_async._store._steps import execute
 
 if TYPE_CHECKING:
     from pathlib import Path
