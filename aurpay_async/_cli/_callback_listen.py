@@ -16,10 +16,12 @@ from .._clock import SystemClock
 from .._settings import require_origin
 from .._urls import UrlError, format_origin
 from ..errors import InvalidRequestError
+from ..sandbox._page_guard import is_of_browser
+from ..sandbox._reach import Reach
 from ._sandbox import make_sandbox, sandbox_members
 from ._screen import Row
 from ._times import iso
-from ._web import require_sendable, send, serve
+from ._web import Answer, require_sendable, send, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from ._act import Job
     from ._sandbox import Wishes
     from ._screen import Screen
-    from ._web import Answer, Handler
+    from ._web import Handler
 
 #: RFC 9110, 7.6.1, and what a client writes by itself: of one connection only.
 _OF_THE_CONNECTION: Final = frozenset(
@@ -90,15 +92,16 @@ class _Forwarder:
         self._passed = passed
 
     async def hand_on(self, request: web.Request) -> web.Response:
-        """Ask the shop, and say so to whoever shows it."""
+        """Ask the shop, unless the request is refused, and show what it answers."""
         at = SystemClock().now()
-        answer = await send(
+        registered = self._find(request.raw_path)
+        answer = _refusal(request, registered) or await send(
             request.method,
             self._shop + request.raw_path,
             _headers(request),
             await request.read(),
         )
-        kind, order_id = self._find(self._base_url + request.raw_path)
+        kind, order_id = (None, None) if registered is None else registered
         path = request.raw_path.partition("?")[0]
         self._passed.put_nowait(
             _Passed(at, request.method, path, kind, order_id, answer)
@@ -106,12 +109,51 @@ class _Forwarder:
         status = _BAD_GATEWAY if answer.status is None else answer.status
         return web.Response(status=status, body=answer.body)
 
-    def _find(self, url: str) -> tuple[str | None, str | None]:
+    def _find(self, target: str) -> tuple[str | None, str | None] | None:
+        """Kind and order of a registered URL; neither if only its path is registered.
+
+        The platform may have added parameters to the URL.
+        """
+        found = None
         for order in self._sandbox.orders.values():
             for field, kind in _KINDS.items():
-                if order.urls.get(field) == url:
+                registered = _target(order.urls.get(field, ""))
+                if target == registered or target.startswith(
+                    (f"{registered}?", f"{registered}&")
+                ):
                     return kind, order.order_id
-        return None, None
+                if target.partition("?")[0] == registered.partition("?")[0]:
+                    found = None, None
+        return found
+
+
+def _target(url: str) -> str:
+    """Path and query of a URL."""
+    _, slash, target = url.partition("://")[2].partition("/")
+    return slash + target
+
+
+def _refusal(request: web.Request, registered: object) -> Answer | None:
+    """The answer to a request that does not reach the shop, if it is one.
+
+    A page in the developer's browser could read the shop through the listener, which
+    asks it as a program on this machine does.
+    """
+    if is_of_browser(request):
+        return _refused(
+            web.HTTPForbidden.status_code, "for programs, not for web pages"
+        )
+    if not Reach().is_known_as(request.headers.get("Host", "")):
+        return _refused(web.HTTPForbidden.status_code, "ask 127.0.0.1 or localhost")
+    if registered is None:
+        return _refused(
+            web.HTTPNotFound.status_code, "no order has a callback URL of this path"
+        )
+    return None
+
+
+def _refused(status: int, problem: str) -> Answer:
+    return Answer(status, f"{problem}\n".encode(), f"not handed on: {problem}", 0)
 
 
 def _headers(request: web.Request) -> Iterator[tuple[str, str]]:

@@ -46,6 +46,15 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 
 
+def is_of_browser(request: web.Request) -> bool:
+    """Whether a request has the headers that browsers alone send.
+
+    They add ``Sec-Fetch-Site`` to each request, and those that are too old for it add
+    ``Origin`` to each that changes something.
+    """
+    return "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
+
+
 @attrs.frozen
 class PageGuard:
     """Checks each request to the sandbox before anything else reads it."""
@@ -68,14 +77,13 @@ class PageGuard:
         """Let in programs that ask for one of the sandbox's names, and no web page.
 
         A page in the developer's browser can send requests to this machine that need no
-        preflight: with one of three content types. Browsers add ``Origin`` to those
-        that change something, and ``Sec-Fetch-Site`` to all.
+        preflight: with one of three content types.
 
         Raises:
             HTTPForbidden: for any other name, for callbacks and for browsers.
         """
         self.require_name(request)
-        if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+        if is_of_browser(request):
             raise web.HTTPForbidden(text="for programs, not for web pages\n")
         if request.content_type in _WITHOUT_PREFLIGHT:
             raise web.HTTPForbidden(text="send Content-Type: application/json\n")

@@ -158,7 +158,9 @@ async def test_nothing_of_it_is_changed(monkeypatch: pytest.MonkeyPatch) -> None
         Server(answering(b"not mine\n", "418 Teapot")) as shop,
         listening(monkeypatch, shop.url) as listener,
     ):
-        callbacks = (await listener.record())["callback_base_url"]
+        opened = await listener.record()
+        callbacks = opened["callback_base_url"]
+        await register(opened["base_url"], f"{callbacks}/p")
         headers = [("Date", "now"), ("Signature", "a"), ("Signature", "b")]
         async with (
             aiohttp.ClientSession() as session,
@@ -175,7 +177,74 @@ async def test_nothing_of_it_is_changed(monkeypatch: pytest.MonkeyPatch) -> None
         assert request.count(header) == 1
     assert request.count(b"Host: ") == 1
     assert answer == (418, b"not mine\n")
-    assert (passed["kind"], passed["order_id"]) == (None, None)
+    assert passed["kind"] == "paid"
+
+
+@pytest.mark.parametrize("added", ["", "?x=1", "&x=1"])
+async def test_a_callback_with_added_parameters_is_that_of_its_order(
+    monkeypatch: pytest.MonkeyPatch, added: str
+) -> None:
+    """Aurpay's own plugins expect parameters that the platform adds."""
+    query = "?id=1" if added.startswith("&") else ""
+    async with (
+        Server(answering(b"ok")) as shop,
+        listening(monkeypatch, shop.url) as listener,
+    ):
+        opened = await listener.record()
+        url = f"{opened['callback_base_url']}/paid{query}"
+        order_id = await register(opened["base_url"], url)
+        async with aiohttp.request("GET", url + added) as response:
+            assert response.status == 200
+        passed = await listener.record()
+    assert (passed["kind"], passed["order_id"]) == ("paid", order_id)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/paid", {}, 200),
+        ("/paid", {"Host": "localhost:9000"}, 200),
+        ("/paid?id=2", {}, 200),
+        ("/paid", {"Host": "rebound.evil.example"}, 403),
+        ("/paid", {"Host": "127.0.0.1.evil.example"}, 403),
+        ("/paid", {"Origin": "http://evil.example"}, 403),
+        ("/paid", {"Sec-Fetch-Site": "same-origin"}, 403),
+        ("/admin", {}, 404),
+        ("/paid/", {}, 404),
+        ("/", {}, 404),
+    ],
+)
+async def test_the_listener_hands_on_registered_paths_of_programs_alone(
+    monkeypatch: pytest.MonkeyPatch, path: str, headers: dict[str, str], status: int
+) -> None:
+    """A web page reaches nothing of the shop through it, by no name of its own."""
+    async with (
+        Server(answering(b"ok")) as shop,
+        listening(monkeypatch, shop.url) as listener,
+    ):
+        opened = await listener.record()
+        callbacks = opened["callback_base_url"]
+        await register(opened["base_url"], f"{callbacks}/paid")
+        for method in ("GET", "POST"):
+            async with aiohttp.request(
+                method, callbacks + path, headers=headers
+            ) as response:
+                assert response.status == status
+                assert "Access-Control-Allow-Origin" not in response.headers
+        assert len(shop.requests) == (2 if status == 200 else 0)
+        if status == 200:
+            assert (await listener.record())["type"] == "forwarded"
+        else:
+            refused = await listener.record()
+            assert (refused["type"], refused["status"]) == ("forwarded", status)
+            assert refused["error"].startswith("not handed on: ")
+
+
+async def register(base_url: str, callback_url: str) -> str:
+    """Create an order with this callback URL; its id."""
+    async with AurpayClient(base_url=base_url, network="regtest") as client:
+        order = await client.create_order("20.00", "USD", callback_url=callback_url)
+    return order.order_id
 
 
 async def test_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,13 +279,15 @@ async def test_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
         callbacks = first.split()[2]
         assert first == f"Callbacks to {callbacks} go to {shop_url}, Ctrl-C ends it."
         said = [await listener.line() for _ in range(5)]
+        sandbox_url = said[1].split()[1].rstrip(",")
+        await register(sandbox_url, f"{callbacks}/x?secret=1")
         assert any("AURPAY_BASE_URL" in line for line in said)
         assert any("public_base_url" in line for line in said)
         async with aiohttp.request("GET", f"{callbacks}/x?secret=1") as response:
             assert response.status == 502
         last = await listener.line()
     assert last.startswith("  ✗ ")
-    assert "unknown: GET /x -> ClientConnectionError" in last
+    assert ": GET /x -> ClientConnectionError" in last
 
 
 @pytest.mark.parametrize(
