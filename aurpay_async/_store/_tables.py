@@ -75,6 +75,7 @@ attempts: Final = Table(
     Index("aurpay_attempts_reference", "reference"),
     Index("aurpay_attempts_state", "state"),
     Index("aurpay_attempts_next_look", "next_look"),
+    Index("aurpay_attempts_looked", "looked"),
     Index("aurpay_attempts_opened", "opened"),
 )
 

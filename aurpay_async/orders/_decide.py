@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: What the platform said so recently is still so.
 _FRESH: Final = timedelta(minutes=1)
 
-#: A payment may be on its way when its order becomes overdue; then it still counts as
+#: A payment may be on its way when the invoice expires; then its order still counts as
 #: the one to show. As long as waiting for a payment goes on.
 _GRACE: Final = timedelta(minutes=1)
 
@@ -155,14 +155,19 @@ def _current(attempt: Attempt, now: datetime) -> Do:
 
 
 def _live(attempt: Attempt, order: LightningOrder, now: datetime) -> Do:
-    over = min(order.overdue_at, order.payment_request.expires_at)
+    """Whether to show an order: until it is overdue, and then if the platform says so.
+
+    When its 30 minutes are over, a clock alone decides nothing: the platform is asked.
+    An order that it calls PENDING is shown for as long as its invoice can be paid, and
+    one of a status without a known meaning for an hour more.
+    """
+    expires_at = order.payment_request.expires_at
+    over = min(order.overdue_at, expires_at)
     if now < over:
         return Do.SHOW
-    if now >= attempt.ends_at:
-        return Do.RETIRE
     asked_at = attempt.looked_at
-    if asked_at is None or asked_at < max(over, now - _FRESH):
+    if asked_at is None or not max(over, now - _FRESH) <= asked_at <= now:
         return Do.ASK
-    if order.status.is_paid is None or now < over + _GRACE:
-        return Do.SHOW
-    return Do.RETIRE
+    puzzling = order.status.is_paid is None
+    last = attempt.ends_at if puzzling else expires_at + _GRACE
+    return Do.SHOW if now < last else Do.RETIRE

@@ -69,7 +69,11 @@ async def identify(
                 reference=attempt.reference,
             )
         after = await desk.move(
-            connection, attempt, (AttemptState.ABSENT,), suspects={}
+            connection,
+            attempt,
+            (AttemptState.ABSENT,),
+            suspects={},
+            looked_at=desk.clock.now(),
         )
         return Change(attempt=after, before=attempt.state)
 

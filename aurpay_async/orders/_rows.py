@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from sqlalchemy import and_, or_, select, update
 
+from .._lost import CLOCK_SKEW
 from .._order_life import OrderStatus
 from .._store._engine import connection_of, from_ms, to_ms
 from .._store._steps import execute, run
@@ -22,7 +23,7 @@ from .._store._tables import attempts, references
 from ..errors import OrderBookError
 from ._decide import Entry
 from ._records import Attempt
-from ._states import WATCHED, AttemptState
+from ._states import REVOCABLE, WATCHED, AttemptState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -185,9 +186,21 @@ class Rows:
         return await self._one(connection, _a.order_id == order_id)
 
     async def due(self, now: datetime, limit: int) -> Sequence[Attempt]:
-        """Whom to ask about, the most urgent first."""
-        query = _select(_a.next_look <= to_ms(now)).order_by(_a.next_look, _a.nonce)
-        return await self._all(query.limit(limit))
+        """Whom to ask about, the most urgent first.
+
+        Whatever a clock that was ahead has put off, or given up, is due as well: it was
+        polled, or opened, at a time that has not come yet.
+        """
+        in_time = _select(_a.next_look <= to_ms(now))
+        soon = to_ms(now + CLOCK_SKEW)
+        ahead = and_(
+            or_(_a.looked > soon, _a.opened > soon),
+            or_(_a.next_look > soon, _a.next_look.is_(None)),
+            _a.state.in_([str(state) for state in REVOCABLE]),
+        )
+        urgent = await self._all(in_time.order_by(_a.next_look, _a.nonce).limit(limit))
+        put_off = _select(ahead).order_by(_a.nonce).limit(limit - len(urgent))
+        return [*urgent, *await self._all(put_off)]
 
     async def of(self, reference: str) -> Sequence[Attempt]:
         """All attempts of a reference, the newest first."""

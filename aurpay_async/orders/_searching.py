@@ -14,7 +14,7 @@ from .._order_life import OrderStatus
 from ..errors import NotFoundError
 from ._records import Change
 from ._schedule import end_of
-from ._states import UNPROVEN, AttemptState
+from ._states import ENDED, UNPROVEN, AttemptState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ async def note(
 ) -> Change:
     """Write down what a search came to."""
     _, attempt = await desk.held(connection, nonce)
-    if attempt.state not in UNPROVEN:
+    if attempt.state not in {*UNPROVEN, AttemptState.ABSENT}:
         return Change(attempt=attempt, before=attempt.state)
     now = desk.clock.now()
     suspects = {order.order_id: order.status for order in orders[:MAX_SUSPECTS]}
@@ -82,9 +82,10 @@ def _verdict(
     is_over = last is not None and now >= last
     if not suspects:
         return AttemptState.ABSENT if is_over else AttemptState.LOST
-    # What may be money is never given up, nor what was found a moment ago.
-    unpaid = all(status.is_paid is False for status in suspects.values())
-    if is_over and unpaid and attempt.state is AttemptState.FOUND:
+    # One that was found only now, or that the platform has as PENDING or as paid, is
+    # asked about again, whatever the clock says.
+    ended = all(status in ENDED for status in suspects.values())
+    if is_over and ended and attempt.state is AttemptState.FOUND:
         return AttemptState.ABSENT
     return AttemptState.FOUND
 

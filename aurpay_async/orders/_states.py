@@ -41,7 +41,8 @@ class AttemptState(StrEnum):
     #: Lost, and there are orders that fit (`Attempt.suspects`). None is proven to be
     #: its own, so none settles anything.
     FOUND = "found"
-    #: Lost, looked for long enough, and not there.
+    #: Lost, searched for long enough, and Aurpay has no order that fits and can still
+    #: be paid.
     ABSENT = "absent"
     #: Its order exists, and nobody was shown its invoice: the answer could not be
     #: trusted, or came when another order had taken its place.
@@ -55,7 +56,7 @@ class AttemptState(StrEnum):
     SURPLUS = "surplus"
     #: Paid back.
     REFUNDED = "refunded"
-    #: Never paid, and its invoice cannot be paid any more.
+    #: Never paid: Aurpay says that it is overdue or gone, and its invoice has expired.
     EXPIRED = "expired"
 
     def can_become(self, other: AttemptState) -> bool:
@@ -63,8 +64,9 @@ class AttemptState(StrEnum):
         return other in _MOVES[self]
 
     def first_of(self, wanted: tuple[AttemptState, ...]) -> AttemptState:
-        """The first of these that can follow; if none can, where it is."""
-        return next((state for state in wanted if self.can_become(state)), self)
+        """Return the first of these that it is in or can follow; if none, its own."""
+        possible = (s for s in wanted if s is self or self.can_become(s))
+        return next(possible, self)
 
 
 _State = AttemptState
@@ -87,17 +89,31 @@ _MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
     _State.FOUND: _moves(
         "live unshown refused lost absent claimed paid surplus refunded"
     ),
-    _State.ABSENT: _moves("live unshown refused claimed paid surplus refunded"),
+    # A clock that was ahead may have given it up: see `REVOCABLE`.
+    _State.ABSENT: _moves(
+        "live unshown refused lost found claimed paid surplus refunded"
+    ),
     _State.UNSHOWN: _moves("expired paid surplus refunded"),
     _State.CLAIMED: _moves("live unshown absent paid surplus refunded"),
     _State.PAID: _moves("refunded"),
     _State.SURPLUS: _moves("refunded"),
     _State.REFUNDED: _moves(""),
-    _State.EXPIRED: _moves("paid surplus refunded"),
+    _State.EXPIRED: _moves("overdue paid surplus refunded"),
 }
 
 #: A reference has one attempt in these at most; the database sees to it.
 HOLDING: Final = (_State.OPENING, _State.LIVE)
+
+#: An order in one of these is paid no more, once its invoice has expired.
+ENDED: Final = (OrderStatus.OVERDUE, OrderStatus.REFUNDED)
+
+#: What is decided about these depends on the time. Where a clock was ahead, they are
+#: looked at again.
+REVOCABLE: Final = tuple(
+    state
+    for state in _State
+    if state not in {_State.REFUSED, _State.PAID, _State.REFUNDED}
+)
 
 #: Their order is known, and may be paid.
 WATCHED: Final = (_State.LIVE, _State.OVERDUE, _State.UNSHOWN)
@@ -114,15 +130,15 @@ def wanted(
     Args:
         status: The platform's.
         settled: Whether another attempt has settled the reference.
-        over: Whether no payment of it can come any more.
+        over: Whether its invoice has expired by the clock. A clock alone ends nothing:
+            the platform has to say the same, and PENDING says the opposite.
     """
     if status.is_paid:
         return (_State.SURPLUS,) if settled else (_State.PAID,)
     if status is OrderStatus.REFUNDED:
         return (_State.REFUNDED,)
     # Who did not know the order knows it now; nobody is shown it any more.
-    unpaid: tuple[AttemptState, ...] = (_State.UNSHOWN,)
-    if status is OrderStatus.OVERDUE:
-        unpaid = (_State.OVERDUE, *unpaid)
-    # What has no known meaning is never given up.
-    return (_State.EXPIRED, *unpaid) if over and status.is_paid is False else unpaid
+    if status is not OrderStatus.OVERDUE:
+        return (_State.UNSHOWN,)
+    overdue = (_State.OVERDUE, _State.UNSHOWN)
+    return (_State.EXPIRED, *overdue) if over else overdue

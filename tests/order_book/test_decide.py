@@ -22,6 +22,7 @@ from .samples import ASKED, KEPT, NOW, OVERDUE_AT, attempt, entry
 
 S = AttemptState
 SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
 
@@ -44,10 +45,16 @@ def test_what_is_new_is_sent() -> None:
         (S.LIVE, {}, 1800, Do.ASK),
         (S.LIVE, {"looked_at": OVERDUE_AT - SECOND}, 1800, Do.ASK),
         (S.LIVE, {"looked_at": OVERDUE_AT}, 1801, Do.SHOW),
-        (S.LIVE, {"looked_at": OVERDUE_AT}, 1860, Do.RETIRE),
+        (S.LIVE, {"looked_at": OVERDUE_AT}, 1860, Do.SHOW),
         (S.LIVE, {"looked_at": OVERDUE_AT}, 1861, Do.ASK),
-        (S.LIVE, {"looked_at": OVERDUE_AT + 60 * SECOND}, 1861, Do.RETIRE),
-        (S.LIVE, {"ends_at": OVERDUE_AT + DAY}, 86_400 + 1800, Do.RETIRE),
+        (S.LIVE, {"looked_at": OVERDUE_AT + 60 * SECOND}, 1861, Do.SHOW),
+        # The invoice of this order lives an hour.
+        (S.LIVE, {"looked_at": NOW + HOUR}, 3659, Do.SHOW),
+        (S.LIVE, {"looked_at": NOW + HOUR}, 3660, Do.RETIRE),
+        (S.LIVE, {"looked_at": NOW + HOUR}, 3661, Do.ASK),
+        # A clock that is a day and more ahead.
+        (S.LIVE, {}, 26 * 3600, Do.ASK),
+        (S.LIVE, {"looked_at": NOW + 26 * HOUR}, 26 * 3600, Do.RETIRE),
         (S.LIVE, {"kept": None}, 0, Do.RETIRE),
         (S.LOST, {}, 60, Do.LOOK),
         (S.LOST, {"looked_at": NOW}, 60, Do.SEND),
@@ -87,9 +94,10 @@ def test_an_invoice_that_expires_before_its_order(
 
 def test_a_status_without_a_meaning_stands_for_itself() -> None:
     """Money may have come: no other order is made while its invoice lives."""
-    one = attempt(status=OrderStatus.PARTIAL, looked_at=OVERDUE_AT + 90 * SECOND)
-    step = decide(entry(one), ASKED, OVERDUE_AT + 100 * SECOND)
-    assert step.do is Do.SHOW
+    ends_at = NOW + 2 * HOUR
+    for now, do in ((ends_at - SECOND, Do.SHOW), (ends_at, Do.RETIRE)):
+        one = attempt(status=OrderStatus.PARTIAL, looked_at=now, ends_at=ends_at)
+        assert decide(entry(one), ASKED, now).do is do
 
 
 def test_whoever_holds_the_place_comes_before_the_lost() -> None:

@@ -207,6 +207,7 @@ async def claimed_when_expired(
 ) -> None:
     """A genuine callback, a day after the last look, which nobody reads back."""
     order = await opened(local)
+    platform.set(order.order_id, "OVERDUE")
     corner._clock.advance(26 * 3600)
     await local.reconcile()
     [attempt] = await local.attempts("cart-42")

@@ -39,6 +39,7 @@ S = AttemptState
 #: When the call of an attempt is over: 30 s of the client's, and 20.
 CALL_S = 50
 HALF_AN_HOUR_S = 1800
+DAY_S = 86_400
 
 
 async def opened(book: OrderBook, price: str = "20.00") -> LightningOrder:
@@ -564,27 +565,59 @@ class TestDying:
 class TestOverdue:
     """Its time to be shown is over; its invoice may still be paid."""
 
-    @pytest.mark.parametrize("late_s", [0, 61, 90_000])
-    @pytest.mark.parametrize("status", ["OVERDUE", "PENDING"])
+    @pytest.mark.parametrize(
+        ("status", "age_s"),
+        [
+            ("PENDING", HALF_AN_HOUR_S),
+            ("PENDING", 2 * HALF_AN_HOUR_S),
+            ("PENDING", DAY_S + 59),
+            ("OVERDUE", HALF_AN_HOUR_S - 1),
+        ],
+    )
+    async def test_order_is_shown_while_the_platform_has_it_as_pending(
+        self,
+        local: OrderBook,
+        platform: Platform,
+        clock: FakeClock,
+        status: str,
+        age_s: int,
+    ) -> None:
+        """No clock of ours retires an order whose invoice can be paid."""
+        first = await opened(local)
+        platform.set(first.order_id, status)
+        clock.advance(age_s)
+        assert (await opened(local)).order_id == first.order_id
+        assert await states(local) == [S.LIVE]
+
+    @pytest.mark.parametrize(
+        ("status", "age_s"),
+        [
+            ("OVERDUE", HALF_AN_HOUR_S),
+            ("OVERDUE", DAY_S),
+            ("OVERDUE", 26 * 3600),
+            ("PENDING", DAY_S + 60),
+        ],
+    )
     async def test_there_is_a_new_order_and_the_old_one_is_watched(
         self,
         local: OrderBook,
         platform: Platform,
         clock: FakeClock,
-        late_s: int,
         status: str,
+        age_s: int,
     ) -> None:
-        """Platforms may be slow to say so: a minute is given to them."""
+        """Once the platform says that it is overdue, or its invoice has expired."""
         first = await opened(local)
         platform.set(first.order_id, status)
-        clock.advance(HALF_AN_HOUR_S + late_s)
+        clock.advance(age_s)
         second = await opened(local)
-        if (late_s, status) == (0, "PENDING"):
-            assert second == first
-            return
         assert second.order_id != first.order_id
-        assert await states(local) == [S.LIVE, S.OVERDUE]
-        assert (await local.attempts("cart-42"))[1].next_look_at is not None
+        assert await states(local) == [
+            S.LIVE,
+            S.OVERDUE if age_s < 26 * 3600 else S.EXPIRED,
+        ]
+        watched = (await local.attempts("cart-42"))[1].next_look_at is not None
+        assert watched is (age_s < 26 * 3600)
 
     async def test_before_its_time_nobody_is_asked(
         self, local: OrderBook, platform: Platform, clock: FakeClock

@@ -18,6 +18,7 @@ from aurpay_async.errors import (
     NotFoundError,
 )
 from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async.testing import FakeClock
 
 from ..orders import answer
 from .platform import URLS
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from aurpay_async import AurpayClient, LightningOrder
     from aurpay_async.orders import Change
-    from aurpay_async.testing import FakeClock
 
     from .platform import Platform
 
@@ -43,17 +43,21 @@ async def opened(book: OrderBook, reference: str = "cart-42") -> LightningOrder:
     return await book.open(reference, "20.00", "USD", **URLS)
 
 
-async def lose(book: OrderBook, platform: Platform, fault: str) -> None:
+async def lose(
+    book: OrderBook, platform: Platform, fault: str, reference: str = "cart-42"
+) -> None:
     platform.faults = [fault]
     with pytest.raises(AurpayError):
-        await opened(book)
+        await opened(book, reference)
 
 
-async def states(book: OrderBook, clock: FakeClock, seconds: float) -> list[str]:
+async def states(
+    book: OrderBook, clock: FakeClock, seconds: float, reference: str = "cart-42"
+) -> list[str]:
     """What attempts became in that time, with a run whenever one is due."""
     became: list[str] = []
     end = clock.now() + timedelta(seconds=seconds)
-    while (due := await next_look(book)) is not None and due < end:
+    while (due := await next_look(book, reference)) is not None and due < end:
         clock.advance(max(0.0, (due - clock.now()).total_seconds()))
         changes = (await book.reconcile()).changes
         became += [change.attempt.state for change in changes]
@@ -61,8 +65,8 @@ async def states(book: OrderBook, clock: FakeClock, seconds: float) -> list[str]
     return became
 
 
-async def next_look(book: OrderBook) -> datetime | None:
-    looks = [one.next_look_at for one in await book.attempts("cart-42")]
+async def next_look(book: OrderBook, reference: str) -> datetime | None:
+    looks = [one.next_look_at for one in await book.attempts(reference)]
     return min((look for look in looks if look is not None), default=None)
 
 
@@ -152,6 +156,70 @@ class TestWatching:
         clock.advance(7 * DAY_S)
         assert (await local.reconcile()).asked == 0
 
+    @pytest.mark.parametrize("ahead_s", [26 * HOUR_S, 40 * DAY_S])
+    async def test_clock_that_is_ahead_gives_up_no_order(
+        self,
+        local: OrderBook,
+        platform: Platform,
+        clock: FakeClock,
+        sqlite_url: str,
+        ahead_s: int,
+    ) -> None:
+        """The platform has the order as PENDING; its word counts, not a clock."""
+        order = await opened(local)
+        clock.advance(TWO_MINUTES_S)
+        ahead = FakeClock(clock.now() + timedelta(seconds=ahead_s))
+        async with OrderBook(local._client, sqlite_url, clock=ahead) as wrong:
+            assert (await wrong.reconcile()).changes == ()
+            ahead.advance(ahead_s)
+            assert (await wrong.reconcile()).changes == ()
+        platform.set(order.order_id, "SUCCESS")
+        [change] = (await local.reconcile()).changes
+        assert change.settled
+
+    async def test_order_that_a_clock_ahead_gave_up_is_polled_again(
+        self, local: OrderBook, platform: Platform, clock: FakeClock, sqlite_url: str
+    ) -> None:
+        """Overdue orders expire by a clock; but their polls tell that it was ahead."""
+        order = await opened(local)
+        await lose(local, platform, "lost", "cart-41")
+        platform.set(order.order_id, "OVERDUE")
+        ahead = FakeClock(clock.now() + timedelta(hours=26))
+        async with OrderBook(local._client, sqlite_url, clock=ahead) as wrong:
+            became = await states(wrong, ahead, HOUR_S, "cart-41")
+            assert sorted(became) == ["absent", "expired"]
+        done = await local.reconcile(limit=1)
+        assert (done.asked, done.more) == (1, True)
+        back = [*done.changes, *(await local.reconcile()).changes]
+        assert sorted(one.attempt.state for one in back) == ["lost", "overdue"]
+        assert (await local.reconcile()).asked == 0
+        platform.set(order.order_id, "SUCCESS")
+        clock.advance(TWO_MINUTES_S)
+        assert any(one.settled for one in (await local.reconcile()).changes)
+
+    async def test_order_that_a_clock_ahead_has_opened_is_polled(
+        self, local: OrderBook, platform: Platform, clock: FakeClock, sqlite_url: str
+    ) -> None:
+        """Every few minutes, until the time of its opening comes."""
+        ahead = FakeClock(clock.now() + timedelta(hours=6))
+        async with OrderBook(local._client, sqlite_url, clock=ahead) as wrong:
+            order = await opened(wrong)
+        assert (await local.reconcile()).asked == 1
+        platform.set(order.order_id, "SUCCESS")
+        clock.advance(TWO_MINUTES_S)
+        [change] = (await local.reconcile()).changes
+        assert change.settled
+
+    async def test_order_that_stays_pending_is_polled_again_and_again(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """Though its invoice has expired: after pauses that go on growing."""
+        order = await opened(local)
+        assert await states(local, clock, 60 * DAY_S) == []
+        assert 30 <= platform.calls["get_order"] <= 60
+        platform.set(order.order_id, "OVERDUE")
+        assert await states(local, clock, 30 * DAY_S) == ["expired"]
+
     async def test_a_payment_at_the_very_end(
         self, local: OrderBook, platform: Platform, clock: FakeClock
     ) -> None:
@@ -233,13 +301,15 @@ class TestSearching:
         clock: FakeClock,
         found_after_s: int,
     ) -> None:
-        """When its invoice has expired; also if it was found at the last moment."""
+        """When its invoice has expired and the platform has it as OVERDUE."""
         await lose(local, platform, "lost+created")
         [(order_id, hidden)] = platform.orders.items()
         del platform.orders[order_id]
         await states(local, clock, found_after_s)
         platform.orders[order_id] = hidden
         assert await states(local, clock, 20 * HOUR_S) == ["found"]
+        assert await states(local, clock, 10 * HOUR_S) == []
+        platform.set(order_id, "OVERDUE")
         assert await states(local, clock, 10 * HOUR_S) == ["absent"]
         assert (await local.reconcile()).asked == 0
 

@@ -19,7 +19,7 @@ def upgrade(op: Operations) -> None:
     op.create_table("aurpay_callbacks", *_callbacks(), if_not_exists=True)
     op.create_table("aurpay_references", *_references(), if_not_exists=True)
     op.create_table("aurpay_attempts", *_attempts(), if_not_exists=True)
-    for column in ("order_id", "reference", "state", "next_look", "opened"):
+    for column in ("order_id", "reference", "state", "next_look", "looked", "opened"):
         op.create_index(
             f"aurpay_attempts_{column}",
             "aurpay_attempts",
