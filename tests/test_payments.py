@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from aurpay_async import LightningOrder
-from aurpay_async.callbacks import CallbackVerifier, Dispatcher
+from aurpay_async.callbacks import CallbackVerifier, Dispatcher, MemoryReplayStore
 from aurpay_async.contrib.aiohttp import callback_handler
 from aurpay_async.errors import ConnectionLostError
 from aurpay_async.sandbox import Sandbox
@@ -47,6 +47,7 @@ class Shop:
             self._handle,
             reader=aurpay,
             lookup=self._lookup,
+            store=MemoryReplayStore(),
             clock=FakeClock(NOW),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, final
 
-from ..callbacks import CallbackVerifier, Dispatcher
+from ..callbacks import CallbackVerifier, Dispatcher, MemoryReplayStore
 from ..contrib.aiohttp import callback_handler
 from ._web import serve
 
@@ -55,7 +55,13 @@ async def open_shop(
         tokens=[sandbox.callback_token],
         reference_key=key,
     )
-    dispatcher = Dispatcher(verifier, shop.handle, reader=aurpay, lookup=shop.lookup)
+    dispatcher = Dispatcher(
+        verifier,
+        shop.handle,
+        lookup=shop.lookup,
+        reader=aurpay,
+        store=MemoryReplayStore(),
+    )
 
     def make(base_url: str) -> Handler:
         return callback_handler(dispatcher, public_base_url=base_url)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ._dispatch import Dispatcher
+from ._event import CallbackEvent
 from ._hint import MAX_BODY, OrderHint
 from ._notice import (
     ConfirmedNotice,
@@ -18,7 +19,7 @@ from ._notice import (
 from ._reference import Reference
 from ._replay import Claim, Handled, Kind, MemoryReplayStore, ReplayStore, Taken
 from ._reply import Reply
-from ._verify import CallbackEvent, CallbackVerifier
+from ._verify import CallbackVerifier
 
 __all__ = [
     "MAX_BODY",

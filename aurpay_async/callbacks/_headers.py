@@ -43,6 +43,13 @@ class Presented:
     token: str | None = attrs.field(default=None, repr=False)
     date: str | None = None
     signature: str | None = attrs.field(default=None, repr=False)
+    #: Its value is not looked at, and held nowhere.
+    has_api_key: bool = False
+
+    @property
+    def is_unsigned(self) -> bool:
+        """Whether none of the three headers of a callback was received."""
+        return self.token is None and self.date is None and self.signature is None
 
     def digest(self) -> bytes | None:
         """What is in the signature; ``None`` if it is not the Base64 of a digest."""
@@ -79,7 +86,8 @@ def pick(headers: Headers) -> tuple[Presented, str | None]:
             problem = f"is empty, over {_MAX_HEADER} characters, or not plain ASCII"
             return Presented(), f"{name} {problem}"
         found[field] = text
-    return Presented(**found), None
+    has_api_key = any(name == "api-key" for name, _ in texts)
+    return Presented(has_api_key=has_api_key, **found), None
 
 
 def _pairs(headers: Headers) -> Iterable[tuple[object, object]]:

@@ -8,6 +8,7 @@ import attrs
 
 from .._converter import ShapeError, lenient_amount, lenient_order_id, load_object
 from ..errors import CallbackError, CallbackReferenceError
+from ._appended import appended_order_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,7 @@ MAX_BODY: Final = 64 * 1024
 
 @attrs.frozen(kw_only=True)
 class OrderHint:
-    """What the body of a callback says. It is not signed: anybody can write it.
+    """What a callback says of its order beside the reference. It need not be signed.
 
     .. versionadded:: 0.1.0
     """
@@ -60,6 +61,14 @@ def read_hint(body: bytes, token: Reference | None) -> OrderHint | None:
         amount=lenient_amount(fields.get("amount")),
         fields=fields,
     )
+
+
+def hint_of_url(url: str) -> OrderHint | None:
+    """Return the order id that Aurpay appended to the URL, if it did."""
+    order_id = lenient_order_id(appended_order_id(url))
+    if order_id is None:
+        return None
+    return OrderHint(order_id=order_id, status=None, amount=None, fields={})
 
 
 def _compare(fields: Mapping[str, object], token: Reference) -> None:

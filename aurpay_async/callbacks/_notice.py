@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from .._models import Order
     from .._order_life import OrderStatus
+    from ._event import CallbackEvent
     from ._replay import Claim, Handled, Kind, ReplayStore
-    from ._verify import CallbackEvent
 
 #: What became of an order.
 Outcome = Literal["paid", "late_paid", "timed_out", "refunded"]

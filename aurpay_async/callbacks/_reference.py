@@ -79,9 +79,13 @@ class ReferenceSigner:
         hidden = hide_keys(keys) or ()
         del keys
         require_keys(hidden)
-        self._signer = Signer(
+        self._keys = hidden
+
+    def _signer(self) -> Signer:
+        """Make the signer for one use: itsdangerous keeps keys as plain bytes."""
+        return Signer(
             # itsdangerous signs with the last one.
-            [key.reveal() for key in reversed(hidden)],
+            [key.reveal() for key in reversed(self._keys)],
             salt=_SALT,
             key_derivation="hmac",
             digest_method=sha256,
@@ -105,7 +109,7 @@ class ReferenceSigner:
             reference.nonce,
         ]
         payload = base64_encode(json.dumps(parts, separators=(",", ":")))
-        text = self._signer.sign(payload).decode("ascii")
+        text = self._signer().sign(payload).decode("ascii")
         return f"{url}{'&' if '?' in url else '?'}{PARAMETER}={text}"
 
     def read(self, url: str, kind: Kind | None = None) -> Reference:
@@ -139,7 +143,7 @@ class ReferenceSigner:
     def _open(self, token: str) -> Reference:
         payload: object = None
         with suppress(BadData, ValueError, RecursionError):
-            payload = json.loads(base64_decode(self._signer.unsign(token)))
+            payload = json.loads(base64_decode(self._signer().unsign(token)))
         reference = _reference(payload)
         if reference is None:
             raise CallbackReferenceError(
@@ -154,7 +158,8 @@ class ReferenceSigner:
 
 def _tokens(url: str) -> list[str]:
     _, _, query = url.partition("?")
-    pairs = (part.partition("=") for part in query.split("&"))
+    # A second `?` is what appending without looking gives; no token holds one.
+    pairs = (part.partition("=") for part in re.split("[?&]", query))
     return [value for name, _, value in pairs if name == PARAMETER]
 
 

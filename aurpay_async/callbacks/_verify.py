@@ -12,8 +12,6 @@ import hmac
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, final
 
-import attrs
-
 from .._auth import HEADER_VALUE
 from .._clock import SystemClock
 from .._keys import hide_keys
@@ -26,8 +24,11 @@ from ..errors import (
     ConfigurationError,
     shown,
 )
-from ._headers import Presented, pick
-from ._hint import read_hint
+from ._appended import names_after_reference, possibly_registered
+from ._event import CallbackEvent
+from ._failures import without_traceback
+from ._headers import pick
+from ._hint import hint_of_url
 from ._reference import ReferenceSigner
 
 if TYPE_CHECKING:
@@ -37,44 +38,13 @@ if TYPE_CHECKING:
 
     from .._clock import Clock
     from .._keys import Keys
-    from ._headers import Headers
-    from ._hint import OrderHint
-    from ._reference import Reference
+    from ._headers import Headers, Presented
     from ._replay import Kind
 
 TOLERANCE: Final = timedelta(minutes=5)
 
 #: Chosen by name, never by forgetting: this very object.
 _NO_SECRETS: Final[list[Secret]] = []
-
-
-@attrs.frozen(kw_only=True)
-class CallbackEvent:
-    """A request that the platform has signed, a moment ago, for this very URL.
-
-    It is no payment yet: what it says has to be confirmed with the platform, and
-    counted once. The `Dispatcher` does both.
-
-    .. versionadded:: 0.1.0
-    """
-
-    #: What the URL that was called is for: ``"paid"`` or ``"timeout"``; ``None`` if
-    #: it carries no reference and the caller did not say.
-    kind: Kind | None
-    #: What the token in the URL binds: the shop's own id, price, currency and nonce.
-    token: Reference | None
-    #: When the platform signed it: aware, UTC.
-    signed_at: datetime
-    #: What an unsigned body says, if there was one.
-    order_hint: OrderHint | None
-    #: Which of the configured secrets it was signed with: 0 is the first. ``None`` if
-    #: only the token was checked.
-    secret_index: int | None
-
-    @property
-    def reference(self) -> str | None:
-        """The shop's own id of what is paid, as given to ``create_order``."""
-        return None if self.token is None else self.token.reference
 
 
 @final
@@ -194,16 +164,44 @@ class CallbackVerifier:
             CallbackError: if it is not to be believed; one of the kinds of it says
                 why, and `rule` names the check.
         """
+        try:
+            event = self.verify_head(method=method, url=url, headers=headers, kind=kind)
+            # The documented GET has no body; one that has is not looked at.
+            return event.with_body(body) if method == "POST" else event
+        finally:
+            # Tracebacks show local names: a signature that is good for some minutes
+            # more, and what the query of the merchant's URL holds.
+            del url, headers, body
+
+    def verify_head(
+        self, *, method: str, url: str, headers: Headers, kind: Kind | None = None
+    ) -> CallbackEvent:
+        """Check everything but the body, which the signature does not cover.
+
+        For programs that read a body only once this has passed; then
+        `CallbackEvent.with_body` checks it.
+
+        Raises:
+            CallbackError: as `verify`.
+        """
+        try:
+            return self._checked(method, url, headers, kind)
+        except CallbackError as caught:
+            error = without_traceback(caught)
+        # Tracebacks show local names, and the query may hold what the merchant hides.
+        del url, headers
+        raise error
+
+    def _checked(
+        self, method: str, url: str, headers: Headers, kind: Kind | None
+    ) -> CallbackEvent:
         presented, problem = pick(headers)
-        del headers
         if method not in ("GET", "POST"):
             raise CallbackError(f"the method is {shown(method)}", rule="method")
         if problem is not None:
             raise CallbackSignatureError(problem, rule="headers")
-        if presented == Presented():
-            raise CallbackSignatureError(
-                "the request has none of a callback's headers", rule="unsigned"
-            )
+        if presented.is_unsigned:
+            raise _unsigned(presented)
         _require_url(url)
         self._check_token(presented)
         index = self._check_signature(presented, url)
@@ -213,8 +211,7 @@ class CallbackVerifier:
             kind=kind if token is None else token.kind,
             token=token,
             signed_at=signed_at,
-            # The documented GET has no body; whatever comes with one says nothing.
-            order_hint=read_hint(body, token) if method == "POST" else None,
+            order_hint=hint_of_url(url),
             secret_index=index,
         )
 
@@ -239,16 +236,17 @@ class CallbackVerifier:
             raise CallbackSignatureError(
                 "Signature is not the Base64 of 32 bytes", rule="signature"
             )
-        message = f"{presented.date} | {url}".encode("ascii")
-        index = _signed_with(presented, message, self._secrets)
-        if index is None:
-            raise CallbackSignatureError(
-                "Signature was made with another secret, or for another URL than "
-                f"{shown(url.partition('?')[0])} and its query; is this the URL as it "
-                "was registered, scheme and host included?",
-                rule="signature",
-            )
-        return index
+        for candidate in possibly_registered(url):
+            message = f"{presented.date} | {candidate}".encode("ascii")
+            index = _signed_with(presented, message, self._secrets)
+            if index is not None:
+                return index
+        raise CallbackSignatureError(
+            "Signature was made with another secret, or for another URL than "
+            f"{shown(url.partition('?')[0])} and its query; is this the URL as it "
+            f"was registered, scheme and host included?{_surplus(url)}",
+            rule="signature",
+        )
 
     def _check_date(self, presented: Presented) -> datetime:
         if presented.date is None:
@@ -330,6 +328,23 @@ def _require_url(url: object) -> None:
             f"https://..., at most {MAX_URL_LENGTH} ASCII characters",
             rule="url",
         )
+
+
+def _unsigned(presented: Presented) -> CallbackSignatureError:
+    problem = "the request has neither Callback-Token nor Date nor Signature"
+    if presented.has_api_key:
+        problem += (
+            ", but an Api-Key header: it is not taken for a proof, because it says "
+            "nothing of this URL; does Aurpay's dashboard have a callback secret?"
+        )
+    return CallbackSignatureError(problem, rule="unsigned")
+
+
+def _surplus(url: str) -> str:
+    names = names_after_reference(url)
+    if not names:
+        return ""
+    return f" After aurpay_ref it has {shown(', '.join(names))}: who adds that?"
 
 
 def _missing(name: str) -> CallbackSignatureError:

@@ -15,13 +15,14 @@ from urllib.parse import quote
 import attrs
 
 from .._urls import UrlError, read_origin, require_secure
-from ..callbacks import MAX_BODY, Reply
-from ..errors import ConfigurationError, shown
+from ..callbacks import MAX_BODY
+from ..errors import CallbackError, ConfigurationError, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Mapping
 
-    from ..callbacks import Dispatcher, Kind
+    from ..callbacks import Dispatcher, Kind, Reply
+    from ..callbacks._body import Body
 
     Headers = Iterable[tuple[bytes, bytes]] | Mapping[str, str]
     #: What an ASGI server says of a request; frameworks have types of their own for it.
@@ -32,9 +33,6 @@ METHODS: Final = [method.value for method in HTTPMethod]
 
 #: Where callbacks are taken, if the shop does not say otherwise.
 PATH: Final = "/aurpay/callback"
-
-#: What to answer to a body that is not read.
-TOO_LARGE: Final = Reply(413, "too large\n", "too_large")
 
 _AUTHORITY = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
@@ -85,8 +83,38 @@ class PublicAddress:
 
 
 @final
+class RequestBody:
+    """The body of a request, read when it is called; it remembers if it was."""
+
+    def __init__(self, chunks: AsyncIterable[bytes], length: int | None) -> None:
+        """Take a body that is not read yet.
+
+        Args:
+            chunks: The body, as the framework reads it.
+            length: How long the request says that it is.
+        """
+        self._chunks = chunks
+        self._length = length
+        self.is_read = False
+
+    async def __call__(self) -> bytes:
+        """Read it.
+
+        Raises:
+            CallbackError: if it is over `MAX_BODY`; then it is not read to its end.
+        """
+        require_size(self._length or 0)
+        body = bytearray()
+        async for chunk in self._chunks:
+            body += chunk
+            require_size(len(body))
+        self.is_read = True
+        return bytes(body)
+
+
+@final
 class CallbackRoute:
-    """A route that the platform calls, whatever framework serves it."""
+    """A route that the platform calls, whichever framework serves it."""
 
     def __init__(
         self, dispatcher: Dispatcher, public_base_url: str, kind: Kind | None
@@ -98,24 +126,27 @@ class CallbackRoute:
         self._kind: Kind | None = kind
 
     async def answer(
-        self, *, method: str, url: str, headers: Headers, body: bytes
+        self, *, method: str, url: str, headers: Headers, body: Body
     ) -> Reply:
-        """What to answer; as `Dispatcher.dispatch`."""
-        return await self._dispatcher.dispatch(
+        """Return what to answer; as `Dispatcher.dispatch`."""
+        dispatched = self._dispatcher.dispatch(
             method=method, url=url, headers=headers, body=body, kind=self._kind
         )
+        # Tracebacks show local names, and these are good for some minutes more.
+        del url, headers
+        return await dispatched
 
     async def answer_asgi(self, scope: Scope, chunks: AsyncIterable[bytes]) -> Reply:
-        """What to answer to an ASGI request whose body comes in `chunks`."""
-        body = await read_body(chunks, asgi_length(scope))
-        if body is None:
-            return asgi_too_large(scope)
-        return await self.answer(
+        """Return what to answer to an ASGI request whose body comes in `chunks`."""
+        body = RequestBody(chunks, asgi_length(scope))
+        reply = await self.answer(
             method=cast("str", scope["method"]),
             url=self.address.asgi_url(scope),
             headers=asgi_headers(scope),
             body=body,
         )
+        closing = asgi_closing(scope, body)
+        return attrs.evolve(reply, headers={**reply.headers, **closing})
 
 
 def require_kind(kind: object) -> None:
@@ -126,21 +157,15 @@ def require_kind(kind: object) -> None:
         )
 
 
-async def read_body(chunks: AsyncIterable[bytes], length: int | None) -> bytes | None:
-    """A body, or ``None`` if it is too large; in that case it is not read to its end.
+def require_size(length: int) -> None:
+    """Reject a body that is too large.
 
-    Args:
-        chunks: The body as it comes.
-        length: What the request says of it.
+    Raises:
+        CallbackError: with the rule that is answered with 413.
     """
-    if length is not None and length > MAX_BODY:
-        return None
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > MAX_BODY:
-            return None
-    return bytes(body)
+    if length > MAX_BODY:
+        problem = f"the body has over {MAX_BODY} bytes"
+        raise CallbackError(problem, rule="too_large")
 
 
 def asgi_headers(scope: Scope) -> Iterable[tuple[bytes, bytes]]:
@@ -156,16 +181,18 @@ def asgi_length(scope: Scope) -> int | None:
     return None
 
 
-def asgi_too_large(scope: Scope) -> Reply:
-    """What to answer instead of reading on.
+def asgi_closing(scope: Scope, body: RequestBody) -> Mapping[str, str]:
+    """Return the header that ends the connection if a body was left unread.
 
-    RFC 9110, 15.5.14: "The server MAY terminate the request, if the protocol version in
-    use allows it; otherwise, the server MAY close the connection." Above HTTP/1, there
-    is no header for it.
+    RFC 9110, 15.5.14, of a body that is too large: "The server MAY terminate the
+    request, if the protocol version in use allows it; otherwise, the server MAY close
+    the connection." Above HTTP/1, there is no header for it.
     """
-    if scope["http_version"] not in {"1.0", "1.1"}:
-        return TOO_LARGE
-    return attrs.evolve(TOO_LARGE, headers={"Connection": "close"})
+    names = {name for name, _ in asgi_headers(scope)}
+    has_body = bool(asgi_length(scope)) or b"transfer-encoding" in names
+    if not has_body or body.is_read or scope["http_version"] not in {"1.0", "1.1"}:
+        return {}
+    return {"Connection": "close"}
 
 
 def _origin_form(target: str) -> str:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from ._callback import TOO_LARGE, CallbackRoute, read_body
+from ._callback import CallbackRoute, RequestBody
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from ..callbacks import Dispatcher, Kind, Reply
+    from ..callbacks import Dispatcher, Kind
 
 __all__ = ["callback_handler"]
 
@@ -42,30 +42,26 @@ def callback_handler(
     route = CallbackRoute(dispatcher, public_base_url, kind)
 
     async def aurpay_callback(request: web.Request) -> web.Response:
-        body = await _read(request)
-        if body is None:
-            response = _response(TOO_LARGE)
-            response.force_close()
-            return response
+        body = RequestBody(_chunks(request), request.content_length)
         reply = await route.answer(
             method=request.method,
             url=route.address.url(request.raw_path),
             headers=request.raw_headers,
             body=body,
         )
-        return _response(reply)
+        response = web.Response(
+            text=reply.text, status=reply.status, headers=reply.headers
+        )
+        if request.can_read_body and not body.is_read:
+            response.force_close()
+        return response
 
     return aurpay_callback
 
 
-async def _read(request: web.Request) -> bytes | None:
+async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
     if request.content.at_eof():
-        return await request.read()  # kept, if a middleware has read it before
-    try:
-        return await read_body(request.content.iter_any(), request.content_length)
-    except ConnectionError:
-        raise web.HTTPBadRequest from None  # nobody sees it
-
-
-def _response(reply: Reply) -> web.Response:
-    return web.Response(text=reply.text, status=reply.status, headers=reply.headers)
+        yield await request.read()  # kept, if a middleware has read it before
+        return
+    async for chunk in request.content.iter_any():
+        yield chunk

@@ -16,7 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from ..callbacks import MAX_BODY
 from ..errors import ConfigurationError
-from ._callback import TOO_LARGE, CallbackRoute, asgi_headers
+from ._callback import CallbackRoute, asgi_headers, require_size
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -57,15 +57,18 @@ def callback_view(
     async def aurpay_callback(
         request: _Request, *_: object, **__: object
     ) -> HttpResponse:
+        async def read() -> bytes:
+            # Under ASGI, Django has put all of it into memory or a file by now.
+            body = request.read(MAX_BODY + 1)
+            require_size(len(body))
+            return body
+
         url, headers = _head(request, route.address)
-        # Under ASGI, Django has put all of it into memory or a file by now.
-        body = request.read(MAX_BODY + 1)
-        if len(body) > MAX_BODY:
-            return _response(TOO_LARGE)
-        reply = await route.answer(
-            method=request.method, url=url, headers=headers, body=body
+        answered = route.answer(
+            method=request.method, url=url, headers=headers, body=read
         )
-        return _response(reply)
+        del url, headers
+        return _response(await answered)
 
     return cast("View", csrf_exempt(aurpay_callback))
 

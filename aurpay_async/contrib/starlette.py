@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 from starlette.requests import (
-    ClientDisconnect,
     Request,  # noqa: TC002 - FastAPI looks it up when the application starts
 )
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import (
+    PlainTextResponse,
+    Response,  # noqa: TC002 - as Request
+)
 from starlette.routing import Route
 
+from .._urls import without_query
+from ..callbacks._body import verify_request
 from ..callbacks._reply import Reporter
 from ..errors import CallbackError
 from ._callback import (
@@ -22,10 +26,10 @@ from ._callback import (
     PATH,
     CallbackRoute,
     PublicAddress,
+    RequestBody,
+    asgi_closing,
     asgi_headers,
     asgi_length,
-    asgi_too_large,
-    read_body,
     require_kind,
 )
 
@@ -135,39 +139,28 @@ def verified_callback(
     reporter = Reporter(None)
 
     async def verified(request: Request) -> CallbackEvent:
-        body = await _read(request)
-        try:
-            return verifier.verify(
-                method=request.method,
-                url=address.asgi_url(request.scope),
-                headers=asgi_headers(request.scope),
-                body=body,
-                kind=kind,
-            )
-        except CallbackError as error:
-            reporter.tell(error, None)
-            raise HTTPException(401) from error
+        body = RequestBody(request.stream(), asgi_length(request.scope))
+        event = await verify_request(
+            verifier,
+            method=request.method,
+            url=address.asgi_url(request.scope),
+            headers=asgi_headers(request.scope),
+            body=body,
+            kind=kind,
+        )
+        if not isinstance(event, CallbackError):
+            return event
+        called = without_query(address.asgi_url(request.scope))
+        reply = reporter.reject(event, url=called)
+        headers = {**reply.headers, **asgi_closing(request.scope, body)}
+        raise HTTPException(reply.status, headers=headers) from event
 
     return verified
 
 
 def _endpoint(route: CallbackRoute) -> Callable[[Request], Awaitable[Response]]:
     async def aurpay_callback(request: Request) -> Response:
-        try:
-            reply = await route.answer_asgi(request.scope, request.stream())
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody sees it
+        reply = await route.answer_asgi(request.scope, request.stream())
         return PlainTextResponse(reply.text, reply.status, reply.headers)
 
     return aurpay_callback
-
-
-async def _read(request: Request) -> bytes:
-    try:
-        body = await read_body(request.stream(), asgi_length(request.scope))
-    except ClientDisconnect:
-        raise HTTPException(400) from None
-    if body is None:
-        reply = asgi_too_large(request.scope)
-        raise HTTPException(reply.status, headers=reply.headers)
-    return body

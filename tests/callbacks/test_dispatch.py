@@ -37,6 +37,8 @@ from aurpay_async.testing import FakeClock
 from .samples import NONCE, NOW, TOKEN, signed, url, verifier
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aurpay_async.callbacks import (
         CallbackEvent,
         Handled,
@@ -83,18 +85,26 @@ class Shop:
         self.told: list[Notice] = []
         self.refused: list[BaseException] = []
         self.fails: BaseException | None = None
+        self.handler: Callable[[Notice], Awaitable[None]] = self.handle
+        self.finder: Callable[[Reference], Awaitable[Kept | None]] = self.lookup
         self.clock = FakeClock(NOW)
         self.store = MemoryReplayStore(clock=self.clock)
         basics: dict[str, Any] = {
+            "verifier": verifier(clock=self.clock),
+            "handler": self._handle,
             "reader": self,
-            "lookup": self.lookup,
+            "lookup": self._find,
             "store": self.store,
             "on_refused": self.note,
             "clock": self.clock,
         }
-        self.dispatcher = Dispatcher(
-            verifier(clock=self.clock), self.handle, **{**basics, **options}
-        )
+        self.dispatcher = Dispatcher(**{**basics, **options})
+
+    async def _handle(self, notice: Notice) -> None:
+        await self.handler(notice)
+
+    async def _find(self, reference: Reference) -> Kept | None:
+        return await self.finder(reference)
 
     def note(self, error: BaseException, event: CallbackEvent | None) -> None:
         assert event is None or event.reference == "cart-42"
@@ -185,7 +195,7 @@ async def test_a_request_that_is_cut_off_is_brought_to_its_end() -> None:
         await free.wait()
         shop.told.append(notice)
 
-    shop.dispatcher._handler = slow
+    shop.handler = slow
     call = asyncio.create_task(shop.called())
     await asyncio.sleep(0.01)
     call.cancel()
@@ -204,14 +214,14 @@ async def test_a_program_that_ends_meanwhile_loses_nothing() -> None:
     async def stuck(_: Notice) -> None:
         await asyncio.Event().wait()
 
-    shop.dispatcher._handler = stuck
+    shop.handler = stuck
     call = asyncio.create_task(shop.called())
     await asyncio.sleep(0.01)
     (work,) = shop.dispatcher._tasks
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    shop.dispatcher._handler = shop.handle
+    shop.handler = shop.handle
     assert (await shop.called()).outcome == "paid"
 
 
@@ -222,10 +232,10 @@ async def test_a_handler_that_takes_longer_than_its_lease_is_cancelled() -> None
     async def stuck(_: Notice) -> None:
         await asyncio.Event().wait()
 
-    shop.dispatcher._handler = stuck
+    shop.handler = stuck
     assert (await shop.called()).status == 500
     assert isinstance(shop.refused[0], TimeoutError)
-    shop.dispatcher._handler = shop.handle
+    shop.handler = shop.handle
     assert (await shop.called()).outcome == "paid"
 
 
@@ -237,7 +247,7 @@ async def test_a_lookup_that_raises() -> None:
         problem = "of another shop"
         raise CallbackError(problem, rule="method")
 
-    shop.dispatcher._lookup = broken
+    shop.finder = broken
     assert (await shop.called()).status == 500
 
 
@@ -250,14 +260,7 @@ async def test_two_at_once() -> None:
         await free.wait()
         shop.told.append(notice)
 
-    shop.dispatcher = Dispatcher(
-        verifier(clock=shop.clock),
-        slow,
-        reader=shop,
-        lookup=shop.lookup,
-        store=shop.store,
-        clock=shop.clock,
-    )
+    shop.handler = slow
     first = asyncio.create_task(shop.called())
     await asyncio.sleep(0)
     for kind in ("paid", "timeout"):
@@ -281,14 +284,7 @@ async def test_a_handler_that_outlives_its_lease() -> None:
             shop.told.append(notice)
             assert (await shop.called()).outcome == "paid"
 
-    shop.dispatcher = Dispatcher(
-        verifier(clock=shop.clock),
-        slow,
-        reader=shop,
-        lookup=shop.lookup,
-        store=shop.store,
-        on_refused=shop.note,
-    )
+    shop.handler = slow
     reply = await shop.called()
     assert (reply.status, reply.outcome) == (503, "lease")
     (error,) = shop.refused
@@ -380,28 +376,22 @@ async def test_a_status_without_a_known_meaning(status: OrderStatus) -> None:
     assert shop.outcomes() == ["? paid", "paid"]
 
 
-@pytest.mark.parametrize(
-    ("options", "kept", "reason"),
-    [
-        ({"reader": None}, Kept(), "no reader"),
-        ({"lookup": None}, Kept(), "no lookup"),
-    ],
-)
-async def test_what_cannot_be_confirmed(
-    options: dict[str, Any], kept: Kept, reason: str
-) -> None:
-    """The handler is told that it is not, by type, and only once."""
-    shop = Shop(**options)
-    shop.kept = kept
-    assert (await shop.called()).outcome == "unconfirmed"
+async def test_unconfirmed_only_confirms_nothing_and_calls_the_handler_once() -> None:
+    """The handler is told so by the type of the notice, at once."""
+    shop = Shop()
+    shop.dispatcher = Dispatcher.unconfirmed_only(
+        verifier(clock=shop.clock), shop.handle, store=shop.store, clock=shop.clock
+    )
+    assert await shop.called() == Reply(200, "ok\n", "unconfirmed")
     (notice,) = shop.told
     assert isinstance(notice, UnconfirmedNotice)
     assert notice.confirmed is False
-    assert reason in notice.reason
+    assert "confirms no callback" in notice.reason
     assert (notice.claimed, notice.reference) == ("paid", "cart-42")
     assert await shop.called() == Reply(200, "ok\n", "repeated")
     assert (await shop.called("timeout")).outcome == "repeated"
-    assert len(shop.told) == 1
+    assert (await shop.dispatcher.check(Kept())).outcome == "not_yet"
+    assert (len(shop.told), shop.clock.sleeps) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -414,14 +404,15 @@ async def test_what_cannot_be_confirmed(
     ],
     ids=["none", "another", "of another price", "without a nonce"],
 )
-async def test_an_order_that_the_shop_does_not_hold_yet(kept: Kept | None) -> None:
-    """A callback may be faster than the answer: told once, and confirmed when it is."""
+async def test_order_that_lookup_does_not_know_is_unconfirmed_and_answered_with_200(
+    kept: Kept | None,
+) -> None:
+    """After some seconds, once; and it is confirmed when it is called again later."""
     shop = Shop()
     shop.kept = kept
-    for _ in range(2):
-        reply = await shop.called()
-        assert (reply.status, reply.outcome) == (503, "unconfirmed")
-    # It was waited for, some seconds in all.
+    assert await shop.called() == Reply(200, "ok\n", "unconfirmed")
+    assert await shop.called() == Reply(200, "ok\n", "repeated")
+    # It was waited for: the answer to the create may be slower than the callback.
     assert sum(shop.clock.sleeps) == 2 * 3.75
     shop.kept = Kept()
     assert (await shop.called()).outcome == "paid"
@@ -442,14 +433,14 @@ async def test_an_order_that_comes_while_its_callback_waits() -> None:
     assert shop.outcomes() == ["paid"]
 
 
-async def test_a_timeout_that_nobody_confirmed_is_none() -> None:
-    """A payment after it is not late for that."""
+async def test_unconfirmed_timeout_does_not_make_a_payment_late() -> None:
+    """Only a timeout that the platform confirmed does."""
     shop = Shop()
-    reader, shop.dispatcher._reader = shop.dispatcher._reader, None
+    shop.kept = None
     assert (await shop.called("timeout")).outcome == "unconfirmed"
     assert (await shop.called("timeout")).outcome == "repeated"
     assert (await shop.called("paid")).outcome == "unconfirmed"
-    shop.dispatcher._reader = reader
+    shop.kept = Kept()
     assert (await shop.called("paid")).outcome == "paid"
     assert shop.outcomes() == ["? timeout", "? paid", "paid"]
 
@@ -540,18 +531,23 @@ async def test_a_late_payment_that_awaits_confirmation() -> None:
 
 
 async def test_what_is_not_the_platform(caplog: pytest.LogCaptureFixture) -> None:
-    """Refused without a detail or an effect; scanners are not worth a log."""
+    """Refused without a detail or an effect; the log says why."""
     caplog.set_level(logging.INFO)
     shop = Shop()
     assert await shop.called(headers={}) == Reply(401, "refused\n", "unsigned")
-    assert caplog.text == ""
+    assert "neither Callback-Token nor Date nor Signature" in caplog.text
+    caplog.clear()
     cut = {"Date": "2026-01-01T00:00:00Z", "Callback-Token": TOKEN}
     assert (await shop.called(headers=cut)).outcome == "headers"
     assert "does a proxy drop it" in caplog.text
     forged = await shop.called(headers=signed(url(), secret="sandbox-other"))
     assert forged == Reply(401, "refused\n", "signature")
     assert "Signature was made with another secret" in caplog.text
+    assert "url='https://shop.example/aurpay'" in caplog.text
+    assert "aurpay_ref=" not in caplog.text
+    caplog.clear()
     reply = await shop.called(method="DELETE")
+    assert caplog.text == ""
     assert (reply.status, reply.headers) == (405, {"Allow": "GET, POST"})
     assert (await shop.called(kind="paid", url="/paid")).status == 401
     assert (len(shop.told), len(shop.store)) == (0, 0)
@@ -652,15 +648,9 @@ async def test_a_handler_records_in_its_own_transaction() -> None:
     async def handle(notice: Notice) -> None:
         await notice.settle("a connection")
 
-    for reader in (Shop(), None):
-        shop = Shop()
-        shop.dispatcher = Dispatcher(
-            verifier(clock=shop.clock),
-            handle,
-            lookup=shop.lookup,
-            store=Store(""),
-            reader=reader,
-        )
+    for kept in (Kept(), None):
+        shop = Shop(store=Store(""))
+        shop.kept, shop.handler = kept, handle
         assert (await shop.called()).status == 200
     assert recorded == [
         (NONCE, "paid", "a connection"),
@@ -677,9 +667,9 @@ async def test_a_transaction_that_was_not_committed(
         await notice.settle("a connection")
 
     shop = Shop(store=BrokenStore("commit"))
-    shop.dispatcher._handler = forgets
+    shop.handler = forgets
     assert (await shop.called()).status == 500
-    assert "did not commit" in caplog.text
+    assert "without committing" in caplog.text
 
 
 async def test_settling_twice() -> None:
@@ -690,7 +680,7 @@ async def test_settling_twice() -> None:
         await notice.settle("a connection")
 
     shop = Shop(store=BrokenStore(""))
-    shop.dispatcher._handler = twice
+    shop.handler = twice
     assert (await shop.called()).status == 500
     assert "settled already" in str(shop.refused[0])
 
@@ -735,7 +725,7 @@ async def test_settling_after_the_lease() -> None:
 
     claimed = "a connection"
     shop = Shop(store=Store(""))
-    shop.dispatcher._handler = handle
+    shop.handler = handle
     assert (await shop.called()).outcome == "lease"
 
 
@@ -746,7 +736,7 @@ async def test_settling_without_a_connection() -> None:
         await notice.settle(None)
 
     shop = Shop()
-    shop.dispatcher._handler = wrong
+    shop.handler = wrong
     assert (await shop.called()).status == 500
     assert "takes the connection" in str(shop.refused[0])
 
@@ -798,8 +788,6 @@ async def test_asking_about_an_order_without_a_reference() -> None:
 
 async def test_asking_when_nobody_can_be_asked() -> None:
     """It says so, and tells nobody."""
-    shop = Shop(reader=None)
-    assert (await shop.dispatcher.check(Kept())).outcome == "not_yet"
     shop = Shop()
     shop.order = ConnectionLostError("gone")
     assert (await shop.dispatcher.check(Kept())).outcome == "not_yet"
@@ -828,7 +816,7 @@ class Plain:
 def test_a_handler_that_cannot_be_awaited(handler: Any) -> None:
     """It would have done its work before anybody noticed."""
     with pytest.raises(ConfigurationError, match="async def"):
-        Dispatcher(verifier(), handler)
+        Shop(handler=handler)
 
 
 def test_handlers_of_all_sorts() -> None:
@@ -839,7 +827,7 @@ def test_handlers_of_all_sorts() -> None:
             raise AssertionError
 
     for handler in (Shop().handle, partial(Shop().handle), Object(), mock.AsyncMock()):
-        Dispatcher(verifier(), handler)
+        Shop(handler=handler)
 
 
 def test_a_listener_that_would_never_run() -> None:
@@ -851,12 +839,29 @@ def test_a_listener_that_would_never_run() -> None:
 def test_without_references_nothing_is_counted() -> None:
     """So a dispatcher cannot be made."""
     with pytest.raises(ConfigurationError, match="needs a reference_key"):
-        Dispatcher(verifier(reference_key=None), Shop().handle)
+        Shop(verifier=verifier(reference_key=None))
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"lookup": None}, "lookup must be an `async def`; without it no callback"),
+        ({"lookup": dict}, "lookup must be an `async def`"),
+        ({"reader": None}, "reader must be an AurpayClient; without it no callback"),
+        ({"store": None}, "or a MemoryReplayStore\\(\\) if one process takes all"),
+    ],
+)
+def test_giving_up_a_promise_by_none_is_refused(
+    options: dict[str, Any], problem: str
+) -> None:
+    """The message names the constructor that gives it up."""
+    with pytest.raises(ConfigurationError, match=problem):
+        Shop(**options)
 
 
 async def test_the_defaults() -> None:
-    """In memory, for one process, and nobody else is told."""
-    shop = Shop(store=None, on_refused=None)
+    """No hook, the machine's clock."""
+    shop = Shop(on_refused=None)
     assert (await shop.called(headers={})).status == 401
     await shop.called()
     assert (await shop.called()).outcome == "repeated"

@@ -141,7 +141,7 @@ def test_a_token_is_for_one_kind() -> None:
 )
 def test_what_the_key_signed_for_another_purpose(payload: Any) -> None:
     """A shop may use one key for several things; only references are taken."""
-    signed = SIGNER._signer.sign(base64_encode(json.dumps(payload))).decode()
+    signed = SIGNER._signer().sign(base64_encode(json.dumps(payload))).decode()
     with pytest.raises(CallbackReferenceError):
         SIGNER.read(f"{URL}?aurpay_ref={signed}")
 

@@ -16,7 +16,7 @@ from aurpay_async._cli._callback_listen import listen_and_forward
 from aurpay_async._cli._sandbox import Wishes
 from aurpay_async._cli._screen import Screen
 from aurpay_async._cli._web import serve
-from aurpay_async.callbacks import CallbackVerifier, Dispatcher
+from aurpay_async.callbacks import CallbackVerifier, Dispatcher, MemoryReplayStore
 from aurpay_async.contrib.aiohttp import callback_handler
 
 from ..loopback import Server, answering, nobody
@@ -103,7 +103,11 @@ class Shop:
             secrets=["sandbox-callback-secret"], reference_key=KEY
         )
         dispatcher = Dispatcher(
-            verifier, self.handle, reader=client, lookup=self.lookup
+            verifier,
+            self.handle,
+            lookup=self.lookup,
+            reader=client,
+            store=MemoryReplayStore(),
         )
         self.handler = callback_handler(dispatcher, public_base_url=public_base_url)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aurpay_async.callbacks import CallbackVerifier, Dispatcher
+from aurpay_async.callbacks import CallbackVerifier, Dispatcher, MemoryReplayStore
 from aurpay_async.testing import FakeClock
 
 from .deliveries import FAILING, NOW, PUBLIC, REFERENCE_KEY, SECRET, SLOW
@@ -51,7 +51,9 @@ class Shop:
     """Counts what it was told, fails and waits when the reference says so."""
 
     def __init__(self) -> None:
-        self.dispatcher = Dispatcher(verifier(), self._handle)
+        self.dispatcher = Dispatcher.unconfirmed_only(
+            verifier(), self._handle, store=MemoryReplayStore()
+        )
         self.handled: list[str] = []
         self.started, self.ended = threading.Event(), threading.Event()
         self.loop: asyncio.AbstractEventLoop | None = None

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aurpay_async import ConfigurationError
+from aurpay_async import CallbackError, ConfigurationError
 from aurpay_async.callbacks import MAX_BODY
 from aurpay_async.contrib._callback import (
     PublicAddress,
+    RequestBody,
+    asgi_closing,
     asgi_length,
-    asgi_too_large,
-    read_body,
 )
 
 from .deliveries import PUBLIC
@@ -178,10 +178,12 @@ async def test_no_more_is_read_than_is_wanted() -> None:
             given += 1
             yield b" " * MAX_BODY
 
-    assert await read_body(chunks(), MAX_BODY + 1) is None
-    assert given == 0
-    assert await read_body(chunks(), None) is None
-    assert given == 2
+    for length in (MAX_BODY + 1, None):
+        body = RequestBody(chunks(), length)
+        with pytest.raises(CallbackError) as caught:
+            await body()
+        assert (caught.value.rule, body.is_read) == ("too_large", False)
+        assert given == (0 if length else 2)
 
 
 async def test_a_body_may_be_as_large_as_the_limit() -> None:
@@ -192,10 +194,31 @@ async def test_a_body_may_be_as_large_as_the_limit() -> None:
         yield b""
         yield b"b" * (MAX_BODY - 1)
 
-    assert await read_body(chunks(), MAX_BODY) == b"a" + b"b" * (MAX_BODY - 1)
+    body = RequestBody(chunks(), MAX_BODY)
+    assert await body() == b"a" + b"b" * (MAX_BODY - 1)
+    assert body.is_read
 
 
-def test_only_http_1_is_told_to_close() -> None:
-    """RFC 9113, 8.2.2: a message with such a header is malformed."""
-    assert asgi_too_large({"http_version": "1.1"}).headers == {"Connection": "close"}
-    assert asgi_too_large({"http_version": "2"}).headers == {}
+async def _no_chunks() -> AsyncIterator[bytes]:
+    for chunk in list[bytes]():
+        yield chunk
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "closes"),
+    [
+        ("1.1", [(b"content-length", b"5")], True),
+        ("1.1", [(b"transfer-encoding", b"chunked")], True),
+        ("1.1", [(b"content-length", b"0")], False),
+        ("1.1", [], False),
+        # RFC 9113, 8.2.2: a message with such a header is malformed.
+        ("2", [(b"content-length", b"5")], False),
+    ],
+)
+def test_connection_ends_where_a_body_was_left_unread(
+    version: str, headers: list[tuple[bytes, bytes]], *, closes: bool
+) -> None:
+    """Only HTTP/1 has a header for it."""
+    scope = {"http_version": version, "headers": headers}
+    expected = {"Connection": "close"} if closes else {}
+    assert asgi_closing(scope, RequestBody(_no_chunks(), None)) == expected

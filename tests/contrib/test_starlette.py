@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
@@ -87,26 +86,29 @@ def test_an_endpoint_may_take_the_body_too(own: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "headers", "level"),
+    ("name", "kind", "rule"),
     [
-        (registered("unsigned", f"{PUBLIC}/own"), [], "DEBUG"),
-        (registered("forged", f"{PUBLIC}/own"), ["forged"], "WARNING"),
-        (registered("kind", f"{PUBLIC}/own", "timeout"), [], "WARNING"),
+        ("unsigned", "paid", "unsigned"),
+        ("forged", "paid", "signature"),
+        ("other-kind", "timeout", "kind"),
     ],
-    ids=["unsigned", "forged", "wrong-kind"],
 )
-def test_everything_else_is_a_401(
-    own: int, url: str, headers: list[str], level: str, caplog: Any
+def test_dependency_answers_401_and_logs_the_rule(
+    own: int, name: str, kind: Any, rule: str, caplog: Any
 ) -> None:
-    """The log says why, the answer does not; strays are not worth a warning."""
-    caplog.set_level(logging.DEBUG, "aurpay_async.callbacks")
-    if level == "WARNING":
-        headers = signed(url, secret="guessed") if headers else signed(url)
+    """At WARNING, with the URL, and without its query; the answer has no reason."""
+    url = registered(name, f"{PUBLIC}/own", kind)
+    headers = {
+        "unsigned": [],
+        "forged": signed(url, secret="guessed"),
+        "other-kind": signed(url),
+    }[name]
     answer = exchange(own, request(url, *headers))
     assert (answer.status, answer.text) == (401, '{"detail":"Unauthorized"}')
     (record,) = caplog.records
-    assert record.levelname == level
-    assert "a callback was not taken: " in record.message
+    assert record.levelname == "WARNING"
+    assert record.message.startswith("callback rejected: ")
+    assert record.message.endswith(f"(rule '{rule}'); url='https://shop.example/own'")
 
 
 def test_a_dependency_reads_no_more_than_it_needs(own: int) -> None:
@@ -118,17 +120,31 @@ def test_a_dependency_reads_no_more_than_it_needs(own: int) -> None:
     assert answer.headers["connection"] == "close"
 
 
-async def test_a_client_may_leave_in_the_middle_of_its_body() -> None:
+async def test_dependency_rejects_a_request_whose_client_left_in_its_body() -> None:
     """An endpoint is not called then."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
     verified = verified_callback(verifier(), public_base_url=PUBLIC)
-    scope = {"type": "http", "method": "POST", "headers": []}
+    url = registered("left", f"{PUBLIC}/own")
+    headers = [line.lower().encode().split(b": ", 1) for line in ["Content-Length: 9"]]
+    headers += [line.encode().split(b": ", 1) for line in signed(url)]
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/own",
+        "query_string": url.partition("?")[2].encode(),
+        "headers": headers,
+    }
     with pytest.raises(HTTPException) as caught:
         await verified(Request(scope, receive))
-    assert caught.value.status_code == 400
+    assert (caught.value.status_code, caught.value.headers) == (
+        401,
+        {"Connection": "close"},
+    )
+    assert "ClientDisconnect (rule 'body')" in str(caught.value.__cause__)
 
 
 def test_a_router_can_be_included_anywhere() -> None:

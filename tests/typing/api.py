@@ -353,4 +353,9 @@ async def callbacks(aurpay: AurpayClient, order: LightningOrder) -> None:
     )
     assert_type(await dispatcher.dispatch(method="GET", url=url, headers={}), Reply)
     assert_type(await dispatcher.check(order), Reply)
-    Dispatcher(verifier, print)  # type: ignore[arg-type]
+    Dispatcher(verifier, deliver, store=stores[0])  # type: ignore[call-arg]
+    Dispatcher(verifier, deliver, lookup=find_order, reader=aurpay)  # type: ignore[call-arg]
+    assert_type(
+        Dispatcher.unconfirmed_only(verifier, deliver, store=stores[1]), Dispatcher
+    )
+    Dispatcher.unconfirmed_only(verifier, print, store=stores[1])  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from aurpay_async import AurpayClient, AurpayError, LightningOrder, OrderStatus
 from aurpay_async.callbacks import CallbackVerifier, Dispatcher, KnownOrder, Notice
+from aurpay_async.callbacks.sql import SqlReplayStore
 from aurpay_async.orders import (
     Attempt,
     AttemptState,
@@ -57,12 +58,20 @@ async def told(change: Change, connection: AsyncConnection) -> None:
     assert_type(change.attempt.next_look_at, datetime | None)
 
 
-async def looks(book: OrderBook, verifier: CallbackVerifier) -> None:
+async def looks(
+    book: OrderBook, verifier: CallbackVerifier, aurpay: AurpayClient
+) -> None:
     on_change: OnChange = told
     done = await book.reconcile(limit=10, on_change=on_change)
     assert_type(done, Reconciliation)
     assert_type(done.failures[0].error, AurpayError)
-    Dispatcher(verifier, handler, lookup=book.lookup)
+    Dispatcher(
+        verifier,
+        handler,
+        lookup=book.lookup,
+        reader=aurpay,
+        store=SqlReplayStore(book.engine),
+    )
 
 
 async def handler(notice: Notice) -> None:
