@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from aurpay_async.sandbox._gate import Gate, ReceivedRequest
@@ -95,6 +99,113 @@ def test_a_request_that_differs_from_what_was_signed(change: dict[str, str]) -> 
 def test_clocks_may_differ_a_little(minutes: int) -> None:
     """Five minutes both ways."""
     SIGNED.check(received(POST), NOW + timedelta(minutes=minutes))
+
+
+#: Literal output of the usual ways to write the current time, at 2024-06-17 00:00 UTC.
+DATES = {
+    "Java Instant, whole second": "2024-06-17T00:00:00Z",
+    "Java Instant, milliseconds": "2024-06-17T00:00:00.123Z",
+    "Java Instant, microseconds": "2024-06-17T00:00:00.123456Z",
+    "Java Instant, nanoseconds": "2024-06-17T00:00:00.123456789Z",
+    "Java OffsetDateTime, whole minute": "2024-06-17T00:00Z",
+    "Java OffsetDateTime, Berlin": "2024-06-17T02:00:00.123456789+02:00",
+    ".NET DateTime o": "2024-06-17T00:00:00.1234567Z",
+    ".NET DateTimeOffset o": "2024-06-17T00:00:00.1234567+00:00",
+    ".NET DateTimeOffset o, India": "2024-06-17T05:30:00.1234567+05:30",
+    "JavaScript toISOString": "2024-06-17T00:00:00.123Z",
+    "Python isoformat": "2024-06-17T00:00:00.123456+00:00",
+    "Python isoformat, microsecond 0": "2024-06-17T00:00:00+00:00",
+    "Python isoformat, milliseconds": "2024-06-17T00:00:00.123+00:00",
+    "Python strftime %z": "2024-06-17T00:00:00+0000",
+    "PHP c": "2024-06-17T00:00:00+00:00",
+    "PHP DATE_ISO8601": "2024-06-17T00:00:00+0000",
+    "PHP DATE_ISO8601, New York": "2024-06-16T20:00:00-0400",
+    "PHP DATE_RFC3339_EXTENDED": "2024-06-17T00:00:00.123+00:00",
+    "PHP c, Shanghai": "2024-06-17T08:00:00+08:00",
+    "Go RFC3339Nano": "2024-06-17T00:00:00.1Z",
+    "Rust chrono": "2024-06-17T00:00:00.123456789+00:00",
+    "PostgreSQL, hours only": "2024-06-17T00:00:00+00",
+}
+
+
+def signed(date: str) -> ReceivedRequest:
+    """A request that is signed with this Date, as any language does it."""
+    origin = f"HMAC-SHA256 | {date} | GET /api/v2/tx"
+    digest = hmac.digest(b"example-api-secret", origin.encode(), "sha256")
+    return ReceivedRequest(
+        method="GET",
+        path="/api/v2/tx",
+        headers=CIMultiDict(
+            {
+                "API-Token": "sandbox-token",
+                "Algorithm": "HMAC-SHA256",
+                "Date": date,
+                "Signature": b64encode(digest).decode(),
+            }
+        ),
+        body=b"",
+    )
+
+
+@pytest.mark.parametrize("date", DATES.values(), ids=DATES.keys())
+def test_a_date_is_read_as_other_languages_write_it(date: str) -> None:
+    """ISO 8601, with a fraction of any length and any way to write the zone."""
+    SIGNED.check(signed(date), NOW)
+    SIGNED.check(signed(date), NOW + timedelta(minutes=5))
+    for now in (NOW + timedelta(minutes=6), NOW - timedelta(minutes=6)):
+        with pytest.raises(Refusal) as caught:
+            SIGNED.check(signed(date), now)
+        times = f"{date}, and the sandbox's time is {now:%Y-%m-%dT%H:%M:%SZ}"
+        assert caught.value.message == f"Date is too far off: {times}"
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59.999999999-23:59",
+        "2024-06-17T00:06:00.000Z",
+        "2024-06-17T00:00:00.000-00:06",
+    ],
+)
+def test_a_date_that_is_too_far_off_is_refused_in_any_format(date: str) -> None:
+    """Also at both ends of the calendar, where another zone has no date."""
+    with pytest.raises(Refusal, match="Date is too far off"):
+        SIGNED.check(signed(date), NOW)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "2024-06-17T00:00:00",
+        "2024-06-17T00:00:00.1234567",
+        "2024-06-17 00:00:00Z",
+        "2024-06-17",
+        "20240617T000000Z",
+        "2024-W25-1T00:00:00Z",
+        "2024-06-17T00:00:00,123Z",
+        "2024-06-17T00:00:00.Z",
+        "2024-06-17T00:00:00+2",
+        "2024-06-17T00:00:00+24:00",
+        "2024-06-17T00:00:60Z",
+        "2024-02-30T00:00:00Z",
+        "2024-06-17T00:00:00Z[UTC]",
+        "\u0662024-06-17T00:00:00Z",
+        "Mon, 17 Jun 2024 00:00:00 GMT",
+        "1718582400",
+    ],
+)
+def test_a_date_without_a_zone_or_in_another_format_is_refused(date: str) -> None:
+    """The message shows the format, and does not blame the clock."""
+    with pytest.raises(Refusal, match=r"Date must be ISO 8601 with a zone, such as "):
+        SIGNED.check(signed(date), NOW)
+
+
+@given(st.text(max_size=40))
+def test_any_date_is_read_or_refused(date: str) -> None:
+    """It comes from the network: no other exception leaves."""
+    with pytest.raises(Refusal, match="Date"):
+        SIGNED.check(signed(date), NOW)
 
 
 def plain(**headers: str) -> ReceivedRequest:
