@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ._models import UncheckedOrder
     from ._models._payments import NewPayment, UncheckedPayment
     from ._network import Network
+    from ._seen import SeenOrders
     from ._urls import Origin
     from .bolt11 import Invoice
 
@@ -54,6 +55,8 @@ class Trust(NamedTuple):
     origin: Origin
     #: Public keys that may be paid, in lower-case hex; empty: any.
     payees: frozenset[str]
+    #: The orders that the client created before; ``None``: not to be compared.
+    seen: SeenOrders | None = None
 
 
 class Verdict(NamedTuple):
@@ -132,6 +135,25 @@ def _verdict(
         elif problem is not NOT_MADE:
             return Verdict(tuple(passed), (name, problem))
     return Verdict(tuple(passed))
+
+
+def _new(
+    order: UncheckedOrder | UncheckedPayment, _i: object, trust: Trust, *_: _Now
+) -> _Problem:
+    if trust.seen is None:
+        return NOT_MADE
+    if order.order_id not in trust.seen:
+        return None
+    return "the same order was the answer to an earlier request of this client"
+
+
+def _payment_hash(_o: object, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
+    if trust.seen is None:
+        return NOT_MADE
+    other = trust.seen.order_of(invoice.payment_hash)
+    if other is None:
+        return None
+    return f"its invoice has the payment hash of order {shown(other)}"
 
 
 def _network(_o: object, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
@@ -234,6 +256,8 @@ def _page(payment: UncheckedPayment, _: NewPayment, trust: Trust) -> _Problem:
 
 
 _CHECKS: Final = (
+    ("new", _new),
+    ("payment_hash", _payment_hash),
     ("network", _network),
     ("amount", _amount),
     ("payment_secret", _payment_secret),
@@ -244,6 +268,7 @@ _CHECKS: Final = (
 )
 
 _PAYMENT_CHECKS: Final = (
+    ("new", _new),
     ("price", _price),
     ("currency", _currency),
     ("chain", _chain),

@@ -17,10 +17,11 @@ from aurpay_async._checks import (
 from aurpay_async._converter import structure
 from aurpay_async._models import UncheckedOrder
 from aurpay_async._models._payments import UncheckedPayment
+from aurpay_async._seen import SeenOrders
 from aurpay_async._urls import read_origin
 
 from .orders import NOW, PAYEE, SECRET, invoice, order
-from .protocol.samples import payment
+from .protocol.samples import ORDER_ID, payment
 
 if TYPE_CHECKING:
     from aurpay_async._checks import Verdict
@@ -36,11 +37,15 @@ def check(
     payees: tuple[str, ...] = (),
     origin: str = "https://dashboard.aurpay.net",
     now: float | None = NOW_S,
+    seen: SeenOrders | None = None,
 ) -> Verdict:
     """The verdict on an order that is right but for what is given."""
     made = structure(order(**(order_fields or {})), UncheckedOrder, "data")
     trust = Trust(
-        network="regtest", origin=read_origin(origin), payees=frozenset(payees)
+        network="regtest",
+        origin=read_origin(origin),
+        payees=frozenset(payees),
+        seen=seen,
     )
     decoded = bolt11.decode(invoice(**(invoice_fields or {})))
     return check_order(made, decoded, trust, now)
@@ -73,6 +78,27 @@ def test_checks_without_anything_to_compare_are_not_claimed() -> None:
     assert "payment_secret" not in verdict.passed
     assert "payee" not in verdict.passed
     assert "payee" in check(payees=(PAYEE,)).passed
+
+
+def test_an_order_id_that_was_answered_before_fails_the_check_new() -> None:
+    """It belongs to another request, whatever else it has."""
+    seen = SeenOrders()
+    assert {"new", "payment_hash"} < {*check(seen=seen).passed}
+    seen.add(order()["order_id"])
+    assert check(seen=seen).failed == (
+        "new",
+        "the same order was the answer to an earlier request of this client",
+    )
+
+
+def test_a_payment_hash_of_another_order_fails_the_check_payment_hash() -> None:
+    """BOLT #11: a payment hash is paid once, so only one of the two orders can be."""
+    seen = SeenOrders()
+    seen.add("20251231000000000009", "cd" * 32)
+    assert check(seen=seen).failed == (
+        "payment_hash",
+        "its invoice has the payment hash of order '20251231000000000009'",
+    )
 
 
 @pytest.mark.parametrize("network", ["testnet", "signet", "simnet"])
@@ -234,6 +260,16 @@ def test_a_payment_is_compared_with_what_was_asked_for() -> None:
         None,
     )
     assert verdict(pay_url=None).passed == ("price", "currency", "amount", "address")
+    seen = SeenOrders()
+    seen.add(ORDER_ID)
+    trust = trust._replace(seen=seen)
+    assert verdict().failed == (
+        "new",
+        "the same order was the answer to an earlier request of this client",
+    )
+    trust = trust._replace(seen=SeenOrders())
+    assert verdict().passed[:2] == ("new", "price")
+    trust = trust._replace(seen=None)
     assert verdict(vs_price="18.000000000000000001") == (
         (),
         ("price", "asked for 18, the order is for 18.000000000000000001"),
