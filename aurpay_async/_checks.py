@@ -12,13 +12,15 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVarTuple
 
 from ._money import btc_to_msat
+from ._order_life import OrderStatus
 from ._urls import UrlError, format_origin, read_origin
 from .errors import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ._models import UncheckedOrder
+    from ._lightning_order import LightningOrder
+    from ._models import Order, UncheckedOrder
     from ._models._payments import NewPayment, UncheckedPayment
     from ._network import Network
     from ._seen import SeenOrders
@@ -35,6 +37,16 @@ _PLAIN_URL = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&()*+,;=._~%-]+")
 
 #: What addresses are written with, of any chain; the longest have some 200 characters.
 _ADDRESS = re.compile(r"[A-Za-z0-9:/?@*+=._~-]{1,256}")
+
+#: No order is one of these in the seconds between its making and its first payer.
+_NOT_NEW: Final = frozenset(
+    {
+        OrderStatus.OVERDUE,
+        OrderStatus.SUCCESS,
+        OrderStatus.RESOLVED,
+        OrderStatus.REFUNDED,
+    }
+)
 
 _Arguments = TypeVarTuple("_Arguments")
 
@@ -107,6 +119,33 @@ def check_payable(invoice: Invoice, trust: Trust, now: float) -> Verdict:
         now: Seconds since 1970.
     """
     return _verdict(["signature"], _PAYABLE_CHECKS, None, invoice, trust, now)
+
+
+def check_read_back(order: LightningOrder, known: Order) -> _Problem:
+    """Compare a new order with what the platform has under its id.
+
+    Args:
+        order: As it is to be shown; no payer has seen it yet.
+        known: As the platform answered when it was asked for the order.
+
+    Returns:
+        What the two contradict each other in; `NOT_MADE` if price or currency are
+        missing, which are what the answer to a create does not have.
+    """
+    if known.order_id != order.order_id:
+        return f"the answer about it is about order {shown(known.order_id)}"
+    currency = (known.currency or "").upper() or None
+    for name, said, asked in (
+        ("price", known.price, order.price),
+        ("amount", known.amount, order.amount),
+    ):
+        if said is not None and said != asked:
+            return f"its {name} is {asked:f}, the platform has {said:f}"
+    if currency not in {None, order.currency}:
+        return f"its currency is {order.currency}, the platform has {shown(currency)}"
+    if known.status in _NOT_NEW:
+        return f"no payer has seen it, the platform has it as {known.status}"
+    return NOT_MADE if known.price is None or currency is None else None
 
 
 def check_pay_url(url: str, trust: Trust) -> str | None:

@@ -15,6 +15,7 @@ from ._listeners import Listeners
 from ._merchant import MerchantMethods
 from ._references import keys_from_env
 from ._retry import RetryBudget, RetryPolicy
+from ._seen import SeenOrders
 from ._settings import (
     auth_from_env,
     misfit,
@@ -135,6 +136,7 @@ class AurpayClient(MerchantMethods):
             raise ConfigurationError(problem)
         origin = require_origin(base_url)
         self._reference_keys = () if keys is None else require_keys(keys)
+        self._seen = SeenOrders()
         self._watches: Watches = {}
         self._clock = SystemClock() if clock is None else clock
         self._listeners = Listeners(on_event, self._clock)
@@ -142,6 +144,7 @@ class AurpayClient(MerchantMethods):
             network=require_network(network),
             origin=origin,
             payees=require_payees(payees),
+            seen=self._seen,
         )
         self._pool = Pool(
             format_origin(origin),

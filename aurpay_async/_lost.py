@@ -31,6 +31,7 @@ from .errors import (
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
+    UntrustedOrderError,
 )
 
 if TYPE_CHECKING:
@@ -115,8 +116,18 @@ class LostOrder:
             sent_at=error.sent_at,
             coin=_LIGHTNING_COIN if payment is None else payment.coin,
             chain=_LIGHTNING_CHAIN if payment is None else payment.chain,
-            order_id=error.order_id,
+            order_id=own_order_id(error),
         )
+
+
+#: Checks that an answer to another request fails.
+_OTHER_REQUEST: Final = frozenset({"new", "read_back"})
+
+
+def own_order_id(error: AurpayError) -> str | None:
+    """Return the id on an error, unless it is likely to be another request's order."""
+    is_other = isinstance(error, UntrustedOrderError) and error.check in _OTHER_REQUEST
+    return None if is_other else error.order_id
 
 
 _EXAMPLE: Final = "LostOrder(price=..., currency=..., sent_at=...)"

@@ -53,6 +53,7 @@ from .orders import (
     answer,
     detail,
     envelope,
+    invoice,
     order,
 )
 
@@ -125,11 +126,13 @@ async def test_orders_in_every_mode(amounts: Any, credentials: Any, price: Any) 
 
 
 async def test_all_checks_are_made_when_there_is_something_to_compare() -> None:
-    """With a pinned payee, all eight."""
+    """With a pinned payee, all ten; the order is not read back by default."""
     async with Sandbox() as sandbox, sandbox.client(payees=[PAYEE.upper()]) as aurpay:
         made = await aurpay.create_order(1, "EUR")
     assert made.checks == (
         "signature",
+        "new",
+        "payment_hash",
         "network",
         "amount",
         "payment_secret",
@@ -386,7 +389,9 @@ def test_making_a_client_needs_no_loop() -> None:
 
 async def test_with_options_shares_connections_and_budget() -> None:
     """Other limits for one call, without another pool."""
-    transport = MemoryTransport(*[answer(envelope(order()))] * 2)
+    other = order(order_id="2", payment_request=invoice(payment_hash="02" * 32))
+    answers = [answer(envelope(made)) for made in (order(), other)]
+    transport = MemoryTransport(*answers)
     patient = client(transport=transport)
     hasty = patient.with_options(
         timeouts=Timeouts(attempt=1), retry=RetryPolicy(max_attempts=1)

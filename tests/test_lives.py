@@ -13,9 +13,16 @@ SERVER = """
 import asyncio, sys, threading
 from aurpay_async import AurpayClient, ConfigurationError
 from aurpay_async.sandbox import Sandbox
+from aurpay_async.testing import FakeClock
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+seconds = count()
 
 async def order(port):
-    async with Sandbox(port=port):
+    # The ids of two sandboxes that start within a second would be the same.
+    now = datetime.now(UTC) + timedelta(seconds=next(seconds))
+    async with Sandbox(port=port, clock=FakeClock(now)):
         return await aurpay.create_order("20.00", "USD")
 
 def free_port():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .._listeners import Listeners
     from .._models import NewOrder
     from .._secrets import Secret
+    from .._seen import SeenOrders
     from .._transports._pool import Pool
     from .._transports._retrying import RetryingTransport
     from .._waiting import Watches
@@ -31,6 +32,7 @@ class Calling:
     _listeners: Listeners
     _pool: Pool
     _reference_keys: tuple[Secret, ...]
+    _seen: SeenOrders
     _transport: RetryingTransport
     _trust: Trust
     _watches: Watches

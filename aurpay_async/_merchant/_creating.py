@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._models import NewOrder, without_frames
+from .._models._arguments import require_switch
 from .._references import with_reference
 from ..errors import AurpayError, InvalidRequestError
-from ._calling import Calling, blame
+from ._calling import blame
+from ._read_back import ReadingBack
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from .._models._payments import PaymentOrder, PaymentUrl
 
 
-class CreatingMethods(Calling):
+class CreatingMethods(ReadingBack):
     """Orders over Lightning, payments in other coins, and checkout pages."""
 
     async def create_order(
@@ -30,6 +32,7 @@ class CreatingMethods(Calling):
         callback_url: str | None = None,
         timeout_callback: str | None = None,
         reference: str | None = None,
+        confirm: bool = False,
     ) -> LightningOrder:
         """Create an order and get its Lightning invoice, checked against it.
 
@@ -46,6 +49,12 @@ class CreatingMethods(Calling):
             reference: Your own name for what is paid. It is signed, with the price and
                 a nonce, and added to the URLs that the platform calls. It needs the
                 client's `reference_key`.
+            confirm: Read the order back before it is given, for three seconds at most,
+                and compare price, currency and amount. The answer to a create holds no
+                price: without this, an answer that belongs to another request (a proxy
+                that answers twice, a cache) and that this client has not received
+                before shows the payer another cart's invoice. Where the order cannot
+                be read back, it is given without ``"read_back"`` in its `checks`.
 
         Raises:
             InvalidRequestError: an argument was refused; nothing was sent.
@@ -54,6 +63,7 @@ class CreatingMethods(Calling):
             InvalidResponseError: an order may exist; the answer could not be read.
             UntrustedOrderError: an order exists; what came must not be paid.
         """
+        require_switch(confirm, "confirm")
         try:
             order = NewOrder(
                 price,
@@ -70,7 +80,8 @@ class CreatingMethods(Calling):
             # Tracebacks show local names, and a query may hold a token.
             del succeed_url, timeout_url, callback_url, timeout_callback
 
-        return await self._create(order)
+        made = await self._create(order)
+        return await self._confirm(made) if confirm else made
 
     async def _create(
         self, order: NewOrder, *, nonce: str | None = None
@@ -83,7 +94,9 @@ class CreatingMethods(Calling):
 
         def parse(response: Response) -> LightningOrder:
             now = self._clock.now().timestamp()
-            return parse_create_order(response, order, self._trust, now)
+            made = parse_create_order(response, order, self._trust, now)
+            self._seen.add(made.order_id, made.payment_request.payment_hash)
+            return made
 
         try:
             return await self._call(build_create_order(order), parse)
@@ -161,11 +174,13 @@ class CreatingMethods(Calling):
             payment = await with_reference(payment, self._reference_keys)
         from .._protocol import build_create_payment, parse_create_payment
 
+        def parse(response: Response) -> PaymentOrder:
+            made = parse_create_payment(response, payment, self._trust)
+            self._seen.add(made.order_id)
+            return made
+
         try:
-            return await self._call(
-                build_create_payment(payment),
-                lambda answer: parse_create_payment(answer, payment, self._trust),
-            )
+            return await self._call(build_create_payment(payment), parse)
         except AurpayError as error:
             blame(error, payment)
             raise

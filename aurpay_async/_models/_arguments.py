@@ -145,9 +145,18 @@ def coin_name(_: object, attribute: attrs.Attribute[str], value: object) -> None
 
 def switch(_: object, attribute: attrs.Attribute[bool], value: object) -> None:
     """True or false, and nothing that Python takes for one of them."""
+    require_switch(value, attribute.name)
+
+
+def require_switch(value: object, field: str) -> None:
+    """As `switch`, for an argument that is no field of a record.
+
+    Raises:
+        InvalidRequestError: naming the argument `field`.
+    """
     if type(value) is not bool:
         raise InvalidRequestError(
-            f"must be True or False, got {shown(value)}", field=attribute.name
+            f"must be True or False, got {shown(value)}", field=field
         )
 
 

@@ -12,6 +12,7 @@ from ._orders import (
     build_list_orders,
     parse_get_order,
     parse_list_orders,
+    read_order,
 )
 from ._payments import (
     build_create_payment,
@@ -61,5 +62,6 @@ __all__ = [
     "parse_refund_order",
     "parse_request",
     "parse_withdraw_lightning",
+    "read_order",
     "require_payable",
 ]

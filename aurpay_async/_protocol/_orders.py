@@ -19,16 +19,25 @@ def build_get_order(order_id: str) -> Request:
     return get("get_order", f"/api/v2/order/detail/{segment(order_id)}")
 
 
-def parse_get_order(response: Response, order_id: str) -> Order:
-    """The order in an answer, if it is the one that was asked for.
+def read_order(response: Response) -> Order:
+    """Return the order in an answer, whichever it is.
 
     Raises:
-        APIError: if the platform said no.
+        APIError: if the platform rejected the request.
+        InvalidResponseError: if the answer is not the documented shape.
+    """
+    return read_record(response, read_envelope(response, Safety.READ), Order)
+
+
+def parse_get_order(response: Response, order_id: str) -> Order:
+    """Return the order in an answer, if it is the one that was asked for.
+
+    Raises:
+        APIError: if the platform rejected the request.
         InvalidResponseError: if the answer is not the documented shape, or about
             another order.
     """
-    data = read_envelope(response, Safety.READ)
-    order = read_record(response, data, Order)
+    order = read_order(response)
     require_order(response, order.order_id, order_id, "data.order_id")
     return order
 

@@ -118,7 +118,11 @@ class Platform:
             order_id=order_id,
             create_time=created,
             pay_url=f"https://dashboard.aurpay.net/#/cashier/{order_id}",
-            payment_request=invoice(timestamp=int(now.timestamp()), expiry=self.expiry),
+            payment_request=invoice(
+                payment_hash=f"{self.calls['create_order']:064x}",
+                timestamp=int(now.timestamp()),
+                expiry=self.expiry,
+            ),
         )
         return {**self._last}
 

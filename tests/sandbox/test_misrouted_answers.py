@@ -6,21 +6,22 @@ from decimal import Decimal
 
 import pytest
 
-from aurpay_async import AurpayError
+from aurpay_async import AurpayError, UntrustedOrderError
 from aurpay_async.sandbox import Sandbox
 
 from .shop import ask
 
 
-async def test_an_unconfirmed_client_takes_a_stale_answer_for_its_order() -> None:
-    """The order has a valid invoice of another price, so every local check passes."""
+async def test_a_client_rejects_a_stale_answer_that_repeats_an_order_of_its_own() -> (
+    None
+):
+    """The order has a valid invoice of another price: its id gives it away."""
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         sandbox.faults.push("stale")
         first = await aurpay.create_order("20.00", "USD")
-        second = await aurpay.create_order("99.00", "USD")
-        assert second.order_id == first.order_id
-        assert second.amount == Decimal("0.0002")
-        assert sandbox.orders[second.order_id].price == Decimal("20.00")
+        with pytest.raises(UntrustedOrderError) as caught:
+            await aurpay.create_order("99.00", "USD")
+        assert (caught.value.check, caught.value.order_id) == ("new", first.order_id)
         assert len(sandbox.orders) == 2
 
 
@@ -28,9 +29,12 @@ async def test_a_stale_answer_shifts_all_later_answers_of_its_connection() -> No
     """The queue of answers stays shifted until the connection closes."""
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         sandbox.faults.push("stale")
-        made = [await aurpay.create_order(price, "USD") for price in (1, 2, 3, 4)]
+        made = [await aurpay.create_order(1, "USD")]
+        with pytest.raises(UntrustedOrderError, match="'new'"):
+            await aurpay.create_order(2, "USD")
+        made += [await aurpay.create_order(price, "USD") for price in (3, 4)]
         created = [*sandbox.orders]
-        assert [order.order_id for order in made] == [created[0], *created[:3]]
+        assert [order.order_id for order in made] == created[:3]
     async with Sandbox() as sandbox, sandbox.client() as one, sandbox.client() as other:
         sandbox.faults.push("stale")
         await one.create_order(1, "USD")
@@ -44,9 +48,10 @@ async def test_a_replayed_answer_is_the_previous_one_of_the_endpoint() -> None:
         first = await aurpay.create_order("20.00", "USD")
         sandbox.faults.push("replayed", "replayed+created")
         for count in (1, 2):
-            again = await aurpay.create_order("99.00", "USD")
-            assert again.order_id == first.order_id
-            assert again.payment_request == first.payment_request
+            with pytest.raises(UntrustedOrderError) as caught:
+                await aurpay.create_order("99.00", "USD")
+            assert caught.value.order_id == first.order_id
+            assert str(first.payment_request).encode() in caught.value.body
             assert len(sandbox.orders) == count
         await aurpay.get_order([*sandbox.orders][1])
         sandbox.faults.push("replayed")

@@ -1,0 +1,236 @@
+"""The read-back of new orders: what it rejects, and what it gives all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from copy import copy
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aurpay_async import (
+    ApiKey,
+    AurpayClient,
+    ConnectionLostError,
+    Delivery,
+    InvalidRequestError,
+    LostOrder,
+    NewOrder,
+    RetryPolicy,
+    UntrustedOrderError,
+)
+from aurpay_async.testing import FakeClock, MemoryTransport
+
+from .orders import NOW, answer, detail, envelope, order
+from .protocol.samples import payment
+
+if TYPE_CHECKING:
+    from aurpay_async import Response
+
+ID = "20260101000000000001"
+OTHER_ID = "20260101000000000002"
+
+
+def client(*answers: Any, **options: Any) -> AurpayClient:
+    """Return a client that gets these answers, the first one to its create."""
+    fields: dict[str, Any] = {
+        "network": "regtest",
+        "clock": FakeClock(NOW),
+        "transport": MemoryTransport(*answers),
+    }
+    return AurpayClient(ApiKey("sandbox-key"), **{**fields, **options})
+
+
+def made(**fields: Any) -> Response:
+    return answer(envelope(order(**fields)))
+
+
+def known(**fields: Any) -> Response:
+    return answer(envelope(detail(**fields)))
+
+
+async def test_confirm_adds_read_back_to_the_checks_of_an_order_that_agrees() -> None:
+    """One request more, to order detail, after the create."""
+    transport = MemoryTransport(made(), known())
+    async with client(transport=transport) as aurpay:
+        got = await aurpay.create_order("20.00", "usd", confirm=True)
+    assert got.checks[-1] == "read_back"
+    assert [request.path for request in transport.requests] == [
+        "/api/bln/order",
+        f"/api/v2/order/detail/{ID}",
+    ]
+
+
+async def test_create_order_reads_nothing_back_by_default() -> None:
+    """MemoryTransport has no second answer."""
+    async with client(made()) as aurpay:
+        got = await aurpay.create_order("20.00", "USD")
+    assert "read_back" not in got.checks
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"vs_price": "99.00"}, "its price is 20.00, the platform has 99.00"),
+        ({"vs_currency": "EUR"}, "its currency is USD, the platform has 'EUR'"),
+        ({"amount": "2E-7"}, "its amount is 0.00020000, the platform has 0.0000002"),
+        ({"order_id": OTHER_ID}, f"the answer about it is about order '{OTHER_ID}'"),
+        ({"status": "SUCCESS"}, "no payer has seen it, the platform has it as SUCCESS"),
+        ({"status": "OVERDUE"}, "no payer has seen it, the platform has it as OVERDUE"),
+    ],
+)
+async def test_confirm_rejects_an_order_that_aurpay_has_otherwise(
+    fields: dict[str, Any], problem: str
+) -> None:
+    """It may exist, and is not to be shown; the error has what recovery needs."""
+    read = known(**fields)
+    asked = {"reference": "cart-42", "callback_url": "https://shop.example/paid"}
+    async with client(made(), read, reference_key="k" * 20) as aurpay:
+        with pytest.raises(UntrustedOrderError) as caught:
+            await aurpay.create_order("20.00", "USD", confirm=True, **asked)
+    error = caught.value
+    assert str(error) == f"order '{ID}' failed the check 'read_back': {problem}"
+    assert (error.check, error.order_id) == ("read_back", ID)
+    assert error.delivery is Delivery.UNKNOWN
+    assert not error.retryable
+    assert (error.attempts, error.sent_at, error.body) == (1, NOW, read.body)
+    assert error.new_order is not None
+    assert (error.new_order.reference, len(error.new_order.nonce or "")) == (
+        "cart-42",
+        24,
+    )
+
+
+@pytest.mark.parametrize(
+    ("read", "reason", "level"),
+    [
+        (answer(envelope(None, code=404)), "not_found", logging.INFO),
+        (answer(b"", status=404), "not_found", logging.INFO),
+        (answer(envelope(None, code=401)), "authentication", logging.WARNING),
+        (answer(b"<html>", status=503), "server", logging.WARNING),
+        (answer(b"<html>"), "invalid_response", logging.WARNING),
+        (known(vs_price="much"), "invalid_response", logging.WARNING),
+        (ConnectionLostError("reset"), "connection_lost", logging.WARNING),
+        (known(vs_price=None), "order detail has no price", logging.INFO),
+        (known(vs_currency=""), "order detail has no price", logging.INFO),
+    ],
+)
+async def test_an_order_that_cannot_be_read_back_is_given_and_the_log_says_so(
+    read: Any, reason: str, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Aurpay does not document that order detail serves Lightning orders."""
+    caplog.set_level(logging.INFO, "aurpay_async.client")
+    once = RetryPolicy(max_attempts=1)
+    async with client(made(), read, retry=once) as aurpay:
+        got = await aurpay.create_order("20.00", "USD", confirm=True)
+    assert (got.order_id, "read_back" in got.checks) == (ID, False)
+    (record,) = [r for r in caplog.records if "read back" in r.getMessage()]
+    assert record.levelno == level
+    assert record.getMessage() == (
+        f"order was not read back ({reason}): "
+        f"order_id={ID} reference=None attempt_id=None"
+    )
+
+
+async def test_a_read_back_takes_three_seconds_at_most_with_all_its_attempts() -> None:
+    """Each attempt takes a second here, and is told what is left."""
+    clock, limits = FakeClock(NOW), list[float]()
+
+    def slow(request: Any) -> Response:
+        limits.append(request.timeout)
+        clock.advance(1)
+        raise ConnectionLostError("reset")
+
+    answers = [made(), *[slow] * 9]
+    policy = RetryPolicy(max_attempts=9)
+    async with client(*answers, clock=clock, retry=policy) as aurpay:
+        await aurpay.create_order("20.00", "USD", confirm=True)
+    assert limits[0] == 3
+    assert max(limits) == 3
+    assert clock.now() - NOW <= timedelta(seconds=4)
+
+
+async def test_a_cancelled_read_back_says_in_the_log_that_an_order_exists(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The caller gets CancelledError, which names no order."""
+
+    class Hanging(MemoryTransport):
+        async def send(self, request: Any) -> Response:
+            if request.method == "POST":
+                return await super().send(request)
+            return await asyncio.get_running_loop().create_future()
+
+    async with client(transport=Hanging(made())) as aurpay:
+        task = asyncio.create_task(aurpay.create_order("20.00", "USD", confirm=True))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert f"read-back was cancelled: order_id={ID}" in caplog.text
+
+
+async def test_confirm_has_to_be_true_or_false() -> None:
+    """Nothing is sent for anything else."""
+    async with client() as aurpay:
+        with pytest.raises(InvalidRequestError, match="confirm: must be True or False"):
+            await aurpay.create_order("20.00", "USD", confirm="no")  # type: ignore[arg-type]
+
+
+async def test_the_same_order_for_a_second_create_is_untrusted() -> None:
+    """A proxy answered twice: the second request's own order is not known."""
+    async with client(made(), made()) as aurpay:
+        await aurpay.create_order("20.00", "USD")
+        with pytest.raises(UntrustedOrderError) as caught:
+            await aurpay.create_order("20.00", "USD")
+    assert (caught.value.check, caught.value.order_id) == ("new", ID)
+    assert caught.value.delivery is Delivery.UNKNOWN
+
+
+async def test_two_orders_with_one_payment_hash_are_untrusted() -> None:
+    """Only one of them could be paid. Clients of other settings remember as well."""
+    async with client(made(), made(order_id=OTHER_ID)) as aurpay:
+        await aurpay.create_order("20.00", "USD")
+        with pytest.raises(UntrustedOrderError) as caught:
+            await aurpay.with_options(retry=RetryPolicy()).create_order("20.00", "USD")
+    assert (caught.value.check, caught.value.order_id) == ("payment_hash", OTHER_ID)
+
+
+async def test_another_client_remembers_nothing_of_the_orders_of_the_first() -> None:
+    """What a client remembers is its own, and no global."""
+    for _ in range(2):
+        async with client(made()) as aurpay:
+            assert "new" in (await aurpay.create_order("20.00", "USD")).checks
+
+
+async def test_an_order_that_is_not_given_is_not_remembered() -> None:
+    """It failed another check; what it repeats is not known to be wrong."""
+    answers = [made(amount="1"), made()]
+    async with client(*answers) as aurpay:
+        with pytest.raises(UntrustedOrderError, match="'amount'"):
+            await aurpay.create_order("20.00", "USD")
+        await aurpay.create_order("20.00", "USD")
+
+
+async def test_a_payment_with_the_id_of_an_earlier_order_is_untrusted() -> None:
+    """Orders and payments share the ids of the platform."""
+    paid = payment(order_id=ID)
+    async with client(made(), answer(envelope(paid)), network="regtest") as aurpay:
+        await aurpay.create_order("20.00", "USD")
+        with pytest.raises(UntrustedOrderError) as caught:
+            await aurpay.create_payment(18, "USD", chain="ETH", coin="USDT-ERC20")
+    assert (caught.value.check, caught.value.order_id) == ("new", ID)
+
+
+@pytest.mark.parametrize("check", ["new", "read_back"])
+def test_a_lost_order_is_not_looked_up_by_the_id_of_another_request(check: str) -> None:
+    """That id is an earlier order's: the list may have the one that was lost."""
+    error = UntrustedOrderError("x", check=check, order_id=ID, status=200, body=b"")
+    error.new_order, error.sent_at = NewOrder("20.00", "USD"), NOW
+    assert LostOrder.of(error).order_id is None
+    other = copy(error)
+    other.check = "payment_hash"
+    assert LostOrder.of(other).order_id == ID
