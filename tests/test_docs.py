@@ -196,7 +196,11 @@ async def test_what_happens_when_an_order_is_created() -> None:
     for fault, row in found:
         timeouts = Timeouts(attempt=0.2 if fault == "silence" else 30)
         async with Sandbox() as sandbox, sandbox.client(timeouts=timeouts) as aurpay:
+            if fault == "replayed":
+                await aurpay.create_order("99.00", "USD")
             sandbox.faults.push(fault)
+            if fault == "stale":
+                await aurpay.create_order("99.00", "USD")
             with pytest.raises(AurpayError) as caught:
                 await aurpay.create_order("20.00", "USD")
         _, _, get, delivery, *_ = row.split("|")

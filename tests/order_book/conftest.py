@@ -41,6 +41,11 @@ def platform(clock: FakeClock) -> Platform:
 @pytest.fixture
 def client(platform: Platform, clock: FakeClock) -> AurpayClient:
     """Of one machine; it tries everything once."""
+    return client_of(platform, clock)
+
+
+def client_of(platform: Platform, clock: FakeClock) -> AurpayClient:
+    """Return the client of another machine."""
     return AurpayClient(
         network="regtest",
         reference_key=REFERENCE_KEY,

@@ -51,6 +51,7 @@ class Platform:
         self.go = asyncio.Event()
         #: Seconds that an invoice lives.
         self.expiry = 86_400
+        self._invoices = 0
         self._clock = clock
         self._signer = ReferenceSigner(REFERENCE_KEY)
 
@@ -104,6 +105,7 @@ class Platform:
 
     def _made(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         now = self._clock.now()
+        self._invoices += 1
         order_id = f"{now:%Y%m%d%H%M%S}{len(self.orders) + 1:06}"
         created = f"{now:%Y-%m-%dT%H:%M:%S}"
         self.orders[order_id] = detail(
@@ -119,7 +121,7 @@ class Platform:
             create_time=created,
             pay_url=f"https://dashboard.aurpay.net/#/cashier/{order_id}",
             payment_request=invoice(
-                payment_hash=f"{self.calls['create_order']:064x}",
+                payment_hash=f"{self._invoices:064x}",
                 timestamp=int(now.timestamp()),
                 expiry=self.expiry,
             ),

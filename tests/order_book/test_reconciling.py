@@ -21,6 +21,7 @@ from aurpay_async.orders import AttemptState, OrderBook
 from aurpay_async.testing import FakeClock
 
 from ..orders import answer
+from .conftest import client_of
 from .platform import URLS
 
 if TYPE_CHECKING:
@@ -318,7 +319,7 @@ class TestSearching:
     ) -> None:
         """It was taken for the lost one before its own answer came."""
         await lose(local, platform, "lost")
-        other = await local._client.create_order("20.00", "USD")
+        other = await client_of(platform, clock).create_order("20.00", "USD")
         clock.advance(TWO_MINUTES_S)
         [change] = (await local.reconcile()).changes
         assert change.attempt.suspects == {other.order_id: "PENDING"}
@@ -331,7 +332,7 @@ class TestSearching:
         """Is no suspect any more."""
         await lose(local, platform, "lost")
         slow = await under_way(local, platform, "cart-41")
-        other = await local._client.create_order("20.00", "USD")
+        other = await client_of(platform, clock).create_order("20.00", "USD")
         clock.advance(TWO_MINUTES_S)
         await local.reconcile()
         platform.faults = ["again"]
