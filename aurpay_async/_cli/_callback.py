@@ -26,6 +26,8 @@ def send(
     duplicate: Flag = False,
     stale: Flag = False,
     bad_signature: Flag = False,
+    unsigned: Flag = False,
+    api_key: Flag = False,
     anywhere: Flag = False,
     output: Output = "text",
 ) -> int:
@@ -50,6 +52,9 @@ def send(
         duplicate: Send it twice, byte for byte.
         stale: Date it ten minutes back, and sign that.
         bad_signature: Sign it with another secret.
+        unsigned: Leave out Callback-Token, Date and Signature.
+        api_key: Add an Api-Key header, which proves nothing: AURPAY_API_KEY, or a
+            made-up key.
         anywhere: Allow a shop that is not on this machine; by https only.
         output: Lines for people, or JSON for programs.
     """
@@ -64,6 +69,8 @@ def send(
         duplicate=duplicate,
         stale=stale,
         bad_signature=bad_signature,
+        unsigned=unsigned,
+        api_key=api_key,
     )
     return act(output, lambda screen: send_callback(screen, call, anywhere=anywhere))
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from .._clock import SystemClock
 from .._urls import UrlError, without_query
 from ..errors import InvalidRequestError
+from ..sandbox._letters import ANY_KEY
 from ..testing import sign_callback
 from ._failures import FAILED
 from ._plain import redacted
 from ._screen import Row
-from ._secrets import ask_for_callback_keys
+from ._secrets import ask_for_callback_keys, from_environment
 from ._web import require_sendable, send
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class Call(NamedTuple):
     duplicate: bool
     stale: bool
     bad_signature: bool
+    #: Whether token, date and signature are left out.
+    unsigned: bool
+    #: Whether there is an Api-Key header.
+    api_key: bool
 
     @property
     def method(self) -> str:
@@ -62,8 +67,14 @@ class Call(NamedTuple):
         if self.bad_signature:
             secret = f"not {secret}"
         url = self.registered or self.url
-        signed = sign_callback(url, secret=secret, token=token, now=signed_at)
-        return {**signed, "Content-Type": "application/json"} if self.post else signed
+        headers = sign_callback(url, secret=secret, token=token, now=signed_at)
+        if self.unsigned:
+            headers.clear()
+        if self.api_key:
+            headers["Api-Key"] = _api_key()
+        if self.post:
+            headers["Content-Type"] = "application/json"
+        return headers
 
     def body(self) -> bytes:
         """What a POST says, of the documented fields those that nothing contradicts."""
@@ -93,10 +104,20 @@ async def _send(screen: Screen, call: Call, keys: CallbackKeys) -> int:
         # A shop that is being debugged may repeat what it got.
         text = redacted(
             answer.body.decode("utf-8", "replace"),
-            [keys.token.reveal(), keys.secret.reveal(), headers["Signature"]],
+            [keys.token.reveal(), keys.secret.reveal(), *_secrets(headers)],
         )
         codes.append(_show(screen, call, answer, text[:_MAX_SHOWN]))
     return max(codes)
+
+
+def _api_key() -> str:
+    """The key of the environment, or a made-up one."""
+    key = from_environment("AURPAY_API_KEY")
+    return ANY_KEY if key is None else key.reveal()
+
+
+def _secrets(headers: Mapping[str, str]) -> Iterator[str]:
+    return (headers[name] for name in ("Signature", "Api-Key") if name in headers)
 
 
 def _show(screen: Screen, call: Call, answer: Answer, text: str) -> int:

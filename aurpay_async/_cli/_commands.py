@@ -46,6 +46,7 @@ def sandbox(
     rate: Several = (),
     amounts: AmountStyle = "string",
     post_callbacks: Flag = False,
+    api_key_in_callbacks: Flag = False,
     callback_host: Several = (),
     allowed_host: Several = (),
     public_url: str | None = None,
@@ -81,6 +82,8 @@ def sandbox(
         rate: What one bitcoin costs, like USD=65000; may be repeated.
         amounts: How answers write BTC amounts: Aurpay does both.
         post_callbacks: Send callbacks as POST with the order in the body.
+        api_key_in_callbacks: Send callbacks with the API key that their order was
+            created with, and not only where Aurpay documents it.
         callback_host: Send callbacks to this host as well; may be repeated.
         allowed_host: Answer to this name as well, such as the service name in a network
             of containers; may be repeated.
@@ -99,6 +102,7 @@ def sandbox(
         allow_remote=allow_remote,
         amounts=amounts,
         post_callbacks=post_callbacks,
+        api_key_in_callbacks=api_key_in_callbacks,
         callback_hosts=callback_host,
         allowed_hosts=allowed_host,
         public_url=public_url,

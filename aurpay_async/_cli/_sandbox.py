@@ -42,6 +42,8 @@ class Wishes(NamedTuple):
     allow_remote: bool = False
     amounts: Amounts = "string"
     post_callbacks: bool = False
+    #: Whether callbacks of all orders have the API key, not of payment URLs alone.
+    api_key_in_callbacks: bool = False
     callback_hosts: tuple[str, ...] = ()
     #: Further names that it answers to.
     allowed_hosts: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ def make_sandbox(wishes: Wishes) -> Sandbox:
         allow_remote=wishes.allow_remote,
         amounts=wishes.amounts,
         post_callbacks=wishes.post_callbacks,
+        api_key_in_callbacks=wishes.api_key_in_callbacks,
         callback_hosts=wishes.callback_hosts,
         allowed_hosts=wishes.allowed_hosts,
         public_url=wishes.public_url,

@@ -72,6 +72,7 @@ class Sandbox:
         callback_token: str = "sandbox-callback-token",  # noqa: S107 - made up
         callback_secret: str = "sandbox-callback-secret",  # noqa: S107 - made up
         post_callbacks: bool = False,
+        api_key_in_callbacks: bool = False,
         callback_hosts: Iterable[str] = (),
         allowed_hosts: Iterable[str] = (),
         public_url: str | None = None,
@@ -95,6 +96,9 @@ class Sandbox:
             callback_secret: What callbacks are signed with.
             post_callbacks: Whether they are ``POST`` with the order in the body; else
                 they are ``GET`` without one.
+            api_key_in_callbacks: Whether the callbacks of each order that was created
+                with an API key have it in an ``Api-Key`` header. Aurpay documents it of
+                orders on a page of `create_payment_url`, which always have it.
             callback_hosts: Where callbacks may go beyond this machine: exact names.
             allowed_hosts: Further names that requests may ask for, such as the service
                 name in a network of containers: exact names, without a port.
@@ -126,6 +130,7 @@ class Sandbox:
             callback_token=callback_token,
             callback_secret=callback_secret,
             post_callbacks=post_callbacks,
+            api_key_in_callbacks=api_key_in_callbacks,
             amounts=amounts,
             rates=rates,
             clock=clock or _clocks.SandboxClock(),

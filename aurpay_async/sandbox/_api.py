@@ -15,6 +15,7 @@ import attrs
 
 from ..errors import InvalidRequestError
 from . import _answers as answers
+from ._letters import ANY_KEY
 from ._refusal import Refusal
 from ._transactions import list_transactions
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     Data = dict[str, object]
     #: What makes the `data` of an answer of what was asked.
     Serve = Callable[["Asked"], Awaitable[Data]]
-
-#: What a client is given for username and password where no key is asked for.
-_ANY_KEY: Final = "sandbox-api-key"
 
 #: Neither a default nor a limit is documented; these are the sandbox's own.
 _SIZE: Final = 10
@@ -50,6 +48,8 @@ class Asked:
     order_id: str
     #: Where the client has found the sandbox.
     origin: str
+    #: The key of a request that is not signed.
+    api_key: str | None = attrs.field(default=None, repr=False)
 
     @property
     def fields(self) -> Mapping[str, object]:
@@ -120,7 +120,8 @@ class Api:
         )
 
     async def _create(self, asked: Asked) -> Data:
-        order = self._bank.ledger.create(asked.fields, self._bank.clock.now())
+        key = asked.api_key if self._bank.api_key_in_callbacks else None
+        order = self._bank.ledger.create(asked.fields, self._bank.clock.now(), key)
         # The answer is of before, whatever happens until it is sent.
         data = answers.created(order, self._bank.amounts, asked.origin)
         await self._bank.cashier.pay_before_answer(order.order_id)
@@ -131,13 +132,15 @@ class Api:
         return answers.created(order, self._bank.amounts, origin)
 
     async def _create_payment(self, asked: Asked) -> Data:
-        order = self._bank.ledger.create_payment(asked.fields, self._bank.clock.now())
+        now = self._bank.clock.now()
+        key = asked.api_key if self._bank.api_key_in_callbacks else None
+        order = self._bank.ledger.create_payment(asked.fields, now, key)
         data = answers.payment(order, asked.origin)
         await self._bank.cashier.pay_before_answer(order.order_id)
         return data
 
     async def _create_url(self, asked: Asked) -> Data:
-        token = self._bank.checkouts.open(asked.fields).token
+        token = self._bank.checkouts.open(asked.fields, asked.api_key).token
         # As in Aurpay's own plugins. Nothing else is known of this answer.
         return {"pay_url": f"{asked.origin}/#/cashier/choose?token={token}"}
 
@@ -181,7 +184,7 @@ class Api:
         for name in ("username", "password"):
             if not isinstance(fields.get(name), str) or not fields[name]:
                 raise Refusal(400, f"{name} must be a text")
-        return {"access_token": self._bank.gate.api_key or _ANY_KEY}
+        return {"access_token": self._bank.gate.api_key or ANY_KEY}
 
 
 def _get(path: str, serve: Serve) -> Endpoint:

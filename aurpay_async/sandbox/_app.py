@@ -123,6 +123,7 @@ class App:
             query=request.query,
             order_id=request.match_info.get("order_id", ""),
             origin=self._origin(request),
+            api_key=_api_key(request.headers),
         )
         try:
             if not endpoint.has_password:
@@ -173,6 +174,11 @@ def _live_key(headers: CIMultiDictProxy[str]) -> str | None:
         if any(map(looks_live, headers.getall(name, []))):
             return name
     return None
+
+
+def _api_key(headers: CIMultiDictProxy[str]) -> str | None:
+    """The key of a request that is not signed; callbacks may carry it."""
+    return None if "API-Token" in headers else headers.get("API-Key")
 
 
 def _destination(order: SandboxOrder) -> str:

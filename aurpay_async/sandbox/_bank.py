@@ -29,6 +29,7 @@ class Bank:
         clock, draw = settings.clock, drawing(settings.seed)
         self.clock = clock
         self.amounts: Amounts = settings.amounts
+        self.api_key_in_callbacks = settings.api_key_in_callbacks
         self.reach = settings.reach
         self.state = State(settings.rates)
         self.gate = Gate(

@@ -34,6 +34,8 @@ class Checkout:
     urls: Mapping[str, str]
     at_par: bool
     post_callbacks: bool
+    #: The API key that callbacks carry, as documented for these orders.
+    api_key: str | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
@@ -45,13 +47,15 @@ class Checkouts:
     made: dict[str, Checkout]
     draw: Draw
 
-    def open(self, fields: Mapping[str, object]) -> Checkout:
+    def open(
+        self, fields: Mapping[str, object], api_key: str | None = None
+    ) -> Checkout:
         """Make one of the fields of a request.
 
         Raises:
             Refusal: if a field is missing or cannot be.
         """
-        wish = read_payment_wish(fields, self.rates)
+        wish = read_payment_wish(fields, self.rates, api_key=api_key)
         drawn = self.draw("checkout", len(self.made) + 1, "token").hex()[:32]
         checkout = Checkout(
             token=f"sandbox-{drawn}",
@@ -60,6 +64,7 @@ class Checkouts:
             urls=wish.urls,
             at_par=wish.at_par,
             post_callbacks=wish.post_callbacks,
+            api_key=wish.api_key,
         )
         self.made[checkout.token] = checkout
         return checkout
@@ -101,6 +106,7 @@ class Checkouts:
                 urls=checkout.urls,
                 at_par=checkout.at_par,
                 post_callbacks=checkout.post_callbacks,
+                api_key=checkout.api_key,
             )
             return self.ledger.make(wish, COINS[coin], now, checkout=checkout.token)
         if order.coin != coin:

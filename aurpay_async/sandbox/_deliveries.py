@@ -33,6 +33,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     "no-signature": Kind("without the Signature header"),
     "duplicate-headers": Kind("the Signature header twice, first the right one"),
     "wrong-url": Kind("sent to the signed address with `x=1` added to its query"),
+    "added-parameter": Kind(
+        "sent to the address with a parameter added to its query; signed is the "
+        "address as it is called, or as it was registered",
+        {"name": "aurpay_order_id", "signed": "called"},
+    ),
+    "api-key-only": Kind("an Api-Key in place of Callback-Token, Date and Signature"),
     "unsigned-body": Kind("a POST whose body names another order and amount"),
     "broken-body": Kind("a POST whose body is no JSON"),
     "huge-body": Kind("a POST of two mebibytes"),

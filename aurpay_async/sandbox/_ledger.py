@@ -69,16 +69,18 @@ class Ledger:
         self._draw = draw or drawing()
         self._life = life
 
-    def create(self, fields: Mapping[str, object], now: datetime) -> SandboxOrder:
+    def create(
+        self, fields: Mapping[str, object], now: datetime, api_key: str | None = None
+    ) -> SandboxOrder:
         """Make a Lightning order of the fields of a request.
 
         Raises:
             Refusal: if a field is missing or cannot be.
         """
-        return self.make(read_wish(fields, self._rates), LIGHTNING, now)
+        return self.make(read_wish(fields, self._rates, api_key), LIGHTNING, now)
 
     def create_payment(
-        self, fields: Mapping[str, object], now: datetime
+        self, fields: Mapping[str, object], now: datetime, api_key: str | None = None
     ) -> SandboxOrder:
         """Make an order in another coin.
 
@@ -86,7 +88,8 @@ class Ledger:
             Refusal: if a field is missing or cannot be.
         """
         coin = read_coin(fields)
-        return self.make(read_payment_wish(fields, self._rates, "vs_"), coin, now)
+        wish = read_payment_wish(fields, self._rates, "vs_", api_key)
+        return self.make(wish, coin, now)
 
     def make(
         self, wish: Wish, coin: Coin, now: datetime, *, checkout: str | None = None

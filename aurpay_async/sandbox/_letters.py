@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from ._mishaps import Mishap
     from ._orders import SandboxOrder
 
 #: What a callback tells of.
@@ -33,6 +34,11 @@ _STATUSES: Final[Mapping[CallbackKind, str]] = {"paid": "SUCCESS", "timeout": "O
 
 _MEBIBYTE: Final = 1024 * 1024
 
+#: An API key where none is asked for.
+ANY_KEY: Final = "sandbox-api-key"
+#: What the dashboard calls a merchant's public key.
+_PUBLIC_KEY: Final = "sandbox-public-key"
+
 
 @attrs.frozen(kw_only=True)
 class Letter:
@@ -43,17 +49,25 @@ class Letter:
     method: str
     url: str
     token: str = attrs.field(repr=False)
+    #: The key that the order was created with, if the callback has it.
+    api_key: str | None = attrs.field(default=None, repr=False)
     date: str
     #: One, if nothing is wrong.
     signatures: tuple[str, ...] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
+    #: Whether token, date and signatures are left out.
+    is_unsigned: bool = False
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """Those of Aurpay; HTTP's own are the courier's business."""
+        key = () if self.api_key is None else (("Api-Key", self.api_key),)
         signatures = (("Signature", signature) for signature in self.signatures)
         content = (("Content-Type", "application/json"),) if self.body else ()
+        if self.is_unsigned:
+            return (*key, *content)
         return (
+            *key,
             ("Callback-Token", self.token),
             ("Date", self.date),
             *signatures,
@@ -71,6 +85,19 @@ class Writer:
     #: unless the order asks for it.
     posts: bool
 
+    def write_with_parameter(
+        self, order: SandboxOrder, kind: CallbackKind, at: datetime, delivery: Mishap
+    ) -> Letter:
+        """The same, with a parameter of the platform added to the address."""
+        letter = self.write(order, kind, at)
+        name = delivery.options["name"]
+        value = order.order_id if name == "aurpay_order_id" else _PUBLIC_KEY
+        url = _with_parameter(letter.url, f"{name}={value}")
+        if delivery.options["signed"] == "registered":
+            return attrs.evolve(letter, url=url)
+        signatures = (sign(self.secret, letter.date, url),)
+        return attrs.evolve(letter, url=url, signatures=signatures)
+
     def write(self, order: SandboxOrder, kind: CallbackKind, at: datetime) -> Letter:
         """The callback of an order that has an address for it, as of a time."""
         url = order.urls[_FIELDS[kind]]
@@ -83,6 +110,7 @@ class Writer:
             method="POST" if posts else "GET",
             url=url,
             token=self.token,
+            api_key=order.api_key,
             date=date,
             signatures=(sign(self.secret, date, url),),
             body=_json(notification(order)) if posts else b"",
@@ -127,9 +155,17 @@ def _duplicate_headers(letter: Letter) -> Letter:
 
 
 def _wrong_url(letter: Letter) -> Letter:
-    page, separator, fragment = letter.url.partition("#")
-    query = "&x=1" if "?" in page else "?x=1"
-    return attrs.evolve(letter, url=f"{page}{query}{separator}{fragment}")
+    return attrs.evolve(letter, url=_with_parameter(letter.url, "x=1"))
+
+
+def _with_parameter(url: str, parameter: str) -> str:
+    page, separator, fragment = url.partition("#")
+    mark = "&" if "?" in page else "?"
+    return f"{page}{mark}{parameter}{separator}{fragment}"
+
+
+def _api_key_only(letter: Letter) -> Letter:
+    return attrs.evolve(letter, api_key=letter.api_key or ANY_KEY, is_unsigned=True)
 
 
 def _unsigned_body(letter: Letter) -> Letter:
@@ -159,6 +195,7 @@ SPOILT: Final[Mapping[str, Callable[[Letter], Letter]]] = {
     "no-signature": _no_signature,
     "duplicate-headers": _duplicate_headers,
     "wrong-url": _wrong_url,
+    "api-key-only": _api_key_only,
     "unsigned-body": _unsigned_body,
     "broken-body": _broken_body,
     "huge-body": _huge_body,

@@ -27,6 +27,12 @@ _NUMBERS: Final[Mapping[str, tuple[Callable[[str], float], int, int]]] = {
     "times": (int, 1, 100),
 }
 
+#: Options that are one of a few words.
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "name": ("aurpay_order_id", "public_key"),
+    "signed": ("called", "registered"),
+}
+
 
 @attrs.frozen
 class Kind:
@@ -97,6 +103,7 @@ class Vocabulary:
                 raise self.refuse(f"{name} has no option {shown(option)}, but {known}")
             options[option] = value
         self._require_numbers(options)
+        self._require_choices(options)
         return Mishap(name, options)
 
     def refuse(self, problem: str) -> InvalidRequestError:
@@ -114,6 +121,12 @@ class Vocabulary:
                 raise self.refuse(
                     f"{name} must be {least} to {most}, got {shown(options[name])}"
                 )
+
+    def _require_choices(self, options: Mapping[str, str]) -> None:
+        for name in _CHOICES.keys() & options.keys():
+            if options[name] not in _CHOICES[name]:
+                known = " or ".join(_CHOICES[name])
+                raise self.refuse(f"{name} must be {known}, got {shown(options[name])}")
 
 
 M = TypeVar("M", bound=Mishap)

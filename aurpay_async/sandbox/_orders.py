@@ -80,6 +80,8 @@ class SandboxOrder:
     contract: str = ""
     #: Whether its callbacks have it in their body, whatever the sandbox does else.
     post_callbacks: bool = False
+    #: The API key that its callbacks carry, if they do; a made-up one.
+    api_key: str | None = attrs.field(default=None, repr=False)
     #: The token of the checkout page on which its payer chose the coin.
     checkout: str | None = None
     #: Whether it has ever been overdue; a payment after that is late.
@@ -124,6 +126,7 @@ def make_order(
         chain=coin.chain,
         chain_name=coin.chain_name,
         post_callbacks=wish.post_callbacks,
+        api_key=wish.api_key,
     )
     if coin is LIGHTNING:
         return _with_invoice(order, number, draw)

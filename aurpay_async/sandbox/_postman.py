@@ -91,6 +91,13 @@ async def _future(errand: Errand, mishap: Mishap) -> list[SentCallback]:
     return [await errand.courier.send(errand.letter(mishap.seconds))]
 
 
+async def _added_parameter(errand: Errand, mishap: Mishap) -> list[SentCallback]:
+    letter = errand.writer.write_with_parameter(
+        errand.order, errand.kind, errand.clock.now(), mishap
+    )
+    return [await errand.courier.send(letter)]
+
+
 async def _both(errand: Errand, _: Mishap) -> list[SentCallback]:
     return [await errand.courier.send(letter) for letter in errand.letters()]
 
@@ -111,6 +118,7 @@ _ACTS: Final[Mapping[str, Act]] = {
     "late": _late,
     "stale": _stale,
     "future": _future,
+    "added-parameter": _added_parameter,
     "both": _both,
     "at-once": _at_once,
     BEFORE_ANSWER: _before_answer,

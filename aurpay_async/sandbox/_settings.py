@@ -157,6 +157,7 @@ class Settings:
     callback_token: str = attrs.field(repr=False)
     callback_secret: str = attrs.field(repr=False)
     post_callbacks: bool
+    api_key_in_callbacks: bool
     amounts: Amounts
     reach: Reach
     clock: Clock

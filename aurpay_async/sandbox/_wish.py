@@ -26,9 +26,15 @@ class Wish:
     at_par: bool = False
     #: Whether callbacks are to have the order in their body.
     post_callbacks: bool = False
+    #: The API key that callbacks are to carry, if they are.
+    api_key: str | None = attrs.field(default=None, repr=False)
 
 
-def read_wish(fields: Mapping[str, object], rates: Mapping[str, Decimal]) -> Wish:
+def read_wish(
+    fields: Mapping[str, object],
+    rates: Mapping[str, Decimal],
+    api_key: str | None = None,
+) -> Wish:
     """That of a Lightning order.
 
     Raises:
@@ -38,11 +44,15 @@ def read_wish(fields: Mapping[str, object], rates: Mapping[str, Decimal]) -> Wis
         price=_price("price", fields),
         currency=_currency("currency", fields, rates),
         urls=_urls(fields),
+        api_key=api_key,
     )
 
 
 def read_payment_wish(
-    fields: Mapping[str, object], rates: Mapping[str, Decimal], prefix: str = ""
+    fields: Mapping[str, object],
+    rates: Mapping[str, Decimal],
+    prefix: str = "",
+    api_key: str | None = None,
 ) -> Wish:
     """That of a payment in any coin; `prefix` stands before the names of fiat.
 
@@ -55,6 +65,7 @@ def read_payment_wish(
         urls=_urls(fields),
         at_par=_switch("fixed_encrypt_price", fields),
         post_callbacks=_switch("enable_post_callback", fields),
+        api_key=api_key,
     )
 
 

@@ -94,6 +94,31 @@ async def test_one_that_is_to_be_refused(
     assert type(verified(request, f"{shop.url}/paid")) is error
 
 
+@pytest.mark.parametrize("key", [None, "a-made-up-key-of-the-shop"])
+async def test_a_callback_has_the_api_key_on_request_and_does_not_show_it(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    """Aurpay documents the header; it makes no callback a proof."""
+    if key is not None:
+        monkeypatch.setenv("AURPAY_API_KEY", key)
+    sent = f"Api-Key: {key or 'sandbox-api-key'}\r\n".encode()
+    async with Server(answering(sent)) as shop:
+        url = f"{shop.url}/paid"
+        for options in (("--api-key",), ("--api-key", "--unsigned"), ("--unsigned",)):
+            done = await send(aurpay, url, *options)
+            if "--api-key" in options:
+                assert "Api-Key: **********" in done.out
+        both, key_only, neither = shop.requests
+    assert sent in both
+    assert verified(both, url) is None
+    assert sent in key_only
+    assert sent not in neither
+    for request in (key_only, neither):
+        error = verified(request, url)
+        assert isinstance(error, CallbackSignatureError)
+        assert b"Date: " not in request
+
+
 @pytest.mark.parametrize(
     ("kind", "status"), [("--paid", "SUCCESS"), ("--timeout", "OVERDUE")]
 )

@@ -64,6 +64,8 @@ def test_the_documentation_has_them_all() -> None:
         ("twice; times=2.5", "times must be 1 to 100"),
         ("retry; times=9; seconds=-1", "seconds must be 0 to 3600"),
         ("stale; seconds=inf", "seconds must be 0 to 3600"),
+        ("added-parameter; name=id", "name must be aurpay_order_id or public_key, got"),
+        ("added-parameter; signed=no", "signed must be called or registered, got 'no'"),
     ],
 )
 def test_what_is_no_delivery(text: Any, problem: str) -> None:
@@ -194,6 +196,115 @@ async def test_another_address_than_was_signed() -> None:
     assert request.target == "/paid?ref=7&x=1"
     assert sent.url == f"{url}&x=1"
     assert request.named("Signature") == [signature(DATE, url)]
+
+
+@pytest.mark.parametrize(
+    ("delivery", "added", "signed_as_called"),
+    [
+        ("added-parameter", "aurpay_order_id=20260101000000000001", True),
+        (
+            "added-parameter; signed=registered",
+            "aurpay_order_id=20260101000000000001",
+            False,
+        ),
+        ("added-parameter; name=public_key", "public_key=sandbox-public-key", True),
+        (
+            "added-parameter; name=public_key; signed=registered",
+            "public_key=sandbox-public-key",
+            False,
+        ),
+    ],
+)
+async def test_a_parameter_is_added_to_the_callback_url(
+    delivery: str, added: str, signed_as_called: bool
+) -> None:
+    """Aurpay's own plugins expect one; which of both URLs is signed is not known."""
+    (sent,), (request,), url = await pay(delivery)
+    assert request.target == f"/paid?ref=7&{added}"
+    assert sent.url == f"{url}&{added}"
+    signed = sent.url if signed_as_called else url
+    assert request.named("Signature") == [signature(DATE, signed)]
+
+
+async def test_a_parameter_is_added_as_the_first_one_of_a_url_without_a_query() -> None:
+    """There is one question mark in it."""
+    async with open_shop() as shop, Sandbox() as sandbox:
+        sandbox.deliveries.push("added-parameter")
+        order_id = await order(sandbox, callback_url=f"{shop.url}/paid")
+        await sandbox.pay(order_id)
+        [request] = arrived(shop)
+        assert request.target == f"/paid?aurpay_order_id={order_id}"
+
+
+# With the merchant's API key
+
+
+@pytest.mark.parametrize("key", ["made-up-key-of-the-shop", None])
+async def test_an_order_of_a_payment_url_has_its_api_key_in_callbacks(
+    key: str | None,
+) -> None:
+    """Documented for orders of `/api/order/pay-url` that were created with one."""
+    headers = {} if key is None else {"API_Key": key}
+    async with open_shop() as shop, Sandbox() as sandbox:
+        fields = {"price": 20, "currency": "USD", "callback_url": f"{shop.url}/paid"}
+        _, answer = await ask(sandbox, "POST", "/api/order/pay-url", fields, **headers)
+        chosen = sandbox.choose(answer["data"]["pay_url"], "BTC-LN")
+        [sent] = await sandbox.pay(chosen.order_id)
+        [request] = arrived(shop)
+        assert request.named("Api-Key") == ([] if key is None else [key])
+        assert len(request.named("Signature")) == 1
+        assert "made-up-key" not in f"{sent!r} {chosen!r}"
+
+
+@pytest.mark.parametrize("path", ["/api/bln/order", "/api/order/pay-info"])
+@pytest.mark.parametrize("everywhere", [False, True])
+async def test_other_orders_have_their_api_key_in_callbacks_on_request(
+    path: str, everywhere: bool
+) -> None:
+    """It is documented of payment URLs alone."""
+    async with (
+        open_shop() as shop,
+        Sandbox(api_key_in_callbacks=everywhere) as sandbox,
+    ):
+        fields = {"price": 20, "currency": "USD"}
+        if path.endswith("pay-info"):
+            coin = {"chain": "ETH", "currency": "ETH"}
+            fields = {"vs_price": 20, "vs_currency": "USD", **coin}
+        _, answer = await ask(
+            sandbox,
+            "POST",
+            path,
+            {**fields, "callback_url": f"{shop.url}/paid"},
+            API_Key="sandbox-key",
+        )
+        await sandbox.pay(answer["data"]["order_id"])
+        [request] = arrived(shop)
+        assert request.named("Api-Key") == (["sandbox-key"] if everywhere else [])
+
+
+async def test_a_signed_request_leaves_no_api_key_in_callbacks() -> None:
+    """Its API token is not the key, and whether Aurpay sends one then is not known."""
+    async with (
+        open_shop() as shop,
+        Sandbox(
+            api_token="sandbox-token",
+            api_secret="sandbox-secret",
+            api_key_in_callbacks=True,
+        ) as sandbox,
+        sandbox.client() as aurpay,
+    ):
+        made = await aurpay.create_order("20", "USD", callback_url=f"{shop.url}/paid")
+        await sandbox.pay(made.order_id)
+        [request] = arrived(shop)
+        assert request.named("Api-Key") == []
+
+
+async def test_a_callback_may_have_nothing_but_an_api_key() -> None:
+    """All that one of Aurpay's pages names, and that its older plugin checks."""
+    _, (request,), _ = await pay("api-key-only")
+    assert request.named("Api-Key") == ["sandbox-api-key"]
+    for name in ("Callback-Token", "Date", "Signature"):
+        assert request.named(name) == []
 
 
 async def test_bodies() -> None:

@@ -96,6 +96,7 @@ def test_half_a_character_in_an_address() -> None:
         ("no-signature", {"signatures"}),
         ("duplicate-headers", {"signatures"}),
         ("wrong-url", {"url"}),
+        ("api-key-only", {"api_key", "is_unsigned"}),
         ("unsigned-body", {"method", "body"}),
         ("broken-body", {"method", "body"}),
         ("huge-body", {"method", "body"}),
@@ -106,7 +107,10 @@ def test_only_one_thing_is_wrong(name: str, changed: set[str]) -> None:
     """So that a shop that refuses it refuses it for that."""
     letter = written()
     spoilt = SPOILT[name](letter)
-    fields = ("method", "url", "token", "date", "signatures", "body")
+    fields = (
+        *("method", "url", "token", "date", "signatures", "body"),
+        *("api_key", "is_unsigned"),
+    )
     assert {
         field for field in fields if getattr(letter, field) != getattr(spoilt, field)
     } == changed
@@ -114,7 +118,7 @@ def test_only_one_thing_is_wrong(name: str, changed: set[str]) -> None:
 
 def test_nothing_is_left_untested() -> None:
     """Each of them is looked at above."""
-    assert len(SPOILT) == 9
+    assert len(SPOILT) == 10
 
 
 def test_signatures_that_are_wrong() -> None:
