@@ -134,6 +134,8 @@ def check_read_back(order: LightningOrder, known: Order) -> _Problem:
     """
     if known.order_id != order.order_id:
         return f"the answer about it is about order {shown(known.order_id)}"
+    if _is_of_create(known):
+        return "the answer about it is the answer to a create once more"
     currency = (known.currency or "").upper() or None
     for name, said, asked in (
         ("price", known.price, order.price),
@@ -146,6 +148,15 @@ def check_read_back(order: LightningOrder, known: Order) -> _Problem:
     if known.status in _NOT_NEW:
         return f"no payer has seen it, the platform has it as {known.status}"
     return NOT_MADE if known.price is None or currency is None else None
+
+
+def _is_of_create(known: Order) -> bool:
+    """Whether an answer lacks what order detail has, and has what a create answers.
+
+    It is then in the wrong place: answers on this connection are shifted, and so may be
+    the one that the order was read from.
+    """
+    return known.order_type is known.platform is None and "pay_url" in known.extra
 
 
 def check_pay_url(url: str, trust: Trust) -> str | None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections import deque
+from contextlib import suppress
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import pytest
 
 from aurpay_async import AurpayError, UntrustedOrderError
 from aurpay_async.sandbox import Sandbox
 
+from ..loopback import Server
 from .shop import ask
+
+if TYPE_CHECKING:
+    from aurpay_async import AurpayClient, LightningOrder
+
+    from ..loopback import Peer, Script
 
 
 async def test_a_client_rejects_a_stale_answer_that_repeats_an_order_of_its_own() -> (
@@ -57,6 +67,76 @@ async def test_a_replayed_answer_is_the_previous_one_of_the_endpoint() -> None:
         sandbox.faults.push("replayed")
         with pytest.raises(AurpayError, match="another order"):
             await aurpay.get_order(first.order_id)
+
+
+async def test_confirm_rejects_a_replayed_order_by_the_price_that_aurpay_has() -> None:
+    """The client has not received that order before, so it cannot know it."""
+    async with Sandbox() as sandbox, sandbox.client() as one, sandbox.client() as other:
+        first = await one.create_order("20.00", "USD")
+        sandbox.faults.push("replayed")
+        taken = await other.create_order("99.00", "USD")
+        assert taken.order_id == first.order_id
+    async with Sandbox() as sandbox, sandbox.client() as one, sandbox.client() as other:
+        first = await one.create_order("20.00", "USD")
+        sandbox.faults.push("replayed+created")
+        with pytest.raises(UntrustedOrderError, match=r"99\.00, the platform has 20"):
+            await other.create_order("99.00", "USD", confirm=True)
+
+
+async def create_each(aurpay: AurpayClient, prices: range) -> list[LightningOrder]:
+    """Create an order of each price, confirmed; those that the client lets pass."""
+    orders: list[LightningOrder] = []
+    for price in prices:
+        with suppress(AurpayError):
+            orders.append(await aurpay.create_order(price, "USD", confirm=True))
+    return orders
+
+
+async def test_confirm_shows_no_order_of_another_price_on_a_shifted_connection() -> (
+    None
+):
+    """The answers to its own read-backs are shifted as well."""
+    for before in range(3):
+        async with Sandbox() as sandbox, sandbox.client() as aurpay:
+            for _ in range(before):
+                await aurpay.list_orders()
+            sandbox.faults.push("stale")
+            orders = await create_each(aurpay, range(1, 9))
+            for order in orders:
+                assert sandbox.orders[order.order_id].price == order.price
+
+
+async def test_confirm_shows_no_order_of_another_price_when_answers_come_twice() -> (
+    None
+):
+    """A read-back can get the create's answer once more, which holds no price."""
+    async with (
+        Sandbox() as sandbox,
+        Server(sending_twice(sandbox)) as proxy,
+        sandbox.client(base_url=proxy.url) as aurpay,
+    ):
+        orders = await create_each(aurpay, range(1, 12))
+        assert proxy.connections == 1
+        for order in orders:
+            assert sandbox.orders[order.order_id].price == order.price
+
+
+def sending_twice(sandbox: Sandbox) -> Script:
+    """A proxy that sends each answer twice, in order, for one request each."""
+
+    async def script(peer: Peer) -> None:
+        answers: deque[bytes] = deque()
+        while request := await peer.read_request():
+            method, path, _ = request.split(b" ", 2)
+            body = request.partition(b"\r\n\r\n")[2] or None
+            host = request.partition(b"Host: ")[2].partition(b"\r\n")[0].decode()
+            _, answer = await ask(
+                sandbox, method.decode(), path.decode(), body, Host=host
+            )
+            answers.extend([json.dumps(answer).encode()] * 2)
+            await peer.respond(answers.popleft())
+
+    return script
 
 
 async def test_the_first_replayed_create_is_the_order_of_another_merchant() -> None:
