@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: A second ``?`` instead of ``&`` is what joining without looking gives.
 _LAST = re.compile(r"[?&](?:aurpay_order_id|public_key)=[^?&]*\Z")
 
-_ORDER_ID = re.compile(r"[?&]aurpay_order_id=([^?&]*)")
+_ORDER_ID = re.compile(r"[?&]aurpay_order_id=([A-Za-z0-9_-]{1,64})(?=[?&]|\Z)")
 
 #: Aurpay's plugins expect one of them; two at most are taken off.
 _MAX_APPENDED: Final = 2

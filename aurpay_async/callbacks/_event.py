@@ -58,6 +58,11 @@ class CallbackEvent:
         except CallbackError as caught:
             error = without_traceback(caught)
         else:
-            return self if hint is None else attrs.evolve(self, order_hint=hint)
+            return self if hint is None else self._with_hint(hint)
         del body
         raise error
+
+    def _with_hint(self, hint: OrderHint) -> CallbackEvent:
+        if hint.order_id is None and self.order_hint is not None:
+            hint = attrs.evolve(hint, order_id=self.order_hint.order_id)
+        return attrs.evolve(self, order_hint=hint)

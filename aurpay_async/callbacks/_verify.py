@@ -243,8 +243,8 @@ class CallbackVerifier:
                 return index
         raise CallbackSignatureError(
             "Signature was made with another secret, or for another URL than "
-            f"{shown(url.partition('?')[0])} and its query; is this the URL as it "
-            f"was registered, scheme and host included?{_surplus(url)}",
+            f"{shown(url.partition('?')[0])} and its query{_surplus(url)}; is this "
+            "the URL as it was registered, scheme and host included?",
             rule="signature",
         )
 
@@ -344,7 +344,7 @@ def _surplus(url: str) -> str:
     names = names_after_reference(url)
     if not names:
         return ""
-    return f" After aurpay_ref it has {shown(', '.join(names))}: who adds that?"
+    return f"; parameters after aurpay_ref: {shown(', '.join(names))}"
 
 
 def _missing(name: str) -> CallbackSignatureError:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from ..callbacks import Dispatcher, Kind
 
 __all__ = ["callback_handler"]
+
+#: More than a body that is on its way takes, less than is worth to hold open.
+_LINGER_S: Final = 1
 
 
 def callback_handler(
@@ -53,10 +58,27 @@ def callback_handler(
             text=reply.text, status=reply.status, headers=reply.headers
         )
         if request.can_read_body and not body.is_read:
-            response.force_close()
+            await _close_after(response, request)
         return response
 
     return aurpay_callback
+
+
+async def _close_after(response: web.Response, request: web.Request) -> None:
+    """Send a response whose request has an unread body, and end the connection.
+
+    RFC 9112, 9.6: a server "in a lingering close" reads on for a while, so that the
+    client gets the response. aiohttp itself would do so for 10 s, and log a traceback
+    for each body that it cannot unpack.
+    """
+    response.force_close()
+    with suppress(Exception):  # the client has left, or sends what is no gzip
+        await response.prepare(request)
+        await response.write_eof()
+        async with asyncio.timeout(_LINGER_S):
+            async for _ in request.content.iter_any():
+                pass
+    request.protocol.force_close()
 
 
 async def _chunks(request: web.Request) -> AsyncIterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import traceback
 from collections import UserDict
 from datetime import UTC, datetime, timedelta, timezone
@@ -16,6 +17,7 @@ from multidict import CIMultiDict
 
 from aurpay_async._secrets import Secret
 from aurpay_async.callbacks import MAX_BODY, CallbackEvent, CallbackVerifier
+from aurpay_async.callbacks._reference import ReferenceSigner
 from aurpay_async.errors import (
     CallbackError,
     CallbackReferenceError,
@@ -27,6 +29,7 @@ from aurpay_async.testing import FakeClock, sign_callback
 
 from ..conftest import load
 from .samples import DATE, KEY, NOW, SECRET, TOKEN, reference, signed, url, verifier
+from .test_dispatch import Shop
 
 URL = url()
 VECTORS = load("aurpay.json")["signature_vectors"]["callback"]
@@ -429,6 +432,67 @@ def test_no_secret_shows() -> None:
                 assert CANARY not in shown, frame.f_code.co_qualname
                 assert right not in shown, frame.f_code.co_qualname
                 assert old["Signature"] not in shown, frame.f_code.co_qualname
+
+
+def test_reference_key_is_held_as_a_secret_and_not_pickled() -> None:
+    """By the verifier, and by what signs and reads references."""
+    holder = verifier(reference_key=f"{CANARY}-reference-key")
+    references = holder._references
+    assert holder.verify(method="GET", url=URL_OF_CANARY, headers=SIGNED_CANARY).token
+    assert CANARY not in repr([vars(holder), vars(references), references])
+    for held in (holder, references):
+        with pytest.raises(TypeError, match="a secret is not pickled"):
+            pickle.dumps(held)
+
+
+URL_OF_CANARY = ReferenceSigner(f"{CANARY}-reference-key").attach(
+    "https://shop.example/paid", reference()
+)
+SIGNED_CANARY = signed(URL_OF_CANARY)
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes"),
+    [
+        ("method", {"method": "PUT"}),
+        ("unsigned", {"headers": {}}),
+        ("headers", {"headers": [*signed(URL).items(), *signed(URL).items()]}),
+        ("url", {"url": f"/paid?token={CANARY}"}),
+        ("token", {"headers": {**signed(URL), "Callback-Token": "other"}}),
+        ("signature", {}),
+        ("date", {"date": "yesterday"}),
+        ("age", {"date": "2025-01-01T00:00:00Z"}),
+        ("reference", {"url": f"https://shop.example/paid?token={CANARY}"}),
+        ("kind", {"kind": "timeout"}),
+        ("body", {"method": "POST", "body": f'"{CANARY}"'.encode()}),
+        ("order", {"method": "POST", "body": b'{"vs_price": 1, "x": "canary-3b9d"}'}),
+    ],
+)
+@pytest.mark.parametrize("how", ["verify", "dispatch"])
+async def test_no_frame_of_a_rejection_holds_the_query(
+    rule: str, changes: dict[str, Any], how: str
+) -> None:
+    """Whatever rejects it: error trackers show the local names of its traceback."""
+    target = url().replace("id=a%2Fb", f"token={CANARY}")
+    request = {"method": "GET", "url": target, **changes}
+    date = request.pop("date", DATE)
+    if rule != "signature":
+        request.setdefault("headers", signed(request["url"], date))
+    request.setdefault("headers", signed(URL))
+    if how == "verify":
+        with pytest.raises(CallbackError) as caught:
+            verifier().verify(**request)
+        error: BaseException = caught.value
+    else:
+        shop = Shop()
+        await shop.dispatcher.dispatch(**request)
+        (error,) = shop.refused
+    assert getattr(error, "rule", None) == rule
+    assert CANARY not in str(error)
+    assert error.__cause__ is error.__context__ is None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename != __file__:
+            assert CANARY not in repr(frame.f_locals), frame.f_code.co_qualname
 
 
 def test_no_secret_shows_when_one_is_mistyped() -> None:

@@ -96,6 +96,62 @@ def test_a_client_may_leave_in_the_middle_of_its_body(
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
 
 
+def test_unsigned_request_is_rejected_before_its_body_is_received(
+    server: Listening, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its headers alone decide: a body that drips holds up no answer."""
+    if server.adapter.reads_all:
+        pytest.skip("Django receives a whole body before it calls a view")
+    sent = request(registered("drips"), "Content-Length: 60000", method="POST") + b"x"
+    answer = exchange(server.port, sent)
+    assert (answer.status, answer.headers["connection"]) == (401, "close")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_body_of_a_get_is_never_received(server: Listening) -> None:
+    """The documented GET has none, so one that is sent holds up no payment."""
+    if server.adapter.reads_all:
+        pytest.skip("Django receives a whole body before it calls a view")
+    url = registered("get-with-body")
+    sent = request(url, *signed(url), "Content-Length: 60000") + b"x"
+    answer = exchange(server.port, sent)
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert server.shop.handled.count("get-with-body") == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("is_signed", [True, False], ids=["signed", "unsigned"])
+def test_body_that_cannot_be_unpacked_is_rejected_without_a_traceback(
+    server: Listening,
+    encoding: str,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    is_signed: bool,
+) -> None:
+    """Only aiohttp unpacks; the other frameworks take the bytes for no JSON."""
+    url = registered(f"packed-{encoding}")
+    headers = [*(signed(url) if is_signed else []), f"Content-Encoding: {encoding}"]
+    answer = exchange(server.port, request(url, *headers, method="POST", body=b"xxxx"))
+    assert answer.status in {400, 401}
+    assert url not in server.shop.handled
+    assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
+    assert not [r for r in caplog.records if r.exc_info]
+
+
+def test_broken_chunks_are_rejected_without_a_traceback(
+    server: Listening, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the server itself, or by the adapter."""
+    url = registered("broken-chunks")
+    head = request(url, *signed(url), "Transfer-Encoding: chunked", method="POST")
+    answer = exchange(server.port, head + b"nonsense\r\n")
+    assert answer.status in {400, 401}
+    assert "broken-chunks" not in server.shop.handled
+    # aiohttp's parser rejects and logs it before any handler is called.
+    ours = [record for record in caplog.records if record.name != "aiohttp.server"]
+    assert not [record for record in ours if record.levelno >= logging.ERROR]
+
+
 def test_a_client_may_leave_while_it_is_handled(server: Listening) -> None:
     """What has begun is brought to its end, whether or not the server cancels it."""
     shop, reference = server.shop, f"{SLOW}-{server.adapter.name}"

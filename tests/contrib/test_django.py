@@ -78,6 +78,29 @@ async def test_a_header_that_came_twice_is_refused() -> None:
     assert (await _answer(Shop(), environ)).status_code == 401
 
 
+async def test_unsigned_body_is_not_read() -> None:
+    """Its headers alone decide."""
+    url = registered("unsigned")
+    environ = _environ(url, body=b" " * MAX_BODY)
+    environ["RAW_URI"] = url.removeprefix(PUBLIC)
+    assert (await _answer(Shop(), environ)).status_code == 401
+    assert environ["wsgi.input"].tell() == 0
+
+
+async def test_body_that_breaks_off_is_rejected() -> None:
+    """Django raises an `OSError` of its own."""
+
+    class Broken(BytesIO):
+        def read(self, *_: Any) -> bytes:
+            raise OSError
+
+    url = registered("broken")
+    environ = _environ(url, *signed(url), body=b"{}")
+    environ["RAW_URI"] = url.removeprefix(PUBLIC)
+    environ["wsgi.input"] = Broken()
+    assert (await _answer(Shop(), environ)).status_code == 401
+
+
 async def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
     """Whatever Django's own limit is."""
     url = registered("large")
