@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,8 @@ from ._refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 _URL_FIELDS: Final = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
 
@@ -85,7 +88,13 @@ def _currency(
 ) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or value not in rates:
-        raise Refusal(400, f"{name} must be one of {', '.join(rates)}")
+        problem = f"{name} must be one of {', '.join(rates)}"
+        if isinstance(value, str) and _CURRENCY.fullmatch(value):
+            problem += (
+                f"; for {value} set a rate: --rate {value}=..., "
+                f'or rates={{"{value}": ...}}'
+            )
+        raise Refusal(400, problem)
     return value
 
 
@@ -102,6 +111,10 @@ def _urls(fields: Mapping[str, object]) -> dict[str, str]:
         value = fields.get(name)
         if value is None:
             continue
+        if value == "":
+            raise Refusal(
+                400, f"{name} is empty: leave it out (what Aurpay does is not known)"
+            )
         if not isinstance(value, str) or not value.startswith(("http://", "https://")):
             raise Refusal(400, f"{name} must be an URL")
         urls[name] = value

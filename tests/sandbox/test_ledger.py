@@ -82,6 +82,15 @@ def test_an_amount_is_whole_satoshi_and_never_too_little(
         ({"currency": None}, "currency must be one of USD"),
         ({"currency": "usd"}, "currency must be one of USD"),
         ({"currency": "XXX"}, "currency must be one of USD"),
+        (
+            {"currency": "CNY"},
+            r'JPY; for CNY set a rate: --rate CNY=\.\.\., or rates=\{"CNY": \.\.\.\}',
+        ),
+        (
+            {"callback_url": ""},
+            "callback_url is empty: leave it out \\(what Aurpay does",
+        ),
+        ({"succeed_url": ""}, "succeed_url is empty: leave it out"),
         ({"currency": ["USD"]}, "currency must be one of USD"),
         ({"callback_url": "/paid"}, "callback_url must be an URL"),
         ({"succeed_url": 5}, "succeed_url must be an URL"),
