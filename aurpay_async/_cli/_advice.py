@@ -13,6 +13,7 @@ from ..errors import (
     ConnectError,
     Delivery,
     InvalidRequestError,
+    InvoiceDecodeError,
     InvoiceError,
     NotFoundError,
     RateLimitedError,
@@ -34,7 +35,14 @@ _ADVICE: Final[tuple[tuple[type[AurpayError], str], ...]] = (
     (NotFoundError, "Check the id, and that it is of this account and base URL."),
     (RateLimitedError, "Nothing was done: wait, then try again."),
     (ConnectError, "Nothing was sent: try again; `aurpay doctor` looks for the cause."),
+    (InvoiceDecodeError, "Give one BOLT #11 invoice alone: it could not be read."),
     (InvoiceError, "Do not pay it."),
+)
+
+#: Usually it is a sandbox whose network was left out of the environment.
+_OTHER_NETWORK: Final = (
+    "Show nothing to the payer. If the base URL is a sandbox's, set "
+    "AURPAY_NETWORK=regtest; else report the order to Aurpay."
 )
 
 _ADVICE_BY_DELIVERY: Final = {
@@ -64,7 +72,7 @@ def advise(error: AurpayError) -> str:
         return _look_for_money(error)
     if error.new_order is not None and may_exist(error):
         if isinstance(error, UntrustedOrderError):
-            return _ADVICE[0][1]
+            return _OTHER_NETWORK if error.check == "network" else _ADVICE[0][1]
         return _look_for_order(error.new_order, error.order_id, error.sent_at)
     if isinstance(error, APIError) and error.retry_after is not None:
         return f"Wait {error.retry_after:.0f} seconds, as the platform asks."

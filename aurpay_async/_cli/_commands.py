@@ -67,8 +67,8 @@ def sandbox(
     ```
 
     Args:
-        port: Where to listen; 0 takes a free port.
-        host: The same: a name or an address of this machine.
+        port: On which port to listen; 0 takes a free one.
+        host: Where to listen: a name or an address of this machine.
         allow_remote: Allow a host that other machines can reach. Whoever can reach it
             can pay orders.
         db: Keep everything in this file: a sandbox that is stopped or killed goes on

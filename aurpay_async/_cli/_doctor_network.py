@@ -141,16 +141,28 @@ async def _read_clock(
     date = _date(answer)
     if date is None:
         return Finding("clock", "warning", "the server does not tell the time")
-    return judge_clock((SystemClock().now() - date).total_seconds())
+    skew_s = (SystemClock().now() - date).total_seconds()
+    return judge_clock(skew_s, here=is_loopback(origin[1]))
 
 
-def judge_clock(skew_s: float) -> Finding:
-    """What so many seconds mean by which this clock is ahead."""
+def judge_clock(skew_s: float, *, here: bool = False) -> Finding:
+    """What so many seconds mean by which this clock is ahead.
+
+    Args:
+        skew_s: How far it is ahead.
+        here: Whether the server is on this machine: then it is a sandbox, whose clock
+            can be moved or stand still.
+    """
     if abs(skew_s) <= _SKEW_OK_S:
         return Finding("clock", "ok", "agrees with the server's")
     side = "ahead of" if skew_s > 0 else "behind"
     found = f"{span(abs(skew_s))} {side} the server's"
     advice = "Set the clock, by NTP best: signatures and invoices depend on it."
+    if here:
+        advice = (
+            "Signatures and invoices depend on it: a sandbox takes its clock from "
+            "--start and POST /_sandbox/clock."
+        )
     severe = abs(skew_s) > _SKEW_WARNING_S
     return Finding("clock", "problem" if severe else "warning", found, advice)
 

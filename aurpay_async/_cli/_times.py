@@ -44,7 +44,8 @@ def span(seconds: float) -> str:
     for unit, length in _UNITS:
         if seconds >= _ENOUGH * length:
             return f"{seconds // length:,.0f} {unit}s"
-    return f"{seconds:.0f} seconds"
+    count = f"{seconds:.0f}"
+    return f"{count} second" if count == "1" else f"{count} seconds"
 
 
 def distance(time: datetime, now: datetime) -> str:

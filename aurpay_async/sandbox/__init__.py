@@ -116,8 +116,8 @@ class Sandbox:
                 tells the same times; from 0 to 2**63 - 1. ``None``: nobody can guess
                 them.
             db: A file that keeps everything beyond the end of the process.
-            port: Where to listen; 0 takes a free port.
-            host: The same: a name or an address of this machine.
+            port: On which port to listen; 0 takes a free one.
+            host: Where to listen: a name or an address of this machine.
             allow_remote: Whether `host` may be one that other machines can reach.
 
         Raises:

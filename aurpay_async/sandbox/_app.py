@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final, final
 
 from aiohttp import web
@@ -46,6 +47,7 @@ class App:
     def routed(self) -> web.Application:
         """All that is served."""
         app = web.Application()
+        app.on_response_prepare.append(self._set_date)
         app.router.add_get("/", self._show_root)
         for endpoint in Api(self._bank).endpoints():
             app.router.add_route(endpoint.method, endpoint.path, self._at(endpoint))
@@ -53,6 +55,10 @@ class App:
         app.add_subapp("/_pages", Pages(self._bank, self._guard).served())
         app.router.add_route("*", "/{path:.*}", self._refuse_path)
         return app
+
+    async def _set_date(self, _: web.Request, response: web.StreamResponse) -> None:
+        """Date each answer by the clock that signatures and invoices depend on."""
+        response.headers["Date"] = format_datetime(self._bank.clock.now(), usegmt=True)
 
     def _at(self, endpoint: Endpoint) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:

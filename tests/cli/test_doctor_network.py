@@ -25,6 +25,7 @@ from aurpay_async._models import Order
 from aurpay_async._order_life import OrderStatus
 from aurpay_async._urls import read_origin
 from aurpay_async.sandbox import Sandbox
+from aurpay_async.testing import FakeClock
 
 from ..loopback import Server, answering, nobody
 
@@ -56,6 +57,23 @@ def test_clocks(seconds: float, verdict: str, says: str) -> None:
     finding = judge_clock(seconds)
     assert finding.verdict == verdict
     assert says in finding.found
+
+
+@pytest.mark.parametrize(("days", "side"), [(1, "behind"), (-1, "ahead of")])
+async def test_a_sandbox_whose_clock_is_a_day_off_is_a_problem_of_the_clock(
+    monkeypatch: pytest.MonkeyPatch, days: int, side: str
+) -> None:
+    """It dates its answers by the clock that it checks signatures with."""
+    clock = FakeClock(datetime.now(UTC) + timedelta(days=days, minutes=days))
+    keys = {"api_token": "sandbox-token", "api_secret": "sandbox-secret"}
+    for name, value in keys.items():
+        monkeypatch.setenv(f"AURPAY_{name.upper()}", value)
+    async with Sandbox(clock=clock, **keys) as sandbox:  # type: ignore[arg-type]
+        findings = await found(sandbox.base_url, monkeypatch)
+    assert findings["clock"].verdict == "problem"
+    assert findings["clock"].found == f"24 hours {side} the server's"
+    assert "POST /_sandbox/clock" in findings["clock"].advice
+    assert "Date is too far off" in findings["signed GET"].found
 
 
 async def test_a_server_whose_clock_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from aurpay_async import (
     AurpayClient,
     AurpayError,
     Delivery,
+    InvoiceDecodeError,
+    InvoiceInvalidError,
     NewOrder,
     NewPayment,
     Payment,
@@ -22,6 +24,7 @@ from aurpay_async import (
     UntrustedOrderError,
 )
 from aurpay_async._cli import _watch
+from aurpay_async._cli._advice import advise
 from aurpay_async._cli._asked import Asked
 from aurpay_async._cli._failures import exit_code, show_error
 from aurpay_async._cli._order_create import Wishes, create_order
@@ -356,6 +359,25 @@ def test_an_order_that_is_not_to_be_trusted(
     shown = told(error, capsys)
     assert "Show nothing to the payer" in shown
     assert "20 USD, reference cart-42" in shown
+
+
+async def test_an_order_of_a_test_network_hints_at_the_network_of_the_environment(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual cause is a sandbox whose network was left out."""
+    monkeypatch.delenv("AURPAY_NETWORK")
+    done = await asyncio.to_thread(aurpay, "order", "create", "20", "USD")
+    assert done.code == 3
+    assert "for regtest, and not for mainnet" in done.err
+    assert "Show nothing to the payer. If the base URL is a sandbox's, set " in done.err
+    assert "AURPAY_NETWORK=regtest; else report the order to Aurpay." in done.err
+
+
+def test_an_invoice_that_cannot_be_read_is_not_called_unpayable() -> None:
+    """Advice against paying is for those that break a rule."""
+    unread = advise(InvoiceDecodeError("no prefix", position=0))
+    assert unread == "Give one BOLT #11 invoice alone: it could not be read."
+    assert advise(InvoiceInvalidError("mixed case", rule="case")) == "Do not pay it."
 
 
 def test_an_order_id_cannot_get_into_a_shell(

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 OTHER = "02" + "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 
 
+NOW = int(datetime.now(UTC).timestamp())
+
+
 def fresh(**fields: Any) -> str:
     """An invoice on regtest over 20,000 satoshi, of this very moment."""
-    return invoice(timestamp=int(datetime.now(UTC).timestamp()), **fields)
+    return invoice(**{"timestamp": NOW, **fields})
 
 
 def test_one_that_fits(aurpay: Run) -> None:
@@ -46,13 +49,28 @@ def test_ways_to_write_an_amount(aurpay: Run, asked: list[str]) -> None:
     assert done.record["fits"] is True
 
 
+@pytest.mark.parametrize("before", ["bitcoin:?lightning=", "lightning://", "x"])
+@pytest.mark.parametrize("command", ["decode", "verify"])
+def test_an_invoice_with_something_before_it_is_not_said_to_be_unpayable(
+    aurpay: Run, command: str, before: str
+) -> None:
+    """It is a whole invoice: the message says what to cut off."""
+    asked = ["--amount", "0.0002"] if command == "verify" else []
+    done = aurpay(command, before + fresh(), *asked)
+    assert done.code == 1
+    assert "it cannot be read" in done.out
+    assert f"begins at character {len(before)}: cut off all before it" in done.out
+    for harmful in ("not be paid", "not pay", "mistyped"):
+        assert harmful not in done.out
+
+
 @pytest.mark.parametrize(
     ("fields", "asked", "failed"),
     [
         ({}, ["--amount-msat", "20000001"], "amount"),
         ({}, ["--amount", "0.0002", "--network", "mainnet"], "network"),
         ({"amount_msat": None}, ["--amount", "0.0002"], "amount"),
-        ({"expiry": 0}, ["--amount", "0.0002"], "expiry"),
+        ({"timestamp": NOW - 60, "expiry": 60}, ["--amount", "0.0002"], "expiry"),
         ({}, ["--amount", "0.0002", "--payee", OTHER], "payee"),
     ],
 )

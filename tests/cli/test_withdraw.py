@@ -118,7 +118,7 @@ async def test_yes_for_programs(aurpay: Run, account: Sandbox) -> None:
     [
         ({}, ["--amount", "0.00002"], "2000000 msat are expected"),
         ({}, ["--amount", "1e-5"], "not an amount in BTC"),
-        ({"expiry": 0}, [], "expired"),
+        ({"timestamp": 1_700_000_000}, [], "expired"),
         ({"amount_msat": None}, [], "leaves the amount open"),
         ({"network": "testnet"}, [], "is for testnet, and not for regtest"),
     ],
