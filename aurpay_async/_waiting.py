@@ -17,6 +17,7 @@ from ._listeners import tell
 from ._models import Payment, require_order_id
 from ._order_life import OrderStatus, overdue_at
 from ._settings import is_async
+from ._transports._task import require_task
 from .errors import (
     APIError,
     AurpayError,
@@ -90,6 +91,7 @@ async def wait_for_payment(
     known = order if isinstance(order, LightningOrder) else None
     order_id = require_order_id(known.order_id if known else order, "order")
     _require(timeout, on_status)
+    require_task()
     watch = watches.get(order_id)
     if watch is None or not watch.is_here:
         watch = watches[order_id] = Watch(order_id, watches, look, clock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import aiohttp
 import pytest
 from aioresponses import CallbackResult, aioresponses
 
@@ -105,10 +106,34 @@ async def test_what_becomes_of_an_answer(
     assert caught.value.attempts == count(mocked) == requests
 
 
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ({"exception": aiohttp.ServerDisconnectedError()}, errors.ConnectionLostError),
+        ({"exception": ConnectionResetError()}, errors.ConnectionLostError),
+        ({"timeout": True}, errors.RequestTimeoutError),
+        ({"exception": aiohttp.ClientConnectionError()}, errors.ConnectionLostError),
+        ({"exception": AttributeError("x")}, errors.TransportError),
+    ],
+)
+async def test_injected_failure_of_a_create_is_unknown_and_not_repeated(
+    mocked: aioresponses, fault: dict[str, Any], kind: type[AurpayError]
+) -> None:
+    """A mock opens no connection, so nothing proves that the request was not sent."""
+    mocked.post(URL, repeat=True, **fault)
+    with pytest.raises(AurpayError) as caught:
+        await create(attempts=3)
+    assert type(caught.value) is kind
+    assert caught.value.delivery is UNKNOWN
+    assert count(mocked) == 1
+
+
 @pytest.mark.skipif(not NEEDED, reason="this aiohttp works with aioresponses as it is")
 async def test_the_shim_is_still_needed() -> None:
     """Once this fails, aioresponses works by itself: delete `aioresponses_compat`."""
     with aioresponses() as plain:
         plain.post(URL, payload=AS_TEXT)
-        with pytest.raises(AurpayError, match="TypeError"):
-            await create()
+        message = r"TypeError in aioresponses\.core, line \d+, .* is aiohttp patched\?"
+        with pytest.raises(AurpayError, match=message) as caught:
+            await create(attempts=3)
+        assert caught.value.attempts == 1

@@ -125,7 +125,7 @@ def test_each_body_is_sent_once_by_tasks_that_share_a_context(
             assert len(set(server.requests)) == len(server.requests) == len(CALLS)
 
     with runner(loop) as own:
-        own.run(main(), context=shared)
+        own.run(main())
 
 
 def test_cancelled_calls_that_share_a_context_report_their_own_delivery() -> None:

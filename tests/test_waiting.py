@@ -788,3 +788,10 @@ async def test_an_id_whose_times_are_of_another_zone() -> None:
         payment = await aurpay.wait_for_payment(ORDER.order_id)
     assert payment.order.status is OrderStatus.SUCCESS
     assert clock.monotonic() >= 90
+
+
+def test_waiting_without_a_loop_is_a_configuration_error() -> None:
+    """As under trio, which drives coroutines itself."""
+    waiting = AurpayClient(network="regtest", base_url="http://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match="trio is not supported"):
+        waiting.wait_for_payment("20260101000000000001").send(None)

@@ -14,7 +14,6 @@ from contextlib import suppress
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, final
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from multidict import CIMultiDict
@@ -23,6 +22,8 @@ from yarl import URL
 from .._http import Response
 from ..errors import MAX_KEPT_BODY, ConfigurationError
 from ._failures import presentable, translate
+from ._proxy import proxy_from_env, require_proxy
+from ._task import require_task
 from ._tracking import MarkingRequest, Phase, delivery_after
 from ._unpack import MAX_BODY, unpack
 
@@ -75,6 +76,7 @@ class AiohttpTransport:
 
     async def send(self, request: Request) -> Response:
         """Send once; redirects come back as the answers that they are."""
+        require_task()
         session = self._session_here()
         phase = Phase()
         try:
@@ -144,11 +146,14 @@ class AiohttpTransport:
                 "connector": given.connector,
                 "connector_owner": False,
                 "trace_configs": given.trace_configs,
-                "proxy": getattr(given, "_default_proxy", None),
+                "proxy": require_proxy(
+                    getattr(given, "_default_proxy", None),
+                    "the proxy of the session that was handed in",
+                ),
                 "proxy_auth": getattr(given, "_default_proxy_auth", None),
             }
         if self._trust_env or (given is not None and given.trust_env):
-            options["proxy"] = options.get("proxy") or _proxy(URL(self._origin))
+            options["proxy"] = options.get("proxy") or proxy_from_env(URL(self._origin))
         return aiohttp.ClientSession(
             headers=CIMultiDict(_HEADERS),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -161,7 +166,7 @@ class AiohttpTransport:
         session = self._session
         if session is None:
             return
-        if self._home != (os.getpid(), asyncio.get_running_loop()):
+        if self._home != (os.getpid(), _running_loop()):
             self._leave(session)
             return
         self._session = None
@@ -240,13 +245,6 @@ def _timeout(attempt: float, connect: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(
         total=attempt, connect=connect, ceil_threshold=float("inf")
     )
-
-
-def _proxy(url: URL) -> str | None:
-    # Not aiohttp's own trust_env: that reads .netrc as well and sends what it finds.
-    if url.host is None or proxy_bypass(url.host):
-        return None
-    return getproxies().get(url.scheme)
 
 
 async def _read(response: aiohttp.ClientResponse, came: bytearray) -> Response:

@@ -19,7 +19,6 @@ from ..errors import (
 )
 
 _TLS: Final = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError)
-_PROXY: Final = (aiohttp.ClientHttpProxyError, aiohttp.InvalidURL)
 #: What a network does. Any other exception is a defect of the code that raised it.
 _NETWORK: Final = (aiohttp.ClientError, OSError)
 _PATCHED: Final = "is aiohttp patched? See the page on testing"
@@ -48,8 +47,10 @@ def _not_connected(error: BaseException, origin: str) -> ConnectError:
     if isinstance(error, TimeoutError):
         message = f"no connection to {origin} in time"
         return ConnectTimeoutError(message, delivery=not_sent)
+    final = isinstance(error, aiohttp.ClientHttpProxyError)
+    if final or isinstance(error, aiohttp.ClientProxyConnectionError):
+        origin = f"the proxy for {origin}"
     message = f"cannot connect to {origin}: {what}"
-    final = isinstance(error, _PROXY)
     return ConnectError(message, delivery=not_sent, final=final)
 
 

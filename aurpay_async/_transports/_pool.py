@@ -61,9 +61,12 @@ class Pool:
         """Load what sending needs; does nothing the second time."""
         if self._open:
             return
-        # Whoever gets here has a running loop, and so has loaded asyncio.
+        # Here and not above: a caller with a running loop has loaded asyncio.
         import asyncio
 
+        from ._task import require_task
+
+        require_task()
         own = await asyncio.to_thread(self._load)
         # Another call may have been faster while this one waited.
         if not self._open:

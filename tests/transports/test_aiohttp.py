@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from aurpay_async import Request, Safety
-from aurpay_async._transports import _aiohttp
+from aurpay_async._transports import _aiohttp, _proxy
 from aurpay_async._transports._aiohttp import AiohttpTransport
 from aurpay_async._transports._tracking import MarkingRequest
 from aurpay_async._transports._unpack import MAX_BODY
@@ -74,6 +75,15 @@ async def session(
         return
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without a variable for proxies, to put some in."""
+    for name in [*os.environ]:
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    return monkeypatch
 
 
 async def exchange(
@@ -806,6 +816,39 @@ async def test_two_live_loops_are_refused() -> None:
         await transport.aclose()
 
 
+async def test_call_without_a_task_is_a_configuration_error() -> None:
+    """A coroutine that is driven by hand, from a callback of the loop."""
+    outcome: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    transport = AiohttpTransport("http://127.0.0.1:9")
+
+    def drive() -> None:
+        with pytest.raises(ConfigurationError, match="in a task on an asyncio event"):
+            transport.send(request()).send(None)
+        outcome.set_result(None)
+
+    asyncio.get_running_loop().call_soon(drive)
+    await outcome
+
+
+async def test_transport_is_closed_without_a_loop_like_one_of_an_ended_loop() -> None:
+    """As trio does at the end of `async with`, after the loop of asyncio has ended."""
+
+    async def use() -> AiohttpTransport:
+        async with Server(answering(b"{}")) as server:
+            transport = AiohttpTransport(server.url)
+            await transport.send(request())
+            return transport
+
+    transport = await asyncio.to_thread(asyncio.run, use())
+
+    def close() -> None:
+        with pytest.raises(StopIteration):
+            transport.aclose().send(None)
+
+    await asyncio.to_thread(close)
+    assert transport._session is None
+
+
 async def test_a_client_forgotten_in_another_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -911,6 +954,96 @@ async def test_a_proxy_is_used_only_when_asked_for(
         transport = AiohttpTransport(server.url, trust_env=True)
         assert (await transport.send(request())).body == b"direct"
         await transport.aclose()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("https_proxy", "user:canary-5f3a@127.0.0.1:3128", "begins with http://"),
+        ("HTTPS_PROXY", "http://[canary-5f3a", "begins with http://"),
+        ("https_proxy", "http://:3128", "begins with http://"),
+        ("all_proxy", "socks5://user:canary-5f3a@127.0.0.1:1080", "aiohttp-socks"),
+        ("ALL_PROXY", "ftp://canary-5f3a.example", "begins with http://"),
+    ],
+)
+async def test_unusable_proxy_is_a_configuration_error_that_names_its_variable(
+    variable: str, value: str, problem: str, no_proxies: pytest.MonkeyPatch
+) -> None:
+    """Never with its value, which may hold a password."""
+    no_proxies.setenv(variable, value)
+    transport = AiohttpTransport("https://api.invalid", trust_env=True)
+    with pytest.raises(ConfigurationError) as caught:
+        await transport.send(request())
+    assert str(caught.value).startswith(f"{variable} ")
+    assert problem in str(caught.value)
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+    for frame, _ in traceback.walk_tb(caught.value.__traceback__):
+        if frame.f_code.co_filename != __file__:
+            assert CANARY not in repr(frame.f_locals)
+
+
+async def test_unusable_proxy_of_a_session_is_a_configuration_error() -> None:
+    """For a session that was handed in, the same is said of its proxy."""
+    async with aiohttp.ClientSession(proxy="127.0.0.1:3128") as session:
+        transport = AiohttpTransport("https://api.invalid", session=session)
+        with pytest.raises(ConfigurationError, match="handed in must be an URL"):
+            await transport.send(request())
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"all_proxy": "proxy"}, b"proxied"),
+        ({"ALL_PROXY": "proxy"}, b"proxied"),
+        ({"http_proxy": "proxy", "all_proxy": "ftp://x"}, b"proxied"),
+        ({"http_proxy": "proxy", "no_proxy": "127.0.0.1:{port}"}, b"direct"),
+        ({"http_proxy": "proxy", "no_proxy": "127.0.0.1:1"}, b"proxied"),
+        ({"all_proxy": "proxy", "no_proxy": "127.0.0.1"}, b"direct"),
+        ({"https_proxy": "proxy"}, b"direct"),
+    ],
+)
+async def test_proxy_variables_are_read_as_by_other_clients(
+    environment: dict[str, str], expected: bytes, no_proxies: pytest.MonkeyPatch
+) -> None:
+    """`all_proxy` where the scheme has none, `no_proxy` with and without a port."""
+    async with (
+        Server(answering(b"proxied")) as proxy,
+        Server(answering(b"direct")) as server,
+    ):
+        port = server.url.rpartition(":")[2]
+        for name, value in environment.items():
+            url = proxy.url if value == "proxy" else value.format(port=port)
+            no_proxies.setenv(name, url)
+        transport = AiohttpTransport(server.url, trust_env=True)
+        assert (await transport.send(request())).body == expected
+        await transport.aclose()
+
+
+def test_proxy_of_the_system_is_named_without_a_variable(
+    monkeypatch: pytest.MonkeyPatch, no_proxies: pytest.MonkeyPatch
+) -> None:
+    """Windows and macOS keep proxies in their settings."""
+    monkeypatch.setattr(_proxy, "getproxies", lambda: {"https": "x"})
+    with pytest.raises(ConfigurationError, match="the system's setting for https_prox"):
+        _proxy.proxy_from_env(URL("https://api.invalid"))
+
+
+@pytest.mark.parametrize("refusal", ["no connection", "407"])
+async def test_proxy_that_refuses_is_named_as_the_proxy(
+    refusal: str, no_proxies: pytest.MonkeyPatch
+) -> None:
+    """The message does not blame the platform, and a refusal by status is final."""
+    async with nobody() as nowhere, Server(answering(b"", "407 No")) as proxy:
+        url = nowhere if refusal == "no connection" else proxy.url
+        no_proxies.setenv("https_proxy", url)
+        transport = AiohttpTransport("https://api.invalid", trust_env=True)
+        with pytest.raises(ConnectError) as caught:
+            await transport.send(request())
+        await transport.aclose()
+    expected = "cannot connect to the proxy for https://api.invalid: "
+    assert str(caught.value).startswith(expected)
+    assert caught.value.delivery is NOT_SENT
+    assert caught.value.final is (refusal == "407")
 
 
 async def test_netrc_is_never_read(

@@ -64,3 +64,9 @@ async def test_closing_before_opening_opens_nothing() -> None:
     await closed.aclose()
     with pytest.raises(ConfigurationError):
         await closed.send(REQUEST)
+
+
+def test_call_without_a_loop_is_a_configuration_error() -> None:
+    """As under trio, which drives coroutines itself."""
+    with pytest.raises(ConfigurationError, match="trio is not supported"):
+        pool().send(REQUEST).send(None)
