@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
-from sqlalchemy import BigInteger, cast, func, literal, make_url, select
+import sqlalchemy as sa
+from sqlalchemy import BigInteger, func, literal, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import (
@@ -31,7 +32,8 @@ from ._steps import step
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from sqlalchemy import ColumnElement, Table
+    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy.engine.interfaces import DBAPIConnection
 
     from .._clock import Clock
 
@@ -55,6 +57,17 @@ _OPTIONS: Final[Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]]] = {
 #: Seconds that SQLite waits for another writer. Python's 5 s are short for a busy disk,
 #: and HTTP clients have often given up after 30 s.
 SQLITE_BUSY_S: Final = "15"
+
+#: Seconds for which a connection that was in use counts as alive, so that calls in a
+#: row cost no ping. HikariCP, the pool of many Java shops, takes the same.
+ALIVE_S: Final = 0.5
+
+#: Seconds that the other end of an idle connection has to answer a ping. Then a new one
+#: is opened, so a connection that died silently delays a call, and fails none.
+PING_LIMIT_S: Final = 2.0
+
+#: Where the pool's record of a connection has the time of its last use.
+_USED_AT: Final = "aurpay_async_used_at"
 
 #: What to write instead.
 _URLS: Final = (
@@ -93,10 +106,15 @@ class Database:
         self._who = who
         self._closed = False
         try:
-            engine = _engine(engine_or_url, who)
+            engine = (
+                _engine_at(engine_or_url)
+                if isinstance(engine_or_url, str)
+                else engine_or_url
+            )
         finally:
             # Tracebacks show local names, and a URL may hold a password.
             del engine_or_url
+        _require_usable(engine, who)
         self._engine: Final = engine
         self.dialect: Final = engine.dialect.name
         self.is_sqlite: Final = self.dialect == "sqlite"
@@ -171,7 +189,7 @@ class Database:
         seconds = func.extract("epoch", func.clock_timestamp())
         # In a subquery it is evaluated once for a statement, so that an index can be
         # searched for it.
-        return select(cast(seconds * 1000, BigInteger)).scalar_subquery()
+        return select(sa.cast(seconds * 1000, BigInteger)).scalar_subquery()
 
     @asynccontextmanager
     async def _connected(
@@ -180,15 +198,25 @@ class Database:
         if self._closed:
             raise ConfigurationError(f"this {self._who} was closed")
         settle(self._engine, self._who)
-        connection = engine.connect()
-        await step(self.dialect, connection.start())
+        connection = await self._check_out(engine)
         try:
             yield connection
         finally:
-            # In a task of its own: a cancelled caller gives it back all the same.
-            closing = asyncio.create_task(_close(connection))
-            with suppress(StoreUnavailableError):  # its socket is closed
-                await step(self.dialect, asyncio.shield(closing), connection)
+            await _give_back(connection)
+
+    async def _check_out(self, engine: AsyncEngine) -> AsyncConnection:
+        """Return a connection, a new one if those of the pool died meanwhile."""
+        while True:
+            connection = engine.connect()
+            await step(self.dialect, connection.start())
+            try:
+                if not self._owned or await _is_alive(connection):
+                    return connection
+                await step(self.dialect, connection.invalidate(), connection)
+            except BaseException:
+                await _give_back(connection)
+                raise
+            await _give_back(connection)
 
     async def aclose(self) -> None:
         """End it, and its connections if they are its own.
@@ -206,8 +234,36 @@ class Database:
         self._closed = True
 
 
+async def _is_alive(connection: AsyncConnection) -> bool:
+    """Return false if a connection of the pool does not answer any more."""
+    proxied = await connection.get_raw_connection()
+    uses = cast("dict[str, float]", proxied.record_info)
+    now = asyncio.get_running_loop().time()
+    last, uses[_USED_AT] = uses.get(_USED_AT, now), now  # or it was opened just now
+    if connection.dialect.name == "sqlite" or now - last < ALIVE_S:
+        return True
+    try:
+        waiting = connection.run_sync(_ping)
+        await step(connection.dialect.name, waiting, connection, PING_LIMIT_S)
+    except StoreUnavailableError:
+        return False
+    return True
+
+
+def _ping(connection: Connection) -> None:
+    driver = cast("DBAPIConnection", connection.connection.dbapi_connection)
+    connection.dialect.do_ping(driver)
+
+
+async def _give_back(connection: AsyncConnection) -> None:
+    """Return a connection to its pool, which rolls back; or lose it."""
+    # In a task of its own, so that the end of a cancelled caller is no other one.
+    closing = asyncio.create_task(_close(connection))
+    with suppress(StoreUnavailableError):  # its socket is closed
+        await step(connection.dialect.name, asyncio.shield(closing), connection)
+
+
 async def _close(connection: AsyncConnection) -> None:
-    """Give a connection back to its pool, which rolls back; or lose it."""
     with suppress(Exception):  # what it was used for has its own outcome
         await connection.close()
 
@@ -245,13 +301,7 @@ def from_ms(kept: int) -> datetime:
     return _EPOCH + kept * _MILLISECOND
 
 
-def _engine(given: object, who: str) -> AsyncEngine:
-    """Return the engine that was given, or one for the URL.
-
-    Raises:
-        ConfigurationError: it cannot do this.
-    """
-    engine = _engine_at(given) if isinstance(given, str) else given
+def _require_usable(engine: object, who: str) -> None:
     if not isinstance(engine, AsyncEngine):
         raise ConfigurationError(
             f"{who} takes an AsyncEngine of SQLAlchemy or a URL, not {shown(engine)}"
@@ -266,7 +316,6 @@ def _engine(given: object, who: str) -> AsyncEngine:
             "a database in memory has one connection for all, so nobody has a "
             "transaction of its own; use a file"
         )
-    return engine
 
 
 def _engine_at(text: str) -> AsyncEngine:
@@ -275,7 +324,7 @@ def _engine_at(text: str) -> AsyncEngine:
         url = make_url(text)
         if url.get_backend_name() == "sqlite":
             url = url.update_query_dict({"timeout": SQLITE_BUSY_S, **url.query})
-        return create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
+        return create_async_engine(url, hide_parameters=True)
     except ImportError as error:
         raise ConfigurationError(
             f"the database driver {error.name} is not installed; {_URLS}"

@@ -13,6 +13,7 @@ import asyncio
 import gc
 import os
 import warnings
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -41,9 +42,7 @@ class Home:
 
 def note_process(engine: AsyncEngine) -> None:
     """Record that the connections of an engine are, so far, those of this process."""
-    pool = engine.sync_engine.pool
-    if not hasattr(pool, _HOME):
-        setattr(pool, _HOME, Home(os.getpid(), None))
+    setattr(engine.sync_engine.pool, _HOME, _home_of(engine))
 
 
 def settle(engine: AsyncEngine, owner: str) -> Home:
@@ -55,46 +54,50 @@ def settle(engine: AsyncEngine, owner: str) -> Home:
     Raises:
         ConfigurationError: the pool is in use on another event loop.
     """
-    pool = engine.sync_engine.pool
-    home: Home = getattr(pool, _HOME, None) or Home(os.getpid(), None)
+    home = _home_of(engine)
     here = asyncio.get_running_loop()
     if home.loop is here and home.process == os.getpid():
         return home
-    if not isinstance(pool, NullPool):  # which keeps no connection
-        _leave(engine, pool, home, owner)
+    if not isinstance(engine.sync_engine.pool, NullPool):  # which keeps no connection
+        _leave(engine, home, owner)
     new = Home(os.getpid(), here)
     setattr(engine.sync_engine.pool, _HOME, new)
     return new
 
 
 def is_home(engine: AsyncEngine) -> bool:
-    """Return true if the engine's pool can be closed by the running loop."""
-    home: Home | None = getattr(engine.sync_engine.pool, _HOME, None)
-    here = (os.getpid(), asyncio.get_running_loop())
-    return home is not None and (home.process, home.loop) == here
+    """Return true if the running loop may close the engine's connections."""
+    home = _home_of(engine)
+    return (home.process, home.loop) == (os.getpid(), asyncio.get_running_loop())
 
 
 def drop_pool(engine: AsyncEngine) -> None:
     """Give an engine an empty pool, and close the sockets of the old one."""
-    engine.sync_engine.dispose(close=False)
     with warnings.catch_warnings():
         # Drivers warn of each connection that they find unclosed.
         warnings.simplefilter("ignore")
+        engine.sync_engine.dispose(close=False)
         gc.collect()
 
 
-def _leave(engine: AsyncEngine, pool: Pool, home: Home, owner: str) -> None:
+def _home_of(engine: AsyncEngine) -> Home:
+    home: Home | None = getattr(engine.sync_engine.pool, _HOME, None)
+    return home or Home(os.getpid(), None)
+
+
+def _leave(engine: AsyncEngine, home: Home, owner: str) -> None:
     if home.process != os.getpid():
         # A forked child shares its parent's sockets: closing them here would end the
         # parent's transactions.
-        _inherited.append(pool)
+        _inherited.append(engine.sync_engine.pool)
         engine.sync_engine.dispose(close=False)
-    elif home.loop is None:
-        return
-    elif home.loop.is_closed():
-        del pool
-        drop_pool(engine)
-    else:
+    elif home.loop is not None and home.loop.is_closed():
+        # In a thread, which has no loop: the finaliser of aiosqlite has its own thread
+        # report to the running one, and that may be closed before.
+        dropping = Thread(target=drop_pool, args=[engine])
+        dropping.start()
+        dropping.join()
+    elif home.loop is not None:
         raise ConfigurationError(
             f"this {owner} is in use on another event loop; make one for each loop, "
             "or give it an engine with poolclass=NullPool"

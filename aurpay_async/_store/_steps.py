@@ -8,8 +8,11 @@ exceptions leave as they are.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import sqlite3
 import sys
+from contextlib import suppress
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -102,11 +105,12 @@ async def step(
     """
     limit_s = STEP_LIMIT_S[dialect] if limit_s is None else limit_s
     handled = sys.exc_info()[1]  # of the caller, if this cleans up after an error
-    closing = asyncio.get_running_loop().call_later(limit_s, _close_socket, connection)
-    # Both are due in the same pass of the loop, before the task sees either.
-    limit = asyncio.timeout_at(closing.when())
+    loop = asyncio.get_running_loop()
+    # First the socket, which makes the driver fail at once: a driver that is cancelled
+    # asks the other end to cancel, and SQLAlchemy says goodbye to it.
+    closing = loop.call_later(limit_s, _close_socket, connection)
     try:
-        async with limit:
+        async with asyncio.timeout_at(closing.when() + (connection is not None)):
             return await waiting
     except asyncio.CancelledError as error:
         # The connection is closed by now, but what it was reading has a lock for as
@@ -120,21 +124,22 @@ async def step(
     finally:
         closing.cancel()
     # Out here, so that the foreign error is no context: its frames hold the password.
-    if limit.expired():
+    if loop.time() >= closing.when():
         raise StoreUnavailableError(_SILENT.format(limit_s)) from cause
     raise _translated(failure, cause, sqlstate_of(cause)) from cause
 
 
 def _close_socket(connection: AsyncConnection | None) -> None:
-    """Close the socket under a connection, so that no further wait is for it."""
+    """Shut the socket of a connection down, so that its driver stops waiting."""
     sync = None if connection is None else connection.sync_connection
     if sync is None or sync.closed or sync.invalidated:
         return
     driver: Any = sync.connection.driver_connection
     if hasattr(driver, "terminate"):  # asyncpg
         driver.terminate()
-    elif hasattr(driver, "pgconn"):  # psycopg
-        driver.pgconn.finish()
+    elif hasattr(driver, "fileno"):  # psycopg, which closes it itself
+        with suppress(OSError), socket.socket(fileno=os.dup(driver.fileno())) as other:
+            other.shutdown(socket.SHUT_RDWR)
     # SQLite has no other end that could be silent.
 
 

@@ -85,7 +85,10 @@ class SqlReplayStore:
         Raises:
             ConfigurationError: if that is no database that can do this.
         """
-        self._database = Database(engine_or_url, type(self).__name__)
+        try:
+            self._database = Database(engine_or_url, type(self).__name__)
+        finally:
+            del engine_or_url  # tracebacks show local names, and it may hold a password
         self._clock = SystemClock() if clock is None else clock
 
     async def __aenter__(self) -> Self:

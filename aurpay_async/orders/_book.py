@@ -86,7 +86,10 @@ class OrderBook:
         problem = misfit(clock=clock)
         if problem is not None:
             raise ConfigurationError(problem)
-        self._database = Database(engine_or_url, type(self).__name__)
+        try:
+            self._database = Database(engine_or_url, type(self).__name__)
+        finally:
+            del engine_or_url  # tracebacks show local names, and it may hold a password
         self._client = client
         self._desk = Desk(client, Rows(self._database), clock or client._clock)  # noqa: SLF001
         self._opener = Opener(self._desk, client._transport.call_s)  # noqa: SLF001

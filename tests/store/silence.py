@@ -1,0 +1,85 @@
+"""A database that stops answering without closing anything."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from sqlalchemy import make_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_CHUNK = 65536
+
+
+class Proxy:
+    """Stands between a driver and PostgreSQL, and may go silent."""
+
+    def __init__(self, url: str) -> None:
+        self._server = make_url(url)
+        #: The URL by which it is reached.
+        self.url = ""
+        self.connections = 0
+        self._is_heard = asyncio.Event()
+        self._is_heard.set()
+        self._silenced: list[asyncio.Event] = []
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def silence(self) -> None:
+        """Pass nothing on any more, on no connection, and accept more of them."""
+        self._is_heard.clear()
+
+    def restore(self) -> None:
+        """Let new connections through; those that were silenced stay so."""
+        self._silenced.append(self._is_heard)
+        self._is_heard = asyncio.Event()
+        self._is_heard.set()
+
+    async def connect(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.append(task)
+        self.connections += 1
+        is_heard = self._is_heard
+        host, port = self._server.host, self._server.port
+        back, forth = await asyncio.open_connection(host, port)
+        self._writers += [writer, forth]
+
+        async def carry(
+            source: asyncio.StreamReader, target: asyncio.StreamWriter
+        ) -> None:
+            while data := await source.read(_CHUNK):
+                await is_heard.wait()
+                target.write(data)
+            target.close()
+
+        with suppress(OSError):
+            await asyncio.gather(carry(reader, forth), carry(back, writer))
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        for is_heard in (*self._silenced, self._is_heard):
+            is_heard.set()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.wait(self._tasks)
+
+
+@asynccontextmanager
+async def proxied(url: str) -> AsyncIterator[Proxy]:
+    """Stand between a database and its clients."""
+    proxy = Proxy(url)
+    server = await asyncio.start_server(proxy.connect, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    proxied_url = make_url(url).set(host="127.0.0.1", port=port)
+    proxy.url = proxied_url.render_as_string(hide_password=False)
+    try:
+        yield proxy
+    finally:
+        server.close()
+        await proxy.close()

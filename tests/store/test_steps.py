@@ -1,0 +1,298 @@
+"""Each step at a database has a time limit, and fails with one type of error."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import traceback
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+from aurpay_async._store import _engine, _steps
+from aurpay_async._store._engine import Database, connection_of
+from aurpay_async._store._steps import execute, run, step
+from aurpay_async.callbacks.sql import SqlReplayStore
+from aurpay_async.errors import ConfigurationError, StoreUnavailableError
+
+from .silence import proxied
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from .silence import Proxy
+
+#: Seconds after which a database counts as silent here.
+LIMIT_S = 0.3
+
+SILENT = r"did not answer in 0\.3 s"
+
+PASSWORD = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_steps.STEP_LIMIT_S, "postgresql", LIMIT_S)
+
+
+@pytest.fixture(params=["postgresql+asyncpg", "postgresql+psycopg"])
+async def proxy(
+    request: pytest.FixtureRequest, postgresql_url: str
+) -> AsyncIterator[Proxy]:
+    """Each driver of PostgreSQL in turn, behind a proxy."""
+    async with proxied(
+        postgresql_url.replace("postgresql+asyncpg", request.param)
+    ) as p:
+        yield p
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    return f"sqlite+aiosqlite:///{tmp_path}/orders.db"
+
+
+async def number(database: Database) -> object:
+    async with database.connect() as connection:
+        return (await run(connection, text("SELECT 7"))).scalar()
+
+
+def store_at(port: int) -> SqlReplayStore:
+    return SqlReplayStore(f"postgresql+asyncpg://a:{PASSWORD}@127.0.0.1:{port}/b")
+
+
+def frames_of(error: BaseException) -> str:
+    """What a reporter of errors shows, local names included."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return "".join(shown.format())
+
+
+async def test_a_server_that_accepts_and_says_nothing_ends_with_an_error() -> None:
+    """The wait for a connection has the same limit."""
+    hung_up = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.transport.abort()
+        hung_up.set()
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, store_at(port) as store:
+        with pytest.raises(StoreUnavailableError, match=SILENT) as caught:
+            await store.claim("ab" * 12, "paid")
+        await hung_up.wait()
+    assert isinstance(caught.value.__cause__, TimeoutError)
+    assert PASSWORD not in frames_of(caught.value)
+
+
+async def test_a_server_that_is_not_there_is_told_by_one_type_of_error() -> None:
+    """The driver's own is the cause, and shows no password."""
+    async with store_at(1) as store:
+        with pytest.raises(StoreUnavailableError, match="ConnectionRefused") as caught:
+            await store.claim("ab" * 12, "paid")
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+    assert caught.value.retryable
+    assert PASSWORD not in frames_of(caught.value)
+
+
+def test_a_url_that_cannot_be_used_shows_its_password_in_no_frame() -> None:
+    """It is gone from the local names."""
+    with pytest.raises(ConfigurationError) as caught:
+        SqlReplayStore("nonsense+asyncpg://a:" + PASSWORD + "@127.0.0.1:1/b")
+    assert PASSWORD not in frames_of(caught.value)
+
+
+async def test_a_statement_that_gets_no_answer_ends_and_its_connection_is_gone(
+    proxy: Proxy,
+) -> None:
+    """Without a reset, and without waiting for a goodbye."""
+    database = Database(proxy.url, "a test")
+    loop = asyncio.get_running_loop()
+    async with database.connect() as connection:
+        await run(connection, text("SELECT 1"))
+        proxy.silence()
+        began = loop.time()
+        with pytest.raises(StoreUnavailableError, match=SILENT):
+            await run(connection, text("SELECT 2"))
+        assert connection.invalidated
+    assert loop.time() - began < 5 * LIMIT_S
+    proxy.restore()
+    assert await number(database) == 7
+    await database.aclose()
+
+
+async def test_a_commit_that_gets_no_answer_ends(proxy: Proxy) -> None:
+    """As everything that was done in its transaction is in doubt."""
+    database = Database(proxy.url, "a test")
+
+    async def write() -> None:
+        async with database.begin() as connection:
+            await execute(connection, text("SELECT 1"))
+            proxy.silence()
+
+    with pytest.raises(StoreUnavailableError, match=SILENT):
+        await write()
+    proxy.restore()
+    assert await number(database) == 7
+    await database.aclose()
+
+
+async def test_a_rollback_that_gets_no_answer_hides_no_exception(proxy: Proxy) -> None:
+    """The merchant's leaves as it is, in time."""
+    database = Database(proxy.url, "a test")
+    loop = asyncio.get_running_loop()
+    mine = ValueError("the shop's own")
+
+    async def write() -> None:
+        async with database.begin() as connection:
+            await execute(connection, text("SELECT 1"))
+            proxy.silence()
+            raise mine
+
+    began = loop.time()
+    with pytest.raises(ValueError, match="the shop's own") as caught:
+        await write()
+    assert loop.time() - began < 5 * LIMIT_S
+    assert caught.value is mine
+    assert "raise mine" in frames_of(mine)
+    proxy.restore()
+    assert await number(database) == 7
+    await database.aclose()
+
+
+async def test_an_idle_connection_that_went_silent_is_replaced(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ping finds it out, and the call does not fail."""
+    monkeypatch.setattr(_engine, "ALIVE_S", 0)
+    monkeypatch.setattr(_engine, "PING_LIMIT_S", LIMIT_S)
+    database = Database(proxy.url, "a test")
+    assert await number(database) == await number(database) == 7
+    assert proxy.connections == 1
+    proxy.silence()
+    proxy.restore()
+    assert await number(database) == 7
+    assert proxy.connections == 2
+    await database.aclose()
+
+
+async def test_a_connection_that_was_just_used_is_not_pinged(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as alive for a moment."""
+    monkeypatch.setattr(_engine, "ALIVE_S", 60)
+    database = Database(proxy.url, "a test")
+    assert await number(database) == 7
+    proxy.silence()
+    with pytest.raises(StoreUnavailableError, match=SILENT):
+        await number(database)
+    proxy.restore()
+    assert await number(database) == 7
+    await database.aclose()
+
+
+async def test_closing_waits_for_no_goodbye(proxy: Proxy) -> None:
+    """Within the limit of any other step."""
+    database = Database(proxy.url, "a test")
+    assert await number(database) == 7
+    proxy.silence()
+    async with asyncio.timeout(5 * LIMIT_S):
+        await database.aclose()
+
+
+async def test_exceptions_inside_a_transaction_leave_as_they_are(sqlite: str) -> None:
+    """Those of the merchant's own statements included; nothing is committed."""
+    database = Database(sqlite, "a test")
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE numbers (number PRIMARY KEY)"))
+    insert = text("INSERT INTO numbers VALUES (1)")
+
+    async def fail(connection: AsyncConnection, error: Exception) -> None:
+        await connection.execute(insert)
+        raise error
+
+    async def insert_twice() -> None:
+        async with database.begin() as connection:
+            await connection.execute(insert)
+            await connection.execute(insert)
+
+    for error in (OSError("x"), TimeoutError("x"), RuntimeError("x")):
+        with pytest.raises(type(error)) as caught:
+            async with database.begin() as connection:
+                await fail(connection, error)
+        assert caught.value is error
+    with pytest.raises(IntegrityError):
+        await insert_twice()
+    async with database.connect() as connection:
+        assert (await run(connection, text("SELECT * FROM numbers"))).all() == []
+    await database.aclose()
+
+
+async def test_an_error_that_was_being_handled_keeps_its_traceback(
+    sqlite: str,
+) -> None:
+    """It is the merchant's, and only a context of the database's own."""
+    database = Database(sqlite, "a test")
+    shop = ValueError("the shop's own")
+    async with database.connect() as connection:
+        try:
+            raise shop
+        except ValueError:
+            with pytest.raises(StoreUnavailableError):
+                await execute(connection, text("SELECT nothing"))
+    assert shop.__traceback__ is not None
+    await database.aclose()
+
+
+async def test_a_session_whose_database_is_away_is_told_by_the_same_error() -> None:
+    """When it begins its transaction for us."""
+    engine = create_async_engine("postgresql+asyncpg://shop@127.0.0.1:1/shop")
+    async with AsyncSession(engine) as session:
+        with pytest.raises(StoreUnavailableError, match="ConnectionRefused"):
+            await connection_of(session)
+
+
+@pytest.mark.parametrize(
+    ("states", "advice"), [("26000", True), ("42P05", True), ("57P01", False)]
+)
+async def test_a_pooler_in_transaction_mode_is_recognised(
+    states: str, advice: bool
+) -> None:
+    """By what PostgreSQL says of prepared statements that moved."""
+
+    async def fail() -> None:
+        error = Exception("x")
+        error.sqlstate = states  # type: ignore[attr-defined]
+        raise error
+
+    with pytest.raises(StoreUnavailableError, match=states) as caught:
+        await step("postgresql", fail())
+    assert ("pgbouncer=true" in str(caught.value)) is advice
+
+
+def test_the_sockets_of_both_drivers_are_closed() -> None:
+    """And nothing is done to a connection that is closed, or has no socket."""
+    done: list[str] = []
+    ours, theirs = socket.socketpair()
+    asyncpg = SimpleNamespace(terminate=lambda: done.append("asyncpg"))
+    psycopg = SimpleNamespace(fileno=theirs.fileno)
+    for driver in (asyncpg, psycopg, SimpleNamespace()):
+        for closed, invalidated in ((True, False), (False, True), (False, False)):
+            fake: Any = SimpleNamespace(
+                closed=closed,
+                invalidated=invalidated,
+                connection=SimpleNamespace(driver_connection=driver),
+            )
+            _steps._close_socket(SimpleNamespace(sync_connection=fake))  # type: ignore[arg-type]
+    _steps._close_socket(None)
+    assert done == ["asyncpg"]
+    with ours, theirs:
+        assert ours.recv(1) == theirs.recv(1) == b""
