@@ -13,6 +13,7 @@ from unittest import mock
 import aiohttp
 
 from aurpay_async import AurpayClient, bolt11
+from aurpay_async._seen import SeenOrders
 
 from ._measure import row, take_turns_async
 from ._processes import serving
@@ -60,6 +61,17 @@ def server() -> AbstractContextManager[str]:
     return serving("-m", "benchmarks._server", answer=answer())
 
 
+def client(url: str) -> AurpayClient:
+    """Return a client that takes the same order again and again.
+
+    It looks each one up and adds it, as another client does, and forgets it at once.
+    """
+    aurpay = AurpayClient(base_url=url, network="regtest")
+    aurpay._seen = SeenOrders(limit=0)
+    aurpay._trust = aurpay._trust._replace(seen=aurpay._seen)
+    return aurpay
+
+
 def many(call: Callable[[], Awaitable[object]], in_flight: int) -> Any:
     """A coroutine function that makes a number of calls, so many at a time."""
 
@@ -79,7 +91,7 @@ async def compare(rounds: int) -> list[Row]:
     with server() as url:
         async with (
             aiohttp.ClientSession() as session,
-            AurpayClient(base_url=url, network="regtest") as aurpay,
+            client(url) as aurpay,
         ):
             body = {"price": 20.00, "currency": "USD", "callback_url": CALLBACK}
 
@@ -129,7 +141,7 @@ async def compare(rounds: int) -> list[Row]:
 async def growth(orders: int) -> float:
     """Bytes that are held after so many orders and were not before."""
     with server() as url:
-        async with AurpayClient(base_url=url, network="regtest") as aurpay:
+        async with client(url) as aurpay:
             run = many(lambda: aurpay.create_order("20.00", "USD"), 50)
             await run(1000)
             gc.collect()
