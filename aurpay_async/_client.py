@@ -13,6 +13,7 @@ from ._http import Timeouts
 from ._keys import hide_keys, require_keys
 from ._listeners import Listeners
 from ._merchant import MerchantMethods
+from ._merchant._unexpected import UnexpectedLog
 from ._references import keys_from_env
 from ._retry import RetryBudget, RetryPolicy
 from ._seen import SeenOrders
@@ -137,6 +138,7 @@ class AurpayClient(MerchantMethods):
         origin = require_origin(base_url)
         self._reference_keys = () if keys is None else require_keys(keys)
         self._seen = SeenOrders()
+        self._unexpected = UnexpectedLog()
         self._watches: Watches = {}
         self._clock = SystemClock() if clock is None else clock
         self._listeners = Listeners(on_event, self._clock)

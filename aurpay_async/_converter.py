@@ -39,20 +39,27 @@ _NUMERIC: Final = "0123456789.eE+-"
 _EXACT = Context(prec=_MAX_NUMBER, traps=[InvalidOperation, Inexact])
 #: One that never ends counts as well, so that the search stays linear.
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+#: Java's LocalDateTime leaves out seconds that are 0.
 _TIME = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?",
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?",
     re.ASCII,
 )
+#: RFC 8259, 8.1: a parser may ignore it instead of treating it as an error.
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 class ShapeError(ValueError):
     """An answer is not of the documented shape."""
 
-    def __init__(self, problems: Mapping[str, str]) -> None:
+    def __init__(
+        self, problems: Mapping[str, str], fields: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__("; ".join(f"{path} {why}" for path, why in problems.items()))
         #: What is wrong, by path.
         self.problems = dict(problems)
+        #: The platform's names for the fields of a record that cannot be read.
+        self.fields = fields
 
 
 def load_object(body: bytes) -> dict[str, object]:
@@ -78,7 +85,7 @@ def _load_json(body: bytes) -> object:
     if not _is_shallow(body):
         raise ShapeError({"the answer": f"nests deeper than {_MAX_DEPTH}"})
     try:
-        return _decoder().decode(body.decode("utf-8"))
+        return _decoder().decode(body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8"))
     except _ScalarError as error:
         problem = str(error)
     except UnicodeDecodeError:
@@ -207,14 +214,40 @@ def structure(data: Mapping[str, object], kind: type[_T], path: str) -> _T:
     for problem in problems:
         why, _, place = problem.rpartition(" @ ")
         name = place.rpartition(".")[2]
-        found[f"{inside}{names.get(name, name)}"] = why
-    raise ShapeError(found)
+        found[names.get(name, name)] = why
+    raise ShapeError(
+        {f"{inside}{name}": why for name, why in found.items()}, frozenset(found)
+    )
 
 
-def structure_whole(data: Mapping[str, object], kind: type[_T], path: str) -> _T:
-    """As `structure`, with the fields that the record does not have as its `extra`."""
-    record, extra = structure(data, kind, path), unknown_fields(data, kind)
-    return attrs.evolve(cast("Any", record), extra=extra) if extra else record
+def structure_leniently(
+    data: Mapping[str, object], kind: type[_T], path: str, side: Mapping[str, object]
+) -> tuple[_T, dict[str, object]]:
+    """As `structure`, without the side fields that cannot be read.
+
+    Args:
+        data: The object.
+        kind: Of record.
+        path: Where the object stands.
+        side: The platform's names for the fields that are no reason to reject an
+            answer, each with what stands in for it.
+
+    Returns:
+        The record, and the fields that it does not have, or that cannot be read.
+
+    Raises:
+        ShapeError: with every field that cannot be read, if one is no side field.
+    """
+    extra = unknown_fields(data, kind)
+    try:
+        return structure(data, kind, path), extra
+    except ShapeError as error:
+        unread = error.fields
+        if not unread <= side.keys():
+            raise
+    readable = {**data, **{name: side[name] for name in unread}}
+    extra |= {name: data[name] for name in unread if name in data}
+    return structure(readable, kind, path), extra
 
 
 def unknown_fields(

@@ -47,9 +47,11 @@ class LightningOrder:
     #: Fiat: three letters, as asked for.
     currency: str
     #: Aware, UTC. Aurpay writes no zone; UTC is what its example's invoice agrees with.
+    #: Where it cannot be read, or lies more than five minutes ahead, it is the time of
+    #: the invoice, and what came is in `extra`.
     create_time: datetime
     #: The invoice to show to the payer; ``str()`` of it is its text. It may be paid
-    #: until its `expires_at`, which is later than `overdue_at`.
+    #: until its `expires_at`, which is never before `overdue_at`.
     payment_request: Invoice
     #: The hosted checkout page.
     pay_url: str
@@ -63,18 +65,21 @@ class LightningOrder:
     nonce: str | None = None
     #: The names of the checks that were made before you got this.
     checks: tuple[str, ...]
-    #: Fields of the answer that this version does not know. From outside: unchecked.
+    #: Fields of the answer that this version does not know, or cannot read. From
+    #: outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
 
     @property
     def overdue_at(self) -> datetime:
-        """Until when to show it: 30 minutes after it was created.
+        """Until when to show it: for 30 minutes, and no longer than its invoice lives.
 
         A payment may still come afterwards, for as long as the invoice lives.
         """
         # In one of the two documented answers, create_time is 51 minutes before the
         # invoice, which is made with the order: the later one is nearer to the truth.
-        return overdue_at(max(self.create_time, self.payment_request.created_at))
+        invoice = self.payment_request
+        due = overdue_at(max(self.create_time, invoice.created_at))
+        return min(due, invoice.expires_at)
 
     def to_json(self) -> str:
         """All of it as JSON in ASCII, for a database or a queue: see `from_json`.
@@ -136,6 +141,7 @@ class LightningOrder:
 class _Stored(UncheckedOrder):
     """An order as it was kept: typed, and not to be trusted yet."""
 
+    create_time: datetime
     price: Decimal
     currency: str
     reference: str | None

@@ -7,8 +7,8 @@ by what it was asked for with, and when. What follows from that:
   minutes. Only the caller knows which orders are somebody else's (`known`).
 * That nothing fits does not prove that there is none: it may be on its way, and times
   come without a zone.
-* A row that lacks a field is not taken for it, and not excluded either: it makes the
-  answer "several", which a person has to look at.
+* A row that lacks a field, or has one that cannot be read, is not taken for it, and
+  not excluded either: it makes the answer "several", which a person has to look at.
 * The order of the list is not documented. Reading ends early only at a row that was
   neither created nor changed since, which is right for a list that is newest first by
   either time; and only after a newer row, which a list that is oldest first never has.
@@ -272,6 +272,7 @@ class _Search:
         signs = (
             *_same_price(order, self._lost),
             self._is_in_time(order.create_time),
+            True if order.status else None,  # empty where it cannot be read
         )
         if False in signs:
             return False

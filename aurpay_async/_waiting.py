@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from copy import copy
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, cast, final
 
 import attrs
@@ -40,6 +41,9 @@ Watches = dict[str, "Watch"]
 
 #: A payment may be on its way when its order becomes overdue.
 GRACE_S: Final = 60.0
+
+#: How far ahead the platform's clock may be: as for callbacks.
+_CLOCK_SKEW: Final = timedelta(minutes=5)
 
 #: Until so many seconds after the beginning, look every so many. Most payers pay at
 #: once or after they have fetched their phone.
@@ -228,9 +232,10 @@ class Watch:
 
     def _due_of(self, order: Order, created: datetime) -> datetime:
         due = overdue_at(created)
-        if due <= self._started and order.status is OrderStatus.PENDING:
-            # The platform knows better: its times have no zone, and one that is
-            # documented lies 51 minutes before the invoice that was made with it.
+        is_ahead = created - self._started > _CLOCK_SKEW
+        if is_ahead or (due <= self._started and order.status is OrderStatus.PENDING):
+            # Aurpay writes no zone: a time in the future is not that of the creation,
+            # and a documented one lies 51 minutes before the invoice of its order.
             return overdue_at(self._started)
         return due
 

@@ -92,7 +92,8 @@ def test_any_price_survives_json(price: Decimal) -> None:
         (b"<html>no</html>", "is not JSON"),
         (b"{", "is not JSON"),
         (b'{"a":1}x', "is not JSON"),
-        (b"\xef\xbb\xbf{}", "is not JSON"),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{}", "is not JSON"),
+        (b"{\xef\xbb\xbf}", "is not JSON"),
         (b'{"a":"\xff"}', "is not UTF-8"),
         ('{"a":1}'.encode("utf-16"), "is not UTF-8"),
         (b'{"a":NaN}', "holds NaN"),
@@ -113,6 +114,11 @@ def test_what_is_no_object_in_json(body: bytes, problem: str) -> None:
     """Each with its reason."""
     with pytest.raises(ShapeError, match=f"^the answer {problem}"):
         load_object(body)
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    """RFC 8259, 8.1: a parser may ignore it instead of treating it as an error."""
+    assert load_object(b'\xef\xbb\xbf{"a": "\xef\xbb\xbf"}') == {"a": "\ufeff"}
 
 
 def test_brackets_in_texts_do_not_nest() -> None:
@@ -251,7 +257,7 @@ def test_a_wrong_field_is_named_and_not_quoted(
     assert caught.value.problems[f"data.{field}"].startswith(reason)
 
 
-@pytest.mark.parametrize("field", GOOD)
+@pytest.mark.parametrize("field", sorted(GOOD.keys() - {"create_time"}))
 def test_a_missing_field_is_named(field: str) -> None:
     """All documented fields but two are in both examples."""
     data = {name: value for name, value in GOOD.items() if name != field}
@@ -264,7 +270,9 @@ def test_all_wrong_fields_are_named_at_once() -> None:
     """Not one after the other."""
     with pytest.raises(ShapeError) as caught:
         structure_order({}, "data")
-    assert caught.value.problems == {f"data.{name}": "is missing" for name in GOOD}
+    assert caught.value.problems == {
+        f"data.{name}": "is missing" for name in GOOD if name != "create_time"
+    }
 
 
 @pytest.mark.parametrize(
@@ -272,6 +280,8 @@ def test_all_wrong_fields_are_named_at_once() -> None:
     [
         ("2024-04-26T10:39:47", datetime(2024, 4, 26, 10, 39, 47, tzinfo=UTC)),
         ("2024-04-26 10:39:47", datetime(2024, 4, 26, 10, 39, 47, tzinfo=UTC)),
+        ("2024-04-26T10:39", datetime(2024, 4, 26, 10, 39, tzinfo=UTC)),
+        ("2024-04-26T18:39+08:00", datetime(2024, 4, 26, 10, 39, tzinfo=UTC)),
         ("2024-04-26T10:39:47Z", datetime(2024, 4, 26, 10, 39, 47, tzinfo=UTC)),
         ("2024-04-26T18:39:47+08:00", datetime(2024, 4, 26, 10, 39, 47, tzinfo=UTC)),
         (
@@ -283,6 +293,7 @@ def test_all_wrong_fields_are_named_at_once() -> None:
 def test_times_are_aware_and_in_utc(text: str, expected: datetime) -> None:
     """Without a zone, as Aurpay writes them, they are read as UTC."""
     time = structure_order({**GOOD, "create_time": text}, "data").create_time
+    assert time is not None
     assert time == expected
     assert time.utcoffset() == timedelta(0)
 

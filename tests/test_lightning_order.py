@@ -298,6 +298,13 @@ def test_when_an_order_is_overdue_and_when_its_invoice_ends() -> None:
     assert late.payment_request.expires_at == NOW + timedelta(hours=1)
 
 
+def test_an_order_is_shown_no_longer_than_its_invoice_lives() -> None:
+    """Its payer could not pay any more."""
+    brief = lightning_order(envelope(order(payment_request=invoice(expiry=600))))
+    assert brief.overdue_at == brief.payment_request.expires_at
+    assert brief.overdue_at == NOW + timedelta(minutes=10)
+
+
 def test_an_order_is_no_older_than_its_invoice() -> None:
     """The documented example rounds the time of its creation."""
     rounded = lightning_order(AS_TEXT, network="mainnet", now=TEXT_DAY)

@@ -271,6 +271,7 @@ FIT: list[tuple[dict[str, Any], str]] = [
     ({"currency": None}, "several"),
     ({"currency": ""}, "several"),
     ({"create_time": None}, "several"),
+    ({"status": OrderStatus("")}, "several"),
     ({"price": None, "currency": None, "create_time": None}, "several"),
     # ... unless another field excludes it.
     ({"price": None, "currency": "EUR"}, "none_yet"),

@@ -550,6 +550,30 @@ async def test_a_lost_order_is_looked_for() -> None:
     assert (await aurpay.find_order(lost, known=known)).outcome == "none_yet"
 
 
+@pytest.mark.parametrize(
+    ("odd", "outcome"),
+    [
+        ({"vs_price": "21", "amount": ""}, "found"),
+        ({"vs_price": "21", "update_time": ""}, "found"),
+        ({"vs_price": "21", "refund": 0}, "found"),
+        ({"vs_price": "21", "status": None, "create_time": ""}, "found"),
+        ({"create_time": "2026-01-01T09:00"}, "found"),
+        ({"vs_price": ""}, "several"),
+        ({"create_time": [2026, 1, 1]}, "several"),
+        ({"status": None}, "several"),
+    ],
+)
+async def test_an_odd_row_of_a_list_does_not_hide_a_lost_order(
+    odd: dict[str, Any], outcome: str
+) -> None:
+    """What can be read of a row excludes it; what cannot be read does not."""
+    rows = [detail(**{"order_id": OTHER_ID, **odd}), detail()]
+    page = answer(envelope(paged(rows, size=20)))
+    aurpay, _ = client(page, page)
+    assert (await aurpay.find_order(LOST)).outcome == outcome
+    assert (await aurpay.find_order(LOST, known={OTHER_ID})).order.order_id == ORDER_ID
+
+
 async def test_a_lost_order_whose_id_is_known_is_looked_up() -> None:
     """By the id alone."""
     lost, _ = await failure(

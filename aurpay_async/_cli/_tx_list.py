@@ -10,6 +10,7 @@ from ._list import Listing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from decimal import Decimal
 
 
 def _cells(row: Transaction) -> tuple[str, ...]:
@@ -17,9 +18,9 @@ def _cells(row: Transaction) -> tuple[str, ...]:
         row.tx_id,
         row.tx_type,
         row.status,
-        f"{row.amount:f} {row.coin}",
-        "-" if row.obtained is None else f"{row.obtained:f}",
-        f"{row.fee:f}",
+        f"{_plain(row.amount) or '-'} {row.coin}",
+        _plain(row.obtained) or "-",
+        _plain(row.fee) or "-",
     )
 
 
@@ -30,10 +31,14 @@ def _members(row: Transaction) -> dict[str, object]:
         "status": row.status,
         "chain": row.chain,
         "coin": row.coin,
-        "amount": f"{row.amount:f}",
-        "obtained": None if row.obtained is None else f"{row.obtained:f}",
-        "fee": f"{row.fee:f}",
+        "amount": _plain(row.amount),
+        "obtained": _plain(row.obtained),
+        "fee": _plain(row.fee),
     }
+
+
+def _plain(number: Decimal | None) -> str | None:
+    return None if number is None else f"{number:f}"
 
 
 def _iterate(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .._transports._retrying import RetryingTransport
     from .._waiting import Watches
     from ..errors import AurpayError
+    from ._unexpected import UnexpectedLog
 
 _T = TypeVar("_T")
 
@@ -35,12 +36,18 @@ class Calling:
     _seen: SeenOrders
     _transport: RetryingTransport
     _trust: Trust
+    _unexpected: UnexpectedLog
     _watches: Watches
 
     def _call(self, request: Request, parse: Callable[[Response], _T]) -> Awaitable[_T]:
+        def parse_and_look(response: Response) -> _T:
+            record = parse(response)
+            self._unexpected.look_at(request.operation, record)
+            return record
+
         return make_call(
             request,
-            parse,
+            parse_and_look,
             transport=self._transport,
             clock=self._clock,
             listeners=self._listeners,

@@ -175,7 +175,8 @@ class CreatingMethods(ReadingBack):
         from .._protocol import build_create_payment, parse_create_payment
 
         def parse(response: Response) -> PaymentOrder:
-            made = parse_create_payment(response, payment, self._trust)
+            now = self._clock.now().timestamp()
+            made = parse_create_payment(response, payment, self._trust, now)
             self._seen.add(made.order_id)
             return made
 

@@ -68,8 +68,9 @@ class OrderMethods(Calling):
             InvalidRequestError: there can be no such page; nothing was sent.
             TransportError: no usable answer, after some attempts.
             APIError: the platform said no.
-            InvalidResponseError: the answer could not be read. One row that cannot be
-                read is enough: it is named, and no shorter list is given.
+            InvalidResponseError: the answer could not be read. A row without a
+                readable id is enough: it is named, and no shorter list is given. Any
+                other field that cannot be read is absent from its `Order`.
         """
         number, rows = require_page(page, size)
         await self._pool.open()

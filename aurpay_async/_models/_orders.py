@@ -20,7 +20,8 @@ class UncheckedOrder:
     order_id: str
     status: OrderStatus
     amount: Decimal
-    create_time: datetime
+    #: ``None`` if it is missing or cannot be read: nothing hangs on it.
+    create_time: datetime | None = None
     payment_request: str
     pay_url: str
     payment_addr: str | None = None
@@ -33,13 +34,16 @@ class Order:
 
     In the list ("Get Orders") all of it is documented. Of the answer about one order
     ("Get Orders Details") only `order_id`, `user_id`, `order_type` and `platform` are,
-    and that shops read `status`. What is missing or null is ``None``.
+    and that shops read `status`. What is missing or null is ``None``. So is what
+    cannot be read, but for the id, and in the answer about one order the status and
+    the money; it is in `extra` as it came.
 
     .. versionadded:: 0.1.0
     """
 
     #: The platform's name for it: text, even where it looks like a number.
     order_id: str
+    #: Empty, and not known, in a row of a list whose status cannot be read.
     status: OrderStatus
     #: Seen: ``"ORDER"``, ``"INVOICE"``.
     order_type: str | None = None
@@ -67,7 +71,8 @@ class Order:
     create_time: datetime | None = None
     #: Aware. Aurpay writes no zone; read as UTC.
     update_time: datetime | None = None
-    #: Fields of the answer that this version does not know. From outside: unchecked.
+    #: Fields of the answer that this version does not know, or cannot read. From
+    #: outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
 
 

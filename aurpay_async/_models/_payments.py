@@ -51,7 +51,8 @@ class UncheckedPayment:
     order_id: str
     status: OrderStatus
     amount: Decimal
-    create_time: datetime
+    #: ``None`` if it is missing or cannot be read: nothing hangs on it.
+    create_time: datetime | None = None
     price: Decimal
     currency: str
     address: str
@@ -85,7 +86,8 @@ class PaymentOrder:
     price: Decimal
     #: Fiat: three letters, as asked for.
     currency: str
-    #: Aware. Aurpay writes no zone; read as UTC.
+    #: Aware. Aurpay writes no zone; read as UTC. Where it cannot be read, or lies more
+    #: than five minutes ahead, it is when the answer came.
     create_time: datetime
     #: Where to pay to. Nothing proves whose it is.
     address: str

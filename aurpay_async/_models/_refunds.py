@@ -47,7 +47,8 @@ class Refund:
     status: str
     #: What is paid back; in which unit is not documented. (``refund_amount``.)
     amount: Decimal
-    #: When, as it came: no format is documented. (``refund_date``.)
+    #: When, as it came: no format is documented. Empty if it is no text.
+    #: (``refund_date``.)
     date: str
     #: Fields of the answer that this version does not know. From outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)

@@ -18,7 +18,9 @@ class Transaction:
     """One row of the account ("Get Transaction").
 
     All of these are documented as texts, and that there are more. The units of the
-    numbers are not; in the one example that has such, they are those of `coin`.
+    numbers are not; in the one example that has such, they are those of `coin`. A
+    field that cannot be read is empty, or ``None`` if it is a number, and as it came
+    in `extra`.
 
     .. versionadded:: 0.1.0
     """
@@ -35,11 +37,11 @@ class Transaction:
     chain: str
     #: Such as ``"BTC-LN"``. (``currency`` on the wire.)
     coin: str
-    amount: Decimal
+    amount: Decimal | None
     #: Null in the one documented example; by its name, what came in.
     obtained: Decimal | None = None
     #: 0.8 % of the amount in the one documented example.
-    fee: Decimal
+    fee: Decimal | None
     #: Fields of the answer that this version does not know. From outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
 

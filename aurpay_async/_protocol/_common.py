@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import quote
 
 import attrs
 
-from .._converter import ShapeError, as_object, structure, structure_whole
+from .._converter import ShapeError, as_object, structure, structure_leniently
 from .._envelope import find_order, invalid, read_envelope
 from .._http import Request, Safety
 from .._paging import Page
@@ -53,18 +53,35 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
+#: A record without side fields.
+_NO_SIDE_FIELDS: Final[Mapping[str, object]] = {}
+
+
 def read_record(
-    response: Response, data: Mapping[str, object], kind: type[_T], path: str = "data"
+    response: Response,
+    data: Mapping[str, object],
+    kind: type[_T],
+    path: str = "data",
+    side: Mapping[str, object] = _NO_SIDE_FIELDS,
 ) -> _T:
-    """The record in an object of an answer, with what else was there as `extra`.
+    """Return the record in an object of an answer, with the rest of it as `extra`.
+
+    Args:
+        response: What came.
+        data: The object in it.
+        kind: Of record.
+        path: Where the object stands.
+        side: As for `structure_leniently`.
 
     Raises:
-        InvalidResponseError: with the path of every field that cannot be.
+        InvalidResponseError: with the path of every field that cannot be read, if one
+            is no side field.
     """
     try:
-        return structure_whole(data, kind, path)
+        record, extra = structure_leniently(data, kind, path, side)
     except ShapeError as error:
         raise invalid(response, str(error), *error.problems) from None
+    return attrs.evolve(cast("Any", record), extra=extra) if extra else record
 
 
 def require_order(response: Response, order_id: str, asked: str, path: str) -> None:
@@ -83,13 +100,22 @@ class _PageHead:
     max_page: int
 
 
-def read_page(response: Response, kind: type[_T]) -> Page[_T]:
-    """One page of a list, whose rows are in ``data.data``.
+def read_page(
+    response: Response, kind: type[_T], side: Mapping[str, object]
+) -> Page[_T]:
+    """Return one page of a list, whose rows are in ``data.data``.
+
+    Args:
+        response: What came.
+        kind: Of record.
+        side: As for `structure_leniently`, for a row: it may be of another order than
+            the one that is searched for, so few of its fields are a reason to give no
+            page.
 
     Raises:
-        APIError: if the platform said no.
-        InvalidResponseError: if the answer is not the documented shape. One row that
-            cannot be read makes the page one that cannot: it is named, never left out.
+        APIError: if the platform rejected the request.
+        InvalidResponseError: if the answer is not the documented shape. A row without
+            a readable id is named, never left out.
     """
     data = read_envelope(response, Safety.READ)
     try:
@@ -105,17 +131,23 @@ def read_page(response: Response, kind: type[_T]) -> Page[_T]:
         total=head.total,
         max_page=head.max_page,
         items=tuple(
-            _read_row(response, row, kind, f"data.data[{index}]")
+            _read_row(response, row, kind, f"data.data[{index}]", side)
             for index, row in enumerate(cast("list[object]", rows))
         ),
     )
 
 
-def _read_row(response: Response, row: object, kind: type[_T], path: str) -> _T:
+def _read_row(
+    response: Response,
+    row: object,
+    kind: type[_T],
+    path: str,
+    side: Mapping[str, object],
+) -> _T:
     data = as_object(row)
     if data is None:
         raise invalid(response, f"{path} is no JSON object", path)
-    return read_record(response, data, kind, path)
+    return read_record(response, data, kind, path, side)
 
 
 def read_made(
@@ -123,8 +155,9 @@ def read_made(
     data: Mapping[str, object],
     kind: type[_T],
     check_of_field: Mapping[str, str],
-) -> _T:
-    """The record of an order that was just made, unchecked.
+    side: Mapping[str, object],
+) -> tuple[_T, dict[str, object]]:
+    """Return the record of an order that was just created, unchecked.
 
     Args:
         response: What came.
@@ -132,13 +165,14 @@ def read_made(
         kind: Of record.
         check_of_field: Which check fails if a field cannot be read at all: then the
             order exists, but there is nothing that a payer may be shown.
+        side: As for `structure_leniently`.
 
     Raises:
         UntrustedOrderError: if a field of these cannot be read, and the id can.
         InvalidResponseError: if another one cannot.
     """
     try:
-        return structure(data, kind, "data")
+        return structure_leniently(data, kind, "data", side)
     except ShapeError as error:
         problems, text = error.problems, str(error)
     order_id = find_order(response.body).order_id

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .. import bolt11
-from .._checks import check_order
-from .._converter import dump_new_order, unknown_fields
+from .._checks import MAX_SKEW_S, check_order
+from .._converter import dump_new_order
 from .._envelope import read_envelope
 from .._http import Safety
 from .._lightning_order import LightningOrder
@@ -25,6 +25,9 @@ _CHECK_OF_FIELD: Final = {
     "data.payment_addr": "payment_secret",
     "data.pay_url": "pay_url",
 }
+
+#: No reason to lose an order.
+_SIDE: Final = {"create_time": None, "currency": None}
 
 
 def build_create_order(order: NewOrder) -> Request:
@@ -50,17 +53,21 @@ def parse_create_order(
         UntrustedOrderError: if there is an order, but not one to be shown.
     """
     data = read_envelope(response, Safety.CREATE)
-    order = read_made(response, data, UncheckedOrder, _CHECK_OF_FIELD)
+    order, extra = read_made(response, data, UncheckedOrder, _CHECK_OF_FIELD, _SIDE)
     invoice = _read_invoice(response, order)
     verdict = check_order(order, invoice, trust, now)
     if verdict.failed:
         check, problem = verdict.failed
         raise untrusted(response, order.order_id, check, problem)
+    create_time = order.create_time
+    if create_time is None or create_time.timestamp() - now > MAX_SKEW_S:
+        create_time = invoice.created_at
+        extra["create_time"] = data.get("create_time")
     return LightningOrder(
         order_id=order.order_id,
         status=order.status,
         amount=order.amount,
-        create_time=order.create_time,
+        create_time=create_time,
         payment_request=invoice,
         pay_url=order.pay_url,
         payment_addr=order.payment_addr,
@@ -70,7 +77,7 @@ def parse_create_order(
         reference=asked.reference,
         nonce=asked.nonce,
         checks=verdict.passed,
-        extra=unknown_fields(data, UncheckedOrder),
+        extra=extra,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from .._checks import check_pay_url, check_payment
-from .._converter import dump_new_order, unknown_fields
+from .._checks import MAX_SKEW_S, check_pay_url, check_payment
+from .._converter import dump_new_order
 from .._envelope import invalid, read_data, read_envelope
 from .._http import Safety
 from .._models._payments import PaymentOrder, PaymentUrl, UncheckedPayment
@@ -24,6 +25,9 @@ _CHECK_OF_FIELD: Final = {
     "data.pay_url": "pay_url",
 }
 
+#: No reason to lose an order.
+_SIDE: Final = {"create_time": None}
+
 
 def build_create_payment(payment: NewPayment) -> Request:
     """``POST /api/order/pay-info``."""
@@ -32,9 +36,15 @@ def build_create_payment(payment: NewPayment) -> Request:
 
 
 def parse_create_payment(
-    response: Response, asked: NewPayment, trust: Trust
+    response: Response, asked: NewPayment, trust: Trust, now: float
 ) -> PaymentOrder:
-    """The order in an answer, if it is what was asked for.
+    """Return the order in an answer, if it is what was asked for.
+
+    Args:
+        response: What came.
+        asked: What was asked for.
+        trust: What the client accepts.
+        now: Seconds since 1970.
 
     Raises:
         APIError: if the platform said no.
@@ -42,11 +52,15 @@ def parse_create_payment(
         UntrustedOrderError: if there is an order, but not one to be shown.
     """
     data = read_envelope(response, Safety.CREATE)
-    payment = read_made(response, data, UncheckedPayment, _CHECK_OF_FIELD)
+    payment, extra = read_made(response, data, UncheckedPayment, _CHECK_OF_FIELD, _SIDE)
     verdict = check_payment(payment, asked, trust)
     if verdict.failed:
         check, problem = verdict.failed
         raise untrusted(response, payment.order_id, check, problem)
+    create_time = payment.create_time
+    if create_time is None or create_time.timestamp() - now > MAX_SKEW_S:
+        create_time = datetime.fromtimestamp(now, UTC)
+        extra["create_time"] = data.get("create_time")
     return PaymentOrder(
         order_id=payment.order_id,
         status=payment.status,
@@ -55,7 +69,7 @@ def parse_create_payment(
         chain=asked.chain,
         price=asked.price,
         currency=asked.currency,
-        create_time=payment.create_time,
+        create_time=create_time,
         address=payment.address,
         contract_addr=payment.contract_addr,
         # An empty one is none.
@@ -63,7 +77,7 @@ def parse_create_payment(
         reference=asked.reference,
         nonce=asked.nonce,
         checks=verdict.passed,
-        extra=unknown_fields(data, UncheckedPayment),
+        extra=extra,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .._converter import ShapeError, load_object
 from .._envelope import read_envelope
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._http import Request, Response
+
+
+#: The money may have moved: a time is no reason to say that it is not known.
+_SIDE: Final = {"refund_date": ""}
 
 
 def build_get_refund(order_id: str) -> Request:
@@ -51,11 +55,11 @@ def parse_refund_order(response: Response, order_id: str) -> Refund:
     """
     bare = _bare(response)
     if bare is not None:
-        refund, path = read_record(response, bare, Refund, ""), "order_id"
+        data, path = bare, ""
     else:
-        data = read_envelope(response, Safety.MONEY)
-        refund, path = read_record(response, data, Refund), "data.order_id"
-    require_order(response, refund.order_id, order_id, path)
+        data, path = read_envelope(response, Safety.MONEY), "data"
+    refund = read_record(response, data, Refund, path, _SIDE)
+    require_order(response, refund.order_id, order_id, f"{path}.order_id".lstrip("."))
     return refund
 
 

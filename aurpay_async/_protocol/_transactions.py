@@ -10,6 +10,7 @@ from .._converter import dump_json
 from .._envelope import read_envelope
 from .._http import Safety
 from .._models._transactions import Transaction, Withdrawal
+from .._wire_names import wire_fields
 from ..errors import InvalidRequestError
 from ._common import get, post, read_page
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from .._checks import Trust
     from .._http import Request, Response
     from .._paging import Page
+
+_NUMBERS: Final = frozenset({"amount", "obtained", "fee"})
+
+#: Of a row, the id alone is needed: an odd one must not hide the others.
+_SIDE: Final = {
+    name: None if name in _NUMBERS else ""
+    for name in wire_fields(Transaction) - {"tx_id"}
+}
 
 #: What to do about an invoice that must not be paid, by the check that failed.
 _HINTS: Final = {
@@ -33,7 +42,7 @@ def build_list_transactions(page: int, size: int) -> Request:
 
 def parse_list_transactions(response: Response) -> Page[Transaction]:
     """A page of transactions; raises as `read_page`."""
-    return read_page(response, Transaction)
+    return read_page(response, Transaction, _SIDE)
 
 
 class Payable(NamedTuple):

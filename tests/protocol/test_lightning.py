@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +199,42 @@ def test_a_bad_invoice_is_the_cause(text: str, cause: type[AurpayError]) -> None
 
 
 @pytest.mark.parametrize(
+    "create_time",
+    [
+        None,
+        "",
+        5,
+        [2026, 1, 1, 0, 0],
+        "2016-12-31T23:59:60",
+        "2026-01-01T00:05:01",
+        "2026-01-01T08:00:00",
+        "9999-12-31T23:59:59",
+    ],
+)
+def test_the_invoice_tells_the_time_of_an_order_that_tells_none(
+    create_time: object,
+) -> None:
+    """A time that cannot be read, or lies over five minutes ahead (UTC+8), is none."""
+    made = parse(envelope(order(create_time=create_time)))
+    assert made.create_time == NOW
+    assert made.overdue_at == NOW + timedelta(minutes=30)
+    assert made.extra == {"create_time": create_time}
+
+
+def test_an_order_without_seconds_or_a_few_minutes_ahead_keeps_its_time() -> None:
+    """Java's LocalDateTime leaves seconds out that are 0; clocks differ."""
+    made = parse(envelope(order(create_time="2026-01-01T00:05")))
+    assert made.create_time == NOW + timedelta(minutes=5)
+    assert made.extra == {}
+
+
+def test_an_order_whose_coin_cannot_be_read_has_none() -> None:
+    """The invoice says what is to be paid."""
+    made = parse(envelope(order(currency=5)))
+    assert (made.coin, made.extra) == (None, {"currency": 5})
+
+
+@pytest.mark.parametrize(
     ("content", "paths"),
     [
         (b"", ()),
@@ -229,7 +265,6 @@ def test_a_bad_invoice_is_the_cause(text: str, cause: type[AurpayError]) -> None
             envelope({"order_id": None}),
             (
                 "data.amount",
-                "data.create_time",
                 "data.order_id",
                 "data.pay_url",
                 "data.payment_request",

@@ -99,7 +99,6 @@ def test_what_is_not_known_of_a_refund_is_kept() -> None:
         (envelope(refund(order_id="1")), ("data.order_id",)),
         (refund(refund_amount="much"), ("refund_amount",)),
         (envelope(refund(refund_status=None)), ("data.refund_status",)),
-        (refund(refund_date=20240806), ("refund_date",)),
         (
             {"message": "no"},
             ("order_id", "refund_amount", "refund_date", "refund_status"),
@@ -120,6 +119,15 @@ def test_a_refund_that_cannot_be_read_may_be_done(
         read(content)
     assert tuple(sorted(caught.value.paths)) == paths
     assert caught.value.delivery is Delivery.UNKNOWN
+
+
+@pytest.mark.parametrize("enveloped", [True, False])
+def test_a_refund_without_a_readable_date_is_a_refund(*, enveloped: bool) -> None:
+    """The money moved; when, is in `extra` as it came."""
+    content = refund(refund_date=20240806)
+    made = read(envelope(content) if enveloped else content)
+    assert (made.date, made.extra) == ("", {"refund_date": 20240806})
+    assert (made.order_id, made.status) == (ORDER_ID, "PROCESSING")
 
 
 def test_a_refund_whose_answer_did_not_come_whole() -> None:

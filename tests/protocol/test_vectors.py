@@ -85,7 +85,7 @@ PARSERS: list[tuple[str, str, Parse]] = [
         "POST /api/order/pay-info",
         "fields_seen",
         lambda found: protocol.parse_create_payment(
-            found, NewPayment(18, "USD", chain="ETH", coin="ETH"), trust("mainnet")
+            found, NewPayment(18, "USD", chain="ETH", coin="ETH"), trust("mainnet"), 2e9
         ),
     ),
     (
