@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, final
+from typing import Protocol
 
 
 class Clock(Protocol):
@@ -26,9 +26,8 @@ class Clock(Protocol):
         ...
 
 
-@final
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock. On PostgreSQL, the server's is used beside it."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

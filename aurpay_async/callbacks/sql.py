@@ -30,7 +30,7 @@ except ImportError as _error:
     ) from _error
 
 from .._clock import SystemClock
-from .._store._engine import Database, connection_of, to_ms
+from .._store._engine import Database, connection_of
 from .._store._steps import execute, run
 from .._store._tables import callbacks, guard_metadata
 from ..errors import StoreUnavailableError
@@ -65,6 +65,10 @@ class SqlReplayStore:
     A failure of the database leaves as a `StoreUnavailableError`, as does a database
     that does not answer within seconds.
 
+    On PostgreSQL, leases begin and end by the clock of the server, so the clocks of
+    machines may differ. On SQLite, all processes are on one machine and share its
+    clock.
+
     .. versionadded:: 0.1.0
     """
 
@@ -80,7 +84,7 @@ class SqlReplayStore:
         Args:
             engine_or_url: Such as ``sqlite+aiosqlite:///callbacks.db`` or
                 ``postgresql+asyncpg://user:password@host/name``.
-            clock: What tells the time.
+            clock: Replaces the clock of the machine, and of the server: for tests.
 
         Raises:
             ConfigurationError: if that is no database that can do this.
@@ -138,7 +142,8 @@ class SqlReplayStore:
         has an open transaction in the same SQLite must give it: without, this would
         wait for that one to end.
         """
-        ended = _held(claim).values(handled=handled, token=None, touched=self._now())
+        now = self._database.now_ms(self._clock)
+        ended = _held(claim).values(handled=handled, token=None, touched=now)
         if connection is None:
             async with self._database.connect() as own:
                 done = await run(own, ended)
@@ -161,7 +166,7 @@ class SqlReplayStore:
         Returns:
             How many were forgotten.
         """
-        now = self._now()
+        now = self._database.now_ms(self._clock)
         forgotten = delete(callbacks).where(
             _row.touched <= now - older_than // _MILLISECOND,
             or_(_row.token.is_(None), _row.lease_until <= now),
@@ -172,20 +177,20 @@ class SqlReplayStore:
     async def _try_to_claim(
         self, connection: AsyncConnection, key: str, kind: Kind, lease: timedelta
     ) -> Claim | Taken | None:
-        """``None`` if the row was changed between two steps: look again."""
-        now, token = self._now(), new_token()
+        """Return ``None`` if the row was changed between two steps: try again."""
+        now, token = self._database.now_ms(self._clock), new_token()
         until = now + lease // _MILLISECOND
         mine = {"token": token, "lease_until": until, "touched": now}
         new = self._database.insert(callbacks).values(key=key, **mine)
         if (await run(connection, new.on_conflict_do_nothing())).rowcount == 1:
             return Claim(key=key, token=token, previous=None)
-        found = await run(connection, select(callbacks).where(_row.key == key))
-        seen = found.one_or_none()
+        look = select(callbacks, now.label("now")).where(_row.key == key)
+        seen = (await run(connection, look)).one_or_none()
         if seen is None:
             return None
         handled = cast("Handled | None", seen.handled)
         # A clock that was set back by hours must not make a lease longer by hours.
-        left, whole = seen.lease_until - now, seen.lease_until - seen.touched
+        left, whole = seen.lease_until - seen.now, seen.lease_until - seen.touched
         busy = seen.token is not None and 0 < left <= 2 * whole
         taken = decide(handled, kind, busy=busy)
         if taken is not None:
@@ -198,9 +203,6 @@ class SqlReplayStore:
         if (await run(connection, unchanged.values(mine))).rowcount == 1:
             return Claim(key=key, token=token, previous=handled)
         return None
-
-    def _now(self) -> int:
-        return to_ms(self._clock.now())
 
 
 def _held(claim: Claim) -> Update:

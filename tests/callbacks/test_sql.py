@@ -19,6 +19,7 @@ from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
+from aurpay_async._clock import SystemClock
 from aurpay_async.callbacks import sql
 from aurpay_async.callbacks._replay import (
     LEASE,
@@ -37,6 +38,7 @@ from aurpay_async.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import datetime
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -47,6 +49,17 @@ REPEATED, SUPERSEDED, BUSY = Taken.REPEATED, Taken.SUPERSEDED, Taken.BUSY
 LEASE_S = LEASE.total_seconds()
 KEY = "0123456789abcdef01234567"
 CHANGE = "UPDATE aurpay_callbacks SET"
+
+
+class Skewed(SystemClock):
+    """The clock of a machine that is ahead, or behind."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ahead = timedelta(seconds=seconds)
+
+    def now(self) -> datetime:
+        """The time that this machine believes it is."""
+        return super().now() + self._ahead
 
 
 @pytest.fixture
@@ -641,6 +654,44 @@ class TestOpening:
         assert [column["nullable"] for column in made] == [
             c.nullable for c in table.columns
         ]
+
+    @pytest.mark.parametrize("skew_s", [-3600, -121, -61, -30, 30, 61, 3600])
+    async def test_machines_whose_clocks_differ_share_one_claim(
+        self, postgresql_url: str, skew_s: int
+    ) -> None:
+        """Leases begin and end by the clock of the server."""
+        async with (
+            SqlReplayStore(postgresql_url) as store,
+            SqlReplayStore(postgresql_url, clock=Skewed(skew_s)) as other,
+        ):
+            await store.create_tables()
+            claim = await claimed(store)
+            assert await other.claim(KEY, "paid") is BUSY
+            assert await other.prune(timedelta(0)) == 0
+            await other.confirm(claim, "timeout")
+            assert await store.prune(timedelta(hours=1)) == 0
+            later = await claimed(other)
+            assert await store.claim(KEY, "paid") is BUSY
+            await store.confirm(later, "paid")
+
+    async def test_the_time_of_the_server_costs_no_further_statement(
+        self, shared: SqlReplayStore, url: str
+    ) -> None:
+        """A claim and its confirmation are one statement each; a repetition is two."""
+        statements: list[str] = []
+        async with SqlReplayStore(url) as store:
+            engine = store._database.engine.sync_engine
+
+            @event.listens_for(engine, "before_cursor_execute")
+            def count(_: Any, __: Any, statement: str, *___: Any) -> None:
+                statements.append(statement.split(maxsplit=1)[0])
+
+            await store.confirm(await claimed(store), "paid")
+            assert statements == ["INSERT", "UPDATE"]
+            assert await store.claim(KEY, "paid") is REPEATED
+            assert statements[2:] == ["INSERT", "SELECT"]
+            await store.prune()
+            assert statements[4:] == ["DELETE"]
 
     @pytest.mark.parametrize(("query", "wait_ms"), [("", 15_000), ("?timeout=3", 3000)])
     async def test_sqlite_waits_for_another_writer(
