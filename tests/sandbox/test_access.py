@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import ssl
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
-from aurpay_async import ConfigurationError, NotFoundError, Safety
+from aurpay_async import AurpayClient, ConfigurationError, NotFoundError, Safety
 from aurpay_async.sandbox import Sandbox
 
 from .shop import ask, open_shop, order
@@ -233,6 +237,43 @@ async def test_the_page_of_the_public_url_presses_the_buttons() -> None:
             marks = {"Sec_Fetch_Site": "same-origin", "Origin": origin, "Host": host}
             marks["Content_Type"] = "application/json"
             assert (await ask(sandbox, "POST", path, {}, **marks))[0] == expected
+
+
+async def test_a_client_takes_orders_of_a_sandbox_behind_a_tls_proxy() -> None:
+    """It asks the proxy, and expects the checkout page there."""
+    certificate = Path(__file__).parents[1] / "cli" / "loopback.pem"
+    backend: list[str] = []
+
+    async def forward(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        behind = await asyncio.open_connection(*backend)
+        await asyncio.gather(pump(reader, behind[1]), pump(behind[0], writer))
+
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(certificate)
+    proxy = await asyncio.start_server(forward, "127.0.0.1", 0, ssl=server_side)
+    public = f"https://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+    trusting = ssl.create_default_context(cafile=certificate)
+    async with (
+        proxy,
+        Sandbox(public_url=public) as sandbox,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=trusting, force_close=True)
+        ) as session,
+        AurpayClient(base_url=public, network="regtest", session=session) as aurpay,
+    ):
+        backend[:] = sandbox.base_url.removeprefix("http://").split(":")
+        made = await aurpay.create_order("20", "USD", confirm=True)
+        assert made.pay_url == f"{public}/#/cashier/{made.order_id}"
+        assert made.checks[-1] == "read_back"
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass bytes on until their end."""
+    while data := await reader.read(65_536):
+        writer.write(data)
+    writer.close()
 
 
 @pytest.mark.parametrize(
