@@ -80,6 +80,9 @@ def listen(
     forward_to: str,
     port: Port = 0,
     sandbox_port: Port = 0,
+    db: str | None = None,
+    seed: int | None = None,
+    speed: float = 1,
     post_callbacks: Flag = False,
     auth_from_env: Flag = False,
     ask: Flag = False,
@@ -100,6 +103,11 @@ def listen(
         forward_to: Where the shop is, on this machine: scheme, host and port.
         port: Where callbacks come in; 0 takes a free port.
         sandbox_port: Where the sandbox listens; 0 takes a free port.
+        db: Keep everything of the sandbox in this file.
+        seed: Make ids, secrets and invoices the same in every run that begins at the
+            same time.
+        speed: How often faster than Aurpay orders time out: 1 is after 30 minutes, 60
+            after 30 seconds, 0 never.
         post_callbacks: Send callbacks as POST with the order in the body.
         auth_from_env: Refuse requests without the credentials of the environment.
         ask: Ask for the callback token and secret that the environment lacks.
@@ -110,6 +118,9 @@ def listen(
 
     wishes = Wishes(
         port=sandbox_port,
+        db=db,
+        seed=seed,
+        speed=speed,
         post_callbacks=post_callbacks,
         auth_from_env=auth_from_env,
         ask=ask,

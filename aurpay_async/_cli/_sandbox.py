@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..sandbox import Amounts
+    from ..sandbox._activity import Activity
     from ._act import Job
     from ._screen import Screen
 
@@ -80,6 +81,8 @@ def serve_sandbox(screen: Screen, wishes: Wishes) -> Job:
 
 
 async def _serve(screen: Screen, sandbox: Sandbox, wishes: Wishes) -> int:
+    happened: asyncio.Queue[Activity] = asyncio.Queue()
+    sandbox._bank.activity.follow(happened.put_nowait)  # noqa: SLF001 - one package
     async with sandbox:
         await asyncio.to_thread(screen.get_ready)
         screen.line(f"The Aurpay sandbox at {sandbox.base_url}, Ctrl-C ends it.")
@@ -92,8 +95,21 @@ async def _serve(screen: Screen, sandbox: Sandbox, wishes: Wishes) -> int:
         screen.title("An order, and its payment")
         for line in _examples(sandbox, wishes):
             screen.line(line)
-        await asyncio.Event().wait()
-    raise AssertionError  # unreachable
+        while True:
+            show_activity(screen, await happened.get())
+
+
+def show_activity(screen: Screen, activity: Activity) -> None:
+    """Show a request or a callback on a line, for people.
+
+    Programs read one line and no more: a pipe that is full would stop the sandbox.
+    """
+    of = "" if activity.order_id is None else f" of {activity.order_id}"
+    screen.step(
+        f"{activity.at:%H:%M:%S} {activity.kind}{of}: {activity.method} "
+        f"{activity.target} -> {activity.result}",
+        "ok" if activity.is_ok else "problem",
+    )
 
 
 def make_sandbox(wishes: Wishes) -> Sandbox:

@@ -72,6 +72,7 @@ class App:
                 return _json(self._misrouter.route(request.task, text))
             wire = Wire(transport, self._stopped)
             if fault.name == "reset":
+                self._report(request, None, fault)
                 wire.reset()
                 return _Written()
             text = await self._faulty_text(endpoint, request, fault)
@@ -86,11 +87,24 @@ class App:
             self._guard.require_program(request)
         except web.HTTPForbidden as refused:
             problem = (refused.text or "").rstrip()
-            return _json(envelope(403, problem, None), status=403)
+            return self._refuse(request, 403, problem, status=403)
         live = _live_key(request.headers)
         if live is None:
             return None
-        return _json(envelope(401, f"{live} looks like a live key; {ADVICE}", None))
+        return self._refuse(request, 401, f"{live} looks like a live key; {ADVICE}")
+
+    def _refuse(
+        self, request: web.Request, code: int, problem: str, *, status: int = 200
+    ) -> web.Response:
+        self._report(request, f"{code} {problem}")
+        return _json(envelope(code, problem, None), status=status)
+
+    def _report(
+        self, request: web.Request, problem: str | None, fault: Fault | None = None
+    ) -> None:
+        if fault is not None:
+            problem = f"fault {fault.name}"
+        self._bank.activity.report_request(request.method, request.raw_path, problem)
 
     async def _refuse_path(self, request: web.Request) -> web.Response:
         """Keep a request that nothing serves, so that its sender can be helped."""
@@ -99,6 +113,7 @@ class App:
             return refused
         await self._receive(None, request)
         problem = f"the sandbox does not serve {request.method} {request.path}"
+        self._report(request, "404 not served")
         return _json(envelope(404, problem, None), status=404)
 
     async def _faulty_text(
@@ -123,6 +138,7 @@ class App:
         received = await self._receive(endpoint, request)
         # A read has no effect that a fault could leave out.
         if fault is not None and endpoint.writes and not fault.serves:
+            self._report(request, None, fault)
             return FAILED
         asked = Asked(
             body=await request.read(),
@@ -137,9 +153,11 @@ class App:
             data = await endpoint.serve(asked)
         except Refusal as refusal:
             # Seen in Aurpay's own plugins: a refusal comes with HTTP status 200.
+            self._report(request, f"{refusal.code} {refusal.message}", fault)
             return envelope(refusal.code, refusal.message, None)
         text = write(data) if endpoint.is_bare else envelope(0, "ok", data)
         self._misrouter.remember(endpoint, text)
+        self._report(request, None, fault)
         return text
 
     async def _receive(

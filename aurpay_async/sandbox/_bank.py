@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
+from ._activity import ActivityFeed
 from ._cashier import Cashier
 from ._checkouts import Checkouts
 from ._clocks import SandboxClock
@@ -52,7 +53,10 @@ class Bank:
             secret=settings.callback_secret,
             posts=settings.post_callbacks,
         )
-        self._courier = Courier(clock, self.reach, self.state.callbacks)
+        self.activity = ActivityFeed(clock)
+        self._courier = Courier(
+            clock, self.reach, self.state.callbacks, self.activity.report_callback
+        )
         self.cashier = Cashier(
             self.ledger, self._writer, self._courier, clock, self.state.deliveries
         )

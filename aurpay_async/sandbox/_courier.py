@@ -17,6 +17,7 @@ import attrs
 from yarl import URL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from aiohttp import ClientHandlerType
@@ -67,10 +68,17 @@ class _NotSentError(Exception):
 class Courier:
     """Delivers letters. It never fails: what goes wrong is on the record."""
 
-    def __init__(self, clock: Clock, reach: Reach, sent: list[SentCallback]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        reach: Reach,
+        sent: list[SentCallback],
+        report: Callable[[SentCallback], None],
+    ) -> None:
         self._clock = clock
         self._reach = reach
         self._sent = sent
+        self._report = report
         self._is_open = False
         self._own_port = 0
         self._session: aiohttp.ClientSession | None = None
@@ -112,6 +120,7 @@ class Courier:
             sent_at=sent_at,
         )
         self._sent.append(sent)
+        self._report(sent)
         return sent
 
     async def _attempt(self, letter: Letter) -> tuple[int | None, str | None]:

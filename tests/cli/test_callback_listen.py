@@ -307,3 +307,21 @@ def test_where_nothing_is_handed_on(aurpay: Run, shop: str, problem: str) -> Non
     done = aurpay("callback", "listen", "--forward-to", shop)
     assert (done.code, done.out) == (2, "")
     assert problem in done.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        ("--db", "/", "cannot be opened"),
+        ("--seed", "-1", "seed must be a whole number"),
+        ("--speed", "-1", "speed must be 0"),
+    ],
+)
+def test_the_listener_has_the_options_of_its_sandbox(
+    aurpay: Run, option: str, value: str, problem: str
+) -> None:
+    """Each of them is refused as the sandbox refuses it."""
+    shop = ("--forward-to", "http://127.0.0.1:9")
+    done = aurpay("callback", "listen", *shop, f"{option}={value}")
+    assert done.code == 2
+    assert problem in done.err

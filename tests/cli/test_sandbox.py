@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from aurpay_async import ApiToken, AurpayClient, AuthenticationError, ConfigurationError
+from aurpay_async import (
+    ApiKey,
+    ApiToken,
+    AurpayClient,
+    AuthenticationError,
+    ConfigurationError,
+)
 from aurpay_async._cli import _secrets
 from aurpay_async._cli._sandbox import Wishes, make_sandbox, serve_sandbox
 from aurpay_async._cli._screen import Screen
+
+from ..loopback import Server, answering
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -105,6 +113,89 @@ async def test_it_can_want_the_credentials_of_the_environment(
         auth = ApiToken("a-made-up-token", "a-made-up-secret")
         async with AurpayClient(auth, **where) as aurpay:
             await aurpay.create_order("20.00", "USD")
+
+
+async def test_requests_and_callbacks_are_printed_as_they_happen(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One line each, without queries, headers and bodies."""
+    async with (
+        Server(answering(b"ok")) as shop,
+        served(capsys, Wishes(), "text") as said,
+    ):
+        found = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert found
+        async with AurpayClient(
+            ApiKey("sandbox-canary"), base_url=found[0], network="regtest"
+        ) as aurpay:
+            order = await aurpay.create_order(
+                "20", "USD", callback_url=f"{shop.url}/paid?token=canary"
+            )
+            await aurpay.list_orders()
+        for path, body in (
+            ("/_sandbox/faults", b'["503"]'),
+            ("/api/bln/order", b"{}"),
+            ("/api/bln/order", b"{}"),
+            ("/api/plugin/key/verify?key=canary", b"{}"),
+            (f"/_sandbox/orders/{order.order_id}/pay", b""),
+        ):
+            await post(found[0] + path, body)
+        await post(f"{found[0]}/api/bln/order", b"{}", Origin="https://evil.example")
+        lines = await printed(capsys, 7)
+    assert "canary" not in "".join(lines)
+    assert [line[:3].strip() + line[12:] for line in lines] == [
+        "✓ request: POST /api/bln/order -> ok",
+        "✓ request: GET /api/v2/order/ -> ok",
+        "✗ request: POST /api/bln/order -> fault 503",
+        "✗ request: POST /api/bln/order -> 400 price must be a number",
+        "✗ request: POST /api/plugin/key/verify -> 404 not served",
+        f"✓ callback of {order.order_id}: GET {shop.url}/paid -> paid: 200",
+        "✗ request: POST /api/bln/order -> 403 for programs, not for web pages",
+    ]
+
+
+async def test_programs_get_one_line_and_no_requests(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A pipe that its reader leaves alone must not fill up and stop the sandbox."""
+    async with served(capsys, Wishes()) as said:
+        base_url = json.loads(said)["base_url"]
+        await post(f"{base_url}/api/bln/order", b"{}")
+        await asyncio.sleep(0)
+        assert capsys.readouterr().out == ""
+
+
+async def test_a_reset_is_printed_though_the_request_is_not_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is a fault like the others."""
+    async with served(capsys, Wishes(), "text") as said:
+        found = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert found
+        await post(f"{found[0]}/_sandbox/faults", b'["reset"]')
+        with pytest.raises(aiohttp.ClientError):
+            await post(f"{found[0]}/api/bln/order", b"{}")
+        [line] = await printed(capsys, 1)
+    assert line.endswith(" request: POST /api/bln/order -> fault reset")
+
+
+async def post(url: str, body: bytes, **headers: str) -> None:
+    """Send some JSON, whatever is answered."""
+    json_type = {"Content-Type": "application/json"}
+    async with aiohttp.request(
+        "POST", url, data=body, headers={**json_type, **headers}
+    ):
+        pass
+
+
+async def printed(capsys: pytest.CaptureFixture[str], count: int) -> list[str]:
+    """So many more lines, as soon as they are there."""
+    said = ""
+    async with asyncio.timeout(10):
+        while said.count("\n") < count:
+            await asyncio.sleep(0.005)
+            said += capsys.readouterr().out
+    return said.splitlines()
 
 
 async def test_programs_are_sent_to_the_public_url(
