@@ -1,15 +1,20 @@
-"""Fixtures for shops' own tests: a sandbox, a client for it, and a clock for both.
+"""Fixtures for merchants' own tests: a sandbox, a client for it, and a clock for both.
 
 pytest loads this by itself where the package is installed; nothing of it costs a test
 that does not ask for it. It needs pytest-asyncio, in either of its modes.
+
+A sandbox serves on the event loop of the test that asks for it, whatever its loop
+scope: pytest-asyncio binds a fixture to one scope, so there is one of each for each.
 
 .. versionadded:: 0.1.0
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
@@ -25,16 +30,8 @@ __all__ = ["REFERENCE_KEY", "aurpay_client", "aurpay_clock", "aurpay_sandbox"]
 #: What `aurpay_client` signs references with; give it to your verifier as well.
 REFERENCE_KEY: Final = "sandbox-reference-key"
 
-_F = TypeVar("_F", bound="Callable[..., object]")
-
-
-def _fixture(function: _F) -> _F:
-    if find_spec("pytest_asyncio"):
-        import pytest_asyncio
-
-        return cast("_F", pytest_asyncio.fixture()(cast("Any", function)))
-    # Then pytest says what an async fixture needs.
-    return cast("_F", pytest.fixture(function))
+#: Loop scopes of pytest-asyncio.
+_SCOPES: Final = ("function", "class", "module", "package", "session")
 
 
 @pytest.fixture
@@ -48,23 +45,72 @@ def aurpay_clock() -> FakeClock:
     return FakeClock()
 
 
-@_fixture
-async def aurpay_sandbox(aurpay_clock: FakeClock) -> AsyncIterator[Sandbox]:
+@pytest.fixture
+def aurpay_sandbox(request: pytest.FixtureRequest) -> Sandbox:
     """A fresh sandbox on a free port of this machine.
 
     .. versionadded:: 0.1.0
     """
-    from .sandbox import Sandbox
-
-    async with Sandbox(clock=aurpay_clock) as sandbox:
-        yield sandbox
+    name = f"_aurpay_sandbox_{_loop_scope(request)}"
+    return cast("Sandbox", request.getfixturevalue(name))
 
 
-@_fixture
-async def aurpay_client(aurpay_sandbox: Sandbox) -> AsyncIterator[AurpayClient]:
+@pytest.fixture
+def aurpay_client(
+    request: pytest.FixtureRequest,
+    aurpay_sandbox: Sandbox,  # noqa: ARG001 - what the client is for
+) -> AurpayClient:
     """A client for `aurpay_sandbox`, with a key for references.
 
     .. versionadded:: 0.1.0
     """
-    async with aurpay_sandbox.client(reference_key=REFERENCE_KEY) as aurpay:
-        yield aurpay
+    name = f"_aurpay_client_{_loop_scope(request)}"
+    return cast("AurpayClient", request.getfixturevalue(name))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the fixtures that run on an event loop, for each loop scope."""
+    for scope in _SCOPES:
+        config.pluginmanager.register(_fixtures_on(scope), f"aurpay_async_{scope}")
+
+
+def _fixtures_on(scope: str) -> ModuleType:
+    # Functions of their own: pytest-asyncio notes the scope on the function.
+    async def sandbox(aurpay_clock: FakeClock) -> AsyncIterator[Sandbox]:
+        from .sandbox import Sandbox
+
+        async with Sandbox(clock=aurpay_clock) as sandbox:
+            yield sandbox
+
+    async def client(aurpay_sandbox: Sandbox) -> AsyncIterator[AurpayClient]:
+        async with aurpay_sandbox.client(reference_key=REFERENCE_KEY) as aurpay:
+            yield aurpay
+
+    # pytest takes fixtures from modules and classes, and these are no methods.
+    module = ModuleType(f"{__name__}_{scope}")
+    vars(module).update(
+        sandbox=_fixture(sandbox, f"_aurpay_sandbox_{scope}", scope),
+        client=_fixture(client, f"_aurpay_client_{scope}", scope),
+    )
+    return module
+
+
+def _fixture(function: Callable[..., object], name: str, scope: str) -> object:
+    if find_spec("pytest_asyncio"):
+        import pytest_asyncio
+
+        decorate: Any = pytest_asyncio.fixture(name=name, loop_scope=cast("Any", scope))
+        return decorate(function)
+    # Then pytest says what an async fixture needs.
+    return pytest.fixture(name=name)(function)
+
+
+def _loop_scope(request: pytest.FixtureRequest) -> str:
+    """Return the loop scope of the test that asks for a fixture."""
+    marker = request.node.get_closest_marker("asyncio")
+    if marker is None:  # a test of another plugin, or one that is not asynchronous
+        return "function"
+    given = marker.kwargs.get("loop_scope") or marker.kwargs.get("scope")
+    with suppress(ValueError):  # pytest-asyncio before 0.26 has no such setting
+        given = given or request.config.getini("asyncio_default_test_loop_scope")
+    return str(given or "function")

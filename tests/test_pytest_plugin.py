@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
@@ -34,6 +35,19 @@ async def test_checkout(aurpay_client, aurpay_sandbox, aurpay_clock):
 @pytest.mark.asyncio
 async def test_each_test_has_its_own(aurpay_sandbox):
     aurpay_sandbox.assert_orders(0)
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_on_the_loop_of_the_session(aurpay_client, aurpay_sandbox):
+    await aurpay_client.create_order("20.00", "USD")
+    aurpay_sandbox.assert_orders(1)
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_on_the_loop_of_the_module(aurpay_client, aurpay_sandbox):
+    await aurpay_client.create_order("20.00", "USD")
+    aurpay_sandbox.assert_orders(1)
+
+def test_without_a_loop(aurpay_sandbox):
+    aurpay_sandbox.assert_orders(0)
 """
 
 
@@ -54,14 +68,17 @@ LIGHT = [
 
 
 def test_in_a_shop_s_own_suite(tmp_path: Path) -> None:
-    """Found without a word in any conftest; the tests below do so in auto mode."""
+    """Found without a word in any conftest, and on the loop of each test.
+
+    The tests below are in auto mode.
+    """
     (tmp_path / "test_shop.py").write_text(SHOP)
     (tmp_path / "pytest.ini").write_text(SETTINGS)
     command = [sys.executable, "-m", "pytest", "-q", *LIGHT, "-n", "2", str(tmp_path)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert "2 passed" in done.stdout, done.stdout + done.stderr
+    assert "5 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_without_pytest_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +88,28 @@ def test_without_pytest_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
     async def thing() -> None:
         """Something to wait for."""
 
-    assert "thing" in repr(pytest_plugin._fixture(thing))
+    assert "thing" in repr(pytest_plugin._fixture(thing, "a_name", "function"))
+
+
+@pytest.mark.parametrize(
+    ("marker", "setting", "scope"),
+    [
+        (None, "session", "function"),
+        (pytest.mark.asyncio, "", "function"),
+        (pytest.mark.asyncio, "session", "session"),
+        (pytest.mark.asyncio(loop_scope="module"), "session", "module"),
+        (pytest.mark.asyncio(scope="class"), "session", "class"),
+        (pytest.mark.asyncio, ValueError, "function"),
+    ],
+)
+def test_loop_scope_of_a_test_is_that_of_its_marker_or_of_the_setting(
+    marker: Any, setting: Any, scope: str
+) -> None:
+    """Of the defaults if pytest-asyncio has no such setting, or does not run it."""
+    request = mock.Mock()
+    request.node.get_closest_marker.return_value = marker and marker.mark
+    request.config.getini.side_effect = [setting]
+    assert pytest_plugin._loop_scope(request) == scope
 
 
 async def test_who_is_disappointed_sees_the_orders(
