@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from importlib.util import find_spec
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
@@ -68,31 +67,23 @@ def aurpay_client(
     return cast("AurpayClient", request.getfixturevalue(name))
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the fixtures that run on an event loop, for each loop scope."""
-    for scope in _SCOPES:
-        config.pluginmanager.register(_fixtures_on(scope), f"aurpay_async_{scope}")
-
-
-def _fixtures_on(scope: str) -> ModuleType:
-    # Functions of their own: pytest-asyncio notes the scope on the function.
+def _sandbox_on(scope: str) -> object:
+    # A function of its own: pytest-asyncio notes the loop scope on the function.
     async def sandbox(aurpay_clock: FakeClock) -> AsyncIterator[Sandbox]:
         from .sandbox import Sandbox
 
         async with Sandbox(clock=aurpay_clock) as sandbox:
             yield sandbox
 
+    return _fixture(sandbox, f"_aurpay_sandbox_{scope}", scope)
+
+
+def _client_on(scope: str) -> object:
     async def client(aurpay_sandbox: Sandbox) -> AsyncIterator[AurpayClient]:
         async with aurpay_sandbox.client(reference_key=REFERENCE_KEY) as aurpay:
             yield aurpay
 
-    # pytest takes fixtures from modules and classes, and these are no methods.
-    module = ModuleType(f"{__name__}_{scope}")
-    vars(module).update(
-        sandbox=_fixture(sandbox, f"_aurpay_sandbox_{scope}", scope),
-        client=_fixture(client, f"_aurpay_client_{scope}", scope),
-    )
-    return module
+    return _fixture(client, f"_aurpay_client_{scope}", scope)
 
 
 def _fixture(function: Callable[..., object], name: str, scope: str) -> object:
@@ -114,3 +105,8 @@ def _loop_scope(request: pytest.FixtureRequest) -> str:
     with suppress(ValueError):  # pytest-asyncio before 0.26 has no such setting
         given = given or request.config.getini("asyncio_default_test_loop_scope")
     return str(given or "function")
+
+
+# pytest takes fixtures from the names of a module.
+_sandbox_1, _sandbox_2, _sandbox_3, _sandbox_4, _sandbox_5 = map(_sandbox_on, _SCOPES)
+_client_1, _client_2, _client_3, _client_4, _client_5 = map(_client_on, _SCOPES)
