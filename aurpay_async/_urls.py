@@ -125,17 +125,34 @@ def _what_is_wrong(url: str) -> str:  # noqa: PLR0911 - one per reason
     if "@" in authority:
         return "names a user before the host; remove everything up to the @"
     if not authority.isascii():
-        return _punycode_hint(authority)
+        return _ascii_hint(authority)
     return f"has no valid host: {shown(authority)}"
 
 
-def _punycode_hint(authority: str) -> str:
+def _ascii_hint(authority: str) -> str:
     host, _, _ = authority.partition(":")
-    try:
-        ascii_host = host.encode("idna").decode("ascii")
-    except UnicodeError:
-        ascii_host = ""
-    match = _URL.fullmatch(f"https://{ascii_host}")
-    if match is None or match[2] != ascii_host:
+    name = _ascii_name(host)
+    if name is None:
         return f"the host must be ASCII, not {shown(host)}"
-    return f"the host must be ASCII; write {ascii_host} for {shown(host)}"
+    return f"the host must be ASCII; write {name} for {shown(host)}"
+
+
+def _ascii_name(host: str) -> str | None:
+    """Return the ASCII form of a host by IDNA 2008, if it is the same name.
+
+    Python's codec is IDNA 2003, which turns the sharp s into ss and the final sigma
+    into another one: in many registries, names of other owners. RFC 5891 keeps them.
+    Nothing is mapped here but ASCII capitals, and a name that does not decode to
+    itself is none.
+    """
+    # Here and not above: its tables are large, and few programs write such hosts.
+    import idna
+
+    plain = host.encode().lower().decode()
+    try:
+        name = idna.encode(plain).decode("ascii")
+        is_same = idna.decode(name) == plain
+    except UnicodeError:
+        return None
+    match = _URL.fullmatch(f"https://{name}")
+    return name if is_same and match is not None and match[2] == name else None
