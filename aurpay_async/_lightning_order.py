@@ -14,6 +14,7 @@ import attrs
 
 from ._checks import Trust, check_order
 from ._models import UncheckedOrder
+from ._money import plain_repr
 from ._order_life import overdue_at
 from ._urls import UrlError, format_origin, read_origin
 from .errors import InvalidRequestError, InvoiceError, UntrustedOrderError
@@ -41,9 +42,9 @@ class LightningOrder:
     order_id: str
     status: OrderStatus
     #: What is to be paid, in BTC.
-    amount: Decimal
+    amount: Decimal = attrs.field(repr=plain_repr)
     #: Fiat, in units of `currency`, as asked for.
-    price: Decimal
+    price: Decimal = attrs.field(repr=plain_repr)
     #: Fiat: three letters, as asked for.
     currency: str
     #: Aware, UTC. Aurpay writes no zone; UTC is what its example's invoice agrees with.
@@ -160,8 +161,8 @@ def _members(order: LightningOrder) -> dict[str, object]:
     return {
         "order_id": order.order_id,
         "status": order.status,
-        "amount": str(order.amount),
-        "price": str(order.price),
+        "amount": f"{order.amount:f}",
+        "price": f"{order.price:f}",
         "currency": order.currency,
         "create_time": order.create_time.isoformat(),
         "payment_request": str(invoice),

@@ -24,7 +24,7 @@ import attrs
 
 from ._models import require_order_id
 from ._models._arguments import coin_name, fiat
-from ._money import parse_price
+from ._money import parse_price, plain_repr
 from .errors import (
     AurpayError,
     Delivery,
@@ -76,7 +76,7 @@ class LostOrder:
     """
 
     #: Fiat, in units of `currency`, as it was asked for.
-    price: Decimal = attrs.field(converter=parse_price)
+    price: Decimal = attrs.field(converter=parse_price, repr=plain_repr)
     #: Fiat: three letters.
     currency: str = attrs.field(converter=fiat)
     #: When the last attempt to create it began: aware.

@@ -57,6 +57,14 @@ def parse_btc(value: Decimal | int | str) -> int:
         raise InvalidRequestError(str(error), field="amount") from None
 
 
+def plain_repr(number: object) -> str:
+    """Write a number as Python does, but without an exponent; for a field's repr.
+
+    ``str()`` of a Decimal below 0.000001 has one, and so has ``print(order)``.
+    """
+    return f"Decimal('{number:f}')" if type(number) is Decimal else repr(number)
+
+
 #: How each field that takes a number is written.
 _EXAMPLES: Final = {"price": "19.99", "amount": "0.0002"}
 

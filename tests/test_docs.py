@@ -246,3 +246,24 @@ def test_every_public_module_is_in_the_reference() -> None:
     pages = "".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
     described = set(re.findall(r"automodule:: (\S+)", pages))
     assert described == {"aurpay_async", *public} - {"aurpay_async.contrib"}
+
+
+#: A number that is printed, or put into a string, without a format of its own.
+_UNFORMATTED = re.compile(
+    r"\{[^{}:]*\.(?:amount|fee|obtained)\}"
+    r"|(?:print|str)\((?:[^()]|\([^()]*\))*\.(?:amount|fee|obtained)\b(?![_:])"
+)
+
+
+def test_every_amount_that_pages_and_examples_print_is_fixed_point() -> None:
+    """As ``str()`` of a Decimal below 0.000001 has an exponent."""
+    assert _UNFORMATTED.search('print(order.status, order.amount, "BTC")')
+    assert _UNFORMATTED.search('f"{order.amount} BTC"')
+    assert not _UNFORMATTED.search('print(f"{order.amount:f}", made.amount_msat)')
+    programs = [
+        *(ROOT / "examples").rglob("*.py"),
+        *(ROOT / "aurpay_async").rglob("*.py"),
+    ]
+    for page in (*PAGES, *programs):
+        found = _UNFORMATTED.search(page.read_text(encoding="utf-8"))
+        assert found is None, (page.name, found and found[0])

@@ -298,6 +298,16 @@ def test_when_an_order_is_overdue_and_when_its_invoice_ends() -> None:
     assert late.payment_request.expires_at == NOW + timedelta(hours=1)
 
 
+def test_an_amount_below_a_hundred_satoshi_is_written_without_an_exponent() -> None:
+    """In JSON and in the repr; ``str()`` of the Decimal itself has one."""
+    tiny = order(amount="2.0E-7", payment_request=invoice(amount_msat=20_000))
+    made = lightning_order(envelope(tiny))
+    assert str(made.amount) == "2.0E-7"
+    assert json.loads(made.to_json())["amount"] == "0.00000020"
+    assert LightningOrder.from_json(made.to_json()) == made
+    assert "amount=Decimal('0.00000020')" in repr(made)
+
+
 def test_an_order_is_shown_no_longer_than_its_invoice_lives() -> None:
     """Its payer could not pay any more."""
     brief = lightning_order(envelope(order(payment_request=invoice(expiry=600))))

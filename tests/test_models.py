@@ -8,9 +8,21 @@ from typing import Any
 import attrs
 import pytest
 
-from aurpay_async import InvalidRequestError, NewOrder, NewPayment
+from aurpay_async import (
+    InvalidRequestError,
+    LostOrder,
+    NewOrder,
+    NewPayment,
+    Order,
+    OrderStatus,
+    RefundInfo,
+)
 from aurpay_async._models import require_order_id
 from aurpay_async._models._payments import NewPaymentUrl
+
+from .orders import NOW
+
+TINY = Decimal("2.0E-7")
 
 URLS = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
 
@@ -239,3 +251,24 @@ def test_its_repr_shows_no_query_either() -> None:
     """It inherits that."""
     url = "https://shop.example/paid?token=canary"
     assert "canary" not in repr(NewPaymentUrl("18", "USD", callback_url=url))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Order(order_id="1", status=OrderStatus.PENDING, amount=TINY, price=TINY),
+        NewOrder(TINY, "USD"),
+        RefundInfo(order_id="1", chain="BLN", coin="BTC-LN", amount=TINY),
+        LostOrder(price=TINY, currency="USD", sent_at=NOW),
+    ],
+)
+def test_the_repr_of_a_record_has_no_exponent(record: object) -> None:
+    """As ``str()`` of a Decimal below 0.000001 has one."""
+    assert "Decimal('0.00000020')" in repr(record)
+    assert "E-7" not in repr(record)
+
+
+def test_the_repr_of_a_record_shows_what_is_no_decimal_as_it_is() -> None:
+    """A caller may have put anything into a record of their own."""
+    odd = Order(order_id="1", status=OrderStatus.PENDING, amount="x")  # type: ignore[arg-type]
+    assert "amount='x', price=None" in repr(odd)

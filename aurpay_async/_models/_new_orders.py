@@ -6,7 +6,7 @@ from decimal import Decimal  # noqa: TC003 - whoever reads the annotations needs
 
 import attrs
 
-from .._money import parse_price
+from .._money import parse_price, plain_repr
 from ._arguments import exact, fiat, label, page_url, server_url, shown_url
 
 
@@ -18,7 +18,7 @@ class NewOrder:
     """
 
     #: Fiat, in units of `currency`, with exactly the digits that are sent.
-    price: Decimal = attrs.field(converter=parse_price)
+    price: Decimal = attrs.field(converter=parse_price, repr=plain_repr)
     #: Three upper-case letters. The platform decides which ones it takes.
     currency: str = attrs.field(converter=fiat)
     #: Where the payer's browser goes after success.

@@ -10,6 +10,7 @@ from typing import Literal
 
 import attrs
 
+from .._money import plain_repr
 from .._order_life import OrderStatus  # noqa: TC001
 
 
@@ -58,9 +59,9 @@ class Order:
     #: Such as ``"BTC-LN"``. (``currency`` on the wire.)
     coin: str | None = None
     #: In units of `coin`.
-    amount: Decimal | None = None
+    amount: Decimal | None = attrs.field(default=None, repr=plain_repr)
     #: Fiat, in units of `currency`. (``vs_price`` on the wire.)
-    price: Decimal | None = None
+    price: Decimal | None = attrs.field(default=None, repr=plain_repr)
     #: Fiat: three letters. (``vs_currency`` on the wire.)
     currency: str | None = None
     #: Text from outside: escape it.

@@ -13,6 +13,7 @@ from decimal import Decimal  # noqa: TC003
 
 import attrs
 
+from .._money import plain_repr
 from .._order_life import OrderStatus  # noqa: TC001
 from .._order_life import overdue_at as _overdue_at
 from ._arguments import coin_name, plain, switch
@@ -77,13 +78,13 @@ class PaymentOrder:
     order_id: str
     status: OrderStatus
     #: What is to be paid, in units of `coin`.
-    amount: Decimal
+    amount: Decimal = attrs.field(repr=plain_repr)
     #: As asked for, such as ``"USDT-ERC20"``.
     coin: str
     #: As asked for, such as ``"ETH"``.
     chain: str
     #: Fiat, in units of `currency`, as asked for.
-    price: Decimal
+    price: Decimal = attrs.field(repr=plain_repr)
     #: Fiat: three letters, as asked for.
     currency: str
     #: Aware. Aurpay writes no zone; read as UTC. Where it cannot be read, or lies more
@@ -121,7 +122,7 @@ class PaymentUrl:
     #: Where to send the payer. It may hold a token: whoever has it may pay.
     pay_url: str
     #: Fiat, in units of `currency`, as asked for.
-    price: Decimal
+    price: Decimal = attrs.field(repr=plain_repr)
     #: Fiat: three letters, as asked for.
     currency: str
     #: The shop's own name for what is paid, if it gave one.

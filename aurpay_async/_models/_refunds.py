@@ -12,6 +12,8 @@ from decimal import Decimal  # noqa: TC003
 
 import attrs
 
+from .._money import plain_repr
+
 
 @attrs.frozen(kw_only=True, slots=False)
 class RefundInfo:
@@ -29,7 +31,7 @@ class RefundInfo:
     #: Such as ``"USDT-ERC20"``. (``currency`` on the wire.)
     coin: str
     #: In units of `coin`.
-    amount: Decimal
+    amount: Decimal = attrs.field(repr=plain_repr)
     #: Fields of the answer that this version does not know. From outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
 
@@ -46,7 +48,7 @@ class Refund:
     #: How it stands. No values are documented. (``refund_status`` on the wire.)
     status: str
     #: What is paid back; in which unit is not documented. (``refund_amount``.)
-    amount: Decimal
+    amount: Decimal = attrs.field(repr=plain_repr)
     #: When, as it came: no format is documented. Empty if it is no text.
     #: (``refund_date``.)
     date: str

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._money import plain_repr
+
 if TYPE_CHECKING:
     from ..bolt11 import Invoice
 
@@ -37,11 +39,11 @@ class Transaction:
     chain: str
     #: Such as ``"BTC-LN"``. (``currency`` on the wire.)
     coin: str
-    amount: Decimal | None
+    amount: Decimal | None = attrs.field(repr=plain_repr)
     #: Null in the one documented example; by its name, what came in.
-    obtained: Decimal | None = None
+    obtained: Decimal | None = attrs.field(default=None, repr=plain_repr)
     #: 0.8 % of the amount in the one documented example.
-    fee: Decimal | None
+    fee: Decimal | None = attrs.field(repr=plain_repr)
     #: Fields of the answer that this version does not know. From outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
 
