@@ -6,6 +6,9 @@ import segno
 
 #: Two modules above each other, as one character: light ones are drawn.
 _BLOCKS = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}
+#: What an encoding has to have for it.
+BLOCKS = "".join(_BLOCKS.values())
+
 _QUIET_ZONE = 2
 
 

@@ -29,12 +29,24 @@ _REFRESH_PER_S: Final = 12.5
 #: A text and its style.
 _Part = tuple[str, str]
 
-#: How each is marked.
-_MARKS: Final[dict[Verdict, _Part]] = {
-    "": ("    ", ""),
-    "ok": ("  ✓ ", "bold green"),
-    "warning": ("  ! ", "bold yellow"),
-    "problem": ("  ✗ ", "bold red"),
+_STYLES: Final[dict[Verdict, str]] = {
+    "": "",
+    "ok": "bold green",
+    "warning": "bold yellow",
+    "problem": "bold red",
+}
+#: How each is marked; and how where the encoding has no such signs, as on Windows.
+_MARKS: Final[dict[Verdict, str]] = {
+    "": "    ",
+    "ok": "  ✓ ",
+    "warning": "  ! ",
+    "problem": "  ✗ ",
+}
+_WORDS: Final[dict[Verdict, str]] = {
+    "": "         ",
+    "ok": "  ok     ",
+    "warning": "  !      ",
+    "problem": "  FAILED ",
 }
 
 
@@ -82,13 +94,15 @@ class Screen:
 
     def step(self, text: str, verdict: Verdict = "ok") -> None:
         """Something that was done."""
-        self._print(_MARKS[verdict], (text, ""))
+        if not self._is_json:
+            self._print(_mark(verdict, self._target), (text, ""))
 
     def rows(self, rows: Iterable[Row]) -> None:
         """A list, its names below each other, and an empty line."""
-        for parts in _columns([*rows]):
-            self._print(*parts)
-        self.line()
+        if not self._is_json:
+            for parts in _columns([*rows], self._target):
+                self._print(*parts)
+            self.line()
 
     def cells(self, cells: Iterable[tuple[str, int]], style: str = "") -> None:
         """A line of a table: texts, and how wide their columns are at least."""
@@ -96,11 +110,16 @@ class Screen:
         self._print(("  ", ""), ("  ".join(padded).rstrip(), style))
 
     def code(self, text: str) -> None:
-        """A QR code."""
+        """A QR code, where it can be scanned."""
         if self._is_json:
             return
-        from ._qr import qr_lines
+        from ._qr import BLOCKS, qr_lines
 
+        problem = _problem_with_codes(self._answers, BLOCKS)
+        if problem is not None:
+            self.line(f"  no QR code here: {problem}")
+            self.line()
+            return
         for line in qr_lines(text):
             self._print(("  ", ""), (line, "white on black"))
         self.line()
@@ -113,7 +132,8 @@ class Screen:
         """What went wrong: on standard error; programs have a record of it."""
         if self._is_json:
             return
-        for parts in [(_MARKS["problem"], (text, "")), *_columns([*rows])]:
+        head = _mark("problem", self._errors), (text, "")
+        for parts in [head, *_columns([*rows], self._errors)]:
             self._errors.print(_text(*parts), soft_wrap=True)
 
     def question(self, title: str, rows: Iterable[Row], text: str) -> None:
@@ -124,7 +144,8 @@ class Screen:
             rows: What has to be known for it.
             text: The question; the answer is typed behind it.
         """
-        for parts in [(("  ", ""), (title, "bold cyan")), *_columns([*rows])]:
+        head = ("  ", ""), (title, "bold cyan")
+        for parts in [head, *_columns([*rows], self._errors)]:
             self._errors.print(_text(*parts), soft_wrap=True)
         self._errors.print(_text(("  ", ""), (text, "bold")), end="", soft_wrap=True)
 
@@ -156,10 +177,12 @@ class Screen:
                 self._is_waiting = False
 
     def _print(self, *parts: _Part) -> None:
-        if self._is_json:
-            return
-        console = self._errors if self._shares_a_terminal() else self._answers
-        console.print(_text(*parts), soft_wrap=True)
+        if not self._is_json:
+            self._target.print(_text(*parts), soft_wrap=True)
+
+    @property
+    def _target(self) -> Console:
+        return self._errors if self._shares_a_terminal() else self._answers
 
     def _shares_a_terminal(self) -> bool:
         """Whether answers go where the sign is that something is going on.
@@ -181,10 +204,38 @@ class Screen:
         return Console(stderr=True)
 
 
-def _columns(rows: list[Row]) -> Iterator[tuple[_Part, _Part, _Part]]:
+def _columns(rows: list[Row], console: Console) -> Iterator[tuple[_Part, _Part, _Part]]:
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
-        yield _MARKS[row.verdict], (f"{row.name:{width}}  ", "dim"), (row.value, "")
+        mark = _mark(row.verdict, console)
+        yield mark, (f"{row.name:{width}}  ", "dim"), (row.value, "")
+
+
+def _mark(verdict: Verdict, console: Console) -> _Part:
+    signs = _MARKS if _has("".join(_MARKS.values()), console) else _WORDS
+    return signs[verdict], _STYLES[verdict]
+
+
+def _has(characters: str, console: Console) -> bool:
+    """Whether the encoding of a terminal or a pipe has some characters."""
+    try:
+        characters.encode(console.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _problem_with_codes(console: Console, blocks: str) -> str | None:
+    """Why a QR code could not be scanned.
+
+    Its light modules are drawn, and its dark ones are what is behind them: on a light
+    terminal, it is inverted unless both colours are set, and scanners do not read it.
+    """
+    if not _has(blocks, console):
+        return f"the encoding {console.encoding} has no block characters"
+    if console.color_system is None or console.no_color:
+        return "it needs a terminal with colours (NO_COLOR, TERM)"
+    return None
 
 
 def _text(*parts: _Part) -> Text:

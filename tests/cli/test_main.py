@@ -213,12 +213,12 @@ def test_main_ends_with_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code == 1
 
 
-def test_a_terminal_that_knows_only_ascii() -> None:
-    """Shows question marks where it cannot show more."""
+def test_a_terminal_that_has_only_ascii_gets_words_for_signs() -> None:
+    """And question marks where it cannot show what came from outside."""
     process = start("decode", "no invoice", PYTHONIOENCODING="ascii")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1, b"")
-    assert b"  ? it cannot be read" in out
+    assert b"  FAILED it cannot be read" in out
 
 
 def test_a_pipe_that_nobody_reads() -> None:

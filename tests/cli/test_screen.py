@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -141,6 +142,103 @@ def test_no_color_is_respected(
     monkeypatch.setenv("NO_COLOR", "1")
     Screen("text").step("done")
     assert "32m" not in capsys.readouterr().out
+
+
+def stream(encoding: str) -> io.TextIOWrapper:
+    """As `main` sets standard output up: what cannot be encoded is a question mark."""
+    return io.TextIOWrapper(io.BytesIO(), encoding, errors="replace")
+
+
+def written(out: io.TextIOWrapper) -> str:
+    out.flush()
+    assert isinstance(out.buffer, io.BytesIO)
+    return out.buffer.getvalue().decode(out.encoding)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp437", "ascii", "latin-1"])
+def test_an_encoding_without_signs_gets_words_in_their_place(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """Passed and failed would both be a question mark."""
+    monkeypatch.setattr("sys.stdout", stream(encoding))
+    monkeypatch.setattr("sys.stderr", stream(encoding))
+    screen = Screen("text")
+    screen.step("paid")
+    screen.step("unpaid", "problem")
+    screen.step("late", "warning")
+    screen.rows([Row("a", "1", "ok"), Row("bc", "2")])
+    screen.complain("failed", [Row("do", "wait")])
+    assert written(sys.stdout) == (  # type: ignore[arg-type]
+        "  ok     paid\n  FAILED unpaid\n  !      late\n"
+        "  ok     a   1\n         bc  2\n\n"
+    )
+    assert written(sys.stderr) == (  # type: ignore[arg-type]
+        "  FAILED failed\n         do  wait\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "environment", "reason"),
+    [
+        ("cp1252", {"FORCE_COLOR": "1"}, "the encoding cp1252 has no block characters"),
+        ("ascii", {"FORCE_COLOR": "1"}, "the encoding ascii has no block characters"),
+        ("utf-8", {}, "it needs a terminal with colours (NO_COLOR, TERM)"),
+        (
+            "utf-8",
+            {"FORCE_COLOR": "1", "NO_COLOR": "1"},
+            "it needs a terminal with colours (NO_COLOR, TERM)",
+        ),
+    ],
+)
+def test_a_qr_code_that_cannot_be_scanned_is_left_out_and_the_reason_said(
+    monkeypatch: pytest.MonkeyPatch,
+    encoding: str,
+    environment: dict[str, str],
+    reason: str,
+) -> None:
+    """Without colours, it would be inverted on a light terminal."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stdout", stream(encoding))
+    Screen("text").code("LIGHTNING:LNBC1")
+    assert written(sys.stdout) == f"  no QR code here: {reason}\n\n"  # type: ignore[arg-type]
+
+
+def test_a_qr_code_is_read_back_from_its_characters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Module for module."""
+    import segno
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("sys.stdout", stream("utf-8"))
+    text = f"LIGHTNING:{'LNBCRT1' * 40}"
+    Screen("text").code(text)
+    plain_text = re.sub(r"\x1b\[[0-9;]*m", "", written(sys.stdout))  # type: ignore[arg-type]
+    upper = {"█": 0, "▀": 0, "▄": 1, " ": 1}
+    lower = {"█": 0, "▄": 0, "▀": 1, " ": 1}
+    seen = [
+        [table[char] for char in line[2:]]
+        for line in plain_text.splitlines()[:-1]
+        for table in (upper, lower)
+    ]
+    code = segno.make(text, error="l", micro=False)
+    expected = [list(row) for row in code.matrix_iter(border=2)]
+    assert seen[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp437"])
+def test_a_qr_code_has_both_of_its_colours(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """So it is the same on a light and on a dark terminal."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("sys.stdout", stream(encoding))
+    Screen("text").code("LIGHTNING:LNBC1")
+    lines = written(sys.stdout).splitlines()[:-1]  # type: ignore[arg-type]
+    assert len(lines) > 10
+    for line in lines:
+        assert line.startswith("  \x1b[37;40m")
 
 
 def test_programs_are_told_records_alone(capsys: pytest.CaptureFixture[str]) -> None:
