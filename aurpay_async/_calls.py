@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from ._clock import before
 from ._events import CallEvent, failure_of
+from ._http import Safety
 from ._retry import is_retryable
-from .errors import AurpayError
+from .errors import AurpayError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,7 @@ async def make_call(
             error.attempts = response.attempts
             error.sent_at = response.sent_at or before(clock, began)
             error.retryable = is_retryable(error, request.safety)
+        _complete(error, request)
         report(error, error.attempts)
         raise
     except BaseException as interruption:
@@ -70,7 +72,20 @@ def _event(
         error=error,
         delivery=delivery,
         unknown_fields=_unknown_fields(outcome),
+        reference=request.reference,
+        order_id=getattr(outcome, "order_id", None) or request.order_id,
+        attempt_id=request.attempt_id,
     )
+
+
+def _complete(error: AurpayError, request: Request) -> None:
+    """Add to the error of a call that writes what recovery needs."""
+    error.writes = request.safety is not Safety.READ
+    if error.writes and isinstance(error, TransportError) and error.body:
+        # Here and not above: see `Pool.open`, which has loaded it.
+        from ._envelope import find_order
+
+        error.order_id = find_order(error.body).order_id
 
 
 def _unknown_fields(outcome: object) -> int:

@@ -1,7 +1,7 @@
 """What happened, as frozen records handed to a hook.
 
 The fields are an allow-list: no header value, key, token, signature, query or body
-is ever in one.
+is ever in one. References, order ids and attempt ids are no secrets.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ class AttemptEvent:
     retry_in_s: float | None
     #: Why there will be, or will not be, another attempt.
     reason: str
+    #: What the call is about: your name for what is paid, Aurpay's id of the order, and
+    #: the nonce of the order that is to be created; ``None`` where there is none.
+    reference: str | None = None
+    order_id: str | None = None
+    attempt_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +68,11 @@ class CallEvent:
     delivery: Delivery | None
     #: Fields of the answer that this version does not know. A sign that the API grew.
     unknown_fields: int
+    #: What the call is about: your name for what is paid, Aurpay's id of the order, and
+    #: the nonce of the order that is to be created; ``None`` where there is none.
+    reference: str | None = None
+    order_id: str | None = None
+    attempt_id: str | None = None
 
 
 Event = AttemptEvent | CallEvent

@@ -106,6 +106,11 @@ class Request:
     #: Seconds that this attempt may take, and its wait for a connection.
     timeout: float = 15
     connect_timeout: float = 5
+    #: What the call is about, for logs, events and spans. Not sent.
+    reference: str | None = None
+    order_id: str | None = None
+    #: The nonce of the order that is to be created.
+    attempt_id: str | None = None
     #: State of the one call that this request was built for; all copies share it.
     progress: Progress = attrs.field(factory=Progress, init=False, eq=False, repr=False)
 

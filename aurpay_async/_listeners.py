@@ -20,6 +20,7 @@ import attrs
 from ._events import AttemptEvent, CallEvent
 from ._http import Safety
 from .errors import Delivery
+from .errors._base import spelled
 
 if TYPE_CHECKING:
     import logging
@@ -88,11 +89,9 @@ def _logger(name: str) -> logging.Logger:
     # Whoever makes a call has a loop, and asyncio has loaded this.
     import logging
 
-    root = logging.getLogger("aurpay_async")
-    if not root.handlers:
-        # Libraries stay silent unless they are asked.
-        root.addHandler(logging.NullHandler())
-    return root.getChild(name)
+    # No NullHandler: where a program has set up no logging, a warning that an order may
+    # exist goes to stderr, by logging's handler of last resort.
+    return logging.getLogger(f"aurpay_async.{name}")
 
 
 def _log(event: Event) -> None:
@@ -103,7 +102,9 @@ def _log(event: Event) -> None:
             f"aurpay_{name}": value.value if isinstance(value, Enum) else value
             for name, value in attrs.asdict(event).items()
         }
-        logger.log(level, "%s", _sentence(event), extra=fields)
+        facts = spelled(_subject(event))
+        text = _sentence(event) + (facts and f";{facts}")
+        logger.log(level, "%s", text, extra=fields)
 
 
 def _level(event: Event) -> int:
@@ -130,6 +131,14 @@ def _sentence(event: Event) -> str:
     return f"{what}: failed {took} with {event.error}{exists}"
 
 
+def _subject(event: Event) -> dict[str, str | None]:
+    return {
+        "reference": event.reference,
+        "order_id": event.order_id,
+        "attempt_id": event.attempt_id,
+    }
+
+
 def _tracing() -> Any:  # noqa: ANN401 - an extra, which type checkers may not have
     """OpenTelemetry's provider, if this program uses it and has set it up."""
     trace = sys.modules.get("opentelemetry.trace")
@@ -151,6 +160,9 @@ def _record_span(tracer: Any, event: CallEvent, ended: float) -> None:  # noqa: 
         attributes["aurpay.delivery"] = event.delivery.value
     if event.error is not None:
         attributes["error.type"] = event.error
+    for name, fact in _subject(event).items():
+        if fact is not None:
+            attributes[f"aurpay.{name}"] = fact
     span = tracer.start_span(
         f"aurpay {event.operation}",
         kind=SpanKind.CLIENT,

@@ -94,6 +94,7 @@ async def test_whatever_happens(
     assert REFERENCE_KEY not in repr(sent)
     assert (error is None) == (fault == "")
     assert "aurpay_ref" not in caplog.text + repr(events)
+    assert "reference='cart-42'" in caplog.text
     if error is not None:
         look_at(error)
         assert "aurpay_ref" not in f"{error} {error!r} {error.new_order!r}"

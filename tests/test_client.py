@@ -683,6 +683,7 @@ async def test_each_call_is_reported() -> None:
             error=None,
             delivery=None,
             unknown_fields=2,
+            order_id=order()["order_id"],
         ),
         CallEvent(
             operation="create_order",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -106,7 +107,7 @@ async def test_a_look_that_fails_is_no_warning(
     assert (attempt.levelname, call.levelname) == ("INFO", "DEBUG")
     assert call.getMessage() == (
         f"get_order: failed after {client._clock.monotonic():.3f} s "
-        "with invalid_response"
+        "with invalid_response; order_id='20260101000000000001'"
     )
     assert vars(call)["aurpay_delivery"] == "unknown"
     assert vars(call)["aurpay_safety"] == vars(attempt)["aurpay_safety"] == "read"
@@ -141,14 +142,67 @@ async def test_a_listener_that_fails_disturbs_nothing(
     assert len(told) == 4
 
 
-async def test_without_being_asked_a_library_is_silent(
-    capsys: pytest.CaptureFixture[str],
+def test_warnings_reach_stderr_where_logging_is_not_set_up() -> None:
+    """As under plain uvicorn: an order may exist, and a listener raised."""
+    code = """
+import asyncio
+from aurpay_async import AurpayClient, AurpayError, ConnectionLostError
+from aurpay_async.testing import MemoryTransport
+
+async def main():
+    transport = MemoryTransport(ConnectionLostError("lost"))
+    client = AurpayClient(transport=transport, on_event=lambda event: {}["mine"])
+    try:
+        await client.create_order(20, "USD")
+    except AurpayError:
+        pass
+
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "with connection_lost and may have happened" in done.stderr
+    assert "a listener failed" in done.stderr
+    assert "KeyError: 'mine'" in done.stderr
+    assert "attempt 1" not in done.stderr
+
+
+async def test_warning_names_reference_order_and_attempt(
+    caplog: pytest.LogCaptureFixture, spans: list[ReadableSpan]
 ) -> None:
-    """It has a handler that does nothing, so that Python's own does not speak up."""
-    await call(LOST)
-    handlers = logging.getLogger("aurpay_async").handlers
-    assert [type(handler) for handler in handlers] == [logging.NullHandler]
-    assert capsys.readouterr().err == ""
+    """The log line, its fields, the events, the span and the error agree."""
+    caplog.set_level(logging.WARNING)
+    events: list[Any] = []
+    came = b'{"code":0,"data":{"order_id":"20260101000000000001","status":'
+    client = AurpayClient(
+        transport=MemoryTransport(ConnectionLostError("cut", body=came)),
+        clock=FakeClock(NOW),
+        on_event=events.append,
+        reference_key="made-up-key-of-shop",
+    )
+    with pytest.raises(ConnectionLostError) as caught:
+        await client.create_order("20", "USD", reference="cart-42", callback_url=URL)
+    assert caught.value.new_order is not None
+    nonce = caught.value.new_order.nonce
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "create_order: failed after 0.000 s with connection_lost and may have happened;"
+        f" reference='cart-42' order_id='20260101000000000001' attempt_id='{nonce}'"
+    )
+    expected = {
+        "reference": "cart-42",
+        "order_id": "20260101000000000001",
+        "attempt_id": nonce,
+    }
+    for name, value in expected.items():
+        assert vars(record)[f"aurpay_{name}"] == value
+        assert (spans[0].attributes or {})[f"aurpay.{name}"] == value
+        assert getattr(events[1], name) == value
+    assert (events[0].reference, events[0].attempt_id) == ("cart-42", nonce)
+    assert str(caught.value) == (
+        "cut; delivery=unknown reference='cart-42' order_id='20260101000000000001'"
+    )
+    assert "aurpay_ref" not in caplog.text + repr(events) + str(caught.value)
 
 
 async def test_what_nobody_asked_for_is_not_even_made(
@@ -189,6 +243,7 @@ async def test_one_span_for_a_call(spans: list[ReadableSpan]) -> None:
     assert span.attributes == {
         "aurpay.operation": "create_order",
         "aurpay.attempts": 2,
+        "aurpay.order_id": order()["order_id"],
     }
     assert span.status.is_ok
     assert span.start_time is not None

@@ -367,7 +367,7 @@ async def test_a_refund_that_failed_says_where_to_look(came: Any) -> None:
     assert error.order_id == OTHER_ID
     assert error.advice is not None
     assert "get_order() and list_transactions()" in error.advice
-    assert str(error).endswith(f"; {error.advice}")
+    assert f"; {error.advice}; delivery=unknown" in str(error)
 
 
 @pytest.mark.parametrize("status", [403, 429])
@@ -409,7 +409,7 @@ async def test_a_withdrawal_that_was_refused_has_nothing_to_look_for() -> None:
     error, _ = await failure(
         lambda c: c.withdraw_lightning(invoice()), answer({"code": 7, "message": "no"})
     )
-    assert str(error) == "the platform refused with code 7: 'no'"
+    assert str(error) == "the platform refused with code 7: 'no'; delivery=refused"
     assert error.invoice is not None
 
 

@@ -91,7 +91,10 @@ async def test_confirm_rejects_an_order_that_aurpay_has_otherwise(
         with pytest.raises(UntrustedOrderError) as caught:
             await aurpay.create_order("20.00", "USD", confirm=True, **asked)
     error = caught.value
-    assert str(error) == f"order '{ID}' failed the check 'read_back': {problem}"
+    assert str(error) == (
+        f"order '{ID}' failed the check 'read_back': {problem}; "
+        f"delivery=unknown reference='cart-42' order_id='{ID}'"
+    )
     assert (error.check, error.order_id) == ("read_back", ID)
     assert error.delivery is Delivery.UNKNOWN
     assert not error.retryable

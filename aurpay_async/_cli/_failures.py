@@ -105,8 +105,8 @@ def show_failure(
 
 
 def _message(error: AurpayError) -> str:
-    """Without its advice, which names methods of the client: here are commands."""
-    return str(error).removesuffix("" if error.advice is None else f"; {error.advice}")
+    """Return the bare message: delivery, order and advice have rows of their own."""
+    return Exception.__str__(error)
 
 
 def _rows(error: AurpayError) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._models._arguments import DEFAULT_SIZE, require_page
 from .._money import parse_btc
 from ..errors import AurpayError
-from ._calling import Calling, advise, find_order_in
+from ._calling import Calling, advise
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -168,10 +168,4 @@ class AccountMethods(Calling):
         from .._protocol import build_request, parse_request
 
         request = build_request(method, path, params=params, json=json, safety=safety)
-        try:
-            return await self._call(
-                request, lambda answer: parse_request(answer, safety)
-            )
-        except AurpayError as error:
-            find_order_in(error)
-            raise
+        return await self._call(request, lambda answer: parse_request(answer, safety))

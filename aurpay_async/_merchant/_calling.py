@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from .._calls import make_call
-from ..errors import Delivery, TransportError
+from ..errors import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,15 +57,6 @@ class Calling:
 def blame(error: AurpayError, order: NewOrder) -> None:
     """Write on the error of a call that creates an order what recovery needs."""
     error.new_order = order
-    find_order_in(error)
-
-
-def find_order_in(error: AurpayError) -> None:
-    """Write on an error of a call that creates which order had come, if one had."""
-    if isinstance(error, TransportError) and error.body:
-        from .._envelope import find_order
-
-        error.order_id = find_order(error.body).order_id
 
 
 def advise(error: AurpayError, advice: str) -> None:

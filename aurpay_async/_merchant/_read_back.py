@@ -100,6 +100,7 @@ def _untrusted(
         body=response.body,
     )
     error.attempts, error.sent_at = response.attempts, sent_at
+    error.writes = True
     error.new_order = NewOrder(
         order.price, order.currency, reference=order.reference, nonce=order.nonce
     )

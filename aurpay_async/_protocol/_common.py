@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._http import Response
+    from .._models import NewOrder
 
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
 
@@ -25,7 +26,7 @@ READ_HEADERS: Final = {"Accept": "application/json"}
 WRITE_HEADERS: Final = {"Content-Type": "application/json", **READ_HEADERS}
 
 
-def get(operation: str, path: str) -> Request:
+def get(operation: str, path: str, *, order_id: str | None = None) -> Request:
     """A request that changes nothing."""
     return Request(
         operation=operation,
@@ -33,11 +34,20 @@ def get(operation: str, path: str) -> Request:
         path=path,
         safety=Safety.READ,
         headers=READ_HEADERS,
+        order_id=order_id,
     )
 
 
-def post(operation: str, path: str, safety: Safety, body: bytes = b"") -> Request:
-    """A request with a body, or one that documents none."""
+def post(
+    operation: str,
+    path: str,
+    safety: Safety,
+    body: bytes = b"",
+    *,
+    order: NewOrder | None = None,
+    order_id: str | None = None,
+) -> Request:
+    """A request with a body, or one that documents none; `order` is to be created."""
     return Request(
         operation=operation,
         method="POST",
@@ -45,6 +55,9 @@ def post(operation: str, path: str, safety: Safety, body: bytes = b"") -> Reques
         safety=safety,
         headers=WRITE_HEADERS if body else READ_HEADERS,
         body=body,
+        reference=None if order is None else order.reference,
+        attempt_id=None if order is None else order.nonce,
+        order_id=order_id,
     )
 
 

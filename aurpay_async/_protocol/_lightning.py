@@ -33,7 +33,7 @@ _SIDE: Final = {"create_time": None, "currency": None}
 def build_create_order(order: NewOrder) -> Request:
     """``POST /api/bln/order``."""
     body = dump_new_order(order)
-    return post("create_order", "/api/bln/order", Safety.CREATE, body)
+    return post("create_order", "/api/bln/order", Safety.CREATE, body, order=order)
 
 
 def parse_create_order(

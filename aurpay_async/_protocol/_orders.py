@@ -31,7 +31,9 @@ _SIDE_OF_ROW: Final = {**dict.fromkeys(wire_fields(Order) - {"order_id"}), "stat
 
 def build_get_order(order_id: str) -> Request:
     """``GET /api/v2/order/detail/{order_id}``."""
-    return get("get_order", f"/api/v2/order/detail/{segment(order_id)}")
+    return get(
+        "get_order", f"/api/v2/order/detail/{segment(order_id)}", order_id=order_id
+    )
 
 
 def read_order(response: Response) -> Order:

@@ -32,7 +32,9 @@ _SIDE: Final = {"create_time": None}
 def build_create_payment(payment: NewPayment) -> Request:
     """``POST /api/order/pay-info``."""
     body = dump_new_order(payment)
-    return post("create_payment", "/api/order/pay-info", Safety.CREATE, body)
+    return post(
+        "create_payment", "/api/order/pay-info", Safety.CREATE, body, order=payment
+    )
 
 
 def parse_create_payment(
@@ -88,7 +90,9 @@ def build_create_payment_url(payment: NewPaymentUrl) -> Request:
     uses it, says ``succeed_url``, which is sent.
     """
     body = dump_new_order(payment)
-    return post("create_payment_url", "/api/order/pay-url", Safety.CREATE, body)
+    return post(
+        "create_payment_url", "/api/order/pay-url", Safety.CREATE, body, order=payment
+    )
 
 
 def parse_create_payment_url(

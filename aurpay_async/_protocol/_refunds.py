@@ -22,7 +22,11 @@ _SIDE: Final = {"refund_date": ""}
 
 def build_get_refund(order_id: str) -> Request:
     """``GET /api/v2/order/refund-info/{order_id}``."""
-    return get("get_refund", f"/api/v2/order/refund-info/{segment(order_id)}")
+    return get(
+        "get_refund",
+        f"/api/v2/order/refund-info/{segment(order_id)}",
+        order_id=order_id,
+    )
 
 
 def parse_get_refund(response: Response, order_id: str) -> RefundInfo:
@@ -42,7 +46,7 @@ def parse_get_refund(response: Response, order_id: str) -> RefundInfo:
 def build_refund_order(order_id: str) -> Request:
     """``POST /api/v2/order/refund/{order_id}``: no body is documented."""
     path = f"/api/v2/order/refund/{segment(order_id)}"
-    return post("refund_order", path, Safety.MONEY)
+    return post("refund_order", path, Safety.MONEY, order_id=order_id)
 
 
 def parse_refund_order(response: Response, order_id: str) -> Refund:

@@ -170,5 +170,8 @@ class RetryingTransport:
                 delivery=delivery,
                 retry_in_s=decision.pause if decision else None,
                 reason=decision.reason if decision else error or "answered",
+                reference=request.reference,
+                order_id=request.order_id,
+                attempt_id=request.attempt_id,
             )
         )

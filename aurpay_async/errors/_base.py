@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from .._models import NewOrder
@@ -61,10 +62,20 @@ class AurpayError(Exception):
     #: Where to look before the same is tried again, if money may have moved. It is
     #: part of the message.
     advice: str | None = None
+    #: Whether the call was to create something or to move money. Its message then ends
+    #: with `delivery`, and with the reference and `order_id` where they are known.
+    writes: bool = False
 
     def __str__(self) -> str:
-        text = super().__str__()
-        return text if self.advice is None else f"{text}; {self.advice}"
+        parts = [super().__str__()]
+        if self.advice is not None:
+            parts.append(self.advice)
+        if self.writes:
+            reference = None if self.new_order is None else self.new_order.reference
+            facts = {"reference": reference, "order_id": self.order_id}
+            delivery = f"delivery={self.delivery.value}"
+            parts.append(delivery + spelled(facts))
+        return "; ".join(parts)
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default calls the class with `args` alone; our constructors want more.
@@ -84,6 +95,12 @@ def _rebuild(
     error.__dict__.update(fields)
     error.__cause__ = cause
     return error
+
+
+def spelled(facts: Mapping[str, str | None]) -> str:
+    """Format facts for a log line; those that are not known are left out."""
+    known = (f" {name}={shown(fact)}" for name, fact in facts.items() if fact)
+    return "".join(known)
 
 
 def shown(value: object) -> str:
