@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from .._auth import ApiKey, ApiToken
 from .._client import AurpayClient
+from .._settings import require_origin
 from ..errors import ConfigurationError, InvalidRequestError
 from . import _assertions, _bank, _clocks, _server, _settings, _transactions
 from ._answers import Amounts
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from .._client import ClientOptions
     from .._clock import Clock
+    from ._asgi import AsgiApp
     from ._letters import CallbackKind
 
 __all__ = [
@@ -231,6 +233,31 @@ class Sandbox:
         options.setdefault("network", "regtest")
         options.setdefault("clock", self.clock)
         return AurpayClient(self._auth, **options)
+
+    def deliver_to(self, app: AsgiApp, *origins: str) -> None:
+        """Deliver callbacks to these origins into an ASGI application.
+
+        No server is needed: for applications that are tested in their own process, with
+        ``httpx.ASGITransport`` for example. The application runs on the event loop of
+        the sandbox; its lifespan does not run.
+
+        Example:
+            >>> sandbox.deliver_to(app, "https://shop.example")
+
+        Args:
+            app: Such as a ``FastAPI``, ``Starlette`` or ``Litestar``.
+            origins: Scheme and host, and the port if it is not the default, of the
+                callback URLs that are for it.
+
+        Raises:
+            ConfigurationError: if no origin is given, or one is a URL with a path.
+        """
+        if not origins:
+            raise ConfigurationError(
+                'name the origins that are delivered to it, such as "https://shop.example"'
+            )
+        for origin in origins:
+            self._bank.deliver_to(app, require_origin(origin, "origin"))
 
     def assert_orders(self, count: int, *, status: str | None = None) -> None:
         """That so many orders exist, for tests; shows those that do.

@@ -18,7 +18,9 @@ from ._state import State
 from ._withdrawals import Withdrawals
 
 if TYPE_CHECKING:
+    from .._urls import Origin
     from ._answers import Amounts
+    from ._asgi import AsgiApp
     from ._settings import Settings
 
 
@@ -79,6 +81,10 @@ class Bank:
             self.state.open(self._db, *own)
         self._courier.open(own_port)
         self.deadlines.open()
+
+    def deliver_to(self, app: AsgiApp, origin: Origin) -> None:
+        """Deliver callbacks to `origin` into an application of this process."""
+        self._courier.deliver_to(app, origin)
 
     async def stop(self) -> None:
         """Deliver nothing more, and let nothing time out."""

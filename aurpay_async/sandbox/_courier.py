@@ -16,6 +16,9 @@ import aiohttp
 import attrs
 from yarl import URL
 
+from .._urls import UrlError, read_origin
+from ._asgi import call_app
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientHandlerType
 
     from .._clock import Clock
+    from .._urls import Origin
+    from ._asgi import AsgiApp
     from ._letters import CallbackKind, Letter
     from ._reach import Reach
 
@@ -82,6 +87,11 @@ class Courier:
         self._is_open = False
         self._own_port = 0
         self._session: aiohttp.ClientSession | None = None
+        self._apps: dict[Origin, AsgiApp] = {}
+
+    def deliver_to(self, app: AsgiApp, origin: Origin) -> None:
+        """Deliver callbacks to `origin` into an application of this process."""
+        self._apps[origin] = app
 
     def open(self, own_port: int) -> None:
         """Deliver from now on, but never to the sandbox itself, on this port."""
@@ -124,6 +134,9 @@ class Courier:
         return sent
 
     async def _attempt(self, letter: Letter) -> tuple[int | None, str | None]:
+        origin = _origin(letter.url)
+        if self._is_open and origin in self._apps:
+            return await call_app(self._apps[origin], origin, letter)
         status = None
         try:
             async with self._opened().request(
@@ -174,6 +187,12 @@ class Courier:
                 middlewares=(once,),
             )
         return self._session
+
+
+def _origin(url: str) -> Origin | None:
+    with suppress(UrlError):
+        return read_origin(url)
+    return None
 
 
 async def once(

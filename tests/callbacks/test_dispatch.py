@@ -424,7 +424,7 @@ async def test_an_order_that_comes_while_its_callback_waits() -> None:
     shop = Shop()
     shop.kept = None
 
-    class Slow(SystemClock):  # type: ignore[misc]
+    class Slow(SystemClock):
         async def sleep(self, seconds: float) -> None:
             shop.kept = Kept()
 

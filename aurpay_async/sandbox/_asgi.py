@@ -1,0 +1,89 @@
+"""Deliver a callback into an ASGI application of this process, without a server.
+
+Source: the ASGI specification, "HTTP & WebSocket ASGI Message Format" 2.4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, Final, final
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from .._urls import Origin
+    from ._letters import Letter
+
+Message = MutableMapping[str, Any]
+
+#: An application as Starlette, FastAPI, Litestar, Quart and Django have it.
+AsgiApp = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
+
+#: As for a server that is called.
+_TIMEOUT_S: Final = 10
+
+_TARGET = re.compile(r"https?://[^/?#]*([^?#]*)\??([^#]*)", re.IGNORECASE)
+
+
+@final
+class _Exchange:
+    """One request of an application, and the status of its response."""
+
+    def __init__(self, body: bytes) -> None:
+        self._requests: list[Message] = [
+            {"type": "http.request", "body": body, "more_body": False}
+        ]
+        self._is_answered = asyncio.Event()
+        self.status: int | None = None
+
+    async def receive(self) -> Message:
+        if self._requests:
+            return self._requests.pop()
+        await self._is_answered.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif not message.get("more_body", False):
+            self._is_answered.set()
+
+
+async def call_app(
+    app: AsgiApp, origin: Origin, letter: Letter
+) -> tuple[int | None, str | None]:
+    """Return the status of the response, and what the application raised."""
+    exchange = _Exchange(letter.body)
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            await app(_scope(origin, letter), exchange.receive, exchange.send)
+    except Exception as error:  # noqa: BLE001 - of the application, for the record
+        return exchange.status, f"{type(error).__name__}: {error}"
+    return exchange.status, None
+
+
+def _scope(origin: Origin, letter: Letter) -> Message:
+    scheme, host, port = origin
+    match = _TARGET.match(letter.url)
+    path, query = match.groups() if match else ("", "")
+    headers = [("Host", host), *letter.headers]
+    if letter.body:
+        headers.append(("Content-Length", str(len(letter.body))))
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": letter.method,
+        "scheme": scheme,
+        "path": unquote(path) or "/",
+        "raw_path": path.encode() or b"/",
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(n.lower().encode(), v.encode()) for n, v in headers],
+        "client": ("127.0.0.1", 0),
+        "server": (host, port),
+    }

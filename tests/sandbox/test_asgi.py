@@ -1,0 +1,157 @@
+"""Callbacks that are delivered into an ASGI application of the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi import FastAPI
+
+from aurpay_async import ConfigurationError
+from aurpay_async.callbacks import CallbackVerifier, Dispatcher, MemoryReplayStore
+from aurpay_async.contrib.starlette import callback_router
+from aurpay_async.pytest_plugin import REFERENCE_KEY
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.sandbox import _asgi as asgi
+
+if TYPE_CHECKING:
+    from aurpay_async import AurpayClient, LightningOrder
+    from aurpay_async.callbacks import Notice, Reference
+    from aurpay_async.testing import FakeClock
+
+SHOP = "https://shop.example"
+CALLBACK = f"{SHOP}/aurpay/callback?shop=a%2Fb"
+
+
+@pytest.mark.parametrize("posts", [False, True], ids=["GET", "POST"])
+async def test_payment_reaches_an_application_that_no_server_serves(
+    aurpay_clock: FakeClock, *, posts: bool
+) -> None:
+    """Signed as over the wire, with path and query undecoded."""
+    orders: dict[str, LightningOrder] = {}
+    told: list[Notice] = []
+
+    async def lookup(reference: Reference) -> LightningOrder | None:
+        return orders.get(reference.nonce)
+
+    async def handle(notice: Notice) -> None:
+        told.append(notice)
+
+    async with (
+        Sandbox(clock=aurpay_clock, post_callbacks=posts) as sandbox,
+        sandbox.client(reference_key=REFERENCE_KEY) as aurpay,
+    ):
+        verifier = CallbackVerifier(
+            secrets=[sandbox.callback_secret],
+            reference_key=REFERENCE_KEY,
+            clock=aurpay_clock,
+        )
+        dispatcher = Dispatcher(
+            verifier, handle, lookup=lookup, reader=aurpay, store=MemoryReplayStore()
+        )
+        app = FastAPI()
+        app.include_router(callback_router(dispatcher, public_base_url=SHOP))
+        sandbox.deliver_to(app, SHOP, "https://shop.example:8443")
+        order = await aurpay.create_order(
+            "20", "USD", reference="cart-42", callback_url=CALLBACK
+        )
+        orders[order.nonce or ""] = order
+        await sandbox.pay(order.order_id)
+        sandbox.assert_callbacks("paid")
+    (notice,) = told
+    assert (notice.outcome, notice.reference) == ("paid", "cart-42")
+
+
+async def paid(client: AurpayClient, sandbox: Sandbox, url: str = CALLBACK) -> Any:
+    """Pay an order, and return what was recorded of its callback."""
+    order = await client.create_order("20", "USD", callback_url=url)
+    (sent,) = await sandbox.pay(order.order_id)
+    return sent.status, sent.error
+
+
+async def test_exception_of_an_application_is_on_the_record(
+    aurpay_client: AurpayClient, aurpay_sandbox: Sandbox
+) -> None:
+    """With the status that the framework answered before it raised."""
+    app = FastAPI()
+
+    @app.get("/aurpay/callback")
+    async def broken() -> None:
+        raise RuntimeError("no such table")
+
+    aurpay_sandbox.deliver_to(app, SHOP)
+    result = await paid(aurpay_client, aurpay_sandbox)
+    assert result == (500, "RuntimeError: no such table")
+
+
+async def test_application_that_never_answers_is_left(
+    aurpay_client: AurpayClient,
+    aurpay_sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the time that a server would have."""
+
+    async def silent(_: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["body"] == b""
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "more_body": True})
+        await receive()
+
+    monkeypatch.setattr(asgi, "_TIMEOUT_S", 0.01)
+    aurpay_sandbox.deliver_to(silent, SHOP)
+    assert await paid(aurpay_client, aurpay_sandbox) == (200, "TimeoutError: ")
+
+
+async def test_application_sees_a_client_leave_after_its_response(
+    aurpay_client: AurpayClient, aurpay_sandbox: Sandbox
+) -> None:
+    """As a server tells it; frameworks wait for that beside a response."""
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        waits = asyncio.create_task(receive())
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+        seen.append((scope["path"], (await waits)["type"]))
+
+    aurpay_sandbox.deliver_to(app, SHOP)
+    assert await paid(aurpay_client, aurpay_sandbox, SHOP) == (204, None)
+    assert seen == [("/", "http.disconnect")]
+
+
+async def test_other_origins_are_delivered_as_ever(
+    aurpay_client: AurpayClient, aurpay_sandbox: Sandbox
+) -> None:
+    """A port, or another scheme, makes another origin."""
+    app = FastAPI()
+
+    @app.get("/{path:path}")
+    async def anything(path: str) -> str:
+        return path
+
+    aurpay_sandbox.deliver_to(app, SHOP)
+    assert await paid(aurpay_client, aurpay_sandbox) == (200, None)
+    for url in ("https://shop.example:8443/x", "https://other.example/x"):
+        assert await paid(aurpay_client, aurpay_sandbox, url) == (
+            None,
+            "not sent: not on this machine",
+        )
+
+
+@pytest.mark.parametrize(
+    ("origins", "problem"),
+    [
+        ([], "name the origins"),
+        (["https://shop.example/paid"], "without a path"),
+        (["http://shop.example"], "must start with https"),
+        (["shop.example"], "must be absolute"),
+    ],
+)
+def test_origins_that_no_callback_url_has_are_refused(
+    origins: list[str], problem: str
+) -> None:
+    """When the test is written, not when its callback gets lost."""
+    with pytest.raises(ConfigurationError, match=problem):
+        Sandbox().deliver_to(FastAPI(), *origins)
