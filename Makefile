@@ -3,6 +3,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Which interpreter this is.
+IDENTITY := -c 'import sys; print(sys.version.split()[0], sys.base_prefix)'
+
+# A .venv keeps its interpreter: another one that is named is not used silently.
+ifneq ($(filter command environment,$(origin PYTHON)),)
+ifneq ($(wildcard $(BIN)/python),)
+ifeq ($(filter clean,$(MAKECMDGOALS)),)
+FOUND := $(shell $(BIN)/python $(IDENTITY))
+ifneq ($(FOUND),$(shell $(PYTHON) $(IDENTITY)))
+$(error .venv is of another interpreter than $(PYTHON), $(FOUND): make clean first, or leave PYTHON out)
+endif
+endif
+endif
+endif
+
 .PHONY: demo test check docs pictures bench clean
 
 demo: .venv/cli

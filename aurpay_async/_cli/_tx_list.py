@@ -19,7 +19,6 @@ def _cells(row: Transaction) -> tuple[str, ...]:
         row.tx_type,
         row.status,
         f"{_plain(row.amount) or '-'} {row.coin}",
-        _plain(row.obtained) or "-",
         _plain(row.fee) or "-",
     )
 
@@ -50,12 +49,12 @@ def _iterate(
 TRANSACTIONS: Final = Listing[Transaction](
     noun="transactions",
     kind="transaction",
+    # For a terminal of 100 columns; programs get what was obtained as well.
     columns={
         "tx_id": 36,
         "type": 8,
-        "status": 10,
-        "amount": 22,
-        "obtained": 14,
+        "status": 8,
+        "amount": 20,
         "fee": 0,
     },
     cells=_cells,

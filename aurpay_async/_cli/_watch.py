@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from .._clock import SystemClock
 from .._lightning_order import LightningOrder
+from .._order_life import OrderStatus
 from ._failures import FAILED
 from ._times import countdown, iso, moment
 
 if TYPE_CHECKING:
     from .._client import AurpayClient
     from .._models._payments import PaymentOrder
-    from .._order_life import OrderStatus
     from ._screen import Screen
 
     Watched = LightningOrder | PaymentOrder
@@ -43,7 +43,7 @@ async def watch(screen: Screen, aurpay: AurpayClient, order: Watched) -> int:
     with screen.waiting(status) as show:
         try:
             while not waiting.done():
-                show(f"{status}, {_left(order)} left to pay")
+                show(_progress(order, status))
                 await asyncio.wait({waiting}, timeout=_TICK_S)
                 for status in _taken(told):
                     _show_status(screen, order, status)
@@ -72,5 +72,12 @@ def _show_status(screen: Screen, order: Watched, status: OrderStatus) -> None:
     screen.step(f"{moment(now)}: {status}", "")
 
 
-def _left(order: Watched) -> str:
-    return countdown((order.overdue_at - SystemClock().now()).total_seconds())
+def _progress(order: Watched, status: OrderStatus) -> str:
+    """The status, and the time left to pay unless the platform says it is over.
+
+    A sandbox can let orders time out faster than the half hour that is documented.
+    """
+    if status is not OrderStatus.PENDING:
+        return f"{status}: a payment would be late" if status == "OVERDUE" else status
+    left = countdown((order.overdue_at - SystemClock().now()).total_seconds())
+    return f"{status}, {left} left to pay"

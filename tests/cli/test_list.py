@@ -30,12 +30,12 @@ FIRST_PAGE = f"""\
     page 1 of 2, orders in all: 3
 """  # noqa: E501 - as it is shown
 TRANSACTIONS = """\
-  tx_id                                 type      status      amount                  obtained        fee
-  <refund>  REFUND    SUCCESS     0.00001000 BTC-LN       -               0
-  <paid>  ORDER     SUCCESS     0.00001000 BTC-LN       0.00000992000   0.00000008000
+  tx_id                                 type      status    amount                fee
+  <refund>  REFUND    SUCCESS   0.00001000 BTC-LN     0
+  <paid>  ORDER     SUCCESS   0.00001000 BTC-LN     0.00000008000
 
     page 1 of 1, transactions in all: 2
-"""  # noqa: E501 - as it is shown
+"""
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import webbrowser
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -162,6 +163,24 @@ async def test_watch_on_a_terminal(
     assert done.code == 0
     assert "left to pay" in done.err
     assert "paid late" in done.out
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ("PENDING", "PENDING, 29:51 left to pay"),
+        ("OVERDUE", "OVERDUE: a payment would be late"),
+        ("SUCCESS", "SUCCESS"),
+        ("PARTIAL", "PARTIAL"),
+    ],
+)
+def test_no_time_is_left_to_pay_an_order_that_the_platform_has_as_overdue(
+    status: str, shown: str
+) -> None:
+    """A sandbox with a speed has orders overdue before the documented half hour."""
+    overdue_at = datetime.now(UTC) + timedelta(minutes=29, seconds=51.9)
+    order: Any = SimpleNamespace(overdue_at=overdue_at)
+    assert _watch._progress(order, OrderStatus(status)) == shown
 
 
 @pytest.mark.parametrize(
