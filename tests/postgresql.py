@@ -11,9 +11,11 @@ import tempfile
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import make_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,22 @@ OPTIONS = (
 )
 
 
+#: Three connections for all clients, so that each statement may get another one.
+POOLER = """
+[databases]
+* = host=127.0.0.1 port={server} user=postgres
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 3
+max_client_conn = 1000
+"""
+
+
 class Server:
     """A running server; its superuser is ``postgres``, and needs no password."""
 
@@ -46,6 +64,29 @@ class Server:
         where = ("-h", "127.0.0.1", "-p", str(self._port), "-U", "postgres")
         self._run("createdb", *where, name)
         return f"postgresql+asyncpg://postgres@127.0.0.1:{self._port}/{name}"
+
+    @contextmanager
+    def pooled(self) -> Iterator[int]:
+        """The port of a PgBouncer in transaction mode, which leads to this server."""
+        port = free_port()
+        (self._folder / "pgbouncer.ini").write_text(
+            POOLER.format(server=self._port, port=port), encoding="utf-8"
+        )
+        with (self._folder / "pooler").open("w") as log:
+            pooler = subprocess.Popen(
+                [find_pooler() or "", "pgbouncer.ini"],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **somebody(),
+            )
+        try:
+            wait_for(port, pooler)
+            yield port
+        finally:
+            pooler.kill()
+            pooler.wait()
 
     def start(self) -> None:
         """Return when it takes connections."""
@@ -103,6 +144,23 @@ def find_programs() -> Path | None:
     return Path(initdb_on_path).resolve().parent if initdb_on_path else None
 
 
+def find_pooler() -> str | None:
+    """Debian puts it where only administrators look."""
+    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return when a program takes connections."""
+    while True:
+        assert process.poll() is None, "it has ended"
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            sleep(0.01)
+        else:
+            return
+
+
 @contextmanager
 def running(programs: Path) -> Iterator[Server]:
     """A server in a folder of its own."""
@@ -136,3 +194,13 @@ def postgresql() -> Iterator[Server]:
 def postgresql_url(postgresql: Server) -> str:
     """An empty database for one test."""
     return postgresql.new_database()
+
+
+@pytest.fixture
+def pooler_url(postgresql: Server) -> Iterator[str]:
+    """An empty database behind PgBouncer in transaction mode."""
+    if find_pooler() is None:
+        pytest.skip("there is no PgBouncer: apt-get install pgbouncer")
+    url = make_url(postgresql.new_database())
+    with postgresql.pooled() as port:
+        yield url.set(port=port).render_as_string(hide_password=False)

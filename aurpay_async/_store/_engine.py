@@ -32,7 +32,7 @@ from ._steps import step
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy import URL, ColumnElement, Connection, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
     from .._clock import Clock
@@ -68,6 +68,22 @@ PING_LIMIT_S: Final = 2.0
 
 #: Where the pool's record of a connection has the time of its last use.
 _USED_AT: Final = "aurpay_async_used_at"
+
+#: For a pooler in transaction mode: no statement is prepared under a name, as the next
+#: transaction may get another server connection, which does not know it. asyncpg parses
+#: and executes an unnamed one without a point between at which the pooler could change
+#: the connection; SQLAlchemy must not keep it, because the next one replaces it.
+_POOLER_OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
+    "asyncpg": {
+        "statement_cache_size": 0,
+        "prepared_statement_cache_size": 0,
+        "prepared_statement_name_func": str,
+    },
+    "psycopg": {"prepare_threshold": None},
+}
+
+#: The parameter of a URL that asks for them; hosts and ORMs of other languages use it.
+_POOLER: Final = "pgbouncer"
 
 #: What to write instead.
 _URLS: Final = (
@@ -324,7 +340,11 @@ def _engine_at(text: str) -> AsyncEngine:
         url = make_url(text)
         if url.get_backend_name() == "sqlite":
             url = url.update_query_dict({"timeout": SQLITE_BUSY_S, **url.query})
-        return create_async_engine(url, hide_parameters=True)
+        options = _driver_options(url)
+        url = url.difference_update_query([_POOLER])
+        return create_async_engine(url, hide_parameters=True, connect_args=options)
+    except ConfigurationError:
+        raise
     except ImportError as error:
         raise ConfigurationError(
             f"the database driver {error.name} is not installed; {_URLS}"
@@ -335,3 +355,16 @@ def _engine_at(text: str) -> AsyncEngine:
         ) from None
     finally:
         del text
+
+
+def _driver_options(url: URL) -> dict[str, object]:
+    pooled = url.query.get(_POOLER, "false")
+    if pooled == "false":
+        return {}
+    options = _POOLER_OPTIONS.get(url.get_driver_name())
+    if options is None or pooled != "true":
+        raise ConfigurationError(
+            f"{_POOLER} must be true or false, in a URL of postgresql+asyncpg or "
+            f"postgresql+psycopg; got {shown(pooled)}"
+        )
+    return dict(options)
