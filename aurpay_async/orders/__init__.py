@@ -10,6 +10,7 @@ from __future__ import annotations
 from ._book import OrderBook
 from ._records import Attempt, Change, Failure, News, OnChange, Reconciliation
 from ._states import AttemptState
+from ._upgrading import upgrade
 
 __all__ = [
     "Attempt",
@@ -20,4 +21,5 @@ __all__ = [
     "OnChange",
     "OrderBook",
     "Reconciliation",
+    "upgrade",
 ]

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import aurpay_async._store
+from aurpay_async import orders
 from aurpay_async._store import _tables, _upgrade
 from aurpay_async._store._engine import Database
 from aurpay_async._store._upgrade import TABLE, fits, upgrade
@@ -118,6 +119,15 @@ async def test_what_the_callback_guard_has_is_kept(url: str) -> None:
         await upgrade(database)
         await database.aclose()
         assert await store.holds(claim)  # type: ignore[arg-type]
+
+
+async def test_a_migration_job_needs_no_client(url: str) -> None:
+    """So it holds no payment secret."""
+    await orders.upgrade(url)
+    engine = create_async_engine(url)
+    await orders.upgrade(engine)
+    assert await fits(Database(engine, "a test"))
+    await engine.dispose()
 
 
 async def test_what_a_shop_has_migrated_by_itself(database: Database) -> None:
