@@ -8,6 +8,7 @@ from ._clock import before
 from ._events import CallEvent, failure_of
 from ._http import Safety
 from ._retry import is_retryable
+from ._skew import diagnose_clock
 from .errors import AurpayError, TransportError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ async def make_call(
             error.attempts = response.attempts
             error.sent_at = response.sent_at or before(clock, began)
             error.retryable = is_retryable(error, request.safety)
+            diagnose_clock(error, request, response, clock.now())
         _complete(error, request)
         report(error, error.attempts)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -12,6 +13,28 @@ from .errors import ConfigurationError, Delivery, shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+
+#: Longer texts are no date.
+_MAX_DATE_LENGTH: Final = 64
+
+
+def parse_http_date(text: str) -> datetime | None:
+    """Return the date of a header, aware; ``None`` for text that is no date.
+
+    RFC 9110, 5.6.7: a date in any of three forms.
+    """
+    if len(text) > _MAX_DATE_LENGTH or not text.isascii():
+        return None
+    # Here and not above: it loads sockets and URL parsing, which few programs need.
+    from email.utils import parsedate_to_datetime
+
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    # Two of the three forms name no zone that this parser knows; all mean UTC.
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 class Safety(Enum):
@@ -72,16 +95,16 @@ def _twin(record: _T, **changes: object) -> _T:
 
 
 class Progress:
-    """How far the current attempt of one call has got.
+    """State of the current attempt of one call, set by the transports."""
 
-    The transport sets it. It is read when the call is cancelled, because then no error
-    of ours carries the delivery.
-    """
-
-    __slots__ = ("delivery",)
+    __slots__ = ("delivery", "signed")
 
     def __init__(self) -> None:
+        #: How far it has got. Used when the call is cancelled, because then no error
+        #: of ours carries it.
         self.delivery = Delivery.UNKNOWN
+        #: Whether it has a signature, which covers the local time.
+        self.signed = False
 
 
 # These two have a dict and not slots: each call makes several, and this is faster.

@@ -16,12 +16,11 @@ other 4xx, envelope error, certificate     raise    raise           raise
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
-from ._http import Safety, require_seconds
+from ._http import Safety, parse_http_date, require_seconds
 from .errors import (
     APIError,
     ConfigurationError,
@@ -43,8 +42,8 @@ _UNKNOWN_4XX: Final = frozenset({408, 409, 425})
 #: 303 sends to the result of what was done.
 _SEE_OTHER: Final = 303
 
-#: Longer texts are no date and no number.
-_MAX_RETRY_AFTER_LENGTH: Final = 64
+#: Digits of a Retry-After; longer ones are no number of seconds.
+_MAX_DIGITS: Final = 64
 
 
 def delivery_of(status: int) -> Delivery:
@@ -76,20 +75,10 @@ def parse_retry_after(text: str, now: datetime) -> float | None:
 
     RFC 9110, 10.2.3 and 5.6.7: a number of seconds, or a date in any of three forms.
     """
-    if len(text) > _MAX_RETRY_AFTER_LENGTH or not text.isascii():
-        return None
-    if text.isdecimal():
+    if text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS:
         return float(text)
-    # Here and not above: it loads sockets and URL parsing, which few programs need.
-    from email.utils import parsedate_to_datetime
-
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    # Two of the three forms name no zone that this parser knows; all mean UTC.
-    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (aware - now).total_seconds())
+    date = parse_http_date(text)
+    return None if date is None else max(0.0, (date - now).total_seconds())
 
 
 def _count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:

@@ -105,8 +105,9 @@ def show_failure(
 
 
 def _message(error: AurpayError) -> str:
-    """Return the bare message: delivery, order and advice have rows of their own."""
-    return Exception.__str__(error)
+    """Return the message without delivery, order and advice, which have their rows."""
+    message = Exception.__str__(error)
+    return message if error.diagnosis is None else f"{message}; {error.diagnosis}"
 
 
 def _rows(error: AurpayError) -> Iterator[Row]:

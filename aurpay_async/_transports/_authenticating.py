@@ -36,6 +36,7 @@ class AuthenticatingTransport:
     async def send(self, request: Request) -> Response:
         # The headers get no name of their own: tracebacks show local names.
         signed = request.with_headers(self._auth.headers(request, self._clock.now()))
+        request.progress.signed = "Signature" in signed.headers
         try:
             response = await self._inner.send(signed)
         except TransportError as error:

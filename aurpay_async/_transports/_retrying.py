@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 from .._clock import before
 from .._events import AttemptEvent, failure_of
 from .._retry import decide, is_retryable
+from .._skew import diagnose_clock
 from ..errors import AurpayError, Delivery
 
 if TYPE_CHECKING:
@@ -120,7 +121,10 @@ class RetryingTransport:
         # Here and not above: see `Pool.open`, which has loaded it.
         from .._envelope import status_error
 
-        raise status_error(response, request.safety, self._clock.now())
+        now = self._clock.now()
+        error = status_error(response, request.safety, now)
+        diagnose_clock(error, request, response, now)
+        raise error
 
     def _judge(
         self,

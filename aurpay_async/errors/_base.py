@@ -59,6 +59,9 @@ class AurpayError(Exception):
     new_order: NewOrder | None = None
     #: What was to be paid, if the call was to withdraw; decoded.
     invoice: Invoice | None = None
+    #: What may be the cause, where that was noticed: a local clock that is wrong. It is
+    #: part of the message.
+    diagnosis: str | None = None
     #: Where to look before the same is tried again, if money may have moved. It is
     #: part of the message.
     advice: str | None = None
@@ -67,15 +70,13 @@ class AurpayError(Exception):
     writes: bool = False
 
     def __str__(self) -> str:
-        parts = [super().__str__()]
-        if self.advice is not None:
-            parts.append(self.advice)
+        parts = [super().__str__(), self.diagnosis, self.advice]
         if self.writes:
             reference = None if self.new_order is None else self.new_order.reference
             facts = {"reference": reference, "order_id": self.order_id}
             delivery = f"delivery={self.delivery.value}"
             parts.append(delivery + spelled(facts))
-        return "; ".join(parts)
+        return "; ".join(part for part in parts if part is not None)
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default calls the class with `args` alone; our constructors want more.
