@@ -12,17 +12,13 @@ from ._arguments import (  # noqa: TC001 - read by cyclopts
     Flag,
     InvoiceText,
     Output,
+    described,
 )
 
 
-def list_(
-    *,
-    page: int = 1,
-    size: int = DEFAULT_SIZE,
-    everything: Annotated[Flag, Parameter(name="--all")] = False,
-    output: Output = "text",
-) -> int:
-    """List what came in, went back and went out.
+@described(
+    """\
+    List what came in, went back and went out.
 
     ```console
     $ aurpay tx list
@@ -35,6 +31,14 @@ def list_(
         everything: This page and all that follow, each transaction as it comes.
         output: Lines for people, or JSON for programs.
     """
+)
+def list_(
+    *,
+    page: int = 1,
+    size: int = DEFAULT_SIZE,
+    everything: Annotated[Flag, Parameter(name="--all")] = False,
+    output: Output = "text",
+) -> int:
     from ._list import Part, show_list
     from ._tx_list import TRANSACTIONS
 
@@ -42,15 +46,9 @@ def list_(
     return act(output, lambda screen: show_list(screen, TRANSACTIONS, part))
 
 
-def withdraw(
-    invoice: InvoiceText,
-    /,
-    *,
-    amount: str | None = None,
-    yes: Flag = False,
-    output: Output = "text",
-) -> int:
-    """Show a Lightning invoice, ask, and have it paid.
+@described(
+    """\
+    Show a Lightning invoice, ask, and have it paid.
 
     It moves money, and is sent once at most. The invoice is verified first; without a
     terminal to ask at, nothing is sent unless --yes is given. Ends with 3 if it failed
@@ -69,6 +67,15 @@ def withdraw(
             looks at it: better with --amount.
         output: Lines for people, or JSON for programs.
     """
+)
+def withdraw(
+    invoice: InvoiceText,
+    /,
+    *,
+    amount: str | None = None,
+    yes: Flag = False,
+    output: Output = "text",
+) -> int:
     from ._withdraw import withdraw_lightning
 
     return act(

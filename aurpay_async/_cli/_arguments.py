@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from inspect import cleandoc
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter, validators
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_F = TypeVar("_F", bound="Callable[..., int]")
 
 #: Lines for people, or JSON for programs.
 Format = Literal["text", "json"]
@@ -27,6 +33,16 @@ NetworkName = Literal["mainnet", "testnet", "signet", "regtest", "simnet"]
 
 #: As `aurpay_async.sandbox.Amounts`, which is slower to load.
 AmountStyle = Literal["string", "number"]
+
+
+def described(text: str) -> Callable[[_F], _F]:
+    """Give a command its help text; ``python -OO`` would remove a docstring."""
+
+    def describe(command: _F) -> _F:
+        command.__doc__ = cleandoc(text)
+        return command
+
+    return describe
 
 
 def _no_option(_: object, value: str) -> None:

@@ -8,30 +8,15 @@ from cyclopts import Group, Parameter
 from cyclopts.validators import mutually_exclusive
 
 from ._act import act
-from ._arguments import Flag, Output, Port  # noqa: TC001 - read by cyclopts
+from ._arguments import Flag, Output, Port, described  # noqa: TC001 - read by cyclopts
 
 #: One or the other.
 _KIND: Final = Group("Which callback", validator=mutually_exclusive)
 
 
-def send(
-    url: str,
-    /,
-    *,
-    registered: str | None = None,
-    paid: Annotated[Flag, Parameter(group=_KIND)] = False,  # noqa: ARG001 - the default
-    timeout: Annotated[Flag, Parameter(group=_KIND)] = False,
-    post: Flag = False,
-    order_id: str | None = None,
-    duplicate: Flag = False,
-    stale: Flag = False,
-    bad_signature: Flag = False,
-    unsigned: Flag = False,
-    api_key: Flag = False,
-    anywhere: Flag = False,
-    output: Output = "text",
-) -> int:
-    """Send one signed callback to a shop, and show what it answers.
+@described(
+    """\
+    Send one signed callback to a shop, and show what it answers.
 
     Token and secret are AURPAY_CALLBACK_TOKEN and AURPAY_CALLBACK_SECRET, or are asked
     for. Ends with 1 unless the shop answers 2xx.
@@ -58,6 +43,24 @@ def send(
         anywhere: Allow a shop that is not on this machine; by https only.
         output: Lines for people, or JSON for programs.
     """
+)
+def send(
+    url: str,
+    /,
+    *,
+    registered: str | None = None,
+    paid: Annotated[Flag, Parameter(group=_KIND)] = False,  # noqa: ARG001 - the default
+    timeout: Annotated[Flag, Parameter(group=_KIND)] = False,
+    post: Flag = False,
+    order_id: str | None = None,
+    duplicate: Flag = False,
+    stale: Flag = False,
+    bad_signature: Flag = False,
+    unsigned: Flag = False,
+    api_key: Flag = False,
+    anywhere: Flag = False,
+    output: Output = "text",
+) -> int:
     from ._callback_send import Call, send_callback
 
     call = Call(
@@ -75,20 +78,9 @@ def send(
     return act(output, lambda screen: send_callback(screen, call, anywhere=anywhere))
 
 
-def listen(
-    *,
-    forward_to: str,
-    port: Port = 0,
-    sandbox_port: Port = 0,
-    db: str | None = None,
-    seed: int | None = None,
-    speed: float = 1,
-    post_callbacks: Flag = False,
-    auth_from_env: Flag = False,
-    ask: Flag = False,
-    output: Output = "text",
-) -> int:
-    """Run a sandbox, hand its callbacks on to a shop, and show them.
+@described(
+    """\
+    Run a sandbox, hand its callbacks on to a shop, and show them.
 
     The shop makes its orders in this sandbox (AURPAY_BASE_URL), with callback URLs of
     this listener, and has the listener's address as its `public_base_url`: what is
@@ -113,6 +105,20 @@ def listen(
         ask: Ask for the callback token and secret that the environment lacks.
         output: Lines for people, or JSON for programs.
     """
+)
+def listen(
+    *,
+    forward_to: str,
+    port: Port = 0,
+    sandbox_port: Port = 0,
+    db: str | None = None,
+    seed: int | None = None,
+    speed: float = 1,
+    post_callbacks: Flag = False,
+    auth_from_env: Flag = False,
+    ask: Flag = False,
+    output: Output = "text",
+) -> int:
     from ._callback_listen import listen_and_forward
     from ._sandbox import Wishes
 

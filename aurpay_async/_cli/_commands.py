@@ -14,11 +14,13 @@ from ._arguments import (  # noqa: TC001 - read by cyclopts
     Output,
     Port,
     Several,
+    described,
 )
 
 
-def demo(*, output: Output = "text") -> int:
-    """Make an order on this machine, check it, pay it, and confirm its callback.
+@described(
+    """\
+    Make an order on this machine, check it, pay it, and confirm its callback.
 
     Needs no account and no network, and moves no money.
 
@@ -29,32 +31,16 @@ def demo(*, output: Output = "text") -> int:
     Args:
         output: Lines for people, or JSON for programs.
     """
+)
+def demo(*, output: Output = "text") -> int:
     from ._demo import run_demo
 
     return act(output, run_demo)
 
 
-def sandbox(
-    *,
-    port: Port = 0,
-    host: str = "127.0.0.1",
-    allow_remote: Flag = False,
-    db: str | None = None,
-    seed: int | None = None,
-    start: str | None = None,
-    speed: float = 1,
-    rate: Several = (),
-    amounts: AmountStyle = "string",
-    post_callbacks: Flag = False,
-    api_key_in_callbacks: Flag = False,
-    callback_host: Several = (),
-    allowed_host: Several = (),
-    public_url: str | None = None,
-    auth_from_env: Flag = False,
-    ask: Flag = False,
-    output: Output = "text",
-) -> int:
-    """Serve a local Aurpay on loopback until Ctrl-C.
+@described(
+    """\
+    Serve a local Aurpay on loopback until Ctrl-C.
 
     Callbacks are signed with AURPAY_CALLBACK_TOKEN and AURPAY_CALLBACK_SECRET if they
     are set, else with made-up ones. Keys that look live are refused.
@@ -94,6 +80,27 @@ def sandbox(
         ask: Ask for the callback token and secret that the environment lacks.
         output: Lines for people, or JSON for programs.
     """
+)
+def sandbox(
+    *,
+    port: Port = 0,
+    host: str = "127.0.0.1",
+    allow_remote: Flag = False,
+    db: str | None = None,
+    seed: int | None = None,
+    start: str | None = None,
+    speed: float = 1,
+    rate: Several = (),
+    amounts: AmountStyle = "string",
+    post_callbacks: Flag = False,
+    api_key_in_callbacks: Flag = False,
+    callback_host: Several = (),
+    allowed_host: Several = (),
+    public_url: str | None = None,
+    auth_from_env: Flag = False,
+    ask: Flag = False,
+    output: Output = "text",
+) -> int:
     from ._sandbox import Wishes, serve_sandbox
 
     wishes = Wishes(
@@ -117,8 +124,9 @@ def sandbox(
     return act(output, lambda screen: serve_sandbox(screen, wishes))
 
 
-def decode(invoice: InvoiceText, /, *, output: Output = "text") -> int:
-    """Read an invoice: what it says, and which rules of BOLT #11 it keeps.
+@described(
+    """\
+    Read an invoice: what it says, and which rules of BOLT #11 it keeps.
 
     Ends with 1 if it breaks a rule.
 
@@ -131,22 +139,16 @@ def decode(invoice: InvoiceText, /, *, output: Output = "text") -> int:
         invoice: The invoice, with or without `lightning:`; - reads standard input.
         output: Lines for people, or JSON for programs.
     """
+)
+def decode(invoice: InvoiceText, /, *, output: Output = "text") -> int:
     from ._decode import decode_invoice
 
     return act(output, lambda screen: decode_invoice(screen, invoice))
 
 
-def verify(
-    invoice: InvoiceText,
-    /,
-    *,
-    amount: str | None = None,
-    amount_msat: int | None = None,
-    network: NetworkName | None = None,
-    payee: Several = (),
-    output: Output = "text",
-) -> int:
-    """Hold an invoice against what was expected, as the client does.
+@described(
+    """\
+    Hold an invoice against what was expected, as the client does.
 
     Ends with 1 if it does not fit.
 
@@ -163,14 +165,26 @@ def verify(
         payee: The public key that it has to pay; may be given several times.
         output: Lines for people, or JSON for programs.
     """
+)
+def verify(
+    invoice: InvoiceText,
+    /,
+    *,
+    amount: str | None = None,
+    amount_msat: int | None = None,
+    network: NetworkName | None = None,
+    payee: Several = (),
+    output: Output = "text",
+) -> int:
     from ._verify import Expected, verify_invoice
 
     expected = Expected(amount, amount_msat, network, payee)
     return act(output, lambda screen: verify_invoice(screen, invoice, expected))
 
 
-def doctor(*, output: Output = "text") -> int:
-    """Look at everything that a payment needs, and say what to do.
+@described(
+    """\
+    Look at everything that a payment needs, and say what to do.
 
     The report holds no key, token or secret, so that it can be pasted into an issue.
     It speaks to AURPAY_BASE_URL, and to nobody else. Ends with 1 if there is a problem.
@@ -183,6 +197,8 @@ def doctor(*, output: Output = "text") -> int:
     Args:
         output: Lines for people, or JSON for programs.
     """
+)
+def doctor(*, output: Output = "text") -> int:
     from ._doctor import examine
 
     return act(output, examine)

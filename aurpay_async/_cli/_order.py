@@ -12,25 +12,13 @@ from ._arguments import (  # noqa: TC001 - read by cyclopts
     Flag,
     Output,
     Several,
+    described,
 )
 
 
-def create(
-    price: str,
-    currency: str,
-    /,
-    *,
-    reference: str | None = None,
-    callback_url: str | None = None,
-    timeout_callback: str | None = None,
-    succeed_url: str | None = None,
-    timeout_url: str | None = None,
-    qr: Flag = False,
-    watch: Flag = False,
-    browser: Annotated[Flag, Parameter(name="--open")] = False,
-    output: Output = "text",
-) -> int:
-    """Create an order, and show it with its checked invoice.
+@described(
+    """\
+    Create an order, and show it with its checked invoice.
 
     Client and credentials are those of the environment: AURPAY_API_KEY, or
     AURPAY_API_TOKEN and AURPAY_API_SECRET; AURPAY_BASE_URL and AURPAY_NETWORK for a
@@ -54,6 +42,22 @@ def create(
         browser: Open the checkout page in a browser.
         output: Lines for people, or JSON for programs.
     """
+)
+def create(
+    price: str,
+    currency: str,
+    /,
+    *,
+    reference: str | None = None,
+    callback_url: str | None = None,
+    timeout_callback: str | None = None,
+    succeed_url: str | None = None,
+    timeout_url: str | None = None,
+    qr: Flag = False,
+    watch: Flag = False,
+    browser: Annotated[Flag, Parameter(name="--open")] = False,
+    output: Output = "text",
+) -> int:
     from ._asked import Asked
     from ._order_create import Wishes, create_order
 
@@ -70,8 +74,9 @@ def create(
     return act(output, lambda screen: create_order(screen, asked, wishes))
 
 
-def show(order_id: str, /, *, output: Output = "text") -> int:
-    """Show how an order stands.
+@described(
+    """\
+    Show how an order stands.
 
     ```console
     $ aurpay order show 20240428125247009742
@@ -82,19 +87,16 @@ def show(order_id: str, /, *, output: Output = "text") -> int:
         order_id: The platform's name for it.
         output: Lines for people, or JSON for programs.
     """
+)
+def show(order_id: str, /, *, output: Output = "text") -> int:
     from ._order_show import show_order_by_id
 
     return act(output, lambda screen: show_order_by_id(screen, order_id))
 
 
-def list_(
-    *,
-    page: int = 1,
-    size: int = DEFAULT_SIZE,
-    everything: Annotated[Flag, Parameter(name="--all")] = False,
-    output: Output = "text",
-) -> int:
-    """List orders.
+@described(
+    """\
+    List orders.
 
     ```console
     $ aurpay order list
@@ -107,6 +109,14 @@ def list_(
         everything: This page and all that follow, each order as it comes.
         output: Lines for people, or JSON for programs.
     """
+)
+def list_(
+    *,
+    page: int = 1,
+    size: int = DEFAULT_SIZE,
+    everything: Annotated[Flag, Parameter(name="--all")] = False,
+    output: Output = "text",
+) -> int:
     from ._list import Part, show_list
     from ._order_list import ORDERS
 
@@ -114,18 +124,9 @@ def list_(
     return act(output, lambda screen: show_list(screen, ORDERS, part))
 
 
-def find(
-    price: str,
-    currency: str,
-    /,
-    *,
-    sent_at: str,
-    chain: str | None = None,
-    coin: str | None = None,
-    known: Several = (),
-    output: Output = "text",
-) -> int:
-    """Look for an order that a failed create may have left.
+@described(
+    """\
+    Look for an order that a failed create may have left.
 
     What it was asked for with is all that tells it from others, so the answer may be
     that several fit. Ends with 1 unless exactly one does.
@@ -143,14 +144,27 @@ def find(
         known: The id of an order that is accounted for; may be given several times.
         output: Lines for people, or JSON for programs.
     """
+)
+def find(
+    price: str,
+    currency: str,
+    /,
+    *,
+    sent_at: str,
+    chain: str | None = None,
+    coin: str | None = None,
+    known: Several = (),
+    output: Output = "text",
+) -> int:
     from ._order_find import Sought, find_order
 
     sought = Sought(price, currency, sent_at, chain, coin, known)
     return act(output, lambda screen: find_order(screen, sought))
 
 
-def refund(order_id: str, /, *, yes: Flag = False, output: Output = "text") -> int:
-    """Show what would be paid back of an order, ask, and pay it back.
+@described(
+    """\
+    Show what would be paid back of an order, ask, and pay it back.
 
     It moves money, and is sent once at most. Without a terminal to ask at, nothing is
     sent unless --yes is given. Ends with 3 if it failed and may be done all the same.
@@ -164,6 +178,8 @@ def refund(order_id: str, /, *, yes: Flag = False, output: Output = "text") -> i
         yes: Send it without asking.
         output: Lines for people, or JSON for programs.
     """
+)
+def refund(order_id: str, /, *, yes: Flag = False, output: Output = "text") -> int:
     from ._order_refund import refund_order
 
     return act(output, lambda screen: refund_order(screen, order_id, yes=yes))

@@ -7,28 +7,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ._act import act
-from ._arguments import Flag, Output  # noqa: TC001 - read by cyclopts
+from ._arguments import Flag, Output, described  # noqa: TC001 - read by cyclopts
 
 
-def create(
-    price: str,
-    currency: str,
-    /,
-    *,
-    chain: str,
-    coin: str,
-    reference: str | None = None,
-    callback_url: str | None = None,
-    timeout_callback: str | None = None,
-    succeed_url: str | None = None,
-    timeout_url: str | None = None,
-    stablecoin_at_par: Flag = False,
-    post_callbacks: Flag = False,
-    watch: Flag = False,
-    browser: Annotated[Flag, Parameter(name="--open")] = False,
-    output: Output = "text",
-) -> int:
-    """Create an order in a coin that you choose, and show where to pay to.
+@described(
+    """\
+    Create an order in a coin that you choose, and show where to pay to.
 
     Client and credentials are those of the environment, as for `aurpay order create`.
     Ends with 3 if it failed and an order may exist all the same.
@@ -55,6 +39,25 @@ def create(
         browser: Open the checkout page in a browser.
         output: Lines for people, or JSON for programs.
     """
+)
+def create(
+    price: str,
+    currency: str,
+    /,
+    *,
+    chain: str,
+    coin: str,
+    reference: str | None = None,
+    callback_url: str | None = None,
+    timeout_callback: str | None = None,
+    succeed_url: str | None = None,
+    timeout_url: str | None = None,
+    stablecoin_at_par: Flag = False,
+    post_callbacks: Flag = False,
+    watch: Flag = False,
+    browser: Annotated[Flag, Parameter(name="--open")] = False,
+    output: Output = "text",
+) -> int:
     from ._asked import Asked
     from ._payment_create import Coin, Switches, Wishes, create_payment
 
@@ -77,23 +80,9 @@ def create(
     )
 
 
-def url(
-    price: str,
-    currency: str,
-    /,
-    *,
-    reference: str | None = None,
-    callback_url: str | None = None,
-    timeout_callback: str | None = None,
-    succeed_url: str | None = None,
-    timeout_url: str | None = None,
-    stablecoin_at_par: Flag = False,
-    post_callbacks: Flag = False,
-    qr: Flag = False,
-    browser: Annotated[Flag, Parameter(name="--open")] = False,
-    output: Output = "text",
-) -> int:
-    """Get a checkout page on which the payer chooses the coin.
+@described(
+    """\
+    Get a checkout page on which the payer chooses the coin.
 
     The order exists once the payer has chosen. Nothing says which it is but the
     callbacks, so give a reference.
@@ -118,6 +107,23 @@ def url(
         browser: Open the page in a browser.
         output: Lines for people, or JSON for programs.
     """
+)
+def url(
+    price: str,
+    currency: str,
+    /,
+    *,
+    reference: str | None = None,
+    callback_url: str | None = None,
+    timeout_callback: str | None = None,
+    succeed_url: str | None = None,
+    timeout_url: str | None = None,
+    stablecoin_at_par: Flag = False,
+    post_callbacks: Flag = False,
+    qr: Flag = False,
+    browser: Annotated[Flag, Parameter(name="--open")] = False,
+    output: Output = "text",
+) -> int:
     from ._asked import Asked
     from ._payment_create import Switches
     from ._payment_url import Wishes, create_url

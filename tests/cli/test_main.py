@@ -91,6 +91,28 @@ def test_help_has_an_example(aurpay: Run, command: str) -> None:
     assert "\x1b" not in done.out
 
 
+def test_help_is_the_same_without_docstrings() -> None:
+    """Some containers set PYTHONOPTIMIZE=2: what moves money has to say so there."""
+    code = (
+        "import sys; from aurpay_async import _cli\n"
+        "for command in sys.argv[1:]:\n"
+        "    try: _cli.run([*command.split(), '--help'])\n"
+        "    except SystemExit: pass\n"
+    )
+    shown = [
+        subprocess.check_output(
+            [sys.executable, *flags, "-c", code, *COMMANDS],
+            text=True,
+            env={**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        for flags in ((), ("-OO",))
+    ]
+    assert shown[0] == shown[1]
+    assert "Send it without asking." in shown[1]
+    for example in ("$ aurpay withdraw", "$ aurpay order refund"):
+        assert example in shown[1]
+
+
 def test_help_lists_the_commands_and_the_exit_codes(aurpay: Run) -> None:
     """With a sentence each; without arguments as well."""
     done = aurpay("--help")
