@@ -67,6 +67,8 @@ class Trust(NamedTuple):
     origin: Origin
     #: Public keys that may be paid, in lower-case hex; empty: any.
     payees: frozenset[str]
+    #: More origins whose checkout pages are accepted.
+    pay_url_origins: frozenset[Origin] = frozenset()
     #: The orders that the client created before; ``None``: not to be compared.
     seen: SeenOrders | None = None
 
@@ -168,7 +170,7 @@ def check_pay_url(url: str, trust: Trust) -> str | None:
         origin = read_origin(url)
     except UrlError as error:
         return f"pay_url {error}"
-    if origin in (trust.origin, CHECKOUT_ORIGIN):
+    if origin in (trust.origin, CHECKOUT_ORIGIN) or origin in trust.pay_url_origins:
         return None
     return f"pay_url lies at {format_origin(origin)}"
 
@@ -204,6 +206,18 @@ def _payment_hash(_o: object, invoice: Invoice, trust: Trust, _n: _Now) -> _Prob
     if other is None:
         return None
     return f"its invoice has the payment hash of order {shown(other)}"
+
+
+def _own_network(order: object, invoice: Invoice, trust: Trust, now: _Now) -> _Problem:
+    problem = _network(order, invoice, trust, now)
+    if problem is None or trust.network != "mainnet":
+        return problem
+    # The commonest cause is a sandbox whose network was left out of the environment.
+    name = invoice.network
+    return (
+        f"{problem}; if base_url is a sandbox's, set AURPAY_NETWORK={name} or "
+        f'network="{name}"'
+    )
 
 
 def _network(_o: object, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
@@ -308,7 +322,7 @@ def _page(payment: UncheckedPayment, _: NewPayment, trust: Trust) -> _Problem:
 _CHECKS: Final = (
     ("new", _new),
     ("payment_hash", _payment_hash),
-    ("network", _network),
+    ("network", _own_network),
     ("amount", _amount),
     ("payment_secret", _payment_secret),
     ("timestamp", _timestamp),

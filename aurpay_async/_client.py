@@ -20,9 +20,12 @@ from ._seen import SeenOrders
 from ._settings import (
     auth_from_env,
     misfit,
+    require_allow_http,
     require_network,
     require_origin,
+    require_origins,
     require_payees,
+    switch_from_env,
 )
 from ._transports._authenticating import AuthenticatingTransport
 from ._transports._pool import Pool
@@ -64,7 +67,9 @@ if TYPE_CHECKING:
         """The keywords of `AurpayClient`."""
 
         network: Network
+        allow_http: bool
         payees: Iterable[str]
+        pay_url_origins: Iterable[str]
         reference_key: Keys | None
 
 
@@ -87,9 +92,11 @@ class AurpayClient(MerchantMethods):
         *,
         base_url: str = BASE_URL,
         network: Network = "mainnet",
+        allow_http: bool = False,
         timeouts: Timeouts = Timeouts(),
         retry: RetryPolicy = RetryPolicy(),
         payees: Iterable[str] = (),
+        pay_url_origins: Iterable[str] = (),
         reference_key: Keys | None = None,
         session: aiohttp.ClientSession | None = None,
         transport: Transport | None = None,
@@ -104,11 +111,16 @@ class AurpayClient(MerchantMethods):
                 no credentials.
             base_url: Where the API is: scheme, host and port.
             network: The network whose invoices are accepted.
+            allow_http: Accept ``http://`` in `base_url` and in the URLs of orders also
+                beyond loopback, between containers for example. It needs a network
+                that is not mainnet.
             timeouts: How long to wait.
             retry: How often to try.
             payees: Public keys (33 bytes in hex) that an invoice may pay; none: any.
                 A verified signature proves that an invoice was not altered, not who
                 made it; only a pinned payee does.
+            pay_url_origins: Where checkout pages may lie besides Aurpay's own host and
+                `base_url`: scheme, host and port, such as ``"https://pay.example"``.
             reference_key: Signs the references of orders: 16 characters or more. Of
                 several, the first one signs, and all of them verify.
             session: An aiohttp session to use. It is neither changed nor closed.
@@ -135,7 +147,9 @@ class AurpayClient(MerchantMethods):
             # Nothing is quoted or kept: a key may have been given as a plain text.
             del auth, session, transport
             raise ConfigurationError(problem)
-        origin = require_origin(base_url)
+        network = require_network(network)
+        self._allow_http = require_allow_http(allow_http, network)
+        origin = require_origin(base_url, allow_http=allow_http)
         self._reference_keys = () if keys is None else require_keys(keys)
         self._seen = SeenOrders()
         self._unexpected = UnexpectedLog()
@@ -143,9 +157,12 @@ class AurpayClient(MerchantMethods):
         self._clock = SystemClock() if clock is None else clock
         self._listeners = Listeners(on_event, self._clock)
         self._trust = Trust(
-            network=require_network(network),
+            network=network,
             origin=origin,
             payees=require_payees(payees),
+            pay_url_origins=require_origins(
+                pay_url_origins, "pay_url_origins", allow_http=allow_http
+            ),
             seen=self._seen,
         )
         self._pool = Pool(
@@ -171,8 +188,9 @@ class AurpayClient(MerchantMethods):
         """A client with the credentials of the environment.
 
         Reads ``AURPAY_API_KEY``, or ``AURPAY_API_TOKEN`` and ``AURPAY_API_SECRET``; and
-        ``AURPAY_REFERENCE_KEY``, ``AURPAY_BASE_URL`` and ``AURPAY_NETWORK`` where they
-        are set.
+        ``AURPAY_REFERENCE_KEY``, ``AURPAY_BASE_URL``, ``AURPAY_NETWORK``,
+        ``AURPAY_ALLOW_HTTP`` (1 or 0) and ``AURPAY_PAY_URL_ORIGINS`` (separated by
+        commas) where they are set.
 
         Args:
             options: As for the constructor; they win over the environment.
@@ -184,13 +202,23 @@ class AurpayClient(MerchantMethods):
         # Hidden before anything can raise.
         keys = hide_keys(options.pop("reference_key", None))
         options["reference_key"] = keys_from_env() if keys is None else keys
-        base_url = os.environ.get("AURPAY_BASE_URL")
-        if base_url:
-            require_origin(base_url, "AURPAY_BASE_URL")
-            options.setdefault("base_url", base_url)
         network = os.environ.get("AURPAY_NETWORK")
         if network:
             options.setdefault("network", require_network(network, "AURPAY_NETWORK"))
+        allow_http = options.get("allow_http", switch_from_env("AURPAY_ALLOW_HTTP"))
+        if allow_http is not None:
+            options["allow_http"] = allow_http
+        base_url = os.environ.get("AURPAY_BASE_URL")
+        if base_url:
+            require_origin(base_url, "AURPAY_BASE_URL", allow_http=bool(allow_http))
+            options.setdefault("base_url", base_url)
+        origins = os.environ.get("AURPAY_PAY_URL_ORIGINS")
+        if origins:
+            listed = [origin.strip() for origin in origins.split(",")]
+            require_origins(
+                listed, "AURPAY_PAY_URL_ORIGINS", allow_http=bool(allow_http)
+            )
+            options.setdefault("pay_url_origins", listed)
         return cls(auth_from_env(), **options)
 
     def with_options(

@@ -161,8 +161,8 @@ def _keys(kind: type[attrs.AttrsInstance]) -> tuple[tuple[str, str], ...]:
     return tuple((name, f'"{names.get(name, name)}":') for name in sent)
 
 
-#: The platform has no fields for these: they travel in the callback URLs.
-_NEVER_SENT: Final = frozenset({"reference", "nonce"})
+#: The platform has no fields for these; the first two travel in the callback URLs.
+_NEVER_SENT: Final = frozenset({"reference", "nonce", "allow_http"})
 
 
 def _dump(value: Decimal | str | Literal[True]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import attrs
 
@@ -82,7 +82,7 @@ def sign_reference(
     from .callbacks._reference import Reference, ReferenceSigner, new_nonce
 
     signer, nonce = ReferenceSigner(keys), nonce or new_nonce()
-    urls: dict[str, str] = {}
+    changes: dict[str, Any] = {"nonce": nonce}
     for field, kind in _KINDS:
         url: str | None = getattr(order, field)
         if url is not None:
@@ -93,8 +93,8 @@ def sign_reference(
                 kind=kind,
                 nonce=nonce,
             )
-            urls[field] = _attach(signer, field, url, reference)
-    return attrs.evolve(order, nonce=nonce, **urls)
+            changes[field] = _attach(signer, field, url, reference)
+    return attrs.evolve(order, **changes)
 
 
 def _attach(signer: ReferenceSigner, field: str, url: str, reference: Reference) -> str:

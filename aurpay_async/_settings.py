@@ -9,7 +9,7 @@ import inspect
 import os
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from ._auth import ApiKey, ApiToken
 from ._http import Timeouts
@@ -110,13 +110,15 @@ def _environment(name: str) -> Secret | None:
     return Secret(os.environ[name]) if os.environ.get(name) else None
 
 
-def require_origin(base_url: str, what: str = "base_url") -> Origin:
-    """Where the API is; `what` names the setting."""
+def require_origin(
+    base_url: str, what: str = "base_url", *, allow_http: bool = False
+) -> Origin:
+    """Read where the API is; `what` names the setting."""
     if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"{what} must be a text, not {shown(base_url)}")
     try:
         origin = read_origin(base_url)
-        require_secure(origin)
+        require_secure(origin, allow_http=allow_http)
     except UrlError as error:
         raise ConfigurationError(f"{what} {error}") from None
     plain = format_origin(origin)
@@ -127,6 +129,39 @@ def require_origin(base_url: str, what: str = "base_url") -> Origin:
             f"not {shown(without_query(base_url))}"
         )
     return origin
+
+
+def require_origins(
+    urls: Iterable[str], what: str, *, allow_http: bool = False
+) -> frozenset[Origin]:
+    """Read a list of origins; `what` names the setting."""
+    # A single text is an iterable as well: of letters.
+    is_one = isinstance(urls, str) or not hasattr(urls, "__iter__")
+    given = [cast("str", urls)] if is_one else urls
+    return frozenset(require_origin(url, what, allow_http=allow_http) for url in given)
+
+
+def require_allow_http(
+    allow_http: object, network: Network, what: str = "allow_http"
+) -> bool:
+    """Accept plain http only where no invoice is worth anything."""
+    if type(allow_http) is not bool:
+        raise ConfigurationError(
+            f"{what} must be True or False, not {shown(allow_http)}"
+        )
+    if allow_http and network == "mainnet":
+        raise ConfigurationError(
+            f"{what} is for test networks: set network= or AURPAY_NETWORK, or use https"
+        )
+    return allow_http
+
+
+def switch_from_env(name: str) -> bool | None:
+    """Read a variable that switches something on or off, if it is set."""
+    value = os.environ.get(name, "").lower()
+    if value in {"", "0", "1", "false", "true"}:
+        return value in {"1", "true"} if value else None
+    raise ConfigurationError(f"{name} must be 1 or 0, not {shown(value)}")
 
 
 def require_network(name: object, what: str = "network") -> Network:

@@ -66,15 +66,22 @@ def _require_host(host: str) -> None:
         raise UrlError(f"{shown(host)} is no IP address")
 
 
-def require_secure(origin: Origin) -> None:
-    """Refuse plain http, except to this very machine.
+def require_secure(origin: Origin, *, allow_http: bool = False) -> None:
+    """Reject plain http, except to this very machine.
+
+    Args:
+        origin: Who is spoken to.
+        allow_http: Accept plain http to any host: for a network without real money.
 
     Raises:
-        UrlError: if `origin` is neither https nor loopback.
+        UrlError: if `origin` is neither https nor loopback, and http is not allowed.
     """
     scheme, host, _ = origin
-    if scheme != "https" and not is_loopback(host):
-        raise UrlError("must start with https:// (http is for loopback only)")
+    if scheme != "https" and not allow_http and not is_loopback(host):
+        raise UrlError(
+            "must start with https:// (http is for loopback only, or with "
+            "allow_http=True for a test network)"
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -107,6 +107,27 @@ def test_another_network(network: str) -> None:
     assert failed(invoice_fields={"network": network}) == "network"
 
 
+def test_an_invoice_of_a_test_network_says_how_to_use_a_sandbox() -> None:
+    """Usually the network was left out of the environment, and Aurpay is not at fault.
+
+    A client for a test network knows of such networks already.
+    """
+    made = structure(order(), UncheckedOrder, "data")
+    trust = Trust(network="mainnet", origin=ORIGIN, payees=frozenset())
+    verdict = check_order(made, bolt11.decode(invoice()), trust, NOW_S)
+    problem = (
+        "the invoice is for regtest, and not for mainnet; if base_url is a sandbox's, "
+        'set AURPAY_NETWORK=regtest or network="regtest"'
+    )
+    assert verdict.failed == ("network", problem)
+    trust = trust._replace(network="signet")
+    verdict = check_order(made, bolt11.decode(invoice()), trust, NOW_S)
+    assert verdict.failed == (
+        "network",
+        "the invoice is for regtest, and not for signet",
+    )
+
+
 @pytest.mark.parametrize(
     ("amount", "msat"),
     [
@@ -308,3 +329,21 @@ def test_where_checkout_pages_lie() -> None:
     assert check_pay_url("https://evil.example/", trust) == (
         "pay_url lies at https://evil.example"
     )
+
+
+def test_checkout_pages_may_lie_at_the_origins_that_the_client_names() -> None:
+    """At these exactly: another port, scheme or subdomain is another place."""
+    trust = Trust(
+        network="mainnet",
+        origin=ORIGIN,
+        payees=frozenset(),
+        pay_url_origins=frozenset({read_origin("https://pay.example")}),
+    )
+    assert check_pay_url("https://pay.example/#/cashier/1", trust) is None
+    for url in (
+        "https://pay.example:8443/",
+        "http://pay.example/",
+        "https://a.pay.example/",
+        "https://pay.example.evil.example/",
+    ):
+        assert check_pay_url(url, trust) is not None

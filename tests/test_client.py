@@ -56,6 +56,7 @@ from .orders import (
     invoice,
     order,
 )
+from .protocol.samples import payment
 
 ORDER_ID = "20260101000000000001"
 CANARY = "canary-5f3a"
@@ -295,6 +296,67 @@ def test_base_urls_that_cannot_be(base_url: str, problem: str) -> None:
 def test_base_urls_that_can(base_url: str) -> None:
     """https, or loopback; with or without the last slash."""
     AurpayClient(base_url=base_url)
+
+
+CONTAINERS = {
+    "callback_url": "http://app:8000/paid",
+    "timeout_callback": "http://app:8000/timeout",
+    "succeed_url": "http://shop.test/thanks",
+    "timeout_url": "http://shop.test/again",
+}
+
+
+async def test_plain_http_between_containers_needs_allow_http() -> None:
+    """For base URL, the URLs of orders and checkout pages; on a test network."""
+    data = order(pay_url="http://sandbox:8765/#/cashier/1")
+    paid = payment(pay_url="http://sandbox:8765/#/cashier/2")
+    answers = [
+        answer(envelope(one)) for one in (data, paid, {"pay_url": data["pay_url"]})
+    ]
+    allowed = {"base_url": "http://sandbox:8765", "allow_http": True}
+    async with client(*answers, **allowed) as c:
+        made = await c.create_order("20", "USD", **CONTAINERS)
+        await c.create_payment(18, "USD", chain="ETH", coin="USDT-ERC20", **CONTAINERS)
+        await c.create_payment_url(18, "USD", **CONTAINERS)
+    assert made.pay_url == data["pay_url"]
+    assert LightningOrder.from_json(made.to_json()) == made
+    async with client() as c:
+        for name, url in CONTAINERS.items():
+            with pytest.raises(InvalidRequestError, match="allow_http=True") as caught:
+                await c.create_order("20", "USD", **{name: url})  # type: ignore[arg-type]
+            assert caught.value.field == name
+    with pytest.raises(ConfigurationError, match="base_url must start with https"):
+        AurpayClient(base_url="http://sandbox:8765", network="regtest")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"allow_http": True}, "allow_http is for test networks"),
+        ({"allow_http": "1", "network": "regtest"}, "allow_http must be True or False"),
+        ({"pay_url_origins": "pay.example"}, "pay_url_origins must be absolute"),
+        ({"pay_url_origins": 5}, "pay_url_origins must be a text"),
+        ({"pay_url_origins": ["https://pay.example/x"]}, "without a path"),
+        ({"pay_url_origins": ["http://pay.example"]}, "must start with https"),
+    ],
+)
+def test_options_for_other_origins_that_cannot_be_used_are_rejected(
+    options: dict[str, Any], problem: str
+) -> None:
+    """When the client is made, with what to write."""
+    with pytest.raises(ConfigurationError, match=problem):
+        AurpayClient(**options)
+
+
+async def test_a_checkout_page_of_another_brand_is_accepted_if_it_is_named() -> None:
+    """One text is one origin."""
+    answers = [answer(envelope(order(pay_url="https://pay.example/#/cashier/1")))] * 2
+    async with client(*answers) as c:
+        with pytest.raises(UntrustedOrderError, match=r"lies at https://pay\.example"):
+            await c.create_order("20", "USD")
+    async with client(*answers, pay_url_origins="https://pay.example") as c:
+        made = await c.create_order("20", "USD")
+    assert made.pay_url == "https://pay.example/#/cashier/1"
 
 
 @pytest.mark.parametrize("name", ["connect", "attempt", "call"])
@@ -795,6 +857,25 @@ class TestFromEnv:
             key = options.get("reference_key", REFERENCE_KEY)
             assert ReferenceSigner([key]).read(url).reference == "cart-42"
 
+    def test_origins_and_plain_http(self, setenv: Any) -> None:
+        """Two more, for containers and for checkout pages of another brand."""
+        setenv(
+            API_KEY="k",
+            BASE_URL="http://sandbox:8765",
+            NETWORK="regtest",
+            ALLOW_HTTP="1",
+            PAY_URL_ORIGINS="https://pay.example, http://pay.test:81",
+        )
+        c = AurpayClient.from_env()
+        assert repr(c) == "<AurpayClient http://sandbox:8765 on regtest>"
+        assert c._trust.pay_url_origins == {
+            ("https", "pay.example", 443),
+            ("http", "pay.test", 81),
+        }
+        setenv(BASE_URL="https://shop.example", PAY_URL_ORIGINS="", ALLOW_HTTP="False")
+        assert not AurpayClient.from_env()._allow_http
+        assert AurpayClient.from_env(allow_http=True)._allow_http
+
     def test_options_win(self, setenv: Any) -> None:
         """What the program says is what counts."""
         setenv(API_KEY="k", BASE_URL="https://other.example", NETWORK="regtest")
@@ -822,6 +903,9 @@ class TestFromEnv:
             ({"API_TOKEN": "t", "API_SECRET": f"{CANARY}\n"}, "AURPAY_API_SECRET"),
             ({"API_KEY": "k", "BASE_URL": "http://shop.example"}, "AURPAY_BASE_URL"),
             ({"API_KEY": "k", "NETWORK": "moon"}, "AURPAY_NETWORK"),
+            ({"API_KEY": "k", "ALLOW_HTTP": "yes"}, "AURPAY_ALLOW_HTTP must be 1 or 0"),
+            ({"API_KEY": "k", "ALLOW_HTTP": "1"}, "allow_http is for test networks"),
+            ({"API_KEY": "k", "PAY_URL_ORIGINS": "a,b"}, "AURPAY_PAY_URL_ORIGINS"),
             ({"API_KEY": "k", "REFERENCE_KEY": CANARY}, "AURPAY_REFERENCE_KEY"),
         ],
     )

@@ -29,6 +29,7 @@ _T = TypeVar("_T")
 class Calling:
     """A client, as far as its methods need one."""
 
+    _allow_http: bool
     _clock: Clock
     _listeners: Listeners
     _pool: Pool

@@ -73,6 +73,7 @@ class CreatingMethods(ReadingBack):
                 callback_url=callback_url,
                 timeout_callback=timeout_callback,
                 reference=reference,
+                allow_http=self._allow_http,
             )
         except InvalidRequestError as error:
             raise without_frames(error) from None
@@ -163,6 +164,7 @@ class CreatingMethods(ReadingBack):
                 reference=reference,
                 stablecoin_at_par=stablecoin_at_par,
                 post_callbacks=post_callbacks,
+                allow_http=self._allow_http,
             )
         except InvalidRequestError as error:
             raise without_frames(error) from None
@@ -239,6 +241,7 @@ class CreatingMethods(ReadingBack):
                 reference=reference,
                 stablecoin_at_par=stablecoin_at_par,
                 post_callbacks=post_callbacks,
+                allow_http=self._allow_http,
             )
         except InvalidRequestError as error:
             raise without_frames(error) from None

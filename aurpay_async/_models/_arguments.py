@@ -59,7 +59,9 @@ def fiat(value: str) -> str:
     )
 
 
-def page_url(_: object, attribute: attrs.Attribute[str | None], value: object) -> None:
+def page_url(
+    instance: object, attribute: attrs.Attribute[str | None], value: object
+) -> None:
     """An URL for a browser. It is not changed: it goes to the wire as given."""
     field = attribute.name
     if value is None:
@@ -68,7 +70,8 @@ def page_url(_: object, attribute: attrs.Attribute[str | None], value: object) -
         kind = type(value).__name__
         raise InvalidRequestError(f"must be a text, not {kind}", field=field)
     try:
-        require_secure(read_origin(value))
+        allow_http: bool = getattr(instance, "allow_http", False)
+        require_secure(read_origin(value), allow_http=allow_http)
     except UrlError as error:
         raise InvalidRequestError(str(error), field=field) from None
 

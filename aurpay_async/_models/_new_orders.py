@@ -7,7 +7,15 @@ from decimal import Decimal  # noqa: TC003 - whoever reads the annotations needs
 import attrs
 
 from .._money import parse_price, plain_repr
-from ._arguments import exact, fiat, label, page_url, server_url, shown_url
+from ._arguments import (
+    exact,
+    fiat,
+    label,
+    page_url,
+    server_url,
+    shown_url,
+    switch,
+)
 
 
 @attrs.frozen(slots=False)
@@ -60,4 +68,8 @@ class NewOrder:
     #: What tells this order from another one of the same reference.
     nonce: str | None = attrs.field(
         default=None, kw_only=True, converter=exact, validator=label
+    )
+    #: Whether plain http is accepted beyond loopback. It is not sent.
+    allow_http: bool = attrs.field(
+        default=False, kw_only=True, repr=False, validator=switch
     )

@@ -44,8 +44,8 @@ _PATH_CHARACTERS: Final = "/~!$&'()*+,;=:@"
 class PublicAddress:
     """What precedes the request target in the URLs that the platform calls."""
 
-    def __init__(self, public_base_url: str) -> None:
-        problem = _problem(public_base_url)
+    def __init__(self, public_base_url: str, *, allow_http: bool = False) -> None:
+        problem = _problem(public_base_url, allow_http=allow_http)
         if problem is not None:
             raise ConfigurationError(f"public_base_url: {problem}")
         scheme, _, rest = public_base_url.removesuffix("/").partition("://")
@@ -117,11 +117,16 @@ class CallbackRoute:
     """A route that the platform calls, whichever framework serves it."""
 
     def __init__(
-        self, dispatcher: Dispatcher, public_base_url: str, kind: Kind | None
+        self,
+        dispatcher: Dispatcher,
+        public_base_url: str,
+        kind: Kind | None,
+        *,
+        allow_http: bool,
     ) -> None:
         require_kind(kind)
         self.name = f"aurpay_{kind or 'callback'}"
-        self.address = PublicAddress(public_base_url)
+        self.address = PublicAddress(public_base_url, allow_http=allow_http)
         self._dispatcher = dispatcher
         self._kind: Kind | None = kind
 
@@ -202,14 +207,14 @@ def _origin_form(target: str) -> str:
     return path if path.startswith("/") else f"/{path}"
 
 
-def _problem(public_base_url: object) -> str | None:
+def _problem(public_base_url: object, *, allow_http: bool) -> str | None:
     if not isinstance(public_base_url, str):
         return (
             "must be the address that the platform calls, like https://shop.example, "
             f"not {shown(public_base_url)}"
         )
     try:
-        require_secure(read_origin(public_base_url))
+        require_secure(read_origin(public_base_url), allow_http=allow_http)
     except UrlError as error:
         return str(error)
     if "?" in public_base_url or "#" in public_base_url:

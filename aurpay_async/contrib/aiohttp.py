@@ -25,7 +25,11 @@ _LINGER_S: Final = 1
 
 
 def callback_handler(
-    dispatcher: Dispatcher, *, public_base_url: str, kind: Kind | None = None
+    dispatcher: Dispatcher,
+    *,
+    public_base_url: str,
+    kind: Kind | None = None,
+    allow_http: bool = False,
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     """A handler that gives callbacks to `dispatcher`.
 
@@ -38,13 +42,15 @@ def callback_handler(
         public_base_url: What precedes the route's path in the URLs that were registered
             with the orders; behind a proxy, the server sees something else.
         kind: What the route is for, if the shop has two.
+        allow_http: Accept ``http://`` in `public_base_url` also beyond loopback: as
+            for the client, for a test network between containers only.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` cannot be used.
 
     .. versionadded:: 0.1.0
     """
-    route = CallbackRoute(dispatcher, public_base_url, kind)
+    route = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
 
     async def aurpay_callback(request: web.Request) -> web.Response:
         body = RequestBody(_chunks(request), request.content_length)

@@ -30,7 +30,11 @@ __all__ = ["callback_view"]
 
 
 def callback_view(
-    dispatcher: Dispatcher, *, public_base_url: str, kind: Kind | None = None
+    dispatcher: Dispatcher,
+    *,
+    public_base_url: str,
+    kind: Kind | None = None,
+    allow_http: bool = False,
 ) -> View:
     """A view that gives callbacks to `dispatcher`; without CSRF protection.
 
@@ -46,13 +50,15 @@ def callback_view(
         public_base_url: What precedes the route's path in the URLs that were registered
             with the orders; behind a proxy, the server sees something else.
         kind: What the route is for, if the shop has two.
+        allow_http: Accept ``http://`` in `public_base_url` also beyond loopback: as
+            for the client, for a test network between containers only.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` cannot be used.
 
     .. versionadded:: 0.1.0
     """
-    route = CallbackRoute(dispatcher, public_base_url, kind)
+    route = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
 
     async def aurpay_callback(
         request: _Request, *_: object, **__: object

@@ -32,6 +32,7 @@ def callback_handler(
     public_base_url: str,
     path: str = PATH,
     kind: Kind | None = None,
+    allow_http: bool = False,
 ) -> HTTPRouteHandler:
     """A route handler that gives callbacks to `dispatcher`; without CSRF protection.
 
@@ -45,13 +46,15 @@ def callback_handler(
             with the orders; behind a proxy, the server sees something else.
         path: Where this application takes them.
         kind: What the route is for, if the shop has two.
+        allow_http: Accept ``http://`` in `public_base_url` also beyond loopback: as
+            for the client, for a test network between containers only.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` cannot be used.
 
     .. versionadded:: 0.1.0
     """
-    callback = CallbackRoute(dispatcher, public_base_url, kind)
+    callback = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
 
     @route(
         path,

@@ -23,6 +23,7 @@ def callback_blueprint(
     public_base_url: str,
     path: str = PATH,
     kind: Kind | None = None,
+    allow_http: bool = False,
 ) -> Blueprint:
     """A blueprint that gives callbacks to `dispatcher`.
 
@@ -36,13 +37,15 @@ def callback_blueprint(
             with the orders; behind a proxy, the server sees something else.
         path: Where this application takes them.
         kind: What the route is for, if the shop has two.
+        allow_http: Accept ``http://`` in `public_base_url` also beyond loopback: as
+            for the client, for a test network between containers only.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` cannot be used.
 
     .. versionadded:: 0.1.0
     """
-    route = CallbackRoute(dispatcher, public_base_url, kind)
+    route = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
     blueprint = Blueprint(route.name, __name__)
 
     async def aurpay_callback(**_: object) -> Response:

@@ -49,6 +49,7 @@ def callback_route(
     public_base_url: str,
     path: str = PATH,
     kind: Kind | None = None,
+    allow_http: bool = False,
 ) -> Route:
     """A route of Starlette that gives callbacks to `dispatcher`.
 
@@ -62,13 +63,15 @@ def callback_route(
             with the orders; behind a proxy, the server sees something else.
         path: Where this application takes them.
         kind: What the route is for, if the shop has two.
+        allow_http: Accept ``http://`` in `public_base_url` also beyond loopback: as
+            for the client, for a test network between containers only.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` cannot be used.
 
     .. versionadded:: 0.1.0
     """
-    route = CallbackRoute(dispatcher, public_base_url, kind)
+    route = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
     return Route(path, _endpoint(route), methods=METHODS, name=route.name)
 
 
@@ -78,6 +81,7 @@ def callback_router(
     public_base_url: str,
     path: str = PATH,
     kind: Kind | None = None,
+    allow_http: bool = False,
 ) -> APIRouter:
     """A router of FastAPI that gives callbacks to `dispatcher`; in no schema.
 
@@ -90,6 +94,7 @@ def callback_router(
         public_base_url: As for `callback_route`.
         path: As for `callback_route`.
         kind: As for `callback_route`.
+        allow_http: As for `callback_route`.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` cannot be used.
@@ -98,7 +103,7 @@ def callback_router(
     """
     from fastapi import APIRouter  # Starlette alone is enough for the rest
 
-    route = CallbackRoute(dispatcher, public_base_url, kind)
+    route = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
     router = APIRouter()
     router.add_api_route(
         path,
@@ -112,7 +117,11 @@ def callback_router(
 
 
 def verified_callback(
-    verifier: CallbackVerifier, *, public_base_url: str, kind: Kind | None = None
+    verifier: CallbackVerifier,
+    *,
+    public_base_url: str,
+    kind: Kind | None = None,
+    allow_http: bool = False,
 ) -> Callable[[Request], Awaitable[CallbackEvent]]:
     """A dependency of FastAPI: the event of a callback that is genuine.
 
@@ -128,13 +137,14 @@ def verified_callback(
         verifier: Checks the request; everything else is answered with a 401.
         public_base_url: As for `callback_route`.
         kind: As for `callback_route`.
+        allow_http: As for `callback_route`.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` cannot be used.
 
     .. versionadded:: 0.1.0
     """
-    address = PublicAddress(public_base_url)
+    address = PublicAddress(public_base_url, allow_http=allow_http)
     require_kind(kind)
     reporter = Reporter(None)
 

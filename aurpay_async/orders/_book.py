@@ -157,6 +157,7 @@ class OrderBook:
                 callback_url=callback_url,
                 timeout_callback=timeout_callback,
                 reference=require_label(reference),
+                allow_http=self._client._allow_http,  # noqa: SLF001
             )
         except InvalidRequestError as error:
             raise without_frames(error) from None

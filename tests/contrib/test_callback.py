@@ -47,6 +47,12 @@ def test_a_base_that_no_platform_calls_is_refused(base: Any, hint: str) -> None:
         PublicAddress(base)
 
 
+def test_plain_http_is_accepted_beyond_loopback_where_it_is_allowed() -> None:
+    """As between containers, for a test network."""
+    address = PublicAddress("http://shop.test", allow_http=True)
+    assert address.url("/aurpay/callback?x=1") == "http://shop.test/aurpay/callback?x=1"
+
+
 FACTORIES = [
     ("aiohttp", "callback_handler"),
     ("django", "callback_view"),
@@ -66,6 +72,9 @@ def test_every_adapter_checks_what_it_is_given(adapter: str, name: str) -> None:
         factory(dispatcher, public_base_url="shop.example")
     with pytest.raises(ConfigurationError, match='must be "paid", "timeout" or None'):
         factory(dispatcher, public_base_url=PUBLIC, kind="success")
+    with pytest.raises(ConfigurationError, match="allow_http=True"):
+        factory(dispatcher, public_base_url="http://shop.test")
+    assert factory(dispatcher, public_base_url="http://shop.test", allow_http=True)
 
 
 def test_the_dependency_checks_what_it_is_given() -> None:
