@@ -74,7 +74,9 @@ def tests(session: nox.Session) -> None:
 def properties(session: nox.Session) -> None:
     """What holds for any value, tried with twenty times as many."""
     install(session, "test")
-    thorough = ("-m", "hypothesis", "--hypothesis-profile", "thorough")
+    # The model of the order store takes minutes then.
+    slow = ("-o", "faulthandler_timeout=1200")
+    thorough = ("-m", "hypothesis", "--hypothesis-profile", "thorough", *slow)
     session.run(*SUITE, *thorough, *session.posargs)
 
 

@@ -1,0 +1,662 @@
+"""Processes, a platform and a database that stop wherever a test wants them to.
+
+A process stops at each `Gate`: before it begins a transaction, while a request or its
+answer is on its way, and while it sleeps. A test opens one gate at a time, so the test
+alone decides what happens in which order, and nothing waits for real time.
+
+Between two gates, a process can die, or lose its database, at each statement and around
+each commit. A dead process meets `Died` at whatever it does next, its cleanup included,
+so nothing that it does after its death has an effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from unittest import mock
+
+import aiosqlite
+import attrs
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.util import await_only, greenlet_spawn
+
+from aurpay_async import AurpayClient, Delivery, RetryPolicy, Safety
+from aurpay_async._clock import SystemClock
+from aurpay_async.callbacks import CallbackVerifier, Dispatcher
+from aurpay_async.callbacks._reference import ReferenceSigner
+from aurpay_async.callbacks.sql import SqlReplayStore
+from aurpay_async.errors import (
+    AurpayError,
+    ConnectError,
+    ConnectionLostError,
+    RequestTimeoutError,
+)
+from aurpay_async.orders import OrderBook
+from aurpay_async.testing import sign_callback
+
+from ..orders import answer, detail, envelope, invoice, order
+from .platform import REFERENCE_KEY, URLS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from aurpay_async import LightningOrder, Request, Response
+    from aurpay_async.callbacks import Notice
+    from aurpay_async.orders import Change
+
+_T = TypeVar("_T")
+
+CALLBACK_SECRET: Final = "sandbox-callback-secret"
+PRICE, CURRENCY = "20", "USD"
+START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+#: For how long an order is shown, and for how long its invoice can be paid.
+SHOWN: Final = timedelta(minutes=30)
+INVOICE_LIFE: Final = timedelta(hours=6)
+
+#: After so many seconds a client gives an answer up.
+ATTEMPT_S: Final = 15
+
+#: For how long the list may lack an order.
+LIST_DELAY: Final = timedelta(minutes=10)
+
+#: More gates than any work passes; beyond, it has no end.
+MOST_GATES: Final = 500
+
+#: What may become of a request: what arrives, and what the client sees.
+FATES: Final = (
+    "answered",
+    "answer lost",
+    "answer cut",
+    "request lost",
+    "not sent",
+    "refused",
+    "503",
+    "503 after it was done",
+    "older answer",
+)
+
+#: Where the shop writes down what it delivered, in the transaction of the change.
+parcels: Final = sa.Table("parcels", sa.MetaData(), sa.Column("reference", sa.Text))
+
+#: Stands for PostgreSQL's own function, in the connections of a model.
+FAKE_TIME: Final = (
+    "CREATE SCHEMA IF NOT EXISTS model",
+    "CREATE TABLE IF NOT EXISTS model.time (now timestamptz NOT NULL)",
+    """
+    CREATE OR REPLACE FUNCTION model.clock_timestamp() RETURNS timestamptz
+    LANGUAGE sql VOLATILE AS 'SELECT now FROM model.time'
+    """,
+)
+
+
+class Died(BaseException):
+    """The process does not run any more."""
+
+
+@attrs.define(eq=False)
+class Gate:
+    """Where a process waits until the test lets it go on."""
+
+    process: Process
+    what: str
+    since: datetime
+    opened: asyncio.Future[str]
+
+    @property
+    def is_network(self) -> bool:
+        """Whether the client waits for an answer."""
+        return self.what.startswith(("request", "answer"))
+
+
+@attrs.define
+class Platform:
+    """Aurpay, as far as the order store can see it."""
+
+    world: World
+    orders: dict[str, dict[str, Any]] = attrs.Factory(dict)
+    #: The callback URLs of each order.
+    urls: dict[str, Mapping[str, str]] = attrs.Factory(dict)
+    #: The answer to each request that created an order for the shop.
+    answers: dict[str, dict[str, Any]] = attrs.Factory(dict)
+    #: The orders that the list lacks.
+    hidden: set[str] = attrs.Factory(set)
+    #: How often each body arrived that asks for an order.
+    bodies: Counter[bytes] = attrs.Factory(Counter)
+    #: Orders that were answered to the request for another one, and those others.
+    swapped: set[str] = attrs.Factory(set)
+    #: Callbacks that were not answered with 200 yet: their URLs.
+    callbacks: list[str] = attrs.Factory(list)
+    signer: ReferenceSigner = attrs.Factory(lambda: ReferenceSigner(REFERENCE_KEY))
+
+    def nonce(self, order_id: str) -> str | None:
+        """The attempt that an order was created for; the dashboard's have none."""
+        url = self.urls[order_id].get("callback_url")
+        return None if url is None else self.signer.read(url).nonce
+
+    def status(self, order_id: str) -> str:
+        """Where an order stands."""
+        status: str = self.orders[order_id]["status"]
+        return status
+
+    def age(self, order_id: str) -> timedelta:
+        """How long ago it was created."""
+        created: str = self.orders[order_id]["create_time"]
+        return self.world.now - datetime.fromisoformat(f"{created}+00:00")
+
+    def is_shown(self, order_id: str) -> bool:
+        """Whether a payer who sees its invoice is still meant to pay it."""
+        return self.status(order_id) == "PENDING" and self.age(order_id) < SHOWN
+
+    def pay(self, order_id: str) -> None:
+        """Pay it, in time or late, if its invoice can be paid."""
+        unpaid = self.status(order_id) in {"PENDING", "OVERDUE"}
+        if unpaid and self.age(order_id) < INVOICE_LIFE:
+            self._change(order_id, "SUCCESS", "callback_url")
+
+    def refund(self, order_id: str) -> None:
+        """Pay it back, if it was paid."""
+        if self.status(order_id) == "SUCCESS":
+            self._change(order_id, "REFUNDED")
+
+    def grow_older(self) -> None:
+        """Time out what was not paid, and list what was hidden for long enough."""
+        for order_id in self.orders:
+            if self.status(order_id) == "PENDING" and self.age(order_id) >= SHOWN:
+                self._change(order_id, "OVERDUE", "timeout_callback")
+        self.hidden -= {i for i in self.hidden if self.age(i) >= LIST_DELAY}
+
+    def _change(self, order_id: str, status: str, callback: str = "") -> None:
+        self.orders[order_id]["status"] = status
+        url = self.urls[order_id].get(callback)
+        self.callbacks += [] if url is None else [url]
+
+    def handle(self, request: Request) -> Response:
+        """Do what a request asks for, and answer."""
+        if request.safety is Safety.CREATE:
+            asked = json.loads(request.body)
+            order_id = self.create({k: v for k, v in asked.items() if k in URLS})
+            return answer(envelope(self.answers[order_id]))
+        if request.operation == "list_orders":
+            rows = [o for i, o in reversed(self.orders.items()) if i not in self.hidden]
+            page = {"page": 1, "size": 100, "total": len(rows), "max_page": 1}
+            return answer(envelope({**page, "data": rows}))
+        shown = self.orders.get(request.path.rpartition("/")[2])
+        return answer(b"{}", 404) if shown is None else answer(envelope(shown))
+
+    def create(self, urls: Mapping[str, str]) -> str:
+        """Create an order; without URLs, it is one that a merchant creates by hand."""
+        now, number = self.world.now, len(self.orders) + 1
+        order_id = f"{now:%Y%m%d%H%M%S}{number:06}"
+        created = f"{now:%Y-%m-%dT%H:%M:%S}"
+        self.orders[order_id] = detail(
+            order_id=order_id,
+            vs_price=PRICE,
+            vs_currency=CURRENCY,
+            create_time=created,
+            update_time=created,
+        )
+        self.urls[order_id] = urls
+        if urls:
+            self.answers[order_id] = order(
+                order_id=order_id,
+                create_time=created,
+                pay_url=f"https://dashboard.aurpay.net/#/cashier/{order_id}",
+                payment_request=invoice(
+                    payment_hash=f"{number:064x}",
+                    timestamp=int(now.timestamp()),
+                    expiry=int(INVOICE_LIFE.total_seconds()),
+                ),
+            )
+        return order_id
+
+
+@attrs.define
+class Network:
+    """The transport of one process."""
+
+    process: Process
+
+    async def send(self, request: Request) -> Response:
+        """Wait for what the test makes of the request, and of its answer."""
+        platform = self.process.world.platform
+        is_create = request.safety is Safety.CREATE
+        fate = await self.process.stop(f"request {request.operation}")
+        if fate == "not sent":
+            raise ConnectError("no way there", delivery=Delivery.NOT_SENT)
+        if is_create:
+            platform.bodies[request.body] += 1
+        if fate in {"request lost", "timeout"}:
+            raise _lost(fate)
+        if fate in {"503", "refused"}:
+            return answer(b"{}", 503 if fate == "503" else 403)
+        older = [*platform.answers]
+        response = platform.handle(request)
+        if fate == "503 after it was done":
+            return answer(b"{}", 503)
+        if fate == "timeout after it was done":
+            raise _lost("timeout")
+        later = await self.process.stop(f"answer {request.operation}")
+        fate = fate if later == FATES[0] else later
+        if fate.startswith(("answer lost", "timeout")):
+            raise _lost(fate)
+        if fate == "answer cut":
+            raise ConnectionLostError("cut", body=response.body[:-20])
+        if fate == "older answer" and is_create and older:
+            platform.swapped |= {older[-1], [*platform.answers][-1]}
+            return answer(envelope(platform.answers[older[-1]]))
+        return response
+
+
+def _lost(fate: str) -> AurpayError:
+    if fate.startswith("timeout"):
+        return RequestTimeoutError("no answer in time")
+    return ConnectionLostError("reset")
+
+
+@attrs.define
+class ProcessClock:
+    """The time as a process sees it; it sleeps at a gate."""
+
+    process: Process
+
+    def now(self) -> datetime:
+        """The time of day, with the error of its machine."""
+        return self.process.world.now + self.process.skew
+
+    def monotonic(self) -> float:
+        """Seconds of the model."""
+        return (self.process.world.now - START).total_seconds()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wake up when the gate is opened, which may be later."""
+        awake = self.process.world.now + timedelta(seconds=seconds)
+        await self.process.stop("sleep")
+        await self.process.world.advance_to(awake)
+
+
+class MachineClock(ProcessClock, SystemClock):
+    """The same where the database has a time of its own."""
+
+
+class Process:
+    """One process of the shop: its client, its order book, its callback route."""
+
+    def __init__(self, world: World, name: str, skew: timedelta) -> None:
+        """Start; `World.start` makes it ready."""
+        self.world = world
+        self.name = name
+        self.skew = skew
+        self.is_dead = False
+        #: Before that it stops nowhere.
+        self.is_ready = False
+        #: After so many points it dies, or finds its database gone.
+        self.dies_in: int | None = None
+        self.loses_database_in: int | None = None
+        self.clock = world.clock(self)
+        self.client = AurpayClient(
+            network="regtest",
+            reference_key=REFERENCE_KEY,
+            transport=Network(self),
+            clock=self.clock,
+            retry=RetryPolicy(max_attempts=2),
+        )
+        self.engine = world.create_engine()
+        self._watch(self.engine.sync_engine)
+        self.book = OrderBook(self.client, self.engine)
+        self.dispatcher = Dispatcher(
+            CallbackVerifier(
+                secrets=[CALLBACK_SECRET],
+                reference_key=REFERENCE_KEY,
+                clock=self.clock,
+            ),
+            self._notified,
+            reader=self.client,
+            lookup=self.book.lookup,
+            store=SqlReplayStore(self.engine, clock=self.clock),
+            clock=self.clock,
+        )
+
+    async def open(self, reference: str) -> None:
+        """Show an order to a payer."""
+        shown = await self.book.open(reference, PRICE, CURRENCY, **URLS)
+        self.world.show(reference, shown)
+
+    async def reconcile(self) -> None:
+        """Ask about what is due."""
+        while (await self.book.reconcile(on_change=self._deliver)).more:
+            pass
+
+    async def receive(self, url: str) -> None:
+        """Handle a callback; the platform sends it again until it gets a 200."""
+        headers = sign_callback(url, secret=CALLBACK_SECRET, now=self.clock.now())
+        reply = await self.dispatcher.dispatch(method="GET", url=url, headers=headers)
+        callbacks = self.world.platform.callbacks
+        if reply.status == 200 and url in callbacks:
+            callbacks.remove(url)
+
+    async def _notified(self, notice: Notice) -> None:
+        async with self.engine.begin() as connection:
+            change = await self.book.record(notice, connection)
+            await self._deliver(change, connection)
+            await notice.settle(connection)
+
+    async def _deliver(self, change: Change, connection: AsyncConnection) -> None:
+        if change.settled:
+            row = parcels.insert().values(reference=change.reference)
+            await connection.execute(row)
+
+    async def stop(self, what: str) -> str:
+        """Wait at a gate, and return what the test says there."""
+        self._passes()
+        if not self.is_ready:
+            return FATES[0]
+        opened: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        gate = Gate(self, what, self.world.now, opened)
+        self.world.gates.append(gate)
+        try:
+            return await opened
+        finally:
+            self.world.gates.remove(gate)
+
+    def _passes(self) -> None:
+        """Die at this point, if it is time."""
+        if self.dies_in is not None:
+            self.dies_in -= 1
+            if self.dies_in <= 0:
+                self.world.kill(self)
+        if self.is_dead:
+            raise Died
+
+    def _passes_database(self) -> None:
+        self._passes()
+        if self.loses_database_in is not None:
+            self.loses_database_in -= 1
+            if self.loses_database_in <= 0:
+                self.loses_database_in = None
+                raise ConnectionResetError("the database went away")
+
+    def _watch(self, engine: Any) -> None:
+        @event.listens_for(engine, "begin")
+        def begin(_: object) -> None:
+            self.world.busy -= 1
+            try:
+                await_only(self.stop("transaction"))
+            finally:
+                self.world.busy += 1
+
+        @event.listens_for(engine, "before_cursor_execute")
+        @event.listens_for(engine, "after_cursor_execute")
+        def executes(*_: object) -> None:
+            self._passes_database()
+
+        commit = engine.dialect.do_commit
+
+        def do_commit(connection: object) -> None:
+            self._passes_database()
+            commit(connection)
+            self.world.forget_rows()
+            self._passes_database()
+
+        engine.dialect.do_commit = do_commit
+
+
+@attrs.define(eq=False)
+class Work:
+    """What a process was asked to do."""
+
+    process: Process
+    what: str
+    task: asyncio.Task[None]
+
+
+class World:
+    """Everything: its time, its gates, its processes, and what payers were shown."""
+
+    def __init__(self, url: str, skews: Sequence[int] = (0, 0)) -> None:
+        """Begin with empty tables.
+
+        Args:
+            url: A database that has the tables.
+            skews: By how many seconds the clock of each process is wrong.
+        """
+        self.now = START
+        self.gates: list[Gate] = []
+        self.work: list[Work] = []
+        self.platform = Platform(self)
+        #: The orders that payers saw, by reference.
+        self.shown: dict[str, list[str]] = {}
+        self.problems: list[str] = []
+        #: How many steps of a database are under way.
+        self.busy = 0
+        self._url = sa.make_url(url)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        #: Whether the clocks of processes decide about more than themselves.
+        self.clocks_matter = self.is_sqlite and any(skews)
+        self.clock = ProcessClock if self.is_sqlite else MachineClock
+        self._seen: dict[sa.Table, Sequence[Any]] = {}
+        self._engines: list[AsyncEngine] = []
+        # Not uvloop's: its queue of callbacks cannot be looked at.
+        self._loop: Any = asyncio.SelectorEventLoop()
+        self._patched = self._patch()
+        self._observer = self.create_engine()
+        self.run(self._prepare())
+        self.processes = [
+            self.start(f"process {number}", timedelta(seconds=skew))
+            for number, skew in enumerate(skews)
+        ]
+
+    def create_engine(self) -> AsyncEngine:
+        """An engine; on SQLite it has no thread, and works in the order of the loop."""
+        if not self.is_sqlite:
+            settings = {"search_path": "model, public, pg_catalog"}
+            options: dict[str, Any] = {"connect_args": {"server_settings": settings}}
+        else:
+            options = {"async_creator": self._connect_here}
+        engine = create_async_engine(self._url, **options)
+        self._engines.append(engine)
+        return engine
+
+    async def _connect_here(self) -> Any:
+        # Transactions are not interleaved, so no process waits for the lock of another.
+        connection: Any = aiosqlite.connect(self._url.database or "", timeout=0)
+        connection._tx = _Here()
+        connected = await connection._connect()
+        await connected.execute("PRAGMA synchronous=OFF")
+        return connected
+
+    async def _prepare(self) -> None:
+        async with self._observer.begin() as connection:
+            await connection.run_sync(parcels.metadata.create_all)
+            for table in (*reversed(OrderBook.metadata.sorted_tables), parcels):
+                await connection.execute(table.delete())
+            if not self.is_sqlite:
+                for statement in (*FAKE_TIME, "DELETE FROM model.time"):
+                    await connection.execute(sa.text(statement))
+                first = sa.text("INSERT INTO model.time VALUES (:now)")
+                await connection.execute(first, {"now": self.now})
+
+    def start(self, name: str, skew: timedelta) -> Process:
+        """Start a process."""
+        process = Process(self, name, skew)
+        self.run(process.book.attempts("none"))
+        process.is_ready = True
+        return process
+
+    def kill(self, process: Process) -> None:
+        """End a process at once; another one takes its place."""
+        process.is_dead = True
+        for gate in self.gates:
+            if gate.process is process and not gate.opened.done():
+                gate.opened.set_exception(Died())
+
+    def begin(
+        self, process: Process, what: str, work: Coroutine[Any, Any, None]
+    ) -> Work:
+        """Let a process begin to work, up to the first gate."""
+        begun = Work(process, what, self._loop.create_task(_ends(work)))
+        self.work.append(begun)
+        self.settle()
+        return begun
+
+    def settle(self) -> None:
+        """Go on until each process has ended what it does, or waits at a gate."""
+        self.run(self._settled())
+        for ended in [one for one in self.work if one.task.done()]:
+            self.work.remove(ended)
+            if not ended.task.cancelled():
+                ended.task.result()
+        for number, process in enumerate(self.processes):
+            if process.is_dead:
+                self.processes[number] = self.start(process.name, process.skew)
+
+    async def _settled(self) -> None:
+        while True:
+            await asyncio.sleep(0)
+            if self.busy:
+                await asyncio.sleep(0.0001)
+            elif not self._loop._ready:
+                return
+
+    def open_gate(self, gate: Gate, fate: str = FATES[0]) -> None:
+        """Let a process go on; `fate` is for a request or an answer."""
+        gate.opened.set_result(fate)
+        self.settle()
+
+    def finish(self, work: Work | None = None, fate: str = FATES[0]) -> None:
+        """Open gates until a piece of work ends, or all; its first request has `fate`.
+
+        Of one piece of work, the gates of its process are opened, and no others.
+        """
+        for _ in range(MOST_GATES):
+            gate = self._next_gate(None if work is None else work.process)
+            if gate is None or (work is not None and work.task.done()):
+                return
+            if gate.what == "sleep":  # nothing else can go on: more time passes
+                self.advance(ATTEMPT_S)
+            if gate in self.gates:
+                self.open_gate(gate, fate if gate.is_network else FATES[0])
+                fate = FATES[0] if gate.is_network else fate
+        self.problems.append(f"no end of {[gate.what for gate in self.gates]}")
+
+    def _next_gate(self, process: Process | None) -> Gate | None:
+        found = [g for g in self.gates if process is None or g.process is process]
+        awake = [gate for gate in found if gate.what != "sleep"]
+        return next(iter(awake or found), None)
+
+    def advance(self, seconds: float, *, arrives: bool = False) -> None:
+        """Let time pass; a client gives up what was not answered in time.
+
+        Args:
+            seconds: How much.
+            arrives: Whether the requests that are on their way still arrive.
+        """
+        self.run(self.advance_to(self.now + timedelta(seconds=seconds)))
+        timeout = "timeout after it was done" if arrives else "timeout"
+        for gate in [*self.gates]:
+            waited = (self.now - gate.since).total_seconds()
+            if gate.is_network and waited >= ATTEMPT_S and gate in self.gates:
+                self.open_gate(gate, timeout)
+
+    async def advance_to(self, moment: datetime) -> None:
+        """Set the time, the database's included; it never goes back."""
+        self.now = max(self.now, moment)
+        self.platform.grow_older()
+        if not self.is_sqlite:
+            async with self._observer.begin() as connection:
+                later = sa.text("UPDATE model.time SET now = :now")
+                await connection.execute(later, {"now": self.now})
+
+    def show(self, reference: str, shown: LightningOrder) -> None:
+        """Remember what a payer sees; no other order of it may be payable by then."""
+        ours = self.shown.setdefault(reference, [])
+        if shown.order_id not in ours:
+            ours.append(shown.order_id)
+        payable = [order_id for order_id in ours if self.platform.is_shown(order_id)]
+        if len(payable) > 1 and not self.clocks_matter:
+            self.problems.append(f"{reference} has two payable orders: {payable}")
+
+    def rows(self, table: sa.Table) -> Sequence[Any]:
+        """What the database has, seen from outside: no step of the model."""
+        if table not in self._seen:
+            self._seen[table] = self.run(self._rows(table))
+        return self._seen[table]
+
+    async def _rows(self, table: sa.Table) -> Sequence[Any]:
+        async with self._observer.connect() as connection:
+            return (await connection.execute(sa.select(table))).all()
+
+    def forget_rows(self) -> None:
+        """Something was committed."""
+        self._seen.clear()
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run to its end."""
+        result: _T = self._loop.run_until_complete(work)
+        return result
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in self.processes:
+            self.kill(process)
+        self.run(self._closed())
+        self._loop.close()
+        self._patched.close()
+
+    async def _closed(self) -> None:
+        await self._settled()
+        for engine in self._engines:
+            await engine.dispose()
+
+    def _patch(self) -> ExitStack:
+        """Count the steps of the database; make each run the same as the last."""
+
+        async def counted(*arguments: Any, **options: Any) -> Any:
+            self.busy += 1
+            try:
+                return await greenlet_spawn(*arguments, **options)
+            finally:
+                self.busy -= 1
+
+        random_bytes = Random(0).randbytes  # noqa: S311 - they guard nothing
+        patched = ExitStack()
+        for patch in (
+            mock.patch("sqlalchemy.ext.asyncio.engine.greenlet_spawn", counted),
+            mock.patch("os.urandom", random_bytes),
+            mock.patch("asyncio.to_thread", _in_this_thread),
+        ):
+            patched.enter_context(patch)
+        return patched
+
+
+async def _ends(work: Coroutine[Any, Any, None]) -> None:
+    # The caller tries again some time, or not.
+    with suppress(AurpayError, OSError, Died):
+        await work
+
+
+async def _in_this_thread(work: Callable[..., _T], *arguments: Any) -> _T:
+    return work(*arguments)
+
+
+class _Here:
+    """Stands for the queue of the thread of an `aiosqlite` connection."""
+
+    def put_nowait(self, step: tuple[asyncio.Future[Any], Callable[[], Any]]) -> None:
+        """Do it here and now."""
+        future, function = step
+        try:
+            result = function()
+        except Exception as error:  # noqa: BLE001 - the caller awaits it
+            future.set_exception(error)
+        else:
+            future.set_result(result)

@@ -1,0 +1,288 @@
+"""A model of the order store: many processes, one platform, any order of events.
+
+Hypothesis chooses what happens (calls, callbacks, payments, lost and late answers, dead
+processes, lost databases, time), and these must hold after each step:
+
+* no body of a request that creates an order arrives twice;
+* no reference has two payable orders that payers were shown;
+* each reference is fulfilled once at most;
+* no order, and no payment hash, belongs to two references;
+* an attempt has the order that was created for it, and no other.
+
+In the end, when the platform works and reconciliation has run for long enough, each
+paid order is recorded as paid, as a duplicate payment, or needs review.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from aurpay_async import bolt11
+from aurpay_async._store._tables import attempts
+
+from ..conftest import examples
+from .conftest import make_tables
+from .model import FATES, World, parcels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .model import Work
+
+CARTS = st.sampled_from(["cart-1", "cart-2"])
+PROCESSES = st.integers(0, 1)
+#: One of several, modulo how many there are.
+WHICH = st.integers(0, 3)
+POINTS = st.integers(1, 25)
+SECONDS = st.sampled_from([1, 20, 61, 130, 601, 1801, 7200, 22_000])
+#: By how much one clock is wrong: minutes, and a day and more.
+SKEWS = st.sampled_from([0, 0, 240, -240, 600, -600, 93_600])
+#: The pauses of reconciliation in the end: longer than any invoice lives.
+IN_THE_END = (130, 900, 3700, 7200, 22_000, 93_600)
+
+RECORDED = {"paid", "surplus", "refunded"}
+
+
+class Shop(RuleBasedStateMachine):
+    """What may happen to a shop of two processes and two carts of the same price."""
+
+    #: Of a database that has the tables; set by each test.
+    url = ""
+    world: World
+
+    @initialize(skew=SKEWS)
+    def start(self, skew: int) -> None:
+        """Two processes; the clock of one may be wrong."""
+        self.world = World(self.url, [0, skew])
+
+    @rule(who=PROCESSES, cart=CARTS, fate=st.sampled_from(FATES))
+    def open_order(self, who: int, cart: str, fate: str) -> None:
+        """Open it, and go on until the payer has an answer."""
+        self.world.finish(self._begin_to_open(who, cart), fate)
+
+    @rule(who=PROCESSES, cart=CARTS)
+    def begin_to_open_order(self, who: int, cart: str) -> None:
+        """Open it, up to the first gate."""
+        self._begin_to_open(who, cart)
+
+    def _begin_to_open(self, who: int, cart: str) -> Work:
+        process = self.world.processes[who]
+        return self.world.begin(process, f"open {cart}", process.open(cart))
+
+    @rule(who=PROCESSES)
+    def reconcile(self, who: int) -> None:
+        """Ask the platform about everything that is due."""
+        self.world.finish(self._begin_to_reconcile(who))
+
+    @rule(who=PROCESSES)
+    def begin_to_reconcile(self, who: int) -> None:
+        """Do so up to the first gate."""
+        self._begin_to_reconcile(who)
+
+    def _begin_to_reconcile(self, who: int) -> Work:
+        process = self.world.processes[who]
+        return self.world.begin(process, "reconcile", process.reconcile())
+
+    @precondition(lambda self: self.world.platform.callbacks)
+    @rule(who=PROCESSES, which=WHICH)
+    def receive_callback(self, who: int, which: int) -> None:
+        """Handle one of the callbacks that are on their way."""
+        self.world.finish(self._begin_to_receive(who, which))
+
+    @precondition(lambda self: self.world.platform.callbacks)
+    @rule(who=PROCESSES, which=WHICH)
+    def begin_to_receive_callback(self, who: int, which: int) -> None:
+        """Do so up to the first gate; the platform may send it again meanwhile."""
+        self._begin_to_receive(who, which)
+
+    def _begin_to_receive(self, who: int, which: int) -> Work:
+        callbacks = self.world.platform.callbacks
+        url = callbacks[which % len(callbacks)]
+        process = self.world.processes[who]
+        return self.world.begin(process, "callback", process.receive(url))
+
+    @precondition(lambda self: self.world.platform.callbacks)
+    @rule(which=WHICH)
+    def lose_callback(self, which: int) -> None:
+        """The platform gives up."""
+        callbacks = self.world.platform.callbacks
+        del callbacks[which % len(callbacks)]
+
+    @precondition(lambda self: self.world.gates)
+    @rule(which=WHICH, fate=st.sampled_from(FATES))
+    def go_on(self, which: int, fate: str) -> None:
+        """Open one gate."""
+        gates = self.world.gates
+        self.world.open_gate(gates[which % len(gates)], fate)
+
+    @precondition(lambda self: self.world.work)
+    @rule()
+    def finish_all(self) -> None:
+        """Open gates until there is none."""
+        self.world.finish()
+
+    @precondition(lambda self: self.world.work)
+    @rule(which=WHICH)
+    def cancel(self, which: int) -> None:
+        """A caller gives up waiting."""
+        work = self.world.work
+        work[which % len(work)].task.cancel()
+        self.world.settle()
+
+    @rule(who=PROCESSES, after=POINTS)
+    def die(self, who: int, after: int) -> None:
+        """A process dies at a gate, a statement or a commit to come."""
+        self.world.processes[who].dies_in = after
+
+    @rule(who=PROCESSES)
+    def die_at_gates(self, who: int) -> None:
+        """A process dies at the gates where it waits."""
+        self.world.kill(self.world.processes[who])
+        self.world.settle()
+
+    @rule(who=PROCESSES, after=POINTS)
+    def lose_database(self, who: int, after: int) -> None:
+        """A statement or a commit to come fails, before or after it is done."""
+        self.world.processes[who].loses_database_in = after
+
+    @precondition(lambda self: self.world.platform.orders)
+    @rule(which=WHICH)
+    def pay(self, which: int) -> None:
+        """A payer pays an order."""
+        self.world.platform.pay(self._order(which))
+
+    @precondition(lambda self: self.world.platform.orders)
+    @rule(which=WHICH)
+    def refund(self, which: int) -> None:
+        """The merchant pays an order back."""
+        self.world.platform.refund(self._order(which))
+
+    @precondition(lambda self: self.world.platform.orders)
+    @rule(which=WHICH)
+    def hide_from_list(self, which: int) -> None:
+        """The list lacks an order for some minutes."""
+        self.world.platform.hidden.add(self._order(which))
+        self.world.platform.grow_older()
+
+    @rule()
+    def create_in_dashboard(self) -> None:
+        """The merchant creates an order of the same price by hand."""
+        self.world.platform.create({})
+
+    @rule(seconds=SECONDS, arrives=st.booleans())
+    def let_time_pass(self, seconds: int, arrives: bool) -> None:
+        """Orders and invoices time out, and so do requests."""
+        self.world.advance(seconds, arrives=arrives)
+
+    def _order(self, which: int) -> str:
+        order_ids = [*reversed(self.world.platform.orders)]
+        return order_ids[which % len(order_ids)]
+
+    @invariant()
+    def no_reference_has_two_payable_orders(self) -> None:
+        """Nor does any work go on for ever."""
+        assert self.world.problems == []
+
+    @invariant()
+    def no_body_arrives_twice(self) -> None:
+        """Of a request that creates an order."""
+        bodies = self.world.platform.bodies
+        assert [body for body, times in bodies.items() if times > 1] == []
+
+    @invariant()
+    def no_reference_is_fulfilled_twice(self) -> None:
+        """By callbacks and reconciliation together."""
+        counted = Counter(row.reference for row in self.world.rows(parcels))
+        assert [one for one, times in counted.items() if times > 1] == []
+
+    @invariant()
+    def no_order_belongs_to_two_references(self) -> None:
+        """Nor does a payment hash."""
+        shown = [i for ids in self.world.shown.values() for i in ids]
+        assert len(shown) == len({*shown})
+        kept = [json.loads(row.kept) for row in self._attempts() if row.kept]
+        hashes = [bolt11.decode(one["payment_request"]).payment_hash for one in kept]
+        assert len(hashes) == len({*hashes})
+
+    @invariant()
+    def each_attempt_has_its_own_order(self) -> None:
+        """But for answers that belong to another request, and tell no difference."""
+        platform = self.world.platform
+        for row in self._attempts():
+            if row.order_id is not None and row.order_id not in platform.swapped:
+                assert platform.nonce(row.order_id) == row.nonce
+
+    def _attempts(self) -> Sequence[Any]:
+        return self.world.rows(attempts)
+
+    def teardown(self) -> None:
+        """In the end everything works again; then no payment is left unfound."""
+        try:
+            self.end_well()
+        finally:
+            self.world.close()
+
+    def end_well(self) -> None:
+        """Reconcile until no invoice can be paid any more, and look at the payments."""
+        world = self.world
+        for process in world.processes:
+            process.dies_in = process.loses_database_in = None
+        world.finish()
+        for seconds in IN_THE_END:
+            world.advance(seconds)
+            self.reconcile(0)
+        for name in INVARIANTS:
+            getattr(self, name)()
+        rows = self._attempts()
+        known = {row.order_id for row in rows if row.state in RECORDED}
+        known |= {
+            order_id for row in rows for order_id in json.loads(row.suspects or "{}")
+        }
+        claimed = {row.nonce for row in rows if row.state == "claimed"}
+        for order_id in world.platform.answers.keys() - world.platform.swapped - known:
+            if world.platform.status(order_id) == "SUCCESS":
+                assert world.platform.nonce(order_id) in claimed, "a payment is unfound"
+
+
+INVARIANTS = [
+    "no_reference_has_two_payable_orders",
+    "no_body_arrives_twice",
+    "no_reference_is_fulfilled_twice",
+    "no_order_belongs_to_two_references",
+    "each_attempt_has_its_own_order",
+]
+
+
+def run_shop(url: str, examples_: settings) -> None:
+    """Let Hypothesis look for a way to break a rule."""
+    run_state_machine_as_test(
+        type("Shop", (Shop,), {"url": url}),
+        settings=settings(examples_, stateful_step_count=30),
+    )
+
+
+@pytest.mark.hypothesis
+def test_model_of_the_order_store_holds_on_sqlite(sqlite_url: str) -> None:
+    """With a small budget; `nox -s properties` has a larger one."""
+    run_shop(sqlite_url, examples(12))
+
+
+@pytest.mark.hypothesis
+def test_model_of_the_order_store_holds_on_postgresql(postgresql_url: str) -> None:
+    """With clocks that differ from the database's."""
+    make_tables(postgresql_url)
+    run_shop(postgresql_url, examples(25))
