@@ -453,8 +453,9 @@ async def test_no_log_of_a_callback_holds_a_token_a_signature_or_a_query(
 
 VISIBLE = """
 import asyncio
+from aurpay_async import AurpayClient
 from aurpay_async.callbacks import CallbackVerifier, Dispatcher, MemoryReplayStore
-from aurpay_async.testing import sign_callback
+from aurpay_async.testing import MemoryTransport, Response, sign_callback
 from tests.callbacks.samples import KEY, SECRET, url
 from tests.callbacks.test_dispatch import Kept, an_order
 
@@ -469,6 +470,13 @@ async def handle(notice):
     raise RuntimeError("no such table: parcels")
 
 async def main():
+    answer = b'{"code": 500, "message": "no", "result": false}'
+    transport = MemoryTransport(Response(status=200, body=answer))
+    async with AurpayClient(transport=transport) as aurpay:
+        try:
+            await aurpay.get_order("20260101000000000001")
+        except Exception:
+            pass  # the loggers of the client are set up now
     verifier = CallbackVerifier(secrets=[SECRET], reference_key=KEY)
     dispatcher = Dispatcher(
         verifier, handle, lookup=lookup, reader=Reader(), store=MemoryReplayStore()
