@@ -10,11 +10,10 @@ from ._caller import caller
 from ._checks import Trust
 from ._clock import SystemClock
 from ._http import Timeouts
-from ._keys import hide_keys, require_keys
+from ._keys import hide_keys, keys_from_env, require_keys
 from ._listeners import Listeners
 from ._merchant import MerchantMethods
 from ._merchant._unexpected import UnexpectedLog
-from ._references import keys_from_env
 from ._retry import RetryBudget, RetryPolicy
 from ._seen import SeenOrders
 from ._settings import (

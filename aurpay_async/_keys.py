@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from ._secrets import Secret
+from ._secrets import Secret, secret_from_env
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     #: One, or several: the first signs, all of them verify.
     Keys = str | Secret | Iterable[str | Secret]
+
+_VARIABLE: Final = "AURPAY_REFERENCE_KEY"
 
 #: Characters of a key: what 96 bits of chance take in Base64.
 MIN_KEY: Final = 16
@@ -28,6 +30,16 @@ def hide_keys(keys: Keys | None) -> tuple[Secret, ...] | None:
     if isinstance(keys, str | Secret) or not hasattr(keys, "__iter__"):
         keys = [cast("str | Secret", keys)]
     return tuple(key if isinstance(key, Secret) else Secret(key) for key in keys)
+
+
+def keys_from_env() -> tuple[Secret, ...] | None:
+    """Return the key that ``AURPAY_REFERENCE_KEY`` holds, if it is set.
+
+    Raises:
+        ConfigurationError: without quoting what it holds.
+    """
+    keys = hide_keys(secret_from_env(_VARIABLE))
+    return None if keys is None else require_keys(keys, _VARIABLE)
 
 
 def require_keys(

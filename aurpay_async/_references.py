@@ -6,14 +6,12 @@ travel in the callback URLs, with the price and a nonce, signed by a key of the 
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import attrs
 
-from ._keys import hide_keys, require_keys
 from ._models import NewOrder, without_frames
 from .errors import InvalidRequestError
 
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 _Order = TypeVar("_Order", bound=NewOrder)
 
-_VARIABLE: Final = "AURPAY_REFERENCE_KEY"
-
 #: What signs. It loads hashing and more, which few programs need.
 _SIGNING: Final = f"{__package__}.callbacks._reference"
 
@@ -33,13 +29,6 @@ _KINDS: Final[tuple[tuple[str, Literal["paid", "timeout"]], ...]] = (
     ("callback_url", "paid"),
     ("timeout_callback", "timeout"),
 )
-
-
-def keys_from_env() -> tuple[Secret, ...] | None:
-    """The key that ``AURPAY_REFERENCE_KEY`` holds, if it is set."""
-    # An empty variable counts as not set.
-    keys = hide_keys(os.environ.get(_VARIABLE) or None)
-    return None if keys is None else require_keys(keys, _VARIABLE)
 
 
 async def with_reference(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NoReturn, Self, final
 
 _STARS = "**********"
@@ -42,3 +43,9 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         message = "a secret is not pickled; build the client where it is used"
         raise TypeError(message)
+
+
+def secret_from_env(name: str) -> Secret | None:
+    """Return what an environment variable holds; an empty one counts as not set."""
+    # Hidden before anything can raise.
+    return Secret(os.environ[name]) if os.environ.get(name) else None

@@ -15,7 +15,7 @@ from ._auth import ApiKey, ApiToken
 from ._http import Timeouts
 from ._network import NETWORKS
 from ._retry import RetryPolicy
-from ._secrets import Secret
+from ._secrets import secret_from_env
 from ._urls import (
     UrlError,
     format_origin,
@@ -78,7 +78,7 @@ def is_async(function: object) -> bool:
 def auth_from_env() -> ApiKey | ApiToken:
     """The credentials that ``AURPAY_API_KEY``, or its two siblings, hold."""
     key, token, secret = (
-        _environment(f"AURPAY_API_{name}") for name in ("KEY", "TOKEN", "SECRET")
+        secret_from_env(f"AURPAY_API_{name}") for name in ("KEY", "TOKEN", "SECRET")
     )
     if key and (token or secret):
         raise ConfigurationError(
@@ -103,11 +103,6 @@ def _named(variables: str, make: Callable[[], _T]) -> _T:
         return make()
     except ConfigurationError as error:
         raise ConfigurationError(f"{variables}: {error}") from None
-
-
-def _environment(name: str) -> Secret | None:
-    # Hidden before anything can raise; an empty variable counts as not set.
-    return Secret(os.environ[name]) if os.environ.get(name) else None
 
 
 def require_origin(

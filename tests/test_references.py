@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from aurpay_async import ConfigurationError, InvalidRequestError, NewOrder, _references
-from aurpay_async._keys import hide_keys, require_keys
-from aurpay_async._references import keys_from_env, sign_reference, with_reference
+from aurpay_async._keys import hide_keys, keys_from_env, require_keys
+from aurpay_async._references import sign_reference, with_reference
 from aurpay_async.callbacks._reference import Reference, ReferenceSigner
 
 CANARY = "canary-6e1b"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._references import keys_from_env
+from .._keys import keys_from_env
 from ..errors import ConfigurationError
 
 

@@ -14,8 +14,8 @@ from .. import bolt11
 from .._auth import ApiKey, ApiToken
 from .._client import BASE_URL
 from .._http import Request, Safety
+from .._keys import keys_from_env
 from .._network import NETWORKS
-from .._references import keys_from_env
 from .._settings import auth_from_env, require_network, require_origin
 from .._urls import format_origin, is_loopback
 from ..callbacks import CallbackVerifier

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, final
 
 from .._auth import HEADER_VALUE
 from .._clock import SystemClock
-from .._keys import hide_keys
-from .._secrets import Secret
+from .._keys import hide_keys, keys_from_env
+from .._secrets import Secret, secret_from_env
 from .._urls import MAX_URL_LENGTH
 from ..errors import (
     CallbackError,
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from ._replay import Kind
 
 TOLERANCE: Final = timedelta(minutes=5)
+
+_SECRET: Final = "AURPAY_CALLBACK_SECRET"  # noqa: S105 - a name
+_TOKEN: Final = "AURPAY_CALLBACK_TOKEN"  # noqa: S105 - a name
 
 #: Chosen by name, never by forgetting: this very object.
 _NO_SECRETS: Final[list[Secret]] = []
@@ -126,6 +129,36 @@ class CallbackVerifier:
             secrets=_NO_SECRETS,
             tokens=hidden,
             reference_key=keys,
+            tolerance=tolerance,
+            clock=clock,
+        )
+
+    @classmethod
+    def from_env(
+        cls, *, tolerance: timedelta = TOLERANCE, clock: Clock | None = None
+    ) -> Self:
+        """Return a verifier for the secrets that the environment holds.
+
+        ``AURPAY_CALLBACK_SECRET`` must be set; ``AURPAY_CALLBACK_TOKEN`` and
+        ``AURPAY_REFERENCE_KEY`` are used where they are. While one secret replaces
+        another, pass both to the constructor.
+
+        Raises:
+            ConfigurationError: if a variable is missing or cannot be used; no secret
+                is quoted.
+        """
+        secret, token = map(secret_from_env, (_SECRET, _TOKEN))
+        if secret is None:
+            raise ConfigurationError(
+                f"{_SECRET} is not set; Aurpay's dashboard has it, on the page of "
+                "callbacks"
+            )
+        for name, value in ((_SECRET, secret), (_TOKEN, token)):
+            _require(name, None if value is None else _hide([value])[1])
+        return cls(
+            secrets=[secret],
+            tokens=() if token is None else [token],
+            reference_key=keys_from_env(),
             tolerance=tolerance,
             clock=clock,
         )

@@ -11,8 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, cast
 
-from django.http import HttpResponse
-from django.views.decorators.csrf import csrf_exempt
+try:
+    from django.http import HttpResponse
+    from django.views.decorators.csrf import csrf_exempt
+except ImportError as _error:
+    raise ImportError(
+        "this module needs Django: pip install 'aurpay-async[django]'"
+    ) from _error
 
 from ..callbacks import MAX_BODY
 from ..errors import ConfigurationError

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from litestar import (
-    HttpMethod,
-    MediaType,
-    Request,  # noqa: TC002 - Litestar looks it up when the application starts
-    Response,
-    route,
-)
-from litestar.datastructures import State  # noqa: TC002 - as Request
+try:
+    from litestar import (
+        HttpMethod,
+        MediaType,
+        Request,  # noqa: TC002 - Litestar looks it up when the application starts
+        Response,
+        route,
+    )
+    from litestar.datastructures import State  # noqa: TC002 - as Request
+except ImportError as _error:
+    raise ImportError(
+        "this module needs Litestar: pip install 'aurpay-async[litestar]'"
+    ) from _error
 
 from ._callback import PATH, CallbackRoute
 

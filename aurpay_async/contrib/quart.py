@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quart import Blueprint, Response, request
+try:
+    from quart import Blueprint, Response, request
+except ImportError as _error:
+    raise ImportError(
+        "this module needs Quart: pip install 'aurpay-async[quart]'"
+    ) from _error
 
 from ._callback import METHODS, PATH, CallbackRoute
 

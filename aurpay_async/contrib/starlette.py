@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.exceptions import HTTPException
-from starlette.requests import (
-    Request,  # noqa: TC002 - FastAPI looks it up when the application starts
-)
-from starlette.responses import (
-    PlainTextResponse,
-    Response,  # noqa: TC002 - as Request
-)
-from starlette.routing import Route
+try:
+    from starlette.exceptions import HTTPException
+    from starlette.requests import (
+        Request,  # noqa: TC002 - FastAPI looks it up when the application starts
+    )
+    from starlette.responses import (
+        PlainTextResponse,
+        Response,  # noqa: TC002 - as Request
+    )
+    from starlette.routing import Route
+except ImportError as _error:
+    raise ImportError(
+        "this module needs Starlette: pip install 'aurpay-async[starlette]'"
+    ) from _error
 
 from .._urls import without_query
 from ..callbacks._body import verify_request
@@ -101,7 +106,12 @@ def callback_router(
 
     .. versionadded:: 0.1.0
     """
-    from fastapi import APIRouter  # Starlette alone is enough for the rest
+    try:
+        from fastapi import APIRouter  # Starlette alone is enough for the rest
+    except ImportError as error:
+        raise ImportError(
+            "callback_router needs FastAPI: pip install 'aurpay-async[fastapi]'"
+        ) from error
 
     route = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
     router = APIRouter()

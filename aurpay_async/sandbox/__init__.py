@@ -257,7 +257,9 @@ class Sandbox:
                 'name the origins that are delivered to it, such as "https://shop.example"'
             )
         for origin in origins:
-            self._bank.deliver_to(app, require_origin(origin, "origin"))
+            self._bank.deliver_to(
+                app, require_origin(origin, "origin", allow_http=True)
+            )
 
     def assert_orders(self, count: int, *, status: str | None = None) -> None:
         """That so many orders exist, for tests; shows those that do.

@@ -400,6 +400,47 @@ def test_a_verifier_that_would_let_anybody_in(
         verifier(**options)
 
 
+def test_verifier_is_made_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its secret is required, token and reference key are used where they are set."""
+    clock = FakeClock(NOW)
+    for name, value in (("SECRET", SECRET), ("TOKEN", ""), ("REFERENCE_KEY", "")):
+        prefix = "AURPAY_" if name == "REFERENCE_KEY" else "AURPAY_CALLBACK_"
+        monkeypatch.setenv(prefix + name, value)
+    plain = CallbackVerifier.from_env(clock=clock)
+    headers = {k: v for k, v in signed(URL).items() if k != "Callback-Token"}
+    event = plain.verify(method="GET", url=URL, headers=headers)
+    assert (event.reference, plain.reads_references) == (None, False)
+    monkeypatch.setenv("AURPAY_CALLBACK_TOKEN", TOKEN)
+    monkeypatch.setenv("AURPAY_REFERENCE_KEY", KEY)
+    whole = CallbackVerifier.from_env(clock=clock, tolerance=timedelta(minutes=1))
+    event = whole.verify(method="GET", url=URL, headers=signed(URL))
+    assert event.reference == "cart-42"
+    with pytest.raises(CallbackSignatureError, match="no Callback-Token"):
+        whole.verify(method="GET", url=URL, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("AURPAY_CALLBACK_SECRET", "", "is not set; Aurpay's dashboard has it"),
+        ("AURPAY_CALLBACK_SECRET", "canary-\xe4", "holds an empty one, or one"),
+        ("AURPAY_CALLBACK_TOKEN", "canary \n", "holds an empty one, or one"),
+        ("AURPAY_REFERENCE_KEY", "canary", "must have 16 characters"),
+    ],
+)
+def test_environment_that_cannot_be_used_is_named_and_not_quoted(
+    name: str, value: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message has the variable's name."""
+    monkeypatch.setenv("AURPAY_CALLBACK_SECRET", SECRET)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"^{name} {problem}") as caught:
+        CallbackVerifier.from_env()
+    assert "canary" not in str(caught.value)
+
+
 def test_a_simple_mode_without_tokens() -> None:
     """It would let anybody in."""
     with pytest.raises(ConfigurationError, match="tokens needs one"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -231,3 +232,32 @@ def test_connection_ends_where_a_body_was_left_unread(
     scope = {"http_version": version, "headers": headers}
     expected = {"Connection": "close"} if closes else {}
     assert asgi_closing(scope, RequestBody(_no_chunks(), None)) == expected
+
+
+@pytest.mark.parametrize("framework", ["django", "litestar", "quart", "starlette"])
+def test_adapter_without_its_framework_says_what_to_install(
+    framework: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name of the extra, ready to be pasted."""
+    hide(framework, monkeypatch)
+    name = f"aurpay_async.contrib.{framework}"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(ImportError, match=rf"'aurpay-async\[{framework}\]'"):
+        import_module(name)
+
+
+def test_router_without_fastapi_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Starlette alone is enough for the rest of the module."""
+    starlette = import_module("aurpay_async.contrib.starlette")
+    hide("fastapi", monkeypatch)
+    with pytest.raises(ImportError, match=r"'aurpay-async\[fastapi\]'"):
+        starlette.callback_router(Shop().dispatcher, public_base_url=PUBLIC)
+
+
+def hide(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a package, and all that is loaded of it, not be importable."""
+    loaded = [name for name in sys.modules if name.partition(".")[0] == package]
+    for name in {package, *loaded}:
+        monkeypatch.setitem(sys.modules, name, None)

@@ -52,7 +52,7 @@ async def test_payment_reaches_an_application_that_no_server_serves(
         )
         app = FastAPI()
         app.include_router(callback_router(dispatcher, public_base_url=SHOP))
-        sandbox.deliver_to(app, SHOP, "https://shop.example:8443")
+        sandbox.deliver_to(app, SHOP, "http://shop.test:8000")
         order = await aurpay.create_order(
             "20", "USD", reference="cart-42", callback_url=CALLBACK
         )
@@ -145,7 +145,6 @@ async def test_other_origins_are_delivered_as_ever(
     [
         ([], "name the origins"),
         (["https://shop.example/paid"], "without a path"),
-        (["http://shop.example"], "must start with https"),
         (["shop.example"], "must be absolute"),
     ],
 )
