@@ -21,7 +21,7 @@ from yarl import URL
 
 from .._http import Response
 from ..errors import MAX_KEPT_BODY, ConfigurationError
-from ._failures import presentable, translate
+from ._failures import MAX_HEADER_SIZE, MAX_HEADERS, presentable, translate
 from ._proxy import proxy_from_env, require_proxy
 from ._task import require_task
 from ._tracking import MarkingRequest, Phase, delivery_after
@@ -158,6 +158,9 @@ class AiohttpTransport:
             headers=CIMultiDict(_HEADERS),
             cookie_jar=aiohttp.DummyCookieJar(),
             request_class=MarkingRequest,
+            max_line_size=MAX_HEADER_SIZE,
+            max_field_size=MAX_HEADER_SIZE,
+            max_headers=MAX_HEADERS,
             **options,
         )
 

@@ -18,6 +18,17 @@ from ..errors import (
     TransportError,
 )
 
+#: Of an answer's head: gateways add policies and cookies of many kilobytes. The size is
+#: that of Python's http.client; aiohttp's own defaults are 8,190 bytes and 128 headers.
+MAX_HEADER_SIZE: Final = 65_536
+MAX_HEADERS: Final = 1_000
+
+#: What aiohttp says of a head that it does not take, without the values in it.
+_HEADS: Final = {
+    "Got more than": f"the answer has a header of more than {MAX_HEADER_SIZE} bytes",
+    "Too many headers": f"the answer has more than {MAX_HEADERS} headers",
+}
+
 _TLS: Final = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError)
 #: What a network does. Any other exception is a defect of the code that raised it.
 _NETWORK: Final = (aiohttp.ClientError, OSError)
@@ -60,6 +71,13 @@ def _describe(error: BaseException) -> str:
         error = error.os_error
     if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError):
         return f"{type(error).__name__}: {error.strerror or error}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"it answered with HTTP {error.status}"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return next(
+            (text for start, text in _HEADS.items() if error.message.startswith(start)),
+            "the answer is not HTTP",
+        )
     return type(error).__name__
 
 

@@ -405,14 +405,27 @@ async def test_an_answer_of_the_longest_length_is_read(form: str) -> None:
     assert outcome.body == LONG[1:]
 
 
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
 @pytest.mark.parametrize(
     ("encoding", "packed"),
     [
         ("gzip", gzip.compress(b"hello", mtime=0)),
         ("X-GZIP", gzip.compress(b"hello", mtime=0)),
         ("deflate", zlib.compress(b"hello")),
+        ("deflate", raw_deflate(b"hello")),
+        ("deflate", gzip.compress(b"hello", mtime=0)),
+        ("gzip", gzip.compress(b"he", mtime=0) + gzip.compress(b"llo", mtime=0)),
+        ("gzip", gzip.compress(b"hello", mtime=0) + b"\0" * 8),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"hello", mtime=0), mtime=0)),
+        ("deflate , GZIP", gzip.compress(zlib.compress(b"hello"), mtime=0)),
+        ("identity, gzip", gzip.compress(b"hello", mtime=0)),
         ("identity", b"hello"),
         ("", b"hello"),
+        (" , ", b"hello"),
     ],
 )
 async def test_an_answer_that_is_packed_unasked(encoding: str, packed: bytes) -> None:
@@ -423,14 +436,57 @@ async def test_an_answer_that_is_packed_unasked(encoding: str, packed: bytes) ->
     assert outcome.body == b"hello"
 
 
+@pytest.mark.parametrize("encoding", ["UTF-8", "none", "gzip", "br", "utf-8, gzip"])
+@pytest.mark.parametrize("body", [b'{"code":0}', b'\xef\xbb\xbf\r\n {"code":0}'])
+async def test_json_that_is_labelled_as_packed_is_taken_as_it_came(
+    encoding: str, body: bytes
+) -> None:
+    """Some gateways write a charset there, or unpack an answer and keep the label."""
+    outcome, _ = await exchange(
+        answering(body, "200 OK", f"Content-Encoding: {encoding}")
+    )
+    assert (outcome.body, outcome.defect) == (body, None)
+
+
+async def test_answer_with_large_and_many_headers_is_read(
+    session: aiohttp.ClientSession | None,
+) -> None:
+    """Gateways add policies and cookies; aiohttp alone takes 8,190 bytes and 128."""
+    headers = [f"X-{n}: a" for n in range(900)] + ["X-Large: " + "a" * 60_000]
+    outcome, _ = await exchange(answering(b"{}", "200 OK", *headers), session=session)
+    assert outcome.body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        (["X: " + CANARY + "a" * 66_000], "has a header of more than 65536 bytes"),
+        ([f"X-{n}: {CANARY}" for n in range(1001)], "has more than 1000 headers"),
+        ([CANARY], "is not HTTP"),
+    ],
+)
+async def test_answer_whose_head_is_refused_says_why(
+    headers: list[str], reason: str
+) -> None:
+    """Never with a value of the head."""
+    outcome, server = await exchange(answering(b"{}", "200 OK", *headers))
+    assert type(outcome) is ConnectionLostError
+    message = f"the connection to {server.url} broke: the answer {reason}"
+    assert str(outcome) == message
+
+
 @pytest.mark.parametrize(
     ("encoding", "packed", "problem"),
     [
         ("gzip", b"hello", "not the gzip it says"),
         ("gzip", gzip.compress(b"hello", mtime=0)[:-9], "not the gzip it says"),
         ("gzip", b"", "not the gzip it says"),
+        ("gzip", gzip.compress(b"", mtime=0) * 17, "not the gzip it says"),
+        ("deflate", zlib.compress(b"hello")[:-2], "not the deflate it says"),
         ("br", b"hello", "packed with 'br'"),
-        ("gzip, gzip", b"hello", "packed with 'gzip, gzip'"),
+        ("br, gzip", gzip.compress(b"hello", mtime=0), "packed with 'br'"),
+        ("gzip, gzip", gzip.compress(b"hello", mtime=0), "not the gzip it says"),
+        ("gzip, " * 4 + "gzip", b"hello", "packed 5 times"),
     ],
 )
 async def test_an_answer_that_cannot_be_unpacked(
@@ -1040,8 +1096,13 @@ async def test_proxy_that_refuses_is_named_as_the_proxy(
         with pytest.raises(ConnectError) as caught:
             await transport.send(request())
         await transport.aclose()
-    expected = "cannot connect to the proxy for https://api.invalid: "
-    assert str(caught.value).startswith(expected)
+    reasons = {
+        "no connection": "ConnectionRefusedError",
+        "407": "it answered with HTTP",
+    }
+    assert str(caught.value).startswith(
+        f"cannot connect to the proxy for https://api.invalid: {reasons[refusal]}"
+    )
     assert caught.value.delivery is NOT_SENT
     assert caught.value.final is (refusal == "407")
 
