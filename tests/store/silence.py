@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import make_url
 
+from aurpay_async._store._steps import STEP_LIMIT_S
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 _CHUNK = 65536
+
+#: Seconds after which a database counts as silent here.
+LIMIT_S = 0.3
+
+_PATIENCE_S = STEP_LIMIT_S["postgresql"]
 
 
 class Proxy:
@@ -29,11 +36,16 @@ class Proxy:
         self._tasks: list[asyncio.Task[None]] = []
 
     def silence(self) -> None:
-        """Pass nothing on any more, on no connection, and accept more of them."""
+        """Pass nothing on any more, on no connection, and accept more of them.
+
+        From now on a step counts as silent soon; before, a busy machine has time.
+        """
         self._is_heard.clear()
+        STEP_LIMIT_S["postgresql"] = LIMIT_S
 
     def restore(self) -> None:
         """Let new connections through; those that were silenced stay so."""
+        STEP_LIMIT_S["postgresql"] = _PATIENCE_S
         self._silenced.append(self._is_heard)
         self._is_heard = asyncio.Event()
         self._is_heard.set()
@@ -63,6 +75,7 @@ class Proxy:
 
     async def close(self) -> None:
         """Let go of all connections."""
+        STEP_LIMIT_S["postgresql"] = _PATIENCE_S
         for is_heard in (*self._silenced, self._is_heard):
             is_heard.set()
         for writer in self._writers:

@@ -19,7 +19,7 @@ from aurpay_async._store._steps import execute, run, step
 from aurpay_async.callbacks.sql import SqlReplayStore
 from aurpay_async.errors import ConfigurationError, StoreUnavailableError
 
-from .silence import proxied
+from .silence import LIMIT_S, proxied
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,17 +29,12 @@ if TYPE_CHECKING:
 
     from .silence import Proxy
 
-#: Seconds after which a database counts as silent here.
-LIMIT_S = 0.3
+#: Seconds that a busy machine may take for it, and less than a driver's goodbye does.
+SOON_S = 1.9
 
 SILENT = r"did not answer in 0\.3 s"
 
 PASSWORD = "hunter2"
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(_steps.STEP_LIMIT_S, "postgresql", LIMIT_S)
 
 
 @pytest.fixture(params=["postgresql+asyncpg", "postgresql+psycopg"])
@@ -74,8 +69,11 @@ def frames_of(error: BaseException) -> str:
     return "".join(shown.format())
 
 
-async def test_a_server_that_accepts_and_says_nothing_ends_with_an_error() -> None:
+async def test_a_server_that_accepts_and_says_nothing_ends_with_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The wait for a connection has the same limit."""
+    monkeypatch.setitem(_steps.STEP_LIMIT_S, "postgresql", LIMIT_S)
     hung_up = asyncio.Event()
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,7 +121,7 @@ async def test_a_statement_that_gets_no_answer_ends_and_its_connection_is_gone(
         with pytest.raises(StoreUnavailableError, match=SILENT):
             await run(connection, text("SELECT 2"))
         assert connection.invalidated
-    assert loop.time() - began < 5 * LIMIT_S
+    assert loop.time() - began < SOON_S
     proxy.restore()
     assert await number(database) == 7
     await database.aclose()
@@ -160,7 +158,7 @@ async def test_a_rollback_that_gets_no_answer_hides_no_exception(proxy: Proxy) -
     began = loop.time()
     with pytest.raises(ValueError, match="the shop's own") as caught:
         await write()
-    assert loop.time() - began < 5 * LIMIT_S
+    assert loop.time() - began < SOON_S
     assert caught.value is mine
     assert "raise mine" in frames_of(mine)
     proxy.restore()
@@ -173,10 +171,10 @@ async def test_an_idle_connection_that_went_silent_is_replaced(
 ) -> None:
     """A ping finds it out, and the call does not fail."""
     monkeypatch.setattr(_engine, "ALIVE_S", 0)
-    monkeypatch.setattr(_engine, "PING_LIMIT_S", LIMIT_S)
     database = Database(proxy.url, "a test")
     assert await number(database) == await number(database) == 7
     assert proxy.connections == 1
+    monkeypatch.setattr(_engine, "PING_LIMIT_S", LIMIT_S)
     proxy.silence()
     proxy.restore()
     assert await number(database) == 7
@@ -204,7 +202,7 @@ async def test_closing_waits_for_no_goodbye(proxy: Proxy) -> None:
     database = Database(proxy.url, "a test")
     assert await number(database) == 7
     proxy.silence()
-    async with asyncio.timeout(5 * LIMIT_S):
+    async with asyncio.timeout(SOON_S):
         await database.aclose()
 
 
