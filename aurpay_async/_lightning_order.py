@@ -14,6 +14,7 @@ import attrs
 
 from ._checks import Trust, check_order
 from ._models import UncheckedOrder
+from ._models._public import PublicRecord
 from ._money import plain_repr
 from ._order_life import overdue_at
 from ._urls import UrlError, format_origin, read_origin
@@ -32,7 +33,7 @@ _VERSION: Final = 1
 
 # A dict and not slots: one is made per order, and this spares a third of the time.
 @attrs.frozen(kw_only=True, slots=False)
-class LightningOrder:
+class LightningOrder(PublicRecord):
     """An order whose Lightning invoice was verified and belongs to it.
 
     .. versionadded:: 0.1.0
@@ -69,6 +70,19 @@ class LightningOrder:
     #: Fields of the answer that this version does not know, or cannot read. From
     #: outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
+
+    _public = (
+        "order_id",
+        "status",
+        "amount",
+        "coin",
+        "price",
+        "currency",
+        "create_time",
+        "overdue_at",
+        "payment_request",
+        "pay_url",
+    )
 
     @property
     def overdue_at(self) -> datetime:

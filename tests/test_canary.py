@@ -22,7 +22,7 @@ CREDENTIALS: list[dict[str, str]] = [
     {"api_key": f"{CANARY}-key"},
     {"api_token": f"{CANARY}-token", "api_secret": f"{CANARY}-secret"},
 ]
-URLS = {
+URLS: dict[str, Any] = {
     "succeed_url": f"https://shop.example/thanks#{CANARY}",
     "timeout_url": f"https://shop.example/again?{CANARY}",
     "callback_url": f"https://shop.example/paid?token={CANARY}",

@@ -68,7 +68,7 @@ def test_a_currency_is_three_ascii_letters(currency: Any) -> None:
 def test_a_bad_url_names_its_field(field: str, url: str) -> None:
     """Refused before anything is sent."""
     with pytest.raises(InvalidRequestError) as caught:
-        NewOrder("20", "USD", **{field: url})
+        NewOrder("20", "USD", **{field: url})  # type: ignore[arg-type]
     assert caught.value.field == field
 
 
@@ -93,7 +93,7 @@ def test_a_callback_that_would_come_back_otherwise(
 ) -> None:
     """The signature covers the text, and servers see another one."""
     with pytest.raises(InvalidRequestError, match=hint) as caught:
-        NewOrder("20", "USD", **{field: url})
+        NewOrder("20", "USD", **{field: url})  # type: ignore[arg-type]
     assert caught.value.field == field
     if "#" not in url:
         NewOrder("20", "USD", succeed_url=url)
@@ -102,7 +102,8 @@ def test_a_callback_that_would_come_back_otherwise(
 @pytest.mark.parametrize("field", ["succeed_url", "timeout_url"])
 def test_a_page_may_have_one(field: str) -> None:
     """Browsers understand it."""
-    NewOrder("20", "USD", **{field: "https://shop.example/#/thanks"})
+    page: dict[str, Any] = {field: "https://shop.example/#/thanks"}
+    NewOrder("20", "USD", **page)
 
 
 def test_plain_http_is_for_this_machine() -> None:
@@ -158,7 +159,8 @@ def test_subclasses_are_taken_for_what_they_are() -> None:
 @pytest.mark.parametrize("label", ["x", "cart 42", "Größe/7", "x" * 128])
 def test_a_reference_is_a_name_of_the_shop_s_own(field: str, label: str) -> None:
     """Up to 128 printable characters, as given."""
-    order = NewOrder("20", "USD", **{field: Markup(label)})
+    given: dict[str, Any] = {field: Markup(label)}
+    order = NewOrder("20", "USD", **given)
     kept = getattr(order, field)
     assert kept == label
     assert type(kept) is str

@@ -12,6 +12,7 @@ import attrs
 
 from .._money import plain_repr
 from .._order_life import OrderStatus  # noqa: TC001
+from ._public import PublicRecord
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -30,7 +31,7 @@ class UncheckedOrder:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class Order:
+class Order(PublicRecord):
     """An order as the platform has it at this moment.
 
     In the list ("Get Orders") all of it is documented. Of the answer about one order
@@ -75,6 +76,17 @@ class Order:
     #: Fields of the answer that this version does not know, or cannot read. From
     #: outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
+
+    _public = (
+        "order_id",
+        "status",
+        "amount",
+        "coin",
+        "price",
+        "currency",
+        "create_time",
+        "update_time",
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -18,6 +18,7 @@ from .._order_life import OrderStatus  # noqa: TC001
 from .._order_life import overdue_at as _overdue_at
 from ._arguments import coin_name, plain, switch
 from ._new_orders import NewOrder
+from ._public import PublicRecord
 
 
 @attrs.frozen(slots=False)
@@ -65,7 +66,7 @@ class UncheckedPayment:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class PaymentOrder:
+class PaymentOrder(PublicRecord):
     """An order to be paid in a given coin, compared with what was asked for.
 
     That the address is the platform's own cannot be verified by anybody: unlike a
@@ -106,6 +107,21 @@ class PaymentOrder:
     #: Fields of the answer that this version does not know. From outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
 
+    _public = (
+        "order_id",
+        "status",
+        "amount",
+        "coin",
+        "chain",
+        "price",
+        "currency",
+        "create_time",
+        "overdue_at",
+        "address",
+        "contract_addr",
+        "pay_url",
+    )
+
     @property
     def overdue_at(self) -> datetime:
         """Until when to show it: 30 minutes after it was created."""
@@ -113,7 +129,7 @@ class PaymentOrder:
 
 
 @attrs.frozen(kw_only=True)
-class PaymentUrl:
+class PaymentUrl(PublicRecord):
     """A checkout page on which the payer chooses a coin. There is no order yet.
 
     .. versionadded:: 0.1.0
@@ -131,3 +147,5 @@ class PaymentUrl:
     nonce: str | None = None
     #: Fields of the answer that this version does not know. From outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
+
+    _public = ("pay_url", "price", "currency")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REFERENCE_KEY = "sandbox-reference-key"
 
 #: Paid, with the two callbacks that every order of these tests has.
-URLS = {
+URLS: dict[str, Any] = {
     "callback_url": "https://shop.example/aurpay/paid",
     "timeout_callback": "https://shop.example/aurpay/timeout",
 }

@@ -155,7 +155,8 @@ def test_a_side_field_that_cannot_be_read_is_absent_and_kept_as_it_came(
     """Money and identity are read all the same."""
     plain = read(envelope(detail()))
     made = read(envelope(detail(**{wire: value})))
-    assert made == attrs.evolve(plain, **{name: None}, extra={wire: value})
+    changes: dict[str, Any] = {name: None, "extra": {wire: value}}
+    assert made == attrs.evolve(plain, **changes)
 
 
 def test_an_order_without_a_status_says_nothing() -> None:

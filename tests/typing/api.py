@@ -69,6 +69,7 @@ async def an_order(aurpay: AurpayClient) -> None:
     assert_type(order.order_id, str)
     assert_type(order.status, OrderStatus)
     assert_type(order.amount, Decimal)
+    assert_type(order.to_public_dict(), dict[str, str | None])
     assert_type(order.create_time, datetime)
     assert_type(order.payment_request, bolt11.Invoice)
     assert_type(order.payment_addr, str | None)
@@ -166,9 +167,9 @@ async def lists(aurpay: AurpayClient) -> None:
     assert_type(rows, Page[Transaction])
     async for row in aurpay.iter_transactions(size=50):
         assert_type(row, Transaction)
-        assert_type(row.amount, Decimal)
+        assert_type(row.amount, Decimal | None)
         assert_type(row.obtained, Decimal | None)
-        assert_type(row.fee, Decimal)
+        assert_type(row.fee, Decimal | None)
     assert_type(await aurpay.list_fiat_currencies(), object)
 
     await aurpay.list_orders(page="1")  # type: ignore[arg-type]

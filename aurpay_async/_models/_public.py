@@ -1,0 +1,59 @@
+"""What a page of the shop may show of an order: plain strings, and no secret."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic_core import CoreSchema
+
+
+class PublicRecord:
+    """A record that has a public form, for JSON, templates and FastAPI."""
+
+    #: The names of what is public.
+    _public: ClassVar[tuple[str, ...]]
+
+    def to_public_dict(self) -> dict[str, str | None]:
+        """Return what a payer's page may see, each value as a string or ``None``.
+
+        Amounts are fixed-point, and times ISO 8601 with their zone. Left out are what
+        is the shop's own (`reference`, `nonce`, `extra`, `checks`, the merchant's id,
+        the remark), and the payment secret beside the invoice.
+        """
+        return {name: _plain(getattr(self, name)) for name in self._public}
+
+    def __iter__(self) -> Iterator[tuple[str, str | None]]:
+        """Iterate over the pairs of `to_public_dict`: ``dict(order)`` is public.
+
+        So FastAPI's encoder, which tries ``dict()`` on what a route returns, writes
+        neither floats nor secrets. The models of pydantic do the same.
+        """
+        return iter(self.to_public_dict().items())
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: object, __: object) -> CoreSchema:
+        """Tell pydantic that a field holds a record, and is written as it is public."""
+        from pydantic_core import core_schema
+
+        text = core_schema.nullable_schema(core_schema.str_schema())
+        fields = {name: core_schema.typed_dict_field(text) for name in cls._public}
+        return core_schema.is_instance_schema(
+            cls,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                cls.to_public_dict,
+                return_schema=core_schema.typed_dict_schema(fields),
+            ),
+        )
+
+
+def _plain(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,204 @@
+"""The public form of orders: what a page may see, and what FastAPI makes of it."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from aurpay_async import LightningOrder, Order, OrderStatus, PaymentUrl
+from aurpay_async._checks import Trust
+from aurpay_async._models._payments import NewPayment
+from aurpay_async._protocol import parse_create_payment, parse_get_order
+
+from .orders import (
+    NOW,
+    SECRET,
+    answer,
+    detail,
+    envelope,
+    invoice,
+    lightning_order,
+    order,
+)
+from .protocol.samples import payment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aurpay_async import PaymentOrder
+
+TINY = invoice(amount_msat=20_000)
+ORDER = lightning_order(
+    envelope(order(amount="2.0E-7", payment_request=TINY, later="canary"))
+)
+PUBLIC_ORDER = {
+    "order_id": "20260101000000000001",
+    "status": "PENDING",
+    "amount": "0.00000020",
+    "coin": "BTC-LN",
+    "price": "20.00",
+    "currency": "USD",
+    "create_time": "2026-01-01T00:00:00+00:00",
+    "overdue_at": "2026-01-01T00:30:00+00:00",
+    "payment_request": TINY,
+    "pay_url": "https://dashboard.aurpay.net/#/cashier/20260101000000000001",
+}
+KNOWN = parse_get_order(answer(envelope(detail(remark="canary"))), ORDER.order_id)
+PUBLIC_KNOWN = {
+    "order_id": "20260101000000000001",
+    "status": "PENDING",
+    "amount": "0.0002",
+    "coin": "BTC-LN",
+    "price": "20.0",
+    "currency": "USD",
+    "create_time": "2026-01-01T00:00:00+00:00",
+    "update_time": "2026-01-01T00:00:00+00:00",
+}
+
+
+def test_the_public_form_of_a_lightning_order_is_what_its_payer_needs() -> None:
+    """Strings alone; nothing of the shop's own, and no payment secret of its own."""
+    public = ORDER.to_public_dict()
+    assert public == PUBLIC_ORDER
+    assert dict(ORDER) == public
+    text = json.dumps(public)
+    for hidden in (SECRET, "cart-42", ORDER.nonce or "", "canary"):
+        assert hidden not in text
+
+
+def test_the_public_form_of_an_order_has_none_for_what_is_not_known() -> None:
+    """Neither the merchant's id nor the remark is in it."""
+    assert KNOWN.to_public_dict() == PUBLIC_KNOWN
+    bare = Order(order_id="1", status=OrderStatus("SUCCEED"))
+    assert {k: v for k, v in bare.to_public_dict().items() if v is not None} == {
+        "order_id": "1",
+        "status": "SUCCEED",
+    }
+
+
+def test_the_public_forms_of_payments_have_their_address_or_page() -> None:
+    """Amounts in other coins are fixed-point as well."""
+    trust = Trust(
+        network="mainnet",
+        origin=("https", "dashboard.aurpay.net", 443),
+        payees=frozenset(),
+    )
+    asked = NewPayment(18, "USD", chain="ETH", coin="USDT-ERC20", reference="cart-42")
+    came = answer(envelope(payment(amount="0.0000001")))
+    made: PaymentOrder = parse_create_payment(came, asked, trust, NOW.timestamp())
+    assert made.to_public_dict() == {
+        "order_id": made.order_id,
+        "status": "PENDING",
+        "amount": "0.0000001",
+        "coin": "USDT-ERC20",
+        "chain": "ETH",
+        "price": "18",
+        "currency": "USD",
+        "create_time": "2024-08-06T07:19:26+00:00",
+        "overdue_at": "2024-08-06T07:49:26+00:00",
+        "address": made.address,
+        "contract_addr": made.contract_addr,
+        "pay_url": made.pay_url,
+    }
+    page = PaymentUrl(
+        pay_url="https://a.example", price=Decimal("1E-7"), currency="USD"
+    )
+    assert page.to_public_dict() == {
+        "pay_url": "https://a.example",
+        "price": "0.0000001",
+        "currency": "USD",
+    }
+
+
+class Checkout(BaseModel):
+    title: str
+    order: LightningOrder
+
+
+app = FastAPI()
+
+
+@app.get("/typed")
+async def typed() -> LightningOrder:
+    return ORDER
+
+
+@app.get("/untyped")
+async def untyped():  # type: ignore[no-untyped-def]  # noqa: ANN201 - as users write it
+    return ORDER
+
+
+@app.get("/nested", response_model=Checkout)
+async def nested() -> dict[str, Any]:
+    return {"title": "Honey", "order": ORDER}
+
+
+@app.get("/list")
+async def several() -> list[Order]:
+    return [KNOWN]
+
+
+async def get(path: str) -> Any:
+    """Return what the application answers, without a server or a client library."""
+    sent: list[Mapping[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [],
+    }
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 200
+    return json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/typed", PUBLIC_ORDER),
+        ("/untyped", PUBLIC_ORDER),
+        ("/nested", {"title": "Honey", "order": PUBLIC_ORDER}),
+        ("/list", [PUBLIC_KNOWN]),
+    ],
+)
+async def test_a_fastapi_route_that_returns_an_order_sends_its_public_form(
+    path: str, expected: object
+) -> None:
+    """With a response model, inside of one, and without any: never a float."""
+    assert await get(path) == expected
+
+
+async def test_the_openapi_of_a_route_names_the_public_fields() -> None:
+    """All are strings or null."""
+    paths = (await get("/openapi.json"))["paths"]
+    answers = paths["/typed"]["get"]["responses"]["200"]["content"]
+    schema = answers["application/json"]["schema"]
+    assert {*schema["properties"]} == PUBLIC_ORDER.keys()
+    assert schema["properties"]["amount"]["anyOf"] == [
+        {"type": "string"},
+        {"type": "null"},
+    ]
+
+
+def test_pydantic_takes_a_record_and_nothing_that_looks_like_one() -> None:
+    """What comes in a request is no verified order."""
+    assert TypeAdapter(LightningOrder).validate_python(ORDER) is ORDER
+    with pytest.raises(ValidationError):
+        TypeAdapter(LightningOrder).validate_python(PUBLIC_ORDER)
