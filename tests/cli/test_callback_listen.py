@@ -203,6 +203,23 @@ async def test_a_callback_with_added_parameters_is_that_of_its_order(
     assert (passed["kind"], passed["order_id"]) == ("paid", order_id)
 
 
+async def test_a_registered_path_with_another_query_is_handed_on_as_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A shop that is being debugged may be called with any."""
+    async with (
+        Server(answering(b"ok")) as shop,
+        listening(monkeypatch, shop.url) as listener,
+    ):
+        opened = await listener.record()
+        callbacks = opened["callback_base_url"]
+        await register(opened["base_url"], f"{callbacks}/paid?id=1")
+        async with aiohttp.request("GET", f"{callbacks}/paid?id=2") as response:
+            assert response.status == 200
+        passed = await listener.record()
+    assert (passed["path"], passed["kind"], passed["order_id"]) == ("/paid", None, None)
+
+
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
     [

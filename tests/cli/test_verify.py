@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..orders import PAYEE, invoice
+from .test_decode import INVOICES
 
 if TYPE_CHECKING:
     from .conftest import Run
@@ -62,6 +63,14 @@ def test_an_invoice_with_something_before_it_is_not_said_to_be_unpayable(
     assert f"begins at character {len(before)}: cut off all before it" in done.out
     for harmful in ("not be paid", "not pay", "mistyped"):
         assert harmful not in done.out
+
+
+def test_an_invoice_that_breaks_a_rule_does_not_fit(aurpay: Run) -> None:
+    """It can be read, and is not to be paid."""
+    vector = next(v for v in INVOICES if v["valid"] and not v["strict"])
+    done = aurpay("verify", vector["invoice"], "--amount", "0.0002")
+    assert done.code == 1
+    assert "it does not fit: do not pay it" in done.out
 
 
 @pytest.mark.parametrize(
