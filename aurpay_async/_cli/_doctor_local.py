@@ -16,7 +16,13 @@ from .._client import BASE_URL
 from .._http import Request, Safety
 from .._keys import keys_from_env
 from .._network import NETWORKS
-from .._settings import auth_from_env, require_network, require_origin
+from .._settings import (
+    auth_from_env,
+    require_allow_http,
+    require_network,
+    require_origin,
+    switch_from_env,
+)
 from .._urls import format_origin, is_loopback
 from ..callbacks import CallbackVerifier
 from ..errors import AurpayError, ConfigurationError
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .._auth import Algorithm
+    from .._network import Network
     from .._urls import Origin
 
 _PACKAGES: Final = (
@@ -88,10 +95,12 @@ def configured_origin() -> Origin:
     """Where the API is.
 
     Raises:
-        ConfigurationError: if ``AURPAY_BASE_URL`` cannot be.
+        ConfigurationError: if ``AURPAY_BASE_URL`` or ``AURPAY_ALLOW_HTTP`` cannot be.
     """
     return require_origin(
-        os.environ.get("AURPAY_BASE_URL") or BASE_URL, "AURPAY_BASE_URL"
+        os.environ.get("AURPAY_BASE_URL") or BASE_URL,
+        "AURPAY_BASE_URL",
+        allow_http=bool(switch_from_env("AURPAY_ALLOW_HTTP")),
     )
 
 
@@ -208,14 +217,22 @@ def network() -> Finding:
         name = require_network(
             os.environ.get("AURPAY_NETWORK") or NETWORKS[0], "AURPAY_NETWORK"
         )
-        here = is_loopback(configured_origin()[1])
+        allow_http = bool(switch_from_env("AURPAY_ALLOW_HTTP"))
+        require_allow_http(allow_http, name, "AURPAY_ALLOW_HTTP")
+        expected = _expected_network(configured_origin())
     except ConfigurationError as error:
         return Finding("network", "problem", str(error), "Set it anew, or unset it.")
-    if here == (name == NETWORKS[0]):
-        expected = "regtest" if here else NETWORKS[0]
+    if expected is not None and (name == NETWORKS[0]) != (expected == NETWORKS[0]):
         advice = f"The invoices there are of {expected}: set AURPAY_NETWORK={expected}."
         return Finding("network", "warning", name, advice)
     return Finding("network", "ok", name)
+
+
+def _expected_network(origin: Origin) -> Network | None:
+    """Which network the invoices are of, at a sandbox on this machine or at Aurpay."""
+    if is_loopback(origin[1]):
+        return "regtest"
+    return NETWORKS[0] if format_origin(origin) == BASE_URL else None
 
 
 def proxies() -> Finding:

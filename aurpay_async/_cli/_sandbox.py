@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from .._settings import auth_from_env
-from .._urls import is_loopback
+from .._urls import is_loopback, read_origin
 from ..errors import ConfigurationError, shown
 from ..sandbox import Sandbox
 from ..sandbox._clocks import SandboxClock
@@ -153,11 +153,18 @@ def sandbox_members(sandbox: Sandbox, wishes: Wishes) -> dict[str, object]:
         "seed": wishes.seed,
         "db": wishes.db,
         "openapi_url": f"{sandbox.base_url}/_sandbox/openapi.json",
-        "environment": {
-            "AURPAY_BASE_URL": _public(sandbox, wishes),
-            "AURPAY_NETWORK": _NETWORK,
-        },
+        "environment": _environment(sandbox, wishes),
     }
+
+
+def _environment(sandbox: Sandbox, wishes: Wishes) -> dict[str, str]:
+    """What clients read; those in other containers speak plain http."""
+    base_url = _public(sandbox, wishes)
+    environment = {"AURPAY_BASE_URL": base_url, "AURPAY_NETWORK": _NETWORK}
+    scheme, host, _ = read_origin(base_url)
+    if scheme == "http" and not is_loopback(host):
+        environment["AURPAY_ALLOW_HTTP"] = "1"
+    return environment
 
 
 def _public(sandbox: Sandbox, wishes: Wishes) -> str:
@@ -256,8 +263,8 @@ def _timing(speed: float) -> str:
 def _exports(sandbox: Sandbox, wishes: Wishes) -> str:
     # Clients that read the environment want credentials; this sandbox takes any.
     key = "" if wishes.auth_from_env else " AURPAY_API_KEY=any"
-    network = f"AURPAY_NETWORK={_NETWORK}"
-    return f"export AURPAY_BASE_URL={_public(sandbox, wishes)} {network}{key}"
+    environment = [f"{n}={v}" for n, v in _environment(sandbox, wishes).items()]
+    return f"export {' '.join(environment)}{key}"
 
 
 def _examples(sandbox: Sandbox, wishes: Wishes) -> Iterator[str]:

@@ -232,6 +232,11 @@ class Sandbox:
         options.setdefault("base_url", self.base_url)
         options.setdefault("network", "regtest")
         options.setdefault("clock", self.clock)
+        reach = self._settings.reach
+        if reach.public_url is not None:
+            options.setdefault("pay_url_origins", (reach.public_url,))
+        if reach.needs_plain_http:
+            options.setdefault("allow_http", True)
         return AurpayClient(self._auth, **options)
 
     def deliver_to(self, app: AsgiApp, *origins: str) -> None:

@@ -89,6 +89,12 @@ class Reach:
         """The origin of its pages, if it is not the one that a client has asked."""
         return None if self.public_origin is None else format_origin(self.public_origin)
 
+    @property
+    def needs_plain_http(self) -> bool:
+        """Whether its clients speak plain http to something else than loopback."""
+        scheme, host, _ = self.public_origin or ("http", self.origin_host, 0)
+        return scheme == "http" and not is_loopback(host)
+
     def may_call(self, host: str) -> bool:
         """Whether callbacks may go there."""
         return is_loopback(host) or host.lower() in self.callback_hosts

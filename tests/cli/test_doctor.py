@@ -177,6 +177,26 @@ def test_credentials(
 
 
 @pytest.mark.parametrize(
+    ("environment", "verdict"),
+    [
+        ({"BASE_URL": "http://sandbox:8765", "ALLOW_HTTP": "1"}, "ok"),
+        ({"BASE_URL": "https://sandbox.example"}, "ok"),
+        ({"BASE_URL": "http://sandbox:8765"}, "problem"),
+        ({"BASE_URL": "https://dashboard.aurpay.net"}, "warning"),
+        ({"ALLOW_HTTP": "maybe"}, "problem"),
+        ({"NETWORK": "mainnet", "ALLOW_HTTP": "1"}, "problem"),
+    ],
+)
+def test_a_sandbox_on_another_host_has_the_test_network_and_plain_http(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], verdict: str
+) -> None:
+    """As in a network of containers, or behind a TLS proxy."""
+    for name, value in {"NETWORK": "regtest", **environment}.items():
+        monkeypatch.setenv(f"AURPAY_{name}", value)
+    assert network().verdict == verdict
+
+
+@pytest.mark.parametrize(
     ("name", "value", "look", "verdict"),
     [
         ("AURPAY_CALLBACK_SECRET", "plain", callback_keys, "ok"),

@@ -212,6 +212,13 @@ async def test_programs_are_sent_to_the_public_url(
         for host, status in (("sandbox:8765", 200), ("other", 403)):
             async with aiohttp.request("GET", control, headers={"Host": host}) as got:
                 assert got.status == status
+    plain = Wishes(public_url="http://sandbox:8765")
+    async with served(capsys, plain) as said:
+        assert json.loads(said)["environment"] == {
+            "AURPAY_BASE_URL": "http://sandbox:8765",
+            "AURPAY_NETWORK": "regtest",
+            "AURPAY_ALLOW_HTTP": "1",
+        }
     async with served(capsys, wishes, "text") as said:
         assert f"page             {public}/\n" in said
         assert f"export AURPAY_BASE_URL={public} AURPAY_NETWORK=regtest" in said

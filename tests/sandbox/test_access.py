@@ -291,8 +291,31 @@ def test_a_public_url_is_an_origin(url: Any, problem: str) -> None:
         Sandbox(public_url=url)
 
 
-async def test_a_public_url_may_be_plain_http() -> None:
-    """Between containers there is no TLS, and invoices on regtest are worth nothing."""
-    async with Sandbox(public_url="http://sandbox:8765/") as sandbox:
-        _, answer = await ask(sandbox, "POST", CREATE, ORDER)
-        assert answer["data"]["pay_url"].startswith("http://sandbox:8765/#/cashier/")
+@pytest.mark.parametrize("public", ["http://sandbox:8765", "https://public.example"])
+async def test_the_client_of_a_sandbox_takes_pages_of_its_public_url(
+    public: str,
+) -> None:
+    """It asks the sandbox itself. Between containers there is no TLS."""
+    async with Sandbox(public_url=f"{public}/") as sandbox, sandbox.client() as aurpay:
+        made = await aurpay.create_order("20", "USD")
+        assert made.pay_url == f"{public}/#/cashier/{made.order_id}"
+
+
+async def test_the_client_of_a_sandbox_on_all_addresses_asks_it_at_home() -> None:
+    """A sandbox in a container serves the programs of its own container, too."""
+    everywhere = "0.0.0.0"  # noqa: S104
+    async with (
+        Sandbox(
+            host=everywhere, allow_remote=True, allowed_hosts=["sandbox"]
+        ) as sandbox,
+        sandbox.client() as aurpay,
+    ):
+        await aurpay.create_order("20", "USD")
+
+
+def test_the_client_of_a_sandbox_on_another_host_may_use_plain_http() -> None:
+    """Its base URL is no loopback address."""
+    sandbox = Sandbox(host="sandbox.lan", allow_remote=True)
+    sandbox._base_url = "http://sandbox.lan:8765"
+    assert sandbox.client()._allow_http
+    assert not Sandbox()._settings.reach.needs_plain_http
