@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    MetaData,
+    Table,
+    Text,
+)
 from sqlalchemy import text as sql
 
 #: All of it; for Alembic's ``target_metadata``.
@@ -53,8 +62,19 @@ attempts: Final = Table(
         nullable=False,
     ),
     Column("state", Text, nullable=False),
+    #: What the order was asked for with; as in `references`, unless a callback reported
+    #: an order that this store did not create.
+    Column("price", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("created_here", Boolean, nullable=False),
     #: No order is the order of two attempts.
     Column("order_id", Text),
+    #: Of its invoice: a payment hash is paid once, so no two orders have the same.
+    Column("payment_hash", Text),
+    #: The check that its answer failed: ``UntrustedOrderError.check``.
+    Column("failed_check", Text),
+    #: The order that the body of a callback names. The body is not signed.
+    Column("hinted", Text),
     #: Where it stands at the platform, as far as is known.
     Column("status", Text),
     #: ``LightningOrder.to_json()``.
@@ -72,6 +92,7 @@ attempts: Final = Table(
     #: Until when its invoice, and a payment on its way, can count.
     Column("ends", BigInteger, nullable=False),
     Index("aurpay_attempts_order_id", "order_id", unique=True),
+    Index("aurpay_attempts_payment_hash", "payment_hash", unique=True),
     Index("aurpay_attempts_reference", "reference"),
     Index("aurpay_attempts_state", "state"),
     Index("aurpay_attempts_next_look", "next_look"),

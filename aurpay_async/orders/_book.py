@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self, final
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final, Self, final
 
 from .._client import AurpayClient
 from .._models import NewOrder, require_label, require_order_id, without_frames
@@ -10,15 +11,21 @@ from .._settings import is_async, misfit
 from .._store._engine import Database
 from .._store._tables import metadata
 from .._store._upgrade import fits, upgrade
-from ..errors import ConfigurationError, InvalidRequestError, shown
+from ..errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    OrderNotReadyError,
+    shown,
+)
 from ._desk import Desk
 from ._news import identify, record_news
 from ._opening import Opener
 from ._reconciling import reconcile
 from ._records import watched
 from ._rows import Rows
-from ._schedule import is_over
-from ._searching import candidates
+from ._running import Runner
+from ._schedule import can_be_polled, is_over
+from ._searching import candidate
 from ._states import AttemptState
 
 if TYPE_CHECKING:
@@ -31,7 +38,10 @@ if TYPE_CHECKING:
     from .._clock import Clock
     from .._lightning_order import LightningOrder
     from ..callbacks import KnownOrder, Reference
-    from ._records import Attempt, Change, News, OnChange, Reconciliation
+    from ._records import Attempt, Caller, Change, News, OnChange, Reconciliation
+
+#: Seconds between two runs of reconciliation: an order lives half an hour.
+_MAX_PAUSE_S: Final = 86_400
 
 
 @final
@@ -91,8 +101,10 @@ class OrderBook:
         finally:
             del engine_or_url  # tracebacks show local names, and it may hold a password
         self._client = client
-        self._desk = Desk(client, Rows(self._database), clock or client._clock)  # noqa: SLF001
+        clock = clock or client._clock  # noqa: SLF001
+        self._desk = Desk(client, Rows(self._database, clock), clock)
         self._opener = Opener(self._desk, client._transport.call_s)  # noqa: SLF001
+        self._runner = Runner(clock)
         self._fits = False
 
     @property
@@ -145,6 +157,9 @@ class OrderBook:
             ReferenceConflictError: it was opened for another price or currency.
             AlreadyPaidError: it is paid, and there is no invoice to show.
             UnclearPaymentError: it may be paid; by which order, nobody can tell yet.
+            StoreUnavailableError: the database failed, or did not answer in time. If an
+                order was created and could not be stored, `delivery` is UNKNOWN and
+                `order_id` names it; open it again, and it is stored first.
             AurpayError: as `AurpayClient.create_order`. After `UNKNOWN`, just open it
                 again: the book remembers, and looks first.
         """
@@ -167,7 +182,7 @@ class OrderBook:
         await self._ready()
         return await self._opener.open(reference, asked)
 
-    async def record(self, news: News, connection: object = None) -> Change:
+    async def record(self, news: News, connection: Caller = None) -> Change:
         """Write down what has become of an order; here a reference is settled.
 
         It may come twice, late, or in any order: money is counted once. Where
@@ -189,7 +204,7 @@ class OrderBook:
         await self._ready()
         return await record_news(self._desk, news, connection)
 
-    async def settle(self, news: News, connection: object = None) -> Change:
+    async def settle(self, news: News, connection: Caller = None) -> Change:
         """As `record`, of what is paid.
 
         Raises:
@@ -198,7 +213,7 @@ class OrderBook:
         await self._ready()
         return await record_news(self._desk, news, connection, only="paid")
 
-    async def expire(self, news: News, connection: object = None) -> Change:
+    async def expire(self, news: News, connection: Caller = None) -> Change:
         """As `record`, of what is overdue.
 
         Raises:
@@ -212,46 +227,87 @@ class OrderBook:
 
         By its nonce, so each of several orders of a reference is found. If the answer
         to the call that made it was lost, the platform is asked what fits.
+
+        Returns:
+            The order; ``None`` if the book has no such attempt, or if more than one
+            order, or the order of more than one attempt, can be meant.
+
+        Raises:
+            OrderNotReadyError: the answer to the call that creates it may still come.
+            StoreUnavailableError: the database failed, or did not answer in time.
+            AurpayError: as `AurpayClient.get_order` and `find_order`.
         """
         await self._ready()
         desk = self._desk
-        async with desk.rows.reading() as connection:
-            attempt = await desk.rows.by_nonce(connection, reference.nonce)
-        if attempt is None or attempt.has_order:
-            return None if attempt is None else attempt.order
+        now, found = await desk.rows.find(reference.nonce)
+        if not found:
+            return None
+        [attempt] = found
+        if attempt.has_order:
+            return attempt.order
         if attempt.order_id is not None:
             return watched(attempt, await self._client.get_order(attempt.order_id))
-        waiting = attempt.state is AttemptState.OPENING
-        if waiting and not is_over(attempt, desk.clock.now()):
-            return None  # its answer is about to be stored
-        orders = await candidates(desk, attempt, reference.kind)
-        return watched(attempt, orders[0]) if len(orders) == 1 else None
+        if attempt.state is AttemptState.OPENING and not is_over(attempt, now):
+            raise OrderNotReadyError(
+                f"the order for {shown(attempt.reference)} is being created",
+                reference=attempt.reference,
+            )
+        if not can_be_polled(attempt):
+            return None
+        order = await candidate(desk, attempt, reference.kind)
+        return None if order is None else watched(attempt, order)
 
     async def reconcile(
         self, *, limit: int = 100, on_change: OnChange | None = None
     ) -> Reconciliation:
-        """Ask the platform about what no callback told. Call it from a job.
+        """Ask the platform about what no callback told. `run` calls it regularly.
 
         About every order that can still be paid, first when it is two minutes old and
-        then again and again, until its invoice has expired; and about every order that
-        was lost. Safe to run at any time, twice, and on many machines.
+        then again and again, until its invoice has expired and the platform has it as
+        overdue; and about every order that was lost. Safe to run at any time, twice,
+        and on many machines.
 
         Args:
             limit: About how many to ask, at most, in this run.
             on_change: An ``async def`` that is told of each `Change`, with the
                 connection in whose transaction it is recorded: what it does there and
-                the change are both committed, or neither. What it raises ends the run.
+                the change are both committed, or neither. What it raises is logged and
+                is in `Reconciliation.failures`; the next run calls it again.
 
         Raises:
             InvalidRequestError: an argument cannot be used.
+            StoreUnavailableError: the database failed, or did not answer in time.
         """
         if type(limit) is not int or limit < 1:
             problem = f"must be a whole number, 1 or more, got {shown(limit)}"
             raise InvalidRequestError(problem, field="limit")
-        if on_change is not None and not is_async(on_change):
-            raise InvalidRequestError("must be an `async def`", field="on_change")
+        _require_handler(on_change)
         await self._ready()
         return await reconcile(self._desk, limit=limit, tell=on_change)
+
+    async def run(
+        self, *, every: float = 60, on_change: OnChange | None = None
+    ) -> None:
+        """Reconcile regularly, for as long as the process lives: a background task.
+
+        It ends when it is cancelled, or when the book is closed, and for no other
+        reason. Each exception is logged with its traceback, by the logger
+        ``aurpay_async.orders``, and followed by another run, after pauses that grow
+        from a second to `every`. Safe in any number of processes.
+
+        Args:
+            every: Seconds between two runs; while more is due, the next one follows at
+                once.
+            on_change: As for `reconcile`.
+
+        Raises:
+            InvalidRequestError: an argument cannot be used.
+        """
+        if type(every) not in {int, float} or not 0 < every <= _MAX_PAUSE_S:
+            problem = f"must be seconds, above 0 and at most a day, got {shown(every)}"
+            raise InvalidRequestError(problem, field="every")
+        _require_handler(on_change)
+        await self._runner.run(partial(self.reconcile, on_change=on_change), every)
 
     async def attempts(self, reference: str) -> Sequence[Attempt]:
         """All that the book has of a reference, the newest first.
@@ -281,7 +337,7 @@ class OrderBook:
         return await self._desk.rows.unclear()
 
     async def identify(
-        self, nonce: str, order_id: str | None, connection: object = None
+        self, nonce: str, order_id: str | None, connection: Caller = None
     ) -> Change:
         """Tell the book what a person has found out of a lost attempt.
 
@@ -327,7 +383,8 @@ class OrderBook:
             self._fits = True
 
     async def aclose(self) -> None:
-        """Wait for what is under way, and close the connections that are its own."""
+        """End `run`, wait for what is under way, close the connections of its own."""
+        await self._runner.stop()
         await self._opener.finish()
         await self._database.aclose()
 
@@ -336,3 +393,8 @@ class OrderBook:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _require_handler(on_change: object) -> None:
+    if on_change is not None and not is_async(on_change):
+        raise InvalidRequestError("must be an `async def`", field="on_change")

@@ -41,6 +41,8 @@ _GRACE: Final = timedelta(minutes=1)
 class Entry:
     """What the book has of a reference."""
 
+    #: When this was read, by the clock that all machines share.
+    now: datetime
     reference: str
     price: Decimal
     currency: str

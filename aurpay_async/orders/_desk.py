@@ -11,6 +11,7 @@ from ._schedule import next_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -39,20 +40,23 @@ class Desk:
         connection: AsyncConnection,
         attempt: Attempt,
         wanted: tuple[AttemptState, ...],
+        *,
+        now: datetime,
         **learned: object,
     ) -> Attempt:
-        """Put an attempt into the first of these states that it can go to.
+        """Put an attempt into the first of these states that it can be in.
 
-        What was `learned` is written in any case. The caller holds its reference.
+        What was `learned` is written in any case. The caller holds its reference. The
+        next poll is planned anew if the state changes, or the platform was asked.
 
         Returns:
             The attempt as it is now.
         """
         state = attempt.state.first_of(wanted)
         after = _evolve(attempt, state=state, **learned)
-        due = next_look(after, self.clock.now())
-        moved = state is not attempt.state or due is None
-        if moved and "next_look_at" not in learned:
+        due = next_look(after, now)
+        planned = state is not attempt.state or due is None or "looked_at" in learned
+        if planned and "next_look_at" not in learned:
             after = _evolve(after, next_look_at=due)
         await self.rows.change(connection, attempt, after)
         return after

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import logging
+from typing import TYPE_CHECKING, Final, Literal
 
 from .._models import Order, require_order_id
 from .._order_life import OrderStatus
-from ..callbacks import ConfirmedNotice, UnconfirmedNotice
-from ..errors import InvalidRequestError, OrderBookError, UnknownOrderError, shown
+from ..callbacks import ConfirmedNotice, Reference, UnconfirmedNotice
+from ..errors import (
+    InvalidRequestError,
+    NotFoundError,
+    OrderBookError,
+    UnknownOrderError,
+    shown,
+)
 from ._recording import claim, record
-from ._records import Change
+from ._records import Attempt, Change
+from ._schedule import watched_until
 from ._states import UNPROVEN, AttemptState
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from ._desk import Desk
-    from ._records import News
+    from ._records import Caller, News
 
     _Only = Literal["paid", "overdue"]
 
+_log: Final = logging.getLogger("aurpay_async.orders")
+
 
 async def record_news(
-    desk: Desk, news: News, caller: object, *, only: _Only | None = None
+    desk: Desk, news: News, caller: Caller, *, only: _Only | None = None
 ) -> Change:
     """Write it down, in the caller's transaction if there is one.
 
@@ -32,7 +42,7 @@ async def record_news(
     if isinstance(news, UnconfirmedNotice):
         return await _claimed(desk, news, caller, only)
     if isinstance(news, str):
-        news = await desk.client.get_order(require_order_id(news, "news"))
+        news = await _read(desk, require_order_id(news, "news"))
     order = news.order if isinstance(news, ConfirmedNotice) else news
     if not isinstance(order, Order):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidRequestError(
@@ -43,25 +53,25 @@ async def record_news(
     _require(only, order)
     async with desk.rows.writing(caller) as connection:
         if isinstance(news, ConfirmedNotice):
-            nonce = news.known.nonce
-        else:
-            nonce = await _nonce_of(desk, connection, order)
-        return await record(desk, connection, nonce or "", order)
+            return await _confirmed(desk, connection, news)
+        nonce = await _nonce_of(desk, connection, order)
+        return await record(desk, connection, nonce, order)
 
 
 async def identify(
-    desk: Desk, nonce: str, order: Order | None, caller: object
+    desk: Desk, nonce: str, order: Order | None, caller: Caller
 ) -> Change:
     """Write down whose order it is; or that an attempt made none."""
     async with desk.rows.writing(caller) as connection:
-        _, attempt = await desk.held(connection, nonce)
-        if attempt.order_id is not None:
+        entry, attempt = await desk.held(connection, nonce)
+        claimed = attempt.state is AttemptState.CLAIMED
+        if attempt.order_id is not None and not claimed:
             raise OrderBookError(
                 f"attempt {shown(nonce)} has order {shown(attempt.order_id)}",
                 reference=attempt.reference,
             )
         if order is not None:
-            return await record(desk, connection, nonce, order)
+            return await record(desk, connection, nonce, order, by_person=True)
         if attempt.state not in {*UNPROVEN, AttemptState.ABSENT}:
             raise OrderBookError(
                 f"attempt {shown(nonce)} is {attempt.state}: only one that was lost "
@@ -72,14 +82,49 @@ async def identify(
             connection,
             attempt,
             (AttemptState.ABSENT,),
+            now=entry.now,
             suspects={},
-            looked_at=desk.clock.now(),
+            looked_at=entry.now,
         )
         return Change(attempt=after, before=attempt.state)
 
 
+async def _read(desk: Desk, order_id: str) -> Order:
+    """The order of that id, as the platform has it.
+
+    Raises:
+        InvalidRequestError: there is none, and a reference is called so.
+    """
+    try:
+        return await desk.client.get_order(order_id)
+    except NotFoundError as error:
+        if not await desk.rows.of(order_id):
+            raise
+        raise InvalidRequestError(
+            f"{shown(order_id)} is a reference, and not the id of an order",
+            field="news",
+            hint="attempts(reference) lists its orders: pass the order_id of one",
+        ) from error
+
+
+async def _confirmed(
+    desk: Desk, connection: AsyncConnection, notice: ConfirmedNotice
+) -> Change:
+    known, order = notice.known, notice.order
+    token = Reference(
+        reference=known.reference or "",
+        price=known.price,
+        currency=known.currency,
+        kind="paid" if order.status.is_paid else "timeout",
+        nonce=known.nonce or "",
+    )
+    if await _adopt(desk, connection, token):
+        return await _reported(desk, connection, token, order.order_id)
+    return await record(desk, connection, token.nonce, order)
+
+
 async def _claimed(
-    desk: Desk, notice: UnconfirmedNotice, caller: object, only: _Only | None
+    desk: Desk, notice: UnconfirmedNotice, caller: Caller, only: _Only | None
 ) -> Change:
     token = notice.event.token
     if only is not None or token is None:
@@ -88,11 +133,64 @@ async def _claimed(
             field="news",
             hint="record() takes what is not confirmed as well",
         )
+    hint = notice.event.order_hint
     async with desk.rows.writing(caller) as connection:
-        if notice.claimed == "paid":
-            return await claim(desk, connection, token.nonce)
-        _, attempt = await desk.held(connection, token.nonce)
-        return Change(attempt=attempt, before=attempt.state)
+        await _adopt(desk, connection, token)
+        named = None if hint is None else hint.order_id
+        return await _reported(desk, connection, token, named)
+
+
+async def _reported(
+    desk: Desk, connection: AsyncConnection, token: Reference, order_id: str | None
+) -> Change:
+    """What a callback says, and the platform has not confirmed."""
+    if token.kind == "paid":
+        return await claim(desk, connection, token.nonce, order_id)
+    _, attempt = await desk.held(connection, token.nonce)
+    return Change(attempt=attempt, before=attempt.state)
+
+
+async def _adopt(desk: Desk, connection: AsyncConnection, token: Reference) -> bool:
+    """Write down an attempt of a callback, if the book does not have it.
+
+    A restored backup lacks the newest ones; or other code created an order with a
+    reference. What was paid needs review then: the signed URL says that it is the
+    merchant's, and nothing says which order it is.
+    """
+    rows = desk.rows
+    if await rows.by_nonce(connection, token.nonce) is not None:
+        return False
+    await rows.begin(connection, token.reference, token.price, token.currency)
+    entry = await rows.locked(connection, token.reference)
+    if entry is None or entry.find(token.nonce) is not None:
+        return False  # another process has just written it down
+    attempt = Attempt(
+        reference=token.reference,
+        price=token.price,
+        currency=token.currency,
+        nonce=token.nonce,
+        created_here=False,
+        state=AttemptState.ABSENT,
+        order_id=None,
+        status=None,
+        suspects={},
+        opened_at=entry.now,
+        deadline=entry.now,
+        sent_at=None,
+        looked_at=None,
+        next_look_at=None,
+        ends_at=watched_until(entry.now),
+        kept=None,
+    )
+    await rows.add(connection, attempt)
+    _log.warning(
+        "%s callback of an order that this order book did not create: reference=%a "
+        "attempt_id=%s",
+        token.kind,
+        token.reference,
+        token.nonce,
+    )
+    return True
 
 
 def _require(only: _Only | None, order: Order) -> None:

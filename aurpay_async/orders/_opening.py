@@ -5,15 +5,18 @@ bring back. Whoever finds that row later, in whatever process, knows that an ord
 exist: while the call can still be under way it waits, afterwards it looks.
 
 What is under way is brought to its end, whether or not somebody still waits for it; and
-who wants the same in this process waits for the same task. Nothing is settled here: who
-opens a reference could not tell the shop to deliver.
+who wants the same in this process waits for the same task, until that takes longer than
+it can. What the platform has answered is stored again and again until the deadline of
+its attempt. Nothing is settled here: who opens a reference could not tell the shop to
+deliver.
 """
 
 from __future__ import annotations
 
 import asyncio
 from copy import copy
-from typing import TYPE_CHECKING, Final, final
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import attrs
 
@@ -23,28 +26,27 @@ from ..callbacks._reference import new_nonce
 from ..errors import (
     APIError,
     AurpayError,
-    Delivery,
     InvalidResponseError,
     NotFoundError,
-    UntrustedOrderError,
+    OrderBookError,
 )
+from ._answers import Answers, Sending
 from ._decide import Do, decide
 from ._recording import record
 from ._records import Attempt
-from ._schedule import HESITATION, deadline, watched_until
+from ._schedule import HESITATION, call_limit, watched_until
 from ._searching import note, search
 from ._states import AttemptState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from decimal import Decimal
 
     from .._lightning_order import LightningOrder
     from .._models import NewOrder
     from ._decide import Step
     from ._desk import Desk
-
-    _Turn = asyncio.Task[LightningOrder | None]
 
 #: Seconds between two looks at what another process does.
 _POLL_S: Final = 0.1
@@ -57,6 +59,14 @@ _MOVES: Final[Mapping[Do, tuple[AttemptState, ...]]] = {
     Do.RETIRE: (AttemptState.OVERDUE,),
     Do.LOSE: (AttemptState.LOST,),
 }
+
+
+class _Turn(NamedTuple):
+    """A step that all who want the same wait for, and when it began."""
+
+    task: asyncio.Task[LightningOrder | None]
+    #: Of the event loop.
+    began: float
 
 
 @final
@@ -72,8 +82,12 @@ class Opener:
         """
         self._desk = desk
         self._call_s = call_s
+        #: Seconds that a step takes at most, unless the database holds it up.
+        self._turn_s = call_limit(call_s).total_seconds()
         #: What this process does, by what it is asked for.
         self._turns: dict[tuple[str, Decimal, str], _Turn] = {}
+        self._tasks: set[asyncio.Task[LightningOrder | None]] = set()
+        self._answers = Answers(desk)
 
     async def open(self, reference: str, asked: NewOrder) -> LightningOrder:
         """The order to show for a reference."""
@@ -84,70 +98,91 @@ class Opener:
 
     async def finish(self) -> None:
         """Wait for what is under way, and for what follows from it."""
-        while self._turns:
-            await asyncio.wait(self._turns.values())
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _once(self, reference: str, asked: NewOrder) -> LightningOrder | None:
         """One step, together with all who want the same."""
         key = (reference, asked.price, asked.currency)
+        time = asyncio.get_running_loop().time
         turn = self._turns.get(key)
-        if turn is not None and not turn.done():
-            return await _share(turn)
-        turn = asyncio.create_task(self._turn(reference, asked))
-        self._turns[key] = turn
-        turn.add_done_callback(lambda done: self._ended(key, done))
-        return await asyncio.shield(turn)
+        shared = turn is not None and time() - turn.began < self._turn_s
+        if turn is None or turn.task.done() or not shared:
+            task = asyncio.create_task(self._turn(reference, asked))
+            turn, shared = _Turn(task, time()), False
+            self._turns[key] = turn
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._ended, key))
+        # Not a moment longer than it can take: another one may get on.
+        rest = turn.began + self._turn_s - time()
+        await asyncio.wait({turn.task}, timeout=rest)
+        return _result(turn.task, shared=shared) if turn.task.done() else None
 
-    def _ended(self, key: tuple[str, Decimal, str], turn: _Turn) -> None:
-        if self._turns[key] is turn:
+    def _ended(
+        self,
+        key: tuple[str, Decimal, str],
+        task: asyncio.Task[LightningOrder | None],
+    ) -> None:
+        self._tasks.discard(task)
+        if self._turns[key].task is task:
             del self._turns[key]
         # What it raised is in the book, even if nobody waits for it any more.
-        _ = turn.cancelled() or turn.exception()
+        _ = task.cancelled() or task.exception()
 
     async def _turn(self, reference: str, asked: NewOrder) -> LightningOrder | None:
         """The order, if this is the step that gives one."""
-        do, attempt = await self._seen(self._new_attempt(reference, asked))
+        unstored = self._answers.unstored(reference)
+        if unstored is not None:
+            return await self._answers.store(*unstored)
+        do, attempt = await self._seen(reference, asked)
+        began = None
         if do not in _IDLE:
             # What was seen may be behind; what can be written to is not.
-            do, attempt = await self._written(reference, asked)
+            (do, attempt), began = await self._written(reference, asked)
         known = attempt.order
         if do is Do.SHOW:
             return known
         if do is Do.WAIT:
             await self._desk.clock.sleep(_POLL_S)
             return None
-        if do is Do.SEND:
-            return await self._send(attempt, asked)
+        if do is Do.SEND and began is not None:
+            return await self._send(began, asked)
         if do is Do.ASK and known is not None:
             return await self._ask(attempt, known)
         if do is Do.LOOK:
             await self._look(attempt)
         return None
 
-    async def _seen(self, new: Attempt) -> Step:
+    async def _seen(self, reference: str, asked: NewOrder) -> Step:
         """The next step, as the book looks now: without holding anything."""
         async with self._desk.rows.reading() as connection:
-            entry = await self._desk.rows.entry(connection, new.reference)
-        return decide(entry, new, self._desk.clock.now())
+            entry = await self._desk.rows.entry(connection, reference)
+        now = self._desk.clock.now() if entry is None else entry.now
+        return decide(entry, self._new_attempt(reference, asked, now), now)
 
-    async def _written(self, reference: str, asked: NewOrder) -> Step:
+    async def _written(
+        self, reference: str, asked: NewOrder
+    ) -> tuple[Step, Sending | None]:
         """The step to make, when what it needs is written down, and nobody else's."""
         desk = self._desk
         async with desk.rows.writing() as connection:
-            # Its time begins here: SQLite may have let others go first, for long.
-            new = self._new_attempt(reference, asked)
-            await desk.rows.begin(connection, new)
-            entry = await desk.rows.locked(connection, reference)
-            step = decide(entry, new, desk.clock.now())
+            await desk.rows.begin(connection, reference, asked.price, asked.currency)
+            await desk.rows.lock(connection, reference)
+            # Its time begins here: others may have gone first, for long.
+            monotonic, here = desk.clock.monotonic(), desk.client._clock.now()  # noqa: SLF001
+            entry = await desk.rows.entry(connection, reference)
+            now = here if entry is None else entry.now
+            new = self._new_attempt(reference, asked, now)
+            step = decide(entry, new, now)
             if step.do is Do.SEND:
                 await desk.rows.add(connection, new)
             if step.do in _MOVES:
-                await desk.move(connection, step.attempt, _MOVES[step.do])
-        return step
+                to = _MOVES[step.do]
+                await desk.move(connection, step.attempt, to, now=now)
+        return step, Sending(step.attempt, monotonic, here)
 
-    def _new_attempt(self, reference: str, asked: NewOrder) -> Attempt:
-        now = self._desk.clock.now()
-        over = deadline(now, self._call_s)
+    def _new_attempt(self, reference: str, asked: NewOrder, now: datetime) -> Attempt:
+        over = now + call_limit(self._call_s)
         return Attempt(
             reference=reference,
             price=asked.price,
@@ -166,85 +201,36 @@ class Opener:
             kept=None,
         )
 
-    async def _send(self, attempt: Attempt, asked: NewOrder) -> LightningOrder | None:
-        if self._desk.clock.now() - attempt.opened_at > HESITATION:
+    async def _send(self, sending: Sending, asked: NewOrder) -> LightningOrder | None:
+        attempt, client = sending.attempt, self._desk.client
+        if sending.elapsed(self._desk.clock) > HESITATION:
             # Too late to be over by its deadline, when others look for it.
             await self._move(attempt, AttemptState.REFUSED)
             return None
         try:
-            order = await self._desk.client._create(  # noqa: SLF001 - the nonce is no shop's
-                asked, nonce=attempt.nonce
-            )
+            made = await client._create(asked, nonce=attempt.nonce)  # noqa: SLF001
+            order = await client._confirm(made)  # noqa: SLF001
         except AurpayError as error:
             try:
-                await self._fail(attempt, error)
-            except Exception as broken:  # drivers raise OSError as well
+                await self._answers.fail(sending, error)
+            except OrderBookError as broken:
                 raise error from broken  # that an order may exist is worse
             raise
-        return await self._store(attempt, order)
-
-    async def _fail(self, attempt: Attempt, error: AurpayError) -> None:
-        """Write down what an error leaves behind."""
-        if error.delivery is not Delivery.UNKNOWN:
-            await self._move(attempt, AttemptState.REFUSED)
-            return
-        desk, order_id = self._desk, error.order_id
-        async with desk.rows.writing() as connection:
-            _, current = await desk.held(connection, attempt.nonce)
-            if order_id is not None and await desk.rows.is_taken(
-                connection, order_id, attempt.nonce
-            ):
-                order_id = None
-            lost = (AttemptState.LOST,) if current.state is AttemptState.OPENING else ()
-            await desk.move(
-                connection,
-                current,
-                lost if order_id is None else (AttemptState.UNSHOWN,),
-                order_id=order_id or current.order_id,
-                sent_at=error.sent_at,
-            )
-
-    async def _store(
-        self, attempt: Attempt, order: LightningOrder
-    ) -> LightningOrder | None:
-        """Keep an order; it is the one to show, unless others were faster."""
-        desk = self._desk
-        async with desk.rows.writing() as connection:
-            entry, current = await desk.held(connection, attempt.nonce)
-            if await desk.rows.is_taken(connection, order.order_id, attempt.nonce):
-                await desk.move(connection, current, (AttemptState.LOST,))
-                after = None
-            else:
-                room = entry.has_room_for(attempt.nonce)
-                to = (AttemptState.LIVE,) if room else ()
-                expires_at = order.payment_request.expires_at
-                after = await desk.move(
-                    connection,
-                    current,
-                    (*to, AttemptState.UNSHOWN),
-                    order_id=order.order_id,
-                    status=current.status or order.status,
-                    suspects={},
-                    ends_at=watched_until(attempt.opened_at, expires_at),
-                    kept=order.to_json(),
-                )
-        if after is None:
-            raise _doubled(order)
-        return order if after.state is AttemptState.LIVE else None
+        return await self._answers.store(sending, order)
 
     async def _look(self, attempt: Attempt) -> None:
         """Look for what a lost attempt may have made, before anything else is."""
         try:
-            orders = await search(self._desk, attempt)
+            found = await search(self._desk, attempt)
         except (APIError, InvalidResponseError) as error:
             if error.retryable:
                 raise
             # It cannot be looked for. Nobody was shown its invoice, so this is no
             # reason never to sell again.
-            await self._move(attempt, looked_at=self._desk.clock.now())
+            await self._move(attempt, looked=True)
             return
         async with self._desk.rows.writing() as connection:
-            await note(self._desk, connection, attempt.nonce, orders)
+            await note(self._desk, connection, attempt.nonce, found.orders)
 
     async def _ask(
         self, attempt: Attempt, known: LightningOrder
@@ -258,33 +244,28 @@ class Opener:
             return None
         if order.status.is_paid or order.status is OrderStatus.REFUNDED:
             compare_read(known, order)
-            await desk.rows.postpone(attempt, desk.clock.now())
+            await desk.rows.plan_poll(attempt)
             return attrs.evolve(known, status=order.status)
         async with desk.rows.writing() as connection:
             await record(desk, connection, attempt.nonce, order)
         return None
 
     async def _move(
-        self, attempt: Attempt, *wanted: AttemptState, **learned: object
+        self, attempt: Attempt, *wanted: AttemptState, looked: bool = False
     ) -> None:
         async with self._desk.rows.writing() as connection:
-            _, current = await self._desk.held(connection, attempt.nonce)
-            await self._desk.move(connection, current, wanted, **learned)
+            entry, current = await self._desk.held(connection, attempt.nonce)
+            learned = {"looked_at": entry.now} if looked else {}
+            await self._desk.move(connection, current, wanted, now=entry.now, **learned)
 
 
-async def _share(turn: _Turn) -> LightningOrder | None:
-    """What somebody else's turn came to."""
+def _result(
+    task: asyncio.Task[LightningOrder | None], *, shared: bool
+) -> LightningOrder | None:
+    """What a turn came to; each caller gets an error of its own."""
     try:
-        return await asyncio.shield(turn)
+        return task.result()
     except AurpayError as error:
+        if not shared:
+            raise
         raise copy(error) from error.__cause__
-
-
-def _doubled(order: LightningOrder) -> UntrustedOrderError:
-    return UntrustedOrderError(
-        "the book has it already, for another attempt",
-        check="new",
-        order_id=order.order_id,
-        status=200,
-        body=b"",
-    )

@@ -1,104 +1,180 @@
 """Asking the platform about what no callback told.
 
-Rows say when they are due. Who takes one up puts it off first, if nobody else has: so
-machines share the work without a lease, and one that dies leaves it to the next look.
+Rows say when they are due. Who takes one up leases it first, if nobody else has: so
+machines share the work, and what a machine that dies has taken up is polled by another
+one after the lease. A payment whose `on_change` failed is given back at once, so that
+the next run tells it again.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..errors import AurpayError, CallbackError, InvalidResponseError, NotFoundError
+import attrs
+
+from ..callbacks._failures import propagates
+from ..errors import (
+    APIError,
+    AurpayError,
+    NotFoundError,
+    StoreUnavailableError,
+    TransportError,
+)
 from ._recording import record
 from ._records import Change, Failure, Reconciliation
-from ._schedule import another_look
+from ._schedule import LEASE, another_look
 from ._searching import note, search
 from ._states import AttemptState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from .._models import Order
     from ._desk import Desk
     from ._records import Attempt, OnChange
+    from ._searching import Findings
+
+_log: Final = logging.getLogger("aurpay_async.orders")
+
+
+class _HandlerError(Exception):
+    """`on_change` raised; its exception is the cause."""
+
+
+class _Poll(NamedTuple):
+    """An attempt that this process has leased."""
+
+    attempt: Attempt
+    #: When it was leased.
+    now: datetime
 
 
 async def reconcile(desk: Desk, *, limit: int, tell: OnChange | None) -> Reconciliation:
-    """Ask about the most urgent `limit` attempts that are due."""
-    due = await desk.rows.due(desk.clock.now(), limit + 1)
-    more = len(due) > limit
+    """Ask about the most urgent `limit` attempts that are due.
+
+    Raises:
+        StoreUnavailableError: the database failed, or did not answer in time.
+    """
+    began = desk.clock.monotonic()
+    due = await desk.rows.due(limit + 1)
     changes: list[Change] = []
     failures: list[Failure] = []
-    asked = 0
+    asked, down = 0, False
     # The lost ones last: who may not read lists still hears of what is known.
-    for attempt in sorted(due[:limit], key=lambda one: one.order_id is None):
-        later = another_look(attempt, desk.clock.now())
-        if not await desk.rows.postpone(attempt, later):
+    for attempt in sorted(due.attempts[:limit], key=lambda one: one.order_id is None):
+        # The database's time, carried on by the clock that nobody sets.
+        now = due.now + timedelta(seconds=desk.clock.monotonic() - began)
+        if not await desk.rows.plan_poll(attempt, now + LEASE):
             continue  # another machine is on it
         asked += 1
+        leased = attrs.evolve(attempt, next_look_at=now + LEASE)
         try:
-            change = await _look_at(desk, attempt, tell)
-        except AurpayError as error:
-            failures.append(Failure(attempt=attempt, error=error))
-            if not isinstance(
-                error, NotFoundError | InvalidResponseError | CallbackError
-            ):
-                more = False  # not about this order: the next would fail as well
-                break
+            change = await _look_at(desk, _Poll(leased, now), tell)
+        except (_HandlerError, AurpayError) as error:
+            failures.append(await _failed(desk, _Poll(leased, now), error))
+            down = _concerns_all(error)
         else:
             changes.extend([change] if change.changed else [])
+        if down:
+            break
+    # Where nothing succeeds, running again at once would repeat the failures.
+    stuck = down or (asked > 0 and len(failures) == asked)
     return Reconciliation(
         changes=tuple(changes),
         failures=tuple(failures),
         asked=asked,
-        more=more,
+        more=len(due.attempts) > limit and not stuck,
     )
 
 
-async def _look_at(desk: Desk, attempt: Attempt, tell: OnChange | None) -> Change:
+def _concerns_all(error: Exception) -> bool:
+    """Whether the platform would fail to answer about the next attempt as well."""
+    is_down = isinstance(error, TransportError | APIError)
+    return is_down and not isinstance(error, NotFoundError)
+
+
+async def _failed(desk: Desk, poll: _Poll, error: Exception) -> Failure:
+    """Plan the next poll of an attempt after a failure.
+
+    Raises:
+        StoreUnavailableError: the database failed: then nothing can be planned, and the
+            lease ends by itself.
+    """
+    if isinstance(error, StoreUnavailableError):
+        raise error
+    attempt = poll.attempt
+    if isinstance(error, _HandlerError) and error.__cause__ is not None:
+        _log.error(
+            "on_change failed, and is called again in the next run: reference=%a "
+            "order_id=%s attempt_id=%s",
+            attempt.reference,
+            attempt.order_id,
+            attempt.nonce,
+            exc_info=error.__cause__,
+        )
+        # Behind what is due already: it must not keep other orders waiting.
+        await desk.rows.plan_poll(attempt, poll.now)
+        return Failure(attempt=attempt, error=error.__cause__)
+    _log.warning(
+        "an order could not be polled: reference=%a order_id=%s attempt_id=%s: %s",
+        attempt.reference,
+        attempt.order_id,
+        attempt.nonce,
+        error,
+    )
+    if not _concerns_all(error):
+        await desk.rows.plan_poll(attempt, another_look(attempt, poll.now))
+    return Failure(attempt=attempt, error=error)
+
+
+async def _look_at(desk: Desk, poll: _Poll, tell: OnChange | None) -> Change:
+    attempt = poll.attempt
     if attempt.order_id is not None:
-        return await _ask(desk, attempt, attempt.order_id, tell)
+        return await _ask(desk, poll, attempt.order_id, tell)
     if attempt.state is AttemptState.OPENING:
         # The sender is dead: what it may have made is looked for next time.
         return await _move(desk, attempt, AttemptState.LOST, tell)
-    orders = await search(desk, attempt)
+    found = await search(desk, attempt, poll.now)
     async with desk.rows.writing() as connection:
-        change = await _identified(desk, connection, attempt, orders)
+        change = await _identified(desk, connection, attempt, found)
         return await _told(change, connection, tell)
 
 
-async def _ask(
-    desk: Desk, attempt: Attempt, order_id: str, tell: OnChange | None
-) -> Change:
+async def _ask(desk: Desk, poll: _Poll, order_id: str, tell: OnChange | None) -> Change:
     try:
         order = await desk.client.get_order(order_id)
     except NotFoundError:
-        if desk.clock.now() < attempt.ends_at:
+        if poll.now < poll.attempt.ends_at:
             raise
-        return await _move(desk, attempt, AttemptState.EXPIRED, tell)
+        return await _move(desk, poll.attempt, AttemptState.EXPIRED, tell)
     async with desk.rows.writing() as connection:
-        change = await record(desk, connection, attempt.nonce, order)
+        change = await record(desk, connection, poll.attempt.nonce, order)
         return await _told(change, connection, tell)
 
 
 async def _identified(
-    desk: Desk, connection: AsyncConnection, attempt: Attempt, orders: Sequence[Order]
+    desk: Desk, connection: AsyncConnection, attempt: Attempt, found: Findings
 ) -> Change:
-    """What a search came to; if a callback says "paid", the one that is paid is it."""
-    paid = [order for order in orders if order.status.is_paid]
-    if attempt.state is AttemptState.CLAIMED and len(paid) == 1:
-        return await record(desk, connection, attempt.nonce, paid[0])
-    return await note(desk, connection, attempt.nonce, orders)
+    """What a search came to; a callback that says "paid" may say of which order."""
+    if attempt.state is AttemptState.CLAIMED:
+        order = found.order_of(attempt, "paid")
+        if order is not None:
+            return await record(desk, connection, attempt.nonce, order)
+    return await note(desk, connection, attempt.nonce, found.orders)
 
 
 async def _move(
     desk: Desk, attempt: Attempt, to: AttemptState, tell: OnChange | None
 ) -> Change:
     async with desk.rows.writing() as connection:
-        _, current = await desk.held(connection, attempt.nonce)
-        after = await desk.move(connection, current, (to,))
+        entry, current = await desk.held(connection, attempt.nonce)
+        now = entry.now
+        # A lost one has not been searched for yet.
+        asked = {} if to is AttemptState.LOST else {"looked_at": now}
+        after = await desk.move(connection, current, (to,), now=now, **asked)
         change = Change(attempt=after, before=current.state)
         return await _told(change, connection, tell)
 
@@ -107,5 +183,10 @@ async def _told(
     change: Change, connection: AsyncConnection, tell: OnChange | None
 ) -> Change:
     if change.changed and tell is not None:
-        await tell(change, connection)
+        try:
+            await tell(change, connection)
+        except BaseException as error:
+            if propagates(error):
+                raise
+            raise _HandlerError from error
     return change

@@ -6,12 +6,14 @@ is counted once, and what comes late or twice changes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from .._order_life import OrderStatus
 from ..callbacks._compare import compare_read
 from ..errors import CallbackReferenceError, shown
 from ._records import Change, watched
+from ._schedule import can_be_polled
 from ._states import AttemptState, wanted
 
 if TYPE_CHECKING:
@@ -22,8 +24,17 @@ if TYPE_CHECKING:
     from ._records import Attempt
 
 
+#: The check of an invoice whose payment hash another attempt's invoice has as well.
+PAYMENT_HASH: Final = "payment_hash"
+
+
 async def record(
-    desk: Desk, connection: AsyncConnection, nonce: str, order: Order
+    desk: Desk,
+    connection: AsyncConnection,
+    nonce: str,
+    order: Order,
+    *,
+    by_person: bool = False,
 ) -> Change:
     """What the platform says of an attempt's order.
 
@@ -32,6 +43,7 @@ async def record(
         connection: In whose transaction.
         nonce: The attempt's.
         order: As it was read from the platform.
+        by_person: Whether a person has decided that it is this attempt's.
 
     Raises:
         UnknownOrderError: the book has no such attempt.
@@ -39,35 +51,52 @@ async def record(
             currency or amount.
     """
     entry, attempt = await desk.held(connection, nonce)
-    now = desk.clock.now()
+    move = partial(desk.move, connection, attempt, now=entry.now, looked_at=entry.now)
     held = attempt.status or OrderStatus.PENDING
     if attempt.order_id in {None, order.order_id} and not held.can_become(order.status):
         # It was read before what the book knows already: paid beats timeout.
-        after = await desk.move(connection, attempt, (), looked_at=now)
-        return Change(attempt=after, before=attempt.state)
+        return Change(attempt=await move(()), before=attempt.state)
     await _require_its_own(desk, connection, attempt, order)
-    settled = entry.settled_by not in {None, nonce}
-    after = await desk.move(
-        connection,
-        attempt,
-        wanted(order.status, settled=settled, over=now >= attempt.ends_at),
-        order_id=order.order_id,
-        status=order.status,
-        looked_at=now,
-        suspects={},
+    to = wanted(
+        order.status,
+        settled=entry.settled_by not in {None, nonce},
+        over=entry.now >= attempt.ends_at,
     )
+    if order.status.is_paid and _is_paid_elsewhere(attempt) and not by_person:
+        to = (AttemptState.CLAIMED,)
+    after = await move(to, order_id=order.order_id, status=order.status, suspects={})
     change = Change(attempt=after, before=attempt.state)
     if change.settled:
         await desk.rows.settle(connection, after)
     return change
 
 
-async def claim(desk: Desk, connection: AsyncConnection, nonce: str) -> Change:
-    """A genuine callback says that an attempt is paid, and nobody can confirm it."""
-    _, attempt = await desk.held(connection, nonce)
+def _is_paid_elsewhere(attempt: Attempt) -> bool:
+    """Whether what pays this order has paid another one: they have one payment hash."""
+    return attempt.failed_check == PAYMENT_HASH
+
+
+async def claim(
+    desk: Desk, connection: AsyncConnection, nonce: str, hint: str | None
+) -> Change:
+    """A genuine callback says that an attempt is paid, and nobody can confirm it.
+
+    Args:
+        desk: Where.
+        connection: In whose transaction.
+        nonce: The attempt's.
+        hint: The order that the body of the callback names, if it has a body.
+    """
+    entry, attempt = await desk.held(connection, nonce)
     # Where the order is known, the platform is asked about it: soon.
+    unknown = attempt.order_id is None
     after = await desk.move(
-        connection, attempt, (AttemptState.CLAIMED,), next_look_at=desk.clock.now()
+        connection,
+        attempt,
+        (AttemptState.CLAIMED,) if unknown else (),
+        now=entry.now,
+        next_look_at=entry.now if can_be_polled(attempt) else None,
+        hinted_order_id=hint or attempt.hinted_order_id,
     )
     return Change(attempt=after, before=attempt.state)
 

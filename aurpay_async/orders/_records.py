@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import attrs
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from .._lightning_order import LightningOrder
 from .._models import Order
@@ -19,8 +19,6 @@ from ._states import AttemptState
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-
-    from ..errors import AurpayError
 
 #: What shops bring to the book: what a handler was told, an order, or the id of one.
 News = Notice | Order | str
@@ -43,9 +41,18 @@ class Attempt:
     currency: str
     #: What tells this attempt from another of the same reference; callbacks have it.
     nonce: str
+    #: False if this order book did not create the order: a callback reported it, and
+    #: only a person can say which order it is (`OrderBook.identify`).
+    created_here: bool = True
     state: AttemptState
     #: The platform's name for its order, if that is proven.
     order_id: str | None
+    #: Of its invoice: lower-case hex; ``None`` if it has none that can be trusted.
+    payment_hash: str | None = None
+    #: The check that the answer about its order failed: `UntrustedOrderError.check`.
+    failed_check: str | None = None
+    #: The order that the body of a callback named. It is not signed: it proves nothing.
+    hinted_order_id: str | None = None
     #: Where the order stands, as the platform said when it was asked last.
     status: OrderStatus | None
     #: Of a lost one: the orders that fit, by id, and where they stand.
@@ -115,19 +122,23 @@ class Change:
         return self.changed and self.attempt.state is AttemptState.SURPLUS
 
 
+#: In whose transaction to write: the caller's, or ``None`` for one of the book's own.
+Caller = AsyncConnection | AsyncSession | None
+
 #: Is told of a change, in the transaction that records it.
 OnChange = Callable[[Change, AsyncConnection], Awaitable[None]]
 
 
 @attrs.frozen(kw_only=True)
 class Failure:
-    """An attempt that could not be asked about.
+    """An attempt that could not be polled, or whose `on_change` raised.
 
     .. versionadded:: 0.1.0
     """
 
     attempt: Attempt
-    error: AurpayError
+    #: What polling, or `on_change`, raised.
+    error: BaseException
 
 
 @attrs.frozen(kw_only=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, final
 
 from sqlalchemy import and_, or_, select, update
 
-from .._lost import CLOCK_SKEW
+from .._lost import CLOCK_SKEW, LONGEST_ATTEMPT_S
 from .._order_life import OrderStatus
 from .._store._engine import connection_of, from_ms, to_ms
 from .._store._steps import execute, run
@@ -23,7 +23,7 @@ from .._store._tables import attempts, references
 from ..errors import OrderBookError
 from ._decide import Entry
 from ._records import Attempt
-from ._states import REVOCABLE, WATCHED, AttemptState
+from ._states import REVOCABLE, UNIDENTIFIED, WATCHED, AttemptState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row, Select, Update
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from .._clock import Clock
     from .._store._engine import Database
 
 _a: Final = attempts.c
@@ -41,6 +42,9 @@ _r: Final = references.c
 _COLUMNS: Final[Mapping[str, str]] = {
     "state": "state",
     "order_id": "order_id",
+    "payment_hash": "payment_hash",
+    "failed_check": "failed_check",
+    "hinted_order_id": "hinted",
     "status": "status",
     "_kept": "kept",
     "suspects": "suspects",
@@ -54,17 +58,48 @@ _COLUMNS: Final[Mapping[str, str]] = {
 #: apart are not.
 _NEAR: Final = timedelta(hours=1)
 
+#: How long after the end of its call an attempt's order may be made, and listed.
+_LATEST: Final = timedelta(seconds=LONGEST_ATTEMPT_S) + 2 * CLOCK_SKEW
+
+
+#: Of nothing that was read, no time is known.
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class Moment(NamedTuple):
+    """Attempts, and the time at which they were read."""
+
+    now: datetime
+    attempts: Sequence[Attempt]
+
+
+class Neighbours(NamedTuple):
+    """What the book has of around the time of an attempt."""
+
+    #: The orders of other attempts.
+    order_ids: frozenset[str]
+    #: Whether the order of another attempt, which is not known, may look the same.
+    has_rival: bool
+    #: The orders that callbacks named for other attempts.
+    hinted: frozenset[str]
+
 
 @final
 class Rows:
     """What the book keeps."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
         # Before anything is read: what was read cannot be stale then.
         nothing = update(references).where(_r.reference.is_(None))
         hold = [nothing.values(price=_r.price)] if database.is_sqlite else []
         self._before_writing: Sequence[Update] = hold
+
+    @property
+    def _now(self) -> ColumnElement[int]:
+        """The time, in milliseconds, as a part of a statement."""
+        return self._database.now_ms(self._clock)
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """For ``async with``: each statement sees what is committed then."""
@@ -93,14 +128,16 @@ class Rows:
     async def entry(self, connection: AsyncConnection, reference: str) -> Entry | None:
         """What the book has of a reference, in one look."""
         both = references.outerjoin(attempts)
-        found = select(references, *[c.label(f"a_{c.name}") for c in _a])
-        query = found.select_from(both).where(_r.reference == reference)
+        columns = [self._now.label("now"), *[c.label(f"a_{c.name}") for c in _a]]
+        found = select(references, *columns).select_from(both)
+        query = found.where(_r.reference == reference)
         newest_first = query.order_by(_a.opened.desc(), _a.nonce)
         rows = (await execute(connection, newest_first)).all()
         if not rows:
             return None
         first = rows[0]
         return Entry(
+            now=from_ms(first.now),
             reference=reference,
             price=Decimal(first.price),
             currency=first.currency,
@@ -110,17 +147,23 @@ class Rows:
 
     async def locked(self, connection: AsyncConnection, reference: str) -> Entry | None:
         """The same, and nobody else changes it before this transaction ends."""
-        hold = select(_r.reference).where(_r.reference == reference).with_for_update()
-        await execute(connection, hold)
+        await self.lock(connection, reference)
         return await self.entry(connection, reference)
 
-    async def begin(self, connection: AsyncConnection, first: Attempt) -> None:
-        """See that there is a row for the reference of this attempt."""
+    async def lock(self, connection: AsyncConnection, reference: str) -> None:
+        """Wait until no other transaction changes what the book has of a reference."""
+        hold = select(_r.reference).where(_r.reference == reference).with_for_update()
+        await execute(connection, hold)
+
+    async def begin(
+        self, connection: AsyncConnection, reference: str, price: Decimal, currency: str
+    ) -> None:
+        """See that there is a row for a reference."""
         row = self._database.insert(references).values(
-            reference=first.reference,
-            price=f"{first.price:f}",
-            currency=first.currency,
-            opened=to_ms(first.opened_at),
+            reference=reference,
+            price=f"{price:f}",
+            currency=currency,
+            opened=self._now,
         )
         await execute(connection, row.on_conflict_do_nothing())
 
@@ -129,6 +172,9 @@ class Rows:
         row = attempts.insert().values(
             nonce=new.nonce,
             reference=new.reference,
+            price=f"{new.price:f}",
+            currency=new.currency,
+            created_here=new.created_here,
             opened=to_ms(new.opened_at),
             deadline=to_ms(new.deadline),
             **_values(new),
@@ -158,14 +204,23 @@ class Rows:
         if settled.rowcount != 1:
             raise _moved(paid)
 
-    async def postpone(self, attempt: Attempt, until: datetime | None) -> bool:
-        """Put off the next look; whether nobody else has, since this was read."""
+    async def plan_poll(self, attempt: Attempt, at: datetime | None = None) -> bool:
+        """Set when an attempt is polled next, unless it was changed meanwhile.
+
+        Args:
+            attempt: As it was read.
+            at: When; ``None`` is now.
+
+        Returns:
+            Whether it was set.
+        """
         same = update(attempts).where(
             _a.nonce == attempt.nonce,
             _a.next_look.is_not_distinct_from(_plain(attempt.next_look_at)),
         )
+        due = self._now if at is None else to_ms(at)
         async with self.reading() as connection:
-            done = await run(connection, same.values(next_look=_plain(until)))
+            done = await run(connection, same.values(next_look=due))
         return done.rowcount == 1
 
     async def is_taken(
@@ -173,6 +228,14 @@ class Rows:
     ) -> bool:
         """Whether an order is that of another attempt."""
         other = select(_a.nonce).where(_a.order_id == order_id, _a.nonce != nonce)
+        return (await execute(connection, other)).first() is not None
+
+    async def is_seen(
+        self, connection: AsyncConnection, payment_hash: str, nonce: str
+    ) -> bool:
+        """Whether the invoice of another attempt has this payment hash."""
+        same = _a.payment_hash == payment_hash
+        other = select(_a.nonce).where(same, _a.nonce != nonce)
         return (await execute(connection, other)).first() is not None
 
     async def by_nonce(self, connection: AsyncConnection, nonce: str) -> Attempt | None:
@@ -185,32 +248,41 @@ class Rows:
         """The attempt whose order this is."""
         return await self._one(connection, _a.order_id == order_id)
 
-    async def due(self, now: datetime, limit: int) -> Sequence[Attempt]:
+    async def find(self, nonce: str) -> Moment:
+        """The attempt of that name, if there is one, and the time."""
+        return await self._all(self._select(_a.nonce == nonce))
+
+    async def due(self, limit: int) -> Moment:
         """Whom to ask about, the most urgent first.
 
         Whatever a clock that was ahead has put off, or given up, is due as well: it was
         polled, or opened, at a time that has not come yet.
         """
-        in_time = _select(_a.next_look <= to_ms(now))
-        soon = to_ms(now + CLOCK_SKEW)
+        now = self._now
+        soon = now + CLOCK_SKEW // timedelta(milliseconds=1)
         ahead = and_(
             or_(_a.looked > soon, _a.opened > soon),
             or_(_a.next_look > soon, _a.next_look.is_(None)),
             _a.state.in_([str(state) for state in REVOCABLE]),
+            _a.created_here,
         )
-        urgent = await self._all(in_time.order_by(_a.next_look, _a.nonce).limit(limit))
-        put_off = _select(ahead).order_by(_a.nonce).limit(limit - len(urgent))
-        return [*urgent, *await self._all(put_off)]
+        in_time = self._select(_a.next_look <= now).order_by(_a.next_look, _a.nonce)
+        urgent = await self._all(in_time.limit(limit))
+        put_off = (
+            self._select(ahead).order_by(_a.nonce).limit(limit - len(urgent.attempts))
+        )
+        others = await self._all(put_off)
+        return Moment(max(urgent.now, others.now), [*urgent.attempts, *others.attempts])
 
     async def of(self, reference: str) -> Sequence[Attempt]:
         """All attempts of a reference, the newest first."""
-        query = _select(_a.reference == reference)
-        return await self._all(query.order_by(_a.opened.desc(), _a.nonce))
+        query = self._select(_a.reference == reference)
+        return (await self._all(query.order_by(_a.opened.desc(), _a.nonce))).attempts
 
     async def in_states(self, *states: AttemptState) -> Sequence[Attempt]:
         """All attempts in these states, the oldest first."""
-        query = _select(_a.state.in_([str(state) for state in states]))
-        return await self._all(query.order_by(_a.opened, _a.nonce))
+        query = self._select(_a.state.in_([str(state) for state in states]))
+        return (await self._all(query.order_by(_a.opened, _a.nonce))).attempts
 
     async def unclear(self) -> Sequence[Attempt]:
         """Those that there may be money in, without anybody knowing."""
@@ -219,41 +291,57 @@ class Rows:
         claimed = _a.state == str(AttemptState.CLAIMED)
         puzzling = and_(_a.status.not_in(clear), _a.state.in_(watched))
         fitting = _a.state == str(AttemptState.FOUND)
-        query = _select(or_(claimed, puzzling, fitting))
+        query = self._select(or_(claimed, puzzling, fitting))
+        found = await self._all(query.order_by(_a.opened, _a.nonce))
         return [
             attempt
-            for attempt in await self._all(query.order_by(_a.opened, _a.nonce))
+            for attempt in found.attempts
             if attempt.state is not AttemptState.FOUND
             or any(status.is_paid is not False for status in attempt.suspects.values())
         ]
 
-    async def known_near(self, attempt: Attempt) -> frozenset[str]:
-        """The orders of around that time that are another attempt's."""
+    async def near(self, attempt: Attempt) -> Neighbours:
+        """What else the book has of around the time of an attempt."""
         first, last = attempt.opened_at - _NEAR, attempt.deadline + _NEAR
-        query = select(_a.order_id).where(
-            _a.opened.between(to_ms(first), to_ms(last)),
-            _a.order_id.is_not(None),
-            _a.nonce != attempt.nonce,
+        names = ("order_id", "state", "price", "currency", "opened", "deadline")
+        query = select(*[_a[name] for name in names], _a.hinted).where(
+            _a.opened.between(to_ms(first), to_ms(last)), _a.nonce != attempt.nonce
         )
         async with self.reading() as connection:
-            found = (await run(connection, query)).scalars()
-            return frozenset(order_id for order_id in found if order_id is not None)
+            others = (await run(connection, query)).all()
+        return Neighbours(
+            frozenset(one.order_id for one in others if one.order_id is not None),
+            any(_is_rival(one, attempt) for one in others),
+            frozenset(one.hinted for one in others if one.hinted is not None),
+        )
 
     async def _one(
         self, connection: AsyncConnection, which: ColumnElement[bool]
     ) -> Attempt | None:
-        row = (await execute(connection, _select(which))).one_or_none()
+        row = (await execute(connection, self._select(which))).one_or_none()
         return None if row is None else _attempt(row)
 
-    async def _all(self, query: Select[tuple[object, ...]]) -> Sequence[Attempt]:
+    async def _all(self, query: Select[tuple[object, ...]]) -> Moment:
         async with self.reading() as connection:
-            return [_attempt(row) for row in await run(connection, query)]
+            rows = (await run(connection, query)).all()
+        now = from_ms(rows[0].now) if rows else _LONG_AGO
+        return Moment(now, [_attempt(row) for row in rows])
+
+    def _select(self, *which: ColumnElement[bool]) -> Select[tuple[object, ...]]:
+        columns = [self._now.label("now"), *[c.label(f"a_{c.name}") for c in _a]]
+        query = select(*columns).where(*which)
+        return cast("Select[tuple[object, ...]]", query)
 
 
-def _select(which: ColumnElement[bool]) -> Select[tuple[object, ...]]:
-    labelled = [column.label(f"a_{column.name}") for column in _a]
-    query = select(_r.price, _r.currency, *labelled).join_from(attempts, references)
-    return cast("Select[tuple[object, ...]]", query.where(which))
+def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
+    """Whether the unknown order of another attempt may be taken for that of this."""
+    return (
+        other.order_id is None
+        and other.state in UNIDENTIFIED
+        and (Decimal(other.price), other.currency) == (attempt.price, attempt.currency)
+        and from_ms(other.opened) <= attempt.deadline + _LATEST
+        and attempt.opened_at <= from_ms(other.deadline) + _LATEST
+    )
 
 
 def _values(attempt: Attempt) -> dict[str, str | int | None]:
@@ -275,11 +363,15 @@ def _attempt(row: Row[tuple[object, ...]]) -> Attempt:
     suspects = json.loads(row.a_suspects or "{}")
     return Attempt(
         reference=row.a_reference,
-        price=Decimal(row.price),
-        currency=row.currency,
+        price=Decimal(row.a_price),
+        currency=row.a_currency,
         nonce=row.a_nonce,
+        created_here=row.a_created_here,
         state=AttemptState(row.a_state),
         order_id=row.a_order_id,
+        payment_hash=row.a_payment_hash,
+        failed_check=row.a_failed_check,
+        hinted_order_id=row.a_hinted,
         status=None if row.a_status is None else OrderStatus(row.a_status),
         suspects={name: OrderStatus(status) for name, status in suspects.items()},
         opened_at=from_ms(row.a_opened),

@@ -35,11 +35,18 @@ INVOICE_LIFE: Final = timedelta(days=1)
 #: Invoices may name any expiry.
 _MAX_WATCH: Final = timedelta(days=3650)
 
+#: For how long the process that polls an attempt keeps others from doing so. Longer
+#: than a call and the handler take together; if the process dies, another one polls.
+LEASE: Final = FIRST_LOOK
+
 #: How long a call may hesitate between writing down that it will send, and sending.
 HESITATION: Final = timedelta(seconds=10)
 
-#: And then, after it has ended, to write down what came.
+#: And then, after it has ended, to read the order back and to store it.
 _WRITING: Final = timedelta(seconds=10)
+
+#: So many candidates are polled one by one; of more, the list tells with fewer calls.
+_FEW: Final = 5
 
 #: These have nothing more to be asked.
 _DONE: Final = frozenset(
@@ -53,14 +60,13 @@ _DONE: Final = frozenset(
 )
 
 
-def deadline(opened: datetime, call_s: float) -> datetime:
-    """When a call that was written down at `opened` is over, if its process lives.
+def call_limit(call_s: float) -> timedelta:
+    """How long a call takes at most after it was written down, if its process lives.
 
     Args:
-        opened: When.
         call_s: Seconds that the client's calls take at most.
     """
-    return opened + HESITATION + timedelta(seconds=call_s) + _WRITING
+    return HESITATION + timedelta(seconds=call_s) + _WRITING
 
 
 def is_over(attempt: Attempt, now: datetime) -> bool:
@@ -79,11 +85,20 @@ def watched_until(opened: datetime, expires_at: datetime | None = None) -> datet
 
 def next_look(attempt: Attempt, now: datetime) -> datetime | None:
     """When to ask next, if there is anything to ask."""
-    if attempt.state in _DONE:
+    if attempt.state in _DONE or not can_be_polled(attempt):
         return None
     if attempt.state is AttemptState.OPENING:
         return attempt.deadline
     return another_look(attempt, now)
+
+
+def can_be_polled(attempt: Attempt) -> bool:
+    """Whether the platform can be asked about its order, or searched for it.
+
+    Of an order that this book did not create, it is not known when it was created. Then
+    a search would take another order for it.
+    """
+    return attempt.created_here or attempt.order_id is not None
 
 
 def another_look(attempt: Attempt, now: datetime) -> datetime:
@@ -91,6 +106,18 @@ def another_look(attempt: Attempt, now: datetime) -> datetime:
     later = now + max(FIRST_LOOK, (now - attempt.opened_at) / _PATIENCE)
     last = end_of(attempt)
     return later if last is None or now >= last else min(later, last)
+
+
+def needs_list(attempt: Attempt, now: datetime) -> bool:
+    """Whether to search the platform's list for an order, or to poll what was found.
+
+    The first order that fits may be another one's, and the list may be behind. So the
+    list is read for as long as a lost order is searched for, and before it is given up.
+    """
+    if attempt.state is not AttemptState.FOUND or len(attempt.suspects) > _FEW:
+        return True
+    searching = now < attempt.deadline + SEARCH
+    return searching or now >= attempt.ends_at
 
 
 def end_of(attempt: Attempt) -> datetime | None:

@@ -2,18 +2,19 @@
 
 What fits need not be it: another cart of the same price in the same minutes fits as
 well. So what is found is watched and told to people, and settles nothing; only the
-nonce that a callback brings back, or a person, says whose order it is.
+nonce that a callback brings back, or a person, says whose order it is. And even a
+callback settles nothing unless a single order can be meant: see `Findings.order_of`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .._lost import LostOrder
 from .._order_life import OrderStatus
 from ..errors import NotFoundError
 from ._records import Change
-from ._schedule import end_of
+from ._schedule import end_of, needs_list
 from ._states import ENDED, UNPROVEN, AttemptState
 
 if TYPE_CHECKING:
@@ -26,32 +27,85 @@ if TYPE_CHECKING:
     from ..callbacks import Kind
     from ._desk import Desk
     from ._records import Attempt
+    from ._rows import Neighbours
 
 #: Of orders that fit, so many are written down. More of them help nobody.
 MAX_SUSPECTS: Final = 100
 
-#: So many are asked about one by one; of more, the list tells with fewer requests.
-_FEW: Final = 5
+
+class Findings(NamedTuple):
+    """What a search for the order of an attempt came to."""
+
+    #: The orders that fit, in any status, and that are no other attempt's.
+    orders: Sequence[Order]
+    #: Whether a single order fits, and no unknown order of another attempt may look
+    #: the same.
+    is_unique: bool
+    #: The orders that callbacks named for other attempts.
+    hinted_elsewhere: frozenset[str]
+
+    def order_of(self, attempt: Attempt, kind: Kind) -> Order | None:
+        """Return the order that a callback of this attempt is about, if that is sure.
+
+        It is if no other order can be meant, in whatever status it is; or if the body
+        of the callback names one of those that fit. The body alone proves nothing.
+
+        Args:
+            attempt: The attempt whose nonce the callback brought back.
+            kind: What the callback says; the platform has to say the same.
+        """
+        hint = attempt.hinted_order_id
+        if hint is not None:
+            named = [order for order in self.orders if order.order_id == hint]
+            sure = named if hint not in self.hinted_elsewhere else []
+        else:
+            sure = [*self.orders] if self.is_unique else []
+        return next((order for order in sure if _confirms(order, kind)), None)
 
 
-async def search(desk: Desk, attempt: Attempt) -> Sequence[Order]:
-    """The orders at the platform that may be its own: those that are nobody else's."""
-    if attempt.state is AttemptState.FOUND and len(attempt.suspects) <= _FEW:
-        return await _look_again(desk, attempt)
+def _confirms(order: Order, kind: Kind) -> bool:
+    if kind == "paid":
+        return bool(order.status.is_paid)
+    return order.status is OrderStatus.OVERDUE
+
+
+async def search(desk: Desk, attempt: Attempt, now: datetime | None = None) -> Findings:
+    """Ask the platform for the orders that may be those of an attempt.
+
+    Args:
+        desk: Where.
+        attempt: Whose order is not known.
+        now: The time, where polling what was found before may be enough; ``None`` to
+            read the list in any case.
+    """
+    near = await desk.rows.near(attempt)
+    missing = [one for one in attempt.suspects if one not in near.order_ids]
+    if now is not None and not needs_list(attempt, now):
+        polled = await _poll(desk, missing)
+        return Findings(polled, is_unique=False, hinted_elsewhere=near.hinted)
+    return await _list(desk, attempt, missing, near)
+
+
+async def _list(
+    desk: Desk, attempt: Attempt, before: Sequence[str], near: Neighbours
+) -> Findings:
     lost = LostOrder(
         price=attempt.price,
         currency=attempt.currency,
         sent_at=attempt.sent_at or attempt.opened_at,
     )
-    known = await desk.rows.known_near(attempt)
-    return (await desk.client.find_order(lost, known=known)).orders
+    found = await desk.client.find_order(lost, known=near.order_ids)
+    listed = {order.order_id for order in found.orders}
+    # What was found before, and is not listed now, may be it all the same.
+    others = await _poll(desk, [one for one in before if one not in listed])
+    unique = found.outcome == "found" and not others and not near.has_rival
+    return Findings([*found.orders, *others], unique, near.hinted)
 
 
-async def _look_again(desk: Desk, attempt: Attempt) -> Sequence[Order]:
-    """As `search`, of those that were found before."""
-    known = await desk.rows.known_near(attempt)
+async def _poll(desk: Desk, order_ids: Sequence[str]) -> Sequence[Order]:
+    """Those of these orders that the platform has."""
     found: list[Order] = []
-    for order_id in attempt.suspects.keys() - known:
+    for order_id in order_ids:
         try:
             found.append(await desk.client.get_order(order_id))
         except NotFoundError:
@@ -63,14 +117,17 @@ async def note(
     desk: Desk, connection: AsyncConnection, nonce: str, orders: Sequence[Order]
 ) -> Change:
     """Write down what a search came to."""
-    _, attempt = await desk.held(connection, nonce)
+    entry, attempt = await desk.held(connection, nonce)
     if attempt.state not in {*UNPROVEN, AttemptState.ABSENT}:
         return Change(attempt=attempt, before=attempt.state)
-    now = desk.clock.now()
     suspects = {order.order_id: order.status for order in orders[:MAX_SUSPECTS]}
-    to = _verdict(attempt, suspects, now)
     after = await desk.move(
-        connection, attempt, (to,), suspects=suspects, looked_at=now
+        connection,
+        attempt,
+        (_verdict(attempt, suspects, entry.now),),
+        now=entry.now,
+        suspects=suspects,
+        looked_at=entry.now,
     )
     return Change(attempt=after, before=attempt.state)
 
@@ -90,13 +147,9 @@ def _verdict(
     return AttemptState.FOUND
 
 
-async def candidates(desk: Desk, attempt: Attempt, kind: Kind) -> Sequence[Order]:
-    """The orders that a callback may be about whose nonce is this attempt's."""
-    orders = await search(desk, attempt)
+async def candidate(desk: Desk, attempt: Attempt, kind: Kind) -> Order | None:
+    """Return the order that a callback is about whose nonce is this attempt's."""
+    found = await search(desk, attempt)
     async with desk.rows.writing() as connection:
-        await note(desk, connection, attempt.nonce, orders)
-    if kind == "paid":
-        return [order for order in orders if order.status.is_paid]
-    # What is not overdue may be another lost one's, and may be paid later.
-    overdue = all(order.status is OrderStatus.OVERDUE for order in orders)
-    return orders if overdue else []
+        await note(desk, connection, attempt.nonce, found.orders)
+    return found.order_of(attempt, kind)

@@ -121,6 +121,10 @@ WATCHED: Final = (_State.LIVE, _State.OVERDUE, _State.UNSHOWN)
 #: An order may have been made, and is not known.
 UNPROVEN: Final = (_State.LOST, _State.FOUND, _State.CLAIMED)
 
+#: Among the orders that the platform lists there may be one that such an attempt made,
+#: and nothing tells whose order that is.
+UNIDENTIFIED: Final = (_State.OPENING, *UNPROVEN, _State.ABSENT)
+
 
 def wanted(
     status: OrderStatus, *, settled: bool, over: bool

@@ -47,7 +47,10 @@ class Platform:
         self.orders: dict[str, dict[str, Any]] = {}
         #: The callback URLs of each order.
         self.urls: dict[str, Mapping[str, str]] = {}
+        #: But for the read-backs of new orders.
         self.calls: Counter[str] = Counter()
+        self.read_backs = 0
+        self._unread: set[str] = set()
         self.go = asyncio.Event()
         #: Seconds that an invoice lives.
         self.expiry = 86_400
@@ -65,7 +68,12 @@ class Platform:
 
     async def send(self, request: Request) -> Response:
         """Answer."""
-        self.calls[request.operation] += 1
+        order_id = request.path.rpartition("/")[2]
+        if order_id in self._unread:
+            self._unread.discard(order_id)
+            self.read_backs += 1
+        else:
+            self.calls[request.operation] += 1
         if request.safety is Safety.CREATE:
             return await self._create(json.loads(request.body))
         broken = self.broken.get(request.operation)
@@ -101,6 +109,8 @@ class Platform:
             self.set(made["order_id"], "SUCCESS")
         if fault == "untrusted":
             made["amount"] = "0.00021000"
+        else:
+            self._unread.add(made["order_id"])
         return answer(envelope(made))
 
     def _made(self, asked: Mapping[str, Any]) -> dict[str, Any]:

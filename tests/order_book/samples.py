@@ -46,6 +46,7 @@ def attempt(state: AttemptState = AttemptState.LIVE, **fields: Any) -> Attempt:
 def entry(*attempts: Attempt, settled_by: str | None = None) -> Entry:
     """What the book has of ``cart-42``."""
     return Entry(
+        now=NOW,
         reference="cart-42",
         price=Decimal("20.00"),
         currency="USD",

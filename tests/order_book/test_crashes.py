@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -306,6 +307,8 @@ def fates(deaths: int) -> list[Fate]:
 
 def main(url: str, carts: int, deaths: int) -> None:
     """All of it."""
+    # Warnings of calls whose outcome is unknown are what this is about.
+    logging.getLogger("aurpay_async").setLevel(logging.ERROR)
     clock = FastClock(time.time(), speed=50)
     pid, platform = platform_of(clock)
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,9 +22,13 @@ from aurpay_async.errors import (
     AurpayError,
     CallbackReferenceError,
     InvalidRequestError,
+    OrderNotReadyError,
     UnclearPaymentError,
+    UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState
+from aurpay_async.orders._answers import Sending
+from aurpay_async.orders._news import _adopt
 from aurpay_async.testing import sign_callback
 
 from ..orders import answer
@@ -47,12 +53,14 @@ async def opened(book: OrderBook, reference: str = "cart-42") -> LightningOrder:
     return await book.open(reference, "20.00", "USD", **URLS)
 
 
-async def lost(book: OrderBook, platform: Platform, fault: str) -> str:
+async def lost(
+    book: OrderBook, platform: Platform, fault: str, reference: str = "cart-42"
+) -> str:
     """The nonce of an attempt that fails so."""
     platform.faults = [fault]
     with pytest.raises(AurpayError):
-        await opened(book)
-    return (await book.attempts("cart-42"))[0].nonce
+        await opened(book, reference)
+    return (await book.attempts(reference))[0].nonce
 
 
 class Shop:
@@ -92,9 +100,14 @@ class Shop:
             clock=self._clock,
         )
 
-    async def hear(self, url: str) -> Reply:
+    async def hear(self, url: str, order_id: str | None = None) -> Reply:
         headers = sign_callback(url, secret=SECRET, now=self._clock.now())
-        return await self._dispatcher.dispatch(method="GET", url=url, headers=headers)
+        if order_id is None:
+            request: dict[str, Any] = {"method": "GET", "body": b""}
+        else:
+            body = json.dumps({"order_id": order_id}).encode()
+            request = {"method": "POST", "body": body}
+        return await self._dispatcher.dispatch(url=url, headers=headers, **request)
 
 
 @pytest.fixture
@@ -170,19 +183,91 @@ async def test_a_callback_of_an_order_that_was_not_to_be_trusted(
     )
 
 
-async def test_of_two_that_fit_the_one_that_is_paid(
-    local: OrderBook, platform: Platform, client: AurpayClient, corner: Shop
+@pytest.mark.parametrize("other", ["PENDING", "OVERDUE", "SUCCESS", "REFUNDED"])
+async def test_callback_settles_nothing_while_two_orders_fit(
+    local: OrderBook,
+    platform: Platform,
+    client: AurpayClient,
+    corner: Shop,
+    other: str,
 ) -> None:
-    """A callback that says "paid" is not about the other one."""
+    """Whatever the status of the other one: a person has to look."""
     await lost(local, platform, "lost+created")
     [order_id] = platform.orders
-    await client.create_order("20.00", "USD")
-    url = platform.urls[order_id]["callback_url"]
-    assert (await corner.hear(url)).outcome == "unconfirmed"
+    platform.set((await client.create_order("20.00", "USD")).order_id, other)
     platform.set(order_id, "SUCCESS")
-    assert (await corner.hear(url)).outcome == "paid"
-    assert [change.settled for change in corner.changes] == [False, True]
-    assert [change.attempt.state for change in corner.changes] == [S.CLAIMED, S.PAID]
+    reply = await corner.hear(platform.urls[order_id]["callback_url"])
+    assert (reply.status, reply.outcome) == (200, "unconfirmed")
+    assert [change.attempt.state for change in corner.changes] == [S.CLAIMED]
+    assert not (await local.reconcile()).changes
+    assert [one.state for one in await local.unclear()] == [S.CLAIMED]
+
+
+@pytest.mark.parametrize("how", ["refunded", "behind", "partial", "pending"])
+async def test_callback_never_settles_with_the_order_of_another_lost_attempt(
+    local: OrderBook, platform: Platform, corner: Shop, how: str
+) -> None:
+    """Two carts of one price whose answers were lost: both payments need review."""
+    status = {"refunded": "REFUNDED", "partial": "PARTIAL", "pending": "PENDING"}
+    await lost(local, platform, "lost+created", "cart-1")
+    await lost(local, platform, "lost+created", "cart-2")
+    first, second = platform.orders
+    platform.set(second, "SUCCESS")
+    platform.set(first, status.get(how, "SUCCESS"))
+    hidden = {first: platform.orders.pop(first)} if how == "behind" else {}
+    await corner.hear(platform.urls[first]["callback_url"])
+    platform.orders |= hidden
+    await corner.hear(platform.urls[second]["callback_url"])
+    for _ in range(6):
+        corner._clock.advance(600)
+        await local.reconcile()
+    for cart in ("cart-1", "cart-2"):
+        [attempt] = await local.attempts(cart)
+        assert (attempt.state, attempt.order_id) == (S.CLAIMED, None)
+    # Once a person has told whose order the one is, the other one is clear.
+    [attempt] = await local.attempts("cart-1")
+    await local.identify(attempt.nonce, first)
+    corner._clock.advance(7200)
+    [change] = (await local.reconcile()).changes
+    assert (change.reference, change.attempt.order_id) == ("cart-2", second)
+    assert change.settled
+
+
+@pytest.mark.parametrize(("hint", "settled"), [("its own", True), ("unknown", False)])
+async def test_body_of_a_callback_breaks_the_tie_if_the_order_it_names_fits(
+    local: OrderBook, platform: Platform, corner: Shop, hint: str, settled: bool
+) -> None:
+    """The body is not signed; it counts only where Aurpay's list agrees."""
+    await lost(local, platform, "lost+created", "cart-1")
+    await lost(local, platform, "lost+created", "cart-2")
+    for order_id in platform.orders:
+        platform.set(order_id, "SUCCESS")
+    first, second = platform.orders
+    named = first if hint == "its own" else "1"
+    await corner.hear(platform.urls[first]["callback_url"], named)
+    [attempt] = await local.attempts("cart-1")
+    assert (attempt.state, attempt.hinted_order_id) == (S.CLAIMED, named)
+    done = await local.reconcile()
+    assert [one.attempt.order_id for one in done.changes] == [named] * settled
+    # A callback of the other cart that names the same order settles nothing.
+    await corner.hear(platform.urls[second]["callback_url"], named)
+    await local.reconcile()
+    assert "cart-2" in {one.reference for one in await local.unclear()}
+
+
+async def test_two_callbacks_that_name_one_order_settle_nothing(
+    local: OrderBook, platform: Platform, corner: Shop
+) -> None:
+    """One of the two bodies is wrong."""
+    for cart in ("cart-1", "cart-2"):
+        await lost(local, platform, "lost+created", cart)
+    for order_id in platform.orders:
+        platform.set(order_id, "SUCCESS")
+    first, second = platform.orders
+    for order_id in (first, second):
+        await corner.hear(platform.urls[order_id]["callback_url"], first)
+    assert not (await local.reconcile()).changes
+    assert len(await local.unclear()) == 2
 
 
 async def test_a_timeout_of_a_lost_one_settles_nothing(
@@ -347,7 +432,8 @@ async def test_a_callback_that_is_faster_than_the_answer(
         kind="paid",
         nonce=attempt.nonce,
     )
-    assert await local.lookup(reference) is None
+    with pytest.raises(OrderNotReadyError, match="'cart-42' is being created"):
+        await local.lookup(reference)
     assert platform.calls["list_orders"] == 0
     # Its sender has died, it seems: so the platform is asked what there is.
     clock.advance(50)
@@ -363,6 +449,7 @@ async def test_an_unconfirmed_callback_of_a_call_under_way(
     local: OrderBook, platform: Platform, corner: Shop
 ) -> None:
     """A claim, until its answer says more."""
+    corner.confirm_nothing()
     platform.faults = ["wait"]
     task = asyncio.create_task(opened(local))
     while not platform.calls["create_order"]:
@@ -383,10 +470,14 @@ async def test_an_unconfirmed_callback_of_a_call_under_way(
 async def test_paid_before_it_was_answered(
     local: OrderBook, platform: Platform, corner: Shop
 ) -> None:
-    """The order is shown as what it is, and the callback settles it."""
+    """No payer can have seen it: it is another one's, until its own callback comes."""
     platform.faults = ["paid"]
-    order = await opened(local)
-    assert (await corner.hear(platform.urls[order.order_id]["callback_url"])).status
+    with pytest.raises(UntrustedOrderError, match="no payer has seen it"):
+        await opened(local)
+    [attempt] = await local.attempts("cart-42")
+    assert (attempt.state, attempt.failed_check) == (S.LOST, "read_back")
+    [order_id] = platform.orders
+    assert (await corner.hear(platform.urls[order_id]["callback_url"])).status == 200
     assert [change.settled for change in corner.changes] == [True]
 
 
@@ -403,22 +494,97 @@ async def test_a_slow_sender_whose_order_was_paid_meanwhile(
     platform.faults = ["again"]
     # What the sender would do, had it only been slow.
     late = await local._client.create_order("20.00", "USD")
-    assert await local._opener._store(attempt, late) is None
+    sending = Sending(attempt, clock.monotonic(), clock.now())
+    assert await local._opener._answers.store(sending, late) is None
     assert (await local.attempts("cart-42"))[0].nonce == nonce
     shown = await opened(local)
     assert (shown.order_id, shown.status) == (order_id, "SUCCESS")
     clock.advance(1)
 
 
-async def test_a_nonce_that_the_book_does_not_have(
-    local: OrderBook, platform: Platform, client: AurpayClient, corner: Shop
-) -> None:
-    """Somebody else's order with a reference: it is no order of the book."""
-    order = await client.create_order("20.00", "USD", reference="cart-9", **URLS)
-    platform.set(order.order_id, "SUCCESS")
-    reply = await corner.hear(platform.urls[order.order_id]["callback_url"])
-    assert (reply.status, reply.outcome) == (500, "failed")
-    assert "no attempt" in str(corner.refused[-1])
+class TestOrdersOfOthers:
+    """Orders with a reference that the book did not create: a backup was restored."""
+
+    async def test_payment_of_an_unknown_order_needs_review(
+        self, book: OrderBook, platform: Platform, client: AurpayClient, shop: Shop
+    ) -> None:
+        """It becomes a row, and its callback is answered 200."""
+        order = await client.create_order("20.00", "USD", reference="cart-9", **URLS)
+        platform.set(order.order_id, "SUCCESS")
+        url = platform.urls[order.order_id]["callback_url"]
+        assert (await shop.hear(url)).status == 200
+        [change] = shop.changes
+        assert (change.changed, change.settled) == (True, False)
+        [attempt] = await book.unclear()
+        assert attempt == change.attempt
+        assert (attempt.state, attempt.reference) == (S.CLAIMED, "cart-9")
+        assert (attempt.price, attempt.currency) == (order.price, "USD")
+        assert (attempt.nonce, attempt.created_here) == (order.nonce, False)
+        assert (await shop.hear(url)).status == 200
+        # When it was created is not known, so no search could tell which one it is.
+        shop._clock.advance(7200)
+        assert (await book.reconcile()).asked == 0
+        with pytest.raises(UnclearPaymentError):
+            await book.open("cart-9", "20", "USD")
+        assert (await book.identify(attempt.nonce, order.order_id)).settled
+
+    async def test_payment_of_another_price_than_the_reference_needs_review(
+        self, local: OrderBook, platform: Platform, client: AurpayClient, corner: Shop
+    ) -> None:
+        """It is stored with the price that the callback's URL is signed for."""
+        await opened(local)
+        order = await client.create_order("1", "EUR", reference="cart-42", **URLS)
+        platform.set(order.order_id, "SUCCESS")
+        await corner.hear(platform.urls[order.order_id]["callback_url"], order.order_id)
+        [attempt] = await local.unclear()
+        assert (attempt.price, attempt.currency) == (Decimal(1), "EUR")
+        assert attempt.hinted_order_id == order.order_id
+        assert (await local.reconcile()).asked == 0
+
+    async def test_timeout_of_an_unknown_order_is_recorded(
+        self, local: OrderBook, platform: Platform, client: AurpayClient, corner: Shop
+    ) -> None:
+        """Nothing is due for it; a payment that follows needs review."""
+        order = await client.create_order("20.00", "USD", reference="cart-9", **URLS)
+        urls = platform.urls[order.order_id]
+        platform.set(order.order_id, "OVERDUE")
+        assert (await corner.hear(urls["timeout_callback"])).status == 200
+        assert [change.attempt.state for change in corner.changes] == [S.ABSENT]
+        assert not await local.unclear()
+        platform.set(order.order_id, "SUCCESS")
+        assert (await corner.hear(urls["callback_url"])).status == 200
+        assert [one.state for one in await local.unclear()] == [S.CLAIMED]
+
+    async def test_confirmed_payment_of_an_unknown_order_needs_review(
+        self, local: OrderBook, platform: Platform, client: AurpayClient, corner: Shop
+    ) -> None:
+        """As when the shop looks its orders up elsewhere."""
+        order = await client.create_order("20.00", "USD", reference="cart-9", **URLS)
+        platform.set(order.order_id, "SUCCESS")
+        assert (await corner._dispatcher.check(order)).outcome == "paid"
+        [attempt] = await local.unclear()
+        assert attempt.hinted_order_id == order.order_id
+        assert [change.settled for change in corner.changes] == [False]
+
+    async def test_two_callbacks_of_an_unknown_order_make_one_row(
+        self, book: OrderBook, platform: Platform, client: AurpayClient, shop: Shop
+    ) -> None:
+        """In two processes, at the same moment."""
+        order = await client.create_order("20.00", "USD", reference="cart-9", **URLS)
+        token = Reference(
+            reference="cart-9",
+            price=order.price,
+            currency="USD",
+            kind="paid",
+            nonce=order.nonce or "",
+        )
+
+        async def report() -> bool:
+            async with book._desk.rows.writing() as connection:
+                return await _adopt(book._desk, connection, token)
+
+        assert sorted(await asyncio.gather(report(), report())) == [False, True]
+        assert len(await book.attempts("cart-9")) == 1
 
 
 async def test_an_order_that_another_attempt_has_proven(

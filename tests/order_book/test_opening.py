@@ -144,7 +144,7 @@ class TestOnce:
         [(key, ended)] = late
         second = await under_way(local, platform)
         opener._ended(key, ended)
-        assert turns[key] is not ended
+        assert turns[key].task is not ended
         platform.go.set()
         assert (await second).reference == "cart-42"
         assert turns == {}
@@ -257,7 +257,7 @@ class TestOnce:
             platform.go.set()
             await first
 
-        async def behind(_: object) -> Step:
+        async def behind(*_: object) -> Step:
             if clock.sleeps:
                 platform.go.set()
                 await asyncio.wait({first})

@@ -16,6 +16,7 @@ from aurpay_async.errors import (
     ConnectError,
     InvalidRequestError,
     NotFoundError,
+    StoreUnavailableError,
 )
 from aurpay_async.orders import AttemptState, OrderBook
 from aurpay_async.testing import FakeClock
@@ -291,8 +292,8 @@ class TestSearching:
         assert unclear.suspects == {order_id: "SUCCESS"}
         assert await states(local, clock, 30 * HOUR_S) == []
         assert await local.unclear()
-        # The list is read while it is looked for, and the order alone afterwards.
-        assert platform.calls["list_orders"] < 10
+        # The list is read for an hour, and at the end; the order alone in between.
+        assert platform.calls["list_orders"] < 20
 
     @pytest.mark.parametrize("found_after_s", [600, HOUR_S])
     async def test_what_is_found_and_never_paid_is_given_up(
@@ -339,6 +340,30 @@ class TestSearching:
         platform.go.set()
         assert (await slow).order_id == other.order_id
         assert "lost" in await states(local, clock, 300)
+
+    @pytest.mark.parametrize("hidden_s", [600, 2 * HOUR_S, 20 * HOUR_S])
+    async def test_search_goes_on_after_an_order_of_another_was_found(
+        self,
+        local: OrderBook,
+        platform: Platform,
+        clock: FakeClock,
+        client: AurpayClient,
+        hidden_s: int,
+    ) -> None:
+        """For an hour, and once more before the attempt is given up."""
+        other = await client.create_order("20.00", "USD")
+        await lose(local, platform, "lost+created")
+        own = [*platform.orders][-1]
+        hidden = platform.orders.pop(own)
+        clock.advance(TWO_MINUTES_S)
+        [change] = (await local.reconcile()).changes
+        assert change.attempt.suspects == {other.order_id: "PENDING"}
+        await states(local, clock, hidden_s)
+        platform.orders[own] = {**hidden, "status": "SUCCESS"}
+        platform.set(other.order_id, "OVERDUE")
+        assert await states(local, clock, 40 * HOUR_S) == []
+        [unclear] = await local.unclear()
+        assert unclear.suspects == {other.order_id: "OVERDUE", own: "SUCCESS"}
 
     async def test_a_dead_sender_is_found_without_anybody_opening(
         self, local: OrderBook, platform: Platform, clock: FakeClock
@@ -407,10 +432,16 @@ class TestFailing:
         platform.broken["get_order"] = answer(b"", 503)
         assert (await local.reconcile()).asked == 1
 
+    @pytest.mark.parametrize("age_s", [TWO_MINUTES_S, 20 * HOUR_S])
     async def test_what_the_shop_raises_undoes_it(
-        self, book: OrderBook, platform: Platform, clock: FakeClock
+        self,
+        book: OrderBook,
+        platform: Platform,
+        clock: FakeClock,
+        caplog: pytest.LogCaptureFixture,
+        age_s: int,
     ) -> None:
-        """And ends the run; the next look tells it again."""
+        """The next run tells it again: minutes later, however old the order is."""
         order = await opened(book)
         platform.set(order.order_id, "SUCCESS")
         told: list[Change] = []
@@ -421,14 +452,100 @@ class TestFailing:
                 message = "no parcels left"
                 raise LookupError(message)
 
-        clock.advance(TWO_MINUTES_S)
-        with pytest.raises(LookupError):
-            await book.reconcile(on_change=tell)
+        clock.advance(age_s)
+        done = await book.reconcile(on_change=tell)
+        [failure] = done.failures
+        assert (failure.attempt.reference, done.changes) == ("cart-42", ())
+        assert isinstance(failure.error, LookupError)
         assert (await book.attempts("cart-42"))[0].state is S.LIVE
-        clock.advance(TWO_MINUTES_S)
+        [record] = [r for r in caplog.records if r.name == "aurpay_async.orders"]
+        assert (record.levelname, record.exc_info) == (
+            "ERROR",
+            (LookupError, failure.error, failure.error.__traceback__),
+        )
+        assert "reference='cart-42'" in record.message
+        assert order.order_id in record.message
+        clock.advance(60)
         await book.reconcile(on_change=tell)
         assert [change.settled for change in told] == [True, True]
         assert (await book.attempts("cart-42"))[0].state is S.PAID
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            RuntimeError("odd"),
+            asyncio.CancelledError(),
+            BaseExceptionGroup("odd", [asyncio.CancelledError(), ValueError()]),
+            StoreUnavailableError("of another database"),
+        ],
+    )
+    async def test_exception_of_on_change_stops_no_other_order(
+        self,
+        local: OrderBook,
+        platform: Platform,
+        clock: FakeClock,
+        error: BaseException,
+    ) -> None:
+        """Whatever it raises, as long as this task itself is not cancelled."""
+        for number in range(3):
+            order = await opened(local, f"cart-{number}")
+            platform.set(order.order_id, "SUCCESS")
+        parcels: list[str] = []
+
+        async def tell(change: Change, _: AsyncConnection) -> None:
+            if change.reference == "cart-1":
+                raise error
+            parcels.append(change.reference)
+
+        clock.advance(TWO_MINUTES_S)
+        done = await local.reconcile(on_change=tell)
+        assert sorted(parcels) == ["cart-0", "cart-2"]
+        assert [failure.error for failure in done.failures] == [error]
+        assert len((await local.reconcile(on_change=tell)).failures) == 1
+
+    async def test_failing_on_change_keeps_no_other_order_waiting(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """It is due again behind what is due already, and no run repeats it at once."""
+        for number in range(3):
+            order = await opened(local, f"cart-{number}")
+            platform.set(order.order_id, "SUCCESS")
+            clock.advance(1)
+        parcels: list[str] = []
+
+        async def tell(change: Change, _: AsyncConnection) -> None:
+            if change.reference != "cart-2":
+                raise LookupError
+            parcels.append(change.reference)
+
+        clock.advance(TWO_MINUTES_S)
+        done = await local.reconcile(limit=2, on_change=tell)
+        assert (len(done.failures), done.more, parcels) == (2, False, [])
+        done = await local.reconcile(limit=2, on_change=tell)
+        assert (len(done.failures), done.more, parcels) == (1, True, ["cart-2"])
+
+    async def test_cancelled_run_gives_its_order_back_within_minutes(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """A process that ends while it polls keeps no order from the others."""
+        order = await opened(local)
+        platform.set(order.order_id, "SUCCESS")
+        clock.advance(20 * HOUR_S)
+        started = asyncio.Event()
+
+        async def hang(*_: object) -> None:
+            started.set()
+            await asyncio.Event().wait()
+
+        run = asyncio.create_task(local.reconcile(on_change=hang))
+        await started.wait()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert (await local.reconcile()).asked == 0
+        clock.advance(TWO_MINUTES_S)
+        [change] = (await local.reconcile()).changes
+        assert change.settled
 
     @pytest.mark.parametrize(
         ("arguments", "field"),

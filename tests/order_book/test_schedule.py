@@ -9,7 +9,7 @@ import pytest
 
 from aurpay_async.orders import AttemptState
 from aurpay_async.orders._schedule import (
-    deadline,
+    call_limit,
     is_over,
     next_look,
     watched_until,
@@ -23,7 +23,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 def test_a_call_is_over_when_it_cannot_be_under_way() -> None:
     """What it takes at most, and twenty seconds to begin and to end."""
-    assert deadline(NOW, 30.0) == NOW + timedelta(seconds=50)
+    assert call_limit(30.0) == timedelta(seconds=50)
 
 
 @pytest.mark.parametrize(

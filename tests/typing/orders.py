@@ -10,7 +10,7 @@ from typing import assert_type
 from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from aurpay_async import AurpayClient, AurpayError, LightningOrder, OrderStatus
+from aurpay_async import AurpayClient, LightningOrder, OrderStatus
 from aurpay_async.callbacks import CallbackVerifier, Dispatcher, KnownOrder, Notice
 from aurpay_async.callbacks.sql import SqlReplayStore
 from aurpay_async.orders import (
@@ -64,7 +64,7 @@ async def looks(
     on_change: OnChange = told
     done = await book.reconcile(limit=10, on_change=on_change)
     assert_type(done, Reconciliation)
-    assert_type(done.failures[0].error, AurpayError)
+    assert_type(done.failures[0].error, BaseException)
     Dispatcher(
         verifier,
         handler,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Text
 from sqlalchemy import text as sql
 
 if TYPE_CHECKING:
@@ -13,18 +13,21 @@ if TYPE_CHECKING:
 revision = "0001"
 down_revision = None
 
+_UNIQUE = ("order_id", "payment_hash")
+_INDEXED = (*_UNIQUE, "reference", "state", "next_look", "looked", "opened")
+
 
 def upgrade(op: Operations) -> None:
     """Make what is missing: a shop's own migrations may have been here."""
     op.create_table("aurpay_callbacks", *_callbacks(), if_not_exists=True)
     op.create_table("aurpay_references", *_references(), if_not_exists=True)
     op.create_table("aurpay_attempts", *_attempts(), if_not_exists=True)
-    for column in ("order_id", "reference", "state", "next_look", "looked", "opened"):
+    for column in _INDEXED:
         op.create_index(
             f"aurpay_attempts_{column}",
             "aurpay_attempts",
             [column],
-            unique=column == "order_id",
+            unique=column in _UNIQUE,
             if_not_exists=True,
         )
     op.create_index(
@@ -58,7 +61,7 @@ def _references() -> list[Column[str] | Column[int]]:
     ]
 
 
-def _attempts() -> list[Column[str] | Column[int]]:
+def _attempts() -> list[Column[str] | Column[int] | Column[bool]]:
     reference = ForeignKey(
         "aurpay_references.reference", name="aurpay_attempts_of_reference"
     )
@@ -66,7 +69,13 @@ def _attempts() -> list[Column[str] | Column[int]]:
         Column("nonce", Text, primary_key=True),
         Column("reference", Text, reference, nullable=False),
         Column("state", Text, nullable=False),
+        Column("price", Text, nullable=False),
+        Column("currency", Text, nullable=False),
+        Column("created_here", Boolean, nullable=False),
         Column("order_id", Text),
+        Column("payment_hash", Text),
+        Column("failed_check", Text),
+        Column("hinted", Text),
         Column("status", Text),
         Column("kept", Text),
         Column("suspects", Text),

@@ -1,0 +1,235 @@
+"""What the platform answered to the call that creates an order, stored.
+
+After the call an order may exist, so its answer must not be lost: it is written again
+and again until the deadline of the attempt, when other processes take the sender for
+dead. An order that the database did not take until then is remembered here, and stored
+first when its reference is opened again.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, final
+
+import attrs
+
+from .._retry import RetryPolicy
+from ..errors import (
+    Delivery,
+    OrderBookError,
+    UnknownOrderError,
+    UntrustedOrderError,
+)
+from ._recording import PAYMENT_HASH
+from ._schedule import watched_until
+from ._states import AttemptState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from .._clock import Clock
+    from .._lightning_order import LightningOrder
+    from ..errors import AurpayError
+    from ._decide import Entry
+    from ._desk import Desk
+    from ._records import Attempt
+
+_T = TypeVar("_T")
+
+#: Pauses between two tries to store an answer.
+_PAUSES: Final = RetryPolicy(base=0.25, cap=2.0)
+
+#: An answer that fails one of these checks belongs to another request: its order is not
+#: that of the attempt, which may have made one all the same.
+_OTHERS: Final = frozenset({"new", "read_back"})
+
+
+class Sending(NamedTuple):
+    """An attempt of this process, and this machine's time when it was opened."""
+
+    attempt: Attempt
+    monotonic: float
+    now: datetime
+
+    def elapsed(self, clock: Clock) -> timedelta:
+        """How long ago it was opened."""
+        return timedelta(seconds=clock.monotonic() - self.monotonic)
+
+    def by_the_database(self, moment: datetime | None) -> datetime | None:
+        """A time of this machine, in that of the database."""
+        return None if moment is None else self.attempt.opened_at + (moment - self.now)
+
+
+@final
+class Answers:
+    """Stores the answers to the calls of this process."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        #: Orders that the database did not take, by reference.
+        self._unstored: dict[str, tuple[Sending, LightningOrder]] = {}
+
+    def unstored(self, reference: str) -> tuple[Sending, LightningOrder] | None:
+        """Return the order of a reference that is not stored yet, if there is one."""
+        return self._unstored.get(reference)
+
+    async def store(
+        self, sending: Sending, order: LightningOrder
+    ) -> LightningOrder | None:
+        """Store an order; it is the one to show, unless others were faster.
+
+        Raises:
+            UntrustedOrderError: the book has this order, or its payment hash, already.
+            OrderBookError: the database did not take it; `delivery` is UNKNOWN, and
+                `order_id` says which one it is.
+        """
+        try:
+            stored = await self._insist(sending, partial(self._store, sending, order))
+        except OrderBookError as error:
+            self._remember(sending, order)
+            error.delivery, error.order_id = Delivery.UNKNOWN, order.order_id
+            error.reference, error.sent_at = sending.attempt.reference, sending.now
+            raise
+        self._unstored.pop(sending.attempt.reference, None)
+        return stored
+
+    async def fail(self, sending: Sending, error: AurpayError) -> None:
+        """Store what an error leaves behind.
+
+        Raises:
+            OrderBookError: the database did not take it.
+        """
+        await self._insist(sending, partial(self._fail, sending, error))
+
+    async def _insist(self, sending: Sending, write: Callable[[], Awaitable[_T]]) -> _T:
+        clock, attempt, tries = self._desk.clock, sending.attempt, 0
+        while True:
+            try:
+                return await write()
+            except OrderBookError as error:
+                tries += 1
+                pause = _PAUSES.backoff(tries, 1 - random.random() / 2)  # noqa: S311
+                left = attempt.deadline - attempt.opened_at - sending.elapsed(clock)
+                if not error.retryable or left < timedelta(seconds=pause):
+                    raise
+            await clock.sleep(pause)
+
+    def _remember(self, sending: Sending, order: LightningOrder) -> None:
+        now = self._desk.client._clock.now()  # noqa: SLF001 - invoices live by it
+        self._unstored = {
+            reference: (other, old)
+            for reference, (other, old) in self._unstored.items()
+            if now < old.payment_request.expires_at
+        }
+        self._unstored[sending.attempt.reference] = (sending, order)
+
+    async def _fail(self, sending: Sending, error: AurpayError) -> None:
+        desk, attempt = self._desk, sending.attempt
+        async with desk.rows.writing() as connection:
+            entry, current = await self._held(connection, attempt)
+            move = partial(desk.move, connection, current, now=entry.now)
+            if error.delivery is not Delivery.UNKNOWN:
+                await move((AttemptState.REFUSED,))
+                return
+            check = error.check if isinstance(error, UntrustedOrderError) else None
+            order_id = None if check in _OTHERS else error.order_id
+            if order_id is not None and await desk.rows.is_taken(
+                connection, order_id, attempt.nonce
+            ):
+                order_id = None
+            lost = (AttemptState.LOST,) if current.state is AttemptState.OPENING else ()
+            await move(
+                lost if order_id is None else (AttemptState.UNSHOWN,),
+                order_id=order_id or current.order_id,
+                failed_check=check,
+                sent_at=sending.by_the_database(error.sent_at),
+            )
+
+    async def _store(
+        self, sending: Sending, order: LightningOrder
+    ) -> LightningOrder | None:
+        desk, attempt = self._desk, sending.attempt
+        async with desk.rows.writing() as connection:
+            entry, current = await self._held(connection, attempt)
+            move = partial(desk.move, connection, current, now=entry.now)
+            repeated = await self._repeated(connection, attempt, order)
+            if repeated == "new":
+                after = await move((AttemptState.LOST,), failed_check=repeated)
+            elif repeated is not None:
+                after = await move(
+                    (AttemptState.UNSHOWN,),
+                    order_id=order.order_id,
+                    failed_check=repeated,
+                )
+            else:
+                room = entry.has_room_for(attempt.nonce)
+                after = await move(
+                    (*((AttemptState.LIVE,) if room else ()), AttemptState.UNSHOWN),
+                    **_learned(current, order),
+                )
+        if repeated is not None:
+            raise _untrusted(order, repeated)
+        return order if after.state is AttemptState.LIVE else None
+
+    async def _repeated(
+        self, connection: AsyncConnection, attempt: Attempt, order: LightningOrder
+    ) -> str | None:
+        """The check that an order fails that the book has already, for another."""
+        rows, payment_hash = self._desk.rows, order.payment_request.payment_hash
+        if await rows.is_taken(connection, order.order_id, attempt.nonce):
+            return "new"
+        if await rows.is_seen(connection, payment_hash, attempt.nonce):
+            return PAYMENT_HASH
+        return None
+
+    async def _held(
+        self, connection: AsyncConnection, attempt: Attempt
+    ) -> tuple[Entry, Attempt]:
+        """As `Desk.held`; a row that the database has lost is written again."""
+        desk = self._desk
+        try:
+            return await desk.held(connection, attempt.nonce)
+        except UnknownOrderError:
+            # After a failover, what was committed last may be gone.
+            reference, price = attempt.reference, attempt.price
+            await desk.rows.begin(connection, reference, price, attempt.currency)
+            await desk.rows.lock(connection, reference)
+            lost = attrs.evolve(attempt, state=AttemptState.LOST)
+            await desk.rows.add(connection, lost)
+            return await desk.held(connection, attempt.nonce)
+
+
+def _learned(attempt: Attempt, order: LightningOrder) -> dict[str, Any]:
+    """What an attempt learns from the answer with its order."""
+    invoice = order.payment_request
+    return {
+        "order_id": order.order_id,
+        "payment_hash": invoice.payment_hash,
+        "status": attempt.status or order.status,
+        "suspects": {},
+        "ends_at": watched_until(attempt.opened_at, invoice.expires_at),
+        "kept": order.to_json(),
+    }
+
+
+_REPEATED: Final = {
+    "new": "the book has it already, for another attempt",
+    PAYMENT_HASH: "the book has its payment hash already, for another order",
+}
+
+
+def _untrusted(order: LightningOrder, check: str) -> UntrustedOrderError:
+    error = UntrustedOrderError(
+        _REPEATED[check],
+        check=check,
+        order_id=order.order_id,
+        status=200,
+        body=b"",
+    )
+    error.delivery = Delivery.UNKNOWN
+    return error

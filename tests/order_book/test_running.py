@@ -1,0 +1,186 @@
+"""The supervised loop of reconciliation ends when it is stopped, not by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aurpay_async.errors import InvalidRequestError, StoreUnavailableError
+from aurpay_async.orders import Reconciliation
+from aurpay_async.orders._running import Runner
+from aurpay_async.testing import FakeClock
+
+from .platform import URLS
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from aurpay_async.orders import Change, OrderBook
+
+    from .platform import Platform
+
+NOTHING = Reconciliation(changes=(), failures=(), asked=0, more=False)
+MORE = Reconciliation(changes=(), failures=(), asked=1, more=True)
+
+
+class Steps:
+    """Runs of reconciliation as a script has them; the last one closes the loop."""
+
+    def __init__(self, runner: Runner, *steps: Reconciliation | BaseException) -> None:
+        self.runner = runner
+        self.steps = [*steps]
+
+    async def __call__(self) -> Reconciliation:
+        if not self.steps:
+            await self.runner.stop()
+            return NOTHING
+        step = self.steps.pop(0)
+        if isinstance(step, BaseException):
+            raise step
+        return step
+
+
+async def run(clock: FakeClock, *steps: Reconciliation | BaseException) -> None:
+    runner = Runner(clock)
+    async with asyncio.timeout(10):
+        await runner.run(Steps(runner, *steps), 60)
+
+
+async def test_runs_follow_each_other_after_a_pause_and_at_once_if_more_is_due(
+    clock: FakeClock,
+) -> None:
+    """The pause is slept on the book's clock."""
+    await run(clock, NOTHING, MORE, MORE, NOTHING)
+    assert clock.sleeps == [60, 60]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreUnavailableError("the database cannot be used"),
+        OSError("no route to host"),
+        asyncio.CancelledError(),
+        BaseExceptionGroup("odd", [asyncio.CancelledError(), ValueError()]),
+    ],
+)
+async def test_no_exception_ends_the_loop(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    """Each is logged with its traceback."""
+    await run(clock, error, NOTHING)
+    [record] = caplog.records
+    assert (record.name, record.levelname) == ("aurpay_async.orders", "ERROR")
+    assert record.exc_info
+    assert record.exc_info[1] is error
+    assert 0.5 <= clock.sleeps[0] <= 1
+    assert clock.sleeps[1:] == [60]
+
+
+async def test_pauses_after_failures_grow_up_to_the_pause_between_runs(
+    clock: FakeClock,
+) -> None:
+    """And begin anew after a success."""
+    errors = [OSError() for _ in range(100)]
+    await run(clock, *errors, NOTHING, OSError())
+    longest = [min(60, 2.0**number) for number in range(100)]
+    pairs = zip(clock.sleeps, [*longest, 60, 1], strict=True)
+    assert all(most / 2 <= slept <= most for slept, most in pairs)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+async def test_exit_of_the_program_ends_the_loop(
+    clock: FakeClock, error: type[BaseException]
+) -> None:
+    """It is no failure."""
+    with pytest.raises(error):
+        await run(clock, error())
+
+
+class Standing:
+    """A clock that stands still: who sleeps on it is woken by the end alone."""
+
+    now = FakeClock.now
+    monotonic = FakeClock.monotonic
+    _now = FakeClock()._now
+    _elapsed = 0.0
+
+    async def sleep(self, _: float) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_cancellation_ends_the_loop() -> None:
+    """As it ends any task."""
+    runner = Runner(Standing())
+    task = asyncio.create_task(runner.run(Steps(runner, NOTHING), 60))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await runner.stop()
+
+
+async def test_stop_ends_a_pause_and_waits_for_a_run_that_is_under_way() -> None:
+    """No transaction is left behind."""
+    runner, go, ended = Runner(Standing()), asyncio.Event(), list[str]()
+
+    async def slow() -> Reconciliation:
+        await go.wait()
+        ended.append("run")
+        return NOTHING
+
+    resting = asyncio.create_task(runner.run(Steps(runner, NOTHING), 60))
+    working = asyncio.create_task(runner.run(slow, 60))
+    await asyncio.sleep(0.01)
+    stopping = asyncio.create_task(runner.stop())
+    await resting
+    assert not working.done()
+    go.set()
+    await stopping
+    assert ended == ["run"]
+    await working
+
+
+async def test_payment_whose_callback_was_lost_is_fulfilled(
+    local: OrderBook, platform: Platform, clock: FakeClock
+) -> None:
+    """By the loop alone; closing the book ends it."""
+    order = await local.open("cart-42", "20", "USD", **URLS)
+    platform.set(order.order_id, "SUCCESS")
+    parcels: list[str] = []
+    tries: list[float] = []
+
+    async def deliver(change: Change, _: AsyncConnection) -> None:
+        tries.append(clock.monotonic())
+        if len(tries) == 1:
+            message = "no parcels left"
+            raise LookupError(message)
+        parcels.append(change.reference)
+        closing.append(asyncio.create_task(local.aclose()))
+
+    closing: list[asyncio.Task[None]] = []
+    async with asyncio.timeout(10):
+        await local.run(on_change=deliver)
+        await closing[0]
+    assert parcels == ["cart-42"]
+    assert tries == [120, 180]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"every": 0}, "every"),
+        ({"every": True}, "every"),
+        ({"every": float("nan")}, "every"),
+        ({"every": 86_401}, "every"),
+        ({"on_change": print}, "on_change"),
+    ],
+)
+async def test_run_refuses_arguments_that_cannot_be_used(
+    local: OrderBook, arguments: dict[str, Any], field: str
+) -> None:
+    """At once, instead of in each round."""
+    with pytest.raises(InvalidRequestError) as caught:
+        await local.run(**arguments)
+    assert caught.value.field == field
