@@ -24,16 +24,22 @@ from datetime import timedelta
 from math import ceil
 from typing import TYPE_CHECKING, Final, cast, final
 
-from procrastinate import BaseRetryStrategy, RetryDecision
-from procrastinate.exceptions import ConnectorException
-from procrastinate.jobs import Status
-from sqlalchemy import text
-from sqlalchemy.dialects.postgresql import insert
+try:
+    from procrastinate import BaseRetryStrategy, RetryDecision
+    from procrastinate.exceptions import ConnectorException
+    from procrastinate.jobs import Status
+    from sqlalchemy import text
+    from sqlalchemy.dialects.postgresql import insert
+except ImportError as _error:
+    raise ImportError(
+        "this module needs procrastinate and SQLAlchemy: "
+        "pip install 'aurpay-async[procrastinate,postgresql]'"
+    ) from _error
 
 from .._clock import SystemClock
 from .._models import NewOrder, require_label
 from .._settings import is_async
-from .._store._engine import connection_of, to_ms
+from .._store._engine import Database, connection_of
 from .._store._steps import execute
 from .._store._tables import callbacks
 from ..errors import (
@@ -157,6 +163,7 @@ class OrderTasks:
         self._limit = _seconds("delivery_timeout", delivery_timeout)
         self._app = app
         self._book = book
+        self._database = Database(book.engine, type(self).__name__)
         self._handler = deliver
         self._on_change = on_change
         self._queue = queue
@@ -211,6 +218,7 @@ class OrderTasks:
         Raises:
             InvalidRequestError: an argument was refused; there is no job.
             ConfigurationError: that is no connection with a transaction.
+            StoreUnavailableError: the database failed, or did not answer in time.
         """
         order = NewOrder(
             price,
@@ -250,6 +258,7 @@ class OrderTasks:
         Raises:
             InvalidRequestError: that can be no reference; there is no job.
             ConfigurationError: that is no connection with a transaction.
+            StoreUnavailableError: the database failed, or did not answer in time.
         """
         return await self._defer(connection, _DELIVER, require_label(reference))
 
@@ -267,7 +276,8 @@ class OrderTasks:
             "lock": f"{task}:{reference}",
             "args": json.dumps({"reference": reference, **arguments}),
         }
-        return cast("int", (await connection.execute(_DEFER, job)).scalar_one())
+        deferred = await execute(connection, _DEFER.bindparams(**job))
+        return cast("int", deferred.scalar_one())
 
     async def _run_open(
         self, *, reference: str, price: str, currency: str, **urls: str
@@ -278,10 +288,20 @@ class OrderTasks:
             return  # whoever recorded the payment has seen to the delivery
 
     async def _run_deliver(self, *, reference: str) -> None:
-        async with asyncio.timeout(self._limit), self._book.engine.begin() as begun:
-            connection = await connection_of(begun)  # or nothing could be undone
-            if await _is_first(connection, reference):
+        async with asyncio.timeout(self._limit), self._database.begin() as connection:
+            if await self._is_first(connection, reference):
                 await self._handler(reference, connection)
+
+    async def _is_first(self, connection: AsyncConnection, reference: str) -> bool:
+        """Insert the row of a delivery; wait for a transaction that has one."""
+        row = insert(callbacks).values(
+            key=f"delivery of {reference}",
+            handled="paid",
+            lease_until=0,
+            touched=self._database.now_ms(SystemClock()),
+        )
+        done = await execute(connection, row.on_conflict_do_nothing())
+        return done.rowcount == 1
 
     async def _run_reconcile(self, timestamp: int) -> None:  # noqa: ARG002 - procrastinate's
         again = True
@@ -317,18 +337,6 @@ class OrderTasks:
             await self._app.job_manager.finish_job(
                 job, status=Status.FAILED, delete_job=False
             )
-
-
-async def _is_first(connection: AsyncConnection, reference: str) -> bool:
-    """Whether this transaction delivers; it waits for one that is about to."""
-    row = insert(callbacks).values(
-        key=f"delivery of {reference}",
-        handled="paid",
-        lease_until=0,
-        touched=to_ms(SystemClock().now()),
-    )
-    done = await execute(connection, row.on_conflict_do_nothing())
-    return done.rowcount == 1
 
 
 class _Patience(BaseRetryStrategy):

@@ -312,9 +312,9 @@ async def test_nothing_is_delivered_where_nothing_can_be_undone(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An engine that commits each statement by itself is refused in time."""
-    shop.tasks()
     committing = shop.book.engine.execution_options(isolation_level="AUTOCOMMIT")
     monkeypatch.setattr(OrderBook, "engine", committing)
+    shop.tasks()
     with pytest.raises(ConfigurationError, match="nothing can be undone"):
         await shop.run("deliver", reference="cart-42")
     monkeypatch.undo()
