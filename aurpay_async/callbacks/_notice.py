@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .._models import Order
     from .._order_life import OrderStatus
     from ._event import CallbackEvent
-    from ._replay import Claim, Handled, Kind, ReplayStore
+    from ._replay import CallerConnection, Claim, Handled, Kind, ReplayStore
 
 #: What became of an order.
 Outcome = Literal["paid", "late_paid", "timed_out", "refunded"]
@@ -82,7 +82,7 @@ class Settlement:
         self._handled: Handled = handled
         self._in_transaction = False
 
-    async def settle_in(self, connection: object) -> None:
+    async def settle_in(self, connection: CallerConnection | None) -> None:
         """In the handler's own transaction."""
         if connection is None:
             raise ConfigurationError(
@@ -131,7 +131,7 @@ class ConfirmedNotice:
         """The shop's own id of what is paid."""
         return self.known.reference or ""
 
-    async def settle(self, connection: object) -> None:
+    async def settle(self, connection: CallerConnection) -> None:
         """Record in the caller's own transaction that this was handled.
 
         Whatever else the transaction does is then done exactly once, even if the
@@ -169,7 +169,7 @@ class UnconfirmedNotice:
         """The shop's own id of what is meant."""
         return self.event.reference or ""
 
-    async def settle(self, connection: object) -> None:
+    async def settle(self, connection: CallerConnection) -> None:
         """As `ConfirmedNotice.settle`."""
         await self._settlement.settle_in(connection)
 

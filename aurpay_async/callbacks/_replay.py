@@ -20,7 +20,13 @@ from .._clock import SystemClock
 from ..errors import CallbackReplayedError, ConfigurationError
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
     from .._clock import Clock
+
+    #: In whose transaction a handler records what it did. Type checkers alone read it:
+    #: this package, and a handler without a database, need no SQLAlchemy.
+    CallerConnection = AsyncConnection | AsyncSession
 
 #: What a notification is about, by the URL that the platform called.
 Kind = Literal["paid", "timeout"]
@@ -99,7 +105,7 @@ class ReplayStore(Protocol):
         ...
 
     async def confirm(
-        self, claim: Claim, handled: Handled, connection: object = None
+        self, claim: Claim, handled: Handled, connection: CallerConnection | None = None
     ) -> None:
         """Record what was handled, and end the claim.
 
@@ -216,7 +222,7 @@ class MemoryReplayStore:
             del self._rows[claim.key]
 
     async def confirm(
-        self, claim: Claim, handled: Handled, connection: object = None
+        self, claim: Claim, handled: Handled, connection: CallerConnection | None = None
     ) -> None:
         """As `ReplayStore.confirm`; there is no connection to record it in."""
         if connection is not None:

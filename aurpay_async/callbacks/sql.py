@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from .._clock import Clock
-    from ._replay import Handled, Kind
+    from ._replay import CallerConnection, Handled, Kind
 
 __all__ = ["SqlReplayStore"]
 
@@ -133,7 +133,7 @@ class SqlReplayStore:
             await run(connection, _held(claim).values(token=None))
 
     async def confirm(
-        self, claim: Claim, handled: Handled, connection: object = None
+        self, claim: Claim, handled: Handled, connection: CallerConnection | None = None
     ) -> None:
         """As `ReplayStore.confirm`.
 

@@ -33,7 +33,7 @@ try:
 except ImportError as _error:
     raise ImportError(
         "this module needs procrastinate and SQLAlchemy: "
-        "pip install 'aurpay-async[procrastinate,postgresql]'"
+        "pip install 'aurpay-async[postgresql,procrastinate]'"
     ) from _error
 
 from .._clock import SystemClock

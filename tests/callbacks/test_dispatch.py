@@ -646,7 +646,7 @@ async def test_a_handler_records_in_its_own_transaction() -> None:
             recorded.append((claim.key, handled, connection))
 
     async def handle(notice: Notice) -> None:
-        await notice.settle("a connection")
+        await notice.settle("a connection")  # type: ignore[arg-type]
 
     for kept in (Kept(), None):
         shop = Shop(store=Store(""))
@@ -664,7 +664,7 @@ async def test_a_transaction_that_was_not_committed(
     """It is not answered with 200: nothing has happened."""
 
     async def forgets(notice: Notice) -> None:
-        await notice.settle("a connection")
+        await notice.settle("a connection")  # type: ignore[arg-type]
 
     shop = Shop(store=BrokenStore("commit"))
     shop.handler = forgets
@@ -676,8 +676,8 @@ async def test_settling_twice() -> None:
     """Is a mistake that is named."""
 
     async def twice(notice: Notice) -> None:
-        await notice.settle("a connection")
-        await notice.settle("a connection")
+        await notice.settle("a connection")  # type: ignore[arg-type]
+        await notice.settle("a connection")  # type: ignore[arg-type]
 
     shop = Shop(store=BrokenStore(""))
     shop.handler = twice
@@ -693,7 +693,7 @@ async def test_a_store_that_is_slow_to_record() -> None:
             self, claim: Claim, handled: Handled, connection: object = None
         ) -> None:
             await asyncio.sleep(0.05)
-            await super().confirm(claim, handled, connection)
+            await super().confirm(claim, handled, connection)  # type: ignore[arg-type]
 
     clock = FakeClock(NOW)
     shop = Shop(store=Slow(clock=clock), lease=timedelta(milliseconds=20))
@@ -721,7 +721,7 @@ async def test_settling_after_the_lease() -> None:
             raise CallbackReplayedError(f"{handled} {connection}", rule="lease")
 
     async def handle(notice: Notice) -> None:
-        await notice.settle(claimed)
+        await notice.settle(claimed)  # type: ignore[arg-type]
 
     claimed = "a connection"
     shop = Shop(store=Store(""))
@@ -733,7 +733,7 @@ async def test_settling_without_a_connection() -> None:
     """Is what the dispatcher does by itself."""
 
     async def wrong(notice: Notice) -> None:
-        await notice.settle(None)
+        await notice.settle(None)  # type: ignore[arg-type]
 
     shop = Shop()
     shop.handler = wrong

@@ -69,7 +69,7 @@ class RaisingStore(MemoryReplayStore):  # type: ignore[misc]
     ) -> None:
         if self.at == "confirm":
             raise self.error
-        await super().confirm(claim, handled, connection)
+        await super().confirm(claim, handled, connection)  # type: ignore[arg-type]
 
     async def release(self, claim: Claim) -> None:
         if self.at == "release":

@@ -62,7 +62,7 @@ async def test_it_takes_part_in_no_transaction() -> None:
     claim = await store.claim("order", "paid")
     assert isinstance(claim, Claim)
     with pytest.raises(ConfigurationError, match="no transaction"):
-        await store.confirm(claim, "paid", "a connection")
+        await store.confirm(claim, "paid", "a connection")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ class TestEveryStore:
         """What is no transaction is not silently left out."""
         claim = await claimed(store)
         with pytest.raises(ConfigurationError, match="transaction"):
-            await store.confirm(claim, "paid", "postgresql://")
+            await store.confirm(claim, "paid", "postgresql://")  # type: ignore[arg-type]
         await store.confirm(claim, "paid")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -469,3 +471,15 @@ async def test_what_cannot_be_used_is_refused(shop: Shop, tmp_path: Path) -> Non
         with pytest.raises(ConfigurationError, match=r"postgresql\+asyncpg://"):
             shop.tasks()
     assert not [name for name in shop.app.tasks if name.startswith("aurpay:")]
+
+
+def test_module_without_procrastinate_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The names of the extras, ready to be pasted."""
+    monkeypatch.setitem(sys.modules, "procrastinate", None)
+    monkeypatch.delitem(sys.modules, module.__name__)
+    with pytest.raises(
+        ImportError, match=r"'aurpay-async\[postgresql,procrastinate\]'"
+    ):
+        importlib.import_module(module.__name__)

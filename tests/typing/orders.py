@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import assert_type
 
 from sqlalchemy import MetaData
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from aurpay_async import AurpayClient, LightningOrder, OrderStatus
 from aurpay_async.callbacks import CallbackVerifier, Dispatcher, KnownOrder, Notice
@@ -21,6 +21,7 @@ from aurpay_async.orders import (
     OnChange,
     OrderBook,
     Reconciliation,
+    upgrade,
 )
 
 
@@ -50,6 +51,20 @@ async def news(book: OrderBook, notice: Notice, connection: AsyncConnection) -> 
     assert_type(change.before, AttemptState)
     assert_type(await book.settle("20260101000000000001"), Change)
     assert_type(await book.identify("ab", None), Change)
+
+
+async def settled(
+    notice: Notice, connection: AsyncConnection, session: AsyncSession
+) -> None:
+    await notice.settle(connection)
+    await notice.settle(session)
+    await notice.settle("oops")  # type: ignore[arg-type]
+
+
+async def migrated(engine: AsyncEngine) -> None:
+    assert_type(await upgrade(engine), None)
+    await upgrade("sqlite+aiosqlite:///orders.db")
+    await upgrade(None)  # type: ignore[arg-type]
 
 
 async def told(change: Change, connection: AsyncConnection) -> None:
