@@ -348,6 +348,21 @@ async def test_the_overview_follows(sandbox: Sandbox, window: Window) -> None:
     assert window.origins == {sandbox.base_url}
 
 
+async def test_the_overview_marks_a_request_that_is_not_served(
+    sandbox: Sandbox, window: Window
+) -> None:
+    """Who points another client at the sandbox sees what it asks for."""
+    page = await show(window, sandbox.base_url)
+    await order(sandbox)
+    await ask(sandbox, "POST", "/api/order/pay/token", {"origin": {}})
+    arrived = page.get_by_role("region", name="Requests").get_by_role("listitem")
+    await expect(arrived).to_contain_text(
+        ["Not servedPOST /api/order/pay/token", "POST /api/bln/order"]
+    )
+    await expect(arrived.last).not_to_contain_text("Not served")
+    assert window.complaints == []
+
+
 # What others cannot do
 
 MARKUP = "<img src=x onerror=alert(1)><script>alert(1)</script>"
@@ -448,6 +463,37 @@ async def test_another_page_can_do_nothing(
         await expect(page).to_have_title("failed failed failed failed failed")
     assert sandbox.orders[ORDER_ID].status == "PENDING"
     assert page.frames[1].url == "chrome-error://chromewebdata/"
+
+
+EVIL_CLIENT = """<!doctype html><title>evil</title>
+<img src="{base}/api/v2/order/?page=1&size=10">
+<script>
+const body = JSON.stringify({{ price: 1, currency: "USD", callback_url: "{victim}" }});
+const form = "application/x-www-form-urlencoded";
+const send = (options) =>
+  fetch("{base}/api/bln/order", {{ method: "POST", mode: "no-cors", body, ...options }})
+    .then(() => "sent", () => "failed");
+Promise.all([
+  send({{}}),
+  send({{ headers: {{ "Content-Type": form }} }}),
+  send({{ body: new Blob([body]) }}),
+]).then((all) => {{ document.title = all.join(" "); }});
+</script>"""
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+async def test_another_page_creates_no_order_at_the_api(
+    name: str, sandbox: Sandbox, window: Window
+) -> None:
+    """Its requests need no preflight: they arrive, and are refused."""
+    html = EVIL_CLIENT.format(base=sandbox.base_url, victim=f"{SHOP}/admin")
+    async with Server(
+        answering(html.encode(), "200 OK", "Content-Type: text/html")
+    ) as s:
+        await window.page.goto(s.url.replace("127.0.0.1", name))
+        await expect(window.page).to_have_title("sent sent sent")
+    assert len(sandbox.orders) == 0
+    assert sandbox.requests == []
 
 
 # How it looks and reads

@@ -46,7 +46,8 @@ def serving() -> Iterator[str]:
 
 def tell(url: str, body: Any) -> Any:
     data = json.dumps(body).encode()
-    with urlopen(Request(url, data)) as answer:  # noqa: S310 - of this machine
+    headers = {"Content-Type": "application/json"}
+    with urlopen(Request(url, data, headers)) as answer:  # noqa: S310 - of this machine
         return json.load(answer)
 
 
