@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
@@ -19,6 +18,7 @@ from ..errors import (
     CallbackReplayedError,
     ConfigurationError,
     OrderNotReadyError,
+    StoreUnavailableError,
     shown,
 )
 from ._compare import (
@@ -95,16 +95,11 @@ class _Processed(NamedTuple):
 _REPEATED: Final = _Processed(Reply(200, "ok\n", Taken.REPEATED.value), None)
 
 
-_NO_CLAIM: Final = partial(
-    StepTimeoutError, "the store did not answer within the lease"
-)
-_NO_ANSWER: Final = partial(
-    StepTimeoutError, "lookup or the platform did not answer within the lease"
-)
-_NO_RECORD: Final = partial(
-    StepTimeoutError,
-    "the handler returned, and the store did not record it: the next delivery of this "
-    "callback calls the handler again",
+_NO_CLAIM: Final = "the store did not answer within the lease"
+_NO_ANSWER: Final = "lookup or the platform did not answer within the lease"
+_NO_RECORD: Final = (
+    "the handler returned, but the store did not record it: unless the handler's own "
+    "transaction did, the next delivery of this callback calls the handler again"
 )
 
 
@@ -138,7 +133,7 @@ class Processor:
         # Counted from here: the store's lease may begin before it has answered.
         deadline = asyncio.get_running_loop().time() + self.lease.total_seconds()
         token = subject.token
-        async with _until(deadline, _NO_CLAIM):
+        async with _until(deadline, StepTimeoutError(_NO_CLAIM)):
             claim = await self.store.claim(token.nonce, token.kind, self.lease)
         if claim is Taken.BUSY:
             return Reply(503, "being handled\n", claim.value, RETRY_AFTER)
@@ -162,9 +157,9 @@ class Processor:
         *,
         last: bool,
     ) -> _Processed:
-        async with _until(deadline, _NO_ANSWER):
+        async with _until(deadline, StepTimeoutError(_NO_ANSWER)):
             result = await self._confirm(subject, known, claim.previous)
-        async with _until(deadline, MerchantError):
+        async with _until(deadline, MerchantError()):
             if isinstance(result, _Confirmed):
                 return await self._confirmed(subject, claim, result)
             return await self._unconfirmed(subject, claim, result, last=last)
@@ -253,8 +248,11 @@ class Processor:
             await self._release(claim, subject.token)
             return processed.reply
         deadline = asyncio.get_running_loop().time() + _STORE_TIMEOUT_S
-        async with _until(deadline, _NO_RECORD):
-            is_recorded = await processed.settlement.finish()
+        try:
+            async with _until(deadline, StepTimeoutError(_NO_RECORD)):
+                is_recorded = await processed.settlement.finish()
+        except StoreUnavailableError as error:
+            raise StepTimeoutError(_NO_RECORD) from error
         if not is_recorded:
             await self._release(claim, subject.token)
             problem = "the handler returned without committing what it settled"
@@ -273,14 +271,14 @@ class Processor:
 
 
 @asynccontextmanager
-async def _until(deadline: float, late: Callable[[], Exception]) -> AsyncIterator[None]:
+async def _until(deadline: float, late: Exception) -> AsyncIterator[None]:
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:
             yield
     except TimeoutError as error:
         if limit.expired():
-            raise late() from error
+            raise late from error
         raise
 
 
