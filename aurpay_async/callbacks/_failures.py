@@ -7,7 +7,7 @@ A merchant's handler may raise anything: an exception group of a task group, or 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from ..errors import AurpayError
 
@@ -36,7 +36,8 @@ class StepTimeoutError(Exception):
 def is_exit(error: BaseException) -> bool:
     """Return whether `error` ends the program, alone or within a group."""
     if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(_EXITS) is not None
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return group.subgroup(_EXITS) is not None
     return isinstance(error, _EXITS)
 
 
@@ -58,7 +59,8 @@ def is_temporary(error: BaseException) -> bool:
     reached), and for transactions that the database asks to run again.
     """
     if isinstance(error, BaseExceptionGroup):
-        return all(is_temporary(each) for each in error.exceptions)
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return all(is_temporary(each) for each in group.exceptions)
     if isinstance(error, AurpayError):
         return error.retryable
     if isinstance(error, StepTimeoutError):

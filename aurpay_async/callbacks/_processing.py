@@ -36,7 +36,7 @@ from ._replay import Taken
 from ._reply import RETRY_AFTER, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from datetime import timedelta
 
     from .._models import Order
@@ -271,7 +271,7 @@ class Processor:
 
 
 @asynccontextmanager
-async def _until(deadline: float, late: Exception) -> AsyncIterator[None]:
+async def _until(deadline: float, late: Exception) -> AsyncGenerator[None, None]:
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:
