@@ -23,7 +23,7 @@ class UncheckedOrder:
     status: OrderStatus
     amount: Decimal
     #: ``None`` if it is missing or cannot be read: nothing hangs on it.
-    create_time: datetime | None = None
+    create_time: datetime | None
     payment_request: str
     pay_url: str
     payment_addr: str | None = None

@@ -54,7 +54,7 @@ class UncheckedPayment:
     status: OrderStatus
     amount: Decimal
     #: ``None`` if it is missing or cannot be read: nothing hangs on it.
-    create_time: datetime | None = None
+    create_time: datetime | None
     price: Decimal
     currency: str
     address: str

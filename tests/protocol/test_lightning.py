@@ -221,6 +221,13 @@ def test_the_invoice_tells_the_time_of_an_order_that_tells_none(
     assert made.extra == {"create_time": create_time}
 
 
+def test_the_invoice_tells_the_time_of_an_order_that_lacks_it() -> None:
+    """The field is missing, and not only odd."""
+    data = order()
+    del data["create_time"]
+    assert parse(envelope(data)).create_time == NOW
+
+
 def test_an_order_without_seconds_or_a_few_minutes_ahead_keeps_its_time() -> None:
     """Java's LocalDateTime leaves seconds out that are 0; clocks differ."""
     made = parse(envelope(order(create_time="2026-01-01T00:05")))
@@ -265,6 +272,7 @@ def test_an_order_whose_coin_cannot_be_read_has_none() -> None:
             envelope({"order_id": None}),
             (
                 "data.amount",
+                "data.create_time",
                 "data.order_id",
                 "data.pay_url",
                 "data.payment_request",
