@@ -25,7 +25,7 @@ class SeenOrders:
         self._order_ids: OrderedDict[str, None] = OrderedDict()
         self._by_hash: OrderedDict[str, str] = OrderedDict()
 
-    def __contains__(self, order_id: str) -> bool:
+    def __contains__(self, order_id: object) -> bool:
         return order_id in self._order_ids
 
     def order_of(self, payment_hash: str) -> str | None:

@@ -13,6 +13,7 @@ import pytest
 from aurpay_async import (
     ApiKey,
     AurpayClient,
+    AurpayError,
     ConnectionLostError,
     Delivery,
     InvalidRequestError,
@@ -191,6 +192,23 @@ async def test_the_same_order_for_a_second_create_is_untrusted() -> None:
             await aurpay.create_order("20.00", "USD")
     assert (caught.value.check, caught.value.order_id) == ("new", ID)
     assert caught.value.delivery is Delivery.UNKNOWN
+
+
+async def test_a_cut_answer_that_repeats_an_order_does_not_name_it() -> None:
+    """Looking its id up would find another cart's order of the same price."""
+    cut = made().body[:-20]
+    answers = made(), ConnectionLostError("cut", body=cut), answer(b"{" + cut)
+    async with client(*answers) as aurpay:
+        await aurpay.create_order("20.00", "USD")
+        for _ in answers[1:]:
+            with pytest.raises(AurpayError) as caught:
+                await aurpay.create_order("20.00", "USD")
+            assert caught.value.order_id is None
+            assert LostOrder.of(caught.value).order_id is None
+    async with client(ConnectionLostError("cut", body=cut)) as aurpay:
+        with pytest.raises(ConnectionLostError) as lost:
+            await aurpay.create_order("20.00", "USD")
+    assert lost.value.order_id == ID
 
 
 async def test_two_orders_with_one_payment_hash_are_untrusted() -> None:

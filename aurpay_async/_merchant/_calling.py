@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from .._calls import make_call
-from ..errors import Delivery
+from ..errors import Delivery, UntrustedOrderError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,9 +55,18 @@ class Calling:
         )
 
 
-def blame(error: AurpayError, order: NewOrder) -> None:
-    """Write on the error of a call that creates an order what recovery needs."""
+def blame(error: AurpayError, order: NewOrder, seen: SeenOrders) -> None:
+    """Write on the error of a call that creates an order what recovery needs.
+
+    Args:
+        error: Of the call.
+        order: What it was to create.
+        seen: The orders that came before. An answer that repeats one of them belongs
+            to another request, so its id must not be looked up for this one.
+    """
     error.new_order = order
+    if error.order_id in seen and not isinstance(error, UntrustedOrderError):
+        error.order_id = None
 
 
 def advise(error: AurpayError, advice: str) -> None:

@@ -102,7 +102,7 @@ class CreatingMethods(ReadingBack):
         try:
             return await self._call(build_create_order(order), parse)
         except AurpayError as error:
-            blame(error, order)
+            blame(error, order, self._seen)
             raise
 
     async def create_payment(
@@ -185,7 +185,7 @@ class CreatingMethods(ReadingBack):
         try:
             return await self._call(build_create_payment(payment), parse)
         except AurpayError as error:
-            blame(error, payment)
+            blame(error, payment, self._seen)
             raise
 
     async def create_payment_url(
