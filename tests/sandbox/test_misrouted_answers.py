@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aurpay_async import AurpayError, UntrustedOrderError
+from aurpay_async.orders import OrderBook
 from aurpay_async.sandbox import Sandbox
 
 from ..loopback import Server
 from .shop import ask
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aurpay_async import AurpayClient, LightningOrder
 
     from ..loopback import Peer, Script
@@ -118,6 +121,30 @@ async def test_confirm_shows_no_order_of_another_price_when_answers_come_twice()
         orders = await create_each(aurpay, range(1, 12))
         assert proxy.connections == 1
         for order in orders:
+            assert sandbox.orders[order.order_id].price == order.price
+
+
+@pytest.mark.parametrize("fault", ["replayed", "replayed+created", "stale"])
+async def test_the_order_book_shows_no_order_of_another_price(
+    fault: str, tmp_path: Path
+) -> None:
+    """It reads each order back; another process created the one that it gets."""
+    async with (
+        Sandbox() as sandbox,
+        sandbox.client() as other,
+        sandbox.client(reference_key="sandbox-reference-key") as aurpay,
+        OrderBook(aurpay, f"sqlite+aiosqlite:///{tmp_path}/orders.db") as book,
+    ):
+        await book.upgrade()
+        await other.create_order("20.00", "USD")
+        sandbox.faults.push(fault)
+        shown: list[LightningOrder] = []
+        for price in range(41, 46):
+            with suppress(AurpayError):
+                shown.append(await book.open(f"cart-{price}", price, "USD"))
+        # A connection that is shifted stays so, and each order on it is rejected.
+        assert bool(shown) == (fault != "stale")
+        for order in shown:
             assert sandbox.orders[order.order_id].price == order.price
 
 
