@@ -111,14 +111,23 @@ async def test_it_listens_on_both_versions() -> None:
             assert made.pay_url.startswith(f"{sandbox.base_url}/#/cashier/")
 
 
+def resolve_to(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: str) -> None:
+    """Have this loop resolve `name` so, and addresses as ever: uvloop asks for both."""
+    loop = asyncio.get_running_loop()
+    resolve = loop.getaddrinfo
+
+    async def found(host: Any, port: Any, **options: Any) -> list[Any]:
+        if host != name:
+            return await resolve(host, port, **options)
+        inet = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*inet, (address, port)) for address in addresses]
+
+    monkeypatch.setattr(loop, "getaddrinfo", found)
+
+
 async def test_it_listens_by_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """On one address, however many the name has: they would not share a free port."""
-
-    async def found(*_: object, **__: object) -> list[Any]:
-        inet = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
-        return [(*inet, ("127.0.0.1", 0)), (*inet, ("127.0.0.2", 0))]
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+    resolve_to(monkeypatch, "sandbox.lan", "127.0.0.1", "127.0.0.2")
     async with Sandbox(host="sandbox.lan", allow_remote=True) as sandbox:
         port = sandbox.base_url.removeprefix("http://sandbox.lan:")
         assert int(port) > 0
@@ -244,13 +253,9 @@ async def test_a_host_that_was_allowed_is_called(
     ):
         port = int(shop.url.rpartition(":")[2])
 
-        async def found(*_: object, **__: object) -> list[Any]:
-            inet = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
-            return [(*inet, ("127.0.0.1", port))]
-
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+        resolve_to(monkeypatch, "shop.test", "127.0.0.1")
         sent = []
         for host in ("shop.test", "other.test"):
             url = f"http://{host}:{port}/paid"
