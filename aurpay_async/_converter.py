@@ -177,9 +177,9 @@ def _dump(value: Decimal | str | Literal[True]) -> str:
 
 
 def dump_json(value: object) -> str:
-    """What `load_object` reads back as an equal value: JSON in ASCII."""
+    """Write JSON in ASCII that is read back as equal; small exponents are spelt out."""
     if isinstance(value, Decimal):
-        return str(value)
+        return f"{value:f}" if abs(value.adjusted()) <= _MAX_NUMBER else str(value)
     if isinstance(value, Mapping):
         pairs = cast("Mapping[str, object]", value).items()
         members = [f"{json.dumps(name)}: {dump_json(item)}" for name, item in pairs]

@@ -352,6 +352,18 @@ def test_what_is_written_is_read_back(value: dict[str, object]) -> None:
     assert load_object(text.encode()) == value
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [("2.0E-7", "0.00000020"), ("1E+3", "1000"), ("1E-999999", "1E-999999")],
+)
+def test_a_number_is_written_without_an_exponent_up_to_64_digits(
+    number: str, text: str
+) -> None:
+    """It is read back as an equal one."""
+    assert dump_json({"fee": Decimal(number)}) == f'{{"fee": {text}}}'
+    assert load_object(f'{{"fee": {text}}}'.encode()) == {"fee": Decimal(number)}
+
+
 def test_a_tuple_is_written_as_a_list() -> None:
     """JSON has no other."""
     assert dump_json({"a": (1, Decimal("1.50"))}) == '{"a": [1, 1.50]}'
