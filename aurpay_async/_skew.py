@@ -27,8 +27,22 @@ if TYPE_CHECKING:
 #: Less is in the time that an answer takes, and in the caches that it passes.
 _MIN_SKEW: Final = timedelta(minutes=2)
 
+#: A local clock that is behind the Date of an answer by up to this is not trusted.
+_MAX_BEHIND: Final = timedelta(minutes=30)
+
 #: Checks of an invoice that compare its times with the local clock.
 _CHECKS_OF_TIME: Final = frozenset({"timestamp", "expiry"})
+
+
+def time_of_answer(response: Response, now: datetime) -> datetime:
+    """Return the time by which to check the invoice in an answer.
+
+    A local clock that is minutes behind would see each new invoice come from the
+    future, and reject order after order. The ``Date`` of the very answer tells better.
+    """
+    date = parse_http_date(response.headers.get("date", ""))
+    is_behind = date is not None and timedelta(0) < date - now <= _MAX_BEHIND
+    return date if date is not None and is_behind else now
 
 
 def diagnose_clock(

@@ -16,6 +16,7 @@ from aurpay_async import (
     Response,
     UntrustedOrderError,
 )
+from aurpay_async._skew import time_of_answer
 from aurpay_async.testing import FakeClock, MemoryTransport
 
 from .orders import NOW, envelope, order
@@ -96,3 +97,17 @@ async def test_other_rejections_do_not_name_the_clock(
     error = await failure(status, body, **options)
     assert error.diagnosis is None
     assert HINT not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "used_s"),
+    [(0, 0), (-600, 0), (301, 301), (1800, 1800), (1801, 0), (None, 0)],
+)
+def test_clock_that_is_behind_the_answer_is_not_trusted(
+    ahead_s: int | None, used_s: int
+) -> None:
+    """Else a machine that is minutes behind rejects each new invoice."""
+    ahead = NOW + timedelta(seconds=ahead_s or 0)
+    date = "" if ahead_s is None else f"{ahead:%a, %d %b %Y %H:%M:%S} GMT"
+    response = Response(status=200, body=b"", headers={"date": date})
+    assert time_of_answer(response, NOW) == NOW + timedelta(seconds=used_s)

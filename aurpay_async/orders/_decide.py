@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import Enum, auto
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 
+from .._order_life import ORDER_LIFE
 from ..errors import (
     AlreadyPaidError,
     ReferenceConflictError,
     UnclearPaymentError,
+    UntrustedOrderError,
     shown,
 )
 from ._schedule import is_over
@@ -31,6 +34,12 @@ if TYPE_CHECKING:
 
 #: What the platform said so recently is still so.
 _FRESH: Final = timedelta(minutes=1)
+
+#: So many answers that fail a check are no reason to wait before the next call; more of
+#: them are: a minute, and each time twice as long.
+_ACCIDENTS: Final = 2
+_FIRST_PAUSE: Final = timedelta(minutes=1)
+_MAX_DOUBLINGS: Final = 8
 
 #: A payment may be on its way when the invoice expires; then its order still counts as
 #: the one to show. As long as waiting for a payment goes on.
@@ -124,7 +133,32 @@ def decide(entry: Entry | None, new: Attempt, now: datetime) -> Step:
         # Nobody has seen its invoice, so once is enough; `reconcile` looks on.
         if attempt.state is AttemptState.LOST and attempt.looked_at is None:
             return Step(Do.LOOK, attempt)
+    _require_pause(entry, now)
     return Step(Do.SEND, new)
+
+
+def _require_pause(entry: Entry, now: datetime) -> None:
+    """Let time pass before another order is created that will fail the same check.
+
+    One answer that must not be trusted may be an accident. If the next one fails as
+    well, the cause is likely to stay: a wrong clock, network or payee.
+    """
+    failed = [*takewhile(lambda one: one.failed_check is not None, entry.attempts)]
+    if len(failed) < _ACCIDENTS:
+        return
+    doublings = min(len(failed) - _ACCIDENTS, _MAX_DOUBLINGS)
+    pause = min(_FIRST_PAUSE * 2**doublings, ORDER_LIFE)
+    last = failed[0]
+    if timedelta(0) <= now - last.opened_at < pause:
+        raise UntrustedOrderError(
+            f"so did the answers to the last {len(failed)} calls for "
+            f"{shown(entry.reference)}; no other order is created before "
+            f"{last.opened_at + pause:%H:%M:%S} UTC",
+            check=last.failed_check or "",
+            order_id=last.order_id or "",
+            status=200,
+            body=b"",
+        )
 
 
 def _settled(entry: Entry, nonce: str) -> Step:

@@ -93,7 +93,8 @@ _MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
     _State.ABSENT: _moves(
         "live unshown refused lost found claimed paid surplus refunded"
     ),
-    _State.UNSHOWN: _moves("expired paid surplus refunded"),
+    # Where its invoice is also another order's, its payment needs review.
+    _State.UNSHOWN: _moves("expired claimed paid surplus refunded"),
     _State.CLAIMED: _moves("live unshown absent paid surplus refunded"),
     _State.PAID: _moves("refunded"),
     _State.SURPLUS: _moves("refunded"),

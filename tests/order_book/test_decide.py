@@ -13,6 +13,7 @@ from aurpay_async.errors import (
     AlreadyPaidError,
     ReferenceConflictError,
     UnclearPaymentError,
+    UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState
 from aurpay_async.orders._decide import Do, decide
@@ -151,3 +152,35 @@ def test_another_price_is_a_conflict(price: str, currency: str, shown: str) -> N
     assert (caught.value.booked, caught.value.asked) == ("20.00 USD", shown)
     same = attempt(S.OPENING, price=Decimal(20))
     assert decide(entry(), same, NOW).do is Do.SEND
+
+
+@pytest.mark.parametrize(
+    ("times", "pause_s"), [(1, 0), (2, 60), (3, 120), (4, 240), (7, 1800), (60, 1800)]
+)
+def test_next_call_waits_where_answer_after_answer_fails_its_checks(
+    times: int, pause_s: int
+) -> None:
+    """A wrong clock would create another order with each call."""
+    failed = [
+        attempt(S.UNSHOWN, nonce=f"{n:024x}", failed_check="timestamp", order_id="7")
+        for n in range(times)
+    ]
+    known = entry(*failed, attempt(S.OVERDUE))
+    assert decide(known, ASKED, NOW + pause_s * SECOND).do is Do.SEND
+    assert decide(known, ASKED, NOW - SECOND).do is Do.SEND
+    if pause_s:
+        with pytest.raises(
+            UntrustedOrderError, match=f"the last {times} calls"
+        ) as caught:
+            decide(known, ASKED, NOW + (pause_s - 1) * SECOND)
+        assert (caught.value.check, caught.value.order_id) == ("timestamp", "7")
+
+
+def test_answer_that_passes_its_checks_ends_the_wait() -> None:
+    """The next failure is an accident again."""
+    failed = attempt(S.UNSHOWN, failed_check="amount", nonce="cd" * 12)
+    older = [
+        attempt(S.UNSHOWN, failed_check="amount", nonce=f"{n:024x}") for n in (1, 2)
+    ]
+    known = entry(failed, attempt(S.OVERDUE), *older)
+    assert decide(known, ASKED, NOW).do is Do.SEND

@@ -1,0 +1,332 @@
+"""The answer to a call that creates an order is stored, whatever the database does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import event, text
+
+from aurpay_async import Delivery
+from aurpay_async.errors import (
+    ConnectionLostError,
+    StoreUnavailableError,
+    UntrustedOrderError,
+)
+from aurpay_async.orders import AttemptState, OrderBook
+
+from ..orders import answer
+from .platform import URLS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aurpay_async import AurpayClient, LightningOrder
+    from aurpay_async.testing import FakeClock
+
+    from .platform import Platform
+
+S = AttemptState
+
+
+async def opened(book: OrderBook, reference: str = "cart-42") -> LightningOrder:
+    return await book.open(reference, "20.00", "USD", **URLS)
+
+
+class Outage:
+    """A database whose statements and commits fail for as long as it is `on`."""
+
+    def __init__(self, book: OrderBook) -> None:
+        self.on = False
+        self.failed = 0
+        engine = book.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", self._fail)
+
+    def _fail(self, *_: object) -> None:
+        if self.on:
+            self.failed += 1
+            message = "connection refused"
+            raise ConnectionRefusedError(message)
+
+
+@pytest.fixture
+async def outage(local: OrderBook) -> Outage:
+    """After the first look at the tables."""
+    await local.attempts("cart-42")
+    return Outage(local)
+
+
+def during_the_call(platform: Platform, do: Callable[[], object]) -> None:
+    """Do something once Aurpay has created an order, before its answer arrives."""
+    made = platform._made
+
+    def _made(asked: Any) -> dict[str, Any]:
+        platform._made = made  # type: ignore[method-assign]
+        answer = made(asked)
+        do()
+        return answer
+
+    platform._made = _made  # type: ignore[method-assign]
+
+
+def begin(outage: Outage) -> None:
+    outage.on = True
+
+
+class TestOutage:
+    """The database fails after the platform has answered."""
+
+    async def test_order_is_stored_when_the_database_is_back(
+        self,
+        local: OrderBook,
+        platform: Platform,
+        clock: FakeClock,
+        outage: Outage,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The checked order is in memory; storing it is repeated after pauses."""
+        during_the_call(platform, lambda: begin(outage))
+        sleep = clock.sleep
+
+        async def pause(seconds: float) -> None:
+            outage.on = outage.failed < 5
+            await sleep(seconds)
+
+        monkeypatch.setattr(clock, "sleep", pause)
+        order = await opened(local)
+        assert [*platform.orders] == [order.order_id]
+        assert [one.state for one in await local.attempts("cart-42")] == [S.LIVE]
+        assert len(clock.sleeps) == 5
+        assert all(0.125 <= slept <= 2 for slept in clock.sleeps)
+
+    async def test_after_the_deadline_the_error_names_the_order(
+        self, local: OrderBook, platform: Platform, clock: FakeClock, outage: Outage
+    ) -> None:
+        """And the next call stores that order, instead of creating another one."""
+        during_the_call(platform, lambda: begin(outage))
+        began = clock.monotonic()
+        with pytest.raises(StoreUnavailableError) as caught:
+            await opened(local)
+        [order_id] = platform.orders
+        error = caught.value
+        assert (error.delivery, error.order_id) == (Delivery.UNKNOWN, order_id)
+        assert (error.reference, error.retryable) == ("cart-42", True)
+        assert isinstance(error.__cause__, ConnectionRefusedError)
+        assert 45 < clock.monotonic() - began <= 50
+        with pytest.raises(StoreUnavailableError) as caught:
+            await opened(local)
+        assert caught.value.order_id == order_id
+        outage.on = False
+        clock.advance(60)
+        assert (await opened(local)).order_id == order_id
+        assert (await opened(local)).order_id == order_id
+        assert platform.calls["create_order"] == 1
+        assert platform.calls["list_orders"] == 0
+
+    async def test_order_that_was_replaced_meanwhile_is_stored_and_not_shown(
+        self,
+        local: OrderBook,
+        platform: Platform,
+        clock: FakeClock,
+        client: AurpayClient,
+        outage: Outage,
+        sqlite_url: str,
+    ) -> None:
+        """Another process took the sender for dead, and created one of its own."""
+        during_the_call(platform, lambda: begin(outage))
+        with pytest.raises(StoreUnavailableError):
+            await opened(local)
+        clock.advance(60)
+        async with OrderBook(client, sqlite_url) as another:
+            second = await opened(another)
+        outage.on = False
+        assert await opened(local) == second
+        found = {one.order_id: one.state for one in await local.attempts("cart-42")}
+        [first] = platform.orders.keys() - {second.order_id}
+        assert found == {second.order_id: S.LIVE, first: S.UNSHOWN}
+
+    async def test_orders_that_nothing_can_pay_any_more_are_forgotten(
+        self, local: OrderBook, platform: Platform, clock: FakeClock, outage: Outage
+    ) -> None:
+        """They would fill the memory of a process whose database fails often."""
+        for number in range(2):
+            outage.on = False
+            during_the_call(platform, lambda: begin(outage))
+            with pytest.raises(StoreUnavailableError):
+                await opened(local, f"cart-{number}")
+            clock.advance(86_400)
+        assert [*local._opener._answers._unstored] == ["cart-1"]
+
+    async def test_failure_of_the_call_is_stored_when_the_database_is_back(
+        self,
+        local: OrderBook,
+        platform: Platform,
+        clock: FakeClock,
+        outage: Outage,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """That an order may exist must not be lost either."""
+        platform.faults = ["lost+created"]
+        during_the_call(platform, lambda: begin(outage))
+        sleep = clock.sleep
+
+        async def pause(seconds: float) -> None:
+            outage.on = False
+            await sleep(seconds)
+
+        monkeypatch.setattr(clock, "sleep", pause)
+        with pytest.raises(ConnectionLostError):
+            await opened(local)
+        assert [one.state for one in await local.attempts("cart-42")] == [S.LOST]
+
+    async def test_before_the_call_nothing_was_sent(
+        self, local: OrderBook, platform: Platform, outage: Outage
+    ) -> None:
+        """The error says so."""
+        outage.on = True
+        with pytest.raises(StoreUnavailableError) as caught:
+            await opened(local)
+        assert caught.value.delivery is Delivery.NOT_SENT
+        assert not platform.calls
+
+    @pytest.mark.parametrize("fault", ["", "lost+created"])
+    async def test_row_that_a_failover_lost_is_written_again(
+        self, book: OrderBook, platform: Platform, fault: str
+    ) -> None:
+        """With the order, or as lost."""
+        await opened(book, "cart-1")
+        rows = ("DELETE FROM aurpay_attempts", "DELETE FROM aurpay_references")
+        platform.faults = ["wait", fault]
+        task = asyncio.create_task(opened(book))
+        while platform.calls["create_order"] < 2:
+            await asyncio.sleep(0.001)
+        async with book.engine.begin() as connection:
+            for statement in rows:
+                await connection.execute(text(statement))
+        platform.go.set()
+        [done] = await asyncio.gather(task, return_exceptions=True)
+        [attempt] = await book.attempts("cart-42")
+        assert attempt.state is (S.LOST if fault else S.LIVE)
+        assert attempt.order == (None if fault else done)
+
+
+class TestSharing:
+    """Callers in one process share a call, but not for longer than it can take."""
+
+    async def test_call_that_hangs_holds_up_no_later_caller(
+        self, local: OrderBook, platform: Platform, clock: FakeClock
+    ) -> None:
+        """Its time is over: other processes would go on, so does this one."""
+        platform.faults = ["wait"]
+        hanging = asyncio.create_task(opened(local))
+        while not platform.calls["create_order"]:
+            await asyncio.sleep(0.001)
+        waiting = asyncio.create_task(opened(local))
+        await asyncio.sleep(0.01)
+        clock.advance(50)
+        local._opener._turn_s = 0.02
+        second = await asyncio.wait_for(opened(local), 5)
+        platform.go.set()
+        assert await waiting == second
+        assert (await hanging).order_id == second.order_id
+        states = sorted(one.state for one in await local.attempts("cart-42"))
+        assert states == [S.LIVE, S.UNSHOWN]
+
+
+class TestReadBack:
+    """An answer that belongs to another request can be a complete, valid order."""
+
+    async def test_order_of_another_price_is_not_shown(
+        self, local: OrderBook, platform: Platform, client: AurpayClient
+    ) -> None:
+        """And it is not taken from the attempt whose order it is."""
+        other = await client.create_order("99.00", "USD")
+        client._seen._order_ids.clear()
+        client._seen._by_hash.clear()
+        platform.faults = ["again"]
+        with pytest.raises(UntrustedOrderError) as caught:
+            await opened(local)
+        assert caught.value.check == "read_back"
+        [attempt] = await local.attempts("cart-42")
+        assert (attempt.state, attempt.failed_check) == (S.LOST, "read_back")
+        assert attempt.order_id is None
+        order = await opened(local)
+        assert order.order_id != other.order_id
+        assert "read_back" in order.checks
+
+    @pytest.mark.parametrize("status", [404, 500, 200])
+    async def test_order_that_cannot_be_read_back_is_shown(
+        self, local: OrderBook, platform: Platform, status: int
+    ) -> None:
+        """The check is not made then; `checks` does not have it."""
+        platform.broken["get_order"] = answer(b"{}", status)
+        order = await opened(local)
+        assert "read_back" not in order.checks
+        [attempt] = await local.attempts("cart-42")
+        assert (attempt.state, attempt.order) == (S.LIVE, order)
+
+
+class TestPaymentHash:
+    """An invoice is paid once: no two orders can have the same."""
+
+    async def test_second_order_with_the_same_payment_hash_never_settles(
+        self, book: OrderBook, platform: Platform, client: AurpayClient
+    ) -> None:
+        """It is not shown; if Aurpay has it as paid, a person has to look."""
+        first = await opened(book, "cart-1")
+        client._seen._by_hash.clear()
+        platform._invoices -= 1  # the platform gives the same invoice again
+        with pytest.raises(UntrustedOrderError, match="payment hash") as caught:
+            await opened(book, "cart-2")
+        assert caught.value.check == "payment_hash"
+        assert caught.value.delivery is Delivery.UNKNOWN
+        [attempt] = await book.attempts("cart-2")
+        assert (attempt.state, attempt.failed_check) == (S.UNSHOWN, "payment_hash")
+        second = attempt.order_id or ""
+        assert second in platform.orders
+        for order_id in (first.order_id, second):
+            platform.set(order_id, "SUCCESS")
+        assert (await book.settle(first.order_id)).settled
+        change = await book.settle(second)
+        assert (change.settled, change.surplus) == (False, False)
+        assert [one.order_id for one in await book.unclear()] == [second]
+        assert (await book.settle(second)).attempt.state is S.CLAIMED
+        assert (await book.identify(attempt.nonce, second)).settled
+
+    async def test_person_can_say_that_such_an_order_counts_for_nothing(
+        self, local: OrderBook, platform: Platform, client: AurpayClient
+    ) -> None:
+        """Then another order can be created."""
+        await opened(local, "cart-1")
+        client._seen._by_hash.clear()
+        platform._invoices -= 1
+        with pytest.raises(UntrustedOrderError):
+            await opened(local)
+        [attempt] = await local.attempts("cart-42")
+        platform.set(attempt.order_id or "", "SUCCESS")
+        await local.record(attempt.order_id or "")
+        change = await local.identify(attempt.nonce, None)
+        assert change.attempt.state is S.ABSENT
+        assert (await opened(local)).order_id != attempt.order_id
+
+    async def test_two_that_are_stored_at_once_are_told_apart(
+        self, book: OrderBook, platform: Platform, client: AurpayClient
+    ) -> None:
+        """The database's unique index decides which one was the first."""
+        platform._made = same_invoice(platform)  # type: ignore[method-assign]
+        client._seen.order_of = lambda _: None  # type: ignore[method-assign]
+        carts = [opened(book, f"cart-{number}") for number in range(5)]
+        done = await asyncio.gather(*carts, return_exceptions=True)
+        checks = [getattr(one, "check", "shown") for one in done]
+        assert sorted(checks) == ["payment_hash"] * 4 + ["shown"]
+
+
+def same_invoice(platform: Platform) -> Callable[[Any], dict[str, Any]]:
+    made = platform._made
+
+    def _made(asked: Any) -> dict[str, Any]:
+        platform._invoices = 0
+        return made(asked)
+
+    return _made

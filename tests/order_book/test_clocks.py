@@ -1,0 +1,125 @@
+"""Machines whose clocks differ create as many orders as machines whose clocks agree.
+
+On PostgreSQL, the times that machines compare are the database's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aurpay_async import AurpayClient, RetryPolicy
+from aurpay_async._clock import SystemClock
+from aurpay_async.orders import AttemptState, OrderBook
+
+from ..orders import answer
+from .conftest import make_tables
+from .platform import REFERENCE_KEY, URLS, Platform
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from aurpay_async import Request, Response
+
+S = AttemptState
+SKEWS = [-600, -301, -61, -45, 45, 61, 301, 600]
+
+
+class Skewed(SystemClock):  # type: ignore[misc]
+    """The clock of a machine that is wrong by so many seconds."""
+
+    def __init__(self, ahead_s: float) -> None:
+        self._ahead = timedelta(seconds=ahead_s)
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds / 20)
+
+
+class Dated(Platform):
+    """A platform whose answers have a Date, as those of all servers have."""
+
+    async def send(self, request: Request) -> Response:
+        response = await super().send(request)
+        date = f"{self._clock.now():%a, %d %b %Y %H:%M:%S} GMT"
+        return answer(response.body, response.status, date=date)
+
+
+@pytest.fixture
+def dated() -> Dated:
+    return Dated(SystemClock())  # type: ignore[arg-type]
+
+
+def machine(platform: Platform, url: str, ahead_s: float) -> OrderBook:
+    clock = Skewed(ahead_s)
+    client = AurpayClient(
+        network="regtest",
+        reference_key=REFERENCE_KEY,
+        transport=platform,
+        clock=clock,
+        retry=RetryPolicy(max_attempts=1),
+    )
+    return OrderBook(client, url)
+
+
+@pytest.mark.parametrize("ahead_s", SKEWS)
+async def test_number_of_orders_is_that_of_equal_clocks(
+    dated: Dated, postgresql_url: str, ahead_s: float
+) -> None:
+    """Whichever machine is first, and while its call is still under way."""
+    await asyncio.to_thread(make_tables, postgresql_url)
+    async with (
+        machine(dated, postgresql_url, 0) as right,
+        machine(dated, postgresql_url, ahead_s) as wrong,
+    ):
+        for first, second in ((right, wrong), (wrong, right)):
+            cart = f"cart-{first is right}"
+            dated.faults = ["wait"]
+            dated.go.clear()
+            before = dated.calls["create_order"]
+            slow = asyncio.create_task(first.open(cart, 20, "USD", **URLS))
+            while dated.calls["create_order"] == before:
+                await asyncio.sleep(0.001)
+            waiting = asyncio.create_task(second.open(cart, 20, "USD", **URLS))
+            await asyncio.sleep(0.05)
+            dated.go.set()
+            assert await waiting == await slow
+            assert await second.open(cart, 20, "USD", **URLS) == await slow
+            [attempt] = await right.attempts(cart)
+            assert abs(attempt.opened_at - SystemClock().now()) < timedelta(seconds=30)
+            assert attempt.deadline - attempt.opened_at == timedelta(seconds=50)
+    assert dated.calls["create_order"] == 2
+
+
+@pytest.mark.parametrize("ahead_s", [-600, 600, 93_600])
+async def test_polls_are_due_by_the_clock_of_the_database(
+    dated: Dated, postgresql_url: str, ahead_s: float
+) -> None:
+    """A machine whose clock is ahead polls nothing early, and puts nothing off."""
+    await asyncio.to_thread(make_tables, postgresql_url)
+    async with (
+        machine(dated, postgresql_url, 0) as right,
+        machine(dated, postgresql_url, ahead_s) as wrong,
+    ):
+        order = await right.open("cart-42", 20, "USD", **URLS)
+        assert (await wrong.reconcile()).asked == 0
+        [attempt] = await right.attempts("cart-42")
+        await right._desk.rows.plan_poll(attempt)
+        assert (await wrong.reconcile()).asked == 1
+        [attempt] = await right.attempts("cart-42")
+        assert attempt.looked_at is not None
+        assert attempt.next_look_at is not None
+        assert abs(attempt.looked_at - SystemClock().now()) < timedelta(seconds=30)
+        assert attempt.next_look_at - attempt.looked_at == timedelta(minutes=2)
+        dated.faults = ["lost"]
+        with pytest.raises(Exception, match="reset"):
+            await wrong.open("cart-43", 20, "USD", **URLS)
+        [lost] = await right.attempts("cart-43")
+        assert lost.sent_at is not None
+        assert abs(lost.sent_at - SystemClock().now()) < timedelta(seconds=30)
+    assert order.order_id in dated.orders
