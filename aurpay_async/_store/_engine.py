@@ -256,7 +256,7 @@ async def _is_alive(connection: AsyncConnection) -> bool:
     uses = cast("dict[str, float]", proxied.record_info)
     now = asyncio.get_running_loop().time()
     last, uses[_USED_AT] = uses.get(_USED_AT, now), now  # or it was opened just now
-    if connection.dialect.name == "sqlite" or now - last < ALIVE_S:
+    if now - last < ALIVE_S:
         return True
     try:
         waiting = connection.run_sync(_ping)

@@ -11,8 +11,10 @@ import aiosqlite
 import pytest
 from sqlalchemy import text
 
-from aurpay_async._store._engine import Database
+from aurpay_async._clock import SystemClock
+from aurpay_async._store._engine import Database, to_ms
 from aurpay_async._store._steps import execute
+from aurpay_async.testing import FakeClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,3 +61,17 @@ async def test_whoever_stops_waiting_lets_go_of_the_database(
         await task
     assert is_free(path)
     await database.aclose()
+
+
+def test_the_time_is_that_of_the_server_where_machines_may_differ() -> None:
+    """As SQL, so it costs no statement of its own; a clock of a test replaces it."""
+    server = Database("postgresql+asyncpg://shop@127.0.0.1/shop", "a test")
+    clock = FakeClock()
+    assert "clock_timestamp()" in str(server.now_ms(SystemClock()))
+    file = Database("sqlite+aiosqlite:///orders.db", "a test")
+    for database, of in ((server, clock), (file, clock)):
+        now: Any = database.now_ms(of)
+        assert now.value == to_ms(clock.now())
+    before = to_ms(SystemClock().now())
+    local: Any = file.now_ms(SystemClock())
+    assert before <= local.value <= to_ms(SystemClock().now())

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from aurpay_async._store import _engine, _steps
 from aurpay_async._store._engine import Database, connection_of
@@ -195,6 +195,94 @@ async def test_a_connection_that_was_just_used_is_not_pinged(
     proxy.restore()
     assert await number(database) == 7
     await database.aclose()
+
+
+async def test_an_idle_connection_that_died_is_replaced(
+    sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is alive is used again."""
+    monkeypatch.setattr(_engine, "ALIVE_S", 0)
+    database = Database(sqlite, "a test")
+    drivers: list[Any] = []
+    for _ in range(3):
+        async with database.connect() as connection:
+            await run(connection, text("SELECT 1"))
+            drivers.append((await connection.get_raw_connection()).driver_connection)
+        if len(drivers) == 2:
+            await drivers[1].close()
+    assert drivers[0] is drivers[1]
+    assert drivers[1] is not drivers[2]
+    await database.aclose()
+
+
+async def test_a_caller_that_stops_waiting_for_a_ping_gives_the_connection_back(
+    sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool would run empty."""
+    monkeypatch.setattr(_engine, "ALIVE_S", 0)
+    database = Database(sqlite, "a test")
+    assert await number(database) == 7
+    stopped: list[object] = []
+
+    def stop(connection: object) -> None:
+        stopped.append(connection)
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_engine, "_ping", stop)
+        with pytest.raises(asyncio.CancelledError):
+            await number(database)
+    assert len(stopped) == 1
+    pool: Any = database.engine.pool
+    assert pool.checkedout() == 0
+    await database.aclose()
+
+
+async def test_connections_that_cannot_be_closed_are_dropped(
+    sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end raises nothing, and leaves nothing open."""
+    database = Database(sqlite, "a test")
+    assert await number(database) == 7
+
+    async def fail(_: object) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AsyncEngine, "dispose", fail)
+        await database.aclose()
+    pool: Any = database.engine.pool
+    assert pool.checkedin() == 0
+
+
+async def test_the_error_of_another_event_loop_says_what_to_do() -> None:
+    """Asyncio and the drivers have a `RuntimeError` for it."""
+
+    async def fail() -> None:
+        message = "got Future attached to a different loop"
+        raise RuntimeError(message)
+
+    with pytest.raises(ConfigurationError, match="engine for each loop"):
+        await step("postgresql", fail())
+
+
+async def test_the_cause_is_the_error_of_the_driver_itself() -> None:
+    """And not what SQLAlchemy puts in the place of asyncpg's."""
+
+    class StandInError(Exception):
+        __module__ = "sqlalchemy.dialects.postgresql.asyncpg"
+
+    driver = OSError("the driver's")
+
+    async def fail() -> None:
+        stand_in = StandInError()
+        stand_in.__cause__ = driver
+        raise DBAPIError("SELECT 1", {"token": "ab12" * 2}, stand_in) from stand_in
+
+    with pytest.raises(StoreUnavailableError, match="OSError") as caught:
+        await step("postgresql", fail())
+    assert caught.value.__cause__ is driver
+    assert "ab12ab12" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_closing_waits_for_no_goodbye(proxy: Proxy) -> None:
