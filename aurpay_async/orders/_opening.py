@@ -98,15 +98,15 @@ class Opener:
 
     async def finish(self) -> None:
         """Wait for what is under way, and for what follows from it."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while tasks := [task for task in self._tasks if _is_here(task)]:
+            await asyncio.wait(tasks)
 
     async def _once(self, reference: str, asked: NewOrder) -> LightningOrder | None:
         """One step, together with all who want the same."""
         key = (reference, asked.price, asked.currency)
         time = asyncio.get_running_loop().time
         turn = self._turns.get(key)
-        shared = turn is not None and time() - turn.began < self._turn_s
+        shared = turn is not None and self._may_share(turn)
         if turn is None or turn.task.done() or not shared:
             task = asyncio.create_task(self._turn(reference, asked))
             turn, shared = _Turn(task, time()), False
@@ -118,13 +118,19 @@ class Opener:
         await asyncio.wait({turn.task}, timeout=rest)
         return _result(turn.task, shared=shared) if turn.task.done() else None
 
+    def _may_share(self, turn: _Turn) -> bool:
+        """Return true if a step can still end, and on this event loop."""
+        age_s = asyncio.get_running_loop().time() - turn.began
+        return _is_here(turn.task) and age_s < self._turn_s
+
     def _ended(
         self,
         key: tuple[str, Decimal, str],
         task: asyncio.Task[LightningOrder | None],
     ) -> None:
         self._tasks.discard(task)
-        if self._turns[key].task is task:
+        turn = self._turns.get(key)
+        if turn is not None and turn.task is task:
             del self._turns[key]
         # What it raised is in the book, even if nobody waits for it any more.
         _ = task.cancelled() or task.exception()
@@ -257,6 +263,11 @@ class Opener:
             entry, current = await self._desk.held(connection, attempt.nonce)
             learned = {"looked_at": entry.now} if looked else {}
             await self._desk.move(connection, current, wanted, now=entry.now, **learned)
+
+
+def _is_here(task: asyncio.Task[LightningOrder | None]) -> bool:
+    """Return false for a task of the process that this one was forked from."""
+    return task.get_loop() is asyncio.get_running_loop()
 
 
 def _result(

@@ -25,6 +25,7 @@ from aurpay_async.callbacks._replay import Claim
 from aurpay_async.callbacks.sql import SqlReplayStore
 from aurpay_async.errors import ConfigurationError
 from aurpay_async.orders import OrderBook
+from aurpay_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -158,6 +159,32 @@ def test_a_store_of_a_books_engine_is_made_before_the_fork_and_used_after(
     assert in_child(child) == 0
     assert asyncio.run(book.attempts("cart-42")) == []
     asyncio.run(book.aclose())
+
+
+@forks
+@threads_and_forks
+async def test_a_forked_child_waits_for_no_task_of_its_parent(url: str) -> None:
+    """The parent is creating an order; the child shows the same one, and ends."""
+    async with (
+        Sandbox() as sandbox,
+        sandbox.client(reference_key="k" * 20) as aurpay,
+        OrderBook(aurpay, url) as book,
+    ):
+        await book.upgrade()
+        sandbox.faults.push("delay; seconds=1")
+        parent = asyncio.create_task(book.open("cart-42", "20", "USD"))
+        while not [*sandbox.requests]:
+            await asyncio.sleep(0.01)
+
+        async def child() -> None:
+            order = await book.open("cart-42", "20", "USD")
+            found = await book.attempts("cart-42")
+            assert [one.order_id for one in found] == [order.order_id]
+            await book.aclose()
+
+        assert await asyncio.to_thread(in_child, child) == 0
+        assert (await parent).order_id in sandbox.orders
+        assert len(sandbox.orders) == 1
 
 
 def test_a_new_event_loop_gets_connections_of_its_own(url: str) -> None:
