@@ -57,6 +57,19 @@ async def two_orders(
     return first.order_id, second.order_id
 
 
+async def test_reference_instead_of_an_order_id_is_named_as_such(
+    local: OrderBook, platform: Platform
+) -> None:
+    """The message says where the id is to be found."""
+    await opened(local)
+    for take in (local.record, local.settle, local.expire):
+        with pytest.raises(InvalidRequestError, match="'cart-42' is a reference") as e:
+            await take("cart-42")
+        assert "attempts(reference)" in str(e.value)
+    with pytest.raises(NotFoundError):
+        await local.settle("cart-43")
+
+
 class TestSettling:
     """A payment settles its reference, once."""
 

@@ -51,6 +51,8 @@ async def news(book: OrderBook, notice: Notice, connection: AsyncConnection) -> 
     assert_type(change.before, AttemptState)
     assert_type(await book.settle("20260101000000000001"), Change)
     assert_type(await book.identify("ab", None), Change)
+    await book.record("20260101000000000001", 42)  # type: ignore[arg-type]
+    assert_type(await book.run(every=60), None)
 
 
 async def settled(
