@@ -39,13 +39,12 @@ def telegram() -> Bot:
 
 
 async def serve(bot: Bot, aurpay: AurpayClient) -> None:
-    """Until Ctrl-C."""
+    """Serve until Ctrl-C."""
     payments = PayBot(bot, aurpay, DATABASE)
     dispatcher = Dispatcher()
     dispatcher.include_router(payments.router)
-    dispatcher.startup.register(payments.start)
-    dispatcher.shutdown.register(payments.stop)
-    await dispatcher.start_polling(bot, allowed_updates=["message"])
+    async with payments.running():
+        await dispatcher.start_polling(bot, allowed_updates=["message"])
 
 
 async def with_the_sandbox(bot: Bot) -> None:

@@ -1,9 +1,9 @@
 """The bot: a command makes a bill, and every message that shows it follows its order.
 
-News of an order comes from watching it while it can be expected to be paid, and later
-from asking now and then (`OrderBook.reconcile`); no address of the bot's needs to be
-reachable. What is learned is written down first, the bill together with the book, and
-then told: whoever dies in between tells it after the next start.
+The bot polls an order while it can be expected to be paid, and `OrderBook.run` polls it
+after that; no address of the bot needs to be reachable. A change is first stored, the
+bill together with the order, and then shown in the chats: after a crash in between, the
+next process shows it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiogram import Router
@@ -23,7 +23,6 @@ from aiogram.exceptions import (
 )
 from aiogram.filters import Command, CommandStart
 from aiogram.types import BufferedInputFile
-from sqlalchemy.exc import SQLAlchemyError
 
 from aurpay_async import (
     AlreadyPaidError,
@@ -38,7 +37,7 @@ from . import texts
 from .bills import Bill, Bills, Post
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Coroutine
     from decimal import Decimal
 
     from aiogram import Bot
@@ -52,8 +51,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between two looks for what nobody has heard of: late payments.
-CHECK_EVERY = 60
+#: Seconds between two runs of `OrderBook.run`, which finds late payments.
+RECONCILE_EVERY = 60
+
+#: Seconds between two runs that bring messages up to date.
+TELL_EVERY = 10
 
 #: What the next round may do better.
 _PASSING: Final = (TelegramNetworkError, TelegramRetryAfter, TelegramServerError)
@@ -83,26 +85,33 @@ class PayBot:
         self._bills = Bills(self._engine)
         #: Who watches an order, by its id.
         self._watching: dict[str, asyncio.Task[None]] = {}
-        self._checking: asyncio.Task[None] | None = None
         self._telling = asyncio.Lock()
         self._stopping = asyncio.Event()
 
-    async def start(self) -> None:
-        """Go on where the last process ended."""
-        await self.book.upgrade()
-        await self._bills.create_tables()
-        for bill in await self._bills.open_ones():
-            for attempt in await self.book.attempts(bill.reference):
-                if attempt.state is AttemptState.LIVE and attempt.order is not None:
-                    self._watch(attempt.order)
-        self._checking = asyncio.create_task(self._check_for_ever())
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow all orders, those of the last process included, inside the block.
 
-    async def stop(self) -> None:
-        """Bring what is being written to its end; all else the next start goes on."""
-        self._stopping.set()
-        if self._checking is not None:
-            await asyncio.wait({self._checking, *self._watching.values()})
-        await self.book.aclose()
+        At its end, and where the start fails, transactions that are under way are
+        completed and the order book is closed, which ends `OrderBook.run`.
+
+        Raises:
+            StoreUnavailableError: the database cannot be reached.
+        """
+        async with self.book as book:
+            await book.upgrade()
+            await self._bills.create_tables()
+            telling = asyncio.create_task(self._tell_regularly())
+            try:
+                await self._resume()
+                reconciling = asyncio.create_task(
+                    book.run(every=RECONCILE_EVERY, on_change=self.learn)
+                )
+                yield
+            finally:
+                self._stopping.set()
+                await asyncio.wait({telling, *self._watching.values()})
+        await reconciling
 
     async def welcome(self, message: Message) -> None:
         """``/start``."""
@@ -151,13 +160,6 @@ class PayBot:
         elif change.changed and change.before is AttemptState.LIVE:
             await self._bills.expired(connection, reference)
 
-    async def check(self) -> None:
-        """Ask about what nobody has heard of, and tell what is known."""
-        found = await self.book.reconcile(on_change=self.learn)
-        for failure in found.failures:
-            _log.warning("%s: %s", failure.attempt.reference, failure.error)
-        await self.tell()
-
     async def tell(self) -> None:
         """Change every message that does not show yet what became of its bill."""
         async with self._telling:
@@ -168,6 +170,13 @@ class PayBot:
                     _log.warning("chat %s: %s; the next round", post.chat, error)
                 else:
                     await self._bills.shown(post)
+
+    async def _resume(self) -> None:
+        """Watch the orders that were open when the last process ended."""
+        for bill in await self._bills.open_ones():
+            for attempt in await self.book.attempts(bill.reference):
+                if attempt.state is AttemptState.LIVE and attempt.order is not None:
+                    self._watch(attempt.order)
 
     async def _present(self, message: Message, bill: Bill) -> None:
         """Answer with the QR code of a bill, and keep that this was done."""
@@ -181,6 +190,7 @@ class PayBot:
             self._watch(order)
             await message.answer(**texts.PAID_ALREADY.as_kwargs())
             return
+        self._watch(order)
         png = await asyncio.to_thread(texts.qr_code, order)
         sent = await message.answer_photo(
             BufferedInputFile(png, "invoice.png"),
@@ -194,7 +204,6 @@ class PayBot:
             bill=bill,
         )
         await self._bills.posted(post)
-        self._watch(order)
 
     def _watch(self, order: LightningOrder) -> None:
         if order.order_id not in self._watching:
@@ -218,8 +227,8 @@ class PayBot:
                     await self._bills.expired(connection, reference)
                 await self.learn(change, connection)
             await self.tell()
-        except (AurpayError, SQLAlchemyError):
-            _log.exception("%s: `check` will see to it", reference)
+        except Exception:  # noqa: BLE001 - of the database drivers there is no list
+            _log.exception("%s: left to OrderBook.run", reference)
 
     async def _has_other(self, order: LightningOrder) -> bool:
         """Whether its bill has another order by now, which can still be paid."""
@@ -227,15 +236,14 @@ class PayBot:
         live = (a.order_id for a in attempts if a.state is AttemptState.LIVE)
         return any(order_id != order.order_id for order_id in live)
 
-    async def _check_for_ever(self) -> None:
-        goes_on: bool | None = True
-        while goes_on:
+    async def _tell_regularly(self) -> None:
+        """Bring messages up to date until the bot stops; no exception ends it."""
+        while not self._stopping.is_set():
             try:
-                await self.check()
-            except SQLAlchemyError:
-                _log.exception("the next look may have more luck")
-            pause = asyncio.sleep(CHECK_EVERY, result=True)
-            goes_on = await self._unless_stopped(pause)
+                await self.tell()
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("messages are out of date, again in %s s", TELL_EVERY)
+            await self._unless_stopped(asyncio.sleep(TELL_EVERY))
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, T]) -> T | None:
         """What it comes to; ``None`` if the bot stops before."""

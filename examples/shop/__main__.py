@@ -6,6 +6,7 @@ With ``AURPAY_API_KEY`` and the rest set (see README.md), the real platform inst
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 
@@ -23,20 +24,26 @@ SANDBOX_PORT = int(os.environ.get("SANDBOX_PORT", "8001"))
 HERE = f"http://127.0.0.1:{PORT}"
 DATABASE = os.environ.get("SHOP_DATABASE", "sqlite+aiosqlite:///shop.db")
 
+#: uvicorn's, for a start that failed: a supervisor of processes starts it again.
+START_FAILED = 3
+
 #: With one of these it is the real platform, and needs all of the others.
 REAL = ("AURPAY_API_KEY", "AURPAY_API_TOKEN")
 NEEDED = ("AURPAY_CALLBACK_SECRET", "AURPAY_REFERENCE_KEY", "SHOP_URL")
 
 
 async def serve(shop: Shop) -> None:
-    """Until Ctrl-C."""
+    """Serve until Ctrl-C."""
     config = uvicorn.Config(
         create_app(shop),
         port=PORT,
-        access_log=False,  # the platform's requests have a token in their query
+        access_log=False,  # the query of a callback's URL has the reference token
         timeout_graceful_shutdown=1,  # pages that follow a payment never end
     )
-    await uvicorn.Server(config).serve()
+    server = uvicorn.Server(config)
+    await server.serve()
+    if not server.started:
+        sys.exit(START_FAILED)
 
 
 async def with_the_sandbox() -> None:
@@ -89,5 +96,6 @@ async def with_the_platform() -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     real = os.environ.keys() & {*REAL}
     asyncio.run(with_the_platform() if real else with_the_sandbox())

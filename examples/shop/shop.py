@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import attrs
 from sqlalchemy import Column, ForeignKey, MetaData, Table, Text, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from aurpay_async import AlreadyPaidError, UnclearPaymentError
 from aurpay_async.callbacks import Dispatcher
@@ -39,8 +39,8 @@ State = Literal["new", "open", "delivered", "expired", "check"]
 #: States of an order that a human must look at.
 _HUMAN: Final = frozenset({AttemptState.CLAIMED, AttemptState.REFUNDED})
 
-#: Seconds between two looks for orders whose callback never came.
-CHECK_EVERY = 60
+#: Seconds between two runs of `OrderBook.run`, which finds payments without a callback.
+RECONCILE_EVERY = 60
 
 #: Seconds after which a page that follows a cart looks by itself: another process may
 #: have heard of the payment.
@@ -105,6 +105,17 @@ class Cart:
     unclear: Sequence[Attempt] = ()
 
 
+@attrs.frozen(kw_only=True)
+class Orders:
+    """The list for the person who runs the shop."""
+
+    carts: Sequence[Cart]
+    #: As those of a cart, where the shop has no such cart (a backup was restored, other
+    #: code created the order), or an older one than those of the list.
+    surplus: Sequence[Attempt]
+    unclear: Sequence[Attempt]
+
+
 class Shop:
     """What it holds, and what it does when there is news of an order."""
 
@@ -142,22 +153,26 @@ class Shop:
         )
         #: Is set when something has changed, and replaced by the next one.
         self._news = asyncio.Event()
-        self._closing = asyncio.Event()
-        self._checking: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Make the tables, the book's and the shop's own, and begin to look around."""
-        await self.book.upgrade()
-        async with self._engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-        self._checking = asyncio.create_task(self._check_for_ever())
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Create the tables, and reconcile orders for as long as the block runs.
 
-    async def close(self) -> None:
-        """Bring what is being written to its end."""
-        self._closing.set()
-        if self._checking is not None:
-            await self._checking
-        await self.book.aclose()
+        The order book is closed at the end of the block, and where the start fails;
+        closing it ends `OrderBook.run` after the run that is under way.
+
+        Raises:
+            StoreUnavailableError: the database cannot be reached.
+        """
+        async with self.book as book:
+            await book.upgrade()
+            async with self._engine.begin() as connection:
+                await connection.run_sync(metadata.create_all)
+            reconciling = asyncio.create_task(
+                book.run(every=RECONCILE_EVERY, on_change=self.learn)
+            )
+            yield
+        await reconciling
 
     async def buy(self, reference: str) -> None:
         """See that there is an order for a cart.
@@ -208,16 +223,6 @@ class Shop:
         elif change.changed and change.before is AttemptState.LIVE:
             await self._move(connection, change.reference, "expired", "open")
 
-    async def check(self) -> None:
-        """Ask about the orders whose callback may have been lost."""
-        more = True
-        while more:
-            found = await self.book.reconcile(on_change=self.learn)
-            for failure in found.failures:
-                _log.warning("%s: %s", failure.attempt.reference, failure.error)
-            more = found.more and not found.failures
-        self._ring()
-
     async def cart(self, reference: str) -> Cart | None:
         """A cart, with the order that is to be paid now."""
         found = await self._carts(carts.c.reference == reference)
@@ -227,10 +232,10 @@ class Shop:
         live = (a.order for a in attempts if a.state is AttemptState.LIVE)
         return attrs.evolve(found[0], order=next(live, None))
 
-    async def newest(self) -> list[Cart]:
-        """The newest carts, with what a human has to do for them."""
+    async def orders(self) -> Orders:
+        """The newest carts, and every payment that a person has to look at."""
         surplus, unclear = await self.book.surplus(), await self.book.unclear()
-        return [
+        listed = [
             attrs.evolve(
                 cart,
                 surplus=[a for a in surplus if a.reference == cart.reference],
@@ -238,6 +243,12 @@ class Shop:
             )
             for cart in await self._carts()
         ]
+        shown = {cart.reference for cart in listed}
+        return Orders(
+            carts=listed,
+            surplus=[a for a in surplus if a.reference not in shown],
+            unclear=[a for a in unclear if a.reference not in shown],
+        )
 
     async def follow(self, reference: str) -> AsyncIterator[State]:
         """The state of a cart, whenever there is news and every few seconds."""
@@ -250,16 +261,6 @@ class Shop:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY):
                     await news.wait()
-
-    async def _check_for_ever(self) -> None:
-        while not self._closing.is_set():
-            try:
-                await self.check()
-            except SQLAlchemyError:
-                _log.exception("the next look may have more luck")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_EVERY):
-                    await self._closing.wait()
 
     def _ring(self) -> None:
         self._news.set()

@@ -146,9 +146,8 @@ def create_app(shop: Shop) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await shop.open()
-        yield
-        await shop.close()
+        async with shop.running():
+            yield
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     app.state.shop = shop
@@ -250,7 +249,7 @@ async def orders(
     if not wanted or not secrets.compare_digest(given, wanted):
         again = {"WWW-Authenticate": 'Basic realm="orders"'}
         raise HTTPException(401, headers=again)
-    return _page(shop, "orders.html", carts=await shop.newest(), labels=_LABELS)
+    return _page(shop, "orders.html", orders=await shop.orders(), labels=_LABELS)
 
 
 async def _cart(shop: Shop, reference: str) -> Cart:

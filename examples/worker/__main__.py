@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 
@@ -16,8 +17,7 @@ USAGE = "python -m examples.worker setup | sell NUMBER | work | list"
 async def main(*words: str) -> None:
     """Do as the words say."""
     database = os.environ.get("DATABASE_URL", "postgresql://127.0.0.1/postgres")
-    async with AurpayClient.from_env() as aurpay:
-        shop = Shop(aurpay, database)
+    async with AurpayClient.from_env() as aurpay, Shop(aurpay, database) as shop:
         match words:
             case ["setup"]:
                 await shop.set_up()
@@ -30,7 +30,8 @@ async def main(*words: str) -> None:
                     sys.stdout.write(f"{reference:10} {told}\n")
             case _:
                 sys.exit(USAGE)
-        await shop.engine.dispose()
 
 
-asyncio.run(main(*sys.argv[1:]))
+if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(main(*sys.argv[1:]))

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from procrastinate import App, PsycopgConnector
 from sqlalchemy import Column, Integer, MetaData, Table, Text, func, insert, select
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from aurpay_async.contrib.procrastinate import OrderTasks
 from aurpay_async.orders import AttemptState, OrderBook
@@ -54,10 +53,9 @@ class Shop:
 
     def __init__(self, aurpay: AurpayClient, database: str) -> None:
         """Prepare; `database` is such as ``postgresql://user@host/name``."""
-        self.engine = create_async_engine(
-            database.replace("postgresql:", "postgresql+psycopg:", 1)
-        )
-        self.book = OrderBook(aurpay, self.engine)
+        url = database.replace("postgresql:", "postgresql+psycopg:", 1)
+        self.book = OrderBook(aurpay, url)
+        self.engine = self.book.engine
         self.app = App(connector=PsycopgConnector(conninfo=database))
         self.tasks = OrderTasks(
             self.app,
@@ -67,6 +65,13 @@ class Shop:
             restart=RESTART,
             stalled_after=DEAD_AFTER,
         )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connections to the database."""
+        await self.book.aclose()
 
     async def set_up(self) -> None:
         """Make the tables: procrastinate's, the book's, the shop's."""

@@ -24,8 +24,10 @@ from aiogram.methods import (
 from aiogram.types import Chat, Message, Update, User
 from aiohttp import web
 
+from .waiting import until
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from aiogram import Bot
     from aiogram.methods import TelegramMethod
@@ -38,13 +40,6 @@ PATIENCE_S = 90
 
 BOT = User(id=42, is_bot=True, first_name="Bot", username="payments_bot")
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-async def until(is_so: Callable[[], object], patience_s: float = 10) -> None:
-    """Return when it is."""
-    async with asyncio.timeout(patience_s):
-        while not is_so():
-            await asyncio.sleep(0.005)
 
 
 class Telegram(BaseSession):

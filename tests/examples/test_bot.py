@@ -29,19 +29,22 @@ from aurpay_async import (
     ConnectError,
     Delivery,
     RateLimitedError,
+    StoreUnavailableError,
     UnclearPaymentError,
     UntrustedOrderError,
     bolt11,
 )
 from aurpay_async.sandbox import Sandbox
 from examples.bot import __main__ as command
+from examples.bot import bot as bot_module
 from examples.bot import texts
 from examples.bot.bills import Bill
 from examples.bot.bot import PayBot, _why_not, plain
 
 from ..orders import KEY as NODE_KEY
-from .clocks import HandClock
-from .telegram import TOKEN, Telegram, until
+from .outage import Outage
+from .telegram import TOKEN, Telegram
+from .waiting import HandClock, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -95,19 +98,16 @@ class World:
         self.sandbox = sandbox
         self.clock = clock
         self.telegram = Telegram()
-        self._database = f"sqlite+aiosqlite:///{folder / 'bot.db'}"
+        self.database = f"sqlite+aiosqlite:///{folder / 'bot.db'}"
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator[Running]:
         """A bot with the same database as the one before."""
         bot = Bot(TOKEN, session=self.telegram)
         async with self.sandbox.client(reference_key=KEY) as aurpay:
-            payments = PayBot(bot, aurpay, self._database)
-            await payments.start()
-            try:
+            payments = PayBot(bot, aurpay, self.database)
+            async with payments.running():
                 yield Running(payments, self.telegram)
-            finally:
-                await payments.stop()
 
     @property
     def newest(self) -> str:
@@ -124,6 +124,12 @@ class World:
         """The captions that were changed, once there are so many."""
         await until(lambda: len(self.telegram.edits) >= count)
         return self.telegram.edits
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages are brought up to date all the time."""
+    monkeypatch.setattr(bot_module, "TELL_EVERY", 0.01)
 
 
 @pytest.fixture
@@ -197,10 +203,11 @@ async def test_a_payment_changes_the_message(world: World) -> None:
         assert (chat, text) == (7, "5 USD: paid. Thank you!")
         assert message == 1001
         assert cast("Any", world.telegram.calls[-1]).reply_markup is None
-        await bot.payments.check()
+        await bot.payments.tell()
         assert len(world.telegram.edits) == 1
 
 
+@pytest.mark.usefixtures("often")
 async def test_who_does_not_pay_is_told_and_who_pays_late_too(world: World) -> None:
     """The payment counts: long after, and with no callback."""
     async with world.bot() as bot:
@@ -214,9 +221,53 @@ async def test_who_does_not_pay_is_told_and_who_pays_late_too(world: World) -> N
             "/pay makes a new one."
         )
         await world.sandbox.pay(world.newest)
-        world.clock.advance(HALF_AN_HOUR)
-        await bot.payments.check()
-        assert world.telegram.edits[1:] == [(7, message, LATE)]
+        await world.wait(HALF_AN_HOUR)
+        assert (await world.edits(2))[1:] == [(7, message, LATE)]
+
+
+@pytest.mark.usefixtures("often")
+async def test_payment_during_a_database_outage_is_told_after_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Watching, reconciling and telling all fail; the log says so, and none ends."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+        async with Outage(bot.payments.book.engine).lasting() as outage:
+            await world.sandbox.pay(world.newest)
+            for _ in range(4):
+                await world.wait(60)
+            await until(lambda: outage.refused >= 5)
+            assert not bot.payments._watching
+            await bot.hear("/pay 5 USD")
+            assert world.telegram.texts[-1][1].startswith("Something went wrong here")
+        for part in ("left to OrderBook.run", "reconciliation failed", "out of date"):
+            assert part in caplog.text
+        for _ in range(3):
+            await world.wait(60)
+        ((*_, text),) = await world.edits(1)
+        assert text == "5 USD: paid. Thank you!"
+
+
+async def test_bot_stops_in_order_while_the_database_is_away(world: World) -> None:
+    """What is left open would be a warning, and warnings are errors here."""
+    async with world.bot() as bot:
+        await bot.hear("/pay 5 USD")
+        outage = Outage(bot.payments.book.engine).lasting()
+        await outage.__aenter__()
+    await outage.__aexit__(None, None, None)
+    assert not bot.payments._watching
+
+
+async def test_bot_that_cannot_reach_its_database_does_not_start(world: World) -> None:
+    """The error names the database as the cause, and all tasks have ended."""
+    bot = Bot(TOKEN, session=world.telegram)
+    async with world.sandbox.client(reference_key=KEY) as aurpay:
+        payments = PayBot(bot, aurpay, world.database)
+        async with Outage(payments.book.engine).lasting():
+            with pytest.raises(StoreUnavailableError):
+                async with payments.running():
+                    pytest.fail("started without a database")
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_an_order_that_the_platform_leaves_pending_is_over_all_the_same(
@@ -233,8 +284,11 @@ async def test_an_order_that_the_platform_leaves_pending_is_over_all_the_same(
         assert len(world.sandbox.orders) == 2
 
 
-async def test_a_bill_with_another_order_is_not_over(world: World) -> None:
+async def test_a_bill_with_another_order_is_not_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who asks again as time ends gets a new code, and both messages wait for it."""
+    monkeypatch.setattr(bot_module, "RECONCILE_EVERY", 86_400)
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
         await world.wait(HALF_AN_HOUR - 1)
@@ -308,7 +362,7 @@ async def test_each_payer_and_each_chat_has_its_own(world: World) -> None:
         await world.sandbox.pay(list(world.sandbox.orders)[2])
         await world.wait()
         assert [chat for chat, *_ in await world.edits(1)] == [3]
-        await bot.payments.check()
+        await bot.payments.tell()
         assert len(world.telegram.edits) == 1
 
 
@@ -356,8 +410,8 @@ async def test_a_restart_in_the_middle_loses_nothing(world: World, move: str) ->
         world.sandbox.assert_orders(2)
 
 
-async def test_a_payment_while_it_was_away_for_long_is_late(world: World) -> None:
-    """It is told as what it is."""
+async def test_late_payment_while_the_bot_was_away_is_told(world: World) -> None:
+    """As late, if watching the order finds it, and not `OrderBook.run`."""
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
     await world.sandbox.expire(world.newest)
@@ -365,7 +419,7 @@ async def test_a_payment_while_it_was_away_for_long_is_late(world: World) -> Non
     await world.sandbox.pay(world.newest)
     async with world.bot():
         ((*_, text),) = await world.edits(1)
-        assert "after its time was over" in text
+        assert text in {LATE, "5 USD: paid. Thank you!"}
 
 
 async def test_what_was_learned_and_not_told_is_told_by_the_next(world: World) -> None:

@@ -19,8 +19,9 @@ from typing import Any, cast
 import aiohttp
 
 from ..postgresql import free_port
-from .telegram import PATIENCE_S, TOKEN, Server, until
+from .telegram import PATIENCE_S, TOKEN, Server
 from .test_shop import login
+from .waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -89,7 +89,7 @@ async def test_each_cart_has_one_order_and_one_parcel(postgresql_url: str) -> No
         # Some died with a parcel in hand.
         assert await jobs(shop, "aurpay:deliver", attempts=2)
         assert await shop.book.surplus() == await shop.book.unclear() == []
-        await shop.engine.dispose()
+        await shop.book.aclose()
 
 
 @attrs.define

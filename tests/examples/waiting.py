@@ -1,9 +1,20 @@
-"""A clock whose sleepers sleep until a test lets time pass."""
+"""Waiting in tests: for a condition, and on a clock that a test advances."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+async def until(is_so: Callable[[], object], patience_s: float = 10) -> None:
+    """Return when it is."""
+    async with asyncio.timeout(patience_s):
+        while not is_so():
+            await asyncio.sleep(0.005)
 
 
 class HandClock:

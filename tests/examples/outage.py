@@ -1,0 +1,43 @@
+"""A database that cannot be reached for a while, as asyncpg reports it: an OSError."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+class Outage:
+    """Connects that are refused."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        #: How many connects were refused.
+        self.refused = 0
+
+    @asynccontextmanager
+    async def lasting(self) -> AsyncIterator[Outage]:
+        """Refuse each connect inside the block; pooled connections turn out dead."""
+        sync_engine = self._engine.sync_engine
+        event.listen(sync_engine, "do_connect", self._refuse)
+        event.listen(sync_engine, "checkout", _disconnected)
+        try:
+            yield self
+        finally:
+            event.remove(sync_engine, "checkout", _disconnected)
+            event.remove(sync_engine, "do_connect", self._refuse)
+
+    def _refuse(self, *_: Any) -> None:
+        self.refused += 1
+        raise ConnectionRefusedError(111, "Connection refused")
+
+
+def _disconnected(*_: Any) -> None:
+    raise DisconnectionError
