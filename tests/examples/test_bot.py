@@ -120,6 +120,15 @@ class World:
             await asyncio.sleep(0.001)
         self.clock.advance(seconds)
 
+    async def edits_in_time(
+        self, count: int, step: float
+    ) -> list[tuple[int, int, str]]:
+        """Let time pass in steps of some seconds until so many captions changed."""
+        async with asyncio.timeout(20):
+            while len(self.telegram.edits) < count:
+                await self.wait(step)
+        return self.telegram.edits
+
     async def edits(self, count: int) -> list[tuple[int, int, str]]:
         """The captions that were changed, once there are so many."""
         await until(lambda: len(self.telegram.edits) >= count)
@@ -221,8 +230,8 @@ async def test_who_does_not_pay_is_told_and_who_pays_late_too(world: World) -> N
             "/pay makes a new one."
         )
         await world.sandbox.pay(world.newest)
-        await world.wait(HALF_AN_HOUR)
-        assert (await world.edits(2))[1:] == [(7, message, LATE)]
+        edits = await world.edits_in_time(2, HALF_AN_HOUR)
+        assert edits[1:] == [(7, message, LATE)]
 
 
 @pytest.mark.usefixtures("often")
@@ -234,17 +243,14 @@ async def test_payment_during_a_database_outage_is_told_after_it(
         await bot.hear("/pay 5 USD")
         async with Outage(bot.payments.book.engine).lasting() as outage:
             await world.sandbox.pay(world.newest)
-            for _ in range(4):
-                await world.wait(60)
-            await until(lambda: outage.refused >= 5)
-            assert not bot.payments._watching
+            async with asyncio.timeout(20):
+                while outage.refused < 5 or bot.payments._watching:
+                    await world.wait(60)
             await bot.hear("/pay 5 USD")
             assert world.telegram.texts[-1][1].startswith("Something went wrong here")
         for part in ("left to OrderBook.run", "reconciliation failed", "out of date"):
             assert part in caplog.text
-        for _ in range(3):
-            await world.wait(60)
-        ((*_, text),) = await world.edits(1)
+        ((*_, text),) = await world.edits_in_time(1, 60)
         assert text == "5 USD: paid. Thank you!"
 
 
