@@ -80,10 +80,7 @@ async def with_the_platform() -> None:
     missing = ", ".join(name for name in NEEDED if name not in os.environ)
     if missing:
         sys.exit(f"set {missing} as well; or unset {', '.join(REAL)} for the sandbox")
-    verifier = CallbackVerifier(
-        secrets=[os.environ["AURPAY_CALLBACK_SECRET"]],
-        reference_key=os.environ["AURPAY_REFERENCE_KEY"],
-    )
+    verifier = CallbackVerifier.from_env()
     async with AurpayClient.from_env() as aurpay:
         shop = Shop(
             aurpay,
