@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aurpay_async import LightningOrder, Request, Response
-    from aurpay_async.callbacks import Notice
+    from aurpay_async.callbacks import Notice, Reference
     from aurpay_async.orders import Change
 
 _T = TypeVar("_T")
@@ -134,6 +134,8 @@ class Platform:
     bodies: Counter[bytes] = attrs.Factory(Counter)
     #: Orders that were answered to the request for another one, and those others.
     swapped: set[str] = attrs.Factory(set)
+    #: Attempts of unknown outcome after which the list was not asked for: references.
+    unsearched: dict[str, str] = attrs.Factory(dict)
     #: Callbacks that were not answered with 200 yet: their URLs.
     callbacks: list[str] = attrs.Factory(list)
     signer: ReferenceSigner = attrs.Factory(lambda: ReferenceSigner(REFERENCE_KEY))
@@ -179,6 +181,25 @@ class Platform:
         self.orders[order_id]["status"] = status
         url = self.urls[order_id].get(callback)
         self.callbacks += [] if url is None else [url]
+
+    def note_request(self, request: Request) -> None:
+        """See that no attempt of the reference is still to be searched for."""
+        if request.operation == "list_orders":
+            self.unsearched.clear()
+        if request.safety is Safety.CREATE:
+            token = self._token(request)
+            before = {**self.unsearched, token.nonce: ""}
+            if token.reference in before.values():
+                self.world.problems.append(f"{token.reference} was not searched for")
+            self.unsearched[token.nonce] = token.reference
+
+    def note_end(self, request: Request) -> None:
+        """The outcome of a request is known."""
+        if request.safety is Safety.CREATE:
+            self.unsearched.pop(self._token(request).nonce, None)
+
+    def _token(self, request: Request) -> Reference:
+        return self.signer.read(json.loads(request.body)["callback_url"])
 
     def handle(self, request: Request) -> Response:
         """Do what a request asks for, and answer."""
@@ -229,36 +250,45 @@ class Network:
     async def send(self, request: Request) -> Response:
         """Wait for what the test makes of the request, and of its answer."""
         platform = self.process.world.platform
-        is_create = request.safety is Safety.CREATE
+        platform.note_request(request)
         fate = await self.process.stop(f"request {request.operation}")
         if fate == "not sent":
+            platform.note_end(request)
             raise ConnectError("no way there", delivery=Delivery.NOT_SENT)
-        if is_create:
+        if request.safety is Safety.CREATE:
             platform.bodies[request.body] += 1
         if fate in {"request lost", "timeout"}:
             raise _lost(fate)
-        if fate in {"503", "refused"}:
-            return answer(b"{}", 503 if fate == "503" else 403)
+        if fate == "503":
+            return answer(b"{}", 503)
+        if fate == "refused":
+            platform.note_end(request)
+            return answer(b"{}", 403)
         older = [*platform.answers]
         response = platform.handle(request)
         if fate == "503 after it was done":
             return answer(b"{}", 503)
-        if fate == "timeout after it was done":
-            raise _lost("timeout")
         later = await self.process.stop(f"answer {request.operation}")
-        fate = fate if later == FATES[0] else later
-        if fate.startswith(("answer lost", "timeout")):
-            raise _lost(fate)
-        if fate == "answer cut":
+        return self._receive(request, response, older, {fate, later})
+
+    def _receive(
+        self, request: Request, response: Response, older: list[str], fates: set[str]
+    ) -> Response:
+        platform = self.process.world.platform
+        for lost in fates & {"answer lost", "timeout"}:
+            raise _lost(lost)
+        platform.note_end(request)
+        if "answer cut" in fates:  # what came of it has the order's id
             raise ConnectionLostError("cut", body=response.body[:-20])
-        if fate == "older answer" and is_create and older:
+        is_create = request.safety is Safety.CREATE
+        if "older answer" in fates and is_create and older:
             platform.swapped |= {older[-1], [*platform.answers][-1]}
             return answer(envelope(platform.answers[older[-1]]))
         return response
 
 
 def _lost(fate: str) -> AurpayError:
-    if fate.startswith("timeout"):
+    if fate == "timeout":
         return RequestTimeoutError("no answer in time")
     return ConnectionLostError("reset")
 
@@ -440,8 +470,8 @@ class World:
         self.busy = 0
         self._url = sa.make_url(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
-        #: Whether the clocks of processes decide about more than themselves.
-        self.clocks_matter = self.is_sqlite and any(skews)
+        #: How far the times are apart that processes decide by.
+        self.skew_s = max(map(abs, skews)) if self.is_sqlite else 0
         self.clock = ProcessClock if self.is_sqlite else MachineClock
         self._seen: dict[sa.Table, Sequence[Any]] = {}
         self._engines: list[AsyncEngine] = []
@@ -529,7 +559,8 @@ class World:
 
     def open_gate(self, gate: Gate, fate: str = FATES[0]) -> None:
         """Let a process go on; `fate` is for a request or an answer."""
-        gate.opened.set_result(fate)
+        if not gate.opened.done():
+            gate.opened.set_result(fate)
         self.settle()
 
     def finish(self, work: Work | None = None, fate: str = FATES[0]) -> None:
@@ -560,12 +591,17 @@ class World:
             seconds: How much.
             arrives: Whether the requests that are on their way still arrive.
         """
-        self.run(self.advance_to(self.now + timedelta(seconds=seconds)))
-        timeout = "timeout after it was done" if arrives else "timeout"
-        for gate in [*self.gates]:
-            waited = (self.now - gate.since).total_seconds()
-            if gate.is_network and waited >= ATTEMPT_S and gate in self.gates:
-                self.open_gate(gate, timeout)
+        then = self.now + timedelta(seconds=seconds)
+        for gate in self._overdue_gates(then) if arrives else []:
+            self.open_gate(gate)  # it arrives now, and not only then
+        self.run(self.advance_to(then))
+        for gate in self._overdue_gates(then):
+            self.open_gate(gate, "timeout")
+
+    def _overdue_gates(self, moment: datetime) -> list[Gate]:
+        patience = timedelta(seconds=ATTEMPT_S)
+        waiting = [gate for gate in self.gates if gate.is_network]
+        return [gate for gate in waiting if moment - gate.since >= patience]
 
     async def advance_to(self, moment: datetime) -> None:
         """Set the time, the database's included; it never goes back."""
@@ -582,7 +618,7 @@ class World:
         if shown.order_id not in ours:
             ours.append(shown.order_id)
         payable = [order_id for order_id in ours if self.platform.is_shown(order_id)]
-        if len(payable) > 1 and not self.clocks_matter:
+        if len(payable) > 1 and not self.skew_s:
             self.problems.append(f"{reference} has two payable orders: {payable}")
 
     def rows(self, table: sa.Table) -> Sequence[Any]:
