@@ -10,19 +10,13 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from ..errors import AurpayError
+from ..errors._sqlstate import is_conflict
 
 if TYPE_CHECKING:
     from ..errors import CallbackError
 
 #: What ends the interpreter, the event loop or a coroutine.
 _EXITS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
-
-#: PostgreSQL, appendix A: serialization_failure and deadlock_detected. For both, its
-#: documentation says to run the whole transaction again.
-_RUN_AGAIN: Final = frozenset({"40001", "40P01"})
-
-#: More causes than any driver and framework chain together.
-_MAX_CAUSES: Final = 10
 
 
 class MerchantError(Exception):
@@ -65,20 +59,7 @@ def is_temporary(error: BaseException) -> bool:
         return error.retryable
     if isinstance(error, StepTimeoutError):
         return True
-    return _asks_to_run_again(error)
-
-
-def _asks_to_run_again(error: BaseException) -> bool:
-    cause: BaseException | None = error
-    for _ in range(_MAX_CAUSES):
-        if cause is None:
-            break
-        # SQLAlchemy keeps the driver's error in `orig`; Django chains it.
-        driver = getattr(cause, "orig", None) or cause
-        if getattr(driver, "sqlstate", None) in _RUN_AGAIN:
-            return True
-        cause = cause.__cause__
-    return False
+    return is_conflict(error)
 
 
 def without_traceback(error: CallbackError) -> CallbackError:

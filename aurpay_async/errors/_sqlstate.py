@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: PostgreSQL's names for "the same transaction may succeed if it is repeated":
-#: serialization_failure and deadlock_detected.
+#: PostgreSQL, appendix A: serialization_failure and deadlock_detected. For both, its
+#: documentation says to run the whole transaction again.
 _CONFLICTS: Final = frozenset({"40001", "40P01"})
 
 #: SQLite's SQLITE_BUSY and SQLITE_LOCKED, without the bits that say more.
