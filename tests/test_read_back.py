@@ -17,6 +17,7 @@ from aurpay_async import (
     ConnectionLostError,
     Delivery,
     InvalidRequestError,
+    InvalidResponseError,
     LostOrder,
     NewOrder,
     RetryPolicy,
@@ -24,10 +25,12 @@ from aurpay_async import (
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
 
-from .orders import NOW, answer, detail, envelope, order
+from .orders import NOW, answer, detail, envelope, invoice, order
 from .protocol.samples import payment
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aurpay_async import Response
 
 ID = "20260101000000000001"
@@ -209,6 +212,39 @@ async def test_a_cut_answer_that_repeats_an_order_does_not_name_it() -> None:
         with pytest.raises(ConnectionLostError) as lost:
             await aurpay.create_order("20.00", "USD")
     assert lost.value.order_id == ID
+
+
+@pytest.mark.parametrize(
+    ("sign", "call"),
+    [
+        (made(), lambda c: c.create_order("20.00", "USD")),
+        (made(order_id="7"), lambda c: c.create_order("20.00", "USD")),
+        (known(order_id="7"), lambda c: c.get_order(ID)),
+    ],
+)
+async def test_a_client_that_received_a_misrouted_answer_reads_each_order_back(
+    sign: Response, call: Callable[[AurpayClient], Awaitable[object]]
+) -> None:
+    """A shifted connection sends the next answer to the wrong request as well."""
+    other = made(order_id=OTHER_ID, payment_request=invoice(payment_hash="02" * 32))
+    shifted = known(order_id=OTHER_ID, vs_price="99.00")
+    async with client(made(), sign, other, shifted) as aurpay:
+        await aurpay.create_order("20.00", "USD")
+        with pytest.raises(InvalidResponseError):
+            await call(aurpay)
+        with pytest.raises(UntrustedOrderError) as caught:
+            await aurpay.with_options().create_order("20.00", "USD")
+    assert caught.value.check == "read_back"
+
+
+async def test_a_read_back_that_contradicts_has_later_orders_read_back_too() -> None:
+    """Though the caller did not ask for it."""
+    third = made(order_id="3", payment_request=invoice(payment_hash="03" * 32))
+    answers = made(), known(vs_price="5.00"), third, known(order_id="3")
+    async with client(*answers) as aurpay:
+        with pytest.raises(UntrustedOrderError, match="read_back"):
+            await aurpay.create_order("20.00", "USD", confirm=True)
+        assert "read_back" in (await aurpay.create_order("20.00", "USD")).checks
 
 
 async def test_two_orders_with_one_payment_hash_are_untrusted() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from .._calls import make_call
 from ..errors import Delivery, UntrustedOrderError
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ._unexpected import UnexpectedLog
 
 _T = TypeVar("_T")
+
+
+#: Checks that fail if an answer belongs to another request.
+_OTHER_REQUEST: Final = frozenset({"new", "payment_hash"})
 
 
 class Calling:
@@ -65,6 +69,8 @@ def blame(error: AurpayError, order: NewOrder, seen: SeenOrders) -> None:
             to another request, so its id must not be looked up for this one.
     """
     error.new_order = order
+    if isinstance(error, UntrustedOrderError) and error.check in _OTHER_REQUEST:
+        seen.is_misrouted = True
     if error.order_id in seen and not isinstance(error, UntrustedOrderError):
         error.order_id = None
 

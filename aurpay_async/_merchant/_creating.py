@@ -54,8 +54,9 @@ class CreatingMethods(ReadingBack):
                 and compare price, currency and amount. The answer to a create holds no
                 price: without this, an answer that belongs to another request (a proxy
                 that answers twice, a cache) and that this client has not received
-                before shows the payer another cart's invoice. Where the order cannot
-                be read back, it is given without ``"read_back"`` in its `checks`.
+                before shows the payer another cart's invoice. A client that has found
+                such an answer reads every later order back. Where the order cannot be
+                read back, it is given without ``"read_back"`` in its `checks`.
 
         Raises:
             InvalidRequestError: an argument was refused; nothing was sent.
@@ -83,7 +84,9 @@ class CreatingMethods(ReadingBack):
             del succeed_url, timeout_url, callback_url, timeout_callback
 
         made = await self._create(order)
-        return await self._confirm(made) if confirm else made
+        if confirm or self._seen.is_misrouted:
+            return await self._confirm(made)
+        return made
 
     async def _create(
         self, order: NewOrder, *, nonce: str | None = None

@@ -47,6 +47,8 @@ class OrderMethods(Calling):
             )
         except AurpayError as error:
             error.order_id = asked
+            if getattr(error, "paths", ()) == ("data.order_id",):
+                self._seen.is_misrouted = True  # it is about another order
             raise
         watch = self._watches.get(asked)
         if watch is not None and watch.is_here:

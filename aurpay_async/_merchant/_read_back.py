@@ -68,6 +68,7 @@ class ReadingBack(Calling):
         if problem is NOT_MADE:
             _log(_INFO, "was not read back (order detail has no price)", order)
             return order
+        self._seen.is_misrouted = True
         _log(_WARNING, f"is not shown: {problem}", order)
         raise _untrusted(order, problem, response, began)
 

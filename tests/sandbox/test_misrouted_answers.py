@@ -45,9 +45,11 @@ async def test_a_stale_answer_shifts_all_later_answers_of_its_connection() -> No
         made = [await aurpay.create_order(1, "USD")]
         with pytest.raises(UntrustedOrderError, match="'new'"):
             await aurpay.create_order(2, "USD")
-        made += [await aurpay.create_order(price, "USD") for price in (3, 4)]
+        # The client reads each order back from now on: it would be that of price 2.
+        with pytest.raises(UntrustedOrderError, match="'read_back'") as caught:
+            await aurpay.create_order(3, "USD")
         created = [*sandbox.orders]
-        assert [order.order_id for order in made] == created[:3]
+        assert [made[0].order_id, caught.value.order_id] == created[:2]
     async with Sandbox() as sandbox, sandbox.client() as one, sandbox.client() as other:
         sandbox.faults.push("stale")
         await one.create_order(1, "USD")
