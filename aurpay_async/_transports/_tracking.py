@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import select
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import aiohttp
 
@@ -38,8 +38,7 @@ class Phase:
         handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
     ) -> Awaitable[aiohttp.ClientResponse]:
         """Hand this object to the request that aiohttp made; an aiohttp middleware."""
-        if isinstance(request, MarkingRequest):
-            request.phase = self
+        cast("MarkingRequest", request).phase = self
         return handler(request)
 
 
