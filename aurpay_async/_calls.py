@@ -29,8 +29,11 @@ async def make_call(
     transport: Transport,
     clock: Clock,
     listeners: Listeners,
+    complete: Callable[[AurpayError], None] | None = None,
 ) -> _T:
     """Send `request`, and give what `parse` reads in the answer.
+
+    `complete` adds to an error what only the caller knows, before it is reported.
 
     Raises:
         AurpayError: with `attempts`, `sent_at` and `retryable` filled in.
@@ -51,7 +54,9 @@ async def make_call(
             error.sent_at = response.sent_at or before(clock, began)
             error.retryable = is_retryable(error, request.safety)
             diagnose_clock(error, request, response, clock.now())
-        _complete(error, request)
+        _describe(error, request)
+        if complete is not None:
+            complete(error)
         report(error, error.attempts)
         raise
     except BaseException as interruption:
@@ -80,7 +85,7 @@ def _event(
     )
 
 
-def _complete(error: AurpayError, request: Request) -> None:
+def _describe(error: AurpayError, request: Request) -> None:
     """Add to the error of a call that writes what recovery needs."""
     error.writes = request.safety is not Safety.READ
     if error.writes and isinstance(error, TransportError) and error.body:

@@ -47,13 +47,14 @@ class Bench:
             raise self._answer
         return self._answer
 
-    async def call(self, parse: Any) -> Any:
+    async def call(self, parse: Any, complete: Any = None) -> Any:
         return await make_call(
             REQUEST,
             parse,
             transport=self,
             clock=self.clock,
             listeners=Listeners(self.events.append, self.clock),
+            complete=complete,
         )
 
 
@@ -114,6 +115,21 @@ async def test_a_call_that_does_not_get_an_answer() -> None:
     assert bench.events == [
         event(error="aurpay_error", attempts=4, delivery=Delivery.NOT_SENT)
     ]
+
+
+async def test_error_is_completed_before_it_is_reported() -> None:
+    """An id that belongs to another request is in no log."""
+
+    def parse(_: Response) -> Any:
+        raise InvalidResponseError("no", order_id="20260101000000000001")
+
+    def complete(error: AurpayError) -> None:
+        error.order_id = None
+
+    bench = Bench(Response(status=200))
+    with pytest.raises(InvalidResponseError):
+        await bench.call(parse, complete)
+    assert bench.events == [event(error="invalid_response", delivery=Delivery.UNKNOWN)]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,12 @@ class Calling:
     _unexpected: UnexpectedLog
     _watches: Watches
 
-    def _call(self, request: Request, parse: Callable[[Response], _T]) -> Awaitable[_T]:
+    def _call(
+        self,
+        request: Request,
+        parse: Callable[[Response], _T],
+        complete: Callable[[AurpayError], None] | None = None,
+    ) -> Awaitable[_T]:
         def parse_and_look(response: Response) -> _T:
             record = parse(response)
             self._unexpected.look_at(request.operation, record)
@@ -56,6 +61,7 @@ class Calling:
             transport=self._transport,
             clock=self._clock,
             listeners=self._listeners,
+            complete=complete,
         )
 
 

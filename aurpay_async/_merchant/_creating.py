@@ -8,7 +8,7 @@ from .._models import NewOrder, without_frames
 from .._models._arguments import require_switch
 from .._references import with_reference
 from .._skew import time_of_answer
-from ..errors import AurpayError, InvalidRequestError
+from ..errors import InvalidRequestError
 from ._calling import blame
 from ._read_back import ReadingBack
 
@@ -103,11 +103,11 @@ class CreatingMethods(ReadingBack):
             self._seen.add(made.order_id, made.payment_request.payment_hash)
             return made
 
-        try:
-            return await self._call(build_create_order(order), parse)
-        except AurpayError as error:
-            blame(error, order, self._seen)
-            raise
+        return await self._call(
+            build_create_order(order),
+            parse,
+            lambda error: blame(error, order, self._seen),
+        )
 
     async def create_payment(
         self,
@@ -186,11 +186,11 @@ class CreatingMethods(ReadingBack):
             self._seen.add(made.order_id)
             return made
 
-        try:
-            return await self._call(build_create_payment(payment), parse)
-        except AurpayError as error:
-            blame(error, payment, self._seen)
-            raise
+        return await self._call(
+            build_create_payment(payment),
+            parse,
+            lambda error: blame(error, payment, self._seen),
+        )
 
     async def create_payment_url(
         self,
