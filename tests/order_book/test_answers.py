@@ -255,6 +255,21 @@ class TestReadBack:
         assert order.order_id != other.order_id
         assert "read_back" in order.checks
 
+    async def test_rejected_answer_takes_no_order_from_another_attempt(
+        self, local: OrderBook, platform: Platform, client: AurpayClient
+    ) -> None:
+        """Its order id is that of another cart's order."""
+        other = await opened(local, "cart-1")
+        client._seen._order_ids.clear()
+        client._seen._by_hash.clear()
+        platform._last["amount"] = "0.00021000"
+        platform.faults = ["again"]
+        with pytest.raises(UntrustedOrderError) as caught:
+            await opened(local)
+        assert (caught.value.check, caught.value.order_id) == ("amount", other.order_id)
+        [attempt] = await local.attempts("cart-42")
+        assert (attempt.state, attempt.order_id) == (S.LOST, None)
+
     @pytest.mark.parametrize("status", [404, 500, 200])
     async def test_order_that_cannot_be_read_back_is_shown(
         self, local: OrderBook, platform: Platform, status: int

@@ -29,6 +29,7 @@ from aurpay_async.errors import (
 from aurpay_async.orders import AttemptState
 from aurpay_async.orders._answers import Sending
 from aurpay_async.orders._news import _adopt
+from aurpay_async.orders._rows import Rows
 from aurpay_async.testing import sign_callback
 
 from ..orders import answer
@@ -567,9 +568,13 @@ class TestOrdersOfOthers:
         assert [change.settled for change in corner.changes] == [False]
 
     async def test_two_callbacks_of_an_unknown_order_make_one_row(
-        self, book: OrderBook, platform: Platform, client: AurpayClient, shop: Shop
+        self, book: OrderBook, client: AurpayClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """In two processes, at the same moment."""
+
+        async def not_there(*_: object) -> None:
+            return None
+
         order = await client.create_order("20.00", "USD", reference="cart-9", **URLS)
         token = Reference(
             reference="cart-9",
@@ -584,6 +589,9 @@ class TestOrdersOfOthers:
                 return await _adopt(book._desk, connection, token)
 
         assert sorted(await asyncio.gather(report(), report())) == [False, True]
+        # One that looked before the other one had committed.
+        monkeypatch.setattr(Rows, "by_nonce", not_there)
+        assert await report() is False
         assert len(await book.attempts("cart-9")) == 1
 
 

@@ -19,6 +19,7 @@ from aurpay_async.errors import (
     StoreUnavailableError,
 )
 from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async.orders._rows import Rows
 from aurpay_async.testing import FakeClock
 
 from ..orders import answer
@@ -502,6 +503,29 @@ class TestFailing:
         assert sorted(parcels) == ["cart-0", "cart-2"]
         assert [failure.error for failure in done.failures] == [error]
         assert len((await local.reconcile(on_change=tell)).failures) == 1
+
+    async def test_database_that_fails_ends_the_run_with_its_error(
+        self,
+        local: OrderBook,
+        platform: Platform,
+        clock: FakeClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """It is no failure of one order; the lease of that order ends by itself."""
+        order = await opened(local)
+        platform.set(order.order_id, "SUCCESS")
+        clock.advance(TWO_MINUTES_S)
+
+        def fail(*_: object) -> None:
+            raise StoreUnavailableError("the database cannot be used")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Rows, "writing", fail)
+            with pytest.raises(StoreUnavailableError):
+                await local.reconcile()
+        clock.advance(TWO_MINUTES_S)
+        [change] = (await local.reconcile()).changes
+        assert change.settled
 
     async def test_failing_on_change_keeps_no_other_order_waiting(
         self, local: OrderBook, platform: Platform, clock: FakeClock
