@@ -81,7 +81,7 @@ def test_checks_without_anything_to_compare_are_not_claimed() -> None:
 
 
 def test_an_order_id_that_was_answered_before_fails_the_check_new() -> None:
-    """It belongs to another request, whatever else it has."""
+    """It belongs to another request, even if all other checks hold."""
     seen = SeenOrders()
     assert {"new", "payment_hash"} < {*check(seen=seen).passed}
     seen.add(order()["order_id"])

@@ -1,13 +1,16 @@
-"""The public form of orders: what a page may see, and what FastAPI makes of it."""
+"""The public form of orders: for the payer's page, and as FastAPI sends it."""
 
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from aurpay_async import LightningOrder, Order, OrderStatus, PaymentUrl
@@ -69,6 +72,17 @@ def test_the_public_form_of_a_lightning_order_is_what_its_payer_needs() -> None:
     text = json.dumps(public)
     for hidden in (SECRET, "cart-42", ORDER.nonce or "", "canary"):
         assert hidden not in text
+
+
+@given(st.integers(1, 21 * 10**14))
+def test_any_amount_of_satoshi_is_public_without_an_exponent(satoshi: int) -> None:
+    """From 1 satoshi to all bitcoins; the text is read back as the same number."""
+    amount = Decimal(satoshi).scaleb(-8)
+    text = Order(order_id="1", status=OrderStatus.PENDING, amount=amount)
+    public = text.to_public_dict()["amount"]
+    assert public is not None
+    assert re.fullmatch(r"[0-9]+\.[0-9]{8}", public)
+    assert Decimal(public) == amount
 
 
 def test_the_public_form_of_an_order_has_none_for_what_is_not_known() -> None:

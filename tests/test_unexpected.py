@@ -1,4 +1,4 @@
-"""What a client logs of answers that it does not know or cannot read."""
+"""Log messages about statuses and fields that a client does not know or cannot read."""
 
 from __future__ import annotations
 

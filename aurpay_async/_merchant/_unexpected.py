@@ -17,7 +17,7 @@ _MAX_LOGGED: Final = 100
 
 @final
 class UnexpectedLog:
-    """What one client has logged of the answers that it got."""
+    """Logs each message of a client once."""
 
     def __init__(self) -> None:
         self._logged: set[str] = set()

@@ -1,4 +1,4 @@
-"""What a page of the shop may show of an order: plain strings, and no secret."""
+"""The public form of an order, for the payer's page: plain strings, no secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class PublicRecord:
     """A record that has a public form, for JSON, templates and FastAPI."""
 
-    #: The names of what is public.
+    #: The names of the public fields and properties.
     _public: ClassVar[tuple[str, ...]]
 
     def to_public_dict(self) -> dict[str, str | None]:

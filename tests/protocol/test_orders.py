@@ -257,7 +257,7 @@ def test_a_page_that_cannot_be_read(content: object, paths: tuple[str, ...]) -> 
 def test_one_odd_field_of_a_row_leaves_the_row_and_all_others(
     wire: str, value: object
 ) -> None:
-    """Whatever it is but the id: the row may be another order than the one wanted."""
+    """Any field but the id: the row may be another order than the one wanted."""
     content = envelope(paged([detail(**{wire: value}), detail(order_id="2")]))
     odd, good = read_list(json.dumps(content).encode()).items
     assert (odd.order_id, good.order_id) == (ORDER_ID, "2")
