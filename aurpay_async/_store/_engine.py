@@ -26,7 +26,7 @@ from sqlalchemy.pool import StaticPool
 
 from .._clock import SystemClock
 from ..errors import ConfigurationError, StoreUnavailableError, shown
-from ._home import drop_pool, is_home, note_process, settle
+from ._pools import bind_pool, drop_pool, is_bound_here, record_process
 from ._steps import step
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Database:
         stepwise, together = _OPTIONS[self.dialect]
         self._stepwise = engine.execution_options(**stepwise)
         self._together = engine.execution_options(**together)
-        note_process(engine)
+        record_process(engine)
 
     @property
     def engine(self) -> AsyncEngine:
@@ -149,13 +149,13 @@ class Database:
         """
         with suppress(RuntimeError):  # no loop is running: nothing is opened yet
             asyncio.get_running_loop()
-            settle(self._engine, self._who)
+            bind_pool(self._engine, self._who)
         return self._engine
 
     @property
     def lock(self) -> asyncio.Lock:
         """A lock of the running event loop, for what one task does for all."""
-        return settle(self._engine, self._who).lock
+        return bind_pool(self._engine, self._who).lock
 
     @asynccontextmanager
     async def connect(self) -> AsyncGenerator[AsyncConnection, None]:
@@ -213,7 +213,7 @@ class Database:
     ) -> AsyncGenerator[AsyncConnection, None]:
         if self._closed:
             raise ConfigurationError(f"this {self._who} was closed")
-        settle(self._engine, self._who)
+        bind_pool(self._engine, self._who)
         connection = await self._check_out(engine)
         try:
             yield connection
@@ -241,8 +241,8 @@ class Database:
             ConfigurationError: it is in use on another event loop.
         """
         if self._owned:
-            if not is_home(self._engine):
-                settle(self._engine, self._who)  # and there are none
+            if not is_bound_here(self._engine):
+                bind_pool(self._engine, self._who)  # which replaces the pool
             try:
                 await step(self.dialect, self._engine.dispose())
             except StoreUnavailableError:
@@ -272,15 +272,15 @@ def _ping(connection: Connection) -> None:
 
 
 async def _give_back(connection: AsyncConnection) -> None:
-    """Return a connection to its pool, which rolls back; or lose it."""
-    # In a task of its own, so that the end of a cancelled caller is no other one.
+    """Return a connection to its pool, which rolls it back, or discard it."""
+    # In a task of its own, so that it is returned if the caller is cancelled meanwhile.
     closing = asyncio.create_task(_close(connection))
     with suppress(StoreUnavailableError):  # its socket is closed
         await step(connection.dialect.name, asyncio.shield(closing), connection)
 
 
 async def _close(connection: AsyncConnection) -> None:
-    with suppress(Exception):  # what it was used for has its own outcome
+    with suppress(Exception):  # the outcome of its statements is known by now
         await connection.close()
 
 

@@ -96,7 +96,7 @@ async def step(
         dialect: The name of the database, which has its limit in `STEP_LIMIT_S`.
         waiting: The call; no code of the merchant runs in it.
         connection: The connection that it uses. Its socket is closed when the time is
-            over, because SQLAlchemy would wait for a goodbye from the other end.
+            over, because SQLAlchemy would wait for the server to close it.
         limit_s: Another limit, in seconds.
 
     Raises:
@@ -106,8 +106,8 @@ async def step(
     limit_s = STEP_LIMIT_S[dialect] if limit_s is None else limit_s
     handled = sys.exc_info()[1]  # of the caller, if this cleans up after an error
     loop = asyncio.get_running_loop()
-    # First the socket, which makes the driver fail at once: a driver that is cancelled
-    # asks the other end to cancel, and SQLAlchemy says goodbye to it.
+    # The socket is closed first, so that the driver fails at once. A driver that is
+    # cancelled would wait for the server to cancel, and SQLAlchemy to close gracefully.
     closing = loop.call_later(limit_s, _close_socket, connection)
     try:
         async with asyncio.timeout_at(closing.when() + (connection is not None)):
@@ -140,13 +140,13 @@ def _close_socket(connection: AsyncConnection | None) -> None:
     elif hasattr(driver, "fileno"):  # psycopg, which closes it itself
         with suppress(OSError), socket.socket(fileno=os.dup(driver.fileno())) as other:
             other.shutdown(socket.SHUT_RDWR)
-    # SQLite has no other end that could be silent.
+    # SQLite has no socket.
 
 
 def _translated(
     error: Exception, cause: BaseException, state: str | None
 ) -> AurpayError:
-    if type(error) is RuntimeError:  # asyncio's word for a loop that is another one
+    if type(error) is RuntimeError:  # of asyncio, for objects of another loop
         return ConfigurationError(
             "the engine has connections of another event loop: `await "
             "engine.dispose()` before that loop ends, or make an engine for each loop"

@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     from sqlalchemy import Pool
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-#: The attribute of a pool that has its `Home`.
-_HOME: Final = "_aurpay_async_home"
+#: The attribute of a pool that has its `PoolOwner`.
+_OWNER: Final = "_aurpay_async_owner"
 
 
 @attrs.frozen(eq=False)
-class Home:
+class PoolOwner:
     """The process and the event loop that the connections of a pool belong to."""
 
     process: int
     #: ``None`` until the first use.
     loop: asyncio.AbstractEventLoop | None
-    #: For what one task does for all; of this loop, as the pool.
+    #: For work that one task does for all; it belongs to this loop, as the pool does.
     lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
 
-def note_process(engine: AsyncEngine) -> None:
+def record_process(engine: AsyncEngine) -> None:
     """Record that the connections of an engine are, so far, those of this process."""
-    setattr(engine.sync_engine.pool, _HOME, _home_of(engine))
+    setattr(engine.sync_engine.pool, _OWNER, _owner_of(engine))
 
 
-def settle(engine: AsyncEngine, owner: str) -> Home:
-    """Return the home of an engine's pool, which is the running loop.
+def bind_pool(engine: AsyncEngine, user: str) -> PoolOwner:
+    """Bind an engine's pool to this process and the running event loop.
 
     A pool of the parent process, or of a loop that was closed, is replaced by an empty
     one. Nothing is sent on its connections.
@@ -54,21 +54,21 @@ def settle(engine: AsyncEngine, owner: str) -> Home:
     Raises:
         ConfigurationError: the pool is in use on another event loop.
     """
-    home = _home_of(engine)
+    owner = _owner_of(engine)
     here = asyncio.get_running_loop()
-    if home.loop is here and home.process == os.getpid():
-        return home
+    if owner.loop is here and owner.process == os.getpid():
+        return owner
     if not isinstance(engine.sync_engine.pool, NullPool):  # which keeps no connection
-        _leave(engine, home, owner)
-    new = Home(os.getpid(), here)
-    setattr(engine.sync_engine.pool, _HOME, new)
+        _detach(engine, owner, user)
+    new = PoolOwner(os.getpid(), here)
+    setattr(engine.sync_engine.pool, _OWNER, new)
     return new
 
 
-def is_home(engine: AsyncEngine) -> bool:
+def is_bound_here(engine: AsyncEngine) -> bool:
     """Return true if the running loop may close the engine's connections."""
-    home = _home_of(engine)
-    return (home.process, home.loop) == (os.getpid(), asyncio.get_running_loop())
+    owner = _owner_of(engine)
+    return (owner.process, owner.loop) == (os.getpid(), asyncio.get_running_loop())
 
 
 def drop_pool(engine: AsyncEngine) -> None:
@@ -80,26 +80,26 @@ def drop_pool(engine: AsyncEngine) -> None:
         gc.collect()
 
 
-def _home_of(engine: AsyncEngine) -> Home:
-    home: Home | None = getattr(engine.sync_engine.pool, _HOME, None)
-    return home or Home(os.getpid(), None)
+def _owner_of(engine: AsyncEngine) -> PoolOwner:
+    owner: PoolOwner | None = getattr(engine.sync_engine.pool, _OWNER, None)
+    return owner or PoolOwner(os.getpid(), None)
 
 
-def _leave(engine: AsyncEngine, home: Home, owner: str) -> None:
-    if home.process != os.getpid():
+def _detach(engine: AsyncEngine, owner: PoolOwner, user: str) -> None:
+    if owner.process != os.getpid():
         # A forked child shares its parent's sockets: closing them here would end the
         # parent's transactions.
         _inherited.append(engine.sync_engine.pool)
         engine.sync_engine.dispose(close=False)
-    elif home.loop is not None and home.loop.is_closed():
+    elif owner.loop is not None and owner.loop.is_closed():
         # In a thread, which has no loop: the finaliser of aiosqlite has its own thread
         # report to the running one, and that may be closed before.
         dropping = Thread(target=drop_pool, args=[engine])
         dropping.start()
         dropping.join()
-    elif home.loop is not None:
+    elif owner.loop is not None:
         raise ConfigurationError(
-            f"this {owner} is in use on another event loop; make one for each loop, "
+            f"this {user} is in use on another event loop; make one for each loop, "
             "or give it an engine with poolclass=NullPool"
         )
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from aurpay_async import AurpayClient
-from aurpay_async._store import _home
+from aurpay_async._store import _pools
 from aurpay_async._store._engine import Database
 from aurpay_async._store._steps import run
 from aurpay_async.callbacks._replay import Claim
@@ -50,7 +50,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def _finalised_here() -> Iterator[None]:
     """A child's pools of its parent go with the child; what a test leaves, here."""
     yield
-    assert not _home._inherited
+    assert not _pools._inherited
     gc.collect()
 
 
@@ -138,7 +138,7 @@ def test_a_forked_child_replaces_the_pool_of_an_engine_that_was_handed_in(
         await use()
 
     assert in_child(child) == 0
-    _home.drop_pool(engine)
+    _pools.drop_pool(engine)
 
 
 @forks
@@ -225,7 +225,7 @@ def test_connections_that_the_application_left_on_a_closed_loop(url: str) -> Non
             asyncio.run(ask(database))
     else:
         assert asyncio.run(ask(database)) == [7] * CROWD
-    _home.drop_pool(engine)
+    _pools.drop_pool(engine)
 
 
 @pytest.fixture
