@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from .._calls import make_call
-from ..errors import Delivery, UntrustedOrderError
+from ..errors import Delivery, InvalidResponseError, UntrustedOrderError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -75,10 +75,18 @@ def blame(error: AurpayError, order: NewOrder, seen: SeenOrders) -> None:
             to another request, so its id must not be looked up for this one.
     """
     error.new_order = order
-    if isinstance(error, UntrustedOrderError) and error.check in _OTHER_REQUEST:
+    if _is_of_other_request(error, seen):
         seen.is_misrouted = True
     if error.order_id in seen and not isinstance(error, UntrustedOrderError):
         error.order_id = None
+
+
+def _is_of_other_request(error: AurpayError, seen: SeenOrders) -> bool:
+    """Whether an answer to a create names an order that came before, or none at all."""
+    if isinstance(error, UntrustedOrderError) and error.check in _OTHER_REQUEST:
+        return True
+    paths = error.paths if isinstance(error, InvalidResponseError) else ()
+    return error.order_id in seen or "data.order_id" in paths
 
 
 def advise(error: AurpayError, advice: str) -> None:

@@ -15,7 +15,12 @@ from .._calls import make_call
 from .._checks import NOT_MADE, check_read_back
 from .._http import Timeouts
 from .._models import NewOrder
-from ..errors import AurpayError, NotFoundError, UntrustedOrderError
+from ..errors import (
+    AurpayError,
+    InvalidResponseError,
+    NotFoundError,
+    UntrustedOrderError,
+)
 from ._calling import Calling
 
 if TYPE_CHECKING:
@@ -55,6 +60,11 @@ class ReadingBack(Calling):
         try:
             response, known = await self._read_order(order.order_id)
         except AurpayError as error:
+            if self._seen.is_misrouted and isinstance(error, InvalidResponseError):
+                # By all that this client has received, it is that of another request.
+                unread = "the answer about it is no order, and others were misrouted"
+                _log(_WARNING, f"is not shown: {unread}", order)
+                raise _untrusted(order, unread, error, began) from None
             # Aurpay may serve no Lightning order there: then each order would warn.
             level = _INFO if isinstance(error, NotFoundError) else _WARNING
             _log(level, f"was not read back ({error.code})", order)
@@ -91,7 +101,10 @@ class ReadingBack(Calling):
 
 
 def _untrusted(
-    order: LightningOrder, problem: str, response: Response, sent_at: datetime
+    order: LightningOrder,
+    problem: str,
+    response: Response | InvalidResponseError,
+    sent_at: datetime,
 ) -> UntrustedOrderError:
     error = UntrustedOrderError(
         problem,

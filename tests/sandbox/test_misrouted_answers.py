@@ -150,6 +150,25 @@ async def test_the_order_book_shows_no_order_of_another_price(
             assert sandbox.orders[order.order_id].price == order.price
 
 
+@pytest.mark.parametrize("before", [1, 2, 3])
+@pytest.mark.parametrize("between", [1, 2, 3, 4])
+async def test_confirm_rejects_a_read_back_that_is_no_order_after_misrouted_answers(
+    before: int, between: int
+) -> None:
+    """Lists and creates are mixed, so a read-back gets a list's answer."""
+    async with (
+        Sandbox() as sandbox,
+        Server(sending_twice(sandbox)) as proxy,
+        sandbox.client(base_url=proxy.url) as aurpay,
+    ):
+        for price in range(1, 19):
+            if price <= before or price % between == 0:
+                with suppress(AurpayError):
+                    await aurpay.list_orders()
+            for order in await create_each(aurpay, range(price, price + 1)):
+                assert sandbox.orders[order.order_id].price == order.price
+
+
 def sending_twice(sandbox: Sandbox) -> Script:
     """A proxy that sends each answer twice, in order, for one request each."""
 
