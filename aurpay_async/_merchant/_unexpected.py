@@ -23,7 +23,7 @@ class UnexpectedLog:
         self._logged: set[str] = set()
 
     def look_at(self, operation: str, record: object) -> None:
-        """Log an unknown status, and the fields that cannot be read, of each row."""
+        """Log an unknown status, and the fields that cannot be used, of each row."""
         rows = getattr(record, "items", None)
         is_page = isinstance(rows, tuple)
         for row in cast("tuple[object, ...]", rows) if is_page else (record,):
@@ -33,7 +33,7 @@ class UnexpectedLog:
                 self._log(f"{operation}: {problem}", row)
             if getattr(row, "extra", None):
                 for name in _unreadable(row):
-                    self._log(f"{operation}: {name} cannot be read", row)
+                    self._log(f"{operation}: {name} cannot be used", row)
 
     def _log(self, message: str, row: object) -> None:
         if message in self._logged or len(self._logged) >= _MAX_LOGGED:
