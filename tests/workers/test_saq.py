@@ -35,7 +35,7 @@ SECONDS = 120
 
 #: What the recipe does in minutes, in seconds; its client's clock runs fast as well.
 HURRY = f"""
-import os, sys
+import asyncio, os, sys
 sys.path.insert(0, {str(ROOT)!r})
 from aurpay_async.orders import OrderBook
 from shop_jobs import *
@@ -47,7 +47,8 @@ JOB.update(timeout=5, retry_delay=0.1)
 async def startup(ctx):
     clock = FastClock(float(os.environ["BEGAN"]))
     ctx["aurpay"] = client(os.environ["AURPAY_BASE_URL"], clock)
-    ctx["book"] = OrderBook(ctx["aurpay"], os.environ["DATABASE_URL"])
+    book = ctx["book"] = OrderBook(ctx["aurpay"], os.environ["DATABASE_URL"])
+    ctx["reconciling"] = asyncio.create_task(book.run(on_change=changed))
 
 settings["startup"] = startup
 settings.update(timers={{"sweep": 1}}, concurrency=3)
