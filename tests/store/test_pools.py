@@ -302,7 +302,7 @@ print(status, asyncio.run(store.claim("ab" * 12, "paid")).value)
 def test_neither_child_nor_parent_hangs_at_its_exit(url: str) -> None:
     """With everything left open."""
     done = subprocess.run(
-        [sys.executable, "-c", PRELOADED, url],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PRELOADED, url],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
