@@ -19,6 +19,7 @@ from aurpay_async.sandbox import Sandbox
 from .shop import Shop
 from .web import create_app
 
+HOST = os.environ.get("SHOP_HOST", "127.0.0.1")
 PORT = int(os.environ.get("SHOP_PORT", "8000"))
 SANDBOX_PORT = int(os.environ.get("SANDBOX_PORT", "8001"))
 HERE = f"http://127.0.0.1:{PORT}"
@@ -36,6 +37,7 @@ async def serve(shop: Shop) -> None:
     """Serve until Ctrl-C."""
     config = uvicorn.Config(
         create_app(shop),
+        host=HOST,
         port=PORT,
         access_log=False,  # the query of a callback's URL has the reference token
         timeout_graceful_shutdown=1,  # pages that follow a payment never end
@@ -87,6 +89,7 @@ async def with_the_platform() -> None:
             verifier,
             database=DATABASE,
             public_base_url=os.environ["SHOP_URL"],
+            allow_http=os.environ.get("AURPAY_ALLOW_HTTP") == "1",
             password=os.environ.get("SHOP_PASSWORD"),
         )
         await serve(shop)

@@ -126,6 +126,7 @@ class Shop:
         *,
         database: str,
         public_base_url: str,
+        allow_http: bool = False,
         password: str | None = None,
         simulate: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:
@@ -136,10 +137,12 @@ class Shop:
             verifier: Believes callbacks; with the same key.
             database: ``sqlite+aiosqlite:///...`` or ``postgresql+asyncpg://...``.
             public_base_url: Where the platform and the payers find it.
+            allow_http: Take ``http://`` for it beyond loopback, as in containers.
             password: Of the list of orders; without one, there is no list.
             simulate: Pays an order of the sandbox.
         """
         self.public_base_url = public_base_url
+        self.allow_http = allow_http
         self.password = password
         self.simulate = simulate
         self.book = OrderBook(aurpay, database)

@@ -153,7 +153,11 @@ def create_app(shop: Shop) -> FastAPI:
     app.state.shop = shop
     app.include_router(router)
     app.include_router(
-        callback_router(shop.dispatcher, public_base_url=shop.public_base_url)
+        callback_router(
+            shop.dispatcher,
+            public_base_url=shop.public_base_url,
+            allow_http=shop.allow_http,
+        )
     )
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
     app.add_exception_handler(AnyHTTPException, _refused)
