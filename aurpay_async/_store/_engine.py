@@ -27,7 +27,7 @@ from sqlalchemy.pool import StaticPool
 from .._clock import SystemClock
 from ..errors import ConfigurationError, StoreUnavailableError, shown
 from ._pools import bind_pool, drop_pool, is_bound_here, record_process
-from ._steps import step
+from ._steps import commit, step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -183,7 +183,7 @@ class Database:
         async with self._connected(self._together) as connection:
             await step(self.dialect, connection.begin(), connection)
             yield await connection_of(connection)
-            await step(self.dialect, connection.commit(), connection)
+            await commit(connection)
 
     def now_ms(self, clock: Clock) -> ColumnElement[int]:
         """Return an SQL expression for the time, in milliseconds since 1970.

@@ -80,8 +80,28 @@ async def run(connection: AsyncConnection, statement: Executable) -> CursorResul
         StoreUnavailableError: the database failed, or did not answer in time.
     """
     result = await execute(connection, statement)
-    await step(connection.dialect.name, connection.commit(), connection)
+    await commit(connection)
     return result
+
+
+async def commit(connection: AsyncConnection) -> None:
+    """Commit; a connection whose commit failed does not return to its pool.
+
+    Its transaction may still be open: SQLite cannot commit while another connection
+    reads. SQLAlchemy takes a transaction whose commit failed for ended, so the pool
+    would keep its lock, and its next user would commit what it wrote.
+
+    Raises:
+        StoreUnavailableError: the database failed, or did not answer in time; the
+            commit may have taken effect.
+    """
+    dialect = connection.dialect.name
+    try:
+        await step(dialect, connection.commit(), connection)
+    except BaseException:
+        with suppress(AurpayError):  # the commit has failed, whatever this comes to
+            await step(dialect, connection.invalidate(), connection)
+        raise
 
 
 async def step(

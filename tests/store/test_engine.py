@@ -13,7 +13,8 @@ from sqlalchemy import text
 
 from aurpay_async._clock import SystemClock
 from aurpay_async._store._engine import Database, to_ms
-from aurpay_async._store._steps import execute
+from aurpay_async._store._steps import execute, run
+from aurpay_async.errors import StoreUnavailableError
 from aurpay_async.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -75,3 +76,27 @@ def test_the_time_is_that_of_the_server_where_machines_may_differ() -> None:
     before = to_ms(SystemClock().now())
     local: Any = file.now_ms(SystemClock())
     assert before <= local.value <= to_ms(SystemClock().now())
+
+
+@pytest.mark.parametrize("kind", ["connect", "begin"])
+async def test_a_failed_commit_leaves_neither_a_lock_nor_a_half_done_transaction(
+    tmp_path: Path, kind: str
+) -> None:
+    """SQLite cannot commit while another connection is reading."""
+    path = tmp_path / "orders.db"
+    database = Database(f"sqlite+aiosqlite:///{path}?timeout=0", "a test")
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE numbers (number)"))
+        await connection.execute(text("INSERT INTO numbers VALUES (1), (2)"))
+    write = execute if kind == "begin" else run
+    with closing(sqlite3.connect(path, timeout=0)) as reader:
+        unread = reader.execute(LOOK)
+        with pytest.raises(StoreUnavailableError, match="locked"):
+            async with getattr(database, kind)() as connection:
+                await write(connection, text("INSERT INTO numbers VALUES (3)"))
+        unread.close()
+        assert is_free(path)
+        async with database.begin() as connection:
+            await execute(connection, text("INSERT INTO numbers VALUES (4)"))
+        assert reader.execute(LOOK).fetchall() == [(1,), (2,), (4,)]
+    await database.aclose()
