@@ -40,7 +40,7 @@ from .conftest import make_tables
 from .model import FATES, World, parcels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .model import Work
 
@@ -298,3 +298,74 @@ def test_model_of_the_order_store_holds_on_postgresql(postgresql_url: str) -> No
     """With clocks that differ from the database's."""
     make_tables(postgresql_url)
     run_shop(postgresql_url, examples(25))
+
+
+@pytest.fixture
+def shop(sqlite_url: str) -> Iterator[Callable[[int], Shop]]:
+    """Starts the model, for steps that are written out."""
+    started: list[Shop] = []
+
+    def start(skew: int) -> Shop:
+        machine: Shop = type("Shop", (Shop,), {"url": sqlite_url})()
+        machine.start(skew)
+        started.append(machine)
+        return machine
+
+    yield start
+    for machine in started:
+        machine.world.close()
+
+
+def states(shop: Shop) -> list[str]:
+    """The states of all attempts, those of the first cart first."""
+    rows = sorted(shop._attempts(), key=lambda row: (row.reference, row.opened))
+    return [row.state for row in rows]
+
+
+def test_lost_order_is_found_after_the_search_saw_another_order(
+    shop: Callable[[int], Shop],
+) -> None:
+    """The list lacked it at first, and had one of the same price."""
+    model = shop(0)
+    model.create_in_dashboard()
+    model.open_order(0, "cart-1", "answer lost")
+    lost = model._order(0)
+    model.hide_from_list(0)
+    model.open_order(0, "cart-1", "answered")
+    for _ in range(3):
+        model.let_time_pass(601, arrives=False)
+        model.reconcile(0)
+    model.world.platform.pay(lost)
+    model.lose_callback(0)
+    model.end_well()
+    assert states(model) == ["found", "expired"]
+
+
+def test_callbacks_of_two_lost_orders_of_one_price_settle_neither(
+    shop: Callable[[int], Shop],
+) -> None:
+    """One was paid back meanwhile, so a single paid order fits both."""
+    model = shop(0)
+    for cart in ("cart-1", "cart-2"):
+        model.open_order(0, cart, "answer lost")
+    model.pay(0)
+    model.pay(1)
+    model.refund(1)
+    model.receive_callback(0, 1)
+    model.receive_callback(0, 0)
+    model.end_well()
+    assert states(model) == ["claimed", "claimed"]
+
+
+def test_machine_that_is_a_day_ahead_ends_no_order_of_another(
+    shop: Callable[[int], Shop],
+) -> None:
+    """Its reconciliation asks the platform, which has the order as payable."""
+    model = shop(93_600)
+    model.open_order(0, "cart-1", "answered")
+    model.let_time_pass(130, arrives=False)
+    model.reconcile(1)
+    model.pay(0)
+    model.lose_callback(0)
+    model.end_well()
+    assert states(model) == ["paid"]
