@@ -21,8 +21,8 @@ class SeenOrders:
     """The latest orders that a client created."""
 
     def __init__(self, limit: int = MAX_SEEN) -> None:
-        #: Whether an answer was found to belong to another request. A connection or a
-        #: proxy that did so once does so again, so all new orders are read back then.
+        #: Whether an answer was found to belong to another request. A proxy or a cache
+        #: that did so once may do so again, so all new orders are read back then.
         self.is_misrouted = False
         self._limit = limit
         self._order_ids: OrderedDict[str, None] = OrderedDict()

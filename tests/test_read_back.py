@@ -237,6 +237,18 @@ async def test_a_client_that_received_a_misrouted_answer_reads_each_order_back(
     assert caught.value.check == "read_back"
 
 
+async def test_an_answer_of_order_detail_that_names_no_order_rejects_the_order() -> (
+    None
+):
+    """A page of a list, for one: it belongs to another request."""
+    page = envelope({"page": 1, "size": 20, "total": 0, "max_page": 0, "data": []})
+    async with client(made(), answer(page)) as aurpay:
+        with pytest.raises(UntrustedOrderError, match="names no order") as caught:
+            await aurpay.create_order("20.00", "USD", confirm=True)
+    assert (caught.value.check, caught.value.order_id) == ("read_back", ID)
+    assert caught.value.delivery is Delivery.UNKNOWN
+
+
 async def test_a_read_back_that_contradicts_has_later_orders_read_back_too() -> None:
     """Though the caller did not ask for it."""
     third = made(order_id="3", payment_request=invoice(payment_hash="03" * 32))

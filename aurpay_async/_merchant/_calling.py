@@ -55,30 +55,47 @@ class Calling:
             self._unexpected.look_at(request.operation, record)
             return record
 
+        return self._call_within(self._transport, request, parse_and_look, complete)
+
+    def _call_within(
+        self,
+        transport: RetryingTransport,
+        request: Request,
+        parse: Callable[[Response], _T],
+        complete: Callable[[AurpayError], None] | None = None,
+    ) -> Awaitable[_T]:
+        """Make a call; after an answer that is unreadable, renew the connections.
+
+        It may be the answer to another request: then the answers that follow on its
+        connection are shifted as well.
+        """
+
+        def complete_and_renew(error: AurpayError) -> None:
+            if complete is not None:
+                complete(error)
+            if isinstance(error, InvalidResponseError):
+                self._pool.renew()
+
         return make_call(
             request,
-            parse_and_look,
-            transport=self._transport,
+            parse,
+            transport=transport,
             clock=self._clock,
             listeners=self._listeners,
-            complete=complete,
+            complete=complete_and_renew,
         )
 
+    def _blame(self, error: AurpayError, order: NewOrder) -> None:
+        """Write on the error of a call that creates an order what recovery needs.
 
-def blame(error: AurpayError, order: NewOrder, seen: SeenOrders) -> None:
-    """Write on the error of a call that creates an order what recovery needs.
-
-    Args:
-        error: Of the call.
-        order: What it was to create.
-        seen: The orders that came before. An answer that repeats one of them belongs
-            to another request, so its id must not be looked up for this one.
-    """
-    error.new_order = order
-    if _is_of_other_request(error, seen):
-        seen.is_misrouted = True
-    if error.order_id in seen and not isinstance(error, UntrustedOrderError):
-        error.order_id = None
+        An answer that repeats an earlier order belongs to another request, so its id
+        must not be looked up for this one.
+        """
+        error.new_order = order
+        if _is_of_other_request(error, self._seen):
+            self._seen.is_misrouted = True
+        if error.order_id in self._seen and not isinstance(error, UntrustedOrderError):
+            error.order_id = None
 
 
 def _is_of_other_request(error: AurpayError, seen: SeenOrders) -> bool:

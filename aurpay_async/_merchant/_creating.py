@@ -9,7 +9,6 @@ from .._models._arguments import require_switch
 from .._references import with_reference
 from .._skew import time_of_answer
 from ..errors import InvalidRequestError
-from ._calling import blame
 from ._read_back import ReadingBack
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ class CreatingMethods(ReadingBack):
         return await self._call(
             build_create_order(order),
             parse,
-            lambda error: blame(error, order, self._seen),
+            lambda error: self._blame(error, order),
         )
 
     async def create_payment(
@@ -189,7 +188,7 @@ class CreatingMethods(ReadingBack):
         return await self._call(
             build_create_payment(payment),
             parse,
-            lambda error: blame(error, payment, self._seen),
+            lambda error: self._blame(error, payment),
         )
 
     async def create_payment_url(

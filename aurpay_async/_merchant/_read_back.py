@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .._calls import make_call
 from .._checks import NOT_MADE, check_read_back
 from .._http import Timeouts
 from .._models import NewOrder
@@ -37,6 +36,9 @@ READ_BACK_S: Final = 3.0
 #: The name of the check, in `LightningOrder.checks` and `UntrustedOrderError.check`.
 READ_BACK: Final = "read_back"
 
+#: Where an answer names its order.
+_ORDER_ID: Final = "data.order_id"
+
 _INFO, _WARNING = 20, 30  # those of logging, which is slow to load
 
 
@@ -60,11 +62,11 @@ class ReadingBack(Calling):
         try:
             response, known = await self._read_order(order.order_id)
         except AurpayError as error:
-            if self._seen.is_misrouted and isinstance(error, InvalidResponseError):
-                # By all that this client has received, it is that of another request.
-                unread = "the answer about it is no order, and others were misrouted"
-                _log(_WARNING, f"is not shown: {unread}", order)
-                raise _untrusted(order, unread, error, began) from None
+            if isinstance(error, InvalidResponseError) and _ORDER_ID in error.paths:
+                # Order detail is documented to have one (page "Get Orders Details"):
+                # this is the answer to another request.
+                nameless = "the answer about it names no order"
+                raise self._rejected(order, nameless, error, began) from None
             # Aurpay may serve no Lightning order there: then each order would warn.
             level = _INFO if isinstance(error, NotFoundError) else _WARNING
             _log(level, f"was not read back ({error.code})", order)
@@ -78,9 +80,7 @@ class ReadingBack(Calling):
         if problem is NOT_MADE:
             _log(_INFO, "was not read back (order detail has no price)", order)
             return order
-        self._seen.is_misrouted = True
-        _log(_WARNING, f"is not shown: {problem}", order)
-        raise _untrusted(order, problem, response, began)
+        raise self._rejected(order, problem, response, began)
 
     async def _read_order(self, order_id: str) -> tuple[Response, Order]:
         """Return what Aurpay answers about an order, within a limit of its own."""
@@ -91,34 +91,36 @@ class ReadingBack(Calling):
             attempt=min(READ_BACK_S, self._transport.attempt_s),
             call=min(READ_BACK_S, self._transport.call_s),
         )
-        return await make_call(
+        return await self._call_within(
+            self._transport.with_options(limits, None),
             build_get_order(order_id),
             lambda response: (response, read_order(response)),
-            transport=self._transport.with_options(limits, None),
-            clock=self._clock,
-            listeners=self._listeners,
         )
 
-
-def _untrusted(
-    order: LightningOrder,
-    problem: str,
-    response: Response | InvalidResponseError,
-    sent_at: datetime,
-) -> UntrustedOrderError:
-    error = UntrustedOrderError(
-        problem,
-        check=READ_BACK,
-        order_id=order.order_id,
-        status=response.status,
-        body=response.body,
-    )
-    error.attempts, error.sent_at = response.attempts, sent_at
-    error.writes = True
-    error.new_order = NewOrder(
-        order.price, order.currency, reference=order.reference, nonce=order.nonce
-    )
-    return error
+    def _rejected(
+        self,
+        order: LightningOrder,
+        problem: str,
+        answer: Response | InvalidResponseError,
+        sent_at: datetime,
+    ) -> UntrustedOrderError:
+        """Return the error for an order that must not be shown."""
+        self._seen.is_misrouted = True
+        self._pool.renew()
+        _log(_WARNING, f"is not shown: {problem}", order)
+        error = UntrustedOrderError(
+            problem,
+            check=READ_BACK,
+            order_id=order.order_id,
+            status=answer.status,
+            body=answer.body,
+        )
+        error.attempts, error.sent_at = answer.attempts, sent_at
+        error.writes = True
+        error.new_order = NewOrder(
+            order.price, order.currency, reference=order.reference, nonce=order.nonce
+        )
+        return error
 
 
 def _log(level: int, what: str, order: LightningOrder) -> None:

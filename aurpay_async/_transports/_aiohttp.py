@@ -24,7 +24,7 @@ from ..errors import MAX_KEPT_BODY, ConfigurationError
 from ._failures import MAX_HEADER_SIZE, MAX_HEADERS, presentable, translate
 from ._proxy import proxy_from_env, require_proxy
 from ._task import require_task
-from ._tracking import MarkingRequest, Phase, delivery_after
+from ._tracking import MarkingRequest, Phase, RetiredConnectionError, delivery_after
 from ._unpack import MAX_BODY, unpack
 
 if TYPE_CHECKING:
@@ -71,14 +71,22 @@ class AiohttpTransport:
         self._given = session
         self._trust_env = trust_env
         self._session: aiohttp.ClientSession | None = None
+        #: Of the connections that requests may use; `renew` begins another one.
+        self._generation = 0
         #: The process and the loop that the session belongs to.
         self._home: tuple[int, asyncio.AbstractEventLoop | None] = (0, None)
 
     async def send(self, request: Request) -> Response:
         """Send once; redirects come back as the answers that they are."""
         require_task()
+        while True:
+            try:
+                return await self._exchange(request, Phase(self._generation))
+            except RetiredConnectionError:
+                continue  # it is closed, and nothing was sent
+
+    async def _exchange(self, request: Request, phase: Phase) -> Response:
         session = self._session_here()
-        phase = Phase()
         try:
             async with session.request(
                 request.method,
@@ -92,6 +100,8 @@ class AiohttpTransport:
                 middlewares=(phase.follow,),
             ) as response:
                 return await _read(response, phase.body)
+        except RetiredConnectionError:
+            raise
         except asyncio.CancelledError as cancelled:
             delivery = delivery_after(cancelled, phase)
             task = asyncio.current_task()
@@ -109,6 +119,13 @@ class AiohttpTransport:
         error.body = bytes(phase.body[:MAX_KEPT_BODY])
         # Out here, so that the foreign error is no context: its frames hold headers.
         raise error from cause
+
+    def renew(self) -> None:
+        """Send no further request on the connections that are open now.
+
+        For connections whose answers are shifted. Requests in flight are not disturbed.
+        """
+        self._generation += 1
 
     def _session_here(self) -> aiohttp.ClientSession:
         here = (os.getpid(), asyncio.get_running_loop())

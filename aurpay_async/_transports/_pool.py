@@ -85,6 +85,11 @@ class Pool:
         )
         return transport
 
+    def renew(self) -> None:
+        """Send no further request on the connections that are open now."""
+        if self._own is not None:
+            self._own.renew()
+
     async def aclose(self) -> None:
         """Close what is ours; does nothing the second time."""
         self._closed = True

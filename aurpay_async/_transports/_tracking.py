@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 class Phase:
     """How far one attempt has got. Belongs to that attempt alone."""
 
-    __slots__ = ("body", "sent")
+    __slots__ = ("body", "generation", "sent")
 
-    def __init__(self) -> None:
+    def __init__(self, generation: int) -> None:
+        #: Of the connections that this attempt may use.
+        self.generation = generation
         self.sent = False
         #: What has come of the answer.
         self.body = bytearray()
@@ -44,6 +46,10 @@ class Phase:
 
 class _StaleConnectionError(aiohttp.ServerDisconnectedError):
     """A kept connection was found unusable before anything was written to it."""
+
+
+class RetiredConnectionError(_StaleConnectionError):
+    """A kept connection was opened before `AiohttpTransport.renew`."""
 
 
 class MarkingRequest(aiohttp.ClientRequest):
@@ -67,14 +73,17 @@ class MarkingRequest(aiohttp.ClientRequest):
             # the connection cannot be used again.
             if conn.protocol is None or _has_spoken(conn.protocol):
                 raise _StaleConnectionError
-            setattr(conn.protocol, _USED, True)
+            generation = getattr(conn.protocol, _GENERATION, phase.generation)
+            if generation != phase.generation:
+                raise RetiredConnectionError
+            setattr(conn.protocol, _GENERATION, generation)
             phase.sent = True
         return await super().send(conn)
 
 
 #: What connections are marked with that have carried a request. (A set of weak
 #: references to them costs ten times as much.)
-_USED: Final = "_aurpay_async_used"
+_GENERATION: Final = "_aurpay_async_generation"
 
 
 def _has_spoken(protocol: ResponseHandler) -> bool:
@@ -84,7 +93,7 @@ def _has_spoken(protocol: ResponseHandler) -> bool:
     # What has arrived and was not yet read by the loop. A fresh connection may hold
     # something: TLS hands out tickets.
     transport = protocol.transport
-    if transport is None or not hasattr(protocol, _USED):
+    if transport is None or not hasattr(protocol, _GENERATION):
         return False
     number = transport.get_extra_info("socket").fileno()
     if not hasattr(select, "poll"):  # Windows

@@ -576,6 +576,19 @@ async def test_a_goodbye_that_the_loop_has_not_read(
         await transport.aclose()
 
 
+async def test_renew_leaves_every_open_connection_and_repeats_no_request() -> None:
+    """Three idle ones are closed; the next request goes out once, on a fourth."""
+    async with Server(*[answering(b"{}")] * 4) as server:
+        transport = AiohttpTransport(server.url)
+        await asyncio.gather(*(transport.send(request()) for _ in range(3)))
+        assert server.connections == 3
+        transport.renew()
+        await transport.send(request())
+        await transport.send(request())
+        assert (server.connections, len(server.requests)) == (4, 5)
+        await transport.aclose()
+
+
 async def test_a_session_that_was_handed_in_gives_nothing_of_its_own() -> None:
     """No header, cookie, credential or middleware of the owner is sent or run."""
     ran: list[str] = []
