@@ -307,7 +307,7 @@ class OrderTasks:
         again = True
         while again:
             run = await self._book.reconcile(on_change=self._follow)
-            again = run.more and not run.failures
+            again = run.more
 
     async def _follow(self, change: Change, connection: AsyncConnection) -> None:
         """What a change leads to, in its transaction."""
