@@ -369,3 +369,45 @@ def test_machine_that_is_a_day_ahead_ends_no_order_of_another(
     model.lose_callback(0)
     model.end_well()
     assert states(model) == ["paid"]
+
+
+def test_answer_for_another_process_is_shown_for_no_second_reference(
+    shop: Callable[[int], Shop],
+) -> None:
+    """A proxy gives one process the answer that another one has got."""
+    model = shop(0)
+    model.open_order(0, "cart-1", "answered")
+    model.open_order(1, "cart-2", "older answer")
+    model.no_order_belongs_to_two_references()
+    assert [*model.world.shown] == ["cart-1"]
+
+
+def test_answer_that_is_stored_late_is_not_shown_beside_a_newer_order(
+    shop: Callable[[int], Shop],
+) -> None:
+    """The process stopped between the answer and its transaction."""
+    model = shop(0)
+    model.begin_to_open_order(0, "cart-1")
+    [gate] = model.world.gates
+    while gate.what != "transaction" or not model.world.platform.orders:
+        model.go_on(0, "answered")
+        [gate] = model.world.gates
+    model.let_time_pass(130, arrives=False)
+    model.open_order(1, "cart-1", "answered")
+    model.finish_all()
+    model.no_reference_has_two_payable_orders()
+    assert states(model) == ["unshown", "live"]
+
+
+def test_second_payment_of_a_reference_is_fulfilled_no_second_time(
+    shop: Callable[[int], Shop],
+) -> None:
+    """The first order was overdue when the second was shown; both are paid."""
+    model = shop(0)
+    for _ in range(2):
+        model.open_order(0, "cart-1", "answered")
+        model.let_time_pass(1801, arrives=False)
+    model.pay(0)
+    model.pay(1)
+    model.end_well()
+    assert sorted(states(model)) == ["paid", "surplus"]
