@@ -275,8 +275,9 @@ class Network:
         self, request: Request, response: Response, older: list[str], fates: set[str]
     ) -> Response:
         platform = self.process.world.platform
-        for lost in fates & {"answer lost", "timeout"}:
-            raise _lost(lost)
+        for lost in ("timeout", "answer lost"):
+            if lost in fates:
+                raise _lost(lost)
         platform.note_end(request)
         if "answer cut" in fates:  # what came of it has the order's id
             raise ConnectionLostError("cut", body=response.body[:-20])
