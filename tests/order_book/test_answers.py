@@ -326,11 +326,15 @@ class TestPaymentHash:
         assert (await opened(local)).order_id != attempt.order_id
 
     async def test_two_that_are_stored_at_once_are_told_apart(
-        self, book: OrderBook, platform: Platform, client: AurpayClient
+        self,
+        book: OrderBook,
+        platform: Platform,
+        client: AurpayClient,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The database's unique index decides which one was the first."""
-        platform._made = same_invoice(platform)  # type: ignore[method-assign]
-        client._seen.order_of = lambda _: None  # type: ignore[method-assign]
+        monkeypatch.setattr(platform, "_made", same_invoice(platform))
+        monkeypatch.setattr(client._seen, "order_of", lambda _: None)
         carts = [opened(book, f"cart-{number}") for number in range(5)]
         done = await asyncio.gather(*carts, return_exceptions=True)
         checks = [getattr(one, "check", "shown") for one in done]

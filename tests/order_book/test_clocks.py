@@ -28,7 +28,7 @@ S = AttemptState
 SKEWS = [-600, -301, -61, -45, 45, 61, 301, 600]
 
 
-class Skewed(SystemClock):  # type: ignore[misc]
+class Skewed(SystemClock):
     """The clock of a machine that is wrong by so many seconds."""
 
     def __init__(self, ahead_s: float) -> None:

@@ -315,7 +315,7 @@ class TestTransactions:
             with pytest.raises(ConfigurationError, match="transaction"):
                 await book.record(order.order_id, connection)
         with pytest.raises(ConfigurationError, match="not 'x'"):
-            await book.record(order.order_id, "x")
+            await book.record(order.order_id, "x")  # type: ignore[arg-type]
         await engine.dispose()
 
     async def test_a_row_that_somebody_changes_without_holding_it(
