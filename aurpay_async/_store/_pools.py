@@ -72,7 +72,17 @@ def is_bound_here(engine: AsyncEngine) -> bool:
 
 
 def drop_pool(engine: AsyncEngine) -> None:
-    """Give an engine an empty pool, and close the sockets of the old one."""
+    """Give an engine an empty pool, and close the sockets of the old one.
+
+    In a thread, which has no loop: the finaliser of aiosqlite has its own thread report
+    to the running one, and that may be closed before.
+    """
+    dropping = Thread(target=_drop_pool, args=[engine])
+    dropping.start()
+    dropping.join()
+
+
+def _drop_pool(engine: AsyncEngine) -> None:
     with warnings.catch_warnings():
         # Drivers warn of each connection that they find unclosed.
         warnings.simplefilter("ignore")
@@ -92,11 +102,7 @@ def _detach(engine: AsyncEngine, owner: PoolOwner, user: str) -> None:
         _inherited.append(engine.sync_engine.pool)
         engine.sync_engine.dispose(close=False)
     elif owner.loop is not None and owner.loop.is_closed():
-        # In a thread, which has no loop: the finaliser of aiosqlite has its own thread
-        # report to the running one, and that may be closed before.
-        dropping = Thread(target=drop_pool, args=[engine])
-        dropping.start()
-        dropping.join()
+        drop_pool(engine)
     elif owner.loop is not None:
         raise ConfigurationError(
             f"this {user} is in use on another event loop; make one for each loop, "
