@@ -24,7 +24,7 @@ def parse_http_date(text: str) -> datetime | None:
 
     RFC 9110, 5.6.7: a date in any of three forms.
     """
-    if len(text) > _MAX_DATE_LENGTH or not text.isascii():
+    if not 0 < len(text) <= _MAX_DATE_LENGTH or not text.isascii():
         return None
     # Here and not above: it loads sockets and URL parsing, which few programs need.
     from email.utils import parsedate_to_datetime

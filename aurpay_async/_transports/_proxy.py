@@ -37,7 +37,7 @@ def proxy_from_env(origin: URL) -> URL | None:
 
 
 def require_proxy(proxy: str | URL | None, source: str) -> URL | None:
-    """Return a proxy as an URL that aiohttp can use.
+    """Return a proxy as a URL that aiohttp can use.
 
     Raises:
         ConfigurationError: naming `source`.
@@ -63,7 +63,7 @@ def _problem(proxy: str | URL) -> str | None:
         )
     if url.scheme in _SCHEMES and url.host:
         return None
-    return "must be an URL with a host that begins with http:// or https://"
+    return "must be a URL with a host that begins with http:// or https://"
 
 
 def _source(name: str) -> str:

@@ -56,7 +56,7 @@ class MarkingRequest(aiohttp.ClientRequest):
     """Marks its attempt as sent just before the first byte is written.
 
     aiohttp's trace signal ``on_request_headers_sent`` says the same at a tenth of the
-    whole call's cost: with any trace, each request builds a tracer and an URL.
+    whole call's cost: with any trace, each request builds a tracer and a URL.
     """
 
     #: Stays ``None`` where an aiohttp does not run middlewares: nothing is known then.
@@ -87,7 +87,7 @@ _GENERATION: Final = "_aurpay_async_generation"
 
 
 def _has_spoken(protocol: ResponseHandler) -> bool:
-    """Whether an idle connection holds something that nobody asked for."""
+    """Return true if an idle connection has unread data, or was closed."""
     if protocol.should_close:
         return True
     # What has arrived and was not yet read by the loop. A fresh connection may hold

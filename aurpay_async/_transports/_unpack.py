@@ -1,6 +1,6 @@
 """Decompress a response body, up to `MAX_BODY` bytes.
 
-Gateways compress what nobody asked them to, and label what they did not compress. A
+Gateways compress unasked, and label what they did not compress. A
 label is believed where the body is what it says; else a body that begins as JSON does
 is taken as it came. Whether it is JSON, and says anything, is decided elsewhere.
 """

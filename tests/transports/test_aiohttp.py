@@ -1062,7 +1062,7 @@ async def test_unusable_proxy_of_a_session_is_a_configuration_error() -> None:
     """For a session that was handed in, the same is said of its proxy."""
     async with aiohttp.ClientSession(proxy="127.0.0.1:3128") as session:
         transport = AiohttpTransport("https://api.invalid", session=session)
-        with pytest.raises(ConfigurationError, match="handed in must be an URL"):
+        with pytest.raises(ConfigurationError, match="handed in must be a URL"):
             await transport.send(request())
 
 
