@@ -139,7 +139,8 @@ class Opener:
         """The order, if this is the step that gives one."""
         unstored = self._answers.unstored(reference)
         if unstored is not None:
-            return await self._answers.store(*unstored)
+            await self._answers.store(*unstored)
+            return None  # this call may be for another price
         do, attempt = await self._seen(reference, asked)
         began = None
         if do not in _IDLE:

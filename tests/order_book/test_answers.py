@@ -11,6 +11,7 @@ from sqlalchemy import event, text
 from aurpay_async import Delivery
 from aurpay_async.errors import (
     ConnectionLostError,
+    ReferenceConflictError,
     StoreUnavailableError,
     UntrustedOrderError,
 )
@@ -123,6 +124,18 @@ class TestOutage:
         assert (await opened(local)).order_id == order_id
         assert platform.calls["create_order"] == 1
         assert platform.calls["list_orders"] == 0
+
+    async def test_an_order_that_was_not_stored_is_given_to_no_call_of_another_price(
+        self, local: OrderBook, platform: Platform, outage: Outage
+    ) -> None:
+        """It is stored first; then the reference has a price."""
+        during_the_call(platform, lambda: begin(outage))
+        with pytest.raises(StoreUnavailableError):
+            await opened(local)
+        outage.on = False
+        with pytest.raises(ReferenceConflictError):
+            await local.open("cart-42", "99.00", "USD")
+        assert [*platform.orders] == [(await opened(local)).order_id]
 
     async def test_order_that_was_replaced_meanwhile_is_stored_and_not_shown(
         self,
