@@ -241,7 +241,7 @@ class PayBot:
         while not self._stopping.is_set():
             try:
                 await self.tell()
-            except LookupError:
+            except Exception:  # noqa: BLE001 - the next round may do better
                 _log.exception("messages are out of date, again in %s s", TELL_EVERY)
             await self._unless_stopped(asyncio.sleep(TELL_EVERY))
 
