@@ -72,7 +72,11 @@ class Transcript:
     async def run(self, title: str, *arguments: str, **options: Any) -> Done:
         words = [*self._command.split(), *arguments, "--output", "json"]
         done = await asyncio.to_thread(self._aurpay, *words, **options)
-        self.add(title, done.records, f"exit code {done.code}")
+        records = done.records
+        for record in records:
+            if title == "wrong usage" and record["code"] == "usage":
+                record["message"] = "<message of cyclopts, which has several versions>"
+        self.add(title, records, f"exit code {done.code}")
         return done
 
     def add(self, title: str, records: list[dict[str, Any]], end: str) -> None:
