@@ -153,7 +153,7 @@ def postgresql(session: nox.Session) -> None:
     """What is kept on a server, with processes that are killed at random."""
     install(session, "test")
     session.env["AURPAY_TEST_POSTGRESQL"] = "1"
-    folders = ("callbacks", "examples", "order_book", "store", "workers")
+    folders = ("callbacks", "examples", "order_store", "store", "workers")
     where = tuple(f"tests/{folder}" for folder in folders)
     chosen = ("-k", "postgresql or processes or workers or crashes", "-rs")
     session.run(*SUITE, *where, *chosen, *session.posargs)

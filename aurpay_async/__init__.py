@@ -16,7 +16,7 @@ from ._auth import ApiKey, ApiToken, Auth
 from ._client import AurpayClient
 from ._clock import Clock
 from ._events import AttemptEvent, CallEvent, Event
-from ._http import Request, Response, Safety, Timeouts
+from ._http import Effect, Request, Response, Timeouts
 from ._lightning_order import LightningOrder
 from ._models import NewOrder, Order, Payment
 from ._order_life import OrderStatus
@@ -29,31 +29,31 @@ from .errors import (
     AuthenticationError,
     CallbackError,
     CallbackReferenceError,
-    CallbackReplayedError,
     CallbackSignatureError,
     CallbackStaleError,
+    ClaimExpiredError,
     ConfigurationError,
     ConnectError,
     ConnectionLostError,
     ConnectTimeoutError,
-    Delivery,
     InvalidRequestError,
     InvalidResponseError,
     InvoiceDecodeError,
     InvoiceError,
     InvoiceInvalidError,
     NotFoundError,
-    OrderBookError,
     OrderNotReadyError,
+    OrderStoreError,
+    PaymentNeedsReviewError,
     PaymentPendingError,
     PermissionDeniedError,
     RateLimitedError,
     ReferenceConflictError,
+    RequestOutcome,
     RequestTimeoutError,
     ServerError,
     StoreUnavailableError,
     TransportError,
-    UnclearPaymentError,
     UnknownOrderError,
     UntrustedOrderError,
 )
@@ -71,33 +71,34 @@ __all__ = [
     "CallEvent",
     "CallbackError",
     "CallbackReferenceError",
-    "CallbackReplayedError",
     "CallbackSignatureError",
     "CallbackStaleError",
+    "ClaimExpiredError",
     "Clock",
     "ConfigurationError",
     "ConnectError",
     "ConnectTimeoutError",
     "ConnectionLostError",
-    "Delivery",
+    "Effect",
     "Event",
-    "FoundOrder",
     "InvalidRequestError",
     "InvalidResponseError",
     "InvoiceDecodeError",
     "InvoiceError",
     "InvoiceInvalidError",
     "LightningOrder",
-    "LostOrder",
     "NewOrder",
     "NewPayment",
     "NotFoundError",
     "Order",
-    "OrderBookError",
     "OrderNotReadyError",
+    "OrderQuery",
+    "OrderSearchResult",
     "OrderStatus",
+    "OrderStoreError",
     "Page",
     "Payment",
+    "PaymentNeedsReviewError",
     "PaymentOrder",
     "PaymentPendingError",
     "PaymentUrl",
@@ -107,17 +108,16 @@ __all__ = [
     "Refund",
     "RefundInfo",
     "Request",
+    "RequestOutcome",
     "RequestTimeoutError",
     "Response",
     "RetryPolicy",
-    "Safety",
     "ServerError",
     "StoreUnavailableError",
     "Timeouts",
     "Transaction",
     "Transport",
     "TransportError",
-    "UnclearPaymentError",
     "UnknownOrderError",
     "UntrustedOrderError",
     "Withdrawal",
@@ -128,7 +128,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import bolt11
-    from ._lost import FoundOrder, LostOrder
+    from ._lost import OrderQuery, OrderSearchResult
     from ._models._payments import NewPayment, PaymentOrder, PaymentUrl
     from ._models._refunds import Refund, RefundInfo
     from ._models._transactions import Transaction, Withdrawal
@@ -138,8 +138,8 @@ if TYPE_CHECKING:
 else:
     #: What few programs need, and where it is: loaded when it is asked for.
     _LAZY = {
-        "FoundOrder": "._lost",
-        "LostOrder": "._lost",
+        "OrderSearchResult": "._lost",
+        "OrderQuery": "._lost",
         "NewPayment": "._models._payments",
         "Page": "._paging",
         "PaymentOrder": "._models._payments",

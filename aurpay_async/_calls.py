@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from ._clock import before
 from ._events import CallEvent, failure_of
-from ._http import Safety
+from ._http import Effect
 from ._retry import is_retryable
 from ._skew import diagnose_clock
 from .errors import AurpayError, TransportError
@@ -40,8 +40,8 @@ async def make_call(
     """
     began = clock.monotonic()
 
-    def report(outcome: object, attempts: int | None) -> None:
-        event = _event(request, clock.monotonic() - began, outcome, attempts)
+    def report(result: object, attempts: int | None) -> None:
+        event = _event(request, clock.monotonic() - began, result, attempts)
         listeners.tell(event)
 
     response: Response | None = None
@@ -52,7 +52,7 @@ async def make_call(
         if response is not None:  # it came, and cannot be taken
             error.attempts = response.attempts
             error.sent_at = response.sent_at or before(clock, began)
-            error.retryable = is_retryable(error, request.safety)
+            error.retryable = is_retryable(error, request.effect)
             diagnose_clock(error, request, response, clock.now())
         _describe(error, request)
         if complete is not None:
@@ -68,26 +68,26 @@ async def make_call(
 
 
 def _event(
-    request: Request, duration_s: float, outcome: object, attempts: int | None
+    request: Request, duration_s: float, result: object, attempts: int | None
 ) -> CallEvent:
-    error, delivery = failure_of(outcome, request.progress)
+    error, outcome = failure_of(result, request.progress)
     return CallEvent(
         operation=request.operation,
-        safety=request.safety,
+        effect=request.effect,
         attempts=attempts,
         duration_s=duration_s,
         error=error,
-        delivery=delivery,
-        unknown_fields=_unknown_fields(outcome),
+        outcome=outcome,
+        unknown_fields=_unknown_fields(result),
         reference=request.reference,
-        order_id=getattr(outcome, "order_id", None) or request.order_id,
+        order_id=getattr(result, "order_id", None) or request.order_id,
         attempt_id=request.attempt_id,
     )
 
 
 def _describe(error: AurpayError, request: Request) -> None:
     """Add to the error of a call that writes what recovery needs."""
-    error.writes = request.safety is not Safety.READ
+    error.writes = request.effect is not Effect.READ
     if error.writes and isinstance(error, TransportError) and error.body:
         # Here and not above: see `Pool.open`, which has loaded it.
         from ._envelope import find_order
@@ -95,9 +95,9 @@ def _describe(error: AurpayError, request: Request) -> None:
         error.order_id = find_order(error.body).order_id
 
 
-def _unknown_fields(outcome: object) -> int:
+def _unknown_fields(result: object) -> int:
     """How many fields of an answer are not known; of a list, those of all rows."""
-    rows = getattr(outcome, "items", None)
+    rows = getattr(result, "items", None)
     if isinstance(rows, tuple):
         return sum(_unknown_fields(row) for row in cast("tuple[object, ...]", rows))
-    return len(getattr(outcome, "extra", ()))
+    return len(getattr(result, "extra", ()))

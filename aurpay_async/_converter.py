@@ -162,7 +162,7 @@ def _keys(kind: type[attrs.AttrsInstance]) -> tuple[tuple[str, str], ...]:
 
 
 #: The platform has no fields for these; the first two travel in the callback URLs.
-_NEVER_SENT: Final = frozenset({"reference", "nonce", "allow_http"})
+_NEVER_SENT: Final = frozenset({"reference", "attempt_id", "allow_http"})
 
 
 def _dump(value: Decimal | str | Literal[True]) -> str:

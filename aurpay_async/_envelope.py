@@ -11,17 +11,17 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ._converter import ShapeError, as_object, lenient_order_id, load_object
-from ._http import Safety
-from ._retry import delivery_of, parse_retry_after
+from ._http import Effect
+from ._retry import outcome_of_status, parse_retry_after
 from ._urls import without_query
 from .errors import (
     APIError,
     AuthenticationError,
-    Delivery,
     InvalidResponseError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitedError,
+    RequestOutcome,
     ServerError,
     shown,
 )
@@ -45,7 +45,7 @@ _ORDER_ID = re.compile(
 )
 
 
-def status_error(response: Response, safety: Safety, now: datetime) -> APIError:
+def status_error(response: Response, effect: Effect, now: datetime) -> APIError:
     """The error that an HTTP status other than one of success means.
 
     What the body says is the stronger sign, to who creates something or moves money:
@@ -54,15 +54,15 @@ def status_error(response: Response, safety: Safety, now: datetime) -> APIError:
     """
     status = response.status
     envelope = _lenient_envelope(response.body)
-    creates = safety is Safety.CREATE
+    creates = effect is Effect.CREATE
     trace = _trace(envelope, response.body) if creates else _NO_TRACE
-    is_done = trace.may_exist or (safety is not Safety.READ and _says_yes(envelope))
+    is_done = trace.may_exist or (effect is not Effect.READ and _says_yes(envelope))
     message = _message_of(envelope)
     retry_after = response.headers.get("retry-after")
     error = _error_class(status)(
         f"HTTP {status}" + _described(message) + _redirect(response),
         status=status,
-        delivery=Delivery.UNKNOWN if is_done else delivery_of(status),
+        outcome=RequestOutcome.UNKNOWN if is_done else outcome_of_status(status),
         platform_code=_code_of(envelope),
         platform_message=message,
         retry_after=parse_retry_after(retry_after, now) if retry_after else None,
@@ -72,7 +72,7 @@ def status_error(response: Response, safety: Safety, now: datetime) -> APIError:
     return error
 
 
-def read_envelope(response: Response, safety: Safety) -> dict[str, object]:
+def read_envelope(response: Response, effect: Effect) -> dict[str, object]:
     """The `data` of an answer with a status of success, which is an object.
 
     Raises:
@@ -81,13 +81,13 @@ def read_envelope(response: Response, safety: Safety) -> dict[str, object]:
         InvalidResponseError: if there is no envelope, it contradicts itself, or there
             is no object in it.
     """
-    data = as_object(read_data(response, safety))
+    data = as_object(read_data(response, effect))
     if data is None:
         raise invalid(response, "data is no JSON object", "data")
     return data
 
 
-def read_data(response: Response, safety: Safety) -> object:
+def read_data(response: Response, effect: Effect) -> object:
     """As `read_envelope`, for data of any kind; ``None`` if there is none."""
     if response.defect is not None:
         raise invalid(response, f"the answer {response.defect}")
@@ -100,7 +100,7 @@ def read_data(response: Response, safety: Safety) -> object:
     if type(code) is not int:
         raise invalid(response, "code is not a whole number", "code")
     if code:
-        raise _refusal(response, envelope, code, safety)
+        raise _refusal(response, envelope, code, effect)
     if type(result) is not bool:
         raise invalid(response, "result is neither true nor false", "result")
     if not result:
@@ -140,16 +140,16 @@ def _says_yes(envelope: Mapping[str, object]) -> bool:
 
 
 def _refusal(
-    response: Response, envelope: dict[str, object], code: int, safety: Safety
+    response: Response, envelope: dict[str, object], code: int, effect: Effect
 ) -> APIError | InvalidResponseError:
-    creates = safety is Safety.CREATE
+    creates = effect is Effect.CREATE
     if creates and _trace(envelope, response.body).may_exist:
         return invalid(response, f"code is {code}, but there is an order", "code")
     message = _message_of(envelope)
     return _ERRORS.get(code, APIError)(
         f"the platform refused with code {code}" + _described(message),
         status=response.status,
-        delivery=Delivery.REFUSED,
+        outcome=RequestOutcome.REJECTED,
         platform_code=code,
         platform_message=message,
         body=response.body,

@@ -13,8 +13,8 @@ import attrs
 from .errors import AurpayError
 
 if TYPE_CHECKING:
-    from ._http import Progress, Safety
-    from .errors import Delivery
+    from ._http import Effect, Progress
+    from .errors import RequestOutcome
 
 
 @attrs.frozen(kw_only=True)
@@ -27,7 +27,7 @@ class AttemptEvent:
     #: The method of the client, such as ``create_order``.
     operation: str
     #: What a repetition would do: after a failure, only a write may have happened.
-    safety: Safety
+    effect: Effect
     #: 1 for the first.
     attempt: int
     duration_s: float
@@ -37,13 +37,13 @@ class AttemptEvent:
     #: raised what is no error of ours); ``None`` for an answer.
     error: str | None
     #: How far it got, if it failed or was cancelled.
-    delivery: Delivery | None
+    outcome: RequestOutcome | None
     #: Seconds until the next attempt; ``None`` if there will be none.
     retry_in_s: float | None
     #: Why there will be, or will not be, another attempt.
     reason: str
     #: What the call is about: your name for what is paid, Aurpay's id of the order, and
-    #: the nonce of the order that is to be created; ``None`` where there is none.
+    #: the attempt_id of the order that is to be created; ``None`` where there is none.
     reference: str | None = None
     order_id: str | None = None
     attempt_id: str | None = None
@@ -58,18 +58,18 @@ class CallEvent:
 
     operation: str
     #: What a repetition would do: after a failure, only a write may have happened.
-    safety: Safety
+    effect: Effect
     #: How many attempts were made; ``None`` if the call was cancelled.
     attempts: int | None
     duration_s: float
     #: ``code`` of the error that the caller got, ``cancelled`` or ``foreign``.
     error: str | None
     #: How far it got, if it failed or was cancelled.
-    delivery: Delivery | None
+    outcome: RequestOutcome | None
     #: Fields of the answer that this version does not know. A sign that the API grew.
     unknown_fields: int
     #: What the call is about: your name for what is paid, Aurpay's id of the order, and
-    #: the nonce of the order that is to be created; ``None`` where there is none.
+    #: the attempt_id of the order that is to be created; ``None`` where there is none.
     reference: str | None = None
     order_id: str | None = None
     attempt_id: str | None = None
@@ -79,12 +79,12 @@ Event = AttemptEvent | CallEvent
 
 
 def failure_of(
-    outcome: object, progress: Progress
-) -> tuple[str | None, Delivery | None]:
-    """Return the code and the delivery that an event reports for an outcome."""
-    if isinstance(outcome, AurpayError):
-        return outcome.code, outcome.delivery
-    if isinstance(outcome, BaseException):
-        code = "foreign" if isinstance(outcome, Exception) else "cancelled"
-        return code, progress.delivery
+    result: object, progress: Progress
+) -> tuple[str | None, RequestOutcome | None]:
+    """Return the code and the outcome that an event reports for an result."""
+    if isinstance(result, AurpayError):
+        return result.code, result.outcome
+    if isinstance(result, BaseException):
+        code = "foreign" if isinstance(result, Exception) else "cancelled"
+        return code, progress.outcome
     return None, None

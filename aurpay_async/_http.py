@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
-from .errors import ConfigurationError, Delivery, shown
+from .errors import ConfigurationError, RequestOutcome, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ def parse_http_date(text: str) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-class Safety(Enum):
+class Effect(Enum):
     """What a repeated request would do. A property of the request, not of HTTP.
 
     .. versionadded:: 0.1.0
@@ -48,7 +48,7 @@ class Safety(Enum):
     #: Makes something new each time: sent again only if it provably never arrived.
     CREATE = "create"
     #: Moves money each time: as `CREATE`.
-    MONEY = "money"
+    TRANSFER = "transfer"
 
 
 #: Thirty years; longer ones overflow clocks.
@@ -97,12 +97,12 @@ def _twin(record: _T, **changes: object) -> _T:
 class Progress:
     """State of the current attempt of one call, set by the transports."""
 
-    __slots__ = ("delivery", "signed")
+    __slots__ = ("outcome", "signed")
 
     def __init__(self) -> None:
         #: How far it has got. Used when the call is cancelled, because then no error
         #: of ours carries it.
-        self.delivery = Delivery.UNKNOWN
+        self.outcome = RequestOutcome.UNKNOWN
         #: Whether it has a signature, which covers the local time.
         self.signed = False
 
@@ -120,7 +120,7 @@ class Request:
     method: str
     #: Path and query, exactly as they go over the wire.
     path: str = attrs.field(repr=lambda path: repr(path.partition("?")[0]))
-    safety: Safety
+    effect: Effect
     body: bytes = attrs.field(default=b"", repr=lambda body: f"<{len(body)} bytes>")
     #: Names alone are shown: values may be secret.
     headers: Mapping[str, str] = attrs.field(
@@ -132,7 +132,7 @@ class Request:
     #: What the call is about, for logs, events and spans. Not sent.
     reference: str | None = None
     order_id: str | None = None
-    #: The nonce of the order that is to be created.
+    #: The attempt_id of the order that is to be created.
     attempt_id: str | None = None
     #: State of the one call that this request was built for; all copies share it.
     progress: Progress = attrs.field(factory=Progress, init=False, eq=False, repr=False)

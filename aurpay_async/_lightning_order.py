@@ -64,7 +64,7 @@ class LightningOrder(PublicRecord):
     #: The shop's own name for what is paid, if it gave one.
     reference: str | None = None
     #: What tells this order from another one of the same reference.
-    nonce: str | None = None
+    attempt_id: str | None = None
     #: The names of the checks that were made before you got this.
     checks: tuple[str, ...]
     #: Fields of the answer that this version does not know, or cannot read. From
@@ -141,7 +141,7 @@ class LightningOrder(PublicRecord):
             payment_addr=stored.payment_addr,
             coin=stored.coin,
             reference=stored.reference,
-            nonce=stored.nonce,
+            attempt_id=stored.attempt_id,
             checks=stored.checks,
             extra=extra,
         )
@@ -160,7 +160,7 @@ class _Stored(UncheckedOrder):
     price: Decimal
     currency: str
     reference: str | None
-    nonce: str | None
+    attempt_id: str | None
     checks: tuple[str, ...]
     #: What was trusted when it came: to be the same now.
     network: str
@@ -184,7 +184,7 @@ def _members(order: LightningOrder) -> dict[str, object]:
         "payment_addr": order.payment_addr,
         "coin": order.coin,
         "reference": order.reference,
-        "nonce": order.nonce,
+        "attempt_id": order.attempt_id,
         "checks": order.checks,
         "network": invoice.network,
         "payee": invoice.payee,

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 import attrs
 
 from ._events import AttemptEvent, CallEvent
-from ._http import Safety
-from .errors import Delivery
+from ._http import Effect
+from .errors import RequestOutcome
 from .errors._base import spelled
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _level(event: Event) -> int:
 
 def _may_have_happened(event: CallEvent) -> bool:
     # What reads does nothing, whether it arrived or not.
-    return event.delivery is Delivery.UNKNOWN and event.safety is not Safety.READ
+    return event.outcome is RequestOutcome.UNKNOWN and event.effect is not Effect.READ
 
 
 def _sentence(event: Event) -> str:
@@ -156,8 +156,8 @@ def _record_span(tracer: Any, event: CallEvent, ended: float) -> None:  # noqa: 
     attributes: dict[str, str | int] = {"aurpay.operation": event.operation}
     if event.attempts is not None:
         attributes["aurpay.attempts"] = event.attempts
-    if event.delivery is not None:
-        attributes["aurpay.delivery"] = event.delivery.value
+    if event.outcome is not None:
+        attributes["aurpay.outcome"] = event.outcome.value
     if event.error is not None:
         attributes["error.type"] = event.error
     for name, fact in _subject(event).items():

@@ -27,10 +27,10 @@ from ._models._arguments import coin_name, fiat
 from ._money import parse_price, plain_repr
 from .errors import (
     AurpayError,
-    Delivery,
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
+    RequestOutcome,
     UntrustedOrderError,
 )
 
@@ -69,7 +69,7 @@ def _aware(_: object, attribute: attrs.Attribute[datetime], value: object) -> No
 
 
 @attrs.frozen(kw_only=True)
-class LostOrder:
+class OrderQuery:
     """What is known of an order that may exist. Raises `InvalidRequestError`.
 
     .. versionadded:: 0.1.0
@@ -105,8 +105,8 @@ class LostOrder:
         payment = asked if isinstance(asked, NewPayment) else None
         if asked is None or (isinstance(asked, NewPaymentUrl) and payment is None):
             raise _refuse("no call that creates an order raised it", _WRITE_IT)
-        if error.delivery is not Delivery.UNKNOWN:
-            problem = f"no order exists: its delivery is {error.delivery.value!r}"
+        if error.outcome is not RequestOutcome.UNKNOWN:
+            problem = f"no order exists: its outcome is {error.outcome.value!r}"
             raise _refuse(problem, "mend the cause, and create the order again")
         if error.sent_at is None:
             raise _refuse("it does not say when it was sent", _WRITE_IT)
@@ -130,7 +130,7 @@ def own_order_id(error: AurpayError) -> str | None:
     return None if is_other else error.order_id
 
 
-_EXAMPLE: Final = "LostOrder(price=..., currency=..., sent_at=...)"
+_EXAMPLE: Final = "OrderQuery(price=..., currency=..., sent_at=...)"
 _WRITE_IT: Final = f"if an order may exist, write {_EXAMPLE}"
 
 
@@ -139,7 +139,7 @@ def _refuse(problem: str, hint: str) -> InvalidRequestError:
 
 
 @attrs.frozen(kw_only=True)
-class FoundOrder:
+class OrderSearchResult:
     """What looking for a lost order came to. It is no yes or no: see `outcome`.
 
     .. versionadded:: 0.1.0
@@ -172,17 +172,19 @@ class FoundOrder:
 
     def __bool__(self) -> NoReturn:
         """Raise TypeError: no outcome is a plain no."""
-        raise TypeError('a FoundOrder is no yes or no: write found.outcome == "found"')
+        raise TypeError(
+            'a OrderSearchResult is no yes or no: write found.outcome == "found"'
+        )
 
 
 async def find_lost(
-    lost: LostOrder,
+    lost: OrderQuery,
     *,
     iterate_orders: Callable[[], AsyncGenerator[Order, None]],
     get_order: Callable[[str], Awaitable[Order]],
     known: Collection[str] = (),
     attempt_s: float = LONGEST_ATTEMPT_S,
-) -> FoundOrder:
+) -> OrderSearchResult:
     """Look for an order that may exist.
 
     Args:
@@ -216,22 +218,24 @@ async def find_lost(
 
 
 async def _look_up(
-    lost: LostOrder, order_id: str, get_order: Callable[[str], Awaitable[Order]]
-) -> FoundOrder:
+    lost: OrderQuery, order_id: str, get_order: Callable[[str], Awaitable[Order]]
+) -> OrderSearchResult:
     try:
         order = await get_order(order_id)
     except NotFoundError:
-        return FoundOrder(outcome="none_yet")
+        return OrderSearchResult(outcome="none_yet")
     # The id may have come in an answer that was somebody else's.
     is_other = False in _same_price(order, lost)
-    return FoundOrder(outcome="several" if is_other else "found", orders=(order,))
+    return OrderSearchResult(
+        outcome="several" if is_other else "found", orders=(order,)
+    )
 
 
 class _Search:
     """Goes through orders, and keeps those that may be the lost one."""
 
     def __init__(
-        self, lost: LostOrder, known: frozenset[str], attempt_s: float
+        self, lost: OrderQuery, known: frozenset[str], attempt_s: float
     ) -> None:
         self.is_over = False
         self._lost = lost
@@ -256,12 +260,12 @@ class _Search:
                 f"{self._lost.sent_at.isoformat()}: look for it in the dashboard"
             )
 
-    def result(self) -> FoundOrder:
+    def result(self) -> OrderSearchResult:
         """What all of it came to."""
         if not self._candidates:
-            return FoundOrder(outcome="none_yet")
+            return OrderSearchResult(outcome="none_yet")
         is_one = len(self._candidates) == 1 and not self._has_unclear
-        return FoundOrder(
+        return OrderSearchResult(
             outcome="found" if is_one else "several", orders=tuple(self._candidates)
         )
 
@@ -304,7 +308,7 @@ class _Search:
         )
 
 
-def _same_price(order: Order, lost: LostOrder) -> tuple[bool | None, bool | None]:
+def _same_price(order: Order, lost: OrderQuery) -> tuple[bool | None, bool | None]:
     return (
         _same(order.price, lost.price),
         _same(_upper(order.currency), lost.currency),

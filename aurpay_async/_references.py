@@ -1,7 +1,8 @@
 """A shop's own names for what is paid, signed into the URLs that the platform calls.
 
 Aurpay's order call has no field for them, and its callbacks name no order. So they
-travel in the callback URLs, with the price and a nonce, signed by a key of the shop's.
+travel in the callback URLs, with the price and an attempt_id, signed by a key of the
+shop's.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _KINDS: Final[tuple[tuple[str, Literal["paid", "timeout"]], ...]] = (
 
 
 async def with_reference(
-    order: _Order, keys: tuple[Secret, ...], nonce: str | None = None
+    order: _Order, keys: tuple[Secret, ...], attempt_id: str | None = None
 ) -> _Order:
     """As `sign_reference`; what that needs is loaded off the loop."""
     if keys and _SIGNING not in sys.modules:
@@ -40,20 +41,21 @@ async def with_reference(
 
         await asyncio.to_thread(import_module, _SIGNING)
     try:
-        return sign_reference(order, keys, nonce)
+        return sign_reference(order, keys, attempt_id)
     except InvalidRequestError as error:
         raise without_frames(error) from None
 
 
 def sign_reference(
-    order: _Order, keys: tuple[Secret, ...], nonce: str | None = None
+    order: _Order, keys: tuple[Secret, ...], attempt_id: str | None = None
 ) -> _Order:
-    """Add a nonce to `order`, and its reference to the URLs that the platform calls.
+    """Add an attempt id to `order`, and its reference to its callback URLs.
 
     Args:
         order: What to create.
         keys: The first one signs.
-        nonce: The one to use, if the order has to be created under a known nonce;
+        attempt_id: The one to use, if the order has to be created under a known
+        attempt_id;
             else a new one is drawn.
 
     Raises:
@@ -68,10 +70,10 @@ def sign_reference(
             field="reference",
             hint="make the client with reference_key=...",
         )
-    from .callbacks._reference import Reference, ReferenceSigner, new_nonce
+    from .callbacks._reference import Reference, ReferenceSigner, new_attempt_id
 
-    signer, nonce = ReferenceSigner(keys), nonce or new_nonce()
-    changes: dict[str, Any] = {"nonce": nonce}
+    signer, attempt_id = ReferenceSigner(keys), attempt_id or new_attempt_id()
+    changes: dict[str, Any] = {"attempt_id": attempt_id}
     for field, kind in _KINDS:
         url: str | None = getattr(order, field)
         if url is not None:
@@ -80,7 +82,7 @@ def sign_reference(
                 price=order.price,
                 currency=order.currency,
                 kind=kind,
-                nonce=nonce,
+                attempt_id=attempt_id,
             )
             changes[field] = _attach(signer, field, url, reference)
     return attrs.evolve(order, **changes)

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
-from ._http import Safety, parse_http_date, require_seconds
+from ._http import Effect, parse_http_date, require_seconds
 from .errors import (
     APIError,
     ConfigurationError,
-    Delivery,
     RateLimitedError,
+    RequestOutcome,
     TransportError,
     shown,
 )
@@ -46,27 +46,35 @@ _SEE_OTHER: Final = 303
 _MAX_DIGITS: Final = 64
 
 
-def delivery_of(status: int) -> Delivery:
+def outcome_of_status(status: int) -> RequestOutcome:
     """What an HTTP status other than success says about a request that writes."""
     if 300 <= status < 400:
-        return Delivery.UNKNOWN if status == _SEE_OTHER else Delivery.REFUSED
+        return (
+            RequestOutcome.UNKNOWN if status == _SEE_OTHER else RequestOutcome.REJECTED
+        )
     if 400 <= status < 500:
-        return Delivery.UNKNOWN if status in _UNKNOWN_4XX else Delivery.REFUSED
-    return Delivery.REFUSED if status in _REFUSING_5XX else Delivery.UNKNOWN
+        return (
+            RequestOutcome.UNKNOWN
+            if status in _UNKNOWN_4XX
+            else RequestOutcome.REJECTED
+        )
+    return (
+        RequestOutcome.REJECTED if status in _REFUSING_5XX else RequestOutcome.UNKNOWN
+    )
 
 
-def is_retryable(error: AurpayError, safety: Safety) -> bool:
+def is_retryable(error: AurpayError, effect: Effect) -> bool:
     """Whether the very same request may be sent again (the table above)."""
     if isinstance(error, TransportError) and error.final:
         return False
-    if error.delivery is Delivery.NOT_SENT:
+    if error.outcome is RequestOutcome.NOT_SENT:
         return isinstance(error, TransportError)
-    if isinstance(error, RateLimitedError) and error.delivery is Delivery.REFUSED:
-        return safety is not Safety.MONEY
-    if safety is not Safety.READ:
+    if isinstance(error, RateLimitedError) and error.outcome is RequestOutcome.REJECTED:
+        return effect is not Effect.TRANSFER
+    if effect is not Effect.READ:
         return False
     if isinstance(error, APIError):
-        return error.delivery is Delivery.UNKNOWN and error.status != 409
+        return error.outcome is RequestOutcome.UNKNOWN and error.status != 409
     return isinstance(error, TransportError)
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from ._http import parse_http_date
 from .errors import (
     APIError,
-    Delivery,
     NotFoundError,
     RateLimitedError,
+    RequestOutcome,
     UntrustedOrderError,
 )
 
@@ -68,4 +68,4 @@ def _may_be_of_clock(error: AurpayError, request: Request) -> bool:
     if not isinstance(error, APIError) or not request.progress.signed:
         return False
     explained = isinstance(error, NotFoundError | RateLimitedError)
-    return error.delivery is Delivery.REFUSED and not explained
+    return error.outcome is RequestOutcome.REJECTED and not explained

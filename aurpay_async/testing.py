@@ -11,15 +11,15 @@ from datetime import UTC, datetime, timedelta
 from typing import final
 
 from ._clock import SystemClock
-from ._http import Request, Response, Safety
+from ._http import Effect, Request, Response
 from ._transports._memory import MemoryTransport
 
 __all__ = [
+    "Effect",
     "FakeClock",
     "MemoryTransport",
     "Request",
     "Response",
-    "Safety",
     "sign_callback",
 ]
 

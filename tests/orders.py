@@ -94,7 +94,7 @@ def answer(content: object, status: int = 200, **headers: str) -> Response:
 
 
 #: What the order below was asked for with.
-ASKED = NewOrder("20.00", "USD", reference="cart-42", nonce="ab" * 12)
+ASKED = NewOrder("20.00", "USD", reference="cart-42", attempt_id="ab" * 12)
 
 
 def lightning_order(

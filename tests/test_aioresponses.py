@@ -13,7 +13,7 @@ from aurpay_async import (
     ApiKey,
     AurpayClient,
     AurpayError,
-    Delivery,
+    RequestOutcome,
     RetryPolicy,
     errors,
 )
@@ -58,7 +58,7 @@ async def test_the_documented_answer(mocked: aioresponses) -> None:
     assert seen[0]["allow_redirects"] is False
 
 
-REFUSED, UNKNOWN = Delivery.REFUSED, Delivery.UNKNOWN
+REFUSED, UNKNOWN = RequestOutcome.REJECTED, RequestOutcome.UNKNOWN
 BAD_KEY = json.dumps({"code": 401, "message": "bad key"})
 NO = json.dumps({"code": 10001, "message": "no"})
 NO_DATA = json.dumps(envelope(None))
@@ -66,7 +66,7 @@ PAGE = "<html>Bad gateway</html>"
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "delivery", "requests"),
+    ("status", "body", "kind", "outcome", "requests"),
     [
         (200, BAD_KEY, errors.AuthenticationError, REFUSED, 1),
         (200, NO, errors.APIError, REFUSED, 1),
@@ -94,7 +94,7 @@ async def test_what_becomes_of_an_answer(
     status: int,
     body: str,
     kind: type[AurpayError],
-    delivery: Delivery,
+    outcome: RequestOutcome,
     requests: int,
 ) -> None:
     """The class of the error, what may exist, and how many requests were made."""
@@ -102,7 +102,7 @@ async def test_what_becomes_of_an_answer(
     with pytest.raises(AurpayError) as caught:
         await create(attempts=3)
     assert type(caught.value) is kind
-    assert caught.value.delivery is delivery
+    assert caught.value.outcome is outcome
     assert caught.value.attempts == count(mocked) == requests
 
 
@@ -124,7 +124,7 @@ async def test_injected_failure_of_a_create_is_unknown_and_not_repeated(
     with pytest.raises(AurpayError) as caught:
         await create(attempts=3)
     assert type(caught.value) is kind
-    assert caught.value.delivery is UNKNOWN
+    assert caught.value.outcome is UNKNOWN
     assert count(mocked) == 1
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aurpay_async import ApiKey, ApiToken, ConfigurationError, Request, Safety
+from aurpay_async import ApiKey, ApiToken, ConfigurationError, Effect, Request
 from aurpay_async._auth import sign, signature_origin
 from aurpay_async._secrets import Secret
 
@@ -32,7 +32,7 @@ def request(
         operation="create_order",
         method=method,
         path=path,
-        safety=Safety.CREATE,
+        effect=Effect.CREATE,
         body=body,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from aurpay_async import CallEvent, Delivery, Request, Response, Safety
+from aurpay_async import CallEvent, Effect, Request, RequestOutcome, Response
 from aurpay_async._calls import make_call
 from aurpay_async._listeners import Listeners
 from aurpay_async.errors import AurpayError, InvalidResponseError
@@ -16,7 +16,7 @@ from aurpay_async.testing import FakeClock
 
 from .orders import NOW
 
-REQUEST = Request(operation="x", method="GET", path="/", safety=Safety.READ)
+REQUEST = Request(operation="x", method="GET", path="/", effect=Effect.READ)
 
 
 @attrs.frozen
@@ -62,11 +62,11 @@ def event(**fields: Any) -> CallEvent:
     return CallEvent(
         **{
             "operation": "x",
-            "safety": Safety.READ,
+            "effect": Effect.READ,
             "attempts": 1,
             "duration_s": 2.0,
             "error": None,
-            "delivery": None,
+            "outcome": None,
             "unknown_fields": 0,
             **fields,
         }
@@ -101,7 +101,9 @@ async def test_an_answer_that_cannot_be_taken() -> None:
         await bench.call(parse)
     error = caught.value
     assert (error.attempts, error.sent_at, error.retryable) == (1, NOW, False)
-    assert bench.events == [event(error="invalid_response", delivery=Delivery.UNKNOWN)]
+    assert bench.events == [
+        event(error="invalid_response", outcome=RequestOutcome.UNKNOWN)
+    ]
 
 
 async def test_a_call_that_does_not_get_an_answer() -> None:
@@ -113,7 +115,7 @@ async def test_a_call_that_does_not_get_an_answer() -> None:
         await bench.call(None)
     assert caught.value.attempts == 4
     assert bench.events == [
-        event(error="aurpay_error", attempts=4, delivery=Delivery.NOT_SENT)
+        event(error="aurpay_error", attempts=4, outcome=RequestOutcome.NOT_SENT)
     ]
 
 
@@ -129,7 +131,9 @@ async def test_error_is_completed_before_it_is_reported() -> None:
     bench = Bench(Response(status=200))
     with pytest.raises(InvalidResponseError):
         await bench.call(parse, complete)
-    assert bench.events == [event(error="invalid_response", delivery=Delivery.UNKNOWN)]
+    assert bench.events == [
+        event(error="invalid_response", outcome=RequestOutcome.UNKNOWN)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -141,4 +145,6 @@ async def test_a_call_that_is_cut_off(interruption: BaseException, code: str) ->
     bench = Bench(interruption)
     with pytest.raises(type(interruption)):
         await bench.call(None)
-    assert bench.events == [event(error=code, attempts=None, delivery=Delivery.UNKNOWN)]
+    assert bench.events == [
+        event(error=code, attempts=None, outcome=RequestOutcome.UNKNOWN)
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from aurpay_async import CallEvent, Delivery
+from aurpay_async import CallEvent, RequestOutcome
 from aurpay_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ async def cancel_once(steps: int, *, kept: bool) -> bool:
         if cancelled and ended:
             (event,) = ended
             assert event.error == "cancelled"
-            assert event.delivery in {Delivery.NOT_SENT, Delivery.UNKNOWN}
-            assert not (event.delivery is Delivery.NOT_SENT and made)
+            assert event.outcome in {RequestOutcome.NOT_SENT, RequestOutcome.UNKNOWN}
+            assert not (event.outcome is RequestOutcome.NOT_SENT and made)
         assert made <= 1
         order = await aurpay.create_order("20.00", "USD")
         assert order.order_id in sandbox.orders
@@ -80,8 +80,8 @@ async def test_it_is_said_whether_a_cancelled_request_had_left() -> None:
             await asyncio.sleep(0)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
-    assert [(e.error, e.delivery) for e in events] == [
-        ("cancelled", Delivery.UNKNOWN)
+    assert [(e.error, e.outcome) for e in events] == [
+        ("cancelled", RequestOutcome.UNKNOWN)
     ] * 2
 
 
@@ -95,4 +95,7 @@ async def test_a_cancelled_pause_is_one_after_a_refusal() -> None:
             await asyncio.sleep(0)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
-    assert (events[-1].error, events[-1].delivery) == ("cancelled", Delivery.REFUSED)
+    assert (events[-1].error, events[-1].outcome) == (
+        "cancelled",
+        RequestOutcome.REJECTED,
+    )

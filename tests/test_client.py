@@ -22,7 +22,7 @@ from aurpay_async import (
     ConfigurationError,
     ConnectError,
     ConnectionLostError,
-    Delivery,
+    Effect,
     InvalidRequestError,
     InvalidResponseError,
     LightningOrder,
@@ -32,9 +32,9 @@ from aurpay_async import (
     OrderStatus,
     Payment,
     RateLimitedError,
+    RequestOutcome,
     Response,
     RetryPolicy,
-    Safety,
     Timeouts,
     UntrustedOrderError,
 )
@@ -178,7 +178,7 @@ async def test_a_failure_says_what_may_exist_and_what_was_asked() -> None:
                 "20.00", "USD", callback_url="https://shop.example/paid?id=7"
             )
     error = caught.value
-    assert error.delivery is Delivery.UNKNOWN
+    assert error.outcome is RequestOutcome.UNKNOWN
     assert error.order_id == content["data"]["order_id"]
     assert error.new_order == NewOrder(
         "20.00", "USD", callback_url="https://shop.example/paid?id=7"
@@ -191,12 +191,12 @@ async def test_a_failure_says_what_may_exist_and_what_was_asked() -> None:
 async def test_an_error_found_in_the_answer_knows_earlier_attempts() -> None:
     """It took three; the time is that of the last."""
     clock = FakeClock(NOW)
-    down = ConnectError("down", delivery=Delivery.NOT_SENT)
+    down = ConnectError("down", outcome=RequestOutcome.NOT_SENT)
     async with client(down, down, answer({"code": 5}), clock=clock) as c:
         with pytest.raises(AurpayError) as caught:
             await c.create_order(20, "USD")
     error = caught.value
-    assert (error.attempts, error.delivery) == (3, Delivery.REFUSED)
+    assert (error.attempts, error.outcome) == (3, RequestOutcome.REJECTED)
     assert error.sent_at == clock.now()
     assert error.new_order == NewOrder(20, "USD")
 
@@ -214,7 +214,7 @@ async def test_nobody_there() -> None:
     async with nobody() as url, AurpayClient(base_url=url, clock=FakeClock()) as c:
         with pytest.raises(ConnectError) as caught:
             await c.create_order(20, "USD")
-    assert (caught.value.delivery, caught.value.attempts) == (Delivery.NOT_SENT, 4)
+    assert (caught.value.outcome, caught.value.attempts) == (RequestOutcome.NOT_SENT, 4)
     assert caught.value.new_order is not None
 
 
@@ -239,7 +239,7 @@ async def test_bad_arguments_open_no_connection(
             await aurpay.create_order(*arguments)
         await aurpay.aclose()
     assert caught.value.field == field
-    assert (caught.value.delivery, caught.value.attempts) == (Delivery.NOT_SENT, 0)
+    assert (caught.value.outcome, caught.value.attempts) == (RequestOutcome.NOT_SENT, 0)
     assert sandbox.requests == []
 
 
@@ -486,7 +486,7 @@ async def test_without_a_context_manager() -> None:
         await aurpay.aclose()
         with pytest.raises(ConfigurationError, match="closed") as caught:
             await aurpay.create_order(20, "USD")
-    assert caught.value.delivery is Delivery.NOT_SENT
+    assert caught.value.outcome is RequestOutcome.NOT_SENT
     assert len(sandbox.requests) == 1
 
 
@@ -556,7 +556,7 @@ async def test_a_look_is_reported() -> None:
     async with client(answer(content), on_event=events.append) as c:
         assert (await c.get_order(ORDER_ID)).extra == {"tx_id": "1", "fee": "2"}
     attempt, call = events
-    assert attempt.safety is call.safety is Safety.READ
+    assert attempt.effect is call.effect is Effect.READ
     assert (attempt.operation, call.operation) == ("get_order", "get_order")
     assert call.unknown_fields == 2
 
@@ -622,13 +622,13 @@ async def test_a_reference_travels_in_the_urls() -> None:
     for field, kind in (("callback_url", "paid"), ("timeout_callback", "timeout")):
         assert sent[field].startswith(CALLBACKS[field])
         token = signer.read(sent[field], kind)  # type: ignore[arg-type]
-        assert (token.reference, token.nonce) == ("cart-42", made.nonce)
+        assert (token.reference, token.attempt_id) == ("cart-42", made.attempt_id)
         assert (token.price, token.currency) == (made.price, "USD")
     assert made.reference == "cart-42"
 
 
 async def test_a_reference_without_callbacks() -> None:
-    """It is kept with the order; each call has a nonce of its own."""
+    """It is kept with the order; each call has an attempt_id of its own."""
     async with (
         Sandbox() as sandbox,
         sandbox.client(reference_key=REFERENCE_KEY) as aurpay,
@@ -638,11 +638,11 @@ async def test_a_reference_without_callbacks() -> None:
         ]
         plain = await aurpay.create_order(20, "USD")
     assert first.reference == second.reference == "cart-42"
-    assert first.nonce != second.nonce
-    assert (plain.reference, plain.nonce) == (None, None)
+    assert first.attempt_id != second.attempt_id
+    assert (plain.reference, plain.attempt_id) == (None, None)
 
 
-async def test_a_failure_knows_the_reference_and_the_nonce() -> None:
+async def test_a_failure_knows_the_reference_and_the_attempt_id() -> None:
     """With which a lost order can be recognised when it is paid."""
     async with client(ConnectionLostError("lost"), reference_key=REFERENCE_KEY) as c:
         with pytest.raises(ConnectionLostError) as caught:
@@ -650,7 +650,7 @@ async def test_a_failure_knows_the_reference_and_the_nonce() -> None:
     asked = caught.value.new_order
     assert asked is not None
     token = ReferenceSigner([REFERENCE_KEY]).read(asked.callback_url or "")
-    assert (token.reference, token.nonce) == (asked.reference, asked.nonce)
+    assert (token.reference, token.attempt_id) == (asked.reference, asked.attempt_id)
     assert asked.reference == "cart-42"
 
 
@@ -739,21 +739,21 @@ async def test_each_call_is_reported() -> None:
     assert [event for event in events if isinstance(event, CallEvent)] == [
         CallEvent(
             operation="create_order",
-            safety=Safety.CREATE,
+            effect=Effect.CREATE,
             attempts=1,
             duration_s=0.0,
             error=None,
-            delivery=None,
+            outcome=None,
             unknown_fields=2,
             order_id=order()["order_id"],
         ),
         CallEvent(
             operation="create_order",
-            safety=Safety.CREATE,
+            effect=Effect.CREATE,
             attempts=1,
             duration_s=0.0,
             error="api",
-            delivery=Delivery.REFUSED,
+            outcome=RequestOutcome.REJECTED,
             unknown_fields=0,
         ),
     ]
@@ -770,8 +770,8 @@ async def test_a_cancelled_call_is_reported() -> None:
     async with client(cancelled, on_event=events.append) as c:
         with pytest.raises(asyncio.CancelledError):
             await c.create_order(20, "USD")
-    assert [(event.error, event.delivery) for event in events] == [
-        ("cancelled", Delivery.UNKNOWN)
+    assert [(event.error, event.outcome) for event in events] == [
+        ("cancelled", RequestOutcome.UNKNOWN)
     ] * 2
     assert events[-1].attempts is None
 
@@ -799,7 +799,7 @@ async def test_a_wrong_key_is_refused_by_the_sandbox() -> None:
                 with pytest.raises(AurpayError) as caught:
                     await c.create_order(20, "USD")
             assert caught.value.code == "authentication"
-            assert caught.value.delivery is Delivery.REFUSED
+            assert caught.value.outcome is RequestOutcome.REJECTED
     assert sandbox.orders == {}
 
 

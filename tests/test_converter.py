@@ -74,7 +74,7 @@ def test_the_documented_request_is_written() -> None:
 
 def test_what_the_platform_has_no_field_for_is_not_sent() -> None:
     """A reference travels in the URLs."""
-    order = NewOrder("20.00", "USD", reference="cart-42", nonce="ab" * 12)
+    order = NewOrder("20.00", "USD", reference="cart-42", attempt_id="ab" * 12)
     assert dump_new_order(order) == b'{"price":20.00,"currency":"USD"}'
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from aurpay_async import (
     AurpayError,
-    Delivery,
+    Effect,
     Request,
+    RequestOutcome,
     RetryPolicy,
-    Safety,
     ServerError,
     Timeouts,
 )
@@ -24,11 +24,11 @@ from aurpay_async._retry import RetryBudget
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._faults import KINDS, parse
 
-NOT_SENT, REFUSED, UNKNOWN = Delivery
+NOT_SENT, REFUSED, UNKNOWN = RequestOutcome
 
-#: Fault: the error's code and delivery (None: an order), and whether an order that was
+#: Fault: the error's code and outcome (None: an order), and whether an order that was
 #: made can be named.
-OUTCOMES: dict[str, tuple[str | None, Delivery | None, bool]] = {
+OUTCOMES: dict[str, tuple[str | None, RequestOutcome | None, bool]] = {
     "reset": ("connection_lost", UNKNOWN, False),
     "reset-after-request": ("connection_lost", UNKNOWN, False),
     "close-before-headers": ("connection_lost", UNKNOWN, False),
@@ -90,7 +90,7 @@ def test_every_fault_has_an_outcome() -> None:
 @pytest.mark.parametrize("created", [False, True], ids=["alone", "and created"])
 @pytest.mark.parametrize("fault", [*OUTCOMES, *sorted(UNSTEADY)])
 async def test_a_fault_while_an_order_is_created(fault: str, created: bool) -> None:
-    """One request at most, the right delivery, nothing foreign, and life goes on."""
+    """One request at most, the right outcome, nothing foreign, and life goes on."""
     if fault == "reset" and created:
         return  # what is not read creates nothing; the vocabulary refuses it
     waits = OUTCOMES.get(fault, ("timeout",))[0] == "timeout"
@@ -114,12 +114,12 @@ async def test_a_fault_while_an_order_is_created(fault: str, created: bool) -> N
 
 
 def _compare(fault: str, outcome: object, order_id: str | None) -> None:
-    code, delivery, named = OUTCOMES[fault]
+    code, outcome, named = OUTCOMES[fault]
     if code is None:
         assert not isinstance(outcome, AurpayError)
         return
     assert isinstance(outcome, AurpayError)
-    assert (outcome.code, outcome.delivery) == (code, delivery)
+    assert (outcome.code, outcome.outcome) == (code, outcome)
     assert outcome.attempts == 1
     assert outcome.sent_at is not None
     assert outcome.new_order is not None
@@ -172,7 +172,7 @@ async def test_hundreds_of_orders_over_a_small_pool() -> None:
 async def test_a_storm_of_reads_is_bounded() -> None:
     """200 at once against a platform that is down: about twice that arrives."""
     read = Request(
-        operation="x", method="POST", path="/api/bln/order", safety=Safety.READ
+        operation="x", method="POST", path="/api/bln/order", effect=Effect.READ
     )
     async with (
         Sandbox() as sandbox,

@@ -205,7 +205,7 @@ async def test_what_happens_when_an_order_is_created() -> None:
             with pytest.raises(AurpayError) as caught:
                 await aurpay.create_order("20.00", "USD")
         _, _, get, _ = row.split("|")
-        assert f"; `{caught.value.delivery.name}`: " in get, (fault, row)
+        assert f"; `{caught.value.outcome.name}`: " in get, (fault, row)
         kinds = {kind.__name__ for kind in type(caught.value).__mro__}
         assert kinds & {*re.findall(r"`(\w+Error)`", get)}, (fault, row)
         if "with `order_id`" in get and "+created" in fault:
@@ -215,10 +215,10 @@ async def test_what_happens_when_an_order_is_created() -> None:
 def test_what_happens_when_a_callback_comes() -> None:
     """The page gives the answers that the tests of payments see."""
     found = situations("a callback comes")
-    assert {delivery for delivery, _ in found} == PAID.keys()
-    for delivery, row in found:
+    assert {outcome for outcome, _ in found} == PAID.keys()
+    for outcome, row in found:
         said = re.match(r"\d+", row.split("|")[2].strip())
-        assert {*PAID[delivery][0]} == {int(said[0]) if said else None}, row
+        assert {*PAID[outcome][0]} == {int(said[0]) if said else None}, row
 
 
 def test_the_drawn_pictures_are_of_this_code() -> None:

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurpay_async import Response, Safety, errors
+from aurpay_async import Effect, Response, errors
 from aurpay_async._envelope import find_order, read_data, read_envelope, status_error
 from aurpay_async._retry import is_retryable
 from aurpay_async.errors import (
     APIError,
     AurpayError,
-    Delivery,
     InvalidResponseError,
+    RequestOutcome,
 )
 
 from .orders import NOW, answer, envelope, order
@@ -24,9 +24,9 @@ from .orders import NOW, answer, envelope, order
 ORDER_ID = "20260101000000000001"
 
 
-def read(content: object, safety: Safety = Safety.CREATE) -> dict[str, object]:
+def read(content: object, effect: Effect = Effect.CREATE) -> dict[str, object]:
     """The `data` of an answer."""
-    return read_envelope(answer(content), safety)
+    return read_envelope(answer(content), effect)
 
 
 def test_the_data_is_what_is_wanted() -> None:
@@ -37,16 +37,16 @@ def test_the_data_is_what_is_wanted() -> None:
 @pytest.mark.parametrize("data", [None, 0, "x", [], {"a": 1}])
 def test_data_of_any_kind(data: object) -> None:
     """For endpoints whose answers are not documented; none is none."""
-    assert read_data(answer(envelope(data)), Safety.READ) == data
-    assert read_data(answer({"code": 0}), Safety.READ) is None
+    assert read_data(answer(envelope(data)), Effect.READ) == data
+    assert read_data(answer({"code": 0}), Effect.READ) is None
 
 
-@pytest.mark.parametrize("safety", [Safety.READ, Safety.MONEY])
-def test_a_refusal_of_something_else_may_name_an_order(safety: Safety) -> None:
+@pytest.mark.parametrize("effect", [Effect.READ, Effect.TRANSFER])
+def test_a_refusal_of_something_else_may_name_an_order(effect: Effect) -> None:
     """Whoever asks for an order knows that it exists: no means no."""
     with pytest.raises(errors.NotFoundError) as caught:
-        read(envelope({"order_id": ORDER_ID}, code=404, message="no"), safety)
-    assert caught.value.delivery is Delivery.REFUSED
+        read(envelope({"order_id": ORDER_ID}, code=404, message="no"), effect)
+    assert caught.value.outcome is RequestOutcome.REJECTED
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_refusal_in_an_envelope(
         read({"code": code, "message": "no\x1b[31m", "data": data, "result": False})
     error = caught.value
     assert type(error) is kind
-    assert error.delivery is Delivery.REFUSED
+    assert error.outcome is RequestOutcome.REJECTED
     assert (error.status, error.platform_code) == (200, code)
     assert error.platform_message == "no\x1b[31m"
     assert str(error) == f"the platform refused with code {code}: 'no\\x1b[31m'"
@@ -100,20 +100,20 @@ def test_msg_is_read_where_message_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "delivery"),
+    ("status", "kind", "outcome"),
     [
-        (302, APIError, Delivery.REFUSED),
-        (303, APIError, Delivery.UNKNOWN),
-        (400, APIError, Delivery.REFUSED),
-        (401, errors.AuthenticationError, Delivery.REFUSED),
-        (403, errors.PermissionDeniedError, Delivery.REFUSED),
-        (404, errors.NotFoundError, Delivery.REFUSED),
-        (408, APIError, Delivery.UNKNOWN),
-        (409, APIError, Delivery.UNKNOWN),
-        (429, errors.RateLimitedError, Delivery.REFUSED),
-        (500, errors.ServerError, Delivery.UNKNOWN),
-        (501, errors.ServerError, Delivery.REFUSED),
-        (503, errors.ServerError, Delivery.UNKNOWN),
+        (302, APIError, RequestOutcome.REJECTED),
+        (303, APIError, RequestOutcome.UNKNOWN),
+        (400, APIError, RequestOutcome.REJECTED),
+        (401, errors.AuthenticationError, RequestOutcome.REJECTED),
+        (403, errors.PermissionDeniedError, RequestOutcome.REJECTED),
+        (404, errors.NotFoundError, RequestOutcome.REJECTED),
+        (408, APIError, RequestOutcome.UNKNOWN),
+        (409, APIError, RequestOutcome.UNKNOWN),
+        (429, errors.RateLimitedError, RequestOutcome.REJECTED),
+        (500, errors.ServerError, RequestOutcome.UNKNOWN),
+        (501, errors.ServerError, RequestOutcome.REJECTED),
+        (503, errors.ServerError, RequestOutcome.UNKNOWN),
     ],
 )
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_msg_is_read_where_message_is_missing() -> None:
 def test_a_status_that_is_not_of_success(
     status: int,
     kind: type[APIError],
-    delivery: Delivery,
+    outcome: RequestOutcome,
     content: object,
     message: str | None,
     code: int | None,
@@ -137,9 +137,9 @@ def test_a_status_that_is_not_of_success(
     """Status first, body second: an HTML page under a 403 is a 403."""
     response = answer(content, status)
     assert not response.is_success
-    error = status_error(response, Safety.CREATE, NOW)
+    error = status_error(response, Effect.CREATE, NOW)
     assert type(error) is kind
-    assert (error.status, error.delivery) == (status, delivery)
+    assert (error.status, error.outcome) == (status, outcome)
     assert (error.platform_message, error.platform_code) == (message, code)
     assert error.body == response.body
 
@@ -147,65 +147,65 @@ def test_a_status_that_is_not_of_success(
 def test_retry_after_is_on_the_error() -> None:
     """In seconds; garbage is none."""
     limited = answer(b"", 429, retry_after="7")
-    assert status_error(limited, Safety.CREATE, NOW).retry_after == 7
+    assert status_error(limited, Effect.CREATE, NOW).retry_after == 7
     assert (
-        status_error(answer(b"", 429, retry_after="x"), Safety.CREATE, NOW).retry_after
+        status_error(answer(b"", 429, retry_after="x"), Effect.CREATE, NOW).retry_after
         is None
     )
-    assert status_error(answer(b"", 429), Safety.CREATE, NOW).retry_after is None
+    assert status_error(answer(b"", 429), Effect.CREATE, NOW).retry_after is None
 
 
 def test_a_redirect_names_its_target_without_the_query() -> None:
     """It was not followed; the query may hold anything."""
     moved = answer(b"", 307, location="https://evil.example/x?token=canary")
-    text = str(status_error(moved, Safety.CREATE, NOW))
+    text = str(status_error(moved, Effect.CREATE, NOW))
     assert "not followed, to 'https://evil.example/x'" in text
     assert "canary" not in text
     assert "location" not in str(
-        status_error(answer(b"", 500, location="x"), Safety.CREATE, NOW)
+        status_error(answer(b"", 500, location="x"), Effect.CREATE, NOW)
     )
 
 
 def test_an_order_in_a_failing_answer_is_found() -> None:
     """A gateway may put its own status on an answer that came through."""
-    error = status_error(answer(envelope(order()), 502), Safety.CREATE, NOW)
+    error = status_error(answer(envelope(order()), 502), Effect.CREATE, NOW)
     assert error.order_id == ORDER_ID
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 429, 501])
 def test_an_order_in_a_refusal_may_exist(status: int) -> None:
     """The body contradicts the status: nothing was refused for sure."""
-    error = status_error(answer(envelope(order()), status), Safety.CREATE, NOW)
-    assert (error.delivery, error.order_id) == (Delivery.UNKNOWN, ORDER_ID)
-    assert not is_retryable(error, Safety.CREATE)
+    error = status_error(answer(envelope(order()), status), Effect.CREATE, NOW)
+    assert (error.outcome, error.order_id) == (RequestOutcome.UNKNOWN, ORDER_ID)
+    assert not is_retryable(error, Effect.CREATE)
 
 
 def test_an_order_in_the_refusal_of_something_else_says_nothing() -> None:
     """Whoever asked for an order's refund knows that the order exists."""
     content = {"code": 403, "message": "no", "order_id": ORDER_ID}
-    error = status_error(answer(content, 403), Safety.MONEY, NOW)
-    assert (error.delivery, error.order_id) == (Delivery.REFUSED, None)
+    error = status_error(answer(content, 403), Effect.TRANSFER, NOW)
+    assert (error.outcome, error.order_id) == (RequestOutcome.REJECTED, None)
 
 
 @pytest.mark.parametrize("content", [{"code": 0}, {"refund_status": "DONE"}])
-@pytest.mark.parametrize("safety", [Safety.CREATE, Safety.MONEY])
+@pytest.mark.parametrize("effect", [Effect.CREATE, Effect.TRANSFER])
 def test_a_yes_under_a_refusal_may_be_true(
-    content: dict[str, Any], safety: Safety
+    content: dict[str, Any], effect: Effect
 ) -> None:
     """A gateway may put its own status on an answer that came through."""
     for status in (302, 403, 429, 501):
-        error = status_error(answer(content, status), safety, NOW)
-        assert error.delivery is Delivery.UNKNOWN
-        assert not is_retryable(error, safety)
-        error = status_error(answer(content, status), Safety.READ, NOW)
-        assert error.delivery is Delivery.REFUSED
+        error = status_error(answer(content, status), effect, NOW)
+        assert error.outcome is RequestOutcome.UNKNOWN
+        assert not is_retryable(error, effect)
+        error = status_error(answer(content, status), Effect.READ, NOW)
+        assert error.outcome is RequestOutcome.REJECTED
 
 
 @pytest.mark.parametrize("content", [{}, {"code": 7}, {"code": False}, {"code": "0"}])
 def test_anything_else_under_a_refusal_is_one(content: dict[str, Any]) -> None:
     """As long as it does not say yes."""
-    error = status_error(answer(content, 403), Safety.MONEY, NOW)
-    assert error.delivery is Delivery.REFUSED
+    error = status_error(answer(content, 403), Effect.TRANSFER, NOW)
+    assert error.outcome is RequestOutcome.REJECTED
 
 
 @pytest.mark.parametrize("order_id", ["ORD.1:x", "ü1", 7, "X" * 65, "a b", ""])
@@ -213,7 +213,7 @@ def test_a_refusal_with_any_order_may_have_made_it(order_id: object) -> None:
     """Also where the id is none that we would take."""
     with pytest.raises(InvalidResponseError) as caught:
         read(envelope({"order_id": order_id}, code=429))
-    assert caught.value.delivery is Delivery.UNKNOWN
+    assert caught.value.outcome is RequestOutcome.UNKNOWN
     readable = {"ORD.1:x": "ORD.1:x", "ü1": "ü1", 7: "7"}
     assert caught.value.order_id == readable.get(order_id)
 
@@ -223,9 +223,9 @@ def test_a_body_that_did_not_come_whole_is_not_read() -> None:
     body = json.dumps(envelope(order())).encode()
     cut = Response(status=200, body=body, defect="is longer than 9 bytes")
     with pytest.raises(InvalidResponseError, match="is longer than 9 bytes") as caught:
-        read_envelope(cut, Safety.CREATE)
+        read_envelope(cut, Effect.CREATE)
     error = caught.value
-    assert (error.delivery, error.order_id) == (Delivery.UNKNOWN, ORDER_ID)
+    assert (error.outcome, error.order_id) == (RequestOutcome.UNKNOWN, ORDER_ID)
 
 
 def test_a_refusal_may_have_a_result_of_any_kind() -> None:
@@ -233,7 +233,7 @@ def test_a_refusal_may_have_a_result_of_any_kind() -> None:
     for result in (None, 0, 1, "no"):
         with pytest.raises(errors.AuthenticationError) as caught:
             read({"code": 401, "message": "no", "data": None, "result": result})
-        assert caught.value.delivery is Delivery.REFUSED
+        assert caught.value.outcome is RequestOutcome.REJECTED
 
 
 @pytest.mark.parametrize(
@@ -264,4 +264,4 @@ def test_the_second_look(body: bytes, order_id: str | None) -> None:
 def test_any_bytes_give_our_error(body: bytes) -> None:
     """Whatever came instead of an answer."""
     with pytest.raises(AurpayError):
-        read_envelope(answer(body), Safety.CREATE)
+        read_envelope(answer(body), Effect.CREATE)

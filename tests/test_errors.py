@@ -12,7 +12,7 @@ import pytest
 
 from aurpay_async import bolt11, errors
 from aurpay_async._models import NewOrder
-from aurpay_async.errors import AurpayError, Delivery
+from aurpay_async.errors import AurpayError, RequestOutcome
 
 from .orders import invoice
 
@@ -23,16 +23,16 @@ SAMPLES: list[AurpayError] = [
     errors.AurpayError("x"),
     errors.ConfigurationError("x"),
     errors.InvalidRequestError("x", field="price", hint="y"),
-    errors.TransportError("x", delivery=Delivery.NOT_SENT, final=True),
-    errors.ConnectError("x", delivery=Delivery.NOT_SENT),
-    errors.ConnectTimeoutError("x", delivery=Delivery.NOT_SENT),
+    errors.TransportError("x", outcome=RequestOutcome.NOT_SENT, final=True),
+    errors.ConnectError("x", outcome=RequestOutcome.NOT_SENT),
+    errors.ConnectTimeoutError("x", outcome=RequestOutcome.NOT_SENT),
     errors.RequestTimeoutError("x"),
     errors.ConnectionLostError("x"),
     *(
         kind(
             "x",
             status=429,
-            delivery=Delivery.REFUSED,
+            outcome=RequestOutcome.REJECTED,
             platform_code=7,
             platform_message="y",
             retry_after=1.5,
@@ -58,12 +58,12 @@ SAMPLES: list[AurpayError] = [
     errors.CallbackError("x", rule="body"),
     errors.CallbackSignatureError("x", rule="signature"),
     errors.CallbackStaleError("x", rule="date"),
-    errors.CallbackReplayedError("x", rule="claim"),
+    errors.ClaimExpiredError("x", rule="claim"),
     errors.CallbackReferenceError("x", rule="kind"),
-    errors.OrderBookError("x", reference="cart-42"),
+    errors.OrderStoreError("x", reference="cart-42"),
     errors.ReferenceConflictError("cart-42", booked="20.00 USD", asked="5 EUR"),
     errors.AlreadyPaidError("x", reference="cart-42"),
-    errors.UnclearPaymentError("x", reference="cart-42"),
+    errors.PaymentNeedsReviewError("x", reference="cart-42"),
     errors.OrderNotReadyError("x", reference="cart-42"),
     errors.UnknownOrderError("x"),
     errors.StoreUnavailableError("x", reference="cart-42"),
@@ -141,14 +141,14 @@ def test_errors_are_what_python_calls_them(kind: type, builtin: type) -> None:
 
 def test_before_anything_is_sent_nothing_exists() -> None:
     """The default is the truth for everything that happens locally."""
-    assert errors.InvalidRequestError("x", field="y").delivery is Delivery.NOT_SENT
-    assert errors.ConfigurationError("x").delivery is Delivery.NOT_SENT
+    assert errors.InvalidRequestError("x", field="y").outcome is RequestOutcome.NOT_SENT
+    assert errors.ConfigurationError("x").outcome is RequestOutcome.NOT_SENT
 
 
 def test_when_in_doubt_it_may_exist() -> None:
     """The default of what happens on the wire is to look first."""
-    assert errors.ConnectionLostError("x").delivery is Delivery.UNKNOWN
-    assert errors.InvalidResponseError("x").delivery is Delivery.UNKNOWN
+    assert errors.ConnectionLostError("x").outcome is RequestOutcome.UNKNOWN
+    assert errors.InvalidResponseError("x").outcome is RequestOutcome.UNKNOWN
 
 
 def test_a_hint_is_part_of_the_message() -> None:

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import (
-    Delivery,
     InvalidRequestError,
     InvoiceDecodeError,
     LightningOrder,
     NewOrder,
     OrderStatus,
+    RequestOutcome,
     UntrustedOrderError,
 )
 from aurpay_async._converter import dump_json
@@ -51,7 +51,7 @@ def test_an_order_is_read_back_as_it_was() -> None:
     assert vars(after) == vars(before)
     assert str(after.amount) == "0.00020000"
     assert str(after.price) == "20.00"
-    assert (after.reference, after.nonce) == ("cart-42", "ab" * 12)
+    assert (after.reference, after.attempt_id) == ("cart-42", "ab" * 12)
     assert after.checks == before.checks
     assert after.payment_request == before.payment_request
 
@@ -75,7 +75,7 @@ def test_what_is_written() -> None:
         "payment_addr": SECRET,
         "coin": "BTC-LN",
         "reference": "cart-42",
-        "nonce": "ab" * 12,
+        "attempt_id": "ab" * 12,
         "checks": [
             "signature",
             "network",
@@ -139,7 +139,7 @@ optional_texts = st.none() | st.text(
     repeats_secret=st.booleans(),
     expiry=st.integers(1, 10**6),
     reference=optional_texts,
-    nonce=optional_texts,
+    attempt_id=optional_texts,
     extra=st.dictionaries(st.text(min_size=1).map("x{}".format), json_values),
 )
 def test_every_order_is_read_back_as_it_was(
@@ -151,7 +151,7 @@ def test_every_order_is_read_back_as_it_was(
     repeats_secret: bool,
     expiry: int,
     reference: str | None,
-    nonce: str | None,
+    attempt_id: str | None,
     extra: dict[str, object],
 ) -> None:
     """Whatever the platform wrote, and whenever it says that was."""
@@ -164,7 +164,7 @@ def test_every_order_is_read_back_as_it_was(
         payment_request=invoice(amount_msat=msat, expiry=expiry),
         **extra,
     )
-    asked = NewOrder(price, "USD", reference=reference, nonce=nonce)
+    asked = NewOrder(price, "USD", reference=reference, attempt_id=attempt_id)
     before = lightning_order(dump_json(envelope(data)).encode(), asked=asked)
     after = LightningOrder.from_json(before.to_json())
     assert after == before
@@ -195,7 +195,7 @@ def test_every_order_is_read_back_as_it_was(
         ({"price": "2.00"}, "digest"),
         ({"currency": "EUR"}, "digest"),
         ({"reference": "cart-43"}, "digest"),
-        ({"nonce": None}, "digest"),
+        ({"attempt_id": None}, "digest"),
         ({"create_time": "2026-01-01T00:00:01"}, "digest"),
         ({"checks": ["signature"]}, "digest"),
         ({"coin": None}, "digest"),
@@ -210,7 +210,7 @@ def test_what_was_changed_is_refused(change: dict[str, Any], check: str) -> None
     error = caught.value
     assert error.check == check
     assert error.order_id == change.get("order_id", "20260101000000000001")
-    assert (error.delivery, error.retryable) == (Delivery.UNKNOWN, False)
+    assert (error.outcome, error.retryable) == (RequestOutcome.UNKNOWN, False)
     assert error.body == text.encode()
     if change.get("payment_request") == "lnbc1":
         assert isinstance(error.__cause__, InvoiceDecodeError)
@@ -261,7 +261,7 @@ def test_what_is_no_order(text: Any, problem: str) -> None:
         ({"amount": "lots"}, "order.amount is not a number"),
         ({"price": None}, "order.price is not a number"),
         ({"currency": ...}, "order.currency is missing"),
-        ({"nonce": ...}, "order.nonce is missing"),
+        ({"attempt_id": ...}, "order.attempt_id is missing"),
         ({"digest": ...}, "order.digest is missing"),
         ({"checks": "signature"}, "order.checks is not a list"),
         ({"checks": [1]}, "order.checks is not a text"),

@@ -16,8 +16,8 @@ from aurpay_async import (
     AurpayClient,
     AurpayError,
     ConnectionLostError,
-    Delivery,
     InvalidResponseError,
+    RequestOutcome,
     Response,
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CANARY = "canary-7c1e"
 URL = f"https://shop.example/paid?token={CANARY}"
-LOST = ConnectionLostError("lost", delivery=Delivery.UNKNOWN)
+LOST = ConnectionLostError("lost", outcome=RequestOutcome.UNKNOWN)
 
 
 async def call(*answers: Any) -> object:
@@ -87,7 +87,7 @@ async def test_an_order_that_may_exist_is_a_warning(
     assert record.getMessage() == (
         "create_order: failed after 0.000 s with connection_lost and may have happened"
     )
-    assert vars(record)["aurpay_delivery"] == "unknown"
+    assert vars(record)["aurpay_outcome"] == "unknown"
     caplog.clear()
     await call(Response(status=403))
     assert not caplog.records
@@ -109,8 +109,8 @@ async def test_a_look_that_fails_is_no_warning(
         f"get_order: failed after {client._clock.monotonic():.3f} s "
         "with invalid_response; order_id='20260101000000000001'"
     )
-    assert vars(call)["aurpay_delivery"] == "unknown"
-    assert vars(call)["aurpay_safety"] == vars(attempt)["aurpay_safety"] == "read"
+    assert vars(call)["aurpay_outcome"] == "unknown"
+    assert vars(call)["aurpay_effect"] == vars(attempt)["aurpay_effect"] == "read"
 
 
 async def test_a_listener_that_fails_disturbs_nothing(
@@ -183,24 +183,25 @@ async def test_warning_names_reference_order_and_attempt(
     with pytest.raises(ConnectionLostError) as caught:
         await client.create_order("20", "USD", reference="cart-42", callback_url=URL)
     assert caught.value.new_order is not None
-    nonce = caught.value.new_order.nonce
+    attempt_id = caught.value.new_order.attempt_id
     (record,) = caplog.records
     assert record.getMessage() == (
         "create_order: failed after 0.000 s with connection_lost and may have happened;"
-        f" reference='cart-42' order_id='20260101000000000001' attempt_id='{nonce}'"
+        f" reference='cart-42' order_id='20260101000000000001'"
+        f" attempt_id='{attempt_id}'"
     )
     expected = {
         "reference": "cart-42",
         "order_id": "20260101000000000001",
-        "attempt_id": nonce,
+        "attempt_id": attempt_id,
     }
     for name, value in expected.items():
         assert vars(record)[f"aurpay_{name}"] == value
         assert (spans[0].attributes or {})[f"aurpay.{name}"] == value
         assert getattr(events[1], name) == value
-    assert (events[0].reference, events[0].attempt_id) == ("cart-42", nonce)
+    assert (events[0].reference, events[0].attempt_id) == ("cart-42", attempt_id)
     assert str(caught.value) == (
-        "cut; delivery=unknown reference='cart-42' order_id='20260101000000000001'"
+        "cut; outcome=unknown reference='cart-42' order_id='20260101000000000001'"
     )
     assert "aurpay_ref" not in caplog.text + repr(events) + str(caught.value)
 
@@ -257,7 +258,7 @@ async def test_a_span_of_a_failure(spans: list[ReadableSpan]) -> None:
     assert span.attributes == {
         "aurpay.operation": "create_order",
         "aurpay.attempts": 1,
-        "aurpay.delivery": "unknown",
+        "aurpay.outcome": "unknown",
         "error.type": "connection_lost",
     }
     assert not span.status.is_ok
@@ -275,7 +276,7 @@ async def test_a_span_of_a_cancelled_call(spans: list[ReadableSpan]) -> None:
     (span,) = spans
     assert span.attributes == {
         "aurpay.operation": "create_order",
-        "aurpay.delivery": "unknown",
+        "aurpay.outcome": "unknown",
         "error.type": "cancelled",
     }
 

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from aurpay_async import (
     ConnectError,
     ConnectionLostError,
-    Delivery,
     InvalidRequestError,
     InvalidResponseError,
     NewOrder,
     NotFoundError,
     Order,
     OrderStatus,
+    RequestOutcome,
     UntrustedOrderError,
     _lost,
 )
-from aurpay_async._lost import FoundOrder, LostOrder, find_lost
+from aurpay_async._lost import OrderQuery, OrderSearchResult, find_lost
 from aurpay_async._models._payments import NewPayment, NewPaymentUrl
 
 from .test_paging import finish
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from aurpay_async import AurpayError
 
 SENT = datetime(2026, 1, 31, 12, tzinfo=UTC)
-LOST = LostOrder(price=Decimal("20.00"), currency="USD", sent_at=SENT)
+LOST = OrderQuery(price=Decimal("20.00"), currency="USD", sent_at=SENT)
 
 
 def order(order_id: str = "it", at_s: float = 1, **fields: Any) -> Order:
@@ -73,16 +73,18 @@ class Platform:
         for one in self.orders:
             if one.order_id == order_id:
                 return one
-        raise NotFoundError("no such order", status=404, delivery=Delivery.REFUSED)
+        raise NotFoundError(
+            "no such order", status=404, outcome=RequestOutcome.REJECTED
+        )
 
 
 def find(
     orders: Iterable[Order] | Platform,
-    lost: LostOrder = LOST,
+    lost: OrderQuery = LOST,
     *,
     known: Collection[str] = (),
     **options: float,
-) -> FoundOrder:
+) -> OrderSearchResult:
     """What looking comes to."""
     platform = orders if isinstance(orders, Platform) else Platform(orders)
     return finish(
@@ -96,7 +98,7 @@ def find(
     )
 
 
-def ids(found: FoundOrder) -> list[str]:
+def ids(found: OrderSearchResult) -> list[str]:
     """The orders that were found, by name."""
     return [one.order_id for one in found.orders]
 
@@ -115,19 +117,19 @@ def failure(
 
 def test_an_error_of_a_create_tells_what_was_lost() -> None:
     """What was asked for, when, and the order's id where an answer showed it."""
-    assert LostOrder.of(failure()) == LOST
+    assert OrderQuery.of(failure()) == LOST
     assert LOST.order_id is None
     assert (LOST.coin, LOST.chain) == ("BTC-LN", "BLN")
     untrusted = UntrustedOrderError(
         "wrong amount", check="amount", order_id="2026", status=200, body=b""
     )
-    assert LostOrder.of(failure(untrusted)) == attrs.evolve(LOST, order_id="2026")
+    assert OrderQuery.of(failure(untrusted)) == attrs.evolve(LOST, order_id="2026")
 
 
 def test_a_payment_in_another_coin_can_be_lost_as_well() -> None:
     """It is looked for among the orders of its coin."""
     asked = NewPayment("20", "USD", chain="ETH", coin="USDT-ERC20")
-    lost = LostOrder.of(failure(asked=asked))
+    lost = OrderQuery.of(failure(asked=asked))
     assert (lost.coin, lost.chain) == ("USDT-ERC20", "ETH")
     theirs = order("theirs", coin="USDT-ERC20", chain="ETH")
     assert ids(find([order(), theirs], lost)) == ["theirs"]
@@ -135,7 +137,7 @@ def test_a_payment_in_another_coin_can_be_lost_as_well() -> None:
 
 MEND_IT = "mend the cause, and create the order again"
 WRITE_IT = (
-    "if an order may exist, write LostOrder(price=..., currency=..., sent_at=...)"
+    "if an order may exist, write OrderQuery(price=..., currency=..., sent_at=...)"
 )
 
 
@@ -143,12 +145,12 @@ WRITE_IT = (
     ("error", "message"),
     [
         (
-            failure(ConnectError("refused", delivery=Delivery.NOT_SENT)),
-            f"no order exists: its delivery is 'not_sent'; {MEND_IT}",
+            failure(ConnectError("refused", outcome=RequestOutcome.NOT_SENT)),
+            f"no order exists: its outcome is 'not_sent'; {MEND_IT}",
         ),
         (
-            failure(delivery=Delivery.REFUSED),
-            f"no order exists: its delivery is 'refused'; {MEND_IT}",
+            failure(outcome=RequestOutcome.REJECTED),
+            f"no order exists: its outcome is 'rejected'; {MEND_IT}",
         ),
         (
             failure(sent_at=None),
@@ -172,13 +174,13 @@ WRITE_IT = (
 def test_an_error_that_leaves_no_order_is_refused(error: Any, message: str) -> None:
     """With what to do instead."""
     with pytest.raises(InvalidRequestError) as caught:
-        LostOrder.of(error)
+        OrderQuery.of(error)
     assert str(caught.value) == f"error: {message}"
 
 
 def test_what_was_lost_can_be_written_down_by_hand() -> None:
     """By whoever knows it from a database; in any time zone."""
-    lost = LostOrder(
+    lost = OrderQuery(
         price="20",
         currency="usd",
         sent_at=SENT.astimezone(timezone(timedelta(hours=8))),
@@ -205,7 +207,7 @@ def test_what_can_be_no_order_s_is_refused(field: dict[str, Any]) -> None:
     """By the names of the fields."""
     good: dict[str, Any] = {"price": "20", "currency": "USD", "sent_at": SENT}
     with pytest.raises(InvalidRequestError) as caught:
-        LostOrder(**{**good, **field})
+        OrderQuery(**{**good, **field})
     assert [caught.value.field] == [*field]
 
 
@@ -214,10 +216,10 @@ def test_an_order_whose_id_is_known_is_looked_up() -> None:
     platform = Platform([order("2026", at_s=-9999, price=None), order()])
     lost = attrs.evolve(LOST, order_id="2026")
     found = find(platform, lost, known={"2026"})
-    assert found == FoundOrder(outcome="found", orders=(platform.orders[0],))
+    assert found == OrderSearchResult(outcome="found", orders=(platform.orders[0],))
     assert platform.read == 0
     nothing = find(platform, attrs.evolve(LOST, order_id="2027"))
-    assert nothing == FoundOrder(outcome="none_yet")
+    assert nothing == OrderSearchResult(outcome="none_yet")
 
 
 @pytest.mark.parametrize("other", [{"price": Decimal(5)}, {"currency": "EUR"}])
@@ -225,7 +227,7 @@ def test_an_order_of_that_id_may_be_somebody_else_s(other: dict[str, Any]) -> No
     """Answers get mixed up on the way: what it is not like, it is not found to be."""
     platform = Platform([order("2026", **other)])
     found = find(platform, attrs.evolve(LOST, order_id="2026"))
-    assert found == FoundOrder(outcome="several", orders=(platform.orders[0],))
+    assert found == OrderSearchResult(outcome="several", orders=(platform.orders[0],))
 
 
 def test_what_looking_it_up_raises_is_raised() -> None:
@@ -387,7 +389,7 @@ def test_not_to_have_looked_everywhere_is_no_answer(
         "3 orders were read, and their times did not come to "
         "2026-01-31T12:00:00+00:00: look for it in the dashboard"
     )
-    assert caught.value.delivery is Delivery.UNKNOWN
+    assert caught.value.outcome is RequestOutcome.UNKNOWN
     assert platform.read == 4
     assert platform.is_closed
 
@@ -439,18 +441,18 @@ def test_reading_no_further_than_needed_finds_no_less(
 @pytest.mark.parametrize("outcome", ["found", "none_yet", "several"])
 def test_an_outcome_is_no_yes_or_no(outcome: Any) -> None:
     """``if found:`` would make another order, or none, by accident."""
-    found = FoundOrder(outcome=outcome, orders=(order(),))
+    found = OrderSearchResult(outcome=outcome, orders=(order(),))
     with pytest.raises(TypeError) as caught:
         bool(found)
     assert str(caught.value) == (
-        'a FoundOrder is no yes or no: write found.outcome == "found"'
+        'a OrderSearchResult is no yes or no: write found.outcome == "found"'
     )
 
 
 @pytest.mark.parametrize("outcome", ["none_yet", "several"])
 def test_the_one_order_is_there_if_one_was_found(outcome: Any) -> None:
     """Of several none is the one."""
-    found = FoundOrder(outcome=outcome, orders=(order(), order("other")))
+    found = OrderSearchResult(outcome=outcome, orders=(order(), order("other")))
     with pytest.raises(InvalidRequestError) as caught:
         _ = found.order
     assert str(caught.value) == (

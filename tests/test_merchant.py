@@ -20,23 +20,23 @@ from aurpay_async import (
     CallEvent,
     ConnectError,
     ConnectionLostError,
-    Delivery,
-    FoundOrder,
+    Effect,
     InvalidRequestError,
     InvalidResponseError,
     InvoiceDecodeError,
     LightningOrder,
-    LostOrder,
     NewOrder,
     NewPayment,
     Order,
+    OrderQuery,
+    OrderSearchResult,
     Page,
     PaymentOrder,
     PaymentUrl,
     RateLimitedError,
     Refund,
     RefundInfo,
-    Safety,
+    RequestOutcome,
     ServerError,
     Transaction,
     UntrustedOrderError,
@@ -71,10 +71,10 @@ class Row:
     gives: type
     method: str = "GET"
     body: bytes = b""
-    safety: Safety = Safety.READ
+    effect: Effect = Effect.READ
 
 
-LOST = LostOrder(price="20.00", currency="USD", sent_at=NOW)
+LOST = OrderQuery(price="20.00", currency="USD", sent_at=NOW)
 ROWS = [
     Row(
         operation="create_order",
@@ -82,7 +82,7 @@ ROWS = [
         method="POST",
         path="/api/bln/order",
         body=b'{"price":20.00,"currency":"USD"}',
-        safety=Safety.CREATE,
+        effect=Effect.CREATE,
         answer=envelope(order()),
         gives=LightningOrder,
     ),
@@ -94,7 +94,7 @@ ROWS = [
         body=(
             b'{"vs_price":18,"vs_currency":"USD","chain":"ETH","currency":"USDT-ERC20"}'
         ),
-        safety=Safety.CREATE,
+        effect=Effect.CREATE,
         answer=envelope(payment()),
         gives=PaymentOrder,
     ),
@@ -104,7 +104,7 @@ ROWS = [
         method="POST",
         path="/api/order/pay-url",
         body=b'{"price":18.50,"currency":"USD","fixed_encrypt_price":true}',
-        safety=Safety.CREATE,
+        effect=Effect.CREATE,
         answer=envelope({"pay_url": PAY_URL}),
         gives=PaymentUrl,
     ),
@@ -134,7 +134,7 @@ ROWS = [
         call=lambda c: c.find_order(LOST),
         path="/api/v2/order/?page=1&size=20",
         answer=envelope(paged([detail()], total=1, size=20)),
-        gives=FoundOrder,
+        gives=OrderSearchResult,
     ),
     Row(
         operation="get_refund",
@@ -148,7 +148,7 @@ ROWS = [
         call=lambda c: c.refund_order(OTHER_ID),
         method="POST",
         path=f"/api/v2/order/refund/{OTHER_ID}",
-        safety=Safety.MONEY,
+        effect=Effect.TRANSFER,
         answer=refund(),
         gives=Refund,
     ),
@@ -179,14 +179,14 @@ ROWS = [
         method="POST",
         path="/api/bln/withdraw",
         body=f'{{"ln_invoices": "{invoice()}"}}'.encode(),
-        safety=Safety.MONEY,
+        effect=Effect.TRANSFER,
         answer=envelope({}),
         gives=Withdrawal,
     ),
     Row(
         operation="request",
         call=lambda c: c.request(
-            "GET", "/api/new", params={"a b": "ü&=?"}, safety=Safety.READ
+            "GET", "/api/new", params={"a b": "ü&=?"}, effect=Effect.READ
         ),
         path="/api/new?a%20b=%C3%BC%26%3D%3F",
         answer=envelope({"new": True}),
@@ -194,11 +194,11 @@ ROWS = [
     ),
     Row(
         operation="request",
-        call=lambda c: c.request("PUT", "/api/new/1", json={}, safety=Safety.MONEY),
+        call=lambda c: c.request("PUT", "/api/new/1", json={}, effect=Effect.TRANSFER),
         method="PUT",
         path="/api/new/1",
         body=b"{}",
-        safety=Safety.MONEY,
+        effect=Effect.TRANSFER,
         answer=envelope(None),
         gives=type(None),
     ),
@@ -247,8 +247,8 @@ async def test_a_call_that_goes_well(row: Row) -> None:
         "application/json" if row.body else None
     )
     ended = [event for event in events if isinstance(event, CallEvent)]
-    assert [(event.operation, event.safety) for event in ended] == [
-        (row.operation, row.safety)
+    assert [(event.operation, event.effect) for event in ended] == [
+        (row.operation, row.effect)
     ]
     assert (ended[0].error, ended[0].attempts) == (None, 1)
 
@@ -259,7 +259,7 @@ async def test_a_refusal_in_an_envelope(row: Row) -> None:
     refusal = {"code": 401, "message": "no", "data": None, "result": False}
     error, transport = await failure(row.call, answer(refusal))
     assert isinstance(error, AuthenticationError)
-    assert (error.delivery, error.attempts) == (Delivery.REFUSED, 1)
+    assert (error.outcome, error.attempts) == (RequestOutcome.REJECTED, 1)
     assert len(transport.requests) == 1
     assert error.advice is None
 
@@ -303,7 +303,7 @@ async def test_with_a_signature(row: Row, algorithm: Any, name: str) -> None:
 @each_row
 async def test_what_was_never_sent_is_tried_again(row: Row) -> None:
     """Whatever it does."""
-    down = ConnectError("down", delivery=Delivery.NOT_SENT)
+    down = ConnectError("down", outcome=RequestOutcome.NOT_SENT)
     aurpay, transport = client(down, answer(row.answer))
     assert type(await row.call(aurpay)) is row.gives
     assert len(transport.requests) == 2
@@ -317,14 +317,14 @@ async def test_what_may_have_arrived_is_tried_again_if_it_reads(
     row: Row, failed: Any
 ) -> None:
     """What creates or moves money is not: its outcome is unknown."""
-    if row.safety is Safety.READ:
+    if row.effect is Effect.READ:
         aurpay, transport = client(failed, failed, answer(row.answer))
         assert type(await row.call(aurpay)) is row.gives
         assert len(transport.requests) == 3
         return
     error, transport = await failure(row.call, failed)
     assert isinstance(error, ServerError | ConnectionLostError)
-    assert (error.delivery, error.attempts) == (Delivery.UNKNOWN, 1)
+    assert (error.outcome, error.attempts) == (RequestOutcome.UNKNOWN, 1)
     assert (error.retryable, error.sent_at) == (False, NOW)
     assert len(transport.requests) == 1
     twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
@@ -354,7 +354,7 @@ async def test_a_page_that_was_lost_leaves_no_order() -> None:
     error, _ = await failure(
         lambda c: c.create_payment_url(18, "USD"), answer(b"", 500)
     )
-    assert (error.delivery, error.new_order) == (Delivery.UNKNOWN, None)
+    assert (error.outcome, error.new_order) == (RequestOutcome.UNKNOWN, None)
     foreign = answer(envelope({"pay_url": "https://evil.example/"}))
     error, _ = await failure(lambda c: c.create_payment_url(18, "USD"), foreign)
     assert type(error) is InvalidResponseError
@@ -367,7 +367,7 @@ async def test_a_refund_that_failed_says_where_to_look(came: Any) -> None:
     assert error.order_id == OTHER_ID
     assert error.advice is not None
     assert "get_order() and list_transactions()" in error.advice
-    assert f"; {error.advice}; delivery=unknown" in str(error)
+    assert f"; {error.advice}; outcome=unknown" in str(error)
 
 
 @pytest.mark.parametrize("status", [403, 429])
@@ -378,18 +378,18 @@ async def test_a_refund_that_was_done_under_a_refusal(status: int) -> None:
             lambda c: c.refund_order(OTHER_ID), answer(content, status)
         )
         assert isinstance(error, APIError)
-        assert (error.delivery, error.retryable) == (Delivery.UNKNOWN, False)
+        assert (error.outcome, error.retryable) == (RequestOutcome.UNKNOWN, False)
         assert len(transport.requests) == 1
         assert error.advice is not None
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.safety is Safety.MONEY])
+@pytest.mark.parametrize("row", [row for row in ROWS if row.effect is Effect.TRANSFER])
 async def test_what_moves_money_is_sent_once(row: Row) -> None:
     """Whoever is told to come later decides himself whether to."""
     busy = answer(b"", 429, retry_after="1")
     error, transport = await failure(row.call, busy, answer(row.answer))
     assert isinstance(error, RateLimitedError)
-    assert (error.delivery, error.retryable) == (Delivery.REFUSED, False)
+    assert (error.outcome, error.retryable) == (RequestOutcome.REJECTED, False)
     assert (error.retry_after, len(transport.requests)) == (1, 1)
 
 
@@ -397,7 +397,7 @@ async def test_a_withdrawal_that_failed_says_where_to_look() -> None:
     """The decoded invoice is on the error, and its hash in the message."""
     for came in (answer(b"", 502), answer(envelope(None)), ConnectionLostError("x")):
         error, _ = await failure(lambda c: c.withdraw_lightning(invoice()), came)
-        assert error.delivery is Delivery.UNKNOWN
+        assert error.outcome is RequestOutcome.UNKNOWN
         assert error.invoice is not None
         assert error.invoice.payment_hash == PAYMENT_HASH
         assert f"payment hash {PAYMENT_HASH} may be paid" in str(error)
@@ -409,7 +409,7 @@ async def test_a_withdrawal_that_was_refused_has_nothing_to_look_for() -> None:
     error, _ = await failure(
         lambda c: c.withdraw_lightning(invoice()), answer({"code": 7, "message": "no"})
     )
-    assert str(error) == "the platform refused with code 7: 'no'; delivery=refused"
+    assert str(error) == "the platform refused with code 7: 'no'; outcome=rejected"
     assert error.invoice is not None
 
 
@@ -443,7 +443,7 @@ async def test_a_withdrawal_that_is_not_sent(
         lambda c: c.withdraw_lightning(text, amount=amount)
     )
     assert isinstance(error, InvalidRequestError)
-    assert (error.field, error.delivery) == (field, Delivery.NOT_SENT)
+    assert (error.field, error.outcome) == (field, RequestOutcome.NOT_SENT)
     assert transport.requests == []
 
 
@@ -642,7 +642,7 @@ async def test_references_are_signed_into_payments(name: str) -> None:
     url = sent.partition('"callback_url":"')[2].partition('"')[0]
     reference = ReferenceSigner(key).read(url, "paid")
     assert (reference.reference, str(reference.price)) == ("cart-42", "18")
-    assert (made.reference, made.nonce) == ("cart-42", reference.nonce)
+    assert (made.reference, made.attempt_id) == ("cart-42", reference.attempt_id)
 
 
 def creating(name: str, **options: Any) -> Callable[[AurpayClient], Awaitable[object]]:
@@ -671,16 +671,16 @@ async def test_a_request_of_the_caller_s_own_says_what_may_be_made() -> None:
     """With the id, where the answer still showed one."""
     cut = ConnectionLostError("cut", body=b'{"order_id":"7","x":')
     error, transport = await failure(
-        lambda c: c.request("POST", "/api/new", json=[], safety=Safety.CREATE), cut
+        lambda c: c.request("POST", "/api/new", json=[], effect=Effect.CREATE), cut
     )
-    assert (error.order_id, error.delivery) == ("7", Delivery.UNKNOWN)
+    assert (error.order_id, error.outcome) == ("7", RequestOutcome.UNKNOWN)
     assert transport.requests[0].body == b"[]"
 
 
 async def test_a_request_that_is_refused_is_not_sent() -> None:
     """Named by its argument."""
     error, transport = await failure(
-        lambda c: c.request("GET", "/a/../b", safety=Safety.READ)
+        lambda c: c.request("GET", "/a/../b", effect=Effect.READ)
     )
     assert isinstance(error, InvalidRequestError)
     assert (error.field, transport.requests) == ("path", [])

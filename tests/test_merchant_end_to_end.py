@@ -19,8 +19,8 @@ from aurpay_async import (
     AurpayError,
     AuthenticationError,
     ConnectionLostError,
-    Delivery,
-    Safety,
+    Effect,
+    RequestOutcome,
     ServerError,
     bolt11,
 )
@@ -66,39 +66,39 @@ async def _transactions(client: AurpayClient, _: Stage) -> list[str]:
 
 
 #: Each method with arguments that work, and what a repetition would do.
-METHODS: Final[dict[str, tuple[Act, Safety]]] = {
-    "create_order": (lambda c, _: c.create_order("20", "USD"), Safety.CREATE),
+METHODS: Final[dict[str, tuple[Act, Effect]]] = {
+    "create_order": (lambda c, _: c.create_order("20", "USD"), Effect.CREATE),
     "create_payment": (
         lambda c, _: c.create_payment("18", "USD", chain="ETH", coin="USDT-ERC20"),
-        Safety.CREATE,
+        Effect.CREATE,
     ),
     "create_payment_url": (
         lambda c, _: c.create_payment_url("5", "EUR"),
-        Safety.CREATE,
+        Effect.CREATE,
     ),
-    "get_order": (lambda c, s: c.get_order(s.paid), Safety.READ),
-    "list_orders": (lambda c, _: c.list_orders(page=1, size=10), Safety.READ),
-    "iter_orders": (_orders, Safety.READ),
-    "get_refund": (lambda c, s: c.get_refund(s.paid), Safety.READ),
-    "refund_order": (lambda c, s: c.refund_order(s.paid), Safety.MONEY),
-    "list_transactions": (lambda c, _: c.list_transactions(), Safety.READ),
-    "iter_transactions": (_transactions, Safety.READ),
-    "list_fiat_currencies": (lambda c, _: c.list_fiat_currencies(), Safety.READ),
+    "get_order": (lambda c, s: c.get_order(s.paid), Effect.READ),
+    "list_orders": (lambda c, _: c.list_orders(page=1, size=10), Effect.READ),
+    "iter_orders": (_orders, Effect.READ),
+    "get_refund": (lambda c, s: c.get_refund(s.paid), Effect.READ),
+    "refund_order": (lambda c, s: c.refund_order(s.paid), Effect.TRANSFER),
+    "list_transactions": (lambda c, _: c.list_transactions(), Effect.READ),
+    "iter_transactions": (_transactions, Effect.READ),
+    "list_fiat_currencies": (lambda c, _: c.list_fiat_currencies(), Effect.READ),
     "withdraw_lightning": (
         lambda c, s: c.withdraw_lightning(s.bill(), amount="0.00001"),
-        Safety.MONEY,
+        Effect.TRANSFER,
     ),
     "request": (
         lambda c, _: c.request(
             "GET",
             "/api/v2/tx",
             params={"page": 1, "size": 3},
-            safety=Safety.READ,
+            effect=Effect.READ,
         ),
-        Safety.READ,
+        Effect.READ,
     ),
 }
-WRITES: Final = [name for name in METHODS if METHODS[name][1] is not Safety.READ]
+WRITES: Final = [name for name in METHODS if METHODS[name][1] is not Effect.READ]
 
 
 @pytest.fixture
@@ -150,7 +150,10 @@ async def test_wrong_credentials_are_a_refusal(name: str, stage: Stage) -> None:
         async with client(stage.sandbox, auth) as other:
             with pytest.raises(AuthenticationError) as caught:
                 await act(other, stage)
-        assert (caught.value.delivery, caught.value.attempts) == (Delivery.REFUSED, 1)
+        assert (caught.value.outcome, caught.value.attempts) == (
+            RequestOutcome.REJECTED,
+            1,
+        )
     assert stage.sandbox.orders == before
     assert not stage.sandbox.withdrawals
 
@@ -158,16 +161,16 @@ async def test_wrong_credentials_are_a_refusal(name: str, stage: Stage) -> None:
 @pytest.mark.parametrize("name", METHODS)
 async def test_only_what_reads_is_sent_again(name: str, stage: Stage) -> None:
     """After a 503, which says nothing of what was done."""
-    act, safety = METHODS[name]
+    act, effect = METHODS[name]
     stage.sandbox.faults.push("503")
     async with client(stage.sandbox) as sender:
-        if safety is Safety.READ:
+        if effect is Effect.READ:
             await act(sender, stage)
             assert len(stage.sandbox.requests) >= 2
             return
         with pytest.raises(ServerError) as caught:
             await act(sender, stage)
-    assert (caught.value.delivery, caught.value.attempts) == (Delivery.UNKNOWN, 1)
+    assert (caught.value.outcome, caught.value.attempts) == (RequestOutcome.UNKNOWN, 1)
     assert len(stage.sandbox.requests) == 1
 
 
@@ -179,7 +182,7 @@ async def test_a_lost_answer_is_an_unknown_outcome(name: str, stage: Stage) -> N
     async with client(stage.sandbox) as sender:
         with pytest.raises(ConnectionLostError) as caught:
             await act(sender, stage)
-    assert caught.value.delivery is Delivery.UNKNOWN
+    assert caught.value.outcome is RequestOutcome.UNKNOWN
     assert not caught.value.retryable
     done = (
         len(stage.sandbox.orders) - 1,
@@ -198,7 +201,7 @@ async def test_a_refusal_of_the_platform_has_its_words(stage: Stage) -> None:
             await sender.refund_order(stage.paid)
     assert caught.value.platform_message == "the order is REFUNDED"
     assert (caught.value.status, caught.value.platform_code) == (200, 400)
-    assert caught.value.delivery is Delivery.REFUSED
+    assert caught.value.outcome is RequestOutcome.REJECTED
 
 
 async def test_a_lost_order_is_found_or_not_yet_or_one_of_several(stage: Stage) -> None:

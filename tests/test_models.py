@@ -10,10 +10,10 @@ import pytest
 
 from aurpay_async import (
     InvalidRequestError,
-    LostOrder,
     NewOrder,
     NewPayment,
     Order,
+    OrderQuery,
     OrderStatus,
     RefundInfo,
 )
@@ -155,7 +155,7 @@ def test_subclasses_are_taken_for_what_they_are() -> None:
     assert NewOrder(Markup("1.50"), "USD").price == Decimal("1.50")
 
 
-@pytest.mark.parametrize("field", ["reference", "nonce"])
+@pytest.mark.parametrize("field", ["reference", "attempt_id"])
 @pytest.mark.parametrize("label", ["x", "cart 42", "Größe/7", "x" * 128])
 def test_a_reference_is_a_name_of_the_shop_s_own(field: str, label: str) -> None:
     """Up to 128 printable characters, as given."""
@@ -166,7 +166,7 @@ def test_a_reference_is_a_name_of_the_shop_s_own(field: str, label: str) -> None
     assert type(kept) is str
 
 
-@pytest.mark.parametrize("field", ["reference", "nonce"])
+@pytest.mark.parametrize("field", ["reference", "attempt_id"])
 @pytest.mark.parametrize(
     "label", ["", "x" * 129, "a\nb", "a\x00", "\u202ex", "\ud800", 42, b"cart", ["x"]]
 )
@@ -261,7 +261,7 @@ def test_its_repr_shows_no_query_either() -> None:
         Order(order_id="1", status=OrderStatus.PENDING, amount=TINY, price=TINY),
         NewOrder(TINY, "USD"),
         RefundInfo(order_id="1", chain="BLN", coin="BTC-LN", amount=TINY),
-        LostOrder(price=TINY, currency="USD", sent_at=NOW),
+        OrderQuery(price=TINY, currency="USD", sent_at=NOW),
     ],
 )
 def test_the_repr_of_a_record_has_no_exponent(record: object) -> None:

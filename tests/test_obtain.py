@@ -19,12 +19,12 @@ from aurpay_async import (
     ConfigurationError,
     ConnectError,
     ConnectionLostError,
-    Delivery,
+    Effect,
     InvalidRequestError,
     InvalidResponseError,
+    RequestOutcome,
     Response,
     RetryPolicy,
-    Safety,
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
 
@@ -64,7 +64,7 @@ async def test_a_key_is_obtained() -> None:
     key, transport = await obtain(answer(GIVEN))
     (request,) = transport.requests
     assert (request.method, request.path) == ("POST", "/api/plugin/key/aurpay")
-    assert request.safety is Safety.READ
+    assert request.effect is Effect.READ
     assert json.loads(request.body) == {"username": NAME, "password": PASSWORD}
     assert not {"API-Key", "API-Token"} & set(request.headers)
     assert key.headers(request, NOW) == {"API-Key": TOKEN}
@@ -107,7 +107,7 @@ async def test_a_refusal_that_repeats_what_was_sent(content: Any, status: int) -
         f"the platform said no (HTTP {status}, code 401) in words that are left out"
     )
     assert (error.platform_message, error.body) == (None, b"")
-    assert error.delivery is Delivery.REFUSED
+    assert error.outcome is RequestOutcome.REJECTED
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ async def test_an_answer_that_cannot_be_taken(content: Any) -> None:
 @pytest.mark.parametrize(
     "failed",
     [
-        ConnectError("down", delivery=Delivery.NOT_SENT),
+        ConnectError("down", outcome=RequestOutcome.NOT_SENT),
         ConnectionLostError("cut", body=BODY[:-1]),
         answer(GIVEN, 500),
         answer(GIVEN, 302, location=f"https://evil.example/?{TOKEN}"),

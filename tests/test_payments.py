@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from aurpay_async import LightningOrder
-from aurpay_async.callbacks import CallbackVerifier, Dispatcher, MemoryReplayStore
+from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.contrib.aiohttp import callback_handler
 from aurpay_async.errors import ConnectionLostError
 from aurpay_async.sandbox import Sandbox
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from aurpay_async import AurpayClient
-    from aurpay_async.callbacks import Notice, Reference
+    from aurpay_async.callbacks import Notification, Reference
 
 
 class Shop:
@@ -42,12 +42,12 @@ class Shop:
             reference_key=KEY,
             clock=FakeClock(NOW),
         )
-        self.dispatcher = Dispatcher(
+        self.processor = CallbackProcessor(
             verifier,
             self._handle,
             reader=aurpay,
             lookup=self._lookup,
-            store=MemoryReplayStore(),
+            inbox=MemoryInbox(),
             clock=FakeClock(NOW),
         )
 
@@ -66,12 +66,12 @@ class Shop:
         kept = self._kept.get(reference.reference)
         return None if kept is None else LightningOrder.from_json(kept)
 
-    async def _handle(self, notice: Notice) -> None:
-        if not notice.confirmed:
-            raise LookupError(notice.reason)  # the next delivery counts
-        self.told.append(notice.outcome)
-        if notice.outcome in {"paid", "late_paid"}:
-            self.parcels.append(notice.reference)
+    async def _handle(self, notification: Notification) -> None:
+        if not notification.confirmed:
+            raise LookupError(notification.reason)  # the next delivery counts
+        self.told.append(notification.outcome)
+        if notification.outcome in {"paid", "late_paid"}:
+            self.parcels.append(notification.reference)
 
 
 @asynccontextmanager
@@ -87,7 +87,7 @@ async def a_shop(**options: Any) -> AsyncIterator[Shop]:
         runner = web.AppRunner(app, shutdown_timeout=0)
 
         async def handle(request: web.Request) -> web.Response:
-            return await callback_handler(shop.dispatcher, public_base_url=shop.url)(
+            return await callback_handler(shop.processor, public_base_url=shop.url)(
                 request
             )
 
@@ -142,7 +142,7 @@ async def test_a_payment_delivered_like_this(delivery: str, posts: bool) -> None
         assert [callback.status for callback in sent] == answers
         assert len(shop.parcels) == parcels
         # As the platform would deliver it some other time.
-        reply = await shop.dispatcher.dispatch(
+        reply = await shop.processor.process(
             method="GET", url=sent[-1].url.removesuffix("&x=1"), headers=_good(shop)
         )
         assert reply.status == 200
@@ -177,7 +177,7 @@ async def test_a_callback_before_the_answer() -> None:
         assert [callback.status for callback in shop.sandbox.callbacks] == [500]
         assert shop.parcels == []
         url = shop.sandbox.orders[order.order_id].urls["callback_url"]
-        await shop.dispatcher.dispatch(method="GET", url=url, headers=_good(shop))
+        await shop.processor.process(method="GET", url=url, headers=_good(shop))
         assert shop.parcels == ["cart-42"]
 
 
@@ -200,7 +200,7 @@ async def test_an_order_whose_answer_was_lost() -> None:
         lost = next(iter(shop.sandbox.orders))
         order = await shop.order()
         assert caught.value.new_order is not None
-        assert order.nonce != caught.value.new_order.nonce
+        assert order.attempt_id != caught.value.new_order.attempt_id
         (sent,) = await shop.sandbox.pay(lost)
         assert (sent.status, shop.parcels) == (500, [])
         (sent,) = await shop.sandbox.pay(order.order_id)

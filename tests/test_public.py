@@ -70,7 +70,7 @@ def test_the_public_form_of_a_lightning_order_is_what_its_payer_needs() -> None:
     assert public == PUBLIC_ORDER
     assert dict(ORDER) == public
     text = json.dumps(public)
-    for hidden in (SECRET, "cart-42", ORDER.nonce or "", "canary"):
+    for hidden in (SECRET, "cart-42", ORDER.attempt_id or "", "canary"):
         assert hidden not in text
 
 

@@ -15,11 +15,11 @@ from aurpay_async import (
     AurpayClient,
     AurpayError,
     ConnectionLostError,
-    Delivery,
     InvalidRequestError,
     InvalidResponseError,
-    LostOrder,
     NewOrder,
+    OrderQuery,
+    RequestOutcome,
     RetryPolicy,
     UntrustedOrderError,
 )
@@ -97,14 +97,14 @@ async def test_confirm_rejects_an_order_that_aurpay_has_otherwise(
     error = caught.value
     assert str(error) == (
         f"order '{ID}' failed the check 'read_back': {problem}; "
-        f"delivery=unknown reference='cart-42' order_id='{ID}'"
+        f"outcome=unknown reference='cart-42' order_id='{ID}'"
     )
     assert (error.check, error.order_id) == ("read_back", ID)
-    assert error.delivery is Delivery.UNKNOWN
+    assert error.outcome is RequestOutcome.UNKNOWN
     assert not error.retryable
     assert (error.attempts, error.sent_at, error.body) == (1, NOW, read.body)
     assert error.new_order is not None
-    assert (error.new_order.reference, len(error.new_order.nonce or "")) == (
+    assert (error.new_order.reference, len(error.new_order.attempt_id or "")) == (
         "cart-42",
         24,
     )
@@ -194,7 +194,7 @@ async def test_the_same_order_for_a_second_create_is_untrusted() -> None:
         with pytest.raises(UntrustedOrderError) as caught:
             await aurpay.create_order("20.00", "USD")
     assert (caught.value.check, caught.value.order_id) == ("new", ID)
-    assert caught.value.delivery is Delivery.UNKNOWN
+    assert caught.value.outcome is RequestOutcome.UNKNOWN
 
 
 async def test_a_cut_answer_that_repeats_an_order_does_not_name_it() -> None:
@@ -207,7 +207,7 @@ async def test_a_cut_answer_that_repeats_an_order_does_not_name_it() -> None:
             with pytest.raises(AurpayError) as caught:
                 await aurpay.create_order("20.00", "USD")
             assert caught.value.order_id is None
-            assert LostOrder.of(caught.value).order_id is None
+            assert OrderQuery.of(caught.value).order_id is None
     async with client(ConnectionLostError("cut", body=cut)) as aurpay:
         with pytest.raises(ConnectionLostError) as lost:
             await aurpay.create_order("20.00", "USD")
@@ -246,7 +246,7 @@ async def test_an_answer_of_order_detail_that_names_no_order_rejects_the_order()
         with pytest.raises(UntrustedOrderError, match="names no order") as caught:
             await aurpay.create_order("20.00", "USD", confirm=True)
     assert (caught.value.check, caught.value.order_id) == ("read_back", ID)
-    assert caught.value.delivery is Delivery.UNKNOWN
+    assert caught.value.outcome is RequestOutcome.UNKNOWN
 
 
 async def test_a_read_back_that_contradicts_has_later_orders_read_back_too() -> None:
@@ -299,7 +299,7 @@ def test_a_lost_order_is_not_looked_up_by_the_id_of_another_request(check: str) 
     """That id is an earlier order's: the list may have the one that was lost."""
     error = UntrustedOrderError("x", check=check, order_id=ID, status=200, body=b"")
     error.new_order, error.sent_at = NewOrder("20.00", "USD"), NOW
-    assert LostOrder.of(error).order_id is None
+    assert OrderQuery.of(error).order_id is None
     other = copy(error)
     other.check = "payment_hash"
-    assert LostOrder.of(other).order_id == ID
+    assert OrderQuery.of(other).order_id == ID

@@ -42,7 +42,7 @@ def test_the_environment_s_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_urls_that_the_platform_calls_carry_it() -> None:
-    """Each its kind; all of one order the same nonce, of another call another one."""
+    """Each URL has its kind; all URLs of one order have the same attempt_id."""
     first = sign_reference(order(callback_url=PAID, timeout_callback=TIMEOUT), KEYS)
     second = sign_reference(order(callback_url=PAID), KEYS)
     signer = ReferenceSigner([KEY])
@@ -50,16 +50,16 @@ def test_the_urls_that_the_platform_calls_carry_it() -> None:
     assert first.callback_url.startswith(f"{PAID}&aurpay_ref=")
     assert first.timeout_callback is not None
     assert first.timeout_callback.startswith(f"{TIMEOUT}?aurpay_ref=")
-    assert first.nonce is not None
+    assert first.attempt_id is not None
     bound = {
         "reference": "cart-42",
         "price": Decimal("20.00"),
         "currency": "USD",
-        "nonce": first.nonce,
+        "attempt_id": first.attempt_id,
     }
     assert signer.read(first.callback_url) == Reference(kind="paid", **bound)  # type: ignore[arg-type]
     assert signer.read(first.timeout_callback) == Reference(kind="timeout", **bound)  # type: ignore[arg-type]
-    assert second.nonce not in {None, first.nonce}
+    assert second.attempt_id not in {None, first.attempt_id}
     assert first.reference == "cart-42"
 
 
@@ -69,7 +69,7 @@ def test_pages_for_the_payer_do_not_carry_it() -> None:
     signed = sign_reference(order(**pages), KEYS)
     assert (signed.succeed_url, signed.timeout_url) == (*pages.values(),)
     assert (signed.callback_url, signed.timeout_callback) == (None, None)
-    assert signed.nonce is not None
+    assert signed.attempt_id is not None
 
 
 def test_without_a_reference_nothing_changes() -> None:

@@ -10,25 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import RetryPolicy, errors
-from aurpay_async._http import Safety
+from aurpay_async._http import Effect
 from aurpay_async._retry import (
     RetryBudget,
     decide,
-    delivery_of,
     is_retryable,
+    outcome_of_status,
     parse_retry_after,
 )
-from aurpay_async.errors import ConfigurationError, Delivery
+from aurpay_async.errors import ConfigurationError, RequestOutcome
 
 if TYPE_CHECKING:
     from aurpay_async.errors import AurpayError
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
-NOT_SENT, REFUSED, UNKNOWN = Delivery.NOT_SENT, Delivery.REFUSED, Delivery.UNKNOWN
+NOT_SENT, REFUSED, UNKNOWN = (
+    RequestOutcome.NOT_SENT,
+    RequestOutcome.REJECTED,
+    RequestOutcome.UNKNOWN,
+)
 
 
 @pytest.mark.parametrize(
-    ("delivery", "statuses"),
+    ("outcome", "statuses"),
     [
         (REFUSED, [300, 301, 302, 304, 305, 307, 308, 399]),
         (UNKNOWN, [303]),
@@ -43,25 +47,25 @@ NOT_SENT, REFUSED, UNKNOWN = Delivery.NOT_SENT, Delivery.REFUSED, Delivery.UNKNO
     ],
 )
 def test_what_a_status_says_about_a_write(
-    delivery: Delivery, statuses: list[int]
+    outcome: RequestOutcome, statuses: list[int]
 ) -> None:
     """Refused is said only where the platform said no."""
-    assert {delivery_of(status) for status in statuses} == {delivery}
+    assert {outcome_of_status(status) for status in statuses} == {outcome}
 
 
 def api(status: int) -> errors.APIError:
     kind = {429: errors.RateLimitedError}.get(status, errors.APIError)
-    return kind("x", status=status, delivery=delivery_of(status))
+    return kind("x", status=status, outcome=outcome_of_status(status))
 
 
 @pytest.mark.parametrize(
     ("error", "read", "create", "money"),
     [
-        (errors.ConnectError("x", delivery=NOT_SENT), True, True, True),
-        (errors.ConnectTimeoutError("x", delivery=NOT_SENT), True, True, True),
-        (errors.ConnectError("x", delivery=NOT_SENT, final=True), False, False, False),
-        (errors.RequestTimeoutError("x", delivery=UNKNOWN), True, False, False),
-        (errors.ConnectionLostError("x", delivery=UNKNOWN), True, False, False),
+        (errors.ConnectError("x", outcome=NOT_SENT), True, True, True),
+        (errors.ConnectTimeoutError("x", outcome=NOT_SENT), True, True, True),
+        (errors.ConnectError("x", outcome=NOT_SENT, final=True), False, False, False),
+        (errors.RequestTimeoutError("x", outcome=UNKNOWN), True, False, False),
+        (errors.ConnectionLostError("x", outcome=UNKNOWN), True, False, False),
         (api(429), True, True, False),
         (api(408), True, False, False),
         (api(425), True, False, False),
@@ -82,9 +86,9 @@ def test_what_may_be_repeated(
     error: AurpayError, read: bool, create: bool, money: bool
 ) -> None:
     """The table of the module; a write only if nothing can have come of it."""
-    assert is_retryable(error, Safety.READ) is read
-    assert is_retryable(error, Safety.CREATE) is create
-    assert is_retryable(error, Safety.MONEY) is money
+    assert is_retryable(error, Effect.READ) is read
+    assert is_retryable(error, Effect.CREATE) is create
+    assert is_retryable(error, Effect.TRANSFER) is money
 
 
 @pytest.mark.parametrize(
@@ -213,7 +217,7 @@ def decision(
 
 def limited(retry_after: float | None) -> errors.RateLimitedError:
     error = errors.RateLimitedError(
-        "x", status=429, delivery=REFUSED, retry_after=retry_after
+        "x", status=429, outcome=REFUSED, retry_after=retry_after
     )
     error.retryable = True
     return error

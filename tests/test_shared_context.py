@@ -19,7 +19,7 @@ from aurpay_async import (
     AurpayClient,
     AurpayError,
     CallEvent,
-    Delivery,
+    RequestOutcome,
     RetryPolicy,
     bolt11,
 )
@@ -118,8 +118,8 @@ def test_each_body_is_sent_once_by_tasks_that_share_a_context(
             ) as aurpay:
                 calls = [outcome(call(aurpay, number)) for number in CALLS]
                 errors: list[Any] = await start(calls, shared)
-            assert [(e.delivery, e.attempts) for e in errors] == (
-                [(Delivery.UNKNOWN, 1)] * len(CALLS)
+            assert [(e.outcome, e.attempts) for e in errors] == (
+                [(RequestOutcome.UNKNOWN, 1)] * len(CALLS)
             )
             # A refund has its order in the path, and no body.
             assert len(set(server.requests)) == len(server.requests) == len(CALLS)
@@ -128,7 +128,7 @@ def test_each_body_is_sent_once_by_tasks_that_share_a_context(
         own.run(main())
 
 
-def test_cancelled_calls_that_share_a_context_report_their_own_delivery() -> None:
+def test_cancelled_calls_that_share_a_context_report_their_own_outcome() -> None:
     """One request has left; four calls wait for a place in the pool."""
     shared = copy_context()
     events: list[Event] = []
@@ -163,5 +163,7 @@ def test_cancelled_calls_that_share_a_context_report_their_own_delivery() -> Non
 
     with asyncio.Runner() as own:
         own.run(main(), context=shared)
-    ended = [event.delivery for event in events if isinstance(event, CallEvent)]
-    assert sorted(ended, key=str) == [Delivery.NOT_SENT] * 4 + [Delivery.UNKNOWN]
+    ended = [event.outcome for event in events if isinstance(event, CallEvent)]
+    assert sorted(ended, key=str) == [RequestOutcome.NOT_SENT] * 4 + [
+        RequestOutcome.UNKNOWN
+    ]

@@ -66,7 +66,7 @@ async def test_rejected_signature_names_a_clock_that_differs(
         f"the local clock is {text} the Date of the answer, and signatures and "
         "invoices depend on it: set the clock, best by NTP"
     )
-    assert f"; {error.diagnosis}; delivery=refused" in str(error)
+    assert f"; {error.diagnosis}; outcome=rejected" in str(error)
 
 
 async def test_invoice_rejected_for_its_time_names_a_clock_that_differs() -> None:

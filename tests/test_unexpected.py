@@ -70,7 +70,7 @@ async def test_an_unreadable_field_is_logged_once_for_each_operation(
         (
             "create_payment",
             lambda c: c.create_payment(18, "USD", chain="ETH", coin="USDT-ERC20"),
-            payment(create_time="", nonce=1),
+            payment(create_time="", attempt_id=1),
         ),
     ],
 )
@@ -100,9 +100,9 @@ async def test_answers_of_any_shape_are_looked_at(
     path = "/api/x"
 
     async def request(aurpay: AurpayClient) -> None:
-        from aurpay_async import Safety
+        from aurpay_async import Effect
 
-        await aurpay.request("GET", path, safety=Safety.READ)
+        await aurpay.request("GET", path, effect=Effect.READ)
 
     assert await logged(caplog, request, {"items": 1}, [], None, "text") == []
     empty = paged([], total=0, size=20)

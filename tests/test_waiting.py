@@ -17,13 +17,13 @@ from aurpay_async import (
     AuthenticationError,
     ConfigurationError,
     ConnectionLostError,
-    Delivery,
     InvalidRequestError,
     InvalidResponseError,
     LightningOrder,
     NotFoundError,
     OrderStatus,
     PaymentPendingError,
+    RequestOutcome,
     Response,
     RetryPolicy,
 )
@@ -761,7 +761,7 @@ async def test_arguments_that_cannot_be(arguments: Any, field: str) -> None:
 async def test_a_platform_that_is_never_there_again() -> None:
     """Some minutes after the last look it is said, and not waited for ever."""
     clock = FakeClock(NOW)
-    gone = ConnectionLostError("gone", delivery=Delivery.NOT_SENT)
+    gone = ConnectionLostError("gone", outcome=RequestOutcome.NOT_SENT)
     platform = Platform(clock, (0, gone))
     async with client(platform, clock) as aurpay:
         with pytest.raises(ConnectionLostError, match="gone"):

@@ -11,12 +11,12 @@ from ..errors import (
     AuthenticationError,
     ConfigurationError,
     ConnectError,
-    Delivery,
     InvalidRequestError,
     InvoiceDecodeError,
     InvoiceError,
     NotFoundError,
     RateLimitedError,
+    RequestOutcome,
     UntrustedOrderError,
 )
 
@@ -45,10 +45,10 @@ _OTHER_NETWORK: Final = (
     "AURPAY_NETWORK=regtest; else report the order to Aurpay."
 )
 
-_ADVICE_BY_DELIVERY: Final = {
-    Delivery.NOT_SENT: "Nothing was sent: it is safe to try again.",
-    Delivery.REFUSED: "Nothing was done: mend the cause before you try again.",
-    Delivery.UNKNOWN: "Asking changes nothing: it is safe to try again.",
+_ADVICE_BY_OUTCOME: Final = {
+    RequestOutcome.NOT_SENT: "Nothing was sent: it is safe to try again.",
+    RequestOutcome.REJECTED: "Nothing was done: mend the cause before you try again.",
+    RequestOutcome.UNKNOWN: "Asking changes nothing: it is safe to try again.",
 }
 
 #: Beginnings of lines that end with a command.
@@ -58,7 +58,7 @@ LOOK_FOR_MONEY: Final = "Look before you try again: aurpay"
 
 def may_exist(error: AurpayError) -> bool:
     """Whether a call to create an order failed, and has perhaps created one."""
-    return error.new_order is not None and error.delivery is Delivery.UNKNOWN
+    return error.new_order is not None and error.outcome is RequestOutcome.UNKNOWN
 
 
 def may_be_paid(error: AurpayError) -> bool:
@@ -79,7 +79,7 @@ def advise(error: AurpayError) -> str:
     for kind, advice in _ADVICE:
         if isinstance(error, kind):
             return advice
-    return _ADVICE_BY_DELIVERY[error.delivery]
+    return _ADVICE_BY_OUTCOME[error.outcome]
 
 
 def _look_for_money(error: AurpayError) -> str:

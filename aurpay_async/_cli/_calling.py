@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._client import AurpayClient
 from .._events import CallEvent
-from ..errors import Delivery
+from ..errors import RequestOutcome
 from ._advice import LOOK_FOR_MONEY, LOOK_FOR_ORDER
 from ._failures import show_failure
 
@@ -29,7 +29,7 @@ async def open_client(screen: Screen) -> AsyncGenerator[AurpayClient, None]:
     left: list[CallEvent] = []
 
     def note(event: Event) -> None:
-        if isinstance(event, CallEvent) and event.delivery is Delivery.UNKNOWN:
+        if isinstance(event, CallEvent) and event.outcome is RequestOutcome.UNKNOWN:
             left.append(event)
 
     async with AurpayClient.from_env(on_event=note) as aurpay:

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from .._urls import without_query
-from ..callbacks import ConfirmedNotice
+from ..callbacks import ConfirmedNotification
 from ..sandbox import Sandbox
 from ._demo_shop import open_shop
 from ._failures import FAILED
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .._client import AurpayClient
     from .._lightning_order import LightningOrder
     from .._models import Payment
-    from ..callbacks import Notice
+    from ..callbacks import Notification
     from ..sandbox import SentCallback
     from ._demo_shop import Shop
     from ._screen import Screen, Verdict
@@ -53,7 +53,7 @@ async def run_demo(screen: Screen) -> int:
         order = await _create(screen, aurpay, shop)
         [sent] = await sandbox.pay(order.order_id)
         payment = await aurpay.wait_for_payment(order)
-        members = _show_payment(screen, sent, shop.notices, payment)
+        members = _show_payment(screen, sent, shop.notifications, payment)
     seconds = perf_counter() - began
     screen.step(f"all is shut down, after {seconds:.1f} s")
     screen.line()
@@ -68,7 +68,7 @@ async def _create(screen: Screen, aurpay: AurpayClient, shop: Shop) -> Lightning
     order = await aurpay.create_order(
         _PRICE, _CURRENCY, reference=_REFERENCE, callback_url=shop.callback_url
     )
-    shop.orders[order.nonce or ""] = order
+    shop.orders[order.attempt_id or ""] = order
     screen.step(f"await {call}")
     screen.step(f"checkout page: {order.pay_url}")
     screen.line()
@@ -79,10 +79,17 @@ async def _create(screen: Screen, aurpay: AurpayClient, shop: Shop) -> Lightning
 
 
 def _show_payment(
-    screen: Screen, sent: SentCallback, notices: list[Notice], payment: Payment
+    screen: Screen,
+    sent: SentCallback,
+    notifications: list[Notification],
+    payment: Payment,
 ) -> dict[str, object]:
     """What became of it, for people; and for programs."""
-    confirmed = [notice for notice in notices if isinstance(notice, ConfirmedNotice)]
+    confirmed = [
+        notification
+        for notification in notifications
+        if isinstance(notification, ConfirmedNotification)
+    ]
     screen.title("The payment")
     screen.rows(_payment_rows(sent, confirmed, payment))
     return {
@@ -98,15 +105,15 @@ def _show_payment(
 
 
 def _payment_rows(
-    sent: SentCallback, confirmed: list[ConfirmedNotice], payment: Payment
+    sent: SentCallback, confirmed: list[ConfirmedNotification], payment: Payment
 ) -> Iterator[Row]:
     yield Row("paid", "by nobody: sandbox.pay(order_id)", "ok")
     called = f"{sent.method} {without_query(sent.url)}, answered with {sent.status}"
     yield Row("callback", called, _mark(sent.status == _OK))
-    for notice in confirmed:
+    for notification in confirmed:
         yield Row("verified", "by token, signature and date", "ok")
-        yield Row("reference", f"{notice.reference}, signed into the URL", "ok")
-        said = f"the platform was asked, and says {notice.order.status}"
+        yield Row("reference", f"{notification.reference}, signed into the URL", "ok")
+        said = f"the platform was asked, and says {notification.order.status}"
         yield Row("confirmed", said, "ok")
     yield Row("waiting", payment.outcome, _mark(payment.outcome == "paid"))
 

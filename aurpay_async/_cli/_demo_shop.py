@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, final
 
-from ..callbacks import CallbackVerifier, Dispatcher, MemoryReplayStore
+from ..callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from ..contrib.aiohttp import callback_handler
 from ._web import serve
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .._client import AurpayClient
     from .._lightning_order import LightningOrder
-    from ..callbacks import Notice, Reference
+    from ..callbacks import Notification, Reference
     from ..sandbox import Sandbox
     from ._web import Handler
 
@@ -28,7 +28,7 @@ class Shop:
     def __init__(self) -> None:
         self.base_url = ""
         self.orders: dict[str, LightningOrder] = {}
-        self.notices: list[Notice] = []
+        self.notifications: list[Notification] = []
 
     @property
     def callback_url(self) -> str:
@@ -37,11 +37,11 @@ class Shop:
 
     async def lookup(self, token: Reference) -> LightningOrder | None:
         """The order that a callback is about."""
-        return self.orders.get(token.nonce)
+        return self.orders.get(token.attempt_id)
 
-    async def handle(self, notice: Notice) -> None:
+    async def handle(self, notification: Notification) -> None:
         """Where a real one delivers."""
-        self.notices.append(notice)
+        self.notifications.append(notification)
 
 
 @asynccontextmanager
@@ -55,16 +55,16 @@ async def open_shop(
         tokens=[sandbox.callback_token],
         reference_key=key,
     )
-    dispatcher = Dispatcher(
+    processor = CallbackProcessor(
         verifier,
         shop.handle,
         lookup=shop.lookup,
         reader=aurpay,
-        store=MemoryReplayStore(),
+        inbox=MemoryInbox(),
     )
 
     def make(base_url: str) -> Handler:
-        return callback_handler(dispatcher, public_base_url=base_url)
+        return callback_handler(processor, public_base_url=base_url)
 
     async with serve(make) as shop.base_url:
         yield shop

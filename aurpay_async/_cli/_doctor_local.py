@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from .. import bolt11
 from .._auth import ApiKey, ApiToken
 from .._client import BASE_URL
-from .._http import Request, Safety
+from .._http import Effect, Request
 from .._keys import keys_from_env
 from .._network import NETWORKS
 from .._settings import (
@@ -131,7 +131,7 @@ def curve() -> Finding:
 
 def request_signatures() -> Finding:
     """Whether requests are signed as they were when this was released."""
-    request = Request(operation="doctor", method="GET", path=_PATH, safety=Safety.READ)
+    request = Request(operation="doctor", method="GET", path=_PATH, effect=Effect.READ)
     for algorithm, expected in _SIGNATURES.items():
         token = ApiToken("example-api-token", "example-api-secret", algorithm)
         if token.headers(request, _SIGNED_AT)["Signature"] != expected:

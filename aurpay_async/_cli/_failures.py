@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .._models._payments import NewPayment
-from ..errors import ConfigurationError, Delivery, InvalidRequestError
+from ..errors import ConfigurationError, InvalidRequestError, RequestOutcome
 from ._advice import advise, may_be_paid, may_exist
 from ._screen import Row
 from ._times import amount, iso, moment
@@ -23,15 +23,15 @@ USAGE: Final = 2
 MAY_HAVE_HAPPENED: Final = 3
 
 _OF_ORDERS: Final = {
-    Delivery.NOT_SENT: "not_sent: nothing exists",
-    Delivery.REFUSED: "refused: nothing exists",
-    Delivery.UNKNOWN: "unknown: an order may exist",
+    RequestOutcome.NOT_SENT: "not_sent: nothing exists",
+    RequestOutcome.REJECTED: "refused: nothing exists",
+    RequestOutcome.UNKNOWN: "unknown: an order may exist",
 }
 
 _OF_MONEY: Final = {
-    Delivery.NOT_SENT: "not_sent: nothing is paid",
-    Delivery.REFUSED: "refused: nothing is paid",
-    Delivery.UNKNOWN: "unknown: it may be paid",
+    RequestOutcome.NOT_SENT: "not_sent: nothing is paid",
+    RequestOutcome.REJECTED: "refused: nothing is paid",
+    RequestOutcome.UNKNOWN: "unknown: it may be paid",
 }
 
 
@@ -52,7 +52,7 @@ def show_error(screen: Screen, error: AurpayError) -> None:
         code=error.code,
         error=type(error).__name__,
         message=message,
-        delivery=error.delivery.value,
+        outcome=error.outcome.value,
         may_exist=may_exist(error),
         may_be_paid=may_be_paid(error),
         attempts=error.attempts,
@@ -90,7 +90,7 @@ def show_failure(
         code=code,
         error=None,
         message=message,
-        delivery=Delivery.UNKNOWN.value if may_exist or may_be_paid else None,
+        outcome=RequestOutcome.UNKNOWN.value if may_exist or may_be_paid else None,
         may_exist=may_exist,
         may_be_paid=may_be_paid,
         attempts=None,
@@ -105,7 +105,7 @@ def show_failure(
 
 
 def _message(error: AurpayError) -> str:
-    """Return the message without delivery, order and advice, which have their rows."""
+    """Return the message without outcome, order and advice, which have their rows."""
     message = Exception.__str__(error)
     return message if error.diagnosis is None else f"{message}; {error.diagnosis}"
 
@@ -113,10 +113,10 @@ def _message(error: AurpayError) -> str:
 def _rows(error: AurpayError) -> Iterator[Row]:
     asked, invoice = error.new_order, error.invoice
     if asked is not None:
-        yield Row("delivery", _OF_ORDERS[error.delivery])
+        yield Row("outcome", _OF_ORDERS[error.outcome])
         yield Row("asked for", _asked_for(asked))
     elif invoice is not None or may_be_paid(error):
-        yield Row("delivery", _OF_MONEY[error.delivery])
+        yield Row("outcome", _OF_MONEY[error.outcome])
     if invoice is not None:
         yield Row("amount", amount(invoice.amount_msat or 0))
         yield Row("payment hash", invoice.payment_hash)
@@ -141,5 +141,5 @@ def _asked(order: NewOrder) -> dict[str, str | None]:
         "chain": None if payment is None else payment.chain,
         "coin": None if payment is None else payment.coin,
         "reference": order.reference,
-        "nonce": order.nonce,
+        "attempt_id": order.attempt_id,
     }

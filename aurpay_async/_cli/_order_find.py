@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._client import AurpayClient
-from .._lost import LostOrder
+from .._lost import OrderQuery
 from ..errors import InvalidRequestError, shown
 from ._failures import FAILED
 from ._list import show_rows
@@ -16,7 +16,7 @@ from ._times import parse_time
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .._lost import FoundOrder
+    from .._lost import OrderSearchResult
     from ._act import Job
     from ._screen import Screen
 
@@ -38,7 +38,7 @@ def find_order(screen: Screen, sought: Sought) -> Job:
     return _find(screen, _lost(sought), sought.known)
 
 
-async def _find(screen: Screen, lost: LostOrder, known: tuple[str, ...]) -> int:
+async def _find(screen: Screen, lost: OrderQuery, known: tuple[str, ...]) -> int:
     async with AurpayClient.from_env() as aurpay:
         with screen.waiting("Looking through the orders"):
             found = await aurpay.find_order(lost, known=known)
@@ -50,16 +50,16 @@ async def _find(screen: Screen, lost: LostOrder, known: tuple[str, ...]) -> int:
     return _show(screen, found)
 
 
-def _lost(sought: Sought) -> LostOrder:
+def _lost(sought: Sought) -> OrderQuery:
     price, currency, sent_at, chain, coin, _ = sought
     time = _time(sent_at)
     if chain is None and coin is None:
-        return LostOrder(price=price, currency=currency, sent_at=time)
+        return OrderQuery(price=price, currency=currency, sent_at=time)
     if chain is None or coin is None:
         raise InvalidRequestError(
             "--chain and --coin are given together, or neither of them", field="coin"
         )
-    return LostOrder(
+    return OrderQuery(
         price=price, currency=currency, sent_at=time, chain=chain, coin=coin
     )
 
@@ -75,7 +75,7 @@ def _time(text: str) -> datetime:
         ) from None
 
 
-def _show(screen: Screen, found: FoundOrder) -> int:
+def _show(screen: Screen, found: OrderSearchResult) -> int:
     if found.outcome == "found":
         screen.title(f"Order {found.order.order_id}")
         screen.rows(detail_rows(found.order))

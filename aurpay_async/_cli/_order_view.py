@@ -63,7 +63,7 @@ def order_members(order: LightningOrder) -> dict[str, object]:
         "payee": invoice.payee,
         "expires_at": iso(invoice.expires_at),
         "reference": order.reference,
-        "nonce": order.nonce,
+        "attempt_id": order.attempt_id,
         "checks": order.checks,
     }
 
@@ -114,7 +114,7 @@ def _order_rows(order: LightningOrder) -> Iterator[Row]:
     yield Row("overdue_at", moment(order.overdue_at))
     if order.reference is not None:
         yield Row("reference", order.reference)
-        yield Row("nonce", order.nonce or "")
+        yield Row("attempt_id", order.attempt_id or "")
     yield Row("pay_url", order.pay_url)
 
 

@@ -36,7 +36,7 @@ async def create_url(
         price=f"{page.price:f}",
         currency=page.currency,
         reference=page.reference,
-        nonce=page.nonce,
+        attempt_id=page.attempt_id,
     )
     screen.title(f"The checkout page of {page.price:f} {page.currency}")
     screen.line(page.pay_url)

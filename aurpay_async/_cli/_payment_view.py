@@ -56,7 +56,7 @@ def payment_members(payment: PaymentOrder) -> dict[str, object]:
         "overdue_at": iso(payment.overdue_at),
         "pay_url": payment.pay_url,
         "reference": payment.reference,
-        "nonce": payment.nonce,
+        "attempt_id": payment.attempt_id,
         "checks": payment.checks,
     }
 
@@ -73,6 +73,6 @@ def _rows(payment: PaymentOrder) -> Iterator[Row]:
     yield Row("overdue_at", moment(payment.overdue_at))
     if payment.reference is not None:
         yield Row("reference", payment.reference)
-        yield Row("nonce", payment.nonce or "")
+        yield Row("attempt_id", payment.attempt_id or "")
     if payment.pay_url is not None:
         yield Row("pay_url", payment.pay_url)

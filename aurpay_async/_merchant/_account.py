@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from decimal import Decimal
 
-    from .._http import Safety
+    from .._http import Effect
     from .._models._transactions import Transaction, Withdrawal
     from .._paging import Page
     from .._protocol._raw import Method, Params
@@ -105,8 +105,8 @@ class AccountMethods(Calling):
             InvoiceError: this is no invoice, or breaks a rule; nothing was sent.
             InvalidRequestError: it cannot be paid now, or asks for another amount;
                 nothing was sent.
-            TransportError: no usable answer; `delivery` says whether it may be paid.
-            APIError: the platform said no; `delivery` says whether it may be paid.
+            TransportError: no usable answer; `outcome` says whether it may be paid.
+            APIError: the platform said no; `outcome` says whether it may be paid.
             InvalidResponseError: it may be paid; the answer could not be read.
         """
         expected = None if amount is None else parse_btc(amount)
@@ -140,7 +140,7 @@ class AccountMethods(Calling):
         *,
         params: Params | None = None,
         json: object = None,
-        safety: Safety,
+        effect: Effect,
     ) -> object:
         """Call any endpoint: with the client's credentials, retries and errors.
 
@@ -151,7 +151,7 @@ class AccountMethods(Calling):
                 are encoded once, in their order, and signed as they are sent.
             json: The body: mappings, lists, texts, numbers. A Decimal is written with
                 its digits; a float is refused. ``None`` is no body.
-            safety: What a repetition would do. ``READ`` is tried again after failures
+            effect: What a repetition would do. ``READ`` is tried again after failures
                 that may pass; ``CREATE`` and ``MONEY`` only if nothing was sent.
 
         Returns:
@@ -160,12 +160,12 @@ class AccountMethods(Calling):
 
         Raises:
             InvalidRequestError: an argument was refused; nothing was sent.
-            TransportError: no usable answer; `delivery` says whether it may be done.
-            APIError: the platform said no; `delivery` says whether it may be done.
+            TransportError: no usable answer; `outcome` says whether it may be done.
+            APIError: the platform said no; `outcome` says whether it may be done.
             InvalidResponseError: the answer has no envelope.
         """
         await self._pool.open()
         from .._protocol import build_request, parse_request
 
-        request = build_request(method, path, params=params, json=json, safety=safety)
-        return await self._call(request, lambda answer: parse_request(answer, safety))
+        request = build_request(method, path, params=params, json=json, effect=effect)
+        return await self._call(request, lambda answer: parse_request(answer, effect))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from .._calls import make_call
-from ..errors import Delivery, InvalidResponseError, UntrustedOrderError
+from ..errors import InvalidResponseError, RequestOutcome, UntrustedOrderError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -108,5 +108,5 @@ def _is_of_other_request(error: AurpayError, seen: SeenOrders) -> bool:
 
 def advise(error: AurpayError, advice: str) -> None:
     """Write on the error of a call that moves money where to look, if it may have."""
-    if error.delivery is Delivery.UNKNOWN:
+    if error.outcome is RequestOutcome.UNKNOWN:
         error.advice = advice

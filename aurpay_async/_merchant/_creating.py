@@ -37,7 +37,7 @@ class CreatingMethods(ReadingBack):
         """Create an order and get its Lightning invoice, checked against it.
 
         If it fails after it may have arrived, it is not sent again: the error's
-        `delivery` says whether an order may exist. (Source: "Create BLN Order".)
+        `outcome` says whether an order may exist. (Source: "Create BLN Order".)
 
         Args:
             price: Fiat: ``Decimal``, ``int``, or text such as ``"19.99"``.
@@ -47,8 +47,8 @@ class CreatingMethods(ReadingBack):
             callback_url: What the platform calls (GET) after success.
             timeout_callback: What it calls after a timeout.
             reference: Your own name for what is paid. It is signed, with the price and
-                a nonce, and added to the URLs that the platform calls. It needs the
-                client's `reference_key`.
+                an attempt_id, and added to the URLs that the platform calls. It needs
+                the client's `reference_key`.
             confirm: Read the order back before it is given, for three seconds at most,
                 and compare price, currency and amount. The answer to a create holds no
                 price: without this, an answer that belongs to another request (a proxy
@@ -59,8 +59,8 @@ class CreatingMethods(ReadingBack):
 
         Raises:
             InvalidRequestError: an argument was refused; nothing was sent.
-            TransportError: no usable answer; `delivery` says whether to look.
-            APIError: the platform said no; `delivery` says whether to look.
+            TransportError: no usable answer; `outcome` says whether to look.
+            APIError: the platform said no; `outcome` says whether to look.
             InvalidResponseError: an order may exist; the answer could not be read.
             UntrustedOrderError: an order exists; what came must not be paid.
         """
@@ -88,12 +88,12 @@ class CreatingMethods(ReadingBack):
         return made
 
     async def _create(
-        self, order: NewOrder, *, nonce: str | None = None
+        self, order: NewOrder, *, attempt_id: str | None = None
     ) -> LightningOrder:
-        """Create `order` under a nonce that is already stored, or under a new one."""
+        """Create `order` under a stored attempt_id, or under a new one."""
         await self._pool.open()
         if order.reference is not None:
-            order = await with_reference(order, self._reference_keys, nonce)
+            order = await with_reference(order, self._reference_keys, attempt_id)
         from .._protocol import build_create_order, parse_create_order
 
         def parse(response: Response) -> LightningOrder:
@@ -147,8 +147,8 @@ class CreatingMethods(ReadingBack):
 
         Raises:
             InvalidRequestError: an argument was refused; nothing was sent.
-            TransportError: no usable answer; `delivery` says whether to look.
-            APIError: the platform said no; `delivery` says whether to look.
+            TransportError: no usable answer; `outcome` says whether to look.
+            APIError: the platform said no; `outcome` says whether to look.
             InvalidResponseError: an order may exist; the answer could not be read.
             UntrustedOrderError: an order exists; what came must not be paid.
         """

@@ -12,7 +12,7 @@ from ._calling import Calling, advise
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
 
-    from .._lost import FoundOrder, LostOrder
+    from .._lost import OrderQuery, OrderSearchResult
     from .._models import Order
     from .._models._refunds import Refund, RefundInfo
     from .._paging import Page
@@ -107,13 +107,13 @@ class OrderMethods(Calling):
         )
 
     async def find_order(
-        self, lost: AurpayError | LostOrder, *, known: Collection[str] = ()
-    ) -> FoundOrder:
+        self, lost: AurpayError | OrderQuery, *, known: Collection[str] = ()
+    ) -> OrderSearchResult:
         """Look for the order that a failed create may have left.
 
         Aurpay has no field for a name of yours, so an order whose id was lost can be
-        told only by what it was asked for with, and when. `FoundOrder` says what each
-        outcome means.
+        told only by what it was asked for with, and when. `OrderSearchResult` says
+        what each outcome means.
 
         Args:
             lost: The error of `create_order` or `create_payment`; or what is known, if
@@ -125,10 +125,10 @@ class OrderMethods(Calling):
             InvalidRequestError: this error left no order behind; nothing was sent.
             AurpayError: as `get_order` and `list_orders`.
         """
-        from .._lost import LONGEST_ATTEMPT_S, LostOrder, find_lost
+        from .._lost import LONGEST_ATTEMPT_S, OrderQuery, find_lost
 
         return await find_lost(
-            lost if isinstance(lost, LostOrder) else LostOrder.of(lost),
+            lost if isinstance(lost, OrderQuery) else OrderQuery.of(lost),
             iterate_orders=self.iter_orders,
             get_order=self.get_order,
             known=known,
@@ -176,8 +176,8 @@ class OrderMethods(Calling):
 
         Raises:
             InvalidRequestError: this can be no order's id; nothing was sent.
-            TransportError: no usable answer; `delivery` says whether it may be done.
-            APIError: the platform said no; `delivery` says whether it may be done.
+            TransportError: no usable answer; `outcome` says whether it may be done.
+            APIError: the platform said no; `outcome` says whether it may be done.
             InvalidResponseError: it may be done; the answer could not be read, or is
                 about another order.
         """

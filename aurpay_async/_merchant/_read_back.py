@@ -118,7 +118,10 @@ class ReadingBack(Calling):
         error.attempts, error.sent_at = answer.attempts, sent_at
         error.writes = True
         error.new_order = NewOrder(
-            order.price, order.currency, reference=order.reference, nonce=order.nonce
+            order.price,
+            order.currency,
+            reference=order.reference,
+            attempt_id=order.attempt_id,
         )
         return error
 
@@ -128,9 +131,9 @@ def _log(level: int, what: str, order: LightningOrder) -> None:
 
     logging.getLogger("aurpay_async.client").log(
         level,
-        "order %s: order_id=%s reference=%a attempt_id=%s",
+        "order %s: order_id=%s reference=%an attempt_id=%s",
         what,
         order.order_id,
         order.reference,
-        order.nonce,
+        order.attempt_id,
     )

@@ -66,7 +66,7 @@ class NewOrder:
         default=None, kw_only=True, converter=exact, validator=label
     )
     #: What tells this order from another one of the same reference.
-    nonce: str | None = attrs.field(
+    attempt_id: str | None = attrs.field(
         default=None, kw_only=True, converter=exact, validator=label
     )
     #: Whether plain http is accepted beyond loopback. It is not sent.

@@ -101,7 +101,7 @@ class PaymentOrder(PublicRecord):
     #: The shop's own name for what is paid, if it gave one.
     reference: str | None = None
     #: What tells this order from another one of the same reference.
-    nonce: str | None = None
+    attempt_id: str | None = None
     #: The names of the checks that were made before you got this.
     checks: tuple[str, ...]
     #: Fields of the answer that this version does not know. From outside: unchecked.
@@ -144,7 +144,7 @@ class PaymentUrl(PublicRecord):
     #: The shop's own name for what is paid, if it gave one.
     reference: str | None = None
     #: What tells this call from another one of the same reference.
-    nonce: str | None = None
+    attempt_id: str | None = None
     #: Fields of the answer that this version does not know. From outside: unchecked.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
 

@@ -22,8 +22,8 @@ class PublicRecord:
         """Return what a payer's page may see, each value as a string or ``None``.
 
         Amounts are fixed-point, and times ISO 8601 with their zone. Left out are what
-        is the shop's own (`reference`, `nonce`, `extra`, `checks`, the merchant's id,
-        the remark), and the payment secret beside the invoice.
+        is the shop's own (`reference`, `attempt_id`, `extra`, `checks`, the merchant's
+        id, the remark), and the payment secret beside the invoice.
         """
         return {name: _plain(getattr(self, name)) for name in self._public}
 

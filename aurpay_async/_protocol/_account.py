@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from .._auth import HEADER_VALUE, ApiKey
 from .._converter import dump_json
 from .._envelope import invalid, read_envelope
-from .._http import Safety
+from .._http import Effect
 from ..errors import InvalidRequestError
 from ._common import post
 
@@ -32,7 +32,7 @@ def build_obtain_key(username: Secret, password: Secret) -> Request:
     return post(
         "obtain_key",
         "/api/plugin/key/aurpay",
-        Safety.READ,
+        Effect.READ,
         _body(username, password),
     )
 
@@ -61,7 +61,7 @@ def parse_obtain_key(response: Response) -> ApiKey:
         APIError: if the platform said no.
         InvalidResponseError: if the answer is not the documented shape.
     """
-    token = read_envelope(response, Safety.READ).get("access_token")
+    token = read_envelope(response, Effect.READ).get("access_token")
     if not isinstance(token, str) or not HEADER_VALUE.fullmatch(token):
         problem = "data.access_token is no text that can be a header"
         raise invalid(response, problem, "data.access_token")

@@ -9,7 +9,7 @@ import attrs
 
 from .._converter import ShapeError, as_object, structure, structure_leniently
 from .._envelope import find_order, invalid, read_envelope
-from .._http import Request, Safety
+from .._http import Effect, Request
 from .._paging import Page
 from ..errors import UntrustedOrderError
 
@@ -32,7 +32,7 @@ def get(operation: str, path: str, *, order_id: str | None = None) -> Request:
         operation=operation,
         method="GET",
         path=path,
-        safety=Safety.READ,
+        effect=Effect.READ,
         headers=READ_HEADERS,
         order_id=order_id,
     )
@@ -41,7 +41,7 @@ def get(operation: str, path: str, *, order_id: str | None = None) -> Request:
 def post(
     operation: str,
     path: str,
-    safety: Safety,
+    effect: Effect,
     body: bytes = b"",
     *,
     order: NewOrder | None = None,
@@ -52,11 +52,11 @@ def post(
         operation=operation,
         method="POST",
         path=path,
-        safety=safety,
+        effect=effect,
         headers=WRITE_HEADERS if body else READ_HEADERS,
         body=body,
         reference=None if order is None else order.reference,
-        attempt_id=None if order is None else order.nonce,
+        attempt_id=None if order is None else order.attempt_id,
         order_id=order_id,
     )
 
@@ -130,7 +130,7 @@ def read_page(
         InvalidResponseError: if the answer is not the documented shape. A row without
             a readable id is named, never left out.
     """
-    data = read_envelope(response, Safety.READ)
+    data = read_envelope(response, Effect.READ)
     try:
         head = structure(data, _PageHead, "data")
     except ShapeError as error:

@@ -8,7 +8,7 @@ from .. import bolt11
 from .._checks import MAX_SKEW_S, check_order
 from .._converter import dump_new_order
 from .._envelope import read_envelope
-from .._http import Safety
+from .._http import Effect
 from .._lightning_order import LightningOrder
 from .._models import UncheckedOrder
 from ..errors import InvoiceError
@@ -33,7 +33,7 @@ _SIDE: Final = {"create_time": None, "currency": None}
 def build_create_order(order: NewOrder) -> Request:
     """``POST /api/bln/order``."""
     body = dump_new_order(order)
-    return post("create_order", "/api/bln/order", Safety.CREATE, body, order=order)
+    return post("create_order", "/api/bln/order", Effect.CREATE, body, order=order)
 
 
 def parse_create_order(
@@ -52,7 +52,7 @@ def parse_create_order(
         InvalidResponseError: if the answer is not the documented shape.
         UntrustedOrderError: if there is an order, but not one to be shown.
     """
-    data = read_envelope(response, Safety.CREATE)
+    data = read_envelope(response, Effect.CREATE)
     order, extra = read_made(response, data, UncheckedOrder, _CHECK_OF_FIELD, _SIDE)
     invoice = _read_invoice(response, order)
     verdict = check_order(order, invoice, trust, now)
@@ -75,7 +75,7 @@ def parse_create_order(
         price=asked.price,
         currency=asked.currency,
         reference=asked.reference,
-        nonce=asked.nonce,
+        attempt_id=asked.attempt_id,
         checks=verdict.passed,
         extra=extra,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .._envelope import read_envelope
-from .._http import Safety
+from .._http import Effect
 from .._models import Order
 from .._wire_names import wire_fields
 from ._common import get, read_page, read_record, require_order, segment
@@ -43,7 +43,7 @@ def read_order(response: Response) -> Order:
         APIError: if the platform rejected the request.
         InvalidResponseError: if the answer is not the documented shape.
     """
-    data = read_envelope(response, Safety.READ)
+    data = read_envelope(response, Effect.READ)
     return read_record(response, data, Order, side=_side_fields(data))
 
 

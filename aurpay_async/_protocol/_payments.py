@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from .._checks import MAX_SKEW_S, check_pay_url, check_payment
 from .._converter import dump_new_order
 from .._envelope import invalid, read_data, read_envelope
-from .._http import Safety
+from .._http import Effect
 from .._models._payments import PaymentOrder, PaymentUrl, UncheckedPayment
 from ._common import get, post, read_made, untrusted
 
@@ -33,7 +33,7 @@ def build_create_payment(payment: NewPayment) -> Request:
     """``POST /api/order/pay-info``."""
     body = dump_new_order(payment)
     return post(
-        "create_payment", "/api/order/pay-info", Safety.CREATE, body, order=payment
+        "create_payment", "/api/order/pay-info", Effect.CREATE, body, order=payment
     )
 
 
@@ -53,7 +53,7 @@ def parse_create_payment(
         InvalidResponseError: if the answer is not the documented shape.
         UntrustedOrderError: if there is an order, but not one to be shown.
     """
-    data = read_envelope(response, Safety.CREATE)
+    data = read_envelope(response, Effect.CREATE)
     payment, extra = read_made(response, data, UncheckedPayment, _CHECK_OF_FIELD, _SIDE)
     verdict = check_payment(payment, asked, trust)
     if verdict.failed:
@@ -77,7 +77,7 @@ def parse_create_payment(
         # An empty one is none.
         pay_url=payment.pay_url or None,
         reference=asked.reference,
-        nonce=asked.nonce,
+        attempt_id=asked.attempt_id,
         checks=verdict.passed,
         extra=extra,
     )
@@ -91,7 +91,7 @@ def build_create_payment_url(payment: NewPaymentUrl) -> Request:
     """
     body = dump_new_order(payment)
     return post(
-        "create_payment_url", "/api/order/pay-url", Safety.CREATE, body, order=payment
+        "create_payment_url", "/api/order/pay-url", Effect.CREATE, body, order=payment
     )
 
 
@@ -104,7 +104,7 @@ def parse_create_payment_url(
         APIError: if the platform said no.
         InvalidResponseError: if the answer is not the shape that shops rely on.
     """
-    data = read_envelope(response, Safety.CREATE)
+    data = read_envelope(response, Effect.CREATE)
     pay_url = data.pop("pay_url", None)
     if not isinstance(pay_url, str):
         raise invalid(response, "data.pay_url is not a text", "data.pay_url")
@@ -116,7 +116,7 @@ def parse_create_payment_url(
         price=asked.price,
         currency=asked.currency,
         reference=asked.reference,
-        nonce=asked.nonce,
+        attempt_id=asked.attempt_id,
         extra=data,
     )
 
@@ -133,7 +133,7 @@ def parse_list_fiat_currencies(response: Response) -> object:
         APIError: if the platform said no.
         InvalidResponseError: if there is no envelope, or no `data` in it.
     """
-    data = read_data(response, Safety.READ)
+    data = read_data(response, Effect.READ)
     if data is None:
         raise invalid(response, "there is no data", "data")
     return data

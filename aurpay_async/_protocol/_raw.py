@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 from urllib.parse import quote, unquote
 
 from .._envelope import read_data
-from .._http import Request, Safety
+from .._http import Effect, Request
 from .._urls import MAX_URL_LENGTH
 from ..errors import InvalidRequestError, shown
 from ._common import READ_HEADERS, WRITE_HEADERS
@@ -43,7 +43,7 @@ def build_request(
     *,
     params: Params | None,
     json: object,
-    safety: Safety,
+    effect: Effect,
 ) -> Request:
     """A request to any endpoint.
 
@@ -54,9 +54,9 @@ def build_request(
         raise InvalidRequestError(
             f"must be one of {', '.join(_METHODS)}, got {shown(method)}", field="method"
         )
-    if not isinstance(safety, Safety):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(effect, Effect):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidRequestError(
-            f"must be Safety.READ, CREATE or MONEY, got {shown(safety)}", field="safety"
+            f"must be Effect.READ, CREATE or MONEY, got {shown(effect)}", field="effect"
         )
     if json is not None and method == "GET":
         # The signature of a GET covers no body.
@@ -73,20 +73,20 @@ def build_request(
         operation="request",
         method=method,
         path=target,
-        safety=safety,
+        effect=effect,
         headers=READ_HEADERS if json is None else WRITE_HEADERS,
         body=b"" if json is None else dump_body(json),
     )
 
 
-def parse_request(response: Response, safety: Safety) -> object:
+def parse_request(response: Response, effect: Effect) -> object:
     """The envelope's `data`, whatever it is; ``None`` if there is none.
 
     Raises:
         APIError: if the platform said no.
         InvalidResponseError: if there is no envelope.
     """
-    return read_data(response, safety)
+    return read_data(response, effect)
 
 
 def _path(path: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._converter import ShapeError, load_object
 from .._envelope import read_envelope
-from .._http import Safety
+from .._http import Effect
 from .._models._refunds import Refund, RefundInfo
 from ._common import get, post, read_record, require_order, segment
 
@@ -37,7 +37,7 @@ def parse_get_refund(response: Response, order_id: str) -> RefundInfo:
         InvalidResponseError: if the answer is not the documented shape, or about
             another order.
     """
-    data = read_envelope(response, Safety.READ)
+    data = read_envelope(response, Effect.READ)
     info = read_record(response, data, RefundInfo)
     require_order(response, info.order_id, order_id, "data.order_id")
     return info
@@ -46,7 +46,7 @@ def parse_get_refund(response: Response, order_id: str) -> RefundInfo:
 def build_refund_order(order_id: str) -> Request:
     """``POST /api/v2/order/refund/{order_id}``: no body is documented."""
     path = f"/api/v2/order/refund/{segment(order_id)}"
-    return post("refund_order", path, Safety.MONEY, order_id=order_id)
+    return post("refund_order", path, Effect.TRANSFER, order_id=order_id)
 
 
 def parse_refund_order(response: Response, order_id: str) -> Refund:
@@ -61,7 +61,7 @@ def parse_refund_order(response: Response, order_id: str) -> Refund:
     if bare is not None:
         data, path = bare, ""
     else:
-        data, path = read_envelope(response, Safety.MONEY), "data"
+        data, path = read_envelope(response, Effect.TRANSFER), "data"
     refund = read_record(response, data, Refund, path, _SIDE)
     require_order(response, refund.order_id, order_id, f"{path}.order_id".lstrip("."))
     return refund

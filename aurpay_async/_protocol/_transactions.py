@@ -8,7 +8,7 @@ from .. import bolt11
 from .._checks import check_payable
 from .._converter import dump_json
 from .._envelope import read_envelope
-from .._http import Safety
+from .._http import Effect
 from .._models._transactions import Transaction, Withdrawal
 from .._wire_names import wire_fields
 from ..errors import InvalidRequestError
@@ -98,7 +98,7 @@ def build_withdraw_lightning(invoice: bolt11.Invoice) -> Request:
     documented: it is never sent.
     """
     body = dump_json({"ln_invoices": invoice.text}).encode("ascii")
-    return post("withdraw_lightning", "/api/bln/withdraw", Safety.MONEY, body)
+    return post("withdraw_lightning", "/api/bln/withdraw", Effect.TRANSFER, body)
 
 
 def parse_withdraw_lightning(response: Response, paid: Payable) -> Withdrawal:
@@ -108,5 +108,5 @@ def parse_withdraw_lightning(response: Response, paid: Payable) -> Withdrawal:
         APIError: if the platform said no.
         InvalidResponseError: if the answer is not the documented shape. It may be paid.
     """
-    data = read_envelope(response, Safety.MONEY)
+    data = read_envelope(response, Effect.TRANSFER)
     return Withdrawal(invoice=paid.invoice, amount_msat=paid.amount_msat, data=data)

@@ -1,6 +1,6 @@
 """What this package keeps in a database: one schema, one way to connect, its versions.
 
-Shared by the order book and by the store of the callback guard.
+Shared by the order store and by the store of the inbox.
 """
 
 from __future__ import annotations

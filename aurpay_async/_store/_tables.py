@@ -23,7 +23,7 @@ from sqlalchemy import text as sql
 #: All of it; for Alembic's ``target_metadata``.
 metadata: Final = MetaData()
 
-#: What was handled of an order's notifications, by its nonce.
+#: What was handled of an order's notifications, by its attempt_id.
 callbacks: Final = Table(
     "aurpay_callbacks",
     metadata,
@@ -34,7 +34,7 @@ callbacks: Final = Table(
     Column("touched", BigInteger, nullable=False),
 )
 
-#: Of the callback guard alone, for those who have no order book.
+#: Of the inbox alone, for those who have no order store.
 guard_metadata: Final = MetaData()
 callbacks.to_metadata(guard_metadata)
 
@@ -45,7 +45,7 @@ references: Final = Table(
     Column("reference", Text, primary_key=True),
     Column("price", Text, nullable=False),
     Column("currency", Text, nullable=False),
-    #: The nonce of the attempt whose payment counts.
+    #: The attempt_id of the attempt whose payment counts.
     Column("settled_by", Text),
     Column("opened", BigInteger, nullable=False),
 )
@@ -54,7 +54,7 @@ references: Final = Table(
 attempts: Final = Table(
     "aurpay_attempts",
     metadata,
-    Column("nonce", Text, primary_key=True),
+    Column("attempt_id", Text, primary_key=True),
     Column(
         "reference",
         Text,
@@ -80,7 +80,7 @@ attempts: Final = Table(
     #: ``LightningOrder.to_json()``.
     Column("kept", Text),
     #: Orders that fit and are not proven to be it: a JSON object of ids and statuses.
-    Column("suspects", Text),
+    Column("candidates", Text),
     Column("opened", BigInteger, nullable=False),
     #: When the call that it stands for is over, whatever became of it.
     Column("deadline", BigInteger, nullable=False),
@@ -105,6 +105,6 @@ Index(
     "aurpay_attempts_one_at_a_time",
     attempts.c.reference,
     unique=True,
-    sqlite_where=sql("state IN ('opening', 'live')"),
-    postgresql_where=sql("state IN ('opening', 'live')"),
+    sqlite_where=sql("state IN ('creating', 'payable')"),
+    postgresql_where=sql("state IN ('creating', 'payable')"),
 )

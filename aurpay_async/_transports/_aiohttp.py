@@ -24,7 +24,7 @@ from ..errors import MAX_KEPT_BODY, ConfigurationError
 from ._failures import MAX_HEADER_SIZE, MAX_HEADERS, presentable, translate
 from ._proxy import proxy_from_env, require_proxy
 from ._task import require_task
-from ._tracking import MarkingRequest, Phase, RetiredConnectionError, delivery_after
+from ._tracking import MarkingRequest, Phase, RetiredConnectionError, outcome_after
 from ._unpack import MAX_BODY, unpack
 
 if TYPE_CHECKING:
@@ -103,18 +103,18 @@ class AiohttpTransport:
         except RetiredConnectionError:
             raise
         except asyncio.CancelledError as cancelled:
-            delivery = delivery_after(cancelled, phase)
+            outcome = outcome_after(cancelled, phase)
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 # Whoever cancelled may keep and print it; its frames hold headers.
                 cancelled.__context__ = None
-                request.progress.delivery = delivery
+                request.progress.outcome = outcome
                 raise cancelled.with_traceback(None) from None
             # Nobody did: aiohttp cancels who waits for a pool that is closed.
-            error, cause = translate(cancelled, self._origin, delivery), None
+            error, cause = translate(cancelled, self._origin, outcome), None
         except Exception as caught:  # noqa: BLE001 - the one place where all end
-            delivery = delivery_after(caught, phase)
-            error = translate(caught, self._origin, delivery)
+            outcome = outcome_after(caught, phase)
+            error = translate(caught, self._origin, outcome)
             cause = presentable(caught)
         error.body = bytes(phase.body[:MAX_KEPT_BODY])
         # Out here, so that the foreign error is no context: its frames hold headers.

@@ -21,7 +21,7 @@ class Transport(Protocol):
         """Send `request` once, within its `timeout`.
 
         Raises:
-            TransportError: if no complete answer came. Its `delivery` must be
+            TransportError: if no complete answer came. Its `outcome` must be
                 ``NOT_SENT`` only if nothing of the request left this process.
         """
         ...

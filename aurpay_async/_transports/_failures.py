@@ -13,7 +13,7 @@ from ..errors import (
     ConnectError,
     ConnectionLostError,
     ConnectTimeoutError,
-    Delivery,
+    RequestOutcome,
     RequestTimeoutError,
     TransportError,
 )
@@ -35,15 +35,17 @@ _NETWORK: Final = (aiohttp.ClientError, OSError)
 _PATCHED: Final = "is aiohttp patched? See the page on testing"
 
 
-def translate(error: BaseException, origin: str, delivery: Delivery) -> TransportError:
+def translate(
+    error: BaseException, origin: str, outcome: RequestOutcome
+) -> TransportError:
     """Return the error of ours that says what a foreign one means."""
     if isinstance(error, asyncio.CancelledError):
         message = f"the connections to {origin} were closed during the call"
-        return ConnectError(message, delivery=delivery, final=True)
+        return ConnectError(message, outcome=outcome, final=True)
     if not isinstance(error, _NETWORK):
         message = f"{_where(error)} during a call to {origin}; {_PATCHED}"
-        return TransportError(message, delivery=delivery, final=True)
-    if delivery is Delivery.NOT_SENT:
+        return TransportError(message, outcome=outcome, final=True)
+    if outcome is RequestOutcome.NOT_SENT:
         return _not_connected(error, origin)
     if isinstance(error, TimeoutError):
         return RequestTimeoutError(f"no complete answer from {origin} in time")
@@ -51,18 +53,18 @@ def translate(error: BaseException, origin: str, delivery: Delivery) -> Transpor
 
 
 def _not_connected(error: BaseException, origin: str) -> ConnectError:
-    not_sent, what = Delivery.NOT_SENT, _describe(error)
+    not_sent, what = RequestOutcome.NOT_SENT, _describe(error)
     if isinstance(error, _TLS):
         message = f"TLS with {origin} failed: {what}"
-        return ConnectError(message, delivery=not_sent, final=True)
+        return ConnectError(message, outcome=not_sent, final=True)
     if isinstance(error, TimeoutError):
         message = f"no connection to {origin} in time"
-        return ConnectTimeoutError(message, delivery=not_sent)
+        return ConnectTimeoutError(message, outcome=not_sent)
     final = isinstance(error, aiohttp.ClientHttpProxyError)
     if final or isinstance(error, aiohttp.ClientProxyConnectionError):
         origin = f"the proxy for {origin}"
     message = f"cannot connect to {origin}: {what}"
-    return ConnectError(message, delivery=not_sent, final=final)
+    return ConnectError(message, outcome=not_sent, final=final)
 
 
 def _describe(error: BaseException) -> str:

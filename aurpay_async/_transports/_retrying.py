@@ -9,7 +9,7 @@ from .._clock import before
 from .._events import AttemptEvent, failure_of
 from .._retry import decide, is_retryable
 from .._skew import diagnose_clock
-from ..errors import AurpayError, Delivery
+from ..errors import AurpayError, RequestOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,9 @@ class RetryingTransport:
     async def _once(self, request: Request, remaining: float) -> Response:
         timeout = min(self._timeouts.attempt, remaining)
         limited = request.limited(timeout, self._timeouts.connect)
-        request.progress.delivery = Delivery.UNKNOWN  # until the transport knows more
+        request.progress.outcome = (
+            RequestOutcome.UNKNOWN
+        )  # until the transport knows more
         response = await self._inner.send(limited)
         if response.is_success:
             return response
@@ -122,7 +124,7 @@ class RetryingTransport:
         from .._envelope import status_error
 
         now = self._clock.now()
-        error = status_error(response, request.safety, now)
+        error = status_error(response, request.effect, now)
         diagnose_clock(error, request, response, now)
         raise error
 
@@ -136,10 +138,10 @@ class RetryingTransport:
     ) -> float | None:
         """Complete `error`; seconds until the next attempt, if there is to be one."""
         error.attempts = attempt
-        error.retryable = is_retryable(error, request.safety)
-        if error.delivery is not Delivery.NOT_SENT:
+        error.retryable = is_retryable(error, request.effect)
+        if error.outcome is not RequestOutcome.NOT_SENT:
             error.sent_at = before(self._clock, began)
-        request.progress.delivery = error.delivery
+        request.progress.outcome = error.outcome
         decision = self._decide(error, attempt, deadline)
         self._report(request, attempt, began, error, decision)
         return decision.pause
@@ -159,19 +161,19 @@ class RetryingTransport:
         request: Request,
         attempt: int,
         began: float,
-        outcome: Response | BaseException,
+        result: Response | BaseException,
         decision: Decision | None = None,
     ) -> None:
-        error, delivery = failure_of(outcome, request.progress)
+        error, outcome = failure_of(result, request.progress)
         self._listeners.tell(
             AttemptEvent(
                 operation=request.operation,
-                safety=request.safety,
+                effect=request.effect,
                 attempt=attempt,
                 duration_s=self._clock.monotonic() - began,
-                status=getattr(outcome, "status", None),
+                status=getattr(result, "status", None),
                 error=error,
-                delivery=delivery,
+                outcome=outcome,
                 retry_in_s=decision.pause if decision else None,
                 reason=decision.reason if decision else error or "answered",
                 reference=request.reference,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import aiohttp
 
-from ..errors import Delivery
+from ..errors import RequestOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -103,13 +103,13 @@ def _has_spoken(protocol: ResponseHandler) -> bool:
     return bool(poll.poll(0))
 
 
-def delivery_after(error: BaseException, phase: Phase) -> Delivery:
+def outcome_after(error: BaseException, phase: Phase) -> RequestOutcome:
     """Return NOT_SENT where that is proven, else UNKNOWN."""
     if phase.sent:
-        return Delivery.UNKNOWN
+        return RequestOutcome.UNKNOWN
     if isinstance(error, _StaleConnectionError) or _is_of_connecting(error):
-        return Delivery.NOT_SENT
-    return Delivery.UNKNOWN
+        return RequestOutcome.NOT_SENT
+    return RequestOutcome.UNKNOWN
 
 
 def _is_of_connecting(error: BaseException | None) -> bool:

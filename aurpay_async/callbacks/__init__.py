@@ -5,40 +5,40 @@
 
 from __future__ import annotations
 
-from ._dispatch import Dispatcher
+from ._dispatch import CallbackProcessor
 from ._event import CallbackEvent
 from ._hint import MAX_BODY, OrderHint
 from ._notice import (
-    ConfirmedNotice,
+    ConfirmedNotification,
     KnownOrder,
-    Notice,
+    Notification,
     OrderReader,
     Outcome,
-    UnconfirmedNotice,
+    UnconfirmedNotification,
 )
 from ._reference import Reference
-from ._replay import Claim, Handled, Kind, MemoryReplayStore, ReplayStore, Taken
+from ._replay import Claim, Handled, InboxStore, Kind, MemoryInbox, Taken
 from ._reply import Reply
 from ._verify import CallbackVerifier
 
 __all__ = [
     "MAX_BODY",
     "CallbackEvent",
+    "CallbackProcessor",
     "CallbackVerifier",
     "Claim",
-    "ConfirmedNotice",
-    "Dispatcher",
+    "ConfirmedNotification",
     "Handled",
+    "InboxStore",
     "Kind",
     "KnownOrder",
-    "MemoryReplayStore",
-    "Notice",
+    "MemoryInbox",
+    "Notification",
     "OrderHint",
     "OrderReader",
     "Outcome",
     "Reference",
-    "ReplayStore",
     "Reply",
     "Taken",
-    "UnconfirmedNotice",
+    "UnconfirmedNotification",
 ]

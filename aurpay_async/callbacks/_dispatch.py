@@ -12,14 +12,14 @@ from .._urls import without_query
 from ..errors import (
     AurpayError,
     CallbackError,
-    CallbackReplayedError,
+    ClaimExpiredError,
     ConfigurationError,
 )
 from ._body import verify_request
 from ._compare import NotYetError
 from ._failures import MerchantError, propagates
 from ._processing import Confirmation, Processor, Subject
-from ._reference import Reference, is_nonce
+from ._reference import Reference, is_attempt_id
 from ._replay import LEASE, Taken
 from ._reply import NOT_YET, RETRY_AFTER, Reply, Reporter
 
@@ -30,34 +30,35 @@ if TYPE_CHECKING:
     from ._body import Body
     from ._event import CallbackEvent
     from ._headers import Headers
-    from ._notice import KnownOrder, Notice, OrderReader
-    from ._replay import Kind, ReplayStore
+    from ._notice import KnownOrder, Notification, OrderReader
+    from ._replay import InboxStore, Kind
     from ._verify import CallbackVerifier
 
-    Handler = Callable[[Notice], Awaitable[None]]
-    OnRefused = Callable[[BaseException, CallbackEvent | None], None]
+    Handler = Callable[[Notification], Awaitable[None]]
+    OnRejected = Callable[[BaseException, CallbackEvent | None], None]
 
 #: Pauses, in seconds, before a callback that cannot be processed yet is answered with
 #: 503: how often a platform calls again is not documented.
 _PATIENCE: Final = (0.25, 0.5, 1.0, 2.0)
 
 _OPT_OUT: Final = (
-    "without it no callback is confirmed: Dispatcher.unconfirmed_only(...) is for that"
+    "without it no callback is confirmed: "
+    "CallbackProcessor.unconfirmed_only(...) is for that"
 )
 
 _STORE_METHODS: Final = ("claim", "release", "confirm", "holds")
 
 
 @final
-class Dispatcher:
+class CallbackProcessor:
     """Calls the merchant's handler once for each notification, confirmed.
 
     Example:
-        >>> async def deliver(notice: Notice) -> None:
-        ...     if notice.outcome in {"paid", "late_paid"}:
-        ...         await ship(notice.reference)
-        >>> dispatcher = Dispatcher(
-        ...     verifier, deliver, lookup=find_order, reader=aurpay, store=store
+        >>> async def deliver(notification: Notification) -> None:
+        ...     if notification.outcome in {"paid", "late_paid"}:
+        ...         await ship(notification.reference)
+        >>> processor = CallbackProcessor(
+        ...     verifier, deliver, lookup=find_order, reader=aurpay, inbox=inbox
         ... )
 
     .. versionadded:: 0.1.0
@@ -70,9 +71,9 @@ class Dispatcher:
         *,
         lookup: Callable[[Reference], Awaitable[KnownOrder | None]],
         reader: OrderReader,
-        store: ReplayStore,
+        inbox: InboxStore,
         lease: timedelta = LEASE,
-        on_refused: OnRefused | None = None,
+        on_rejected: OnRejected | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Prepare to process callbacks.
@@ -82,15 +83,16 @@ class Dispatcher:
                 which order is meant, and what is a repetition.
             handler: Is called once for each notification. If it raises, the next
                 delivery of the same is handled.
-            lookup: Finds the order that the merchant holds, by the reference's `nonce`
-                or by its `reference`; `OrderBook.lookup` is one.
+            lookup: Finds the order that the merchant holds, by the reference's
+            `attempt_id`
+                or by its `reference`; `OrderStore.lookup` is one.
             reader: Asks the platform: the client.
-            store: Records what was handled: a `SqlReplayStore`, or a
-                `MemoryReplayStore` if one process takes all callbacks and may forget
+            inbox: Records what was handled: a `SqlInbox`, or a
+                `MemoryInbox` if one process takes all callbacks and may forget
                 them when it ends.
             lease: How long claim, `lookup`, read-back and handler may take together;
                 then the handler is cancelled, and another delivery may be handled.
-            on_refused: Is called with the exception of each callback that was rejected
+            on_rejected: Is called with the exception of each callback that was rejected
                 or not processed, as the log is, and with the event if it was genuine.
             clock: What waits.
 
@@ -103,7 +105,7 @@ class Dispatcher:
         if not callable(getattr(reader, "get_order", None)):
             raise ConfigurationError(f"reader must be an AurpayClient; {_OPT_OUT}")
         confirmation = Confirmation(lookup, reader)
-        processor = _processor(handler, confirmation, store, lease, on_refused)
+        processor = _processor(handler, confirmation, inbox, lease, on_rejected)
         self._prepare(verifier, processor, clock)
 
     @classmethod
@@ -112,24 +114,25 @@ class Dispatcher:
         verifier: CallbackVerifier,
         handler: Handler,
         *,
-        store: ReplayStore,
+        inbox: InboxStore,
         lease: timedelta = LEASE,
-        on_refused: OnRefused | None = None,
+        on_rejected: OnRejected | None = None,
         clock: Clock | None = None,
     ) -> Self:
-        """Return a dispatcher that confirms no callback.
+        """Return a processor that confirms no callback.
 
-        Its handler gets an `UnconfirmedNotice` for each, and has to ask the platform
+        Its handler gets an `UnconfirmedNotification` for each, and has to ask the
+        platform
         itself before anything is delivered: a callback proves that the platform called
         this URL, not that the order was paid.
 
         Raises:
             ConfigurationError: as the constructor.
         """
-        dispatcher = cls.__new__(cls)
-        processor = _processor(handler, None, store, lease, on_refused)
-        dispatcher._prepare(verifier, processor, clock)  # noqa: SLF001 - of this class
-        return dispatcher
+        self = cls.__new__(cls)
+        processor = _processor(handler, None, inbox, lease, on_rejected)
+        self._prepare(verifier, processor, clock)
+        return self
 
     def _prepare(
         self, verifier: CallbackVerifier, processor: Processor, clock: Clock | None
@@ -147,7 +150,7 @@ class Dispatcher:
         # be garbage-collected.
         self._tasks: set[asyncio.Task[Reply]] = set()
 
-    async def dispatch(
+    async def process(
         self,
         *,
         method: str,
@@ -187,7 +190,7 @@ class Dispatcher:
             raise AssertionError  # unreachable: the verifier reads one, or raises
         return await self._shielded(Subject(event.token, event.token.kind, event))
 
-    async def check(self, order: KnownOrder) -> Reply:
+    async def poll(self, order: KnownOrder) -> Reply:
         """Poll the platform for an order, without a callback. Raises nothing.
 
         For callbacks that were lost: the handler is called just as for a callback, and
@@ -195,14 +198,14 @@ class Dispatcher:
         processes.
 
         Args:
-            order: As the merchant holds it, with its `reference` and `nonce`.
+            order: As the merchant holds it, with its `reference` and `attempt_id`.
 
         Returns:
             `Reply.outcome`: what was handled, ``repeated``, or ``not_yet``.
         """
-        nonce = order.nonce or ""
-        if order.reference is None or not is_nonce(nonce):
-            problem = "the order has no nonce: create it with reference=..."
+        attempt_id = order.attempt_id or ""
+        if order.reference is None or not is_attempt_id(attempt_id):
+            problem = "the order has no attempt_id: create it with reference=..."
             error = CallbackError(problem, rule="reference")
             return self._reporter.reject(error, reference=order.reference)
         token = Reference(
@@ -210,7 +213,7 @@ class Dispatcher:
             price=order.price,
             currency=order.currency,
             kind="paid",
-            nonce=nonce,
+            attempt_id=attempt_id,
         )
         return await self._shielded(Subject(token, None, None), order)
 
@@ -232,7 +235,7 @@ class Dispatcher:
 
     def _reply_to(self, error: BaseException, subject: Subject) -> Reply:
         event, reference = subject.event, subject.token.reference
-        if isinstance(error, CallbackReplayedError):  # the handler outlived its lease
+        if isinstance(error, ClaimExpiredError):  # the handler outlived its lease
             self._reporter.postpone(error, event, reference)
             return Reply(503, "being handled\n", error.rule, RETRY_AFTER)
         if isinstance(error, CallbackError):
@@ -262,19 +265,19 @@ class Dispatcher:
 def _processor(
     handler: Handler,
     confirmation: Confirmation | None,
-    store: ReplayStore,
+    inbox: InboxStore,
     lease: timedelta,
-    on_refused: OnRefused | None,
+    on_rejected: OnRejected | None,
 ) -> Processor:
     if not is_async(handler):
         raise ConfigurationError("handler must be an `async def`")
-    if not all(callable(getattr(store, name, None)) for name in _STORE_METHODS):
+    if not all(callable(getattr(inbox, name, None)) for name in _STORE_METHODS):
         raise ConfigurationError(
-            "store must be a SqlReplayStore(...), or a MemoryReplayStore() if one "
+            "inbox must be a SqlInbox(...), or a MemoryInbox() if one "
             "process takes all callbacks"
         )
-    if on_refused is not None and is_async(on_refused):
-        raise ConfigurationError("on_refused must be a plain function")
+    if on_rejected is not None and is_async(on_rejected):
+        raise ConfigurationError("on_rejected must be a plain function")
     if type(lease) is not timedelta or lease <= timedelta(0):
         raise ConfigurationError("lease must be a timedelta above 0")
-    return Processor(handler, confirmation, store, lease, Reporter(on_refused))
+    return Processor(handler, confirmation, inbox, lease, Reporter(on_rejected))

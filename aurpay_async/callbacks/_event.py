@@ -23,7 +23,7 @@ class CallbackEvent:
     """A request that the platform has signed, a moment ago, for this very URL.
 
     It is no payment yet: what it says has to be confirmed with the platform, and
-    counted once. The `Dispatcher` does both.
+    counted once. The `CallbackProcessor` does both.
 
     .. versionadded:: 0.1.0
     """
@@ -31,7 +31,8 @@ class CallbackEvent:
     #: What the URL that was called is for: ``"paid"`` or ``"timeout"``; ``None`` if
     #: it carries no reference and the caller did not say.
     kind: Kind | None
-    #: What the token in the URL binds: the shop's own id, price, currency and nonce.
+    #: What the token in the URL binds: the shop's own id, price, currency and
+    #: attempt_id.
     token: Reference | None
     #: When the platform signed it: aware, UTC.
     signed_at: datetime

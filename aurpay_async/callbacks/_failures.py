@@ -1,7 +1,7 @@
 """Which exceptions are answered: everything but an exit and a cancellation of the task.
 
 A merchant's handler may raise anything: an exception group of a task group, or the
-``CancelledError`` of something else that it awaited. Neither may leave `dispatch`.
+``CancelledError`` of something else that it awaited. Neither may leave `process`.
 """
 
 from __future__ import annotations

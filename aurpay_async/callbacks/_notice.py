@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .._models import Order
     from .._order_life import OrderStatus
     from ._event import CallbackEvent
-    from ._replay import CallerConnection, Claim, Handled, Kind, ReplayStore
+    from ._replay import CallerConnection, Claim, Handled, InboxStore, Kind
 
 #: What became of an order.
 Outcome = Literal["paid", "late_paid", "timed_out", "refunded"]
@@ -37,7 +37,7 @@ class KnownOrder(Protocol):
         ...
 
     @property
-    def nonce(self) -> str | None:
+    def attempt_id(self) -> str | None:
         """Of the call that created it; without one, nothing is confirmed."""
         ...
 
@@ -74,10 +74,10 @@ class OrderReader(Protocol):
 
 
 class Settlement:
-    """Records in the store, once, that a notification was handled."""
+    """Records in the inbox, once, that a notification was handled."""
 
-    def __init__(self, store: ReplayStore, claim: Claim, handled: Handled) -> None:
-        self._store = store
+    def __init__(self, inbox: InboxStore, claim: Claim, handled: Handled) -> None:
+        self._inbox = inbox
         self._claim = claim
         self._handled: Handled = handled
         self._in_transaction = False
@@ -87,27 +87,27 @@ class Settlement:
         if connection is None:
             raise ConfigurationError(
                 "settle() takes the connection of the handler's own transaction; "
-                "without one, the dispatcher records it by itself"
+                "without one, the processor records it by itself"
             )
         if self._in_transaction:
-            raise ConfigurationError("this notice was settled already")
-        await self._store.confirm(self._claim, self._handled, connection)
+            raise ConfigurationError("this notification was settled already")
+        await self._inbox.confirm(self._claim, self._handled, connection)
         self._in_transaction = True
 
     async def finish(self) -> bool:
         """After the handler: record it, or see whether its transaction did.
 
         Raises:
-            CallbackReplayedError: if the lease has ended.
+            ClaimExpiredError: if the lease has ended.
         """
         if self._in_transaction:
-            return not await self._store.holds(self._claim)
-        await self._store.confirm(self._claim, self._handled)
+            return not await self._inbox.holds(self._claim)
+        await self._inbox.confirm(self._claim, self._handled)
         return True
 
 
 @attrs.frozen(kw_only=True)
-class ConfirmedNotice:
+class ConfirmedNotification:
     """The platform was asked, and says the same.
 
     .. versionadded:: 0.1.0
@@ -131,15 +131,15 @@ class ConfirmedNotice:
         """The shop's own id of what is paid."""
         return self.known.reference or ""
 
-    async def settle(self, connection: CallerConnection) -> None:
+    async def ack(self, connection: CallerConnection) -> None:
         """Record in the caller's own transaction that this was handled.
 
         Whatever else the transaction does is then done exactly once, even if the
-        process dies: both are committed, or neither. Without it, the dispatcher records
+        process dies: both are committed, or neither. Without it, the processor records
         it after the handler; a process that dies in between handles it again.
 
         Raises:
-            CallbackReplayedError: if this handler took longer than the lease; let it
+            ClaimExpiredError: if this handler took longer than the lease; let it
                 roll the transaction back.
             ConfigurationError: if that is no connection with a transaction.
         """
@@ -147,7 +147,7 @@ class ConfirmedNotice:
 
 
 @attrs.frozen(kw_only=True)
-class UnconfirmedNotice:
+class UnconfirmedNotification:
     """A genuine callback that the platform could not be asked about. Not a payment.
 
     .. versionadded:: 0.1.0
@@ -169,10 +169,11 @@ class UnconfirmedNotice:
         """The shop's own id of what is meant."""
         return self.event.reference or ""
 
-    async def settle(self, connection: CallerConnection) -> None:
-        """As `ConfirmedNotice.settle`."""
+    async def ack(self, connection: CallerConnection) -> None:
+        """As `ConfirmedNotification.settle`."""
         await self._settlement.settle_in(connection)
 
 
-#: What a handler is told. ``notice.outcome in {"paid", "late_paid"}`` is a payment.
-Notice = ConfirmedNotice | UnconfirmedNotice
+#: The argument of a handler. It is a payment if
+#: ``notification.outcome in {"paid", "late_paid"}``.
+Notification = ConfirmedNotification | UnconfirmedNotification

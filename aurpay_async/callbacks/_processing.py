@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import attrs
 
 from ..errors import (
-    CallbackReplayedError,
+    ClaimExpiredError,
     ConfigurationError,
     OrderNotReadyError,
     StoreUnavailableError,
@@ -31,7 +31,7 @@ from ._compare import (
     unconfirmed,
 )
 from ._failures import MerchantError, StepTimeoutError, propagates
-from ._notice import ConfirmedNotice, Settlement, UnconfirmedNotice
+from ._notice import ConfirmedNotification, Settlement, UnconfirmedNotification
 from ._replay import Taken
 from ._reply import RETRY_AFTER, Reply
 
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
     from .._models import Order
     from ._event import CallbackEvent
-    from ._notice import KnownOrder, Notice, OrderReader, Outcome
+    from ._notice import KnownOrder, Notification, OrderReader, Outcome
     from ._reference import Reference
-    from ._replay import Claim, Handled, Kind, ReplayStore
+    from ._replay import Claim, Handled, InboxStore, Kind
     from ._reply import Reporter
 
-#: Seconds for the store to record or to give back a claim, after the handler.
+#: Seconds for the inbox to record or to give back a claim, after the handler.
 _STORE_TIMEOUT_S: Final = 10
 
 
@@ -95,10 +95,10 @@ class _Processed(NamedTuple):
 _REPEATED: Final = _Processed(Reply(200, "ok\n", Taken.REPEATED.value), None)
 
 
-_NO_CLAIM: Final = "the store did not answer within the lease"
+_NO_CLAIM: Final = "the inbox did not answer within the lease"
 _NO_ANSWER: Final = "lookup or the platform did not answer within the lease"
 _NO_RECORD: Final = (
-    "the handler returned, but the store did not record it: unless the handler's own "
+    "the handler returned, but the inbox did not record it: unless the handler's own "
     "transaction did, the next delivery of this callback calls the handler again"
 )
 
@@ -107,10 +107,10 @@ _NO_RECORD: Final = (
 class Processor:
     """Makes one attempt to process a callback."""
 
-    handler: Callable[[Notice], Awaitable[None]]
+    handler: Callable[[Notification], Awaitable[None]]
     #: ``None``: no callback is ever confirmed.
     confirmation: Confirmation | None
-    store: ReplayStore
+    inbox: InboxStore
     lease: timedelta
     reporter: Reporter
 
@@ -127,14 +127,14 @@ class Processor:
 
         Raises:
             NotYetError: the platform does not say the same yet.
-            StepTimeoutError: the store, `lookup` or the platform did not answer.
+            StepTimeoutError: the inbox, `lookup` or the platform did not answer.
             MerchantError: the handler or `lookup` raised.
         """
-        # Counted from here: the store's lease may begin before it has answered.
+        # Counted from here: the inbox's lease may begin before it has answered.
         deadline = asyncio.get_running_loop().time() + self.lease.total_seconds()
         token = subject.token
         async with _until(deadline, StepTimeoutError(_NO_CLAIM)):
-            claim = await self.store.claim(token.nonce, token.kind, self.lease)
+            claim = await self.inbox.claim(token.attempt_id, token.kind, self.lease)
         if claim is Taken.BUSY:
             return Reply(503, "being handled\n", claim.value, RETRY_AFTER)
         if isinstance(claim, Taken):
@@ -168,13 +168,13 @@ class Processor:
         self, subject: Subject, known: KnownOrder | None, previous: Handled | None
     ) -> _Confirmed | _Doubt:
         if self.confirmation is None:
-            return _Doubt(known, "this dispatcher confirms no callback")
+            return _Doubt(known, "this processor confirms no callback")
         lookup, reader = self.confirmation
         if known is None:
             known = await _call_lookup(lookup, subject.token)
         if known is None:
             return _Doubt(None, "lookup returned no order", wait=True)
-        if known.nonce != subject.token.nonce:
+        if known.attempt_id != subject.token.attempt_id:
             problem = (
                 "lookup returned another order of the same reference: an earlier or a "
                 "later one, or the callback is about one whose answer was lost"
@@ -196,15 +196,15 @@ class Processor:
         if result.outcome == "timed_out" and is_late(claim.previous):
             return _REPEATED
         handled: Handled = "timeout" if result.outcome == "timed_out" else "paid"
-        settlement = Settlement(self.store, claim, handled)
-        notice = ConfirmedNotice(
+        settlement = Settlement(self.inbox, claim, handled)
+        notification = ConfirmedNotification(
             outcome=result.outcome,
             event=subject.event,
             order=result.order,
             known=result.known,
             settlement=settlement,
         )
-        await self._call_handler(notice)
+        await self._call_handler(notification)
         return _Processed(Reply(200, "ok\n", result.outcome), settlement)
 
     async def _unconfirmed(
@@ -215,25 +215,25 @@ class Processor:
         processed = _REPEATED
         if not is_told(subject.kind, claim.previous):
             handled = unconfirmed(subject.kind, claim.previous)
-            settlement = Settlement(self.store, claim, handled)
-            notice = UnconfirmedNotice(
+            settlement = Settlement(self.inbox, claim, handled)
+            notification = UnconfirmedNotification(
                 claimed=subject.kind,
                 reason=doubt.reason,
                 event=subject.event,
                 known=doubt.known,
                 settlement=settlement,
             )
-            await self._call_handler(notice)
+            await self._call_handler(notification)
             processed = _Processed(Reply(200, "ok\n", "unconfirmed"), settlement)
         if doubt.retry:
             again = Reply(503, "not yet\n", "unconfirmed", RETRY_AFTER)
             return processed._replace(reply=again)
         return processed
 
-    async def _call_handler(self, notice: Notice) -> None:
+    async def _call_handler(self, notification: Notification) -> None:
         try:
-            await self.handler(notice)
-        except CallbackReplayedError:  # from settle(): another process has the claim
+            await self.handler(notification)
+        except ClaimExpiredError:  # from settle(): another process has the claim
             raise
         except BaseException as error:
             if propagates(error):
@@ -262,7 +262,7 @@ class Processor:
     async def _release(self, claim: Claim, token: Reference) -> None:
         try:
             async with asyncio.timeout(_STORE_TIMEOUT_S):
-                await self.store.release(claim)
+                await self.inbox.release(claim)
         except BaseException as error:
             if propagates(error):
                 raise

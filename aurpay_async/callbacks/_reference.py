@@ -52,17 +52,17 @@ class Reference:
     currency: str
     #: Which of the two callbacks this is.
     kind: Kind
-    #: Of the call that created the order: another call, another nonce.
-    nonce: str
+    #: Of the call that created the order: another call, another attempt_id.
+    attempt_id: str
 
 
-def new_nonce() -> str:
+def new_attempt_id() -> str:
     """What tells one order from another of the same reference; 96 bits of chance."""
     return os.urandom(12).hex()
 
 
-def is_nonce(text: str) -> bool:
-    """Whether `new_nonce` can have made it."""
+def is_attempt_id(text: str) -> bool:
+    """Whether `new_attempt_id` can have made it."""
     return _NONCE.fullmatch(text) is not None
 
 
@@ -106,7 +106,7 @@ class ReferenceSigner:
             f"{reference.price:f}",
             reference.currency,
             reference.kind,
-            reference.nonce,
+            reference.attempt_id,
         ]
         payload = base64_encode(json.dumps(parts, separators=(",", ":")))
         text = self._signer().sign(payload).decode("ascii")
@@ -169,15 +169,15 @@ def _reference(payload: object) -> Reference | None:
     parts = cast("list[object]", payload)
     if len(parts) != _PARTS or not all(isinstance(part, str) for part in parts):
         return None
-    reference, price, currency, kind, nonce = cast("list[str]", parts)
+    reference, price, currency, kind, attempt_id = cast("list[str]", parts)
     if kind not in {"paid", "timeout"} or not _PRICE.fullmatch(price):
         return None
-    if not is_nonce(nonce):
+    if not is_attempt_id(attempt_id):
         return None
     return Reference(
         reference=reference,
         price=Decimal(price),
         currency=currency,
         kind=cast("Literal['paid', 'timeout']", kind),
-        nonce=nonce,
+        attempt_id=attempt_id,
     )

@@ -1,8 +1,9 @@
 """Each notification once: who may handle it, and what was handled already.
 
-One row for each order, by its nonce. The row says which kind of notification has been
+One row for each order, by its attempt_id. The row says which kind of notification has
+been
 handled last, and who is handling one at the moment. The rules are `decide`, a table;
-a store only has to apply it atomically.
+a inbox only has to apply it atomically.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, final
 import attrs
 
 from .._clock import SystemClock
-from ..errors import CallbackReplayedError, ConfigurationError
+from ..errors import ClaimExpiredError, ConfigurationError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -74,7 +75,7 @@ class Claim:
     .. versionadded:: 0.1.0
     """
 
-    #: The order's nonce.
+    #: The order's attempt_id.
     key: str
     #: Tells this claim from a later one of the same order.
     token: str = attrs.field(repr=False)
@@ -82,7 +83,7 @@ class Claim:
     previous: Handled | None
 
 
-class ReplayStore(Protocol):
+class InboxStore(Protocol):
     """Remembers what was handled, for one process or for many.
 
     .. versionadded:: 0.1.0
@@ -116,7 +117,7 @@ class ReplayStore(Protocol):
                 record it in the caller's own transaction.
 
         Raises:
-            CallbackReplayedError: if the claim is no longer held; whoever holds it
+            ClaimExpiredError: if the claim is no longer held; whoever holds it
                 now handles the notification, so this handler's work must be undone.
         """
         ...
@@ -143,9 +144,9 @@ def new_token() -> str:
     return os.urandom(16).hex()
 
 
-def lost(claim: Claim) -> CallbackReplayedError:
+def lost(claim: Claim) -> ClaimExpiredError:
     """The error for a claim whose lease has ended."""
-    return CallbackReplayedError(
+    return ClaimExpiredError(
         f"the lease of order {claim.key} ended before its handler did; another "
         "delivery takes its place",
         rule="lease",
@@ -161,7 +162,7 @@ class _Row:
 
 
 @final
-class MemoryReplayStore:
+class MemoryInbox:
     """Remembers in this process, for as long as it lives: for one process only.
 
     Bounded: it forgets what is older than `remember`, and the oldest of more than
@@ -197,7 +198,7 @@ class MemoryReplayStore:
     async def claim(
         self, key: str, kind: Kind, lease: timedelta = LEASE
     ) -> Claim | Taken:
-        """As `ReplayStore.claim`."""
+        """As `InboxStore.claim`."""
         now = self._clock.monotonic()
         row = self._rows.get(key)
         if row is None:
@@ -213,7 +214,7 @@ class MemoryReplayStore:
         return Claim(key=key, token=row.token, previous=row.handled)
 
     async def release(self, claim: Claim) -> None:
-        """As `ReplayStore.release`."""
+        """As `InboxStore.release`."""
         row = self._rows.get(claim.key)
         if row is None or row.token != claim.token:
             return
@@ -224,9 +225,9 @@ class MemoryReplayStore:
     async def confirm(
         self, claim: Claim, handled: Handled, connection: CallerConnection | None = None
     ) -> None:
-        """As `ReplayStore.confirm`; there is no connection to record it in."""
+        """As `InboxStore.confirm`; there is no connection to record it in."""
         if connection is not None:
-            raise ConfigurationError("a MemoryReplayStore takes part in no transaction")
+            raise ConfigurationError("a MemoryInbox takes part in no transaction")
         row = self._rows.get(claim.key)
         if row is None or row.token != claim.token:
             raise lost(claim)
@@ -234,7 +235,7 @@ class MemoryReplayStore:
         self._touch(claim.key, row, self._clock.monotonic())
 
     async def holds(self, claim: Claim) -> bool:
-        """As `ReplayStore.holds`."""
+        """As `InboxStore.holds`."""
         row = self._rows.get(claim.key)
         return row is not None and row.token == claim.token
 

@@ -98,7 +98,7 @@ class Reporter:
     def fail(
         self, error: BaseException, event: CallbackEvent | None, reference: str | None
     ) -> Reply:
-        """Log an exception of the merchant's code or store, and return the reply."""
+        """Log an exception of the merchant's code or inbox, and return the reply."""
         if is_temporary(error):
             return self.postpone(error, event, reference)
         message = "callback not processed, answered with 500%s"
@@ -114,7 +114,7 @@ class Reporter:
         except BaseException as broken:
             if is_exit(broken):
                 raise
-            _logger().error("on_refused raised", exc_info=broken)
+            _logger().error("on_rejected raised", exc_info=broken)
 
 
 def _about(reference: str | None) -> str:

@@ -276,7 +276,7 @@ class CallbackVerifier:
                 return index
         raise CallbackSignatureError(
             "Signature was made with another secret, or for another URL than "
-            f"{shown(url.partition('?')[0])} and its query{_surplus(url)}; is this "
+            f"{shown(url.partition('?')[0])} and its query{_duplicates(url)}; is this "
             "the URL as it was registered, scheme and host included?",
             rule="signature",
         )
@@ -373,7 +373,7 @@ def _unsigned(presented: Presented) -> CallbackSignatureError:
     return CallbackSignatureError(problem, rule="unsigned")
 
 
-def _surplus(url: str) -> str:
+def _duplicates(url: str) -> str:
     names = names_after_reference(url)
     if not names:
         return ""

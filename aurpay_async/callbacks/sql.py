@@ -1,6 +1,6 @@
 """One memory for many processes: a table in SQLite or PostgreSQL.
 
-Every step of the store is one statement that commits by itself and changes a row only
+Every step of the inbox is one statement that commits by itself and changes a row only
 if it is still as it was read, so the database lets one of several processes through.
 No lock is held between two steps, and the engine's isolation level does not matter.
 
@@ -8,7 +8,7 @@ What a handler does can be recorded in the same transaction as that it was handl
 
     async with engine.begin() as connection:
         await connection.execute(...)
-        await store.confirm(claim, "paid", connection)
+        await inbox.confirm(claim, "paid", connection)
 
 Then either both happened or neither, whenever the process dies. A handler that outlives
 its lease cannot commit once another one has taken its place.
@@ -26,7 +26,7 @@ try:
     from sqlalchemy.schema import CreateTable
 except ImportError as _error:
     raise ImportError(
-        "SqlReplayStore needs SQLAlchemy: pip install 'aurpay-async[sql]'"
+        "SqlInbox needs SQLAlchemy: pip install 'aurpay-async[sql]'"
     ) from _error
 
 from .._clock import SystemClock
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .._clock import Clock
     from ._replay import CallerConnection, Handled, Kind
 
-__all__ = ["SqlReplayStore"]
+__all__ = ["SqlInbox"]
 
 _row: Final = callbacks.c
 
@@ -54,7 +54,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 @final
-class SqlReplayStore:
+class SqlInbox:
     """Remembers in a database, for as many processes as share it.
 
     Made from a URL, it has connections of its own: close it, or use it in ``async
@@ -73,7 +73,7 @@ class SqlReplayStore:
     """
 
     #: Has the table ``aurpay_callbacks``; for Alembic's ``target_metadata``.
-    #: (`OrderBook.metadata` has it as well.)
+    #: (`OrderStore.metadata` has it as well.)
     metadata: ClassVar[MetaData] = guard_metadata
 
     def __init__(
@@ -119,7 +119,7 @@ class SqlReplayStore:
     async def claim(
         self, key: str, kind: Kind, lease: timedelta = LEASE
     ) -> Claim | Taken:
-        """As `ReplayStore.claim`; the lease counts from when it was asked for."""
+        """As `InboxStore.claim`; the lease counts from when it was asked for."""
         async with self._database.connect() as connection:
             for _ in range(_TRIES):
                 answer = await self._try_to_claim(connection, key, kind, lease)
@@ -128,14 +128,14 @@ class SqlReplayStore:
         return Taken.BUSY
 
     async def release(self, claim: Claim) -> None:
-        """As `ReplayStore.release`."""
+        """As `InboxStore.release`."""
         async with self._database.connect() as connection:
             await run(connection, _held(claim).values(token=None))
 
     async def confirm(
         self, claim: Claim, handled: Handled, connection: CallerConnection | None = None
     ) -> None:
-        """As `ReplayStore.confirm`.
+        """As `InboxStore.confirm`.
 
         With `connection`, an ``AsyncConnection`` or ``AsyncSession``, it is recorded in
         that one's transaction and stands or falls with it: you commit. A handler that
@@ -153,7 +153,7 @@ class SqlReplayStore:
             raise lost(claim)
 
     async def holds(self, claim: Claim) -> bool:
-        """As `ReplayStore.holds`."""
+        """As `InboxStore.holds`."""
         mine = select(_row.key).where(_row.key == claim.key, _row.token == claim.token)
         async with self._database.connect() as connection:
             return (await run(connection, mine)).first() is not None

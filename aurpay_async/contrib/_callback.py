@@ -1,4 +1,4 @@
-"""What the adapters share: where the shop is reached, and what its dispatcher is asked.
+"""What the adapters share: where the shop is reached, and what its processor is asked.
 
 The platform signs the URL as it was registered, byte for byte. A server behind a proxy
 sees another scheme and host, and frameworks decode paths. So the URL is put together
@@ -21,14 +21,14 @@ from ..errors import CallbackError, ConfigurationError, shown
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Mapping
 
-    from ..callbacks import Dispatcher, Kind, Reply
+    from ..callbacks import CallbackProcessor, Kind, Reply
     from ..callbacks._body import Body
 
     Headers = Iterable[tuple[bytes, bytes]] | Mapping[str, str]
     #: What an ASGI server says of a request; frameworks have types of their own for it.
     Scope = Mapping[str, object]
 
-#: For frameworks whose routers want a list: the dispatcher says which of them it takes.
+#: For frameworks whose routers want a list: the processor says which of them it takes.
 METHODS: Final = [method.value for method in HTTPMethod]
 
 #: Where callbacks are taken, if the shop does not say otherwise.
@@ -118,7 +118,7 @@ class CallbackRoute:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        processor: CallbackProcessor,
         public_base_url: str,
         kind: Kind | None,
         *,
@@ -127,14 +127,14 @@ class CallbackRoute:
         require_kind(kind)
         self.name = f"aurpay_{kind or 'callback'}"
         self.address = PublicAddress(public_base_url, allow_http=allow_http)
-        self._dispatcher = dispatcher
+        self._processor = processor
         self._kind: Kind | None = kind
 
     async def answer(
         self, *, method: str, url: str, headers: Headers, body: Body
     ) -> Reply:
-        """Return what to answer; as `Dispatcher.dispatch`."""
-        dispatched = self._dispatcher.dispatch(
+        """Return what to answer; as `CallbackProcessor.process`."""
+        dispatched = self._processor.process(
             method=method, url=url, headers=headers, body=body, kind=self._kind
         )
         # Tracebacks show local names, and these are good for some minutes more.

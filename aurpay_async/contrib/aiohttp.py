@@ -16,7 +16,7 @@ from ._callback import CallbackRoute, RequestBody
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from ..callbacks import Dispatcher, Kind
+    from ..callbacks import CallbackProcessor, Kind
 
 __all__ = ["callback_handler"]
 
@@ -25,20 +25,20 @@ _LINGER_S: Final = 1
 
 
 def callback_handler(
-    dispatcher: Dispatcher,
+    processor: CallbackProcessor,
     *,
     public_base_url: str,
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler that gives callbacks to `dispatcher`.
+    """A handler that gives callbacks to `processor`.
 
     Example:
-        >>> handler = callback_handler(dispatcher, public_base_url="https://shop.example")
+        >>> handler = callback_handler(processor, public_base_url="https://shop.example")
         >>> app.router.add_route("*", "/aurpay/callback", handler)
 
     Args:
-        dispatcher: Verifies the callbacks, and hands each to the shop once.
+        processor: Verifies the callbacks, and hands each to the shop once.
         public_base_url: What precedes the route's path in the URLs that were registered
             with the orders; behind a proxy, the server sees something else.
         kind: What the route is for, if the shop has two.
@@ -50,7 +50,7 @@ def callback_handler(
 
     .. versionadded:: 0.1.0
     """
-    route = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
+    route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
 
     async def aurpay_callback(request: web.Request) -> web.Response:
         body = RequestBody(_chunks(request), request.content_length)

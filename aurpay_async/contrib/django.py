@@ -26,7 +26,7 @@ from ._callback import CallbackRoute, asgi_headers, require_size
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from ..callbacks import Dispatcher, Kind, Reply
+    from ..callbacks import CallbackProcessor, Kind, Reply
     from ._callback import Headers, PublicAddress, Scope
 
     View = Callable[..., Awaitable[HttpResponse]]
@@ -35,23 +35,23 @@ __all__ = ["callback_view"]
 
 
 def callback_view(
-    dispatcher: Dispatcher,
+    processor: CallbackProcessor,
     *,
     public_base_url: str,
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> View:
-    """A view that gives callbacks to `dispatcher`; without CSRF protection.
+    """A view that gives callbacks to `processor`; without CSRF protection.
 
     Under WSGI it needs a server that tells the request target as it came, as gunicorn,
     uWSGI and mod_wsgi do, and raises a `ConfigurationError` for each request else.
 
     Example:
-        >>> paid = callback_view(dispatcher, public_base_url="https://shop.example")
+        >>> paid = callback_view(processor, public_base_url="https://shop.example")
         >>> urlpatterns = [path("aurpay/callback", paid)]
 
     Args:
-        dispatcher: Verifies the callbacks, and hands each to the shop once.
+        processor: Verifies the callbacks, and hands each to the shop once.
         public_base_url: What precedes the route's path in the URLs that were registered
             with the orders; behind a proxy, the server sees something else.
         kind: What the route is for, if the shop has two.
@@ -63,7 +63,7 @@ def callback_view(
 
     .. versionadded:: 0.1.0
     """
-    route = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
+    route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
 
     async def aurpay_callback(
         request: _Request, *_: object, **__: object

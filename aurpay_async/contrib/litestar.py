@@ -26,27 +26,27 @@ from ._callback import PATH, CallbackRoute
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
-    from ..callbacks import Dispatcher, Kind
+    from ..callbacks import CallbackProcessor, Kind
 
 __all__ = ["callback_handler"]
 
 
 def callback_handler(
-    dispatcher: Dispatcher,
+    processor: CallbackProcessor,
     *,
     public_base_url: str,
     path: str = PATH,
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> HTTPRouteHandler:
-    """A route handler that gives callbacks to `dispatcher`; without CSRF protection.
+    """A route handler that gives callbacks to `processor`; without CSRF protection.
 
     Example:
-        >>> handler = callback_handler(dispatcher, public_base_url="https://shop.example")
+        >>> handler = callback_handler(processor, public_base_url="https://shop.example")
         >>> app = Litestar(route_handlers=[handler])
 
     Args:
-        dispatcher: Verifies the callbacks, and hands each to the shop once.
+        processor: Verifies the callbacks, and hands each to the shop once.
         public_base_url: What precedes the route's path in the URLs that were registered
             with the orders; behind a proxy, the server sees something else.
         path: Where this application takes them.
@@ -59,7 +59,7 @@ def callback_handler(
 
     .. versionadded:: 0.1.0
     """
-    callback = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
+    callback = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
 
     @route(
         path,

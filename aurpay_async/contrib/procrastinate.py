@@ -6,8 +6,8 @@ itself calls, so it works on either driver, asyncpg or psycopg; ``connection=`` 
 procrastinate takes psycopg's alone.
 
 A job runs at least once: a worker may die after the work and before it says so. What
-makes it once is the book, which has one live order for each reference, and a row in the
-table of the callback guard, which is committed together with a delivery.
+makes it once is the store, which has one live order for each reference, and a row in
+the table of the inbox, which is committed together with a delivery.
 
 Jobs of one reference have a lock, so they run one after the other, in any number of
 workers. They have no queueing lock: with one, procrastinate cannot put a job back whose
@@ -47,7 +47,7 @@ from ..errors import (
     APIError,
     AurpayError,
     ConfigurationError,
-    Delivery,
+    RequestOutcome,
     UntrustedOrderError,
 )
 
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from procrastinate.jobs import Job
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-    from ..orders import Change, OrderBook
+    from ..orders import Change, OrderStore
 
 __all__ = ["OrderTasks"]
 
@@ -108,8 +108,8 @@ class OrderTasks:
     Example:
         >>> async def deliver(reference: str, connection: AsyncConnection) -> None:
         ...     await connection.execute(insert(parcels).values(reference=reference))
-        >>> tasks = OrderTasks(app, book, deliver)
-        >>> async with book.engine.begin() as connection:
+        >>> tasks = OrderTasks(app, store, deliver)
+        >>> async with store.engine.begin() as connection:
         ...     await connection.execute(insert(carts).values(reference="cart-42"))
         ...     await tasks.defer_open(connection, "cart-42", "20.00", "USD")
 
@@ -119,7 +119,7 @@ class OrderTasks:
     def __init__(
         self,
         app: App,
-        book: OrderBook,
+        store: OrderStore,
         deliver: Callable[[str, AsyncConnection], Awaitable[None]],
         *,
         on_change: Callable[[Change, AsyncConnection], Awaitable[None]] | None = None,
@@ -132,13 +132,13 @@ class OrderTasks:
         """Add ``aurpay:open``, ``aurpay:deliver`` and two periodic tasks to an app.
 
         Args:
-            app: Its connector leads to the database of the book, and procrastinate's
+            app: Its connector leads to the database of the store, and procrastinate's
                 own tables are there.
-            book: On ``postgresql+asyncpg`` or ``postgresql+psycopg``.
+            store: On ``postgresql+asyncpg`` or ``postgresql+psycopg``.
             deliver: Is told of each reference that is paid, with a connection: what it
                 does there is committed once. It must neither commit nor roll back.
             on_change: Is told of each change that reconciling finds, as by
-                `OrderBook.reconcile`.
+                `OrderStore.reconcile`.
             queue: The queue of all these jobs.
             reconcile: When to look for what no callback told, as for cron; a sixth
                 column has seconds.
@@ -151,9 +151,9 @@ class OrderTasks:
         Raises:
             ConfigurationError: if one of them cannot be used.
         """
-        if book.engine.dialect.name != _DIALECT:
+        if store.engine.dialect.name != _DIALECT:
             raise ConfigurationError(
-                "procrastinate's jobs are rows in PostgreSQL, and the book must be in "
+                "procrastinate's jobs are rows in PostgreSQL, and the store must be in "
                 "the same database: make it with postgresql+asyncpg://user@host/name"
             )
         for name, function in (("deliver", deliver), ("on_change", on_change)):
@@ -162,8 +162,8 @@ class OrderTasks:
         self._silent_s = _seconds("stalled_after", stalled_after)
         self._limit = _seconds("delivery_timeout", delivery_timeout)
         self._app = app
-        self._book = book
-        self._database = Database(book.engine, type(self).__name__)
+        self._store = store
+        self._database = Database(store.engine, type(self).__name__)
         self._handler = deliver
         self._on_change = on_change
         self._queue = queue
@@ -204,7 +204,7 @@ class OrderTasks:
 
         Args:
             connection: In whose transaction; you commit.
-            reference: As for `OrderBook.open`, like all that follow.
+            reference: As for `OrderStore.get_or_create`, like all that follow.
             price: Fiat.
             currency: Fiat: three letters.
             succeed_url: Where the payer's browser goes after success.
@@ -249,7 +249,7 @@ class OrderTasks:
     ) -> int:
         """Have a worker deliver, once the caller's transaction is committed.
 
-        For whoever records a payment: where `Change.settled` is true, in the very
+        For whoever records a payment: where `Change.newly_paid` is true, in the very
         transaction of that change. Reconciling does so by itself.
 
         Returns:
@@ -283,7 +283,7 @@ class OrderTasks:
         self, *, reference: str, price: str, currency: str, **urls: str
     ) -> None:
         try:
-            await self._book.open(reference, price, currency, **urls)
+            await self._store.get_or_create(reference, price, currency, **urls)
         except AlreadyPaidError:
             return  # whoever recorded the payment has seen to the delivery
 
@@ -306,14 +306,14 @@ class OrderTasks:
     async def _run_reconcile(self, timestamp: int) -> None:  # noqa: ARG002 - procrastinate's
         again = True
         while again:
-            run = await self._book.reconcile(on_change=self._follow)
+            run = await self._store.reconcile(on_change=self._follow)
             again = run.more
 
     async def _follow(self, change: Change, connection: AsyncConnection) -> None:
         """What a change leads to, in its transaction."""
         if self._on_change is not None:
             await self._on_change(change, connection)
-        if change.settled:
+        if change.newly_paid:
             await self.defer_delivery(connection, change.reference)
 
     async def _run_restart(self, timestamp: int) -> None:  # noqa: ARG002 - procrastinate's
@@ -359,8 +359,8 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(error, UntrustedOrderError):
         return False  # the next order would hardly be better; let somebody look
     if isinstance(error, AurpayError):
-        # After an unknown outcome the book looks before it asks for an order again.
-        return error.retryable or error.delivery is Delivery.UNKNOWN
+        # After an unknown outcome the store looks before it asks for an order again.
+        return error.retryable or error.outcome is RequestOutcome.UNKNOWN
     # The database's, the shop's own; or the worker is told to stop in the midst of it.
     return True
 

@@ -17,27 +17,27 @@ except ImportError as _error:
 from ._callback import METHODS, PATH, CallbackRoute
 
 if TYPE_CHECKING:
-    from ..callbacks import Dispatcher, Kind
+    from ..callbacks import CallbackProcessor, Kind
 
 __all__ = ["callback_blueprint"]
 
 
 def callback_blueprint(
-    dispatcher: Dispatcher,
+    processor: CallbackProcessor,
     *,
     public_base_url: str,
     path: str = PATH,
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> Blueprint:
-    """A blueprint that gives callbacks to `dispatcher`.
+    """A blueprint that gives callbacks to `processor`.
 
     Example:
-        >>> paid = callback_blueprint(dispatcher, public_base_url="https://shop.example")
+        >>> paid = callback_blueprint(processor, public_base_url="https://shop.example")
         >>> app.register_blueprint(paid)
 
     Args:
-        dispatcher: Verifies the callbacks, and hands each to the shop once.
+        processor: Verifies the callbacks, and hands each to the shop once.
         public_base_url: What precedes the route's path in the URLs that were registered
             with the orders; behind a proxy, the server sees something else.
         path: Where this application takes them.
@@ -50,7 +50,7 @@ def callback_blueprint(
 
     .. versionadded:: 0.1.0
     """
-    route = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
+    route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
     blueprint = Blueprint(route.name, __name__)
 
     async def aurpay_callback(**_: object) -> Response:

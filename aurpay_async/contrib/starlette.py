@@ -43,27 +43,27 @@ if TYPE_CHECKING:
 
     from fastapi import APIRouter
 
-    from ..callbacks import CallbackEvent, CallbackVerifier, Dispatcher, Kind
+    from ..callbacks import CallbackEvent, CallbackProcessor, CallbackVerifier, Kind
 
 __all__ = ["callback_route", "callback_router", "verified_callback"]
 
 
 def callback_route(
-    dispatcher: Dispatcher,
+    processor: CallbackProcessor,
     *,
     public_base_url: str,
     path: str = PATH,
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> Route:
-    """A route of Starlette that gives callbacks to `dispatcher`.
+    """A route of Starlette that gives callbacks to `processor`.
 
     Example:
-        >>> route = callback_route(dispatcher, public_base_url="https://shop.example")
+        >>> route = callback_route(processor, public_base_url="https://shop.example")
         >>> app = Starlette(routes=[route])
 
     Args:
-        dispatcher: Verifies the callbacks, and hands each to the shop once.
+        processor: Verifies the callbacks, and hands each to the shop once.
         public_base_url: What precedes the route's path in the URLs that were registered
             with the orders; behind a proxy, the server sees something else.
         path: Where this application takes them.
@@ -76,26 +76,26 @@ def callback_route(
 
     .. versionadded:: 0.1.0
     """
-    route = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
+    route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
     return Route(path, _endpoint(route), methods=METHODS, name=route.name)
 
 
 def callback_router(
-    dispatcher: Dispatcher,
+    processor: CallbackProcessor,
     *,
     public_base_url: str,
     path: str = PATH,
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> APIRouter:
-    """A router of FastAPI that gives callbacks to `dispatcher`; in no schema.
+    """A router of FastAPI that gives callbacks to `processor`; in no schema.
 
     Example:
-        >>> router = callback_router(dispatcher, public_base_url="https://shop.example")
+        >>> router = callback_router(processor, public_base_url="https://shop.example")
         >>> app.include_router(router)
 
     Args:
-        dispatcher: As for `callback_route`.
+        processor: As for `callback_route`.
         public_base_url: As for `callback_route`.
         path: As for `callback_route`.
         kind: As for `callback_route`.
@@ -113,7 +113,7 @@ def callback_router(
             "callback_router needs FastAPI: pip install 'aurpay-async[fastapi]'"
         ) from error
 
-    route = CallbackRoute(dispatcher, public_base_url, kind, allow_http=allow_http)
+    route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
     router = APIRouter()
     router.add_api_route(
         path,
@@ -135,7 +135,7 @@ def verified_callback(
 ) -> Callable[[Request], Awaitable[CallbackEvent]]:
     """A dependency of FastAPI: the event of a callback that is genuine.
 
-    It neither counts an event once nor asks the platform, as a dispatcher does.
+    It neither counts an event once nor asks the platform, as a processor does.
 
     Example:
         >>> verified = verified_callback(verifier, public_base_url="https://shop.example")

@@ -25,31 +25,31 @@
     ├─ CallbackError                                not taken for a notification
     │  ├─ CallbackSignatureError                    not signed by the platform
     │  ├─ CallbackStaleError                        signed too long ago
-    │  ├─ CallbackReplayedError                     handled already
+    │  ├─ ClaimExpiredError                     handled already
     │  └─ CallbackReferenceError                    of another order, kind or shop
-    └─ OrderBookError                               the order book gives no order
+    └─ OrderStoreError                               the order store gives no order
        ├─ ReferenceConflictError (also ValueError)  opened with another price
        ├─ AlreadyPaidError                          by an order that nobody holds
-       ├─ UnclearPaymentError                       by an order that nobody can tell
+       ├─ PaymentNeedsReviewError                       by an order that nobody can tell
        ├─ OrderNotReadyError                        its answer is not stored yet
-       ├─ UnknownOrderError      (also LookupError) not in the book
+       ├─ UnknownOrderError      (also LookupError) not in the store
        └─ StoreUnavailableError                     the database cannot be used
 
 Whoever creates something at the platform asks one question of an error: *may it
-exist?* The answer is :attr:`AurpayError.delivery`.
+exist?* The answer is :attr:`AurpayError.outcome`.
 """
 
 from __future__ import annotations
 
 from ._base import MAX_KEPT_BODY as MAX_KEPT_BODY
-from ._base import AurpayError, Delivery
+from ._base import AurpayError, RequestOutcome
 from ._base import shown as shown
 from ._callbacks import (
     CallbackError,
     CallbackReferenceError,
-    CallbackReplayedError,
     CallbackSignatureError,
     CallbackStaleError,
+    ClaimExpiredError,
 )
 from ._calls import (
     APIError,
@@ -76,11 +76,11 @@ from ._invoices import (
 )
 from ._orders import (
     AlreadyPaidError,
-    OrderBookError,
     OrderNotReadyError,
+    OrderStoreError,
+    PaymentNeedsReviewError,
     ReferenceConflictError,
     StoreUnavailableError,
-    UnclearPaymentError,
     UnknownOrderError,
 )
 
@@ -91,31 +91,31 @@ __all__ = [
     "AuthenticationError",
     "CallbackError",
     "CallbackReferenceError",
-    "CallbackReplayedError",
     "CallbackSignatureError",
     "CallbackStaleError",
+    "ClaimExpiredError",
     "ConfigurationError",
     "ConnectError",
     "ConnectTimeoutError",
     "ConnectionLostError",
-    "Delivery",
     "InvalidRequestError",
     "InvalidResponseError",
     "InvoiceDecodeError",
     "InvoiceError",
     "InvoiceInvalidError",
     "NotFoundError",
-    "OrderBookError",
     "OrderNotReadyError",
+    "OrderStoreError",
+    "PaymentNeedsReviewError",
     "PaymentPendingError",
     "PermissionDeniedError",
     "RateLimitedError",
     "ReferenceConflictError",
+    "RequestOutcome",
     "RequestTimeoutError",
     "ServerError",
     "StoreUnavailableError",
     "TransportError",
-    "UnclearPaymentError",
     "UnknownOrderError",
     "UntrustedOrderError",
 ]

@@ -20,7 +20,7 @@ MAX_KEPT_BODY: Final = 16 * 1024
 _MAX_SHOWN: Final = 200
 
 
-class Delivery(Enum):
+class RequestOutcome(Enum):
     """How far a failed request got. Tells whether what it asked for may exist.
 
     .. versionadded:: 0.1.0
@@ -29,7 +29,7 @@ class Delivery(Enum):
     #: Nothing left this process. Nothing exists; trying again is safe.
     NOT_SENT = "not_sent"
     #: The platform said no. Nothing exists; the same request will be refused again.
-    REFUSED = "refused"
+    REJECTED = "rejected"
     #: The request left and no trustworthy answer came. Look before trying again.
     UNKNOWN = "unknown"
 
@@ -46,7 +46,7 @@ class AurpayError(Exception):
     code: ClassVar[str] = "aurpay_error"
 
     #: How far the request got.
-    delivery: Delivery = Delivery.NOT_SENT
+    outcome: RequestOutcome = RequestOutcome.NOT_SENT
     #: How many attempts were made.
     attempts: int = 0
     #: Whether the very same call may be made again without doing anything twice.
@@ -66,7 +66,7 @@ class AurpayError(Exception):
     #: part of the message.
     advice: str | None = None
     #: Whether the call was to create something or to move money. Its message then ends
-    #: with `delivery`, and with the reference and `order_id` where they are known.
+    #: with `outcome`, and with the reference and `order_id` where they are known.
     writes: bool = False
 
     def __str__(self) -> str:
@@ -74,8 +74,8 @@ class AurpayError(Exception):
         if self.writes:
             reference = None if self.new_order is None else self.new_order.reference
             facts = {"reference": reference, "order_id": self.order_id}
-            delivery = f"delivery={self.delivery.value}"
-            parts.append(delivery + spelled(facts))
+            outcome = f"outcome={self.outcome.value}"
+            parts.append(outcome + spelled(facts))
         return "; ".join(part for part in parts if part is not None)
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -40,13 +40,13 @@ class CallbackStaleError(CallbackError):
     code = "callback_stale"
 
 
-class CallbackReplayedError(CallbackError):
+class ClaimExpiredError(CallbackError):
     """The same notification was handled already, or somebody else is handling it.
 
     .. versionadded:: 0.1.0
     """
 
-    code = "callback_replayed"
+    code = "claim_expired"
 
 
 class CallbackReferenceError(CallbackError):

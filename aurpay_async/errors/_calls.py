@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ._base import MAX_KEPT_BODY, AurpayError, Delivery, shown
+from ._base import MAX_KEPT_BODY, AurpayError, RequestOutcome, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,12 +58,12 @@ class TransportError(AurpayError):
         self,
         message: str,
         *,
-        delivery: Delivery = Delivery.UNKNOWN,
+        outcome: RequestOutcome = RequestOutcome.UNKNOWN,
         final: bool = False,
         body: bytes = b"",
     ) -> None:
         super().__init__(message)
-        self.delivery = delivery
+        self.outcome = outcome
         self.final = final
         self.body = body[:MAX_KEPT_BODY]
 
@@ -117,7 +117,7 @@ class APIError(AurpayError):
         message: str,
         *,
         status: int,
-        delivery: Delivery,
+        outcome: RequestOutcome,
         platform_code: int | None = None,
         platform_message: str | None = None,
         retry_after: float | None = None,
@@ -126,7 +126,7 @@ class APIError(AurpayError):
         super().__init__(message)
         #: The HTTP status. Aurpay answers 200 to some refusals.
         self.status = status
-        self.delivery = delivery
+        self.outcome = outcome
         #: ``code`` of the answer's envelope; Aurpay publishes no list of codes.
         self.platform_code = platform_code
         #: The beginning of the envelope's ``message``, as it came. Text from outside.
@@ -191,7 +191,7 @@ class InvalidResponseError(AurpayError):
     """
 
     code = "invalid_response"
-    delivery = Delivery.UNKNOWN
+    outcome = RequestOutcome.UNKNOWN
 
     def __init__(
         self,

@@ -1,17 +1,17 @@
-"""Why the order book gives no order."""
+"""Why the order store gives no order."""
 
 from __future__ import annotations
 
 from ._base import AurpayError, shown
 
 
-class OrderBookError(AurpayError):
-    """The order book cannot give, or take, an order. Nothing was sent because of it.
+class OrderStoreError(AurpayError):
+    """The order store cannot give, or take, an order. Nothing was sent because of it.
 
     .. versionadded:: 0.1.0
     """
 
-    code = "order_book"
+    code = "order_store"
 
     def __init__(self, problem: str, *, reference: str | None = None) -> None:
         super().__init__(problem)
@@ -19,7 +19,7 @@ class OrderBookError(AurpayError):
         self.reference = reference
 
 
-class ReferenceConflictError(OrderBookError, ValueError):
+class ReferenceConflictError(OrderStoreError, ValueError):
     """A reference was opened with another price or currency.
 
     .. versionadded:: 0.1.0
@@ -33,13 +33,13 @@ class ReferenceConflictError(OrderBookError, ValueError):
             f"{asked}; give a cart whose price changes another reference",
             reference=reference,
         )
-        #: Price and currency that are in the book, such as ``"20.00 USD"``.
+        #: Price and currency that are in the store, such as ``"20.00 USD"``.
         self.booked = booked
         #: The ones that were asked for.
         self.asked = asked
 
 
-class AlreadyPaidError(OrderBookError):
+class AlreadyPaidError(OrderStoreError):
     """A reference is paid, with an order whose invoice nobody holds: deliver.
 
     Such an order is one whose answer was lost, or was not to be trusted.
@@ -50,22 +50,22 @@ class AlreadyPaidError(OrderBookError):
     code = "already_paid"
 
 
-class UnclearPaymentError(OrderBookError):
+class PaymentNeedsReviewError(OrderStoreError):
     """A callback says that a reference is paid, and the order cannot be told yet.
 
-    No other order is made meanwhile: see `OrderBook.unclear`.
+    No other order is made meanwhile: see `OrderStore.needs_review`.
 
     .. versionadded:: 0.1.0
     """
 
-    code = "unclear_payment"
+    code = "payment_needs_review"
 
 
-class OrderNotReadyError(OrderBookError):
+class OrderNotReadyError(OrderStoreError):
     """An order is still being created: its answer is not stored yet. Ask again.
 
-    `OrderBook.lookup` raises it for a callback that arrives before the answer to the
-    call that created the order. The callback dispatcher then answers 503, so that
+    `OrderStore.lookup` raises it for a callback that arrives before the answer to the
+    call that created the order. The callback processor then answers 503, so that
     Aurpay delivers the callback again.
 
     .. versionadded:: 0.1.0
@@ -75,8 +75,8 @@ class OrderNotReadyError(OrderBookError):
     retryable = True
 
 
-class UnknownOrderError(OrderBookError, LookupError):
-    """The order book has no such order.
+class UnknownOrderError(OrderStoreError, LookupError):
+    """The order store has no such order.
 
     .. versionadded:: 0.1.0
     """
@@ -84,12 +84,12 @@ class UnknownOrderError(OrderBookError, LookupError):
     code = "unknown_order"
 
 
-class StoreUnavailableError(OrderBookError):
+class StoreUnavailableError(OrderStoreError):
     """The database could not be used: unreachable, silent, or it rejected a statement.
 
     Raised for statements, connects and commits of this package, whatever the driver
     raised; that error is the ``__cause__``. Exceptions of your own statements are not
-    translated. `delivery` says what exists at the platform; a commit whose answer was
+    translated. `outcome` says what exists at the platform; a commit whose answer was
     lost may have taken effect. The same call may be made again.
 
     .. versionadded:: 0.1.0

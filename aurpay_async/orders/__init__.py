@@ -7,9 +7,9 @@ Needs the extra ``sql`` or ``postgresql``.
 
 from __future__ import annotations
 
-from ._book import OrderBook
-from ._records import Attempt, Change, Failure, News, OnChange, Reconciliation
+from ._records import Attempt, Change, Failure, OnChange, OrderUpdate, Reconciliation
 from ._states import AttemptState
+from ._store import OrderStore
 from ._upgrading import upgrade
 
 __all__ = [
@@ -17,9 +17,9 @@ __all__ = [
     "AttemptState",
     "Change",
     "Failure",
-    "News",
     "OnChange",
-    "OrderBook",
+    "OrderStore",
+    "OrderUpdate",
     "Reconciliation",
     "upgrade",
 ]

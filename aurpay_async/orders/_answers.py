@@ -17,8 +17,8 @@ import attrs
 
 from .._retry import RetryPolicy
 from ..errors import (
-    Delivery,
-    OrderBookError,
+    OrderStoreError,
+    RequestOutcome,
     UnknownOrderError,
     UntrustedOrderError,
 )
@@ -84,15 +84,15 @@ class Answers:
         """Store an order; it is the one to show, unless others were faster.
 
         Raises:
-            UntrustedOrderError: the book has this order, or its payment hash, already.
-            OrderBookError: the database did not take it; `delivery` is UNKNOWN, and
+            UntrustedOrderError: the store has this order, or its payment hash, already.
+            OrderStoreError: the database did not take it; `outcome` is UNKNOWN, and
                 `order_id` says which one it is.
         """
         try:
             stored = await self._insist(sending, partial(self._store, sending, order))
-        except OrderBookError as error:
+        except OrderStoreError as error:
             self._remember(sending, order)
-            error.delivery, error.order_id = Delivery.UNKNOWN, order.order_id
+            error.outcome, error.order_id = RequestOutcome.UNKNOWN, order.order_id
             error.reference, error.sent_at = sending.attempt.reference, sending.now
             raise
         self._unstored.pop(sending.attempt.reference, None)
@@ -102,7 +102,7 @@ class Answers:
         """Store what an error leaves behind.
 
         Raises:
-            OrderBookError: the database did not take it.
+            OrderStoreError: the database did not take it.
         """
         await self._insist(sending, partial(self._fail, sending, error))
 
@@ -111,7 +111,7 @@ class Answers:
         while True:
             try:
                 return await write()
-            except OrderBookError as error:
+            except OrderStoreError as error:
                 tries += 1
                 pause = _PAUSES.backoff(tries, 1 - random.random() / 2)  # noqa: S311
                 left = attempt.deadline - attempt.opened_at - sending.elapsed(clock)
@@ -133,18 +133,22 @@ class Answers:
         async with desk.rows.writing() as connection:
             entry, current = await self._held(connection, attempt)
             move = partial(desk.move, connection, current, now=entry.now)
-            if error.delivery is not Delivery.UNKNOWN:
-                await move((AttemptState.REFUSED,))
+            if error.outcome is not RequestOutcome.UNKNOWN:
+                await move((AttemptState.REJECTED,))
                 return
             check = error.check if isinstance(error, UntrustedOrderError) else None
             order_id = None if check in _OTHERS else error.order_id
             if order_id is not None and await desk.rows.is_taken(
-                connection, order_id, attempt.nonce
+                connection, order_id, attempt.attempt_id
             ):
                 order_id = None
-            lost = (AttemptState.LOST,) if current.state is AttemptState.OPENING else ()
+            lost = (
+                (AttemptState.UNKNOWN,)
+                if current.state is AttemptState.CREATING
+                else ()
+            )
             await move(
-                lost if order_id is None else (AttemptState.UNSHOWN,),
+                lost if order_id is None else (AttemptState.WITHHELD,),
                 order_id=order_id or current.order_id,
                 failed_check=check,
                 sent_at=sending.by_the_database(error.sent_at),
@@ -159,31 +163,31 @@ class Answers:
             move = partial(desk.move, connection, current, now=entry.now)
             repeated = await self._repeated(connection, attempt, order)
             if repeated == "new":
-                after = await move((AttemptState.LOST,), failed_check=repeated)
+                after = await move((AttemptState.UNKNOWN,), failed_check=repeated)
             elif repeated is not None:
                 after = await move(
-                    (AttemptState.UNSHOWN,),
+                    (AttemptState.WITHHELD,),
                     order_id=order.order_id,
                     failed_check=repeated,
                 )
             else:
-                room = entry.has_room_for(attempt.nonce)
+                room = entry.has_room_for(attempt.attempt_id)
                 after = await move(
-                    (*((AttemptState.LIVE,) if room else ()), AttemptState.UNSHOWN),
+                    (*((AttemptState.PAYABLE,) if room else ()), AttemptState.WITHHELD),
                     **_learned(current, order),
                 )
         if repeated is not None:
             raise _untrusted(order, repeated)
-        return order if after.state is AttemptState.LIVE else None
+        return order if after.state is AttemptState.PAYABLE else None
 
     async def _repeated(
         self, connection: AsyncConnection, attempt: Attempt, order: LightningOrder
     ) -> str | None:
-        """The check that an order fails that the book has already, for another."""
+        """The check that an order fails that the store has already, for another."""
         rows, payment_hash = self._desk.rows, order.payment_request.payment_hash
-        if await rows.is_taken(connection, order.order_id, attempt.nonce):
+        if await rows.is_taken(connection, order.order_id, attempt.attempt_id):
             return "new"
-        if await rows.is_seen(connection, payment_hash, attempt.nonce):
+        if await rows.is_seen(connection, payment_hash, attempt.attempt_id):
             return PAYMENT_HASH
         return None
 
@@ -193,15 +197,15 @@ class Answers:
         """As `Desk.held`; a row that the database has lost is written again."""
         desk = self._desk
         try:
-            return await desk.held(connection, attempt.nonce)
+            return await desk.held(connection, attempt.attempt_id)
         except UnknownOrderError:
             # After a failover, what was committed last may be gone.
             reference, price = attempt.reference, attempt.price
             await desk.rows.begin(connection, reference, price, attempt.currency)
             await desk.rows.lock(connection, reference)
-            lost = attrs.evolve(attempt, state=AttemptState.LOST)
+            lost = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
             await desk.rows.add(connection, lost)
-            return await desk.held(connection, attempt.nonce)
+            return await desk.held(connection, attempt.attempt_id)
 
 
 def _learned(attempt: Attempt, order: LightningOrder) -> dict[str, Any]:
@@ -211,15 +215,15 @@ def _learned(attempt: Attempt, order: LightningOrder) -> dict[str, Any]:
         "order_id": order.order_id,
         "payment_hash": invoice.payment_hash,
         "status": attempt.status or order.status,
-        "suspects": {},
+        "candidates": {},
         "ends_at": watched_until(attempt.opened_at, invoice.expires_at),
         "kept": order.to_json(),
     }
 
 
 _REPEATED: Final = {
-    "new": "the book has it already, for another attempt",
-    PAYMENT_HASH: "the book has its payment hash already, for another order",
+    "new": "the store has it already, for another attempt",
+    PAYMENT_HASH: "the store has its payment hash already, for another order",
 }
 
 
@@ -231,5 +235,5 @@ def _untrusted(order: LightningOrder, check: str) -> UntrustedOrderError:
         status=200,
         body=b"",
     )
-    error.delivery = Delivery.UNKNOWN
+    error.outcome = RequestOutcome.UNKNOWN
     return error

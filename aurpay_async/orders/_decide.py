@@ -1,4 +1,4 @@
-"""What to do next for a reference, from what the book has: a table without waiting.
+"""What to do next for a reference, from what the store has: a table without waiting.
 
 Whoever opens a reference asks this again after each step, until there is an order to
 show; so it does not matter who made the last step, or whether that one still lives.
@@ -16,8 +16,8 @@ import attrs
 from .._order_life import ORDER_LIFE
 from ..errors import (
     AlreadyPaidError,
+    PaymentNeedsReviewError,
     ReferenceConflictError,
-    UnclearPaymentError,
     UntrustedOrderError,
     shown,
 )
@@ -48,7 +48,7 @@ _GRACE: Final = timedelta(minutes=1)
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """What the book has of a reference."""
+    """What the store has of a reference."""
 
     #: When this was read, by the clock that all machines share.
     now: datetime
@@ -59,18 +59,18 @@ class Entry:
     #: The newest first.
     attempts: Sequence[Attempt]
 
-    def find(self, nonce: str) -> Attempt | None:
+    def find(self, attempt_id: str) -> Attempt | None:
         """The attempt of that name."""
-        return next((a for a in self.attempts if a.nonce == nonce), None)
+        return next((a for a in self.attempts if a.attempt_id == attempt_id), None)
 
     def first(self, *states: AttemptState) -> Attempt | None:
         """The newest attempt that is in one of these states."""
         return next((a for a in self.attempts if a.state in states), None)
 
-    def has_room_for(self, nonce: str) -> bool:
+    def has_room_for(self, attempt_id: str) -> bool:
         """Whether this attempt may be the one that is shown."""
-        taken = {*HOLDING, AttemptState.CLAIMED}
-        others = (a for a in self.attempts if a.nonce != nonce)
+        taken = {*HOLDING, AttemptState.PAYMENT_REPORTED}
+        others = (a for a in self.attempts if a.attempt_id != attempt_id)
         return self.settled_by is None and all(a.state not in taken for a in others)
 
 
@@ -104,14 +104,14 @@ def decide(entry: Entry | None, new: Attempt, now: datetime) -> Step:
     """The next step.
 
     Args:
-        entry: What the book has.
+        entry: What the store has.
         new: The attempt to `SEND`, if nothing else is to be done.
         now: The time.
 
     Raises:
         ReferenceConflictError: it was opened for another price or currency.
         AlreadyPaidError: paid, and there is no invoice to show.
-        UnclearPaymentError: it may be paid, and nobody can tell by which order.
+        PaymentNeedsReviewError: it may be paid, and nobody can tell by which order.
     """
     if entry is None:
         return Step(Do.SEND, new)
@@ -123,15 +123,15 @@ def decide(entry: Entry | None, new: Attempt, now: datetime) -> Step:
         )
     if entry.settled_by is not None:
         return _settled(entry, entry.settled_by)
-    claimed = entry.first(AttemptState.CLAIMED)
+    claimed = entry.first(AttemptState.PAYMENT_REPORTED)
     if claimed is not None:
-        raise _unclear(claimed)
+        raise _needs_review(claimed)
     current = entry.first(*HOLDING)
     if current is not None:
         return Step(_current(current, now), current)
     for attempt in entry.attempts:
         # Nobody has seen its invoice, so once is enough; `reconcile` looks on.
-        if attempt.state is AttemptState.LOST and attempt.looked_at is None:
+        if attempt.state is AttemptState.UNKNOWN and attempt.looked_at is None:
             return Step(Do.LOOK, attempt)
     _require_pause(entry, now)
     return Step(Do.SEND, new)
@@ -161,8 +161,8 @@ def _require_pause(entry: Entry, now: datetime) -> None:
         )
 
 
-def _settled(entry: Entry, nonce: str) -> Step:
-    attempt = entry.find(nonce)
+def _settled(entry: Entry, attempt_id: str) -> Step:
+    attempt = entry.find(attempt_id)
     if attempt is not None and attempt.has_order:
         return Step(Do.SHOW, attempt)
     order_id = None if attempt is None else attempt.order_id
@@ -175,16 +175,16 @@ def _settled(entry: Entry, nonce: str) -> Step:
     raise error
 
 
-def _unclear(attempt: Attempt) -> UnclearPaymentError:
-    return UnclearPaymentError(
+def _needs_review(attempt: Attempt) -> PaymentNeedsReviewError:
+    return PaymentNeedsReviewError(
         f"a callback says that {shown(attempt.reference)} is paid, and its order is "
-        "not known; reconcile() looks for it, identify() tells the book",
+        "not known; reconcile() looks for it, identify() tells the store",
         reference=attempt.reference,
     )
 
 
 def _current(attempt: Attempt, now: datetime) -> Do:
-    if attempt.state is AttemptState.OPENING:
+    if attempt.state is AttemptState.CREATING:
         return Do.LOSE if is_over(attempt, now) else Do.WAIT
     order = attempt.order
     return Do.RETIRE if order is None else _live(attempt, order, now)

@@ -1,4 +1,4 @@
-"""What every room of the book works with, and the one way to change an attempt."""
+"""What every room of the store works with, and the one way to change an attempt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _evolve: Final = cast("Callable[..., Attempt]", attrs.evolve)
 
 @attrs.frozen
 class Desk:
-    """Where the book is kept."""
+    """Where the store is kept."""
 
     client: AurpayClient
     rows: Rows
@@ -62,18 +62,18 @@ class Desk:
         return after
 
     async def held(
-        self, connection: AsyncConnection, nonce: str
+        self, connection: AsyncConnection, attempt_id: str
     ) -> tuple[Entry, Attempt]:
         """An attempt, and all of its reference, which nobody else changes now.
 
         Raises:
             UnknownOrderError: there is none.
         """
-        seen = await self.rows.by_nonce(connection, nonce)
+        seen = await self.rows.by_attempt_id(connection, attempt_id)
         entry = (
             None if seen is None else await self.rows.locked(connection, seen.reference)
         )
-        attempt = None if entry is None else entry.find(nonce)
+        attempt = None if entry is None else entry.find(attempt_id)
         if entry is None or attempt is None:
-            raise UnknownOrderError(f"the book has no attempt {shown(nonce)}")
+            raise UnknownOrderError(f"the store has no attempt {shown(attempt_id)}")
         return entry, attempt

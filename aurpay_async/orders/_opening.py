@@ -1,6 +1,7 @@
 """Opening a reference: written down, sent once, stored.
 
-Before anything is sent, a row says so, under the nonce that the order's callbacks will
+Before anything is sent, a row says so, under the attempt_id that the order's callbacks
+will
 bring back. Whoever finds that row later, in whatever process, knows that an order may
 exist: while the call can still be under way it waits, afterwards it looks.
 
@@ -22,13 +23,13 @@ import attrs
 
 from .._order_life import OrderStatus
 from ..callbacks._compare import compare_read
-from ..callbacks._reference import new_nonce
+from ..callbacks._reference import new_attempt_id
 from ..errors import (
     APIError,
     AurpayError,
     InvalidResponseError,
     NotFoundError,
-    OrderBookError,
+    OrderStoreError,
 )
 from ._answers import Answers, Sending
 from ._decide import Do, decide
@@ -57,7 +58,7 @@ _IDLE: Final = frozenset({Do.SHOW, Do.WAIT})
 #: Steps that are moves, and where to.
 _MOVES: Final[Mapping[Do, tuple[AttemptState, ...]]] = {
     Do.RETIRE: (AttemptState.OVERDUE,),
-    Do.LOSE: (AttemptState.LOST,),
+    Do.LOSE: (AttemptState.UNKNOWN,),
 }
 
 
@@ -132,7 +133,7 @@ class Opener:
         turn = self._turns.get(key)
         if turn is not None and turn.task is task:
             del self._turns[key]
-        # What it raised is in the book, even if nobody waits for it any more.
+        # What it raised is in the store, even if nobody waits for it any more.
         _ = task.cancelled() or task.exception()
 
     async def _turn(self, reference: str, asked: NewOrder) -> LightningOrder | None:
@@ -161,7 +162,7 @@ class Opener:
         return None
 
     async def _seen(self, reference: str, asked: NewOrder) -> Step:
-        """The next step, as the book looks now: without holding anything."""
+        """The next step, as the store looks now: without holding anything."""
         async with self._desk.rows.reading() as connection:
             entry = await self._desk.rows.entry(connection, reference)
         now = self._desk.clock.now() if entry is None else entry.now
@@ -194,11 +195,11 @@ class Opener:
             reference=reference,
             price=asked.price,
             currency=asked.currency,
-            nonce=new_nonce(),
-            state=AttemptState.OPENING,
+            attempt_id=new_attempt_id(),
+            state=AttemptState.CREATING,
             order_id=None,
             status=None,
-            suspects={},
+            candidates={},
             opened_at=now,
             deadline=over,
             sent_at=None,
@@ -212,15 +213,15 @@ class Opener:
         attempt, client = sending.attempt, self._desk.client
         if sending.elapsed(self._desk.clock) > HESITATION:
             # Too late to be over by its deadline, when others look for it.
-            await self._move(attempt, AttemptState.REFUSED)
+            await self._move(attempt, AttemptState.REJECTED)
             return None
         try:
-            made = await client._create(asked, nonce=attempt.nonce)  # noqa: SLF001
+            made = await client._create(asked, attempt_id=attempt.attempt_id)  # noqa: SLF001
             order = await client._confirm(made)  # noqa: SLF001
         except AurpayError as error:
             try:
                 await self._answers.fail(sending, error)
-            except OrderBookError as broken:
+            except OrderStoreError as broken:
                 raise error from broken  # that an order may exist is worse
             raise
         return await self._answers.store(sending, order)
@@ -237,7 +238,7 @@ class Opener:
             await self._move(attempt, looked=True)
             return
         async with self._desk.rows.writing() as connection:
-            await note(self._desk, connection, attempt.nonce, found.orders)
+            await note(self._desk, connection, attempt.attempt_id, found.orders)
 
     async def _ask(
         self, attempt: Attempt, known: LightningOrder
@@ -254,14 +255,14 @@ class Opener:
             await desk.rows.plan_poll(attempt)
             return attrs.evolve(known, status=order.status)
         async with desk.rows.writing() as connection:
-            await record(desk, connection, attempt.nonce, order)
+            await record(desk, connection, attempt.attempt_id, order)
         return None
 
     async def _move(
         self, attempt: Attempt, *wanted: AttemptState, looked: bool = False
     ) -> None:
         async with self._desk.rows.writing() as connection:
-            entry, current = await self._desk.held(connection, attempt.nonce)
+            entry, current = await self._desk.held(connection, attempt.attempt_id)
             learned = {"looked_at": entry.now} if looked else {}
             await self._desk.move(connection, current, wanted, now=entry.now, **learned)
 

@@ -112,7 +112,7 @@ async def _failed(desk: Desk, poll: _Poll, error: Exception) -> Failure:
             "order_id=%s attempt_id=%s",
             attempt.reference,
             attempt.order_id,
-            attempt.nonce,
+            attempt.attempt_id,
             exc_info=error.__cause__,
         )
         # Behind what is due already: it must not keep other orders waiting.
@@ -122,7 +122,7 @@ async def _failed(desk: Desk, poll: _Poll, error: Exception) -> Failure:
         "an order could not be polled: reference=%a order_id=%s attempt_id=%s: %s",
         attempt.reference,
         attempt.order_id,
-        attempt.nonce,
+        attempt.attempt_id,
         error,
     )
     if not _concerns_all(error):
@@ -134,9 +134,9 @@ async def _look_at(desk: Desk, poll: _Poll, tell: OnChange | None) -> Change:
     attempt = poll.attempt
     if attempt.order_id is not None:
         return await _ask(desk, poll, attempt.order_id, tell)
-    if attempt.state is AttemptState.OPENING:
+    if attempt.state is AttemptState.CREATING:
         # The sender is dead: what it may have made is looked for next time.
-        return await _move(desk, attempt, AttemptState.LOST, tell)
+        return await _move(desk, attempt, AttemptState.UNKNOWN, tell)
     found = await search(desk, attempt, poll.now)
     async with desk.rows.writing() as connection:
         change = await _identified(desk, connection, attempt, found)
@@ -151,7 +151,7 @@ async def _ask(desk: Desk, poll: _Poll, order_id: str, tell: OnChange | None) ->
             raise
         return await _move(desk, poll.attempt, AttemptState.EXPIRED, tell)
     async with desk.rows.writing() as connection:
-        change = await record(desk, connection, poll.attempt.nonce, order)
+        change = await record(desk, connection, poll.attempt.attempt_id, order)
         return await _told(change, connection, tell)
 
 
@@ -159,21 +159,21 @@ async def _identified(
     desk: Desk, connection: AsyncConnection, attempt: Attempt, found: Findings
 ) -> Change:
     """What a search came to; a callback that says "paid" may say of which order."""
-    if attempt.state is AttemptState.CLAIMED:
+    if attempt.state is AttemptState.PAYMENT_REPORTED:
         order = found.order_of(attempt, "paid")
         if order is not None:
-            return await record(desk, connection, attempt.nonce, order)
-    return await note(desk, connection, attempt.nonce, found.orders)
+            return await record(desk, connection, attempt.attempt_id, order)
+    return await note(desk, connection, attempt.attempt_id, found.orders)
 
 
 async def _move(
     desk: Desk, attempt: Attempt, to: AttemptState, tell: OnChange | None
 ) -> Change:
     async with desk.rows.writing() as connection:
-        entry, current = await desk.held(connection, attempt.nonce)
+        entry, current = await desk.held(connection, attempt.attempt_id)
         now = entry.now
         # A lost one has not been searched for yet.
-        asked = {} if to is AttemptState.LOST else {"looked_at": now}
+        asked = {} if to is AttemptState.UNKNOWN else {"looked_at": now}
         after = await desk.move(connection, current, (to,), now=now, **asked)
         change = Change(attempt=after, before=current.state)
         return await _told(change, connection, tell)

@@ -31,7 +31,7 @@ PAYMENT_HASH: Final = "payment_hash"
 async def record(
     desk: Desk,
     connection: AsyncConnection,
-    nonce: str,
+    attempt_id: str,
     order: Order,
     *,
     by_person: bool = False,
@@ -41,32 +41,32 @@ async def record(
     Args:
         desk: Where.
         connection: In whose transaction.
-        nonce: The attempt's.
+        attempt_id: The attempt's.
         order: As it was read from the platform.
         by_person: Whether a person has decided that it is this attempt's.
 
     Raises:
-        UnknownOrderError: the book has no such attempt.
+        UnknownOrderError: the store has no such attempt.
         CallbackReferenceError: it is another one's order, or has another price,
             currency or amount.
     """
-    entry, attempt = await desk.held(connection, nonce)
+    entry, attempt = await desk.held(connection, attempt_id)
     move = partial(desk.move, connection, attempt, now=entry.now, looked_at=entry.now)
     held = attempt.status or OrderStatus.PENDING
     if attempt.order_id in {None, order.order_id} and not held.can_become(order.status):
-        # It was read before what the book knows already: paid beats timeout.
+        # It was read before what the store knows already: paid beats timeout.
         return Change(attempt=await move(()), before=attempt.state)
     await _require_its_own(desk, connection, attempt, order)
     to = wanted(
         order.status,
-        settled=entry.settled_by not in {None, nonce},
+        settled=entry.settled_by not in {None, attempt_id},
         over=entry.now >= attempt.ends_at,
     )
     if order.status.is_paid and _is_paid_elsewhere(attempt) and not by_person:
-        to = (AttemptState.CLAIMED,)
-    after = await move(to, order_id=order.order_id, status=order.status, suspects={})
+        to = (AttemptState.PAYMENT_REPORTED,)
+    after = await move(to, order_id=order.order_id, status=order.status, candidates={})
     change = Change(attempt=after, before=attempt.state)
-    if change.settled:
+    if change.newly_paid:
         await desk.rows.settle(connection, after)
     return change
 
@@ -77,23 +77,23 @@ def _is_paid_elsewhere(attempt: Attempt) -> bool:
 
 
 async def claim(
-    desk: Desk, connection: AsyncConnection, nonce: str, hint: str | None
+    desk: Desk, connection: AsyncConnection, attempt_id: str, hint: str | None
 ) -> Change:
     """A genuine callback says that an attempt is paid, and nobody can confirm it.
 
     Args:
         desk: Where.
         connection: In whose transaction.
-        nonce: The attempt's.
+        attempt_id: The attempt's.
         hint: The order that the body of the callback names, if it has a body.
     """
-    entry, attempt = await desk.held(connection, nonce)
+    entry, attempt = await desk.held(connection, attempt_id)
     # Where the order is known, the platform is asked about it: soon.
     unknown = attempt.order_id is None
     after = await desk.move(
         connection,
         attempt,
-        (AttemptState.CLAIMED,) if unknown else (),
+        (AttemptState.PAYMENT_REPORTED,) if unknown else (),
         now=entry.now,
         next_look_at=entry.now if can_be_polled(attempt) else None,
         hinted_order_id=hint or attempt.hinted_order_id,
@@ -106,7 +106,7 @@ async def _require_its_own(
 ) -> None:
     known = attempt.order or watched(attempt, order)
     compare_read(known, order)
-    if await desk.rows.is_taken(connection, order.order_id, attempt.nonce):
+    if await desk.rows.is_taken(connection, order.order_id, attempt.attempt_id):
         raise CallbackReferenceError(
             f"order {shown(order.order_id)} is that of another attempt", rule="order"
         )

@@ -1,4 +1,4 @@
-"""What the order book tells: an attempt, a change, what reconciling came to."""
+"""What the order store tells: an attempt, a change, what reconciling came to."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from .._lightning_order import LightningOrder
 from .._models import Order
 from .._order_life import OrderStatus
-from ..callbacks import Notice
+from ..callbacks import Notification
 from ._states import AttemptState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-#: What shops bring to the book: what a handler was told, an order, or the id of one.
-News = Notice | Order | str
+#: What shops bring to the store: what a handler was told, an order, or the id of one.
+OrderUpdate = Notification | Order | str
 
 
 @attrs.frozen(kw_only=True)
@@ -40,9 +40,9 @@ class Attempt:
     #: Fiat: three letters.
     currency: str
     #: What tells this attempt from another of the same reference; callbacks have it.
-    nonce: str
-    #: False if this order book did not create the order: a callback reported it, and
-    #: only a person can say which order it is (`OrderBook.identify`).
+    attempt_id: str
+    #: False if this order store did not create the order: a callback reported it, and
+    #: only a person can say which order it is (`OrderStore.resolve`).
     created_here: bool = True
     state: AttemptState
     #: The platform's name for its order, if that is proven.
@@ -56,7 +56,7 @@ class Attempt:
     #: Where the order stands, as the platform said when it was asked last.
     status: OrderStatus | None
     #: Of a lost one: the orders that fit, by id, and where they stand.
-    suspects: Mapping[str, OrderStatus]
+    candidates: Mapping[str, OrderStatus]
     #: When it was written down; it was sent afterwards.
     opened_at: datetime
     #: When the call is over, even if nobody says so.
@@ -65,7 +65,7 @@ class Attempt:
     sent_at: datetime | None
     #: When the platform was last asked about it.
     looked_at: datetime | None
-    #: When `OrderBook.reconcile` asks next; ``None``: not any more.
+    #: When `OrderStore.reconcile` asks next; ``None``: not any more.
     next_look_at: datetime | None
     #: Until when a payment can come.
     ends_at: datetime
@@ -112,17 +112,17 @@ class Change:
         return self.attempt.state is not self.before
 
     @property
-    def settled(self) -> bool:
+    def newly_paid(self) -> bool:
         """Whether this, and nothing before it, settled the reference: deliver now."""
         return self.changed and self.attempt.state is AttemptState.PAID
 
     @property
-    def surplus(self) -> bool:
+    def duplicate_payment(self) -> bool:
         """Whether this is a payment too many: refund it."""
-        return self.changed and self.attempt.state is AttemptState.SURPLUS
+        return self.changed and self.attempt.state is AttemptState.DUPLICATE
 
 
-#: In whose transaction to write: the caller's, or ``None`` for one of the book's own.
+#: In whose transaction to write: the caller's, or ``None`` for one of the store's own.
 Caller = AsyncConnection | AsyncSession | None
 
 #: Is told of a change, in the transaction that records it.
@@ -143,7 +143,7 @@ class Failure:
 
 @attrs.frozen(kw_only=True)
 class Reconciliation:
-    """What one run of `OrderBook.reconcile` came to.
+    """What one run of `OrderStore.reconcile` came to.
 
     .. versionadded:: 0.1.0
     """
@@ -160,11 +160,11 @@ class Reconciliation:
 
 @attrs.frozen(kw_only=True)
 class WatchedOrder:
-    """An order without an invoice, as a `KnownOrder` for the callback dispatcher."""
+    """An order without an invoice, as a `KnownOrder` for the callback processor."""
 
     order_id: str
     reference: str
-    nonce: str
+    attempt_id: str
     price: Decimal
     currency: str
     amount: Decimal
@@ -179,7 +179,7 @@ def watched(attempt: Attempt, order: Order) -> WatchedOrder:
     return WatchedOrder(
         order_id=attempt.order_id or order.order_id,
         reference=attempt.reference,
-        nonce=attempt.nonce,
+        attempt_id=attempt.attempt_id,
         price=attempt.price,
         currency=attempt.currency,
         amount=Decimal(0) if order.amount is None else order.amount,

@@ -20,7 +20,7 @@ from .._order_life import OrderStatus
 from .._store._engine import connection_of, from_ms, to_ms
 from .._store._steps import execute, run
 from .._store._tables import attempts, references
-from ..errors import OrderBookError
+from ..errors import OrderStoreError
 from ._decide import Entry
 from ._records import Attempt
 from ._states import REVOCABLE, UNIDENTIFIED, WATCHED, AttemptState
@@ -47,7 +47,7 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "hinted_order_id": "hinted",
     "status": "status",
     "_kept": "kept",
-    "suspects": "suspects",
+    "candidates": "candidates",
     "sent_at": "sent",
     "looked_at": "looked",
     "next_look_at": "next_look",
@@ -74,7 +74,7 @@ class Moment(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """What the book has of around the time of an attempt."""
+    """What the store has of around the time of an attempt."""
 
     #: The orders of other attempts.
     order_ids: frozenset[str]
@@ -86,7 +86,7 @@ class Neighbours(NamedTuple):
 
 @final
 class Rows:
-    """What the book keeps."""
+    """What the store keeps."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -126,12 +126,12 @@ class Rows:
         return connection
 
     async def entry(self, connection: AsyncConnection, reference: str) -> Entry | None:
-        """What the book has of a reference, in one look."""
+        """What the store has of a reference, in one look."""
         both = references.outerjoin(attempts)
         columns = [self._now.label("now"), *[c.label(f"a_{c.name}") for c in _a]]
         found = select(references, *columns).select_from(both)
         query = found.where(_r.reference == reference)
-        newest_first = query.order_by(_a.opened.desc(), _a.nonce)
+        newest_first = query.order_by(_a.opened.desc(), _a.attempt_id)
         rows = (await execute(connection, newest_first)).all()
         if not rows:
             return None
@@ -142,7 +142,7 @@ class Rows:
             price=Decimal(first.price),
             currency=first.currency,
             settled_by=first.settled_by,
-            attempts=[_attempt(row) for row in rows if row.a_nonce is not None],
+            attempts=[_attempt(row) for row in rows if row.a_attempt_id is not None],
         )
 
     async def locked(self, connection: AsyncConnection, reference: str) -> Entry | None:
@@ -151,7 +151,7 @@ class Rows:
         return await self.entry(connection, reference)
 
     async def lock(self, connection: AsyncConnection, reference: str) -> None:
-        """Wait until no other transaction changes what the book has of a reference."""
+        """Wait until no other transaction changes what the store has of a reference."""
         hold = select(_r.reference).where(_r.reference == reference).with_for_update()
         await execute(connection, hold)
 
@@ -170,7 +170,7 @@ class Rows:
     async def add(self, connection: AsyncConnection, new: Attempt) -> None:
         """Write down an attempt."""
         row = attempts.insert().values(
-            nonce=new.nonce,
+            attempt_id=new.attempt_id,
             reference=new.reference,
             price=f"{new.price:f}",
             currency=new.currency,
@@ -190,7 +190,7 @@ class Rows:
         if not changed:
             return
         same = update(attempts).where(
-            _a.nonce == before.nonce, _a.state == str(before.state)
+            _a.attempt_id == before.attempt_id, _a.state == str(before.state)
         )
         if (await execute(connection, same.values(changed))).rowcount != 1:
             raise _moved(before)
@@ -200,7 +200,7 @@ class Rows:
         open_one = update(references).where(
             _r.reference == paid.reference, _r.settled_by.is_(None)
         )
-        settled = await execute(connection, open_one.values(settled_by=paid.nonce))
+        settled = await execute(connection, open_one.values(settled_by=paid.attempt_id))
         if settled.rowcount != 1:
             raise _moved(paid)
 
@@ -215,7 +215,7 @@ class Rows:
             Whether it was set.
         """
         same = update(attempts).where(
-            _a.nonce == attempt.nonce,
+            _a.attempt_id == attempt.attempt_id,
             _a.next_look.is_not_distinct_from(_plain(attempt.next_look_at)),
         )
         due = self._now if at is None else to_ms(at)
@@ -224,23 +224,27 @@ class Rows:
         return done.rowcount == 1
 
     async def is_taken(
-        self, connection: AsyncConnection, order_id: str, nonce: str
+        self, connection: AsyncConnection, order_id: str, attempt_id: str
     ) -> bool:
         """Whether an order is that of another attempt."""
-        other = select(_a.nonce).where(_a.order_id == order_id, _a.nonce != nonce)
+        other = select(_a.attempt_id).where(
+            _a.order_id == order_id, _a.attempt_id != attempt_id
+        )
         return (await execute(connection, other)).first() is not None
 
     async def is_seen(
-        self, connection: AsyncConnection, payment_hash: str, nonce: str
+        self, connection: AsyncConnection, payment_hash: str, attempt_id: str
     ) -> bool:
         """Whether the invoice of another attempt has this payment hash."""
         same = _a.payment_hash == payment_hash
-        other = select(_a.nonce).where(same, _a.nonce != nonce)
+        other = select(_a.attempt_id).where(same, _a.attempt_id != attempt_id)
         return (await execute(connection, other)).first() is not None
 
-    async def by_nonce(self, connection: AsyncConnection, nonce: str) -> Attempt | None:
+    async def by_attempt_id(
+        self, connection: AsyncConnection, attempt_id: str
+    ) -> Attempt | None:
         """The attempt of that name."""
-        return await self._one(connection, _a.nonce == nonce)
+        return await self._one(connection, _a.attempt_id == attempt_id)
 
     async def by_order(
         self, connection: AsyncConnection, order_id: str
@@ -248,9 +252,9 @@ class Rows:
         """The attempt whose order this is."""
         return await self._one(connection, _a.order_id == order_id)
 
-    async def find(self, nonce: str) -> Moment:
+    async def find(self, attempt_id: str) -> Moment:
         """The attempt of that name, if there is one, and the time."""
-        return await self._all(self._select(_a.nonce == nonce))
+        return await self._all(self._select(_a.attempt_id == attempt_id))
 
     async def due(self, limit: int) -> Moment:
         """Whom to ask about, the most urgent first.
@@ -266,10 +270,14 @@ class Rows:
             _a.state.in_([str(state) for state in REVOCABLE]),
             _a.created_here,
         )
-        in_time = self._select(_a.next_look <= now).order_by(_a.next_look, _a.nonce)
+        in_time = self._select(_a.next_look <= now).order_by(
+            _a.next_look, _a.attempt_id
+        )
         urgent = await self._all(in_time.limit(limit))
         put_off = (
-            self._select(ahead).order_by(_a.nonce).limit(limit - len(urgent.attempts))
+            self._select(ahead)
+            .order_by(_a.attempt_id)
+            .limit(limit - len(urgent.attempts))
         )
         others = await self._all(put_off)
         return Moment(max(urgent.now, others.now), [*urgent.attempts, *others.attempts])
@@ -277,35 +285,40 @@ class Rows:
     async def of(self, reference: str) -> Sequence[Attempt]:
         """All attempts of a reference, the newest first."""
         query = self._select(_a.reference == reference)
-        return (await self._all(query.order_by(_a.opened.desc(), _a.nonce))).attempts
+        return (
+            await self._all(query.order_by(_a.opened.desc(), _a.attempt_id))
+        ).attempts
 
     async def in_states(self, *states: AttemptState) -> Sequence[Attempt]:
         """All attempts in these states, the oldest first."""
         query = self._select(_a.state.in_([str(state) for state in states]))
-        return (await self._all(query.order_by(_a.opened, _a.nonce))).attempts
+        return (await self._all(query.order_by(_a.opened, _a.attempt_id))).attempts
 
-    async def unclear(self) -> Sequence[Attempt]:
+    async def needs_review(self) -> Sequence[Attempt]:
         """Those that there may be money in, without anybody knowing."""
         clear = [str(s) for s in OrderStatus if s.is_paid is not None]
         watched = [str(state) for state in WATCHED]
-        claimed = _a.state == str(AttemptState.CLAIMED)
+        claimed = _a.state == str(AttemptState.PAYMENT_REPORTED)
         puzzling = and_(_a.status.not_in(clear), _a.state.in_(watched))
-        fitting = _a.state == str(AttemptState.FOUND)
+        fitting = _a.state == str(AttemptState.CANDIDATES_FOUND)
         query = self._select(or_(claimed, puzzling, fitting))
-        found = await self._all(query.order_by(_a.opened, _a.nonce))
+        found = await self._all(query.order_by(_a.opened, _a.attempt_id))
         return [
             attempt
             for attempt in found.attempts
-            if attempt.state is not AttemptState.FOUND
-            or any(status.is_paid is not False for status in attempt.suspects.values())
+            if attempt.state is not AttemptState.CANDIDATES_FOUND
+            or any(
+                status.is_paid is not False for status in attempt.candidates.values()
+            )
         ]
 
     async def near(self, attempt: Attempt) -> Neighbours:
-        """What else the book has of around the time of an attempt."""
+        """What else the store has of around the time of an attempt."""
         first, last = attempt.opened_at - _NEAR, attempt.deadline + _NEAR
         names = ("order_id", "state", "price", "currency", "opened", "deadline")
         query = select(*[_a[name] for name in names], _a.hinted).where(
-            _a.opened.between(to_ms(first), to_ms(last)), _a.nonce != attempt.nonce
+            _a.opened.between(to_ms(first), to_ms(last)),
+            _a.attempt_id != attempt.attempt_id,
         )
         async with self.reading() as connection:
             others = (await run(connection, query)).all()
@@ -360,12 +373,12 @@ def _plain(value: object) -> str | int | None:
 
 
 def _attempt(row: Row[tuple[object, ...]]) -> Attempt:
-    suspects = json.loads(row.a_suspects or "{}")
+    candidates = json.loads(row.a_candidates or "{}")
     return Attempt(
         reference=row.a_reference,
         price=Decimal(row.a_price),
         currency=row.a_currency,
-        nonce=row.a_nonce,
+        attempt_id=row.a_attempt_id,
         created_here=row.a_created_here,
         state=AttemptState(row.a_state),
         order_id=row.a_order_id,
@@ -373,7 +386,7 @@ def _attempt(row: Row[tuple[object, ...]]) -> Attempt:
         failed_check=row.a_failed_check,
         hinted_order_id=row.a_hinted,
         status=None if row.a_status is None else OrderStatus(row.a_status),
-        suspects={name: OrderStatus(status) for name, status in suspects.items()},
+        candidates={name: OrderStatus(status) for name, status in candidates.items()},
         opened_at=from_ms(row.a_opened),
         deadline=from_ms(row.a_deadline),
         sent_at=_time(row.a_sent),
@@ -388,9 +401,9 @@ def _time(kept: int | None) -> datetime | None:
     return None if kept is None else from_ms(kept)
 
 
-def _moved(attempt: Attempt) -> OrderBookError:
-    error = OrderBookError(
-        f"attempt {attempt.nonce} was changed by somebody who does not hold its "
+def _moved(attempt: Attempt) -> OrderStoreError:
+    error = OrderStoreError(
+        f"attempt {attempt.attempt_id} was changed by somebody who does not hold its "
         "reference; try again",
         reference=attempt.reference,
     )

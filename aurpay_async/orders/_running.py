@@ -2,7 +2,7 @@
 
 A loop that ends, or that fails silently, leaves paid orders unfulfilled. So each
 exception is logged with its traceback and followed by another run, and only a
-cancellation of the caller or the closing of the order book ends the loop.
+cancellation of the caller or the closing of the order store ends the loop.
 """
 
 from __future__ import annotations

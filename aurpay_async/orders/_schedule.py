@@ -51,8 +51,8 @@ _FEW: Final = 5
 #: These have nothing more to be asked.
 _DONE: Final = frozenset(
     {
-        AttemptState.REFUSED,
-        AttemptState.ABSENT,
+        AttemptState.REJECTED,
+        AttemptState.NOT_FOUND,
         AttemptState.PAID,
         AttemptState.REFUNDED,
         AttemptState.EXPIRED,
@@ -87,7 +87,7 @@ def next_look(attempt: Attempt, now: datetime) -> datetime | None:
     """When to ask next, if there is anything to ask."""
     if attempt.state in _DONE or not can_be_polled(attempt):
         return None
-    if attempt.state is AttemptState.OPENING:
+    if attempt.state is AttemptState.CREATING:
         return attempt.deadline
     return another_look(attempt, now)
 
@@ -95,8 +95,8 @@ def next_look(attempt: Attempt, now: datetime) -> datetime | None:
 def can_be_polled(attempt: Attempt) -> bool:
     """Whether the platform can be asked about its order, or searched for it.
 
-    Of an order that this book did not create, it is not known when it was created. Then
-    a search would take another order for it.
+    Of an order that this store did not create, it is not known when it was created.
+    Then a search would take another order for it.
     """
     return attempt.created_here or attempt.order_id is not None
 
@@ -114,7 +114,10 @@ def needs_list(attempt: Attempt, now: datetime) -> bool:
     The first order that fits may be another one's, and the list may be behind. So the
     list is read for as long as a lost order is searched for, and before it is given up.
     """
-    if attempt.state is not AttemptState.FOUND or len(attempt.suspects) > _FEW:
+    if (
+        attempt.state is not AttemptState.CANDIDATES_FOUND
+        or len(attempt.candidates) > _FEW
+    ):
         return True
     searching = now < attempt.deadline + SEARCH
     return searching or now >= attempt.ends_at
@@ -122,8 +125,8 @@ def needs_list(attempt: Attempt, now: datetime) -> bool:
 
 def end_of(attempt: Attempt) -> datetime | None:
     """When to give an attempt up; ``None``: never."""
-    if attempt.state in {AttemptState.SURPLUS, AttemptState.CLAIMED}:
+    if attempt.state in {AttemptState.DUPLICATE, AttemptState.PAYMENT_REPORTED}:
         return None
-    if attempt.state is AttemptState.LOST:
+    if attempt.state is AttemptState.UNKNOWN:
         return attempt.deadline + SEARCH
     return attempt.ends_at

@@ -2,7 +2,7 @@
 
 What fits need not be it: another cart of the same price in the same minutes fits as
 well. So what is found is watched and told to people, and settles nothing; only the
-nonce that a callback brings back, or a person, says whose order it is. And even a
+attempt_id that a callback brings back, or a person, says whose order it is. And even a
 callback settles nothing unless a single order can be meant: see `Findings.order_of`.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .._lost import LostOrder
+from .._lost import OrderQuery
 from .._order_life import OrderStatus
 from ..errors import NotFoundError
 from ._records import Change
@@ -51,7 +51,7 @@ class Findings(NamedTuple):
         of the callback names one of those that fit. The body alone proves nothing.
 
         Args:
-            attempt: The attempt whose nonce the callback brought back.
+            attempt: The attempt whose attempt_id the callback brought back.
             kind: What the callback says; the platform has to say the same.
         """
         hint = attempt.hinted_order_id
@@ -79,7 +79,7 @@ async def search(desk: Desk, attempt: Attempt, now: datetime | None = None) -> F
             read the list in any case.
     """
     near = await desk.rows.near(attempt)
-    missing = [one for one in attempt.suspects if one not in near.order_ids]
+    missing = [one for one in attempt.candidates if one not in near.order_ids]
     if now is not None and not needs_list(attempt, now):
         polled = await _poll(desk, missing)
         return Findings(polled, is_unique=False, hinted_elsewhere=near.hinted)
@@ -89,7 +89,7 @@ async def search(desk: Desk, attempt: Attempt, now: datetime | None = None) -> F
 async def _list(
     desk: Desk, attempt: Attempt, before: Sequence[str], near: Neighbours
 ) -> Findings:
-    lost = LostOrder(
+    lost = OrderQuery(
         price=attempt.price,
         currency=attempt.currency,
         sent_at=attempt.sent_at or attempt.opened_at,
@@ -114,42 +114,42 @@ async def _poll(desk: Desk, order_ids: Sequence[str]) -> Sequence[Order]:
 
 
 async def note(
-    desk: Desk, connection: AsyncConnection, nonce: str, orders: Sequence[Order]
+    desk: Desk, connection: AsyncConnection, attempt_id: str, orders: Sequence[Order]
 ) -> Change:
     """Write down what a search came to."""
-    entry, attempt = await desk.held(connection, nonce)
-    if attempt.state not in {*UNPROVEN, AttemptState.ABSENT}:
+    entry, attempt = await desk.held(connection, attempt_id)
+    if attempt.state not in {*UNPROVEN, AttemptState.NOT_FOUND}:
         return Change(attempt=attempt, before=attempt.state)
-    suspects = {order.order_id: order.status for order in orders[:MAX_SUSPECTS]}
+    candidates = {order.order_id: order.status for order in orders[:MAX_SUSPECTS]}
     after = await desk.move(
         connection,
         attempt,
-        (_verdict(attempt, suspects, entry.now),),
+        (_verdict(attempt, candidates, entry.now),),
         now=entry.now,
-        suspects=suspects,
+        candidates=candidates,
         looked_at=entry.now,
     )
     return Change(attempt=after, before=attempt.state)
 
 
 def _verdict(
-    attempt: Attempt, suspects: Mapping[str, OrderStatus], now: datetime
+    attempt: Attempt, candidates: Mapping[str, OrderStatus], now: datetime
 ) -> AttemptState:
     last = end_of(attempt)
     is_over = last is not None and now >= last
-    if not suspects:
-        return AttemptState.ABSENT if is_over else AttemptState.LOST
+    if not candidates:
+        return AttemptState.NOT_FOUND if is_over else AttemptState.UNKNOWN
     # One that was found only now, or that the platform has as PENDING or as paid, is
     # asked about again, whatever the clock says.
-    ended = all(status in ENDED for status in suspects.values())
-    if is_over and ended and attempt.state is AttemptState.FOUND:
-        return AttemptState.ABSENT
-    return AttemptState.FOUND
+    ended = all(status in ENDED for status in candidates.values())
+    if is_over and ended and attempt.state is AttemptState.CANDIDATES_FOUND:
+        return AttemptState.NOT_FOUND
+    return AttemptState.CANDIDATES_FOUND
 
 
 async def candidate(desk: Desk, attempt: Attempt, kind: Kind) -> Order | None:
-    """Return the order that a callback is about whose nonce is this attempt's."""
+    """Return the order that a callback is about whose attempt_id is this attempt's."""
     found = await search(desk, attempt)
     async with desk.rows.writing() as connection:
-        await note(desk, connection, attempt.nonce, found.orders)
+        await note(desk, connection, attempt.attempt_id, found.orders)
     return found.order_of(attempt, kind)

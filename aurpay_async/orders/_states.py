@@ -1,14 +1,14 @@
 """What is known of an attempt to make an order, and what can be learned next.
 
-An attempt is one call of ``create_order``, by its nonce. The table has a row for each
-state and in it the states that may follow; a missing one is a refusal: the attempt
+An attempt is one call of ``create_order``, by its attempt_id. The table has a row for
+each state and in it the states that may follow; a missing one is a refusal: the attempt
 stays what it is. Three rules made the table:
 
 * Money counts whatever was known before: every state that has seen none leads to
-  `PAID` and to `SURPLUS`.
+  `PAID` and to `DUPLICATE`.
 * What is paid can be paid back, and is otherwise never forgotten.
-* An order is `LIVE` once. One that nobody was shown, or whose time is over, is watched
-  and never shown again.
+* An order is `PAYABLE` once. One that nobody was shown, or whose time is over, is
+  watched and never shown again.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ class AttemptState(StrEnum):
     """
 
     #: Being sent, or about to be; nobody knows yet.
-    OPENING = "opening"
+    CREATING = "creating"
     #: The order to show: stored, checked, payable.
-    LIVE = "live"
+    PAYABLE = "payable"
     #: Its time to be shown is over. Its invoice may still be paid.
     OVERDUE = "overdue"
     #: Nothing was made: it was not sent, or the platform said no.
-    REFUSED = "refused"
+    REJECTED = "rejected"
     #: The process died, or no trustworthy answer came: an order may exist.
-    LOST = "lost"
-    #: Lost, and there are orders that fit (`Attempt.suspects`). None is proven to be
+    UNKNOWN = "unknown"
+    #: Lost, and there are orders that fit (`Attempt.candidates`). None is proven to be
     #: its own, so none settles anything.
-    FOUND = "found"
+    CANDIDATES_FOUND = "candidates_found"
     #: Lost, searched for long enough, and Aurpay has no order that fits and can still
     #: be paid.
-    ABSENT = "absent"
+    NOT_FOUND = "not_found"
     #: Its order exists, and nobody was shown its invoice: the answer could not be
     #: trusted, or came when another order had taken its place.
-    UNSHOWN = "unshown"
+    WITHHELD = "withheld"
     #: Lost, or not answered yet, and a genuine callback says that it is paid; which
     #: order that is, nobody can tell yet.
-    CLAIMED = "claimed"
+    PAYMENT_REPORTED = "payment_reported"
     #: Paid, and settles its reference.
     PAID = "paid"
     #: Paid, though another order had settled the reference: to be refunded.
-    SURPLUS = "surplus"
+    DUPLICATE = "duplicate"
     #: Paid back.
     REFUNDED = "refunded"
     #: Never paid: Aurpay says that it is overdue or gone, and its invoice has expired.
@@ -77,33 +77,40 @@ def _moves(row: str) -> frozenset[AttemptState]:
 
 
 _MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
-    _State.OPENING: _moves("live unshown refused lost claimed paid surplus refunded"),
-    _State.LIVE: _moves("overdue expired paid surplus refunded"),
-    _State.OVERDUE: _moves("expired paid surplus refunded"),
-    # Whoever said no may have been a gateway behind which an order was made.
-    _State.REFUSED: _moves("unshown claimed paid surplus refunded"),
-    # Its sender may come back with the answer, at any time.
-    _State.LOST: _moves(
-        "live unshown refused found absent claimed paid surplus refunded"
+    _State.CREATING: _moves(
+        "payable withheld rejected unknown payment_reported paid duplicate refunded"
     ),
-    _State.FOUND: _moves(
-        "live unshown refused lost absent claimed paid surplus refunded"
+    _State.PAYABLE: _moves("overdue expired paid duplicate refunded"),
+    _State.OVERDUE: _moves("expired paid duplicate refunded"),
+    # Whoever said no may have been a gateway behind which an order was made.
+    _State.REJECTED: _moves("withheld payment_reported paid duplicate refunded"),
+    # Its sender may come back with the answer, at any time.
+    _State.UNKNOWN: _moves(
+        "payable withheld rejected candidates_found not_found payment_reported "
+        "paid duplicate refunded"
+    ),
+    _State.CANDIDATES_FOUND: _moves(
+        "payable withheld rejected unknown not_found payment_reported paid "
+        "duplicate refunded"
     ),
     # A clock that was ahead may have given it up: see `REVOCABLE`.
-    _State.ABSENT: _moves(
-        "live unshown refused lost found claimed paid surplus refunded"
+    _State.NOT_FOUND: _moves(
+        "payable withheld rejected unknown candidates_found payment_reported "
+        "paid duplicate refunded"
     ),
     # Where its invoice is also another order's, its payment needs review.
-    _State.UNSHOWN: _moves("expired claimed paid surplus refunded"),
-    _State.CLAIMED: _moves("live unshown absent paid surplus refunded"),
+    _State.WITHHELD: _moves("expired payment_reported paid duplicate refunded"),
+    _State.PAYMENT_REPORTED: _moves(
+        "payable withheld not_found paid duplicate refunded"
+    ),
     _State.PAID: _moves("refunded"),
-    _State.SURPLUS: _moves("refunded"),
+    _State.DUPLICATE: _moves("refunded"),
     _State.REFUNDED: _moves(""),
-    _State.EXPIRED: _moves("overdue paid surplus refunded"),
+    _State.EXPIRED: _moves("overdue paid duplicate refunded"),
 }
 
 #: A reference has one attempt in these at most; the database sees to it.
-HOLDING: Final = (_State.OPENING, _State.LIVE)
+HOLDING: Final = (_State.CREATING, _State.PAYABLE)
 
 #: An order in one of these is paid no more, once its invoice has expired.
 ENDED: Final = (OrderStatus.OVERDUE, OrderStatus.REFUNDED)
@@ -113,18 +120,18 @@ ENDED: Final = (OrderStatus.OVERDUE, OrderStatus.REFUNDED)
 REVOCABLE: Final = tuple(
     state
     for state in _State
-    if state not in {_State.REFUSED, _State.PAID, _State.REFUNDED}
+    if state not in {_State.REJECTED, _State.PAID, _State.REFUNDED}
 )
 
 #: Their order is known, and may be paid.
-WATCHED: Final = (_State.LIVE, _State.OVERDUE, _State.UNSHOWN)
+WATCHED: Final = (_State.PAYABLE, _State.OVERDUE, _State.WITHHELD)
 
 #: An order may have been made, and is not known.
-UNPROVEN: Final = (_State.LOST, _State.FOUND, _State.CLAIMED)
+UNPROVEN: Final = (_State.UNKNOWN, _State.CANDIDATES_FOUND, _State.PAYMENT_REPORTED)
 
 #: Among the orders that the platform lists there may be one that such an attempt made,
 #: and nothing tells whose order that is.
-UNIDENTIFIED: Final = (_State.OPENING, *UNPROVEN, _State.ABSENT)
+UNIDENTIFIED: Final = (_State.CREATING, *UNPROVEN, _State.NOT_FOUND)
 
 
 def wanted(
@@ -139,11 +146,11 @@ def wanted(
             the platform has to say the same, and PENDING says the opposite.
     """
     if status.is_paid:
-        return (_State.SURPLUS,) if settled else (_State.PAID,)
+        return (_State.DUPLICATE,) if settled else (_State.PAID,)
     if status is OrderStatus.REFUNDED:
         return (_State.REFUNDED,)
     # Who did not know the order knows it now; nobody is shown it any more.
     if status is not OrderStatus.OVERDUE:
-        return (_State.UNSHOWN,)
-    overdue = (_State.OVERDUE, _State.UNSHOWN)
+        return (_State.WITHHELD,)
+    overdue = (_State.OVERDUE, _State.WITHHELD)
     return (_State.EXPIRED, *overdue) if over else overdue

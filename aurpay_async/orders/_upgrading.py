@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def upgrade(engine_or_url: AsyncEngine | str) -> None:
-    """Bring a database to the newest schema, as `OrderBook.upgrade` does.
+    """Bring a database to the newest schema, as `OrderStore.upgrade` does.
 
     For a migration job: it needs no client, and so no payment secret.
 
@@ -20,7 +20,7 @@ async def upgrade(engine_or_url: AsyncEngine | str) -> None:
         >>> asyncio.run(upgrade("postgresql+asyncpg://migrator@host/shop"))
 
     Args:
-        engine_or_url: As for `OrderBook`; an engine is left open.
+        engine_or_url: As for `OrderStore`; an engine is left open.
 
     Raises:
         ConfigurationError: that is no database that can do this; Alembic is not

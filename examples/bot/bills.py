@@ -1,6 +1,6 @@
 """What the bot keeps: who is to pay what, and which messages in which chat show it.
 
-Its two tables lie in the database of the order book, and a bill changes in the
+Its two tables lie in the database of the order store, and a bill changes in the
 transaction in which its order does: after a crash they agree.
 """
 

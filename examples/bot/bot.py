@@ -1,6 +1,7 @@
 """The bot: a command makes a bill, and every message that shows it follows its order.
 
-The bot polls an order while it can be expected to be paid, and `OrderBook.run` polls it
+The bot polls an order while it can be expected to be paid, and `OrderStore.run` polls
+it
 after that; no address of the bot needs to be reachable. A change is first stored, the
 bill together with the order, and then shown in the chats: after a crash in between, the
 next process shows it.
@@ -29,9 +30,9 @@ from aurpay_async import (
     AurpayError,
     InvalidRequestError,
     NewOrder,
-    UnclearPaymentError,
+    PaymentNeedsReviewError,
 )
-from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async.orders import AttemptState, OrderStore
 
 from . import texts
 from .bills import Bill, Bills, Post
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between two runs of `OrderBook.run`, which finds late payments.
+#: Seconds between two runs of `OrderStore.run`, which finds late payments.
 RECONCILE_EVERY = 60
 
 #: Seconds between two runs that bring messages up to date.
@@ -75,13 +76,13 @@ class PayBot:
             database: ``sqlite+aiosqlite:///...`` or ``postgresql+asyncpg://...``.
         """
         self.bot = bot
-        self.book = OrderBook(aurpay, database)
+        self.store = OrderStore(aurpay, database)
         self.router = Router()
         self.router.message.register(self.welcome, CommandStart())
         self.router.message.register(self.pay, Command("pay"))
         self.router.errors.register(self.failed)
         self._aurpay = aurpay
-        self._engine = self.book.engine
+        self._engine = self.store.engine
         self._bills = Bills(self._engine)
         #: Who watches an order, by its id.
         self._watching: dict[str, asyncio.Task[None]] = {}
@@ -93,19 +94,19 @@ class PayBot:
         """Follow all orders, those of the last process included, inside the block.
 
         At its end, and where the start fails, transactions that are under way are
-        completed and the order book is closed, which ends `OrderBook.run`.
+        completed and the order store is closed, which ends `OrderStore.run`.
 
         Raises:
             StoreUnavailableError: the database cannot be reached.
         """
-        async with self.book as book:
-            await book.upgrade()
+        async with self.store as store:
+            await store.upgrade()
             await self._bills.create_tables()
             telling = asyncio.create_task(self._tell_regularly())
             try:
                 await self._resume()
                 reconciling = asyncio.create_task(
-                    book.run(every=RECONCILE_EVERY, on_change=self.learn)
+                    store.run(every=RECONCILE_EVERY, on_change=self.learn)
                 )
                 yield
             finally:
@@ -151,13 +152,13 @@ class PayBot:
     async def learn(self, change: Change, connection: AsyncConnection) -> None:
         """Put a bill where its order is, in the transaction that says so."""
         reference, state = change.reference, change.attempt.state
-        if change.settled:
+        if change.newly_paid:
             await self._bills.paid(connection, reference)
-        elif change.surplus:
+        elif change.duplicate_payment:
             _log.warning("pay back order %s of %s", change.attempt.order_id, reference)
         elif state is AttemptState.REFUNDED:
             await self._bills.refunded(connection, reference)
-        elif change.changed and change.before is AttemptState.LIVE:
+        elif change.changed and change.before is AttemptState.PAYABLE:
             await self._bills.expired(connection, reference)
 
     async def tell(self) -> None:
@@ -174,14 +175,16 @@ class PayBot:
     async def _resume(self) -> None:
         """Watch the orders that were open when the last process ended."""
         for bill in await self._bills.open_ones():
-            for attempt in await self.book.attempts(bill.reference):
-                if attempt.state is AttemptState.LIVE and attempt.order is not None:
+            for attempt in await self.store.attempts(bill.reference):
+                if attempt.state is AttemptState.PAYABLE and attempt.order is not None:
                     self._watch(attempt.order)
 
     async def _present(self, message: Message, bill: Bill) -> None:
         """Answer with the QR code of a bill, and keep that this was done."""
         try:
-            order = await self.book.open(bill.reference, bill.price, bill.currency)
+            order = await self.store.get_or_create(
+                bill.reference, bill.price, bill.currency
+            )
         except AurpayError as error:
             _log.warning("%s: %s", bill.reference, error)
             await message.answer(**_why_not(error).as_kwargs())
@@ -222,18 +225,18 @@ class PayBot:
             too_late = payment.outcome in {"timed_out", "late_paid"}
             over = too_late and not await self._has_other(order)
             async with self._engine.begin() as connection:
-                change = await self.book.record(payment.order, connection)
+                change = await self.store.record(payment.order, connection)
                 if over:
                     await self._bills.expired(connection, reference)
                 await self.learn(change, connection)
             await self.tell()
         except Exception:  # noqa: BLE001 - of the database drivers there is no list
-            _log.exception("%s: left to OrderBook.run", reference)
+            _log.exception("%s: left to OrderStore.run", reference)
 
     async def _has_other(self, order: LightningOrder) -> bool:
         """Whether its bill has another order by now, which can still be paid."""
-        attempts = await self.book.attempts(order.reference or "")
-        live = (a.order_id for a in attempts if a.state is AttemptState.LIVE)
+        attempts = await self.store.attempts(order.reference or "")
+        live = (a.order_id for a in attempts if a.state is AttemptState.PAYABLE)
         return any(order_id != order.order_id for order_id in live)
 
     async def _tell_regularly(self) -> None:
@@ -286,6 +289,6 @@ def _why_not(error: AurpayError) -> Text:
     """Why there is nothing to show."""
     if isinstance(error, AlreadyPaidError):
         return texts.PAID_ALREADY
-    if isinstance(error, UnclearPaymentError):
+    if isinstance(error, PaymentNeedsReviewError):
         return texts.UNCLEAR
     return texts.failure_text(error)

@@ -16,9 +16,9 @@ from aiogram.utils.formatting import Bold, Code, Text
 
 from aurpay_async import (
     AuthenticationError,
-    Delivery,
     PermissionDeniedError,
     RateLimitedError,
+    RequestOutcome,
     UntrustedOrderError,
 )
 
@@ -133,23 +133,23 @@ def failure_text(error: AurpayError) -> Text:
             "An invoice was made, but it is not what was asked for, so you do not get "
             "to see it. There is nothing to pay. Please tell whoever runs this bot."
         )
-    match error.delivery:
-        case Delivery.NOT_SENT:
+    match error.outcome:
+        case RequestOutcome.NOT_SENT:
             return Text("Payments cannot be reached now. ", _NOTHING, _LATER)
-        case Delivery.REFUSED if isinstance(error, _MISCONFIGURED):
+        case RequestOutcome.REJECTED if isinstance(error, _MISCONFIGURED):
             return Text("This bot may not take payments now. ", _NOTHING, _TELL)
-        case Delivery.REFUSED if isinstance(error, RateLimitedError):
+        case RequestOutcome.REJECTED if isinstance(error, RateLimitedError):
             return Text("There is too much going on now. ", _NOTHING, _LATER)
-        case Delivery.REFUSED:
+        case RequestOutcome.REJECTED:
             return Text(
                 "This cannot be paid. ",
                 _NOTHING,
                 "Another currency may be taken, or a larger price.",
             )
-        case Delivery.UNKNOWN:
+        case RequestOutcome.UNKNOWN:
             return Text(
                 "No answer came, so an invoice may exist that nobody has seen. "
                 "There is nothing to pay. Send the same again: I look for it first."
             )
         case _:
-            assert_never(error.delivery)
+            assert_never(error.outcome)

@@ -1,6 +1,6 @@
 """A small shop that sells one thing for Lightning, and delivers it once.
 
-The book has the orders, the shop has its carts and parcels. Both are in one database
+The store has the orders, the shop has its carts and parcels. Both are in one database
 and change in one transaction (`Shop.learn`), whatever brings the news: a callback, or
 the platform when it is asked because none came. The pages are in `web`.
 """
@@ -18,10 +18,10 @@ import attrs
 from sqlalchemy import Column, ForeignKey, MetaData, Table, Text, select, update
 from sqlalchemy.exc import IntegrityError
 
-from aurpay_async import AlreadyPaidError, UnclearPaymentError
-from aurpay_async.callbacks import Dispatcher
-from aurpay_async.callbacks.sql import SqlReplayStore
-from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async import AlreadyPaidError, PaymentNeedsReviewError
+from aurpay_async.callbacks import CallbackProcessor
+from aurpay_async.callbacks.sql import SqlInbox
+from aurpay_async.orders import AttemptState, OrderStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -30,16 +30,17 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from aurpay_async import AurpayClient, LightningOrder
-    from aurpay_async.callbacks import CallbackVerifier, Notice
+    from aurpay_async.callbacks import CallbackVerifier, Notification
     from aurpay_async.orders import Attempt, Change
 
 #: ``new``: there is nothing to pay yet; ``check``: a human must look.
 State = Literal["new", "open", "delivered", "expired", "check"]
 
 #: States of an order that a human must look at.
-_HUMAN: Final = frozenset({AttemptState.CLAIMED, AttemptState.REFUNDED})
+_HUMAN: Final = frozenset({AttemptState.PAYMENT_REPORTED, AttemptState.REFUNDED})
 
-#: Seconds between two runs of `OrderBook.run`, which finds payments without a callback.
+#: Seconds between two runs of `OrderStore.run`, which finds payments without a
+#: callback.
 RECONCILE_EVERY = 60
 
 #: Seconds after which a page that follows a cart looks by itself: another process may
@@ -100,7 +101,7 @@ class Cart:
     #: What is to be paid now, if it is open.
     order: LightningOrder | None = None
     #: What was paid after something else had paid for it: to be refunded.
-    surplus: Sequence[Attempt] = ()
+    duplicate_payment: Sequence[Attempt] = ()
     #: What may be paid, and nobody knows: to be looked at.
     unclear: Sequence[Attempt] = ()
 
@@ -112,7 +113,7 @@ class Orders:
     carts: Sequence[Cart]
     #: As those of a cart, where the shop has no such cart (a backup was restored, other
     #: code created the order), or an older one than those of the list.
-    surplus: Sequence[Attempt]
+    duplicate_payment: Sequence[Attempt]
     unclear: Sequence[Attempt]
 
 
@@ -145,14 +146,14 @@ class Shop:
         self.allow_http = allow_http
         self.password = password
         self.simulate = simulate
-        self.book = OrderBook(aurpay, database)
-        self._engine = self.book.engine
-        self.dispatcher = Dispatcher(
+        self.store = OrderStore(aurpay, database)
+        self._engine = self.store.engine
+        self.processor = CallbackProcessor(
             verifier,
             self.notified,
             reader=aurpay,
-            lookup=self.book.lookup,
-            store=SqlReplayStore(self._engine),
+            lookup=self.store.lookup,
+            inbox=SqlInbox(self._engine),
         )
         #: Is set when something has changed, and replaced by the next one.
         self._news = asyncio.Event()
@@ -161,18 +162,18 @@ class Shop:
     async def running(self) -> AsyncIterator[None]:
         """Create the tables, and reconcile orders for as long as the block runs.
 
-        The order book is closed at the end of the block, and where the start fails;
-        closing it ends `OrderBook.run` after the run that is under way.
+        The order store is closed at the end of the block, and where the start fails;
+        closing it ends `OrderStore.run` after the run that is under way.
 
         Raises:
             StoreUnavailableError: the database cannot be reached.
         """
-        async with self.book as book:
-            await book.upgrade()
+        async with self.store as store:
+            await store.upgrade()
             async with self._engine.begin() as connection:
                 await connection.run_sync(metadata.create_all)
             reconciling = asyncio.create_task(
-                book.run(every=RECONCILE_EVERY, on_change=self.learn)
+                store.run(every=RECONCILE_EVERY, on_change=self.learn)
             )
             yield
         await reconciling
@@ -183,7 +184,7 @@ class Shop:
         Twice the same button, two tabs, a crash in between: one order.
 
         Raises:
-            AurpayError: there is none; `delivery` says whether it may exist.
+            AurpayError: there is none; `outcome` says whether it may exist.
         """
         now = datetime.now(UTC).isoformat()
         new = carts.insert().values(reference=reference, state="new", opened=now)
@@ -191,8 +192,8 @@ class Shop:
             async with self._engine.begin() as connection:
                 await connection.execute(new)
         callback = f"{self.public_base_url}/aurpay/callback"
-        with suppress(AlreadyPaidError, UnclearPaymentError):  # its page says so
-            await self.book.open(
+        with suppress(AlreadyPaidError, PaymentNeedsReviewError):  # its page says so
+            await self.store.get_or_create(
                 reference,
                 HONEY.price,
                 HONEY.currency,
@@ -202,28 +203,28 @@ class Shop:
             async with self._engine.begin() as connection:
                 await self._move(connection, reference, "open", "new", "expired")
 
-    async def notified(self, notice: Notice) -> None:
-        """For the dispatcher: the book, the shop and the guard, in one transaction."""
+    async def notified(self, notification: Notification) -> None:
+        """For the processor: the store, the shop and the guard, in one transaction."""
         async with self._engine.begin() as connection:
-            change = await self.book.record(notice, connection)
+            change = await self.store.record(notification, connection)
             await self.learn(change, connection)
-            await notice.settle(connection)
+            await notification.ack(connection)
         self._ring()
 
     async def learn(self, change: Change, connection: AsyncConnection) -> None:
         """Do what the shop has to do about a change, in its transaction."""
-        if change.settled:
+        if change.newly_paid:
             # What leaves the house, or what tells the house to.
             number = secrets.token_hex(4)
             row = parcels.insert().values(reference=change.reference, number=number)
             await connection.execute(row)
             await self._move(connection, change.reference, "delivered")
-        elif change.surplus:
+        elif change.duplicate_payment:
             order_id = change.attempt.order_id
             _log.warning("pay back %s: %s was paid before", order_id, change.reference)
         elif change.changed and change.attempt.state in _HUMAN:
             await self._move(connection, change.reference, "check", "new", "open")
-        elif change.changed and change.before is AttemptState.LIVE:
+        elif change.changed and change.before is AttemptState.PAYABLE:
             await self._move(connection, change.reference, "expired", "open")
 
     async def cart(self, reference: str) -> Cart | None:
@@ -231,17 +232,22 @@ class Shop:
         found = await self._carts(carts.c.reference == reference)
         if not found:
             return None
-        attempts = await self.book.attempts(reference)
-        live = (a.order for a in attempts if a.state is AttemptState.LIVE)
+        attempts = await self.store.attempts(reference)
+        live = (a.order for a in attempts if a.state is AttemptState.PAYABLE)
         return attrs.evolve(found[0], order=next(live, None))
 
     async def orders(self) -> Orders:
         """The newest carts, and every payment that a person has to look at."""
-        surplus, unclear = await self.book.surplus(), await self.book.unclear()
+        duplicate_payment, unclear = (
+            await self.store.duplicate_payments(),
+            await self.store.needs_review(),
+        )
         listed = [
             attrs.evolve(
                 cart,
-                surplus=[a for a in surplus if a.reference == cart.reference],
+                duplicate_payment=[
+                    a for a in duplicate_payment if a.reference == cart.reference
+                ],
                 unclear=[a for a in unclear if a.reference == cart.reference],
             )
             for cart in await self._carts()
@@ -249,7 +255,9 @@ class Shop:
         shown = {cart.reference for cart in listed}
         return Orders(
             carts=listed,
-            surplus=[a for a in surplus if a.reference not in shown],
+            duplicate_payment=[
+                a for a in duplicate_payment if a.reference not in shown
+            ],
             unclear=[a for a in unclear if a.reference not in shown],
         )
 

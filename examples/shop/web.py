@@ -38,7 +38,7 @@ from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from aurpay_async import AurpayError, Delivery, InvalidRequestError
+from aurpay_async import AurpayError, InvalidRequestError, RequestOutcome
 from aurpay_async.contrib.starlette import callback_router
 
 from .shop import HONEY, Shop
@@ -122,10 +122,11 @@ _LABELS: Final[Mapping[State, tuple[str, str]]] = {
 }
 
 #: What there was to pay, and what may exist, when no order came.
-_FAILED: Final[Mapping[Delivery, str]] = {
-    Delivery.NOT_SENT: "Nothing was made, so there is nothing to pay.",
-    Delivery.REFUSED: "Nothing was made, so there is nothing to pay.",
-    Delivery.UNKNOWN: "An invoice may have been made that nobody has seen. There is "
+_FAILED: Final[Mapping[RequestOutcome, str]] = {
+    RequestOutcome.NOT_SENT: "Nothing was made, so there is nothing to pay.",
+    RequestOutcome.REJECTED: "Nothing was made, so there is nothing to pay.",
+    RequestOutcome.UNKNOWN: "An invoice may have been created that no payer has seen. "
+    "There is "
     "nothing to pay: if you try again, we look for it first.",
 }
 
@@ -154,7 +155,7 @@ def create_app(shop: Shop) -> FastAPI:
     app.include_router(router)
     app.include_router(
         callback_router(
-            shop.dispatcher,
+            shop.processor,
             public_base_url=shop.public_base_url,
             allow_http=shop.allow_http,
         )
@@ -182,7 +183,7 @@ async def buy(shop: TheShop, reference: Reference) -> Response:
             "bad",
             "!",
             "We cannot take payments now",
-            _FAILED[error.delivery],
+            _FAILED[error.outcome],
             again=True,
         )
         return _page(shop, "over.html", over=over, reference=reference, status=503)

@@ -13,7 +13,7 @@ from procrastinate import App, PsycopgConnector
 from sqlalchemy import Column, Integer, MetaData, Table, Text, func, insert, select
 
 from aurpay_async.contrib.procrastinate import OrderTasks
-from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async.orders import AttemptState, OrderStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,12 +54,12 @@ class Shop:
     def __init__(self, aurpay: AurpayClient, database: str) -> None:
         """Prepare; `database` is such as ``postgresql://user@host/name``."""
         url = database.replace("postgresql:", "postgresql+psycopg:", 1)
-        self.book = OrderBook(aurpay, url)
-        self.engine = self.book.engine
+        self.store = OrderStore(aurpay, url)
+        self.engine = self.store.engine
         self.app = App(connector=PsycopgConnector(conninfo=database))
         self.tasks = OrderTasks(
             self.app,
-            self.book,
+            self.store,
             self.deliver,
             reconcile=RECONCILE,
             restart=RESTART,
@@ -71,14 +71,14 @@ class Shop:
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connections to the database."""
-        await self.book.aclose()
+        await self.store.aclose()
 
     async def set_up(self) -> None:
-        """Make the tables: procrastinate's, the book's, the shop's."""
+        """Make the tables: procrastinate's, the store's, the shop's."""
         async with self.app.open_async():
             if not await self.app.check_connection_async():
                 await self.app.schema_manager.apply_schema_async()
-        await self.book.upgrade()
+        await self.store.upgrade()
         async with self.engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
 
@@ -122,7 +122,7 @@ class Shop:
             return [*(await connection.execute(select(parcels.c.reference))).scalars()]
 
     async def _order(self, reference: str) -> str:
-        for attempt in await self.book.attempts(reference):
-            if attempt.state is AttemptState.LIVE and attempt.order is not None:
+        for attempt in await self.store.attempts(reference):
+            if attempt.state is AttemptState.PAYABLE and attempt.order is not None:
                 return attempt.order.pay_url
         return "no order yet"

@@ -29,7 +29,7 @@ def reference(**fields: Any) -> Reference:
         "price": Decimal("20.00"),
         "currency": "USD",
         "kind": "paid",
-        "nonce": NONCE,
+        "attempt_id": NONCE,
     }
     return Reference(**{**basics, **fields})
 

@@ -45,10 +45,10 @@ async def test_payment_is_handled_with_parameters_appended_to_its_url(
     shop = Shop()
     reply = await shop.called(url=called, headers=headers)
     assert (reply.status, reply.outcome) == (200, "paid")
-    (notice,) = shop.told
-    assert notice.event is not None
-    assert notice.event.token == reference()
-    hint = notice.event.order_hint
+    (notification,) = shop.told
+    assert notification.event is not None
+    assert notification.event.token == reference()
+    hint = notification.event.order_hint
     assert (hint and hint.order_id) == (ORDER_ID if ORDER_ID in appended else None)
 
 

@@ -18,17 +18,17 @@ import pytest
 from aurpay_async import Order, OrderStatus
 from aurpay_async._clock import SystemClock
 from aurpay_async.callbacks import (
+    CallbackProcessor,
     Claim,
-    ConfirmedNotice,
-    Dispatcher,
-    MemoryReplayStore,
+    ConfirmedNotification,
+    MemoryInbox,
     Reply,
-    UnconfirmedNotice,
+    UnconfirmedNotification,
 )
 from aurpay_async.errors import (
     AurpayError,
     CallbackError,
-    CallbackReplayedError,
+    ClaimExpiredError,
     ConfigurationError,
     ConnectionLostError,
 )
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         CallbackEvent,
         Handled,
         Kind,
-        Notice,
+        Notification,
         Reference,
     )
 
@@ -57,7 +57,7 @@ class Kept:
 
     order_id: str = ORDER_ID
     reference: str | None = "cart-42"
-    nonce: str | None = NONCE
+    attempt_id: str | None = NONCE
     price: Decimal = Decimal("20.00")
     currency: str = "USD"
     amount: Decimal = Decimal("0.0002")
@@ -82,26 +82,26 @@ class Shop:
     def __init__(self, **options: Any) -> None:
         self.kept: Kept | None = Kept()
         self.order: Order | AurpayError = an_order()
-        self.told: list[Notice] = []
+        self.told: list[Notification] = []
         self.refused: list[BaseException] = []
         self.fails: BaseException | None = None
-        self.handler: Callable[[Notice], Awaitable[None]] = self.handle
+        self.handler: Callable[[Notification], Awaitable[None]] = self.handle
         self.finder: Callable[[Reference], Awaitable[Kept | None]] = self.lookup
         self.clock = FakeClock(NOW)
-        self.store = MemoryReplayStore(clock=self.clock)
+        self.inbox = MemoryInbox(clock=self.clock)
         basics: dict[str, Any] = {
             "verifier": verifier(clock=self.clock),
             "handler": self._handle,
             "reader": self,
             "lookup": self._find,
-            "store": self.store,
-            "on_refused": self.note,
+            "inbox": self.inbox,
+            "on_rejected": self.note,
             "clock": self.clock,
         }
-        self.dispatcher = Dispatcher(**{**basics, **options})
+        self.processor = CallbackProcessor(**{**basics, **options})
 
-    async def _handle(self, notice: Notice) -> None:
-        await self.handler(notice)
+    async def _handle(self, notification: Notification) -> None:
+        await self.handler(notification)
 
     async def _find(self, reference: Reference) -> Kept | None:
         return await self.finder(reference)
@@ -120,10 +120,10 @@ class Shop:
             raise self.order
         return self.order
 
-    async def handle(self, notice: Notice) -> None:
+    async def handle(self, notification: Notification) -> None:
         if self.fails is not None:
             raise self.fails
-        self.told.append(notice)
+        self.told.append(notification)
 
     async def called(self, kind: Kind = "paid", **changes: Any) -> Reply:
         """The platform calls."""
@@ -134,7 +134,7 @@ class Shop:
             "url": target,
             "headers": signed(target, date),
         }
-        return await self.dispatcher.dispatch(**{**request, **changes})
+        return await self.processor.process(**{**request, **changes})
 
     def outcomes(self) -> list[str]:
         return [n.outcome if n.confirmed else f"? {n.claimed}" for n in self.told]
@@ -144,13 +144,13 @@ async def test_a_payment() -> None:
     """The handler is told, with what the platform said when it was asked."""
     shop = Shop()
     assert await shop.called() == Reply(200, "ok\n", "paid")
-    (notice,) = shop.told
-    assert isinstance(notice, ConfirmedNotice)
-    assert (notice.confirmed, notice.outcome) == (True, "paid")
-    assert notice.reference == "cart-42"
-    assert (notice.order, notice.known) == (shop.order, shop.kept)
-    assert notice.event is not None
-    assert notice.event.kind == "paid"
+    (notification,) = shop.told
+    assert isinstance(notification, ConfirmedNotification)
+    assert (notification.confirmed, notification.outcome) == (True, "paid")
+    assert notification.reference == "cart-42"
+    assert (notification.order, notification.known) == (shop.order, shop.kept)
+    assert notification.event is not None
+    assert notification.event.kind == "paid"
     assert shop.refused == []
 
 
@@ -191,9 +191,9 @@ async def test_a_request_that_is_cut_off_is_brought_to_its_end() -> None:
     shop = Shop()
     free = asyncio.Event()
 
-    async def slow(notice: Notice) -> None:
+    async def slow(notification: Notification) -> None:
         await free.wait()
-        shop.told.append(notice)
+        shop.told.append(notification)
 
     shop.handler = slow
     call = asyncio.create_task(shop.called())
@@ -202,7 +202,7 @@ async def test_a_request_that_is_cut_off_is_brought_to_its_end() -> None:
     with pytest.raises(asyncio.CancelledError):
         await call
     free.set()
-    (work,) = shop.dispatcher._tasks
+    (work,) = shop.processor._tasks
     assert (await work).outcome == "paid"
     assert (await shop.called()).outcome == "repeated"
 
@@ -211,13 +211,13 @@ async def test_a_program_that_ends_meanwhile_loses_nothing() -> None:
     """Its loop cancels everything: the next delivery counts."""
     shop = Shop()
 
-    async def stuck(_: Notice) -> None:
+    async def stuck(_: Notification) -> None:
         await asyncio.Event().wait()
 
     shop.handler = stuck
     call = asyncio.create_task(shop.called())
     await asyncio.sleep(0.01)
-    (work,) = shop.dispatcher._tasks
+    (work,) = shop.processor._tasks
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -229,7 +229,7 @@ async def test_a_handler_that_takes_longer_than_its_lease_is_cancelled() -> None
     """Before another one may start."""
     shop = Shop(lease=timedelta(milliseconds=10))
 
-    async def stuck(_: Notice) -> None:
+    async def stuck(_: Notification) -> None:
         await asyncio.Event().wait()
 
     shop.handler = stuck
@@ -256,9 +256,9 @@ async def test_two_at_once() -> None:
     shop = Shop()
     free = asyncio.Event()
 
-    async def slow(notice: Notice) -> None:
+    async def slow(notification: Notification) -> None:
         await free.wait()
-        shop.told.append(notice)
+        shop.told.append(notification)
 
     shop.handler = slow
     first = asyncio.create_task(shop.called())
@@ -278,17 +278,17 @@ async def test_a_handler_that_outlives_its_lease() -> None:
     """Another took its place: its work must not count."""
     shop = Shop()
 
-    async def slow(notice: Notice) -> None:
+    async def slow(notification: Notification) -> None:
         shop.clock.advance(61)
         if not shop.told:
-            shop.told.append(notice)
+            shop.told.append(notification)
             assert (await shop.called()).outcome == "paid"
 
     shop.handler = slow
     reply = await shop.called()
     assert (reply.status, reply.outcome) == (503, "lease")
     (error,) = shop.refused
-    assert isinstance(error, CallbackReplayedError)
+    assert isinstance(error, ClaimExpiredError)
 
 
 async def test_paid_beats_timeout() -> None:
@@ -368,29 +368,29 @@ async def test_a_status_without_a_known_meaning(status: OrderStatus) -> None:
     for _ in range(2):
         reply = await shop.called()
         assert (reply.status, reply.outcome) == (503, "unconfirmed")
-    (notice,) = shop.told
-    assert isinstance(notice, UnconfirmedNotice)
-    assert status.value in notice.reason
+    (notification,) = shop.told
+    assert isinstance(notification, UnconfirmedNotification)
+    assert status.value in notification.reason
     shop.order = an_order(status=OrderStatus.RESOLVED)
     assert (await shop.called()).outcome == "paid"
     assert shop.outcomes() == ["? paid", "paid"]
 
 
 async def test_unconfirmed_only_confirms_nothing_and_calls_the_handler_once() -> None:
-    """The handler is told so by the type of the notice, at once."""
+    """The handler is told so by the type of the notification, at once."""
     shop = Shop()
-    shop.dispatcher = Dispatcher.unconfirmed_only(
-        verifier(clock=shop.clock), shop.handle, store=shop.store, clock=shop.clock
+    shop.processor = CallbackProcessor.unconfirmed_only(
+        verifier(clock=shop.clock), shop.handle, inbox=shop.inbox, clock=shop.clock
     )
     assert await shop.called() == Reply(200, "ok\n", "unconfirmed")
-    (notice,) = shop.told
-    assert isinstance(notice, UnconfirmedNotice)
-    assert notice.confirmed is False
-    assert "confirms no callback" in notice.reason
-    assert (notice.claimed, notice.reference) == ("paid", "cart-42")
+    (notification,) = shop.told
+    assert isinstance(notification, UnconfirmedNotification)
+    assert notification.confirmed is False
+    assert "confirms no callback" in notification.reason
+    assert (notification.claimed, notification.reference) == ("paid", "cart-42")
     assert await shop.called() == Reply(200, "ok\n", "repeated")
     assert (await shop.called("timeout")).outcome == "repeated"
-    assert (await shop.dispatcher.check(Kept())).outcome == "not_yet"
+    assert (await shop.processor.poll(Kept())).outcome == "not_yet"
     assert (len(shop.told), shop.clock.sleeps) == (1, [])
 
 
@@ -398,11 +398,11 @@ async def test_unconfirmed_only_confirms_nothing_and_calls_the_handler_once() ->
     "kept",
     [
         None,
-        Kept(nonce="f" * 24),
-        Kept(nonce="f" * 24, price=Decimal(25)),
-        Kept(nonce=None),
+        Kept(attempt_id="f" * 24),
+        Kept(attempt_id="f" * 24, price=Decimal(25)),
+        Kept(attempt_id=None),
     ],
-    ids=["none", "another", "of another price", "without a nonce"],
+    ids=["none", "another", "of another price", "without an attempt_id"],
 )
 async def test_order_that_lookup_does_not_know_is_unconfirmed_and_answered_with_200(
     kept: Kept | None,
@@ -428,7 +428,7 @@ async def test_an_order_that_comes_while_its_callback_waits() -> None:
         async def sleep(self, seconds: float) -> None:
             shop.kept = Kept()
 
-    shop.dispatcher._clock = Slow()
+    shop.processor._clock = Slow()
     assert (await shop.called()).outcome == "paid"
     assert shop.outcomes() == ["paid"]
 
@@ -467,7 +467,7 @@ async def test_an_order_of_the_shop_that_does_not_fit(kept: Kept) -> None:
     shop.order = an_order(price=None, currency=None)  # it says neither
     assert await shop.called() == Reply(401, "refused\n", "order")
     assert shop.told == []
-    assert len(shop.store) == 0
+    assert len(shop.inbox) == 0
 
 
 @pytest.mark.parametrize(
@@ -486,7 +486,7 @@ async def test_an_order_of_the_platform_that_does_not_fit(
     shop = Shop()
     shop.order = an_order(**fields)
     assert (await shop.called()).outcome == "order"
-    assert (len(shop.told), len(shop.store)) == (0, 0)
+    assert (len(shop.told), len(shop.inbox)) == (0, 0)
     assert next(iter(fields)).removeprefix("order_") in str(shop.refused[0])
 
 
@@ -506,7 +506,7 @@ async def test_a_body_that_names_another_order() -> None:
     body = json.dumps({"order_id": "20260101000000000002"}).encode()
     reply = await shop.called(method="POST", body=body)
     assert (reply.status, reply.outcome) == (401, "order")
-    assert len(shop.store) == 0
+    assert len(shop.inbox) == 0
     body = json.dumps({"order_id": ORDER_ID}).encode()
     assert (await shop.called(method="POST", body=body)).outcome == "paid"
 
@@ -517,7 +517,7 @@ async def test_an_impossible_move() -> None:
     shop.kept = Kept(status=OrderStatus.REFUNDED)
     assert await shop.called() == Reply(409, "refused\n", "move")
     assert "cannot go from 'REFUNDED' to 'SUCCESS'" in str(shop.refused[0])
-    assert (len(shop.told), len(shop.store)) == (0, 0)
+    assert (len(shop.told), len(shop.inbox)) == (0, 0)
 
 
 async def test_a_late_payment_that_awaits_confirmation() -> None:
@@ -550,7 +550,7 @@ async def test_what_is_not_the_platform(caplog: pytest.LogCaptureFixture) -> Non
     assert caplog.text == ""
     assert (reply.status, reply.headers) == (405, {"Allow": "GET, POST"})
     assert (await shop.called(kind="paid", url="/paid")).status == 401
-    assert (len(shop.told), len(shop.store)) == (0, 0)
+    assert (len(shop.told), len(shop.inbox)) == (0, 0)
 
 
 async def test_who_hears_of_a_refusal_sees_no_signature() -> None:
@@ -565,9 +565,9 @@ async def test_who_hears_of_a_refusal_sees_no_signature() -> None:
                 seen.append(repr(frame.f_locals))
             frame = frame.f_back
 
-    shop = Shop(on_refused=look)
+    shop = Shop(on_rejected=look)
     assert (await shop.called(headers=headers)).outcome == "age"
-    assert any("dispatch" in text or "self" in text for text in seen)
+    assert any("process" in text or "self" in text for text in seen)
     assert all(headers["Signature"] not in text for text in seen)
 
 
@@ -575,7 +575,7 @@ async def test_a_route_for_one_kind() -> None:
     """The other's URL does not pass."""
     shop = Shop()
     target = url(kind="timeout")
-    reply = await shop.dispatcher.dispatch(
+    reply = await shop.processor.process(
         method="GET", url=target, headers=signed(target), kind="paid"
     )
     assert reply.outcome == "kind"
@@ -588,7 +588,7 @@ async def test_a_listener_that_fails(caplog: pytest.LogCaptureFixture) -> None:
         message = "no disk"
         raise OSError(message)
 
-    shop = Shop(on_refused=broken)
+    shop = Shop(on_rejected=broken)
     assert (await shop.called(headers={})).status == 401
     assert "no disk" in caplog.text
 
@@ -629,14 +629,14 @@ class BrokenStore:
 @pytest.mark.parametrize("at", ["claim", "confirm", "release"])
 async def test_a_store_that_fails(at: str, caplog: pytest.LogCaptureFixture) -> None:
     """It is not answered with 200."""
-    shop = Shop(store=BrokenStore(at))
+    shop = Shop(inbox=BrokenStore(at))
     shop.fails = RuntimeError("the handler's own") if at == "release" else None
     assert (await shop.called()).status == 500
     assert f"no database at {at}" in caplog.text
 
 
 async def test_a_handler_records_in_its_own_transaction() -> None:
-    """Then the dispatcher does not record it a second time."""
+    """Then the processor does not record it a second time."""
     recorded: list[tuple[str, Handled, object]] = []
 
     class Store(BrokenStore):
@@ -645,11 +645,11 @@ async def test_a_handler_records_in_its_own_transaction() -> None:
         ) -> None:
             recorded.append((claim.key, handled, connection))
 
-    async def handle(notice: Notice) -> None:
-        await notice.settle("a connection")  # type: ignore[arg-type]
+    async def handle(notification: Notification) -> None:
+        await notification.ack("a connection")  # type: ignore[arg-type]
 
     for kept in (Kept(), None):
-        shop = Shop(store=Store(""))
+        shop = Shop(inbox=Store(""))
         shop.kept, shop.handler = kept, handle
         assert (await shop.called()).status == 200
     assert recorded == [
@@ -663,10 +663,10 @@ async def test_a_transaction_that_was_not_committed(
 ) -> None:
     """It is not answered with 200: nothing has happened."""
 
-    async def forgets(notice: Notice) -> None:
-        await notice.settle("a connection")  # type: ignore[arg-type]
+    async def forgets(notification: Notification) -> None:
+        await notification.ack("a connection")  # type: ignore[arg-type]
 
-    shop = Shop(store=BrokenStore("commit"))
+    shop = Shop(inbox=BrokenStore("commit"))
     shop.handler = forgets
     assert (await shop.called()).status == 500
     assert "without committing" in caplog.text
@@ -675,11 +675,11 @@ async def test_a_transaction_that_was_not_committed(
 async def test_settling_twice() -> None:
     """Is a mistake that is named."""
 
-    async def twice(notice: Notice) -> None:
-        await notice.settle("a connection")  # type: ignore[arg-type]
-        await notice.settle("a connection")  # type: ignore[arg-type]
+    async def twice(notification: Notification) -> None:
+        await notification.ack("a connection")  # type: ignore[arg-type]
+        await notification.ack("a connection")  # type: ignore[arg-type]
 
-    shop = Shop(store=BrokenStore(""))
+    shop = Shop(inbox=BrokenStore(""))
     shop.handler = twice
     assert (await shop.called()).status == 500
     assert "settled already" in str(shop.refused[0])
@@ -688,7 +688,7 @@ async def test_settling_twice() -> None:
 async def test_a_store_that_is_slow_to_record() -> None:
     """A handler that is done keeps its claim, whatever the lease says."""
 
-    class Slow(MemoryReplayStore):  # type: ignore[misc]
+    class Slow(MemoryInbox):  # type: ignore[misc]
         async def confirm(
             self, claim: Claim, handled: Handled, connection: object = None
         ) -> None:
@@ -696,7 +696,7 @@ async def test_a_store_that_is_slow_to_record() -> None:
             await super().confirm(claim, handled, connection)  # type: ignore[arg-type]
 
     clock = FakeClock(NOW)
-    shop = Shop(store=Slow(clock=clock), lease=timedelta(milliseconds=20))
+    shop = Shop(inbox=Slow(clock=clock), lease=timedelta(milliseconds=20))
     assert (await shop.called()).outcome == "paid"
     assert (await shop.called()).outcome == "repeated"
 
@@ -704,7 +704,7 @@ async def test_a_store_that_is_slow_to_record() -> None:
 async def test_something_that_was_cancelled_elsewhere() -> None:
     """Is a failure like another; nobody has cancelled the call."""
     shop = Shop()
-    for wait in (shop.dispatcher.check(Kept()), shop.called()):
+    for wait in (shop.processor.poll(Kept()), shop.called()):
         shop.fails = asyncio.CancelledError()
         assert (await wait).status == 500
     shop.fails = None
@@ -718,22 +718,22 @@ async def test_settling_after_the_lease() -> None:
         async def confirm(
             self, claim: Claim, handled: Handled, connection: object = None
         ) -> None:
-            raise CallbackReplayedError(f"{handled} {connection}", rule="lease")
+            raise ClaimExpiredError(f"{handled} {connection}", rule="lease")
 
-    async def handle(notice: Notice) -> None:
-        await notice.settle(claimed)  # type: ignore[arg-type]
+    async def handle(notification: Notification) -> None:
+        await notification.ack(claimed)  # type: ignore[arg-type]
 
     claimed = "a connection"
-    shop = Shop(store=Store(""))
+    shop = Shop(inbox=Store(""))
     shop.handler = handle
     assert (await shop.called()).outcome == "lease"
 
 
 async def test_settling_without_a_connection() -> None:
-    """Is what the dispatcher does by itself."""
+    """Is what the processor does by itself."""
 
-    async def wrong(notice: Notice) -> None:
-        await notice.settle(None)  # type: ignore[arg-type]
+    async def wrong(notification: Notification) -> None:
+        await notification.ack(None)  # type: ignore[arg-type]
 
     shop = Shop()
     shop.handler = wrong
@@ -747,7 +747,7 @@ async def test_asking_without_a_callback(status: OrderStatus) -> None:
     shop = Shop()
     shop.order = an_order(status=status)
     assert shop.kept is not None
-    first, again = [await shop.dispatcher.check(shop.kept) for _ in range(2)]
+    first, again = [await shop.processor.poll(shop.kept) for _ in range(2)]
     outcomes = {
         OrderStatus.SUCCESS: "paid",
         OrderStatus.RESOLVED: "paid",
@@ -756,8 +756,8 @@ async def test_asking_without_a_callback(status: OrderStatus) -> None:
     }
     if status in outcomes:
         assert (first.outcome, again.outcome) == (outcomes[status], "repeated")
-        (notice,) = shop.told
-        assert (notice.event, notice.reference) == (None, "cart-42")
+        (notification,) = shop.told
+        assert (notification.event, notification.reference) == (None, "cart-42")
     else:
         assert (first.outcome, again.outcome) == ("not_yet", "not_yet")
         assert shop.told == []
@@ -769,10 +769,10 @@ async def test_asking_and_a_callback_tell_once() -> None:
     shop = Shop()
     assert shop.kept is not None
     shop.order = an_order(status=OrderStatus.OVERDUE)
-    await shop.dispatcher.check(shop.kept)
+    await shop.processor.poll(shop.kept)
     assert (await shop.called("timeout")).outcome == "repeated"
     shop.order = an_order()
-    await shop.dispatcher.check(shop.kept)
+    await shop.processor.poll(shop.kept)
     assert (await shop.called("paid")).outcome == "repeated"
     assert (await shop.called("timeout")).outcome == "superseded"
     assert shop.outcomes() == ["timed_out", "late_paid"]
@@ -781,8 +781,12 @@ async def test_asking_and_a_callback_tell_once() -> None:
 async def test_asking_about_an_order_without_a_reference() -> None:
     """Nothing says what was told of it already."""
     shop = Shop()
-    for kept in (Kept(reference=None), Kept(nonce=None), Kept(nonce=NONCE + " ")):
-        assert (await shop.dispatcher.check(kept)).status == 401
+    for kept in (
+        Kept(reference=None),
+        Kept(attempt_id=None),
+        Kept(attempt_id=NONCE + " "),
+    ):
+        assert (await shop.processor.poll(kept)).status == 401
     assert "reference=..." in str(shop.refused[0])
 
 
@@ -790,7 +794,7 @@ async def test_asking_when_nobody_can_be_asked() -> None:
     """It says so, and tells nobody."""
     shop = Shop()
     shop.order = ConnectionLostError("gone")
-    assert (await shop.dispatcher.check(Kept())).outcome == "not_yet"
+    assert (await shop.processor.poll(Kept())).outcome == "not_yet"
     assert shop.told == []
 
 
@@ -804,7 +808,7 @@ def test_a_lease_that_cannot_be(options: dict[str, Any]) -> None:
 class Plain:
     """Not to be awaited, however it is given."""
 
-    def handle(self, _: Notice) -> None:
+    def handle(self, _: Notification) -> None:
         raise AssertionError
 
     __call__ = handle
@@ -823,7 +827,7 @@ def test_handlers_of_all_sorts() -> None:
     """Methods, partials, objects and mocks, if they can be awaited."""
 
     class Object:
-        async def __call__(self, _: Notice) -> None:
+        async def __call__(self, _: Notification) -> None:
             raise AssertionError
 
     for handler in (Shop().handle, partial(Shop().handle), Object(), mock.AsyncMock()):
@@ -833,11 +837,11 @@ def test_handlers_of_all_sorts() -> None:
 def test_a_listener_that_would_never_run() -> None:
     """Nobody awaits it."""
     with pytest.raises(ConfigurationError, match="plain function"):
-        Shop(on_refused=mock.AsyncMock())
+        Shop(on_rejected=mock.AsyncMock())
 
 
 def test_without_references_nothing_is_counted() -> None:
-    """So a dispatcher cannot be made."""
+    """So a processor cannot be made."""
     with pytest.raises(ConfigurationError, match="needs a reference_key"):
         Shop(verifier=verifier(reference_key=None))
 
@@ -848,7 +852,7 @@ def test_without_references_nothing_is_counted() -> None:
         ({"lookup": None}, "lookup must be an `async def`; without it no callback"),
         ({"lookup": dict}, "lookup must be an `async def`"),
         ({"reader": None}, "reader must be an AurpayClient; without it no callback"),
-        ({"store": None}, "or a MemoryReplayStore\\(\\) if one process takes all"),
+        ({"inbox": None}, "or a MemoryInbox\\(\\) if one process takes all"),
     ],
 )
 def test_giving_up_a_promise_by_none_is_refused(
@@ -861,7 +865,7 @@ def test_giving_up_a_promise_by_none_is_refused(
 
 async def test_the_defaults() -> None:
     """No hook, the machine's clock."""
-    shop = Shop(on_refused=None)
+    shop = Shop(on_rejected=None)
     assert (await shop.called(headers={})).status == 401
     await shop.called()
     assert (await shop.called()).outcome == "repeated"

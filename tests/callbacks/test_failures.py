@@ -38,7 +38,7 @@ def retryable(error: Any) -> BaseException:
     [
         StepTimeoutError("x"),
         StoreUnavailableError("x"),
-        retryable(ServerError("x", status=503, delivery=None)),  # type: ignore[arg-type]
+        retryable(ServerError("x", status=503, outcome=None)),  # type: ignore[arg-type]
         error_with("40001"),
         error_with("40P01"),
         DBAPIError("UPDATE carts", {}, error_with("40001")),
@@ -58,7 +58,7 @@ def test_temporary_failures_ask_for_another_delivery(error: BaseException) -> No
         ValueError("x"),
         error_with("23505"),
         DBAPIError("UPDATE carts", {}, error_with("23505")),
-        ServerError("x", status=503, delivery=None),  # type: ignore[arg-type]
+        ServerError("x", status=503, outcome=None),  # type: ignore[arg-type]
         ExceptionGroup("x", [error_with("40001"), ValueError("a bug")]),
     ],
     ids=lambda error: type(error).__name__,

@@ -21,8 +21,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from aurpay_async.callbacks._replay import Claim, Taken
-from aurpay_async.callbacks.sql import SqlReplayStore
-from aurpay_async.errors import CallbackReplayedError
+from aurpay_async.callbacks.sql import SqlInbox
+from aurpay_async.errors import ClaimExpiredError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -111,7 +111,7 @@ class Shop:
     """One process: takes deliveries, answers them or not."""
 
     engine: AsyncEngine
-    store: SqlReplayStore
+    inbox: SqlInbox
     clock: SharedClock
     fate: Fate
 
@@ -139,7 +139,7 @@ class Shop:
     async def _take(self, payment: str, kind: Kind) -> bool:
         """Whether it needs to be delivered no more."""
         self.fate.passes("before the claim")
-        claim = await self.store.claim(payment, kind, LEASE)
+        claim = await self.inbox.claim(payment, kind, LEASE)
         if claim is Taken.BUSY:
             await self.clock.sleep(0.01)
             return False
@@ -153,9 +153,9 @@ class Shop:
                 effect = "INSERT INTO effects VALUES (:payment, :kind)"
                 await run(connection, effect, payment=claim.key, kind=kind)
                 self.fate.passes("after the effect")
-                await self.store.confirm(claim, kind, connection)
+                await self.inbox.confirm(claim, kind, connection)
                 self.fate.passes("confirmed")
-        except CallbackReplayedError:
+        except ClaimExpiredError:
             return False  # too slow: another one does it
         self.fate.passes("committed")
         return True
@@ -168,7 +168,7 @@ async def run(connection: AsyncConnection, statement: str, **values: object) -> 
 async def open_shop(url: str) -> None:
     """The tables, and what the platform is about to deliver."""
     engine = create_async_engine(url)
-    await SqlReplayStore(engine).create_tables()
+    await SqlInbox(engine).create_tables()
     chance = Random(0)  # noqa: S311 - the same in every run
     async with engine.begin() as connection:
         for table in (
@@ -187,12 +187,12 @@ async def open_shop(url: str) -> None:
 async def serve(url: str, clock: SharedClock, fate: Fate) -> None:
     """The life of one process."""
     engine = create_async_engine(url)
-    await Shop(engine, SqlReplayStore(engine, clock=clock), clock, fate).work()
+    await Shop(engine, SqlInbox(engine, clock=clock), clock, fate).work()
     await engine.dispose()
 
 
 async def close_shop(url: str) -> dict[str, object]:
-    """What the shop's books say."""
+    """What the shop's stores say."""
     engine = create_async_engine(url)
     async with engine.connect() as connection:
         times = text("SELECT kind, count(*) FROM effects GROUP BY payment, kind")

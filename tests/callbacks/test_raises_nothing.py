@@ -1,4 +1,4 @@
-"""Neither `dispatch` nor `check` raises, and neither waits without an end."""
+"""Neither `process` nor `poll` raises, and neither waits without an end."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aurpay_async.callbacks import MemoryReplayStore, Reply
+from aurpay_async.callbacks import MemoryInbox, Reply
 from aurpay_async.callbacks import _processing as processing
 from aurpay_async.errors import (
     AuthenticationError,
-    Delivery,
     OrderNotReadyError,
+    RequestOutcome,
     ServerError,
     StoreUnavailableError,
 )
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         Claim,
         Handled,
         Kind,
-        Notice,
+        Notification,
         Reference,
         Taken,
     )
@@ -51,7 +51,7 @@ ODD = [
 odd = pytest.mark.parametrize("error", ODD, ids=lambda error: type(error).__name__)
 
 
-class RaisingStore(MemoryReplayStore):  # type: ignore[misc]
+class RaisingStore(MemoryInbox):  # type: ignore[misc]
     """Raises at one step."""
 
     def __init__(self, at: str, error: BaseException) -> None:
@@ -83,7 +83,7 @@ async def test_whatever_a_handler_raises_is_answered(error: BaseException) -> No
     """With 500, and the next delivery is handled."""
     shop = Shop()
     shop.fails = error
-    for reply in (shop.called(), shop.dispatcher.check(Kept())):
+    for reply in (shop.called(), shop.processor.poll(Kept())):
         assert await reply == FAILED
         assert shop.refused.pop() is error
     shop.fails = None
@@ -112,7 +112,7 @@ async def test_whatever_the_reader_raises_is_answered(error: BaseException) -> N
 
     shop = Shop(reader=Reader())
     assert await shop.called() == FAILED
-    assert await shop.dispatcher.check(Kept()) == FAILED
+    assert await shop.processor.poll(Kept()) == FAILED
 
 
 @odd
@@ -121,10 +121,10 @@ async def test_whatever_the_store_raises_is_answered(
     at: str, error: BaseException
 ) -> None:
     """With 500, at each of its steps."""
-    shop = Shop(store=RaisingStore(at, error))
+    shop = Shop(inbox=RaisingStore(at, error))
     shop.fails = ValueError() if at == "release" else None
     assert await shop.called() == FAILED
-    assert await shop.dispatcher.check(Kept()) in (FAILED, BUSY)
+    assert await shop.processor.poll(Kept()) in (FAILED, BUSY)
 
 
 BUSY = Reply(503, "being handled\n", "busy", {"Retry-After": "5"})
@@ -139,7 +139,7 @@ async def test_whatever_on_refused_raises_is_logged(
     def broken(_: BaseException, __: CallbackEvent | None) -> None:
         raise error
 
-    shop = Shop(on_refused=broken)
+    shop = Shop(on_rejected=broken)
     assert (await shop.called(headers={})).status == 401
     shop.fails = ValueError("the merchant's")
     assert (await shop.called()).status == 500
@@ -155,7 +155,7 @@ def test_exit_in_on_refused_ends_the_program(exit_: type[BaseException]) -> None
         raise exit_
 
     async def main() -> None:
-        await Shop(on_refused=leave).called(headers={})
+        await Shop(on_rejected=leave).called(headers={})
 
     with pytest.raises(exit_):
         asyncio.run(main())
@@ -163,10 +163,10 @@ def test_exit_in_on_refused_ends_the_program(exit_: type[BaseException]) -> None
 
 @pytest.mark.parametrize("step", ["handler", "release"])
 def test_exit_in_processing_ends_the_program(step: str) -> None:
-    """From the handler, and from the store."""
+    """From the handler, and from the inbox."""
 
     async def main() -> None:
-        shop = Shop(store=RaisingStore(step, SystemExit(3)))
+        shop = Shop(inbox=RaisingStore(step, SystemExit(3)))
         shop.fails = SystemExit(3) if step == "handler" else ValueError()
         await shop.called()
 
@@ -177,13 +177,13 @@ def test_exit_in_processing_ends_the_program(step: str) -> None:
 def test_coroutine_that_is_closed_awaits_nothing_more() -> None:
     """The garbage collector closes it when its event loop has gone."""
 
-    async def waits(_: Notice) -> None:
+    async def waits(_: Notification) -> None:
         await asyncio.Event().wait()
 
     async def main() -> None:
         shop = Shop()
         shop.handler = waits
-        call = shop.dispatcher._reply(
+        call = shop.processor._reply(
             *(await subject_of(shop)),
         )
         call.send(None)
@@ -193,8 +193,8 @@ def test_coroutine_that_is_closed_awaits_nothing_more() -> None:
 
 
 async def subject_of(shop: Shop) -> Any:
-    """Return what `dispatch` gives to the processing of a good request."""
-    event = shop.dispatcher._verifier.verify(
+    """Return what `process` gives to the processing of a good request."""
+    event = shop.processor._verifier.verify(
         method="GET", url=url(), headers=signed(url())
     )
     assert event.token is not None
@@ -231,11 +231,11 @@ async def test_store_that_does_not_answer_a_claim_is_answered_within_the_lease(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """With 503, and without a traceback."""
-    shop = Shop(store=SilentStore("claim"), lease=timedelta(milliseconds=10))
+    shop = Shop(inbox=SilentStore("claim"), lease=timedelta(milliseconds=10))
     async with asyncio.timeout(5):
         assert await shop.called() == NOT_YET
-        assert await shop.dispatcher.check(Kept()) == NOT_YET
-    assert "the store did not answer within the lease" in caplog.text
+        assert await shop.processor.poll(Kept()) == NOT_YET
+    assert "the inbox did not answer within the lease" in caplog.text
     assert not any(record.exc_info for record in caplog.records)
 
 
@@ -250,7 +250,7 @@ async def test_store_that_does_not_answer_after_the_handler_is_answered(
 ) -> None:
     """After a limit of its own: the handler is done."""
     monkeypatch.setattr(processing, "_STORE_TIMEOUT_S", 0.01)
-    shop = Shop(store=SilentStore(at))
+    shop = Shop(inbox=SilentStore(at))
     shop.fails = ValueError() if at == "release" else None
     async with asyncio.timeout(5):
         assert (await shop.called()).status == status
@@ -269,7 +269,7 @@ async def test_lookup_that_does_not_answer_is_answered_within_the_lease() -> Non
     shop.finder = silent
     async with asyncio.timeout(5):
         assert await shop.called() == NOT_YET
-    assert len(shop.store) == 0  # the claim was given back
+    assert len(shop.inbox) == 0  # the claim was given back
 
 
 async def test_timeout_error_of_a_handler_or_a_reader_is_its_own() -> None:
@@ -288,7 +288,7 @@ async def test_timeout_error_of_a_handler_or_a_reader_is_its_own() -> None:
 
 def unavailable() -> ServerError:
     """Return what the client raises while the platform is down."""
-    error = ServerError("down", status=503, delivery=Delivery.UNKNOWN)
+    error = ServerError("down", status=503, outcome=RequestOutcome.UNKNOWN)
     error.retryable = True
     return error
 
@@ -324,7 +324,7 @@ async def test_lookup_that_the_platform_refuses_is_a_failure() -> None:
     """A repetition does not help: its credentials are wrong."""
 
     async def unauthorized(_: Reference) -> Kept | None:
-        raise AuthenticationError("no", status=401, delivery=Delivery.REFUSED)
+        raise AuthenticationError("no", status=401, outcome=RequestOutcome.REJECTED)
 
     shop = Shop()
     shop.finder = unauthorized
@@ -339,7 +339,7 @@ async def test_lookup_that_the_platform_refuses_is_a_failure() -> None:
 async def test_database_that_asks_for_another_try_is_answered_with_503(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """From the handler, from `lookup`, and from the store."""
+    """From the handler, from `lookup`, and from the inbox."""
 
     async def fails(_: Reference) -> Kept | None:
         raise error
@@ -347,10 +347,10 @@ async def test_database_that_asks_for_another_try_is_answered_with_503(
     shop = Shop()
     shop.fails = error
     assert await shop.called() == NOT_YET
-    assert await shop.dispatcher.check(Kept()) == NOT_YET
+    assert await shop.processor.poll(Kept()) == NOT_YET
     shop.finder = fails
     assert await shop.called() == NOT_YET
-    assert await Shop(store=RaisingStore("claim", error)).called() == NOT_YET
+    assert await Shop(inbox=RaisingStore("claim", error)).called() == NOT_YET
     assert {r.levelname for r in caplog.records} == {"WARNING"}
     shop.finder, shop.fails = shop.lookup, None
     assert (await shop.called()).outcome == "paid"
@@ -360,7 +360,7 @@ async def test_store_that_is_unavailable_after_the_handler_is_answered_with_503(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The log says that the handler runs again."""
-    shop = Shop(store=RaisingStore("confirm", StoreUnavailableError("away")))
+    shop = Shop(inbox=RaisingStore("confirm", StoreUnavailableError("away")))
     assert await shop.called() == NOT_YET
     assert shop.outcomes() == ["paid"]
     assert "calls the handler again" in caplog.text
@@ -471,7 +471,7 @@ async def test_no_log_of_a_callback_holds_a_token_a_signature_or_a_query(
 VISIBLE = """
 import asyncio
 from aurpay_async import AurpayClient
-from aurpay_async.callbacks import CallbackVerifier, Dispatcher, MemoryReplayStore
+from aurpay_async.callbacks import CallbackVerifier, CallbackProcessor, MemoryInbox
 from aurpay_async.testing import MemoryTransport, Response, sign_callback
 from tests.callbacks.samples import KEY, SECRET, url
 from tests.callbacks.test_dispatch import Kept, an_order
@@ -483,7 +483,7 @@ class Reader:
     async def get_order(self, order_id):
         return an_order()
 
-async def handle(notice):
+async def handle(notification):
     raise RuntimeError("no such table: parcels")
 
 async def main():
@@ -495,12 +495,12 @@ async def main():
         except Exception:
             pass  # the loggers of the client are set up now
     verifier = CallbackVerifier(secrets=[SECRET], reference_key=KEY)
-    dispatcher = Dispatcher(
-        verifier, handle, lookup=lookup, reader=Reader(), store=MemoryReplayStore()
+    processor = CallbackProcessor(
+        verifier, handle, lookup=lookup, reader=Reader(), inbox=MemoryInbox()
     )
     for called in (url(), url() + "&x=1"):
         headers = sign_callback(url(), secret=SECRET)
-        await dispatcher.dispatch(method="GET", url=called, headers=headers)
+        await processor.process(method="GET", url=called, headers=headers)
 
 asyncio.run(main())
 """

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from itsdangerous.encoding import base64_encode
 
 from aurpay_async._secrets import Secret
-from aurpay_async.callbacks._reference import Reference, ReferenceSigner, new_nonce
+from aurpay_async.callbacks._reference import Reference, ReferenceSigner, new_attempt_id
 from aurpay_async.errors import (
     CallbackReferenceError,
     ConfigurationError,
@@ -29,7 +29,7 @@ REFERENCE = Reference(
     price=Decimal("20.00"),
     currency="USD",
     kind="paid",
-    nonce="0123456789abcdef01234567",
+    attempt_id="0123456789abcdef01234567",
 )
 URL = "https://shop.example/paid"
 #: Written down once, so that what was registered yesterday is read tomorrow.
@@ -60,7 +60,7 @@ def test_other_parameters_stay() -> None:
         price=st.decimals(0, 10**12, places=4),
         currency=st.sampled_from(["USD", "JPY"]),
         kind=st.sampled_from(["paid", "timeout"]),
-        nonce=st.binary(min_size=12, max_size=12).map(bytes.hex),
+        attempt_id=st.binary(min_size=12, max_size=12).map(bytes.hex),
     )
 )
 def test_what_goes_in_comes_out(reference: Reference) -> None:
@@ -174,6 +174,6 @@ def test_it_shows_no_key() -> None:
     assert repr(SIGNER) == "ReferenceSigner(...)"
 
 
-def test_nonces_do_not_repeat() -> None:
+def test_attempt_ids_do_not_repeat() -> None:
     """Another call, another order."""
-    assert len({new_nonce() for _ in range(1000)}) == 1000
+    assert len({new_attempt_id() for _ in range(1000)}) == 1000

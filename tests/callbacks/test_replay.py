@@ -7,62 +7,62 @@ from typing import Any
 
 import pytest
 
-from aurpay_async.callbacks import Claim, MemoryReplayStore, Taken
+from aurpay_async.callbacks import Claim, MemoryInbox, Taken
 from aurpay_async.errors import ConfigurationError
 from aurpay_async.testing import FakeClock
 
 
-async def handled(store: MemoryReplayStore, key: str) -> None:
-    claim = await store.claim(key, "paid")
+async def handled(inbox: MemoryInbox, key: str) -> None:
+    claim = await inbox.claim(key, "paid")
     assert isinstance(claim, Claim)
-    await store.confirm(claim, "paid")
+    await inbox.confirm(claim, "paid")
 
 
 async def test_it_is_bounded() -> None:
     """The oldest go first; never one that is being handled, nor the one asked for."""
-    store = MemoryReplayStore(max_orders=3)
-    busy = await store.claim("busy", "paid")
+    inbox = MemoryInbox(max_orders=3)
+    busy = await inbox.claim("busy", "paid")
     assert isinstance(busy, Claim)
     for number in range(100):
-        await handled(store, f"order {number}")
-        assert len(store) <= 3
-    assert await store.claim("order 99", "paid") is Taken.REPEATED
-    assert await store.claim("order 98", "paid") is Taken.REPEATED
-    assert await store.holds(busy)
-    await store.confirm(busy, "paid")
-    assert not await store.holds(busy)
+        await handled(inbox, f"order {number}")
+        assert len(inbox) <= 3
+    assert await inbox.claim("order 99", "paid") is Taken.REPEATED
+    assert await inbox.claim("order 98", "paid") is Taken.REPEATED
+    assert await inbox.holds(busy)
+    await inbox.confirm(busy, "paid")
+    assert not await inbox.holds(busy)
 
 
 async def test_it_forgets_what_is_old() -> None:
     """After two weeks, unless told otherwise."""
     clock = FakeClock()
-    store = MemoryReplayStore(remember=timedelta(days=2), clock=clock)
-    await handled(store, "old")
+    inbox = MemoryInbox(remember=timedelta(days=2), clock=clock)
+    await handled(inbox, "old")
     clock.advance(86_400)
-    await handled(store, "newer")
+    await handled(inbox, "newer")
     clock.advance(86_400)
-    await handled(store, "new")
-    assert len(store) == 2
-    assert await store.claim("newer", "paid") is Taken.REPEATED
+    await handled(inbox, "new")
+    assert len(inbox) == 2
+    assert await inbox.claim("newer", "paid") is Taken.REPEATED
 
 
 async def test_what_was_not_handled_takes_no_place() -> None:
     """Refused and failed ones leave nothing behind."""
-    store = MemoryReplayStore()
-    claim = await store.claim("order", "paid")
+    inbox = MemoryInbox()
+    claim = await inbox.claim("order", "paid")
     assert isinstance(claim, Claim)
-    await store.release(claim)
-    await store.release(claim)
-    assert len(store) == 0
+    await inbox.release(claim)
+    await inbox.release(claim)
+    assert len(inbox) == 0
 
 
 async def test_it_takes_part_in_no_transaction() -> None:
     """Whoever believes so has to know."""
-    store = MemoryReplayStore()
-    claim = await store.claim("order", "paid")
+    inbox = MemoryInbox()
+    claim = await inbox.claim("order", "paid")
     assert isinstance(claim, Claim)
     with pytest.raises(ConfigurationError, match="no transaction"):
-        await store.confirm(claim, "paid", "a connection")  # type: ignore[arg-type]
+        await inbox.confirm(claim, "paid", "a connection")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ async def test_it_takes_part_in_no_transaction() -> None:
 def test_a_memory_that_is_too_short(options: dict[str, Any]) -> None:
     """It would handle a repeat."""
     with pytest.raises(ConfigurationError, match="or more"):
-        MemoryReplayStore(**options)
+        MemoryInbox(**options)

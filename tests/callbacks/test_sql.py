@@ -1,4 +1,4 @@
-"""One contract for every store, and what only a database can promise."""
+"""One contract for every inbox, and what only a database can promise."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from aurpay_async.callbacks._replay import (
     LEASE,
     REMEMBER,
     Claim,
-    MemoryReplayStore,
+    MemoryInbox,
     Taken,
 )
-from aurpay_async.callbacks.sql import SqlReplayStore
+from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import (
-    CallbackReplayedError,
+    ClaimExpiredError,
     ConfigurationError,
     StoreUnavailableError,
 )
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from aurpay_async.callbacks._replay import Kind, ReplayStore
+    from aurpay_async.callbacks._replay import InboxStore, Kind
 
 REPEATED, SUPERSEDED, BUSY = Taken.REPEATED, Taken.SUPERSEDED, Taken.BUSY
 LEASE_S = LEASE.total_seconds()
@@ -93,37 +93,37 @@ async def engine(url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-async def shared(url: str, clock: FakeClock) -> AsyncIterator[SqlReplayStore]:
-    """A store in each database in turn."""
-    async with SqlReplayStore(url, clock=clock) as store:
-        await store.create_tables()
-        yield store
+async def shared(url: str, clock: FakeClock) -> AsyncIterator[SqlInbox]:
+    """A inbox in each database in turn."""
+    async with SqlInbox(url, clock=clock) as inbox:
+        await inbox.create_tables()
+        yield inbox
 
 
 @pytest.fixture
-async def local(tmp_path: Path, clock: FakeClock) -> AsyncIterator[SqlReplayStore]:
-    """A store in SQLite."""
+async def local(tmp_path: Path, clock: FakeClock) -> AsyncIterator[SqlInbox]:
+    """A inbox in SQLite."""
     path = tmp_path / "local.db"
-    async with SqlReplayStore(f"sqlite+aiosqlite:///{path}", clock=clock) as store:
-        await store.create_tables()
-        yield store
+    async with SqlInbox(f"sqlite+aiosqlite:///{path}", clock=clock) as inbox:
+        await inbox.create_tables()
+        yield inbox
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
-async def store(
+async def inbox(
     request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock
-) -> AsyncIterator[ReplayStore]:
-    """Every store in turn."""
+) -> AsyncIterator[InboxStore]:
+    """Every inbox in turn."""
     if request.param == "memory":
-        yield MemoryReplayStore(clock=clock)
+        yield MemoryInbox(clock=clock)
         return
-    async with SqlReplayStore(database(request, tmp_path), clock=clock) as store:
-        await store.create_tables()
-        yield store
+    async with SqlInbox(database(request, tmp_path), clock=clock) as inbox:
+        await inbox.create_tables()
+        yield inbox
 
 
-async def claimed(store: ReplayStore, kind: Kind = "paid", key: str = KEY) -> Claim:
-    claim = await store.claim(key, kind)
+async def claimed(inbox: InboxStore, kind: Kind = "paid", key: str = KEY) -> Claim:
+    claim = await inbox.claim(key, kind)
     assert isinstance(claim, Claim), claim
     return claim
 
@@ -138,30 +138,30 @@ async def take_effect(connection: AsyncConnection | AsyncSession) -> None:
     await connection.execute(text("INSERT INTO effects VALUES ('one')"))
 
 
-async def handle(engine: AsyncEngine, store: ReplayStore, claim: Claim) -> None:
+async def handle(engine: AsyncEngine, inbox: InboxStore, claim: Claim) -> None:
     async with engine.begin() as connection:
         await take_effect(connection)
-        await store.confirm(claim, "paid", connection)
+        await inbox.confirm(claim, "paid", connection)
 
 
 class TestEveryStore:
-    """What the dispatcher relies on."""
+    """What the processor relies on."""
 
-    async def test_the_first_to_ask_may_handle_it(self, store: ReplayStore) -> None:
+    async def test_the_first_to_ask_may_handle_it(self, inbox: InboxStore) -> None:
         """Nothing was handled before."""
-        claim = await claimed(store)
+        claim = await claimed(inbox)
         assert (claim.key, claim.previous) == (KEY, None)
 
-    async def test_a_claim_is_held_until_it_ends(self, store: ReplayStore) -> None:
+    async def test_a_claim_is_held_until_it_ends(self, inbox: InboxStore) -> None:
         """Given back, confirmed, or taken by another one."""
-        claim = await claimed(store)
-        assert await store.holds(claim)
-        await store.release(claim)
-        assert not await store.holds(claim)
-        claim = await claimed(store)
-        await store.confirm(claim, "unconfirmed_paid")
-        assert not await store.holds(claim)
-        assert (await claimed(store)).previous == "unconfirmed_paid"
+        claim = await claimed(inbox)
+        assert await inbox.holds(claim)
+        await inbox.release(claim)
+        assert not await inbox.holds(claim)
+        claim = await claimed(inbox)
+        await inbox.confirm(claim, "unconfirmed_paid")
+        assert not await inbox.holds(claim)
+        assert (await claimed(inbox)).previous == "unconfirmed_paid"
 
     @pytest.mark.parametrize(
         ("handled", "kind", "answer"),
@@ -173,11 +173,11 @@ class TestEveryStore:
         ],
     )
     async def test_what_was_handled_decides(
-        self, store: ReplayStore, handled: Kind, kind: Kind, answer: Taken | None
+        self, inbox: InboxStore, handled: Kind, kind: Kind, answer: Taken | None
     ) -> None:
         """Each kind once, and paid beats timeout."""
-        await store.confirm(await claimed(store, handled), handled)
-        taken = await store.claim(KEY, kind)
+        await inbox.confirm(await claimed(inbox, handled), handled)
+        taken = await inbox.claim(KEY, kind)
         if answer is None:
             assert isinstance(taken, Claim)
             assert taken.previous == handled
@@ -185,106 +185,106 @@ class TestEveryStore:
             assert taken is answer
 
     @pytest.mark.parametrize("kind", ["paid", "timeout"])
-    async def test_one_at_a_time(self, store: ReplayStore, kind: Kind) -> None:
+    async def test_one_at_a_time(self, inbox: InboxStore, kind: Kind) -> None:
         """Whoever asks meanwhile is told so; other orders are not concerned."""
-        await claimed(store)
-        assert await store.claim(KEY, kind) is BUSY
-        await claimed(store, key="another")
+        await claimed(inbox)
+        assert await inbox.claim(KEY, kind) is BUSY
+        await claimed(inbox, key="another")
 
-    async def test_handled_is_said_before_busy(self, store: ReplayStore) -> None:
+    async def test_handled_is_said_before_busy(self, inbox: InboxStore) -> None:
         """A repeated timeout needs no second try, even while the payment is handled."""
-        await store.confirm(await claimed(store, "timeout"), "timeout")
-        await claimed(store, "paid")
-        assert await store.claim(KEY, "timeout") is REPEATED
-        assert await store.claim(KEY, "paid") is BUSY
+        await inbox.confirm(await claimed(inbox, "timeout"), "timeout")
+        await claimed(inbox, "paid")
+        assert await inbox.claim(KEY, "timeout") is REPEATED
+        assert await inbox.claim(KEY, "paid") is BUSY
 
     async def test_what_was_handled_need_not_be_what_was_claimed(
-        self, store: ReplayStore
+        self, inbox: InboxStore
     ) -> None:
         """Of a timeout, the platform may have said that it is paid."""
-        await store.confirm(await claimed(store, "timeout"), "paid")
-        assert await store.claim(KEY, "paid") is REPEATED
+        await inbox.confirm(await claimed(inbox, "timeout"), "paid")
+        assert await inbox.claim(KEY, "paid") is REPEATED
 
-    async def test_what_is_given_back_can_be_taken(self, store: ReplayStore) -> None:
+    async def test_what_is_given_back_can_be_taken(self, inbox: InboxStore) -> None:
         """At once, by the next delivery; what was handled before stays handled."""
-        await store.release(await claimed(store, "timeout"))
-        await store.confirm(await claimed(store, "timeout"), "timeout")
-        await store.release(await claimed(store, "paid"))
-        assert await store.claim(KEY, "timeout") is REPEATED
-        assert (await claimed(store, "paid")).previous == "timeout"
+        await inbox.release(await claimed(inbox, "timeout"))
+        await inbox.confirm(await claimed(inbox, "timeout"), "timeout")
+        await inbox.release(await claimed(inbox, "paid"))
+        assert await inbox.claim(KEY, "timeout") is REPEATED
+        assert (await claimed(inbox, "paid")).previous == "timeout"
 
-    async def test_a_lease_ends(self, store: ReplayStore, clock: FakeClock) -> None:
+    async def test_a_lease_ends(self, inbox: InboxStore, clock: FakeClock) -> None:
         """To the millisecond; the handler may have died."""
-        await claimed(store)
+        await claimed(inbox)
         clock.advance(LEASE_S - 0.001)
-        assert await store.claim(KEY, "paid") is BUSY
+        assert await inbox.claim(KEY, "paid") is BUSY
         clock.advance(0.001)
-        await claimed(store)
-        assert await store.claim(KEY, "paid") is BUSY
+        await claimed(inbox)
+        assert await inbox.claim(KEY, "paid") is BUSY
 
     async def test_a_lease_lasts_as_long_as_asked_for(
-        self, store: ReplayStore, clock: FakeClock
+        self, inbox: InboxStore, clock: FakeClock
     ) -> None:
         """Slow handlers may have more."""
-        await store.claim(KEY, "paid", timedelta(hours=1))
+        await inbox.claim(KEY, "paid", timedelta(hours=1))
         clock.advance(3599)
-        assert await store.claim(KEY, "paid") is BUSY
+        assert await inbox.claim(KEY, "paid") is BUSY
         clock.advance(1)
-        await claimed(store)
+        await claimed(inbox)
 
     async def test_late_is_good_enough(
-        self, store: ReplayStore, clock: FakeClock
+        self, inbox: InboxStore, clock: FakeClock
     ) -> None:
         """If nobody took its place, nothing was done twice."""
-        claim = await claimed(store)
+        claim = await claimed(inbox)
         clock.advance(10 * LEASE_S)
-        await store.confirm(claim, "paid")
-        assert await store.claim(KEY, "paid") is REPEATED
+        await inbox.confirm(claim, "paid")
+        assert await inbox.claim(KEY, "paid") is REPEATED
 
     async def test_whoever_lost_the_lease_cannot_undo_the_next(
-        self, store: ReplayStore, clock: FakeClock
+        self, inbox: InboxStore, clock: FakeClock
     ) -> None:
         """Neither confirm nor give back what somebody else holds now."""
-        old = await claimed(store)
+        old = await claimed(inbox)
         clock.advance(LEASE_S)
-        new = await claimed(store)
-        with pytest.raises(CallbackReplayedError, match="lease") as caught:
-            await store.confirm(old, "paid")
+        new = await claimed(inbox)
+        with pytest.raises(ClaimExpiredError, match="lease") as caught:
+            await inbox.confirm(old, "paid")
         assert caught.value.rule == "lease"
-        await store.release(old)
-        assert await store.claim(KEY, "paid") is BUSY
-        await store.confirm(new, "paid")
-        assert await store.claim(KEY, "paid") is REPEATED
+        await inbox.release(old)
+        assert await inbox.claim(KEY, "paid") is BUSY
+        await inbox.confirm(new, "paid")
+        assert await inbox.claim(KEY, "paid") is REPEATED
 
-    async def test_a_claim_serves_once(self, store: ReplayStore) -> None:
+    async def test_a_claim_serves_once(self, inbox: InboxStore) -> None:
         """It ends with being confirmed or given back."""
-        claim = await claimed(store)
-        await store.confirm(claim, "paid")
-        await store.release(claim)
-        with pytest.raises(CallbackReplayedError):
-            await store.confirm(claim, "paid")
-        given_back = await claimed(store, key="another")
-        await store.release(given_back)
-        with pytest.raises(CallbackReplayedError):
-            await store.confirm(given_back, "paid")
+        claim = await claimed(inbox)
+        await inbox.confirm(claim, "paid")
+        await inbox.release(claim)
+        with pytest.raises(ClaimExpiredError):
+            await inbox.confirm(claim, "paid")
+        given_back = await claimed(inbox, key="another")
+        await inbox.release(given_back)
+        with pytest.raises(ClaimExpiredError):
+            await inbox.confirm(given_back, "paid")
 
     async def test_of_fifty_at_once_one_wins(
-        self, store: ReplayStore, clock: FakeClock
+        self, inbox: InboxStore, clock: FakeClock
     ) -> None:
         """New orders and ended leases alike."""
         for _ in range(2):
-            asked = [store.claim(KEY, "paid") for _ in range(50)]
+            asked = [inbox.claim(KEY, "paid") for _ in range(50)]
             answers = await asyncio.gather(*asked)
             assert sum(isinstance(answer, Claim) for answer in answers) == 1
             assert answers.count(BUSY) == 49
             clock.advance(LEASE_S)
 
-    async def test_a_connection_must_be_one(self, store: ReplayStore) -> None:
+    async def test_a_connection_must_be_one(self, inbox: InboxStore) -> None:
         """What is no transaction is not silently left out."""
-        claim = await claimed(store)
+        claim = await claimed(inbox)
         with pytest.raises(ConfigurationError, match="transaction"):
-            await store.confirm(claim, "paid", "postgresql://")  # type: ignore[arg-type]
-        await store.confirm(claim, "paid")
+            await inbox.confirm(claim, "paid", "postgresql://")  # type: ignore[arg-type]
+        await inbox.confirm(claim, "paid")
 
 
 CLAIMS = st.tuples(
@@ -298,25 +298,25 @@ ENDS = st.tuples(
 PAUSES = st.tuples(st.just("wait"), st.integers(1, 60_000), st.just(""))
 
 
-async def told(store: ReplayStore, clock: FakeClock, steps: list[Any]) -> list[Any]:
-    """What a store answers to a sequence of steps."""
+async def told(inbox: InboxStore, clock: FakeClock, steps: list[Any]) -> list[Any]:
+    """What a inbox answers to a sequence of steps."""
     claims: list[Claim] = []
     answers: list[Any] = []
     for step, what, kind in steps:
         if step == "wait":
             clock.advance(what / 1000)
         elif step == "claim":
-            taken = await store.claim(what, kind)
+            taken = await inbox.claim(what, kind)
             if isinstance(taken, Claim):
                 claims.append(taken)
             answers.append(taken.previous if isinstance(taken, Claim) else taken)
         elif claims:
             claim = claims[what % len(claims)]
             try:
-                ended = getattr(store, step)
+                ended = getattr(inbox, step)
                 await (ended(claim, kind) if step == "confirm" else ended(claim))
                 answers.append("ended")
-            except CallbackReplayedError as error:
+            except ClaimExpiredError as error:
                 answers.append(error.rule)
     return answers
 
@@ -325,50 +325,50 @@ async def told(store: ReplayStore, clock: FakeClock, steps: list[Any]) -> list[A
 @given(st.lists(CLAIMS | ENDS | PAUSES, min_size=5, max_size=25))
 async def test_a_database_answers_like_the_memory(steps: list[Any]) -> None:
     """Whatever happens in whatever order."""
-    memory = MemoryReplayStore(clock=(clock := FakeClock()))
+    memory = MemoryInbox(clock=(clock := FakeClock()))
     expected = await told(memory, clock, steps)
     with TemporaryDirectory() as folder:
         url = f"sqlite+aiosqlite:///{folder}/callbacks.db"
-        async with SqlReplayStore(url, clock=(clock := FakeClock())) as store:
-            await store.create_tables()
-            assert await told(store, clock, steps) == expected
+        async with SqlInbox(url, clock=(clock := FakeClock())) as inbox:
+            await inbox.create_tables()
+            assert await told(inbox, clock, steps) == expected
 
 
 class TestSharing:
     """Several processes on one database."""
 
     async def test_two_stores_are_one_memory(
-        self, shared: SqlReplayStore, url: str, clock: FakeClock
+        self, shared: SqlInbox, url: str, clock: FakeClock
     ) -> None:
         """What one handles is handled for the other, after a restart too."""
-        async with SqlReplayStore(url, clock=clock) as other:
+        async with SqlInbox(url, clock=clock) as other:
             claim = await claimed(shared)
             assert await other.claim(KEY, "paid") is BUSY
             await other.confirm(claim, "paid")
         await shared.aclose()
-        async with SqlReplayStore(url, clock=clock) as reopened:
+        async with SqlInbox(url, clock=clock) as reopened:
             assert await reopened.claim(KEY, "paid") is REPEATED
 
     async def test_of_fifty_claims_from_five_stores_one_wins(
-        self, shared: SqlReplayStore, url: str, clock: FakeClock
+        self, shared: SqlInbox, url: str, clock: FakeClock
     ) -> None:
         """On as many connections as they have."""
-        stores = [shared, *(SqlReplayStore(url, clock=clock) for _ in range(4))]
-        asked = [store.claim(KEY, "paid") for store in stores for _ in range(10)]
+        stores = [shared, *(SqlInbox(url, clock=clock) for _ in range(4))]
+        asked = [inbox.claim(KEY, "paid") for inbox in stores for _ in range(10)]
         answers = await asyncio.gather(*asked)
-        for store in stores:
-            await store.aclose()
+        for inbox in stores:
+            await inbox.aclose()
         assert sum(isinstance(answer, Claim) for answer in answers) == 1
         assert answers.count(BUSY) == 49
 
     async def test_any_number_may_create_the_table(self, url: str) -> None:
         """At once, and again."""
-        stores = [SqlReplayStore(url) for _ in range(5)]
+        stores = [SqlInbox(url) for _ in range(5)]
         for _ in range(2):
-            await asyncio.gather(*(store.create_tables() for store in stores))
+            await asyncio.gather(*(inbox.create_tables() for inbox in stores))
         await claimed(stores[0])
-        for store in stores:
-            await store.aclose()
+        for inbox in stores:
+            await inbox.aclose()
 
     async def test_creating_what_somebody_creates_at_this_moment(
         self, tmp_path: Path
@@ -382,9 +382,9 @@ class TestSharing:
             if refusals:
                 raise IntegrityError(None, None, Exception(refusals.pop()))
 
-        store = SqlReplayStore(engine)
-        await store.create_tables()
-        await claimed(store)
+        inbox = SqlInbox(engine)
+        await inbox.create_tables()
+        await claimed(inbox)
         await engine.dispose()
 
     @pytest.mark.parametrize("ending", ["commit", "rollback"])
@@ -393,13 +393,13 @@ class TestSharing:
     ) -> None:
         """Its lease has ended, but not its transaction: that one decides."""
         engine = create_async_engine(postgresql_url)
-        store = SqlReplayStore(engine, clock=clock)
-        await store.create_tables()
-        claim = await claimed(store)
+        inbox = SqlInbox(engine, clock=clock)
+        await inbox.create_tables()
+        claim = await claimed(inbox)
         async with engine.connect() as late:
-            await store.confirm(claim, "paid", late)
+            await inbox.confirm(claim, "paid", late)
             clock.advance(LEASE_S)
-            second = asyncio.create_task(store.claim(KEY, "paid"))
+            second = asyncio.create_task(inbox.claim(KEY, "paid"))
             await somebody_waits(engine)
             assert not second.done()
             await getattr(late, ending)()
@@ -420,7 +420,7 @@ class TestSharing:
     )
     async def test_somebody_faster_between_two_steps(
         self,
-        local: SqlReplayStore,
+        local: SqlInbox,
         clock: FakeClock,
         verb: str,
         statement: str,
@@ -434,7 +434,7 @@ class TestSharing:
         assert isinstance(taken, Claim) if answer is None else taken is answer
 
     async def test_somebody_has_handled_it_between_two_steps(
-        self, local: SqlReplayStore
+        self, local: SqlInbox
     ) -> None:
         """Nobody held it before nor after, yet it is not as it was read."""
         await local.release(await claimed(local))
@@ -442,7 +442,7 @@ class TestSharing:
         assert await local.claim(KEY, "paid") is REPEATED
 
     async def test_somebody_who_is_always_faster(
-        self, local: SqlReplayStore, clock: FakeClock
+        self, local: SqlInbox, clock: FakeClock
     ) -> None:
         """It does not look for ever; the platform will deliver again."""
         await claimed(local)
@@ -460,9 +460,9 @@ async def somebody_waits(engine: AsyncEngine) -> None:
             pass
 
 
-def meddle(store: SqlReplayStore, verb: str, changes: list[str]) -> None:
-    """Has another process change the row right before the store's next steps."""
-    engine = store._database.engine.sync_engine
+def meddle(inbox: SqlInbox, verb: str, changes: list[str]) -> None:
+    """Has another process change the row right before the inbox's next steps."""
+    engine = inbox._database.engine.sync_engine
 
     @event.listens_for(engine, "before_cursor_execute")
     def before(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -477,7 +477,7 @@ class TestTransactions:
 
     @pytest.mark.parametrize("kind", ["connection", "session"])
     async def test_both_or_neither(
-        self, shared: SqlReplayStore, engine: AsyncEngine, kind: str
+        self, shared: SqlInbox, engine: AsyncEngine, kind: str
     ) -> None:
         """The caller's rollback undoes it, the caller's commit makes it last."""
         claim = await claimed(shared)
@@ -494,7 +494,7 @@ class TestTransactions:
         assert await shared.claim(KEY, "paid") is REPEATED
 
     async def test_what_was_not_committed_is_still_held(
-        self, shared: SqlReplayStore, engine: AsyncEngine
+        self, shared: SqlInbox, engine: AsyncEngine
     ) -> None:
         """As all others see it."""
         claim = await claimed(shared)
@@ -506,7 +506,7 @@ class TestTransactions:
         assert not await shared.holds(claim)
 
     async def test_a_connection_without_transactions(
-        self, shared: SqlReplayStore, engine: AsyncEngine
+        self, shared: SqlInbox, engine: AsyncEngine
     ) -> None:
         """It could not undo anything."""
         claim = await claimed(shared)
@@ -520,16 +520,16 @@ class TestTransactions:
     async def test_an_engine_without_transactions(
         self, url: str, clock: FakeClock
     ) -> None:
-        """The same, of an engine that was made so; the store itself can use it."""
+        """The same, of an engine that was made so; the inbox itself can use it."""
         engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
-        store = SqlReplayStore(engine, clock=clock)
-        await store.create_tables()
-        claim = await claimed(store)
+        inbox = SqlInbox(engine, clock=clock)
+        await inbox.create_tables()
+        claim = await claimed(inbox)
         async with engine.connect() as connection:
             with pytest.raises(ConfigurationError, match="transaction"):
-                await store.confirm(claim, "paid", connection)
-        await store.confirm(claim, "paid")
-        assert await store.claim(KEY, "paid") is REPEATED
+                await inbox.confirm(claim, "paid", connection)
+        await inbox.confirm(claim, "paid")
+        assert await inbox.claim(KEY, "paid") is REPEATED
         await engine.dispose()
 
     async def test_an_engine_that_begins_by_itself(
@@ -546,16 +546,16 @@ class TestTransactions:
         def begun(connection: Any) -> None:
             connection.exec_driver_sql("BEGIN")
 
-        store = SqlReplayStore(engine, clock=clock)
-        await store.create_tables()
-        claim = await claimed(store)
-        assert await store.claim(KEY, "paid") is BUSY
-        await store.confirm(claim, "paid")
-        assert await store.claim(KEY, "paid") is REPEATED
+        inbox = SqlInbox(engine, clock=clock)
+        await inbox.create_tables()
+        claim = await claimed(inbox)
+        assert await inbox.claim(KEY, "paid") is BUSY
+        await inbox.confirm(claim, "paid")
+        assert await inbox.claim(KEY, "paid") is REPEATED
         await engine.dispose()
 
     async def test_nothing_is_committed_for_the_caller(
-        self, shared: SqlReplayStore, engine: AsyncEngine
+        self, shared: SqlInbox, engine: AsyncEngine
     ) -> None:
         """A handler that dies before its commit has done nothing."""
         claim = await claimed(shared)
@@ -567,13 +567,13 @@ class TestTransactions:
         await claimed(shared)
 
     async def test_a_lost_lease_undoes_the_handlers_work(
-        self, shared: SqlReplayStore, engine: AsyncEngine, clock: FakeClock
+        self, shared: SqlInbox, engine: AsyncEngine, clock: FakeClock
     ) -> None:
         """The one that took its place does it."""
         old = await claimed(shared)
         clock.advance(LEASE_S)
         new = await claimed(shared)
-        with pytest.raises(CallbackReplayedError):
+        with pytest.raises(ClaimExpiredError):
             await handle(engine, shared, old)
         assert await effects(engine) == 0
         await handle(engine, shared, new)
@@ -584,10 +584,10 @@ class TestTransactions:
     ) -> None:
         """Concurrent claims commit step by step, whatever its isolation level."""
         engine = create_async_engine(url, isolation_level="SERIALIZABLE")
-        store = SqlReplayStore(engine, clock=clock)
-        await store.create_tables()
+        inbox = SqlInbox(engine, clock=clock)
+        await inbox.create_tables()
         for _ in range(2):
-            asked = [store.claim(KEY, "paid") for _ in range(20)]
+            asked = [inbox.claim(KEY, "paid") for _ in range(20)]
             answers = await asyncio.gather(*asked)
             assert sum(isinstance(answer, Claim) for answer in answers) == 1
             clock.advance(LEASE_S)
@@ -598,7 +598,7 @@ class TestForgetting:
     """The table need not grow for ever."""
 
     async def test_what_nobody_has_touched_for_long(
-        self, shared: SqlReplayStore, clock: FakeClock
+        self, shared: SqlInbox, clock: FakeClock
     ) -> None:
         """Handled, given back or left by a dead process."""
         await shared.confirm(await claimed(shared, key="handled"), "paid")
@@ -614,7 +614,7 @@ class TestForgetting:
         await claimed(shared, key="handled")
 
     async def test_what_is_being_handled_stays(
-        self, shared: SqlReplayStore, clock: FakeClock
+        self, shared: SqlInbox, clock: FakeClock
     ) -> None:
         """However short the memory; then its lease ends."""
         await claimed(shared)
@@ -630,22 +630,22 @@ class TestOpening:
         self, engine: AsyncEngine
     ) -> None:
         """Its connections are the shop's."""
-        async with SqlReplayStore(engine) as store:
-            await store.create_tables()
+        async with SqlInbox(engine) as inbox:
+            await inbox.create_tables()
         pool = engine.pool
         await effects(engine)
         assert engine.pool is pool
 
-    async def test_a_closed_store_says_so(self, local: SqlReplayStore) -> None:
+    async def test_a_closed_store_says_so(self, local: SqlInbox) -> None:
         """Instead of opening connections that nobody closes."""
         await local.aclose()
         await local.aclose()
         with pytest.raises(ConfigurationError, match="closed"):
             await local.claim(KEY, "paid")
 
-    async def test_the_table_is_known_to_alembic(self, shared: SqlReplayStore) -> None:
+    async def test_the_table_is_known_to_alembic(self, shared: SqlInbox) -> None:
         """It makes the same one as `create_tables`."""
-        (table,) = SqlReplayStore.metadata.tables.values()
+        (table,) = SqlInbox.metadata.tables.values()
         async with shared._database.engine.connect() as connection:
             made = await connection.run_sync(
                 lambda sync: inspect(sync).get_columns(table.name)
@@ -661,36 +661,36 @@ class TestOpening:
     ) -> None:
         """Leases begin and end by the clock of the server."""
         async with (
-            SqlReplayStore(postgresql_url) as store,
-            SqlReplayStore(postgresql_url, clock=Skewed(skew_s)) as other,
+            SqlInbox(postgresql_url) as inbox,
+            SqlInbox(postgresql_url, clock=Skewed(skew_s)) as other,
         ):
-            await store.create_tables()
-            claim = await claimed(store)
+            await inbox.create_tables()
+            claim = await claimed(inbox)
             assert await other.claim(KEY, "paid") is BUSY
             assert await other.prune(timedelta(0)) == 0
             await other.confirm(claim, "timeout")
-            assert await store.prune(timedelta(hours=1)) == 0
+            assert await inbox.prune(timedelta(hours=1)) == 0
             later = await claimed(other)
-            assert await store.claim(KEY, "paid") is BUSY
-            await store.confirm(later, "paid")
+            assert await inbox.claim(KEY, "paid") is BUSY
+            await inbox.confirm(later, "paid")
 
     async def test_the_time_of_the_server_costs_no_further_statement(
-        self, shared: SqlReplayStore, url: str
+        self, shared: SqlInbox, url: str
     ) -> None:
         """A claim and its confirmation are one statement each; a repetition is two."""
         statements: list[str] = []
-        async with SqlReplayStore(url) as store:
-            engine = store._database.engine.sync_engine
+        async with SqlInbox(url) as inbox:
+            engine = inbox._database.engine.sync_engine
 
             @event.listens_for(engine, "before_cursor_execute")
             def count(_: Any, __: Any, statement: str, *___: Any) -> None:
                 statements.append(statement.split(maxsplit=1)[0])
 
-            await store.confirm(await claimed(store), "paid")
+            await inbox.confirm(await claimed(inbox), "paid")
             assert statements == ["INSERT", "UPDATE"]
-            assert await store.claim(KEY, "paid") is REPEATED
+            assert await inbox.claim(KEY, "paid") is REPEATED
             assert statements[2:] == ["INSERT", "SELECT"]
-            await store.prune()
+            await inbox.prune()
             assert statements[4:] == ["DELETE"]
 
     @pytest.mark.parametrize(("query", "wait_ms"), [("", 15_000), ("?timeout=3", 3000)])
@@ -700,8 +700,8 @@ class TestOpening:
         """For as long as the URL says, or long enough."""
         url = f"sqlite+aiosqlite:///{tmp_path}/callbacks.db{query}"
         async with (
-            SqlReplayStore(url) as store,
-            store._database.connect() as connection,
+            SqlInbox(url) as inbox,
+            inbox._database.connect() as connection,
         ):
             assert await connection.scalar(text("PRAGMA busy_timeout")) == wait_ms
 
@@ -710,9 +710,9 @@ class TestOpening:
     ) -> None:
         """With the driver's own error as its cause."""
         url = f"sqlite+aiosqlite:///{tmp_path}/callbacks.db"
-        async with SqlReplayStore(url) as store:
+        async with SqlInbox(url) as inbox:
             with pytest.raises(StoreUnavailableError, match="no such table") as caught:
-                await store.claim(KEY, "paid")
+                await inbox.claim(KEY, "paid")
         assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
         assert caught.value.retryable
         assert KEY not in "".join(traceback.format_exception(caught.value))
@@ -733,7 +733,7 @@ class TestOpening:
     def test_what_cannot_serve_is_refused(self, url: Any, problem: str) -> None:
         """With what to write instead, and without the password."""
         with pytest.raises(ConfigurationError, match=problem) as caught:
-            SqlReplayStore(url)
+            SqlInbox(url)
         assert "hunter2" not in str(caught.value)
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
@@ -742,13 +742,13 @@ class TestOpening:
         engine = create_async_engine("sqlite+aiosqlite:///callbacks.db")
         monkeypatch.setattr(engine.dialect, "name", "mysql")
         with pytest.raises(ConfigurationError, match="PostgreSQL, not mysql"):
-            SqlReplayStore(engine)
+            SqlInbox(engine)
 
     def test_a_missing_driver_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """And how to install it."""
         monkeypatch.setitem(sys.modules, "asyncpg", None)
         with pytest.raises(ConfigurationError, match=r"asyncpg .*pip install"):
-            SqlReplayStore("postgresql+asyncpg://shop:hunter2@localhost/shop")
+            SqlInbox("postgresql+asyncpg://shop:hunter2@localhost/shop")
 
     def test_without_sqlalchemy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The import says what to install."""

@@ -522,7 +522,7 @@ SIGNED_CANARY = signed(URL_OF_CANARY)
         ("order", {"method": "POST", "body": b'{"vs_price": 1, "x": "canary-3b9d"}'}),
     ],
 )
-@pytest.mark.parametrize("how", ["verify", "dispatch"])
+@pytest.mark.parametrize("how", ["verify", "process"])
 async def test_no_frame_of_a_rejection_holds_the_query(
     rule: str, changes: dict[str, Any], how: str
 ) -> None:
@@ -539,7 +539,7 @@ async def test_no_frame_of_a_rejection_holds_the_query(
         error: BaseException = caught.value
     else:
         shop = Shop()
-        await shop.dispatcher.dispatch(**request)
+        await shop.processor.process(**request)
         (error,) = shop.refused
     assert getattr(error, "rule", None) == rule
     assert CANARY not in str(error)

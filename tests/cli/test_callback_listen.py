@@ -16,7 +16,7 @@ from aurpay_async._cli._callback_listen import listen_and_forward
 from aurpay_async._cli._sandbox import Wishes
 from aurpay_async._cli._screen import Screen
 from aurpay_async._cli._web import serve
-from aurpay_async.callbacks import CallbackVerifier, Dispatcher, MemoryReplayStore
+from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.contrib.aiohttp import callback_handler
 
 from ..loopback import Server, answering, nobody
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from aurpay_async import LightningOrder
-    from aurpay_async.callbacks import Notice, Reference
+    from aurpay_async.callbacks import Notification, Reference
 
     from .conftest import Run
 
@@ -85,14 +85,14 @@ class Shop:
 
     def __init__(self) -> None:
         self.orders: dict[str, LightningOrder] = {}
-        self.notices: list[Notice] = []
+        self.notifications: list[Notification] = []
         self.handler: Any = None
 
     async def lookup(self, token: Reference) -> LightningOrder | None:
-        return self.orders.get(token.nonce)
+        return self.orders.get(token.attempt_id)
 
-    async def handle(self, notice: Notice) -> None:
-        self.notices.append(notice)
+    async def handle(self, notification: Notification) -> None:
+        self.notifications.append(notification)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         response: web.StreamResponse = await self.handler(request)
@@ -102,14 +102,14 @@ class Shop:
         verifier = CallbackVerifier(
             secrets=["sandbox-callback-secret"], reference_key=KEY
         )
-        dispatcher = Dispatcher(
+        processor = CallbackProcessor(
             verifier,
             self.handle,
             lookup=self.lookup,
             reader=client,
-            store=MemoryReplayStore(),
+            inbox=MemoryInbox(),
         )
-        self.handler = callback_handler(dispatcher, public_base_url=public_base_url)
+        self.handler = callback_handler(processor, public_base_url=public_base_url)
 
 
 @pytest.mark.parametrize("posts", [False, True])
@@ -137,12 +137,12 @@ async def test_a_shop_verifies_what_is_handed_on(
                 callback_url=f"{callbacks}/aurpay/callback?x=%7e",
                 timeout_callback=f"{callbacks}/aurpay/timeout",
             )
-            shop.orders[order.nonce or ""] = order
+            shop.orders[order.attempt_id or ""] = order
             [sent] = await post(f"{base_url}/_sandbox/orders/{order.order_id}/pay")
         passed = await listener.record()
     assert sent["status"] == 200
-    [notice] = shop.notices
-    assert notice.confirmed
+    [notification] = shop.notifications
+    assert notification.confirmed
     assert passed.pop("at")
     assert passed.pop("seconds") < 5
     assert passed == {

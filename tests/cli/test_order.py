@@ -14,13 +14,13 @@ import pytest
 from aurpay_async import (
     AurpayClient,
     AurpayError,
-    Delivery,
     InvoiceDecodeError,
     InvoiceInvalidError,
     NewOrder,
     NewPayment,
     Payment,
     RateLimitedError,
+    RequestOutcome,
     ServerError,
     UntrustedOrderError,
 )
@@ -234,7 +234,7 @@ async def test_an_order_may_exist(
     assert ("aurpay order find 20 USD --sent-at 20" in done.err) is not order_known
     record = (await order(aurpay, "create", "20", "USD", "-o", "json")).record
     assert record["type"] == "error"
-    assert (record["delivery"], record["may_exist"]) == ("unknown", True)
+    assert (record["outcome"], record["may_exist"]) == ("unknown", True)
     assert record["asked"]["price"] == "20"
     assert (record["order_id"] is not None) is order_known
 
@@ -404,7 +404,7 @@ def test_an_order_id_cannot_get_into_a_shell(
 ) -> None:
     """The line with it is there to be copied, and it comes from outside."""
     error = UntrustedOrderError("x", check="x", order_id="", status=200, body=b"")
-    plain = RateLimitedError("x", status=503, delivery=Delivery.UNKNOWN)
+    plain = RateLimitedError("x", status=503, outcome=RequestOutcome.UNKNOWN)
     plain.order_id = "$(reboot)"
     plain.new_order = error.new_order = NewOrder("20", "USD")
     assert "aurpay order show '$(reboot)'" in told(plain, capsys)
@@ -413,7 +413,7 @@ def test_an_order_id_cannot_get_into_a_shell(
 def test_too_many_requests(capsys: pytest.CaptureFixture[str]) -> None:
     """How long to wait is the platform's to say."""
     error = RateLimitedError(
-        "no", status=429, delivery=Delivery.REFUSED, retry_after=7.0
+        "no", status=429, outcome=RequestOutcome.REJECTED, retry_after=7.0
     )
     assert exit_code(error) == 1
     assert "Wait 7 seconds" in told(error, capsys)
@@ -421,19 +421,21 @@ def test_too_many_requests(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_other_failures(capsys: pytest.CaptureFixture[str]) -> None:
     """What to do goes by how far they got."""
-    for delivery, advice in {
-        Delivery.NOT_SENT: "safe to try again",
-        Delivery.REFUSED: "Nothing was done",
-        Delivery.UNKNOWN: "Asking changes nothing",
+    for outcome, advice in {
+        RequestOutcome.NOT_SENT: "safe to try again",
+        RequestOutcome.REJECTED: "Nothing was done",
+        RequestOutcome.UNKNOWN: "Asking changes nothing",
     }.items():
         error = AurpayError("failed")
-        error.delivery = delivery
+        error.outcome = outcome
         assert advice in told(error, capsys)
 
 
 def test_looking_comes_before_waiting(capsys: pytest.CaptureFixture[str]) -> None:
     """However long a server asks to wait, an order may exist by then."""
-    error = ServerError("no", status=503, delivery=Delivery.UNKNOWN, retry_after=7.0)
+    error = ServerError(
+        "no", status=503, outcome=RequestOutcome.UNKNOWN, retry_after=7.0
+    )
     error.new_order = NewOrder("20", "USD")
     assert "aurpay order list" in told(error, capsys)
     error.sent_at = datetime(2026, 1, 1, microsecond=5, tzinfo=UTC)

@@ -118,7 +118,7 @@ async def test_it_may_be_paid_back(aurpay: Run, sandbox: Sandbox, paid: str) -> 
     done = await refund(aurpay, paid, "--yes", "-o", "json")
     assert done.code == 3
     record = done.record
-    assert (record["delivery"], record["may_be_paid"]) == ("unknown", True)
+    assert (record["outcome"], record["may_be_paid"]) == ("unknown", True)
     assert (record["may_exist"], record["order_id"]) == (False, paid)
     assert record["advice"] == (
         f"Look before you try again: aurpay order show {paid}, and aurpay tx list"
@@ -128,7 +128,7 @@ async def test_it_may_be_paid_back(aurpay: Run, sandbox: Sandbox, paid: str) -> 
     sandbox.faults.push(*asked_first, "reset-after-request")
     people = await refund(aurpay, paid, "--yes")
     assert people.code == 3
-    assert "delivery  unknown: it may be paid" in people.err
+    assert "outcome  unknown: it may be paid" in people.err
 
 
 def test_an_order_id_cannot_get_into_a_shell(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aurpay_async import ConnectError, Delivery, bolt11
+from aurpay_async import ConnectError, RequestOutcome, bolt11
 from aurpay_async._cli._failures import exit_code, show_error
 from aurpay_async._cli._screen import Screen
 from aurpay_async._cli._withdraw import withdraw_lightning
@@ -172,7 +172,7 @@ async def test_the_platform_says_no(aurpay: Run, account: Sandbox) -> None:
     done = await withdraw(aurpay, fresh(amount_msat=10**10), "--yes")
     assert done.code == 1
     assert "the balance is" in done.err
-    assert "delivery      refused: nothing is paid" in done.err
+    assert "outcome      rejected: nothing is paid" in done.err
     assert f"payment hash  {HASH}" in done.err
 
 
@@ -183,20 +183,20 @@ async def test_it_may_be_paid(aurpay: Run, account: Sandbox) -> None:
     done = await withdraw(aurpay, fresh(), "--yes", "-o", "json")
     assert (done.code, len(account.requests) - sent) == (3, 1)
     record = done.record
-    assert (record["delivery"], record["may_be_paid"]) == ("unknown", True)
+    assert (record["outcome"], record["may_be_paid"]) == ("unknown", True)
     assert (record["may_exist"], record["payment_hash"]) == (False, HASH)
     assert record["advice"] == "Look before you try again: aurpay tx list"
     assert "list_transactions" not in record["message"]
     account.faults.push("reset-after-request")
     people = await withdraw(aurpay, fresh(payment_hash="ef" * 32), "--yes")
     assert people.code == 3
-    assert "delivery      unknown: it may be paid" in people.err
+    assert "outcome      unknown: it may be paid" in people.err
     assert "amount        0.00001 BTC (1,000 sat)" in people.err
 
 
 def test_nothing_was_sent(capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody listens: exit code 1, and it is said that nothing is paid."""
-    error = ConnectError("nobody listens", delivery=Delivery.NOT_SENT)
+    error = ConnectError("nobody listens", outcome=RequestOutcome.NOT_SENT)
     error.invoice = bolt11.decode(fresh())
     assert exit_code(error) == 1
     show_error(Screen("text"), error)
@@ -224,7 +224,7 @@ async def test_interrupted_after_it_left(
         with pytest.raises(asyncio.CancelledError):
             await paying
     record = json.loads(capsys.readouterr().out)
-    assert (record["code"], record["delivery"]) == ("interrupted", "unknown")
+    assert (record["code"], record["outcome"]) == ("interrupted", "unknown")
     assert (record["may_be_paid"], record["may_exist"]) == (True, False)
     assert "aurpay tx list" in record["advice"]
 

@@ -41,7 +41,7 @@ def registered(reference: str, url: str = CALLBACK, kind: Kind = "paid") -> str:
         price=Decimal("20.00"),
         currency="USD",
         kind=kind,
-        nonce=hashlib.sha256(reference.encode()).hexdigest()[:24],
+        attempt_id=hashlib.sha256(reference.encode()).hexdigest()[:24],
     )
     return ReferenceSigner([REFERENCE_KEY]).attach(url, token)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aurpay_async.callbacks import CallbackVerifier, Dispatcher, MemoryReplayStore
+from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.testing import FakeClock
 
 from .deliveries import FAILING, NOW, PUBLIC, REFERENCE_KEY, SECRET, SLOW
@@ -27,7 +27,7 @@ from .deliveries import FAILING, NOW, PUBLIC, REFERENCE_KEY, SECRET, SLOW
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aurpay_async.callbacks import Kind, Notice
+    from aurpay_async.callbacks import Kind, Notification
 
 #: More than any answer on loopback takes.
 SECONDS = 10
@@ -51,8 +51,8 @@ class Shop:
     """Counts what it was told, fails and waits when the reference says so."""
 
     def __init__(self) -> None:
-        self.dispatcher = Dispatcher.unconfirmed_only(
-            verifier(), self._handle, store=MemoryReplayStore()
+        self.processor = CallbackProcessor.unconfirmed_only(
+            verifier(), self._handle, inbox=MemoryInbox()
         )
         self.handled: list[str] = []
         self.started, self.ended = threading.Event(), threading.Event()
@@ -60,8 +60,8 @@ class Shop:
         self._failed: set[str] = set()
         self._go_on = asyncio.Event()
 
-    async def _handle(self, notice: Notice) -> None:
-        reference = notice.reference
+    async def _handle(self, notification: Notification) -> None:
+        reference = notification.reference
         if reference.startswith(FAILING) and reference not in self._failed:
             self._failed.add(reference)
             raise RuntimeError("the secret reason")
@@ -89,7 +89,7 @@ async def serve_aiohttp(shop: Shop, sock: socket.socket, stop: asyncio.Event) ->
 
     app = web.Application()
     for path, kind in [*ROUTES, ("/aurpay/shops/{rest:.+}", None)]:
-        handler = callback_handler(shop.dispatcher, public_base_url=PUBLIC, kind=kind)
+        handler = callback_handler(shop.processor, public_base_url=PUBLIC, kind=kind)
         app.router.add_route("*", path, handler)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
@@ -124,7 +124,7 @@ async def serve_starlette(shop: Shop, sock: socket.socket, stop: asyncio.Event) 
     from aurpay_async.contrib.starlette import callback_route
 
     routes = [
-        callback_route(shop.dispatcher, public_base_url=PUBLIC, path=path, kind=kind)
+        callback_route(shop.processor, public_base_url=PUBLIC, path=path, kind=kind)
         for path, kind in [*ROUTES, ("/aurpay/shops/{rest:path}", None)]
     ]
     await serve_uvicorn(Starlette(routes=routes), sock, stop)
@@ -138,7 +138,7 @@ async def serve_fastapi(shop: Shop, sock: socket.socket, stop: asyncio.Event) ->
     app = FastAPI()
     for path, kind in [*ROUTES, ("/aurpay/shops/{rest:path}", None)]:
         router = callback_router(
-            shop.dispatcher, public_base_url=PUBLIC, path=path, kind=kind
+            shop.processor, public_base_url=PUBLIC, path=path, kind=kind
         )
         app.include_router(router)
     await serve_uvicorn(app, sock, stop)
@@ -150,7 +150,7 @@ async def serve_litestar(shop: Shop, sock: socket.socket, stop: asyncio.Event) -
     from aurpay_async.contrib.litestar import callback_handler
 
     handlers = [
-        callback_handler(shop.dispatcher, public_base_url=PUBLIC, path=path, kind=kind)
+        callback_handler(shop.processor, public_base_url=PUBLIC, path=path, kind=kind)
         for path, kind in [*ROUTES, ("/aurpay/shops/{rest:path}", None)]
     ]
     await serve_uvicorn(Litestar(handlers, logging_config=None), sock, stop)
@@ -165,11 +165,11 @@ async def serve_quart(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> N
     app = Quart(__name__)
     for path, kind in ROUTES:
         blueprint = callback_blueprint(
-            shop.dispatcher, public_base_url=PUBLIC, path=path, kind=kind
+            shop.processor, public_base_url=PUBLIC, path=path, kind=kind
         )
         app.register_blueprint(blueprint)
     odd = callback_blueprint(
-        shop.dispatcher, public_base_url=PUBLIC, path="/aurpay/shops/<path:rest>"
+        shop.processor, public_base_url=PUBLIC, path="/aurpay/shops/<path:rest>"
     )
     app.register_blueprint(odd, name="odd")
     config = hypercorn.Config()
@@ -205,7 +205,7 @@ async def serve_django(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> 
     urls = [
         django_path(
             path.removeprefix("/"),
-            callback_view(shop.dispatcher, public_base_url=PUBLIC, kind=kind),
+            callback_view(shop.processor, public_base_url=PUBLIC, kind=kind),
         )
         for path, kind in [*ROUTES, ("/aurpay/shops/<path:rest>", None)]
     ]

@@ -38,7 +38,7 @@ async def _reads_bodies(
 
 async def _serve(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
     app = web.Application(middlewares=[_reads_bodies])
-    handler = callback_handler(shop.dispatcher, public_base_url=PUBLIC)
+    handler = callback_handler(shop.processor, public_base_url=PUBLIC)
     app.router.add_route("*", CALLBACK.removeprefix(PUBLIC), handler)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()

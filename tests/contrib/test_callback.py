@@ -68,14 +68,14 @@ FACTORIES = [
 def test_every_adapter_checks_what_it_is_given(adapter: str, name: str) -> None:
     """When it is set up, not when the first payment arrives."""
     factory = getattr(import_module(f"aurpay_async.contrib.{adapter}"), name)
-    dispatcher = Shop().dispatcher
+    processor = Shop().processor
     with pytest.raises(ConfigurationError, match="public_base_url"):
-        factory(dispatcher, public_base_url="shop.example")
+        factory(processor, public_base_url="shop.example")
     with pytest.raises(ConfigurationError, match='must be "paid", "timeout" or None'):
-        factory(dispatcher, public_base_url=PUBLIC, kind="success")
+        factory(processor, public_base_url=PUBLIC, kind="success")
     with pytest.raises(ConfigurationError, match="allow_http=True"):
-        factory(dispatcher, public_base_url="http://shop.test")
-    assert factory(dispatcher, public_base_url="http://shop.test", allow_http=True)
+        factory(processor, public_base_url="http://shop.test")
+    assert factory(processor, public_base_url="http://shop.test", allow_http=True)
 
 
 def test_the_dependency_checks_what_it_is_given() -> None:
@@ -253,7 +253,7 @@ def test_router_without_fastapi_says_what_to_install(
     starlette = import_module("aurpay_async.contrib.starlette")
     hide("fastapi", monkeypatch)
     with pytest.raises(ImportError, match=r"'aurpay-async\[fastapi\]'"):
-        starlette.callback_router(Shop().dispatcher, public_base_url=PUBLIC)
+        starlette.callback_router(Shop().processor, public_base_url=PUBLIC)
 
 
 def hide(package: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ async def _answer(shop: Shop, environ: dict[str, Any]) -> HttpResponse:
     from aurpay_async.contrib.django import callback_view
 
     use_django()
-    view = callback_view(shop.dispatcher, public_base_url=PUBLIC)
+    view = callback_view(shop.processor, public_base_url=PUBLIC)
     return await view(WSGIRequest(environ))
 
 

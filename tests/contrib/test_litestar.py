@@ -31,7 +31,7 @@ async def _serve(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
     from aurpay_async.contrib.litestar import callback_handler
 
     app = Litestar(
-        [callback_handler(shop.dispatcher, public_base_url=PUBLIC)],
+        [callback_handler(shop.processor, public_base_url=PUBLIC)],
         csrf_config=CSRFConfig(secret="made up"),
         logging_config=None,
         middleware=[_reads_bodies],

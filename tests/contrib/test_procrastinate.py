@@ -22,15 +22,15 @@ from aurpay_async import (
     AurpayError,
     ConfigurationError,
     ConnectError,
-    Delivery,
     InvalidRequestError,
     RateLimitedError,
     ReferenceConflictError,
+    RequestOutcome,
     UntrustedOrderError,
 )
 from aurpay_async.contrib import procrastinate as module
 from aurpay_async.contrib.procrastinate import OrderTasks, _Patience
-from aurpay_async.orders import AttemptState, Failure, OrderBook, Reconciliation
+from aurpay_async.orders import AttemptState, Failure, OrderStore, Reconciliation
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
 
@@ -71,7 +71,7 @@ class Shop:
 
     sandbox: Sandbox
     clock: FakeClock
-    book: OrderBook
+    store: OrderStore
     app: App
     changes: list[tuple[str, AttemptState]] = attrs.field(factory=list)
     #: Each is raised by the next delivery, after it has done its work.
@@ -79,7 +79,7 @@ class Shop:
 
     def tasks(self, **options: Any) -> OrderTasks:
         return OrderTasks(
-            self.app, self.book, self.deliver, on_change=self.changed, **options
+            self.app, self.store, self.deliver, on_change=self.changed, **options
         )
 
     async def deliver(self, reference: str, connection: AsyncConnection) -> None:
@@ -100,7 +100,7 @@ class Shop:
         await self.app.tasks[f"aurpay:{task}"](**arguments)
 
     async def rows(self, query: str) -> list[tuple[Any, ...]]:
-        async with self.book.engine.connect() as connection:
+        async with self.store.engine.connect() as connection:
             return [tuple(row) for row in await connection.execute(text(query))]
 
     async def parcels(self) -> list[str]:
@@ -116,25 +116,25 @@ async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         await connection.execute(text("CREATE TABLE parcels (reference TEXT)"))
         columns = "id INTEGER PRIMARY KEY, queue TEXT, task TEXT, lock TEXT, args TEXT"
         await connection.execute(text(f"CREATE TABLE jobs ({columns})"))
-        await connection.run_sync(OrderBook.metadata.create_all)
+        await connection.run_sync(OrderStore.metadata.create_all)
     app = App(connector=InMemoryConnector())
     async with (
         app.open_async(),
         Sandbox(clock=clock) as sandbox,
         sandbox.client(reference_key=KEY) as aurpay,
-        OrderBook(aurpay, engine) as book,
+        OrderStore(aurpay, engine) as store,
     ):
-        yield Shop(sandbox, clock, book, app)
+        yield Shop(sandbox, clock, store, app)
     await engine.dispose()
 
 
 async def test_a_job_is_there_if_what_it_follows_from_is(shop: Shop) -> None:
     """Deferred in the caller's transaction: committed or rolled back with it."""
     tasks = shop.tasks(queue="money")
-    async with shop.book.engine.connect() as connection:
+    async with shop.store.engine.connect() as connection:
         await tasks.defer_open(connection, "cart-41", 5, "EUR")
         await connection.rollback()
-    async with AsyncSession(shop.book.engine) as session:
+    async with AsyncSession(shop.store.engine) as session:
         number = await tasks.defer_open(
             session,
             "cart-42",
@@ -162,12 +162,12 @@ async def test_a_job_is_there_if_what_it_follows_from_is(shop: Shop) -> None:
 async def test_no_job_without_a_transaction(shop: Shop) -> None:
     """Nothing could be undone together with what it follows from."""
     tasks = shop.tasks()
-    committing = shop.book.engine.execution_options(isolation_level="AUTOCOMMIT")
+    committing = shop.store.engine.execution_options(isolation_level="AUTOCOMMIT")
     async with committing.connect() as connection:
         with pytest.raises(ConfigurationError, match="nothing can be undone"):
             await tasks.defer_open(connection, "cart-42", "20.00", "USD")
     with pytest.raises(ConfigurationError, match="AsyncConnection or AsyncSession"):
-        await tasks.defer_delivery(shop.book.engine, "cart-42")  # type: ignore[arg-type]
+        await tasks.defer_delivery(shop.store.engine, "cart-42")  # type: ignore[arg-type]
     assert await shop.rows("SELECT * FROM jobs") == []
 
 
@@ -184,7 +184,7 @@ async def test_arguments_are_refused_at_once(
     shop: Shop, field: str, arguments: Any
 ) -> None:
     """Where somebody can mend them, not in a worker."""
-    async with shop.book.engine.begin() as connection:
+    async with shop.store.engine.begin() as connection:
         with pytest.raises(InvalidRequestError) as caught:
             await shop.tasks().defer_open(connection, *arguments)
     assert caught.value.field == field
@@ -198,7 +198,7 @@ async def test_a_worker_opens_one_order_for_a_cart(shop: Shop) -> None:
     for _ in range(2):
         await open_order.defer_async(**CART)
     await shop.app.run_worker_async(wait=False, install_signal_handlers=False)
-    (attempt,) = await shop.book.attempts("cart-42")
+    (attempt,) = await shop.store.attempts("cart-42")
     assert (attempt.state, attempt.order_id) == ("live", *shop.sandbox.orders)
     with pytest.raises(ReferenceConflictError):
         await shop.run("open", **{**CART, "price": "21.00"})
@@ -214,7 +214,7 @@ async def test_a_cart_that_is_paid_is_open_enough(
         await shop.run("open", **CART)
     (order_id,) = shop.sandbox.orders
     await shop.sandbox.pay(order_id)
-    assert (await shop.book.settle(order_id)).settled
+    assert (await shop.store.settle(order_id)).newly_paid
     await shop.run("open", **CART)
     shop.sandbox.assert_orders(1)
 
@@ -230,15 +230,15 @@ def failed(kind: type[AurpayError], **fields: Any) -> AurpayError:
 NEVER = None
 TABLE = [
     # Nothing was sent, and it may be sent again.
-    (failed(ConnectError, delivery=Delivery.NOT_SENT, retryable=True), 0, 2),
+    (failed(ConnectError, outcome=RequestOutcome.NOT_SENT, retryable=True), 0, 2),
     (failed(RateLimitedError, retryable=True, retry_after=None), 3, 16),
     (failed(RateLimitedError, retryable=True, retry_after=7.2), 0, 8),
     (failed(RateLimitedError, retryable=True, retry_after=7.2), 2, 8),
-    # The book looks before it asks for an order again.
-    (failed(AurpayError, delivery=Delivery.UNKNOWN), 1, 4),
+    # The store looks before it asks for an order again.
+    (failed(AurpayError, outcome=RequestOutcome.UNKNOWN), 1, 4),
     (failed(UntrustedOrderError), 0, NEVER),
     # The same would be refused again.
-    (failed(AurpayError, delivery=Delivery.REFUSED), 0, NEVER),
+    (failed(AurpayError, outcome=RequestOutcome.REJECTED), 0, NEVER),
     (failed(InvalidRequestError), 0, NEVER),
     (failed(ReferenceConflictError), 0, NEVER),
     # A database that is away, a shop's own bug, a worker that is told to stop.
@@ -314,8 +314,8 @@ async def test_nothing_is_delivered_where_nothing_can_be_undone(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An engine that commits each statement by itself is refused in time."""
-    committing = shop.book.engine.execution_options(isolation_level="AUTOCOMMIT")
-    monkeypatch.setattr(OrderBook, "engine", committing)
+    committing = shop.store.engine.execution_options(isolation_level="AUTOCOMMIT")
+    monkeypatch.setattr(OrderStore, "engine", committing)
     shop.tasks()
     with pytest.raises(ConfigurationError, match="nothing can be undone"):
         await shop.run("deliver", reference="cart-42")
@@ -326,7 +326,7 @@ async def test_nothing_is_delivered_where_nothing_can_be_undone(
 async def test_a_lost_callback_leads_to_a_delivery(shop: Shop) -> None:
     """Found by reconciling: the change, what the shop does and the job, all at once."""
     shop.tasks()
-    await shop.book.open("cart-42", "20.00", "USD")
+    await shop.store.get_or_create("cart-42", "20.00", "USD")
     await shop.sandbox.pay(*shop.sandbox.orders)
     shop.clock.advance(121)
     for _ in range(2):
@@ -341,7 +341,7 @@ async def test_a_change_that_the_shop_refuses_is_not_recorded(
 ) -> None:
     """Nor is its delivery deferred: the next run finds it again."""
     shop.tasks()
-    await shop.book.open("cart-42", "20.00", "USD")
+    await shop.store.get_or_create("cart-42", "20.00", "USD")
     await shop.sandbox.pay(*shop.sandbox.orders)
     shop.clock.advance(121)
     with monkeypatch.context() as patched:
@@ -364,11 +364,11 @@ async def test_reconciling_goes_on_while_there_is_more(
     async def reconcile(**_: object) -> Reconciliation:
         return runs.pop(0)
 
-    monkeypatch.setattr(shop.book, "reconcile", reconcile)
+    monkeypatch.setattr(shop.store, "reconcile", reconcile)
     await shop.run("reconcile", timestamp=0)
     assert runs == []
-    await shop.book.open("cart-42", "20.00", "USD")
-    (attempt,) = await shop.book.attempts("cart-42")
+    await shop.store.get_or_create("cart-42", "20.00", "USD")
+    (attempt,) = await shop.store.attempts("cart-42")
     failure = Failure(attempt=attempt, error=AurpayError())
     runs = [attrs.evolve(found, failures=(failure,)), attrs.evolve(found, more=False)]
     await shop.run("reconcile", timestamp=0)
@@ -377,9 +377,9 @@ async def test_reconciling_goes_on_while_there_is_more(
 
 async def test_the_shop_need_not_be_told_of_changes(shop: Shop) -> None:
     """What is paid is delivered all the same, and what is overdue is not."""
-    OrderTasks(shop.app, shop.book, shop.deliver)
+    OrderTasks(shop.app, shop.store, shop.deliver)
     for reference in ("cart-1", "cart-2"):
-        await shop.book.open(reference, "20.00", "USD")
+        await shop.store.get_or_create(reference, "20.00", "USD")
     paid, late = shop.sandbox.orders
     await shop.sandbox.pay(paid)
     await shop.sandbox.expire(late)
@@ -387,7 +387,7 @@ async def test_the_shop_need_not_be_told_of_changes(shop: Shop) -> None:
     await shop.run("reconcile", timestamp=0)
     jobs = await shop.rows("SELECT lock FROM jobs")
     assert jobs == [("aurpay:deliver:cart-1",)]
-    (attempt,) = await shop.book.attempts("cart-2")
+    (attempt,) = await shop.store.attempts("cart-2")
     assert attempt.state is AttemptState.OVERDUE
 
 
@@ -459,9 +459,9 @@ async def test_what_cannot_be_used_is_refused(shop: Shop, tmp_path: Path) -> Non
     def deliver(reference: str, connection: AsyncConnection) -> Any: ...
 
     with pytest.raises(ConfigurationError, match="deliver must be an `async def`"):
-        OrderTasks(shop.app, shop.book, deliver)
+        OrderTasks(shop.app, shop.store, deliver)
     with pytest.raises(ConfigurationError, match="on_change must be an `async def`"):
-        OrderTasks(shop.app, shop.book, shop.deliver, on_change=deliver)  # type: ignore[arg-type]
+        OrderTasks(shop.app, shop.store, shop.deliver, on_change=deliver)  # type: ignore[arg-type]
     for name in ("delivery_timeout", "stalled_after"):
         for value in (timedelta(0), 5):
             with pytest.raises(ConfigurationError, match=f"{name} must be a timedelta"):

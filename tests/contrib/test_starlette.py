@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 async def _serve_mounted(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
-    route = callback_route(shop.dispatcher, public_base_url=f"{PUBLIC}/eu", path="/cb")
+    route = callback_route(shop.processor, public_base_url=f"{PUBLIC}/eu", path="/cb")
     app = Starlette(routes=[Mount("/eu", routes=[Mount("/shop", routes=[route])])])
     await serve_uvicorn(app, sock, stop, root_path="/eu")
 
@@ -152,7 +152,7 @@ def test_a_router_can_be_included_anywhere() -> None:
     app = FastAPI()
     for kind in ("paid", "timeout"):
         router = callback_router(
-            Shop().dispatcher, public_base_url=PUBLIC, path=f"/{kind}", kind=kind
+            Shop().processor, public_base_url=PUBLIC, path=f"/{kind}", kind=kind
         )
         app.include_router(router, prefix="/eu")
     assert app.url_path_for("aurpay_paid") == "/eu/paid"

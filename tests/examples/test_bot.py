@@ -27,10 +27,10 @@ from aurpay_async import (
     APIError,
     AuthenticationError,
     ConnectError,
-    Delivery,
+    PaymentNeedsReviewError,
     RateLimitedError,
+    RequestOutcome,
     StoreUnavailableError,
-    UnclearPaymentError,
     UntrustedOrderError,
     bolt11,
 )
@@ -77,8 +77,8 @@ class Running:
     def __init__(self, payments: PayBot, telegram: Telegram) -> None:
         self.payments = payments
         self._telegram = telegram
-        self._dispatcher = Dispatcher()
-        self._dispatcher.include_router(payments.router)
+        self._processor = Dispatcher()
+        self._processor.include_router(payments.router)
 
     async def hear(self, text: str, *, chat: int = 7, who: int = 7) -> Update:
         """Somebody writes; return when the bot has answered."""
@@ -88,7 +88,7 @@ class Running:
 
     async def hear_again(self, update: Update) -> None:
         """Telegram delivers something, not for the first time."""
-        await self._dispatcher.feed_update(self.payments.bot, update)
+        await self._processor.feed_update(self.payments.bot, update)
 
 
 class World:
@@ -241,14 +241,14 @@ async def test_payment_during_a_database_outage_is_told_after_it(
     """Watching, reconciling and telling all fail; the log says so, and none ends."""
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
-        async with Outage(bot.payments.book.engine).lasting() as outage:
+        async with Outage(bot.payments.store.engine).lasting() as outage:
             await world.sandbox.pay(world.newest)
             async with asyncio.timeout(20):
                 while outage.refused < 5 or bot.payments._watching:
                     await world.wait(60)
             await bot.hear("/pay 5 USD")
             assert world.telegram.texts[-1][1].startswith("Something went wrong here")
-        for part in ("left to OrderBook.run", "reconciliation failed", "out of date"):
+        for part in ("left to OrderStore.run", "reconciliation failed", "out of date"):
             assert part in caplog.text
         ((*_, text),) = await world.edits_in_time(1, 60)
         assert text == "5 USD: paid. Thank you!"
@@ -258,7 +258,7 @@ async def test_bot_stops_in_order_while_the_database_is_away(world: World) -> No
     """What is left open would be a warning, and warnings are errors here."""
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
-        outage = Outage(bot.payments.book.engine).lasting()
+        outage = Outage(bot.payments.store.engine).lasting()
         await outage.__aenter__()
     await outage.__aexit__(None, None, None)
     assert not bot.payments._watching
@@ -269,7 +269,7 @@ async def test_bot_that_cannot_reach_its_database_does_not_start(world: World) -
     bot = Bot(TOKEN, session=world.telegram)
     async with world.sandbox.client(reference_key=KEY) as aurpay:
         payments = PayBot(bot, aurpay, world.database)
-        async with Outage(payments.book.engine).lasting():
+        async with Outage(payments.store.engine).lasting():
             with pytest.raises(StoreUnavailableError):
                 async with payments.running():
                     pytest.fail("started without a database")
@@ -417,7 +417,7 @@ async def test_a_restart_in_the_middle_loses_nothing(world: World, move: str) ->
 
 
 async def test_late_payment_while_the_bot_was_away_is_told(world: World) -> None:
-    """As late, if watching the order finds it, and not `OrderBook.run`."""
+    """As late, if watching the order finds it, and not `OrderStore.run`."""
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
     await world.sandbox.expire(world.newest)
@@ -505,27 +505,32 @@ async def test_what_may_exist_is_said_and_looked_for(world: World) -> None:
         assert len(await world.edits(1)) == 1
 
 
-def api(kind: type[APIError], delivery: Delivery = Delivery.REFUSED) -> APIError:
-    return kind("secret words of the platform", status=400, delivery=delivery)
+def api(
+    kind: type[APIError], outcome: RequestOutcome = RequestOutcome.REJECTED
+) -> APIError:
+    return kind("secret words of the platform", status=400, outcome=outcome)
 
 
 @pytest.mark.parametrize(
     ("error", "part"),
     [
         (
-            ConnectError("x", delivery=Delivery.NOT_SENT),
+            ConnectError("x", outcome=RequestOutcome.NOT_SENT),
             "cannot be reached now. Nothing was made",
         ),
         (api(AuthenticationError), "may not take payments now. Nothing was made"),
         (api(RateLimitedError), "too much going on now. Nothing was made"),
         (api(APIError), "cannot be paid. Nothing was made"),
-        (api(APIError, Delivery.UNKNOWN), "an invoice may exist that nobody has seen"),
+        (
+            api(APIError, RequestOutcome.UNKNOWN),
+            "an invoice may exist that nobody has seen",
+        ),
         (
             UntrustedOrderError("x", check="y", order_id="z", status=200, body=b""),
             "An invoice was made, but it is not what was asked for",
         ),
         (AlreadyPaidError("x"), "This is paid already"),
-        (UnclearPaymentError("x"), "Please do not pay again"),
+        (PaymentNeedsReviewError("x"), "Please do not pay again"),
     ],
 )
 def test_each_failure_says_what_may_exist(error: AurpayError, part: str) -> None:

@@ -169,7 +169,7 @@ async def test_it_delivers_once(sandbox: Sandbox, any_database: str) -> None:
         assert ">Delivered<" in orders
         assert "pay back" not in orders
     async with serving(sandbox, any_database) as browser:
-        again = await browser.shop.dispatcher.dispatch(
+        again = await browser.shop.processor.process(
             method="GET", url=sent[0].url, headers=sent[0].headers
         )
         assert again.outcome == "repeated"
@@ -251,7 +251,7 @@ async def parcels(browser: Browser) -> list[str]:
 
 
 async def until_listed(browser: Browser, clock: HandClock, what: str) -> None:
-    """Let minutes pass until the list has a line that `OrderBook.run` leads to."""
+    """Let minutes pass until the list has a line that `OrderStore.run` leads to."""
     async with asyncio.timeout(20):
         while what not in (await browser.list()).text:
             clock.advance(60)
@@ -265,7 +265,7 @@ async def test_payment_without_a_callback_is_fulfilled(
     sandbox, clock = slow
     async with serving(sandbox, database) as browser:
         shop = browser.shop
-        shop.dispatcher._clock = FakeClock()  # it would wait for the order
+        shop.processor._clock = FakeClock()  # it would wait for the order
         sandbox.deliveries.push("lost")
         await browser.buy()
         await sandbox.pay(next(iter(sandbox.orders)))
@@ -289,7 +289,7 @@ async def test_payment_during_a_database_outage_is_fulfilled_after_it(
     async with serving(sandbox, database) as browser:
         sandbox.deliveries.push("lost")
         await browser.buy()
-        async with Outage(browser.shop.book.engine).lasting() as outage:
+        async with Outage(browser.shop.store.engine).lasting() as outage:
             await sandbox.pay(next(iter(sandbox.orders)))
             async with asyncio.timeout(20):
                 while outage.refused < 3:
@@ -308,7 +308,7 @@ async def test_shop_stops_in_order_while_the_database_is_away(
     """What is left open would be a warning, and warnings are errors here."""
     async with serving(sandbox, database) as browser:
         await browser.buy()
-        outage = Outage(browser.shop.book.engine).lasting()
+        outage = Outage(browser.shop.store.engine).lasting()
         await outage.__aenter__()
     await outage.__aexit__(None, None, None)
 
@@ -316,11 +316,11 @@ async def test_shop_stops_in_order_while_the_database_is_away(
 async def test_shop_that_cannot_reach_its_database_does_not_start(
     sandbox: Sandbox, database: str
 ) -> None:
-    """The error names the database as the cause, and the order book is closed."""
+    """The error names the database as the cause, and the order store is closed."""
     async with sandbox.client(reference_key=KEY) as aurpay:
         verifier = CallbackVerifier(secrets=["x" * 16], reference_key=KEY)
         shop = Shop(aurpay, verifier, database=database, public_base_url="http://[::1]")
-        async with Outage(shop.book.engine).lasting():
+        async with Outage(shop.store.engine).lasting():
             with pytest.raises(StoreUnavailableError):
                 async with shop.running():
                     pytest.fail("started without a database")
@@ -338,8 +338,8 @@ async def test_payment_of_an_unknown_cart_is_answered_200_and_listed(
     (tmp_path / "shop.db").unlink()
     headers = sign_callback(lost.url, secret=sandbox.callback_secret)
     async with serving(sandbox, database) as browser:
-        browser.shop.dispatcher._clock = FakeClock()  # its pauses pass at once
-        reply = await browser.shop.dispatcher.dispatch(
+        browser.shop.processor._clock = FakeClock()  # its pauses pass at once
+        reply = await browser.shop.processor.process(
             method="GET", url=lost.url, headers=headers
         )
         assert reply.status == 200
@@ -402,7 +402,7 @@ async def test_paid_callback_of_an_order_that_aurpay_does_not_list_needs_review(
     """A callback of an order that the platform does not list: no other one is made."""
     sandbox, clock = slow
     async with serving(sandbox, database) as browser:
-        browser.shop.dispatcher._clock = FakeClock()
+        browser.shop.processor._clock = FakeClock()
         path = await browser.fill()
         sandbox.faults.push("reset-after-request")
         await browser.ask("POST", path)
@@ -495,7 +495,7 @@ MARKUP = "\"'><script src=//evil.example></script>&"
 def test_every_text_is_escaped(template: str) -> None:
     """Wherever it comes from, none of it becomes markup."""
     texts = dict.fromkeys(("order_id", "reference", "currency"), MARKUP)
-    odd = cast("Any", {**texts, "suspects": {MARKUP: MARKUP}, "price": Decimal(1)})
+    odd = cast("Any", {**texts, "candidates": {MARKUP: MARKUP}, "price": Decimal(1)})
     order = dict.fromkeys(("order_id", "payment_request", "pay_url"), MARKUP)
     names: dict[str, Any] = {
         "product": Product(MARKUP, MARKUP, MARKUP, MARKUP),
@@ -503,10 +503,14 @@ def test_every_text_is_escaped(template: str) -> None:
         "orders": Orders(
             carts=[
                 attrs.evolve(
-                    CART, reference=MARKUP, parcel=MARKUP, surplus=[odd], unclear=[odd]
+                    CART,
+                    reference=MARKUP,
+                    parcel=MARKUP,
+                    duplicate_payment=[odd],
+                    unclear=[odd],
                 )
             ],
-            surplus=[odd],
+            duplicate_payment=[odd],
             unclear=[odd],
         ),
         "labels": {"new": (MARKUP, MARKUP)},

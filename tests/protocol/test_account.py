@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from aurpay_async import ApiKey, Request, Safety
+from aurpay_async import ApiKey, Effect, Request
 from aurpay_async._protocol import build_obtain_key, parse_obtain_key
 from aurpay_async._secrets import Secret
 from aurpay_async.errors import AurpayError, InvalidRequestError, InvalidResponseError
@@ -24,7 +24,7 @@ def test_the_documented_request() -> None:
     """Two fields, as JSON."""
     request = build_obtain_key(Secret("example@aurpay.net"), Secret('p\xe4ss"word'))
     assert (request.method, request.path) == ("POST", "/api/plugin/key/aurpay")
-    assert request.safety is Safety.READ
+    assert request.effect is Effect.READ
     assert json.loads(request.body) == {
         "username": "example@aurpay.net",
         "password": 'p\xe4ss"word',
@@ -48,7 +48,7 @@ def test_a_key() -> None:
     """What comes is what is sent."""
     key = parse_obtain_key(answer(envelope({"access_token": "ey.made.up", "x": 1})))
     assert isinstance(key, ApiKey)
-    request = Request(operation="x", method="GET", path="/", safety=Safety.READ)
+    request = Request(operation="x", method="GET", path="/", effect=Effect.READ)
     assert key.headers(request, datetime(2026, 1, 1, tzinfo=UTC)) == {
         "API-Key": "ey.made.up"
     }

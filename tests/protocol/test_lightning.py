@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aurpay_async import NewOrder, OrderStatus, Safety
+from aurpay_async import Effect, NewOrder, OrderStatus
 from aurpay_async._checks import Trust
 from aurpay_async._protocol import build_create_order, parse_create_order
 from aurpay_async.errors import (
     AurpayError,
-    Delivery,
     InvalidResponseError,
     InvoiceDecodeError,
     InvoiceInvalidError,
+    RequestOutcome,
     UntrustedOrderError,
 )
 from tests.orders import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 ORIGIN = ("https", "dashboard.aurpay.net", 443)
 ORDER_ID = "20260101000000000001"
-ASKED = NewOrder("20.00", "USD", reference="cart-42", nonce="ab" * 12)
+ASKED = NewOrder("20.00", "USD", reference="cart-42", attempt_id="ab" * 12)
 
 
 def parse(
@@ -55,17 +55,17 @@ def test_the_request() -> None:
     """POST /api/bln/order, as documented; never to be repeated blindly."""
     request = build_create_order(NewOrder(20, "USD"))
     assert (request.method, request.path) == ("POST", "/api/bln/order")
-    assert request.safety is Safety.CREATE
+    assert request.effect is Effect.CREATE
     assert request.headers["Content-Type"] == "application/json"
     assert request.body == b'{"price":20,"currency":"USD"}'
 
 
 def test_what_was_asked_for_is_on_the_order() -> None:
     """The answer repeats neither price nor reference."""
-    made = parse(envelope(order(price="1", reference="x", nonce="y")))
+    made = parse(envelope(order(price="1", reference="x", attempt_id="y")))
     assert (made.price, made.currency) == (Decimal("20.00"), "USD")
-    assert (made.reference, made.nonce) == ("cart-42", "ab" * 12)
-    assert made.extra == {"price": "1", "reference": "x", "nonce": "y"}
+    assert (made.reference, made.attempt_id) == ("cart-42", "ab" * 12)
+    assert made.extra == {"price": "1", "reference": "x", "attempt_id": "y"}
 
 
 def test_the_documented_answer_with_a_number() -> None:
@@ -141,7 +141,7 @@ def test_the_wrong_network_is_not_shown_to_a_payer() -> None:
     assert error.check == "network"
     assert error.order_id == "20240426103947614609"
     assert json.loads(error.body) == AS_NUMBER
-    assert error.delivery is Delivery.UNKNOWN
+    assert error.outcome is RequestOutcome.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_an_order_that_exists_and_must_not_be_shown(
     assert error.check == check
     assert error.order_id == ORDER_ID
     assert json.loads(error.body) == content
-    assert error.delivery is Delivery.UNKNOWN
+    assert error.outcome is RequestOutcome.UNKNOWN
     assert not error.retryable
 
 
@@ -289,7 +289,7 @@ def test_an_answer_that_is_not_the_documented_shape(
         parse(content)
     error = caught.value
     assert not isinstance(error, UntrustedOrderError)
-    assert error.delivery is Delivery.UNKNOWN
+    assert error.outcome is RequestOutcome.UNKNOWN
     assert error.body == answer(content).body
     assert sorted(error.paths) == sorted(paths)
     assert error.order_id == (ORDER_ID if ORDER_ID.encode() in error.body else None)

@@ -11,14 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aurpay_async import Order, OrderStatus, Safety
+from aurpay_async import Effect, Order, OrderStatus
 from aurpay_async._protocol import (
     build_get_order,
     build_list_orders,
     parse_get_order,
     parse_list_orders,
 )
-from aurpay_async.errors import APIError, AurpayError, Delivery, InvalidResponseError
+from aurpay_async.errors import (
+    APIError,
+    AurpayError,
+    InvalidResponseError,
+    RequestOutcome,
+)
 from tests.orders import NOW, answer, detail, envelope
 
 from .samples import json_values, paged
@@ -47,7 +52,7 @@ def test_the_request_for_an_order(order_id: str, path: str) -> None:
     request = build_get_order(order_id)
     assert (request.method, request.body) == ("GET", b"")
     assert request.path == f"/api/v2/order/detail/{path}"
-    assert request.safety is Safety.READ
+    assert request.effect is Effect.READ
     assert request.operation == "get_order"
 
 
@@ -169,7 +174,7 @@ def test_a_refusal_of_a_look_is_a_refusal() -> None:
     """Though it names the order."""
     with pytest.raises(APIError) as caught:
         read(envelope({"order_id": ORDER_ID}, code=500))
-    assert caught.value.delivery is Delivery.REFUSED
+    assert caught.value.outcome is RequestOutcome.REJECTED
 
 
 @settings(max_examples=60)
@@ -203,7 +208,7 @@ def test_the_request_for_a_page() -> None:
     request = build_list_orders(3, 10)
     assert (request.method, request.body) == ("GET", b"")
     assert request.path == "/api/v2/order/?page=3&size=10"
-    assert request.safety is Safety.READ
+    assert request.effect is Effect.READ
     assert request.operation == "list_orders"
 
 

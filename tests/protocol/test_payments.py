@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aurpay_async import NewPayment, PaymentUrl, Safety
+from aurpay_async import Effect, NewPayment, PaymentUrl
 from aurpay_async._checks import Trust
 from aurpay_async._models._payments import NewPaymentUrl
 from aurpay_async._protocol import (
@@ -25,8 +25,8 @@ from aurpay_async._protocol import (
 from aurpay_async.errors import (
     APIError,
     AurpayError,
-    Delivery,
     InvalidResponseError,
+    RequestOutcome,
     UntrustedOrderError,
 )
 from tests.orders import answer, envelope
@@ -50,7 +50,7 @@ def read(content: object, asked: NewPayment = ASKED) -> PaymentOrder:
 
 
 def read_url(content: object) -> PaymentUrl:
-    asked = NewPaymentUrl("18.00", "USD", reference="cart-42", nonce="ab" * 12)
+    asked = NewPaymentUrl("18.00", "USD", reference="cart-42", attempt_id="ab" * 12)
     return parse_create_payment_url(answer(content), asked, TRUST)
 
 
@@ -66,7 +66,7 @@ def test_the_documented_request_for_a_payment() -> None:
         )
     )
     assert (request.method, request.path) == ("POST", "/api/order/pay-info")
-    assert request.safety is Safety.CREATE
+    assert request.effect is Effect.CREATE
     assert request.headers["Content-Type"] == "application/json"
     assert json.loads(request.body) == {
         "chain": "ETH",
@@ -83,7 +83,7 @@ def test_options_are_sent_where_they_are_on() -> None:
         NewPaymentUrl("18.50", "USD", stablecoin_at_par=True, post_callbacks=True)
     )
     assert (request.method, request.path) == ("POST", "/api/order/pay-url")
-    assert request.safety is Safety.CREATE
+    assert request.effect is Effect.CREATE
     assert request.body == (
         b'{"price":18.50,"currency":"USD",'
         b'"fixed_encrypt_price":true,"enable_post_callback":true}'
@@ -104,7 +104,7 @@ def test_a_payment_that_is_what_was_asked_for() -> None:
     assert made.address == "0x52908400098527886E0F7030069857D2E4169EE7"
     assert made.contract_addr == "0xdAC17F958D2ee523a2206206994597C13D831ec7"
     assert made.pay_url == f"https://dashboard.aurpay.net/#/cashier/{ORDER_ID}"
-    assert (made.reference, made.nonce) == ("cart-42", None)
+    assert (made.reference, made.attempt_id) == ("cart-42", None)
     assert made.checks == ("price", "currency", "amount", "address", "pay_url")
     assert made.extra == {"memo": "7"}
 
@@ -169,7 +169,7 @@ def test_a_payment_that_exists_and_must_not_be_shown(
         read(content)
     error = caught.value
     assert (error.check, error.order_id) == (check, ORDER_ID)
-    assert error.delivery is Delivery.UNKNOWN
+    assert error.outcome is RequestOutcome.UNKNOWN
     assert json.loads(error.body) == content
 
 
@@ -189,7 +189,7 @@ def test_a_payment_that_cannot_be_read(
         read(envelope(payment(**change)))
     assert type(caught.value) is InvalidResponseError
     assert caught.value.paths == paths
-    assert caught.value.delivery is Delivery.UNKNOWN
+    assert caught.value.outcome is RequestOutcome.UNKNOWN
 
 
 def test_the_client_s_own_origin_has_checkout_pages() -> None:
@@ -205,7 +205,7 @@ def test_a_page_to_choose_a_coin_on() -> None:
         price=Decimal("18.00"),
         currency="USD",
         reference="cart-42",
-        nonce="ab" * 12,
+        attempt_id="ab" * 12,
         extra={"order_id": "7", "extra": 1},
     )
 
@@ -228,7 +228,7 @@ def test_a_page_that_lies_elsewhere(pay_url: object) -> None:
         read_url(envelope({"pay_url": pay_url}))
     assert type(caught.value) is InvalidResponseError
     assert caught.value.paths == ("data.pay_url",)
-    assert caught.value.delivery is Delivery.UNKNOWN
+    assert caught.value.outcome is RequestOutcome.UNKNOWN
 
 
 def test_an_answer_without_a_page() -> None:
@@ -241,7 +241,7 @@ def test_the_request_for_fiat_currencies() -> None:
     """A path that stands in prose."""
     request = build_list_fiat_currencies()
     assert (request.method, request.path) == ("GET", "/api/order/pay/real-currency")
-    assert request.safety is Safety.READ
+    assert request.effect is Effect.READ
 
 
 @pytest.mark.parametrize("data", [["USD"], {"USD": "Dollar"}, [], {}, "USD", 0, False])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aurpay_async import Safety
+from aurpay_async import Effect
 from aurpay_async._protocol import build_request, parse_request
 from aurpay_async.errors import APIError, InvalidRequestError, InvalidResponseError
 from tests.orders import answer, envelope
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def build(path: str = "/api/x", method: Any = "GET", **options: Any) -> Request:
-    given_all = {"params": None, "json": None, "safety": Safety.READ, **options}
+    given_all = {"params": None, "json": None, "effect": Effect.READ, **options}
     return build_request(method, path, **given_all)
 
 
@@ -34,10 +34,12 @@ def test_a_request_with_a_query() -> None:
 
 def test_a_request_with_a_body() -> None:
     """The digits that were written."""
-    request = build(method="PUT", json={"price": Decimal("20.00")}, safety=Safety.MONEY)
+    request = build(
+        method="PUT", json={"price": Decimal("20.00")}, effect=Effect.TRANSFER
+    )
     assert request.body == b'{"price":20.00}'
     assert request.headers["Content-Type"] == "application/json"
-    assert (request.method, request.safety) == ("PUT", Safety.MONEY)
+    assert (request.method, request.effect) == ("PUT", Effect.TRANSFER)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
@@ -184,33 +186,33 @@ def test_a_get_has_no_body() -> None:
     assert caught.value.field == "json"
 
 
-@pytest.mark.parametrize("safety", [None, "read", True])
-def test_a_safety_has_to_be_said(safety: Any) -> None:
+@pytest.mark.parametrize("effect", [None, "read", True])
+def test_an_effect_has_to_be_said(effect: Any) -> None:
     """Whether it may be sent twice is not to be guessed."""
     with pytest.raises(InvalidRequestError) as caught:
-        build(safety=safety)
-    assert caught.value.field == "safety"
+        build(effect=effect)
+    assert caught.value.field == "effect"
 
 
 @pytest.mark.parametrize("data", [None, {}, [], "x", 0, {"a": [1]}])
 def test_an_answer_is_given_as_it_comes(data: object) -> None:
     """Numbers with a point as Decimal."""
-    assert parse_request(answer(envelope(data)), Safety.READ) == data
-    exact = parse_request(answer(b'{"code":0,"data":0.10}'), Safety.READ)
+    assert parse_request(answer(envelope(data)), Effect.READ) == data
+    exact = parse_request(answer(b'{"code":0,"data":0.10}'), Effect.READ)
     assert str(exact) == "0.10"
 
 
 def test_an_answer_without_data() -> None:
     """Some may have nothing to say."""
-    assert parse_request(answer({"code": 0}), Safety.MONEY) is None
+    assert parse_request(answer({"code": 0}), Effect.TRANSFER) is None
 
 
 def test_answers_that_are_none() -> None:
     """As everywhere."""
     with pytest.raises(APIError):
-        parse_request(answer({"code": 7}), Safety.READ)
+        parse_request(answer({"code": 7}), Effect.READ)
     with pytest.raises(InvalidResponseError):
-        parse_request(answer([]), Safety.READ)
+        parse_request(answer([]), Effect.READ)
 
 
 @settings(max_examples=40)

@@ -10,14 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aurpay_async import Refund, RefundInfo, Response, Safety
+from aurpay_async import Effect, Refund, RefundInfo, Response
 from aurpay_async._protocol import (
     build_get_refund,
     build_refund_order,
     parse_get_refund,
     parse_refund_order,
 )
-from aurpay_async.errors import APIError, AurpayError, Delivery, InvalidResponseError
+from aurpay_async.errors import (
+    APIError,
+    AurpayError,
+    InvalidResponseError,
+    RequestOutcome,
+)
 from tests.orders import answer, envelope
 
 from .samples import ORDER_ID, json_values, refund, refund_info
@@ -31,7 +36,7 @@ def test_the_request_for_what_there_is_to_pay_back() -> None:
     """It changes nothing; the id stays in its segment."""
     request = build_get_refund("a/../b")
     assert request.path == "/api/v2/order/refund-info/a%2F..%2Fb"
-    assert (request.method, request.safety) == ("GET", Safety.READ)
+    assert (request.method, request.effect) == ("GET", Effect.READ)
 
 
 def test_what_there_is_to_pay_back() -> None:
@@ -71,7 +76,7 @@ def test_the_request_that_pays_back() -> None:
     request = build_refund_order("a?b")
     assert request.path == "/api/v2/order/refund/a%3Fb"
     assert (request.method, request.body) == ("POST", b"")
-    assert request.safety is Safety.MONEY
+    assert request.effect is Effect.TRANSFER
     assert "Content-Type" not in request.headers
 
 
@@ -118,7 +123,7 @@ def test_a_refund_that_cannot_be_read_may_be_done(
     with pytest.raises(InvalidResponseError) as caught:
         read(content)
     assert tuple(sorted(caught.value.paths)) == paths
-    assert caught.value.delivery is Delivery.UNKNOWN
+    assert caught.value.outcome is RequestOutcome.UNKNOWN
 
 
 @pytest.mark.parametrize("enveloped", [True, False])
@@ -141,7 +146,7 @@ def test_a_refusal_to_pay_back() -> None:
     """In an envelope: nothing moved."""
     with pytest.raises(APIError, match="code 5: 'not paid'") as caught:
         read({"code": 5, "message": "not paid", "data": None})
-    assert caught.value.delivery is Delivery.REFUSED
+    assert caught.value.outcome is RequestOutcome.REJECTED
 
 
 @settings(max_examples=40)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aurpay_async import Safety, Transaction, Withdrawal, bolt11
+from aurpay_async import Effect, Transaction, Withdrawal, bolt11
 from aurpay_async._checks import Trust
 from aurpay_async._protocol import (
     build_list_transactions,
@@ -23,11 +23,11 @@ from aurpay_async._protocol import (
 from aurpay_async.errors import (
     APIError,
     AurpayError,
-    Delivery,
     InvalidRequestError,
     InvalidResponseError,
     InvoiceDecodeError,
     InvoiceInvalidError,
+    RequestOutcome,
 )
 from tests.orders import NOW, answer, envelope, invoice
 
@@ -45,7 +45,7 @@ def test_the_request_for_a_page() -> None:
     """Without a slash at its end, unlike the list of orders."""
     request = build_list_transactions(2, 50)
     assert request.path == "/api/v2/tx?page=2&size=50"
-    assert (request.method, request.safety) == ("GET", Safety.READ)
+    assert (request.method, request.effect) == ("GET", Effect.READ)
 
 
 def test_a_transaction() -> None:
@@ -193,7 +193,7 @@ def test_what_is_no_invoice(text: Any, kind: type[AurpayError]) -> None:
     """Nothing was sent."""
     with pytest.raises(kind) as caught:
         require_payable(text, None, TRUST, NOW.timestamp())
-    assert caught.value.delivery is Delivery.NOT_SENT
+    assert caught.value.outcome is RequestOutcome.NOT_SENT
 
 
 def test_an_invoice_is_payable_until_it_expires() -> None:
@@ -207,7 +207,7 @@ def test_the_request_that_withdraws() -> None:
     """One text under a plural name, and no amount beside it."""
     request = build_withdraw_lightning(PAID.invoice)
     assert (request.method, request.path) == ("POST", "/api/bln/withdraw")
-    assert request.safety is Safety.MONEY
+    assert request.effect is Effect.TRANSFER
     assert json.loads(request.body) == {"ln_invoices": invoice()}
 
 
@@ -227,14 +227,14 @@ def test_an_answer_that_says_nothing_of_a_withdrawal(content: object) -> None:
     """It may be paid."""
     with pytest.raises(InvalidResponseError) as caught:
         parse_withdraw_lightning(answer(content), PAID)
-    assert caught.value.delivery is Delivery.UNKNOWN
+    assert caught.value.outcome is RequestOutcome.UNKNOWN
 
 
 def test_a_refusal_to_withdraw() -> None:
     """Nothing was paid."""
     with pytest.raises(APIError) as caught:
         parse_withdraw_lightning(answer({"code": 5, "message": "balance"}), PAID)
-    assert caught.value.delivery is Delivery.REFUSED
+    assert caught.value.outcome is RequestOutcome.REJECTED
 
 
 @settings(max_examples=40)

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from aurpay_async import AurpayClient, ConfigurationError, NotFoundError, Safety
+from aurpay_async import AurpayClient, ConfigurationError, Effect, NotFoundError
 from aurpay_async.sandbox import Sandbox
 
 from .shop import ask, open_shop, order
@@ -193,7 +193,7 @@ async def test_a_path_that_is_not_served_is_answered_in_an_envelope() -> None:
         assert sandbox.requests[0].path == "/api/order/pay/token"
         assert json.loads(sandbox.requests[0].body) == {"a": 1}
         with pytest.raises(NotFoundError, match="does not serve"):
-            await aurpay.request("GET", "/api/bln/balance", safety=Safety.READ)
+            await aurpay.request("GET", "/api/bln/balance", effect=Effect.READ)
         await aurpay.create_order("20", "USD")
         assert sandbox.requests[-1].is_served
 

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from aurpay_async import ConfigurationError
-from aurpay_async.callbacks import CallbackVerifier, Dispatcher, MemoryReplayStore
+from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.contrib.starlette import callback_router
 from aurpay_async.pytest_plugin import REFERENCE_KEY
 from aurpay_async.sandbox import Sandbox
@@ -17,7 +17,7 @@ from aurpay_async.sandbox import _asgi as asgi
 
 if TYPE_CHECKING:
     from aurpay_async import AurpayClient, LightningOrder
-    from aurpay_async.callbacks import Notice, Reference
+    from aurpay_async.callbacks import Notification, Reference
     from aurpay_async.testing import FakeClock
 
 SHOP = "https://shop.example"
@@ -30,13 +30,13 @@ async def test_payment_reaches_an_application_that_no_server_serves(
 ) -> None:
     """Signed as over the wire, with path and query undecoded."""
     orders: dict[str, LightningOrder] = {}
-    told: list[Notice] = []
+    told: list[Notification] = []
 
     async def lookup(reference: Reference) -> LightningOrder | None:
-        return orders.get(reference.nonce)
+        return orders.get(reference.attempt_id)
 
-    async def handle(notice: Notice) -> None:
-        told.append(notice)
+    async def handle(notification: Notification) -> None:
+        told.append(notification)
 
     async with (
         Sandbox(clock=aurpay_clock, post_callbacks=posts) as sandbox,
@@ -47,20 +47,20 @@ async def test_payment_reaches_an_application_that_no_server_serves(
             reference_key=REFERENCE_KEY,
             clock=aurpay_clock,
         )
-        dispatcher = Dispatcher(
-            verifier, handle, lookup=lookup, reader=aurpay, store=MemoryReplayStore()
+        processor = CallbackProcessor(
+            verifier, handle, lookup=lookup, reader=aurpay, inbox=MemoryInbox()
         )
         app = FastAPI()
-        app.include_router(callback_router(dispatcher, public_base_url=SHOP))
+        app.include_router(callback_router(processor, public_base_url=SHOP))
         sandbox.deliver_to(app, SHOP, "http://shop.test:8000")
         order = await aurpay.create_order(
             "20", "USD", reference="cart-42", callback_url=CALLBACK
         )
-        orders[order.nonce or ""] = order
+        orders[order.attempt_id or ""] = order
         await sandbox.pay(order.order_id)
         sandbox.assert_callbacks("paid")
-    (notice,) = told
-    assert (notice.outcome, notice.reference) == ("paid", "cart-42")
+    (notification,) = told
+    assert (notification.outcome, notification.reference) == ("paid", "cart-42")
 
 
 async def paid(client: AurpayClient, sandbox: Sandbox, url: str = CALLBACK) -> Any:

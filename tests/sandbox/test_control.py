@@ -314,7 +314,7 @@ def patterns(schema: str) -> list[str]:
     ("schema", "parse", "names"),
     [
         ("Fault", _faults.parse, [*_faults.KINDS, "503", "100", "204"]),
-        ("Delivery", lambda text: Deliveries().push(text), [*_deliveries.KINDS]),
+        ("RequestOutcome", lambda text: Deliveries().push(text), [*_deliveries.KINDS]),
     ],
 )
 def test_the_texts_that_are_described_are_those_that_are_taken(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aurpay_async import AurpayError, UntrustedOrderError
-from aurpay_async.orders import OrderBook
+from aurpay_async.orders import OrderStore
 from aurpay_async.sandbox import Sandbox
 
 from ..loopback import Server
@@ -130,7 +130,7 @@ async def test_confirm_shows_no_order_of_another_price_when_answers_come_twice()
 
 
 @pytest.mark.parametrize("fault", ["replayed", "replayed+created", "stale"])
-async def test_the_order_book_shows_no_order_of_another_price(
+async def test_the_order_store_shows_no_order_of_another_price(
     fault: str, tmp_path: Path
 ) -> None:
     """It reads each order back; another process created the one that it gets."""
@@ -138,15 +138,15 @@ async def test_the_order_book_shows_no_order_of_another_price(
         Sandbox() as sandbox,
         sandbox.client() as other,
         sandbox.client(reference_key="sandbox-reference-key") as aurpay,
-        OrderBook(aurpay, f"sqlite+aiosqlite:///{tmp_path}/orders.db") as book,
+        OrderStore(aurpay, f"sqlite+aiosqlite:///{tmp_path}/orders.db") as store,
     ):
-        await book.upgrade()
+        await store.upgrade()
         await other.create_order("20.00", "USD")
         sandbox.faults.push(fault)
         shown: list[LightningOrder] = []
         for price in range(41, 46):
             with suppress(AurpayError):
-                shown.append(await book.open(f"cart-{price}", price, "USD"))
+                shown.append(await store.get_or_create(f"cart-{price}", price, "USD"))
         # The client leaves a connection that is shifted; what follows is right.
         assert shown
         for order in shown:

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from aurpay_async._store._engine import _POOLER_OPTIONS, Database
 from aurpay_async._store._upgrade import fits, upgrade
 from aurpay_async.callbacks._replay import Claim, Taken
-from aurpay_async.callbacks.sql import SqlReplayStore
+from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError
-from aurpay_async.orders import OrderBook
+from aurpay_async.orders import OrderStore
 from aurpay_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def url(request: pytest.FixtureRequest, pooler_url: str) -> str:
     return pooler_url.replace("postgresql+asyncpg", request.param)
 
 
-async def take(store: SqlReplayStore, key: str) -> list[object]:
+async def take(store: SqlInbox, key: str) -> list[object]:
     """Take some callbacks about one order, one after the other."""
     answers: list[object] = []
     kinds: tuple[Kind, ...] = ("timeout", "timeout", "paid", "paid")
@@ -44,7 +44,7 @@ async def take(store: SqlReplayStore, key: str) -> list[object]:
 
 async def test_callbacks_are_claimed_through_a_pooler(url: str) -> None:
     """With statements of several kinds on each connection."""
-    async with SqlReplayStore(f"{url}?pgbouncer=true") as store:
+    async with SqlInbox(f"{url}?pgbouncer=true") as store:
         await store.create_tables()
         answers = await asyncio.gather(*(take(store, f"{n:024}") for n in range(CROWD)))
     handled = ["timeout", Taken.REPEATED, "paid", Taken.REPEATED]
@@ -58,11 +58,11 @@ async def test_orders_are_opened_through_a_pooler(url: str) -> None:
     async with (
         Sandbox() as sandbox,
         sandbox.client(reference_key="k" * 20) as aurpay,
-        OrderBook(aurpay, engine) as book,
+        OrderStore(aurpay, engine) as store,
     ):
-        await book.upgrade()
+        await store.upgrade()
         carts = [f"cart-{number}" for number in range(CROWD)]
-        opened = (book.open(cart, "20", "USD") for cart in carts)
+        opened = (store.get_or_create(cart, "20", "USD") for cart in carts)
         orders = await asyncio.gather(*opened)
         assert len({order.order_id for order in orders}) == CROWD
         assert len(sandbox.orders) == CROWD

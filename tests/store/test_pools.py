@@ -22,9 +22,9 @@ from aurpay_async._store import _pools
 from aurpay_async._store._engine import Database
 from aurpay_async._store._steps import run
 from aurpay_async.callbacks._replay import Claim
-from aurpay_async.callbacks.sql import SqlReplayStore
+from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError
-from aurpay_async.orders import OrderBook
+from aurpay_async.orders import OrderStore
 from aurpay_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -143,22 +143,22 @@ def test_a_forked_child_replaces_the_pool_of_an_engine_that_was_handed_in(
 
 @forks
 @threads_and_forks
-def test_a_store_of_a_books_engine_is_made_before_the_fork_and_used_after(
+def test_a_store_of_a_stores_engine_is_made_before_the_fork_and_used_after(
     url: str,
 ) -> None:
     """Both go on with the same engine, which has one pool in each process."""
     client = AurpayClient(reference_key="k" * 20, network="regtest")
-    book = OrderBook(client, url)
-    store = SqlReplayStore(book.engine)
-    asyncio.run(book.upgrade())
+    store = OrderStore(client, url)
+    inbox = SqlInbox(store.engine)
+    asyncio.run(store.upgrade())
 
     async def child() -> None:
-        assert isinstance(await store.claim("ab" * 12, "paid"), Claim)
-        assert await book.attempts("cart-42") == []
+        assert isinstance(await inbox.claim("ab" * 12, "paid"), Claim)
+        assert await store.attempts("cart-42") == []
 
     assert in_child(child) == 0
-    assert asyncio.run(book.attempts("cart-42")) == []
-    asyncio.run(book.aclose())
+    assert asyncio.run(store.attempts("cart-42")) == []
+    asyncio.run(store.aclose())
 
 
 @forks
@@ -168,19 +168,19 @@ async def test_a_forked_child_waits_for_no_task_of_its_parent(url: str) -> None:
     async with (
         Sandbox() as sandbox,
         sandbox.client(reference_key="k" * 20) as aurpay,
-        OrderBook(aurpay, url) as book,
+        OrderStore(aurpay, url) as store,
     ):
-        await book.upgrade()
+        await store.upgrade()
         sandbox.faults.push("delay; seconds=1")
-        parent = asyncio.create_task(book.open("cart-42", "20", "USD"))
+        parent = asyncio.create_task(store.get_or_create("cart-42", "20", "USD"))
         while not [*sandbox.requests]:
             await asyncio.sleep(0.01)
 
         async def child() -> None:
-            order = await book.open("cart-42", "20", "USD")
-            found = await book.attempts("cart-42")
+            order = await store.get_or_create("cart-42", "20", "USD")
+            found = await store.attempts("cart-42")
             assert [one.order_id for one in found] == [order.order_id]
-            await book.aclose()
+            await store.aclose()
 
         assert await asyncio.to_thread(in_child, child) == 0
         assert (await parent).order_id in sandbox.orders
@@ -287,8 +287,8 @@ async def test_closing_on_another_loop_than_the_closed_one(
 
 PRELOADED = """
 import asyncio, os, sys
-from aurpay_async.callbacks.sql import SqlReplayStore
-store = SqlReplayStore(sys.argv[1])
+from aurpay_async.callbacks.sql import SqlInbox
+store = SqlInbox(sys.argv[1])
 asyncio.run(store.create_tables())
 if not os.fork():
     print(asyncio.run(store.claim("ab" * 12, "paid")).key, flush=True)

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from aurpay_async._store import _engine, _steps
 from aurpay_async._store._engine import Database, connection_of
 from aurpay_async._store._steps import execute, run, step
-from aurpay_async.callbacks.sql import SqlReplayStore
+from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError, StoreUnavailableError
 
 from .silence import LIMIT_S, proxied
@@ -59,8 +59,8 @@ async def number(database: Database) -> object:
         return (await run(connection, text("SELECT 7"))).scalar()
 
 
-def store_at(port: int) -> SqlReplayStore:
-    return SqlReplayStore(f"postgresql+asyncpg://a:{PASSWORD}@127.0.0.1:{port}/b")
+def store_at(port: int) -> SqlInbox:
+    return SqlInbox(f"postgresql+asyncpg://a:{PASSWORD}@127.0.0.1:{port}/b")
 
 
 def frames_of(error: BaseException) -> str:
@@ -104,7 +104,7 @@ async def test_a_server_that_is_not_there_is_told_by_one_type_of_error() -> None
 def test_a_url_that_cannot_be_used_shows_its_password_in_no_frame() -> None:
     """It is gone from the local names."""
     with pytest.raises(ConfigurationError) as caught:
-        SqlReplayStore("nonsense+asyncpg://a:" + PASSWORD + "@127.0.0.1:1/b")
+        SqlInbox("nonsense+asyncpg://a:" + PASSWORD + "@127.0.0.1:1/b")
     assert PASSWORD not in frames_of(caught.value)
 
 

@@ -20,7 +20,7 @@ from aurpay_async import orders
 from aurpay_async._store import _tables, _upgrade
 from aurpay_async._store._engine import Database
 from aurpay_async._store._upgrade import TABLE, fits, upgrade
-from aurpay_async.callbacks.sql import SqlReplayStore
+from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ async def test_a_failure_leaves_all_as_it_was(url: str) -> None:
 
 
 async def test_what_the_callback_guard_has_is_kept(url: str) -> None:
-    """Its table may be older than the book."""
-    async with SqlReplayStore(url) as store:
+    """Its table may be older than the store."""
+    async with SqlInbox(url) as store:
         await store.create_tables()
         claim = await store.claim("ab" * 12, "paid")
         database = Database(url, "a test")
@@ -142,7 +142,7 @@ async def test_what_a_shop_has_migrated_by_itself(database: Database) -> None:
 async def test_a_column_that_is_missing_does_not_fit(database: Database) -> None:
     """A shop's own migrations may be behind."""
     await upgrade(database)
-    await run(database, "ALTER TABLE aurpay_attempts DROP COLUMN suspects")
+    await run(database, "ALTER TABLE aurpay_attempts DROP COLUMN candidates")
     assert not await fits(database)
 
 

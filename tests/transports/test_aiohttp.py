@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from aurpay_async import Request, Safety
+from aurpay_async import Effect, Request
 from aurpay_async._transports import _aiohttp, _proxy
 from aurpay_async._transports._aiohttp import AiohttpTransport
 from aurpay_async._transports._tracking import MarkingRequest
@@ -29,7 +29,7 @@ from aurpay_async.errors import (
     ConnectError,
     ConnectionLostError,
     ConnectTimeoutError,
-    Delivery,
+    RequestOutcome,
     RequestTimeoutError,
     TransportError,
 )
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from ..loopback import Peer, Script
 
-NOT_SENT, UNKNOWN = Delivery.NOT_SENT, Delivery.UNKNOWN
+NOT_SENT, UNKNOWN = RequestOutcome.NOT_SENT, RequestOutcome.UNKNOWN
 CANARY = "canary-5f3a"
 
 
@@ -57,7 +57,7 @@ def request(
         operation="create_order",
         method=method,
         path=path,
-        safety=Safety.CREATE,
+        effect=Effect.CREATE,
         headers={"Content-Type": "application/json", "API-Key": CANARY},
         body=b'{"price":20.00}' if method == "POST" else b"",
         timeout=timeout,
@@ -180,7 +180,7 @@ async def test_nobody_listens(session: aiohttp.ClientSession | None) -> None:
             await transport.send(request())
         await transport.aclose()
     error = caught.value
-    assert error.delivery is NOT_SENT
+    assert error.outcome is NOT_SENT
     assert not error.final
     assert url in str(error)
     assert isinstance(error.__cause__, ConnectionRefusedError)
@@ -193,7 +193,7 @@ async def test_a_name_that_does_not_exist(
     transport = AiohttpTransport("http://shop.invalid", session=session)
     with pytest.raises(ConnectError) as caught:
         await transport.send(request())
-    assert caught.value.delivery is NOT_SENT
+    assert caught.value.outcome is NOT_SENT
     await transport.aclose()
 
 
@@ -211,7 +211,7 @@ async def test_tls_that_is_none(session: aiohttp.ClientSession | None) -> None:
         with pytest.raises(ConnectError) as caught:
             await transport.send(request())
         await transport.aclose()
-    assert caught.value.delivery is NOT_SENT
+    assert caught.value.outcome is NOT_SENT
     assert caught.value.final
     assert server.requests == []
 
@@ -268,7 +268,7 @@ async def test_a_connection_that_breaks_after_the_request_left(
     """The platform has it: whatever was made exists."""
     outcome, server = await exchange(script, session=session)
     assert type(outcome) is ConnectionLostError
-    assert outcome.delivery is UNKNOWN
+    assert outcome.outcome is UNKNOWN
     assert len(server.requests) == 1
 
 
@@ -286,7 +286,7 @@ async def test_a_get_is_not_resent_behind_our_back() -> None:
         with pytest.raises(ConnectionLostError) as caught:
             await transport.send(request("GET"))
         await transport.aclose()
-    assert caught.value.delivery is UNKNOWN
+    assert caught.value.outcome is UNKNOWN
     assert len(server.requests) == 2
 
 
@@ -311,7 +311,7 @@ async def test_an_answer_that_does_not_come_in_time(
     async with asyncio.timeout(5):
         outcome, _ = await exchange(script, request(timeout=0.2), session)
     assert type(outcome) is RequestTimeoutError
-    assert outcome.delivery is UNKNOWN
+    assert outcome.outcome is UNKNOWN
 
 
 async def test_a_connection_that_does_not_come_in_time() -> None:
@@ -325,7 +325,7 @@ async def test_a_connection_that_does_not_come_in_time() -> None:
         with pytest.raises(ConnectTimeoutError) as caught:
             await transport.send(request(timeout=0.2))
         await transport.aclose()
-    assert caught.value.delivery is NOT_SENT
+    assert caught.value.outcome is NOT_SENT
 
 
 async def test_waiting_for_a_place_in_the_pool_is_bounded() -> None:
@@ -340,7 +340,7 @@ async def test_waiting_for_a_place_in_the_pool_is_bounded() -> None:
             await asyncio.sleep(0)
         with pytest.raises(ConnectTimeoutError) as caught:
             await transport.send(request(connect_timeout=0.1))
-        assert caught.value.delivery is NOT_SENT
+        assert caught.value.outcome is NOT_SENT
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
@@ -546,7 +546,7 @@ async def test_what_was_said_unasked_is_no_answer() -> None:
             await asyncio.sleep(0)
         with pytest.raises(ConnectError) as caught:
             await transport.send(request())
-        assert caught.value.delivery is NOT_SENT
+        assert caught.value.outcome is NOT_SENT
         assert (await transport.send(request())).body == b"fresh"
         await transport.aclose()
     assert len(server.requests) == 2
@@ -571,7 +571,7 @@ async def test_a_goodbye_that_the_loop_has_not_read(
             await asyncio.sleep(0)
         with pytest.raises(ConnectError) as caught:
             await transport.send(request())
-        assert caught.value.delivery is NOT_SENT
+        assert caught.value.outcome is NOT_SENT
         assert (await transport.send(request())).body == b"second"
         await transport.aclose()
 
@@ -689,7 +689,7 @@ async def test_failure_of_an_unmarked_request_is_unknown_unless_it_was_connectin
     """From the first call on: nothing is taken for granted about a later aiohttp."""
     aiohttp_without(monkeypatch)
     outcome, server = await exchange(closes_after_the_request)
-    assert (type(outcome), outcome.delivery) == (ConnectionLostError, UNKNOWN)
+    assert (type(outcome), outcome.outcome) == (ConnectionLostError, UNKNOWN)
     assert len(server.requests) == 1
     outcome, _ = await exchange(answering(b"{}"))
     assert outcome.status == 200
@@ -698,7 +698,7 @@ async def test_failure_of_an_unmarked_request_is_unknown_unless_it_was_connectin
         with pytest.raises(ConnectError) as caught:
             await transport.send(request())
         await transport.aclose()
-    assert caught.value.delivery is NOT_SENT
+    assert caught.value.outcome is NOT_SENT
 
 
 async def test_get_over_a_stale_connection_is_sent_over_a_new_one() -> None:
@@ -761,7 +761,7 @@ async def test_foreign_exception_is_reported_with_type_module_and_line() -> None
         "is aiohttp patched? See the page on testing"
     )
     assert (type(outcome), outcome.final) == (TransportError, True)
-    assert outcome.delivery is UNKNOWN
+    assert outcome.outcome is UNKNOWN
     assert server.requests == []
 
 
@@ -775,7 +775,7 @@ async def test_foreign_exception_while_connecting_is_not_sent_and_final() -> Non
     tracing.on_connection_create_start.append(broken)
     async with aiohttp.ClientSession(trace_configs=[tracing]) as session:
         outcome, _ = await exchange(answering(b"{}"), session=session)
-    assert (outcome.delivery, outcome.final) == (NOT_SENT, True)
+    assert (outcome.outcome, outcome.final) == (NOT_SENT, True)
 
 
 async def test_a_cancelled_call_shows_no_header() -> None:
@@ -861,10 +861,10 @@ async def test_a_pool_that_is_closed_meanwhile() -> None:
                 await asyncio.sleep(0)
         with pytest.raises(ConnectError) as caught:
             await waiting
-        assert (caught.value.delivery, caught.value.final) == (NOT_SENT, True)
+        assert (caught.value.outcome, caught.value.final) == (NOT_SENT, True)
         outcomes = await asyncio.gather(busy, return_exceptions=True)
         assert isinstance(outcomes[0], TransportError)
-        assert outcomes[0].delivery is UNKNOWN
+        assert outcomes[0].outcome is UNKNOWN
         await transport.aclose()
 
 
@@ -1123,7 +1123,7 @@ async def test_proxy_that_refuses_is_named_as_the_proxy(
     assert str(caught.value).startswith(
         f"cannot connect to the proxy for https://api.invalid: {reasons[refusal]}"
     )
-    assert caught.value.delivery is NOT_SENT
+    assert caught.value.outcome is NOT_SENT
     assert caught.value.final is (refusal == "407")
 
 

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aurpay_async import ApiKey, ApiToken, Request, Response, Safety
+from aurpay_async import ApiKey, ApiToken, Effect, Request, Response
 from aurpay_async._transports._authenticating import AuthenticatingTransport
-from aurpay_async.errors import ConnectionLostError, Delivery
+from aurpay_async.errors import ConnectionLostError, RequestOutcome
 from aurpay_async.testing import FakeClock, MemoryTransport
 
 REQUEST = Request(
     operation="create_order",
     method="POST",
     path="/api/order/pay-url",
-    safety=Safety.CREATE,
+    effect=Effect.CREATE,
     headers={"Content-Type": "application/json"},
     body=b'{"price":20,"currency":"USD","succeed_url":"https://example.com/succeed_url"}',
     timeout=7,
@@ -85,7 +85,7 @@ async def test_what_is_no_secret_stays() -> None:
 
 async def test_a_credential_in_an_answer_that_broke_off() -> None:
     """What had come of it is kept on the error."""
-    lost = ConnectionLostError("gone", delivery=Delivery.UNKNOWN)
+    lost = ConnectionLostError("gone", outcome=RequestOutcome.UNKNOWN)
     lost.body = b"you sent sandbox-key, and"
     transport = AuthenticatingTransport(
         MemoryTransport(lost), ApiKey("sandbox-key"), FakeClock()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from aurpay_async import ConnectError, Request, Response, Safety
+from aurpay_async import ConnectError, Effect, Request, Response
 from aurpay_async.testing import MemoryTransport
 
 REQUEST = Request(
-    operation="x", method="GET", path="/a?token=canary", safety=Safety.READ
+    operation="x", method="GET", path="/a?token=canary", effect=Effect.READ
 )
 
 

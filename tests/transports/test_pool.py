@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from aurpay_async import ConfigurationError, Request, Response, Safety
+from aurpay_async import ConfigurationError, Effect, Request, Response
 from aurpay_async._transports._pool import Pool
 from aurpay_async.testing import MemoryTransport
 
 from ..loopback import Server, answering
 
-REQUEST = Request(operation="x", method="GET", path="/", safety=Safety.READ)
+REQUEST = Request(operation="x", method="GET", path="/", effect=Effect.READ)
 
 
 def pool(origin: str = "http://127.0.0.1:9", **options: Any) -> Pool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from aurpay_async import Request, Response, RetryPolicy, Safety, Timeouts
+from aurpay_async import Effect, Request, Response, RetryPolicy, Timeouts
 from aurpay_async._clock import SystemClock
 from aurpay_async._listeners import Listeners
 from aurpay_async._retry import RetryBudget
@@ -18,8 +18,8 @@ from aurpay_async.errors import (
     AurpayError,
     ConnectError,
     ConnectionLostError,
-    Delivery,
     RateLimitedError,
+    RequestOutcome,
     RequestTimeoutError,
     ServerError,
 )
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from aurpay_async import AttemptEvent
 
 OK = Response(status=200, body=b"{}")
-DOWN = ConnectError("down", delivery=Delivery.NOT_SENT)
-LOST = ConnectionLostError("lost", delivery=Delivery.UNKNOWN)
+DOWN = ConnectError("down", outcome=RequestOutcome.NOT_SENT)
+LOST = ConnectionLostError("lost", outcome=RequestOutcome.UNKNOWN)
 
 
 def busy(status: int = 429, **headers: str) -> Response:
@@ -62,13 +62,13 @@ class Bench:
             },
         )
 
-    async def send(self, safety: Safety = Safety.READ) -> Response:
-        request = Request(operation="x", method="POST", path="/", safety=safety)
+    async def send(self, effect: Effect = Effect.READ) -> Response:
+        request = Request(operation="x", method="POST", path="/", effect=effect)
         return await self.transport.send(request)
 
-    async def fail(self, safety: Safety = Safety.READ) -> AurpayError:
+    async def fail(self, effect: Effect = Effect.READ) -> AurpayError:
         with pytest.raises(AurpayError) as caught:
-            await self.send(safety)
+            await self.send(effect)
         return caught.value
 
 
@@ -82,14 +82,14 @@ async def test_success_goes_through_as_it_is() -> None:
 async def test_an_answer_knows_how_many_attempts_it_took() -> None:
     """And when the last one began, for errors that are found in it later."""
     bench = Bench(DOWN, busy(), OK)
-    response = await bench.send(Safety.CREATE)
+    response = await bench.send(Effect.CREATE)
     assert response.attempts == 3
     assert response.sent_at == bench.clock.now()
     assert response.body == OK.body
     assert bench.clock.sleeps == [0.25, 0.5]
 
 
-@pytest.mark.parametrize("safety", [Safety.CREATE, Safety.MONEY])
+@pytest.mark.parametrize("effect", [Effect.CREATE, Effect.TRANSFER])
 @pytest.mark.parametrize(
     "answer",
     [
@@ -105,16 +105,16 @@ async def test_an_answer_knows_how_many_attempts_it_took() -> None:
         busy(400),
         busy(401),
         busy(302),
-        ConnectError("bad certificate", delivery=Delivery.NOT_SENT, final=True),
+        ConnectError("bad certificate", outcome=RequestOutcome.NOT_SENT, final=True),
     ],
     ids=repr,
 )
 async def test_a_write_that_may_have_arrived_is_never_sent_again(
-    safety: Safety, answer: Any
+    effect: Effect, answer: Any
 ) -> None:
     """The promise that everything else serves."""
     bench = Bench(answer, OK)
-    error = await bench.fail(safety)
+    error = await bench.fail(effect)
     assert len(bench.inner.requests) == 1
     assert (error.attempts, error.retryable) == (1, False)
 
@@ -123,7 +123,7 @@ async def test_a_write_that_may_have_arrived_is_never_sent_again(
 async def test_a_write_that_provably_made_nothing_is(answer: Any) -> None:
     """Not sent, or told to come later."""
     bench = Bench(answer, answer, OK)
-    assert (await bench.send(Safety.CREATE)).attempts == 3
+    assert (await bench.send(Effect.CREATE)).attempts == 3
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ async def test_a_write_that_provably_made_nothing_is(answer: Any) -> None:
 async def test_a_read_is_repeated(answer: Any) -> None:
     """It changes nothing, however often it arrives."""
     bench = Bench(answer, OK)
-    assert (await bench.send(Safety.READ)).attempts == 2
+    assert (await bench.send(Effect.READ)).attempts == 2
 
 
 async def test_the_last_error_tells_the_whole_story() -> None:
@@ -268,36 +268,36 @@ async def test_every_attempt_is_reported() -> None:
     assert [attrs.asdict(event) for event in bench.events] == [
         {
             "operation": "x",
-            "safety": Safety.READ,
+            "effect": Effect.READ,
             "attempt": 1,
             "duration_s": 0.0,
             "status": None,
             "error": "connect",
-            "delivery": Delivery.NOT_SENT,
+            "outcome": RequestOutcome.NOT_SENT,
             "retry_in_s": 0.25,
             "reason": "backoff",
             **nothing,
         },
         {
             "operation": "x",
-            "safety": Safety.READ,
+            "effect": Effect.READ,
             "attempt": 2,
             "duration_s": 0.0,
             "status": 503,
             "error": "server",
-            "delivery": Delivery.UNKNOWN,
+            "outcome": RequestOutcome.UNKNOWN,
             "retry_in_s": 2.0,
             "reason": "retry-after",
             **nothing,
         },
         {
             "operation": "x",
-            "safety": Safety.READ,
+            "effect": Effect.READ,
             "attempt": 3,
             "duration_s": 0.0,
             "status": 200,
             "error": None,
-            "delivery": None,
+            "outcome": None,
             "retry_in_s": None,
             "reason": "answered",
             **nothing,
@@ -354,7 +354,7 @@ async def test_by_default_the_jitter_is_random() -> None:
         listeners=Listeners(None, bench.clock),
     )
     await transport.send(
-        Request(operation="x", method="GET", path="/", safety=Safety.READ)
+        Request(operation="x", method="GET", path="/", effect=Effect.READ)
     )
     first, second = bench.clock.sleeps
     assert 0 <= first <= 0.25

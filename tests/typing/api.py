@@ -20,14 +20,14 @@ from aurpay_async import (
     AurpayClient,
     AurpayError,
     CallEvent,
-    Delivery,
+    Effect,
     Event,
-    FoundOrder,
     LightningOrder,
-    LostOrder,
     NewOrder,
     NewPayment,
     Order,
+    OrderQuery,
+    OrderSearchResult,
     OrderStatus,
     Page,
     Payment,
@@ -36,9 +36,9 @@ from aurpay_async import (
     Refund,
     RefundInfo,
     Request,
+    RequestOutcome,
     Response,
     RetryPolicy,
-    Safety,
     Timeouts,
     Transaction,
     UntrustedOrderError,
@@ -48,17 +48,17 @@ from aurpay_async import (
 )
 from aurpay_async.callbacks import (
     CallbackEvent,
+    CallbackProcessor,
     CallbackVerifier,
-    ConfirmedNotice,
-    Dispatcher,
-    MemoryReplayStore,
-    Notice,
+    ConfirmedNotification,
+    InboxStore,
+    MemoryInbox,
+    Notification,
     Reference,
-    ReplayStore,
     Reply,
-    UnconfirmedNotice,
+    UnconfirmedNotification,
 )
-from aurpay_async.callbacks.sql import SqlReplayStore
+from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.sandbox import ReceivedRequest, Sandbox, SandboxOrder
 from aurpay_async.testing import FakeClock, MemoryTransport
 
@@ -77,7 +77,7 @@ async def an_order(aurpay: AurpayClient) -> None:
     assert_type(order.price, Decimal)
     assert_type(order.currency, str)
     assert_type(order.reference, str | None)
-    assert_type(order.nonce, str | None)
+    assert_type(order.attempt_id, str | None)
     assert_type(order.overdue_at, datetime)
     assert_type(order.pay_url, str)
     assert_type(order.checks, tuple[str, ...])
@@ -145,7 +145,7 @@ async def payments(aurpay: AurpayClient) -> None:
     page = await aurpay.create_payment_url(18, "USD", succeed_url="https://x.example")
     assert_type(page, PaymentUrl)
     assert_type(page.pay_url, str)
-    assert_type(page.nonce, str | None)
+    assert_type(page.attempt_id, str | None)
 
     await aurpay.create_payment(18, "USD", chain="ETH")  # type: ignore[call-arg]
     await aurpay.create_payment(18, "USD", chain="ETH", coin=None)  # type: ignore[arg-type]
@@ -200,27 +200,27 @@ async def money(aurpay: AurpayClient, invoice: bolt11.Invoice) -> None:
 
 async def anything_else(aurpay: AurpayClient, error: AurpayError) -> None:
     found = await aurpay.find_order(error, known={"20240428125136525824"})
-    assert_type(found, FoundOrder)
+    assert_type(found, OrderSearchResult)
     assert_type(found.outcome, Literal["found", "none_yet", "several"])
     assert_type(found.orders, tuple[Order, ...])
     assert_type(found.order, Order)
-    await aurpay.find_order(LostOrder.of(error), known=["20240428125136525824"])
+    await aurpay.find_order(OrderQuery.of(error), known=["20240428125136525824"])
     data = await aurpay.request(
         "POST",
         "/api/new",
         params={"a": 1, "b": Decimal("0.5"), "c": "x"},
         json={"price": Decimal("20.00")},
-        safety=Safety.CREATE,
+        effect=Effect.CREATE,
     )
     assert_type(data, object)
-    await aurpay.request("GET", "/api/new", params=[("a", "1")], safety=Safety.READ)
+    await aurpay.request("GET", "/api/new", params=[("a", "1")], effect=Effect.READ)
     assert_type(await ApiKey.obtain("shop@x.example", "made up"), ApiKey)
     key = await ApiKey.obtain("shop@x.example", "made up", timeouts=Timeouts(call=5))
     AurpayClient(key)
 
     await aurpay.request("GET", "/api/new")  # type: ignore[call-arg]
-    await aurpay.request("get", "/api/new", safety=Safety.READ)  # type: ignore[arg-type]
-    await aurpay.request("GET", "/", params={"a": None}, safety=Safety.READ)  # type: ignore[dict-item]
+    await aurpay.request("get", "/api/new", effect=Effect.READ)  # type: ignore[arg-type]
+    await aurpay.request("GET", "/", params={"a": None}, effect=Effect.READ)  # type: ignore[dict-item]
     await aurpay.find_order("20240428125136525824")  # type: ignore[arg-type]
     await ApiKey.obtain("shop@x.example", "made up", network="regtest")  # type: ignore[call-arg]
 
@@ -254,13 +254,13 @@ async def clients(session: aiohttp.ClientSession) -> None:
 
 def seen(event: Event) -> None:
     assert_type(event, AttemptEvent | CallEvent)
-    assert_type(event.delivery, Delivery | None)
-    assert_type(event.safety, Safety)
+    assert_type(event.outcome, RequestOutcome | None)
+    assert_type(event.effect, Effect)
 
 
 def failures(error: AurpayError) -> None:
     assert_type(error.code, str)
-    assert_type(error.delivery, Delivery)
+    assert_type(error.outcome, RequestOutcome)
     assert_type(error.attempts, int)
     assert_type(error.retryable, bool)
     assert_type(error.sent_at, datetime | None)
@@ -303,7 +303,7 @@ class OwnTransport:
     """Anything of this shape may send."""
 
     async def send(self, request: Request) -> Response:
-        assert_type(request.safety, Safety)
+        assert_type(request.effect, Effect)
         return Response(status=200, body=request.body)
 
 
@@ -323,15 +323,15 @@ class OwnClock:
 AurpayClient(transport=OwnTransport(), clock=OwnClock())
 
 
-async def deliver(notice: Notice) -> None:
-    assert_type(notice.confirmed, bool)
-    assert_type(notice.reference, str)
-    if isinstance(notice, ConfirmedNotice):
-        assert_type(notice.order, Order)
+async def deliver(notification: Notification) -> None:
+    assert_type(notification.confirmed, bool)
+    assert_type(notification.reference, str)
+    if isinstance(notification, ConfirmedNotification):
+        assert_type(notification.order, Order)
     else:
-        assert_type(notice, UnconfirmedNotice)
-        assert_type(notice.reason, str)
-        print(notice.order)  # type: ignore[attr-defined]  # noqa: T201
+        assert_type(notification, UnconfirmedNotification)
+        assert_type(notification.reason, str)
+        print(notification.order)  # type: ignore[attr-defined]  # noqa: T201
 
 
 async def find_order(reference: Reference) -> LightningOrder | None:
@@ -348,15 +348,16 @@ async def callbacks(aurpay: AurpayClient, order: LightningOrder) -> None:
     verifier.verify(method="GET", url=url, headers=[(b"Date", b"x")], kind="paid")
     verifier.verify(method="GET", url=url, headers={}, kind="refund")  # type: ignore[arg-type]
     CallbackVerifier()  # type: ignore[call-arg]
-    stores: list[ReplayStore] = [MemoryReplayStore(), SqlReplayStore("sqlite://")]
-    dispatcher = Dispatcher(
-        verifier, deliver, reader=aurpay, lookup=find_order, store=stores[0]
+    stores: list[InboxStore] = [MemoryInbox(), SqlInbox("sqlite://")]
+    processor = CallbackProcessor(
+        verifier, deliver, reader=aurpay, lookup=find_order, inbox=stores[0]
     )
-    assert_type(await dispatcher.dispatch(method="GET", url=url, headers={}), Reply)
-    assert_type(await dispatcher.check(order), Reply)
-    Dispatcher(verifier, deliver, store=stores[0])  # type: ignore[call-arg]
-    Dispatcher(verifier, deliver, lookup=find_order, reader=aurpay)  # type: ignore[call-arg]
+    assert_type(await processor.process(method="GET", url=url, headers={}), Reply)
+    assert_type(await processor.poll(order), Reply)
+    CallbackProcessor(verifier, deliver, inbox=stores[0])  # type: ignore[call-arg]
+    CallbackProcessor(verifier, deliver, lookup=find_order, reader=aurpay)  # type: ignore[call-arg]
     assert_type(
-        Dispatcher.unconfirmed_only(verifier, deliver, store=stores[1]), Dispatcher
+        CallbackProcessor.unconfirmed_only(verifier, deliver, inbox=stores[1]),
+        CallbackProcessor,
     )
-    Dispatcher.unconfirmed_only(verifier, print, store=stores[1])  # type: ignore[arg-type]
+    CallbackProcessor.unconfirmed_only(verifier, print, inbox=stores[1])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What type checkers must see of the order book; as `api`, it is not run."""
+"""What type checkers must see of the order store; as `api`, it is not run."""
 
 from __future__ import annotations
 
@@ -11,56 +11,63 @@ from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from aurpay_async import AurpayClient, LightningOrder, OrderStatus
-from aurpay_async.callbacks import CallbackVerifier, Dispatcher, KnownOrder, Notice
-from aurpay_async.callbacks.sql import SqlReplayStore
+from aurpay_async.callbacks import (
+    CallbackProcessor,
+    CallbackVerifier,
+    KnownOrder,
+    Notification,
+)
+from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.orders import (
     Attempt,
     AttemptState,
     Change,
-    News,
     OnChange,
-    OrderBook,
+    OrderStore,
+    OrderUpdate,
     Reconciliation,
     upgrade,
 )
 
 
-async def a_book(aurpay: AurpayClient, engine: AsyncEngine) -> None:
-    async with OrderBook(aurpay, "sqlite+aiosqlite:///orders.db") as book:
-        assert_type(book, OrderBook)
-    assert_type(OrderBook(aurpay, engine).engine, AsyncEngine)
-    assert_type(OrderBook.metadata, MetaData)
-    OrderBook(aurpay)  # type: ignore[call-arg]
+async def a_store(aurpay: AurpayClient, engine: AsyncEngine) -> None:
+    async with OrderStore(aurpay, "sqlite+aiosqlite:///orders.db") as store:
+        assert_type(store, OrderStore)
+    assert_type(OrderStore(aurpay, engine).engine, AsyncEngine)
+    assert_type(OrderStore.metadata, MetaData)
+    OrderStore(aurpay)  # type: ignore[call-arg]
 
 
-async def orders(book: OrderBook) -> None:
-    order = await book.open(
+async def orders(store: OrderStore) -> None:
+    order = await store.get_or_create(
         "cart-42", Decimal("20.00"), "USD", callback_url="https://x"
     )
     assert_type(order, LightningOrder)
-    await book.open("cart-42", 20.0, "USD")  # type: ignore[arg-type]
-    assert_type(await book.attempts("cart-42"), Sequence[Attempt])
-    assert_type(await book.surplus(), Sequence[Attempt])
+    await store.get_or_create("cart-42", 20.0, "USD")  # type: ignore[arg-type]
+    assert_type(await store.attempts("cart-42"), Sequence[Attempt])
+    assert_type(await store.duplicate_payments(), Sequence[Attempt])
 
 
-async def news(book: OrderBook, notice: Notice, connection: AsyncConnection) -> None:
-    some: News = notice
-    change = await book.record(some, connection)
+async def news(
+    store: OrderStore, notification: Notification, connection: AsyncConnection
+) -> None:
+    some: OrderUpdate = notification
+    change = await store.record(some, connection)
     assert_type(change, Change)
-    assert_type(change.settled, bool)
+    assert_type(change.newly_paid, bool)
     assert_type(change.before, AttemptState)
-    assert_type(await book.settle("20260101000000000001"), Change)
-    assert_type(await book.identify("ab", None), Change)
-    await book.record("20260101000000000001", 42)  # type: ignore[arg-type]
-    assert_type(await book.run(every=60), None)
+    assert_type(await store.settle("20260101000000000001"), Change)
+    assert_type(await store.resolve("ab", None), Change)
+    await store.record("20260101000000000001", 42)  # type: ignore[arg-type]
+    assert_type(await store.run(every=60), None)
 
 
 async def settled(
-    notice: Notice, connection: AsyncConnection, session: AsyncSession
+    notification: Notification, connection: AsyncConnection, session: AsyncSession
 ) -> None:
-    await notice.settle(connection)
-    await notice.settle(session)
-    await notice.settle("oops")  # type: ignore[arg-type]
+    await notification.ack(connection)
+    await notification.ack(session)
+    await notification.ack("oops")  # type: ignore[arg-type]
 
 
 async def migrated(engine: AsyncEngine) -> None:
@@ -71,26 +78,26 @@ async def migrated(engine: AsyncEngine) -> None:
 
 async def told(change: Change, connection: AsyncConnection) -> None:
     assert_type(change.attempt.order, LightningOrder | None)
-    assert_type(change.attempt.suspects, Mapping[str, OrderStatus])
+    assert_type(change.attempt.candidates, Mapping[str, OrderStatus])
     assert_type(change.attempt.next_look_at, datetime | None)
 
 
 async def looks(
-    book: OrderBook, verifier: CallbackVerifier, aurpay: AurpayClient
+    store: OrderStore, verifier: CallbackVerifier, aurpay: AurpayClient
 ) -> None:
     on_change: OnChange = told
-    done = await book.reconcile(limit=10, on_change=on_change)
+    done = await store.reconcile(limit=10, on_change=on_change)
     assert_type(done, Reconciliation)
     assert_type(done.failures[0].error, BaseException)
-    Dispatcher(
+    CallbackProcessor(
         verifier,
         handler,
-        lookup=book.lookup,
+        lookup=store.lookup,
         reader=aurpay,
-        store=SqlReplayStore(book.engine),
+        inbox=SqlInbox(store.engine),
     )
 
 
-async def handler(notice: Notice) -> None:
-    known: KnownOrder | None = notice.known
+async def handler(notification: Notification) -> None:
+    known: KnownOrder | None = notification.known
     assert_type(known, KnownOrder | None)

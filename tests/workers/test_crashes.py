@@ -66,19 +66,19 @@ async def test_each_cart_has_one_order_and_one_parcel(postgresql_url: str) -> No
 
         async with killing("aurpay:open", url, sandbox.base_url, clock.began):
             await until(lambda: is_done(shop, "aurpay:open"))
-        carts = [await shop.book.attempts(f"cart-{n + 1}") for n in range(CARTS)]
+        carts = [await shop.store.attempts(f"cart-{n + 1}") for n in range(CARTS)]
         states = [Counter(attempt.state for attempt in cart) for cart in carts]
-        assert {cart[AttemptState.LIVE] for cart in states} == {1}
+        assert {cart[AttemptState.PAYABLE] for cart in states} == {1}
         # Some died between an order and its answer, and somebody is told of it.
         assert len(sandbox.orders) > CARTS
         attempts = [attempt for cart in carts for attempt in cart]
         known = {attempt.order_id for attempt in attempts}
         assert sandbox.orders.keys() - known <= {
-            order_id for attempt in attempts for order_id in attempt.suspects
+            order_id for attempt in attempts for order_id in attempt.candidates
         }
 
         for attempt in attempts:
-            if attempt.state is AttemptState.LIVE and attempt.order_id is not None:
+            if attempt.state is AttemptState.PAYABLE and attempt.order_id is not None:
                 await sandbox.pay(attempt.order_id)
         clock.began -= 20  # so that it is time to look
         async with killing("aurpay:deliver", url, sandbox.base_url, clock.began):
@@ -88,8 +88,12 @@ async def test_each_cart_has_one_order_and_one_parcel(postgresql_url: str) -> No
         }
         # Some died with a parcel in hand.
         assert await jobs(shop, "aurpay:deliver", attempts=2)
-        assert await shop.book.surplus() == await shop.book.unclear() == []
-        await shop.book.aclose()
+        assert (
+            await shop.store.duplicate_payments()
+            == await shop.store.needs_review()
+            == []
+        )
+        await shop.store.aclose()
 
 
 @attrs.define
@@ -193,7 +197,7 @@ def wait_for(task: str, url: str) -> None:
 
 
 def make_lively() -> None:
-    """What else takes half a minute: to notice that somebody is dead."""
+    """What else takes half a minute: to notification that somebody is dead."""
     shop_module.RECONCILE = shop_module.RESTART = "* * * * * *"
     shop_module.DEAD_AFTER = timedelta(seconds=1)
     shop_module.WORKER["update_heartbeat_interval"] = 0.2

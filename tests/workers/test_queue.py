@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from aurpay_async.contrib.procrastinate import OrderTasks
-from aurpay_async.orders import OrderBook
+from aurpay_async.orders import OrderStore
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
 
@@ -29,7 +29,7 @@ NEVER = "0 0 29 2 *"
 
 @attrs.define
 class Shop:
-    """Its tables are those of its carts, its parcels, the book and procrastinate."""
+    """Its tables are those of its carts, its parcels, the store and procrastinate."""
 
     engine: AsyncEngine
     sandbox: Sandbox
@@ -71,9 +71,9 @@ async def shop(
         sandbox.client(reference_key=KEY) as aurpay,
     ):
         await app.schema_manager.apply_schema_async()
-        book = OrderBook(aurpay, engine)
-        await book.upgrade()
-        tasks = OrderTasks(app, book, deliver, reconcile=NEVER, restart=NEVER)
+        store = OrderStore(aurpay, engine)
+        await store.upgrade()
+        tasks = OrderTasks(app, store, deliver, reconcile=NEVER, restart=NEVER)
         async with engine.begin() as connection:
             for table in ("carts", "parcels"):
                 await connection.execute(text(f"CREATE TABLE {table} (reference TEXT)"))

@@ -37,7 +37,7 @@ SECONDS = 120
 HURRY = f"""
 import asyncio, os, sys
 sys.path.insert(0, {str(ROOT)!r})
-from aurpay_async.orders import OrderBook
+from aurpay_async.orders import OrderStore
 from shop_jobs import *
 from shop_jobs import settings
 from tests.workers.test_crashes import FastClock, client
@@ -47,8 +47,8 @@ JOB.update(timeout=5, retry_delay=0.1)
 async def startup(ctx):
     clock = FastClock(float(os.environ["BEGAN"]))
     ctx["aurpay"] = client(os.environ["AURPAY_BASE_URL"], clock)
-    book = ctx["book"] = OrderBook(ctx["aurpay"], os.environ["DATABASE_URL"])
-    ctx["reconciling"] = asyncio.create_task(book.run(on_change=changed))
+    store = ctx["store"] = OrderStore(ctx["aurpay"], os.environ["DATABASE_URL"])
+    ctx["reconciling"] = asyncio.create_task(store.run(on_change=changed))
 
 settings["startup"] = startup
 settings.update(timers={{"sweep": 1}}, concurrency=3)

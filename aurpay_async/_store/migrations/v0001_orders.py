@@ -1,4 +1,4 @@
-"""The order book, beside the callback guard that may be there already."""
+"""The order store, beside the inbox that may be there already."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def upgrade(op: Operations) -> None:
         "aurpay_attempts",
         ["reference"],
         unique=True,
-        sqlite_where=sql("state IN ('opening', 'live')"),
-        postgresql_where=sql("state IN ('opening', 'live')"),
+        sqlite_where=sql("state IN ('creating', 'payable')"),
+        postgresql_where=sql("state IN ('creating', 'payable')"),
         if_not_exists=True,
     )
 
@@ -66,7 +66,7 @@ def _attempts() -> list[Column[str] | Column[int] | Column[bool]]:
         "aurpay_references.reference", name="aurpay_attempts_of_reference"
     )
     return [
-        Column("nonce", Text, primary_key=True),
+        Column("attempt_id", Text, primary_key=True),
         Column("reference", Text, reference, nullable=False),
         Column("state", Text, nullable=False),
         Column("price", Text, nullable=False),
@@ -78,7 +78,7 @@ def _attempts() -> list[Column[str] | Column[int] | Column[bool]]:
         Column("hinted", Text),
         Column("status", Text),
         Column("kept", Text),
-        Column("suspects", Text),
+        Column("candidates", Text),
         Column("opened", BigInteger, nullable=False),
         Column("deadline", BigInteger, nullable=False),
         Column("sent", BigInteger),

@@ -1,4 +1,4 @@
-"""What the tests of the book share: a clock, a platform, a database with the tables."""
+"""Fixtures of the order store: a clock, a platform, a database with the tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import event
 from aurpay_async import AurpayClient, RetryPolicy
 from aurpay_async._store._engine import Database
 from aurpay_async._store._upgrade import upgrade
-from aurpay_async.orders import OrderBook
+from aurpay_async.orders import OrderStore
 from aurpay_async.testing import FakeClock
 
 from ..postgresql import postgresql, postgresql_url
@@ -91,27 +91,27 @@ def url(request: pytest.FixtureRequest) -> str:
     return url
 
 
-def hurry(book: OrderBook) -> OrderBook:
+def hurry(store: OrderStore) -> OrderStore:
     """No test outlives a power cut."""
-    engine = book.engine.sync_engine
+    engine = store.engine.sync_engine
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
         def connected(driver: Any, _: object) -> None:
             driver.execute("PRAGMA synchronous=OFF")
 
-    return book
+    return store
 
 
 @pytest.fixture
-async def book(client: AurpayClient, url: str) -> AsyncIterator[OrderBook]:
+async def store(client: AurpayClient, url: str) -> AsyncIterator[OrderStore]:
     """A machine's, on each database in turn."""
-    async with hurry(OrderBook(client, url)) as book:
-        yield book
+    async with hurry(OrderStore(client, url)) as store:
+        yield store
 
 
 @pytest.fixture
-async def local(client: AurpayClient, sqlite_url: str) -> AsyncIterator[OrderBook]:
+async def local(client: AurpayClient, sqlite_url: str) -> AsyncIterator[OrderStore]:
     """On SQLite: for what has nothing to do with the database."""
-    async with hurry(OrderBook(client, sqlite_url)) as book:
-        yield book
+    async with hurry(OrderStore(client, sqlite_url)) as store:
+        yield store

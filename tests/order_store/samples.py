@@ -19,17 +19,17 @@ OVERDUE_AT = NOW + timedelta(minutes=30)
 KEPT = lightning_order().to_json()
 
 
-def attempt(state: AttemptState = AttemptState.LIVE, **fields: Any) -> Attempt:
+def attempt(state: AttemptState = AttemptState.PAYABLE, **fields: Any) -> Attempt:
     """One of ``cart-42``, opened at `NOW`."""
     basics: dict[str, Any] = {
         "reference": "cart-42",
         "price": Decimal("20.00"),
         "currency": "USD",
-        "nonce": "ab" * 12,
+        "attempt_id": "ab" * 12,
         "state": state,
         "order_id": None,
         "status": None,
-        "suspects": {},
+        "candidates": {},
         "opened_at": NOW,
         "deadline": NOW + timedelta(seconds=50),
         "sent_at": None,
@@ -38,13 +38,13 @@ def attempt(state: AttemptState = AttemptState.LIVE, **fields: Any) -> Attempt:
         "ends_at": NOW + timedelta(hours=25),
         "kept": None,
     }
-    if state is AttemptState.LIVE:
+    if state is AttemptState.PAYABLE:
         basics["kept"] = KEPT
     return Attempt(**{**basics, **fields})
 
 
 def entry(*attempts: Attempt, settled_by: str | None = None) -> Entry:
-    """What the book has of ``cart-42``."""
+    """What the store has of ``cart-42``."""
     return Entry(
         now=NOW,
         reference="cart-42",
@@ -56,4 +56,4 @@ def entry(*attempts: Attempt, settled_by: str | None = None) -> Entry:
 
 
 #: What would be sent.
-ASKED = attempt(AttemptState.OPENING, nonce="ef" * 12)
+ASKED = attempt(AttemptState.CREATING, attempt_id="ef" * 12)

@@ -11,7 +11,7 @@ from aurpay_async.orders import AttemptState
 from aurpay_async.orders._states import HOLDING, wanted
 
 S = AttemptState
-MONEY = {S.PAID, S.SURPLUS, S.REFUNDED}
+MONEY = {S.PAID, S.DUPLICATE, S.REFUNDED}
 STATES = st.sampled_from(S)
 STATUSES = st.sampled_from([*OrderStatus, OrderStatus("NEW")])
 
@@ -20,7 +20,7 @@ STATUSES = st.sampled_from([*OrderStatus, OrderStatus("NEW")])
 def test_money_counts_whatever_was_known_before(state: S) -> None:
     """A gateway said no, the search was over, the invoice had expired: still money."""
     assert state.can_become(S.PAID)
-    assert state.can_become(S.SURPLUS)
+    assert state.can_become(S.DUPLICATE)
     assert state.can_become(S.REFUNDED)
 
 
@@ -38,10 +38,16 @@ def test_nothing_stays_as_it_is_by_moving() -> None:
 
 def test_an_order_is_shown_once() -> None:
     """What was retired, or never shown, never becomes the one to show."""
-    shown = {state for state in S if state.can_become(S.LIVE)}
-    assert shown == {S.OPENING, S.LOST, S.FOUND, S.ABSENT, S.CLAIMED}
-    assert {state for state in S if state.can_become(S.OPENING)} == set()
-    assert {S.OPENING, S.LIVE} == set(HOLDING)
+    shown = {state for state in S if state.can_become(S.PAYABLE)}
+    assert shown == {
+        S.CREATING,
+        S.UNKNOWN,
+        S.CANDIDATES_FOUND,
+        S.NOT_FOUND,
+        S.PAYMENT_REPORTED,
+    }
+    assert {state for state in S if state.can_become(S.CREATING)} == set()
+    assert {S.CREATING, S.PAYABLE} == set(HOLDING)
 
 
 @given(STATES, st.lists(STATES, max_size=8))
@@ -71,14 +77,14 @@ def test_no_news_of_the_platform_lose_a_payment(
     [
         ("SUCCESS", False, False, [S.PAID]),
         ("RESOLVED", False, True, [S.PAID]),
-        ("SUCCESS", True, True, [S.SURPLUS]),
+        ("SUCCESS", True, True, [S.DUPLICATE]),
         ("REFUNDED", False, False, [S.REFUNDED]),
-        ("OVERDUE", False, False, [S.OVERDUE, S.UNSHOWN]),
-        ("OVERDUE", True, True, [S.EXPIRED, S.OVERDUE, S.UNSHOWN]),
-        ("PENDING", False, False, [S.UNSHOWN]),
-        ("PENDING", False, True, [S.UNSHOWN]),
-        ("PARTIAL", False, True, [S.UNSHOWN]),
-        ("NEW", False, True, [S.UNSHOWN]),
+        ("OVERDUE", False, False, [S.OVERDUE, S.WITHHELD]),
+        ("OVERDUE", True, True, [S.EXPIRED, S.OVERDUE, S.WITHHELD]),
+        ("PENDING", False, False, [S.WITHHELD]),
+        ("PENDING", False, True, [S.WITHHELD]),
+        ("PARTIAL", False, True, [S.WITHHELD]),
+        ("NEW", False, True, [S.WITHHELD]),
     ],
 )
 def test_where_a_status_leads(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from aurpay_async import AurpayClient, RetryPolicy
 from aurpay_async.errors import AurpayError
-from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.testing import FakeClock
 
 from ..conftest import examples
@@ -47,7 +47,7 @@ STEPS = st.lists(OPEN | PAY | EXPIRE | HEAR | LOOK | WAIT, min_size=3, max_size=
 class World:
     """A shop with one cart, and the platform; what was told, and what was paid."""
 
-    book: OrderBook
+    store: OrderStore
     platform: Platform
     clock: FakeClock
     delivered: int = 0
@@ -60,7 +60,7 @@ class World:
         elif what == "open":
             self.platform.faults = [str(which)]
             with suppress(AurpayError):
-                order = await self.book.open("cart-42", 20, "USD", **URLS)
+                order = await self.store.get_or_create("cart-42", 20, "USD", **URLS)
                 assert self.status(order.order_id) == order.status or (
                     order.status == "PENDING"
                 )
@@ -75,7 +75,7 @@ class World:
             self.platform.set(order_id, "OVERDUE")
         elif what == "hear":
             with suppress(AurpayError):
-                await self.tell(await self.book.record(order_id), None)
+                await self.tell(await self.store.record(order_id), None)
 
     def status(self, order_id: str) -> str:
         status: str = self.platform.orders[order_id]["status"]
@@ -89,31 +89,33 @@ class World:
         return unpaid and age.total_seconds() < DAY_S
 
     async def tell(self, change: Change, _: AsyncConnection | None) -> None:
-        self.delivered += change.settled
+        self.delivered += change.newly_paid
 
     async def reconcile(self) -> None:
-        while (await self.book.reconcile(on_change=self.tell)).more:
+        while (await self.store.reconcile(on_change=self.tell)).more:
             pass
 
     async def check(self) -> None:
-        """In the end, all money that the book can know of is in its place."""
+        """In the end, all money that the store can know of is in its place."""
         for _ in range(2):
             self.clock.advance(4 * DAY_S)
             await self.reconcile()
-        attempts = await self.book.attempts("cart-42")
+        attempts = await self.store.attempts("cart-42")
         paid = {i for i in self.platform.orders if self.status(i) in PAID}
         known = {a.order_id for a in attempts if a.order_id in paid}
         counted = Counter(a.state for a in attempts)
-        assert counted[S.PAID] + counted[S.SURPLUS] == len(known)
+        assert counted[S.PAID] + counted[S.DUPLICATE] == len(known)
         assert counted[S.PAID] == self.delivered == min(1, len(known))
-        assert len(await self.book.surplus()) == counted[S.SURPLUS]
-        assert counted[S.OPENING] + counted[S.LIVE] <= 1
+        assert len(await self.store.duplicate_payments()) == counted[S.DUPLICATE]
+        assert counted[S.CREATING] + counted[S.PAYABLE] <= 1
         # What nobody knows is told to people, or was given up after an hour's search.
-        suspects: set[str] = set()
-        for attempt in await self.book.unclear():
-            suspects |= attempt.suspects.keys()
-        if paid - known - suspects:
-            assert counted[S.LOST] + counted[S.ABSENT] + counted[S.FOUND]
+        candidates: set[str] = set()
+        for attempt in await self.store.needs_review():
+            candidates |= attempt.candidates.keys()
+        if paid - known - candidates:
+            assert (
+                counted[S.UNKNOWN] + counted[S.NOT_FOUND] + counted[S.CANDIDATES_FOUND]
+            )
 
 
 async def play(steps: list[tuple[str, str | int]], folder: str, template: Path) -> None:
@@ -128,8 +130,8 @@ async def play(steps: list[tuple[str, str | int]], folder: str, template: Path) 
         retry=RetryPolicy(max_attempts=1),
     )
     url = f"sqlite+aiosqlite:///{folder}/orders.db"
-    async with hurry(OrderBook(client, url)) as book:
-        world = World(book, platform, clock)
+    async with hurry(OrderStore(client, url)) as store:
+        world = World(store, platform, clock)
         for what, which in steps:
             await world.step(what, which)
         await world.check()

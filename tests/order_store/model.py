@@ -27,18 +27,18 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from aurpay_async import AurpayClient, Delivery, RetryPolicy, Safety
+from aurpay_async import AurpayClient, Effect, RequestOutcome, RetryPolicy
 from aurpay_async._clock import SystemClock
-from aurpay_async.callbacks import CallbackVerifier, Dispatcher
+from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier
 from aurpay_async.callbacks._reference import ReferenceSigner
-from aurpay_async.callbacks.sql import SqlReplayStore
+from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import (
     AurpayError,
     ConnectError,
     ConnectionLostError,
     RequestTimeoutError,
 )
-from aurpay_async.orders import OrderBook
+from aurpay_async.orders import OrderStore
 from aurpay_async.testing import sign_callback
 
 from ..orders import answer, detail, envelope, invoice, order
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aurpay_async import LightningOrder, Request, Response
-    from aurpay_async.callbacks import Notice, Reference
+    from aurpay_async.callbacks import Notification, Reference
     from aurpay_async.orders import Change
 
 _T = TypeVar("_T")
@@ -140,10 +140,10 @@ class Platform:
     callbacks: list[str] = attrs.Factory(list)
     signer: ReferenceSigner = attrs.Factory(lambda: ReferenceSigner(REFERENCE_KEY))
 
-    def nonce(self, order_id: str) -> str | None:
+    def attempt_id(self, order_id: str) -> str | None:
         """The attempt that an order was created for; the dashboard's have none."""
         url = self.urls[order_id].get("callback_url")
-        return None if url is None else self.signer.read(url).nonce
+        return None if url is None else self.signer.read(url).attempt_id
 
     def status(self, order_id: str) -> str:
         """Where an order stands."""
@@ -186,24 +186,24 @@ class Platform:
         """See that no attempt of the reference is still to be searched for."""
         if request.operation == "list_orders":
             self.unsearched.clear()
-        if request.safety is Safety.CREATE:
+        if request.effect is Effect.CREATE:
             token = self._token(request)
-            before = {**self.unsearched, token.nonce: ""}
+            before = {**self.unsearched, token.attempt_id: ""}
             if token.reference in before.values():
                 self.world.problems.append(f"{token.reference} was not searched for")
-            self.unsearched[token.nonce] = token.reference
+            self.unsearched[token.attempt_id] = token.reference
 
     def note_end(self, request: Request) -> None:
         """The outcome of a request is known."""
-        if request.safety is Safety.CREATE:
-            self.unsearched.pop(self._token(request).nonce, None)
+        if request.effect is Effect.CREATE:
+            self.unsearched.pop(self._token(request).attempt_id, None)
 
     def _token(self, request: Request) -> Reference:
         return self.signer.read(json.loads(request.body)["callback_url"])
 
     def handle(self, request: Request) -> Response:
         """Do what a request asks for, and answer."""
-        if request.safety is Safety.CREATE:
+        if request.effect is Effect.CREATE:
             asked = json.loads(request.body)
             order_id = self.create({k: v for k, v in asked.items() if k in URLS})
             return answer(envelope(self.answers[order_id]))
@@ -254,8 +254,8 @@ class Network:
         fate = await self.process.stop(f"request {request.operation}")
         if fate == "not sent":
             platform.note_end(request)
-            raise ConnectError("no way there", delivery=Delivery.NOT_SENT)
-        if request.safety is Safety.CREATE:
+            raise ConnectError("no way there", outcome=RequestOutcome.NOT_SENT)
+        if request.effect is Effect.CREATE:
             platform.bodies[request.body] += 1
         if fate in {"request lost", "timeout"}:
             raise _lost(fate)
@@ -281,7 +281,7 @@ class Network:
         platform.note_end(request)
         if "answer cut" in fates:  # what came of it has the order's id
             raise ConnectionLostError("cut", body=response.body[:-20])
-        is_create = request.safety is Safety.CREATE
+        is_create = request.effect is Effect.CREATE
         if "older answer" in fates and is_create and older:
             platform.swapped |= {older[-1], [*platform.answers][-1]}
             return answer(envelope(platform.answers[older[-1]]))
@@ -320,7 +320,7 @@ class MachineClock(ProcessClock, SystemClock):
 
 
 class Process:
-    """One process of the shop: its client, its order book, its callback route."""
+    """One process of the shop: its client, its order store, its callback route."""
 
     def __init__(self, world: World, name: str, skew: timedelta) -> None:
         """Start; `World.start` makes it ready."""
@@ -343,8 +343,8 @@ class Process:
         )
         self.engine = world.create_engine()
         self._watch(self.engine.sync_engine)
-        self.book = OrderBook(self.client, self.engine)
-        self.dispatcher = Dispatcher(
+        self.store = OrderStore(self.client, self.engine)
+        self.processor = CallbackProcessor(
             CallbackVerifier(
                 secrets=[CALLBACK_SECRET],
                 reference_key=REFERENCE_KEY,
@@ -352,37 +352,37 @@ class Process:
             ),
             self._notified,
             reader=self.client,
-            lookup=self.book.lookup,
-            store=SqlReplayStore(self.engine, clock=self.clock),
+            lookup=self.store.lookup,
+            inbox=SqlInbox(self.engine, clock=self.clock),
             clock=self.clock,
         )
 
     async def open(self, reference: str) -> None:
         """Show an order to a payer."""
-        shown = await self.book.open(reference, PRICE, CURRENCY, **URLS)
+        shown = await self.store.get_or_create(reference, PRICE, CURRENCY, **URLS)
         self.world.show(reference, shown)
 
     async def reconcile(self) -> None:
         """Ask about what is due."""
-        while (await self.book.reconcile(on_change=self._deliver)).more:
+        while (await self.store.reconcile(on_change=self._deliver)).more:
             pass
 
     async def receive(self, url: str) -> None:
         """Handle a callback; the platform sends it again until it gets a 200."""
         headers = sign_callback(url, secret=CALLBACK_SECRET, now=self.clock.now())
-        reply = await self.dispatcher.dispatch(method="GET", url=url, headers=headers)
+        reply = await self.processor.process(method="GET", url=url, headers=headers)
         callbacks = self.world.platform.callbacks
         if reply.status == 200 and url in callbacks:
             callbacks.remove(url)
 
-    async def _notified(self, notice: Notice) -> None:
+    async def _notified(self, notification: Notification) -> None:
         async with self.engine.begin() as connection:
-            change = await self.book.record(notice, connection)
+            change = await self.store.record(notification, connection)
             await self._deliver(change, connection)
-            await notice.settle(connection)
+            await notification.ack(connection)
 
     async def _deliver(self, change: Change, connection: AsyncConnection) -> None:
-        if change.settled:
+        if change.newly_paid:
             row = parcels.insert().values(reference=change.reference)
             await connection.execute(row)
 
@@ -508,7 +508,7 @@ class World:
     async def _prepare(self) -> None:
         async with self._observer.begin() as connection:
             await connection.run_sync(parcels.metadata.create_all)
-            for table in (*reversed(OrderBook.metadata.sorted_tables), parcels):
+            for table in (*reversed(OrderStore.metadata.sorted_tables), parcels):
                 await connection.execute(table.delete())
             if not self.is_sqlite:
                 for statement in (*FAKE_TIME, "DELETE FROM model.time"):
@@ -519,7 +519,7 @@ class World:
     def start(self, name: str, skew: timedelta) -> Process:
         """Start a process."""
         process = Process(self, name, skew)
-        self.run(process.book.attempts("none"))
+        self.run(process.store.attempts("none"))
         process.is_ready = True
         return process
 

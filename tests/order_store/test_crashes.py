@@ -29,7 +29,7 @@ from sqlalchemy import event
 
 from aurpay_async import AurpayClient, RetryPolicy
 from aurpay_async.errors import AurpayError
-from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
 
@@ -96,7 +96,7 @@ def test_each_cart_has_one_live_order(
     told = json.loads(output)
     assert told["live"] == told["settled"] == carts
     assert told["unreported"] == []
-    assert told["made"] == carts + told["surplus"] + told["unclear"]
+    assert told["made"] == carts + told["duplicate_payment"] + told["unclear"]
     assert set(told["deaths"]) == set(POINTS)
 
 
@@ -173,55 +173,59 @@ class World:
         client.fate, client.chance = fate, chance
         numbers = [*range(self.carts)]
         chance.shuffle(numbers)
-        async with client, OrderBook(client, self.url) as book:
+        async with client, OrderStore(client, self.url) as store:
 
-            @event.listens_for(book.engine.sync_engine, "commit")
+            @event.listens_for(store.engine.sync_engine, "commit")
             def about_to_write(_: object) -> None:
                 fate.passes("about to write")
 
             async def open_some(mine: list[int]) -> None:
                 for number in mine:
-                    await self.open(book, number)
+                    await self.open(store, number)
                     fate.passes("stored")
 
             async with asyncio.TaskGroup() as group:
                 for first in range(AT_ONCE):
                     group.create_task(open_some(numbers[first::AT_ONCE]))
 
-    async def open(self, book: OrderBook, number: int) -> LightningOrder:
+    async def open(self, store: OrderStore, number: int) -> LightningOrder:
         """As long as it takes."""
         while True:
             with suppress(AurpayError):
-                return await book.open(f"cart-{number}", 20 + number % PRICES, "USD")
+                return await store.get_or_create(
+                    f"cart-{number}", 20 + number % PRICES, "USD"
+                )
 
     async def audit(self) -> dict[str, Any]:
-        """What the book says, before and after everything is paid."""
+        """What the store says, before and after everything is paid."""
         clock = FakeClock(self.clock.now() + timedelta(minutes=10))
         async with (
             self.client() as client,
-            OrderBook(client, self.url, clock=clock) as book,
+            OrderStore(client, self.url, clock=clock) as store,
         ):
-            await reconcile(book)
-            live = [await self.live(book, number) for number in range(self.carts)]
+            await reconcile(store)
+            live = [await self.live(store, number) for number in range(self.carts)]
             made = {order.order_id async for order in client.iter_orders()}
             await self.pay(made)
             clock.advance(2 * 86_400)
-            settled = await reconcile(book)
-            surplus = {one.order_id for one in await book.surplus()}
-            unclear = {i for one in await book.unclear() for i in one.suspects}
+            settled = await reconcile(store)
+            duplicate_payment = {
+                one.order_id for one in await store.duplicate_payments()
+            }
+            unclear = {i for one in await store.needs_review() for i in one.candidates}
         return {
             "made": len(made),
             "live": len(made & {*live}),
             "settled": len(settled),
-            "surplus": len(surplus),
+            "duplicate_payment": len(duplicate_payment),
             "unclear": len(unclear),
-            "unreported": sorted(made - settled - surplus - unclear),
+            "unreported": sorted(made - settled - duplicate_payment - unclear),
         }
 
-    async def live(self, book: OrderBook, number: int) -> str | None:
+    async def live(self, store: OrderStore, number: int) -> str | None:
         """The one order of a cart that is shown."""
-        attempts = await book.attempts(f"cart-{number}")
-        [order_id] = [one.order_id for one in attempts if one.state is S.LIVE]
+        attempts = await store.attempts(f"cart-{number}")
+        [order_id] = [one.order_id for one in attempts if one.state is S.PAYABLE]
         return order_id
 
     async def pay(self, order_ids: set[str]) -> None:
@@ -233,14 +237,14 @@ class World:
                     assert paid.status == 200
 
 
-async def reconcile(book: OrderBook) -> set[str | None]:
+async def reconcile(store: OrderStore) -> set[str | None]:
     """The orders that settled a cart."""
     settled: list[str | None] = []
-    done = await book.reconcile(limit=1000)
+    done = await store.reconcile(limit=1000)
     while done.asked:
         assert done.failures == ()
-        settled += [one.attempt.order_id for one in done.changes if one.settled]
-        done = await book.reconcile(limit=1000)
+        settled += [one.attempt.order_id for one in done.changes if one.newly_paid]
+        done = await store.reconcile(limit=1000)
     assert len({*settled}) == len(settled)
     return {*settled}
 
@@ -321,8 +325,8 @@ def main(url: str, carts: int, deaths: int) -> None:
 
 
 async def make_tables(world: World) -> None:
-    async with world.client() as client, OrderBook(client, world.url) as book:
-        await book.upgrade()
+    async with world.client() as client, OrderStore(client, world.url) as store:
+        await store.upgrade()
 
 
 if __name__ == "__main__":

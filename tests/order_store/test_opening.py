@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, text
 
-from aurpay_async import Delivery
+from aurpay_async import RequestOutcome
 from aurpay_async.errors import (
     AurpayError,
     CallbackReferenceError,
@@ -22,7 +22,7 @@ from aurpay_async.errors import (
     StoreUnavailableError,
     UntrustedOrderError,
 )
-from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.orders._decide import Do, Step
 
 from ..orders import answer, detail, envelope
@@ -43,31 +43,31 @@ HALF_AN_HOUR_S = 1800
 DAY_S = 86_400
 
 
-async def opened(book: OrderBook, price: str = "20.00") -> LightningOrder:
-    return await book.open("cart-42", price, "USD", **URLS)
+async def opened(store: OrderStore, price: str = "20.00") -> LightningOrder:
+    return await store.get_or_create("cart-42", price, "USD", **URLS)
 
 
-async def failed(book: OrderBook) -> AurpayError:
+async def failed(store: OrderStore) -> AurpayError:
     with pytest.raises(AurpayError) as caught:
-        await opened(book)
+        await opened(store)
     return caught.value
 
 
-async def states(book: OrderBook) -> list[AttemptState]:
+async def states(store: OrderStore) -> list[AttemptState]:
     """The newest first."""
-    return [attempt.state for attempt in await book.attempts("cart-42")]
+    return [attempt.state for attempt in await store.attempts("cart-42")]
 
 
-async def only(book: OrderBook) -> Attempt:
-    [attempt] = await book.attempts("cart-42")
+async def only(store: OrderStore) -> Attempt:
+    [attempt] = await store.attempts("cart-42")
     return attempt
 
 
-async def under_way(book: OrderBook, platform: Platform) -> asyncio.Task[Any]:
+async def under_way(store: OrderStore, platform: Platform) -> asyncio.Task[Any]:
     """A call that the platform has, and answers when it may `go`."""
     platform.faults.insert(0, "wait")
     before = platform.calls["create_order"]
-    task = asyncio.create_task(opened(book))
+    task = asyncio.create_task(opened(store))
     while platform.calls["create_order"] == before:
         await asyncio.sleep(0.001)
     return task
@@ -77,13 +77,17 @@ class TestOnce:
     """However often, and from wherever, it is asked for."""
 
     async def test_an_order_is_made_and_kept(
-        self, book: OrderBook, platform: Platform
+        self, store: OrderStore, platform: Platform
     ) -> None:
-        """Under the nonce that its callbacks bring back."""
-        order = await opened(book)
-        attempt = await only(book)
-        assert (attempt.state, attempt.order) == (S.LIVE, order)
-        assert order.nonce == attempt.nonce == platform.nonce(order.order_id)
+        """Under the attempt_id that its callbacks bring back."""
+        order = await opened(store)
+        attempt = await only(store)
+        assert (attempt.state, attempt.order) == (S.PAYABLE, order)
+        assert (
+            order.attempt_id
+            == attempt.attempt_id
+            == platform.attempt_id(order.order_id)
+        )
         assert order.reference == attempt.reference == "cart-42"
         assert attempt.order_id == order.order_id
         assert attempt.opened_at == datetime(2026, 1, 1, tzinfo=UTC)
@@ -92,7 +96,7 @@ class TestOnce:
         assert attempt.ends_at == attempt.opened_at + timedelta(hours=25)
 
     async def test_it_is_watched_for_as_long_as_its_invoice_lives(
-        self, local: OrderBook, platform: Platform
+        self, local: OrderStore, platform: Platform
     ) -> None:
         """And an hour more."""
         platform.expiry = 7 * 86_400
@@ -101,26 +105,26 @@ class TestOnce:
         assert attempt.ends_at == attempt.opened_at + timedelta(days=7, hours=1)
 
     async def test_it_is_the_same_order_ever_after(
-        self, book: OrderBook, platform: Platform, client: AurpayClient, url: str
+        self, store: OrderStore, platform: Platform, client: AurpayClient, url: str
     ) -> None:
         """In this process and in the next; the price may be spelt as one likes."""
-        order = await opened(book)
-        assert await opened(book, "20") == order
-        async with OrderBook(client, url) as another:
+        order = await opened(store)
+        assert await opened(store, "20") == order
+        async with OrderStore(client, url) as another:
             assert await opened(another) == order
         assert platform.calls["create_order"] == 1
 
     async def test_a_hundred_callers_and_one_request(
-        self, book: OrderBook, platform: Platform, clock: FakeClock
+        self, store: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """All at once; no time passes for those who wait."""
-        orders = await asyncio.gather(*(opened(book) for _ in range(100)))
+        orders = await asyncio.gather(*(opened(store) for _ in range(100)))
         assert len({order.order_id for order in orders}) == 1
         assert platform.calls["create_order"] == 1
         assert clock.sleeps == []
 
     async def test_a_hundred_callers_and_one_failure(
-        self, local: OrderBook, platform: Platform
+        self, local: OrderStore, platform: Platform
     ) -> None:
         """Each is told of it; whoever asks again later makes another request."""
         platform.faults = ["refused"]
@@ -132,7 +136,7 @@ class TestOnce:
         await opened(local)
 
     async def test_who_comes_as_a_call_ends_makes_one_of_his_own(
-        self, local: OrderBook, platform: Platform, monkeypatch: pytest.MonkeyPatch
+        self, local: OrderStore, platform: Platform, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Between its end and the loop's next round, in which that is noticed."""
         opener, turns = local._opener, local._opener._turns
@@ -150,11 +154,11 @@ class TestOnce:
         assert turns == {}
 
     async def test_another_machine_waits_for_the_same_order(
-        self, book: OrderBook, platform: Platform, client: AurpayClient, url: str
+        self, store: OrderStore, platform: Platform, client: AurpayClient, url: str
     ) -> None:
         """It looks every tenth of a second."""
-        first = await under_way(book, platform)
-        async with OrderBook(client, url, clock=Waiting()) as another:
+        first = await under_way(store, platform)
+        async with OrderStore(client, url, clock=Waiting()) as another:
             second = asyncio.create_task(opened(another))
             await asyncio.sleep(0.05)
             assert not second.done()
@@ -163,35 +167,35 @@ class TestOnce:
         assert platform.calls["create_order"] == 1
 
     async def test_it_is_written_down_before_it_is_sent(
-        self, book: OrderBook, platform: Platform, client: AurpayClient, url: str
+        self, store: OrderStore, platform: Platform, client: AurpayClient, url: str
     ) -> None:
         """For all to see, while the call is under way."""
-        first = await under_way(book, platform)
-        async with OrderBook(client, url) as another:
+        first = await under_way(store, platform)
+        async with OrderStore(client, url) as another:
             attempt = await only(another)
-        assert attempt.state is S.OPENING
+        assert attempt.state is S.CREATING
         assert attempt.deadline == attempt.opened_at + timedelta(seconds=CALL_S)
         platform.go.set()
-        assert (await first).nonce == attempt.nonce
+        assert (await first).attempt_id == attempt.attempt_id
 
     async def test_another_price_is_a_conflict(
-        self, book: OrderBook, platform: Platform
+        self, store: OrderStore, platform: Platform
     ) -> None:
         """Also at the same moment; nothing is sent for it."""
         prices = ("20.00", "21.00")
         both = await asyncio.gather(
-            *(opened(book, price) for price in prices), return_exceptions=True
+            *(opened(store, price) for price in prices), return_exceptions=True
         )
         assert sorted(type(one).__name__ for one in both) == [
             "LightningOrder",
             "ReferenceConflictError",
         ]
         with pytest.raises(ReferenceConflictError, match="now asked for 5 USD"):
-            await opened(book, "5")
+            await opened(store, "5")
         assert platform.calls["create_order"] == 1
 
     async def test_whoever_gives_up_leaves_the_call_alone(
-        self, local: OrderBook, platform: Platform
+        self, local: OrderStore, platform: Platform
     ) -> None:
         """Servers cancel a request whose client went away."""
         first = await under_way(local, platform)
@@ -200,24 +204,24 @@ class TestOnce:
             await first
         platform.go.set()
         await local._opener.finish()
-        assert (await only(local)).state is S.LIVE
+        assert (await only(local)).state is S.PAYABLE
         await opened(local)
         assert platform.calls["create_order"] == 1
 
     async def test_closing_waits_for_what_is_under_way(
-        self, local: OrderBook, platform: Platform, client: AurpayClient
+        self, local: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:
         """An order that was made is kept."""
         first = await under_way(local, platform)
         asyncio.get_running_loop().call_later(0.01, platform.go.set)
         url = local.engine.url.render_as_string()
         await local.aclose()
-        async with OrderBook(client, url) as another:
-            assert (await only(another)).state is S.LIVE
+        async with OrderStore(client, url) as another:
+            assert (await only(another)).state is S.PAYABLE
         assert first.done() or await first
 
     async def test_closing_waits_for_all_the_steps(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """The first of them may be to see that the last order is overdue."""
         order = await opened(local)
@@ -230,7 +234,7 @@ class TestOnce:
         assert (await second).order_id != order.order_id
 
     async def test_whoever_does_not_wait_for_the_end_leaves_the_call_alone(
-        self, local: OrderBook, platform: Platform
+        self, local: OrderStore, platform: Platform
     ) -> None:
         """Servers that stop have little time."""
         first = await under_way(local, platform)
@@ -244,7 +248,7 @@ class TestOnce:
     @pytest.mark.parametrize("is_live", [True, False])
     async def test_what_is_seen_may_be_behind(
         self,
-        local: OrderBook,
+        local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         monkeypatch: pytest.MonkeyPatch,
@@ -288,95 +292,96 @@ class TestFailing:
     """What an error leaves behind."""
 
     @pytest.mark.parametrize(
-        ("fault", "delivery"),
-        [("unsent", Delivery.NOT_SENT), ("refused", Delivery.REFUSED)],
+        ("fault", "outcome"),
+        [("unsent", RequestOutcome.NOT_SENT), ("refused", RequestOutcome.REJECTED)],
     )
     async def test_nothing_was_made(
-        self, local: OrderBook, platform: Platform, fault: str, delivery: Delivery
+        self, local: OrderStore, platform: Platform, fault: str, outcome: RequestOutcome
     ) -> None:
         """The next one is made without looking."""
         platform.faults = [fault]
-        assert (await failed(local)).delivery is delivery
+        assert (await failed(local)).outcome is outcome
         assert (await only(local)).next_look_at is None
         order = await opened(local)
-        assert {*await states(local)} == {S.LIVE, S.REFUSED}
+        assert {*await states(local)} == {S.PAYABLE, S.REJECTED}
         assert (await opened(local)).order_id == order.order_id
         assert platform.calls["list_orders"] == 0
 
     async def test_nobody_knows_and_there_is_none(
-        self, book: OrderBook, platform: Platform, clock: FakeClock
+        self, store: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """It is looked for before another one is made, and remembered."""
         platform.faults = ["lost"]
-        error = await failed(book)
-        assert error.delivery is Delivery.UNKNOWN
-        attempt = await only(book)
-        assert (attempt.state, attempt.looked_at) == (S.LOST, None)
+        error = await failed(store)
+        assert error.outcome is RequestOutcome.UNKNOWN
+        attempt = await only(store)
+        assert (attempt.state, attempt.looked_at) == (S.UNKNOWN, None)
         assert attempt.sent_at == error.sent_at == clock.now()
-        assert attempt.nonce == (error.new_order and error.new_order.nonce)
+        assert attempt.attempt_id == (error.new_order and error.new_order.attempt_id)
         clock.advance(1)
-        await opened(book)
-        assert await states(book) == [S.LIVE, S.LOST]
+        await opened(store)
+        assert await states(store) == [S.PAYABLE, S.UNKNOWN]
         assert platform.calls == {"create_order": 2, "list_orders": 1}
 
     async def test_nobody_knows_and_there_is_one(
-        self, book: OrderBook, platform: Platform
+        self, store: OrderStore, platform: Platform
     ) -> None:
         """Nobody has seen its invoice, so another one is made; it is watched."""
         platform.faults = ["lost+created"]
-        await failed(book)
-        order = await opened(book)
-        found, live = sorted(await book.attempts("cart-42"), key=lambda a: a.state)
-        assert (found.state, live.state) == (S.FOUND, S.LIVE)
+        await failed(store)
+        order = await opened(store)
+        found, live = sorted(await store.attempts("cart-42"), key=lambda a: a.state)
+        assert (found.state, live.state) == (S.CANDIDATES_FOUND, S.PAYABLE)
         [lost] = platform.orders.keys() - {order.order_id}
-        assert found.suspects == {lost: "PENDING"}
+        assert found.candidates == {lost: "PENDING"}
         assert found.order_id is None
 
-    async def test_an_order_of_the_book_is_no_suspect(
-        self, local: OrderBook, platform: Platform
+    async def test_an_order_of_the_store_is_no_candidate(
+        self, local: OrderStore, platform: Platform
     ) -> None:
         """Another cart of the same price, a moment before."""
-        await local.open("cart-41", "20.00", "USD", **URLS)
+        await local.get_or_create("cart-41", "20.00", "USD", **URLS)
         platform.faults = ["lost"]
         await failed(local)
         await opened(local)
-        assert {*await states(local)} == {S.LIVE, S.LOST}
+        assert {*await states(local)} == {S.PAYABLE, S.UNKNOWN}
 
     @pytest.mark.parametrize("fault", ["untrusted", "cut"])
     async def test_an_order_that_must_not_be_shown(
-        self, local: OrderBook, platform: Platform, fault: str
+        self, local: OrderStore, platform: Platform, fault: str
     ) -> None:
         """Its id is known, so it is watched, and need not be looked for."""
         platform.faults = [fault]
         error = await failed(local)
         attempt = await only(local)
-        assert (attempt.state, attempt.order_id) == (S.UNSHOWN, error.order_id)
+        assert (attempt.state, attempt.order_id) == (S.WITHHELD, error.order_id)
         assert attempt.order_id in platform.orders
         assert attempt.order is None
         order = await opened(local)
         assert order.order_id != attempt.order_id
-        assert {*await states(local)} == {S.LIVE, S.UNSHOWN}
+        assert {*await states(local)} == {S.PAYABLE, S.WITHHELD}
         assert platform.calls == {"create_order": 2}
 
     async def test_what_cannot_be_looked_for_stops_nobody(
-        self, local: OrderBook, platform: Platform
+        self, local: OrderStore, platform: Platform
     ) -> None:
         """The list may be closed to this key, or broken; `reconcile` goes on trying."""
         for number, response in enumerate((answer(b"{}", 403), answer(b"no JSON"))):
             platform.faults = ["lost"]
             platform.broken["list_orders"] = response
             with pytest.raises(ConnectionLostError):
-                await local.open(f"cart-{number}", 5, "USD")
-            await local.open(f"cart-{number}", 5, "USD")
+                await local.get_or_create(f"cart-{number}", 5, "USD")
+            await local.get_or_create(f"cart-{number}", 5, "USD")
             attempts = await local.attempts(f"cart-{number}")
-            assert {attempt.state for attempt in attempts} == {S.LIVE, S.LOST}
+            assert {attempt.state for attempt in attempts} == {S.PAYABLE, S.UNKNOWN}
             assert all(a.next_look_at is not None for a in attempts)
 
     @pytest.mark.parametrize(
-        "failure", [ConnectError("down", delivery=Delivery.NOT_SENT), answer(b"", 503)]
+        "failure",
+        [ConnectError("down", outcome=RequestOutcome.NOT_SENT), answer(b"", 503)],
     )
     async def test_a_platform_that_is_down_is_asked_again(
-        self, local: OrderBook, platform: Platform, failure: Any
+        self, local: OrderStore, platform: Platform, failure: Any
     ) -> None:
         """Nothing is sent before it was looked for."""
         platform.faults = ["lost"]
@@ -390,23 +395,23 @@ class TestFailing:
 
     @pytest.mark.parametrize("machine", ["the same", "another"])
     async def test_a_platform_that_gives_the_same_order_twice(
-        self, local: OrderBook, platform: Platform, clock: FakeClock, machine: str
+        self, local: OrderStore, platform: Platform, clock: FakeClock, machine: str
     ) -> None:
         """Two carts must not share a payment; an order of its own may exist."""
         first = await opened(local)
         platform.faults = ["again"]
-        book = local
+        store = local
         if machine == "another":  # whose client remembers nothing of the first order
-            book = OrderBook(client_of(platform, clock), local.engine)
+            store = OrderStore(client_of(platform, clock), local.engine)
         with pytest.raises(UntrustedOrderError) as caught:
-            await book.open("cart-43", "20.00", "USD", **URLS)
+            await store.get_or_create("cart-43", "20.00", "USD", **URLS)
         assert (caught.value.check, caught.value.order_id) == ("new", first.order_id)
         [attempt] = await local.attempts("cart-43")
-        assert (attempt.state, attempt.order_id) == (S.LOST, None)
+        assert (attempt.state, attempt.order_id) == (S.UNKNOWN, None)
         assert (await only(local)).order_id == first.order_id
 
     async def test_an_error_that_names_another_attempts_order(
-        self, local: OrderBook, platform: Platform
+        self, local: OrderStore, platform: Platform
     ) -> None:
         """As little is known as without a name."""
         await opened(local)
@@ -414,12 +419,12 @@ class TestFailing:
         platform.go.set()
         platform._last["amount"] = "0.00021000"
         with pytest.raises(UntrustedOrderError):
-            await local.open("cart-43", "20.00", "USD", **URLS)
+            await local.get_or_create("cart-43", "20.00", "USD", **URLS)
         [attempt] = await local.attempts("cart-43")
-        assert (attempt.state, attempt.order_id) == (S.LOST, None)
+        assert (attempt.state, attempt.order_id) == (S.UNKNOWN, None)
 
     async def test_a_database_that_fails_as_well(
-        self, local: OrderBook, platform: Platform
+        self, local: OrderStore, platform: Platform
     ) -> None:
         """That an order may exist is what the caller hears; the deadline tells all."""
         task = await under_way(local, platform)
@@ -432,7 +437,7 @@ class TestFailing:
         assert "no such table" in str(caught.value.__cause__)
 
     async def test_a_database_that_is_gone_as_well(
-        self, local: OrderBook, platform: Platform
+        self, local: OrderStore, platform: Platform
     ) -> None:
         """Drivers say so in their own words, which SQLAlchemy leaves as they are."""
         task = await under_way(local, platform)
@@ -455,49 +460,49 @@ class TestDying:
 
     async def test_a_dead_sender_is_waited_for_and_looked_for(
         self,
-        book: OrderBook,
+        store: OrderStore,
         platform: Platform,
         client: AurpayClient,
         clock: FakeClock,
         url: str,
     ) -> None:
         """Not longer than its call can take; then another order is made."""
-        first = await under_way(book, platform)
+        first = await under_way(store, platform)
         clock.advance(CALL_S - 1)
-        async with OrderBook(client, url) as another:
+        async with OrderStore(client, url) as another:
             order = await opened(another)
-            assert await states(another) == [S.LIVE, S.LOST]
+            assert await states(another) == [S.PAYABLE, S.UNKNOWN]
         assert platform.calls == {"create_order": 2, "list_orders": 1}
         assert sum(clock.sleeps) == pytest.approx(1)
         platform.go.set()
         # It was no more than slow: its order is watched, and the other one shown.
         assert await first == order
-        assert await states(book) == [S.LIVE, S.UNSHOWN]
+        assert await states(store) == [S.PAYABLE, S.WITHHELD]
         assert len(platform.orders) == 2
-        slow = (await book.attempts("cart-42"))[1]
+        slow = (await store.attempts("cart-42"))[1]
         assert slow.order is not None
         assert slow.order_id != order.order_id
 
     async def test_a_slow_sender_that_nobody_has_replaced(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Its order is the one to show."""
         first = await under_way(local, platform)
         clock.advance(CALL_S)
         await local.reconcile()
-        assert await states(local) == [S.LOST]
+        assert await states(local) == [S.UNKNOWN]
         platform.go.set()
         order = await first
         attempt = await only(local)
-        assert (attempt.state, attempt.order) == (S.LIVE, order)
+        assert (attempt.state, attempt.order) == (S.PAYABLE, order)
 
     @pytest.mark.parametrize(
         ("fault", "states_after"),
-        [("refused", S.REFUSED), ("lost", S.LOST), ("untrusted", S.UNSHOWN)],
+        [("refused", S.REJECTED), ("lost", S.UNKNOWN), ("untrusted", S.WITHHELD)],
     )
     async def test_a_slow_sender_that_fails(
         self,
-        local: OrderBook,
+        local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         fault: str,
@@ -515,7 +520,7 @@ class TestDying:
 
     @pytest.mark.parametrize("known", [True, False])
     async def test_a_slow_sender_that_fails_forgets_nothing(
-        self, local: OrderBook, platform: Platform, clock: FakeClock, known: bool
+        self, local: OrderStore, platform: Platform, clock: FakeClock, known: bool
     ) -> None:
         """What was found, or told by a person, before it came back."""
         first = await under_way(local, platform)
@@ -524,19 +529,22 @@ class TestDying:
             clock.advance(3 * CALL_S)
             await local.reconcile()
         attempt = await only(local)
-        assert (attempt.state, *attempt.suspects) == (S.FOUND, other.order_id)
+        assert (attempt.state, *attempt.candidates) == (
+            S.CANDIDATES_FOUND,
+            other.order_id,
+        )
         if known:
-            await local.identify(attempt.nonce, other.order_id)
+            await local.resolve(attempt.attempt_id, other.order_id)
         platform.faults = ["lost"]
         platform.go.set()
         with pytest.raises(ConnectionLostError):
             await first
         after = await only(local)
-        assert after.state is (S.UNSHOWN if known else S.FOUND)
+        assert after.state is (S.WITHHELD if known else S.CANDIDATES_FOUND)
         assert after.order_id == (other.order_id if known else None)
 
     async def test_whoever_wrote_it_down_long_ago_does_not_send_it(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Others would look for it before it is over; it begins anew."""
         await local.attempts("cart-42")
@@ -548,11 +556,11 @@ class TestDying:
                 clock.advance(stalls.pop())
 
         await opened(local)
-        assert await states(local) == [S.LIVE, S.REFUSED]
+        assert await states(local) == [S.PAYABLE, S.REJECTED]
         assert platform.calls == {"create_order": 1}
 
     async def test_the_wait_for_the_database_does_not_count(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Where many write, nobody would ever be in time."""
         await local.attempts("cart-42")
@@ -564,7 +572,7 @@ class TestDying:
 
         async with asyncio.timeout(10):
             await opened(local)
-        assert await states(local) == [S.LIVE]
+        assert await states(local) == [S.PAYABLE]
 
 
 class TestOverdue:
@@ -581,7 +589,7 @@ class TestOverdue:
     )
     async def test_order_is_shown_while_the_platform_has_it_as_pending(
         self,
-        local: OrderBook,
+        local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         status: str,
@@ -592,7 +600,7 @@ class TestOverdue:
         platform.set(first.order_id, status)
         clock.advance(age_s)
         assert (await opened(local)).order_id == first.order_id
-        assert await states(local) == [S.LIVE]
+        assert await states(local) == [S.PAYABLE]
 
     @pytest.mark.parametrize(
         ("status", "age_s"),
@@ -605,7 +613,7 @@ class TestOverdue:
     )
     async def test_there_is_a_new_order_and_the_old_one_is_watched(
         self,
-        local: OrderBook,
+        local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         status: str,
@@ -618,14 +626,14 @@ class TestOverdue:
         second = await opened(local)
         assert second.order_id != first.order_id
         assert await states(local) == [
-            S.LIVE,
+            S.PAYABLE,
             S.OVERDUE if age_s < 26 * 3600 else S.EXPIRED,
         ]
         watched = (await local.attempts("cart-42"))[1].next_look_at is not None
         assert watched is (age_s < 26 * 3600)
 
     async def test_before_its_time_nobody_is_asked(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """What is shown, is shown from the database."""
         first = await opened(local)
@@ -635,7 +643,7 @@ class TestOverdue:
 
     @pytest.mark.parametrize("status", ["SUCCESS", "RESOLVED", "REFUNDED"])
     async def test_money_is_shown_and_not_settled(
-        self, local: OrderBook, platform: Platform, clock: FakeClock, status: str
+        self, local: OrderStore, platform: Platform, clock: FakeClock, status: str
     ) -> None:
         """Whoever opens could not deliver: the next `reconcile` does, at once."""
         first = await opened(local)
@@ -645,12 +653,12 @@ class TestOverdue:
         clock.advance(1)
         assert (await local.reconcile()).asked == 0
         assert (await opened(local)).status == status
-        assert await states(local) == [S.LIVE]
+        assert await states(local) == [S.PAYABLE]
         [change] = (await local.reconcile()).changes
         assert change.attempt.state is (S.REFUNDED if status == "REFUNDED" else S.PAID)
 
     async def test_a_status_without_a_meaning_is_shown(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Until its invoice has expired: then a new order can do no harm."""
         first = await opened(local)
@@ -659,10 +667,10 @@ class TestOverdue:
         assert (await opened(local)).status == "PARTIAL"
         clock.advance(25 * 3600)
         assert (await opened(local)).order_id != first.order_id
-        assert [a.status for a in await local.unclear()] == ["PARTIAL"]
+        assert [a.status for a in await local.needs_review()] == ["PARTIAL"]
 
     async def test_a_platform_that_has_forgotten_half_is_asked_once(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Its older answer is no news, and no reason to ask again at once."""
         first = await opened(local)
@@ -675,17 +683,17 @@ class TestOverdue:
         assert platform.calls["get_order"] == 2
 
     async def test_an_order_that_the_platform_has_forgotten(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Its time is over anyhow."""
         first = await opened(local)
         del platform.orders[first.order_id]
         clock.advance(HALF_AN_HOUR_S)
         assert (await opened(local)).order_id == first.order_id[:8] + "003000000001"
-        assert await states(local) == [S.LIVE, S.OVERDUE]
+        assert await states(local) == [S.PAYABLE, S.OVERDUE]
 
     async def test_a_platform_that_says_something_else(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Another price is no news of this order; nothing is made on top of it."""
         first = await opened(local)
@@ -696,4 +704,4 @@ class TestOverdue:
         platform.broken["get_order"] = answer(envelope(detail(order_id="1")))
         with pytest.raises(InvalidResponseError):
             await opened(local)
-        assert await states(local) == [S.LIVE]
+        assert await states(local) == [S.PAYABLE]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from aurpay_async import Delivery
+from aurpay_async import RequestOutcome
 from aurpay_async.errors import (
     AurpayError,
     CallbackReferenceError,
@@ -18,7 +18,7 @@ from aurpay_async.errors import (
     NotFoundError,
     StoreUnavailableError,
 )
-from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.orders._rows import Rows
 from aurpay_async.testing import FakeClock
 
@@ -42,44 +42,44 @@ DAY_S = 86_400
 HOUR_S = 3600
 
 
-async def opened(book: OrderBook, reference: str = "cart-42") -> LightningOrder:
-    return await book.open(reference, "20.00", "USD", **URLS)
+async def opened(store: OrderStore, reference: str = "cart-42") -> LightningOrder:
+    return await store.get_or_create(reference, "20.00", "USD", **URLS)
 
 
 async def lose(
-    book: OrderBook, platform: Platform, fault: str, reference: str = "cart-42"
+    store: OrderStore, platform: Platform, fault: str, reference: str = "cart-42"
 ) -> None:
     platform.faults = [fault]
     with pytest.raises(AurpayError):
-        await opened(book, reference)
+        await opened(store, reference)
 
 
 async def states(
-    book: OrderBook, clock: FakeClock, seconds: float, reference: str = "cart-42"
+    store: OrderStore, clock: FakeClock, seconds: float, reference: str = "cart-42"
 ) -> list[str]:
     """What attempts became in that time, with a run whenever one is due."""
     became: list[str] = []
     end = clock.now() + timedelta(seconds=seconds)
-    while (due := await next_look(book, reference)) is not None and due < end:
+    while (due := await next_look(store, reference)) is not None and due < end:
         clock.advance(max(0.0, (due - clock.now()).total_seconds()))
-        changes = (await book.reconcile()).changes
+        changes = (await store.reconcile()).changes
         became += [change.attempt.state for change in changes]
     clock.advance((end - clock.now()).total_seconds())
     return became
 
 
-async def next_look(book: OrderBook, reference: str) -> datetime | None:
-    looks = [one.next_look_at for one in await book.attempts(reference)]
+async def next_look(store: OrderStore, reference: str) -> datetime | None:
+    looks = [one.next_look_at for one in await store.attempts(reference)]
     return min((look for look in looks if look is not None), default=None)
 
 
 async def under_way(
-    book: OrderBook, platform: Platform, reference: str = "cart-42"
+    store: OrderStore, platform: Platform, reference: str = "cart-42"
 ) -> asyncio.Task[LightningOrder]:
     """A call that the platform has, and answers when it may `go`."""
     platform.faults = ["wait"]
     before = platform.calls["create_order"]
-    task = asyncio.create_task(opened(book, reference))
+    task = asyncio.create_task(opened(store, reference))
     while platform.calls["create_order"] == before:
         await asyncio.sleep(0.001)
     return task
@@ -89,32 +89,32 @@ class TestWatching:
     """Orders that are known."""
 
     async def test_a_callback_that_was_lost(
-        self, book: OrderBook, platform: Platform, clock: FakeClock
+        self, store: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Is found after two minutes, and told once, in its transaction."""
-        order = await opened(book)
+        order = await opened(store)
         platform.set(order.order_id, "SUCCESS")
         parcels: list[str] = []
 
         async def tell(change: Change, connection: AsyncConnection) -> None:
             count = "SELECT count(*) FROM aurpay_references WHERE settled_by IS NULL"
             assert await connection.scalar(text(count)) == 0
-            parcels.extend([change.reference] * change.settled)
+            parcels.extend([change.reference] * change.newly_paid)
 
         clock.advance(TWO_MINUTES_S - 1)
-        assert (await book.reconcile(on_change=tell)).asked == 0
+        assert (await store.reconcile(on_change=tell)).asked == 0
         clock.advance(1)
-        done = await book.reconcile(on_change=tell)
+        done = await store.reconcile(on_change=tell)
         [change] = done.changes
-        assert change.settled
+        assert change.newly_paid
         assert (done.asked, done.failures, done.more) == (1, (), False)
         clock.advance(DAY_S)
-        assert (await book.reconcile(on_change=tell)).asked == 0
+        assert (await store.reconcile(on_change=tell)).asked == 0
         assert parcels == ["cart-42"]
 
     async def test_on_many_machines_each_is_asked_about_once(
         self,
-        book: OrderBook,
+        store: OrderStore,
         platform: Platform,
         clock: FakeClock,
         client: AurpayClient,
@@ -122,17 +122,17 @@ class TestWatching:
     ) -> None:
         """At the same moment; each finds its part."""
         for number in range(10):
-            order = await opened(book, f"cart-{number}")
+            order = await opened(store, f"cart-{number}")
             platform.set(order.order_id, "SUCCESS")
         clock.advance(TWO_MINUTES_S)
-        async with OrderBook(client, url) as another:
-            runs = [one.reconcile() for one in (book, another, book, another)]
+        async with OrderStore(client, url) as another:
+            runs = [one.reconcile() for one in (store, another, store, another)]
             done = await asyncio.gather(*runs)
         assert sum(len(one.changes) for one in done) == 10
         assert platform.calls["get_order"] == sum(one.asked for one in done) == 10
 
     async def test_a_run_is_bounded(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """And says whether there is more; the most urgent come first."""
         for number in range(5):
@@ -148,7 +148,7 @@ class TestWatching:
         ]
 
     async def test_an_order_that_nobody_pays(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Is watched until its invoice has expired, and an hour more."""
         order = await opened(local)
@@ -162,7 +162,7 @@ class TestWatching:
     @pytest.mark.parametrize("ahead_s", [26 * HOUR_S, 40 * DAY_S])
     async def test_clock_that_is_ahead_gives_up_no_order(
         self,
-        local: OrderBook,
+        local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         sqlite_url: str,
@@ -172,23 +172,23 @@ class TestWatching:
         order = await opened(local)
         clock.advance(TWO_MINUTES_S)
         ahead = FakeClock(clock.now() + timedelta(seconds=ahead_s))
-        async with OrderBook(local._client, sqlite_url, clock=ahead) as wrong:
+        async with OrderStore(local._client, sqlite_url, clock=ahead) as wrong:
             assert (await wrong.reconcile()).changes == ()
             ahead.advance(ahead_s)
             assert (await wrong.reconcile()).changes == ()
         platform.set(order.order_id, "SUCCESS")
         [change] = (await local.reconcile()).changes
-        assert change.settled
+        assert change.newly_paid
 
     async def test_order_that_a_clock_ahead_gave_up_is_polled_again(
-        self, local: OrderBook, platform: Platform, clock: FakeClock, sqlite_url: str
+        self, local: OrderStore, platform: Platform, clock: FakeClock, sqlite_url: str
     ) -> None:
         """Overdue orders expire by a clock; but their polls tell that it was ahead."""
         order = await opened(local)
         await lose(local, platform, "lost", "cart-41")
         platform.set(order.order_id, "OVERDUE")
         ahead = FakeClock(clock.now() + timedelta(hours=26))
-        async with OrderBook(local._client, sqlite_url, clock=ahead) as wrong:
+        async with OrderStore(local._client, sqlite_url, clock=ahead) as wrong:
             became = await states(wrong, ahead, HOUR_S, "cart-41")
             assert sorted(became) == ["absent", "expired"]
         done = await local.reconcile(limit=1)
@@ -198,23 +198,23 @@ class TestWatching:
         assert (await local.reconcile()).asked == 0
         platform.set(order.order_id, "SUCCESS")
         clock.advance(TWO_MINUTES_S)
-        assert any(one.settled for one in (await local.reconcile()).changes)
+        assert any(one.newly_paid for one in (await local.reconcile()).changes)
 
     async def test_order_that_a_clock_ahead_has_opened_is_polled(
-        self, local: OrderBook, platform: Platform, clock: FakeClock, sqlite_url: str
+        self, local: OrderStore, platform: Platform, clock: FakeClock, sqlite_url: str
     ) -> None:
         """Every few minutes, until the time of its opening comes."""
         ahead = FakeClock(clock.now() + timedelta(hours=6))
-        async with OrderBook(local._client, sqlite_url, clock=ahead) as wrong:
+        async with OrderStore(local._client, sqlite_url, clock=ahead) as wrong:
             order = await opened(wrong)
         assert (await local.reconcile()).asked == 1
         platform.set(order.order_id, "SUCCESS")
         clock.advance(TWO_MINUTES_S)
         [change] = (await local.reconcile()).changes
-        assert change.settled
+        assert change.newly_paid
 
     async def test_order_that_stays_pending_is_polled_again_and_again(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Though its invoice has expired: after pauses that go on growing."""
         order = await opened(local)
@@ -224,7 +224,7 @@ class TestWatching:
         assert await states(local, clock, 30 * DAY_S) == ["expired"]
 
     async def test_a_payment_at_the_very_end(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Is still a payment."""
         order = await opened(local)
@@ -234,7 +234,7 @@ class TestWatching:
         assert await states(local, clock, 2 * HOUR_S) == ["paid"]
 
     async def test_money_too_much_is_watched_until_it_is_paid_back(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """However long that takes."""
         first = await opened(local)
@@ -243,18 +243,21 @@ class TestWatching:
         second = await opened(local)
         platform.set(first.order_id, "SUCCESS")
         platform.set(second.order_id, "SUCCESS")
-        assert sorted(await states(local, clock, 2 * HOUR_S)) == ["paid", "surplus"]
+        assert sorted(await states(local, clock, 2 * HOUR_S)) == [
+            "paid",
+            "duplicate_payment",
+        ]
         clock.advance(60 * DAY_S)
         await local.reconcile()
-        [surplus] = await local.surplus()
-        platform.set(surplus.order_id or "", "REFUNDED")
+        [duplicate_payment] = await local.duplicate_payments()
+        platform.set(duplicate_payment.order_id or "", "REFUNDED")
         clock.advance(30 * DAY_S)
         [change] = (await local.reconcile()).changes
         assert change.attempt.state is S.REFUNDED
-        assert not await local.surplus()
+        assert not await local.duplicate_payments()
 
     async def test_a_status_without_a_meaning_is_never_given_up(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """It may turn out to be money."""
         order = await opened(local)
@@ -268,7 +271,7 @@ class TestSearching:
     """Orders that are not known."""
 
     async def test_what_is_not_there_is_given_up_after_an_hour(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """And not before."""
         await lose(local, platform, "lost")
@@ -278,7 +281,7 @@ class TestSearching:
         assert (await local.reconcile()).asked == 0
 
     async def test_what_appears_late_is_found(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """And then watched for a day; it settles nothing, since nothing proves it."""
         await lose(local, platform, "lost+created")
@@ -289,17 +292,17 @@ class TestSearching:
         assert await states(local, clock, 600) == ["found"]
         platform.set(order_id, "SUCCESS")
         assert await states(local, clock, 600) == []
-        [unclear] = await local.unclear()
-        assert unclear.suspects == {order_id: "SUCCESS"}
+        [unclear] = await local.needs_review()
+        assert unclear.candidates == {order_id: "SUCCESS"}
         assert await states(local, clock, 30 * HOUR_S) == []
-        assert await local.unclear()
+        assert await local.needs_review()
         # The list is read for an hour, and at the end; the order alone in between.
         assert platform.calls["list_orders"] < 20
 
     @pytest.mark.parametrize("found_after_s", [600, HOUR_S])
     async def test_what_is_found_and_never_paid_is_given_up(
         self,
-        local: OrderBook,
+        local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         found_after_s: int,
@@ -316,22 +319,22 @@ class TestSearching:
         assert await states(local, clock, 10 * HOUR_S) == ["absent"]
         assert (await local.reconcile()).asked == 0
 
-    async def test_a_suspect_of_somebody_else(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+    async def test_a_candidate_of_somebody_else(
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """It was taken for the lost one before its own answer came."""
         await lose(local, platform, "lost")
         other = await client_of(platform, clock).create_order("20.00", "USD")
         clock.advance(TWO_MINUTES_S)
         [change] = (await local.reconcile()).changes
-        assert change.attempt.suspects == {other.order_id: "PENDING"}
+        assert change.attempt.candidates == {other.order_id: "PENDING"}
         del platform.orders[other.order_id]
         assert await states(local, clock, 300) == ["lost"]
 
-    async def test_a_suspect_that_another_attempt_proves(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+    async def test_a_candidate_that_another_attempt_proves(
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Is no suspect any more."""
+        """Is no candidate any more."""
         await lose(local, platform, "lost")
         slow = await under_way(local, platform, "cart-41")
         other = await client_of(platform, clock).create_order("20.00", "USD")
@@ -345,7 +348,7 @@ class TestSearching:
     @pytest.mark.parametrize("hidden_s", [600, 2 * HOUR_S, 20 * HOUR_S])
     async def test_search_goes_on_after_an_order_of_another_was_found(
         self,
-        local: OrderBook,
+        local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         client: AurpayClient,
@@ -358,16 +361,16 @@ class TestSearching:
         hidden = platform.orders.pop(own)
         clock.advance(TWO_MINUTES_S)
         [change] = (await local.reconcile()).changes
-        assert change.attempt.suspects == {other.order_id: "PENDING"}
+        assert change.attempt.candidates == {other.order_id: "PENDING"}
         await states(local, clock, hidden_s)
         platform.orders[own] = {**hidden, "status": "SUCCESS"}
         platform.set(other.order_id, "OVERDUE")
         assert await states(local, clock, 40 * HOUR_S) == []
-        [unclear] = await local.unclear()
-        assert unclear.suspects == {other.order_id: "OVERDUE", own: "SUCCESS"}
+        [unclear] = await local.needs_review()
+        assert unclear.candidates == {other.order_id: "OVERDUE", own: "SUCCESS"}
 
     async def test_a_dead_sender_is_found_without_anybody_opening(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """When its call must be over."""
         task = await under_way(local, platform)
@@ -382,7 +385,7 @@ class TestFailing:
     """What cannot be asked about now is asked about later."""
 
     async def test_an_order_that_cannot_be_read_stops_no_other(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Forgotten by the platform, or told with another price."""
         orders = [await opened(local, f"cart-{number}") for number in range(3)]
@@ -398,7 +401,7 @@ class TestFailing:
         assert (await local.reconcile()).asked == 0
 
     async def test_who_may_not_read_lists_hears_of_what_is_known(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """What was lost is looked for last."""
         await lose(local, platform, "lost")
@@ -411,7 +414,7 @@ class TestFailing:
         assert [one.attempt.reference for one in done.failures] == ["cart-42"]
 
     async def test_an_order_that_the_platform_has_forgotten(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Expires like any other."""
         order = await opened(local)
@@ -419,13 +422,13 @@ class TestFailing:
         assert await states(local, clock, 30 * HOUR_S) == ["expired"]
 
     async def test_a_platform_that_is_down_is_left_alone(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """The first failure ends the run."""
         for number in range(3):
             await opened(local, f"cart-{number}")
         clock.advance(TWO_MINUTES_S)
-        down = ConnectError("down", delivery=Delivery.NOT_SENT)
+        down = ConnectError("down", outcome=RequestOutcome.NOT_SENT)
         platform.broken["get_order"] = down
         done = await local.reconcile(limit=2)
         assert (done.asked, done.changes, done.more) == (1, (), False)
@@ -436,14 +439,14 @@ class TestFailing:
     @pytest.mark.parametrize("age_s", [TWO_MINUTES_S, 20 * HOUR_S])
     async def test_what_the_shop_raises_undoes_it(
         self,
-        book: OrderBook,
+        store: OrderStore,
         platform: Platform,
         clock: FakeClock,
         caplog: pytest.LogCaptureFixture,
         age_s: int,
     ) -> None:
         """The next run tells it again: minutes later, however old the order is."""
-        order = await opened(book)
+        order = await opened(store)
         platform.set(order.order_id, "SUCCESS")
         told: list[Change] = []
 
@@ -454,11 +457,11 @@ class TestFailing:
                 raise LookupError(message)
 
         clock.advance(age_s)
-        done = await book.reconcile(on_change=tell)
+        done = await store.reconcile(on_change=tell)
         [failure] = done.failures
         assert (failure.attempt.reference, done.changes) == ("cart-42", ())
         assert isinstance(failure.error, LookupError)
-        assert (await book.attempts("cart-42"))[0].state is S.LIVE
+        assert (await store.attempts("cart-42"))[0].state is S.PAYABLE
         [record] = [r for r in caplog.records if r.name == "aurpay_async.orders"]
         assert (record.levelname, record.exc_info) == (
             "ERROR",
@@ -467,9 +470,9 @@ class TestFailing:
         assert "reference='cart-42'" in record.message
         assert order.order_id in record.message
         clock.advance(60)
-        await book.reconcile(on_change=tell)
-        assert [change.settled for change in told] == [True, True]
-        assert (await book.attempts("cart-42"))[0].state is S.PAID
+        await store.reconcile(on_change=tell)
+        assert [change.newly_paid for change in told] == [True, True]
+        assert (await store.attempts("cart-42"))[0].state is S.PAID
 
     @pytest.mark.parametrize(
         "error",
@@ -482,7 +485,7 @@ class TestFailing:
     )
     async def test_exception_of_on_change_stops_no_other_order(
         self,
-        local: OrderBook,
+        local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         error: BaseException,
@@ -506,7 +509,7 @@ class TestFailing:
 
     async def test_database_that_fails_ends_the_run_with_its_error(
         self,
-        local: OrderBook,
+        local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         monkeypatch: pytest.MonkeyPatch,
@@ -525,10 +528,10 @@ class TestFailing:
                 await local.reconcile()
         clock.advance(TWO_MINUTES_S)
         [change] = (await local.reconcile()).changes
-        assert change.settled
+        assert change.newly_paid
 
     async def test_failing_on_change_keeps_no_other_order_waiting(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """It is due again behind what is due already, and no run repeats it at once."""
         for number in range(3):
@@ -549,7 +552,7 @@ class TestFailing:
         assert (len(done.failures), done.more, parcels) == (1, True, ["cart-2"])
 
     async def test_cancelled_run_gives_its_order_back_within_minutes(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """A process that ends while it polls keeps no order from the others."""
         order = await opened(local)
@@ -569,7 +572,7 @@ class TestFailing:
         assert (await local.reconcile()).asked == 0
         clock.advance(TWO_MINUTES_S)
         [change] = (await local.reconcile()).changes
-        assert change.settled
+        assert change.newly_paid
 
     @pytest.mark.parametrize(
         ("arguments", "field"),
@@ -580,7 +583,7 @@ class TestFailing:
         ],
     )
     async def test_what_cannot_be_is_refused(
-        self, local: OrderBook, arguments: dict[str, Any], field: str
+        self, local: OrderStore, arguments: dict[str, Any], field: str
     ) -> None:
         """Before anything is asked."""
         with pytest.raises(InvalidRequestError) as caught:

@@ -59,7 +59,7 @@ IN_THE_END = (130, 900, 3700, 7200, 22_000, 93_600)
 #: searched for by its time.
 SEARCH_SKEW_S = 300
 
-RECORDED = {"paid", "surplus", "refunded"}
+RECORDED = {"paid", "duplicate_payment", "refunded"}
 
 
 class Shop(RuleBasedStateMachine):
@@ -229,7 +229,7 @@ class Shop(RuleBasedStateMachine):
         platform = self.world.platform
         for row in self._attempts():
             if row.order_id is not None and row.order_id not in platform.swapped:
-                assert platform.nonce(row.order_id) == row.nonce
+                assert platform.attempt_id(row.order_id) == row.attempt_id
 
     def _attempts(self) -> Sequence[Any]:
         return self.world.rows(attempts)
@@ -255,12 +255,14 @@ class Shop(RuleBasedStateMachine):
         rows = self._attempts()
         known = {row.order_id for row in rows if row.state in RECORDED}
         known |= {
-            order_id for row in rows for order_id in json.loads(row.suspects or "{}")
+            order_id for row in rows for order_id in json.loads(row.candidates or "{}")
         }
-        claimed = {row.nonce for row in rows if row.state == "claimed"}
+        claimed = {row.attempt_id for row in rows if row.state == "claimed"}
         for order_id in self._ours() - known:
             if world.platform.status(order_id) == "SUCCESS":
-                assert world.platform.nonce(order_id) in claimed, "a payment is unfound"
+                assert world.platform.attempt_id(order_id) in claimed, (
+                    "a payment is unfound"
+                )
 
     def _ours(self) -> set[str]:
         """The orders whose payments have to be found."""
@@ -288,13 +290,13 @@ def run_shop(url: str, examples_: settings) -> None:
 
 
 @pytest.mark.hypothesis
-def test_model_of_the_order_store_holds_on_sqlite(sqlite_url: str) -> None:
+def test_model_of_the_order_storeholds_on_sqlite(sqlite_url: str) -> None:
     """With a small budget; `nox -s properties` has a larger one."""
     run_shop(sqlite_url, examples(12))
 
 
 @pytest.mark.hypothesis
-def test_model_of_the_order_store_holds_on_postgresql(postgresql_url: str) -> None:
+def test_model_of_the_order_storeholds_on_postgresql(postgresql_url: str) -> None:
     """With clocks that differ from the database's."""
     make_tables(postgresql_url)
     run_shop(postgresql_url, examples(25))
@@ -410,4 +412,4 @@ def test_second_payment_of_a_reference_is_fulfilled_no_second_time(
     model.pay(0)
     model.pay(1)
     model.end_well()
-    assert sorted(states(model)) == ["paid", "surplus"]
+    assert sorted(states(model)) == ["paid", "duplicate_payment"]

@@ -1,4 +1,4 @@
-"""A platform in memory for the tests of the book: orders, and what goes wrong."""
+"""A platform in memory for the tests of the store: orders, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from aurpay_async import Delivery, Safety
+from aurpay_async import Effect, RequestOutcome
 from aurpay_async.callbacks._reference import ReferenceSigner
 from aurpay_async.errors import ConnectError, ConnectionLostError
 
@@ -58,9 +58,9 @@ class Platform:
         self._clock = clock
         self._signer = ReferenceSigner(REFERENCE_KEY)
 
-    def nonce(self, order_id: str) -> str:
+    def attempt_id(self, order_id: str) -> str:
         """What the order's callbacks bring back."""
-        return self._signer.read(self.urls[order_id]["callback_url"]).nonce
+        return self._signer.read(self.urls[order_id]["callback_url"]).attempt_id
 
     def set(self, order_id: str, status: str) -> None:
         """Where an order stands from now on."""
@@ -74,7 +74,7 @@ class Platform:
             self.read_backs += 1
         else:
             self.calls[request.operation] += 1
-        if request.safety is Safety.CREATE:
+        if request.effect is Effect.CREATE:
             return await self._create(json.loads(request.body))
         broken = self.broken.get(request.operation)
         if isinstance(broken, Exception):
@@ -94,7 +94,7 @@ class Platform:
             await self.go.wait()
             fault = self.faults.pop(0) if self.faults else ""
         if fault == "unsent":
-            raise ConnectError("no way there", delivery=Delivery.NOT_SENT)
+            raise ConnectError("no way there", outcome=RequestOutcome.NOT_SENT)
         if fault == "refused":
             return answer(b"{}", 403)
         if fault == "lost":

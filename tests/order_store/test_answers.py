@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, text
 
-from aurpay_async import Delivery
+from aurpay_async import RequestOutcome
 from aurpay_async.errors import (
     ConnectionLostError,
     ReferenceConflictError,
     StoreUnavailableError,
     UntrustedOrderError,
 )
-from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async.orders import AttemptState, OrderStore
 
 from ..orders import answer
 from .platform import URLS
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 S = AttemptState
 
 
-async def opened(book: OrderBook, reference: str = "cart-42") -> LightningOrder:
-    return await book.open(reference, "20.00", "USD", **URLS)
+async def opened(store: OrderStore, reference: str = "cart-42") -> LightningOrder:
+    return await store.get_or_create(reference, "20.00", "USD", **URLS)
 
 
 class Outage:
     """A database whose statements and commits fail for as long as it is `on`."""
 
-    def __init__(self, book: OrderBook) -> None:
+    def __init__(self, store: OrderStore) -> None:
         self.on = False
         self.failed = 0
-        engine = book.engine.sync_engine
+        engine = store.engine.sync_engine
         event.listen(engine, "before_cursor_execute", self._fail)
 
     def _fail(self, *_: object) -> None:
@@ -52,7 +52,7 @@ class Outage:
 
 
 @pytest.fixture
-async def outage(local: OrderBook) -> Outage:
+async def outage(local: OrderStore) -> Outage:
     """After the first look at the tables."""
     await local.attempts("cart-42")
     return Outage(local)
@@ -80,7 +80,7 @@ class TestOutage:
 
     async def test_order_is_stored_when_the_database_is_back(
         self,
-        local: OrderBook,
+        local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         outage: Outage,
@@ -97,12 +97,12 @@ class TestOutage:
         monkeypatch.setattr(clock, "sleep", pause)
         order = await opened(local)
         assert [*platform.orders] == [order.order_id]
-        assert [one.state for one in await local.attempts("cart-42")] == [S.LIVE]
+        assert [one.state for one in await local.attempts("cart-42")] == [S.PAYABLE]
         assert len(clock.sleeps) == 5
         assert all(0.125 <= slept <= 2 for slept in clock.sleeps)
 
     async def test_after_the_deadline_the_error_names_the_order(
-        self, local: OrderBook, platform: Platform, clock: FakeClock, outage: Outage
+        self, local: OrderStore, platform: Platform, clock: FakeClock, outage: Outage
     ) -> None:
         """And the next call stores that order, instead of creating another one."""
         during_the_call(platform, lambda: begin(outage))
@@ -111,7 +111,7 @@ class TestOutage:
             await opened(local)
         [order_id] = platform.orders
         error = caught.value
-        assert (error.delivery, error.order_id) == (Delivery.UNKNOWN, order_id)
+        assert (error.outcome, error.order_id) == (RequestOutcome.UNKNOWN, order_id)
         assert (error.reference, error.retryable) == ("cart-42", True)
         assert isinstance(error.__cause__, ConnectionRefusedError)
         assert 45 < clock.monotonic() - began <= 50
@@ -126,7 +126,7 @@ class TestOutage:
         assert platform.calls["list_orders"] == 0
 
     async def test_an_order_that_was_not_stored_is_given_to_no_call_of_another_price(
-        self, local: OrderBook, platform: Platform, outage: Outage
+        self, local: OrderStore, platform: Platform, outage: Outage
     ) -> None:
         """It is stored first; then the reference has a price."""
         during_the_call(platform, lambda: begin(outage))
@@ -134,12 +134,12 @@ class TestOutage:
             await opened(local)
         outage.on = False
         with pytest.raises(ReferenceConflictError):
-            await local.open("cart-42", "99.00", "USD")
+            await local.get_or_create("cart-42", "99.00", "USD")
         assert [*platform.orders] == [(await opened(local)).order_id]
 
     async def test_order_that_was_replaced_meanwhile_is_stored_and_not_shown(
         self,
-        local: OrderBook,
+        local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         client: AurpayClient,
@@ -151,16 +151,16 @@ class TestOutage:
         with pytest.raises(StoreUnavailableError):
             await opened(local)
         clock.advance(60)
-        async with OrderBook(client, sqlite_url) as another:
+        async with OrderStore(client, sqlite_url) as another:
             second = await opened(another)
         outage.on = False
         assert await opened(local) == second
         found = {one.order_id: one.state for one in await local.attempts("cart-42")}
         [first] = platform.orders.keys() - {second.order_id}
-        assert found == {second.order_id: S.LIVE, first: S.UNSHOWN}
+        assert found == {second.order_id: S.PAYABLE, first: S.WITHHELD}
 
     async def test_orders_that_nothing_can_pay_any_more_are_forgotten(
-        self, local: OrderBook, platform: Platform, clock: FakeClock, outage: Outage
+        self, local: OrderStore, platform: Platform, clock: FakeClock, outage: Outage
     ) -> None:
         """They would fill the memory of a process whose database fails often."""
         for number in range(2):
@@ -173,7 +173,7 @@ class TestOutage:
 
     async def test_failure_of_the_call_is_stored_when_the_database_is_back(
         self,
-        local: OrderBook,
+        local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         outage: Outage,
@@ -191,36 +191,36 @@ class TestOutage:
         monkeypatch.setattr(clock, "sleep", pause)
         with pytest.raises(ConnectionLostError):
             await opened(local)
-        assert [one.state for one in await local.attempts("cart-42")] == [S.LOST]
+        assert [one.state for one in await local.attempts("cart-42")] == [S.UNKNOWN]
 
     async def test_before_the_call_nothing_was_sent(
-        self, local: OrderBook, platform: Platform, outage: Outage
+        self, local: OrderStore, platform: Platform, outage: Outage
     ) -> None:
         """The error says so."""
         outage.on = True
         with pytest.raises(StoreUnavailableError) as caught:
             await opened(local)
-        assert caught.value.delivery is Delivery.NOT_SENT
+        assert caught.value.outcome is RequestOutcome.NOT_SENT
         assert not platform.calls
 
     @pytest.mark.parametrize("fault", ["", "lost+created"])
     async def test_row_that_a_failover_lost_is_written_again(
-        self, book: OrderBook, platform: Platform, fault: str
+        self, store: OrderStore, platform: Platform, fault: str
     ) -> None:
         """With the order, or as lost."""
-        await opened(book, "cart-1")
+        await opened(store, "cart-1")
         rows = ("DELETE FROM aurpay_attempts", "DELETE FROM aurpay_references")
         platform.faults = ["wait", fault]
-        task = asyncio.create_task(opened(book))
+        task = asyncio.create_task(opened(store))
         while platform.calls["create_order"] < 2:
             await asyncio.sleep(0.001)
-        async with book.engine.begin() as connection:
+        async with store.engine.begin() as connection:
             for statement in rows:
                 await connection.execute(text(statement))
         platform.go.set()
         [done] = await asyncio.gather(task, return_exceptions=True)
-        [attempt] = await book.attempts("cart-42")
-        assert attempt.state is (S.LOST if fault else S.LIVE)
+        [attempt] = await store.attempts("cart-42")
+        assert attempt.state is (S.UNKNOWN if fault else S.PAYABLE)
         assert attempt.order == (None if fault else done)
 
 
@@ -228,7 +228,7 @@ class TestSharing:
     """Callers in one process share a call, but not for longer than it can take."""
 
     async def test_call_that_hangs_holds_up_no_later_caller(
-        self, local: OrderBook, platform: Platform, clock: FakeClock
+        self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Its time is over: other processes would go on, so does this one."""
         platform.faults = ["wait"]
@@ -244,14 +244,14 @@ class TestSharing:
         assert await waiting == second
         assert (await hanging).order_id == second.order_id
         states = sorted(one.state for one in await local.attempts("cart-42"))
-        assert states == [S.LIVE, S.UNSHOWN]
+        assert states == [S.PAYABLE, S.WITHHELD]
 
 
 class TestReadBack:
     """An answer that belongs to another request can be a complete, valid order."""
 
     async def test_order_of_another_price_is_not_shown(
-        self, local: OrderBook, platform: Platform, client: AurpayClient
+        self, local: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:
         """And it is not taken from the attempt whose order it is."""
         other = await client.create_order("99.00", "USD")
@@ -262,14 +262,14 @@ class TestReadBack:
             await opened(local)
         assert caught.value.check == "read_back"
         [attempt] = await local.attempts("cart-42")
-        assert (attempt.state, attempt.failed_check) == (S.LOST, "read_back")
+        assert (attempt.state, attempt.failed_check) == (S.UNKNOWN, "read_back")
         assert attempt.order_id is None
         order = await opened(local)
         assert order.order_id != other.order_id
         assert "read_back" in order.checks
 
     async def test_rejected_answer_takes_no_order_from_another_attempt(
-        self, local: OrderBook, platform: Platform, client: AurpayClient
+        self, local: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:
         """Its order id is that of another cart's order."""
         other = await opened(local, "cart-1")
@@ -281,49 +281,49 @@ class TestReadBack:
             await opened(local)
         assert (caught.value.check, caught.value.order_id) == ("amount", other.order_id)
         [attempt] = await local.attempts("cart-42")
-        assert (attempt.state, attempt.order_id) == (S.LOST, None)
+        assert (attempt.state, attempt.order_id) == (S.UNKNOWN, None)
 
     @pytest.mark.parametrize("status", [404, 500, 200])
     async def test_order_that_cannot_be_read_back_is_shown(
-        self, local: OrderBook, platform: Platform, status: int
+        self, local: OrderStore, platform: Platform, status: int
     ) -> None:
         """The check is not made then; `checks` does not have it."""
         platform.broken["get_order"] = answer(b"{}", status)
         order = await opened(local)
         assert "read_back" not in order.checks
         [attempt] = await local.attempts("cart-42")
-        assert (attempt.state, attempt.order) == (S.LIVE, order)
+        assert (attempt.state, attempt.order) == (S.PAYABLE, order)
 
 
 class TestPaymentHash:
     """An invoice is paid once: no two orders can have the same."""
 
     async def test_second_order_with_the_same_payment_hash_never_settles(
-        self, book: OrderBook, platform: Platform, client: AurpayClient
+        self, store: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:
         """It is not shown; if Aurpay has it as paid, a person has to look."""
-        first = await opened(book, "cart-1")
+        first = await opened(store, "cart-1")
         client._seen._by_hash.clear()
         platform._invoices -= 1  # the platform gives the same invoice again
         with pytest.raises(UntrustedOrderError, match="payment hash") as caught:
-            await opened(book, "cart-2")
+            await opened(store, "cart-2")
         assert caught.value.check == "payment_hash"
-        assert caught.value.delivery is Delivery.UNKNOWN
-        [attempt] = await book.attempts("cart-2")
-        assert (attempt.state, attempt.failed_check) == (S.UNSHOWN, "payment_hash")
+        assert caught.value.outcome is RequestOutcome.UNKNOWN
+        [attempt] = await store.attempts("cart-2")
+        assert (attempt.state, attempt.failed_check) == (S.WITHHELD, "payment_hash")
         second = attempt.order_id or ""
         assert second in platform.orders
         for order_id in (first.order_id, second):
             platform.set(order_id, "SUCCESS")
-        assert (await book.settle(first.order_id)).settled
-        change = await book.settle(second)
-        assert (change.settled, change.surplus) == (False, False)
-        assert [one.order_id for one in await book.unclear()] == [second]
-        assert (await book.settle(second)).attempt.state is S.CLAIMED
-        assert (await book.identify(attempt.nonce, second)).settled
+        assert (await store.settle(first.order_id)).newly_paid
+        change = await store.settle(second)
+        assert (change.newly_paid, change.duplicate_payment) == (False, False)
+        assert [one.order_id for one in await store.needs_review()] == [second]
+        assert (await store.settle(second)).attempt.state is S.PAYMENT_REPORTED
+        assert (await store.resolve(attempt.attempt_id, second)).newly_paid
 
     async def test_person_can_say_that_such_an_order_counts_for_nothing(
-        self, local: OrderBook, platform: Platform, client: AurpayClient
+        self, local: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:
         """Then another order can be created."""
         await opened(local, "cart-1")
@@ -334,13 +334,13 @@ class TestPaymentHash:
         [attempt] = await local.attempts("cart-42")
         platform.set(attempt.order_id or "", "SUCCESS")
         await local.record(attempt.order_id or "")
-        change = await local.identify(attempt.nonce, None)
-        assert change.attempt.state is S.ABSENT
+        change = await local.resolve(attempt.attempt_id, None)
+        assert change.attempt.state is S.NOT_FOUND
         assert (await opened(local)).order_id != attempt.order_id
 
     async def test_two_that_are_stored_at_once_are_told_apart(
         self,
-        book: OrderBook,
+        store: OrderStore,
         platform: Platform,
         client: AurpayClient,
         monkeypatch: pytest.MonkeyPatch,
@@ -348,7 +348,7 @@ class TestPaymentHash:
         """The database's unique index decides which one was the first."""
         monkeypatch.setattr(platform, "_made", same_invoice(platform))
         monkeypatch.setattr(client._seen, "order_of", lambda _: None)
-        carts = [opened(book, f"cart-{number}") for number in range(5)]
+        carts = [opened(store, f"cart-{number}") for number in range(5)]
         done = await asyncio.gather(*carts, return_exceptions=True)
         checks = [getattr(one, "check", "shown") for one in done]
         assert sorted(checks) == ["payment_hash"] * 4 + ["shown"]

@@ -11,8 +11,8 @@ import pytest
 from aurpay_async import OrderStatus
 from aurpay_async.errors import (
     AlreadyPaidError,
+    PaymentNeedsReviewError,
     ReferenceConflictError,
-    UnclearPaymentError,
     UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState
@@ -36,34 +36,34 @@ def test_what_is_new_is_sent() -> None:
 @pytest.mark.parametrize(
     ("state", "fields", "seconds", "do"),
     [
-        (S.OPENING, {}, 0, Do.WAIT),
-        (S.OPENING, {}, 49.999, Do.WAIT),
-        (S.OPENING, {}, 50, Do.LOSE),
+        (S.CREATING, {}, 0, Do.WAIT),
+        (S.CREATING, {}, 49.999, Do.WAIT),
+        (S.CREATING, {}, 50, Do.LOSE),
         # Whose clock was a day ahead.
-        (S.OPENING, {"deadline": NOW + DAY, "opened_at": NOW + DAY}, 0, Do.LOSE),
-        (S.LIVE, {}, 0, Do.SHOW),
-        (S.LIVE, {}, 1799.999, Do.SHOW),
-        (S.LIVE, {}, 1800, Do.ASK),
-        (S.LIVE, {"looked_at": OVERDUE_AT - SECOND}, 1800, Do.ASK),
-        (S.LIVE, {"looked_at": OVERDUE_AT}, 1801, Do.SHOW),
-        (S.LIVE, {"looked_at": OVERDUE_AT}, 1860, Do.SHOW),
-        (S.LIVE, {"looked_at": OVERDUE_AT}, 1861, Do.ASK),
-        (S.LIVE, {"looked_at": OVERDUE_AT + 60 * SECOND}, 1861, Do.SHOW),
+        (S.CREATING, {"deadline": NOW + DAY, "opened_at": NOW + DAY}, 0, Do.LOSE),
+        (S.PAYABLE, {}, 0, Do.SHOW),
+        (S.PAYABLE, {}, 1799.999, Do.SHOW),
+        (S.PAYABLE, {}, 1800, Do.ASK),
+        (S.PAYABLE, {"looked_at": OVERDUE_AT - SECOND}, 1800, Do.ASK),
+        (S.PAYABLE, {"looked_at": OVERDUE_AT}, 1801, Do.SHOW),
+        (S.PAYABLE, {"looked_at": OVERDUE_AT}, 1860, Do.SHOW),
+        (S.PAYABLE, {"looked_at": OVERDUE_AT}, 1861, Do.ASK),
+        (S.PAYABLE, {"looked_at": OVERDUE_AT + 60 * SECOND}, 1861, Do.SHOW),
         # The invoice of this order lives an hour.
-        (S.LIVE, {"looked_at": NOW + HOUR}, 3659, Do.SHOW),
-        (S.LIVE, {"looked_at": NOW + HOUR}, 3660, Do.RETIRE),
-        (S.LIVE, {"looked_at": NOW + HOUR}, 3661, Do.ASK),
+        (S.PAYABLE, {"looked_at": NOW + HOUR}, 3659, Do.SHOW),
+        (S.PAYABLE, {"looked_at": NOW + HOUR}, 3660, Do.RETIRE),
+        (S.PAYABLE, {"looked_at": NOW + HOUR}, 3661, Do.ASK),
         # A clock that is a day and more ahead.
-        (S.LIVE, {}, 26 * 3600, Do.ASK),
-        (S.LIVE, {"looked_at": NOW + 26 * HOUR}, 26 * 3600, Do.RETIRE),
-        (S.LIVE, {"kept": None}, 0, Do.RETIRE),
-        (S.LOST, {}, 60, Do.LOOK),
-        (S.LOST, {"looked_at": NOW}, 60, Do.SEND),
+        (S.PAYABLE, {}, 26 * 3600, Do.ASK),
+        (S.PAYABLE, {"looked_at": NOW + 26 * HOUR}, 26 * 3600, Do.RETIRE),
+        (S.PAYABLE, {"kept": None}, 0, Do.RETIRE),
+        (S.UNKNOWN, {}, 60, Do.LOOK),
+        (S.UNKNOWN, {"looked_at": NOW}, 60, Do.SEND),
         (S.OVERDUE, {}, 1900, Do.SEND),
-        (S.REFUSED, {}, 60, Do.SEND),
-        (S.FOUND, {}, 60, Do.SEND),
-        (S.ABSENT, {}, 60, Do.SEND),
-        (S.UNSHOWN, {}, 60, Do.SEND),
+        (S.REJECTED, {}, 60, Do.SEND),
+        (S.CANDIDATES_FOUND, {}, 60, Do.SEND),
+        (S.NOT_FOUND, {}, 60, Do.SEND),
+        (S.WITHHELD, {}, 60, Do.SEND),
         (S.REFUNDED, {}, 60, Do.SEND),
         (S.EXPIRED, {}, 60, Do.SEND),
     ],
@@ -103,9 +103,9 @@ def test_a_status_without_a_meaning_stands_for_itself() -> None:
 
 def test_whoever_holds_the_place_comes_before_the_lost() -> None:
     """A lost one is looked for when there is nothing to show."""
-    lost = attempt(S.LOST, nonce="cd" * 12)
+    lost = attempt(S.UNKNOWN, attempt_id="cd" * 12)
     assert decide(entry(lost, attempt()), ASKED, NOW).do is Do.SHOW
-    looked = attempt(S.LOST, looked_at=NOW)
+    looked = attempt(S.UNKNOWN, looked_at=NOW)
     assert decide(entry(looked, lost), ASKED, NOW).attempt is lost
 
 
@@ -113,7 +113,9 @@ def test_what_is_paid_is_shown_to_the_end() -> None:
     """Whatever else there is, and however late."""
     paid = attempt(S.PAID, kept=KEPT)
     step = decide(
-        entry(attempt(nonce="cd" * 12), paid, settled_by=paid.nonce), ASKED, NOW + DAY
+        entry(attempt(attempt_id="cd" * 12), paid, settled_by=paid.attempt_id),
+        ASKED,
+        NOW + DAY,
     )
     assert (step.do, step.attempt) == (Do.SHOW, paid)
 
@@ -123,15 +125,15 @@ def test_paid_with_an_order_that_nobody_holds(known: bool) -> None:
     """There is nothing to show, and nothing to ask for."""
     paid = attempt(S.PAID, order_id="20260101000000000001")
     with pytest.raises(AlreadyPaidError, match="'cart-42' is paid") as caught:
-        decide(entry(*[paid][:known], settled_by=paid.nonce), ASKED, NOW)
+        decide(entry(*[paid][:known], settled_by=paid.attempt_id), ASKED, NOW)
     assert caught.value.reference == "cart-42"
     assert caught.value.order_id == (paid.order_id if known else None)
 
 
 def test_a_claim_that_nobody_can_confirm_stops_it() -> None:
     """Even before what could be shown: it would ask for the same money again."""
-    claimed = attempt(S.CLAIMED, nonce="cd" * 12)
-    with pytest.raises(UnclearPaymentError, match="'cart-42' is paid") as caught:
+    claimed = attempt(S.PAYMENT_REPORTED, attempt_id="cd" * 12)
+    with pytest.raises(PaymentNeedsReviewError, match="'cart-42' is paid") as caught:
         decide(entry(attempt(), claimed), ASKED, NOW)
     assert caught.value.reference == "cart-42"
 
@@ -142,7 +144,7 @@ def test_a_claim_that_nobody_can_confirm_stops_it() -> None:
 )
 def test_another_price_is_a_conflict(price: str, currency: str, shown: str) -> None:
     """Both are shown, even of what is paid already."""
-    other = attempt(S.OPENING, price=Decimal(price), currency=currency)
+    other = attempt(S.CREATING, price=Decimal(price), currency=currency)
     with pytest.raises(ReferenceConflictError) as caught:
         decide(entry(settled_by="ab" * 12), other, NOW)
     assert str(caught.value) == (
@@ -150,7 +152,7 @@ def test_another_price_is_a_conflict(price: str, currency: str, shown: str) -> N
         "cart whose price changes another reference"
     )
     assert (caught.value.booked, caught.value.asked) == ("20.00 USD", shown)
-    same = attempt(S.OPENING, price=Decimal(20))
+    same = attempt(S.CREATING, price=Decimal(20))
     assert decide(entry(), same, NOW).do is Do.SEND
 
 
@@ -162,7 +164,9 @@ def test_next_call_waits_where_answer_after_answer_fails_its_checks(
 ) -> None:
     """A wrong clock would create another order with each call."""
     failed = [
-        attempt(S.UNSHOWN, nonce=f"{n:024x}", failed_check="timestamp", order_id="7")
+        attempt(
+            S.WITHHELD, attempt_id=f"{n:024x}", failed_check="timestamp", order_id="7"
+        )
         for n in range(times)
     ]
     known = entry(*failed, attempt(S.OVERDUE))
@@ -178,9 +182,10 @@ def test_next_call_waits_where_answer_after_answer_fails_its_checks(
 
 def test_answer_that_passes_its_checks_ends_the_wait() -> None:
     """The next failure is an accident again."""
-    failed = attempt(S.UNSHOWN, failed_check="amount", nonce="cd" * 12)
+    failed = attempt(S.WITHHELD, failed_check="amount", attempt_id="cd" * 12)
     older = [
-        attempt(S.UNSHOWN, failed_check="amount", nonce=f"{n:024x}") for n in (1, 2)
+        attempt(S.WITHHELD, failed_check="amount", attempt_id=f"{n:024x}")
+        for n in (1, 2)
     ]
     known = entry(failed, attempt(S.OVERDUE), *older)
     assert decide(known, ASKED, NOW).do is Do.SEND

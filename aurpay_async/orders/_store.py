@@ -1,4 +1,4 @@
-"""The order book: what a shop calls."""
+"""The order store: what a shop calls."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from .._clock import Clock
     from .._lightning_order import LightningOrder
     from ..callbacks import KnownOrder, Reference
-    from ._records import Attempt, Caller, Change, News, OnChange, Reconciliation
+    from ._records import Attempt, Caller, Change, OnChange, OrderUpdate, Reconciliation
 
 #: Seconds between two runs of reconciliation: an order lives half an hour.
 _MAX_PAUSE_S: Final = 86_400
 
 
 @final
-class OrderBook:
+class OrderStore:
     """One live order for each reference, across calls, processes and machines.
 
     Made from a URL, it has connections of its own: close it, or use it in ``async
@@ -55,13 +55,15 @@ class OrderBook:
     `StoreUnavailableError`.
 
     Example:
-        >>> book = OrderBook(aurpay, "sqlite+aiosqlite:///orders.db")
-        >>> order = await book.open("cart-42", "20.00", "USD", callback_url=...)
+        >>> store = OrderStore(aurpay, "sqlite+aiosqlite:///orders.db")
+        >>> order = await store.get_or_create(
+        ...     "cart-42", "20.00", "USD", callback_url=...
+        ... )
 
     .. versionadded:: 0.1.0
     """
 
-    #: All tables that this package has, the callback guard's included; for those who
+    #: All tables that this package has, the inbox's included; for those who
     #: migrate with an Alembic of their own, as ``target_metadata``.
     metadata: ClassVar[MetaData] = metadata
 
@@ -109,13 +111,13 @@ class OrderBook:
 
     @property
     def engine(self) -> AsyncEngine:
-        """For transactions that change your rows and the book's together."""
+        """For transactions that change your rows and the store's together."""
         return self._database.engine
 
     async def upgrade(self) -> None:
         """Bring the database to the newest schema; any number of machines may, at once.
 
-        It makes the callback guard's table as well. Versions are kept beside yours, in
+        It makes the inbox's table as well. Versions are kept beside yours, in
         ``aurpay_version``.
 
         Raises:
@@ -124,7 +126,7 @@ class OrderBook:
         """
         await upgrade(self._database)
 
-    async def open(
+    async def get_or_create(
         self,
         reference: str,
         price: Decimal | int | str,
@@ -156,12 +158,13 @@ class OrderBook:
             InvalidRequestError: an argument was refused; nothing was sent.
             ReferenceConflictError: it was opened for another price or currency.
             AlreadyPaidError: it is paid, and there is no invoice to show.
-            UnclearPaymentError: it may be paid; by which order, nobody can tell yet.
+            PaymentNeedsReviewError: it may be paid; by which order, nobody can tell
+            yet.
             StoreUnavailableError: the database failed, or did not answer in time. If an
-                order was created and could not be stored, `delivery` is UNKNOWN and
+                order was created and could not be stored, `outcome` is UNKNOWN and
                 `order_id` names it; open it again, and it is stored first.
             AurpayError: as `AurpayClient.create_order`. After `UNKNOWN`, just open it
-                again: the book remembers, and looks first.
+                again: the store remembers, and looks first.
         """
         try:
             asked = NewOrder(
@@ -182,29 +185,29 @@ class OrderBook:
         await self._ready()
         return await self._opener.open(reference, asked)
 
-    async def record(self, news: News, connection: Caller = None) -> Change:
+    async def record(self, news: OrderUpdate, connection: Caller = None) -> Change:
         """Write down what has become of an order; here a reference is settled.
 
         It may come twice, late, or in any order: money is counted once. Where
-        `Change.settled` is true, deliver, in this very transaction.
+        `Change.newly_paid` is true, deliver, in this very transaction.
 
         Args:
             news: What a handler of callbacks was told; or an order as `get_order` gave
                 it; or the id of one, to be asked for.
             connection: An ``AsyncConnection`` or ``AsyncSession`` in whose transaction
-                to write; you commit. Without, the book has one of its own.
+                to write; you commit. Without, the store has one of its own.
 
         Raises:
-            UnknownOrderError: the book has no such order.
+            UnknownOrderError: the store has no such order.
             CallbackReferenceError: it has another price, currency or amount than the
-                one in the book, or is another attempt's.
+                one in the store, or is another attempt's.
             ConfigurationError: that is no connection with a transaction.
             AurpayError: as `AurpayClient.get_order`, if an id was given.
         """
         await self._ready()
         return await record_news(self._desk, news, connection)
 
-    async def settle(self, news: News, connection: Caller = None) -> Change:
+    async def settle(self, news: OrderUpdate, connection: Caller = None) -> Change:
         """As `record`, of what is paid.
 
         Raises:
@@ -213,7 +216,7 @@ class OrderBook:
         await self._ready()
         return await record_news(self._desk, news, connection, only="paid")
 
-    async def expire(self, news: News, connection: Caller = None) -> Change:
+    async def expire(self, news: OrderUpdate, connection: Caller = None) -> Change:
         """As `record`, of what is overdue.
 
         Raises:
@@ -223,13 +226,13 @@ class OrderBook:
         return await record_news(self._desk, news, connection, only="overdue")
 
     async def lookup(self, reference: Reference) -> KnownOrder | None:
-        """For `callbacks.Dispatcher`: the order that a callback is about.
+        """For `callbacks.CallbackProcessor`: the order that a callback is about.
 
-        By its nonce, so each of several orders of a reference is found. If the answer
-        to the call that made it was lost, the platform is asked what fits.
+        By its attempt_id, so each of several orders of a reference is found. If the
+        answer to the call that made it was lost, the platform is asked what fits.
 
         Returns:
-            The order; ``None`` if the book has no such attempt, or if more than one
+            The order; ``None`` if the store has no such attempt, or if more than one
             order, or the order of more than one attempt, can be meant.
 
         Raises:
@@ -239,7 +242,7 @@ class OrderBook:
         """
         await self._ready()
         desk = self._desk
-        now, found = await desk.rows.find(reference.nonce)
+        now, found = await desk.rows.find(reference.attempt_id)
         if not found:
             return None
         [attempt] = found
@@ -247,7 +250,7 @@ class OrderBook:
             return attempt.order
         if attempt.order_id is not None:
             return watched(attempt, await self._client.get_order(attempt.order_id))
-        if attempt.state is AttemptState.OPENING and not is_over(attempt, now):
+        if attempt.state is AttemptState.CREATING and not is_over(attempt, now):
             raise OrderNotReadyError(
                 f"the order for {shown(attempt.reference)} is being created",
                 reference=attempt.reference,
@@ -290,7 +293,7 @@ class OrderBook:
     ) -> None:
         """Reconcile regularly, for as long as the process lives: a background task.
 
-        It ends when it is cancelled, or when the book is closed, and for no other
+        It ends when it is cancelled, or when the store is closed, and for no other
         reason. Each exception is logged with its traceback, by the logger
         ``aurpay_async.orders``, and followed by another run, after pauses that grow
         from a second to `every`. Safe in any number of processes.
@@ -310,7 +313,7 @@ class OrderBook:
         await self._runner.run(partial(self.reconcile, on_change=on_change), every)
 
     async def attempts(self, reference: str) -> Sequence[Attempt]:
-        """All that the book has of a reference, the newest first.
+        """All that the store has of a reference, the newest first.
 
         Raises:
             InvalidRequestError: that can be no reference.
@@ -319,48 +322,48 @@ class OrderBook:
         await self._ready()
         return await self._desk.rows.of(reference)
 
-    async def surplus(self) -> Sequence[Attempt]:
+    async def duplicate_payments(self) -> Sequence[Attempt]:
         """What was paid though something else had paid for it: refund these.
 
         An attempt leaves this list when the platform says that it was refunded.
         """
         await self._ready()
-        return await self._desk.rows.in_states(AttemptState.SURPLUS)
+        return await self._desk.rows.in_states(AttemptState.DUPLICATE)
 
-    async def unclear(self) -> Sequence[Attempt]:
+    async def needs_review(self) -> Sequence[Attempt]:
         """What a person has to look at, because there may be money in it.
 
         A callback says "paid", and its order is not known; an order that may be a lost
         one's is paid; or a status has no known meaning (``PARTIAL``, ``TERMINATED``).
         """
         await self._ready()
-        return await self._desk.rows.unclear()
+        return await self._desk.rows.needs_review()
 
-    async def identify(
-        self, nonce: str, order_id: str | None, connection: Caller = None
+    async def resolve(
+        self, attempt_id: str, order_id: str | None, connection: Caller = None
     ) -> Change:
-        """Tell the book what a person has found out of a lost attempt.
+        """Tell the store what a person has found out of a lost attempt.
 
         Args:
-            nonce: The attempt's.
+            attempt_id: The attempt's.
             order_id: The order that it made; ``None`` if it made none.
             connection: As for `record`.
 
         Raises:
             InvalidRequestError: an argument cannot be used.
-            UnknownOrderError: the book has no such attempt.
-            OrderBookError: its order is known already; or it made none, and was not
+            UnknownOrderError: the store has no such attempt.
+            OrderStoreError: its order is known already; or it made none, and was not
                 lost.
             CallbackReferenceError: that order has another price or currency, or is
                 another attempt's.
             AurpayError: as `AurpayClient.get_order`.
         """
-        require_label(nonce, "nonce")
+        require_label(attempt_id, "attempt_id")
         order = None
         if order_id is not None:
             order = await self._client.get_order(require_order_id(order_id))
         await self._ready()
-        return await identify(self._desk, nonce, order, connection)
+        return await identify(self._desk, attempt_id, order, connection)
 
     async def _ready(self) -> None:
         """See, once, that the tables are there."""
@@ -376,9 +379,9 @@ class OrderBook:
                 fit = await fits(self._database)
             if not fit:
                 raise ConfigurationError(
-                    "the database lacks the tables of the order book, or has older "
-                    "ones: `await book.upgrade()` when you deploy, or migrate to "
-                    "OrderBook.metadata"
+                    "the database lacks the tables of the order store, or has older "
+                    "ones: `await store.upgrade()` when you deploy, or migrate to "
+                    "OrderStore.metadata"
                 )
             self._fits = True
 

@@ -1,6 +1,6 @@
 """Break the rules of the order store one at a time, and see the model find each fault.
 
-Run it with ``python -m tests.order_book.mutants``, from the root of the repository;
+Run it with ``python -m tests.order_store.mutants``, from the root of the repository;
 with names of mutants as arguments, it tries those. It prints which of the tests with
 written-out steps fail, and after how many examples and seconds the random search finds
 a fault, and in which rule. The written-out tests run in the default suite, and find
@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from aurpay_async import _retry
-from aurpay_async.errors import Delivery
+from aurpay_async.errors import RequestOutcome
 from aurpay_async.orders import (
     AttemptState,
     _decide,
@@ -52,7 +52,7 @@ from .test_model import Shop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aurpay_async import Safety
+    from aurpay_async import Effect
 
 #: More examples than any of these needs; what is found is not made simpler.
 BUDGET: Final = settings(
@@ -70,8 +70,8 @@ def send_again() -> Any:
     """A create of unknown outcome is sent again."""
     right = _retry.is_retryable
 
-    def wrong(error: Any, safety: Safety) -> bool:
-        return right(error, safety) or error.delivery is Delivery.UNKNOWN
+    def wrong(error: Any, effect: Effect) -> bool:
+        return right(error, effect) or error.outcome is RequestOutcome.UNKNOWN
 
     return mock.patch("aurpay_async._transports._retrying.is_retryable", wrong)
 

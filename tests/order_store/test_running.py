@@ -17,7 +17,7 @@ from .platform import URLS
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from aurpay_async.orders import Change, OrderBook
+    from aurpay_async.orders import Change, OrderStore
 
     from .platform import Platform
 
@@ -51,7 +51,7 @@ async def run(clock: FakeClock, *steps: Reconciliation | BaseException) -> None:
 async def test_runs_follow_each_other_after_a_pause_and_at_once_if_more_is_due(
     clock: FakeClock,
 ) -> None:
-    """The pause is slept on the book's clock."""
+    """The pause is slept on the store's clock."""
     await run(clock, NOTHING, MORE, MORE, NOTHING)
     assert clock.sleeps == [60, 60]
 
@@ -143,10 +143,10 @@ async def test_stop_ends_a_pause_and_waits_for_a_run_that_is_under_way() -> None
 
 
 async def test_payment_whose_callback_was_lost_is_fulfilled(
-    local: OrderBook, platform: Platform, clock: FakeClock
+    local: OrderStore, platform: Platform, clock: FakeClock
 ) -> None:
-    """By the loop alone; closing the book ends it."""
-    order = await local.open("cart-42", "20", "USD", **URLS)
+    """By the loop alone; closing the store ends it."""
+    order = await local.get_or_create("cart-42", "20", "USD", **URLS)
     platform.set(order.order_id, "SUCCESS")
     parcels: list[str] = []
     tries: list[float] = []
@@ -178,7 +178,7 @@ async def test_payment_whose_callback_was_lost_is_fulfilled(
     ],
 )
 async def test_run_refuses_arguments_that_cannot_be_used(
-    local: OrderBook, arguments: dict[str, Any], field: str
+    local: OrderStore, arguments: dict[str, Any], field: str
 ) -> None:
     """At once, instead of in each round."""
     with pytest.raises(InvalidRequestError) as caught:

@@ -13,7 +13,7 @@ import pytest
 
 from aurpay_async import AurpayClient, RetryPolicy
 from aurpay_async._clock import SystemClock
-from aurpay_async.orders import AttemptState, OrderBook
+from aurpay_async.orders import AttemptState, OrderStore
 
 from ..orders import answer
 from .conftest import make_tables
@@ -55,7 +55,7 @@ def dated() -> Dated:
     return Dated(SystemClock())  # type: ignore[arg-type]
 
 
-def machine(platform: Platform, url: str, ahead_s: float) -> OrderBook:
+def machine(platform: Platform, url: str, ahead_s: float) -> OrderStore:
     clock = Skewed(ahead_s)
     client = AurpayClient(
         network="regtest",
@@ -64,7 +64,7 @@ def machine(platform: Platform, url: str, ahead_s: float) -> OrderBook:
         clock=clock,
         retry=RetryPolicy(max_attempts=1),
     )
-    return OrderBook(client, url)
+    return OrderStore(client, url)
 
 
 @pytest.mark.parametrize("ahead_s", SKEWS)
@@ -82,14 +82,14 @@ async def test_number_of_orders_is_that_of_equal_clocks(
             dated.faults = ["wait"]
             dated.go.clear()
             before = dated.calls["create_order"]
-            slow = asyncio.create_task(first.open(cart, 20, "USD", **URLS))
+            slow = asyncio.create_task(first.get_or_create(cart, 20, "USD", **URLS))
             while dated.calls["create_order"] == before:
                 await asyncio.sleep(0.001)
-            waiting = asyncio.create_task(second.open(cart, 20, "USD", **URLS))
+            waiting = asyncio.create_task(second.get_or_create(cart, 20, "USD", **URLS))
             await asyncio.sleep(0.05)
             dated.go.set()
             assert await waiting == await slow
-            assert await second.open(cart, 20, "USD", **URLS) == await slow
+            assert await second.get_or_create(cart, 20, "USD", **URLS) == await slow
             [attempt] = await right.attempts(cart)
             assert abs(attempt.opened_at - SystemClock().now()) < timedelta(seconds=30)
             assert attempt.deadline - attempt.opened_at == timedelta(seconds=50)
@@ -106,7 +106,7 @@ async def test_polls_are_due_by_the_clock_of_the_database(
         machine(dated, postgresql_url, 0) as right,
         machine(dated, postgresql_url, ahead_s) as wrong,
     ):
-        order = await right.open("cart-42", 20, "USD", **URLS)
+        order = await right.get_or_create("cart-42", 20, "USD", **URLS)
         assert (await wrong.reconcile()).asked == 0
         [attempt] = await right.attempts("cart-42")
         await right._desk.rows.plan_poll(attempt)
@@ -118,7 +118,7 @@ async def test_polls_are_due_by_the_clock_of_the_database(
         assert attempt.next_look_at - attempt.looked_at == timedelta(minutes=2)
         dated.faults = ["lost"]
         with pytest.raises(Exception, match="reset"):
-            await wrong.open("cart-43", 20, "USD", **URLS)
+            await wrong.get_or_create("cart-43", 20, "USD", **URLS)
         [lost] = await right.attempts("cart-43")
         assert lost.sent_at is not None
         assert abs(lost.sent_at - SystemClock().now()) < timedelta(seconds=30)

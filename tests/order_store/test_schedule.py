@@ -32,7 +32,7 @@ def test_a_call_is_over_when_it_cannot_be_under_way() -> None:
 )
 def test_a_clock_that_was_set_back_ends_it(after: timedelta, over: bool) -> None:
     """Rather than to wait for as long as the clock was wrong."""
-    assert is_over(attempt(S.OPENING), NOW + after) is over
+    assert is_over(attempt(S.CREATING), NOW + after) is over
 
 
 def test_a_payment_can_come_while_the_invoice_lives_and_an_hour_more() -> None:
@@ -43,7 +43,9 @@ def test_a_payment_can_come_while_the_invoice_lives_and_an_hour_more() -> None:
     assert watched_until(NOW, for_ever) == NOW + 3650 * DAY + HOUR
 
 
-@pytest.mark.parametrize("state", [S.LIVE, S.OVERDUE, S.UNSHOWN, S.FOUND, S.CLAIMED])
+@pytest.mark.parametrize(
+    "state", [S.PAYABLE, S.OVERDUE, S.WITHHELD, S.CANDIDATES_FOUND, S.PAYMENT_REPORTED]
+)
 @pytest.mark.parametrize(
     ("age", "pause"),
     [(timedelta(0), 2 * MINUTE), (8 * MINUTE, 2 * MINUTE), (4 * HOUR, HOUR)],
@@ -61,9 +63,9 @@ def test_pauses_grow_with_age(
         # The last look is at the end; who could not be asked then is asked later.
         (S.OVERDUE, 24 * HOUR, 25 * HOUR),
         (S.OVERDUE, 28 * HOUR, 35 * HOUR),
-        (S.LOST, 55 * MINUTE, HOUR + timedelta(seconds=50)),
-        (S.SURPLUS, 100 * HOUR, 125 * HOUR),
-        (S.CLAIMED, 100 * HOUR, 125 * HOUR),
+        (S.UNKNOWN, 55 * MINUTE, HOUR + timedelta(seconds=50)),
+        (S.DUPLICATE, 100 * HOUR, 125 * HOUR),
+        (S.PAYMENT_REPORTED, 100 * HOUR, 125 * HOUR),
     ],
 )
 def test_the_end_is_looked_at(
@@ -75,11 +77,13 @@ def test_the_end_is_looked_at(
 
 def test_a_call_under_way_is_left_alone() -> None:
     """Until it must be over."""
-    one = attempt(S.OPENING)
+    one = attempt(S.CREATING)
     assert next_look(one, NOW) == one.deadline
 
 
-@pytest.mark.parametrize("state", [S.REFUSED, S.ABSENT, S.PAID, S.REFUNDED, S.EXPIRED])
+@pytest.mark.parametrize(
+    "state", [S.REJECTED, S.NOT_FOUND, S.PAID, S.REFUNDED, S.EXPIRED]
+)
 def test_what_is_done_is_done(state: Any) -> None:
     """Nobody asks about it any more."""
     assert next_look(attempt(state), NOW) is None
