@@ -100,32 +100,32 @@ async def test_a_fault_while_an_order_is_created(fault: str, created: bool) -> N
         sandbox.faults.push(fault + ("+created" if created else ""))
         began = time.monotonic()
         try:
-            outcome: object = await aurpay.create_order("20.00", "USD")
+            result: object = await aurpay.create_order("20.00", "USD")
         except AurpayError as error:
-            outcome = error
+            result = error
         assert time.monotonic() - began < 5
         assert len(sandbox.requests) == (fault != "reset")
         assert len(sandbox.orders) == (parse(fault).serves or created)
         if fault in OUTCOMES:
-            _compare(fault, outcome, next(iter(sandbox.orders), None))
+            _compare(fault, result, next(iter(sandbox.orders), None))
         if fault != "stale":
             sandbox.faults.clear()
             await aurpay.create_order("20.00", "USD")
 
 
-def _compare(fault: str, outcome: object, order_id: str | None) -> None:
+def _compare(fault: str, result: object, order_id: str | None) -> None:
     code, outcome, named = OUTCOMES[fault]
     if code is None:
-        assert not isinstance(outcome, AurpayError)
+        assert not isinstance(result, AurpayError)
         return
-    assert isinstance(outcome, AurpayError)
-    assert (outcome.code, outcome.outcome) == (code, outcome)
-    assert outcome.attempts == 1
-    assert outcome.sent_at is not None
-    assert outcome.new_order is not None
-    assert outcome.order_id == (order_id if named else None)
-    twin = pickle.loads(pickle.dumps(outcome))  # noqa: S301 - our own
-    assert vars(twin) == vars(outcome)
+    assert isinstance(result, AurpayError)
+    assert (result.code, result.outcome) == (code, outcome)
+    assert result.attempts == 1
+    assert result.sent_at is not None
+    assert result.new_order is not None
+    assert result.order_id == (order_id if named else None)
+    twin = pickle.loads(pickle.dumps(result))  # noqa: S301 - our own
+    assert vars(twin) == vars(result)
 
 
 async def test_a_refusal_for_too_many_is_tried_again() -> None:

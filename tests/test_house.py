@@ -221,6 +221,6 @@ def test_type_checkers_may_trust_the_package() -> None:
 
 
 def test_files_can_be_read_in_one_sitting() -> None:
-    """Four hundred lines are when to think."""
+    """A file of more than 600 lines needs to be split."""
     for path, text in sources(PACKAGE):
-        assert len(text.splitlines()) <= 400, path.name
+        assert len(text.splitlines()) <= 600, path.name

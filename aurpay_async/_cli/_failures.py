@@ -24,13 +24,13 @@ MAY_HAVE_HAPPENED: Final = 3
 
 _OF_ORDERS: Final = {
     RequestOutcome.NOT_SENT: "not_sent: nothing exists",
-    RequestOutcome.REJECTED: "refused: nothing exists",
+    RequestOutcome.REJECTED: "rejected: nothing exists",
     RequestOutcome.UNKNOWN: "unknown: an order may exist",
 }
 
 _OF_MONEY: Final = {
     RequestOutcome.NOT_SENT: "not_sent: nothing is paid",
-    RequestOutcome.REJECTED: "refused: nothing is paid",
+    RequestOutcome.REJECTED: "rejected: nothing is paid",
     RequestOutcome.UNKNOWN: "unknown: it may be paid",
 }
 

@@ -103,7 +103,7 @@ class Cart:
     #: What was paid after something else had paid for it: to be refunded.
     duplicate_payment: Sequence[Attempt] = ()
     #: What may be paid, and nobody knows: to be looked at.
-    unclear: Sequence[Attempt] = ()
+    needs_review: Sequence[Attempt] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -114,7 +114,7 @@ class Orders:
     #: As those of a cart, where the shop has no such cart (a backup was restored, other
     #: code created the order), or an older one than those of the list.
     duplicate_payment: Sequence[Attempt]
-    unclear: Sequence[Attempt]
+    needs_review: Sequence[Attempt]
 
 
 class Shop:
@@ -238,7 +238,7 @@ class Shop:
 
     async def orders(self) -> Orders:
         """The newest carts, and every payment that a person has to look at."""
-        duplicate_payment, unclear = (
+        duplicate_payment, needs_review = (
             await self.store.duplicate_payments(),
             await self.store.needs_review(),
         )
@@ -248,7 +248,7 @@ class Shop:
                 duplicate_payment=[
                     a for a in duplicate_payment if a.reference == cart.reference
                 ],
-                unclear=[a for a in unclear if a.reference == cart.reference],
+                needs_review=[a for a in needs_review if a.reference == cart.reference],
             )
             for cart in await self._carts()
         ]
@@ -258,7 +258,7 @@ class Shop:
             duplicate_payment=[
                 a for a in duplicate_payment if a.reference not in shown
             ],
-            unclear=[a for a in unclear if a.reference not in shown],
+            needs_review=[a for a in needs_review if a.reference not in shown],
         )
 
     async def follow(self, reference: str) -> AsyncIterator[State]:

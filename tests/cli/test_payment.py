@@ -224,5 +224,5 @@ async def test_a_coin_that_there_is_not(aurpay: Run, sandbox: Sandbox) -> None:
     done = await payment(
         aurpay, "create", "20", "USD", "--chain", "ETH", "--coin", "X", "-o", "json"
     )
-    assert (done.code, done.record["outcome"]) == (1, "refused")
+    assert (done.code, done.record["outcome"]) == (1, "rejected")
     assert (done.record["asked"]["chain"], done.record["asked"]["coin"]) == ("ETH", "X")

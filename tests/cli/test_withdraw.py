@@ -172,7 +172,7 @@ async def test_the_platform_says_no(aurpay: Run, account: Sandbox) -> None:
     done = await withdraw(aurpay, fresh(amount_msat=10**10), "--yes")
     assert done.code == 1
     assert "the balance is" in done.err
-    assert "outcome      rejected: nothing is paid" in done.err
+    assert "outcome       rejected: nothing is paid" in done.err
     assert f"payment hash  {HASH}" in done.err
 
 
@@ -190,7 +190,7 @@ async def test_it_may_be_paid(aurpay: Run, account: Sandbox) -> None:
     account.faults.push("reset-after-request")
     people = await withdraw(aurpay, fresh(payment_hash="ef" * 32), "--yes")
     assert people.code == 3
-    assert "outcome      unknown: it may be paid" in people.err
+    assert "outcome       unknown: it may be paid" in people.err
     assert "amount        0.00001 BTC (1,000 sat)" in people.err
 
 

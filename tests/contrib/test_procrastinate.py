@@ -199,7 +199,7 @@ async def test_a_worker_opens_one_order_for_a_cart(shop: Shop) -> None:
         await open_order.defer_async(**CART)
     await shop.app.run_worker_async(wait=False, install_signal_handlers=False)
     (attempt,) = await shop.store.attempts("cart-42")
-    assert (attempt.state, attempt.order_id) == ("live", *shop.sandbox.orders)
+    assert (attempt.state, attempt.order_id) == ("payable", *shop.sandbox.orders)
     with pytest.raises(ReferenceConflictError):
         await shop.run("open", **{**CART, "price": "21.00"})
 
