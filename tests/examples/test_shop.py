@@ -507,11 +507,11 @@ def test_every_text_is_escaped(template: str) -> None:
                     reference=MARKUP,
                     parcel=MARKUP,
                     duplicate_payment=[odd],
-                    unclear=[odd],
+                    needs_review=[odd],
                 )
             ],
             duplicate_payment=[odd],
-            unclear=[odd],
+            needs_review=[odd],
         ),
         "labels": {"new": (MARKUP, MARKUP)},
         "order": {**order, "amount": Decimal(1)},
