@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 
-def caller() -> str:
+def caller_location() -> str:
     """The innermost line that is not ours, as ``file:number``."""
     frame = sys._getframe(1)  # noqa: SLF001 - as the standard library's own logging does
     while frame.f_back and _is_ours(frame.f_globals.get("__name__", "")):

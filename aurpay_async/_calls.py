@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from ._clock import before
-from ._events import CallEvent, failure_of
+from ._clock import wall_time_at
+from ._events import CallEvent, error_and_outcome
 from ._http import Effect
 from ._retry import is_retryable
 from ._skew import diagnose_clock
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ._clock import Clock
     from ._http import Request, Response
-    from ._listeners import Listeners
+    from ._listeners import Instrumentation
     from ._transports._base import Transport
 
 _T = TypeVar("_T")
@@ -28,7 +28,7 @@ async def make_call(
     *,
     transport: Transport,
     clock: Clock,
-    listeners: Listeners,
+    instrumentation: Instrumentation,
     complete: Callable[[AurpayError], None] | None = None,
 ) -> _T:
     """Send `request`, and give what `parse` reads in the answer.
@@ -42,7 +42,7 @@ async def make_call(
 
     def report(result: object, attempts: int | None) -> None:
         event = _event(request, clock.monotonic() - began, result, attempts)
-        listeners.tell(event)
+        instrumentation.emit(event)
 
     response: Response | None = None
     try:
@@ -51,7 +51,7 @@ async def make_call(
     except AurpayError as error:
         if response is not None:  # it came, and cannot be taken
             error.attempts = response.attempts
-            error.sent_at = response.sent_at or before(clock, began)
+            error.sent_at = response.sent_at or wall_time_at(clock, began)
             error.retryable = is_retryable(error, request.effect)
             diagnose_clock(error, request, response, clock.now())
         _describe(error, request)
@@ -62,7 +62,7 @@ async def make_call(
     except BaseException as interruption:
         report(interruption, None)
         raise
-    if listeners.want_calls():
+    if instrumentation.wants_calls():
         report(record, response.attempts)
     return record
 
@@ -70,7 +70,7 @@ async def make_call(
 def _event(
     request: Request, duration_s: float, result: object, attempts: int | None
 ) -> CallEvent:
-    error, outcome = failure_of(result, request.progress)
+    error, outcome = error_and_outcome(result, request.progress)
     return CallEvent(
         operation=request.operation,
         effect=request.effect,

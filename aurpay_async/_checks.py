@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVarTuple
 
 from ._money import btc_to_msat
 from ._order_life import OrderStatus
-from ._urls import UrlError, format_origin, read_origin
+from ._urls import UrlError, format_origin, parse_origin
 from .errors import shown
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def check_pay_url(url: str, trust: Trust) -> str | None:
     if not _PLAIN_URL.fullmatch(url):
         return "pay_url holds a character that is not safe in a page"
     try:
-        origin = read_origin(url)
+        origin = parse_origin(url)
     except UrlError as error:
         return f"pay_url {error}"
     if origin in (trust.origin, CHECKOUT_ORIGIN) or origin in trust.pay_url_origins:
@@ -202,7 +202,7 @@ def _new(
 def _payment_hash(_o: object, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
     if trust.seen is None:
         return NOT_MADE
-    other = trust.seen.order_of(invoice.payment_hash)
+    other = trust.seen.order_id_for_hash(invoice.payment_hash)
     if other is None:
         return None
     return f"its invoice has the payment hash of order {shown(other)}"

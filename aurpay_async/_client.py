@@ -6,12 +6,12 @@ import os
 from copy import copy
 from typing import TYPE_CHECKING, Final, Self
 
-from ._caller import caller
+from ._caller import caller_location
 from ._checks import Trust
 from ._clock import SystemClock
 from ._http import Timeouts
 from ._keys import hide_keys, keys_from_env, require_keys
-from ._listeners import Listeners
+from ._listeners import Instrumentation
 from ._merchant import MerchantMethods
 from ._merchant._unexpected import UnexpectedLog
 from ._retry import RetryBudget, RetryPolicy
@@ -154,7 +154,7 @@ class AurpayClient(MerchantMethods):
         self._unexpected = UnexpectedLog()
         self._watches: Watches = {}
         self._clock = SystemClock() if clock is None else clock
-        self._listeners = Listeners(on_event, self._clock)
+        self._instrumentation = Instrumentation(on_event, self._clock)
         self._trust = Trust(
             network=network,
             origin=origin,
@@ -169,7 +169,7 @@ class AurpayClient(MerchantMethods):
             given=transport,
             session=session,
             trust_env=trust_env,
-            made_at=caller(),
+            made_at=caller_location(),
         )
         self._transport = RetryingTransport(
             self._pool
@@ -179,7 +179,7 @@ class AurpayClient(MerchantMethods):
             budget=RetryBudget(),
             timeouts=timeouts,
             clock=self._clock,
-            listeners=self._listeners,
+            instrumentation=self._instrumentation,
         )
 
     @classmethod

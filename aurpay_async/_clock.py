@@ -43,6 +43,6 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-def before(clock: Clock, moment: float) -> datetime:
+def wall_time_at(clock: Clock, moment: float) -> datetime:
     """The time of day at a moment of the past, given in monotonic seconds."""
     return clock.now() - timedelta(seconds=clock.monotonic() - moment)

@@ -89,8 +89,8 @@ def read_envelope(response: Response, effect: Effect) -> dict[str, object]:
 
 def read_data(response: Response, effect: Effect) -> object:
     """As `read_envelope`, for data of any kind; ``None`` if there is none."""
-    if response.defect is not None:
-        raise invalid(response, f"the answer {response.defect}")
+    if response.body_error is not None:
+        raise invalid(response, f"the answer {response.body_error}")
     try:
         envelope = load_object(response.body)
     except ShapeError as error:

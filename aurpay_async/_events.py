@@ -78,7 +78,7 @@ class CallEvent:
 Event = AttemptEvent | CallEvent
 
 
-def failure_of(
+def error_and_outcome(
     result: object, progress: Progress
 ) -> tuple[str | None, RequestOutcome | None]:
     """Return the code and the outcome that an event reports for an result."""

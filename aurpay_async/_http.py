@@ -55,7 +55,7 @@ class Effect(Enum):
 _MAX_SECONDS: Final = 10**9
 
 
-def require_seconds(
+def validate_seconds(
     record: object,
     attribute: attrs.Attribute[Any],
     value: Any,  # noqa: ANN401
@@ -77,17 +77,17 @@ class Timeouts:
     """
 
     #: For a connection: a free place in the pool, name, TCP and TLS.
-    connect: float = attrs.field(default=5, validator=require_seconds)
+    connect: float = attrs.field(default=5, validator=validate_seconds)
     #: For one attempt, from the connection to the last byte of the answer.
-    attempt: float = attrs.field(default=15, validator=require_seconds)
+    attempt: float = attrs.field(default=15, validator=validate_seconds)
     #: For the whole call: all attempts and the pauses between them.
-    call: float = attrs.field(default=30, validator=require_seconds)
+    call: float = attrs.field(default=30, validator=validate_seconds)
 
 
 _T = TypeVar("_T")
 
 
-def _twin(record: _T, **changes: object) -> _T:
+def _replace(record: _T, **changes: object) -> _T:
     """What attrs.evolve() does, for records with a dict and without validators."""
     twin = object.__new__(type(record))
     twin.__dict__.update(record.__dict__, **changes)
@@ -137,13 +137,13 @@ class Request:
     #: State of the one call that this request was built for; all copies share it.
     progress: Progress = attrs.field(factory=Progress, init=False, eq=False, repr=False)
 
-    def limited(self, timeout: float, connect_timeout: float) -> Request:
+    def with_timeouts(self, timeout: float, connect_timeout: float) -> Request:
         """The same with other limits."""
-        return _twin(self, timeout=timeout, connect_timeout=connect_timeout)
+        return _replace(self, timeout=timeout, connect_timeout=connect_timeout)
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """The same with more headers."""
-        return _twin(self, headers={**self.headers, **headers})
+        return _replace(self, headers={**self.headers, **headers})
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -160,19 +160,19 @@ class Response:
     )
     body: bytes = attrs.field(default=b"", repr=lambda body: f"<{len(body)} bytes>")
     #: What is wrong with the body as it came: too long, or packed in no known way.
-    defect: str | None = None
+    body_error: str | None = None
     #: How many attempts it took.
     attempts: int = 1
     #: When the last of them began, if there were several: aware, UTC.
     sent_at: datetime | None = None
 
-    def after(self, attempts: int, sent_at: datetime) -> Response:
+    def with_attempts(self, attempts: int, sent_at: datetime) -> Response:
         """The same, as the answer to a later attempt."""
-        return _twin(self, attempts=attempts, sent_at=sent_at)
+        return _replace(self, attempts=attempts, sent_at=sent_at)
 
     def with_body(self, body: bytes) -> Response:
         """The same with another body."""
-        return _twin(self, body=body)
+        return _replace(self, body=body)
 
     @property
     def is_success(self) -> bool:

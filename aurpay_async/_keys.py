@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _VARIABLE: Final = "AURPAY_REFERENCE_KEY"
 
 #: Characters of a key: what 96 bits of chance take in Base64.
-MIN_KEY: Final = 16
+MIN_KEY_LENGTH: Final = 16
 
 
 def hide_keys(keys: Keys | None) -> tuple[Secret, ...] | None:
@@ -61,9 +61,9 @@ def _problem(key: Secret) -> str | None:
         return f"must be a text or several, not {type(key.reveal()).__name__}"
     if not key.reveal().isprintable():
         return "holds a line break or another invisible character"
-    if len(key.reveal()) < MIN_KEY:
+    if len(key.reveal()) < MIN_KEY_LENGTH:
         return (
-            f"must have {MIN_KEY} characters or more; make one with "
+            f"must have {MIN_KEY_LENGTH} characters or more; make one with "
             '`python -c "import secrets; print(secrets.token_urlsafe(32))"`'
         )
     return None

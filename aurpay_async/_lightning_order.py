@@ -17,7 +17,7 @@ from ._models import UncheckedOrder
 from ._models._public import PublicRecord
 from ._money import plain_repr
 from ._order_life import overdue_at
-from ._urls import UrlError, format_origin, read_origin
+from ._urls import UrlError, format_origin, parse_origin
 from .errors import InvalidRequestError, InvoiceError, UntrustedOrderError
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _members(order: LightningOrder) -> dict[str, object]:
         "checks": order.checks,
         "network": invoice.network,
         "payee": invoice.payee,
-        "checkout": format_origin(read_origin(order.pay_url)),
+        "checkout": format_origin(parse_origin(order.pay_url)),
     }
 
 
@@ -234,7 +234,7 @@ def _verified(stored: _Stored, text: str) -> Invoice:
     except InvoiceError as error:
         raise _untrusted(stored, text, "invoice", str(error)) from error
     try:
-        origin = read_origin(stored.checkout)
+        origin = parse_origin(stored.checkout)
     except UrlError as error:
         raise _refusal(f"order.checkout {error}") from None
     trust = Trust(

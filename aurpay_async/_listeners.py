@@ -20,7 +20,7 @@ import attrs
 from ._events import AttemptEvent, CallEvent
 from ._http import Effect
 from .errors import RequestOutcome
-from .errors._base import spelled
+from .errors._base import format_facts
 
 if TYPE_CHECKING:
     import logging
@@ -33,18 +33,18 @@ _T = TypeVar("_T")
 
 
 @final
-class Listeners:
+class Instrumentation:
     """Tells events, and is disturbed by no listener."""
 
     def __init__(self, hook: Callable[[Event], None] | None, clock: Clock) -> None:
         self._hook = hook
         self._clock = clock
 
-    def want_attempts(self) -> bool:
+    def wants_attempts(self) -> bool:
         """Whether somebody wants to hear of attempts that went well."""
         return self._hook is not None or _logger(_RETRY).isEnabledFor(_DEBUG)
 
-    def want_calls(self) -> bool:
+    def wants_calls(self) -> bool:
         """Whether somebody wants to hear of calls that went well."""
         return (
             self._hook is not None
@@ -52,11 +52,11 @@ class Listeners:
             or _tracing() is not None
         )
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Tell all; none of them can disturb a payment or another listener."""
         for listener in (self._hook, _log, self._trace):
             if listener is not None:
-                tell(listener, event)
+                notify(listener, event)
 
     def _trace(self, event: Event) -> None:
         provider = _tracing()
@@ -65,7 +65,7 @@ class Listeners:
             _record_span(tracer, event, self._clock.now().timestamp())
 
 
-def tell(listener: Callable[[_T], None], what: _T) -> None:
+def notify(listener: Callable[[_T], None], what: _T) -> None:
     """Tell one listener; if it fails, that is logged and disturbs nobody."""
     try:
         listener(what)
@@ -102,7 +102,7 @@ def _log(event: Event) -> None:
             f"aurpay_{name}": value.value if isinstance(value, Enum) else value
             for name, value in attrs.asdict(event).items()
         }
-        facts = spelled(_subject(event))
+        facts = format_facts(_subject(event))
         text = _sentence(event) + (facts and f";{facts}")
         logger.log(level, "%s", text, extra=fields)
 

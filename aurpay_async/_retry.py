@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
-from ._http import Effect, parse_http_date, require_seconds
+from ._http import Effect, parse_http_date, validate_seconds
 from .errors import (
     APIError,
     ConfigurationError,
@@ -89,7 +89,7 @@ def parse_retry_after(text: str, now: datetime) -> float | None:
     return None if date is None else max(0.0, (date - now).total_seconds())
 
 
-def _count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _validate_count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if type(value) is not int or value < 1:
         raise ConfigurationError(
             f"RetryPolicy({attribute.name}=...) must be a whole number, 1 or more, "
@@ -109,11 +109,11 @@ class RetryPolicy:
     """
 
     #: The first one included; 1 turns retries off.
-    max_attempts: int = attrs.field(default=4, validator=_count)
+    max_attempts: int = attrs.field(default=4, validator=_validate_count)
     #: Seconds.
-    base: float = attrs.field(default=0.25, validator=require_seconds)
+    base: float = attrs.field(default=0.25, validator=validate_seconds)
     #: Seconds.
-    cap: float = attrs.field(default=8.0, validator=require_seconds)
+    cap: float = attrs.field(default=8.0, validator=validate_seconds)
 
     def backoff(self, attempt: int, jitter: float) -> float:
         """Seconds to wait after that many attempts; `jitter` is from 0 to 1."""
@@ -148,7 +148,7 @@ class RetryBudget:
         return True
 
 
-class Decision(NamedTuple):
+class RetryDecision(NamedTuple):
     """Whether to try again."""
 
     #: Seconds to wait first; ``None`` to give up.
@@ -156,7 +156,7 @@ class Decision(NamedTuple):
     reason: str
 
 
-def decide(
+def plan_retry(
     policy: RetryPolicy,
     budget: RetryBudget,
     error: AurpayError,
@@ -164,7 +164,7 @@ def decide(
     attempt: int,
     remaining: float,
     jitter: float,
-) -> Decision:
+) -> RetryDecision:
     """Whether to try again after `error`, which is marked retryable or not.
 
     Args:
@@ -176,13 +176,13 @@ def decide(
         jitter: A random number from 0 to 1.
     """
     if not error.retryable:
-        return Decision(None, "must not be repeated")
+        return RetryDecision(None, "must not be repeated")
     if attempt >= policy.max_attempts:
-        return Decision(None, "attempts used up")
+        return RetryDecision(None, "attempts used up")
     asked = error.retry_after if isinstance(error, APIError) else None
     pause = max(asked or 0.0, policy.backoff(attempt, jitter))
     if pause >= remaining:
-        return Decision(None, "no time left")
+        return RetryDecision(None, "no time left")
     if not budget.spend():
-        return Decision(None, "retry budget used up")
-    return Decision(pause, "retry-after" if asked else "backoff")
+        return RetryDecision(None, "retry budget used up")
+    return RetryDecision(pause, "retry-after" if asked else "backoff")

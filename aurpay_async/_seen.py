@@ -31,7 +31,7 @@ class SeenOrders:
     def __contains__(self, order_id: object) -> bool:
         return order_id in self._order_ids
 
-    def order_of(self, payment_hash: str) -> str | None:
+    def order_id_for_hash(self, payment_hash: str) -> str | None:
         """Return the id of the order whose invoice had this payment hash."""
         return self._by_hash.get(payment_hash)
 

@@ -19,7 +19,7 @@ from ._secrets import secret_from_env
 from ._urls import (
     UrlError,
     format_origin,
-    read_origin,
+    parse_origin,
     require_secure,
     without_query,
 )
@@ -112,7 +112,7 @@ def require_origin(
     if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"{what} must be a text, not {shown(base_url)}")
     try:
-        origin = read_origin(base_url)
+        origin = parse_origin(base_url)
         require_secure(origin, allow_http=allow_http)
     except UrlError as error:
         raise ConfigurationError(f"{what} {error}") from None

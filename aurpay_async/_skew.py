@@ -34,7 +34,7 @@ _MAX_BEHIND: Final = timedelta(minutes=30)
 _CHECKS_OF_TIME: Final = frozenset({"timestamp", "expiry"})
 
 
-def time_of_answer(response: Response, now: datetime) -> datetime:
+def time_of_response(response: Response, now: datetime) -> datetime:
     """Return the time by which to check the invoice in an answer.
 
     A local clock that is minutes behind would see each new invoice come from the

@@ -36,7 +36,7 @@ class UrlError(ValueError):
     """Not an address we take. Each caller turns it into an error of its own kind."""
 
 
-def read_origin(url: str) -> Origin:
+def parse_origin(url: str) -> Origin:
     """Who an absolute http or https URL points at.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 import attrs
 
 from ._lightning_order import LightningOrder
-from ._listeners import tell
+from ._listeners import notify
 from ._models import Payment, require_order_id
 from ._order_life import OrderStatus, overdue_at
 from ._settings import is_async
@@ -148,11 +148,11 @@ class Waiter:
     #: would hear of it if whoever waits was cancelled at the same moment.
     released: asyncio.Future[None]
 
-    def tell(self, status: OrderStatus) -> None:
+    def notify(self, status: OrderStatus) -> None:
         """Say where the order stands now, if that is new."""
         changed, self.status = status != self.status, status
         if changed and self.on_status is not None:
-            tell(self.on_status, status)
+            notify(self.on_status, status)
 
 
 @final
@@ -219,7 +219,7 @@ class Watch:
         if order.create_time is not None:
             self.expect(self._due_of(order, order.create_time))
         for waiter in [*self._waiters]:
-            waiter.tell(order.status)
+            waiter.notify(order.status)
         now = self._clock.now()
         if order.status is OrderStatus.REFUNDED:
             self._settle("refunded", order)

@@ -10,7 +10,7 @@ import pytest
 
 from aurpay_async import CallEvent, Effect, Request, RequestOutcome, Response
 from aurpay_async._calls import make_call
-from aurpay_async._listeners import Listeners
+from aurpay_async._listeners import Instrumentation
 from aurpay_async.errors import AurpayError, InvalidResponseError
 from aurpay_async.testing import FakeClock
 
@@ -53,7 +53,7 @@ class Bench:
             parse,
             transport=self,
             clock=self.clock,
-            listeners=Listeners(self.events.append, self.clock),
+            instrumentation=Instrumentation(self.events.append, self.clock),
             complete=complete,
         )
 

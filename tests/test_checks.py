@@ -18,7 +18,7 @@ from aurpay_async._converter import structure
 from aurpay_async._models import UncheckedOrder
 from aurpay_async._models._payments import UncheckedPayment
 from aurpay_async._seen import SeenOrders
-from aurpay_async._urls import read_origin
+from aurpay_async._urls import parse_origin
 
 from .orders import NOW, PAYEE, SECRET, invoice, order
 from .protocol.samples import ORDER_ID, payment
@@ -43,7 +43,7 @@ def check(
     made = structure(order(**(order_fields or {})), UncheckedOrder, "data")
     trust = Trust(
         network="regtest",
-        origin=read_origin(origin),
+        origin=parse_origin(origin),
         payees=frozenset(payees),
         seen=seen,
     )
@@ -337,7 +337,7 @@ def test_checkout_pages_may_lie_at_the_origins_that_the_client_names() -> None:
         network="mainnet",
         origin=ORIGIN,
         payees=frozenset(),
-        pay_url_origins=frozenset({read_origin("https://pay.example")}),
+        pay_url_origins=frozenset({parse_origin("https://pay.example")}),
     )
     assert check_pay_url("https://pay.example/#/cashier/1", trust) is None
     for url in (

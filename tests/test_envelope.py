@@ -221,7 +221,7 @@ def test_a_refusal_with_any_order_may_have_made_it(order_id: object) -> None:
 def test_a_body_that_did_not_come_whole_is_not_read() -> None:
     """The transport says so; an order in it may exist all the same."""
     body = json.dumps(envelope(order())).encode()
-    cut = Response(status=200, body=body, defect="is longer than 9 bytes")
+    cut = Response(status=200, body=body, body_error="is longer than 9 bytes")
     with pytest.raises(InvalidResponseError, match="is longer than 9 bytes") as caught:
         read_envelope(cut, Effect.CREATE)
     error = caught.value

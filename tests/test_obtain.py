@@ -138,7 +138,7 @@ async def test_an_answer_that_cannot_be_taken(content: Any) -> None:
         answer(GIVEN, 500),
         answer(GIVEN, 302, location=f"https://evil.example/?{TOKEN}"),
         answer(GIVEN, 302, location=f"https://evil.example/{quote(PASSWORD)}"),
-        Response(status=200, body=BODY, defect="is too long"),
+        Response(status=200, body=BODY, body_error="is too long"),
     ],
 )
 async def test_a_call_that_fails(failed: Any) -> None:

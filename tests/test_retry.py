@@ -13,10 +13,10 @@ from aurpay_async import RetryPolicy, errors
 from aurpay_async._http import Effect
 from aurpay_async._retry import (
     RetryBudget,
-    decide,
     is_retryable,
     outcome_of_status,
     parse_retry_after,
+    plan_retry,
 )
 from aurpay_async.errors import ConfigurationError, RequestOutcome
 
@@ -210,7 +210,7 @@ def decision(
 ) -> tuple[float | None, str]:
     budget = RetryBudget()
     budget._tokens = tokens
-    return decide(
+    return plan_retry(
         RetryPolicy(), budget, error, attempt=attempt, remaining=remaining, jitter=1.0
     )
 
@@ -256,7 +256,7 @@ def test_a_refusal_to_retry_costs_nothing() -> None:
     """The budget is for retries that are made."""
     budget = RetryBudget()
     for attempt, remaining in ((9, 30.0), (1, 0.0)):
-        decide(
+        plan_retry(
             RetryPolicy(),
             budget,
             limited(None),

@@ -13,8 +13,8 @@ def test_an_order_is_found_by_its_id_and_by_its_payment_hash() -> None:
     seen.add("1", "aa" * 32)
     seen.add("2")
     assert ("1" in seen, "2" in seen, "3" in seen) == (True, True, False)
-    assert seen.order_of("aa" * 32) == "1"
-    assert seen.order_of("bb" * 32) is None
+    assert seen.order_id_for_hash("aa" * 32) == "1"
+    assert seen.order_id_for_hash("bb" * 32) is None
 
 
 def test_the_oldest_order_is_forgotten_beyond_the_limit() -> None:
@@ -23,8 +23,8 @@ def test_the_oldest_order_is_forgotten_beyond_the_limit() -> None:
     for number in range(3):
         seen.add(f"{number}", f"{number:064x}")
     assert [f"{number}" in seen for number in range(3)] == [False, True, True]
-    assert seen.order_of(f"{0:064x}") is None
-    assert seen.order_of(f"{1:064x}") == "1"
+    assert seen.order_id_for_hash(f"{0:064x}") is None
+    assert seen.order_id_for_hash(f"{1:064x}") == "1"
 
 
 def test_memory_for_seen_orders_does_not_grow_beyond_the_limit() -> None:

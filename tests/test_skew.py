@@ -16,7 +16,7 @@ from aurpay_async import (
     Response,
     UntrustedOrderError,
 )
-from aurpay_async._skew import time_of_answer
+from aurpay_async._skew import time_of_response
 from aurpay_async.testing import FakeClock, MemoryTransport
 
 from .orders import NOW, envelope, order
@@ -110,4 +110,4 @@ def test_clock_that_is_behind_the_answer_is_not_trusted(
     ahead = NOW + timedelta(seconds=ahead_s or 0)
     date = "" if ahead_s is None else f"{ahead:%a, %d %b %Y %H:%M:%S} GMT"
     response = Response(status=200, body=b"", headers={"date": date})
-    assert time_of_answer(response, NOW) == NOW + timedelta(seconds=used_s)
+    assert time_of_response(response, NOW) == NOW + timedelta(seconds=used_s)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aurpay_async._urls import (
     UrlError,
     format_origin,
-    read_origin,
+    parse_origin,
     require_secure,
     without_query,
 )
@@ -32,7 +32,7 @@ from aurpay_async._urls import (
 )
 def test_who_is_spoken_to(url: str, origin: tuple[str, str, int]) -> None:
     """Scheme, host and port, in lower case and complete."""
-    assert read_origin(url) == origin
+    assert parse_origin(url) == origin
 
 
 @pytest.mark.parametrize(
@@ -108,20 +108,20 @@ def test_who_is_spoken_to(url: str, origin: tuple[str, str, int]) -> None:
 def test_what_readers_disagree_about_is_refused(url: str, problem: str) -> None:
     """Each with its own sentence."""
     with pytest.raises(UrlError, match=problem):
-        read_origin(url)
+        parse_origin(url)
 
 
 def test_an_error_shows_no_query() -> None:
     """A query may hold a token."""
     with pytest.raises(UrlError) as caught:
-        read_origin("https://shop.example/a b?token=canary")
+        parse_origin("https://shop.example/a b?token=canary")
     assert "canary" not in str(caught.value)
     assert without_query("https://a/b?c=d") == "https://a/b"
     assert without_query("https://a/b#c=d?e") == "https://a/b"
     assert without_query("https://user:canary@a/b") == "...@a/b"
     for url in ("https://user:canary@a/b c", "user:canary@a"):
         with pytest.raises(UrlError) as caught:
-            read_origin(url)
+            parse_origin(url)
         assert "canary" not in str(caught.value)
 
 
@@ -130,7 +130,7 @@ def test_an_error_shows_no_query() -> None:
 )
 def test_secure_enough(url: str) -> None:
     """https, or this very machine."""
-    require_secure(read_origin(url))
+    require_secure(parse_origin(url))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_secure_enough(url: str) -> None:
 def test_plain_http_leaves_the_machine(url: str) -> None:
     """Names that only look like loopback included."""
     with pytest.raises(UrlError, match="https://"):
-        require_secure(read_origin(url))
+        require_secure(parse_origin(url))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_plain_http_leaves_the_machine(url: str) -> None:
 )
 def test_an_origin_is_written_back(url: str) -> None:
     """Without the port that the scheme implies."""
-    assert format_origin(read_origin(url)) == url
+    assert format_origin(parse_origin(url)) == url
 
 
 @given(st.text())
@@ -165,7 +165,7 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     """With our error, which is made of printable ASCII."""
     for url in (text, f"https://{text}", f"https://shop.example{text}"):
         try:
-            _, host, port = read_origin(url)
+            _, host, port = parse_origin(url)
         except UrlError as error:
             assert str(error).isascii()
             assert str(error).isprintable()

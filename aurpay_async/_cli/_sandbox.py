@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from .._settings import auth_from_env
-from .._urls import is_loopback, read_origin
+from .._urls import is_loopback, parse_origin
 from ..errors import ConfigurationError, shown
 from ..sandbox import Sandbox
 from ..sandbox._clocks import SandboxClock
@@ -161,7 +161,7 @@ def _environment(sandbox: Sandbox, wishes: Wishes) -> dict[str, str]:
     """What clients read; those in other containers speak plain http."""
     base_url = _public(sandbox, wishes)
     environment = {"AURPAY_BASE_URL": base_url, "AURPAY_NETWORK": _NETWORK}
-    scheme, host, _ = read_origin(base_url)
+    scheme, host, _ = parse_origin(base_url)
     if scheme == "http" and not is_loopback(host):
         environment["AURPAY_ALLOW_HTTP"] = "1"
     return environment

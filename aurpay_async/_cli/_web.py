@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from .._urls import UrlError, is_loopback, read_origin, require_secure
+from .._urls import UrlError, is_loopback, parse_origin, require_secure
 from ..sandbox._courier import once
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def require_sendable(url: str, *, anywhere: bool) -> None:
     Raises:
         UrlError: what is wrong with it.
     """
-    scheme, host, port = read_origin(url)
+    scheme, host, port = parse_origin(url)
     require_secure((scheme, host, port))
     if not anywhere and not is_loopback(host):
         raise UrlError("is not on this machine; --anywhere allows it")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .._checks import Trust
     from .._clock import Clock
     from .._http import Request, Response
-    from .._listeners import Listeners
+    from .._listeners import Instrumentation
     from .._models import NewOrder
     from .._secrets import Secret
     from .._seen import SeenOrders
@@ -35,7 +35,7 @@ class Calling:
 
     _allow_http: bool
     _clock: Clock
-    _listeners: Listeners
+    _instrumentation: Instrumentation
     _pool: Pool
     _reference_keys: tuple[Secret, ...]
     _seen: SeenOrders
@@ -81,7 +81,7 @@ class Calling:
             parse,
             transport=transport,
             clock=self._clock,
-            listeners=self._listeners,
+            instrumentation=self._instrumentation,
             complete=complete_and_renew,
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._models import NewOrder, without_frames
 from .._models._arguments import require_switch
 from .._references import with_reference
-from .._skew import time_of_answer
+from .._skew import time_of_response
 from ..errors import InvalidRequestError
 from ._read_back import ReadingBack
 
@@ -97,7 +97,7 @@ class CreatingMethods(ReadingBack):
         from .._protocol import build_create_order, parse_create_order
 
         def parse(response: Response) -> LightningOrder:
-            now = time_of_answer(response, self._clock.now()).timestamp()
+            now = time_of_response(response, self._clock.now()).timestamp()
             made = parse_create_order(response, order, self._trust, now)
             self._seen.add(made.order_id, made.payment_request.payment_hash)
             return made

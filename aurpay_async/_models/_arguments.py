@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .._urls import UrlError, read_origin, require_secure, without_query
+from .._urls import UrlError, parse_origin, require_secure, without_query
 from ..errors import InvalidRequestError, shown
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def page_url(
         raise InvalidRequestError(f"must be a text, not {kind}", field=field)
     try:
         allow_http: bool = getattr(instance, "allow_http", False)
-        require_secure(read_origin(value), allow_http=allow_http)
+        require_secure(parse_origin(value), allow_http=allow_http)
     except UrlError as error:
         raise InvalidRequestError(str(error), field=field) from None
 

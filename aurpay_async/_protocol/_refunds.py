@@ -69,7 +69,7 @@ def parse_refund_order(response: Response, order_id: str) -> Refund:
 
 def _bare(response: Response) -> Mapping[str, object] | None:
     """The answer, if it is the documented one: it has no envelope, and says no no."""
-    if response.defect is not None:
+    if response.body_error is not None:
         return None
     try:
         answer = load_object(response.body)

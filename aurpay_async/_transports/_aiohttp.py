@@ -270,9 +270,12 @@ def _timeout(attempt: float, connect: float) -> aiohttp.ClientTimeout:
 async def _read(response: aiohttp.ClientResponse, came: bytearray) -> Response:
     """The whole answer; of one that is too long or broken, what can be had."""
     body = await _read_bounded(response, came)
-    body, defect = unpack(body, response.headers.get("Content-Encoding", ""))
+    body, body_error = unpack(body, response.headers.get("Content-Encoding", ""))
     return Response(
-        status=response.status, headers=response.headers, body=body, defect=defect
+        status=response.status,
+        headers=response.headers,
+        body=body,
+        body_error=body_error,
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, final
 
-from .._clock import before
-from .._events import AttemptEvent, failure_of
-from .._retry import decide, is_retryable
+from .._clock import wall_time_at
+from .._events import AttemptEvent, error_and_outcome
+from .._retry import is_retryable, plan_retry
 from .._skew import diagnose_clock
 from ..errors import AurpayError, RequestOutcome
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from .._clock import Clock
     from .._http import Request, Response, Timeouts
-    from .._listeners import Listeners
-    from .._retry import Decision, RetryBudget, RetryPolicy
+    from .._listeners import Instrumentation
+    from .._retry import RetryBudget, RetryDecision, RetryPolicy
     from ._base import Transport
 
 
@@ -43,7 +43,7 @@ class RetryingTransport:
         budget: RetryBudget,
         timeouts: Timeouts,
         clock: Clock,
-        listeners: Listeners,
+        instrumentation: Instrumentation,
         jitter: Callable[[], float] = _random,
     ) -> None:
         self._inner = inner
@@ -51,7 +51,7 @@ class RetryingTransport:
         self._budget = budget
         self._timeouts = timeouts
         self._clock = clock
-        self._listeners = listeners
+        self._instrumentation = instrumentation
         self._jitter = jitter
 
     @property
@@ -74,7 +74,7 @@ class RetryingTransport:
             budget=self._budget,
             timeouts=timeouts or self._timeouts,
             clock=self._clock,
-            listeners=self._listeners,
+            instrumentation=self._instrumentation,
             jitter=self._jitter,
         )
 
@@ -100,11 +100,11 @@ class RetryingTransport:
                 self._report(request, attempt, began, interruption)
                 raise
             else:
-                if self._listeners.want_attempts():
+                if self._instrumentation.wants_attempts():
                     self._report(request, attempt, began, response)
                 if attempt == 1:
                     return response
-                return response.after(attempt, before(self._clock, began))
+                return response.with_attempts(attempt, wall_time_at(self._clock, began))
             await self._clock.sleep(pause)
             if self._clock.monotonic() >= deadline:  # the loop was blocked meanwhile
                 raise failure
@@ -113,7 +113,7 @@ class RetryingTransport:
 
     async def _once(self, request: Request, remaining: float) -> Response:
         timeout = min(self._timeouts.attempt, remaining)
-        limited = request.limited(timeout, self._timeouts.connect)
+        limited = request.with_timeouts(timeout, self._timeouts.connect)
         request.progress.outcome = (
             RequestOutcome.UNKNOWN
         )  # until the transport knows more
@@ -140,14 +140,16 @@ class RetryingTransport:
         error.attempts = attempt
         error.retryable = is_retryable(error, request.effect)
         if error.outcome is not RequestOutcome.NOT_SENT:
-            error.sent_at = before(self._clock, began)
+            error.sent_at = wall_time_at(self._clock, began)
         request.progress.outcome = error.outcome
         decision = self._decide(error, attempt, deadline)
         self._report(request, attempt, began, error, decision)
         return decision.pause
 
-    def _decide(self, error: AurpayError, attempt: int, deadline: float) -> Decision:
-        return decide(
+    def _decide(
+        self, error: AurpayError, attempt: int, deadline: float
+    ) -> RetryDecision:
+        return plan_retry(
             self._policy,
             self._budget,
             error,
@@ -162,10 +164,10 @@ class RetryingTransport:
         attempt: int,
         began: float,
         result: Response | BaseException,
-        decision: Decision | None = None,
+        decision: RetryDecision | None = None,
     ) -> None:
-        error, outcome = failure_of(result, request.progress)
-        self._listeners.tell(
+        error, outcome = error_and_outcome(result, request.progress)
+        self._instrumentation.emit(
             AttemptEvent(
                 operation=request.operation,
                 effect=request.effect,

@@ -39,10 +39,10 @@ def unpack(packed: bytes, encoding: str) -> tuple[bytes, str | None]:
         encoding: The answer's ``Content-Encoding``. Asked for nothing packed, some
             gateways pack all the same.
     """
-    body, defect = _unpack_layers(packed, encoding) if encoding else (packed, None)
+    body, body_error = _unpack_layers(packed, encoding) if encoding else (packed, None)
     if len(body) > MAX_BODY:
         return body[:MAX_BODY], f"is longer than {MAX_BODY} bytes"
-    return body, defect
+    return body, body_error
 
 
 def _unpack_layers(body: bytes, encoding: str) -> tuple[bytes, str | None]:

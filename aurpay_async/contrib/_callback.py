@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import attrs
 
-from .._urls import UrlError, read_origin, require_secure
+from .._urls import UrlError, parse_origin, require_secure
 from ..callbacks import MAX_BODY
 from ..errors import CallbackError, ConfigurationError, shown
 
@@ -214,7 +214,7 @@ def _problem(public_base_url: object, *, allow_http: bool) -> str | None:
             f"not {shown(public_base_url)}"
         )
     try:
-        require_secure(read_origin(public_base_url), allow_http=allow_http)
+        require_secure(parse_origin(public_base_url), allow_http=allow_http)
     except UrlError as error:
         return str(error)
     if "?" in public_base_url or "#" in public_base_url:

@@ -75,7 +75,7 @@ class AurpayError(Exception):
             reference = None if self.new_order is None else self.new_order.reference
             facts = {"reference": reference, "order_id": self.order_id}
             outcome = f"outcome={self.outcome.value}"
-            parts.append(outcome + spelled(facts))
+            parts.append(outcome + format_facts(facts))
         return "; ".join(part for part in parts if part is not None)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -98,7 +98,7 @@ def _rebuild(
     return error
 
 
-def spelled(facts: Mapping[str, str | None]) -> str:
+def format_facts(facts: Mapping[str, str | None]) -> str:
     """Format facts for a log line; those that are not known are left out."""
     known = (f" {name}={shown(fact)}" for name, fact in facts.items() if fact)
     return "".join(known)

@@ -16,7 +16,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from .._urls import UrlError, read_origin
+from .._urls import UrlError, parse_origin
 from ._asgi import call_app
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Courier:
 
 def _origin(url: str) -> Origin | None:
     with suppress(UrlError):
-        return read_origin(url)
+        return parse_origin(url)
     return None
 
 

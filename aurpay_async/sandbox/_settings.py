@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
-from .._urls import UrlError, format_origin, read_origin
+from .._urls import UrlError, format_origin, parse_origin
 from ..errors import ConfigurationError, InvalidRequestError, shown
 from ._ledger import ORDER_LIFE
 from ._live_keys import ADVICE, looks_live
@@ -119,7 +119,7 @@ def _public_origin(url: str | None) -> Origin | None:
         raise ConfigurationError(f"public_url must be a str, not {shown(given)}")
     try:
         # Plain http is allowed: invoices for regtest are worth nothing.
-        origin = read_origin(given)
+        origin = parse_origin(given)
     except UrlError as error:
         raise ConfigurationError(f"public_url {error}") from None
     if given.lower().removesuffix("/") != format_origin(origin):

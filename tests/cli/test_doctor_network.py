@@ -23,7 +23,7 @@ from aurpay_async._cli._doctor_network import (
 )
 from aurpay_async._models import Order
 from aurpay_async._order_life import OrderStatus
-from aurpay_async._urls import read_origin
+from aurpay_async._urls import parse_origin
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
 
@@ -174,7 +174,7 @@ async def test_addresses_are_counted(
         return [(None, None, None, "", (host, 443)) for host in hosts]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", known)
-    assert (await resolve(read_origin("https://aurpay.invalid"))).found == says
+    assert (await resolve(parse_origin("https://aurpay.invalid"))).found == says
 
 
 async def test_a_name_that_takes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ async def test_a_name_that_takes_for_ever(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(_doctor_network, "_PATIENCE_S", 0.05)
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", slow)
-    finding = await resolve(read_origin("https://aurpay.invalid"))
+    finding = await resolve(parse_origin("https://aurpay.invalid"))
     assert "not within 0.05 seconds" in finding.found
 
 
@@ -210,7 +210,7 @@ async def test_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Version and certificate, of a server that this machine is told to trust."""
     monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     async with secure() as url:
-        greeted = await greet(read_origin(url))
+        greeted = await greet(parse_origin(url))
     assert greeted.connection.verdict == "ok"
     assert "TLSv1.3, a certificate for " in greeted.connection.found
     assert greeted.clock is not None
@@ -228,7 +228,7 @@ async def test_a_certificate_that_ends_soon(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     monkeypatch.setattr(_doctor_network, "SystemClock", Later)
     async with secure() as url:
-        greeted = await greet(read_origin(url))
+        greeted = await greet(parse_origin(url))
     assert greeted.connection.verdict == "warning"
     assert "3 more days" in greeted.connection.found
 

@@ -347,7 +347,7 @@ class TestPaymentHash:
     ) -> None:
         """The database's unique index decides which one was the first."""
         monkeypatch.setattr(platform, "_made", same_invoice(platform))
-        monkeypatch.setattr(client._seen, "order_of", lambda _: None)
+        monkeypatch.setattr(client._seen, "order_id_for_hash", lambda _: None)
         carts = [opened(store, f"cart-{number}") for number in range(5)]
         done = await asyncio.gather(*carts, return_exceptions=True)
         checks = [getattr(one, "check", "shown") for one in done]

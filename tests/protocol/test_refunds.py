@@ -137,7 +137,9 @@ def test_a_refund_without_a_readable_date_is_a_refund(*, enveloped: bool) -> Non
 
 def test_a_refund_whose_answer_did_not_come_whole() -> None:
     """What can be read of it may not be all."""
-    cut = Response(status=200, body=json.dumps(refund()).encode(), defect="is too long")
+    cut = Response(
+        status=200, body=json.dumps(refund()).encode(), body_error="is too long"
+    )
     with pytest.raises(InvalidResponseError, match="is too long"):
         parse_refund_order(cut, ORDER_ID)
 

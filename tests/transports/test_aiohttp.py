@@ -383,7 +383,7 @@ async def test_a_long_answer_ends_early(
             await peer.write(b"HTTP/1.1 200 OK\r\n\r\n" + LONG)
 
     outcome, _ = await exchange(script, session=session)
-    assert outcome.defect == "is longer than 1048576 bytes"
+    assert outcome.body_error == "is longer than 1048576 bytes"
     assert len(outcome.body) == MAX_BODY
 
 
@@ -445,7 +445,7 @@ async def test_json_that_is_labelled_as_packed_is_taken_as_it_came(
     outcome, _ = await exchange(
         answering(body, "200 OK", f"Content-Encoding: {encoding}")
     )
-    assert (outcome.body, outcome.defect) == (body, None)
+    assert (outcome.body, outcome.body_error) == (body, None)
 
 
 async def test_answer_with_large_and_many_headers_is_read(
@@ -496,7 +496,7 @@ async def test_an_answer_that_cannot_be_unpacked(
     outcome, _ = await exchange(
         answering(packed, "200 OK", f"Content-Encoding: {encoding}"), session=session
     )
-    assert problem in outcome.defect
+    assert problem in outcome.body_error
 
 
 @pytest.mark.parametrize(

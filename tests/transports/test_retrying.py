@@ -10,7 +10,7 @@ import pytest
 
 from aurpay_async import Effect, Request, Response, RetryPolicy, Timeouts
 from aurpay_async._clock import SystemClock
-from aurpay_async._listeners import Listeners
+from aurpay_async._listeners import Instrumentation
 from aurpay_async._retry import RetryBudget
 from aurpay_async._transports._retrying import RetryingTransport
 from aurpay_async.errors import (
@@ -56,7 +56,7 @@ class Bench:
                 "budget": self.budget,
                 "timeouts": Timeouts(connect=5, attempt=15, call=30),
                 "clock": self.clock,
-                "listeners": Listeners(self.events.append, self.clock),  # type: ignore[arg-type]
+                "instrumentation": Instrumentation(self.events.append, self.clock),  # type: ignore[arg-type]
                 "jitter": lambda: 1.0,
                 **options,
             },
@@ -351,7 +351,7 @@ async def test_by_default_the_jitter_is_random() -> None:
         budget=RetryBudget(),
         timeouts=Timeouts(),
         clock=bench.clock,
-        listeners=Listeners(None, bench.clock),
+        instrumentation=Instrumentation(None, bench.clock),
     )
     await transport.send(
         Request(operation="x", method="GET", path="/", effect=Effect.READ)
