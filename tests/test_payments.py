@@ -137,7 +137,7 @@ async def test_a_payment_delivered_like_this(delivery: str, posts: bool) -> None
     answers, parcels = PAID[delivery]
     async with a_shop(post_callbacks=posts) as shop:
         order = await shop.order()
-        shop.sandbox.deliveries.push(delivery)
+        shop.sandbox.callback_faults.push(delivery)
         sent = await shop.sandbox.pay(order.order_id)
         assert [callback.status for callback in sent] == answers
         assert len(shop.parcels) == parcels
@@ -162,7 +162,7 @@ async def test_both_callbacks_at_once() -> None:
     """In any order: a payment is told once, and a timeout never after it."""
     async with a_shop() as shop:
         order = await shop.order()
-        shop.sandbox.deliveries.push("at-once")
+        shop.sandbox.callback_faults.push("at-once")
         sent = await shop.sandbox.pay(order.order_id)
         assert {callback.status for callback in sent} <= {200, 503}
         assert shop.parcels == ["cart-42"]
@@ -172,7 +172,7 @@ async def test_both_callbacks_at_once() -> None:
 async def test_a_callback_before_the_answer() -> None:
     """The shop cannot know the order yet: the next delivery counts."""
     async with a_shop() as shop:
-        shop.sandbox.deliveries.push("before-answer")
+        shop.sandbox.callback_faults.push("before-answer")
         order = await shop.order()
         assert [callback.status for callback in shop.sandbox.callbacks] == [500]
         assert shop.parcels == []

@@ -14,7 +14,7 @@ from ..errors import ConfigurationError, InvalidRequestError
 from . import _assertions, _bank, _clocks, _server, _settings, _transactions
 from ._answers import Amounts
 from ._courier import SentCallback
-from ._deliveries import Deliveries
+from ._deliveries import CallbackFaults
 from ._faults import Faults
 from ._gate import ReceivedRequest
 from ._ledger import RATES
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RATES",
     "Amounts",
-    "Deliveries",
+    "CallbackFaults",
     "Faults",
     "Rates",
     "ReceivedRequest",
@@ -194,9 +194,9 @@ class Sandbox:
         return self._bank.state.callbacks
 
     @property
-    def deliveries(self) -> Deliveries:
-        """What goes wrong with the next callbacks: ``deliveries.push("twice")``."""
-        return self._bank.state.deliveries
+    def callback_faults(self) -> CallbackFaults:
+        """The faults of the next callbacks: ``callback_faults.push("twice")``."""
+        return self._bank.state.callback_faults
 
     @property
     def rates(self) -> Rates:

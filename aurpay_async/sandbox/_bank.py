@@ -60,7 +60,7 @@ class Bank:
             clock, self.reach, self.state.callbacks, self.activity.report_callback
         )
         self.cashier = Cashier(
-            self.ledger, self._writer, self._courier, clock, self.state.deliveries
+            self.ledger, self._writer, self._courier, clock, self.state.callback_faults
         )
         self.deadlines = Deadlines(
             self.state.orders, self.cashier, clock, count=settings.speed > 0

@@ -10,7 +10,7 @@ from ._postman import Errand, deliver
 if TYPE_CHECKING:
     from .._clock import Clock
     from ._courier import Courier, SentCallback
-    from ._deliveries import Deliveries
+    from ._deliveries import CallbackFaults
     from ._ledger import Ledger
     from ._letters import CallbackKind, Writer
     from ._mishaps import Mishap
@@ -26,9 +26,9 @@ class Cashier:
         writer: Writer,
         courier: Courier,
         clock: Clock,
-        deliveries: Deliveries,
+        faults: CallbackFaults,
     ) -> None:
-        self._deliveries = deliveries
+        self._faults = faults
         self._ledger = ledger
         self._writer = writer
         self._courier = courier
@@ -56,7 +56,7 @@ class Cashier:
 
     async def pay_before_answer(self, order_id: str) -> None:
         """Pay an order that nobody has heard of yet, if that is asked for."""
-        mishap = self._deliveries.take(before_answer=True)
+        mishap = self._faults.take(before_answer=True)
         if mishap is not None:
             order = self._ledger.pay(order_id, self._clock.now())
             await self._tell(order, "paid", mishap)
@@ -73,4 +73,4 @@ class Cashier:
             courier=self._courier,
             clock=self._clock,
         )
-        return await deliver(errand, mishap or self._deliveries.take())
+        return await deliver(errand, mishap or self._faults.take())

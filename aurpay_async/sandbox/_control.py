@@ -51,7 +51,7 @@ class Control:
                 _get("/rates", self._show_rates),
                 web.put("/rates", self._set_rates),
                 *_queue_routes("faults", self.bank.state.faults),
-                *_queue_routes("deliveries", self.bank.state.deliveries),
+                *_queue_routes("callback_faults", self.bank.state.callback_faults),
                 web.post(f"{order}/pay", self._settles(cashier.pay)),
                 web.post(f"{order}/expire", self._settles(cashier.expire)),
                 web.post(f"{order}/underpay", self._settles(cashier.underpay)),
@@ -141,7 +141,7 @@ def _queue_routes(name: str, queue: Queue[M]) -> list[web.RouteDef]:
         queue.clear()
         return await show(request)
 
-    path = f"/{name}"
+    path = f"/{name.replace('_', '-')}"
     return [_get(path, show), web.post(path, push), web.delete(path, clear)]
 
 

@@ -1,4 +1,4 @@
-"""How the delivery of a callback can go wrong, as data: names, and what they mean.
+"""Callback faults as data: their names, options and meanings.
 
 The same grammar as for faults. The table below is the whole vocabulary; `_postman`
 carries it out.
@@ -48,23 +48,25 @@ KINDS: Final[Mapping[str, Kind]] = {
     BEFORE_ANSWER: Kind("the next order is paid before the call that makes it returns"),
 }
 
-_DELIVERIES: Final = Vocabulary(
-    noun="delivery", find=KINDS.get, hint=f"write one of {', '.join(KINDS)}"
+_CALLBACK_FAULTS: Final = Vocabulary(
+    noun="callback fault", find=KINDS.get, hint=f"write one of {', '.join(KINDS)}"
 )
 
 
 @final
-class Deliveries(Queue[Mishap]):
-    """Deliveries to come: each callback takes the first one, and is right without.
+class CallbackFaults(Queue[Mishap]):
+    """Queued callback faults. Each callback consumes the first one.
+
+    With an empty queue, callbacks are sent normally.
 
     Example:
-        >>> sandbox.deliveries.push("twice; times=3", "wrong-signature")
+        >>> sandbox.callback_faults.push("twice; times=3", "wrong-signature")
 
     .. versionadded:: 0.1.0
     """
 
     def __init__(self) -> None:
-        super().__init__(_DELIVERIES.noun, _DELIVERIES.read)
+        super().__init__(_CALLBACK_FAULTS.noun, _CALLBACK_FAULTS.read)
 
     def take(self, *, before_answer: bool = False) -> Mishap | None:
         """The next one, which is used up; none if that is not one for this moment."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 #: "AURP": what SQLite writes into the head of our files.
 _APPLICATION_ID: Final = 0x41555250
-#: Of the table and of the records in it; larger where older ones cannot read them.
-_VERSION: Final = 1
+#: The version of the table and of its records. A file of another version is rejected.
+_VERSION: Final = 2
 
 #: A page of SQLite.
 _SMALLEST: Final = 512
@@ -127,8 +127,8 @@ def _require_ours(connection: sqlite3.Connection, path: str) -> None:
         connection.executescript(_SCHEMA)
     elif application_id != _APPLICATION_ID:
         raise _refuse(path, "is not a sandbox's")
-    elif version > _VERSION:
-        raise _refuse(path, "was written by a newer version of this package")
+    elif version != _VERSION:
+        raise _refuse(path, "was written by another version of this package")
 
 
 def _refuse(path: str, problem: str) -> ConfigurationError:

@@ -108,7 +108,9 @@ class Vocabulary:
 
     def refuse(self, problem: str) -> InvalidRequestError:
         """The error that says so, with the names that there are."""
-        return InvalidRequestError(problem, field=self.noun, hint=self.hint)
+        return InvalidRequestError(
+            problem, field=self.noun.replace(" ", "_"), hint=self.hint
+        )
 
     def _require_numbers(self, options: Mapping[str, str]) -> None:
         for name in _NUMBERS.keys() & options.keys():

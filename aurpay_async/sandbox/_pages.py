@@ -111,7 +111,7 @@ class Pages:
             "requests": views.requests(state.requests),
             "callbacks": views.callbacks(state.callbacks),
             "faults": views.queued(state.faults),
-            "deliveries": views.queued(state.deliveries),
+            "callback_faults": views.queued(state.callback_faults),
         }
 
     def _asked(self, request: web.Request) -> SandboxOrder:

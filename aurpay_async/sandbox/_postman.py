@@ -1,4 +1,4 @@
-"""Carries deliveries out: how often, when, and in which order callbacks are sent."""
+"""Apply callback faults: how often, when and in which order callbacks are sent."""
 
 from __future__ import annotations
 

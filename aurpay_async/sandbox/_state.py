@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigurationError
 from ._checkouts import Checkout
 from ._courier import SentCallback
-from ._deliveries import Deliveries
+from ._deliveries import CallbackFaults
 from ._faults import Faults
 from ._gate import ReceivedRequest
 from ._kept import Log, Table
@@ -31,7 +31,7 @@ class State:
         #: The attempts to deliver, in the order in which they ended.
         self.callbacks = Log("callback", SentCallback)
         self.faults = Faults()
-        self.deliveries = Deliveries()
+        self.callback_faults = CallbackFaults()
         self.rates = rates
         self._journal: Journal | None = None
 
@@ -51,7 +51,7 @@ class State:
         parts: tuple[Kept, ...] = (
             *(self.orders, self.checkouts, self.withdrawals),
             *(self.requests, self.callbacks),
-            *(self.faults, self.deliveries, self.rates),
+            *(self.faults, self.callback_faults, self.rates),
         )
         self._journal = Journal.open(path)
         try:

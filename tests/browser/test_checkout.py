@@ -329,7 +329,7 @@ async def test_the_overview_follows(sandbox: Sandbox, window: Window) -> None:
     await arrived.last.get_by_text('{"price": 20,').wait_for()
     await orders.last.get_by_role("link").focus()
     sandbox.faults.push("503; retry-after=1")
-    sandbox.deliveries.push("lost")
+    sandbox.callback_faults.push("lost")
     await page.get_by_text("503; retry-after=1").wait_for()
     await sandbox.pay(ORDER_ID)
     await expect(orders).to_contain_text(["PENDING", "SUCCESS"])
@@ -339,7 +339,7 @@ async def test_the_overview_follows(sandbox: Sandbox, window: Window) -> None:
     await expect(sent).to_contain_text([f"GET {SHOP}/paid"])
     await sent.get_by_text("Failed").click()
     await expect(sent).to_contain_text(["Headers: Callback-Token, Date, Signature"])
-    await page.get_by_text("None: callbacks are right.").wait_for()
+    await page.get_by_text("None: callbacks are sent normally.").wait_for()
     await orders.last.get_by_role("link").click()
     await page.get_by_role("heading", name="Paid").wait_for()
     await page.get_by_role("link", name="All orders").click()
@@ -386,7 +386,7 @@ async def show_evil(sandbox: Sandbox, window: Window) -> None:
     evil = dict.fromkeys(names, f"http://127.0.0.1:9/{MARKUP}{BIDI}")
     await order(sandbox, **evil, note=MARKUP + BIDI)
     await ask(sandbox, "POST", f"/api/bln/order?{MARKUP}", MARKUP.encode())
-    sandbox.deliveries.push("twice")
+    sandbox.callback_faults.push("twice")
     await sandbox.expire(ORDER_ID)
     sandbox.faults.push(f"redirect; location={MARKUP}")
     page = await show(window, sandbox.base_url)
@@ -639,9 +639,9 @@ async def test_it_reads_right(sandbox: Sandbox, window: Window) -> None:
                 - link "20260101000000000001"
           - region "Requests that arrived 1"
           - region "Callbacks sent"
-          - region "What goes wrong next":
-            - heading "Faults, one for each request" [level=3]
-            - heading "Deliveries, one for each callback" [level=3]
+          - region "Fault injection":
+            - heading "Request faults, one for each request" [level=3]
+            - heading "Callback faults, one for each callback" [level=3]
         """
     )
 

@@ -84,7 +84,7 @@ def test_a_callback_that_does_not_arrive(
     class Unlucky(Sandbox):
         async def start(self) -> None:
             await super().start()
-            self.deliveries.push("lost")
+            self.callback_faults.push("lost")
 
     monkeypatch.setattr(_demo, "Sandbox", Unlucky)
     done = aurpay("demo")

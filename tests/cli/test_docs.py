@@ -113,7 +113,7 @@ async def test_the_keys_of_orders(
     arguments = [ORDER_ID.sub(done.record["order_id"], word) for word in show.arguments]
     shown = await asyncio.to_thread(aurpay, *arguments)
     assert shapes(shown.out) == shapes(show.json)
-    sandbox.deliveries.push("before-answer")
+    sandbox.callback_faults.push("before-answer")
     url = ("--callback-url", f"{sandbox.base_url}/paid")
     watched = await asyncio.to_thread(aurpay, *made.arguments, *url, "--watch")
     lines = re.search(r'```json\n(\{"type": "status".*\n.*\n)```', PAGE)

@@ -128,7 +128,7 @@ async def test_open(
 
 async def test_watch(aurpay: Run, sandbox: Sandbox) -> None:
     """Each status is told, and the payment at the end."""
-    sandbox.deliveries.push("before-answer")
+    sandbox.callback_faults.push("before-answer")
     url = f"{sandbox.base_url}/paid"
     done = await order(
         aurpay, "create", "20", "USD", "--callback-url", url, "--watch", "-o", "json"

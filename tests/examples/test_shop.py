@@ -152,7 +152,7 @@ async def test_it_delivers_once(sandbox: Sandbox, any_database: str) -> None:
     async with serving(sandbox, any_database) as browser:
         product = await browser.look("/")
         assert "A jar of honey" in product.text
-        sandbox.deliveries.push("twice; times=3")
+        sandbox.callback_faults.push("twice; times=3")
         cart = await browser.buy()
         (order,) = sandbox.orders.values()
         assert (cart.status, cart.text.count(order.invoice)) == (200, 2)
@@ -266,10 +266,10 @@ async def test_payment_without_a_callback_is_fulfilled(
     async with serving(sandbox, database) as browser:
         shop = browser.shop
         shop.processor._clock = FakeClock()  # it would wait for the order
-        sandbox.deliveries.push("lost")
+        sandbox.callback_faults.push("lost")
         await browser.buy()
         await sandbox.pay(next(iter(sandbox.orders)))
-        sandbox.deliveries.push("before-answer")
+        sandbox.callback_faults.push("before-answer")
         await browser.buy()
         assert sandbox.callbacks[-1].status == 503
         assert await parcels(browser) == []
@@ -287,7 +287,7 @@ async def test_payment_during_a_database_outage_is_fulfilled_after_it(
     """Several runs fail, the log says so, and the next one finds the payment."""
     sandbox, clock = slow
     async with serving(sandbox, database) as browser:
-        sandbox.deliveries.push("lost")
+        sandbox.callback_faults.push("lost")
         await browser.buy()
         async with Outage(browser.shop.store.engine).lasting() as outage:
             await sandbox.pay(next(iter(sandbox.orders)))
@@ -330,7 +330,7 @@ async def test_payment_of_an_unknown_cart_is_answered_200_and_listed(
     sandbox: Sandbox, database: str, tmp_path: Path
 ) -> None:
     """A backup was restored that does not have the order: a person has to look."""
-    sandbox.deliveries.push("lost")
+    sandbox.callback_faults.push("lost")
     async with serving(sandbox, database) as browser:
         cart = await browser.buy()
         (order,) = sandbox.orders.values()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aurpay_async import InvalidRequestError
 from aurpay_async._clock import SystemClock
-from aurpay_async.sandbox import Deliveries, Rates, Sandbox, _deliveries, _faults
+from aurpay_async.sandbox import CallbackFaults, Rates, Sandbox, _deliveries, _faults
 from aurpay_async.sandbox._coins import COINS
 from aurpay_async.sandbox._control import Control
 from aurpay_async.sandbox._page_guard import PageGuard
@@ -35,9 +35,9 @@ ENDPOINTS = [
     ("GET", "/_sandbox/faults", None),
     ("POST", "/_sandbox/faults", ["503"]),
     ("DELETE", "/_sandbox/faults", None),
-    ("GET", "/_sandbox/deliveries", None),
-    ("POST", "/_sandbox/deliveries", ["twice"]),
-    ("DELETE", "/_sandbox/deliveries", None),
+    ("GET", "/_sandbox/callback-faults", None),
+    ("POST", "/_sandbox/callback-faults", ["twice"]),
+    ("DELETE", "/_sandbox/callback-faults", None),
     ("POST", "/_sandbox/orders/20260101000000000001/pay", None),
     ("POST", "/_sandbox/orders/20260101000000000001/expire", None),
     ("POST", "/_sandbox/orders/20260101000000000001/underpay", None),
@@ -57,7 +57,7 @@ async def test_it_is_not_for_browsers(method: str, path: str, body: Any) -> None
             assert (status, text) == (403, {"error": "for programs, not for web pages"})
         status, text = await ask(sandbox, method, path, body, Host="evil.example")
         assert (status, text["error"][:26]) == (403, "ask 127.0.0.1 or localhost")
-        assert len(sandbox.faults) == len(sandbox.deliveries) == 0
+        assert len(sandbox.faults) == len(sandbox.callback_faults) == 0
         assert sandbox.rates["USD"] == 100_000
         assert sandbox.clock.now() == NOW
     (known,) = sandbox.orders.values()
@@ -66,7 +66,7 @@ async def test_it_is_not_for_browsers(method: str, path: str, body: Any) -> None
 
 async def test_deliveries_over_http() -> None:
     """Listed, added all or none, and dropped."""
-    path = "/_sandbox/deliveries"
+    path = "/_sandbox/callback-faults"
     async with Sandbox() as sandbox:
         both = ["twice; times=3", "lost"]
         assert await ask(sandbox, "POST", path, both) == (200, both)
@@ -74,17 +74,17 @@ async def test_deliveries_over_http() -> None:
         status, answer = await ask(sandbox, "POST", path, ["late", "sooner"])
         assert status == 400
         assert answer["error"].startswith(
-            "delivery: there is no delivery 'sooner'; write one of"
+            "callback_fault: there is no callback fault 'sooner'; write one of"
         )
         wrongs: list[Any] = [{}, [503], ["twice", None]]
         for wrong in wrongs:
             assert await ask(sandbox, "POST", path, wrong) == (
                 400,
-                {"error": "deliveries: must be a JSON list of texts"},
+                {"error": "callback_faults: must be a JSON list of texts"},
             )
-        assert list(sandbox.deliveries) == both
+        assert list(sandbox.callback_faults) == both
         assert await ask(sandbox, "DELETE", path) == (200, [])
-        assert len(sandbox.deliveries) == 0
+        assert len(sandbox.callback_faults) == 0
         assert (await ask(sandbox, "PUT", path))[0] == 405
     assert sandbox.requests == []
 
@@ -131,7 +131,7 @@ async def test_a_timeout_over_http() -> None:
     """With the delivery that was asked for."""
     async with open_shop() as shop, Sandbox() as sandbox:
         order_id = await both(sandbox, shop)
-        await ask(sandbox, "POST", "/_sandbox/deliveries", ["lost"])
+        await ask(sandbox, "POST", "/_sandbox/callback-faults", ["lost"])
         _, sent = await ask(sandbox, "POST", f"/_sandbox/orders/{order_id}/expire")
     assert [(record["kind"], record["error"]) for record in sent] == [
         ("timeout", "not sent: lost")
@@ -314,7 +314,11 @@ def patterns(schema: str) -> list[str]:
     ("schema", "parse", "names"),
     [
         ("Fault", _faults.parse, [*_faults.KINDS, "503", "100", "204"]),
-        ("RequestOutcome", lambda text: Deliveries().push(text), [*_deliveries.KINDS]),
+        (
+            "CallbackFault",
+            lambda text: CallbackFaults().push(text),
+            [*_deliveries.KINDS],
+        ),
     ],
 )
 def test_the_texts_that_are_described_are_those_that_are_taken(

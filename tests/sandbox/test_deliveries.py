@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import InvalidRequestError
-from aurpay_async.sandbox import Deliveries, Sandbox
+from aurpay_async.sandbox import CallbackFaults, Sandbox
 from aurpay_async.sandbox import _letters as letters
 from aurpay_async.sandbox import _postman as postman
 from aurpay_async.sandbox._deliveries import KINDS
@@ -51,12 +51,12 @@ def test_the_documentation_has_them_all() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "not a delivery"),
-        (5, "a delivery is a text, not 5"),
-        ("Twice", "not a delivery"),
-        ("twice+created", "not a delivery"),
-        ("thrice", "there is no delivery 'thrice'"),
-        ("503", "there is no delivery '503'"),
+        ("", "not a callback fault"),
+        (5, "a callback fault is a text, not 5"),
+        ("Twice", "not a callback fault"),
+        ("twice+created", "not a callback fault"),
+        ("thrice", "there is no callback fault 'thrice'"),
+        ("503", "there is no callback fault '503'"),
         ("twice; seconds=1", "twice has no option 'seconds', but times"),
         ("lost; times=1", "lost has no option 'times', but none"),
         ("twice; times=0", "times must be 1 to 100, got '0'"),
@@ -70,44 +70,44 @@ def test_the_documentation_has_them_all() -> None:
 )
 def test_what_is_no_delivery(text: Any, problem: str) -> None:
     """Refused with the names that there are, and the queue stays as it was."""
-    deliveries = Deliveries()
+    faults = CallbackFaults()
     with pytest.raises(InvalidRequestError, match=problem) as caught:
-        deliveries.push("twice", text)
-    assert caught.value.field == "delivery"
+        faults.push("twice", text)
+    assert caught.value.field == "callback_fault"
     assert "duplicate-headers" in str(caught.value)
-    assert len(deliveries) == 0
+    assert len(faults) == 0
 
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_delivery_or_refused(text: str) -> None:
     """And nothing else happens."""
-    deliveries = Deliveries()
+    faults = CallbackFaults()
     try:
-        deliveries.push(text)
+        faults.push(text)
     except InvalidRequestError as error:
-        assert error.field == "delivery"
+        assert error.field == "callback_fault"
 
 
 def test_the_queue() -> None:
     """First in, first out; what waits for an order waits, and all behind it."""
-    deliveries = Deliveries()
-    assert deliveries.take() is None
-    deliveries.push("lost", "before-answer", "twice; times=3")
-    assert list(deliveries) == ["lost", "before-answer", "twice; times=3"]
-    assert deliveries.take(before_answer=True) is None
-    lost = deliveries.take()
+    faults = CallbackFaults()
+    assert faults.take() is None
+    faults.push("lost", "before-answer", "twice; times=3")
+    assert list(faults) == ["lost", "before-answer", "twice; times=3"]
+    assert faults.take(before_answer=True) is None
+    lost = faults.take()
     assert lost is not None
     assert lost.name == "lost"
-    assert deliveries.take() is None
-    early = deliveries.take(before_answer=True)
+    assert faults.take() is None
+    early = faults.take(before_answer=True)
     assert early is not None
     assert early.name == "before-answer"
-    twice = deliveries.take()
+    twice = faults.take()
     assert twice is not None
     assert twice.times == 3
-    deliveries.push("lost")
-    deliveries.clear()
-    assert deliveries.take(before_answer=True) is None
+    faults.push("lost")
+    faults.clear()
+    assert faults.take(before_answer=True) is None
 
 
 async def pay(
@@ -119,9 +119,9 @@ async def pay(
         Sandbox(clock=clock or FakeClock(NOW), **options) as sandbox,
     ):
         order_id = await both(sandbox, shop)
-        sandbox.deliveries.push(delivery)
+        sandbox.callback_faults.push(delivery)
         sent = await sandbox.pay(order_id)
-        assert len(sandbox.deliveries) == 0
+        assert len(sandbox.callback_faults) == 0
         assert sandbox.orders[order_id].status == "SUCCESS"
         assert list(sandbox.callbacks) == sent
     return sent, arrived(shop), f"{shop.url}/paid?ref=7"
@@ -140,7 +140,7 @@ async def test_twice() -> None:
 async def test_each_callback_takes_one() -> None:
     """And is as it should be when none is left."""
     async with open_shop() as shop, Sandbox() as sandbox:
-        sandbox.deliveries.push("lost", "twice")
+        sandbox.callback_faults.push("lost", "twice")
         counts = [len(await sandbox.pay(await both(sandbox, shop))) for _ in range(3)]
     assert counts == [1, 2, 1]
     assert len(shop.requests) == 3
@@ -229,7 +229,7 @@ async def test_a_parameter_is_added_to_the_callback_url(
 async def test_a_parameter_is_added_as_the_first_one_of_a_url_without_a_query() -> None:
     """There is one question mark in it."""
     async with open_shop() as shop, Sandbox() as sandbox:
-        sandbox.deliveries.push("added-parameter")
+        sandbox.callback_faults.push("added-parameter")
         order_id = await order(sandbox, callback_url=f"{shop.url}/paid")
         await sandbox.pay(order_id)
         [request] = arrived(shop)
@@ -378,7 +378,7 @@ async def test_both_when_the_time_is_up() -> None:
     """The other way round."""
     async with open_shop() as shop, Sandbox() as sandbox:
         order_id = await both(sandbox, shop)
-        sandbox.deliveries.push("both")
+        sandbox.callback_faults.push("both")
         sent = await sandbox.expire(order_id)
     assert [record.kind for record in sent] == ["paid", "timeout"]
     assert sandbox.orders[order_id].status == "OVERDUE"
@@ -388,7 +388,7 @@ async def test_both_when_the_time_is_up() -> None:
 async def test_both_without_another_address(delivery: str) -> None:
     """Then there is only the one."""
     async with open_shop() as shop, Sandbox() as sandbox:
-        sandbox.deliveries.push(delivery)
+        sandbox.callback_faults.push(delivery)
         sent = await sandbox.pay(await order(sandbox, callback_url=f"{shop.url}/paid"))
     assert [(record.kind, record.status) for record in sent] == [("paid", 200)]
 
@@ -403,7 +403,7 @@ async def test_at_once() -> None:
         await peer.respond(b"ok")
 
     async with Server(meet) as shop, Sandbox() as sandbox:
-        sandbox.deliveries.push("at-once")
+        sandbox.callback_faults.push("at-once")
         sent = await sandbox.pay(await both(sandbox, shop))
     assert [(record.kind, record.status) for record in sent] == [
         ("timeout", 200),
@@ -423,7 +423,7 @@ async def test_before_the_answer() -> None:
 
     async with Server(look) as shop, Sandbox(clock=FakeClock(NOW)) as sandbox:
         fields = {"price": 20, "currency": "USD", "callback_url": f"{shop.url}/paid"}
-        sandbox.deliveries.push("before-answer")
+        sandbox.callback_faults.push("before-answer")
         making = asyncio.create_task(ask(sandbox, "POST", "/api/bln/order", fields))
         _, answer = await making
     assert seen == [(False, "SUCCESS")]
@@ -435,15 +435,15 @@ async def test_before_the_answer() -> None:
 
 
 async def test_before_an_answer_that_never_comes() -> None:
-    """Faults and deliveries do not get into each other's way."""
+    """Request faults and callback faults do not get into each other's way."""
     async with open_shop() as shop, Sandbox() as sandbox:
         fields = {"price": 20, "currency": "USD", "callback_url": f"{shop.url}/paid"}
-        sandbox.deliveries.push("before-answer")
+        sandbox.callback_faults.push("before-answer")
         sandbox.faults.push("503", "503+created")
         await ask(sandbox, "POST", "/api/bln/order", fields)
-        assert (len(sandbox.orders), len(sandbox.deliveries)) == (0, 1)
+        assert (len(sandbox.orders), len(sandbox.callback_faults)) == (0, 1)
         status, _ = await ask(sandbox, "POST", "/api/bln/order", fields)
-        assert (status, len(sandbox.deliveries)) == (503, 0)
+        assert (status, len(sandbox.callback_faults)) == (503, 0)
     (made,) = sandbox.orders.values()
     assert made.status == "SUCCESS"
     assert len(shop.requests) == 1
@@ -453,12 +453,12 @@ async def test_it_waits_for_an_order() -> None:
     """A callback in the meantime is as it should be; a refused order is none."""
     async with open_shop() as shop, Sandbox() as sandbox:
         order_id = await both(sandbox, shop)
-        sandbox.deliveries.push("before-answer")
+        sandbox.callback_faults.push("before-answer")
         assert len(await sandbox.pay(order_id)) == 1
         await ask(sandbox, "POST", "/api/bln/order", {"price": 0})
-        assert len(sandbox.deliveries) == 1
+        assert len(sandbox.callback_faults) == 1
         paid = await order(sandbox)
-        assert len(sandbox.deliveries) == 0
+        assert len(sandbox.callback_faults) == 0
     # It had no address, so that nobody has heard of it.
     assert sandbox.orders[paid].status == "SUCCESS"
     assert len(sandbox.callbacks) == 1
@@ -468,7 +468,7 @@ async def test_deliveries_to_a_shop_that_is_away() -> None:
     """None of them raises."""
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         for name in KINDS:
-            sandbox.deliveries.push(name)
+            sandbox.callback_faults.push(name)
             order_id = await order(sandbox, callback_url="https://shop.example/paid")
             if sandbox.orders[order_id].status == "PENDING":
                 await sandbox.pay(order_id)

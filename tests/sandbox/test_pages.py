@@ -447,13 +447,13 @@ async def test_the_overview() -> None:
         for name in ("orders", "requests", "callbacks"):
             assert await stream.news(name) == empty
         assert await stream.news("faults") == []
-        assert await stream.news("deliveries") == []
+        assert await stream.news("callback_faults") == []
         sandbox.faults.push("503; retry-after=1")
         assert await stream.news("faults") == ["503; retry-after=1"]
         sandbox.faults.clear()
         assert await stream.news("faults") == []
-        sandbox.deliveries.push("lost")
-        assert await stream.news("deliveries") == ["lost"]
+        sandbox.callback_faults.push("lost")
+        assert await stream.news("callback_faults") == ["lost"]
         await order(sandbox, callback_url="http://127.0.0.1:9/paid")
         ((row,), (request,)) = [
             (await stream.news(name))["rows"] for name in ("orders", "requests")

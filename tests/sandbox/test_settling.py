@@ -72,12 +72,12 @@ async def test_a_refund() -> None:
 async def test_an_order_without_addresses() -> None:
     """Is settled, and nobody hears of it; no delivery is used up."""
     async with Sandbox() as sandbox:
-        sandbox.deliveries.push("twice")
+        sandbox.callback_faults.push("twice")
         late, paid = await order(sandbox), await order(sandbox)
         assert await sandbox.expire(late) == []
         assert await sandbox.pay(late) == []
         assert await sandbox.pay(paid) == []
-        assert list(sandbox.deliveries) == ["twice"]
+        assert list(sandbox.callback_faults) == ["twice"]
     assert {order.status for order in sandbox.orders.values()} == {"SUCCESS"}
     assert list(sandbox.callbacks) == []
 
@@ -156,7 +156,7 @@ async def test_a_payment_that_cannot_be() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         order_id = await both(sandbox, shop)
         await sandbox.pay(order_id)
-        sandbox.deliveries.push("twice")
+        sandbox.callback_faults.push("twice")
         with pytest.raises(InvalidRequestError, match="is SUCCESS and cannot be paid"):
             await sandbox.pay(order_id)
-    assert len(shop.requests) == len(sandbox.deliveries) == 1
+    assert len(shop.requests) == len(sandbox.callback_faults) == 1

@@ -86,7 +86,7 @@ async def test_everything_is_there_again(file: Path) -> None:
         paid, overdue = await both(one, shop), await both(one, shop)
         await one.pay(paid)
         await one.expire(overdue)
-        one.deliveries.push("twice", "lost", "late")
+        one.callback_faults.push("twice", "lost", "late")
         one.faults.push("gzip", "gzip", "503")
         await order(one)  # uses up a fault
         await one.expire(await order(one))  # this one as well
@@ -101,7 +101,7 @@ async def test_everything_is_there_again(file: Path) -> None:
         assert two.callbacks == one.callbacks
         assert len(two.callbacks) == 2
         assert [*two.faults] == ["503"]
-        assert [*two.deliveries] == ["twice", "lost", "late"]
+        assert [*two.callback_faults] == ["twice", "lost", "late"]
         assert dict(two.rates) == {**one.rates, "USD": one.rates["USD"]}
         assert two.clock.now() == NOW + timedelta(seconds=90.5)
         await two.pay(overdue)
@@ -200,7 +200,7 @@ async def test_killed_in_the_middle_of_it(file: Path) -> None:
     for enough in (40, 80):
         async with doomed(file) as (url, process), asyncio.timeout(30):
             base_url = url.strip()
-            await tell(base_url, "POST", "/_sandbox/deliveries", ["lost"])
+            await tell(base_url, "POST", "/_sandbox/callback-faults", ["lost"])
             await tell(base_url, "PUT", "/_sandbox/rates", {"USD": f"{enough}000"})
             await tell(base_url, "POST", "/_sandbox/clock", {"advance_s": enough})
             streams = [
@@ -220,7 +220,7 @@ async def test_killed_in_the_middle_of_it(file: Path) -> None:
         assert numbers == [*range(1, len(known) + 1)]
         assert len(sandbox.requests) >= len(answered)
         # What the control API had answered holds as well.
-        assert [*sandbox.deliveries] == ["lost", "lost"]
+        assert [*sandbox.callback_faults] == ["lost", "lost"]
         assert sandbox.rates["USD"] == 80_000
         assert sandbox.clock.now() == NOW + timedelta(seconds=120)
         assert await order(sandbox) == f"20260101000200{len(known) + 1:06}"
@@ -253,10 +253,10 @@ def other_program(file: Path) -> None:
         connection.commit()
 
 
-def newer(file: Path) -> None:
+def write_version(file: Path, version: int) -> None:
     Journal.open(str(file)).close()
     with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {version}")
 
 
 def unreadable(file: Path) -> None:
@@ -277,7 +277,8 @@ def of_another_vocabulary(file: Path) -> None:
         (lambda file: file.write_bytes(b"no database" * 99), "is not a sandbox's"),
         (lambda file: file.write_bytes(b"x"), "is not a sandbox's"),
         (other_program, "is not a sandbox's"),
-        (newer, "was written by a newer version"),
+        (lambda file: write_version(file, 1), "was written by another version"),
+        (lambda file: write_version(file, 99), "was written by another version"),
         (lambda file: file.mkdir(), "cannot be opened: unable to open"),
         (unreadable, "something that this version cannot read: not a SandboxOrder"),
         (of_another_vocabulary, "something that this version cannot read: fault: "),

@@ -142,7 +142,7 @@ async def test_json_of_order_create_is_as_stored(
     create = Transcript(aurpay, "order create")
     twenty = ["20", "USD"]
     await create.run("success", *twenty)
-    sandbox.deliveries.push("before-answer")
+    sandbox.callback_faults.push("before-answer")
     paid = f"{sandbox.base_url}/paid"
     await create.run("watched until paid", *twenty, "--callback-url", paid, "--watch")
     for fault in (

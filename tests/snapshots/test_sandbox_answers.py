@@ -234,7 +234,7 @@ async def test_each_callback_fault_of_the_sandbox_sends_what_is_stored(
             Sandbox(seed=7, clock=FakeClock(NOW), post_callbacks=posts) as sandbox,
         ):
             if fault:
-                sandbox.deliveries.push(fault)
+                sandbox.callback_faults.push(fault)
             order_id = await both(sandbox, shop)
             if not sandbox.callbacks:
                 await sandbox.pay(order_id)
