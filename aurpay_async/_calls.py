@@ -90,9 +90,9 @@ def _describe(error: AurpayError, request: Request) -> None:
     error.writes = request.effect is not Effect.READ
     if error.writes and isinstance(error, TransportError) and error.body:
         # Here and not above: see `Pool.open`, which has loaded it.
-        from ._envelope import find_order
+        from ._envelope import order_evidence
 
-        error.order_id = find_order(error.body).order_id
+        error.order_id = order_evidence(error.body).order_id
 
 
 def _unknown_fields(result: object) -> int:

@@ -1,7 +1,7 @@
 """Does this answer belong to this order? What must hold before a payer sees it.
 
 Each check is a small function that returns ``None`` if it holds, a sentence if it
-does not, and `NOT_MADE` if there is nothing to compare. The tables at the end are the
+does not, and `SKIPPED` if there is nothing to compare. The tables at the end are the
 order in which they run: for Lightning orders, for payments in other coins, and for
 invoices that are to be paid.
 """
@@ -56,10 +56,10 @@ _Problem = str | None
 _Now = float | None
 
 #: A check for which the client or the answer gives nothing to compare.
-NOT_MADE: Final = "not made"
+SKIPPED: Final = "not made"
 
 
-class Trust(NamedTuple):
+class InvoicePolicy(NamedTuple):
     """What a client accepts."""
 
     network: Network
@@ -73,7 +73,7 @@ class Trust(NamedTuple):
     seen: SeenOrders | None = None
 
 
-class Verdict(NamedTuple):
+class CheckResult(NamedTuple):
     """What checking came to."""
 
     #: The names of the checks that were made and held.
@@ -83,23 +83,23 @@ class Verdict(NamedTuple):
 
 
 def check_order(
-    order: UncheckedOrder, invoice: Invoice, trust: Trust, now: float | None
-) -> Verdict:
+    order: UncheckedOrder, invoice: Invoice, policy: InvoicePolicy, now: float | None
+) -> CheckResult:
     """Make every check that can be made, up to the first that fails.
 
     Args:
         order: As it came from the platform.
         invoice: The order's, decoded; its signature has been verified.
-        trust: What the client accepts.
+        policy: What the client accepts.
         now: Seconds since 1970; ``None`` for an order whose times were checked when
             it came: it may have expired since.
     """
-    return _verdict(["signature"], _CHECKS, order, invoice, trust, now)
+    return _verdict(["signature"], _CHECKS, order, invoice, policy, now)
 
 
 def check_payment(
-    payment: UncheckedPayment, asked: NewPayment, trust: Trust
-) -> Verdict:
+    payment: UncheckedPayment, asked: NewPayment, policy: InvoicePolicy
+) -> CheckResult:
     """Make every check that can be made, up to the first that fails.
 
     Nothing can be made of the address: no signature says whose it is.
@@ -107,20 +107,20 @@ def check_payment(
     Args:
         payment: As it came from the platform.
         asked: What was asked for.
-        trust: What the client accepts.
+        policy: What the client accepts.
     """
-    return _verdict([], _PAYMENT_CHECKS, payment, asked, trust)
+    return _verdict([], _PAYMENT_CHECKS, payment, asked, policy)
 
 
-def check_payable(invoice: Invoice, trust: Trust, now: float) -> Verdict:
+def check_payable(invoice: Invoice, policy: InvoicePolicy, now: float) -> CheckResult:
     """Make every check that can be made of an invoice that is to be paid now.
 
     Args:
         invoice: Decoded; its signature has been verified.
-        trust: The network counts. Pinned payees do not: they are the platform's.
+        policy: The network counts. Pinned payees do not: they are the platform's.
         now: Seconds since 1970.
     """
-    return _verdict(["signature"], _PAYABLE_CHECKS, None, invoice, trust, now)
+    return _verdict(["signature"], _PAYABLE_CHECKS, None, invoice, policy, now)
 
 
 def check_read_back(order: LightningOrder, known: Order) -> _Problem:
@@ -131,7 +131,7 @@ def check_read_back(order: LightningOrder, known: Order) -> _Problem:
         known: As the platform answered when it was asked for the order.
 
     Returns:
-        What the two contradict each other in; `NOT_MADE` if price or currency are
+        What the two contradict each other in; `SKIPPED` if price or currency are
         missing, which are what the answer to a create does not have.
     """
     if known.order_id != order.order_id:
@@ -149,7 +149,7 @@ def check_read_back(order: LightningOrder, known: Order) -> _Problem:
         return f"its currency is {order.currency}, the platform has {shown(currency)}"
     if known.status in _NOT_NEW:
         return f"no payer has seen it, the platform has it as {known.status}"
-    return NOT_MADE if known.price is None or currency is None else None
+    return SKIPPED if known.price is None or currency is None else None
 
 
 def _is_of_create(known: Order) -> bool:
@@ -161,7 +161,7 @@ def _is_of_create(known: Order) -> bool:
     return known.order_type is known.platform is None and "pay_url" in known.extra
 
 
-def check_pay_url(url: str, trust: Trust) -> str | None:
+def check_pay_url(url: str, policy: InvoicePolicy) -> str | None:
     """What is wrong with the address of a checkout page; ``None`` if nothing."""
     # Shops put it into pages as it is: no quote or bracket may end an attribute there.
     if not _PLAIN_URL.fullmatch(url):
@@ -170,7 +170,7 @@ def check_pay_url(url: str, trust: Trust) -> str | None:
         origin = parse_origin(url)
     except UrlError as error:
         return f"pay_url {error}"
-    if origin in (trust.origin, CHECKOUT_ORIGIN) or origin in trust.pay_url_origins:
+    if origin in (policy.origin, CHECKOUT_ORIGIN) or origin in policy.pay_url_origins:
         return None
     return f"pay_url lies at {format_origin(origin)}"
 
@@ -179,38 +179,45 @@ def _verdict(
     passed: list[str],
     checks: Iterable[tuple[str, Callable[[*_Arguments], _Problem]]],
     *arguments: *_Arguments,
-) -> Verdict:
+) -> CheckResult:
     for name, check in checks:
         problem = check(*arguments)
         if problem is None:
             passed.append(name)
-        elif problem is not NOT_MADE:
-            return Verdict(tuple(passed), (name, problem))
-    return Verdict(tuple(passed))
+        elif problem is not SKIPPED:
+            return CheckResult(tuple(passed), (name, problem))
+    return CheckResult(tuple(passed))
 
 
 def _new(
-    order: UncheckedOrder | UncheckedPayment, _i: object, trust: Trust, *_: _Now
+    order: UncheckedOrder | UncheckedPayment,
+    _i: object,
+    policy: InvoicePolicy,
+    *_: _Now,
 ) -> _Problem:
-    if trust.seen is None:
-        return NOT_MADE
-    if order.order_id not in trust.seen:
+    if policy.seen is None:
+        return SKIPPED
+    if order.order_id not in policy.seen:
         return None
     return "the same order was the answer to an earlier request of this client"
 
 
-def _payment_hash(_o: object, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
-    if trust.seen is None:
-        return NOT_MADE
-    other = trust.seen.order_id_for_hash(invoice.payment_hash)
+def _payment_hash(
+    _o: object, invoice: Invoice, policy: InvoicePolicy, _n: _Now
+) -> _Problem:
+    if policy.seen is None:
+        return SKIPPED
+    other = policy.seen.order_id_for_hash(invoice.payment_hash)
     if other is None:
         return None
     return f"its invoice has the payment hash of order {shown(other)}"
 
 
-def _own_network(order: object, invoice: Invoice, trust: Trust, now: _Now) -> _Problem:
-    problem = _network(order, invoice, trust, now)
-    if problem is None or trust.network != "mainnet":
+def _own_network(
+    order: object, invoice: Invoice, policy: InvoicePolicy, now: _Now
+) -> _Problem:
+    problem = _network(order, invoice, policy, now)
+    if problem is None or policy.network != "mainnet":
         return problem
     # The commonest cause is a sandbox whose network was left out of the environment.
     name = invoice.network
@@ -220,13 +227,15 @@ def _own_network(order: object, invoice: Invoice, trust: Trust, now: _Now) -> _P
     )
 
 
-def _network(_o: object, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
-    if invoice.network == trust.network:
+def _network(_o: object, invoice: Invoice, policy: InvoicePolicy, _n: _Now) -> _Problem:
+    if invoice.network == policy.network:
         return None
-    return f"the invoice is for {invoice.network}, and not for {trust.network}"
+    return f"the invoice is for {invoice.network}, and not for {policy.network}"
 
 
-def _amount(order: UncheckedOrder, invoice: Invoice, _t: Trust, _n: _Now) -> _Problem:
+def _amount(
+    order: UncheckedOrder, invoice: Invoice, _t: InvoicePolicy, _n: _Now
+) -> _Problem:
     try:
         expected = btc_to_msat(order.amount)
     except ValueError as error:
@@ -239,84 +248,90 @@ def _amount(order: UncheckedOrder, invoice: Invoice, _t: Trust, _n: _Now) -> _Pr
 
 
 def _payment_secret(
-    order: UncheckedOrder, invoice: Invoice, _t: Trust, _n: _Now
+    order: UncheckedOrder, invoice: Invoice, _t: InvoicePolicy, _n: _Now
 ) -> _Problem:
     named = order.payment_addr
     if named is None:
-        return NOT_MADE
+        return SKIPPED
     if named.lower() == invoice.payment_secret:
         return None
     return "payment_addr is not the invoice's payment secret"
 
 
-def _timestamp(_o: object, invoice: Invoice, _t: Trust, now: _Now) -> _Problem:
+def _timestamp(_o: object, invoice: Invoice, _t: InvoicePolicy, now: _Now) -> _Problem:
     if now is None:
-        return NOT_MADE
+        return SKIPPED
     ahead = invoice.timestamp - now
     if ahead <= MAX_SKEW_S:
         return None
     return f"the invoice was made {ahead:.0f} s in the future; is this clock right?"
 
 
-def _expiry(_o: object, invoice: Invoice, _t: Trust, now: _Now) -> _Problem:
+def _expiry(_o: object, invoice: Invoice, _t: InvoicePolicy, now: _Now) -> _Problem:
     if now is None:
-        return NOT_MADE
+        return SKIPPED
     late = now - invoice.timestamp - invoice.expiry
     if late < 0:
         return None
     return f"the invoice expired {late:.0f} s ago"
 
 
-def _payee(_o: object, invoice: Invoice, trust: Trust, _n: _Now) -> _Problem:
-    if not trust.payees:
-        return NOT_MADE
-    if invoice.payee in trust.payees:
+def _payee(_o: object, invoice: Invoice, policy: InvoicePolicy, _n: _Now) -> _Problem:
+    if not policy.payees:
+        return SKIPPED
+    if invoice.payee in policy.payees:
         return None
     return f"the invoice pays {invoice.payee}, which is none of the pinned payees"
 
 
-def _pay_url(order: UncheckedOrder, _i: Invoice, trust: Trust, _n: _Now) -> _Problem:
-    return check_pay_url(order.pay_url, trust)
+def _pay_url(
+    order: UncheckedOrder, _i: Invoice, policy: InvoicePolicy, _n: _Now
+) -> _Problem:
+    return check_pay_url(order.pay_url, policy)
 
 
-def _price(payment: UncheckedPayment, asked: NewPayment, _: Trust) -> _Problem:
+def _price(payment: UncheckedPayment, asked: NewPayment, _: InvoicePolicy) -> _Problem:
     if payment.price == asked.price:
         return None
     return f"asked for {asked.price:f}, the order is for {payment.price:f}"
 
 
-def _currency(payment: UncheckedPayment, asked: NewPayment, _: Trust) -> _Problem:
+def _currency(
+    payment: UncheckedPayment, asked: NewPayment, _: InvoicePolicy
+) -> _Problem:
     return _same(payment.currency, asked.currency)
 
 
-def _chain(payment: UncheckedPayment, asked: NewPayment, _: Trust) -> _Problem:
+def _chain(payment: UncheckedPayment, asked: NewPayment, _: InvoicePolicy) -> _Problem:
     return _same(payment.chain, asked.chain)
 
 
-def _coin(payment: UncheckedPayment, asked: NewPayment, _: Trust) -> _Problem:
+def _coin(payment: UncheckedPayment, asked: NewPayment, _: InvoicePolicy) -> _Problem:
     return _same(payment.coin, asked.coin)
 
 
 def _same(named: str | None, asked: str) -> _Problem:
     if named is None:
-        return NOT_MADE
+        return SKIPPED
     if named.upper() == asked.upper():
         return None
     return f"asked for {asked}, the order is for {shown(named)}"
 
 
-def _some_amount(payment: UncheckedPayment, _a: NewPayment, _t: Trust) -> _Problem:
+def _some_amount(
+    payment: UncheckedPayment, _a: NewPayment, _t: InvoicePolicy
+) -> _Problem:
     return None if payment.amount > 0 else "the amount is not above 0"
 
 
-def _address(payment: UncheckedPayment, _a: NewPayment, _t: Trust) -> _Problem:
+def _address(payment: UncheckedPayment, _a: NewPayment, _t: InvoicePolicy) -> _Problem:
     if _ADDRESS.fullmatch(payment.address):
         return None
     return "the address is empty, too long, or holds what no address does"
 
 
-def _page(payment: UncheckedPayment, _: NewPayment, trust: Trust) -> _Problem:
-    return check_pay_url(payment.pay_url, trust) if payment.pay_url else NOT_MADE
+def _page(payment: UncheckedPayment, _: NewPayment, policy: InvoicePolicy) -> _Problem:
+    return check_pay_url(payment.pay_url, policy) if payment.pay_url else SKIPPED
 
 
 _CHECKS: Final = (

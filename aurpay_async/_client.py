@@ -7,7 +7,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Final, Self
 
 from ._caller import caller_location
-from ._checks import Trust
+from ._checks import InvoicePolicy
 from ._clock import SystemClock
 from ._http import Timeouts
 from ._keys import hide_keys, keys_from_env, require_keys
@@ -155,7 +155,7 @@ class AurpayClient(MerchantMethods):
         self._watches: Watches = {}
         self._clock = SystemClock() if clock is None else clock
         self._instrumentation = Instrumentation(on_event, self._clock)
-        self._trust = Trust(
+        self._invoice_policy = InvoicePolicy(
             network=network,
             origin=origin,
             payees=require_payees(payees),
@@ -293,5 +293,5 @@ class AurpayClient(MerchantMethods):
         await self._pool.aclose()
 
     def __repr__(self) -> str:
-        origin = format_origin(self._trust.origin)
-        return f"<AurpayClient {origin} on {self._trust.network}>"
+        origin = format_origin(self._invoice_policy.origin)
+        return f"<AurpayClient {origin} on {self._invoice_policy.network}>"

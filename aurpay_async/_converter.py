@@ -49,7 +49,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
-class ShapeError(ValueError):
+class SchemaError(ValueError):
     """An answer is not of the documented shape."""
 
     def __init__(
@@ -68,11 +68,11 @@ def load_object(body: bytes) -> dict[str, object]:
     Numbers with a point or an exponent become Decimal, exactly.
 
     Raises:
-        ShapeError: if `body` is anything else.
+        SchemaError: if `body` is anything else.
     """
     value = as_object(_load_json(body))
     if value is None:
-        raise ShapeError({"the answer": "is no JSON object"})
+        raise SchemaError({"the answer": "is no JSON object"})
     return value
 
 
@@ -83,7 +83,7 @@ def as_object(value: object) -> dict[str, object] | None:
 
 def _load_json(body: bytes) -> object:
     if not _is_shallow(body):
-        raise ShapeError({"the answer": f"nests deeper than {_MAX_DEPTH}"})
+        raise SchemaError({"the answer": f"nests deeper than {_MAX_DEPTH}"})
     try:
         return _decoder().decode(body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8"))
     except _ScalarError as error:
@@ -93,7 +93,7 @@ def _load_json(body: bytes) -> object:
     # An exponent of 20 digits is arithmetic to Decimal.
     except (ValueError, ArithmeticError):
         problem = "is not JSON"
-    raise ShapeError({"the answer": problem})
+    raise SchemaError({"the answer": problem})
 
 
 def _is_shallow(body: bytes) -> bool:
@@ -196,15 +196,15 @@ def structure(data: Mapping[str, object], kind: type[_T], path: str) -> _T:
     Fields that the record does not have are left alone: see `unknown_fields`.
 
     Raises:
-        ShapeError: with every field that is missing or not of its type.
+        SchemaError: with every field that is missing or not of its type.
     """
-    read: _Reader[_T] = _reader(kind)
+    read: _Hook[_T] = _fast_hook(kind)
     try:
         return read(data, kind)
     except (KeyError, _ScalarError):
         pass
     # Something is wrong: go through it again, slowly, and say what and where.
-    read = _slow_reader(kind)
+    read = _detailed_hook(kind)
     try:
         return read(data, kind)
     except cattrs.ClassValidationError as error:
@@ -215,12 +215,12 @@ def structure(data: Mapping[str, object], kind: type[_T], path: str) -> _T:
         why, _, place = problem.rpartition(" @ ")
         name = place.rpartition(".")[2]
         found[names.get(name, name)] = why
-    raise ShapeError(
+    raise SchemaError(
         {f"{inside}{name}": why for name, why in found.items()}, frozenset(found)
     )
 
 
-def structure_leniently(
+def structure_with_extra(
     data: Mapping[str, object], kind: type[_T], path: str, side: Mapping[str, object]
 ) -> tuple[_T, dict[str, object]]:
     """As `structure`, without the side fields that cannot be read.
@@ -236,12 +236,12 @@ def structure_leniently(
         The record, and the fields that it does not have, or that cannot be read.
 
     Raises:
-        ShapeError: with every field that cannot be read, if one is no side field.
+        SchemaError: with every field that cannot be read, if one is no side field.
     """
     extra = unknown_fields(data, kind)
     try:
         return structure(data, kind, path), extra
-    except ShapeError as error:
+    except SchemaError as error:
         unread = error.fields
         if not unread <= side.keys():
             raise
@@ -268,20 +268,20 @@ class _ScalarError(ValueError):
     """A value is not what its field takes; the message does not quote it."""
 
 
-_Reader = Callable[[Any, type[_T]], _T]
+_Hook = Callable[[Any, type[_T]], _T]
 
 
 @cache
-def _reader(kind: type[_T]) -> _Reader[_T]:
-    return _make_reader(kind, detailed=False)
+def _fast_hook(kind: type[_T]) -> _Hook[_T]:
+    return _make_hook(kind, detailed=False)
 
 
 @cache
-def _slow_reader(kind: type[_T]) -> _Reader[_T]:
-    return _make_reader(kind, detailed=True)
+def _detailed_hook(kind: type[_T]) -> _Hook[_T]:
+    return _make_hook(kind, detailed=True)
 
 
-def _make_reader(kind: type[_T], *, detailed: bool) -> _Reader[_T]:
+def _make_hook(kind: type[_T], *, detailed: bool) -> _Hook[_T]:
     converter = cattrs.Converter(detailed_validation=detailed)
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(bool, _bool)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ._converter import ShapeError, as_object, lenient_order_id, load_object
+from ._converter import SchemaError, as_object, lenient_order_id, load_object
 from ._http import Effect
 from ._retry import outcome_of_status, parse_retry_after
 from ._urls import without_query
@@ -55,8 +55,10 @@ def status_error(response: Response, effect: Effect, now: datetime) -> APIError:
     status = response.status
     envelope = _lenient_envelope(response.body)
     creates = effect is Effect.CREATE
-    trace = _trace(envelope, response.body) if creates else _NO_TRACE
-    is_done = trace.may_exist or (effect is not Effect.READ and _says_yes(envelope))
+    evidence = _evidence_in(envelope, response.body) if creates else _NO_EVIDENCE
+    is_done = evidence.may_exist or (
+        effect is not Effect.READ and _reports_success(envelope)
+    )
     message = _message_of(envelope)
     retry_after = response.headers.get("retry-after")
     error = _error_class(status)(
@@ -68,7 +70,7 @@ def status_error(response: Response, effect: Effect, now: datetime) -> APIError:
         retry_after=parse_retry_after(retry_after, now) if retry_after else None,
         body=response.body,
     )
-    error.order_id = trace.order_id
+    error.order_id = evidence.order_id
     return error
 
 
@@ -93,7 +95,7 @@ def read_data(response: Response, effect: Effect) -> object:
         raise invalid(response, f"the answer {response.body_error}")
     try:
         envelope = load_object(response.body)
-    except ShapeError as error:
+    except SchemaError as error:
         raise invalid(response, str(error)) from None
     code, result = envelope.get("code"), envelope.get("result", True)
     # `bool` is an `int` to Python, and `true` is no code.
@@ -108,32 +110,32 @@ def read_data(response: Response, effect: Effect) -> object:
     return envelope.get("data")
 
 
-class OrderTrace(NamedTuple):
+class OrderEvidence(NamedTuple):
     """What an answer that cannot be taken still says of an order."""
 
     may_exist: bool
     order_id: str | None
 
 
-_NO_TRACE: Final = OrderTrace(may_exist=False, order_id=None)
+_NO_EVIDENCE: Final = OrderEvidence(may_exist=False, order_id=None)
 
 
-def find_order(body: bytes) -> OrderTrace:
+def order_evidence(body: bytes) -> OrderEvidence:
     """A second, lenient look at an answer: was an order made, and which?"""
-    return _trace(_lenient_envelope(body), body)
+    return _evidence_in(_lenient_envelope(body), body)
 
 
-def _trace(envelope: Mapping[str, object], body: bytes) -> OrderTrace:
+def _evidence_in(envelope: Mapping[str, object], body: bytes) -> OrderEvidence:
     named = (as_object(envelope.get("data")) or {}).get("order_id")
     if named is not None:
-        return OrderTrace(may_exist=True, order_id=lenient_order_id(named))
+        return OrderEvidence(may_exist=True, order_id=lenient_order_id(named))
     # Elsewhere, or in what is no JSON. Of several, none can be told to be the one.
     found = {match[1] or match[2] for match in _ORDER_ID.finditer(body)}
     only = next(iter(found)).decode("ascii") if len(found) == 1 else None
-    return OrderTrace(may_exist=bool(found), order_id=only)
+    return OrderEvidence(may_exist=bool(found), order_id=only)
 
 
-def _says_yes(envelope: Mapping[str, object]) -> bool:
+def _reports_success(envelope: Mapping[str, object]) -> bool:
     """Whether a body says that what was asked for is done."""
     # The documented answer to a refund has no envelope.
     return _code_of(envelope) == 0 or "refund_status" in envelope
@@ -143,7 +145,7 @@ def _refusal(
     response: Response, envelope: dict[str, object], code: int, effect: Effect
 ) -> APIError | InvalidResponseError:
     creates = effect is Effect.CREATE
-    if creates and _trace(envelope, response.body).may_exist:
+    if creates and _evidence_in(envelope, response.body).may_exist:
         return invalid(response, f"code is {code}, but there is an order", "code")
     message = _message_of(envelope)
     return _ERRORS.get(code, APIError)(
@@ -163,7 +165,7 @@ def invalid(response: Response, problem: str, *paths: str) -> InvalidResponseErr
         status=response.status,
         body=response.body,
         paths=paths,
-        order_id=find_order(response.body).order_id,
+        order_id=order_evidence(response.body).order_id,
     )
 
 
@@ -174,7 +176,7 @@ def _error_class(status: int) -> type[APIError]:
 def _lenient_envelope(body: bytes) -> Mapping[str, object]:
     try:
         return load_object(body)
-    except ShapeError:
+    except SchemaError:
         return {}
 
 

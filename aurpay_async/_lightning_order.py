@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 import attrs
 
-from ._checks import Trust, check_order
+from ._checks import InvoicePolicy, check_order
 from ._models import UncheckedOrder
 from ._models._public import PublicRecord
 from ._money import plain_repr
@@ -202,7 +202,7 @@ def _digest(members: Mapping[str, object]) -> str:
 
 def _read(text: str) -> tuple[_Stored, dict[str, object]]:
     from ._converter import (
-        ShapeError,
+        SchemaError,
         as_object,
         load_object,
         structure,
@@ -217,7 +217,7 @@ def _read(text: str) -> tuple[_Stored, dict[str, object]]:
         if type(version) is not int or version != _VERSION:
             raise _refusal("another version of this package wrote it")
         stored = structure(members, _Stored, "order")
-    except ShapeError as error:
+    except SchemaError as error:
         raise _refusal(str(error).replace("the answer", "it", 1)) from None
     fields = as_object(extra)
     if fields is None or unknown_fields(members, _Stored):
@@ -237,12 +237,12 @@ def _verified(stored: _Stored, text: str) -> Invoice:
         origin = parse_origin(stored.checkout)
     except UrlError as error:
         raise _refusal(f"order.checkout {error}") from None
-    trust = Trust(
+    policy = InvoicePolicy(
         network=cast("Network", stored.network),
         origin=origin,
         payees=frozenset({stored.payee}),
     )
-    verdict = check_order(stored, invoice, trust, now=None)
+    verdict = check_order(stored, invoice, policy, now=None)
     if verdict.failed:
         raise _untrusted(stored, text, *verdict.failed)
     return invoice

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
 import attrs
 
 from ._models import require_order_id
-from ._models._arguments import coin_name, fiat
+from ._models._arguments import to_currency, validate_coin_name
 from ._money import parse_price, plain_repr
 from .errors import (
     AurpayError,
@@ -78,13 +78,13 @@ class OrderQuery:
     #: Fiat, in units of `currency`, as it was asked for.
     price: Decimal = attrs.field(converter=parse_price, repr=plain_repr)
     #: Fiat: three letters.
-    currency: str = attrs.field(converter=fiat)
+    currency: str = attrs.field(converter=to_currency)
     #: When the last attempt to create it began: aware.
     sent_at: datetime = attrs.field(validator=_aware)
     #: What it is to be paid in.
-    coin: str = attrs.field(default=_LIGHTNING_COIN, validator=coin_name)
+    coin: str = attrs.field(default=_LIGHTNING_COIN, validator=validate_coin_name)
     #: As in `Order.chain`.
-    chain: str = attrs.field(default=_LIGHTNING_CHAIN, validator=coin_name)
+    chain: str = attrs.field(default=_LIGHTNING_CHAIN, validator=validate_coin_name)
     #: The platform's name for it, where its answer still showed it.
     order_id: str | None = attrs.field(
         default=None, converter=attrs.converters.optional(require_order_id)

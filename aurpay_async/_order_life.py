@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: "Orders" of Aurpay's dashboard: an order that is not paid within 30 minutes is
 #: overdue. No field of the API repeats it.
-ORDER_LIFE: Final = timedelta(minutes=30)
+PAYMENT_WINDOW: Final = timedelta(minutes=30)
 
 
 class OrderStatus(StrEnum):
@@ -117,6 +117,6 @@ _MOVES: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = {
 def overdue_at(create_time: datetime) -> datetime:
     """When an order is overdue; at most the last time there is."""
     try:
-        return create_time + ORDER_LIFE
+        return create_time + PAYMENT_WINDOW
     except OverflowError:  # the platform writes any year
         return datetime.max.replace(tzinfo=UTC)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import attrs
 
-from ._models import NewOrder, without_frames
+from ._models import NewOrder, without_traceback
 from .errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def with_reference(
     try:
         return sign_reference(order, keys, attempt_id)
     except InvalidRequestError as error:
-        raise without_frames(error) from None
+        raise without_traceback(error) from None
 
 
 def sign_reference(

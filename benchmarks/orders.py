@@ -68,7 +68,7 @@ def client(url: str) -> AurpayClient:
     """
     aurpay = AurpayClient(base_url=url, network="regtest")
     aurpay._seen = SeenOrders(limit=0)
-    aurpay._trust = aurpay._trust._replace(seen=aurpay._seen)
+    aurpay._invoice_policy = aurpay._invoice_policy._replace(seen=aurpay._seen)
     return aurpay
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aurpay_async import NewOrder, Response, bolt11
-from aurpay_async._checks import Trust
+from aurpay_async._checks import InvoicePolicy
 from aurpay_async._protocol import parse_create_order
 
 from .conftest import load
@@ -106,6 +106,6 @@ def lightning_order(
     origin: Any = ("https", "dashboard.aurpay.net", 443),
 ) -> LightningOrder:
     """An order as the client gives it, for an answer that came at `now`."""
-    trust = Trust(network=network, origin=origin, payees=frozenset())
+    policy = InvoicePolicy(network=network, origin=origin, payees=frozenset())
     response = answer(envelope(order()) if content is None else content)
-    return parse_create_order(response, asked, trust, now.timestamp())
+    return parse_create_order(response, asked, policy, now.timestamp())

@@ -8,7 +8,7 @@ import pytest
 
 from aurpay_async import NewPayment, bolt11
 from aurpay_async._checks import (
-    Trust,
+    InvoicePolicy,
     check_order,
     check_pay_url,
     check_payable,
@@ -24,7 +24,7 @@ from .orders import NOW, PAYEE, SECRET, invoice, order
 from .protocol.samples import ORDER_ID, payment
 
 if TYPE_CHECKING:
-    from aurpay_async._checks import Verdict
+    from aurpay_async._checks import CheckResult
 
 NOW_S = NOW.timestamp()
 ORIGIN = ("https", "gateway.example", 443)
@@ -38,17 +38,17 @@ def check(
     origin: str = "https://dashboard.aurpay.net",
     now: float | None = NOW_S,
     seen: SeenOrders | None = None,
-) -> Verdict:
+) -> CheckResult:
     """The verdict on an order that is right but for what is given."""
     made = structure(order(**(order_fields or {})), UncheckedOrder, "data")
-    trust = Trust(
+    policy = InvoicePolicy(
         network="regtest",
         origin=parse_origin(origin),
         payees=frozenset(payees),
         seen=seen,
     )
     decoded = bolt11.decode(invoice(**(invoice_fields or {})))
-    return check_order(made, decoded, trust, now)
+    return check_order(made, decoded, policy, now)
 
 
 def failed(**fields: Any) -> str | None:
@@ -113,15 +113,15 @@ def test_an_invoice_of_a_test_network_says_how_to_use_a_sandbox() -> None:
     A client for a test network knows of such networks already.
     """
     made = structure(order(), UncheckedOrder, "data")
-    trust = Trust(network="mainnet", origin=ORIGIN, payees=frozenset())
-    verdict = check_order(made, bolt11.decode(invoice()), trust, NOW_S)
+    policy = InvoicePolicy(network="mainnet", origin=ORIGIN, payees=frozenset())
+    verdict = check_order(made, bolt11.decode(invoice()), policy, NOW_S)
     problem = (
         "the invoice is for regtest, and not for mainnet; if base_url is a sandbox's, "
         'set AURPAY_NETWORK=regtest or network="regtest"'
     )
     assert verdict.failed == ("network", problem)
-    trust = trust._replace(network="signet")
-    verdict = check_order(made, bolt11.decode(invoice()), trust, NOW_S)
+    policy = policy._replace(network="signet")
+    verdict = check_order(made, bolt11.decode(invoice()), policy, NOW_S)
     assert verdict.failed == (
         "network",
         "the invoice is for regtest, and not for signet",
@@ -268,13 +268,13 @@ def test_the_first_failure_ends_it() -> None:
 def test_a_payment_is_compared_with_what_was_asked_for() -> None:
     """In order, up to the first that fails; what is not there is not compared."""
     asked = NewPayment(18, "USD", chain="ETH", coin="USDT-ERC20")
-    trust = Trust(network="mainnet", origin=ORIGIN, payees=frozenset())
+    policy = InvoicePolicy(network="mainnet", origin=ORIGIN, payees=frozenset())
 
-    def verdict(**fields: Any) -> Verdict:
+    def verdict(**fields: Any) -> CheckResult:
         made = structure(
             payment(**{"amount": "18.0123", **fields}), UncheckedPayment, "data"
         )
-        return check_payment(made, asked, trust)
+        return check_payment(made, asked, policy)
 
     assert verdict(chain="ETH", currency="USDT-ERC20") == (
         ("price", "currency", "chain", "coin", "amount", "address", "pay_url"),
@@ -283,14 +283,14 @@ def test_a_payment_is_compared_with_what_was_asked_for() -> None:
     assert verdict(pay_url=None).passed == ("price", "currency", "amount", "address")
     seen = SeenOrders()
     seen.add(ORDER_ID)
-    trust = trust._replace(seen=seen)
+    policy = policy._replace(seen=seen)
     assert verdict().failed == (
         "new",
         "the same order was the answer to an earlier request of this client",
     )
-    trust = trust._replace(seen=SeenOrders())
+    policy = policy._replace(seen=SeenOrders())
     assert verdict().passed[:2] == ("new", "price")
-    trust = trust._replace(seen=None)
+    policy = policy._replace(seen=None)
     assert verdict(vs_price="18.000000000000000001") == (
         (),
         ("price", "asked for 18, the order is for 18.000000000000000001"),
@@ -307,43 +307,45 @@ def test_a_payment_is_compared_with_what_was_asked_for() -> None:
 
 def test_an_invoice_that_is_to_be_paid() -> None:
     """Pinned payees are those of orders: what is withdrawn goes to anybody."""
-    trust = Trust(network="regtest", origin=ORIGIN, payees=frozenset({"02" * 33}))
+    policy = InvoicePolicy(
+        network="regtest", origin=ORIGIN, payees=frozenset({"02" * 33})
+    )
     decoded = bolt11.decode(invoice())
-    assert check_payable(decoded, trust, NOW_S) == (
+    assert check_payable(decoded, policy, NOW_S) == (
         ("signature", "network", "timestamp", "expiry"),
         None,
     )
-    assert check_payable(decoded, trust._replace(network="signet"), NOW_S).failed == (
+    assert check_payable(decoded, policy._replace(network="signet"), NOW_S).failed == (
         "network",
         "the invoice is for regtest, and not for signet",
     )
-    late = check_payable(decoded, trust, NOW_S + 3600).failed
+    late = check_payable(decoded, policy, NOW_S + 3600).failed
     assert late == ("expiry", "the invoice expired 0 s ago")
 
 
 def test_where_checkout_pages_lie() -> None:
     """At the client's own origin, and at Aurpay's."""
-    trust = Trust(network="mainnet", origin=ORIGIN, payees=frozenset())
-    assert check_pay_url("https://gateway.example/pay#/x", trust) is None
-    assert check_pay_url("https://dashboard.aurpay.net/", trust) is None
-    assert check_pay_url("https://evil.example/", trust) == (
+    policy = InvoicePolicy(network="mainnet", origin=ORIGIN, payees=frozenset())
+    assert check_pay_url("https://gateway.example/pay#/x", policy) is None
+    assert check_pay_url("https://dashboard.aurpay.net/", policy) is None
+    assert check_pay_url("https://evil.example/", policy) == (
         "pay_url lies at https://evil.example"
     )
 
 
 def test_checkout_pages_may_lie_at_the_origins_that_the_client_names() -> None:
     """At these exactly: another port, scheme or subdomain is another place."""
-    trust = Trust(
+    policy = InvoicePolicy(
         network="mainnet",
         origin=ORIGIN,
         payees=frozenset(),
         pay_url_origins=frozenset({parse_origin("https://pay.example")}),
     )
-    assert check_pay_url("https://pay.example/#/cashier/1", trust) is None
+    assert check_pay_url("https://pay.example/#/cashier/1", policy) is None
     for url in (
         "https://pay.example:8443/",
         "http://pay.example/",
         "https://a.pay.example/",
         "https://pay.example.evil.example/",
     ):
-        assert check_pay_url(url, trust) is not None
+        assert check_pay_url(url, policy) is not None

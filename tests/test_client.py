@@ -431,7 +431,7 @@ def test_networks_that_cannot_be(network: Any) -> None:
 def test_payees_that_cannot_be(payees: Any) -> None:
     """A single key instead of a list of keys is taken for what it is."""
     if payees == PAYEE:
-        assert AurpayClient(payees=payees)._trust.payees == {PAYEE}
+        assert AurpayClient(payees=payees)._invoice_policy.payees == {PAYEE}
         return
     with pytest.raises(ConfigurationError, match="payees are public keys"):
         AurpayClient(payees=payees)
@@ -439,7 +439,7 @@ def test_payees_that_cannot_be(payees: Any) -> None:
 
 async def test_payees_may_come_from_any_iterable() -> None:
     """Read once, when the client is made."""
-    assert client(payees=iter([PAYEE]))._trust.payees == {PAYEE}
+    assert client(payees=iter([PAYEE]))._invoice_policy.payees == {PAYEE}
 
 
 def test_making_a_client_needs_no_loop() -> None:
@@ -868,7 +868,7 @@ class TestFromEnv:
         )
         c = AurpayClient.from_env()
         assert repr(c) == "<AurpayClient http://sandbox:8765 on regtest>"
-        assert c._trust.pay_url_origins == {
+        assert c._invoice_policy.pay_url_origins == {
             ("https", "pay.example", 443),
             ("http", "pay.test", 81),
         }

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aurpay_async import NewOrder, OrderStatus
 from aurpay_async._converter import (
-    ShapeError,
+    SchemaError,
     dump_json,
     dump_new_order,
     lenient_amount,
@@ -112,7 +112,7 @@ def test_any_price_survives_json(price: Decimal) -> None:
 )
 def test_what_is_no_object_in_json(body: bytes, problem: str) -> None:
     """Each with its reason."""
-    with pytest.raises(ShapeError, match=f"^the answer {problem}"):
+    with pytest.raises(SchemaError, match=f"^the answer {problem}"):
         load_object(body)
 
 
@@ -149,9 +149,9 @@ def test_a_megabyte_of_anything_is_refused_in_linear_time(body: bytes) -> None:
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)  # some programs do
     try:
-        with pytest.raises(ShapeError):  # in quadratic time, after hours
+        with pytest.raises(SchemaError):  # in quadratic time, after hours
             load_object(body + b"[{" * 40)
-        with pytest.raises(ShapeError):
+        with pytest.raises(SchemaError):
             load_object(body)
     finally:
         sys.set_int_max_str_digits(limit)
@@ -251,7 +251,7 @@ def test_a_wrong_field_is_named_and_not_quoted(
     field: str, value: object, reason: str
 ) -> None:
     """The place and the reason; never the value, which may be anybody's."""
-    with pytest.raises(ShapeError) as caught:
+    with pytest.raises(SchemaError) as caught:
         structure_order({**GOOD, field: value}, "data")
     assert list(caught.value.problems) == [f"data.{field}"]
     assert caught.value.problems[f"data.{field}"].startswith(reason)
@@ -261,14 +261,14 @@ def test_a_wrong_field_is_named_and_not_quoted(
 def test_a_missing_field_is_named(field: str) -> None:
     """All documented fields but two are in both examples."""
     data = {name: value for name, value in GOOD.items() if name != field}
-    with pytest.raises(ShapeError) as caught:
+    with pytest.raises(SchemaError) as caught:
         structure_order(data, "data")
     assert caught.value.problems == {f"data.{field}": "is missing"}
 
 
 def test_all_wrong_fields_are_named_at_once() -> None:
     """Not one after the other."""
-    with pytest.raises(ShapeError) as caught:
+    with pytest.raises(SchemaError) as caught:
         structure_order({}, "data")
     assert caught.value.problems == {f"data.{name}": "is missing" for name in GOOD}
 
@@ -321,7 +321,7 @@ def test_any_change_gives_an_order_or_our_error(changes: dict[str, Any]) -> None
     """Nothing foreign comes out, and what comes out has its type."""
     try:
         order = structure_order({**GOOD, **changes}, "data")
-    except ShapeError as error:
+    except SchemaError as error:
         assert set(error.problems) <= {f"data.{name}" for name in changes}
     else:
         assert type(order.amount) is Decimal
@@ -386,5 +386,5 @@ def test_any_bytes_give_an_object_or_our_error(body: bytes) -> None:
     """Whatever a proxy may send."""
     try:
         assert isinstance(load_object(body), dict)
-    except ShapeError as error:
+    except SchemaError as error:
         assert str(error).startswith("the answer ")

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, Response, errors
-from aurpay_async._envelope import find_order, read_data, read_envelope, status_error
+from aurpay_async._envelope import (
+    order_evidence,
+    read_data,
+    read_envelope,
+    status_error,
+)
 from aurpay_async._retry import is_retryable
 from aurpay_async.errors import (
     APIError,
@@ -257,7 +262,7 @@ def test_a_refusal_may_have_a_result_of_any_kind() -> None:
 )
 def test_the_second_look(body: bytes, order_id: str | None) -> None:
     """Cut, broken or foreign: whatever can still be read."""
-    assert find_order(body).order_id == order_id
+    assert order_evidence(body).order_id == order_id
 
 
 @given(st.binary(max_size=200))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import OrderStatus
-from aurpay_async._order_life import ORDER_LIFE, overdue_at
+from aurpay_async._order_life import PAYMENT_WINDOW, overdue_at
 
 KNOWN = list(OrderStatus)
 P, O, S, R, A, T, F = KNOWN  # noqa: E741 - as the columns below
@@ -145,7 +145,7 @@ def test_what_is_not_known_is_neither_paid_nor_final(status: OrderStatus) -> Non
 
 def test_an_order_lives_thirty_minutes() -> None:
     """As Aurpay's dashboard says; whatever year the platform writes."""
-    assert timedelta(minutes=30) == ORDER_LIFE
+    assert timedelta(minutes=30) == PAYMENT_WINDOW
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     assert overdue_at(noon) == datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
     last = datetime.max.replace(tzinfo=UTC)

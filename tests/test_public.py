@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from aurpay_async import LightningOrder, Order, OrderStatus, PaymentUrl
-from aurpay_async._checks import Trust
+from aurpay_async._checks import InvoicePolicy
 from aurpay_async._models._payments import NewPayment
 from aurpay_async._protocol import parse_create_payment, parse_get_order
 
@@ -97,14 +97,14 @@ def test_the_public_form_of_an_order_has_none_for_what_is_not_known() -> None:
 
 def test_the_public_forms_of_payments_have_their_address_or_page() -> None:
     """Amounts in other coins are fixed-point as well."""
-    trust = Trust(
+    policy = InvoicePolicy(
         network="mainnet",
         origin=("https", "dashboard.aurpay.net", 443),
         payees=frozenset(),
     )
     asked = NewPayment(18, "USD", chain="ETH", coin="USDT-ERC20", reference="cart-42")
     came = answer(envelope(payment(amount="0.0000001")))
-    made: PaymentOrder = parse_create_payment(came, asked, trust, NOW.timestamp())
+    made: PaymentOrder = parse_create_payment(came, asked, policy, NOW.timestamp())
     assert made.to_public_dict() == {
         "order_id": made.order_id,
         "status": "PENDING",

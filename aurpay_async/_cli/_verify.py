@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from .. import bolt11
 from .._checks import (
     CHECKOUT_ORIGIN,
-    NOT_MADE,
-    Trust,
+    SKIPPED,
+    InvoicePolicy,
     _amount,
     _expiry,
     _network,
@@ -94,7 +94,7 @@ def verify_invoice(screen: Screen, given: str, expected: Expected) -> int:
     invoice: bolt11.Invoice | None = None
     verdict = "it does not fit: do not pay it, and do not show it to a payer"
     msat = read_amount(expected.btc, expected.msat)
-    trust = make_trust(expected)
+    policy = make_policy(expected)
     try:
         invoice = bolt11.decode(read_text(given))
     except InvoiceError as error:
@@ -102,7 +102,7 @@ def verify_invoice(screen: Screen, given: str, expected: Expected) -> int:
         if isinstance(error, InvoiceDecodeError):
             verdict = "it cannot be read, so nothing was compared"
     else:
-        checks = [*_check(invoice, msat, trust)]
+        checks = [*_check(invoice, msat, policy)]
     fits = all(check.verdict != "failed" for check in checks)
     screen.record(
         "verdict",
@@ -143,10 +143,10 @@ def read_amount(btc: str | None, msat: int | None) -> int:
         raise InvalidRequestError(str(error), field="amount") from None
 
 
-def make_trust(expected: Expected) -> Trust:
+def make_policy(expected: Expected) -> InvoicePolicy:
     """What is accepted, the network of the environment if no other was named."""
     named = expected.network or os.environ.get("AURPAY_NETWORK") or NETWORKS[0]
-    return Trust(
+    return InvoicePolicy(
         network=require_network(named, "AURPAY_NETWORK"),
         origin=CHECKOUT_ORIGIN,
         payees=require_payees(expected.payees),
@@ -159,15 +159,15 @@ def _require_msat(msat: int) -> int:
     return msat
 
 
-def _check(invoice: bolt11.Invoice, msat: int, trust: Trust) -> Iterator[Made]:
+def _check(invoice: bolt11.Invoice, msat: int, policy: InvoicePolicy) -> Iterator[Made]:
     now = SystemClock().now()
     order = _as_order(invoice, msat)
     yield Made("signature", "ok", "verified; the invoice breaks no rule of BOLT #11")
     for name, check in _CHECKS.items():
-        problem = check(order, invoice, trust, now.timestamp())
+        problem = check(order, invoice, policy, now.timestamp())
         if problem is None:
             yield Made(name, "ok", _SAYS[name](invoice, now))
-        elif problem is NOT_MADE:
+        elif problem is SKIPPED:
             yield Made(name, "not_made", f"{invoice.payee}; no --payee was given")
         else:
             yield Made(name, "failed", problem)

@@ -17,7 +17,7 @@ from ._decode import read_text
 from ._invoice_view import invoice_members, what_is_paid
 from ._screen import Row
 from ._times import amount, msat_to_btc
-from ._verify import Expected, make_trust, read_amount
+from ._verify import Expected, make_policy, read_amount
 
 if TYPE_CHECKING:
     from .._protocol._transactions import Payable
@@ -40,9 +40,9 @@ def withdraw_lightning(
 
 def _read(given: str, btc: str | None) -> Payable:
     expected = None if btc is None else read_amount(btc, None)
-    trust = make_trust(Expected(btc, None, None, ()))
+    policy = make_policy(Expected(btc, None, None, ()))
     now = SystemClock().now().timestamp()
-    return require_payable(read_text(given), expected, trust, now)
+    return require_payable(read_text(given), expected, policy, now)
 
 
 def _plan(payable: Payable) -> Plan:

@@ -118,7 +118,7 @@ class AccountMethods(Calling):
         )
 
         now = self._clock.now().timestamp()
-        paid = require_payable(invoice, expected, self._trust, now)
+        paid = require_payable(invoice, expected, self._invoice_policy, now)
         try:
             return await self._call(
                 build_withdraw_lightning(paid.invoice),

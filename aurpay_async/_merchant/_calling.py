@@ -10,7 +10,7 @@ from ..errors import InvalidResponseError, RequestOutcome, UntrustedOrderError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .._checks import Trust
+    from .._checks import InvoicePolicy
     from .._clock import Clock
     from .._http import Request, Response
     from .._listeners import Instrumentation
@@ -40,7 +40,7 @@ class Calling:
     _reference_keys: tuple[Secret, ...]
     _seen: SeenOrders
     _transport: RetryingTransport
-    _trust: Trust
+    _invoice_policy: InvoicePolicy
     _unexpected: UnexpectedLog
     _watches: Watches
 

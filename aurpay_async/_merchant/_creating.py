@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._models import NewOrder, without_frames
-from .._models._arguments import require_switch
+from .._models import NewOrder, without_traceback
+from .._models._arguments import require_bool
 from .._references import with_reference
 from .._skew import time_of_response
 from ..errors import InvalidRequestError
@@ -64,7 +64,7 @@ class CreatingMethods(ReadingBack):
             InvalidResponseError: an order may exist; the answer could not be read.
             UntrustedOrderError: an order exists; what came must not be paid.
         """
-        require_switch(confirm, "confirm")
+        require_bool(confirm, "confirm")
         try:
             order = NewOrder(
                 price,
@@ -77,7 +77,7 @@ class CreatingMethods(ReadingBack):
                 allow_http=self._allow_http,
             )
         except InvalidRequestError as error:
-            raise without_frames(error) from None
+            raise without_traceback(error) from None
         finally:
             # Tracebacks show local names, and a query may hold a token.
             del succeed_url, timeout_url, callback_url, timeout_callback
@@ -98,7 +98,7 @@ class CreatingMethods(ReadingBack):
 
         def parse(response: Response) -> LightningOrder:
             now = time_of_response(response, self._clock.now()).timestamp()
-            made = parse_create_order(response, order, self._trust, now)
+            made = parse_create_order(response, order, self._invoice_policy, now)
             self._seen.add(made.order_id, made.payment_request.payment_hash)
             return made
 
@@ -170,7 +170,7 @@ class CreatingMethods(ReadingBack):
                 allow_http=self._allow_http,
             )
         except InvalidRequestError as error:
-            raise without_frames(error) from None
+            raise without_traceback(error) from None
         finally:
             del succeed_url, timeout_url, callback_url, timeout_callback
 
@@ -181,7 +181,7 @@ class CreatingMethods(ReadingBack):
 
         def parse(response: Response) -> PaymentOrder:
             now = self._clock.now().timestamp()
-            made = parse_create_payment(response, payment, self._trust, now)
+            made = parse_create_payment(response, payment, self._invoice_policy, now)
             self._seen.add(made.order_id)
             return made
 
@@ -247,7 +247,7 @@ class CreatingMethods(ReadingBack):
                 allow_http=self._allow_http,
             )
         except InvalidRequestError as error:
-            raise without_frames(error) from None
+            raise without_traceback(error) from None
         finally:
             del succeed_url, timeout_url, callback_url, timeout_callback
 
@@ -258,5 +258,7 @@ class CreatingMethods(ReadingBack):
 
         return await self._call(
             build_create_payment_url(payment),
-            lambda answer: parse_create_payment_url(answer, payment, self._trust),
+            lambda answer: parse_create_payment_url(
+                answer, payment, self._invoice_policy
+            ),
         )

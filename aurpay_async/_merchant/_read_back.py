@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .._checks import NOT_MADE, check_read_back
+from .._checks import SKIPPED, check_read_back
 from .._http import Timeouts
 from .._models import NewOrder
 from ..errors import (
@@ -77,7 +77,7 @@ class ReadingBack(Calling):
         problem = check_read_back(order, known)
         if problem is None:
             return attrs.evolve(order, checks=(*order.checks, READ_BACK))
-        if problem is NOT_MADE:
+        if problem is SKIPPED:
             _log(_INFO, "was not read back (order detail has no price)", order)
             return order
         raise self._rejected(order, problem, response, began)

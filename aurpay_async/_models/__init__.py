@@ -12,9 +12,9 @@ from __future__ import annotations
 from ._arguments import (
     MAX_ORDER_ID,
     is_order_id,
-    require_label,
     require_order_id,
-    without_frames,
+    require_reference,
+    without_traceback,
 )
 from ._new_orders import NewOrder
 from ._orders import Order, Payment, UncheckedOrder
@@ -26,7 +26,7 @@ __all__ = [
     "Payment",
     "UncheckedOrder",
     "is_order_id",
-    "require_label",
     "require_order_id",
-    "without_frames",
+    "require_reference",
+    "without_traceback",
 ]

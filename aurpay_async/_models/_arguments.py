@@ -42,7 +42,7 @@ def plain(value: str) -> str:
     return value
 
 
-def fiat(value: str) -> str:
+def to_currency(value: str) -> str:
     """A fiat currency: three letters, in upper case."""
     text = exact(value)
     if (
@@ -59,7 +59,7 @@ def fiat(value: str) -> str:
     )
 
 
-def page_url(
+def validate_page_url(
     instance: object, attribute: attrs.Attribute[str | None], value: object
 ) -> None:
     """An URL for a browser. It is not changed: it goes to the wire as given."""
@@ -76,11 +76,11 @@ def page_url(
         raise InvalidRequestError(str(error), field=field) from None
 
 
-def server_url(
+def validate_callback_url(
     instance: object, attribute: attrs.Attribute[str | None], value: object
 ) -> None:
     """An URL for the platform to call and to sign; it comes back as it is sent."""
-    page_url(instance, attribute, value)
+    validate_page_url(instance, attribute, value)
     if not isinstance(value, str):
         return
     if "#" in value:
@@ -94,13 +94,15 @@ def server_url(
     raise InvalidRequestError(problem, field=attribute.name, hint=hint)
 
 
-def label(_: object, attribute: attrs.Attribute[str | None], value: object) -> None:
+def validate_reference(
+    _: object, attribute: attrs.Attribute[str | None], value: object
+) -> None:
     """A name of the shop's own, if there is one."""
     if value is not None:
-        require_label(value, attribute.name)
+        require_reference(value, attribute.name)
 
 
-def require_label(value: object, field: str = "reference") -> str:
+def require_reference(value: object, field: str = "reference") -> str:
     """A name of the shop's own, which travels inside of URLs and is kept in databases.
 
     Raises:
@@ -117,18 +119,20 @@ def require_label(value: object, field: str = "reference") -> str:
     return value
 
 
-def shown_url(url: str | None) -> str:
+def redacted_url(url: str | None) -> str:
     """An URL for a repr: its query and fragment may hold a token."""
     return repr(url and without_query(url))
 
 
-def without_frames(error: InvalidRequestError) -> InvalidRequestError:
+def without_traceback(error: InvalidRequestError) -> InvalidRequestError:
     """A refusal without the frames that looked at what was refused: they show it."""
     error.__context__ = None
     return error.with_traceback(None)
 
 
-def coin_name(_: object, attribute: attrs.Attribute[str], value: object) -> None:
+def validate_coin_name(
+    _: object, attribute: attrs.Attribute[str], value: object
+) -> None:
     """What the platform calls a coin or a chain: an open set."""
     if not (
         isinstance(value, str)
@@ -146,13 +150,13 @@ def coin_name(_: object, attribute: attrs.Attribute[str], value: object) -> None
         )
 
 
-def switch(_: object, attribute: attrs.Attribute[bool], value: object) -> None:
+def validate_bool(_: object, attribute: attrs.Attribute[bool], value: object) -> None:
     """True or false, and nothing that Python takes for one of them."""
-    require_switch(value, attribute.name)
+    require_bool(value, attribute.name)
 
 
-def require_switch(value: object, field: str) -> None:
-    """As `switch`, for an argument that is no field of a record.
+def require_bool(value: object, field: str) -> None:
+    """As `validate_bool`, for an argument that is no field of a record.
 
     Raises:
         InvalidRequestError: naming the argument `field`.

@@ -16,7 +16,7 @@ import attrs
 from .._money import plain_repr
 from .._order_life import OrderStatus  # noqa: TC001
 from .._order_life import overdue_at as _overdue_at
-from ._arguments import coin_name, plain, switch
+from ._arguments import plain, validate_bool, validate_coin_name
 from ._new_orders import NewOrder
 from ._public import PublicRecord
 
@@ -26,9 +26,13 @@ class NewPaymentUrl(NewOrder):
     """What a checkout page is asked for with: no coin, which the payer chooses."""
 
     #: Count a stablecoin as one dollar. (``fixed_encrypt_price`` on the wire.)
-    stablecoin_at_par: bool = attrs.field(default=False, kw_only=True, validator=switch)
+    stablecoin_at_par: bool = attrs.field(
+        default=False, kw_only=True, validator=validate_bool
+    )
     #: Callbacks by POST, with the order. (``enable_post_callback`` on the wire.)
-    post_callbacks: bool = attrs.field(default=False, kw_only=True, validator=switch)
+    post_callbacks: bool = attrs.field(
+        default=False, kw_only=True, validator=validate_bool
+    )
 
 
 @attrs.frozen(slots=False)
@@ -41,9 +45,11 @@ class NewPayment(NewPaymentUrl):
     """
 
     #: Such as ``"ETH"``. An open set: the platform decides.
-    chain: str = attrs.field(kw_only=True, converter=plain, validator=coin_name)
+    chain: str = attrs.field(
+        kw_only=True, converter=plain, validator=validate_coin_name
+    )
     #: Such as ``"USDT-ERC20"``. An open set. (``currency`` on the wire.)
-    coin: str = attrs.field(kw_only=True, converter=plain, validator=coin_name)
+    coin: str = attrs.field(kw_only=True, converter=plain, validator=validate_coin_name)
 
 
 @attrs.frozen(kw_only=True, slots=False)

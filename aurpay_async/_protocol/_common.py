@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import attrs
 
-from .._converter import ShapeError, as_object, structure, structure_leniently
-from .._envelope import find_order, invalid, read_envelope
+from .._converter import SchemaError, as_object, structure, structure_with_extra
+from .._envelope import invalid, order_evidence, read_envelope
 from .._http import Effect, Request
 from .._paging import Page
 from ..errors import UntrustedOrderError
@@ -61,7 +61,7 @@ def post(
     )
 
 
-def segment(text: str) -> str:
+def quote_segment(text: str) -> str:
     """A text as one segment of a path, whatever is in it."""
     return quote(text, safe="")
 
@@ -84,15 +84,15 @@ def read_record(
         data: The object in it.
         kind: Of record.
         path: Where the object stands.
-        side: As for `structure_leniently`.
+        side: As for `structure_with_extra`.
 
     Raises:
         InvalidResponseError: with the path of every field that cannot be read, if one
             is no side field.
     """
     try:
-        record, extra = structure_leniently(data, kind, path, side)
-    except ShapeError as error:
+        record, extra = structure_with_extra(data, kind, path, side)
+    except SchemaError as error:
         raise invalid(response, str(error), *error.problems) from None
     return attrs.evolve(cast("Any", record), extra=extra) if extra else record
 
@@ -121,7 +121,7 @@ def read_page(
     Args:
         response: What came.
         kind: Of record.
-        side: As for `structure_leniently`, for a row: it may be of another order than
+        side: As for `structure_with_extra`, for a row: it may be of another order than
             the one that is searched for, so few of its fields are a reason to give no
             page.
 
@@ -133,7 +133,7 @@ def read_page(
     data = read_envelope(response, Effect.READ)
     try:
         head = structure(data, _PageHead, "data")
-    except ShapeError as error:
+    except SchemaError as error:
         raise invalid(response, str(error), *error.problems) from None
     rows = data.get("data")
     if not isinstance(rows, list):
@@ -163,11 +163,11 @@ def _read_row(
     return read_record(response, data, kind, path, side)
 
 
-def read_made(
+def read_created(
     response: Response,
     data: Mapping[str, object],
     kind: type[_T],
-    check_of_field: Mapping[str, str],
+    check_by_field: Mapping[str, str],
     side: Mapping[str, object],
 ) -> tuple[_T, dict[str, object]]:
     """Return the record of an order that was just created, unchecked.
@@ -176,20 +176,20 @@ def read_made(
         response: What came.
         data: The object in it.
         kind: Of record.
-        check_of_field: Which check fails if a field cannot be read at all: then the
+        check_by_field: Which check fails if a field cannot be read at all: then the
             order exists, but there is nothing that a payer may be shown.
-        side: As for `structure_leniently`.
+        side: As for `structure_with_extra`.
 
     Raises:
         UntrustedOrderError: if a field of these cannot be read, and the id can.
         InvalidResponseError: if another one cannot.
     """
     try:
-        return structure_leniently(data, kind, "data", side)
-    except ShapeError as error:
+        return structure_with_extra(data, kind, "data", side)
+    except SchemaError as error:
         problems, text = error.problems, str(error)
-    order_id = find_order(response.body).order_id
-    for path, check in check_of_field.items():
+    order_id = order_evidence(response.body).order_id
+    for path, check in check_by_field.items():
         if path in problems and order_id is not None:
             raise untrusted(response, order_id, check, f"{path} {problems[path]}")
     raise invalid(response, text, *problems)

@@ -12,14 +12,14 @@ from .._http import Effect
 from .._lightning_order import LightningOrder
 from .._models import UncheckedOrder
 from ..errors import InvoiceError
-from ._common import post, read_made, untrusted
+from ._common import post, read_created, untrusted
 
 if TYPE_CHECKING:
-    from .._checks import Trust
+    from .._checks import InvoicePolicy
     from .._http import Request, Response
     from .._models import NewOrder
 
-_CHECK_OF_FIELD: Final = {
+_CHECK_BY_FIELD: Final = {
     "data.amount": "amount",
     "data.payment_request": "invoice",
     "data.payment_addr": "payment_secret",
@@ -37,14 +37,14 @@ def build_create_order(order: NewOrder) -> Request:
 
 
 def parse_create_order(
-    response: Response, asked: NewOrder, trust: Trust, now: float
+    response: Response, asked: NewOrder, policy: InvoicePolicy, now: float
 ) -> LightningOrder:
     """The order in an answer, if it may be shown to a payer.
 
     Args:
         response: What came.
         asked: What was asked for.
-        trust: What the client accepts.
+        policy: What the client accepts.
         now: Seconds since 1970.
 
     Raises:
@@ -53,9 +53,9 @@ def parse_create_order(
         UntrustedOrderError: if there is an order, but not one to be shown.
     """
     data = read_envelope(response, Effect.CREATE)
-    order, extra = read_made(response, data, UncheckedOrder, _CHECK_OF_FIELD, _SIDE)
+    order, extra = read_created(response, data, UncheckedOrder, _CHECK_BY_FIELD, _SIDE)
     invoice = _read_invoice(response, order)
-    verdict = check_order(order, invoice, trust, now)
+    verdict = check_order(order, invoice, policy, now)
     if verdict.failed:
         check, problem = verdict.failed
         raise untrusted(response, order.order_id, check, problem)

@@ -8,7 +8,7 @@ from .._envelope import read_envelope
 from .._http import Effect
 from .._models import Order
 from .._wire_names import wire_fields
-from ._common import get, read_page, read_record, require_order, segment
+from ._common import get, quote_segment, read_page, read_record, require_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,9 @@ _SIDE_OF_ROW: Final = {**dict.fromkeys(wire_fields(Order) - {"order_id"}), "stat
 def build_get_order(order_id: str) -> Request:
     """``GET /api/v2/order/detail/{order_id}``."""
     return get(
-        "get_order", f"/api/v2/order/detail/{segment(order_id)}", order_id=order_id
+        "get_order",
+        f"/api/v2/order/detail/{quote_segment(order_id)}",
+        order_id=order_id,
     )
 
 

@@ -10,14 +10,14 @@ from .._converter import dump_new_order
 from .._envelope import invalid, read_data, read_envelope
 from .._http import Effect
 from .._models._payments import PaymentOrder, PaymentUrl, UncheckedPayment
-from ._common import get, post, read_made, untrusted
+from ._common import get, post, read_created, untrusted
 
 if TYPE_CHECKING:
-    from .._checks import Trust
+    from .._checks import InvoicePolicy
     from .._http import Request, Response
     from .._models._payments import NewPayment, NewPaymentUrl
 
-_CHECK_OF_FIELD: Final = {
+_CHECK_BY_FIELD: Final = {
     "data.vs_price": "price",
     "data.vs_currency": "currency",
     "data.amount": "amount",
@@ -38,14 +38,14 @@ def build_create_payment(payment: NewPayment) -> Request:
 
 
 def parse_create_payment(
-    response: Response, asked: NewPayment, trust: Trust, now: float
+    response: Response, asked: NewPayment, policy: InvoicePolicy, now: float
 ) -> PaymentOrder:
     """Return the order in an answer, if it is what was asked for.
 
     Args:
         response: What came.
         asked: What was asked for.
-        trust: What the client accepts.
+        policy: What the client accepts.
         now: Seconds since 1970.
 
     Raises:
@@ -54,8 +54,10 @@ def parse_create_payment(
         UntrustedOrderError: if there is an order, but not one to be shown.
     """
     data = read_envelope(response, Effect.CREATE)
-    payment, extra = read_made(response, data, UncheckedPayment, _CHECK_OF_FIELD, _SIDE)
-    verdict = check_payment(payment, asked, trust)
+    payment, extra = read_created(
+        response, data, UncheckedPayment, _CHECK_BY_FIELD, _SIDE
+    )
+    verdict = check_payment(payment, asked, policy)
     if verdict.failed:
         check, problem = verdict.failed
         raise untrusted(response, payment.order_id, check, problem)
@@ -96,7 +98,7 @@ def build_create_payment_url(payment: NewPaymentUrl) -> Request:
 
 
 def parse_create_payment_url(
-    response: Response, asked: NewPaymentUrl, trust: Trust
+    response: Response, asked: NewPaymentUrl, policy: InvoicePolicy
 ) -> PaymentUrl:
     """The checkout page in an answer, if it lies where such pages do.
 
@@ -108,7 +110,7 @@ def parse_create_payment_url(
     pay_url = data.pop("pay_url", None)
     if not isinstance(pay_url, str):
         raise invalid(response, "data.pay_url is not a text", "data.pay_url")
-    problem = check_pay_url(pay_url, trust)
+    problem = check_pay_url(pay_url, policy)
     if problem is not None:
         raise invalid(response, f"data.{problem}", "data.pay_url")
     return PaymentUrl(

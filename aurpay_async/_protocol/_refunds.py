@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .._converter import ShapeError, load_object
+from .._converter import SchemaError, load_object
 from .._envelope import read_envelope
 from .._http import Effect
 from .._models._refunds import Refund, RefundInfo
-from ._common import get, post, read_record, require_order, segment
+from ._common import get, post, quote_segment, read_record, require_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ def build_get_refund(order_id: str) -> Request:
     """``GET /api/v2/order/refund-info/{order_id}``."""
     return get(
         "get_refund",
-        f"/api/v2/order/refund-info/{segment(order_id)}",
+        f"/api/v2/order/refund-info/{quote_segment(order_id)}",
         order_id=order_id,
     )
 
@@ -45,7 +45,7 @@ def parse_get_refund(response: Response, order_id: str) -> RefundInfo:
 
 def build_refund_order(order_id: str) -> Request:
     """``POST /api/v2/order/refund/{order_id}``: no body is documented."""
-    path = f"/api/v2/order/refund/{segment(order_id)}"
+    path = f"/api/v2/order/refund/{quote_segment(order_id)}"
     return post("refund_order", path, Effect.TRANSFER, order_id=order_id)
 
 
@@ -73,7 +73,7 @@ def _bare(response: Response) -> Mapping[str, object] | None:
         return None
     try:
         answer = load_object(response.body)
-    except ShapeError:
+    except SchemaError:
         return None
     is_bare = "code" not in answer and "data" not in answer
     return answer if is_bare and answer.get("result", True) is True else None

@@ -15,7 +15,7 @@ from ..errors import InvalidRequestError
 from ._common import get, post, read_page
 
 if TYPE_CHECKING:
-    from .._checks import Trust
+    from .._checks import InvoicePolicy
     from .._http import Request, Response
     from .._paging import Page
 
@@ -53,14 +53,17 @@ class Payable(NamedTuple):
 
 
 def require_payable(
-    invoice: bolt11.Invoice | str, expected_msat: int | None, trust: Trust, now: float
+    invoice: bolt11.Invoice | str,
+    expected_msat: int | None,
+    policy: InvoicePolicy,
+    now: float,
 ) -> Payable:
     """An invoice that may be paid now, decoded and verified.
 
     Args:
         invoice: Its text; what was decoded elsewhere is decoded again.
         expected_msat: What the caller thinks that it asks for; ``None``: no matter.
-        trust: The network that it must be of.
+        policy: The network that it must be of.
         now: Seconds since 1970.
 
     Raises:
@@ -69,7 +72,7 @@ def require_payable(
     """
     text = invoice.text if isinstance(invoice, bolt11.Invoice) else invoice
     decoded = bolt11.decode(text)
-    failed = check_payable(decoded, trust, now).failed
+    failed = check_payable(decoded, policy, now).failed
     if failed:
         check, problem = failed
         raise InvalidRequestError(problem, field="invoice", hint=_HINTS[check])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .._converter import ShapeError, lenient_amount, lenient_order_id, load_object
+from .._converter import SchemaError, lenient_amount, lenient_order_id, load_object
 from ..errors import CallbackError, CallbackReferenceError
 from ._appended import appended_order_id
 
@@ -50,7 +50,7 @@ def read_hint(body: bytes, token: Reference | None) -> OrderHint | None:
         raise CallbackError(f"the body has over {MAX_BODY} bytes", rule="body")
     try:
         fields = load_object(body)
-    except ShapeError as error:
+    except SchemaError as error:
         raise CallbackError(f"the body {error}", rule="body") from None
     if token is not None:
         _compare(fields, token)

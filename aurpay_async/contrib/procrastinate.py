@@ -37,7 +37,7 @@ except ImportError as _error:
     ) from _error
 
 from .._clock import SystemClock
-from .._models import NewOrder, require_label
+from .._models import NewOrder, require_reference
 from .._settings import is_async
 from .._store._engine import Database, connection_of
 from .._store._steps import execute
@@ -227,7 +227,7 @@ class OrderTasks:
             timeout_url=timeout_url,
             callback_url=callback_url,
             timeout_callback=timeout_callback,
-            reference=require_label(reference),
+            reference=require_reference(reference),
         )
         urls = {
             "succeed_url": order.succeed_url,
@@ -260,7 +260,7 @@ class OrderTasks:
             ConfigurationError: that is no connection with a transaction.
             StoreUnavailableError: the database failed, or did not answer in time.
         """
-        return await self._defer(connection, _DELIVER, require_label(reference))
+        return await self._defer(connection, _DELIVER, require_reference(reference))
 
     async def _defer(
         self,

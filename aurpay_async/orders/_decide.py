@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 
-from .._order_life import ORDER_LIFE
+from .._order_life import PAYMENT_WINDOW
 from ..errors import (
     AlreadyPaidError,
     PaymentNeedsReviewError,
@@ -147,7 +147,7 @@ def _require_pause(entry: Entry, now: datetime) -> None:
     if len(failed) < _ACCIDENTS:
         return
     doublings = min(len(failed) - _ACCIDENTS, _MAX_DOUBLINGS)
-    pause = min(_FIRST_PAUSE * 2**doublings, ORDER_LIFE)
+    pause = min(_FIRST_PAUSE * 2**doublings, PAYMENT_WINDOW)
     last = failed[0]
     if timedelta(0) <= now - last.opened_at < pause:
         raise UntrustedOrderError(

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, Self, final
 
 from .._client import AurpayClient
-from .._models import NewOrder, require_label, require_order_id, without_frames
+from .._models import NewOrder, require_order_id, require_reference, without_traceback
 from .._settings import is_async, misfit
 from .._store._engine import Database
 from .._store._tables import metadata
@@ -174,11 +174,11 @@ class OrderStore:
                 timeout_url=timeout_url,
                 callback_url=callback_url,
                 timeout_callback=timeout_callback,
-                reference=require_label(reference),
+                reference=require_reference(reference),
                 allow_http=self._client._allow_http,  # noqa: SLF001
             )
         except InvalidRequestError as error:
-            raise without_frames(error) from None
+            raise without_traceback(error) from None
         finally:
             # Tracebacks show local names, and a query may hold a token.
             del succeed_url, timeout_url, callback_url, timeout_callback
@@ -318,7 +318,7 @@ class OrderStore:
         Raises:
             InvalidRequestError: that can be no reference.
         """
-        require_label(reference)
+        require_reference(reference)
         await self._ready()
         return await self._desk.rows.of(reference)
 
@@ -358,7 +358,7 @@ class OrderStore:
                 another attempt's.
             AurpayError: as `AurpayClient.get_order`.
         """
-        require_label(attempt_id, "attempt_id")
+        require_reference(attempt_id, "attempt_id")
         order = None
         if order_id is not None:
             order = await self._client.get_order(require_order_id(order_id))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, NewOrder, OrderStatus
-from aurpay_async._checks import Trust
+from aurpay_async._checks import InvoicePolicy
 from aurpay_async._protocol import build_create_order, parse_create_order
 from aurpay_async.errors import (
     AurpayError,
@@ -47,8 +47,8 @@ ASKED = NewOrder("20.00", "USD", reference="cart-42", attempt_id="ab" * 12)
 def parse(
     content: object, network: Any = "regtest", now: datetime = NOW
 ) -> LightningOrder:
-    trust = Trust(network=network, origin=ORIGIN, payees=frozenset())
-    return parse_create_order(answer(content), ASKED, trust, now.timestamp())
+    policy = InvoicePolicy(network=network, origin=ORIGIN, payees=frozenset())
+    return parse_create_order(answer(content), ASKED, policy, now.timestamp())
 
 
 def test_the_request() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, NewPayment, PaymentUrl
-from aurpay_async._checks import Trust
+from aurpay_async._checks import InvoicePolicy
 from aurpay_async._models._payments import NewPaymentUrl
 from aurpay_async._protocol import (
     build_create_payment,
@@ -36,7 +36,7 @@ from .samples import ORDER_ID, json_values, payment
 if TYPE_CHECKING:
     from aurpay_async import PaymentOrder
 
-TRUST = Trust(
+POLICY = InvoicePolicy(
     network="mainnet", origin=("https", "gateway.example", 443), payees=frozenset()
 )
 #: When the answers come.
@@ -46,12 +46,12 @@ PAY_URL = "https://dashboard.aurpay.net/#/cashier/choose?token=made-up"
 
 
 def read(content: object, asked: NewPayment = ASKED) -> PaymentOrder:
-    return parse_create_payment(answer(content), asked, TRUST, NOW)
+    return parse_create_payment(answer(content), asked, POLICY, NOW)
 
 
 def read_url(content: object) -> PaymentUrl:
     asked = NewPaymentUrl("18.00", "USD", reference="cart-42", attempt_id="ab" * 12)
-    return parse_create_payment_url(answer(content), asked, TRUST)
+    return parse_create_payment_url(answer(content), asked, POLICY)
 
 
 def test_the_documented_request_for_a_payment() -> None:

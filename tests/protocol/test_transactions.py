@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, Transaction, Withdrawal, bolt11
-from aurpay_async._checks import Trust
+from aurpay_async._checks import InvoicePolicy
 from aurpay_async._protocol import (
     build_list_transactions,
     build_withdraw_lightning,
@@ -33,12 +33,12 @@ from tests.orders import NOW, answer, envelope, invoice
 
 from .samples import json_values, paged, transaction
 
-TRUST = Trust(
+POLICY = InvoicePolicy(
     network="regtest",
     origin=("https", "dashboard.aurpay.net", 443),
     payees=frozenset({"02" * 33}),
 )
-PAID = require_payable(invoice(), None, TRUST, NOW.timestamp())
+PAID = require_payable(invoice(), None, POLICY, NOW.timestamp())
 
 
 def test_the_request_for_a_page() -> None:
@@ -115,7 +115,7 @@ def test_any_change_of_a_row_gives_a_row_or_our_error(row: dict[str, Any]) -> No
 @pytest.mark.parametrize("given_as", [str, str.upper, "lightning:{}".format])
 def test_an_invoice_that_may_be_paid(expected: int | None, given_as: Any) -> None:
     """In any spelling; what is paid is the text in lower case."""
-    paid = require_payable(given_as(invoice()), expected, TRUST, NOW.timestamp())
+    paid = require_payable(given_as(invoice()), expected, POLICY, NOW.timestamp())
     assert paid.invoice == bolt11.decode(invoice())
     assert paid.amount_msat == 20_000_000
 
@@ -123,9 +123,9 @@ def test_an_invoice_that_may_be_paid(expected: int | None, given_as: Any) -> Non
 def test_an_invoice_that_was_decoded_is_decoded_again() -> None:
     """A record can be made by anybody; only its text is signed."""
     decoded = bolt11.decode(invoice())
-    assert require_payable(decoded, None, TRUST, NOW.timestamp()).invoice == decoded
+    assert require_payable(decoded, None, POLICY, NOW.timestamp()).invoice == decoded
     vars(decoded)["amount_msat"] = 1
-    paid = require_payable(decoded, None, TRUST, NOW.timestamp())
+    paid = require_payable(decoded, None, POLICY, NOW.timestamp())
     assert paid.amount_msat == 20_000_000
 
 
@@ -163,7 +163,7 @@ def test_an_invoice_that_was_decoded_is_decoded_again() -> None:
 def test_an_invoice_that_cannot_be_paid_now(text: str, sentence: str) -> None:
     """Each with what to do instead."""
     with pytest.raises(InvalidRequestError) as caught:
-        require_payable(text, None, TRUST, NOW.timestamp())
+        require_payable(text, None, POLICY, NOW.timestamp())
     assert str(caught.value) == sentence
     assert caught.value.field == "invoice"
 
@@ -172,7 +172,7 @@ def test_an_invoice_that_cannot_be_paid_now(text: str, sentence: str) -> None:
 def test_an_invoice_over_another_amount(expected: int) -> None:
     """To the millisatoshi, and both ways: less is no more expected than more."""
     with pytest.raises(InvalidRequestError) as caught:
-        require_payable(invoice(), expected, TRUST, NOW.timestamp())
+        require_payable(invoice(), expected, POLICY, NOW.timestamp())
     assert caught.value.field == "amount"
     assert str(caught.value).startswith(
         f"amount: {expected} msat are expected, the invoice asks for 20000000;"
@@ -192,7 +192,7 @@ def test_an_invoice_over_another_amount(expected: int) -> None:
 def test_what_is_no_invoice(text: Any, kind: type[AurpayError]) -> None:
     """Nothing was sent."""
     with pytest.raises(kind) as caught:
-        require_payable(text, None, TRUST, NOW.timestamp())
+        require_payable(text, None, POLICY, NOW.timestamp())
     assert caught.value.outcome is RequestOutcome.NOT_SENT
 
 
@@ -200,7 +200,7 @@ def test_an_invoice_is_payable_until_it_expires() -> None:
     """And up to five minutes before it was made: clocks differ."""
     moments = [NOW - timedelta(seconds=300), NOW + timedelta(seconds=3599.9)]
     for moment in moments:
-        assert require_payable(invoice(), None, TRUST, moment.timestamp())
+        assert require_payable(invoice(), None, POLICY, moment.timestamp())
 
 
 def test_the_request_that_withdraws() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from aurpay_async import NewOrder, NewPayment, bolt11
 from aurpay_async import _protocol as protocol
-from aurpay_async._checks import Trust
+from aurpay_async._checks import InvoicePolicy
 from aurpay_async._models import UncheckedOrder
 from aurpay_async._models._payments import NewPaymentUrl, UncheckedPayment
 from aurpay_async._wire_names import wire_names
@@ -45,19 +45,23 @@ SAMPLES: dict[str, Any] = {
 }
 
 
-def trust(network: Any) -> Trust:
+def make_policy(network: Any) -> InvoicePolicy:
     origin = ("https", "dashboard.aurpay.net", 443)
-    return Trust(network=network, origin=origin, payees=frozenset())
+    return InvoicePolicy(network=network, origin=origin, payees=frozenset())
 
 
 def creates(day: datetime, network: str) -> Parse:
     asked, now = NewOrder(20, "USD"), day.timestamp()
-    return lambda found: protocol.parse_create_order(found, asked, trust(network), now)
+    return lambda found: protocol.parse_create_order(
+        found, asked, make_policy(network), now
+    )
 
 
 def withdraws(found: Response) -> object:
     decoded = bolt11.decode(invoice())
-    paid = protocol.require_payable(decoded, None, trust("regtest"), decoded.timestamp)
+    paid = protocol.require_payable(
+        decoded, None, make_policy("regtest"), decoded.timestamp
+    )
     return protocol.parse_withdraw_lightning(found, paid)
 
 
@@ -85,7 +89,10 @@ PARSERS: list[tuple[str, str, Parse]] = [
         "POST /api/order/pay-info",
         "fields_seen",
         lambda found: protocol.parse_create_payment(
-            found, NewPayment(18, "USD", chain="ETH", coin="ETH"), trust("mainnet"), 2e9
+            found,
+            NewPayment(18, "USD", chain="ETH", coin="ETH"),
+            make_policy("mainnet"),
+            2e9,
         ),
     ),
     (
@@ -97,7 +104,7 @@ PARSERS: list[tuple[str, str, Parse]] = [
         "POST /api/order/pay-url",
         "seen_in_integrators",
         lambda found: protocol.parse_create_payment_url(
-            found, NewPaymentUrl(18, "USD"), trust("mainnet")
+            found, NewPaymentUrl(18, "USD"), make_policy("mainnet")
         ),
     ),
     ("POST /api/plugin/key/aurpay", "example_seen", protocol.parse_obtain_key),
