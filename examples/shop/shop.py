@@ -1,6 +1,6 @@
 """A small shop that sells one thing for Lightning, and delivers it once.
 
-The store has the orders, the shop has its carts and parcels. Both are in one database
+The store has the orders, the shop has its carts and shipments. Both are in one database
 and change in one transaction (`Shop.learn`), whatever brings the news: a callback, or
 the platform when it is asked because none came. The pages are in `web`.
 """
@@ -63,10 +63,10 @@ carts: Final = Table(
     Column("state", Text, nullable=False),
     Column("opened", Text, nullable=False),
 )
-parcels: Final = Table(
-    "parcels",
+shipments: Final = Table(
+    "shipments",
     metadata,
-    # As the key: there is no second parcel for a cart.
+    # As the key: there is no second shipment for a cart.
     Column("reference", Text, ForeignKey(carts.c.reference), primary_key=True),
     Column("number", Text, nullable=False),
 )
@@ -96,8 +96,8 @@ class Cart:
     reference: str
     state: State
     opened: datetime
-    #: The number of its parcel, once it was sent.
-    parcel: str | None
+    #: The number of its shipment, once it was sent.
+    shipment: str | None
     #: What is to be paid now, if it is open.
     order: LightningOrder | None = None
     #: What was paid after something else had paid for it: to be refunded.
@@ -216,7 +216,7 @@ class Shop:
         if change.newly_paid:
             # What leaves the house, or what tells the house to.
             number = secrets.token_hex(4)
-            row = parcels.insert().values(reference=change.reference, number=number)
+            row = shipments.insert().values(reference=change.reference, number=number)
             await connection.execute(row)
             await self._move(connection, change.reference, "delivered")
         elif change.duplicate_payment:
@@ -287,7 +287,7 @@ class Shop:
         await connection.execute(one.values(state=to))
 
     async def _carts(self, *which: ColumnElement[bool]) -> list[Cart]:
-        query = select(carts, parcels.c.number).outerjoin(parcels).where(*which)
+        query = select(carts, shipments.c.number).outerjoin(shipments).where(*which)
         newest = query.order_by(carts.c.opened.desc()).limit(_LISTED)
         async with self._engine.connect() as connection:
             return [_cart(row) for row in await connection.execute(newest)]
@@ -298,5 +298,5 @@ def _cart(row: Row[Any]) -> Cart:
         reference=row.reference,
         state=row.state,
         opened=datetime.fromisoformat(row.opened),
-        parcel=row.number,
+        shipment=row.number,
     )

@@ -1,1 +1,1 @@
-"""Job workers on procrastinate: carts in, parcels out, whoever is killed meanwhile."""
+"""Job workers on procrastinate that open orders and fulfil payments."""

@@ -32,8 +32,8 @@ carts = Table(
     Column("reference", Text, primary_key=True),
     Column("jars", Integer, nullable=False),
 )
-parcels = Table(
-    "parcels",
+shipments = Table(
+    "shipments",
     metadata,
     Column("number", Integer, primary_key=True),
     Column("reference", Text, nullable=False),
@@ -49,7 +49,7 @@ WORKER: WorkerOptions = {"concurrency": 4, "update_heartbeat_interval": 10}
 
 
 class Shop:
-    """Its carts, its orders and its parcels, in one database."""
+    """Its carts, its orders and its shipments, in one database."""
 
     def __init__(self, aurpay: AurpayClient, database: str) -> None:
         """Prepare; `database` is such as ``postgresql://user@host/name``."""
@@ -103,11 +103,11 @@ class Shop:
 
     async def deliver(self, reference: str, connection: AsyncConnection) -> None:
         """Once for each cart that is paid: what leaves the house, or tells it to."""
-        await connection.execute(insert(parcels).values(reference=reference))
+        await connection.execute(insert(shipments).values(reference=reference))
 
     async def orders(self) -> Sequence[tuple[str, str]]:
         """Each cart, and what to say of it."""
-        sent = await self.parcels()
+        sent = await self.shipments()
         async with self.engine.connect() as connection:
             query = select(carts.c.reference).order_by(carts.c.jars)
             references = [*(await connection.execute(query)).scalars()]
@@ -116,10 +116,12 @@ class Shop:
             for name in references
         ]
 
-    async def parcels(self) -> Sequence[str]:
+    async def shipments(self) -> Sequence[str]:
         """What was sent out."""
         async with self.engine.connect() as connection:
-            return [*(await connection.execute(select(parcels.c.reference))).scalars()]
+            return [
+                *(await connection.execute(select(shipments.c.reference))).scalars()
+            ]
 
     async def _order(self, reference: str) -> str:
         for attempt in await self.store.attempts(reference):

@@ -45,7 +45,7 @@ async def test_a_shop_that_is_killed_is_followed_by_one_that_knows(
     with started("shop", given, tmp_path):
         assert "on its way" in await ask("GET", shop + path)
         orders = await ask("GET", f"{shop}/orders", headers=login("honey"))
-        assert "parcel" in orders
+        assert "shipment" in orders
 
 
 async def test_a_bot_that_is_killed_is_followed_by_one_that_knows(

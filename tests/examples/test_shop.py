@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "sandbox-reference-key"
-CART = Cart(reference="cart-1", state="new", opened=NOW, parcel=None)
+CART = Cart(reference="cart-1", state="new", opened=NOW, shipment=None)
 PASSWORD = "honey"
 
 
@@ -148,7 +148,7 @@ def any_database(request: pytest.FixtureRequest, database: str) -> str:
 
 
 async def test_it_delivers_once(sandbox: Sandbox, any_database: str) -> None:
-    """From the product's page to one parcel, across a restart of the shop."""
+    """From the product's page to one shipment, across a restart of the shop."""
     async with serving(sandbox, any_database) as browser:
         product = await browser.look("/")
         assert "A jar of honey" in product.text
@@ -165,7 +165,7 @@ async def test_it_delivers_once(sandbox: Sandbox, any_database: str) -> None:
         assert [callback.status for callback in sent] == [200] * 3
         assert "Your honey is on its way" in (await browser.look(cart.url)).text
         orders = (await browser.list()).text
-        (parcel,) = re.findall("parcel ([0-9a-f]{8})", orders)
+        (shipment,) = re.findall("shipment ([0-9a-f]{8})", orders)
         assert ">Delivered<" in orders
         assert "pay back" not in orders
     async with serving(sandbox, any_database) as browser:
@@ -177,7 +177,7 @@ async def test_it_delivers_once(sandbox: Sandbox, any_database: str) -> None:
         path = cart.url.removeprefix("http://").partition("/")[2]
         assert "on its way" in (await browser.ask("POST", f"/{path}")).text
         sandbox.assert_orders(1)
-        assert parcel in orders
+        assert shipment in orders
 
 
 async def test_a_button_pressed_twice_is_one_order(
@@ -225,7 +225,7 @@ async def test_a_page_follows_its_order(
 
 
 async def test_who_is_late_may_try_again(sandbox: Sandbox, database: str) -> None:
-    """With a new order; if both are paid, one parcel leaves and one is paid back."""
+    """With a new order; if both are paid, one shipment leaves and one is paid back."""
     async with serving(sandbox, database) as browser:
         cart = await browser.buy()
         await sandbox.expire(next(iter(sandbox.orders)))
@@ -242,12 +242,12 @@ async def test_who_is_late_may_try_again(sandbox: Sandbox, database: str) -> Non
         await sandbox.pay(second.order_id)
         orders = (await browser.list()).text
         assert f"pay back {second.order_id}" in orders
-        assert len(re.findall("parcel [0-9a-f]{8}", orders)) == 1
+        assert len(re.findall("shipment [0-9a-f]{8}", orders)) == 1
 
 
-async def parcels(browser: Browser) -> list[str]:
-    """The numbers of the parcels, as the list shows them."""
-    return re.findall("parcel ([0-9a-f]{8})", (await browser.list()).text)
+async def shipments(browser: Browser) -> list[str]:
+    """The numbers of the shipments, as the list shows them."""
+    return re.findall("shipment ([0-9a-f]{8})", (await browser.list()).text)
 
 
 async def until_listed(browser: Browser, clock: HandClock, what: str) -> None:
@@ -272,11 +272,11 @@ async def test_payment_without_a_callback_is_fulfilled(
         sandbox.callback_faults.push("before-answer")
         await browser.buy()
         assert sandbox.callbacks[-1].status == 503
-        assert await parcels(browser) == []
-        await until_listed(browser, clock, "parcel ")
+        assert await shipments(browser) == []
+        await until_listed(browser, clock, "shipment ")
         unseen = [*sandbox.orders][-1]
         await until_listed(browser, clock, f"may be paid: {unseen}")
-        assert len(await parcels(browser)) == 1
+        assert len(await shipments(browser)) == 1
 
 
 async def test_payment_during_a_database_outage_is_fulfilled_after_it(
@@ -299,7 +299,7 @@ async def test_payment_during_a_database_outage_is_fulfilled_after_it(
         assert len(failed) >= 2
         assert {record.levelname for record in failed} == {"ERROR"}
         assert "reconciliation failed, again in" in caplog.text
-        await until_listed(browser, clock, "parcel ")
+        await until_listed(browser, clock, "shipment ")
 
 
 async def test_shop_stops_in_order_while_the_database_is_away(
@@ -347,7 +347,7 @@ async def test_payment_of_an_unknown_cart_is_answered_200_and_listed(
         reference = cart.url.rpartition("/")[2]
         assert f"{reference} · <strong>may be paid: no order known" in orders
         assert "20.00 USD" in orders
-        assert await parcels(browser) == []
+        assert await shipments(browser) == []
 
 
 async def test_nobody_is_shown_what_is_over(
@@ -368,7 +368,7 @@ async def test_what_may_exist_is_said(sandbox: Sandbox, database: str) -> None:
         sandbox.faults.push("cut-json+created")
         failed = await browser.ask("POST", path)
         assert failed.status == 503
-        assert "An invoice may have been made that nobody has seen" in failed.text
+        assert "An invoice may have been created that no payer has seen" in failed.text
         assert "Nothing to pay yet" in (await browser.look(path)).text
         assert (await browser.look(f"{path}/code.svg")).status == 404
         assert f'action="{path}"' in failed.text
@@ -505,7 +505,7 @@ def test_every_text_is_escaped(template: str) -> None:
                 attrs.evolve(
                     CART,
                     reference=MARKUP,
-                    parcel=MARKUP,
+                    shipment=MARKUP,
                     duplicate_payment=[odd],
                     needs_review=[odd],
                 )

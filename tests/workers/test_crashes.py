@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 CARTS = 100
 WORKERS = 2
-#: How many die while orders are opened, and how many while parcels are sent.
+#: How many die while orders are opened, and how many while shipments are sent.
 DEATHS = 10
 #: How long one lives after it has begun a job, in seconds of ours.
 LIFE = (0.0, 0.6)
@@ -51,7 +51,7 @@ KEY = "sandbox-reference-key"
 SLOWNESS = "delay; seconds=0.3"
 
 
-async def test_each_cart_has_one_order_and_one_parcel(postgresql_url: str) -> None:
+async def test_each_cart_has_one_order_and_one_shipment(postgresql_url: str) -> None:
     """A hundred carts, two workers, twenty deaths."""
     clock = FastClock(time.time())
     async with (
@@ -83,10 +83,10 @@ async def test_each_cart_has_one_order_and_one_parcel(postgresql_url: str) -> No
         clock.began -= 20  # so that it is time to look
         async with killing("aurpay:deliver", url, sandbox.base_url, clock.began):
             await until(lambda: is_done(shop, "aurpay:deliver"))
-        assert Counter(await shop.parcels()) == {
+        assert Counter(await shop.shipments()) == {
             f"cart-{n + 1}": 1 for n in range(CARTS)
         }
-        # Some died with a parcel in hand.
+        # Some died with a shipment in hand.
         assert await jobs(shop, "aurpay:deliver", attempts=2)
         assert (
             await shop.store.duplicate_payments()

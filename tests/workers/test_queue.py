@@ -29,7 +29,7 @@ NEVER = "0 0 29 2 *"
 
 @attrs.define
 class Shop:
-    """Its tables are those of its carts, its parcels, the store and procrastinate."""
+    """Its tables are those of its carts, its shipments, the store and procrastinate."""
 
     engine: AsyncEngine
     sandbox: Sandbox
@@ -54,7 +54,7 @@ class Shop:
 
 async def deliver(reference: str, connection: AsyncConnection) -> None:
     await connection.execute(
-        text("INSERT INTO parcels VALUES (:reference)"), {"reference": reference}
+        text("INSERT INTO shipments VALUES (:reference)"), {"reference": reference}
     )
 
 
@@ -75,14 +75,14 @@ async def shop(
         await store.upgrade()
         tasks = OrderTasks(app, store, deliver, reconcile=NEVER, restart=NEVER)
         async with engine.begin() as connection:
-            for table in ("carts", "parcels"):
+            for table in ("carts", "shipments"):
                 await connection.execute(text(f"CREATE TABLE {table} (reference TEXT)"))
         yield Shop(engine, sandbox, clock, app, tasks)
     await engine.dispose()
 
 
-async def test_from_a_cart_to_its_parcel(shop: Shop) -> None:
-    """A cart that is rolled back has no order; one that stays has a parcel, once."""
+async def test_from_a_cart_to_its_shipment(shop: Shop) -> None:
+    """A cart that is rolled back has no order; one that stays has a shipment, once."""
     cart = text("INSERT INTO carts VALUES (:reference)")
     for reference, stays in (("cart-1", False), ("cart-2", True)):
         async with shop.engine.connect() as connection:
@@ -100,7 +100,7 @@ async def test_from_a_cart_to_its_parcel(shop: Shop) -> None:
         await shop.work()
     await shop.defer("deliver", reference="cart-2")
     await shop.work()
-    assert await shop.rows("SELECT * FROM parcels") == [("cart-2",)]
+    assert await shop.rows("SELECT * FROM shipments") == [("cart-2",)]
     states = "SELECT DISTINCT status FROM procrastinate_jobs"
     assert await shop.rows(states) == [("succeeded",)]
 
@@ -142,4 +142,4 @@ async def test_workers_at_once_deliver_once(shop: Shop) -> None:
     outcomes = await asyncio.gather(*together, return_exceptions=True)
     assert sorted(map(repr, outcomes)) == ["None", "None", "None", "OSError()"]
     assert came == ["cart-1", "cart-1"]
-    assert await shop.rows("SELECT * FROM parcels") == [("cart-1",)]
+    assert await shop.rows("SELECT * FROM shipments") == [("cart-1",)]

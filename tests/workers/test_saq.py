@@ -150,7 +150,7 @@ async def test_every_cart_is_opened_and_delivered_once(
                 await sandbox.pay(order_id)
             await until(engine, "delivered", CARTS)
     async with engine.connect() as connection:
-        query = "SELECT count(*), count(DISTINCT reference) FROM parcels"
+        query = "SELECT count(*), count(DISTINCT reference) FROM shipments"
         sent = (await connection.execute(text(query))).one()
     assert tuple(sent) == (CARTS, CARTS)
     await recipe.queue.disconnect()
