@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from .._models import Order, require_order_id
-from .._order_life import OrderStatus
 from ..callbacks import ConfirmedNotification, Reference, UnconfirmedNotification
 from ..errors import (
     InvalidRequestError,
@@ -18,7 +17,7 @@ from ..errors import (
 from ._recording import claim, record
 from ._records import Attempt, Change
 from ._schedule import watched_until
-from ._states import UNPROVEN, AttemptState
+from ._states import UNPROVEN, WATCHED, AttemptState
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,36 +25,106 @@ if TYPE_CHECKING:
     from ._desk import Desk
     from ._records import Caller, OrderUpdate
 
-    _Only = Literal["paid", "overdue"]
-
 _log: Final = logging.getLogger("aurpay_async.orders")
 
 
-async def record_news(
-    desk: Desk, news: OrderUpdate, caller: Caller, *, only: _Only | None = None
-) -> Change:
-    """Write it down, in the caller's transaction if there is one.
+async def record_update(desk: Desk, update: OrderUpdate, caller: Caller) -> Change:
+    """Record an update of an order, in the caller's transaction if one is given.
 
     Raises:
-        InvalidRequestError: it is none of these, or does not say what it only may.
+        InvalidRequestError: it is no notification, order or order id.
     """
-    if isinstance(news, UnconfirmedNotification):
-        return await _claimed(desk, news, caller, only)
-    if isinstance(news, str):
-        news = await _read(desk, require_order_id(news, "news"))
-    order = news.order if isinstance(news, ConfirmedNotification) else news
+    if isinstance(update, UnconfirmedNotification):
+        return await _record_unconfirmed(desk, update, caller)
+    if isinstance(update, str):
+        update = await read_order(desk, update, "update")
+    order = update.order if isinstance(update, ConfirmedNotification) else update
     if not isinstance(order, Order):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidRequestError(
-            f"must be a notification, an order as get_order() gives it, or its id, not "
-            f"{shown(order)}",
-            field="news",
+            "must be a notification, an order as get_order() returns it, or its id; "
+            f"got {shown(order)}",
+            field="update",
         )
-    _require(only, order)
     async with desk.rows.writing(caller) as connection:
-        if isinstance(news, ConfirmedNotification):
-            return await _confirmed(desk, connection, news)
+        if isinstance(update, ConfirmedNotification):
+            return await _record_confirmed(desk, connection, update)
         attempt_id = await _attempt_id_of(desk, connection, order)
         return await record(desk, connection, attempt_id, order)
+
+
+def require_one_source(
+    update: object, reference: str | None, order_id: str | None
+) -> None:
+    """Require that a call of `OrderStore.record` names its order in exactly one way.
+
+    Raises:
+        InvalidRequestError: none of the arguments is given, or more than one.
+    """
+    arguments = {"update": update, "reference": reference, "order_id": order_id}
+    given = [name for name, value in arguments.items() if value is not None]
+    if len(given) != 1:
+        raise InvalidRequestError(
+            "exactly one of update, reference and order_id must be given; got "
+            + (" and ".join(given) or "none of them"),
+            field="update",
+            hint="write record(notification) in a callback handler, and "
+            "record(reference=...) or record(order_id=...) to query Aurpay",
+        )
+
+
+async def read_order(desk: Desk, order_id: str, field: str) -> Order:
+    """Query the platform for an order.
+
+    Args:
+        desk: Where.
+        order_id: As the caller passed it.
+        field: The caller's argument, for the error.
+
+    Raises:
+        InvalidRequestError: it is no order id; or the platform has no such order, and
+            a reference has that name.
+    """
+    try:
+        return await desk.client.get_order(require_order_id(order_id, field))
+    except NotFoundError as error:
+        if not await desk.rows.of(order_id):
+            raise
+        raise InvalidRequestError(
+            f"{shown(order_id)} is a reference, and not the id of an order",
+            field=field,
+            hint=f"write record(reference={shown(order_id)})",
+        ) from error
+
+
+async def read_order_of(desk: Desk, reference: str) -> Order:
+    """Query the platform for the orders of a reference; return the one to record.
+
+    Raises:
+        UnknownOrderError: the store knows no order of this reference.
+    """
+    attempts = [one for one in await desk.rows.of(reference) if one.order_id]
+    paid = [one for one in attempts if one.state is AttemptState.PAID]
+    payable = [one for one in attempts if one.state in WATCHED]
+    # The payment of an invoice that failed a check needs review: it must not hide the
+    # payment of another order.
+    payable.sort(key=lambda one: one.failed_check is not None)
+    unpaid: list[Order] = []
+    missing: NotFoundError | None = None
+    for attempt in [*payable, *paid] or attempts[:1]:
+        try:
+            order = await desk.client.get_order(attempt.order_id or "")
+        except NotFoundError as error:
+            missing = error
+            continue
+        if order.status.is_paid or attempt.state is AttemptState.PAID:
+            return order
+        unpaid.append(order)
+    if unpaid:
+        return unpaid[0]
+    raise missing or UnknownOrderError(
+        f"the store knows no order of reference {shown(reference)}; get_or_create() "
+        "creates one, and reconcile() searches for one of unknown outcome"
+    )
 
 
 async def identify(
@@ -89,25 +158,7 @@ async def identify(
         return Change(attempt=after, before=attempt.state)
 
 
-async def _read(desk: Desk, order_id: str) -> Order:
-    """The order of that id, as the platform has it.
-
-    Raises:
-        InvalidRequestError: there is none, and a reference is called so.
-    """
-    try:
-        return await desk.client.get_order(order_id)
-    except NotFoundError as error:
-        if not await desk.rows.of(order_id):
-            raise
-        raise InvalidRequestError(
-            f"{shown(order_id)} is a reference, and not the id of an order",
-            field="news",
-            hint="attempts(reference) lists its orders: pass the order_id of one",
-        ) from error
-
-
-async def _confirmed(
+async def _record_confirmed(
     desk: Desk, connection: AsyncConnection, notification: ConfirmedNotification
 ) -> Change:
     known, order = notification.known, notification.order
@@ -119,31 +170,28 @@ async def _confirmed(
         attempt_id=known.attempt_id or "",
     )
     if await _adopt(desk, connection, token):
-        return await _reported(desk, connection, token, order.order_id)
+        return await _record_claim(desk, connection, token, order.order_id)
     return await record(desk, connection, token.attempt_id, order)
 
 
-async def _claimed(
-    desk: Desk,
-    notification: UnconfirmedNotification,
-    caller: Caller,
-    only: _Only | None,
+async def _record_unconfirmed(
+    desk: Desk, notification: UnconfirmedNotification, caller: Caller
 ) -> Change:
     token = notification.event.token
-    if only is not None or token is None:
+    if token is None:
         raise InvalidRequestError(
-            f"the platform has not confirmed it: {notification.reason}",
-            field="news",
-            hint="record() takes what is not confirmed as well",
+            "the callback has no signed reference, and Aurpay has not confirmed it: "
+            f"{notification.reason}",
+            field="update",
         )
     hint = notification.event.order_hint
     async with desk.rows.writing(caller) as connection:
         await _adopt(desk, connection, token)
         named = None if hint is None else hint.order_id
-        return await _reported(desk, connection, token, named)
+        return await _record_claim(desk, connection, token, named)
 
 
-async def _reported(
+async def _record_claim(
     desk: Desk, connection: AsyncConnection, token: Reference, order_id: str | None
 ) -> Change:
     """What a callback says, and the platform has not confirmed."""
@@ -194,20 +242,6 @@ async def _adopt(desk: Desk, connection: AsyncConnection, token: Reference) -> b
         token.attempt_id,
     )
     return True
-
-
-def _require(only: _Only | None, order: Order) -> None:
-    says = {
-        None: True,
-        "paid": bool(order.status.is_paid),
-        "overdue": order.status is OrderStatus.OVERDUE,
-    }
-    if not says[only]:
-        raise InvalidRequestError(
-            f"order {shown(order.order_id)} is {shown(str(order.status))}, not {only}",
-            field="news",
-            hint="record() takes whatever it is",
-        )
 
 
 async def _attempt_id_of(desk: Desk, connection: AsyncConnection, order: Order) -> str:

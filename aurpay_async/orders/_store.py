@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Final, Self, final
+from typing import TYPE_CHECKING, ClassVar, Final, Self, cast, final
 
 from .._client import AurpayClient
 from .._models import NewOrder, require_order_id, require_reference, without_traceback
@@ -18,7 +18,13 @@ from ..errors import (
     shown,
 )
 from ._desk import Desk
-from ._news import identify, record_news
+from ._news import (
+    identify,
+    read_order,
+    read_order_of,
+    record_update,
+    require_one_source,
+)
 from ._opening import Opener
 from ._reconciling import reconcile
 from ._records import watched
@@ -185,45 +191,47 @@ class OrderStore:
         await self._ready()
         return await self._opener.open(reference, asked)
 
-    async def record(self, news: OrderUpdate, connection: Caller = None) -> Change:
-        """Write down what has become of an order; here a reference is settled.
+    async def record(
+        self,
+        update: OrderUpdate | None = None,
+        *,
+        reference: str | None = None,
+        order_id: str | None = None,
+        connection: Caller = None,
+    ) -> Change:
+        """Record an update of an order, in your transaction if you give a connection.
 
-        It may come twice, late, or in any order: money is counted once. Where
-        `Change.newly_paid` is true, deliver, in this very transaction.
+        Updates may arrive twice, late or in any order: each payment is counted once.
+        If `Change.newly_paid` is true, fulfil the order in the same transaction.
 
         Args:
-            news: What a handler of callbacks was told; or an order as `get_order` gave
-                it; or the id of one, to be asked for.
+            update: The notification that your callback handler received; an order as
+                `AurpayClient.get_order` returned it; or the id of one. Exactly one of
+                `update`, `reference` and `order_id` is given.
+            reference: Query Aurpay for the orders of this reference that can still be
+                paid. Record a payment that the store does not have yet; without one,
+                the paid order; without that, the newest order.
+            order_id: Query Aurpay for this order.
             connection: An ``AsyncConnection`` or ``AsyncSession`` in whose transaction
-                to write; you commit. Without, the store has one of its own.
+                the store writes; you commit. By default the store uses a transaction
+                of its own. Aurpay is queried before the first write.
 
         Raises:
+            InvalidRequestError: an argument cannot be used, or not exactly one of the
+                three is given.
             UnknownOrderError: the store has no such order.
-            CallbackReferenceError: it has another price, currency or amount than the
-                one in the store, or is another attempt's.
-            ConfigurationError: that is no connection with a transaction.
-            AurpayError: as `AurpayClient.get_order`, if an id was given.
+            CallbackReferenceError: the order has another price, currency or amount than
+                the one in the store, or belongs to another attempt.
+            ConfigurationError: `connection` has no transaction.
+            AurpayError: as `AurpayClient.get_order`, if Aurpay is queried.
         """
+        require_one_source(update, reference, order_id)
         await self._ready()
-        return await record_news(self._desk, news, connection)
-
-    async def settle(self, news: OrderUpdate, connection: Caller = None) -> Change:
-        """As `record`, of what is paid.
-
-        Raises:
-            InvalidRequestError: it is not, as far as anybody can tell.
-        """
-        await self._ready()
-        return await record_news(self._desk, news, connection, only="paid")
-
-    async def expire(self, news: OrderUpdate, connection: Caller = None) -> Change:
-        """As `record`, of what is overdue.
-
-        Raises:
-            InvalidRequestError: the platform does not say so.
-        """
-        await self._ready()
-        return await record_news(self._desk, news, connection, only="overdue")
+        if reference is not None:
+            update = await read_order_of(self._desk, require_label(reference))
+        elif order_id is not None:
+            update = await read_order(self._desk, order_id, "order_id")
+        return await record_update(self._desk, cast("OrderUpdate", update), connection)
 
     async def lookup(self, reference: Reference) -> KnownOrder | None:
         """For `callbacks.CallbackProcessor`: the order that a callback is about.

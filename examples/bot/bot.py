@@ -225,7 +225,7 @@ class PayBot:
             too_late = payment.outcome in {"timed_out", "late_paid"}
             over = too_late and not await self._has_other(order)
             async with self._engine.begin() as connection:
-                change = await self.store.record(payment.order, connection)
+                change = await self.store.record(payment.order, connection=connection)
                 if over:
                     await self._bills.expired(connection, reference)
                 await self.learn(change, connection)

@@ -206,7 +206,7 @@ class Shop:
     async def notified(self, notification: Notification) -> None:
         """For the processor: the store, the shop and the guard, in one transaction."""
         async with self._engine.begin() as connection:
-            change = await self.store.record(notification, connection)
+            change = await self.store.record(notification, connection=connection)
             await self.learn(change, connection)
             await notification.ack(connection)
         self._ring()

@@ -214,7 +214,7 @@ async def test_a_cart_that_is_paid_is_open_enough(
         await shop.run("open", **CART)
     (order_id,) = shop.sandbox.orders
     await shop.sandbox.pay(order_id)
-    assert (await shop.store.settle(order_id)).newly_paid
+    assert (await shop.store.record(order_id=order_id)).newly_paid
     await shop.run("open", **CART)
     shop.sandbox.assert_orders(1)
 

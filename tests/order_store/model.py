@@ -377,7 +377,7 @@ class Process:
 
     async def _notified(self, notification: Notification) -> None:
         async with self.engine.begin() as connection:
-            change = await self.store.record(notification, connection)
+            change = await self.store.record(notification, connection=connection)
             await self._deliver(change, connection)
             await notification.ack(connection)
 

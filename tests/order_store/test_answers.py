@@ -315,11 +315,11 @@ class TestPaymentHash:
         assert second in platform.orders
         for order_id in (first.order_id, second):
             platform.set(order_id, "SUCCESS")
-        assert (await store.settle(first.order_id)).newly_paid
-        change = await store.settle(second)
+        assert (await store.record(order_id=first.order_id)).newly_paid
+        change = await store.record(order_id=second)
         assert (change.newly_paid, change.duplicate_payment) == (False, False)
         assert [one.order_id for one in await store.needs_review()] == [second]
-        assert (await store.settle(second)).attempt.state is S.PAYMENT_REPORTED
+        assert (await store.record(order_id=second)).attempt.state is S.PAYMENT_REPORTED
         assert (await store.resolve(attempt.attempt_id, second)).newly_paid
 
     async def test_person_can_say_that_such_an_order_counts_for_nothing(

@@ -119,7 +119,7 @@ class TestEngines:
         )
         assert len({order.order_id for order in orders}) == 1
         platform.set(orders[0].order_id, "SUCCESS")
-        settled = [await store.settle(orders[0].order_id) for store in stores]
+        settled = [await store.record(order_id=orders[0].order_id) for store in stores]
         assert [change.newly_paid for change in settled].count(True) == 1
         await engine.dispose()
 

@@ -7,6 +7,7 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from aurpay_async import NewOrder
@@ -88,7 +89,7 @@ class Shop:
 
     async def handle(self, notification: Notification) -> None:
         async with self._store.engine.begin() as connection:
-            change = await self._store.record(notification, connection)
+            change = await self._store.record(notification, connection=connection)
             await notification.ack(connection)
         self.changes.append(change)
 
@@ -400,7 +401,7 @@ async def test_an_unconfirmed_timeout_changes_nothing(
     assert not await local.needs_review()
 
 
-async def test_what_nobody_confirms_cannot_be_settled(
+async def test_unconfirmed_notification_has_its_order_polled_at_once(
     local: OrderStore, platform: Platform, client: AurpayClient, clock: FakeClock
 ) -> None:
     """Only written down."""
@@ -416,9 +417,9 @@ async def test_what_nobody_confirms_cannot_be_settled(
     await shop.hear(platform.urls[order.order_id]["callback_url"])
     [notification] = seen
     assert isinstance(notification, UnconfirmedNotification)
-    for refuse in (local.settle, local.expire):
-        with pytest.raises(InvalidRequestError, match="confirms no callback"):
-            await refuse(notification)
+    event = attrs.evolve(notification.event, token=None)
+    with pytest.raises(InvalidRequestError, match="no signed reference"):
+        await local.record(attrs.evolve(notification, event=event))
     change = await local.record(notification)
     # Its order is known, so it is asked about now.
     assert (change.changed, change.attempt.state) == (False, S.PAYABLE)

@@ -57,17 +57,114 @@ async def two_orders(
     return first.order_id, second.order_id
 
 
-async def test_reference_instead_of_an_order_id_is_named_as_such(
+async def test_reference_given_as_an_order_id_is_named_as_such(
     local: OrderStore, platform: Platform
 ) -> None:
-    """The message says where the id is to be found."""
     await opened(local)
-    for take in (local.record, local.settle, local.expire):
+    for given in ({"update": "cart-42"}, {"order_id": "cart-42"}):
         with pytest.raises(InvalidRequestError, match="'cart-42' is a reference") as e:
-            await take("cart-42")
-        assert "attempts(reference)" in str(e.value)
+            await local.record(**given)  # type: ignore[arg-type]
+        assert e.value.field in given
+        assert e.value.hint == "write record(reference='cart-42')"
     with pytest.raises(NotFoundError):
-        await local.settle("cart-43")
+        await local.record("cart-43")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({}, "none of them"),
+        ({"update": "1", "order_id": "1"}, "update and order_id"),
+        (
+            {"update": "1", "reference": "cart-42", "order_id": "1"},
+            "update and reference and order_id",
+        ),
+    ],
+)
+async def test_record_takes_exactly_one_of_update_reference_and_order_id(
+    local: OrderStore, platform: Platform, given: dict[str, Any], named: str
+) -> None:
+    order = await opened(local)
+    platform.set(order.order_id, "SUCCESS")
+    with pytest.raises(InvalidRequestError, match=f"got {named};") as caught:
+        await local.record(**given)
+    assert "record(reference=...)" in str(caught.value)
+    assert not platform.calls["get_order"]
+
+
+class TestRecordingByReference:
+    """`record(reference=...)` queries the platform for the orders of a reference."""
+
+    async def test_payment_found_by_reference_is_new_exactly_once(
+        self, store: OrderStore, platform: Platform
+    ) -> None:
+        order = await opened(store)
+        assert not (await store.record(reference="cart-42")).changed
+        platform.set(order.order_id, "SUCCESS")
+        async with store.engine.begin() as connection:
+            change = await store.record(reference="cart-42", connection=connection)
+        assert (change.newly_paid, change.attempt.order_id) == (True, order.order_id)
+        assert not (await store.record(reference="cart-42")).changed
+        platform.set(order.order_id, "REFUNDED")
+        change = await store.record(reference="cart-42")
+        assert (change.before, change.attempt.state) == (S.PAID, S.REFUNDED)
+        assert not (await store.record(reference="cart-42")).changed
+
+    async def test_payment_of_an_earlier_order_is_found_by_reference(
+        self, local: OrderStore, platform: Platform, clock: FakeClock
+    ) -> None:
+        first, second = await two_orders(local, platform, clock)
+        platform.set(first, "SUCCESS")
+        change = await local.record(reference="cart-42")
+        assert (change.newly_paid, change.attempt.order_id) == (True, first)
+        platform.set(second, "SUCCESS")
+        change = await local.record(reference="cart-42")
+        assert (change.duplicate_payment, change.attempt.order_id) == (True, second)
+        assert not (await local.record(reference="cart-42")).changed
+
+    async def test_paid_order_is_recorded_rather_than_a_newer_pending_one(
+        self, local: OrderStore, platform: Platform, clock: FakeClock
+    ) -> None:
+        first, _ = await two_orders(local, platform, clock)
+        platform.set(first, "SUCCESS")
+        await local.record(order_id=first)
+        platform.set(first, "REFUNDED")
+        change = await local.record(reference="cart-42")
+        assert (change.attempt.order_id, change.attempt.state) == (first, S.REFUNDED)
+
+    async def test_without_a_payment_the_newest_order_is_recorded(
+        self, local: OrderStore, platform: Platform, clock: FakeClock
+    ) -> None:
+        _, second = await two_orders(local, platform, clock)
+        platform.set(second, "OVERDUE")
+        change = await local.record(reference="cart-42")
+        assert (change.attempt.order_id, change.attempt.state) == (second, S.OVERDUE)
+
+    async def test_order_that_aurpay_lacks_does_not_hide_the_payment_of_another(
+        self, local: OrderStore, platform: Platform, clock: FakeClock
+    ) -> None:
+        first, second = await two_orders(local, platform, clock)
+        platform.set(first, "SUCCESS")
+        gone = platform.orders.pop(second)
+        assert (await local.record(reference="cart-42")).newly_paid
+        del platform.orders[first]
+        with pytest.raises(NotFoundError):
+            await local.record(reference="cart-42")
+        platform.orders[second] = gone
+        change = await local.record(reference="cart-42")
+        assert (change.changed, change.attempt.order_id) == (False, second)
+
+    async def test_reference_without_a_known_order_is_an_unknown_order(
+        self, local: OrderStore, platform: Platform
+    ) -> None:
+        platform.faults = ["lost"]
+        with pytest.raises(AurpayError):
+            await opened(local)
+        for reference in ("cart-42", "cart-43"):
+            with pytest.raises(UnknownOrderError, match=f"reference '{reference}'"):
+                await local.record(reference=reference)
+        with pytest.raises(InvalidRequestError, match="reference"):
+            await local.record(reference="")
 
 
 class TestSettling:
@@ -79,7 +176,7 @@ class TestSettling:
         """Whoever records it first is told to deliver; nobody else."""
         order = await opened(store)
         platform.set(order.order_id, "SUCCESS")
-        change = await store.settle(order.order_id)
+        change = await store.record(order_id=order.order_id)
         assert (change.newly_paid, change.duplicate_payment, change.changed) == (
             True,
             False,
@@ -88,7 +185,7 @@ class TestSettling:
         assert (change.before, change.attempt.state) == (S.PAYABLE, S.PAID)
         assert change.reference == "cart-42"
         assert change.attempt.next_look_at is None
-        again = await store.settle(order.order_id)
+        again = await store.record(order_id=order.order_id)
         assert (again.newly_paid, again.changed, again.before) == (False, False, S.PAID)
         assert (await opened(store)).status == "SUCCESS"
 
@@ -101,7 +198,7 @@ class TestSettling:
         paid = await client.get_order(order.order_id)
         async with OrderStore(client, url) as another:
             stores = [store, another] * 10
-            changes = await asyncio.gather(*(one.settle(paid) for one in stores))
+            changes = await asyncio.gather(*(one.record(paid) for one in stores))
         assert [change.newly_paid for change in changes].count(True) == 1
 
     async def test_the_first_payment_settles_and_the_other_is_too_much(
@@ -111,11 +208,11 @@ class TestSettling:
         first, second = await two_orders(store, platform, clock)
         for order_id in (first, second):
             platform.set(order_id, "SUCCESS")
-        assert (await store.settle(first)).newly_paid
-        change = await store.settle(second)
+        assert (await store.record(order_id=first)).newly_paid
+        change = await store.record(order_id=second)
         assert (change.newly_paid, change.duplicate_payment) == (False, True)
         assert [one.order_id for one in await store.duplicate_payments()] == [second]
-        assert not (await store.settle(second)).duplicate_payment
+        assert not (await store.record(order_id=second)).duplicate_payment
         shown = await opened(store)
         assert (shown.order_id, shown.status) == (first, "SUCCESS")
         platform.set(second, "REFUNDED")
@@ -129,12 +226,12 @@ class TestSettling:
         """Whoever wants to sell it again takes another reference."""
         first, second = await two_orders(local, platform, clock)
         platform.set(first, "SUCCESS")
-        await local.settle(first)
+        await local.record(order_id=first)
         platform.set(first, "REFUNDED")
         assert (await local.record(first)).attempt.state is S.REFUNDED
         assert (await opened(local)).status == "REFUNDED"
         platform.set(second, "SUCCESS")
-        assert (await local.settle(second)).duplicate_payment
+        assert (await local.record(order_id=second)).duplicate_payment
 
     async def test_a_refund_that_comes_first_settles_nothing(
         self, local: OrderStore, platform: Platform
@@ -155,7 +252,7 @@ class TestSettling:
             await opened(local)
         [order_id] = platform.orders
         platform.set(order_id, "SUCCESS")
-        assert (await local.settle(order_id)).newly_paid
+        assert (await local.record(order_id=order_id)).newly_paid
         with pytest.raises(AlreadyPaidError) as caught:
             await opened(local)
         assert caught.value.order_id == order_id
@@ -170,12 +267,12 @@ class TestOther:
         """Paid beats timeout, whichever is heard of first."""
         order = await opened(local)
         platform.set(order.order_id, "OVERDUE")
-        overdue = await local.expire(order.order_id)
+        overdue = await local.record(order_id=order.order_id)
         assert overdue.attempt.state is S.OVERDUE
-        assert not (await local.expire(order.order_id)).changed
+        assert not (await local.record(order_id=order.order_id)).changed
         stale = await local._client.get_order(order.order_id)
         platform.set(order.order_id, "SUCCESS")
-        assert (await local.settle(order.order_id)).newly_paid
+        assert (await local.record(order_id=order.order_id)).newly_paid
         for late in (stale, attrs.evolve(stale, status=OrderStatus.PENDING)):
             change = await local.record(late)
             assert (change.changed, change.attempt.status) == (False, "SUCCESS")
@@ -206,39 +303,16 @@ class TestOther:
         order = await opened(local)
         assert (await local.attempts("cart-42"))[0] not in await local.needs_review()
 
-    @pytest.mark.parametrize(
-        ("method", "status", "message"),
-        [
-            ("settle", "OVERDUE", "is 'OVERDUE', not paid"),
-            ("settle", "REFUNDED", "is 'REFUNDED', not paid"),
-            ("expire", "SUCCESS", "is 'SUCCESS', not overdue"),
-        ],
-    )
-    async def test_it_must_be_what_it_is_called(
-        self,
-        local: OrderStore,
-        platform: Platform,
-        method: str,
-        status: str,
-        message: str,
-    ) -> None:
-        """`record` takes whatever it is."""
-        order = await opened(local)
-        platform.set(order.order_id, status)
-        with pytest.raises(InvalidRequestError, match=message) as caught:
-            await getattr(local, method)(order.order_id)
-        assert (caught.value.field, caught.value.order_id) == ("news", None)
-        assert (await local.record(order.order_id)).changed
-
-    async def test_what_is_no_news_is_refused(self, local: OrderStore) -> None:
-        """With what it may be."""
-        for news in (7, None, await opened(local)):
+    async def test_value_that_is_no_update_is_rejected(self, local: OrderStore) -> None:
+        for update in (7, await opened(local)):
             with pytest.raises(
                 InvalidRequestError, match="must be a notification, an order"
-            ):
-                await local.record(news)  # type: ignore[arg-type]
-        with pytest.raises(InvalidRequestError, match="news: must be a text"):
-            await local.record("..")
+            ) as caught:
+                await local.record(update)  # type: ignore[arg-type]
+            assert caught.value.field == "update"
+        for given in ({"update": ".."}, {"order_id": ".."}):
+            with pytest.raises(InvalidRequestError, match=r": must be a "):
+                await local.record(**given)  # type: ignore[arg-type]
         with pytest.raises(NotFoundError):
             await local.record("20260101000000000099")
 
@@ -271,7 +345,7 @@ class TestOther:
         order = await opened(local)
         platform.orders[order.order_id] |= {**fields, "status": "SUCCESS"}
         with pytest.raises(CallbackReferenceError, match=problem):
-            await local.settle(order.order_id)
+            await local.record(order_id=order.order_id)
         assert (await attempt_of(local, order.order_id)).state is S.PAYABLE
 
 
@@ -292,14 +366,14 @@ class TestTransactions:
         own = engine.connect() if kind == "connection" else AsyncSession(engine)
         async with own as connection:
             for end in (connection.rollback, connection.commit):
-                change = await store.settle(paid, connection)
+                change = await store.record(paid, connection=connection)
                 assert change.newly_paid
                 parcel = text("INSERT INTO parcels VALUES ('cart-42')")
                 await connection.execute(parcel)
                 await end()
             count = await connection.scalar(text("SELECT count(*) FROM parcels"))
         assert count == 1
-        assert not (await store.settle(paid)).newly_paid
+        assert not (await store.record(paid)).newly_paid
         assert (await opened(store)).status == "SUCCESS"
 
     async def test_an_id_is_asked_about_before_the_transaction(
@@ -309,7 +383,9 @@ class TestTransactions:
         order = await opened(local)
         platform.set(order.order_id, "SUCCESS")
         async with local.engine.begin() as connection:
-            assert (await local.settle(order.order_id, connection)).newly_paid
+            assert (
+                await local.record(order_id=order.order_id, connection=connection)
+            ).newly_paid
 
     async def test_a_connection_without_transactions(
         self, store: OrderStore, platform: Platform, url: str
@@ -319,9 +395,9 @@ class TestTransactions:
         engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
         async with engine.connect() as connection:
             with pytest.raises(ConfigurationError, match="transaction"):
-                await store.record(order.order_id, connection)
+                await store.record(order.order_id, connection=connection)
         with pytest.raises(ConfigurationError, match="not 'x'"):
-            await store.record(order.order_id, "x")  # type: ignore[arg-type]
+            await store.record(order.order_id, connection="x")  # type: ignore[arg-type]
         await engine.dispose()
 
     async def test_a_row_that_somebody_changes_without_holding_it(
@@ -363,7 +439,7 @@ class TestIdentifying:
         with pytest.raises(OrderStoreError, match="has order"):
             await local.resolve(attempt.attempt_id, order_id)
         platform.set(order_id, "SUCCESS")
-        assert (await local.settle(order_id)).newly_paid
+        assert (await local.record(order_id=order_id)).newly_paid
 
     async def test_a_person_knows_that_there_is_none(
         self, local: OrderStore, platform: Platform
@@ -387,7 +463,7 @@ class TestIdentifying:
             await opened(local)
         [attempt] = await local.attempts("cart-42")
         with pytest.raises(
-            OrderStoreError, match=r"is refused: only one that was lost"
+            OrderStoreError, match="is rejected: only one of unknown outcome"
         ):
             await local.resolve(attempt.attempt_id, None)
 

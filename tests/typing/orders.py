@@ -52,13 +52,16 @@ async def news(
     store: OrderStore, notification: Notification, connection: AsyncConnection
 ) -> None:
     some: OrderUpdate = notification
-    change = await store.record(some, connection)
+    change = await store.record(some, connection=connection)
     assert_type(change, Change)
     assert_type(change.newly_paid, bool)
     assert_type(change.before, AttemptState)
-    assert_type(await store.settle("20260101000000000001"), Change)
+    assert_type(await store.record("20260101000000000001"), Change)
     assert_type(await store.resolve("ab", None), Change)
-    await store.record("20260101000000000001", 42)  # type: ignore[arg-type]
+    assert_type(await store.record(reference="cart-42"), Change)
+    assert_type(await store.record(order_id="20260101000000000001"), Change)
+    await store.record("20260101000000000001", connection=42)  # type: ignore[arg-type]
+    await store.record("20260101000000000001", connection)  # type: ignore[misc]
     assert_type(await store.run(every=60), None)
 
 
