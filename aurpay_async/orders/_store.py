@@ -228,7 +228,7 @@ class OrderStore:
         require_one_source(update, reference, order_id)
         await self._ready()
         if reference is not None:
-            update = await read_order_of(self._desk, require_label(reference))
+            update = await read_order_of(self._desk, require_reference(reference))
         elif order_id is not None:
             update = await read_order(self._desk, order_id, "order_id")
         return await record_update(self._desk, cast("OrderUpdate", update), connection)

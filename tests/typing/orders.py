@@ -61,7 +61,7 @@ async def news(
     assert_type(await store.record(reference="cart-42"), Change)
     assert_type(await store.record(order_id="20260101000000000001"), Change)
     await store.record("20260101000000000001", connection=42)  # type: ignore[arg-type]
-    await store.record("20260101000000000001", connection)  # type: ignore[misc]
+    await store.record("20260101000000000001", connection)  # type: ignore[call-arg, arg-type]
     assert_type(await store.run(every=60), None)
 
 
