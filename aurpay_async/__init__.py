@@ -136,7 +136,7 @@ if TYPE_CHECKING:
 
     __version__: str
 else:
-    #: What few programs need, and where it is: loaded when it is asked for.
+    #: Names that few programs use, with their modules: imported on first access.
     _LAZY = {
         "OrderSearchResult": "._lost",
         "OrderQuery": "._lost",
@@ -156,7 +156,7 @@ else:
     def __getattr__(name: str) -> object:
         if name in _LAZY:
             return getattr(import_module(_LAZY[name], __name__), name)
-        # What is slow to load is loaded when it is asked for.
+        # bolt11 is slow to import, and so is importlib.metadata.
         if name == "bolt11":
             return import_module(".bolt11", __name__)
         if name == "__version__":

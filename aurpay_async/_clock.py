@@ -1,4 +1,4 @@
-"""Time, as something that can be handed in: nothing else here tells it or sleeps."""
+"""The clock interface. No other module reads the time or sleeps."""
 
 from __future__ import annotations
 
@@ -8,26 +8,23 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the client needs of time; ``testing.FakeClock`` is the other one.
-
-    .. versionadded:: 0.1.0
-    """
+    """The time source of the client; see ``testing.FakeClock`` for tests."""
 
     def now(self) -> datetime:
-        """The time of day: aware, UTC."""
+        """Return the time of day: aware, UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never go backwards, for durations."""
+        """Return seconds of a clock that never goes backwards, for durations."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return after that many seconds."""
+        """Wait for a number of seconds."""
         ...
 
 
 class SystemClock:
-    """The machine's clock. On PostgreSQL, the server's is used beside it."""
+    """The machine's clock. The order store uses PostgreSQL's clock as well."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -36,13 +33,13 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        # Here and not above: whoever sleeps has asyncio loaded, whoever only imports
-        # this package need not pay for it (two thirds of its import time).
+        # Imported on use: a caller that sleeps has loaded asyncio already. At the top
+        # it would triple the import time of this package.
         import asyncio
 
         await asyncio.sleep(seconds)
 
 
 def wall_time_at(clock: Clock, moment: float) -> datetime:
-    """The time of day at a moment of the past, given in monotonic seconds."""
+    """Return the time of day at a past moment, given in monotonic seconds."""
     return clock.now() - timedelta(seconds=clock.monotonic() - moment)

@@ -1,7 +1,7 @@
-"""What happened, as frozen records handed to a hook.
+"""Event records for the hook, the logger and OpenTelemetry.
 
-The fields are an allow-list: no header value, key, token, signature, query or body
-is ever in one. References, order ids and attempt ids are no secrets.
+The fields are an allow-list: an event never contains a header value, key, token,
+signature, query or body. References, order ids and attempt ids are not secret.
 """
 
 from __future__ import annotations
@@ -19,31 +19,28 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class AttemptEvent:
-    """One attempt at a request has ended.
-
-    .. versionadded:: 0.1.0
-    """
+    """An attempt to send a request has ended."""
 
     #: The method of the client, such as ``create_order``.
     operation: str
-    #: What a repetition would do: after a failure, only a write may have happened.
+    #: Effect of a repeated request: a failed READ has changed nothing at Aurpay.
     effect: Effect
-    #: 1 for the first.
+    #: Number of the attempt, from 1.
     attempt: int
     duration_s: float
-    #: The HTTP status, if an answer came.
+    #: The HTTP status, if a response was received.
     status: int | None
-    #: ``code`` of the error, ``cancelled``, or ``foreign`` (a transport of your own
-    #: raised what is no error of ours); ``None`` for an answer.
+    #: ``code`` of the error, ``cancelled``, or ``foreign`` (a custom transport raised
+    #: an exception that is not an `AurpayError`); ``None`` for a response.
     error: str | None
-    #: How far it got, if it failed or was cancelled.
+    #: Outcome of the request, if it failed or was cancelled.
     outcome: RequestOutcome | None
-    #: Seconds until the next attempt; ``None`` if there will be none.
+    #: Seconds until the next attempt; ``None`` if there is none.
     retry_in_s: float | None
-    #: Why there will be, or will not be, another attempt.
+    #: Why the request is retried, or not.
     reason: str
-    #: What the call is about: your name for what is paid, Aurpay's id of the order, and
-    #: the attempt_id of the order that is to be created; ``None`` where there is none.
+    #: The merchant's reference, Aurpay's id of the order, and the attempt_id of the
+    #: order to be created; ``None`` where there is none.
     reference: str | None = None
     order_id: str | None = None
     attempt_id: str | None = None
@@ -51,25 +48,22 @@ class AttemptEvent:
 
 @attrs.frozen(kw_only=True)
 class CallEvent:
-    """A call of the client has ended.
-
-    .. versionadded:: 0.1.0
-    """
+    """A call of a client method has ended."""
 
     operation: str
-    #: What a repetition would do: after a failure, only a write may have happened.
+    #: Effect of a repeated request: a failed READ has changed nothing at Aurpay.
     effect: Effect
-    #: How many attempts were made; ``None`` if the call was cancelled.
+    #: Number of attempts; ``None`` if the call was cancelled.
     attempts: int | None
     duration_s: float
-    #: ``code`` of the error that the caller got, ``cancelled`` or ``foreign``.
+    #: ``code`` of the error that was raised, ``cancelled`` or ``foreign``.
     error: str | None
-    #: How far it got, if it failed or was cancelled.
+    #: Outcome of the request, if it failed or was cancelled.
     outcome: RequestOutcome | None
-    #: Fields of the answer that this version does not know. A sign that the API grew.
+    #: Number of fields in the response that this version does not know.
     unknown_fields: int
-    #: What the call is about: your name for what is paid, Aurpay's id of the order, and
-    #: the attempt_id of the order that is to be created; ``None`` where there is none.
+    #: The merchant's reference, Aurpay's id of the order, and the attempt_id of the
+    #: order to be created; ``None`` where there is none.
     reference: str | None = None
     order_id: str | None = None
     attempt_id: str | None = None
@@ -81,7 +75,7 @@ Event = AttemptEvent | CallEvent
 def error_and_outcome(
     result: object, progress: Progress
 ) -> tuple[str | None, RequestOutcome | None]:
-    """Return the code and the outcome that an event reports for an result."""
+    """Return the error code and the outcome that an event reports for a result."""
     if isinstance(result, AurpayError):
         return result.code, result.outcome
     if isinstance(result, BaseException):

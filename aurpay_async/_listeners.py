@@ -1,10 +1,10 @@
-"""Who is told of events: the client's hook, the logger, and OpenTelemetry.
+"""Deliver events to the client's hook, the logger, and OpenTelemetry.
 
-All of them get the same frozen records. What went well is told only if somebody
-listens; then a record is not even made.
+All of them get the same frozen records. Events of successful calls and attempts are
+created only if a hook, a logger or a tracer uses them.
 
 Loggers: ``aurpay_async.client`` (calls) and ``aurpay_async.retry`` (attempts). An
-order that may exist is a warning, another attempt is info, all else is for debugging.
+order that may exist is logged as a warning, a retry as info, all else as debug.
 """
 
 from __future__ import annotations
@@ -34,63 +34,63 @@ _T = TypeVar("_T")
 
 @final
 class Instrumentation:
-    """Tells events, and is disturbed by no listener."""
+    """Deliver events; an exception in a listener is logged and ignored."""
 
     def __init__(self, hook: Callable[[Event], None] | None, clock: Clock) -> None:
         self._hook = hook
         self._clock = clock
 
     def wants_attempts(self) -> bool:
-        """Whether somebody wants to hear of attempts that went well."""
+        """Return whether a listener uses events of successful attempts."""
         return self._hook is not None or _logger(_RETRY).isEnabledFor(_DEBUG)
 
     def wants_calls(self) -> bool:
-        """Whether somebody wants to hear of calls that went well."""
+        """Return whether a listener uses events of successful calls."""
         return (
             self._hook is not None
             or _logger(_CLIENT).isEnabledFor(_DEBUG)
-            or _tracing() is not None
+            or _tracer_provider() is not None
         )
 
     def emit(self, event: Event) -> None:
-        """Tell all; none of them can disturb a payment or another listener."""
+        """Deliver an event to the hook, the logger and OpenTelemetry."""
         for listener in (self._hook, _log, self._trace):
             if listener is not None:
                 notify(listener, event)
 
     def _trace(self, event: Event) -> None:
-        provider = _tracing()
+        provider = _tracer_provider()
         if provider is not None and isinstance(event, CallEvent):
             tracer = provider.get_tracer("aurpay_async")
             _record_span(tracer, event, self._clock.now().timestamp())
 
 
-def notify(listener: Callable[[_T], None], what: _T) -> None:
-    """Tell one listener; if it fails, that is logged and disturbs nobody."""
+def notify(listener: Callable[[_T], None], value: _T) -> None:
+    """Call a listener; an exception of it is logged, so that the payment goes on."""
     try:
-        listener(what)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends here
-        _complain(error)
+        listener(value)
+    except Exception as error:  # noqa: BLE001 - any exception of a listener is logged
+        _log_listener_error(error)
 
 
-def _complain(error: Exception) -> None:
-    # If the loggers are at fault themselves, there is nobody left to tell.
+def _log_listener_error(error: Exception) -> None:
+    # The logger itself may be what fails: its exception cannot be reported.
     with suppress(Exception):
         _logger(_CLIENT).error("a listener failed", exc_info=error)
 
 
-_DEBUG, _INFO, _WARNING = 10, 20, 30  # those of logging, which is slow to load
+_DEBUG, _INFO, _WARNING = 10, 20, 30  # levels of logging, which is slow to import
 
 _CLIENT, _RETRY = "client", "retry"
 
 
 @cache
 def _logger(name: str) -> logging.Logger:
-    # Whoever makes a call has a loop, and asyncio has loaded this.
+    # Imported on use: asyncio has loaded it before the first call.
     import logging
 
-    # No NullHandler: where a program has set up no logging, a warning that an order may
-    # exist goes to stderr, by logging's handler of last resort.
+    # No NullHandler is added: in a program without logging configuration, logging's
+    # handler of last resort writes the warning that an order may exist to stderr.
     return logging.getLogger(f"aurpay_async.{name}")
 
 
@@ -102,36 +102,38 @@ def _log(event: Event) -> None:
             f"aurpay_{name}": value.value if isinstance(value, Enum) else value
             for name, value in attrs.asdict(event).items()
         }
-        facts = format_facts(_subject(event))
-        text = _sentence(event) + (facts and f";{facts}")
-        logger.log(level, "%s", text, extra=fields)
+        facts = format_facts(_ids(event))
+        message = _message(event) + (facts and f";{facts}")
+        logger.log(level, "%s", message, extra=fields)
 
 
 def _level(event: Event) -> int:
     if isinstance(event, AttemptEvent):
         return _DEBUG if event.retry_in_s is None else _INFO
-    return _WARNING if _may_have_happened(event) else _DEBUG
+    return _WARNING if _may_have_succeeded(event) else _DEBUG
 
 
-def _may_have_happened(event: CallEvent) -> bool:
-    # What reads does nothing, whether it arrived or not.
+def _may_have_succeeded(event: CallEvent) -> bool:
+    # A READ changes nothing at Aurpay, even if the request was received.
     return event.outcome is RequestOutcome.UNKNOWN and event.effect is not Effect.READ
 
 
-def _sentence(event: Event) -> str:
-    what, took = event.operation, f"after {event.duration_s:.3f} s"
+def _message(event: Event) -> str:
+    operation, took = event.operation, f"after {event.duration_s:.3f} s"
     if isinstance(event, AttemptEvent):
         pause = event.retry_in_s
-        again = "" if pause is None else f", again in {pause:.2f} s"
+        retry = "" if pause is None else f", retry in {pause:.2f} s"
         outcome = event.error or f"HTTP {event.status}"
-        return f"{what}: attempt {event.attempt} ended {took} with {outcome}{again}"
+        return (
+            f"{operation}: attempt {event.attempt} ended {took} with {outcome}{retry}"
+        )
     if event.error is None:
-        return f"{what}: done {took}"
-    exists = " and may have happened" if _may_have_happened(event) else ""
-    return f"{what}: failed {took} with {event.error}{exists}"
+        return f"{operation}: done {took}"
+    doubt = " and may have succeeded" if _may_have_succeeded(event) else ""
+    return f"{operation}: failed {took} with {event.error}{doubt}"
 
 
-def _subject(event: Event) -> dict[str, str | None]:
+def _ids(event: Event) -> dict[str, str | None]:
     return {
         "reference": event.reference,
         "order_id": event.order_id,
@@ -139,10 +141,10 @@ def _subject(event: Event) -> dict[str, str | None]:
     }
 
 
-def _tracing() -> Any:  # noqa: ANN401 - an extra, which type checkers may not have
-    """OpenTelemetry's provider, if this program uses it and has set it up."""
+def _tracer_provider() -> Any:  # noqa: ANN401 - an extra that may not be installed
+    """Return OpenTelemetry's provider, if the program has configured one."""
     trace = sys.modules.get("opentelemetry.trace")
-    # Another thread may be just loading it, and its own set-up may fail.
+    # Another thread may be importing it, and its own configuration may fail.
     with suppress(Exception):
         provider = trace.get_tracer_provider()  # type: ignore[union-attr]
         unset = trace.ProxyTracerProvider | trace.NoOpTracerProvider  # type: ignore[union-attr]
@@ -160,7 +162,7 @@ def _record_span(tracer: Any, event: CallEvent, ended: float) -> None:  # noqa: 
         attributes["aurpay.outcome"] = event.outcome.value
     if event.error is not None:
         attributes["error.type"] = event.error
-    for name, fact in _subject(event).items():
+    for name, fact in _ids(event).items():
         if fact is not None:
             attributes[f"aurpay.{name}"] = fact
     span = tracer.start_span(

@@ -1,8 +1,8 @@
-"""Money: exact or refused.
+"""Parse prices and bitcoin amounts exactly.
 
-No float, no rounding, and nothing that depends on ``decimal``'s current context, which
-any library of the process may have changed: what is computed here has a context of its
-own that refuses to round.
+There are no floats and no rounding. Nothing depends on ``decimal``'s current context,
+which any library of the process may have changed: calculations use a private context
+that raises an exception instead of rounding.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Final
 from .errors import InvalidRequestError, shown
 
 #: Digits of a price, before and after the point together. More than any currency
-#: needs, and what a 64-bit integer of minor units still holds.
+#: needs, and a number of minor units still fits into a 64-bit integer.
 MAX_PRICE_DIGITS: Final = 18
-#: A few more are told that they are too many, instead of what a number looks like.
+#: Up to this length the error says that there are too many digits; a longer string is
+#: reported as not being a number.
 _MAX_SHOWN_DIGITS = 2 * MAX_PRICE_DIGITS
 _MAX_PRICE_BITS = (10**MAX_PRICE_DIGITS).bit_length()
 
@@ -32,23 +33,23 @@ _EXACT = Context(prec=128, traps=[Inexact])
 
 
 def parse_price(value: Decimal | int | str) -> Decimal:
-    """A fiat price as given by the caller, as exactly that many digits.
+    """Return a fiat price of the caller with exactly the given digits.
 
-    Takes ``Decimal``, ``int`` or plain decimal text such as ``"19.99"``.
+    Accepts ``Decimal``, ``int`` or a plain decimal string such as ``"19.99"``.
 
     Raises:
-        InvalidRequestError: for anything else, with the value to write instead.
+        InvalidRequestError: for any other value, with the value to write instead.
     """
     return _parse(value, "price")
 
 
 def parse_btc(value: Decimal | int | str) -> int:
-    """A bitcoin amount as given by the caller, in millisatoshi.
+    """Return a bitcoin amount of the caller in millisatoshi.
 
-    Takes ``Decimal``, ``int`` or plain decimal text such as ``"0.0002"``.
+    Accepts ``Decimal``, ``int`` or a plain decimal string such as ``"0.0002"``.
 
     Raises:
-        InvalidRequestError: for anything else, and what is no amount of bitcoin.
+        InvalidRequestError: for any other value, and for an impossible amount.
     """
     amount = _parse(value, "amount")
     try:
@@ -58,31 +59,31 @@ def parse_btc(value: Decimal | int | str) -> int:
 
 
 def plain_repr(number: object) -> str:
-    """Write a number as Python does, but without an exponent; for a field's repr.
+    """Return the repr of a number without an exponent; for an attrs field's repr.
 
-    ``str()`` of a Decimal below 0.000001 has one, and so has ``print(order)``.
+    The repr of a Decimal below 0.000001 has an exponent, and so would an order's.
     """
     return f"Decimal('{number:f}')" if type(number) is Decimal else repr(number)
 
 
-#: How each field that takes a number is written.
+#: An example of each numeric field, for error messages.
 _EXAMPLES: Final = {"price": "19.99", "amount": "0.0002"}
 
 
 def _parse(value: Decimal | int | str, field: str) -> Decimal:
     if isinstance(value, str):
-        number = _number_of_text(str.__str__(value), field)
+        number = _decimal_from_str(str.__str__(value), field)
     else:
-        number = _number_of_number(value, field)
+        number = _decimal_from_number(value, field)
     if number <= 0:
         raise InvalidRequestError(f"must be above 0, got {number:f}", field=field)
     return number
 
 
-def _number_of_text(text: str, field: str) -> Decimal:
+def _decimal_from_str(text: str, field: str) -> Decimal:
     whole, point, fraction = text.partition(".")
     if (
-        # The length first: looking at a megabyte is a megabyte of work.
+        # The length comes first, so that a long string costs nothing.
         len(text) <= _MAX_SHOWN_DIGITS
         and text.isascii()
         and whole.isdigit()
@@ -90,7 +91,7 @@ def _number_of_text(text: str, field: str) -> Decimal:
         and (whole[0] != "0" or whole == "0")
     ):
         if len(whole) + len(fraction) > MAX_PRICE_DIGITS:
-            raise _refuse_length(field)
+            raise _length_error(field)
         return Decimal(text)
     raise InvalidRequestError(
         f"not a plain decimal number of at most {MAX_PRICE_DIGITS} digits: "
@@ -100,39 +101,39 @@ def _number_of_text(text: str, field: str) -> Decimal:
     )
 
 
-def _number_of_number(value: object, field: str) -> Decimal:
+def _decimal_from_number(value: object, field: str) -> Decimal:
     if isinstance(value, Decimal):
-        number = Decimal(value)  # of a subclass the number alone
+        number = Decimal(value)  # drops the behaviour of a subclass
     elif isinstance(value, int) and not isinstance(value, bool):
-        # The length first: Decimal(int) takes minutes for a million digits.
+        # The length comes first: Decimal(int) takes minutes for a million digits.
         if value.bit_length() > _MAX_PRICE_BITS:
-            raise _refuse_length(field)
+            raise _length_error(field)
         number = Decimal(value)
     else:
-        raise _refuse_type(value, field)
+        raise _type_error(value, field)
     if not number.is_finite():
         raise InvalidRequestError("not a number that can be paid", field=field)
-    if _plain_digits(number) > MAX_PRICE_DIGITS:
-        raise _refuse_length(field)
+    if _digit_count(number) > MAX_PRICE_DIGITS:
+        raise _length_error(field)
     return number
 
 
-def _refuse_length(field: str) -> InvalidRequestError:
+def _length_error(field: str) -> InvalidRequestError:
     return InvalidRequestError(f"more than {MAX_PRICE_DIGITS} digits", field=field)
 
 
-def _refuse_type(value: object, field: str) -> InvalidRequestError:
+def _type_error(value: object, field: str) -> InvalidRequestError:
     if isinstance(value, float):
-        return _refuse_float(value, field)
+        return _float_error(value, field)
     return InvalidRequestError(
-        f"must be a Decimal, an int or a text, not {type(value).__name__}",
+        f"must be a Decimal, an int or a str, not {type(value).__name__}",
         field=field,
         hint=f'write it like "{_EXAMPLES[field]}"',
     )
 
 
-def _refuse_float(value: float, field: str) -> InvalidRequestError:
-    # Its own repr: that of a subclass (numpy has one) may be anything.
+def _float_error(value: float, field: str) -> InvalidRequestError:
+    # float's own repr: that of a subclass (numpy has one) may differ.
     written = float.__repr__(value)
     exact = format(Decimal(written), "f")
     payable = isfinite(value) and value > 0 and len(exact) <= MAX_PRICE_DIGITS
@@ -143,27 +144,27 @@ def _refuse_float(value: float, field: str) -> InvalidRequestError:
     )
 
 
-def _plain_digits(number: Decimal) -> int:
-    """How many digits a finite `number` has when written without an exponent."""
+def _digit_count(number: Decimal) -> int:
+    """Return the number of digits of a finite `number` without an exponent."""
     _, digits, exponent = number.as_tuple()
     return max(len(digits) + max(int(exponent), 0), 1 - int(exponent))
 
 
 def btc_to_msat(amount: Decimal) -> int:
-    """A bitcoin amount in millisatoshi (1 BTC = 10**11 msat).
+    """Return a bitcoin amount in millisatoshi (1 BTC = 10**11 msat).
 
     Raises:
         ValueError: if `amount` is not above zero, not finite, more than all bitcoins,
-            or finer than a millisatoshi. The message does not quote it.
+            or finer than a millisatoshi. The message does not contain it.
     """
-    # `adjusted` is the power of ten of the first digit: the bound comes before any
-    # arithmetic, because int(Decimal("1E+999999999")) would never end.
+    # `adjusted` is the power of ten of the first digit. The bound is checked before any
+    # arithmetic, because int(Decimal("1E+999999999")) would not end.
     if not amount.is_finite() or abs(amount.adjusted()) > _MAX_ADJUSTED:
-        raise ValueError("no amount of bitcoin")
+        raise ValueError("not an amount of bitcoin")
     try:
         msat = int(_EXACT.to_integral_exact(_EXACT.multiply(amount, _MSAT_PER_BTC)))
     except Inexact:
         raise ValueError("finer than a millisatoshi") from None
     if not 0 < msat <= MAX_MSAT:
-        raise ValueError("no amount of bitcoin")
+        raise ValueError("not an amount of bitcoin")
     return msat

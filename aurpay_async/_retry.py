@@ -1,17 +1,16 @@
-"""When to try again, and how long to wait: arithmetic without waiting.
+"""Decide when a request is retried, and compute the backoff; nothing here waits.
 
-The outcome rule of a request that writes decides everything here: it is sent again
-only after an answer or a failure that proves that nothing was made; what moves money,
-only if it was not sent.
+A request that creates something is retried only after a failure that proves that
+nothing was created, and one that transfers money only if it was not sent.
 
-=========================================  =======  ==============  ==============
-failure                                    READ     CREATE          MONEY
-=========================================  =======  ==============  ==============
-not sent                                   retry    retry           retry
-429                                        retry    retry           raise
-408, 425, 5xx, reset, timeout, cut answer  retry    raise, UNKNOWN  raise, UNKNOWN
-other 4xx, envelope error, certificate     raise    raise           raise
-=========================================  =======  ==============  ==============
+===========================================  =======  ==============  ==============
+failure                                      READ     CREATE          TRANSFER
+===========================================  =======  ==============  ==============
+not sent                                     retry    retry           retry
+429                                          retry    retry           raise
+408, 425, 5xx, reset, timeout, cut response  retry    raise, UNKNOWN  raise, UNKNOWN
+other 4xx, envelope error, certificate       raise    raise           raise
+===========================================  =======  ==============  ==============
 """
 
 from __future__ import annotations
@@ -35,19 +34,19 @@ if TYPE_CHECKING:
 
     from .errors import AurpayError
 
-#: A server that answers so did not do what was asked.
+#: A server that sends one of these has not processed the request.
 _REFUSING_5XX: Final = frozenset({501, 505, 511})
-#: Timeout, conflict, too early: these 4xx say nothing about what was done.
+#: Timeout, conflict, too early: the request may have been processed.
 _UNKNOWN_4XX: Final = frozenset({408, 409, 425})
-#: 303 sends to the result of what was done.
+#: 303 redirects to the result of the processed request.
 _SEE_OTHER: Final = 303
 
-#: Digits of a Retry-After; longer ones are no number of seconds.
+#: Digits of a Retry-After; a longer value is ignored.
 _MAX_DIGITS: Final = 64
 
 
 def outcome_of_status(status: int) -> RequestOutcome:
-    """What an HTTP status other than success says about a request that writes."""
+    """Return the outcome of a CREATE or TRANSFER for an HTTP status other than 2xx."""
     if 300 <= status < 400:
         return (
             RequestOutcome.UNKNOWN if status == _SEE_OTHER else RequestOutcome.REJECTED
@@ -64,7 +63,7 @@ def outcome_of_status(status: int) -> RequestOutcome:
 
 
 def is_retryable(error: AurpayError, effect: Effect) -> bool:
-    """Whether the very same request may be sent again (the table above)."""
+    """Return whether the same request may be retried (the table above)."""
     if isinstance(error, TransportError) and error.final:
         return False
     if error.outcome is RequestOutcome.NOT_SENT:
@@ -79,7 +78,7 @@ def is_retryable(error: AurpayError, effect: Effect) -> bool:
 
 
 def parse_retry_after(text: str, now: datetime) -> float | None:
-    """The seconds that a Retry-After header asks for; ``None`` for garbage.
+    """Return the seconds of a Retry-After header; ``None`` if it is invalid.
 
     RFC 9110, 10.2.3 and 5.6.7: a number of seconds, or a date in any of three forms.
     """
@@ -99,49 +98,47 @@ def _validate_count(_: object, attribute: attrs.Attribute[Any], value: object) -
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """How often to try, and how long to wait between.
+    """The number of attempts and the backoff between them.
 
-    The wait before attempt *n* + 1 is random between 0 and ``base * 2**(n - 1)``
-    seconds, at most `cap` ("full jitter"), and never less than the platform's
-    Retry-After. What may be tried again at all is not a matter of policy.
-
-    .. versionadded:: 0.1.0
+    Exponential backoff with full jitter: the wait before attempt *n* + 1 is random
+    between 0 and ``base * 2**(n - 1)`` seconds, at most `cap`, and at least Aurpay's
+    Retry-After. Which requests are retried at all cannot be configured.
     """
 
-    #: The first one included; 1 turns retries off.
+    #: Attempts, the first one included; 1 disables retries.
     max_attempts: int = attrs.field(default=4, validator=_validate_count)
-    #: Seconds.
+    #: Upper bound of the first wait, in seconds.
     base: float = attrs.field(default=0.25, validator=validate_seconds)
-    #: Seconds.
+    #: Upper bound of every wait, in seconds.
     cap: float = attrs.field(default=8.0, validator=validate_seconds)
 
     def backoff(self, attempt: int, jitter: float) -> float:
-        """Seconds to wait after that many attempts; `jitter` is from 0 to 1."""
-        # 2**attempt is bounded first: policies of a million attempts are allowed.
+        """Return the seconds to wait after an attempt; `jitter` is from 0 to 1."""
+        # 2**attempt is bounded first: a policy may allow a million attempts.
         return jitter * min(self.cap, self.base * 2.0 ** min(attempt - 1, 64))
 
 
 class RetryBudget:
-    """Bounds the retries of a whole client: each call earns one, each retry takes one.
+    """The retry budget of a client: each call adds a token, each retry takes one.
 
-    So a platform that refuses everything sees about twice the calls that were made,
-    however many are in flight, and not `max_attempts` times as many.
+    While Aurpay is down, a client sends about twice as many requests as it has calls,
+    instead of `max_attempts` times as many.
     """
 
-    #: What a new client may spend at once.
+    #: Tokens of a new client.
     RESERVE: Final = 10
-    #: What a long healthy time may save up.
+    #: Maximum number of tokens.
     CAPACITY: Final = 100
 
     def __init__(self) -> None:
         self._tokens = self.RESERVE
 
     def earn(self) -> None:
-        """A call begins."""
+        """Add a token: a call begins."""
         self._tokens = min(self.CAPACITY, self._tokens + 1)
 
     def spend(self) -> bool:
-        """Take one retry, if there is one left."""
+        """Take a token for a retry; return whether there was one."""
         if not self._tokens:
             return False
         self._tokens -= 1
@@ -149,9 +146,9 @@ class RetryBudget:
 
 
 class RetryDecision(NamedTuple):
-    """Whether to try again."""
+    """The decision to retry or not."""
 
-    #: Seconds to wait first; ``None`` to give up.
+    #: Seconds to wait before the retry; ``None`` for no retry.
     pause: float | None
     reason: str
 
@@ -165,24 +162,24 @@ def plan_retry(
     remaining: float,
     jitter: float,
 ) -> RetryDecision:
-    """Whether to try again after `error`, which is marked retryable or not.
+    """Decide whether to retry after `error`, and after how many seconds.
 
     Args:
-        policy: How often and how long.
-        budget: Is charged if the answer is yes.
-        error: What the last attempt ended with.
-        attempt: Its number.
-        remaining: Seconds until the call must have ended.
+        policy: Attempts and backoff.
+        budget: Pays for the retry.
+        error: The error of the last attempt, with `retryable` set.
+        attempt: The number of the last attempt.
+        remaining: Seconds until the deadline of the call.
         jitter: A random number from 0 to 1.
     """
     if not error.retryable:
         return RetryDecision(None, "must not be repeated")
     if attempt >= policy.max_attempts:
         return RetryDecision(None, "attempts used up")
-    asked = error.retry_after if isinstance(error, APIError) else None
-    pause = max(asked or 0.0, policy.backoff(attempt, jitter))
+    retry_after = error.retry_after if isinstance(error, APIError) else None
+    pause = max(retry_after or 0.0, policy.backoff(attempt, jitter))
     if pause >= remaining:
         return RetryDecision(None, "no time left")
     if not budget.spend():
         return RetryDecision(None, "retry budget used up")
-    return RetryDecision(pause, "retry-after" if asked else "backoff")
+    return RetryDecision(pause, "retry-after" if retry_after else "backoff")

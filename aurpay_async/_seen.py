@@ -1,9 +1,9 @@
-"""Remember the orders that a client created, to find an answer that repeats one.
+"""Remember the orders that a client created, to detect a repeated response.
 
-An answer that belongs to another request (a proxy that answers twice, a poisoned
-response queue, a cache) can be a complete, valid order. It repeats the id of an order
-that came before, or its payment hash, which can be paid only once (BOLT #11: its
-preimage is the proof of payment).
+A response to another request (a proxy that responds twice, a poisoned response queue,
+a cache) can contain a complete, valid order. It repeats the id of an earlier order, or
+its payment hash, which can be paid only once (BOLT #11: its preimage is the proof of
+payment).
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final, final
 
-#: Orders that a client remembers: four megabytes, and a day of a shop that creates
-#: one order every nine seconds. Answers that repeat one follow it within seconds.
+#: Orders that a client remembers: four megabytes, and a day of one order every nine
+#: seconds. A repeated response follows the first one within seconds.
 MAX_SEEN: Final = 10_000
 
 
 @final
 class SeenOrders:
-    """The latest orders that a client created."""
+    """The most recent orders that a client created."""
 
     def __init__(self, limit: int = MAX_SEEN) -> None:
-        #: Whether an answer was found to belong to another request. A proxy or a cache
-        #: that did so once may do so again, so all new orders are read back then.
+        #: Whether a response to another request was detected. It may happen again, so
+        #: every new order is read back from then on.
         self.is_misrouted = False
         self._limit = limit
         self._order_ids: OrderedDict[str, None] = OrderedDict()
@@ -32,11 +32,11 @@ class SeenOrders:
         return order_id in self._order_ids
 
     def order_id_for_hash(self, payment_hash: str) -> str | None:
-        """Return the id of the order whose invoice had this payment hash."""
+        """Return the id of the order that has an invoice with this payment hash."""
         return self._by_hash.get(payment_hash)
 
     def add(self, order_id: str, payment_hash: str | None = None) -> None:
-        """Remember an order, and forget the oldest one beyond the limit."""
+        """Remember an order, and drop the oldest one beyond the limit."""
         self._order_ids[order_id] = None
         if payment_hash is not None:
             self._by_hash[payment_hash] = order_id

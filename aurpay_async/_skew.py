@@ -1,7 +1,7 @@
-"""Tell a clock that is wrong from credentials or invoices that are.
+"""Detect a wrong local clock as the cause of rejected signatures and invoices.
 
-Signatures cover the time, and invoices have one. Where they are rejected and the local
-clock differs from the ``Date`` of the answer by minutes, that is the likely cause.
+Signatures and invoices contain a time. If one is rejected and the local clock differs
+from the ``Date`` of the response by minutes, the clock is the likely cause.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from ._http import Request, Response
     from .errors import AurpayError
 
-#: Less is in the time that an answer takes, and in the caches that it passes.
+#: A smaller difference can be due to latency and caches.
 _MIN_SKEW: Final = timedelta(minutes=2)
 
-#: A local clock that is behind the Date of an answer by up to this is not trusted.
+#: Up to this far behind the Date of a response, the local clock is not used.
 _MAX_BEHIND: Final = timedelta(minutes=30)
 
-#: Checks of an invoice that compare its times with the local clock.
-_CHECKS_OF_TIME: Final = frozenset({"timestamp", "expiry"})
+#: Checks that compare times of an invoice with the local clock.
+_TIME_CHECKS: Final = frozenset({"timestamp", "expiry"})
 
 
 def time_of_response(response: Response, now: datetime) -> datetime:
-    """Return the time by which to check the invoice in an answer.
+    """Return the time to use when the invoice in a response is checked.
 
-    A local clock that is minutes behind would see each new invoice come from the
-    future, and reject order after order. The ``Date`` of the very answer tells better.
+    To a local clock that is minutes behind, each new invoice has a timestamp in the
+    future, and every order would be rejected. So the ``Date`` of the response is used.
     """
     date = parse_http_date(response.headers.get("date", ""))
     is_behind = date is not None and timedelta(0) < date - now <= _MAX_BEHIND
@@ -48,23 +48,23 @@ def time_of_response(response: Response, now: datetime) -> datetime:
 def diagnose_clock(
     error: AurpayError, request: Request, response: Response, now: datetime
 ) -> None:
-    """Say on `error` that the local clock may be its cause, if it differs."""
-    if not _may_be_of_clock(error, request):
+    """Set `error.diagnosis` if the local clock may be the cause of the error."""
+    if not _may_be_due_to_clock(error, request):
         return
     date = parse_http_date(response.headers.get("date", ""))
     if date is None or abs(now - date) < _MIN_SKEW:
         return
     skew = timedelta(seconds=round(abs(now - date).total_seconds()))
-    side = "ahead of" if now > date else "behind"
+    direction = "ahead of" if now > date else "behind"
     error.diagnosis = (
-        f"the local clock is {skew} {side} the Date of the answer, and signatures and "
-        "invoices depend on it: set the clock, best by NTP"
+        f"the local clock is {skew} {direction} the Date of the response, and "
+        "signatures and invoices depend on it: synchronize it, for example with NTP"
     )
 
 
-def _may_be_of_clock(error: AurpayError, request: Request) -> bool:
+def _may_be_due_to_clock(error: AurpayError, request: Request) -> bool:
     if isinstance(error, UntrustedOrderError):
-        return error.check in _CHECKS_OF_TIME
+        return error.check in _TIME_CHECKS
     if not isinstance(error, APIError) or not request.progress.signed:
         return False
     explained = isinstance(error, NotFoundError | RateLimitedError)

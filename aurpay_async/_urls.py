@@ -1,8 +1,8 @@
-"""Web addresses, read by one strict grammar.
+"""Parse and validate URLs with one strict grammar.
 
-Whatever readers of URLs disagree about (userinfo, backslashes, blanks, control
-characters, host names in other scripts) is refused instead of interpreted, so that
-no two programs can take one address for two places.
+URL parsers disagree about userinfo, backslashes, blanks, control characters and host
+names in other scripts. A URL with one of these is rejected, so that no two programs can
+send the same URL to different servers.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from .errors import shown
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
-#: Scheme, host and port: who is spoken to. Lower case, port always given.
+#: Scheme, host and port, in lower case.
 Origin = tuple[str, str, int]
 
-#: Longer ones break in proxies, logs and mails.
+#: Longer URLs break in proxies, logs and mails.
 MAX_URL_LENGTH: Final = 2048
 
 _MAX_PORT = 65535
@@ -33,19 +33,19 @@ _URL = re.compile(
 
 
 class UrlError(ValueError):
-    """Not an address we take. Each caller turns it into an error of its own kind."""
+    """A URL that is not accepted. Each caller raises its public error from it."""
 
 
 def parse_origin(url: str) -> Origin:
-    """Who an absolute http or https URL points at.
+    """Return the origin of an absolute http or https URL.
 
     Raises:
-        UrlError: what is wrong with it, and what to write instead.
+        UrlError: with what is wrong and what to write instead.
     """
     match = _URL.fullmatch(url) if len(url) <= MAX_URL_LENGTH else None
-    # Not printable: bidi and other format characters, lone surrogates, and blanks.
+    # isprintable() rejects bidi and other format characters, surrogates and blanks.
     if match is None or not (url.isascii() or url.isprintable()):
-        raise UrlError(_what_is_wrong(url))
+        raise UrlError(_find_problem(url))
     scheme, host, digits = match.groups()
     scheme, host = scheme.lower(), host.lower()
     port = int(digits) if digits else _DEFAULT_PORTS[scheme]
@@ -56,22 +56,22 @@ def parse_origin(url: str) -> Origin:
 
 
 def _require_host(host: str) -> None:
-    # Between dots, so that no name begins or ends with anything but itself.
-    names = f".{host.removesuffix('.')}."
-    if ".." in names or ".-" in names or "-." in names:
+    # With a dot on both sides, the checks for "." and "-" cover both ends of a label.
+    labels = f".{host.removesuffix('.')}."
+    if ".." in labels or ".-" in labels or "-." in labels:
         raise UrlError(f"has no valid host: {shown(host)}")
-    # WHATWG URL, 3.5: a host whose last name is a number is an IP address, or none.
-    last = names[names.rindex(".", 0, -1) + 1]
+    # WHATWG URL, 3.5: if the last label is a number, the host must be an IP address.
+    last = labels[labels.rindex(".", 0, -1) + 1]
     if (last.isdigit() or host[0] == "[") and _ip_address(host) is None:
-        raise UrlError(f"{shown(host)} is no IP address")
+        raise UrlError(f"{shown(host)} is not an IP address")
 
 
 def require_secure(origin: Origin, *, allow_http: bool = False) -> None:
-    """Reject plain http, except to this very machine.
+    """Reject plain http, except to loopback.
 
     Args:
-        origin: Who is spoken to.
-        allow_http: Accept plain http to any host: for a network without real money.
+        origin: The origin to check.
+        allow_http: Accept plain http to any host, for a network without real money.
 
     Raises:
         UrlError: if `origin` is neither https nor loopback, and http is not allowed.
@@ -85,7 +85,7 @@ def require_secure(origin: Origin, *, allow_http: bool = False) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this very machine."""
+    """Return whether a host is the loopback interface."""
     if host == "localhost":
         return True
     address = _ip_address(host)
@@ -93,7 +93,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
-    # Here and not above: most hosts are names, and it is slow to load.
+    # Imported on use: most hosts are names, and it is slow to load.
     from ipaddress import ip_address
 
     try:
@@ -103,26 +103,26 @@ def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def format_origin(origin: Origin) -> str:
-    """An URL of `origin`, without a path."""
+    """Return the URL of an origin, without a path."""
     scheme, host, port = origin
     return f"{scheme}://{host}" + (f":{port}" if port != _DEFAULT_PORTS[scheme] else "")
 
 
 def without_query(url: str) -> str:
-    """`url` as far as it may be shown: no query, no fragment, no password."""
+    """Return a URL without query, fragment and password, for messages."""
     page = re.split("[?#]", url, maxsplit=1)[0]
     _, user, rest = page.rpartition("@")
     return f"...@{rest}" if user else page
 
 
-def _what_is_wrong(url: str) -> str:  # noqa: PLR0911 - one per reason
+def _find_problem(url: str) -> str:  # noqa: PLR0911 - one per reason
     if len(url) > MAX_URL_LENGTH:
         return f"longer than {MAX_URL_LENGTH} characters"
     page = shown(without_query(url))
     if not url.isprintable() or " " in url:
-        return f"holds a blank or an invisible character, percent-encode it: {page}"
+        return f"contains a blank or an invisible character, percent-encode it: {page}"
     if "\\" in url:
-        return "holds a backslash; write / or %5C"
+        return "contains a backslash; write / or %5C"
     scheme, separator, rest = url.partition("://")
     if not separator or not scheme:
         return f"must be absolute, like https://shop.example/paid, not {page}"
@@ -130,7 +130,7 @@ def _what_is_wrong(url: str) -> str:  # noqa: PLR0911 - one per reason
         return f"the scheme must be https, not {shown(scheme)}"
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     if "@" in authority:
-        return "names a user before the host; remove everything up to the @"
+        return "contains userinfo; remove everything up to the @"
     if not authority.isascii():
         return _ascii_hint(authority)
     return f"has no valid host: {shown(authority)}"
@@ -145,20 +145,20 @@ def _ascii_hint(authority: str) -> str:
 
 
 def _ascii_name(host: str) -> str | None:
-    """Return the ASCII form of a host by IDNA 2008, if it is the same name.
+    """Return the ASCII form of a host by IDNA 2008, if it denotes the same host.
 
-    Python's codec is IDNA 2003, which turns the sharp s into ss and the final sigma
-    into another one: in many registries, names of other owners. RFC 5891 keeps them.
-    Nothing is mapped here but ASCII capitals, and a name that does not decode to
-    itself is none.
+    Python's codec implements IDNA 2003, which maps the sharp s to ss and the final
+    sigma to sigma: in many registries, names of other owners. RFC 5891 does not map
+    them. Only ASCII capitals are mapped here, and a name that does not decode to itself
+    is rejected.
     """
-    # Here and not above: its tables are large, and few programs write such hosts.
+    # Imported on use: its tables are large, and few programs use such hosts.
     import idna
 
-    plain = host.encode().lower().decode()
+    lowered = host.encode().lower().decode()
     try:
-        name = idna.encode(plain).decode("ascii")
-        is_same = idna.decode(name) == plain
+        name = idna.encode(lowered).decode("ascii")
+        is_same = idna.decode(name) == lowered
     except UnicodeError:
         return None
     match = _URL.fullmatch(f"https://{name}")

@@ -1,7 +1,4 @@
-"""Stand-ins for time and network, for your tests as for ours.
-
-.. versionadded:: 0.1.0
-"""
+"""A fake clock, an in-memory transport and signed callbacks, for tests."""
 
 from __future__ import annotations
 
@@ -28,20 +25,18 @@ def sign_callback(
     url: str,
     *,
     secret: str,
-    token: str = "sandbox-callback-token",  # noqa: S107 - made up, and says so
+    token: str = "sandbox-callback-token",  # noqa: S107 - not a real token
     now: datetime | None = None,
 ) -> dict[str, str]:
-    """The headers that Aurpay sends with a callback to `url`.
+    """Return the headers that Aurpay sends with a callback to `url`.
 
     For tests of your own routes. (Source: "Callback Authentication Method".)
 
     Args:
-        url: The whole URL as it was registered.
-        secret: Callback secret; a made-up one.
-        token: Callback token; a made-up one.
-        now: When it is signed; aware. ``None`` is now.
-
-    .. versionadded:: 0.1.0
+        url: The complete URL as it was registered.
+        secret: The callback secret of your test.
+        token: The callback token of your test.
+        now: Time of the signature, aware; ``None`` for the current time.
     """
     moment = SystemClock().now() if now is None else now.astimezone(UTC)
     date = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
@@ -52,13 +47,11 @@ def sign_callback(
 
 @final
 class FakeClock:
-    """A clock that moves only when it is told to, or slept on.
+    """A clock that moves only by `advance` and `sleep`.
 
     Example:
         >>> clock = FakeClock(datetime(2024, 4, 28, 12, 52, tzinfo=UTC))
         >>> clock.advance(30)
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
@@ -68,23 +61,23 @@ class FakeClock:
             raise ValueError(message)
         self._now = now.astimezone(UTC)
         self._elapsed = 0.0
-        #: The seconds of each sleep, in order.
+        #: Seconds of each sleep, in order.
         self.sleeps: list[float] = []
 
     def now(self) -> datetime:
-        """The time of day."""
+        """Return the time of day."""
         return self._now
 
     def monotonic(self) -> float:
-        """Seconds since the clock was made."""
+        """Return the seconds since the clock was created."""
         return self._elapsed
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock forward."""
         self._now += timedelta(seconds=seconds)
         self._elapsed += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass, at once."""
+        """Move the clock forward and return at once."""
         self.sleeps.append(seconds)
         self.advance(seconds)

@@ -261,7 +261,7 @@ async def test_bad_urls_open_no_connection(field: str) -> None:
         ("dashboard.aurpay.net", "absolute"),
         ("", "absolute"),
         ("ftp://dashboard.aurpay.net", "must be https"),
-        ("https://user:pw@dashboard.aurpay.net", "names a user"),
+        ("https://user:pw@dashboard.aurpay.net", "contains userinfo"),
         (
             "https://dashboard.aurpay.net/api",
             "without a path: https://dashboard.aurpay.net",

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aurpay_async import bolt11, errors
+from aurpay_async import AurpayClient, RetryPolicy, bolt11, errors
 from aurpay_async._models import NewOrder
 from aurpay_async.errors import AurpayError, RequestOutcome
+from aurpay_async.testing import MemoryTransport
 
 from .orders import invoice
 
@@ -61,7 +62,7 @@ SAMPLES: list[AurpayError] = [
     errors.ClaimExpiredError("x", rule="claim"),
     errors.CallbackReferenceError("x", rule="kind"),
     errors.OrderStoreError("x", reference="cart-42"),
-    errors.ReferenceConflictError("cart-42", booked="20.00 USD", asked="5 EUR"),
+    errors.ReferenceConflictError("cart-42", stored="20.00 USD", requested="5 EUR"),
     errors.AlreadyPaidError("x", reference="cart-42"),
     errors.PaymentNeedsReviewError("x", reference="cart-42"),
     errors.OrderNotReadyError("x", reference="cart-42"),
@@ -149,6 +150,28 @@ def test_when_in_doubt_it_may_exist() -> None:
     """The default of what happens on the wire is to look first."""
     assert errors.ConnectionLostError("x").outcome is RequestOutcome.UNKNOWN
     assert errors.InvalidResponseError("x").outcome is RequestOutcome.UNKNOWN
+
+
+def test_only_a_query_of_unknown_outcome_cannot_have_succeeded() -> None:
+    for outcome in RequestOutcome:
+        for writes in (True, False, None):
+            error = errors.TransportError("lost", outcome=outcome)
+            error.writes = writes
+            may_exist = outcome is RequestOutcome.UNKNOWN and writes is not False
+            assert error.may_have_succeeded is may_exist
+
+
+async def test_a_call_tells_its_error_whether_it_was_a_query() -> None:
+    lost = [errors.ConnectionLostError("lost") for _ in range(2)]
+    client = AurpayClient(
+        transport=MemoryTransport(*lost), retry=RetryPolicy(max_attempts=1)
+    )
+    with pytest.raises(errors.ConnectionLostError):
+        await client.create_order("20.00", "USD")
+    with pytest.raises(errors.ConnectionLostError):
+        await client.get_order("20260101000000000001")
+    assert [error.outcome for error in lost] == [RequestOutcome.UNKNOWN] * 2
+    assert [error.may_have_succeeded for error in lost] == [True, False]
 
 
 def test_a_hint_is_part_of_the_message() -> None:

@@ -43,7 +43,7 @@ def test_no_key_is_needed() -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ("", "16 characters or more; make one with"),
+        ("", "16 characters or more; generate one with"),
         ("short", "16 characters or more"),
         (CANARY, "16 characters or more"),
         ([KEY, CANARY], "16 characters or more"),

@@ -67,7 +67,7 @@ async def test_at_debug_all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     ]
     first, second, last = (text for _, _, text in told)
     assert first.startswith("create_order: attempt 1 ended after 0.000 s with rate_lim")
-    assert "again in" in first
+    assert "retry in" in first
     assert second == "create_order: attempt 2 ended after 0.000 s with HTTP 200"
     assert last.startswith("create_order: done after ")
     record = vars(caplog.records[-1])
@@ -85,7 +85,7 @@ async def test_an_order_that_may_exist_is_a_warning(
     (record,) = caplog.records
     assert record.name == "aurpay_async.client"
     assert record.getMessage() == (
-        "create_order: failed after 0.000 s with connection_lost and may have happened"
+        "create_order: failed after 0.000 s with connection_lost and may have succeeded"
     )
     assert vars(record)["aurpay_outcome"] == "unknown"
     caplog.clear()
@@ -123,7 +123,7 @@ async def test_a_listener_that_fails_disturbs_nothing(
 
     told: list[object] = []
     monkeypatch.setattr("aurpay_async._listeners._record_span", broken)
-    monkeypatch.setattr("aurpay_async._listeners._tracing", mock.Mock)
+    monkeypatch.setattr("aurpay_async._listeners._tracer_provider", mock.Mock)
     client = AurpayClient(
         network="regtest",
         transport=MemoryTransport(GOOD, LOST),
@@ -161,7 +161,7 @@ asyncio.run(main())
 """
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "with connection_lost and may have happened" in done.stderr
+    assert "with connection_lost and may have succeeded" in done.stderr
     assert "a listener failed" in done.stderr
     assert "KeyError: 'mine'" in done.stderr
     assert "attempt 1" not in done.stderr
@@ -186,7 +186,8 @@ async def test_warning_names_reference_order_and_attempt(
     attempt_id = caught.value.new_order.attempt_id
     (record,) = caplog.records
     assert record.getMessage() == (
-        "create_order: failed after 0.000 s with connection_lost and may have happened;"
+        "create_order: failed after 0.000 s with connection_lost and may have "
+        "succeeded;"
         f" reference='cart-42' order_id='20260101000000000001'"
         f" attempt_id='{attempt_id}'"
     )
@@ -212,7 +213,7 @@ async def test_what_nobody_asked_for_is_not_even_made(
     """No listener, no cost."""
     monkeypatch.setattr("aurpay_async._calls.CallEvent", None)
     monkeypatch.setattr("aurpay_async._transports._retrying.AttemptEvent", None)
-    monkeypatch.setattr("aurpay_async._listeners._tracing", lambda: None)
+    monkeypatch.setattr("aurpay_async._listeners._tracer_provider", lambda: None)
     await call(GOOD)
 
 
@@ -281,7 +282,7 @@ async def test_a_span_of_a_cancelled_call(spans: list[ReadableSpan]) -> None:
     }
 
 
-async def test_a_program_that_has_not_set_up_tracing(
+async def test_a_program_that_has_not_set_up_tracer_provider(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing is traced, and nothing is paid for it."""
@@ -289,11 +290,11 @@ async def test_a_program_that_has_not_set_up_tracing(
     from aurpay_async import _listeners
 
     monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
-    assert _listeners._tracing() is None
+    assert _listeners._tracer_provider() is None
     # A provider that cannot be set up fails before it is there; half loaded, it lacks.
     for broken in (mock.Mock(side_effect=StopIteration), None):
         monkeypatch.setattr(trace, "get_tracer_provider", broken)
-        assert _listeners._tracing() is None
+        assert _listeners._tracer_provider() is None
         assert not isinstance(await call(GOOD), AurpayError)
     monkeypatch.delitem(sys.modules, "opentelemetry.trace")
-    assert _listeners._tracing() is None
+    assert _listeners._tracer_provider() is None

@@ -226,14 +226,14 @@ def test_an_amount_of_bitcoin_is_taken_to_the_millisatoshi(
         ("20000 sat", "amount: not a plain decimal number of at most 18 digits"),
         (
             True,
-            'amount: must be a Decimal, an int or a text, not bool; write it like "',
+            'amount: must be a Decimal, an int or a str, not bool; write it like "',
         ),
         (0, "amount: must be above 0, got 0"),
         ("-1", "amount: not a plain decimal number"),
         (Decimal("NaN"), "amount: not a number that can be paid"),
         ("0.0000000000000000001", "amount: more than 18 digits"),
         ("0.000000000001", "amount: finer than a millisatoshi"),
-        ("21000000.1", "amount: no amount of bitcoin"),
+        ("21000000.1", "amount: not an amount of bitcoin"),
     ],
 )
 def test_what_is_no_amount_of_bitcoin(amount: Any, sentence: str) -> None:

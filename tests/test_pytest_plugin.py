@@ -88,7 +88,7 @@ def test_without_pytest_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
     async def thing() -> None:
         """Something to wait for."""
 
-    assert "thing" in repr(pytest_plugin._fixture(thing, "a_name", "function"))
+    assert "thing" in repr(pytest_plugin._register(thing, "a_name", "function"))
 
 
 @pytest.mark.parametrize(

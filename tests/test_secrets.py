@@ -40,7 +40,7 @@ def test_it_gives_itself_back_when_asked() -> None:
 
 def test_it_is_not_pickled() -> None:
     """A queue or a cache is no place for it."""
-    with pytest.raises(TypeError, match="not pickled"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(Secret(CANARY))
 
 

@@ -63,8 +63,8 @@ async def test_rejected_signature_names_a_clock_that_differs(
     """By status or by envelope; the hint is part of the message."""
     error = await failure(status, body, ahead=ahead)
     assert error.diagnosis == (
-        f"the local clock is {text} the Date of the answer, and signatures and "
-        "invoices depend on it: set the clock, best by NTP"
+        f"the local clock is {text} the Date of the response, and signatures and "
+        "invoices depend on it: synchronize it, for example with NTP"
     )
     assert f"; {error.diagnosis}; outcome=rejected" in str(error)
 

@@ -69,7 +69,7 @@ def check_strictly(text: str) -> Iterator[Check]:
         yield Check("text", str(error))
         return
     yield Check("text", None)
-    yield _made("prefix", lambda: _hrp.parse(parts.hrp, offset=offset, strict=True))
+    yield _made("prefix", lambda: _hrp.parse_hrp(parts.hrp, offset=offset, strict=True))
     yield _made("fields", lambda: _split(parts, offset, strict=True))
     try:
         fields = _split(parts, offset, strict=False)
@@ -98,7 +98,7 @@ def _describe(parts: _Parts) -> None:
     if ("d" in known) == ("h" in known):
         problem = "both" if "d" in known else "neither"
         raise InvoiceInvalidError(
-            f"{problem} a description and the hash of one", rule="description"
+            f"{problem} a description and a description hash", rule="description"
         )
     if "d" in known:
         read_description(known["d"], strict=True)

@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from .._http import Response
-from ..errors import MAX_KEPT_BODY, ConfigurationError
+from ..errors import MAX_ERROR_BODY, ConfigurationError
 from ._failures import MAX_HEADER_SIZE, MAX_HEADERS, presentable, translate
 from ._proxy import proxy_from_env, require_proxy
 from ._task import require_task
@@ -116,7 +116,7 @@ class AiohttpTransport:
             outcome = outcome_after(caught, phase)
             error = translate(caught, self._origin, outcome)
             cause = presentable(caught)
-        error.body = bytes(phase.body[:MAX_KEPT_BODY])
+        error.body = bytes(phase.body[:MAX_ERROR_BODY])
         # Out here, so that the foreign error is no context: its frames hold headers.
         raise error from cause
 

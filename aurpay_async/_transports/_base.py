@@ -1,4 +1,4 @@
-"""The one call that all transports answer."""
+"""The interface of all transports."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ if TYPE_CHECKING:
 
 
 class Transport(Protocol):
-    """Sends one request and brings back its answer, whatever its status.
+    """Sends one request and returns the response, with any status.
 
-    Hand one to ``AurpayClient(transport=...)`` to replace aiohttp; the client adds
+    Pass one to ``AurpayClient(transport=...)`` to replace aiohttp; the client adds
     authentication, deadlines and retries around it.
-
-    .. versionadded:: 0.1.0
     """
 
     async def send(self, request: Request) -> Response:
         """Send `request` once, within its `timeout`.
 
         Raises:
-            TransportError: if no complete answer came. Its `outcome` must be
+            TransportError: if no complete response was received. Its `outcome` must be
                 ``NOT_SENT`` only if nothing of the request left this process.
         """
         ...

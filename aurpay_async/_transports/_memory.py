@@ -1,4 +1,4 @@
-"""A transport without a network, for tests: shipped, because users need it as well."""
+"""An in-memory transport for tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @final
 class MemoryTransport:
-    """Gives the answers it was made with, one to each request, and keeps the requests.
+    """Return the given answers, one for each request, and record the requests.
 
     Example:
         >>> transport = MemoryTransport(Response(status=503), ConnectError("down"))
@@ -22,20 +22,18 @@ class MemoryTransport:
     Args:
         answers: A `Response` to return, an exception to raise, or a function that is
             called with the request and does either.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, *answers: Answer) -> None:
         self._answers = list(answers)
-        #: What was sent, in order, authentication included.
+        #: The requests, in order, with authentication headers.
         self.requests: list[Request] = []
 
     async def send(self, request: Request) -> Response:
-        """The next answer.
+        """Return or raise the next answer.
 
         Raises:
-            AssertionError: if there is none left.
+            AssertionError: if there is no answer left.
         """
         self.requests.append(request)
         if not self._answers:

@@ -1,6 +1,6 @@
 """BOLT #11, the Lightning invoice: decode, verify, and sign for tests.
 
-Stands alone: it knows nothing of Aurpay and needs no network.
+It does not depend on Aurpay and needs no network.
 
 >>> from aurpay_async import bolt11
 >>> bolt11.decode("lnbcrt1...")  # doctest: +SKIP

@@ -1,6 +1,6 @@
-"""Bech32 (BIP 173), fast enough to be no cost: text to base-32 digits and back.
+"""Fast bech32 (BIP 173): between strings and base-32 digits.
 
-A character of the data part stands for five bits. Translated to Python's own base-32
+A character of the data part encodes five bits. Translated to Python's own base-32
 digits, a whole invoice becomes one integer with a single ``int(digits, 32)``, and a
 field becomes one with ``int(digits[i:j], 32)``.
 
@@ -20,9 +20,9 @@ from ..errors import InvoiceDecodeError
 CHARSET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"
 
-#: Data characters to base-32 digits; every other byte to one that int() refuses.
+#: Data characters to base-32 digits; any other byte to one that int() rejects.
 _NO_DIGIT = b"!"
-_DIGIT_OF = bytes(
+_DIGIT_BY_BYTE = bytes(
     ord(DIGITS[CHARSET.index(chr(byte))] if chr(byte) in CHARSET else _NO_DIGIT)
     for byte in range(256)
 )
@@ -37,8 +37,8 @@ _BECH32M_CONSTANT: Final = 0x2BC830A3
 
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 #: Modulo the generator, x**200 is x**37 + x**30 + x**28 + x**27 + x**2 + 1, the
-#: shortest such sum that a search found: what lies above 200 characters is added to
-#: what lies below.
+#: shortest such sum that a search found: the part above 200 characters is added to the
+#: part below.
 _FOLD_WORDS = 200
 _FOLD_BITS = 5 * _FOLD_WORDS
 _FOLD_MASK = (1 << _FOLD_BITS) - 1
@@ -46,7 +46,7 @@ _FOLD_SHIFTS = tuple(5 * word for word in (0, 2, 27, 28, 30, 37))
 
 
 class Bech32(NamedTuple):
-    """A text whose characters and checksum are right, in lower case."""
+    """A string in lower case with valid characters and checksum."""
 
     text: str
     hrp: str
@@ -57,14 +57,14 @@ class Bech32(NamedTuple):
 
 
 def decode(text: str, *, offset: int = 0) -> Bech32:
-    """Take `text` apart and verify its checksum. Length is not bounded here.
+    """Split a bech32 string and verify its checksum; its length is not checked.
 
     Args:
-        text: What to read.
-        offset: Added to every position that an error names.
+        text: The string to decode.
+        offset: Added to every position in an error.
 
     Raises:
-        InvoiceDecodeError: with the first character that is wrong.
+        InvoiceDecodeError: with the position of the first invalid character.
     """
     lower = text.lower()
     if not text.isascii() or (text != lower and text != text.upper()):
@@ -73,21 +73,21 @@ def decode(text: str, *, offset: int = 0) -> Bech32:
     if not separator:
         raise InvoiceDecodeError("no separator '1'", position=offset + len(text))
     if not hrp:
-        raise InvoiceDecodeError("nothing before the separator", position=offset)
+        raise InvoiceDecodeError("no prefix before the separator", position=offset)
     if len(data) < CHECKSUM_LENGTH:
         raise InvoiceDecodeError(
             "fewer than six characters after the separator",
             position=offset + len(text),
         )
-    digits = data.encode("ascii").translate(_DIGIT_OF)
+    digits = data.encode("ascii").translate(_DIGIT_BY_BYTE)
     try:
         value = int(digits, 32)
     except ValueError:
         position = offset + len(hrp) + 1 + digits.index(_NO_DIGIT)
         raise InvoiceDecodeError("not a bech32 character", position=position) from None
-    if not _checksum_holds(_expanded(hrp) << 5 * len(digits) | value):
+    if not _has_valid_checksum(_expand(hrp) << 5 * len(digits) | value):
         raise InvoiceDecodeError(
-            "the checksum does not hold: the text was mistyped or cut",
+            "the checksum does not match: the string was mistyped or cut",
             position=offset + len(text) - CHECKSUM_LENGTH,
         )
     return Bech32(
@@ -99,35 +99,35 @@ def decode(text: str, *, offset: int = 0) -> Bech32:
 
 
 def encode(hrp: str, digits: str, *, constant: int = _BECH32_CONSTANT) -> str:
-    """The bech32 text of a prefix and base-32 digits."""
+    """Return the bech32 string of a prefix and base-32 digits."""
     padded = digits + "0" * CHECKSUM_LENGTH
-    value = _expanded(hrp) << 5 * len(padded) | int(padded, 32)
+    value = _expand(hrp) << 5 * len(padded) | int(padded, 32)
     checksum = to_digits(_remainder(value) ^ constant, CHECKSUM_LENGTH)
     return f"{hrp}1{to_chars(digits + checksum)}"
 
 
 def encode_segwit(hrp: str, version: int, program: bytes) -> str:
-    """A segwit address: bech32 for version 0, bech32m above (BIP 350)."""
+    """Return a segwit address: bech32 for version 0, bech32m above (BIP 350)."""
     constant = _BECH32M_CONSTANT if version else _BECH32_CONSTANT
     digits = to_digits(version, 1) + bytes_to_digits(program)
     return encode(hrp, digits, constant=constant)
 
 
 def to_digits(number: int, length: int) -> str:
-    """`number` as exactly `length` base-32 digits."""
+    """Return `number` as exactly `length` base-32 digits."""
     return "".join(
         DIGITS[number >> shift & 31] for shift in range(5 * (length - 1), -1, -5)
     )
 
 
 def bytes_to_digits(data: bytes) -> str:
-    """`data` as base-32 digits, the last one padded with zero bits."""
+    """Return `data` as base-32 digits, the last one padded with zero bits."""
     length = (8 * len(data) + 4) // 5
     return to_digits(int.from_bytes(data) << (5 * length - 8 * len(data)), length)
 
 
 def to_chars(digits: str) -> str:
-    """Base-32 digits as bech32 characters."""
+    """Return base-32 digits as bech32 characters."""
     return digits.translate(_TO_CHARS)
 
 
@@ -136,12 +136,12 @@ def _alphabet_error(text: str, offset: int) -> InvoiceDecodeError:
         if not char.isascii():
             return InvoiceDecodeError("not an ASCII character", position=position)
     first = next(char for char in text if char.isalpha())
-    wrong = str.islower if first.isupper() else str.isupper
-    position = next(i for i, char in enumerate(text, offset) if wrong(char))
+    is_other_case = str.islower if first.isupper() else str.isupper
+    position = next(i for i, char in enumerate(text, offset) if is_other_case(char))
     return InvoiceDecodeError("upper and lower case are mixed", position=position)
 
 
-def _expanded(hrp: str) -> int:
+def _expand(hrp: str) -> int:
     # BIP 173: "the human-readable part is processed by first feeding the higher 3
     # bits of each character's US-ASCII value into the checksum calculation followed
     # by a zero and then the lower 5 bits of each". It starts from the remainder 1.
@@ -149,11 +149,11 @@ def _expanded(hrp: str) -> int:
     return int(b"1%b0%b" % (raw.translate(_HIGH), raw.translate(_LOW)), 32)
 
 
-def _checksum_holds(value: int) -> bool:
-    """Whether `value`, digits with their checksum, leaves the remainder of bech32."""
-    # All 30 parities of the sum with the constant must be even; the first odd one
-    # ends it. (As a loop, not with all(): it is a third of what decoding costs.)
-    value = _folded(value) ^ _BECH32_CONSTANT
+def _has_valid_checksum(value: int) -> bool:
+    """Return whether `value`, digits with checksum, has the remainder of bech32."""
+    # All 30 parities of the sum with the constant must be even. This is a loop, because
+    # all() would make decoding a third slower.
+    value = _fold(value) ^ _BECH32_CONSTANT
     for mask in _masks():  # noqa: SIM110
         if (value & mask).bit_count() & 1:
             return False
@@ -161,15 +161,15 @@ def _checksum_holds(value: int) -> bool:
 
 
 def _remainder(value: int) -> int:
-    value = _folded(value)
+    value = _fold(value)
     remainder = 0
     for mask in _masks():
         remainder = remainder << 1 | ((value & mask).bit_count() & 1)
     return remainder
 
 
-def _folded(value: int) -> int:
-    """A number of at most `_FOLD_BITS` bits with the remainder of `value`."""
+def _fold(value: int) -> int:
+    """Return a number of at most `_FOLD_BITS` bits with the same remainder."""
     while value.bit_length() > _FOLD_BITS:
         high = value >> _FOLD_BITS
         value &= _FOLD_MASK
@@ -180,7 +180,7 @@ def _folded(value: int) -> int:
 
 @cache
 def _masks() -> tuple[int, ...]:
-    """For each bit of a remainder, highest first: the input bits it depends on."""
+    """Return the input bits of each bit of a remainder, highest first."""
     row = [1 << bit for bit in range(5)]
     remainders: list[int] = []
     for _ in range(_FOLD_WORDS):

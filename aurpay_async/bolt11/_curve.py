@@ -1,11 +1,11 @@
-"""ECDSA over secp256k1 in plain Python: slow, small and everywhere.
+"""ECDSA over secp256k1 in plain Python, used if libsecp256k1 is not installed.
 
-It is used where libsecp256k1 is not installed. Verifying and recovering handle public
-data only, so nothing here is constant-time; signing is for published test keys, never
-for one that guards money.
+Verifying and recovering handle public
+data only, so nothing here is constant-time; sign with published test keys only, never
+with a key that protects money.
 
-Points are Jacobian ``(x, y, z)`` for ``(x/z**2, y/z**3)``, which spares the inversions;
-with a `z` of 0 they are infinity. A sum of two multiples shares its doublings (Straus)
+Points are Jacobian ``(x, y, z)`` for ``(x/z**2, y/z**3)``, which avoids inversions;
+a `z` of 0 is infinity. A sum of two multiples shares its doublings (Straus)
 and writes both factors in windowed non-adjacent form, so that it needs few additions.
 """
 
@@ -28,15 +28,15 @@ _G: Final = (
 _Point = tuple[int, int, int]
 _INFINITY: Final[_Point] = (1, 1, 0)
 
-#: Window widths: the odd multiples of G are kept, those of another point are not.
+#: Window widths: the odd multiples of G are cached, those of another point are not.
 _G_WIDTH: Final = 8
 _WIDTH: Final = 5
 
 
 def recover(digest: bytes, signature: bytes, recovery_id: int) -> bytes | None:
-    """The compressed public key that made a 64-byte signature, if there is one.
+    """Return the compressed public key of a 64-byte signature, if there is one.
 
-    SEC 1, 4.1.6. `recovery_id` says which of the points with this ``r`` was meant.
+    SEC 1, 4.1.6. `recovery_id` selects one of the points with this ``r``.
     """
     r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
     if not (0 < r < N and 0 < s < N):
@@ -52,10 +52,10 @@ def recover(digest: bytes, signature: bytes, recovery_id: int) -> bytes | None:
 
 
 def verify(public_key: bytes, digest: bytes, signature: bytes) -> bool:
-    """Whether a 64-byte low-S signature was made by this key (SEC 1, 4.1.4)."""
+    """Return whether a 64-byte low-S signature is of this key (SEC 1, 4.1.4)."""
     point = _decompress(public_key)
     r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
-    # High-S is refused as libsecp256k1 refuses it: it is the same signature, altered.
+    # libsecp256k1 rejects high-S as well: such a signature was altered.
     if point is None or not (0 < r < N and 0 < s <= N // 2):
         return False
     inverse = pow(s, -1, N)
@@ -65,12 +65,12 @@ def verify(public_key: bytes, digest: bytes, signature: bytes) -> bool:
 
 
 def is_public_key(public_key: bytes) -> bool:
-    """Whether 33 bytes are a compressed point of the curve."""
+    """Return whether 33 bytes are a compressed point of the curve."""
     return _decompress(public_key) is not None
 
 
 def sign(private_key: bytes, digest: bytes) -> tuple[bytes, int]:
-    """A 64-byte low-S signature with the nonce of RFC 6979, and its recovery id."""
+    """Return a 64-byte low-S signature (nonce of RFC 6979) and its recovery id."""
     key, z = int.from_bytes(private_key), int.from_bytes(digest)
     nonce = _nonce(private_key, digest)
     x, y = _affine(_multiply_two(nonce, _G, 0))
@@ -83,17 +83,17 @@ def sign(private_key: bytes, digest: bytes) -> tuple[bytes, int]:
 
 
 def is_private_key(private_key: bytes) -> bool:
-    """Whether 32 bytes are a private key."""
+    """Return whether 32 bytes are a private key."""
     return len(private_key) == 32 and 0 < int.from_bytes(private_key) < N
 
 
 def public_key(private_key: bytes) -> bytes:
-    """The compressed public key of a private one."""
+    """Return the compressed public key of a private key."""
     return _compress(_multiply_two(int.from_bytes(private_key), _G, 0))
 
 
 def _nonce(private_key: bytes, digest: bytes) -> int:
-    """RFC 6979, 3.2, with SHA-256."""
+    """Return the nonce of RFC 6979, 3.2, with SHA-256."""
     reduced = (int.from_bytes(digest) % N).to_bytes(32)
     key, value = bytes(32), b"\x01" * 32
     for separator in (b"\x00", b"\x01"):
@@ -146,13 +146,13 @@ def _double(point: _Point) -> _Point:
 
 
 def _add(left: _Point, right: _Point) -> _Point:
-    """The sum of any point and one that is not infinity."""
+    """Return the sum of two points; `right` is not infinity."""
     x1, y1, z1 = left
     if not z1:
         return right
     x2, y2, z2 = right
     zz1 = z1 * z1 % P
-    if z2 == 1:  # the multiples of G are kept this way
+    if z2 == 1:  # the cached multiples of G are affine
         u1, s1 = x1, y1
     else:
         zz2 = z2 * z2 % P
@@ -169,7 +169,7 @@ def _add(left: _Point, right: _Point) -> _Point:
 
 
 def _multiply_two(base_factor: int, point: _Point, factor: int) -> _Point:
-    """``base_factor * G + factor * point``."""
+    """Return ``base_factor * G + factor * point``."""
     base_digits, base_table = _naf(base_factor, _G_WIDTH), _base_table()
     digits, table = _naf(factor, _WIDTH), _odd_multiples(point, _WIDTH)
     result = _INFINITY
@@ -188,7 +188,7 @@ def _signed(table: list[_Point], digit: int) -> _Point:
 
 
 def _naf(factor: int, width: int) -> list[int]:
-    """Signed odd digits below ``2**(width - 1)``, lowest first, mostly zero between."""
+    """Return the windowed non-adjacent form of `factor`, lowest digit first."""
     digits: list[int] = []
     modulus = 1 << width
     while factor:

@@ -1,8 +1,8 @@
-"""The tagged fields of an invoice: what each one says, one small reader per kind.
+"""The tagged fields of an invoice, one small parser per field.
 
-A reader takes the field's base-32 digits and gives its value, or raises
-:class:`InvoiceInvalidError` with the rule that the field breaks. What BOLT #11 asks of
-writers alone is demanded only when `strict`.
+A parser takes the field's base-32 digits and returns its value, or raises
+:class:`InvoiceInvalidError` with the broken rule. Rules of BOLT #11 for writers are
+checked only when `strict`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _LENGTHS: Final = {
     "h": HASH_LENGTH,
     "n": NODE_LENGTH,
 }
-#: The other fields that are read have any length.
+#: The other known fields have any length.
 _ANY_LENGTH: Final = frozenset("dmxcfr9")
-#: Of these a writer may give several.
+#: Fields that may be repeated.
 _REPEATABLE: Final = frozenset("fr")
 _TAGS: Final = dict(zip(_bech32.DIGITS, _bech32.CHARSET, strict=True))
 _VALUES: Final = {digit: value for value, digit in enumerate(_bech32.DIGITS)}
 _HEADER_LENGTH: Final = 3
 
-#: lnd and LDK read 64-bit numbers; BOLT #11 sets no bound.
+#: lnd and LDK read 64-bit numbers; BOLT #11 has no limit.
 _NUMBER_LENGTH: Final = 13
 _HOP_LENGTH: Final = 51
 
@@ -57,14 +57,14 @@ _FEATURE_NAMES: Final = {
 #: BOLT #9, the column "Dependencies" of the features above: bits of the even ones.
 _DEPENDENCIES: Final = {16: 14}
 
-#: Even bits of whatever is not named; a field has at most 1,023 words of 5 bits.
+#: Even bits of unknown features; a field has at most 1,023 words of 5 bits.
 _UNKNOWN_REQUIRED: Final = sum(1 << bit for bit in range(0, 5115, 2)) & ~sum(
     1 << bit for bit in _FEATURE_NAMES
 )
-#: Words of a ``9`` field: those of today's nodes have under 60.
+#: Words of a ``9`` field that is cached: today's nodes use fewer than 60.
 _USUAL_LENGTH: Final = 64
 
-#: Versions of addresses of old: P2PKH and P2SH, as base58check prefixes.
+#: Base58check prefixes of P2PKH and P2SH addresses.
 _BASE58_PREFIXES: Final[dict[Network, tuple[int, int]]] = {
     "mainnet": (0x00, 0x05),
     "testnet": (0x6F, 0xC4),
@@ -72,7 +72,7 @@ _BASE58_PREFIXES: Final[dict[Network, tuple[int, int]]] = {
     "regtest": (0x6F, 0xC4),
     "simnet": (0x3F, 0x7B),
 }
-#: BIP 173 gives signet no prefix of its own.
+#: BIP 173 defines no prefix for signet.
 _SEGWIT_PREFIXES: Final[dict[Network, str]] = {
     network: "tb" if network == "signet" else currency
     for currency, network in CURRENCIES.items()
@@ -86,10 +86,7 @@ _LAST_WITNESS_VERSION: Final = 16
 
 @attrs.frozen
 class Hop:
-    """One channel of a private route to the payee.
-
-    .. versionadded:: 0.1.0
-    """
+    """One channel of a private route to the payee."""
 
     #: The node at the start of the channel: hex, 33 bytes.
     pubkey: str
@@ -102,42 +99,34 @@ class Hop:
 
 @attrs.frozen
 class Fallback:
-    """An on-chain address to pay if Lightning fails.
+    """An on-chain address to pay if Lightning fails."""
 
-    .. versionadded:: 0.1.0
-    """
-
-    #: Witness version 0 to 16, 17 for P2PKH, 18 for P2SH; others are not known yet.
+    #: Witness version 0 to 16, 17 for P2PKH, 18 for P2SH; others are unknown.
     version: int
     #: Hex: witness program, key hash or script hash.
     program: str
-    #: The address as wallets write it; ``None`` if the version is not known.
+    #: The address as shown by wallets; ``None`` if the version is unknown.
     address: str | None
 
 
 @attrs.frozen
 class Feature:
-    """A feature bit that is set.
-
-    .. versionadded:: 0.1.0
-    """
+    """A feature bit that is set."""
 
     bit: int
-    #: The name in BOLT #9, without telling required from optional; ``None`` if unknown.
+    #: The name in BOLT #9, the same for required and optional; ``None`` if unknown.
     name: str | None
 
     @property
     def required(self) -> bool:
-        """Even bits must be understood to pay, odd ones may be ignored."""
+        """Whether a payer must support the feature: its bit is even."""
         return self.bit % 2 == 0
 
 
 class UnknownField(NamedTuple):
-    """A field that is kept and not interpreted.
+    """A field that is not interpreted.
 
-    Its tag is not known, or it is a hash or key of a length that is not.
-
-    .. versionadded:: 0.1.0
+    Its tag is unknown, or it is a hash or key of another length.
     """
 
     #: The bech32 character that names the field.
@@ -149,30 +138,30 @@ class UnknownField(NamedTuple):
 class Fields(NamedTuple):
     """The fields between timestamp and signature, as base-32 digits."""
 
-    #: The first of each kind that is read.
+    #: The first field of each known tag.
     known: dict[str, str]
-    #: Further ones of the kinds that may be repeated, in order.
+    #: Further fields of the tags that may be repeated, in order.
     more: list[tuple[str, str]]
-    #: Those that a reader skips.
+    #: Fields that a reader skips.
     unknown: list[UnknownField]
 
     def all(self, tag: str) -> list[str]:
-        """All fields of a kind that may be repeated."""
+        """Return all fields of a tag that may be repeated."""
         first = [self.known[tag]] if tag in self.known else []
         return first + [content for other, content in self.more if other == tag]
 
 
 def split(digits: str, position: int, *, strict: bool) -> Fields:
-    """Take the fields apart.
+    """Split the tagged fields.
 
     Args:
-        digits: All of them.
-        position: Where they begin in the invoice, for errors.
-        strict: Whether to refuse what a reader would skip.
+        digits: The digits of all fields.
+        position: Position of the first one in the invoice, for errors.
+        strict: Whether to reject fields that a reader would skip.
 
     Raises:
-        InvoiceDecodeError: if a field runs past the end.
-        InvoiceInvalidError: when `strict`, if one is repeated or has a wrong length.
+        InvoiceDecodeError: if a field extends past the end.
+        InvoiceInvalidError: if `strict` and a field is repeated or of wrong length.
     """
     fields = Fields({}, [], [])
     known = fields.known
@@ -196,32 +185,34 @@ def split(digits: str, position: int, *, strict: bool) -> Fields:
                 )
         start = stop
     if start != end:
-        raise InvoiceDecodeError("a field runs past the end", position=position + start)
+        raise InvoiceDecodeError(
+            "a field exceeds the invoice", position=position + start
+        )
     return fields
 
 
 def _add_unusual(fields: Fields, tag: str, content: str) -> str | None:
-    """Keep a field that is not the first of its kind, or say what is wrong with it."""
+    """Store a repeated or unknown field; return what is wrong with it, if anything."""
     problem = None
     if _LENGTHS.get(tag, len(content)) != len(content):
         # BOLT #11: "MUST fail the payment if any field with fixed data_length (p, h, s,
         # n) does not have the correct length (52, 52, 52, 53)." Before bolts pull 1243
         # readers skipped such a field, as the examples of BOLT #11 still show and
-        # lenient reading still does.
+        # non-strict decoding still does.
         problem = "has a wrong length"
     elif tag in _REPEATABLE:
         fields.more.append((tag, content))
         return None
     elif tag in fields.known:
-        # "MUST include exactly one p field", and so on; readers disagree which of two
-        # fields is the right one. Lenient reading uses the first.
-        problem = "is there twice"
+        # "MUST include exactly one p field", and so on; readers disagree about which of
+        # two fields counts. Non-strict decoding uses the first.
+        problem = "is repeated"
     fields.unknown.append(UnknownField(tag, _bech32.to_chars(content)))
     return problem
 
 
 def read_bytes(digits: str, *, strict: bool) -> bytes:
-    """Whole bytes; the bits left over are padding."""
+    """Return whole bytes; the remaining bits are padding."""
     length, padding = divmod(5 * len(digits), 8)
     value = int(digits or "0", 32)
     # "MUST pad field data to a multiple of 5 bits, using 0s."
@@ -231,10 +222,10 @@ def read_bytes(digits: str, *, strict: bool) -> bytes:
 
 
 def read_number(digits: str, *, strict: bool) -> int:
-    """A number of seconds or blocks; an empty field is zero."""
+    """Return a number of seconds or blocks; an empty field is zero."""
     # "if a c, x, or 9 field is provided which has a non-minimal data_length (i.e.
     # begins with 0 field elements): SHOULD treat the invoice as invalid." So zero has
-    # no digits at all.
+    # no digits.
     if strict and digits[:1] == "0":
         raise InvoiceInvalidError("a number has leading zeros", rule="number")
     if len(digits) > _NUMBER_LENGTH:
@@ -246,7 +237,7 @@ def read_number(digits: str, *, strict: bool) -> int:
 
 
 def read_description(digits: str, *, strict: bool) -> str:
-    """The text of a ``d`` field."""
+    """Return the description in a ``d`` field."""
     try:
         # "MUST set d to a valid UTF-8 string."
         return read_bytes(digits, strict=strict).decode()
@@ -257,8 +248,8 @@ def read_description(digits: str, *, strict: bool) -> str:
 
 
 def read_features(digits: str, *, strict: bool) -> tuple[Feature, ...]:
-    """The bits of a ``9`` field that are set, lowest first."""
-    # Long ones are not kept: thousands of bits each, chosen by who writes invoices.
+    """Return the bits that are set in a ``9`` field, lowest first."""
+    # Long fields are not cached: an attacker could fill the memory with them.
     read = _read_usual if len(digits) <= _USUAL_LENGTH else _read_features
     return read(digits, strict)
 
@@ -275,17 +266,17 @@ def _read_features(digits: str, strict: bool) -> tuple[Feature, ...]:  # noqa: F
         # payment".
         bit = (unknown & -unknown).bit_length() - 1
         raise InvoiceInvalidError(
-            f"paying needs feature {bit}, which is not known", rule="feature"
+            f"the payer must support feature {bit}, which is unknown", rule="feature"
         )
     require_dependencies(value)
     return list_features(value)
 
 
 def require_dependencies(value: int) -> None:
-    """Check that each feature is there that another one is built upon.
+    """Check that the dependencies of all features are set.
 
     Raises:
-        InvoiceInvalidError: with the feature that lacks another.
+        InvoiceInvalidError: with the feature that lacks a dependency.
     """
     for bit, needed in _DEPENDENCIES.items():
         # "if the feature vector does not set all known, transitive feature
@@ -293,7 +284,7 @@ def require_dependencies(value: int) -> None:
         if value >> bit & 3 and not value >> needed & 3:
             names = f"{_FEATURE_NAMES[bit]} without {_FEATURE_NAMES[needed]}"
             raise InvoiceInvalidError(
-                f"the features have {names}, on which it depends", rule="feature"
+                f"the features contain {names}, on which it depends", rule="feature"
             )
 
 
@@ -302,7 +293,7 @@ _read_usual = lru_cache(maxsize=256)(_read_features)
 
 
 def list_features(value: int) -> tuple[Feature, ...]:
-    """The bits of a number that are set, lowest first."""
+    """Return the bits that are set in a number, lowest first."""
     features: list[Feature] = []
     while value:
         lowest = value & -value
@@ -313,11 +304,11 @@ def list_features(value: int) -> tuple[Feature, ...]:
 
 
 def read_route(digits: str, *, strict: bool) -> tuple[Hop, ...]:
-    """The hops of an ``r`` field."""
+    """Return the hops of an ``r`` field."""
     data = read_bytes(digits, strict=strict)
     if not data or len(data) % _HOP_LENGTH:
         # "r field MUST contain one or more ordered entries", each of 51 bytes.
-        raise InvoiceInvalidError("a route holds no whole hops", rule="route")
+        raise InvoiceInvalidError("a route has an incomplete hop", rule="route")
     return tuple(
         _read_hop(data[start : start + _HOP_LENGTH])
         for start in range(0, len(data), _HOP_LENGTH)
@@ -337,7 +328,7 @@ def _read_hop(data: bytes) -> Hop:
 
 
 def read_fallback(digits: str, network: Network, *, strict: bool) -> Fallback:
-    """The on-chain address of an ``f`` field."""
+    """Return the on-chain address of an ``f`` field."""
     if not digits:
         raise InvoiceInvalidError("a fallback address is empty", rule="fallback")
     version = int(digits[0], 32)
@@ -348,7 +339,7 @@ def read_fallback(digits: str, network: Network, *, strict: bool) -> Fallback:
             f"a fallback address of version {version} has {len(program)} bytes",
             rule="fallback",
         )
-    # "MUST skip over f fields that use an unknown version": kept without an address.
+    # "MUST skip over f fields that use an unknown version": it has no address here.
     address = _address(version, program, network) if known else None
     return Fallback(version, program.hex(), address)
 
@@ -356,7 +347,7 @@ def read_fallback(digits: str, network: Network, *, strict: bool) -> Fallback:
 def _program_lengths(version: int, *, strict: bool) -> range | tuple[int, ...]:
     if version in {_P2PKH, _P2SH}:
         return (20,)
-    # BIP 341: a program of version 1 that has not 32 bytes can be spent by anyone.
+    # BIP 341: a program of version 1 of any other length can be spent by anyone.
     if version == 1 and strict:
         return (32,)
     # BIP 141: a witness program has 2 to 40 bytes, that of version 0 has 20 or 32.

@@ -1,4 +1,4 @@
-"""The readable front of an invoice: ``ln``, the network, the amount."""
+"""The prefix of an invoice: ``ln``, the network, the amount."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import InvoiceDecodeError, InvoiceInvalidError
 if TYPE_CHECKING:
     from .._network import Network
 
-#: What stands after ``ln``.
+#: The part of the prefix after ``ln``.
 CURRENCIES: Final[dict[str, Network]] = {
     "bc": "mainnet",
     "tb": "testnet",
@@ -22,20 +22,20 @@ PREFIXES: Final[dict[str, str]] = {
     network: f"ln{currency}" for currency, network in CURRENCIES.items()
 }
 
-#: One of each unit in tenths of a millisatoshi, so that pico-bitcoin is a whole one.
+#: Each unit in tenths of a millisatoshi, so that pico-bitcoin is a whole number.
 #: BOLT #11: "m (milli): multiply by 0.001", u 0.000001, n 10**-9, p 10**-12.
 _TENTHS: Final = {"": 10**12, "m": 10**9, "u": 10**6, "n": 10**3, "p": 1}
 
 #: 21 million bitcoins.
 MAX_MSAT: Final = 21_000_000 * 10**11
 
-#: 20 digits hold all the bitcoins there are in pico-bitcoin.
+#: All bitcoins in pico-bitcoin have 20 digits.
 _HRP = re.compile(r"ln(bcrt|tbs|bc|tb|sb)(?:([0-9]{1,20})([munp]?))?")
 _PREFIX = re.compile(r"ln(?:bcrt|tbs|bc|tb|sb)(?=[0-9]|$)")
 _FLAGS = re.ASCII | re.IGNORECASE
-#: Those of bcrt and tbs begin as well with one of these.
+#: The prefixes of bcrt and tbs begin with one of these, too.
 _BEGINNING = re.compile("ln(?:bc|tb|sb)", _FLAGS)
-#: A whole invoice within another string: in a URI, or behind blanks.
+#: A complete invoice within another string: in a URI, or after blanks.
 _INVOICE = re.compile(
     r"ln(?:bcrt|tbs|bc|tb|sb)(?:[0-9]{1,20}[munp]?)?1[02-9ac-hj-np-z]+", _FLAGS
 )
@@ -44,12 +44,12 @@ _INVOICE = re.compile(
 def require_prefix(text: str, *, offset: int) -> None:
     """Check that an invoice begins at `offset`, before its checksum is verified.
 
-    The checksum of an invoice inside a longer string, such as a BIP 21 URI, is never
-    right, and an error about it would call an intact invoice mistyped.
+    In a longer string, such as a BIP 21 URI, the checksum never matches, and an error
+    about it would call an intact invoice mistyped.
 
     Raises:
-        InvoiceDecodeError: if no network's prefix is there; if an invoice follows
-            later in the string, it says what to cut off.
+        InvoiceDecodeError: if there is no network's prefix; if an invoice follows
+            later in the string, the message says what to cut off.
     """
     if _BEGINNING.match(text, offset):
         return
@@ -64,17 +64,17 @@ def require_prefix(text: str, *, offset: int) -> None:
     raise InvoiceDecodeError(message, position=offset)
 
 
-def parse(hrp: str, *, offset: int, strict: bool) -> tuple[Network, int | None]:
-    """The network and the amount in millisatoshi of a prefix; zero reads as ``None``.
+def parse_hrp(hrp: str, *, offset: int, strict: bool) -> tuple[Network, int | None]:
+    """Return the network and the millisatoshi of a prefix; ``None`` for zero.
 
     Raises:
-        InvoiceError: if it is no Lightning prefix or its amount is malformed, finer
+        InvoiceError: if it is not a Lightning prefix, or its amount is malformed, finer
             than a millisatoshi, too large, or, when `strict`, zero or written with
             leading zeros.
     """
     match = _HRP.fullmatch(hrp)
     if match is None:
-        raise _malformed(hrp, offset)
+        raise _malformed_error(hrp, offset)
     currency, digits, unit = match.groups()
     if digits is None:
         return CURRENCIES[currency], None
@@ -91,7 +91,7 @@ def parse(hrp: str, *, offset: int, strict: bool) -> tuple[Network, int | None]:
     return CURRENCIES[currency], msat or None
 
 
-def _malformed(hrp: str, offset: int) -> InvoiceDecodeError:
+def _malformed_error(hrp: str, offset: int) -> InvoiceDecodeError:
     prefix = _PREFIX.match(hrp)
     if prefix is None:
         known = ", ".join(sorted(PREFIXES.values()))
@@ -111,7 +111,7 @@ def _amount_error(problem: str) -> InvoiceInvalidError:
 
 
 def format_amount(msat: int) -> str:
-    """The shortest way to write an amount of millisatoshi.
+    """Return the shortest form of an amount of millisatoshi.
 
     BOLT #11: "SHOULD use the shortest representation possible, by using the largest
     multiplier or omitting the multiplier."

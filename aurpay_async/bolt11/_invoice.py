@@ -1,7 +1,7 @@
-"""Decode an invoice: text, checksum, amount, fields, signature, meaning, in this order.
+"""Decode an invoice: checksum, amount, fields, signature, values, in this order.
 
 BOLT #11 of the Lightning specification at commit a3772650, 11-payment-encoding.md.
-An :class:`Invoice` exists only if all of it held, so its fields need no further checks.
+An :class:`Invoice` exists only if all checks passed, so its fields need no others.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DEFAULT_EXPIRY: Final = 3600
 #: "MUST use an expiry delta of at least 18 when making the payment".
 DEFAULT_MIN_FINAL_CLTV_EXPIRY: Final = 18
 
-#: What lnd and LDK take at most: the largest QR code holds no more.
+#: The limit of lnd and LDK: the capacity of the largest QR code.
 MAX_LENGTH: Final = 7089
 #: BOLT #11 has no limit; ours is twice the longest invoice published as an example.
 MAX_LENGTH_LENIENT: Final = 16_384
@@ -54,15 +54,13 @@ _SIGNATURE_BYTES: Final = 65
 _SIGNATURE_MASK: Final = (1 << 520) - 1
 
 
-# A dict and not slots: one is made per order, and this spares a third of the time.
+# A dict, not slots: each order creates an invoice, and this takes a third less time.
 @attrs.frozen(kw_only=True, repr=False, slots=False)
 class Invoice:
-    """A Lightning payment request whose signature was verified.
+    """A Lightning payment request with a verified signature.
 
     ``str(invoice)`` is the invoice itself, in lower case, without ``lightning:``.
     Hashes, secrets and keys are lower-case hex.
-
-    .. versionadded:: 0.1.0
     """
 
     #: The invoice in lower case, without ``lightning:``.
@@ -70,34 +68,34 @@ class Invoice:
     network: Network
     #: Millisatoshi; ``None`` if the payer chooses the amount.
     amount_msat: int | None
-    #: When it was made: seconds since 1970, UTC.
+    #: Time of creation: seconds since 1970, UTC.
     timestamp: int
-    #: For how many seconds from `timestamp` it can be paid.
+    #: Seconds from `timestamp` until it can no longer be paid.
     expiry: int
     #: SHA-256 of the preimage that proves the payment: 32 bytes.
     payment_hash: str
-    #: What keeps nodes on the way from probing the payee: 32 bytes. ``payment_addr``
+    #: Prevents nodes on the route from probing the payee: 32 bytes. ``payment_addr``
     #: in lnd and at Aurpay.
     payment_secret: str
-    #: What is paid for. Text from outside: escape it. ``None`` if only a hash is given.
+    #: Description of the purchase. Untrusted: escape it. ``None`` if there is a hash.
     description: str | None
     #: SHA-256 of a description that is published elsewhere.
     description_hash: str | None
-    #: Data to hand back with the payment: hex.
+    #: Data that the payer returns with the payment: hex.
     metadata: str | None
-    #: Public key of the node that signed and gets the money: 33 bytes.
+    #: Public key of the node that signed and receives the payment: 33 bytes.
     payee: str
-    #: Blocks that the last hop needs at least.
+    #: Minimum number of blocks for the last hop.
     min_final_cltv_expiry: int
-    #: On-chain addresses to pay instead, best first.
+    #: On-chain fallback addresses, preferred one first.
     fallbacks: tuple[Fallback, ...]
-    #: Ways to a payee without public channels.
+    #: Private routes to a payee without public channels.
     routes: tuple[tuple[Hop, ...], ...]
     #: The feature bits that are set, lowest first.
     features: tuple[Feature, ...]
-    #: Fields that are not known, kept as they are.
+    #: Unknown fields, not interpreted.
     unknown_fields: tuple[UnknownField, ...]
-    #: 64 bytes and the recovery id: 65 bytes.
+    #: Signature and recovery id: 65 bytes.
     signature: str
 
     def __str__(self) -> str:
@@ -111,12 +109,12 @@ class Invoice:
 
     @property
     def created_at(self) -> datetime:
-        """`timestamp` as a time: aware, UTC."""
+        """`timestamp` as a datetime: aware, UTC."""
         return datetime.fromtimestamp(self.timestamp, UTC)
 
     @property
     def expires_at(self) -> datetime:
-        """From when it cannot be paid: aware, UTC; at most the last time there is."""
+        """Time from which it cannot be paid: aware, UTC; at most `datetime.max`."""
         try:
             return self.created_at + timedelta(seconds=self.expiry)
         except OverflowError:  # an expiry has up to 64 bits
@@ -124,40 +122,38 @@ class Invoice:
 
     @property
     def uri(self) -> str:
-        """What wallets open: ``lightning:`` and the invoice."""
+        """The URI that wallets open: ``lightning:`` and the invoice."""
         return _URI_SCHEME + self.text
 
 
 def decode(text: str, *, strict: bool = True) -> Invoice:
-    """Read a BOLT #11 invoice and verify its signature.
+    """Decode a BOLT #11 invoice and verify its signature.
 
     The invoice may be all upper case and may begin with ``lightning:`` in any case.
     Nothing else is cut off: the error says where an invoice begins in a BIP 21 URI, in
-    ``lightning://...`` or behind blanks.
-    Whether it has expired is not judged: see :attr:`Invoice.expires_at`.
+    ``lightning://...`` or after blanks.
+    Expiry is not checked: see :attr:`Invoice.expires_at`.
 
     Args:
         text: The invoice.
-        strict: Refuse what BOLT #11 allows a reader but forbids a writer, and where
-            readers disagree: repeated fields, hashes and keys of wrong length,
-            non-zero padding, numbers, features or amounts with leading zeros, an
-            amount of zero, a recovery id that is not the named payee's, a taproot
+        strict: Reject what BOLT #11 forbids a writer and allows a reader, and values
+            about which readers disagree: repeated fields, hashes and keys of wrong
+            length, non-zero padding, numbers, features or amounts with leading zeros,
+            an amount of zero, a recovery id that is not the named payee's, a taproot
             fallback that anyone can spend, more than 7,089 characters.
 
             ``False`` accepts these: the first of repeated fields counts, a hash or
             key of wrong length is an unknown field, an amount of zero is ``None``.
-            What BOLT #11 tells a payer to fail is refused all the same, and so are
+            What BOLT #11 tells a payer to fail is still rejected, and so are
             amounts of more than 20 digits or 21 million bitcoins, numbers of more
             than 64 bits and more than 16,384 characters, which it does not limit.
 
     Raises:
-        InvoiceDecodeError: it cannot be read; `position` says where.
-        InvoiceInvalidError: it can be read but must not be paid; `rule` says why.
-
-    .. versionadded:: 0.1.0
+        InvoiceDecodeError: it cannot be decoded; `position` says where.
+        InvoiceInvalidError: it is decoded but must not be paid; `rule` says why.
     """
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        message = f"an invoice is a text, not {type(text).__name__}"
+        message = f"an invoice must be a str, not {type(text).__name__}"
         raise InvoiceDecodeError(message, position=0)
     limit = MAX_LENGTH if strict else MAX_LENGTH_LENIENT
     offset = len(_URI_SCHEME) if text[: len(_URI_SCHEME)].lower() == _URI_SCHEME else 0
@@ -166,14 +162,14 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
             f"more than {limit} characters", position=offset + limit
         )
     parts = read_bech32(text, offset)
-    network, amount_msat = _hrp.parse(parts.hrp, offset=offset, strict=strict)
+    network, amount_msat = _hrp.parse_hrp(parts.hrp, offset=offset, strict=strict)
     fields = _split(parts, offset, strict=strict)
     known = fields.known
     # "MUST include either exactly one d or exactly one h field."
     if ("d" in known) == ("h" in known):
         problem = "both" if "d" in known else "neither"
         raise InvoiceInvalidError(
-            f"{problem} a description and the hash of one", rule="description"
+            f"{problem} a description and a description hash", rule="description"
         )
     signature = _signature(parts)
     return Invoice(
@@ -202,7 +198,7 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
 
 
 def read_bech32(text: str, offset: int) -> _bech32.Bech32:
-    """The invoice that begins at `offset`: its prefix first, then its checksum."""
+    """Return the invoice that begins at `offset`; its prefix is checked first."""
     _hrp.require_prefix(text, offset=offset)
     return _bech32.decode(text[offset:], offset=offset)
 
@@ -220,18 +216,18 @@ def _split(parts: _bech32.Bech32, offset: int, *, strict: bool) -> Fields:
 
 
 def _signature(parts: _bech32.Bech32) -> bytes:
-    """64 bytes and the recovery id."""
+    """Return the signature and the recovery id: 65 bytes."""
     return (parts.value & _SIGNATURE_MASK).to_bytes(_SIGNATURE_BYTES)
 
 
 def signing_hash(parts: _bech32.Bech32) -> bytes:
-    """What was signed."""
+    """Return the hash that was signed."""
     length = len(parts.digits) - SIGNATURE_LENGTH
     return digest(parts.hrp, parts.value >> 5 * SIGNATURE_LENGTH, length)
 
 
 def digest(hrp: str, value: int, length: int) -> bytes:
-    """The hash that is signed, of a prefix and of `length` digits of data.
+    """Return the hash to sign of a prefix and `length` digits of data.
 
     BOLT #11: "SHA-256 hash of: the human-readable part (as UTF-8 bytes) concatenated
     with the data part (excluding the signature), with 0 bits appended to pad to a byte
@@ -251,25 +247,27 @@ def _payee(named: str | None, hashed: bytes, signed: bytes, *, strict: bool) -> 
         # low-S "MUST fail the payment" then, which this verification asks for.
         key = read_bytes(named, strict=strict)
         if not curve.is_public_key(key):
-            raise InvoiceInvalidError("the payee is no public key", rule="payee")
+            raise InvoiceInvalidError("the payee is not a public key", rule="payee")
         if not curve.verify(key, hashed, signature):
             raise InvoiceInvalidError(
                 "the signature is not the payee's", rule="signature"
             )
-        # Readers that recover all the same must come to the same payee; and without
-        # this, anybody can write 256 texts of one invoice.
-        if strict and _recovered(hashed, signature, recovery_id) != key:
+        # Readers that recover the key in spite of this must get the same payee. Without
+        # this check, an invoice could be written with 256 different recovery ids.
+        if strict and _recover_key(hashed, signature, recovery_id) != key:
             raise InvoiceInvalidError(
                 "the recovery id is not the payee's", rule="signature"
             )
         return key.hex()
-    payee = _recovered(hashed, signature, recovery_id)
+    payee = _recover_key(hashed, signature, recovery_id)
     if payee is None:
-        raise InvoiceInvalidError("nobody can have signed this", rule="signature")
+        raise InvoiceInvalidError(
+            "no public key can be recovered from the signature", rule="signature"
+        )
     return payee.hex()
 
 
-def _recovered(hashed: bytes, signature: bytes, recovery_id: int) -> bytes | None:
+def _recover_key(hashed: bytes, signature: bytes, recovery_id: int) -> bytes | None:
     # "followed by a trailing 1-byte recovery id in {0,1,2,3}".
     if recovery_id >= 4:
         return None
@@ -280,9 +278,9 @@ def _hex(digits: str | None, *, strict: bool) -> str | None:
     return None if digits is None else read_bytes(digits, strict=strict).hex()
 
 
-def _required(digits: str | None, what: str, *, strict: bool) -> str:
+def _required(digits: str | None, name: str, *, strict: bool) -> str:
     if digits is None:
-        raise InvoiceInvalidError(f"there is no {what}", rule=what.replace(" ", "-"))
+        raise InvoiceInvalidError(f"the {name} is missing", rule=name.replace(" ", "-"))
     return read_bytes(digits, strict=strict).hex()
 
 
@@ -304,5 +302,5 @@ def _routes(fields: Fields, *, strict: bool) -> tuple[tuple[Hop, ...], ...]:
     if not all(
         is_public_key(bytes.fromhex(h.pubkey)) for route in routes for h in route
     ):
-        raise InvoiceInvalidError("a route names no public key", rule="route")
+        raise InvoiceInvalidError("a hop has an invalid public key", rule="route")
     return routes

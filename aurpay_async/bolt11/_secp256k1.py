@@ -1,6 +1,6 @@
-"""Which arithmetic the curve runs on: libsecp256k1 if it is there, else plain Python.
+"""Select the implementation of secp256k1: libsecp256k1, or plain Python without it.
 
-Both give the same answers; the tests hold them against each other.
+The tests compare the results of both.
 """
 
 from __future__ import annotations
@@ -19,54 +19,51 @@ class Curve(Protocol):
     def recover(
         self, digest: bytes, signature: bytes, recovery_id: int, /
     ) -> bytes | None:
-        """The compressed public key that made this signature, if there is one."""
+        """Return the compressed public key of a signature, if there is one."""
         ...
 
     def verify(self, public_key: bytes, digest: bytes, signature: bytes, /) -> bool:
-        """Whether this key made this signature, which must be low-S."""
+        """Return whether a low-S signature is of this key."""
         ...
 
     def is_public_key(self, public_key: bytes, /) -> bool:
-        """Whether 33 bytes are a compressed point of the curve."""
+        """Return whether 33 bytes are a compressed point of the curve."""
         ...
 
     def sign(self, private_key: bytes, digest: bytes, /) -> tuple[bytes, int]:
-        """A 64-byte low-S signature (RFC 6979) and its recovery id."""
+        """Return a 64-byte low-S signature (RFC 6979) and its recovery id."""
         ...
 
 
 @cache
 def curve() -> Curve:
-    """The faster of what this machine has."""
+    """Return the fastest installed implementation."""
     try:
-        # Its generated types lack a __module__, of which Python 3.12 and later warn.
+        # Its generated types lack a __module__: Python 3.12 and later warn about it.
         with catch_warnings():
             simplefilter("ignore", DeprecationWarning)
-            import wallycore  # optional, and slow to load
-        atexit.register(_let_it_end)
-        return _Wally(wallycore)
-    except (ImportError, AttributeError):  # missing, or something else by this name
+            import wallycore  # optional, and slow to import
+        atexit.register(_silence_shutdown_warning)
+        return _WallyCurve(wallycore)
+    except (ImportError, AttributeError):  # not installed, or another package
         return _curve
 
 
-def _let_it_end() -> None:
-    # wallycore makes one more such type while the interpreter ends; where the warning
-    # is an error (a test run), it crashes. Python then goes by the filters that it saw
-    # last, so it is shown these. Can go when importing wallycore no longer warns.
+def _silence_shutdown_warning() -> None:
+    # wallycore creates one more such type at interpreter shutdown, and crashes if the
+    # warning is an error (in a test run). Python then uses the filters of the last
+    # warning, so one is issued here. Remove it when importing wallycore does not warn.
     simplefilter("ignore", DeprecationWarning)
-    warn("aurpay_async: end", DeprecationWarning, stacklevel=1)
+    warn("aurpay_async: shutdown", DeprecationWarning, stacklevel=1)
 
 
 def backend() -> str:
-    """What verifies signatures here: ``"wallycore"`` or ``"python"``.
-
-    .. versionadded:: 0.1.0
-    """
+    """Return the library that verifies signatures: ``"wallycore"`` or ``"python"``."""
     return "python" if curve() is _curve else "wallycore"
 
 
 @final
-class _Wally:
+class _WallyCurve:
     """libsecp256k1, through Blockstream's libwally."""
 
     def __init__(self, wally: Any) -> None:  # noqa: ANN401 - it has no types

@@ -1,4 +1,4 @@
-"""Make an invoice: for the sandbox and for tests, never for the main network."""
+"""Sign invoices for the sandbox and for tests, never for mainnet."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def sign(
     routes: Iterable[Sequence[Hop]] = (),
     features: Iterable[int] = (8, 14),
 ) -> str:
-    """Make and sign a BOLT #11 invoice that no mainnet wallet takes.
+    """Create and sign a BOLT #11 invoice that mainnet wallets reject.
 
-    For tests and sandboxes: the arithmetic may run in plain Python, which is not safe
-    for a key that guards money, so ``network="mainnet"`` is refused.
+    For tests and sandboxes: signing may run in plain Python, which is not safe for a
+    key that protects money, so ``network="mainnet"`` is rejected.
 
     Args:
         private_key: 32 bytes in hex.
@@ -52,28 +52,26 @@ def sign(
         timestamp: Seconds since 1970, UTC.
         amount_msat: Millisatoshi; ``None`` lets the payer choose.
         network: Any but ``mainnet``.
-        description: What is paid for.
+        description: Description of the purchase.
         description_hash: 32 bytes in hex, instead of the description.
-        expiry: Seconds, at least 1; ``None`` leaves it to the reader, who takes 3,600.
-        min_final_cltv_expiry: Blocks, at least 1; ``None`` leaves it to the reader,
-            who takes 18.
+        expiry: Seconds, at least 1; ``None`` omits it, and readers use 3,600.
+        min_final_cltv_expiry: Blocks, at least 1; ``None`` omits it, and readers use
+            18.
         metadata: Hex.
         name_payee: Whether to write the public key into the invoice as well.
         fallbacks: Version and program in hex of on-chain addresses.
         routes: Hops of private routes.
-        features: Feature bits to set, with those that they depend on.
+        features: Feature bits to set, including their dependencies.
 
     Returns:
         The invoice in lower case.
 
     Raises:
         InvalidRequestError: if a value cannot be part of an invoice.
-
-    .. versionadded:: 0.1.0
     """
     if network == "mainnet" or str(network) not in _hrp.PREFIXES:
         raise InvalidRequestError(
-            f"invoices for {shown(network)} are not signed here",
+            f"cannot sign invoices for {shown(network)}",
             field="network",
             hint='use "regtest"',
         )
@@ -118,7 +116,7 @@ def _bytes(text: str, name: str, *, length: int | None = None) -> bytes:
     try:
         data = bytes.fromhex(text)
     except (TypeError, ValueError):
-        # `from None`: the message of the original may quote a key.
+        # `from None`: the original message may contain a key.
         raise InvalidRequestError("must be hex", field=name) from None
     if length not in {None, len(data)}:
         raise InvalidRequestError(f"must be {length} bytes of hex", field=name)
@@ -135,7 +133,7 @@ def _public_key(key: bytes) -> str:
 
 def _description(text: str, hashed: str | None) -> tuple[str, str, str]:
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidRequestError("must be a text", field="description")
+        raise InvalidRequestError("must be a str", field="description")
     if hashed is None:
         try:
             return "d", "description", _bech32.bytes_to_digits(text.encode())
@@ -145,18 +143,18 @@ def _description(text: str, hashed: str | None) -> tuple[str, str, str]:
             ) from None
     if text:
         raise InvalidRequestError(
-            "give a description or its hash, not both", field="description_hash"
+            "pass a description or its hash, not both", field="description_hash"
         )
     return "h", "description_hash", _data(hashed, "description_hash", length=32)
 
 
 def _number(value: int | None, name: str) -> str | None:
-    # BOLT #11 leaves zero no digits, and several readers fail on an empty field.
-    return None if value is None else _shortest(_whole(value, name, 1, 1 << 64))
+    # Zero would be an empty field in BOLT #11, on which several readers fail.
+    return None if value is None else _shortest(_require_int(value, name, 1, 1 << 64))
 
 
-def _whole(value: int, name: str, first: int, beyond: int) -> int:
-    """`value` if it is an exact whole number from `first` to below `beyond`."""
+def _require_int(value: int, name: str, first: int, beyond: int) -> int:
+    """Return `value` if it is an int from `first` to below `beyond`."""
     if type(value) is not int or not first <= value < beyond:
         raise InvalidRequestError(
             f"must be a whole number from {first} to {beyond - 1}, got {shown(value)}",
@@ -170,17 +168,19 @@ def _shortest(value: int) -> str:
 
 
 def _timestamp(value: int) -> str:
-    return _bech32.to_digits(_whole(value, "timestamp", 0, 1 << 35), TIMESTAMP_LENGTH)
+    return _bech32.to_digits(
+        _require_int(value, "timestamp", 0, 1 << 35), TIMESTAMP_LENGTH
+    )
 
 
 def _amount(msat: int | None) -> str:
     if msat is None:
         return ""
-    return _hrp.format_amount(_whole(msat, "amount_msat", 1, _hrp.MAX_MSAT + 1))
+    return _hrp.format_amount(_require_int(msat, "amount_msat", 1, _hrp.MAX_MSAT + 1))
 
 
 def _features(bits: Iterable[int]) -> str | None:
-    chosen = {_whole(bit, "features", 0, _MAX_FEATURES) for bit in bits}
+    chosen = {_require_int(bit, "features", 0, _MAX_FEATURES) for bit in bits}
     value = sum(1 << bit for bit in chosen)
     try:
         require_dependencies(value)
@@ -193,7 +193,7 @@ def _features(bits: Iterable[int]) -> str | None:
 
 
 def _fallback(version: int, program: str, network: Network) -> str:
-    _whole(version, "fallbacks", 0, _LAST_FALLBACK_VERSION + 1)
+    _require_int(version, "fallbacks", 0, _LAST_FALLBACK_VERSION + 1)
     digits = _bech32.to_digits(version, 1) + _data(program, "fallbacks")
     try:
         read_fallback(digits, network, strict=True)
@@ -211,11 +211,11 @@ def _route(hops: Sequence[Hop]) -> str:
 def _hop(hop: Hop) -> bytes:
     pubkey = _bytes(hop.pubkey, "routes", length=33)
     if not _secp256k1.curve().is_public_key(pubkey):
-        raise InvalidRequestError("pubkey is no public key", field="routes")
+        raise InvalidRequestError("pubkey is not a public key", field="routes")
     channel = _CHANNEL.fullmatch(hop.short_channel_id)
     if channel is None:
         raise InvalidRequestError(
-            f"no short_channel_id: {shown(hop.short_channel_id)}",
+            f"not a short_channel_id: {shown(hop.short_channel_id)}",
             field="routes",
             hint='write it like "66051x263430x1800"',
         )
@@ -229,6 +229,6 @@ def _hop(hop: Hop) -> bytes:
         (hop.cltv_expiry_delta, 2),
     )
     return pubkey + b"".join(
-        _whole(number, "routes", 0, 1 << 8 * size).to_bytes(size)
+        _require_int(number, "routes", 0, 1 << 8 * size).to_bytes(size)
         for number, size in sizes
     )

@@ -4,44 +4,44 @@
 
     AurpayError
     ├─ ConfigurationError        (also ValueError)  the client was set up wrong
-    ├─ InvalidRequestError       (also ValueError)  an argument was refused locally
-    ├─ TransportError                               no usable answer
+    ├─ InvalidRequestError       (also ValueError)  invalid argument, nothing sent
+    ├─ TransportError                               no usable response
     │  ├─ ConnectError                              DNS, refused, TLS
     │  │  └─ ConnectTimeoutError                    (also RequestTimeoutError)
     │  ├─ RequestTimeoutError    (also TimeoutError)
     │  └─ ConnectionLostError                       reset, cut, disconnect
-    ├─ APIError                                     the platform answered no
+    ├─ APIError                                     Aurpay rejected the request
     │  ├─ AuthenticationError
     │  ├─ PermissionDeniedError
     │  ├─ NotFoundError
     │  ├─ RateLimitedError
     │  └─ ServerError
-    ├─ InvalidResponseError                         not the documented shape
+    ├─ InvalidResponseError                         not the documented schema
     │  └─ UntrustedOrderError                       an order exists, do not show it
-    ├─ PaymentPendingError       (also TimeoutError)  waited, and nobody paid
+    ├─ PaymentPendingError       (also TimeoutError)  not paid within the timeout
     ├─ InvoiceError                                 BOLT #11 on its own
-    │  ├─ InvoiceDecodeError                        cannot be read
-    │  └─ InvoiceInvalidError                       readable, breaks a rule
-    ├─ CallbackError                                not taken for a notification
-    │  ├─ CallbackSignatureError                    not signed by the platform
+    │  ├─ InvoiceDecodeError                        cannot be decoded
+    │  └─ InvoiceInvalidError                       decoded, breaks a rule
+    ├─ CallbackError                                the callback was rejected
+    │  ├─ CallbackSignatureError                    not signed by Aurpay
     │  ├─ CallbackStaleError                        signed too long ago
-    │  ├─ ClaimExpiredError                     handled already
+    │  ├─ ClaimExpiredError                         the lease ran out
     │  └─ CallbackReferenceError                    of another order, kind or shop
-    └─ OrderStoreError                               the order store gives no order
+    └─ OrderStoreError                              the order store returns no order
        ├─ ReferenceConflictError (also ValueError)  opened with another price
-       ├─ AlreadyPaidError                          by an order that nobody holds
-       ├─ PaymentNeedsReviewError                       by an order that nobody can tell
-       ├─ OrderNotReadyError                        its answer is not stored yet
+       ├─ AlreadyPaidError                          paid, and no invoice is stored
+       ├─ PaymentNeedsReviewError                   paid, order not identified yet
+       ├─ OrderNotReadyError                        order not stored yet
        ├─ UnknownOrderError      (also LookupError) not in the store
        └─ StoreUnavailableError                     the database cannot be used
 
-Whoever creates something at the platform asks one question of an error: *may it
-exist?* The answer is :attr:`AurpayError.outcome`.
+After a call that creates something, :attr:`AurpayError.may_have_succeeded` tells
+whether it may exist at Aurpay.
 """
 
 from __future__ import annotations
 
-from ._base import MAX_KEPT_BODY as MAX_KEPT_BODY
+from ._base import MAX_ERROR_BODY as MAX_ERROR_BODY
 from ._base import AurpayError, RequestOutcome
 from ._base import shown as shown
 from ._callbacks import (

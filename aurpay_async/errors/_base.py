@@ -1,4 +1,4 @@
-"""The root of the tree, and what all of it shares."""
+"""The base class of all errors, the outcome of a request, and formatting."""
 
 from __future__ import annotations
 
@@ -12,62 +12,66 @@ if TYPE_CHECKING:
     from .._models import NewOrder
     from ..bolt11 import Invoice
 
-#: An error keeps this much of a raw answer: more than any documented answer needs
-#: (the longest is under 2 KiB), little enough to log, pickle and send around.
-MAX_KEPT_BODY: Final = 16 * 1024
+#: Bytes of a raw response that an error stores: more than any documented response has
+#: (the longest is under 2 KiB), and little enough to log and pickle.
+MAX_ERROR_BODY: Final = 16 * 1024
 
-#: Characters of outside text that one message shows.
+#: Characters of an untrusted string that a message shows.
 _MAX_SHOWN: Final = 200
 
 
 class RequestOutcome(Enum):
-    """How far a failed request got. Tells whether what it asked for may exist.
+    """The outcome of a failed request: whether it may have taken effect at Aurpay."""
 
-    .. versionadded:: 0.1.0
-    """
-
-    #: Nothing left this process. Nothing exists; trying again is safe.
+    #: Nothing was sent, so nothing was created. Retrying is safe.
     NOT_SENT = "not_sent"
-    #: The platform said no. Nothing exists; the same request will be refused again.
+    #: Aurpay rejected the request: nothing was created. A retry is rejected again.
     REJECTED = "rejected"
-    #: The request left and no trustworthy answer came. Look before trying again.
+    #: The request was sent and no usable response was received. Query Aurpay before a
+    #: retry.
     UNKNOWN = "unknown"
 
 
 class AurpayError(Exception):
-    """The root of every error that this SDK raises.
+    """The base class of every error that this SDK raises.
 
-    All of them pickle and copy with every field.
-
-    .. versionadded:: 0.1.0
+    All of them can be pickled and copied with every field.
     """
 
-    #: Stable text for programs; the message is for people and may change.
+    #: Stable identifier for programs; the message is for people and may change.
     code: ClassVar[str] = "aurpay_error"
 
-    #: How far the request got.
+    #: Whether the request was sent, rejected, or may have taken effect.
     outcome: RequestOutcome = RequestOutcome.NOT_SENT
-    #: How many attempts were made.
+    #: Number of attempts.
     attempts: int = 0
-    #: Whether the very same call may be made again without doing anything twice.
+    #: Whether the same call can be repeated without a duplicate effect.
     retryable: bool = False
-    #: When the last attempt began (aware, UTC), unless nothing was sent.
+    #: Start of the last attempt (aware, UTC); ``None`` if nothing was sent.
     sent_at: datetime | None = None
-    #: The order that this is about, where the platform's answer still showed it.
+    #: The order's id, if the response still contained it.
     order_id: str | None = None
-    #: What was asked for, if the call was to create an order.
+    #: The order that the call was to create, if it was such a call.
     new_order: NewOrder | None = None
-    #: What was to be paid, if the call was to withdraw; decoded.
+    #: The decoded invoice that was to be paid, if the call was a withdrawal.
     invoice: Invoice | None = None
-    #: What may be the cause, where that was noticed: a local clock that is wrong. It is
-    #: part of the message.
+    #: A likely cause that was detected: the local clock is wrong. Part of the message.
     diagnosis: str | None = None
-    #: Where to look before the same is tried again, if money may have moved. It is
-    #: part of the message.
+    #: What to check before a retry, if money may have been sent. Part of the message.
     advice: str | None = None
-    #: Whether the call was to create something or to move money. Its message then ends
-    #: with `outcome`, and with the reference and `order_id` where they are known.
-    writes: bool = False
+    #: Whether the call was to create something or to transfer money; ``None`` if the
+    #: error was not raised by a call. The message of such a call ends with `outcome`,
+    #: and with the reference and `order_id` if they are known.
+    writes: bool | None = None
+
+    @property
+    def may_have_succeeded(self) -> bool:
+        """Whether the call may have taken effect at Aurpay in spite of this error.
+
+        True if `outcome` is ``UNKNOWN`` and the call was no query: query Aurpay before
+        you repeat it, or the payer may get two orders and you may pay twice.
+        """
+        return self.outcome is RequestOutcome.UNKNOWN and self.writes is not False
 
     def __str__(self) -> str:
         parts = [super().__str__(), self.diagnosis, self.advice]
@@ -79,8 +83,8 @@ class AurpayError(Exception):
         return "; ".join(part for part in parts if part is not None)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The default calls the class with `args` alone; our constructors want more.
-        # A cause of our own goes along; a foreign one might not pickle.
+        # The default calls the class with `args` alone, and our constructors have
+        # required keyword arguments. A cause of another library may not be picklable.
         cause = self.__cause__ if isinstance(self.__cause__, AurpayError) else None
         return _rebuild, (type(self), self.args, self.__dict__.copy(), cause)
 
@@ -99,19 +103,19 @@ def _rebuild(
 
 
 def format_facts(facts: Mapping[str, str | None]) -> str:
-    """Format facts for a log line; those that are not known are left out."""
+    """Format facts as `` name=value`` for messages and logs, without unknown ones."""
     known = (f" {name}={shown(fact)}" for name, fact in facts.items() if fact)
     return "".join(known)
 
 
 def shown(value: object) -> str:
-    """A value from outside for a message: bounded, escaped; a text in quotes."""
+    """Return an untrusted value for a message: short, escaped, strings in quotes."""
     if isinstance(value, str):
         text = str.__str__(value)
         return ascii(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "...")
     if value is None or type(value) in {bool, float}:
         return repr(value)
-    if type(value) is int and abs(value) < 10**30:  # longer ones say nothing
+    if type(value) is int and abs(value) < 10**30:  # a longer one is not readable
         return repr(value)
-    # No repr() of anything else: it may be long, fail, or show a secret.
+    # The repr() of any other object may be long, fail, or show a secret.
     return f"<{type(value).__name__}>"

@@ -1,4 +1,4 @@
-"""Why a request is not taken for a notification of the platform."""
+"""Errors of callbacks that were rejected."""
 
 from __future__ import annotations
 
@@ -6,53 +6,39 @@ from ._base import AurpayError
 
 
 class CallbackError(AurpayError):
-    """A callback was refused, and nothing was done because of it.
+    """A callback was rejected, and the handler was not called.
 
-    The message tells the operator which check refused it. It never holds what would
-    have been right, and is not for whoever sent the request.
-
-    .. versionadded:: 0.1.0
+    The message tells the operator which check failed. It never contains the expected
+    value. Do not send it to the client that made the request.
     """
 
     code = "callback"
 
     def __init__(self, problem: str, *, rule: str) -> None:
         super().__init__(f"{problem} (rule {rule!r})")
-        #: Stable name of the check that refused it.
+        #: Stable name of the check that failed.
         self.rule = rule
 
 
 class CallbackSignatureError(CallbackError):
-    """Token or signature are missing, malformed, or not the platform's.
-
-    .. versionadded:: 0.1.0
-    """
+    """Token or signature are missing, malformed, or not Aurpay's."""
 
     code = "callback_signature"
 
 
 class CallbackStaleError(CallbackError):
-    """It was signed too long ago, or in the future.
-
-    .. versionadded:: 0.1.0
-    """
+    """The callback was signed too long ago, or in the future."""
 
     code = "callback_stale"
 
 
 class ClaimExpiredError(CallbackError):
-    """The same notification was handled already, or somebody else is handling it.
-
-    .. versionadded:: 0.1.0
-    """
+    """The lease of a claim ran out: another process may handle the notification."""
 
     code = "claim_expired"
 
 
 class CallbackReferenceError(CallbackError):
-    """It was signed for another purpose: another shop, kind, order or price.
-
-    .. versionadded:: 0.1.0
-    """
+    """The reference token belongs to another shop, callback kind, order or price."""
 
     code = "callback_reference"

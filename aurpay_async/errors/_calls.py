@@ -1,38 +1,32 @@
-"""What can go wrong with a call: before it is sent, on the way, and in the answer."""
+"""Errors of a call: before the request is sent, in transit, and in the response."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ._base import MAX_KEPT_BODY, AurpayError, RequestOutcome, shown
+from ._base import MAX_ERROR_BODY, AurpayError, RequestOutcome, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Characters that an error keeps of the platform's own message.
-_MAX_KEPT_TEXT: Final = 1000
+#: Characters of Aurpay's message that an error stores.
+_MAX_MESSAGE: Final = 1000
 
 
 class ConfigurationError(AurpayError, ValueError):
-    """The client was set up wrong, or is used after it was closed.
-
-    .. versionadded:: 0.1.0
-    """
+    """The client was set up wrong, or is used after it was closed."""
 
     code = "configuration"
 
 
 class InvalidRequestError(AurpayError, ValueError):
-    """An argument was refused before anything was sent.
-
-    .. versionadded:: 0.1.0
-    """
+    """An argument is invalid, and nothing was sent."""
 
     code = "invalid_request"
 
-    #: The argument that was refused.
+    #: Name of the invalid argument.
     field: str
-    #: What to write instead, if there is one right thing to write.
+    #: What to write instead, if there is one correct value.
     hint: str | None
 
     def __init__(self, problem: str, *, field: str, hint: str | None = None) -> None:
@@ -42,16 +36,13 @@ class InvalidRequestError(AurpayError, ValueError):
 
 
 class TransportError(AurpayError):
-    """No usable answer came.
-
-    .. versionadded:: 0.1.0
-    """
+    """No usable response was received."""
 
     code = "transport"
 
-    #: Trying again cannot help (a certificate that does not verify).
+    #: Whether a retry cannot help (an invalid certificate).
     final: bool = False
-    #: The beginning of what had come of an answer.
+    #: The first bytes of an incomplete response.
     body: bytes = b""
 
     def __init__(
@@ -65,50 +56,35 @@ class TransportError(AurpayError):
         super().__init__(message)
         self.outcome = outcome
         self.final = final
-        self.body = body[:MAX_KEPT_BODY]
+        self.body = body[:MAX_ERROR_BODY]
 
 
 class ConnectError(TransportError):
-    """No connection: name not found, refused, unreachable, TLS failed.
-
-    .. versionadded:: 0.1.0
-    """
+    """No connection: DNS failure, refused, unreachable, TLS failure."""
 
     code = "connect"
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """No complete answer in time.
-
-    .. versionadded:: 0.1.0
-    """
+    """No complete response within the timeout."""
 
     code = "timeout"
 
 
 class ConnectTimeoutError(ConnectError, RequestTimeoutError):
-    """No connection in time, waiting for a free one in the pool included.
-
-    .. versionadded:: 0.1.0
-    """
+    """No connection within the timeout, waiting for the connection pool included."""
 
     code = "connect_timeout"
 
 
 class ConnectionLostError(TransportError):
-    """The connection broke, or what came over it was not HTTP.
-
-    .. versionadded:: 0.1.0
-    """
+    """The connection was lost, or the response is not HTTP."""
 
     code = "connection_lost"
 
 
 class APIError(AurpayError):
-    """The platform answered no.
-
-    .. versionadded:: 0.1.0
-    """
+    """Aurpay rejected the request, or failed."""
 
     code = "api"
 
@@ -124,70 +100,53 @@ class APIError(AurpayError):
         body: bytes = b"",
     ) -> None:
         super().__init__(message)
-        #: The HTTP status. Aurpay answers 200 to some refusals.
+        #: The HTTP status. Aurpay sends some rejections with 200.
         self.status = status
         self.outcome = outcome
-        #: ``code`` of the answer's envelope; Aurpay publishes no list of codes.
+        #: ``code`` of the response's envelope; Aurpay publishes no list of codes.
         self.platform_code = platform_code
-        #: The beginning of the envelope's ``message``, as it came. Text from outside.
-        self.platform_message = platform_message and platform_message[:_MAX_KEPT_TEXT]
-        #: Seconds to wait before trying again, if the platform said so.
+        #: The first characters of the envelope's ``message``. Untrusted: escape it.
+        self.platform_message = platform_message and platform_message[:_MAX_MESSAGE]
+        #: Seconds to wait before a retry, if Aurpay sent ``Retry-After``.
         self.retry_after = retry_after
-        #: The beginning of the raw answer.
-        self.body = body[:MAX_KEPT_BODY]
+        #: The first bytes of the raw response.
+        self.body = body[:MAX_ERROR_BODY]
 
 
 class AuthenticationError(APIError):
-    """401: the key, token or signature was not accepted.
-
-    .. versionadded:: 0.1.0
-    """
+    """401: the key, token or signature was rejected."""
 
     code = "authentication"
 
 
 class PermissionDeniedError(APIError):
-    """403: the credentials are good, but not for this.
-
-    .. versionadded:: 0.1.0
-    """
+    """403: the credentials are valid, but do not permit this request."""
 
     code = "permission_denied"
 
 
 class NotFoundError(APIError):
-    """404: there is no such thing.
-
-    .. versionadded:: 0.1.0
-    """
+    """404: the requested object does not exist."""
 
     code = "not_found"
 
 
 class RateLimitedError(APIError):
-    """429: too many requests; see ``retry_after``.
-
-    .. versionadded:: 0.1.0
-    """
+    """429: too many requests; see ``retry_after``."""
 
     code = "rate_limited"
 
 
 class ServerError(APIError):
-    """5xx: the platform failed.
-
-    .. versionadded:: 0.1.0
-    """
+    """5xx: Aurpay failed to process the request."""
 
     code = "server"
 
 
 class InvalidResponseError(AurpayError):
-    """An answer that is not the documented shape.
+    """The response does not have the documented schema.
 
     If the call was to create an order, the order may exist.
-
-    .. versionadded:: 0.1.0
     """
 
     code = "invalid_response"
@@ -204,19 +163,17 @@ class InvalidResponseError(AurpayError):
     ) -> None:
         super().__init__(message)
         self.status = status
-        #: The beginning of the raw answer.
-        self.body = body[:MAX_KEPT_BODY]
-        #: Where in the answer the shape is wrong, such as ``data.amount``.
+        #: The first bytes of the raw response.
+        self.body = body[:MAX_ERROR_BODY]
+        #: Paths of the invalid values, such as ``data.amount``.
         self.paths = tuple(paths)
         self.order_id = order_id
 
 
 class UntrustedOrderError(InvalidResponseError):
-    """The platform made an order whose answer must not be shown to a payer.
+    """Aurpay created an order, and its response must not be shown to a payer.
 
-    Where the invoice itself is at fault, the :class:`InvoiceError` is the cause.
-
-    .. versionadded:: 0.1.0
+    If the invoice is invalid, the :class:`InvoiceError` is the ``__cause__``.
     """
 
     code = "untrusted_order"
@@ -230,16 +187,14 @@ class UntrustedOrderError(InvalidResponseError):
             body=body,
             order_id=order_id,
         )
-        #: The name of the check that failed.
+        #: Name of the check that failed.
         self.check = check
 
 
 class PaymentPendingError(AurpayError, TimeoutError):
-    """Nobody has paid yet, and the time that was given for waiting is over.
+    """The payer has not paid within the timeout of the wait.
 
-    The order is as good as before: wait again, or show it again.
-
-    .. versionadded:: 0.1.0
+    The order is still valid: wait again, or show it again.
     """
 
     code = "payment_pending"

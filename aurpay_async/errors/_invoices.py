@@ -1,4 +1,4 @@
-"""Why a text is no invoice that may be paid."""
+"""Errors of BOLT #11 invoices."""
 
 from __future__ import annotations
 
@@ -6,37 +6,28 @@ from ._base import AurpayError
 
 
 class InvoiceError(AurpayError):
-    """A text is no invoice that may be paid.
-
-    .. versionadded:: 0.1.0
-    """
+    """A string is not an invoice that can be paid."""
 
     code = "invoice"
 
 
 class InvoiceDecodeError(InvoiceError):
-    """The text cannot be read as a BOLT #11 invoice.
-
-    .. versionadded:: 0.1.0
-    """
+    """The string cannot be decoded as a BOLT #11 invoice."""
 
     code = "invoice_decode"
 
     def __init__(self, problem: str, *, position: int) -> None:
         super().__init__(f"{problem} (at character {position})")
-        #: Index of the character, in the text as given, where reading ended.
+        #: Index of the first invalid character in the given string.
         self.position = position
 
 
 class InvoiceInvalidError(InvoiceError):
-    """The invoice can be read, but breaks a rule.
-
-    .. versionadded:: 0.1.0
-    """
+    """The invoice can be decoded, but breaks a rule."""
 
     code = "invoice_invalid"
 
     def __init__(self, problem: str, *, rule: str) -> None:
         super().__init__(f"{problem} (rule {rule!r})")
-        #: Stable name of the rule that is broken.
+        #: Stable name of the broken rule.
         self.rule = rule

@@ -1,4 +1,4 @@
-"""Why the order store gives no order."""
+"""Errors of the order store."""
 
 from __future__ import annotations
 
@@ -6,69 +6,57 @@ from ._base import AurpayError, shown
 
 
 class OrderStoreError(AurpayError):
-    """The order store cannot give, or take, an order. Nothing was sent because of it.
-
-    .. versionadded:: 0.1.0
-    """
+    """The order store cannot return or record an order. No request was sent for it."""
 
     code = "order_store"
 
     def __init__(self, problem: str, *, reference: str | None = None) -> None:
         super().__init__(problem)
-        #: The shop's own name for what is paid.
+        #: The merchant's name for what is paid.
         self.reference = reference
 
 
 class ReferenceConflictError(OrderStoreError, ValueError):
-    """A reference was opened with another price or currency.
-
-    .. versionadded:: 0.1.0
-    """
+    """The order of a reference has another price or currency."""
 
     code = "reference_conflict"
 
-    def __init__(self, reference: str, *, booked: str, asked: str) -> None:
+    def __init__(self, reference: str, *, stored: str, requested: str) -> None:
         super().__init__(
-            f"{shown(reference)} was opened for {booked}, and is now asked for "
-            f"{asked}; give a cart whose price changes another reference",
+            f"{shown(reference)} is stored with {stored}, and {requested} was "
+            "requested; use a new reference when the price of a cart changes",
             reference=reference,
         )
-        #: Price and currency that are in the store, such as ``"20.00 USD"``.
-        self.booked = booked
-        #: The ones that were asked for.
-        self.asked = asked
+        #: Price and currency in the store, such as ``"20.00 USD"``.
+        self.stored = stored
+        #: Price and currency that were requested.
+        self.requested = requested
 
 
 class AlreadyPaidError(OrderStoreError):
-    """A reference is paid, with an order whose invoice nobody holds: deliver.
+    """A reference is paid, and the store has no invoice of the paid order: fulfil.
 
-    Such an order is one whose answer was lost, or was not to be trusted.
-
-    .. versionadded:: 0.1.0
+    The response to the call that created the order was lost, or failed a check.
     """
 
     code = "already_paid"
 
 
 class PaymentNeedsReviewError(OrderStoreError):
-    """A callback says that a reference is paid, and the order cannot be told yet.
+    """A reference was reported as paid, and the order is not identified yet.
 
-    No other order is made meanwhile: see `OrderStore.needs_review`.
-
-    .. versionadded:: 0.1.0
+    Until then no other order is created: see `OrderStore.needs_review`.
     """
 
     code = "payment_needs_review"
 
 
 class OrderNotReadyError(OrderStoreError):
-    """An order is still being created: its answer is not stored yet. Ask again.
+    """An order is still being created: its response is not stored yet. Retry.
 
-    `OrderStore.lookup` raises it for a callback that arrives before the answer to the
-    call that created the order. The callback processor then answers 503, so that
+    `OrderStore.lookup` raises it for a callback that is received before the response to
+    the call that created the order. The callback processor then answers 503, so that
     Aurpay delivers the callback again.
-
-    .. versionadded:: 0.1.0
     """
 
     code = "order_not_ready"
@@ -76,23 +64,18 @@ class OrderNotReadyError(OrderStoreError):
 
 
 class UnknownOrderError(OrderStoreError, LookupError):
-    """The order store has no such order.
-
-    .. versionadded:: 0.1.0
-    """
+    """The order is not in the order store."""
 
     code = "unknown_order"
 
 
 class StoreUnavailableError(OrderStoreError):
-    """The database could not be used: unreachable, silent, or it rejected a statement.
+    """The database is unreachable, does not respond, or rejected a statement.
 
-    Raised for statements, connects and commits of this package, whatever the driver
-    raised; that error is the ``__cause__``. Exceptions of your own statements are not
-    translated. `outcome` says what exists at the platform; a commit whose answer was
-    lost may have taken effect. The same call may be made again.
-
-    .. versionadded:: 0.1.0
+    Raised for statements, connects and commits of this package; the driver's exception
+    is the ``__cause__``. Exceptions of your own statements are not translated.
+    `outcome` tells whether an order exists at Aurpay. The commit may have taken effect
+    if the response to it was lost. The same call can be repeated.
     """
 
     code = "store_unavailable"

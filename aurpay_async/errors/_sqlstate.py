@@ -1,7 +1,7 @@
-"""Read from an exception why a database rejected a transaction.
+"""Find out from an exception why a database rejected a transaction.
 
-Drivers and their wrappers are recognised by the attributes that they share, so that no
-driver has to be installed for it.
+Drivers and their wrappers are recognised by common attributes, so that no driver has
+to be installed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 #: documentation says to run the whole transaction again.
 _CONFLICTS: Final = frozenset({"40001", "40P01"})
 
-#: SQLite's SQLITE_BUSY and SQLITE_LOCKED, without the bits that say more.
+#: SQLite's SQLITE_BUSY and SQLITE_LOCKED, without the bits of the extended code.
 _SQLITE_CONFLICTS: Final = frozenset({5, 6})
 _SQLITE_PRIMARY: Final = 0xFF
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """Return the SQLSTATE that PostgreSQL gave for an exception or one of its causes.
+    """Return the SQLSTATE of an exception or of one of its causes.
 
     asyncpg and psycopg call it ``sqlstate``, psycopg2 and SQLAlchemy ``pgcode``.
     """

@@ -118,8 +118,8 @@ def decide(entry: Entry | None, new: Attempt, now: datetime) -> Step:
     if (entry.price, entry.currency) != (new.price, new.currency):
         raise ReferenceConflictError(
             entry.reference,
-            booked=f"{entry.price:f} {entry.currency}",
-            asked=f"{new.price:f} {new.currency}",
+            stored=f"{entry.price:f} {entry.currency}",
+            requested=f"{new.price:f} {new.currency}",
         )
     if entry.settled_by is not None:
         return _settled(entry, entry.settled_by)

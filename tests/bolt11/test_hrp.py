@@ -17,7 +17,7 @@ AMOUNTS = [vector for vector in VECTORS["amounts"] if vector["text"]]
 
 
 def amount(text: str, *, strict: bool = True) -> int | None:
-    return _hrp.parse(f"lnbc{text}", offset=0, strict=strict)[1]
+    return _hrp.parse_hrp(f"lnbc{text}", offset=0, strict=strict)[1]
 
 
 @pytest.mark.parametrize("vector", AMOUNTS, ids=[v["text"] for v in AMOUNTS])
@@ -74,22 +74,22 @@ def test_any_amount_is_read_exactly_or_refused(text: str) -> None:
 )
 def test_networks(prefix: str, network: str) -> None:
     """Longer prefixes are not taken for shorter ones."""
-    assert _hrp.parse(prefix, offset=0, strict=True) == (network, None)
-    assert _hrp.parse(f"{prefix}20m", offset=0, strict=True) == (network, 2 * 10**9)
+    assert _hrp.parse_hrp(prefix, offset=0, strict=True) == (network, None)
+    assert _hrp.parse_hrp(f"{prefix}20m", offset=0, strict=True) == (network, 2 * 10**9)
 
 
 @pytest.mark.parametrize("hrp", ["ln", "lnx", "lnbcx", "bc", "lnbct", "xlnbc", "lnbcr"])
 def test_other_prefixes_are_refused(hrp: str) -> None:
     """The message lists what is known."""
     with pytest.raises(InvoiceDecodeError, match="lnbc, lnbcrt, lnsb, lntb, lntbs"):
-        _hrp.parse(hrp, offset=0, strict=False)
+        _hrp.parse_hrp(hrp, offset=0, strict=False)
 
 
 @pytest.mark.parametrize("text", ["20x", "2.5m", "20mm", "1" * 21, "20m20", "1٣"])
 def test_a_malformed_amount_names_its_place(text: str) -> None:
     """Behind the prefix, and behind whatever stands before that."""
     with pytest.raises(InvoiceDecodeError, match="20 digits") as caught:
-        _hrp.parse(f"lnbcrt{text}", offset=10, strict=False)
+        _hrp.parse_hrp(f"lnbcrt{text}", offset=10, strict=False)
     assert caught.value.position == 16
 
 

@@ -197,7 +197,7 @@ def test_what_can_be_read() -> None:
 
 def parts_read(vector: dict[str, Any]) -> Reading:
     parts = _bech32.decode(vector["invoice"])
-    network, amount = _hrp.parse(parts.hrp, offset=0, strict=False)
+    network, amount = _hrp.parse_hrp(parts.hrp, offset=0, strict=False)
     digest, signed = _invoice.signing_hash(parts), _invoice._signature(parts)
     fields = _fields.split(parts.digits[7:-104], 0, strict=False)
     named = fields.known.get("n")

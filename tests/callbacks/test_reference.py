@@ -159,7 +159,7 @@ def test_an_url_that_has_one_already() -> None:
         ([""], "16 characters"),
         (["short-key-canary"[:15]], "16 characters"),
         ([KEY, Secret("short")], "16 characters"),
-        ([7], "must be a text or several, not int"),
+        ([7], "must be a str or several, not int"),
     ],
 )
 def test_a_key_that_could_be_guessed(keys: Any, problem: str) -> None:

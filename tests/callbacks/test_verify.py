@@ -485,7 +485,7 @@ def test_reference_key_is_held_as_a_secret_and_not_pickled() -> None:
     assert holder.verify(method="GET", url=URL_OF_CANARY, headers=SIGNED_CANARY).token
     assert CANARY not in repr([references, list(held_by(holder))])
     for held in (holder, references):
-        with pytest.raises(TypeError, match="a secret is not pickled"):
+        with pytest.raises(TypeError, match="a secret cannot be pickled"):
             pickle.dumps(held)
 
 

@@ -148,10 +148,10 @@ def test_another_price_is_a_conflict(price: str, currency: str, shown: str) -> N
     with pytest.raises(ReferenceConflictError) as caught:
         decide(entry(settled_by="ab" * 12), other, NOW)
     assert str(caught.value) == (
-        f"'cart-42' was opened for 20.00 USD, and is now asked for {shown}; give a "
-        "cart whose price changes another reference"
+        f"'cart-42' is stored with 20.00 USD, and {shown} was requested; use a new "
+        "reference when the price of a cart changes"
     )
-    assert (caught.value.booked, caught.value.asked) == ("20.00 USD", shown)
+    assert (caught.value.stored, caught.value.requested) == ("20.00 USD", shown)
     same = attempt(S.CREATING, price=Decimal(20))
     assert decide(entry(), same, NOW).do is Do.SEND
 

@@ -190,7 +190,7 @@ class TestOnce:
             "LightningOrder",
             "ReferenceConflictError",
         ]
-        with pytest.raises(ReferenceConflictError, match="now asked for 5 USD"):
+        with pytest.raises(ReferenceConflictError, match="5 USD was requested"):
             await opened(store, "5")
         assert platform.calls["create_order"] == 1
 
