@@ -1,4 +1,4 @@
-"""Which line of a program used this package."""
+"""Find the line that called the package."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import aurpay_async
 from aurpay_async._caller import caller_location
 
 
-def test_the_innermost_line_that_is_not_ours() -> None:
-    """However deep inside it is asked for."""
+def test_caller_location_is_the_innermost_line_outside_the_package() -> None:
     ours = types.FunctionType(
         compile("def inner(): return caller_location()", "<ours>", "exec").co_consts[0],
         {

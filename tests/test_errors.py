@@ -1,4 +1,4 @@
-"""The error tree: what is what, and nothing lost on the way to another process."""
+"""The error tree: codes, base classes, messages, and pickling."""
 
 from __future__ import annotations
 
@@ -79,13 +79,11 @@ def classes() -> set[type[AurpayError]]:
     }
 
 
-def test_there_is_a_sample_of_every_class() -> None:
-    """So that a new error cannot be forgotten below."""
+def test_there_is_a_sample_of_every_error_class() -> None:
     assert {type(error) for error in SAMPLES} == classes()
 
 
-def test_every_class_has_a_code_of_its_own() -> None:
-    """Stable text for programs."""
+def test_every_error_class_has_a_unique_code() -> None:
     codes = [kind.code for kind in classes()]
     assert len(set(codes)) == len(codes)
     assert all(code.isascii() and code.islower() for code in codes)
@@ -93,8 +91,9 @@ def test_every_class_has_a_code_of_its_own() -> None:
 
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("how", ["pickle", "copy", "deepcopy"])
-def test_errors_travel_with_all_they_hold(error: AurpayError, how: str) -> None:
-    """To another process, into a queue, through a retry library."""
+def test_errors_are_copied_and_pickled_with_every_field(
+    error: AurpayError, how: str
+) -> None:
     error.attempts = 3
     error.retryable = True
     error.sent_at = datetime(2026, 1, 1, tzinfo=UTC)
@@ -117,8 +116,7 @@ def test_errors_travel_with_all_they_hold(error: AurpayError, how: str) -> None:
     assert str(twin.__cause__) == "deeper (rule 'amount')"
 
 
-def test_a_foreign_cause_stays_behind() -> None:
-    """It might not pickle, and the message says what it was."""
+def test_the_cause_of_another_library_is_not_pickled() -> None:
     error = errors.ConnectError("refused")
     error.__cause__ = OSError(lambda: None)
     assert pickle.loads(pickle.dumps(error)).__cause__ is None  # noqa: S301
@@ -135,24 +133,23 @@ def test_a_foreign_cause_stays_behind() -> None:
         (errors.UntrustedOrderError, errors.InvalidResponseError),
     ],
 )
-def test_errors_are_what_python_calls_them(kind: type, builtin: type) -> None:
-    """So that `except TimeoutError` does what it says."""
+def test_errors_are_subclasses_of_the_matching_builtin_errors(
+    kind: type, builtin: type
+) -> None:
     assert issubclass(kind, builtin)
 
 
-def test_before_anything_is_sent_nothing_exists() -> None:
-    """The default is the truth for everything that happens locally."""
+def test_local_errors_have_the_outcome_not_sent() -> None:
     assert errors.InvalidRequestError("x", field="y").outcome is RequestOutcome.NOT_SENT
     assert errors.ConfigurationError("x").outcome is RequestOutcome.NOT_SENT
 
 
-def test_when_in_doubt_it_may_exist() -> None:
-    """The default of what happens on the wire is to look first."""
+def test_errors_of_a_sent_request_have_the_outcome_unknown() -> None:
     assert errors.ConnectionLostError("x").outcome is RequestOutcome.UNKNOWN
     assert errors.InvalidResponseError("x").outcome is RequestOutcome.UNKNOWN
 
 
-def test_only_a_query_of_unknown_outcome_cannot_have_succeeded() -> None:
+def test_may_have_succeeded_is_false_for_a_query_and_for_a_known_outcome() -> None:
     for outcome in RequestOutcome:
         for writes in (True, False, None):
             error = errors.TransportError("lost", outcome=outcome)
@@ -161,7 +158,7 @@ def test_only_a_query_of_unknown_outcome_cannot_have_succeeded() -> None:
             assert error.may_have_succeeded is may_exist
 
 
-async def test_a_call_tells_its_error_whether_it_was_a_query() -> None:
+async def test_a_failed_create_may_have_succeeded_and_a_failed_query_may_not() -> None:
     lost = [errors.ConnectionLostError("lost") for _ in range(2)]
     client = AurpayClient(
         transport=MemoryTransport(*lost), retry=RetryPolicy(max_attempts=1)
@@ -174,14 +171,12 @@ async def test_a_call_tells_its_error_whether_it_was_a_query() -> None:
     assert [error.may_have_succeeded for error in lost] == [True, False]
 
 
-def test_a_hint_is_part_of_the_message() -> None:
-    """Field, problem, and what to write."""
+def test_a_message_has_field_problem_and_hint() -> None:
     error = errors.InvalidRequestError("is too long", field="price", hint="write less")
     assert str(error) == "price: is too long; write less"
 
 
-def test_advice_is_part_of_the_message() -> None:
-    """Where there is some; for every kind."""
+def test_advice_is_appended_to_the_message() -> None:
     for kind in (errors.ConnectionLostError, errors.RequestTimeoutError):
         error = kind("lost")
         assert str(error) == "lost"
@@ -189,8 +184,7 @@ def test_advice_is_part_of_the_message() -> None:
         assert str(error) == "lost; look first"
 
 
-def test_a_raw_answer_is_kept_but_not_all_of_it() -> None:
-    """16 KiB: more than a documented answer has."""
+def test_an_error_stores_16_kib_of_the_raw_response() -> None:
     error = errors.InvalidResponseError("x", body=b"y" * 100_000)
     assert error.body == b"y" * 16_384
 
@@ -210,6 +204,7 @@ def test_a_raw_answer_is_kept_but_not_all_of_it() -> None:
         (b"secret", "<bytes>"),
     ],
 )
-def test_text_from_outside_is_escaped_and_short(text: object, shown: str) -> None:
-    """Before it is part of any message."""
+def test_untrusted_values_are_escaped_and_shortened_in_messages(
+    text: object, shown: str
+) -> None:
     assert errors.shown(text) == shown

@@ -1,4 +1,4 @@
-"""Keys that sign references: one or several, and none that could be guessed."""
+"""Reference keys: one or several, and no short ones."""
 
 from __future__ import annotations
 
@@ -28,15 +28,13 @@ OTHER_KEY = "another-reference-key"
         ("x" * 16, ["x" * 16]),
     ],
 )
-def test_a_key_or_several(given: Any, kept: list[str]) -> None:
-    """In their order: the first one signs."""
+def test_one_or_several_keys_are_accepted_in_order(given: Any, kept: list[str]) -> None:
     keys = hide_keys(given)
     assert keys is not None
     assert [key.reveal() for key in require_keys(keys)] == kept
 
 
-def test_no_key_is_needed() -> None:
-    """By who gives no references."""
+def test_a_reference_key_is_optional() -> None:
     assert hide_keys(None) is None
 
 
@@ -56,16 +54,14 @@ def test_no_key_is_needed() -> None:
         ([], "is empty"),
     ],
 )
-def test_keys_that_cannot_be(given: Any, problem: str) -> None:
-    """Refused with the way to make one, and not quoted."""
+def test_an_invalid_key_is_rejected_and_not_shown(given: Any, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^reference_key ") as caught:
         require_keys(hide_keys(given) or ())
     assert problem in str(caught.value)
     assert CANARY not in str(caught.value)
 
 
-def test_a_refused_key_does_not_show_in_a_traceback_with_locals() -> None:
-    """Error trackers print local variables; ours hold none."""
+def test_a_rejected_key_is_not_in_a_traceback_with_locals() -> None:
     given = [f"{CANARY}\n"]
     try:
         require_keys(hide_keys(given.pop()) or ())

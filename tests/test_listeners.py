@@ -1,4 +1,4 @@
-"""Logs and spans: who asks is told, who does not costs nothing, and no secret is in."""
+"""Logs and spans: their content, their cost, and no secrets."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ URL = f"https://shop.example/paid?token={CANARY}"
 LOST = ConnectionLostError("lost", outcome=RequestOutcome.UNKNOWN)
 
 
-async def call(*answers: Any) -> object:
-    """What one call came to."""
+async def call_create_order(*answers: Any) -> object:
+    """Return the order, or the error that was raised."""
     client = AurpayClient(
         ApiKey(CANARY),
         network="regtest",
@@ -51,10 +51,11 @@ async def call(*answers: Any) -> object:
 GOOD = answer(envelope(order()))
 
 
-async def test_at_debug_all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Each attempt and each call, by a logger of its own layer, with its fields."""
+async def test_every_attempt_and_call_is_logged_at_debug_level(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.DEBUG)
-    await call(Response(status=429), GOOD)
+    await call_create_order(Response(status=429), GOOD)
     told = [
         (r.name, r.levelname, r.getMessage())
         for r in caplog.records
@@ -76,12 +77,11 @@ async def test_at_debug_all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert CANARY not in caplog.text + repr([vars(r) for r in caplog.records])
 
 
-async def test_an_order_that_may_exist_is_a_warning(
+async def test_an_order_that_may_exist_is_logged_as_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The one thing that somebody has to look at."""
     caplog.set_level(logging.WARNING)
-    await call(LOST)
+    await call_create_order(LOST)
     (record,) = caplog.records
     assert record.name == "aurpay_async.client"
     assert record.getMessage() == (
@@ -89,14 +89,13 @@ async def test_an_order_that_may_exist_is_a_warning(
     )
     assert vars(record)["aurpay_outcome"] == "unknown"
     caplog.clear()
-    await call(Response(status=403))
+    await call_create_order(Response(status=403))
     assert not caplog.records
 
 
-async def test_a_look_that_fails_is_no_warning(
+async def test_a_failed_query_is_not_logged_as_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nothing can have happened by asking, so there is nothing to look at."""
     caplog.set_level(logging.DEBUG)
     client = AurpayClient(
         transport=MemoryTransport(LOST, answer(b"<html>")), clock=FakeClock(NOW)
@@ -113,10 +112,9 @@ async def test_a_look_that_fails_is_no_warning(
     assert vars(call)["aurpay_effect"] == vars(attempt)["aurpay_effect"] == "read"
 
 
-async def test_a_listener_that_fails_disturbs_nothing(
+async def test_an_exception_in_a_listener_changes_neither_the_call_nor_other_listeners(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither a log's filter nor a span's exporter; and not the others either."""
 
     def broken(*_: object) -> Any:
         raise KeyError("broken")
@@ -142,8 +140,7 @@ async def test_a_listener_that_fails_disturbs_nothing(
     assert len(told) == 4
 
 
-def test_warnings_reach_stderr_where_logging_is_not_set_up() -> None:
-    """As under plain uvicorn: an order may exist, and a listener raised."""
+def test_warnings_are_written_to_stderr_if_logging_is_not_configured() -> None:
     code = """
 import asyncio
 from aurpay_async import AurpayClient, AurpayError, ConnectionLostError
@@ -167,10 +164,9 @@ asyncio.run(main())
     assert "attempt 1" not in done.stderr
 
 
-async def test_warning_names_reference_order_and_attempt(
+async def test_warning_event_span_and_error_have_the_same_identifiers(
     caplog: pytest.LogCaptureFixture, spans: list[ReadableSpan]
 ) -> None:
-    """The log line, its fields, the events, the span and the error agree."""
     caplog.set_level(logging.WARNING)
     events: list[Any] = []
     came = b'{"code":0,"data":{"order_id":"20260101000000000001","status":'
@@ -207,19 +203,18 @@ async def test_warning_names_reference_order_and_attempt(
     assert "aurpay_ref" not in caplog.text + repr(events) + str(caught.value)
 
 
-async def test_what_nobody_asked_for_is_not_even_made(
+async def test_no_event_is_created_without_a_listener(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No listener, no cost."""
     monkeypatch.setattr("aurpay_async._calls.CallEvent", None)
     monkeypatch.setattr("aurpay_async._transports._retrying.AttemptEvent", None)
     monkeypatch.setattr("aurpay_async._listeners._tracer_provider", lambda: None)
-    await call(GOOD)
+    await call_create_order(GOOD)
 
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ReadableSpan]]:
-    """What OpenTelemetry is told, set up as a program would."""
+    """Collect the spans of OpenTelemetry, configured as in a program."""
     sdk = pytest.importorskip("opentelemetry.sdk.trace", reason="not installed")
     from opentelemetry import trace
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -237,9 +232,10 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ReadableSpan]]:
     provider.shutdown()
 
 
-async def test_one_span_for_a_call(spans: list[ReadableSpan]) -> None:
-    """However many attempts it took; their number is on it."""
-    await call(Response(status=429), GOOD)
+async def test_a_call_with_two_attempts_creates_one_span(
+    spans: list[ReadableSpan],
+) -> None:
+    await call_create_order(Response(status=429), GOOD)
     (span,) = spans
     assert span.name == "aurpay create_order"
     assert span.attributes == {
@@ -252,9 +248,10 @@ async def test_one_span_for_a_call(spans: list[ReadableSpan]) -> None:
     assert abs(span.start_time - NOW.timestamp() * 1e9) < 1000
 
 
-async def test_a_span_of_a_failure(spans: list[ReadableSpan]) -> None:
-    """What kind of failure, and how far it got; no text of it."""
-    await call(LOST)
+async def test_the_span_of_a_failed_call_has_error_type_and_outcome(
+    spans: list[ReadableSpan],
+) -> None:
+    await call_create_order(LOST)
     (span,) = spans
     assert span.attributes == {
         "aurpay.operation": "create_order",
@@ -266,14 +263,15 @@ async def test_a_span_of_a_failure(spans: list[ReadableSpan]) -> None:
     assert CANARY not in span.to_json()
 
 
-async def test_a_span_of_a_cancelled_call(spans: list[ReadableSpan]) -> None:
-    """How many attempts there were is not known then."""
+async def test_the_span_of_a_cancelled_call_has_no_number_of_attempts(
+    spans: list[ReadableSpan],
+) -> None:
 
     def cancelled(_: object) -> Response:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await call(cancelled)
+        await call_create_order(cancelled)
     (span,) = spans
     assert span.attributes == {
         "aurpay.operation": "create_order",
@@ -282,10 +280,9 @@ async def test_a_span_of_a_cancelled_call(spans: list[ReadableSpan]) -> None:
     }
 
 
-async def test_a_program_that_has_not_set_up_tracer_provider(
+async def test_no_span_is_created_if_opentelemetry_is_not_configured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing is traced, and nothing is paid for it."""
     trace = pytest.importorskip("opentelemetry.trace", reason="not installed")
     from aurpay_async import _listeners
 
@@ -295,6 +292,6 @@ async def test_a_program_that_has_not_set_up_tracer_provider(
     for broken in (mock.Mock(side_effect=StopIteration), None):
         monkeypatch.setattr(trace, "get_tracer_provider", broken)
         assert _listeners._tracer_provider() is None
-        assert not isinstance(await call(GOOD), AurpayError)
+        assert not isinstance(await call_create_order(GOOD), AurpayError)
     monkeypatch.delitem(sys.modules, "opentelemetry.trace")
     assert _listeners._tracer_provider() is None

@@ -1,4 +1,4 @@
-"""Money: exact or refused, whatever the process has done to decimal's context."""
+"""Prices and amounts are exact or rejected, in any decimal context."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["default", "hostile"], autouse=True)
 def _context(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Any library of the process may have changed it: nothing here may depend on it."""
+    """Run each test with a decimal context that another library has changed, too."""
     if request.param == "default":
         yield
         return
@@ -45,8 +45,7 @@ def _context(request: pytest.FixtureRequest) -> Iterator[None]:
         ("9999999999999999.99", "9999999999999999.99"),
     ],
 )
-def test_a_price_keeps_its_digits(given_price: Any, sent: str) -> None:
-    """Exactly what was written, trailing zeros included."""
+def test_a_price_keeps_exactly_the_given_digits(given_price: Any, sent: str) -> None:
     assert f"{parse_price(given_price):f}" == sent
 
 
@@ -58,8 +57,7 @@ def test_a_price_keeps_its_digits(given_price: Any, sent: str) -> None:
         pytest.param("1" * 1_000_000, id="a million digits"),
     ],
 )  # fmt: skip
-def test_other_texts_are_refused(price: str) -> None:
-    """With what to write instead; a text of megabytes at once."""
+def test_other_strings_are_rejected_as_a_price_with_an_example(price: str) -> None:
     with pytest.raises(InvalidRequestError, match=r"19\.99") as caught:
         parse_price(price)
     assert caught.value.field == "price"
@@ -90,8 +88,7 @@ def test_other_texts_are_refused(price: str) -> None:
         pytest.param(1 << 16_000_000, "18 digits", id="huge"),
     ],
 )
-def test_numbers_that_are_no_price(price: Any, problem: str) -> None:
-    """At once, however large their exponent."""
+def test_numbers_that_are_not_a_price_are_rejected(price: Any, problem: str) -> None:
     with pytest.raises(InvalidRequestError, match=problem):
         parse_price(price)
 
@@ -105,52 +102,46 @@ def test_numbers_that_are_no_price(price: Any, problem: str) -> None:
         (20.0, "20.0"),
     ],
 )
-def test_a_float_is_refused_with_the_decimal_to_write(
+def test_a_float_is_rejected_with_the_decimal_to_write(
     price: float, instead: str
 ) -> None:
-    """A float is not what it looks like; the message has what was meant."""
     with pytest.raises(InvalidRequestError) as caught:
         parse_price(price)  # type: ignore[arg-type]
     assert caught.value.hint == f'write Decimal("{instead}") or "{instead}"'
 
 
 class Float(float):
-    """As numpy's, which prints with its type."""
+    """A float subclass like numpy's, with its type in the repr."""
 
     def __repr__(self) -> str:
         return f"np.float64({float(self)})"
 
 
-def test_a_float_of_a_subclass_is_refused_as_well() -> None:
-    """Whatever it prints as."""
+def test_a_float_of_a_subclass_is_rejected_with_the_decimal_to_write() -> None:
     with pytest.raises(InvalidRequestError, match=r'write Decimal\("19.99"\)'):
         parse_price(Float(19.99))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("price", [float("nan"), float("inf"), -1.5, 1e22])
-def test_a_float_that_is_no_price_gets_no_hint(price: float) -> None:
-    """There is nothing right to write."""
+def test_a_float_that_is_not_a_price_gets_no_hint(price: float) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         parse_price(price)  # type: ignore[arg-type]
     assert caught.value.hint is None
 
 
 @pytest.mark.parametrize("price", [True, False, None, b"20", ["20"], 20j])
-def test_other_types_are_refused(price: Any) -> None:
-    """A bool is an int to Python, and no price."""
+def test_other_types_are_rejected_as_a_price(price: Any) -> None:
     with pytest.raises(InvalidRequestError, match=type(price).__name__):
         parse_price(price)
 
 
 @given(st.integers(1, 21_000_000 * 10**11))
-def test_every_millisatoshi_is_exact(msat: int) -> None:
-    """From any spelling of up to 11 decimals."""
+def test_every_number_of_millisatoshi_is_converted_exactly(msat: int) -> None:
     whole, rest = divmod(msat, 10**11)
     assert btc_to_msat(Decimal(f"{whole}.{rest:011d}")) == msat
 
 
-def test_eight_decimals_near_powers_of_ten() -> None:
-    """Where other libraries write 1e-05."""
+def test_amounts_near_powers_of_ten_are_converted_exactly() -> None:
     for power, offset in product(range(9), (-1, 0, 1)):
         if satoshi := 10**power + offset:
             text = f"{satoshi // 10**8}.{satoshi % 10**8:08d}"
@@ -168,8 +159,9 @@ def test_eight_decimals_near_powers_of_ten() -> None:
         ("0.000190440000000000000000000", 19_044_000),
     ],
 )
-def test_published_amounts(amount: str, msat: int) -> None:
-    """Those of Aurpay's documentation, and spellings of other platforms."""
+def test_amounts_in_published_responses_are_converted_exactly(
+    amount: str, msat: int
+) -> None:
     assert btc_to_msat(Decimal(amount)) == msat
 
 
@@ -180,16 +172,14 @@ def test_published_amounts(amount: str, msat: int) -> None:
         "1E+999999", "1E-999999", "NaN", "sNaN", "Infinity", "-Infinity", "1" * 65,
     ],
 )  # fmt: skip
-def test_what_is_no_amount(amount: str) -> None:
-    """Refused at once; the message does not quote it."""
+def test_an_impossible_amount_is_rejected_and_not_shown(amount: str) -> None:
     with pytest.raises(ValueError, match=r"amount of bitcoin|finer") as caught:
         btc_to_msat(Decimal(amount))
     assert amount not in str(caught.value)
 
 
 @given(st.decimals())
-def test_any_decimal_is_exact_or_refused(amount: Decimal) -> None:
-    """Compared with fractions, which know no rounding."""
+def test_any_decimal_is_converted_exactly_or_rejected(amount: Decimal) -> None:
     from fractions import Fraction
 
     try:
@@ -209,10 +199,9 @@ def test_any_decimal_is_exact_or_refused(amount: Decimal) -> None:
         ("21000000", 21 * 10**17),
     ],
 )
-def test_an_amount_of_bitcoin_is_taken_to_the_millisatoshi(
+def test_an_amount_of_bitcoin_is_accepted_down_to_the_millisatoshi(
     amount: Any, msat: int
 ) -> None:
-    """Written as a price is."""
     assert parse_btc(amount) == msat
 
 
@@ -236,8 +225,9 @@ def test_an_amount_of_bitcoin_is_taken_to_the_millisatoshi(
         ("21000000.1", "amount: not an amount of bitcoin"),
     ],
 )
-def test_what_is_no_amount_of_bitcoin(amount: Any, sentence: str) -> None:
-    """Named, with what to write instead."""
+def test_an_invalid_amount_of_bitcoin_is_rejected_with_what_to_write(
+    amount: Any, sentence: str
+) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         parse_btc(amount)
     assert str(caught.value).startswith(sentence)

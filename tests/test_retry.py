@@ -1,4 +1,4 @@
-"""When to try again: tables, arithmetic, and no waiting."""
+"""Retry decisions: tables and arithmetic, without waiting."""
 
 from __future__ import annotations
 
@@ -46,10 +46,9 @@ NOT_SENT, REFUSED, UNKNOWN = (
         (UNKNOWN, [100, 101, 199, 600, 999]),
     ],
 )
-def test_what_a_status_says_about_a_write(
+def test_a_status_is_rejected_only_if_the_request_was_not_processed(
     outcome: RequestOutcome, statuses: list[int]
 ) -> None:
-    """Refused is said only where the platform said no."""
     assert {outcome_of_status(status) for status in statuses} == {outcome}
 
 
@@ -82,10 +81,9 @@ def api(status: int) -> errors.APIError:
     ],
     ids=lambda value: getattr(value, "code", None),
 )
-def test_what_may_be_repeated(
+def test_failures_are_retryable_as_in_the_table(
     error: AurpayError, read: bool, create: bool, money: bool
 ) -> None:
-    """The table of the module; a write only if nothing can have come of it."""
     assert is_retryable(error, Effect.READ) is read
     assert is_retryable(error, Effect.CREATE) is create
     assert is_retryable(error, Effect.TRANSFER) is money
@@ -106,8 +104,9 @@ def test_what_may_be_repeated(
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0.0),
     ],
 )
-def test_retry_after_in_all_its_forms(text: str, seconds: float) -> None:
-    """RFC 9110: seconds, and a date in any of three forms; the past is now."""
+def test_retry_after_is_parsed_as_seconds_or_as_a_date(
+    text: str, seconds: float
+) -> None:
     assert parse_retry_after(text, NOW) == seconds
 
 
@@ -128,14 +127,12 @@ def test_retry_after_in_all_its_forms(text: str, seconds: float) -> None:
         "Sun, 99 Foo",
     ],
 )
-def test_garbage_in_retry_after_is_ignored(text: str) -> None:
-    """As if it had not been sent."""
+def test_an_invalid_retry_after_is_ignored(text: str) -> None:
     assert parse_retry_after(text, NOW) is None
 
 
 @given(st.text() | st.text("SunFriOctNov 0123456789:,-+GMT", max_size=40))
-def test_any_retry_after_is_seconds_or_nothing(text: str) -> None:
-    """Never an error of the parser."""
+def test_any_retry_after_is_parsed_without_an_exception(text: str) -> None:
     seconds = parse_retry_after(text, NOW)
     assert seconds is None or seconds >= 0
 
@@ -153,10 +150,9 @@ def test_any_retry_after_is_seconds_or_nothing(text: str) -> None:
         (5000, 1.0, 8.0),
     ],
 )
-def test_backoff_doubles_up_to_its_cap(
+def test_backoff_doubles_up_to_its_cap_with_full_jitter(
     attempt: int, jitter: float, pause: float
 ) -> None:
-    """Full jitter: anything from nothing to the doubled base."""
     assert RetryPolicy().backoff(attempt, jitter) == pause
 
 
@@ -176,15 +172,15 @@ def test_backoff_doubles_up_to_its_cap(
         {"cap": True},
     ],
 )
-def test_a_policy_that_cannot_be(wrong: dict[str, Any]) -> None:
-    """Refused with the name, and an example."""
+def test_an_invalid_retry_policy_is_rejected_with_an_example(
+    wrong: dict[str, Any],
+) -> None:
     name = next(iter(wrong))
     with pytest.raises(ConfigurationError, match=rf"RetryPolicy\({name}=.*for example"):
         RetryPolicy(**wrong)
 
 
-def test_a_budget_gives_about_one_retry_for_each_call() -> None:
-    """A reserve to begin with, then one for one."""
+def test_the_retry_budget_allows_about_one_retry_per_call() -> None:
     budget = RetryBudget()
     retries = 0
     for _ in range(1000):
@@ -194,8 +190,7 @@ def test_a_budget_gives_about_one_retry_for_each_call() -> None:
     assert retries == 1000 + RetryBudget.RESERVE
 
 
-def test_a_long_healthy_time_saves_up_only_so_much() -> None:
-    """A burst of failures later is bounded all the same."""
+def test_the_retry_budget_has_a_maximum() -> None:
     budget = RetryBudget()
     for _ in range(100_000):
         budget.earn()
@@ -238,22 +233,19 @@ def limited(retry_after: float | None) -> errors.RateLimitedError:
         (3600.0, {}, (None, "no time left")),
     ],
 )
-def test_decisions(
+def test_retry_decisions_have_a_pause_and_a_reason(
     retry_after: float | None,
     options: dict[str, Any],
     expected: tuple[float | None, str],
 ) -> None:
-    """Every way it can go, with its reason."""
     assert decision(limited(retry_after), **options) == expected
 
 
-def test_what_must_not_be_repeated_is_not() -> None:
-    """Whatever time and budget are left."""
+def test_an_error_that_is_not_retryable_is_not_retried() -> None:
     assert decision(errors.ConnectionLostError("x")) == (None, "must not be repeated")
 
 
-def test_a_refusal_to_retry_costs_nothing() -> None:
-    """The budget is for retries that are made."""
+def test_a_decision_against_a_retry_costs_no_budget() -> None:
     budget = RetryBudget()
     for attempt, remaining in ((9, 30.0), (1, 0.0)):
         plan_retry(

@@ -1,4 +1,4 @@
-"""A secret does not show."""
+"""A secret is never printed."""
 
 from __future__ import annotations
 
@@ -28,31 +28,26 @@ CANARY = "canary-5f3a"
     ],
     ids=lambda text: text[:20],  # the last one has addresses in it
 )
-def test_printing_gives_stars(shown: str) -> None:
-    """In every way that Python prints things."""
+def test_a_secret_prints_as_asterisks(shown: str) -> None:
     assert CANARY not in shown
 
 
-def test_it_gives_itself_back_when_asked() -> None:
-    """By one method with a telling name."""
+def test_reveal_returns_the_value_of_a_secret() -> None:
     assert Secret(CANARY).reveal() == CANARY
 
 
-def test_it_is_not_pickled() -> None:
-    """A queue or a cache is no place for it."""
+def test_a_secret_cannot_be_pickled() -> None:
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(Secret(CANARY))
 
 
-def test_it_is_no_json() -> None:
-    """Nor any other text."""
+def test_a_secret_cannot_be_serialized_to_json() -> None:
     with pytest.raises(TypeError):
         json.dumps(Secret(CANARY))
     with pytest.raises(TypeError):
         "".join([Secret(CANARY)])  # type: ignore[list-item]
 
 
-def test_a_copy_is_itself() -> None:
-    """So that what holds it can be copied."""
+def test_the_copy_of_a_secret_is_the_same_object() -> None:
     secret = Secret(CANARY)
     assert copy.copy(secret) is copy.deepcopy([secret])[0] is secret

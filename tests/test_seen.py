@@ -7,8 +7,7 @@ import tracemalloc
 from aurpay_async._seen import MAX_SEEN, SeenOrders
 
 
-def test_an_order_is_found_by_its_id_and_by_its_payment_hash() -> None:
-    """An order in another coin has an id alone."""
+def test_a_remembered_order_is_found_by_its_id_and_by_its_payment_hash() -> None:
     seen = SeenOrders()
     seen.add("1", "aa" * 32)
     seen.add("2")
@@ -17,8 +16,7 @@ def test_an_order_is_found_by_its_id_and_by_its_payment_hash() -> None:
     assert seen.order_id_for_hash("bb" * 32) is None
 
 
-def test_the_oldest_order_is_forgotten_beyond_the_limit() -> None:
-    """Its id and its payment hash alike."""
+def test_the_oldest_order_is_dropped_beyond_the_limit() -> None:
     seen = SeenOrders(limit=2)
     for number in range(3):
         seen.add(f"{number}", f"{number:064x}")
@@ -28,7 +26,7 @@ def test_the_oldest_order_is_forgotten_beyond_the_limit() -> None:
 
 
 def test_memory_for_seen_orders_does_not_grow_beyond_the_limit() -> None:
-    """Three times as many orders take no more than twice as many."""
+    """Three times as many orders need at most twice as much memory."""
     seen = SeenOrders()
 
     def add(first: int) -> int:

@@ -1,4 +1,4 @@
-"""Hints at a wrong clock, on what was rejected because of the time."""
+"""Diagnosis of a wrong local clock."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO = b'{"code":401,"message":"unauthorized","data":null,"result":false}'
 HINT = "the local clock is "
 
 
-async def failure(
+async def fail_with_clock_ahead(
     status: int,
     body: bytes,
     *,
@@ -34,7 +34,7 @@ async def failure(
     auth: Any = SIGNED,
     date: str | None = None,
 ) -> AurpayError:
-    """Create an order with a clock that is so far ahead of the answer's date."""
+    """Return the error of a create_order with a clock ahead of the Date."""
     if date is None:
         date = f"{NOW:%a, %d %b %Y %H:%M:%S} GMT"
     answer = Response(status=status, headers={"date": date}, body=body)
@@ -57,11 +57,10 @@ async def failure(
         (timedelta(minutes=26), "0:26:00 ahead of"),
     ],
 )
-async def test_rejected_signature_names_a_clock_that_differs(
+async def test_the_error_of_a_rejected_signature_names_a_wrong_clock(
     status: int, body: bytes, ahead: timedelta, text: str
 ) -> None:
-    """By status or by envelope; the hint is part of the message."""
-    error = await failure(status, body, ahead=ahead)
+    error = await fail_with_clock_ahead(status, body, ahead=ahead)
     assert error.diagnosis == (
         f"the local clock is {text} the Date of the response, and signatures and "
         "invoices depend on it: synchronize it, for example with NTP"
@@ -69,11 +68,14 @@ async def test_rejected_signature_names_a_clock_that_differs(
     assert f"; {error.diagnosis}; outcome=rejected" in str(error)
 
 
-async def test_invoice_rejected_for_its_time_names_a_clock_that_differs() -> None:
-    """From the future, or expired: for a clock that is behind or ahead."""
+async def test_the_error_of_an_invoice_rejected_for_its_time_names_a_wrong_clock() -> (
+    None
+):
     for ahead, check in ((-1, "timestamp"), (25, "expiry")):
         body = json.dumps(envelope(order())).encode()
-        error = await failure(200, body, ahead=timedelta(hours=ahead), auth=None)
+        error = await fail_with_clock_ahead(
+            200, body, ahead=timedelta(hours=ahead), auth=None
+        )
         assert isinstance(error, UntrustedOrderError)
         assert (error.check, HINT in str(error)) == (check, True)
 
@@ -90,11 +92,10 @@ async def test_invoice_rejected_for_its_time_names_a_clock_that_differs() -> Non
         (200, b"{}", {"ahead": timedelta(days=1)}),
     ],
 )
-async def test_other_rejections_do_not_name_the_clock(
+async def test_other_errors_do_not_name_the_clock(
     status: int, body: bytes, options: dict[str, Any]
 ) -> None:
-    """A small difference, no signature, no date, or another cause."""
-    error = await failure(status, body, **options)
+    error = await fail_with_clock_ahead(status, body, **options)
     assert error.diagnosis is None
     assert HINT not in str(error)
 
@@ -103,10 +104,9 @@ async def test_other_rejections_do_not_name_the_clock(
     ("ahead_s", "used_s"),
     [(0, 0), (-600, 0), (301, 301), (1800, 1800), (1801, 0), (None, 0)],
 )
-def test_clock_that_is_behind_the_answer_is_not_trusted(
+def test_the_date_of_the_response_is_used_if_the_local_clock_is_behind_it(
     ahead_s: int | None, used_s: int
 ) -> None:
-    """Else a machine that is minutes behind rejects each new invoice."""
     ahead = NOW + timedelta(seconds=ahead_s or 0)
     date = "" if ahead_s is None else f"{ahead:%a, %d %b %Y %H:%M:%S} GMT"
     response = Response(status=200, body=b"", headers={"date": date})

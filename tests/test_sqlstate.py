@@ -1,4 +1,4 @@
-"""Why a database rejected a transaction, whichever driver says so."""
+"""Detect why a database rejected a transaction, with any driver."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def driver_error(name: str, code: object) -> Exception:
     return error
 
 
-def wrapped(error: Exception) -> list[Exception]:
-    """The same error as SQLAlchemy, Django and a handler of a shop raise it."""
+def wrap_error(error: Exception) -> list[Exception]:
+    """Return the error as SQLAlchemy, Django and an exception handler raise it."""
     caused = ValueError("raised from it")
     caused.__cause__ = error
     handling = ValueError("raised while it was handled")
@@ -31,11 +31,10 @@ def wrapped(error: Exception) -> list[Exception]:
     ("code", "conflict"),
     [("40001", True), ("40P01", True), ("23505", False), ("40002", False)],
 )
-def test_a_conflict_is_recognised_by_its_sqlstate(
+def test_a_conflict_is_detected_by_its_sqlstate(
     name: str, code: str, conflict: bool
 ) -> None:
-    """Through each wrapper."""
-    for error in wrapped(driver_error(name, code)):
+    for error in wrap_error(driver_error(name, code)):
         assert sqlstate_of(error) == code
         assert is_conflict(error) is conflict
 
@@ -50,23 +49,20 @@ def test_a_conflict_is_recognised_by_its_sqlstate(
         (None, False),
     ],
 )
-def test_a_conflict_is_recognised_by_sqlites_code(
+def test_a_conflict_is_detected_by_the_primary_code_of_sqlite(
     code: int | None, conflict: bool
 ) -> None:
-    """The bits that say more do not matter."""
-    for error in wrapped(driver_error("sqlite_errorcode", code)):
+    for error in wrap_error(driver_error("sqlite_errorcode", code)):
         assert sqlstate_of(error) is None
         assert is_conflict(error) is conflict
 
 
-def test_an_error_without_a_code_is_no_conflict() -> None:
-    """Nor is one whose code is something else than text."""
+def test_an_error_without_a_string_code_is_not_a_conflict() -> None:
     for error in (ValueError(), driver_error("pgcode", 40001)):
         assert not is_conflict(error)
 
 
-def test_causes_end_where_they_repeat_and_where_an_error_was_being_handled() -> None:
-    """Each one once."""
+def test_causes_end_at_a_cycle_and_at_the_handled_error() -> None:
     first, second, handled = ValueError("1"), ValueError("2"), ValueError("3")
     first.__cause__, second.__cause__ = second, first
     second.__context__ = handled

@@ -1,4 +1,4 @@
-"""The clock that users test with."""
+"""The fake clock and the system clock."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from aurpay_async._clock import Clock
 
 
-async def test_time_passes_only_when_told() -> None:
-    """By advancing, or by sleeping, which does not wait."""
+async def test_the_fake_clock_moves_only_by_advance_and_sleep() -> None:
     clock = FakeClock(datetime(2026, 1, 1, tzinfo=UTC))
     clock.advance(1.5)
     await clock.sleep(60)
@@ -24,20 +23,17 @@ async def test_time_passes_only_when_told() -> None:
     assert clock.sleeps == [60]
 
 
-def test_it_speaks_utc() -> None:
-    """Wherever it was started."""
+def test_the_fake_clock_returns_utc() -> None:
     zone = timezone(timedelta(hours=8))
     assert FakeClock(datetime(2026, 1, 1, 8, tzinfo=zone)).now().tzinfo is UTC
 
 
-def test_a_naive_time_is_a_mistake() -> None:
-    """In a test as anywhere else."""
+def test_the_fake_clock_rejects_a_naive_datetime() -> None:
     with pytest.raises(ValueError, match="tzinfo=UTC"):
         FakeClock(datetime(2026, 1, 1))  # noqa: DTZ001
 
 
-async def test_the_machine_s_clock() -> None:
-    """Aware, in UTC, never backwards; sleeping gives way to others."""
+async def test_the_system_clock_is_aware_monotonic_and_yields_while_sleeping() -> None:
     clock: Clock = SystemClock()
     assert clock.now().tzinfo is UTC
     before = clock.monotonic()

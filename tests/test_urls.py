@@ -1,4 +1,4 @@
-"""Addresses: one strict grammar, and an error that says what to write."""
+"""URLs: one strict grammar, and errors that say what to write."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ from aurpay_async._urls import (
         ("https://x/" + "y" * 2038, ("https", "x", 443)),
     ],
 )
-def test_who_is_spoken_to(url: str, origin: tuple[str, str, int]) -> None:
-    """Scheme, host and port, in lower case and complete."""
+def test_an_origin_is_scheme_host_and_port_in_lower_case(
+    url: str, origin: tuple[str, str, int]
+) -> None:
     assert parse_origin(url) == origin
 
 
@@ -105,14 +106,12 @@ def test_who_is_spoken_to(url: str, origin: tuple[str, str, int]) -> None:
         ("https://shop\uff0fevil.example/", "must be ASCII, not"),
     ],
 )
-def test_what_readers_disagree_about_is_refused(url: str, problem: str) -> None:
-    """Each with its own sentence."""
+def test_a_url_about_which_parsers_disagree_is_rejected(url: str, problem: str) -> None:
     with pytest.raises(UrlError, match=problem):
         parse_origin(url)
 
 
-def test_an_error_shows_no_query() -> None:
-    """A query may hold a token."""
+def test_an_error_about_a_url_does_not_contain_its_query() -> None:
     with pytest.raises(UrlError) as caught:
         parse_origin("https://shop.example/a b?token=canary")
     assert "canary" not in str(caught.value)
@@ -128,8 +127,7 @@ def test_an_error_shows_no_query() -> None:
 @pytest.mark.parametrize(
     "url", ["https://x", "http://localhost:1", "http://127.9.9.9/", "http://[::1]:1/"]
 )
-def test_secure_enough(url: str) -> None:
-    """https, or this very machine."""
+def test_https_and_loopback_are_accepted_as_secure(url: str) -> None:
     require_secure(parse_origin(url))
 
 
@@ -145,8 +143,7 @@ def test_secure_enough(url: str) -> None:
         "http://[::2]/",
     ],
 )
-def test_plain_http_leaves_the_machine(url: str) -> None:
-    """Names that only look like loopback included."""
+def test_plain_http_to_another_machine_is_rejected(url: str) -> None:
     with pytest.raises(UrlError, match="https://"):
         require_secure(parse_origin(url))
 
@@ -155,14 +152,12 @@ def test_plain_http_leaves_the_machine(url: str) -> None:
     "url",
     ["https://shop.example", "https://shop.example:8443", "http://127.0.0.1:8080"],
 )
-def test_an_origin_is_written_back(url: str) -> None:
-    """Without the port that the scheme implies."""
+def test_an_origin_is_formatted_without_the_default_port(url: str) -> None:
     assert format_origin(parse_origin(url)) == url
 
 
 @given(st.text())
-def test_any_text_is_an_address_or_refused(text: str) -> None:
-    """With our error, which is made of printable ASCII."""
+def test_any_string_is_a_url_or_rejected_with_a_printable_error(text: str) -> None:
     for url in (text, f"https://{text}", f"https://shop.example{text}"):
         try:
             _, host, port = parse_origin(url)

@@ -1,4 +1,4 @@
-"""Makes invoices that our signer would refuse to make, to see them refused."""
+"""Build signed invoices that `bolt11.sign` rejects."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PAYMENT_SECRET = "11" * 32
 
 
 def words(hexadecimal: str) -> str:
-    """Base-32 digits of bytes."""
+    """Return base-32 digits of bytes."""
     return _bech32.bytes_to_digits(bytes.fromhex(hexadecimal))
 
 
 def text(description: str) -> str:
-    """Base-32 digits of a text."""
+    """Return base-32 digits of a string."""
     return _bech32.bytes_to_digits(description.encode())
 
 
 def field(tag: str, digits: str) -> str:
-    """A tagged field."""
+    """Return a tagged field."""
     head = _bech32.CHARSET.index(tag) << 10 | len(digits)
     return _bech32.to_digits(head, 3) + digits
 
@@ -45,7 +45,7 @@ def build(
     tail: str = "",
     key: bytes = KEY,
 ) -> str:
-    """An invoice of exactly these fields, rightly signed."""
+    """Return a correctly signed invoice of exactly these fields."""
     content = "".join(field(tag, digits) for tag, digits in fields)
     digits = _bech32.to_digits(TIMESTAMP, 7) + content + tail
     signature, recovery_id = _curve.sign(key, digest(hrp, int(digits, 32), len(digits)))

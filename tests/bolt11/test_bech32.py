@@ -1,4 +1,4 @@
-"""Bech32: the checksum against the reference, and errors that name the place."""
+"""Bech32: the checksum against the reference, and the positions in errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
 def polymod(values: list[int]) -> int:
-    """The loop of BIP 173."""
+    """Return the remainder, with the loop of BIP 173."""
     generator = [0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3]
     checksum = 1
     for value in values:
@@ -24,15 +24,15 @@ def polymod(values: list[int]) -> int:
     return checksum
 
 
-def checksum_of(hrp: str, data: list[int]) -> list[int]:
-    """The six characters of BIP 173."""
+def compute_checksum(hrp: str, data: list[int]) -> list[int]:
+    """Return the six values of BIP 173."""
     expanded = [ord(c) >> 5 for c in hrp] + [0] + [ord(c) & 31 for c in hrp]
     value = polymod([*expanded, *data, 0, 0, 0, 0, 0, 0]) ^ 1
     return [value >> 5 * (5 - i) & 31 for i in range(6)]
 
 
 def written(hrp: str, data: list[int]) -> str:
-    full = data + checksum_of(hrp, data)
+    full = data + compute_checksum(hrp, data)
     return hrp + "1" + "".join(CHARSET[value] for value in full)
 
 
@@ -48,8 +48,7 @@ def written(hrp: str, data: list[int]) -> str:
         "?1ezyfcl",
     ],
 )
-def test_the_examples_of_bip_173_are_read(text: str) -> None:
-    """BIP 173 publishes these as valid."""
+def test_the_valid_examples_of_bip_173_are_decoded(text: str) -> None:
     assert _bech32.decode(text).text == text.lower()
 
 
@@ -73,17 +72,15 @@ def test_the_examples_of_bip_173_are_read(text: str) -> None:
         ("LNBC1QQ\u212aQQQQQQQQ", 7, "not an ASCII"),
     ],
 )
-def test_an_error_names_the_first_wrong_character(
+def test_a_bech32_error_has_the_position_of_the_first_invalid_character(
     text: str, position: int, problem: str
 ) -> None:
-    """Where reading ended, counted in the text as given; with what is wrong."""
     with pytest.raises(InvoiceDecodeError, match=problem) as caught:
         _bech32.decode(text)
     assert caught.value.position == position
 
 
-def test_a_position_counts_what_stands_before() -> None:
-    """An offset, such as that of `lightning:`, is part of every position."""
+def test_the_offset_is_added_to_the_position_of_a_bech32_error() -> None:
     with pytest.raises(InvoiceDecodeError) as caught:
         _bech32.decode("x1b4n0q5v", offset=10)
     assert caught.value.position == 12
@@ -94,8 +91,9 @@ prefixes = st.text("abcdefghijklmnopqrstuvwxyz0123456789!?", min_size=1, max_siz
 
 
 @given(prefixes, data)
-def test_the_checksum_is_that_of_the_reference(hrp: str, values: list[int]) -> None:
-    """Of any length, in both directions."""
+def test_the_checksum_equals_that_of_the_bip_173_reference(
+    hrp: str, values: list[int]
+) -> None:
     text = written(hrp, values)
     parts = _bech32.decode(text)
     assert (parts.text, parts.hrp) == (text, hrp)
@@ -105,10 +103,9 @@ def test_the_checksum_is_that_of_the_reference(hrp: str, values: list[int]) -> N
 
 
 @given(prefixes, data, st.data())
-def test_any_single_wrong_character_is_found(
+def test_the_checksum_detects_any_single_wrong_character(
     hrp: str, values: list[int], draw: st.DataObject
 ) -> None:
-    """BIP 173 guarantees it; here over lengths that invoices have."""
     text = written(hrp, values)
     first = len(hrp) + 1
     position = draw.draw(st.integers(first, len(text) - 1))
@@ -118,8 +115,8 @@ def test_any_single_wrong_character_is_found(
         _bech32.decode(broken)
 
 
-def test_the_shortcut_of_the_fold_is_an_identity() -> None:
-    """x**200 and x**37 + x**30 + x**28 + x**27 + x**2 + 1 leave the same remainder."""
+def test_x_to_the_200_has_the_remainder_of_the_short_sum() -> None:
+    """x**200 and x**37 + x**30 + x**28 + x**27 + x**2 + 1 have the same remainder."""
 
     def remainder(power: int) -> int:
         # The reference starts from 1, which leads the digits: x**power in itself.
@@ -148,6 +145,7 @@ def test_the_shortcut_of_the_fold_is_an_identity() -> None:
         (16, "751e", "bc1sw50qgdz25j"),
     ],
 )
-def test_segwit_addresses(version: int, program: str, address: str) -> None:
-    """Version 0 is bech32, later ones are bech32m."""
+def test_segwit_addresses_use_bech32_for_version_0_and_bech32m_above(
+    version: int, program: str, address: str
+) -> None:
     assert _bech32.encode_segwit("bc", version, bytes.fromhex(program)) == address

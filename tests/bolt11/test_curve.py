@@ -1,4 +1,4 @@
-"""ECDSA in plain Python against libsecp256k1, and at the edges of the group."""
+"""ECDSA in plain Python against libsecp256k1, and edge cases of the group."""
 
 from __future__ import annotations
 
@@ -32,17 +32,15 @@ def fast() -> Curve:
     return _secp256k1.curve()
 
 
-def test_libsecp256k1_is_preferred_where_it_is() -> None:
-    """The optional extra is used as soon as it is installed."""
+def test_libsecp256k1_is_used_if_it_is_installed() -> None:
     pytest.importorskip("wallycore")
     assert _secp256k1.backend() == "wallycore"
 
 
 @pytest.mark.parametrize("module", [None, ModuleType("wallycore")])
-def test_without_it_plain_python_serves(
+def test_plain_python_is_used_if_wallycore_is_missing_or_another_package(
     module: ModuleType | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A missing extra is no error, nor is something else by its name."""
     monkeypatch.setitem(sys.modules, "wallycore", module)
     _secp256k1.curve.cache_clear()
     try:
@@ -51,8 +49,8 @@ def test_without_it_plain_python_serves(
         _secp256k1.curve.cache_clear()
 
 
-def test_a_program_that_makes_warnings_errors_ends_well() -> None:
-    """There wallycore 1.5 crashes, if the last warning was one."""
+def test_a_program_that_makes_warnings_errors_exits_with_0() -> None:
+    """Here wallycore 1.5 crashes at shutdown if the last warning was an error."""
     code = """
 import warnings
 from aurpay_async import bolt11
@@ -68,8 +66,9 @@ with warnings.catch_warnings():
     assert done.returncode == 0
 
 
-def test_the_key_of_bolt_11(curve: Curve) -> None:
-    """The specification publishes its private and its public half."""
+def test_the_published_key_of_bolt_11_signs_verifies_and_is_recovered(
+    curve: Curve,
+) -> None:
     assert _curve.public_key(KEY).hex() == PAYEE
     signature, recovery_id = curve.sign(KEY, DIGEST)
     assert curve.recover(DIGEST, signature, recovery_id) == bytes.fromhex(PAYEE)
@@ -78,8 +77,7 @@ def test_the_key_of_bolt_11(curve: Curve) -> None:
 
 @examples(10)
 @given(private_keys, digests)
-def test_both_sign_alike(key: bytes, digest: bytes) -> None:
-    """RFC 6979 leaves nothing to chance: the same signature, the same recovery id."""
+def test_plain_python_signs_like_libsecp256k1(key: bytes, digest: bytes) -> None:
     pytest.importorskip("wallycore")
     plain = _curve.sign(key, digest)
     assert plain == _secp256k1.curve().sign(key, digest)
@@ -88,8 +86,9 @@ def test_both_sign_alike(key: bytes, digest: bytes) -> None:
 
 @examples(20)
 @given(digests, st.binary(min_size=64, max_size=64), st.integers(0, 3))
-def test_both_recover_alike(digest: bytes, signature: bytes, recovery_id: int) -> None:
-    """Any 64 bytes: the same key, or the same refusal."""
+def test_plain_python_recovers_keys_like_libsecp256k1(
+    digest: bytes, signature: bytes, recovery_id: int
+) -> None:
     pytest.importorskip("wallycore")
     plain = _curve.recover(digest, signature, recovery_id)
     assert plain == _secp256k1.curve().recover(digest, signature, recovery_id)
@@ -97,8 +96,9 @@ def test_both_recover_alike(digest: bytes, signature: bytes, recovery_id: int) -
 
 @examples(6)
 @given(private_keys, digests, st.integers(0, 511))
-def test_both_verify_alike(key: bytes, digest: bytes, flipped: int) -> None:
-    """A good signature, and the same with one bit turned."""
+def test_plain_python_verifies_like_libsecp256k1(
+    key: bytes, digest: bytes, flipped: int
+) -> None:
     pytest.importorskip("wallycore")
     fast = _secp256k1.curve()
     public_key = _curve.public_key(key)
@@ -111,15 +111,16 @@ def test_both_verify_alike(key: bytes, digest: bytes, flipped: int) -> None:
 
 
 @given(st.binary(min_size=33, max_size=33), st.sampled_from([None, 2, 3]))
-def test_both_know_a_public_key(raw: bytes, parity: int | None) -> None:
-    """Any 33 bytes, half of them with a fitting first byte."""
+def test_plain_python_validates_public_keys_like_libsecp256k1(
+    raw: bytes, parity: int | None
+) -> None:
     pytest.importorskip("wallycore")
     key = raw if parity is None else bytes([parity]) + raw[1:]
     assert _curve.is_public_key(key) == _secp256k1.curve().is_public_key(key)
 
 
-def test_a_nonce_out_of_range_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RFC 6979, 3.2 h: once in 2**127 for this curve; in a smaller range, often."""
+def test_a_nonce_out_of_range_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 6979, 3.2 h: the group order is made smaller, so that it happens often."""
     import hmac
 
     small = 1 << 250
@@ -154,24 +155,23 @@ FIELD = _curve.P.to_bytes(32)
         ((2**256 - _curve.N - 1).to_bytes(32) + ONE, 2),  # r + N is above P
     ],
 )
-def test_impossible_signatures_have_no_key(
+def test_no_key_is_recovered_from_an_impossible_signature(
     signature: bytes, recovery_id: int, curve: Curve
 ) -> None:
-    """Zero, the group's order, and x coordinates that no point has."""
     assert curve.recover(DIGEST, signature, recovery_id) is None
     assert not curve.verify(bytes.fromhex(PAYEE), DIGEST, signature)
 
 
-def test_a_signature_of_infinity_has_no_key(curve: Curve) -> None:
-    """S * R = z * G makes the key the point at infinity, which nobody has."""
+def test_no_key_is_recovered_if_it_would_be_the_point_at_infinity(curve: Curve) -> None:
     x = int("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798", 16)
     digest = (7).to_bytes(32)
     signature = x.to_bytes(32) + digest
     assert curve.recover(digest, signature, 0) is None
 
 
-def test_r_above_the_order_is_recovered(curve: Curve) -> None:
-    """Recovery ids 2 and 3: the x coordinate was larger than the group's order."""
+def test_a_key_is_recovered_if_the_x_coordinate_exceeds_the_group_order(
+    curve: Curve,
+) -> None:
     # Both 2 and 2 + N are x coordinates: four points, and so four keys.
     signature = (2).to_bytes(32) + ONE
     keys = [curve.recover(DIGEST, signature, i) for i in range(4)]
@@ -180,8 +180,7 @@ def test_r_above_the_order_is_recovered(curve: Curve) -> None:
     assert curve.verify(keys[2] or b"", DIGEST, signature)
 
 
-def test_high_s_is_no_valid_signature(curve: Curve) -> None:
-    """libsecp256k1 refuses the twin of a signature; so do we."""
+def test_a_high_s_signature_is_not_valid(curve: Curve) -> None:
     signature, _ = curve.sign(KEY, DIGEST)
     twin = (_curve.N - int.from_bytes(signature[32:])).to_bytes(32)
     assert not curve.verify(bytes.fromhex(PAYEE), DIGEST, signature[:32] + twin)
@@ -198,20 +197,17 @@ def test_high_s_is_no_valid_signature(curve: Curve) -> None:
         bytes.fromhex(PAYEE) + b"\x00",
     ],
 )
-def test_what_is_no_public_key(key: bytes, curve: Curve) -> None:
-    """Wrong length, wrong first byte, not on the curve."""
+def test_invalid_public_keys_are_rejected(key: bytes, curve: Curve) -> None:
     assert not curve.is_public_key(key)
     assert not curve.verify(key, DIGEST, ONE + ONE)
 
 
 @pytest.mark.parametrize("key", [ZERO, ORDER, b"", KEY + b"\x00"])
-def test_what_is_no_private_key(key: bytes) -> None:
-    """Zero, the group's order, wrong length."""
+def test_invalid_private_keys_are_rejected(key: bytes) -> None:
     assert not _curve.is_private_key(key)
 
 
-def test_a_point_and_itself_and_its_opposite() -> None:
-    """The formula for sums does not hold for these two; they are told apart."""
+def test_a_point_can_be_added_to_itself_and_to_its_opposite() -> None:
     generator = _curve._G
     twice = _curve._add(generator, generator)
     assert _curve._affine(twice) == _curve._affine(_curve._double(generator))
@@ -222,8 +218,10 @@ def test_a_point_and_itself_and_its_opposite() -> None:
 
 @examples(5)
 @given(st.integers(0, _curve.N - 1), st.integers(0, _curve.N - 1))
-def test_a_sum_of_two_multiples(first: int, second: int) -> None:
-    """A * G + b * G is (a + b) * G, though the two ways share no digits."""
+def test_a_sum_of_two_multiples_equals_the_multiple_of_the_sum(
+    first: int, second: int
+) -> None:
+    """Check a * G + b * G against (a + b) * G, computed from different digits."""
     generator = _curve._G
     once = _curve._multiply_two(first, generator, second)
     other = _curve._multiply_two((first + second) % _curve.N, generator, 0)

@@ -1,4 +1,4 @@
-"""The fields of an invoice, one reader each."""
+"""The parsers of an invoice's fields."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def of_kind(*kinds: str) -> pytest.MarkDecorator:
 
 
 @of_kind("expiry", "min_final_cltv_expiry_delta")
-def test_the_published_numbers(vector: dict[str, Any]) -> None:
-    """As lnd and LDK read them, up to 64 bits."""
+def test_published_numbers_are_parsed_like_lnd_and_ldk_do(
+    vector: dict[str, Any],
+) -> None:
     if vector["value"] is None:
         with pytest.raises(InvoiceInvalidError) as caught:
             _fields.read_number(digits(vector), strict=False)
@@ -41,8 +42,9 @@ def test_the_published_numbers(vector: dict[str, Any]) -> None:
 
 
 @of_kind("fallback")
-def test_the_published_fallbacks(vector: dict[str, Any]) -> None:
-    """Impossible ones are refused; an unknown version is kept without an address."""
+def test_published_fallback_addresses_are_parsed_or_rejected(
+    vector: dict[str, Any],
+) -> None:
     if vector["value"] is None:
         with pytest.raises(InvoiceInvalidError) as caught:
             _fields.read_fallback(digits(vector), "mainnet", strict=False)
@@ -53,39 +55,36 @@ def test_the_published_fallbacks(vector: dict[str, Any]) -> None:
 
 
 @of_kind("length")
-def test_the_published_lengths(vector: dict[str, Any]) -> None:
-    """Two words of length, the higher first."""
+def test_published_field_lengths_are_parsed(vector: dict[str, Any]) -> None:
     content = "0" * vector["value"]
     split = _fields.split(f"d{digits(vector)}{content}", 0, strict=False)
     assert split.known == {"d": content} or split.unknown == [("d", "q" * len(content))]
 
 
 @of_kind("description bytes")
-def test_the_published_description_that_is_not_utf_8(vector: dict[str, Any]) -> None:
-    """Refused with our error, by rule."""
+def test_a_description_that_is_not_utf_8_is_rejected(vector: dict[str, Any]) -> None:
     with pytest.raises(InvoiceInvalidError) as caught:
         _fields.read_description(words(vector["hex"]), strict=False)
     assert caught.value.rule == "description"
 
 
-def test_a_timestamp_needs_seven_words() -> None:
-    """The published one is read; that of six words is too short for an invoice."""
+def test_a_timestamp_of_six_words_is_rejected() -> None:
     first, second = [v for v in WORDS if v["what"] == "timestamp"]
     assert int(digits(first), 32) == first["value"]
     assert len(digits(second)) < 7
 
 
 @pytest.mark.parametrize("cut", ["d", "d0", "d01", "dvv" + "0" * 1022])
-def test_a_field_that_runs_past_the_end(cut: str) -> None:
-    """The position is that of the field, not of the end."""
+def test_a_field_that_exceeds_the_invoice_is_rejected_with_its_position(
+    cut: str,
+) -> None:
     whole = field("x", words("00"))
     with pytest.raises(InvoiceDecodeError, match="exceeds the invoice") as caught:
         _fields.split(whole + cut, 100, strict=False)
     assert caught.value.position == 100 + len(whole)
 
 
-def test_repeatable_fields_are_all_kept_in_order() -> None:
-    """`f` and `r` may be given several times, the preferred one first."""
+def test_repeatable_fields_are_returned_in_order() -> None:
     fields = field("f", "h0") + field("r", "0") + field("f", "i0") + field("f", "j0")
     split = _fields.split(fields, 0, strict=True)
     assert split.all("f") == ["h0", "i0", "j0"]
@@ -94,8 +93,9 @@ def test_repeatable_fields_are_all_kept_in_order() -> None:
 
 
 @pytest.mark.parametrize("tag", list("pshndmxc9"))
-def test_other_fields_may_not_be_repeated(tag: str) -> None:
-    """Readers disagree which of two counts: strict refuses, lenient takes the first."""
+def test_another_repeated_field_is_rejected_if_strict_and_else_ignored(
+    tag: str,
+) -> None:
     length = {"p": 52, "s": 52, "h": 52, "n": 53}.get(tag, 2)
     fields = field(tag, "1" * length) + field(tag, "2" * length)
     with pytest.raises(InvoiceInvalidError, match="is repeated") as caught:
@@ -109,8 +109,9 @@ def test_other_fields_may_not_be_repeated(tag: str) -> None:
 
 @pytest.mark.parametrize("tag", list("pshn"))
 @pytest.mark.parametrize("length", [0, 51, 54])
-def test_hashes_and_keys_have_one_length(tag: str, length: int) -> None:
-    """A wrong one is refused, or leniently skipped as BOLT #11 once said."""
+def test_a_hash_of_wrong_length_is_rejected_if_strict_and_else_unknown(
+    tag: str, length: int
+) -> None:
     fields = field(tag, "0" * length)
     with pytest.raises(InvoiceInvalidError, match="wrong length"):
         _fields.split(fields, 0, strict=True)
@@ -119,14 +120,14 @@ def test_hashes_and_keys_have_one_length(tag: str, length: int) -> None:
 
 
 @given(st.binary(max_size=100))
-def test_bytes_survive(data: bytes) -> None:
-    """Eight bits in five, padded with zeros."""
+def test_bytes_survive_a_round_trip_through_digits(data: bytes) -> None:
     assert _fields.read_bytes(words(data.hex()), strict=True) == data
 
 
 @pytest.mark.parametrize("digits", ["01", "0000001", "000", "1"])
-def test_padding_is_zero_and_short(digits: str) -> None:
-    """What does not fill a byte must be zero, and never a whole word too many."""
+def test_padding_that_is_not_zero_or_too_long_is_rejected_if_strict(
+    digits: str,
+) -> None:
     with pytest.raises(InvoiceInvalidError) as caught:
         _fields.read_bytes(digits, strict=True)
     assert caught.value.rule == "padding"
@@ -134,10 +135,9 @@ def test_padding_is_zero_and_short(digits: str) -> None:
 
 
 @pytest.mark.parametrize(("digits", "value"), [("01", 1), ("0", 0), ("00", 0)])
-def test_a_number_that_begins_with_zero_is_read_leniently_only(
+def test_a_number_with_a_leading_zero_is_rejected_if_strict(
     digits: str, value: int
 ) -> None:
-    """Zero itself has no digits: that is its "minimum data_length"."""
     with pytest.raises(InvoiceInvalidError) as caught:
         _fields.read_number(digits, strict=True)
     assert caught.value.rule == "number"
@@ -150,18 +150,16 @@ def test_a_number_that_begins_with_zero_is_read_leniently_only(
 def test_basic_mpp_without_payment_secret_is_rejected(
     bits: set[int], strict: bool
 ) -> None:
-    """Whether the one or the other is optional makes no difference."""
-    digits = digits_of(sum(1 << bit for bit in bits))
+    digits = encode_number(sum(1 << bit for bit in bits))
     with pytest.raises(InvoiceInvalidError, match="basic_mpp without") as caught:
         _fields.read_features(digits, strict=strict)
     assert caught.value.rule == "feature"
     for secret in (14, 15):
-        with_secret = digits_of(sum(1 << bit for bit in bits | {secret}))
+        with_secret = encode_number(sum(1 << bit for bit in bits | {secret}))
         assert len(_fields.read_features(with_secret, strict=strict)) == len(bits) + 1
 
 
 def test_dependencies_are_those_of_bolt_9_for_features_of_invoices() -> None:
-    """The published table, whose context "9" marks features of invoices."""
     rows = re.findall(
         r"^\| (\d+)/\d+ +\| `(\w+)` +\|[^|]*\| (\S*) +\|([^|]*)\|",
         (VECTORS_FOLDER / "bolts/09-features.md").read_text("utf-8"),
@@ -181,8 +179,7 @@ def test_dependencies_are_those_of_bolt_9_for_features_of_invoices() -> None:
 
 
 @pytest.mark.parametrize("version", [0, 16, 17, 19, 31])
-def test_padding_of_a_fallback_is_zero_for_every_version(version: int) -> None:
-    """Readers disagree about it for versions that are not known yet."""
+def test_padding_of_a_fallback_must_be_zero_for_every_version(version: int) -> None:
     digits = "0123456789abcdefghijklmnopqrstuv"[version] + words("02" * 21)
     assert digits.endswith("8")  # of which two bits are padding
     with pytest.raises(InvoiceInvalidError) as caught:
@@ -190,27 +187,25 @@ def test_padding_of_a_fallback_is_zero_for_every_version(version: int) -> None:
     assert caught.value.rule == "padding"
 
 
-def test_features_are_named_and_told_apart() -> None:
-    """Even bits are required, odd ones optional; both bear the name of the pair."""
+def test_features_have_a_name_and_are_required_or_optional() -> None:
     bits = (1 << 9) | (1 << 14) | (1 << 99)
-    first, second, third = _fields.read_features(digits_of(bits), strict=True)
+    first, second, third = _fields.read_features(encode_number(bits), strict=True)
     assert (first.bit, first.name, first.required) == (9, "var_onion_optin", False)
     assert (second.bit, second.name, second.required) == (14, "payment_secret", True)
     assert (third.bit, third.name, third.required) == (99, None, False)
 
 
-def test_features_of_chance_are_not_kept() -> None:
-    """Whoever writes invoices cannot fill this process's memory."""
+def test_long_feature_fields_are_not_cached() -> None:
     _fields._read_usual.cache_clear()
-    long = digits_of(sum(1 << bit for bit in range(1, 1001, 2)))
+    long = encode_number(sum(1 << bit for bit in range(1, 1001, 2)))
     assert len(_fields.read_features(long, strict=True)) == 500
     assert _fields._read_usual.cache_info().currsize == 0
-    _fields.read_features(digits_of(1 << 9), strict=True)
+    _fields.read_features(encode_number(1 << 9), strict=True)
     assert _fields._read_usual.cache_info().currsize == 1
 
 
-def digits_of(number: int) -> str:
-    """A number as base-32 digits."""
+def encode_number(number: int) -> str:
+    """Return a number as base-32 digits."""
     found = ""
     while number:
         number, digit = divmod(number, 32)
@@ -219,8 +214,7 @@ def digits_of(number: int) -> str:
 
 
 @pytest.mark.parametrize("length", [0, 1, 50, 52, 101])
-def test_a_route_is_whole_hops(length: int) -> None:
-    """Of 51 bytes each, and at least one."""
+def test_a_route_without_whole_hops_is_rejected(length: int) -> None:
     with pytest.raises(InvoiceInvalidError) as caught:
         _fields.read_route(words("02" * length), strict=True)
     assert caught.value.rule == "route"
@@ -256,10 +250,9 @@ def test_a_route_is_whole_hops(length: int) -> None:
         ),
     ],
 )
-def test_fallback_addresses(
+def test_fallback_addresses_are_encoded_for_each_network(
     network: Any, version: int, program: str, address: str
 ) -> None:
-    """As wallets write them, on each network."""
     digits = "0123456789abcdefghijklmnopqrstuv"[version] + words(program)
     fallback = _fields.read_fallback(digits, network, strict=True)
     assert (fallback.version, fallback.program, fallback.address) == (

@@ -21,8 +21,9 @@ def amount(text: str, *, strict: bool = True) -> int | None:
 
 
 @pytest.mark.parametrize("vector", AMOUNTS, ids=[v["text"] for v in AMOUNTS])
-def test_the_published_amounts(vector: dict[str, object]) -> None:
-    """As the test suites of lnd, eclair and bolt11.js have them."""
+def test_published_amounts_are_parsed_like_other_implementations_do(
+    vector: dict[str, object],
+) -> None:
     if vector["valid"]:
         assert amount(str(vector["text"]), strict=False) == vector["msat"]
     else:
@@ -31,20 +32,17 @@ def test_the_published_amounts(vector: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("vector", VECTORS["amount_encoding"])
-def test_the_published_encodings(vector: dict[str, object]) -> None:
-    """The shortest spelling is chosen."""
+def test_amounts_are_formatted_in_the_shortest_form(vector: dict[str, object]) -> None:
     assert _hrp.format_amount(int(str(vector["msat"]))) == vector["text"]
 
 
 @given(st.integers(1, 21_000_000 * 10**11))
-def test_every_amount_survives_the_round_trip(msat: int) -> None:
-    """From one millisatoshi to all bitcoins."""
+def test_every_amount_survives_a_round_trip(msat: int) -> None:
     assert amount(_hrp.format_amount(msat)) == msat
 
 
 @given(st.text("0123456789munp", max_size=25))
-def test_any_amount_is_read_exactly_or_refused(text: str) -> None:
-    """What is read is the product that BOLT #11 defines, in whole millisatoshi."""
+def test_any_amount_is_parsed_exactly_or_rejected(text: str) -> None:
     try:
         msat = amount(text)
     except InvoiceError:
@@ -72,22 +70,19 @@ def test_any_amount_is_read_exactly_or_refused(text: str) -> None:
         ("lnsb", "simnet"),
     ],
 )
-def test_networks(prefix: str, network: str) -> None:
-    """Longer prefixes are not taken for shorter ones."""
+def test_prefixes_of_all_networks_are_distinguished(prefix: str, network: str) -> None:
     assert _hrp.parse_hrp(prefix, offset=0, strict=True) == (network, None)
     assert _hrp.parse_hrp(f"{prefix}20m", offset=0, strict=True) == (network, 2 * 10**9)
 
 
 @pytest.mark.parametrize("hrp", ["ln", "lnx", "lnbcx", "bc", "lnbct", "xlnbc", "lnbcr"])
-def test_other_prefixes_are_refused(hrp: str) -> None:
-    """The message lists what is known."""
+def test_an_unknown_prefix_is_rejected_with_the_known_ones(hrp: str) -> None:
     with pytest.raises(InvoiceDecodeError, match="lnbc, lnbcrt, lnsb, lntb, lntbs"):
         _hrp.parse_hrp(hrp, offset=0, strict=False)
 
 
 @pytest.mark.parametrize("text", ["20x", "2.5m", "20mm", "1" * 21, "20m20", "1٣"])
-def test_a_malformed_amount_names_its_place(text: str) -> None:
-    """Behind the prefix, and behind whatever stands before that."""
+def test_an_error_about_a_malformed_amount_has_its_position(text: str) -> None:
     with pytest.raises(InvoiceDecodeError, match="20 digits") as caught:
         _hrp.parse_hrp(f"lnbcrt{text}", offset=10, strict=False)
     assert caught.value.position == 16
@@ -104,14 +99,12 @@ def test_a_malformed_amount_names_its_place(text: str) -> None:
         ("020m", "leading zeros"),
     ],
 )
-def test_an_amount_that_breaks_a_rule(text: str, problem: str) -> None:
-    """The rule is called `amount`."""
+def test_an_amount_that_breaks_a_rule_is_rejected(text: str, problem: str) -> None:
     with pytest.raises(InvoiceInvalidError, match=problem) as caught:
         amount(text)
     assert caught.value.rule == "amount"
 
 
-def test_leniently_zeros_are_read() -> None:
-    """BOLT #11 forbids them to writers alone; zero says nothing about the amount."""
+def test_zeros_in_an_amount_are_accepted_unless_strict() -> None:
     assert amount("020m", strict=False) == 2 * 10**9
     assert amount("0", strict=False) is None

@@ -1,4 +1,4 @@
-"""Decoding as a whole: rules, errors, forms of the text, and bounded time."""
+"""Decoding: rules, errors, accepted forms, and bounded time."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ def rule_of(invoice: str, *, strict: bool = True) -> str:
     return caught.value.rule
 
 
-def test_the_least_that_an_invoice_has(curve: Curve) -> None:
-    """Absent fields have the defaults of BOLT #11."""
+def test_absent_fields_have_the_defaults_of_bolt_11(curve: Curve) -> None:
     invoice = bolt11.decode(GOOD)
     assert invoice.network == "regtest"
     assert invoice.amount_msat is None
@@ -60,15 +59,13 @@ def test_the_least_that_an_invoice_has(curve: Curve) -> None:
     assert len(bytes.fromhex(invoice.signature)) == 65
 
 
-def test_times_are_aware_and_in_utc() -> None:
-    """Seconds since 1970, and the same as a time."""
+def test_times_of_an_invoice_are_aware_and_in_utc() -> None:
     invoice = bolt11.decode(GOOD)
     assert invoice.created_at == datetime(2017, 6, 1, 10, 57, 38, tzinfo=UTC)
     assert invoice.expires_at == datetime(2017, 6, 1, 11, 57, 38, tzinfo=UTC)
 
 
-def test_an_absurd_expiry_ends_with_time_itself() -> None:
-    """An expiry of 64 bits is beyond any calendar and still no foreign error."""
+def test_an_expiry_of_64_bits_ends_at_the_last_datetime() -> None:
     invoice = bolt11.decode(build(*BASICS, ("x", "f" + "v" * 12)))
     assert invoice.expiry == 2**64 - 1
     assert invoice.expires_at == datetime.max.replace(tzinfo=UTC)
@@ -84,8 +81,7 @@ def test_an_absurd_expiry_ends_with_time_itself() -> None:
         f"LIGHTNING:{GOOD}",
     ],
 )
-def test_forms_that_are_taken(form: str) -> None:
-    """All upper case, as in QR codes, and with the scheme in any case."""
+def test_upper_case_and_the_lightning_scheme_are_accepted(form: str) -> None:
     invoice = bolt11.decode(form)
     assert invoice == bolt11.decode(GOOD)
     assert str(invoice) == invoice.text == GOOD
@@ -106,10 +102,9 @@ def test_forms_that_are_taken(form: str) -> None:
         ('"', '"', 0),
     ],
 )
-def test_an_invoice_inside_other_text_is_rejected_with_its_place(
+def test_an_invoice_inside_a_longer_string_is_rejected_with_its_position(
     before: str, after: str, position: int
 ) -> None:
-    """Nothing is stripped or guessed, and nothing is called mistyped that is not."""
     for good in (GOOD, GOOD.upper()):
         whole = before + good + after
         with pytest.raises(InvoiceDecodeError, match="no Lightning prefix") as caught:
@@ -126,29 +121,27 @@ def test_an_invoice_inside_other_text_is_rejected_with_its_place(
     "other",
     ["", "x", "lnurl1dp68gurn8ghj7", "lno1qgsqvgnwgcg35z6ee2h3y", "bitcoin:bc1q", "ln"],
 )
-def test_what_has_no_prefix_is_rejected_for_that(other: str) -> None:
-    """An LNURL, an offer and an address are intact, and no invoices."""
+def test_a_string_without_a_lightning_prefix_is_rejected_with_the_known_prefixes(
+    other: str,
+) -> None:
     with pytest.raises(InvoiceDecodeError, match=r"no Lightning prefix \(lnbc, ") as e:
         bolt11.decode(other)
     assert e.value.position == 0
     assert "cut off" not in str(e.value)
 
 
-def test_text_behind_an_invoice_is_rejected_with_its_place() -> None:
-    """A line's end as well."""
+def test_a_line_break_after_an_invoice_is_rejected_with_its_position() -> None:
     with pytest.raises(InvoiceDecodeError, match="not a bech32 character") as caught:
         bolt11.decode(f"{GOOD}\n")
     assert caught.value.position == len(GOOD)
 
 
-def test_what_is_no_text() -> None:
-    """Bytes are not decoded silently."""
+def test_bytes_are_rejected_instead_of_decoded() -> None:
     with pytest.raises(InvoiceDecodeError, match="not bytes"):
         bolt11.decode(GOOD.encode())  # type: ignore[arg-type]
 
 
-def test_a_position_counts_the_scheme() -> None:
-    """Positions are those of the text as given."""
+def test_a_position_includes_the_lightning_scheme() -> None:
     broken = f"lightning:{GOOD[:9]}b{GOOD[10:]}"
     with pytest.raises(InvoiceDecodeError) as caught:
         bolt11.decode(broken)
@@ -175,10 +168,9 @@ def test_a_position_counts_the_scheme() -> None:
         ((*BASICS, ("9", "4080")), "feature"),
     ],
 )
-def test_rules_for_paying(
+def test_an_invoice_that_must_not_be_paid_is_rejected_in_both_modes(
     fields: tuple[tuple[str, str], ...], rule: str | None, curve: Curve
 ) -> None:
-    """What no payer may pay is refused in both modes, by the name of its rule."""
     invoice = build(*fields)
     if rule is None:
         assert bolt11.decode(invoice).features
@@ -209,17 +201,15 @@ def test_rules_for_paying(
         ("lnbcrt01m", BASICS, "amount"),
     ],
 )
-def test_rules_for_writers(
+def test_an_invoice_that_breaks_a_rule_for_writers_is_rejected_if_strict(
     hrp: str, fields: tuple[tuple[str, str], ...], rule: str
 ) -> None:
-    """What BOLT #11 forbids to writers alone is refused only by strict reading."""
     invoice = build(*fields, hrp=hrp)
     assert rule_of(invoice) == rule
     assert bolt11.decode(invoice, strict=False).payment_hash == PAYMENT_HASH
 
 
-def test_the_length_has_a_limit_in_both_modes() -> None:
-    """7,089 characters, leniently 16,384; above that nothing is even looked at."""
+def test_the_length_of_an_invoice_is_limited_in_both_modes() -> None:
     long = build(*BASICS, ("m", "0" * 1000), *[("t", "0" * 1000)] * 5)
     assert 6000 < len(long) <= 7089
     assert bolt11.decode(long).metadata == "00" * 625
@@ -233,14 +223,13 @@ def test_the_length_has_a_limit_in_both_modes() -> None:
         bolt11.decode(longest, strict=False)
 
 
-def test_too_short_for_a_signature() -> None:
-    """A right checksum over too little."""
+def test_an_invoice_too_short_for_a_signature_is_rejected() -> None:
     with pytest.raises(InvoiceDecodeError, match="too short"):
         bolt11.decode(_bech32.encode("lnbcrt", "0" * 110))
 
 
-def test_a_named_payee_must_have_signed(curve: Curve) -> None:
-    """`n` is verified against; strictly, the recovery id has to agree with it."""
+def test_the_signature_must_be_of_the_named_payee(curve: Curve) -> None:
+    """In strict mode the recovery id has to agree as well."""
     named = build(*BASICS, ("n", words(PAYEE)))
     assert bolt11.decode(named).payee == PAYEE
     parts = _bech32.decode(named)
@@ -255,28 +244,26 @@ def test_a_named_payee_must_have_signed(curve: Curve) -> None:
             assert rule_of(text) == "signature"
 
 
-def test_high_s_counts_only_without_a_named_payee(curve: Curve) -> None:
-    """BOLT #11 takes either half for recovery, but low-S alone for verification."""
+def test_a_high_s_signature_is_accepted_only_without_a_named_payee(
+    curve: Curve,
+) -> None:
     assert bolt11.decode(build(*BASICS, high_s=True)).payee == PAYEE
     assert rule_of(build(*BASICS, ("n", words(PAYEE)), high_s=True)) == "signature"
 
 
-def test_a_recovery_id_is_below_four(curve: Curve) -> None:
-    """The last byte may be anything; only four values mean something."""
+def test_a_recovery_id_above_three_is_rejected(curve: Curve) -> None:
     parts = _bech32.decode(GOOD)
     digits = _bech32.to_digits(parts.value >> 8 << 8 | 4, len(parts.digits))
     assert rule_of(_bech32.encode("lnbcrt", digits)) == "signature"
 
 
-def test_stray_words_before_the_signature_are_refused() -> None:
-    """Two words are no field."""
+def test_stray_words_before_the_signature_are_rejected() -> None:
     with pytest.raises(InvoiceDecodeError, match="exceeds the invoice") as caught:
         bolt11.decode(build(*BASICS, tail="00"))
     assert caught.value.position == len(build(*BASICS)) - 110
 
 
-def test_unknown_fields_are_kept() -> None:
-    """As the characters they were."""
+def test_unknown_fields_are_returned_as_bech32_characters() -> None:
     invoice = bolt11.decode(build(*BASICS, ("t", words("c0ffee")), ("q", "")))
     assert invoice.unknown_fields == (
         ("t", _bech32.to_chars(words("c0ffee"))),
@@ -284,8 +271,7 @@ def test_unknown_fields_are_kept() -> None:
     )
 
 
-def test_it_cannot_be_changed_but_copied_and_pickled() -> None:
-    """An invoice is what was verified, for ever."""
+def test_an_invoice_is_immutable_and_can_be_copied_and_pickled() -> None:
     invoice = bolt11.decode(GOOD)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         invoice.amount_msat = 1  # type: ignore[misc]
@@ -293,8 +279,7 @@ def test_it_cannot_be_changed_but_copied_and_pickled() -> None:
     assert hash(invoice) == hash(copy.copy(invoice))
 
 
-def test_its_repr_is_short_and_shows_no_text_from_outside() -> None:
-    """A description may hold anything, so it is not shown."""
+def test_the_repr_of_an_invoice_does_not_contain_its_description() -> None:
     invoice = bolt11.decode(build(P, S, ("d", text("\x1b[31m<script>"))))
     assert repr(invoice) == (
         f"Invoice(network='regtest', amount_msat=None, payment_hash='{PAYMENT_HASH}', "
@@ -303,8 +288,7 @@ def test_its_repr_is_short_and_shows_no_text_from_outside() -> None:
 
 
 @given(st.text(max_size=400))
-def test_any_text_gives_an_invoice_or_our_error(anything: str) -> None:
-    """Nothing else ever comes out."""
+def test_any_string_raises_only_invoice_errors(anything: str) -> None:
     with pytest.raises(InvoiceError):
         bolt11.decode(anything)
     with pytest.raises(InvoiceError):
@@ -317,10 +301,9 @@ def test_any_text_gives_an_invoice_or_our_error(anything: str) -> None:
     st.sampled_from(["lnbc", "lnbcrt20u", "lntb1p", "lnbc0", "lnsb10p"]),
     st.booleans(),
 )
-def test_any_characters_under_a_right_checksum(
+def test_random_characters_with_a_valid_checksum_raise_only_invoice_errors(
     data: str, hrp: str, strict: bool
 ) -> None:
-    """Behind the checksum as well: fields, numbers, keys and signatures of chance."""
     digits = data.translate(str.maketrans(_bech32.CHARSET, _bech32.DIGITS))
     invoice = _bech32.encode(hrp, digits)
     try:
@@ -332,10 +315,9 @@ def test_any_characters_under_a_right_checksum(
 
 
 @given(st.data(), st.booleans())
-def test_a_good_invoice_with_fields_of_chance(
+def test_random_fields_in_a_valid_invoice_raise_only_invoice_errors(
     data: st.DataObject, strict: bool
 ) -> None:
-    """Every reader meets anything, in an invoice that is otherwise right."""
     tag = st.sampled_from("pshndmxcfr9qt")
     content = st.text("0123456789abcdefghijklmnopqrstuv", max_size=90)
     more = data.draw(st.lists(st.tuples(tag, content), max_size=4))
@@ -364,16 +346,14 @@ LONGEST = 200_000
     ],
     ids=["data", "separators", "amount", "mixed", "emoji", "schemes"],
 )
-def test_a_very_long_text_is_refused_by_its_length(long: str) -> None:
-    """Before anything looks at its characters: the error names the limit's place."""
+def test_a_very_long_string_is_rejected_by_its_length(long: str) -> None:
     with pytest.raises(InvoiceDecodeError, match="more than"):
         bolt11.decode(long)
     with pytest.raises(InvoiceDecodeError, match="more than"):
         bolt11.decode(long, strict=False)
 
 
-def test_the_most_routes_that_are_read(curve: Curve) -> None:
-    """16,384 characters full of keys, of which each is checked."""
+def test_an_invoice_of_maximum_length_full_of_routes_is_decoded(curve: Curve) -> None:
     hop = words(PAYEE + "00" * 18)
     invoice = build(*BASICS, *[("r", hop)] * 185)
     assert 15_500 < len(invoice) <= 16_384

@@ -1,4 +1,4 @@
-"""What we sign, read by the npm package ``bolt11``; `nox -s interop` installs it."""
+"""Invoices that we sign, decoded by the npm package ``bolt11``: `nox -s interop`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ console.log(JSON.stringify(invoices.map(text => require("bolt11").decode(text)))
 """
 
 
-def read(*invoices: str) -> list[dict[str, Any]]:
-    """What it finds in each, tags by name."""
+def decode_with_npm(*invoices: str) -> list[dict[str, Any]]:
+    """Return what the npm package decodes, with tags by name."""
     if "NODE_PATH" not in os.environ:
         pytest.skip("NODE_PATH names no npm packages: `nox -s interop` does it")
     node = shutil.which("node")
@@ -41,15 +41,14 @@ def read(*invoices: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_an_independent_reader_in_javascript_agrees() -> None:
-    """Every field that it knows, on each network, has the value that we find."""
+def test_the_npm_package_bolt11_decodes_our_invoices_to_the_same_values() -> None:
     signed = [
         make(**{**SHOWCASE, "network": "regtest"}),
         make(**SHOWCASE),
         make(amount_msat=1, name_payee=True, description_hash="22" * 32),
         make(amount_msat=None, network="simnet", metadata="0102"),
     ]
-    for text, theirs in zip(signed, read(*signed), strict=True):
+    for text, theirs in zip(signed, decode_with_npm(*signed), strict=True):
         ours = bolt11.decode(text)
         assert theirs["paymentRequest"] == str(ours)
         assert theirs.get("millisatoshis") == (

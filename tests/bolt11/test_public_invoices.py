@@ -1,4 +1,4 @@
-"""Public invoices of wallets and services get their verdict, on both curves."""
+"""Public invoices of wallets and services get the expected result, on both curves."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 INVOICES: list[dict[str, Any]] = load("invoices.json")["invoices"]
 
 
-def test_every_public_invoice_has_a_source_and_a_verdict() -> None:
-    """None is lost, and none is there twice."""
+def test_every_public_invoice_is_unique_and_has_a_source() -> None:
     assert len({vector["invoice"] for vector in INVOICES}) == 109
     assert all(vector["sources"] for vector in INVOICES)
     verdicts = Counter((vector["strict"], vector["lenient"]) for vector in INVOICES)
@@ -33,7 +32,7 @@ def test_every_public_invoice_has_a_source_and_a_verdict() -> None:
 def test_public_invoices_are_accepted_or_rejected_by_the_expected_rule(
     curve: Curve,
 ) -> None:
-    """One test for all of them: a test costs more than an invoice."""
+    """One test for all invoices: a test takes longer than an invoice."""
     for mode in ("strict", "lenient"):
         expected = {vector["id"]: vector[mode] for vector in INVOICES}
         assert {v["id"]: broken_rule(v["invoice"], mode) for v in INVOICES} == expected
@@ -50,7 +49,7 @@ def broken_rule(text: str, mode: str) -> str | None:
 
 
 def test_accepted_public_invoices_have_the_expected_values() -> None:
-    """As five independent decoders read them, but for the differences explained."""
+    """Five independent decoders agree, except for documented differences."""
     accepted = [vector for vector in INVOICES if vector["strict"] is None]
     assert {v["id"]: values(bolt11.decode(v["invoice"])) for v in accepted} == {
         vector["id"]: vector["expected"] for vector in accepted

@@ -1,4 +1,4 @@
-"""The rules that the code quotes are those of the revision that it names."""
+"""The rules that the code quotes are in the revision that it names."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ BIP_173 = (
 FEWEST_WORDS = 4
 
 
-def plain(markdown: str) -> str:
-    """Words and punctuation alone: no list markers, emphasis or line breaks."""
+def remove_markup(markdown: str) -> str:
+    """Return words and punctuation, without list markers, emphasis and line breaks."""
     without_markers = re.sub(r"(?m)^\s*[-*] ", "", markdown)
     return " ".join(re.sub(r"[`_*]", "", without_markers).split())
 
 
-def prose(source: str) -> Iterator[str]:
-    """Each docstring and each run of comment lines of a module."""
+def read_comments(source: str) -> Iterator[str]:
+    """Yield each docstring and each run of comment lines of a module."""
     run: list[str] = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
@@ -44,11 +44,11 @@ def prose(source: str) -> Iterator[str]:
                 yield token.string.strip('"')
 
 
-def quotes(source: str) -> list[str]:
-    """The pieces of what is quoted; "[...]" stands for what was left out."""
+def find_quotes(source: str) -> list[str]:
+    """Return the parts of quoted rules; "[...]" marks an omission."""
     found = [
-        plain(piece)
-        for text in prose(source)
+        remove_markup(piece)
+        for text in read_comments(source)
         for quote in re.findall(r'"([^"]*)"', text)
         for piece in quote.split("[...]")
     ]
@@ -56,20 +56,18 @@ def quotes(source: str) -> list[str]:
 
 
 def test_quotes_are_found_in_comments_and_docstrings_only() -> None:
-    """A quote may go on in the next comment line."""
     source = (
         '"""The rule "one two\n    three `four`" is quoted."""\n'
         '# BOLT #11: "five six\n# seven eight [...] nine".\n'
         'message = "this is not a quote"\n'
     )
-    assert quotes(source) == ["one two three four", "five six seven eight"]
+    assert find_quotes(source) == ["one two three four", "five six seven eight"]
 
 
-def test_each_quoted_rule_is_in_the_named_revision() -> None:
-    """Word for word, but for the marks of Markdown."""
+def test_each_quoted_rule_is_in_the_named_revision_word_for_word() -> None:
     texts = [*(VECTORS / "bolts").glob("*.md")]
-    known = " ".join(plain(path.read_text("utf-8")) for path in texts) + BIP_173
-    found = {path.name: quotes(path.read_text("utf-8")) for path in MODULES}
+    known = " ".join(remove_markup(path.read_text("utf-8")) for path in texts) + BIP_173
+    found = {path.name: find_quotes(path.read_text("utf-8")) for path in MODULES}
     assert sum(map(len, found.values())) >= 15
     wrong = {name: [q for q in all_ if q not in known] for name, all_ in found.items()}
-    assert {name: quotes for name, quotes in wrong.items() if quotes} == {}
+    assert {name: missing for name, missing in wrong.items() if missing} == {}

@@ -1,4 +1,4 @@
-"""Invoices that we make: read back by us, and by readers that are not ours."""
+"""Signed invoices, decoded by this package and by independent decoders."""
 
 from __future__ import annotations
 
@@ -63,8 +63,9 @@ fields = st.fixed_dictionaries(
 
 
 @given(fields)
-def test_what_is_written_is_read(given_fields: dict[str, Any]) -> None:
-    """Every field, from any allowed value and back, in strict mode."""
+def test_a_signed_invoice_is_decoded_to_the_same_values(
+    given_fields: dict[str, Any],
+) -> None:
     invoice = bolt11.decode(bolt11.sign(KEY, **given_fields))
     for name in (
         "payment_hash",
@@ -93,14 +94,12 @@ def make(**fields: Any) -> str:
     return bolt11.sign(KEY, **{**basics, **fields})
 
 
-def test_a_description_may_be_given_as_its_hash() -> None:
-    """Instead of the text."""
+def test_a_description_can_be_replaced_by_its_hash() -> None:
     invoice = bolt11.decode(make(description_hash="22" * 32))
     assert (invoice.description, invoice.description_hash) == (None, "22" * 32)
 
 
-def test_signing_is_deterministic(curve: object) -> None:
-    """RFC 6979: the same fields give the same invoice, on every machine."""
+def test_the_same_fields_are_signed_to_the_same_invoice(curve: object) -> None:
     assert make(description="1 cup coffee", amount_msat=250_000_000) == COFFEE
 
 
@@ -147,16 +146,16 @@ def test_signing_is_deterministic(curve: object) -> None:
         ({"routes": [[attrs.evolve(HOP, pubkey="05" * 33)]]}, "routes"),
     ],
 )
-def test_what_cannot_be_part_of_an_invoice(wrong: dict[str, Any], field: str) -> None:
-    """Refused by the name of the argument; mainnet above all."""
+def test_an_invalid_field_is_rejected_by_the_name_of_its_argument(
+    wrong: dict[str, Any], field: str
+) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         make(**wrong)
     assert caught.value.field == field
 
 
 @pytest.mark.parametrize("key", ["00" * 32, "ff" * 32, "zz", "00"])
-def test_a_key_that_is_none(key: str) -> None:
-    """Refused, and not quoted: it may have been meant as one."""
+def test_an_invalid_private_key_is_rejected_and_not_shown(key: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         bolt11.sign(key, payment_hash=HASH, payment_secret=SECRET, timestamp=0)
     assert caught.value.field == "private_key"
@@ -182,8 +181,7 @@ SHOWCASE: dict[str, Any] = {
 }
 
 
-def test_an_independent_reader_in_python_agrees() -> None:
-    """The PyPI package `bolt11` finds the same values in what we sign."""
+def test_the_pypi_package_bolt11_decodes_our_invoice_to_the_same_values() -> None:
     oracle = pytest.importorskip("bolt11", reason="the group `oracle` is not installed")
     theirs = oracle.decode(make(**SHOWCASE))
     ours = bolt11.decode(make(**SHOWCASE))
@@ -201,8 +199,9 @@ def test_an_independent_reader_in_python_agrees() -> None:
 
 @examples(6)
 @given(fields)
-def test_an_independent_reader_agrees_about_any(given_fields: dict[str, Any]) -> None:
-    """The same over values of chance, of the kinds that it reads."""
+def test_the_pypi_package_bolt11_agrees_about_random_invoices(
+    given_fields: dict[str, Any],
+) -> None:
     oracle = pytest.importorskip("bolt11", reason="the group `oracle` is not installed")
     plain = {
         name: given_fields[name]

@@ -1,4 +1,4 @@
-"""Every published invoice gets its verdict and its values, on both curves."""
+"""Every published invoice gets the expected result and values, on both curves."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ ZERO_AMOUNT = "bitcoinex-012"
 Reading = dict[str, Any]
 
 
-def differences(
+def find_differences(
     vectors: Iterable[dict[str, Any]],
     read: Callable[[dict[str, Any]], Reading],
     expect: Callable[[dict[str, Any]], Reading],
 ) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """By the vector's name and the value's: what was read, and what should have been.
+    """Return differing values by vector and name: the actual and the expected one.
 
     All vectors within one test: pytest takes longer for a test than we for an invoice.
     """
@@ -61,8 +61,7 @@ def differences(
     return found
 
 
-def test_all_of_them_are_here() -> None:
-    """The file holds what was published: none is lost."""
+def test_all_published_invoices_are_in_the_file() -> None:
     assert len(INVOICES) == 245
     assert sum(vector["strict"] for vector in INVOICES) == 128
     assert sum(vector["valid"] for vector in INVOICES) == 131
@@ -76,17 +75,16 @@ def accepted(text: str, *, strict: bool) -> bool:
     return True
 
 
-def test_differences_are_named() -> None:
-    """Those of single values, and no others."""
+def test_find_differences_returns_only_values_that_differ() -> None:
     vectors = [{"id": "good", "x": 1}, {"id": "bad", "x": 2}, {"id": "odd", "x": 3}]
-    found = differences(
+    found = find_differences(
         vectors,
         lambda vector: {"x": vector["x"], "y": 0},
         lambda vector: {"x": 1, "y": 0} if vector["x"] < 3 else {"x": 3},
     )
     assert found == {"bad": {"x": (2, 1)}, "odd": {"y": (0, None)}}
     with pytest.raises(KeyError) as caught:
-        differences([{"id": "broken"}], lambda vector: vector["x"], dict)
+        find_differences([{"id": "broken"}], lambda vector: vector["x"], dict)
     assert caught.value.__notes__ == ["while reading broken"]
 
 
@@ -95,31 +93,28 @@ RECOVERED = cache(_curve.recover)
 
 @pytest.fixture
 def each_curve(curve: Curve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plain Python takes milliseconds: it finds the key of each invoice once."""
+    """Cache recovered keys in plain Python, which takes milliseconds for one."""
     if curve is _curve:
         monkeypatch.setattr(_curve, "recover", RECOVERED)
 
 
 @pytest.mark.usefixtures("each_curve")
-def test_strict_takes_what_a_payment_sdk_should() -> None:
-    """The default mode gives the vector's verdict `strict`."""
+def test_strict_mode_accepts_the_published_invoices_that_a_payment_sdk_should() -> None:
     taken = {v["id"] for v in INVOICES if accepted(v["invoice"], strict=True)}
     assert taken == {v["id"] for v in INVOICES if v["strict"]}
 
 
 @pytest.mark.usefixtures("each_curve")
-def test_lenient_takes_what_the_bolt_calls_valid() -> None:
-    """strict=False gives the verdict `valid`, where readers agree about it."""
+def test_lenient_mode_accepts_the_published_invoices_that_bolt_11_calls_valid() -> None:
     agreed = [v for v in INVOICES if not v.get("disputed")]
     taken = {v["id"] for v in agreed if accepted(v["invoice"], strict=False)}
     assert taken == {v["id"] for v in agreed if v["valid"]}
 
 
 @pytest.mark.usefixtures("each_curve")
-def test_the_values_of_a_good_invoice() -> None:
-    """Whatever is taken has every value that the vector expects."""
+def test_accepted_published_invoices_have_the_expected_values() -> None:
     good = [v for v in INVOICES if v["strict"] or v["valid"]]
-    assert differences(good, values, expected_values) == {}
+    assert find_differences(good, values, expected_values) == {}
 
 
 def values(vector: dict[str, Any]) -> Reading:
@@ -134,7 +129,7 @@ def values(vector: dict[str, Any]) -> Reading:
         "routes": [described(route) for route in invoice.routes],
         "signature": invoice.signature,
         "text": str(invoice),
-        "skipped": skipped(invoice),
+        "skipped": list_skipped(invoice),
         "expires_at": int(invoice.expires_at.timestamp()),
     }
 
@@ -178,8 +173,8 @@ def described(records: tuple[Any, ...]) -> list[dict[str, Any]]:
     return [attrs.asdict(record) for record in records]
 
 
-def skipped(invoice: bolt11.Invoice) -> list[str]:
-    """The unknown fields as the vectors write them: a number, or tag and length."""
+def list_skipped(invoice: bolt11.Invoice) -> list[str]:
+    """Return unknown fields in the form of the vectors: a number, or tag and length."""
     return sorted(
         f"{field.tag}/{len(field.data)}"
         if field.tag in "pshn"
@@ -189,10 +184,9 @@ def skipped(invoice: bolt11.Invoice) -> list[str]:
 
 
 @pytest.mark.usefixtures("each_curve")
-def test_what_can_be_read() -> None:
-    """What is readable is read right, also where the meaning is refused later."""
+def test_decodable_published_invoices_have_the_expected_parts() -> None:
     readable = [v for v in INVOICES if v["decodes"]]
-    assert differences(readable, parts_read, parts_expected) == {}
+    assert find_differences(readable, parts_read, parts_expected) == {}
 
 
 def parts_read(vector: dict[str, Any]) -> Reading:
@@ -209,7 +203,7 @@ def parts_read(vector: dict[str, Any]) -> Reading:
         "signing_hash": digest.hex(),
         "compact": signed[:64].hex(),
         "recovery_id": signed[64],
-        "tags": tags(parts.digits[7:-104]),
+        "tags": list_tags(parts.digits[7:-104]),
         "payee": _invoice._payee(named, digest, signed, strict=False),
         **fields_read(fields, network),
     }
@@ -249,8 +243,8 @@ SAME_PARTS = [
 ]
 
 
-def tags(digits: str) -> str:
-    """The tags in order, unknown ones as numbers in brackets, as the vectors do."""
+def list_tags(digits: str) -> str:
+    """Return the tags in the form of the vectors: unknown ones as numbers."""
     found = ""
     while digits:
         number = int(digits[0], 32)
@@ -283,15 +277,15 @@ def fields_read(fields: _fields.Fields, network: bolt11.Network) -> Reading:
     return {
         **raw,
         **numbers,
-        **(description_read(known["d"]) if "d" in known else {}),
+        **(read_description(known["d"]) if "d" in known else {}),
         "feature_bits": [feature.bit for feature in features],
         "fallbacks": readable_fallbacks(fields, network),
         "route_hints": readable_routes(fields),
     }
 
 
-def description_read(digits: str) -> Reading:
-    """As text, or as bytes if it is none."""
+def read_description(digits: str) -> Reading:
+    """Return the description, or its bytes if it is not UTF-8."""
     try:
         return {"description": _fields.read_description(digits, strict=False)}
     except InvoiceInvalidError:
