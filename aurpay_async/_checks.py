@@ -1,9 +1,9 @@
-"""Does this answer belong to this order? What must hold before a payer sees it.
+"""Checks made before an order is returned: does the invoice match the order?
 
-Each check is a small function that returns ``None`` if it holds, a sentence if it
-does not, and `SKIPPED` if there is nothing to compare. The tables at the end are the
+Each check is a small function that returns ``None`` if it passes, the problem if it
+fails, and `SKIPPED` if there is nothing to compare. The tables at the end give the
 order in which they run: for Lightning orders, for payments in other coins, and for
-invoices that are to be paid.
+invoices that the merchant wants to pay.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ if TYPE_CHECKING:
     from ._urls import Origin
     from .bolt11 import Invoice
 
-#: Aurpay's checkout pages, also for a client that speaks to a gateway in front of it.
+#: Aurpay's checkout pages, also for a client that sends its requests to a gateway.
 CHECKOUT_ORIGIN: Final[Origin] = ("https", "dashboard.aurpay.net", 443)
 
-#: Clocks differ; an invoice may seem to come from the near future.
+#: Clocks differ: an invoice may be this far in the future.
 MAX_SKEW_S: Final = 5 * 60
 
-_PLAIN_URL = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&()*+,;=._~%-]+")
+#: Shops put the URL into pages without escaping: it must not contain quotes.
+_SAFE_URL = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&()*+,;=._~%-]+")
 
-#: What addresses are written with, of any chain; the longest have some 200 characters.
+#: The characters of addresses on any chain; the longest have some 200 characters.
 _ADDRESS = re.compile(r"[A-Za-z0-9:/?@*+=._~-]{1,256}")
 
-#: No order is one of these in the seconds between its making and its first payer.
+#: Statuses that an order cannot have before its invoice is shown to a payer.
 _NOT_NEW: Final = frozenset(
     {
         OrderStatus.OVERDUE,
@@ -50,132 +51,131 @@ _NOT_NEW: Final = frozenset(
 
 _Arguments = TypeVarTuple("_Arguments")
 
-#: What a check says: nothing, if it held.
+#: The result of one check: ``None`` if it passed.
 _Problem = str | None
 
 _Now = float | None
 
-#: A check for which the client or the answer gives nothing to compare.
-SKIPPED: Final = "not made"
+#: The client or the response gives nothing to compare. Compare it by identity.
+SKIPPED: Final = "skipped"
 
 
 class InvoicePolicy(NamedTuple):
-    """What a client accepts."""
+    """The invoices and checkout pages that a client accepts."""
 
     network: Network
     #: The client's own origin, whose checkout pages are accepted as well.
     origin: Origin
-    #: Public keys that may be paid, in lower-case hex; empty: any.
+    #: Public keys that may be paid, in lower-case hex. If empty, any key may be paid.
     payees: frozenset[str]
-    #: More origins whose checkout pages are accepted.
+    #: More origins of accepted checkout pages.
     pay_url_origins: frozenset[Origin] = frozenset()
-    #: The orders that the client created before; ``None``: not to be compared.
+    #: The orders that the client created before. ``None`` skips the comparison.
     seen: SeenOrders | None = None
 
 
 class CheckResult(NamedTuple):
-    """What checking came to."""
+    """The checks that passed, and the one that failed."""
 
-    #: The names of the checks that were made and held.
     passed: tuple[str, ...]
-    #: Name and sentence of the first one that did not.
+    #: Name and problem of the first failed check.
     failed: tuple[str, str] | None = None
 
 
 def check_order(
     order: UncheckedOrder, invoice: Invoice, policy: InvoicePolicy, now: float | None
 ) -> CheckResult:
-    """Make every check that can be made, up to the first that fails.
+    """Run the checks of a Lightning order, up to the first that fails.
 
     Args:
-        order: As it came from the platform.
-        invoice: The order's, decoded; its signature has been verified.
+        order: The order as received.
+        invoice: The order's invoice, decoded and with a verified signature.
         policy: What the client accepts.
-        now: Seconds since 1970; ``None`` for an order whose times were checked when
-            it came: it may have expired since.
+        now: Seconds since 1970. ``None`` skips the checks of time, for a stored order
+            that was checked when it was received and may have expired since.
     """
-    return _verdict(["signature"], _CHECKS, order, invoice, policy, now)
+    return _run_checks(["signature"], _ORDER_CHECKS, order, invoice, policy, now)
 
 
 def check_payment(
-    payment: UncheckedPayment, asked: NewPayment, policy: InvoicePolicy
+    payment: UncheckedPayment, requested: NewPayment, policy: InvoicePolicy
 ) -> CheckResult:
-    """Make every check that can be made, up to the first that fails.
+    """Run the checks of a payment in any coin, up to the first that fails.
 
-    Nothing can be made of the address: no signature says whose it is.
+    The owner of the address cannot be checked: it has no signature.
 
     Args:
-        payment: As it came from the platform.
-        asked: What was asked for.
+        payment: The payment as received.
+        requested: The request for it.
         policy: What the client accepts.
     """
-    return _verdict([], _PAYMENT_CHECKS, payment, asked, policy)
+    return _run_checks([], _PAYMENT_CHECKS, payment, requested, policy)
 
 
 def check_payable(invoice: Invoice, policy: InvoicePolicy, now: float) -> CheckResult:
-    """Make every check that can be made of an invoice that is to be paid now.
+    """Run the checks of an invoice to be paid now, up to the first that fails.
 
     Args:
-        invoice: Decoded; its signature has been verified.
-        policy: The network counts. Pinned payees do not: they are the platform's.
+        invoice: The invoice, decoded and with a verified signature.
+        policy: Only its network is used. Its payees are Aurpay's, and here the
+            merchant pays.
         now: Seconds since 1970.
     """
-    return _verdict(["signature"], _PAYABLE_CHECKS, None, invoice, policy, now)
+    return _run_checks(["signature"], _PAYABLE_CHECKS, None, invoice, policy, now)
 
 
-def check_read_back(order: LightningOrder, known: Order) -> _Problem:
-    """Compare a new order with what the platform has under its id.
+def check_read_back(order: LightningOrder, known: Order) -> str | None:
+    """Compare a new order with order detail, before a payer sees it.
 
     Args:
-        order: As it is to be shown; no payer has seen it yet.
-        known: As the platform answered when it was asked for the order.
+        order: The order as it would be returned.
+        known: Order detail under its id.
 
     Returns:
-        What the two contradict each other in; `SKIPPED` if price or currency are
-        missing, which are what the answer to a create does not have.
+        The contradiction; `SKIPPED` if price or currency are missing, which are the
+        fields that the response to a create does not have.
     """
     if known.order_id != order.order_id:
-        return f"the answer about it is about order {shown(known.order_id)}"
-    if _is_of_create(known):
-        return "the answer about it is the answer to a create once more"
+        return f"order detail is about order {shown(known.order_id)}"
+    if _is_create_response(known):
+        return "order detail is the response to a create"
     currency = (known.currency or "").upper() or None
-    for name, said, asked in (
+    for name, read, expected in (
         ("price", known.price, order.price),
         ("amount", known.amount, order.amount),
     ):
-        if said is not None and said != asked:
-            return f"its {name} is {asked:f}, the platform has {said:f}"
+        if read is not None and read != expected:
+            return f"its {name} is {expected:f}, order detail has {read:f}"
     if currency not in {None, order.currency}:
-        return f"its currency is {order.currency}, the platform has {shown(currency)}"
+        return f"its currency is {order.currency}, order detail has {shown(currency)}"
     if known.status in _NOT_NEW:
-        return f"no payer has seen it, the platform has it as {known.status}"
+        return f"no payer has seen it, order detail has status {known.status}"
     return SKIPPED if known.price is None or currency is None else None
 
 
-def _is_of_create(known: Order) -> bool:
-    """Whether an answer lacks what order detail has, and has what a create answers.
+def _is_create_response(known: Order) -> bool:
+    """Return whether "order detail" is in fact the response to a create.
 
-    It is then in the wrong place: answers on this connection are shifted, and so may be
-    the one that the order was read from.
+    It lacks the fields of order detail and has one of a create. Then the responses on
+    this connection are out of step, and the order may come from a wrong one as well.
     """
     return known.order_type is known.platform is None and "pay_url" in known.extra
 
 
 def check_pay_url(url: str, policy: InvoicePolicy) -> str | None:
-    """What is wrong with the address of a checkout page; ``None`` if nothing."""
-    # Shops put it into pages as it is: no quote or bracket may end an attribute there.
-    if not _PLAIN_URL.fullmatch(url):
-        return "pay_url holds a character that is not safe in a page"
+    """Return the problem of a checkout page's URL; ``None`` if it is accepted."""
+    if not _SAFE_URL.fullmatch(url):
+        return "pay_url contains a character that is not safe in a page"
     try:
         origin = parse_origin(url)
     except UrlError as error:
         return f"pay_url {error}"
     if origin in (policy.origin, CHECKOUT_ORIGIN) or origin in policy.pay_url_origins:
         return None
-    return f"pay_url lies at {format_origin(origin)}"
+    return f"pay_url has the origin {format_origin(origin)}"
 
 
-def _verdict(
+def _run_checks(
     passed: list[str],
     checks: Iterable[tuple[str, Callable[[*_Arguments], _Problem]]],
     *arguments: *_Arguments,
@@ -199,7 +199,7 @@ def _new(
         return SKIPPED
     if order.order_id not in policy.seen:
         return None
-    return "the same order was the answer to an earlier request of this client"
+    return "an earlier request of this client received the same order"
 
 
 def _payment_hash(
@@ -213,13 +213,13 @@ def _payment_hash(
     return f"its invoice has the payment hash of order {shown(other)}"
 
 
-def _own_network(
+def _client_network(
     order: object, invoice: Invoice, policy: InvoicePolicy, now: _Now
 ) -> _Problem:
     problem = _network(order, invoice, policy, now)
     if problem is None or policy.network != "mainnet":
         return problem
-    # The commonest cause is a sandbox whose network was left out of the environment.
+    # The usual cause is a sandbox without AURPAY_NETWORK in the environment.
     name = invoice.network
     return (
         f"{problem}; if base_url is a sandbox's, set AURPAY_NETWORK={name} or "
@@ -234,21 +234,21 @@ def _network(_o: object, invoice: Invoice, policy: InvoicePolicy, _n: _Now) -> _
 
 
 def _amount(
-    order: UncheckedOrder, invoice: Invoice, _t: InvoicePolicy, _n: _Now
+    order: UncheckedOrder, invoice: Invoice, _p: InvoicePolicy, _n: _Now
 ) -> _Problem:
     try:
         expected = btc_to_msat(order.amount)
     except ValueError as error:
         return f"the order's amount is {error}"
-    asked = invoice.amount_msat
-    if asked == expected:
+    msat = invoice.amount_msat
+    if msat == expected:
         return None
-    asks = "leaves the amount open" if asked is None else f"asks for {asked} msat"
+    asks = "leaves the amount open" if msat is None else f"asks for {msat} msat"
     return f"the order is for {expected} msat, the invoice {asks}"
 
 
 def _payment_secret(
-    order: UncheckedOrder, invoice: Invoice, _t: InvoicePolicy, _n: _Now
+    order: UncheckedOrder, invoice: Invoice, _p: InvoicePolicy, _n: _Now
 ) -> _Problem:
     named = order.payment_addr
     if named is None:
@@ -258,16 +258,16 @@ def _payment_secret(
     return "payment_addr is not the invoice's payment secret"
 
 
-def _timestamp(_o: object, invoice: Invoice, _t: InvoicePolicy, now: _Now) -> _Problem:
+def _timestamp(_o: object, invoice: Invoice, _p: InvoicePolicy, now: _Now) -> _Problem:
     if now is None:
         return SKIPPED
     ahead = invoice.timestamp - now
     if ahead <= MAX_SKEW_S:
         return None
-    return f"the invoice was made {ahead:.0f} s in the future; is this clock right?"
+    return f"the invoice was created {ahead:.0f} s in the future; is this clock right?"
 
 
-def _expiry(_o: object, invoice: Invoice, _t: InvoicePolicy, now: _Now) -> _Problem:
+def _expiry(_o: object, invoice: Invoice, _p: InvoicePolicy, now: _Now) -> _Problem:
     if now is None:
         return SKIPPED
     late = now - invoice.timestamp - invoice.expiry
@@ -281,7 +281,7 @@ def _payee(_o: object, invoice: Invoice, policy: InvoicePolicy, _n: _Now) -> _Pr
         return SKIPPED
     if invoice.payee in policy.payees:
         return None
-    return f"the invoice pays {invoice.payee}, which is none of the pinned payees"
+    return f"the invoice pays {invoice.payee}, which is not a pinned payee"
 
 
 def _pay_url(
@@ -290,54 +290,62 @@ def _pay_url(
     return check_pay_url(order.pay_url, policy)
 
 
-def _price(payment: UncheckedPayment, asked: NewPayment, _: InvoicePolicy) -> _Problem:
-    if payment.price == asked.price:
+def _price(
+    payment: UncheckedPayment, requested: NewPayment, _: InvoicePolicy
+) -> _Problem:
+    if payment.price == requested.price:
         return None
-    return f"asked for {asked.price:f}, the order is for {payment.price:f}"
+    return f"asked for {requested.price:f}, the order is for {payment.price:f}"
 
 
 def _currency(
-    payment: UncheckedPayment, asked: NewPayment, _: InvoicePolicy
+    payment: UncheckedPayment, requested: NewPayment, _: InvoicePolicy
 ) -> _Problem:
-    return _same(payment.currency, asked.currency)
+    return _compare_name(payment.currency, requested.currency)
 
 
-def _chain(payment: UncheckedPayment, asked: NewPayment, _: InvoicePolicy) -> _Problem:
-    return _same(payment.chain, asked.chain)
+def _chain(
+    payment: UncheckedPayment, requested: NewPayment, _: InvoicePolicy
+) -> _Problem:
+    return _compare_name(payment.chain, requested.chain)
 
 
-def _coin(payment: UncheckedPayment, asked: NewPayment, _: InvoicePolicy) -> _Problem:
-    return _same(payment.coin, asked.coin)
+def _coin(
+    payment: UncheckedPayment, requested: NewPayment, _: InvoicePolicy
+) -> _Problem:
+    return _compare_name(payment.coin, requested.coin)
 
 
-def _same(named: str | None, asked: str) -> _Problem:
-    if named is None:
+def _compare_name(received: str | None, requested: str) -> _Problem:
+    if received is None:
         return SKIPPED
-    if named.upper() == asked.upper():
+    if received.upper() == requested.upper():
         return None
-    return f"asked for {asked}, the order is for {shown(named)}"
+    return f"asked for {requested}, the order is for {shown(received)}"
 
 
-def _some_amount(
-    payment: UncheckedPayment, _a: NewPayment, _t: InvoicePolicy
+def _positive_amount(
+    payment: UncheckedPayment, _r: NewPayment, _p: InvoicePolicy
 ) -> _Problem:
     return None if payment.amount > 0 else "the amount is not above 0"
 
 
-def _address(payment: UncheckedPayment, _a: NewPayment, _t: InvoicePolicy) -> _Problem:
+def _address(payment: UncheckedPayment, _r: NewPayment, _p: InvoicePolicy) -> _Problem:
     if _ADDRESS.fullmatch(payment.address):
         return None
-    return "the address is empty, too long, or holds what no address does"
+    return "the address is empty, too long, or contains an invalid character"
 
 
-def _page(payment: UncheckedPayment, _: NewPayment, policy: InvoicePolicy) -> _Problem:
+def _optional_pay_url(
+    payment: UncheckedPayment, _: NewPayment, policy: InvoicePolicy
+) -> _Problem:
     return check_pay_url(payment.pay_url, policy) if payment.pay_url else SKIPPED
 
 
-_CHECKS: Final = (
+_ORDER_CHECKS: Final = (
     ("new", _new),
     ("payment_hash", _payment_hash),
-    ("network", _own_network),
+    ("network", _client_network),
     ("amount", _amount),
     ("payment_secret", _payment_secret),
     ("timestamp", _timestamp),
@@ -352,9 +360,9 @@ _PAYMENT_CHECKS: Final = (
     ("currency", _currency),
     ("chain", _chain),
     ("coin", _coin),
-    ("amount", _some_amount),
+    ("amount", _positive_amount),
     ("address", _address),
-    ("pay_url", _page),
+    ("pay_url", _optional_pay_url),
 )
 
 _PAYABLE_CHECKS: Final = (

@@ -1,9 +1,9 @@
-"""Records to JSON and back, strictly. The one place that knows cattrs.
+"""Convert records to JSON and back, strictly. The only module that imports cattrs.
 
-cattrs is lenient about scalars (``int`` of 5.9 is 5, ``str`` of None is ``'None'``)
-and has no Decimal, so each scalar has a hook here that takes what the platform is
-known to send and refuses the rest. Messages name the place and the reason, never the
-value.
+cattrs is lenient about scalars (``int`` of 5.9 is 5, ``str`` of None is ``'None'``) and
+does not support Decimal. So each scalar has a hook here, which accepts the forms that
+Aurpay is known to send and rejects all others. Messages name the place and the reason,
+never the value.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
 
-#: Documented answers nest 4 deep.
-_MAX_DEPTH: Final = 64
-_MAX_NUMBER: Final = 64
+#: Nesting of JSON that is read or written. Documented responses nest 4 deep.
+MAX_DEPTH: Final = 64
+#: Digits of a number that is read or written. Longer ones take long to convert.
+MAX_DIGITS: Final = 64
 
 _NUMERIC: Final = "0123456789.eE+-"
-#: Of its own, so that nobody else's settings matter; it refuses to round.
-_EXACT = Context(prec=_MAX_NUMBER, traps=[InvalidOperation, Inexact])
-#: One that never ends counts as well, so that the search stays linear.
+#: A private context, independent of the caller's settings; it never rounds.
+_EXACT = Context(prec=MAX_DIGITS, traps=[InvalidOperation, Inexact])
+#: Also matches an unterminated string, to keep the search linear.
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 #: Java's LocalDateTime leaves out seconds that are 0.
 _TIME = re.compile(
@@ -50,66 +51,68 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 class SchemaError(ValueError):
-    """An answer is not of the documented shape."""
+    """JSON that does not have the documented shape."""
 
     def __init__(
         self, problems: Mapping[str, str], fields: frozenset[str] = frozenset()
     ) -> None:
         super().__init__("; ".join(f"{path} {why}" for path, why in problems.items()))
-        #: What is wrong, by path.
+        #: The problems by path.
         self.problems = dict(problems)
-        #: The platform's names for the fields of a record that cannot be read.
+        #: The wire names of the fields of a record that cannot be read.
         self.fields = fields
 
 
-def load_object(body: bytes) -> dict[str, object]:
-    """The object in a JSON text: UTF-8, bounded nesting, no NaN, no key twice.
+def load_object(body: bytes, subject: str = "the response") -> dict[str, object]:
+    """Return the object in a JSON document in UTF-8.
 
-    Numbers with a point or an exponent become Decimal, exactly.
+    NaN, duplicate keys and deep nesting are rejected. Numbers with a point or an
+    exponent become Decimal, exactly.
 
     Raises:
-        SchemaError: if `body` is anything else.
+        SchemaError: if `body` is anything else. Its message begins with `subject`.
     """
-    value = as_object(_load_json(body))
+    value = as_object(_load_json(body, subject))
     if value is None:
-        raise SchemaError({"the answer": "is no JSON object"})
+        raise SchemaError({subject: "is not a JSON object"})
     return value
 
 
 def as_object(value: object) -> dict[str, object] | None:
-    """`value` if it came from a JSON object."""
+    """Return `value` if it is a parsed JSON object, else ``None``."""
     return cast("dict[str, object]", value) if isinstance(value, dict) else None
 
 
-def _load_json(body: bytes) -> object:
+def _load_json(body: bytes, subject: str) -> object:
     if not _is_shallow(body):
-        raise SchemaError({"the answer": f"nests deeper than {_MAX_DEPTH}"})
+        raise SchemaError({subject: f"nests deeper than {MAX_DEPTH}"})
     try:
         return _decoder().decode(body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8"))
     except _ScalarError as error:
         problem = str(error)
     except UnicodeDecodeError:
         problem = "is not UTF-8"
-    # An exponent of 20 digits is arithmetic to Decimal.
+    # Decimal raises an ArithmeticError for an exponent of 20 digits.
     except (ValueError, ArithmeticError):
         problem = "is not JSON"
-    raise SchemaError({"the answer": problem})
+    raise SchemaError({subject: problem})
 
 
 def _is_shallow(body: bytes) -> bool:
-    """Whether brackets nest at most `_MAX_DEPTH` deep, give or take as many.
+    """Return whether brackets nest at most about `MAX_DEPTH` deep.
 
-    Counted in pieces: a megabyte of nothing but brackets takes milliseconds.
+    The result is exact up to a factor of two. Brackets are counted in pieces, so a
+    megabyte of brackets takes milliseconds.
     """
-    # Nearly every answer has fewer brackets than may nest: no need to look closer.
-    if body.count(b"[") + body.count(b"{") <= _MAX_DEPTH:
+    # Most responses have fewer brackets than may nest: skip the search for strings.
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return True
     brackets = _STRING.sub(b"", body).translate(None, delete=_NO_BRACKETS)
     depth = 0
-    for start in range(0, len(brackets), _MAX_DEPTH):
-        piece = brackets[start : start + _MAX_DEPTH]
+    for start in range(0, len(brackets), MAX_DEPTH):
+        piece = brackets[start : start + MAX_DEPTH]
         depth += 2 * (piece.count(b"[") + piece.count(b"{")) - len(piece)
-        if depth > _MAX_DEPTH:
+        if depth > MAX_DEPTH:
             return False
     return True
 
@@ -118,35 +121,38 @@ def _is_shallow(body: bytes) -> bool:
 def _decoder() -> json.JSONDecoder:
     return json.JSONDecoder(
         parse_float=Decimal,
-        parse_int=_int,
-        parse_constant=_refuse_constant,
-        object_pairs_hook=_object,
+        parse_int=_parse_int,
+        parse_constant=_reject_constant,
+        object_pairs_hook=_parse_members,
     )
 
 
-def _int(digits: str) -> int:
-    # Reading a million digits takes half a minute, where Python sets no limit itself.
-    if len(digits) > _MAX_NUMBER:
-        raise _ScalarError(f"holds a number of more than {_MAX_NUMBER} digits")
+def _parse_int(digits: str) -> int:
+    # A million digits take half a minute on a Python without a limit of its own.
+    if len(digits) > MAX_DIGITS:
+        raise _ScalarError(f"has a number of more than {MAX_DIGITS} digits")
     return int(digits)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise _ScalarError(f"holds {name}, which is not JSON")
+def _reject_constant(name: str) -> NoReturn:
+    raise _ScalarError(f"has {name}, which is not JSON")
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _parse_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise _ScalarError("has a key twice")
+        raise _ScalarError("has a duplicate key")
     return fields
 
 
 def dump_new_order(order: NewOrder) -> bytes:
-    """The body that asks for an order; what was not given, or not so, is left out."""
+    """Return the body of a request for an order, without fields that are None or False.
+
+    It is a separate writer because it is several times faster than `dump_json`.
+    """
     fields, kind = vars(order), cast("type[attrs.AttrsInstance]", type(order))
     members = [
-        key + _dump(value)
+        key + _dump_field(value)
         for name, key in _keys(kind)
         if (value := fields[name]) is not None and value is not False
     ]
@@ -155,31 +161,34 @@ def dump_new_order(order: NewOrder) -> bytes:
 
 @cache
 def _keys(kind: type[attrs.AttrsInstance]) -> tuple[tuple[str, str], ...]:
-    """The fields that are sent, each with how its member begins."""
+    """Return the fields that are sent, each with its JSON key and colon."""
     names = wire_names(kind)
     sent = [f.name for f in attrs.fields(kind) if f.name not in _NEVER_SENT]
     return tuple((name, f'"{names.get(name, name)}":') for name in sent)
 
 
-#: The platform has no fields for these; the first two travel in the callback URLs.
+#: Aurpay has no fields for these. The first two are in the callback URLs.
 _NEVER_SENT: Final = frozenset({"reference", "attempt_id", "allow_http"})
 
 
-def _dump(value: Decimal | str | Literal[True]) -> str:
+def _dump_field(value: Decimal | str | Literal[True]) -> str:
     if type(value) is str:
         return encode_basestring_ascii(value)
     if value is True:
         return "true"
-    # The json module has no Decimal; every finite one is a JSON number as it stands.
-    # Formatting it costs more than all the rest, and is needed for an exponent only.
-    text = str(value)
-    return f"{value:f}" if "E" in text else text
+    # Formatting is slow, and only a Decimal with an exponent needs it: str() of any
+    # other finite one is a JSON number.
+    number = str(value)
+    return f"{value:f}" if "E" in number else number
 
 
 def dump_json(value: object) -> str:
-    """Write JSON in ASCII that is read back as equal; small exponents are spelt out."""
+    """Return `value` as JSON in ASCII that is read back as equal.
+
+    Numbers with a small exponent are written without one.
+    """
     if isinstance(value, Decimal):
-        return f"{value:f}" if abs(value.adjusted()) <= _MAX_NUMBER else str(value)
+        return f"{value:f}" if abs(value.adjusted()) <= MAX_DIGITS else str(value)
     if isinstance(value, Mapping):
         pairs = cast("Mapping[str, object]", value).items()
         members = [f"{json.dumps(name)}: {dump_json(item)}" for name, item in pairs]
@@ -191,61 +200,64 @@ def dump_json(value: object) -> str:
 
 
 def structure(data: Mapping[str, object], kind: type[_T], path: str) -> _T:
-    """The record of that kind in an object that stands at `path`; empty: at the top.
+    """Return the record of type `kind` in an object at `path`, empty for the top level.
 
-    Fields that the record does not have are left alone: see `unknown_fields`.
+    Fields that the record does not have are ignored: see `unknown_fields`.
 
     Raises:
-        SchemaError: with every field that is missing or not of its type.
+        SchemaError: with every field that is missing or has the wrong type.
     """
-    read: _Hook[_T] = _fast_hook(kind)
+    hook: _Hook[_T] = _fast_hook(kind)
     try:
-        return read(data, kind)
+        return hook(data, kind)
     except (KeyError, _ScalarError):
         pass
-    # Something is wrong: go through it again, slowly, and say what and where.
-    read = _detailed_hook(kind)
+    # The slower hook collects all problems, each with its place.
+    hook = _detailed_hook(kind)
     try:
-        return read(data, kind)
+        return hook(data, kind)
     except cattrs.ClassValidationError as error:
         problems = cattrs.transform_error(error, path, _describe)
-    names, inside = wire_names(kind), f"{path}." if path else ""
+    names, prefix = wire_names(kind), f"{path}." if path else ""
     found: dict[str, str] = {}
     for problem in problems:
         why, _, place = problem.rpartition(" @ ")
         name = place.rpartition(".")[2]
         found[names.get(name, name)] = why
     raise SchemaError(
-        {f"{inside}{name}": why for name, why in found.items()}, frozenset(found)
+        {f"{prefix}{name}": why for name, why in found.items()}, frozenset(found)
     )
 
 
 def structure_with_extra(
-    data: Mapping[str, object], kind: type[_T], path: str, side: Mapping[str, object]
+    data: Mapping[str, object],
+    kind: type[_T],
+    path: str,
+    fallbacks: Mapping[str, object],
 ) -> tuple[_T, dict[str, object]]:
-    """As `structure`, without the side fields that cannot be read.
+    """Return a record as `structure` does, with its unknown and unreadable fields.
 
     Args:
         data: The object.
-        kind: Of record.
-        path: Where the object stands.
-        side: The platform's names for the fields that are no reason to reject an
-            answer, each with what stands in for it.
+        kind: The type of the record.
+        path: The path of the object.
+        fallbacks: The wire names of the fields that may be unreadable, each with the
+            value that replaces it then.
 
     Returns:
-        The record, and the fields that it does not have, or that cannot be read.
+        The record, and the fields that it does not have or that cannot be read.
 
     Raises:
-        SchemaError: with every field that cannot be read, if one is no side field.
+        SchemaError: with every unreadable field, if one of them has no fallback.
     """
     extra = unknown_fields(data, kind)
     try:
         return structure(data, kind, path), extra
     except SchemaError as error:
         unread = error.fields
-        if not unread <= side.keys():
+        if not unread <= fallbacks.keys():
             raise
-    readable = {**data, **{name: side[name] for name in unread}}
+    readable = {**data, **{name: fallbacks[name] for name in unread}}
     extra |= {name: data[name] for name in unread if name in data}
     return structure(readable, kind, path), extra
 
@@ -253,7 +265,7 @@ def structure_with_extra(
 def unknown_fields(
     data: Mapping[str, object], kind: type[attrs.AttrsInstance]
 ) -> dict[str, object]:
-    """What an object holds beyond the fields of a kind of record."""
+    """Return the members of an object that are not fields of a record type."""
     known = wire_fields(kind)
     if data.keys() <= known:
         return {}
@@ -265,7 +277,7 @@ def _describe(error: BaseException, _: type | None) -> str:
 
 
 class _ScalarError(ValueError):
-    """A value is not what its field takes; the message does not quote it."""
+    """A value that its field does not accept; the message does not quote it."""
 
 
 _Hook = Callable[[Any, type[_T]], _T]
@@ -283,83 +295,83 @@ def _detailed_hook(kind: type[_T]) -> _Hook[_T]:
 
 def _make_hook(kind: type[_T], *, detailed: bool) -> _Hook[_T]:
     converter = cattrs.Converter(detailed_validation=detailed)
-    converter.register_structure_hook(str, _text)
-    converter.register_structure_hook(bool, _bool)
-    converter.register_structure_hook(int, _count)
-    converter.register_structure_hook(Decimal, _decimal)
-    converter.register_structure_hook(datetime, _time)
-    converter.register_structure_hook(OrderStatus, _status)
-    converter.register_structure_hook_func(lambda t: t == tuple[str, ...], _texts)
+    converter.register_structure_hook(str, _to_str)
+    converter.register_structure_hook(bool, _to_bool)
+    converter.register_structure_hook(int, _to_count)
+    converter.register_structure_hook(Decimal, _to_decimal)
+    converter.register_structure_hook(datetime, _to_datetime)
+    converter.register_structure_hook(OrderStatus, _to_status)
+    converter.register_structure_hook_func(lambda t: t == tuple[str, ...], _to_strs)
     names = wire_names(kind).items()
     rules: Any = {name: override(rename=wire) for name, wire in names}
     return make_dict_structure_fn(
         kind,
         converter,
-        order_id=override(struct_hook=_order_id),
+        order_id=override(struct_hook=_to_order_id),
         extra=override(omit=True),
         **rules,
     )
 
 
-def _text(value: object, _: type) -> str:
+def _to_str(value: object, _: type) -> str:
     if type(value) is not str:
-        raise _ScalarError("is not a text")
-    # JSON can spell half a surrogate pair, which nothing can print or send on.
+        raise _ScalarError("is not a string")
+    # JSON can contain half a surrogate pair, which cannot be encoded or printed.
     if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
         raise _ScalarError("is not valid Unicode")
     return value
 
 
-def _texts(value: object, _: type) -> tuple[str, ...]:
+def _to_strs(value: object, _: type) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise _ScalarError("is not a list")
-    return tuple(_text(item, str) for item in cast("list[object]", value))
+    return tuple(_to_str(item, str) for item in cast("list[object]", value))
 
 
-def _bool(value: object, _: type) -> bool:
+def _to_bool(value: object, _: type) -> bool:
     if type(value) is not bool:
         raise _ScalarError("is neither true nor false")
     return value
 
 
-def _count(value: object, _: type) -> int:
+def _to_count(value: object, _: type) -> int:
     if type(value) is not int or value < 0:
-        raise _ScalarError("is not a whole number from 0")
+        raise _ScalarError("is not an integer of 0 or more")
     return value
 
 
-def _order_id(value: object, _: type) -> str:
-    text = _text(value, str)
-    if not is_order_id(text):
+def _to_order_id(value: object, _: type) -> str:
+    order_id = _to_str(value, str)
+    if not is_order_id(order_id):
         raise _ScalarError(
             f"is empty, has blanks, or more than {MAX_ORDER_ID} characters"
         )
-    return text
+    return order_id
 
 
-def _status(value: object, _: type) -> OrderStatus:
-    # A look-up first: making an enum of a text is slower than all the rest of it.
+def _to_status(value: object, _: type) -> OrderStatus:
+    # Creating an Enum member from a string is slower than all other hooks together.
     known = _STATUSES.get(value) if type(value) is str else None
     if known is not None:
         return known
-    text = _text(value, str)
-    if not text.isprintable():
+    name = _to_str(value, str)
+    if not name.isprintable():
         raise _ScalarError("has characters that cannot be printed")
-    return OrderStatus(text)
+    return OrderStatus(name)
 
 
 def lenient_order_id(value: object) -> str | None:
-    """What may be an order's id, to look it up by: for answers that cannot be taken."""
+    """Return what may be the order id in a rejected response, for a later query."""
     try:
-        return _order_id(str(value) if type(value) is int else value, str)
+        return _to_order_id(str(value) if type(value) is int else value, str)
     except _ScalarError:
         return None
 
 
 def lenient_amount(value: object) -> Decimal | None:
-    """The number in what nobody has to believe; ``None`` if there is none."""
+    """Return the number in an unverified field, or ``None`` if there is none."""
     try:
-        return _decimal(value, Decimal)
+        return _to_decimal(value, Decimal)
     except _ScalarError:
         return None
 
@@ -367,11 +379,11 @@ def lenient_amount(value: object) -> Decimal | None:
 _STATUSES: Final = dict(OrderStatus.__members__)
 
 
-def _decimal(value: object, _: type) -> Decimal:
-    """A number, or a text that is one: Aurpay sends amounts both ways."""
+def _to_decimal(value: object, _: type) -> Decimal:
+    """Return a number from a number or a string: Aurpay sends amounts both ways."""
     if isinstance(value, str):
-        # Decimal itself also takes blanks, underscores and digits of other scripts.
-        if len(value) > _MAX_NUMBER or value.strip(_NUMERIC):
+        # Decimal() also accepts blanks, underscores and digits of other scripts.
+        if len(value) > MAX_DIGITS or value.strip(_NUMERIC):
             raise _ScalarError("is not a number")
     elif not isinstance(value, Decimal | int) or isinstance(value, bool):
         raise _ScalarError("is not a number")
@@ -381,16 +393,16 @@ def _decimal(value: object, _: type) -> Decimal:
         raise _ScalarError("is not a number") from None
     except Inexact:
         raise _ScalarError("is out of range") from None
-    # Only now may anyone compute with it or print it: 1e999999 has a million digits.
-    if not -_MAX_NUMBER <= number.adjusted() <= _MAX_NUMBER:
+    # Arithmetic and printing must not see 1e999999, which has a million digits.
+    if not -MAX_DIGITS <= number.adjusted() <= MAX_DIGITS:
         raise _ScalarError("is out of range")
     return number
 
 
-def _time(value: object, _: type) -> datetime:
-    """``YYYY-MM-DDTHH:MM:SS``. Aurpay gives no zone: read as UTC."""
-    # fromisoformat() also takes dates without a time, and week dates.
-    match = _TIME.fullmatch(_text(value, str))
+def _to_datetime(value: object, _: type) -> datetime:
+    """Return the time of ``YYYY-MM-DDTHH:MM:SS``. Without a zone it is read as UTC."""
+    # fromisoformat() also accepts dates without a time, and week dates.
+    match = _TIME.fullmatch(_to_str(value, str))
     if match is None:
         raise _ScalarError("is not a time")
     try:

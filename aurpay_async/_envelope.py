@@ -1,8 +1,8 @@
-"""The envelope of every answer: what the platform says of a request, or fails to say.
+"""The envelope of every response: its data, or the error that it reports.
 
-``{"code": 0, "message": "ok", "data": {...}, "result": true}`` is the truth, whatever
-the HTTP status and the content type say. Where it is broken, a second, lenient look
-tells whether an order was made all the same.
+``{"code": 0, "message": "ok", "data": {...}, "result": true}`` decides, not the HTTP
+status and not the content type. If the envelope is broken, a lenient search of the body
+tells whether an order was created.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 
     from ._http import Response
 
-_ERRORS: Final[dict[int, type[APIError]]] = {
+_ERROR_BY_CODE: Final[dict[int, type[APIError]]] = {
     401: AuthenticationError,
     403: PermissionDeniedError,
     404: NotFoundError,
     429: RateLimitedError,
 }
 
-#: A whole one: an id that a cut answer ends in is no id.
+#: A complete order id: an id at the end of a truncated body does not count.
 _ORDER_ID = re.compile(
     rb'"order_id"\s*:\s*(?:"([0-9A-Za-z_-]{1,64})"|([0-9]{1,64})(?=[\s,}]))'
 )
 
 
 def status_error(response: Response, effect: Effect, now: datetime) -> APIError:
-    """The error that an HTTP status other than one of success means.
+    """Return the error for an HTTP status other than success.
 
-    What the body says is the stronger sign, to who creates something or moves money:
-    an order in it, or a yes, may be true, for a gateway may have put its own status on
-    an answer that came through.
+    For a request that creates an order or transfers money, the body has precedence: an
+    order or a success in it may be true, because a gateway may have replaced the status
+    of a response that was passed on.
     """
     status = response.status
     envelope = _lenient_envelope(response.body)
@@ -62,7 +62,7 @@ def status_error(response: Response, effect: Effect, now: datetime) -> APIError:
     message = _message_of(envelope)
     retry_after = response.headers.get("retry-after")
     error = _error_class(status)(
-        f"HTTP {status}" + _described(message) + _redirect(response),
+        f"HTTP {status}" + _message_suffix(message) + _redirect_suffix(response),
         status=status,
         outcome=RequestOutcome.UNKNOWN if is_done else outcome_of_status(status),
         platform_code=_code_of(envelope),
@@ -75,34 +75,33 @@ def status_error(response: Response, effect: Effect, now: datetime) -> APIError:
 
 
 def read_envelope(response: Response, effect: Effect) -> dict[str, object]:
-    """The `data` of an answer with a status of success, which is an object.
+    """Return the `data` object of a response with a status of success.
 
     Raises:
-        APIError: if the envelope says no. A refusal to create an order that names one
-            contradicts itself; of any other request, it may.
-        InvalidResponseError: if there is no envelope, it contradicts itself, or there
-            is no object in it.
+        APIError: if the envelope reports a rejection.
+        InvalidResponseError: if there is no envelope, no object in it, or it
+            contradicts itself: such as a rejected create that names an order.
     """
     data = as_object(read_data(response, effect))
     if data is None:
-        raise invalid(response, "data is no JSON object", "data")
+        raise invalid(response, "data is not a JSON object", "data")
     return data
 
 
 def read_data(response: Response, effect: Effect) -> object:
-    """As `read_envelope`, for data of any kind; ``None`` if there is none."""
+    """Return `data` of any type, ``None`` if missing; else as `read_envelope`."""
     if response.body_error is not None:
-        raise invalid(response, f"the answer {response.body_error}")
+        raise invalid(response, f"the response {response.body_error}")
     try:
         envelope = load_object(response.body)
     except SchemaError as error:
         raise invalid(response, str(error)) from None
     code, result = envelope.get("code"), envelope.get("result", True)
-    # `bool` is an `int` to Python, and `true` is no code.
+    # `bool` is a subclass of `int`, and `true` is not a code.
     if type(code) is not int:
-        raise invalid(response, "code is not a whole number", "code")
+        raise invalid(response, "code is not an integer", "code")
     if code:
-        raise _refusal(response, envelope, code, effect)
+        raise _rejection(response, envelope, code, effect)
     if type(result) is not bool:
         raise invalid(response, "result is neither true nor false", "result")
     if not result:
@@ -111,7 +110,7 @@ def read_data(response: Response, effect: Effect) -> object:
 
 
 class OrderEvidence(NamedTuple):
-    """What an answer that cannot be taken still says of an order."""
+    """The sign of an order in a response that cannot be parsed."""
 
     may_exist: bool
     order_id: str | None
@@ -121,7 +120,7 @@ _NO_EVIDENCE: Final = OrderEvidence(may_exist=False, order_id=None)
 
 
 def order_evidence(body: bytes) -> OrderEvidence:
-    """A second, lenient look at an answer: was an order made, and which?"""
+    """Search a body leniently for an order that may have been created."""
     return _evidence_in(_lenient_envelope(body), body)
 
 
@@ -129,27 +128,27 @@ def _evidence_in(envelope: Mapping[str, object], body: bytes) -> OrderEvidence:
     named = (as_object(envelope.get("data")) or {}).get("order_id")
     if named is not None:
         return OrderEvidence(may_exist=True, order_id=lenient_order_id(named))
-    # Elsewhere, or in what is no JSON. Of several, none can be told to be the one.
+    # The id may be in another place, or the body is not JSON. If there are several, it
+    # cannot be decided which one is the order.
     found = {match[1] or match[2] for match in _ORDER_ID.finditer(body)}
     only = next(iter(found)).decode("ascii") if len(found) == 1 else None
     return OrderEvidence(may_exist=bool(found), order_id=only)
 
 
 def _reports_success(envelope: Mapping[str, object]) -> bool:
-    """Whether a body says that what was asked for is done."""
-    # The documented answer to a refund has no envelope.
+    # The documented response to a refund has no envelope.
     return _code_of(envelope) == 0 or "refund_status" in envelope
 
 
-def _refusal(
+def _rejection(
     response: Response, envelope: dict[str, object], code: int, effect: Effect
 ) -> APIError | InvalidResponseError:
     creates = effect is Effect.CREATE
     if creates and _evidence_in(envelope, response.body).may_exist:
         return invalid(response, f"code is {code}, but there is an order", "code")
     message = _message_of(envelope)
-    return _ERRORS.get(code, APIError)(
-        f"the platform refused with code {code}" + _described(message),
+    return _ERROR_BY_CODE.get(code, APIError)(
+        f"Aurpay rejected the request with code {code}" + _message_suffix(message),
         status=response.status,
         outcome=RequestOutcome.REJECTED,
         platform_code=code,
@@ -159,7 +158,7 @@ def _refusal(
 
 
 def invalid(response: Response, problem: str, *paths: str) -> InvalidResponseError:
-    """The error for an answer that is not the documented shape."""
+    """Return the error for a response that does not have the documented shape."""
     return InvalidResponseError(
         problem,
         status=response.status,
@@ -170,7 +169,7 @@ def invalid(response: Response, problem: str, *paths: str) -> InvalidResponseErr
 
 
 def _error_class(status: int) -> type[APIError]:
-    return ServerError if status >= 500 else _ERRORS.get(status, APIError)
+    return ServerError if status >= 500 else _ERROR_BY_CODE.get(status, APIError)
 
 
 def _lenient_envelope(body: bytes) -> Mapping[str, object]:
@@ -181,7 +180,7 @@ def _lenient_envelope(body: bytes) -> Mapping[str, object]:
 
 
 def _message_of(envelope: Mapping[str, object]) -> str | None:
-    # Aurpay's own plugins have met `msg` as well.
+    # Aurpay's own plugins also read `msg`.
     for name in ("message", "msg"):
         message = envelope.get(name)
         if isinstance(message, str):
@@ -194,13 +193,13 @@ def _code_of(envelope: Mapping[str, object]) -> int | None:
     return code if type(code) is int else None
 
 
-def _described(message: str | None) -> str:
+def _message_suffix(message: str | None) -> str:
     return f": {shown(message)}" if message else ""
 
 
-def _redirect(response: Response) -> str:
+def _redirect_suffix(response: Response) -> str:
     target = response.headers.get("location")
     if not target or not 300 <= response.status < 400:
         return ""
-    # Without its query, which may carry anything.
+    # The query is left out: it may contain a token.
     return f", not followed, to {shown(without_query(target))}"

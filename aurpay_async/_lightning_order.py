@@ -1,11 +1,12 @@
-"""The order that a shop works with: checked, and fit to outlive the process.
+"""A checked Lightning order, and its JSON form for databases and queues.
 
-What is slow to load (cattrs, the curve) is loaded with the first that is kept.
+cattrs and the curve are slow to load, so they are loaded with the first order that is
+serialized or parsed.
 """
 
 from __future__ import annotations
 
-# cattrs reads the annotations of a record here, so its types are imported for real.
+# cattrs resolves the annotations of a record here, so the types are needed at run time.
 from datetime import datetime  # noqa: TC003
 from decimal import Decimal  # noqa: TC003
 from typing import TYPE_CHECKING, Final, Self, cast
@@ -27,48 +28,45 @@ if TYPE_CHECKING:
     from ._order_life import OrderStatus
     from .bolt11 import Invoice
 
-#: Of the JSON; grows when its members change.
+#: The version of the JSON form, to be incremented when its members change.
 _VERSION: Final = 1
 
 
-# A dict and not slots: one is made per order, and this spares a third of the time.
+# Without slots: each order creates one instance, which then takes a third less time.
 @attrs.frozen(kw_only=True, slots=False)
 class LightningOrder(PublicRecord):
-    """An order whose Lightning invoice was verified and belongs to it.
+    """An order whose Lightning invoice was verified and belongs to it."""
 
-    .. versionadded:: 0.1.0
-    """
-
-    #: The platform's name for it: text, even where it looks like a number.
+    #: Aurpay's id of the order: a string, even where it looks like a number.
     order_id: str
     status: OrderStatus
-    #: What is to be paid, in BTC.
+    #: The amount to be paid, in BTC.
     amount: Decimal = attrs.field(repr=plain_repr)
-    #: Fiat, in units of `currency`, as asked for.
+    #: Fiat, in units of `currency`, as requested.
     price: Decimal = attrs.field(repr=plain_repr)
-    #: Fiat: three letters, as asked for.
+    #: Fiat: three letters, as requested.
     currency: str
-    #: Aware, UTC. Aurpay writes no zone; UTC is what its example's invoice agrees with.
-    #: Where it cannot be read, or lies more than five minutes ahead, it is the time of
-    #: the invoice, and what came is in `extra`.
+    #: Aware, UTC. Aurpay writes no zone; its example's invoice agrees with UTC. If it
+    #: cannot be read, or is more than five minutes ahead, it is the time of the
+    #: invoice, and `extra` has it as received.
     create_time: datetime
-    #: The invoice to show to the payer; ``str()`` of it is its text. It may be paid
-    #: until its `expires_at`, which is never before `overdue_at`.
+    #: The invoice to show to the payer; ``str()`` returns its encoded form. It can be
+    #: paid until its `expires_at`, which is never before `overdue_at`.
     payment_request: Invoice
     #: The hosted checkout page.
     pay_url: str
-    #: The payment secret of the invoice, if the platform repeats it.
+    #: The payment secret of the invoice, if Aurpay repeats it.
     payment_addr: str | None
-    #: ``"BTC-LN"``. Not in every answer. (``currency`` on the wire.)
+    #: ``"BTC-LN"``. Not in every response. (``currency`` on the wire.)
     coin: str | None
-    #: The shop's own name for what is paid, if it gave one.
+    #: The merchant's name for what is paid, if given.
     reference: str | None = None
-    #: What tells this order from another one of the same reference.
+    #: Distinguishes this order from others with the same reference.
     attempt_id: str | None = None
-    #: The names of the checks that were made before you got this.
+    #: The names of the checks that passed before the order was returned.
     checks: tuple[str, ...]
-    #: Fields of the answer that this version does not know, or cannot read. From
-    #: outside: unchecked.
+    #: Fields that this version does not know or cannot read. Unchecked data from
+    #: outside.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
 
     _public = (
@@ -86,20 +84,20 @@ class LightningOrder(PublicRecord):
 
     @property
     def overdue_at(self) -> datetime:
-        """Until when to show it: for 30 minutes, and no longer than its invoice lives.
+        """The time until which to show the order: 30 minutes, or its invoice's expiry.
 
-        A payment may still come afterwards, for as long as the invoice lives.
+        A late payment is possible until the invoice expires.
         """
-        # In one of the two documented answers, create_time is 51 minutes before the
-        # invoice, which is made with the order: the later one is nearer to the truth.
+        # In one of the two documented responses, create_time is 51 minutes before the
+        # time of the invoice, which is created with the order: use the later one.
         invoice = self.payment_request
         due = overdue_at(max(self.create_time, invoice.created_at))
         return min(due, invoice.expires_at)
 
     def to_json(self) -> str:
-        """All of it as JSON in ASCII, for a database or a queue: see `from_json`.
+        """Return the whole order as JSON in ASCII, for a database or a queue.
 
-        Numbers and times are texts in it, so nothing on the way can round them.
+        Numbers and times are strings in it, so no JSON library can round them.
         """
         from ._converter import dump_json
 
@@ -115,20 +113,21 @@ class LightningOrder(PublicRecord):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The order that `to_json` wrote, equal to it in everything.
+        """Return the order that `to_json` wrote, equal to it in every field.
 
         The invoice is decoded, verified and compared with the order again, for the
-        network, payee and place of the checkout page that are written in the JSON; it
-        may have expired meanwhile. A digest finds whatever else was changed, but for
-        `extra`, whose numbers some databases write anew. It does not stop who can write
-        to your database: what they write there you believe.
+        network, payee and origin of the checkout page in the JSON. It may have expired.
+        A checksum covers all other fields except `extra`, whose numbers some databases
+        rewrite. The checksum detects damage, not tampering: anyone with write access to
+        your database can recompute it.
 
         Raises:
-            InvalidRequestError: `text` is not what `to_json` writes.
-            UntrustedOrderError: it was changed, or its invoice is another order's.
+            InvalidRequestError: if `to_json` did not write `text`.
+            UntrustedOrderError: if it was changed, or its invoice belongs to another
+                order.
         """
-        stored, extra = _read(text)
-        invoice = _verified(stored, text)
+        stored, extra = _parse_stored(text)
+        invoice = _verify_stored(stored, text)
         order = cls(
             order_id=stored.order_id,
             status=stored.status,
@@ -148,13 +147,15 @@ class LightningOrder(PublicRecord):
         members = _members(order)
         changed = _digest(members) != stored.digest
         if changed or members["checkout"] != stored.checkout:
-            raise _untrusted(stored, text, "digest", "it was changed after it was kept")
+            raise _untrusted(
+                stored, text, "digest", "it was changed after it was stored"
+            )
         return order
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class _Stored(UncheckedOrder):
-    """An order as it was kept: typed, and not to be trusted yet."""
+class _StoredOrder(UncheckedOrder):
+    """A stored order: its fields have types, but are unchecked."""
 
     create_time: datetime
     price: Decimal
@@ -162,7 +163,7 @@ class _Stored(UncheckedOrder):
     reference: str | None
     attempt_id: str | None
     checks: tuple[str, ...]
-    #: What was trusted when it came: to be the same now.
+    #: Accepted when the order was received, and to be compared again.
     network: str
     payee: str
     checkout: str
@@ -170,7 +171,7 @@ class _Stored(UncheckedOrder):
 
 
 def _members(order: LightningOrder) -> dict[str, object]:
-    """What is kept, but for what the platform added; always in this order."""
+    """Return the members that the checksum covers, in a fixed order."""
     invoice = order.payment_request
     return {
         "order_id": order.order_id,
@@ -200,7 +201,7 @@ def _digest(members: Mapping[str, object]) -> str:
     return sha256(dump_json(members).encode("ascii")).hexdigest()
 
 
-def _read(text: str) -> tuple[_Stored, dict[str, object]]:
+def _parse_stored(text: str) -> tuple[_StoredOrder, dict[str, object]]:
     from ._converter import (
         SchemaError,
         as_object,
@@ -210,23 +211,23 @@ def _read(text: str) -> tuple[_Stored, dict[str, object]]:
     )
 
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise _refusal(f"it is no text but {type(text).__name__}")
+        raise _invalid_json(f"it is not a str but {type(text).__name__}")
     try:
-        members = load_object(text.encode("utf-8", "replace"))
+        members = load_object(text.encode("utf-8", "replace"), "it")
         version, extra = members.pop("version", None), members.pop("extra", None)
         if type(version) is not int or version != _VERSION:
-            raise _refusal("another version of this package wrote it")
-        stored = structure(members, _Stored, "order")
+            raise _invalid_json("another version of this package wrote it")
+        stored = structure(members, _StoredOrder, "order")
     except SchemaError as error:
-        raise _refusal(str(error).replace("the answer", "it", 1)) from None
+        raise _invalid_json(str(error)) from None
     fields = as_object(extra)
-    if fields is None or unknown_fields(members, _Stored):
-        raise _refusal("it has other members")
+    if fields is None or unknown_fields(members, _StoredOrder):
+        raise _invalid_json("it has other members")
     return stored, fields
 
 
-def _verified(stored: _Stored, text: str) -> Invoice:
-    """The invoice of an order, if all the checks that do not grow old still hold."""
+def _verify_stored(stored: _StoredOrder, text: str) -> Invoice:
+    """Return the invoice, if all checks that do not depend on the time pass again."""
     from .bolt11 import decode
 
     try:
@@ -236,27 +237,24 @@ def _verified(stored: _Stored, text: str) -> Invoice:
     try:
         origin = parse_origin(stored.checkout)
     except UrlError as error:
-        raise _refusal(f"order.checkout {error}") from None
+        raise _invalid_json(f"order.checkout {error}") from None
     policy = InvoicePolicy(
         network=cast("Network", stored.network),
         origin=origin,
         payees=frozenset({stored.payee}),
     )
-    verdict = check_order(stored, invoice, policy, now=None)
-    if verdict.failed:
-        raise _untrusted(stored, text, *verdict.failed)
+    result = check_order(stored, invoice, policy, now=None)
+    if result.failed:
+        raise _untrusted(stored, text, *result.failed)
     return invoice
 
 
-def _refusal(why: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"not what to_json() writes: {why}",
-        field="order",
-    )
+def _invalid_json(problem: str) -> InvalidRequestError:
+    return InvalidRequestError(f"not written by to_json(): {problem}", field="order")
 
 
 def _untrusted(
-    stored: _Stored, text: str, check: str, problem: str
+    stored: _StoredOrder, text: str, check: str, problem: str
 ) -> UntrustedOrderError:
     return UntrustedOrderError(
         problem,

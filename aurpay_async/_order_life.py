@@ -1,8 +1,8 @@
-"""Where an order stands, and where it can go from there.
+"""The status of an order, and its possible transitions.
 
-Aurpay documents seven statuses ("Get Orders"), the meaning of five, and no moves. The
-table is what these meanings leave possible: money may come late, it may be accepted
-though it is too little, and what was paid can be paid back.
+Aurpay documents seven statuses ("Get Orders"), the meaning of five, and no transition.
+The table follows from these meanings: a payment may be late, the merchant may accept an
+underpayment, and a paid order can be refunded.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ PAYMENT_WINDOW: Final = timedelta(minutes=30)
 
 
 class OrderStatus(StrEnum):
-    """Where an order stands. An open set: new values keep their text.
+    """The status of an order. An open set: an unknown status keeps its string.
 
-    The known ones are those of Aurpay's documentation ("Get Orders"). Whatever else
-    arrives becomes a value of its own: equal to its text, with `is_known` false.
-
-    .. versionadded:: 0.1.0
+    The known ones are those of Aurpay's documentation ("Get Orders"). An unknown status
+    becomes a new value, which equals its string and has `is_known` false.
     """
 
     #: Not paid yet, or paid and not confirmed.
@@ -40,7 +38,7 @@ class OrderStatus(StrEnum):
     PARTIAL = "PARTIAL"
     #: Documented without a meaning.
     TERMINATED = "TERMINATED"
-    #: Paid back.
+    #: Refunded to the payer.
     REFUNDED = "REFUNDED"
 
     @classmethod
@@ -53,43 +51,42 @@ class OrderStatus(StrEnum):
         return status
 
     def __repr__(self) -> str:
-        # The name of a new one is text from outside, which enum prints as it is.
+        # The name of an unknown status is outside text, which Enum prints unescaped.
         return f"<OrderStatus.{ascii(self.name)[1:-1]}: {self.value!a}>"
 
     @property
     def is_known(self) -> bool:
-        """Whether this version of the SDK knows the status."""
+        """Return whether this version of the SDK knows the status."""
         return self.value in type(self).__members__
 
     @property
     def is_paid(self) -> bool | None:
-        """Whether the merchant has the money: yes, no, or not known (``None``).
+        """Return whether the merchant has the money; ``None`` if that is not known.
 
-        Not known are ``PARTIAL`` and ``TERMINATED``, which are documented without a
-        meaning, and every status that this version does not know.
+        It is not known for ``PARTIAL`` and ``TERMINATED``, which are documented without
+        a meaning, and for every status that this version does not know.
         """
-        return _PAID.get(self)
+        return _IS_PAID.get(self)
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing can follow: after ``REFUNDED``, and nothing else.
+        """Return whether no other status can follow, which holds for ``REFUNDED`` only.
 
-        Not after ``SUCCESS``, which can be refunded, and not after ``OVERDUE``, which
-        a late payment still ends.
+        ``SUCCESS`` can be refunded, and a late payment can follow ``OVERDUE``.
         """
         return self is OrderStatus.REFUNDED
 
     def can_become(self, other: OrderStatus) -> bool:
-        """Whether an order can go from here to `other`, or stay where it is.
+        """Return whether an order can change to the status `other`, or keep it.
 
-        What leads to or from a status that this version does not know is allowed.
+        A transition from or to a status that this version does not know is allowed.
         """
         if self == other or not (self.is_known and other.is_known):
             return True
-        return other in _MOVES[self]
+        return other in _TRANSITIONS[self]
 
 
-_PAID: Final[Mapping[OrderStatus, bool]] = {
+_IS_PAID: Final[Mapping[OrderStatus, bool]] = {
     OrderStatus.PENDING: False,
     OrderStatus.OVERDUE: False,
     OrderStatus.SUCCESS: True,
@@ -98,25 +95,27 @@ _PAID: Final[Mapping[OrderStatus, bool]] = {
 }
 
 
-def _moves(row: str) -> frozenset[OrderStatus]:
+def _statuses(row: str) -> frozenset[OrderStatus]:
     return frozenset(OrderStatus[name] for name in row.split())
 
 
-_MOVES: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = {
-    OrderStatus.PENDING: _moves("OVERDUE SUCCESS RESOLVED PARTIAL TERMINATED REFUNDED"),
-    OrderStatus.OVERDUE: _moves("SUCCESS RESOLVED PARTIAL TERMINATED REFUNDED"),
-    OrderStatus.PARTIAL: _moves("SUCCESS RESOLVED OVERDUE TERMINATED REFUNDED"),
-    OrderStatus.SUCCESS: _moves("RESOLVED REFUNDED"),
-    OrderStatus.RESOLVED: _moves("REFUNDED SUCCESS"),
-    # Whatever it means: money may have come before.
-    OrderStatus.TERMINATED: _moves("SUCCESS RESOLVED REFUNDED"),
-    OrderStatus.REFUNDED: _moves(""),
+_TRANSITIONS: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = {
+    OrderStatus.PENDING: _statuses(
+        "OVERDUE SUCCESS RESOLVED PARTIAL TERMINATED REFUNDED"
+    ),
+    OrderStatus.OVERDUE: _statuses("SUCCESS RESOLVED PARTIAL TERMINATED REFUNDED"),
+    OrderStatus.PARTIAL: _statuses("SUCCESS RESOLVED OVERDUE TERMINATED REFUNDED"),
+    OrderStatus.SUCCESS: _statuses("RESOLVED REFUNDED"),
+    OrderStatus.RESOLVED: _statuses("REFUNDED SUCCESS"),
+    # The meaning of TERMINATED is not documented: the payer may have paid before.
+    OrderStatus.TERMINATED: _statuses("SUCCESS RESOLVED REFUNDED"),
+    OrderStatus.REFUNDED: _statuses(""),
 }
 
 
 def overdue_at(create_time: datetime) -> datetime:
-    """When an order is overdue; at most the last time there is."""
+    """Return when an order is overdue, or the largest datetime if that overflows."""
     try:
         return create_time + PAYMENT_WINDOW
-    except OverflowError:  # the platform writes any year
+    except OverflowError:  # Aurpay may send any year.
         return datetime.max.replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
-"""What the platform calls our fields: the one table, for both directions.
+"""Aurpay's names of the fields of our records, for both directions.
 
-On the wire ``currency`` is fiat in what asks for Lightning orders and checkout pages,
-and a coin everywhere else, where fiat is ``vs_currency``. On our side it is fiat.
+On the wire ``currency`` is fiat in requests for Lightning orders and checkout pages. In
+all other places it is a coin, and fiat is ``vs_currency``. In our records it is fiat.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from ._models._transactions import Transaction
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_COIN: Final = {"coin": "currency"}
-_FIAT: Final = {"price": "vs_price", "currency": "vs_currency"}
-_OPTIONS: Final = {
+_COIN_NAMES: Final = {"coin": "currency"}
+_FIAT_NAMES: Final = {"price": "vs_price", "currency": "vs_currency"}
+_OPTION_NAMES: Final = {
     "stablecoin_at_par": "fixed_encrypt_price",
     "post_callbacks": "enable_post_callback",
 }
 
-#: Fields that the platform calls otherwise than we do, by record.
+#: Fields with another name on the wire, by record.
 _WIRE_NAMES: Final[Mapping[type, Mapping[str, str]]] = {
-    UncheckedOrder: _COIN,
-    Order: {**_COIN, **_FIAT, "refundable": "refund"},
-    NewPaymentUrl: _OPTIONS,
-    NewPayment: {**_COIN, **_FIAT, **_OPTIONS},
-    UncheckedPayment: {**_COIN, **_FIAT},
-    RefundInfo: _COIN,
+    UncheckedOrder: _COIN_NAMES,
+    Order: {**_COIN_NAMES, **_FIAT_NAMES, "refundable": "refund"},
+    NewPaymentUrl: _OPTION_NAMES,
+    NewPayment: {**_COIN_NAMES, **_FIAT_NAMES, **_OPTION_NAMES},
+    UncheckedPayment: {**_COIN_NAMES, **_FIAT_NAMES},
+    RefundInfo: _COIN_NAMES,
     Refund: {
         "status": "refund_status",
         "amount": "refund_amount",
         "date": "refund_date",
     },
-    Transaction: _COIN,
+    Transaction: _COIN_NAMES,
 }
 
-_NONE: Final[Mapping[str, str]] = {}
+_SAME_NAMES: Final[Mapping[str, str]] = {}
 
-#: Not a field of the platform's: where unknown ones are put.
-_EXTRA: Final = "extra"
+#: Our field for unknown members, which is not a member itself.
+_EXTRA_FIELD: Final = "extra"
 
 
 def wire_names(kind: type) -> Mapping[str, str]:
-    """The platform's names for those fields of a record that it calls otherwise."""
-    return _WIRE_NAMES.get(kind, _NONE)
+    """Return the wire names of those fields of a record that have another name."""
+    return _WIRE_NAMES.get(kind, _SAME_NAMES)
 
 
 @cache
 def wire_fields(kind: type[attrs.AttrsInstance]) -> frozenset[str]:
-    """The platform's names for all fields of a record."""
+    """Return the wire names of all fields of a record."""
     names = wire_names(kind)
-    own = {field.name for field in attrs.fields(kind)} - {_EXTRA}
+    own = {field.name for field in attrs.fields(kind)} - {_EXTRA_FIELD}
     return frozenset(own - names.keys()) | frozenset(names.values())

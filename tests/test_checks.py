@@ -87,7 +87,7 @@ def test_an_order_id_that_was_answered_before_fails_the_check_new() -> None:
     seen.add(order()["order_id"])
     assert check(seen=seen).failed == (
         "new",
-        "the same order was the answer to an earlier request of this client",
+        "an earlier request of this client received the same order",
     )
 
 
@@ -286,7 +286,7 @@ def test_a_payment_is_compared_with_what_was_asked_for() -> None:
     policy = policy._replace(seen=seen)
     assert verdict().failed == (
         "new",
-        "the same order was the answer to an earlier request of this client",
+        "an earlier request of this client received the same order",
     )
     policy = policy._replace(seen=SeenOrders())
     assert verdict().passed[:2] == ("new", "price")
@@ -301,7 +301,7 @@ def test_a_payment_is_compared_with_what_was_asked_for() -> None:
     )
     assert verdict(address="a b").failed == (
         "address",
-        "the address is empty, too long, or holds what no address does",
+        "the address is empty, too long, or contains an invalid character",
     )
 
 
@@ -329,7 +329,7 @@ def test_where_checkout_pages_lie() -> None:
     assert check_pay_url("https://gateway.example/pay#/x", policy) is None
     assert check_pay_url("https://dashboard.aurpay.net/", policy) is None
     assert check_pay_url("https://evil.example/", policy) == (
-        "pay_url lies at https://evil.example"
+        "pay_url has the origin https://evil.example"
     )
 
 

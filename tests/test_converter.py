@@ -96,14 +96,14 @@ def test_any_price_survives_json(price: Decimal) -> None:
         (b"{\xef\xbb\xbf}", "is not JSON"),
         (b'{"a":"\xff"}', "is not UTF-8"),
         ('{"a":1}'.encode("utf-16"), "is not UTF-8"),
-        (b'{"a":NaN}', "holds NaN"),
-        (b'{"a":-Infinity}', "holds -Infinity"),
-        (b'{"a":1,"a":1}', "has a key twice"),
-        (b'{"x":{"a":1,"b":2,"a":1}}', "has a key twice"),
-        (b"[]", "is no JSON object"),
-        (b"null", "is no JSON object"),
-        (b'"text"', "is no JSON object"),
-        (b'{"a":' + b"9" * 5000 + b"}", "holds a number of more than 64 digits"),
+        (b'{"a":NaN}', "has NaN"),
+        (b'{"a":-Infinity}', "has -Infinity"),
+        (b'{"a":1,"a":1}', "has a duplicate key"),
+        (b'{"x":{"a":1,"b":2,"a":1}}', "has a duplicate key"),
+        (b"[]", "is not a JSON object"),
+        (b"null", "is not a JSON object"),
+        (b'"text"', "is not a JSON object"),
+        (b'{"a":' + b"9" * 5000 + b"}", "has a number of more than 64 digits"),
         (b'{"a":1e99999999999999999999}', "is not JSON"),
         (b'{"a":' * 65 + b"[" * 64, "nests deeper than 64"),
         (b'{"a":' * 140 + b"1" + b"}" * 140, "nests deeper than 64"),
@@ -112,7 +112,7 @@ def test_any_price_survives_json(price: Decimal) -> None:
 )
 def test_what_is_no_object_in_json(body: bytes, problem: str) -> None:
     """Each with its reason."""
-    with pytest.raises(SchemaError, match=f"^the answer {problem}"):
+    with pytest.raises(SchemaError, match=f"^the response {problem}"):
         load_object(body)
 
 
@@ -222,15 +222,15 @@ def test_an_amount_is_a_number_or_a_text(amount: object, expected: str) -> None:
         ("amount", "1e999999", "is out of range"),
         ("amount", Decimal("1e-999999"), "is out of range"),
         ("amount", 10**100, "is out of range"),
-        ("order_id", 20240428125136525824, "is not a text"),
-        ("order_id", None, "is not a text"),
+        ("order_id", 20240428125136525824, "is not a string"),
+        ("order_id", None, "is not a string"),
         ("order_id", "", "is empty, has blanks"),
         ("order_id", "1" * 65, "is empty, has blanks"),
         ("order_id", "1 2", "is empty, has blanks"),
         ("order_id", "1\n2", "is empty, has blanks"),
-        ("status", 1, "is not a text"),
+        ("status", 1, "is not a string"),
         ("status", "PAID\0", "has characters that cannot be printed"),
-        ("create_time", 1714308696, "is not a text"),
+        ("create_time", 1714308696, "is not a string"),
         ("create_time", "yesterday", "is not a time"),
         ("create_time", "2024-04-28", "is not a time"),
         ("create_time", "2024-W17-7", "is not a time"),
@@ -240,11 +240,11 @@ def test_an_amount_is_a_number_or_a_text(amount: object, expected: str) -> None:
         ("create_time", "2024-13-28T12:00:00", "is not a time"),
         ("create_time", "0001-01-01T00:00:00+14:00", "is not a time"),
         ("create_time", "2" * 41, "is not a time"),
-        ("payment_request", None, "is not a text"),
+        ("payment_request", None, "is not a string"),
         ("payment_request", "\ud800", "is not valid Unicode"),
-        ("pay_url", 5, "is not a text"),
-        ("payment_addr", 5, "is not a text"),
-        ("currency", ["BTC-LN"], "is not a text"),
+        ("pay_url", 5, "is not a string"),
+        ("payment_addr", 5, "is not a string"),
+        ("currency", ["BTC-LN"], "is not a string"),
     ],
 )
 def test_a_wrong_field_is_named_and_not_quoted(
@@ -387,4 +387,4 @@ def test_any_bytes_give_an_object_or_our_error(body: bytes) -> None:
     try:
         assert isinstance(load_object(body), dict)
     except SchemaError as error:
-        assert str(error).startswith("the answer ")
+        assert str(error).startswith("the response ")

@@ -79,7 +79,7 @@ def test_a_refusal_in_an_envelope(
     assert error.outcome is RequestOutcome.REJECTED
     assert (error.status, error.platform_code) == (200, code)
     assert error.platform_message == "no\x1b[31m"
-    assert str(error) == f"the platform refused with code {code}: 'no\\x1b[31m'"
+    assert str(error) == f"Aurpay rejected the request with code {code}: 'no\\x1b[31m'"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_refusal_in_an_envelope(
 )
 def test_a_refusal_without_a_message(content: dict[str, Any]) -> None:
     """None is required."""
-    with pytest.raises(APIError, match=r"^the platform refused with code 5$"):
+    with pytest.raises(APIError, match=r"^Aurpay rejected the request with code 5$"):
         read(content)
 
 

@@ -235,13 +235,13 @@ def test_another_invoice_and_all_that_belongs_to_it() -> None:
     ("text", "problem"),
     [
         ("", "it is not JSON"),
-        ("[]", "it is no JSON object"),
+        ("[]", "it is not a JSON object"),
         ("{}", "another version of this package wrote it"),
         ('{"version": 1}', "order.amount is missing"),
-        ('{"version": 1, "version": 1}', "it has a key twice"),
+        ('{"version": 1, "version": 1}', "it has a duplicate key"),
         ("\ud800", "it is not JSON"),
-        (b"{}", "it is no text but bytes"),
-        (None, "it is no text but NoneType"),
+        (b"{}", "it is not a str but bytes"),
+        (None, "it is not a str but NoneType"),
     ],
 )
 def test_what_is_no_order(text: Any, problem: str) -> None:
@@ -264,8 +264,8 @@ def test_what_is_no_order(text: Any, problem: str) -> None:
         ({"attempt_id": ...}, "order.attempt_id is missing"),
         ({"digest": ...}, "order.digest is missing"),
         ({"checks": "signature"}, "order.checks is not a list"),
-        ({"checks": [1]}, "order.checks is not a text"),
-        ({"status": 5}, "order.status is not a text"),
+        ({"checks": [1]}, "order.checks is not a string"),
+        ({"status": 5}, "order.status is not a string"),
         ({"create_time": "soon"}, "order.create_time is not a time"),
         ({"order_id": ""}, "order.order_id is empty"),
         ({"checkout": "aurpay"}, "order.checkout must be absolute"),

@@ -409,7 +409,9 @@ async def test_a_withdrawal_that_was_refused_has_nothing_to_look_for() -> None:
     error, _ = await failure(
         lambda c: c.withdraw_lightning(invoice()), answer({"code": 7, "message": "no"})
     )
-    assert str(error) == "the platform refused with code 7: 'no'; outcome=rejected"
+    assert (
+        str(error) == "Aurpay rejected the request with code 7: 'no'; outcome=rejected"
+    )
     assert error.invoice is not None
 
 
@@ -476,7 +478,7 @@ async def test_pages_that_cannot_be(
 ) -> None:
     """Refused when they are asked for: iterators do not wait for the first row."""
     aurpay, transport = client()
-    with pytest.raises(InvalidRequestError, match="a whole number from 1") as caught:
+    with pytest.raises(InvalidRequestError, match="an int from 1") as caught:
         await getattr(aurpay, name)(page=page, size=size)
     assert caught.value.field == field
     assert transport.requests == []

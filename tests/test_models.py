@@ -234,7 +234,7 @@ def test_a_payment_is_an_order_in_a_coin() -> None:
 def test_what_is_no_coin(field: str, value: Any) -> None:
     """Too long, invisible, or no text at all; which there are, the platform knows."""
     names = {"chain": "ETH", "coin": "USDT-ERC20", field: value}
-    with pytest.raises(InvalidRequestError, match="as the platform does") as caught:
+    with pytest.raises(InvalidRequestError, match="as Aurpay does") as caught:
         NewPayment("18", "USD", **names)
     assert caught.value.field == field
     assert ('"ETH"' in str(caught.value)) == (field == "chain")

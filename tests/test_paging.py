@@ -116,7 +116,7 @@ def refusal(shelf: Shelf, *, page: int = 1, size: int = 10) -> str:
     """Why a list cannot be followed."""
     error = read(shelf, page=page, size=size)[1]
     assert error is not None
-    prefix = "this list cannot be followed: "
+    prefix = "this list cannot be read: "
     assert str(error).startswith(prefix)
     return str(error).removeprefix(prefix)
 
@@ -312,7 +312,7 @@ def test_a_server_that_ignores_the_number_is_noticed() -> None:
     """It would give the same rows for ever, and never the others."""
     first = tuple(rows(1, 10))
     shelf = answering(lambda _: {"items": first}, 40)
-    assert refusal(shelf) == "page 2 only repeats others"
+    assert refusal(shelf) == "page 2 only repeats earlier pages"
     assert shelf.asked == [1, 2]
 
 
@@ -321,7 +321,7 @@ def test_another_page_than_the_one_asked_for_is_refused() -> None:
     shelf = answering(lambda _: {"page": 1})
     got, error = read(shelf)
     assert got == rows(1, 10)
-    assert str(error).endswith("page 2 was asked for, and 1 came")
+    assert str(error).endswith("page 2 was requested, page 1 was received")
     assert error is not None
     assert error.paths == ("data.page",)
 
@@ -336,10 +336,10 @@ def test_the_platform_decides_how_long_pages_are() -> None:
     shelf = Stubborn(10)
     assert read_all(shelf, size=100) == rows(1, 10)
     assert shelf.asked == [1, 2, 3]
-    problem = "pages of 100 were asked for, and the platform gives pages of 4"
+    problem = "pages of 100 were requested, pages of 4 were received"
     assert refusal(Stubborn(10), size=100, page=2) == problem
     nothing = answering(lambda _: {"size": 0})
-    assert refusal(nothing).endswith("the platform gives pages of 0")
+    assert refusal(nothing).endswith("pages of 0 were received")
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_a_list_that_changes_with_each_answer_is_given_up() -> None:
     got, error = read(shelf)
     assert got == rows(1, 10)
     assert error is not None
-    assert "100 pages in a row brought nothing new" in str(error)
+    assert "100 pages in a row had no new row" in str(error)
     assert len(shelf.asked) == 102
 
 
@@ -437,7 +437,7 @@ async def test_two_rows_of_one_id_are_not_taken_for_one() -> None:
 
 def test_only_so_many_keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough to know what was pushed; and whoever went too far back says so."""
-    monkeypatch.setattr(_paging, "_REMEMBERED", 20)
+    monkeypatch.setattr(_paging, "_MAX_SEEN", 20)
     assert read_all(Shelf(100, [STILL] * 5 + [(13, [])])) == rows(1, 100)
     for gone in (35, 48):
         shelf = Shelf(100, [STILL] * 4 + [(0, [999] * gone)])

@@ -77,12 +77,18 @@ async def test_create_order_reads_nothing_back_by_default() -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"vs_price": "99.00"}, "its price is 20.00, the platform has 99.00"),
-        ({"vs_currency": "EUR"}, "its currency is USD, the platform has 'EUR'"),
-        ({"amount": "2E-7"}, "its amount is 0.00020000, the platform has 0.0000002"),
-        ({"order_id": OTHER_ID}, f"the answer about it is about order '{OTHER_ID}'"),
-        ({"status": "SUCCESS"}, "no payer has seen it, the platform has it as SUCCESS"),
-        ({"status": "OVERDUE"}, "no payer has seen it, the platform has it as OVERDUE"),
+        ({"vs_price": "99.00"}, "its price is 20.00, order detail has 99.00"),
+        ({"vs_currency": "EUR"}, "its currency is USD, order detail has 'EUR'"),
+        ({"amount": "2E-7"}, "its amount is 0.00020000, order detail has 0.0000002"),
+        ({"order_id": OTHER_ID}, f"order detail is about order '{OTHER_ID}'"),
+        (
+            {"status": "SUCCESS"},
+            "no payer has seen it, order detail has status SUCCESS",
+        ),
+        (
+            {"status": "OVERDUE"},
+            "no payer has seen it, order detail has status OVERDUE",
+        ),
     ],
 )
 async def test_confirm_rejects_an_order_that_aurpay_has_otherwise(

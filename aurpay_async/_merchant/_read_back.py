@@ -131,7 +131,7 @@ def _log(level: int, what: str, order: LightningOrder) -> None:
 
     logging.getLogger("aurpay_async.client").log(
         level,
-        "order %s: order_id=%s reference=%an attempt_id=%s",
+        "order %s: order_id=%s reference=%a attempt_id=%s",
         what,
         order.order_id,
         order.reference,

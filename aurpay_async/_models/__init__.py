@@ -1,10 +1,10 @@
-"""The records of the API: what is asked for, and what comes back.
+"""Records of the API: requests to create orders, and the orders that Aurpay returns.
 
-They know their own rules and nothing of their form on the wire (see `_converter`).
-On our side `price` and `currency` are fiat, `amount`, `coin` and `chain` are not.
+The records check their own values and know nothing of their form on the wire (see
+`_converter`). `price` and `currency` are fiat; `amount`, `coin` and `chain` are not.
 
-Every program needs orders, so they are here; the other families are loaded when they
-are asked for: `_payments`, `_refunds`, `_transactions`.
+Every program needs orders, so they are imported here. The other records are loaded on
+demand: `_payments`, `_refunds`, `_transactions`.
 """
 
 from __future__ import annotations

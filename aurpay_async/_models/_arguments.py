@@ -1,7 +1,8 @@
-"""What callers write: taken as it stands, or refused with what to write instead.
+"""Validation of the values that callers pass.
 
-Converters and validators of the records that are sent, and of single arguments. All
-of them raise `InvalidRequestError` with the field's name.
+Converters and validators of the records that are sent (``validate_*``), and checks of
+single arguments (``require_*``). All of them raise `InvalidRequestError` with the name
+of the field or argument. Values are accepted as they are or rejected, never repaired.
 """
 
 from __future__ import annotations
@@ -17,41 +18,41 @@ if TYPE_CHECKING:
 _CURRENCY_LENGTH: Final = 3
 #: The documented ids have 20 digits.
 MAX_ORDER_ID: Final = 64
-#: More than shops' own ids have, little enough for an URL.
+#: Longer than the ids that shops use, and short enough for a URL.
 _MAX_REFERENCE: Final = 128
-#: The longest documented name of a coin has 10.
-_MAX_NAME: Final = 32
+#: The longest documented name of a coin has 10 characters.
+_MAX_COIN_NAME: Final = 32
 
-#: Aurpay documents no maximum of either. These are bounds of sense: a thousand rows
-#: are half of what is read of an answer, and no list has a thousand million pages.
+#: Aurpay documents no maximum for either. A thousand rows are half of the response
+#: size that is read, and no list has a thousand million pages.
 MAX_PAGE: Final = 10**9
 MAX_SIZE: Final = 1000
-#: The larger one of two in the documentation.
+#: The documentation gives two defaults; this is the larger one.
 DEFAULT_SIZE: Final = 20
 
 
-def exact(value: str | None) -> str | None:
-    """The text alone, of a subclass as well: an enum, or a template's markup."""
-    return str.__str__(value) if isinstance(value, str) else value
+def plain_str(value: str) -> str:
+    """Return an exact `str` for a `str` subclass, such as an enum or template markup.
 
-
-def plain(value: str) -> str:
-    """As `exact`, for what has to be a text."""
+    Any other value is returned unchanged, for the validator to reject.
+    """
     if isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         return str.__str__(value)
     return value
 
 
+def optional_plain_str(value: str | None) -> str | None:
+    """Return `plain_str` of a value that may be ``None``."""
+    return None if value is None else plain_str(value)
+
+
 def to_currency(value: str) -> str:
-    """A fiat currency: three letters, in upper case."""
-    text = exact(value)
-    if (
-        isinstance(text, str)
-        and len(text) == _CURRENCY_LENGTH
-        and text.isascii()
-        and text.isalpha()
-    ):
-        return text.upper()
+    """Return a fiat currency as three upper-case letters."""
+    code = ""
+    if isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        code = str.__str__(value)
+    if len(code) == _CURRENCY_LENGTH and code.isascii() and code.isalpha():
+        return code.upper()
     raise InvalidRequestError(
         f"must be three ASCII letters, got {shown(value)}",
         field="currency",
@@ -62,13 +63,13 @@ def to_currency(value: str) -> str:
 def validate_page_url(
     instance: object, attribute: attrs.Attribute[str | None], value: object
 ) -> None:
-    """An URL for a browser. It is not changed: it goes to the wire as given."""
+    """Require a URL for a browser, or ``None``. It is sent unchanged."""
     field = attribute.name
     if value is None:
         return
     if not isinstance(value, str):
         kind = type(value).__name__
-        raise InvalidRequestError(f"must be a text, not {kind}", field=field)
+        raise InvalidRequestError(f"must be a str, not {kind}", field=field)
     try:
         allow_http: bool = getattr(instance, "allow_http", False)
         require_secure(parse_origin(value), allow_http=allow_http)
@@ -79,14 +80,14 @@ def validate_page_url(
 def validate_callback_url(
     instance: object, attribute: attrs.Attribute[str | None], value: object
 ) -> None:
-    """An URL for the platform to call and to sign; it comes back as it is sent."""
+    """Require a URL that Aurpay can call and sign without changing it, or ``None``."""
     validate_page_url(instance, attribute, value)
     if not isinstance(value, str):
         return
     if "#" in value:
         problem, hint = "a #fragment never reaches a server", "use ?query instead"
     elif not value.isascii():
-        problem, hint = "holds characters that are not ASCII", "percent-encode them"
+        problem, hint = "contains non-ASCII characters", "percent-encode them"
     elif not value.startswith(("https:", "http:")):
         problem, hint = "the scheme must be in lower case", "write https://"
     else:
@@ -97,20 +98,20 @@ def validate_callback_url(
 def validate_reference(
     _: object, attribute: attrs.Attribute[str | None], value: object
 ) -> None:
-    """A name of the shop's own, if there is one."""
+    """Require a reference or an attempt id, or ``None``."""
     if value is not None:
         require_reference(value, attribute.name)
 
 
 def require_reference(value: object, field: str = "reference") -> str:
-    """A name of the shop's own, which travels inside of URLs and is kept in databases.
+    """Return a reference that can be sent in a URL and stored in a database.
 
     Raises:
         InvalidRequestError: naming the argument `field`.
     """
     if not isinstance(value, str):
         kind = "None" if value is None else type(value).__name__
-        raise InvalidRequestError(f"must be a text, not {kind}", field=field)
+        raise InvalidRequestError(f"must be a str, not {kind}", field=field)
     if not (0 < len(value) <= _MAX_REFERENCE and value.isprintable()):
         raise InvalidRequestError(
             f"must have 1 to {_MAX_REFERENCE} printable characters, got {shown(value)}",
@@ -120,12 +121,12 @@ def require_reference(value: object, field: str = "reference") -> str:
 
 
 def redacted_url(url: str | None) -> str:
-    """An URL for a repr: its query and fragment may hold a token."""
+    """Return the repr of a URL without query and fragment, which may hold a token."""
     return repr(url and without_query(url))
 
 
 def without_traceback(error: InvalidRequestError) -> InvalidRequestError:
-    """A refusal without the frames that looked at what was refused: they show it."""
+    """Return the error without its frames, whose locals show the rejected value."""
     error.__context__ = None
     return error.with_traceback(None)
 
@@ -133,30 +134,30 @@ def without_traceback(error: InvalidRequestError) -> InvalidRequestError:
 def validate_coin_name(
     _: object, attribute: attrs.Attribute[str], value: object
 ) -> None:
-    """What the platform calls a coin or a chain: an open set."""
+    """Require a name of a coin or a chain. Aurpay decides which names exist."""
     if not (
         isinstance(value, str)
-        and 0 < len(value) <= _MAX_NAME
+        and 0 < len(value) <= _MAX_COIN_NAME
         and value.isascii()
         and value.isprintable()
         and " " not in value
     ):
         example = "ETH" if attribute.name == "chain" else "USDT-ERC20"
         raise InvalidRequestError(
-            f"must be a text of 1 to {_MAX_NAME} ASCII characters without blanks, "
+            f"must be a str of 1 to {_MAX_COIN_NAME} ASCII characters without blanks, "
             f"got {shown(value)}",
             field=attribute.name,
-            hint=f'write it as the platform does, like "{example}"',
+            hint=f'write it as Aurpay does, such as "{example}"',
         )
 
 
 def validate_bool(_: object, attribute: attrs.Attribute[bool], value: object) -> None:
-    """True or false, and nothing that Python takes for one of them."""
+    """Require `True` or `False`; other truthy and falsy values are rejected."""
     require_bool(value, attribute.name)
 
 
 def require_bool(value: object, field: str) -> None:
-    """As `validate_bool`, for an argument that is no field of a record.
+    """Require `True` or `False`; other truthy and falsy values are rejected.
 
     Raises:
         InvalidRequestError: naming the argument `field`.
@@ -167,44 +168,46 @@ def require_bool(value: object, field: str) -> None:
         )
 
 
-def is_order_id(text: str) -> bool:
-    """Whether a text can be the platform's name for an order."""
-    return 0 < len(text) <= MAX_ORDER_ID and text.isprintable() and " " not in text
+def is_order_id(value: str) -> bool:
+    """Return whether a string can be an order id of Aurpay."""
+    return 0 < len(value) <= MAX_ORDER_ID and value.isprintable() and " " not in value
 
 
 def require_order_id(value: object, field: str = "order_id") -> str:
-    """An order's id that a caller gives, fit to be one segment of a path.
+    """Return an order id from the caller that can be one segment of a path.
 
     Raises:
         InvalidRequestError: naming the argument `field`.
     """
-    text = exact(value) if isinstance(value, str) else None
-    # RFC 3986, 5.2.4: these two are taken out of a path, by some also when the slash
-    # beside them is encoded.
-    if text is None or {".", ".."} & {*text.split("/")} or not is_order_id(text):
+    order_id = plain_str(value) if isinstance(value, str) else None
+    # RFC 3986, 5.2.4: servers remove "." and ".." segments from a path, some of them
+    # also if the slash beside the dots is encoded.
+    if (
+        order_id is None
+        or {".", ".."} & {*order_id.split("/")}
+        or not is_order_id(order_id)
+    ):
         raise InvalidRequestError(
-            f"must be a text of 1 to {MAX_ORDER_ID} characters without blanks, "
+            f"must be a str of 1 to {MAX_ORDER_ID} characters without blanks, "
             f"got {shown(value)}",
             field=field,
             hint="take it from order.order_id",
         )
-    return text
+    return order_id
 
 
 def require_page(page: object, size: object) -> tuple[int, int]:
-    """The number of a page, from 1, and how many rows it has.
+    """Return the number of a page, counted from 1, and its number of rows.
 
     Raises:
         InvalidRequestError: naming ``page`` or ``size``.
     """
-    return _require_whole(page, "page", MAX_PAGE), _require_whole(
-        size, "size", MAX_SIZE
-    )
+    return _require_int(page, "page", MAX_PAGE), _require_int(size, "size", MAX_SIZE)
 
 
-def _require_whole(value: object, field: str, most: int) -> int:
-    if type(value) is not int or not 0 < value <= most:
+def _require_int(value: object, field: str, maximum: int) -> int:
+    if type(value) is not int or not 0 < value <= maximum:
         raise InvalidRequestError(
-            f"must be a whole number from 1 to {most}, got {shown(value)}", field=field
+            f"must be an int from 1 to {maximum}, got {shown(value)}", field=field
         )
     return value

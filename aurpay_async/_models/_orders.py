@@ -1,8 +1,8 @@
-"""The records of orders: as they came, and as the platform has them."""
+"""Records of orders: unchecked as received, and as Aurpay stores them."""
 
 from __future__ import annotations
 
-# cattrs reads the annotations of these records, so their types are imported for real.
+# cattrs resolves the annotations of these records, so the types are needed at run time.
 from collections.abc import Mapping  # noqa: TC003
 from datetime import datetime  # noqa: TC003
 from decimal import Decimal  # noqa: TC003
@@ -17,12 +17,12 @@ from ._public import PublicRecord
 
 @attrs.frozen(kw_only=True, slots=False)
 class UncheckedOrder:
-    """An order as it came over the wire: typed, and not to be trusted yet."""
+    """A new order as received: its fields have types, but the invoice is unchecked."""
 
     order_id: str
     status: OrderStatus
     amount: Decimal
-    #: ``None`` if it is missing or cannot be read: nothing hangs on it.
+    #: ``None`` if it is missing or cannot be read: no check depends on it.
     create_time: datetime | None
     payment_request: str
     pay_url: str
@@ -32,20 +32,18 @@ class UncheckedOrder:
 
 @attrs.frozen(kw_only=True, slots=False)
 class Order(PublicRecord):
-    """An order as the platform has it at this moment.
+    """An order as Aurpay had it when it sent the response.
 
-    In the list ("Get Orders") all of it is documented. Of the answer about one order
-    ("Get Orders Details") only `order_id`, `user_id`, `order_type` and `platform` are,
-    and that shops read `status`. What is missing or null is ``None``. So is what
-    cannot be read, but for the id, and in the answer about one order the status and
-    the money; it is in `extra` as it came.
-
-    .. versionadded:: 0.1.0
+    The list ("Get Orders") documents all of these fields. Order detail ("Get Orders
+    Details") documents only `order_id`, `user_id`, `order_type` and `platform`, and
+    that shops read `status`. A field that is missing or null is ``None``. So is a
+    field that cannot be read, and `extra` then has it as received; but an unreadable
+    id, and in order detail an unreadable status or money field, is an error.
     """
 
-    #: The platform's name for it: text, even where it looks like a number.
+    #: Aurpay's id of the order: a string, even where it looks like a number.
     order_id: str
-    #: Empty, and not known, in a row of a list whose status cannot be read.
+    #: Empty, and not a known status, in a row of a list with an unreadable status.
     status: OrderStatus
     #: Seen: ``"ORDER"``, ``"INVOICE"``.
     order_type: str | None = None
@@ -65,7 +63,7 @@ class Order(PublicRecord):
     price: Decimal | None = attrs.field(default=None, repr=plain_repr)
     #: Fiat: three letters. (``vs_currency`` on the wire.)
     currency: str | None = None
-    #: Text from outside: escape it.
+    #: A string from outside: escape it.
     remark: str | None = None
     #: "Eligible for a refund". (``refund`` on the wire.)
     refundable: bool | None = None
@@ -73,8 +71,8 @@ class Order(PublicRecord):
     create_time: datetime | None = None
     #: Aware. Aurpay writes no zone; read as UTC.
     update_time: datetime | None = None
-    #: Fields of the answer that this version does not know, or cannot read. From
-    #: outside: unchecked.
+    #: Fields that this version does not know or cannot read. Unchecked data from
+    #: outside.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
 
     _public = (
@@ -91,14 +89,10 @@ class Order(PublicRecord):
 
 @attrs.frozen(kw_only=True)
 class Payment:
-    """What waiting for a payment came to.
+    """The result of waiting for a payment."""
 
-    .. versionadded:: 0.1.0
-    """
-
-    #: ``paid``; ``late_paid``: after it was overdue, so goods may be gone and rates may
-    #: have changed; ``timed_out``: nobody paid while it could be expected;
-    #: ``refunded``: it was paid back.
+    #: ``paid``; ``late_paid``: paid after it was overdue, so goods may be sold out and
+    #: rates may have changed; ``timed_out``: not paid in time; ``refunded``.
     outcome: Literal["paid", "late_paid", "timed_out", "refunded"]
-    #: The order as the platform had it then.
+    #: The order as Aurpay had it then.
     order: Order

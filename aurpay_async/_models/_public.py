@@ -19,29 +19,29 @@ class PublicRecord:
     _public: ClassVar[tuple[str, ...]]
 
     def to_public_dict(self) -> dict[str, str | None]:
-        """Return what a payer's page may see, each value as a string or ``None``.
+        """Return the fields that the payer may see, each as a string or ``None``.
 
-        Amounts are fixed-point, and times ISO 8601 with their zone. Left out are what
-        is the shop's own (`reference`, `attempt_id`, `extra`, `checks`, the merchant's
-        id, the remark), and the payment secret beside the invoice.
+        Amounts are fixed-point, and times ISO 8601 with their zone. The merchant's own
+        data is left out (`reference`, `attempt_id`, `extra`, `checks`, the merchant's
+        id, the remark), and so is the payment secret beside the invoice.
         """
-        return {name: _plain(getattr(self, name)) for name in self._public}
+        return {name: _public_value(getattr(self, name)) for name in self._public}
 
     def __iter__(self) -> Iterator[tuple[str, str | None]]:
         """Iterate over the pairs of `to_public_dict`: ``dict(order)`` is public.
 
-        So FastAPI's encoder, which tries ``dict()`` on what a route returns, writes
-        neither floats nor secrets. The models of pydantic do the same.
+        FastAPI's encoder tries ``dict()`` on the return value of a route, so it writes
+        neither floats nor secrets. Pydantic models are iterable in the same way.
         """
         return iter(self.to_public_dict().items())
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _: object, __: object) -> CoreSchema:
-        """Tell pydantic that a field holds a record, and is written as it is public."""
+        """Return a schema that accepts the record and serializes its public form."""
         from pydantic_core import core_schema
 
-        text = core_schema.nullable_schema(core_schema.str_schema())
-        fields = {name: core_schema.typed_dict_field(text) for name in cls._public}
+        value = core_schema.nullable_schema(core_schema.str_schema())
+        fields = {name: core_schema.typed_dict_field(value) for name in cls._public}
         return core_schema.is_instance_schema(
             cls,
             serialization=core_schema.plain_serializer_function_ser_schema(
@@ -51,7 +51,7 @@ class PublicRecord:
         )
 
 
-def _plain(value: object) -> str | None:
+def _public_value(value: object) -> str | None:
     if value is None:
         return None
     if isinstance(value, Decimal):

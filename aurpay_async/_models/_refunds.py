@@ -1,12 +1,12 @@
-"""What the platform says of paying an order back.
+"""Refunds of orders.
 
-Its pages contradict themselves: the one of the call that refunds describes a look at
-a refund, and an answer without an envelope.
+Aurpay's pages contradict themselves: the page of the refund call describes a query of
+a refund, and a response without an envelope.
 """
 
 from __future__ import annotations
 
-# cattrs reads the annotations of these records, so their types are imported for real.
+# cattrs resolves the annotations of these records, so the types are needed at run time.
 from collections.abc import Mapping  # noqa: TC003
 from decimal import Decimal  # noqa: TC003
 
@@ -17,14 +17,12 @@ from .._money import plain_repr
 
 @attrs.frozen(kw_only=True, slots=False)
 class RefundInfo:
-    """What there is to pay back of an order ("Get Orders Refund Info").
+    """The amount of an order that can be refunded ("Get Orders Refund Info").
 
-    These four fields are documented, and that there are more.
-
-    .. versionadded:: 0.1.0
+    Aurpay documents these four fields, and that there are more.
     """
 
-    #: The order, as asked for.
+    #: The order, as requested.
     order_id: str
     #: Such as ``"ETH"``.
     chain: str
@@ -32,25 +30,22 @@ class RefundInfo:
     coin: str
     #: In units of `coin`.
     amount: Decimal = attrs.field(repr=plain_repr)
-    #: Fields of the answer that this version does not know. From outside: unchecked.
+    #: Fields that this version does not know. Unchecked data from outside.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
 
 
 @attrs.frozen(kw_only=True, slots=False)
 class Refund:
-    """What the platform answered to a refund ("Orders Refund").
+    """Aurpay's response to a refund ("Orders Refund")."""
 
-    .. versionadded:: 0.1.0
-    """
-
-    #: The order, as asked for.
+    #: The order, as requested.
     order_id: str
-    #: How it stands. No values are documented. (``refund_status`` on the wire.)
+    #: No values are documented. (``refund_status`` on the wire.)
     status: str
-    #: What is paid back; in which unit is not documented. (``refund_amount``.)
+    #: The refunded amount; its unit is not documented. (``refund_amount``.)
     amount: Decimal = attrs.field(repr=plain_repr)
-    #: When, as it came: no format is documented. Empty if it is no text.
+    #: As received: no format is documented. Empty if it is not a string.
     #: (``refund_date``.)
     date: str
-    #: Fields of the answer that this version does not know. From outside: unchecked.
+    #: Fields that this version does not know. Unchecked data from outside.
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)

@@ -1,6 +1,7 @@
-"""What Aurpay's endpoints take and give: bytes in, records out, never awaiting.
+"""Requests and responses of Aurpay's endpoints, without I/O.
 
-One ``build_*`` and one ``parse_*`` for each endpoint, in a file for each family.
+Each endpoint has one ``build_*`` and one ``parse_*`` function. There is a file for each
+group of endpoints.
 """
 
 from __future__ import annotations

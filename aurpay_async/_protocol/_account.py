@@ -1,4 +1,4 @@
-"""The key for who can name the account ("Get API Key")."""
+"""Exchange of username and password for an API key ("Get API Key")."""
 
 from __future__ import annotations
 
@@ -15,54 +15,57 @@ if TYPE_CHECKING:
     from .._http import Request, Response
     from .._secrets import Secret
 
-#: More than any e-mail address or passphrase has.
-_MAX_LENGTH: Final = 1024
+#: Longer than any e-mail address or passphrase.
+_MAX_CREDENTIAL: Final = 1024
 
 
 def build_obtain_key(username: Secret, password: Secret) -> Request:
-    """``POST /api/plugin/key/aurpay``: of two spellings, that of the call's own page.
+    """Build ``POST /api/plugin/key/aurpay``.
+
+    The documentation has two spellings of the path; this is the one on the page of the
+    endpoint.
 
     Raises:
         InvalidRequestError: naming ``username`` or ``password``, without quoting it.
     """
     for field, secret in (("username", username), ("password", password)):
-        problem = _problem(secret)
+        problem = _credential_problem(secret)
         if problem is not None:
             raise InvalidRequestError(problem, field=field)
     return post(
         "obtain_key",
         "/api/plugin/key/aurpay",
         Effect.READ,
-        _body(username, password),
+        _credentials_json(username, password),
     )
 
 
-def _problem(secret: Secret) -> str | None:
+def _credential_problem(secret: Secret) -> str | None:
     if type(secret.reveal()) is not str:
-        return f"must be a text, not {type(secret.reveal()).__name__}"
-    if not 0 < len(secret.reveal()) <= _MAX_LENGTH:
-        return f"must have 1 to {_MAX_LENGTH} characters"
+        return f"must be a str, not {type(secret.reveal()).__name__}"
+    if not 0 < len(secret.reveal()) <= _MAX_CREDENTIAL:
+        return f"must have 1 to {_MAX_CREDENTIAL} characters"
     return None
 
 
-def _body(username: Secret, password: Secret) -> bytes:
-    # The two get no name of their own: tracebacks show local names.
+def _credentials_json(username: Secret, password: Secret) -> bytes:
+    # Do not bind the revealed values to variables: tracebacks can show locals.
     return dump_json(
         {"username": username.reveal(), "password": password.reveal()}
     ).encode("ascii")
 
 
 def parse_obtain_key(response: Response) -> ApiKey:
-    """The key in an answer.
+    """Return the key in a response.
 
-    Whoever calls this has to take the frames off its errors: they show the answer.
+    The caller has to remove the frames from its errors: they show the response.
 
     Raises:
-        APIError: if the platform said no.
-        InvalidResponseError: if the answer is not the documented shape.
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response does not have the documented shape.
     """
     token = read_envelope(response, Effect.READ).get("access_token")
     if not isinstance(token, str) or not HEADER_VALUE.fullmatch(token):
-        problem = "data.access_token is no text that can be a header"
+        problem = "data.access_token is not a string that can be a header"
         raise invalid(response, problem, "data.access_token")
     return ApiKey(token)

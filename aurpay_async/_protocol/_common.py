@@ -1,4 +1,4 @@
-"""What all families share: requests without their details, and records with a path."""
+"""Parts that the endpoints share: requests, and records parsed from responses."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
 
-#: Of a request without a body, and of one with JSON.
+#: Headers of a request without a body, and of one with JSON.
 READ_HEADERS: Final = {"Accept": "application/json"}
 WRITE_HEADERS: Final = {"Content-Type": "application/json", **READ_HEADERS}
 
 
 def get(operation: str, path: str, *, order_id: str | None = None) -> Request:
-    """A request that changes nothing."""
+    """Build a request that changes nothing."""
     return Request(
         operation=operation,
         method="GET",
@@ -47,7 +47,7 @@ def post(
     order: NewOrder | None = None,
     order_id: str | None = None,
 ) -> Request:
-    """A request with a body, or one that documents none; `order` is to be created."""
+    """Build a POST request; `order` is the order that it creates."""
     return Request(
         operation=operation,
         method="POST",
@@ -61,13 +61,13 @@ def post(
     )
 
 
-def quote_segment(text: str) -> str:
-    """A text as one segment of a path, whatever is in it."""
-    return quote(text, safe="")
+def quote_segment(value: str) -> str:
+    """Percent-encode a string as one segment of a path."""
+    return quote(value, safe="")
 
 
-#: A record without side fields.
-_NO_SIDE_FIELDS: Final[Mapping[str, object]] = {}
+#: For a record whose fields must all be readable.
+_NO_FALLBACKS: Final[Mapping[str, object]] = {}
 
 
 def read_record(
@@ -75,37 +75,37 @@ def read_record(
     data: Mapping[str, object],
     kind: type[_T],
     path: str = "data",
-    side: Mapping[str, object] = _NO_SIDE_FIELDS,
+    fallbacks: Mapping[str, object] = _NO_FALLBACKS,
 ) -> _T:
-    """Return the record in an object of an answer, with the rest of it as `extra`.
+    """Return the record in an object of a response, with unknown fields as `extra`.
 
     Args:
-        response: What came.
+        response: Aurpay's response.
         data: The object in it.
-        kind: Of record.
-        path: Where the object stands.
-        side: As for `structure_with_extra`.
+        kind: The type of the record.
+        path: The path of the object in the response.
+        fallbacks: As for `structure_with_extra`.
 
     Raises:
-        InvalidResponseError: with the path of every field that cannot be read, if one
-            is no side field.
+        InvalidResponseError: with the path of every unreadable field, if one of them
+            has no fallback.
     """
     try:
-        record, extra = structure_with_extra(data, kind, path, side)
+        record, extra = structure_with_extra(data, kind, path, fallbacks)
     except SchemaError as error:
         raise invalid(response, str(error), *error.problems) from None
     return attrs.evolve(cast("Any", record), extra=extra) if extra else record
 
 
-def require_order(response: Response, order_id: str, asked: str, path: str) -> None:
-    """Refuse an answer about another order than the one that was asked for."""
-    if order_id != asked:
-        raise invalid(response, f"{path} is another order's", path)
+def require_order(response: Response, order_id: str, requested: str, path: str) -> None:
+    """Reject a response about another order than the requested one."""
+    if order_id != requested:
+        raise invalid(response, f"{path} is the id of another order", path)
 
 
 @attrs.frozen(kw_only=True)
 class _PageHead:
-    """Where a page stands in its list."""
+    """The position of a page in its list."""
 
     page: int
     size: int
@@ -114,21 +114,20 @@ class _PageHead:
 
 
 def read_page(
-    response: Response, kind: type[_T], side: Mapping[str, object]
+    response: Response, kind: type[_T], fallbacks: Mapping[str, object]
 ) -> Page[_T]:
-    """Return one page of a list, whose rows are in ``data.data``.
+    """Return one page of a list. Its rows are in ``data.data``.
 
     Args:
-        response: What came.
-        kind: Of record.
-        side: As for `structure_with_extra`, for a row: it may be of another order than
-            the one that is searched for, so few of its fields are a reason to give no
-            page.
+        response: Aurpay's response.
+        kind: The type of the records.
+        fallbacks: As for `structure_with_extra`, for each row. Most fields should have
+            one: the caller may be searching for another row of the page.
 
     Raises:
-        APIError: if the platform rejected the request.
-        InvalidResponseError: if the answer is not the documented shape. A row without
-            a readable id is named, never left out.
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response does not have the documented shape. The
+            error names a row without a readable id; such a row is never left out.
     """
     data = read_envelope(response, Effect.READ)
     try:
@@ -144,7 +143,7 @@ def read_page(
         total=head.total,
         max_page=head.max_page,
         items=tuple(
-            _read_row(response, row, kind, f"data.data[{index}]", side)
+            _read_row(response, row, kind, f"data.data[{index}]", fallbacks)
             for index, row in enumerate(cast("list[object]", rows))
         ),
     )
@@ -155,12 +154,12 @@ def _read_row(
     row: object,
     kind: type[_T],
     path: str,
-    side: Mapping[str, object],
+    fallbacks: Mapping[str, object],
 ) -> _T:
     data = as_object(row)
     if data is None:
-        raise invalid(response, f"{path} is no JSON object", path)
-    return read_record(response, data, kind, path, side)
+        raise invalid(response, f"{path} is not a JSON object", path)
+    return read_record(response, data, kind, path, fallbacks)
 
 
 def read_created(
@@ -168,37 +167,38 @@ def read_created(
     data: Mapping[str, object],
     kind: type[_T],
     check_by_field: Mapping[str, str],
-    side: Mapping[str, object],
+    fallbacks: Mapping[str, object],
 ) -> tuple[_T, dict[str, object]]:
     """Return the record of an order that was just created, unchecked.
 
     Args:
-        response: What came.
+        response: Aurpay's response.
         data: The object in it.
-        kind: Of record.
-        check_by_field: Which check fails if a field cannot be read at all: then the
-            order exists, but there is nothing that a payer may be shown.
-        side: As for `structure_with_extra`.
+        kind: The type of the record.
+        check_by_field: The check that fails if a field cannot be read: the order then
+            exists, but must not be shown to a payer.
+        fallbacks: As for `structure_with_extra`.
 
     Raises:
-        UntrustedOrderError: if a field of these cannot be read, and the id can.
-        InvalidResponseError: if another one cannot.
+        UntrustedOrderError: if one of the fields in `check_by_field` cannot be read,
+            and the order id can.
+        InvalidResponseError: if another required field cannot be read.
     """
     try:
-        return structure_with_extra(data, kind, "data", side)
+        return structure_with_extra(data, kind, "data", fallbacks)
     except SchemaError as error:
-        problems, text = error.problems, str(error)
+        problems, message = error.problems, str(error)
     order_id = order_evidence(response.body).order_id
     for path, check in check_by_field.items():
         if path in problems and order_id is not None:
             raise untrusted(response, order_id, check, f"{path} {problems[path]}")
-    raise invalid(response, text, *problems)
+    raise invalid(response, message, *problems)
 
 
 def untrusted(
     response: Response, order_id: str, check: str, problem: str
 ) -> UntrustedOrderError:
-    """The error for an order that exists and must not be shown to a payer."""
+    """Return the error for an order that exists and must not be shown to a payer."""
     return UntrustedOrderError(
         problem,
         check=check,

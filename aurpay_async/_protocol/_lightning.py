@@ -1,4 +1,4 @@
-"""Orders that are paid over Lightning ("Create BLN Order")."""
+"""Creation of Lightning orders ("Create BLN Order")."""
 
 from __future__ import annotations
 
@@ -19,45 +19,47 @@ if TYPE_CHECKING:
     from .._http import Request, Response
     from .._models import NewOrder
 
-_CHECK_BY_FIELD: Final = {
+_LIGHTNING_CHECK_BY_FIELD: Final = {
     "data.amount": "amount",
     "data.payment_request": "invoice",
     "data.payment_addr": "payment_secret",
     "data.pay_url": "pay_url",
 }
 
-#: No reason to lose an order.
-_SIDE: Final = {"create_time": None, "currency": None}
+#: Optional fields: an unreadable one must not cost the merchant the order.
+_LIGHTNING_FALLBACKS: Final = {"create_time": None, "currency": None}
 
 
 def build_create_order(order: NewOrder) -> Request:
-    """``POST /api/bln/order``."""
+    """Build ``POST /api/bln/order``."""
     body = dump_new_order(order)
     return post("create_order", "/api/bln/order", Effect.CREATE, body, order=order)
 
 
 def parse_create_order(
-    response: Response, asked: NewOrder, policy: InvoicePolicy, now: float
+    response: Response, requested: NewOrder, policy: InvoicePolicy, now: float
 ) -> LightningOrder:
-    """The order in an answer, if it may be shown to a payer.
+    """Return the order in a response, if it may be shown to a payer.
 
     Args:
-        response: What came.
-        asked: What was asked for.
+        response: Aurpay's response.
+        requested: The request for the order.
         policy: What the client accepts.
         now: Seconds since 1970.
 
     Raises:
-        APIError: if the platform said no.
-        InvalidResponseError: if the answer is not the documented shape.
-        UntrustedOrderError: if there is an order, but not one to be shown.
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response does not have the documented shape.
+        UntrustedOrderError: if the order exists, but failed a check.
     """
     data = read_envelope(response, Effect.CREATE)
-    order, extra = read_created(response, data, UncheckedOrder, _CHECK_BY_FIELD, _SIDE)
+    order, extra = read_created(
+        response, data, UncheckedOrder, _LIGHTNING_CHECK_BY_FIELD, _LIGHTNING_FALLBACKS
+    )
     invoice = _read_invoice(response, order)
-    verdict = check_order(order, invoice, policy, now)
-    if verdict.failed:
-        check, problem = verdict.failed
+    result = check_order(order, invoice, policy, now)
+    if result.failed:
+        check, problem = result.failed
         raise untrusted(response, order.order_id, check, problem)
     create_time = order.create_time
     if create_time is None or create_time.timestamp() - now > MAX_SKEW_S:
@@ -72,11 +74,11 @@ def parse_create_order(
         pay_url=order.pay_url,
         payment_addr=order.payment_addr,
         coin=order.coin,
-        price=asked.price,
-        currency=asked.currency,
-        reference=asked.reference,
-        attempt_id=asked.attempt_id,
-        checks=verdict.passed,
+        price=requested.price,
+        currency=requested.currency,
+        reference=requested.reference,
+        attempt_id=requested.attempt_id,
+        checks=result.passed,
         extra=extra,
     )
 

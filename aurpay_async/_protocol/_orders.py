@@ -1,4 +1,4 @@
-"""Orders as the platform has them ("Get Orders", "Get Orders Details")."""
+"""Queries of orders ("Get Orders", "Get Orders Details")."""
 
 from __future__ import annotations
 
@@ -17,20 +17,25 @@ if TYPE_CHECKING:
     from .._paging import Page
 
 
-#: What identifies an order, or counts money.
-_STRICT: Final = frozenset({"order_id", "status", "amount", "vs_price", "vs_currency"})
+#: Order detail must have these: they identify the order, or say how much was paid.
+_REQUIRED_FIELDS: Final = frozenset(
+    {"order_id", "status", "amount", "vs_price", "vs_currency"}
+)
 
-#: All the rest: it is absent where it cannot be read.
-_SIDE: Final = dict.fromkeys(wire_fields(Order) - _STRICT)
+#: An unreadable optional field becomes ``None``.
+_ORDER_FALLBACKS: Final = dict.fromkeys(wire_fields(Order) - _REQUIRED_FIELDS)
 
-#: Of a row in a list, the id alone is needed: most rows are of other orders than the
-#: one that is searched for, and an odd one must not hide it. An empty status is not
-#: known, neither paid nor unpaid.
-_SIDE_OF_ROW: Final = {**dict.fromkeys(wire_fields(Order) - {"order_id"}), "status": ""}
+#: A row of a list needs its id alone: most rows are other orders than the one that is
+#: searched for, and a malformed one must not hide it. The empty status is unknown:
+#: neither paid nor unpaid.
+_ORDER_ROW_FALLBACKS: Final = {
+    **dict.fromkeys(wire_fields(Order) - {"order_id"}),
+    "status": "",
+}
 
 
 def build_get_order(order_id: str) -> Request:
-    """``GET /api/v2/order/detail/{order_id}``."""
+    """Build ``GET /api/v2/order/detail/{order_id}``."""
     return get(
         "get_order",
         f"/api/v2/order/detail/{quote_segment(order_id)}",
@@ -39,29 +44,29 @@ def build_get_order(order_id: str) -> Request:
 
 
 def read_order(response: Response) -> Order:
-    """Return the order in an answer, whichever it is.
+    """Return the order in a response, without comparing its id.
 
     Raises:
         APIError: if the platform rejected the request.
-        InvalidResponseError: if the answer is not the documented shape.
+        InvalidResponseError: if the response does not have the documented shape.
     """
     data = read_envelope(response, Effect.READ)
-    return read_record(response, data, Order, side=_side_fields(data))
+    return read_record(response, data, Order, fallbacks=_order_fallbacks(data))
 
 
-def _side_fields(data: Mapping[str, object]) -> Mapping[str, object]:
-    # An empty text says as little as null does; any other one may be a number.
+def _order_fallbacks(data: Mapping[str, object]) -> Mapping[str, object]:
+    # An empty string means the same as null. Any other string has to be a number.
     empty = [name for name in ("amount", "vs_price") if data.get(name) == ""]
-    return {**_SIDE, **dict.fromkeys(empty)} if empty else _SIDE
+    return {**_ORDER_FALLBACKS, **dict.fromkeys(empty)} if empty else _ORDER_FALLBACKS
 
 
 def parse_get_order(response: Response, order_id: str) -> Order:
-    """Return the order in an answer, if it is the one that was asked for.
+    """Return the order in a response, if it is the requested one.
 
     Raises:
         APIError: if the platform rejected the request.
-        InvalidResponseError: if the answer is not the documented shape, or about
-            another order.
+        InvalidResponseError: if the response does not have the documented shape, or is
+            about another order.
     """
     order = read_order(response)
     require_order(response, order.order_id, order_id, "data.order_id")
@@ -69,10 +74,10 @@ def parse_get_order(response: Response, order_id: str) -> Order:
 
 
 def build_list_orders(page: int, size: int) -> Request:
-    """``GET /api/v2/order/``: the slash at its end is the documentation's."""
+    """Build ``GET /api/v2/order/``. Aurpay documents it with a trailing slash."""
     return get("list_orders", f"/api/v2/order/?page={page}&size={size}")
 
 
 def parse_list_orders(response: Response) -> Page[Order]:
-    """A page of orders; raises as `read_page`."""
-    return read_page(response, Order, _SIDE_OF_ROW)
+    """Return a page of orders. Raises as `read_page`."""
+    return read_page(response, Order, _ORDER_ROW_FALLBACKS)

@@ -1,4 +1,4 @@
-"""Payments in any coin ("Get Payment URL", "Get Payment Info"), and the fiat list."""
+"""Payments in any coin ("Get Payment URL", "Get Payment Info"); fiat currencies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._http import Request, Response
     from .._models._payments import NewPayment, NewPaymentUrl
 
-_CHECK_BY_FIELD: Final = {
+_PAYMENT_CHECK_BY_FIELD: Final = {
     "data.vs_price": "price",
     "data.vs_currency": "currency",
     "data.amount": "amount",
@@ -25,12 +25,12 @@ _CHECK_BY_FIELD: Final = {
     "data.pay_url": "pay_url",
 }
 
-#: No reason to lose an order.
-_SIDE: Final = {"create_time": None}
+#: Optional fields: an unreadable one must not cost the merchant the order.
+_PAYMENT_FALLBACKS: Final = {"create_time": None}
 
 
 def build_create_payment(payment: NewPayment) -> Request:
-    """``POST /api/order/pay-info``."""
+    """Build ``POST /api/order/pay-info``."""
     body = dump_new_order(payment)
     return post(
         "create_payment", "/api/order/pay-info", Effect.CREATE, body, order=payment
@@ -38,28 +38,28 @@ def build_create_payment(payment: NewPayment) -> Request:
 
 
 def parse_create_payment(
-    response: Response, asked: NewPayment, policy: InvoicePolicy, now: float
+    response: Response, requested: NewPayment, policy: InvoicePolicy, now: float
 ) -> PaymentOrder:
-    """Return the order in an answer, if it is what was asked for.
+    """Return the order in a response, if it matches the request.
 
     Args:
-        response: What came.
-        asked: What was asked for.
+        response: Aurpay's response.
+        requested: The request for the order.
         policy: What the client accepts.
         now: Seconds since 1970.
 
     Raises:
-        APIError: if the platform said no.
-        InvalidResponseError: if the answer is not the documented shape.
-        UntrustedOrderError: if there is an order, but not one to be shown.
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response does not have the documented shape.
+        UntrustedOrderError: if the order exists, but failed a check.
     """
     data = read_envelope(response, Effect.CREATE)
     payment, extra = read_created(
-        response, data, UncheckedPayment, _CHECK_BY_FIELD, _SIDE
+        response, data, UncheckedPayment, _PAYMENT_CHECK_BY_FIELD, _PAYMENT_FALLBACKS
     )
-    verdict = check_payment(payment, asked, policy)
-    if verdict.failed:
-        check, problem = verdict.failed
+    result = check_payment(payment, requested, policy)
+    if result.failed:
+        check, problem = result.failed
         raise untrusted(response, payment.order_id, check, problem)
     create_time = payment.create_time
     if create_time is None or create_time.timestamp() - now > MAX_SKEW_S:
@@ -69,27 +69,27 @@ def parse_create_payment(
         order_id=payment.order_id,
         status=payment.status,
         amount=payment.amount,
-        coin=asked.coin,
-        chain=asked.chain,
-        price=asked.price,
-        currency=asked.currency,
+        coin=requested.coin,
+        chain=requested.chain,
+        price=requested.price,
+        currency=requested.currency,
         create_time=create_time,
         address=payment.address,
         contract_addr=payment.contract_addr,
-        # An empty one is none.
+        # Aurpay may send an empty string for no URL.
         pay_url=payment.pay_url or None,
-        reference=asked.reference,
-        attempt_id=asked.attempt_id,
-        checks=verdict.passed,
+        reference=requested.reference,
+        attempt_id=requested.attempt_id,
+        checks=result.passed,
         extra=extra,
     )
 
 
 def build_create_payment_url(payment: NewPaymentUrl) -> Request:
-    """``POST /api/order/pay-url``.
+    """Build ``POST /api/order/pay-url``.
 
-    The documentation's prose here says ``succend_url``; all else, and everybody who
-    uses it, says ``succeed_url``, which is sent.
+    The prose of its page says ``succend_url``. The other pages and all known clients
+    say ``succeed_url``, which is sent.
     """
     body = dump_new_order(payment)
     return post(
@@ -98,44 +98,47 @@ def build_create_payment_url(payment: NewPaymentUrl) -> Request:
 
 
 def parse_create_payment_url(
-    response: Response, asked: NewPaymentUrl, policy: InvoicePolicy
+    response: Response, requested: NewPaymentUrl, policy: InvoicePolicy
 ) -> PaymentUrl:
-    """The checkout page in an answer, if it lies where such pages do.
+    """Return the checkout page in a response, if its URL has an accepted origin.
 
     Raises:
-        APIError: if the platform said no.
-        InvalidResponseError: if the answer is not the shape that shops rely on.
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response has no accepted URL.
     """
     data = read_envelope(response, Effect.CREATE)
     pay_url = data.pop("pay_url", None)
     if not isinstance(pay_url, str):
-        raise invalid(response, "data.pay_url is not a text", "data.pay_url")
+        raise invalid(response, "data.pay_url is not a string", "data.pay_url")
     problem = check_pay_url(pay_url, policy)
     if problem is not None:
         raise invalid(response, f"data.{problem}", "data.pay_url")
     return PaymentUrl(
         pay_url=pay_url,
-        price=asked.price,
-        currency=asked.currency,
-        reference=asked.reference,
-        attempt_id=asked.attempt_id,
+        price=requested.price,
+        currency=requested.currency,
+        reference=requested.reference,
+        attempt_id=requested.attempt_id,
         extra=data,
     )
 
 
 def build_list_fiat_currencies() -> Request:
-    """``GET /api/order/pay/real-currency``: named in prose, without a page."""
+    """Build ``GET /api/order/pay/real-currency``.
+
+    The documentation mentions it in prose; it has no page.
+    """
     return get("list_fiat_currencies", "/api/order/pay/real-currency")
 
 
 def parse_list_fiat_currencies(response: Response) -> object:
-    """The envelope's `data`, whatever it is: no shape is documented.
+    """Return the envelope's `data`, which has no documented shape.
 
     Raises:
-        APIError: if the platform said no.
-        InvalidResponseError: if there is no envelope, or no `data` in it.
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response has no envelope, or no `data` in it.
     """
     data = read_data(response, Effect.READ)
     if data is None:
-        raise invalid(response, "there is no data", "data")
+        raise invalid(response, "data is missing", "data")
     return data

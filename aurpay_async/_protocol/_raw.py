@@ -1,7 +1,7 @@
-"""Any endpoint, as the caller names it: for what this package has no method for.
+"""Requests to any endpoint, for those that this package has no method for.
 
-Path and query are signed, so they go over the wire as they are built here: whatever a
-server, a proxy or a library might read otherwise is refused instead of mended.
+Path and query are signed, so they are sent exactly as built here. A path or a query
+that a server, a proxy or a library might read differently is rejected, not repaired.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from .._http import Effect, Request
 from .._urls import MAX_URL_LENGTH
 from ..errors import InvalidRequestError, shown
 from ._common import READ_HEADERS, WRITE_HEADERS
-from ._json_body import dump_body, dump_number, shown_name
+from ._json_body import dump_body, dump_number, shown_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .._http import Response
 
-    #: One value of a query. No float: there are several ways to write one.
+    #: One value of a query. A float is rejected: it can be written in several ways.
     Value = str | int | Decimal
     Params = Mapping[str, Value] | Sequence[tuple[str, Value]]
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 _METHODS: Final[tuple[str, ...]] = get_args(Method)
 
-#: RFC 3986, 3.3: segments of pchar, none of them empty but the last.
+#: RFC 3986, 3.3: segments of pchar. Only the last one may be empty.
 _PATH: Final = re.compile(
     r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?", re.ASCII
 )
@@ -45,10 +45,10 @@ def build_request(
     json: object,
     effect: Effect,
 ) -> Request:
-    """A request to any endpoint.
+    """Build a request to any endpoint.
 
     Raises:
-        InvalidRequestError: naming the argument, and what to write instead.
+        InvalidRequestError: naming the argument, with a hint.
     """
     if method not in _METHODS:
         raise InvalidRequestError(
@@ -56,15 +56,16 @@ def build_request(
         )
     if not isinstance(effect, Effect):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidRequestError(
-            f"must be Effect.READ, CREATE or MONEY, got {shown(effect)}", field="effect"
+            f"must be Effect.READ, CREATE or TRANSFER, got {shown(effect)}",
+            field="effect",
         )
     if json is not None and method == "GET":
-        # The signature of a GET covers no body.
+        # The signature of a GET does not cover a body.
         raise InvalidRequestError(
-            "GET has no body", field="json", hint="give params=, or another method"
+            "GET has no body", field="json", hint="pass params= or use another method"
         )
-    query = "" if params is None else _query(params)
-    target = f"{_path(path)}?{query}" if query else _path(path)
+    query = "" if params is None else _build_query(params)
+    target = f"{_require_path(path)}?{query}" if query else _require_path(path)
     if len(target) > MAX_URL_LENGTH:
         raise InvalidRequestError(
             f"path and params are longer than {MAX_URL_LENGTH} characters", field="path"
@@ -80,43 +81,43 @@ def build_request(
 
 
 def parse_request(response: Response, effect: Effect) -> object:
-    """The envelope's `data`, whatever it is; ``None`` if there is none.
+    """Return the envelope's `data`, of any type; ``None`` if it is missing.
 
     Raises:
-        APIError: if the platform said no.
-        InvalidResponseError: if there is no envelope.
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response has no envelope.
     """
     return read_data(response, effect)
 
 
-def _path(path: str) -> str:
-    problem = _what_is_wrong(path)
+def _require_path(path: str) -> str:
+    problem = _path_problem(path)
     if problem is not None:
-        # Not quoted: it may hold anything that was meant to be secret.
+        # The message does not quote the path, which may contain a secret.
         raise InvalidRequestError(
             problem, field="path", hint='write it like "/api/v2/order/"'
         )
     return path
 
 
-def _what_is_wrong(path: object) -> str | None:
+def _path_problem(path: object) -> str | None:
     if not isinstance(path, str):
-        return f"must be a text, not {type(path).__name__}"
+        return f"must be a str, not {type(path).__name__}"
     if "?" in path or "#" in path:
-        return "has a query or a fragment; give params= for a query"
+        return "has a query or a fragment; pass params= for a query"
     if not path.startswith("/") or "//" in path:
-        return "must begin with one slash, without a host, and have no two in a row"
-    # So long that looking at it would take long.
+        return "must begin with one slash, without a host, and must not contain //"
+    # The length is checked first to bound the time of the match.
     if len(path) > MAX_URL_LENGTH or not _PATH.fullmatch(path):
-        return "is too long, or holds what has to be percent-encoded in a path"
-    # RFC 3986, 5.2.4: these are taken out of a path, by some also when encoded.
+        return "is too long, or contains characters that must be percent-encoded"
+    # RFC 3986, 5.2.4: servers remove these from a path, some also if encoded.
     decoded = unquote(path)
     if {".", ".."} & set(decoded.split("/")) or not decoded.isprintable():
         return "has a . or .. between slashes, or an invisible character"
     return None
 
 
-def _query(params: Params) -> str:
+def _build_query(params: Params) -> str:
     given: Iterable[tuple[object, object]] = (
         cast("Mapping[object, object]", params).items()
         if isinstance(params, Mapping)
@@ -126,7 +127,7 @@ def _query(params: Params) -> str:
         pairs = [(name, value) for name, value in given]
     except (TypeError, ValueError):
         raise InvalidRequestError(
-            "must be a mapping, or pairs of a name and a value", field="params"
+            "must be a mapping or pairs of a name and a value", field="params"
         ) from None
     return "&".join(_parameter(name, value) for name, value in pairs)
 
@@ -134,26 +135,27 @@ def _query(params: Params) -> str:
 def _parameter(name: object, value: object) -> str:
     if not isinstance(name, str):
         kind = type(name).__name__
-        raise InvalidRequestError(f"a name must be a text, not {kind}", field="params")
-    place = f"params.{shown_name(name)}"
-    return f"{_quoted(name, place)}={_quoted(_text(value, place), place)}"
+        raise InvalidRequestError(f"a name must be a str, not {kind}", field="params")
+    place = f"params.{shown_key(name)}"
+    written = _query_value(value, place)
+    return f"{_quote_component(name, place)}={_quote_component(written, place)}"
 
 
-def _text(value: object, place: str) -> str:
+def _query_value(value: object, place: str) -> str:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return dump_number(value, place)
     raise InvalidRequestError(
-        f"must be a text, an int or a Decimal, not {type(value).__name__}",
+        f"must be a str, an int or a Decimal, not {type(value).__name__}",
         field=place,
-        hint='write it as the platform wants it, as a text: "true", "0.5"',
+        hint='write it as a str in the form that Aurpay expects: "true", "0.5"',
     )
 
 
-def _quoted(text: str, place: str) -> str:
-    """A text percent-encoded; a blank as %20, which all readers take for one."""
+def _quote_component(value: str, place: str) -> str:
+    """Percent-encode a string; a blank becomes %20, which all servers decode."""
     try:
-        return quote(text, safe="")
+        return quote(value, safe="")
     except UnicodeEncodeError:
         raise InvalidRequestError("is not valid Unicode", field=place) from None

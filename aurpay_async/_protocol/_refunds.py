@@ -1,4 +1,4 @@
-"""Paying orders back ("Get Orders Refund Info", "Orders Refund")."""
+"""Refunds of orders ("Get Orders Refund Info", "Orders Refund")."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from .._http import Request, Response
 
 
-#: The money may have moved: a time is no reason to say that it is not known.
-_SIDE: Final = {"refund_date": ""}
+#: Money may have moved: an unreadable date must not make the outcome unknown.
+_REFUND_FALLBACKS: Final = {"refund_date": ""}
 
 
 def build_get_refund(order_id: str) -> Request:
-    """``GET /api/v2/order/refund-info/{order_id}``."""
+    """Build ``GET /api/v2/order/refund-info/{order_id}``."""
     return get(
         "get_refund",
         f"/api/v2/order/refund-info/{quote_segment(order_id)}",
@@ -30,12 +30,12 @@ def build_get_refund(order_id: str) -> Request:
 
 
 def parse_get_refund(response: Response, order_id: str) -> RefundInfo:
-    """What there is to pay back of the order that was asked for.
+    """Return the refundable amount of the requested order.
 
     Raises:
-        APIError: if the platform said no.
-        InvalidResponseError: if the answer is not the documented shape, or about
-            another order.
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response does not have the documented shape, or is
+            about another order.
     """
     data = read_envelope(response, Effect.READ)
     info = read_record(response, data, RefundInfo)
@@ -44,36 +44,36 @@ def parse_get_refund(response: Response, order_id: str) -> RefundInfo:
 
 
 def build_refund_order(order_id: str) -> Request:
-    """``POST /api/v2/order/refund/{order_id}``: no body is documented."""
+    """Build ``POST /api/v2/order/refund/{order_id}``. No body is documented."""
     path = f"/api/v2/order/refund/{quote_segment(order_id)}"
     return post("refund_order", path, Effect.TRANSFER, order_id=order_id)
 
 
 def parse_refund_order(response: Response, order_id: str) -> Refund:
-    """What became of a refund, with an envelope around it or without one.
+    """Return the result of a refund, from a response with or without an envelope.
 
     Raises:
-        APIError: if the platform said no.
-        InvalidResponseError: if the answer is neither the documented shape nor that
-            in an envelope, or about another order. Money may have moved.
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response has neither the documented shape nor that
+            shape in an envelope, or is about another order. Money may have moved.
     """
-    bare = _bare(response)
+    bare = _bare_refund(response)
     if bare is not None:
         data, path = bare, ""
     else:
         data, path = read_envelope(response, Effect.TRANSFER), "data"
-    refund = read_record(response, data, Refund, path, _SIDE)
+    refund = read_record(response, data, Refund, path, _REFUND_FALLBACKS)
     require_order(response, refund.order_id, order_id, f"{path}.order_id".lstrip("."))
     return refund
 
 
-def _bare(response: Response) -> Mapping[str, object] | None:
-    """The answer, if it is the documented one: it has no envelope, and says no no."""
+def _bare_refund(response: Response) -> Mapping[str, object] | None:
+    """Return the response if it has the documented shape: no envelope, no rejection."""
     if response.body_error is not None:
         return None
     try:
-        answer = load_object(response.body)
+        members = load_object(response.body)
     except SchemaError:
         return None
-    is_bare = "code" not in answer and "data" not in answer
-    return answer if is_bare and answer.get("result", True) is True else None
+    is_bare = "code" not in members and "data" not in members
+    return members if is_bare and members.get("result", True) is True else None

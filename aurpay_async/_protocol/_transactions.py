@@ -1,4 +1,4 @@
-"""Money that moves: the account's rows, and withdrawals ("Create BLN Withdraw")."""
+"""Transactions of the account, and withdrawals ("Create BLN Withdraw")."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from .._http import Request, Response
     from .._paging import Page
 
-_NUMBERS: Final = frozenset({"amount", "obtained", "fee"})
+_NUMBER_FIELDS: Final = frozenset({"amount", "obtained", "fee"})
 
-#: Of a row, the id alone is needed: an odd one must not hide the others.
-_SIDE: Final = {
-    name: None if name in _NUMBERS else ""
+#: A row needs its id alone: a malformed one must not hide the others.
+_TRANSACTION_FALLBACKS: Final = {
+    name: None if name in _NUMBER_FIELDS else ""
     for name in wire_fields(Transaction) - {"tx_id"}
 }
 
-#: What to do about an invoice that must not be paid, by the check that failed.
-_HINTS: Final = {
-    "network": "ask for one of the client's network",
-    "timestamp": "set this machine's clock, or ask for a new one",
-    "expiry": "ask for a new one",
+#: What to do about an invoice that must not be paid, by the failed check.
+_PAYABLE_HINTS: Final = {
+    "network": "ask for an invoice on the client's network",
+    "timestamp": "set this machine's clock, or ask for a new invoice",
+    "expiry": "ask for a new invoice",
 }
 
 
 def build_list_transactions(page: int, size: int) -> Request:
-    """``GET /api/v2/tx``: without a slash at its end."""
+    """Build ``GET /api/v2/tx``. Aurpay documents it without a trailing slash."""
     return get("list_transactions", f"/api/v2/tx?page={page}&size={size}")
 
 
 def parse_list_transactions(response: Response) -> Page[Transaction]:
-    """A page of transactions; raises as `read_page`."""
-    return read_page(response, Transaction, _SIDE)
+    """Return a page of transactions. Raises as `read_page`."""
+    return read_page(response, Transaction, _TRANSACTION_FALLBACKS)
 
 
 class Payable(NamedTuple):
@@ -58,36 +58,36 @@ def require_payable(
     policy: InvoicePolicy,
     now: float,
 ) -> Payable:
-    """An invoice that may be paid now, decoded and verified.
+    """Return an invoice that may be paid now, decoded and verified.
 
     Args:
-        invoice: Its text; what was decoded elsewhere is decoded again.
-        expected_msat: What the caller thinks that it asks for; ``None``: no matter.
-        policy: The network that it must be of.
+        invoice: The invoice. An `Invoice` object is decoded again.
+        expected_msat: The amount that the caller expects; ``None`` for any.
+        policy: The client's network is compared.
         now: Seconds since 1970.
 
     Raises:
-        InvoiceError: it cannot be read, or breaks a rule.
+        InvoiceError: if it cannot be decoded, or breaks a rule.
         InvalidRequestError: naming ``invoice`` or ``amount``.
     """
-    text = invoice.text if isinstance(invoice, bolt11.Invoice) else invoice
-    decoded = bolt11.decode(text)
+    encoded = invoice.text if isinstance(invoice, bolt11.Invoice) else invoice
+    decoded = bolt11.decode(encoded)
     failed = check_payable(decoded, policy, now).failed
     if failed:
         check, problem = failed
-        raise InvalidRequestError(problem, field="invoice", hint=_HINTS[check])
+        raise InvalidRequestError(problem, field="invoice", hint=_PAYABLE_HINTS[check])
     amount_msat = decoded.amount_msat
     if amount_msat is None:
-        # Aurpay's call has a field for it. Nothing is guessed where money goes out.
+        # The unit of Aurpay's `amount` field must not be guessed where money is sent.
         raise InvalidRequestError(
-            "it leaves the amount open, and in which unit Aurpay takes one beside it "
-            "is not documented",
+            "it leaves the amount open, and Aurpay does not document the unit of the "
+            "amount field beside it",
             field="invoice",
-            hint="ask for one with the amount in it",
+            hint="ask for an invoice with an amount",
         )
     if expected_msat not in {None, amount_msat}:
         raise InvalidRequestError(
-            f"{expected_msat} msat are expected, the invoice asks for {amount_msat}",
+            f"expected {expected_msat} msat, but the invoice asks for {amount_msat}",
             field="amount",
             hint="find out which of the two is right",
         )
@@ -95,21 +95,22 @@ def require_payable(
 
 
 def build_withdraw_lightning(invoice: bolt11.Invoice) -> Request:
-    """``POST /api/bln/withdraw``. The name is a plural, the value is one text.
+    """Build ``POST /api/bln/withdraw``. ``ln_invoices`` is one string, not a list.
 
-    The documented ``amount`` is for invoices without one, and its unit is not
-    documented: it is never sent.
+    The documented ``amount`` is for invoices without an amount. Its unit is not
+    documented, so it is never sent.
     """
     body = dump_json({"ln_invoices": invoice.text}).encode("ascii")
     return post("withdraw_lightning", "/api/bln/withdraw", Effect.TRANSFER, body)
 
 
 def parse_withdraw_lightning(response: Response, paid: Payable) -> Withdrawal:
-    """What the platform says of paying an invoice.
+    """Return Aurpay's response to a withdrawal.
 
     Raises:
-        APIError: if the platform said no.
-        InvalidResponseError: if the answer is not the documented shape. It may be paid.
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response does not have the documented shape. The
+            invoice may be paid.
     """
     data = read_envelope(response, Effect.TRANSFER)
     return Withdrawal(invoice=paid.invoice, amount_msat=paid.amount_msat, data=data)

@@ -49,9 +49,9 @@ def read_hint(body: bytes, token: Reference | None) -> OrderHint | None:
     if len(body) > MAX_BODY:
         raise CallbackError(f"the body has over {MAX_BODY} bytes", rule="body")
     try:
-        fields = load_object(body)
+        fields = load_object(body, "the body")
     except SchemaError as error:
-        raise CallbackError(f"the body {error}", rule="body") from None
+        raise CallbackError(str(error), rule="body") from None
     if token is not None:
         _compare(fields, token)
     status = fields.get("status")

@@ -116,7 +116,7 @@ async def test_yes_for_programs(aurpay: Run, account: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("fields", "arguments", "problem"),
     [
-        ({}, ["--amount", "0.00002"], "2000000 msat are expected"),
+        ({}, ["--amount", "0.00002"], "expected 2000000 msat"),
         ({}, ["--amount", "1e-5"], "not an amount in BTC"),
         ({"timestamp": 1_700_000_000}, [], "expired"),
         ({"amount_msat": None}, [], "leaves the amount open"),

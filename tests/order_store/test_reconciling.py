@@ -307,7 +307,7 @@ class TestSearching:
         clock: FakeClock,
         found_after_s: int,
     ) -> None:
-        """When its invoice has expired and the platform has it as OVERDUE."""
+        """When its invoice has expired and order detail has status OVERDUE."""
         await lose(local, platform, "lost+created")
         [(order_id, hidden)] = platform.orders.items()
         del platform.orders[order_id]

@@ -233,7 +233,7 @@ def test_a_page_that_lies_elsewhere(pay_url: object) -> None:
 
 def test_an_answer_without_a_page() -> None:
     """It is the one field that matters."""
-    with pytest.raises(InvalidResponseError, match=r"data\.pay_url is not a text"):
+    with pytest.raises(InvalidResponseError, match=r"data\.pay_url is not a string"):
         read_url(envelope({}))
 
 

@@ -120,11 +120,11 @@ def test_what_is_no_path(path: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        (b"/a", "must be a text, not bytes"),
-        ("/a?b=1", "give params= for a query"),
+        (b"/a", "must be a str, not bytes"),
+        ("/a?b=1", "pass params= for a query"),
         ("https://evil.example/x", "without a host"),
-        ("/a//b", "have no two in a row"),
-        ("/a b", "has to be percent-encoded"),
+        ("/a//b", "must not contain //"),
+        ("/a b", "must be percent-encoded"),
         ("/a/%2e%2e", "between slashes"),
     ],
 )
@@ -181,7 +181,7 @@ def test_what_is_no_query(params: Any, field: str) -> None:
 
 def test_a_get_has_no_body() -> None:
     """No signature would cover it."""
-    with pytest.raises(InvalidRequestError, match="give params=") as caught:
+    with pytest.raises(InvalidRequestError, match="pass params=") as caught:
         build(json={})
     assert caught.value.field == "json"
 

@@ -136,25 +136,26 @@ def test_an_invoice_that_was_decoded_is_decoded_again() -> None:
             invoice(network="testnet"),
             (
                 "invoice: the invoice is for testnet, and not for regtest; "
-                "ask for one of the client's network"
+                "ask for an invoice on the client's network"
             ),
         ),
         (
             invoice(timestamp=int(NOW.timestamp()) - 3600),
-            "invoice: the invoice expired 0 s ago; ask for a new one",
+            "invoice: the invoice expired 0 s ago; ask for a new invoice",
         ),
         (
             invoice(timestamp=int(NOW.timestamp()) + 301),
             (
-                "invoice: the invoice was made 301 s in the future; is this clock "
-                "right?; set this machine's clock, or ask for a new one"
+                "invoice: the invoice was created 301 s in the future; is this clock "
+                "right?; set this machine's clock, or ask for a new invoice"
             ),
         ),
         (
             invoice(amount_msat=None),
             (
-                "invoice: it leaves the amount open, and in which unit Aurpay takes "
-                "one beside it is not documented; ask for one with the amount in it"
+                "invoice: it leaves the amount open, and Aurpay does not document "
+                "the unit of the amount field beside it; ask for an invoice with an "
+                "amount"
             ),
         ),
     ],
@@ -175,7 +176,7 @@ def test_an_invoice_over_another_amount(expected: int) -> None:
         require_payable(invoice(), expected, POLICY, NOW.timestamp())
     assert caught.value.field == "amount"
     assert str(caught.value).startswith(
-        f"amount: {expected} msat are expected, the invoice asks for 20000000;"
+        f"amount: expected {expected} msat, but the invoice asks for 20000000;"
     )
 
 

@@ -87,7 +87,7 @@ async def test_confirm_rejects_a_replayed_order_by_the_price_that_aurpay_has() -
     async with Sandbox() as sandbox, sandbox.client() as one, sandbox.client() as other:
         first = await one.create_order("20.00", "USD")
         sandbox.faults.push("replayed+created")
-        with pytest.raises(UntrustedOrderError, match=r"99\.00, the platform has 20"):
+        with pytest.raises(UntrustedOrderError, match=r"99\.00, order detail has 20"):
             await other.create_order("99.00", "USD", confirm=True)
 
 
