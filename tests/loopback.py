@@ -61,7 +61,7 @@ class Peer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
-    async def gone(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the client has closed its end."""
         with suppress(ConnectionError):
             while await self._reader.read(65_536):
@@ -122,7 +122,7 @@ def answering(body: bytes, status: str = "200 OK", *headers: str) -> Script:
 
 
 @asynccontextmanager
-async def nobody() -> AsyncIterator[str]:
+async def closed_port() -> AsyncIterator[str]:
     """The URL of a port at which nobody listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -42,7 +42,7 @@ from aurpay_async.callbacks._reference import ReferenceSigner
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock, MemoryTransport
 
-from .loopback import Server, answering, nobody
+from .loopback import Server, answering, closed_port
 from .orders import (
     AS_NUMBER,
     AS_TEXT,
@@ -211,7 +211,7 @@ async def test_a_limit_in_the_envelope_may_be_tried_again_by_the_caller() -> Non
 
 async def test_nobody_there() -> None:
     """Nothing was sent, four times."""
-    async with nobody() as url, AurpayClient(base_url=url, clock=FakeClock()) as c:
+    async with closed_port() as url, AurpayClient(base_url=url, clock=FakeClock()) as c:
         with pytest.raises(ConnectError) as caught:
             await c.create_order(20, "USD")
     assert (caught.value.outcome, caught.value.attempts) == (RequestOutcome.NOT_SENT, 4)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .loopback import Server, answering, nobody
+from .loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
     from .loopback import Peer
@@ -47,6 +47,6 @@ async def test_it_resets() -> None:
 
 async def test_nobody_is_there() -> None:
     """The port is taken, and refuses."""
-    async with nobody() as url:
+    async with closed_port() as url:
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))

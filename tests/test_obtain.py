@@ -192,7 +192,7 @@ async def cut(peer: Peer) -> None:
 async def silent(peer: Peer) -> None:
     """Reads, and waits for the client to go."""
     await peer.read_request()
-    await peer.gone()
+    await peer.wait_closed()
 
 
 async def test_a_call_that_is_cut_off() -> None:

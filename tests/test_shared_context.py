@@ -139,7 +139,7 @@ def test_cancelled_calls_that_share_a_context_report_their_own_outcome() -> None
         async def says_nothing(peer: Peer) -> None:
             await peer.read_request()
             received.set()
-            await peer.gone()
+            await peer.wait_closed()
 
         connector = aiohttp.TCPConnector(limit=1)
         async with (

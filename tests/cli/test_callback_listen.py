@@ -19,7 +19,7 @@ from aurpay_async._cli._web import serve
 from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.contrib.aiohttp import callback_handler
 
-from ..loopback import Server, answering, nobody
+from ..loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -293,7 +293,7 @@ async def test_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where to pay, what to tell the shop; a shop that is down is shown as that."""
     async with (
-        nobody() as shop_url,
+        closed_port() as shop_url,
         listening(monkeypatch, shop_url, output="text") as listener,
     ):
         first = await listener.line()

@@ -16,7 +16,7 @@ from aurpay_async.errors import (
     CallbackStaleError,
 )
 
-from ..loopback import Server, answering, nobody
+from ..loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
     from ..loopback import Peer
@@ -171,7 +171,7 @@ async def test_a_signature_that_is_repeated(aurpay: Run) -> None:
 
 async def test_no_answer(aurpay: Run) -> None:
     """Is a failure that says what happened."""
-    async with nobody() as base_url:
+    async with closed_port() as base_url:
         done = await send(aurpay, f"{base_url}/")
     assert done.code == 1
     assert "✗ error" in done.out

@@ -27,7 +27,7 @@ from aurpay_async._urls import parse_origin
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
 
-from ..loopback import Server, answering, nobody
+from ..loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -111,11 +111,11 @@ async def gone(peer: Peer) -> None:
 
 async def endless(peer: Peer) -> None:
     await peer.write(b"x" * 200_000)
-    await peer.gone()
+    await peer.wait_closed()
 
 
 async def silent(peer: Peer) -> None:
-    await peer.gone()
+    await peer.wait_closed()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ async def test_what_is_no_http(
 
 async def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing more is asked."""
-    async with nobody() as url:
+    async with closed_port() as url:
         findings = await found(url, monkeypatch)
     assert [*findings] == ["dns", "connection"]
     assert findings["connection"].verdict == "problem"

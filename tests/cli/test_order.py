@@ -34,7 +34,7 @@ from aurpay_async._cli._screen import Screen
 from aurpay_async._models import Order
 from aurpay_async._order_life import OrderStatus
 
-from ..loopback import Server, nobody
+from ..loopback import Server, closed_port
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
@@ -241,7 +241,7 @@ async def test_an_order_may_exist(
 
 async def test_nothing_was_sent(aurpay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens: exit code 1, and it is said that nothing exists."""
-    async with nobody() as base_url:
+    async with closed_port() as base_url:
         monkeypatch.setenv("AURPAY_BASE_URL", base_url)
         monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
         done = await order(aurpay, "create", "20", "USD")
@@ -321,7 +321,7 @@ async def test_interrupted_after_it_left(
     async def silence(peer: Peer) -> None:
         await peer.read_request()
         arrived.set()
-        await peer.gone()
+        await peer.wait_closed()
 
     async with Server(silence) as server:
         monkeypatch.setenv("AURPAY_BASE_URL", server.url)

@@ -212,7 +212,7 @@ async def test_interrupted_after_it_left(
     async def silence(peer: Peer) -> None:
         await peer.read_request()
         arrived.set()
-        await peer.gone()
+        await peer.wait_closed()
 
     async with Server(silence) as server:
         monkeypatch.setenv("AURPAY_BASE_URL", server.url)

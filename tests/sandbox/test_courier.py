@@ -162,7 +162,7 @@ async def test_an_answer_is_read_as_far_as_it_matters() -> None:
     async def endless(peer: Peer) -> None:
         await peer.read_request()
         await peer.write(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100_000)
-        await peer.gone()
+        await peer.wait_closed()
 
     async def cut(peer: Peer) -> None:
         await peer.read_request()
@@ -191,7 +191,7 @@ async def test_what_is_no_http_is_an_error() -> None:
 
 async def silence(peer: Peer) -> None:
     await peer.read_request()
-    await peer.gone()
+    await peer.wait_closed()
 
 
 async def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:

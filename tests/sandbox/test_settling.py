@@ -10,7 +10,7 @@ from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
 
-from ..loopback import nobody
+from ..loopback import closed_port
 from ..orders import NOW
 from .shop import arrived, both, open_shop, order, signature
 
@@ -136,7 +136,7 @@ async def test_a_shop_that_refuses() -> None:
 
 async def test_a_shop_that_is_down() -> None:
     """What went wrong is on the record, and nothing is raised."""
-    async with nobody() as url, Sandbox() as sandbox:
+    async with closed_port() as url, Sandbox() as sandbox:
         (sent,) = await sandbox.pay(await order(sandbox, callback_url=f"{url}/paid"))
     assert sent.status is None
     assert sent.error is not None

@@ -15,7 +15,7 @@ from ..cli.test_callback_listen import listening, post
 from ..cli.test_main import COMMANDS
 from ..cli.test_sandbox import served
 from ..cli.test_withdraw import fresh
-from ..loopback import Server, answering, nobody
+from ..loopback import Server, answering, closed_port
 from ..orders import invoice
 from .snapshot import expect, expect_files, mask
 from .test_cli_help import file_name
@@ -166,7 +166,7 @@ async def test_json_of_order_create_is_as_stored(
     await create.run("an invoice of another network", *twenty)
     monkeypatch.delenv("AURPAY_API_KEY")
     await create.run("no credentials", *twenty)
-    async with nobody() as base_url:
+    async with closed_port() as base_url:
         monkeypatch.setenv("AURPAY_BASE_URL", base_url)
         monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
         await create.run("connection refused", *twenty)
@@ -281,7 +281,7 @@ async def test_json_of_callback_send_is_as_stored(
         await send.run("twice", f"{shop.url}/paid", "--duplicate")
     async with Server(answering(b"no", "401 Unauthorized")) as shop:
         await send.run("rejected", f"{shop.url}/paid")
-    async with nobody() as shop_url:
+    async with closed_port() as shop_url:
         await send.run("connection refused", f"{shop_url}/paid")
     await send.run("wrong usage", "no URL")
     send.expect()

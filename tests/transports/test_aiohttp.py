@@ -34,7 +34,7 @@ from aurpay_async.errors import (
     TransportError,
 )
 
-from ..loopback import Server, answering, nobody
+from ..loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -174,7 +174,7 @@ async def test_a_session_that_was_handed_in_is_not_closed() -> None:
 
 async def test_nobody_listens(session: aiohttp.ClientSession | None) -> None:
     """Refused: nothing was sent."""
-    async with nobody() as url:
+    async with closed_port() as url:
         transport = AiohttpTransport(url, session=session)
         with pytest.raises(ConnectError) as caught:
             await transport.send(request())
@@ -202,7 +202,7 @@ async def test_tls_that_is_none(session: aiohttp.ClientSession | None) -> None:
 
     async def script(peer: Peer) -> None:
         await peer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        await peer.gone()
+        await peer.wait_closed()
 
     async with Server(script) as server:
         transport = AiohttpTransport(
@@ -292,7 +292,7 @@ async def test_a_get_is_not_resent_behind_our_back() -> None:
 
 async def says_nothing(peer: Peer) -> None:
     await peer.read_request()
-    await peer.gone()
+    await peer.wait_closed()
 
 
 async def drips(peer: Peer) -> None:
@@ -318,7 +318,7 @@ async def test_a_connection_that_does_not_come_in_time() -> None:
     """TLS that never begins: nothing was sent."""
 
     async def silent(peer: Peer) -> None:
-        await peer.gone()
+        await peer.wait_closed()
 
     async with Server(silent) as server:
         transport = AiohttpTransport(server.url.replace("http", "https"))
@@ -512,7 +512,7 @@ async def test_a_status_of_failure_does_not_depend_on_its_page(status: str) -> N
 
     async def drip(peer: Peer) -> None:
         await cut(peer)
-        await peer.gone()
+        await peer.wait_closed()
 
     for script in (
         answering(LONG, status),
@@ -534,7 +534,7 @@ async def test_what_was_said_unasked_is_no_answer() -> None:
         await peer.respond(b"first")
         await read.wait()
         await peer.respond(b"stale")
-        await peer.gone()
+        await peer.wait_closed()
 
     read = asyncio.Event()
 
@@ -693,7 +693,7 @@ async def test_failure_of_an_unmarked_request_is_unknown_unless_it_was_connectin
     assert len(server.requests) == 1
     outcome, _ = await exchange(answering(b"{}"))
     assert outcome.status == 200
-    async with nobody() as nowhere:
+    async with closed_port() as nowhere:
         transport = AiohttpTransport(nowhere)
         with pytest.raises(ConnectError) as caught:
             await transport.send(request())
@@ -800,12 +800,12 @@ async def test_cancelling_leaves_nothing_behind(when: str) -> None:
 
     async def first(peer: Peer) -> None:
         if when == "connecting":
-            await peer.gone()
+            await peer.wait_closed()
             return
         await peer.read_request()
         if when == "reading":
             await peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
-        await peer.gone()
+        await peer.wait_closed()
 
     async with Server(first, answering(b"{}")) as server:
         transport = AiohttpTransport(server.url)
@@ -847,7 +847,7 @@ async def test_a_pool_that_is_closed_meanwhile() -> None:
 
     async def keeps_busy(peer: Peer) -> None:
         await peer.read_request()
-        await peer.gone()
+        await peer.wait_closed()
 
     async with Server(keeps_busy) as server:
         connector = aiohttp.TCPConnector(limit=1)
@@ -1109,7 +1109,7 @@ async def test_proxy_that_refuses_is_named_as_the_proxy(
     refusal: str, no_proxies: pytest.MonkeyPatch
 ) -> None:
     """The message does not blame the platform, and a refusal by status is final."""
-    async with nobody() as nowhere, Server(answering(b"", "407 No")) as proxy:
+    async with closed_port() as nowhere, Server(answering(b"", "407 No")) as proxy:
         url = nowhere if refusal == "no connection" else proxy.url
         no_proxies.setenv("https_proxy", url)
         transport = AiohttpTransport("https://api.invalid", trust_env=True)
