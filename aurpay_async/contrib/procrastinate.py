@@ -1,19 +1,19 @@
-"""Job workers on procrastinate: orders are opened, watched and delivered by jobs.
+"""Tasks for procrastinate: open orders, fulfil paid ones and reconcile in workers.
 
-A job is a row in PostgreSQL, written in the transaction of what it follows from: both
-are there, or neither. It goes through SQLAlchemy, by the function that procrastinate
-itself calls, so it works on either driver, asyncpg or psycopg; ``connection=`` of
-procrastinate takes psycopg's alone.
+A job is a row in PostgreSQL, inserted in the transaction that makes it necessary: both
+are committed, or neither. The row is inserted through SQLAlchemy, with the SQL function
+that procrastinate itself calls, so that it works on asyncpg and on psycopg;
+``connection=`` of procrastinate accepts psycopg's connections only.
 
-A job runs at least once: a worker may die after the work and before it says so. What
-makes it once is the store, which has one live order for each reference, and a row in
-the table of the inbox, which is committed together with a delivery.
+A job runs at least once: a worker may crash after the work and before the job is marked
+as done. Its effect is exactly once, because the order store keeps one active order for
+each reference, and because a row in the table of the inbox is committed together with
+what the fulfilment wrote.
 
-Jobs of one reference have a lock, so they run one after the other, in any number of
-workers. They have no queueing lock: with one, procrastinate cannot put a job back whose
-twin is waiting, and both are stuck (its issues 1446 and 1543).
-
-.. versionadded:: 0.1.0
+Jobs of one reference share a lock, so they run one after the other in any number of
+workers. They have no queueing lock: with one, procrastinate cannot put a job back into
+the queue while a job with the same lock waits, and then neither runs (its issues 1446
+and 1543).
 """
 
 from __future__ import annotations
@@ -63,34 +63,33 @@ if TYPE_CHECKING:
 
 __all__ = ["OrderTasks"]
 
-#: The only database that procrastinate knows.
+#: The only database that procrastinate supports.
 _DIALECT: Final = "postgresql"
 
 _OPEN: Final = "aurpay:open"
-_DELIVER: Final = "aurpay:deliver"
+_FULFIL: Final = "aurpay:fulfil"
 _RECONCILE: Final = "aurpay:reconcile"
 _RESTART: Final = "aurpay:restart"
 
-#: Seconds until a job that failed is tried again, twice as many each time. Somebody may
-#: be waiting for the first ones; the last ones outlast a platform that is down.
+#: Seconds until a failed job is retried, doubled each time. A payer may wait for the
+#: first retries; the last ones outlast an outage of Aurpay.
 _FIRST_PAUSE: Final = 2
 _LONGEST_PAUSE: Final = 300
 
-#: The last of them is about twenty minutes after the first.
+#: The last attempt is about twenty minutes after the first.
 _ATTEMPTS: Final = 12
 
-#: Three of the intervals in which procrastinate's workers say that they live; it takes
-#: the same for its own purposes.
+#: Three heartbeat intervals of procrastinate's workers, which is its own default.
 _STALLED_AFTER: Final = timedelta(seconds=30)
 
-#: A handler that hangs takes the place of other jobs.
-_DELIVERY_TIMEOUT: Final = timedelta(minutes=1)
+#: A handler that hangs occupies a slot of the worker.
+_FULFILMENT_TIMEOUT: Final = timedelta(minutes=1)
 
-#: Who was overtaken by death goes before those who wait.
+#: Jobs of crashed workers run before new ones.
 _URGENT: Final = 1
 
-#: Its number is part of the name: a release of procrastinate that changes what it takes
-#: gives it another one.
+#: The function's name has a version: a release of procrastinate that changes its
+#: arguments gives it another name.
 _DEFER: Final = text(
     "SELECT unnest(procrastinate_defer_jobs_v1(ARRAY[ROW("
     "CAST(:queue AS varchar), CAST(:task AS varchar), 0, CAST(:lock AS text),"
@@ -101,89 +100,90 @@ _DEFER: Final = text(
 
 @final
 class OrderTasks:
-    """The tasks of a shop, for the workers of an app of procrastinate.
+    """Tasks that open, fulfil and reconcile orders, for a procrastinate app's workers.
 
-    Make it where the app is made: whatever defers needs it as well as the workers.
+    Create it where the app is created: the code that defers jobs needs it as well as
+    the workers.
 
     Example:
-        >>> async def deliver(reference: str, connection: AsyncConnection) -> None:
-        ...     await connection.execute(insert(parcels).values(reference=reference))
-        >>> tasks = OrderTasks(app, store, deliver)
+        >>> async def fulfil(reference: str, connection: AsyncConnection) -> None:
+        ...     await connection.execute(insert(shipments).values(reference=reference))
+        >>> tasks = OrderTasks(app, store, fulfil)
         >>> async with store.engine.begin() as connection:
         ...     await connection.execute(insert(carts).values(reference="cart-42"))
         ...     await tasks.defer_open(connection, "cart-42", "20.00", "USD")
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(
         self,
         app: App,
         store: OrderStore,
-        deliver: Callable[[str, AsyncConnection], Awaitable[None]],
+        fulfil: Callable[[str, AsyncConnection], Awaitable[None]],
         *,
         on_change: Callable[[Change, AsyncConnection], Awaitable[None]] | None = None,
         queue: str = "aurpay",
         reconcile: str = "*/5 * * * *",
         restart: str = "* * * * *",
         stalled_after: timedelta = _STALLED_AFTER,
-        delivery_timeout: timedelta = _DELIVERY_TIMEOUT,
+        fulfilment_timeout: timedelta = _FULFILMENT_TIMEOUT,
     ) -> None:
-        """Add ``aurpay:open``, ``aurpay:deliver`` and two periodic tasks to an app.
+        """Add ``aurpay:open``, ``aurpay:fulfil`` and two periodic tasks to an app.
 
         Args:
-            app: Its connector leads to the database of the store, and procrastinate's
-                own tables are there.
+            app: Its connector leads to the database of the order store, which has
+                procrastinate's own tables.
             store: On ``postgresql+asyncpg`` or ``postgresql+psycopg``.
-            deliver: Is told of each reference that is paid, with a connection: what it
-                does there is committed once. It must neither commit nor roll back.
-            on_change: Is told of each change that reconciling finds, as by
+            fulfil: Called with each reference that is paid, and a connection: what it
+                writes there is committed once. It must neither commit nor roll back.
+            on_change: Called with each change that reconciliation finds, as by
                 `OrderStore.reconcile`.
             queue: The queue of all these jobs.
-            reconcile: When to look for what no callback told, as for cron; a sixth
-                column has seconds.
-            restart: When to look for jobs whose worker has died.
-            stalled_after: How long a worker must have been silent for that: more than
-                the ``update_heartbeat_interval`` of the workers, which is 10 s.
-            delivery_timeout: How long `deliver` may take: then it is cancelled, undone
-                and tried again.
+            reconcile: The cron schedule of reconciliation; a sixth column has seconds.
+            restart: The cron schedule of the search for jobs of crashed workers.
+            stalled_after: The time without a heartbeat after which a worker counts as
+                crashed: more than its ``update_heartbeat_interval``, which is 10 s.
+            fulfilment_timeout: The longest duration of one `fulfil`: then it is
+                cancelled, rolled back and retried.
 
         Raises:
-            ConfigurationError: if one of them cannot be used.
+            ConfigurationError: if an argument is invalid.
         """
         if store.engine.dialect.name != _DIALECT:
             raise ConfigurationError(
-                "procrastinate's jobs are rows in PostgreSQL, and the store must be in "
-                "the same database: make it with postgresql+asyncpg://user@host/name"
+                "the order store must be in procrastinate's PostgreSQL database; "
+                "create it with postgresql+asyncpg://user@host/name"
             )
-        for name, function in (("deliver", deliver), ("on_change", on_change)):
+        for name, function in (("fulfil", fulfil), ("on_change", on_change)):
             if function is not None and not is_async(function):
                 raise ConfigurationError(f"{name} must be an `async def`")
-        self._silent_s = _seconds("stalled_after", stalled_after)
-        self._limit = _seconds("delivery_timeout", delivery_timeout)
+        self._stalled_after_s = _to_seconds("stalled_after", stalled_after)
+        self._fulfilment_timeout_s = _to_seconds(
+            "fulfilment_timeout", fulfilment_timeout
+        )
         self._app = app
         self._store = store
         self._database = Database(store.engine, type(self).__name__)
-        self._handler = deliver
+        self._fulfil = fulfil
         self._on_change = on_change
         self._queue = queue
         self._register(reconcile, restart)
 
     def _register(self, reconcile: str, restart: str) -> None:
         task, queue = self._app.task, self._queue
-        task(name=_OPEN, queue=queue, retry=_Patience())(self._run_open)
-        task(name=_DELIVER, queue=queue, retry=_Patience())(self._run_deliver)
-        # One looks and one waits, however slow the platform is. Cron brings the next
-        # one, so none is tried again, and here a queueing lock is safe.
-        look = task(
+        task(name=_OPEN, queue=queue, retry=_Retry())(self._run_open)
+        task(name=_FULFIL, queue=queue, retry=_Retry())(self._run_fulfil)
+        # One job runs and one waits, however slow Aurpay is. The schedule brings the
+        # next one, so these jobs are not retried, and their queueing lock is safe.
+        reconcile_task = task(
             name=_RECONCILE, queue=queue, lock=_RECONCILE, queueing_lock=_RECONCILE
         )
-        self._app.periodic(cron=reconcile)(look(self._run_reconcile))
-        # What frees the locks of the dead has none that it could die with.
-        free = task(
+        self._app.periodic(cron=reconcile)(reconcile_task(self._run_reconcile))
+        # The restart task takes no lock: if its own worker crashed, no other task would
+        # release it.
+        restart_task = task(
             name=_RESTART, queue=queue, queueing_lock=_RESTART, priority=_URGENT
         )
-        self._app.periodic(cron=restart)(free(self._run_restart))
+        self._app.periodic(cron=restart)(restart_task(self._run_restart))
 
     async def defer_open(
         self,
@@ -197,27 +197,27 @@ class OrderTasks:
         callback_url: str | None = None,
         timeout_callback: str | None = None,
     ) -> int:
-        """Have a worker open an order, once the caller's transaction is committed.
+        """Defer a job that opens an order, in the caller's transaction.
 
-        The URLs are kept in the table of jobs, and the workers' log shows them: put no
-        secret into them.
+        The job's arguments are stored in ``procrastinate_jobs`` and appear in the log
+        of the workers: put no secrets into them.
 
         Args:
-            connection: In whose transaction; you commit.
+            connection: The connection of your transaction; you commit.
             reference: As for `OrderStore.get_or_create`, like all that follow.
             price: Fiat.
             currency: Fiat: three letters.
-            succeed_url: Where the payer's browser goes after success.
-            timeout_url: Where it goes after a timeout.
-            callback_url: What the platform calls (GET) after success.
-            timeout_callback: What it calls after a timeout.
+            succeed_url: The page that the payer's browser opens after success.
+            timeout_url: The page that it opens after a timeout.
+            callback_url: The URL that Aurpay calls (GET) after success.
+            timeout_callback: The URL that it calls after a timeout.
 
         Returns:
-            The number of the job.
+            The id of the job.
 
         Raises:
-            InvalidRequestError: an argument was refused; there is no job.
-            ConfigurationError: that is no connection with a transaction.
+            InvalidRequestError: an argument is invalid; there is no job.
+            ConfigurationError: `connection` is no connection with a transaction.
             StoreUnavailableError: the database failed, or did not answer in time.
         """
         order = NewOrder(
@@ -244,23 +244,23 @@ class OrderTasks:
             **{name: url for name, url in urls.items() if url is not None},
         )
 
-    async def defer_delivery(
+    async def defer_fulfilment(
         self, connection: AsyncConnection | AsyncSession, reference: str
     ) -> int:
-        """Have a worker deliver, once the caller's transaction is committed.
+        """Defer a job that fulfils a paid order, in the caller's transaction.
 
-        For whoever records a payment: where `Change.newly_paid` is true, in the very
-        transaction of that change. Reconciling does so by itself.
+        Call it where `Change.newly_paid` is true, in the transaction of that change.
+        The reconciliation task calls it by itself.
 
         Returns:
-            The number of the job.
+            The id of the job.
 
         Raises:
-            InvalidRequestError: that can be no reference; there is no job.
-            ConfigurationError: that is no connection with a transaction.
+            InvalidRequestError: the reference is invalid; there is no job.
+            ConfigurationError: `connection` is no connection with a transaction.
             StoreUnavailableError: the database failed, or did not answer in time.
         """
-        return await self._defer(connection, _DELIVER, require_reference(reference))
+        return await self._defer(connection, _FULFIL, require_reference(reference))
 
     async def _defer(
         self,
@@ -285,17 +285,23 @@ class OrderTasks:
         try:
             await self._store.get_or_create(reference, price, currency, **urls)
         except AlreadyPaidError:
-            return  # whoever recorded the payment has seen to the delivery
+            return  # its fulfilment was deferred when the payment was recorded
 
-    async def _run_deliver(self, *, reference: str) -> None:
-        async with asyncio.timeout(self._limit), self._database.begin() as connection:
+    async def _run_fulfil(self, *, reference: str) -> None:
+        async with (
+            asyncio.timeout(self._fulfilment_timeout_s),
+            self._database.begin() as connection,
+        ):
             if await self._is_first(connection, reference):
-                await self._handler(reference, connection)
+                await self._fulfil(reference, connection)
 
     async def _is_first(self, connection: AsyncConnection, reference: str) -> bool:
-        """Insert the row of a delivery; wait for a transaction that has one."""
+        """Insert the row of a fulfilment; return whether there was none.
+
+        If another transaction has inserted it, this waits for the end of that one.
+        """
         row = insert(callbacks).values(
-            key=f"delivery of {reference}",
+            key=f"fulfilment of {reference}",
             handled="paid",
             lease_until=0,
             touched=self._database.now_ms(SystemClock()),
@@ -304,33 +310,32 @@ class OrderTasks:
         return done.rowcount == 1
 
     async def _run_reconcile(self, timestamp: int) -> None:  # noqa: ARG002 - procrastinate's
-        again = True
-        while again:
-            run = await self._store.reconcile(on_change=self._follow)
-            again = run.more
+        more = True
+        while more:
+            more = (await self._store.reconcile(on_change=self._on_found)).more
 
-    async def _follow(self, change: Change, connection: AsyncConnection) -> None:
-        """What a change leads to, in its transaction."""
+    async def _on_found(self, change: Change, connection: AsyncConnection) -> None:
+        """Call the hook and defer the fulfilment, in the transaction of a change."""
         if self._on_change is not None:
             await self._on_change(change, connection)
         if change.newly_paid:
-            await self.defer_delivery(connection, change.reference)
+            await self.defer_fulfilment(connection, change.reference)
 
     async def _run_restart(self, timestamp: int) -> None:  # noqa: ARG002 - procrastinate's
-        """Nobody else does: a job whose worker was killed stays as it is, for ever."""
+        """Restart the jobs of crashed workers, which procrastinate itself leaves."""
         stalled = await self._app.job_manager.get_stalled_jobs(
-            queue=self._queue, seconds_since_heartbeat=self._silent_s
+            queue=self._queue, seconds_since_heartbeat=self._stalled_after_s
         )
         for job in stalled:
-            if job.task_name not in {_OPEN, _DELIVER, _RECONCILE, _RESTART}:
-                continue  # the shop's own, which may not be done twice
+            if job.task_name not in {_OPEN, _FULFIL, _RECONCILE, _RESTART}:
+                continue  # a task of the shop, which may not be idempotent
             try:
                 await self._restart(job)
             except ConnectorException:
-                continue  # another one was faster, or it lives and has just ended
+                continue  # another worker restarted it, or it has just ended
 
     async def _restart(self, job: Job) -> None:
-        again = job.task_name in {_OPEN, _DELIVER}
+        again = job.task_name in {_OPEN, _FULFIL}
         if again and job.attempts + 1 < _ATTEMPTS:
             await self._app.job_manager.retry_job(job)
         else:
@@ -339,14 +344,14 @@ class OrderTasks:
             )
 
 
-class _Patience(BaseRetryStrategy):
-    """Try again what may pass, later and later."""
+class _Retry(BaseRetryStrategy):
+    """Retry temporary failures with exponential backoff."""
 
     def get_retry_decision(
         self, *, exception: BaseException, job: Job
     ) -> RetryDecision | None:
-        """When to try again, if at all."""
-        if job.attempts + 1 >= _ATTEMPTS or not _may_pass(exception):
+        """Return when to retry; ``None`` if the job has failed."""
+        if job.attempts + 1 >= _ATTEMPTS or not _may_retry(exception):
             return None
         pause: float = min(_FIRST_PAUSE * 2**job.attempts, _LONGEST_PAUSE)
         if isinstance(exception, APIError):
@@ -354,18 +359,18 @@ class _Patience(BaseRetryStrategy):
         return RetryDecision(retry_in={"seconds": ceil(pause)})
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Whether the same job may do better later, and does no harm."""
+def _may_retry(error: BaseException) -> bool:
+    """Return whether the job may succeed later, and is safe to run again."""
     if isinstance(error, UntrustedOrderError):
-        return False  # the next order would hardly be better; let somebody look
+        return False  # the next order would fail the same checks: it needs an operator
     if isinstance(error, AurpayError):
-        # After an unknown outcome the store looks before it asks for an order again.
+        # After an unknown outcome the order store searches before it creates an order.
         return error.retryable or error.outcome is RequestOutcome.UNKNOWN
-    # The database's, the shop's own; or the worker is told to stop in the midst of it.
+    # The database failed, the shop's code raised, or the worker is shutting down.
     return True
 
 
-def _seconds(name: str, length: object) -> float:
+def _to_seconds(name: str, length: object) -> float:
     if type(length) is timedelta and length > timedelta(0):
         return length.total_seconds()
-    raise ConfigurationError(f"{name} must be a timedelta above 0")
+    raise ConfigurationError(f"{name} must be a timedelta above 0; got {length!r}")

@@ -1,4 +1,4 @@
-"""The tasks of `aurpay_async.contrib.procrastinate`, with and without PostgreSQL."""
+"""Test the tasks of `aurpay_async.contrib.procrastinate`, without PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from aurpay_async import (
     UntrustedOrderError,
 )
 from aurpay_async.contrib import procrastinate as module
-from aurpay_async.contrib.procrastinate import OrderTasks, _Patience
+from aurpay_async.contrib.procrastinate import OrderTasks, _Retry
 from aurpay_async.orders import AttemptState, Failure, OrderStore, Reconciliation
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
 
 KEY = "sandbox-reference-key"
 
-#: What `defer_open` writes down for a cart of 20 dollars.
+#: The arguments that `defer_open` stores for a cart of 20 dollars.
 CART = {"reference": "cart-42", "price": "20.00", "currency": "USD"}
 
 
-def put_into_a_table(
+def insert_into_table(
     _c: object, _cursor: object, statement: str, values: Any, _x: object, _many: bool
 ) -> tuple[str, Any]:
-    """SQLite has no function of procrastinate's; a table takes what it is given."""
+    """Insert the job into a table, as SQLite has no function of procrastinate's."""
     if "procrastinate_defer_jobs_v1" in statement:
         statement = "INSERT INTO jobs VALUES (NULL, ?, ?, ?, ?) RETURNING id"
     return statement, values
@@ -60,60 +60,60 @@ def put_into_a_table(
 def connect(url: str) -> AsyncEngine:
     engine = create_async_engine(url)
     event.listen(
-        engine.sync_engine, "before_cursor_execute", put_into_a_table, retval=True
+        engine.sync_engine, "before_cursor_execute", insert_into_table, retval=True
     )
     return engine
 
 
 @attrs.define
 class Shop:
-    """One shop, and what its tasks have told it."""
+    """A shop, and the changes that its tasks have reported."""
 
     sandbox: Sandbox
     clock: FakeClock
     store: OrderStore
     app: App
     changes: list[tuple[str, AttemptState]] = attrs.field(factory=list)
-    #: Each is raised by the next delivery, after it has done its work.
-    problems: list[BaseException | None] = attrs.field(factory=list)
+    #: Each is raised by the next fulfilment, after it has inserted its row.
+    failures: list[BaseException | None] = attrs.field(factory=list)
 
     def tasks(self, **options: Any) -> OrderTasks:
         return OrderTasks(
-            self.app, self.store, self.deliver, on_change=self.changed, **options
+            self.app, self.store, self.fulfil, on_change=self.changed, **options
         )
 
-    async def deliver(self, reference: str, connection: AsyncConnection) -> None:
+    async def fulfil(self, reference: str, connection: AsyncConnection) -> None:
         await connection.execute(
-            text("INSERT INTO parcels VALUES (:reference)"), {"reference": reference}
+            text("INSERT INTO shipments VALUES (:reference)"), {"reference": reference}
         )
-        problem = self.problems.pop(0) if self.problems else None
-        if isinstance(problem, asyncio.CancelledError):
+        failure = self.failures.pop(0) if self.failures else None
+        if isinstance(failure, asyncio.CancelledError):
             await asyncio.Event().wait()
-        if problem is not None:
-            raise problem
+        if failure is not None:
+            raise failure
 
     async def changed(self, change: Change, _: AsyncConnection) -> None:
         self.changes.append((change.reference, change.attempt.state))
 
     async def run(self, task: str, **arguments: object) -> None:
-        """As a worker does."""
+        """Run a task as a worker does."""
         await self.app.tasks[f"aurpay:{task}"](**arguments)
 
     async def rows(self, query: str) -> list[tuple[Any, ...]]:
         async with self.store.engine.connect() as connection:
             return [tuple(row) for row in await connection.execute(text(query))]
 
-    async def parcels(self) -> list[str]:
-        return [row[0] for row in await self.rows("SELECT * FROM parcels")]
+    async def shipments(self) -> list[str]:
+        return [row[0] for row in await self.rows("SELECT * FROM shipments")]
 
 
 @pytest.fixture
 async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
-    """Without PostgreSQL: jobs are deferred into a table, and run out of memory."""
+    """Yield a shop on SQLite: jobs are deferred into a table, and run from memory."""
     monkeypatch.setattr(module, "_DIALECT", "sqlite")
     engine, clock = connect(f"sqlite+aiosqlite:///{tmp_path / 'shop.db'}"), FakeClock()
     async with engine.begin() as connection:
-        await connection.execute(text("CREATE TABLE parcels (reference TEXT)"))
+        await connection.execute(text("CREATE TABLE shipments (reference TEXT)"))
         columns = "id INTEGER PRIMARY KEY, queue TEXT, task TEXT, lock TEXT, args TEXT"
         await connection.execute(text(f"CREATE TABLE jobs ({columns})"))
         await connection.run_sync(OrderStore.metadata.create_all)
@@ -128,8 +128,9 @@ async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     await engine.dispose()
 
 
-async def test_a_job_is_there_if_what_it_follows_from_is(shop: Shop) -> None:
-    """Deferred in the caller's transaction: committed or rolled back with it."""
+async def test_job_is_committed_or_rolled_back_with_the_callers_transaction(
+    shop: Shop,
+) -> None:
     tasks = shop.tasks(queue="money")
     async with shop.store.engine.connect() as connection:
         await tasks.defer_open(connection, "cart-41", 5, "EUR")
@@ -143,7 +144,7 @@ async def test_a_job_is_there_if_what_it_follows_from_is(shop: Shop) -> None:
             succeed_url="https://shop.example/thanks",
             timeout_callback="http://127.0.0.1/late",
         )
-        await tasks.defer_delivery(session, "cart-43")
+        await tasks.defer_fulfilment(session, "cart-43")
         await session.commit()
     urls = {
         "succeed_url": "https://shop.example/thanks",
@@ -153,21 +154,22 @@ async def test_a_job_is_there_if_what_it_follows_from_is(shop: Shop) -> None:
     assert [(*row[:4], json.loads(row[4])) for row in jobs] == [
         (number, "money", "aurpay:open", "aurpay:open:cart-42", {**CART, **urls}),
         (
-            *(number + 1, "money", "aurpay:deliver", "aurpay:deliver:cart-43"),
+            *(number + 1, "money", "aurpay:fulfil", "aurpay:fulfil:cart-43"),
             {"reference": "cart-43"},
         ),
     ]
 
 
-async def test_no_job_without_a_transaction(shop: Shop) -> None:
-    """Nothing could be undone together with what it follows from."""
+async def test_connection_without_transaction_is_rejected_and_no_job_is_deferred(
+    shop: Shop,
+) -> None:
     tasks = shop.tasks()
     committing = shop.store.engine.execution_options(isolation_level="AUTOCOMMIT")
     async with committing.connect() as connection:
         with pytest.raises(ConfigurationError, match="nothing can be undone"):
             await tasks.defer_open(connection, "cart-42", "20.00", "USD")
     with pytest.raises(ConfigurationError, match="AsyncConnection or AsyncSession"):
-        await tasks.defer_delivery(shop.store.engine, "cart-42")  # type: ignore[arg-type]
+        await tasks.defer_fulfilment(shop.store.engine, "cart-42")  # type: ignore[arg-type]
     assert await shop.rows("SELECT * FROM jobs") == []
 
 
@@ -180,10 +182,9 @@ async def test_no_job_without_a_transaction(shop: Shop) -> None:
         ("reference", ("", "20.00", "USD")),
     ],
 )
-async def test_arguments_are_refused_at_once(
+async def test_defer_open_validates_its_arguments_in_the_caller(
     shop: Shop, field: str, arguments: Any
 ) -> None:
-    """Where somebody can mend them, not in a worker."""
     async with shop.store.engine.begin() as connection:
         with pytest.raises(InvalidRequestError) as caught:
             await shop.tasks().defer_open(connection, *arguments)
@@ -191,8 +192,7 @@ async def test_arguments_are_refused_at_once(
     assert await shop.rows("SELECT * FROM jobs") == []
 
 
-async def test_a_worker_opens_one_order_for_a_cart(shop: Shop) -> None:
-    """However many jobs there are for it; also when it is paid without an invoice."""
+async def test_two_jobs_of_one_reference_open_one_order(shop: Shop) -> None:
     shop.tasks()
     open_order = shop.app.configure_task("aurpay:open", queue="aurpay")
     for _ in range(2):
@@ -204,10 +204,9 @@ async def test_a_worker_opens_one_order_for_a_cart(shop: Shop) -> None:
         await shop.run("open", **{**CART, "price": "21.00"})
 
 
-async def test_a_cart_that_is_paid_is_open_enough(
+async def test_opening_a_paid_reference_succeeds_without_another_order(
     shop: Shop,
 ) -> None:
-    """By an order whose invoice nobody holds: whoever found that out has delivered."""
     shop.tasks()
     shop.sandbox.faults.push("cut-body+created")
     with pytest.raises(AurpayError):
@@ -219,8 +218,8 @@ async def test_a_cart_that_is_paid_is_open_enough(
     shop.sandbox.assert_orders(1)
 
 
-def failed(kind: type[AurpayError], **fields: Any) -> AurpayError:
-    """An error without its story."""
+def build_error(kind: type[AurpayError], **fields: Any) -> AurpayError:
+    """Return an error with `fields` alone."""
     error = kind.__new__(kind)
     for name, value in fields.items():
         setattr(error, name, value)
@@ -228,20 +227,20 @@ def failed(kind: type[AurpayError], **fields: Any) -> AurpayError:
 
 
 NEVER = None
-TABLE = [
-    # Nothing was sent, and it may be sent again.
-    (failed(ConnectError, outcome=RequestOutcome.NOT_SENT, retryable=True), 0, 2),
-    (failed(RateLimitedError, retryable=True, retry_after=None), 3, 16),
-    (failed(RateLimitedError, retryable=True, retry_after=7.2), 0, 8),
-    (failed(RateLimitedError, retryable=True, retry_after=7.2), 2, 8),
-    # The store looks before it asks for an order again.
-    (failed(AurpayError, outcome=RequestOutcome.UNKNOWN), 1, 4),
-    (failed(UntrustedOrderError), 0, NEVER),
-    # The same would be refused again.
-    (failed(AurpayError, outcome=RequestOutcome.REJECTED), 0, NEVER),
-    (failed(InvalidRequestError), 0, NEVER),
-    (failed(ReferenceConflictError), 0, NEVER),
-    # A database that is away, a shop's own bug, a worker that is told to stop.
+RETRIES = [
+    # Nothing was sent, and the error is retryable.
+    (build_error(ConnectError, outcome=RequestOutcome.NOT_SENT, retryable=True), 0, 2),
+    (build_error(RateLimitedError, retryable=True, retry_after=None), 3, 16),
+    (build_error(RateLimitedError, retryable=True, retry_after=7.2), 0, 8),
+    (build_error(RateLimitedError, retryable=True, retry_after=7.2), 2, 8),
+    # The order store searches before it creates an order again.
+    (build_error(AurpayError, outcome=RequestOutcome.UNKNOWN), 1, 4),
+    (build_error(UntrustedOrderError), 0, NEVER),
+    # The same request would be rejected again.
+    (build_error(AurpayError, outcome=RequestOutcome.REJECTED), 0, NEVER),
+    (build_error(InvalidRequestError), 0, NEVER),
+    (build_error(ReferenceConflictError), 0, NEVER),
+    # The database failed, the shop's code raised, the worker is shutting down.
     (OSError(), 0, 2),
     (asyncio.CancelledError(), 7, 256),
     (OSError(), 8, 300),
@@ -250,16 +249,15 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("error", "attempts", "seconds"), TABLE)
-def test_what_may_pass_is_tried_again(
+@pytest.mark.parametrize(("error", "attempts", "seconds"), RETRIES)
+def test_temporary_failures_are_retried_with_bounded_exponential_backoff(
     error: BaseException, attempts: int, seconds: int | None
 ) -> None:
-    """Later and later, as long as it does no harm, and not for ever."""
     job = Job(
         queue="aurpay", lock=None, queueing_lock=None, task_name="", attempts=attempts
     )
     before = datetime.now(UTC)
-    decision = _Patience().get_retry_decision(exception=error, job=job)
+    decision = _Retry().get_retry_decision(exception=error, job=job)
     if seconds is None:
         assert decision is None
         return
@@ -268,8 +266,9 @@ def test_what_may_pass_is_tried_again(
     assert 0 <= (decision.retry_at - before).total_seconds() - seconds < 1
 
 
-async def test_the_worker_obeys_that(shop: Shop) -> None:
-    """A job that may pass goes back into the queue; one that may not has failed."""
+async def test_worker_requeues_temporary_failures_and_fails_the_job_otherwise(
+    shop: Shop,
+) -> None:
     shop.tasks()
     shop.sandbox.faults.push("503", "403")
     for reference in ("cart-1", "cart-2"):
@@ -284,47 +283,47 @@ async def test_the_worker_obeys_that(shop: Shop) -> None:
     assert [(job.status, job.attempts) for job in jobs] == [("todo", 1), ("failed", 1)]
 
 
-async def test_a_delivery_takes_effect_once(shop: Shop) -> None:
-    """What a handler did before it failed is undone; what it did at last, is not."""
+async def test_fulfilment_is_rolled_back_if_it_fails_and_committed_once(
+    shop: Shop,
+) -> None:
     shop.tasks()
-    shop.problems = [OSError("no printer"), None]
+    shop.failures = [OSError("no printer"), None]
     with pytest.raises(OSError, match="no printer"):
-        await shop.run("deliver", reference="cart-42")
-    assert await shop.parcels() == []
+        await shop.run("fulfil", reference="cart-42")
+    assert await shop.shipments() == []
     for _ in range(3):
-        await shop.run("deliver", reference="cart-42")
-    assert await shop.parcels() == ["cart-42"]
-    await shop.run("deliver", reference="cart-43")
-    assert await shop.parcels() == ["cart-42", "cart-43"]
+        await shop.run("fulfil", reference="cart-42")
+    assert await shop.shipments() == ["cart-42"]
+    await shop.run("fulfil", reference="cart-43")
+    assert await shop.shipments() == ["cart-42", "cart-43"]
 
 
-async def test_a_delivery_has_an_end(shop: Shop) -> None:
-    """Who takes longer is cancelled, what it did is undone, and it is tried again."""
-    tasks = shop.tasks(delivery_timeout=timedelta(milliseconds=50))
-    shop.problems = [asyncio.CancelledError()]
+async def test_fulfilment_timeout_cancels_and_rolls_back(shop: Shop) -> None:
+    tasks = shop.tasks(fulfilment_timeout=timedelta(milliseconds=50))
+    shop.failures = [asyncio.CancelledError()]
     with pytest.raises(TimeoutError):
-        await shop.run("deliver", reference="cart-42")
-    assert await shop.parcels() == []
-    tasks._limit = 60
-    await shop.run("deliver", reference="cart-42")
-    assert await shop.parcels() == ["cart-42"]
+        await shop.run("fulfil", reference="cart-42")
+    assert await shop.shipments() == []
+    tasks._fulfilment_timeout_s = 60
+    await shop.run("fulfil", reference="cart-42")
+    assert await shop.shipments() == ["cart-42"]
 
 
-async def test_nothing_is_delivered_where_nothing_can_be_undone(
+async def test_fulfilment_needs_an_engine_with_transactions(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An engine that commits each statement by itself is refused in time."""
     committing = shop.store.engine.execution_options(isolation_level="AUTOCOMMIT")
     monkeypatch.setattr(OrderStore, "engine", committing)
     shop.tasks()
     with pytest.raises(ConfigurationError, match="nothing can be undone"):
-        await shop.run("deliver", reference="cart-42")
+        await shop.run("fulfil", reference="cart-42")
     monkeypatch.undo()
-    assert await shop.parcels() == []
+    assert await shop.shipments() == []
 
 
-async def test_a_lost_callback_leads_to_a_delivery(shop: Shop) -> None:
-    """Found by reconciling: the change, what the shop does and the job, all at once."""
+async def test_reconciliation_defers_the_fulfilment_of_a_lost_callback_once(
+    shop: Shop,
+) -> None:
     shop.tasks()
     await shop.store.get_or_create("cart-42", "20.00", "USD")
     await shop.sandbox.pay(*shop.sandbox.orders)
@@ -333,13 +332,12 @@ async def test_a_lost_callback_leads_to_a_delivery(shop: Shop) -> None:
         await shop.run("reconcile", timestamp=0)
     assert shop.changes == [("cart-42", AttemptState.PAID)]
     jobs = await shop.rows("SELECT task, args FROM jobs")
-    assert jobs == [("aurpay:deliver", '{"reference": "cart-42"}')]
+    assert jobs == [("aurpay:fulfil", '{"reference": "cart-42"}')]
 
 
-async def test_a_change_that_the_shop_refuses_is_not_recorded(
+async def test_change_is_found_again_if_on_change_raised(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor is its delivery deferred: the next run finds it again."""
     shop.tasks()
     await shop.store.get_or_create("cart-42", "20.00", "USD")
     await shop.sandbox.pay(*shop.sandbox.orders)
@@ -353,10 +351,9 @@ async def test_a_change_that_the_shop_refuses_is_not_recorded(
     assert len(await shop.rows("SELECT * FROM jobs")) == 1
 
 
-async def test_reconciling_goes_on_while_there_is_more(
+async def test_reconcile_task_continues_while_more_orders_are_due(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failure of one order keeps no other order waiting for the next cron run."""
     shop.tasks()
     found = Reconciliation(changes=(), failures=(), asked=100, more=True)
     runs = [found, found, attrs.evolve(found, more=False)]
@@ -375,9 +372,10 @@ async def test_reconciling_goes_on_while_there_is_more(
     assert runs == []
 
 
-async def test_the_shop_need_not_be_told_of_changes(shop: Shop) -> None:
-    """What is paid is delivered all the same, and what is overdue is not."""
-    OrderTasks(shop.app, shop.store, shop.deliver)
+async def test_without_on_change_paid_orders_are_fulfilled_and_overdue_ones_are_not(
+    shop: Shop,
+) -> None:
+    OrderTasks(shop.app, shop.store, shop.fulfil)
     for reference in ("cart-1", "cart-2"):
         await shop.store.get_or_create(reference, "20.00", "USD")
     paid, late = shop.sandbox.orders
@@ -386,26 +384,25 @@ async def test_the_shop_need_not_be_told_of_changes(shop: Shop) -> None:
     shop.clock.advance(121)
     await shop.run("reconcile", timestamp=0)
     jobs = await shop.rows("SELECT lock FROM jobs")
-    assert jobs == [("aurpay:deliver:cart-1",)]
+    assert jobs == [("aurpay:fulfil:cart-1",)]
     (attempt,) = await shop.store.attempts("cart-2")
     assert attempt.state is AttemptState.OVERDUE
 
 
-async def test_jobs_of_the_dead_are_done_by_the_living(
+async def test_restart_task_requeues_jobs_of_crashed_workers_and_fails_the_rest(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But what cron brings again, and what has been tried often enough, ends."""
     shop.tasks(queue="money")
     memory = shop.app.connector
     assert isinstance(memory, InMemoryConnector)
     for name, queue in [
         ("aurpay:open", "money"),
-        ("aurpay:deliver", "money"),
-        ("aurpay:deliver", "money"),
+        ("aurpay:fulfil", "money"),
+        ("aurpay:fulfil", "money"),
         ("aurpay:reconcile", "money"),
         ("aurpay:open", "money"),
-        ("aurpay:open", "of others"),
-        ("shop:of its own", "money"),
+        ("aurpay:open", "other"),
+        ("shop:other", "money"),
     ]:
         await shop.app.configure_task(name, queue=queue).defer_async()
     for job in memory.jobs.values():
@@ -413,19 +410,20 @@ async def test_jobs_of_the_dead_are_done_by_the_living(
     memory.jobs[3]["attempts"] = 11
     retry = memory.retry_job_run
 
-    async def somebody_was_faster(job_id: int, **values: Any) -> None:
+    async def fail_for_job_5(job_id: int, **values: Any) -> None:
         if job_id == 5:
             raise ConnectorException
         await retry(job_id, **values)
 
-    monkeypatch.setattr(memory, "retry_job_run", somebody_was_faster)
+    monkeypatch.setattr(memory, "retry_job_run", fail_for_job_5)
     await shop.run("restart", timestamp=0)
     states = [job["status"] for job in memory.jobs.values()]
     assert states == ["todo", "todo", "failed", "failed", *["doing"] * 3]
 
 
-async def test_a_worker_is_dead_when_it_was_silent(shop: Shop) -> None:
-    """For as long as the shop says; a slow one is not."""
+async def test_worker_counts_as_crashed_without_heartbeat_for_stalled_after(
+    shop: Shop,
+) -> None:
     shop.tasks(stalled_after=timedelta(seconds=5))
     memory = shop.app.connector
     assert isinstance(memory, InMemoryConnector)
@@ -437,8 +435,7 @@ async def test_a_worker_is_dead_when_it_was_silent(shop: Shop) -> None:
     assert [job["status"] for job in memory.jobs.values()] == ["doing", "todo"]
 
 
-async def test_what_is_periodic(shop: Shop) -> None:
-    """At the shop's own times; one waits at most, and one looks at a time."""
+async def test_periodic_tasks_have_schedules_locks_and_priorities(shop: Shop) -> None:
     shop.tasks(queue="money", reconcile="0 4 * * *")
     found = {}
     for (name, _), periodic in shop.app.periodic_registry.periodic_tasks.items():
@@ -448,21 +445,22 @@ async def test_what_is_periodic(shop: Shop) -> None:
     one, other = "aurpay:reconcile", "aurpay:restart"
     assert found == {
         one: ("0 4 * * *", "money", 0, one, one),
-        # The dead come first, and nobody who dies holds up the rest.
+        # It runs first, and has no lock that its own crash would leave behind.
         other: ("* * * * *", "money", 1, None, other),
     }
 
 
-async def test_what_cannot_be_used_is_refused(shop: Shop, tmp_path: Path) -> None:
-    """With what to write instead."""
+async def test_order_tasks_reject_invalid_arguments_and_register_nothing(
+    shop: Shop, tmp_path: Path
+) -> None:
 
-    def deliver(reference: str, connection: AsyncConnection) -> Any: ...
+    def fulfil(reference: str, connection: AsyncConnection) -> Any: ...
 
-    with pytest.raises(ConfigurationError, match="deliver must be an `async def`"):
-        OrderTasks(shop.app, shop.store, deliver)
+    with pytest.raises(ConfigurationError, match="fulfil must be an `async def`"):
+        OrderTasks(shop.app, shop.store, fulfil)
     with pytest.raises(ConfigurationError, match="on_change must be an `async def`"):
-        OrderTasks(shop.app, shop.store, shop.deliver, on_change=deliver)  # type: ignore[arg-type]
-    for name in ("delivery_timeout", "stalled_after"):
+        OrderTasks(shop.app, shop.store, shop.fulfil, on_change=fulfil)  # type: ignore[arg-type]
+    for name in ("fulfilment_timeout", "stalled_after"):
         for value in (timedelta(0), 5):
             with pytest.raises(ConfigurationError, match=f"{name} must be a timedelta"):
                 shop.tasks(**{name: value})
@@ -473,10 +471,9 @@ async def test_what_cannot_be_used_is_refused(shop: Shop, tmp_path: Path) -> Non
     assert not [name for name in shop.app.tasks if name.startswith("aurpay:")]
 
 
-def test_module_without_procrastinate_says_what_to_install(
+def test_module_without_procrastinate_names_the_extra_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The names of the extras, ready to be pasted."""
     monkeypatch.setitem(sys.modules, "procrastinate", None)
     monkeypatch.delitem(sys.modules, module.__name__)
     with pytest.raises(

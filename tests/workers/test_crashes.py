@@ -81,13 +81,13 @@ async def test_each_cart_has_one_order_and_one_shipment(postgresql_url: str) -> 
             if attempt.state is AttemptState.PAYABLE and attempt.order_id is not None:
                 await sandbox.pay(attempt.order_id)
         clock.began -= 20  # so that it is time to look
-        async with killing("aurpay:deliver", url, sandbox.base_url, clock.began):
-            await until(lambda: is_done(shop, "aurpay:deliver"))
+        async with killing("aurpay:fulfil", url, sandbox.base_url, clock.began):
+            await until(lambda: is_done(shop, "aurpay:fulfil"))
         assert Counter(await shop.shipments()) == {
             f"cart-{n + 1}": 1 for n in range(CARTS)
         }
         # Some died with a shipment in hand.
-        assert await jobs(shop, "aurpay:deliver", attempts=2)
+        assert await jobs(shop, "aurpay:fulfil", attempts=2)
         assert (
             await shop.store.duplicate_payments()
             == await shop.store.needs_review()

@@ -98,7 +98,7 @@ async def test_from_a_cart_to_its_shipment(shop: Shop) -> None:
     for _ in range(2):
         await shop.defer("reconcile", timestamp=0)
         await shop.work()
-    await shop.defer("deliver", reference="cart-2")
+    await shop.defer("fulfil", reference="cart-2")
     await shop.work()
     assert await shop.rows("SELECT * FROM shipments") == [("cart-2",)]
     states = "SELECT DISTINCT status FROM procrastinate_jobs"
@@ -136,8 +136,8 @@ async def test_workers_at_once_deliver_once(shop: Shop) -> None:
         if len(came) == 1:
             raise OSError
 
-    shop.tasks._handler = slow
-    run = shop.app.tasks["aurpay:deliver"]
+    shop.tasks._fulfil = slow
+    run = shop.app.tasks["aurpay:fulfil"]
     together = [run(reference="cart-1") for _ in range(4)]
     outcomes = await asyncio.gather(*together, return_exceptions=True)
     assert sorted(map(repr, outcomes)) == ["None", "None", "None", "OSError()"]
