@@ -1,14 +1,14 @@
-"""Lets aioresponses work with aiohttp 3.14 and later.
+"""Let aioresponses work with aiohttp 3.14 and later.
 
-aioresponses 0.7.9 makes a ``ClientResponse`` without the ``stream_writer`` that
-aiohttp >= 3.14 wants (its issue 289). This supplies it. `test_aioresponses` fails as
-soon as a release of aioresponses does so itself: then delete this file, and use
-``aioresponses()`` itself.
+aioresponses 0.7.9 creates a ``ClientResponse`` without the ``stream_writer`` that
+aiohttp >= 3.14 requires (its issue 289). This shim passes it. When a release of
+aioresponses does so, `test_aioresponses` fails: then delete this file, and use
+``aioresponses()``.
 
 Bodies over 64 KiB do not work with aioresponses either: use `loopback` for them. And
-it replaces ``ClientSession._request``: nothing of timeouts, redirects, connections or
-request classes runs, and an unmatched URL looks like a refused connection, so tests
-count their requests.
+it replaces ``ClientSession._request``: timeouts, redirects, connections and request
+classes do not run, and an unmatched URL looks like a refused connection, so tests count
+their requests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Whether this aiohttp asks for more than this aioresponses gives.
+#: Whether this aiohttp requires an argument that this aioresponses does not pass.
 NEEDED = "stream_writer" in signature(aiohttp.ClientResponse.__init__).parameters
 
 
@@ -36,7 +36,7 @@ class _Response(aiohttp.ClientResponse):
 
 @pytest.fixture
 def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses.aioresponses]:
-    """aioresponses, whatever the versions."""
+    """Yield aioresponses, for any version of aiohttp."""
     if NEEDED:
         monkeypatch.setattr(aioresponses.core, "ClientResponse", _Response)
     with aioresponses.aioresponses() as mock:

@@ -1,4 +1,4 @@
-"""What all tests share: no network but loopback, the vectors, both curves."""
+"""Shared fixtures: no network except loopback, the vectors, both curves."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from hypothesis import settings
 
 from aurpay_async.bolt11 import _curve, _secp256k1
 
-# Bytecode is kept, also where the environment would have none: else each process that
-# the suite starts compiles the package and rewrites the tests for itself, every time.
+# Bytecode is written even if the environment disables it: otherwise each process that
+# the suite starts compiles the package and rewrites the tests again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# Some versions of pytest-asyncio ask for the loop of this thread: if there may be
-# one, it is made for them, and nobody closes it.
+# Some versions of pytest-asyncio get the loop of this thread: without this, asyncio
+# creates one for them, which is never closed.
 asyncio.set_event_loop(None)
 
-# The same examples in every run: what fails here fails for everybody.
+# The same examples in every run, so that a failure is reproducible.
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=40)
 #: Twenty times as many, for `nox -s properties`.
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=800)
@@ -32,13 +32,13 @@ settings.load_profile("default")
 
 
 def examples(count: int) -> settings:
-    """So many instead of forty; by the thorough profile, twenty times as many."""
+    """Return settings with a number of examples; the thorough profile multiplies it."""
     default = settings.get_profile("default").max_examples
     return settings(max_examples=count * settings().max_examples // default)
 
 
-#: These need a browser or another tool, and take as long as all others together:
-#: `nox -s browser contract`. They are collected when they are asked for by name.
+#: These need a browser or another tool, and take as long as all other tests:
+#: `nox -s browser contract`. They are collected only by name.
 collect_ignore = ["browser", "contract"]
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -55,26 +55,26 @@ def _connect_to_loopback(self: socket.socket, address: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests speak to this machine alone."""
+    """Let tests connect to loopback only."""
     monkeypatch.setattr(socket.socket, "connect", _connect_to_loopback)
 
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the developer has set must not decide a test."""
+    """Remove the developer's settings from the environment."""
     for name in list(os.environ):
         if name.startswith("AURPAY_"):
             monkeypatch.delenv(name)
 
 
 def load(name: str) -> Any:
-    """A file of vectors."""
+    """Return a file of vectors."""
     return json.loads((VECTORS / name).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
 def aurpay_vectors() -> Any:
-    """What Aurpay documents."""
+    """Return the values that Aurpay documents."""
     return load("aurpay.json")
 
 
@@ -82,7 +82,7 @@ def aurpay_vectors() -> Any:
 def curve(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> _secp256k1.Curve:
-    """Each arithmetic of the curve in turn; wallycore is an optional extra."""
+    """Run the test with each implementation of the curve; wallycore is optional."""
     if request.param == "wallycore":
         pytest.importorskip("wallycore")
         chosen = _secp256k1.curve()

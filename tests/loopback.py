@@ -1,7 +1,7 @@
-"""A server of raw bytes on a real loopback socket, for what no mock can show.
+"""A server of raw bytes on a real loopback socket, for cases that no mock covers.
 
-Each connection is served by the next script: an ``async def`` that gets a `Peer`,
-reads what arrives, and writes, waits, cuts or resets as it likes.
+Each connection runs the next script: an ``async def`` that is called with a `Peer`, and
+reads, writes, waits, disconnects or resets.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Script = Callable[["Peer"], Awaitable[None]]
 
 
 class Peer:
-    """The server's end of one connection."""
+    """The server's side of a connection."""
 
     def __init__(
         self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -30,7 +30,7 @@ class Peer:
         self._writer = writer
 
     async def read_request(self) -> bytes:
-        """One whole request; an empty one if the client went away."""
+        """Return a complete request; an empty one if the client disconnected."""
         try:
             head = await self._reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -45,38 +45,38 @@ class Peer:
         return request
 
     async def write(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send raw bytes."""
         self._writer.write(data)
         with suppress(ConnectionError):
             await self._writer.drain()
 
     async def respond(self, body: bytes, status: str = "200 OK", *headers: str) -> None:
-        """Send a whole answer."""
+        """Send a complete response."""
         lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
         await self.write("\r\n".join(lines).encode() + body)
 
     def reset(self) -> None:
-        """End with a reset instead of a goodbye."""
+        """Reset the connection."""
         sock = self._writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the client has closed its end."""
+        """Wait until the client has closed the connection."""
         with suppress(ConnectionError):
             while await self._reader.read(65_536):
                 pass
 
 
 class Server:
-    """Listens on loopback and serves a script to each connection."""
+    """Listens on loopback and runs a script for each connection."""
 
     def __init__(self, *scripts: Script) -> None:
         self._scripts = list(scripts)
         self._tasks: set[asyncio.Task[None]] = set()
-        #: What arrived, whole.
+        #: Complete requests.
         self.requests: list[bytes] = []
-        #: How many connections there were, and how many there are.
+        #: Number of connections so far, and of open ones.
         self.connections = 0
         self.open = 0
         self.url = ""
@@ -112,7 +112,7 @@ class Server:
 
 
 def answering(body: bytes, status: str = "200 OK", *headers: str) -> Script:
-    """Answers every request alike, on connections that are kept."""
+    """Return a script that sends the same response to every request."""
 
     async def script(peer: Peer) -> None:
         while await peer.read_request():
@@ -123,7 +123,7 @@ def answering(body: bytes, status: str = "200 OK", *headers: str) -> Script:
 
 @asynccontextmanager
 async def closed_port() -> AsyncIterator[str]:
-    """The URL of a port at which nobody listens."""
+    """Yield the URL of a port that refuses connections."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"

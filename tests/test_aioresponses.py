@@ -1,4 +1,4 @@
-"""Statuses and bodies through the whole client, and the shim that this takes."""
+"""Statuses and bodies through the whole client with aioresponses, and its shim."""
 
 from __future__ import annotations
 
@@ -36,13 +36,12 @@ async def create(attempts: int = 1) -> Any:
         return await aurpay.create_order("20.00", "USD")
 
 
-def count(mocked: aioresponses) -> int:
-    """An unmatched URL looks like a refused connection, so requests are counted."""
+def count_requests(mocked: aioresponses) -> int:
+    """Count requests: an unmatched URL looks like a refused connection."""
     return sum(len(calls) for calls in mocked.requests.values())
 
 
-async def test_the_documented_answer(mocked: aioresponses) -> None:
-    """From the documented URL, with the key and the body that were sent."""
+async def test_the_documented_response_becomes_an_order(mocked: aioresponses) -> None:
     seen: list[Any] = []
 
     def callback(url: Any, **kwargs: Any) -> CallbackResult:
@@ -52,7 +51,7 @@ async def test_the_documented_answer(mocked: aioresponses) -> None:
     mocked.post(URL, callback=callback)
     order = await create()
     assert order.order_id == "20240428125136525824"
-    assert count(mocked) == 1
+    assert count_requests(mocked) == 1
     assert seen[0]["data"] == b'{"price":20.00,"currency":"USD"}'
     assert seen[0]["headers"]["API-Key"] == "sandbox-key"
     assert seen[0]["allow_redirects"] is False
@@ -89,7 +88,7 @@ PAGE = "<html>Bad gateway</html>"
         (520, "", errors.ServerError, UNKNOWN, 1),
     ],
 )
-async def test_what_becomes_of_an_answer(
+async def test_a_response_raises_the_error_of_its_status_and_body(
     mocked: aioresponses,
     status: int,
     body: str,
@@ -97,13 +96,12 @@ async def test_what_becomes_of_an_answer(
     outcome: RequestOutcome,
     requests: int,
 ) -> None:
-    """The class of the error, what may exist, and how many requests were made."""
     mocked.post(URL, status=status, body=body, repeat=True)
     with pytest.raises(AurpayError) as caught:
         await create(attempts=3)
     assert type(caught.value) is kind
     assert caught.value.outcome is outcome
-    assert caught.value.attempts == count(mocked) == requests
+    assert caught.value.attempts == count_requests(mocked) == requests
 
 
 @pytest.mark.parametrize(
@@ -116,7 +114,7 @@ async def test_what_becomes_of_an_answer(
         ({"exception": AttributeError("x")}, errors.TransportError),
     ],
 )
-async def test_injected_failure_of_a_create_is_unknown_and_not_repeated(
+async def test_an_injected_failure_of_a_create_is_unknown_and_not_retried(
     mocked: aioresponses, fault: dict[str, Any], kind: type[AurpayError]
 ) -> None:
     """A mock opens no connection, so nothing proves that the request was not sent."""
@@ -125,12 +123,12 @@ async def test_injected_failure_of_a_create_is_unknown_and_not_repeated(
         await create(attempts=3)
     assert type(caught.value) is kind
     assert caught.value.outcome is UNKNOWN
-    assert count(mocked) == 1
+    assert count_requests(mocked) == 1
 
 
 @pytest.mark.skipif(not NEEDED, reason="this aiohttp works with aioresponses as it is")
-async def test_the_shim_is_still_needed() -> None:
-    """Once this fails, aioresponses works by itself: delete `aioresponses_compat`."""
+async def test_aioresponses_still_needs_the_shim() -> None:
+    """If this fails, aioresponses works without it: delete `aioresponses_compat`."""
     with aioresponses() as plain:
         plain.post(URL, payload=AS_TEXT)
         message = r"TypeError in aioresponses\.core, line \d+, .* is aiohttp patched\?"

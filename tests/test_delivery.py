@@ -1,6 +1,6 @@
-"""Whatever goes wrong: what the caller gets, what was sent, and what exists.
+"""Every fault: the error, the requests that were sent, and the orders that exist.
 
-Each fault of the sandbox's vocabulary, alone and with the order made all the same.
+Each fault of the sandbox, with and without the order being created.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from aurpay_async.sandbox._faults import KINDS, parse
 
 NOT_SENT, REFUSED, UNKNOWN = RequestOutcome
 
-#: Fault: the error's code and outcome (None: an order), and whether an order that was
-#: made can be named.
+#: By fault: the error's code and outcome (None: no error), and whether the error has
+#: the id of the order.
 OUTCOMES: dict[str, tuple[str | None, RequestOutcome | None, bool]] = {
     "reset": ("connection_lost", UNKNOWN, False),
     "reset-after-request": ("connection_lost", UNKNOWN, False),
@@ -76,12 +76,11 @@ OUTCOMES: dict[str, tuple[str | None, RequestOutcome | None, bool]] = {
     "503; retry-after=0": ("server", UNKNOWN, False),
     "504; html=no": ("server", UNKNOWN, False),
 }
-#: What these come to depends on how bytes happen to be cut into packets.
+#: The result of these depends on how the bytes are split into packets.
 UNSTEADY = {"short-body"}
 
 
-def test_every_fault_has_an_outcome() -> None:
-    """Nothing that the sandbox can do is left out."""
+def test_every_fault_of_the_sandbox_has_an_expected_outcome() -> None:
     assert {*KINDS} == {text.partition(";")[0] for text in OUTCOMES} & {*KINDS} | (
         UNSTEADY
     )
@@ -89,12 +88,13 @@ def test_every_fault_has_an_outcome() -> None:
 
 @pytest.mark.parametrize("created", [False, True], ids=["alone", "and created"])
 @pytest.mark.parametrize("fault", [*OUTCOMES, *sorted(UNSTEADY)])
-async def test_a_fault_while_an_order_is_created(fault: str, created: bool) -> None:
-    """One request at most, the right outcome, nothing foreign, and life goes on."""
+async def test_a_fault_during_create_order_raises_an_error_with_the_right_outcome(
+    fault: str, created: bool
+) -> None:
     if fault == "reset" and created:
-        return  # what is not read creates nothing; the vocabulary refuses it
+        return  # a request that is not read creates nothing: not a valid fault
     waits = OUTCOMES.get(fault, ("timeout",))[0] == "timeout"
-    # Long enough for a busy machine to connect: else that is what times out.
+    # Long enough to connect on a busy machine: otherwise that would time out.
     timeouts = Timeouts(attempt=0.6 if waits else 5, call=5)
     async with Sandbox() as sandbox, sandbox.client(timeouts=timeouts) as aurpay:
         sandbox.faults.push(fault + ("+created" if created else ""))
@@ -124,12 +124,11 @@ def _compare(fault: str, result: object, order_id: str | None) -> None:
     assert result.sent_at is not None
     assert result.new_order is not None
     assert result.order_id == (order_id if named else None)
-    twin = pickle.loads(pickle.dumps(result))  # noqa: S301 - our own
-    assert vars(twin) == vars(result)
+    copy = pickle.loads(pickle.dumps(result))  # noqa: S301 - our own
+    assert vars(copy) == vars(result)
 
 
-async def test_a_refusal_for_too_many_is_tried_again() -> None:
-    """429 made nothing: the only answer after which a create is repeated."""
+async def test_create_order_is_retried_after_429() -> None:
     async with (
         Sandbox() as sandbox,
         sandbox.client(retry=RetryPolicy(base=0.001)) as aurpay,
@@ -139,19 +138,19 @@ async def test_a_refusal_for_too_many_is_tried_again() -> None:
     assert (len(sandbox.requests), len(sandbox.orders)) == (3, 1)
 
 
-async def test_a_kept_connection_that_has_ended_is_not_used() -> None:
-    """Its goodbye has arrived, even if the loop has not read it yet."""
+async def test_an_idle_connection_that_the_server_closed_is_not_reused() -> None:
     quick = RetryPolicy(base=0.001)
     async with Sandbox() as sandbox, sandbox.client(retry=quick) as aurpay:
         for _ in range(20):
             sandbox.faults.push("close-kept")
             await aurpay.create_order("20.00", "USD")
-            time.sleep(0.002)  # noqa: ASYNC251 - the loop must not see it come
+            time.sleep(0.002)  # noqa: ASYNC251 - the loop must not process the close
     assert len(sandbox.orders) == 20
 
 
-async def test_hundreds_of_orders_over_a_small_pool() -> None:
-    """All are made once, and the pool is no bigger than it says."""
+async def test_300_concurrent_orders_over_10_connections_are_created_once_each() -> (
+    None
+):
     import aiohttp
 
     connector = aiohttp.TCPConnector(limit=10)
@@ -169,8 +168,7 @@ async def test_hundreds_of_orders_over_a_small_pool() -> None:
     assert len(sandbox.requests) == 300
 
 
-async def test_a_storm_of_reads_is_bounded() -> None:
-    """200 at once against a platform that is down: about twice that arrives."""
+async def test_retries_of_200_concurrent_queries_are_bounded_by_the_budget() -> None:
     read = Request(
         operation="x", method="POST", path="/api/bln/order", effect=Effect.READ
     )

@@ -1,4 +1,4 @@
-"""The house: what it shows, what it costs to enter, how it is documented."""
+"""The package as a whole: public names, import cost, documentation, size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = Path(aurpay_async.__file__).parent
-#: Loaded by the tests that look into them: frameworks take their time.
+#: Imported by the tests that use them, because frameworks are slow to import.
 PUBLIC = [
     "aurpay_async",
     "aurpay_async.bolt11",
@@ -41,8 +41,8 @@ PUBLIC = [
 ]
 
 
-def python(code: str) -> str:
-    """What a fresh interpreter prints, without coverage's own imports in it."""
+def run_python(code: str) -> str:
+    """Return the output of a new interpreter, without coverage's own imports."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -53,14 +53,13 @@ def python(code: str) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("window", PUBLIC)
-def test_the_window_shows_what_is_in_stock(window: str) -> None:
-    """`__all__` is complete, and everything in it is there; ruff keeps it sorted."""
-    module = import_module(window)
+@pytest.mark.parametrize("module_name", PUBLIC)
+def test_all_lists_every_public_name_of_a_module(module_name: str) -> None:
+    module = import_module(module_name)
     names = module.__all__
     for name in names:
         assert getattr(module, name) is not None
-    stock = {
+    public = {
         name
         for name, value in vars(module).items()
         if (inspect.isclass(value) or inspect.isfunction(value))
@@ -68,21 +67,19 @@ def test_the_window_shows_what_is_in_stock(window: str) -> None:
         and name != "shown"
         and value.__module__.startswith(module.__name__)
     }
-    assert stock - {"App", "Gate", "Ledger"} <= set(names)
+    assert public - {"App", "Gate", "Ledger"} <= set(names)
 
 
-def test_every_error_is_importable_from_the_root() -> None:
-    """As every error is a part of the interface."""
+def test_every_error_can_be_imported_from_the_root() -> None:
     for name in errors.__all__:
         assert getattr(aurpay_async, name) is getattr(errors, name)
 
 
-def test_the_root_has_what_it_loads_when_asked() -> None:
-    """bolt11 and the version; anything else is an AttributeError."""
-    assert python("import aurpay_async as a; print(a.bolt11.__name__)") == (
+def test_the_root_imports_bolt11_and_the_version_on_first_access() -> None:
+    assert run_python("import aurpay_async as a; print(a.bolt11.__name__)") == (
         "aurpay_async.bolt11\n"
     )
-    assert python("from aurpay_async import bolt11; print(bolt11.__name__)") == (
+    assert run_python("from aurpay_async import bolt11; print(bolt11.__name__)") == (
         "aurpay_async.bolt11\n"
     )
     assert aurpay_async.__version__[0].isdigit()
@@ -90,16 +87,14 @@ def test_the_root_has_what_it_loads_when_asked() -> None:
         aurpay_async.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
-def test_importing_loads_nothing_slow() -> None:
-    """Neither aiohttp, asyncio, cattrs nor OpenSSL: they come with the first call."""
-    loaded = python("import aurpay_async, sys; print(*sys.modules)").split()
+def test_importing_the_package_loads_no_slow_module() -> None:
+    loaded = run_python("import aurpay_async, sys; print(*sys.modules)").split()
     assert not {"aiohttp", "asyncio", "cattrs", "hashlib", "logging", "ssl"} & set(
         loaded
     )
 
 
-def test_a_call_blocks_the_loop_with_no_import() -> None:
-    """What is slow to load is loaded in a thread."""
+def test_slow_imports_run_in_a_thread() -> None:
     code = """
 import asyncio, sys, threading
 from aurpay_async import AurpayClient
@@ -115,7 +110,7 @@ async def main():
 asyncio.run(main())
 print(seen)
 """
-    assert python(code) == "{False}\n"
+    assert run_python(code) == "{False}\n"
 
 
 def modules() -> list[str]:
@@ -123,8 +118,7 @@ def modules() -> list[str]:
     return ["aurpay_async", *(info.name for info in found)]
 
 
-def test_every_module_says_what_it_is() -> None:
-    """A docstring at its top; it can be imported by itself."""
+def test_every_module_has_a_docstring_and_can_be_imported() -> None:
     for name in modules():
         if "_cli" not in name and "__main__" not in name:
             assert import_module(name).__doc__, name
@@ -147,7 +141,6 @@ def public_objects() -> dict[str, Any]:
 
 
 def test_every_public_name_has_a_docstring() -> None:
-    """Meaning, units, errors."""
     for name, value in public_objects().items():
         assert inspect.getdoc(value), name
 
@@ -173,7 +166,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def outer(node: ast.Module | ast.ClassDef) -> Iterator[Function]:
-    """Functions of a module and of its classes, where pytest finds tests."""
+    """Yield the functions of a module and of its classes, where pytest finds tests."""
     for child in node.body:
         if isinstance(child, Function):
             yield child
@@ -181,8 +174,8 @@ def outer(node: ast.Module | ast.ClassDef) -> Iterator[Function]:
             yield from outer(child)
 
 
-def test_functions_can_be_read_in_one_look() -> None:
-    """Fifty lines of body, docstrings and comments not counted."""
+def test_no_function_has_more_than_50_lines() -> None:
+    """Docstrings and comments are not counted."""
     for path, text in sources(PACKAGE):
         lines = text.splitlines()
         for node in ast.walk(ast.parse(text)):
@@ -198,7 +191,7 @@ def code_lines(node: Function, lines: list[str]) -> int:
 
 
 def test_no_module_uses_a_context_variable() -> None:
-    """Tasks may share a context: state of a call is handed down as an argument."""
+    """Tasks can share a context, so the state of a call is passed as an argument."""
     found = [
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
@@ -207,12 +200,11 @@ def test_no_module_uses_a_context_variable() -> None:
     assert found == []
 
 
-def test_type_checkers_may_trust_the_package() -> None:
-    """PEP 561; the suite also runs on the built wheel, where this is easily lost."""
+def test_the_package_has_a_py_typed_marker() -> None:
+    """The suite also runs on the built wheel, which could lack the file."""
     assert (PACKAGE / "py.typed").is_file()
 
 
-def test_files_can_be_read_in_one_sitting() -> None:
-    """A file of more than 600 lines needs to be split."""
+def test_no_file_has_more_than_600_lines() -> None:
     for path, text in sources(PACKAGE):
         assert len(text.splitlines()) <= 600, path.name

@@ -288,7 +288,7 @@ async def test_no_span_is_created_if_opentelemetry_is_not_configured(
 
     monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
     assert _listeners._tracer_provider() is None
-    # A provider that cannot be set up fails before it is there; half loaded, it lacks.
+    # A provider that fails to be configured, and a module that is still being imported.
     for broken in (mock.Mock(side_effect=StopIteration), None):
         monkeypatch.setattr(trace, "get_tracer_provider", broken)
         assert _listeners._tracer_provider() is None

@@ -1,4 +1,4 @@
-"""The raw server of the tests is clever enough to be wrong."""
+"""The raw server of the tests."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from .loopback import Peer
 
 
-async def test_it_answers_and_counts() -> None:
-    """Two requests on one connection, both kept whole."""
+async def test_the_raw_server_answers_and_counts_requests() -> None:
     async with Server(answering(b"hello")) as server:
         port = int(server.url.rpartition(":")[2])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -29,8 +28,7 @@ async def test_it_answers_and_counts() -> None:
     assert server.requests == [b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"] * 2
 
 
-async def test_it_resets() -> None:
-    """A reset is an error at the other end, not the end of a stream."""
+async def test_the_raw_server_resets_a_connection() -> None:
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
@@ -45,8 +43,7 @@ async def test_it_resets() -> None:
         writer.close()
 
 
-async def test_nobody_is_there() -> None:
-    """The port is taken, and refuses."""
+async def test_a_closed_port_refuses_connections() -> None:
     async with closed_port() as url:
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))

@@ -1,4 +1,4 @@
-"""The public form of orders: for the payer's page, and as FastAPI sends it."""
+"""The public form of orders: for the payer's page, and in responses of FastAPI."""
 
 from __future__ import annotations
 
@@ -64,8 +64,7 @@ PUBLIC_KNOWN = {
 }
 
 
-def test_the_public_form_of_a_lightning_order_is_what_its_payer_needs() -> None:
-    """Strings alone; nothing of the shop's own, and no payment secret of its own."""
+def test_the_public_form_of_a_lightning_order_has_only_what_its_payer_needs() -> None:
     public = ORDER.to_public_dict()
     assert public == PUBLIC_ORDER
     assert dict(ORDER) == public
@@ -75,8 +74,9 @@ def test_the_public_form_of_a_lightning_order_is_what_its_payer_needs() -> None:
 
 
 @given(st.integers(1, 21 * 10**14))
-def test_any_amount_of_satoshi_is_public_without_an_exponent(satoshi: int) -> None:
-    """From 1 satoshi to all bitcoins; the text is read back as the same number."""
+def test_any_amount_of_satoshi_is_public_as_a_string_without_an_exponent(
+    satoshi: int,
+) -> None:
     amount = Decimal(satoshi).scaleb(-8)
     text = Order(order_id="1", status=OrderStatus.PENDING, amount=amount)
     public = text.to_public_dict()["amount"]
@@ -85,8 +85,7 @@ def test_any_amount_of_satoshi_is_public_without_an_exponent(satoshi: int) -> No
     assert Decimal(public) == amount
 
 
-def test_the_public_form_of_an_order_has_none_for_what_is_not_known() -> None:
-    """Neither the merchant's id nor the remark is in it."""
+def test_the_public_form_of_an_order_has_none_for_unknown_values() -> None:
     assert KNOWN.to_public_dict() == PUBLIC_KNOWN
     bare = Order(order_id="1", status=OrderStatus("SUCCEED"))
     assert {k: v for k, v in bare.to_public_dict().items() if v is not None} == {
@@ -95,8 +94,7 @@ def test_the_public_form_of_an_order_has_none_for_what_is_not_known() -> None:
     }
 
 
-def test_the_public_forms_of_payments_have_their_address_or_page() -> None:
-    """Amounts in other coins are fixed-point as well."""
+def test_the_public_forms_of_payments_have_an_address_or_a_page() -> None:
     policy = InvoicePolicy(
         network="mainnet",
         origin=("https", "dashboard.aurpay.net", 443),
@@ -157,8 +155,8 @@ async def several() -> list[Order]:
     return [KNOWN]
 
 
-async def get(path: str) -> Any:
-    """Return what the application answers, without a server or a client library."""
+async def get_json(path: str) -> Any:
+    """Return the application's response, without a server or an HTTP client."""
     sent: list[Mapping[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -195,13 +193,11 @@ async def get(path: str) -> Any:
 async def test_a_fastapi_route_that_returns_an_order_sends_its_public_form(
     path: str, expected: object
 ) -> None:
-    """With a response model, inside of one, and without any: never a float."""
-    assert await get(path) == expected
+    assert await get_json(path) == expected
 
 
-async def test_the_openapi_of_a_route_names_the_public_fields() -> None:
-    """All are strings or null."""
-    paths = (await get("/openapi.json"))["paths"]
+async def test_the_openapi_schema_of_a_route_has_the_public_fields() -> None:
+    paths = (await get_json("/openapi.json"))["paths"]
     answers = paths["/typed"]["get"]["responses"]["200"]["content"]
     schema = answers["application/json"]["schema"]
     assert {*schema["properties"]} == PUBLIC_ORDER.keys()
@@ -211,8 +207,7 @@ async def test_the_openapi_of_a_route_names_the_public_fields() -> None:
     ]
 
 
-def test_pydantic_takes_a_record_and_nothing_that_looks_like_one() -> None:
-    """What comes in a request is no verified order."""
+def test_pydantic_accepts_an_order_and_rejects_a_dict_with_its_fields() -> None:
     assert TypeAdapter(LightningOrder).validate_python(ORDER) is ORDER
     with pytest.raises(ValidationError):
         TypeAdapter(LightningOrder).validate_python(PUBLIC_ORDER)

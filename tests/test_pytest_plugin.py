@@ -1,4 +1,4 @@
-"""The fixtures that shops test with: in both modes, on several processors."""
+"""The pytest fixtures for merchants: in both modes, on several processors."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def test_without_a_loop(aurpay_sandbox):
 """
 
 
-#: pytest-asyncio wants to be told.
+#: pytest-asyncio requires this setting.
 SETTINGS = """
 [pytest]
 filterwarnings = error
 asyncio_default_fixture_loop_scope = function
 """
 
-#: What a shop has. All else that is installed here would only take its time to load,
-#: as would the rewriting of assertions in all packages that have a plugin.
+#: The plugins of a merchant's suite. Other installed plugins, and rewriting assertions
+#: in packages with a plugin, would only take time.
 NEEDED = {"asyncio", "aurpay_async", "xdist"}
 LIGHT = [
     "--assert=plain",
@@ -67,11 +67,9 @@ LIGHT = [
 ]
 
 
-def test_in_a_shop_s_own_suite(tmp_path: Path) -> None:
-    """Found without a word in any conftest, and on the loop of each test.
-
-    The tests below are in auto mode.
-    """
+def test_the_plugin_works_in_a_merchant_s_suite_in_strict_mode_with_xdist(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "test_shop.py").write_text(SHOP)
     (tmp_path / "pytest.ini").write_text(SETTINGS)
     command = [sys.executable, "-m", "pytest", "-q", *LIGHT, "-n", "2", str(tmp_path)]
@@ -81,12 +79,13 @@ def test_in_a_shop_s_own_suite(tmp_path: Path) -> None:
     assert "5 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_without_pytest_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It loads all the same, and pytest says what is missing."""
+def test_the_plugin_loads_without_pytest_asyncio(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(pytest_plugin, "find_spec", lambda _: None)
 
     async def thing() -> None:
-        """Something to wait for."""
+        """Do nothing."""
 
     assert "thing" in repr(pytest_plugin._register(thing, "a_name", "function"))
 
@@ -102,20 +101,18 @@ def test_without_pytest_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
         (pytest.mark.asyncio, ValueError, "function"),
     ],
 )
-def test_loop_scope_of_a_test_is_that_of_its_marker_or_of_the_setting(
+def test_the_loop_scope_of_a_test_is_that_of_its_marker_or_of_the_setting(
     marker: Any, setting: Any, scope: str
 ) -> None:
-    """Of the defaults if pytest-asyncio has no such setting, or does not run it."""
     request = mock.Mock()
     request.node.get_closest_marker.return_value = marker and marker.mark
     request.config.getini.side_effect = [setting]
     assert pytest_plugin._loop_scope(request) == scope
 
 
-async def test_who_is_disappointed_sees_the_orders(
+async def test_a_failed_assertion_about_orders_shows_the_orders_and_requests(
     aurpay_client: AurpayClient, aurpay_sandbox: Sandbox
 ) -> None:
-    """And the requests that have arrived."""
     order = await aurpay_client.create_order("20.00", "USD")
     aurpay_sandbox.assert_orders(1)
     aurpay_sandbox.assert_orders(0, status="SUCCESS")
@@ -131,10 +128,9 @@ async def test_who_is_disappointed_sees_the_orders(
         aurpay_sandbox.assert_orders(2)
 
 
-async def test_who_is_disappointed_sees_the_callbacks(
+async def test_a_failed_assertion_about_callbacks_shows_the_callbacks_and_responses(
     aurpay_client: AurpayClient, aurpay_sandbox: Sandbox, aurpay_clock: FakeClock
 ) -> None:
-    """And what was answered to them."""
     aurpay_sandbox.assert_callbacks()
     url = "https://shop.example/paid?secret=1"
     order = await aurpay_client.create_order("20.00", "USD", callback_url=url)

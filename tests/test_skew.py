@@ -68,9 +68,7 @@ async def test_the_error_of_a_rejected_signature_names_a_wrong_clock(
     assert f"; {error.diagnosis}; outcome=rejected" in str(error)
 
 
-async def test_the_error_of_an_invoice_rejected_for_its_time_names_a_wrong_clock() -> (
-    None
-):
+async def test_the_error_of_an_invoice_with_a_wrong_time_names_a_wrong_clock() -> None:
     for ahead, check in ((-1, "timestamp"), (25, "expiry")):
         body = json.dumps(envelope(order())).encode()
         error = await fail_with_clock_ahead(

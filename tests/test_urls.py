@@ -88,11 +88,11 @@ def test_an_origin_is_scheme_host_and_port_in_lower_case(
         ("https://x/" + "y" * 2039, "2048 characters"),
         ("https://münchen.example/", "write xn--mnchen-3ya.example"),
         ("https://München.Example:8443/", "write xn--mnchen-3ya.example for"),
-        # IDNA 2003, Python's codec, names other owners' hosts for these.
+        # IDNA 2003, Python's codec, maps these to other hosts.
         ("https://straße.example/", "write xn--strae-oqa.example"),
         ("https://faß.de/", "write xn--fa-hia.de"),
         ("https://βόλος.com/", "write xn--nxasmm1c.com"),
-        # These are no names, or not the same ones after they are mapped.
+        # These are not valid names, or are mapped to other names.
         ("https://ſhop.example/", "must be ASCII, not"),
         ("https://ΒΌΛΟΣ.com/", "must be ASCII, not"),
         ("https://STRASSE.ẞ.example/", "must be ASCII, not"),

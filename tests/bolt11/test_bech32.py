@@ -119,7 +119,7 @@ def test_x_to_the_200_has_the_remainder_of_the_short_sum() -> None:
     """x**200 and x**37 + x**30 + x**28 + x**27 + x**2 + 1 have the same remainder."""
 
     def remainder(power: int) -> int:
-        # The reference starts from 1, which leads the digits: x**power in itself.
+        # The reference starts with the remainder 1, so that this is x**power.
         return polymod([0] * power)
 
     short = 0

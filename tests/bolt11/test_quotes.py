@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODULES = sorted(Path(bolt11.__file__).parent.glob("*.py"))
-#: Quoted from BIP 173, whose text is not among the vectors.
+#: Quoted from BIP 173, which is not among the vectors.
 BIP_173 = (
     "the human-readable part is processed by first feeding the higher 3 bits of each "
     "character's US-ASCII value into the checksum calculation followed by a zero and "

@@ -27,7 +27,7 @@ NETWORKS = {
     "bcrt": "regtest",
     "sb": "simnet",
 }
-#: lnd reads a zero amount as zero, eclair as none; we as none, leniently.
+#: A zero amount is zero in lnd and absent in eclair; here it is absent unless strict.
 ZERO_AMOUNT = "bitcoinex-012"
 
 
@@ -41,7 +41,7 @@ def find_differences(
 ) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Return differing values by vector and name: the actual and the expected one.
 
-    All vectors within one test: pytest takes longer for a test than we for an invoice.
+    One test checks all vectors: a test takes longer than an invoice.
     """
     found: dict[str, dict[str, tuple[Any, Any]]] = {}
     for vector in vectors:
@@ -134,7 +134,7 @@ def values(vector: dict[str, Any]) -> Reading:
     }
 
 
-#: Of our invoices and of the vectors.
+#: Names that our invoices and the vectors share.
 SAME_NAMES = [
     "amount_msat",
     "timestamp",
@@ -162,7 +162,7 @@ def expected_values(vector: dict[str, Any]) -> Reading:
         "signature": f"{signature['compact']}{signature['recovery_id']:02x}",
         "text": vector["invoice"].lower(),
         "skipped": sorted(unknown),
-        # The end of year 9999 is where datetime ends.
+        # datetime ends with the year 9999.
         "expires_at": min(expected["expires_at"], 253402300799),
     }
 
@@ -222,7 +222,7 @@ def parts_expected(vector: dict[str, Any]) -> Reading:
     }
 
 
-#: Of the reading above and of the vectors.
+#: Names that the parts above and the vectors share.
 SAME_PARTS = [
     "amount_msat",
     "timestamp",

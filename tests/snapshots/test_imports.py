@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..test_house import python
+from ..test_house import run_python
 from .snapshot import expect_json
 
 _LOADED = """
@@ -21,7 +21,7 @@ print(json.dumps([sorted(names - sys.stdlib_module_names), own]))
 
 def loaded_by(modules: str) -> Any:
     """Return the third-party and the standard packages that an import loads."""
-    return json.loads(python(_LOADED.format(modules=modules)))
+    return json.loads(run_python(_LOADED.format(modules=modules)))
 
 
 def test_importing_the_package_loads_the_stored_third_party_packages() -> None:

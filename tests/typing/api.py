@@ -1,7 +1,6 @@
-"""What type checkers must see of the public names: mypy and pyright run over this.
+"""Uses of the public names for mypy and pyright; this file is not run.
 
-It is not run. A line with an error code to ignore must be an error: both checkers
-complain about an ignore that nothing needs.
+A line with a `type: ignore` must be an error: both checkers report an unused ignore.
 """
 
 from __future__ import annotations
@@ -300,7 +299,7 @@ async def sandboxes() -> None:
 
 
 class OwnTransport:
-    """Anything of this shape may send."""
+    """A custom transport without a base class."""
 
     async def send(self, request: Request) -> Response:
         assert_type(request.effect, Effect)
@@ -308,7 +307,7 @@ class OwnTransport:
 
 
 class OwnClock:
-    """Anything of this shape may tell the time."""
+    """A custom clock without a base class."""
 
     def now(self) -> datetime:
         return datetime.now().astimezone() + timedelta(0)

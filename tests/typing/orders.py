@@ -1,4 +1,4 @@
-"""What type checkers must see of the order store; as `api`, it is not run."""
+"""Uses of the order store for mypy and pyright; like `api`, it is not run."""
 
 from __future__ import annotations
 
