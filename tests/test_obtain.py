@@ -30,7 +30,7 @@ from aurpay_async.testing import FakeClock, MemoryTransport
 
 from .loopback import Server, answering
 from .orders import NOW, answer, envelope
-from .test_canary import CANARY, look, look_at
+from .test_canary import CANARY, expect_no_secret, expect_no_secret_in_error
 
 if TYPE_CHECKING:
     from .loopback import Peer
@@ -53,8 +53,8 @@ async def refused(*answers: Any, **options: Any) -> AurpayError:
     with pytest.raises(AurpayError) as caught:
         await obtain(*answers, **options)
     error = caught.value
-    look_at(error)
-    look("its fields", vars(error))
+    expect_no_secret_in_error(error)
+    expect_no_secret("its fields", vars(error))
     assert CANARY.encode() not in pickle.dumps(error)
     return error
 
@@ -68,7 +68,7 @@ async def test_a_key_is_obtained() -> None:
     assert json.loads(request.body) == {"username": NAME, "password": PASSWORD}
     assert not {"API-Key", "API-Token"} & set(request.headers)
     assert key.headers(request, NOW) == {"API-Key": TOKEN}
-    look("a key", key)
+    expect_no_secret("a key", key)
 
 
 async def test_it_is_tried_again() -> None:
@@ -85,7 +85,7 @@ async def test_an_event_is_told() -> None:
     assert [event.operation for event in events if isinstance(event, CallEvent)] == [
         "obtain_key"
     ]
-    look("events", events)
+    expect_no_secret("events", events)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ async def test_what_can_be_neither_is_not_sent(field: str, bad: Any) -> None:
     assert caught.value.field == field
     assert transport.requests == []
     del both
-    look_at(caught.value)
+    expect_no_secret_in_error(caught.value)
 
 
 async def test_an_option_that_cannot_be() -> None:
@@ -178,9 +178,11 @@ async def test_over_a_socket(caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(ConnectionLostError) as caught:
             await ApiKey.obtain(NAME, PASSWORD, **options)
     assert CANARY.encode() in server.requests[1]
-    look_at(caught.value)
+    expect_no_secret_in_error(caught.value)
     assert caught.value.body == b""
-    look("logs", caplog.text + repr([vars(record) for record in caplog.records]))
+    expect_no_secret(
+        "logs", caplog.text + repr([vars(record) for record in caplog.records])
+    )
 
 
 async def cut(peer: Peer) -> None:
@@ -201,4 +203,4 @@ async def test_a_call_that_is_cut_off() -> None:
         with pytest.raises(TimeoutError) as caught:
             async with asyncio.timeout(0.2):
                 await ApiKey.obtain(NAME, PASSWORD, base_url=server.url)
-    look_at(caught.value)
+    expect_no_secret_in_error(caught.value)
