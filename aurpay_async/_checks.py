@@ -64,7 +64,7 @@ class InvoicePolicy(NamedTuple):
     """The invoices and checkout pages that a client accepts."""
 
     network: Network
-    #: The client's own origin, whose checkout pages are accepted as well.
+    #: The client's own origin. Its checkout pages are accepted as well.
     origin: Origin
     #: Public keys that may be paid, in lower-case hex. If empty, any key may be paid.
     payees: frozenset[str]

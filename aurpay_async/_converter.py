@@ -128,7 +128,7 @@ def _decoder() -> json.JSONDecoder:
 
 
 def _parse_int(digits: str) -> int:
-    # A million digits take half a minute on a Python without a limit of its own.
+    # A million digits take half a minute if Python itself sets no limit.
     if len(digits) > MAX_DIGITS:
         raise _ScalarError(f"has a number of more than {MAX_DIGITS} digits")
     return int(digits)

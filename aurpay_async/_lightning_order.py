@@ -35,7 +35,7 @@ _VERSION: Final = 1
 # Without slots: each order creates one instance, which then takes a third less time.
 @attrs.frozen(kw_only=True, slots=False)
 class LightningOrder(PublicRecord):
-    """An order whose Lightning invoice was verified and belongs to it."""
+    """An order with a verified Lightning invoice that belongs to it."""
 
     #: Aurpay's id of the order: a string, even where it looks like a number.
     order_id: str
@@ -117,8 +117,8 @@ class LightningOrder(PublicRecord):
 
         The invoice is decoded, verified and compared with the order again, for the
         network, payee and origin of the checkout page in the JSON. It may have expired.
-        A checksum covers all other fields except `extra`, whose numbers some databases
-        rewrite. The checksum detects damage, not tampering: anyone with write access to
+        A checksum covers all other fields except `extra`: some databases rewrite its
+        numbers. The checksum detects damage, not tampering: anyone with write access to
         your database can recompute it.
 
         Raises:

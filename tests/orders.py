@@ -1,4 +1,4 @@
-"""Answers for tests: the documented ones, and one whose invoice we can shape."""
+"""Responses for tests: the documented ones, and one with a configurable invoice."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECRET = "ab" * 32
 
 _DOCUMENTED = load("aurpay.json")["responses"]["POST /api/bln/order"]
-#: A testnet invoice, the amount as a number, without payment_addr and currency.
+#: A testnet invoice; the amount is a number, without payment_addr and currency.
 AS_NUMBER: dict[str, Any] = _DOCUMENTED["example"]
-#: A mainnet invoice, the amount as a text, with both.
+#: A mainnet invoice; the amount is a string, with both fields.
 AS_TEXT: dict[str, Any] = _DOCUMENTED["example_with_string_amount"]
-#: When both invoices could be paid, each to its own day.
+#: Times at which the two invoices could be paid.
 NUMBER_DAY = datetime(2024, 4, 26, 12, tzinfo=UTC)
 TEXT_DAY = datetime(2024, 4, 28, 13, tzinfo=UTC)
 
 
 def invoice(**fields: Any) -> str:
-    """An invoice on regtest over 20,000 satoshi, made now."""
+    """Return an invoice on regtest over 20,000 satoshi, created now."""
     basics: dict[str, Any] = {
         "payment_hash": "cd" * 32,
         "payment_secret": SECRET,
@@ -45,7 +45,7 @@ def invoice(**fields: Any) -> str:
 
 
 def order(**fields: Any) -> dict[str, Any]:
-    """The `data` of an answer to which everything belongs."""
+    """Return the `data` of a valid create response."""
     return {
         "order_id": "20260101000000000001",
         "status": "PENDING",
@@ -60,7 +60,7 @@ def order(**fields: Any) -> dict[str, Any]:
 
 
 def detail(**fields: Any) -> dict[str, Any]:
-    """The `data` of an answer that says how that order stands."""
+    """Return the `data` of order detail for that order."""
     return {
         "user_id": "mct-5a9db0c5a9db",
         "order_id": "20260101000000000001",
@@ -82,18 +82,18 @@ def detail(**fields: Any) -> dict[str, Any]:
 
 
 def envelope(data: object, **fields: Any) -> dict[str, Any]:
-    """An answer around `data`."""
+    """Return a response body with `data` in an envelope."""
     return {"code": 0, "message": "ok", "data": data, "result": True, **fields}
 
 
 def answer(content: object, status: int = 200, **headers: str) -> Response:
-    """An answer over HTTP; bytes are the body as they are."""
+    """Return an HTTP response; bytes are the body."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Response(status=status, body=body, headers=named)
 
 
-#: What the order below was asked for with.
+#: The request for the order below.
 ASKED = NewOrder("20.00", "USD", reference="cart-42", attempt_id="ab" * 12)
 
 
@@ -105,7 +105,7 @@ def lightning_order(
     asked: NewOrder = ASKED,
     origin: Any = ("https", "dashboard.aurpay.net", 443),
 ) -> LightningOrder:
-    """An order as the client gives it, for an answer that came at `now`."""
+    """Return the order of a client that received its response at `now`."""
     policy = InvoicePolicy(network=network, origin=origin, payees=frozenset())
     response = answer(envelope(order()) if content is None else content)
     return parse_create_order(response, asked, policy, now.timestamp())

@@ -1,4 +1,4 @@
-"""An order and its invoice: what belongs together, and each way to not belong."""
+"""Checks of an order against its invoice and its request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check(
     now: float | None = NOW_S,
     seen: SeenOrders | None = None,
 ) -> CheckResult:
-    """The verdict on an order that is right but for what is given."""
+    """Run the checks on an order that is valid except for the given fields."""
     made = structure(order(**(order_fields or {})), UncheckedOrder, "data")
     policy = InvoicePolicy(
         network="regtest",
@@ -56,8 +56,7 @@ def failed(**fields: Any) -> str | None:
     return verdict.failed[0] if verdict.failed else None
 
 
-def test_what_belongs_together_passes() -> None:
-    """All checks that can be made, in order."""
+def test_matching_order_and_invoice_pass_all_checks_in_order() -> None:
     assert check() == (
         (
             "signature",
@@ -72,16 +71,14 @@ def test_what_belongs_together_passes() -> None:
     )
 
 
-def test_checks_without_anything_to_compare_are_not_claimed() -> None:
-    """The names on an order are those of checks that were made."""
+def test_skipped_checks_are_not_among_the_passed_ones() -> None:
     verdict = check(order_fields={"payment_addr": None})
     assert "payment_secret" not in verdict.passed
     assert "payee" not in verdict.passed
     assert "payee" in check(payees=(PAYEE,)).passed
 
 
-def test_an_order_id_that_was_answered_before_fails_the_check_new() -> None:
-    """It belongs to another request, even if all other checks hold."""
+def test_order_id_received_before_fails_the_check_new() -> None:
     seen = SeenOrders()
     assert {"new", "payment_hash"} < {*check(seen=seen).passed}
     seen.add(order()["order_id"])
@@ -91,8 +88,8 @@ def test_an_order_id_that_was_answered_before_fails_the_check_new() -> None:
     )
 
 
-def test_a_payment_hash_of_another_order_fails_the_check_payment_hash() -> None:
-    """BOLT #11: a payment hash is paid once, so only one of the two orders can be."""
+def test_payment_hash_of_another_order_fails_the_check_payment_hash() -> None:
+    """BOLT #11: a payment hash is paid once, so one of the two orders cannot be paid."""
     seen = SeenOrders()
     seen.add("20251231000000000009", "cd" * 32)
     assert check(seen=seen).failed == (
@@ -102,16 +99,12 @@ def test_a_payment_hash_of_another_order_fails_the_check_payment_hash() -> None:
 
 
 @pytest.mark.parametrize("network", ["testnet", "signet", "simnet"])
-def test_another_network(network: str) -> None:
-    """Test coins are no coins."""
+def test_invoice_of_another_network_fails_the_check_network(network: str) -> None:
     assert failed(invoice_fields={"network": network}) == "network"
 
 
-def test_an_invoice_of_a_test_network_says_how_to_use_a_sandbox() -> None:
-    """Usually the network was left out of the environment, and Aurpay is not at fault.
-
-    A client for a test network knows of such networks already.
-    """
+def test_network_problem_of_a_mainnet_client_names_the_sandbox_setting() -> None:
+    """A client for a test network gets no such hint."""
     made = structure(order(), UncheckedOrder, "data")
     policy = InvoicePolicy(network="mainnet", origin=ORIGIN, payees=frozenset())
     verdict = check_order(made, bolt11.decode(invoice()), policy, NOW_S)
@@ -142,8 +135,9 @@ def test_an_invoice_of_a_test_network_says_how_to_use_a_sandbox() -> None:
         ("21000001", 20_000_000),
     ],
 )
-def test_another_amount(amount: str, msat: int | None) -> None:
-    """To the millisatoshi; an invoice that leaves it open is refused as well."""
+def test_invoice_of_another_or_no_amount_fails_the_check_amount(
+    amount: str, msat: int | None
+) -> None:
     assert (
         failed(order_fields={"amount": amount}, invoice_fields={"amount_msat": msat})
         == "amount"
@@ -154,8 +148,7 @@ def test_another_amount(amount: str, msat: int | None) -> None:
     ("amount", "msat"),
     [("0.0002", 20_000_000), ("2E-4", 20_000_000), ("0.00000000001", 1)],
 )
-def test_the_same_amount_written_otherwise(amount: str, msat: int) -> None:
-    """Numbers are compared, not texts."""
+def test_amount_is_compared_as_a_number(amount: str, msat: int) -> None:
     assert (
         failed(order_fields={"amount": amount}, invoice_fields={"amount_msat": msat})
         is None
@@ -165,13 +158,13 @@ def test_the_same_amount_written_otherwise(amount: str, msat: int) -> None:
 @pytest.mark.parametrize(
     "payment_addr", ["cd" * 32, "", SECRET[:-2], SECRET + "00", "x"]
 )
-def test_another_payment_secret(payment_addr: str) -> None:
-    """payment_addr is the invoice's secret by another name."""
+def test_different_payment_addr_fails_the_check_payment_secret(
+    payment_addr: str,
+) -> None:
     assert failed(order_fields={"payment_addr": payment_addr}) == "payment_secret"
 
 
-def test_the_same_secret_in_upper_case() -> None:
-    """Hex is hex."""
+def test_payment_addr_is_compared_without_regard_to_case() -> None:
     assert failed(order_fields={"payment_addr": SECRET.upper()}) is None
 
 
@@ -187,13 +180,13 @@ def test_the_same_secret_in_upper_case() -> None:
         (10**9, "expiry"),
     ],
 )
-def test_the_clock(offset: int, check_name: str | None) -> None:
-    """Not older than it lives, and five minutes from the future at most."""
+def test_expired_and_future_invoices_fail_the_checks_of_time(
+    offset: int, check_name: str | None
+) -> None:
     assert failed(now=NOW_S + offset) == check_name
 
 
-def test_times_that_were_checked_when_it_came() -> None:
-    """An order that was kept may have expired since; the other checks never get old."""
+def test_checks_of_time_are_skipped_for_a_stored_order() -> None:
     verdict = check(now=None, payees=(PAYEE,))
     assert verdict.failed is None
     assert verdict.passed == (
@@ -206,8 +199,7 @@ def test_times_that_were_checked_when_it_came() -> None:
     )
 
 
-def test_a_pinned_payee() -> None:
-    """Any of them, and none other."""
+def test_payee_that_is_not_pinned_fails_the_check_payee() -> None:
     other = "02" + "11" * 32
     assert failed(payees=(other, PAYEE)) is None
     assert failed(payees=(other,)) == "payee"
@@ -222,8 +214,7 @@ def test_a_pinned_payee() -> None:
         "https://gateway.example:8443/checkout?order=1",
     ],
 )
-def test_checkout_pages_of_the_platform_and_of_our_own_origin(pay_url: str) -> None:
-    """A gateway in front of the API does not move the checkout page."""
+def test_pay_url_of_aurpay_and_of_the_clients_origin_pass(pay_url: str) -> None:
     origin = "https://gateway.example:8443"
     assert failed(order_fields={"pay_url": pay_url}, origin=origin) is None
 
@@ -251,22 +242,19 @@ def test_checkout_pages_of_the_platform_and_of_our_own_origin(pay_url: str) -> N
         "",
     ],
 )
-def test_checkout_pages_elsewhere(pay_url: str) -> None:
-    """Scheme, host and port have to be the same; tricks are no addresses."""
+def test_pay_url_of_another_origin_fails_the_check_pay_url(pay_url: str) -> None:
     origin = "https://gateway.example:8443"
     assert failed(order_fields={"pay_url": pay_url}, origin=origin) == "pay_url"
 
 
-def test_the_first_failure_ends_it() -> None:
-    """With what had held until then."""
+def test_checks_stop_at_the_first_failure() -> None:
     verdict = check(order_fields={"amount": "1", "pay_url": "x"})
     assert verdict.passed == ("signature", "network")
     assert verdict.failed is not None
     assert "100000000000 msat" in verdict.failed[1]
 
 
-def test_a_payment_is_compared_with_what_was_asked_for() -> None:
-    """In order, up to the first that fails; what is not there is not compared."""
+def test_payment_is_compared_with_its_request_up_to_the_first_failure() -> None:
     asked = NewPayment(18, "USD", chain="ETH", coin="USDT-ERC20")
     policy = InvoicePolicy(network="mainnet", origin=ORIGIN, payees=frozenset())
 
@@ -305,8 +293,8 @@ def test_a_payment_is_compared_with_what_was_asked_for() -> None:
     )
 
 
-def test_an_invoice_that_is_to_be_paid() -> None:
-    """Pinned payees are those of orders: what is withdrawn goes to anybody."""
+def test_payable_checks_ignore_the_pinned_payees() -> None:
+    """They are Aurpay's, and the merchant may withdraw to anyone."""
     policy = InvoicePolicy(
         network="regtest", origin=ORIGIN, payees=frozenset({"02" * 33})
     )
@@ -323,8 +311,7 @@ def test_an_invoice_that_is_to_be_paid() -> None:
     assert late == ("expiry", "the invoice expired 0 s ago")
 
 
-def test_where_checkout_pages_lie() -> None:
-    """At the client's own origin, and at Aurpay's."""
+def test_check_pay_url_accepts_the_client_and_aurpay() -> None:
     policy = InvoicePolicy(network="mainnet", origin=ORIGIN, payees=frozenset())
     assert check_pay_url("https://gateway.example/pay#/x", policy) is None
     assert check_pay_url("https://dashboard.aurpay.net/", policy) is None
@@ -333,8 +320,7 @@ def test_where_checkout_pages_lie() -> None:
     )
 
 
-def test_checkout_pages_may_lie_at_the_origins_that_the_client_names() -> None:
-    """At these exactly: another port, scheme or subdomain is another place."""
+def test_check_pay_url_accepts_configured_origins_exactly() -> None:
     policy = InvoicePolicy(
         network="mainnet",
         origin=ORIGIN,

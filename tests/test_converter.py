@@ -1,4 +1,4 @@
-"""JSON and records: strict about every scalar, and silent about values in errors."""
+"""JSON and records: strict about every scalar, and no value in an error message."""
 
 from __future__ import annotations
 
@@ -43,8 +43,7 @@ def structure_order(data: Mapping[str, Any], path: str) -> UncheckedOrder:
     return structure(data, UncheckedOrder, path)
 
 
-def test_a_new_order_is_written_with_its_digits() -> None:
-    """The price as a JSON number with these digits; what is absent is left out."""
+def test_new_order_is_dumped_with_all_digits_and_without_absent_fields() -> None:
     order = NewOrder("20.00", "usd", succeed_url="https://shop.example/ü?a=b&c=%2F")
     assert dump_new_order(order) == (
         b'{"price":20.00,"currency":"USD",'
@@ -52,8 +51,7 @@ def test_a_new_order_is_written_with_its_digits() -> None:
     )
 
 
-def test_the_documented_request_is_written() -> None:
-    """All six fields, under the documented names, in the documented order."""
+def test_new_order_is_dumped_as_the_documented_request() -> None:
     order = NewOrder(
         20,
         "USD",
@@ -72,15 +70,13 @@ def test_the_documented_request_is_written() -> None:
     }
 
 
-def test_what_the_platform_has_no_field_for_is_not_sent() -> None:
-    """A reference travels in the URLs."""
+def test_reference_and_attempt_id_are_not_dumped() -> None:
     order = NewOrder("20.00", "USD", reference="cart-42", attempt_id="ab" * 12)
     assert dump_new_order(order) == b'{"price":20.00,"currency":"USD"}'
 
 
 @given(st.decimals("0.01", "999999", places=2))
-def test_any_price_survives_json(price: Decimal) -> None:
-    """Read back by another reader, it is the same number."""
+def test_any_dumped_price_is_read_back_as_the_same_number(price: Decimal) -> None:
     body = dump_new_order(NewOrder(price, "USD"))
     assert json.loads(body, parse_float=Decimal)["price"] == price
 
@@ -110,25 +106,24 @@ def test_any_price_survives_json(price: Decimal) -> None:
         (b'{"a":' + b"[" * 500_000, "nests deeper than 64"),
     ],
 )
-def test_what_is_no_object_in_json(body: bytes, problem: str) -> None:
-    """Each with its reason."""
+def test_load_object_rejects_invalid_json_with_the_reason(
+    body: bytes, problem: str
+) -> None:
     with pytest.raises(SchemaError, match=f"^the response {problem}"):
         load_object(body)
 
 
-def test_a_byte_order_mark_is_skipped() -> None:
+def test_load_object_skips_a_byte_order_mark() -> None:
     """RFC 8259, 8.1: a parser may ignore it instead of treating it as an error."""
     assert load_object(b'\xef\xbb\xbf{"a": "\xef\xbb\xbf"}') == {"a": "\ufeff"}
 
 
-def test_brackets_in_texts_do_not_nest() -> None:
-    """Nor do many objects side by side."""
+def test_brackets_in_strings_and_adjacent_objects_do_not_nest() -> None:
     body = json.dumps({"a": "[{" * 200 + '\\"', "b": [{}] * 200}).encode()
     assert load_object(body)["a"] == "[{" * 200 + '\\"'
 
 
-def test_nesting_up_to_the_limit_is_read() -> None:
-    """64 levels."""
+def test_load_object_accepts_64_levels_of_nesting() -> None:
     assert load_object(b'{"a":' * 64 + b"1" + b"}" * 64)
 
 
@@ -144,12 +139,11 @@ def test_nesting_up_to_the_limit_is_read() -> None:
     ],
     ids=["escaped quotes", "quotes", "pairs", "backslashes", "a deep one", "digits"],
 )
-def test_a_megabyte_of_anything_is_refused_in_linear_time(body: bytes) -> None:
-    """No pattern of quotes makes looking for brackets quadratic, no number does."""
+def test_load_object_rejects_a_hostile_megabyte_in_linear_time(body: bytes) -> None:
     limit = sys.get_int_max_str_digits()
-    sys.set_int_max_str_digits(0)  # some programs do
+    sys.set_int_max_str_digits(0)  # as some programs do
     try:
-        with pytest.raises(SchemaError):  # in quadratic time, after hours
+        with pytest.raises(SchemaError):  # without a limit it would take hours
             load_object(body + b"[{" * 40)
         with pytest.raises(SchemaError):
             load_object(body)
@@ -157,8 +151,7 @@ def test_a_megabyte_of_anything_is_refused_in_linear_time(body: bytes) -> None:
         sys.set_int_max_str_digits(limit)
 
 
-def test_numbers_are_never_floats() -> None:
-    """Decimal or int, exactly as written."""
+def test_load_object_returns_decimal_or_int_and_never_float() -> None:
     found = load_object(b'{"a":0.00155419,"b":1E-5,"c":20,"d":0.1}')
     assert found == {
         "a": Decimal("0.00155419"),
@@ -169,8 +162,7 @@ def test_numbers_are_never_floats() -> None:
     assert [type(value) for value in found.values()] == [Decimal, Decimal, int, Decimal]
 
 
-def test_an_order_is_structured() -> None:
-    """Typed, with optional fields absent."""
+def test_structure_returns_a_typed_order_without_optional_fields() -> None:
     order = structure_order(GOOD, "data")
     assert order.order_id == "20240428125136525824"
     assert order.status is OrderStatus.PENDING
@@ -182,8 +174,9 @@ def test_an_order_is_structured() -> None:
 @pytest.mark.parametrize(
     ("wire", "name"), [("payment_addr", "payment_addr"), ("currency", "coin")]
 )
-def test_optional_fields_may_be_null(wire: str, name: str) -> None:
-    """Missing and null are the same; a coin is called currency on the wire."""
+def test_structure_treats_null_like_a_missing_optional_field(
+    wire: str, name: str
+) -> None:
     assert getattr(structure_order({**GOOD, wire: None}, "data"), name) is None
     assert getattr(structure_order({**GOOD, wire: "x"}, "data"), name) == "x"
 
@@ -200,8 +193,10 @@ def test_optional_fields_may_be_null(wire: str, name: str) -> None:
         ("0.00000820392", "0.00000820392"),
     ],
 )
-def test_an_amount_is_a_number_or_a_text(amount: object, expected: str) -> None:
-    """Aurpay documents both; the digits stay."""
+def test_structure_accepts_an_amount_as_number_or_string(
+    amount: object, expected: str
+) -> None:
+    """Aurpay documents both."""
     order = structure_order({**GOOD, "amount": amount}, "data")
     assert f"{order.amount:f}" == expected
 
@@ -247,10 +242,9 @@ def test_an_amount_is_a_number_or_a_text(amount: object, expected: str) -> None:
         ("currency", ["BTC-LN"], "is not a string"),
     ],
 )
-def test_a_wrong_field_is_named_and_not_quoted(
+def test_structure_names_an_invalid_field_without_its_value(
     field: str, value: object, reason: str
 ) -> None:
-    """The place and the reason; never the value, which may be anybody's."""
     with pytest.raises(SchemaError) as caught:
         structure_order({**GOOD, field: value}, "data")
     assert list(caught.value.problems) == [f"data.{field}"]
@@ -258,16 +252,14 @@ def test_a_wrong_field_is_named_and_not_quoted(
 
 
 @pytest.mark.parametrize("field", GOOD)
-def test_a_missing_field_is_named(field: str) -> None:
-    """All documented fields but two are in both examples."""
+def test_structure_names_a_missing_required_field(field: str) -> None:
     data = {name: value for name, value in GOOD.items() if name != field}
     with pytest.raises(SchemaError) as caught:
         structure_order(data, "data")
     assert caught.value.problems == {f"data.{field}": "is missing"}
 
 
-def test_all_wrong_fields_are_named_at_once() -> None:
-    """Not one after the other."""
+def test_structure_names_all_invalid_fields_at_once() -> None:
     with pytest.raises(SchemaError) as caught:
         structure_order({}, "data")
     assert caught.value.problems == {f"data.{name}": "is missing" for name in GOOD}
@@ -288,16 +280,15 @@ def test_all_wrong_fields_are_named_at_once() -> None:
         ),
     ],
 )
-def test_times_are_aware_and_in_utc(text: str, expected: datetime) -> None:
-    """Without a zone, as Aurpay writes them, they are read as UTC."""
+def test_structured_times_are_aware_and_in_utc(text: str, expected: datetime) -> None:
+    """Aurpay writes them without a zone."""
     time = structure_order({**GOOD, "create_time": text}, "data").create_time
     assert time is not None
     assert time == expected
     assert time.utcoffset() == timedelta(0)
 
 
-def test_fields_that_are_not_known_are_kept_apart() -> None:
-    """For whoever needs them before we do."""
+def test_unknown_fields_returns_the_members_that_a_record_lacks() -> None:
     data = {**GOOD, "fee": "1", "currency": "BTC-LN", "coin": "x"}
     assert unknown_fields(data, UncheckedOrder) == {"fee": "1", "coin": "x"}
     assert unknown_fields(GOOD, UncheckedOrder) == {}
@@ -317,8 +308,9 @@ json_values = st.recursive(
 @given(
     st.dictionaries(st.sampled_from([*GOOD, "payment_addr", "currency"]), json_values)
 )
-def test_any_change_gives_an_order_or_our_error(changes: dict[str, Any]) -> None:
-    """Nothing foreign comes out, and what comes out has its type."""
+def test_any_changed_order_is_structured_with_its_types_or_rejected(
+    changes: dict[str, Any],
+) -> None:
     try:
         order = structure_order({**GOOD, **changes}, "data")
     except SchemaError as error:
@@ -345,8 +337,7 @@ json_objects = st.dictionaries(
 
 @examples(40)
 @given(json_objects)
-def test_what_is_written_is_read_back(value: dict[str, object]) -> None:
-    """Equal, with decimals to the digit, in ASCII."""
+def test_dumped_json_is_ascii_and_read_back_as_equal(value: dict[str, object]) -> None:
     text = dump_json(value)
     assert text.isascii()
     assert load_object(text.encode()) == value
@@ -356,16 +347,14 @@ def test_what_is_written_is_read_back(value: dict[str, object]) -> None:
     ("number", "text"),
     [("2.0E-7", "0.00000020"), ("1E+3", "1000"), ("1E-999999", "1E-999999")],
 )
-def test_a_number_is_written_without_an_exponent_up_to_64_digits(
+def test_dump_json_writes_up_to_64_digits_without_an_exponent(
     number: str, text: str
 ) -> None:
-    """It is read back as an equal one."""
     assert dump_json({"fee": Decimal(number)}) == f'{{"fee": {text}}}'
     assert load_object(f'{{"fee": {text}}}'.encode()) == {"fee": Decimal(number)}
 
 
-def test_a_tuple_is_written_as_a_list() -> None:
-    """JSON has no other."""
+def test_dump_json_writes_a_tuple_as_a_list() -> None:
     assert dump_json({"a": (1, Decimal("1.50"))}) == '{"a": [1, 1.50]}'
 
 
@@ -373,17 +362,17 @@ def test_a_tuple_is_written_as_a_list() -> None:
     ("value", "amount"),
     [("0.10", "0.10"), (1, "1"), (None, None), ("1e999999", None), (True, None)],
 )
-def test_an_amount_that_nobody_has_to_believe(
+def test_lenient_amount_returns_none_for_an_invalid_number(
     value: object, amount: str | None
 ) -> None:
-    """Strict all the same, but nothing is raised."""
     found = lenient_amount(value)
     assert (found and str(found)) == amount
 
 
 @given(st.binary())
-def test_any_bytes_give_an_object_or_our_error(body: bytes) -> None:
-    """Whatever a proxy may send."""
+def test_load_object_of_any_bytes_gives_an_object_or_a_schema_error(
+    body: bytes,
+) -> None:
     try:
         assert isinstance(load_object(body), dict)
     except SchemaError as error:

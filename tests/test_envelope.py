@@ -1,4 +1,4 @@
-"""Envelopes, refusals, and what an answer that cannot be taken still says."""
+"""Envelopes, rejections, and order ids in responses that cannot be parsed."""
 
 from __future__ import annotations
 
@@ -30,25 +30,22 @@ ORDER_ID = "20260101000000000001"
 
 
 def read(content: object, effect: Effect = Effect.CREATE) -> dict[str, object]:
-    """The `data` of an answer."""
+    """Return the `data` of a response."""
     return read_envelope(answer(content), effect)
 
 
-def test_the_data_is_what_is_wanted() -> None:
-    """Whatever else is in the envelope."""
+def test_read_envelope_returns_data_and_ignores_other_members() -> None:
     assert read(envelope({"a": 1}, trace="x")) == {"a": 1}
 
 
 @pytest.mark.parametrize("data", [None, 0, "x", [], {"a": 1}])
-def test_data_of_any_kind(data: object) -> None:
-    """For endpoints whose answers are not documented; none is none."""
+def test_read_data_returns_any_type_and_none_if_missing(data: object) -> None:
     assert read_data(answer(envelope(data)), Effect.READ) == data
     assert read_data(answer({"code": 0}), Effect.READ) is None
 
 
 @pytest.mark.parametrize("effect", [Effect.READ, Effect.TRANSFER])
-def test_a_refusal_of_something_else_may_name_an_order(effect: Effect) -> None:
-    """Whoever asks for an order knows that it exists: no means no."""
+def test_rejected_request_that_creates_no_order_may_name_one(effect: Effect) -> None:
     with pytest.raises(errors.NotFoundError) as caught:
         read(envelope({"order_id": ORDER_ID}, code=404, message="no"), effect)
     assert caught.value.outcome is RequestOutcome.REJECTED
@@ -68,10 +65,10 @@ def test_a_refusal_of_something_else_may_name_an_order(effect: Effect) -> None:
     ],
 )
 @pytest.mark.parametrize("data", [None, {}, "", []])
-def test_a_refusal_in_an_envelope(
+def test_nonzero_code_is_a_rejection_despite_http_200(
     code: int, kind: type[APIError], data: object
 ) -> None:
-    """HTTP 200 and a code that is not 0: Aurpay answers a bad key so."""
+    """Aurpay answers an invalid key in this way."""
     with pytest.raises(APIError) as caught:
         read({"code": code, "message": "no\x1b[31m", "data": data, "result": False})
     error = caught.value
@@ -91,14 +88,13 @@ def test_a_refusal_in_an_envelope(
         {"code": 5, "message": ""},
     ],
 )
-def test_a_refusal_without_a_message(content: dict[str, Any]) -> None:
-    """None is required."""
+def test_rejection_without_a_message_has_none(content: dict[str, Any]) -> None:
     with pytest.raises(APIError, match=r"^Aurpay rejected the request with code 5$"):
         read(content)
 
 
 def test_msg_is_read_where_message_is_missing() -> None:
-    """Seen in Aurpay's older plugins."""
+    """Aurpay's older plugins read it."""
     with pytest.raises(APIError) as caught:
         read({"code": 5, "msg": "no"})
     assert caught.value.platform_message == "no"
@@ -131,7 +127,7 @@ def test_msg_is_read_where_message_is_missing() -> None:
         ({"code": "7", "msg": "no"}, "no", None),
     ],
 )
-def test_a_status_that_is_not_of_success(
+def test_status_decides_the_error_class_for_an_html_body(
     status: int,
     kind: type[APIError],
     outcome: RequestOutcome,
@@ -139,7 +135,6 @@ def test_a_status_that_is_not_of_success(
     message: str | None,
     code: int | None,
 ) -> None:
-    """Status first, body second: an HTML page under a 403 is a 403."""
     response = answer(content, status)
     assert not response.is_success
     error = status_error(response, Effect.CREATE, NOW)
@@ -149,8 +144,7 @@ def test_a_status_that_is_not_of_success(
     assert error.body == response.body
 
 
-def test_retry_after_is_on_the_error() -> None:
-    """In seconds; garbage is none."""
+def test_valid_retry_after_is_on_the_error_in_seconds() -> None:
     limited = answer(b"", 429, retry_after="7")
     assert status_error(limited, Effect.CREATE, NOW).retry_after == 7
     assert (
@@ -160,8 +154,7 @@ def test_retry_after_is_on_the_error() -> None:
     assert status_error(answer(b"", 429), Effect.CREATE, NOW).retry_after is None
 
 
-def test_a_redirect_names_its_target_without_the_query() -> None:
-    """It was not followed; the query may hold anything."""
+def test_redirect_error_names_the_target_without_its_query() -> None:
     moved = answer(b"", 307, location="https://evil.example/x?token=canary")
     text = str(status_error(moved, Effect.CREATE, NOW))
     assert "not followed, to 'https://evil.example/x'" in text
@@ -171,22 +164,20 @@ def test_a_redirect_names_its_target_without_the_query() -> None:
     )
 
 
-def test_an_order_in_a_failing_answer_is_found() -> None:
-    """A gateway may put its own status on an answer that came through."""
+def test_order_id_in_an_error_response_to_a_create_is_on_the_error() -> None:
+    """A gateway may replace the status of a response that was passed on."""
     error = status_error(answer(envelope(order()), 502), Effect.CREATE, NOW)
     assert error.order_id == ORDER_ID
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 429, 501])
-def test_an_order_in_a_refusal_may_exist(status: int) -> None:
-    """The body contradicts the status: nothing was refused for sure."""
+def test_rejected_create_that_names_an_order_has_outcome_unknown(status: int) -> None:
     error = status_error(answer(envelope(order()), status), Effect.CREATE, NOW)
     assert (error.outcome, error.order_id) == (RequestOutcome.UNKNOWN, ORDER_ID)
     assert not is_retryable(error, Effect.CREATE)
 
 
-def test_an_order_in_the_refusal_of_something_else_says_nothing() -> None:
-    """Whoever asked for an order's refund knows that the order exists."""
+def test_order_id_in_a_rejected_refund_does_not_change_the_outcome() -> None:
     content = {"code": 403, "message": "no", "order_id": ORDER_ID}
     error = status_error(answer(content, 403), Effect.TRANSFER, NOW)
     assert (error.outcome, error.order_id) == (RequestOutcome.REJECTED, None)
@@ -194,10 +185,10 @@ def test_an_order_in_the_refusal_of_something_else_says_nothing() -> None:
 
 @pytest.mark.parametrize("content", [{"code": 0}, {"refund_status": "DONE"}])
 @pytest.mark.parametrize("effect", [Effect.CREATE, Effect.TRANSFER])
-def test_a_yes_under_a_refusal_may_be_true(
+def test_success_in_the_body_of_an_error_status_has_outcome_unknown(
     content: dict[str, Any], effect: Effect
 ) -> None:
-    """A gateway may put its own status on an answer that came through."""
+    """A gateway may replace the status of a response that was passed on."""
     for status in (302, 403, 429, 501):
         error = status_error(answer(content, status), effect, NOW)
         assert error.outcome is RequestOutcome.UNKNOWN
@@ -207,15 +198,17 @@ def test_a_yes_under_a_refusal_may_be_true(
 
 
 @pytest.mark.parametrize("content", [{}, {"code": 7}, {"code": False}, {"code": "0"}])
-def test_anything_else_under_a_refusal_is_one(content: dict[str, Any]) -> None:
-    """As long as it does not say yes."""
+def test_other_body_of_an_error_status_has_outcome_rejected(
+    content: dict[str, Any],
+) -> None:
     error = status_error(answer(content, 403), Effect.TRANSFER, NOW)
     assert error.outcome is RequestOutcome.REJECTED
 
 
 @pytest.mark.parametrize("order_id", ["ORD.1:x", "ü1", 7, "X" * 65, "a b", ""])
-def test_a_refusal_with_any_order_may_have_made_it(order_id: object) -> None:
-    """Also where the id is none that we would take."""
+def test_rejected_create_with_an_invalid_order_id_has_outcome_unknown(
+    order_id: object,
+) -> None:
     with pytest.raises(InvalidResponseError) as caught:
         read(envelope({"order_id": order_id}, code=429))
     assert caught.value.outcome is RequestOutcome.UNKNOWN
@@ -223,8 +216,7 @@ def test_a_refusal_with_any_order_may_have_made_it(order_id: object) -> None:
     assert caught.value.order_id == readable.get(order_id)
 
 
-def test_a_body_that_did_not_come_whole_is_not_read() -> None:
-    """The transport says so; an order in it may exist all the same."""
+def test_truncated_body_is_rejected_and_searched_for_an_order_id() -> None:
     body = json.dumps(envelope(order())).encode()
     cut = Response(status=200, body=body, body_error="is longer than 9 bytes")
     with pytest.raises(InvalidResponseError, match="is longer than 9 bytes") as caught:
@@ -233,8 +225,8 @@ def test_a_body_that_did_not_come_whole_is_not_read() -> None:
     assert (error.outcome, error.order_id) == (RequestOutcome.UNKNOWN, ORDER_ID)
 
 
-def test_a_refusal_may_have_a_result_of_any_kind() -> None:
-    """Aurpay's plugins have met numbers."""
+def test_rejection_may_have_a_result_of_any_type() -> None:
+    """Aurpay's plugins handle numbers."""
     for result in (None, 0, 1, "no"):
         with pytest.raises(errors.AuthenticationError) as caught:
             read({"code": 401, "message": "no", "data": None, "result": result})
@@ -260,13 +252,13 @@ def test_a_refusal_may_have_a_result_of_any_kind() -> None:
         (b"", None),
     ],
 )
-def test_the_second_look(body: bytes, order_id: str | None) -> None:
-    """Cut, broken or foreign: whatever can still be read."""
+def test_order_evidence_finds_the_id_in_broken_bodies(
+    body: bytes, order_id: str | None
+) -> None:
     assert order_evidence(body).order_id == order_id
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_give_our_error(body: bytes) -> None:
-    """Whatever came instead of an answer."""
+def test_any_body_of_an_error_status_gives_an_api_error(body: bytes) -> None:
     with pytest.raises(AurpayError):
         read_envelope(answer(body), Effect.CREATE)

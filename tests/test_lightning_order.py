@@ -1,4 +1,4 @@
-"""Orders that outlive a process: written, read back, and checked again."""
+"""Lightning orders as JSON: serialized, parsed, and checked again."""
 
 from __future__ import annotations
 
@@ -38,13 +38,12 @@ from .orders import (
 
 
 def changed(text: str, **members: Any) -> str:
-    """JSON with other members; those that are `...` are left out."""
+    """Return the JSON with changed members; `...` removes one."""
     fields = {**json.loads(text), **members}
     return json.dumps({k: v for k, v in fields.items() if v is not ...})
 
 
-def test_an_order_is_read_back_as_it_was() -> None:
-    """Equal, down to the digits and the checks that were made."""
+def test_from_json_returns_an_equal_order() -> None:
     before = lightning_order()
     after = LightningOrder.from_json(before.to_json())
     assert after == before
@@ -56,8 +55,7 @@ def test_an_order_is_read_back_as_it_was() -> None:
     assert after.payment_request == before.payment_request
 
 
-def test_what_is_written() -> None:
-    """ASCII, numbers as texts, and a version for those who come later."""
+def test_to_json_is_ascii_with_string_numbers_and_a_version() -> None:
     text = lightning_order(envelope(order(note="Größe"))).to_json()
     assert text.isascii()
     members = json.loads(text)
@@ -96,16 +94,14 @@ def test_what_is_written() -> None:
     ("content", "network", "day"),
     [(AS_NUMBER, "testnet", NUMBER_DAY), (AS_TEXT, "mainnet", TEXT_DAY)],
 )
-def test_the_documented_orders_are_read_back_years_later(
+def test_from_json_accepts_documented_orders_with_expired_invoices(
     content: object, network: str, day: datetime
 ) -> None:
-    """Their invoices have expired; they belong to their orders all the same."""
     before = lightning_order(content, network=network, now=day)
     assert LightningOrder.from_json(before.to_json()) == before
 
 
-def test_a_checkout_page_on_the_client_s_own_origin() -> None:
-    """It is remembered where the page was allowed to be."""
+def test_from_json_accepts_the_origin_of_the_checkout_page_in_the_json() -> None:
     pay_url = "http://[::1]:8080/#/cashier/1"
     content = envelope(order(pay_url=pay_url))
     before = lightning_order(content, origin=("http", "[::1]", 8080))
@@ -142,7 +138,7 @@ optional_texts = st.none() | st.text(
     attempt_id=optional_texts,
     extra=st.dictionaries(st.text(min_size=1).map("x{}".format), json_values),
 )
-def test_every_order_is_read_back_as_it_was(
+def test_any_order_survives_to_json_and_from_json(
     msat: int,
     price: Decimal,
     created: datetime,
@@ -154,7 +150,6 @@ def test_every_order_is_read_back_as_it_was(
     attempt_id: str | None,
     extra: dict[str, object],
 ) -> None:
-    """Whatever the platform wrote, and whenever it says that was."""
     data = order(
         amount=str(Decimal(msat).scaleb(-11)),
         create_time=created.replace(tzinfo=None).isoformat(),
@@ -202,8 +197,9 @@ def test_every_order_is_read_back_as_it_was(
         ({"digest": "0" * 64}, "digest"),
     ],
 )
-def test_what_was_changed_is_refused(change: dict[str, Any], check: str) -> None:
-    """One thing to catch, as when the order came."""
+def test_from_json_rejects_a_changed_order_as_untrusted(
+    change: dict[str, Any], check: str
+) -> None:
     text = changed(lightning_order().to_json(), **change)
     with pytest.raises(UntrustedOrderError) as caught:
         LightningOrder.from_json(text)
@@ -216,8 +212,7 @@ def test_what_was_changed_is_refused(change: dict[str, Any], check: str) -> None
         assert isinstance(error.__cause__, InvoiceDecodeError)
 
 
-def test_another_invoice_and_all_that_belongs_to_it() -> None:
-    """The digest finds what fits together and was not written together."""
+def test_from_json_rejects_a_consistent_change_by_its_digest() -> None:
     other = order(
         payment_addr="ef" * 32, payment_request=invoice(payment_secret="ef" * 32)
     )
@@ -244,8 +239,9 @@ def test_another_invoice_and_all_that_belongs_to_it() -> None:
         (None, "it is not a str but NoneType"),
     ],
 )
-def test_what_is_no_order(text: Any, problem: str) -> None:
-    """Refused as the argument that it is."""
+def test_from_json_rejects_a_document_that_to_json_did_not_write(
+    text: Any, problem: str
+) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         LightningOrder.from_json(text)
     assert caught.value.field == "order"
@@ -274,8 +270,9 @@ def test_what_is_no_order(text: Any, problem: str) -> None:
         ({"canary": 1}, "it has other members"),
     ],
 )
-def test_json_of_another_shape(change: dict[str, Any], problem: str) -> None:
-    """The place and the reason; never the value."""
+def test_from_json_names_the_invalid_member_without_its_value(
+    change: dict[str, Any], problem: str
+) -> None:
     text = changed(lightning_order().to_json(), **change)
     with pytest.raises(InvalidRequestError) as caught:
         LightningOrder.from_json(text)
@@ -283,23 +280,20 @@ def test_json_of_another_shape(change: dict[str, Any], problem: str) -> None:
     assert "canary" not in str(caught.value)
 
 
-def test_what_the_platform_added_may_change() -> None:
-    """It was unchecked before."""
+def test_from_json_accepts_changed_extra_fields() -> None:
     text = changed(
         lightning_order(envelope(order(fee="0.1"))).to_json(), extra={"fee": "0.2"}
     )
     assert LightningOrder.from_json(text).extra == {"fee": "0.2"}
 
 
-def test_when_an_order_is_overdue_and_when_its_invoice_ends() -> None:
-    """Two clocks: show it until the one, it may be paid until the other."""
+def test_order_is_overdue_before_its_invoice_expires() -> None:
     late = lightning_order(envelope(order(create_time="2026-01-01T00:00:07")))
     assert late.overdue_at == NOW + timedelta(minutes=30, seconds=7)
     assert late.payment_request.expires_at == NOW + timedelta(hours=1)
 
 
-def test_an_amount_below_a_hundred_satoshi_is_written_without_an_exponent() -> None:
-    """In JSON and in the repr; ``str()`` of the Decimal itself has one."""
+def test_small_amount_has_no_exponent_in_json_and_repr() -> None:
     tiny = order(amount="2.0E-7", payment_request=invoice(amount_msat=20_000))
     made = lightning_order(envelope(tiny))
     assert str(made.amount) == "2.0E-7"
@@ -308,22 +302,20 @@ def test_an_amount_below_a_hundred_satoshi_is_written_without_an_exponent() -> N
     assert "amount=Decimal('0.00000020')" in repr(made)
 
 
-def test_an_order_is_shown_no_longer_than_its_invoice_lives() -> None:
-    """Its payer could not pay any more."""
+def test_overdue_at_is_not_after_the_invoices_expiry() -> None:
     brief = lightning_order(envelope(order(payment_request=invoice(expiry=600))))
     assert brief.overdue_at == brief.payment_request.expires_at
     assert brief.overdue_at == NOW + timedelta(minutes=10)
 
 
-def test_an_order_is_no_older_than_its_invoice() -> None:
-    """The documented example rounds the time of its creation."""
+def test_overdue_at_uses_the_invoice_time_if_create_time_is_earlier() -> None:
+    """The documented example rounds create_time down."""
     rounded = lightning_order(AS_TEXT, network="mainnet", now=TEXT_DAY)
     assert rounded.create_time == datetime(2024, 4, 28, 12, tzinfo=UTC)
     assert rounded.overdue_at == datetime(2024, 4, 28, 13, 21, 36, tzinfo=UTC)
 
 
-def test_a_status_that_is_not_known_is_kept() -> None:
-    """By a version that knows it as little."""
+def test_from_json_keeps_an_unknown_status() -> None:
     before = lightning_order(envelope(order(status="SETTLING")))
     after = LightningOrder.from_json(before.to_json())
     assert after.status == OrderStatus("SETTLING")

@@ -1,4 +1,4 @@
-"""Records: what an order is asked for with, and what it is called."""
+"""Records of requests: conversion and validation."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ TINY = Decimal("2.0E-7")
 URLS = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
 
 
-def test_a_new_order_is_normalised_once() -> None:
-    """The currency is upper-cased, the price exact, the rest as given."""
+def test_new_order_upper_cases_its_currency_and_keeps_its_digits() -> None:
     order = NewOrder("20.00", "usd", callback_url="https://Shop.example/Paid?A=%2f")
     assert order.price == Decimal("20.00")
     assert str(order.price) == "20.00"
@@ -37,8 +36,7 @@ def test_a_new_order_is_normalised_once() -> None:
     assert order.succeed_url is None
 
 
-def test_it_cannot_be_changed() -> None:
-    """What was validated is what is sent."""
+def test_new_order_is_immutable_after_validation() -> None:
     order = NewOrder(20, "USD")
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         order.price = Decimal(1)  # type: ignore[misc]
@@ -48,8 +46,7 @@ def test_it_cannot_be_changed() -> None:
     "currency",
     ["", "US", "USDT", "U5D", "U D", "ÜSD", "ＵＳＤ", "us\n", None, 840, b"USD"],
 )
-def test_a_currency_is_three_ascii_letters(currency: Any) -> None:
-    """An open set otherwise: the platform decides."""
+def test_currency_other_than_three_ascii_letters_is_rejected(currency: Any) -> None:
     with pytest.raises(InvalidRequestError, match="ISO 4217") as caught:
         NewOrder("20", currency)
     assert caught.value.field == "currency"
@@ -65,16 +62,14 @@ def test_a_currency_is_three_ascii_letters(currency: Any) -> None:
         "https://shop.example/a b",
     ],
 )
-def test_a_bad_url_names_its_field(field: str, url: str) -> None:
-    """Refused before anything is sent."""
+def test_invalid_url_of_a_new_order_names_its_field(field: str, url: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         NewOrder("20", "USD", **{field: url})  # type: ignore[arg-type]
     assert caught.value.field == field
 
 
 @pytest.mark.parametrize("field", URLS)
-def test_an_url_is_a_text(field: str) -> None:
-    """Not bytes, and no object that happens to print as one."""
+def test_url_that_is_not_a_str_is_rejected(field: str) -> None:
     with pytest.raises(InvalidRequestError, match="not bytes"):
         NewOrder("20", "USD", **{field: b"https://shop.example/"})  # type: ignore[arg-type]
 
@@ -88,10 +83,10 @@ def test_an_url_is_a_text(field: str) -> None:
         ("HTTPS://shop.example/paid", "write https://"),
     ],
 )
-def test_a_callback_that_would_come_back_otherwise(
+def test_callback_url_that_servers_would_change_is_rejected(
     field: str, url: str, hint: str
 ) -> None:
-    """The signature covers the text, and servers see another one."""
+    """The signature covers the URL as it was sent."""
     with pytest.raises(InvalidRequestError, match=hint) as caught:
         NewOrder("20", "USD", **{field: url})  # type: ignore[arg-type]
     assert caught.value.field == field
@@ -100,19 +95,16 @@ def test_a_callback_that_would_come_back_otherwise(
 
 
 @pytest.mark.parametrize("field", ["succeed_url", "timeout_url"])
-def test_a_page_may_have_one(field: str) -> None:
-    """Browsers understand it."""
+def test_page_url_may_have_a_fragment(field: str) -> None:
     page: dict[str, Any] = {field: "https://shop.example/#/thanks"}
     NewOrder("20", "USD", **page)
 
 
-def test_plain_http_is_for_this_machine() -> None:
-    """Where shops are developed."""
+def test_plain_http_url_is_accepted_on_loopback_only() -> None:
     NewOrder("20", "USD", callback_url="http://127.0.0.1:8000/paid")
 
 
-def test_its_repr_shows_no_query() -> None:
-    """Query and fragment may hold a token of the merchant."""
+def test_repr_of_a_new_order_redacts_query_and_fragment() -> None:
     order = NewOrder(
         "20",
         "USD",
@@ -124,7 +116,7 @@ def test_its_repr_shows_no_query() -> None:
 
 
 class Markup(str):
-    """A text of another kind, as templates make."""
+    """A str subclass, as template engines use."""
 
     __slots__ = ()
 
@@ -139,14 +131,13 @@ class Markup(str):
 
 
 class Number(Decimal):
-    """A decimal of another kind."""
+    """A Decimal subclass."""
 
     def __str__(self) -> str:
         return "changed"
 
 
-def test_subclasses_are_taken_for_what_they_are() -> None:
-    """Enums, a template's markup, a database's decimals: the value alone."""
+def test_subclasses_of_str_and_decimal_are_stored_as_plain_values() -> None:
     url = "https://shop.example/paid"
     order = NewOrder(Number("1.50"), Markup("usd"), callback_url=Markup(url))
     values = (order.price, order.currency, order.callback_url)
@@ -157,8 +148,9 @@ def test_subclasses_are_taken_for_what_they_are() -> None:
 
 @pytest.mark.parametrize("field", ["reference", "attempt_id"])
 @pytest.mark.parametrize("label", ["x", "cart 42", "Größe/7", "x" * 128])
-def test_a_reference_is_a_name_of_the_shop_s_own(field: str, label: str) -> None:
-    """Up to 128 printable characters, as given."""
+def test_reference_of_up_to_128_printable_characters_is_accepted(
+    field: str, label: str
+) -> None:
     given: dict[str, Any] = {field: Markup(label)}
     order = NewOrder("20", "USD", **given)
     kept = getattr(order, field)
@@ -170,16 +162,14 @@ def test_a_reference_is_a_name_of_the_shop_s_own(field: str, label: str) -> None
 @pytest.mark.parametrize(
     "label", ["", "x" * 129, "a\nb", "a\x00", "\u202ex", "\ud800", 42, b"cart", ["x"]]
 )
-def test_what_is_no_reference(field: str, label: Any) -> None:
-    """Too long, invisible, or no text at all."""
+def test_new_order_rejects_an_invalid_reference(field: str, label: Any) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         NewOrder("20", "USD", **{field: label})
     assert caught.value.field == field
 
 
 @pytest.mark.parametrize("text", ["1", "20240428125136525824", "x" * 64, "a/b", "..."])
-def test_an_order_s_id_is_taken_as_it_is(text: str) -> None:
-    """Whatever the platform calls it; of another kind of text the text alone."""
+def test_order_id_is_accepted_unchanged_as_a_plain_str(text: str) -> None:
     assert require_order_id(text) == text
     assert type(require_order_id(Markup(text))) is str
 
@@ -204,8 +194,7 @@ def test_an_order_s_id_is_taken_as_it_is(text: str) -> None:
         b"1",
     ],
 )
-def test_what_can_be_no_order_s_id(value: Any) -> None:
-    """Empty, invisible, too long, or another path once it is in one."""
+def test_order_id_that_would_change_the_path_is_rejected(value: Any) -> None:
     with pytest.raises(InvalidRequestError, match=r"order\.order_id") as caught:
         require_order_id(value)
     assert caught.value.field == "order_id"
@@ -214,8 +203,7 @@ def test_what_can_be_no_order_s_id(value: Any) -> None:
     assert caught.value.field == "order"
 
 
-def test_a_payment_is_an_order_in_a_coin() -> None:
-    """All of an order, and the platform's names as they are given."""
+def test_new_payment_has_the_fields_of_an_order_and_a_coin() -> None:
     asked = NewPayment(
         "18.00", "usd", chain=Markup("ETH"), coin="usdt-erc20", post_callbacks=True
     )
@@ -231,8 +219,7 @@ def test_a_payment_is_an_order_in_a_coin() -> None:
     "value",
     ["", " ETH", "E TH", "ETH\n", "x" * 33, "ЕТН", "\u202eETH", None, 1, b"ETH"],
 )
-def test_what_is_no_coin(field: str, value: Any) -> None:
-    """Too long, invisible, or no text at all; which there are, the platform knows."""
+def test_new_payment_rejects_an_invalid_chain_or_coin(field: str, value: Any) -> None:
     names = {"chain": "ETH", "coin": "USDT-ERC20", field: value}
     with pytest.raises(InvalidRequestError, match="as Aurpay does") as caught:
         NewPayment("18", "USD", **names)
@@ -242,15 +229,15 @@ def test_what_is_no_coin(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize("field", ["stablecoin_at_par", "post_callbacks"])
 @pytest.mark.parametrize("value", [None, 1, 0, "true", "", []])
-def test_an_option_is_on_or_off(field: str, value: Any) -> None:
-    """Python takes other things for true."""
+def test_payment_option_other_than_true_or_false_is_rejected(
+    field: str, value: Any
+) -> None:
     with pytest.raises(InvalidRequestError, match="True or False") as caught:
         NewPaymentUrl("18", "USD", **{field: value})
     assert caught.value.field == field
 
 
-def test_its_repr_shows_no_query_either() -> None:
-    """It inherits that."""
+def test_repr_of_a_new_payment_url_redacts_the_query() -> None:
     url = "https://shop.example/paid?token=canary"
     assert "canary" not in repr(NewPaymentUrl("18", "USD", callback_url=url))
 
@@ -264,13 +251,11 @@ def test_its_repr_shows_no_query_either() -> None:
         OrderQuery(price=TINY, currency="USD", sent_at=NOW),
     ],
 )
-def test_the_repr_of_a_record_has_no_exponent(record: object) -> None:
-    """As ``str()`` of a Decimal below 0.000001 has one."""
+def test_repr_of_a_record_shows_decimals_without_an_exponent(record: object) -> None:
     assert "Decimal('0.00000020')" in repr(record)
     assert "E-7" not in repr(record)
 
 
-def test_the_repr_of_a_record_shows_what_is_no_decimal_as_it_is() -> None:
-    """A caller may have put anything into a record of their own."""
+def test_repr_of_a_record_shows_other_types_unchanged() -> None:
     odd = Order(order_id="1", status=OrderStatus.PENDING, amount="x")  # type: ignore[arg-type]
     assert "amount='x', price=None" in repr(odd)

@@ -1,4 +1,4 @@
-"""Where an order stands, and the table of where it can go from there."""
+"""Order statuses and the table of their transitions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aurpay_async._order_life import PAYMENT_WINDOW, overdue_at
 KNOWN = list(OrderStatus)
 P, O, S, R, A, T, F = KNOWN  # noqa: E741 - as the columns below
 
-#: Row: from; column: to; an x where the move is possible.
+#: Row: from; column: to; an x for a possible transition.
 MOVES = """
            PENDING OVERDUE SUCCESS RESOLVED PARTIAL TERMINATED REFUNDED
 PENDING    x       x       x       x        x       x          x
@@ -33,8 +33,7 @@ statuses = st.sampled_from(KNOWN)
 unknown = st.text().filter(lambda text: text not in KNOWN).map(OrderStatus)
 
 
-def test_the_documented_statuses_are_known() -> None:
-    """Seven of them, equal to their texts."""
+def test_the_seven_documented_statuses_are_known() -> None:
     known = [
         "PENDING",
         "OVERDUE",
@@ -50,8 +49,7 @@ def test_the_documented_statuses_are_known() -> None:
     )
 
 
-def test_an_unknown_status_keeps_its_text() -> None:
-    """A value that Aurpay adds tomorrow breaks nobody."""
+def test_unknown_status_equals_its_string() -> None:
     status = OrderStatus("SETTLING")
     assert status == "SETTLING"
     assert (str(status), f"{status}", status.value) == ("SETTLING",) * 3
@@ -65,20 +63,17 @@ def test_an_unknown_status_keeps_its_text() -> None:
 
 
 @pytest.mark.parametrize("text", ["PENDING", "SETTLING"])
-def test_a_status_travels(text: str) -> None:
-    """Known or not."""
+def test_known_and_unknown_statuses_survive_copy_and_pickle(text: str) -> None:
     status = OrderStatus(text)
     assert pickle.loads(pickle.dumps(status)) == copy.deepcopy(status) == status  # noqa: S301
 
 
-def test_a_status_is_a_text() -> None:
-    """Anything else is no status."""
+def test_status_that_is_not_a_str_is_rejected() -> None:
     with pytest.raises(ValueError, match="5"):
         OrderStatus(5)  # type: ignore[arg-type]
 
 
-def test_the_moves_are_these() -> None:
-    """All forty-nine, as a table."""
+def test_transition_table_has_exactly_the_expected_rows() -> None:
     header, *rows = MOVES.strip().splitlines()
     for row in rows:
         begin, *cells = row.split()
@@ -88,19 +83,17 @@ def test_the_moves_are_these() -> None:
 
 
 @given(statuses | unknown, unknown)
-def test_what_is_not_known_forbids_nothing(
+def test_transitions_from_and_to_an_unknown_status_are_allowed(
     one: OrderStatus, other: OrderStatus
 ) -> None:
-    """Neither to nor from a status that Aurpay adds tomorrow."""
     assert one.can_become(other)
     assert other.can_become(one)
 
 
 @given(st.lists(statuses, min_size=1, max_size=6))
-def test_no_way_leads_out_of_a_refund_or_back_to_pending(
+def test_no_transition_leaves_refunded_or_returns_to_pending(
     way: list[OrderStatus],
 ) -> None:
-    """However an order went, step by step along the table."""
     steps = list(pairwise(way))
     if not all(one.can_become(other) for one, other in steps):
         return
@@ -113,15 +106,17 @@ def test_no_way_leads_out_of_a_refund_or_back_to_pending(
 
 
 @given(statuses, statuses)
-def test_paid_stays_paid_or_is_paid_back(one: OrderStatus, other: OrderStatus) -> None:
-    """Paid beats timeout."""
+def test_paid_order_stays_paid_or_is_refunded(
+    one: OrderStatus, other: OrderStatus
+) -> None:
     if one.is_paid and one.can_become(other):
         assert other.is_paid or other is OrderStatus.REFUNDED
 
 
 @given(statuses)
-def test_money_can_come_in_any_status_that_is_not_final(status: OrderStatus) -> None:
-    """An order that is overdue, partly paid or terminated can still be paid."""
+def test_unpaid_order_can_be_paid_in_any_status_that_is_not_final(
+    status: OrderStatus,
+) -> None:
     assert status.is_final or status.can_become(OrderStatus.SUCCESS)
     assert status.can_become(OrderStatus.REFUNDED)
     assert status.is_final == (status is OrderStatus.REFUNDED)
@@ -131,20 +126,21 @@ def test_money_can_come_in_any_status_that_is_not_final(status: OrderStatus) -> 
     ("status", "is_paid"),
     [(P, False), (O, False), (S, True), (R, True), (A, None), (T, None), (F, False)],
 )
-def test_paid_has_three_values(status: OrderStatus, is_paid: bool | None) -> None:
-    """Yes, no, and not known, where the documentation says nothing."""
+def test_is_paid_is_none_where_the_documentation_gives_no_meaning(
+    status: OrderStatus, is_paid: bool | None
+) -> None:
     assert status.is_paid is is_paid
 
 
 @given(unknown)
-def test_what_is_not_known_is_neither_paid_nor_final(status: OrderStatus) -> None:
-    """And it does not count as unpaid either."""
+def test_unknown_status_is_neither_paid_nor_unpaid_nor_final(
+    status: OrderStatus,
+) -> None:
     assert status.is_paid is None
     assert not status.is_final
 
 
-def test_an_order_lives_thirty_minutes() -> None:
-    """As Aurpay's dashboard says; whatever year the platform writes."""
+def test_order_is_overdue_after_thirty_minutes_in_any_year() -> None:
     assert timedelta(minutes=30) == PAYMENT_WINDOW
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     assert overdue_at(noon) == datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
@@ -152,8 +148,7 @@ def test_an_order_lives_thirty_minutes() -> None:
     assert overdue_at(last) == last
 
 
-def test_a_status_from_outside_does_not_write_into_a_terminal() -> None:
-    """Known ones print as enums do; new ones are escaped."""
+def test_repr_of_an_unknown_status_is_escaped() -> None:
     assert repr(OrderStatus.SUCCESS) == "<OrderStatus.SUCCESS: 'SUCCESS'>"
     odd = OrderStatus("\u202eX\n\x1b[2J")
     assert repr(odd) == ("<OrderStatus.\\u202eX\\n\\x1b[2J: '\\u202eX\\n\\x1b[2J'>")

@@ -1,4 +1,4 @@
-"""Reading a list page by page while it moves, on a model of the list."""
+"""Iteration over a list that changes while it is read, with a model of the list."""
 
 from __future__ import annotations
 
@@ -21,22 +21,19 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: What happens between two pages: so many rows come, then those at these places (in
-#: thousandths of the list) vanish.
+#: A change between two pages: the number of new rows, and the positions of the rows that
+#: vanish then (in thousandths of the list).
 Move = tuple[int, list[int]]
 STILL: Move = (0, [])
 
 
 def rows(first: int, last: int) -> list[str]:
-    """Old rows by their numbers, newest first."""
+    """Return old rows by their numbers, newest first."""
     return [f"old {number}" for number in range(first, last + 1)]
 
 
-class Shelf:
-    """A list of the platform's that moves before each answer but the first.
-
-    It remembers which rows it had at the first answer, and which of them vanished.
-    """
+class MovingList:
+    """A list that changes before each response but the first."""
 
     def __init__(self, count: int, moves: Iterable[Move] = ()) -> None:
         self.rows = rows(1, count)
@@ -69,8 +66,8 @@ class Shelf:
         )
 
 
-class HastyShelf(Shelf):
-    """One that counts before the list moves, and selects afterwards."""
+class InconsistentList(MovingList):
+    """A list that is counted before it changes, and selected afterwards."""
 
     async def fetch(self, page: int, size: int) -> Page[str]:
         total = len(self.rows)
@@ -80,8 +77,8 @@ class HastyShelf(Shelf):
         return self.answer(page, size, total)
 
 
-def finish(work: Coroutine[object, None, _T]) -> _T:
-    """What a coroutine gives that never waits: a loop each time would take longer."""
+def run_sync(work: Coroutine[object, None, _T]) -> _T:
+    """Return the result of a coroutine that never waits; an event loop takes longer."""
     with pytest.raises(StopIteration) as end:
         work.send(None)
     result: _T = end.value.value
@@ -89,32 +86,32 @@ def finish(work: Coroutine[object, None, _T]) -> _T:
 
 
 def read(
-    shelf: Shelf, *, page: int = 1, size: int = 10
+    listing: MovingList, *, page: int = 1, size: int = 10
 ) -> tuple[list[str], InvalidResponseError | None]:
-    """What a whole reading gives, and what it ends with."""
+    """Return the rows that iteration yields, and the error that ends it."""
     got: list[str] = []
 
     async def collect() -> None:
-        async for row in iterate(shelf.fetch, str, page=page, size=size):
+        async for row in iterate(listing.fetch, str, page=page, size=size):
             got.append(row)  # noqa: PERF401 - what came before an error counts
 
     try:
-        finish(collect())
+        run_sync(collect())
     except InvalidResponseError as error:
         return got, error
     return got, None
 
 
-def read_all(shelf: Shelf, *, page: int = 1, size: int = 10) -> list[str]:
-    """What a reading gives that comes to the end."""
-    got, error = read(shelf, page=page, size=size)
+def read_all(listing: MovingList, *, page: int = 1, size: int = 10) -> list[str]:
+    """Return the rows of an iteration that ends without an error."""
+    got, error = read(listing, page=page, size=size)
     assert error is None, error
     return got
 
 
-def refusal(shelf: Shelf, *, page: int = 1, size: int = 10) -> str:
-    """Why a list cannot be followed."""
-    error = read(shelf, page=page, size=size)[1]
+def expect_list_error(listing: MovingList, *, page: int = 1, size: int = 10) -> str:
+    """Return the problem of the error that ends the iteration."""
+    error = read(listing, page=page, size=size)[1]
     assert error is not None
     prefix = "this list cannot be read: "
     assert str(error).startswith(prefix)
@@ -125,74 +122,67 @@ def refusal(shelf: Shelf, *, page: int = 1, size: int = 10) -> str:
     ("count", "asked"),
     [(0, [1]), (9, [1]), (10, [1, 1]), (11, [1, 2]), (30, [1, 2, 3, 3])],
 )
-def test_a_list_that_stands_still_is_read_to_its_end(
-    count: int, asked: list[int]
-) -> None:
-    """Each page once, the last one twice if it is full, and none behind it."""
-    shelf = Shelf(count)
-    assert read_all(shelf) == rows(1, count)
-    assert shelf.asked == asked
+def test_unchanged_list_is_read_to_its_end(count: int, asked: list[int]) -> None:
+    """Each page is requested once, the last one twice if it is full."""
+    listing = MovingList(count)
+    assert read_all(listing) == rows(1, count)
+    assert listing.asked == asked
 
 
-def test_a_page_is_fetched_when_its_first_row_is_wanted() -> None:
-    """Whoever stops early has asked for nothing that he did not see."""
-
+def test_page_is_requested_when_its_first_row_is_needed() -> None:
     async def stop_at(last: str) -> list[int]:
-        shelf = Shelf(30)
-        async with aclosing(iterate(shelf.fetch, str, page=1, size=10)) as reading:
-            assert shelf.asked == []
+        listing = MovingList(30)
+        async with aclosing(iterate(listing.fetch, str, page=1, size=10)) as reading:
+            assert listing.asked == []
             async for row in reading:
                 if row == last:
                     break
-        return shelf.asked
+        return listing.asked
 
-    assert finish(stop_at("old 10")) == [1]
-    assert finish(stop_at("old 11")) == [1, 2]
+    assert run_sync(stop_at("old 10")) == [1]
+    assert run_sync(stop_at("old 11")) == [1, 2]
 
 
-def test_a_reading_can_begin_with_any_page() -> None:
-    """Also with one behind the end, which is empty."""
-    assert read_all(Shelf(35), page=3) == rows(21, 35)
-    shelf = Shelf(35)
-    assert read_all(shelf, page=7) == []
-    assert shelf.asked == [7]
+def test_iteration_can_begin_with_any_page() -> None:
+    assert read_all(MovingList(35), page=3) == rows(21, 35)
+    listing = MovingList(35)
+    assert read_all(listing, page=7) == []
+    assert listing.asked == [7]
 
 
 @pytest.mark.parametrize("came", [1, 9, 10, 11, 25, 500])
-def test_rows_that_come_at_the_front_push_nothing_out_and_nothing_in_twice(
+def test_new_rows_at_the_front_cause_no_gap_and_no_repetition(
     came: int,
 ) -> None:
-    """However many: what they filled is skipped, not read."""
-    shelf = Shelf(35, [STILL, (came, [])])
-    assert read_all(shelf) == rows(1, 35)
-    assert len(shelf.asked) <= 8
+    """The pages that they fill are skipped."""
+    listing = MovingList(35, [STILL, (came, [])])
+    assert read_all(listing) == rows(1, 35)
+    assert len(listing.asked) <= 8
 
 
-def test_rows_that_vanish_pull_nothing_past_the_reader() -> None:
-    """Seven of page 1 vanish after page 2: the next seven now stand on page 2."""
-    shelf = Shelf(40, [STILL, (0, [0] * 7)])
-    assert read_all(shelf) == rows(1, 40)
-    assert shelf.asked == [1, 2, 3, 1, 2, 3, 4]
+def test_rows_moved_forward_by_vanished_rows_are_not_missed() -> None:
+    """Seven rows of page 1 vanish after page 2, so the next seven are on page 2."""
+    listing = MovingList(40, [STILL, (0, [0] * 7)])
+    assert read_all(listing) == rows(1, 40)
+    assert listing.asked == [1, 2, 3, 1, 2, 3, 4]
 
 
-def test_rows_that_vanish_behind_the_reader_are_no_concern_of_his() -> None:
-    """Only the count tells that they did, so some pages are read again."""
-    shelf = Shelf(60, [STILL, (0, [999] * 15)])
-    assert read_all(shelf) == rows(1, 45)
-    assert shelf.asked == [1, 2, 3, 1, 2, 3, 4, 5]
+def test_rows_that_vanish_behind_the_reader_cause_no_gap() -> None:
+    """Only the total shows that they vanished, so some pages are read again."""
+    listing = MovingList(60, [STILL, (0, [999] * 15)])
+    assert read_all(listing) == rows(1, 45)
+    assert listing.asked == [1, 2, 3, 1, 2, 3, 4, 5]
 
 
-def test_the_whole_list_may_change_while_it_is_read() -> None:
-    """What is there now is given, if nothing was forgotten meanwhile."""
-    got = read_all(Shelf(12, [(0, [0] * 10)]), size=10)
+def test_iteration_yields_the_present_rows_of_a_replaced_list() -> None:
+    got = read_all(MovingList(12, [(0, [0] * 10)]), size=10)
     assert got == rows(1, 12)
-    assert read_all(Shelf(12, [(0, [0] * 12)]), size=10) == rows(1, 10)
+    assert read_all(MovingList(12, [(0, [0] * 12)]), size=10) == rows(1, 10)
 
 
-def test_a_list_may_grow_while_its_last_page_is_read() -> None:
-    """It is the last page as long as nothing stands behind it."""
-    shelf = Shelf(20, [(1, []), (9, []), (1, [])])
-    assert read_all(shelf) == rows(1, 20)
+def test_iteration_ends_although_the_list_grows_on_its_last_page() -> None:
+    listing = MovingList(20, [(1, []), (9, []), (1, [])])
+    assert read_all(listing) == rows(1, 20)
 
 
 MOVES = st.lists(
@@ -213,18 +203,14 @@ MOVES = st.lists(
 )
 @example(count=38, moves=[(5, [0]), (0, [999] * 6), (3, [0, 0])], page=2, size=1)
 @example(count=20, moves=[STILL, (7, [999] * 6)], page=1, size=6)
-def test_what_stays_is_given_once_and_in_order(
+def test_rows_that_stay_are_yielded_once_and_in_order(
     count: int, moves: list[Move], page: int, size: int
 ) -> None:
-    """However the list moves; or an error says that it moved too much.
-
-    Only where rows vanish there can be an error, and for a reading from page 1 only
-    where others come as well.
-    """
-    shelf = Shelf(count, moves)
-    got, error = read(shelf, page=page, size=size)
-    here = set(shelf.rows)
-    stayed = [row for row in shelf.begin[(page - 1) * size :] if row in here]
+    """An error needs rows that vanish, and from page 1 also rows that appear."""
+    listing = MovingList(count, moves)
+    got, error = read(listing, page=page, size=size)
+    here = set(listing.rows)
+    stayed = [row for row in listing.begin[(page - 1) * size :] if row in here]
     given_of_these = [row for row in got if row in set(stayed)]
     assert len(set(got)) == len(got)
     if error is None:
@@ -241,156 +227,150 @@ def test_what_stays_is_given_once_and_in_order(
     page=st.integers(1, 3),
     size=st.integers(1, 8),
 )
-def test_what_comes_meanwhile_is_left_to_the_next_reading(
+def test_rows_that_appear_during_iteration_are_not_yielded(
     count: int, came: list[int], page: int, size: int
 ) -> None:
-    """While nothing vanishes, a reading gives what was there when it began."""
-    shelf = Shelf(count, [(number, []) for number in came])
-    assert read_all(shelf, page=page, size=size) == shelf.begin[(page - 1) * size :]
+    listing = MovingList(count, [(number, []) for number in came])
+    assert read_all(listing, page=page, size=size) == listing.begin[(page - 1) * size :]
 
 
-def test_a_count_that_is_older_than_the_rows_hides_nothing() -> None:
-    """The next count betrays it, and the page before is read again as well."""
-    shelf = HastyShelf(40, [(0, [0, 0, 0])])
-    # Rows 11 to 13 were pulled out of page 2 before it was selected.
-    assert sorted(read_all(shelf)) == sorted(rows(1, 40))
-    assert shelf.asked == [1, 2, 3, 1, 2, 3, 4]
+def test_total_that_is_older_than_the_rows_causes_no_gap() -> None:
+    """The next total shows it, and the page before is read again."""
+    listing = InconsistentList(40, [(0, [0, 0, 0])])
+    # Rows 11 to 13 moved from page 2 to page 1 before page 2 was selected.
+    assert sorted(read_all(listing)) == sorted(rows(1, 40))
+    assert listing.asked == [1, 2, 3, 1, 2, 3, 4]
 
 
-def test_a_last_page_that_is_just_full_may_not_be_the_last() -> None:
-    """A row came after the only page was counted, and pushed one out of it."""
-    shelf = HastyShelf(10, [(1, [])])
-    shelf.asked = [0]  # by somebody else: so it moves before the first answer, too
-    assert read_all(shelf) == ["new 1", *rows(1, 10)]
-    assert shelf.asked == [0, 1, 1, 2]
+def test_full_last_page_is_requested_again() -> None:
+    """A new row may have pushed another one out of it."""
+    listing = InconsistentList(10, [(1, [])])
+    listing.asked = [
+        0
+    ]  # as if read before, so the list changes before the first response
+    assert read_all(listing) == ["new 1", *rows(1, 10)]
+    assert listing.asked == [0, 1, 1, 2]
 
 
-def test_a_last_page_that_was_pushed_is_not_the_last() -> None:
-    """Rows came after it was counted, and before it was selected."""
-    shelf = HastyShelf(20, [(2, [])])
-    assert read_all(shelf) == rows(1, 20)
-    assert shelf.asked == [1, 2, 2, 3]
+def test_last_page_with_displaced_rows_is_requested_again() -> None:
+    listing = InconsistentList(20, [(2, [])])
+    assert read_all(listing) == rows(1, 20)
+    assert listing.asked == [1, 2, 2, 3]
 
 
-def test_an_answer_whose_count_and_rows_do_not_fit_is_asked_for_again() -> None:
-    """It was counted and selected at two moments: the second answer fits."""
-    shelf = HastyShelf(15, [(1, [])])
-    assert read_all(shelf) == rows(1, 15)
-    assert shelf.asked == [1, 2, 2]
+def test_page_with_mismatched_total_and_rows_is_requested_again() -> None:
+    listing = InconsistentList(15, [(1, [])])
+    assert read_all(listing) == rows(1, 15)
+    assert listing.asked == [1, 2, 2]
 
 
-def answering(change: Callable[[Page[str]], dict[str, Any]], count: int = 35) -> Shelf:
-    """A server that is wrong in some way each time."""
+def answer_with(
+    change: Callable[[Page[str]], dict[str, Any]], count: int = 35
+) -> MovingList:
+    """Return a list with changed responses."""
 
-    class Wrong(Shelf):
+    class Changed(MovingList):
         def answer(self, page: int, size: int, total: int) -> Page[str]:
             good = super().answer(page, size, total)
             return evolve(good, **change(good))
 
-    return Wrong(count)
+    return Changed(count)
 
 
-def test_an_answer_whose_rows_are_fewer_than_it_counts_is_refused() -> None:
-    """A server that hides rows, or gives fewer than it says it does."""
-    shelf = answering(lambda page: {"items": page.items[:4]})
-    assert refusal(shelf) == "page 1 of 35 rows has 4, and should have 10"
-    assert shelf.asked == [1, 1]
-    hidden = answering(lambda page: {"items": () if page.page > 2 else page.items})
+def test_page_with_fewer_rows_than_its_total_is_rejected() -> None:
+    listing = answer_with(lambda page: {"items": page.items[:4]})
+    assert expect_list_error(listing) == "page 1 of 35 rows has 4, and should have 10"
+    assert listing.asked == [1, 1]
+    hidden = answer_with(lambda page: {"items": () if page.page > 2 else page.items})
     got, error = read(hidden)
     assert got == rows(1, 20)
     assert error is not None
     assert error.paths == ("data.total", "data.data")
 
 
-def test_an_answer_with_more_rows_than_it_counts_is_refused() -> None:
-    """Which of them would be too many is not to be known."""
-    shelf = answering(lambda _: {"items": tuple(rows(1, 11))})
-    assert refusal(shelf) == "page 1 of 35 rows has 11, and should have 10"
+def test_page_with_more_rows_than_its_total_is_rejected() -> None:
+    listing = answer_with(lambda _: {"items": tuple(rows(1, 11))})
+    assert expect_list_error(listing) == "page 1 of 35 rows has 11, and should have 10"
 
 
-def test_a_server_that_ignores_the_number_is_noticed() -> None:
-    """It would give the same rows for ever, and never the others."""
+def test_server_that_ignores_the_page_number_is_rejected() -> None:
     first = tuple(rows(1, 10))
-    shelf = answering(lambda _: {"items": first}, 40)
-    assert refusal(shelf) == "page 2 only repeats earlier pages"
-    assert shelf.asked == [1, 2]
+    listing = answer_with(lambda _: {"items": first}, 40)
+    assert expect_list_error(listing) == "page 2 only repeats earlier pages"
+    assert listing.asked == [1, 2]
 
 
-def test_another_page_than_the_one_asked_for_is_refused() -> None:
-    """Nobody knows what it follows on."""
-    shelf = answering(lambda _: {"page": 1})
-    got, error = read(shelf)
+def test_response_with_another_page_number_is_rejected() -> None:
+    listing = answer_with(lambda _: {"page": 1})
+    got, error = read(listing)
     assert got == rows(1, 10)
     assert str(error).endswith("page 2 was requested, page 1 was received")
     assert error is not None
     assert error.paths == ("data.page",)
 
 
-def test_the_platform_decides_how_long_pages_are() -> None:
-    """If it says so on page 1, of which everybody knows where it begins."""
-
-    class Stubborn(Shelf):
+def test_another_page_size_is_accepted_on_page_1_only() -> None:
+    class ShortPages(MovingList):
         async def fetch(self, page: int, size: int) -> Page[str]:
             return await super().fetch(page, min(size, 4))
 
-    shelf = Stubborn(10)
-    assert read_all(shelf, size=100) == rows(1, 10)
-    assert shelf.asked == [1, 2, 3]
+    listing = ShortPages(10)
+    assert read_all(listing, size=100) == rows(1, 10)
+    assert listing.asked == [1, 2, 3]
     problem = "pages of 100 were requested, pages of 4 were received"
-    assert refusal(Stubborn(10), size=100, page=2) == problem
-    nothing = answering(lambda _: {"size": 0})
-    assert refusal(nothing).endswith("pages of 0 were received")
+    assert expect_list_error(ShortPages(10), size=100, page=2) == problem
+    nothing = answer_with(lambda _: {"size": 0})
+    assert expect_list_error(nothing).endswith("pages of 0 were received")
 
 
 @pytest.mark.parametrize(
     ("total", "max_page"), [(35, 3), (35, 5), (35, 0), (-1, 0), (0, 2)]
 )
-def test_counts_that_contradict_each_other_are_refused(
+def test_contradicting_total_and_max_page_are_rejected(
     total: int, max_page: int
 ) -> None:
-    """One of them would be a guess."""
-    shelf = answering(lambda _: {"total": total, "max_page": max_page, "items": ()})
+    listing = answer_with(lambda _: {"total": total, "max_page": max_page, "items": ()})
     problem = f"{total} rows in pages of 10 cannot have {max_page} pages"
-    assert refusal(shelf) == problem
+    assert expect_list_error(listing) == problem
 
 
 @pytest.mark.parametrize("max_page", [0, 1])
-def test_an_empty_list_has_no_page_or_one(max_page: int) -> None:
-    """Which of the two is not documented."""
-    shelf = answering(lambda _: {"max_page": max_page}, 0)
-    assert read_all(shelf) == []
+def test_empty_list_may_have_max_page_0_or_1(max_page: int) -> None:
+    listing = answer_with(lambda _: {"max_page": max_page}, 0)
+    assert read_all(listing) == []
 
 
-def test_a_list_that_is_oldest_first_is_read_as_well() -> None:
-    """New rows come at its end; where they could be mistaken it is refused."""
-
-    class Upwards(Shelf):
+def test_list_that_is_oldest_first_is_read_or_rejected_but_never_cut() -> None:
+    class OldestFirst(MovingList):
         def move(self, came: int, gone: list[int]) -> None:
             super().move(came, gone)
             self.rows = self.rows[came:] + self.rows[:came]
 
-    shelf = Upwards(20, [STILL, STILL, (3, [])])
-    assert read_all(shelf) == rows(1, 20)
-    assert read_all(Upwards(20, [(3, [])])) == [*rows(1, 20), "new 3", "new 2", "new 1"]
-    problem = refusal(Upwards(20, [(15, [])]))
+    listing = OldestFirst(20, [STILL, STILL, (3, [])])
+    assert read_all(listing) == rows(1, 20)
+    assert read_all(OldestFirst(20, [(3, [])])) == [
+        *rows(1, 20),
+        "new 3",
+        "new 2",
+        "new 1",
+    ]
+    problem = expect_list_error(OldestFirst(20, [(15, [])]))
     assert problem == (
         "rows that were read are not found again: too many have vanished, or the "
         "newest do not come first; begin again with page 1"
     )
 
 
-def test_a_reading_that_lost_its_place_says_so() -> None:
-    """Rows have vanished, and none of those on the page is known: are they new?"""
-    shelf = Shelf(60, [(0, [400] * 20)])
-    assert "not found again" in refusal(shelf, page=3)
-    # Rows 11 to 20 were read; rows 1 to 10 never were, and are not to be given.
-    shelf = Shelf(60, [(0, [999] * 15)])
-    assert read(shelf, page=2)[0] == rows(11, 20)
-    assert shelf.asked == [2, 3, 1]
+def test_iteration_fails_if_no_known_row_is_found_again() -> None:
+    listing = MovingList(60, [(0, [400] * 20)])
+    assert "not found again" in expect_list_error(listing, page=3)
+    # Rows 11 to 20 were read; rows 1 to 10 were not requested and are not yielded.
+    listing = MovingList(60, [(0, [999] * 15)])
+    assert read(listing, page=2)[0] == rows(11, 20)
+    assert listing.asked == [2, 3, 1]
 
 
-def test_a_list_that_changes_with_each_answer_is_given_up() -> None:
-    """Its count says each time that so many rows have come, and none is new."""
+def test_iteration_fails_after_100_pages_without_a_new_row() -> None:
     first = tuple(rows(1, 10))
     total = 20
 
@@ -399,34 +379,30 @@ def test_a_list_that_changes_with_each_answer_is_given_up() -> None:
         total += 30
         return {"items": first, "total": total, "max_page": total // 10}
 
-    shelf = answering(grow)
-    got, error = read(shelf)
+    listing = answer_with(grow)
+    got, error = read(listing)
     assert got == rows(1, 10)
     assert error is not None
     assert "100 pages in a row had no new row" in str(error)
-    assert len(shelf.asked) == 102
+    assert len(listing.asked) == 102
 
 
-def test_a_count_that_swings_does_not_lead_in_circles() -> None:
-    """Once it says that thousands came, once that they are gone."""
+def test_oscillating_total_does_not_cause_endless_requests() -> None:
     swing = [(500, []), (0, [0] * 500)] * 80
-    shelf = Shelf(50, swing)
-    got, error = read(shelf)
+    listing = MovingList(50, swing)
+    got, error = read(listing)
     assert got == rows(1, len(got))
     assert error is not None
-    assert len(shelf.asked) < 160
+    assert len(listing.asked) < 160
 
 
-def test_a_row_that_stands_on_a_page_twice_is_given_once() -> None:
-    """As if it stood on two pages."""
+def test_row_that_is_on_a_page_twice_is_yielded_once() -> None:
     double = ("a", "b", "a", "c")
-    shelf = answering(lambda _: {"items": double, "total": 4, "max_page": 1})
-    assert read_all(shelf) == ["a", "b", "c"]
+    listing = answer_with(lambda _: {"items": double, "total": 4, "max_page": 1})
+    assert read_all(listing) == ["a", "b", "c"]
 
 
-async def test_two_rows_of_one_id_are_not_taken_for_one() -> None:
-    """Which of them to leave out, nobody can say."""
-
+async def test_different_rows_with_the_same_id_are_rejected() -> None:
     async def fetch(page: int, size: int) -> Page[str]:
         return Page(page=page, size=size, total=2, max_page=1, items=("ab", "ac"))
 
@@ -435,17 +411,15 @@ async def test_two_rows_of_one_id_are_not_taken_for_one() -> None:
     assert caught.value.paths == ("data.data",)
 
 
-def test_only_so_many_keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Enough to know what was pushed; and whoever went too far back says so."""
+def test_number_of_remembered_keys_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_paging, "_MAX_SEEN", 20)
-    assert read_all(Shelf(100, [STILL] * 5 + [(13, [])])) == rows(1, 100)
+    assert read_all(MovingList(100, [STILL] * 5 + [(13, [])])) == rows(1, 100)
     for gone in (35, 48):
-        shelf = Shelf(100, [STILL] * 4 + [(0, [999] * gone)])
-        assert "not found again" in refusal(shelf)
+        listing = MovingList(100, [STILL] * 4 + [(0, [999] * gone)])
+        assert "not found again" in expect_list_error(listing)
 
 
-def test_a_page_is_a_plain_record() -> None:
-    """Frozen, and made by names alone."""
+def test_page_is_frozen_and_keyword_only() -> None:
     page = Page(page=1, size=2, total=3, max_page=2, items=("a", "b"))
     assert page == Page(page=1, size=2, total=3, max_page=2, items=("a", "b"))
     with pytest.raises(FrozenInstanceError):

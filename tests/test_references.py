@@ -1,4 +1,4 @@
-"""References: how they get into the URLs, and with which key."""
+"""Signing of references into callback URLs."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ def order(**fields: Any) -> NewOrder:
     return NewOrder("20.00", "USD", **{"reference": "cart-42", **fields})
 
 
-def test_the_environment_s_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One; an empty variable counts as not set, a bad one is named."""
+def test_reference_key_is_read_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An empty variable counts as not set."""
     assert keys_from_env() is None
     monkeypatch.setenv("AURPAY_REFERENCE_KEY", "")
     assert keys_from_env() is None
@@ -41,8 +43,7 @@ def test_the_environment_s_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CANARY not in str(caught.value)
 
 
-def test_the_urls_that_the_platform_calls_carry_it() -> None:
-    """Each URL has its kind; all URLs of one order have the same attempt_id."""
+def test_callback_urls_contain_the_signed_reference_and_one_attempt_id() -> None:
     first = sign_reference(order(callback_url=PAID, timeout_callback=TIMEOUT), KEYS)
     second = sign_reference(order(callback_url=PAID), KEYS)
     signer = ReferenceSigner([KEY])
@@ -63,8 +64,7 @@ def test_the_urls_that_the_platform_calls_carry_it() -> None:
     assert first.reference == "cart-42"
 
 
-def test_pages_for_the_payer_do_not_carry_it() -> None:
-    """It is between the shop and the platform."""
+def test_page_urls_for_the_payer_do_not_contain_the_reference() -> None:
     pages = {"succeed_url": "https://a.example/", "timeout_url": "https://b.example/"}
     signed = sign_reference(order(**pages), KEYS)
     assert (signed.succeed_url, signed.timeout_url) == (*pages.values(),)
@@ -72,30 +72,27 @@ def test_pages_for_the_payer_do_not_carry_it() -> None:
     assert signed.attempt_id is not None
 
 
-def test_without_a_reference_nothing_changes() -> None:
-    """Whether there are keys or not."""
+def test_order_without_a_reference_is_not_changed_by_signing() -> None:
     plain = NewOrder("20.00", "USD", callback_url=PAID)
     assert sign_reference(plain, KEYS) is plain
     assert sign_reference(plain, ()) is plain
 
 
-def test_the_first_key_signs() -> None:
-    """So keys can be rotated: the new one first, the old one until all is paid."""
+def test_reference_is_signed_with_the_first_key() -> None:
+    """So keys can be rotated."""
     keys = require_keys(hide_keys([KEY, OTHER_KEY]) or ())
     url = sign_reference(order(callback_url=PAID), keys).callback_url or ""
     assert ReferenceSigner([KEY]).read(url).reference == "cart-42"
 
 
-def test_a_reference_without_a_key() -> None:
-    """Nobody could tell it from a forged one."""
+def test_reference_without_a_key_is_rejected() -> None:
     with pytest.raises(InvalidRequestError, match="reference_key=") as caught:
         sign_reference(order(), ())
     assert caught.value.field == "reference"
 
 
 @pytest.mark.parametrize("field", ["callback_url", "timeout_callback"])
-def test_an_url_that_becomes_too_long(field: str) -> None:
-    """Named by its own field, without the token."""
+def test_url_that_is_too_long_with_its_token_names_its_field(field: str) -> None:
     url = f"https://shop.example/{'x' * 2000}"
     with pytest.raises(InvalidRequestError, match="longer than 2048") as caught:
         sign_reference(order(**{field: url}), KEYS)
@@ -104,8 +101,7 @@ def test_an_url_that_becomes_too_long(field: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["callback_url", "timeout_callback"])
-def test_an_url_with_such_a_parameter(field: str) -> None:
-    """Whose would count?"""
+def test_url_that_already_has_the_reference_parameter_is_rejected(field: str) -> None:
     with pytest.raises(InvalidRequestError, match="aurpay_ref already") as caught:
         sign_reference(order(**{field: f"{PAID}&aurpay_ref={CANARY}"}), KEYS)
     assert caught.value.field == field
@@ -113,10 +109,9 @@ def test_an_url_with_such_a_parameter(field: str) -> None:
     assert CANARY not in str(caught.value)
 
 
-async def test_what_signs_is_loaded_off_the_loop(
+async def test_signing_modules_are_imported_in_a_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Once, and only if there is something to sign with."""
     loaded: list[bool] = []
 
     def load(name: str) -> None:
@@ -136,8 +131,7 @@ async def test_what_signs_is_loaded_off_the_loop(
     assert loaded == [False]
 
 
-async def test_what_is_refused_leaves_no_frame_behind() -> None:
-    """Those that held the URL and its token."""
+async def test_rejected_reference_error_has_no_frames_with_the_url() -> None:
     url = f"https://shop.example/{'x' * 2000}"
     with pytest.raises(InvalidRequestError) as caught:
         await with_reference(order(callback_url=url), KEYS)

@@ -1,4 +1,4 @@
-"""The one table of names: ours on the left, the platform's on the right."""
+"""Wire names of the fields of our records."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from aurpay_async._wire_names import wire_fields, wire_names
 
 
 @pytest.mark.parametrize("kind", table._WIRE_NAMES, ids=lambda kind: kind.__name__)
-def test_every_name_is_a_field_s(kind: type[attrs.AttrsInstance]) -> None:
-    """And no two fields have one name on the wire."""
+def test_each_wire_name_belongs_to_one_field(kind: type[attrs.AttrsInstance]) -> None:
     ours = {field.name for field in attrs.fields(kind)}
     assert set(wire_names(kind)) <= ours
     assert len(wire_fields(kind)) == len(ours - {"extra"})
 
 
-def test_fiat_and_coins_change_places() -> None:
-    """Where a coin is the currency, fiat has the names with `vs`."""
+def test_fiat_is_vs_currency_where_the_coin_is_currency() -> None:
     for kind in (Order, NewPayment, UncheckedPayment):
         names = wire_names(kind)
         assert names["coin"] == "currency"
@@ -28,8 +26,7 @@ def test_fiat_and_coins_change_places() -> None:
     assert wire_names(NewOrder) == {}
 
 
-def test_the_platform_s_names_of_all_fields() -> None:
-    """For what is left over."""
+def test_wire_fields_has_the_wire_names_of_all_fields() -> None:
     assert wire_fields(Refund) == {
         "order_id",
         "refund_status",

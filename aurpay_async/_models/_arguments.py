@@ -126,7 +126,7 @@ def redacted_url(url: str | None) -> str:
 
 
 def without_traceback(error: InvalidRequestError) -> InvalidRequestError:
-    """Return the error without its frames, whose locals show the rejected value."""
+    """Return the error without its frames: their locals show the rejected value."""
     error.__context__ = None
     return error.with_traceback(None)
 

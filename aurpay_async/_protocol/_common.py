@@ -66,7 +66,7 @@ def quote_segment(value: str) -> str:
     return quote(value, safe="")
 
 
-#: For a record whose fields must all be readable.
+#: For a record that must be readable in all fields.
 _NO_FALLBACKS: Final[Mapping[str, object]] = {}
 
 

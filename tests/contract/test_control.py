@@ -1,8 +1,4 @@
-"""The control API and its description, held against each other by Schemathesis.
-
-It reads ``openapi.json`` from a running sandbox, makes up requests that keep to it and
-requests that do not, and looks at every answer with all the checks that it has.
-"""
+"""The control API and its OpenAPI description, compared by Schemathesis."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("schemathesis") is None, reason="schemathesis is not installed"
 )
 
-#: So many of each wait to be paid: requests for others go no further than a 404.
+#: Number of unpaid records of each type: a request for an unknown one is only a 404.
 _COUNT: Final = 60
 
 _SERVE: Final = (
@@ -35,7 +31,7 @@ _SERVE: Final = (
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """A sandbox in a process of its own; where its description is."""
+    """Run a sandbox in its own process and return the URL of its description."""
     with subprocess.Popen(_SERVE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
@@ -52,19 +48,19 @@ def tell(url: str, body: Any) -> Any:
 
 
 class Known(NamedTuple):
-    """What Schemathesis cannot make up."""
+    """Values that Schemathesis cannot generate."""
 
     orders: list[str]
     checkouts: list[str]
 
 
 def make(openapi_url: str) -> Known:
-    """Some of each, and a callback that was tried, so that there is one to be shown."""
+    """Create some of each record, and a callback that was sent."""
     origin = openapi_url.removesuffix("/_sandbox/openapi.json")
     fields = {"price": 20, "currency": "USD", "callback_url": "http://127.0.0.1:9/"}
     made = tell(f"{origin}/api/bln/order", fields)["data"]["order_id"]
     assert len(tell(f"{origin}/_sandbox/orders/{made}/pay", None)) == 1
-    # Callbacks that are made up to be late would hold the others up for an hour.
+    # A generated delay would block the other callbacks for an hour.
     fields.pop("callback_url")
     orders = (tell(f"{origin}/api/bln/order", fields) for _ in range(_COUNT))
     pages = (tell(f"{origin}/api/order/pay-url", fields) for _ in range(_COUNT))
@@ -75,7 +71,7 @@ def make(openapi_url: str) -> Known:
 
 
 def configure(folder: Path, known: Known) -> str:
-    """Where what it cannot make up is told; a warning is a failure."""
+    """Configure values that cannot be generated; a warning is a failure."""
     file = folder / "schemathesis.toml"
     file.write_text(
         f"""
@@ -95,8 +91,7 @@ def configure(folder: Path, known: Known) -> str:
     return str(file)
 
 
-def test_it_is_as_it_is_described(tmp_path: Path) -> None:
-    """No request, right or wrong, gets an answer that the description does not have."""
+def test_control_api_matches_its_openapi_description(tmp_path: Path) -> None:
     with serving() as openapi_url:
         config = configure(tmp_path, make(openapi_url))
         done = subprocess.run(

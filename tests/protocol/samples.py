@@ -1,4 +1,4 @@
-"""Answers of the endpoints that orders.py does not have, and what may come instead."""
+"""Sample responses of the endpoints that tests/orders.py does not have."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from tests.conftest import load
 
-#: What Aurpay documents, by endpoint.
+#: The documented responses, by endpoint.
 DOCUMENTED: dict[str, Any] = load("aurpay.json")["responses"]
 DOCUMENTED_REQUESTS: dict[str, Any] = load("aurpay.json")["requests"]
 
 ORDER_ID = "20240806071926377966"
 
-#: Anything that JSON can hold, small.
+#: Any small JSON value.
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.floats(),
     lambda inner: (
@@ -25,12 +25,12 @@ json_values = st.recursive(
 
 
 def paged(rows: Any, **fields: Any) -> dict[str, Any]:
-    """The `data` of a list."""
+    """Return the `data` of a list."""
     return {"page": 1, "size": 10, "total": 2, "max_page": 1, "data": rows, **fields}
 
 
 def payment(**fields: Any) -> dict[str, Any]:
-    """The `data` of an answer to "Get Payment Info"."""
+    """Return the `data` of a response to "Get Payment Info"."""
     return {
         "order_id": ORDER_ID,
         "status": "PENDING",
@@ -46,7 +46,7 @@ def payment(**fields: Any) -> dict[str, Any]:
 
 
 def refund_info(**fields: Any) -> dict[str, Any]:
-    """The `data` of an answer to "Get Orders Refund Info"."""
+    """Return the `data` of a response to "Get Orders Refund Info"."""
     return {
         "order_id": ORDER_ID,
         "chain": "ETH",
@@ -57,7 +57,7 @@ def refund_info(**fields: Any) -> dict[str, Any]:
 
 
 def refund(**fields: Any) -> dict[str, Any]:
-    """The answer to "Orders Refund"."""
+    """Return the response to "Orders Refund"."""
     return {
         "order_id": ORDER_ID,
         "refund_status": "PROCESSING",
@@ -68,7 +68,7 @@ def refund(**fields: Any) -> dict[str, Any]:
 
 
 def transaction(**fields: Any) -> dict[str, Any]:
-    """A row of "Get Transaction"."""
+    """Return a row of "Get Transaction"."""
     return {
         "user_id": "mct-bea5c44da875",
         "tx_id": "ca1f0db3-0a3d-47c5-94ed-c94193aa1934",

@@ -1,4 +1,4 @@
-"""The key for who can name the account."""
+"""Exchange of username and password for an API key."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from .samples import json_values
 CANARY = "canary-71c4"
 
 
-def test_the_documented_request() -> None:
-    """Two fields, as JSON."""
+def test_obtain_key_sends_the_two_documented_fields_as_json() -> None:
     request = build_obtain_key(Secret("example@aurpay.net"), Secret('p\xe4ss"word'))
     assert (request.method, request.path) == ("POST", "/api/plugin/key/aurpay")
     assert request.effect is Effect.READ
@@ -34,8 +33,9 @@ def test_the_documented_request() -> None:
 
 @pytest.mark.parametrize("bad", ["", "x" * 1025, None, 5, b"bytes"])
 @pytest.mark.parametrize("field", ["username", "password"])
-def test_what_can_be_neither(field: str, bad: Any) -> None:
-    """Named, and not quoted."""
+def test_invalid_username_or_password_is_named_and_not_quoted(
+    field: str, bad: Any
+) -> None:
     given = {"username": Secret(CANARY), "password": Secret(CANARY), field: Secret(bad)}
     with pytest.raises(InvalidRequestError) as caught:
         build_obtain_key(**given)
@@ -44,8 +44,7 @@ def test_what_can_be_neither(field: str, bad: Any) -> None:
     assert "bytes" not in str(caught.value) or bad == b"bytes"
 
 
-def test_a_key() -> None:
-    """What comes is what is sent."""
+def test_obtained_key_is_returned_exactly_as_received() -> None:
     key = parse_obtain_key(answer(envelope({"access_token": "ey.made.up", "x": 1})))
     assert isinstance(key, ApiKey)
     request = Request(operation="x", method="GET", path="/", effect=Effect.READ)
@@ -55,8 +54,7 @@ def test_a_key() -> None:
 
 
 @pytest.mark.parametrize("token", [None, "", 5, "a\nb", " a", "ключ", ["a"]])
-def test_what_is_no_key(token: object) -> None:
-    """It could not be sent."""
+def test_obtained_key_that_cannot_be_a_header_is_rejected(token: object) -> None:
     with pytest.raises(InvalidResponseError) as caught:
         parse_obtain_key(answer(envelope({"access_token": token})))
     assert caught.value.paths == ("data.access_token",)
@@ -64,8 +62,7 @@ def test_what_is_no_key(token: object) -> None:
 
 @settings(max_examples=50)
 @given(json_values)
-def test_any_answer_gives_a_key_or_our_error(data: Any) -> None:
-    """Nothing else."""
+def test_any_response_to_obtain_key_gives_a_key_or_an_aurpay_error(data: Any) -> None:
     for content in (envelope(data), envelope({"access_token": data})):
         try:
             made = parse_obtain_key(answer(json.dumps(content).encode()))

@@ -1,4 +1,4 @@
-"""A caller's own value as JSON: exactly, or refused by its place."""
+"""A caller's own value as JSON: written exactly, or rejected with its place."""
 
 from __future__ import annotations
 
@@ -42,8 +42,7 @@ class Text(StrEnum):
         ({Text.A: [Text.A, Number.TWO]}, b'{"a":["a",2]}'),
     ],
 )
-def test_a_value_is_written(value: object, body: bytes) -> None:
-    """With its digits, and without blanks."""
+def test_dump_body_writes_all_digits_and_no_blanks(value: object, body: bytes) -> None:
     assert dump_body(value) == body
 
 
@@ -74,22 +73,21 @@ def test_a_value_is_written(value: object, body: bytes) -> None:
         ({"\ud800": 1}, "json.\\ud800: is not valid Unicode"),
     ],
 )
-def test_what_cannot_be_written_is_named(value: object, sentence: str) -> None:
-    """By its place, with what to write instead where there is one right thing."""
+def test_dump_body_names_the_place_of_an_unsupported_value(
+    value: object, sentence: str
+) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         dump_body(value)
     assert str(caught.value).startswith(sentence)
 
 
-def test_a_float_that_is_none_has_nothing_to_write_instead() -> None:
-    """It is no number."""
+def test_dump_body_gives_no_hint_for_a_float_that_is_not_finite() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         dump_body(float("inf"))
     assert caught.value.hint is None
 
 
-def test_a_value_within_itself() -> None:
-    """Has no end; what nests deeply is not looked at to its end either."""
+def test_dump_body_rejects_recursive_and_deeply_nested_values() -> None:
     endless: list[Any] = []
     endless.append(endless)
     with pytest.raises(InvalidRequestError, match="nests deeper than 64"):
@@ -108,6 +106,5 @@ def test_a_value_within_itself() -> None:
         max_leaves=9,
     )
 )
-def test_any_value_is_read_back(value: Any) -> None:
-    """By another reader, exactly."""
+def test_any_dumped_body_is_read_back_exactly_by_the_json_module(value: Any) -> None:
     assert json.loads(dump_body({"a": value}), parse_float=Decimal) == {"a": value}

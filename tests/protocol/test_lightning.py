@@ -51,8 +51,7 @@ def parse(
     return parse_create_order(answer(content), ASKED, policy, now.timestamp())
 
 
-def test_the_request() -> None:
-    """POST /api/bln/order, as documented; never to be repeated blindly."""
+def test_create_order_sends_the_documented_request_with_effect_create() -> None:
     request = build_create_order(NewOrder(20, "USD"))
     assert (request.method, request.path) == ("POST", "/api/bln/order")
     assert request.effect is Effect.CREATE
@@ -60,16 +59,15 @@ def test_the_request() -> None:
     assert request.body == b'{"price":20,"currency":"USD"}'
 
 
-def test_what_was_asked_for_is_on_the_order() -> None:
-    """The answer repeats neither price nor reference."""
+def test_created_order_has_the_price_and_reference_of_its_request() -> None:
+    """The response repeats neither."""
     made = parse(envelope(order(price="1", reference="x", attempt_id="y")))
     assert (made.price, made.currency) == (Decimal("20.00"), "USD")
     assert (made.reference, made.attempt_id) == ("cart-42", "ab" * 12)
     assert made.extra == {"price": "1", "reference": "x", "attempt_id": "y"}
 
 
-def test_the_documented_answer_with_a_number() -> None:
-    """Every value of it, and of its invoice as the vectors have them."""
+def test_documented_create_response_with_numeric_amount_is_parsed() -> None:
     made = parse(AS_NUMBER, "testnet", NUMBER_DAY)
     assert made.order_id == "20240426103947614609"
     assert made.status is OrderStatus.PENDING
@@ -93,8 +91,7 @@ def test_the_documented_answer_with_a_number() -> None:
     )
 
 
-def test_the_documented_answer_with_a_text() -> None:
-    """The other example, with payment_addr and currency."""
+def test_documented_create_response_with_string_amount_is_parsed() -> None:
     made = parse(AS_TEXT, "mainnet", TEXT_DAY)
     assert made.order_id == "20240428125136525824"
     assert str(made.amount) == "0.00019044"
@@ -110,10 +107,10 @@ def test_the_documented_answer_with_a_text() -> None:
 @pytest.mark.parametrize(
     "absent", [(), ("payment_addr",), ("currency",), ("payment_addr", "currency")]
 )
-def test_both_answers_in_all_documented_shapes(
+def test_create_response_is_parsed_in_all_documented_shapes(
     example: dict[str, Any], amount: type, absent: tuple[str, ...]
 ) -> None:
-    """Amount as number and as text, with and without the two optional fields."""
+    """The amount is a number or a string, and two fields are optional."""
     data = {
         name: value for name, value in example["data"].items() if name not in absent
     }
@@ -133,8 +130,7 @@ def test_both_answers_in_all_documented_shapes(
     assert made.payment_addr == data.get("payment_addr")
 
 
-def test_the_wrong_network_is_not_shown_to_a_payer() -> None:
-    """The documented testnet invoice, met by a client for the main network."""
+def test_documented_testnet_invoice_is_rejected_by_a_mainnet_client() -> None:
     with pytest.raises(UntrustedOrderError) as caught:
         parse(AS_NUMBER, "mainnet", NUMBER_DAY)
     error = caught.value
@@ -168,10 +164,9 @@ def test_the_wrong_network_is_not_shown_to_a_payer() -> None:
         ({"payment_request": invoice(timestamp=int(NOW.timestamp()) - 3600)}, "expiry"),
     ],
 )
-def test_an_order_that_exists_and_must_not_be_shown(
+def test_order_with_an_invalid_field_raises_untrusted_order_error(
     change: dict[str, Any], check: str
 ) -> None:
-    """One thing to catch for one situation, with what recovery needs."""
     content = envelope(order(**change))
     with pytest.raises(UntrustedOrderError) as caught:
         parse(content)
@@ -190,8 +185,9 @@ def test_an_order_that_exists_and_must_not_be_shown(
         (invoice(features=(8, 14, 100)), InvoiceInvalidError),
     ],
 )
-def test_a_bad_invoice_is_the_cause(text: str, cause: type[AurpayError]) -> None:
-    """The error of the invoice hangs on the error of the order."""
+def test_invoice_error_is_the_cause_of_untrusted_order_error(
+    text: str, cause: type[AurpayError]
+) -> None:
     with pytest.raises(UntrustedOrderError) as caught:
         parse(envelope(order(payment_request=text)))
     assert caught.value.check == "invoice"
@@ -211,32 +207,30 @@ def test_a_bad_invoice_is_the_cause(text: str, cause: type[AurpayError]) -> None
         "9999-12-31T23:59:59",
     ],
 )
-def test_the_invoice_tells_the_time_of_an_order_that_tells_none(
+def test_unreadable_or_future_create_time_is_replaced_by_the_invoices(
     create_time: object,
 ) -> None:
-    """A time that cannot be read, or lies over five minutes ahead (UTC+8), is none."""
+    """Aurpay may send UTC+8 instead of UTC."""
     made = parse(envelope(order(create_time=create_time)))
     assert made.create_time == NOW
     assert made.overdue_at == NOW + timedelta(minutes=30)
     assert made.extra == {"create_time": create_time}
 
 
-def test_the_invoice_tells_the_time_of_an_order_that_lacks_it() -> None:
-    """The field is missing, and not only odd."""
+def test_missing_create_time_is_replaced_by_the_invoices() -> None:
     data = order()
     del data["create_time"]
     assert parse(envelope(data)).create_time == NOW
 
 
-def test_an_order_without_seconds_or_a_few_minutes_ahead_keeps_its_time() -> None:
-    """Java's LocalDateTime leaves seconds out that are 0; clocks differ."""
+def test_create_time_without_seconds_or_slightly_ahead_is_accepted() -> None:
+    """Java's LocalDateTime leaves out seconds that are 0, and clocks differ."""
     made = parse(envelope(order(create_time="2026-01-01T00:05")))
     assert made.create_time == NOW + timedelta(minutes=5)
     assert made.extra == {}
 
 
-def test_an_order_whose_coin_cannot_be_read_has_none() -> None:
-    """The invoice says what is to be paid."""
+def test_unreadable_coin_of_a_created_order_becomes_none() -> None:
     made = parse(envelope(order(currency=5)))
     assert (made.coin, made.extra) == (None, {"currency": 5})
 
@@ -281,10 +275,9 @@ def test_an_order_whose_coin_cannot_be_read_has_none() -> None:
         ),
     ],
 )
-def test_an_answer_that_is_not_the_documented_shape(
+def test_malformed_create_response_names_the_path_and_keeps_the_body(
     content: object, paths: tuple[str, ...]
 ) -> None:
-    """An order may exist: the error says where the shape is wrong, and what came."""
     with pytest.raises(InvalidResponseError) as caught:
         parse(content)
     error = caught.value
@@ -295,28 +288,25 @@ def test_an_answer_that_is_not_the_documented_shape(
     assert error.order_id == (ORDER_ID if ORDER_ID.encode() in error.body else None)
 
 
-def test_an_answer_without_result_is_fine() -> None:
-    """Not all documented answers have one."""
+def test_envelope_without_result_is_accepted() -> None:
     content = envelope(order())
     del content["result"]
     assert parse(content).order_id == ORDER_ID
 
 
-def test_fields_that_are_not_known_do_no_harm() -> None:
-    """They stay reachable."""
+def test_unknown_fields_of_a_create_response_are_in_extra() -> None:
     assert parse(envelope(order(fee="0.1"), trace="x")).extra == {"fee": "0.1"}
 
 
-def test_a_status_that_is_not_known_does_no_harm() -> None:
-    """It keeps its text, whatever that is."""
+def test_unknown_status_of_a_created_order_keeps_its_string() -> None:
     for text in ("SETTLING", "IN PROGRESS", "", "X" * 65):
         status = parse(envelope(order(status=text))).status
         assert (status, status.is_known) == (text, False)
 
 
 @pytest.mark.parametrize("wrong", [{"amount": None}, {"status": None}])
-def test_the_order_of_an_answer_is_the_one_in_its_data(wrong: dict[str, Any]) -> None:
-    """Whatever other order is named before it or inside it."""
+def test_order_id_of_an_error_is_the_one_in_data(wrong: dict[str, Any]) -> None:
+    """The body may name other orders before it or inside it."""
     data = {"prev": {"order_id": "INNER"}, **order(**wrong)}
     with pytest.raises(InvalidResponseError) as caught:
         parse({"request": {"order_id": "OLD"}, **envelope(data)})
@@ -331,10 +321,9 @@ def test_the_order_of_an_answer_is_the_one_in_its_data(wrong: dict[str, Any]) ->
         st.sampled_from(["code", "data", "result", "message"]), json_values, max_size=2
     ),
 )
-def test_any_change_of_an_answer_gives_an_order_or_our_error(
+def test_any_changed_create_response_gives_a_matching_order_or_an_error(
     data: dict[str, Any], outer: dict[str, Any]
 ) -> None:
-    """And if an order comes out, its invoice is the one that belongs to it."""
     body = json.dumps({**envelope(order(**data)), **outer}).encode()
     try:
         made = parse(body)

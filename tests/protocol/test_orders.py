@@ -1,4 +1,4 @@
-"""Orders as the platform has them: one by one, and in pages."""
+"""Orders as Aurpay stores them: single orders and pages."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ def read(content: object, order_id: str = ORDER_ID) -> Order:
         ("...", "..."),
     ],
 )
-def test_the_request_for_an_order(order_id: str, path: str) -> None:
-    """GET, without a body; the id is one segment, whatever is in it."""
+def test_get_order_quotes_the_id_as_one_path_segment(order_id: str, path: str) -> None:
     request = build_get_order(order_id)
     assert (request.method, request.body) == ("GET", b"")
     assert request.path == f"/api/v2/order/detail/{path}"
@@ -56,8 +55,7 @@ def test_the_request_for_an_order(order_id: str, path: str) -> None:
     assert request.operation == "get_order"
 
 
-def test_an_order_with_all_that_is_documented_of_lists() -> None:
-    """Under our names: fiat is price and currency, the rest is not."""
+def test_order_with_all_fields_of_a_list_is_parsed_under_our_names() -> None:
     assert read(envelope(detail())) == Order(
         order_id=ORDER_ID,
         status=OrderStatus.PENDING,
@@ -78,8 +76,9 @@ def test_an_order_with_all_that_is_documented_of_lists() -> None:
 
 
 @pytest.mark.parametrize("absent", [None, "missing"])
-def test_an_order_with_as_little_as_there_may_be(absent: str | None) -> None:
-    """Only four fields are documented, and that shops read a status."""
+def test_order_with_only_the_documented_detail_fields_is_parsed(
+    absent: str | None,
+) -> None:
     data: dict[str, Any] = {"order_id": ORDER_ID, "status": "SUCCESS"}
     if absent is None:
         data = {**dict.fromkeys(detail()), **data}
@@ -88,22 +87,20 @@ def test_an_order_with_as_little_as_there_may_be(absent: str | None) -> None:
     assert made.create_time is None
 
 
-def test_what_is_not_known_of_an_order_is_kept() -> None:
-    """For whoever needs it before we do; `extra` is no field of the platform's."""
+def test_unknown_fields_of_an_order_are_in_extra() -> None:
     unknown = {"tx_hash": None, "fee": "0.1", "extra": {"a": 1}, "coin": "x"}
     made = read(envelope(detail(**unknown)))
     assert made.extra == unknown
     assert made.coin == "BTC-LN"
 
 
-def test_a_status_that_is_not_known_is_read() -> None:
-    """It keeps its text."""
+def test_unknown_status_in_order_detail_keeps_its_string() -> None:
     status = read(envelope(detail(status="SETTLING"))).status
     assert (status, status.is_known) == ("SETTLING", False)
 
 
-def test_amounts_as_numbers_and_as_texts() -> None:
-    """Lists have texts, other answers numbers."""
+def test_order_amounts_are_parsed_from_numbers_and_strings() -> None:
+    """Lists have strings, other responses numbers."""
     for amount, price in ((Decimal("0.0002"), 20), ("0.0002", "20")):
         body = json.dumps(envelope(detail(amount="@", vs_price="#")))
         body = body.replace('"@"', json.dumps(amount, default=str))
@@ -127,8 +124,9 @@ def test_amounts_as_numbers_and_as_texts() -> None:
         ({"vs_currency": 840}, "data.vs_currency"),
     ],
 )
-def test_an_order_that_cannot_be_read(change: dict[str, Any], path: str) -> None:
-    """The error names the place, under the platform's name, and never the value."""
+def test_unreadable_required_field_of_an_order_is_named_without_its_value(
+    change: dict[str, Any], path: str
+) -> None:
     content = envelope(detail(**change))
     with pytest.raises(InvalidResponseError) as caught:
         read(content)
@@ -154,24 +152,21 @@ def test_an_order_that_cannot_be_read(change: dict[str, Any], path: str) -> None
         ("vs_price", "price", ""),
     ],
 )
-def test_a_side_field_that_cannot_be_read_is_absent_and_kept_as_it_came(
+def test_unreadable_optional_field_of_an_order_is_none_and_in_extra(
     wire: str, name: str, value: object
 ) -> None:
-    """Money and identity are read all the same."""
     plain = read(envelope(detail()))
     made = read(envelope(detail(**{wire: value})))
     changes: dict[str, Any] = {name: None, "extra": {wire: value}}
     assert made == attrs.evolve(plain, **changes)
 
 
-def test_an_order_without_a_status_says_nothing() -> None:
-    """Missing is as bad as null."""
+def test_order_detail_without_a_status_is_rejected() -> None:
     with pytest.raises(InvalidResponseError, match=r"data\.status is missing"):
         read(envelope({"order_id": ORDER_ID}))
 
 
-def test_a_refusal_of_a_look_is_a_refusal() -> None:
-    """Though it names the order."""
+def test_rejected_get_order_is_rejected_although_it_names_the_order() -> None:
     with pytest.raises(APIError) as caught:
         read(envelope({"order_id": ORDER_ID}, code=500))
     assert caught.value.outcome is RequestOutcome.REJECTED
@@ -184,10 +179,9 @@ def test_a_refusal_of_a_look_is_a_refusal() -> None:
         st.sampled_from(["code", "data", "result", "message"]), json_values, max_size=2
     ),
 )
-def test_any_change_of_a_detail_gives_an_order_or_our_error(
+def test_any_changed_order_detail_gives_the_requested_order_or_an_error(
     data: dict[str, Any], outer: dict[str, Any]
 ) -> None:
-    """And if an order comes out, it is the one that was asked for, and typed."""
     body = json.dumps({**envelope(detail(**data)), **outer}).encode()
     try:
         made = read(body)
@@ -203,8 +197,7 @@ def read_list(content: object) -> Page[Order]:
     return parse_list_orders(answer(content))
 
 
-def test_the_request_for_a_page() -> None:
-    """With the documented slash, and both numbers in the query."""
+def test_list_orders_sends_page_and_size_to_the_documented_path() -> None:
     request = build_list_orders(3, 10)
     assert (request.method, request.body) == ("GET", b"")
     assert request.path == "/api/v2/order/?page=3&size=10"
@@ -212,8 +205,7 @@ def test_the_request_for_a_page() -> None:
     assert request.operation == "list_orders"
 
 
-def test_a_page_of_orders() -> None:
-    """Each as if it had been asked for by itself, unknown fields included."""
+def test_page_of_orders_parses_each_row_like_order_detail() -> None:
     rows = [detail(order_id="2", fee="0.1"), detail()]
     made = read_list(envelope(paged(rows, total=43, max_page=5)))
     assert (made.page, made.size, made.total, made.max_page) == (1, 10, 43, 5)
@@ -222,8 +214,7 @@ def test_a_page_of_orders() -> None:
     assert made.items[1] == read(envelope(detail()))
 
 
-def test_an_empty_list() -> None:
-    """Nothing has been sold yet."""
+def test_empty_list_of_orders_is_an_empty_page() -> None:
     made = read_list(envelope(paged([], total=0, max_page=0)))
     assert (made.items, made.max_page) == ((), 0)
 
@@ -249,8 +240,9 @@ def test_an_empty_list() -> None:
         (envelope(paged([{}, {}])), ("data.data[0].order_id", "data.data[0].status")),
     ],
 )
-def test_a_page_that_cannot_be_read(content: object, paths: tuple[str, ...]) -> None:
-    """A row without an id is enough: the error names it; there is no shorter list."""
+def test_page_with_a_row_without_an_id_is_rejected_and_the_row_named(
+    content: object, paths: tuple[str, ...]
+) -> None:
     with pytest.raises(InvalidResponseError) as caught:
         read_list(content)
     assert tuple(sorted(caught.value.paths)) == paths
@@ -259,10 +251,8 @@ def test_a_page_that_cannot_be_read(content: object, paths: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize("value", [None, "canary\ud800", 5.5, {}, [None], True])
 @pytest.mark.parametrize("wire", sorted(detail().keys() - {"order_id"}))
-def test_one_odd_field_of_a_row_leaves_the_row_and_all_others(
-    wire: str, value: object
-) -> None:
-    """Any field but the id: the row may be another order than the one wanted."""
+def test_malformed_field_of_an_order_row_hides_no_row(wire: str, value: object) -> None:
+    """The row may be another order than the one that is searched for."""
     content = envelope(paged([detail(**{wire: value}), detail(order_id="2")]))
     odd, good = read_list(json.dumps(content).encode()).items
     assert (odd.order_id, good.order_id) == (ORDER_ID, "2")
@@ -270,8 +260,7 @@ def test_one_odd_field_of_a_row_leaves_the_row_and_all_others(
     assert (odd.create_time is None) == (wire == "create_time")
 
 
-def test_a_row_without_a_readable_status_has_one_that_is_not_known() -> None:
-    """It is empty, and neither paid nor unpaid."""
+def test_unreadable_status_of_an_order_row_is_empty_and_unknown() -> None:
     (row,) = read_list(envelope(paged([detail(status=None)], total=1))).items
     assert (row.status, row.status.is_known, row.status.is_paid) == ("", False, None)
     assert row.extra == {"status": None}
@@ -282,10 +271,9 @@ def test_a_row_without_a_readable_status_has_one_that_is_not_known() -> None:
     st.dictionaries(st.sampled_from(["page", "size", "total", "data"]), json_values),
     st.dictionaries(st.sampled_from(sorted(detail())), json_values, max_size=2),
 )
-def test_any_change_of_a_page_gives_a_page_or_our_error(
+def test_any_changed_page_of_orders_gives_all_rows_or_an_error(
     head: dict[str, Any], row: dict[str, Any]
 ) -> None:
-    """And a page has as many orders as rows came."""
     content = envelope({**paged([detail(), detail(**row)]), **head})
     try:
         made = read_list(json.dumps(content).encode())

@@ -1,4 +1,4 @@
-"""Payments in any coin: requests, orders that are what was asked for, pages."""
+"""Payments in any coin: requests, comparison with the request, checkout pages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 POLICY = InvoicePolicy(
     network="mainnet", origin=("https", "gateway.example", 443), payees=frozenset()
 )
-#: When the answers come.
+#: The time of the responses.
 NOW = datetime(2024, 8, 6, 7, 20, tzinfo=UTC).timestamp()
 ASKED = NewPayment("18.00", "usd", chain="ETH", coin="USDT-ERC20", reference="cart-42")
 PAY_URL = "https://dashboard.aurpay.net/#/cashier/choose?token=made-up"
@@ -54,8 +54,7 @@ def read_url(content: object) -> PaymentUrl:
     return parse_create_payment_url(answer(content), asked, POLICY)
 
 
-def test_the_documented_request_for_a_payment() -> None:
-    """Fiat has the names with `vs`, the coin is the currency."""
+def test_create_payment_sends_coin_as_currency_and_fiat_as_vs_currency() -> None:
     request = build_create_payment(
         NewPayment(
             18,
@@ -77,8 +76,7 @@ def test_the_documented_request_for_a_payment() -> None:
     }
 
 
-def test_options_are_sent_where_they_are_on() -> None:
-    """Under the platform's names; what is off is its default, and left out."""
+def test_payment_options_are_sent_only_if_they_are_true() -> None:
     request = build_create_payment_url(
         NewPaymentUrl("18.50", "USD", stablecoin_at_par=True, post_callbacks=True)
     )
@@ -92,8 +90,7 @@ def test_options_are_sent_where_they_are_on() -> None:
     assert plain.body == b'{"price":18.50,"currency":"USD"}'
 
 
-def test_a_payment_that_is_what_was_asked_for() -> None:
-    """All documented fields, and what was asked with them."""
+def test_payment_that_matches_its_request_is_parsed() -> None:
     made = read(envelope(payment(memo="7")))
     assert (made.order_id, made.status) == (ORDER_ID, "PENDING")
     assert made.amount == Decimal("18.0123")
@@ -110,25 +107,25 @@ def test_a_payment_that_is_what_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize("create_time", [None, "", 5, "2024-08-06T15:19:26"])
-def test_a_payment_that_tells_no_time_is_as_old_as_its_answer(
+def test_payment_without_a_valid_create_time_has_the_time_of_its_response(
     create_time: object,
 ) -> None:
-    """No order is lost for it, and none is shown for eight hours (UTC+8)."""
+    """Aurpay may send UTC+8, which would show the payment for eight hours."""
     made = read(envelope(payment(create_time=create_time)))
     assert made.create_time == datetime(2024, 8, 6, 7, 20, tzinfo=UTC)
     assert made.extra == {"create_time": create_time}
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-def test_fields_that_shops_do_without(nothing: str | None) -> None:
-    """A contract for native coins, and a checkout page."""
+def test_payment_without_contract_or_checkout_page_is_parsed(
+    nothing: str | None,
+) -> None:
     made = read(envelope(payment(contract_addr=nothing, pay_url=nothing)))
     assert (made.contract_addr, made.pay_url) == (nothing, None)
     assert "pay_url" not in made.checks
 
 
-def test_names_that_are_repeated_are_compared() -> None:
-    """Neither is documented in the answer; in any case of letters they are the same."""
+def test_repeated_chain_and_coin_are_compared_without_regard_to_case() -> None:
     repeated = payment(chain="eth", currency="usdt-erc20", vs_currency="usd")
     made = read(envelope(repeated))
     assert {"chain", "coin"} < set(made.checks)
@@ -160,10 +157,9 @@ def test_names_that_are_repeated_are_compared() -> None:
         ({"pay_url": 5}, "pay_url"),
     ],
 )
-def test_a_payment_that_exists_and_must_not_be_shown(
+def test_payment_that_fails_a_check_raises_untrusted_order_error(
     change: dict[str, Any], check: str
 ) -> None:
-    """As for Lightning orders: one thing to catch."""
     content = envelope(payment(**change))
     with pytest.raises(UntrustedOrderError) as caught:
         read(content)
@@ -181,10 +177,9 @@ def test_a_payment_that_exists_and_must_not_be_shown(
         ({"contract_addr": 5}, ("data.contract_addr",)),
     ],
 )
-def test_a_payment_that_cannot_be_read(
+def test_unreadable_payment_raises_invalid_response_error(
     change: dict[str, Any], paths: tuple[str, ...]
 ) -> None:
-    """An order may exist."""
     with pytest.raises(InvalidResponseError) as caught:
         read(envelope(payment(**change)))
     assert type(caught.value) is InvalidResponseError
@@ -192,13 +187,12 @@ def test_a_payment_that_cannot_be_read(
     assert caught.value.outcome is RequestOutcome.UNKNOWN
 
 
-def test_the_client_s_own_origin_has_checkout_pages() -> None:
-    """A gateway may serve them."""
+def test_payment_url_at_the_clients_own_origin_is_accepted() -> None:
+    """A gateway may serve the checkout pages."""
     assert read(envelope(payment(pay_url="https://gateway.example/pay"))).pay_url
 
 
-def test_a_page_to_choose_a_coin_on() -> None:
-    """What shops read, and whatever else comes."""
+def test_payment_url_is_parsed_with_unknown_fields_in_extra() -> None:
     made = read_url(envelope({"pay_url": PAY_URL, "order_id": "7", "extra": 1}))
     assert made == PaymentUrl(
         pay_url=PAY_URL,
@@ -222,8 +216,7 @@ def test_a_page_to_choose_a_coin_on() -> None:
         'https://dashboard.aurpay.net/"onload="',
     ],
 )
-def test_a_page_that_lies_elsewhere(pay_url: object) -> None:
-    """No payer is sent there."""
+def test_payment_url_at_another_origin_is_rejected(pay_url: object) -> None:
     with pytest.raises(InvalidResponseError) as caught:
         read_url(envelope({"pay_url": pay_url}))
     assert type(caught.value) is InvalidResponseError
@@ -231,35 +224,30 @@ def test_a_page_that_lies_elsewhere(pay_url: object) -> None:
     assert caught.value.outcome is RequestOutcome.UNKNOWN
 
 
-def test_an_answer_without_a_page() -> None:
-    """It is the one field that matters."""
+def test_response_without_a_pay_url_is_rejected() -> None:
     with pytest.raises(InvalidResponseError, match=r"data\.pay_url is not a string"):
         read_url(envelope({}))
 
 
-def test_the_request_for_fiat_currencies() -> None:
-    """A path that stands in prose."""
+def test_list_fiat_currencies_sends_a_get_request() -> None:
     request = build_list_fiat_currencies()
     assert (request.method, request.path) == ("GET", "/api/order/pay/real-currency")
     assert request.effect is Effect.READ
 
 
 @pytest.mark.parametrize("data", [["USD"], {"USD": "Dollar"}, [], {}, "USD", 0, False])
-def test_fiat_currencies_are_given_as_they_come(data: object) -> None:
-    """No shape is documented."""
+def test_fiat_currencies_are_returned_as_received(data: object) -> None:
     assert parse_list_fiat_currencies(answer(envelope(data))) == data
 
 
 @pytest.mark.parametrize("content", [envelope(None), {"code": 0, "message": "ok"}])
-def test_no_fiat_currencies(content: object) -> None:
-    """Nothing is not a list of nothing."""
+def test_response_without_fiat_currencies_is_rejected(content: object) -> None:
     with pytest.raises(InvalidResponseError) as caught:
         parse_list_fiat_currencies(answer(content))
     assert caught.value.paths == ("data",)
 
 
-def test_a_refusal_of_the_list() -> None:
-    """As everywhere."""
+def test_rejected_list_of_fiat_currencies_raises_api_error() -> None:
     with pytest.raises(APIError, match="code 5"):
         parse_list_fiat_currencies(answer({"code": 5}))
 
@@ -269,10 +257,9 @@ def test_a_refusal_of_the_list() -> None:
     st.dictionaries(st.sampled_from(sorted(payment())), json_values, max_size=3),
     st.dictionaries(st.sampled_from(["code", "data", "result"]), json_values),
 )
-def test_any_change_of_a_payment_gives_what_was_asked_for_or_our_error(
+def test_any_changed_payment_matches_its_request_or_gives_an_error(
     data: dict[str, Any], outer: dict[str, Any]
 ) -> None:
-    """And never another price, an empty address or a foreign page."""
     body = json.dumps({**envelope(payment(**data)), **outer}).encode()
     try:
         made = read(body)
@@ -287,10 +274,9 @@ def test_any_change_of_a_payment_gives_what_was_asked_for_or_our_error(
 
 @settings(max_examples=40)
 @given(json_values, st.dictionaries(st.sampled_from(["code", "data"]), json_values))
-def test_any_change_of_a_page_gives_a_page_or_our_error(
+def test_any_changed_payment_url_has_an_accepted_origin_or_gives_an_error(
     pay_url: Any, outer: dict[str, Any]
 ) -> None:
-    """And never a foreign one."""
     content = {**envelope({"pay_url": pay_url}), **outer}
     try:
         made = read_url(json.dumps(content).encode())

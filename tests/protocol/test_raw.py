@@ -1,4 +1,4 @@
-"""Any endpoint: what goes over the wire is what was written, or nothing goes."""
+"""Requests to any endpoint: sent exactly as given, or rejected."""
 
 from __future__ import annotations
 
@@ -24,16 +24,14 @@ def build(path: str = "/api/x", method: Any = "GET", **options: Any) -> Request:
     return build_request(method, path, **given_all)
 
 
-def test_a_request_with_a_query() -> None:
-    """Encoded once, in the order of the caller."""
+def test_build_request_encodes_params_in_the_callers_order() -> None:
     request = build("/api/v2/order/", params={"size": 20, "page": Decimal("2.0")})
     assert (request.method, request.path) == ("GET", "/api/v2/order/?size=20&page=2.0")
     assert (request.body, request.operation) == (b"", "request")
     assert request.headers == {"Accept": "application/json"}
 
 
-def test_a_request_with_a_body() -> None:
-    """The digits that were written."""
+def test_build_request_keeps_the_digits_of_the_body() -> None:
     request = build(
         method="PUT", json={"price": Decimal("20.00")}, effect=Effect.TRANSFER
     )
@@ -43,16 +41,14 @@ def test_a_request_with_a_body() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-def test_the_methods(method: str) -> None:
-    """With and without a body, but for GET."""
+def test_build_request_accepts_all_methods_with_and_without_a_body(method: str) -> None:
     assert build(method=method).method == method
     if method != "GET":
         assert build(method=method, json=[]).body == b"[]"
 
 
 @pytest.mark.parametrize("method", ["get", "HEAD", "", "GET ", "G\r\nET", None, 5])
-def test_what_is_no_method(method: Any) -> None:
-    """Spelt exactly: it is signed."""
+def test_build_request_rejects_an_unknown_or_lower_case_method(method: Any) -> None:
     with pytest.raises(InvalidRequestError, match="GET, POST, PUT") as caught:
         build(method=method)
     assert caught.value.field == "method"
@@ -70,8 +66,7 @@ def test_what_is_no_method(method: Any) -> None:
         "/a-._~!$&'()*+,;=:@b",
     ],
 )
-def test_a_path_goes_as_it_is(path: str) -> None:
-    """Byte for byte."""
+def test_build_request_sends_a_valid_path_unchanged(path: str) -> None:
     assert build(path).path == path
 
 
@@ -110,8 +105,7 @@ def test_a_path_goes_as_it_is(path: str) -> None:
         5,
     ],
 )
-def test_what_is_no_path(path: Any) -> None:
-    """Whatever leads elsewhere, or is read in two ways."""
+def test_build_request_rejects_an_ambiguous_path(path: Any) -> None:
     with pytest.raises(InvalidRequestError, match="write it like") as caught:
         build(path)
     assert caught.value.field == "path"
@@ -128,8 +122,9 @@ def test_what_is_no_path(path: Any) -> None:
         ("/a/%2e%2e", "between slashes"),
     ],
 )
-def test_a_path_is_refused_with_its_reason(path: Any, problem: str) -> None:
-    """And without quoting it: it may hold anything."""
+def test_build_request_gives_the_problem_of_a_path_without_quoting_it(
+    path: Any, problem: str
+) -> None:
     with pytest.raises(InvalidRequestError, match=problem) as caught:
         build(path)
     assert "evil" not in str(caught.value)
@@ -148,8 +143,9 @@ def test_a_path_is_refused_with_its_reason(path: Any, problem: str) -> None:
         ({"a": "+"}, "a=%2B"),
     ],
 )
-def test_a_query_is_encoded_once(params: Any, query: str) -> None:
-    """Nothing in it can end it or begin another parameter."""
+def test_build_request_encodes_separators_inside_parameters(
+    params: Any, query: str
+) -> None:
     assert build(params=params).path == f"/api/x?{query}".removesuffix("?")
 
 
@@ -172,43 +168,38 @@ def test_a_query_is_encoded_once(params: Any, query: str) -> None:
         ({"a": "x" * 2048}, "path"),
     ],
 )
-def test_what_is_no_query(params: Any, field: str) -> None:
-    """Named by its parameter."""
+def test_build_request_names_the_invalid_parameter(params: Any, field: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         build(params=params)
     assert caught.value.field == field
 
 
-def test_a_get_has_no_body() -> None:
-    """No signature would cover it."""
+def test_build_request_rejects_a_body_of_a_get() -> None:
+    """The signature of a GET would not cover it."""
     with pytest.raises(InvalidRequestError, match="pass params=") as caught:
         build(json={})
     assert caught.value.field == "json"
 
 
 @pytest.mark.parametrize("effect", [None, "read", True])
-def test_an_effect_has_to_be_said(effect: Any) -> None:
-    """Whether it may be sent twice is not to be guessed."""
+def test_build_request_requires_an_effect(effect: Any) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         build(effect=effect)
     assert caught.value.field == "effect"
 
 
 @pytest.mark.parametrize("data", [None, {}, [], "x", 0, {"a": [1]}])
-def test_an_answer_is_given_as_it_comes(data: object) -> None:
-    """Numbers with a point as Decimal."""
+def test_parse_request_returns_data_with_decimals(data: object) -> None:
     assert parse_request(answer(envelope(data)), Effect.READ) == data
     exact = parse_request(answer(b'{"code":0,"data":0.10}'), Effect.READ)
     assert str(exact) == "0.10"
 
 
-def test_an_answer_without_data() -> None:
-    """Some may have nothing to say."""
+def test_parse_request_returns_none_without_data() -> None:
     assert parse_request(answer({"code": 0}), Effect.TRANSFER) is None
 
 
-def test_answers_that_are_none() -> None:
-    """As everywhere."""
+def test_parse_request_rejects_a_response_without_an_envelope() -> None:
     with pytest.raises(APIError):
         parse_request(answer({"code": 7}), Effect.READ)
     with pytest.raises(InvalidResponseError):
@@ -217,8 +208,7 @@ def test_answers_that_are_none() -> None:
 
 @settings(max_examples=40)
 @given(st.text(max_size=30))
-def test_any_path_is_kept_or_refused(path: str) -> None:
-    """Nothing in between."""
+def test_any_path_is_sent_unchanged_or_rejected(path: str) -> None:
     try:
         assert build(path).path == path
     except InvalidRequestError as error:
@@ -227,7 +217,8 @@ def test_any_path_is_kept_or_refused(path: str) -> None:
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9)), max_size=3))
-def test_any_query_is_read_back(params: list[tuple[str, str]]) -> None:
-    """By another reader."""
+def test_any_query_is_decoded_to_the_given_params(
+    params: list[tuple[str, str]],
+) -> None:
     query = build(params=params).path.partition("?")[2]
     assert parse_qsl(query, keep_blank_values=True) == params

@@ -1,4 +1,4 @@
-"""Paying orders back: what the documentation shows, with and without an envelope."""
+"""Refunds: the documented responses, with and without an envelope."""
 
 from __future__ import annotations
 
@@ -32,15 +32,13 @@ def read(content: object) -> Refund:
     return parse_refund_order(answer(content), ORDER_ID)
 
 
-def test_the_request_for_what_there_is_to_pay_back() -> None:
-    """It changes nothing; the id stays in its segment."""
+def test_get_refund_sends_a_get_with_the_id_as_one_segment() -> None:
     request = build_get_refund("a/../b")
     assert request.path == "/api/v2/order/refund-info/a%2F..%2Fb"
     assert (request.method, request.effect) == ("GET", Effect.READ)
 
 
-def test_what_there_is_to_pay_back() -> None:
-    """Four fields, and the rest."""
+def test_refund_info_is_parsed_with_unknown_fields_in_extra() -> None:
     content = envelope(refund_info(to_addr="0x1"))
     made = parse_get_refund(answer(content), ORDER_ID)
     assert made == RefundInfo(
@@ -62,17 +60,15 @@ def test_what_there_is_to_pay_back() -> None:
         ({"amount": "much"}, "data.amount"),
     ],
 )
-def test_what_there_is_to_pay_back_cannot_be_read(
+def test_malformed_refund_info_or_another_orders_is_rejected(
     change: dict[str, Any], path: str
 ) -> None:
-    """Or is another order's."""
     with pytest.raises(InvalidResponseError) as caught:
         parse_get_refund(answer(envelope(refund_info(**change))), ORDER_ID)
     assert caught.value.paths == (path,)
 
 
-def test_the_request_that_pays_back() -> None:
-    """POST without a body, and never twice."""
+def test_refund_order_sends_a_post_without_a_body_and_effect_transfer() -> None:
     request = build_refund_order("a?b")
     assert request.path == "/api/v2/order/refund/a%3Fb"
     assert (request.method, request.body) == ("POST", b"")
@@ -81,8 +77,7 @@ def test_the_request_that_pays_back() -> None:
 
 
 @pytest.mark.parametrize("content", [refund(), envelope(refund())])
-def test_a_refund_with_an_envelope_and_without(content: object) -> None:
-    """The documentation shows none; all else has one."""
+def test_refund_is_parsed_with_and_without_an_envelope(content: object) -> None:
     assert read(content) == Refund(
         order_id=ORDER_ID,
         status="PROCESSING",
@@ -91,8 +86,7 @@ def test_a_refund_with_an_envelope_and_without(content: object) -> None:
     )
 
 
-def test_what_is_not_known_of_a_refund_is_kept() -> None:
-    """Its status is not judged either."""
+def test_unknown_status_and_fields_of_a_refund_are_kept() -> None:
     made = read(refund(refund_status="?", tx_hash=None))
     assert (made.status, made.extra) == ("?", {"tx_hash": None})
 
@@ -116,10 +110,10 @@ def test_what_is_not_known_of_a_refund_is_kept() -> None:
         (b"", ()),
     ],
 )
-def test_a_refund_that_cannot_be_read_may_be_done(
+def test_unreadable_refund_names_the_paths_of_its_shape(
     content: object, paths: tuple[str, ...]
 ) -> None:
-    """Money may have moved; the paths say which of the two shapes was read."""
+    """Money may have moved."""
     with pytest.raises(InvalidResponseError) as caught:
         read(content)
     assert tuple(sorted(caught.value.paths)) == paths
@@ -127,16 +121,16 @@ def test_a_refund_that_cannot_be_read_may_be_done(
 
 
 @pytest.mark.parametrize("enveloped", [True, False])
-def test_a_refund_without_a_readable_date_is_a_refund(*, enveloped: bool) -> None:
-    """The money moved; when, is in `extra` as it came."""
+def test_refund_with_an_unreadable_date_is_parsed_with_the_date_in_extra(
+    *, enveloped: bool
+) -> None:
     content = refund(refund_date=20240806)
     made = read(envelope(content) if enveloped else content)
     assert (made.date, made.extra) == ("", {"refund_date": 20240806})
     assert (made.order_id, made.status) == (ORDER_ID, "PROCESSING")
 
 
-def test_a_refund_whose_answer_did_not_come_whole() -> None:
-    """What can be read of it may not be all."""
+def test_truncated_refund_response_is_rejected() -> None:
     cut = Response(
         status=200, body=json.dumps(refund()).encode(), body_error="is too long"
     )
@@ -144,8 +138,7 @@ def test_a_refund_whose_answer_did_not_come_whole() -> None:
         parse_refund_order(cut, ORDER_ID)
 
 
-def test_a_refusal_to_pay_back() -> None:
-    """In an envelope: nothing moved."""
+def test_rejected_refund_raises_api_error() -> None:
     with pytest.raises(APIError, match="code 5: 'not paid'") as caught:
         read({"code": 5, "message": "not paid", "data": None})
     assert caught.value.outcome is RequestOutcome.REJECTED
@@ -157,10 +150,9 @@ def test_a_refusal_to_pay_back() -> None:
     st.dictionaries(st.sampled_from(["code", "data", "result"]), json_values),
     st.booleans(),
 )
-def test_any_change_of_a_refund_gives_one_or_our_error(
+def test_any_changed_refund_is_of_the_requested_order_or_gives_an_error(
     data: dict[str, Any], outer: dict[str, Any], bare: bool
 ) -> None:
-    """And if one comes out, it is of the order that was asked for."""
     content = {**refund(**data), **outer} if bare else {**envelope(refund(**data))}
     try:
         made = read(json.dumps(content).encode())

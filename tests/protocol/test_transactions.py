@@ -1,4 +1,4 @@
-"""Money that moves: rows of the account, and invoices that may be paid."""
+"""Transactions of the account, and invoices that the merchant pays."""
 
 from __future__ import annotations
 
@@ -41,15 +41,13 @@ POLICY = InvoicePolicy(
 PAID = require_payable(invoice(), None, POLICY, NOW.timestamp())
 
 
-def test_the_request_for_a_page() -> None:
-    """Without a slash at its end, unlike the list of orders."""
+def test_list_transactions_sends_a_path_without_a_trailing_slash() -> None:
     request = build_list_transactions(2, 50)
     assert request.path == "/api/v2/tx?page=2&size=50"
     assert (request.method, request.effect) == ("GET", Effect.READ)
 
 
-def test_a_transaction() -> None:
-    """All documented fields; amounts are exact."""
+def test_transaction_is_parsed_with_exact_amounts() -> None:
     page = parse_list_transactions(
         answer(envelope(paged([transaction(tx_hash="00")], total=1)))
     )
@@ -70,8 +68,7 @@ def test_a_transaction() -> None:
 
 
 @pytest.mark.parametrize("absent", [True, False])
-def test_what_was_obtained_may_be_null(absent: bool) -> None:
-    """As in the one documented example."""
+def test_obtained_amount_of_a_transaction_may_be_null(absent: bool) -> None:
     row = transaction(obtained=None)
     if absent:
         del row["obtained"]
@@ -80,7 +77,7 @@ def test_what_was_obtained_may_be_null(absent: bool) -> None:
 
 
 @pytest.mark.parametrize("field", sorted(set(transaction()) - {"obtained"}))
-def test_one_odd_field_of_a_transaction_leaves_the_row_and_all_others(
+def test_malformed_field_of_a_transaction_hides_no_row(
     field: str,
 ) -> None:
     """Only a row without an id is rejected, and named."""
@@ -100,8 +97,9 @@ def test_one_odd_field_of_a_transaction_leaves_the_row_and_all_others(
 
 @settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(sorted(transaction())), json_values, max_size=2))
-def test_any_change_of_a_row_gives_a_row_or_our_error(row: dict[str, Any]) -> None:
-    """Typed."""
+def test_any_changed_transaction_gives_a_typed_row_or_an_error(
+    row: dict[str, Any],
+) -> None:
     content = envelope(paged([transaction(**row)]))
     try:
         page = parse_list_transactions(answer(json.dumps(content).encode()))
@@ -113,15 +111,16 @@ def test_any_change_of_a_row_gives_a_row_or_our_error(row: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("expected", [None, 20_000_000])
 @pytest.mark.parametrize("given_as", [str, str.upper, "lightning:{}".format])
-def test_an_invoice_that_may_be_paid(expected: int | None, given_as: Any) -> None:
-    """In any spelling; what is paid is the text in lower case."""
+def test_payable_invoice_is_accepted_in_any_spelling(
+    expected: int | None, given_as: Any
+) -> None:
     paid = require_payable(given_as(invoice()), expected, POLICY, NOW.timestamp())
     assert paid.invoice == bolt11.decode(invoice())
     assert paid.amount_msat == 20_000_000
 
 
-def test_an_invoice_that_was_decoded_is_decoded_again() -> None:
-    """A record can be made by anybody; only its text is signed."""
+def test_decoded_invoice_is_decoded_again_before_a_withdrawal() -> None:
+    """A caller can construct any record; only the encoded invoice is signed."""
     decoded = bolt11.decode(invoice())
     assert require_payable(decoded, None, POLICY, NOW.timestamp()).invoice == decoded
     vars(decoded)["amount_msat"] = 1
@@ -161,8 +160,9 @@ def test_an_invoice_that_was_decoded_is_decoded_again() -> None:
     ],
     ids=["network", "expiry", "timestamp", "amount"],
 )
-def test_an_invoice_that_cannot_be_paid_now(text: str, sentence: str) -> None:
-    """Each with what to do instead."""
+def test_invoice_that_cannot_be_paid_now_is_rejected_with_a_hint(
+    text: str, sentence: str
+) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         require_payable(text, None, POLICY, NOW.timestamp())
     assert str(caught.value) == sentence
@@ -170,8 +170,7 @@ def test_an_invoice_that_cannot_be_paid_now(text: str, sentence: str) -> None:
 
 
 @pytest.mark.parametrize("expected", [19_999_999, 20_000_001, 20_000])
-def test_an_invoice_over_another_amount(expected: int) -> None:
-    """To the millisatoshi, and both ways: less is no more expected than more."""
+def test_invoice_of_another_amount_than_expected_is_rejected(expected: int) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         require_payable(invoice(), expected, POLICY, NOW.timestamp())
     assert caught.value.field == "amount"
@@ -190,30 +189,26 @@ def test_an_invoice_over_another_amount(expected: int) -> None:
         (invoice(features=(8, 14, 100)), InvoiceInvalidError),
     ],
 )
-def test_what_is_no_invoice(text: Any, kind: type[AurpayError]) -> None:
-    """Nothing was sent."""
+def test_undecodable_invoice_is_not_payable(text: Any, kind: type[AurpayError]) -> None:
     with pytest.raises(kind) as caught:
         require_payable(text, None, POLICY, NOW.timestamp())
     assert caught.value.outcome is RequestOutcome.NOT_SENT
 
 
-def test_an_invoice_is_payable_until_it_expires() -> None:
-    """And up to five minutes before it was made: clocks differ."""
+def test_invoice_is_payable_until_it_expires_and_within_the_clock_skew() -> None:
     moments = [NOW - timedelta(seconds=300), NOW + timedelta(seconds=3599.9)]
     for moment in moments:
         assert require_payable(invoice(), None, POLICY, moment.timestamp())
 
 
-def test_the_request_that_withdraws() -> None:
-    """One text under a plural name, and no amount beside it."""
+def test_withdraw_sends_the_encoded_invoice_and_no_amount() -> None:
     request = build_withdraw_lightning(PAID.invoice)
     assert (request.method, request.path) == ("POST", "/api/bln/withdraw")
     assert request.effect is Effect.TRANSFER
     assert json.loads(request.body) == {"ln_invoices": invoice()}
 
 
-def test_a_withdrawal() -> None:
-    """What was sent, and what the platform says of it."""
+def test_withdrawal_has_the_sent_invoice_and_the_response() -> None:
     made = parse_withdraw_lightning(answer(envelope({"id": 7})), PAID)
     assert made == Withdrawal(
         invoice=PAID.invoice, amount_msat=20_000_000, data={"id": 7}
@@ -224,15 +219,15 @@ def test_a_withdrawal() -> None:
 @pytest.mark.parametrize(
     "content", [envelope(None), envelope([]), envelope({}, result=False), b"<html>"]
 )
-def test_an_answer_that_says_nothing_of_a_withdrawal(content: object) -> None:
-    """It may be paid."""
+def test_malformed_withdrawal_response_leaves_the_outcome_unknown(
+    content: object,
+) -> None:
     with pytest.raises(InvalidResponseError) as caught:
         parse_withdraw_lightning(answer(content), PAID)
     assert caught.value.outcome is RequestOutcome.UNKNOWN
 
 
-def test_a_refusal_to_withdraw() -> None:
-    """Nothing was paid."""
+def test_rejected_withdrawal_raises_api_error() -> None:
     with pytest.raises(APIError) as caught:
         parse_withdraw_lightning(answer({"code": 5, "message": "balance"}), PAID)
     assert caught.value.outcome is RequestOutcome.REJECTED
@@ -240,10 +235,9 @@ def test_a_refusal_to_withdraw() -> None:
 
 @settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(["code", "data", "result", "x"]), json_values))
-def test_any_answer_to_a_withdrawal_gives_one_or_our_error(
+def test_any_withdrawal_response_gives_the_sent_invoice_or_an_error(
     outer: dict[str, Any],
 ) -> None:
-    """Over what was sent, whatever the answer says."""
     content = {**envelope({}), **outer}
     try:
         made = parse_withdraw_lightning(answer(json.dumps(content).encode()), PAID)

@@ -1,4 +1,4 @@
-"""Every documented answer is read, and every documented field of it is kept."""
+"""Every documented response is parsed with all of its documented fields."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SAMPLES: dict[str, Any] = {
     "number": Decimal("1.5"),
     "integer": 1,
     "boolean": True,
-    # Where any text or number will not do.
+    # Fields that do not accept any string or number.
     "order_id": ORDER_ID,
     "create_time": "2024-08-06T07:19:26",
     "amount": "1.5",
@@ -65,7 +65,7 @@ def withdraws(found: Response) -> object:
     return protocol.parse_withdraw_lightning(found, paid)
 
 
-#: Endpoint, part of the vector, and what reads it.
+#: Endpoint, part of the vector, and its parser.
 PARSERS: list[tuple[str, str, Parse]] = [
     ("POST /api/bln/order", "example", creates(NUMBER_DAY, "testnet")),
     (
@@ -113,7 +113,7 @@ PARSERS: list[tuple[str, str, Parse]] = [
 
 
 def sample(seen: Any, name: str = "") -> Any:
-    """A value for what a vector shows: an example, or the name of a type."""
+    """Return a value for an entry of a vector: an example, or the name of a type."""
     if isinstance(seen, dict):
         if seen.get("type") == "object":
             return {k: sample(v, k) for k, v in seen.get("properties", {}).items()}
@@ -133,7 +133,7 @@ def documented(endpoint: str, part: str) -> Any:
     if endpoint == "GET /api/v2/order/detail/{order_id}":
         made["data"]["status"] = "PENDING"  # shops read it; it is not in the fragment
     if endpoint == "GET /api/v2/order/":
-        # The text is cut off before these, which are described.
+        # The documented example ends before these fields, which the prose describes.
         missing = DOCUMENTED[endpoint]["keys_documented_after_the_cut"]
         for name in missing["data.data[]"]:
             made["data"]["data"][0][name] = "2024-08-06T07:19:26"
@@ -144,10 +144,9 @@ def documented(endpoint: str, part: str) -> Any:
 @pytest.mark.parametrize(
     ("endpoint", "part", "parse"), PARSERS, ids=[f"{p[0]}-{p[1]}" for p in PARSERS]
 )
-def test_all_that_is_documented_is_read_and_kept(
+def test_every_documented_field_is_parsed_under_our_name(
     endpoint: str, part: str, parse: Parse
 ) -> None:
-    """Under our names, with the value that came."""
     content = documented(endpoint, part)
     made: Any = parse(answer(json.dumps(content, default=float).encode()))
     data = content.get("data", content)
@@ -175,8 +174,8 @@ def compare(ours: object, theirs: object) -> None:
         assert ours == theirs
 
 
-def test_no_documented_answer_is_left_out() -> None:
-    """But for those of which nothing is documented."""
+def test_every_documented_response_has_a_parser() -> None:
+    """Except those without any documented field."""
     unseen = {name for name, seen in DOCUMENTED.items() if len(seen) == 1}
     assert {endpoint for endpoint, _, _ in PARSERS} == set(DOCUMENTED) - unseen
     assert unseen == {
@@ -188,8 +187,7 @@ def test_no_documented_answer_is_left_out() -> None:
     }
 
 
-def test_the_documented_requests_are_written() -> None:
-    """Each with the values of the documentation."""
+def test_documented_requests_are_built_with_the_documented_values() -> None:
     requests = DOCUMENTED_REQUESTS
     built = {
         "POST /api/order/pay-info": protocol.build_create_payment(

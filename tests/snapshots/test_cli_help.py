@@ -19,10 +19,7 @@ def file_name(command: str) -> str:
 
 
 def without_layout(text: str) -> str:
-    """Return help without what cyclopts decides: boxes, columns and types of values.
-
-    Each option or command of a box is on a line of its own.
-    """
+    """Return help without the layout of cyclopts: one option or command a line."""
     lines: list[str] = []
     for line in text.splitlines():
         if not line.startswith("│"):

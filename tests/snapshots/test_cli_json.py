@@ -97,7 +97,7 @@ def _without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries follow each other at once."""
+    """Let retries follow without a delay."""
 
     async def sleep(_: SystemClock, seconds: float) -> None:
         await asyncio.sleep(0)
@@ -205,7 +205,7 @@ async def test_json_of_commands_that_read_is_as_stored(
 async def test_json_of_commands_that_move_money_is_as_stored(
     aurpay: Run, sandbox: Sandbox
 ) -> None:
-    """`order refund` and `withdraw`, confirmed, unconfirmed, rejected and lost."""
+    """`order refund` and `withdraw`, confirmed, unconfirmed, rejected and interrupted."""
     order_id = await open_order(sandbox)
     await open_order(sandbox)
     refund = Transcript(aurpay, "order refund")

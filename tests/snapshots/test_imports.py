@@ -1,4 +1,4 @@
-"""Snapshots of what `import aurpay_async` loads."""
+"""Snapshots of the packages that `import aurpay_async` loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots of what the sandbox answers, with each fault, and of what it sends."""
+"""Snapshots of the sandbox's responses, with each fault, and of its callbacks."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ FAULTS = [*faults.KINDS, *STATUSES, "503", "503; html=no"]
 
 
 class Answer(NamedTuple):
-    """Bytes of one answer, and how the connection was left."""
+    """The bytes of one response, and how the connection ended."""
 
     head: str
     body: bytes
@@ -93,7 +93,7 @@ class Answer(NamedTuple):
 
     @property
     def header_names(self) -> list[str]:
-        """Names in order, with one that is repeated shown once."""
+        """Return names in order; a repeated one is shown once."""
         names = [line.partition(":")[0] for line in self.head.split("\r\n")[1:]]
         return [*dict.fromkeys(names)]
 
@@ -116,7 +116,7 @@ def encode_request(sandbox: Sandbox, method: str, path: str, fields: Any) -> byt
 async def fetch(
     sandbox: Sandbox, method: str, path: str, fields: Any, fault: str = ""
 ) -> Answer:
-    """Send one request on a connection of its own and read the raw answer."""
+    """Send one request on a new connection and read the raw response."""
     _, port = sandbox.base_url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
     received = len(sandbox.requests)
@@ -126,7 +126,7 @@ async def fetch(
     idle = 0
     while not is_whole(data) and idle < 100:
         if fault in UNANSWERED and not reading.done():
-            # Server and client share this event loop, so an answer needs only turns.
+            # Server and client share this event loop, so a response needs no real time.
             await asyncio.sleep(0)
             idle += len(sandbox.requests) > received
             continue
@@ -148,7 +148,7 @@ async def fetch(
 
 
 def is_whole(data: bytes) -> bool:
-    """Tell whether HTTP says that the answer ends here."""
+    """Return whether HTTP marks the response as complete."""
     head, separator, body = data.partition(b"\r\n\r\n")
     if not separator or head.startswith(b"HTTP/1.1 1"):
         return False
@@ -163,7 +163,7 @@ def without_port(text: str) -> str:
 
 
 async def test_each_endpoint_of_the_sandbox_answers_as_stored() -> None:
-    """Status, names of the headers, and the body as it was written."""
+    """Status, names of the headers, and the raw body."""
     shown = []
     async with reproducible_sandbox() as sandbox:
         await sandbox.pay(await order(sandbox))
@@ -180,7 +180,7 @@ async def test_each_endpoint_of_the_sandbox_answers_as_stored() -> None:
 
 
 async def test_each_request_fault_of_the_sandbox_answers_as_stored() -> None:
-    """Alone, and with `+created`, which creates the order although the call fails."""
+    """Alone, and with `+created`: then the order exists although the request fails."""
     async with reproducible_sandbox() as sandbox:
         right = (await fetch(sandbox, "POST", "/api/bln/order", LIGHTNING)).body
     shown: dict[str, Any] = {}
@@ -285,7 +285,6 @@ async def test_the_control_api_describes_itself_byte_for_byte_as_stored() -> Non
 
 
 def test_each_stored_file_of_the_sandbox_is_tested() -> None:
-    """Nothing is left behind when a snapshot is renamed."""
     expect_files(
         "sandbox",
         {
