@@ -94,7 +94,7 @@ def answer(content: object, status: int = 200, **headers: str) -> Response:
 
 
 #: The request for the order below.
-ASKED = NewOrder("20.00", "USD", reference="cart-42", attempt_id="ab" * 12)
+REQUESTED = NewOrder("20.00", "USD", reference="cart-42", attempt_id="ab" * 12)
 
 
 def lightning_order(
@@ -102,10 +102,10 @@ def lightning_order(
     *,
     network: Any = "regtest",
     now: datetime = NOW,
-    asked: NewOrder = ASKED,
+    requested: NewOrder = REQUESTED,
     origin: Any = ("https", "dashboard.aurpay.net", 443),
 ) -> LightningOrder:
     """Return the order of a client that received its response at `now`."""
     policy = InvoicePolicy(network=network, origin=origin, payees=frozenset())
     response = answer(envelope(order()) if content is None else content)
-    return parse_create_order(response, asked, policy, now.timestamp())
+    return parse_create_order(response, requested, policy, now.timestamp())

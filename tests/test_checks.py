@@ -40,7 +40,7 @@ def check(
     seen: SeenOrders | None = None,
 ) -> CheckResult:
     """Run the checks on an order that is valid except for the given fields."""
-    made = structure(order(**(order_fields or {})), UncheckedOrder, "data")
+    created = structure(order(**(order_fields or {})), UncheckedOrder, "data")
     policy = InvoicePolicy(
         network="regtest",
         origin=parse_origin(origin),
@@ -48,12 +48,12 @@ def check(
         seen=seen,
     )
     decoded = bolt11.decode(invoice(**(invoice_fields or {})))
-    return check_order(made, decoded, policy, now)
+    return check_order(created, decoded, policy, now)
 
 
 def failed(**fields: Any) -> str | None:
-    verdict = check(**fields)
-    return verdict.failed[0] if verdict.failed else None
+    result = check(**fields)
+    return result.failed[0] if result.failed else None
 
 
 def test_matching_order_and_invoice_pass_all_checks_in_order() -> None:
@@ -72,9 +72,9 @@ def test_matching_order_and_invoice_pass_all_checks_in_order() -> None:
 
 
 def test_skipped_checks_are_not_among_the_passed_ones() -> None:
-    verdict = check(order_fields={"payment_addr": None})
-    assert "payment_secret" not in verdict.passed
-    assert "payee" not in verdict.passed
+    result = check(order_fields={"payment_addr": None})
+    assert "payment_secret" not in result.passed
+    assert "payee" not in result.passed
     assert "payee" in check(payees=(PAYEE,)).passed
 
 
@@ -89,7 +89,7 @@ def test_order_id_received_before_fails_the_check_new() -> None:
 
 
 def test_payment_hash_of_another_order_fails_the_check_payment_hash() -> None:
-    """BOLT #11: a payment hash is paid once, so one of the two orders cannot be paid."""
+    """BOLT #11: a hash is paid once, so one of the two orders cannot be paid."""
     seen = SeenOrders()
     seen.add("20251231000000000009", "cd" * 32)
     assert check(seen=seen).failed == (
@@ -105,17 +105,17 @@ def test_invoice_of_another_network_fails_the_check_network(network: str) -> Non
 
 def test_network_problem_of_a_mainnet_client_names_the_sandbox_setting() -> None:
     """A client for a test network gets no such hint."""
-    made = structure(order(), UncheckedOrder, "data")
+    created = structure(order(), UncheckedOrder, "data")
     policy = InvoicePolicy(network="mainnet", origin=ORIGIN, payees=frozenset())
-    verdict = check_order(made, bolt11.decode(invoice()), policy, NOW_S)
+    result = check_order(created, bolt11.decode(invoice()), policy, NOW_S)
     problem = (
         "the invoice is for regtest, and not for mainnet; if base_url is a sandbox's, "
         'set AURPAY_NETWORK=regtest or network="regtest"'
     )
-    assert verdict.failed == ("network", problem)
+    assert result.failed == ("network", problem)
     policy = policy._replace(network="signet")
-    verdict = check_order(made, bolt11.decode(invoice()), policy, NOW_S)
-    assert verdict.failed == (
+    result = check_order(created, bolt11.decode(invoice()), policy, NOW_S)
+    assert result.failed == (
         "network",
         "the invoice is for regtest, and not for signet",
     )
@@ -187,9 +187,9 @@ def test_expired_and_future_invoices_fail_the_checks_of_time(
 
 
 def test_checks_of_time_are_skipped_for_a_stored_order() -> None:
-    verdict = check(now=None, payees=(PAYEE,))
-    assert verdict.failed is None
-    assert verdict.passed == (
+    result = check(now=None, payees=(PAYEE,))
+    assert result.failed is None
+    assert result.passed == (
         "signature",
         "network",
         "amount",
@@ -248,46 +248,46 @@ def test_pay_url_of_another_origin_fails_the_check_pay_url(pay_url: str) -> None
 
 
 def test_checks_stop_at_the_first_failure() -> None:
-    verdict = check(order_fields={"amount": "1", "pay_url": "x"})
-    assert verdict.passed == ("signature", "network")
-    assert verdict.failed is not None
-    assert "100000000000 msat" in verdict.failed[1]
+    result = check(order_fields={"amount": "1", "pay_url": "x"})
+    assert result.passed == ("signature", "network")
+    assert result.failed is not None
+    assert "100000000000 msat" in result.failed[1]
 
 
 def test_payment_is_compared_with_its_request_up_to_the_first_failure() -> None:
-    asked = NewPayment(18, "USD", chain="ETH", coin="USDT-ERC20")
+    requested = NewPayment(18, "USD", chain="ETH", coin="USDT-ERC20")
     policy = InvoicePolicy(network="mainnet", origin=ORIGIN, payees=frozenset())
 
-    def verdict(**fields: Any) -> CheckResult:
-        made = structure(
+    def result(**fields: Any) -> CheckResult:
+        created = structure(
             payment(**{"amount": "18.0123", **fields}), UncheckedPayment, "data"
         )
-        return check_payment(made, asked, policy)
+        return check_payment(created, requested, policy)
 
-    assert verdict(chain="ETH", currency="USDT-ERC20") == (
+    assert result(chain="ETH", currency="USDT-ERC20") == (
         ("price", "currency", "chain", "coin", "amount", "address", "pay_url"),
         None,
     )
-    assert verdict(pay_url=None).passed == ("price", "currency", "amount", "address")
+    assert result(pay_url=None).passed == ("price", "currency", "amount", "address")
     seen = SeenOrders()
     seen.add(ORDER_ID)
     policy = policy._replace(seen=seen)
-    assert verdict().failed == (
+    assert result().failed == (
         "new",
         "an earlier request of this client received the same order",
     )
     policy = policy._replace(seen=SeenOrders())
-    assert verdict().passed[:2] == ("new", "price")
+    assert result().passed[:2] == ("new", "price")
     policy = policy._replace(seen=None)
-    assert verdict(vs_price="18.000000000000000001") == (
+    assert result(vs_price="18.000000000000000001") == (
         (),
         ("price", "asked for 18, the order is for 18.000000000000000001"),
     )
-    assert verdict(chain="T\u202eRX", address="") == (
+    assert result(chain="T\u202eRX", address="") == (
         ("price", "currency"),
         ("chain", "asked for ETH, the order is for 'T\\u202eRX'"),
     )
-    assert verdict(address="a b").failed == (
+    assert result(address="a b").failed == (
         "address",
         "the address is empty, too long, or contains an invalid character",
     )

@@ -159,8 +159,8 @@ def test_any_order_survives_to_json_and_from_json(
         payment_request=invoice(amount_msat=msat, expiry=expiry),
         **extra,
     )
-    asked = NewOrder(price, "USD", reference=reference, attempt_id=attempt_id)
-    before = lightning_order(dump_json(envelope(data)).encode(), asked=asked)
+    requested = NewOrder(price, "USD", reference=reference, attempt_id=attempt_id)
+    before = lightning_order(dump_json(envelope(data)).encode(), requested=requested)
     after = LightningOrder.from_json(before.to_json())
     assert after == before
     assert vars(after) == vars(before)
@@ -295,11 +295,11 @@ def test_order_is_overdue_before_its_invoice_expires() -> None:
 
 def test_small_amount_has_no_exponent_in_json_and_repr() -> None:
     tiny = order(amount="2.0E-7", payment_request=invoice(amount_msat=20_000))
-    made = lightning_order(envelope(tiny))
-    assert str(made.amount) == "2.0E-7"
-    assert json.loads(made.to_json())["amount"] == "0.00000020"
-    assert LightningOrder.from_json(made.to_json()) == made
-    assert "amount=Decimal('0.00000020')" in repr(made)
+    created = lightning_order(envelope(tiny))
+    assert str(created.amount) == "2.0E-7"
+    assert json.loads(created.to_json())["amount"] == "0.00000020"
+    assert LightningOrder.from_json(created.to_json()) == created
+    assert "amount=Decimal('0.00000020')" in repr(created)
 
 
 def test_overdue_at_is_not_after_the_invoices_expiry() -> None:

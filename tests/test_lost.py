@@ -28,7 +28,7 @@ from aurpay_async import (
 from aurpay_async._lost import OrderQuery, OrderSearchResult, find_lost
 from aurpay_async._models._payments import NewPayment, NewPaymentUrl
 
-from .test_paging import finish
+from .test_paging import run_sync
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterable
@@ -87,7 +87,7 @@ def find(
 ) -> OrderSearchResult:
     """What looking comes to."""
     platform = orders if isinstance(orders, Platform) else Platform(orders)
-    return finish(
+    return run_sync(
         find_lost(
             lost,
             iterate_orders=platform.iterate,
@@ -238,7 +238,7 @@ def test_what_looking_it_up_raises_is_raised() -> None:
 
     lost = attrs.evolve(LOST, order_id="2026")
     with pytest.raises(ConnectionLostError, match="2026"):
-        finish(find_lost(lost, iterate_orders=Platform([]).iterate, get_order=fail))
+        run_sync(find_lost(lost, iterate_orders=Platform([]).iterate, get_order=fail))
 
 
 FIT: list[tuple[dict[str, Any], str]] = [

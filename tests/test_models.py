@@ -204,14 +204,14 @@ def test_order_id_that_would_change_the_path_is_rejected(value: Any) -> None:
 
 
 def test_new_payment_has_the_fields_of_an_order_and_a_coin() -> None:
-    asked = NewPayment(
+    requested = NewPayment(
         "18.00", "usd", chain=Markup("ETH"), coin="usdt-erc20", post_callbacks=True
     )
-    assert (asked.price, asked.currency) == (Decimal("18.00"), "USD")
-    assert (asked.chain, asked.coin) == ("ETH", "usdt-erc20")
-    assert type(asked.chain) is str
-    assert (asked.stablecoin_at_par, asked.post_callbacks) == (False, True)
-    assert isinstance(asked, NewOrder)
+    assert (requested.price, requested.currency) == (Decimal("18.00"), "USD")
+    assert (requested.chain, requested.coin) == ("ETH", "usdt-erc20")
+    assert type(requested.chain) is str
+    assert (requested.stablecoin_at_par, requested.post_callbacks) == (False, True)
+    assert isinstance(requested, NewOrder)
 
 
 @pytest.mark.parametrize("field", ["chain", "coin"])

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: A change between two pages: the number of new rows, and the positions of the rows that
-#: vanish then (in thousandths of the list).
+#: A change between two pages: the number of new rows, and the positions of the rows
+#: that vanish then (in thousandths of the list).
 Move = tuple[int, list[int]]
 STILL: Move = (0, [])
 
@@ -39,7 +39,7 @@ class MovingList:
         self.rows = rows(1, count)
         self.begin = [*self.rows]
         self.moves = list(moves)
-        self.asked: list[int] = []
+        self.requested: list[int] = []
         self._came = 0
 
     def move(self, came: int, gone: list[int]) -> None:
@@ -51,9 +51,9 @@ class MovingList:
         self.rows[:0] = new
 
     async def fetch(self, page: int, size: int) -> Page[str]:
-        if self.asked and self.moves:
+        if self.requested and self.moves:
             self.move(*self.moves.pop(0))
-        self.asked.append(page)
+        self.requested.append(page)
         return self.answer(page, size, total=len(self.rows))
 
     def answer(self, page: int, size: int, total: int) -> Page[str]:
@@ -71,9 +71,9 @@ class InconsistentList(MovingList):
 
     async def fetch(self, page: int, size: int) -> Page[str]:
         total = len(self.rows)
-        if self.asked and self.moves:
+        if self.requested and self.moves:
             self.move(*self.moves.pop(0))
-        self.asked.append(page)
+        self.requested.append(page)
         return self.answer(page, size, total)
 
 
@@ -119,25 +119,25 @@ def expect_list_error(listing: MovingList, *, page: int = 1, size: int = 10) -> 
 
 
 @pytest.mark.parametrize(
-    ("count", "asked"),
+    ("count", "requested"),
     [(0, [1]), (9, [1]), (10, [1, 1]), (11, [1, 2]), (30, [1, 2, 3, 3])],
 )
-def test_unchanged_list_is_read_to_its_end(count: int, asked: list[int]) -> None:
+def test_unchanged_list_is_read_to_its_end(count: int, requested: list[int]) -> None:
     """Each page is requested once, the last one twice if it is full."""
     listing = MovingList(count)
     assert read_all(listing) == rows(1, count)
-    assert listing.asked == asked
+    assert listing.requested == requested
 
 
 def test_page_is_requested_when_its_first_row_is_needed() -> None:
     async def stop_at(last: str) -> list[int]:
         listing = MovingList(30)
         async with aclosing(iterate(listing.fetch, str, page=1, size=10)) as reading:
-            assert listing.asked == []
+            assert listing.requested == []
             async for row in reading:
                 if row == last:
                     break
-        return listing.asked
+        return listing.requested
 
     assert run_sync(stop_at("old 10")) == [1]
     assert run_sync(stop_at("old 11")) == [1, 2]
@@ -147,7 +147,7 @@ def test_iteration_can_begin_with_any_page() -> None:
     assert read_all(MovingList(35), page=3) == rows(21, 35)
     listing = MovingList(35)
     assert read_all(listing, page=7) == []
-    assert listing.asked == [7]
+    assert listing.requested == [7]
 
 
 @pytest.mark.parametrize("came", [1, 9, 10, 11, 25, 500])
@@ -157,21 +157,21 @@ def test_new_rows_at_the_front_cause_no_gap_and_no_repetition(
     """The pages that they fill are skipped."""
     listing = MovingList(35, [STILL, (came, [])])
     assert read_all(listing) == rows(1, 35)
-    assert len(listing.asked) <= 8
+    assert len(listing.requested) <= 8
 
 
 def test_rows_moved_forward_by_vanished_rows_are_not_missed() -> None:
     """Seven rows of page 1 vanish after page 2, so the next seven are on page 2."""
     listing = MovingList(40, [STILL, (0, [0] * 7)])
     assert read_all(listing) == rows(1, 40)
-    assert listing.asked == [1, 2, 3, 1, 2, 3, 4]
+    assert listing.requested == [1, 2, 3, 1, 2, 3, 4]
 
 
 def test_rows_that_vanish_behind_the_reader_cause_no_gap() -> None:
     """Only the total shows that they vanished, so some pages are read again."""
     listing = MovingList(60, [STILL, (0, [999] * 15)])
     assert read_all(listing) == rows(1, 45)
-    assert listing.asked == [1, 2, 3, 1, 2, 3, 4, 5]
+    assert listing.requested == [1, 2, 3, 1, 2, 3, 4, 5]
 
 
 def test_iteration_yields_the_present_rows_of_a_replaced_list() -> None:
@@ -239,29 +239,29 @@ def test_total_that_is_older_than_the_rows_causes_no_gap() -> None:
     listing = InconsistentList(40, [(0, [0, 0, 0])])
     # Rows 11 to 13 moved from page 2 to page 1 before page 2 was selected.
     assert sorted(read_all(listing)) == sorted(rows(1, 40))
-    assert listing.asked == [1, 2, 3, 1, 2, 3, 4]
+    assert listing.requested == [1, 2, 3, 1, 2, 3, 4]
 
 
 def test_full_last_page_is_requested_again() -> None:
     """A new row may have pushed another one out of it."""
     listing = InconsistentList(10, [(1, [])])
-    listing.asked = [
+    listing.requested = [
         0
     ]  # as if read before, so the list changes before the first response
     assert read_all(listing) == ["new 1", *rows(1, 10)]
-    assert listing.asked == [0, 1, 1, 2]
+    assert listing.requested == [0, 1, 1, 2]
 
 
 def test_last_page_with_displaced_rows_is_requested_again() -> None:
     listing = InconsistentList(20, [(2, [])])
     assert read_all(listing) == rows(1, 20)
-    assert listing.asked == [1, 2, 2, 3]
+    assert listing.requested == [1, 2, 2, 3]
 
 
 def test_page_with_mismatched_total_and_rows_is_requested_again() -> None:
     listing = InconsistentList(15, [(1, [])])
     assert read_all(listing) == rows(1, 15)
-    assert listing.asked == [1, 2, 2]
+    assert listing.requested == [1, 2, 2]
 
 
 def answer_with(
@@ -280,7 +280,7 @@ def answer_with(
 def test_page_with_fewer_rows_than_its_total_is_rejected() -> None:
     listing = answer_with(lambda page: {"items": page.items[:4]})
     assert expect_list_error(listing) == "page 1 of 35 rows has 4, and should have 10"
-    assert listing.asked == [1, 1]
+    assert listing.requested == [1, 1]
     hidden = answer_with(lambda page: {"items": () if page.page > 2 else page.items})
     got, error = read(hidden)
     assert got == rows(1, 20)
@@ -297,7 +297,7 @@ def test_server_that_ignores_the_page_number_is_rejected() -> None:
     first = tuple(rows(1, 10))
     listing = answer_with(lambda _: {"items": first}, 40)
     assert expect_list_error(listing) == "page 2 only repeats earlier pages"
-    assert listing.asked == [1, 2]
+    assert listing.requested == [1, 2]
 
 
 def test_response_with_another_page_number_is_rejected() -> None:
@@ -316,7 +316,7 @@ def test_another_page_size_is_accepted_on_page_1_only() -> None:
 
     listing = ShortPages(10)
     assert read_all(listing, size=100) == rows(1, 10)
-    assert listing.asked == [1, 2, 3]
+    assert listing.requested == [1, 2, 3]
     problem = "pages of 100 were requested, pages of 4 were received"
     assert expect_list_error(ShortPages(10), size=100, page=2) == problem
     nothing = answer_with(lambda _: {"size": 0})
@@ -367,7 +367,7 @@ def test_iteration_fails_if_no_known_row_is_found_again() -> None:
     # Rows 11 to 20 were read; rows 1 to 10 were not requested and are not yielded.
     listing = MovingList(60, [(0, [999] * 15)])
     assert read(listing, page=2)[0] == rows(11, 20)
-    assert listing.asked == [2, 3, 1]
+    assert listing.requested == [2, 3, 1]
 
 
 def test_iteration_fails_after_100_pages_without_a_new_row() -> None:
@@ -384,7 +384,7 @@ def test_iteration_fails_after_100_pages_without_a_new_row() -> None:
     assert got == rows(1, 10)
     assert error is not None
     assert "100 pages in a row had no new row" in str(error)
-    assert len(listing.asked) == 102
+    assert len(listing.requested) == 102
 
 
 def test_oscillating_total_does_not_cause_endless_requests() -> None:
@@ -393,7 +393,7 @@ def test_oscillating_total_does_not_cause_endless_requests() -> None:
     got, error = read(listing)
     assert got == rows(1, len(got))
     assert error is not None
-    assert len(listing.asked) < 160
+    assert len(listing.requested) < 160
 
 
 def test_row_that_is_on_a_page_twice_is_yielded_once() -> None:

@@ -65,7 +65,7 @@ def test_obtained_key_that_cannot_be_a_header_is_rejected(token: object) -> None
 def test_any_response_to_obtain_key_gives_a_key_or_an_aurpay_error(data: Any) -> None:
     for content in (envelope(data), envelope({"access_token": data})):
         try:
-            made = parse_obtain_key(answer(json.dumps(content).encode()))
+            created = parse_obtain_key(answer(json.dumps(content).encode()))
         except AurpayError:
             continue
-        assert isinstance(made, ApiKey)
+        assert isinstance(created, ApiKey)

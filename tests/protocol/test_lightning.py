@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 
 ORIGIN = ("https", "dashboard.aurpay.net", 443)
 ORDER_ID = "20260101000000000001"
-ASKED = NewOrder("20.00", "USD", reference="cart-42", attempt_id="ab" * 12)
+REQUESTED = NewOrder("20.00", "USD", reference="cart-42", attempt_id="ab" * 12)
 
 
 def parse(
     content: object, network: Any = "regtest", now: datetime = NOW
 ) -> LightningOrder:
     policy = InvoicePolicy(network=network, origin=ORIGIN, payees=frozenset())
-    return parse_create_order(answer(content), ASKED, policy, now.timestamp())
+    return parse_create_order(answer(content), REQUESTED, policy, now.timestamp())
 
 
 def test_create_order_sends_the_documented_request_with_effect_create() -> None:
@@ -61,22 +61,22 @@ def test_create_order_sends_the_documented_request_with_effect_create() -> None:
 
 def test_created_order_has_the_price_and_reference_of_its_request() -> None:
     """The response repeats neither."""
-    made = parse(envelope(order(price="1", reference="x", attempt_id="y")))
-    assert (made.price, made.currency) == (Decimal("20.00"), "USD")
-    assert (made.reference, made.attempt_id) == ("cart-42", "ab" * 12)
-    assert made.extra == {"price": "1", "reference": "x", "attempt_id": "y"}
+    created = parse(envelope(order(price="1", reference="x", attempt_id="y")))
+    assert (created.price, created.currency) == (Decimal("20.00"), "USD")
+    assert (created.reference, created.attempt_id) == ("cart-42", "ab" * 12)
+    assert created.extra == {"price": "1", "reference": "x", "attempt_id": "y"}
 
 
 def test_documented_create_response_with_numeric_amount_is_parsed() -> None:
-    made = parse(AS_NUMBER, "testnet", NUMBER_DAY)
-    assert made.order_id == "20240426103947614609"
-    assert made.status is OrderStatus.PENDING
-    assert made.amount == Decimal("0.00155419")
-    assert made.create_time == datetime(2024, 4, 26, 10, 39, 47, tzinfo=UTC)
-    assert made.pay_url == AS_NUMBER["data"]["pay_url"]
-    assert (made.payment_addr, made.coin) == (None, None)
-    assert made.extra == {}
-    assert made.checks == (
+    created = parse(AS_NUMBER, "testnet", NUMBER_DAY)
+    assert created.order_id == "20240426103947614609"
+    assert created.status is OrderStatus.PENDING
+    assert created.amount == Decimal("0.00155419")
+    assert created.create_time == datetime(2024, 4, 26, 10, 39, 47, tzinfo=UTC)
+    assert created.pay_url == AS_NUMBER["data"]["pay_url"]
+    assert (created.payment_addr, created.coin) == (None, None)
+    assert created.extra == {}
+    assert created.checks == (
         "signature",
         "network",
         "amount",
@@ -84,22 +84,22 @@ def test_documented_create_response_with_numeric_amount_is_parsed() -> None:
         "expiry",
         "pay_url",
     )
-    assert str(made.payment_request) == AS_NUMBER["data"]["payment_request"]
-    assert made.payment_request.amount_msat == 155_419_000
-    assert made.payment_request.payee == (
+    assert str(created.payment_request) == AS_NUMBER["data"]["payment_request"]
+    assert created.payment_request.amount_msat == 155_419_000
+    assert created.payment_request.payee == (
         "03c34d1e09dee99d69ffb19c1bf278d4695015259e11fb8209beb02f1ad9d3e4fd"
     )
 
 
 def test_documented_create_response_with_string_amount_is_parsed() -> None:
-    made = parse(AS_TEXT, "mainnet", TEXT_DAY)
-    assert made.order_id == "20240428125136525824"
-    assert str(made.amount) == "0.00019044"
-    assert made.coin == "BTC-LN"
-    assert made.payment_addr == made.payment_request.payment_secret
-    assert made.payment_request.min_final_cltv_expiry == 80
-    assert made.payment_request.description == "409c7deb00b4443294855597e7be532a"
-    assert "payment_secret" in made.checks
+    created = parse(AS_TEXT, "mainnet", TEXT_DAY)
+    assert created.order_id == "20240428125136525824"
+    assert str(created.amount) == "0.00019044"
+    assert created.coin == "BTC-LN"
+    assert created.payment_addr == created.payment_request.payment_secret
+    assert created.payment_request.min_final_cltv_expiry == 80
+    assert created.payment_request.description == "409c7deb00b4443294855597e7be532a"
+    assert "payment_secret" in created.checks
 
 
 @pytest.mark.parametrize("example", [AS_NUMBER, AS_TEXT])
@@ -121,13 +121,13 @@ def test_create_response_is_parsed_in_all_documented_shapes(
     network, day = (
         ("testnet", NUMBER_DAY) if example is AS_NUMBER else ("mainnet", TEXT_DAY)
     )
-    made = parse(
+    created = parse(
         b'{"code":0,"message":"ok","data":' + text.encode() + b"}", network, day
     )
-    assert str(made.amount) == number
-    assert str(made.payment_request) == data["payment_request"]
-    assert made.coin == data.get("currency")
-    assert made.payment_addr == data.get("payment_addr")
+    assert str(created.amount) == number
+    assert str(created.payment_request) == data["payment_request"]
+    assert created.coin == data.get("currency")
+    assert created.payment_addr == data.get("payment_addr")
 
 
 def test_documented_testnet_invoice_is_rejected_by_a_mainnet_client() -> None:
@@ -211,10 +211,10 @@ def test_unreadable_or_future_create_time_is_replaced_by_the_invoices(
     create_time: object,
 ) -> None:
     """Aurpay may send UTC+8 instead of UTC."""
-    made = parse(envelope(order(create_time=create_time)))
-    assert made.create_time == NOW
-    assert made.overdue_at == NOW + timedelta(minutes=30)
-    assert made.extra == {"create_time": create_time}
+    created = parse(envelope(order(create_time=create_time)))
+    assert created.create_time == NOW
+    assert created.overdue_at == NOW + timedelta(minutes=30)
+    assert created.extra == {"create_time": create_time}
 
 
 def test_missing_create_time_is_replaced_by_the_invoices() -> None:
@@ -225,14 +225,14 @@ def test_missing_create_time_is_replaced_by_the_invoices() -> None:
 
 def test_create_time_without_seconds_or_slightly_ahead_is_accepted() -> None:
     """Java's LocalDateTime leaves out seconds that are 0, and clocks differ."""
-    made = parse(envelope(order(create_time="2026-01-01T00:05")))
-    assert made.create_time == NOW + timedelta(minutes=5)
-    assert made.extra == {}
+    created = parse(envelope(order(create_time="2026-01-01T00:05")))
+    assert created.create_time == NOW + timedelta(minutes=5)
+    assert created.extra == {}
 
 
 def test_unreadable_coin_of_a_created_order_becomes_none() -> None:
-    made = parse(envelope(order(currency=5)))
-    assert (made.coin, made.extra) == (None, {"currency": 5})
+    created = parse(envelope(order(currency=5)))
+    assert (created.coin, created.extra) == (None, {"currency": 5})
 
 
 @pytest.mark.parametrize(
@@ -326,8 +326,8 @@ def test_any_changed_create_response_gives_a_matching_order_or_an_error(
 ) -> None:
     body = json.dumps({**envelope(order(**data)), **outer}).encode()
     try:
-        made = parse(body)
+        created = parse(body)
     except AurpayError:
         return
-    assert made.payment_request.amount_msat == 20_000_000
-    assert made.amount * 10**11 == 20_000_000
+    assert created.payment_request.amount_msat == 20_000_000
+    assert created.amount * 10**11 == 20_000_000

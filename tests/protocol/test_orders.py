@@ -82,16 +82,16 @@ def test_order_with_only_the_documented_detail_fields_is_parsed(
     data: dict[str, Any] = {"order_id": ORDER_ID, "status": "SUCCESS"}
     if absent is None:
         data = {**dict.fromkeys(detail()), **data}
-    made = read(envelope(data))
-    assert made == Order(order_id=ORDER_ID, status=OrderStatus.SUCCESS)
-    assert made.create_time is None
+    created = read(envelope(data))
+    assert created == Order(order_id=ORDER_ID, status=OrderStatus.SUCCESS)
+    assert created.create_time is None
 
 
 def test_unknown_fields_of_an_order_are_in_extra() -> None:
     unknown = {"tx_hash": None, "fee": "0.1", "extra": {"a": 1}, "coin": "x"}
-    made = read(envelope(detail(**unknown)))
-    assert made.extra == unknown
-    assert made.coin == "BTC-LN"
+    created = read(envelope(detail(**unknown)))
+    assert created.extra == unknown
+    assert created.coin == "BTC-LN"
 
 
 def test_unknown_status_in_order_detail_keeps_its_string() -> None:
@@ -105,8 +105,8 @@ def test_order_amounts_are_parsed_from_numbers_and_strings() -> None:
         body = json.dumps(envelope(detail(amount="@", vs_price="#")))
         body = body.replace('"@"', json.dumps(amount, default=str))
         body = body.replace('"#"', json.dumps(price))
-        made = read(body.encode())
-        assert (made.amount, made.price) == (Decimal("0.0002"), Decimal(20))
+        created = read(body.encode())
+        assert (created.amount, created.price) == (Decimal("0.0002"), Decimal(20))
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_unreadable_optional_field_of_an_order_is_none_and_in_extra(
     wire: str, name: str, value: object
 ) -> None:
     plain = read(envelope(detail()))
-    made = read(envelope(detail(**{wire: value})))
+    created = read(envelope(detail(**{wire: value})))
     changes: dict[str, Any] = {name: None, "extra": {wire: value}}
-    assert made == attrs.evolve(plain, **changes)
+    assert created == attrs.evolve(plain, **changes)
 
 
 def test_order_detail_without_a_status_is_rejected() -> None:
@@ -184,13 +184,13 @@ def test_any_changed_order_detail_gives_the_requested_order_or_an_error(
 ) -> None:
     body = json.dumps({**envelope(detail(**data)), **outer}).encode()
     try:
-        made = read(body)
+        created = read(body)
     except AurpayError:
         return
-    assert made.order_id == ORDER_ID
-    assert isinstance(made.status, OrderStatus)
-    assert isinstance(made.amount, Decimal | None)
-    assert isinstance(made.refundable, bool | None)
+    assert created.order_id == ORDER_ID
+    assert isinstance(created.status, OrderStatus)
+    assert isinstance(created.amount, Decimal | None)
+    assert isinstance(created.refundable, bool | None)
 
 
 def read_list(content: object) -> Page[Order]:
@@ -207,16 +207,21 @@ def test_list_orders_sends_page_and_size_to_the_documented_path() -> None:
 
 def test_page_of_orders_parses_each_row_like_order_detail() -> None:
     rows = [detail(order_id="2", fee="0.1"), detail()]
-    made = read_list(envelope(paged(rows, total=43, max_page=5)))
-    assert (made.page, made.size, made.total, made.max_page) == (1, 10, 43, 5)
-    assert [order.order_id for order in made.items] == ["2", ORDER_ID]
-    assert made.items[0].extra == {"fee": "0.1"}
-    assert made.items[1] == read(envelope(detail()))
+    created = read_list(envelope(paged(rows, total=43, max_page=5)))
+    assert (created.page, created.size, created.total, created.max_page) == (
+        1,
+        10,
+        43,
+        5,
+    )
+    assert [order.order_id for order in created.items] == ["2", ORDER_ID]
+    assert created.items[0].extra == {"fee": "0.1"}
+    assert created.items[1] == read(envelope(detail()))
 
 
 def test_empty_list_of_orders_is_an_empty_page() -> None:
-    made = read_list(envelope(paged([], total=0, max_page=0)))
-    assert (made.items, made.max_page) == ((), 0)
+    created = read_list(envelope(paged([], total=0, max_page=0)))
+    assert (created.items, created.max_page) == ((), 0)
 
 
 @pytest.mark.parametrize(
@@ -276,8 +281,8 @@ def test_any_changed_page_of_orders_gives_all_rows_or_an_error(
 ) -> None:
     content = envelope({**paged([detail(), detail(**row)]), **head})
     try:
-        made = read_list(json.dumps(content).encode())
+        created = read_list(json.dumps(content).encode())
     except AurpayError:
         return
-    assert len(made.items) == len(content["data"]["data"])
-    assert all(isinstance(order.status, OrderStatus) for order in made.items)
+    assert len(created.items) == len(content["data"]["data"])
+    assert all(isinstance(order.status, OrderStatus) for order in created.items)

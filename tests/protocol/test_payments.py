@@ -41,17 +41,19 @@ POLICY = InvoicePolicy(
 )
 #: The time of the responses.
 NOW = datetime(2024, 8, 6, 7, 20, tzinfo=UTC).timestamp()
-ASKED = NewPayment("18.00", "usd", chain="ETH", coin="USDT-ERC20", reference="cart-42")
+REQUESTED = NewPayment(
+    "18.00", "usd", chain="ETH", coin="USDT-ERC20", reference="cart-42"
+)
 PAY_URL = "https://dashboard.aurpay.net/#/cashier/choose?token=made-up"
 
 
-def read(content: object, asked: NewPayment = ASKED) -> PaymentOrder:
-    return parse_create_payment(answer(content), asked, POLICY, NOW)
+def read(content: object, requested: NewPayment = REQUESTED) -> PaymentOrder:
+    return parse_create_payment(answer(content), requested, POLICY, NOW)
 
 
 def read_url(content: object) -> PaymentUrl:
-    asked = NewPaymentUrl("18.00", "USD", reference="cart-42", attempt_id="ab" * 12)
-    return parse_create_payment_url(answer(content), asked, POLICY)
+    requested = NewPaymentUrl("18.00", "USD", reference="cart-42", attempt_id="ab" * 12)
+    return parse_create_payment_url(answer(content), requested, POLICY)
 
 
 def test_create_payment_sends_coin_as_currency_and_fiat_as_vs_currency() -> None:
@@ -91,19 +93,19 @@ def test_payment_options_are_sent_only_if_they_are_true() -> None:
 
 
 def test_payment_that_matches_its_request_is_parsed() -> None:
-    made = read(envelope(payment(memo="7")))
-    assert (made.order_id, made.status) == (ORDER_ID, "PENDING")
-    assert made.amount == Decimal("18.0123")
-    assert (made.coin, made.chain) == ("USDT-ERC20", "ETH")
-    assert (str(made.price), made.currency) == ("18.00", "USD")
-    assert made.create_time == datetime(2024, 8, 6, 7, 19, 26, tzinfo=UTC)
-    assert made.overdue_at == datetime(2024, 8, 6, 7, 49, 26, tzinfo=UTC)
-    assert made.address == "0x52908400098527886E0F7030069857D2E4169EE7"
-    assert made.contract_addr == "0xdAC17F958D2ee523a2206206994597C13D831ec7"
-    assert made.pay_url == f"https://dashboard.aurpay.net/#/cashier/{ORDER_ID}"
-    assert (made.reference, made.attempt_id) == ("cart-42", None)
-    assert made.checks == ("price", "currency", "amount", "address", "pay_url")
-    assert made.extra == {"memo": "7"}
+    created = read(envelope(payment(memo="7")))
+    assert (created.order_id, created.status) == (ORDER_ID, "PENDING")
+    assert created.amount == Decimal("18.0123")
+    assert (created.coin, created.chain) == ("USDT-ERC20", "ETH")
+    assert (str(created.price), created.currency) == ("18.00", "USD")
+    assert created.create_time == datetime(2024, 8, 6, 7, 19, 26, tzinfo=UTC)
+    assert created.overdue_at == datetime(2024, 8, 6, 7, 49, 26, tzinfo=UTC)
+    assert created.address == "0x52908400098527886E0F7030069857D2E4169EE7"
+    assert created.contract_addr == "0xdAC17F958D2ee523a2206206994597C13D831ec7"
+    assert created.pay_url == f"https://dashboard.aurpay.net/#/cashier/{ORDER_ID}"
+    assert (created.reference, created.attempt_id) == ("cart-42", None)
+    assert created.checks == ("price", "currency", "amount", "address", "pay_url")
+    assert created.extra == {"memo": "7"}
 
 
 @pytest.mark.parametrize("create_time", [None, "", 5, "2024-08-06T15:19:26"])
@@ -111,26 +113,30 @@ def test_payment_without_a_valid_create_time_has_the_time_of_its_response(
     create_time: object,
 ) -> None:
     """Aurpay may send UTC+8, which would show the payment for eight hours."""
-    made = read(envelope(payment(create_time=create_time)))
-    assert made.create_time == datetime(2024, 8, 6, 7, 20, tzinfo=UTC)
-    assert made.extra == {"create_time": create_time}
+    created = read(envelope(payment(create_time=create_time)))
+    assert created.create_time == datetime(2024, 8, 6, 7, 20, tzinfo=UTC)
+    assert created.extra == {"create_time": create_time}
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_payment_without_contract_or_checkout_page_is_parsed(
     nothing: str | None,
 ) -> None:
-    made = read(envelope(payment(contract_addr=nothing, pay_url=nothing)))
-    assert (made.contract_addr, made.pay_url) == (nothing, None)
-    assert "pay_url" not in made.checks
+    created = read(envelope(payment(contract_addr=nothing, pay_url=nothing)))
+    assert (created.contract_addr, created.pay_url) == (nothing, None)
+    assert "pay_url" not in created.checks
 
 
 def test_repeated_chain_and_coin_are_compared_without_regard_to_case() -> None:
     repeated = payment(chain="eth", currency="usdt-erc20", vs_currency="usd")
-    made = read(envelope(repeated))
-    assert {"chain", "coin"} < set(made.checks)
-    assert (made.chain, made.coin, made.currency) == ("ETH", "USDT-ERC20", "USD")
-    assert made.extra == {}
+    created = read(envelope(repeated))
+    assert {"chain", "coin"} < set(created.checks)
+    assert (created.chain, created.coin, created.currency) == (
+        "ETH",
+        "USDT-ERC20",
+        "USD",
+    )
+    assert created.extra == {}
 
 
 @pytest.mark.parametrize(
@@ -193,8 +199,8 @@ def test_payment_url_at_the_clients_own_origin_is_accepted() -> None:
 
 
 def test_payment_url_is_parsed_with_unknown_fields_in_extra() -> None:
-    made = read_url(envelope({"pay_url": PAY_URL, "order_id": "7", "extra": 1}))
-    assert made == PaymentUrl(
+    created = read_url(envelope({"pay_url": PAY_URL, "order_id": "7", "extra": 1}))
+    assert created == PaymentUrl(
         pay_url=PAY_URL,
         price=Decimal("18.00"),
         currency="USD",
@@ -262,14 +268,14 @@ def test_any_changed_payment_matches_its_request_or_gives_an_error(
 ) -> None:
     body = json.dumps({**envelope(payment(**data)), **outer}).encode()
     try:
-        made = read(body)
+        created = read(body)
     except AurpayError:
         return
-    assert (str(made.price), made.currency) == ("18.00", "USD")
-    assert made.amount > 0
-    assert made.address.isascii()
-    assert made.address
-    assert made.pay_url is None or made.pay_url.startswith("https://dashboard.")
+    assert (str(created.price), created.currency) == ("18.00", "USD")
+    assert created.amount > 0
+    assert created.address.isascii()
+    assert created.address
+    assert created.pay_url is None or created.pay_url.startswith("https://dashboard.")
 
 
 @settings(max_examples=40)
@@ -279,8 +285,8 @@ def test_any_changed_payment_url_has_an_accepted_origin_or_gives_an_error(
 ) -> None:
     content = {**envelope({"pay_url": pay_url}), **outer}
     try:
-        made = read_url(json.dumps(content).encode())
+        created = read_url(json.dumps(content).encode())
         parse_list_fiat_currencies(answer(json.dumps(content).encode()))
     except AurpayError:
         return
-    assert made.pay_url.startswith("https://")
+    assert created.pay_url.startswith("https://")

@@ -40,8 +40,8 @@ def test_get_refund_sends_a_get_with_the_id_as_one_segment() -> None:
 
 def test_refund_info_is_parsed_with_unknown_fields_in_extra() -> None:
     content = envelope(refund_info(to_addr="0x1"))
-    made = parse_get_refund(answer(content), ORDER_ID)
-    assert made == RefundInfo(
+    created = parse_get_refund(answer(content), ORDER_ID)
+    assert created == RefundInfo(
         order_id=ORDER_ID,
         chain="ETH",
         coin="USDT-ERC20",
@@ -87,8 +87,8 @@ def test_refund_is_parsed_with_and_without_an_envelope(content: object) -> None:
 
 
 def test_unknown_status_and_fields_of_a_refund_are_kept() -> None:
-    made = read(refund(refund_status="?", tx_hash=None))
-    assert (made.status, made.extra) == ("?", {"tx_hash": None})
+    created = read(refund(refund_status="?", tx_hash=None))
+    assert (created.status, created.extra) == ("?", {"tx_hash": None})
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_refund_with_an_unreadable_date_is_parsed_with_the_date_in_extra(
     *, enveloped: bool
 ) -> None:
     content = refund(refund_date=20240806)
-    made = read(envelope(content) if enveloped else content)
-    assert (made.date, made.extra) == ("", {"refund_date": 20240806})
-    assert (made.order_id, made.status) == (ORDER_ID, "PROCESSING")
+    created = read(envelope(content) if enveloped else content)
+    assert (created.date, created.extra) == ("", {"refund_date": 20240806})
+    assert (created.order_id, created.status) == (ORDER_ID, "PROCESSING")
 
 
 def test_truncated_refund_response_is_rejected() -> None:
@@ -155,8 +155,8 @@ def test_any_changed_refund_is_of_the_requested_order_or_gives_an_error(
 ) -> None:
     content = {**refund(**data), **outer} if bare else {**envelope(refund(**data))}
     try:
-        made = read(json.dumps(content).encode())
+        created = read(json.dumps(content).encode())
     except AurpayError:
         return
-    assert made.order_id == ORDER_ID
-    assert isinstance(made.amount, Decimal)
+    assert created.order_id == ORDER_ID
+    assert isinstance(created.amount, Decimal)

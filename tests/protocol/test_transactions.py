@@ -209,11 +209,11 @@ def test_withdraw_sends_the_encoded_invoice_and_no_amount() -> None:
 
 
 def test_withdrawal_has_the_sent_invoice_and_the_response() -> None:
-    made = parse_withdraw_lightning(answer(envelope({"id": 7})), PAID)
-    assert made == Withdrawal(
+    created = parse_withdraw_lightning(answer(envelope({"id": 7})), PAID)
+    assert created == Withdrawal(
         invoice=PAID.invoice, amount_msat=20_000_000, data={"id": 7}
     )
-    assert "id" not in repr(made)
+    assert "id" not in repr(created)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_any_withdrawal_response_gives_the_sent_invoice_or_an_error(
 ) -> None:
     content = {**envelope({}), **outer}
     try:
-        made = parse_withdraw_lightning(answer(json.dumps(content).encode()), PAID)
+        created = parse_withdraw_lightning(answer(json.dumps(content).encode()), PAID)
     except AurpayError:
         return
-    assert made.amount_msat == 20_000_000
+    assert created.amount_msat == 20_000_000

@@ -51,9 +51,9 @@ def make_policy(network: Any) -> InvoicePolicy:
 
 
 def creates(day: datetime, network: str) -> Parse:
-    asked, now = NewOrder(20, "USD"), day.timestamp()
+    requested, now = NewOrder(20, "USD"), day.timestamp()
     return lambda found: protocol.parse_create_order(
-        found, asked, make_policy(network), now
+        found, requested, make_policy(network), now
     )
 
 
@@ -124,21 +124,23 @@ def sample(seen: Any, name: str = "") -> Any:
         return [sample(item) for item in seen]
     types = {"string", "number", "integer", "boolean", "<string>", "<boolean>"}
     if not isinstance(seen, str) or seen not in types:
-        return "ey.made.up" if name == "access_token" else seen
+        return "ey.created.up" if name == "access_token" else seen
     return SAMPLES.get(name, SAMPLES[seen.strip("<>")])
 
 
 def documented(endpoint: str, part: str) -> Any:
-    made = sample(DOCUMENTED[endpoint][part])
+    created = sample(DOCUMENTED[endpoint][part])
     if endpoint == "GET /api/v2/order/detail/{order_id}":
-        made["data"]["status"] = "PENDING"  # shops read it; it is not in the fragment
+        created["data"]["status"] = (
+            "PENDING"  # shops read it; it is not in the fragment
+        )
     if endpoint == "GET /api/v2/order/":
         # The documented example ends before these fields, which the prose describes.
         missing = DOCUMENTED[endpoint]["keys_documented_after_the_cut"]
         for name in missing["data.data[]"]:
-            made["data"]["data"][0][name] = "2024-08-06T07:19:26"
-        made["result"] = True
-    return made
+            created["data"]["data"][0][name] = "2024-08-06T07:19:26"
+        created["result"] = True
+    return created
 
 
 @pytest.mark.parametrize(
@@ -148,10 +150,10 @@ def test_every_documented_field_is_parsed_under_our_name(
     endpoint: str, part: str, parse: Parse
 ) -> None:
     content = documented(endpoint, part)
-    made: Any = parse(answer(json.dumps(content, default=float).encode()))
+    created: Any = parse(answer(json.dumps(content, default=float).encode()))
     data = content.get("data", content)
-    rows = zip(made.items, data["data"], strict=True) if "data" in data else ()
-    for record, fields in rows or [(made, data)]:
+    rows = zip(created.items, data["data"], strict=True) if "data" in data else ()
+    for record, fields in rows or [(created, data)]:
         ours = {theirs: name for name, theirs in wire_names(kind_of(record)).items()}
         for name, value in fields.items():
             if name != "access_token":

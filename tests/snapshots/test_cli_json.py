@@ -205,7 +205,7 @@ async def test_json_of_commands_that_read_is_as_stored(
 async def test_json_of_commands_that_move_money_is_as_stored(
     aurpay: Run, sandbox: Sandbox
 ) -> None:
-    """`order refund` and `withdraw`, confirmed, unconfirmed, rejected and interrupted."""
+    """`order refund` and `withdraw`, confirmed, not confirmed, rejected, broken."""
     order_id = await open_order(sandbox)
     await open_order(sandbox)
     refund = Transcript(aurpay, "order refund")
