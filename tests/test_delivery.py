@@ -22,7 +22,7 @@ from aurpay_async import (
 )
 from aurpay_async._retry import RetryBudget
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._faults import KINDS, parse
+from aurpay_async.sandbox._faults import REQUEST_FAULTS, parse_fault
 
 NOT_SENT, REFUSED, UNKNOWN = RequestOutcome
 
@@ -81,9 +81,8 @@ UNSTEADY = {"short-body"}
 
 
 def test_every_fault_of_the_sandbox_has_an_expected_outcome() -> None:
-    assert {*KINDS} == {text.partition(";")[0] for text in OUTCOMES} & {*KINDS} | (
-        UNSTEADY
-    )
+    named = {text.partition(";")[0] for text in OUTCOMES} & {*REQUEST_FAULTS}
+    assert {*REQUEST_FAULTS} == named | UNSTEADY
 
 
 @pytest.mark.parametrize("created", [False, True], ids=["alone", "and created"])
@@ -105,7 +104,7 @@ async def test_a_fault_during_create_order_raises_an_error_with_the_right_outcom
             result = error
         assert time.monotonic() - began < 5
         assert len(sandbox.requests) == (fault != "reset")
-        assert len(sandbox.orders) == (parse(fault).serves or created)
+        assert len(sandbox.orders) == (parse_fault(fault).serves or created)
         if fault in OUTCOMES:
             _compare(fault, result, next(iter(sandbox.orders), None))
         if fault != "stale":

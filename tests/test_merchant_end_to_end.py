@@ -111,7 +111,7 @@ async def stage() -> AsyncIterator[Stage]:
         async with client(sandbox) as first:
             order = await first.create_order("20.00", "USD")
         await sandbox.pay(order.order_id)
-        sandbox._bank.state.requests.clear()
+        sandbox._simulator.state.requests.clear()
         yield Stage(sandbox, order.order_id)
 
 
@@ -186,7 +186,7 @@ async def test_a_lost_answer_is_an_unknown_outcome(name: str, stage: Stage) -> N
     assert not caught.value.retryable
     done = (
         len(stage.sandbox.orders) - 1,
-        len(stage.sandbox._bank.state.checkouts),
+        len(stage.sandbox._simulator.state.checkouts),
         len(stage.sandbox.withdrawals),
         int(stage.sandbox.orders[stage.paid].status == "REFUNDED"),
     )

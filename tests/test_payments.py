@@ -14,7 +14,7 @@ from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryIn
 from aurpay_async.contrib.aiohttp import callback_handler
 from aurpay_async.errors import ConnectionLostError
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._deliveries import KINDS
+from aurpay_async.sandbox._deliveries import CALLBACK_FAULTS
 from aurpay_async.testing import FakeClock
 
 from .callbacks.samples import KEY, NOW, signed
@@ -127,7 +127,7 @@ PAID: dict[str, tuple[list[int | None], int]] = {
 def test_every_delivery_has_an_outcome() -> None:
     """Nothing that the sandbox can do is left out; two have tests of their own."""
     named = {text.partition(";")[0] for text in PAID}
-    assert named | {"at-once", "before-answer"} == {*KINDS}
+    assert named | {"at-once", "before-answer"} == {*CALLBACK_FAULTS}
 
 
 @pytest.mark.parametrize("posts", [False, True], ids=["GET", "POST"])

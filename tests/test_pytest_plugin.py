@@ -119,12 +119,12 @@ async def test_a_failed_assertion_about_orders_shows_the_orders_and_requests(
     with pytest.raises(AssertionError) as caught:
         aurpay_sandbox.assert_orders(1, status="SUCCESS")
     assert str(caught.value).splitlines() == [
-        "there are 0 orders, and not 1 SUCCESS:",
+        "expected 1 SUCCESS orders, found 0:",
         f"  {order.order_id} PENDING 20.00 USD",
-        "1 requests have arrived:",
+        "1 requests were received:",
         "  POST /api/bln/order",
     ]
-    with pytest.raises(AssertionError, match="there are 1 orders, and not 2:"):
+    with pytest.raises(AssertionError, match="expected 2 orders, found 1:"):
         aurpay_sandbox.assert_orders(2)
 
 
@@ -139,8 +139,8 @@ async def test_a_failed_assertion_about_callbacks_shows_the_callbacks_and_respon
     with pytest.raises(AssertionError) as caught:
         aurpay_sandbox.assert_callbacks("paid")
     assert str(caught.value).splitlines() == [
-        "not these callbacks: paid answered with 200; but 1:",
+        "expected callbacks: paid answered with 200; 1 were sent:",
         "  paid GET https://shop.example/paid: not sent: not on this machine",
     ]
-    with pytest.raises(AssertionError, match="not these callbacks: none; but 1:"):
+    with pytest.raises(AssertionError, match="expected callbacks: none; 1 were sent:"):
         aurpay_sandbox.assert_callbacks()

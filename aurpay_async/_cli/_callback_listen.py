@@ -17,7 +17,7 @@ from .._settings import require_origin
 from .._urls import UrlError, format_origin
 from ..errors import InvalidRequestError
 from ..sandbox._page_guard import is_of_browser
-from ..sandbox._reach import Reach
+from ..sandbox._reach import HostPolicy
 from ._sandbox import make_sandbox, sandbox_members
 from ._screen import Row
 from ._times import iso
@@ -143,7 +143,7 @@ def _refusal(request: web.Request, registered: object) -> Answer | None:
         return _refused(
             web.HTTPForbidden.status_code, "for programs, not for web pages"
         )
-    if not Reach().is_known_as(request.headers.get("Host", "")):
+    if not HostPolicy().accepts_host(request.headers.get("Host", "")):
         return _refused(web.HTTPForbidden.status_code, "ask 127.0.0.1 or localhost")
     if registered is None:
         return _refused(

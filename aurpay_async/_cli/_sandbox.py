@@ -10,7 +10,7 @@ from .._urls import is_loopback, parse_origin
 from ..errors import ConfigurationError, shown
 from ..sandbox import Sandbox
 from ..sandbox._clocks import SandboxClock
-from ..sandbox._ledger import ORDER_LIFE
+from ..sandbox._ledger import TIME_TO_PAY
 from ..sandbox._reach import LOOPBACK
 from ..sandbox._settings import require_made_up
 from ._screen import Row
@@ -82,7 +82,7 @@ def serve_sandbox(screen: Screen, wishes: Wishes) -> Job:
 
 async def _serve(screen: Screen, sandbox: Sandbox, wishes: Wishes) -> int:
     happened: asyncio.Queue[Activity] = asyncio.Queue()
-    sandbox._bank.activity.follow(happened.put_nowait)  # noqa: SLF001 - one package
+    sandbox._simulator.activity.follow(happened.put_nowait)  # noqa: SLF001 - one package
     async with sandbox:
         await asyncio.to_thread(screen.get_ready)
         screen.line(f"The Aurpay sandbox at {sandbox.base_url}, Ctrl-C ends it.")
@@ -257,7 +257,7 @@ def _rows(sandbox: Sandbox, wishes: Wishes) -> Iterator[Row]:
 def _timing(speed: float) -> str:
     if not speed:
         return "time out when they are told to"
-    return f"time out after {span(ORDER_LIFE.total_seconds() / speed)}"
+    return f"time out after {span(TIME_TO_PAY.total_seconds() / speed)}"
 
 
 def _exports(sandbox: Sandbox, wishes: Wishes) -> str:

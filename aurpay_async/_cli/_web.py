@@ -14,7 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from .._urls import UrlError, is_loopback, parse_origin, require_secure
-from ..sandbox._courier import once
+from ..sandbox._courier import send_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -71,7 +71,7 @@ async def send(
             aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_TIMEOUT,
-                middlewares=(once,),
+                middlewares=(send_once,),
             ) as session,
             session.request(
                 method,

@@ -1,7 +1,4 @@
-"""A local Aurpay: real signed invoices on regtest, no account, no money, no network.
-
-.. versionadded:: 0.1.0
-"""
+"""A local Aurpay: real signed invoices on regtest, no account, no money, no network."""
 
 from __future__ import annotations
 
@@ -11,8 +8,10 @@ from .._auth import ApiKey, ApiToken
 from .._client import AurpayClient
 from .._settings import require_origin
 from ..errors import ConfigurationError, InvalidRequestError
-from . import _assertions, _bank, _clocks, _server, _settings, _transactions
+from . import _assertions, _clocks, _settings, _transactions
 from ._answers import Amounts
+from ._bank import Simulator
+from ._cashier import change_status
 from ._courier import SentCallback
 from ._deliveries import CallbackFaults
 from ._faults import Faults
@@ -21,6 +20,7 @@ from ._ledger import RATES
 from ._orders import NODE_ID, SandboxOrder
 from ._rates import Rates
 from ._reach import LOOPBACK
+from ._server import Server
 from ._transactions import SandboxTransaction, SandboxWithdrawal
 
 if TYPE_CHECKING:
@@ -51,18 +51,15 @@ __all__ = [
 
 
 class Sandbox:
-    """Aurpay on this machine, for tests and for trying things out.
+    """A local Aurpay for tests and experiments.
 
-    It listens on loopback unless told otherwise twice, and issues invoices for regtest,
-    signed with a key that everybody knows: they are real to every decoder and worth
-    nothing.
+    It listens on loopback by default, and issues invoices for regtest that are signed
+    with a published key: each decoder accepts them, and they are worth nothing.
 
     Example:
         >>> async with Sandbox() as sandbox, sandbox.client() as aurpay:
         ...     order = await aurpay.create_order("20.00", "USD")
         ...     await sandbox.pay(order.order_id)
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(
@@ -88,42 +85,43 @@ class Sandbox:
         host: str = LOOPBACK,
         allow_remote: bool = False,
     ) -> None:
-        """Set up a sandbox; it opens with ``async with`` or `start`.
+        """Set up a sandbox; ``async with`` or `start` opens it.
 
         Args:
-            api_key: Refuse requests without this key; a made-up one.
-            api_token: Refuse requests that are not signed with this pair.
-            api_secret: The other half of the pair.
-            callback_token: What callbacks carry in the open.
-            callback_secret: What callbacks are signed with.
-            post_callbacks: Whether they are ``POST`` with the order in the body; else
-                they are ``GET`` without one.
-            api_key_in_callbacks: Whether the callbacks of each order that was created
-                with an API key have it in an ``Api-Key`` header. Aurpay documents it of
-                orders on a page of `create_payment_url`, which always have it.
-            callback_hosts: Where callbacks may go beyond this machine: exact names.
-            allowed_hosts: Further names that requests may ask for, such as the service
+            api_key: A made-up key; requests without it are rejected.
+            api_token: A made-up token; requests that are not signed with it and
+                `api_secret` are rejected.
+            api_secret: The secret of `api_token`.
+            callback_token: The Callback-Token header of callbacks.
+            callback_secret: The secret of the callbacks' signatures.
+            post_callbacks: Whether callbacks are ``POST`` with the order in the body,
+                instead of ``GET`` without a body.
+            api_key_in_callbacks: Whether callbacks carry the API key that created the
+                order in an ``Api-Key`` header. Aurpay documents this for orders of
+                `create_payment_url`, where the sandbox does it in any case.
+            callback_hosts: Hosts beyond this machine that callbacks may be sent to, as
+                exact names.
+            allowed_hosts: Further hosts that requests may name, such as the service
                 name in a network of containers: exact names, without a port.
-            public_url: The origin of a proxy before the sandbox, such as
-                ``"https://sandbox.example"``. Checkout pages are there, and requests
-                may ask for its host.
+            public_url: The origin of a proxy in front of the sandbox, such as
+                ``"https://sandbox.example"``. Checkout pages use it, and requests may
+                name its host.
             amounts: Whether BTC amounts are JSON strings or numbers: Aurpay's
                 documentation shows both.
-            rates: What a bitcoin costs, in place of `RATES`; other currencies stay.
-            clock: What tells the time. ``None`` is the machine's, or as far from it as
-                the control API has moved it.
-            speed: How often faster than Aurpay's 30 minutes orders time out, with
-                their callbacks. ``None`` or 0: only when they are told to.
-            seed: Makes ids, secrets and invoices the same in every run, if `clock`
-                tells the same times; from 0 to 2**63 - 1. ``None``: nobody can guess
-                them.
-            db: A file that keeps everything beyond the end of the process.
-            port: On which port to listen; 0 takes a free one.
-            host: Where to listen: a name or an address of this machine.
-            allow_remote: Whether `host` may be one that other machines can reach.
+            rates: Prices of a bitcoin that replace those in `RATES`.
+            clock: The clock. ``None`` is the time of this machine, plus the time by
+                which the control API has advanced it.
+            speed: How much faster than Aurpay's 30 minutes orders time out, with their
+                callbacks. ``None`` or 0: only `expire` times them out.
+            seed: Makes ids, secrets and invoices reproducible, if `clock` returns the
+                same times; from 0 to 2**63 - 1. ``None``: they are unpredictable.
+            db: A file that stores the state across restarts.
+            port: The port to listen on; 0 takes a free one.
+            host: The name or address of this machine to listen on.
+            allow_remote: Whether other machines may reach `host`.
 
         Raises:
-            ConfigurationError: if something of it cannot be, or may be a real key.
+            ConfigurationError: if an option is invalid, or may be a real key.
         """
         settings = _settings.Settings(
             api_key=api_key,
@@ -139,7 +137,7 @@ class Sandbox:
             speed=speed,
             seed=seed,
             db=db,
-            reach=_settings.read_reach(
+            host_policy=_settings.parse_host_policy(
                 host,
                 callback_hosts,
                 allow_remote=allow_remote,
@@ -150,81 +148,81 @@ class Sandbox:
         self._settings = settings
         self._auth = _auth(api_key, api_token, api_secret)
         self._port = port
-        self._bank = _bank.Bank(settings)
-        self._server = _server.Server(self._bank)
+        self._simulator = Simulator(settings)
+        self._server = Server(self._simulator)
         self._base_url: str | None = None
 
     @property
     def base_url(self) -> str:
-        """Where it listens, once it is open."""
+        """Return the URL of the open sandbox."""
         if self._base_url is None:
             raise ConfigurationError("the sandbox is not open; use `async with`")
         return self._base_url
 
     @property
     def requests(self) -> Sequence[ReceivedRequest]:
-        """What arrived, in order; nothing that may hold a real key."""
-        return self._bank.state.requests
+        """Return the received requests in order, except those with a live key."""
+        return self._simulator.state.requests
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong with the next requests: ``faults.push("503", "reset")``."""
-        return self._bank.state.faults
+        """Return the faults of later requests: ``faults.push("503", "reset")``."""
+        return self._simulator.state.faults
 
     @property
     def orders(self) -> Mapping[str, SandboxOrder]:
-        """The orders that exist, by id."""
-        return self._bank.state.orders
+        """Return the orders by id."""
+        return self._simulator.state.orders
 
     @property
     def withdrawals(self) -> Mapping[str, SandboxWithdrawal]:
-        """The invoices of others that were paid, by payment hash."""
-        return self._bank.state.withdrawals
+        """Return the foreign invoices that were paid, by payment hash."""
+        return self._simulator.state.withdrawals
 
     @property
     def transactions(self) -> Sequence[SandboxTransaction]:
-        """What came in, went back and went out, the newest first."""
-        state = self._bank.state
+        """Return payments, refunds and withdrawals, the newest first."""
+        state = self._simulator.state
         orders, withdrawals = state.orders.values(), state.withdrawals.values()
         return _transactions.list_transactions(orders, withdrawals)
 
     @property
     def callbacks(self) -> Sequence[SentCallback]:
-        """The attempts to deliver callbacks, in the order in which they ended."""
-        return self._bank.state.callbacks
+        """Return the attempts to deliver callbacks, in the order of their end."""
+        return self._simulator.state.callbacks
 
     @property
     def callback_faults(self) -> CallbackFaults:
-        """The faults of the next callbacks: ``callback_faults.push("twice")``."""
-        return self._bank.state.callback_faults
+        """Return the faults of later callbacks: ``callback_faults.push("twice")``."""
+        return self._simulator.state.callback_faults
 
     @property
     def rates(self) -> Rates:
-        """What a bitcoin costs: ``rates["USD"] = "65000"``, from the next order on."""
-        return self._bank.state.rates
+        """Return the prices of a bitcoin: ``rates["USD"] = "65000"`` changes one."""
+        return self._simulator.state.rates
 
     @property
     def clock(self) -> Clock:
-        """What tells the time; a client that checks times needs the same."""
+        """Return the clock, which a client that checks times must share."""
         return self._settings.clock
 
     @property
     def callback_token(self) -> str:
-        """What its callbacks carry in the open."""
+        """Return the Callback-Token header of callbacks."""
         return self._settings.callback_token
 
     @property
     def callback_secret(self) -> str:
-        """What its callbacks are signed with."""
+        """Return the secret of the callbacks' signatures."""
         return self._settings.callback_secret
 
     @property
     def payee(self) -> str:
-        """The public key that its invoices pay; a client may pin it."""
+        """Return the public key of the invoices' payee, which a client can pin."""
         return NODE_ID
 
     def client(self, **options: Unpack[ClientOptions]) -> AurpayClient:
-        """A client for this sandbox, with its credentials if it asks for any.
+        """Return a client for this sandbox, with the credentials that it requires.
 
         Args:
             options: As for `AurpayClient`.
@@ -232,154 +230,154 @@ class Sandbox:
         options.setdefault("base_url", self.base_url)
         options.setdefault("network", "regtest")
         options.setdefault("clock", self.clock)
-        reach = self._settings.reach
-        if reach.public_url is not None:
-            options.setdefault("pay_url_origins", (reach.public_url,))
-        if reach.needs_plain_http:
+        policy = self._settings.host_policy
+        if policy.public_url is not None:
+            options.setdefault("pay_url_origins", (policy.public_url,))
+        if policy.needs_plain_http:
             options.setdefault("allow_http", True)
         return AurpayClient(self._auth, **options)
 
     def deliver_to(self, app: AsgiApp, *origins: str) -> None:
         """Deliver callbacks to these origins into an ASGI application.
 
-        No server is needed: for applications that are tested in their own process, with
-        ``httpx.ASGITransport`` for example. The application runs on the event loop of
-        the sandbox; its lifespan does not run.
+        This needs no server, and suits applications that are tested in the same
+        process, for example with ``httpx.ASGITransport``. The application runs on the
+        event loop of the sandbox; its lifespan does not run.
 
         Example:
             >>> sandbox.deliver_to(app, "https://shop.example")
 
         Args:
-            app: Such as a ``FastAPI``, ``Starlette`` or ``Litestar``.
-            origins: Scheme and host, and the port if it is not the default, of the
-                callback URLs that are for it.
+            app: An ASGI application, such as a ``FastAPI`` or ``Litestar``.
+            origins: The origins of its callback URLs: scheme, host, and the port unless
+                it is the default.
 
         Raises:
             ConfigurationError: if no origin is given, or one is a URL with a path.
         """
         if not origins:
             raise ConfigurationError(
-                'name the origins that are delivered to it, such as "https://shop.example"'
+                'name the origins of its callback URLs, such as "https://shop.example"'
             )
         for origin in origins:
-            self._bank.deliver_to(
+            self._simulator.deliver_to(
                 app, require_origin(origin, "origin", allow_http=True)
             )
 
     def assert_orders(self, count: int, *, status: str | None = None) -> None:
-        """That so many orders exist, for tests; shows those that do.
+        """Assert the number of orders, in a test.
 
         Args:
-            count: How many.
-            status: Count only those with this one, such as ``"SUCCESS"``.
+            count: The expected number.
+            status: Count only the orders with this status, such as ``"SUCCESS"``.
 
         Raises:
-            AssertionError: with the orders, and the requests that have arrived.
+            AssertionError: with the orders and the received requests.
         """
         _assertions.assert_orders(count, status, self.orders.values(), self.requests)
 
     def assert_callbacks(self, *kinds: CallbackKind, status: int = 200) -> None:
-        """That these callbacks were sent, in this order, for tests; shows what was.
+        """Assert which callbacks were sent, in order, in a test.
 
         Args:
-            kinds: ``"paid"`` and ``"timeout"``, one for each attempt.
-            status: What the shop answered to all of them.
+            kinds: ``"paid"`` or ``"timeout"``, one for each attempt.
+            status: The expected HTTP status of each response of the shop.
 
         Raises:
-            AssertionError: with the callbacks, and what was answered.
+            AssertionError: with the sent callbacks and their responses.
         """
         _assertions.assert_callbacks(kinds, status, self.callbacks)
 
     async def pay(self, order_id: str) -> list[SentCallback]:
         """Pay an order, in time or late, and call its ``callback_url``.
 
-        A shop that fails is no error here: see the records.
+        A failed delivery raises nothing: see the returned attempts.
 
         Returns:
             The attempts to deliver the callback; none if the order has no such URL.
 
         Raises:
-            InvalidRequestError: if there is no such order, or none to be paid.
+            InvalidRequestError: if there is no such order, or it cannot be paid.
         """
-        return await self._bank.cashier.pay(order_id)
+        return await change_status(self._simulator, order_id, "pay")
 
     async def expire(self, order_id: str) -> list[SentCallback]:
-        """Let an order's time run out, and call its ``timeout_callback``.
+        """Time out an order, and call its ``timeout_callback``.
 
         Returns:
             The attempts to deliver the callback; none if the order has no such URL.
 
         Raises:
-            InvalidRequestError: if there is no such order, or none that is pending.
+            InvalidRequestError: if there is no such order, or it is not pending.
         """
-        return await self._bank.cashier.expire(order_id)
+        return await change_status(self._simulator, order_id, "expire")
 
     async def underpay(self, order_id: str) -> list[SentCallback]:
-        """Pay too little: the order is overdue, as Aurpay documents it.
+        """Pay too little: the order becomes overdue, as Aurpay documents it.
 
         Returns:
-            Nothing: no callback is documented for it.
+            An empty list: Aurpay documents no callback for it.
 
         Raises:
-            InvalidRequestError: if there is no such order, or none that is pending.
+            InvalidRequestError: if there is no such order, or it is not pending.
         """
-        return await self._bank.cashier.underpay(order_id)
+        return await change_status(self._simulator, order_id, "underpay")
 
     async def refund(self, order_id: str) -> list[SentCallback]:
-        """Give back what was paid.
+        """Refund a paid order.
 
         Returns:
-            Nothing: no callback is documented for it.
+            An empty list: Aurpay documents no callback for it.
 
         Raises:
-            InvalidRequestError: if there is no such order, or none that was paid.
+            InvalidRequestError: if there is no such order, or it was not paid.
         """
-        return await self._bank.cashier.refund(order_id)
+        return await change_status(self._simulator, order_id, "refund")
 
     def choose(self, pay_url: str, coin: str = "BTC-LN") -> SandboxOrder:
-        """Choose a coin at a checkout page, as its payer does: now there is an order.
+        """Choose a coin on a checkout page, as a payer does; this creates the order.
 
         Args:
-            pay_url: What `create_payment_url` gave.
-            coin: Such as ``"USDT-ERC20"``.
+            pay_url: The URL from `create_payment_url`.
+            coin: The name of a coin, such as ``"USDT-ERC20"``.
 
         Raises:
             InvalidRequestError: if there is no such page or coin, or another coin was
                 chosen there.
         """
         token = pay_url.rpartition("?token=")[2]
-        if token not in self._bank.state.checkouts:
+        if token not in self._simulator.state.checkouts:
             raise InvalidRequestError(
-                "this is no checkout page without an order", field="pay_url"
+                "not the URL of a checkout page of this sandbox", field="pay_url"
             )
-        return self._bank.checkouts.choose(token, coin, self.clock.now())
+        return self._simulator.checkouts.choose(token, coin, self.clock.now())
 
     async def start(self) -> None:
-        """Open it.
+        """Open the sandbox.
 
         Raises:
             ConfigurationError: if it is open already, or its file cannot be used.
-            OSError: if nothing can listen there.
+            OSError: if it cannot listen on its host and port.
         """
         self._base_url = await self._server.start(self._port)
 
     async def aclose(self) -> None:
-        """Close it. What arrived stays readable. Does nothing the second time."""
+        """Close the sandbox; its state stays readable. A second call does nothing."""
         self._base_url = None
         await self._server.stop()
 
     async def __aenter__(self) -> Self:
-        """Open it, as `start`."""
+        """Open the sandbox, as `start` does."""
         await self.start()
         return self
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close it, as `aclose`."""
+        """Close the sandbox, as `aclose` does."""
         await self.aclose()
 
 

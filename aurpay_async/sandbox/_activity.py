@@ -1,6 +1,6 @@
-"""Reports requests and callbacks to a follower, as they happen.
+"""Report requests and callbacks to a follower as they happen.
 
-Nothing of a report is a secret: headers, bodies and queries are left out.
+A report contains no secret: headers, bodies and queries are left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .._clock import Clock
     from ._courier import SentCallback
 
-_OK: Final = 200
+_OK_STATUS: Final = 200
 
 
 @attrs.frozen(kw_only=True)
@@ -31,16 +31,16 @@ class Activity:
     method: str
     #: The path of a request, or the URL of a callback; without a query.
     target: str
-    #: Of which order a callback tells.
+    #: The order of a callback.
     order_id: str | None = None
-    #: What came of it, in a few words.
+    #: The outcome in a few words.
     result: str
     is_ok: bool
 
 
 @final
 class ActivityFeed:
-    """Passes reports on to a follower, if there is one."""
+    """Pass reports on to a follower, if there is one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -54,9 +54,9 @@ class ActivityFeed:
         """Report a request.
 
         Args:
-            method: Of the request.
-            path: With its query, which is left out of the report.
-            problem: The fault, or why it was refused; ``None`` if it was served.
+            method: The HTTP method.
+            path: The path with its query, which is left out of the report.
+            problem: The fault, or why it was rejected; ``None`` if it was served.
         """
         if self._follower is not None:
             self._follower(
@@ -81,6 +81,6 @@ class ActivityFeed:
                     target=without_query(sent.url),
                     order_id=sent.order_id,
                     result=sent.error or f"{sent.kind}: {sent.status}",
-                    is_ok=sent.status == _OK,
+                    is_ok=sent.status == _OK_STATUS,
                 )
             )

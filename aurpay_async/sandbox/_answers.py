@@ -1,6 +1,6 @@
-"""What the sandbox says of an order: the JSON that Aurpay's documentation shows.
+"""The JSON of the sandbox's responses, as Aurpay's documentation shows it.
 
-Pure, and written from the documentation: the client has its own reading of it.
+Pure, and written from the documentation; the client reads that independently.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Aurpay's documentation shows amounts as numbers in one example, as text in another.
+#: Aurpay's documentation shows amounts as numbers in one example, as strings in
+#: another.
 Amounts = Literal["string", "number"]
 
-#: The merchant: ``mct-`` and twelve hexadecimal digits, as the documented ones.
+#: The id of the merchant in the documented form: ``mct-`` and twelve hex digits.
 USER_ID: Final = "mct-5a9db0c5a9db"
 
 
 def created(order: SandboxOrder, amounts: Amounts, base_url: str) -> dict[str, object]:
-    """The answer to the call that creates a Lightning order."""
+    """Return the data of a created Lightning order."""
     numbers = amounts == "number"
     data: dict[str, object] = {
         "order_id": order.order_id,
@@ -38,14 +39,14 @@ def created(order: SandboxOrder, amounts: Amounts, base_url: str) -> dict[str, o
         "payment_request": order.invoice,
         "pay_url": _pay_url(order, base_url),
     }
-    if not numbers:  # only the example with text has these two
+    if not numbers:  # only the example with strings has these two
         data["payment_addr"] = order.payment_secret
         data["currency"] = "BTC-LN"
     return data
 
 
 def payment(order: SandboxOrder, base_url: str) -> dict[str, object]:
-    """The answer to the call that creates an order in another coin."""
+    """Return the data of a created order in another coin."""
     return {
         "order_id": order.order_id,
         "status": order.status,
@@ -60,7 +61,7 @@ def payment(order: SandboxOrder, base_url: str) -> dict[str, object]:
 
 
 def detail(order: SandboxOrder) -> dict[str, object]:
-    """The documented order object, in which amounts are always text."""
+    """Return the documented order object, in which amounts are always strings."""
     return {
         "user_id": USER_ID,
         "order_id": order.order_id,
@@ -82,7 +83,7 @@ def detail(order: SandboxOrder) -> dict[str, object]:
 
 
 def notification(order: SandboxOrder) -> dict[str, object]:
-    """The body of a callback by ``POST``: flat, without an envelope."""
+    """Return the body of a callback by ``POST``: flat, without an envelope."""
     fields = detail(order)
     times = {name: fields.pop(name) for name in ("create_time", "update_time")}
     return {
@@ -103,7 +104,7 @@ def notification(order: SandboxOrder) -> dict[str, object]:
 
 
 def refund_info(order: SandboxOrder) -> dict[str, object]:
-    """What there is to give back; a number, as documented."""
+    """Return the amount that can be refunded; a number, as documented."""
     return {
         "order_id": order.order_id,
         "chain": order.chain,
@@ -113,7 +114,7 @@ def refund_info(order: SandboxOrder) -> dict[str, object]:
 
 
 def refunded(order: SandboxOrder) -> dict[str, object]:
-    """What became of a refund: flat, as documented; no values of these are."""
+    """Return the result of a refund: flat, as documented; the values are not."""
     return {
         "order_id": order.order_id,
         "refund_status": order.status,
@@ -123,7 +124,7 @@ def refunded(order: SandboxOrder) -> dict[str, object]:
 
 
 def transaction(row: SandboxTransaction) -> dict[str, object]:
-    """A row of the account, in which all but null is text."""
+    """Return a transaction, in which each value is a string or null."""
     return {
         "user_id": USER_ID,
         "tx_id": row.tx_id,
@@ -140,7 +141,7 @@ def transaction(row: SandboxTransaction) -> dict[str, object]:
 def page(
     rows: Sequence[T], number: int, size: int, view: Callable[[T], dict[str, object]]
 ) -> dict[str, object]:
-    """A page of a list, numbered from 1."""
+    """Return a page of a list, numbered from 1."""
     total = len(rows)
     return {
         "page": number,
@@ -152,12 +153,12 @@ def page(
 
 
 def envelope(code: int, message: str, data: dict[str, object] | None) -> str:
-    """What Aurpay puts around nearly every answer; 0 is success."""
+    """Return a response in Aurpay's envelope; code 0 is success."""
     return write({"code": code, "message": message, "data": data, "result": code == 0})
 
 
 def write(value: object) -> str:
-    """JSON; the json module writes no Decimal."""
+    """Write JSON with exact numbers; the json module does not write `Decimal`."""
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, dict):
@@ -170,7 +171,7 @@ def write(value: object) -> str:
 
 
 def _time(time: datetime) -> str:
-    # Documented without a zone.
+    # Aurpay documents times without a zone.
     return f"{time:%Y-%m-%dT%H:%M:%S}"
 
 
@@ -178,5 +179,5 @@ def _pay_url(order: SandboxOrder, base_url: str) -> str:
     return f"{base_url}/#/cashier/{order.order_id}"
 
 
-#: What an answer says that goes wrong without an order.
+#: The response of a fault that creates no order.
 FAILED: Final = envelope(500, "a fault of the sandbox; nothing was done", None)

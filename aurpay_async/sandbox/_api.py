@@ -1,7 +1,7 @@
-"""Aurpay's endpoints: which there are, and what each one makes of a request.
+"""Aurpay's endpoints, as its documentation describes them.
 
-Written from Aurpay's documentation. Where that says nothing of an answer, what the
-sandbox says is its own, and `docs/sandbox.md` says so.
+Where the documentation does not show a response, the sandbox has its own, and
+`docs/sandbox.md` says so.
 """
 
 from __future__ import annotations
@@ -15,84 +15,86 @@ import attrs
 
 from ..errors import InvalidRequestError
 from . import _answers as answers
+from ._cashier import change_status, pay_before_response
 from ._letters import ANY_KEY
-from ._refusal import Refusal
+from ._refusal import ApiRejection
 from ._transactions import list_transactions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from ._bank import Bank
+    from ._bank import Simulator
 
     Data = dict[str, object]
-    #: What makes the `data` of an answer of what was asked.
-    Serve = Callable[["Asked"], Awaitable[Data]]
+    #: Return the `data` of the response to a request.
+    Serve = Callable[["ApiRequest"], Awaitable[Data]]
 
-#: Neither a default nor a limit is documented; these are the sandbox's own.
+#: Aurpay documents neither a default nor a limit; these are the sandbox's.
 _SIZE: Final = 10
 _MAX_SIZE: Final = 1000
 _MAX_PAGE: Final = 10**9
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 
-#: When money came in that can go back.
+#: The statuses of an order that has been paid.
 _PAID: Final = frozenset({"SUCCESS", "REFUNDED"})
 
 
 @attrs.frozen(kw_only=True)
-class Asked:
-    """What arrived, as an endpoint needs it."""
+class ApiRequest:
+    """A request, reduced to the parts that endpoints read."""
 
     body: bytes
     query: Mapping[str, str]
-    #: Of the path, where the endpoint has one; else empty.
+    #: The order id in the path, or empty.
     order_id: str
-    #: Where the client has found the sandbox.
+    #: The origin at which the client reached the sandbox.
     origin: str
-    #: The key of a request that is not signed.
+    #: The API key of a request that is not signed.
     api_key: str | None = attrs.field(default=None, repr=False)
 
     @property
     def fields(self) -> Mapping[str, object]:
-        """The body's.
+        """Return the fields of the body.
 
         Raises:
-            Refusal: if it is no JSON object.
+            ApiRejection: if the body is not a JSON object.
         """
         try:
             fields = json.loads(self.body, parse_float=Decimal)
         except (ValueError, ArithmeticError, RecursionError):
-            raise Refusal(400, "the body is not JSON") from None
+            raise ApiRejection(400, "the body is not JSON") from None
         if not isinstance(fields, dict):
-            raise Refusal(400, "the body is no JSON object")
+            raise ApiRejection(400, "the body is not a JSON object")
         return cast("Data", fields)
 
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
-    """One of them."""
+    """One endpoint."""
 
     method: str
     path: str
     serve: Serve
-    #: Whether it changes something, which a fault can leave out.
+    #: Whether it has an effect that a fault can omit.
     writes: bool = False
-    #: Whether its answer has no envelope.
+    #: Whether its response has no envelope.
     is_bare: bool = False
-    #: Whether it is asked with a password: by whoever has no key yet, and kept nowhere.
+    #: Whether its body has a password. Such a request needs no key, and is not
+    #: recorded.
     has_password: bool = False
-    #: What it answers to another merchant, given where the client found the sandbox.
-    elsewhere: Callable[[str], Data] | None = None
+    #: Return a response to another merchant, for the origin of the sandbox.
+    foreign: Callable[[str], Data] | None = None
 
 
 @final
 class Api:
-    """What the endpoints do with a bank."""
+    """The endpoints of one sandbox."""
 
-    def __init__(self, bank: Bank) -> None:
-        self._bank = bank
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """All that are served."""
+        """Return all endpoints."""
         order = "{order_id}"
         return (
             Endpoint(
@@ -100,7 +102,7 @@ class Api:
                 path="/api/bln/order",
                 serve=self._create,
                 writes=True,
-                elsewhere=self._create_elsewhere,
+                foreign=self._create_foreign,
             ),
             _post("/api/order/pay-info", self._create_payment),
             _post("/api/order/pay-url", self._create_url),
@@ -119,72 +121,74 @@ class Api:
             ),
         )
 
-    async def _create(self, asked: Asked) -> Data:
-        key = asked.api_key if self._bank.api_key_in_callbacks else None
-        order = self._bank.ledger.create(asked.fields, self._bank.clock.now(), key)
-        # The answer is of before, whatever happens until it is sent.
-        data = answers.created(order, self._bank.amounts, asked.origin)
-        await self._bank.cashier.pay_before_answer(order.order_id)
+    async def _create(self, request: ApiRequest) -> Data:
+        key = request.api_key if self._simulator.api_key_in_callbacks else None
+        order = self._simulator.ledger.create(
+            request.fields, self._simulator.clock.now(), key
+        )
+        # The response shows the order before the payment.
+        data = answers.created(order, self._simulator.amounts, request.origin)
+        await pay_before_response(self._simulator, order.order_id)
         return data
 
-    def _create_elsewhere(self, origin: str) -> Data:
-        order = self._bank.ledger.make_elsewhere(self._bank.clock.now())
-        return answers.created(order, self._bank.amounts, origin)
+    def _create_foreign(self, origin: str) -> Data:
+        order = self._simulator.ledger.create_foreign(self._simulator.clock.now())
+        return answers.created(order, self._simulator.amounts, origin)
 
-    async def _create_payment(self, asked: Asked) -> Data:
-        now = self._bank.clock.now()
-        key = asked.api_key if self._bank.api_key_in_callbacks else None
-        order = self._bank.ledger.create_payment(asked.fields, now, key)
-        data = answers.payment(order, asked.origin)
-        await self._bank.cashier.pay_before_answer(order.order_id)
+    async def _create_payment(self, request: ApiRequest) -> Data:
+        now = self._simulator.clock.now()
+        key = request.api_key if self._simulator.api_key_in_callbacks else None
+        order = self._simulator.ledger.create_payment(request.fields, now, key)
+        data = answers.payment(order, request.origin)
+        await pay_before_response(self._simulator, order.order_id)
         return data
 
-    async def _create_url(self, asked: Asked) -> Data:
-        token = self._bank.checkouts.open(asked.fields, asked.api_key).token
-        # As in Aurpay's own plugins. Nothing else is known of this answer.
-        return {"pay_url": f"{asked.origin}/#/cashier/choose?token={token}"}
+    async def _create_url(self, request: ApiRequest) -> Data:
+        token = self._simulator.checkouts.open(request.fields, request.api_key).token
+        # As in Aurpay's own plugins; no other field of this response is known.
+        return {"pay_url": f"{request.origin}/#/cashier/choose?token={token}"}
 
-    async def _show_order(self, asked: Asked) -> Data:
-        return answers.detail(self._bank.ledger.find(asked.order_id))
+    async def _show_order(self, request: ApiRequest) -> Data:
+        return answers.detail(self._simulator.ledger.find(request.order_id))
 
-    async def _list_orders(self, asked: Asked) -> Data:
-        newest_first = [*reversed(self._bank.state.orders.values())]
-        return answers.page(newest_first, *_page(asked.query), answers.detail)
+    async def _list_orders(self, request: ApiRequest) -> Data:
+        newest_first = [*reversed(self._simulator.state.orders.values())]
+        return answers.page(newest_first, *_page(request.query), answers.detail)
 
-    async def _show_refund(self, asked: Asked) -> Data:
-        order = self._bank.ledger.find(asked.order_id)
+    async def _show_refund(self, request: ApiRequest) -> Data:
+        order = self._simulator.ledger.find(request.order_id)
         if order.status not in _PAID:
-            raise Refusal(
+            raise ApiRejection(
                 400, f"the order is {order.status}: there is nothing to refund"
             )
         return answers.refund_info(order)
 
-    async def _refund(self, asked: Asked) -> Data:
-        order = self._bank.ledger.find(asked.order_id)
+    async def _refund(self, request: ApiRequest) -> Data:
+        order = self._simulator.ledger.find(request.order_id)
         try:
-            await self._bank.cashier.refund(order.order_id)
+            await change_status(self._simulator, order.order_id, "refund")
         except InvalidRequestError:
-            raise Refusal(400, f"the order is {order.status}") from None
-        return answers.refunded(self._bank.ledger.find(order.order_id))
+            raise ApiRejection(400, f"the order is {order.status}") from None
+        return answers.refunded(self._simulator.ledger.find(order.order_id))
 
-    async def _list_transactions(self, asked: Asked) -> Data:
-        state = self._bank.state
+    async def _list_transactions(self, request: ApiRequest) -> Data:
+        state = self._simulator.state
         rows = list_transactions(state.orders.values(), state.withdrawals.values())
-        return answers.page(rows, *_page(asked.query), answers.transaction)
+        return answers.page(rows, *_page(request.query), answers.transaction)
 
-    async def _list_currencies(self, _: Asked) -> Data:
-        return {"currencies": [*self._bank.state.rates]}
+    async def _list_currencies(self, _: ApiRequest) -> Data:
+        return {"currencies": [*self._simulator.state.rates]}
 
-    async def _withdraw(self, asked: Asked) -> Data:
-        self._bank.withdrawals.pay(asked.fields, self._bank.clock.now())
-        return {}  # documented as an object, without a field
+    async def _withdraw(self, request: ApiRequest) -> Data:
+        self._simulator.withdrawals.pay(request.fields, self._simulator.clock.now())
+        return {}  # Aurpay documents an object without fields
 
-    async def _give_key(self, asked: Asked) -> Data:
-        fields = asked.fields
+    async def _give_key(self, request: ApiRequest) -> Data:
+        fields = request.fields
         for name in ("username", "password"):
             if not isinstance(fields.get(name), str) or not fields[name]:
-                raise Refusal(400, f"{name} must be a text")
-        return {"access_token": self._bank.gate.api_key or ANY_KEY}
+                raise ApiRejection(400, f"{name} must be a non-empty string")
+        return {"access_token": self._simulator.authenticator.api_key or ANY_KEY}
 
 
 def _get(path: str, serve: Serve) -> Endpoint:
@@ -196,7 +200,7 @@ def _post(path: str, serve: Serve, *, is_bare: bool = False) -> Endpoint:
 
 
 def _page(query: Mapping[str, str]) -> tuple[int, int]:
-    """Number and size of the page that is asked for."""
+    """Return number and size of the requested page."""
     return _number("page", query, 1, _MAX_PAGE), _number(
         "size", query, _SIZE, _MAX_SIZE
     )
@@ -206,5 +210,5 @@ def _number(name: str, query: Mapping[str, str], default: int, most: int) -> int
     text = query.get(name, str(default))
     number = int(text) if _NUMBER.fullmatch(text) else 0
     if not 1 <= number <= most:
-        raise Refusal(400, f"{name} must be from 1 to {most}")
+        raise ApiRejection(400, f"{name} must be from 1 to {most}")
     return number

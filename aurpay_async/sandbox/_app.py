@@ -1,4 +1,4 @@
-"""The sandbox's HTTP: bytes to ledger and back."""
+"""The HTTP routes of the sandbox: authentication, faults, endpoints and records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, final
 from aiohttp import web
 
 from ._answers import FAILED, envelope, write
-from ._api import Api, Asked
+from ._api import Api, ApiRequest
 from ._control import Control
 from ._faults import REPLAYED, STALE
 from ._gate import ReceivedRequest
@@ -16,8 +16,8 @@ from ._live_keys import ADVICE, looks_live
 from ._misrouted import Misrouter
 from ._page_guard import HEADERS, PageGuard
 from ._pages import Pages, show_page
-from ._refusal import Refusal
-from ._wire import Wire, misbehave
+from ._refusal import ApiRejection
+from ._wire import RawConnection, send_faulty_response
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,63 +26,65 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
     from ._api import Endpoint
-    from ._bank import Bank
+    from ._bank import Simulator
     from ._faults import Fault
     from ._orders import SandboxOrder
 
-#: What carries a credential.
+#: The headers that carry credentials.
 _KEY_HEADERS: Final = ("API-Key", "API-Token")
 
 
 @final
 class App:
-    """Answers as Aurpay would, and keeps what arrived."""
+    """Answer requests as Aurpay would, and record them."""
 
-    def __init__(self, bank: Bank, stopped: asyncio.Event) -> None:
-        self._bank = bank
+    def __init__(self, simulator: Simulator, stopped: asyncio.Event) -> None:
+        self._simulator = simulator
         self._stopped = stopped
-        self._guard = PageGuard(bank.reach)
+        self._guard = PageGuard(simulator.host_policy)
         self._misrouter = Misrouter()
 
     def routed(self) -> web.Application:
-        """All that is served."""
+        """Return the application with all routes."""
         app = web.Application()
         app.on_response_prepare.append(self._set_date)
         app.router.add_get("/", self._show_root)
-        for endpoint in Api(self._bank).endpoints():
+        for endpoint in Api(self._simulator).endpoints():
             app.router.add_route(endpoint.method, endpoint.path, self._at(endpoint))
-        app.add_subapp("/_sandbox", Control(self._bank, self._guard).served())
-        app.add_subapp("/_pages", Pages(self._bank, self._guard).served())
+        app.add_subapp("/_sandbox", Control(self._simulator, self._guard).served())
+        app.add_subapp("/_pages", Pages(self._simulator, self._guard).served())
         app.router.add_route("*", "/{path:.*}", self._refuse_path)
         return app
 
     async def _set_date(self, _: web.Request, response: web.StreamResponse) -> None:
-        """Date each answer by the clock that signatures and invoices depend on."""
-        response.headers["Date"] = format_datetime(self._bank.clock.now(), usegmt=True)
+        """Set the Date header by the clock of signatures and invoices."""
+        response.headers["Date"] = format_datetime(
+            self._simulator.clock.now(), usegmt=True
+        )
 
     def _at(self, endpoint: Endpoint) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
             refused = self._refused(request)
             if refused is not None:
                 return refused
-            fault = self._bank.state.faults.take()
+            fault = self._simulator.state.faults.take()
             transport = request.transport
             if fault is None or transport is None:
                 text = await self._text(endpoint, request)
                 return _json(self._misrouter.route(request.task, text))
-            wire = Wire(transport, self._stopped)
+            connection = RawConnection(transport, self._stopped)
             if fault.name == "reset":
                 self._report(request, None, fault)
-                wire.reset()
-                return _Written()
+                connection.reset()
+                return _AlreadySent()
             text = await self._faulty_text(endpoint, request, fault)
-            await misbehave(fault, wire, text.encode())
-            return _Written()
+            await send_faulty_response(fault, connection, text.encode())
+            return _AlreadySent()
 
         return answer
 
     def _refused(self, request: web.Request) -> web.Response | None:
-        """The answer to a request that may not come in, of which nothing is kept."""
+        """Return the response to a forbidden request, which is not recorded."""
         try:
             self._guard.require_program(request)
         except web.HTTPForbidden as refused:
@@ -104,10 +106,12 @@ class App:
     ) -> None:
         if fault is not None:
             problem = f"fault {fault.name}"
-        self._bank.activity.report_request(request.method, request.raw_path, problem)
+        self._simulator.activity.report_request(
+            request.method, request.raw_path, problem
+        )
 
     async def _refuse_path(self, request: web.Request) -> web.Response:
-        """Keep a request that nothing serves, so that its sender can be helped."""
+        """Record a request without an endpoint, so that its developer can see it."""
         refused = self._refused(request)
         if refused is not None:
             return refused
@@ -119,12 +123,12 @@ class App:
     async def _faulty_text(
         self, endpoint: Endpoint, request: web.Request, fault: Fault
     ) -> str:
-        """The answer that a fault is made of, of this request or of another one."""
+        """Return the response that the fault is applied to: this one or another's."""
         previous = self._misrouter.previous(endpoint)
         text = await self._text(endpoint, request, fault)
         if fault.name == REPLAYED:
-            if previous is None and endpoint.elsewhere is not None:
-                previous = envelope(0, "ok", endpoint.elsewhere(self._origin(request)))
+            if previous is None and endpoint.foreign is not None:
+                previous = envelope(0, "ok", endpoint.foreign(self._origin(request)))
             text = previous or text
         text = self._misrouter.route(request.task, text)
         if fault.name == STALE:
@@ -134,13 +138,13 @@ class App:
     async def _text(
         self, endpoint: Endpoint, request: web.Request, fault: Fault | None = None
     ) -> str:
-        """The right answer; or that nothing was done, if a fault has it so."""
+        """Serve the request, unless the fault omits its effect."""
         received = await self._receive(endpoint, request)
-        # A read has no effect that a fault could leave out.
+        # A read has no effect that a fault could omit.
         if fault is not None and endpoint.writes and not fault.serves:
             self._report(request, None, fault)
             return FAILED
-        asked = Asked(
+        api_request = ApiRequest(
             body=await request.read(),
             query=request.query,
             order_id=request.match_info.get("order_id", ""),
@@ -149,12 +153,14 @@ class App:
         )
         try:
             if not endpoint.has_password:
-                self._bank.gate.check(received, self._bank.clock.now())
-            data = await endpoint.serve(asked)
-        except Refusal as refusal:
-            # Seen in Aurpay's own plugins: a refusal comes with HTTP status 200.
-            self._report(request, f"{refusal.code} {refusal.message}", fault)
-            return envelope(refusal.code, refusal.message, None)
+                self._simulator.authenticator.check(
+                    received, self._simulator.clock.now()
+                )
+            data = await endpoint.serve(api_request)
+        except ApiRejection as rejection:
+            # Seen in Aurpay's own plugins: a rejection has HTTP status 200.
+            self._report(request, f"{rejection.code} {rejection.message}", fault)
+            return envelope(rejection.code, rejection.message, None)
         text = write(data) if endpoint.is_bare else envelope(0, "ok", data)
         self._misrouter.remember(endpoint, text)
         self._report(request, None, fault)
@@ -172,28 +178,31 @@ class App:
             body=b"" if has_password else body,
             is_served=endpoint is not None,
         )
-        self._bank.state.requests.append(received)
+        self._simulator.state.requests.append(received)
         return received
 
     async def _show_root(self, request: web.Request) -> web.Response:
-        self._guard.require_name(request)
+        self._guard.require_host(request)
         if "text/html" in request.headers.get("Accept", ""):
             return show_page()
         lines = [
             f"{order.order_id}  {order.status}  {order.price:f} {order.currency}  "
             f"{order.amount:f} {order.coin}\n{_destination(order)}\n"
-            for order in self._bank.state.orders.values()
+            for order in self._simulator.state.orders.values()
         ]
         text = "\n".join(["The Aurpay sandbox.\n", *lines])
         return web.Response(text=text, headers=HEADERS)
 
     def _origin(self, request: web.Request) -> str:
-        """Where the client has found the sandbox: its pages are there as well."""
-        return self._bank.reach.public_url or f"http://{request.headers['Host']}"
+        """Return the origin at which the client reached the sandbox."""
+        return (
+            self._simulator.host_policy.public_url
+            or f"http://{request.headers['Host']}"
+        )
 
 
 def _live_key(headers: CIMultiDictProxy[str]) -> str | None:
-    """The header that has what must not be here, if there is one."""
+    """Return the name of the header with a live key, if there is one."""
     for name in _KEY_HEADERS:
         if any(map(looks_live, headers.getall(name, []))):
             return name
@@ -201,7 +210,7 @@ def _live_key(headers: CIMultiDictProxy[str]) -> str | None:
 
 
 def _api_key(headers: CIMultiDictProxy[str]) -> str | None:
-    """The key of a request that is not signed; callbacks may carry it."""
+    """Return the API key of a request that is not signed."""
     return None if "API-Token" in headers else headers.get("API-Key")
 
 
@@ -213,15 +222,15 @@ def _json(text: str, status: int = 200) -> web.Response:
     return web.Response(text=text, status=status, content_type="application/json")
 
 
-class _Written(web.Response):
-    """Stands for an answer that was written by hand already."""
+class _AlreadySent(web.Response):
+    """Stands for a response that is on the connection already."""
 
     @property
     def keep_alive(self) -> bool:
         return True
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing is left to be sent."""
+        """Do nothing: the response is complete."""
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to be sent."""
+        """Do nothing: the response is complete."""

@@ -13,25 +13,25 @@ from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from .._urls import Origin
-    from ._letters import Letter
+    from ._callbacks import CallbackRequest
 
 Message = MutableMapping[str, Any]
 
-#: An application as Starlette, FastAPI, Litestar, Quart and Django have it.
+#: An application of Starlette, FastAPI, Litestar, Quart or Django.
 AsgiApp = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
     Awaitable[None],
 ]
 
-#: As for a server that is called.
-_TIMEOUT_S: Final = 10
+#: The same timeout as for callbacks over the network.
+_APP_TIMEOUT_S: Final = 10
 
-_TARGET = re.compile(r"https?://[^/?#]*([^?#]*)\??([^#]*)", re.IGNORECASE)
+_PATH_AND_QUERY = re.compile(r"https?://[^/?#]*([^?#]*)\??([^#]*)", re.IGNORECASE)
 
 
 @final
 class _Exchange:
-    """One request of an application, and the status of its response."""
+    """One request to an application, and the status of its response."""
 
     def __init__(self, body: bytes) -> None:
         self._requests: list[Message] = [
@@ -54,30 +54,30 @@ class _Exchange:
 
 
 async def call_app(
-    app: AsgiApp, origin: Origin, letter: Letter
+    app: AsgiApp, origin: Origin, callback: CallbackRequest
 ) -> tuple[int | None, str | None]:
-    """Return the status of the response, and what the application raised."""
-    exchange = _Exchange(letter.body)
+    """Return the status of the response, and the exception of the application."""
+    exchange = _Exchange(callback.body)
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            await app(_scope(origin, letter), exchange.receive, exchange.send)
-    except Exception as error:  # noqa: BLE001 - of the application, for the record
+        async with asyncio.timeout(_APP_TIMEOUT_S):
+            await app(_scope(origin, callback), exchange.receive, exchange.send)
+    except Exception as error:  # noqa: BLE001 - recorded
         return exchange.status, f"{type(error).__name__}: {error}"
     return exchange.status, None
 
 
-def _scope(origin: Origin, letter: Letter) -> Message:
+def _scope(origin: Origin, callback: CallbackRequest) -> Message:
     scheme, host, port = origin
-    match = _TARGET.match(letter.url)
+    match = _PATH_AND_QUERY.match(callback.url)
     path, query = match.groups() if match else ("", "")
-    headers = [("Host", host), *letter.headers]
-    if letter.body:
-        headers.append(("Content-Length", str(len(letter.body))))
+    headers = [("Host", host), *callback.headers]
+    if callback.body:
+        headers.append(("Content-Length", str(len(callback.body))))
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
-        "method": letter.method,
+        "method": callback.method,
         "scheme": scheme,
         "path": unquote(path) or "/",
         "raw_path": path.encode() or b"/",

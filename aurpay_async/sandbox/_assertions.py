@@ -1,4 +1,4 @@
-"""What tests of shops ask of a sandbox; who is disappointed is shown what arrived."""
+"""Assertions for tests of shops; the message of a failure lists what was received."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def assert_orders(
     orders: Iterable[SandboxOrder],
     requests: Sequence[ReceivedRequest],
 ) -> None:
-    """As `Sandbox.assert_orders`."""
+    """Implement `Sandbox.assert_orders`."""
     every = list(orders)
     found = [order for order in every if status in {None, order.status}]
     if len(found) == count:
         return
-    asked = f"{count} {status}" if status else str(count)
+    expected = f"{count} {status}" if status else str(count)
     raise AssertionError(
-        f"there are {len(found)} orders, and not {asked}:\n"
+        f"expected {expected} orders, found {len(found)}:\n"
         + _lines(f"{o.order_id} {o.status} {o.price:f} {o.currency}" for o in every)
-        + f"{len(requests)} requests have arrived:\n"
+        + f"{len(requests)} requests were received:\n"
         + _lines(f"{request.method} {request.path}" for request in requests)
     )
 
@@ -36,13 +36,13 @@ def assert_orders(
 def assert_callbacks(
     kinds: Sequence[CallbackKind], status: int, sent: Sequence[SentCallback]
 ) -> None:
-    """As `Sandbox.assert_callbacks`."""
+    """Implement `Sandbox.assert_callbacks`."""
     got = [(callback.kind, callback.status) for callback in sent]
     if got == [(kind, status) for kind in kinds]:
         return
     wanted = ", ".join(f"{kind} answered with {status}" for kind in kinds)
     raise AssertionError(
-        f"not these callbacks: {wanted or 'none'}; but {len(sent)}:\n"
+        f"expected callbacks: {wanted or 'none'}; {len(sent)} were sent:\n"
         + _lines(
             f"{callback.kind} {callback.method} {callback.url.partition('?')[0]}: "
             f"{callback.error or callback.status}"

@@ -1,19 +1,19 @@
-"""The parts of one sandbox, put together."""
+"""The simulated Aurpay: the parts of one sandbox without its HTTP server."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 from ._activity import ActivityFeed
-from ._cashier import Cashier
+from ._cashier import change_status
 from ._checkouts import Checkouts
 from ._clocks import SandboxClock
-from ._courier import Courier
+from ._courier import CallbackSender
 from ._deadlines import Deadlines
-from ._gate import Gate
+from ._gate import Authenticator
 from ._ledger import Ledger
-from ._letters import Writer
-from ._seeds import drawing
+from ._seeds import random_source
 from ._state import State
 from ._withdrawals import Withdrawals
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 @final
-class Bank:
-    """Everything but its HTTP."""
+class Simulator:
+    """Ledger, clock, faults, callbacks and storage of one sandbox."""
 
     def __init__(self, settings: Settings) -> None:
-        clock, draw = settings.clock, drawing(settings.seed)
+        clock, random_bytes = settings.clock, random_source(settings.seed)
         self.clock = clock
         self.amounts: Amounts = settings.amounts
         self.api_key_in_callbacks = settings.api_key_in_callbacks
-        self.reach = settings.reach
+        self.host_policy = settings.host_policy
         self.state = State(settings.rates)
-        self.gate = Gate(
+        self.authenticator = Authenticator(
             api_key=settings.api_key,
             api_token=settings.api_token,
             api_secret=settings.api_secret,
@@ -43,35 +43,30 @@ class Bank:
         self.ledger = Ledger(
             settings.rates,
             orders=self.state.orders,
-            draw=draw,
-            life=settings.order_life,
+            random_bytes=random_bytes,
+            time_to_pay=settings.time_to_pay,
         )
         self.checkouts = Checkouts(
-            self.ledger, settings.rates, self.state.checkouts, draw
+            self.ledger, settings.rates, self.state.checkouts, random_bytes
         )
         self.withdrawals = Withdrawals(self.state.orders, self.state.withdrawals)
-        self._writer = Writer(
-            token=settings.callback_token,
-            secret=settings.callback_secret,
-            posts=settings.post_callbacks,
-        )
         self.activity = ActivityFeed(clock)
-        self._courier = Courier(
-            clock, self.reach, self.state.callbacks, self.activity.report_callback
-        )
-        self.cashier = Cashier(
-            self.ledger, self._writer, self._courier, clock, self.state.callback_faults
+        self.callback_sender = CallbackSender(
+            settings, self.state.callbacks, self.activity.report_callback
         )
         self.deadlines = Deadlines(
-            self.state.orders, self.cashier, clock, count=settings.speed > 0
+            self.state.orders,
+            partial(change_status, self, change="expire"),
+            clock,
+            is_enabled=settings.speed > 0,
         )
         self._db = settings.db
 
     def open(self, own_port: int) -> None:
-        """Take over what the file has, if there is one, and begin.
+        """Load the stored state, if there is a file, and start callbacks and timeouts.
 
         Args:
-            own_port: Where the sandbox listens, and where no callback goes.
+            own_port: The port of the sandbox itself, to which no callback is sent.
 
         Raises:
             ConfigurationError: if the file cannot be used.
@@ -79,18 +74,18 @@ class Bank:
         if self._db is not None:
             own = (self.clock,) if isinstance(self.clock, SandboxClock) else ()
             self.state.open(self._db, *own)
-        self._courier.open(own_port)
+        self.callback_sender.open(own_port)
         self.deadlines.open()
 
     def deliver_to(self, app: AsgiApp, origin: Origin) -> None:
         """Deliver callbacks to `origin` into an application of this process."""
-        self._courier.deliver_to(app, origin)
+        self.callback_sender.deliver_to(app, origin)
 
     async def stop(self) -> None:
-        """Deliver nothing more, and let nothing time out."""
-        await self._courier.close()
+        """Stop sending callbacks and timing out orders."""
+        await self.callback_sender.close()
         await self.deadlines.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.state.close()

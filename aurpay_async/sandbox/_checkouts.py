@@ -1,6 +1,6 @@
-"""Checkout pages on which the payer chooses the coin: there is no order before.
+"""Checkout pages on which the payer chooses the coin; then the order is created.
 
-Pure: it is given the fields of a request, a choice, and the time.
+Pure: each method gets the fields of a request, or a choice and the time.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import attrs
 
 from ..errors import InvalidRequestError, shown
 from ._coins import COINS
-from ._refusal import Refusal
-from ._wish import Wish, read_payment_wish
+from ._refusal import ApiRejection
+from ._wish import OrderRequest, parse_payment_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from ._ledger import Ledger
     from ._orders import SandboxOrder
-    from ._seeds import Draw
+    from ._seeds import RandomSource
 
 
 @attrs.frozen(kw_only=True)
 class Checkout:
-    """A page that waits for somebody to choose, or shows what was chosen."""
+    """A checkout page, before or after the payer has chosen a coin."""
 
     token: str
     price: Decimal
@@ -40,67 +40,69 @@ class Checkout:
 
 @attrs.frozen
 class Checkouts:
-    """Those of one sandbox."""
+    """All checkout pages of one sandbox."""
 
     ledger: Ledger
     rates: Mapping[str, Decimal]
-    made: dict[str, Checkout]
-    draw: Draw
+    known: dict[str, Checkout]
+    random_bytes: RandomSource
 
     def open(
         self, fields: Mapping[str, object], api_key: str | None = None
     ) -> Checkout:
-        """Make one of the fields of a request.
+        """Create a checkout page from the fields of a request.
 
         Raises:
-            Refusal: if a field is missing or cannot be.
+            ApiRejection: if a field is missing or invalid.
         """
-        wish = read_payment_wish(fields, self.rates, api_key=api_key)
-        drawn = self.draw("checkout", len(self.made) + 1, "token").hex()[:32]
+        request = parse_payment_request(fields, self.rates, api_key=api_key)
+        token = self.random_bytes("checkout", len(self.known) + 1, "token").hex()[:32]
         checkout = Checkout(
-            token=f"sandbox-{drawn}",
-            price=wish.price,
-            currency=wish.currency,
-            urls=wish.urls,
-            at_par=wish.at_par,
-            post_callbacks=wish.post_callbacks,
-            api_key=wish.api_key,
+            token=f"sandbox-{token}",
+            price=request.price,
+            currency=request.currency,
+            urls=request.urls,
+            at_par=request.at_par,
+            post_callbacks=request.post_callbacks,
+            api_key=request.api_key,
         )
-        self.made[checkout.token] = checkout
+        self.known[checkout.token] = checkout
         return checkout
 
     def find(self, token: str) -> Checkout:
-        """The one of this token.
+        """Return the checkout page with this token.
 
         Raises:
-            Refusal: if there is none.
+            ApiRejection: if there is none.
         """
-        checkout = self.made.get(token)
+        checkout = self.known.get(token)
         if checkout is None:
-            raise Refusal(404, "there is no such checkout")
+            raise ApiRejection(404, "there is no such checkout")
         return checkout
 
     def order_of(self, checkout: Checkout) -> SandboxOrder | None:
-        """What was chosen there, if anything was."""
+        """Return the order of a checkout page, if the payer has chosen a coin."""
         orders = reversed(self.ledger.orders.values())
         return next((o for o in orders if o.checkout == checkout.token), None)
 
     def choose(self, token: str, coin: str, now: datetime) -> SandboxOrder:
-        """Make the order of a checkout; the same choice again gives the same order.
+        """Create the order of a checkout page; repeating the choice returns that order.
 
         Raises:
-            Refusal: if there is no such checkout.
-            InvalidRequestError: if there is no such coin, or another one was chosen.
+            ApiRejection: if there is no such checkout.
+            InvalidRequestError: if there is no such coin, or another coin was chosen.
         """
         checkout = self.find(token)
         if coin not in COINS:
             known = ", ".join(COINS)
             raise InvalidRequestError(
-                f"there is no {shown(coin)}", field="coin", hint=f"take one of {known}"
+                f"there is no coin {shown(coin)}",
+                field="coin",
+                hint=f"use one of {known}",
             )
         order = self.order_of(checkout)
         if order is None:
-            wish = Wish(
+            request = OrderRequest(
                 price=checkout.price,
                 currency=checkout.currency,
                 urls=checkout.urls,
@@ -108,7 +110,7 @@ class Checkouts:
                 post_callbacks=checkout.post_callbacks,
                 api_key=checkout.api_key,
             )
-            return self.ledger.make(wish, COINS[coin], now, checkout=checkout.token)
+            return self.ledger.add(request, COINS[coin], now, checkout=checkout.token)
         if order.coin != coin:
-            raise InvalidRequestError(f"{order.coin} was chosen", field="coin")
+            raise InvalidRequestError(f"{order.coin} was chosen already", field="coin")
         return order

@@ -1,4 +1,4 @@
-"""The sandbox's own clock, and how clocks are moved on from outside."""
+"""The sandbox's clock, and a function that advances any clock that allows it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ..errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from .._clock import Clock
-    from ._kept import Journal
+    from ._kept import Storage
 
-#: How far a clock goes in one step; more than any test needs, and less than a slip.
+#: The largest step: a year is more than tests need, and stops a wrong unit.
 MAX_ADVANCE_S: Final = 365 * 86_400
 
-#: BOLT #11 has 35 bits for a timestamp: they end in the year 3058.
+#: The 35 bits of a timestamp in BOLT #11 end in the year 3058.
 _END: Final = datetime(3000, 1, 1, tzinfo=UTC)
 
 
 class ClockError(Exception):
-    """A clock that goes no further, for this reason."""
+    """Raised with the reason why a clock cannot be advanced."""
 
 
 class _Movable(Protocol):
@@ -29,64 +29,64 @@ class _Movable(Protocol):
 
 @final
 class SandboxClock:
-    """The machine's time, or one that stands still; it goes on when it is told to.
+    """The time of this machine, or a fixed time; `advance` moves either.
 
-    To sleep is to wait in either: a pause is real, and moves nothing.
+    `sleep` waits in real time, and does not move a fixed clock.
     """
 
     def __init__(self, start: datetime | None = None) -> None:
-        """The machine's time, or stand still at `start`, which must be aware."""
+        """Follow the time of this machine, or stand still at `start` (aware)."""
         self._machine = SystemClock()
         self._start = None if start is None else start.astimezone(UTC)
         self._advanced_s = 0.0
-        self._journal: Journal | None = None
+        self._storage: Storage | None = None
 
     @property
     def stands_still(self) -> bool:
-        """Whether it only moves when it is told to."""
+        """Return whether only `advance` moves the clock."""
         return self._start is not None
 
     def now(self) -> datetime:
-        """The time of day."""
+        """Return the time; aware, UTC."""
         started = self._machine.now() if self._start is None else self._start
         return started + timedelta(seconds=self._advanced_s)
 
     def monotonic(self) -> float:
-        """Seconds that never go backwards."""
+        """Return seconds that never decrease."""
         began = self._machine.monotonic() if self._start is None else 0.0
         return began + self._advanced_s
 
     async def sleep(self, seconds: float) -> None:
-        """Return after that many real seconds."""
+        """Wait this many real seconds."""
         await self._machine.sleep(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock forward."""
         advanced_s = self._advanced_s + seconds
-        if self._journal is not None:
-            self._journal.put("clock", "advanced_s", advanced_s)
+        if self._storage is not None:
+            self._storage.put("clock", "advanced_s", advanced_s)
         self._advanced_s = advanced_s
 
-    def keep(self, journal: Journal) -> None:
-        """Go on from where it was, and say so from now on."""
-        for _, advanced_s in journal.read("clock"):
+    def attach(self, storage: Storage) -> None:
+        """Restore the stored offset, and store each change from now on."""
+        for _, advanced_s in storage.read("clock"):
             self._advanced_s += cast("float", advanced_s)
-        self._journal = journal
+        self._storage = storage
 
 
 def advance(clock: Clock, seconds: float) -> None:
-    """Let time pass on a clock of any make.
+    """Move a clock of any type forward.
 
     Raises:
-        InvalidRequestError: if it is not 0 seconds to a year.
-        ClockError: if this clock cannot be moved, or not so far.
+        InvalidRequestError: if `seconds` is not 0 to a year.
+        ClockError: if this clock cannot be advanced, or not so far.
     """
     if not 0 <= seconds <= MAX_ADVANCE_S:
         raise InvalidRequestError(
             f"must be 0 to {MAX_ADVANCE_S} seconds", field="advance_s"
         )
     if not callable(getattr(clock, "advance", None)):
-        raise ClockError("this sandbox was given a clock that cannot be moved")
+        raise ClockError("the clock of this sandbox has no advance() method")
     if _END - clock.now() <= timedelta(seconds=seconds):
         raise ClockError(f"the clock ends with the year {_END.year - 1}")
     cast("_Movable", clock).advance(seconds)

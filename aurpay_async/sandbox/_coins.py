@@ -1,7 +1,7 @@
-"""What an order can be paid in, and what it costs.
+"""The coins in which an order can be paid, and their prices.
 
-Pure. The names are those of Aurpay's documentation and of its own plugins; what a coin
-costs is made up, but follows the rates of a bitcoin, which can be set.
+Pure. The names are those of Aurpay's documentation and of its own plugins. The prices
+are made up, and follow the rates of a bitcoin, which can be set.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ._refusal import Refusal
+from ._refusal import ApiRejection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Coin:
-    """One of them."""
+    """A coin on a chain."""
 
     name: str
     chain: str
     chain_name: str
-    #: Its smallest part that an amount here has.
+    #: The smallest unit of an amount.
     unit: Decimal
-    #: How many of it one bitcoin buys; ``None`` for those that follow the dollar.
+    #: The coins that one bitcoin buys; ``None`` for a stablecoin in dollars.
     per_bitcoin: Decimal | None
 
     @property
     def is_token(self) -> bool:
-        """Whether it has a contract on its chain: those that follow the dollar."""
+        """Return whether it has a contract on its chain, as each stablecoin has."""
         return self.per_bitcoin is None
 
 
@@ -41,8 +41,8 @@ _MICRO: Final = Decimal("0.000001")
 #: The one coin of `create_order`. No documented example shows the name of its chain.
 LIGHTNING: Final = Coin("BTC-LN", "BLN", "BLN", _SATOSHI, Decimal(1))
 
-#: What a dollar's worth of a stablecoin is in its units, unless an order counts them at
-#: par: near to one, as in the documented example (19.0 USD are 19.0012 USDC there).
+#: The stablecoins that a dollar buys, unless the order is at par. The documented
+#: example has 19.0012 USDC for 19.0 USD.
 _PER_DOLLAR: Final = Decimal("1.0001")
 
 COINS: Final[Mapping[str, Coin]] = {
@@ -65,23 +65,23 @@ COINS: Final[Mapping[str, Coin]] = {
 def coins_per_bitcoin(
     coin: Coin, rates: Mapping[str, Decimal], *, at_par: bool
 ) -> Decimal:
-    """How many units one bitcoin buys."""
+    """Return the number of coins that one bitcoin buys."""
     if coin.per_bitcoin is not None:
         return coin.per_bitcoin
     return rates["USD"] if at_par else rates["USD"] * _PER_DOLLAR
 
 
-def read_coin(fields: Mapping[str, object]) -> Coin:
-    """The coin that a request for a payment names.
+def find_coin(fields: Mapping[str, object]) -> Coin:
+    """Return the coin that a request for a payment names.
 
     Raises:
-        Refusal: if there is none of that name on that chain; or if it is Lightning,
-            whose orders have a call of their own.
+        ApiRejection: if there is no such coin on that chain, or it is Lightning,
+            which has another endpoint.
     """
     coin = COINS.get(str(fields.get("currency")))
     if coin is None or coin.chain != fields.get("chain"):
         known = ", ".join(f"{c.chain} {c.name}" for c in COINS.values())
-        raise Refusal(400, f"chain and currency must be one of: {known}")
+        raise ApiRejection(400, f"chain and currency must be one of: {known}")
     if coin is LIGHTNING:
-        raise Refusal(400, "orders for Lightning are made at /api/bln/order")
+        raise ApiRejection(400, "create orders for Lightning at /api/bln/order")
     return coin

@@ -1,8 +1,7 @@
-"""``/_sandbox``: what programs in other processes tell the sandbox, as JSON over HTTP.
+"""The control API under ``/_sandbox``, for programs in other processes.
 
-For programs only: what a page in a browser asks for is refused. Every answer is JSON,
-and one that refuses has the reason as its ``error``. ``static/openapi.json`` describes
-all of it.
+Requests of web pages are rejected. Each response is JSON; a rejection has the reason as
+its ``error``. ``static/openapi.json`` describes the API.
 """
 
 from __future__ import annotations
@@ -13,92 +12,91 @@ import attrs
 from aiohttp import web
 
 from ..errors import InvalidRequestError
+from ._cashier import change_status
 from ._clocks import ClockError, advance
-from ._control_bodies import read_coin, read_rates, read_seconds, read_texts
-from ._refusal import Refusal
+from ._control_bodies import parse_coin, parse_rates, parse_seconds, parse_strings
+from ._refusal import ApiRejection
 from ._static import read_static
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Iterable
 
     from aiohttp.typedefs import Handler
 
-    from ._bank import Bank
+    from ._bank import Simulator
     from ._courier import SentCallback
-    from ._mishaps import M, Queue
+    from ._ledger import StatusChange
+    from ._mishaps import FaultQueue, M
     from ._page_guard import PageGuard
-
-    Settle = Callable[[str], Awaitable[list[SentCallback]]]
 
 
 @attrs.frozen
 class Control:
-    """What may be asked and told."""
+    """The routes of the control API."""
 
-    bank: Bank
+    simulator: Simulator
     guard: PageGuard
 
     def served(self) -> web.Application:
-        """What is to be served under ``/_sandbox``."""
+        """Return the application to be served under ``/_sandbox``."""
         app = web.Application(middlewares=[self._guard])
-        cashier = self.bank.cashier
-        order = "/orders/{order_id}"
         app.add_routes(
             [
                 _get("/openapi.json", _describe),
-                _get("/clock", self._tell_time),
+                _get("/clock", self._show_time),
                 web.post("/clock", self._advance),
                 _get("/rates", self._show_rates),
                 web.put("/rates", self._set_rates),
-                *_queue_routes("faults", self.bank.state.faults),
-                *_queue_routes("callback_faults", self.bank.state.callback_faults),
-                web.post(f"{order}/pay", self._settles(cashier.pay)),
-                web.post(f"{order}/expire", self._settles(cashier.expire)),
-                web.post(f"{order}/underpay", self._settles(cashier.underpay)),
-                web.post(f"{order}/refund", self._settles(cashier.refund)),
+                *_queue_routes("faults", self.simulator.state.faults),
+                *_queue_routes("callback_faults", self.simulator.state.callback_faults),
+                self._status_route("pay"),
+                self._status_route("expire"),
+                self._status_route("underpay"),
+                self._status_route("refund"),
                 web.post("/checkouts/{token}/choose", self._choose),
                 _get("/callbacks", self._show_callbacks),
             ]
         )
         return app
 
-    async def _tell_time(self, _: web.Request) -> web.Response:
-        return web.json_response({"now": self.bank.clock.now().isoformat()})
+    async def _show_time(self, _: web.Request) -> web.Response:
+        return web.json_response({"now": self.simulator.clock.now().isoformat()})
 
     async def _advance(self, request: web.Request) -> web.Response:
-        advance(self.bank.clock, read_seconds(await request.read()))
-        await self.bank.deadlines.check()
-        return await self._tell_time(request)
+        advance(self.simulator.clock, parse_seconds(await request.read()))
+        await self.simulator.deadlines.check()
+        return await self._show_time(request)
 
     async def _show_rates(self, _: web.Request) -> web.Response:
-        rates = self.bank.state.rates.items()
+        rates = self.simulator.state.rates.items()
         return web.json_response({name: f"{rate:f}" for name, rate in rates})
 
     async def _set_rates(self, request: web.Request) -> web.Response:
-        self.bank.state.rates.update(read_rates(await request.read()))
+        self.simulator.state.rates.update(parse_rates(await request.read()))
         return await self._show_rates(request)
 
     async def _show_callbacks(self, _: web.Request) -> web.Response:
-        return _told(self.bank.state.callbacks)
+        return _callbacks_response(self.simulator.state.callbacks)
 
     async def _choose(self, request: web.Request) -> web.Response:
-        checkout = self.bank.checkouts.find(request.match_info["token"])
-        coin, now = read_coin(await request.read()), self.bank.clock.now()
+        checkout = self.simulator.checkouts.find(request.match_info["token"])
+        coin, now = parse_coin(await request.read()), self.simulator.clock.now()
         try:
-            order = self.bank.checkouts.choose(checkout.token, coin, now)
+            order = self.simulator.checkouts.choose(checkout.token, coin, now)
         except InvalidRequestError as error:
             raise web.HTTPConflict(text=str(error)) from None
         return web.json_response({"order_id": order.order_id})
 
-    def _settles(self, settle: Settle) -> Handler:
+    def _status_route(self, change: StatusChange) -> web.RouteDef:
         async def answer(request: web.Request) -> web.Response:
-            order = self.bank.ledger.find(request.match_info["order_id"])
+            order = self.simulator.ledger.find(request.match_info["order_id"])
             try:
-                return _told(await settle(order.order_id))
+                sent = await change_status(self.simulator, order.order_id, change)
             except InvalidRequestError as error:
                 raise web.HTTPConflict(text=str(error)) from None
+            return _callbacks_response(sent)
 
-        return answer
+        return web.post(f"/orders/{{order_id}}/{change}", answer)
 
     @web.middleware
     async def _guard(
@@ -107,14 +105,14 @@ class Control:
         try:
             self.guard.require_program(request)
             return await handler(request)
-        except web.HTTPException as refused:
-            return _refused(refused.status, (refused.text or "").rstrip(), refused)
-        except Refusal as refusal:
-            return _refused(refusal.code, refusal.message)
+        except web.HTTPException as error:
+            return _error_response(error.status, (error.text or "").rstrip(), error)
+        except ApiRejection as rejection:
+            return _error_response(rejection.code, rejection.message)
         except InvalidRequestError as error:
-            return _refused(web.HTTPBadRequest.status_code, str(error))
+            return _error_response(web.HTTPBadRequest.status_code, str(error))
         except ClockError as error:
-            return _refused(web.HTTPConflict.status_code, str(error))
+            return _error_response(web.HTTPConflict.status_code, str(error))
 
 
 def _get(path: str, answer: Handler) -> web.RouteDef:
@@ -127,14 +125,14 @@ async def _describe(_: web.Request) -> web.Response:
     )
 
 
-def _queue_routes(name: str, queue: Queue[M]) -> list[web.RouteDef]:
-    """``GET`` lists what is to come, ``POST`` adds a JSON list, ``DELETE`` drops."""
+def _queue_routes(name: str, queue: FaultQueue[M]) -> list[web.RouteDef]:
+    """Return routes to list, add and remove the faults of a queue."""
 
     async def show(_: web.Request) -> web.Response:
         return web.json_response(list(queue))
 
     async def push(request: web.Request) -> web.Response:
-        queue.push(*read_texts(name, await request.read()))
+        queue.push(*parse_strings(name, await request.read()))
         return await show(request)
 
     async def clear(request: web.Request) -> web.Response:
@@ -145,7 +143,7 @@ def _queue_routes(name: str, queue: Queue[M]) -> list[web.RouteDef]:
     return [_get(path, show), web.post(path, push), web.delete(path, clear)]
 
 
-def _told(sent: Iterable[SentCallback]) -> web.Response:
+def _callbacks_response(sent: Iterable[SentCallback]) -> web.Response:
     return web.json_response([_fields(callback) for callback in sent])
 
 
@@ -157,10 +155,10 @@ def _fields(sent: SentCallback) -> dict[str, object]:
     }
 
 
-def _refused(
-    status: int, reason: str | None, refused: web.HTTPException | None = None
+def _error_response(
+    status: int, reason: str | None, error: web.HTTPException | None = None
 ) -> web.Response:
-    answer = web.json_response({"error": reason}, status=status)
-    if refused is not None and "Allow" in refused.headers:
-        answer.headers["Allow"] = refused.headers["Allow"]
-    return answer
+    response = web.json_response({"error": reason}, status=status)
+    if error is not None and "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response

@@ -1,6 +1,6 @@
-"""What the bodies of the control API say, read strictly.
+"""Parse the bodies of the control API, strictly.
 
-Pure. Raises `InvalidRequestError` everywhere.
+Pure. Each function raises `InvalidRequestError`.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def read_texts(name: str, body: bytes) -> list[str]:
-    """A list of texts."""
-    texts = _read(body)
-    if isinstance(texts, list):
-        items = cast("list[object]", texts)
+def parse_strings(name: str, body: bytes) -> list[str]:
+    """Parse a list of strings."""
+    strings = _parse_json(body)
+    if isinstance(strings, list):
+        items = cast("list[object]", strings)
         if all(isinstance(item, str) for item in items):
             return cast("list[str]", items)
-    raise InvalidRequestError("must be a JSON list of texts", field=name)
+    raise InvalidRequestError("must be a JSON list of strings", field=name)
 
 
-def read_rates(body: bytes) -> Mapping[str, str]:
-    """An object of texts: so that nothing rounds them."""
-    rates = _read(body)
+def parse_rates(body: bytes) -> Mapping[str, str]:
+    """Parse an object of strings, because JSON numbers could be rounded."""
+    rates = _parse_json(body)
     if isinstance(rates, dict) and rates:
-        held = cast("dict[str, object]", rates)
-        if all(isinstance(rate, str) for rate in held.values()):
-            return cast("dict[str, str]", held)
+        members = cast("dict[str, object]", rates)
+        if all(isinstance(rate, str) for rate in members.values()):
+            return cast("dict[str, str]", members)
     raise InvalidRequestError(
-        "must be a JSON object of texts", field="rates", hint='like {"USD": "65000"}'
+        "must be a JSON object of strings", field="rates", hint='like {"USD": "65000"}'
     )
 
 
-def read_seconds(body: bytes) -> float:
-    """An object with ``advance_s`` and nothing else."""
-    move = _read(body)
-    if isinstance(move, dict) and [*cast("dict[str, object]", move)] == ["advance_s"]:
-        seconds = cast("dict[str, object]", move)["advance_s"]
+def parse_seconds(body: bytes) -> float:
+    """Parse an object with the only member ``advance_s``."""
+    step = _parse_json(body)
+    if isinstance(step, dict) and [*cast("dict[str, object]", step)] == ["advance_s"]:
+        seconds = cast("dict[str, object]", step)["advance_s"]
         if isinstance(seconds, int | float) and not isinstance(seconds, bool):
             return seconds
     raise InvalidRequestError(
@@ -49,9 +49,9 @@ def read_seconds(body: bytes) -> float:
     )
 
 
-def read_coin(body: bytes) -> str:
-    """An object with ``coin`` and nothing else: a name that there is."""
-    choice = _read(body)
+def parse_coin(body: bytes) -> str:
+    """Parse an object with the only member ``coin``, the name of a coin."""
+    choice = _parse_json(body)
     if isinstance(choice, dict) and [*cast("dict[str, object]", choice)] == ["coin"]:
         coin = cast("dict[str, object]", choice)["coin"]
         if isinstance(coin, str) and coin in COINS:
@@ -63,8 +63,8 @@ def read_coin(body: bytes) -> str:
     )
 
 
-def _read(body: bytes) -> object:
-    """Some JSON; none, if that is what it is, or what it is not."""
+def _parse_json(body: bytes) -> object:
+    """Return the JSON value; ``None`` for null and for an invalid body."""
     try:
         return cast("object", json.loads(body))
     except (ValueError, RecursionError):

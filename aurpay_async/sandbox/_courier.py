@@ -1,7 +1,7 @@
-"""Brings callbacks to a shop, and keeps a record of each attempt.
+"""Build callbacks, send them to a shop, and record each attempt.
 
-The shop is on this machine, or at a host that was allowed by name. What the environment
-says of proxies counts for nothing: a callback goes where it was registered.
+The shop is on this machine, or at a host that was allowed by name. Proxy settings of
+the environment are ignored: a callback goes to the URL that was registered.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
+from datetime import timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ from yarl import URL
 
 from .._urls import UrlError, parse_origin
 from ._asgi import call_app
+from ._letters import build_callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,60 +30,61 @@ if TYPE_CHECKING:
     from .._clock import Clock
     from .._urls import Origin
     from ._asgi import AsgiApp
-    from ._letters import CallbackKind, Letter
-    from ._reach import Reach
+    from ._letters import CallbackKind, CallbackRequest
+    from ._orders import SandboxOrder
+    from ._reach import HostPolicy
+    from ._settings import Settings
 
-#: Aurpay's own patience with a shop is not known.
+#: Aurpay's own timeout for callbacks is not known.
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 
-#: How much of an answer is read: nothing in it counts but its status.
-_MAX_ANSWER: Final = 64 * 1024
+#: Only the status of a response is used; this much of its body is read.
+_MAX_RESPONSE: Final = 64 * 1024
 
-#: What a request line can hold of an address, in the only spelling that was signed.
+#: Path and query as a request line can carry them, byte for byte as they were signed.
 _TARGET = re.compile(r"https?://[^/?#]*([^\x00-\x20\x7f\ud800-\udfff#]*)(?:#.*)?")
 
 
 @attrs.frozen(kw_only=True)
 class SentCallback:
-    """One attempt to deliver a callback.
-
-    .. versionadded:: 0.1.0
-    """
+    """One attempt to deliver a callback."""
 
     order_id: str
     #: ``paid`` or ``timeout``.
     kind: CallbackKind
     method: str
     url: str
-    #: Names and values as sent; a name may come twice. HTTP's own are left out.
+    #: Names and values as sent, without HTTP's own; a name may occur twice.
     headers: tuple[tuple[str, str], ...] = attrs.field(
         repr=lambda headers: repr([name for name, _ in headers])
     )
     body: bytes = attrs.field(repr=lambda body: f"<{len(body)} bytes>")
-    #: What the shop answered, if it did.
+    #: The HTTP status of the shop's response, if one was received.
     status: int | None
-    #: What went wrong on the way, or why it was not sent.
+    #: Why the callback was not sent, or how the attempt failed.
     error: str | None
     #: Aware, UTC.
     sent_at: datetime
 
 
 class _NotSentError(Exception):
-    """Nothing leaves, for this reason."""
+    """Raised with the reason why a callback must not be sent."""
 
 
-class Courier:
-    """Delivers letters. It never fails: what goes wrong is on the record."""
+class CallbackSender:
+    """Send callbacks. A failed attempt is recorded, and raises nothing."""
 
     def __init__(
         self,
-        clock: Clock,
-        reach: Reach,
+        settings: Settings,
         sent: list[SentCallback],
         report: Callable[[SentCallback], None],
     ) -> None:
-        self._clock = clock
-        self._reach = reach
+        self.clock: Clock = settings.clock
+        self.secret = settings.callback_secret
+        self._token = settings.callback_token
+        self._post = settings.post_callbacks
+        self._host_policy: HostPolicy = settings.host_policy
         self._sent = sent
         self._report = report
         self._is_open = False
@@ -94,37 +97,54 @@ class Courier:
         self._apps[origin] = app
 
     def open(self, own_port: int) -> None:
-        """Deliver from now on, but never to the sandbox itself, on this port."""
+        """Send from now on, but never to the sandbox itself, which uses this port."""
         self._own_port = own_port
         self._is_open = True
 
     async def close(self) -> None:
-        """Deliver nothing more; what is on its way is cut off."""
+        """Send nothing more; requests in flight are aborted."""
         self._is_open = False
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
-    async def send(self, letter: Letter) -> SentCallback:
-        """One attempt."""
-        sent_at = self._clock.now()
-        status, error = await self._attempt(letter)
-        return self._record(letter, status, error, sent_at)
+    def build(
+        self, order: SandboxOrder, kind: CallbackKind, *, shift_s: float = 0
+    ) -> CallbackRequest:
+        """Build the callback of an order, dated now or `shift_s` seconds later."""
+        return build_callback(
+            order,
+            kind,
+            self.clock.now() + timedelta(seconds=shift_s),
+            token=self._token,
+            secret=self.secret,
+            post=self._post,
+        )
 
-    def lose(self, letter: Letter) -> SentCallback:
-        """No attempt, and a record of that."""
-        return self._record(letter, None, "not sent: lost", self._clock.now())
+    async def send(self, callback: CallbackRequest) -> SentCallback:
+        """Send a callback once, and record the attempt."""
+        sent_at = self.clock.now()
+        status, error = await self._attempt(callback)
+        return self._record(callback, status, error, sent_at)
+
+    def record_lost(self, callback: CallbackRequest) -> SentCallback:
+        """Record a callback without sending it."""
+        return self._record(callback, None, "not sent: lost", self.clock.now())
 
     def _record(
-        self, letter: Letter, status: int | None, error: str | None, sent_at: datetime
+        self,
+        callback: CallbackRequest,
+        status: int | None,
+        error: str | None,
+        sent_at: datetime,
     ) -> SentCallback:
         sent = SentCallback(
-            order_id=letter.order.order_id,
-            kind=letter.kind,
-            method=letter.method,
-            url=letter.url,
-            headers=letter.headers,
-            body=letter.body,
+            order_id=callback.order.order_id,
+            kind=callback.kind,
+            method=callback.method,
+            url=callback.url,
+            headers=callback.headers,
+            body=callback.body,
             status=status,
             error=error,
             sent_at=sent_at,
@@ -133,23 +153,25 @@ class Courier:
         self._report(sent)
         return sent
 
-    async def _attempt(self, letter: Letter) -> tuple[int | None, str | None]:
-        origin = _origin(letter.url)
+    async def _attempt(
+        self, callback: CallbackRequest
+    ) -> tuple[int | None, str | None]:
+        origin = _origin(callback.url)
         if self._is_open and origin in self._apps:
-            return await call_app(self._apps[origin], origin, letter)
+            return await call_app(self._apps[origin], origin, callback)
         status = None
         try:
-            async with self._opened().request(
-                letter.method,
-                self._target(letter.url),
-                headers=letter.headers,
+            async with self._open_session().request(
+                callback.method,
+                self._target(callback.url),
+                headers=callback.headers,
                 # aiohttp warns of large bodies that are bytes.
-                data=BytesIO(letter.body) if letter.body else None,
+                data=BytesIO(callback.body) if callback.body else None,
                 allow_redirects=False,
             ) as response:
                 status = response.status
                 with suppress(asyncio.IncompleteReadError):
-                    await response.content.readexactly(_MAX_ANSWER)
+                    await response.content.readexactly(_MAX_RESPONSE)
         except _NotSentError as error:
             return None, f"not sent: {error}"
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -157,34 +179,34 @@ class Courier:
         return status, None
 
     def _target(self, url: str) -> URL:
-        """Where to send it, if that is allowed and it is sent as it is written."""
+        """Return the URL if its host is allowed and it can be sent as it is written."""
         try:
             target = URL(url, encoded=True)
-            # yarl reads them when it is asked.
+            # yarl parses host and port only when they are read.
             host, port = target.host or "", target.port
         except ValueError:
-            raise _NotSentError("not an URL") from None
-        if not self._reach.may_call(host):
+            raise _NotSentError("not a URL") from None
+        if not self._host_policy.allows_callback_to(host):
             raise _NotSentError("not on this machine")
-        if self._reach.is_itself(host, port, self._own_port):
+        if self._host_policy.is_itself(host, port, self._own_port):
             raise _NotSentError("the sandbox does not call itself")
         match = _TARGET.fullmatch(url)
         if match is None or target.raw_path_qs not in {match[1], f"/{match[1]}"}:
             raise _NotSentError("cannot be sent as it is written")
         return target
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         if not self._is_open:
             raise _NotSentError("the sandbox is closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                # A connection for each: none dies between two of them.
+                # No reuse: an idle connection could be closed between two callbacks.
                 connector=aiohttp.TCPConnector(limit=0, force_close=True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_TIMEOUT,
                 trust_env=False,
                 auto_decompress=False,
-                middlewares=(once,),
+                middlewares=(send_once,),
             )
         return self._session
 
@@ -195,13 +217,12 @@ def _origin(url: str) -> Origin | None:
     return None
 
 
-async def once(
+async def send_once(
     request: aiohttp.ClientRequest, send: ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Aiohttp sends a GET again whose connection breaks: here each attempt counts."""
+    """Send a request once; aiohttp would repeat a GET when its connection breaks."""
     try:
         return await send(request)
     except aiohttp.ClientConnectionError as error:
-        # Of this class itself, unlike of those that mean a broken connection, it makes
-        # an end.
+        # aiohttp repeats on subclasses that mean a broken connection, not on the class.
         raise aiohttp.ClientConnectionError(f"{error}") from error

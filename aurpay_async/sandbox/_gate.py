@@ -1,6 +1,6 @@
-"""Who may ask the sandbox: the documented rules, read for the receiving side.
+"""Authentication of requests by API key or signature, as Aurpay documents it.
 
-Written from Aurpay's pages and not from the client's code, over the bytes that came.
+Written from Aurpay's pages and not from the client's code, over the received bytes.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ._refusal import Refusal
+from ._refusal import ApiRejection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: How far a signed request's Date may be off. Aurpay's own tolerance is not known.
+#: How far the Date of a signed request may deviate. Aurpay's own limit is not known.
 TOLERANCE: Final = timedelta(minutes=5)
 
-#: As Aurpay's examples.
+#: The format of Aurpay's examples.
 _FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
 
-#: Date and time in the extended format, with any fraction and any zone.
+#: Extended format, with any fraction and any zone.
 _ISO_8601: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)", re.ASCII
 )
@@ -35,15 +35,12 @@ _DIGESTS: Final = {"HMAC-SHA256": "sha256", "HMAC-SHA3_256": "sha3_256"}
 
 @attrs.frozen(kw_only=True)
 class ReceivedRequest:
-    """A request as it arrived.
-
-    .. versionadded:: 0.1.0
-    """
+    """A request as it was received."""
 
     method: str
     #: Path and query, undecoded.
     path: str
-    #: Asked for in any case.
+    #: ApiRequest for in any case.
     headers: Mapping[str, str] = attrs.field(repr=lambda headers: repr([*headers]))
     body: bytes
     #: Whether the sandbox has an endpoint for its method and path.
@@ -51,47 +48,47 @@ class ReceivedRequest:
 
 
 @attrs.frozen(kw_only=True)
-class Gate:
-    """Lets in everybody, or whoever shows what was set."""
+class Authenticator:
+    """Checks the credentials that were set; without any, accepts each request."""
 
     api_key: str | None = attrs.field(default=None, repr=False)
     api_token: str | None = attrs.field(default=None, repr=False)
     api_secret: str | None = attrs.field(default=None, repr=False)
 
     def check(self, request: ReceivedRequest, now: datetime) -> None:
-        """Let `request` in.
+        """Check the credentials of `request`.
 
         Raises:
-            Refusal: with code 401, if it does not show what was set.
+            ApiRejection: with code 401, if they are missing or wrong.
         """
         if self.api_token is not None and "API-Token" in request.headers:
             self._check_signature(request, now)
         elif self.api_key is not None:
             if not _same(request.headers.get("API-Key", ""), self.api_key):
-                raise Refusal(401, "API key is missing or wrong")
+                raise ApiRejection(401, "API key is missing or wrong")
         elif self.api_token is not None:
-            raise Refusal(401, "API token is missing")
+            raise ApiRejection(401, "API token is missing")
 
     def _check_signature(self, request: ReceivedRequest, now: datetime) -> None:
         headers = request.headers
         if not _same(headers["API-Token"], self.api_token or ""):
-            raise Refusal(401, "API token is wrong")
+            raise ApiRejection(401, "API token is wrong")
         digest = _DIGESTS.get(headers.get("Algorithm", ""))
         if digest is None:
-            raise Refusal(401, "Algorithm is missing or unknown")
+            raise ApiRejection(401, "Algorithm is missing or unknown")
         date = headers.get("Date", "")
         _require_recent(date, now)
         origin = f"{headers['Algorithm']} | {date} | {request.method} {request.path}"
         if request.body:
             body_md5 = md5(request.body, usedforsecurity=False).hexdigest()
             if not _same(headers.get("Body-MD5", ""), body_md5):
-                raise Refusal(401, "Body-MD5 is not the body's")
+                raise ApiRejection(401, "Body-MD5 is not the body's")
             origin += f" | {body_md5}"
         key = (self.api_secret or "").encode()
         text = origin.encode("utf-8", "surrogateescape")
         expected = b64encode(hmac.digest(key, text, digest)).decode()
         if not _same(headers.get("Signature", ""), expected):
-            raise Refusal(401, "Signature is wrong")
+            raise ApiRejection(401, "Signature is wrong")
 
 
 def _same(given: str, expected: str) -> bool:
@@ -102,24 +99,24 @@ def _same(given: str, expected: str) -> bool:
 
 
 def _require_recent(date: str, now: datetime) -> None:
-    """Refuse a Date header that is not ISO 8601, or too long ago or ahead."""
+    """Reject a Date header that is not ISO 8601, or too far from `now`."""
     at = _parse_time(date)
     if at is None:
-        raise Refusal(
+        raise ApiRejection(
             401, f"Date must be ISO 8601 with a zone, such as {now:{_FORMAT}}"
         )
     if abs(at - now) > TOLERANCE:
-        raise Refusal(
+        raise ApiRejection(
             401,
             f"Date is too far off: {date}, and the sandbox's time is {now:{_FORMAT}}",
         )
 
 
 def _parse_time(text: str) -> datetime | None:
-    """The moment that a text names; without what is finer than a microsecond.
+    """Parse a Date header, truncated to microseconds.
 
     Aurpay documents ISO 8601 and shows whole seconds with ``Z``. Clients in other
-    languages sign what their library writes.
+    languages sign the format that their library writes.
     """
     if _ISO_8601.fullmatch(text) is None:
         return None

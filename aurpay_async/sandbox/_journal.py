@@ -1,10 +1,10 @@
-"""The file behind a sandbox: SQLite, written before anybody hears of a change.
+"""Storage of a sandbox in a SQLite file: each change is committed before it is visible.
 
-A process that is killed loses nothing that it has answered: with a write-ahead log,
-what was committed is with the operating system. Nothing is flushed to the disk for it,
-so a power failure may cost the latest changes; this is a toy bank.
+A killed process loses no change that it has answered: with a write-ahead log, committed
+data is with the operating system. It is not flushed to the disk, so a power failure can
+lose the latest changes.
 
-One sandbox at a time: the file is locked until the process ends, however it ends.
+One sandbox at a time: the file is locked until its process ends.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ._records import dump, load
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: "AURP": what SQLite writes into the head of our files.
+#: "AURP", in the header of the file.
 _APPLICATION_ID: Final = 0x41555250
 #: The version of the table and of its records. A file of another version is rejected.
 _VERSION: Final = 2
 
-#: A page of SQLite.
+#: The smallest page of SQLite, in bytes.
 _SMALLEST: Final = 512
 
 _SCHEMA: Final = f"""
@@ -41,7 +41,7 @@ PRAGMA user_version = {_VERSION};
 COMMIT;
 """
 _READ: Final = "SELECT key, value FROM record WHERE kind = ? ORDER BY number"
-# What is changed stays in its place.
+# A changed value keeps its number, and with it the order.
 _PUT: Final = """
 INSERT INTO record (kind, key, value) VALUES (?, ?, ?)
 ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value
@@ -49,29 +49,29 @@ ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value
 
 
 @final
-class Journal:
-    """Values by kind and key, in a file of which it is the only user."""
+class SqliteStorage:
+    """Values by kind and key, in a file that is locked exclusively."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection: sqlite3.Connection | None = connection
 
     @classmethod
     def open(cls, path: str) -> Self:
-        """Open a file, or make it.
+        """Open a file, or create it.
 
         Raises:
-            ConfigurationError: if it is in use, or is not one that this version reads.
+            ConfigurationError: if it is in use, or not of this version's format.
         """
-        # `connect` takes some names for something else than a file.
+        # SQLite treats names such as ":memory:" specially, but no absolute path.
         place = Path(path).resolve()
-        # It takes a small file for an empty one. (To look into it would end the lock
-        # of another sandbox in this process.)
+        # SQLite treats a small file as an empty one. Reading it instead would release
+        # the lock of another sandbox in this process.
         if place.is_file() and 0 < place.stat().st_size < _SMALLEST:
-            raise _refuse(path, "is not a sandbox's")
+            raise _error(path, "is not a sandbox file")
         try:
             connection = sqlite3.connect(place, timeout=0, isolation_level=None)
         except sqlite3.Error as error:
-            raise _refuse(path, f"cannot be opened: {error}") from None
+            raise _error(path, f"cannot be opened: {error}") from None
         try:
             _prepare(connection, path)
         except BaseException:
@@ -80,10 +80,10 @@ class Journal:
         return cls(connection)
 
     def read(self, kind: str) -> Sequence[tuple[str, object]]:
-        """The keys of a kind with their values, in the order in which they came.
+        """Return keys and values of a kind, in the order in which they were added.
 
         Raises:
-            ValueError: if one of them is not what was written here.
+            ValueError: if a value cannot be decoded.
         """
         if self._connection is None:
             return []
@@ -91,12 +91,12 @@ class Journal:
         return [(key, load(value)) for key, value in rows]
 
     def put(self, kind: str, key: str, value: object) -> None:
-        """Keep a value. After the end, nothing is kept."""
+        """Store a value. A closed file stores nothing."""
         if self._connection is not None:
             self._connection.execute(_PUT, (kind, key, dump(value)))
 
     def close(self) -> None:
-        """End it. Does nothing the second time."""
+        """Close the file. A second call does nothing."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -108,28 +108,28 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         _require_ours(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        # Takes the lock, and keeps it.
+        # In this locking mode, the first transaction takes the lock until closing.
         connection.executescript("BEGIN IMMEDIATE; COMMIT")
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            raise _refuse(path, "is in use, by another sandbox perhaps") from None
-        raise _refuse(path, f"cannot be used: {error}") from None
+            raise _error(path, "is in use, perhaps by another sandbox") from None
+        raise _error(path, f"cannot be used: {error}") from None
     except sqlite3.DatabaseError:
-        raise _refuse(path, "is not a sandbox's") from None
+        raise _error(path, "is not a sandbox file") from None
 
 
 def _require_ours(connection: sqlite3.Connection, path: str) -> None:
-    asked = ("application_id", "user_version", "schema_version")
+    pragmas = ("application_id", "user_version", "schema_version")
     application_id, version, changes = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in asked
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas
     )
     if (application_id, version, changes) == (0, 0, 0):
         connection.executescript(_SCHEMA)
     elif application_id != _APPLICATION_ID:
-        raise _refuse(path, "is not a sandbox's")
+        raise _error(path, "is not a sandbox file")
     elif version != _VERSION:
-        raise _refuse(path, "was written by another version of this package")
+        raise _error(path, "was written by another version of this package")
 
 
-def _refuse(path: str, problem: str) -> ConfigurationError:
-    return ConfigurationError(f"the file {shown(path)} {problem}; name another one")
+def _error(path: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"the file {shown(path)} {problem}; use another file")

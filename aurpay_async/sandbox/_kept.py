@@ -1,10 +1,9 @@
-"""Collections of records that can outlive the process.
+"""Collections of records in memory that are also written to a storage, if attached.
 
-They are in memory, and with a journal in a file as well: what is changed is written
-before the change counts. Without one, they are a dict and a list.
+A change is written before it is visible.
 
-A new kind of record takes a line in `_state`. Its fields are texts, numbers, ``None``,
-`Decimal`, `datetime`, bytes, and mappings and tuples of these (`_records`).
+A new kind of record takes a line in `_state`. Its fields are `str`, numbers, ``None``,
+`Decimal`, `datetime`, `bytes`, and mappings and tuples of these (`_records`).
 """
 
 from __future__ import annotations
@@ -21,64 +20,64 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=attrs.AttrsInstance)
 
 
-class Journal(Protocol):
-    """Where values are kept: each under its kind and its key."""
+class Storage(Protocol):
+    """Values by kind and key."""
 
     def read(self, kind: str) -> Sequence[tuple[str, object]]:
-        """The keys of a kind with their values, in the order in which they came."""
+        """Return keys and values of a kind, in the order in which they were added."""
         ...
 
     def put(self, kind: str, key: str, value: object) -> None:
-        """Keep a value, in the place of the one before if there is one."""
+        """Store a value, replacing the one of the same key."""
         ...
 
 
-class Kept(Protocol):
-    """Something that a journal can keep."""
+class Persistent(Protocol):
+    """State that can be stored."""
 
-    def keep(self, journal: Journal) -> None:
-        """Take over what is in the journal, and keep everything there from now on."""
+    def attach(self, storage: Storage) -> None:
+        """Load the stored records, and store each change from now on."""
         ...
 
 
-class Table(dict[str, R]):
-    """Records by their key, the oldest first. ``table[key] = record`` changes it."""
+class PersistentDict(dict[str, R]):
+    """Records by key, the oldest first. Only ``records[key] = record`` is stored."""
 
     def __init__(self, kind: str, record: type[R]) -> None:
         super().__init__()
         self._kind = kind
         self._record = record
-        self._journal: Journal | None = None
+        self._storage: Storage | None = None
 
-    def keep(self, journal: Journal) -> None:
-        """Take over what is in the journal, and keep everything there from now on."""
-        for key, fields in journal.read(self._kind):
+    def attach(self, storage: Storage) -> None:
+        """Load the stored records, and store each change from now on."""
+        for key, fields in storage.read(self._kind):
             super().__setitem__(key, read_record(self._record, fields))
-        self._journal = journal
+        self._storage = storage
 
     def __setitem__(self, key: str, record: R) -> None:
-        if self._journal is not None:
-            self._journal.put(self._kind, key, record)
+        if self._storage is not None:
+            self._storage.put(self._kind, key, record)
         super().__setitem__(key, record)
 
 
-class Log(list[R]):
-    """Records as they come. ``log.append(record)`` changes it."""
+class PersistentList(list[R]):
+    """Records in a list. Only ``records.append(record)`` is stored."""
 
     def __init__(self, kind: str, record: type[R]) -> None:
         super().__init__()
         self._kind = kind
         self._record = record
-        self._journal: Journal | None = None
+        self._storage: Storage | None = None
 
-    def keep(self, journal: Journal) -> None:
-        """Take over what is in the journal, and keep everything there from now on."""
-        for _, fields in journal.read(self._kind):
+    def attach(self, storage: Storage) -> None:
+        """Load the stored records, and store each change from now on."""
+        for _, fields in storage.read(self._kind):
             super().append(read_record(self._record, fields))
-        self._journal = journal
+        self._storage = storage
 
     def append(self, record: R) -> None:
-        """Add one to the end."""
-        if self._journal is not None:
-            self._journal.put(self._kind, str(len(self)), record)
+        """Add a record at the end."""
+        if self._storage is not None:
+            self._storage.put(self._kind, str(len(self)), record)
         super().append(record)

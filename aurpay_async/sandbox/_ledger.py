@@ -1,23 +1,23 @@
-"""What the sandbox's Aurpay has: its orders, and how they move.
+"""The orders of the sandbox, and the transitions of their status.
 
-Pure: it is given the fields of a request and the time, and gives back an order or a
-refusal.
+Pure: each function gets the fields of a request and the time, and returns an order or
+raises a rejection.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
 from ..errors import InvalidRequestError, shown
-from ._coins import LIGHTNING, read_coin
-from ._orders import make_order
-from ._refusal import Refusal
-from ._seeds import drawing
-from ._wish import Wish, read_payment_wish, read_wish
+from ._coins import LIGHTNING, find_coin
+from ._orders import create_order
+from ._refusal import ApiRejection
+from ._seeds import random_source
+from ._wish import OrderRequest, parse_order_request, parse_payment_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from ._coins import Coin
     from ._orders import SandboxOrder
-    from ._seeds import Draw
+    from ._seeds import RandomSource
 
-#: What one bitcoin costs here. Made up, and the same every day.
+#: The price of one bitcoin. The values are made up, and constant.
 RATES: Final[Mapping[str, Decimal]] = {
     "USD": Decimal(100_000),
     "EUR": Decimal(90_000),
@@ -37,19 +37,30 @@ RATES: Final[Mapping[str, Decimal]] = {
 }
 
 #: "Orders" of Aurpay's dashboard: overdue after 30 minutes.
-ORDER_LIFE: Final = timedelta(minutes=30)
+TIME_TO_PAY: Final = timedelta(minutes=30)
 
 #: The price in USD of an order of another merchant.
-_ELSEWHERE: Final = Decimal("4.20")
+_FOREIGN_PRICE: Final = Decimal("4.20")
 
-#: How an order moves, from which status to which; what is not listed is refused.
-_MOVES: Final[Mapping[str, Mapping[str, str]]] = {
-    # Overdue is not final: a late payment settles the order all the same.
-    "paid": {"PENDING": "SUCCESS", "OVERDUE": "SUCCESS"},
-    "expired": {"PENDING": "OVERDUE"},
-    # As documented: what is paid in part is overdue, until somebody decides.
-    "underpaid": {"PENDING": "OVERDUE"},
-    "refunded": {"SUCCESS": "REFUNDED"},
+#: The changes that payer, merchant or time make to the status of an order.
+StatusChange = Literal["pay", "expire", "underpay", "refund"]
+
+
+@attrs.frozen
+class _Transition:
+    #: The change as a participle, for messages.
+    participle: str
+    #: The new status by the old one; a status that is missing forbids the change.
+    statuses: Mapping[str, str]
+
+
+_TRANSITIONS: Final[Mapping[StatusChange, _Transition]] = {
+    # Overdue is not final: a late payment is accepted.
+    "pay": _Transition("paid", {"PENDING": "SUCCESS", "OVERDUE": "SUCCESS"}),
+    "expire": _Transition("expired", {"PENDING": "OVERDUE"}),
+    # As documented: an underpaid order is overdue until the merchant decides.
+    "underpay": _Transition("underpaid", {"PENDING": "OVERDUE"}),
+    "refund": _Transition("refunded", {"SUCCESS": "REFUNDED"}),
 }
 
 
@@ -61,134 +72,117 @@ class Ledger:
         rates: Mapping[str, Decimal] = RATES,
         *,
         orders: dict[str, SandboxOrder] | None = None,
-        draw: Draw | None = None,
-        life: timedelta = ORDER_LIFE,
+        random_bytes: RandomSource | None = None,
+        time_to_pay: timedelta = TIME_TO_PAY,
     ) -> None:
         self.orders = {} if orders is None else orders
         self._rates = rates
-        self._draw = draw or drawing()
-        self._life = life
+        self._random_bytes = random_bytes or random_source()
+        self._time_to_pay = time_to_pay
 
     def create(
         self, fields: Mapping[str, object], now: datetime, api_key: str | None = None
     ) -> SandboxOrder:
-        """Make a Lightning order of the fields of a request.
+        """Create a Lightning order from the fields of a request.
 
         Raises:
-            Refusal: if a field is missing or cannot be.
+            ApiRejection: if a field is missing or invalid.
         """
-        return self.make(read_wish(fields, self._rates, api_key), LIGHTNING, now)
+        request = parse_order_request(fields, self._rates, api_key)
+        return self.add(request, LIGHTNING, now)
 
     def create_payment(
         self, fields: Mapping[str, object], now: datetime, api_key: str | None = None
     ) -> SandboxOrder:
-        """Make an order in another coin.
+        """Create an order in another coin from the fields of a request.
 
         Raises:
-            Refusal: if a field is missing or cannot be.
+            ApiRejection: if a field is missing or invalid.
         """
-        coin = read_coin(fields)
-        wish = read_payment_wish(fields, self._rates, "vs_", api_key)
-        return self.make(wish, coin, now)
+        coin = find_coin(fields)
+        request = parse_payment_request(fields, self._rates, "vs_", api_key)
+        return self.add(request, coin, now)
 
-    def make(
-        self, wish: Wish, coin: Coin, now: datetime, *, checkout: str | None = None
+    def add(
+        self,
+        request: OrderRequest,
+        coin: Coin,
+        now: datetime,
+        *,
+        checkout: str | None = None,
     ) -> SandboxOrder:
-        """Make an order in any coin, chosen at a checkout page perhaps.
+        """Create an order in any coin; `checkout` is the token of its checkout page.
 
         Raises:
-            Refusal: if there is not as much of the coin.
+            ApiRejection: if the price exceeds the supply of the coin.
         """
-        order = make_order(
-            wish,
+        order = create_order(
+            request,
             coin,
             number=len(self.orders) + 1,
             now=now,
-            life=self._life,
+            time_to_pay=self._time_to_pay,
             rates=self._rates,
-            draw=self._draw,
+            random_bytes=self._random_bytes,
         )
         if checkout is not None:
             order = attrs.evolve(order, checkout=checkout)
         self.orders[order.order_id] = order
         return order
 
-    def make_elsewhere(self, now: datetime) -> SandboxOrder:
-        """Make a Lightning order of another merchant, which this ledger does not have.
+    def create_foreign(self, now: datetime) -> SandboxOrder:
+        """Create a Lightning order of another merchant, outside this ledger.
 
-        It is as valid as any other order: only its price, 4.20 USD, tells it apart.
+        It is as valid as any other order: only its price, 4.20 USD, differs.
         """
-        return make_order(
-            Wish(price=_ELSEWHERE, currency="USD", urls={}),
+        return create_order(
+            OrderRequest(price=_FOREIGN_PRICE, currency="USD", urls={}),
             LIGHTNING,
             number=999_999,
             now=now,
-            life=self._life,
+            time_to_pay=self._time_to_pay,
             rates=self._rates,
-            draw=self._draw,
+            random_bytes=self._random_bytes,
         )
 
     def find(self, order_id: str) -> SandboxOrder:
-        """The order of this id.
+        """Return the order with this id.
 
         Raises:
-            Refusal: if there is none.
+            ApiRejection: if there is none.
         """
         order = self.orders.get(order_id)
         if order is None:
-            raise Refusal(404, "there is no such order")
+            raise ApiRejection(404, "there is no such order")
         return order
 
-    def pay(self, order_id: str, now: datetime) -> SandboxOrder:
-        """Somebody pays, in time or late.
+    def change_status(
+        self, order_id: str, change: StatusChange, now: datetime
+    ) -> SandboxOrder:
+        """Change the status of an order.
 
         Raises:
-            InvalidRequestError: if there is no such order, or none to be paid.
+            InvalidRequestError: if there is no such order, or its status forbids it.
         """
-        return self._move(order_id, "paid", now)
-
-    def expire(self, order_id: str, now: datetime) -> SandboxOrder:
-        """Nobody has paid in time.
-
-        Raises:
-            InvalidRequestError: if there is no such order, or none to expire.
-        """
-        return self._move(order_id, "expired", now)
-
-    def underpay(self, order_id: str, now: datetime) -> SandboxOrder:
-        """Somebody pays too little.
-
-        Raises:
-            InvalidRequestError: if there is no such order, or none that is pending.
-        """
-        return self._move(order_id, "underpaid", now)
-
-    def refund(self, order_id: str, now: datetime) -> SandboxOrder:
-        """What was paid goes back.
-
-        Raises:
-            InvalidRequestError: if there is no such order, or none that was paid.
-        """
-        return self._move(order_id, "refunded", now)
-
-    def _move(self, order_id: str, move: str, now: datetime) -> SandboxOrder:
         order = self.orders.get(order_id)
         if order is None:
             raise InvalidRequestError(
                 f"there is no order {shown(order_id)}", field="order_id"
             )
-        status = _MOVES[move].get(order.status)
+        transition = _TRANSITIONS[change]
+        status = transition.statuses.get(order.status)
         if status is None:
             raise InvalidRequestError(
-                f"{order_id} is {order.status} and cannot be {move}", field="order_id"
+                f"{order_id} is {order.status} and cannot be {transition.participle}",
+                field="order_id",
             )
         at = now.replace(microsecond=0)
-        moved = attrs.evolve(
+        changed = attrs.evolve(
             order,
             status=status,
             updated_at=at,
             was_overdue=order.was_overdue or status == "OVERDUE",
             paid_at=at if status == "SUCCESS" else order.paid_at,
         )
-        self.orders[order_id] = moved
-        return moved
+        self.orders[order_id] = changed
+        return changed

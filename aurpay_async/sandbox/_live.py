@@ -1,9 +1,8 @@
-"""Tells pages what has changed, as server-sent events.
+"""Send changes to open pages as server-sent events.
 
-A page that is open has its own look at the sandbox, ten times a second, and is told
-what is not as it was, and what time it is if the clock has not gone on as clocks do.
-Nobody else has anything to do with it: what happens while no page is open costs
-nothing, and a thousand orders at once are one event.
+Each open page polls the state ten times a second and receives what has changed, and the
+time if the clock was advanced. A sandbox without open pages does no work for them, and
+a thousand orders at once are one event.
 """
 
 from __future__ import annotations
@@ -21,72 +20,76 @@ if TYPE_CHECKING:
 
     from .._clock import Clock
 
-    #: What there is to see, by name.
-    Look = Callable[[], Mapping[str, object]]
+    #: Return the visible state by name.
+    ReadState = Callable[[], Mapping[str, object]]
 
-_TICK_S: Final = 0.1
-#: How far the sandbox's clock is from where a page believes it.
+_POLL_INTERVAL_S: Final = 0.1
+#: The deviation of the clock at which a page is sent the time.
 _MAX_DRIFT_S: Final = 0.5
-#: After so many silent ones something is said, lest one end takes the other for gone.
-_TICKS_PER_BEAT: Final = 150
-_BEAT: Final = b":\n\n"
-#: How soon a browser is to come back when the stream ends.
+#: A heartbeat follows this many polls without a change, so that no timeout ends the
+#: stream.
+_POLLS_PER_HEARTBEAT: Final = 150
+_HEARTBEAT: Final = b":\n\n"
+#: The time after which a browser reconnects, in milliseconds.
 _RETRY: Final = b"retry: 500\n\n"
 
 
-class Live:
-    """All open streams; they end together."""
+class EventStreams:
+    """All open streams, which are closed together."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._streams: set[asyncio.Task[object]] = set()
 
-    async def stream(self, request: web.Request, look: Look) -> web.StreamResponse:
-        """Answer with what `look` sees now, and with all that it sees change."""
+    async def stream(
+        self, request: web.Request, read_state: ReadState
+    ) -> web.StreamResponse:
+        """Send the result of `read_state`, and then each change of it."""
         response = web.StreamResponse()
         response.content_type = "text/event-stream"
-        # A server answers in tasks.
+        # aiohttp runs each handler in a task.
         task = cast("asyncio.Task[object]", asyncio.current_task())
         self._streams.add(task)
         try:
-            # Whoever closes the page says no goodbye.
+            # A browser that closes the page closes the connection.
             with suppress(ConnectionError):
                 await response.prepare(request)
                 await response.write(_RETRY)
-                await self._tell(request, response, look)
+                await self._send_changes(request, response, read_state)
         finally:
             self._streams.discard(task)
         return response
 
     def close(self) -> None:
-        """End all streams, also those whose reader has stopped to read."""
+        """Close all streams, also if a client no longer reads."""
         for task in self._streams:
             task.cancel()
 
-    async def _tell(
-        self, request: web.Request, response: web.StreamResponse, look: Look
+    async def _send_changes(
+        self, request: web.Request, response: web.StreamResponse, read_state: ReadState
     ) -> None:
-        told: Mapping[str, object] = {}
-        silences = count(1)
+        sent: Mapping[str, object] = {}
+        quiet_polls = count(1)
         offset = self._offset()
         while request.transport is not None:
-            seen = look()
-            news = {name: seen[name] for name in seen if told.get(name) != seen[name]}
-            told = seen
-            if news or abs(self._offset() - offset) > _MAX_DRIFT_S:
+            state = read_state()
+            changes = {
+                name: value for name, value in state.items() if sent.get(name) != value
+            }
+            sent = state
+            if changes or abs(self._offset() - offset) > _MAX_DRIFT_S:
                 offset = self._offset()
-                await response.write(self._event(news))
-            elif next(silences) % _TICKS_PER_BEAT == 0:
-                await response.write(_BEAT)
-            await asyncio.sleep(_TICK_S)
+                await response.write(self._event(changes))
+            elif next(quiet_polls) % _POLLS_PER_HEARTBEAT == 0:
+                await response.write(_HEARTBEAT)
+            await asyncio.sleep(_POLL_INTERVAL_S)
 
     def _offset(self) -> float:
-        """What does not change as long as the clock goes as fast as others do."""
+        """Return the clock's offset, which is constant unless the clock is advanced."""
         return self._clock.now().timestamp() - asyncio.get_running_loop().time()
 
-    def _event(self, news: Mapping[str, object]) -> bytes:
-        # The time is no news in itself: it says what the deadlines in it are to be held
-        # against, as the sandbox may have a clock of its own.
-        told = {"now": self._clock.now().timestamp(), **news}
-        # JSON as it is written here has no line breaks, which would end the data.
-        return f"data: {json.dumps(told)}\n\n".encode()
+    def _event(self, changes: Mapping[str, object]) -> bytes:
+        # Deadlines are relative to the sandbox's clock, so each event carries its time.
+        event = {"now": self._clock.now().timestamp(), **changes}
+        # The JSON has no line break, which would end the data.
+        return f"data: {json.dumps(event)}\n\n".encode()

@@ -1,15 +1,14 @@
-"""Keys that may be real are kept out: a sandbox shows, stores and repeats what it gets.
+"""Reject keys that may be real: a sandbox shows and stores the requests it receives.
 
-Pure. A real key that ends up here was put into the wrong place, and should not be in
-pages, files and the output of tests as well. What real ones look like:
+Pure. Real keys have these forms:
 
 - the dashboard's "Public Key", sent as ``API-Key``: 43 URL-safe base64 characters;
-- what the API-key endpoint returns: a JWT, which begins with ``eyJ``;
+- the token of the API-key endpoint: a JWT, which begins with ``eyJ``;
 - an "API Token", such as ``L35ZD3K4AORZH7NVQBR9O`` in the documentation's example.
 
-So whatever is long and all letters, digits, ``-`` and ``_`` may be real, unless there
-is a word in it that says that it is not. None of three letters is among them: one
-random key in a thousand has such a word by chance.
+A key of 20 or more URL-safe characters is treated as real unless it contains a marker
+such as "test". Three-letter markers are not used: about one random key in a thousand
+contains one by chance.
 """
 
 from __future__ import annotations
@@ -17,22 +16,21 @@ from __future__ import annotations
 import re
 from typing import Final
 
-#: A letter less than the shortest real one that is known.
+#: One less than the shortest known form.
 _MIN_LENGTH: Final = 20
 
 _JWT = re.compile(r"\s*eyJ")
 _LONG = re.compile(rf"[A-Za-z0-9_-]{{{_MIN_LENGTH},}}=*")
-_NONE = re.compile(
+_MARKER = re.compile(
     r"sandbox|test|example|sample|fake|dummy|mock|demo|made.?up|placeholder",
     re.IGNORECASE,
 )
 
-#: What to write instead.
-ADVICE: Final = 'take a made-up one with "sandbox" or "test" in it'
+ADVICE: Final = 'use a made-up key that contains "sandbox" or "test"'
 
 
 def looks_live(key: str) -> bool:
-    """Whether `key` may be one of a real account."""
+    """Return whether `key` may belong to a real account."""
     if _JWT.match(key):
         return True
-    return _LONG.fullmatch(key.strip()) is not None and _NONE.search(key) is None
+    return _LONG.fullmatch(key.strip()) is not None and _MARKER.search(key) is None

@@ -1,7 +1,7 @@
-"""What the sandbox can be asked to do wrong, as texts: ``name; option=value``.
+"""The grammar of faults, ``name; option=value``, and the queues of faults.
 
-A vocabulary is a table of names with their meaning; whoever writes another name is
-told which there are. What is asked for waits in a queue.
+A registry knows the names and options of one kind of fault, and rejects others with a
+list of the names.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ..errors import InvalidRequestError, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ._kept import Journal
+    from ._kept import Storage
 
 _TEXT = re.compile(r"([a-z0-9-]+)\s*((?:;\s*[a-z-]+=[ -:<-~]*)*)", re.ASCII)
 
-#: Options that are numbers: what reads them, and from where to where they go.
+#: Options that are numbers: the type, and the smallest and largest value.
 _NUMBERS: Final[Mapping[str, tuple[Callable[[str], float], int, int]]] = {
     "seconds": (float, 0, 3600),
     "times": (int, 1, 100),
 }
 
-#: Options that are one of a few words.
+#: Options with a fixed set of values.
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "name": ("aurpay_order_id", "public_key"),
     "signed": ("called", "registered"),
@@ -35,92 +35,94 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @attrs.frozen
-class Kind:
-    """A row of a vocabulary."""
+class FaultType:
+    """A fault of a registry: its meaning and options."""
 
     meaning: str
-    #: What may be set, with its default.
+    #: The defaults by name.
     options: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
 
 @attrs.frozen
-class Mishap:
-    """One thing to do wrong."""
+class FaultSpec:
+    """A fault with its options."""
 
     name: str
     options: Mapping[str, str]
 
     @property
     def seconds(self) -> float:
-        """The option of this name."""
+        """Return the option `seconds`."""
         return float(self.options["seconds"])
 
     @property
     def times(self) -> int:
-        """The option of this name."""
+        """Return the option `times`."""
         return int(self.options["times"])
 
 
 @attrs.frozen(kw_only=True)
-class Vocabulary:
-    """All that may be asked for of one sort."""
+class FaultRegistry:
+    """The names and options of one kind of fault."""
 
-    #: What one of it is called.
+    #: The kind, for messages and storage.
     noun: str
-    #: The row of a name, if there is one.
-    find: Callable[[str], Kind | None]
-    #: What to write, for whoever wrote something else.
+    #: Return the fault of a name, if there is one.
+    find: Callable[[str], FaultType | None]
+    #: The valid names, for messages.
     hint: str
 
-    def require_text(self, text: object) -> str:
-        """`text`, if it is one.
+    def require_str(self, text: object) -> str:
+        """Return `text` if it is a `str`.
 
         Raises:
-            InvalidRequestError: with the names that there are.
+            InvalidRequestError: with the valid names.
         """
         if not isinstance(text, str):
-            raise self.refuse(f"a {self.noun} is a text, not {shown(text)}")
+            raise self.error(f"a {self.noun} is a str; got {shown(text)}")
         return text
 
-    def read(self, text: str) -> Mishap:
-        """What a text asks for.
+    def parse(self, text: str) -> FaultSpec:
+        """Parse a fault.
 
         Raises:
-            InvalidRequestError: with the names that there are.
+            InvalidRequestError: with the valid names.
         """
-        match = _TEXT.fullmatch(self.require_text(text).strip())
+        match = _TEXT.fullmatch(self.require_str(text).strip())
         if match is None:
-            raise self.refuse(f"not a {self.noun}: {shown(text)}")
+            raise self.error(f"not a {self.noun}: {shown(text)}")
         name, listed = match.groups()
-        kind = self.find(name)
-        if kind is None:
-            raise self.refuse(f"there is no {self.noun} {shown(name)}")
-        options = dict(kind.options)
+        fault_type = self.find(name)
+        if fault_type is None:
+            raise self.error(f"there is no {self.noun} {shown(name)}")
+        options = dict(fault_type.options)
         for item in listed.split(";")[1:]:
             option, _, value = (part.strip() for part in item.partition("="))
             if option not in options:
                 known = ", ".join(options) or "none"
-                raise self.refuse(f"{name} has no option {shown(option)}, but {known}")
+                raise self.error(
+                    f"{name} has no option {shown(option)}; it has: {known}"
+                )
             options[option] = value
         self._require_numbers(options)
         self._require_choices(options)
-        return Mishap(name, options)
+        return FaultSpec(name, options)
 
-    def refuse(self, problem: str) -> InvalidRequestError:
-        """The error that says so, with the names that there are."""
+    def error(self, problem: str) -> InvalidRequestError:
+        """Return the error for a problem, with the valid names."""
         return InvalidRequestError(
             problem, field=self.noun.replace(" ", "_"), hint=self.hint
         )
 
     def _require_numbers(self, options: Mapping[str, str]) -> None:
         for name in _NUMBERS.keys() & options.keys():
-            read, least, most = _NUMBERS[name]
+            convert, least, most = _NUMBERS[name]
             try:
-                right = least <= read(options[name]) <= most
+                is_valid = least <= convert(options[name]) <= most
             except ValueError:
-                right = False
-            if not right:
-                raise self.refuse(
+                is_valid = False
+            if not is_valid:
+                raise self.error(
                     f"{name} must be {least} to {most}, got {shown(options[name])}"
                 )
 
@@ -128,53 +130,53 @@ class Vocabulary:
         for name in _CHOICES.keys() & options.keys():
             if options[name] not in _CHOICES[name]:
                 known = " or ".join(_CHOICES[name])
-                raise self.refuse(f"{name} must be {known}, got {shown(options[name])}")
+                raise self.error(f"{name} must be {known}, got {shown(options[name])}")
 
 
-M = TypeVar("M", bound=Mishap)
+M = TypeVar("M", bound=FaultSpec)
 
 
-class Queue(Generic[M]):
-    """What was asked for and has not come yet: first in, first out."""
+class FaultQueue(Generic[M]):
+    """Faults that are still to be injected, first in, first out."""
 
     def __init__(self, noun: str, parse: Callable[[str], M]) -> None:
         self._noun = noun
         self._parse = parse
         self._queue: deque[tuple[str, M]] = deque()
-        self._journal: Journal | None = None
+        self._storage: Storage | None = None
 
     def push(self, *texts: str) -> None:
-        """Add some, all or none.
+        """Add faults. If one is invalid, none is added.
 
         Args:
-            texts: ``name; option=value``; see the documentation's table.
+            texts: Faults as ``name; option=value``; the documentation lists them.
 
         Raises:
-            InvalidRequestError: if there is no such name, with those that there are.
+            InvalidRequestError: if a fault is invalid, with the valid names.
         """
         self._queue.extend([(text, self._parse(text)) for text in texts])
         self._write()
 
     def clear(self) -> None:
-        """Drop what is left."""
+        """Remove all faults."""
         self._queue.clear()
         self._write()
 
     def take(self) -> M | None:
-        """The next one, which is used up."""
+        """Remove and return the next fault, if there is one."""
         if not self._queue:
             return None
-        _, mishap = self._queue.popleft()
+        _, fault = self._queue.popleft()
         self._write()
-        return mishap
+        return fault
 
-    def keep(self, journal: Journal) -> None:
-        """Put what is in the journal first, and keep everything there from now on."""
+    def attach(self, storage: Storage) -> None:
+        """Put the stored faults first, and store each change from now on."""
         added = list(self)
         self._queue.clear()
-        for _, texts in journal.read(self._noun):
+        for _, texts in storage.read(self._noun):
             self.push(*cast("list[str]", texts))
-        self._journal = journal
+        self._storage = storage
         self.push(*added)
 
     def __len__(self) -> int:
@@ -184,5 +186,5 @@ class Queue(Generic[M]):
         return iter([text for text, _ in self._queue])
 
     def _write(self) -> None:
-        if self._journal is not None:
-            self._journal.put(self._noun, "queue", list(self))
+        if self._storage is not None:
+            self._storage.put(self._noun, "queue", list(self))

@@ -1,12 +1,13 @@
-"""Who may use the sandbox's API, look at its pages, and press their buttons.
+"""Access rules for the sandbox's API, its pages and their buttons.
 
-A browser is on this machine and so is every page that is open in it, whoever wrote it.
-Pages from elsewhere must neither read what is here nor act:
+A foreign web page in a browser on this machine can send requests to the sandbox. It
+must neither read nor change anything:
 
-- names that only lead here are refused (DNS rebinding);
-- but for the page itself, which shops link to, only the page's own origin is answered;
-- what acts must come from the page's own script, with the three marks that no other
-  page and no form can set: ``Sec-Fetch-Site``, ``Origin``, and JSON as content type.
+- a Host header that is not the sandbox's is rejected (DNS rebinding);
+- except for the page itself, to which shops link, only its own origin may read;
+- a button's request must come from the page's own script, with three headers that no
+  other page and no form can set: ``Sec-Fetch-Site``, ``Origin``, and JSON as content
+  type.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._reach import Reach
+    from ._reach import HostPolicy
 
-#: Nothing from elsewhere, nothing inline, in nobody's frame; and the browser itself
-#: refuses to make markup of a text (``trusted-types``).
+#: Nothing from other origins, nothing inline, no frames; with ``trusted-types`` the
+#: browser creates no markup from strings.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
-#: The content types of a form, which a browser sends anywhere without asking first.
+#: The content types that a browser sends to any origin without a preflight request.
 _WITHOUT_PREFLIGHT: Final = frozenset(
     {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
 )
 
-#: What every answer to a browser says.
+#: The headers of each response to a browser.
 HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": _POLICY,
@@ -47,74 +48,78 @@ HEADERS: Final[Mapping[str, str]] = {
 
 
 def is_of_browser(request: web.Request) -> bool:
-    """Whether a request has the headers that browsers alone send.
+    """Return whether a request has headers that only browsers send.
 
-    They add ``Sec-Fetch-Site`` to each request, and those that are too old for it add
-    ``Origin`` to each that changes something.
+    Browsers add ``Sec-Fetch-Site`` to each request; older ones add ``Origin`` to each
+    request that is not a ``GET``.
     """
     return "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
 
 
 @attrs.frozen
 class PageGuard:
-    """Checks each request to the sandbox before anything else reads it."""
+    """Check each request to the sandbox before it is processed."""
 
-    reach: Reach
+    host_policy: HostPolicy
 
-    def require_name(self, request: web.Request) -> None:
-        """Let in who asked for the sandbox by one of its own names.
+    def require_host(self, request: web.Request) -> None:
+        """Require a Host header of the sandbox.
 
         Raises:
-            HTTPForbidden: for any other name, and for callbacks: a sandbox has no
-                receiver of them.
+            HTTPForbidden: for other hosts, and for callbacks, which a sandbox does not
+                receive.
         """
         if "Callback-Token" in request.headers:
-            raise web.HTTPForbidden(text="not for callbacks\n", headers=HEADERS)
-        if not self.reach.is_known_as(request.headers.get("Host", "")):
-            raise web.HTTPForbidden(text=f"{self.reach.advice}\n", headers=HEADERS)
+            raise web.HTTPForbidden(
+                text="the sandbox receives no callbacks\n", headers=HEADERS
+            )
+        if not self.host_policy.accepts_host(request.headers.get("Host", "")):
+            raise web.HTTPForbidden(
+                text=f"{self.host_policy.advice}\n", headers=HEADERS
+            )
 
     def require_program(self, request: web.Request) -> None:
-        """Let in programs that ask for one of the sandbox's names, and no web page.
+        """Require a request of a program, with a Host header of the sandbox.
 
-        A page in the developer's browser can send requests to this machine that need no
-        preflight: with one of three content types.
+        A web page can send requests without a preflight if they have one of three
+        content types, so those are rejected as well.
 
         Raises:
-            HTTPForbidden: for any other name, for callbacks and for browsers.
+            HTTPForbidden: for other hosts, for callbacks and for browsers.
         """
-        self.require_name(request)
+        self.require_host(request)
         if is_of_browser(request):
             raise web.HTTPForbidden(text="for programs, not for web pages\n")
         if request.content_type in _WITHOUT_PREFLIGHT:
             raise web.HTTPForbidden(text="send Content-Type: application/json\n")
 
     def require_reader(self, request: web.Request) -> None:
-        """Let in programs, and the sandbox's own page.
+        """Require a request of a program or of the sandbox's own page.
 
         Raises:
-            HTTPForbidden: for what another page asks for.
+            HTTPForbidden: for other web pages.
         """
-        self.require_name(request)
+        self.require_host(request)
         site = request.headers.get("Sec-Fetch-Site", "none")
         if site not in {"same-origin", "none"}:
             raise web.HTTPForbidden(text="not for other pages\n", headers=HEADERS)
 
     def require_actor(self, request: web.Request) -> None:
-        """Let in the script of the sandbox's own page, and nobody else.
+        """Require a request of the script of the sandbox's own page.
 
         Raises:
             HTTPForbidden: for programs, forms and other pages.
         """
-        self.require_name(request)
+        self.require_host(request)
         sites = request.headers.getall("Sec-Fetch-Site", [])
-        asking = request.headers.getall("Origin", [])
-        origins = {self.reach.public_url, f"http://{request.host}"}
-        # Browsers let no script set the first two, and ask this server before they send
-        # JSON to it from another origin: it never agrees.
+        origins = request.headers.getall("Origin", [])
+        allowed = {self.host_policy.public_url, f"http://{request.host}"}
+        # No script can set the first two, and a browser sends JSON to another origin
+        # only after a preflight request, which this server never allows.
         if (
             sites != ["same-origin"]
-            or len(asking) != 1
-            or asking[0] not in origins
+            or len(origins) != 1
+            or origins[0] not in allowed
             or request.content_type != "application/json"
         ):
             raise web.HTTPForbidden(

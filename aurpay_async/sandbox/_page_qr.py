@@ -7,15 +7,15 @@ from io import BytesIO
 
 
 def has_qr() -> bool:
-    """Whether codes can be drawn here: segno is an extra."""
+    """Return whether QR codes can be rendered: segno is an optional dependency."""
     return find_spec("segno") is not None
 
 
-def draw(invoice: str) -> bytes:
-    """The code that wallets scan, dark on light with the four modules around it.
+def render_qr(invoice: str) -> bytes:
+    """Render the QR code of an invoice, dark on light, with a border of four modules.
 
-    Upper-case, as BOLT #11 recommends for QR codes: that takes the alphanumeric mode.
-    Slow (tens of milliseconds), so not on the loop.
+    Upper-case, as BOLT #11 recommends: this allows the compact alphanumeric mode. It
+    takes tens of milliseconds, so call it outside the event loop.
     """
     import segno
 

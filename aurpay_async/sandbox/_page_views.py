@@ -1,8 +1,8 @@
-"""What the sandbox's pages show, as JSON: newest first, bounded, and without secrets.
+"""The data of the sandbox's pages as JSON: newest first, bounded and without secrets.
 
-Pure. Of headers only the names leave, of bodies the beginning; keys, preimages and
-signatures are in none of it. Texts from outside arrive readable: what is invisible or
-turns the direction of a line around is written as its escape.
+Pure. It contains the names of headers and the beginning of bodies, but no keys,
+preimages or signatures. Invisible characters and those that change the direction of
+text are escaped.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     View = dict[str, object]
 
-#: How much of each list a page has room for.
+#: The rows of each list on a page.
 MAX_ROWS: Final = 100
-#: How much of a text, in characters, and of a body, in bytes.
+#: The limits of a string, in characters, and of a body, in bytes.
 MAX_TEXT: Final = 500
 MAX_BODY: Final = 2_000
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def checkout(order: SandboxOrder, *, qr: bool) -> View:
-    """What a payer sees; `qr` says whether there is a code to be scanned."""
+    """Return the checkout of an order; `qr` tells whether QR codes can be rendered."""
     return {
         **_row(order),
         "sat": int(order.amount * _SATOSHI_PER_BTC),
@@ -44,14 +44,14 @@ def checkout(order: SandboxOrder, *, qr: bool) -> View:
         "life": (order.expires_at - order.created_at).total_seconds(),
         "late": order.was_overdue,
         "deadline": order.expires_at.timestamp(),
-        # As registered: the page makes a link of what is http or https, or nothing.
+        # As registered: the page links to http and https URLs only.
         "succeed_url": order.urls.get("succeed_url"),
         "timeout_url": order.urls.get("timeout_url"),
     }
 
 
 def choice(checkout: Checkout, order: SandboxOrder | None) -> View:
-    """What a payer can choose; or the order, if that is done."""
+    """Return the coins of a checkout page, and the order if a coin was chosen."""
     coins = [{"name": coin.name, "chain": coin.chain_name} for coin in COINS.values()]
     return {
         "price": f"{checkout.price:f}",
@@ -62,30 +62,30 @@ def choice(checkout: Checkout, order: SandboxOrder | None) -> View:
 
 
 def orders(known: dict[str, SandboxOrder]) -> View:
-    """The latest orders."""
+    """Return the latest orders."""
     latest = islice(reversed(known.values()), MAX_ROWS)
     return {"total": len(known), "rows": [_row(order) for order in latest]}
 
 
 def requests(arrived: Sequence[ReceivedRequest]) -> View:
-    """The latest requests of the API."""
+    """Return the latest requests to the API."""
     return _numbered(arrived, _request)
 
 
 def callbacks(sent: Sequence[SentCallback]) -> View:
-    """The latest attempts to deliver a callback."""
+    """Return the latest attempts to deliver a callback."""
     return _numbered(sent, _callback)
 
 
-def queued(texts: Iterable[str]) -> list[str]:
-    """What goes wrong next."""
-    return [visible(text) for text in islice(texts, MAX_ROWS)]
+def queued(faults: Iterable[str]) -> list[str]:
+    """Return the next faults of a queue."""
+    return [visible(fault) for fault in islice(faults, MAX_ROWS)]
 
 
 def visible(text: str, most: int = MAX_TEXT) -> str:
-    """A text from outside: bounded, in one line, with nothing hidden in it."""
+    """Return an external string: bounded, in one line, without hidden characters."""
     shown = text if len(text) <= most else f"{text[:most]}\N{HORIZONTAL ELLIPSIS}"
-    if shown.isprintable():  # nearly always, and a hundred times faster to see
+    if shown.isprintable():  # the usual case, a hundred times faster
         return shown
     return "".join(char if char.isprintable() else _escaped(char) for char in shown)
 
@@ -95,7 +95,7 @@ def _escaped(char: str) -> str:
 
 
 def _numbered(items: Sequence[T], view: Callable[[T], View]) -> View:
-    """The last of them; what has no name has its number, from 1, as its ``key``."""
+    """Return the last items; their ``key`` is their number, from 1."""
     total = len(items)
     numbers = range(total, max(0, total - MAX_ROWS), -1)
     rows = [{"key": number, **view(items[number - 1])} for number in numbers]
@@ -109,7 +109,7 @@ def _row(order: SandboxOrder) -> View:
         "price": f"{order.price:f}",
         "currency": order.currency,
         "amount": f"{order.amount:f}",
-        # The page writes BTC for a Lightning order, as payers do.
+        # The page shows BTC for a Lightning order, as payers know it.
         "coin": "BTC" if order.is_lightning else order.coin,
         "created": order.created_at.timestamp(),
     }

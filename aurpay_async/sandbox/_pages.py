@@ -1,12 +1,13 @@
-"""The sandbox's pages: the checkout of an order, and an overview of what happens.
+"""The sandbox's pages: the checkout of an order, and an overview.
 
-``/`` is one page for both: browsers keep ``#/cashier/{order_id}`` to themselves, so the
-script on it decides. All that it needs is under ``/_pages``, for that page alone.
+``/`` serves one page for both: browsers do not send ``#/cashier/{order_id}``, so its
+script decides. The routes under ``/_pages`` are for that page alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -14,10 +15,11 @@ from aiohttp import web
 
 from ..errors import InvalidRequestError
 from . import _page_views as views
-from ._live import Live
+from ._cashier import change_status
+from ._live import EventStreams
 from ._page_guard import HEADERS
-from ._page_qr import draw, has_qr
-from ._refusal import Refusal
+from ._page_qr import has_qr, render_qr
+from ._refusal import ApiRejection
 from ._static import read_static
 
 if TYPE_CHECKING:
@@ -25,13 +27,13 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
-    from ._bank import Bank
+    from ._bank import Simulator
     from ._orders import SandboxOrder
     from ._page_guard import PageGuard
 
-    Move = Callable[[str], Awaitable[object]]
+    Action = Callable[[str], Awaitable[object]]
 
-#: The files of the page, which are all that is served of them, and what they are.
+#: The served files and their content types.
 _FILES: Final[Mapping[str, str]] = {
     "checkout.js": "text/javascript",
     "choice.js": "text/javascript",
@@ -46,47 +48,46 @@ _FILES: Final[Mapping[str, str]] = {
 
 
 def show_page() -> web.Response:
-    """The page itself."""
+    """Return the page."""
     return _file("index.html", HEADERS)
 
 
 @attrs.frozen
 class Pages:
-    """What the page asks for, and what its buttons do."""
+    """The routes of the page's script and of its buttons."""
 
-    bank: Bank
+    simulator: Simulator
     guard: PageGuard
 
     def served(self) -> web.Application:
-        """What is to be served under ``/_pages``."""
-        live = Live(self.bank.clock)
-        cashier = self.bank.cashier
-        moves: Mapping[str, Move] = {
-            "pay": cashier.pay,
-            "expire": cashier.expire,
+        """Return the application to be served under ``/_pages``."""
+        streams = EventStreams(self.simulator.clock)
+        actions: Mapping[str, Action] = {
+            "pay": partial(change_status, self.simulator, change="pay"),
+            "expire": partial(change_status, self.simulator, change="expire"),
             "pay-late": self._pay_late,
-            "underpay": cashier.underpay,
+            "underpay": partial(change_status, self.simulator, change="underpay"),
         }
 
         async def watch_all(request: web.Request) -> web.StreamResponse:
-            return await live.stream(request, self._overview)
+            return await streams.stream(request, self._overview)
 
         async def watch(request: web.Request) -> web.StreamResponse:
-            order_id, qr = self._asked(request).order_id, has_qr()
+            order_id, qr = self._order(request).order_id, has_qr()
 
-            def look() -> Mapping[str, object]:
-                order = self.bank.ledger.find(order_id)
+            def read_checkout() -> Mapping[str, object]:
+                order = self.simulator.ledger.find(order_id)
                 return {"order": views.checkout(order, qr=qr)}
 
-            return await live.stream(request, look)
+            return await streams.stream(request, read_checkout)
 
-        async def settle(request: web.Request) -> web.Response:
-            move = moves[request.match_info["move"]]
-            await move(self._asked(request).order_id)
+        async def act(request: web.Request) -> web.Response:
+            action = actions[request.match_info["action"]]
+            await action(self._order(request).order_id)
             return web.Response(status=204)
 
         async def close(_: web.Application) -> None:
-            live.close()
+            streams.close()
 
         app = web.Application(middlewares=[self._guard])
         app.on_response_prepare.append(_protect)
@@ -95,7 +96,7 @@ class Pages:
         app.router.add_get("/events", watch_all, allow_head=False)
         app.router.add_get(f"{order}/events", watch, allow_head=False)
         app.router.add_get(f"{order}/qr.svg", self._show_qr, allow_head=False)
-        app.router.add_post(f"{order}/{{move:{'|'.join(moves)}}}", settle)
+        app.router.add_post(f"{order}/{{action:{'|'.join(actions)}}}", act)
         checkout = "/checkouts/{token}"
         app.router.add_get(checkout, self._show_choice, allow_head=False)
         app.router.add_post(f"{checkout}/{{coin}}", self._choose)
@@ -105,7 +106,7 @@ class Pages:
         return app
 
     def _overview(self) -> Mapping[str, object]:
-        state = self.bank.state
+        state = self.simulator.state
         return {
             "orders": views.orders(state.orders),
             "requests": views.requests(state.requests),
@@ -114,32 +115,33 @@ class Pages:
             "callback_faults": views.queued(state.callback_faults),
         }
 
-    def _asked(self, request: web.Request) -> SandboxOrder:
-        return self.bank.ledger.find(request.match_info["order_id"])
+    def _order(self, request: web.Request) -> SandboxOrder:
+        return self.simulator.ledger.find(request.match_info["order_id"])
 
     async def _show_qr(self, request: web.Request) -> web.Response:
-        order = self._asked(request)
+        order = self._order(request)
         if not order.is_lightning:
-            raise Refusal(404, "the order has no invoice")
+            raise ApiRejection(404, "the order has no invoice")
         if not has_qr():
-            raise Refusal(404, "segno is not installed")
-        svg = await asyncio.to_thread(draw, order.invoice)
+            raise ApiRejection(404, "segno is not installed")
+        svg = await asyncio.to_thread(render_qr, order.invoice)
         return web.Response(body=svg, content_type="image/svg+xml")
 
     async def _show_choice(self, request: web.Request) -> web.Response:
-        checkout = self.bank.checkouts.find(request.match_info["token"])
-        order = self.bank.checkouts.order_of(checkout)
+        checkout = self.simulator.checkouts.find(request.match_info["token"])
+        order = self.simulator.checkouts.order_of(checkout)
         return web.json_response(views.choice(checkout, order))
 
     async def _choose(self, request: web.Request) -> web.Response:
-        asked, now = request.match_info, self.bank.clock.now()
-        order = self.bank.checkouts.choose(asked["token"], asked["coin"], now)
+        token, coin = request.match_info["token"], request.match_info["coin"]
+        now = self.simulator.clock.now()
+        order = self.simulator.checkouts.choose(token, coin, now)
         return web.json_response({"order_id": order.order_id})
 
     async def _pay_late(self, order_id: str) -> None:
-        if self.bank.ledger.find(order_id).status == "PENDING":
-            await self.bank.cashier.expire(order_id)
-        await self.bank.cashier.pay(order_id)
+        if self.simulator.ledger.find(order_id).status == "PENDING":
+            await change_status(self.simulator, order_id, "expire")
+        await change_status(self.simulator, order_id, "pay")
 
     @web.middleware
     async def _guard(
@@ -151,7 +153,7 @@ class Pages:
             self.guard.require_actor(request)
         try:
             return await handler(request)
-        except Refusal as refusal:
+        except ApiRejection as refusal:
             raise web.HTTPNotFound(text=f"{refusal.message}\n") from None
         except InvalidRequestError as error:
             raise web.HTTPConflict(text=f"{error}\n") from None

@@ -1,26 +1,25 @@
-"""Apply callback faults: how often, when and in which order callbacks are sent."""
+"""Deliver a callback, normally or with a fault: how often, when and in which order."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from ._deliveries import BEFORE_ANSWER
-from ._letters import SPOILT, has_address
+from ._letters import TAMPERED, add_parameter, has_callback_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from .._clock import Clock
-    from ._courier import Courier, SentCallback
-    from ._letters import CallbackKind, Letter, Writer
-    from ._mishaps import Mishap
+    from ._courier import CallbackSender, SentCallback
+    from ._letters import CallbackKind, CallbackRequest
+    from ._mishaps import FaultSpec
     from ._orders import SandboxOrder
 
-    Act = Callable[["Errand", Mishap], Awaitable[list[SentCallback]]]
+    FaultyDelivery = Callable[
+        [CallbackSender, SandboxOrder, CallbackKind, FaultSpec],
+        Awaitable[list[SentCallback]],
+    ]
 
 _OTHER: Final[Mapping[CallbackKind, CallbackKind]] = {
     "paid": "timeout",
@@ -29,89 +28,100 @@ _OTHER: Final[Mapping[CallbackKind, CallbackKind]] = {
 _OK: Final = 200
 
 
-@attrs.frozen(kw_only=True)
-class Errand:
-    """One callback to be delivered, and what is needed for it."""
-
-    order: SandboxOrder
-    kind: CallbackKind
-    writer: Writer
-    courier: Courier
-    clock: Clock
-
-    def letter(self, shift: float = 0) -> Letter:
-        """The callback as of now, or as of seconds later."""
-        at = self.clock.now() + timedelta(seconds=shift)
-        return self.writer.write(self.order, self.kind, at)
-
-    def letters(self) -> list[Letter]:
-        """The order's other callback, if anybody is to hear of it, and this one."""
-        other = attrs.evolve(self, kind=_OTHER[self.kind])
-        errands = [other, self] if has_address(self.order, other.kind) else [self]
-        return [errand.letter() for errand in errands]
+async def deliver(
+    sender: CallbackSender,
+    order: SandboxOrder,
+    kind: CallbackKind,
+    fault: FaultSpec | None,
+) -> list[SentCallback]:
+    """Deliver a callback with this fault, or normally, and return each attempt."""
+    if fault is None:
+        return [await sender.send(sender.build(order, kind))]
+    if fault.name in TAMPERED:
+        tamper = TAMPERED[fault.name]
+        return [await sender.send(tamper(sender.build(order, kind)))]
+    return await _FAULTY_DELIVERIES[fault.name](sender, order, kind, fault)
 
 
-async def deliver(errand: Errand, mishap: Mishap | None) -> list[SentCallback]:
-    """Deliver as asked, or well."""
-    if mishap is None:
-        return [await errand.courier.send(errand.letter())]
-    if mishap.name in SPOILT:
-        return [await errand.courier.send(SPOILT[mishap.name](errand.letter()))]
-    return await _ACTS[mishap.name](errand, mishap)
+async def _twice(
+    sender: CallbackSender, order: SandboxOrder, kind: CallbackKind, fault: FaultSpec
+) -> list[SentCallback]:
+    callback = sender.build(order, kind)
+    return [await sender.send(callback) for _ in range(fault.times)]
 
 
-async def _twice(errand: Errand, mishap: Mishap) -> list[SentCallback]:
-    letter = errand.letter()
-    return [await errand.courier.send(letter) for _ in range(mishap.times)]
-
-
-async def _retry(errand: Errand, mishap: Mishap) -> list[SentCallback]:
-    sent = [await errand.courier.send(errand.letter())]
-    while sent[-1].status != _OK and len(sent) < mishap.times:
-        await errand.clock.sleep(mishap.seconds)
-        sent.append(await errand.courier.send(errand.letter()))
+async def _retry(
+    sender: CallbackSender, order: SandboxOrder, kind: CallbackKind, fault: FaultSpec
+) -> list[SentCallback]:
+    sent = [await sender.send(sender.build(order, kind))]
+    while sent[-1].status != _OK and len(sent) < fault.times:
+        await sender.clock.sleep(fault.seconds)
+        sent.append(await sender.send(sender.build(order, kind)))
     return sent
 
 
-async def _lost(errand: Errand, _: Mishap) -> list[SentCallback]:
-    return [errand.courier.lose(errand.letter())]
+async def _lost(
+    sender: CallbackSender, order: SandboxOrder, kind: CallbackKind, _: FaultSpec
+) -> list[SentCallback]:
+    return [sender.record_lost(sender.build(order, kind))]
 
 
-async def _late(errand: Errand, mishap: Mishap) -> list[SentCallback]:
-    letter = errand.letter()
-    await errand.clock.sleep(mishap.seconds)
-    return [await errand.courier.send(letter)]
+async def _late(
+    sender: CallbackSender, order: SandboxOrder, kind: CallbackKind, fault: FaultSpec
+) -> list[SentCallback]:
+    callback = sender.build(order, kind)
+    await sender.clock.sleep(fault.seconds)
+    return [await sender.send(callback)]
 
 
-async def _stale(errand: Errand, mishap: Mishap) -> list[SentCallback]:
-    return [await errand.courier.send(errand.letter(-mishap.seconds))]
+async def _stale(
+    sender: CallbackSender, order: SandboxOrder, kind: CallbackKind, fault: FaultSpec
+) -> list[SentCallback]:
+    return [await sender.send(sender.build(order, kind, shift_s=-fault.seconds))]
 
 
-async def _future(errand: Errand, mishap: Mishap) -> list[SentCallback]:
-    return [await errand.courier.send(errand.letter(mishap.seconds))]
+async def _future(
+    sender: CallbackSender, order: SandboxOrder, kind: CallbackKind, fault: FaultSpec
+) -> list[SentCallback]:
+    return [await sender.send(sender.build(order, kind, shift_s=fault.seconds))]
 
 
-async def _added_parameter(errand: Errand, mishap: Mishap) -> list[SentCallback]:
-    letter = errand.writer.write_with_parameter(
-        errand.order, errand.kind, errand.clock.now(), mishap
-    )
-    return [await errand.courier.send(letter)]
+async def _added_parameter(
+    sender: CallbackSender, order: SandboxOrder, kind: CallbackKind, fault: FaultSpec
+) -> list[SentCallback]:
+    callback = add_parameter(sender.build(order, kind), fault, sender.secret)
+    return [await sender.send(callback)]
 
 
-async def _both(errand: Errand, _: Mishap) -> list[SentCallback]:
-    return [await errand.courier.send(letter) for letter in errand.letters()]
+async def _both(
+    sender: CallbackSender, order: SandboxOrder, kind: CallbackKind, _: FaultSpec
+) -> list[SentCallback]:
+    return [await sender.send(callback) for callback in _pair(sender, order, kind)]
 
 
-async def _at_once(errand: Errand, _: Mishap) -> list[SentCallback]:
-    return await asyncio.gather(*map(errand.courier.send, errand.letters()))
+async def _at_once(
+    sender: CallbackSender, order: SandboxOrder, kind: CallbackKind, _: FaultSpec
+) -> list[SentCallback]:
+    return await asyncio.gather(*map(sender.send, _pair(sender, order, kind)))
 
 
-async def _before_answer(errand: Errand, _: Mishap) -> list[SentCallback]:
-    # Its oddity is when it comes; in itself it is as always.
-    return await deliver(errand, None)
+async def _before_answer(
+    sender: CallbackSender, order: SandboxOrder, kind: CallbackKind, _: FaultSpec
+) -> list[SentCallback]:
+    # Only the moment is unusual: `pay_before_response` has chosen it.
+    return await deliver(sender, order, kind, None)
 
 
-_ACTS: Final[Mapping[str, Act]] = {
+def _pair(
+    sender: CallbackSender, order: SandboxOrder, kind: CallbackKind
+) -> list[CallbackRequest]:
+    """Build the order's other callback, if it has a URL for it, and this one."""
+    other = _OTHER[kind]
+    kinds = [other, kind] if has_callback_url(order, other) else [kind]
+    return [sender.build(order, each) for each in kinds]
+
+
+_FAULTY_DELIVERIES: Final[Mapping[str, FaultyDelivery]] = {
     "twice": _twice,
     "retry": _retry,
     "lost": _lost,

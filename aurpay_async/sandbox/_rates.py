@@ -1,4 +1,4 @@
-"""What a bitcoin costs: made up, and set as a test needs it."""
+"""The price of a bitcoin in each currency: made up, and changeable for tests."""
 
 from __future__ import annotations
 
@@ -14,26 +14,24 @@ from ._ledger import RATES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ._kept import Journal
+    from ._kept import Storage
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 @final
 class Rates(Mapping[str, Decimal]):
-    """What one bitcoin costs in each currency; a change counts for the next order.
+    """The price of one bitcoin in each currency. A change applies to later orders.
 
     Example:
         >>> sandbox.rates["USD"] = "65000"
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, rates: Mapping[str, Decimal | int | str] | None = None) -> None:
-        """Set these, and leave the others as they are."""
+        """Start with `RATES`, updated with `rates`."""
         self._set: dict[str, Decimal] = {}
         self._rates = dict(RATES)
-        self._journal: Journal | None = None
+        self._storage: Storage | None = None
         self.update(rates or {})
 
     def __getitem__(self, currency: str) -> Decimal:
@@ -53,32 +51,33 @@ class Rates(Mapping[str, Decimal]):
         self.update({currency: rate})
 
     def update(self, rates: Mapping[str, Decimal | int | str]) -> None:
-        """Set some, all or none; the others stay as they are.
+        """Set some rates and keep the others. An invalid one changes nothing.
 
         Args:
-            rates: By three capital letters, as `Decimal`, `int` or plain text.
+            rates: Prices as `Decimal`, `int` or decimal `str`, by currency code.
 
         Raises:
-            InvalidRequestError: for anything else, with what to write instead.
+            InvalidRequestError: if a currency or a rate is invalid.
         """
         read = {_currency(name): _rate(name, rate) for name, rate in rates.items()}
-        if self._journal is not None:
+        if self._storage is not None:
             for currency, rate in read.items():
-                self._journal.put("rate", currency, rate)
+                self._storage.put("rate", currency, rate)
         self._set |= read
         self._rates |= read
 
-    def keep(self, journal: Journal) -> None:
-        """Take over what was set before, unless it was set anew."""
-        kept = cast("list[tuple[str, Decimal]]", journal.read("rate"))
-        self._journal = journal
-        self.update({**dict(kept), **self._set})
+    def attach(self, storage: Storage) -> None:
+        """Restore the stored rates, except those that were set in this process."""
+        stored = cast("list[tuple[str, Decimal]]", storage.read("rate"))
+        self._storage = storage
+        self.update({**dict(stored), **self._set})
 
 
 def _currency(currency: object) -> str:
     if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
         raise InvalidRequestError(
-            f"a currency is three capital letters, not {shown(currency)}", field="rates"
+            f"a currency is three capital letters, not {shown(currency)}",
+            field="rates",
         )
     return currency
 

@@ -1,7 +1,8 @@
-"""How far a sandbox reaches: this machine, unless more was allowed by name.
+"""The hosts that may send requests to a sandbox, and receive its callbacks.
 
-It is a bank without locks. So it listens where only this machine can ask, answers pages
-and programs that ask for it by a name of this machine, and calls nobody else.
+A sandbox has no access control by default. So it listens on loopback, accepts requests
+with a Host header of this machine, and sends callbacks to this machine, unless other
+hosts are allowed by name.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 
     from .._urls import Origin
 
-#: Where it listens, and what clients on this machine ask.
+#: The default address to listen on.
 LOOPBACK: Final = "127.0.0.1"
 
-#: The names that a request may use for this machine.
+#: The Host headers that name this machine.
 _OWN_NAMES: Final = frozenset({LOOPBACK, "localhost", "[::1]"})
 
-#: What listens everywhere is asked at home.
+#: The address at which clients of this machine reach a wildcard address.
 _ANYWHERE: Final[Mapping[str, str]] = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104
 
 _HOST_HEADER = re.compile(
@@ -36,71 +37,71 @@ _NAME = re.compile(r"(?![.-])[a-z0-9._-]+(?<![.-])|[0-9a-f:.]*:[0-9a-f:.]*", re.
 
 
 @attrs.frozen(kw_only=True)
-class Reach:
-    """Where it listens, what it may be called, and whom it may call."""
+class HostPolicy:
+    """The address to listen on, accepted Host headers and allowed callback hosts."""
 
     host: str = LOOPBACK
     callback_hosts: frozenset[str] = frozenset()
-    #: Further names of the sandbox, as in a network of containers.
+    #: Further accepted Host headers, as in a network of containers.
     allowed_hosts: frozenset[str] = frozenset()
-    #: The origin of a proxy before it.
+    #: The origin of a proxy in front of the sandbox.
     public_origin: Origin | None = None
 
     @property
     def is_remote(self) -> bool:
-        """Whether other machines can ask."""
+        """Return whether other machines can connect."""
         return not is_loopback(self.host)
 
     @property
     def bound(self) -> str:
-        """What to listen on; by its name, this machine may have two addresses."""
+        """Return the address to listen on; localhost may have two."""
         return LOOPBACK if self.host == "localhost" else self.host
 
     @property
     def origin_host(self) -> str:
-        """What to ask for it, as it is written in an URL."""
+        """Return the host of the base URL, with brackets around an IPv6 address."""
         host = _ANYWHERE.get(self.bound, self.bound)
         return f"[{host}]" if ":" in host else host
 
-    def is_known_as(self, host_header: str) -> bool:
-        """Whether a ``Host`` names it, and not something that only leads here."""
+    def accepts_host(self, host_header: str) -> bool:
+        """Return whether a ``Host`` header names this sandbox."""
         match = _HOST_HEADER.fullmatch(host_header)
         if match is None:
             return False
         host = match[1].lower()
         if host in _OWN_NAMES or host in self._names:
             return True
-        # DNS rebinding gives another machine's name this address; no address is a name.
+        # DNS rebinding resolves a foreign name to this machine; it needs a name.
         return self.is_remote and is_address(host.strip("[]"))
 
     @property
     def advice(self) -> str:
-        """What to call it, for whoever called it something else."""
+        """Return which hosts are accepted, for the error message."""
         own = "127.0.0.1 or localhost"
         if self.is_remote:
-            own = f"{self.origin_host}, or any address of this machine"
+            own = f"{self.origin_host} or any IP address"
         return (
-            f"ask {own}; another name is allowed with "
+            f"use {own} as the host; allow another name with "
             "allowed_hosts=(...) (--allowed-host)"
         )
 
     @property
     def public_url(self) -> str | None:
-        """The origin of its pages, if it is not the one that a client has asked."""
+        """Return the origin of the pages, if it differs from the requested one."""
         return None if self.public_origin is None else format_origin(self.public_origin)
 
     @property
     def needs_plain_http(self) -> bool:
-        """Whether its clients speak plain http to something else than loopback."""
+        """Return whether clients use plain HTTP to another host than loopback."""
         scheme, host, _ = self.public_origin or ("http", self.origin_host, 0)
         return scheme == "http" and not is_loopback(host)
 
-    def may_call(self, host: str) -> bool:
-        """Whether callbacks may go there."""
+    def allows_callback_to(self, host: str) -> bool:
+        """Return whether callbacks may be sent to this host."""
         return is_loopback(host) or host.lower() in self.callback_hosts
 
     def is_itself(self, host: str, port: int | None, own_port: int) -> bool:
-        """Whether a callback would come back to this sandbox on its own port."""
+        """Return whether a callback to this host and port would reach this sandbox."""
         host = host.lower()
         if self.public_origin is not None and (host, port) == self.public_origin[1:]:
             return True
@@ -113,12 +114,12 @@ class Reach:
 
 
 def is_name(host: str) -> bool:
-    """Whether this is one host, by its name or its address, in small letters."""
+    """Return whether this is one host name or address, in lower case."""
     return _NAME.fullmatch(host) is not None and (":" not in host or is_address(host))
 
 
 def is_address(host: str) -> bool:
-    """Whether this is an IP address."""
+    """Return whether this is an IP address."""
     try:
         ip_address(host)
     except ValueError:

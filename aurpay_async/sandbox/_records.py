@@ -1,8 +1,8 @@
-"""Records as JSON and back, whatever their fields are.
+"""Encode records as JSON, and decode them.
 
-What JSON has no word for is an object with one name that begins with ``$``. A record is
-an object of its fields, so a field that is new needs a default for files that lack it;
-one that has left is passed over.
+A type that JSON lacks is an object with one name that begins with ``$``. A record is an
+object of its fields: a new field needs a default for older files, and a removed one is
+ignored.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ R = TypeVar("R", bound=attrs.AttrsInstance)
 
 
 def _headers(pairs: list[tuple[str, str]]) -> Mapping[str, str]:
-    """Those of HTTP: asked for in any case, and a name may come twice."""
+    """Return headers: names are case-insensitive, and may occur twice."""
     return CIMultiDictProxy(CIMultiDict(pairs))
 
 
-#: How the JSON of each word becomes a value again.
-_WORDS: Final = {
+#: The decoder of each tag.
+_DECODERS: Final = {
     "$bytes": cast("Callable[[object], object]", b64decode),
     "$decimal": cast("Callable[[object], object]", Decimal),
     "$headers": cast("Callable[[object], object]", _headers),
@@ -38,38 +38,38 @@ _WORDS: Final = {
 
 
 def dump(value: object) -> str:
-    """A value as JSON, in ASCII."""
-    return json.dumps(value, default=_worded)
+    """Encode a value as JSON, in ASCII."""
+    return json.dumps(value, default=_encode_tagged)
 
 
 def load(text: str) -> object:
-    """The value of some JSON, in which a record is still a dict of its fields.
+    """Decode the output of `dump`; a record is still a dict of its fields.
 
     Raises:
-        ValueError: if that is not what `dump` has written.
+        ValueError: if the JSON or one of its values is invalid.
     """
     try:
-        return json.loads(text, object_hook=_value)
+        return json.loads(text, object_hook=_decode_tagged)
     except (ArithmeticError, TypeError) as error:
         raise ValueError(f"not a value: {error}") from None
 
 
 def read_record(record: type[R], fields: object) -> R:
-    """A record of its fields, as `load` gives them.
+    """Build a record from its fields, as `load` returns them.
 
     Raises:
-        ValueError: if they are not those of such a record.
+        ValueError: if they do not fit the record.
     """
     known = {field.name for field in attrs.fields(record)}
     try:
         given = cast("dict[str, object]", fields).items()
-        held = {name: _frozen(value) for name, value in given if name in known}
-        return cast("Callable[..., R]", record)(**held)
+        values = {name: _frozen(value) for name, value in given if name in known}
+        return cast("Callable[..., R]", record)(**values)
     except (AttributeError, TypeError) as error:
         raise ValueError(f"not a {record.__name__}: {error}") from None
 
 
-def _worded(value: object) -> object:
+def _encode_tagged(value: object) -> object:
     if attrs.has(type(value)):
         fields = attrs.fields(cast("type[attrs.AttrsInstance]", type(value)))
         return {field.name: getattr(value, field.name) for field in fields}
@@ -81,19 +81,19 @@ def _worded(value: object) -> object:
         return {"$bytes": b64encode(value).decode()}
     if isinstance(value, Mapping):
         return {"$headers": [*cast("Mapping[str, str]", value).items()]}
-    raise TypeError(f"no way to keep a {type(value).__name__}")
+    raise TypeError(f"cannot store a {type(value).__name__}")
 
 
-def _value(members: dict[str, object]) -> object:
+def _decode_tagged(members: dict[str, object]) -> object:
     if len(members) == 1:
-        [(word, held)] = members.items()
-        if word in _WORDS:
-            return _WORDS[word](held)
+        [(tag, encoded)] = members.items()
+        if tag in _DECODERS:
+            return _DECODERS[tag](encoded)
     return members
 
 
 def _frozen(value: object) -> object:
-    """Lists as the tuples that they were."""
+    """Turn lists back into tuples."""
     if isinstance(value, list):
         return tuple(map(_frozen, cast("list[object]", value)))
     if isinstance(value, dict):

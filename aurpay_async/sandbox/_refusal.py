@@ -1,10 +1,10 @@
-"""How the sandbox's Aurpay says no."""
+"""The rejection of a request by the sandbox's Aurpay."""
 
 from __future__ import annotations
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a failure
-    """The sandbox says no, with a code and a message for the envelope."""
+class ApiRejection(Exception):  # noqa: N818 - a response, not a failure
+    """Raised to answer a request with a code and a message in the envelope."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)

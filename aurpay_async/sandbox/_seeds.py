@@ -1,8 +1,8 @@
-"""Where random bytes come from: the system, or a seed that gives the same ones again.
+"""Random bytes from the operating system, or reproducible ones from a seed.
 
-Pure. What a seed gives depends on what it is for and on nothing else, not on how much
-was drawn before: order number 7 has the same secrets in every run, also in one that
-begins with order number 7.
+Pure. Seeded bytes depend on the seed and their purpose alone, not on earlier draws:
+order number 7 has the same secrets in every run, also in one that begins with order
+number 7.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    #: 32 bytes for the purpose that these words name.
-    Draw = Callable[..., bytes]
+    #: Return 32 bytes for the purpose that the arguments name.
+    RandomSource = Callable[..., bytes]
 
 
-def drawing(seed: int | None = None) -> Draw:
-    """What draws with `seed`; without one, nobody can tell what comes."""
+def random_source(seed: int | None = None) -> RandomSource:
+    """Return a source of bytes: reproducible with `seed`, unpredictable without."""
     if seed is None:
-        return _surprise
+        return _urandom
     key = str(seed).encode()
 
-    def draw(*purpose: object) -> bytes:
+    def seeded(*purpose: object) -> bytes:
         text = "/".join(map(str, purpose))
         return hmac.digest(key, text.encode(), "sha256")
 
-    return draw
+    return seeded
 
 
-def _surprise(*_: object) -> bytes:
+def _urandom(*_: object) -> bytes:
     return os.urandom(32)

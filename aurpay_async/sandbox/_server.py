@@ -1,4 +1,4 @@
-"""The life of the sandbox's server: a socket, what is behind it, and their end."""
+"""Start and stop the sandbox's server."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ from ._app import App
 from ._reach import is_address
 
 if TYPE_CHECKING:
-    from ._bank import Bank
-    from ._reach import Reach
+    from ._bank import Simulator
+    from ._reach import HostPolicy
 
 
 @final
 class Server:
-    """Serves a bank."""
+    """The HTTP server of a simulator."""
 
-    def __init__(self, bank: Bank) -> None:
-        self._bank = bank
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
         self._stopped = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
     async def start(self, port: int) -> str:
-        """Serve on a port; 0 takes a free one. Returns the base URL.
+        """Listen on a port, or on a free one for 0, and return the base URL.
 
         Raises:
-            ConfigurationError: if it is open, or its file cannot be used.
-            OSError: if the port is taken, or the host is not this machine.
+            ConfigurationError: if it is open already, or its file cannot be used.
+            OSError: if the port is in use, or the host is not this machine.
         """
         if self._runner is not None:
             raise ConfigurationError("this sandbox is open already")
-        reach = self._bank.reach
-        # First: who cannot listen leaves the file alone.
-        listening = await _listen(reach, port)
+        policy = self._simulator.host_policy
+        # Before the file is opened: without the port it is not created.
+        listening = await _listen(policy, port)
         own_port = listening.getsockname()[1]
         try:
-            self._bank.open(own_port)
+            self._simulator.open(own_port)
             await self._serve(listening)
         except BaseException:
             listening.close()
             await self.stop()
             raise
-        return f"http://{reach.origin_host}:{own_port}"
+        return f"http://{policy.origin_host}:{own_port}"
 
     async def stop(self) -> None:
-        """End all connections. Does nothing the second time."""
+        """Close all connections. A second call does nothing."""
         self._stopped.set()
         runner, self._runner = self._runner, None
         try:
-            # First: there may be requests that wait for their callbacks.
-            await self._bank.stop()
+            # Callbacks first: requests may be waiting for them.
+            await self._simulator.stop()
         finally:
             if runner is not None:
                 await runner.cleanup()
-            self._bank.close()
+            self._simulator.close()
 
     async def _serve(self, listening: socket.socket) -> None:
         self._stopped.clear()
-        app = App(self._bank, self._stopped)
-        # Signatures cover the bytes that came, so nothing unpacks them.
+        app = App(self._simulator, self._stopped)
+        # A signature covers the received bytes, so they are not decompressed.
         self._runner = web.AppRunner(
             app.routed(), access_log=None, shutdown_timeout=1, auto_decompress=False
         )
@@ -71,9 +71,9 @@ class Server:
         await web.SockSite(self._runner, listening).start()
 
 
-async def _listen(reach: Reach, port: int) -> socket.socket:
-    """One socket, also for a name with several addresses: they share no free port."""
-    host = reach.bound
+async def _listen(policy: HostPolicy, port: int) -> socket.socket:
+    """Open one socket: the addresses of a name would get different free ports."""
+    host = policy.bound
     if is_address(host):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)

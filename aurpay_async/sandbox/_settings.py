@@ -1,6 +1,6 @@
-"""What a sandbox is set up with: refused with what to write instead, or taken.
+"""The options of a sandbox, validated.
 
-Raises `ConfigurationError` everywhere, and quotes nothing that may be a secret.
+Each function raises `ConfigurationError`, and quotes no value that may be a secret.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import attrs
 
 from .._urls import UrlError, format_origin, parse_origin
 from ..errors import ConfigurationError, InvalidRequestError, shown
-from ._ledger import ORDER_LIFE
+from ._ledger import TIME_TO_PAY
 from ._live_keys import ADVICE, looks_live
 from ._rates import Rates
-from ._reach import Reach, is_name
+from ._reach import HostPolicy, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .._urls import Origin
     from ._answers import Amounts
 
-#: Whole numbers that everything can keep.
+#: The largest integer that SQLite and JSON readers of other languages can store.
 _MAX_SEED: Final = 2**63 - 1
 
 _KEYS: Final = (
@@ -35,13 +35,13 @@ _KEYS: Final = (
     *("callback_token", "callback_secret"),
 )
 
-#: An order's half hour is then two days, or less than a fifth of a second.
+#: The 30 minutes of an order then take two days, or 0.18 seconds.
 MIN_SPEED: Final = 0.01
 MAX_SPEED: Final = 10_000
 
 
 def require_made_up(name: str, key: object) -> None:
-    """Refuse a key that may be one of a real account; `name` says where it stands."""
+    """Reject a key that may belong to a real account; `name` is the option."""
     if isinstance(key, str) and looks_live(key):
         raise ConfigurationError(f"{name} looks like a live key; {ADVICE}")
 
@@ -55,7 +55,7 @@ def _seed(seed: int | None) -> int | None:
 
 
 def _speed(speed: float | None) -> float:
-    """How often faster than documented orders time out; 0 is never."""
+    """Return how much faster than documented orders time out; 0 means never."""
     if speed is None or (type(speed) in {int, float} and speed == 0):
         return 0.0
     if type(speed) not in {int, float} or not MIN_SPEED <= speed <= MAX_SPEED:
@@ -83,32 +83,32 @@ def _path(db: str | os.PathLike[str] | None) -> str | None:
     return path
 
 
-def read_reach(
+def parse_host_policy(
     host: str,
     callback_hosts: Iterable[str],
     *,
     allow_remote: bool,
     allowed_hosts: Iterable[str] = (),
     public_url: str | None = None,
-) -> Reach:
-    """Where to listen, which names to answer to, and whom to call.
+) -> HostPolicy:
+    """Return the host policy of these options.
 
     Raises:
-        ConfigurationError: if one is no host, or other machines could ask, and that was
-            not allowed as well.
+        ConfigurationError: if an option is no host, or other machines could connect
+            without `allow_remote`.
     """
-    reach = Reach(
+    policy = HostPolicy(
         host=_host("host", host),
         callback_hosts=_hosts("callback_hosts", callback_hosts),
         allowed_hosts=_hosts("allowed_hosts", allowed_hosts),
         public_origin=_public_origin(public_url),
     )
-    if reach.is_remote and not allow_remote:
+    if policy.is_remote and not allow_remote:
         raise ConfigurationError(
-            f"on {host} any machine of the network can ask, pay and look; "
-            "if that is meant, write allow_remote=True (--allow-remote) as well"
+            f"on {host} any machine of the network can read and pay orders; "
+            "to allow that, set allow_remote=True (--allow-remote) as well"
         )
-    return reach
+    return policy
 
 
 def _public_origin(url: str | None) -> Origin | None:
@@ -118,7 +118,7 @@ def _public_origin(url: str | None) -> Origin | None:
     if not isinstance(given, str):
         raise ConfigurationError(f"public_url must be a str, not {shown(given)}")
     try:
-        # Plain http is allowed: invoices for regtest are worth nothing.
+        # Plain HTTP is allowed: regtest invoices have no value.
         origin = parse_origin(given)
     except UrlError as error:
         raise ConfigurationError(f"public_url {error}") from None
@@ -131,25 +131,25 @@ def _public_origin(url: str | None) -> Origin | None:
 
 
 def _hosts(name: str, hosts: Iterable[str]) -> frozenset[str]:
-    # A single name is an iterable as well: of letters.
+    # A single str would be iterated by character.
     if isinstance(hosts, str) or not isinstance(cast("object", hosts), Iterable):
         raise ConfigurationError(f'{name} is a list of names: ("shop.test",)')
     return frozenset(_host(name, host) for host in hosts)
 
 
 def _host(name: str, host: object) -> str:
-    small = host.lower() if isinstance(host, str) else ""
-    if not is_name(small):
+    name_or_address = host.lower() if isinstance(host, str) else ""
+    if not is_name(name_or_address):
         raise ConfigurationError(
             f"{name} takes a name or an address without scheme, port or pattern, "
             f"not {shown(host)}"
         )
-    return small
+    return name_or_address
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """All of it."""
+    """All options of one sandbox."""
 
     api_key: str | None = attrs.field(repr=False)
     api_token: str | None = attrs.field(repr=False)
@@ -159,10 +159,10 @@ class Settings:
     post_callbacks: bool
     api_key_in_callbacks: bool
     amounts: Amounts
-    reach: Reach
+    host_policy: HostPolicy
     clock: Clock
     seed: int | None = attrs.field(converter=_seed)
-    #: 0 if orders time out when they are told to.
+    #: 0 if orders time out on request only.
     speed: float = attrs.field(converter=_speed)
     rates: Rates = attrs.field(converter=_rates)
     db: str | None = attrs.field(converter=_path)
@@ -174,6 +174,6 @@ class Settings:
             raise ConfigurationError("give both api_token and api_secret, or neither")
 
     @property
-    def order_life(self) -> timedelta:
-        """How long an order can be paid in time."""
-        return ORDER_LIFE / (self.speed or 1)
+    def time_to_pay(self) -> timedelta:
+        """Return the time from creation to timeout of an order."""
+        return TIME_TO_PAY / (self.speed or 1)

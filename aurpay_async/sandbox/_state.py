@@ -1,4 +1,4 @@
-"""All that a sandbox remembers, in one place; with a file, beyond its own end."""
+"""The state of a sandbox, in memory or stored in a file."""
 
 from __future__ import annotations
 
@@ -10,60 +10,64 @@ from ._courier import SentCallback
 from ._deliveries import CallbackFaults
 from ._faults import Faults
 from ._gate import ReceivedRequest
-from ._kept import Log, Table
+from ._kept import PersistentDict, PersistentList
 from ._orders import SandboxOrder
 from ._transactions import SandboxWithdrawal
 
 if TYPE_CHECKING:
-    from ._journal import Journal
-    from ._kept import Kept
+    from ._journal import SqliteStorage
+    from ._kept import Persistent
     from ._rates import Rates
 
 
 class State:
-    """What there is, and what has happened."""
+    """Orders, requests, callbacks, faults and rates of one sandbox."""
 
     def __init__(self, rates: Rates) -> None:
-        self.orders = Table("order", SandboxOrder)
-        self.checkouts = Table("checkout", Checkout)
-        self.withdrawals = Table("withdrawal", SandboxWithdrawal)
-        self.requests = Log("request", ReceivedRequest)
-        #: The attempts to deliver, in the order in which they ended.
-        self.callbacks = Log("callback", SentCallback)
+        self.orders = PersistentDict("order", SandboxOrder)
+        self.checkouts = PersistentDict("checkout", Checkout)
+        self.withdrawals = PersistentDict("withdrawal", SandboxWithdrawal)
+        self.requests = PersistentList("request", ReceivedRequest)
+        #: The attempts to deliver callbacks, in the order in which they ended.
+        self.callbacks = PersistentList("callback", SentCallback)
         self.faults = Faults()
         self.callback_faults = CallbackFaults()
         self.rates = rates
-        self._journal: Journal | None = None
+        self._storage: SqliteStorage | None = None
 
-    def open(self, path: str, *others: Kept) -> None:
-        """Take over what a file has, and keep everything there from now on.
+    def open(self, path: str, *others: Persistent) -> None:
+        """Load the state from a file, and store each change there from now on.
+
+        Args:
+            path: The file.
+            others: Further state to load and store.
 
         Raises:
             ConfigurationError: if the file is in use, or cannot be read.
         """
-        # Here and not above: SQLite is for those who want a file.
-        from ._journal import Journal
+        # Imported here because only a sandbox with a file needs SQLite.
+        from ._journal import SqliteStorage
 
-        if self._journal is not None:
+        if self._storage is not None:
             raise ConfigurationError(
-                "a sandbox with a file is opened once; make another one for the file"
+                "a sandbox with a file opens once; create another Sandbox for the file"
             )
-        parts: tuple[Kept, ...] = (
+        parts: tuple[Persistent, ...] = (
             *(self.orders, self.checkouts, self.withdrawals),
             *(self.requests, self.callbacks),
             *(self.faults, self.callback_faults, self.rates),
         )
-        self._journal = Journal.open(path)
+        self._storage = SqliteStorage.open(path)
         try:
             for part in (*parts, *others):
-                part.keep(self._journal)
+                part.attach(self._storage)
         except ValueError as error:
             self.close()
             raise ConfigurationError(
-                f"the file holds something that this version cannot read: {error}"
+                f"the file contains a value that this version cannot read: {error}"
             ) from None
 
     def close(self) -> None:
-        """Let go of the file. What is remembered stays readable."""
-        if self._journal is not None:
-            self._journal.close()
+        """Close the file. The state stays readable."""
+        if self._storage is not None:
+            self._storage.close()

@@ -1,4 +1,4 @@
-"""The files beside the code."""
+"""The files of the pages and of the API description."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from pathlib import Path
 
 @cache
 def read_static(name: str) -> bytes:
-    """A file of ``static``, read once."""
+    """Return a file of ``static``, which is read once."""
     return (Path(__file__).parent / "static" / name).read_bytes()

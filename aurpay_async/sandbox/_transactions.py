@@ -1,7 +1,7 @@
-"""The rows of the account: what came in, went back and went out.
+"""The transactions of the account: payments, refunds and withdrawals.
 
-Pure. They follow from the orders and the withdrawals and are kept nowhere, so they
-cannot disagree with them.
+Pure. They are derived from orders and withdrawals and not stored, so they cannot
+contradict them.
 """
 
 from __future__ import annotations
@@ -20,18 +20,15 @@ if TYPE_CHECKING:
 
     from ._orders import SandboxOrder
 
-#: What the documented example's fee is of its amount; exact, with eleven decimals.
+#: The fee in the documented example, as a fraction of its amount.
 _FEE: Final = Decimal("0.008")
-#: Of its own, whatever the process has set.
-_EXACT: Final = Context(prec=50)
+#: Independent of the decimal context of the program.
+EXACT: Final = Context(prec=50)
 
 
 @attrs.frozen(kw_only=True)
 class SandboxWithdrawal:
-    """An invoice of somebody else's that the account has paid.
-
-    .. versionadded:: 0.1.0
-    """
+    """A foreign invoice that the account has paid."""
 
     #: BOLT #11, regtest.
     invoice: str
@@ -44,19 +41,16 @@ class SandboxWithdrawal:
 
 @attrs.frozen(kw_only=True)
 class SandboxTransaction:
-    """A row of the account.
-
-    .. versionadded:: 0.1.0
-    """
+    """A transaction of the account."""
 
     tx_id: str
-    #: ``ORDER`` as seen at Aurpay; the other two are spelt so here alone.
+    #: Aurpay documents ``ORDER``; the names of the other two are the sandbox's.
     tx_type: Literal["ORDER", "REFUND", "WITHDRAW"]
     chain: str
     coin: str
     #: In units of `coin`.
     amount: Decimal
-    #: The same, less the fee; ``None`` of what did not come in.
+    #: `amount` less `fee` for a payment, else ``None``.
     obtained: Decimal | None
     fee: Decimal
     #: Aware, UTC, whole seconds.
@@ -66,10 +60,10 @@ class SandboxTransaction:
 def list_transactions(
     orders: Iterable[SandboxOrder], withdrawals: Iterable[SandboxWithdrawal]
 ) -> list[SandboxTransaction]:
-    """All of them, the newest first."""
+    """Return all transactions, the newest first."""
     rows = [row for order in orders for row in _of_order(order)]
     rows += [_of_withdrawal(withdrawal) for withdrawal in withdrawals]
-    # Of those of the same second the later one comes first.
+    # The sort is stable: of those of one second, the later one comes first.
     rows.sort(key=lambda row: row.at)
     return rows[::-1]
 
@@ -77,23 +71,23 @@ def list_transactions(
 def balance_of(
     orders: Iterable[SandboxOrder], withdrawals: Iterable[SandboxWithdrawal]
 ) -> Decimal:
-    """What can be withdrawn over Lightning, in BTC."""
+    """Return the BTC that can be withdrawn over Lightning."""
     total = Decimal(0)
     for row in list_transactions(orders, withdrawals):
         if row.coin == LIGHTNING.name:
             moved = -row.amount if row.obtained is None else row.obtained
-            total = _EXACT.add(total, moved)
+            total = EXACT.add(total, moved)
     return total
 
 
 def tx_id_of(order: SandboxOrder) -> str:
-    """The name of its payment."""
+    """Return the transaction id of an order's payment."""
     return str(uuid5(NAMESPACE_URL, order.order_id))
 
 
 def fee_of(order: SandboxOrder) -> Decimal:
-    """What the platform keeps of it."""
-    return _EXACT.multiply(order.amount, _FEE)
+    """Return the platform's fee for an order."""
+    return EXACT.multiply(order.amount, _FEE)
 
 
 def _of_order(order: SandboxOrder) -> Iterator[SandboxTransaction]:
@@ -106,7 +100,7 @@ def _of_order(order: SandboxOrder) -> Iterator[SandboxTransaction]:
         chain=order.chain,
         coin=order.coin,
         amount=order.amount,
-        obtained=_EXACT.subtract(order.amount, fee),
+        obtained=EXACT.subtract(order.amount, fee),
         fee=fee,
         at=order.paid_at,
     )

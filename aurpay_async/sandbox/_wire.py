@@ -1,7 +1,4 @@
-"""Carries faults out, byte by byte, on the connection of one request.
-
-An answer that goes wrong is written here by hand: no HTTP library would.
-"""
+"""Send faulty responses, written by hand because no HTTP library would write them."""
 
 from __future__ import annotations
 
@@ -21,13 +18,13 @@ if TYPE_CHECKING:
 _PAGE: Final = b"<html><body><h1>Bad Gateway</h1></body></html>"
 _MEBIBYTE: Final = 1024 * 1024
 
-#: A writer that is ahead of its reader by this much waits.
+#: The writer waits while this many bytes are unsent.
 _MAX_AHEAD: Final = 256 * 1024
 _PAUSE_S: Final = 0.005
 
 
-class Wire:
-    """The server's end of a connection."""
+class RawConnection:
+    """The server's end of a connection, below HTTP."""
 
     def __init__(self, transport: asyncio.Transport, stopped: asyncio.Event) -> None:
         self._transport = transport
@@ -35,7 +32,7 @@ class Wire:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is anybody to write to."""
+        """Return whether the client is connected and the sandbox is running."""
         return not (self._transport.is_closing() or self._stopped.is_set())
 
     async def write(self, data: bytes) -> None:
@@ -45,30 +42,30 @@ class Wire:
         while self.is_open and self._transport.get_write_buffer_size() > _MAX_AHEAD:
             await asyncio.sleep(_PAUSE_S)
 
-    async def gone(self) -> None:
-        """Wait until the other end gives up."""
+    async def wait_closed(self) -> None:
+        """Wait until the client disconnects."""
         while self.is_open:
             await asyncio.sleep(_PAUSE_S)
 
     async def pause(self, seconds: float) -> None:
-        """Wait, as long as there is anybody to wait for."""
+        """Wait, at most until the client disconnects."""
         ends = asyncio.get_running_loop().time() + seconds
         while self.is_open and asyncio.get_running_loop().time() < ends:
             await asyncio.sleep(min(seconds, _PAUSE_S))
 
     def end(self) -> None:
-        """Say goodbye, once everything is sent."""
+        """Close the connection when everything is sent."""
         self._transport.close()
 
     def reset(self) -> None:
-        """End without a goodbye."""
+        """Reset the connection."""
         sock = self._transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
 
-def head(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """The head of a whole answer."""
+def response_head(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    """Return status line and headers of a complete response."""
     return "\r\n".join(
         [
             f"HTTP/1.1 {status}",
@@ -81,124 +78,132 @@ def head(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     ).encode()
 
 
-async def misbehave(fault: Fault, wire: Wire, body: bytes) -> None:
-    """Answer with `body`, and with this fault."""
+async def send_faulty_response(
+    fault: Fault, connection: RawConnection, body: bytes
+) -> None:
+    """Send `body` with this fault."""
     if fault.name.isdigit():
-        await _status(fault, wire)
+        await _status(fault, connection)
     elif fault.name in _BODIES:
-        spoilt = _BODIES[fault.name](body)
-        await wire.write(head(spoilt) + spoilt)
+        tampered = _BODIES[fault.name](body)
+        await connection.write(response_head(tampered) + tampered)
     else:
-        await _ACTS[fault.name](fault, wire, body)
+        await _RESPONSES[fault.name](fault, connection, body)
 
 
-async def _status(fault: Fault, wire: Wire) -> None:
+async def _status(fault: Fault, connection: RawConnection) -> None:
     options = fault.options
     named = {"Retry-After": options["retry-after"], "Location": options["location"]}
     headers = [f"{name}: {value}" for name, value in named.items() if value]
     page = _PAGE if options["html"] == "yes" else b""
-    if fault.name.startswith("1"):  # comes before an answer, which never comes
-        await wire.write(f"HTTP/1.1 {fault.name} Wait\r\n\r\n".encode())
-        await wire.gone()
-    elif fault.name in {"204", "304"}:  # have no body
-        await wire.write(f"HTTP/1.1 {fault.name} None\r\n\r\n".encode())
+    if fault.name.startswith("1"):  # interim; the final response never follows
+        await connection.write(f"HTTP/1.1 {fault.name} Wait\r\n\r\n".encode())
+        await connection.wait_closed()
+    elif fault.name in {"204", "304"}:  # without a body
+        await connection.write(f"HTTP/1.1 {fault.name} None\r\n\r\n".encode())
     else:
         status = f"{fault.name} Fault"
-        await wire.write(head(page, *headers, status=status) + page)
+        await connection.write(response_head(page, *headers, status=status) + page)
 
 
-async def _redirect(fault: Fault, wire: Wire, _: bytes) -> None:
+async def _redirect(fault: Fault, connection: RawConnection, _: bytes) -> None:
     status, location = fault.options["status"], fault.options["location"]
-    await wire.write(head(b"", f"Location: {location}", status=f"{status} Moved"))
+    await connection.write(
+        response_head(b"", f"Location: {location}", status=f"{status} Moved")
+    )
 
 
-async def _reset_after_request(_: Fault, wire: Wire, __: bytes) -> None:
-    wire.reset()
+async def _reset_after_request(_: Fault, connection: RawConnection, __: bytes) -> None:
+    connection.reset()
 
 
-async def _close_before_headers(_: Fault, wire: Wire, __: bytes) -> None:
-    wire.end()
+async def _close_before_headers(_: Fault, connection: RawConnection, __: bytes) -> None:
+    connection.end()
 
 
-async def _silence(_: Fault, wire: Wire, __: bytes) -> None:
-    await wire.gone()
+async def _silence(_: Fault, connection: RawConnection, __: bytes) -> None:
+    await connection.wait_closed()
 
 
-async def _cut_headers(_: Fault, wire: Wire, body: bytes) -> None:
-    await wire.write(head(body)[:-12])
-    wire.end()
+async def _cut_headers(_: Fault, connection: RawConnection, body: bytes) -> None:
+    await connection.write(response_head(body)[:-12])
+    connection.end()
 
 
-async def _endless_headers(_: Fault, wire: Wire, __: bytes) -> None:
-    await wire.write(b"HTTP/1.1 200 OK\r\n")
-    while wire.is_open:
-        await wire.write(b"X-Endless: " + b"x" * 4000 + b"\r\n")
+async def _endless_headers(_: Fault, connection: RawConnection, __: bytes) -> None:
+    await connection.write(b"HTTP/1.1 200 OK\r\n")
+    while connection.is_open:
+        await connection.write(b"X-Endless: " + b"x" * 4000 + b"\r\n")
 
 
-async def _cut_body(_: Fault, wire: Wire, body: bytes) -> None:
-    await wire.write(head(body) + body[: len(body) // 2])
-    wire.end()
+async def _cut_body(_: Fault, connection: RawConnection, body: bytes) -> None:
+    await connection.write(response_head(body) + body[: len(body) // 2])
+    connection.end()
 
 
-async def _long_body(_: Fault, wire: Wire, body: bytes) -> None:
-    await wire.write(head(body + b" ") + body)
-    await wire.gone()
+async def _long_body(_: Fault, connection: RawConnection, body: bytes) -> None:
+    await connection.write(response_head(body + b" ") + body)
+    await connection.wait_closed()
 
 
-async def _short_body(_: Fault, wire: Wire, body: bytes) -> None:
-    await wire.write(head(body[:-9]) + body)
+async def _short_body(_: Fault, connection: RawConnection, body: bytes) -> None:
+    await connection.write(response_head(body[:-9]) + body)
 
 
-async def _endless_body(_: Fault, wire: Wire, body: bytes) -> None:
-    await wire.write(b"HTTP/1.1 200 OK\r\n\r\n" + body)
-    while wire.is_open:
-        await wire.write(b" " * 65_536)
+async def _endless_body(_: Fault, connection: RawConnection, body: bytes) -> None:
+    await connection.write(b"HTTP/1.1 200 OK\r\n\r\n" + body)
+    while connection.is_open:
+        await connection.write(b" " * 65_536)
 
 
-async def _broken_chunk(_: Fault, wire: Wire, body: bytes) -> None:
+async def _broken_chunk(_: Fault, connection: RawConnection, body: bytes) -> None:
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    await wire.write(chunks + b"zz\r\n" + body + b"\r\n0\r\n\r\n")
-    wire.end()
+    await connection.write(chunks + b"zz\r\n" + body + b"\r\n0\r\n\r\n")
+    connection.end()
 
 
-async def _packed(wire: Wire, packed: bytes) -> None:
-    await wire.write(head(packed, "Content-Encoding: gzip") + packed)
+async def _send_gzip(connection: RawConnection, compressed: bytes) -> None:
+    await connection.write(
+        response_head(compressed, "Content-Encoding: gzip") + compressed
+    )
 
 
-async def _gzip(_: Fault, wire: Wire, body: bytes) -> None:
-    await _packed(wire, gzip.compress(body))
+async def _gzip(_: Fault, connection: RawConnection, body: bytes) -> None:
+    await _send_gzip(connection, gzip.compress(body))
 
 
-async def _gzip_bomb(_: Fault, wire: Wire, body: bytes) -> None:
+async def _gzip_bomb(_: Fault, connection: RawConnection, body: bytes) -> None:
     bomb = body + b" " * 16 * _MEBIBYTE
-    await _packed(wire, await asyncio.to_thread(gzip.compress, bomb))
+    await _send_gzip(connection, await asyncio.to_thread(gzip.compress, bomb))
 
 
-async def _gzip_broken(_: Fault, wire: Wire, body: bytes) -> None:
-    await _packed(wire, gzip.compress(body)[:-12])
+async def _gzip_broken(_: Fault, connection: RawConnection, body: bytes) -> None:
+    await _send_gzip(connection, gzip.compress(body)[:-12])
 
 
-async def _delay(fault: Fault, wire: Wire, body: bytes) -> None:
-    await wire.pause(fault.seconds)
-    await wire.write(head(body) + body)
+async def _delay(fault: Fault, connection: RawConnection, body: bytes) -> None:
+    await connection.pause(fault.seconds)
+    await connection.write(response_head(body) + body)
 
 
-async def _slow(fault: Fault, wire: Wire, body: bytes) -> None:
-    for byte in head(body) + body:
-        await wire.write(bytes([byte]))
-        await wire.pause(fault.seconds)
+async def _slow(fault: Fault, connection: RawConnection, body: bytes) -> None:
+    for byte in response_head(body) + body:
+        await connection.write(bytes([byte]))
+        await connection.pause(fault.seconds)
 
 
-async def _close_kept(_: Fault, wire: Wire, body: bytes) -> None:
-    await wire.write(head(body) + body)
-    wire.end()
+async def _close_kept(_: Fault, connection: RawConnection, body: bytes) -> None:
+    await connection.write(response_head(body) + body)
+    connection.end()
 
 
-async def _whole(_: Fault, wire: Wire, body: bytes) -> None:
-    await wire.write(head(body) + body)
+async def _unchanged(_: Fault, connection: RawConnection, body: bytes) -> None:
+    await connection.write(response_head(body) + body)
 
 
-_ACTS: Final[dict[str, Callable[[Fault, Wire, bytes], Awaitable[None]]]] = {
+_RESPONSES: Final[
+    dict[str, Callable[[Fault, RawConnection, bytes], Awaitable[None]]]
+] = {
     "reset-after-request": _reset_after_request,
     "close-before-headers": _close_before_headers,
     "silence": _silence,
@@ -216,12 +221,12 @@ _ACTS: Final[dict[str, Callable[[Fault, Wire, bytes], Awaitable[None]]]] = {
     "delay": _delay,
     "slow": _slow,
     "close-kept": _close_kept,
-    # Which answer it is has been decided before.
-    REPLAYED: _whole,
-    STALE: _whole,
+    # The caller has chosen the response.
+    REPLAYED: _unchanged,
+    STALE: _unchanged,
 }
 
-#: The same for faults of the body alone, which HTTP carries as it should.
+#: Faults of the body alone, in a valid HTTP response.
 _BODIES: Final[dict[str, Callable[[bytes], bytes]]] = {
     "empty": lambda _: b"",
     "not-json": lambda body: body.replace(b'"', b"'"),

@@ -1,4 +1,4 @@
-"""What a request asks to be paid, read strictly. Pure."""
+"""Parse the fields of a request that creates an order, strictly. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ._refusal import Refusal
+from ._refusal import ApiRejection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,31 +19,31 @@ _URL_FIELDS: Final = ("succeed_url", "timeout_url", "callback_url", "timeout_cal
 
 
 @attrs.frozen(kw_only=True)
-class Wish:
-    """What a shop wants, in fiat, and who is to hear of it."""
+class OrderRequest:
+    """A price in fiat, and the URLs of the shop."""
 
     price: Decimal
     currency: str
     urls: Mapping[str, str]
     #: Whether a stablecoin counts as a dollar.
     at_par: bool = False
-    #: Whether callbacks are to have the order in their body.
+    #: Whether callbacks carry the order in their body.
     post_callbacks: bool = False
-    #: The API key that callbacks are to carry, if they are.
+    #: The API key that callbacks carry, if they do.
     api_key: str | None = attrs.field(default=None, repr=False)
 
 
-def read_wish(
+def parse_order_request(
     fields: Mapping[str, object],
     rates: Mapping[str, Decimal],
     api_key: str | None = None,
-) -> Wish:
-    """That of a Lightning order.
+) -> OrderRequest:
+    """Parse the fields of a Lightning order.
 
     Raises:
-        Refusal: if a field is missing or cannot be.
+        ApiRejection: if a field is missing or invalid.
     """
-    return Wish(
+    return OrderRequest(
         price=_price("price", fields),
         currency=_currency("currency", fields, rates),
         urls=_urls(fields),
@@ -51,35 +51,41 @@ def read_wish(
     )
 
 
-def read_payment_wish(
+def parse_payment_request(
     fields: Mapping[str, object],
     rates: Mapping[str, Decimal],
     prefix: str = "",
     api_key: str | None = None,
-) -> Wish:
-    """That of a payment in any coin; `prefix` stands before the names of fiat.
+) -> OrderRequest:
+    """Parse the fields of a payment in any coin.
+
+    Args:
+        fields: The fields of the request.
+        rates: The currencies that have a rate.
+        prefix: Precedes the names of the fields for price and currency.
+        api_key: The key that callbacks carry.
 
     Raises:
-        Refusal: if a field is missing or cannot be.
+        ApiRejection: if a field is missing or invalid.
     """
-    return Wish(
+    return OrderRequest(
         price=_price(f"{prefix}price", fields),
         currency=_currency(f"{prefix}currency", fields, rates),
         urls=_urls(fields),
-        at_par=_switch("fixed_encrypt_price", fields),
-        post_callbacks=_switch("enable_post_callback", fields),
+        at_par=_bool("fixed_encrypt_price", fields),
+        post_callbacks=_bool("enable_post_callback", fields),
         api_key=api_key,
     )
 
 
 def _price(name: str, fields: Mapping[str, object]) -> Decimal:
     value = fields.get(name)
-    # JSON numbers arrive as int or Decimal; a text, or true, is no number.
+    # JSON numbers arrive as int or Decimal; a string or a boolean is no number.
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise Refusal(400, f"{name} must be a number")
+        raise ApiRejection(400, f"{name} must be a number")
     price = Decimal(value)
     if not Decimal("0.01") <= price < Decimal(10**9):
-        raise Refusal(400, f"{name} must be from 0.01 to 999999999.99")
+        raise ApiRejection(400, f"{name} must be from 0.01 to 999999999.99")
     return price
 
 
@@ -94,14 +100,14 @@ def _currency(
                 f"; for {value} set a rate: --rate {value}=..., "
                 f'or rates={{"{value}": ...}}'
             )
-        raise Refusal(400, problem)
+        raise ApiRejection(400, problem)
     return value
 
 
-def _switch(name: str, fields: Mapping[str, object]) -> bool:
+def _bool(name: str, fields: Mapping[str, object]) -> bool:
     value = fields.get(name, False)
     if not isinstance(value, bool):
-        raise Refusal(400, f"{name} must be true or false")
+        raise ApiRejection(400, f"{name} must be true or false")
     return value
 
 
@@ -112,10 +118,10 @@ def _urls(fields: Mapping[str, object]) -> dict[str, str]:
         if value is None:
             continue
         if value == "":
-            raise Refusal(
+            raise ApiRejection(
                 400, f"{name} is empty: leave it out (what Aurpay does is not known)"
             )
         if not isinstance(value, str) or not value.startswith(("http://", "https://")):
-            raise Refusal(400, f"{name} must be an URL")
+            raise ApiRejection(400, f"{name} must be a URL")
         urls[name] = value
     return urls

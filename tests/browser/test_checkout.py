@@ -56,7 +56,7 @@ async def order(sandbox: Sandbox, **fields: Any) -> str:
 
 def put(sandbox: Sandbox, **changed: Any) -> None:
     """Into the order what no request could put there."""
-    orders = sandbox._bank.ledger.orders
+    orders = sandbox._simulator.ledger.orders
     orders[ORDER_ID] = attrs.evolve(orders[ORDER_ID], **changed)
 
 
@@ -80,10 +80,9 @@ def button(page: Page, name: str) -> Locator:
 # What a payer sees
 
 
-async def test_a_payer_sees_what_there_is_to_pay(
+async def test_checkout_shows_amounts_invoice_and_time_left(
     sandbox: Sandbox, window: Window
 ) -> None:
-    """The amount in both currencies, the invoice in each form, and how long it goes."""
     page = await show(window, await order(sandbox, price=1234.5, currency="EUR"))
     known = sandbox.orders[ORDER_ID]
     await expect(page).to_have_title("Pay €1,234.50")
@@ -99,8 +98,9 @@ async def test_a_payer_sees_what_there_is_to_pay(
     assert window.origins == {sandbox.base_url}
 
 
-async def test_it_is_there_within_a_second(sandbox: Sandbox, browser: Browser) -> None:
-    """Alive, with its code, and light; if this machine has a processor for it."""
+async def test_checkout_loads_within_a_second(
+    sandbox: Sandbox, browser: Browser
+) -> None:
     url, seconds = await order(sandbox), 9.0
     for _ in range(5):
         async with opening(browser) as window:
@@ -142,8 +142,9 @@ async def grey(page: Page, png: bytes) -> memoryview:
     return memoryview(b64decode(pixels)).cast("B", (height, width))
 
 
-async def test_the_code_can_be_scanned(sandbox: Sandbox, window: Window) -> None:
-    """Read off the screen it is the invoice, byte for byte, in capitals."""
+async def test_qr_code_of_the_checkout_can_be_scanned(
+    sandbox: Sandbox, window: Window
+) -> None:
     page = await show(window, await order(sandbox))
     code = page.get_by_role("img", name="QR code of the Lightning invoice")
     await code.evaluate("image => image.decode()")
@@ -158,8 +159,9 @@ async def test_the_code_can_be_scanned(sandbox: Sandbox, window: Window) -> None
         assert barcode.bytes == f"LIGHTNING:{invoice.upper()}".encode()
 
 
-async def test_the_invoice_can_be_copied(sandbox: Sandbox, window: Window) -> None:
-    """With one click; where that is not allowed, it is selected."""
+async def test_invoice_on_the_checkout_can_be_copied(
+    sandbox: Sandbox, window: Window
+) -> None:
     page = await show(window, await order(sandbox))
     await button(page, "Copy").click()
     await button(page, "Copied").wait_for()
@@ -171,10 +173,9 @@ async def test_the_invoice_can_be_copied(sandbox: Sandbox, window: Window) -> No
     assert await page.evaluate("getSelection().toString()") == copied
 
 
-async def test_without_segno_the_page_says_so(
+async def test_checkout_without_segno_asks_to_install_it(
     sandbox: Sandbox, window: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The invoice can be paid all the same."""
     monkeypatch.setitem(sys.modules, "segno", None)
     page = await show(window, await order(sandbox))
     await page.get_by_text("QR codes need segno").wait_for()
@@ -186,8 +187,9 @@ async def test_without_segno_the_page_says_so(
 # What happens while it is open
 
 
-async def test_a_payment_shows_at_once(sandbox: Sandbox, window: Window) -> None:
-    """Without a reload; what was to be paid can be paid no more."""
+async def test_payment_shows_on_the_checkout_without_reload(
+    sandbox: Sandbox, window: Window
+) -> None:
     page = await show(window, await order(sandbox))
     await expect(status(page)).to_have_text("Waiting for payment")
     await sandbox.pay(ORDER_ID)
@@ -203,8 +205,9 @@ async def test_a_payment_shows_at_once(sandbox: Sandbox, window: Window) -> None
     assert window.complaints == []
 
 
-async def test_who_is_late_is_told(sandbox: Sandbox, window: Window) -> None:
-    """Whether it happens on the page, or before it is opened."""
+async def test_checkout_shows_overdue_and_late_payment(
+    sandbox: Sandbox, window: Window
+) -> None:
     page = await show(window, await order(sandbox))
     await sandbox.expire(ORDER_ID)
     await page.get_by_role("heading", name="Overdue").wait_for()
@@ -214,8 +217,9 @@ async def test_who_is_late_is_told(sandbox: Sandbox, window: Window) -> None:
     await page.get_by_role("heading", name="Paid late").wait_for()
 
 
-async def test_time_runs_out(sandbox: Sandbox, window: Window) -> None:
-    """As the sandbox's clock tells it, which stands still until it is moved."""
+async def test_checkout_counts_down_by_the_clock_of_the_sandbox(
+    sandbox: Sandbox, window: Window
+) -> None:
     clock = sandbox.clock
     assert isinstance(clock, FakeClock)
     page = await show(window, await order(sandbox, timeout_url=f"{SHOP}/late"))
@@ -225,12 +229,13 @@ async def test_time_runs_out(sandbox: Sandbox, window: Window) -> None:
         await page.wait_for_timeout(1_100)
         await expect(left).to_have_text(shown)
     clock.advance(29 * 60)
-    await page.get_by_role("heading", name="Time is up").wait_for()
+    await page.get_by_role("heading", name="Expired").wait_for()
     await page.get_by_role("link", name="Back to shop.example").wait_for()
 
 
-async def test_payers_go_back_to_the_shop(sandbox: Sandbox, timed: Window) -> None:
-    """After five seconds that they see passing; not again when they come back."""
+async def test_checkout_redirects_to_the_shop_once_after_five_seconds(
+    sandbox: Sandbox, timed: Window
+) -> None:
     await timed.page.route(f"{SHOP}/**", lambda route: route.fulfill(body="the shop"))
     page = await show(timed, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
     await sandbox.pay(ORDER_ID)
@@ -247,8 +252,9 @@ async def test_payers_go_back_to_the_shop(sandbox: Sandbox, timed: Window) -> No
     await link.wait_for()
 
 
-async def test_payers_may_stay(sandbox: Sandbox, timed: Window) -> None:
-    """For as long as they like; the link is still there."""
+async def test_payer_can_cancel_the_redirect_to_the_shop(
+    sandbox: Sandbox, timed: Window
+) -> None:
     page = await show(timed, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
     await sandbox.pay(ORDER_ID)
     await button(page, "Stay here").click()
@@ -258,8 +264,9 @@ async def test_payers_may_stay(sandbox: Sandbox, timed: Window) -> None:
     assert page.url.endswith(ORDER_ID)
 
 
-async def test_a_page_that_nobody_looks_at(sandbox: Sandbox, window: Window) -> None:
-    """Hears nothing, and all of it when somebody does."""
+async def test_hidden_page_receives_events_when_it_is_visible_again(
+    sandbox: Sandbox, window: Window
+) -> None:
     page = await show(window, await order(sandbox))
     hide = """value => {
         Object.defineProperty(document, "hidden", { value, configurable: true });
@@ -273,10 +280,9 @@ async def test_a_page_that_nobody_looks_at(sandbox: Sandbox, window: Window) -> 
     await expect(status(page)).to_have_text("Paid")
 
 
-async def test_a_sandbox_that_stops_and_starts(
+async def test_checkout_reconnects_to_a_restarted_sandbox(
     sandbox: Sandbox, window: Window
 ) -> None:
-    """The page says so, comes back by itself, and finds its order gone."""
     page = await show(window, await order(sandbox))
     port = int(sandbox.base_url.rpartition(":")[2])
     await sandbox.aclose()
@@ -290,8 +296,9 @@ async def test_a_sandbox_that_stops_and_starts(
 # What a developer can make happen
 
 
-async def test_the_buttons(sandbox: Sandbox, window: Window) -> None:
-    """Each does what it says, for real: the shop hears of it."""
+async def test_checkout_buttons_change_the_order_and_call_the_shop(
+    sandbox: Sandbox, window: Window
+) -> None:
     page = window.page
     async with open_shop() as shop:
         urls = {"callback_url": shop.url, "timeout_callback": shop.url}
@@ -315,8 +322,9 @@ async def test_the_buttons(sandbox: Sandbox, window: Window) -> None:
     assert window.complaints == []
 
 
-async def test_the_overview_follows(sandbox: Sandbox, window: Window) -> None:
-    """Newest first, as it happens; what is open in it stays open."""
+async def test_overview_updates_without_disturbing_open_rows(
+    sandbox: Sandbox, window: Window
+) -> None:
     page = await show(window, sandbox.base_url)
     await page.get_by_text("No order yet.").wait_for()
     for price in (20, 30):
@@ -348,10 +356,9 @@ async def test_the_overview_follows(sandbox: Sandbox, window: Window) -> None:
     assert window.origins == {sandbox.base_url}
 
 
-async def test_the_overview_marks_a_request_that_is_not_served(
+async def test_overview_marks_a_request_that_is_not_served(
     sandbox: Sandbox, window: Window
 ) -> None:
-    """Who points another client at the sandbox sees what it asks for."""
     page = await show(window, sandbox.base_url)
     await order(sandbox)
     await ask(sandbox, "POST", "/api/order/pay/token", {"origin": {}})
@@ -369,13 +376,15 @@ MARKUP = "<img src=x onerror=alert(1)><script>alert(1)</script>"
 BIDI = "\u202e\u2066\u200f"
 
 
-async def test_nothing_from_outside_runs(sandbox: Sandbox, window: Window) -> None:
-    """Texts stay texts, and links are web links."""
+async def test_markup_in_external_strings_is_not_executed(
+    sandbox: Sandbox, window: Window
+) -> None:
     await show_evil(sandbox, window)
 
 
-async def test_it_is_not_the_policy_alone(sandbox: Sandbox, browser: Browser) -> None:
-    """Nothing runs in a browser either that does not know it."""
+async def test_markup_is_not_executed_without_the_content_security_policy(
+    sandbox: Sandbox, browser: Browser
+) -> None:
     async with opening(browser, bypass_csp=True) as window:
         await show_evil(sandbox, window)
 
@@ -444,10 +453,9 @@ Promise.all([
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
-async def test_another_page_can_do_nothing(
+async def test_foreign_page_can_neither_act_nor_read_nor_frame(
     name: str, sandbox: Sandbox, window: Window
 ) -> None:
-    """Neither act nor read nor frame, from another site or another port."""
     url = await order(sandbox)
     path = f"{sandbox.base_url}/_pages/orders/{ORDER_ID}"
     html = EVIL.format(page=url, act=f"{path}/pay", events=f"{path}/events")
@@ -482,10 +490,9 @@ Promise.all([
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
-async def test_another_page_creates_no_order_at_the_api(
+async def test_foreign_page_cannot_create_an_order_at_the_api(
     name: str, sandbox: Sandbox, window: Window
 ) -> None:
-    """Its requests need no preflight: they arrive, and are refused."""
     html = EVIL_CLIENT.format(base=sandbox.base_url, victim=f"{SHOP}/admin")
     async with Server(
         answering(html.encode(), "200 OK", "Content-Type: text/html")
@@ -499,10 +506,9 @@ async def test_another_page_creates_no_order_at_the_api(
 # How it looks and reads
 
 
-async def test_it_looks_right(
+async def test_sandbox_pages_fit_and_are_legible_in_each_size_and_scheme(
     sandbox: Sandbox, window: Window, screenshots: Path
 ) -> None:
-    """On phones and on desks, by day and by night: it fits, is legible, holds still."""
     schemes: list[Literal["light", "dark"]] = ["light", "dark"]
 
     async def look(name: str) -> None:
@@ -583,8 +589,9 @@ async def illegible(page: Page, more_than: int = 10) -> list[Any]:
     return [found for found in texts if contrast(found[1], found[2]) < 4.5]
 
 
-async def test_it_reads_right(sandbox: Sandbox, window: Window) -> None:
-    """Landmarks, headings and names, as a screen reader has them."""
+async def test_sandbox_pages_have_landmarks_and_headings(
+    sandbox: Sandbox, window: Window
+) -> None:
     page = await show(window, await order(sandbox))
     await expect(page.locator("body")).to_match_aria_snapshot(
         """
@@ -637,7 +644,7 @@ async def test_it_reads_right(sandbox: Sandbox, window: Window) -> None:
             - list:
               - listitem:
                 - link "20260101000000000001"
-          - region "Requests that arrived 1"
+          - region "Requests received 1"
           - region "Callbacks sent"
           - region "Fault injection":
             - heading "Request faults, one for each request" [level=3]
@@ -646,8 +653,9 @@ async def test_it_reads_right(sandbox: Sandbox, window: Window) -> None:
     )
 
 
-async def test_it_works_by_keyboard(sandbox: Sandbox, window: Window) -> None:
-    """In the order in which it reads, and one sees where one is."""
+async def test_checkout_can_be_used_by_keyboard(
+    sandbox: Sandbox, window: Window
+) -> None:
     page = await show(window, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
     focused = page.locator(":focus")
     for name in (
@@ -674,8 +682,9 @@ async def test_it_works_by_keyboard(sandbox: Sandbox, window: Window) -> None:
     await expect(focused).to_have_accessible_name("Back to shop.example")
 
 
-async def test_who_wants_no_motion_has_none(sandbox: Sandbox, window: Window) -> None:
-    """Others see the sign arrive."""
+async def test_checkout_respects_reduced_motion(
+    sandbox: Sandbox, window: Window
+) -> None:
     page = await show(window, await order(sandbox))
     await sandbox.pay(ORDER_ID)
     await page.get_by_role("heading", name="Paid").wait_for()
@@ -694,8 +703,9 @@ async def test_who_wants_no_motion_has_none(sandbox: Sandbox, window: Window) ->
 # Without an order yet
 
 
-async def test_a_payer_chooses_a_coin(sandbox: Sandbox, window: Window) -> None:
-    """Then there is an order, at whose checkout the payer is from then on."""
+async def test_choosing_a_coin_leads_to_the_checkout_of_the_order(
+    sandbox: Sandbox, window: Window
+) -> None:
     fields = {"price": 5, "currency": "EUR"}
     _, answer = await ask(sandbox, "POST", "/api/order/pay-url", fields)
     pay_url = answer["data"]["pay_url"]
@@ -720,10 +730,9 @@ async def test_a_payer_chooses_a_coin(sandbox: Sandbox, window: Window) -> None:
     assert len(sandbox.orders) == 1
 
 
-async def test_a_lightning_order_is_chosen_like_any_other(
+async def test_choosing_lightning_shows_the_invoice(
     sandbox: Sandbox, window: Window
 ) -> None:
-    """With its invoice, its code and its wallet."""
     _, answer = await ask(
         sandbox, "POST", "/api/order/pay-url", {"price": 5, "currency": "EUR"}
     )
@@ -735,8 +744,9 @@ async def test_a_lightning_order_is_chosen_like_any_other(
     await expect(window.page.get_by_role("link", name="Open in wallet")).to_be_visible()
 
 
-async def test_a_checkout_that_there_is_not(sandbox: Sandbox, window: Window) -> None:
-    """Says so, and offers nothing."""
+async def test_unknown_checkout_shows_a_message(
+    sandbox: Sandbox, window: Window
+) -> None:
     await window.page.goto(f"{sandbox.base_url}/#/cashier/choose?token=sandbox-0")
     await expect(status(window.page)).to_have_text("There is no such checkout.")
     await expect(window.page.get_by_role("listitem")).to_have_count(0)

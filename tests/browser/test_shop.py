@@ -54,10 +54,9 @@ async def buy(page: Page, shop: Visitor) -> None:
     await page.get_by_text("Waiting for payment").wait_for()
 
 
-async def test_a_payment_shows_at_once(
+async def test_payment_shows_on_the_shop_page_without_reload(
     shop: Visitor, sandbox: Sandbox, window: Window
 ) -> None:
-    """Without a click; nothing is asked for elsewhere, and nothing complained about."""
     await buy(window.page, shop)
     (order,) = sandbox.orders.values()
     timer = window.page.get_by_role("timer")
@@ -71,10 +70,9 @@ async def test_a_payment_shows_at_once(
     assert window.origins == {shop.shop.public_base_url}
 
 
-async def test_the_code_can_be_scanned(
+async def test_qr_code_of_the_shop_page_can_be_scanned(
     shop: Visitor, sandbox: Sandbox, window: Window
 ) -> None:
-    """By day and by night."""
     page = window.page
     await buy(page, shop)
     code = page.get_by_role("img", name="QR code of the Lightning invoice")
@@ -91,10 +89,9 @@ async def test_the_code_can_be_scanned(
         assert barcode.bytes == f"LIGHTNING:{order.invoice.upper()}".encode()
 
 
-async def test_the_invoice_can_be_copied(
+async def test_invoice_on_the_shop_page_can_be_copied(
     shop: Visitor, sandbox: Sandbox, window: Window
 ) -> None:
-    """With one click; where that is not allowed, it is selected."""
     page = window.page
     await buy(page, shop)
     (order,) = sandbox.orders.values()
@@ -107,10 +104,9 @@ async def test_the_invoice_can_be_copied(
     assert await page.evaluate("getSelection().toString()") == order.invoice
 
 
-async def test_time_runs_out_and_another_order_can_be_had(
+async def test_expired_order_of_the_shop_can_be_tried_again(
     shop: Visitor, sandbox: Sandbox, window: Window
 ) -> None:
-    """The page says so by itself; a payment that comes late shows as well."""
     page = window.page
     await buy(page, shop)
     (order,) = sandbox.orders.values()
@@ -124,10 +120,9 @@ async def test_time_runs_out_and_another_order_can_be_had(
     assert window.complaints == []
 
 
-async def test_it_works_without_scripts(
+async def test_shop_works_without_javascript(
     shop: Visitor, sandbox: Sandbox, browser: Browser
 ) -> None:
-    """The whole way: links, forms, and pages that look again by themselves."""
     async with opening(browser, java_script_enabled=False) as window:
         page = window.page
         await buy(page, shop)
@@ -157,10 +152,9 @@ async def trusted(browser: Browser) -> AsyncIterator[Window]:
         yield window
 
 
-async def test_it_looks_right(
+async def test_shop_pages_fit_and_are_legible_in_each_size_and_scheme(
     shop: Visitor, sandbox: Sandbox, browser: Browser, screenshots: Path
 ) -> None:
-    """On phones and on desks, by day and by night: it fits, is legible, holds still."""
     async with trusted(browser) as window:
         page = window.page
 
@@ -202,8 +196,9 @@ async def test_it_looks_right(
         await look("missing")
 
 
-async def test_it_reads_right(shop: Visitor, window: Window) -> None:
-    """Landmarks, headings and names, as a screen reader has them."""
+async def test_shop_page_has_landmarks_and_headings(
+    shop: Visitor, window: Window
+) -> None:
     await buy(window.page, shop)
     await expect(window.page.locator("body")).to_match_aria_snapshot(
         """

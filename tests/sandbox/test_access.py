@@ -43,10 +43,9 @@ async def send(
 
 
 @pytest.mark.parametrize("headers", BROWSERS)
-async def test_a_web_page_from_elsewhere_creates_no_order(
+async def test_a_foreign_web_page_cannot_create_an_order(
     headers: dict[str, str],
 ) -> None:
-    """Whether it needs no preflight or has a name that leads to this machine."""
     async with Sandbox() as sandbox:
         sandbox.faults.push("503")
         status, answer = await send(sandbox, "POST", CREATE, headers)
@@ -59,10 +58,9 @@ async def test_a_web_page_from_elsewhere_creates_no_order(
 @pytest.mark.parametrize(
     "headers", [headers for headers in BROWSERS if "Content-Type" not in headers]
 )
-async def test_a_web_page_from_elsewhere_reads_no_order(
+async def test_a_foreign_web_page_cannot_read_orders(
     headers: dict[str, str],
 ) -> None:
-    """DNS rebinding makes its reads same-origin to the browser."""
     async with Sandbox() as sandbox:
         await order(sandbox)
         for path in ("/api/v2/order/?page=1&size=10", "/api/v2/nothing"):
@@ -70,8 +68,7 @@ async def test_a_web_page_from_elsewhere_reads_no_order(
             assert (status, answer["data"]) == (403, None)
 
 
-async def test_a_refused_web_page_learns_what_a_program_would_have_to_send() -> None:
-    """The message is for the developer whose own program was refused."""
+async def test_rejection_of_a_web_page_says_which_headers_a_program_needs() -> None:
     async with Sandbox() as sandbox:
         _, answer = await send(sandbox, "POST", CREATE, BROWSERS[5])
         assert answer["message"] == "send Content-Type: application/json"
@@ -79,13 +76,12 @@ async def test_a_refused_web_page_learns_what_a_program_would_have_to_send() -> 
         assert answer["message"] == "for programs, not for web pages"
         _, answer = await send(sandbox, "POST", CREATE, BROWSERS[7])
         assert answer["message"] == (
-            "ask 127.0.0.1 or localhost; another name is allowed with "
+            "use 127.0.0.1 or localhost as the host; allow another name with "
             "allowed_hosts=(...) (--allowed-host)"
         )
 
 
-async def test_a_program_may_send_any_content_type_that_needs_a_preflight() -> None:
-    """What Aurpay itself would accept is not known."""
+async def test_program_may_send_any_content_type_that_needs_a_preflight() -> None:
     async with Sandbox() as sandbox:
         for given in ("application/json; charset=utf-8", "application/octet-stream"):
             status, _ = await send(sandbox, "POST", CREATE, {"Content-Type": given})
@@ -95,8 +91,7 @@ async def test_a_program_may_send_any_content_type_that_needs_a_preflight() -> N
 # Names of a sandbox
 
 
-async def test_a_sandbox_answers_to_the_hosts_that_were_allowed() -> None:
-    """In a network of containers it is asked by the name of its service."""
+async def test_sandbox_accepts_allowed_hosts_only() -> None:
     async with Sandbox(allowed_hosts=["sandbox"]) as sandbox:
         for host, expected in (
             ("sandbox:8765", 200),
@@ -116,14 +111,12 @@ async def test_a_sandbox_answers_to_the_hosts_that_were_allowed() -> None:
 @pytest.mark.parametrize(
     "host", ["", "http://x", "sandbox:8765", "*", "*.lan", None, 7, "x\n"]
 )
-def test_an_allowed_host_is_one_exact_name(host: Any) -> None:
-    """No scheme, no port, no pattern."""
+def test_invalid_allowed_host_is_rejected(host: Any) -> None:
     with pytest.raises(ConfigurationError, match="allowed_hosts takes a name or an"):
         Sandbox(allowed_hosts=[host])
 
 
-def test_allowed_hosts_are_a_list() -> None:
-    """A single name is an iterable as well: of letters."""
+def test_allowed_hosts_given_as_a_str_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="allowed_hosts is a list of names"):
         Sandbox(allowed_hosts="sandbox")
 
@@ -132,8 +125,7 @@ def test_allowed_hosts_are_a_list() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.9.9.9", "[::1]"])
-async def test_a_callback_to_the_sandbox_itself_is_not_sent(host: str) -> None:
-    """Else any client could pay orders through the control API, without its guard."""
+async def test_callback_to_the_sandbox_itself_is_not_sent(host: str) -> None:
     async with Sandbox() as sandbox:
         victim = await order(sandbox)
         port = sandbox.base_url.rpartition(":")[2]
@@ -143,8 +135,7 @@ async def test_a_callback_to_the_sandbox_itself_is_not_sent(host: str) -> None:
         assert sandbox.orders[victim].status == "PENDING"
 
 
-async def test_a_callback_to_a_name_of_the_sandbox_is_not_sent() -> None:
-    """Allowed as a host of callbacks, it is still the sandbox on its own port."""
+async def test_callback_to_an_allowed_host_of_the_sandbox_is_not_sent() -> None:
     async with (
         open_shop() as shop,
         Sandbox(
@@ -162,8 +153,7 @@ async def test_a_callback_to_a_name_of_the_sandbox_is_not_sent() -> None:
 
 
 @pytest.mark.parametrize("path", [CREATE, "/_sandbox/orders/1/pay", "/", "/_pages/x"])
-async def test_a_callback_that_reaches_a_sandbox_is_refused(path: str) -> None:
-    """Over a proxy or another name it may; what it carries gives it away."""
+async def test_callback_that_reaches_a_sandbox_is_rejected(path: str) -> None:
     async with Sandbox() as sandbox:
         for method in ("GET", "POST"):
             status, _ = await ask(
@@ -176,8 +166,7 @@ async def test_a_callback_that_reaches_a_sandbox_is_refused(path: str) -> None:
 # Paths that are not served
 
 
-async def test_a_path_that_is_not_served_is_answered_in_an_envelope() -> None:
-    """Its request is on record and on the overview, marked as not served."""
+async def test_unknown_path_is_answered_in_an_envelope_and_recorded() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         status, answer = await ask(sandbox, "POST", "/api/order/pay/token", {"a": 1})
         assert status == 404
@@ -198,8 +187,7 @@ async def test_a_path_that_is_not_served_is_answered_in_an_envelope() -> None:
         assert sandbox.requests[-1].is_served
 
 
-async def test_a_live_key_on_a_path_that_is_not_served_is_kept_nowhere() -> None:
-    """The guard is before the record."""
+async def test_request_with_a_live_key_on_an_unknown_path_is_not_recorded() -> None:
     live = "q8Xw3Zr5Tn1Bv7Lk2Mf9Hd4Js6Pc"
     async with Sandbox() as sandbox:
         _, answer = await ask(sandbox, "GET", "/api/nothing", API_Key=live)
@@ -211,8 +199,7 @@ async def test_a_live_key_on_a_path_that_is_not_served_is_kept_nowhere() -> None
 
 
 @pytest.mark.parametrize("host", [None, "public.example:9445", "127.0.0.1:1"])
-async def test_the_pay_url_begins_with_the_public_url(host: str | None) -> None:
-    """Exactly as it was given, whether or not the proxy passes the Host on."""
+async def test_pay_url_begins_with_the_public_url(host: str | None) -> None:
     public = "https://public.example:9445"
     headers = {} if host is None else {"Host": host}
     async with Sandbox(public_url=public) as sandbox:
@@ -222,8 +209,7 @@ async def test_the_pay_url_begins_with_the_public_url(host: str | None) -> None:
         assert answer["data"]["pay_url"].startswith(f"{public}/#/cashier/choose?token=")
 
 
-async def test_the_page_of_the_public_url_presses_the_buttons() -> None:
-    """Its Origin has the scheme of the proxy, which the sandbox does not see."""
+async def test_page_at_the_public_url_can_use_its_buttons() -> None:
     public = "https://public.example:9445"
     async with Sandbox(public_url=public) as sandbox:
         for host, origin, expected in (
@@ -239,8 +225,7 @@ async def test_the_page_of_the_public_url_presses_the_buttons() -> None:
             assert (await ask(sandbox, "POST", path, {}, **marks))[0] == expected
 
 
-async def test_a_client_takes_orders_of_a_sandbox_behind_a_tls_proxy() -> None:
-    """It asks the proxy, and expects the checkout page there."""
+async def test_client_accepts_orders_of_a_sandbox_behind_a_tls_proxy() -> None:
     certificate = Path(__file__).parents[1] / "cli" / "loopback.pem"
     backend: list[str] = []
 
@@ -285,24 +270,21 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         (7, "must be a str"),
     ],
 )
-def test_a_public_url_is_an_origin(url: Any, problem: str) -> None:
-    """The pages load their parts from its root."""
+def test_public_url_that_is_no_origin_is_rejected(url: Any, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         Sandbox(public_url=url)
 
 
 @pytest.mark.parametrize("public", ["http://sandbox:8765", "https://public.example"])
-async def test_the_client_of_a_sandbox_takes_pages_of_its_public_url(
+async def test_sandbox_client_accepts_pay_urls_at_the_public_url(
     public: str,
 ) -> None:
-    """It asks the sandbox itself. Between containers there is no TLS."""
     async with Sandbox(public_url=f"{public}/") as sandbox, sandbox.client() as aurpay:
         made = await aurpay.create_order("20", "USD")
         assert made.pay_url == f"{public}/#/cashier/{made.order_id}"
 
 
-async def test_the_client_of_a_sandbox_on_all_addresses_asks_it_at_home() -> None:
-    """A sandbox in a container serves the programs of its own container, too."""
+async def test_sandbox_client_of_a_wildcard_address_connects_to_loopback() -> None:
     everywhere = "0.0.0.0"  # noqa: S104
     async with (
         Sandbox(
@@ -313,9 +295,8 @@ async def test_the_client_of_a_sandbox_on_all_addresses_asks_it_at_home() -> Non
         await aurpay.create_order("20", "USD")
 
 
-def test_the_client_of_a_sandbox_on_another_host_may_use_plain_http() -> None:
-    """Its base URL is no loopback address."""
+def test_sandbox_client_of_another_host_may_use_plain_http() -> None:
     sandbox = Sandbox(host="sandbox.lan", allow_remote=True)
     sandbox._base_url = "http://sandbox.lan:8765"
     assert sandbox.client()._allow_http
-    assert not Sandbox()._settings.reach.needs_plain_http
+    assert not Sandbox()._settings.host_policy.needs_plain_http

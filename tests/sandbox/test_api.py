@@ -61,8 +61,7 @@ def bill(**changes: Any) -> str:
     return bolt11.sign("11" * 32, **fields)
 
 
-async def test_orders_are_listed_in_pages(sandbox: Sandbox) -> None:
-    """Newest first, with every documented field; amounts are text."""
+async def test_orders_are_listed_in_pages_newest_first(sandbox: Sandbox) -> None:
     for price in (1, 2, 3):
         fields = {"price": price, "currency": "USD"}
         await post(sandbox, "/api/bln/order", fields)
@@ -81,15 +80,15 @@ async def test_orders_are_listed_in_pages(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("query", ["page=0", "size=1001", "page=x", "size=-1", "page="])
-async def test_a_page_is_a_number_from_one(sandbox: Sandbox, query: str) -> None:
-    """As is its size; anything else is refused with HTTP 200, as Aurpay's no is."""
+async def test_invalid_page_or_size_is_rejected_with_code_400(
+    sandbox: Sandbox, query: str
+) -> None:
     answer = await get(sandbox, f"/api/v2/tx?{query}")
     assert (answer["code"], answer["result"], answer["data"]) == (400, False, None)
     assert answer["message"].startswith(f"{query[:4]} must be from 1 to ")
 
 
-async def test_a_payment_has_the_documented_fields(sandbox: Sandbox) -> None:
-    """Numbers where the documentation has numbers; an address that no wallet takes."""
+async def test_created_payment_has_the_documented_fields(sandbox: Sandbox) -> None:
     answer = await post(sandbox, "/api/order/pay-info", PAYMENT)
     data = answer["data"]
     assert {*data} == {*VECTORS["POST /api/order/pay-info"]["fields_seen"]["data"]}
@@ -121,8 +120,9 @@ async def test_a_payment_has_the_documented_fields(sandbox: Sandbox) -> None:
         ({"chain": "TRX", "currency": "TRX"}, "72.000000"),
     ],
 )
-async def test_what_a_coin_costs(sandbox: Sandbox, fields: Any, amount: str) -> None:
-    """A stablecoin is a dollar, at par if that is asked for; others have a price."""
+async def test_payment_amount_follows_the_rate_of_its_coin(
+    sandbox: Sandbox, fields: Any, amount: str
+) -> None:
     await post(sandbox, "/api/order/pay-info", {**PAYMENT, **fields})
     assert f"{sandbox.orders[FIRST].amount:f}" == amount
     assert (sandbox.orders[FIRST].contract == "") == (
@@ -135,23 +135,25 @@ async def test_what_a_coin_costs(sandbox: Sandbox, fields: Any, amount: str) -> 
     [
         ({"chain": "TRX"}, "chain and currency must be one of: BLN BTC-LN, BTC BTC"),
         ({"currency": 1}, "chain and currency must be one of: "),
-        ({"chain": "BLN", "currency": "BTC-LN"}, "orders for Lightning are made at"),
+        ({"chain": "BLN", "currency": "BTC-LN"}, "create orders for Lightning at"),
         ({"vs_price": "18"}, "vs_price must be a number"),
         ({"vs_currency": "XXX"}, "vs_currency must be one of USD, "),
         ({"enable_post_callback": 1}, "enable_post_callback must be true or false"),
-        ({"callback_url": "shop"}, "callback_url must be an URL"),
+        ({"callback_url": "shop"}, "callback_url must be a URL"),
     ],
 )
-async def test_what_is_no_payment(sandbox: Sandbox, fields: Any, message: str) -> None:
-    """Says which field, and what it must be; nothing is made."""
+async def test_invalid_payment_is_rejected_and_creates_no_order(
+    sandbox: Sandbox, fields: Any, message: str
+) -> None:
     answer = await post(sandbox, "/api/order/pay-info", {**PAYMENT, **fields})
     assert answer["code"] == 400
     assert answer["message"].startswith(message)
     assert not sandbox.orders
 
 
-async def test_a_payment_can_have_its_callbacks_by_post(sandbox: Sandbox) -> None:
-    """If it asks for them; with the order in the body, paid to its address."""
+async def test_payment_can_request_post_callbacks_with_the_order(
+    sandbox: Sandbox,
+) -> None:
     async with open_shop() as shop:
         for posts in (True, False):
             fields = {"callback_url": shop.url, "enable_post_callback": posts}
@@ -162,10 +164,9 @@ async def test_a_payment_can_have_its_callbacks_by_post(sandbox: Sandbox) -> Non
     assert sandbox.orders[FIRST].address in posted.body.decode()
 
 
-async def test_a_checkout_page_becomes_an_order_when_a_coin_is_chosen(
+async def test_choosing_a_coin_on_a_checkout_page_creates_one_order(
     sandbox: Sandbox,
 ) -> None:
-    """Not before. The same choice gives the same order; another one is refused."""
     fields = {"price": 5, "currency": "EUR", "succeed_url": "https://shop.example/"}
     data = (await post(sandbox, "/api/order/pay-url", fields))["data"]
     pay_url = data.pop("pay_url")
@@ -180,19 +181,18 @@ async def test_a_checkout_page_becomes_an_order_when_a_coin_is_chosen(
     path = f"/_sandbox/checkouts/{token}/choose"
     assert (await post(sandbox, path, {"coin": "BTC-LN"}))["order_id"] == FIRST
     status, answer = await ask(sandbox, "POST", path, {"coin": "TRX"})
-    assert (status, answer) == (409, {"error": "coin: BTC-LN was chosen"})
+    assert (status, answer) == (409, {"error": "coin: BTC-LN was chosen already"})
     assert [*sandbox.orders] == [FIRST]
 
 
-async def test_a_choice_is_of_a_page_and_a_coin_that_there_are(
+async def test_choosing_an_unknown_page_or_coin_is_rejected(
     sandbox: Sandbox,
 ) -> None:
-    """Says what there is instead."""
-    with pytest.raises(InvalidRequestError, match="no checkout page"):
+    with pytest.raises(InvalidRequestError, match="not the URL of a checkout page"):
         sandbox.choose("https://dashboard.aurpay.net/#/cashier/1")
     fields = {"price": 5, "currency": "EUR"}
     pay_url = (await post(sandbox, "/api/order/pay-url", fields))["data"]["pay_url"]
-    with pytest.raises(InvalidRequestError, match="there is no 'XMR'; take one of BTC"):
+    with pytest.raises(InvalidRequestError, match="no coin 'XMR'; use one of BTC"):
         sandbox.choose(pay_url, "XMR")
     status, answer = await ask(
         sandbox, "POST", "/_sandbox/checkouts/none/choose", {"coin": "TRX"}
@@ -207,8 +207,7 @@ async def test_a_choice_is_of_a_page_and_a_coin_that_there_are(
         assert (status, answer["error"][:23]) == (400, "coin: must be one of BT")
 
 
-async def test_what_was_paid_can_be_refunded_once(sandbox: Sandbox) -> None:
-    """The answer has no envelope, as documented; a refusal has one."""
+async def test_paid_order_can_be_refunded_once(sandbox: Sandbox) -> None:
     await order(sandbox)
     info, path = f"/api/v2/order/refund-info/{FIRST}", f"/api/v2/order/refund/{FIRST}"
     assert (await get(sandbox, info))["message"] == (
@@ -238,8 +237,9 @@ async def test_what_was_paid_can_be_refunded_once(sandbox: Sandbox) -> None:
     assert (await post(sandbox, "/api/v2/order/refund/1"))["code"] == 404
 
 
-async def test_every_move_of_money_is_a_transaction(sandbox: Sandbox) -> None:
-    """What came in less the fee, what went back, what went out; nothing else."""
+async def test_payments_refunds_and_withdrawals_are_transactions(
+    sandbox: Sandbox,
+) -> None:
     clock = sandbox.clock
     assert isinstance(clock, FakeClock)
     first, second = await order(sandbox), await order(sandbox)
@@ -277,51 +277,49 @@ async def test_every_move_of_money_is_a_transaction(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({}, "ln_invoices must be a text"),
+        ({}, "ln_invoices must be a string"),
         ({"ln_invoices": "lnbcrt1"}, "ln_invoices: "),
         ({"ln_invoices": bill(network="testnet")}, "the invoice is for testnet"),
         (
             {"ln_invoices": bill(timestamp=int(NOW.timestamp()) - 60, expiry=60)},
             "the invoice has expired",
         ),
-        ({"ln_invoices": bill(amount_msat=None)}, "the invoice names no amount"),
+        ({"ln_invoices": bill(amount_msat=None)}, "the invoice has no amount"),
         ({"ln_invoices": bill(amount_msat=19_841_000)}, "the balance is 0.0001984"),
     ],
 )
-async def test_what_cannot_be_withdrawn(
+async def test_invalid_withdrawal_is_rejected_and_pays_nothing(
     sandbox: Sandbox, fields: Any, message: str
 ) -> None:
-    """Says why, and nothing is paid."""
     await sandbox.pay(await order(sandbox))
     answer = await post(sandbox, "/api/bln/withdraw", fields)
     assert (answer["code"], answer["message"][: len(message)]) == (400, message)
     assert not sandbox.withdrawals
 
 
-async def test_an_invoice_is_paid_once_and_never_to_oneself(sandbox: Sandbox) -> None:
-    """Nor is an order's own invoice; the whole balance can go out, of this coin."""
+async def test_withdrawal_pays_a_foreign_invoice_once_and_no_own_invoice(
+    sandbox: Sandbox,
+) -> None:
     first, second = await order(sandbox), await order(sandbox)
     await sandbox.pay(first)
     other = await post(sandbox, "/api/order/pay-info", PAYMENT)
     await sandbox.pay(other["data"]["order_id"])
     own = {"ln_invoices": sandbox.orders[second].invoice}
     answer = await post(sandbox, "/api/bln/withdraw", own)
-    assert answer["message"] == "the invoice is of an order of this account"
+    assert answer["message"] == "the invoice belongs to an order of this account"
     everything = {"ln_invoices": bill(amount_msat=19_840_000)}
     assert (await post(sandbox, "/api/bln/withdraw", everything))["code"] == 0
     answer = await post(sandbox, "/api/bln/withdraw", everything)
-    assert answer["message"] == "the invoice is paid already"
+    assert answer["message"] == "the invoice was paid already"
 
 
-async def test_currencies_are_those_that_have_a_rate(sandbox: Sandbox) -> None:
-    """Which shape Aurpay's own list has is not documented."""
+async def test_currency_list_has_each_currency_with_a_rate(sandbox: Sandbox) -> None:
     sandbox.rates["SEK"] = "1000000"
     data = (await get(sandbox, "/api/order/pay/real-currency"))["data"]
     assert data == {"currencies": ["USD", "EUR", "GBP", "CHF", "JPY", "SEK"]}
 
 
-async def test_a_password_is_kept_nowhere() -> None:
-    """Neither in what arrived nor in a file; the key is asked for by nobody."""
+async def test_password_is_neither_recorded_nor_stored() -> None:
     fields = {"username": "who@shop.example", "password": "canary"}
     async with Sandbox(api_key="sandbox-key") as sandbox:
         answer = await post(sandbox, "/api/plugin/key/aurpay", fields)
@@ -331,15 +329,16 @@ async def test_a_password_is_kept_nowhere() -> None:
             answer = await post(sandbox, "/api/plugin/key/aurpay", missing)
             assert (answer["code"], answer["message"]) == (
                 400,
-                "password must be a text",
+                "password must be a non-empty string",
             )
     async with Sandbox() as sandbox:
         answer = await post(sandbox, "/api/plugin/key/aurpay", fields)
         assert answer["data"] == {"access_token": "sandbox-api-key"}
 
 
-async def test_a_fault_leaves_a_write_out_or_not(sandbox: Sandbox) -> None:
-    """As for the call that creates: nothing is done, unless it is to be."""
+async def test_fault_omits_a_refund_unless_it_ends_with_created(
+    sandbox: Sandbox,
+) -> None:
     await sandbox.pay(await order(sandbox))
     path = f"/api/v2/order/refund/{FIRST}"
     sandbox.faults.push("503", "503+created")
@@ -349,8 +348,9 @@ async def test_a_fault_leaves_a_write_out_or_not(sandbox: Sandbox) -> None:
     assert sandbox.orders[FIRST].status == "REFUNDED"
 
 
-async def test_everything_outlives_the_process(tmp_path: Any) -> None:
-    """Checkouts, what was chosen there, and withdrawals."""
+async def test_checkouts_choices_and_withdrawals_are_restored_from_the_file(
+    tmp_path: Any,
+) -> None:
     file = tmp_path / "sandbox.db"
     async with Sandbox(clock=FakeClock(NOW), db=file) as sandbox:
         await sandbox.pay(await order(sandbox))
@@ -368,16 +368,18 @@ async def test_everything_outlives_the_process(tmp_path: Any) -> None:
         assert sandbox.choose(urls[1], "ETH").order_id == "20260101000000000003"
 
 
-async def test_the_overview_in_plain_text_shows_addresses(sandbox: Sandbox) -> None:
-    """Of coins that have no invoice."""
+async def test_plain_text_overview_shows_addresses_of_other_coins(
+    sandbox: Sandbox,
+) -> None:
     await post(sandbox, "/api/order/pay-info", PAYMENT)
     status, text = await ask(sandbox, "GET", "/")
     assert status == 200
     assert "18.001800 USDT-ERC20\nsandbox-ETH-" in text
 
 
-async def test_there_is_a_page_for_the_choice(sandbox: Sandbox) -> None:
-    """What may be chosen, for the page alone; afterwards, where the order is."""
+async def test_checkout_route_lists_coins_and_then_returns_the_order(
+    sandbox: Sandbox,
+) -> None:
     fields = {"price": 5, "currency": "EUR"}
     pay_url = (await post(sandbox, "/api/order/pay-url", fields))["data"]["pay_url"]
     path = f"/_pages/checkouts/{pay_url.rpartition('=')[2]}"

@@ -25,10 +25,9 @@ CALLBACK = f"{SHOP}/aurpay/callback?shop=a%2Fb"
 
 
 @pytest.mark.parametrize("posts", [False, True], ids=["GET", "POST"])
-async def test_payment_reaches_an_application_that_no_server_serves(
+async def test_callback_is_delivered_into_an_asgi_application_without_server(
     aurpay_clock: FakeClock, *, posts: bool
 ) -> None:
-    """Signed as over the wire, with path and query undecoded."""
     orders: dict[str, LightningOrder] = {}
     told: list[Notification] = []
 
@@ -70,10 +69,9 @@ async def paid(client: AurpayClient, sandbox: Sandbox, url: str = CALLBACK) -> A
     return sent.status, sent.error
 
 
-async def test_exception_of_an_application_is_on_the_record(
+async def test_exception_of_an_asgi_application_is_recorded(
     aurpay_client: AurpayClient, aurpay_sandbox: Sandbox
 ) -> None:
-    """With the status that the framework answered before it raised."""
     app = FastAPI()
 
     @app.get("/aurpay/callback")
@@ -85,28 +83,25 @@ async def test_exception_of_an_application_is_on_the_record(
     assert result == (500, "RuntimeError: no such table")
 
 
-async def test_application_that_never_answers_is_left(
+async def test_asgi_application_that_never_answers_times_out(
     aurpay_client: AurpayClient,
     aurpay_sandbox: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After the time that a server would have."""
-
     async def silent(_: Any, receive: Any, send: Any) -> None:
         assert (await receive())["body"] == b""
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.body", "more_body": True})
         await receive()
 
-    monkeypatch.setattr(asgi, "_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(asgi, "_APP_TIMEOUT_S", 0.01)
     aurpay_sandbox.deliver_to(silent, SHOP)
     assert await paid(aurpay_client, aurpay_sandbox) == (200, "TimeoutError: ")
 
 
-async def test_application_sees_a_client_leave_after_its_response(
+async def test_asgi_application_receives_disconnect_after_its_response(
     aurpay_client: AurpayClient, aurpay_sandbox: Sandbox
 ) -> None:
-    """As a server tells it; frameworks wait for that beside a response."""
     seen = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -121,10 +116,9 @@ async def test_application_sees_a_client_leave_after_its_response(
     assert seen == [("/", "http.disconnect")]
 
 
-async def test_other_origins_are_delivered_as_ever(
+async def test_callbacks_to_other_origins_are_not_delivered_into_the_application(
     aurpay_client: AurpayClient, aurpay_sandbox: Sandbox
 ) -> None:
-    """A port, or another scheme, makes another origin."""
     app = FastAPI()
 
     @app.get("/{path:path}")
@@ -148,9 +142,6 @@ async def test_other_origins_are_delivered_as_ever(
         (["shop.example"], "must be absolute"),
     ],
 )
-def test_origins_that_no_callback_url_has_are_refused(
-    origins: list[str], problem: str
-) -> None:
-    """When the test is written, not when its callback gets lost."""
+def test_deliver_to_rejects_invalid_origins(origins: list[str], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         Sandbox().deliver_to(FastAPI(), *origins)

@@ -18,7 +18,7 @@ from aurpay_async.sandbox import CallbackFaults, Rates, Sandbox, _deliveries, _f
 from aurpay_async.sandbox._coins import COINS
 from aurpay_async.sandbox._control import Control
 from aurpay_async.sandbox._page_guard import PageGuard
-from aurpay_async.sandbox._reach import Reach
+from aurpay_async.sandbox._reach import HostPolicy
 from aurpay_async.sandbox._static import read_static
 from aurpay_async.testing import FakeClock
 
@@ -48,15 +48,16 @@ ENDPOINTS = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ENDPOINTS)
-async def test_it_is_not_for_browsers(method: str, path: str, body: Any) -> None:
-    """Nor for names that only lead here; none is forgotten, and nothing moves."""
+async def test_control_api_rejects_web_pages_and_foreign_hosts(
+    method: str, path: str, body: Any
+) -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await order(sandbox)
         for headers in ({"Origin": "x"}, {"Sec_Fetch_Site": "same-origin"}):
             status, text = await ask(sandbox, method, path, body, **headers)
             assert (status, text) == (403, {"error": "for programs, not for web pages"})
         status, text = await ask(sandbox, method, path, body, Host="evil.example")
-        assert (status, text["error"][:26]) == (403, "ask 127.0.0.1 or localhost")
+        assert (status, text["error"][:26]) == (403, "use 127.0.0.1 or localhost")
         assert len(sandbox.faults) == len(sandbox.callback_faults) == 0
         assert sandbox.rates["USD"] == 100_000
         assert sandbox.clock.now() == NOW
@@ -64,8 +65,7 @@ async def test_it_is_not_for_browsers(method: str, path: str, body: Any) -> None
     assert known.status == "PENDING"
 
 
-async def test_deliveries_over_http() -> None:
-    """Listed, added all or none, and dropped."""
+async def test_callback_faults_can_be_listed_added_and_removed_over_http() -> None:
     path = "/_sandbox/callback-faults"
     async with Sandbox() as sandbox:
         both = ["twice; times=3", "lost"]
@@ -74,13 +74,13 @@ async def test_deliveries_over_http() -> None:
         status, answer = await ask(sandbox, "POST", path, ["late", "sooner"])
         assert status == 400
         assert answer["error"].startswith(
-            "callback_fault: there is no callback fault 'sooner'; write one of"
+            "callback_fault: there is no callback fault 'sooner'; use one of"
         )
         wrongs: list[Any] = [{}, [503], ["twice", None]]
         for wrong in wrongs:
             assert await ask(sandbox, "POST", path, wrong) == (
                 400,
-                {"error": "callback_faults: must be a JSON list of texts"},
+                {"error": "callback_faults: must be a JSON list of strings"},
             )
         assert list(sandbox.callback_faults) == both
         assert await ask(sandbox, "DELETE", path) == (200, [])
@@ -89,8 +89,7 @@ async def test_deliveries_over_http() -> None:
     assert sandbox.requests == []
 
 
-async def test_settling_over_http() -> None:
-    """Paid, and what was sent is told as it was."""
+async def test_paying_over_http_returns_the_sent_callbacks() -> None:
     date = "2026-01-01T00:00:00Z"
     async with (
         open_shop() as shop,
@@ -127,8 +126,7 @@ async def test_settling_over_http() -> None:
         assert await ask(sandbox, "GET", "/_sandbox/callbacks") == (200, sent)
 
 
-async def test_a_timeout_over_http() -> None:
-    """With the delivery that was asked for."""
+async def test_expiring_over_http_consumes_a_callback_fault() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         order_id = await both(sandbox, shop)
         await ask(sandbox, "POST", "/_sandbox/callback-faults", ["lost"])
@@ -138,8 +136,7 @@ async def test_a_timeout_over_http() -> None:
     ]
 
 
-async def test_what_cannot_be_settled() -> None:
-    """Refused with the reason, as JSON like everything else."""
+async def test_forbidden_status_change_over_http_is_answered_with_the_reason() -> None:
     async with Sandbox() as sandbox:
         order_id = await order(sandbox)
         assert await ask(sandbox, "POST", "/_sandbox/orders/7/pay") == (
@@ -159,8 +156,7 @@ async def test_what_cannot_be_settled() -> None:
             assert await ask(sandbox, method, path) == (status, {"error": error})
 
 
-async def test_an_order_that_is_paid_in_part() -> None:
-    """Is overdue, and nobody is told: Aurpay documents no callback for it."""
+async def test_underpaid_order_is_overdue_and_sends_no_callback() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         order_id = await both(sandbox, shop)
         path = f"/_sandbox/orders/{order_id}/underpay"
@@ -177,8 +173,7 @@ async def test_an_order_that_is_paid_in_part() -> None:
     assert arrived(shop) == []
 
 
-async def test_the_clock_over_http() -> None:
-    """Told, and moved on; what is due by then has timed out, and the shop has heard."""
+async def test_advancing_the_clock_over_http_times_out_due_orders() -> None:
     path = "/_sandbox/clock"
     async with (
         open_shop() as shop,
@@ -216,8 +211,9 @@ async def test_the_clock_over_http() -> None:
         ({"advance_s": 31_536_000}, 409, "the clock ends with the year 2999"),
     ],
 )
-async def test_a_clock_that_is_not_moved(body: Any, status: int, error: str) -> None:
-    """By what is no duration; nor to where no invoice has a timestamp."""
+async def test_invalid_step_over_http_does_not_move_the_clock(
+    body: Any, status: int, error: str
+) -> None:
     last_year = datetime(2999, 6, 1, tzinfo=UTC)
     async with Sandbox(clock=FakeClock(last_year)) as sandbox:
         found = await ask(sandbox, "POST", "/_sandbox/clock", body)
@@ -226,17 +222,15 @@ async def test_a_clock_that_is_not_moved(body: Any, status: int, error: str) -> 
         assert sandbox.clock.now() == last_year
 
 
-async def test_a_clock_that_cannot_be_moved() -> None:
-    """As nobody can move the machine's."""
+async def test_clock_without_advance_method_is_answered_with_409() -> None:
     async with Sandbox(clock=SystemClock()) as sandbox:
         assert await ask(sandbox, "POST", "/_sandbox/clock", {"advance_s": 1}) == (
             409,
-            {"error": "this sandbox was given a clock that cannot be moved"},
+            {"error": "the clock of this sandbox has no advance() method"},
         )
 
 
-async def test_rates_over_http() -> None:
-    """Shown, and set for the orders that come; those that are not named stay."""
+async def test_rates_can_be_shown_and_set_over_http() -> None:
     path = "/_sandbox/rates"
     shown = {
         "USD": "100000",
@@ -256,9 +250,9 @@ async def test_rates_over_http() -> None:
         assert orders[first].amount == Decimal("0.00020000")
         assert orders[second].amount == Decimal("0.00030769")
         for wrong, error in (
-            ({}, 'rates: must be a JSON object of texts; like {"USD": "65000"}'),
-            ({"USD": 65000}, "rates: must be a JSON object of texts"),
-            (["USD"], "rates: must be a JSON object of texts"),
+            ({}, 'rates: must be a JSON object of strings; like {"USD": "65000"}'),
+            ({"USD": 65000}, "rates: must be a JSON object of strings"),
+            (["USD"], "rates: must be a JSON object of strings"),
             ({"EUR": "1", "USD": "1e5"}, "rates['USD']: not a plain decimal number"),
             ({"EUR": "1", "USD": "0"}, "rates['USD']: must be above 0"),
             ({"EUR": "1", "usd": "1"}, "rates: a currency is three capital letters"),
@@ -269,8 +263,7 @@ async def test_rates_over_http() -> None:
         assert await ask(sandbox, "GET", path) == (200, changed)
 
 
-async def test_a_body_that_is_too_large() -> None:
-    """Is refused as everything else is."""
+async def test_control_api_rejects_a_body_that_is_too_large() -> None:
     async with Sandbox() as sandbox:
         status, answer = await ask(sandbox, "PUT", "/_sandbox/rates", b" " * 2_000_000)
     assert status == 413
@@ -284,11 +277,10 @@ def described() -> dict[str, Any]:
     return dict(json.loads(read_static("openapi.json")))
 
 
-async def test_all_of_it_is_described() -> None:
-    """The routes are the paths of the file, and the file is served."""
+async def test_openapi_file_describes_each_route_of_the_control_api() -> None:
     async with Sandbox() as sandbox:
         assert await ask(sandbox, "GET", "/_sandbox/openapi.json") == (200, described())
-        router = Control(sandbox._bank, PageGuard(Reach())).served().router
+        router = Control(sandbox._simulator, PageGuard(HostPolicy())).served().router
         routes = {
             (route.method, str(route.resource and route.resource.canonical))
             for route in router.routes()
@@ -313,18 +305,17 @@ def patterns(schema: str) -> list[str]:
 @pytest.mark.parametrize(
     ("schema", "parse", "names"),
     [
-        ("Fault", _faults.parse, [*_faults.KINDS, "503", "100", "204"]),
+        ("Fault", _faults.parse_fault, [*_faults.REQUEST_FAULTS, "503", "100", "204"]),
         (
             "CallbackFault",
             lambda text: CallbackFaults().push(text),
-            [*_deliveries.KINDS],
+            [*_deliveries.CALLBACK_FAULTS],
         ),
     ],
 )
-def test_the_texts_that_are_described_are_those_that_are_taken(
+def test_openapi_patterns_match_exactly_the_accepted_faults(
     schema: str, parse: Any, names: list[str]
 ) -> None:
-    """Every name and option, and nothing that would be refused."""
     for name in names:
         assert any(re.search(pattern, name, re.ASCII) for pattern in patterns(schema))
     for pattern in patterns(schema):
@@ -337,10 +328,9 @@ def test_the_texts_that_are_described_are_those_that_are_taken(
 
 
 @given(st.data())
-def test_the_rates_that_are_described_are_those_that_are_taken(
+def test_openapi_patterns_of_rates_match_accepted_rates(
     data: st.DataObject,
 ) -> None:
-    """In each of the ways to write one."""
     for way in described()["components"]["schemas"]["Rate"]["anyOf"]:
         texts = st.from_regex(re.compile(way["pattern"], re.ASCII), fullmatch=True)
         most = way.get("maxLength", 99)

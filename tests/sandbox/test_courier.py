@@ -37,8 +37,7 @@ async def pay(sandbox: Sandbox, url: str) -> SentCallback:
         "/\N{HOT BEVERAGE}?\xe4=\xf6",
     ],
 )
-async def test_an_address_travels_as_it_was_registered(target: str) -> None:
-    """Nothing is decoded, encoded or tidied up: those bytes were signed."""
+async def test_callback_url_is_sent_byte_for_byte_as_registered(target: str) -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         sent = await pay(sandbox, shop.url + target)
     if target.endswith("?"):  # yarl forgets this one
@@ -51,15 +50,13 @@ async def test_an_address_travels_as_it_was_registered(target: str) -> None:
 @pytest.mark.parametrize(
     ("end", "target"), [("", "/"), ("?a=b", "/?a=b"), ("/p#a", "/p")]
 )
-async def test_what_is_not_on_the_wire(end: str, target: str) -> None:
-    """HTTP asks for a path, and keeps fragments at home."""
+async def test_request_line_has_a_path_and_no_fragment(end: str, target: str) -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         assert (await pay(sandbox, shop.url + end)).status == 200
     assert [request.target for request in arrived(shop)] == [target]
 
 
-async def test_localhost_is_this_machine() -> None:
-    """Also in capitals."""
+async def test_callback_to_localhost_is_sent_in_any_case() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         for name in ("localhost", "LOCALHOST"):
             url = shop.url.replace("127.0.0.1", name)
@@ -67,8 +64,7 @@ async def test_localhost_is_this_machine() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.255.0.9", "::1", "localhost"])
-def test_hosts_of_this_machine(host: str) -> None:
-    """The whole net, both versions, and the name."""
+def test_loopback_addresses_and_localhost_are_loopback(host: str) -> None:
     assert is_loopback(host)
 
 
@@ -86,10 +82,10 @@ def test_hosts_of_this_machine(host: str) -> None:
         ("http://[::]/", "not on this machine"),
         ("http:///paid", "not on this machine"),
         ("http://", "not on this machine"),
-        ("http://127.0.0.1:99999/", "not an URL"),
-        ("http://[zz]/", "not an URL"),
+        ("http://127.0.0.1:99999/", "not a URL"),
+        ("http://[zz]/", "not a URL"),
         ("http://127.0.0.1\\@shop.example/", "not "),  # why: yarl's versions differ
-        ("http://\ud800/", "not an URL"),
+        ("http://\ud800/", "not a URL"),
         ("http://127.0.0.1/a b", "cannot be sent as it is written"),
         ("http://127.0.0.1/\r\nX-Y:1", "cannot be sent as it is written"),
         ("http://127.0.0.1/\x00", "cannot be sent as it is written"),
@@ -98,8 +94,9 @@ def test_hosts_of_this_machine(host: str) -> None:
         ("http://127.0.0.1/#\n", "cannot be sent as it is written"),
     ],
 )
-async def test_what_is_not_sent(url: str, reason: str) -> None:
-    """Nothing leaves this machine, and nothing else than what was signed."""
+async def test_callback_to_a_foreign_or_malformed_url_is_not_sent(
+    url: str, reason: str
+) -> None:
     async with Sandbox() as sandbox:
         sent = await pay(sandbox, url)
     assert sent.status is None
@@ -108,8 +105,7 @@ async def test_what_is_not_sent(url: str, reason: str) -> None:
     assert list(sandbox.callbacks) == [sent]
 
 
-async def test_a_redirect_is_an_answer() -> None:
-    """And followed by nobody."""
+async def test_redirect_of_the_shop_is_recorded_and_not_followed() -> None:
     async with open_shop() as elsewhere:
         headers = f"Location: {elsewhere.url}"
         async with (
@@ -120,8 +116,7 @@ async def test_a_redirect_is_an_answer() -> None:
     assert elsewhere.requests == []
 
 
-async def test_cookies_are_not_kept() -> None:
-    """Callbacks have nothing to do with each other."""
+async def test_callbacks_send_no_cookies_of_earlier_responses() -> None:
     script = answering(b"", "200 OK", "Set-Cookie: a=b; Path=/")
     async with Server(script) as shop, Sandbox() as sandbox:
         for _ in range(2):
@@ -129,19 +124,16 @@ async def test_cookies_are_not_kept() -> None:
     assert [request.named("Cookie") for request in arrived(shop)] == [[], []]
 
 
-async def test_a_proxy_of_the_environment_is_not_asked(
+async def test_proxy_of_the_environment_is_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Loopback is loopback."""
     async with open_shop() as proxy, open_shop() as shop, Sandbox() as sandbox:
         monkeypatch.setenv("http_proxy", proxy.url)
         assert (await pay(sandbox, f"{shop.url}/")).status == 200
     assert proxy.requests == []
 
 
-async def test_each_attempt_is_one_request() -> None:
-    """Aiohttp would send a GET again whose connection breaks."""
-
+async def test_broken_connection_does_not_repeat_a_callback() -> None:
     async def reset(peer: Peer) -> None:
         await peer.read_request()
         peer.reset()
@@ -156,9 +148,7 @@ async def test_each_attempt_is_one_request() -> None:
     assert len(shop.requests) == 2
 
 
-async def test_an_answer_is_read_as_far_as_it_matters() -> None:
-    """However long or broken it is: its status is known by then."""
-
+async def test_status_is_recorded_for_endless_cut_and_compressed_responses() -> None:
     async def endless(peer: Peer) -> None:
         await peer.read_request()
         await peer.write(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100_000)
@@ -176,9 +166,7 @@ async def test_an_answer_is_read_as_far_as_it_matters() -> None:
     assert "ClientPayloadError" in str(sent[1].error)
 
 
-async def test_what_is_no_http_is_an_error() -> None:
-    """On the record, as all that goes wrong."""
-
+async def test_response_that_is_not_http_is_recorded_as_error() -> None:
     async def talk(peer: Peer) -> None:
         await peer.read_request()
         await peer.write(b"hello\r\n\r\n")
@@ -194,8 +182,9 @@ async def silence(peer: Peer) -> None:
     await peer.wait_closed()
 
 
-async def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After ten seconds, made shorter here."""
+async def test_callback_times_out_when_the_shop_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert courier._TIMEOUT.total == 10
     monkeypatch.setattr(courier, "_TIMEOUT", aiohttp.ClientTimeout(total=0.01))
     async with Server(silence) as shop, Sandbox() as sandbox:
@@ -204,8 +193,7 @@ async def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Timeout" in str(sent.error)
 
 
-async def test_a_token_that_no_header_can_hold() -> None:
-    """Is not smuggled in."""
+async def test_token_with_a_line_break_is_recorded_as_error() -> None:
     async with open_shop() as shop, Sandbox(callback_token="a\r\nb: c") as sandbox:
         sent = await pay(sandbox, f"{shop.url}/")
     assert sent.status is None
@@ -213,8 +201,7 @@ async def test_a_token_that_no_header_can_hold() -> None:
     assert shop.requests == []
 
 
-async def test_closing_cuts_off_what_is_on_its_way() -> None:
-    """It waits for no shop, and whoever paid gets the record."""
+async def test_closing_aborts_callbacks_in_flight() -> None:
     async with Server(silence) as shop:
         async with Sandbox() as sandbox:
             order_id = await both(sandbox, shop)
@@ -226,8 +213,7 @@ async def test_closing_cuts_off_what_is_on_its_way() -> None:
     assert len(shop.requests) == 1
 
 
-async def test_nothing_is_sent_by_a_sandbox_that_is_closed() -> None:
-    """What exists can still be settled; open again, it sends again."""
+async def test_closed_sandbox_sends_no_callbacks_until_it_is_opened_again() -> None:
     async with open_shop() as shop:
         async with Sandbox() as sandbox:
             order_id = await both(sandbox, shop)

@@ -46,8 +46,9 @@ async def ticks() -> None:
 @pytest.mark.parametrize(
     ("speed", "life_s"), [(1, 1_800.0), (60, 30.0), (0.5, 3_600.0), (3_600.0, 0.5)]
 )
-async def test_an_order_times_out_by_itself(speed: float, life_s: float) -> None:
-    """After half an hour of the sandbox's clock, or sooner; the shop hears of it."""
+async def test_order_times_out_after_30_minutes_divided_by_speed(
+    speed: float, life_s: float
+) -> None:
     clock = FakeClock(NOW)
     async with open_shop() as shop, Sandbox(clock=clock, speed=speed) as sandbox:
         order_id = await both(sandbox, shop)
@@ -63,8 +64,7 @@ async def test_an_order_times_out_by_itself(speed: float, life_s: float) -> None
 
 
 @pytest.mark.parametrize("speed", [None, 0])
-async def test_an_order_waits_until_it_is_told(speed: float | None) -> None:
-    """However long: its deadline is on the page all the same."""
+async def test_order_stays_pending_without_a_speed(speed: float | None) -> None:
     clock = FakeClock(NOW)
     async with Sandbox(clock=clock, speed=speed) as sandbox:
         order_id = await order(sandbox)
@@ -75,8 +75,7 @@ async def test_an_order_waits_until_it_is_told(speed: float | None) -> None:
         assert sandbox.orders[order_id].expires_at == NOW + timedelta(minutes=30)
 
 
-async def test_only_what_is_pending_times_out() -> None:
-    """Each at its own time; what was paid in time stays paid."""
+async def test_only_pending_orders_time_out() -> None:
     clock = FakeClock(NOW)
     async with Sandbox(clock=clock, speed=1) as sandbox:
         paid = await order(sandbox)
@@ -98,9 +97,7 @@ async def test_only_what_is_pending_times_out() -> None:
     assert statuses(sandbox) == ["SUCCESS", "SUCCESS", "OVERDUE"]
 
 
-async def test_one_slow_shop_holds_up_nobody() -> None:
-    """Others hear of their own timeouts meanwhile; at the end it is cut off."""
-
+async def test_slow_shop_does_not_delay_other_timeouts() -> None:
     async def silent(peer: Peer) -> None:
         await peer.read_request()
         await asyncio.sleep(60)
@@ -121,8 +118,7 @@ async def test_one_slow_shop_holds_up_nobody() -> None:
         assert statuses(sandbox) == ["OVERDUE", "OVERDUE"]
 
 
-async def test_a_sandbox_that_opens_again_goes_on() -> None:
-    """With the deadlines of the orders that it has."""
+async def test_reopened_sandbox_times_out_the_orders_that_it_has() -> None:
     clock = FakeClock(NOW)
     sandbox = Sandbox(clock=clock, speed=1)
     async with sandbox:
@@ -135,10 +131,9 @@ async def test_a_sandbox_that_opens_again_goes_on() -> None:
         await until(lambda: statuses(sandbox) == ["OVERDUE", "OVERDUE"])
 
 
-async def test_what_was_cut_off_is_not_forgotten(
+async def test_timeout_that_was_aborted_is_repeated_after_reopening(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An order that was due, and had not moved yet, is due when it opens again."""
     clock = FakeClock(NOW)
     sandbox = Sandbox(clock=clock, speed=1)
     begun = asyncio.Event()
@@ -148,7 +143,7 @@ async def test_what_was_cut_off_is_not_forgotten(
         await asyncio.sleep(60)
 
     with monkeypatch.context() as patched:
-        patched.setattr(sandbox._bank.cashier, "expire", slow)
+        patched.setattr(sandbox._simulator.deadlines, "expire", slow)
         async with sandbox:
             await order(sandbox)
             clock.advance(1_800)
@@ -158,15 +153,16 @@ async def test_what_was_cut_off_is_not_forgotten(
         await until(lambda: statuses(sandbox) == ["OVERDUE"])
 
 
-async def test_what_goes_wrong_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the latest when the sandbox closes, which it does all the same."""
+async def test_error_of_a_timeout_is_raised_when_the_sandbox_closes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = FakeClock(NOW)
     sandbox = Sandbox(clock=clock, speed=1)
 
     async def broken(_: str) -> Any:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(sandbox._bank.cashier, "expire", broken)
+    monkeypatch.setattr(sandbox._simulator.deadlines, "expire", broken)
     await sandbox.start()
     await order(sandbox)
     clock.advance(1_800)
@@ -180,7 +176,6 @@ async def test_what_goes_wrong_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     "speed", [-1, 0.001, 10_001, float("nan"), float("inf"), "60", True]
 )
-def test_what_is_no_speed(speed: Any) -> None:
-    """Refused, with what can be."""
+def test_invalid_speed_is_rejected_with_the_valid_range(speed: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"speed must be 0, or 0\.01 to 10000"):
         Sandbox(speed=speed)

@@ -15,7 +15,7 @@ from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import CallbackFaults, Sandbox
 from aurpay_async.sandbox import _letters as letters
 from aurpay_async.sandbox import _postman as postman
-from aurpay_async.sandbox._deliveries import KINDS
+from aurpay_async.sandbox._deliveries import CALLBACK_FAULTS
 from aurpay_async.testing import FakeClock
 
 from ..loopback import Server
@@ -32,16 +32,14 @@ DATE = "2026-01-01T00:00:00Z"
 URL = "http://127.0.0.1:9/paid"
 
 
-def test_every_kind_is_carried_out() -> None:
-    """The vocabulary and what does it hold the same names, each in one place."""
-    assert {*KINDS} == {*postman._ACTS} ^ {*letters.SPOILT}
+def test_each_callback_fault_has_one_implementation() -> None:
+    assert {*CALLBACK_FAULTS} == {*postman._FAULTY_DELIVERIES} ^ {*letters.TAMPERED}
 
 
-def test_the_documentation_has_them_all() -> None:
-    """With the same meaning, and the same options."""
+def test_documentation_lists_each_callback_fault_with_its_options() -> None:
     page = Path(__file__).parents[2] / "docs" / "sandbox.md"
     rows = page.read_text(encoding="utf-8")
-    for name, kind in KINDS.items():
+    for name, kind in CALLBACK_FAULTS.items():
         options = ", ".join(f"`{item}={value}`" for item, value in kind.options.items())
         assert (
             f"| `{name}` | {kind.meaning} | {options} |".replace("|  |", "| |") in rows
@@ -52,13 +50,13 @@ def test_the_documentation_has_them_all() -> None:
     ("text", "problem"),
     [
         ("", "not a callback fault"),
-        (5, "a callback fault is a text, not 5"),
+        (5, "a callback fault is a str; got 5"),
         ("Twice", "not a callback fault"),
         ("twice+created", "not a callback fault"),
         ("thrice", "there is no callback fault 'thrice'"),
         ("503", "there is no callback fault '503'"),
-        ("twice; seconds=1", "twice has no option 'seconds', but times"),
-        ("lost; times=1", "lost has no option 'times', but none"),
+        ("twice; seconds=1", "twice has no option 'seconds'; it has: times"),
+        ("lost; times=1", "lost has no option 'times'; it has: none"),
         ("twice; times=0", "times must be 1 to 100, got '0'"),
         ("twice; times=101", "times must be 1 to 100"),
         ("twice; times=2.5", "times must be 1 to 100"),
@@ -68,8 +66,9 @@ def test_the_documentation_has_them_all() -> None:
         ("added-parameter; signed=no", "signed must be called or registered, got 'no'"),
     ],
 )
-def test_what_is_no_delivery(text: Any, problem: str) -> None:
-    """Refused with the names that there are, and the queue stays as it was."""
+def test_invalid_callback_fault_is_rejected_with_the_valid_names(
+    text: Any, problem: str
+) -> None:
     faults = CallbackFaults()
     with pytest.raises(InvalidRequestError, match=problem) as caught:
         faults.push("twice", text)
@@ -79,8 +78,7 @@ def test_what_is_no_delivery(text: Any, problem: str) -> None:
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_delivery_or_refused(text: str) -> None:
-    """And nothing else happens."""
+def test_any_string_is_a_callback_fault_or_rejected(text: str) -> None:
     faults = CallbackFaults()
     try:
         faults.push(text)
@@ -88,8 +86,7 @@ def test_any_text_is_a_delivery_or_refused(text: str) -> None:
         assert error.field == "callback_fault"
 
 
-def test_the_queue() -> None:
-    """First in, first out; what waits for an order waits, and all behind it."""
+def test_before_answer_fault_waits_for_an_order_and_blocks_later_ones() -> None:
     faults = CallbackFaults()
     assert faults.take() is None
     faults.push("lost", "before-answer", "twice; times=3")
@@ -127,8 +124,7 @@ async def pay(
     return sent, arrived(shop), f"{shop.url}/paid?ref=7"
 
 
-async def test_twice() -> None:
-    """The very same request, as often as asked for."""
+async def test_fault_twice_sends_the_same_request_several_times() -> None:
     sent, requests, _ = await pay("twice")
     assert len(sent) == len(requests) == 2
     assert requests[0] == requests[1]
@@ -137,8 +133,7 @@ async def test_twice() -> None:
     assert requests[0] == requests[3]
 
 
-async def test_each_callback_takes_one() -> None:
-    """And is as it should be when none is left."""
+async def test_each_callback_consumes_one_fault() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         sandbox.callback_faults.push("lost", "twice")
         counts = [len(await sandbox.pay(await both(sandbox, shop))) for _ in range(3)]
@@ -146,8 +141,7 @@ async def test_each_callback_takes_one() -> None:
     assert len(shop.requests) == 3
 
 
-async def test_late() -> None:
-    """Signed, then kept for a while."""
+async def test_fault_late_sends_a_callback_after_a_pause() -> None:
     clock = FakeClock(NOW)
     (sent,), (request,), url = await pay("late; seconds=30", clock=clock)
     assert request.named("Date") == [DATE]
@@ -165,8 +159,9 @@ async def test_late() -> None:
         ("future; seconds=1.5", "2026-01-01T00:00:01Z"),
     ],
 )
-async def test_stale_and_future(delivery: str, date: str) -> None:
-    """Well signed, of another time, and sent now."""
+async def test_faults_stale_and_future_sign_another_date(
+    delivery: str, date: str
+) -> None:
     clock = FakeClock(NOW)
     (sent,), (request,), url = await pay(delivery, clock=clock)
     assert request.named("Date") == [date]
@@ -174,8 +169,7 @@ async def test_stale_and_future(delivery: str, date: str) -> None:
     assert (sent.sent_at, clock.sleeps) == (NOW, [])
 
 
-async def test_signatures_and_tokens() -> None:
-    """Wrong, missing and doubled ones arrive so."""
+async def test_wrong_missing_and_duplicate_signatures_are_sent() -> None:
     _, (request,), url = await pay("wrong-signature")
     right, forged = signature(DATE, url), signature(DATE, url, "not the secret")
     assert request.named("Signature") == [forged]
@@ -190,8 +184,7 @@ async def test_signatures_and_tokens() -> None:
     assert [name for name, _ in sent.headers].count("Signature") == 2
 
 
-async def test_another_address_than_was_signed() -> None:
-    """It arrives with one parameter more."""
+async def test_fault_wrong_url_adds_a_parameter_after_signing() -> None:
     (sent,), (request,), url = await pay("wrong-url")
     assert request.target == "/paid?ref=7&x=1"
     assert sent.url == f"{url}&x=1"
@@ -215,10 +208,9 @@ async def test_another_address_than_was_signed() -> None:
         ),
     ],
 )
-async def test_a_parameter_is_added_to_the_callback_url(
+async def test_fault_added_parameter_signs_the_called_or_registered_url(
     delivery: str, added: str, signed_as_called: bool
 ) -> None:
-    """Aurpay's own plugins expect one; which of both URLs is signed is not known."""
     (sent,), (request,), url = await pay(delivery)
     assert request.target == f"/paid?ref=7&{added}"
     assert sent.url == f"{url}&{added}"
@@ -226,8 +218,7 @@ async def test_a_parameter_is_added_to_the_callback_url(
     assert request.named("Signature") == [signature(DATE, signed)]
 
 
-async def test_a_parameter_is_added_as_the_first_one_of_a_url_without_a_query() -> None:
-    """There is one question mark in it."""
+async def test_added_parameter_is_the_first_of_a_url_without_query() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         sandbox.callback_faults.push("added-parameter")
         order_id = await order(sandbox, callback_url=f"{shop.url}/paid")
@@ -240,10 +231,9 @@ async def test_a_parameter_is_added_as_the_first_one_of_a_url_without_a_query() 
 
 
 @pytest.mark.parametrize("key", ["made-up-key-of-the-shop", None])
-async def test_an_order_of_a_payment_url_has_its_api_key_in_callbacks(
+async def test_order_of_a_payment_url_has_its_api_key_in_callbacks(
     key: str | None,
 ) -> None:
-    """Documented for orders of `/api/order/pay-url` that were created with one."""
     headers = {} if key is None else {"API_Key": key}
     async with open_shop() as shop, Sandbox() as sandbox:
         fields = {"price": 20, "currency": "USD", "callback_url": f"{shop.url}/paid"}
@@ -261,7 +251,6 @@ async def test_an_order_of_a_payment_url_has_its_api_key_in_callbacks(
 async def test_other_orders_have_their_api_key_in_callbacks_on_request(
     path: str, everywhere: bool
 ) -> None:
-    """It is documented of payment URLs alone."""
     async with (
         open_shop() as shop,
         Sandbox(api_key_in_callbacks=everywhere) as sandbox,
@@ -282,8 +271,7 @@ async def test_other_orders_have_their_api_key_in_callbacks_on_request(
         assert request.named("Api-Key") == (["sandbox-key"] if everywhere else [])
 
 
-async def test_a_signed_request_leaves_no_api_key_in_callbacks() -> None:
-    """Its API token is not the key, and whether Aurpay sends one then is not known."""
+async def test_order_of_a_signed_request_has_no_api_key_in_callbacks() -> None:
     async with (
         open_shop() as shop,
         Sandbox(
@@ -299,16 +287,14 @@ async def test_a_signed_request_leaves_no_api_key_in_callbacks() -> None:
         assert request.named("Api-Key") == []
 
 
-async def test_a_callback_may_have_nothing_but_an_api_key() -> None:
-    """All that one of Aurpay's pages names, and that its older plugin checks."""
+async def test_fault_api_key_only_sends_no_signature_headers() -> None:
     _, (request,), _ = await pay("api-key-only")
     assert request.named("Api-Key") == ["sandbox-api-key"]
     for name in ("Callback-Token", "Date", "Signature"):
         assert request.named(name) == []
 
 
-async def test_bodies() -> None:
-    """By `POST` though `GET` was asked for: of another order, no JSON, and huge."""
+async def test_faults_of_the_body_are_sent_by_post() -> None:
     (sent,), (request,), _ = await pay("unsigned-body")
     body = json.loads(request.body)
     assert request.method == "POST"
@@ -323,22 +309,19 @@ async def test_bodies() -> None:
     assert "bytes>" in repr(sent)
 
 
-async def test_another_method() -> None:
-    """Methods are not signed either."""
+async def test_fault_wrong_method_sends_a_put() -> None:
     _, (request,), url = await pay("wrong-method")
     assert (request.method, request.body) == ("PUT", b"")
     assert request.named("Signature") == [signature(DATE, url)]
 
 
-async def test_lost() -> None:
-    """On the record, and nowhere else."""
+async def test_lost_callback_is_recorded_but_not_sent() -> None:
     (sent,), requests, url = await pay("lost")
     assert requests == []
     assert (sent.status, sent.error, sent.url) == (None, "not sent: lost", url)
 
 
-async def test_retry() -> None:
-    """Signed anew each time, with a pause between, until the shop takes it."""
+async def test_fault_retry_signs_again_until_the_shop_answers_200() -> None:
     clock = FakeClock(NOW)
     sent, requests, url = await pay(
         "retry", "503 Busy", "201 Nearly", "200 OK", clock=clock
@@ -352,8 +335,7 @@ async def test_retry() -> None:
     assert clock.sleeps == [1, 1]
 
 
-async def test_retry_has_an_end() -> None:
-    """A shop that never takes it is left alone."""
+async def test_fault_retry_stops_after_the_given_attempts() -> None:
     clock = FakeClock(NOW)
     sent, _, _ = await pay("retry; times=3; seconds=60", "500 No", clock=clock)
     assert [record.status for record in sent] == [500] * 3
@@ -361,8 +343,7 @@ async def test_retry_has_an_end() -> None:
 
 
 @pytest.mark.parametrize("posts", [False, True])
-async def test_both(posts: bool) -> None:
-    """A timeout that races the payment: first the one, then the other, both signed."""
+async def test_fault_both_sends_timeout_before_paid(posts: bool) -> None:
     sent, requests, url = await pay("both", post_callbacks=posts)
     assert [record.kind for record in sent] == ["timeout", "paid"]
     other = url.replace("/paid", "/timeout")
@@ -374,8 +355,7 @@ async def test_both(posts: bool) -> None:
     assert bodies == (["OVERDUE", "SUCCESS"] if posts else [])
 
 
-async def test_both_when_the_time_is_up() -> None:
-    """The other way round."""
+async def test_fault_both_sends_paid_before_timeout_when_an_order_expires() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         order_id = await both(sandbox, shop)
         sandbox.callback_faults.push("both")
@@ -385,16 +365,14 @@ async def test_both_when_the_time_is_up() -> None:
 
 
 @pytest.mark.parametrize("delivery", ["both", "at-once"])
-async def test_both_without_another_address(delivery: str) -> None:
-    """Then there is only the one."""
+async def test_fault_both_sends_one_callback_without_another_url(delivery: str) -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         sandbox.callback_faults.push(delivery)
         sent = await sandbox.pay(await order(sandbox, callback_url=f"{shop.url}/paid"))
     assert [(record.kind, record.status) for record in sent] == [("paid", 200)]
 
 
-async def test_at_once() -> None:
-    """Neither is answered before the other has arrived."""
+async def test_fault_at_once_sends_both_callbacks_concurrently() -> None:
     barrier = asyncio.Barrier(2)
 
     async def meet(peer: Peer) -> None:
@@ -411,8 +389,7 @@ async def test_at_once() -> None:
     ]
 
 
-async def test_before_the_answer() -> None:
-    """The shop hears that an order is paid of which it knows nothing yet."""
+async def test_fault_before_answer_pays_before_the_create_call_returns() -> None:
     seen: list[tuple[bool, str]] = []
 
     async def look(peer: Peer) -> None:
@@ -434,8 +411,7 @@ async def test_before_the_answer() -> None:
     assert dict(sent.headers)["Signature"] == signature(DATE, sent.url)
 
 
-async def test_before_an_answer_that_never_comes() -> None:
-    """Request faults and callback faults do not get into each other's way."""
+async def test_fault_before_answer_combines_with_request_faults() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         fields = {"price": 20, "currency": "USD", "callback_url": f"{shop.url}/paid"}
         sandbox.callback_faults.push("before-answer")
@@ -449,8 +425,7 @@ async def test_before_an_answer_that_never_comes() -> None:
     assert len(shop.requests) == 1
 
 
-async def test_it_waits_for_an_order() -> None:
-    """A callback in the meantime is as it should be; a refused order is none."""
+async def test_fault_before_answer_waits_for_a_created_order() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         order_id = await both(sandbox, shop)
         sandbox.callback_faults.push("before-answer")
@@ -464,10 +439,9 @@ async def test_it_waits_for_an_order() -> None:
     assert len(sandbox.callbacks) == 1
 
 
-async def test_deliveries_to_a_shop_that_is_away() -> None:
-    """None of them raises."""
+async def test_callback_faults_to_an_unreachable_shop_raise_nothing() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
-        for name in KINDS:
+        for name in CALLBACK_FAULTS:
             sandbox.callback_faults.push(name)
             order_id = await order(sandbox, callback_url="https://shop.example/paid")
             if sandbox.orders[order_id].status == "PENDING":

@@ -24,8 +24,7 @@ EXAMPLE = load("aurpay.json")["callback_post_body"]["example"]
 PATH = "/api/v2/order/detail/"
 
 
-async def test_an_order_is_found() -> None:
-    """The documented fields; amounts are text, whatever the create answer says."""
+async def test_order_detail_has_the_documented_fields() -> None:
     async with Sandbox(clock=FakeClock(NOW), amounts="number") as sandbox:
         order_id = await order(sandbox)
         status, answer = await ask(sandbox, "GET", PATH + order_id)
@@ -52,8 +51,7 @@ async def test_an_order_is_found() -> None:
     assert {"user_id", *data} < {*EXAMPLE}
 
 
-async def test_it_shows_what_became_of_the_order() -> None:
-    """Status, time of the last change, and whether a refund can be asked for."""
+async def test_order_detail_shows_status_update_time_and_refundability() -> None:
     clock = FakeClock(NOW)
     seen: list[tuple[str, str, bool]] = []
     async with Sandbox(clock=clock) as sandbox:
@@ -75,8 +73,7 @@ async def test_it_shows_what_became_of_the_order() -> None:
 @pytest.mark.parametrize(
     "name", ["0", "a%2Fb", "%2e%2e%2f", "%FF", "%00", "%C3%A4", "+"]
 )
-async def test_an_order_that_is_not_there(name: str) -> None:
-    """HTTP 200 with code 404: a refusal, as all of Aurpay's."""
+async def test_detail_of_an_unknown_order_is_rejected_with_code_404(name: str) -> None:
     async with Sandbox() as sandbox, aiohttp.ClientSession() as session:
         url = URL(sandbox.base_url + PATH + name, encoded=True)
         async with session.get(url) as response:
@@ -100,25 +97,22 @@ async def test_an_order_that_is_not_there(name: str) -> None:
         ("POST", f"{PATH}1"),
     ],
 )
-async def test_neither_other_paths_nor_other_methods_are_served(
+async def test_other_paths_and_methods_of_order_detail_are_recorded_as_not_served(
     method: str, path: str
 ) -> None:
-    """They are on record as that."""
     async with Sandbox() as sandbox:
         assert (await ask(sandbox, method, path))[0] == 404
     assert [request.is_served for request in sandbox.requests] == [False]
 
 
-async def test_a_key_is_asked_for() -> None:
-    """Code 401 without, whether there is such an order or not."""
+async def test_order_detail_requires_the_api_key() -> None:
     async with Sandbox(api_key="sandbox-key") as sandbox:
         for headers, code in (({}, 401), ({"API_Key": "sandbox-key"}, 404)):
             _, answer = await ask(sandbox, "GET", f"{PATH}1", **headers)
             assert (answer["code"], answer["data"]) == (code, None)
 
 
-async def test_a_signature_covers_the_path() -> None:
-    """As documented for a request without a body: nothing follows the path."""
+async def test_signature_of_order_detail_covers_the_path() -> None:
     date = "2026-01-01T00:00:00Z"
     async with Sandbox(
         api_token="sandbox-t", api_secret="sandbox-s", clock=FakeClock(NOW)
@@ -147,8 +141,7 @@ async def raw(sandbox: Sandbox, order_id: str) -> bytes:
 
 
 @pytest.mark.parametrize("fault", ["nan", "cut-body", "503; html=no", "empty", "html"])
-async def test_faults_apply_to_it(fault: str) -> None:
-    """With `+created` they are what they are without: a read creates nothing."""
+async def test_created_suffix_makes_no_difference_for_a_read(fault: str) -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         order_id = await order(sandbox)
         whole = await raw(sandbox, order_id)
@@ -160,8 +153,7 @@ async def test_faults_apply_to_it(fault: str) -> None:
     assert len(sandbox.requests) == 4
 
 
-async def test_a_fault_travels_with_the_right_answer() -> None:
-    """What is wrong with it is the fault alone."""
+async def test_fault_of_a_read_carries_the_right_order() -> None:
     async with Sandbox() as sandbox:
         order_id = await order(sandbox)
         sandbox.faults.push("nan", "reset", "delay; seconds=0")

@@ -11,42 +11,45 @@ from hypothesis import strategies as st
 
 from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import Faults, Sandbox
-from aurpay_async.sandbox import _wire as wire
-from aurpay_async.sandbox._faults import KINDS, parse
+from aurpay_async.sandbox import _wire as fault_responses
+from aurpay_async.sandbox._faults import REQUEST_FAULTS, parse_fault
 
 from .shop import ask
 
 
-def test_every_kind_is_carried_out() -> None:
-    """The vocabulary and what does it hold the same names; `reset` is the server's."""
-    assert {*KINDS} == {*wire._ACTS, *wire._BODIES, "reset"}
+def test_each_request_fault_has_one_implementation() -> None:
+    assert {*REQUEST_FAULTS} == {
+        *fault_responses._RESPONSES,
+        *fault_responses._BODIES,
+        "reset",
+    }
 
 
-def test_the_documentation_has_them_all() -> None:
-    """With the same meaning."""
+def test_documentation_lists_each_request_fault() -> None:
     page = Path(__file__).parents[2] / "docs" / "sandbox.md"
     rows = page.read_text(encoding="utf-8")
-    for name, kind in KINDS.items():
+    for name, kind in REQUEST_FAULTS.items():
         assert f"| `{name}` | {kind.meaning} |" in rows
 
 
-def test_a_fault_with_everything() -> None:
-    """Name, options, and that the order is made all the same."""
-    fault = parse(" 503 ; retry-after=Wed, 21 Oct 2026 07:28:00 GMT ; html=no+created")
+def test_fault_is_parsed_with_name_options_and_created() -> None:
+    fault = parse_fault(
+        " 503 ; retry-after=Wed, 21 Oct 2026 07:28:00 GMT ; html=no+created"
+    )
     assert fault.name == "503"
     assert fault.options["retry-after"] == "Wed, 21 Oct 2026 07:28:00 GMT"
     assert fault.options["html"] == "no"
     assert fault.serves
-    assert not parse("503").serves
-    assert parse("delay; seconds=0.5").seconds == 0.5
-    assert parse("delay").serves
+    assert not parse_fault("503").serves
+    assert parse_fault("delay; seconds=0.5").seconds == 0.5
+    assert parse_fault("delay").serves
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("", "not a fault"),
-        (503, "a fault is a text, not 503"),
+        (503, "a fault is a str; got 503"),
         ("redirect; location=http://x\r\nX: y", "not a fault"),
         ("redirect; location=\ud800", "not a fault"),
         ("503" + "; html=no" * 30 + "!;", "not a fault"),
@@ -55,32 +58,31 @@ def test_a_fault_with_everything() -> None:
         ("resets", "there is no fault 'resets'"),
         ("101", "there is no fault '101'"),
         ("600", "there is no fault '600'"),
-        ("reset+created", "before it is read creates nothing"),
-        ("reset; seconds=1", "has no option 'seconds', but none"),
-        ("delay; second=1", "has no option 'second', but seconds"),
+        ("reset+created", "reset unread creates nothing"),
+        ("reset; seconds=1", "has no option 'seconds'; it has: none"),
+        ("delay; second=1", "has no option 'second'; it has: seconds"),
         ("delay; seconds=soon", "seconds must be 0 to 3600"),
         ("delay; seconds=nan", "seconds must be 0 to 3600"),
         ("slow; seconds=-1", "seconds must be 0 to 3600"),
     ],
 )
-def test_what_is_no_fault(text: Any, problem: str) -> None:
-    """Refused with the names that there are."""
+def test_invalid_request_fault_is_rejected_with_the_valid_names(
+    text: Any, problem: str
+) -> None:
     with pytest.raises(InvalidRequestError, match=problem) as caught:
-        parse(text)
+        parse_fault(text)
     assert "close-before-headers" in str(caught.value)
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_fault_or_refused(text: str) -> None:
-    """And nothing else happens."""
+def test_any_string_is_a_request_fault_or_rejected(text: str) -> None:
     try:
-        parse(text)
+        parse_fault(text)
     except InvalidRequestError as error:
         assert error.field == "fault"
 
 
-def test_the_queue() -> None:
-    """First in, first out; a wrong one adds none."""
+def test_faults_are_taken_first_in_first_out() -> None:
     faults = Faults()
     faults.push("reset", "503+created")
     with pytest.raises(InvalidRequestError):
@@ -93,8 +95,7 @@ def test_the_queue() -> None:
     assert faults.take() is None
 
 
-async def test_faults_over_http() -> None:
-    """For a sandbox in another process."""
+async def test_request_faults_can_be_listed_added_and_removed_over_http() -> None:
     path = "/_sandbox/faults"
     async with Sandbox() as sandbox:
         two = ["503", "reset"]

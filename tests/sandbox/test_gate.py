@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from aurpay_async.sandbox._gate import Gate, ReceivedRequest
-from aurpay_async.sandbox._refusal import Refusal
+from aurpay_async.sandbox._gate import Authenticator, ReceivedRequest
+from aurpay_async.sandbox._refusal import ApiRejection
 
 from ..conftest import load
 
@@ -24,7 +24,7 @@ VECTORS = [
     if vector["body"] is not None or not vector["body_md5"]
 ]
 NOW = datetime(2024, 6, 17, tzinfo=UTC)
-SIGNED = Gate(api_token="sandbox-token", api_secret="example-api-secret")
+SIGNED = Authenticator(api_token="sandbox-token", api_secret="example-api-secret")
 
 
 def received(vector: dict[str, Any], **headers: str) -> ReceivedRequest:
@@ -47,8 +47,9 @@ def received(vector: dict[str, Any], **headers: str) -> ReceivedRequest:
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
-def test_the_vectors_are_let_in(vector: dict[str, Any]) -> None:
-    """Read from Aurpay's pages for the receiving side, not from our signer."""
+def test_signed_requests_of_the_documentation_are_accepted(
+    vector: dict[str, Any],
+) -> None:
     SIGNED.check(received(vector), NOW)
 
 
@@ -74,9 +75,10 @@ POST = next(vector for vector in VECTORS if vector["name"] == "post-pay-url")
         ({"Signature": "é"}, "Signature is wrong"),
     ],
 )
-def test_a_header_that_differs(change: dict[str, str], problem: str) -> None:
-    """Code 401, with a reason that tells a developer where to look."""
-    with pytest.raises(Refusal, match=problem) as caught:
+def test_wrong_header_of_a_signed_request_is_rejected_with_the_reason(
+    change: dict[str, str], problem: str
+) -> None:
+    with pytest.raises(ApiRejection, match=problem) as caught:
         SIGNED.check(received(POST, **change), NOW)
     assert caught.value.code == 401
 
@@ -89,15 +91,13 @@ def test_a_header_that_differs(change: dict[str, str], problem: str) -> None:
         {"method": "PUT"},
     ],
 )
-def test_a_request_that_differs_from_what_was_signed(change: dict[str, str]) -> None:
-    """Body, path with its query, and method are covered."""
-    with pytest.raises(Refusal, match=r"Body-MD5|Signature"):
+def test_changed_body_path_or_method_is_rejected(change: dict[str, str]) -> None:
+    with pytest.raises(ApiRejection, match=r"Body-MD5|Signature"):
         SIGNED.check(received({**POST, **change}), NOW)
 
 
 @pytest.mark.parametrize("minutes", [-5, 5])
-def test_clocks_may_differ_a_little(minutes: int) -> None:
-    """Five minutes both ways."""
+def test_date_may_deviate_by_five_minutes(minutes: int) -> None:
     SIGNED.check(received(POST), NOW + timedelta(minutes=minutes))
 
 
@@ -148,12 +148,11 @@ def signed(date: str) -> ReceivedRequest:
 
 
 @pytest.mark.parametrize("date", DATES.values(), ids=DATES.keys())
-def test_a_date_is_read_as_other_languages_write_it(date: str) -> None:
-    """ISO 8601, with a fraction of any length and any way to write the zone."""
+def test_date_is_accepted_as_other_languages_write_it(date: str) -> None:
     SIGNED.check(signed(date), NOW)
     SIGNED.check(signed(date), NOW + timedelta(minutes=5))
     for now in (NOW + timedelta(minutes=6), NOW - timedelta(minutes=6)):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(ApiRejection) as caught:
             SIGNED.check(signed(date), now)
         times = f"{date}, and the sandbox's time is {now:%Y-%m-%dT%H:%M:%SZ}"
         assert caught.value.message == f"Date is too far off: {times}"
@@ -168,9 +167,8 @@ def test_a_date_is_read_as_other_languages_write_it(date: str) -> None:
         "2024-06-17T00:00:00.000-00:06",
     ],
 )
-def test_a_date_that_is_too_far_off_is_refused_in_any_format(date: str) -> None:
-    """Also at both ends of the calendar, where another zone has no date."""
-    with pytest.raises(Refusal, match="Date is too far off"):
+def test_date_that_is_too_far_off_is_rejected_in_any_format(date: str) -> None:
+    with pytest.raises(ApiRejection, match="Date is too far off"):
         SIGNED.check(signed(date), NOW)
 
 
@@ -195,16 +193,16 @@ def test_a_date_that_is_too_far_off_is_refused_in_any_format(date: str) -> None:
         "1718582400",
     ],
 )
-def test_a_date_without_a_zone_or_in_another_format_is_refused(date: str) -> None:
-    """The message shows the format, and does not blame the clock."""
-    with pytest.raises(Refusal, match=r"Date must be ISO 8601 with a zone, such as "):
+def test_date_without_zone_or_in_another_format_is_rejected(date: str) -> None:
+    with pytest.raises(
+        ApiRejection, match=r"Date must be ISO 8601 with a zone, such as "
+    ):
         SIGNED.check(signed(date), NOW)
 
 
 @given(st.text(max_size=40))
-def test_any_date_is_read_or_refused(date: str) -> None:
-    """It comes from the network: no other exception leaves."""
-    with pytest.raises(Refusal, match="Date"):
+def test_any_date_is_accepted_or_rejected(date: str) -> None:
+    with pytest.raises(ApiRejection, match="Date"):
         SIGNED.check(signed(date), NOW)
 
 
@@ -215,38 +213,37 @@ def plain(**headers: str) -> ReceivedRequest:
     )
 
 
-def test_without_credentials_everybody_is_let_in() -> None:
-    """The documented order call carries none."""
-    Gate().check(plain(), NOW)
-    Gate().check(plain(API_Key="any"), NOW)
+def test_authenticator_without_credentials_accepts_each_request() -> None:
+    Authenticator().check(plain(), NOW)
+    Authenticator().check(plain(API_Key="any"), NOW)
 
 
-def test_a_key() -> None:
-    """The one that was set."""
-    gate = Gate(api_key="sandbox-key")
-    gate.check(plain(api_key="sandbox-key"), NOW)
+def test_authenticator_accepts_only_its_api_key() -> None:
+    authenticator = Authenticator(api_key="sandbox-key")
+    authenticator.check(plain(api_key="sandbox-key"), NOW)
     for headers in ({}, {"API_Key": "other"}, {"API_Key": ""}, {"API_Key": "é"}):
-        with pytest.raises(Refusal, match="API key"):
-            gate.check(plain(**headers), NOW)
+        with pytest.raises(ApiRejection, match="API key"):
+            authenticator.check(plain(**headers), NOW)
 
 
-def test_a_pair_without_a_signature() -> None:
-    """A key is no substitute."""
-    with pytest.raises(Refusal, match="API token is missing"):
+def test_unsigned_request_is_rejected_when_a_token_is_set() -> None:
+    with pytest.raises(ApiRejection, match="API token is missing"):
         SIGNED.check(plain(API_Key="any"), NOW)
 
 
-def test_both_modes_at_once() -> None:
-    """Whoever signs is checked by the signature, others by the key."""
-    gate = Gate(api_key="k", api_token="sandbox-token", api_secret="example-api-secret")
-    gate.check(plain(API_Key="k"), NOW)
-    gate.check(received(POST), NOW)
-    with pytest.raises(Refusal, match="Signature"):
-        gate.check(received(POST, Signature="x", API_Key="k"), NOW)
+def test_signed_request_is_checked_by_signature_others_by_key() -> None:
+    authenticator = Authenticator(
+        api_key="k", api_token="sandbox-token", api_secret="example-api-secret"
+    )
+    authenticator.check(plain(API_Key="k"), NOW)
+    authenticator.check(received(POST), NOW)
+    with pytest.raises(ApiRejection, match="Signature"):
+        authenticator.check(received(POST, Signature="x", API_Key="k"), NOW)
 
 
-def test_what_it_holds_does_not_show() -> None:
-    """Sandbox secrets are secrets all the same."""
-    gate = Gate(api_key="canary", api_token="canary", api_secret="canary")
-    assert "canary" not in repr(gate)
+def test_repr_of_authenticator_and_request_hides_secrets() -> None:
+    authenticator = Authenticator(
+        api_key="canary", api_token="canary", api_secret="canary"
+    )
+    assert "canary" not in repr(authenticator)
     assert "canary" not in repr(plain(API_Key="canary"))

@@ -6,7 +6,7 @@ import decimal
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from aurpay_async import InvalidRequestError, bolt11
 from aurpay_async.sandbox import RATES
 from aurpay_async.sandbox._ledger import Ledger
-from aurpay_async.sandbox._refusal import Refusal
+from aurpay_async.sandbox._refusal import ApiRejection
 
 from ..orders import PAYEE
+
+if TYPE_CHECKING:
+    from aurpay_async.sandbox._ledger import StatusChange
 
 NOW = datetime(2026, 11, 22, 12, 30, 15, 999_999, tzinfo=UTC)
 
@@ -26,8 +29,7 @@ def create(**fields: Any) -> Any:
     return Ledger().create({"price": 20, "currency": "USD", **fields}, NOW)
 
 
-def test_an_order_and_its_invoice_belong_together() -> None:
-    """A real invoice, as the documented examples: a day, 80 blocks, their features."""
+def test_invoice_of_an_order_matches_its_amount_and_secrets() -> None:
     order = create(price=Decimal("20.00"))
     invoice = bolt11.decode(order.invoice)
     assert order.amount == Decimal("0.00020000")
@@ -41,8 +43,7 @@ def test_an_order_and_its_invoice_belong_together() -> None:
     assert [feature.bit for feature in invoice.features] == [9, 14, 17]
 
 
-def test_ids_begin_with_the_time_and_are_never_the_same() -> None:
-    """Twenty digits, as the documented ones; each order has secrets of its own."""
+def test_order_ids_begin_with_the_time_and_are_unique() -> None:
     ledger = Ledger()
     orders = [ledger.create({"price": 1, "currency": "USD"}, NOW) for _ in range(3)]
     assert [order.order_id for order in orders] == [
@@ -56,10 +57,7 @@ def test_ids_begin_with_the_time_and_are_never_the_same() -> None:
 
 
 @given(st.decimals("0.01", "999999999.99", places=2), st.sampled_from(sorted(RATES)))
-def test_an_amount_is_whole_satoshi_and_never_too_little(
-    price: Decimal, currency: str
-) -> None:
-    """Rounded up, whatever the process has done to decimal's context."""
+def test_amount_is_rounded_up_to_whole_satoshi(price: Decimal, currency: str) -> None:
     with decimal.localcontext(decimal.Context(prec=2)):
         order = create(price=price, currency=currency)
     exact = price / RATES[currency]
@@ -92,21 +90,21 @@ def test_an_amount_is_whole_satoshi_and_never_too_little(
         ),
         ({"succeed_url": ""}, "succeed_url is empty: leave it out"),
         ({"currency": ["USD"]}, "currency must be one of USD"),
-        ({"callback_url": "/paid"}, "callback_url must be an URL"),
-        ({"succeed_url": 5}, "succeed_url must be an URL"),
+        ({"callback_url": "/paid"}, "callback_url must be a URL"),
+        ({"succeed_url": 5}, "succeed_url must be a URL"),
     ],
 )
-def test_what_is_refused(fields: dict[str, Any], problem: str) -> None:
-    """With a code for the envelope; nothing is made."""
+def test_invalid_order_fields_are_rejected_with_code_400(
+    fields: dict[str, Any], problem: str
+) -> None:
     ledger = Ledger()
-    with pytest.raises(Refusal, match=problem) as caught:
+    with pytest.raises(ApiRejection, match=problem) as caught:
         ledger.create({"price": 20, "currency": "USD", **fields}, NOW)
     assert caught.value.code == 400
     assert ledger.orders == {}
 
 
-def test_addresses_are_kept() -> None:
-    """Those that were given, and no others."""
+def test_order_has_exactly_the_given_urls() -> None:
     urls = {
         "callback_url": "https://shop.example/paid?a=b",
         "timeout_url": "http://127.0.0.1/",
@@ -126,12 +124,13 @@ LATER = NOW + timedelta(minutes=30)
         (["pay", "refund"], "REFUNDED"),
     ],
 )
-def test_an_order_moves(moves: list[str], status: str) -> None:
-    """Paid, overdue, paid all the same, refunded; it is a new record each time."""
+def test_status_changes_follow_the_transition_table(
+    moves: list[StatusChange], status: str
+) -> None:
     ledger = Ledger()
     made = ledger.create({"price": 20, "currency": "USD"}, NOW)
     for move in moves:
-        moved = getattr(ledger, move)(made.order_id, LATER)
+        moved = ledger.change_status(made.order_id, move, LATER)
         assert ledger.orders == {made.order_id: moved}
     settled = ledger.find(made.order_id)
     assert settled.status == status
@@ -152,26 +151,26 @@ def test_an_order_moves(moves: list[str], status: str) -> None:
         (["pay", "refund", "pay"], "is REFUNDED and cannot be paid"),
     ],
 )
-def test_a_move_that_cannot_be(moves: list[str], problem: str) -> None:
-    """Refused with the state that the order is in, and nothing moves."""
+def test_forbidden_status_change_is_rejected_and_changes_nothing(
+    moves: list[StatusChange], problem: str
+) -> None:
     ledger = Ledger()
     order_id = ledger.create({"price": 20, "currency": "USD"}, NOW).order_id
     *before, last = moves
     for move in before:
-        getattr(ledger, move)(order_id, NOW)
+        ledger.change_status(order_id, move, NOW)
     held = dict(ledger.orders)
     with pytest.raises(InvalidRequestError, match=f"{order_id} {problem}") as caught:
-        getattr(ledger, last)(order_id, LATER)
+        ledger.change_status(order_id, last, LATER)
     assert caught.value.field == "order_id"
     assert ledger.orders == held
 
 
 @pytest.mark.parametrize("move", ["pay", "expire", "refund"])
-def test_an_order_that_is_not_there(move: str) -> None:
-    """Is neither paid nor found."""
+def test_unknown_order_can_be_neither_changed_nor_found(move: StatusChange) -> None:
     ledger = Ledger()
     with pytest.raises(InvalidRequestError, match="order_id: there is no order '7'"):
-        getattr(ledger, move)("7", NOW)
-    with pytest.raises(Refusal, match="no such order") as caught:
+        ledger.change_status("7", move, NOW)
+    with pytest.raises(ApiRejection, match="no such order") as caught:
         ledger.find("7")
     assert caught.value.code == 404

@@ -10,26 +10,27 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aurpay_async.sandbox._ledger import Ledger
-from aurpay_async.sandbox._letters import SPOILT, Writer, sign
+from aurpay_async.sandbox._letters import TAMPERED, build_callback, sign
 
 from ..conftest import load
 from .shop import signature
 
 if TYPE_CHECKING:
-    from aurpay_async.sandbox._letters import Letter
+    from aurpay_async.sandbox._letters import CallbackRequest
 
 VECTORS = load("aurpay.json")
 NOW = datetime(2024, 6, 17, tzinfo=UTC)
 URL = "https://api.you.com/callback?id=32"
 
 
-def written(*, posts: bool = False, **fields: Any) -> Letter:
+def written(*, posts: bool = False, **fields: Any) -> CallbackRequest:
     order = Ledger().create(
         {"price": Decimal("19.99"), "currency": "EUR", "callback_url": URL, **fields},
         NOW,
     )
-    writer = Writer(token="t", secret="example-callback-secret", posts=posts)
-    return writer.write(order, "paid", NOW)
+    return build_callback(
+        order, "paid", NOW, token="t", secret="example-callback-secret", post=posts
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,16 +38,14 @@ def written(*, posts: bool = False, **fields: Any) -> Letter:
     VECTORS["signature_vectors"]["callback"],
     ids=lambda vector: vector["name"],
 )
-def test_the_vectors(vector: dict[str, str]) -> None:
-    """Read from Aurpay's page by the one who sends."""
+def test_signatures_of_the_documentation_are_reproduced(vector: dict[str, str]) -> None:
     assert (
         sign(vector["callback_secret"], vector["date"], vector["callback_url"])
         == vector["expected_signature"]
     )
 
 
-def test_a_callback() -> None:
-    """`GET` without a body, with the three documented headers."""
+def test_get_callback_has_the_three_documented_headers() -> None:
     letter = written()
     assert (letter.method, letter.url, letter.body) == ("GET", URL, b"")
     assert letter.headers == (
@@ -56,8 +55,7 @@ def test_a_callback() -> None:
     )
 
 
-def test_a_callback_with_a_body() -> None:
-    """The fields of the documented example in its order, of the same types."""
+def test_post_callback_has_the_documented_fields_in_order() -> None:
     example = VECTORS["callback_post_body"]["example"]
     letter = written(posts=True)
     assert letter.method == "POST"
@@ -74,17 +72,15 @@ def test_a_callback_with_a_body() -> None:
     assert written(posts=True).body != letter.body  # another invoice
 
 
-def test_what_it_holds_does_not_show() -> None:
-    """Sandbox secrets are secrets all the same."""
-    writer = Writer(token="canary", secret="canary", posts=False)
-    letter = writer.write(written().order, "paid", NOW)
-    assert "canary" not in repr(writer)
+def test_repr_of_a_callback_hides_token_and_signature() -> None:
+    letter = build_callback(
+        written().order, "paid", NOW, token="canary", secret="canary", post=False
+    )
     assert "canary" not in repr(letter)
     assert letter.signatures[0] not in repr(letter)
 
 
-def test_half_a_character_in_an_address() -> None:
-    """JSON can hold it; signing does not fail on it."""
+def test_callback_url_with_a_lone_surrogate_can_be_signed() -> None:
     assert written(callback_url="https://shop.example/\ud800").signatures
 
 
@@ -103,10 +99,9 @@ def test_half_a_character_in_an_address() -> None:
         ("wrong-method", {"method"}),
     ],
 )
-def test_only_one_thing_is_wrong(name: str, changed: set[str]) -> None:
-    """So that a shop that refuses it refuses it for that."""
+def test_tampered_callback_differs_in_one_respect(name: str, changed: set[str]) -> None:
     letter = written()
-    spoilt = SPOILT[name](letter)
+    spoilt = TAMPERED[name](letter)
     fields = (
         *("method", "url", "token", "date", "signatures", "body"),
         *("api_key", "is_unsigned"),
@@ -116,27 +111,25 @@ def test_only_one_thing_is_wrong(name: str, changed: set[str]) -> None:
     } == changed
 
 
-def test_nothing_is_left_untested() -> None:
-    """Each of them is looked at above."""
-    assert len(SPOILT) == 10
+def test_each_way_of_tampering_is_tested() -> None:
+    assert len(TAMPERED) == 10
 
 
-def test_signatures_that_are_wrong() -> None:
-    """Well-formed, of another secret; beside the right one, or instead."""
+def test_forged_signature_replaces_or_follows_the_valid_one() -> None:
     letter = written()
     forged = signature(letter.date, URL, "not the secret")
-    assert SPOILT["wrong-signature"](letter).signatures == (forged,)
-    assert SPOILT["duplicate-headers"](letter).signatures == (
+    assert TAMPERED["wrong-signature"](letter).signatures == (forged,)
+    assert TAMPERED["duplicate-headers"](letter).signatures == (
         *letter.signatures,
         forged,
     )
-    assert [name for name, _ in SPOILT["duplicate-headers"](letter).headers] == [
+    assert [name for name, _ in TAMPERED["duplicate-headers"](letter).headers] == [
         "Callback-Token",
         "Date",
         "Signature",
         "Signature",
     ]
-    names = [name for name, _ in SPOILT["no-signature"](letter).headers]
+    names = [name for name, _ in TAMPERED["no-signature"](letter).headers]
     assert names == ["Callback-Token", "Date"]
 
 
@@ -148,25 +141,23 @@ def test_signatures_that_are_wrong() -> None:
         ("https://shop.example/#a?b", "https://shop.example/?x=1#a?b"),
     ],
 )
-def test_an_address_that_is_wrong(url: str, sent: str) -> None:
-    """One parameter more than was signed."""
+def test_wrong_url_has_one_more_parameter_than_was_signed(url: str, sent: str) -> None:
     letter = written(callback_url=url)
-    assert SPOILT["wrong-url"](letter).url == sent
+    assert TAMPERED["wrong-url"](letter).url == sent
     assert letter.signatures[0] == signature(
         letter.date, url, "example-callback-secret"
     )
 
 
-def test_bodies_that_are_wrong() -> None:
-    """Another order and amount; no JSON; two mebibytes."""
+def test_tampered_bodies_are_foreign_broken_or_huge() -> None:
     letter = written()
     true = json.loads(written(posts=True).body)
-    told = json.loads(SPOILT["unsigned-body"](letter).body)
+    told = json.loads(TAMPERED["unsigned-body"](letter).body)
     assert told["order_id"] != letter.order.order_id
     assert told["order_id"][:14] == letter.order.order_id[:14]
     assert (true["amount"], told["amount"]) == ("0.00022212", "10.00022212")
     with pytest.raises(ValueError, match="Expecting value"):
-        json.loads(SPOILT["broken-body"](letter).body)
-    huge = SPOILT["huge-body"](letter)
+        json.loads(TAMPERED["broken-body"](letter).body)
+    huge = TAMPERED["huge-body"](letter)
     assert len(huge.body) > 2 * 1024 * 1024
     assert json.loads(huge.body)["order_id"] == letter.order.order_id

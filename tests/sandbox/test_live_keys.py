@@ -33,8 +33,7 @@ LIVE = "q7Rz" * 10 + "q7R"
         "x" * 20,
     ],
 )
-def test_what_may_be_real(key: str) -> None:
-    """43 characters of base64, a JWT, or an API token; and what is as long."""
+def test_key_that_may_be_real_is_detected(key: str) -> None:
     assert looks_live(key)
 
 
@@ -53,23 +52,21 @@ def test_what_may_be_real(key: str) -> None:
         "http://127.0.0.1:8000/no-key-at-all",
     ],
 )
-def test_what_is_made_up(key: str) -> None:
-    """Short, of other characters, or with a word in it that says so."""
+def test_short_or_marked_key_is_accepted(key: str) -> None:
     assert not looks_live(key)
 
 
 @pytest.mark.parametrize(
     "name", ["api_key", "api_token", "api_secret", "callback_token", "callback_secret"]
 )
-def test_no_sandbox_is_set_up_with_one(name: str) -> None:
-    """It is not even repeated."""
+def test_sandbox_rejects_a_live_key_as_option(name: str) -> None:
     pair = {"api_token": "sandbox-t", "api_secret": "sandbox-s"}
     given = {**(pair if "api" in name else {}), name: LIVE}
     with pytest.raises(ConfigurationError) as caught:
         Sandbox(**given)  # type: ignore[arg-type]
     assert str(caught.value) == (
-        f'{name} looks like a live key; take a made-up one with "sandbox" or "test" '
-        "in it"
+        f"{name} looks like a live key; use a made-up key that contains "
+        '"sandbox" or "test"'
     )
     assert "q7Rz" not in repr(caught.value)
 
@@ -78,10 +75,9 @@ def test_no_sandbox_is_set_up_with_one(name: str) -> None:
     ("header", "named"), [("API-Key", "API-Key"), ("api-token", "API-Token")]
 )
 @pytest.mark.parametrize("method", ["POST", "GET"])
-async def test_a_request_with_one_leaves_no_trace(
+async def test_request_with_a_live_key_is_neither_recorded_nor_stored(
     header: str, named: str, method: str, tmp_path: Path
 ) -> None:
-    """Refused, and in no list, file or page; it uses up no fault and makes no order."""
     path = {"POST": "/api/bln/order", "GET": "/api/v2/order/detail/7"}[method]
     async with Sandbox(db=tmp_path / "orders.db", api_key="sandbox-key") as sandbox:
         sandbox.faults.push("503")
@@ -92,8 +88,8 @@ async def test_a_request_with_one_leaves_no_trace(
             200,
             {
                 "code": 401,
-                "message": f"{named} looks like a live key; take a made-up one with "
-                '"sandbox" or "test" in it',
+                "message": f"{named} looks like a live key; use a made-up key that "
+                'contains "sandbox" or "test"',
                 "data": None,
                 "result": False,
             },
@@ -109,8 +105,7 @@ def all_of(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir())
 
 
-async def test_one_of_two_headers_is_enough() -> None:
-    """A name may come twice."""
+async def test_live_key_in_a_repeated_header_is_detected() -> None:
     async with Sandbox() as sandbox:
         port = int(sandbox.base_url.rpartition(":")[2])
         answer = await raw(

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from ..loopback import Peer, Script
 
 
-async def test_a_client_rejects_a_stale_answer_that_repeats_an_order_of_its_own() -> (
-    None
-):
-    """The order has a valid invoice of another price: its id gives it away."""
+async def test_client_rejects_a_stale_response_that_repeats_its_own_order() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         sandbox.faults.push("stale")
         first = await aurpay.create_order("20.00", "USD")
@@ -38,8 +35,7 @@ async def test_a_client_rejects_a_stale_answer_that_repeats_an_order_of_its_own(
         assert len(sandbox.orders) == 2
 
 
-async def test_a_client_leaves_a_connection_whose_answers_are_shifted() -> None:
-    """Each later answer on it would belong to the request before, for as long."""
+async def test_client_closes_a_connection_with_shifted_responses() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         sandbox.faults.push("stale")
         await aurpay.create_order(1, "USD")
@@ -51,8 +47,7 @@ async def test_a_client_leaves_a_connection_whose_answers_are_shifted() -> None:
         assert "read_back" in order.checks
 
 
-async def test_a_stale_answer_shifts_the_answers_of_one_connection() -> None:
-    """Other connections get their own answers."""
+async def test_fault_stale_shifts_the_responses_of_one_connection() -> None:
     async with Sandbox() as sandbox, sandbox.client() as one, sandbox.client() as other:
         sandbox.faults.push("stale")
         await one.create_order(1, "USD")
@@ -60,8 +55,7 @@ async def test_a_stale_answer_shifts_the_answers_of_one_connection() -> None:
         assert sandbox.orders[order.order_id].price == 2
 
 
-async def test_a_replayed_answer_is_the_previous_one_of_the_endpoint() -> None:
-    """With `+created` the request is served as well; its own answer is dropped."""
+async def test_fault_replayed_sends_the_previous_response_of_the_endpoint() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         first = await aurpay.create_order("20.00", "USD")
         sandbox.faults.push("replayed", "replayed+created")
@@ -77,8 +71,7 @@ async def test_a_replayed_answer_is_the_previous_one_of_the_endpoint() -> None:
             await aurpay.get_order(first.order_id)
 
 
-async def test_confirm_rejects_a_replayed_order_by_the_price_that_aurpay_has() -> None:
-    """The client has not received that order before, so it cannot know it."""
+async def test_confirm_rejects_a_replayed_order_by_the_price_at_aurpay() -> None:
     async with Sandbox() as sandbox, sandbox.client() as one, sandbox.client() as other:
         first = await one.create_order("20.00", "USD")
         sandbox.faults.push("replayed")
@@ -100,10 +93,9 @@ async def create_each(aurpay: AurpayClient, prices: range) -> list[LightningOrde
     return orders
 
 
-async def test_confirm_shows_no_order_of_another_price_on_a_shifted_connection() -> (
+async def test_confirm_returns_no_order_of_another_price_on_a_shifted_connection() -> (
     None
 ):
-    """The answers to its own read-backs are shifted as well."""
     for before in range(3):
         async with Sandbox() as sandbox, sandbox.client() as aurpay:
             for _ in range(before):
@@ -114,10 +106,9 @@ async def test_confirm_shows_no_order_of_another_price_on_a_shifted_connection()
                 assert sandbox.orders[order.order_id].price == order.price
 
 
-async def test_confirm_shows_no_order_of_another_price_when_answers_come_twice() -> (
+async def test_confirm_returns_no_order_of_another_price_with_repeated_responses() -> (
     None
 ):
-    """A read-back can get the create's answer once more, which holds no price."""
     async with (
         Sandbox() as sandbox,
         Server(sending_twice(sandbox)) as proxy,
@@ -130,10 +121,9 @@ async def test_confirm_shows_no_order_of_another_price_when_answers_come_twice()
 
 
 @pytest.mark.parametrize("fault", ["replayed", "replayed+created", "stale"])
-async def test_the_order_store_shows_no_order_of_another_price(
+async def test_order_store_returns_no_order_of_another_price(
     fault: str, tmp_path: Path
 ) -> None:
-    """It reads each order back; another process created the one that it gets."""
     async with (
         Sandbox() as sandbox,
         sandbox.client() as other,
@@ -155,10 +145,9 @@ async def test_the_order_store_shows_no_order_of_another_price(
 
 @pytest.mark.parametrize("before", [1, 2, 3])
 @pytest.mark.parametrize("between", [1, 2, 3, 4])
-async def test_confirm_rejects_a_read_back_that_is_no_order_after_misrouted_answers(
+async def test_confirm_rejects_a_read_back_that_is_no_order(
     before: int, between: int
 ) -> None:
-    """Lists and creates are mixed, so a read-back gets a list's answer."""
     async with (
         Sandbox() as sandbox,
         Server(sending_twice(sandbox)) as proxy,
@@ -190,8 +179,7 @@ def sending_twice(sandbox: Sandbox) -> Script:
     return script
 
 
-async def test_the_first_replayed_create_is_the_order_of_another_merchant() -> None:
-    """The sandbox has no such order, so it cannot be read back."""
+async def test_first_replayed_create_is_the_order_of_another_merchant() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         sandbox.faults.push("replayed+created")
         order = await aurpay.create_order("99.00", "USD")
@@ -200,8 +188,7 @@ async def test_the_first_replayed_create_is_the_order_of_another_merchant() -> N
         assert [made.price for made in sandbox.orders.values()] == [Decimal("99.00")]
 
 
-async def test_a_replayed_answer_to_a_first_read_is_its_own() -> None:
-    """There is no other answer that would fit."""
+async def test_fault_replayed_sends_the_own_response_of_a_first_read() -> None:
     async with Sandbox() as sandbox:
         sandbox.faults.push("replayed")
         status, answer = await ask(sandbox, "GET", "/api/v2/order/?page=1&size=10")

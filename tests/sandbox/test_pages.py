@@ -36,7 +36,7 @@ MOVES = ["pay", "expire", "pay-late", "underpay"]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages look more often than in real life."""
-    monkeypatch.setattr(_live, "_TICK_S", 0.001)
+    monkeypatch.setattr(_live, "_POLL_INTERVAL_S", 0.001)
 
 
 async def get(
@@ -105,8 +105,7 @@ async def watching(sandbox: Sandbox, path: str) -> AsyncIterator[Stream]:
 # The page and its files
 
 
-async def test_browsers_get_the_page() -> None:
-    """With everything that keeps it to itself; programs still get text."""
+async def test_browsers_get_the_page_and_programs_get_plain_text() -> None:
     async with Sandbox() as sandbox:
         status, headers, text = await get(sandbox, "/?x", Accept="text/html,*/*")
         _, plain, _ = await get(sandbox, "/")
@@ -117,8 +116,7 @@ async def test_browsers_get_the_page() -> None:
     assert plain["Content-Type"] == "text/plain; charset=utf-8"
 
 
-def test_nothing_comes_from_elsewhere() -> None:
-    """Scripts, styles and pictures of this origin are allowed, and nothing else."""
+def test_content_security_policy_allows_only_the_own_origin() -> None:
     rules = dict(
         rule.split(" ", 1)
         for rule in guard.HEADERS["Content-Security-Policy"].split("; ")
@@ -141,8 +139,7 @@ def test_nothing_comes_from_elsewhere() -> None:
     assert guard.HEADERS["X-Frame-Options"] == "DENY"
 
 
-def test_the_files_keep_to_the_policy() -> None:
-    """No script or style in the page, no markup made of text, no other address."""
+def test_static_files_comply_with_the_content_security_policy() -> None:
     files = {path.name: path.read_text(encoding="utf-8") for path in STATIC.iterdir()}
     page = files["index.html"]
     assert not re.search(
@@ -158,8 +155,7 @@ def test_the_files_keep_to_the_policy() -> None:
     assert sum(bool(line) and not line.startswith(("/", "*")) for line in code) < 360
 
 
-async def test_the_files_are_served() -> None:
-    """All of them, as what they are; what the page names is there."""
+async def test_static_files_are_served_with_their_content_types() -> None:
     types = {
         "html": "text/html",
         "css": "text/css",
@@ -192,8 +188,7 @@ async def test_the_files_are_served() -> None:
         "/_pages/orders",
     ],
 )
-async def test_no_other_file_is_served(path: str) -> None:
-    """Not found, and as well kept."""
+async def test_files_beside_the_static_ones_are_not_served(path: str) -> None:
     async with Sandbox() as sandbox:
         status, headers, _ = await get(sandbox, path)
     assert status == 404
@@ -218,8 +213,7 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("palette", [0, 1], ids=["light", "dark"])
-def test_colours_can_be_told_apart(palette: int) -> None:
-    """Texts at 4.5:1 at least, borders of controls at 3:1."""
+def test_colours_have_the_required_contrast(palette: int) -> None:
     assert round(contrast("ffffff", "000000")) == 21
     style = (STATIC / "style.css").read_text(encoding="utf-8")
     found = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[palette]
@@ -248,25 +242,22 @@ def test_colours_can_be_told_apart(palette: int) -> None:
     "host",
     ["evil.example", "127.0.0.1.evil.example", "evil@127.0.0.1", "[", "10.0.0.1"],
 )
-async def test_names_that_only_lead_here(path: str, host: str) -> None:
-    """Are refused, whatever they ask for."""
+async def test_pages_reject_foreign_hosts(path: str, host: str) -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await order(sandbox)
         status, headers, text = await get(sandbox, path, Host=host)
-    assert (status, text[:26]) == (403, "ask 127.0.0.1 or localhost")
+    assert (status, text[:26]) == (403, "use 127.0.0.1 or localhost")
     assert guard.HEADERS.items() <= headers.items()
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:80", "127.0.0.1", "[::1]:1"])
-async def test_names_of_this_machine(host: str) -> None:
-    """Any of them, with any port: it may be forwarded."""
+async def test_pages_accept_hosts_of_this_machine_with_any_port(host: str) -> None:
     async with Sandbox() as sandbox:
         assert (await get(sandbox, "/", Host=host))[0] == 200
 
 
 @pytest.mark.parametrize("path", READS)
-async def test_other_pages_read_nothing(path: str) -> None:
-    """Neither from another site nor from another port of this machine."""
+async def test_foreign_pages_cannot_read_the_pages_data(path: str) -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await order(sandbox)
         for site in ("cross-site", "same-site", "same-origin, same-origin"):
@@ -277,8 +268,7 @@ async def test_other_pages_read_nothing(path: str) -> None:
             assert (await get(sandbox, path, Sec_Fetch_Site=site))[0] == 200
 
 
-async def test_shops_may_link_to_the_page() -> None:
-    """Payers come from another site."""
+async def test_page_can_be_opened_from_another_site() -> None:
     async with Sandbox() as sandbox:
         status, _, text = await get(
             sandbox, "/", Accept="text/html", Sec_Fetch_Site="cross-site"
@@ -310,10 +300,9 @@ async def test_shops_may_link_to_the_page() -> None:
     ],
     ids=str,
 )
-async def test_only_the_page_itself_acts(
+async def test_only_the_script_of_the_page_can_use_its_buttons(
     move: str, changed: dict[str, str | None]
 ) -> None:
-    """No form, no other page, no program and no other name; nothing moves."""
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await order(sandbox)
         headers = marks(sandbox, **changed)
@@ -322,8 +311,7 @@ async def test_only_the_page_itself_acts(
         assert sandbox.orders[ORDER_ID].status == "PENDING"
 
 
-async def test_no_other_origin_is_agreed_with() -> None:
-    """Browsers ask before they send JSON from elsewhere, and are told no."""
+async def test_preflight_request_of_another_origin_is_rejected() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await order(sandbox)
         status, headers, _ = await get(
@@ -352,8 +340,9 @@ async def test_no_other_origin_is_agreed_with() -> None:
         (["underpay", "pay-late"], "SUCCESS", ["paid"]),
     ],
 )
-async def test_the_buttons(moves: list[str], status: str, kinds: list[str]) -> None:
-    """Settle the order, and the shop hears what is documented."""
+async def test_buttons_change_the_status_and_send_the_documented_callbacks(
+    moves: list[str], status: str, kinds: list[str]
+) -> None:
     async with open_shop() as shop, Sandbox(clock=FakeClock(NOW)) as sandbox:
         await both(sandbox, shop)
         for move in moves:
@@ -362,8 +351,7 @@ async def test_the_buttons(moves: list[str], status: str, kinds: list[str]) -> N
         assert [sent.kind for sent in sandbox.callbacks] == kinds
 
 
-async def test_a_button_that_comes_too_late() -> None:
-    """Says why, and changes nothing."""
+async def test_button_for_a_forbidden_status_change_says_why() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await order(sandbox)
         await sandbox.pay(ORDER_ID)
@@ -377,8 +365,7 @@ async def test_a_button_that_comes_too_late() -> None:
         assert sandbox.orders[ORDER_ID].status == "SUCCESS"
 
 
-async def test_what_no_button_does() -> None:
-    """Neither to other orders nor anything else."""
+async def test_unknown_orders_and_actions_are_rejected() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         for move in MOVES:
             assert await press(sandbox, move, "7") == (404, "there is no such order\n")
@@ -388,8 +375,7 @@ async def test_what_no_button_does() -> None:
 # What is told
 
 
-async def test_the_checkout_of_an_order() -> None:
-    """All that a payer needs; then what changes, and nothing twice."""
+async def test_checkout_stream_sends_the_order_and_then_its_changes() -> None:
     clock = FakeClock(NOW)
     async with Sandbox(clock=clock) as sandbox:
         await order(sandbox, succeed_url="https://shop.example/thanks?a=b")
@@ -429,16 +415,14 @@ async def test_the_checkout_of_an_order() -> None:
             assert (told["status"], told["late"]) == ("SUCCESS", True)
 
 
-async def test_an_order_that_is_not_there() -> None:
-    """Has no checkout and no code."""
+async def test_unknown_order_has_neither_checkout_nor_qr_code() -> None:
     async with Sandbox() as sandbox:
         for path in (f"{ORDER}/events", f"{ORDER}/qr.svg"):
             status, _, text = await get(sandbox, path)
             assert (status, text) == (404, "there is no such order\n")
 
 
-async def test_the_overview() -> None:
-    """Each list of its own, as it changes."""
+async def test_overview_stream_sends_each_list_when_it_changes() -> None:
     async with (
         Sandbox(clock=FakeClock(NOW)) as sandbox,
         watching(sandbox, "/events") as stream,
@@ -478,8 +462,7 @@ async def test_the_overview() -> None:
         ]
 
 
-async def test_lists_are_bounded_and_begin_with_the_latest() -> None:
-    """A hundred of each, whatever happened before."""
+async def test_overview_lists_are_bounded_and_begin_with_the_latest() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         for _ in range(102):
             await sandbox.pay(
@@ -495,8 +478,7 @@ async def test_lists_are_bounded_and_begin_with_the_latest() -> None:
             assert len(await stream.news("faults")) == 100
 
 
-async def test_what_arrived_is_shown_without_values() -> None:
-    """Names of headers, and the beginning of the body."""
+async def test_overview_shows_names_but_no_values_of_headers() -> None:
     body = b'{"price": 20, "note": "\xe2\x80\xae<img src=x>\xff\x00' + b"x" * 9_000
     async with Sandbox() as sandbox:
         path = "/api/bln/order?a=%3Cscript%3E" + "y" * 900
@@ -521,14 +503,12 @@ async def test_what_arrived_is_shown_without_values() -> None:
         ("x" * 501, "x" * 500 + "…"),
     ],
 )
-def test_texts_from_outside_hide_nothing(text: str, shown: str) -> None:
-    """Neither characters that cannot be seen nor ones that turn a line around."""
+def test_external_strings_are_escaped_and_shortened(text: str, shown: str) -> None:
     assert _page_views.visible(text) == shown
     assert _page_views.visible(text).isprintable()
 
 
-async def test_no_answer_holds_a_secret() -> None:
-    """Neither the page nor its files, events, codes or refusals."""
+async def test_no_response_of_the_pages_contains_a_secret() -> None:
     secrets: dict[str, Any] = {
         "api_token": "the-api-token",
         "api_secret": "the-api-secret",
@@ -570,8 +550,7 @@ async def test_no_answer_holds_a_secret() -> None:
 # The code to scan
 
 
-async def test_the_code_is_a_picture_without_a_size() -> None:
-    """Black on white, in SVG; that it can be read is shown in a browser."""
+async def test_qr_code_is_an_svg_without_fixed_size() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await order(sandbox)
         status, headers, text = await get(sandbox, f"{ORDER}/qr.svg")
@@ -583,8 +562,9 @@ async def test_the_code_is_a_picture_without_a_size() -> None:
     assert {part.get("fill") or part.get("stroke") for part in svg} == {"#fff", "#000"}
 
 
-async def test_segno_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it there is no code, and the page knows."""
+async def test_page_without_segno_has_no_qr_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "segno", None)
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await order(sandbox)
@@ -597,9 +577,10 @@ async def test_segno_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 # The life of a stream
 
 
-async def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a comment, so that neither end takes the other for gone."""
-    monkeypatch.setattr(_live, "_TICKS_PER_BEAT", 3)
+async def test_stream_sends_a_heartbeat_when_nothing_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_live, "_POLLS_PER_HEARTBEAT", 3)
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await order(sandbox)
         async with watching(sandbox, f"/orders/{ORDER_ID}/events") as stream:
@@ -607,10 +588,9 @@ async def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
             assert [await stream.frame() for _ in range(3)] == [":\n\n"] * 3
 
 
-async def test_nobody_looks_while_no_page_is_open(
+async def test_state_is_not_polled_while_no_page_is_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A sandbox without pages has no work with them, and none after they are closed."""
     looks: list[int] = []
     orders = _page_views.orders
 
@@ -632,18 +612,18 @@ async def test_nobody_looks_while_no_page_is_open(
         assert len(looks) == seen
 
 
-async def test_many_orders_are_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page is told at the next tick, not for each."""
-    monkeypatch.setattr(_live, "_TICK_S", 0.05)
+async def test_many_orders_are_sent_as_one_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_live, "_POLL_INTERVAL_S", 0.05)
     async with Sandbox() as sandbox, watching(sandbox, "/events") as stream:
         await stream.news("orders")
         for _ in range(20):
-            sandbox._bank.ledger.create({"price": 1, "currency": "USD"}, NOW)
+            sandbox._simulator.ledger.create({"price": 1, "currency": "USD"}, NOW)
         assert (await stream.news("orders"))["total"] == 20
 
 
-async def test_closing_waits_for_no_page() -> None:
-    """Neither for those that listen nor for one that has stopped to read."""
+async def test_closing_the_sandbox_does_not_wait_for_open_pages() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await order(sandbox)
         _, writer = await asyncio.open_connection(*address(sandbox), limit=1)
@@ -655,7 +635,7 @@ async def test_closing_waits_for_no_page() -> None:
             await two.news("order")
             while not most_unsent(sandbox):
                 # A hundred of these are an event that a reader of lines still takes.
-                sandbox._bank.state.requests.append(received(b"x" * 1_000))
+                sandbox._simulator.state.requests.append(received(b"x" * 1_000))
                 await one.news("requests")
             began = perf_counter()
             await sandbox.aclose()
@@ -688,8 +668,7 @@ def most_unsent(sandbox: Sandbox) -> int:
     )
 
 
-async def test_it_can_be_opened_again() -> None:
-    """With pages as before."""
+async def test_reopened_sandbox_serves_its_pages() -> None:
     clock = FakeClock(NOW)
     async with Sandbox(clock=clock) as sandbox:
         await order(sandbox)

@@ -13,8 +13,7 @@ from aurpay_async.sandbox import RATES, Rates, Sandbox
 from .shop import ask, order
 
 
-async def test_a_change_counts_for_the_next_order() -> None:
-    """And for none before it; the invoice asks for as much."""
+async def test_changed_rate_applies_to_later_orders() -> None:
     async with Sandbox(rates={"USD": "65000", "CZK": 2_000_000}) as sandbox:
         first = await order(sandbox)
         sandbox.rates["USD"] = 40_000
@@ -29,8 +28,7 @@ async def test_a_change_counts_for_the_next_order() -> None:
     ]
 
 
-def test_rates_can_be_looked_at() -> None:
-    """As a mapping; what was not set is as it is made up."""
+def test_rates_are_a_mapping_with_defaults() -> None:
     rates = Rates({"USD": Decimal("65000.5")})
     assert dict(rates) == {**RATES, "USD": Decimal("65000.5")}
     assert len(rates) == 5
@@ -38,8 +36,7 @@ def test_rates_can_be_looked_at() -> None:
     assert RATES["USD"] == 100_000
 
 
-def test_all_or_none_are_set() -> None:
-    """A wrong one changes nothing."""
+def test_invalid_rate_changes_no_other_rate() -> None:
     rates = Rates()
     with pytest.raises(InvalidRequestError):
         rates.update({"EUR": 1, "USD": "a lot"})
@@ -58,16 +55,16 @@ def test_all_or_none_are_set() -> None:
         (7, 1, "rates: a currency is three capital letters, not 7"),
     ],
 )
-def test_what_is_no_rate(currency: Any, rate: Any, problem: str) -> None:
-    """Refused, with what to write instead; in the constructor as well."""
+def test_invalid_rate_is_rejected_with_the_reason(
+    currency: Any, rate: Any, problem: str
+) -> None:
     with pytest.raises(InvalidRequestError, match=problem):
         Rates()[currency] = rate
     with pytest.raises(ConfigurationError, match=problem):
         Sandbox(rates={currency: rate})
 
 
-async def test_an_order_of_more_than_all_bitcoins() -> None:
-    """Is refused: no invoice can ask for so many."""
+async def test_order_of_more_than_all_bitcoins_is_rejected() -> None:
     async with Sandbox(rates={"USD": "0.00001"}) as sandbox:
         body = b'{"price": %s, "currency": "USD"}'
         _, most = await ask(sandbox, "POST", "/api/bln/order", body % b"210")

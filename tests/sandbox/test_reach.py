@@ -10,8 +10,8 @@ import pytest
 
 from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._reach import Reach, is_name
-from aurpay_async.sandbox._settings import read_reach
+from aurpay_async.sandbox._reach import HostPolicy, is_name
+from aurpay_async.sandbox._settings import parse_host_policy
 
 from ..loopback import Server, answering
 from .shop import arrived, ask, open_shop, order
@@ -30,27 +30,25 @@ IPV6 = ipv6()
 EVERYWHERE = "0.0.0.0"  # noqa: S104
 
 
-def reach(host: str = "127.0.0.1", *callback_hosts: str) -> Reach:
-    return Reach(host=host, callback_hosts=frozenset(callback_hosts))
+def reach(host: str = "127.0.0.1", *callback_hosts: str) -> HostPolicy:
+    return HostPolicy(host=host, callback_hosts=frozenset(callback_hosts))
 
 
 # Where it listens
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
-def test_this_machine_is_allowed(host: str) -> None:
-    """By any of its own names."""
-    assert not read_reach(host, (), allow_remote=False).is_remote
+def test_loopback_hosts_need_no_allow_remote(host: str) -> None:
+    assert not parse_host_policy(host, (), allow_remote=False).is_remote
 
 
 @pytest.mark.parametrize(
     "host", [EVERYWHERE, "::", "192.168.1.5", "sandbox.lan", "LAN"]
 )
-def test_more_is_to_be_said_twice(host: str) -> None:
-    """As an address that others can reach, and as the permission for it."""
-    with pytest.raises(ConfigurationError, match="any machine of the network can ask"):
+def test_other_hosts_need_allow_remote(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="any machine of the network can read"):
         Sandbox(host=host)
-    assert read_reach(host, (), allow_remote=True).is_remote
+    assert parse_host_policy(host, (), allow_remote=True).is_remote
     Sandbox(host=host, allow_remote=True)
 
 
@@ -61,23 +59,20 @@ def test_more_is_to_be_said_twice(host: str) -> None:
         *(":", "1:2", "::1%lo", "x/y", "\N{SNOWMAN}", "x\n", None, 7, b"x"),
     ],
 )
-def test_what_is_no_host(host: Any) -> None:
-    """No scheme, no port, no pattern; neither to listen on nor to call."""
+def test_invalid_host_is_rejected_as_host_and_callback_host(host: Any) -> None:
     with pytest.raises(ConfigurationError, match="host takes a name or an address"):
-        read_reach(host, (), allow_remote=True)
+        parse_host_policy(host, (), allow_remote=True)
     with pytest.raises(ConfigurationError, match="callback_hosts takes a name or an"):
-        read_reach("::1", [host], allow_remote=True)
+        parse_host_policy("::1", [host], allow_remote=True)
 
 
 @pytest.mark.parametrize("hosts", ["shop.test", 7, None])
-def test_what_is_no_list_of_hosts(hosts: Any) -> None:
-    """A single name is an iterable, too: of letters."""
+def test_callback_hosts_must_be_a_list(hosts: Any) -> None:
     with pytest.raises(ConfigurationError, match="callback_hosts is a list of names"):
         Sandbox(callback_hosts=hosts)
 
 
-def test_names_of_containers() -> None:
-    """They may have an underscore."""
+def test_container_names_and_ipv6_addresses_are_hosts() -> None:
     assert is_name("my_shop")
     assert is_name("2001:db8::1")
 
@@ -95,13 +90,13 @@ def test_names_of_containers() -> None:
         ("sandbox.lan", "sandbox.lan", "sandbox.lan"),
     ],
 )
-def test_where_it_is_asked(host: str, bound: str, url_host: str) -> None:
-    """What listens everywhere is asked at home."""
+def test_wildcard_address_is_reached_at_loopback(
+    host: str, bound: str, url_host: str
+) -> None:
     assert (reach(host).bound, reach(host).origin_host) == (bound, url_host)
 
 
-async def test_it_listens_on_both_versions() -> None:
-    """And says how it is reached; a client can use that."""
+async def test_sandbox_client_connects_over_ipv4_and_ipv6() -> None:
     for host in (*IPV6, "localhost", EVERYWHERE):
         async with (
             Sandbox(host=host, allow_remote=True) as sandbox,
@@ -125,8 +120,9 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: str) -> N
     monkeypatch.setattr(loop, "getaddrinfo", found)
 
 
-async def test_it_listens_by_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On one address, however many the name has: they would not share a free port."""
+async def test_host_name_with_several_addresses_listens_on_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     resolve_to(monkeypatch, "sandbox.lan", "127.0.0.1", "127.0.0.2")
     async with Sandbox(host="sandbox.lan", allow_remote=True) as sandbox:
         port = sandbox.base_url.removeprefix("http://sandbox.lan:")
@@ -168,21 +164,21 @@ async def test_it_listens_by_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
         ("sandbox.lan", "other.lan", False),
     ],
 )
-def test_names_it_answers_to(host: str, header: str, known: bool) -> None:
-    """Its own; with remote access any address as well, which no name can become."""
-    assert reach(host).is_known_as(header) is known
+def test_host_header_is_accepted_by_the_host_policy(
+    host: str, header: str, known: bool
+) -> None:
+    assert reach(host).accepts_host(header) is known
 
 
-async def test_remote_access_lets_no_web_page_in() -> None:
-    """An address is let in, other names and other sites are not."""
+async def test_remote_access_does_not_admit_foreign_web_pages() -> None:
     async with Sandbox(host=EVERYWHERE, allow_remote=True) as sandbox:
         order_id = await order(sandbox)
         control = f"/_sandbox/orders/{order_id}/pay"
         page = f"/_pages/orders/{order_id}/pay"
         address, name = "192.168.1.5:8765", "evil.example:8765"
         advice = (
-            "ask 127.0.0.1, or any address of this machine; another name is allowed "
-            "with allowed_hosts=(...) (--allowed-host)"
+            "use 127.0.0.1 or any IP address as the host; allow another name with "
+            "allowed_hosts=(...) (--allowed-host)"
         )
         assert await ask(sandbox, "POST", control, Host=name) == (
             403,
@@ -208,8 +204,7 @@ async def test_remote_access_lets_no_web_page_in() -> None:
         assert (await ask(sandbox, "POST", page, {}, **right))[0] == 204
 
 
-async def test_the_checkout_is_where_the_client_has_found_the_sandbox() -> None:
-    """By whichever of its names."""
+async def test_pay_url_has_the_host_of_the_request() -> None:
     fields = {"price": 1, "currency": "USD"}
     async with Sandbox() as sandbox:
         for host in ("localhost:99", "127.0.0.1:1", "[::1]:8765"):
@@ -236,16 +231,19 @@ async def test_the_checkout_is_where_the_client_has_found_the_sandbox() -> None:
         ("", False),
     ],
 )
-def test_hosts_it_may_call(host: str, allowed: bool) -> None:
-    """This machine, and whom it was told by exactly that name."""
+def test_callbacks_are_allowed_to_loopback_and_named_hosts(
+    host: str, allowed: bool
+) -> None:
     hosts = ("Shop.Test", "192.168.1.5", "2001:DB8::1")
-    assert read_reach("::1", hosts, allow_remote=False).may_call(host) is allowed
+    assert (
+        parse_host_policy("::1", hosts, allow_remote=False).allows_callback_to(host)
+        is allowed
+    )
 
 
-async def test_a_host_that_was_allowed_is_called(
+async def test_callback_to_an_allowed_host_is_sent_without_a_proxy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """And no other; what the environment says of proxies counts for nothing."""
     async with (
         Server(answering(b"I am a proxy")) as proxy,
         open_shop() as shop,

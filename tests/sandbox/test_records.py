@@ -43,16 +43,14 @@ class Thing:
 
 
 @given(VALUES)
-def test_a_field_comes_back_as_it_was(value: Any) -> None:
-    """Whatever it holds, in visible ASCII."""
+def test_field_is_decoded_as_it_was_encoded(value: Any) -> None:
     text = dump(Thing(name="x", value=value))
     assert text.isascii()
     assert text.isprintable()
     assert read_record(Thing, load(text)) == Thing(name="x", value=value)
 
 
-def test_the_words() -> None:
-    """What JSON has none for, as it is in files: they have to be read for ever."""
+def test_encoding_of_tagged_values_is_stable() -> None:
     held = {
         "price": Decimal("20.00"),
         "at": datetime(2026, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC),
@@ -69,8 +67,7 @@ def test_the_words() -> None:
     assert load(text) == held
 
 
-def test_the_records_there_are() -> None:
-    """An order, a request whose headers are asked for in any case, and a callback."""
+def test_orders_requests_and_callbacks_are_decoded_as_encoded() -> None:
     order = Ledger().create({"price": Decimal("20.00"), "currency": "USD"}, NOW)
     request = ReceivedRequest(
         method="POST",
@@ -97,8 +94,7 @@ def test_the_records_there_are() -> None:
     assert [*read.headers.values()] == ["1", "2"]
 
 
-def test_files_that_are_older_or_a_little_newer() -> None:
-    """A field that they lack has its default; one that has left is passed over."""
+def test_missing_fields_get_defaults_and_unknown_fields_are_ignored() -> None:
     assert read_record(Thing, {"name": "x"}) == Thing(name="x")
     assert read_record(Thing, {"name": "x", "gone": 1}) == Thing(name="x")
 
@@ -113,14 +109,12 @@ def test_files_that_are_older_or_a_little_newer() -> None:
         *('{"name": {"$headers": [["x"]]}}', '{"name": {"$headers": 7}}'),
     ],
 )
-def test_what_is_no_record(text: str) -> None:
-    """Is an error of one kind."""
+def test_invalid_record_raises_value_error(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - of whatever reads it
         read_record(Thing, load(text))
 
 
-def test_what_cannot_be_kept() -> None:
-    """Is found out when it is written, and not when it is to be read."""
-    with pytest.raises(TypeError, match="no way to keep a set"):
+def test_unsupported_type_is_rejected_when_it_is_encoded() -> None:
+    with pytest.raises(TypeError, match="cannot store a set"):
         dump(Thing(name="x", value={1}))
     assert json.loads(dump(Thing(name="x"))) == {"name": "x", "value": None}

@@ -35,10 +35,9 @@ GOOD = b'{"price": 20.00, "currency": "USD"}'
 @pytest.mark.parametrize(
     ("amounts", "example"), [("string", AS_TEXT), ("number", AS_NUMBER)]
 )
-async def test_an_answer_has_the_documented_shape(
+async def test_created_order_has_the_fields_and_types_of_the_documentation(
     amounts: Any, example: dict[str, Any]
 ) -> None:
-    """The same fields of the same types, as in either documented example."""
     async with Sandbox(amounts=amounts, clock=FakeClock(NOW)) as sandbox:
         status, answer = await post(sandbox, GOOD)
         base_url = sandbox.base_url
@@ -58,8 +57,7 @@ async def test_an_answer_has_the_documented_shape(
 
 
 @pytest.mark.parametrize("amounts", ["string", "number"])
-async def test_an_amount_has_all_its_decimals(amounts: Any) -> None:
-    """Never 2E-8."""
+async def test_small_amount_is_written_without_exponent(amounts: Any) -> None:
     tiny = b'{"price":0.01,"currency":"JPY"}'
     async with Sandbox(amounts=amounts) as sandbox, aiohttp.ClientSession() as session:
         response = await session.post(f"{sandbox.base_url}/api/bln/order", data=tiny)
@@ -77,15 +75,16 @@ async def test_an_amount_has_all_its_decimals(amounts: Any) -> None:
         (b"\xff", "the body is not JSON"),
         (b"[" * 100_000, "the body is not JSON"),
         (b'{"price":1e99999999999999999999}', "the body is not JSON"),
-        (b"[]", "the body is no JSON object"),
+        (b"[]", "the body is not a JSON object"),
         (b"{}", "price must be a number"),
         (b'{"price":"20","currency":"USD"}', "price must be a number"),
         (b'{"price":NaN,"currency":"USD"}', "price must be a number"),
         (b'{"price":20}', "currency must be one of USD, EUR, GBP, CHF, JPY"),
     ],
 )
-async def test_a_request_that_is_refused(body: bytes, message: str) -> None:
-    """HTTP 200 and a code, as Aurpay's own plugins have seen it; nothing is made."""
+async def test_invalid_create_request_is_rejected_with_http_200(
+    body: bytes, message: str
+) -> None:
     async with Sandbox() as sandbox:
         assert await post(sandbox, body) == (
             200,
@@ -95,8 +94,7 @@ async def test_a_request_that_is_refused(body: bytes, message: str) -> None:
     assert sandbox.orders == {}
 
 
-async def test_what_arrived_is_kept_as_it_came() -> None:
-    """Method, target, headers and body, undecoded."""
+async def test_request_is_recorded_undecoded() -> None:
     async with Sandbox() as sandbox, aiohttp.ClientSession() as session:
         url = URL(f"{sandbox.base_url}/api/bln/order?a=%2F", encoded=True)
         await (await session.post(url, data=GOOD, headers={"X-Test": "7"})).read()
@@ -106,8 +104,7 @@ async def test_what_arrived_is_kept_as_it_came() -> None:
     assert request.body == GOOD
 
 
-async def test_a_packed_body_is_taken_as_the_bytes_it_is() -> None:
-    """What is signed are the bytes that travel."""
+async def test_compressed_request_body_is_not_decompressed() -> None:
     packed = gzip.compress(GOOD)
     async with Sandbox() as sandbox:
         headers = {"Content-Encoding": "gzip"}
@@ -116,8 +113,7 @@ async def test_a_packed_body_is_taken_as_the_bytes_it_is() -> None:
     assert sandbox.requests[0].body == packed
 
 
-async def test_credentials_that_are_no_text_are_wrong() -> None:
-    """Bytes of any kind in a header are refused, not failed over."""
+async def test_credentials_of_invalid_bytes_are_rejected() -> None:
     head = b"POST /api/bln/order HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
     async with Sandbox(api_token="sandbox-t", api_secret="sandbox-s") as sandbox:
         port = int(sandbox.base_url.rpartition(":")[2])
@@ -127,8 +123,7 @@ async def test_credentials_that_are_no_text_are_wrong() -> None:
         writer.close()
 
 
-async def test_a_wrong_key_is_answered_as_aurpay_does() -> None:
-    """HTTP 200, code 401."""
+async def test_wrong_api_key_is_answered_with_code_401() -> None:
     async with Sandbox(api_key="sandbox-key") as sandbox:
         status, answer = await post(sandbox, GOOD, **{"API-Key": "other"})
         assert (status, answer["code"], answer["result"]) == (200, 401, False)
@@ -136,8 +131,7 @@ async def test_a_wrong_key_is_answered_as_aurpay_does() -> None:
         assert (status, answer["code"], answer["result"]) == (200, 0, True)
 
 
-async def test_orders_can_be_looked_at() -> None:
-    """In a browser, as plain text."""
+async def test_plain_text_overview_shows_orders_and_invoices() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         order = await aurpay.create_order("20.00", "USD")
         async with aiohttp.ClientSession() as session:
@@ -148,23 +142,20 @@ async def test_orders_can_be_looked_at() -> None:
     assert f"lightning:{order.payment_request}" in page
 
 
-async def test_other_paths_are_not_there() -> None:
-    """Nothing pretends to be an endpoint that is not documented."""
+async def test_undocumented_endpoints_are_not_served() -> None:
     async with Sandbox() as sandbox, aiohttp.ClientSession() as session:
         for method, path in (("GET", "/api/bln/order"), ("POST", "/api/other")):
             async with session.request(method, sandbox.base_url + path) as response:
                 assert response.status in {404, 405}
 
 
-async def test_whom_it_pays_can_be_pinned() -> None:
-    """The public half of the key that BOLT #11 publishes."""
+async def test_client_can_pin_the_payee_of_the_sandbox() -> None:
     async with Sandbox() as sandbox, sandbox.client(payees=[sandbox.payee]) as aurpay:
         order = await aurpay.create_order(1, "USD")
     assert order.payment_request.payee == sandbox.payee == PAYEE
 
 
-async def test_its_life() -> None:
-    """Open, closed, closed again; a client needs it open."""
+async def test_sandbox_can_be_opened_and_closed_repeatedly() -> None:
     sandbox = Sandbox()
     with pytest.raises(ConfigurationError, match="not open"):
         sandbox.client()
@@ -179,8 +170,7 @@ async def test_its_life() -> None:
         sandbox.base_url  # noqa: B018
 
 
-async def test_a_port_that_is_taken() -> None:
-    """An error of the system, and nothing left open."""
+async def test_port_in_use_raises_os_error() -> None:
     async with Sandbox() as first:
         port = int(first.base_url.rpartition(":")[2])
         with pytest.raises(OSError, match=r"(?i)address already in use"):
@@ -188,14 +178,12 @@ async def test_a_port_that_is_taken() -> None:
 
 
 @pytest.mark.parametrize("half", [{"api_token": "t"}, {"api_secret": "s"}])
-def test_half_a_pair_of_credentials(half: dict[str, str]) -> None:
-    """Is a mistake."""
+def test_api_token_without_secret_is_rejected(half: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="both api_token and api_secret"):
         Sandbox(**half)  # type: ignore[arg-type]
 
 
-async def test_no_invoice_is_for_real_money(tmp_path: Path) -> None:
-    """Regtest, in whichever way an order was made and whatever was asked for."""
+async def test_each_invoice_of_the_sandbox_is_for_regtest(tmp_path: Path) -> None:
     fields = {"price": 20, "currency": "USD", "network": "mainnet", "chain": "BTC"}
     everywhere = {"host": "0.0.0.0", "allow_remote": True}  # noqa: S104
     file = tmp_path / "orders.db"

@@ -11,7 +11,7 @@ import pytest
 from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._ledger import Ledger
-from aurpay_async.sandbox._seeds import drawing
+from aurpay_async.sandbox._seeds import random_source
 from aurpay_async.testing import FakeClock
 
 from ..orders import NOW
@@ -31,36 +31,35 @@ INVOICE = (
 )
 
 
-def test_what_a_seed_gives_is_fixed_for_ever() -> None:
-    """HMAC-SHA256 of what it is for, with the seed as its key: literal values."""
-    draw = drawing(7)
+def test_seeded_bytes_are_hmac_sha256_of_their_purpose() -> None:
+    draw = random_source(7)
     assert draw("order", 1, "preimage").hex() == (
         "eeaa0fb9a7be0bb65d8e82d9262c4c06ebcf6afc1fa893badf47001d6de29939"
     )
     assert draw("order", 2, "preimage") != draw("order", 1, "preimage")
     assert draw("order", 1, "secret") != draw("order", 1, "preimage")
-    assert drawing(8)("order", 1, "preimage") != draw("order", 1, "preimage")
+    assert random_source(8)("order", 1, "preimage") != draw("order", 1, "preimage")
 
 
-def test_without_a_seed_nothing_comes_again() -> None:
-    """32 bytes of the system's, whatever they are for."""
-    draw = drawing()
+def test_unseeded_bytes_are_never_repeated() -> None:
+    draw = random_source()
     drawn = {draw("order", 1, "preimage") for _ in range(8)}
     assert {len(one) for one in drawn} == {32}
     assert len(drawn) == 8
 
 
-def test_an_order_is_the_same_on_every_machine(curve: Curve) -> None:
-    """All of it, and with either arithmetic of the curve: nothing is left to chance."""
-    order = Ledger(draw=drawing(7)).create(FIELDS, NOW)
+def test_seeded_order_is_the_same_with_either_curve_arithmetic(curve: Curve) -> None:
+    order = Ledger(random_bytes=random_source(7)).create(FIELDS, NOW)
     assert order.order_id == "20260101000000000001"
     assert order.preimage.startswith("eeaa0fb9a7be0bb6")
     assert order.invoice == INVOICE
 
 
-def test_what_came_before_does_not_matter() -> None:
-    """The third order is the third order, also for a sandbox that knows two already."""
-    whole, later = Ledger(draw=drawing(7)), Ledger(draw=drawing(7))
+def test_seeded_order_does_not_depend_on_earlier_orders() -> None:
+    whole, later = (
+        Ledger(random_bytes=random_source(7)),
+        Ledger(random_bytes=random_source(7)),
+    )
     for _ in range(3):
         whole.create(FIELDS, NOW)
     for number in (1, 2):
@@ -69,9 +68,7 @@ def test_what_came_before_does_not_matter() -> None:
     assert whole.orders[third.order_id] == third
 
 
-async def test_two_sandboxes_with_one_seed_agree() -> None:
-    """At the same time of their clocks; a minute later there is another invoice."""
-
+async def test_two_sandboxes_with_one_seed_create_the_same_order() -> None:
     async def made(seed: int | None, clock: FakeClock) -> Any:
         async with Sandbox(seed=seed, clock=clock) as sandbox:
             await order(sandbox, callback_url="http://127.0.0.1/")
@@ -91,7 +88,6 @@ async def test_two_sandboxes_with_one_seed_agree() -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 1.0, "7", True])
-def test_what_is_no_seed(seed: Any) -> None:
-    """Refused: some of them are written in two ways."""
+def test_invalid_seed_is_rejected_by_the_sandbox(seed: Any) -> None:
     with pytest.raises(ConfigurationError, match="seed must be a whole number"):
         Sandbox(seed=seed)

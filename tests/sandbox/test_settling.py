@@ -17,8 +17,7 @@ from .shop import arrived, both, open_shop, order, signature
 DATE = "2026-01-01T00:00:00Z"
 
 
-async def test_a_payment() -> None:
-    """The order is settled, and its callback is what Aurpay documents."""
+async def test_payment_sends_the_documented_callback() -> None:
     async with open_shop() as shop, Sandbox(clock=FakeClock(NOW)) as sandbox:
         order_id = await both(sandbox, shop)
         (sent,) = await sandbox.pay(order_id)
@@ -38,8 +37,7 @@ async def test_a_payment() -> None:
     assert list(sandbox.callbacks) == [sent]
 
 
-async def test_a_timeout_and_a_late_payment() -> None:
-    """Each calls its own address, signed for it and for its time."""
+async def test_timeout_and_late_payment_call_their_own_urls() -> None:
     clock = FakeClock(NOW)
     async with open_shop() as shop, Sandbox(clock=clock) as sandbox:
         order_id = await both(sandbox, shop)
@@ -59,8 +57,7 @@ async def test_a_timeout_and_a_late_payment() -> None:
     ]
 
 
-async def test_a_refund() -> None:
-    """No callback is documented for it."""
+async def test_refund_of_an_order_sends_no_callback() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         order_id = await both(sandbox, shop)
         await sandbox.pay(order_id)
@@ -69,8 +66,7 @@ async def test_a_refund() -> None:
     assert len(sandbox.callbacks) == len(shop.requests) == 1
 
 
-async def test_an_order_without_addresses() -> None:
-    """Is settled, and nobody hears of it; no delivery is used up."""
+async def test_order_without_urls_sends_no_callback_and_consumes_no_fault() -> None:
     async with Sandbox() as sandbox:
         sandbox.callback_faults.push("twice")
         late, paid = await order(sandbox), await order(sandbox)
@@ -86,8 +82,9 @@ async def test_an_order_without_addresses() -> None:
     ("move", "kind", "status"),
     [("pay", "paid", "SUCCESS"), ("expire", "timeout", "OVERDUE")],
 )
-async def test_callbacks_with_a_body(move: str, kind: str, status: str) -> None:
-    """The order as it is now, in the clear: only the address is signed."""
+async def test_post_callback_has_the_order_in_its_body(
+    move: str, kind: str, status: str
+) -> None:
     async with (
         open_shop() as shop,
         Sandbox(clock=FakeClock(NOW), post_callbacks=True) as sandbox,
@@ -106,8 +103,7 @@ async def test_callbacks_with_a_body(move: str, kind: str, status: str) -> None:
     assert sandbox.orders[order_id].status == status
 
 
-async def test_its_token_and_secret_can_be_set() -> None:
-    """To what the shop is set up with; they can be read again, and do not show."""
+async def test_callback_token_and_secret_can_be_set_and_are_hidden() -> None:
     async with (
         open_shop() as shop,
         Sandbox(
@@ -125,8 +121,7 @@ async def test_its_token_and_secret_can_be_set() -> None:
     assert "<0 bytes>" in repr(sent)
 
 
-async def test_a_shop_that_refuses() -> None:
-    """Its answer is on the record; the order is settled all the same."""
+async def test_rejection_of_the_shop_is_recorded() -> None:
     async with open_shop("500 Oops") as shop, Sandbox() as sandbox:
         order_id = await both(sandbox, shop)
         (sent,) = await sandbox.pay(order_id)
@@ -134,8 +129,7 @@ async def test_a_shop_that_refuses() -> None:
     assert sandbox.orders[order_id].status == "SUCCESS"
 
 
-async def test_a_shop_that_is_down() -> None:
-    """What went wrong is on the record, and nothing is raised."""
+async def test_unreachable_shop_is_recorded_and_raises_nothing() -> None:
     async with closed_port() as url, Sandbox() as sandbox:
         (sent,) = await sandbox.pay(await order(sandbox, callback_url=f"{url}/paid"))
     assert sent.status is None
@@ -144,15 +138,13 @@ async def test_a_shop_that_is_down() -> None:
 
 
 @pytest.mark.parametrize("move", ["pay", "expire", "refund"])
-async def test_an_order_that_is_not_there(move: str) -> None:
-    """Is a mistake of the caller's."""
+async def test_status_change_of_an_unknown_order_is_rejected(move: str) -> None:
     async with Sandbox() as sandbox:
         with pytest.raises(InvalidRequestError, match="there is no order '7'"):
             await getattr(sandbox, move)("7")
 
 
-async def test_a_payment_that_cannot_be() -> None:
-    """No callback is sent, and no delivery is used up."""
+async def test_forbidden_payment_sends_no_callback_and_consumes_no_fault() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         order_id = await both(sandbox, shop)
         await sandbox.pay(order_id)

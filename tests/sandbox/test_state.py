@@ -19,8 +19,8 @@ import pytest
 from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._clocks import SandboxClock, advance
-from aurpay_async.sandbox._journal import Journal
-from aurpay_async.sandbox._kept import Log, Table
+from aurpay_async.sandbox._journal import SqliteStorage
+from aurpay_async.sandbox._kept import PersistentDict, PersistentList
 
 from ..orders import NOW
 from .shop import both, open_shop, order
@@ -50,38 +50,36 @@ class Coin:
     worth: int = 1
 
 
-def test_a_table_and_a_log_of_anything(file: Path) -> None:
-    """In the order in which they came, whatever has changed since."""
-    journal = Journal.open(str(file))
-    table, log = Table("coin", Coin), Log("toss", Coin)
+def test_persistent_dict_and_list_are_restored_in_order(file: Path) -> None:
+    storage = SqliteStorage.open(str(file))
+    table, log = PersistentDict("coin", Coin), PersistentList("toss", Coin)
     for one in (table, log):
-        one.keep(journal)
+        one.attach(storage)
     for name in ("b", "a", "c"):
         table[name] = Coin(name=name)
         log.append(Coin(name=name))
     table["b"] = Coin(name="b", worth=2)
-    journal.close()
+    storage.close()
     table["d"] = Coin(name="d")  # too late to be kept
 
-    journal = Journal.open(str(file))
-    again, tossed = Table("coin", Coin), Log("toss", Coin)
+    storage = SqliteStorage.open(str(file))
+    again, tossed = PersistentDict("coin", Coin), PersistentList("toss", Coin)
     for one in (again, tossed):
-        one.keep(journal)
+        one.attach(storage)
     tossed.append(Coin(name="d"))
     assert [*again] == ["b", "a", "c"]
     assert again["b"].worth == 2
     assert [coin.name for coin in tossed] == ["b", "a", "c", "d"]
-    assert len(journal.read("toss")) == 4
-    journal.close()
-    journal.close()
-    assert journal.read("toss") == []
+    assert len(storage.read("toss")) == 4
+    storage.close()
+    storage.close()
+    assert storage.read("toss") == []
 
 
 # All that a sandbox remembers
 
 
-async def test_everything_is_there_again(file: Path) -> None:
-    """As it was, and it goes on from there."""
+async def test_sandbox_restores_its_whole_state_from_the_file(file: Path) -> None:
     async with open_shop() as shop, sandbox_on(file) as one:
         paid, overdue = await both(one, shop), await both(one, shop)
         await one.pay(paid)
@@ -119,8 +117,7 @@ async def test_everything_is_there_again(file: Path) -> None:
         assert four.rates["EUR"] == 1
 
 
-async def test_what_was_asked_for_before_it_opens_comes_last(file: Path) -> None:
-    """And is kept like everything else."""
+async def test_faults_pushed_before_opening_follow_the_stored_ones(file: Path) -> None:
     async with sandbox_on(file) as one:
         one.faults.push("503")
     two = sandbox_on(file)
@@ -131,8 +128,7 @@ async def test_what_was_asked_for_before_it_opens_comes_last(file: Path) -> None
         assert [*three.faults] == ["503", "429"]
 
 
-async def test_time_goes_on_for_orders_meanwhile(file: Path) -> None:
-    """What has become due while nobody was there times out at once."""
+async def test_order_that_became_due_while_closed_times_out_at_once(file: Path) -> None:
     async with sandbox_on(file, speed=1) as one:
         await order(one)
     two = Sandbox(db=file, speed=1)  # at the machine's time, which is later
@@ -141,8 +137,7 @@ async def test_time_goes_on_for_orders_meanwhile(file: Path) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_clock_of_ones_own_is_ones_own(file: Path) -> None:
-    """The file knows nothing of it."""
+async def test_custom_clock_is_not_restored_from_the_file(file: Path) -> None:
     async with Sandbox(db=file) as one:
         advance(one.clock, 3_600)
     async with sandbox_on(file) as two:
@@ -194,8 +189,7 @@ async def tell(base_url: str, method: str, path: str, body: Any) -> None:
         assert response.status == 200
 
 
-async def test_killed_in_the_middle_of_it(file: Path) -> None:
-    """Every order that was answered is there; none has the number of another."""
+async def test_killed_sandbox_has_lost_no_answered_order(file: Path) -> None:
     answered: dict[str, str] = {}
     for enough in (40, 80):
         async with doomed(file) as (url, process), asyncio.timeout(30):
@@ -229,10 +223,9 @@ async def test_killed_in_the_middle_of_it(file: Path) -> None:
 # Files that are not to be had
 
 
-async def test_one_sandbox_at_a_time(file: Path) -> None:
-    """In this process or another; the second one is told so, and the first goes on."""
+async def test_second_sandbox_on_the_same_file_is_rejected(file: Path) -> None:
     async with sandbox_on(file) as first:
-        with pytest.raises(ConfigurationError, match="is in use, by another sandbox"):
+        with pytest.raises(ConfigurationError, match="is in use, perhaps by another"):
             await sandbox_on(file).start()
         done = await asyncio.to_thread(
             subprocess.run,
@@ -241,7 +234,7 @@ async def test_one_sandbox_at_a_time(file: Path) -> None:
             text=True,
             check=False,
         )
-        assert "is in use, by another sandbox perhaps; name another one" in done.stderr
+        assert "is in use, perhaps by another sandbox; use another file" in done.stderr
         await order(first)
     async with sandbox_on(file) as second:
         assert len(second.orders) == 1
@@ -254,38 +247,39 @@ def other_program(file: Path) -> None:
 
 
 def write_version(file: Path, version: int) -> None:
-    Journal.open(str(file)).close()
+    SqliteStorage.open(str(file)).close()
     with closing(sqlite3.connect(file)) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
 
 
 def unreadable(file: Path) -> None:
-    journal = Journal.open(str(file))
-    journal.put("order", "1", {"order_id": "1"})
-    journal.close()
+    storage = SqliteStorage.open(str(file))
+    storage.put("order", "1", {"order_id": "1"})
+    storage.close()
 
 
 def of_another_vocabulary(file: Path) -> None:
-    journal = Journal.open(str(file))
-    journal.put("fault", "queue", ["a fault of tomorrow"])
-    journal.close()
+    storage = SqliteStorage.open(str(file))
+    storage.put("fault", "queue", ["a fault of tomorrow"])
+    storage.close()
 
 
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda file: file.write_bytes(b"no database" * 99), "is not a sandbox's"),
-        (lambda file: file.write_bytes(b"x"), "is not a sandbox's"),
-        (other_program, "is not a sandbox's"),
+        (lambda file: file.write_bytes(b"no database" * 99), "is not a sandbox file"),
+        (lambda file: file.write_bytes(b"x"), "is not a sandbox file"),
+        (other_program, "is not a sandbox file"),
         (lambda file: write_version(file, 1), "was written by another version"),
         (lambda file: write_version(file, 99), "was written by another version"),
         (lambda file: file.mkdir(), "cannot be opened: unable to open"),
-        (unreadable, "something that this version cannot read: not a SandboxOrder"),
-        (of_another_vocabulary, "something that this version cannot read: fault: "),
+        (unreadable, "a value that this version cannot read: not a SandboxOrder"),
+        (of_another_vocabulary, "a value that this version cannot read: fault: "),
     ],
 )
-async def test_a_file_that_is_none_of_ours(file: Path, make: Any, problem: str) -> None:
-    """Is left as it is, and named."""
+async def test_unusable_file_is_rejected_and_not_changed(
+    file: Path, make: Any, problem: str
+) -> None:
     make(file)
     before = file.read_bytes() if file.is_file() else b""  # noqa: ASYNC240
     sandbox = sandbox_on(file)
@@ -296,11 +290,10 @@ async def test_a_file_that_is_none_of_ours(file: Path, make: Any, problem: str) 
         sandbox.base_url  # noqa: B018
 
 
-async def test_a_file_that_cannot_be_written(
+async def test_read_only_file_is_rejected_when_the_sandbox_opens(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Is said to be so when the sandbox opens, not when the first order comes."""
-    Journal.open(str(file)).close()
+    SqliteStorage.open(str(file)).close()
     connect = sqlite3.connect
 
     def read_only(path: object, **options: Any) -> Any:
@@ -311,8 +304,7 @@ async def test_a_file_that_cannot_be_written(
         await sandbox_on(file).start()
 
 
-async def test_who_cannot_listen_leaves_the_file_alone(file: Path) -> None:
-    """So that a sandbox with a port that is taken has no file of its own either."""
+async def test_sandbox_that_cannot_listen_creates_no_file(file: Path) -> None:
     async with Sandbox() as first:
         port = int(first.base_url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"):
@@ -320,11 +312,10 @@ async def test_who_cannot_listen_leaves_the_file_alone(file: Path) -> None:
     assert not file.exists()  # noqa: ASYNC240
 
 
-async def test_a_sandbox_with_a_file_opens_once(file: Path) -> None:
-    """What it remembers stays readable; another one goes on with the file."""
+async def test_sandbox_with_a_file_opens_once(file: Path) -> None:
     async with sandbox_on(file) as sandbox:
         await order(sandbox)
-    with pytest.raises(ConfigurationError, match="is opened once; make another one"):
+    with pytest.raises(ConfigurationError, match="opens once; create another"):
         await sandbox.start()
     assert len(sandbox.orders) == 1
     await sandbox.expire(next(iter(sandbox.orders)))  # too late to be kept
@@ -333,27 +324,24 @@ async def test_a_sandbox_with_a_file_opens_once(file: Path) -> None:
 
 
 @pytest.mark.parametrize("db", ["", "x\0y", b"x", 7])
-def test_what_is_no_file(db: Any) -> None:
-    """A path is a text."""
+def test_db_option_must_be_a_path(db: Any) -> None:
     with pytest.raises(ConfigurationError, match="db must be the path of a file"):
         Sandbox(db=db)
 
 
-async def test_names_that_mean_something_else_to_sqlite(
+async def test_special_sqlite_names_are_file_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Are names of files here."""
     monkeypatch.chdir(tmp_path)
     async with sandbox_on(":memory:") as sandbox:  # type: ignore[arg-type]
         await order(sandbox)
     assert (tmp_path / ":memory:").is_file()
 
 
-def test_what_is_in_a_file(file: Path) -> None:
-    """One table, which other tools can read when nobody is there."""
-    journal = Journal.open(str(file))
-    journal.put("coin", "a", Coin(name="a"))
-    journal.close()
+def test_file_is_one_sqlite_table_in_wal_mode(file: Path) -> None:
+    storage = SqliteStorage.open(str(file))
+    storage.put("coin", "a", Coin(name="a"))
+    storage.close()
     with closing(sqlite3.connect(file)) as connection:
         [row] = connection.execute("SELECT kind, key, value FROM record")
         [(mode,)] = connection.execute("PRAGMA journal_mode")

@@ -81,7 +81,7 @@ HEADERS_OF_HTTP = {
     "Host",
     "User-Agent",
 }
-FAULTS = [*faults.KINDS, *STATUSES, "503", "503; html=no"]
+FAULTS = [*faults.REQUEST_FAULTS, *STATUSES, "503", "503; html=no"]
 
 
 class Answer(NamedTuple):
@@ -228,7 +228,7 @@ async def test_each_callback_fault_of_the_sandbox_sends_what_is_stored(
 ) -> None:
     """Methods, addresses and names of headers, by GET and by POST."""
     shown: dict[str, Any] = {}
-    for fault in ["", *deliveries.KINDS]:
+    for fault in ["", *deliveries.CALLBACK_FAULTS]:
         async with (
             open_shop("503 Busy" if fault == "retry" else "200 OK", "200 OK") as shop,
             Sandbox(seed=7, clock=FakeClock(NOW), post_callbacks=posts) as sandbox,

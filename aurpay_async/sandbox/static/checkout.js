@@ -1,35 +1,35 @@
-// The checkout of one order: what a payer sees, and what a developer can make happen.
+// The checkout of one order, for the payer, and the controls for the developer.
 
-import { listen, money, say, show, webAddress } from "./dom.js";
-import { CONNECTING, PENDING, UNKNOWN, canMove, stateOf } from "./states.js";
+import { listen, money, say, show, webUrl } from "./dom.js";
+import { CONNECTING, PENDING, UNKNOWN, canDo, stateOf } from "./states.js";
 
-const LEAVES_AFTER_MS = 5000;
-const COPIED_FOR_MS = 2000;
+const REDIRECT_DELAY_MS = 5000;
+const COPIED_LABEL_MS = 2000;
 const TICK_MS = 200;
 
-/** Show it; returns what ends it. */
+/** Show the checkout of an order; return a function that leaves it. */
 export function showCheckout(orderId) {
   const path = `/_pages/orders/${orderId}`;
   const place = show("checkout");
-  const buttons = [...document.querySelectorAll("[data-move]")];
+  const buttons = [...document.querySelectorAll("[data-action]")];
   let order = { status: "" };
   let state = CONNECTING;
-  let endsAt = Infinity; // both in the browser's time
-  let leavesAt = Infinity;
+  let endsAt = Infinity; // in the browser's time, as is redirectAt
+  let redirectAt = Infinity;
 
-  function hear({ now, order: news = order }) {
-    if (state === CONNECTING) fill(news);
-    order = news;
+  function update({ now, order: changed = order }) {
+    if (state === CONNECTING) fill(changed);
+    order = changed;
     endsAt = Date.now() + (order.deadline - now) * 1000;
     tick();
   }
 
-  function hearConnection(connection) {
-    if (connection === "refused") {
+  function updateConnection(connection) {
+    if (connection === "rejected") {
       order = { status: "" };
-      become(UNKNOWN);
+      setState(UNKNOWN);
     }
-    say(place.status, connection === "lost" ? "Connection lost, trying again" : state.said);
+    say(place.status, connection === "lost" ? "Connection lost, trying again" : state.title);
   }
 
   function fill({ price, currency, coin, amount, sat, invoice, address, qr }) {
@@ -49,22 +49,22 @@ export function showCheckout(orderId) {
   function tick() {
     const now = Date.now();
     const secondsTo = (time) => Math.ceil(Math.max(0, time - now) / 1000);
-    if (order.status) become(stateOf(order, now >= endsAt));
+    if (order.status) setState(stateOf(order, now >= endsAt));
     if (state === PENDING) {
       const left = secondsTo(endsAt);
       say(place.left, `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`);
       place.progress.value = left / order.life;
     }
-    if (leavesAt < Infinity) say(place.seconds, `In ${secondsTo(leavesAt)} s`);
-    if (now >= leavesAt) {
-      stay(); // once is enough
+    if (redirectAt < Infinity) say(place.seconds, `In ${secondsTo(redirectAt)} s`);
+    if (now >= redirectAt) {
+      cancelRedirect(); // redirect only once
       location.assign(place.link.href);
     }
   }
 
-  function become(next) {
+  function setState(next) {
     if (next === state) return;
-    const isLive = state !== CONNECTING; // who comes back to look is not sent away
+    const isLive = state !== CONNECTING; // a page that is opened again does not redirect
     const isOpen = next === PENDING;
     const hadFocus = place.ask.contains(document.activeElement);
     state = next;
@@ -73,28 +73,28 @@ export function showCheckout(orderId) {
     place.state.classList.toggle("over", !isOpen);
     place.outcome.hidden = isOpen;
     place.verb.hidden = !isOpen;
-    say(place.status, state.said);
-    say(place.said, isOpen ? "" : state.said);
+    say(place.status, state.title);
+    say(place.title, isOpen ? "" : state.title);
     say(place.advice, state.advice);
-    if (!isOpen) document.title = state.said;
-    if (hadFocus && !isOpen) place.said.focus();
-    offer(webAddress(order[state.next]), isLive);
+    if (!isOpen) document.title = state.title;
+    if (hadFocus && !isOpen) place.title.focus();
+    showLink(webUrl(order[state.next]), isLive);
     for (const button of buttons) {
-      button.ariaDisabled = !canMove(button.dataset.move, order.status);
+      button.ariaDisabled = !canDo(button.dataset.action, order.status);
     }
   }
 
-  function offer(url, isLive) {
-    leavesAt = url && isLive ? Date.now() + LEAVES_AFTER_MS : Infinity;
+  function showLink(url, isLive) {
+    redirectAt = url && isLive ? Date.now() + REDIRECT_DELAY_MS : Infinity;
     place.return.hidden = !url;
-    place.leaving.hidden = leavesAt === Infinity;
+    place.leaving.hidden = redirectAt === Infinity;
     if (!url) return;
     place.link.href = url.href;
     say(place.link, `Back to ${url.host}`);
   }
 
-  function stay() {
-    leavesAt = Infinity;
+  function cancelRedirect() {
+    redirectAt = Infinity;
     place.leaving.hidden = true;
   }
 
@@ -106,33 +106,33 @@ export function showCheckout(orderId) {
       place.invoice.select();
       say(place.copy, "Selected");
     }
-    setTimeout(() => say(place.copy, "Copy"), COPIED_FOR_MS);
+    setTimeout(() => say(place.copy, "Copy"), COPIED_LABEL_MS);
   }
 
   async function press(button) {
     if (button.ariaDisabled === "true") return;
-    say(place.told, "Working …");
+    say(place.result, "Working …");
     const headers = { "Content-Type": "application/json" };
     try {
-      const url = `${path}/${button.dataset.move}`;
-      const answer = await fetch(url, { method: "POST", headers, body: "{}" });
-      say(place.told, answer.ok ? "Done." : await answer.text());
+      const url = `${path}/${button.dataset.action}`;
+      const response = await fetch(url, { method: "POST", headers, body: "{}" });
+      say(place.result, response.ok ? "Done." : await response.text());
     } catch {
-      say(place.told, "The sandbox does not answer.");
+      say(place.result, "The sandbox does not answer.");
     }
   }
 
   for (const button of buttons) button.onclick = () => press(button);
   place.copy.onclick = copy;
   place.stay.onclick = () => {
-    stay();
+    cancelRedirect();
     place.link.focus();
   };
   place.invoice.onfocus = () => place.invoice.select();
-  const ticking = setInterval(tick, TICK_MS);
-  const stop = listen(`${path}/events`, hear, hearConnection);
+  const ticker = setInterval(tick, TICK_MS);
+  const stop = listen(`${path}/events`, update, updateConnection);
   return () => {
-    clearInterval(ticking);
+    clearInterval(ticker);
     stop();
   };
 }

@@ -1,58 +1,58 @@
-// The checkout before there is an order: the payer chooses what to pay in.
+// The checkout page on which the payer chooses a coin; this creates the order.
 
 import { element, money, say, show } from "./dom.js";
 
 const HEADERS = { "Content-Type": "application/json" };
 
-/** Show it; returns what ends it. */
+/** Show the choice of coins; return a function that leaves it. */
 export function showChoice(token) {
   const path = `/_pages/checkouts/${token}`;
   const place = show("choice");
   let isShown = true;
 
   async function load() {
-    const answer = await fetch(path);
+    const response = await fetch(path);
     if (!isShown) return;
-    if (!answer.ok) {
-      say(place.told, "There is no such checkout.");
+    if (!response.ok) {
+      say(place.result, "There is no such checkout.");
       return;
     }
-    const { price, currency, coins, order_id } = await answer.json();
+    const { price, currency, coins, order_id } = await response.json();
     if (order_id) {
       open(order_id);
       return;
     }
     document.title = `Pay ${money(price, currency)}`;
     say(place.price, money(price, currency));
-    say(place.told, "");
-    place.coins.replaceChildren(...coins.map(draw));
+    say(place.result, "");
+    place.coins.replaceChildren(...coins.map(coinButton));
   }
 
-  function draw({ name, chain }) {
+  function coinButton({ name, chain }) {
     const button = element("button", "button", name, " ", element("span", "quiet", chain));
     button.type = "button";
-    button.onclick = () => choose(name).catch(lost);
+    button.onclick = () => choose(name).catch(showConnectionError);
     return element("li", "", button);
   }
 
   async function choose(coin) {
-    say(place.told, "Working …");
-    const answer = await fetch(`${path}/${coin}`, { method: "POST", headers: HEADERS, body: "{}" });
+    say(place.result, "Working …");
+    const response = await fetch(`${path}/${coin}`, { method: "POST", headers: HEADERS, body: "{}" });
     if (!isShown) return;
-    if (answer.ok) open((await answer.json()).order_id);
-    else say(place.told, await answer.text());
+    if (response.ok) open((await response.json()).order_id);
+    else say(place.result, await response.text());
   }
 
   function open(orderId) {
-    // In the place of this page: who goes back is at the shop.
+    // Replaces this page, so that Back leads to the shop.
     location.replace(`#/cashier/${orderId}`);
   }
 
-  function lost() {
-    if (isShown) say(place.told, "The sandbox does not answer.");
+  function showConnectionError() {
+    if (isShown) say(place.result, "The sandbox does not response.");
   }
 
-  load().catch(lost);
+  load().catch(showConnectionError);
   return () => {
     isShown = false;
   };

@@ -1,63 +1,63 @@
-// The page's own little language. Text from outside becomes text nodes and nothing else.
+// Helpers for the page. External strings become text nodes, never markup.
 
-/** Put the template of this name onto the page; its named places, by name. */
+/** Show the template of this name; return its slots by name. */
 export function show(name) {
   const page = document.getElementById("page");
   page.replaceChildren(document.getElementById(name).content.cloneNode(true));
-  const places = [...page.querySelectorAll("[data-slot]")];
-  return Object.fromEntries(places.map((place) => [place.dataset.slot, place]));
+  const slots = [...page.querySelectorAll("[data-slot]")];
+  return Object.fromEntries(slots.map((slot) => [slot.dataset.slot, slot]));
 }
 
-/** A new element with a class, texts and elements in it. */
+/** Create an element with a class, strings and elements. */
 export function element(tag, name, ...children) {
-  const made = document.createElement(tag);
-  made.className = name;
-  made.append(...children);
-  return made;
+  const created = document.createElement(tag);
+  created.className = name;
+  created.append(...children);
+  return created;
 }
 
-/** Write a text; what is read out to somebody is not touched if it stays the same. */
+/** Set a text. Setting the same text again would make screen readers repeat it. */
 export function say(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
-/** What a link may lead to: a web address, or nothing. */
-export function webAddress(text) {
+/** Return an http or https URL, or null: links lead to nothing else. */
+export function webUrl(text) {
   const url = URL.canParse(text ?? "") ? new URL(text) : null;
   return url && ["http:", "https:"].includes(url.protocol) ? url : null;
 }
 
-/** A price as people write it; every digit of it. */
+/** Format a price with all its digits. */
 export function money(price, currency) {
   const options = { style: "currency", currency, maximumFractionDigits: 20 };
   return new Intl.NumberFormat("en", options).format(price);
 }
 
 /**
- * Hear the sandbox's events, as long as somebody looks at the page: browsers keep six
- * connections to a server, and a checkout in the background needs none of them.
+ * Receive the sandbox's events while the page is visible: browsers open at most six
+ * connections to a server, and a page in the background needs none of them.
  *
- * `hear` gets what is new, and the sandbox's time as `now`; `changed` gets "open", "lost"
- * or "refused". Returns what ends it.
+ * `update` gets the changes, and the sandbox's time as `now`; `updateConnection` gets
+ * "open", "lost" or "rejected". Return a function that stops listening.
  */
-export function listen(path, hear, changed) {
+export function listen(path, update, updateConnection) {
   let source = null;
-  const look = () => {
+  const connectIfVisible = () => {
     source?.close();
     source = document.hidden ? null : connect();
   };
   const connect = () => {
-    const made = new EventSource(path);
-    made.onopen = () => changed("open");
-    made.onmessage = ({ data }) => hear(JSON.parse(data));
-    made.onerror = () =>
-      changed(made.readyState === EventSource.CLOSED ? "refused" : "lost");
-    return made;
+    const stream = new EventSource(path);
+    stream.onopen = () => updateConnection("open");
+    stream.onmessage = ({ data }) => update(JSON.parse(data));
+    stream.onerror = () =>
+      updateConnection(stream.readyState === EventSource.CLOSED ? "rejected" : "lost");
+    return stream;
   };
-  document.addEventListener("visibilitychange", look);
-  look();
+  document.addEventListener("visibilitychange", connectIfVisible);
+  connectIfVisible();
   return () => {
-    document.removeEventListener("visibilitychange", look);
+    document.removeEventListener("visibilitychange", connectIfVisible);
     source?.close();
   };
 }

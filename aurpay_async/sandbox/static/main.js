@@ -1,5 +1,5 @@
-// Which page it is: shops link to "#/cashier/{order_id}", or to "#/cashier/choose?token="
-// as long as there is no order; all else is the overview.
+// Choose the page: "#/cashier/{order_id}" is the checkout of an order, as in Aurpay's own
+// URLs; "#/cashier/choose?token=" precedes the order; anything else is the overview.
 
 import { showCheckout } from "./checkout.js";
 import { showChoice } from "./choice.js";

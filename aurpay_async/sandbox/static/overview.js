@@ -1,21 +1,21 @@
-// The overview: orders, callbacks and requests as they come, and what goes wrong next.
+// The overview: orders, callbacks and requests as they happen, and the queued faults.
 
 import { element, listen, money, say, show } from "./dom.js";
 
 const TONES = { PENDING: "wait", SUCCESS: "good", OVERDUE: "bad", REFUNDED: "back" };
 const ROWS = { orders: drawOrder, callbacks: drawCallback, requests: drawRequest };
 
-/** Show it; returns what ends it. */
+/** Show the overview; return a function that leaves it. */
 export function showOverview() {
   const place = show("overview");
   document.title = "Aurpay sandbox";
   say(place.origin, location.origin);
   say(place.client, `AurpayClient(base_url="${location.origin}", network="regtest")`);
 
-  function hear({ now, ...news }) {
-    for (const [name, seen] of Object.entries(news)) {
-      if (name in ROWS) list(name, seen);
-      else place[name].replaceChildren(...seen.map((text) => element("li", "", code(text))));
+  function update({ now, ...changes }) {
+    for (const [name, value] of Object.entries(changes)) {
+      if (name in ROWS) list(name, value);
+      else place[name].replaceChildren(...value.map((text) => element("li", "", code(text))));
     }
     place.lists.hidden = false;
   }
@@ -23,10 +23,10 @@ export function showOverview() {
   function list(name, { total, rows }) {
     const most = rows.length < total ? `, latest ${rows.length}` : "";
     say(place[`${name}-total`], total ? `${total.toLocaleString("en")}${most}` : "");
-    renew(place[name], rows, ROWS[name]);
+    updateRows(place[name], rows, ROWS[name]);
   }
 
-  return listen("/_pages/events", hear, (connection) => {
+  return listen("/_pages/events", update, (connection) => {
     const isOpen = connection === "open";
     place.status.dataset.tone = isOpen ? "good" : "bad";
     say(place.status, isOpen ? "Live" : "Connection lost, trying again");
@@ -34,10 +34,10 @@ export function showOverview() {
 }
 
 /**
- * Bring a list up to date, newest first. What stays the same is not touched: somebody may
- * be reading in it, or have it open.
+ * Update a list, newest first. An unchanged row is not touched, because the developer may
+ * have opened it or may be selecting its text.
  */
-function renew(list, rows, draw) {
+function updateRows(list, rows, draw) {
   const old = new Map([...list.children].map((row) => [row.dataset.key, row]));
   for (const data of rows.toReversed()) {
     const [key, version] = [String(data.key), JSON.stringify(data)];

@@ -1,7 +1,7 @@
-// Where a payment can stand, and what a payer is told: a tone, a word, advice, and which
-// of the order's addresses comes next.
+// The states of a payment: tone, title and advice for the payer, and the field of the order
+// with the URL that comes next.
 
-const state = (tone, said, advice = "", next = "") => ({ tone, said, advice, next });
+const state = (tone, title, advice = "", next = "") => ({ tone, title, advice, next });
 
 export const CONNECTING = state("wait", "Connecting");
 export const PENDING = state("wait", "Waiting for payment");
@@ -14,31 +14,31 @@ const PAID = state("good", "Paid", "Thank you, your payment has arrived.", "succ
 const PAID_LATE = state(
   "good",
   "Paid late",
-  "The payment came after the time was up. What happens now is up to the shop.",
+  "The payment arrived after the time limit. The shop decides how to proceed.",
   "succeed_url",
 );
-const TIME_IS_UP = state(
+const EXPIRED = state(
   "bad",
-  "Time is up",
+  "Expired",
   "Please do not pay this invoice any more. Start again at the shop.",
   "timeout_url",
 );
 const OVERDUE = state(
   "bad",
   "Overdue",
-  "It was not paid in time, or not in full. Ask the shop before you pay again.",
+  "The order was not paid in time, or not in full. Ask the shop before you pay again.",
   "timeout_url",
 );
-const REFUNDED = state("back", "Refunded", "What was paid has gone back.");
+const REFUNDED = state("back", "Refunded", "The payment was refunded.");
 
-/** Where an order stands whose time is up, or not yet. */
-export function stateOf(order, isOver) {
-  if (order.status === "PENDING") return isOver ? TIME_IS_UP : PENDING;
+/** Return the state of an order; `isExpired` tells that its time to pay has passed. */
+export function stateOf(order, isExpired) {
+  if (order.status === "PENDING") return isExpired ? EXPIRED : PENDING;
   if (order.status === "SUCCESS") return order.late ? PAID_LATE : PAID;
   return order.status === "OVERDUE" ? OVERDUE : REFUNDED;
 }
 
-/** Whether a button of the sandbox can do anything to an order of this status. */
-export function canMove(move, status) {
-  return status === "PENDING" || (status === "OVERDUE" && move === "pay-late");
+/** Return whether a button of the sandbox applies to an order of this status. */
+export function canDo(action, status) {
+  return status === "PENDING" || (status === "OVERDUE" && action === "pay-late");
 }
