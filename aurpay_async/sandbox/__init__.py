@@ -8,10 +8,8 @@ from .._auth import ApiKey, ApiToken
 from .._client import AurpayClient
 from .._settings import require_origin
 from ..errors import ConfigurationError, InvalidRequestError
-from . import _assertions, _clocks, _settings, _transactions
+from . import _assertions, _bank, _cashier, _clocks, _server, _settings, _transactions
 from ._answers import Amounts
-from ._bank import Simulator
-from ._cashier import change_status
 from ._courier import SentCallback
 from ._deliveries import CallbackFaults
 from ._faults import Faults
@@ -20,7 +18,6 @@ from ._ledger import RATES
 from ._orders import NODE_ID, SandboxOrder
 from ._rates import Rates
 from ._reach import LOOPBACK
-from ._server import Server
 from ._transactions import SandboxTransaction, SandboxWithdrawal
 
 if TYPE_CHECKING:
@@ -148,8 +145,8 @@ class Sandbox:
         self._settings = settings
         self._auth = _auth(api_key, api_token, api_secret)
         self._port = port
-        self._simulator = Simulator(settings)
-        self._server = Server(self._simulator)
+        self._simulator = _bank.Simulator(settings)
+        self._server = _server.Server(self._simulator)
         self._base_url: str | None = None
 
     @property
@@ -299,7 +296,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or it cannot be paid.
         """
-        return await change_status(self._simulator, order_id, "pay")
+        return await _cashier.change_status(self._simulator, order_id, "pay")
 
     async def expire(self, order_id: str) -> list[SentCallback]:
         """Time out an order, and call its ``timeout_callback``.
@@ -310,7 +307,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or it is not pending.
         """
-        return await change_status(self._simulator, order_id, "expire")
+        return await _cashier.change_status(self._simulator, order_id, "expire")
 
     async def underpay(self, order_id: str) -> list[SentCallback]:
         """Pay too little: the order becomes overdue, as Aurpay documents it.
@@ -321,7 +318,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or it is not pending.
         """
-        return await change_status(self._simulator, order_id, "underpay")
+        return await _cashier.change_status(self._simulator, order_id, "underpay")
 
     async def refund(self, order_id: str) -> list[SentCallback]:
         """Refund a paid order.
@@ -332,7 +329,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or it was not paid.
         """
-        return await change_status(self._simulator, order_id, "refund")
+        return await _cashier.change_status(self._simulator, order_id, "refund")
 
     def choose(self, pay_url: str, coin: str = "BTC-LN") -> SandboxOrder:
         """Choose a coin on a checkout page, as a payer does; this creates the order.

@@ -79,8 +79,7 @@ class Endpoint:
     writes: bool = False
     #: Whether its response has no envelope.
     is_bare: bool = False
-    #: Whether its body has a password. Such a request needs no key, and is not
-    #: recorded.
+    #: Whether its body has a password, which is not recorded; it needs no API key.
     has_password: bool = False
     #: Return a response to another merchant, for the origin of the sandbox.
     foreign: Callable[[str], Data] | None = None

@@ -44,16 +44,18 @@ class App:
         self._guard = PageGuard(simulator.host_policy)
         self._misrouter = Misrouter()
 
-    def routed(self) -> web.Application:
+    def application(self) -> web.Application:
         """Return the application with all routes."""
         app = web.Application()
         app.on_response_prepare.append(self._set_date)
         app.router.add_get("/", self._show_root)
         for endpoint in Api(self._simulator).endpoints():
-            app.router.add_route(endpoint.method, endpoint.path, self._at(endpoint))
-        app.add_subapp("/_sandbox", Control(self._simulator, self._guard).served())
-        app.add_subapp("/_pages", Pages(self._simulator, self._guard).served())
-        app.router.add_route("*", "/{path:.*}", self._refuse_path)
+            app.router.add_route(
+                endpoint.method, endpoint.path, self._handler(endpoint)
+            )
+        app.add_subapp("/_sandbox", Control(self._simulator, self._guard).application())
+        app.add_subapp("/_pages", Pages(self._simulator, self._guard).application())
+        app.router.add_route("*", "/{path:.*}", self._reject_unknown_path)
         return app
 
     async def _set_date(self, _: web.Request, response: web.StreamResponse) -> None:
@@ -62,40 +64,40 @@ class App:
             self._simulator.clock.now(), usegmt=True
         )
 
-    def _at(self, endpoint: Endpoint) -> Handler:
+    def _handler(self, endpoint: Endpoint) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
-            refused = self._refused(request)
-            if refused is not None:
-                return refused
+            forbidden = self._forbidden_response(request)
+            if forbidden is not None:
+                return forbidden
             fault = self._simulator.state.faults.take()
             transport = request.transport
             if fault is None or transport is None:
-                text = await self._text(endpoint, request)
+                text = await self._serve(endpoint, request)
                 return _json(self._misrouter.route(request.task, text))
             connection = RawConnection(transport, self._stopped)
             if fault.name == "reset":
                 self._report(request, None, fault)
                 connection.reset()
                 return _AlreadySent()
-            text = await self._faulty_text(endpoint, request, fault)
+            text = await self._serve_with_fault(endpoint, request, fault)
             await send_faulty_response(fault, connection, text.encode())
             return _AlreadySent()
 
         return answer
 
-    def _refused(self, request: web.Request) -> web.Response | None:
+    def _forbidden_response(self, request: web.Request) -> web.Response | None:
         """Return the response to a forbidden request, which is not recorded."""
         try:
             self._guard.require_program(request)
-        except web.HTTPForbidden as refused:
-            problem = (refused.text or "").rstrip()
-            return self._refuse(request, 403, problem, status=403)
+        except web.HTTPForbidden as error:
+            problem = (error.text or "").rstrip()
+            return self._reject(request, 403, problem, status=403)
         live = _live_key(request.headers)
         if live is None:
             return None
-        return self._refuse(request, 401, f"{live} looks like a live key; {ADVICE}")
+        return self._reject(request, 401, f"{live} looks like a live key; {ADVICE}")
 
-    def _refuse(
+    def _reject(
         self, request: web.Request, code: int, problem: str, *, status: int = 200
     ) -> web.Response:
         self._report(request, f"{code} {problem}")
@@ -110,22 +112,22 @@ class App:
             request.method, request.raw_path, problem
         )
 
-    async def _refuse_path(self, request: web.Request) -> web.Response:
+    async def _reject_unknown_path(self, request: web.Request) -> web.Response:
         """Record a request without an endpoint, so that its developer can see it."""
-        refused = self._refused(request)
-        if refused is not None:
-            return refused
+        forbidden = self._forbidden_response(request)
+        if forbidden is not None:
+            return forbidden
         await self._receive(None, request)
         problem = f"the sandbox does not serve {request.method} {request.path}"
         self._report(request, "404 not served")
         return _json(envelope(404, problem, None), status=404)
 
-    async def _faulty_text(
+    async def _serve_with_fault(
         self, endpoint: Endpoint, request: web.Request, fault: Fault
     ) -> str:
         """Return the response that the fault is applied to: this one or another's."""
         previous = self._misrouter.previous(endpoint)
-        text = await self._text(endpoint, request, fault)
+        text = await self._serve(endpoint, request, fault)
         if fault.name == REPLAYED:
             if previous is None and endpoint.foreign is not None:
                 previous = envelope(0, "ok", endpoint.foreign(self._origin(request)))
@@ -135,7 +137,7 @@ class App:
             self._misrouter.shift(request.task, text)
         return text
 
-    async def _text(
+    async def _serve(
         self, endpoint: Endpoint, request: web.Request, fault: Fault | None = None
     ) -> str:
         """Serve the request, unless the fault omits its effect."""

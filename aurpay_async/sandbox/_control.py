@@ -37,7 +37,7 @@ class Control:
     simulator: Simulator
     guard: PageGuard
 
-    def served(self) -> web.Application:
+    def application(self) -> web.Application:
         """Return the application to be served under ``/_sandbox``."""
         app = web.Application(middlewares=[self._guard])
         app.add_routes(

@@ -59,7 +59,7 @@ class Pages:
     simulator: Simulator
     guard: PageGuard
 
-    def served(self) -> web.Application:
+    def application(self) -> web.Application:
         """Return the application to be served under ``/_pages``."""
         streams = EventStreams(self.simulator.clock)
         actions: Mapping[str, Action] = {

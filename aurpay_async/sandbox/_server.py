@@ -65,7 +65,10 @@ class Server:
         app = App(self._simulator, self._stopped)
         # A signature covers the received bytes, so they are not decompressed.
         self._runner = web.AppRunner(
-            app.routed(), access_log=None, shutdown_timeout=1, auto_decompress=False
+            app.application(),
+            access_log=None,
+            shutdown_timeout=1,
+            auto_decompress=False,
         )
         await self._runner.setup()
         await web.SockSite(self._runner, listening).start()

@@ -280,7 +280,9 @@ def described() -> dict[str, Any]:
 async def test_openapi_file_describes_each_route_of_the_control_api() -> None:
     async with Sandbox() as sandbox:
         assert await ask(sandbox, "GET", "/_sandbox/openapi.json") == (200, described())
-        router = Control(sandbox._simulator, PageGuard(HostPolicy())).served().router
+        router = (
+            Control(sandbox._simulator, PageGuard(HostPolicy())).application().router
+        )
         routes = {
             (route.method, str(route.resource and route.resource.canonical))
             for route in router.routes()
