@@ -153,8 +153,8 @@ class Pages:
             self.guard.require_actor(request)
         try:
             return await handler(request)
-        except ApiRejection as refusal:
-            raise web.HTTPNotFound(text=f"{refusal.message}\n") from None
+        except ApiRejection as rejection:
+            raise web.HTTPNotFound(text=f"{rejection.message}\n") from None
         except InvalidRequestError as error:
             raise web.HTTPConflict(text=f"{error}\n") from None
 

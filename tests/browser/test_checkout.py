@@ -414,7 +414,7 @@ async def show_evil(sandbox: Sandbox, window: Window) -> None:
     await page.get_by_role("heading", name="Overdue").wait_for()
     await expect(page.get_by_role("link", name="Back to")).to_have_count(0)
     texts = [" JaVaScRiPt:alert(1)", "data:text/html,x", "blob:http://x/", "//x", None]
-    links = "async (all) => all.map((await import('/_pages/dom.js')).webAddress)"
+    links = "async (all) => all.map((await import('/_pages/dom.js')).webUrl)"
     assert await page.evaluate(links, texts) == [None] * 5
     await show(window, f"{sandbox.base_url}/#/cashier/{MARKUP}")
     await expect_no_markup(page)
