@@ -3,16 +3,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Which interpreter this is.
+# Version and location of an interpreter.
 IDENTITY := -c 'import sys; print(sys.version.split()[0], sys.base_prefix)'
 
-# A .venv keeps its interpreter: another one that is named is not used silently.
+# A .venv keeps its interpreter, so a different PYTHON is an error.
 ifneq ($(filter command environment,$(origin PYTHON)),)
 ifneq ($(wildcard $(BIN)/python),)
 ifeq ($(filter clean,$(MAKECMDGOALS)),)
 FOUND := $(shell $(BIN)/python $(IDENTITY))
 ifneq ($(FOUND),$(shell $(PYTHON) $(IDENTITY)))
-$(error .venv is of another interpreter than $(PYTHON), $(FOUND): make clean first, or leave PYTHON out)
+$(error .venv was created by another interpreter than $(PYTHON), $(FOUND): make clean first, or omit PYTHON)
 endif
 endif
 endif
@@ -26,11 +26,11 @@ demo: .venv/cli
 test: .venv/dev
 	$(BIN)/pytest -n auto
 
-# Everything: each Python that is here, lint, types, lowest dependencies, the wheel.
+# All checks: each installed Python, lint, types, lowest dependencies, the wheel.
 check: .venv/dev
 	$(BIN)/nox
 
-# The site, in docs/_build; nothing is fetched while it is built.
+# The documentation, in docs/_build; building it downloads nothing.
 docs: .venv/docs
 	@$(BIN)/sphinx-build -q -E -W --keep-going -n docs docs/_build
 	@$(BIN)/python docs/check.py docs/_build
@@ -52,12 +52,12 @@ clean:
 	@touch $@
 
 .venv/dev: .venv/pip pyproject.toml
-	@echo "Installing aurpay-async and what its tests need ..."
+	@echo "Installing aurpay-async and the dependencies of its tests ..."
 	@$(BIN)/pip install --quiet --editable '.[cli,fast]' --group dev
 	@touch $@ .venv/cli
 
 .venv/docs: .venv/pip pyproject.toml
-	@echo "Installing aurpay-async and what its pages need ..."
+	@echo "Installing aurpay-async and the dependencies of its documentation ..."
 	@$(BIN)/pip install --quiet --editable '.[cli]' --group docs
 	@touch $@ .venv/cli
 

@@ -1,4 +1,4 @@
-"""Everything that must hold before a change lands: ``nox``, or ``make check``."""
+"""All checks of a change: ``nox``, or ``make check``."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import nox
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
-# A Python that this machine lacks is skipped, and said so; none is fetched.
+# A Python that is not installed is skipped with a message; none is downloaded.
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.error_on_external_run = True
 
 PYTHONS = nox.project.python_versions(nox.project.load_toml(), max_version="3.13")
 LOWEST = PYTHONS[0]
-#: The Python that measures coverage. CPython 3.11 can loop for ever while it traces: a
+#: The Python that measures coverage. CPython 3.11 can loop endlessly while it traces: a
 #: function that runs within a pending call checks for pending calls before its first
-#: line, and never gets on if there is another. greenlet leaves one for each thread that
-#: coverage has followed.
+#: line, and does not proceed if there is another. greenlet leaves one for each thread
+#: that coverage has traced.
 COVERED = "3.12"
 
-#: Prints what a session has got.
+#: Prints the installed versions.
 VERSIONS = """
 from importlib.metadata import distributions
 print(*sorted(f"{d.name} {d.version}" for d in distributions()), sep=", ")
@@ -36,14 +36,14 @@ os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 
 
 def install(session: nox.Session, *groups: str, extras: str = "cli,fast") -> None:
-    """The package as it stands, and what a group of tools needs."""
+    """Install the package from the working tree, and dependency groups."""
     chosen = [word for group in groups for word in ("--group", group)]
     session.install("-e", f".[{extras}]", *chosen)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, layers and spelling."""
+    """Check style, layers and spelling."""
     install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
@@ -53,7 +53,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Two checkers that disagree often enough to run both."""
+    """Run both type checkers."""
     install(session, "typing", "browser", "bench", "docs", "pictures", "examples")
     session.run("mypy")
     session.run("pyright")
@@ -61,12 +61,12 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The whole suite on each supported Python; on one of them, with its coverage."""
+    """Run the whole suite on each supported Python, and measure coverage on one."""
     install(session, "test")
     if session.python != COVERED:
-        # With everything that Python can complain about.
-        loud = ("python", "-X", "dev", "-W", "error", "-m", *SUITE)
-        session.run(*loud, *session.posargs)
+        # With all warnings of Python as errors.
+        with_warnings = ("python", "-X", "dev", "-W", "error", "-m", *SUITE)
+        session.run(*with_warnings, *session.posargs)
         return
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()) / "coverage")
     session.run("coverage", "erase")
@@ -77,17 +77,17 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=LOWEST)
 def properties(session: nox.Session) -> None:
-    """What holds for any value, tried with twenty times as many."""
+    """Run property-based tests with twenty times as many examples."""
     install(session, "test")
-    # The model of the order store takes minutes then.
+    # The stateful test of the order store then takes minutes.
     slow = ("-o", "faulthandler_timeout=1200")
-    thorough = ("-m", "hypothesis", "--hypothesis-profile", "thorough", *slow)
-    session.run(*SUITE, *thorough, *session.posargs)
+    profile = ("-m", "hypothesis", "--hypothesis-profile", "thorough", *slow)
+    session.run(*SUITE, *profile, *session.posargs)
 
 
 @nox.session(python=LOWEST, venv_backend="uv")
 def lowest(session: nox.Session) -> None:
-    """The suite with the oldest dependencies that pyproject.toml allows."""
+    """Run the suite with the oldest dependencies that pyproject.toml allows."""
     session.env["UV_RESOLUTION"] = "lowest-direct"
     install(session, "test")
     session.run("python", "-c", VERSIONS)
@@ -96,7 +96,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The site: each page, each link within it, and no warning."""
+    """Build the documentation without warnings, and check its links."""
     install(session, "docs", extras="cli")
     folder = str(Path(session.create_tmp()) / "site")
     shutil.rmtree(folder, ignore_errors=True)
@@ -106,7 +106,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def pictures(session: nox.Session) -> None:
-    """Those of the pages, made anew with Debian's Chromium."""
+    """Regenerate the pictures of the documentation with Debian's Chromium."""
     if shutil.which("chromium") is None:
         session.skip("chromium is not installed")
     install(session, "pictures")
@@ -115,7 +115,7 @@ def pictures(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Both archives are whole; the suite passes on the built wheel alone."""
+    """Check both archives, and run the suite on the built wheel."""
     session.install("--group", "build")
     folder = Path(session.create_tmp()).resolve()
     shutil.rmtree(folder)
@@ -124,7 +124,7 @@ def build(session: nox.Session) -> None:
     (sdist,) = folder.glob("*.tar.gz")
     session.run("check-wheel-contents", str(wheel))
     session.run("twine", "check", "--strict", str(wheel), str(sdist))
-    # The tests of the source archive, without the package that lies beside them.
+    # The tests of the source archive run without the package beside them.
     shutil.unpack_archive(sdist, folder)
     source = folder / sdist.name.removesuffix(".tar.gz")
     shutil.rmtree(source / "aurpay_async")
@@ -136,7 +136,7 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Our invoices in the npm package ``bolt11``."""
+    """Decode our invoices with the npm package ``bolt11``."""
     npm = shutil.which("npm")
     if npm is None:
         session.skip("npm is not installed")
@@ -150,7 +150,7 @@ def interop(session: nox.Session) -> None:
 
 @nox.session
 def postgresql(session: nox.Session) -> None:
-    """What is kept on a server, with processes that are killed at random."""
+    """Run the tests of PostgreSQL, with processes that are killed at random."""
     install(session, "test")
     session.env["AURPAY_TEST_POSTGRESQL"] = "1"
     folders = ("callbacks", "examples", "order_store", "store", "workers")
@@ -161,7 +161,7 @@ def postgresql(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """The sandbox's pages in Debian's Chromium; pictures of them in .nox."""
+    """Test the sandbox's pages in Debian's Chromium; screenshots are in .nox."""
     if shutil.which("chromium") is None:
         session.skip("chromium is not installed")
     install(session, "browser")
@@ -172,25 +172,25 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """The programs in examples/, the bot included, and killed processes of them."""
+    """Test the programs in examples/, also with processes that are killed."""
     install(session, "examples")
     session.env["AURPAY_TEST_EXAMPLES"] = "1"
-    # Processes that are started, killed and started again, six seconds each time.
+    # Restarting a killed process takes six seconds each time.
     slow = ("-o", "faulthandler_timeout=600")
     session.run(*SUITE, *slow, "tests/examples", *session.posargs)
 
 
 @nox.session
 def contract(session: nox.Session) -> None:
-    """The sandbox's control API is as its OpenAPI description says."""
+    """Compare the sandbox's control API with its OpenAPI description."""
     install(session, "contract")
-    # One test that takes as long as thousands of requests do.
+    # One test sends thousands of requests.
     slow = ("-o", "faulthandler_timeout=600")
     session.run("pytest", "-q", *slow, "tests/contract", *session.posargs)
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The numbers to hold, printed and written to benchmarks/results."""
+    """Run the benchmarks; the results are in benchmarks/results."""
     install(session, "bench", "browser")
     session.run("python", "-m", "benchmarks", *session.posargs)

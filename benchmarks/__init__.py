@@ -1,7 +1,7 @@
-"""What the SDK costs over what it stands on, as ratios measured side by side.
+"""Benchmarks: the cost of the SDK over its dependencies, as ratios.
 
-And what people wait for: the sandbox, its orders, and its checkout page.
+Absolute times are measured for the sandbox, its orders, and its checkout page.
 
-``make bench`` runs all of it and prints the table; the figures of a run are kept as
-JSON in ``benchmarks/results``. Nothing here is a test: machines differ, ratios less so.
+``make bench`` runs all benchmarks, prints the table, and writes the results as JSON to
+``benchmarks/results``. These are no tests: results depend on the machine.
 """

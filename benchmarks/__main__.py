@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick]``: the whole table."""
+"""``python -m benchmarks [--quick]`` prints the whole table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from aurpay_async import bolt11
 
 from . import imports, invoices, orders, page, sandbox
-from ._measure import keep
+from ._measure import write_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ._measure import Figure, Row
 
 
-def installed(*names: str) -> dict[str, str | None]:
-    """The versions of packages, of those that are there."""
+def find_versions(*names: str) -> dict[str, str | None]:
+    """Return the versions of find_versions packages; ``None`` for a missing one."""
     found: dict[str, str | None] = {}
     for name in names:
         try:
@@ -30,21 +30,21 @@ def installed(*names: str) -> dict[str, str | None]:
     return found
 
 
-def say(rows: Sequence[Row | Figure]) -> list[Row | Figure]:
-    """Print rows as they come."""
+def print_rows(rows: Sequence[Row | Figure]) -> list[Row | Figure]:
+    """Print rows as soon as they are measured."""
     for row in rows:
         print(row, flush=True)
     return [*rows]
 
 
 def main() -> None:
-    """Measure, print, and write down."""
+    """Measure, print, and write the results."""
     quick = "--quick" in sys.argv
     facts: dict[str, object] = {
         "python": sys.version,
         "machine": platform.platform(),
         "curve": bolt11.backend(),
-        "packages": installed(
+        "packages": find_versions(
             "aurpay-async",
             "aiohttp",
             "attrs",
@@ -57,17 +57,17 @@ def main() -> None:
     }
     print(f"{facts['python']}\n{facts['packages']}\n")
     rounds = 5 if quick else 40
-    rows = say(imports.compare(rounds))
-    rows += say(invoices.compare(rounds))
-    rows += say(asyncio.run(orders.compare(rounds)))
-    rows += say(asyncio.run(sandbox.orders(rounds)))
-    rows += say(sandbox.starts(rounds))
-    rows += say(page.opens(rounds))
+    rows = print_rows(imports.compare(rounds))
+    rows += print_rows(invoices.compare(rounds))
+    rows += print_rows(asyncio.run(orders.compare(rounds)))
+    rows += print_rows(asyncio.run(sandbox.measure_orders(rounds)))
+    rows += print_rows(sandbox.measure_start(rounds))
+    rows += print_rows(page.measure_opening(rounds))
     count = 1000 if quick else 10_000
-    grown = asyncio.run(orders.growth(count))
-    facts["growth_bytes"], facts["growth_orders"] = grown, count
-    print(f"memory held after {count} more orders: {grown:+,.0f} bytes")
-    print(f"\nwritten to {keep(rows, facts)}")
+    growth = asyncio.run(orders.measure_growth(count))
+    facts["growth_bytes"], facts["growth_orders"] = growth, count
+    print(f"memory held after {count} more orders: {growth:+,.0f} bytes")
+    print(f"\nwritten to {write_results(rows, facts)}")
 
 
 if __name__ == "__main__":

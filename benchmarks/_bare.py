@@ -1,7 +1,7 @@
-"""An aiohttp.web application that reads each request and answers with the same bytes.
+"""A minimal aiohttp.web application: it answers every request with the same bytes.
 
-What a server on aiohttp costs that does nothing. Run as a process of its own, as
-`_server` is.
+It shows the cost of a server on aiohttp without any logic. Like `_server`, it runs in a
+separate process.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from aiohttp import web
 async def serve(body: bytes) -> None:
     """Serve on a free port of loopback."""
 
-    async def answer(request: web.Request) -> web.Response:
+    async def respond(request: web.Request) -> web.Response:
         await request.read()
         return web.Response(body=body, content_type="application/json")
 
     app = web.Application()
-    app.router.add_post("/api/bln/order", answer)
+    app.router.add_post("/api/bln/order", respond)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

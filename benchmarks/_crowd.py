@@ -1,4 +1,4 @@
-"""Many who ask at once, as fast as Python can: cheaper than any server that answers."""
+"""Concurrent clients, as fast as Python can be: cheaper than any server."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 _END = b"\r\n\r\n"
 
 
-class Customer(asyncio.Protocol):
-    """One connection, which asks again as soon as it has its answer."""
+class Connection(asyncio.Protocol):
+    """A connection that sends the next request after each response."""
 
     def __init__(self, request: bytes) -> None:
         self._request = request
         self._buffer = b""
         self._left = 0
-        #: Of the last answer.
+        #: Body of the last response.
         self.body = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    async def ask(self, times: int) -> None:
-        """Ask so often, one after the other.
+    async def send(self, times: int) -> None:
+        """Send a number of requests, one after the other.
 
         Raises:
-            RuntimeError: if an answer is anything but 200.
+            RuntimeError: if the status of a response is not 200.
         """
         self._left = times
         self._done = asyncio.get_running_loop().create_future()
@@ -39,7 +39,7 @@ class Customer(asyncio.Protocol):
         await self._done
 
     def data_received(self, data: bytes) -> None:
-        """Look whether the answer is whole."""
+        """Check whether the response is complete."""
         self._buffer += data
         end = self._buffer.find(_END) + len(_END)
         if end < len(_END):
@@ -49,9 +49,9 @@ class Customer(asyncio.Protocol):
         length = int(head[at:].split(b"\r\n", 1)[0])
         if len(self._buffer) >= end + length:
             self.body, self._buffer = self._buffer[end:], b""
-            self._go_on(head)
+            self._send_next(head)
 
-    def _go_on(self, head: bytes) -> None:
+    def _send_next(self, head: bytes) -> None:
         self._left -= 1
         if not head.startswith(b"http/1.1 200 "):
             self._done.set_exception(RuntimeError(repr(head)))
@@ -61,23 +61,23 @@ class Customer(asyncio.Protocol):
             self._done.set_result(None)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """A server that ends while somebody asks is no server."""
+        """Fail if the server disconnects during a request."""
         if self._left and not self._done.done():
             self._done.set_exception(RuntimeError("the connection ended"))
 
 
-async def crowd(port: int, size: int, request: bytes) -> list[Customer]:
-    """So many, connected."""
+async def connect(port: int, size: int, request: bytes) -> list[Connection]:
+    """Return a number of open connections."""
     loop = asyncio.get_running_loop()
     pairs = [
-        await loop.create_connection(lambda: Customer(request), "127.0.0.1", port)
+        await loop.create_connection(lambda: Connection(request), "127.0.0.1", port)
         for _ in range(size)
     ]
-    return [customer for _, customer in pairs]
+    return [connection for _, connection in pairs]
 
 
-async def ask(customers: Sequence[Customer], each: int) -> float:
-    """Seconds for an answer, over those of all, who ask at once."""
+async def measure(connections: Sequence[Connection], each: int) -> float:
+    """Return seconds per response, over all connections at once."""
     began = time.perf_counter()
-    await asyncio.gather(*(customer.ask(each) for customer in customers))
-    return (time.perf_counter() - began) / (each * len(customers))
+    await asyncio.gather(*(connection.send(each) for connection in connections))
+    return (time.perf_counter() - began) / (each * len(connections))

@@ -1,8 +1,8 @@
-"""Contestants in turn, many short rounds, and the ratio within each round.
+"""Measure contestants in turn, in many short rounds, and compare within each round.
 
-A machine's speed wanders by a factor of two within seconds. Contestants that take
-turns of a few milliseconds see the same wandering, so the ratio of neighbours holds
-still where the times do not.
+The speed of a machine changes by a factor of two within seconds. Contestants that
+alternate every few milliseconds run at the same speed, so their ratio is stable while
+the times are not.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ RESULTS = Path(__file__).parent / "results"
 
 @attrs.frozen
 class Row:
-    """One line of the table."""
+    """A line of the table: a ratio."""
 
     what: str
     against: str
     ratio: float
     low: float
     high: float
-    #: The number to hold, and whether it is a ceiling.
+    #: The limit, and whether it is an upper one.
     hold: float
     ceiling: bool
-    #: Microseconds, medians: of CPU, or of the clock where a server of its own works.
+    #: Medians in microseconds: CPU time, or wall time if a server process is involved.
     ours_us: float
     theirs_us: float
 
     @property
     def holds(self) -> bool:
-        """Whether the median keeps to the number."""
-        return _keeps(self.ratio, self.hold, ceiling=self.ceiling)
+        """Return whether the median is within the limit."""
+        return _is_within(self.ratio, self.hold, ceiling=self.ceiling)
 
     def __str__(self) -> str:
         return (
             f"{self.what:52} {self.against:22} "
             f"{self.ratio:8.2f}  [{self.low:.2f} .. {self.high:.2f}]  "
-            f"{_verdict(self)} "
+            f"{_result(self)} "
             f"{self.ours_us:9.1f} us against {self.theirs_us:9.1f} us"
         )
 
 
 @attrs.frozen
 class Figure:
-    """A line that is no ratio: what people wait for, in seconds or for each second.
+    """A line of the table: an absolute time or rate, such as seconds until ready.
 
-    It depends on the machine; the numbers to hold are for one with two processors.
+    It depends on the machine; the limits are for one with two processors.
     """
 
     what: str
@@ -64,35 +64,35 @@ class Figure:
     median: float
     low: float
     high: float
-    #: As of a `Row`.
+    #: As in `Row`.
     hold: float
     ceiling: bool
 
     @property
     def holds(self) -> bool:
-        """Whether the median keeps to the number."""
-        return _keeps(self.median, self.hold, ceiling=self.ceiling)
+        """Return whether the median is within the limit."""
+        return _is_within(self.median, self.hold, ceiling=self.ceiling)
 
     def __str__(self) -> str:
         return (
             f"{self.what:52} {self.unit:22} "
-            f"{self.median:8.4g}  [{self.low:.4g} .. {self.high:.4g}]  {_verdict(self)}"
+            f"{self.median:8.4g}  [{self.low:.4g} .. {self.high:.4g}]  {_result(self)}"
         )
 
 
-def _keeps(value: float, hold: float, *, ceiling: bool) -> bool:
+def _is_within(value: float, hold: float, *, ceiling: bool) -> bool:
     return value <= hold if ceiling else value >= hold
 
 
-def _verdict(line: Row | Figure) -> str:
+def _result(line: Row | Figure) -> str:
     sign = "<=" if line.ceiling else ">="
     return f"{sign} {line.hold:<6g} {'holds' if line.holds else 'DOES NOT HOLD':14}"
 
 
-def figure(
+def make_figure(
     what: str, unit: str, rounds: list[float], *, hold: float, ceiling: bool = True
 ) -> Figure:
-    """The median and the quartiles of some rounds."""
+    """Return the median and the quartiles of the rounds."""
     low, middle, high = statistics.quantiles(rounds, n=4)
     return Figure(
         what=what,
@@ -105,7 +105,7 @@ def figure(
     )
 
 
-def row(
+def make_row(
     what: str,
     against: str,
     ours: list[float],
@@ -114,9 +114,9 @@ def row(
     hold: float,
     ceiling: bool = True,
 ) -> Row:
-    """The ratios of two contestants' rounds: median and quartiles.
+    """Return the ratios of two contestants' rounds: median and quartiles.
 
-    For a floor ("at least 50 times faster") the ratio is turned over.
+    For a lower limit ("at least 50 times faster") the ratio is inverted.
     """
     pairs = zip(ours, theirs, strict=True)
     ratios = [a / b if ceiling else b / a for a, b in pairs]
@@ -134,12 +134,12 @@ def row(
     )
 
 
-def take_turns(
+def measure_in_turns(
     contestants: dict[str, Callable[[], object]], *, rounds: int, calls: dict[str, int]
 ) -> dict[str, list[float]]:
-    """Seconds of CPU per call, for each round of each contestant."""
+    """Return CPU seconds per call, for each round of each contestant."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
-    for name, call in shuffled(contestants, rounds):
+    for name, call in shuffle(contestants, rounds):
         began = time.process_time()
         for _ in range(calls[name]):
             call()
@@ -147,32 +147,32 @@ def take_turns(
     return times
 
 
-async def take_turns_async(
+async def measure_in_turns_async(
     contestants: dict[str, Callable[[int], Awaitable[None]]],
     *,
     rounds: int,
     calls: int,
 ) -> dict[str, list[float]]:
-    """The same for coroutines that make a number of calls themselves."""
+    """Return CPU seconds per call of coroutines that make a number of calls."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
-    for name, call in shuffled(contestants, rounds):
+    for name, call in shuffle(contestants, rounds):
         began = time.process_time()
         await call(calls)
         times[name].append((time.process_time() - began) / calls)
     return times
 
 
-def shuffled(contestants: dict[str, Any], rounds: int) -> list[tuple[str, Any]]:
-    """Every contestant once a round, in changing order; the first round is extra."""
+def shuffle(contestants: dict[str, Any], rounds: int) -> list[tuple[str, Any]]:
+    """Return each contestant once per round, in changing order."""
     order = random.Random(1)  # noqa: S311 - the same order in every run
-    turns = []
+    schedule = []
     for _ in range(rounds):
-        turns += order.sample(sorted(contestants.items()), len(contestants))
-    return turns
+        schedule += order.sample(sorted(contestants.items()), len(contestants))
+    return schedule
 
 
-def keep(rows: Sequence[Row | Figure], facts: dict[str, object]) -> Path:
-    """Write a run to its file."""
+def write_results(rows: Sequence[Row | Figure], facts: dict[str, object]) -> Path:
+    """Write the results to a file."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{time.strftime('%Y%m%dT%H%M%S')}.json"
     content = {**facts, "rows": [{**attrs.asdict(r), "holds": r.holds} for r in rows]}

@@ -1,4 +1,4 @@
-"""Processes beside this one: measured, or at work while something else is."""
+"""Child processes that are measured, or that serve while another is measured."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def as_installed() -> dict[str, str]:
-    """An environment where our package has its bytecode, as installed ones have."""
+def environment_with_bytecode() -> dict[str, str]:
+    """Return an environment in which Python uses bytecode, as when installed."""
     return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
-def free_port() -> int:
-    """One that nobody listens on at the moment."""
+def find_free_port() -> int:
+    """Return a free port of loopback."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -27,9 +27,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(*command: str, **pipes: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process, until the block ends."""
-    with subprocess.Popen(command, env=as_installed(), **pipes) as process:  # noqa: S603
+def run_process(*command: str, **pipes: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process until the block ends."""
+    with subprocess.Popen(command, env=environment_with_bytecode(), **pipes) as process:  # noqa: S603
         try:
             yield process
         finally:
@@ -37,12 +37,12 @@ def running(*command: str, **pipes: Any) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def serving(*arguments: str, answer: bytes) -> Iterator[str]:
-    """The URL of a server in Python, which reads its answer and prints its port."""
+def run_server(*arguments: str, response: bytes) -> Iterator[str]:
+    """Yield the URL of a server that reads its response and prints its port."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with running(sys.executable, *arguments, **pipes) as process:
+    with run_process(sys.executable, *arguments, **pipes) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(answer)
+        process.stdin.write(response)
         process.stdin.close()
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"

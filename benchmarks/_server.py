@@ -1,7 +1,7 @@
-"""Answers every request with the same bytes, as fast as Python can.
+"""A server that answers every request with the same bytes, as fast as Python can.
 
-Run as a process of its own, so that its CPU is not counted: reads the body to answer
-with from standard input, prints its port, and serves until it is ended.
+It runs in a separate process, so that its CPU time is not counted. It reads the body of
+the response from standard input, prints its port, and serves until it is killed.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import sys
 
 
 class Fixed(asyncio.Protocol):
-    """One connection."""
+    """A connection."""
 
     def __init__(self, answer: bytes) -> None:
         self._answer = answer
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 

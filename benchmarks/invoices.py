@@ -1,4 +1,4 @@
-"""``bolt11.decode`` against the bare curve, and against the registry's decoders."""
+"""``bolt11.decode`` against bare libsecp256k1, and against other decoders on PyPI."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from unittest import mock
 from aurpay_async import bolt11
 from aurpay_async.bolt11 import _bech32, _curve, _invoice, _secp256k1
 
-from ._measure import row, take_turns
+from ._measure import make_row, measure_in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._measure import Row
 
-#: Of Aurpay's documentation.
+#: An invoice in Aurpay's documentation.
 INVOICE = (
     "lnbc190440n1pnzu3jcpp5vyvhqq2deguqqdcth5z0hslaawcd4jqv68n9w88fkc9yqm476fwsdp5xscrj"
     "cehv3jkyvpsvg6rgdpnxgungwp4x56njdm9xa3x2dfnxfsscqzzsxqyz5vqsp5cfk04pxdn64fe0hde6u2q"
@@ -24,36 +24,36 @@ INVOICE = (
 )
 
 
-def optional(name: str) -> Any:
-    """A package that may be missing, or not work with what is installed."""
+def import_optional(name: str) -> Any:
+    """Return a module that may be missing, or incompatible."""
     try:
         return __import__(name, fromlist=["_"])
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is absent
+    except Exception as error:  # noqa: BLE001 - it may be incompatible
         print(f"without {name}: {type(error).__name__}: {error}")
         return None
 
 
-def rivals() -> dict[str, Callable[[], object]]:
-    """What the registry has."""
+def other_decoders() -> dict[str, Callable[[], object]]:
+    """Return the installed decoders of PyPI."""
     found: dict[str, Callable[[], object]] = {}
-    if package := optional("bolt11"):
+    if package := import_optional("bolt11"):
         found["bolt11"] = lambda: package.decode(INVOICE)
-    if module := optional("pyln.proto.invoice"):
+    if module := import_optional("pyln.proto.invoice"):
         found["pyln-proto"] = lambda: module.Invoice.decode(INVOICE)
     return found
 
 
-def bare_recovers() -> dict[str, Callable[[], object]]:
-    """One recovery of the invoice's key by libsecp256k1, through either binding."""
+def bare_recoveries() -> dict[str, Callable[[], object]]:
+    """Return a key recovery of the invoice, for each binding of libsecp256k1."""
     parts = _bech32.decode(INVOICE)
     digest, signed = _invoice.signing_hash(parts), _invoice._signature(parts)
     found: dict[str, Callable[[], object]] = {}
-    if wally := optional("wallycore"):
+    if wally := import_optional("wallycore"):
         with_header = bytes([31 + signed[-1]]) + signed[:-1]
         found["recover (wallycore)"] = lambda: wally.ec_sig_to_public_key(
             digest, with_header
         )
-    if coincurve := optional("coincurve"):
+    if coincurve := import_optional("coincurve"):
         recover = coincurve.PublicKey.from_signature_and_message
         found["recover (coincurve)"] = lambda: recover(
             signed, digest, hasher=None
@@ -62,9 +62,9 @@ def bare_recovers() -> dict[str, Callable[[], object]]:
 
 
 def compare(rounds: int) -> list[Row]:
-    """With libsecp256k1 where it is, and in plain Python."""
+    """Measure with libsecp256k1, if it is installed, and in plain Python."""
     rows = []
-    others = rivals()
+    others = other_decoders()
 
     def in_python() -> _secp256k1.Curve:
         return _curve
@@ -75,24 +75,28 @@ def compare(rounds: int) -> list[Row]:
         return bolt11.decode(INVOICE)
 
     if bolt11.backend() == "wallycore":
-        contestants = {"decode": decode, **bare_recovers(), **others}
+        contestants = {"decode": decode, **bare_recoveries(), **others}
         calls = {**dict.fromkeys(contestants, 200), **slow}
-        times = take_turns(contestants, rounds=rounds, calls=calls)
+        times = measure_in_turns(contestants, rounds=rounds, calls=calls)
         for name in contestants:
             if name.startswith("recover"):
                 rows.append(
-                    row("decode [fast]", name, times["decode"], times[name], hold=1.6)
+                    make_row(
+                        "decode [fast]", name, times["decode"], times[name], hold=1.6
+                    )
                 )
             elif name in others:
                 ours, theirs = times["decode"], times[name]
                 what = "decode [fast], times faster"
-                rows.append(row(what, name, ours, theirs, hold=50, ceiling=False))
+                rows.append(make_row(what, name, ours, theirs, hold=50, ceiling=False))
     with mock.patch.object(_secp256k1, "curve", in_python):
         contestants = {"decode": decode, **others}
         calls = {"decode": 5, **slow}
-        times = take_turns(contestants, rounds=rounds, calls=calls)
+        times = measure_in_turns(contestants, rounds=rounds, calls=calls)
         rows += [
-            row("decode in plain Python", name, times["decode"], times[name], hold=1.0)
+            make_row(
+                "decode in plain Python", name, times["decode"], times[name], hold=1.0
+            )
             for name in others
         ]
     return rows

@@ -1,4 +1,4 @@
-"""``create_order`` against plain aiohttp, with the same bytes from one server."""
+"""``create_order`` against plain aiohttp, with the same bytes from the same server."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import aiohttp
 from aurpay_async import AurpayClient, bolt11
 from aurpay_async._seen import SeenOrders
 
-from ._measure import row, take_turns_async
-from ._processes import serving
+from ._measure import make_row, measure_in_turns_async
+from ._processes import run_server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,8 +29,8 @@ SECRET = "ab" * 32
 CALLBACK = "https://shop.example/aurpay/paid?order=4711"
 
 
-def answer() -> bytes:
-    """A documented answer, with an invoice of the sandbox's kind."""
+def build_response() -> bytes:
+    """Return a documented response, with an invoice like the sandbox's."""
     invoice = bolt11.sign(
         KEY,
         payment_hash="cd" * 32,
@@ -56,15 +56,15 @@ def answer() -> bytes:
     return json.dumps(envelope).encode()
 
 
-def server() -> AbstractContextManager[str]:
-    """The URL of a server process that always gives this answer."""
-    return serving("-m", "benchmarks._server", answer=answer())
+def run_order_server() -> AbstractContextManager[str]:
+    """Yield the URL of a run_order_server process that sends this response."""
+    return run_server("-m", "benchmarks._server", response=build_response())
 
 
-def client(url: str) -> AurpayClient:
-    """Return a client that takes the same order again and again.
+def make_client(url: str) -> AurpayClient:
+    """Return a make_client that accepts the same order repeatedly.
 
-    It looks each one up and adds it, as another client does, and forgets it at once.
+    It remembers no orders, so that the same order is accepted each time.
     """
     aurpay = AurpayClient(base_url=url, network="regtest")
     aurpay._seen = SeenOrders(limit=0)
@@ -72,8 +72,8 @@ def client(url: str) -> AurpayClient:
     return aurpay
 
 
-def many(call: Callable[[], Awaitable[object]], in_flight: int) -> Any:
-    """A coroutine function that makes a number of calls, so many at a time."""
+def repeat(call: Callable[[], Awaitable[object]], in_flight: int) -> Any:
+    """Return a coroutine function that makes a number of calls concurrently."""
 
     async def run(calls: int) -> None:
         async def worker() -> None:
@@ -86,12 +86,12 @@ def many(call: Callable[[], Awaitable[object]], in_flight: int) -> Any:
 
 
 async def compare(rounds: int) -> list[Row]:
-    """Both modes of ours against plain aiohttp, alone and with 64 in flight."""
+    """Measure both modes against plain aiohttp, with 1 and 64 requests in flight."""
     rows = []
-    with server() as url:
+    with run_order_server() as url:
         async with (
             aiohttp.ClientSession() as session,
-            client(url) as aurpay,
+            make_client(url) as aurpay,
         ):
             body = {"price": 20.00, "currency": "USD", "callback_url": CALLBACK}
 
@@ -109,25 +109,27 @@ async def compare(rounds: int) -> list[Row]:
 
             for in_flight in (64, 1):
                 contestants = {
-                    "plain": many(plain, in_flight),
-                    "whole": many(whole, in_flight),
+                    "plain": repeat(plain, in_flight),
+                    "whole": repeat(whole, in_flight),
                 }
-                times = await take_turns_async(contestants, rounds=rounds, calls=640)
+                times = await measure_in_turns_async(
+                    contestants, rounds=rounds, calls=640
+                )
                 with mock.patch.object(bolt11, "decode", unread):
-                    contestants["whole"] = many(whole, in_flight)
-                    bare_times = await take_turns_async(
+                    contestants["whole"] = repeat(whole, in_flight)
+                    bare_times = await measure_in_turns_async(
                         contestants, rounds=rounds, calls=640
                     )
                 where = f"aiohttp, {in_flight} in flight"
                 rows += [
-                    row(
+                    make_row(
                         "create_order, invoice not read",
                         where,
                         bare_times["whole"],
                         bare_times["plain"],
                         hold=1.10,
                     ),
-                    row(
+                    make_row(
                         "create_order, decoded, verified, checked",
                         where,
                         times["whole"],
@@ -138,11 +140,11 @@ async def compare(rounds: int) -> list[Row]:
     return rows
 
 
-async def growth(orders: int) -> float:
-    """Bytes that are held after so many orders and were not before."""
-    with server() as url:
-        async with client(url) as aurpay:
-            run = many(lambda: aurpay.create_order("20.00", "USD"), 50)
+async def measure_growth(orders: int) -> float:
+    """Return the bytes of memory that a number of orders leave allocated."""
+    with run_order_server() as url:
+        async with make_client(url) as aurpay:
+            run = repeat(lambda: aurpay.create_order("20.00", "USD"), 50)
             await run(1000)
             gc.collect()
             tracemalloc.start()

@@ -1,4 +1,4 @@
-"""The checkout page in Chromium: from being opened until a payer can use it."""
+"""The checkout page in Chromium: time from opening until a payer can use it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
-from ._measure import figure
-from .sandbox import BODY, sandbox
+from ._measure import make_figure
+from .sandbox import BODY, run_sandbox
 
 if TYPE_CHECKING:
     from ._measure import Figure
 
-#: Debian's; nothing is downloaded.
+#: Debian's Chromium; nothing is downloaded.
 CHROMIUM = Path("/usr/bin/chromium")
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
-#: Milliseconds since it was opened, once the invoice can be copied, its code can be
-#: scanned, and the buttons work.
+#: Milliseconds since the page was opened, as soon as the invoice can be copied, the QR
+#: code can be scanned, and the buttons work.
 USABLE = """() => {
     const invoice = document.querySelector("#invoice");
     const qr = document.querySelector('[data-slot="qr"]');
@@ -31,15 +31,15 @@ USABLE = """() => {
 }"""
 
 
-def missing() -> str | None:
-    """What is not installed."""
+def find_missing() -> str | None:
+    """Return which requirement is not installed, if any."""
     if find_spec("playwright") is None:
         return "playwright is not installed"
     return None if CHROMIUM.exists() else f"there is no {CHROMIUM}"
 
 
-def pay_url(port: int) -> str:
-    """The page of a new order."""
+def create_pay_url(port: int) -> str:
+    """Return the checkout page of a new order."""
     url = f"http://127.0.0.1:{port}/api/bln/order"
     headers = {"Content-Type": "application/json"}
     with urlopen(Request(url, BODY, headers)) as answer:
@@ -47,23 +47,23 @@ def pay_url(port: int) -> str:
         return page
 
 
-def opens(rounds: int) -> list[Figure]:
-    """In a fresh window each time, which has nothing cached."""
-    if reason := missing():
+def measure_opening(rounds: int) -> list[Figure]:
+    """Measure opening in a new window, without a cache."""
+    if reason := find_missing():
         print(f"without the checkout page: {reason}")
         return []
     from playwright.sync_api import sync_playwright
 
     times = []
-    with sandbox() as port, sync_playwright() as playwright:
+    with run_sandbox() as port, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for _ in range(rounds + 1):
             page = browser.new_page()
-            page.goto(pay_url(port), wait_until="commit")
+            page.goto(create_pay_url(port), wait_until="commit")
             usable = page.wait_for_function(USABLE, polling="raf").json_value()
             times.append(usable / 1000)
             page.close()
         browser.close()
-    # The first one starts what the browser starts with its first page.
-    what = "checkout page, from being opened until it is usable"
-    return [figure(what, "s", times[1:], hold=1.0)]
+    # The first page is left out: the browser starts more processes for it.
+    what = "checkout page, from opening until it is usable"
+    return [make_figure(what, "s", times[1:], hold=1.0)]

@@ -1,4 +1,4 @@
-"""The sandbox as programs meet it: how soon it is there, and how much it answers."""
+"""The run_sandbox: the time until it is ready, and its measure_orders per second."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 
 from aurpay_async import bolt11
 
-from ._crowd import ask, crowd
-from ._measure import figure, row, shuffled
-from ._processes import free_port, running, serving
+from ._crowd import connect, measure
+from ._measure import make_figure, make_row, shuffle
+from ._processes import find_free_port, run_process, run_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ._measure import Figure, Row
 
-#: In flight at once.
-CROWD = 64
-#: Of each who asks, in each round.
+#: Concurrent connections.
+CONNECTIONS = 64
+#: Orders of each connection in each round.
 ORDERS = 10
-#: Nobody waits for longer.
-PATIENCE_S = 60
+#: Seconds until a sandbox that is not ready counts as failed.
+START_TIMEOUT = 60
 
 BODY = b'{"price": 20.00, "currency": "USD"}'
 ORDER = (
@@ -36,94 +36,94 @@ ORDER = (
 ) % (len(BODY), BODY)
 
 
-def command() -> list[str]:
-    """The command that is installed beside this Python; else, the module."""
+def find_command() -> list[str]:
+    """Return the find_command installed beside this Python, or the module."""
     beside = str(Path(sys.executable).parent)
     script = shutil.which("aurpay", path=beside)
     return [script] if script else [sys.executable, "-m", "aurpay_async"]
 
 
 @contextmanager
-def sandbox() -> Iterator[int]:
-    """The port of one in a process of its own, as soon as it answers."""
-    port = free_port()
+def run_sandbox() -> Iterator[int]:
+    """Yield the port of a run_sandbox process as soon as it is ready."""
+    port = find_free_port()
     quiet = subprocess.DEVNULL
-    with running(*command(), "sandbox", "--port", str(port), stdout=quiet):
+    with run_process(*find_command(), "sandbox", "--port", str(port), stdout=quiet):
         wait_for(port)
         yield port
 
 
 def wait_for(port: int) -> None:
-    """Until somebody answers there.
+    """Wait until the run_sandbox responds.
 
     Raises:
-        TimeoutError: if nobody does.
+        TimeoutError: if it does not respond.
     """
     began = time.perf_counter()
-    while time.perf_counter() - began < PATIENCE_S:
+    while time.perf_counter() - began < START_TIMEOUT:
         try:
-            with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
+            with socket.create_connection(("127.0.0.1", port), START_TIMEOUT) as sock:
                 host = f"127.0.0.1:{port}"
                 sock.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
                 if sock.recv(12) == b"HTTP/1.1 200":
                     return
         except OSError:
             time.sleep(0.001)
-    raise TimeoutError(f"nobody answers at port {port}")
+    raise TimeoutError(f"no response from port {port}")
 
 
-def starts(rounds: int) -> list[Row | Figure]:
-    """From the start of the process until it answers, by the clock."""
+def measure_start(rounds: int) -> list[Row | Figure]:
+    """Measure the time from the start of the process until it responds."""
     contestants = {"sandbox": start_sandbox, "bare": import_server}
     times: dict[str, list[float]] = {name: [] for name in contestants}
-    for name, start in shuffled(contestants, rounds + 1):
+    for name, start in shuffle(contestants, rounds + 1):
         began = time.perf_counter()
         start()
         times[name].append(time.perf_counter() - began)
-    # The first ones may have had to write their bytecode.
+    # The first ones are left out: they may have had to write their bytecode.
     ours, theirs = times["sandbox"][1:], times["bare"][1:]
-    what = "aurpay sandbox, from its start until it answers"
+    what = "aurpay sandbox, from its start until it responds"
     return [
-        figure(what, "s", ours, hold=0.5),
-        row(what, "import aiohttp.web", ours, theirs, hold=1.5),
+        make_figure(what, "s", ours, hold=0.5),
+        make_row(what, "import aiohttp.web", ours, theirs, hold=1.5),
     ]
 
 
 def start_sandbox() -> None:
-    """Until it answers; that it is killed afterwards takes no time."""
-    with sandbox():
+    """Start a run_sandbox and wait until it responds."""
+    with run_sandbox():
         pass
 
 
 def import_server() -> None:
-    """A process that has loaded what serves, and nothing more."""
-    with running(sys.executable, "-c", "import aiohttp.web") as process:
-        process.wait(PATIENCE_S)
+    """Run a process that imports aiohttp.web."""
+    with run_process(sys.executable, "-c", "import aiohttp.web") as process:
+        process.wait(START_TIMEOUT)
 
 
-async def orders(rounds: int) -> list[Row | Figure]:
-    """Orders for each second, and the time of one over that of a bare aiohttp.web."""
+async def measure_orders(rounds: int) -> list[Row | Figure]:
+    """Measure measure_orders per second, and the ratio to a bare aiohttp.web."""
     if bolt11.backend() != "wallycore":
         print("without the sandbox's orders: the extra [fast] is not installed")
         return []
-    with sandbox() as port:
-        customers = await crowd(port, CROWD, ORDER)
-        await ask(customers, 1)
-        body = customers[0].body
-        with serving("-m", "benchmarks._bare", answer=body) as url:
+    with run_sandbox() as port:
+        connections = await connect(port, CONNECTIONS, ORDER)
+        await measure(connections, 1)
+        body = connections[0].body
+        with run_server("-m", "benchmarks._bare", response=body) as url:
             bare_port = int(url.rpartition(":")[2])
             contestants = {
-                "sandbox": customers,
-                "bare": await crowd(bare_port, CROWD, ORDER),
+                "sandbox": connections,
+                "bare": await connect(bare_port, CONNECTIONS, ORDER),
             }
-            await ask(contestants["bare"], 1)
+            await measure(contestants["bare"], 1)
             times: dict[str, list[float]] = {name: [] for name in contestants}
-            for name, crowded in shuffled(contestants, rounds):
-                times[name].append(await ask(crowded, ORDERS))
+            for name, opened in shuffle(contestants, rounds):
+                times[name].append(await measure(opened, ORDERS))
     ours, theirs = times["sandbox"], times["bare"]
-    what = f"aurpay sandbox, orders, {CROWD} in flight"
+    what = f"aurpay sandbox, orders, {CONNECTIONS} in flight"
     rates = [1 / seconds for seconds in ours]
     return [
-        figure(what, "a second", rates, hold=1000, ceiling=False),
-        row(what, "bare aiohttp.web", ours, theirs, hold=6),
+        make_figure(what, "a second", rates, hold=1000, ceiling=False),
+        make_row(what, "bare aiohttp.web", ours, theirs, hold=6),
     ]

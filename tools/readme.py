@@ -1,9 +1,9 @@
-"""Run every shell block of README.md as somebody would who has just found it.
+"""Run every shell block of README.md on a clean machine.
 
-``python3 tools/readme.py`` clones what is committed into an empty folder, makes a fresh
-virtual environment with nothing in it, and runs one block after the other; the first
-one that fails ends it. It needs git and a Python, and nothing of this repository: so it
-belongs to no test suite, and a `make test` among the blocks runs that suite once.
+``python3 tools/readme.py`` clones the current commit into an empty folder, creates an
+empty virtual environment, and runs one block after the other until one fails. It needs
+git and Python only. It is not part of the test suite, and a `make test` among the
+blocks runs that suite once.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ ROOT = Path(__file__).resolve().parents[1]
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-#: What people copy into a terminal. A block without a language counts as well.
+#: Languages of shell blocks; a block without a language is one, too.
 SHELL = {"", "sh", "bash", "shell"}
 
-#: Seconds for one block: an install over a slow line, and the whole suite.
+#: Seconds for one block: an installation over a slow network, or the whole suite.
 LIMIT = 1800
 
-#: Settings of whoever starts this would make a bare machine look better than it is.
+#: Settings of the caller that a clean machine does not have.
 FOREIGN = ("AURPAY_", "PYTHON", "PIP_REQUIRE", "VIRTUAL_ENV", "MAKE", "MFLAGS", "NOX")
 
 
-def blocks(text: str) -> list[str]:
-    """The shell blocks of a page, in order."""
+def find_shell_blocks(text: str) -> list[str]:
+    """Return the shell find_shell_blocks of a page, in order."""
     return [code for language, code in BLOCK.findall(text) if language in SHELL]
 
 
-def bare_environment(home: Path) -> dict[str, str]:
-    """As after opening a terminal, with a fresh virtual environment entered."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
-    path = f"{home / 'bin'}{os.pathsep}{kept.get('PATH', os.defpath)}"
-    return {**kept, "PATH": path, "VIRTUAL_ENV": str(home)}
+def make_environment(home: Path) -> dict[str, str]:
+    """Return the environment of a new terminal, with a fresh virtual environment."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
+    path = f"{home / 'bin'}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+    return {**inherited, "PATH": path, "VIRTUAL_ENV": str(home)}
 
 
 def run(script: str, clone: Path, environment: dict[str, str]) -> None:
-    """One block, as it stands: what fails in the middle fails, what stays is ended."""
+    """Run a block; fail if a command fails, and kill processes that are left."""
     sys.stdout.write(f"\n--- README.md ---\n{script}-----------------\n")
     sys.stdout.flush()
     command = ["sh", "-eu", "-c", script]
@@ -62,9 +62,11 @@ def run(script: str, clone: Path, environment: dict[str, str]) -> None:
 
 
 def main() -> None:
-    """Each block in a clone and an environment of its own."""
+    """Run each block in a clone with its own virtual environment."""
     show = ["git", "-C", str(ROOT), "show", "HEAD:README.md"]
-    found = blocks(subprocess.check_output(show, text=True, encoding="utf-8"))
+    found = find_shell_blocks(
+        subprocess.check_output(show, text=True, encoding="utf-8")
+    )
     if not found:
         raise SystemExit("README.md has no shell block: is the pattern wrong?")
     for script in found:
@@ -73,7 +75,7 @@ def main() -> None:
             command = ["git", "clone", "--quiet", str(ROOT), str(clone)]
             subprocess.run(command, check=True)
             venv.create(home, with_pip=True)
-            run(script, clone, bare_environment(home))
+            run(script, clone, make_environment(home))
     sys.stdout.write(f"\n{len(found)} blocks of README.md ran.\n")
 
 

@@ -119,7 +119,7 @@ class Feature:
 
     @property
     def required(self) -> bool:
-        """Whether a payer must support the feature: its bit is even."""
+        """Return whether a payer must support the feature: its bit is even."""
         return self.bit % 2 == 0
 
 

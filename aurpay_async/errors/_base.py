@@ -66,7 +66,7 @@ class AurpayError(Exception):
 
     @property
     def may_have_succeeded(self) -> bool:
-        """Whether the call may have taken effect at Aurpay in spite of this error.
+        """Return whether the call may have taken effect at Aurpay despite this error.
 
         True if `outcome` is ``UNKNOWN`` and the call was no query: query Aurpay before
         you repeat it, or the payer may get two orders and you may pay twice.

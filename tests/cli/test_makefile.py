@@ -42,7 +42,7 @@ def test_make_refuses_another_interpreter_than_that_of_the_venv(tmp_path: Path) 
     other = str(write_python(tmp_path / "python3.13", "3.13.0"))
     for done in (make(tmp_path, f"PYTHON={other}"), make(tmp_path, PYTHON=other)):
         assert done.returncode == 2
-        assert "3.11.7 /usr: make clean first, or leave PYTHON out" in done.stderr
+        assert "3.11.7 /usr: make clean first, or omit PYTHON" in done.stderr
     assert make(tmp_path, f"PYTHON={other}", "clean").returncode == 0
 
 
