@@ -214,7 +214,7 @@ async def test_what_happens_when_an_order_is_created() -> None:
 
 def test_what_happens_when_a_callback_comes() -> None:
     """The page gives the answers that the tests of payments see."""
-    found = situations("a callback comes")
+    found = situations("a callback arrives")
     assert {outcome for outcome, _ in found} == PAID.keys()
     for outcome, row in found:
         said = re.match(r"\d+", row.split("|")[2].strip())
