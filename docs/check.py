@@ -1,27 +1,65 @@
-"""What Sphinx does not look at: ``python docs/check.py SITE`` after it was built.
+"""Check the built site for problems that Sphinx does not report.
 
-Every link within the site leads somewhere, to the very place; nothing is loaded from
-elsewhere; search and `llms.txt` know every page; pictures are small.
+``python docs/check.py SITE``: every link within the site has a target, the pages load
+no file of another host, search and `llms.txt` list every page, the search finds the
+right page first, and pictures are small.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-#: Bytes: what a phone gets in an instant.
+#: Bytes; a phone downloads this in well under a second.
 MAX_PICTURE: Final = 100_000
 
-#: Pages that Sphinx makes of its own, and that nobody looks for.
-OWN: Final = {"genindex.html", "py-modindex.html", "search.html"}
+#: Pages that Sphinx generates without a source.
+GENERATED: Final = {"genindex.html", "py-modindex.html", "search.html"}
+
+#: Words that engineers search for, and the page that has to be the first hit.
+FIRST_HITS: Final = {
+    "webhook": "callbacks",
+    "idempotency": "failures",
+    "exactly-once": "callbacks",
+    "duplicate payment": "orders",
+    "reconcile": "orders",
+    "retry": "failures",
+    "timeout": "client",
+    "key rotation": "security",
+    "fault injection": "sandbox",
+    "migration": "orders",
+}
+
+#: Run Sphinx's own search, with its scores and its order, on the index of the site.
+SEARCH: Final = """
+const fs = require("fs"), path = require("path"), vm = require("vm");
+const [site, ...queries] = process.argv.slice(1);
+const page = {
+  URLSearchParams, console, _: (text) => text, _ready: () => {},
+  SPHINX_HIGHLIGHT_ENABLED: false, document: { getElementById: () => null },
+};
+page.window = page;
+vm.createContext(page);
+for (const name of ["_static/language_data.js", "_static/searchtools.js",
+                    "searchindex.js"])
+  vm.runInContext(fs.readFileSync(path.join(site, name), "utf8"), page);
+vm.runInContext(`find = (query) => {
+  const found = Search._performSearch(...Search._parseQuery(query));
+  return found.length ? found[found.length - 1][0] : null;
+}`, page);
+console.log(JSON.stringify(queries.map((query) => page.find(query))));
+"""
 
 
 class Page(HTMLParser):
-    """What a page names, and what can be linked to in it."""
+    """The links, the loaded files and the ids of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -31,7 +69,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Collect."""
+        """Collect the links, files and ids of a tag."""
         values = {name: value for name, value in attrs if value}
         self.ids.add(values.get("id", ""))
         if tag == "a":
@@ -43,7 +81,7 @@ class Page(HTMLParser):
 
 
 def problems(site: Path) -> list[str]:
-    """Everything that is wrong, in words."""
+    """Return a message for each problem of the site."""
     pages = {
         path: Page(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")
     }
@@ -53,6 +91,7 @@ def problems(site: Path) -> list[str]:
         *_known(site, "searchindex.js", r'"([\w./-]+)"', pages),
         *_known(site, "llms.txt", r"\(/_sources/([\w./-]+)\.md\.txt\)", pages),
         *_pictures(site),
+        *_search(site),
     ]
 
 
@@ -67,13 +106,13 @@ def _links(path: Path, pages: dict[Path, Page]) -> list[str]:
         if not target.is_file() or (
             parts.fragment and known and unquote(parts.fragment) not in known.ids
         ):
-            found.append(f"{path.name}: {link} leads nowhere")
+            found.append(f"{path.name}: {link} has no target")
     return found
 
 
 def _loads(path: Path, page: Page) -> list[str]:
     return [
-        f"{path.name}: {url} is loaded from elsewhere, or missing"
+        f"{path.name}: {url} is on another host, or missing"
         for url in page.loads
         if not url.startswith(("data:", "#"))
         and (urlsplit(url).netloc or not (path.parent / urlsplit(url).path).is_file())
@@ -83,9 +122,9 @@ def _loads(path: Path, page: Page) -> list[str]:
 def _known(site: Path, name: str, pattern: str, pages: dict[Path, Page]) -> list[str]:
     text = (site / name).read_text(encoding="utf-8")
     known = set(re.findall(pattern, text))
-    wanted = {path.relative_to(site).as_posix() for path in pages} - OWN
+    wanted = {path.relative_to(site).as_posix() for path in pages} - GENERATED
     return [
-        f"{name} does not know {page}"
+        f"{name} does not list {page}"
         for page in sorted(wanted)
         if page.removesuffix(".html") not in known
     ]
@@ -99,8 +138,27 @@ def _pictures(site: Path) -> list[str]:
     ]
 
 
+def _search(site: Path) -> list[str]:
+    node = shutil.which("node")
+    if node is None:
+        return ["node is not installed: the search cannot be checked"]
+    done = subprocess.run(  # noqa: S603 - our own script and words
+        [node, "-e", SEARCH, str(site), *FIRST_HITS],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [
+        f"the search for {query!r} finds {found} first, not {page}"
+        for (query, page), found in zip(
+            FIRST_HITS.items(), json.loads(done.stdout), strict=True
+        )
+        if found != page
+    ]
+
+
 def main() -> None:
-    """Say what is wrong, if anything is."""
+    """Print the problems and fail, if there are any."""
     found = problems(Path(sys.argv[1]).resolve())
     if found:
         raise SystemExit("\n".join(found))
