@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..bolt11 import _hrp
-from ..bolt11._fields import read_bytes, read_description, read_features
+from ..bolt11._fields import parse_bytes, parse_description, parse_features
 from ..bolt11._invoice import (
     MAX_LENGTH,
     MAX_LENGTH_LENIENT,
@@ -23,7 +23,7 @@ from ..bolt11._invoice import (
     _routes,
     _signature,
     _split,
-    read_bech32,
+    decode_bech32,
     signing_hash,
 )
 from ..errors import InvoiceError, InvoiceInvalidError
@@ -64,7 +64,7 @@ def check_strictly(text: str) -> Iterator[Check]:
     if length > MAX_LENGTH_LENIENT:
         return
     try:
-        parts = read_bech32(text, offset)
+        parts = decode_bech32(text, offset)
     except InvoiceError as error:
         yield Check("text", str(error))
         return
@@ -101,9 +101,9 @@ def _describe(parts: _Parts) -> None:
             f"{problem} a description and a description hash", rule="description"
         )
     if "d" in known:
-        read_description(known["d"], strict=True)
+        parse_description(known["d"], strict=True)
     else:
-        read_bytes(known["h"], strict=True)
+        parse_bytes(known["h"], strict=True)
 
 
 def _pay(parts: _Parts) -> str:
@@ -138,7 +138,7 @@ _CHECKS: Final[dict[str, Callable[[_Parts], object]]] = {
     "min_final_cltv_expiry": _count("c"),
     "features": lambda parts: (
         "9" in parts.fields.known
-        and read_features(parts.fields.known["9"], strict=True)
+        and parse_features(parts.fields.known["9"], strict=True)
     ),
     "fallbacks": _fall_back,
     "routes": lambda parts: _routes(parts.fields, strict=True),

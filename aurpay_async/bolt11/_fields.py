@@ -211,7 +211,7 @@ def _add_unusual(fields: Fields, tag: str, content: str) -> str | None:
     return problem
 
 
-def read_bytes(digits: str, *, strict: bool) -> bytes:
+def parse_bytes(digits: str, *, strict: bool) -> bytes:
     """Return whole bytes; the remaining bits are padding."""
     length, padding = divmod(5 * len(digits), 8)
     value = int(digits or "0", 32)
@@ -221,7 +221,7 @@ def read_bytes(digits: str, *, strict: bool) -> bytes:
     return (value >> padding).to_bytes(length)
 
 
-def read_number(digits: str, *, strict: bool) -> int:
+def parse_number(digits: str, *, strict: bool) -> int:
     """Return a number of seconds or blocks; an empty field is zero."""
     # "if a c, x, or 9 field is provided which has a non-minimal data_length (i.e.
     # begins with 0 field elements): SHOULD treat the invoice as invalid." So zero has
@@ -236,25 +236,25 @@ def read_number(digits: str, *, strict: bool) -> int:
     return value
 
 
-def read_description(digits: str, *, strict: bool) -> str:
+def parse_description(digits: str, *, strict: bool) -> str:
     """Return the description in a ``d`` field."""
     try:
         # "MUST set d to a valid UTF-8 string."
-        return read_bytes(digits, strict=strict).decode()
+        return parse_bytes(digits, strict=strict).decode()
     except UnicodeDecodeError:
         raise InvoiceInvalidError(
             "the description is not UTF-8", rule="description"
         ) from None
 
 
-def read_features(digits: str, *, strict: bool) -> tuple[Feature, ...]:
+def parse_features(digits: str, *, strict: bool) -> tuple[Feature, ...]:
     """Return the bits that are set in a ``9`` field, lowest first."""
     # Long fields are not cached: an attacker could fill the memory with them.
-    read = _read_usual if len(digits) <= _USUAL_LENGTH else _read_features
-    return read(digits, strict)
+    parse = _parse_cached_features if len(digits) <= _USUAL_LENGTH else _parse_features
+    return parse(digits, strict)
 
 
-def _read_features(digits: str, strict: bool) -> tuple[Feature, ...]:  # noqa: FBT001
+def _parse_features(digits: str, strict: bool) -> tuple[Feature, ...]:  # noqa: FBT001
     # "MUST use the minimum data_length possible to encode the non-zero bits with no 0
     # field-elements at the start", and without such bits "MUST omit the 9 field".
     if strict and digits[:1] in {"", "0"}:
@@ -289,7 +289,7 @@ def require_dependencies(value: int) -> None:
 
 
 #: A node announces the same features in all its invoices.
-_read_usual = lru_cache(maxsize=256)(_read_features)
+_parse_cached_features = lru_cache(maxsize=256)(_parse_features)
 
 
 def list_features(value: int) -> tuple[Feature, ...]:
@@ -303,19 +303,19 @@ def list_features(value: int) -> tuple[Feature, ...]:
     return tuple(features)
 
 
-def read_route(digits: str, *, strict: bool) -> tuple[Hop, ...]:
+def parse_route(digits: str, *, strict: bool) -> tuple[Hop, ...]:
     """Return the hops of an ``r`` field."""
-    data = read_bytes(digits, strict=strict)
+    data = parse_bytes(digits, strict=strict)
     if not data or len(data) % _HOP_LENGTH:
         # "r field MUST contain one or more ordered entries", each of 51 bytes.
         raise InvoiceInvalidError("a route has an incomplete hop", rule="route")
     return tuple(
-        _read_hop(data[start : start + _HOP_LENGTH])
+        _parse_hop(data[start : start + _HOP_LENGTH])
         for start in range(0, len(data), _HOP_LENGTH)
     )
 
 
-def _read_hop(data: bytes) -> Hop:
+def _parse_hop(data: bytes) -> Hop:
     block, transaction, output = data[33:36], data[36:39], data[39:41]
     channel = "x".join(str(int.from_bytes(n)) for n in (block, transaction, output))
     return Hop(
@@ -327,13 +327,13 @@ def _read_hop(data: bytes) -> Hop:
     )
 
 
-def read_fallback(digits: str, network: Network, *, strict: bool) -> Fallback:
+def parse_fallback(digits: str, network: Network, *, strict: bool) -> Fallback:
     """Return the on-chain address of an ``f`` field."""
     if not digits:
         raise InvoiceInvalidError("a fallback address is empty", rule="fallback")
     version = int(digits[0], 32)
     known = version <= _P2SH
-    program = read_bytes(digits[1:], strict=strict)
+    program = parse_bytes(digits[1:], strict=strict)
     if known and len(program) not in _program_lengths(version, strict=strict):
         raise InvoiceInvalidError(
             f"a fallback address of version {version} has {len(program)} bytes",

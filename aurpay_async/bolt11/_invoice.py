@@ -15,12 +15,12 @@ import attrs
 from ..errors import InvoiceDecodeError, InvoiceInvalidError
 from . import _bech32, _hrp, _secp256k1
 from ._fields import (
-    read_bytes,
-    read_description,
-    read_fallback,
-    read_features,
-    read_number,
-    read_route,
+    parse_bytes,
+    parse_description,
+    parse_fallback,
+    parse_features,
+    parse_number,
+    parse_route,
     split,
 )
 
@@ -161,7 +161,7 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
         raise InvoiceDecodeError(
             f"more than {limit} characters", position=offset + limit
         )
-    parts = read_bech32(text, offset)
+    parts = decode_bech32(text, offset)
     network, amount_msat = _hrp.parse_hrp(parts.hrp, offset=offset, strict=strict)
     fields = _split(parts, offset, strict=strict)
     known = fields.known
@@ -180,7 +180,7 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
         expiry=_number(known.get("x"), DEFAULT_EXPIRY, strict=strict),
         payment_hash=_required(known.get("p"), "payment hash", strict=strict),
         payment_secret=_required(known.get("s"), "payment secret", strict=strict),
-        description=read_description(known["d"], strict=strict)
+        description=parse_description(known["d"], strict=strict)
         if "d" in known
         else None,
         description_hash=_hex(known.get("h"), strict=strict),
@@ -191,13 +191,13 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
         ),
         fallbacks=_fallbacks(fields, network, strict=strict) if "f" in known else (),
         routes=_routes(fields, strict=strict) if "r" in known else (),
-        features=read_features(known["9"], strict=strict) if "9" in known else (),
+        features=parse_features(known["9"], strict=strict) if "9" in known else (),
         unknown_fields=tuple(fields.unknown),
         signature=signature.hex(),
     )
 
 
-def read_bech32(text: str, offset: int) -> _bech32.Bech32:
+def decode_bech32(text: str, offset: int) -> _bech32.Bech32:
     """Return the invoice that begins at `offset`; its prefix is checked first."""
     _hrp.require_prefix(text, offset=offset)
     return _bech32.decode(text[offset:], offset=offset)
@@ -245,7 +245,7 @@ def _payee(named: str | None, hashed: bytes, signed: bytes, *, strict: bool) -> 
         # "if a valid n field is provided: MUST use the n field to validate the
         # signature instead of performing public-key recovery." A signature that is not
         # low-S "MUST fail the payment" then, which this verification asks for.
-        key = read_bytes(named, strict=strict)
+        key = parse_bytes(named, strict=strict)
         if not curve.is_public_key(key):
             raise InvoiceInvalidError("the payee is not a public key", rule="payee")
         if not curve.verify(key, hashed, signature):
@@ -275,29 +275,29 @@ def _recover_key(hashed: bytes, signature: bytes, recovery_id: int) -> bytes | N
 
 
 def _hex(digits: str | None, *, strict: bool) -> str | None:
-    return None if digits is None else read_bytes(digits, strict=strict).hex()
+    return None if digits is None else parse_bytes(digits, strict=strict).hex()
 
 
 def _required(digits: str | None, name: str, *, strict: bool) -> str:
     if digits is None:
         raise InvoiceInvalidError(f"the {name} is missing", rule=name.replace(" ", "-"))
-    return read_bytes(digits, strict=strict).hex()
+    return parse_bytes(digits, strict=strict).hex()
 
 
 def _number(digits: str | None, default: int, *, strict: bool) -> int:
-    return default if digits is None else read_number(digits, strict=strict)
+    return default if digits is None else parse_number(digits, strict=strict)
 
 
 def _fallbacks(
     fields: Fields, network: Network, *, strict: bool
 ) -> tuple[Fallback, ...]:
     return tuple(
-        read_fallback(digits, network, strict=strict) for digits in fields.all("f")
+        parse_fallback(digits, network, strict=strict) for digits in fields.all("f")
     )
 
 
 def _routes(fields: Fields, *, strict: bool) -> tuple[tuple[Hop, ...], ...]:
-    routes = tuple(read_route(digits, strict=strict) for digits in fields.all("r"))
+    routes = tuple(parse_route(digits, strict=strict) for digits in fields.all("r"))
     is_public_key = _secp256k1.curve().is_public_key
     if not all(
         is_public_key(bytes.fromhex(h.pubkey)) for route in routes for h in route

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequestError, InvoiceInvalidError, shown
 from . import _bech32, _curve, _hrp, _secp256k1
-from ._fields import read_fallback, require_dependencies
+from ._fields import parse_fallback, require_dependencies
 from ._invoice import TIMESTAMP_LENGTH, digest
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _fallback(version: int, program: str, network: Network) -> str:
     _require_int(version, "fallbacks", 0, _LAST_FALLBACK_VERSION + 1)
     digits = _bech32.to_digits(version, 1) + _data(program, "fallbacks")
     try:
-        read_fallback(digits, network, strict=True)
+        parse_fallback(digits, network, strict=True)
     except InvoiceInvalidError as error:
         raise InvalidRequestError(str(error), field="fallbacks") from error
     return digits

@@ -35,10 +35,10 @@ def test_published_numbers_are_parsed_like_lnd_and_ldk_do(
 ) -> None:
     if vector["value"] is None:
         with pytest.raises(InvoiceInvalidError) as caught:
-            _fields.read_number(digits(vector), strict=False)
+            _fields.parse_number(digits(vector), strict=False)
         assert caught.value.rule == "number"
     else:
-        assert _fields.read_number(digits(vector), strict=True) == vector["value"]
+        assert _fields.parse_number(digits(vector), strict=True) == vector["value"]
 
 
 @of_kind("fallback")
@@ -47,10 +47,10 @@ def test_published_fallback_addresses_are_parsed_or_rejected(
 ) -> None:
     if vector["value"] is None:
         with pytest.raises(InvoiceInvalidError) as caught:
-            _fields.read_fallback(digits(vector), "mainnet", strict=False)
+            _fields.parse_fallback(digits(vector), "mainnet", strict=False)
         assert caught.value.rule == "fallback"
     else:
-        fallback = _fields.read_fallback(digits(vector), "mainnet", strict=True)
+        fallback = _fields.parse_fallback(digits(vector), "mainnet", strict=True)
         assert (fallback.version, fallback.address) == (21, None)
 
 
@@ -64,7 +64,7 @@ def test_published_field_lengths_are_parsed(vector: dict[str, Any]) -> None:
 @of_kind("description bytes")
 def test_a_description_that_is_not_utf_8_is_rejected(vector: dict[str, Any]) -> None:
     with pytest.raises(InvoiceInvalidError) as caught:
-        _fields.read_description(words(vector["hex"]), strict=False)
+        _fields.parse_description(words(vector["hex"]), strict=False)
     assert caught.value.rule == "description"
 
 
@@ -121,7 +121,7 @@ def test_a_hash_of_wrong_length_is_rejected_if_strict_and_else_unknown(
 
 @given(st.binary(max_size=100))
 def test_bytes_survive_a_round_trip_through_digits(data: bytes) -> None:
-    assert _fields.read_bytes(words(data.hex()), strict=True) == data
+    assert _fields.parse_bytes(words(data.hex()), strict=True) == data
 
 
 @pytest.mark.parametrize("digits", ["01", "0000001", "000", "1"])
@@ -129,9 +129,9 @@ def test_padding_that_is_not_zero_or_too_long_is_rejected_if_strict(
     digits: str,
 ) -> None:
     with pytest.raises(InvoiceInvalidError) as caught:
-        _fields.read_bytes(digits, strict=True)
+        _fields.parse_bytes(digits, strict=True)
     assert caught.value.rule == "padding"
-    assert len(_fields.read_bytes(digits, strict=False)) == 5 * len(digits) // 8
+    assert len(_fields.parse_bytes(digits, strict=False)) == 5 * len(digits) // 8
 
 
 @pytest.mark.parametrize(("digits", "value"), [("01", 1), ("0", 0), ("00", 0)])
@@ -139,10 +139,10 @@ def test_a_number_with_a_leading_zero_is_rejected_if_strict(
     digits: str, value: int
 ) -> None:
     with pytest.raises(InvoiceInvalidError) as caught:
-        _fields.read_number(digits, strict=True)
+        _fields.parse_number(digits, strict=True)
     assert caught.value.rule == "number"
-    assert _fields.read_number(digits, strict=False) == value
-    assert _fields.read_number("", strict=True) == 0
+    assert _fields.parse_number(digits, strict=False) == value
+    assert _fields.parse_number("", strict=True) == 0
 
 
 @pytest.mark.parametrize("bits", [{8, 17}, {9, 16}, {16, 17, 25}])
@@ -152,11 +152,11 @@ def test_basic_mpp_without_payment_secret_is_rejected(
 ) -> None:
     digits = encode_number(sum(1 << bit for bit in bits))
     with pytest.raises(InvoiceInvalidError, match="basic_mpp without") as caught:
-        _fields.read_features(digits, strict=strict)
+        _fields.parse_features(digits, strict=strict)
     assert caught.value.rule == "feature"
     for secret in (14, 15):
         with_secret = encode_number(sum(1 << bit for bit in bits | {secret}))
-        assert len(_fields.read_features(with_secret, strict=strict)) == len(bits) + 1
+        assert len(_fields.parse_features(with_secret, strict=strict)) == len(bits) + 1
 
 
 def test_dependencies_are_those_of_bolt_9_for_features_of_invoices() -> None:
@@ -183,25 +183,25 @@ def test_padding_of_a_fallback_must_be_zero_for_every_version(version: int) -> N
     digits = "0123456789abcdefghijklmnopqrstuv"[version] + words("02" * 21)
     assert digits.endswith("8")  # of which two bits are padding
     with pytest.raises(InvoiceInvalidError) as caught:
-        _fields.read_fallback(f"{digits[:-1]}9", "mainnet", strict=True)
+        _fields.parse_fallback(f"{digits[:-1]}9", "mainnet", strict=True)
     assert caught.value.rule == "padding"
 
 
 def test_features_have_a_name_and_are_required_or_optional() -> None:
     bits = (1 << 9) | (1 << 14) | (1 << 99)
-    first, second, third = _fields.read_features(encode_number(bits), strict=True)
+    first, second, third = _fields.parse_features(encode_number(bits), strict=True)
     assert (first.bit, first.name, first.required) == (9, "var_onion_optin", False)
     assert (second.bit, second.name, second.required) == (14, "payment_secret", True)
     assert (third.bit, third.name, third.required) == (99, None, False)
 
 
 def test_long_feature_fields_are_not_cached() -> None:
-    _fields._read_usual.cache_clear()
+    _fields._parse_cached_features.cache_clear()
     long = encode_number(sum(1 << bit for bit in range(1, 1001, 2)))
-    assert len(_fields.read_features(long, strict=True)) == 500
-    assert _fields._read_usual.cache_info().currsize == 0
-    _fields.read_features(encode_number(1 << 9), strict=True)
-    assert _fields._read_usual.cache_info().currsize == 1
+    assert len(_fields.parse_features(long, strict=True)) == 500
+    assert _fields._parse_cached_features.cache_info().currsize == 0
+    _fields.parse_features(encode_number(1 << 9), strict=True)
+    assert _fields._parse_cached_features.cache_info().currsize == 1
 
 
 def encode_number(number: int) -> str:
@@ -216,7 +216,7 @@ def encode_number(number: int) -> str:
 @pytest.mark.parametrize("length", [0, 1, 50, 52, 101])
 def test_a_route_without_whole_hops_is_rejected(length: int) -> None:
     with pytest.raises(InvoiceInvalidError) as caught:
-        _fields.read_route(words("02" * length), strict=True)
+        _fields.parse_route(words("02" * length), strict=True)
     assert caught.value.rule == "route"
 
 
@@ -254,7 +254,7 @@ def test_fallback_addresses_are_encoded_for_each_network(
     network: Any, version: int, program: str, address: str
 ) -> None:
     digits = "0123456789abcdefghijklmnopqrstuv"[version] + words(program)
-    fallback = _fields.read_fallback(digits, network, strict=True)
+    fallback = _fields.parse_fallback(digits, network, strict=True)
     assert (fallback.version, fallback.program, fallback.address) == (
         version,
         program,

@@ -258,7 +258,7 @@ def list_tags(digits: str) -> str:
 def fields_read(fields: _fields.Fields, network: bolt11.Network) -> Reading:
     known = fields.known
     raw = {
-        name: _fields.read_bytes(known[tag], strict=False).hex()
+        name: _fields.parse_bytes(known[tag], strict=False).hex()
         for tag, name in {
             "p": "payment_hash",
             "s": "payment_secret",
@@ -269,7 +269,7 @@ def fields_read(fields: _fields.Fields, network: bolt11.Network) -> Reading:
         if tag in known
     }
     numbers = {
-        name: _fields.read_number(known[tag], strict=False)
+        name: _fields.parse_number(known[tag], strict=False)
         for tag, name in {"x": "expiry", "c": "min_final_cltv_expiry_delta"}.items()
         if tag in known
     }
@@ -277,19 +277,19 @@ def fields_read(fields: _fields.Fields, network: bolt11.Network) -> Reading:
     return {
         **raw,
         **numbers,
-        **(read_description(known["d"]) if "d" in known else {}),
+        **(parse_description(known["d"]) if "d" in known else {}),
         "feature_bits": [feature.bit for feature in features],
         "fallbacks": readable_fallbacks(fields, network),
         "route_hints": readable_routes(fields),
     }
 
 
-def read_description(digits: str) -> Reading:
+def parse_description(digits: str) -> Reading:
     """Return the description, or its bytes if it is not UTF-8."""
     try:
-        return {"description": _fields.read_description(digits, strict=False)}
+        return {"description": _fields.parse_description(digits, strict=False)}
     except InvoiceInvalidError:
-        return {"description_bytes": _fields.read_bytes(digits, strict=False).hex()}
+        return {"description_bytes": _fields.parse_bytes(digits, strict=False).hex()}
 
 
 def readable_fallbacks(
@@ -298,7 +298,7 @@ def readable_fallbacks(
     found = []
     for digits in fields.all("f"):
         try:
-            found.append(_fields.read_fallback(digits, network, strict=False))
+            found.append(_fields.parse_fallback(digits, network, strict=False))
         except InvoiceInvalidError:
             continue
     return described(tuple(found))
@@ -308,7 +308,7 @@ def readable_routes(fields: _fields.Fields) -> list[list[dict[str, Any]]]:
     found = []
     for digits in fields.all("r"):
         try:
-            found.append(described(_fields.read_route(digits, strict=False)))
+            found.append(described(_fields.parse_route(digits, strict=False)))
         except InvoiceInvalidError:
             continue
     return found
