@@ -1,4 +1,4 @@
-"""One Chromium for all tests of pages, and windows that they share."""
+"""One Chromium for all browser tests, with shared windows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, ConsoleMessage, Page, ViewportSize
 
-#: Debian's: nothing is downloaded for tests.
+#: Debian's package, so that tests download nothing.
 CHROMIUM = Path("/usr/bin/chromium")
 
-#: Without a screen, and without a word to anybody on the network.
+#: Without a screen and without background traffic.
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -31,50 +31,50 @@ FLAGS = [
     "--disable-sync",
 ]
 
-#: Where somebody wants to keep pictures of the pages; tests see no such settings.
-KEPT = os.environ.get("AURPAY_SCREENSHOTS")
+#: The folder for screenshots; read here because tests see no environment.
+SCREENSHOTS = os.environ.get("AURPAY_SCREENSHOTS")
 
-#: An empty page of the same site: one of another takes the browser a new process.
+#: An empty page of the same site, so that the browser starts no new process.
 NOWHERE = "http://127.0.0.1:9/"
 
-#: A phone.
+#: The size of a phone.
 SIZE: ViewportSize = {"width": 360, "height": 740}
 
 
 class Window:
-    """A page, what it complained about, and whom it asked for anything."""
+    """A page with its console errors and the URLs that it requested."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.complaints: list[str] = []
-        self.asked: set[str] = set()
-        # Violations of the policy are among the errors of the console.
-        page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self.asked.add(request.url))
+        self.console_errors: list[str] = []
+        self.requested: set[str] = set()
+        # The console's errors include violations of the content security policy.
+        page.on("console", self._add_console_message)
+        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
+        page.on("request", lambda request: self.requested.add(request.url))
 
-    def _hear(self, message: ConsoleMessage) -> None:
+    def _add_console_message(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
-            self.complaints.append(message.text)
+            self.console_errors.append(message.text)
 
     @property
     def origins(self) -> set[str]:
-        """Of all that was asked for."""
-        return {"/".join(url.split("/")[:3]) for url in self.asked}
+        """Return the origins of all requested URLs."""
+        return {"/".join(url.split("/")[:3]) for url in self.requested}
 
-    async def wipe(self) -> Window:
-        """Leave whatever is open, and forget it."""
+    async def reset(self) -> Window:
+        """Leave the page, and clear errors and requests."""
         await self.page.goto(NOWHERE)
         await self.page.set_viewport_size(SIZE)
         await self.page.emulate_media(color_scheme="light", reduced_motion="null")
-        self.complaints.clear()
-        self.asked.clear()
+        self.console_errors.clear()
+        self.requested.clear()
         return self
 
 
 @asynccontextmanager
-async def opening(browser: Browser, **options: Any) -> AsyncIterator[Window]:
-    """A window of its own."""
+async def open_window(browser: Browser, **options: Any) -> AsyncIterator[Window]:
+    """Open a new window."""
     context = await browser.new_context(viewport=SIZE, **options)
     context.set_default_timeout(5_000)
     await context.route(NOWHERE, lambda route: route.fulfill(body=""))
@@ -84,7 +84,7 @@ async def opening(browser: Browser, **options: Any) -> AsyncIterator[Window]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Chromium, started once."""
+    """Start Chromium once."""
     if not CHROMIUM.exists():  # noqa: ASYNC240 - once
         pytest.skip(f"there is no {CHROMIUM}")
     async with async_playwright() as playwright:
@@ -98,32 +98,32 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def _shared(browser: Browser) -> AsyncIterator[Window]:
     permissions = ["clipboard-read", "clipboard-write"]
-    async with opening(browser, permissions=permissions) as opened:
+    async with open_window(browser, permissions=permissions) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def _shared_timed(browser: Browser) -> AsyncIterator[Window]:
-    async with opening(browser) as opened:
+    async with open_window(browser) as opened:
         await opened.page.clock.install()
         yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def window(_shared: Window) -> Window:
-    """The one that most tests share."""
-    return await _shared.wipe()
+    """Return the window that most tests share."""
+    return await _shared.reset()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def timed(_shared_timed: Window) -> Window:
-    """Another one, where `page.clock` moves the time."""
-    return await _shared_timed.wipe()
+    """Return a shared window in which `page.clock` moves the time."""
+    return await _shared_timed.reset()
 
 
 @pytest.fixture
 def screenshots(tmp_path: Path) -> Path:
-    """Where pictures of the pages go."""
-    folder = Path(KEPT or tmp_path)
+    """Return the folder for screenshots."""
+    folder = Path(SCREENSHOTS or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

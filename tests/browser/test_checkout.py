@@ -1,4 +1,4 @@
-"""The sandbox's pages in a real browser: what payers and developers see and can do."""
+"""The sandbox's pages in a real browser."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from aurpay_async.testing import FakeClock
 
 from ..loopback import Server, answering
 from ..orders import NOW
-from ..sandbox.shop import ask, open_shop
+from ..sandbox.shop import call, open_shop
 from ..sandbox.test_pages import contrast
-from .conftest import NOWHERE, opening
+from .conftest import NOWHERE, open_window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,48 +42,50 @@ SHOP = "https://shop.example"
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """With a clock that stands still."""
+    """Open a sandbox with a fixed clock."""
     async with Sandbox(clock=FakeClock(NOW)) as opened:
         yield opened
 
 
-async def order(sandbox: Sandbox, **fields: Any) -> str:
-    """Where the checkout of a new order is."""
+async def create_checkout(sandbox: Sandbox, **fields: Any) -> str:
+    """Create an order, and return the URL of its checkout."""
     fields = {"price": 20, "currency": "USD", **fields}
-    _, answer = await ask(sandbox, "POST", "/api/bln/order", fields)
+    _, answer = await call(sandbox, "POST", "/api/bln/order", fields)
     return str(answer["data"]["pay_url"])
 
 
-def put(sandbox: Sandbox, **changed: Any) -> None:
-    """Into the order what no request could put there."""
+def change_order(sandbox: Sandbox, **changed: Any) -> None:
+    """Change the order in a way that no request allows."""
     orders = sandbox._simulator.ledger.orders
     orders[ORDER_ID] = attrs.evolve(orders[ORDER_ID], **changed)
 
 
-async def show(window: Window, url: str) -> Page:
-    """The page, as soon as it is alive."""
+async def open_page(window: Window, url: str) -> Page:
+    """Open a URL, and wait until the page has connected."""
     await window.page.goto(url)
-    await status(window.page).filter(has_not_text="Connecting").wait_for()
+    await find_status(window.page).filter(has_not_text="Connecting").wait_for()
     return window.page
 
 
-def status(page: Page) -> Locator:
-    """What is read out to payers."""
+def find_status(page: Page) -> Locator:
+    """Find the status that screen readers announce."""
     return page.get_by_role("status").first
 
 
-def button(page: Page, name: str) -> Locator:
-    """The button of this name, and no longer one."""
+def find_button(page: Page, name: str) -> Locator:
+    """Find the button with exactly this name."""
     return page.get_by_role("button", name=name, exact=True)
 
 
-# What a payer sees
+# The payer's view
 
 
 async def test_checkout_shows_amounts_invoice_and_time_left(
     sandbox: Sandbox, window: Window
 ) -> None:
-    page = await show(window, await order(sandbox, price=1234.5, currency="EUR"))
+    page = await open_page(
+        window, await create_checkout(sandbox, price=1234.5, currency="EUR")
+    )
     known = sandbox.orders[ORDER_ID]
     await expect(page).to_have_title("Pay €1,234.50")
     await expect(page.get_by_role("heading", level=1)).to_have_text("Pay €1,234.50")
@@ -94,17 +96,17 @@ async def test_checkout_shows_amounts_invoice_and_time_left(
         "href", f"lightning:{known.invoice}"
     )
     await page.get_by_text(f"Order {ORDER_ID}").wait_for()
-    assert window.complaints == []
+    assert window.console_errors == []
     assert window.origins == {sandbox.base_url}
 
 
 async def test_checkout_loads_within_a_second(
     sandbox: Sandbox, browser: Browser
 ) -> None:
-    url, seconds = await order(sandbox), 9.0
+    url, seconds = await create_checkout(sandbox), 9.0
     for _ in range(5):
-        async with opening(browser) as window:
-            seconds = min(seconds, await load(window, url))
+        async with open_window(browser) as window:
+            seconds = min(seconds, await measure_load(window, url))
         if seconds < 1:
             return
     if os.getloadavg()[0] > 2 * (os.cpu_count() or 1):
@@ -112,10 +114,10 @@ async def test_checkout_loads_within_a_second(
     assert seconds < 1
 
 
-async def load(window: Window, url: str) -> float:
-    """How many seconds a new window takes."""
+async def measure_load(window: Window, url: str) -> float:
+    """Open a checkout, and return the seconds until it is complete."""
     began = perf_counter()
-    page = await show(window, url)
+    page = await open_page(window, url)
     await page.get_by_role("img").evaluate("image => image.decode()")
     took = perf_counter() - began
     parts = "performance.getEntriesByType('resource').map((one) => one.encodedBodySize)"
@@ -123,8 +125,8 @@ async def load(window: Window, url: str) -> float:
     return took
 
 
-async def grey(page: Page, png: bytes) -> memoryview:
-    """The pixels of a picture, one byte each, read by a browser."""
+async def decode_pixels(page: Page, png: bytes) -> memoryview:
+    """Decode a picture to one byte per pixel, in the browser."""
     width, height, pixels = await page.evaluate(
         """async (png) => {
             const image = new Image();
@@ -145,7 +147,7 @@ async def grey(page: Page, png: bytes) -> memoryview:
 async def test_qr_code_of_the_checkout_can_be_scanned(
     sandbox: Sandbox, window: Window
 ) -> None:
-    page = await show(window, await order(sandbox))
+    page = await open_page(window, await create_checkout(sandbox))
     code = page.get_by_role("img", name="QR code of the Lightning invoice")
     await code.evaluate("image => image.decode()")
     day = await code.screenshot()
@@ -154,7 +156,7 @@ async def test_qr_code_of_the_checkout_can_be_scanned(
     await page.goto(NOWHERE)
     invoice = sandbox.orders[ORDER_ID].invoice
     for png in (day, night):
-        barcode = zxingcpp.read_barcode(await grey(page, png))
+        barcode = zxingcpp.read_barcode(await decode_pixels(page, png))
         assert barcode is not None
         assert barcode.bytes == f"LIGHTNING:{invoice.upper()}".encode()
 
@@ -162,14 +164,14 @@ async def test_qr_code_of_the_checkout_can_be_scanned(
 async def test_invoice_on_the_checkout_can_be_copied(
     sandbox: Sandbox, window: Window
 ) -> None:
-    page = await show(window, await order(sandbox))
-    await button(page, "Copy").click()
-    await button(page, "Copied").wait_for()
+    page = await open_page(window, await create_checkout(sandbox))
+    await find_button(page, "Copy").click()
+    await find_button(page, "Copied").wait_for()
     copied = await page.evaluate("navigator.clipboard.readText()")
     assert copied == sandbox.orders[ORDER_ID].invoice
     await page.evaluate("void (navigator.clipboard.writeText = Promise.reject)")
-    await button(page, "Copied").click()
-    await button(page, "Selected").wait_for()
+    await find_button(page, "Copied").click()
+    await find_button(page, "Selected").wait_for()
     assert await page.evaluate("getSelection().toString()") == copied
 
 
@@ -177,23 +179,23 @@ async def test_checkout_without_segno_asks_to_install_it(
     sandbox: Sandbox, window: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "segno", None)
-    page = await show(window, await order(sandbox))
+    page = await open_page(window, await create_checkout(sandbox))
     await page.get_by_text("QR codes need segno").wait_for()
     await expect(page.get_by_role("img")).to_have_count(0)
     await page.get_by_label("Lightning invoice").wait_for()
-    assert window.complaints == []
+    assert window.console_errors == []
 
 
-# What happens while it is open
+# Events on an open page
 
 
 async def test_payment_shows_on_the_checkout_without_reload(
     sandbox: Sandbox, window: Window
 ) -> None:
-    page = await show(window, await order(sandbox))
-    await expect(status(page)).to_have_text("Waiting for payment")
+    page = await open_page(window, await create_checkout(sandbox))
+    await expect(find_status(page)).to_have_text("Waiting for payment")
     await sandbox.pay(ORDER_ID)
-    await expect(status(page)).to_have_text("Paid")
+    await expect(find_status(page)).to_have_text("Paid")
     await page.get_by_role("heading", name="Paid").wait_for()
     await page.get_by_text("your payment has arrived").wait_for()
     for gone in ("Open in wallet", "Back to"):
@@ -202,13 +204,13 @@ async def test_payment_shows_on_the_checkout_without_reload(
     await expect(page).to_have_title("Paid")
     await sandbox.refund(ORDER_ID)
     await page.get_by_role("heading", name="Refunded").wait_for()
-    assert window.complaints == []
+    assert window.console_errors == []
 
 
 async def test_checkout_shows_overdue_and_late_payment(
     sandbox: Sandbox, window: Window
 ) -> None:
-    page = await show(window, await order(sandbox))
+    page = await open_page(window, await create_checkout(sandbox))
     await sandbox.expire(ORDER_ID)
     await page.get_by_role("heading", name="Overdue").wait_for()
     await sandbox.pay(ORDER_ID)
@@ -222,7 +224,9 @@ async def test_checkout_counts_down_by_the_clock_of_the_sandbox(
 ) -> None:
     clock = sandbox.clock
     assert isinstance(clock, FakeClock)
-    page = await show(window, await order(sandbox, timeout_url=f"{SHOP}/late"))
+    page = await open_page(
+        window, await create_checkout(sandbox, timeout_url=f"{SHOP}/late")
+    )
     left = page.get_by_role("timer")
     for seconds, shown in ((0, "30:00"), (60, "29:00"), (9, "28:51")):
         clock.advance(seconds)
@@ -237,7 +241,9 @@ async def test_checkout_redirects_to_the_shop_once_after_five_seconds(
     sandbox: Sandbox, timed: Window
 ) -> None:
     await timed.page.route(f"{SHOP}/**", lambda route: route.fulfill(body="the shop"))
-    page = await show(timed, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
+    page = await open_page(
+        timed, await create_checkout(sandbox, succeed_url=f"{SHOP}/thanks")
+    )
     await sandbox.pay(ORDER_ID)
     link = page.get_by_role("link", name="Back to shop.example")
     await page.get_by_text("In 5 s").wait_for()
@@ -247,7 +253,7 @@ async def test_checkout_redirects_to_the_shop_once_after_five_seconds(
     await page.wait_for_url(f"{SHOP}/thanks")
     await page.go_back()
     await link.wait_for()
-    await expect(button(page, "Stay here")).to_be_hidden()
+    await expect(find_button(page, "Stay here")).to_be_hidden()
     await page.clock.fast_forward(60_000)
     await link.wait_for()
 
@@ -255,9 +261,11 @@ async def test_checkout_redirects_to_the_shop_once_after_five_seconds(
 async def test_payer_can_cancel_the_redirect_to_the_shop(
     sandbox: Sandbox, timed: Window
 ) -> None:
-    page = await show(timed, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
+    page = await open_page(
+        timed, await create_checkout(sandbox, succeed_url=f"{SHOP}/thanks")
+    )
     await sandbox.pay(ORDER_ID)
-    await button(page, "Stay here").click()
+    await find_button(page, "Stay here").click()
     await page.clock.fast_forward(60_000)
     link = page.get_by_role("link", name="Back to shop.example")
     await expect(link).to_be_focused()
@@ -267,7 +275,7 @@ async def test_payer_can_cancel_the_redirect_to_the_shop(
 async def test_hidden_page_receives_events_when_it_is_visible_again(
     sandbox: Sandbox, window: Window
 ) -> None:
-    page = await show(window, await order(sandbox))
+    page = await open_page(window, await create_checkout(sandbox))
     hide = """value => {
         Object.defineProperty(document, "hidden", { value, configurable: true });
         document.dispatchEvent(new Event("visibilitychange"));
@@ -275,25 +283,25 @@ async def test_hidden_page_receives_events_when_it_is_visible_again(
     await page.evaluate(hide, arg=True)
     await sandbox.pay(ORDER_ID)
     await page.wait_for_timeout(300)
-    await expect(status(page)).to_have_text("Waiting for payment")
+    await expect(find_status(page)).to_have_text("Waiting for payment")
     await page.evaluate(hide, arg=False)
-    await expect(status(page)).to_have_text("Paid")
+    await expect(find_status(page)).to_have_text("Paid")
 
 
 async def test_checkout_reconnects_to_a_restarted_sandbox(
     sandbox: Sandbox, window: Window
 ) -> None:
-    page = await show(window, await order(sandbox))
+    page = await open_page(window, await create_checkout(sandbox))
     port = int(sandbox.base_url.rpartition(":")[2])
     await sandbox.aclose()
-    await expect(status(page)).to_have_text("Connection lost, trying again")
-    await button(page, "Pay").click()
+    await expect(find_status(page)).to_have_text("Connection lost, trying again")
+    await find_button(page, "Pay").click()
     await page.get_by_text("The sandbox does not answer.").wait_for()
     async with Sandbox(port=port):
         await page.get_by_role("heading", name="No such order").wait_for()
 
 
-# What a developer can make happen
+# The developer's controls
 
 
 async def test_checkout_buttons_change_the_order_and_call_the_shop(
@@ -309,26 +317,26 @@ async def test_checkout_buttons_change_the_order_and_call_the_shop(
             ("Underpay", "Overdue", []),
         ):
             before = len(sandbox.callbacks)
-            await show(window, await order(sandbox, **urls))
-            await button(page, name).click()
+            await open_page(window, await create_checkout(sandbox, **urls))
+            await find_button(page, name).click()
             await page.get_by_role("heading", name=said, exact=True).wait_for()
             await page.get_by_text("Done.").wait_for()
             sent = sandbox.callbacks[before:]
             told = [(one.kind, one.status) for one in sent]
             assert told == [(kind, 200) for kind in kinds]
-            assert await button(page, "Pay").is_disabled()
-            late = await button(page, "Pay too late").is_disabled()
+            assert await find_button(page, "Pay").is_disabled()
+            late = await find_button(page, "Pay too late").is_disabled()
             assert late is (said != "Overdue")
-    assert window.complaints == []
+    assert window.console_errors == []
 
 
 async def test_overview_updates_without_disturbing_open_rows(
     sandbox: Sandbox, window: Window
 ) -> None:
-    page = await show(window, sandbox.base_url)
+    page = await open_page(window, sandbox.base_url)
     await page.get_by_text("No order yet.").wait_for()
     for price in (20, 30):
-        await order(sandbox, price=price, callback_url=f"{SHOP}/paid")
+        await create_checkout(sandbox, price=price, callback_url=f"{SHOP}/paid")
     orders = page.get_by_role("region", name="Orders").get_by_role("listitem")
     await expect(orders).to_contain_text(["$30.00", "$20.00"])
     await expect(page.get_by_text("No order yet.")).to_be_hidden()
@@ -352,25 +360,25 @@ async def test_overview_updates_without_disturbing_open_rows(
     await page.get_by_role("heading", name="Paid").wait_for()
     await page.get_by_role("link", name="All orders").click()
     await expect(orders).to_have_count(2)
-    assert window.complaints == []
+    assert window.console_errors == []
     assert window.origins == {sandbox.base_url}
 
 
 async def test_overview_marks_a_request_that_is_not_served(
     sandbox: Sandbox, window: Window
 ) -> None:
-    page = await show(window, sandbox.base_url)
-    await order(sandbox)
-    await ask(sandbox, "POST", "/api/order/pay/token", {"origin": {}})
+    page = await open_page(window, sandbox.base_url)
+    await create_checkout(sandbox)
+    await call(sandbox, "POST", "/api/order/pay/token", {"origin": {}})
     arrived = page.get_by_role("region", name="Requests").get_by_role("listitem")
     await expect(arrived).to_contain_text(
         ["Not servedPOST /api/order/pay/token", "POST /api/bln/order"]
     )
     await expect(arrived.last).not_to_contain_text("Not served")
-    assert window.complaints == []
+    assert window.console_errors == []
 
 
-# What others cannot do
+# Foreign pages and markup
 
 MARKUP = "<img src=x onerror=alert(1)><script>alert(1)</script>"
 BIDI = "\u202e\u2066\u200f"
@@ -379,26 +387,26 @@ BIDI = "\u202e\u2066\u200f"
 async def test_markup_in_external_strings_is_not_executed(
     sandbox: Sandbox, window: Window
 ) -> None:
-    await show_evil(sandbox, window)
+    await expect_inert_markup(sandbox, window)
 
 
 async def test_markup_is_not_executed_without_the_content_security_policy(
     sandbox: Sandbox, browser: Browser
 ) -> None:
-    async with opening(browser, bypass_csp=True) as window:
-        await show_evil(sandbox, window)
+    async with open_window(browser, bypass_csp=True) as window:
+        await expect_inert_markup(sandbox, window)
 
 
-async def show_evil(sandbox: Sandbox, window: Window) -> None:
-    """Markup in all that reaches a page; nothing comes of it."""
+async def expect_inert_markup(sandbox: Sandbox, window: Window) -> None:
+    """Put markup into each external string, and expect it as text."""
     names = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
     evil = dict.fromkeys(names, f"http://127.0.0.1:9/{MARKUP}{BIDI}")
-    await order(sandbox, **evil, note=MARKUP + BIDI)
-    await ask(sandbox, "POST", f"/api/bln/order?{MARKUP}", MARKUP.encode())
+    await create_checkout(sandbox, **evil, note=MARKUP + BIDI)
+    await call(sandbox, "POST", f"/api/bln/order?{MARKUP}", MARKUP.encode())
     sandbox.callback_faults.push("twice")
     await sandbox.expire(ORDER_ID)
     sandbox.faults.push(f"redirect; location={MARKUP}")
-    page = await show(window, sandbox.base_url)
+    page = await open_page(window, sandbox.base_url)
     for row in await page.get_by_role("listitem").all():
         for summary in await row.locator("summary").all():
             await summary.click()
@@ -406,24 +414,24 @@ async def show_evil(sandbox: Sandbox, window: Window) -> None:
     await page.get_by_text(r"\u202e\u2066\u200f").first.wait_for()
     await page.get_by_text(MARKUP).nth(2).wait_for()
     await expect_no_markup(page)
-    page = await show(window, f"{sandbox.base_url}/#/cashier/{ORDER_ID}")
+    page = await open_page(window, f"{sandbox.base_url}/#/cashier/{ORDER_ID}")
     await page.get_by_role("link", name="Back to 127.0.0.1:9").wait_for()
     await expect_no_markup(page)
-    put(sandbox, urls={"timeout_url": "javascript:alert(1)"})
+    change_order(sandbox, urls={"timeout_url": "javascript:alert(1)"})
     await page.reload()
     await page.get_by_role("heading", name="Overdue").wait_for()
     await expect(page.get_by_role("link", name="Back to")).to_have_count(0)
     texts = [" JaVaScRiPt:alert(1)", "data:text/html,x", "blob:http://x/", "//x", None]
     links = "async (all) => all.map((await import('/_pages/dom.js')).webUrl)"
     assert await page.evaluate(links, texts) == [None] * 5
-    await show(window, f"{sandbox.base_url}/#/cashier/{MARKUP}")
+    await open_page(window, f"{sandbox.base_url}/#/cashier/{MARKUP}")
     await expect_no_markup(page)
-    assert window.complaints == []
+    assert window.console_errors == []
     assert window.origins == {sandbox.base_url}
 
 
 async def expect_no_markup(page: Page) -> None:
-    """Of the page's own making is all that is on it."""
+    """Expect no element and no character of the injected strings."""
     await expect(page.locator("#page :is(script, [onerror], [src=x])")).to_have_count(0)
     text = await page.locator("body").inner_text()
     assert not set(BIDI) & set(text)
@@ -456,7 +464,7 @@ Promise.all([
 async def test_foreign_page_can_neither_act_nor_read_nor_frame(
     name: str, sandbox: Sandbox, window: Window
 ) -> None:
-    url = await order(sandbox)
+    url = await create_checkout(sandbox)
     path = f"{sandbox.base_url}/_pages/orders/{ORDER_ID}"
     html = EVIL.format(page=url, act=f"{path}/pay", events=f"{path}/events")
     async with Server(
@@ -503,7 +511,7 @@ async def test_foreign_page_cannot_create_an_order_at_the_api(
     assert sandbox.requests == []
 
 
-# How it looks and reads
+# Layout and accessibility
 
 
 async def test_sandbox_pages_fit_and_are_legible_in_each_size_and_scheme(
@@ -512,37 +520,37 @@ async def test_sandbox_pages_fit_and_are_legible_in_each_size_and_scheme(
     schemes: list[Literal["light", "dark"]] = ["light", "dark"]
 
     async def look(name: str) -> None:
-        assert await shift(page) < 0.01
+        assert await measure_layout_shift(page) < 0.01
         for width, scheme in product((360, 1280), schemes):
             await page.set_viewport_size({"width": width, "height": 800})
             await page.emulate_media(color_scheme=scheme)
             path = screenshots / f"{name}-{scheme}-{width}.png"
             await page.screenshot(path=path, full_page=True, animations="disabled")
             assert await page.evaluate("document.documentElement.scrollWidth") == width
-            assert await illegible(page) == []
+            assert await find_illegible(page) == []
 
-    url = await order(sandbox, callback_url=f"{SHOP}/{'x' * 90}")
-    page = await show(window, url)
+    url = await create_checkout(sandbox, callback_url=f"{SHOP}/{'x' * 90}")
+    page = await open_page(window, url)
     await page.get_by_role("img").evaluate("image => image.decode()")
     await look("checkout")
     await sandbox.pay(ORDER_ID)
     await page.get_by_role("heading", name="Paid").wait_for()
     await look("paid")
-    late = await order(sandbox, timeout_url=f"{SHOP}/late")
+    late = await create_checkout(sandbox, timeout_url=f"{SHOP}/late")
     await sandbox.expire(list(sandbox.orders)[-1])
     sandbox.faults.push("503; retry-after=1", "cut-body+created")
-    page = await show(window, sandbox.base_url)
+    page = await open_page(window, sandbox.base_url)
     await page.get_by_text("POST /api/bln/order").first.click()
     await page.get_by_text(f"GET {SHOP}").click()
     await look("overview")
-    page = await show(window, late)
+    page = await open_page(window, late)
     await page.get_by_role("heading", name="Overdue").wait_for()
     await look("overdue")
-    assert window.complaints == []
+    assert window.console_errors == []
 
 
-async def shift(page: Page) -> float:
-    """How much has moved under the payer's eyes: "cumulative layout shift"."""
+async def measure_layout_shift(page: Page) -> float:
+    """Return the cumulative layout shift of the page."""
     moved = await page.evaluate(
         """() => new Promise((done) => {
             const sum = (moves) => moves
@@ -556,8 +564,8 @@ async def shift(page: Page) -> float:
     return float(moved)
 
 
-async def illegible(page: Page, more_than: int = 10) -> list[Any]:
-    """All texts on the page with less contrast than 4.5:1."""
+async def find_illegible(page: Page, more_than: int = 10) -> list[Any]:
+    """Return the texts with a contrast of less than 4.5:1."""
     texts = await page.evaluate(
         """() => {
             const hex = (colour) => {
@@ -592,7 +600,7 @@ async def illegible(page: Page, more_than: int = 10) -> list[Any]:
 async def test_sandbox_pages_have_landmarks_and_headings(
     sandbox: Sandbox, window: Window
 ) -> None:
-    page = await show(window, await order(sandbox))
+    page = await open_page(window, await create_checkout(sandbox))
     await expect(page.locator("body")).to_match_aria_snapshot(
         """
         - main "Pay $20.00":
@@ -632,7 +640,7 @@ async def test_sandbox_pages_have_landmarks_and_headings(
           - button "Pay" [disabled]
         """
     )
-    page = await show(window, sandbox.base_url)
+    page = await open_page(window, sandbox.base_url)
     await expect(page.locator("body")).to_match_aria_snapshot(
         """
         - banner:
@@ -656,7 +664,9 @@ async def test_sandbox_pages_have_landmarks_and_headings(
 async def test_checkout_can_be_used_by_keyboard(
     sandbox: Sandbox, window: Window
 ) -> None:
-    page = await show(window, await order(sandbox, succeed_url=f"{SHOP}/thanks"))
+    page = await open_page(
+        window, await create_checkout(sandbox, succeed_url=f"{SHOP}/thanks")
+    )
     focused = page.locator(":focus")
     for name in (
         "Open in wallet",
@@ -672,7 +682,7 @@ async def test_checkout_can_be_used_by_keyboard(
         await expect(focused).to_have_accessible_name(name)
         await expect(focused).to_have_css("outline-style", "solid")
         await expect(focused).to_have_css("outline-width", "3px")
-    await button(page, "Copy").focus()
+    await find_button(page, "Copy").focus()
     await sandbox.pay(ORDER_ID)
     await expect(focused).to_have_text("Paid")
     for name in ("Back to shop.example", "Stay here"):
@@ -685,7 +695,7 @@ async def test_checkout_can_be_used_by_keyboard(
 async def test_checkout_respects_reduced_motion(
     sandbox: Sandbox, window: Window
 ) -> None:
-    page = await show(window, await order(sandbox))
+    page = await open_page(window, await create_checkout(sandbox))
     await sandbox.pay(ORDER_ID)
     await page.get_by_role("heading", name="Paid").wait_for()
     sign, motion = (
@@ -700,19 +710,19 @@ async def test_checkout_respects_reduced_motion(
     assert await page.evaluate(moving) == 0
 
 
-# Without an order yet
+# The choice of a coin
 
 
 async def test_choosing_a_coin_leads_to_the_checkout_of_the_order(
     sandbox: Sandbox, window: Window
 ) -> None:
     fields = {"price": 5, "currency": "EUR"}
-    _, answer = await ask(sandbox, "POST", "/api/order/pay-url", fields)
+    _, answer = await call(sandbox, "POST", "/api/order/pay-url", fields)
     pay_url = answer["data"]["pay_url"]
     page = window.page
     await page.goto(pay_url)
     await expect(page.get_by_role("heading", level=1)).to_have_text("Pay €5.00")
-    await button(page, "USDT-TRC20 Tron").click()
+    await find_button(page, "USDT-TRC20 Tron").click()
     await expect(page.get_by_label("USDT-TRC20 address")).to_have_value(
         re.compile("sandbox-TRX-[0-9a-f]{20}")
     )
@@ -721,23 +731,23 @@ async def test_choosing_a_coin_leads_to_the_checkout_of_the_order(
     await expect(page.get_by_role("img", name="QR code")).to_be_hidden()
     [made] = sandbox.orders.values()
     assert page.url.endswith(f"#/cashier/{made.order_id}")
-    await button(page, "Pay").click()
-    await expect(status(page)).to_have_text("Paid")
-    # Whoever opens the page again is at the order.
+    await find_button(page, "Pay").click()
+    await expect(find_status(page)).to_have_text("Paid")
+    # A reopened page leads to the order.
     await page.goto("about:blank")
     await page.goto(pay_url)
-    await expect(status(page)).to_have_text("Paid")
+    await expect(find_status(page)).to_have_text("Paid")
     assert len(sandbox.orders) == 1
 
 
 async def test_choosing_lightning_shows_the_invoice(
     sandbox: Sandbox, window: Window
 ) -> None:
-    _, answer = await ask(
+    _, answer = await call(
         sandbox, "POST", "/api/order/pay-url", {"price": 5, "currency": "EUR"}
     )
     await window.page.goto(answer["data"]["pay_url"])
-    await button(window.page, "BTC-LN BLN").click()
+    await find_button(window.page, "BTC-LN BLN").click()
     await expect(window.page.get_by_label("Lightning invoice")).to_have_value(
         re.compile("lnbcrt")
     )
@@ -748,5 +758,5 @@ async def test_unknown_checkout_shows_a_message(
     sandbox: Sandbox, window: Window
 ) -> None:
     await window.page.goto(f"{sandbox.base_url}/#/cashier/choose?token=sandbox-0")
-    await expect(status(window.page)).to_have_text("There is no such checkout.")
+    await expect(find_status(window.page)).to_have_text("There is no such checkout.")
     await expect(window.page.get_by_role("listitem")).to_have_count(0)

@@ -1,4 +1,4 @@
-"""examples/shop in a browser: what payers see and can do, with scripts and without."""
+"""examples/shop in a browser, with and without JavaScript."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from playwright.async_api import expect
 from aurpay_async.sandbox import Sandbox
 
 from ..examples.test_shop import PASSWORD, serving
-from .conftest import opening
-from .test_checkout import grey, illegible, shift
+from .conftest import open_window
+from .test_checkout import decode_pixels, find_illegible, measure_layout_shift
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,21 +34,21 @@ SCHEMES: list[Literal["light", "dark"]] = ["light", "dark"]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """With the machine's clock."""
+    """Open a sandbox with the clock of this machine."""
     async with Sandbox() as opened:
         yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def shop(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[Visitor]:
-    """Served on loopback."""
+    """Serve the shop on loopback."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'shop.db'}"
     async with serving(sandbox, url) as opened:
         yield opened
 
 
 async def buy(page: Page, shop: Visitor) -> None:
-    """From the product to its checkout."""
+    """Buy the product, and open its checkout."""
     await page.goto(shop.shop.public_base_url)
     await page.get_by_role("button", name="Buy with Lightning").click()
     await page.get_by_text("Waiting for payment").wait_for()
@@ -66,7 +66,7 @@ async def test_payment_shows_on_the_shop_page_without_reload(
     await sandbox.pay(order.order_id)
     heading = window.page.get_by_role("heading", name="Paid")
     await heading.wait_for()
-    assert window.complaints == []
+    assert window.console_errors == []
     assert window.origins == {shop.shop.public_base_url}
 
 
@@ -81,10 +81,10 @@ async def test_qr_code_of_the_shop_page_can_be_scanned(
     for scheme in SCHEMES:
         await page.emulate_media(color_scheme=scheme)
         pictures.append(await code.screenshot())
-    await window.wipe()
+    await window.reset()
     (order,) = sandbox.orders.values()
     for png in pictures:
-        barcode = zxingcpp.read_barcode(await grey(page, png))
+        barcode = zxingcpp.read_barcode(await decode_pixels(page, png))
         assert barcode is not None
         assert barcode.bytes == f"LIGHTNING:{order.invoice.upper()}".encode()
 
@@ -117,13 +117,13 @@ async def test_expired_order_of_the_shop_can_be_tried_again(
     sandbox.assert_orders(2)
     await sandbox.pay(order.order_id)
     await page.get_by_role("heading", name="Paid").wait_for()
-    assert window.complaints == []
+    assert window.console_errors == []
 
 
 async def test_shop_works_without_javascript(
     shop: Visitor, sandbox: Sandbox, browser: Browser
 ) -> None:
-    async with opening(browser, java_script_enabled=False) as window:
+    async with open_window(browser, java_script_enabled=False) as window:
         page = window.page
         await buy(page, shop)
         await expect(page.get_by_role("button", name="Copy")).to_have_count(0)
@@ -141,25 +141,25 @@ async def test_shop_works_without_javascript(
         await buy(page, shop)
         await sandbox.pay(list(sandbox.orders)[-1])
         await page.get_by_role("heading", name="Paid").wait_for(timeout=20_000)
-        assert window.complaints == []
+        assert window.console_errors == []
 
 
 @asynccontextmanager
-async def trusted(browser: Browser) -> AsyncIterator[Window]:
-    """Somebody who knows the password."""
+async def open_trusted_window(browser: Browser) -> AsyncIterator[Window]:
+    """Open a window with the shop's password."""
     login = {"username": "me", "password": PASSWORD}
-    async with opening(browser, http_credentials=login) as window:
+    async with open_window(browser, http_credentials=login) as window:
         yield window
 
 
 async def test_shop_pages_fit_and_are_legible_in_each_size_and_scheme(
     shop: Visitor, sandbox: Sandbox, browser: Browser, screenshots: Path
 ) -> None:
-    async with trusted(browser) as window:
+    async with open_trusted_window(browser) as window:
         page = window.page
 
         async def look(name: str) -> None:
-            assert await shift(page) < 0.01
+            assert await measure_layout_shift(page) < 0.01
             for width, scheme in product((360, 1280), SCHEMES):
                 await page.set_viewport_size({"width": width, "height": 800})
                 await page.emulate_media(color_scheme=scheme)
@@ -167,7 +167,7 @@ async def test_shop_pages_fit_and_are_legible_in_each_size_and_scheme(
                 await page.screenshot(path=path, full_page=True, animations="disabled")
                 fits = await page.evaluate("document.documentElement.scrollWidth")
                 assert fits == width
-                assert await illegible(page, more_than=4) == []
+                assert await find_illegible(page, more_than=4) == []
 
         base = shop.shop.public_base_url
         await page.goto(base)

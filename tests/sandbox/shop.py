@@ -1,4 +1,4 @@
-"""A shop for the sandbox to call: what arrives there, and what was to be expected."""
+"""A shop that receives the sandbox's callbacks, and helpers to call a sandbox."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 SECRET = "sandbox-callback-secret"
 
 
-class Arrived(NamedTuple):
-    """One request, as its bytes were."""
+class ShopRequest(NamedTuple):
+    """A request to the shop, undecoded."""
 
     method: str
     target: str
@@ -28,38 +28,38 @@ class Arrived(NamedTuple):
     body: bytes
 
     def named(self, name: str) -> list[str]:
-        """The values of all headers of this name."""
+        """Return the values of all headers with this name."""
         return [value for found, value in self.headers if found.lower() == name.lower()]
 
 
 def open_shop(*answers: str) -> Server:
-    """Answers each connection with the next of these statuses, at the end the last."""
+    """Answer connections with these statuses in turn; the last one is repeated."""
     return Server(*[answering(b"ok", answer) for answer in answers or ("200 OK",)])
 
 
-def arrived(shop: Server) -> list[Arrived]:
-    """What has come, in order."""
-    return [_read(request) for request in shop.requests]
+def read_requests(shop: Server) -> list[ShopRequest]:
+    """Return the received requests in order."""
+    return [_parse(request) for request in shop.requests]
 
 
-def _read(request: bytes) -> Arrived:
+def _parse(request: bytes) -> ShopRequest:
     head, _, body = request.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     method, target, _ = first.split(" ")
     pairs = (line.split(": ", 1) for line in lines)
-    return Arrived(method, target, [(name, value) for name, value in pairs], body)
+    return ShopRequest(method, target, [(name, value) for name, value in pairs], body)
 
 
-def signature(date: str, url: str, secret: str = SECRET) -> str:
-    """Aurpay's documented rule, by hand."""
+def expected_signature(date: str, url: str, secret: str = SECRET) -> str:
+    """Sign a callback by Aurpay's documented rule."""
     digest = hmac.new(secret.encode(), f"{date} | {url}".encode(), "sha256").digest()
     return b64encode(digest).decode()
 
 
-async def ask(
+async def call(
     sandbox: Sandbox, method: str, path: str, body: Any = None, **headers: str
 ) -> tuple[int, Any]:
-    """HTTP to the sandbox; the answer's status, and its JSON or text."""
+    """Send a request to the sandbox; return status, and JSON or text."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     async with (
@@ -78,16 +78,16 @@ async def ask(
         return response.status, text
 
 
-async def order(sandbox: Sandbox, **urls: str) -> str:
-    """The id of a new order with these addresses."""
+async def create_order(sandbox: Sandbox, **urls: str) -> str:
+    """Create an order with these URLs, and return its id."""
     fields = {"price": 20, "currency": "USD", **urls}
-    _, answer = await ask(sandbox, "POST", "/api/bln/order", fields)
+    _, answer = await call(sandbox, "POST", "/api/bln/order", fields)
     return str(answer["data"]["order_id"])
 
 
-async def both(sandbox: Sandbox, shop: Server) -> str:
-    """The id of a new order whose callbacks come to `shop`."""
-    return await order(
+async def create_order_for(sandbox: Sandbox, shop: Server) -> str:
+    """Create an order with both callbacks to `shop`, and return its id."""
+    return await create_order(
         sandbox,
         callback_url=f"{shop.url}/paid?ref=7",
         timeout_callback=f"{shop.url}/timeout?ref=7",

@@ -1,4 +1,4 @@
-"""Which requests the sandbox's API answers: programs, by a name of the sandbox."""
+"""Access to the sandbox's API: programs only, by an accepted host."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 from aurpay_async import AurpayClient, ConfigurationError, Effect, NotFoundError
 from aurpay_async.sandbox import Sandbox
 
-from .shop import ask, open_shop, order
+from .shop import call, create_order, open_shop
 
 ORDER = {"price": 20, "currency": "USD"}
 CREATE = "/api/bln/order"
 
-#: What a browser adds to a request of a page from elsewhere, in each of its forms.
+#: Headers of requests that a foreign web page can make a browser send.
 BROWSERS = [
     {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
     {"Origin": "null"},
@@ -39,7 +39,7 @@ async def send(
 ) -> tuple[int, Any]:
     named = {name.replace("-", "_"): value for name, value in headers.items()}
     body = ORDER if method == "POST" else None
-    return await ask(sandbox, method, path, body, **named)
+    return await call(sandbox, method, path, body, **named)
 
 
 @pytest.mark.parametrize("headers", BROWSERS)
@@ -62,7 +62,7 @@ async def test_a_foreign_web_page_cannot_read_orders(
     headers: dict[str, str],
 ) -> None:
     async with Sandbox() as sandbox:
-        await order(sandbox)
+        await create_order(sandbox)
         for path in ("/api/v2/order/?page=1&size=10", "/api/v2/nothing"):
             status, answer = await send(sandbox, "GET", path, headers)
             assert (status, answer["data"]) == (403, None)
@@ -88,7 +88,7 @@ async def test_program_may_send_any_content_type_that_needs_a_preflight() -> Non
             assert status == 200
 
 
-# Names of a sandbox
+# Accepted hosts
 
 
 async def test_sandbox_accepts_allowed_hosts_only() -> None:
@@ -99,12 +99,12 @@ async def test_sandbox_accepts_allowed_hosts_only() -> None:
             ("localhost:1", 200),
             ("other:8765", 403),
         ):
-            status, answer = await ask(sandbox, "POST", CREATE, ORDER, Host=host)
+            status, answer = await call(sandbox, "POST", CREATE, ORDER, Host=host)
             assert status == expected
             if expected == 200:
                 found = f"http://{host}/#/cashier/"
                 assert answer["data"]["pay_url"].startswith(found)
-            control = await ask(sandbox, "GET", "/_sandbox/rates", Host=host)
+            control = await call(sandbox, "GET", "/_sandbox/rates", Host=host)
             assert control[0] == expected
 
 
@@ -121,16 +121,16 @@ def test_allowed_hosts_given_as_a_str_is_rejected() -> None:
         Sandbox(allowed_hosts="sandbox")
 
 
-# Callbacks never come back
+# Callbacks to the sandbox itself
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.9.9.9", "[::1]"])
 async def test_callback_to_the_sandbox_itself_is_not_sent(host: str) -> None:
     async with Sandbox() as sandbox:
-        victim = await order(sandbox)
+        victim = await create_order(sandbox)
         port = sandbox.base_url.rpartition(":")[2]
         url = f"http://{host}:{port}/_sandbox/orders/{victim}/pay"
-        [sent] = await sandbox.pay(await order(sandbox, callback_url=url))
+        [sent] = await sandbox.pay(await create_order(sandbox, callback_url=url))
         assert sent.error == "not sent: the sandbox does not call itself"
         assert sandbox.orders[victim].status == "PENDING"
 
@@ -146,9 +146,11 @@ async def test_callback_to_an_allowed_host_of_the_sandbox_is_not_sent() -> None:
     ):
         port = sandbox.base_url.rpartition(":")[2]
         for url in (f"http://sandbox:{port}/x", "https://public.example/x"):
-            [sent] = await sandbox.pay(await order(sandbox, callback_url=url))
+            [sent] = await sandbox.pay(await create_order(sandbox, callback_url=url))
             assert sent.error == "not sent: the sandbox does not call itself"
-        [sent] = await sandbox.pay(await order(sandbox, callback_url=f"{shop.url}/x"))
+        [sent] = await sandbox.pay(
+            await create_order(sandbox, callback_url=f"{shop.url}/x")
+        )
         assert sent.status == 200
 
 
@@ -156,19 +158,19 @@ async def test_callback_to_an_allowed_host_of_the_sandbox_is_not_sent() -> None:
 async def test_callback_that_reaches_a_sandbox_is_rejected(path: str) -> None:
     async with Sandbox() as sandbox:
         for method in ("GET", "POST"):
-            status, _ = await ask(
+            status, _ = await call(
                 sandbox, method, path, ORDER, Callback_Token="sandbox-callback-token"
             )
             assert status in {403, 405}
         assert len(sandbox.orders) == 0
 
 
-# Paths that are not served
+# Unknown paths
 
 
 async def test_unknown_path_is_answered_in_an_envelope_and_recorded() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
-        status, answer = await ask(sandbox, "POST", "/api/order/pay/token", {"a": 1})
+        status, answer = await call(sandbox, "POST", "/api/order/pay/token", {"a": 1})
         assert status == 404
         assert answer == {
             "code": 404,
@@ -176,7 +178,7 @@ async def test_unknown_path_is_answered_in_an_envelope_and_recorded() -> None:
             "data": None,
             "result": False,
         }
-        status, answer = await ask(sandbox, "GET", CREATE)
+        status, answer = await call(sandbox, "GET", CREATE)
         assert (status, answer["code"]) == (404, 404)
         assert [request.is_served for request in sandbox.requests] == [False, False]
         assert sandbox.requests[0].path == "/api/order/pay/token"
@@ -190,7 +192,7 @@ async def test_unknown_path_is_answered_in_an_envelope_and_recorded() -> None:
 async def test_request_with_a_live_key_on_an_unknown_path_is_not_recorded() -> None:
     live = "q8Xw3Zr5Tn1Bv7Lk2Mf9Hd4Js6Pc"
     async with Sandbox() as sandbox:
-        _, answer = await ask(sandbox, "GET", "/api/nothing", API_Key=live)
+        _, answer = await call(sandbox, "GET", "/api/nothing", API_Key=live)
         assert answer["code"] == 401
         assert sandbox.requests == []
 
@@ -203,9 +205,9 @@ async def test_pay_url_begins_with_the_public_url(host: str | None) -> None:
     public = "https://public.example:9445"
     headers = {} if host is None else {"Host": host}
     async with Sandbox(public_url=public) as sandbox:
-        _, answer = await ask(sandbox, "POST", CREATE, ORDER, **headers)
+        _, answer = await call(sandbox, "POST", CREATE, ORDER, **headers)
         assert answer["data"]["pay_url"].startswith(f"{public}/#/cashier/")
-        _, answer = await ask(sandbox, "POST", "/api/order/pay-url", ORDER, **headers)
+        _, answer = await call(sandbox, "POST", "/api/order/pay-url", ORDER, **headers)
         assert answer["data"]["pay_url"].startswith(f"{public}/#/cashier/choose?token=")
 
 
@@ -219,10 +221,10 @@ async def test_page_at_the_public_url_can_use_its_buttons() -> None:
             ("public.example:9445", "https://public.example", 403),
             ("127.0.0.1:8765", "http://127.0.0.1:8765", 204),
         ):
-            path = f"/_pages/orders/{await order(sandbox)}/pay"
+            path = f"/_pages/orders/{await create_order(sandbox)}/pay"
             marks = {"Sec_Fetch_Site": "same-origin", "Origin": origin, "Host": host}
             marks["Content_Type"] = "application/json"
-            assert (await ask(sandbox, "POST", path, {}, **marks))[0] == expected
+            assert (await call(sandbox, "POST", path, {}, **marks))[0] == expected
 
 
 async def test_client_accepts_orders_of_a_sandbox_behind_a_tls_proxy() -> None:
@@ -255,7 +257,7 @@ async def test_client_accepts_orders_of_a_sandbox_behind_a_tls_proxy() -> None:
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass bytes on until their end."""
+    """Forward bytes until the end of the stream."""
     while data := await reader.read(65_536):
         writer.write(data)
     writer.close()

@@ -1,4 +1,4 @@
-"""The rest of the merchant API over HTTP: documented shapes, and money that adds up."""
+"""The merchant API over HTTP, except for the creation of Lightning orders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aurpay_async.testing import FakeClock
 
 from ..conftest import load
 from ..orders import NOW
-from .shop import arrived, ask, open_shop, order
+from .shop import call, create_order, open_shop, read_requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,21 +36,21 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def get(sandbox: Sandbox, path: str) -> Any:
-    """The whole answer to a read."""
-    status, answer = await ask(sandbox, "GET", path)
+    """Return the response to a GET."""
+    status, answer = await call(sandbox, "GET", path)
     assert status == 200
     return answer
 
 
 async def post(sandbox: Sandbox, path: str, fields: Any = None) -> Any:
-    """The whole answer to a write."""
-    status, answer = await ask(sandbox, "POST", path, fields)
+    """Return the response to a POST."""
+    status, answer = await call(sandbox, "POST", path, fields)
     assert status == 200
     return answer
 
 
-def bill(**changes: Any) -> str:
-    """An invoice of somebody else's, of a thousand satoshi."""
+def sign_invoice(**changes: Any) -> str:
+    """Sign a foreign invoice of 1,000 satoshi."""
     fields: dict[str, Any] = {
         "payment_hash": "22" * 32,
         "payment_secret": "33" * 32,
@@ -159,7 +159,7 @@ async def test_payment_can_request_post_callbacks_with_the_order(
             fields = {"callback_url": shop.url, "enable_post_callback": posts}
             answer = await post(sandbox, "/api/order/pay-info", {**PAYMENT, **fields})
             await sandbox.pay(answer["data"]["order_id"])
-    posted, got = arrived(shop)
+    posted, got = read_requests(shop)
     assert (posted.method, got.method, got.body) == ("POST", "GET", b"")
     assert sandbox.orders[FIRST].address in posted.body.decode()
 
@@ -180,7 +180,7 @@ async def test_choosing_a_coin_on_a_checkout_page_creates_one_order(
     token = pay_url.rpartition("=")[2]
     path = f"/_sandbox/checkouts/{token}/choose"
     assert (await post(sandbox, path, {"coin": "BTC-LN"}))["order_id"] == FIRST
-    status, answer = await ask(sandbox, "POST", path, {"coin": "TRX"})
+    status, answer = await call(sandbox, "POST", path, {"coin": "TRX"})
     assert (status, answer) == (409, {"error": "coin: BTC-LN was chosen already"})
     assert [*sandbox.orders] == [FIRST]
 
@@ -194,21 +194,21 @@ async def test_choosing_an_unknown_page_or_coin_is_rejected(
     pay_url = (await post(sandbox, "/api/order/pay-url", fields))["data"]["pay_url"]
     with pytest.raises(InvalidRequestError, match="no coin 'XMR'; use one of BTC"):
         sandbox.choose(pay_url, "XMR")
-    status, answer = await ask(
+    status, answer = await call(
         sandbox, "POST", "/_sandbox/checkouts/none/choose", {"coin": "TRX"}
     )
     assert (status, answer) == (404, {"error": "there is no such checkout"})
     bodies: list[Any] = [{"coin": "XMR"}, {"coin": 1}, {}, [], "TRX"]
     for body in bodies:
         token = pay_url.rpartition("=")[2]
-        status, answer = await ask(
+        status, answer = await call(
             sandbox, "POST", f"/_sandbox/checkouts/{token}/choose", body
         )
         assert (status, answer["error"][:23]) == (400, "coin: must be one of BT")
 
 
 async def test_paid_order_can_be_refunded_once(sandbox: Sandbox) -> None:
-    await order(sandbox)
+    await create_order(sandbox)
     info, path = f"/api/v2/order/refund-info/{FIRST}", f"/api/v2/order/refund/{FIRST}"
     assert (await get(sandbox, info))["message"] == (
         "the order is PENDING: there is nothing to refund"
@@ -242,13 +242,13 @@ async def test_payments_refunds_and_withdrawals_are_transactions(
 ) -> None:
     clock = sandbox.clock
     assert isinstance(clock, FakeClock)
-    first, second = await order(sandbox), await order(sandbox)
-    await order(sandbox)
+    first, second = await create_order(sandbox), await create_order(sandbox)
+    await create_order(sandbox)
     await sandbox.pay(first)
     await sandbox.pay(second)
     clock.advance(60)
     await sandbox.refund(first)
-    assert (await post(sandbox, "/api/bln/withdraw", {"ln_invoices": bill()}))[
+    assert (await post(sandbox, "/api/bln/withdraw", {"ln_invoices": sign_invoice()}))[
         "data"
     ] == {}
     page = (await get(sandbox, "/api/v2/tx"))["data"]
@@ -279,19 +279,29 @@ async def test_payments_refunds_and_withdrawals_are_transactions(
     [
         ({}, "ln_invoices must be a string"),
         ({"ln_invoices": "lnbcrt1"}, "ln_invoices: "),
-        ({"ln_invoices": bill(network="testnet")}, "the invoice is for testnet"),
         (
-            {"ln_invoices": bill(timestamp=int(NOW.timestamp()) - 60, expiry=60)},
+            {"ln_invoices": sign_invoice(network="testnet")},
+            "the invoice is for testnet",
+        ),
+        (
+            {
+                "ln_invoices": sign_invoice(
+                    timestamp=int(NOW.timestamp()) - 60, expiry=60
+                )
+            },
             "the invoice has expired",
         ),
-        ({"ln_invoices": bill(amount_msat=None)}, "the invoice has no amount"),
-        ({"ln_invoices": bill(amount_msat=19_841_000)}, "the balance is 0.0001984"),
+        ({"ln_invoices": sign_invoice(amount_msat=None)}, "the invoice has no amount"),
+        (
+            {"ln_invoices": sign_invoice(amount_msat=19_841_000)},
+            "the balance is 0.0001984",
+        ),
     ],
 )
 async def test_invalid_withdrawal_is_rejected_and_pays_nothing(
     sandbox: Sandbox, fields: Any, message: str
 ) -> None:
-    await sandbox.pay(await order(sandbox))
+    await sandbox.pay(await create_order(sandbox))
     answer = await post(sandbox, "/api/bln/withdraw", fields)
     assert (answer["code"], answer["message"][: len(message)]) == (400, message)
     assert not sandbox.withdrawals
@@ -300,14 +310,14 @@ async def test_invalid_withdrawal_is_rejected_and_pays_nothing(
 async def test_withdrawal_pays_a_foreign_invoice_once_and_no_own_invoice(
     sandbox: Sandbox,
 ) -> None:
-    first, second = await order(sandbox), await order(sandbox)
+    first, second = await create_order(sandbox), await create_order(sandbox)
     await sandbox.pay(first)
     other = await post(sandbox, "/api/order/pay-info", PAYMENT)
     await sandbox.pay(other["data"]["order_id"])
     own = {"ln_invoices": sandbox.orders[second].invoice}
     answer = await post(sandbox, "/api/bln/withdraw", own)
     assert answer["message"] == "the invoice belongs to an order of this account"
-    everything = {"ln_invoices": bill(amount_msat=19_840_000)}
+    everything = {"ln_invoices": sign_invoice(amount_msat=19_840_000)}
     assert (await post(sandbox, "/api/bln/withdraw", everything))["code"] == 0
     answer = await post(sandbox, "/api/bln/withdraw", everything)
     assert answer["message"] == "the invoice was paid already"
@@ -339,12 +349,12 @@ async def test_password_is_neither_recorded_nor_stored() -> None:
 async def test_fault_omits_a_refund_unless_it_ends_with_created(
     sandbox: Sandbox,
 ) -> None:
-    await sandbox.pay(await order(sandbox))
+    await sandbox.pay(await create_order(sandbox))
     path = f"/api/v2/order/refund/{FIRST}"
     sandbox.faults.push("503", "503+created")
-    assert (await ask(sandbox, "POST", path))[0] == 503
+    assert (await call(sandbox, "POST", path))[0] == 503
     assert sandbox.orders[FIRST].status == "SUCCESS"
-    assert (await ask(sandbox, "POST", path))[0] == 503
+    assert (await call(sandbox, "POST", path))[0] == 503
     assert sandbox.orders[FIRST].status == "REFUNDED"
 
 
@@ -353,8 +363,8 @@ async def test_checkouts_choices_and_withdrawals_are_restored_from_the_file(
 ) -> None:
     file = tmp_path / "sandbox.db"
     async with Sandbox(clock=FakeClock(NOW), db=file) as sandbox:
-        await sandbox.pay(await order(sandbox))
-        await post(sandbox, "/api/bln/withdraw", {"ln_invoices": bill()})
+        await sandbox.pay(await create_order(sandbox))
+        await post(sandbox, "/api/bln/withdraw", {"ln_invoices": sign_invoice()})
         fields = {"price": 5, "currency": "EUR"}
         urls = [
             (await post(sandbox, "/api/order/pay-url", fields))["data"]["pay_url"]
@@ -372,7 +382,7 @@ async def test_plain_text_overview_shows_addresses_of_other_coins(
     sandbox: Sandbox,
 ) -> None:
     await post(sandbox, "/api/order/pay-info", PAYMENT)
-    status, text = await ask(sandbox, "GET", "/")
+    status, text = await call(sandbox, "GET", "/")
     assert status == 200
     assert "18.001800 USDT-ERC20\nsandbox-ETH-" in text
 
@@ -392,10 +402,10 @@ async def test_checkout_route_lists_coins_and_then_returns_the_order(
         "Origin": sandbox.base_url,
         "Content_Type": "application/json",
     }
-    assert (await ask(sandbox, "POST", f"{path}/ETH"))[0] == 403
+    assert (await call(sandbox, "POST", f"{path}/ETH"))[0] == 403
     assert not sandbox.orders
-    status, answer = await ask(sandbox, "POST", f"{path}/ETH", {}, **marks)
+    status, answer = await call(sandbox, "POST", f"{path}/ETH", {}, **marks)
     assert (status, answer) == (200, {"order_id": FIRST})
     assert (await get(sandbox, path))["order_id"] == FIRST
-    assert (await ask(sandbox, "POST", f"{path}/TRX", {}, **marks))[0] == 409
-    assert (await ask(sandbox, "GET", f"/_pages/orders/{FIRST}/qr.svg"))[0] == 404
+    assert (await call(sandbox, "POST", f"{path}/TRX", {}, **marks))[0] == 409
+    assert (await call(sandbox, "GET", f"/_pages/orders/{FIRST}/qr.svg"))[0] == 404

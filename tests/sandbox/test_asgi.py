@@ -1,4 +1,4 @@
-"""Callbacks that are delivered into an ASGI application of the test's own process."""
+"""Callbacks that are delivered into an ASGI application of the same process."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ async def test_callback_is_delivered_into_an_asgi_application_without_server(
     assert (notification.outcome, notification.reference) == ("paid", "cart-42")
 
 
-async def paid(client: AurpayClient, sandbox: Sandbox, url: str = CALLBACK) -> Any:
-    """Pay an order, and return what was recorded of its callback."""
+async def pay_order(client: AurpayClient, sandbox: Sandbox, url: str = CALLBACK) -> Any:
+    """Pay an order, and return status and error of its callback."""
     order = await client.create_order("20", "USD", callback_url=url)
     (sent,) = await sandbox.pay(order.order_id)
     return sent.status, sent.error
@@ -79,7 +79,7 @@ async def test_exception_of_an_asgi_application_is_recorded(
         raise RuntimeError("no such table")
 
     aurpay_sandbox.deliver_to(app, SHOP)
-    result = await paid(aurpay_client, aurpay_sandbox)
+    result = await pay_order(aurpay_client, aurpay_sandbox)
     assert result == (500, "RuntimeError: no such table")
 
 
@@ -96,7 +96,7 @@ async def test_asgi_application_that_never_answers_times_out(
 
     monkeypatch.setattr(asgi, "_APP_TIMEOUT_S", 0.01)
     aurpay_sandbox.deliver_to(silent, SHOP)
-    assert await paid(aurpay_client, aurpay_sandbox) == (200, "TimeoutError: ")
+    assert await pay_order(aurpay_client, aurpay_sandbox) == (200, "TimeoutError: ")
 
 
 async def test_asgi_application_receives_disconnect_after_its_response(
@@ -112,7 +112,7 @@ async def test_asgi_application_receives_disconnect_after_its_response(
         seen.append((scope["path"], (await waits)["type"]))
 
     aurpay_sandbox.deliver_to(app, SHOP)
-    assert await paid(aurpay_client, aurpay_sandbox, SHOP) == (204, None)
+    assert await pay_order(aurpay_client, aurpay_sandbox, SHOP) == (204, None)
     assert seen == [("/", "http.disconnect")]
 
 
@@ -126,9 +126,9 @@ async def test_callbacks_to_other_origins_are_not_delivered_into_the_application
         return path
 
     aurpay_sandbox.deliver_to(app, SHOP)
-    assert await paid(aurpay_client, aurpay_sandbox) == (200, None)
+    assert await pay_order(aurpay_client, aurpay_sandbox) == (200, None)
     for url in ("https://shop.example:8443/x", "https://other.example/x"):
-        assert await paid(aurpay_client, aurpay_sandbox, url) == (
+        assert await pay_order(aurpay_client, aurpay_sandbox, url) == (
             None,
             "not sent: not on this machine",
         )

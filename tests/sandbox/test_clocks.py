@@ -1,4 +1,4 @@
-"""The sandbox's own clock: the machine's or none that goes, moved from outside."""
+"""The sandbox's clock: the time of this machine or a fixed time, and its advance."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from aurpay_async.sandbox._clocks import ClockError, SandboxClock, advance
 from aurpay_async.testing import FakeClock
 
 from ..orders import NOW
-from .shop import ask, order
-from .test_pages import watching
+from .shop import call, create_order
+from .test_pages import open_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .test_pages import Stream
 
 
-def near(one: datetime, other: datetime) -> bool:
+def is_near(one: datetime, other: datetime) -> bool:
     return abs(one - other) < timedelta(seconds=30)
 
 
@@ -34,9 +34,9 @@ def test_clock_follows_the_time_of_the_machine_plus_its_offset() -> None:
     clock = SandboxClock()
     began = clock.monotonic()
     assert not clock.stands_still
-    assert near(clock.now(), datetime.now(UTC))
+    assert is_near(clock.now(), datetime.now(UTC))
     clock.advance(3_600)
-    assert near(clock.now(), datetime.now(UTC) + timedelta(hours=1))
+    assert is_near(clock.now(), datetime.now(UTC) + timedelta(hours=1))
     assert 3_600 <= clock.monotonic() - began < 3_630
 
 
@@ -86,33 +86,35 @@ async def test_sandbox_client_shares_the_clock_of_the_sandbox() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         advance(sandbox.clock, 86_400 * 30)
         made = await aurpay.create_order("20.00", "USD")
-    assert near(made.payment_request.created_at, datetime.now(UTC) + timedelta(days=30))
+    assert is_near(
+        made.payment_request.created_at, datetime.now(UTC) + timedelta(days=30)
+    )
 
 
 async def test_order_id_and_creation_time_follow_the_clock() -> None:
     async with Sandbox(clock=SandboxClock(NOW)) as sandbox:
         advance(sandbox.clock, 90)
-        order_id = await order(sandbox)
+        order_id = await create_order(sandbox)
         assert sandbox.orders[order_id].created_at == NOW + timedelta(seconds=90)
     assert order_id == "20260101000130000001"
 
 
 async def test_page_receives_only_the_time_when_the_clock_is_advanced() -> None:
     async with Sandbox(clock=SandboxClock(), speed=60) as sandbox:
-        order_id = await order(sandbox)
-        async with watching(sandbox, f"/orders/{order_id}/events") as page:
-            first = await heard(page)
+        order_id = await create_order(sandbox)
+        async with open_stream(sandbox, f"/orders/{order_id}/events") as page:
+            first = await read_event(page)
             assert first["order"]["life"] == pytest.approx(30, abs=1)
             left = first["order"]["deadline"] - first["now"]
             assert 25 < left <= 30
-            await ask(sandbox, "POST", "/_sandbox/clock", {"advance_s": 15})
-            second = await heard(page)
+            await call(sandbox, "POST", "/_sandbox/clock", {"advance_s": 15})
+            second = await read_event(page)
     assert list(second) == ["now"]
     assert second["now"] - first["now"] == pytest.approx(15, abs=5)
 
 
-async def heard(page: Stream) -> dict[str, Any]:
-    """The next event with something in it."""
-    while "data: " not in (frame := await page.frame()):
+async def read_event(page: Stream) -> dict[str, Any]:
+    """Return the data of the next event."""
+    while "data: " not in (frame := await page.read_frame()):
         pass
     return dict(json.loads(frame.removeprefix("data: ")))

@@ -1,4 +1,4 @@
-"""The sandbox told over HTTP what to do, from another process on this machine."""
+"""The control API of the sandbox."""
 
 from __future__ import annotations
 
@@ -23,9 +23,16 @@ from aurpay_async.sandbox._static import read_static
 from aurpay_async.testing import FakeClock
 
 from ..orders import NOW
-from .shop import arrived, ask, both, open_shop, order, signature
+from .shop import (
+    call,
+    create_order,
+    create_order_for,
+    expected_signature,
+    open_shop,
+    read_requests,
+)
 
-#: All that programs may tell it, with something to tell.
+#: Each route of the control API, with a valid body.
 ENDPOINTS = [
     ("GET", "/_sandbox/openapi.json", None),
     ("GET", "/_sandbox/clock", None),
@@ -52,11 +59,11 @@ async def test_control_api_rejects_web_pages_and_foreign_hosts(
     method: str, path: str, body: Any
 ) -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
-        await order(sandbox)
+        await create_order(sandbox)
         for headers in ({"Origin": "x"}, {"Sec_Fetch_Site": "same-origin"}):
-            status, text = await ask(sandbox, method, path, body, **headers)
+            status, text = await call(sandbox, method, path, body, **headers)
             assert (status, text) == (403, {"error": "for programs, not for web pages"})
-        status, text = await ask(sandbox, method, path, body, Host="evil.example")
+        status, text = await call(sandbox, method, path, body, Host="evil.example")
         assert (status, text["error"][:26]) == (403, "use 127.0.0.1 or localhost")
         assert len(sandbox.faults) == len(sandbox.callback_faults) == 0
         assert sandbox.rates["USD"] == 100_000
@@ -69,23 +76,23 @@ async def test_callback_faults_can_be_listed_added_and_removed_over_http() -> No
     path = "/_sandbox/callback-faults"
     async with Sandbox() as sandbox:
         both = ["twice; times=3", "lost"]
-        assert await ask(sandbox, "POST", path, both) == (200, both)
-        assert await ask(sandbox, "GET", path) == (200, both)
-        status, answer = await ask(sandbox, "POST", path, ["late", "sooner"])
+        assert await call(sandbox, "POST", path, both) == (200, both)
+        assert await call(sandbox, "GET", path) == (200, both)
+        status, answer = await call(sandbox, "POST", path, ["late", "sooner"])
         assert status == 400
         assert answer["error"].startswith(
             "callback_fault: there is no callback fault 'sooner'; use one of"
         )
         wrongs: list[Any] = [{}, [503], ["twice", None]]
         for wrong in wrongs:
-            assert await ask(sandbox, "POST", path, wrong) == (
+            assert await call(sandbox, "POST", path, wrong) == (
                 400,
                 {"error": "callback_faults: must be a JSON list of strings"},
             )
         assert list(sandbox.callback_faults) == both
-        assert await ask(sandbox, "DELETE", path) == (200, [])
+        assert await call(sandbox, "DELETE", path) == (200, [])
         assert len(sandbox.callback_faults) == 0
-        assert (await ask(sandbox, "PUT", path))[0] == 405
+        assert (await call(sandbox, "PUT", path))[0] == 405
     assert sandbox.requests == []
 
 
@@ -95,9 +102,9 @@ async def test_paying_over_http_returns_the_sent_callbacks() -> None:
         open_shop() as shop,
         Sandbox(clock=FakeClock(NOW), post_callbacks=True) as sandbox,
     ):
-        order_id = await both(sandbox, shop)
+        order_id = await create_order_for(sandbox, shop)
         path = f"/_sandbox/orders/{order_id}"
-        status, sent = await ask(sandbox, "POST", f"{path}/pay")
+        status, sent = await call(sandbox, "POST", f"{path}/pay")
         url = f"{shop.url}/paid?ref=7"
         record = sandbox.callbacks[0]
         assert (status, sent) == (
@@ -111,7 +118,7 @@ async def test_paying_over_http_returns_the_sent_callbacks() -> None:
                     "headers": [
                         ["Callback-Token", "sandbox-callback-token"],
                         ["Date", date],
-                        ["Signature", signature(date, url)],
+                        ["Signature", expected_signature(date, url)],
                         ["Content-Type", "application/json"],
                     ],
                     "body": record.body.decode(),
@@ -121,16 +128,16 @@ async def test_paying_over_http_returns_the_sent_callbacks() -> None:
                 }
             ],
         )
-        assert await ask(sandbox, "POST", f"{path}/refund") == (200, [])
+        assert await call(sandbox, "POST", f"{path}/refund") == (200, [])
         assert sandbox.orders[order_id].status == "REFUNDED"
-        assert await ask(sandbox, "GET", "/_sandbox/callbacks") == (200, sent)
+        assert await call(sandbox, "GET", "/_sandbox/callbacks") == (200, sent)
 
 
 async def test_expiring_over_http_consumes_a_callback_fault() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
-        order_id = await both(sandbox, shop)
-        await ask(sandbox, "POST", "/_sandbox/callback-faults", ["lost"])
-        _, sent = await ask(sandbox, "POST", f"/_sandbox/orders/{order_id}/expire")
+        order_id = await create_order_for(sandbox, shop)
+        await call(sandbox, "POST", "/_sandbox/callback-faults", ["lost"])
+        _, sent = await call(sandbox, "POST", f"/_sandbox/orders/{order_id}/expire")
     assert [(record["kind"], record["error"]) for record in sent] == [
         ("timeout", "not sent: lost")
     ]
@@ -138,12 +145,12 @@ async def test_expiring_over_http_consumes_a_callback_fault() -> None:
 
 async def test_forbidden_status_change_over_http_is_answered_with_the_reason() -> None:
     async with Sandbox() as sandbox:
-        order_id = await order(sandbox)
-        assert await ask(sandbox, "POST", "/_sandbox/orders/7/pay") == (
+        order_id = await create_order(sandbox)
+        assert await call(sandbox, "POST", "/_sandbox/orders/7/pay") == (
             404,
             {"error": "there is no such order"},
         )
-        assert await ask(sandbox, "POST", f"/_sandbox/orders/{order_id}/refund") == (
+        assert await call(sandbox, "POST", f"/_sandbox/orders/{order_id}/refund") == (
             409,
             {"error": f"order_id: {order_id} is PENDING and cannot be refunded"},
         )
@@ -153,24 +160,24 @@ async def test_forbidden_status_change_over_http_is_answered_with_the_reason() -
             ("POST", "/_sandbox/callbacks", 405, "405: Method Not Allowed"),
             ("GET", "/_sandbox/other", 404, "404: Not Found"),
         ):
-            assert await ask(sandbox, method, path) == (status, {"error": error})
+            assert await call(sandbox, method, path) == (status, {"error": error})
 
 
 async def test_underpaid_order_is_overdue_and_sends_no_callback() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
-        order_id = await both(sandbox, shop)
+        order_id = await create_order_for(sandbox, shop)
         path = f"/_sandbox/orders/{order_id}/underpay"
-        assert await ask(sandbox, "POST", path) == (200, [])
+        assert await call(sandbox, "POST", path) == (200, [])
         assert sandbox.orders[order_id].status == "OVERDUE"
-        assert (await ask(sandbox, "POST", path))[0] == 409
+        assert (await call(sandbox, "POST", path))[0] == 409
         with pytest.raises(
             InvalidRequestError, match="OVERDUE and cannot be underpaid"
         ):
             await sandbox.underpay(order_id)
-        another = await both(sandbox, shop)
+        another = await create_order_for(sandbox, shop)
         assert await sandbox.underpay(another) == []
     assert sandbox.orders[another].status == "OVERDUE"
-    assert arrived(shop) == []
+    assert read_requests(shop) == []
 
 
 async def test_advancing_the_clock_over_http_times_out_due_orders() -> None:
@@ -179,14 +186,14 @@ async def test_advancing_the_clock_over_http_times_out_due_orders() -> None:
         open_shop() as shop,
         Sandbox(clock=FakeClock(NOW), speed=1) as sandbox,
     ):
-        order_id = await both(sandbox, shop)
-        assert await ask(sandbox, "GET", path) == (
+        order_id = await create_order_for(sandbox, shop)
+        assert await call(sandbox, "GET", path) == (
             200,
             {"now": "2026-01-01T00:00:00+00:00"},
         )
-        await ask(sandbox, "POST", path, {"advance_s": 1799.5})
+        await call(sandbox, "POST", path, {"advance_s": 1799.5})
         assert sandbox.orders[order_id].status == "PENDING"
-        assert await ask(sandbox, "POST", path, {"advance_s": 0.5}) == (
+        assert await call(sandbox, "POST", path, {"advance_s": 0.5}) == (
             200,
             {"now": "2026-01-01T00:30:00+00:00"},
         )
@@ -216,7 +223,7 @@ async def test_invalid_step_over_http_does_not_move_the_clock(
 ) -> None:
     last_year = datetime(2999, 6, 1, tzinfo=UTC)
     async with Sandbox(clock=FakeClock(last_year)) as sandbox:
-        found = await ask(sandbox, "POST", "/_sandbox/clock", body)
+        found = await call(sandbox, "POST", "/_sandbox/clock", body)
         assert found[0] == status
         assert found[1]["error"].startswith(error)
         assert sandbox.clock.now() == last_year
@@ -224,7 +231,7 @@ async def test_invalid_step_over_http_does_not_move_the_clock(
 
 async def test_clock_without_advance_method_is_answered_with_409() -> None:
     async with Sandbox(clock=SystemClock()) as sandbox:
-        assert await ask(sandbox, "POST", "/_sandbox/clock", {"advance_s": 1}) == (
+        assert await call(sandbox, "POST", "/_sandbox/clock", {"advance_s": 1}) == (
             409,
             {"error": "the clock of this sandbox has no advance() method"},
         )
@@ -240,12 +247,12 @@ async def test_rates_can_be_shown_and_set_over_http() -> None:
         "JPY": "15000000",
     }
     async with Sandbox() as sandbox:
-        first = await order(sandbox)
-        assert await ask(sandbox, "GET", path) == (200, shown)
+        first = await create_order(sandbox)
+        assert await call(sandbox, "GET", path) == (200, shown)
         changed = {**shown, "USD": "65000.50", "PLN": "400000"}
         told = {"USD": "65000.50", "PLN": "400000"}
-        assert await ask(sandbox, "PUT", path, told) == (200, changed)
-        second = await order(sandbox)
+        assert await call(sandbox, "PUT", path, told) == (200, changed)
+        second = await create_order(sandbox)
         orders = sandbox.orders
         assert orders[first].amount == Decimal("0.00020000")
         assert orders[second].amount == Decimal("0.00030769")
@@ -257,29 +264,32 @@ async def test_rates_can_be_shown_and_set_over_http() -> None:
             ({"EUR": "1", "USD": "0"}, "rates['USD']: must be above 0"),
             ({"EUR": "1", "usd": "1"}, "rates: a currency is three capital letters"),
         ):
-            status, answer = await ask(sandbox, "PUT", path, wrong)
+            status, answer = await call(sandbox, "PUT", path, wrong)
             assert status == 400
             assert answer["error"].startswith(error)
-        assert await ask(sandbox, "GET", path) == (200, changed)
+        assert await call(sandbox, "GET", path) == (200, changed)
 
 
 async def test_control_api_rejects_a_body_that_is_too_large() -> None:
     async with Sandbox() as sandbox:
-        status, answer = await ask(sandbox, "PUT", "/_sandbox/rates", b" " * 2_000_000)
+        status, answer = await call(sandbox, "PUT", "/_sandbox/rates", b" " * 2_000_000)
     assert status == 413
     assert answer["error"].startswith("Maximum request body size")
 
 
-# What is described
+# The OpenAPI description
 
 
-def described() -> dict[str, Any]:
+def read_openapi() -> dict[str, Any]:
     return dict(json.loads(read_static("openapi.json")))
 
 
 async def test_openapi_file_describes_each_route_of_the_control_api() -> None:
     async with Sandbox() as sandbox:
-        assert await ask(sandbox, "GET", "/_sandbox/openapi.json") == (200, described())
+        assert await call(sandbox, "GET", "/_sandbox/openapi.json") == (
+            200,
+            read_openapi(),
+        )
         router = (
             Control(sandbox._simulator, PageGuard(HostPolicy())).application().router
         )
@@ -289,18 +299,18 @@ async def test_openapi_file_describes_each_route_of_the_control_api() -> None:
         }
     assert routes == {
         (method.upper(), path)
-        for path, methods in described()["paths"].items()
+        for path, methods in read_openapi()["paths"].items()
         for method in methods
         if method != "parameters"
     }
     assert routes >= {("POST", "/orders/{order_id}/pay"), ("PUT", "/rates")}
     assert len(routes) == 17
-    coins = described()["components"]["schemas"]["Choice"]["properties"]["coin"]
+    coins = read_openapi()["components"]["schemas"]["Choice"]["properties"]["coin"]
     assert coins["enum"] == [*COINS]
 
 
-def patterns(schema: str) -> list[str]:
-    found = described()["components"]["schemas"][schema]["anyOf"]
+def read_patterns(schema: str) -> list[str]:
+    found = read_openapi()["components"]["schemas"][schema]["anyOf"]
     return [one["pattern"] for one in found]
 
 
@@ -319,8 +329,10 @@ def test_openapi_patterns_match_exactly_the_accepted_faults(
     schema: str, parse: Any, names: list[str]
 ) -> None:
     for name in names:
-        assert any(re.search(pattern, name, re.ASCII) for pattern in patterns(schema))
-    for pattern in patterns(schema):
+        assert any(
+            re.search(pattern, name, re.ASCII) for pattern in read_patterns(schema)
+        )
+    for pattern in read_patterns(schema):
 
         @given(st.from_regex(re.compile(pattern, re.ASCII), fullmatch=True))
         def taken(text: str) -> None:
@@ -333,7 +345,7 @@ def test_openapi_patterns_match_exactly_the_accepted_faults(
 def test_openapi_patterns_of_rates_match_accepted_rates(
     data: st.DataObject,
 ) -> None:
-    for way in described()["components"]["schemas"]["Rate"]["anyOf"]:
+    for way in read_openapi()["components"]["schemas"]["Rate"]["anyOf"]:
         texts = st.from_regex(re.compile(way["pattern"], re.ASCII), fullmatch=True)
         most = way.get("maxLength", 99)
         Rates({"USD": data.draw(texts.filter(lambda text: len(text) <= most))})  # noqa: B023 - used up at once

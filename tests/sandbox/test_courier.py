@@ -1,4 +1,4 @@
-"""How callbacks travel: byte for byte, on this machine, once, and on the record."""
+"""Sending of callbacks: byte for byte, to this machine, once, and recorded."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 from aurpay_async._urls import is_loopback
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox import _courier as courier
+from aurpay_async.sandbox import _courier as callbacks
 
 from ..loopback import Server, answering
-from .shop import arrived, both, open_shop, order
+from .shop import create_order, create_order_for, open_shop, read_requests
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import SentCallback
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 async def pay(sandbox: Sandbox, url: str) -> SentCallback:
-    (sent,) = await sandbox.pay(await order(sandbox, callback_url=url))
+    (sent,) = await sandbox.pay(await create_order(sandbox, callback_url=url))
     return sent
 
 
@@ -44,7 +44,7 @@ async def test_callback_url_is_sent_byte_for_byte_as_registered(target: str) -> 
         assert sent.error == "not sent: cannot be sent as it is written"
     else:
         assert (sent.status, sent.url) == (200, shop.url + target)
-        assert [request.target for request in arrived(shop)] == [target]
+        assert [request.target for request in read_requests(shop)] == [target]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ async def test_callback_url_is_sent_byte_for_byte_as_registered(target: str) -> 
 async def test_request_line_has_a_path_and_no_fragment(end: str, target: str) -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         assert (await pay(sandbox, shop.url + end)).status == 200
-    assert [request.target for request in arrived(shop)] == [target]
+    assert [request.target for request in read_requests(shop)] == [target]
 
 
 async def test_callback_to_localhost_is_sent_in_any_case() -> None:
@@ -121,7 +121,7 @@ async def test_callbacks_send_no_cookies_of_earlier_responses() -> None:
     async with Server(script) as shop, Sandbox() as sandbox:
         for _ in range(2):
             await pay(sandbox, f"{shop.url}/")
-    assert [request.named("Cookie") for request in arrived(shop)] == [[], []]
+    assert [request.named("Cookie") for request in read_requests(shop)] == [[], []]
 
 
 async def test_proxy_of_the_environment_is_ignored(
@@ -177,7 +177,7 @@ async def test_response_that_is_not_http_is_recorded_as_error() -> None:
     assert "ClientResponseError: 400" in str(sent.error)
 
 
-async def silence(peer: Peer) -> None:
+async def never_answer(peer: Peer) -> None:
     await peer.read_request()
     await peer.wait_closed()
 
@@ -185,9 +185,9 @@ async def silence(peer: Peer) -> None:
 async def test_callback_times_out_when_the_shop_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert courier._TIMEOUT.total == 10
-    monkeypatch.setattr(courier, "_TIMEOUT", aiohttp.ClientTimeout(total=0.01))
-    async with Server(silence) as shop, Sandbox() as sandbox:
+    assert callbacks._TIMEOUT.total == 10
+    monkeypatch.setattr(callbacks, "_TIMEOUT", aiohttp.ClientTimeout(total=0.01))
+    async with Server(never_answer) as shop, Sandbox() as sandbox:
         sent = await pay(sandbox, f"{shop.url}/")
     assert sent.status is None
     assert "Timeout" in str(sent.error)
@@ -202,9 +202,9 @@ async def test_token_with_a_line_break_is_recorded_as_error() -> None:
 
 
 async def test_closing_aborts_callbacks_in_flight() -> None:
-    async with Server(silence) as shop:
+    async with Server(never_answer) as shop:
         async with Sandbox() as sandbox:
-            order_id = await both(sandbox, shop)
+            order_id = await create_order_for(sandbox, shop)
             paying = asyncio.create_task(sandbox.pay(order_id))
             while not shop.requests:
                 await asyncio.sleep(0)
@@ -216,7 +216,7 @@ async def test_closing_aborts_callbacks_in_flight() -> None:
 async def test_closed_sandbox_sends_no_callbacks_until_it_is_opened_again() -> None:
     async with open_shop() as shop:
         async with Sandbox() as sandbox:
-            order_id = await both(sandbox, shop)
+            order_id = await create_order_for(sandbox, shop)
         (sent,) = await sandbox.expire(order_id)
         assert (sent.status, sent.error) == (None, "not sent: the sandbox is closed")
         async with sandbox:

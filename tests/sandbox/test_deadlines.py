@@ -1,4 +1,4 @@
-"""Orders that time out by themselves, and those that do not."""
+"""Timeouts of orders by the sandbox's clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aurpay_async.testing import FakeClock
 
 from ..loopback import Server, answering
 from ..orders import NOW
-from .shop import arrived, ask, both, open_shop, order
+from .shop import call, create_order, create_order_for, open_shop, read_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It looks at the clock more often than in real life."""
+    """Check deadlines more often, so that the tests are fast."""
     monkeypatch.setattr(_deadlines, "_TICK_S", 0.001)
 
 
-async def until(happened: Callable[[], object]) -> None:
+async def wait_until(happened: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
         while not happened():
             await asyncio.sleep(0.001)
@@ -38,8 +38,8 @@ def statuses(sandbox: Sandbox) -> list[str]:
     return [order.status for order in sandbox.orders.values()]
 
 
-async def ticks() -> None:
-    """Time enough for some of them."""
+async def wait_ticks() -> None:
+    """Wait for some ticks."""
     await asyncio.sleep(0.01)
 
 
@@ -51,15 +51,15 @@ async def test_order_times_out_after_30_minutes_divided_by_speed(
 ) -> None:
     clock = FakeClock(NOW)
     async with open_shop() as shop, Sandbox(clock=clock, speed=speed) as sandbox:
-        order_id = await both(sandbox, shop)
+        order_id = await create_order_for(sandbox, shop)
         assert sandbox.orders[order_id].expires_at == NOW + timedelta(seconds=life_s)
         clock.advance(life_s - 0.25)
-        await ticks()
+        await wait_ticks()
         assert statuses(sandbox) == ["PENDING"]
         clock.advance(0.25)
-        await until(lambda: sandbox.callbacks)
+        await wait_until(lambda: sandbox.callbacks)
     assert statuses(sandbox) == ["OVERDUE"]
-    [request] = arrived(shop)
+    [request] = read_requests(shop)
     assert request.target == "/timeout?ref=7"
 
 
@@ -67,10 +67,10 @@ async def test_order_times_out_after_30_minutes_divided_by_speed(
 async def test_order_stays_pending_without_a_speed(speed: float | None) -> None:
     clock = FakeClock(NOW)
     async with Sandbox(clock=clock, speed=speed) as sandbox:
-        order_id = await order(sandbox)
+        order_id = await create_order(sandbox)
         clock.advance(86_400)
-        await ask(sandbox, "POST", "/_sandbox/clock", {"advance_s": 86_400})
-        await ticks()
+        await call(sandbox, "POST", "/_sandbox/clock", {"advance_s": 86_400})
+        await wait_ticks()
         assert statuses(sandbox) == ["PENDING"]
         assert sandbox.orders[order_id].expires_at == NOW + timedelta(minutes=30)
 
@@ -78,22 +78,22 @@ async def test_order_stays_pending_without_a_speed(speed: float | None) -> None:
 async def test_only_pending_orders_time_out() -> None:
     clock = FakeClock(NOW)
     async with Sandbox(clock=clock, speed=1) as sandbox:
-        paid = await order(sandbox)
+        paid = await create_order(sandbox)
         clock.advance(600)
-        await order(sandbox)
+        await create_order(sandbox)
         clock.advance(600)
-        await order(sandbox)
+        await create_order(sandbox)
         await sandbox.pay(paid)
         clock.advance(600)
-        await ticks()
+        await wait_ticks()
         assert statuses(sandbox) == ["SUCCESS", "PENDING", "PENDING"]
         clock.advance(600)
-        await until(lambda: "OVERDUE" in statuses(sandbox))
+        await wait_until(lambda: "OVERDUE" in statuses(sandbox))
         assert statuses(sandbox) == ["SUCCESS", "OVERDUE", "PENDING"]
-        # Late, as it can happen to anybody.
+        # A real pause delays the callback.
         await sandbox.pay([*sandbox.orders][1])
         clock.advance(600)
-        await until(lambda: "OVERDUE" in statuses(sandbox))
+        await wait_until(lambda: "OVERDUE" in statuses(sandbox))
     assert statuses(sandbox) == ["SUCCESS", "SUCCESS", "OVERDUE"]
 
 
@@ -109,11 +109,11 @@ async def test_slow_shop_does_not_delay_other_timeouts() -> None:
         Sandbox(clock=clock, speed=1) as sandbox,
     ):
         for one in (slow, shop):
-            await both(sandbox, one)
+            await create_order_for(sandbox, one)
         clock.advance(1_800)
-        await until(lambda: sandbox.callbacks)
+        await wait_until(lambda: sandbox.callbacks)
         assert sandbox.callbacks[0].url.startswith(shop.url)
-        await until(lambda: slow.requests)
+        await wait_until(lambda: slow.requests)
         await sandbox.aclose()
         assert statuses(sandbox) == ["OVERDUE", "OVERDUE"]
 
@@ -122,13 +122,13 @@ async def test_reopened_sandbox_times_out_the_orders_that_it_has() -> None:
     clock = FakeClock(NOW)
     sandbox = Sandbox(clock=clock, speed=1)
     async with sandbox:
-        await sandbox.expire(await order(sandbox))
-        await order(sandbox)
+        await sandbox.expire(await create_order(sandbox))
+        await create_order(sandbox)
     clock.advance(1_800)
-    await ticks()
+    await wait_ticks()
     assert statuses(sandbox) == ["OVERDUE", "PENDING"]
     async with sandbox:
-        await until(lambda: statuses(sandbox) == ["OVERDUE", "OVERDUE"])
+        await wait_until(lambda: statuses(sandbox) == ["OVERDUE", "OVERDUE"])
 
 
 async def test_timeout_that_was_aborted_is_repeated_after_reopening(
@@ -145,12 +145,12 @@ async def test_timeout_that_was_aborted_is_repeated_after_reopening(
     with monkeypatch.context() as patched:
         patched.setattr(sandbox._simulator.deadlines, "expire", slow)
         async with sandbox:
-            await order(sandbox)
+            await create_order(sandbox)
             clock.advance(1_800)
             await begun.wait()
     assert statuses(sandbox) == ["PENDING"]
     async with sandbox:
-        await until(lambda: statuses(sandbox) == ["OVERDUE"])
+        await wait_until(lambda: statuses(sandbox) == ["OVERDUE"])
 
 
 async def test_error_of_a_timeout_is_raised_when_the_sandbox_closes(
@@ -164,9 +164,9 @@ async def test_error_of_a_timeout_is_raised_when_the_sandbox_closes(
 
     monkeypatch.setattr(sandbox._simulator.deadlines, "expire", broken)
     await sandbox.start()
-    await order(sandbox)
+    await create_order(sandbox)
     clock.advance(1_800)
-    await ticks()
+    await wait_ticks()
     with pytest.raises(ExceptionGroup) as caught:
         await sandbox.aclose()
     assert "the disk is full" in str(caught.value.exceptions)

@@ -1,4 +1,4 @@
-"""Callbacks that go wrong on request: twice, late, forged, together, too early."""
+"""Callback faults: repeated, late, forged, concurrent and early callbacks."""
 
 from __future__ import annotations
 
@@ -14,26 +14,33 @@ from hypothesis import strategies as st
 from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import CallbackFaults, Sandbox
 from aurpay_async.sandbox import _letters as letters
-from aurpay_async.sandbox import _postman as postman
+from aurpay_async.sandbox import _postman as deliveries
 from aurpay_async.sandbox._deliveries import CALLBACK_FAULTS
 from aurpay_async.testing import FakeClock
 
 from ..loopback import Server
 from ..orders import NOW
-from .shop import arrived, ask, both, open_shop, order, signature
+from .shop import (
+    call,
+    create_order,
+    create_order_for,
+    expected_signature,
+    open_shop,
+    read_requests,
+)
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import SentCallback
 
     from ..loopback import Peer
-    from .shop import Arrived
+    from .shop import ShopRequest
 
 DATE = "2026-01-01T00:00:00Z"
 URL = "http://127.0.0.1:9/paid"
 
 
 def test_each_callback_fault_has_one_implementation() -> None:
-    assert {*CALLBACK_FAULTS} == {*postman._FAULTY_DELIVERIES} ^ {*letters.TAMPERED}
+    assert {*CALLBACK_FAULTS} == {*deliveries._FAULTY_DELIVERIES} ^ {*letters.TAMPERED}
 
 
 def test_documentation_lists_each_callback_fault_with_its_options() -> None:
@@ -109,19 +116,19 @@ def test_before_answer_fault_waits_for_an_order_and_blocks_later_ones() -> None:
 
 async def pay(
     delivery: str, *answers: str, clock: FakeClock | None = None, **options: Any
-) -> tuple[list[SentCallback], list[Arrived], str]:
-    """What one payment sends, what arrives of it, and the address that was signed."""
+) -> tuple[list[SentCallback], list[ShopRequest], str]:
+    """Pay an order with a fault; return attempts, received requests and signed URL."""
     async with (
         open_shop(*answers) as shop,
         Sandbox(clock=clock or FakeClock(NOW), **options) as sandbox,
     ):
-        order_id = await both(sandbox, shop)
+        order_id = await create_order_for(sandbox, shop)
         sandbox.callback_faults.push(delivery)
         sent = await sandbox.pay(order_id)
         assert len(sandbox.callback_faults) == 0
         assert sandbox.orders[order_id].status == "SUCCESS"
         assert list(sandbox.callbacks) == sent
-    return sent, arrived(shop), f"{shop.url}/paid?ref=7"
+    return sent, read_requests(shop), f"{shop.url}/paid?ref=7"
 
 
 async def test_fault_twice_sends_the_same_request_several_times() -> None:
@@ -136,7 +143,10 @@ async def test_fault_twice_sends_the_same_request_several_times() -> None:
 async def test_each_callback_consumes_one_fault() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         sandbox.callback_faults.push("lost", "twice")
-        counts = [len(await sandbox.pay(await both(sandbox, shop))) for _ in range(3)]
+        counts = [
+            len(await sandbox.pay(await create_order_for(sandbox, shop)))
+            for _ in range(3)
+        ]
     assert counts == [1, 2, 1]
     assert len(shop.requests) == 3
 
@@ -145,7 +155,7 @@ async def test_fault_late_sends_a_callback_after_a_pause() -> None:
     clock = FakeClock(NOW)
     (sent,), (request,), url = await pay("late; seconds=30", clock=clock)
     assert request.named("Date") == [DATE]
-    assert request.named("Signature") == [signature(DATE, url)]
+    assert request.named("Signature") == [expected_signature(DATE, url)]
     assert (sent.sent_at - NOW).total_seconds() == 30
     assert clock.sleeps == [30]
 
@@ -165,21 +175,27 @@ async def test_faults_stale_and_future_sign_another_date(
     clock = FakeClock(NOW)
     (sent,), (request,), url = await pay(delivery, clock=clock)
     assert request.named("Date") == [date]
-    assert request.named("Signature") == [signature(date, url)]
+    assert request.named("Signature") == [expected_signature(date, url)]
     assert (sent.sent_at, clock.sleeps) == (NOW, [])
 
 
 async def test_wrong_missing_and_duplicate_signatures_are_sent() -> None:
     _, (request,), url = await pay("wrong-signature")
-    right, forged = signature(DATE, url), signature(DATE, url, "not the secret")
+    right, forged = (
+        expected_signature(DATE, url),
+        expected_signature(DATE, url, "not the secret"),
+    )
     assert request.named("Signature") == [forged]
     _, (request,), url = await pay("wrong-token")
     assert request.named("Callback-Token") == ["not-the-token"]
-    assert request.named("Signature") == [signature(DATE, url)]
+    assert request.named("Signature") == [expected_signature(DATE, url)]
     _, (request,), _ = await pay("no-signature")
     assert request.named("Signature") == []
     (sent,), (request,), url = await pay("duplicate-headers")
-    right, forged = signature(DATE, url), signature(DATE, url, "not the secret")
+    right, forged = (
+        expected_signature(DATE, url),
+        expected_signature(DATE, url, "not the secret"),
+    )
     assert request.named("Signature") == [right, forged]
     assert [name for name, _ in sent.headers].count("Signature") == 2
 
@@ -188,7 +204,7 @@ async def test_fault_wrong_url_adds_a_parameter_after_signing() -> None:
     (sent,), (request,), url = await pay("wrong-url")
     assert request.target == "/paid?ref=7&x=1"
     assert sent.url == f"{url}&x=1"
-    assert request.named("Signature") == [signature(DATE, url)]
+    assert request.named("Signature") == [expected_signature(DATE, url)]
 
 
 @pytest.mark.parametrize(
@@ -215,19 +231,19 @@ async def test_fault_added_parameter_signs_the_called_or_registered_url(
     assert request.target == f"/paid?ref=7&{added}"
     assert sent.url == f"{url}&{added}"
     signed = sent.url if signed_as_called else url
-    assert request.named("Signature") == [signature(DATE, signed)]
+    assert request.named("Signature") == [expected_signature(DATE, signed)]
 
 
 async def test_added_parameter_is_the_first_of_a_url_without_query() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         sandbox.callback_faults.push("added-parameter")
-        order_id = await order(sandbox, callback_url=f"{shop.url}/paid")
+        order_id = await create_order(sandbox, callback_url=f"{shop.url}/paid")
         await sandbox.pay(order_id)
-        [request] = arrived(shop)
+        [request] = read_requests(shop)
         assert request.target == f"/paid?aurpay_order_id={order_id}"
 
 
-# With the merchant's API key
+# The API key in callbacks
 
 
 @pytest.mark.parametrize("key", ["made-up-key-of-the-shop", None])
@@ -237,10 +253,10 @@ async def test_order_of_a_payment_url_has_its_api_key_in_callbacks(
     headers = {} if key is None else {"API_Key": key}
     async with open_shop() as shop, Sandbox() as sandbox:
         fields = {"price": 20, "currency": "USD", "callback_url": f"{shop.url}/paid"}
-        _, answer = await ask(sandbox, "POST", "/api/order/pay-url", fields, **headers)
+        _, answer = await call(sandbox, "POST", "/api/order/pay-url", fields, **headers)
         chosen = sandbox.choose(answer["data"]["pay_url"], "BTC-LN")
         [sent] = await sandbox.pay(chosen.order_id)
-        [request] = arrived(shop)
+        [request] = read_requests(shop)
         assert request.named("Api-Key") == ([] if key is None else [key])
         assert len(request.named("Signature")) == 1
         assert "made-up-key" not in f"{sent!r} {chosen!r}"
@@ -259,7 +275,7 @@ async def test_other_orders_have_their_api_key_in_callbacks_on_request(
         if path.endswith("pay-info"):
             coin = {"chain": "ETH", "currency": "ETH"}
             fields = {"vs_price": 20, "vs_currency": "USD", **coin}
-        _, answer = await ask(
+        _, answer = await call(
             sandbox,
             "POST",
             path,
@@ -267,7 +283,7 @@ async def test_other_orders_have_their_api_key_in_callbacks_on_request(
             API_Key="sandbox-key",
         )
         await sandbox.pay(answer["data"]["order_id"])
-        [request] = arrived(shop)
+        [request] = read_requests(shop)
         assert request.named("Api-Key") == (["sandbox-key"] if everywhere else [])
 
 
@@ -283,7 +299,7 @@ async def test_order_of_a_signed_request_has_no_api_key_in_callbacks() -> None:
     ):
         made = await aurpay.create_order("20", "USD", callback_url=f"{shop.url}/paid")
         await sandbox.pay(made.order_id)
-        [request] = arrived(shop)
+        [request] = read_requests(shop)
         assert request.named("Api-Key") == []
 
 
@@ -302,7 +318,7 @@ async def test_faults_of_the_body_are_sent_by_post() -> None:
     assert sent.order_id == "20260101000000000001"
     _, (request,), url = await pay("broken-body")
     assert request.body == b"order_id=1&status=SUCCESS"
-    assert request.named("Signature") == [signature(DATE, url)]
+    assert request.named("Signature") == [expected_signature(DATE, url)]
     (sent,), (request,), _ = await pay("huge-body")
     assert len(request.body) > 2 * 1024 * 1024
     assert (sent.status, sent.error) == (200, None)
@@ -312,7 +328,7 @@ async def test_faults_of_the_body_are_sent_by_post() -> None:
 async def test_fault_wrong_method_sends_a_put() -> None:
     _, (request,), url = await pay("wrong-method")
     assert (request.method, request.body) == ("PUT", b"")
-    assert request.named("Signature") == [signature(DATE, url)]
+    assert request.named("Signature") == [expected_signature(DATE, url)]
 
 
 async def test_lost_callback_is_recorded_but_not_sent() -> None:
@@ -330,7 +346,7 @@ async def test_fault_retry_signs_again_until_the_shop_answers_200() -> None:
     dates = [DATE, "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"]
     assert [request.named("Date") for request in requests] == [[d] for d in dates]
     assert [request.named("Signature")[0] for request in requests] == [
-        signature(date, url) for date in dates
+        expected_signature(date, url) for date in dates
     ]
     assert clock.sleeps == [1, 1]
 
@@ -348,8 +364,8 @@ async def test_fault_both_sends_timeout_before_paid(posts: bool) -> None:
     assert [record.kind for record in sent] == ["timeout", "paid"]
     other = url.replace("/paid", "/timeout")
     assert [request.named("Signature") for request in requests] == [
-        [signature(DATE, other)],
-        [signature(DATE, url)],
+        [expected_signature(DATE, other)],
+        [expected_signature(DATE, url)],
     ]
     bodies = [json.loads(r.body)["status"] for r in requests if r.body]
     assert bodies == (["OVERDUE", "SUCCESS"] if posts else [])
@@ -357,7 +373,7 @@ async def test_fault_both_sends_timeout_before_paid(posts: bool) -> None:
 
 async def test_fault_both_sends_paid_before_timeout_when_an_order_expires() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
-        order_id = await both(sandbox, shop)
+        order_id = await create_order_for(sandbox, shop)
         sandbox.callback_faults.push("both")
         sent = await sandbox.expire(order_id)
     assert [record.kind for record in sent] == ["paid", "timeout"]
@@ -368,7 +384,9 @@ async def test_fault_both_sends_paid_before_timeout_when_an_order_expires() -> N
 async def test_fault_both_sends_one_callback_without_another_url(delivery: str) -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
         sandbox.callback_faults.push(delivery)
-        sent = await sandbox.pay(await order(sandbox, callback_url=f"{shop.url}/paid"))
+        sent = await sandbox.pay(
+            await create_order(sandbox, callback_url=f"{shop.url}/paid")
+        )
     assert [(record.kind, record.status) for record in sent] == [("paid", 200)]
 
 
@@ -382,7 +400,7 @@ async def test_fault_at_once_sends_both_callbacks_concurrently() -> None:
 
     async with Server(meet) as shop, Sandbox() as sandbox:
         sandbox.callback_faults.push("at-once")
-        sent = await sandbox.pay(await both(sandbox, shop))
+        sent = await sandbox.pay(await create_order_for(sandbox, shop))
     assert [(record.kind, record.status) for record in sent] == [
         ("timeout", 200),
         ("paid", 200),
@@ -401,14 +419,14 @@ async def test_fault_before_answer_pays_before_the_create_call_returns() -> None
     async with Server(look) as shop, Sandbox(clock=FakeClock(NOW)) as sandbox:
         fields = {"price": 20, "currency": "USD", "callback_url": f"{shop.url}/paid"}
         sandbox.callback_faults.push("before-answer")
-        making = asyncio.create_task(ask(sandbox, "POST", "/api/bln/order", fields))
+        making = asyncio.create_task(call(sandbox, "POST", "/api/bln/order", fields))
         _, answer = await making
     assert seen == [(False, "SUCCESS")]
-    # It was made before the payment, and only travels after it.
+    # The response was built before the payment, and is sent after it.
     assert answer["data"]["status"] == "PENDING"
     (sent,) = sandbox.callbacks
     assert (sent.order_id, sent.status) == (answer["data"]["order_id"], 200)
-    assert dict(sent.headers)["Signature"] == signature(DATE, sent.url)
+    assert dict(sent.headers)["Signature"] == expected_signature(DATE, sent.url)
 
 
 async def test_fault_before_answer_combines_with_request_faults() -> None:
@@ -416,9 +434,9 @@ async def test_fault_before_answer_combines_with_request_faults() -> None:
         fields = {"price": 20, "currency": "USD", "callback_url": f"{shop.url}/paid"}
         sandbox.callback_faults.push("before-answer")
         sandbox.faults.push("503", "503+created")
-        await ask(sandbox, "POST", "/api/bln/order", fields)
+        await call(sandbox, "POST", "/api/bln/order", fields)
         assert (len(sandbox.orders), len(sandbox.callback_faults)) == (0, 1)
-        status, _ = await ask(sandbox, "POST", "/api/bln/order", fields)
+        status, _ = await call(sandbox, "POST", "/api/bln/order", fields)
         assert (status, len(sandbox.callback_faults)) == (503, 0)
     (made,) = sandbox.orders.values()
     assert made.status == "SUCCESS"
@@ -427,14 +445,14 @@ async def test_fault_before_answer_combines_with_request_faults() -> None:
 
 async def test_fault_before_answer_waits_for_a_created_order() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
-        order_id = await both(sandbox, shop)
+        order_id = await create_order_for(sandbox, shop)
         sandbox.callback_faults.push("before-answer")
         assert len(await sandbox.pay(order_id)) == 1
-        await ask(sandbox, "POST", "/api/bln/order", {"price": 0})
+        await call(sandbox, "POST", "/api/bln/order", {"price": 0})
         assert len(sandbox.callback_faults) == 1
-        paid = await order(sandbox)
+        paid = await create_order(sandbox)
         assert len(sandbox.callback_faults) == 0
-    # It had no address, so that nobody has heard of it.
+    # The order has no URL, so no callback was sent.
     assert sandbox.orders[paid].status == "SUCCESS"
     assert len(sandbox.callbacks) == 1
 
@@ -443,7 +461,9 @@ async def test_callback_faults_to_an_unreachable_shop_raise_nothing() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         for name in CALLBACK_FAULTS:
             sandbox.callback_faults.push(name)
-            order_id = await order(sandbox, callback_url="https://shop.example/paid")
+            order_id = await create_order(
+                sandbox, callback_url="https://shop.example/paid"
+            )
             if sandbox.orders[order_id].status == "PENDING":
                 await sandbox.pay(order_id)
     assert {record.status for record in sandbox.callbacks} == {None}

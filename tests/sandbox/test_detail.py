@@ -1,4 +1,4 @@
-"""An order looked up over HTTP: the documented object, behind the same door."""
+"""The order detail endpoint."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from aurpay_async.testing import FakeClock
 
 from ..conftest import load
 from ..orders import NOW
-from .shop import ask, order
+from .shop import call, create_order
 
-#: The documented object: the list and the callback show all of its fields.
+#: The documented object, with all the fields of lists and callbacks.
 EXAMPLE = load("aurpay.json")["callback_post_body"]["example"]
 PATH = "/api/v2/order/detail/"
 
 
 async def test_order_detail_has_the_documented_fields() -> None:
     async with Sandbox(clock=FakeClock(NOW), amounts="number") as sandbox:
-        order_id = await order(sandbox)
-        status, answer = await ask(sandbox, "GET", PATH + order_id)
+        order_id = await create_order(sandbox)
+        status, answer = await call(sandbox, "GET", PATH + order_id)
     assert status == 200
     assert (answer["code"], answer["message"], answer["result"]) == (0, "ok", True)
     data = answer["data"]
@@ -55,11 +55,11 @@ async def test_order_detail_shows_status_update_time_and_refundability() -> None
     clock = FakeClock(NOW)
     seen: list[tuple[str, str, bool]] = []
     async with Sandbox(clock=clock) as sandbox:
-        order_id = await order(sandbox)
+        order_id = await create_order(sandbox)
         for move in (sandbox.expire, sandbox.pay, sandbox.refund):
             clock.advance(60)
             await move(order_id)
-            _, answer = await ask(sandbox, "GET", PATH + order_id)
+            _, answer = await call(sandbox, "GET", PATH + order_id)
             data = answer["data"]
             seen.append((data["status"], data["update_time"][11:], data["refund"]))
             assert data["create_time"] == "2026-01-01T00:00:00"
@@ -101,14 +101,14 @@ async def test_other_paths_and_methods_of_order_detail_are_recorded_as_not_serve
     method: str, path: str
 ) -> None:
     async with Sandbox() as sandbox:
-        assert (await ask(sandbox, method, path))[0] == 404
+        assert (await call(sandbox, method, path))[0] == 404
     assert [request.is_served for request in sandbox.requests] == [False]
 
 
 async def test_order_detail_requires_the_api_key() -> None:
     async with Sandbox(api_key="sandbox-key") as sandbox:
         for headers, code in (({}, 401), ({"API_Key": "sandbox-key"}, 404)):
-            _, answer = await ask(sandbox, "GET", f"{PATH}1", **headers)
+            _, answer = await call(sandbox, "GET", f"{PATH}1", **headers)
             assert (answer["code"], answer["data"]) == (code, None)
 
 
@@ -126,12 +126,12 @@ async def test_signature_of_order_detail_covers_the_path() -> None:
             "Signature": b64encode(digest).decode(),
         }
         for path, code in ((f"{PATH}1", 404), (f"{PATH}2", 401)):
-            _, answer = await ask(sandbox, "GET", path, **headers)
+            _, answer = await call(sandbox, "GET", path, **headers)
             assert answer["code"] == code
 
 
-async def raw(sandbox: Sandbox, order_id: str) -> bytes:
-    """The answer's bytes, as far as they come at once."""
+async def read_raw(sandbox: Sandbox, order_id: str) -> bytes:
+    """Return the first bytes of the response."""
     port = int(sandbox.base_url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {PATH}{order_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -143,10 +143,10 @@ async def raw(sandbox: Sandbox, order_id: str) -> bytes:
 @pytest.mark.parametrize("fault", ["nan", "cut-body", "503; html=no", "empty", "html"])
 async def test_created_suffix_makes_no_difference_for_a_read(fault: str) -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
-        order_id = await order(sandbox)
-        whole = await raw(sandbox, order_id)
+        order_id = await create_order(sandbox)
+        whole = await read_raw(sandbox, order_id)
         sandbox.faults.push(fault, f"{fault}+created")
-        answers = [await raw(sandbox, order_id) for _ in range(2)]
+        answers = [await read_raw(sandbox, order_id) for _ in range(2)]
         assert len(sandbox.faults) == 0
     assert answers[0] == answers[1] != whole
     assert len(sandbox.orders) == 1
@@ -155,12 +155,12 @@ async def test_created_suffix_makes_no_difference_for_a_read(fault: str) -> None
 
 async def test_fault_of_a_read_carries_the_right_order() -> None:
     async with Sandbox() as sandbox:
-        order_id = await order(sandbox)
+        order_id = await create_order(sandbox)
         sandbox.faults.push("nan", "reset", "delay; seconds=0")
-        answer = await raw(sandbox, order_id)
+        answer = await read_raw(sandbox, order_id)
         assert f'"order_id": "{order_id}"'.encode() in answer
         assert answer.endswith(b', "rate": NaN}')
         with pytest.raises(ConnectionResetError):
-            await raw(sandbox, order_id)
-        kept: Any = await ask(sandbox, "GET", PATH + order_id)
+            await read_raw(sandbox, order_id)
+        kept: Any = await call(sandbox, "GET", PATH + order_id)
         assert kept[1]["data"]["order_id"] == order_id

@@ -1,4 +1,4 @@
-"""Faults as data: what they are called, and how they are queued."""
+"""Request faults: names, options and their queue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aurpay_async.sandbox import Faults, Sandbox
 from aurpay_async.sandbox import _wire as fault_responses
 from aurpay_async.sandbox._faults import REQUEST_FAULTS, parse_fault
 
-from .shop import ask
+from .shop import call
 
 
 def test_each_request_fault_has_one_implementation() -> None:
@@ -99,14 +99,14 @@ async def test_request_faults_can_be_listed_added_and_removed_over_http() -> Non
     path = "/_sandbox/faults"
     async with Sandbox() as sandbox:
         two = ["503", "reset"]
-        assert await ask(sandbox, "POST", path, two) == (200, two)
-        assert await ask(sandbox, "GET", path) == (200, two)
+        assert await call(sandbox, "POST", path, two) == (200, two)
+        assert await call(sandbox, "GET", path) == (200, two)
         assert list(sandbox.faults) == two
-        assert await ask(sandbox, "DELETE", path) == (200, [])
+        assert await call(sandbox, "DELETE", path) == (200, [])
         for wrong in (b'["nonsense"]', b"{}", b"no", b"[" * 9999, b"[503]"):
-            status, answer = await ask(sandbox, "POST", path, wrong)
+            status, answer = await call(sandbox, "POST", path, wrong)
             assert status == 400
             assert answer["error"].startswith("fault")
-        assert (await ask(sandbox, "PUT", path))[0] == 405
+        assert (await call(sandbox, "PUT", path))[0] == 405
         assert len(sandbox.faults) == 0
         assert sandbox.requests == []

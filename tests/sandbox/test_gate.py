@@ -1,4 +1,4 @@
-"""The sandbox's door: the published vectors pass, what differs does not."""
+"""Authentication of requests by the documented test vectors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aurpay_async.sandbox._refusal import ApiRejection
 
 from ..conftest import load
 
-#: A whole request each: those of which the body is known.
+#: The vectors of which the body is known.
 VECTORS = [
     vector
     for vector in load("aurpay.json")["signature_vectors"]["request"]
@@ -27,7 +27,7 @@ NOW = datetime(2024, 6, 17, tzinfo=UTC)
 SIGNED = Authenticator(api_token="sandbox-token", api_secret="example-api-secret")
 
 
-def received(vector: dict[str, Any], **headers: str) -> ReceivedRequest:
+def build_request(vector: dict[str, Any], **headers: str) -> ReceivedRequest:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return ReceivedRequest(
         method=vector["method"],
@@ -50,7 +50,7 @@ def received(vector: dict[str, Any], **headers: str) -> ReceivedRequest:
 def test_signed_requests_of_the_documentation_are_accepted(
     vector: dict[str, Any],
 ) -> None:
-    SIGNED.check(received(vector), NOW)
+    SIGNED.check(build_request(vector), NOW)
 
 
 POST = next(vector for vector in VECTORS if vector["name"] == "post-pay-url")
@@ -79,7 +79,7 @@ def test_wrong_header_of_a_signed_request_is_rejected_with_the_reason(
     change: dict[str, str], problem: str
 ) -> None:
     with pytest.raises(ApiRejection, match=problem) as caught:
-        SIGNED.check(received(POST, **change), NOW)
+        SIGNED.check(build_request(POST, **change), NOW)
     assert caught.value.code == 401
 
 
@@ -93,15 +93,15 @@ def test_wrong_header_of_a_signed_request_is_rejected_with_the_reason(
 )
 def test_changed_body_path_or_method_is_rejected(change: dict[str, str]) -> None:
     with pytest.raises(ApiRejection, match=r"Body-MD5|Signature"):
-        SIGNED.check(received({**POST, **change}), NOW)
+        SIGNED.check(build_request({**POST, **change}), NOW)
 
 
 @pytest.mark.parametrize("minutes", [-5, 5])
 def test_date_may_deviate_by_five_minutes(minutes: int) -> None:
-    SIGNED.check(received(POST), NOW + timedelta(minutes=minutes))
+    SIGNED.check(build_request(POST), NOW + timedelta(minutes=minutes))
 
 
-#: Literal output of the usual ways to write the current time, at 2024-06-17 00:00 UTC.
+#: 2024-06-17 00:00 UTC as the libraries of other languages write it.
 DATES = {
     "Java Instant, whole second": "2024-06-17T00:00:00Z",
     "Java Instant, milliseconds": "2024-06-17T00:00:00.123Z",
@@ -128,8 +128,8 @@ DATES = {
 }
 
 
-def signed(date: str) -> ReceivedRequest:
-    """A request that is signed with this Date, as any language does it."""
+def sign_request(date: str) -> ReceivedRequest:
+    """Sign a request with this Date header."""
     origin = f"HMAC-SHA256 | {date} | GET /api/v2/tx"
     digest = hmac.digest(b"example-api-secret", origin.encode(), "sha256")
     return ReceivedRequest(
@@ -149,11 +149,11 @@ def signed(date: str) -> ReceivedRequest:
 
 @pytest.mark.parametrize("date", DATES.values(), ids=DATES.keys())
 def test_date_is_accepted_as_other_languages_write_it(date: str) -> None:
-    SIGNED.check(signed(date), NOW)
-    SIGNED.check(signed(date), NOW + timedelta(minutes=5))
+    SIGNED.check(sign_request(date), NOW)
+    SIGNED.check(sign_request(date), NOW + timedelta(minutes=5))
     for now in (NOW + timedelta(minutes=6), NOW - timedelta(minutes=6)):
         with pytest.raises(ApiRejection) as caught:
-            SIGNED.check(signed(date), now)
+            SIGNED.check(sign_request(date), now)
         times = f"{date}, and the sandbox's time is {now:%Y-%m-%dT%H:%M:%SZ}"
         assert caught.value.message == f"Date is too far off: {times}"
 
@@ -169,7 +169,7 @@ def test_date_is_accepted_as_other_languages_write_it(date: str) -> None:
 )
 def test_date_that_is_too_far_off_is_rejected_in_any_format(date: str) -> None:
     with pytest.raises(ApiRejection, match="Date is too far off"):
-        SIGNED.check(signed(date), NOW)
+        SIGNED.check(sign_request(date), NOW)
 
 
 @pytest.mark.parametrize(
@@ -197,16 +197,16 @@ def test_date_without_zone_or_in_another_format_is_rejected(date: str) -> None:
     with pytest.raises(
         ApiRejection, match=r"Date must be ISO 8601 with a zone, such as "
     ):
-        SIGNED.check(signed(date), NOW)
+        SIGNED.check(sign_request(date), NOW)
 
 
 @given(st.text(max_size=40))
 def test_any_date_is_accepted_or_rejected(date: str) -> None:
     with pytest.raises(ApiRejection, match="Date"):
-        SIGNED.check(signed(date), NOW)
+        SIGNED.check(sign_request(date), NOW)
 
 
-def plain(**headers: str) -> ReceivedRequest:
+def build_plain_request(**headers: str) -> ReceivedRequest:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return ReceivedRequest(
         method="POST", path="/", headers=CIMultiDict(named), body=b"{}"
@@ -214,31 +214,31 @@ def plain(**headers: str) -> ReceivedRequest:
 
 
 def test_authenticator_without_credentials_accepts_each_request() -> None:
-    Authenticator().check(plain(), NOW)
-    Authenticator().check(plain(API_Key="any"), NOW)
+    Authenticator().check(build_plain_request(), NOW)
+    Authenticator().check(build_plain_request(API_Key="any"), NOW)
 
 
 def test_authenticator_accepts_only_its_api_key() -> None:
     authenticator = Authenticator(api_key="sandbox-key")
-    authenticator.check(plain(api_key="sandbox-key"), NOW)
+    authenticator.check(build_plain_request(api_key="sandbox-key"), NOW)
     for headers in ({}, {"API_Key": "other"}, {"API_Key": ""}, {"API_Key": "é"}):
         with pytest.raises(ApiRejection, match="API key"):
-            authenticator.check(plain(**headers), NOW)
+            authenticator.check(build_plain_request(**headers), NOW)
 
 
 def test_unsigned_request_is_rejected_when_a_token_is_set() -> None:
     with pytest.raises(ApiRejection, match="API token is missing"):
-        SIGNED.check(plain(API_Key="any"), NOW)
+        SIGNED.check(build_plain_request(API_Key="any"), NOW)
 
 
 def test_signed_request_is_checked_by_signature_others_by_key() -> None:
     authenticator = Authenticator(
         api_key="k", api_token="sandbox-token", api_secret="example-api-secret"
     )
-    authenticator.check(plain(API_Key="k"), NOW)
-    authenticator.check(received(POST), NOW)
+    authenticator.check(build_plain_request(API_Key="k"), NOW)
+    authenticator.check(build_request(POST), NOW)
     with pytest.raises(ApiRejection, match="Signature"):
-        authenticator.check(received(POST, Signature="x", API_Key="k"), NOW)
+        authenticator.check(build_request(POST, Signature="x", API_Key="k"), NOW)
 
 
 def test_repr_of_authenticator_and_request_hides_secrets() -> None:
@@ -246,4 +246,4 @@ def test_repr_of_authenticator_and_request_hides_secrets() -> None:
         api_key="canary", api_token="canary", api_secret="canary"
     )
     assert "canary" not in repr(authenticator)
-    assert "canary" not in repr(plain(API_Key="canary"))
+    assert "canary" not in repr(build_plain_request(API_Key="canary"))

@@ -1,4 +1,4 @@
-"""What the sandbox's Aurpay makes of a request, without HTTP."""
+"""The ledger without HTTP: creation of orders and changes of their status."""
 
 from __future__ import annotations
 

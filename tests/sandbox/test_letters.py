@@ -1,4 +1,4 @@
-"""Callbacks before they are sent: what is documented of them, and how it is spoilt."""
+"""Callback requests before they are sent: documented form, and tampering."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aurpay_async.sandbox._ledger import Ledger
 from aurpay_async.sandbox._letters import TAMPERED, build_callback, sign
 
 from ..conftest import load
-from .shop import signature
+from .shop import expected_signature
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox._letters import CallbackRequest
@@ -23,7 +23,7 @@ NOW = datetime(2024, 6, 17, tzinfo=UTC)
 URL = "https://api.you.com/callback?id=32"
 
 
-def written(*, posts: bool = False, **fields: Any) -> CallbackRequest:
+def build(*, posts: bool = False, **fields: Any) -> CallbackRequest:
     order = Ledger().create(
         {"price": Decimal("19.99"), "currency": "EUR", "callback_url": URL, **fields},
         NOW,
@@ -46,7 +46,7 @@ def test_signatures_of_the_documentation_are_reproduced(vector: dict[str, str]) 
 
 
 def test_get_callback_has_the_three_documented_headers() -> None:
-    letter = written()
+    letter = build()
     assert (letter.method, letter.url, letter.body) == ("GET", URL, b"")
     assert letter.headers == (
         ("Callback-Token", "t"),
@@ -57,7 +57,7 @@ def test_get_callback_has_the_three_documented_headers() -> None:
 
 def test_post_callback_has_the_documented_fields_in_order() -> None:
     example = VECTORS["callback_post_body"]["example"]
-    letter = written(posts=True)
+    letter = build(posts=True)
     assert letter.method == "POST"
     assert letter.headers[-1] == ("Content-Type", "application/json")
     body = json.loads(letter.body)
@@ -69,19 +69,19 @@ def test_post_callback_has_the_documented_fields_in_order() -> None:
     assert (body["status"], body["currency"]) == ("SUCCESS", "BTC-LN")
     assert (body["amount"], body["fee"]) == ("0.00022212", "0.00000177696")
     assert (body["vs_price"], body["vs_currency"]) == ("19.99", "EUR")
-    assert written(posts=True).body != letter.body  # another invoice
+    assert build(posts=True).body != letter.body  # another invoice
 
 
 def test_repr_of_a_callback_hides_token_and_signature() -> None:
     letter = build_callback(
-        written().order, "paid", NOW, token="canary", secret="canary", post=False
+        build().order, "paid", NOW, token="canary", secret="canary", post=False
     )
     assert "canary" not in repr(letter)
     assert letter.signatures[0] not in repr(letter)
 
 
 def test_callback_url_with_a_lone_surrogate_can_be_signed() -> None:
-    assert written(callback_url="https://shop.example/\ud800").signatures
+    assert build(callback_url="https://shop.example/\ud800").signatures
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_callback_url_with_a_lone_surrogate_can_be_signed() -> None:
     ],
 )
 def test_tampered_callback_differs_in_one_respect(name: str, changed: set[str]) -> None:
-    letter = written()
+    letter = build()
     spoilt = TAMPERED[name](letter)
     fields = (
         *("method", "url", "token", "date", "signatures", "body"),
@@ -116,8 +116,8 @@ def test_each_way_of_tampering_is_tested() -> None:
 
 
 def test_forged_signature_replaces_or_follows_the_valid_one() -> None:
-    letter = written()
-    forged = signature(letter.date, URL, "not the secret")
+    letter = build()
+    forged = expected_signature(letter.date, URL, "not the secret")
     assert TAMPERED["wrong-signature"](letter).signatures == (forged,)
     assert TAMPERED["duplicate-headers"](letter).signatures == (
         *letter.signatures,
@@ -142,16 +142,16 @@ def test_forged_signature_replaces_or_follows_the_valid_one() -> None:
     ],
 )
 def test_wrong_url_has_one_more_parameter_than_was_signed(url: str, sent: str) -> None:
-    letter = written(callback_url=url)
+    letter = build(callback_url=url)
     assert TAMPERED["wrong-url"](letter).url == sent
-    assert letter.signatures[0] == signature(
+    assert letter.signatures[0] == expected_signature(
         letter.date, url, "example-callback-secret"
     )
 
 
 def test_tampered_bodies_are_foreign_broken_or_huge() -> None:
-    letter = written()
-    true = json.loads(written(posts=True).body)
+    letter = build()
+    true = json.loads(build(posts=True).body)
     told = json.loads(TAMPERED["unsigned-body"](letter).body)
     assert told["order_id"] != letter.order.order_id
     assert told["order_id"][:14] == letter.order.order_id[:14]

@@ -1,4 +1,4 @@
-"""Keys that may be real: what they look like, and that they stay out."""
+"""Detection and rejection of keys that may be real."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._live_keys import looks_live
 
-from .shop import ask
+from .shop import call
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Of the shape of a real one; made by hand, a piece at a time.
+#: A made-up key of the form of a real one.
 LIVE = "q7Rz" * 10 + "q7R"
 
 
@@ -81,7 +81,7 @@ async def test_request_with_a_live_key_is_neither_recorded_nor_stored(
     path = {"POST": "/api/bln/order", "GET": "/api/v2/order/detail/7"}[method]
     async with Sandbox(db=tmp_path / "orders.db", api_key="sandbox-key") as sandbox:
         sandbox.faults.push("503")
-        status, answer = await ask(
+        status, answer = await call(
             sandbox, method, path, {"price": 20, "currency": "USD"}, **{header: LIVE}
         )
         assert (status, answer) == (
@@ -96,19 +96,19 @@ async def test_request_with_a_live_key_is_neither_recorded_nor_stored(
         )
         assert (sandbox.requests, sandbox.orders) == ([], {})
         assert list(sandbox.faults) == ["503"]
-        assert LIVE.encode() not in all_of(tmp_path)
-    assert b"503" in all_of(tmp_path)
-    assert LIVE.encode() not in all_of(tmp_path)
+        assert LIVE.encode() not in read_files(tmp_path)
+    assert b"503" in read_files(tmp_path)
+    assert LIVE.encode() not in read_files(tmp_path)
 
 
-def all_of(folder: Path) -> bytes:
+def read_files(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir())
 
 
 async def test_live_key_in_a_repeated_header_is_detected() -> None:
     async with Sandbox() as sandbox:
         port = int(sandbox.base_url.rpartition(":")[2])
-        answer = await raw(
+        answer = await send_raw(
             port,
             "GET /api/v2/order/detail/7 HTTP/1.1\r\nHost: localhost\r\n"
             "Connection: close\r\n"
@@ -118,7 +118,7 @@ async def test_live_key_in_a_repeated_header_is_detected() -> None:
         assert sandbox.requests == []
 
 
-async def raw(port: int, request: str) -> bytes:
+async def send_raw(port: int, request: str) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.encode())
     answer = await reader.read()

@@ -1,4 +1,4 @@
-"""Answers that reach another request than their own: a proxy that answers twice."""
+"""Misrouted responses, as from a proxy that answers twice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aurpay_async.orders import OrderStore
 from aurpay_async.sandbox import Sandbox
 
 from ..loopback import Server
-from .shop import ask
+from .shop import call
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ async def test_confirm_rejects_a_replayed_order_by_the_price_at_aurpay() -> None
 
 
 async def create_each(aurpay: AurpayClient, prices: range) -> list[LightningOrder]:
-    """Create an order of each price, confirmed; those that the client lets pass."""
+    """Create a confirmed order of each price, and return the accepted ones."""
     orders: list[LightningOrder] = []
     for price in prices:
         with suppress(AurpayError):
@@ -162,7 +162,7 @@ async def test_confirm_rejects_a_read_back_that_is_no_order(
 
 
 def sending_twice(sandbox: Sandbox) -> Script:
-    """A proxy that sends each answer twice, in order, for one request each."""
+    """Return the script of a proxy that sends each response twice."""
 
     async def script(peer: Peer) -> None:
         answers: deque[bytes] = deque()
@@ -170,7 +170,7 @@ def sending_twice(sandbox: Sandbox) -> Script:
             method, path, _ = request.split(b" ", 2)
             body = request.partition(b"\r\n\r\n")[2] or None
             host = request.partition(b"Host: ")[2].partition(b"\r\n")[0].decode()
-            _, answer = await ask(
+            _, answer = await call(
                 sandbox, method.decode(), path.decode(), body, Host=host
             )
             answers.extend([json.dumps(answer).encode()] * 2)
@@ -191,5 +191,5 @@ async def test_first_replayed_create_is_the_order_of_another_merchant() -> None:
 async def test_fault_replayed_sends_the_own_response_of_a_first_read() -> None:
     async with Sandbox() as sandbox:
         sandbox.faults.push("replayed")
-        status, answer = await ask(sandbox, "GET", "/api/v2/order/?page=1&size=10")
+        status, answer = await call(sandbox, "GET", "/api/v2/order/?page=1&size=10")
         assert (status, answer["code"], answer["data"]["total"]) == (200, 0, 0)

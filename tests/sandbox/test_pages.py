@@ -1,4 +1,4 @@
-"""The sandbox's pages without a browser: who may ask, what is told, and what is not."""
+"""The sandbox's pages without a browser: access rules, data and events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aurpay_async.sandbox import _page_guard as guard
 from aurpay_async.testing import FakeClock
 
 from ..orders import NOW
-from .shop import ask, both, open_shop, order
+from .shop import call, create_order, create_order_for, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,14 +35,14 @@ MOVES = ["pay", "expire", "pay-late", "underpay"]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages look more often than in real life."""
+    """Poll the state more often, so that the tests are fast."""
     monkeypatch.setattr(_live, "_POLL_INTERVAL_S", 0.001)
 
 
 async def get(
     sandbox: Sandbox, path: str, method: str = "GET", **headers: str
 ) -> tuple[int, dict[str, str], str]:
-    """Status, headers and text of an answer."""
+    """Return status, headers and text of a response."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with (
         aiohttp.ClientSession() as session,
@@ -53,8 +53,8 @@ async def get(
         return response.status, dict(response.headers), text
 
 
-def marks(sandbox: Sandbox, **changed: str | None) -> dict[str, str]:
-    """The headers of the page's own script, but for what is changed or left out."""
+def build_headers(sandbox: Sandbox, **changed: str | None) -> dict[str, str]:
+    """Return the headers of the page's script, changed or removed as given."""
     host = sandbox.base_url.removeprefix("http://")
     right = {
         "Host": host,
@@ -67,33 +67,33 @@ def marks(sandbox: Sandbox, **changed: str | None) -> dict[str, str]:
 
 
 async def press(sandbox: Sandbox, move: str, order_id: str = ORDER_ID) -> Any:
-    """What a button of the page does."""
+    """Send the request of a button."""
     path = f"/_pages/orders/{order_id}/{move}"
-    return await ask(sandbox, "POST", path, b"{}", **marks(sandbox))
+    return await call(sandbox, "POST", path, b"{}", **build_headers(sandbox))
 
 
 class Stream:
-    """The events of a page that is open."""
+    """The events that an open page receives."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
-        self._news: dict[str, Any] = {}
+        self._changes: dict[str, Any] = {}
 
-    async def frame(self) -> str:
-        """The next event, as it is written."""
+    async def read_frame(self) -> str:
+        """Return the next event undecoded."""
         return (await self.response.content.readuntil(b"\n\n")).decode()
 
-    async def news(self, name: str) -> Any:
-        """What is new of this name."""
-        while name not in self._news:
-            _, is_data, data = (await self.frame()).partition("data: ")
-            self._news |= json.loads(data) if is_data else {}
-        return self._news.pop(name)
+    async def wait_for(self, name: str) -> Any:
+        """Wait for a change of this name, and return it."""
+        while name not in self._changes:
+            _, is_data, data = (await self.read_frame()).partition("data: ")
+            self._changes |= json.loads(data) if is_data else {}
+        return self._changes.pop(name)
 
 
 @asynccontextmanager
-async def watching(sandbox: Sandbox, path: str) -> AsyncIterator[Stream]:
-    """An open page's stream."""
+async def open_stream(sandbox: Sandbox, path: str) -> AsyncIterator[Stream]:
+    """Open the event stream of a page."""
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{sandbox.base_url}/_pages{path}") as response,
@@ -172,7 +172,7 @@ async def test_static_files_are_served_with_their_content_types() -> None:
             assert guard.HEADERS.items() <= headers.items()
             for named in re.findall(r"\"(?:/_pages|\.)/(\w+\.\w+)\"", text):
                 assert (STATIC / named).exists()
-    # The description of the control API is elsewhere.
+    # The control API serves its own description.
     assert {path.name for path in STATIC.iterdir()} - {path.name for path in paths} == {
         "openapi.json"
     }
@@ -196,7 +196,7 @@ async def test_files_beside_the_static_ones_are_not_served(path: str) -> None:
 
 
 def luminance(colour: str) -> float:
-    """WCAG 2.2, "relative luminance", of ``#rrggbb``."""
+    """Return the relative luminance (WCAG 2.2) of a colour."""
     digits = colour * 2 if len(colour) == 3 else colour
     parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
     red, green, blue = (
@@ -207,7 +207,7 @@ def luminance(colour: str) -> float:
 
 
 def contrast(one: str, other: str) -> float:
-    """WCAG 2.2, "contrast ratio"."""
+    """Return the contrast ratio (WCAG 2.2) of two colours."""
     darker, lighter = sorted(luminance(colour) for colour in (one, other))
     return (lighter + 0.05) / (darker + 0.05)
 
@@ -234,7 +234,7 @@ def test_colours_have_the_required_contrast(palette: int) -> None:
         assert contrast(colours["control"], colours[ground]) >= 3
 
 
-# Who may ask
+# Access rules
 
 
 @pytest.mark.parametrize("path", ["/", *READS])
@@ -244,7 +244,7 @@ def test_colours_have_the_required_contrast(palette: int) -> None:
 )
 async def test_pages_reject_foreign_hosts(path: str, host: str) -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
-        await order(sandbox)
+        await create_order(sandbox)
         status, headers, text = await get(sandbox, path, Host=host)
     assert (status, text[:26]) == (403, "use 127.0.0.1 or localhost")
     assert guard.HEADERS.items() <= headers.items()
@@ -259,7 +259,7 @@ async def test_pages_accept_hosts_of_this_machine_with_any_port(host: str) -> No
 @pytest.mark.parametrize("path", READS)
 async def test_foreign_pages_cannot_read_the_pages_data(path: str) -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
-        await order(sandbox)
+        await create_order(sandbox)
         for site in ("cross-site", "same-site", "same-origin, same-origin"):
             status, headers, text = await get(sandbox, path, Sec_Fetch_Site=site)
             assert (status, text) == (403, "not for other pages\n")
@@ -304,16 +304,16 @@ async def test_only_the_script_of_the_page_can_use_its_buttons(
     move: str, changed: dict[str, str | None]
 ) -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
-        await order(sandbox)
-        headers = marks(sandbox, **changed)
-        status, _ = await ask(sandbox, "POST", f"{ORDER}/{move}", b"{}", **headers)
+        await create_order(sandbox)
+        headers = build_headers(sandbox, **changed)
+        status, _ = await call(sandbox, "POST", f"{ORDER}/{move}", b"{}", **headers)
         assert status == 403
         assert sandbox.orders[ORDER_ID].status == "PENDING"
 
 
 async def test_preflight_request_of_another_origin_is_rejected() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
-        await order(sandbox)
+        await create_order(sandbox)
         status, headers, _ = await get(
             sandbox,
             f"{ORDER}/pay",
@@ -326,7 +326,7 @@ async def test_preflight_request_of_another_origin_is_rejected() -> None:
     assert not [name for name in headers if name.startswith("Access-Control")]
 
 
-# What the buttons do
+# The buttons
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ async def test_buttons_change_the_status_and_send_the_documented_callbacks(
     moves: list[str], status: str, kinds: list[str]
 ) -> None:
     async with open_shop() as shop, Sandbox(clock=FakeClock(NOW)) as sandbox:
-        await both(sandbox, shop)
+        await create_order_for(sandbox, shop)
         for move in moves:
             assert await press(sandbox, move) == (204, "")
         assert sandbox.orders[ORDER_ID].status == status
@@ -353,7 +353,7 @@ async def test_buttons_change_the_status_and_send_the_documented_callbacks(
 
 async def test_button_for_a_forbidden_status_change_says_why() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
-        await order(sandbox)
+        await create_order(sandbox)
         await sandbox.pay(ORDER_ID)
         for move, done in zip(
             MOVES, ["paid", "expired", "paid", "underpaid"], strict=True
@@ -372,19 +372,19 @@ async def test_unknown_orders_and_actions_are_rejected() -> None:
         assert (await press(sandbox, "refund"))[0] == 404
 
 
-# What is told
+# Events
 
 
 async def test_checkout_stream_sends_the_order_and_then_its_changes() -> None:
     clock = FakeClock(NOW)
     async with Sandbox(clock=clock) as sandbox:
-        await order(sandbox, succeed_url="https://shop.example/thanks?a=b")
+        await create_order(sandbox, succeed_url="https://shop.example/thanks?a=b")
         invoice = sandbox.orders[ORDER_ID].invoice
         clock.advance(60)
-        async with watching(sandbox, f"/orders/{ORDER_ID}/events") as stream:
+        async with open_stream(sandbox, f"/orders/{ORDER_ID}/events") as stream:
             assert guard.HEADERS.items() <= dict(stream.response.headers).items()
-            assert await stream.frame() == "retry: 500\n\n"
-            data, *rest = (await stream.frame()).split("\n")
+            assert await stream.read_frame() == "retry: 500\n\n"
+            data, *rest = (await stream.read_frame()).split("\n")
             assert rest == ["", ""]
             assert json.loads(data.removeprefix("data: ")) == {
                 "now": NOW.timestamp() + 60,
@@ -408,10 +408,10 @@ async def test_checkout_stream_sends_the_order_and_then_its_changes() -> None:
                 },
             }
             await sandbox.expire(ORDER_ID)
-            told = await stream.news("order")
+            told = await stream.wait_for("order")
             assert (told["status"], told["late"]) == ("OVERDUE", True)
             await sandbox.pay(ORDER_ID)
-            told = await stream.news("order")
+            told = await stream.wait_for("order")
             assert (told["status"], told["late"]) == ("SUCCESS", True)
 
 
@@ -425,28 +425,28 @@ async def test_unknown_order_has_neither_checkout_nor_qr_code() -> None:
 async def test_overview_stream_sends_each_list_when_it_changes() -> None:
     async with (
         Sandbox(clock=FakeClock(NOW)) as sandbox,
-        watching(sandbox, "/events") as stream,
+        open_stream(sandbox, "/events") as stream,
     ):
         empty: dict[str, Any] = {"total": 0, "rows": []}
         for name in ("orders", "requests", "callbacks"):
-            assert await stream.news(name) == empty
-        assert await stream.news("faults") == []
-        assert await stream.news("callback_faults") == []
+            assert await stream.wait_for(name) == empty
+        assert await stream.wait_for("faults") == []
+        assert await stream.wait_for("callback_faults") == []
         sandbox.faults.push("503; retry-after=1")
-        assert await stream.news("faults") == ["503; retry-after=1"]
+        assert await stream.wait_for("faults") == ["503; retry-after=1"]
         sandbox.faults.clear()
-        assert await stream.news("faults") == []
+        assert await stream.wait_for("faults") == []
         sandbox.callback_faults.push("lost")
-        assert await stream.news("callback_faults") == ["lost"]
-        await order(sandbox, callback_url="http://127.0.0.1:9/paid")
+        assert await stream.wait_for("callback_faults") == ["lost"]
+        await create_order(sandbox, callback_url="http://127.0.0.1:9/paid")
         ((row,), (request,)) = [
-            (await stream.news(name))["rows"] for name in ("orders", "requests")
+            (await stream.wait_for(name))["rows"] for name in ("orders", "requests")
         ]
         assert row["key"] == ORDER_ID
         assert request["method"] == "POST"
         await sandbox.pay(ORDER_ID)
-        assert (await stream.news("orders"))["rows"][0]["status"] == "SUCCESS"
-        assert (await stream.news("callbacks"))["rows"] == [
+        assert (await stream.wait_for("orders"))["rows"][0]["status"] == "SUCCESS"
+        assert (await stream.wait_for("callbacks"))["rows"] == [
             {
                 "key": 1,
                 "order_id": ORDER_ID,
@@ -466,25 +466,25 @@ async def test_overview_lists_are_bounded_and_begin_with_the_latest() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         for _ in range(102):
             await sandbox.pay(
-                await order(sandbox, callback_url="https://shop.example/")
+                await create_order(sandbox, callback_url="https://shop.example/")
             )
         sandbox.faults.push(*["503"] * 102)
-        async with watching(sandbox, "/events") as stream:
+        async with open_stream(sandbox, "/events") as stream:
             for name in ("orders", "requests", "callbacks"):
-                told = await stream.news(name)
+                told = await stream.wait_for(name)
                 assert (told["total"], len(told["rows"])) == (102, 100)
                 keys = [str(row["key"])[-3:].strip("0") for row in told["rows"]]
                 assert (keys[0], keys[-1]) == ("102", "3")
-            assert len(await stream.news("faults")) == 100
+            assert len(await stream.wait_for("faults")) == 100
 
 
 async def test_overview_shows_names_but_no_values_of_headers() -> None:
     body = b'{"price": 20, "note": "\xe2\x80\xae<img src=x>\xff\x00' + b"x" * 9_000
     async with Sandbox() as sandbox:
         path = "/api/bln/order?a=%3Cscript%3E" + "y" * 900
-        await ask(sandbox, "POST", path, body, X_Note="a value")
-        async with watching(sandbox, "/events") as stream:
-            (row,) = (await stream.news("requests"))["rows"]
+        await call(sandbox, "POST", path, body, X_Note="a value")
+        async with open_stream(sandbox, "/events") as stream:
+            (row,) = (await stream.wait_for("requests"))["rows"]
     assert "X-Note" in row["headers"]
     assert "a value" not in json.dumps(row)
     assert row["path"] == f"{path[:500]}…"
@@ -523,7 +523,7 @@ async def test_no_response_of_the_pages_contains_a_secret() -> None:
         made = await aurpay.create_order(20, "USD", callback_url=f"{shop.url}/paid")
         await aurpay.get_order(made.order_id)
         path = f"/_pages/orders/{made.order_id}"
-        await ask(sandbox, "POST", f"{path}/pay", b"{}", **marks(sandbox))
+        await call(sandbox, "POST", f"{path}/pay", b"{}", **build_headers(sandbox))
         secret = [*secrets.values(), sandbox.orders[made.order_id].preimage]
         secret += [
             value
@@ -538,21 +538,23 @@ async def test_no_response_of_the_pages_contains_a_secret() -> None:
             *(f"/_pages/{p.name}" for p in STATIC.iterdir()),
         ]
         answers = [(await get(sandbox, p, Accept="text/html"))[2] for p in paths]
-        answers.append(str(await ask(sandbox, "POST", f"{path}/pay", **marks(sandbox))))
-        async with watching(sandbox, "/events") as stream:
-            answers += [await stream.frame() for _ in range(2)]
-        async with watching(sandbox, f"/orders/{made.order_id}/events") as stream:
-            answers += [await stream.frame() for _ in range(2)]
+        answers.append(
+            str(await call(sandbox, "POST", f"{path}/pay", **build_headers(sandbox)))
+        )
+        async with open_stream(sandbox, "/events") as stream:
+            answers += [await stream.read_frame() for _ in range(2)]
+        async with open_stream(sandbox, f"/orders/{made.order_id}/events") as stream:
+            answers += [await stream.read_frame() for _ in range(2)]
     assert len(secret) >= 8
     assert not [value for value in secret for answer in answers if value in answer]
 
 
-# The code to scan
+# The QR code
 
 
 async def test_qr_code_is_an_svg_without_fixed_size() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
-        await order(sandbox)
+        await create_order(sandbox)
         status, headers, text = await get(sandbox, f"{ORDER}/qr.svg")
     svg = ET.fromstring(text)  # noqa: S314 - our own
     assert status == 200
@@ -567,14 +569,14 @@ async def test_page_without_segno_has_no_qr_code(
 ) -> None:
     monkeypatch.setitem(sys.modules, "segno", None)
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
-        await order(sandbox)
+        await create_order(sandbox)
         status, _, text = await get(sandbox, f"{ORDER}/qr.svg")
         assert (status, text) == (404, "segno is not installed\n")
-        async with watching(sandbox, f"/orders/{ORDER_ID}/events") as stream:
-            assert (await stream.news("order"))["qr"] is False
+        async with open_stream(sandbox, f"/orders/{ORDER_ID}/events") as stream:
+            assert (await stream.wait_for("order"))["qr"] is False
 
 
-# The life of a stream
+# Streams
 
 
 async def test_stream_sends_a_heartbeat_when_nothing_changes(
@@ -582,10 +584,10 @@ async def test_stream_sends_a_heartbeat_when_nothing_changes(
 ) -> None:
     monkeypatch.setattr(_live, "_POLLS_PER_HEARTBEAT", 3)
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
-        await order(sandbox)
-        async with watching(sandbox, f"/orders/{ORDER_ID}/events") as stream:
-            await stream.news("order")
-            assert [await stream.frame() for _ in range(3)] == [":\n\n"] * 3
+        await create_order(sandbox)
+        async with open_stream(sandbox, f"/orders/{ORDER_ID}/events") as stream:
+            await stream.wait_for("order")
+            assert [await stream.read_frame() for _ in range(3)] == [":\n\n"] * 3
 
 
 async def test_state_is_not_polled_while_no_page_is_open(
@@ -601,14 +603,14 @@ async def test_state_is_not_polled_while_no_page_is_open(
     monkeypatch.setattr(_page_views, "orders", counted)
     async with Sandbox() as sandbox:
         before = len(asyncio.all_tasks())
-        await order(sandbox)
+        await create_order(sandbox)
         assert looks == []
-        async with watching(sandbox, "/events") as stream:
-            await stream.news("orders")
+        async with open_stream(sandbox, "/events") as stream:
+            await stream.wait_for("orders")
         while len(asyncio.all_tasks()) > before:
             await asyncio.sleep(0.001)
         seen = len(looks)
-        await order(sandbox)
+        await create_order(sandbox)
         assert len(looks) == seen
 
 
@@ -616,48 +618,48 @@ async def test_many_orders_are_sent_as_one_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_live, "_POLL_INTERVAL_S", 0.05)
-    async with Sandbox() as sandbox, watching(sandbox, "/events") as stream:
-        await stream.news("orders")
+    async with Sandbox() as sandbox, open_stream(sandbox, "/events") as stream:
+        await stream.wait_for("orders")
         for _ in range(20):
             sandbox._simulator.ledger.create({"price": 1, "currency": "USD"}, NOW)
-        assert (await stream.news("orders"))["total"] == 20
+        assert (await stream.wait_for("orders"))["total"] == 20
 
 
 async def test_closing_the_sandbox_does_not_wait_for_open_pages() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
-        await order(sandbox)
-        _, writer = await asyncio.open_connection(*address(sandbox), limit=1)
+        await create_order(sandbox)
+        _, writer = await asyncio.open_connection(*split_address(sandbox), limit=1)
         writer.write(b"GET /_pages/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         async with (
-            watching(sandbox, "/events") as one,
-            watching(sandbox, f"/orders/{ORDER_ID}/events") as two,
+            open_stream(sandbox, "/events") as one,
+            open_stream(sandbox, f"/orders/{ORDER_ID}/events") as two,
         ):
-            await two.news("order")
-            while not most_unsent(sandbox):
-                # A hundred of these are an event that a reader of lines still takes.
-                sandbox._simulator.state.requests.append(received(b"x" * 1_000))
-                await one.news("requests")
+            await two.wait_for("order")
+            while not count_unsent(sandbox):
+                # An event has a hundred of these at most, which a line reader accepts.
+                sandbox._simulator.state.requests.append(record_request(b"x" * 1_000))
+                await one.wait_for("requests")
             began = perf_counter()
             await sandbox.aclose()
             assert perf_counter() - began < 0.9
             with pytest.raises(aiohttp.ClientError):
-                await two.news("order")
+                await two.wait_for("order")
         writer.close()
 
 
-def address(sandbox: Sandbox) -> tuple[str, int]:
-    """Host and port."""
+def split_address(sandbox: Sandbox) -> tuple[str, int]:
+    """Return host and port."""
     host, _, port = sandbox.base_url.removeprefix("http://").partition(":")
     return host, int(port)
 
 
-def received(body: bytes) -> ReceivedRequest:
-    """A request that arrived."""
+def record_request(body: bytes) -> ReceivedRequest:
+    """Build a recorded request."""
     return ReceivedRequest(method="POST", path="/", headers={}, body=body)
 
 
-def most_unsent(sandbox: Sandbox) -> int:
-    """How many bytes wait for the slowest reader."""
+def count_unsent(sandbox: Sandbox) -> int:
+    """Return the unsent bytes of the slowest client."""
     runner = sandbox._server._runner
     assert runner is not None
     assert runner.server is not None
@@ -671,9 +673,9 @@ def most_unsent(sandbox: Sandbox) -> int:
 async def test_reopened_sandbox_serves_its_pages() -> None:
     clock = FakeClock(NOW)
     async with Sandbox(clock=clock) as sandbox:
-        await order(sandbox)
+        await create_order(sandbox)
     async with sandbox:
         clock.advance(timedelta(minutes=30).total_seconds())
-        async with watching(sandbox, f"/orders/{ORDER_ID}/events") as stream:
-            told = await stream.news("order")
+        async with open_stream(sandbox, f"/orders/{ORDER_ID}/events") as stream:
+            told = await stream.wait_for("order")
     assert told["deadline"] == clock.now().timestamp()

@@ -1,4 +1,4 @@
-"""What a bitcoin costs, and who may say so."""
+"""Rates: the prices of a bitcoin."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 from aurpay_async import ConfigurationError, InvalidRequestError
 from aurpay_async.sandbox import RATES, Rates, Sandbox
 
-from .shop import ask, order
+from .shop import call, create_order
 
 
 async def test_changed_rate_applies_to_later_orders() -> None:
     async with Sandbox(rates={"USD": "65000", "CZK": 2_000_000}) as sandbox:
-        first = await order(sandbox)
+        first = await create_order(sandbox)
         sandbox.rates["USD"] = 40_000
-        second = await order(sandbox)
-        third = await order(sandbox, currency="CZK")
+        second = await create_order(sandbox)
+        third = await create_order(sandbox, currency="CZK")
         amounts = [sandbox.orders[one].amount for one in (first, second, third)]
     # 20 / 65000 is 0.000307692...: rounded up to a satoshi.
     assert amounts == [
@@ -67,8 +67,8 @@ def test_invalid_rate_is_rejected_with_the_reason(
 async def test_order_of_more_than_all_bitcoins_is_rejected() -> None:
     async with Sandbox(rates={"USD": "0.00001"}) as sandbox:
         body = b'{"price": %s, "currency": "USD"}'
-        _, most = await ask(sandbox, "POST", "/api/bln/order", body % b"210")
-        _, more = await ask(sandbox, "POST", "/api/bln/order", body % b"210.01")
+        _, most = await call(sandbox, "POST", "/api/bln/order", body % b"210")
+        _, more = await call(sandbox, "POST", "/api/bln/order", body % b"210.01")
     assert most["data"]["amount"] == "21000000.00000000"
     assert (more["code"], more["message"]) == (
         400,

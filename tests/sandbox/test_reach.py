@@ -1,4 +1,4 @@
-"""How far a sandbox reaches: who can ask it, by which name, and whom it calls."""
+"""The host policy: addresses to listen on, accepted hosts and callback hosts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from aurpay_async.sandbox._reach import HostPolicy, is_name
 from aurpay_async.sandbox._settings import parse_host_policy
 
 from ..loopback import Server, answering
-from .shop import arrived, ask, open_shop, order
+from .shop import call, create_order, open_shop, read_requests
 
 
-def ipv6() -> list[str]:
-    """The address of this machine, if it has one."""
+def find_ipv6() -> list[str]:
+    """Return the IPv6 loopback address if this machine has it."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
@@ -26,15 +26,15 @@ def ipv6() -> list[str]:
     return ["::1"]
 
 
-IPV6 = ipv6()
+IPV6 = find_ipv6()
 EVERYWHERE = "0.0.0.0"  # noqa: S104
 
 
-def reach(host: str = "127.0.0.1", *callback_hosts: str) -> HostPolicy:
+def build_policy(host: str = "127.0.0.1", *callback_hosts: str) -> HostPolicy:
     return HostPolicy(host=host, callback_hosts=frozenset(callback_hosts))
 
 
-# Where it listens
+# Listening
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
@@ -93,7 +93,10 @@ def test_container_names_and_ipv6_addresses_are_hosts() -> None:
 def test_wildcard_address_is_reached_at_loopback(
     host: str, bound: str, url_host: str
 ) -> None:
-    assert (reach(host).bound, reach(host).origin_host) == (bound, url_host)
+    assert (build_policy(host).bound, build_policy(host).origin_host) == (
+        bound,
+        url_host,
+    )
 
 
 async def test_sandbox_client_connects_over_ipv4_and_ipv6() -> None:
@@ -107,7 +110,7 @@ async def test_sandbox_client_connects_over_ipv4_and_ipv6() -> None:
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: str) -> None:
-    """Have this loop resolve `name` so, and addresses as ever: uvloop asks for both."""
+    """Let the event loop resolve `name` to these addresses."""
     loop = asyncio.get_running_loop()
     resolve = loop.getaddrinfo
 
@@ -129,15 +132,15 @@ async def test_host_name_with_several_addresses_listens_on_one(
         assert int(port) > 0
         sandbox._base_url = f"http://127.0.0.1:{port}"
         host = f"sandbox.lan:{port}"
-        assert (await ask(sandbox, "GET", "/_sandbox/rates", Host=host))[0] == 200
-        _, answer = await ask(
+        assert (await call(sandbox, "GET", "/_sandbox/rates", Host=host))[0] == 200
+        _, answer = await call(
             sandbox, "POST", "/api/bln/order", {"price": 1, "currency": "USD"}
         )
-        # Where the client has found it.
+        # The pay URL has the host of the request.
         assert answer["data"]["pay_url"].startswith(f"http://127.0.0.1:{port}/#/")
 
 
-# By which names it is asked
+# Accepted hosts
 
 
 @pytest.mark.parametrize(
@@ -167,12 +170,12 @@ async def test_host_name_with_several_addresses_listens_on_one(
 def test_host_header_is_accepted_by_the_host_policy(
     host: str, header: str, known: bool
 ) -> None:
-    assert reach(host).accepts_host(header) is known
+    assert build_policy(host).accepts_host(header) is known
 
 
 async def test_remote_access_does_not_admit_foreign_web_pages() -> None:
     async with Sandbox(host=EVERYWHERE, allow_remote=True) as sandbox:
-        order_id = await order(sandbox)
+        order_id = await create_order(sandbox)
         control = f"/_sandbox/orders/{order_id}/pay"
         page = f"/_pages/orders/{order_id}/pay"
         address, name = "192.168.1.5:8765", "evil.example:8765"
@@ -180,7 +183,7 @@ async def test_remote_access_does_not_admit_foreign_web_pages() -> None:
             "use 127.0.0.1 or any IP address as the host; allow another name with "
             "allowed_hosts=(...) (--allowed-host)"
         )
-        assert await ask(sandbox, "POST", control, Host=name) == (
+        assert await call(sandbox, "POST", control, Host=name) == (
             403,
             {"error": advice},
         )
@@ -197,22 +200,22 @@ async def test_remote_access_does_not_admit_foreign_web_pages() -> None:
         ):
             for path in (control, page):
                 marks = {**right, **wrong}
-                assert (await ask(sandbox, "POST", path, {}, **marks))[0] == 403
-        assert await ask(sandbox, "GET", "/", Host=name) == (403, f"{advice}\n")
-        assert (await ask(sandbox, "GET", "/", Host=address))[0] == 200
+                assert (await call(sandbox, "POST", path, {}, **marks))[0] == 403
+        assert await call(sandbox, "GET", "/", Host=name) == (403, f"{advice}\n")
+        assert (await call(sandbox, "GET", "/", Host=address))[0] == 200
         assert sandbox.orders[order_id].status == "PENDING"
-        assert (await ask(sandbox, "POST", page, {}, **right))[0] == 204
+        assert (await call(sandbox, "POST", page, {}, **right))[0] == 204
 
 
 async def test_pay_url_has_the_host_of_the_request() -> None:
     fields = {"price": 1, "currency": "USD"}
     async with Sandbox() as sandbox:
         for host in ("localhost:99", "127.0.0.1:1", "[::1]:8765"):
-            _, answer = await ask(sandbox, "POST", "/api/bln/order", fields, Host=host)
+            _, answer = await call(sandbox, "POST", "/api/bln/order", fields, Host=host)
             assert answer["data"]["pay_url"].startswith(f"http://{host}/#/cashier/")
 
 
-# Whom it calls
+# Callback hosts
 
 
 @pytest.mark.parametrize(
@@ -257,10 +260,10 @@ async def test_callback_to_an_allowed_host_is_sent_without_a_proxy(
         sent = []
         for host in ("shop.test", "other.test"):
             url = f"http://{host}:{port}/paid"
-            sent += await sandbox.pay(await order(sandbox, callback_url=url))
+            sent += await sandbox.pay(await create_order(sandbox, callback_url=url))
         assert [(one.status, one.error) for one in sent] == [
             (200, None),
             (None, "not sent: not on this machine"),
         ]
-        assert [request.target for request in arrived(shop)] == ["/paid"]
+        assert [request.target for request in read_requests(shop)] == ["/paid"]
         assert proxy.requests == []

@@ -1,4 +1,4 @@
-"""Records as JSON: what comes back is what went in."""
+"""Encoding and decoding of records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aurpay_async.sandbox._records import dump, load, read_record
 
 from ..orders import NOW
 
-TEXTS = st.text(st.characters(), max_size=20)  # halves of characters as well
+TEXTS = st.text(st.characters(), max_size=20)  # with lone surrogates
 NAMES = TEXTS.filter(lambda name: not name.startswith("$"))
 VALUES = st.recursive(
     st.none()
@@ -36,7 +36,7 @@ VALUES = st.recursive(
 
 @attrs.frozen(kw_only=True)
 class Thing:
-    """A record of a kind that is still to come."""
+    """A record of a new type."""
 
     name: str
     value: Any = None
@@ -110,7 +110,7 @@ def test_missing_fields_get_defaults_and_unknown_fields_are_ignored() -> None:
     ],
 )
 def test_invalid_record_raises_value_error(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - of whatever reads it
+    with pytest.raises(ValueError):  # noqa: PT011 - raised by different decoders
         read_record(Thing, load(text))
 
 

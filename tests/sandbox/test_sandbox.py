@@ -1,4 +1,4 @@
-"""The sandbox over HTTP: what Aurpay documents, on this machine."""
+"""The sandbox over HTTP: creation of Lightning orders, and its life cycle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
 
 from ..orders import AS_NUMBER, AS_TEXT, NOW, PAYEE
-from .shop import ask
+from .shop import call
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,11 +196,11 @@ async def test_each_invoice_of_the_sandbox_is_for_regtest(tmp_path: Path) -> Non
     ]
     for chosen in options:
         async with Sandbox(**chosen) as sandbox:
-            await ask(sandbox, "POST", "/api/bln/order", fields)
-            _, page = await ask(sandbox, "POST", "/api/order/pay-url", fields)
+            await call(sandbox, "POST", "/api/bln/order", fields)
+            _, page = await call(sandbox, "POST", "/api/order/pay-url", fields)
             token = page["data"]["pay_url"].partition("token=")[2]
             choose = f"/_sandbox/checkouts/{token}/choose"
-            assert (await ask(sandbox, "POST", choose, {"coin": "BTC-LN"}))[0] == 200
+            assert (await call(sandbox, "POST", choose, {"coin": "BTC-LN"}))[0] == 200
         invoices = [order.invoice for order in sandbox.orders.values()]
         assert len(invoices) in {2, 4}
         assert all(invoice.startswith("lnbcrt") for invoice in invoices)

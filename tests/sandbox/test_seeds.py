@@ -1,4 +1,4 @@
-"""Random bytes that come again, and those that do not."""
+"""Reproducible and unpredictable random bytes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from aurpay_async.sandbox._seeds import random_source
 from aurpay_async.testing import FakeClock
 
 from ..orders import NOW
-from .shop import order
+from .shop import create_order
 
 if TYPE_CHECKING:
     from aurpay_async.bolt11._secp256k1 import Curve
 
 FIELDS = {"price": 20, "currency": "USD"}
 
-#: Of the first order of seed 7, at the first second of 2026.
+#: The invoice of the first order with seed 7, at the first second of 2026.
 INVOICE = (
     "lnbcrt200u1p54twgqpp55ak03yjzj2srgj593dy5lhj2mexfuu4x92en4hv2ktqvrrgegswqsp57nw2r8"
     "tqekfxgpr7ggtkmgvqeq8tx7dy08af3w9j2zadgllrhz6qdp5x33x2wf4xvungdtrxcckgeryxpjryvtp8"
@@ -69,17 +69,17 @@ def test_seeded_order_does_not_depend_on_earlier_orders() -> None:
 
 
 async def test_two_sandboxes_with_one_seed_create_the_same_order() -> None:
-    async def made(seed: int | None, clock: FakeClock) -> Any:
+    async def create(seed: int | None, clock: FakeClock) -> Any:
         async with Sandbox(seed=seed, clock=clock) as sandbox:
-            await order(sandbox, callback_url="http://127.0.0.1/")
+            await create_order(sandbox, callback_url="http://127.0.0.1/")
             return [*sandbox.orders.values()]
 
     later = FakeClock(NOW + timedelta(minutes=1))
     one, two, other, moved = await asyncio.gather(
-        made(7, FakeClock(NOW)),
-        made(7, FakeClock(NOW)),
-        made(8, FakeClock(NOW)),
-        made(7, later),
+        create(7, FakeClock(NOW)),
+        create(7, FakeClock(NOW)),
+        create(8, FakeClock(NOW)),
+        create(7, later),
     )
     assert one == two
     assert other[0].preimage != one[0].preimage

@@ -1,4 +1,4 @@
-"""Orders that are paid, run out of time and are refunded; and the shop hears of it."""
+"""Payments, timeouts and refunds with their callbacks."""
 
 from __future__ import annotations
 
@@ -12,54 +12,60 @@ from aurpay_async.testing import FakeClock
 
 from ..loopback import closed_port
 from ..orders import NOW
-from .shop import arrived, both, open_shop, order, signature
+from .shop import (
+    create_order,
+    create_order_for,
+    expected_signature,
+    open_shop,
+    read_requests,
+)
 
 DATE = "2026-01-01T00:00:00Z"
 
 
 async def test_payment_sends_the_documented_callback() -> None:
     async with open_shop() as shop, Sandbox(clock=FakeClock(NOW)) as sandbox:
-        order_id = await both(sandbox, shop)
+        order_id = await create_order_for(sandbox, shop)
         (sent,) = await sandbox.pay(order_id)
         assert sandbox.orders[order_id].status == "SUCCESS"
-    (request,) = arrived(shop)
+    (request,) = read_requests(shop)
     url = f"{shop.url}/paid?ref=7"
     assert (request.method, request.target) == ("GET", "/paid?ref=7")
     assert request.named("Callback-Token") == ["sandbox-callback-token"]
     assert request.named("Date") == [DATE]
-    assert request.named("Signature") == [signature(DATE, url)]
+    assert request.named("Signature") == [expected_signature(DATE, url)]
     assert request.named("Content-Length") == request.named("Cookie") == []
     assert request.body == b""
     assert (sent.order_id, sent.kind, sent.method) == (order_id, "paid", "GET")
     assert (sent.url, sent.body, sent.sent_at) == (url, b"", NOW)
     assert (sent.status, sent.error) == (200, None)
-    assert dict(sent.headers)["Signature"] == signature(DATE, url)
+    assert dict(sent.headers)["Signature"] == expected_signature(DATE, url)
     assert list(sandbox.callbacks) == [sent]
 
 
 async def test_timeout_and_late_payment_call_their_own_urls() -> None:
     clock = FakeClock(NOW)
     async with open_shop() as shop, Sandbox(clock=clock) as sandbox:
-        order_id = await both(sandbox, shop)
+        order_id = await create_order_for(sandbox, shop)
         (timeout,) = await sandbox.expire(order_id)
         assert sandbox.orders[order_id].status == "OVERDUE"
         clock.advance(60)
         (paid,) = await sandbox.pay(order_id)
         assert sandbox.orders[order_id].status == "SUCCESS"
     assert [timeout.kind, paid.kind] == ["timeout", "paid"]
-    assert [request.target for request in arrived(shop)] == [
+    assert [request.target for request in read_requests(shop)] == [
         "/timeout?ref=7",
         "/paid?ref=7",
     ]
-    assert [request.named("Signature") for request in arrived(shop)] == [
-        [signature(DATE, f"{shop.url}/timeout?ref=7")],
-        [signature("2026-01-01T00:01:00Z", f"{shop.url}/paid?ref=7")],
+    assert [request.named("Signature") for request in read_requests(shop)] == [
+        [expected_signature(DATE, f"{shop.url}/timeout?ref=7")],
+        [expected_signature("2026-01-01T00:01:00Z", f"{shop.url}/paid?ref=7")],
     ]
 
 
 async def test_refund_of_an_order_sends_no_callback() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
-        order_id = await both(sandbox, shop)
+        order_id = await create_order_for(sandbox, shop)
         await sandbox.pay(order_id)
         assert await sandbox.refund(order_id) == []
         assert sandbox.orders[order_id].status == "REFUNDED"
@@ -69,7 +75,7 @@ async def test_refund_of_an_order_sends_no_callback() -> None:
 async def test_order_without_urls_sends_no_callback_and_consumes_no_fault() -> None:
     async with Sandbox() as sandbox:
         sandbox.callback_faults.push("twice")
-        late, paid = await order(sandbox), await order(sandbox)
+        late, paid = await create_order(sandbox), await create_order(sandbox)
         assert await sandbox.expire(late) == []
         assert await sandbox.pay(late) == []
         assert await sandbox.pay(paid) == []
@@ -89,14 +95,14 @@ async def test_post_callback_has_the_order_in_its_body(
         open_shop() as shop,
         Sandbox(clock=FakeClock(NOW), post_callbacks=True) as sandbox,
     ):
-        order_id = await both(sandbox, shop)
+        order_id = await create_order_for(sandbox, shop)
         (sent,) = await getattr(sandbox, move)(order_id)
-    (request,) = arrived(shop)
+    (request,) = read_requests(shop)
     url = f"{shop.url}/{kind}?ref=7"
     assert (request.method, request.target) == ("POST", f"/{kind}?ref=7")
     assert request.named("Content-Type") == ["application/json"]
     assert request.named("Content-Length") == [str(len(request.body))]
-    assert request.named("Signature") == [signature(DATE, url)]
+    assert request.named("Signature") == [expected_signature(DATE, url)]
     assert request.body == sent.body
     body = json.loads(request.body)
     assert (body["order_id"], body["status"]) == (order_id, status)
@@ -110,12 +116,12 @@ async def test_callback_token_and_secret_can_be_set_and_are_hidden() -> None:
             callback_token="canary-t", callback_secret="canary-s", clock=FakeClock(NOW)
         ) as sandbox,
     ):
-        (sent,) = await sandbox.pay(await both(sandbox, shop))
-    (request,) = arrived(shop)
+        (sent,) = await sandbox.pay(await create_order_for(sandbox, shop))
+    (request,) = read_requests(shop)
     assert request.named("Callback-Token") == [sandbox.callback_token] == ["canary-t"]
     assert sandbox.callback_secret == "canary-s"
     url = f"{shop.url}/paid?ref=7"
-    assert request.named("Signature") == [signature(DATE, url, "canary-s")]
+    assert request.named("Signature") == [expected_signature(DATE, url, "canary-s")]
     assert "canary" not in repr(sent)
     assert "['Callback-Token', 'Date', 'Signature']" in repr(sent)
     assert "<0 bytes>" in repr(sent)
@@ -123,7 +129,7 @@ async def test_callback_token_and_secret_can_be_set_and_are_hidden() -> None:
 
 async def test_rejection_of_the_shop_is_recorded() -> None:
     async with open_shop("500 Oops") as shop, Sandbox() as sandbox:
-        order_id = await both(sandbox, shop)
+        order_id = await create_order_for(sandbox, shop)
         (sent,) = await sandbox.pay(order_id)
     assert (sent.status, sent.error) == (500, None)
     assert sandbox.orders[order_id].status == "SUCCESS"
@@ -131,7 +137,9 @@ async def test_rejection_of_the_shop_is_recorded() -> None:
 
 async def test_unreachable_shop_is_recorded_and_raises_nothing() -> None:
     async with closed_port() as url, Sandbox() as sandbox:
-        (sent,) = await sandbox.pay(await order(sandbox, callback_url=f"{url}/paid"))
+        (sent,) = await sandbox.pay(
+            await create_order(sandbox, callback_url=f"{url}/paid")
+        )
     assert sent.status is None
     assert sent.error is not None
     assert "Cannot connect to host 127.0.0.1" in sent.error
@@ -146,7 +154,7 @@ async def test_status_change_of_an_unknown_order_is_rejected(move: str) -> None:
 
 async def test_forbidden_payment_sends_no_callback_and_consumes_no_fault() -> None:
     async with open_shop() as shop, Sandbox() as sandbox:
-        order_id = await both(sandbox, shop)
+        order_id = await create_order_for(sandbox, shop)
         await sandbox.pay(order_id)
         sandbox.callback_faults.push("twice")
         with pytest.raises(InvalidRequestError, match="is SUCCESS and cannot be paid"):

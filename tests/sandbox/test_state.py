@@ -1,4 +1,4 @@
-"""What outlives a sandbox that has a file: everything, however it ended."""
+"""The file of a sandbox: its state is restored, even after a kill."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aurpay_async.sandbox._journal import SqliteStorage
 from aurpay_async.sandbox._kept import PersistentDict, PersistentList
 
 from ..orders import NOW
-from .shop import both, open_shop, order
+from .shop import create_order, create_order_for, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,12 +39,12 @@ def sandbox_on(file: Path, **options: Any) -> Sandbox:
     return Sandbox(db=file, clock=SandboxClock(NOW), seed=7, **options)
 
 
-# A new record takes a line
+# Collections
 
 
 @attrs.frozen(kw_only=True)
 class Coin:
-    """A record of a kind that is still to come."""
+    """A record of a new type."""
 
     name: str
     worth: int = 1
@@ -60,7 +60,7 @@ def test_persistent_dict_and_list_are_restored_in_order(file: Path) -> None:
         log.append(Coin(name=name))
     table["b"] = Coin(name="b", worth=2)
     storage.close()
-    table["d"] = Coin(name="d")  # too late to be kept
+    table["d"] = Coin(name="d")  # after closing, not stored
 
     storage = SqliteStorage.open(str(file))
     again, tossed = PersistentDict("coin", Coin), PersistentList("toss", Coin)
@@ -76,18 +76,21 @@ def test_persistent_dict_and_list_are_restored_in_order(file: Path) -> None:
     assert storage.read("toss") == []
 
 
-# All that a sandbox remembers
+# Restoring
 
 
 async def test_sandbox_restores_its_whole_state_from_the_file(file: Path) -> None:
     async with open_shop() as shop, sandbox_on(file) as one:
-        paid, overdue = await both(one, shop), await both(one, shop)
+        paid, overdue = (
+            await create_order_for(one, shop),
+            await create_order_for(one, shop),
+        )
         await one.pay(paid)
         await one.expire(overdue)
         one.callback_faults.push("twice", "lost", "late")
         one.faults.push("gzip", "gzip", "503")
-        await order(one)  # uses up a fault
-        await one.expire(await order(one))  # this one as well
+        await create_order(one)  # uses up a fault
+        await one.expire(await create_order(one))  # this one as well
         one.rates["USD"] = "65000.50"
         advance(one.clock, 90)
         advance(one.clock, 0.5)
@@ -105,14 +108,14 @@ async def test_sandbox_restores_its_whole_state_from_the_file(file: Path) -> Non
         await two.pay(overdue)
         two.faults.clear()
         number = len(two.orders) + 1
-        assert await order(two) == f"20260101000130{number:06}"
+        assert await create_order(two) == f"20260101000130{number:06}"
     async with sandbox_on(file, rates={"EUR": 1}) as three:
         assert three.orders[overdue].status == "SUCCESS"
         assert [*three.faults] == []
         assert three.rates["USD"] == one.rates["USD"]
         assert three.rates["EUR"] == 1
     async with sandbox_on(file, rates={"USD": 2}) as four:
-        # What is said anew counts.
+        # An option replaces the stored rate.
         assert four.rates["USD"] == 2
         assert four.rates["EUR"] == 1
 
@@ -130,7 +133,7 @@ async def test_faults_pushed_before_opening_follow_the_stored_ones(file: Path) -
 
 async def test_order_that_became_due_while_closed_times_out_at_once(file: Path) -> None:
     async with sandbox_on(file, speed=1) as one:
-        await order(one)
+        await create_order(one)
     two = Sandbox(db=file, speed=1)  # at the machine's time, which is later
     async with two, asyncio.timeout(10):
         while next(iter(two.orders.values())).status == "PENDING":
@@ -144,7 +147,7 @@ async def test_custom_clock_is_not_restored_from_the_file(file: Path) -> None:
         assert two.clock.now() == NOW + timedelta(hours=1)
 
 
-# Killed
+# Kill
 
 
 _SERVE = """
@@ -159,8 +162,8 @@ asyncio.run(main())
 
 
 @asynccontextmanager
-async def doomed(file: Path) -> AsyncIterator[tuple[str, subprocess.Popen[str]]]:
-    """A sandbox in a process of its own, and its base URL; killed at the end."""
+async def run_killed(file: Path) -> AsyncIterator[tuple[str, subprocess.Popen[str]]]:
+    """Run a sandbox in another process, and kill it at the end."""
     command = [sys.executable, "-c", _SERVE, str(file)]
     with subprocess.Popen(  # noqa: ASYNC220 - it is a moment
         command, stdout=subprocess.PIPE, text=True
@@ -173,8 +176,8 @@ async def doomed(file: Path) -> AsyncIterator[tuple[str, subprocess.Popen[str]]]
             process.wait()
 
 
-async def stream(base_url: str, answered: dict[str, str]) -> None:
-    """Orders without end, until nobody answers any more."""
+async def create_orders(base_url: str, answered: dict[str, str]) -> None:
+    """Create orders until the sandbox no longer answers."""
     fields = {"price": 20, "currency": "USD"}
     async with aiohttp.ClientSession(base_url) as session:
         while True:
@@ -184,7 +187,7 @@ async def stream(base_url: str, answered: dict[str, str]) -> None:
                 answered[data["order_id"]] = data["payment_request"]
 
 
-async def tell(base_url: str, method: str, path: str, body: Any) -> None:
+async def send_control(base_url: str, method: str, path: str, body: Any) -> None:
     async with aiohttp.request(method, base_url + path, json=body) as response:
         assert response.status == 200
 
@@ -192,13 +195,17 @@ async def tell(base_url: str, method: str, path: str, body: Any) -> None:
 async def test_killed_sandbox_has_lost_no_answered_order(file: Path) -> None:
     answered: dict[str, str] = {}
     for enough in (40, 80):
-        async with doomed(file) as (url, process), asyncio.timeout(30):
+        async with run_killed(file) as (url, process), asyncio.timeout(30):
             base_url = url.strip()
-            await tell(base_url, "POST", "/_sandbox/callback-faults", ["lost"])
-            await tell(base_url, "PUT", "/_sandbox/rates", {"USD": f"{enough}000"})
-            await tell(base_url, "POST", "/_sandbox/clock", {"advance_s": enough})
+            await send_control(base_url, "POST", "/_sandbox/callback-faults", ["lost"])
+            await send_control(
+                base_url, "PUT", "/_sandbox/rates", {"USD": f"{enough}000"}
+            )
+            await send_control(
+                base_url, "POST", "/_sandbox/clock", {"advance_s": enough}
+            )
             streams = [
-                asyncio.create_task(stream(base_url, answered)) for _ in range(4)
+                asyncio.create_task(create_orders(base_url, answered)) for _ in range(4)
             ]
             while len(answered) < enough:
                 await asyncio.sleep(0.001)
@@ -213,14 +220,14 @@ async def test_killed_sandbox_has_lost_no_answered_order(file: Path) -> None:
         numbers = [int(one[14:]) for one in known]
         assert numbers == [*range(1, len(known) + 1)]
         assert len(sandbox.requests) >= len(answered)
-        # What the control API had answered holds as well.
+        # Changes that the control API had answered are stored as well.
         assert [*sandbox.callback_faults] == ["lost", "lost"]
         assert sandbox.rates["USD"] == 80_000
         assert sandbox.clock.now() == NOW + timedelta(seconds=120)
-        assert await order(sandbox) == f"20260101000200{len(known) + 1:06}"
+        assert await create_order(sandbox) == f"20260101000200{len(known) + 1:06}"
 
 
-# Files that are not to be had
+# Unusable files
 
 
 async def test_second_sandbox_on_the_same_file_is_rejected(file: Path) -> None:
@@ -235,12 +242,12 @@ async def test_second_sandbox_on_the_same_file_is_rejected(file: Path) -> None:
             check=False,
         )
         assert "is in use, perhaps by another sandbox; use another file" in done.stderr
-        await order(first)
+        await create_order(first)
     async with sandbox_on(file) as second:
         assert len(second.orders) == 1
 
 
-def other_program(file: Path) -> None:
+def write_other_database(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE notes (text)")
         connection.commit()
@@ -252,15 +259,15 @@ def write_version(file: Path, version: int) -> None:
         connection.execute(f"PRAGMA user_version = {version}")
 
 
-def unreadable(file: Path) -> None:
+def write_invalid_order(file: Path) -> None:
     storage = SqliteStorage.open(str(file))
     storage.put("order", "1", {"order_id": "1"})
     storage.close()
 
 
-def of_another_vocabulary(file: Path) -> None:
+def write_unknown_fault(file: Path) -> None:
     storage = SqliteStorage.open(str(file))
-    storage.put("fault", "queue", ["a fault of tomorrow"])
+    storage.put("fault", "queue", ["an unknown fault"])
     storage.close()
 
 
@@ -269,12 +276,15 @@ def of_another_vocabulary(file: Path) -> None:
     [
         (lambda file: file.write_bytes(b"no database" * 99), "is not a sandbox file"),
         (lambda file: file.write_bytes(b"x"), "is not a sandbox file"),
-        (other_program, "is not a sandbox file"),
+        (write_other_database, "is not a sandbox file"),
         (lambda file: write_version(file, 1), "was written by another version"),
         (lambda file: write_version(file, 99), "was written by another version"),
         (lambda file: file.mkdir(), "cannot be opened: unable to open"),
-        (unreadable, "a value that this version cannot read: not a SandboxOrder"),
-        (of_another_vocabulary, "a value that this version cannot read: fault: "),
+        (
+            write_invalid_order,
+            "a value that this version cannot read: not a SandboxOrder",
+        ),
+        (write_unknown_fault, "a value that this version cannot read: fault: "),
     ],
 )
 async def test_unusable_file_is_rejected_and_not_changed(
@@ -314,11 +324,11 @@ async def test_sandbox_that_cannot_listen_creates_no_file(file: Path) -> None:
 
 async def test_sandbox_with_a_file_opens_once(file: Path) -> None:
     async with sandbox_on(file) as sandbox:
-        await order(sandbox)
+        await create_order(sandbox)
     with pytest.raises(ConfigurationError, match="opens once; create another"):
         await sandbox.start()
     assert len(sandbox.orders) == 1
-    await sandbox.expire(next(iter(sandbox.orders)))  # too late to be kept
+    await sandbox.expire(next(iter(sandbox.orders)))  # after closing, not stored
     async with sandbox_on(file) as another:
         assert [one.status for one in another.orders.values()] == ["PENDING"]
 
@@ -334,7 +344,7 @@ async def test_special_sqlite_names_are_file_names(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     async with sandbox_on(":memory:") as sandbox:  # type: ignore[arg-type]
-        await order(sandbox)
+        await create_order(sandbox)
     assert (tmp_path / ":memory:").is_file()
 
 

@@ -19,13 +19,13 @@ from aurpay_async.sandbox import _faults as faults
 from aurpay_async.testing import FakeClock
 
 from ..orders import NOW, invoice
-from ..sandbox.shop import arrived, both, open_shop, order
+from ..sandbox.shop import create_order, create_order_for, open_shop, read_requests
 from .snapshot import expect, expect_files, expect_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from ..sandbox.shop import Arrived
+    from ..sandbox.shop import ShopRequest
 
 FIRST = "20260101000000000001"
 LIGHTNING = {"price": 20, "currency": "USD"}
@@ -166,7 +166,7 @@ async def test_each_endpoint_of_the_sandbox_answers_as_stored() -> None:
     """Status, names of the headers, and the raw body."""
     shown = []
     async with reproducible_sandbox() as sandbox:
-        await sandbox.pay(await order(sandbox))
+        await sandbox.pay(await create_order(sandbox))
         for method, path, fields in REQUESTS:
             answer = await fetch(sandbox, method, path, fields)
             body = without_port(answer.body.decode())
@@ -235,7 +235,7 @@ async def test_each_callback_fault_of_the_sandbox_sends_what_is_stored(
         ):
             if fault:
                 sandbox.callback_faults.push(fault)
-            order_id = await both(sandbox, shop)
+            order_id = await create_order_for(sandbox, shop)
             if not sandbox.callbacks:
                 await sandbox.pay(order_id)
             shown[fault or "none"] = {
@@ -243,13 +243,13 @@ async def test_each_callback_fault_of_the_sandbox_sends_what_is_stored(
                     f"{sent.kind}: {sent.status}, {sent.error}"
                     for sent in sandbox.callbacks
                 ),
-                "arrived": sorted(map(describe_callback, arrived(shop)), key=str),
+                "arrived": sorted(map(describe_callback, read_requests(shop)), key=str),
             }
     name = "callbacks-by-post" if posts else "callbacks-by-get"
     expect_json(f"sandbox/{name}.json", shown)
 
 
-def describe_callback(request: Arrived) -> dict[str, Any]:
+def describe_callback(request: ShopRequest) -> dict[str, Any]:
     body = request.body.decode("latin-1")
     return {
         "request": f"{request.method} {request.target}",
