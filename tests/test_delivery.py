@@ -106,13 +106,13 @@ async def test_a_fault_during_create_order_raises_an_error_with_the_right_outcom
         assert len(sandbox.requests) == (fault != "reset")
         assert len(sandbox.orders) == (parse_fault(fault).serves or created)
         if fault in OUTCOMES:
-            _compare(fault, result, next(iter(sandbox.orders), None))
+            expect_outcome(fault, result, next(iter(sandbox.orders), None))
         if fault != "stale":
             sandbox.faults.clear()
             await aurpay.create_order("20.00", "USD")
 
 
-def _compare(fault: str, result: object, order_id: str | None) -> None:
+def expect_outcome(fault: str, result: object, order_id: str | None) -> None:
     code, outcome, named = OUTCOMES[fault]
     if code is None:
         assert not isinstance(result, AurpayError)

@@ -71,7 +71,7 @@ SAMPLES: list[AurpayError] = [
 ]
 
 
-def classes() -> set[type[AurpayError]]:
+def find_error_classes() -> set[type[AurpayError]]:
     return {
         kind
         for _, kind in inspect.getmembers(errors, inspect.isclass)
@@ -80,11 +80,11 @@ def classes() -> set[type[AurpayError]]:
 
 
 def test_there_is_a_sample_of_every_error_class() -> None:
-    assert {type(error) for error in SAMPLES} == classes()
+    assert {type(error) for error in SAMPLES} == find_error_classes()
 
 
 def test_every_error_class_has_a_unique_code() -> None:
-    codes = [kind.code for kind in classes()]
+    codes = [kind.code for kind in find_error_classes()]
     assert len(set(codes)) == len(codes)
     assert all(code.isascii() and code.islower() for code in codes)
 

@@ -113,18 +113,18 @@ print(seen)
     assert run_python(code) == "{False}\n"
 
 
-def modules() -> list[str]:
+def find_modules() -> list[str]:
     found = pkgutil.walk_packages([str(PACKAGE)], "aurpay_async.")
     return ["aurpay_async", *(info.name for info in found)]
 
 
 def test_every_module_has_a_docstring_and_can_be_imported() -> None:
-    for name in modules():
+    for name in find_modules():
         if "_cli" not in name and "__main__" not in name:
             assert import_module(name).__doc__, name
 
 
-def public_objects() -> dict[str, Any]:
+def find_public_objects() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for module in map(import_module, PUBLIC):
         for name in module.__all__:
@@ -141,14 +141,14 @@ def public_objects() -> dict[str, Any]:
 
 
 def test_every_public_name_has_a_docstring() -> None:
-    for name, value in public_objects().items():
+    for name, value in find_public_objects().items():
         assert inspect.getdoc(value), name
 
 
 def test_a_test_without_a_docstring_has_a_name_of_four_words() -> None:
     tests = 0
-    for path, text in sources(Path(__file__).parent):
-        for node in outer(ast.parse(text)):
+    for path, text in read_sources(Path(__file__).parent):
+        for node in find_functions(ast.parse(text)):
             if node.name.startswith("test_"):
                 tests += 1
                 words = node.name.removeprefix("test_").split("_")
@@ -157,7 +157,7 @@ def test_a_test_without_a_docstring_has_a_name_of_four_words() -> None:
     assert tests > 500
 
 
-def sources(folder: Path) -> Iterator[tuple[Path, str]]:
+def read_sources(folder: Path) -> Iterator[tuple[Path, str]]:
     for path in sorted(folder.rglob("*.py")):
         yield path, path.read_text(encoding="utf-8")
 
@@ -165,25 +165,25 @@ def sources(folder: Path) -> Iterator[tuple[Path, str]]:
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def outer(node: ast.Module | ast.ClassDef) -> Iterator[Function]:
+def find_functions(node: ast.Module | ast.ClassDef) -> Iterator[Function]:
     """Yield the functions of a module and of its classes, where pytest finds tests."""
     for child in node.body:
         if isinstance(child, Function):
             yield child
         elif isinstance(child, ast.ClassDef):
-            yield from outer(child)
+            yield from find_functions(child)
 
 
 def test_no_function_has_more_than_50_lines() -> None:
     """Docstrings and comments are not counted."""
-    for path, text in sources(PACKAGE):
+    for path, text in read_sources(PACKAGE):
         lines = text.splitlines()
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, Function):
-                assert code_lines(node, lines) <= 50, f"{path.name}: {node.name}"
+                assert count_code_lines(node, lines) <= 50, f"{path.name}: {node.name}"
 
 
-def code_lines(node: Function, lines: list[str]) -> int:
+def count_code_lines(node: Function, lines: list[str]) -> int:
     body = node.body[1:] if ast.get_docstring(node) else node.body
     first = body[0].lineno - 1 if body else node.end_lineno
     stripped = (line.strip() for line in lines[first : node.end_lineno])
@@ -206,5 +206,5 @@ def test_the_package_has_a_py_typed_marker() -> None:
 
 
 def test_no_file_has_more_than_600_lines() -> None:
-    for path, text in sources(PACKAGE):
+    for path, text in read_sources(PACKAGE):
         assert len(text.splitlines()) <= 600, path.name

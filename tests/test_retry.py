@@ -52,7 +52,7 @@ def test_a_status_is_rejected_only_if_the_request_was_not_processed(
     assert {outcome_of_status(status) for status in statuses} == {outcome}
 
 
-def api(status: int) -> errors.APIError:
+def make_api_error(status: int) -> errors.APIError:
     kind = {429: errors.RateLimitedError}.get(status, errors.APIError)
     return kind("x", status=status, outcome=outcome_of_status(status))
 
@@ -65,16 +65,16 @@ def api(status: int) -> errors.APIError:
         (errors.ConnectError("x", outcome=NOT_SENT, final=True), False, False, False),
         (errors.RequestTimeoutError("x", outcome=UNKNOWN), True, False, False),
         (errors.ConnectionLostError("x", outcome=UNKNOWN), True, False, False),
-        (api(429), True, True, False),
-        (api(408), True, False, False),
-        (api(425), True, False, False),
-        (api(409), False, False, False),
-        (api(500), True, False, False),
-        (api(503), True, False, False),
-        (api(501), False, False, False),
-        (api(302), False, False, False),
-        (api(400), False, False, False),
-        (api(401), False, False, False),
+        (make_api_error(429), True, True, False),
+        (make_api_error(408), True, False, False),
+        (make_api_error(425), True, False, False),
+        (make_api_error(409), False, False, False),
+        (make_api_error(500), True, False, False),
+        (make_api_error(503), True, False, False),
+        (make_api_error(501), False, False, False),
+        (make_api_error(302), False, False, False),
+        (make_api_error(400), False, False, False),
+        (make_api_error(401), False, False, False),
         (errors.InvalidResponseError("x"), False, False, False),
         (errors.ConfigurationError("x"), False, False, False),
         (errors.InvalidRequestError("x", field="y"), False, False, False),
@@ -200,7 +200,7 @@ def test_the_retry_budget_has_a_maximum() -> None:
     assert retries == RetryBudget.CAPACITY
 
 
-def decision(
+def decide(
     error: AurpayError, *, attempt: int = 1, remaining: float = 30, tokens: int = 10
 ) -> tuple[float | None, str]:
     budget = RetryBudget()
@@ -210,7 +210,7 @@ def decision(
     )
 
 
-def limited(retry_after: float | None) -> errors.RateLimitedError:
+def make_rate_limited_error(retry_after: float | None) -> errors.RateLimitedError:
     error = errors.RateLimitedError(
         "x", status=429, outcome=REFUSED, retry_after=retry_after
     )
@@ -238,11 +238,11 @@ def test_retry_decisions_have_a_pause_and_a_reason(
     options: dict[str, Any],
     expected: tuple[float | None, str],
 ) -> None:
-    assert decision(limited(retry_after), **options) == expected
+    assert decide(make_rate_limited_error(retry_after), **options) == expected
 
 
 def test_an_error_that_is_not_retryable_is_not_retried() -> None:
-    assert decision(errors.ConnectionLostError("x")) == (None, "must not be repeated")
+    assert decide(errors.ConnectionLostError("x")) == (None, "must not be repeated")
 
 
 def test_a_decision_against_a_retry_costs_no_budget() -> None:
@@ -251,7 +251,7 @@ def test_a_decision_against_a_retry_costs_no_budget() -> None:
         plan_retry(
             RetryPolicy(),
             budget,
-            limited(None),
+            make_rate_limited_error(None),
             attempt=attempt,
             remaining=remaining,
             jitter=1.0,

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from aurpay_async.errors._sqlstate import causes_of, is_conflict, sqlstate_of
 
 
-def driver_error(name: str, code: object) -> Exception:
+def make_driver_error(name: str, code: object) -> Exception:
     error = Exception("the driver's")
     setattr(error, name, code)
     return error
@@ -34,7 +34,7 @@ def wrap_error(error: Exception) -> list[Exception]:
 def test_a_conflict_is_detected_by_its_sqlstate(
     name: str, code: str, conflict: bool
 ) -> None:
-    for error in wrap_error(driver_error(name, code)):
+    for error in wrap_error(make_driver_error(name, code)):
         assert sqlstate_of(error) == code
         assert is_conflict(error) is conflict
 
@@ -52,13 +52,13 @@ def test_a_conflict_is_detected_by_its_sqlstate(
 def test_a_conflict_is_detected_by_the_primary_code_of_sqlite(
     code: int | None, conflict: bool
 ) -> None:
-    for error in wrap_error(driver_error("sqlite_errorcode", code)):
+    for error in wrap_error(make_driver_error("sqlite_errorcode", code)):
         assert sqlstate_of(error) is None
         assert is_conflict(error) is conflict
 
 
 def test_an_error_without_a_string_code_is_not_a_conflict() -> None:
-    for error in (ValueError(), driver_error("pgcode", 40001)):
+    for error in (ValueError(), make_driver_error("pgcode", 40001)):
         assert not is_conflict(error)
 
 

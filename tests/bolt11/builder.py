@@ -14,17 +14,17 @@ PAYMENT_HASH = "0001020304050607080900010203040506070809000102030405060708090102
 PAYMENT_SECRET = "11" * 32
 
 
-def words(hexadecimal: str) -> str:
+def encode_hex(hexadecimal: str) -> str:
     """Return base-32 digits of bytes."""
     return _bech32.bytes_to_digits(bytes.fromhex(hexadecimal))
 
 
-def text(description: str) -> str:
+def encode_text(description: str) -> str:
     """Return base-32 digits of a string."""
     return _bech32.bytes_to_digits(description.encode())
 
 
-def field(tag: str, digits: str) -> str:
+def encode_field(tag: str, digits: str) -> str:
     """Return a tagged field."""
     head = _bech32.CHARSET.index(tag) << 10 | len(digits)
     return _bech32.to_digits(head, 3) + digits
@@ -32,9 +32,9 @@ def field(tag: str, digits: str) -> str:
 
 #: What every valid invoice has.
 BASICS = (
-    ("p", words(PAYMENT_HASH)),
-    ("s", words(PAYMENT_SECRET)),
-    ("d", text("1 cup coffee")),
+    ("p", encode_hex(PAYMENT_HASH)),
+    ("s", encode_hex(PAYMENT_SECRET)),
+    ("d", encode_text("1 cup coffee")),
 )
 
 
@@ -46,7 +46,7 @@ def build(
     key: bytes = KEY,
 ) -> str:
     """Return a correctly signed invoice of exactly these fields."""
-    content = "".join(field(tag, digits) for tag, digits in fields)
+    content = "".join(encode_field(tag, digits) for tag, digits in fields)
     digits = _bech32.to_digits(TIMESTAMP, 7) + content + tail
     signature, recovery_id = _curve.sign(key, digest(hrp, int(digits, 32), len(digits)))
     if high_s:

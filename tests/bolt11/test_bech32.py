@@ -12,7 +12,7 @@ from aurpay_async.errors import InvoiceDecodeError
 CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
-def polymod(values: list[int]) -> int:
+def compute_remainder(values: list[int]) -> int:
     """Return the remainder, with the loop of BIP 173."""
     generator = [0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3]
     checksum = 1
@@ -27,11 +27,11 @@ def polymod(values: list[int]) -> int:
 def compute_checksum(hrp: str, data: list[int]) -> list[int]:
     """Return the six values of BIP 173."""
     expanded = [ord(c) >> 5 for c in hrp] + [0] + [ord(c) & 31 for c in hrp]
-    value = polymod([*expanded, *data, 0, 0, 0, 0, 0, 0]) ^ 1
+    value = compute_remainder([*expanded, *data, 0, 0, 0, 0, 0, 0]) ^ 1
     return [value >> 5 * (5 - i) & 31 for i in range(6)]
 
 
-def written(hrp: str, data: list[int]) -> str:
+def encode(hrp: str, data: list[int]) -> str:
     full = data + compute_checksum(hrp, data)
     return hrp + "1" + "".join(CHARSET[value] for value in full)
 
@@ -94,7 +94,7 @@ prefixes = st.text("abcdefghijklmnopqrstuvwxyz0123456789!?", min_size=1, max_siz
 def test_the_checksum_equals_that_of_the_bip_173_reference(
     hrp: str, values: list[int]
 ) -> None:
-    text = written(hrp, values)
+    text = encode(hrp, values)
     parts = _bech32.decode(text)
     assert (parts.text, parts.hrp) == (text, hrp)
     assert [int(digit, 32) for digit in parts.digits] == values
@@ -106,7 +106,7 @@ def test_the_checksum_equals_that_of_the_bip_173_reference(
 def test_the_checksum_detects_any_single_wrong_character(
     hrp: str, values: list[int], draw: st.DataObject
 ) -> None:
-    text = written(hrp, values)
+    text = encode(hrp, values)
     first = len(hrp) + 1
     position = draw.draw(st.integers(first, len(text) - 1))
     other = draw.draw(st.sampled_from(CHARSET.replace(text[position], "")))
@@ -120,7 +120,7 @@ def test_x_to_the_200_has_the_remainder_of_the_short_sum() -> None:
 
     def remainder(power: int) -> int:
         # The reference starts with the remainder 1, so that this is x**power.
-        return polymod([0] * power)
+        return compute_remainder([0] * power)
 
     short = 0
     for power in (37, 30, 28, 27, 2, 0):

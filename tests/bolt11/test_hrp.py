@@ -16,7 +16,7 @@ VECTORS = load("bolt11.json")
 AMOUNTS = [vector for vector in VECTORS["amounts"] if vector["text"]]
 
 
-def amount(text: str, *, strict: bool = True) -> int | None:
+def parse_amount(text: str, *, strict: bool = True) -> int | None:
     return _hrp.parse_hrp(f"lnbc{text}", offset=0, strict=strict)[1]
 
 
@@ -25,10 +25,10 @@ def test_published_amounts_are_parsed_like_other_implementations_do(
     vector: dict[str, object],
 ) -> None:
     if vector["valid"]:
-        assert amount(str(vector["text"]), strict=False) == vector["msat"]
+        assert parse_amount(str(vector["text"]), strict=False) == vector["msat"]
     else:
         with pytest.raises(InvoiceError):
-            amount(str(vector["text"]), strict=False)
+            parse_amount(str(vector["text"]), strict=False)
 
 
 @pytest.mark.parametrize("vector", VECTORS["amount_encoding"])
@@ -38,13 +38,13 @@ def test_amounts_are_formatted_in_the_shortest_form(vector: dict[str, object]) -
 
 @given(st.integers(1, 21_000_000 * 10**11))
 def test_every_amount_survives_a_round_trip(msat: int) -> None:
-    assert amount(_hrp.format_amount(msat)) == msat
+    assert parse_amount(_hrp.format_amount(msat)) == msat
 
 
 @given(st.text("0123456789munp", max_size=25))
 def test_any_amount_is_parsed_exactly_or_rejected(text: str) -> None:
     try:
-        msat = amount(text)
+        msat = parse_amount(text)
     except InvoiceError:
         return
     if text == "":
@@ -101,10 +101,10 @@ def test_an_error_about_a_malformed_amount_has_its_position(text: str) -> None:
 )
 def test_an_amount_that_breaks_a_rule_is_rejected(text: str, problem: str) -> None:
     with pytest.raises(InvoiceInvalidError, match=problem) as caught:
-        amount(text)
+        parse_amount(text)
     assert caught.value.rule == "amount"
 
 
 def test_zeros_in_an_amount_are_accepted_unless_strict() -> None:
-    assert amount("020m", strict=False) == 2 * 10**9
-    assert amount("0", strict=False) is None
+    assert parse_amount("020m", strict=False) == 2 * 10**9
+    assert parse_amount("0", strict=False) is None

@@ -67,7 +67,7 @@ def test_all_published_invoices_are_in_the_file() -> None:
     assert sum(vector["valid"] for vector in INVOICES) == 131
 
 
-def accepted(text: str, *, strict: bool) -> bool:
+def accepts(text: str, *, strict: bool) -> bool:
     try:
         bolt11.decode(text, strict=strict)
     except InvoiceError:
@@ -100,24 +100,24 @@ def each_curve(curve: Curve, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("each_curve")
 def test_strict_mode_accepts_the_published_invoices_that_a_payment_sdk_should() -> None:
-    taken = {v["id"] for v in INVOICES if accepted(v["invoice"], strict=True)}
+    taken = {v["id"] for v in INVOICES if accepts(v["invoice"], strict=True)}
     assert taken == {v["id"] for v in INVOICES if v["strict"]}
 
 
 @pytest.mark.usefixtures("each_curve")
 def test_lenient_mode_accepts_the_published_invoices_that_bolt_11_calls_valid() -> None:
     agreed = [v for v in INVOICES if not v.get("disputed")]
-    taken = {v["id"] for v in agreed if accepted(v["invoice"], strict=False)}
+    taken = {v["id"] for v in agreed if accepts(v["invoice"], strict=False)}
     assert taken == {v["id"] for v in agreed if v["valid"]}
 
 
 @pytest.mark.usefixtures("each_curve")
 def test_accepted_published_invoices_have_the_expected_values() -> None:
     good = [v for v in INVOICES if v["strict"] or v["valid"]]
-    assert find_differences(good, values, expected_values) == {}
+    assert find_differences(good, decode_values, get_expected_values) == {}
 
 
-def values(vector: dict[str, Any]) -> Reading:
+def decode_values(vector: dict[str, Any]) -> Reading:
     invoice = bolt11.decode(vector["invoice"], strict=vector["strict"])
     return {
         **{name: getattr(invoice, name) for name in SAME_NAMES},
@@ -125,8 +125,8 @@ def values(vector: dict[str, Any]) -> Reading:
         "expiry": invoice.expiry,
         "min_final_cltv_expiry": invoice.min_final_cltv_expiry,
         "features": [feature.bit for feature in invoice.features],
-        "fallbacks": described(invoice.fallbacks),
-        "routes": [described(route) for route in invoice.routes],
+        "fallbacks": convert_to_dicts(invoice.fallbacks),
+        "routes": [convert_to_dicts(route) for route in invoice.routes],
         "signature": invoice.signature,
         "text": str(invoice),
         "skipped": list_skipped(invoice),
@@ -147,7 +147,7 @@ SAME_NAMES = [
 ]
 
 
-def expected_values(vector: dict[str, Any]) -> Reading:
+def get_expected_values(vector: dict[str, Any]) -> Reading:
     expected = vector["expected"]
     signature = expected["signature"]
     unknown = [*map(str, expected["unknown_tags"]), *expected["skipped_tags"]]
@@ -167,7 +167,7 @@ def expected_values(vector: dict[str, Any]) -> Reading:
     }
 
 
-def described(records: tuple[Any, ...]) -> list[dict[str, Any]]:
+def convert_to_dicts(records: tuple[Any, ...]) -> list[dict[str, Any]]:
     import attrs
 
     return [attrs.asdict(record) for record in records]
@@ -186,10 +186,10 @@ def list_skipped(invoice: bolt11.Invoice) -> list[str]:
 @pytest.mark.usefixtures("each_curve")
 def test_decodable_published_invoices_have_the_expected_parts() -> None:
     readable = [v for v in INVOICES if v["decodes"]]
-    assert find_differences(readable, parts_read, parts_expected) == {}
+    assert find_differences(readable, decode_parts, get_expected_parts) == {}
 
 
-def parts_read(vector: dict[str, Any]) -> Reading:
+def decode_parts(vector: dict[str, Any]) -> Reading:
     parts = _bech32.decode(vector["invoice"])
     network, amount = _hrp.parse_hrp(parts.hrp, offset=0, strict=False)
     digest, signed = _invoice.signing_hash(parts), _invoice._signature(parts)
@@ -205,11 +205,11 @@ def parts_read(vector: dict[str, Any]) -> Reading:
         "recovery_id": signed[64],
         "tags": list_tags(parts.digits[7:-104]),
         "payee": _invoice._payee(named, digest, signed, strict=False),
-        **fields_read(fields, network),
+        **parse_fields(fields, network),
     }
 
 
-def parts_expected(vector: dict[str, Any]) -> Reading:
+def get_expected_parts(vector: dict[str, Any]) -> Reading:
     expected = vector["expected"]
     return {
         "hrp": expected["prefix"] + expected["amount_text"],
@@ -255,7 +255,7 @@ def list_tags(digits: str) -> str:
     return found
 
 
-def fields_read(fields: _fields.Fields, network: bolt11.Network) -> Reading:
+def parse_fields(fields: _fields.Fields, network: bolt11.Network) -> Reading:
     known = fields.known
     raw = {
         name: _fields.parse_bytes(known[tag], strict=False).hex()
@@ -279,8 +279,8 @@ def fields_read(fields: _fields.Fields, network: bolt11.Network) -> Reading:
         **numbers,
         **(parse_description(known["d"]) if "d" in known else {}),
         "feature_bits": [feature.bit for feature in features],
-        "fallbacks": readable_fallbacks(fields, network),
-        "route_hints": readable_routes(fields),
+        "fallbacks": parse_valid_fallbacks(fields, network),
+        "route_hints": parse_valid_routes(fields),
     }
 
 
@@ -292,7 +292,7 @@ def parse_description(digits: str) -> Reading:
         return {"description_bytes": _fields.parse_bytes(digits, strict=False).hex()}
 
 
-def readable_fallbacks(
+def parse_valid_fallbacks(
     fields: _fields.Fields, network: bolt11.Network
 ) -> list[dict[str, Any]]:
     found = []
@@ -301,14 +301,14 @@ def readable_fallbacks(
             found.append(_fields.parse_fallback(digits, network, strict=False))
         except InvoiceInvalidError:
             continue
-    return described(tuple(found))
+    return convert_to_dicts(tuple(found))
 
 
-def readable_routes(fields: _fields.Fields) -> list[list[dict[str, Any]]]:
+def parse_valid_routes(fields: _fields.Fields) -> list[list[dict[str, Any]]]:
     found = []
     for digits in fields.all("r"):
         try:
-            found.append(described(_fields.parse_route(digits, strict=False)))
+            found.append(convert_to_dicts(_fields.parse_route(digits, strict=False)))
         except InvoiceInvalidError:
             continue
     return found
