@@ -173,13 +173,13 @@ def plan_retry(
         jitter: A random number from 0 to 1.
     """
     if not error.retryable:
-        return RetryDecision(None, "must not be repeated")
+        return RetryDecision(None, "not retryable")
     if attempt >= policy.max_attempts:
-        return RetryDecision(None, "attempts used up")
+        return RetryDecision(None, "max_attempts reached")
     retry_after = error.retry_after if isinstance(error, APIError) else None
     pause = max(retry_after or 0.0, policy.backoff(attempt, jitter))
     if pause >= remaining:
-        return RetryDecision(None, "no time left")
+        return RetryDecision(None, "deadline reached")
     if not budget.spend():
-        return RetryDecision(None, "retry budget used up")
+        return RetryDecision(None, "retry budget exhausted")
     return RetryDecision(pause, "retry-after" if retry_after else "backoff")

@@ -57,7 +57,7 @@ async def test_the_documented_response_becomes_an_order(mocked: aioresponses) ->
     assert seen[0]["allow_redirects"] is False
 
 
-REFUSED, UNKNOWN = RequestOutcome.REJECTED, RequestOutcome.UNKNOWN
+REJECTED, UNKNOWN = RequestOutcome.REJECTED, RequestOutcome.UNKNOWN
 BAD_KEY = json.dumps({"code": 401, "message": "bad key"})
 NO = json.dumps({"code": 10001, "message": "no"})
 NO_DATA = json.dumps(envelope(None))
@@ -67,22 +67,22 @@ PAGE = "<html>Bad gateway</html>"
 @pytest.mark.parametrize(
     ("status", "body", "kind", "outcome", "requests"),
     [
-        (200, BAD_KEY, errors.AuthenticationError, REFUSED, 1),
-        (200, NO, errors.APIError, REFUSED, 1),
+        (200, BAD_KEY, errors.AuthenticationError, REJECTED, 1),
+        (200, NO, errors.APIError, REJECTED, 1),
         (200, NO_DATA, errors.InvalidResponseError, UNKNOWN, 1),
         (200, "", errors.InvalidResponseError, UNKNOWN, 1),
         (200, PAGE, errors.InvalidResponseError, UNKNOWN, 1),
         (204, "", errors.InvalidResponseError, UNKNOWN, 1),
-        (302, "", errors.APIError, REFUSED, 1),
-        (400, "{}", errors.APIError, REFUSED, 1),
-        (401, "", errors.AuthenticationError, REFUSED, 1),
-        (403, PAGE, errors.PermissionDeniedError, REFUSED, 1),
-        (404, "", errors.NotFoundError, REFUSED, 1),
+        (302, "", errors.APIError, REJECTED, 1),
+        (400, "{}", errors.APIError, REJECTED, 1),
+        (401, "", errors.AuthenticationError, REJECTED, 1),
+        (403, PAGE, errors.PermissionDeniedError, REJECTED, 1),
+        (404, "", errors.NotFoundError, REJECTED, 1),
         (408, "", errors.APIError, UNKNOWN, 1),
         (409, "", errors.APIError, UNKNOWN, 1),
-        (429, "", errors.RateLimitedError, REFUSED, 3),
+        (429, "", errors.RateLimitedError, REJECTED, 3),
         (500, "", errors.ServerError, UNKNOWN, 1),
-        (501, "", errors.ServerError, REFUSED, 1),
+        (501, "", errors.ServerError, REJECTED, 1),
         (502, PAGE, errors.ServerError, UNKNOWN, 1),
         (503, "", errors.ServerError, UNKNOWN, 1),
         (520, "", errors.ServerError, UNKNOWN, 1),

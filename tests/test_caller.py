@@ -10,8 +10,10 @@ from aurpay_async._caller import caller_location
 
 
 def test_caller_location_is_the_innermost_line_outside_the_package() -> None:
-    ours = types.FunctionType(
-        compile("def inner(): return caller_location()", "<ours>", "exec").co_consts[0],
+    inner = types.FunctionType(
+        compile("def inner(): return caller_location()", "<inner>", "exec").co_consts[
+            0
+        ],
         {
             "__name__": f"{aurpay_async.__name__}._inner",
             "caller_location": caller_location,
@@ -19,5 +21,5 @@ def test_caller_location_is_the_innermost_line_outside_the_package() -> None:
     )
     frame = currentframe()
     assert frame is not None
-    found, line = ours(), frame.f_lineno
+    found, line = inner(), frame.f_lineno
     assert found == f"{__file__}:{line}"

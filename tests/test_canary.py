@@ -121,11 +121,11 @@ async def test_the_error_of_an_invalid_argument_contains_no_secret() -> None:
 
 async def test_the_error_of_a_rejected_reference_contains_no_secret() -> None:
     long = f"https://shop.example/{'x' * 1990}?{CANARY}"
-    taken = f"https://shop.example/?aurpay_ref={CANARY}"
+    occupied = f"https://shop.example/?aurpay_ref={CANARY}"
     async with Sandbox() as sandbox:
         aurpay = sandbox.client(reference_key=REFERENCE_KEY)
         for name in ("callback_url", "timeout_callback"):
-            for url in (long, taken):
+            for url in (long, occupied):
                 error = await create_order(aurpay, **{name: url}, reference="cart-42")
                 assert error is not None
                 assert getattr(error, "field", None) == name

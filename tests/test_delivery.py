@@ -24,7 +24,7 @@ from aurpay_async._retry import RetryBudget
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._faults import REQUEST_FAULTS, parse_fault
 
-NOT_SENT, REFUSED, UNKNOWN = RequestOutcome
+NOT_SENT, REJECTED, UNKNOWN = RequestOutcome
 
 #: By fault: the error's code and outcome (None: no error), and whether the error has
 #: the id of the order.
@@ -50,7 +50,7 @@ OUTCOMES: dict[str, tuple[str | None, RequestOutcome | None, bool]] = {
     "deep": ("invalid_response", UNKNOWN, True),
     "latin-1": ("invalid_response", UNKNOWN, True),
     "html": ("invalid_response", UNKNOWN, False),
-    "redirect": ("api", REFUSED, False),
+    "redirect": ("api", REJECTED, False),
     "redirect; status=303": ("api", UNKNOWN, False),
     "slow; seconds=0.1": ("timeout", UNKNOWN, False),
     "delay; seconds=9": ("timeout", UNKNOWN, False),
@@ -61,17 +61,17 @@ OUTCOMES: dict[str, tuple[str | None, RequestOutcome | None, bool]] = {
     "stale": (None, None, False),
     "103": ("timeout", UNKNOWN, False),
     "204": ("invalid_response", UNKNOWN, False),
-    "304": ("api", REFUSED, False),
-    "400": ("api", REFUSED, False),
-    "401": ("authentication", REFUSED, False),
-    "403": ("permission_denied", REFUSED, False),
-    "404": ("not_found", REFUSED, False),
+    "304": ("api", REJECTED, False),
+    "400": ("api", REJECTED, False),
+    "401": ("authentication", REJECTED, False),
+    "403": ("permission_denied", REJECTED, False),
+    "404": ("not_found", REJECTED, False),
     "408": ("api", UNKNOWN, False),
     "409": ("api", UNKNOWN, False),
     "425": ("api", UNKNOWN, False),
-    "429; retry-after=99": ("rate_limited", REFUSED, False),
+    "429; retry-after=99": ("rate_limited", REJECTED, False),
     "500": ("server", UNKNOWN, False),
-    "501": ("server", REFUSED, False),
+    "501": ("server", REJECTED, False),
     "502": ("server", UNKNOWN, False),
     "503; retry-after=0": ("server", UNKNOWN, False),
     "504; html=no": ("server", UNKNOWN, False),

@@ -107,13 +107,13 @@ def test_errors_are_copied_and_pickled_with_every_field(
         "copy": copy.copy,
         "deepcopy": copy.deepcopy,
     }
-    twin = ways[how](error)
-    assert type(twin) is type(error)
-    assert str(twin) == str(error)
-    assert repr(twin) == repr(error)
-    assert vars(twin) == vars(error)
-    assert twin.args == error.args
-    assert str(twin.__cause__) == "deeper (rule 'amount')"
+    copied = ways[how](error)
+    assert type(copied) is type(error)
+    assert str(copied) == str(error)
+    assert repr(copied) == repr(error)
+    assert vars(copied) == vars(error)
+    assert copied.args == error.args
+    assert str(copied.__cause__) == "deeper (rule 'amount')"
 
 
 def test_the_cause_of_another_library_is_not_pickled() -> None:

@@ -17,7 +17,7 @@ OTHER_KEY = "another-reference-key"
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("given", "expected"),
     [
         (KEY, [KEY]),
         ([KEY], [KEY]),
@@ -28,10 +28,12 @@ OTHER_KEY = "another-reference-key"
         ("x" * 16, ["x" * 16]),
     ],
 )
-def test_one_or_several_keys_are_accepted_in_order(given: Any, kept: list[str]) -> None:
+def test_one_or_several_keys_are_accepted_in_order(
+    given: Any, expected: list[str]
+) -> None:
     keys = hide_keys(given)
     assert keys is not None
-    assert [key.reveal() for key in require_keys(keys)] == kept
+    assert [key.reveal() for key in require_keys(keys)] == expected
 
 
 def test_a_reference_key_is_optional() -> None:
@@ -70,4 +72,4 @@ def test_a_rejected_key_is_not_in_a_traceback_with_locals() -> None:
             if frame.f_code.co_filename != __file__:
                 assert CANARY not in repr(frame.f_locals)
     else:
-        pytest.fail("was taken")
+        pytest.fail("was accepted")

@@ -56,17 +56,17 @@ async def test_every_attempt_and_call_is_logged_at_debug_level(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     await call_create_order(Response(status=429), GOOD)
-    told = [
+    logged = [
         (r.name, r.levelname, r.getMessage())
         for r in caplog.records
         if r.name.startswith("aurpay_async")
     ]
-    assert [(name, level) for name, level, _ in told] == [
+    assert [(name, level) for name, level, _ in logged] == [
         ("aurpay_async.retry", "INFO"),
         ("aurpay_async.retry", "DEBUG"),
         ("aurpay_async.client", "DEBUG"),
     ]
-    first, second, last = (text for _, _, text in told)
+    first, second, last = (text for _, _, text in logged)
     assert first.startswith("create_order: attempt 1 ended after 0.000 s with rate_lim")
     assert "retry in" in first
     assert second == "create_order: attempt 2 ended after 0.000 s with HTTP 200"
@@ -119,14 +119,14 @@ async def test_an_exception_in_a_listener_changes_neither_the_call_nor_other_lis
     def broken(*_: object) -> Any:
         raise KeyError("broken")
 
-    told: list[object] = []
+    events: list[object] = []
     monkeypatch.setattr("aurpay_async._listeners._record_span", broken)
     monkeypatch.setattr("aurpay_async._listeners._tracer_provider", mock.Mock)
     client = AurpayClient(
         network="regtest",
         transport=MemoryTransport(GOOD, LOST),
         clock=FakeClock(NOW),
-        on_event=told.append,
+        on_event=events.append,
     )
     await client.create_order("20.00", "USD")
     assert "a listener failed" in caplog.text
@@ -137,7 +137,7 @@ async def test_an_exception_in_a_listener_changes_neither_the_call_nor_other_lis
             await client.create_order("20.00", "USD")
     finally:
         logger.removeFilter(broken)
-    assert len(told) == 4
+    assert len(events) == 4
 
 
 def test_warnings_are_written_to_stderr_if_logging_is_not_configured() -> None:
@@ -169,9 +169,9 @@ async def test_warning_event_span_and_error_have_the_same_identifiers(
 ) -> None:
     caplog.set_level(logging.WARNING)
     events: list[Any] = []
-    came = b'{"code":0,"data":{"order_id":"20260101000000000001","status":'
+    body = b'{"code":0,"data":{"order_id":"20260101000000000001","status":'
     client = AurpayClient(
-        transport=MemoryTransport(ConnectionLostError("cut", body=came)),
+        transport=MemoryTransport(ConnectionLostError("cut", body=body)),
         clock=FakeClock(NOW),
         on_event=events.append,
         reference_key="made-up-key-of-shop",

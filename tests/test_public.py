@@ -101,10 +101,12 @@ def test_the_public_forms_of_payments_have_an_address_or_a_page() -> None:
         payees=frozenset(),
     )
     asked = NewPayment(18, "USD", chain="ETH", coin="USDT-ERC20", reference="cart-42")
-    came = answer(envelope(payment(amount="0.0000001")))
-    made: PaymentOrder = parse_create_payment(came, asked, policy, NOW.timestamp())
-    assert made.to_public_dict() == {
-        "order_id": made.order_id,
+    response = answer(envelope(payment(amount="0.0000001")))
+    created: PaymentOrder = parse_create_payment(
+        response, asked, policy, NOW.timestamp()
+    )
+    assert created.to_public_dict() == {
+        "order_id": created.order_id,
         "status": "PENDING",
         "amount": "0.0000001",
         "coin": "USDT-ERC20",
@@ -113,9 +115,9 @@ def test_the_public_forms_of_payments_have_an_address_or_a_page() -> None:
         "currency": "USD",
         "create_time": "2024-08-06T07:19:26+00:00",
         "overdue_at": "2024-08-06T07:49:26+00:00",
-        "address": made.address,
-        "contract_addr": made.contract_addr,
-        "pay_url": made.pay_url,
+        "address": created.address,
+        "contract_addr": created.contract_addr,
+        "pay_url": created.pay_url,
     }
     page = PaymentUrl(
         pay_url="https://a.example", price=Decimal("1E-7"), currency="USD"

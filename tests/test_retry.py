@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aurpay_async.errors import AurpayError
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
-NOT_SENT, REFUSED, UNKNOWN = (
+NOT_SENT, REJECTED, UNKNOWN = (
     RequestOutcome.NOT_SENT,
     RequestOutcome.REJECTED,
     RequestOutcome.UNKNOWN,
@@ -34,14 +34,14 @@ NOT_SENT, REFUSED, UNKNOWN = (
 @pytest.mark.parametrize(
     ("outcome", "statuses"),
     [
-        (REFUSED, [300, 301, 302, 304, 305, 307, 308, 399]),
+        (REJECTED, [300, 301, 302, 304, 305, 307, 308, 399]),
         (UNKNOWN, [303]),
         (
-            REFUSED,
+            REJECTED,
             [400, 401, 402, 403, 404, 405, 406, 407, 410, 413, 422, 429, 451, 499],
         ),
         (UNKNOWN, [408, 409, 425]),
-        (REFUSED, [501, 505, 511]),
+        (REJECTED, [501, 505, 511]),
         (UNKNOWN, [500, 502, 503, 504, 506, 507, 508, 520, 599]),
         (UNKNOWN, [100, 101, 199, 600, 999]),
     ],
@@ -212,7 +212,7 @@ def decide(
 
 def make_rate_limited_error(retry_after: float | None) -> errors.RateLimitedError:
     error = errors.RateLimitedError(
-        "x", status=429, outcome=REFUSED, retry_after=retry_after
+        "x", status=429, outcome=REJECTED, retry_after=retry_after
     )
     error.retryable = True
     return error
@@ -223,14 +223,14 @@ def make_rate_limited_error(retry_after: float | None) -> errors.RateLimitedErro
     [
         (None, {}, (0.25, "backoff")),
         (None, {"attempt": 3}, (1.0, "backoff")),
-        (None, {"attempt": 4}, (None, "attempts used up")),
-        (None, {"remaining": 0.25}, (None, "no time left")),
+        (None, {"attempt": 4}, (None, "max_attempts reached")),
+        (None, {"remaining": 0.25}, (None, "deadline reached")),
         (None, {"remaining": 0.26}, (0.25, "backoff")),
-        (None, {"tokens": 0}, (None, "retry budget used up")),
+        (None, {"tokens": 0}, (None, "retry budget exhausted")),
         (0.0, {}, (0.25, "backoff")),
         (5.0, {}, (5.0, "retry-after")),
-        (5.0, {"remaining": 5.0}, (None, "no time left")),
-        (3600.0, {}, (None, "no time left")),
+        (5.0, {"remaining": 5.0}, (None, "deadline reached")),
+        (3600.0, {}, (None, "deadline reached")),
     ],
 )
 def test_retry_decisions_have_a_pause_and_a_reason(
@@ -242,7 +242,7 @@ def test_retry_decisions_have_a_pause_and_a_reason(
 
 
 def test_an_error_that_is_not_retryable_is_not_retried() -> None:
-    assert decide(errors.ConnectionLostError("x")) == (None, "must not be repeated")
+    assert decide(errors.ConnectionLostError("x")) == (None, "not retryable")
 
 
 def test_a_decision_against_a_retry_costs_no_budget() -> None:

@@ -182,8 +182,8 @@ def test_a_key_is_recovered_if_the_x_coordinate_exceeds_the_group_order(
 
 def test_a_high_s_signature_is_not_valid(curve: Curve) -> None:
     signature, _ = curve.sign(KEY, DIGEST)
-    twin = (_curve.N - int.from_bytes(signature[32:])).to_bytes(32)
-    assert not curve.verify(bytes.fromhex(PAYEE), DIGEST, signature[:32] + twin)
+    negated_s = (_curve.N - int.from_bytes(signature[32:])).to_bytes(32)
+    assert not curve.verify(bytes.fromhex(PAYEE), DIGEST, signature[:32] + negated_s)
 
 
 @pytest.mark.parametrize(

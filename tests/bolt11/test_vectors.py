@@ -100,15 +100,15 @@ def each_curve(curve: Curve, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("each_curve")
 def test_strict_mode_accepts_the_published_invoices_that_a_payment_sdk_should() -> None:
-    taken = {v["id"] for v in INVOICES if accepts(v["invoice"], strict=True)}
-    assert taken == {v["id"] for v in INVOICES if v["strict"]}
+    accepted = {v["id"] for v in INVOICES if accepts(v["invoice"], strict=True)}
+    assert accepted == {v["id"] for v in INVOICES if v["strict"]}
 
 
 @pytest.mark.usefixtures("each_curve")
 def test_lenient_mode_accepts_the_published_invoices_that_bolt_11_calls_valid() -> None:
     agreed = [v for v in INVOICES if not v.get("disputed")]
-    taken = {v["id"] for v in agreed if accepts(v["invoice"], strict=False)}
-    assert taken == {v["id"] for v in agreed if v["valid"]}
+    accepted = {v["id"] for v in agreed if accepts(v["invoice"], strict=False)}
+    assert accepted == {v["id"] for v in agreed if v["valid"]}
 
 
 @pytest.mark.usefixtures("each_curve")
