@@ -82,7 +82,7 @@ def serve_sandbox(screen: Screen, wishes: Wishes) -> Job:
 
 async def _serve(screen: Screen, sandbox: Sandbox, wishes: Wishes) -> int:
     happened: asyncio.Queue[Activity] = asyncio.Queue()
-    sandbox._simulator.activity.follow(happened.put_nowait)  # noqa: SLF001 - one package
+    sandbox._simulator.activity.subscribe(happened.put_nowait)  # noqa: SLF001 - one package
     async with sandbox:
         await asyncio.to_thread(screen.get_ready)
         screen.line(f"The Aurpay sandbox at {sandbox.base_url}, Ctrl-C ends it.")

@@ -1,4 +1,4 @@
-"""Report requests and callbacks to a follower as they happen.
+"""Report requests and callbacks to a subscriber as they happen.
 
 A report contains no secret: headers, bodies and queries are left out.
 """
@@ -40,15 +40,15 @@ class Activity:
 
 @final
 class ActivityFeed:
-    """Pass reports on to a follower, if there is one."""
+    """Pass reports on to a subscriber, if there is one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._follower: Callable[[Activity], None] | None = None
+        self._subscriber: Callable[[Activity], None] | None = None
 
-    def follow(self, follower: Callable[[Activity], None]) -> None:
-        """Report to `follower` from now on; it must not raise."""
-        self._follower = follower
+    def subscribe(self, subscriber: Callable[[Activity], None]) -> None:
+        """Report to `subscriber` from now on; it must not raise."""
+        self._subscriber = subscriber
 
     def report_request(self, method: str, path: str, problem: str | None) -> None:
         """Report a request.
@@ -58,8 +58,8 @@ class ActivityFeed:
             path: The path with its query, which is left out of the report.
             problem: The fault, or why it was rejected; ``None`` if it was served.
         """
-        if self._follower is not None:
-            self._follower(
+        if self._subscriber is not None:
+            self._subscriber(
                 Activity(
                     at=self._clock.now(),
                     kind="request",
@@ -72,8 +72,8 @@ class ActivityFeed:
 
     def report_callback(self, sent: SentCallback) -> None:
         """Report an attempt to deliver a callback."""
-        if self._follower is not None:
-            self._follower(
+        if self._subscriber is not None:
+            self._subscriber(
                 Activity(
                     at=sent.sent_at,
                     kind="callback",

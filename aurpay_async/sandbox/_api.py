@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 import attrs
 
 from ..errors import InvalidRequestError
-from . import _answers as answers
+from . import _answers as responses
 from ._cashier import change_status, pay_before_response
 from ._letters import ANY_KEY
 from ._refusal import ApiRejection
@@ -78,7 +78,7 @@ class Endpoint:
     #: Whether it has an effect that a fault can omit.
     writes: bool = False
     #: Whether its response has no envelope.
-    is_bare: bool = False
+    without_envelope: bool = False
     #: Whether its body has a password, which is not recorded; it needs no API key.
     has_password: bool = False
     #: Return a response to another merchant, for the origin of the sandbox.
@@ -108,14 +108,14 @@ class Api:
             _get(f"/api/v2/order/detail/{order}", self._show_order),
             _get("/api/v2/order/", self._list_orders),
             _get(f"/api/v2/order/refund-info/{order}", self._show_refund),
-            _post(f"/api/v2/order/refund/{order}", self._refund, is_bare=True),
+            _post(f"/api/v2/order/refund/{order}", self._refund, without_envelope=True),
             _get("/api/v2/tx", self._list_transactions),
             _get("/api/order/pay/real-currency", self._list_currencies),
             _post("/api/bln/withdraw", self._withdraw),
             Endpoint(
                 method="POST",
                 path="/api/plugin/key/aurpay",
-                serve=self._give_key,
+                serve=self._issue_key,
                 has_password=True,
             ),
         )
@@ -126,33 +126,33 @@ class Api:
             request.fields, self._simulator.clock.now(), key
         )
         # The response shows the order before the payment.
-        data = answers.created(order, self._simulator.amounts, request.origin)
+        data = responses.created(order, self._simulator.amounts, request.origin)
         await pay_before_response(self._simulator, order.order_id)
         return data
 
     def _create_foreign(self, origin: str) -> Data:
         order = self._simulator.ledger.create_foreign(self._simulator.clock.now())
-        return answers.created(order, self._simulator.amounts, origin)
+        return responses.created(order, self._simulator.amounts, origin)
 
     async def _create_payment(self, request: ApiRequest) -> Data:
         now = self._simulator.clock.now()
         key = request.api_key if self._simulator.api_key_in_callbacks else None
         order = self._simulator.ledger.create_payment(request.fields, now, key)
-        data = answers.payment(order, request.origin)
+        data = responses.payment(order, request.origin)
         await pay_before_response(self._simulator, order.order_id)
         return data
 
     async def _create_url(self, request: ApiRequest) -> Data:
-        token = self._simulator.checkouts.open(request.fields, request.api_key).token
+        token = self._simulator.checkouts.create(request.fields, request.api_key).token
         # As in Aurpay's own plugins; no other field of this response is known.
         return {"pay_url": f"{request.origin}/#/cashier/choose?token={token}"}
 
     async def _show_order(self, request: ApiRequest) -> Data:
-        return answers.detail(self._simulator.ledger.find(request.order_id))
+        return responses.detail(self._simulator.ledger.find(request.order_id))
 
     async def _list_orders(self, request: ApiRequest) -> Data:
         newest_first = [*reversed(self._simulator.state.orders.values())]
-        return answers.page(newest_first, *_page(request.query), answers.detail)
+        return responses.page(newest_first, *_page(request.query), responses.detail)
 
     async def _show_refund(self, request: ApiRequest) -> Data:
         order = self._simulator.ledger.find(request.order_id)
@@ -160,7 +160,7 @@ class Api:
             raise ApiRejection(
                 400, f"the order is {order.status}: there is nothing to refund"
             )
-        return answers.refund_info(order)
+        return responses.refund_info(order)
 
     async def _refund(self, request: ApiRequest) -> Data:
         order = self._simulator.ledger.find(request.order_id)
@@ -168,12 +168,12 @@ class Api:
             await change_status(self._simulator, order.order_id, "refund")
         except InvalidRequestError:
             raise ApiRejection(400, f"the order is {order.status}") from None
-        return answers.refunded(self._simulator.ledger.find(order.order_id))
+        return responses.refunded(self._simulator.ledger.find(order.order_id))
 
     async def _list_transactions(self, request: ApiRequest) -> Data:
         state = self._simulator.state
         rows = list_transactions(state.orders.values(), state.withdrawals.values())
-        return answers.page(rows, *_page(request.query), answers.transaction)
+        return responses.page(rows, *_page(request.query), responses.transaction)
 
     async def _list_currencies(self, _: ApiRequest) -> Data:
         return {"currencies": [*self._simulator.state.rates]}
@@ -182,7 +182,7 @@ class Api:
         self._simulator.withdrawals.pay(request.fields, self._simulator.clock.now())
         return {}  # Aurpay documents an object without fields
 
-    async def _give_key(self, request: ApiRequest) -> Data:
+    async def _issue_key(self, request: ApiRequest) -> Data:
         fields = request.fields
         for name in ("username", "password"):
             if not isinstance(fields.get(name), str) or not fields[name]:
@@ -194,8 +194,14 @@ def _get(path: str, serve: Serve) -> Endpoint:
     return Endpoint(method="GET", path=path, serve=serve)
 
 
-def _post(path: str, serve: Serve, *, is_bare: bool = False) -> Endpoint:
-    return Endpoint(method="POST", path=path, serve=serve, writes=True, is_bare=is_bare)
+def _post(path: str, serve: Serve, *, without_envelope: bool = False) -> Endpoint:
+    return Endpoint(
+        method="POST",
+        path=path,
+        serve=serve,
+        writes=True,
+        without_envelope=without_envelope,
+    )
 
 
 def _page(query: Mapping[str, str]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from ._api import Api, ApiRequest
 from ._control import Control
 from ._faults import REPLAYED, STALE
 from ._gate import ReceivedRequest
-from ._live_keys import ADVICE, looks_live
+from ._live_keys import MADE_UP_KEY_HINT, looks_live
 from ._misrouted import Misrouter
 from ._page_guard import HEADERS, PageGuard
 from ._pages import Pages, show_page
@@ -95,7 +95,9 @@ class App:
         live = _live_key(request.headers)
         if live is None:
             return None
-        return self._reject(request, 401, f"{live} looks like a live key; {ADVICE}")
+        return self._reject(
+            request, 401, f"{live} looks like a live key; {MADE_UP_KEY_HINT}"
+        )
 
     def _reject(
         self, request: web.Request, code: int, problem: str, *, status: int = 200
@@ -163,7 +165,7 @@ class App:
             # Seen in Aurpay's own plugins: a rejection has HTTP status 200.
             self._report(request, f"{rejection.code} {rejection.message}", fault)
             return envelope(rejection.code, rejection.message, None)
-        text = write(data) if endpoint.is_bare else envelope(0, "ok", data)
+        text = write(data) if endpoint.without_envelope else envelope(0, "ok", data)
         self._misrouter.remember(endpoint, text)
         self._report(request, None, fault)
         return text

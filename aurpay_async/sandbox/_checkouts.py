@@ -47,7 +47,7 @@ class Checkouts:
     known: dict[str, Checkout]
     random_bytes: RandomSource
 
-    def open(
+    def create(
         self, fields: Mapping[str, object], api_key: str | None = None
     ) -> Checkout:
         """Create a checkout page from the fields of a request.
@@ -80,7 +80,7 @@ class Checkouts:
             raise ApiRejection(404, "there is no such checkout")
         return checkout
 
-    def order_of(self, checkout: Checkout) -> SandboxOrder | None:
+    def find_order(self, checkout: Checkout) -> SandboxOrder | None:
         """Return the order of a checkout page, if the payer has chosen a coin."""
         orders = reversed(self.ledger.orders.values())
         return next((o for o in orders if o.checkout == checkout.token), None)
@@ -100,7 +100,7 @@ class Checkouts:
                 field="coin",
                 hint=f"use one of {known}",
             )
-        order = self.order_of(checkout)
+        order = self.find_order(checkout)
         if order is None:
             request = OrderRequest(
                 price=checkout.price,

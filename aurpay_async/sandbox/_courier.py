@@ -188,7 +188,7 @@ class CallbackSender:
             raise _NotSentError("not a URL") from None
         if not self._host_policy.allows_callback_to(host):
             raise _NotSentError("not on this machine")
-        if self._host_policy.is_itself(host, port, self._own_port):
+        if self._host_policy.is_own_address(host, port, self._own_port):
             raise _NotSentError("the sandbox does not call itself")
         match = _TARGET.fullmatch(url)
         if match is None or target.raw_path_qs not in {match[1], f"/{match[1]}"}:

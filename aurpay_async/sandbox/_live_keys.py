@@ -26,7 +26,7 @@ _MARKER = re.compile(
     re.IGNORECASE,
 )
 
-ADVICE: Final = 'use a made-up key that contains "sandbox" or "test"'
+MADE_UP_KEY_HINT: Final = 'use a made-up key that contains "sandbox" or "test"'
 
 
 def looks_live(key: str) -> bool:

@@ -145,16 +145,16 @@ class FaultQueue(Generic[M]):
         self._queue: deque[tuple[str, M]] = deque()
         self._storage: Storage | None = None
 
-    def push(self, *texts: str) -> None:
+    def push(self, *faults: str) -> None:
         """Add faults. If one is invalid, none is added.
 
         Args:
-            texts: Faults as ``name; option=value``; the documentation lists them.
+            faults: Faults as ``name; option=value``; the documentation lists them.
 
         Raises:
             InvalidRequestError: if a fault is invalid, with the valid names.
         """
-        self._queue.extend([(text, self._parse(text)) for text in texts])
+        self._queue.extend([(text, self._parse(text)) for text in faults])
         self._write()
 
     def clear(self) -> None:
@@ -174,8 +174,8 @@ class FaultQueue(Generic[M]):
         """Put the stored faults first, and store each change from now on."""
         added = list(self)
         self._queue.clear()
-        for _, texts in storage.read(self._noun):
-            self.push(*cast("list[str]", texts))
+        for _, stored in storage.read(self._noun):
+            self.push(*cast("list[str]", stored))
         self._storage = storage
         self.push(*added)
 

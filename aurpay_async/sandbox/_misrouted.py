@@ -27,17 +27,17 @@ class Misrouter:
         """Return the last successful response of an endpoint, if there was one."""
         return self._previous.get(endpoint.path)
 
-    def remember(self, endpoint: Endpoint, answer: str) -> None:
+    def remember(self, endpoint: Endpoint, response: str) -> None:
         """Store a successful response for later misrouting."""
-        self._previous[endpoint.path] = answer
+        self._previous[endpoint.path] = response
 
-    def route(self, connection: asyncio.Task[None], answer: str) -> str:
+    def route(self, connection: asyncio.Task[None], response: str) -> str:
         """Return the response that is sent next on a connection."""
         if connection not in self._pending:
-            return answer
-        sent, self._pending[connection] = self._pending[connection], answer
+            return response
+        sent, self._pending[connection] = self._pending[connection], response
         return sent
 
-    def shift(self, connection: asyncio.Task[None], answer: str) -> None:
-        """Repeat `answer` on the next request of a connection, and shift later ones."""
-        self._pending[connection] = answer
+    def shift(self, connection: asyncio.Task[None], response: str) -> None:
+        """Repeat `response` on the connection's next request, and shift later ones."""
+        self._pending[connection] = response

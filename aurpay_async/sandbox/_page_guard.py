@@ -75,7 +75,7 @@ class PageGuard:
             )
         if not self.host_policy.accepts_host(request.headers.get("Host", "")):
             raise web.HTTPForbidden(
-                text=f"{self.host_policy.advice}\n", headers=HEADERS
+                text=f"{self.host_policy.accepted_hosts}\n", headers=HEADERS
             )
 
     def require_program(self, request: web.Request) -> None:

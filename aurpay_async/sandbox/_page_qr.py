@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from io import BytesIO
 
 
-def has_qr() -> bool:
+def can_render_qr() -> bool:
     """Return whether QR codes can be rendered: segno is an optional dependency."""
     return find_spec("segno") is not None
 

@@ -79,10 +79,10 @@ def callbacks(sent: Sequence[SentCallback]) -> View:
 
 def queued(faults: Iterable[str]) -> list[str]:
     """Return the next faults of a queue."""
-    return [visible(fault) for fault in islice(faults, MAX_ROWS)]
+    return [escape_hidden(fault) for fault in islice(faults, MAX_ROWS)]
 
 
-def visible(text: str, most: int = MAX_TEXT) -> str:
+def escape_hidden(text: str, most: int = MAX_TEXT) -> str:
     """Return an external string: bounded, in one line, without hidden characters."""
     shown = text if len(text) <= most else f"{text[:most]}\N{HORIZONTAL ELLIPSIS}"
     if shown.isprintable():  # the usual case, a hundred times faster
@@ -118,10 +118,10 @@ def _row(order: SandboxOrder) -> View:
 def _request(request: ReceivedRequest) -> View:
     body = request.body[:MAX_BODY].decode("utf-8", "replace")
     return {
-        "method": visible(request.method),
-        "path": visible(request.path),
-        "headers": [visible(name) for name in islice(request.headers, MAX_ROWS)],
-        "body": visible(body, MAX_BODY),
+        "method": escape_hidden(request.method),
+        "path": escape_hidden(request.path),
+        "headers": [escape_hidden(name) for name in islice(request.headers, MAX_ROWS)],
+        "body": escape_hidden(body, MAX_BODY),
         "size": len(request.body),
         "served": request.is_served,
     }
@@ -132,10 +132,10 @@ def _callback(sent: SentCallback) -> View:
         "order_id": sent.order_id,
         "kind": sent.kind,
         "method": sent.method,
-        "url": visible(sent.url),
-        "headers": [visible(name) for name, _ in sent.headers],
+        "url": escape_hidden(sent.url),
+        "headers": [escape_hidden(name) for name, _ in sent.headers],
         "size": len(sent.body),
         "status": sent.status,
-        "error": sent.error and visible(sent.error),
+        "error": sent.error and escape_hidden(sent.error),
         "sent": sent.sent_at.timestamp(),
     }

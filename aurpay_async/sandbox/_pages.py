@@ -18,7 +18,7 @@ from . import _page_views as views
 from ._cashier import change_status
 from ._live import EventStreams
 from ._page_guard import HEADERS
-from ._page_qr import has_qr, render_qr
+from ._page_qr import can_render_qr, render_qr
 from ._refusal import ApiRejection
 from ._static import read_static
 
@@ -73,7 +73,7 @@ class Pages:
             return await streams.stream(request, self._overview)
 
         async def watch(request: web.Request) -> web.StreamResponse:
-            order_id, qr = self._order(request).order_id, has_qr()
+            order_id, qr = self._order(request).order_id, can_render_qr()
 
             def read_checkout() -> Mapping[str, object]:
                 order = self.simulator.ledger.find(order_id)
@@ -122,14 +122,14 @@ class Pages:
         order = self._order(request)
         if not order.is_lightning:
             raise ApiRejection(404, "the order has no invoice")
-        if not has_qr():
+        if not can_render_qr():
             raise ApiRejection(404, "segno is not installed")
         svg = await asyncio.to_thread(render_qr, order.invoice)
         return web.Response(body=svg, content_type="image/svg+xml")
 
     async def _show_choice(self, request: web.Request) -> web.Response:
         checkout = self.simulator.checkouts.find(request.match_info["token"])
-        order = self.simulator.checkouts.order_of(checkout)
+        order = self.simulator.checkouts.find_order(checkout)
         return web.json_response(views.choice(checkout, order))
 
     async def _choose(self, request: web.Request) -> web.Response:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 LOOPBACK: Final = "127.0.0.1"
 
 #: The Host headers that name this machine.
-_OWN_NAMES: Final = frozenset({LOOPBACK, "localhost", "[::1]"})
+_LOOPBACK_HOSTS: Final = frozenset({LOOPBACK, "localhost", "[::1]"})
 
 #: The address at which clients of this machine reach a wildcard address.
-_ANYWHERE: Final[Mapping[str, str]] = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104
+_WILDCARDS: Final[Mapping[str, str]] = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104
 
 _HOST_HEADER = re.compile(
     r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII
@@ -53,14 +53,14 @@ class HostPolicy:
         return not is_loopback(self.host)
 
     @property
-    def bound(self) -> str:
+    def bind_address(self) -> str:
         """Return the address to listen on; localhost may have two."""
         return LOOPBACK if self.host == "localhost" else self.host
 
     @property
     def origin_host(self) -> str:
         """Return the host of the base URL, with brackets around an IPv6 address."""
-        host = _ANYWHERE.get(self.bound, self.bound)
+        host = _WILDCARDS.get(self.bind_address, self.bind_address)
         return f"[{host}]" if ":" in host else host
 
     def accepts_host(self, host_header: str) -> bool:
@@ -69,13 +69,13 @@ class HostPolicy:
         if match is None:
             return False
         host = match[1].lower()
-        if host in _OWN_NAMES or host in self._names:
+        if host in _LOOPBACK_HOSTS or host in self._names:
             return True
         # DNS rebinding resolves a foreign name to this machine; it needs a name.
         return self.is_remote and is_address(host.strip("[]"))
 
     @property
-    def advice(self) -> str:
+    def accepted_hosts(self) -> str:
         """Return which hosts are accepted, for the error message."""
         own = "127.0.0.1 or localhost"
         if self.is_remote:
@@ -100,7 +100,7 @@ class HostPolicy:
         """Return whether callbacks may be sent to this host."""
         return is_loopback(host) or host.lower() in self.callback_hosts
 
-    def is_itself(self, host: str, port: int | None, own_port: int) -> bool:
+    def is_own_address(self, host: str, port: int | None, own_port: int) -> bool:
         """Return whether a callback to this host and port would reach this sandbox."""
         host = host.lower()
         if self.public_origin is not None and (host, port) == self.public_origin[1:]:

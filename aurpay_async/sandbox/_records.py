@@ -63,7 +63,7 @@ def read_record(record: type[R], fields: object) -> R:
     known = {field.name for field in attrs.fields(record)}
     try:
         given = cast("dict[str, object]", fields).items()
-        values = {name: _frozen(value) for name, value in given if name in known}
+        values = {name: _to_tuples(value) for name, value in given if name in known}
         return cast("Callable[..., R]", record)(**values)
     except (AttributeError, TypeError) as error:
         raise ValueError(f"not a {record.__name__}: {error}") from None
@@ -92,11 +92,11 @@ def _decode_tagged(members: dict[str, object]) -> object:
     return members
 
 
-def _frozen(value: object) -> object:
+def _to_tuples(value: object) -> object:
     """Turn lists back into tuples."""
     if isinstance(value, list):
-        return tuple(map(_frozen, cast("list[object]", value)))
+        return tuple(map(_to_tuples, cast("list[object]", value)))
     if isinstance(value, dict):
         members = cast("dict[str, object]", value)
-        return {name: _frozen(member) for name, member in members.items()}
+        return {name: _to_tuples(member) for name, member in members.items()}
     return value

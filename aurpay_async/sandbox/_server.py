@@ -76,7 +76,7 @@ class Server:
 
 async def _listen(policy: HostPolicy, port: int) -> socket.socket:
     """Open one socket: the addresses of a name would get different free ports."""
-    host = policy.bound
+    host = policy.bind_address
     if is_address(host):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)

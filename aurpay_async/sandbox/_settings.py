@@ -14,7 +14,7 @@ import attrs
 from .._urls import UrlError, format_origin, parse_origin
 from ..errors import ConfigurationError, InvalidRequestError, shown
 from ._ledger import TIME_TO_PAY
-from ._live_keys import ADVICE, looks_live
+from ._live_keys import MADE_UP_KEY_HINT, looks_live
 from ._rates import Rates
 from ._reach import HostPolicy, is_name
 
@@ -43,7 +43,7 @@ MAX_SPEED: Final = 10_000
 def require_made_up(name: str, key: object) -> None:
     """Reject a key that may belong to a real account; `name` is the option."""
     if isinstance(key, str) and looks_live(key):
-        raise ConfigurationError(f"{name} looks like a live key; {ADVICE}")
+        raise ConfigurationError(f"{name} looks like a live key; {MADE_UP_KEY_HINT}")
 
 
 def _seed(seed: int | None) -> int | None:

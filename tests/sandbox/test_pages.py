@@ -504,8 +504,8 @@ async def test_overview_shows_names_but_no_values_of_headers() -> None:
     ],
 )
 def test_external_strings_are_escaped_and_shortened(text: str, shown: str) -> None:
-    assert _page_views.visible(text) == shown
-    assert _page_views.visible(text).isprintable()
+    assert _page_views.escape_hidden(text) == shown
+    assert _page_views.escape_hidden(text).isprintable()
 
 
 async def test_no_response_of_the_pages_contains_a_secret() -> None:

@@ -93,7 +93,7 @@ def test_container_names_and_ipv6_addresses_are_hosts() -> None:
 def test_wildcard_address_is_reached_at_loopback(
     host: str, bound: str, url_host: str
 ) -> None:
-    assert (build_policy(host).bound, build_policy(host).origin_host) == (
+    assert (build_policy(host).bind_address, build_policy(host).origin_host) == (
         bound,
         url_host,
     )
