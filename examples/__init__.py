@@ -1,1 +1,1 @@
-"""Programs to read and to run; each has a test in tests/examples."""
+"""Example programs; tests/examples runs each of them."""

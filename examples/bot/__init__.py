@@ -1,1 +1,1 @@
-"""A Telegram bot that takes Lightning payments, and knows in the end what was paid."""
+"""A Telegram bot that takes Lightning payments and records each of them once."""

@@ -1,6 +1,6 @@
-"""The bot beside a sandbox of its own: all it needs is a token of Telegram's.
+"""Run the bot beside a sandbox; it needs only a token of Telegram.
 
-With ``AURPAY_API_KEY`` and the rest set (see README.md), the real platform instead.
+With ``AURPAY_API_KEY`` and the other variables (see README.md), it uses Aurpay.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ SANDBOX_PORT = int(os.environ.get("SANDBOX_PORT", "8002"))
 
 
 def telegram() -> Bot:
-    """Who speaks, with the token of the environment."""
-    url = os.environ.get(
-        "TELEGRAM_API"
-    )  # your own server of Telegram's, if you run one
+    """Return the bot of the token in the environment."""
+    url = os.environ.get("TELEGRAM_API")  # a Bot API server of your own
     api = TelegramAPIServer.from_base(url) if url else PRODUCTION
     try:
         token = os.environ["TELEGRAM_TOKEN"]
@@ -48,7 +46,7 @@ async def serve(bot: Bot, aurpay: AurpayClient) -> None:
 
 
 async def with_the_sandbox(bot: Bot) -> None:
-    """Everything but Telegram is on this machine, and is kept over a restart."""
+    """Serve with a sandbox on this machine that keeps its orders in a file."""
     sandbox = Sandbox(port=SANDBOX_PORT, db="bot-sandbox.db", speed=1)
     async with sandbox, sandbox.client(reference_key="sandbox-reference-key") as aurpay:
         sys.stdout.write(f"Pay what the bot shows at {sandbox.base_url}\n")
@@ -57,13 +55,13 @@ async def with_the_sandbox(bot: Bot) -> None:
 
 
 async def with_the_platform(bot: Bot) -> None:
-    """Real money."""
+    """Serve with Aurpay and real money."""
     async with AurpayClient.from_env() as aurpay:
         await serve(bot, aurpay)
 
 
 async def main() -> None:
-    """As the environment says."""
+    """Serve with Aurpay if the environment has credentials, else with the sandbox."""
     bot = telegram()
     real = {"AURPAY_API_KEY", "AURPAY_API_TOKEN"} & os.environ.keys()
     try:

@@ -1,7 +1,7 @@
-"""What the bot keeps: who is to pay what, and which messages in which chat show it.
+"""The bot's tables: the bills, and the messages that show them.
 
-Its two tables lie in the database of the order store, and a bill changes in the
-transaction in which its order does: after a crash they agree.
+Both tables are in the database of the order store, and a bill changes in the
+transaction that records the payment of its order: after a crash they agree.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _bills: Final = Table(
     Column("state", Text, nullable=False),
 )
 
-#: Who asks twice for the same is shown the same: of these, one bill is open.
-_ONE_OF_A_KIND: Final = ("chat", "payer", "price", "currency")
+#: One open bill for each of these: a repeated command returns the same bill.
+_UNIQUE_WHILE_OPEN: Final = ("chat", "payer", "price", "currency")
 
 Index(
     "bills_open_once",
-    *(_bills.c[name] for name in _ONE_OF_A_KIND),
+    *(_bills.c[name] for name in _UNIQUE_WHILE_OPEN),
     unique=True,
     sqlite_where=text("state = 'open'"),
     postgresql_where=text("state = 'open'"),
@@ -65,19 +65,19 @@ _posts: Final = Table(
     #: The bot's answer, which shows the bill.
     Column("message", BigInteger, nullable=False),
     Column("reference", Text, ForeignKey(_bills.c.reference), nullable=False),
-    #: The state that it shows: the bill's, or one that is to be changed into it.
+    #: The state that the message shows: the bill's, or an earlier one.
     Column("shows", Text, nullable=False),
 )
 
 
 @attrs.frozen(kw_only=True)
 class Bill:
-    """What somebody is to pay."""
+    """An amount that a payer owes."""
 
     reference: str
     chat: int
     payer: int
-    #: Plain digits, without zeros at the end: the key that finds it again.
+    #: Plain digits, without zeros at the end, because the price is part of the key.
     price: str
     currency: str
     state: State = "open"
@@ -85,7 +85,7 @@ class Bill:
 
 @attrs.frozen(kw_only=True)
 class Post:
-    """A message of the bot's that shows a bill."""
+    """A message of the bot that shows a bill."""
 
     chat: int
     command: int
@@ -94,33 +94,33 @@ class Post:
 
 
 class Bills:
-    """The two tables."""
+    """Queries and updates of both tables."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def create_tables(self) -> None:
-        """Make them where they are missing."""
+        """Create the tables that are missing."""
         async with self._engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
 
     async def open(self, new: Bill) -> Bill:
-        """The open bill of this payer for this price: the one there is, or `new`."""
-        with suppress(IntegrityError):  # there is one
+        """Return the open bill of this payer for this price, or store `new`."""
+        with suppress(IntegrityError):  # an open bill exists
             async with self._engine.begin() as connection:
                 await connection.execute(_bills.insert().values(attrs.asdict(new)))
-        same = (_bills.c[name] == getattr(new, name) for name in _ONE_OF_A_KIND)
+        same = (_bills.c[name] == getattr(new, name) for name in _UNIQUE_WHILE_OPEN)
         found = await self._bills(_bills.c.state == "open", *same)
         return found[0] if found else await self.open(new)  # just paid
 
     async def is_answered(self, chat: int, command: int) -> bool:
-        """Whether a command was answered already."""
+        """Return whether the bot has answered a command."""
         return bool(
             await self._posts(_posts.c.chat == chat, _posts.c.command == command)
         )
 
-    async def posted(self, post: Post) -> None:
-        """Keep that a message shows a bill."""
+    async def add_post(self, post: Post) -> None:
+        """Store that a message shows a bill."""
         row = _posts.insert().values(
             chat=post.chat,
             command=post.command,
@@ -131,36 +131,36 @@ class Bills:
         async with self._engine.begin() as connection:
             await connection.execute(row)
 
-    async def outdated(self) -> Sequence[Post]:
-        """The messages that do not show yet what became of their bill."""
+    async def outdated_posts(self) -> Sequence[Post]:
+        """Return the messages that do not show the state of their bill."""
         return await self._posts(_posts.c.shows != _bills.c.state)
 
-    async def shown(self, post: Post) -> None:
-        """Keep that a message shows the state of its bill."""
+    async def mark_shown(self, post: Post) -> None:
+        """Store that a message shows the state of its bill."""
         same = update(_posts).where(
             _posts.c.chat == post.chat, _posts.c.command == post.command
         )
         async with self._engine.begin() as connection:
             await connection.execute(same.values(shows=post.bill.state))
 
-    async def open_ones(self) -> Sequence[Bill]:
-        """The bills that may be paid any moment."""
+    async def open_bills(self) -> Sequence[Bill]:
+        """Return the bills that can be paid."""
         return await self._bills(_bills.c.state == "open")
 
     @staticmethod
-    async def paid(connection: AsyncConnection, reference: str) -> None:
-        """A bill is paid: in time, or after it was said to be over."""
+    async def mark_paid(connection: AsyncConnection, reference: str) -> None:
+        """Record the payment of a bill: in time, or late if it has expired."""
         await _move(connection, reference, "open", "paid")
         await _move(connection, reference, "expired", "late_paid")
 
     @staticmethod
-    async def expired(connection: AsyncConnection, reference: str) -> None:
-        """The time of a bill is over; if it was paid, that stays so."""
+    async def mark_expired(connection: AsyncConnection, reference: str) -> None:
+        """Record that an open bill has expired."""
         await _move(connection, reference, "open", "expired")
 
     @staticmethod
-    async def refunded(connection: AsyncConnection, reference: str) -> None:
-        """A bill was paid and paid back, before anybody here heard of it."""
+    async def mark_refunded(connection: AsyncConnection, reference: str) -> None:
+        """Record a refund of a bill, if the bot has not recorded its payment."""
         await _move(connection, reference, "open", "refunded")
         await _move(connection, reference, "expired", "refunded")
 
@@ -184,7 +184,7 @@ def _post(row: dict[str, Any]) -> Post:
 async def _move(
     connection: AsyncConnection, reference: str, since: State, to: State
 ) -> None:
-    """From one state into another, in the caller's transaction."""
+    """Change the state of a bill, in the caller's transaction."""
     same = update(_bills).where(
         _bills.c.reference == reference, _bills.c.state == since
     )

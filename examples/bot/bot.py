@@ -1,10 +1,9 @@
-"""The bot: a command makes a bill, and every message that shows it follows its order.
+"""A Telegram bot that creates a bill for a command and updates the messages showing it.
 
-The bot polls an order while it can be expected to be paid, and `OrderStore.run` polls
-it
-after that; no address of the bot needs to be reachable. A change is first stored, the
-bill together with the order, and then shown in the chats: after a crash in between, the
-next process shows it.
+The bot polls an order until it expires, and `OrderStore.run` polls it after that; no
+address of the bot needs to be reachable. A change is first stored, the bill together
+with the order, and then shown in the chats: after a crash in between, the next process
+updates the messages.
 """
 
 from __future__ import annotations
@@ -55,24 +54,24 @@ T = TypeVar("T")
 #: Seconds between two runs of `OrderStore.run`, which finds late payments.
 RECONCILE_EVERY = 60
 
-#: Seconds between two runs that bring messages up to date.
-TELL_EVERY = 10
+#: Seconds between two updates of the messages.
+UPDATE_EVERY = 10
 
-#: What the next round may do better.
-_PASSING: Final = (TelegramNetworkError, TelegramRetryAfter, TelegramServerError)
+#: Errors after which the next update may succeed.
+_TEMPORARY: Final = (TelegramNetworkError, TelegramRetryAfter, TelegramServerError)
 
 _log = logging.getLogger(__name__)
 
 
 class PayBot:
-    """What the bot does in its chats, and behind them."""
+    """Handlers of commands, and the background tasks that follow orders."""
 
     def __init__(self, bot: Bot, aurpay: AurpayClient, database: str) -> None:
         """Set up a bot.
 
         Args:
-            bot: Who speaks.
-            aurpay: Needs a `reference_key`.
+            bot: The bot that sends the messages.
+            aurpay: A client with a `reference_key`.
             database: ``sqlite+aiosqlite:///...`` or ``postgresql+asyncpg://...``.
         """
         self.bot = bot
@@ -80,13 +79,13 @@ class PayBot:
         self.router = Router()
         self.router.message.register(self.welcome, CommandStart())
         self.router.message.register(self.pay, Command("pay"))
-        self.router.errors.register(self.failed)
+        self.router.errors.register(self.on_error)
         self._aurpay = aurpay
         self._engine = self.store.engine
         self._bills = Bills(self._engine)
-        #: Who watches an order, by its id.
-        self._watching: dict[str, asyncio.Task[None]] = {}
-        self._telling = asyncio.Lock()
+        #: The task that polls an order, by the order's id.
+        self._polling: dict[str, asyncio.Task[None]] = {}
+        self._update_lock = asyncio.Lock()
         self._stopping = asyncio.Event()
 
     @asynccontextmanager
@@ -102,16 +101,16 @@ class PayBot:
         async with self.store as store:
             await store.upgrade()
             await self._bills.create_tables()
-            telling = asyncio.create_task(self._tell_regularly())
+            updating = asyncio.create_task(self._update_regularly())
             try:
                 await self._resume()
                 reconciling = asyncio.create_task(
-                    store.run(every=RECONCILE_EVERY, on_change=self.learn)
+                    store.run(every=RECONCILE_EVERY, on_change=self.apply_change)
                 )
                 yield
             finally:
                 self._stopping.set()
-                await asyncio.wait({telling, *self._watching.values()})
+                await asyncio.wait({updating, *self._polling.values()})
         await reconciling
 
     async def welcome(self, message: Message) -> None:
@@ -122,78 +121,78 @@ class PayBot:
         """``/pay 5 USD``."""
         chat = message.chat.id
         if await self._bills.is_answered(chat, message.message_id):
-            return  # Telegram delivers again what it is not sure of
+            return  # Telegram repeats an update until it is confirmed
         price, currency, *rest = [*(command.args or "").split(), "", ""]
         if not currency or any(rest):
             await message.answer(**texts.USAGE.as_kwargs())
             return
         try:
-            wanted = NewOrder(price, currency)
+            new_order = NewOrder(price, currency)
         except InvalidRequestError as error:
-            await message.answer(**texts.refusal_text(error).as_kwargs())
+            await message.answer(**texts.invalid_text(error).as_kwargs())
             return
         payer = message.from_user.id if message.from_user else chat
         bill = Bill(
             reference=f"bill-{secrets.token_hex(8)}",
             chat=chat,
             payer=payer,
-            price=plain(wanted.price),
-            currency=wanted.currency,
+            price=plain(new_order.price),
+            currency=new_order.currency,
         )
-        await self._present(message, await self._bills.open(bill))
+        await self._send_invoice(message, await self._bills.open(bill))
 
-    async def failed(self, event: ErrorEvent) -> None:
-        """A handler raised something that nobody foresaw."""
+    async def on_error(self, event: ErrorEvent) -> None:
+        """Log an unexpected exception of a handler, and answer that it failed."""
         _log.error("update %s", event.update.update_id, exc_info=event.exception)
         if event.update.message is not None:
             with suppress(TelegramAPIError):
                 await event.update.message.answer(**texts.FAILED.as_kwargs())
 
-    async def learn(self, change: Change, connection: AsyncConnection) -> None:
-        """Put a bill where its order is, in the transaction that says so."""
+    async def apply_change(self, change: Change, connection: AsyncConnection) -> None:
+        """Update a bill, in the transaction that records the change of its order."""
         reference, state = change.reference, change.attempt.state
         if change.newly_paid:
-            await self._bills.paid(connection, reference)
+            await self._bills.mark_paid(connection, reference)
         elif change.duplicate_payment:
-            _log.warning("pay back order %s of %s", change.attempt.order_id, reference)
+            _log.warning("refund order %s of %s", change.attempt.order_id, reference)
         elif state is AttemptState.REFUNDED:
-            await self._bills.refunded(connection, reference)
+            await self._bills.mark_refunded(connection, reference)
         elif change.changed and change.before is AttemptState.PAYABLE:
-            await self._bills.expired(connection, reference)
+            await self._bills.mark_expired(connection, reference)
 
-    async def tell(self) -> None:
-        """Change every message that does not show yet what became of its bill."""
-        async with self._telling:
-            for post in await self._bills.outdated():
+    async def update_messages(self) -> None:
+        """Edit every message that does not show the state of its bill."""
+        async with self._update_lock:
+            for post in await self._bills.outdated_posts():
                 try:
-                    await self._show(post)
+                    await self._edit_message(post)
                 except TelegramAPIError as error:
-                    _log.warning("chat %s: %s; the next round", post.chat, error)
+                    _log.warning("chat %s: %s; will retry", post.chat, error)
                 else:
-                    await self._bills.shown(post)
+                    await self._bills.mark_shown(post)
 
     async def _resume(self) -> None:
-        """Watch the orders that were open when the last process ended."""
-        for bill in await self._bills.open_ones():
+        """Poll the orders that were open when the last process ended."""
+        for bill in await self._bills.open_bills():
             for attempt in await self.store.attempts(bill.reference):
                 if attempt.state is AttemptState.PAYABLE and attempt.order is not None:
-                    self._watch(attempt.order)
+                    self._poll(attempt.order)
 
-    async def _present(self, message: Message, bill: Bill) -> None:
-        """Answer with the QR code of a bill, and keep that this was done."""
+    async def _send_invoice(self, message: Message, bill: Bill) -> None:
+        """Answer with the QR code of a bill, and store the message."""
         try:
             order = await self.store.get_or_create(
                 bill.reference, bill.price, bill.currency
             )
         except AurpayError as error:
             _log.warning("%s: %s", bill.reference, error)
-            await message.answer(**_why_not(error).as_kwargs())
+            await message.answer(**_explain(error).as_kwargs())
             return
-        if order.status.is_paid:  # and nobody has heard of it yet
-            self._watch(order)
+        if order.status.is_paid:  # the payment is not recorded yet
+            self._poll(order)
             await message.answer(**texts.PAID_ALREADY.as_kwargs())
             return
-        self._watch(order)
+        self._poll(order)
         png = await asyncio.to_thread(texts.qr_code, order)
         sent = await message.answer_photo(
             BufferedInputFile(png, "invoice.png"),
@@ -206,16 +205,16 @@ class PayBot:
             message=sent.message_id,
             bill=bill,
         )
-        await self._bills.posted(post)
+        await self._bills.add_post(post)
 
-    def _watch(self, order: LightningOrder) -> None:
-        if order.order_id not in self._watching:
-            task = asyncio.create_task(self._until_paid(order))
-            self._watching[order.order_id] = task
-            task.add_done_callback(lambda _: self._watching.pop(order.order_id))
+    def _poll(self, order: LightningOrder) -> None:
+        if order.order_id not in self._polling:
+            task = asyncio.create_task(self._poll_until_paid(order))
+            self._polling[order.order_id] = task
+            task.add_done_callback(lambda _: self._polling.pop(order.order_id))
 
-    async def _until_paid(self, order: LightningOrder) -> None:
-        """Wait for a payment, write down what came, and tell it."""
+    async def _poll_until_paid(self, order: LightningOrder) -> None:
+        """Wait for a payment, record the result, and update the messages."""
         reference = order.reference or ""
         try:
             waiting = self._aurpay.wait_for_payment(order)
@@ -227,29 +226,29 @@ class PayBot:
             async with self._engine.begin() as connection:
                 change = await self.store.record(payment.order, connection=connection)
                 if over:
-                    await self._bills.expired(connection, reference)
-                await self.learn(change, connection)
-            await self.tell()
+                    await self._bills.mark_expired(connection, reference)
+                await self.apply_change(change, connection)
+            await self.update_messages()
         except Exception:  # noqa: BLE001 - of the database drivers there is no list
             _log.exception("%s: left to OrderStore.run", reference)
 
     async def _has_other(self, order: LightningOrder) -> bool:
-        """Whether its bill has another order by now, which can still be paid."""
+        """Return whether the bill has another order that can be paid."""
         attempts = await self.store.attempts(order.reference or "")
         live = (a.order_id for a in attempts if a.state is AttemptState.PAYABLE)
         return any(order_id != order.order_id for order_id in live)
 
-    async def _tell_regularly(self) -> None:
-        """Bring messages up to date until the bot stops; no exception ends it."""
+    async def _update_regularly(self) -> None:
+        """Update the messages until the bot stops; log exceptions and continue."""
         while not self._stopping.is_set():
             try:
-                await self.tell()
-            except Exception:  # noqa: BLE001 - the next round may do better
-                _log.exception("messages are out of date, again in %s s", TELL_EVERY)
-            await self._unless_stopped(asyncio.sleep(TELL_EVERY))
+                await self.update_messages()
+            except Exception:  # noqa: BLE001 - the next update may succeed
+                _log.exception("messages are out of date, again in %s s", UPDATE_EVERY)
+            await self._unless_stopped(asyncio.sleep(UPDATE_EVERY))
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, T]) -> T | None:
-        """What it comes to; ``None`` if the bot stops before."""
+        """Return the result of a coroutine, or ``None`` if the bot stops before."""
         work = asyncio.create_task(waiting)
         stop = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -259,8 +258,8 @@ class PayBot:
         work.cancel()
         return None
 
-    async def _show(self, post: Post) -> None:
-        """Change a message; if that cannot be any more, say it in a new one."""
+    async def _edit_message(self, post: Post) -> None:
+        """Edit a message; if Telegram rejects that, send a new one."""
         text = texts.outcome_text(post.bill)
         try:
             await self.bot.edit_message_caption(
@@ -268,7 +267,7 @@ class PayBot:
                 message_id=post.message,
                 **text.as_caption_kwargs(),
             )
-        except _PASSING:
+        except _TEMPORARY:
             raise
         except TelegramAPIError as error:
             if "not modified" in error.message:
@@ -280,15 +279,15 @@ class PayBot:
 
 
 def plain(price: Decimal) -> str:
-    """A price as one text for each number: no zeros at its end, but cents in pairs."""
+    """Return a price as the same string for equal numbers, with two digits of cents."""
     text = f"{price.normalize():f}"
     return f"{text}0" if text[-2:-1] == "." else text
 
 
-def _why_not(error: AurpayError) -> Text:
-    """Why there is nothing to show."""
+def _explain(error: AurpayError) -> Text:
+    """Return the text that explains why there is no invoice."""
     if isinstance(error, AlreadyPaidError):
         return texts.PAID_ALREADY
     if isinstance(error, PaymentNeedsReviewError):
-        return texts.UNCLEAR
+        return texts.NEEDS_REVIEW
     return texts.failure_text(error)

@@ -1,7 +1,7 @@
-"""What the bot says, and how: every sentence that a chat ever sees is in this file.
+"""Every sentence that the bot sends, its QR code and its button.
 
 Texts are built of parts with entities instead of markup, so there is nothing to escape.
-What the platform answered is never among them: it was written for whoever runs the bot.
+They never quote Aurpay's answers: those are for the operator of the bot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .bills import Bill, State
 
-#: What Telegram takes as the caption of a picture.
+#: Telegram's limit for the caption of a picture.
 MAX_CAPTION: Final = 1024
 
 USAGE: Final = Text(
@@ -40,23 +40,23 @@ WELCOME: Final = Text(
 
 PAID_ALREADY: Final = Text("This is paid already. Thank you!")
 
-UNCLEAR: Final = Text(
-    "Somebody seems to have paid this, and I cannot tell yet. Please do not pay again; "
-    "whoever runs this bot has to look."
+NEEDS_REVIEW: Final = Text(
+    "This may be paid already. Please do not pay again; the operator of this bot has "
+    "to check it."
 )
 
-_NOTHING: Final = "Nothing was made, so there is nothing to pay. "
-_LATER: Final = "Please try again in a minute."
-_TELL: Final = "Please tell whoever runs it."
+_NOTHING_CREATED: Final = "No invoice was created, so there is nothing to pay. "
+_TRY_LATER: Final = "Please try again in a minute."
+_TELL_OPERATOR: Final = "Please tell its operator."
 
-#: Nothing that another price or another minute would change.
+#: Errors that neither another price nor another attempt can cure.
 _MISCONFIGURED: Final = (AuthenticationError, PermissionDeniedError)
 
-FAILED: Final = Text("Something went wrong here. Please try again in a minute.")
+FAILED: Final = Text("An error occurred. Please try again in a minute.")
 
 
 def bill_text(bill: Bill, order: LightningOrder) -> Text:
-    """Under the QR code, while it can be paid."""
+    """Return the caption of the QR code while its invoice can be paid."""
     until = order.overdue_at.astimezone(UTC)
     top = Text(
         Bold(f"{bill.price} {bill.currency}"),
@@ -64,12 +64,12 @@ def bill_text(bill: Bill, order: LightningOrder) -> Text:
         f"Pay until {until:%H:%M} UTC: scan the code",
     )
     whole = Text(top, ", or copy this.\n\n", Code(str(order.payment_request)))
-    # Some invoices are longer than a caption may be; the code has all of it.
+    # Some invoices exceed the limit of a caption; the QR code contains the whole one.
     return whole if len(whole.render()[0]) <= MAX_CAPTION else Text(top, ".")
 
 
 def outcome_text(bill: Bill) -> Text:
-    """Under the QR code, once it is no longer to be paid."""
+    """Return the caption of the QR code when its bill is paid, expired or refunded."""
     price = Bold(f"{bill.price} {bill.currency}")
     return Text(price, f": {_outcome(bill.state)}")
 
@@ -79,14 +79,14 @@ def _outcome(state: State) -> str:
         case "paid":
             return "paid. Thank you!"
         case "late_paid":
-            return "paid, after its time was over. It counts all the same. Thank you!"
+            return "paid after the deadline, and accepted. Thank you!"
         case "expired":
             return (
-                "not paid in time. Please do not pay this one any more; "
-                "/pay makes a new one."
+                "not paid in time. Please do not pay this invoice any more; "
+                "/pay creates a new one."
             )
         case "refunded":
-            return "paid, and paid back."
+            return "paid and refunded."
         case "open":
             return "waiting for the payment."
         case _:
@@ -94,19 +94,19 @@ def _outcome(state: State) -> str:
 
 
 def wallet_button(order: LightningOrder) -> InlineKeyboardMarkup:
-    """A button that leads to a wallet.
+    """Return a button that opens the checkout page, which has a link to a wallet.
 
-    Telegram's buttons take http, https and tg addresses and refuse ``lightning:``, so
-    it leads to the order's checkout page, which has a link that opens a wallet.
+    Telegram's buttons accept http, https and tg addresses and reject ``lightning:``.
     """
     button = InlineKeyboardButton(text="Open in a wallet", url=order.pay_url)
     return InlineKeyboardMarkup(inline_keyboard=[[button]])
 
 
 def qr_code(order: LightningOrder) -> bytes:
-    """A PNG that wallets scan. Slow (tens of milliseconds), so not on the loop.
+    """Return the QR code of an invoice as a PNG.
 
-    In capitals, as BOLT #11 recommends for QR codes: that takes fewer dots.
+    It takes tens of milliseconds, so call it in a thread. The invoice is in capitals,
+    as BOLT #11 recommends for QR codes, which needs fewer dots.
     """
     code = segno.make(f"LIGHTNING:{order.payment_request}".upper(), error="l")
     png = BytesIO()
@@ -114,42 +114,49 @@ def qr_code(order: LightningOrder) -> bytes:
     return png.getvalue()
 
 
-def refusal_text(error: InvalidRequestError) -> Text:
-    """What to write instead of what nobody can pay."""
+def invalid_text(error: InvalidRequestError) -> Text:
+    """Return the correct syntax for an invalid price or currency."""
     if error.field == "currency":
         return Text(
-            "That is no currency. Write its three letters, as in ", Code("/pay 5 USD")
+            "That is not a currency. Write three letters, as in ", Code("/pay 5 USD")
         )
     return Text(
-        "That is no price. Write digits and at most one point, as in ",
+        "That is not a price. Write digits and at most one point, as in ",
         Code("/pay 19.99 EUR"),
     )
 
 
 def failure_text(error: AurpayError) -> Text:
-    """Why there is nothing to pay, and what may exist; nothing of the answer itself."""
+    """Return why there is no invoice and what may exist, without Aurpay's message."""
     if isinstance(error, UntrustedOrderError):
         return Text(
-            "An invoice was made, but it is not what was asked for, so you do not get "
-            "to see it. There is nothing to pay. Please tell whoever runs this bot."
+            "Aurpay created an invoice that does not match this bill, so it is not "
+            "shown. There is nothing to pay. Please tell the operator of this bot."
         )
     match error.outcome:
         case RequestOutcome.NOT_SENT:
-            return Text("Payments cannot be reached now. ", _NOTHING, _LATER)
+            return Text("Aurpay cannot be reached now. ", _NOTHING_CREATED, _TRY_LATER)
         case RequestOutcome.REJECTED if isinstance(error, _MISCONFIGURED):
-            return Text("This bot may not take payments now. ", _NOTHING, _TELL)
+            return Text(
+                "This bot is not allowed to take payments now. ",
+                _NOTHING_CREATED,
+                _TELL_OPERATOR,
+            )
         case RequestOutcome.REJECTED if isinstance(error, RateLimitedError):
-            return Text("There is too much going on now. ", _NOTHING, _LATER)
+            return Text(
+                "There are too many requests now. ", _NOTHING_CREATED, _TRY_LATER
+            )
         case RequestOutcome.REJECTED:
             return Text(
-                "This cannot be paid. ",
-                _NOTHING,
-                "Another currency may be taken, or a larger price.",
+                "Aurpay rejected this bill. ",
+                _NOTHING_CREATED,
+                "Try another currency or a larger price.",
             )
         case RequestOutcome.UNKNOWN:
             return Text(
-                "No answer came, so an invoice may exist that nobody has seen. "
-                "There is nothing to pay. Send the same again: I look for it first."
+                "Aurpay did not answer, so an invoice may exist that no payer has "
+                "seen. There is nothing to pay. Send the same command again: the bot "
+                "searches for that invoice first."
             )
         case _:
             assert_never(error.outcome)

@@ -1,1 +1,1 @@
-"""A small web shop: FastAPI, SQLite, and a callback that delivers once."""
+"""A small web shop with FastAPI, SQLite and an idempotent callback handler."""

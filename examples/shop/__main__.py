@@ -1,6 +1,6 @@
-"""The shop beside a sandbox of its own: no account, no money.
+"""Run the shop beside a sandbox, without an account and without money.
 
-With ``AURPAY_API_KEY`` and the rest set (see README.md), the real platform instead.
+With ``AURPAY_API_KEY`` and the other variables (see README.md), it uses Aurpay.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ SANDBOX_PORT = int(os.environ.get("SANDBOX_PORT", "8001"))
 HERE = f"http://127.0.0.1:{PORT}"
 DATABASE = os.environ.get("SHOP_DATABASE", "sqlite+aiosqlite:///shop.db")
 
-#: uvicorn's, for a start that failed: a supervisor of processes starts it again.
+#: uvicorn's exit status for a failed start, after which a supervisor restarts it.
 START_FAILED = 3
 
-#: With one of these it is the real platform, and needs all of the others.
+#: With one of these the shop uses Aurpay, and needs all of `NEEDED`.
 REAL = ("AURPAY_API_KEY", "AURPAY_API_TOKEN")
 NEEDED = ("AURPAY_CALLBACK_SECRET", "AURPAY_REFERENCE_KEY", "SHOP_URL")
 
@@ -49,10 +49,9 @@ async def serve(shop: Shop) -> None:
 
 
 async def with_the_sandbox() -> None:
-    """Everything on this machine; orders time out after half an hour, as Aurpay's do.
+    """Serve with a sandbox on this machine; orders expire after half an hour.
 
-    The sandbox keeps what it has in a file, as the shop does: stop both and start them
-    again, and every order is still there.
+    Sandbox and shop keep their data in files, so every order survives a restart.
     """
     key, password = "sandbox-reference-key", "honey"
     sandbox = Sandbox(port=SANDBOX_PORT, db="shop-sandbox.db", speed=1)
@@ -78,7 +77,7 @@ async def with_the_sandbox() -> None:
 
 
 async def with_the_platform() -> None:
-    """Needs a public URL that leads here."""
+    """Serve with Aurpay; it needs a public URL of this server."""
     missing = ", ".join(name for name in NEEDED if name not in os.environ)
     if missing:
         sys.exit(f"set {missing} as well; or unset {', '.join(REAL)} for the sandbox")

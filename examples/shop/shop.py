@@ -1,8 +1,8 @@
-"""A small shop that sells one thing for Lightning, and delivers it once.
+"""A small shop that sells one product for Lightning, and ships each paid cart once.
 
-The store has the orders, the shop has its carts and shipments. Both are in one database
-and change in one transaction (`Shop.learn`), whatever brings the news: a callback, or
-the platform when it is asked because none came. The pages are in `web`.
+The order store has the orders, the shop its carts and shipments. Both are in one
+database and change in one transaction (`Shop.apply_change`), after a callback as well
+as after reconciliation. The pages are in `web`.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     from aurpay_async.callbacks import CallbackVerifier, Notification
     from aurpay_async.orders import Attempt, Change
 
-#: ``new``: there is nothing to pay yet; ``check``: a human must look.
-State = Literal["new", "open", "delivered", "expired", "check"]
+#: ``new``: there is no invoice yet; ``check``: a person has to review the payment.
+State = Literal["new", "open", "shipped", "expired", "check"]
 
-#: States of an order that a human must look at.
-_HUMAN: Final = frozenset({AttemptState.PAYMENT_REPORTED, AttemptState.REFUNDED})
+#: States of an order that a person has to review.
+_NEEDS_PERSON: Final = frozenset({AttemptState.PAYMENT_REPORTED, AttemptState.REFUNDED})
 
 #: Seconds between two runs of `OrderStore.run`, which finds payments without a
 #: callback.
 RECONCILE_EVERY = 60
 
-#: Seconds after which a page that follows a cart looks by itself: another process may
-#: have heard of the payment.
-LOOK_EVERY = 2
+#: Seconds after which a page that follows a cart reads the database: another process
+#: may have recorded the payment.
+POLL_EVERY = 2
 
-#: How often it looks, before the browser has to ask again.
-_LOOKS: Final = 300
+#: Reads for one request; after them the browser reconnects.
+_MAX_POLLS: Final = 300
 
 #: Orders that the list shows.
 _LISTED: Final = 100
@@ -66,14 +66,14 @@ carts: Final = Table(
 shipments: Final = Table(
     "shipments",
     metadata,
-    # As the key: there is no second shipment for a cart.
+    # The primary key prevents a second shipment for a cart.
     Column("reference", Text, ForeignKey(carts.c.reference), primary_key=True),
     Column("number", Text, nullable=False),
 )
 
 
 class Product(NamedTuple):
-    """What is sold."""
+    """A product of the shop."""
 
     name: str
     about: str
@@ -83,7 +83,7 @@ class Product(NamedTuple):
 
 HONEY: Final = Product(
     name="A jar of honey",
-    about="From the bees behind the server room. 500 grams, and it keeps for years.",
+    about="From the bees behind our office. 500 grams, and it keeps for years.",
     price="20.00",
     currency="USD",
 )
@@ -91,34 +91,34 @@ HONEY: Final = Product(
 
 @attrs.frozen(kw_only=True)
 class Cart:
-    """What somebody buys."""
+    """A cart of one customer."""
 
     reference: str
     state: State
     opened: datetime
-    #: The number of its shipment, once it was sent.
+    #: The number of its shipment, if it was shipped.
     shipment: str | None
-    #: What is to be paid now, if it is open.
+    #: The payable order, if it is open.
     order: LightningOrder | None = None
-    #: What was paid after something else had paid for it: to be refunded.
+    #: Attempts to refund: the cart was paid before.
     duplicate_payment: Sequence[Attempt] = ()
-    #: What may be paid, and nobody knows: to be looked at.
+    #: Attempts that may be paid and could not be identified.
     needs_review: Sequence[Attempt] = ()
 
 
 @attrs.frozen(kw_only=True)
 class Orders:
-    """The list for the person who runs the shop."""
+    """The list of orders for the merchant."""
 
     carts: Sequence[Cart]
-    #: As those of a cart, where the shop has no such cart (a backup was restored, other
-    #: code created the order), or an older one than those of the list.
+    #: As in a cart, for references that the list does not show: the shop has no such
+    #: cart (a backup was restored, other code created the order), or it is older.
     duplicate_payment: Sequence[Attempt]
     needs_review: Sequence[Attempt]
 
 
 class Shop:
-    """What it holds, and what it does when there is news of an order."""
+    """Carts, their orders, and the handling of payments."""
 
     def __init__(
         self,
@@ -134,12 +134,12 @@ class Shop:
         """Set up a shop.
 
         Args:
-            aurpay: Needs a `reference_key`.
-            verifier: Believes callbacks; with the same key.
+            aurpay: A client with a `reference_key`.
+            verifier: Verifies callbacks, with the same key.
             database: ``sqlite+aiosqlite:///...`` or ``postgresql+asyncpg://...``.
-            public_base_url: Where the platform and the payers find it.
-            allow_http: Take ``http://`` for it beyond loopback, as in containers.
-            password: Of the list of orders; without one, there is no list.
+            public_base_url: The URL at which Aurpay and the payers reach the shop.
+            allow_http: Accept ``http://`` for it beyond loopback, as in containers.
+            password: Protects the list of orders; without one, there is no list.
             simulate: Pays an order of the sandbox.
         """
         self.public_base_url = public_base_url
@@ -155,8 +155,8 @@ class Shop:
             lookup=self.store.lookup,
             inbox=SqlInbox(self._engine),
         )
-        #: Is set when something has changed, and replaced by the next one.
-        self._news = asyncio.Event()
+        #: Set after a change, and then replaced by a new event.
+        self._changed = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -173,22 +173,23 @@ class Shop:
             async with self._engine.begin() as connection:
                 await connection.run_sync(metadata.create_all)
             reconciling = asyncio.create_task(
-                store.run(every=RECONCILE_EVERY, on_change=self.learn)
+                store.run(every=RECONCILE_EVERY, on_change=self.apply_change)
             )
             yield
         await reconciling
 
     async def buy(self, reference: str) -> None:
-        """See that there is an order for a cart.
+        """Create the order of a cart, if there is none.
 
-        Twice the same button, two tabs, a crash in between: one order.
+        A double click, two tabs or a crash in between lead to one order.
 
         Raises:
-            AurpayError: there is none; `outcome` says whether it may exist.
+            AurpayError: there is no order to show; `outcome` says whether one may
+                exist.
         """
         now = datetime.now(UTC).isoformat()
         new = carts.insert().values(reference=reference, state="new", opened=now)
-        with suppress(IntegrityError):  # it is there already
+        with suppress(IntegrityError):  # the cart exists
             async with self._engine.begin() as connection:
                 await connection.execute(new)
         callback = f"{self.public_base_url}/aurpay/callback"
@@ -204,31 +205,35 @@ class Shop:
                 await self._move(connection, reference, "open", "new", "expired")
 
     async def notified(self, notification: Notification) -> None:
-        """For the processor: the store, the shop and the guard, in one transaction."""
+        """Record a notification in store, shop and inbox, in one transaction."""
         async with self._engine.begin() as connection:
             change = await self.store.record(notification, connection=connection)
-            await self.learn(change, connection)
+            await self.apply_change(change, connection)
             await notification.ack(connection)
-        self._ring()
+        self._notify_pages()
 
-    async def learn(self, change: Change, connection: AsyncConnection) -> None:
-        """Do what the shop has to do about a change, in its transaction."""
+    async def apply_change(self, change: Change, connection: AsyncConnection) -> None:
+        """Update the cart of an order, in the transaction that records the change."""
         if change.newly_paid:
-            # What leaves the house, or what tells the house to.
+            # The fulfilment: a row for the warehouse.
             number = secrets.token_hex(4)
             row = shipments.insert().values(reference=change.reference, number=number)
             await connection.execute(row)
-            await self._move(connection, change.reference, "delivered")
+            await self._move(connection, change.reference, "shipped")
         elif change.duplicate_payment:
             order_id = change.attempt.order_id
-            _log.warning("pay back %s: %s was paid before", order_id, change.reference)
-        elif change.changed and change.attempt.state in _HUMAN:
+            _log.warning(
+                "refund the duplicate payment of order_id=%s reference=%s",
+                order_id,
+                change.reference,
+            )
+        elif change.changed and change.attempt.state in _NEEDS_PERSON:
             await self._move(connection, change.reference, "check", "new", "open")
         elif change.changed and change.before is AttemptState.PAYABLE:
             await self._move(connection, change.reference, "expired", "open")
 
     async def cart(self, reference: str) -> Cart | None:
-        """A cart, with the order that is to be paid now."""
+        """Return a cart, with its payable order."""
         found = await self._carts(carts.c.reference == reference)
         if not found:
             return None
@@ -237,7 +242,7 @@ class Shop:
         return attrs.evolve(found[0], order=next(live, None))
 
     async def orders(self) -> Orders:
-        """The newest carts, and every payment that a person has to look at."""
+        """Return the newest carts, and every payment that a person has to review."""
         duplicate_payment, needs_review = (
             await self.store.duplicate_payments(),
             await self.store.needs_review(),
@@ -262,29 +267,29 @@ class Shop:
         )
 
     async def follow(self, reference: str) -> AsyncIterator[State]:
-        """The state of a cart, whenever there is news and every few seconds."""
-        for _ in range(_LOOKS):
-            news = self._news  # before the look: nothing is missed in between
+        """Yield the state of a cart after each change and every few seconds."""
+        for _ in range(_MAX_POLLS):
+            changed = self._changed  # before the query, so that no change is missed
             (cart,) = await self._carts(carts.c.reference == reference)
             yield cart.state
-            if cart.state == "delivered":
+            if cart.state == "shipped":
                 return
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY):
-                    await news.wait()
+                async with asyncio.timeout(POLL_EVERY):
+                    await changed.wait()
 
-    def _ring(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+    def _notify_pages(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _move(
         self, connection: AsyncConnection, reference: str, to: State, *since: State
     ) -> None:
-        """Put a cart into a state, if it is in one of these; none given: in any."""
-        one = update(carts).where(carts.c.reference == reference)
+        """Change the state of a cart if it is in one of `since`, by default in any."""
+        query = update(carts).where(carts.c.reference == reference)
         if since:
-            one = one.where(carts.c.state.in_(since))
-        await connection.execute(one.values(state=to))
+            query = query.where(carts.c.state.in_(since))
+        await connection.execute(query.values(state=to))
 
     async def _carts(self, *which: ColumnElement[bool]) -> list[Cart]:
         query = select(carts, shipments.c.number).outerjoin(shipments).where(*which)

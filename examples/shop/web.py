@@ -1,7 +1,7 @@
-"""The shop's pages: what a browser sees, and what it may do there.
+"""The shop's pages and their routes.
 
-Each of them is whole without JavaScript, which only makes them quicker. The templates
-escape every text; the policy lets nothing in but what this server sends.
+Each page works without JavaScript, which only makes it faster. The templates escape
+every string; the content security policy allows only resources of this server.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 
 _HERE: Final = FilePath(__file__).parent
 
-#: Nothing from elsewhere, nothing inline, in nobody's frame; and the browser itself
-#: refuses to make markup of a text (``trusted-types``).
+#: No resources of other hosts, nothing inline, no frames; and the browser rejects
+#: markup that is made of strings (``trusted-types``).
 _HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -76,38 +76,38 @@ _templates: Final = Environment(
 )
 
 
-class Over(NamedTuple):
-    """What a page says when there is nothing to pay on it."""
+class Message(NamedTuple):
+    """A page without an invoice."""
 
     tone: Literal["good", "bad", "wait"]
     sign: str
     heading: str
     text: str
-    #: Seconds until it looks again; 0: it is not going to change.
+    #: Seconds until the page reloads; 0: never.
     refresh: int = 0
-    #: Whether it offers to try again.
+    #: Show a button to try again.
     again: bool = False
 
 
-_OVER: Final[Mapping[State, Over]] = {
-    "new": Over(
-        "wait", "…", "Nothing to pay yet", "The invoice was not made.", again=True
+_MESSAGES: Final[Mapping[State, Message]] = {
+    "new": Message(
+        "wait", "…", "Nothing to pay yet", "No invoice was created.", again=True
     ),
-    "open": Over(
+    "open": Message(
         "bad",
         "!",
-        "Its time is over",
-        "If you have paid, wait a little, and this page will say so. If not, please "
-        "do not pay that invoice any more.",
+        "This invoice has expired",
+        "If you have paid, wait a little: this page shows it as soon as Aurpay "
+        "confirms the payment. If not, please do not pay that invoice any more.",
         refresh=5,
         again=True,
     ),
-    "delivered": Over("good", "✓", "Paid", "Thank you! Your honey is on its way."),
-    "check": Over(
+    "shipped": Message("good", "✓", "Paid", "Thank you! Your honey is on its way."),
+    "check": Message(
         "wait",
         "?",
-        "We are looking at it",
-        "This payment needs a human. There is nothing for you to do.",
+        "We are checking your payment",
+        "A person will review it. You need not do anything.",
         refresh=15,
     ),
 }
@@ -116,18 +116,17 @@ _OVER: Final[Mapping[State, Over]] = {
 _LABELS: Final[Mapping[State, tuple[str, str]]] = {
     "new": ("wait", "New"),
     "open": ("wait", "Open"),
-    "delivered": ("good", "Delivered"),
+    "shipped": ("good", "Shipped"),
     "expired": ("bad", "Expired"),
-    "check": ("bad", "Look at it"),
+    "check": ("bad", "Needs review"),
 }
 
-#: What there was to pay, and what may exist, when no order came.
+#: What may exist after a failed attempt to create an order.
 _FAILED: Final[Mapping[RequestOutcome, str]] = {
-    RequestOutcome.NOT_SENT: "Nothing was made, so there is nothing to pay.",
-    RequestOutcome.REJECTED: "Nothing was made, so there is nothing to pay.",
+    RequestOutcome.NOT_SENT: "No invoice was created, so there is nothing to pay.",
+    RequestOutcome.REJECTED: "No invoice was created, so there is nothing to pay.",
     RequestOutcome.UNKNOWN: "An invoice may have been created that no payer has seen. "
-    "There is "
-    "nothing to pay: if you try again, we look for it first.",
+    "There is nothing to pay: if you try again, we search for it first.",
 }
 
 
@@ -143,7 +142,7 @@ router: Final = APIRouter(default_response_class=HTMLResponse)
 
 
 def create_app(shop: Shop) -> FastAPI:
-    """The web side of a shop."""
+    """Return the web application of a shop."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -168,31 +167,33 @@ def create_app(shop: Shop) -> FastAPI:
 
 @router.get("/")
 async def product(shop: TheShop) -> HTMLResponse:
-    """What there is to buy. The button has its cart already: it works once."""
+    """Show the product, with a new cart in the button, so that it works once."""
     reference = f"cart-{secrets.token_hex(16)}"
     return _page(shop, "product.html", reference=reference)
 
 
 @router.post("/carts/{reference}")
 async def buy(shop: TheShop, reference: Reference) -> Response:
-    """Make the order, if there is none, and show it."""
+    """Create the order, if there is none, and redirect to it."""
     try:
         await shop.buy(reference)
     except AurpayError as error:
-        over = Over(
+        message = Message(
             "bad",
             "!",
             "We cannot take payments now",
             _FAILED[error.outcome],
             again=True,
         )
-        return _page(shop, "over.html", over=over, reference=reference, status=503)
+        return _page(
+            shop, "message.html", message=message, reference=reference, status=503
+        )
     return RedirectResponse(f"/carts/{reference}", status_code=303, headers=_HEADERS)
 
 
 @router.get("/carts/{reference}")
 async def checkout(shop: TheShop, reference: Reference) -> HTMLResponse:
-    """How to pay, or what came of it."""
+    """Show the invoice of a cart, or its result."""
     cart = await _cart(shop, reference)
     order = cart.order
     left_s = _seconds_left(order)
@@ -206,13 +207,13 @@ async def checkout(shop: TheShop, reference: Reference) -> HTMLResponse:
             until=f"{order.overdue_at.astimezone(UTC):%H:%M}",
             simulated=_can_simulate(shop, cart),
         )
-    over = _OVER.get(cart.state, _OVER["open"])
-    return _page(shop, "over.html", over=over, reference=reference)
+    message = _MESSAGES.get(cart.state, _MESSAGES["open"])
+    return _page(shop, "message.html", message=message, reference=reference)
 
 
 @router.get("/carts/{reference}/code.svg")
 async def code(shop: TheShop, reference: Reference) -> Response:
-    """What wallets scan."""
+    """Return the QR code of the invoice."""
     cart = await _cart(shop, reference)
     if cart.order is None:
         raise HTTPException(404)
@@ -222,7 +223,7 @@ async def code(shop: TheShop, reference: Reference) -> Response:
 
 @router.get("/carts/{reference}/events")
 async def events(shop: TheShop, reference: Reference) -> StreamingResponse:
-    """The state of a cart as it changes: server-sent events."""
+    """Stream the state of a cart as server-sent events."""
     await _cart(shop, reference)
 
     async def lines() -> AsyncIterator[str]:
@@ -234,12 +235,12 @@ async def events(shop: TheShop, reference: Reference) -> StreamingResponse:
 
 @router.post("/carts/{reference}/pay")
 async def simulate(shop: TheShop, reference: Reference) -> Response:
-    """Pay an order of the sandbox, and of nobody else."""
+    """Pay an order of the sandbox."""
     cart = await _cart(shop, reference)
     if shop.simulate is None:
         raise HTTPException(404)
     if cart.order is not None and _can_simulate(shop, cart):
-        with suppress(InvalidRequestError):  # it was paid, or is over
+        with suppress(InvalidRequestError):  # paid or expired meanwhile
             await shop.simulate(cart.order.order_id)
     return RedirectResponse(f"/carts/{reference}", status_code=303, headers=_HEADERS)
 
@@ -249,7 +250,7 @@ async def orders(
     shop: TheShop,
     who: Annotated[HTTPBasicCredentials, Depends(HTTPBasic(realm="orders"))],
 ) -> HTMLResponse:
-    """All orders, for who runs the shop: any name, and the shop's password."""
+    """Show all orders to the merchant: any name, and the shop's password."""
     given, wanted = who.password.encode(), (shop.password or "").encode()
     if not wanted or not secrets.compare_digest(given, wanted):
         again = {"WWW-Authenticate": 'Basic realm="orders"'}
@@ -265,28 +266,30 @@ async def _cart(shop: Shop, reference: str) -> Cart:
 
 
 def _seconds_left(order: LightningOrder | None) -> int:
-    """How long to show an order; a payer with a second left has none."""
+    """Return the whole seconds for which an order is shown."""
     if order is None:
         return 0
     return int((order.overdue_at - datetime.now(UTC)).total_seconds())
 
 
 def _can_simulate(shop: Shop, cart: Cart) -> bool:
-    """Only with the sandbox, and only where the invoice is nobody's money."""
+    """Return whether the order is the sandbox's, with an invoice on regtest."""
     order = cart.order
     on_regtest = order is not None and order.payment_request.network == "regtest"
     return shop.simulate is not None and on_regtest
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """A page instead of JSON, with the headers of the answer."""
+    """Return an error page instead of JSON, with the headers of the error."""
     status, headers = 404, {}
     if isinstance(error, AnyHTTPException):
         status, headers = error.status_code, dict(error.headers or {})
     secret = any(name.lower() == "www-authenticate" for name in headers)
-    heading = "Who are you?" if secret else "There is no such page"
-    over = Over("wait", "?", heading, "Have some honey instead.")
-    page = _page(_shop(request), "over.html", over=over, reference="", status=status)
+    heading = "Password required" if secret else "Page not found"
+    message = Message("wait", "?", heading, "Have some honey instead.")
+    page = _page(
+        _shop(request), "message.html", message=message, reference="", status=status
+    )
     page.headers.update(headers)
     return page
 
@@ -300,9 +303,9 @@ def _page(
 
 
 def _draw(invoice: str) -> bytes:
-    """A QR code: dark on light also by night, in capitals as BOLT #11 recommends.
+    """Draw a QR code, dark on light, in capitals as BOLT #11 recommends.
 
-    Slow (tens of milliseconds), so not on the loop.
+    It takes tens of milliseconds, so call it in a thread.
     """
     svg = BytesIO()
     drawn = segno.make(f"lightning:{invoice}".upper(), error="l", micro=False)

@@ -1,4 +1,4 @@
-"""The shop's commands; the platform, or the sandbox, is in the environment."""
+"""The shop's commands; the environment selects Aurpay or the sandbox."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USAGE = "python -m examples.worker setup | sell NUMBER | work | list"
 
 
 async def main(*words: str) -> None:
-    """Do as the words say."""
+    """Run one command."""
     database = os.environ.get("DATABASE_URL", "postgresql://127.0.0.1/postgres")
     async with AurpayClient.from_env() as aurpay, Shop(aurpay, database) as shop:
         match words:
@@ -26,8 +26,8 @@ async def main(*words: str) -> None:
             case ["work"]:
                 await shop.work()
             case ["list"]:
-                for reference, told in await shop.orders():
-                    sys.stdout.write(f"{reference:10} {told}\n")
+                for reference, status in await shop.orders():
+                    sys.stdout.write(f"{reference:10} {status}\n")
             case _:
                 sys.exit(USAGE)
 

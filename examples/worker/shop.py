@@ -1,4 +1,4 @@
-"""A shop whose orders are opened, watched and delivered by jobs in PostgreSQL.
+"""A shop with jobs in PostgreSQL that create, poll and fulfil its orders.
 
 Run it: ``python -m examples.worker`` (see README.md beside this file).
 """
@@ -39,17 +39,18 @@ shipments = Table(
     Column("reference", Text, nullable=False),
 )
 
-#: Each minute: look for what is paid, as there are no callbacks here, and for the jobs
-#: of workers that were killed.
+#: Each minute: reconcile orders, because this shop has no callbacks, and restart the
+#: jobs of workers that were killed.
 RECONCILE = RESTART = "* * * * *"
 
-#: Workers say every ten seconds that they live. Who has not for so long is dead.
-DEAD_AFTER = timedelta(seconds=30)
+#: A worker sends a heartbeat every ten seconds; without one for this long, it counts as
+#: crashed.
+STALLED_AFTER = timedelta(seconds=30)
 WORKER: WorkerOptions = {"concurrency": 4, "update_heartbeat_interval": 10}
 
 
 class Shop:
-    """Its carts, its orders and its shipments, in one database."""
+    """Carts, orders and shipments in one database."""
 
     def __init__(self, aurpay: AurpayClient, database: str) -> None:
         """Prepare; `database` is such as ``postgresql://user@host/name``."""
@@ -60,10 +61,10 @@ class Shop:
         self.tasks = OrderTasks(
             self.app,
             self.store,
-            self.deliver,
+            self.fulfil,
             reconcile=RECONCILE,
             restart=RESTART,
-            stalled_after=DEAD_AFTER,
+            stalled_after=STALLED_AFTER,
         )
 
     async def __aenter__(self) -> Self:
@@ -74,7 +75,7 @@ class Shop:
         await self.store.aclose()
 
     async def set_up(self) -> None:
-        """Make the tables: procrastinate's, the store's, the shop's."""
+        """Create the tables of procrastinate, the store and the shop."""
         async with self.app.open_async():
             if not await self.app.check_connection_async():
                 await self.app.schema_manager.apply_schema_async()
@@ -83,7 +84,7 @@ class Shop:
             await connection.run_sync(metadata.create_all)
 
     async def sell(self, number: int) -> None:
-        """Fill so many carts: a cart and the job that opens its order, or neither."""
+        """Add carts, each in one transaction with the job that creates its order."""
         for _ in range(number):
             async with self.engine.begin() as connection:
                 fullest = await connection.scalar(select(func.max(carts.c.jars)))
@@ -97,27 +98,27 @@ class Shop:
                 )
 
     async def work(self) -> None:
-        """Do the jobs, until Ctrl-C."""
+        """Run jobs until Ctrl-C."""
         async with self.app.open_async():
             await self.app.run_worker_async(**WORKER)
 
-    async def deliver(self, reference: str, connection: AsyncConnection) -> None:
-        """Once for each cart that is paid: what leaves the house, or tells it to."""
+    async def fulfil(self, reference: str, connection: AsyncConnection) -> None:
+        """Ship a paid cart; committed once for each."""
         await connection.execute(insert(shipments).values(reference=reference))
 
     async def orders(self) -> Sequence[tuple[str, str]]:
-        """Each cart, and what to say of it."""
+        """Return each cart with its checkout page or its status."""
         sent = await self.shipments()
         async with self.engine.connect() as connection:
             query = select(carts.c.reference).order_by(carts.c.jars)
             references = [*(await connection.execute(query)).scalars()]
         return [
-            (name, "delivered" if name in sent else await self._order(name))
+            (name, "shipped" if name in sent else await self._order(name))
             for name in references
         ]
 
     async def shipments(self) -> Sequence[str]:
-        """What was sent out."""
+        """Return the references of the shipped carts."""
         async with self.engine.connect() as connection:
             return [
                 *(await connection.execute(select(shipments.c.reference))).scalars()

@@ -39,7 +39,7 @@ from examples.bot import __main__ as command
 from examples.bot import bot as bot_module
 from examples.bot import texts
 from examples.bot.bills import Bill
-from examples.bot.bot import PayBot, _why_not, plain
+from examples.bot.bot import PayBot, _explain, plain
 
 from ..orders import KEY as NODE_KEY
 from .outage import Outage
@@ -58,14 +58,15 @@ if TYPE_CHECKING:
 
 KEY = "sandbox-reference-key"
 
-LATE = "5 USD: paid, after its time was over. It counts all the same. Thank you!"
+LATE = "5 USD: paid after the deadline, and accepted. Thank you!"
 REFUSED = (
-    "This cannot be paid. Nothing was made, so there is nothing to pay. "
-    "Another currency may be taken, or a larger price."
+    "Aurpay rejected this bill. No invoice was created, so there is nothing to pay. "
+    "Try another currency or a larger price."
 )
 UNKNOWN = (
-    "No answer came, so an invoice may exist that nobody has seen. "
-    "There is nothing to pay. Send the same again: I look for it first."
+    "Aurpay did not answer, so an invoice may exist that no payer has seen. "
+    "There is nothing to pay. Send the same command again: the bot searches "
+    "for that invoice first."
 )
 
 HALF_AN_HOUR = 1800
@@ -138,7 +139,7 @@ class World:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages are brought up to date all the time."""
-    monkeypatch.setattr(bot_module, "TELL_EVERY", 0.01)
+    monkeypatch.setattr(bot_module, "UPDATE_EVERY", 0.01)
 
 
 @pytest.fixture
@@ -212,7 +213,7 @@ async def test_a_payment_changes_the_message(world: World) -> None:
         assert (chat, text) == (7, "5 USD: paid. Thank you!")
         assert message == 1001
         assert cast("Any", world.telegram.calls[-1]).reply_markup is None
-        await bot.payments.tell()
+        await bot.payments.update_messages()
         assert len(world.telegram.edits) == 1
 
 
@@ -244,10 +245,10 @@ async def test_payment_during_a_database_outage_is_told_after_it(
         async with Outage(bot.payments.store.engine).lasting() as outage:
             await world.sandbox.pay(world.newest)
             async with asyncio.timeout(20):
-                while outage.refused < 5 or bot.payments._watching:
+                while outage.refused < 5 or bot.payments._polling:
                     await world.wait(60)
             await bot.hear("/pay 5 USD")
-            assert world.telegram.texts[-1][1].startswith("Something went wrong here")
+            assert world.telegram.texts[-1][1].startswith("An error occurred")
         for part in ("left to OrderStore.run", "reconciliation failed", "out of date"):
             assert part in caplog.text
         ((*_, text),) = await world.edits_in_time(1, 60)
@@ -261,7 +262,7 @@ async def test_bot_stops_in_order_while_the_database_is_away(world: World) -> No
         outage = Outage(bot.payments.store.engine).lasting()
         await outage.__aenter__()
     await outage.__aexit__(None, None, None)
-    assert not bot.payments._watching
+    assert not bot.payments._polling
 
 
 async def test_bot_that_cannot_reach_its_database_does_not_start(world: World) -> None:
@@ -322,7 +323,7 @@ async def test_a_payment_that_nobody_has_heard_of_is_not_asked_for_again(
         await world.sandbox.pay(world.newest)
         world.sandbox.faults.push("404")  # ends the watching
         await world.wait()
-        await until(lambda: not bot.payments._watching)
+        await until(lambda: not bot.payments._polling)
         world.clock.advance(HALF_AN_HOUR)
         await bot.hear("/pay 5 USD")
         assert world.telegram.texts == [(7, "This is paid already. Thank you!")]
@@ -338,7 +339,7 @@ async def test_a_refund_is_told(world: World) -> None:
         await world.sandbox.refund(world.newest)
         await world.wait()
         ((*_, text),) = await world.edits(1)
-        assert text == "5 USD: paid, and paid back."
+        assert text == "5 USD: paid and refunded."
 
 
 # Who and how often
@@ -350,7 +351,7 @@ async def test_asking_twice_shows_the_same_order_twice(world: World) -> None:
         await asyncio.gather(bot.hear("/pay 5 USD"), bot.hear("/pay 5.00 usd"))
         first, second = world.telegram.photos
         assert scanned(first) == scanned(second)
-        assert len(await bot.payments._bills.open_ones()) == 1
+        assert len(await bot.payments._bills.open_bills()) == 1
         world.sandbox.assert_orders(1)
         await world.sandbox.pay(world.newest)
         await world.wait()
@@ -368,7 +369,7 @@ async def test_each_payer_and_each_chat_has_its_own(world: World) -> None:
         await world.sandbox.pay(list(world.sandbox.orders)[2])
         await world.wait()
         assert [chat for chat, *_ in await world.edits(1)] == [3]
-        await bot.payments.tell()
+        await bot.payments.update_messages()
         assert len(world.telegram.edits) == 1
 
 
@@ -453,16 +454,16 @@ async def test_what_was_learned_and_not_told_is_told_by_the_next(world: World) -
         ("/pay", "Write /pay 5 USD: a price, and"),
         ("/pay 5", "Write /pay 5 USD: a price, and"),
         ("/pay 5 USD now", "Write /pay 5 USD: a price, and"),
-        ("/pay 5,50 USD", "That is no price. Write digits"),
-        ("/pay 5e0 USD", "That is no price. Write digits"),
-        ("/pay 0x5 USD", "That is no price. Write digits"),
-        ("/pay nan USD", "That is no price. Write digits"),
-        ("/pay 0 USD", "That is no price. Write digits"),
-        ("/pay -5 USD", "That is no price. Write digits"),
-        ("/pay five USD", "That is no price. Write digits"),
-        ("/pay 5 $", "That is no currency. Write its three"),
-        ("/pay 5 DOLLARS", "That is no currency. Write its three"),
-        ("/pay USD 5", "That is no price. Write digits"),
+        ("/pay 5,50 USD", "That is not a price. Write digits"),
+        ("/pay 5e0 USD", "That is not a price. Write digits"),
+        ("/pay 0x5 USD", "That is not a price. Write digits"),
+        ("/pay nan USD", "That is not a price. Write digits"),
+        ("/pay 0 USD", "That is not a price. Write digits"),
+        ("/pay -5 USD", "That is not a price. Write digits"),
+        ("/pay five USD", "That is not a price. Write digits"),
+        ("/pay 5 $", "That is not a currency. Write three"),
+        ("/pay 5 DOLLARS", "That is not a currency. Write three"),
+        ("/pay USD 5", "That is not a price. Write digits"),
         ("/start", "Write /pay 5 USD: a price, and"),
     ],
 )
@@ -527,7 +528,7 @@ def api(
         ),
         (
             UntrustedOrderError("x", check="y", order_id="z", status=200, body=b""),
-            "An invoice was made, but it is not what was asked for",
+            "Aurpay created an invoice that does not match this bill",
         ),
         (AlreadyPaidError("x"), "This is paid already"),
         (PaymentNeedsReviewError("x"), "Please do not pay again"),
@@ -535,7 +536,7 @@ def api(
 )
 def test_each_failure_says_what_may_exist(error: AurpayError, part: str) -> None:
     """And nothing that was meant for whoever runs the bot."""
-    text = _why_not(error).render()[0]
+    text = _explain(error).render()[0]
     assert part in text
     assert "secret" not in text
 
@@ -548,7 +549,7 @@ async def test_what_nobody_foresaw_is_logged_and_not_told(
         world.telegram.refuse("SendPhoto", "inline keyboard button URL is invalid")
         await bot.hear("/pay 5 USD")
         assert world.telegram.texts == [
-            (7, "Something went wrong here. Please try again in a minute.")
+            (7, "An error occurred. Please try again in a minute.")
         ]
         assert "button URL is invalid" in caplog.text
         await bot.hear("/pay 5 USD")
@@ -576,7 +577,7 @@ async def test_a_message_that_is_gone_is_replaced(
         await world.sandbox.pay(world.newest)
         await world.wait()
         await until(lambda: not world.telegram.failures["EditMessageCaption"])
-        await bot.payments.tell()
+        await bot.payments.update_messages()
         assert world.telegram.texts == told
         assert world.telegram.edits == []
 
@@ -592,7 +593,7 @@ async def test_who_blocks_the_bot_is_left_alone(world: World) -> None:
         await world.sandbox.pay(world.newest)
         await world.wait()
         await until(lambda: not any(world.telegram.failures.values()))
-        await bot.payments.tell()
+        await bot.payments.update_messages()
         assert (world.telegram.edits, world.telegram.texts) == ([], [])
 
 

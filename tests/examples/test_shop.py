@@ -166,8 +166,8 @@ async def test_it_delivers_once(sandbox: Sandbox, any_database: str) -> None:
         assert "Your honey is on its way" in (await browser.look(cart.url)).text
         orders = (await browser.list()).text
         (shipment,) = re.findall("shipment ([0-9a-f]{8})", orders)
-        assert ">Delivered<" in orders
-        assert "pay back" not in orders
+        assert ">Shipped<" in orders
+        assert "refund" not in orders
     async with serving(sandbox, any_database) as browser:
         again = await browser.shop.processor.process(
             method="GET", url=sent[0].url, headers=sent[0].headers
@@ -195,23 +195,23 @@ async def test_a_button_pressed_twice_is_one_order(
         sandbox.assert_orders(2)
 
 
-@pytest.mark.parametrize(("look_every", "rings"), [(60, True), (0.05, False)])
+@pytest.mark.parametrize(("poll_every", "rings"), [(60, True), (0.05, False)])
 async def test_a_page_follows_its_order(
     sandbox: Sandbox,
     database: str,
     monkeypatch: pytest.MonkeyPatch,
-    look_every: float,
+    poll_every: float,
     *,
     rings: bool,
 ) -> None:
     """As it happens in this process, or soon if in another; then the stream ends."""
-    monkeypatch.setattr(shop_module, "LOOK_EVERY", look_every)
+    monkeypatch.setattr(shop_module, "POLL_EVERY", poll_every)
     if not rings:
-        monkeypatch.setattr(Shop, "_ring", lambda _: None)
+        monkeypatch.setattr(Shop, "_notify_pages", lambda _: None)
     async with serving(sandbox, database) as browser, asyncio.timeout(20):
         cart = await browser.buy()
         heard = asyncio.create_task(browser.look(f"{cart.url}/events"))
-        while not browser.shop._news._waiters:
+        while not browser.shop._changed._waiters:
             await asyncio.sleep(0.01)
         await sandbox.pay(next(iter(sandbox.orders)))
         events = await heard
@@ -219,8 +219,8 @@ async def test_a_page_follows_its_order(
         states = re.findall("event: state\ndata: (.*)\n\n", events.text)
         assert (states[0], states[-1], {*states}) == (
             "open",
-            "delivered",
-            {"open", "delivered"},
+            "shipped",
+            {"open", "shipped"},
         )
 
 
@@ -229,19 +229,19 @@ async def test_who_is_late_may_try_again(sandbox: Sandbox, database: str) -> Non
     async with serving(sandbox, database) as browser:
         cart = await browser.buy()
         await sandbox.expire(next(iter(sandbox.orders)))
-        over = (await browser.look(cart.url)).text
-        assert "Its time is over" in over
-        assert '<meta http-equiv="refresh" content="5; url=/carts/' in over
-        (path,) = re.findall('action="(.*?)"', over)
+        page = (await browser.look(cart.url)).text
+        assert "This invoice has expired" in page
+        assert '<meta http-equiv="refresh" content="5; url=/carts/' in page
+        (path,) = re.findall('action="(.*?)"', page)
         fresh = await browser.ask("POST", path)
         first, second = sandbox.orders.values()
         assert (fresh.url, second.invoice in fresh.text) == (cart.url, True)
         await sandbox.pay(first.order_id)
         assert "Your honey is on its way" in (await browser.look(cart.url)).text
-        assert "pay back" not in (await browser.list()).text
+        assert "refund" not in (await browser.list()).text
         await sandbox.pay(second.order_id)
         orders = (await browser.list()).text
-        assert f"pay back {second.order_id}" in orders
+        assert f"refund {second.order_id}" in orders
         assert len(re.findall("shipment [0-9a-f]{8}", orders)) == 1
 
 
@@ -357,7 +357,7 @@ async def test_nobody_is_shown_what_is_over(
     sandbox, _ = slow
     async with serving(sandbox, database) as browser:
         cart = await browser.buy()
-        assert "Its time is over" in cart.text
+        assert "This invoice has expired" in cart.text
         assert next(iter(sandbox.orders.values())).invoice not in cart.text
 
 
@@ -374,12 +374,12 @@ async def test_what_may_exist_is_said(sandbox: Sandbox, database: str) -> None:
         assert f'action="{path}"' in failed.text
         assert "Waiting for payment" in (await browser.ask("POST", path)).text
         sandbox.faults.push("403")
-        assert "Nothing was made, so there" in (await browser.buy()).text
+        assert "No invoice was created, so there" in (await browser.buy()).text
         lost, shown = sandbox.orders.values()
         await sandbox.pay(shown.order_id)
         assert "on its way" in (await browser.look(path)).text
         await sandbox.pay(lost.order_id)
-        assert f"pay back {lost.order_id}" in (await browser.list()).text
+        assert f"refund {lost.order_id}" in (await browser.list()).text
 
 
 async def test_a_payment_of_a_lost_order_is_delivered(
@@ -409,10 +409,10 @@ async def test_paid_callback_of_an_order_that_aurpay_does_not_list_needs_review(
         url = json.loads(sandbox.requests[0].body)["callback_url"]
         headers = sign_callback(url, secret=sandbox.callback_secret, now=clock.now())
         assert (await browser.look(url, headers=headers)).status == 200
-        assert "We are looking at it" in (await browser.look(path)).text
-        assert "We are looking at it" in (await browser.ask("POST", path)).text
+        assert "We are checking your payment" in (await browser.look(path)).text
+        assert "We are checking your payment" in (await browser.ask("POST", path)).text
         orders = (await browser.list()).text
-        assert ">Look at it<" in orders
+        assert ">Needs review<" in orders
         assert "may be paid: no order known" in orders
         sandbox.assert_orders(0)
 
@@ -438,7 +438,7 @@ async def test_every_answer_is_strict(sandbox: Sandbox, database: str) -> None:
         statuses = [200, 200, 200, 200, 404, 303, 200, 401, 404, 404, 405]
         assert [page.status for page in pages] == statuses
         for page in pages[-3:]:
-            assert "There is no such page" in page.text
+            assert "Page not found" in page.text
         for page in pages:
             policy = page.headers["Content-Security-Policy"]
             assert policy.startswith("default-src 'none'; script-src 'self'; style-src")
@@ -448,7 +448,7 @@ async def test_every_answer_is_strict(sandbox: Sandbox, database: str) -> None:
             assert not re.search("<style|style=| on[a-z]+=|<script>", page.text)
 
 
-async def test_the_list_is_for_whoever_runs_the_shop(
+async def test_list_of_orders_needs_the_password(
     sandbox: Sandbox, database: str
 ) -> None:
     """Without a password of the shop's own there is none at all."""
@@ -457,8 +457,8 @@ async def test_the_list_is_for_whoever_runs_the_shop(
             refused = await browser.look("/orders", headers=headers)
             assert refused.status == 401
             assert refused.headers["WWW-Authenticate"] == 'Basic realm="orders"'
-            assert "Who are you?" in refused.text
-        assert "Nobody has bought anything yet" in (await browser.list()).text
+            assert "Password required" in refused.text
+        assert "There are no orders yet" in (await browser.list()).text
     async with serving(sandbox, database, real=True) as browser:
         assert (await browser.look("/orders", headers=login(""))).status == 401
 
@@ -491,7 +491,7 @@ async def test_only_the_sandbox_can_be_paid_by_a_button(
 MARKUP = "\"'><script src=//evil.example></script>&"
 
 
-@pytest.mark.parametrize("template", ["product", "checkout", "over", "orders"])
+@pytest.mark.parametrize("template", ["product", "checkout", "message", "orders"])
 def test_every_text_is_escaped(template: str) -> None:
     """Wherever it comes from, none of it becomes markup."""
     texts = dict.fromkeys(("order_id", "reference", "currency"), MARKUP)
@@ -516,7 +516,9 @@ def test_every_text_is_escaped(template: str) -> None:
         "labels": {"new": (MARKUP, MARKUP)},
         "order": {**order, "amount": Decimal(1)},
         "left": MARKUP,
-        "over": web.Over(cast("Any", MARKUP), MARKUP, MARKUP, MARKUP, 1, again=True),
+        "message": web.Message(
+            cast("Any", MARKUP), MARKUP, MARKUP, MARKUP, 1, again=True
+        ),
         "reference": MARKUP,
         "sandbox": True,
         "simulated": True,

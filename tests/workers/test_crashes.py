@@ -199,17 +199,17 @@ def wait_for(task: str, url: str) -> None:
 def make_lively() -> None:
     """What else takes half a minute: to notification that somebody is dead."""
     shop_module.RECONCILE = shop_module.RESTART = "* * * * * *"
-    shop_module.DEAD_AFTER = timedelta(seconds=1)
+    shop_module.STALLED_AFTER = timedelta(seconds=1)
     shop_module.WORKER["update_heartbeat_interval"] = 0.2
     shop_module.WORKER["fetch_job_polling_interval"] = 0.2
-    deliver = Shop.deliver
+    fulfil = Shop.fulfil
 
     async def slowly(shop: Shop, reference: str, connection: AsyncConnection) -> None:
         await asyncio.sleep(0.2)
-        await deliver(shop, reference, connection)
+        await fulfil(shop, reference, connection)
         await asyncio.sleep(0.2)
 
-    Shop.deliver = slowly  # type: ignore[assignment, method-assign]
+    Shop.fulfil = slowly  # type: ignore[assignment, method-assign]
 
 
 def fork(url: str, base_url: str, clock: FastClock) -> int:

@@ -1,9 +1,9 @@
-// What the page does without it, too: here it follows at once, counts down and copies.
+// The page works without this script; with it, it updates at once, counts down and copies.
 "use strict";
 
 const { state, events, left } = document.querySelector("main").dataset;
 
-// The server says how the order stands; the page itself is made there as well.
+// The server sends the state of the cart and renders the page.
 const source = new EventSource(events);
 source.addEventListener("state", (event) => {
   if (event.data !== state) {
@@ -12,7 +12,7 @@ source.addEventListener("state", (event) => {
   }
 });
 
-// By the server's clock: this one may be wrong, but it runs as fast.
+// Count from the server's time, because the browser's clock may be wrong.
 const until = Date.now() + 1000 * Number(left);
 const timer = document.querySelector("[role=timer]");
 const tick = () => {
