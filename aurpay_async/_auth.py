@@ -1,4 +1,4 @@
-"""Who asks: the headers that authenticate a request.
+"""Authenticate requests: API key, or API token with a signature.
 
 Source: Aurpay's "Signature Authentication Method" and "Get API Key" pages.
 """
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from ._client import SendingOptions
     from ._http import Request
 
-#: The exact spellings of the documentation.
+#: As the documentation spells them.
 Algorithm = Literal["HMAC-SHA256", "HMAC-SHA3_256"]
 
-#: RFC 9110, 5.5: visible ASCII, with blanks inside.
+#: RFC 9110, 5.5: visible ASCII, with spaces inside.
 HEADER_VALUE: Final = re.compile(r"[!-~](?:[ !-~]*[!-~])?")
 
 _DIGESTS: Final[dict[Algorithm, str]] = {
@@ -32,58 +32,52 @@ _DIGESTS: Final[dict[Algorithm, str]] = {
 
 
 class Auth(Protocol):
-    """Something that authenticates requests.
-
-    .. versionadded:: 0.1.0
-    """
+    """Interface of an object that authenticates requests."""
 
     def headers(self, request: Request, now: datetime) -> dict[str, str]:
-        """The headers to add to one attempt at `request`, made at `now`."""
+        """Return the headers to add to one attempt of `request`, made at `now`."""
         ...
 
 
-def _hide(value: str | Secret) -> tuple[Secret, str | None]:
-    """`value` as a secret, and what is wrong with it.
+def _as_secret(value: str | Secret) -> tuple[Secret, str | None]:
+    """Return `value` as a secret, and what is wrong with it.
 
-    It does not raise: a traceback that shows local names would show a mistyped secret.
+    It does not raise: a traceback that shows locals would show a mistyped secret.
     """
     secret = value if isinstance(value, Secret) else Secret(value)
-    return secret, _problem(secret)
+    return secret, _header_problem(secret)
 
 
-def _problem(secret: Secret) -> str | None:
+def _header_problem(secret: Secret) -> str | None:
     if type(secret.reveal()) is not str:
-        return f"must be a text, not {type(secret.reveal()).__name__}"
+        return f"must be a str, not {type(secret.reveal()).__name__}"
     if not secret.reveal():
         return "is empty"
     if not HEADER_VALUE.fullmatch(secret.reveal()):
-        return "holds a line break, a blank at an end or a character that is not ASCII"
+        return "contains a line break, an outer space or a character that is not ASCII"
     return None
 
 
-def _require(name: str, problem: str | None) -> None:
+def _raise_if(name: str, problem: str | None) -> None:
     if problem is not None:
         raise ConfigurationError(f"{name} {problem}")
 
 
 @final
 class ApiKey:
-    """The simple mode: one key, sent as it is. Aurpay advises it for testing only.
-
-    .. versionadded:: 0.1.0
-    """
+    """Authenticate with one API key. Aurpay recommends it for testing only."""
 
     __slots__ = ("_key",)
 
     def __init__(self, key: str | Secret) -> None:
-        """Take a key.
+        """Store the key as a secret.
 
         Raises:
-            ConfigurationError: if it cannot be a header.
+            ConfigurationError: if it cannot be the value of a header.
         """
-        self._key, problem = _hide(key)
+        self._key, problem = _as_secret(key)
         del key
-        _require("the API key", problem)
+        _raise_if("the API key", problem)
 
     @classmethod
     async def obtain(
@@ -92,34 +86,33 @@ class ApiKey:
         password: str | Secret,
         **options: Unpack[SendingOptions],
     ) -> ApiKey:
-        """A key for the account of that name.
+        """Request an API key with the user name and password of an account.
 
-        The platform gives an ``access_token``. That it is what goes into ``API-Key``
-        is not documented: shops paste the dashboard's "Public Key" there. Nor is how
-        long it lives. (Source: "Get API Key"; of two spellings of the path, the one of
-        that page.)
+        Aurpay answers with an ``access_token``. It is not documented that this is the
+        value of ``API-Key`` (shops paste the dashboard's "Public Key" there), nor how
+        long it is valid. (Source: "Get API Key"; of two spellings of the path, the one
+        of that page.)
 
-        Neither of the two is kept, and no error, event or log shows them.
+        User name and password are not stored; no error, event or log shows them.
 
         Args:
             username: The account's e-mail address.
-            password: The account's.
+            password: The account's password.
             options: `base_url`, `timeouts`, `retry`, `session`, `transport`, `clock`,
                 `on_event` and `trust_env`, as for `AurpayClient`.
 
         Raises:
-            InvalidRequestError: one of the two is no text, or empty; nothing was sent.
+            InvalidRequestError: either is not a str, or empty; nothing was sent.
             ConfigurationError: an option cannot be used.
-            TransportError: no usable answer, after some attempts.
-            APIError: the platform said no.
-            InvalidResponseError: there is no such key in the answer. Errors of this
-                call keep nothing of the answer but its status and code.
+            TransportError: no complete response, after all attempts.
+            APIError: Aurpay rejected the request.
+            InvalidResponseError: the response contains no key. Errors of this call
+                keep only the status and the code of the response.
         """
         # Hidden before anything can raise.
-        (name, _), (secret, _) = _hide(username), _hide(password)
+        (name, _), (secret, _) = _as_secret(username), _as_secret(password)
         del username, password
-        # The one look upwards of this room: a key is what it gives, so it is asked
-        # for here, and asking takes all that a client is made of.
+        # Imported here because the client imports this module.
         from ._obtain import obtain_key
 
         return await obtain_key(name, secret, options)
@@ -128,16 +121,13 @@ class ApiKey:
         return f"ApiKey({self._key!r})"
 
     def headers(self, request: Request, now: datetime) -> dict[str, str]:  # noqa: ARG002
-        """``API-Key``."""
+        """Return ``API-Key``."""
         return {"API-Key": self._key.reveal()}
 
 
 @final
 class ApiToken:
-    """The signing mode, for production: a token, and a secret that never travels.
-
-    .. versionadded:: 0.1.0
-    """
+    """Authenticate with signed requests, for production; the secret is never sent."""
 
     __slots__ = ("_algorithm", "_secret", "_token")
 
@@ -147,31 +137,31 @@ class ApiToken:
         secret: str | Secret,
         algorithm: Algorithm = "HMAC-SHA256",
     ) -> None:
-        """Take the pair of the dashboard's API management page.
+        """Store token and secret from the dashboard's API management page.
 
         Args:
             token: "API Token".
-            secret: "API Secret"; its text is the key of the HMAC, not decoded.
+            secret: "API Secret"; it is the key of the HMAC as it stands, not decoded.
             algorithm: ``HMAC-SHA256`` or ``HMAC-SHA3_256``.
 
         Raises:
             ConfigurationError: if one of them cannot be used.
         """
-        self._token, token_problem = _hide(token)
-        self._secret, secret_problem = _hide(secret)
-        # Not quoted: arguments get swapped, and then this is a secret.
+        self._token, token_problem = _as_secret(token)
+        self._secret, secret_problem = _as_secret(secret)
+        # Not quoted in the message: if arguments are swapped, this is a secret.
         known = str(algorithm) in _DIGESTS
         self._algorithm: Algorithm = algorithm if known else "HMAC-SHA256"
         del token, secret, algorithm
-        _require("the API token", token_problem)
-        _require("the API secret", secret_problem)
-        _require("algorithm", None if known else f"must be {' or '.join(_DIGESTS)}")
+        _raise_if("the API token", token_problem)
+        _raise_if("the API secret", secret_problem)
+        _raise_if("algorithm", None if known else f"must be {' or '.join(_DIGESTS)}")
 
     def __repr__(self) -> str:
         return f"ApiToken({self._token!r}, {self._secret!r}, {self._algorithm!r})"
 
     def headers(self, request: Request, now: datetime) -> dict[str, str]:
-        """The documented five, fresh for each attempt."""
+        """Return the five documented headers, signed for this attempt."""
         date = f"{now:%Y-%m-%dT%H:%M:%SZ}"
         body_md5 = _body_md5(request.body)
         origin = signature_origin(
@@ -183,7 +173,7 @@ class ApiToken:
             "Date": date,
             "Signature": sign(self._algorithm, self._secret, origin),
         }
-        # The documentation: MD5 of the body of a non-GET request, empty without one.
+        # Documented: MD5 of the body of a non-GET request, empty without one.
         if request.method != "GET":
             headers["Body-MD5"] = body_md5
         return headers
@@ -192,7 +182,7 @@ class ApiToken:
 def signature_origin(
     algorithm: str, date: str, method: str, path: str, body_md5: str
 ) -> str:
-    """The text that is signed; without a body its last part is left out."""
+    """Return the string to sign; without a body its last part is left out."""
     parts = [algorithm, date, f"{method} {path}"]
     if body_md5:
         parts.append(body_md5)
@@ -200,8 +190,8 @@ def signature_origin(
 
 
 def sign(algorithm: Algorithm, secret: Secret, origin: str) -> str:
-    """Base64 of the HMAC; the key is the secret's text as it stands."""
-    # Here and not above: only signing needs OpenSSL, and it is slow to load.
+    """Return the HMAC in Base64; the secret is its key, not decoded."""
+    # Imported here: only signing needs OpenSSL, which is slow to load.
     import hmac
 
     name = _DIGESTS[algorithm]

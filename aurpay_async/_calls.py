@@ -1,4 +1,4 @@
-"""One call of the client: sent, read, and reported whatever its end."""
+"""One call of the client: send the request, parse the response, emit an event."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-async def make_call(
+async def send_and_parse(
     request: Request,
     parse: Callable[[Response], _T],
     *,
@@ -31,9 +31,9 @@ async def make_call(
     instrumentation: Instrumentation,
     complete: Callable[[AurpayError], None] | None = None,
 ) -> _T:
-    """Send `request`, and give what `parse` reads in the answer.
+    """Send `request`, and return the record that `parse` makes of the response.
 
-    `complete` adds to an error what only the caller knows, before it is reported.
+    `complete` adds to an error the data of the calling method, before the event.
 
     Raises:
         AurpayError: with `attempts`, `sent_at` and `retryable` filled in.
@@ -49,12 +49,13 @@ async def make_call(
         response = await transport.send(request)
         record = parse(response)
     except AurpayError as error:
-        if response is not None:  # it came, and cannot be taken
+        if response is not None:  # received, and rejected by `parse`
             error.attempts = response.attempts
             error.sent_at = response.sent_at or wall_time_at(clock, began)
             error.retryable = is_retryable(error, request.effect)
             diagnose_clock(error, request, response, clock.now())
-        _describe(error, request)
+        error.writes = request.effect is not Effect.READ
+        _attach_order_id(error)
         if complete is not None:
             complete(error)
         report(error, error.attempts)
@@ -85,18 +86,17 @@ def _event(
     )
 
 
-def _describe(error: AurpayError, request: Request) -> None:
-    """Add to the error of a call that writes what recovery needs."""
-    error.writes = request.effect is not Effect.READ
+def _attach_order_id(error: AurpayError) -> None:
+    """Attach the order id in the cut-off response to a call that writes."""
     if error.writes and isinstance(error, TransportError) and error.body:
-        # Here and not above: see `Pool.open`, which has loaded it.
+        # Imported here: `LazyTransport.open` has loaded it off the event loop.
         from ._envelope import order_evidence
 
         error.order_id = order_evidence(error.body).order_id
 
 
 def _unknown_fields(result: object) -> int:
-    """How many fields of an answer are not known; of a list, those of all rows."""
+    """Count the unknown fields of a record, or of all rows of a list."""
     rows = getattr(result, "items", None)
     if isinstance(rows, tuple):
         return sum(_unknown_fields(row) for row in cast("tuple[object, ...]", rows))

@@ -1,4 +1,4 @@
-"""The client: its settings, and the life of its connections."""
+"""The client: its options, and opening and closing its connections."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ._retry import RetryBudget, RetryPolicy
 from ._seen import SeenOrders
 from ._settings import (
     auth_from_env,
-    misfit,
+    bool_from_env,
+    invalid_option,
     require_allow_http,
     require_network,
     require_origin,
     require_origins,
     require_payees,
-    switch_from_env,
 )
 from ._transports._authenticating import AuthenticatingTransport
-from ._transports._pool import Pool
+from ._transports._pool import LazyTransport
 from ._transports._retrying import RetryingTransport
 from ._urls import format_origin
 from .errors import ConfigurationError
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
     from ._network import Network
     from ._order_life import OrderStatus
     from ._transports._base import Transport
-    from ._waiting import Watches
+    from ._waiting import OrderPollers
 
     class SendingOptions(TypedDict, total=False):
-        """The keywords of `AurpayClient` that say how to send."""
+        """The keyword arguments of `AurpayClient` about sending."""
 
         base_url: str
         timeouts: Timeouts
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         trust_env: bool
 
     class ClientOptions(SendingOptions, total=False):
-        """The keywords of `AurpayClient`."""
+        """The keyword arguments of `AurpayClient`."""
 
         network: Network
         allow_http: bool
@@ -77,12 +77,10 @@ BASE_URL: Final = "https://dashboard.aurpay.net"
 
 
 class AurpayClient(MerchantMethods):
-    """Takes payments through Aurpay; all of the merchant API.
+    """Take payments through Aurpay: the whole merchant API.
 
-    One client serves a whole program: it holds a pool of connections. Use it as
-    ``async with AurpayClient(...) as aurpay:``, or call `aclose` when done.
-
-    .. versionadded:: 0.1.0
+    Create one client per program: it holds a connection pool. Use it as
+    ``async with AurpayClient(...) as aurpay:``, or await `aclose` at the end.
     """
 
     def __init__(
@@ -103,37 +101,39 @@ class AurpayClient(MerchantMethods):
         on_event: Callable[[Event], None] | None = None,
         trust_env: bool = False,
     ) -> None:
-        """Set up a client; nothing is opened and nothing is sent yet.
+        """Create a client; no connection is opened yet.
 
         Args:
-            auth: `ApiKey`, `ApiToken`, or nothing: the documented order call carries
+            auth: `ApiKey`, `ApiToken`, or ``None``: the documented order call carries
                 no credentials.
-            base_url: Where the API is: scheme, host and port.
+            base_url: Scheme, host and port of the API.
             network: The network whose invoices are accepted.
             allow_http: Accept ``http://`` in `base_url` and in the URLs of orders also
-                beyond loopback, between containers for example. It needs a network
-                that is not mainnet.
-            timeouts: How long to wait.
-            retry: How often to try.
-            payees: Public keys (33 bytes in hex) that an invoice may pay; none: any.
-                A verified signature proves that an invoice was not altered, not who
-                made it; only a pinned payee does.
-            pay_url_origins: Where checkout pages may lie besides Aurpay's own host and
+                beyond loopback, between containers for example. The network must not
+                be mainnet.
+            timeouts: For connecting, one attempt, and the whole call.
+            retry: Number of attempts and the delays between them.
+            payees: Public keys (33 bytes in hex) that an invoice may pay; if empty,
+                any. A verified signature proves that an invoice was not altered, not
+                that Aurpay issued it; only a pinned payee proves that.
+            pay_url_origins: Origins of checkout pages besides Aurpay's host and
                 `base_url`: scheme, host and port, such as ``"https://pay.example"``.
-            reference_key: Signs the references of orders: 16 characters or more. Of
-                several, the first one signs, and all of them verify.
+            reference_key: Key that signs the references of orders: 16 characters or
+                more. Of several keys (key rotation), the first one signs, and all of
+                them verify.
             session: An aiohttp session to use. It is neither changed nor closed.
-            transport: What to send with instead of aiohttp. It is not closed.
-            clock: What tells the time.
-            on_event: Is called with a record of each attempt and each call.
-            trust_env: Whether to use the proxy that the environment names.
+            transport: A transport to use instead of aiohttp. It is not closed.
+            clock: Source of the time, for tests.
+            on_event: Called with a record of each attempt and each call.
+            trust_env: Use the proxy set in the environment.
 
         Raises:
-            ConfigurationError: if a value cannot be used, with what to write instead.
+            ConfigurationError: if an option is invalid; the message says what to write
+                instead.
         """
         keys = hide_keys(reference_key)
         del reference_key
-        problem = misfit(
+        problem = invalid_option(
             auth=auth,
             timeouts=timeouts,
             retry=retry,
@@ -143,7 +143,7 @@ class AurpayClient(MerchantMethods):
             on_event=on_event,
         )
         if problem is not None:
-            # Nothing is quoted or kept: a key may have been given as a plain text.
+            # Neither quoted nor kept in a local: one may be a key passed as a str.
             del auth, session, transport
             raise ConfigurationError(problem)
         network = require_network(network)
@@ -152,7 +152,7 @@ class AurpayClient(MerchantMethods):
         self._reference_keys = () if keys is None else require_keys(keys)
         self._seen = SeenOrders()
         self._unexpected = UnexpectedLog()
-        self._watches: Watches = {}
+        self._pollers: OrderPollers = {}
         self._clock = SystemClock() if clock is None else clock
         self._instrumentation = Instrumentation(on_event, self._clock)
         self._invoice_policy = InvoicePolicy(
@@ -164,17 +164,17 @@ class AurpayClient(MerchantMethods):
             ),
             seen=self._seen,
         )
-        self._pool = Pool(
+        self._lazy_transport = LazyTransport(
             format_origin(origin),
             given=transport,
             session=session,
             trust_env=trust_env,
-            made_at=caller_location(),
+            created_at=caller_location(),
         )
         self._transport = RetryingTransport(
-            self._pool
+            self._lazy_transport
             if auth is None
-            else AuthenticatingTransport(self._pool, auth, self._clock),
+            else AuthenticatingTransport(self._lazy_transport, auth, self._clock),
             policy=retry,
             budget=RetryBudget(),
             timeouts=timeouts,
@@ -184,7 +184,7 @@ class AurpayClient(MerchantMethods):
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
-        """A client with the credentials of the environment.
+        """Create a client with the credentials in the environment.
 
         Reads ``AURPAY_API_KEY``, or ``AURPAY_API_TOKEN`` and ``AURPAY_API_SECRET``; and
         ``AURPAY_REFERENCE_KEY``, ``AURPAY_BASE_URL``, ``AURPAY_NETWORK``,
@@ -192,19 +192,19 @@ class AurpayClient(MerchantMethods):
         commas) where they are set.
 
         Args:
-            options: As for the constructor; they win over the environment.
+            options: As for the constructor; they override the environment.
 
         Raises:
-            ConfigurationError: if credentials are missing, half set or set twice; the
-                message names the variable.
+            ConfigurationError: if credentials are missing, incomplete or set twice;
+                the message names the variable.
         """
-        # Hidden before anything can raise.
+        # First of all: a traceback of any error below could show the key.
         keys = hide_keys(options.pop("reference_key", None))
         options["reference_key"] = keys_from_env() if keys is None else keys
         network = os.environ.get("AURPAY_NETWORK")
         if network:
             options.setdefault("network", require_network(network, "AURPAY_NETWORK"))
-        allow_http = options.get("allow_http", switch_from_env("AURPAY_ALLOW_HTTP"))
+        allow_http = options.get("allow_http", bool_from_env("AURPAY_ALLOW_HTTP"))
         if allow_http is not None:
             options["allow_http"] = allow_http
         base_url = os.environ.get("AURPAY_BASE_URL")
@@ -223,16 +223,16 @@ class AurpayClient(MerchantMethods):
     def with_options(
         self, *, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None
     ) -> Self:
-        """A client with other settings on the same connections and retry budget.
+        """Return a copy with other options on the same connections and retry budget.
 
-        Closing one of them closes the connections of both.
+        Closing either of them closes the connections of both.
         """
-        problem = misfit(timeouts=timeouts, retry=retry)
+        problem = invalid_option(timeouts=timeouts, retry=retry)
         if problem is not None:
             raise ConfigurationError(problem)
-        twin = copy(self)
-        twin._transport = self._transport.with_options(timeouts, retry)  # noqa: SLF001
-        return twin
+        other = copy(self)
+        other._transport = self._transport.with_options(timeouts, retry)  # noqa: SLF001
+        return other
 
     async def wait_for_payment(
         self,
@@ -241,29 +241,29 @@ class AurpayClient(MerchantMethods):
         timeout: float | None = None,  # noqa: ASYNC109 - of waiting
         on_status: Callable[[OrderStatus], None] | None = None,
     ) -> Payment:
-        """Wait until an order is paid, or cannot be expected to be any more.
+        """Poll an order until it is paid or its payment has timed out.
 
-        Looks at the order every few seconds, for all who wait for it together, until
-        a minute after it is overdue. What `get_order` finds out meanwhile counts as
-        well, so a callback that is read back ends the waiting at once. A program that
-        was restarted waits again with `LightningOrder.from_json`.
+        All callers waiting for an order share one poll every few seconds, until a
+        minute after the order is overdue. The result of any other `get_order` counts
+        too, so a callback (webhook) that is read back ends the waiting at once. After a
+        restart, wait again with `LightningOrder.from_json`.
 
         Args:
-            order: The order, or its id: then the 30 minutes that it lives begin when
-                the platform says it was created, or else now.
+            order: The order, or its id: then its 30 minutes begin at the creation time
+                in Aurpay's response, or now if it has none.
             timeout: Seconds to wait at most.
-            on_status: Is called with each new status.
+            on_status: Called with each new status.
 
         Raises:
-            PaymentPendingError: `timeout` is over, and all is as it was.
-            AurpayError: as `get_order`; what may pass is waited out.
+            PaymentPendingError: `timeout` has passed, and the order is still unpaid.
+            AurpayError: as `get_order`; errors that are `retryable` are polled through.
             ConfigurationError: the client was closed.
         """
         from ._waiting import wait_for_payment
 
         return await wait_for_payment(
             order,
-            self._watches,
+            self._pollers,
             self.get_order,
             self._clock,
             timeout=timeout,
@@ -271,8 +271,8 @@ class AurpayClient(MerchantMethods):
         )
 
     async def __aenter__(self) -> Self:
-        """Load what sending needs, so that the first call does not wait for it."""
-        await self._pool.open()
+        """Load what sending needs, so that the first call need not."""
+        await self._lazy_transport.open()
         return self
 
     async def __aexit__(
@@ -281,16 +281,16 @@ class AurpayClient(MerchantMethods):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close, as `aclose`."""
+        """Close the client as `aclose` does."""
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections, and end all waiting. Does nothing the second time."""
-        if self._watches:
-            from ._waiting import end_all
+        """Close the connections, and end all `wait_for_payment`. Idempotent."""
+        if self._pollers:
+            from ._waiting import close_all
 
-            await end_all(self._watches)
-        await self._pool.aclose()
+            await close_all(self._pollers)
+        await self._lazy_transport.aclose()
 
     def __repr__(self) -> str:
         origin = format_origin(self._invoice_policy.origin)

@@ -1,15 +1,15 @@
-"""Looking for the order that a failed create may have left.
+"""Search for the order that a failed create may have left.
 
-The API has no id of the caller's own, so an order whose answer was lost is known only
-by what it was asked for with, and when. What follows from that:
+The API stores no id of the caller's, so an order whose response was lost can only be
+identified by its price, currency and time. Therefore:
 
-* What fits need not be it: another buyer may have asked for the same price in the same
-  minutes. Only the caller knows which orders are somebody else's (`known`).
-* That nothing fits does not prove that there is none: it may be on its way, and times
-  come without a zone.
-* A row that lacks a field, or has one that cannot be read, is not taken for it, and
-  not excluded either: it makes the answer "several", which a person has to look at.
-* The order of the list is not documented. Reading ends early only at a row that was
+* A matching order need not be the one: another buyer may have ordered at the same price
+  in the same minutes. Only the caller knows the orders of other buyers (`known`).
+* No match does not prove that there is no order: Aurpay may list it later, and its
+  times have no time zone.
+* A row with a missing or unreadable field neither matches nor is excluded: the outcome
+  is then "several", which a person has to review.
+* The sorting of the list is not documented. Reading stops early only at a row that was
   neither created nor changed since, which is right for a list that is newest first by
   either time; and only after a newer row, which a list that is oldest first never has.
 """
@@ -40,26 +40,28 @@ if TYPE_CHECKING:
 
     from ._models import Order
 
-#: How far two clocks may be apart: as for callbacks.
+#: How far the clocks of client and server may differ: as for callbacks.
 CLOCK_SKEW: Final = timedelta(minutes=5)
 
-#: How long after its beginning an attempt may still make an order. A client waits 15
-#: seconds unless told otherwise; a server goes on after that (nginx gives it 60).
+#: How long after its start an attempt may still create an order. A client waits 15
+#: seconds by default; the server may continue after that (nginx allows it 60).
 LONGEST_ATTEMPT_S: Final = 60.0
 
-#: How much later than its place in the list says a row may have been made. Servers
-#: take the time of an order first, and list it when all of it is stored.
-_DISORDER: Final = timedelta(minutes=10)
+#: How far the creation times in the list may be out of order. Servers take the time of
+#: an order first, and list it when it is stored.
+_LIST_ORDER_SLACK: Final = timedelta(minutes=10)
 
-#: Rows that are read at most: twenty days of a shop with a thousand orders a day.
+#: Limit of rows read: twenty days of a shop with a thousand orders a day.
 MAX_ROWS: Final = 20_000
 
-#: Of Lightning orders: as documented, and as in Aurpay's own plugins.
+#: Coin and chain of Lightning orders: as documented, and as in Aurpay's plugins.
 _LIGHTNING_COIN: Final = "BTC-LN"
 _LIGHTNING_CHAIN: Final = "BLN"
 
 
-def _aware(_: object, attribute: attrs.Attribute[datetime], value: object) -> None:
+def _require_aware(
+    _: object, attribute: attrs.Attribute[datetime], value: object
+) -> None:
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidRequestError(
             "must be a datetime with a time zone",
@@ -70,49 +72,47 @@ def _aware(_: object, attribute: attrs.Attribute[datetime], value: object) -> No
 
 @attrs.frozen(kw_only=True)
 class OrderQuery:
-    """What is known of an order that may exist. Raises `InvalidRequestError`.
+    """The known data of an order that may exist. Raises `InvalidRequestError`."""
 
-    .. versionadded:: 0.1.0
-    """
-
-    #: Fiat, in units of `currency`, as it was asked for.
+    #: The requested price, in units of `currency`.
     price: Decimal = attrs.field(converter=parse_price, repr=plain_repr)
     #: Fiat: three letters.
     currency: str = attrs.field(converter=to_currency)
-    #: When the last attempt to create it began: aware.
-    sent_at: datetime = attrs.field(validator=_aware)
-    #: What it is to be paid in.
+    #: Start of the last attempt to create it, with a time zone.
+    sent_at: datetime = attrs.field(validator=_require_aware)
+    #: The coin that it is paid in.
     coin: str = attrs.field(default=_LIGHTNING_COIN, validator=validate_coin_name)
     #: As in `Order.chain`.
     chain: str = attrs.field(default=_LIGHTNING_CHAIN, validator=validate_coin_name)
-    #: The platform's name for it, where its answer still showed it.
+    #: Aurpay's id of the order, if the response still showed it.
     order_id: str | None = attrs.field(
         default=None, converter=attrs.converters.optional(require_order_id)
     )
 
     @classmethod
     def of(cls, error: AurpayError) -> Self:
-        """What an error of `create_order` or `create_payment` knows.
+        """Create a query from an error of `create_order` or `create_payment`.
 
         Raises:
             InvalidRequestError: no order can exist, or neither of the two raised it.
         """
-        # Here and not above: few programs ask for other coins.
+        # Imported here: few programs use other coins.
         from ._models._payments import NewPayment, NewPaymentUrl
 
         is_ours = isinstance(error, AurpayError)  # pyright: ignore[reportUnnecessaryIsInstance]
-        asked = error.new_order if is_ours else None
-        payment = asked if isinstance(asked, NewPayment) else None
-        if asked is None or (isinstance(asked, NewPaymentUrl) and payment is None):
-            raise _refuse("no call that creates an order raised it", _WRITE_IT)
+        new_order = error.new_order if is_ours else None
+        payment = new_order if isinstance(new_order, NewPayment) else None
+        is_url = isinstance(new_order, NewPaymentUrl) and payment is None
+        if new_order is None or is_url:
+            raise _query_error("no call that creates an order raised it", _WRITE_QUERY)
         if error.outcome is not RequestOutcome.UNKNOWN:
             problem = f"no order exists: its outcome is {error.outcome.value!r}"
-            raise _refuse(problem, "mend the cause, and create the order again")
+            raise _query_error(problem, "fix the cause, and create the order again")
         if error.sent_at is None:
-            raise _refuse("it does not say when it was sent", _WRITE_IT)
+            raise _query_error("it has no sent_at", _WRITE_QUERY)
         return cls(
-            price=asked.price,
-            currency=asked.currency,
+            price=new_order.price,
+            currency=new_order.currency,
             sent_at=error.sent_at,
             coin=_LIGHTNING_COIN if payment is None else payment.coin,
             chain=_LIGHTNING_CHAIN if payment is None else payment.chain,
@@ -120,204 +120,203 @@ class OrderQuery:
         )
 
 
-#: Checks that an answer to another request fails.
-_OTHER_REQUEST: Final = frozenset({"new", "read_back"})
+#: Checks that a response to another request fails.
+_MISROUTED_CHECKS: Final = frozenset({"new", "read_back"})
 
 
 def own_order_id(error: AurpayError) -> str | None:
     """Return the id on an error, unless it is likely to be another request's order."""
-    is_other = isinstance(error, UntrustedOrderError) and error.check in _OTHER_REQUEST
+    is_other = (
+        isinstance(error, UntrustedOrderError) and error.check in _MISROUTED_CHECKS
+    )
     return None if is_other else error.order_id
 
 
 _EXAMPLE: Final = "OrderQuery(price=..., currency=..., sent_at=...)"
-_WRITE_IT: Final = f"if an order may exist, write {_EXAMPLE}"
+_WRITE_QUERY: Final = f"if an order may exist, write {_EXAMPLE}"
 
 
-def _refuse(problem: str, hint: str) -> InvalidRequestError:
+def _query_error(problem: str, hint: str) -> InvalidRequestError:
     return InvalidRequestError(problem, field="error", hint=hint)
 
 
 @attrs.frozen(kw_only=True)
 class OrderSearchResult:
-    """What looking for a lost order came to. It is no yes or no: see `outcome`.
+    """The result of a search for an order; not a boolean, see `outcome`."""
 
-    .. versionadded:: 0.1.0
-    """
-
-    #: ``found``: exactly one order fits. Without an id to look for, somebody else's
-    #: order of the same price in the same minutes fits as well: give `known`, and see
-    #: that no other buyer waits for it. ``none_yet``: none fits so far. It may still
-    #: come, so look again before another one is made. ``several``: more than one may
-    #: be it, one does not say enough to tell, or the one of the id that came has
-    #: another price. A person has to look.
+    #: ``found``: exactly one order matches. Without an id, another buyer's order of the
+    #: same price in the same minutes matches too: pass `known`, and check that no other
+    #: buyer waits for it. ``none_yet``: no order matches yet. It may still appear, so
+    #: search again before you create another one. ``several``: more than one may match,
+    #: a row lacks the data to decide, or the order of the known id has another price.
+    #: A person has to review it.
     outcome: Literal["found", "none_yet", "several"]
-    #: One, none, or all that may be it, as the list has them.
+    #: The order, none, or all candidates, in the sequence of the list.
     orders: tuple[Order, ...] = ()
 
     @property
     def order(self) -> Order:
-        """The one that was found.
+        """Return the order that was found.
 
         Raises:
-            InvalidRequestError: none, or several, were.
+            InvalidRequestError: the outcome is not ``found``.
         """
         if self.outcome != "found":
             raise InvalidRequestError(
-                f"there is no one order, the outcome is {self.outcome!r}",
+                f"there is not exactly one order: outcome is {self.outcome!r}",
                 field="order",
-                hint="look at orders",
+                hint="use orders",
             )
         return self.orders[0]
 
     def __bool__(self) -> NoReturn:
-        """Raise TypeError: no outcome is a plain no."""
+        """Raise TypeError: ``none_yet`` does not mean that there is no order."""
         raise TypeError(
-            'a OrderSearchResult is no yes or no: write found.outcome == "found"'
+            'OrderSearchResult is not a boolean: write result.outcome == "found"'
         )
 
 
-async def find_lost(
-    lost: OrderQuery,
+async def find_lost_order(
+    query: OrderQuery,
     *,
     iterate_orders: Callable[[], AsyncGenerator[Order, None]],
     get_order: Callable[[str], Awaitable[Order]],
     known: Collection[str] = (),
     attempt_s: float = LONGEST_ATTEMPT_S,
 ) -> OrderSearchResult:
-    """Look for an order that may exist.
+    """Search for an order that may exist.
 
     Args:
-        lost: What is known of it.
-        iterate_orders: Gives all orders, the newest first.
-        get_order: Gives one by its id: all that is asked for if the id is known.
+        query: The known data of the order.
+        iterate_orders: Return all orders, the newest first.
+        get_order: Return one order by its id; only this is called if the id is known.
         known: Ids of orders that are accounted for.
         attempt_s: Seconds that an attempt to create it can have taken.
 
     Raises:
-        InvalidRequestError: `known` is a single text.
-        InvalidResponseError: so many orders are newer that the others were not read:
-            not to have looked everywhere is no "none".
-        AurpayError: what reading raises.
+        InvalidRequestError: `known` is a single str.
+        InvalidResponseError: more than `MAX_ROWS` orders are newer, so that an
+            incomplete search would say "none".
+        AurpayError: as `iterate_orders` and `get_order`.
     """
     if isinstance(known, str | bytes):
         raise InvalidRequestError(
-            "must be a collection of ids, not one text",
+            "must be a collection of ids, not one str",
             field="known",
             hint="write known={order.order_id}",
         )
-    if lost.order_id is not None:
-        return await _look_up(lost, lost.order_id, get_order)
-    search = _Search(lost, frozenset(known), attempt_s)
+    if query.order_id is not None:
+        return await _find_by_id(query, query.order_id, get_order)
+    search = _Search(query, frozenset(known), attempt_s)
     async with aclosing(iterate_orders()) as orders:
         async for order in orders:
-            search.look_at(order)
-            if search.is_over:
+            search.add(order)
+            if search.is_complete:
                 break
     return search.result()
 
 
-async def _look_up(
-    lost: OrderQuery, order_id: str, get_order: Callable[[str], Awaitable[Order]]
+async def _find_by_id(
+    query: OrderQuery, order_id: str, get_order: Callable[[str], Awaitable[Order]]
 ) -> OrderSearchResult:
     try:
         order = await get_order(order_id)
     except NotFoundError:
         return OrderSearchResult(outcome="none_yet")
-    # The id may have come in an answer that was somebody else's.
-    is_other = False in _same_price(order, lost)
+    # The id may come from a response to another request.
+    is_other = False in _same_price(order, query)
     return OrderSearchResult(
         outcome="several" if is_other else "found", orders=(order,)
     )
 
 
 class _Search:
-    """Goes through orders, and keeps those that may be the lost one."""
+    """Collect the orders of a list that may match a query."""
 
     def __init__(
-        self, lost: OrderQuery, known: frozenset[str], attempt_s: float
+        self, query: OrderQuery, known: frozenset[str], attempt_s: float
     ) -> None:
-        self.is_over = False
-        self._lost = lost
+        self.is_complete = False
+        self._query = query
         self._known = known
         self._latest = timedelta(seconds=attempt_s) + CLOCK_SKEW
         self._candidates: list[Order] = []
-        self._has_unclear = False
+        self._is_ambiguous = False
         self._newest = datetime.min.replace(tzinfo=UTC)
         self._rows = 0
 
-    def look_at(self, order: Order) -> None:
-        """Keep it if it may be the one; see whether any later one may."""
+    def add(self, order: Order) -> None:
+        """Add an order to the candidates if it may match; stop if no later one can."""
         self._rows += 1
-        fits = self._fits(order)
-        if fits is not False:
+        matches = self._matches(order)
+        if matches is not False:
             self._candidates.append(order)
-            self._has_unclear |= fits is None
-        self.is_over = self._is_past(order)
-        if self._rows > MAX_ROWS and not self.is_over:
+            self._is_ambiguous |= matches is None
+        self.is_complete = self._rest_is_too_old(order)
+        if self._rows > MAX_ROWS and not self.is_complete:
             raise InvalidResponseError(
-                f"{MAX_ROWS} orders were read, and their times did not come to "
-                f"{self._lost.sent_at.isoformat()}: look for it in the dashboard"
+                f"{MAX_ROWS} orders were read, and all are later than "
+                f"{self._query.sent_at.isoformat()}: search in the dashboard"
             )
 
     def result(self) -> OrderSearchResult:
-        """What all of it came to."""
+        """Return the result of the search."""
         if not self._candidates:
             return OrderSearchResult(outcome="none_yet")
-        is_one = len(self._candidates) == 1 and not self._has_unclear
+        is_one = len(self._candidates) == 1 and not self._is_ambiguous
         return OrderSearchResult(
             outcome="found" if is_one else "several", orders=tuple(self._candidates)
         )
 
-    def _fits(self, order: Order) -> bool | None:
-        """Yes, no, or not to be told: a field is missing, and no other one says no."""
-        if order.order_id in self._known or not self._may_be_in_its_coin(order):
+    def _matches(self, order: Order) -> bool | None:
+        """Return whether it matches; None if that depends on a missing field."""
+        if order.order_id in self._known or not self._matches_coin(order):
             return False
-        signs = (
-            *_same_price(order, self._lost),
-            self._is_in_time(order.create_time),
+        matches = (
+            *_same_price(order, self._query),
+            self._matches_time(order.create_time),
             True if order.status else None,  # empty where it cannot be read
         )
-        if False in signs:
+        if False in matches:
             return False
-        return None if None in signs else True
+        return None if None in matches else True
 
-    def _may_be_in_its_coin(self, order: Order) -> bool:
+    def _matches_coin(self, order: Order) -> bool:
         coin, chain = _upper(order.coin), _upper(order.chain)
-        if chain == _LIGHTNING_CHAIN == self._lost.chain:
-            return True  # whatever the only coin of this chain is called
+        if chain == _LIGHTNING_CHAIN == self._query.chain:
+            return True  # the chain has one coin, which has several names
         if coin:
-            return coin == _upper(self._lost.coin)
-        return not chain or chain == _upper(self._lost.chain)
+            return coin == _upper(self._query.coin)
+        return not chain or chain == _upper(self._query.chain)
 
-    def _is_in_time(self, created: datetime | None) -> bool | None:
+    def _matches_time(self, created: datetime | None) -> bool | None:
         if created is None:
             return None
-        # A difference, as the first and the last time there is have no neighbours.
-        return -CLOCK_SKEW <= created - self._lost.sent_at <= self._latest
+        # A difference: adding to the first or last datetime would overflow.
+        return -CLOCK_SKEW <= created - self._query.sent_at <= self._latest
 
-    def _is_past(self, order: Order) -> bool:
-        """Whether all that follow are too old to be it."""
+    def _rest_is_too_old(self, order: Order) -> bool:
+        """Return whether all following rows are too old to match."""
         if order.create_time is None:
             return False
-        touched = max(order.create_time, order.update_time or order.create_time)
-        self._newest = max(self._newest, touched)
+        changed = max(order.create_time, order.update_time or order.create_time)
+        self._newest = max(self._newest, changed)
         return (
-            touched - self._lost.sent_at < -(CLOCK_SKEW + _DISORDER)
-            and self._newest - touched > _DISORDER
+            changed - self._query.sent_at < -(CLOCK_SKEW + _LIST_ORDER_SLACK)
+            and self._newest - changed > _LIST_ORDER_SLACK
         )
 
 
-def _same_price(order: Order, lost: OrderQuery) -> tuple[bool | None, bool | None]:
+def _same_price(order: Order, query: OrderQuery) -> tuple[bool | None, bool | None]:
     return (
-        _same(order.price, lost.price),
-        _same(_upper(order.currency), lost.currency),
+        _same(order.price, query.price),
+        _same(_upper(order.currency), query.currency),
     )
 
 
-def _same(given: object, asked: object) -> bool | None:
-    # An empty text says as little as none.
-    return None if given is None or given == "" else given == asked
+def _same(received: object, expected: object) -> bool | None:
+    # An empty string is a missing field too.
+    return None if received is None or received == "" else received == expected
 
 
 def _upper(name: str | None) -> str:

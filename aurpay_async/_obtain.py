@@ -1,8 +1,8 @@
-"""Asking for an API key with the account's name and password.
+"""Request an API key with the account's user name and password.
 
-Neither they nor the key may show in anything that can be printed, kept or sent on. So
-the two are secrets from the first line on, and an error loses what may repeat them, in
-whatever encoding: the raw answer, the frames that read it, and the platform's words.
+None of the three may appear in a log, an error or an event. So they are secrets from
+the first line on, and an error loses each part that may repeat them, in any encoding:
+the response body, the frames that parsed it, and Aurpay's message.
 """
 
 from __future__ import annotations
@@ -21,32 +21,35 @@ if TYPE_CHECKING:
 async def obtain_key(
     username: Secret, password: Secret, options: SendingOptions
 ) -> ApiKey:
-    """As `ApiKey.obtain`."""
+    """Request a key as `ApiKey.obtain` does."""
     try:
         async with AurpayClient(**options) as client:
-            # Here and not above: opening has loaded it off the loop.
+            # Imported here: opening the client has loaded it off the event loop.
             from ._protocol import build_obtain_key, parse_obtain_key
 
-            # The request gets no name of its own: its body has both.
-            return await client._call(  # noqa: SLF001
+            # Do not bind the request to a variable: its body contains both secrets,
+            # and tracebacks can show locals.
+            return await client._send(  # noqa: SLF001
                 build_obtain_key(username, password), parse_obtain_key
             )
     except AurpayError as error:
         failure = error
     try:
-        # Out here, so that no other exception hangs on it.
-        raise _discreet(failure)
+        # Outside of `except`, so that the error has no context.
+        raise _without_secrets(failure)
     finally:
         del failure
 
 
-def _discreet(error: AurpayError) -> AurpayError:
-    """The same without all that may show what was sent, or a key."""
+def _without_secrets(error: AurpayError) -> AurpayError:
+    """Return the error without the parts that may show a credential."""
     error.__cause__ = error.__context__ = None
     if isinstance(error, APIError | InvalidResponseError | TransportError):
         error.body = b""
     if isinstance(error, APIError):
         error.platform_message = None
-        said = f"HTTP {error.status}, code {error.platform_code}"
-        error.args = (f"the platform said no ({said}) in words that are left out",)
+        status = f"HTTP {error.status}, code {error.platform_code}"
+        error.args = (
+            f"Aurpay rejected it with {status} (message omitted: it may show a secret)",
+        )
     return error.with_traceback(None)

@@ -1,7 +1,7 @@
-"""A shop's own names for what is paid, signed into the URLs that the platform calls.
+"""Sign a shop's reference into the callback URLs of an order.
 
-Aurpay's order call has no field for them, and its callbacks name no order. So they
-travel in the callback URLs, with the price and an attempt_id, signed by a key of the
+Aurpay's order call has no field for a reference, and its callbacks name no order. So
+the callback URLs carry the reference, price and attempt id, signed with a key of the
 shop's.
 """
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 _Order = TypeVar("_Order", bound=NewOrder)
 
-#: What signs. It loads hashing and more, which few programs need.
+#: The module that signs. It loads hashing, which few programs need.
 _SIGNING: Final = f"{__package__}.callbacks._reference"
 
-#: The URLs that the platform calls, and what each call then says.
-_KINDS: Final[tuple[tuple[str, Literal["paid", "timeout"]], ...]] = (
+#: The URLs that Aurpay calls, and the kind of each callback.
+_CALLBACK_FIELDS: Final[tuple[tuple[str, Literal["paid", "timeout"]], ...]] = (
     ("callback_url", "paid"),
     ("timeout_callback", "timeout"),
 )
@@ -35,7 +35,7 @@ _KINDS: Final[tuple[tuple[str, Literal["paid", "timeout"]], ...]] = (
 async def with_reference(
     order: _Order, keys: tuple[Secret, ...], attempt_id: str | None = None
 ) -> _Order:
-    """As `sign_reference`; what that needs is loaded off the loop."""
+    """Call `sign_reference`, importing its dependencies off the event loop."""
     if keys and _SIGNING not in sys.modules:
         import asyncio
 
@@ -52,15 +52,13 @@ def sign_reference(
     """Add an attempt id to `order`, and its reference to its callback URLs.
 
     Args:
-        order: What to create.
+        order: The order to create.
         keys: The first one signs.
-        attempt_id: The one to use, if the order has to be created under a known
-        attempt_id;
-            else a new one is drawn.
+        attempt_id: The id of this attempt; without it, a random one.
 
     Raises:
-        InvalidRequestError: naming the field whose URL is then too long, or has such
-            a parameter already; or if there is no key to sign with.
+        InvalidRequestError: naming the field if its URL gets too long, or has such a
+            parameter already; or if there is no key to sign with.
     """
     if order.reference is None:
         return order
@@ -68,13 +66,13 @@ def sign_reference(
         raise InvalidRequestError(
             "there is no key to sign it with",
             field="reference",
-            hint="make the client with reference_key=...",
+            hint="create the client with reference_key=...",
         )
     from .callbacks._reference import Reference, ReferenceSigner, new_attempt_id
 
     signer, attempt_id = ReferenceSigner(keys), attempt_id or new_attempt_id()
     changes: dict[str, Any] = {"attempt_id": attempt_id}
-    for field, kind in _KINDS:
+    for field, kind in _CALLBACK_FIELDS:
         url: str | None = getattr(order, field)
         if url is not None:
             reference = Reference(

@@ -1,6 +1,6 @@
-"""What a client is set up with: refused with what to write instead, or taken.
+"""Validate the arguments of a client and its environment variables.
 
-Raises `ConfigurationError` everywhere, and never quotes what may be a secret.
+Each function raises `ConfigurationError`, and quotes no value that may be a secret.
 """
 
 from __future__ import annotations
@@ -36,29 +36,32 @@ _T = TypeVar("_T")
 _PUBLIC_KEY = re.compile(r"0[23][0-9a-f]{64}")
 
 
-def misfit(**arguments: object) -> str | None:
-    """What is wrong with the kind of one of these; ``None`` stands for its default."""
+def invalid_option(**arguments: object) -> str | None:
+    """Return what is wrong with the type of an option; ``None`` is its default."""
     for name, value in arguments.items():
-        fits, rule = _KINDS[name]
+        fits, rule = _OPTION_RULES[name]
         if value is not None and not fits(value):
-            # A text is not shown: it may be a key that got into the wrong place.
+            # A str is not shown: it may be a key passed as the wrong argument.
             given = type(value).__name__ if isinstance(value, str) else shown(value)
             return f"{name} must {rule}, not {given}"
     return None
 
 
-def _has(*methods: str) -> Callable[[object], bool]:
+def _has_methods(*methods: str) -> Callable[[object], bool]:
     return lambda value: all(callable(getattr(value, name, None)) for name in methods)
 
 
-#: What each argument has to be: a test, and the same for people.
-_KINDS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
-    "auth": (_has("headers"), "be ApiKey(...) or ApiToken(...)"),
+#: For each option, a predicate and the rule that a message states.
+_OPTION_RULES: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+    "auth": (_has_methods("headers"), "be ApiKey(...) or ApiToken(...)"),
     "timeouts": (lambda value: isinstance(value, Timeouts), "be Timeouts(...)"),
     "retry": (lambda value: isinstance(value, RetryPolicy), "be RetryPolicy(...)"),
     "session": (lambda value: hasattr(value, "connector"), "be an aiohttp session"),
-    "transport": (_has("send"), "have a method send(request)"),
-    "clock": (_has("now", "monotonic", "sleep"), "have now, monotonic and sleep"),
+    "transport": (_has_methods("send"), "have a method send(request)"),
+    "clock": (
+        _has_methods("now", "monotonic", "sleep"),
+        "have now, monotonic and sleep",
+    ),
     "on_event": (
         lambda value: callable(value) and not is_async(value),
         "be a plain function, which may put events into a queue",
@@ -67,7 +70,7 @@ _KINDS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
 
 
 def is_async(function: object) -> bool:
-    """Whether calling it gives something to await."""
+    """Return whether calling the function returns an awaitable."""
     while isinstance(function, partial):
         function = function.func
     if inspect.iscoroutinefunction(function):
@@ -76,7 +79,7 @@ def is_async(function: object) -> bool:
 
 
 def auth_from_env() -> ApiKey | ApiToken:
-    """The credentials that ``AURPAY_API_KEY``, or its two siblings, hold."""
+    """Return the credentials in the ``AURPAY_API_...`` variables."""
     key, token, secret = (
         secret_from_env(f"AURPAY_API_{name}") for name in ("KEY", "TOKEN", "SECRET")
     )
@@ -86,19 +89,20 @@ def auth_from_env() -> ApiKey | ApiToken:
             "AURPAY_API_SECRET; unset one or the other"
         )
     if key:
-        return _named("AURPAY_API_KEY", lambda: ApiKey(key))
+        return _naming_variables("AURPAY_API_KEY", lambda: ApiKey(key))
     if token and secret:
         names = "AURPAY_API_TOKEN and AURPAY_API_SECRET"
-        return _named(names, lambda: ApiToken(token, secret))
+        return _naming_variables(names, lambda: ApiToken(token, secret))
     if token or secret:
         missing = "AURPAY_API_SECRET" if token else "AURPAY_API_TOKEN"
-        raise ConfigurationError(f"{missing} is not set, but its other half is")
+        other = "AURPAY_API_TOKEN" if token else "AURPAY_API_SECRET"
+        raise ConfigurationError(f"{missing} is not set, but {other} is: set both")
     raise ConfigurationError(
         "no credentials: set AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET"
     )
 
 
-def _named(variables: str, make: Callable[[], _T]) -> _T:
+def _naming_variables(variables: str, make: Callable[[], _T]) -> _T:
     try:
         return make()
     except ConfigurationError as error:
@@ -106,71 +110,74 @@ def _named(variables: str, make: Callable[[], _T]) -> _T:
 
 
 def require_origin(
-    base_url: str, what: str = "base_url", *, allow_http: bool = False
+    base_url: str, setting: str = "base_url", *, allow_http: bool = False
 ) -> Origin:
-    """Read where the API is; `what` names the setting."""
+    """Parse the base URL; `setting` is the name that a message uses."""
     if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigurationError(f"{what} must be a text, not {shown(base_url)}")
+        raise ConfigurationError(f"{setting} must be a str, not {shown(base_url)}")
     try:
         origin = parse_origin(base_url)
         require_secure(origin, allow_http=allow_http)
     except UrlError as error:
-        raise ConfigurationError(f"{what} {error}") from None
+        raise ConfigurationError(f"{setting} {error}") from None
     plain = format_origin(origin)
     spelt_out = "{}://{}:{}".format(*origin)
     if base_url.lower().removesuffix("/") not in {plain, spelt_out}:
         raise ConfigurationError(
-            f"{what} is scheme, host and port without a path: {plain}, "
+            f"{setting} is scheme, host and port without a path: {plain}, "
             f"not {shown(without_query(base_url))}"
         )
     return origin
 
 
 def require_origins(
-    urls: Iterable[str], what: str, *, allow_http: bool = False
+    urls: Iterable[str], setting: str, *, allow_http: bool = False
 ) -> frozenset[Origin]:
-    """Read a list of origins; `what` names the setting."""
-    # A single text is an iterable as well: of letters.
+    """Parse a list of origins; `setting` is the name that a message uses."""
+    # A single str is an iterable too: of its characters.
     is_one = isinstance(urls, str) or not hasattr(urls, "__iter__")
     given = [cast("str", urls)] if is_one else urls
-    return frozenset(require_origin(url, what, allow_http=allow_http) for url in given)
+    return frozenset(
+        require_origin(url, setting, allow_http=allow_http) for url in given
+    )
 
 
 def require_allow_http(
-    allow_http: object, network: Network, what: str = "allow_http"
+    allow_http: object, network: Network, setting: str = "allow_http"
 ) -> bool:
-    """Accept plain http only where no invoice is worth anything."""
+    """Return `allow_http`, which mainnet does not permit."""
     if type(allow_http) is not bool:
         raise ConfigurationError(
-            f"{what} must be True or False, not {shown(allow_http)}"
+            f"{setting} must be True or False, not {shown(allow_http)}"
         )
     if allow_http and network == "mainnet":
         raise ConfigurationError(
-            f"{what} is for test networks: set network= or AURPAY_NETWORK, or use https"
+            f"{setting} is for test networks: set network= or AURPAY_NETWORK, or "
+            "use https"
         )
     return allow_http
 
 
-def switch_from_env(name: str) -> bool | None:
-    """Read a variable that switches something on or off, if it is set."""
+def bool_from_env(name: str) -> bool | None:
+    """Return the boolean in an environment variable, or None if it is not set."""
     value = os.environ.get(name, "").lower()
     if value in {"", "0", "1", "false", "true"}:
         return value in {"1", "true"} if value else None
     raise ConfigurationError(f"{name} must be 1 or 0, not {shown(value)}")
 
 
-def require_network(name: object, what: str = "network") -> Network:
-    """A network by its name."""
+def require_network(name: object, setting: str = "network") -> Network:
+    """Return the network of that name."""
     for network in NETWORKS:
         if name == network:
             return network
     known = ", ".join(NETWORKS)
-    raise ConfigurationError(f"{what} must be one of {known}, not {shown(name)}")
+    raise ConfigurationError(f"{setting} must be one of {known}, not {shown(name)}")
 
 
 def require_payees(keys: Iterable[str]) -> frozenset[str]:
-    """Public keys in lower case."""
-    # A single key is an iterable as well: of letters.
+    """Return the public keys in lower case."""
+    # A single str is an iterable too: of its characters.
     given = [keys] if isinstance(keys, str) or not hasattr(keys, "__iter__") else keys
     payees: set[str] = set()
     for key in given:

@@ -1,7 +1,7 @@
-"""Waiting until an order is paid: one task looks for all who wait for the same order.
+"""Poll an order until it is paid.
 
-However many wait, and whoever looks at the order meanwhile (a callback reads it back),
-each answer counts for all of them. The schedule is arithmetic; time is the clock's.
+All callers waiting for the same order share one polling task. A `get_order` by other
+code (a callback that reads the order back) counts for all of them as well.
 """
 
 from __future__ import annotations
@@ -36,83 +36,83 @@ if TYPE_CHECKING:
     from ._clock import Clock
     from ._models import Order
 
-#: Those who wait, by the id of their order. Shared by a client and its twins.
-Watches = dict[str, "Watch"]
+#: Pollers by order id. Shared by a client and its copies (`with_options`).
+OrderPollers = dict[str, "OrderPoller"]
 
 #: A payment may be on its way when its order becomes overdue.
-GRACE_S: Final = 60.0
+OVERDUE_GRACE_S: Final = 60.0
 
-#: How far ahead the platform's clock may be: as for callbacks.
+#: How far Aurpay's clock may be ahead: as for callbacks.
 _CLOCK_SKEW: Final = timedelta(minutes=5)
 
-#: Until so many seconds after the beginning, look every so many. Most payers pay at
-#: once or after they have fetched their phone.
-_PACE: Final = ((60.0, 2.0), (600.0, 5.0))
-_SLOWEST_S: Final = 15.0
+#: Up to so many seconds after the first poll, the interval. Most payers pay at once or
+#: after fetching their phone.
+_POLL_INTERVALS: Final = ((60.0, 2.0), (600.0, 5.0))
+_LONGEST_INTERVAL_S: Final = 15.0
 
-#: What a platform that has enough may ask for between two looks.
+#: The longest Retry-After that is respected between two polls.
 _MAX_RETRY_AFTER_S: Final = 300.0
 
-#: How long to go on after the last look, if none can be had.
-_LAST_TRIES_S: Final = 300.0
+#: How long to retry the final poll while it fails.
+_FINAL_RETRY_S: Final = 300.0
 
-#: Thirty years; longer ones overflow clocks.
-_MAX_SECONDS: Final = 10**9
+#: Thirty years; longer timeouts overflow clocks.
+_MAX_TIMEOUT_S: Final = 10**9
 
-_FOR_EVER: Final = float("inf")
+_NO_DEADLINE: Final = float("inf")
 
 
-def pause_after(elapsed_s: float) -> float:
-    """Seconds between two looks, that long after the first one."""
-    for until_s, pause_s in _PACE:
+def poll_interval(elapsed_s: float) -> float:
+    """Return the seconds between two polls, that long after the first one."""
+    for until_s, interval_s in _POLL_INTERVALS:
         if elapsed_s < until_s:
-            return pause_s
-    return _SLOWEST_S
+            return interval_s
+    return _LONGEST_INTERVAL_S
 
 
-def next_look(elapsed_s: float, deadline_s: float) -> float:
-    """Seconds until the next look: in time, on time, and once when grace is over.
+def seconds_to_next_poll(elapsed_s: float, deadline_s: float) -> float:
+    """Return the seconds until the next poll, the last of which ends the grace period.
 
     Args:
-        elapsed_s: Seconds since the first look.
+        elapsed_s: Seconds since the first poll.
         deadline_s: Seconds until the order is overdue; negative afterwards.
     """
     if deadline_s > 0:
-        return min(pause_after(elapsed_s), deadline_s)
-    return max(deadline_s + GRACE_S, 0.0)
+        return min(poll_interval(elapsed_s), deadline_s)
+    return max(deadline_s + OVERDUE_GRACE_S, 0.0)
 
 
 async def wait_for_payment(
     order: LightningOrder | str,
-    watches: Watches,
-    look: Callable[[str], Awaitable[Order]],
+    pollers: OrderPollers,
+    get_order: Callable[[str], Awaitable[Order]],
     clock: Clock,
     *,
     timeout: float | None,  # noqa: ASYNC109 - of waiting, and not of an operation
     on_status: Callable[[OrderStatus], None] | None,
 ) -> Payment:
-    """As `AurpayClient.wait_for_payment`, looking with `look`."""
+    """Wait as `AurpayClient.wait_for_payment` does, polling with `get_order`."""
     known = order if isinstance(order, LightningOrder) else None
     order_id = require_order_id(known.order_id if known else order, "order")
-    _require(timeout, on_status)
+    _require_options(timeout, on_status)
     require_task()
-    watch = watches.get(order_id)
-    if watch is None or not watch.is_here:
-        watch = watches[order_id] = Watch(order_id, watches, look, clock)
+    poller = pollers.get(order_id)
+    if poller is None or not poller.on_current_loop:
+        poller = pollers[order_id] = OrderPoller(order_id, pollers, get_order, clock)
     if known is not None:
-        watch.expect(known.overdue_at)
+        poller.set_due(known.overdue_at)
     waiter = Waiter(
         on_status=on_status,
-        until=clock.monotonic() + (_FOR_EVER if timeout is None else timeout),
+        deadline=clock.monotonic() + (_NO_DEADLINE if timeout is None else timeout),
         status=known.status if known else None,
         released=asyncio.get_running_loop().create_future(),
     )
-    return await watch.wait(waiter, timeout)
+    return await poller.wait(waiter, timeout)
 
 
-def _require(timeout: object, on_status: object) -> None:
+def _require_options(timeout: object, on_status: object) -> None:
     if timeout is not None and not (
-        type(timeout) in {int, float} and 0 < cast("float", timeout) <= _MAX_SECONDS
+        type(timeout) in {int, float} and 0 < cast("float", timeout) <= _MAX_TIMEOUT_S
     ):
         raise InvalidRequestError(
             f"must be a number of seconds above 0, got {shown(timeout)}",
@@ -125,79 +125,81 @@ def _require(timeout: object, on_status: object) -> None:
         )
 
 
-async def end_all(watches: Watches) -> None:
-    """Tell all who wait that the client is closed."""
-    here = [watch for watch in watches.values() if watch.is_here]
-    watches.clear()
-    for watch in here:
-        watch.end(ConfigurationError("this client was closed while somebody waited"))
-    pollers = [watch.poller for watch in here if watch.poller is not None]
-    await asyncio.gather(*pollers, return_exceptions=True)
+async def close_all(pollers: OrderPollers) -> None:
+    """Stop all polling; every waiting caller gets a `ConfigurationError`."""
+    on_this_loop = [one for one in pollers.values() if one.on_current_loop]
+    pollers.clear()
+    for poller in on_this_loop:
+        poller.finish(
+            ConfigurationError("this client was closed during wait_for_payment()")
+        )
+    tasks = [one.task for one in on_this_loop if one.task is not None]
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @attrs.define(eq=False)
 class Waiter:
-    """One who waits."""
+    """One call of `wait_for_payment`."""
 
     on_status: Callable[[OrderStatus], None] | None
-    #: When to give up, on the monotonic clock.
-    until: float
-    #: What has been told last.
+    #: When the call times out, on the monotonic clock.
+    deadline: float
+    #: The last status that `on_status` was called with.
     status: OrderStatus | None
-    #: Is done when there is an outcome, or `until` has come. It never fails: nobody
-    #: would hear of it if whoever waits was cancelled at the same moment.
+    #: Done when there is an outcome, or at `deadline`. It never holds an exception: if
+    #: the caller is cancelled at that moment, asyncio would log it as never retrieved.
     released: asyncio.Future[None]
 
     def notify(self, status: OrderStatus) -> None:
-        """Say where the order stands now, if that is new."""
+        """Call `on_status` if the status is new."""
         changed, self.status = status != self.status, status
         if changed and self.on_status is not None:
             notify(self.on_status, status)
 
 
 @final
-class Watch:
-    """One order, all who wait for it, and the task that looks for them."""
+class OrderPoller:
+    """One order, the callers waiting for it, and the task that polls it."""
 
     def __init__(
         self,
         order_id: str,
-        watches: Watches,
-        look: Callable[[str], Awaitable[Order]],
+        pollers: OrderPollers,
+        get_order: Callable[[str], Awaitable[Order]],
         clock: Clock,
     ) -> None:
         self._order_id = order_id
-        self._watches = watches
-        self._look = look
+        self._pollers = pollers
+        self._get_order = get_order
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._started = clock.now()
         self._due: datetime | None = None
-        #: When it was first seen so, by the clock.
-        self._seen_overdue: datetime | None = None
+        #: When Aurpay first answered that the order is overdue, by our clock.
+        self._first_seen_overdue: datetime | None = None
         self._latest: Order | None = None
         self._waiters: set[Waiter] = set()
-        #: The task that looks, once somebody waits.
-        self.poller: asyncio.Task[None] | None = None
+        #: The polling task; it starts with the first waiter.
+        self.task: asyncio.Task[None] | None = None
         self._outcome: Payment | Exception | None = None
 
     @property
-    def is_here(self) -> bool:
-        """Whether it is of this loop: an earlier one may have ended without a word."""
+    def on_current_loop(self) -> bool:
+        """Return whether it belongs to the running loop, not to one that has ended."""
         return self._loop is asyncio.get_running_loop()
 
-    def expect(self, due: datetime) -> None:
-        """Take note of when the order will be overdue, the first time it is said."""
+    def set_due(self, due: datetime) -> None:
+        """Set when the order becomes overdue, unless it is set already."""
         self._due = self._due or due
 
-    async def wait(self, waiter: Waiter, at_most_s: float | None) -> Payment:
-        """Wait until there is an outcome, or until so many seconds are over."""
+    async def wait(self, waiter: Waiter, timeout_s: float | None) -> Payment:
+        """Wait until there is an outcome, or until the timeout."""
         self._waiters.add(waiter)
-        if self.poller is None:
-            self.poller = asyncio.create_task(self._poll())
+        if self.task is None:
+            self.task = asyncio.create_task(self._poll())
         try:
-            # The poller keeps the time by the clock, but not while it looks.
-            await asyncio.wait({waiter.released}, timeout=at_most_s)
+            # The polling task checks deadlines too, but not during a request.
+            await asyncio.wait({waiter.released}, timeout=timeout_s)
         finally:
             self._waiters.discard(waiter)
             if not self._waiters:
@@ -205,42 +207,42 @@ class Watch:
         if isinstance(self._outcome, Payment):
             return self._outcome
         if self._outcome is None:
-            raise _pending(self._order_id)
-        # Each gets an error of its own: whoever raises one writes into it.
+            raise _pending_error(self._order_id)
+        # Raising sets attributes of the exception, so each caller gets a copy.
         own = isinstance(self._outcome, AurpayError)
         raise copy(self._outcome) if own else self._outcome
 
-    def feed(self, order: Order) -> None:
-        """Take note of how the order stands, whoever has looked."""
+    def update(self, order: Order) -> None:
+        """Take over an answer about the order, from the polling task or other code."""
         before = self._latest
         if before is not None and not before.status.can_become(order.status):
             return  # an older answer that took longer
         self._latest = order
         if order.create_time is not None:
-            self.expect(self._due_of(order, order.create_time))
+            self.set_due(self._due_of(order, order.create_time))
         for waiter in [*self._waiters]:
             waiter.notify(order.status)
         now = self._clock.now()
         if order.status is OrderStatus.REFUNDED:
-            self._settle("refunded", order)
+            self._finish_with("refunded", order)
         elif order.status.is_paid:
             paid = order.update_time or now
-            late = self._seen_overdue is not None or paid > self._deadline()
-            self._settle("late_paid" if late else "paid", order)
-        elif order.status is OrderStatus.OVERDUE and self._seen_overdue is None:
-            self._seen_overdue = now
+            late = self._first_seen_overdue is not None or paid > self._deadline()
+            self._finish_with("late_paid" if late else "paid", order)
+        elif order.status is OrderStatus.OVERDUE and self._first_seen_overdue is None:
+            self._first_seen_overdue = now
 
     def _due_of(self, order: Order, created: datetime) -> datetime:
         due = overdue_at(created)
         is_ahead = created - self._started > _CLOCK_SKEW
         if is_ahead or (due <= self._started and order.status is OrderStatus.PENDING):
-            # Aurpay writes no zone: a time in the future is not that of the creation,
-            # and a documented one lies 51 minutes before the invoice of its order.
+            # Aurpay writes no time zone, so such a time is not usable: the documented
+            # example lies 51 minutes before the invoice of its order.
             return overdue_at(self._started)
         return due
 
-    def end(self, outcome: Payment | Exception) -> None:
-        """Tell all who wait what came of it, and stop looking."""
+    def finish(self, outcome: Payment | Exception) -> None:
+        """Release all waiting callers with the outcome, and stop polling."""
         if self._outcome is None:
             self._outcome = outcome
             for waiter in self._waiters:
@@ -248,97 +250,106 @@ class Watch:
         self.stop()
 
     def stop(self) -> None:
-        """Stop looking. Who comes later is waited for anew."""
-        if self._watches.get(self._order_id) is self:
-            del self._watches[self._order_id]
-        if self.poller is not None and self.poller is not asyncio.current_task():
-            self.poller.cancel()
+        """Stop polling. A later call of `wait_for_payment` starts a new poller."""
+        if self._pollers.get(self._order_id) is self:
+            del self._pollers[self._order_id]
+        if self.task is not None and self.task is not asyncio.current_task():
+            self.task.cancel()
 
-    def _settle(
+    def _finish_with(
         self,
         outcome: Literal["paid", "late_paid", "timed_out", "refunded"],
         order: Order,
     ) -> None:
-        self.end(Payment(outcome=outcome, order=order))
+        self.finish(Payment(outcome=outcome, order=order))
 
     def _deadline(self) -> datetime:
         due = self._due or overdue_at(self._started)
-        return due if self._seen_overdue is None else min(due, self._seen_overdue)
+        overdue = self._first_seen_overdue
+        return due if overdue is None else min(due, overdue)
 
     async def _poll(self) -> None:
         try:
-            await self._look_until_the_end()
+            await self._poll_until_outcome()
         except asyncio.CancelledError:
-            # By us if nobody waits any more; by whoever ends all tasks, if somebody.
-            self.end(ConfigurationError("the task that looked at it was cancelled"))
+            # Cancelled by stop() when the last waiter left, or from outside (loop
+            # shutdown) while callers still wait.
+            self.finish(ConfigurationError("the polling task was cancelled"))
             raise
-        except Exception as error:  # noqa: BLE001 - those who wait raise it
-            self.end(error)
+        except Exception as error:  # noqa: BLE001 - the waiting callers raise it
+            self.finish(error)
         finally:
             self.stop()
 
-    async def _look_until_the_end(self) -> None:
+    async def _poll_until_outcome(self) -> None:
         first = self._clock.monotonic()
         while self._waiters:
             began = self._clock.now()
-            failure = await self._look_once()
+            failure = await self._poll_once()
             if self._outcome is not None:
                 return
             elapsed_s = self._clock.monotonic() - first
             if failure is not None:
-                if self._seconds_left() <= -(GRACE_S + _LAST_TRIES_S):
+                if self._seconds_until_overdue() <= -(OVERDUE_GRACE_S + _FINAL_RETRY_S):
                     raise failure
-                await self._rest(max(pause_after(elapsed_s), _asked_for(failure)))
+                await self._sleep_until_due(
+                    max(poll_interval(elapsed_s), _retry_after_s(failure))
+                )
                 continue
-            if self._latest is not None and self._seconds_left(began) <= -GRACE_S:
-                self._give_up(self._latest)
+            overdue_in_s = self._seconds_until_overdue(began)
+            if self._latest is not None and overdue_in_s <= -OVERDUE_GRACE_S:
+                self._finish_unpaid(self._latest)
                 return
-            await self._rest(next_look(elapsed_s, self._seconds_left()))
+            await self._sleep_until_due(
+                seconds_to_next_poll(elapsed_s, self._seconds_until_overdue())
+            )
 
-    def _give_up(self, order: Order) -> None:
-        """The last look is over, and it is not paid, as far as anybody knows."""
+    def _finish_unpaid(self, order: Order) -> None:
+        """Finish after the last poll; an unknown status is pending, not timed out."""
         if order.status.is_paid is None:
-            self.end(_pending(self._order_id, order.status))
+            self.finish(_pending_error(self._order_id, order.status))
         else:
-            self._settle("timed_out", order)
+            self._finish_with("timed_out", order)
 
-    async def _look_once(self) -> AurpayError | None:
-        """The failure, if it is one that may pass."""
+    async def _poll_once(self) -> AurpayError | None:
+        """Query the order; return the error if it is retryable."""
         try:
-            await self._look(self._order_id)
+            await self._get_order(self._order_id)
         except AurpayError as error:
             if not error.retryable:
                 raise
             return error
         return None
 
-    async def _rest(self, pause_s: float) -> None:
-        """Sleep, and let those go whose time is over meanwhile."""
+    async def _sleep_until_due(self, pause_s: float) -> None:
+        """Sleep, and release each waiter at its deadline."""
         until = self._clock.monotonic() + pause_s
         while self._waiters:
-            first = min(waiter.until for waiter in self._waiters)
+            first = min(waiter.deadline for waiter in self._waiters)
             wake = min(first, until)
             await self._clock.sleep(max(0.0, wake - self._clock.monotonic()))
-            # A clock for tests sleeps without letting others go on.
+            # A fake clock may return from sleep without letting other tasks run.
             await asyncio.sleep(0)
-            for waiter in [one for one in self._waiters if one.until <= wake]:
+            for waiter in [one for one in self._waiters if one.deadline <= wake]:
                 self._waiters.discard(waiter)
                 waiter.released.set_result(None)
             if until <= wake:
                 return
 
-    def _seconds_left(self, now: datetime | None = None) -> float:
-        """Until it is overdue; negative afterwards."""
+    def _seconds_until_overdue(self, now: datetime | None = None) -> float:
+        """Return the seconds until the order is overdue; negative afterwards."""
         return (self._deadline() - (now or self._clock.now())).total_seconds()
 
 
-def _asked_for(failure: AurpayError) -> float:
-    """Seconds that the platform wants to be left alone."""
-    asked_s = failure.retry_after if isinstance(failure, APIError) else None
-    return min(asked_s or 0.0, _MAX_RETRY_AFTER_S)
+def _retry_after_s(failure: AurpayError) -> float:
+    """Return the Retry-After of an error in seconds, limited; 0 if it has none."""
+    seconds = failure.retry_after if isinstance(failure, APIError) else None
+    return min(seconds or 0.0, _MAX_RETRY_AFTER_S)
 
 
-def _pending(order_id: str, status: OrderStatus | None = None) -> PaymentPendingError:
+def _pending_error(
+    order_id: str, status: OrderStatus | None = None
+) -> PaymentPendingError:
     known = "is not paid yet" if status is None else f"is {shown(str(status))}"
     error = PaymentPendingError(f"order {shown(order_id)} {known}")
     error.order_id = order_id

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from aurpay_async import CallEvent, Effect, Request, RequestOutcome, Response
-from aurpay_async._calls import make_call
+from aurpay_async._calls import send_and_parse
 from aurpay_async._listeners import Instrumentation
 from aurpay_async.errors import AurpayError, InvalidResponseError
 from aurpay_async.testing import FakeClock
@@ -48,7 +48,7 @@ class Bench:
         return self._answer
 
     async def call(self, parse: Any, complete: Any = None) -> Any:
-        return await make_call(
+        return await send_and_parse(
             REQUEST,
             parse,
             transport=self,

@@ -335,7 +335,7 @@ async def test_plain_http_between_containers_needs_allow_http() -> None:
         ({"allow_http": True}, "allow_http is for test networks"),
         ({"allow_http": "1", "network": "regtest"}, "allow_http must be True or False"),
         ({"pay_url_origins": "pay.example"}, "pay_url_origins must be absolute"),
-        ({"pay_url_origins": 5}, "pay_url_origins must be a text"),
+        ({"pay_url_origins": 5}, "pay_url_origins must be a str"),
         ({"pay_url_origins": ["https://pay.example/x"]}, "without a path"),
         ({"pay_url_origins": ["http://pay.example"]}, "must start with https"),
     ],
@@ -385,8 +385,8 @@ async def async_hook(_: object) -> None:
         ({"transport": object()}, "transport must have a method send"),
         ({"on_event": 5}, "on_event must be a plain function"),
         ({"on_event": async_hook}, "on_event must be a plain function"),
-        ({"base_url": None}, "base_url must be a text, not None"),
-        ({"base_url": b"https://x"}, "base_url must be a text, not <bytes>"),
+        ({"base_url": None}, "base_url must be a str, not None"),
+        ({"base_url": b"https://x"}, "base_url must be a str, not <bytes>"),
     ],
 )
 def test_arguments_of_another_kind(wrong: dict[str, Any], problem: str) -> None:
@@ -462,7 +462,7 @@ async def test_with_options_shares_connections_and_budget() -> None:
     await hasty.create_order(20, "USD")
     assert [request.timeout for request in transport.requests] == [15, 1]
     assert hasty._transport._budget is patient._transport._budget
-    assert hasty._pool is patient._pool
+    assert hasty._lazy_transport is patient._lazy_transport
     assert type(hasty) is AurpayClient
     await patient.aclose()
     with pytest.raises(ConfigurationError, match="closed"):

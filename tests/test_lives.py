@@ -139,6 +139,6 @@ def test_a_client_that_is_never_closed(how: str) -> None:
     warnings = [line for line in said.splitlines() if "Warning" in line]
     assert len(warnings) == 1, said
     assert (
-        "ResourceWarning: an AurpayClient made at <string>:24 was never"
+        "ResourceWarning: an AurpayClient created at <string>:24 was never"
         in (warnings[0])
     )

@@ -25,7 +25,7 @@ from aurpay_async import (
     UntrustedOrderError,
     _lost,
 )
-from aurpay_async._lost import OrderQuery, OrderSearchResult, find_lost
+from aurpay_async._lost import OrderQuery, OrderSearchResult, find_lost_order
 from aurpay_async._models._payments import NewPayment, NewPaymentUrl
 
 from .test_paging import run_sync
@@ -88,7 +88,7 @@ def find(
     """What looking comes to."""
     platform = orders if isinstance(orders, Platform) else Platform(orders)
     return run_sync(
-        find_lost(
+        find_lost_order(
             lost,
             iterate_orders=platform.iterate,
             get_order=platform.get,
@@ -135,7 +135,7 @@ def test_a_payment_in_another_coin_can_be_lost_as_well() -> None:
     assert ids(find([order(), theirs], lost)) == ["theirs"]
 
 
-MEND_IT = "mend the cause, and create the order again"
+FIX_IT = "fix the cause, and create the order again"
 WRITE_IT = (
     "if an order may exist, write OrderQuery(price=..., currency=..., sent_at=...)"
 )
@@ -146,15 +146,15 @@ WRITE_IT = (
     [
         (
             failure(ConnectError("refused", outcome=RequestOutcome.NOT_SENT)),
-            f"no order exists: its outcome is 'not_sent'; {MEND_IT}",
+            f"no order exists: its outcome is 'not_sent'; {FIX_IT}",
         ),
         (
             failure(outcome=RequestOutcome.REJECTED),
-            f"no order exists: its outcome is 'rejected'; {MEND_IT}",
+            f"no order exists: its outcome is 'rejected'; {FIX_IT}",
         ),
         (
             failure(sent_at=None),
-            f"it does not say when it was sent; {WRITE_IT}",
+            f"it has no sent_at; {WRITE_IT}",
         ),
         (
             ConnectionLostError("reset, while an order was read"),
@@ -238,7 +238,9 @@ def test_what_looking_it_up_raises_is_raised() -> None:
 
     lost = attrs.evolve(LOST, order_id="2026")
     with pytest.raises(ConnectionLostError, match="2026"):
-        run_sync(find_lost(lost, iterate_orders=Platform([]).iterate, get_order=fail))
+        run_sync(
+            find_lost_order(lost, iterate_orders=Platform([]).iterate, get_order=fail)
+        )
 
 
 FIT: list[tuple[dict[str, Any], str]] = [
@@ -386,8 +388,8 @@ def test_not_to_have_looked_everywhere_is_no_answer(
     with pytest.raises(InvalidResponseError) as caught:
         find(platform)
     assert str(caught.value) == (
-        "3 orders were read, and their times did not come to "
-        "2026-01-31T12:00:00+00:00: look for it in the dashboard"
+        "3 orders were read, and all are later than "
+        "2026-01-31T12:00:00+00:00: search in the dashboard"
     )
     assert caught.value.outcome is RequestOutcome.UNKNOWN
     assert platform.read == 4
@@ -445,7 +447,7 @@ def test_an_outcome_is_no_yes_or_no(outcome: Any) -> None:
     with pytest.raises(TypeError) as caught:
         bool(found)
     assert str(caught.value) == (
-        'a OrderSearchResult is no yes or no: write found.outcome == "found"'
+        'OrderSearchResult is not a boolean: write result.outcome == "found"'
     )
 
 
@@ -456,5 +458,5 @@ def test_the_one_order_is_there_if_one_was_found(outcome: Any) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         _ = found.order
     assert str(caught.value) == (
-        f"order: there is no one order, the outcome is {outcome!r}; look at orders"
+        f"order: there is not exactly one order: outcome is {outcome!r}; use orders"
     )

@@ -104,7 +104,8 @@ async def test_a_refusal_that_repeats_what_was_sent(content: Any, status: int) -
     error = await refused(answer(content, status))
     assert isinstance(error, AuthenticationError)
     assert str(error) == (
-        f"the platform said no (HTTP {status}, code 401) in words that are left out"
+        f"Aurpay rejected it with HTTP {status}, code 401 (message omitted: it may "
+        "show a secret)"
     )
     assert (error.platform_message, error.body) == (None, b"")
     assert error.outcome is RequestOutcome.REJECTED

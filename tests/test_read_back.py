@@ -249,7 +249,7 @@ async def test_an_answer_of_order_detail_that_names_no_order_rejects_the_order()
     """A page of a list, for one: it belongs to another request."""
     page = envelope({"page": 1, "size": 20, "total": 0, "max_page": 0, "data": []})
     async with client(made(), answer(page)) as aurpay:
-        with pytest.raises(UntrustedOrderError, match="names no order") as caught:
+        with pytest.raises(UntrustedOrderError, match="has no order id") as caught:
             await aurpay.create_order("20.00", "USD", confirm=True)
     assert (caught.value.check, caught.value.order_id) == ("read_back", ID)
     assert caught.value.outcome is RequestOutcome.UNKNOWN

@@ -41,7 +41,7 @@ async def test_an_unknown_status_is_logged_once(
     said = await logged(caplog, lambda c: c.get_order(ORDER_ID), odd, odd, detail())
     (message,) = said
     assert message == (
-        "get_order: status 'SUCCEED' is not known: neither paid nor not; "
+        "get_order: status 'SUCCEED' is unknown: neither paid nor unpaid; "
         f"it is logged once: order_id={ORDER_ID}"
     )
     assert caplog.records[0].name == "aurpay_async.client"
@@ -55,7 +55,7 @@ async def test_an_unreadable_field_is_logged_once_for_each_operation(
     page = paged(rows, size=20)
     said = await logged(caplog, lambda c: c.list_orders(), page, page)
     assert said == [
-        "list_orders: vs_price cannot be used; it is logged once: order_id=2"
+        "list_orders: vs_price cannot be read; it is logged once: order_id=2"
     ]
 
 
@@ -83,7 +83,7 @@ async def test_a_field_that_only_our_record_has_is_not_unreadable(
     """Aurpay's `price` in the answer to a create is a new field, and no odd one."""
     said = await logged(caplog, call, data)
     assert [text.partition(";")[0] for text in said] == [
-        f"{operation}: create_time cannot be used"
+        f"{operation}: create_time cannot be read"
     ]
 
 

@@ -27,7 +27,7 @@ from aurpay_async import (
     Response,
     RetryPolicy,
 )
-from aurpay_async._waiting import GRACE_S, next_look, pause_after
+from aurpay_async._waiting import OVERDUE_GRACE_S, poll_interval, seconds_to_next_poll
 from aurpay_async.testing import FakeClock
 
 from .orders import NOW, answer, detail, envelope, lightning_order
@@ -120,7 +120,7 @@ async def wait(
     platform = Platform(clock, *moves)
     async with client(platform, clock) as aurpay:
         payment = await aurpay.wait_for_payment(order, **options)
-        assert aurpay._watches == {}
+        assert aurpay._pollers == {}
     assert_nothing_runs()
     return payment, platform.looks
 
@@ -144,7 +144,7 @@ async def failure(waiting: Awaitable[object]) -> AurpayError:
 )
 def test_the_pace(elapsed_s: float, pause_s: float) -> None:
     """Dense in the first minute, sparser to the end."""
-    assert pause_after(elapsed_s) == pause_s
+    assert poll_interval(elapsed_s) == pause_s
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_the_pace(elapsed_s: float, pause_s: float) -> None:
 )
 def test_the_next_look(elapsed_s: float, deadline_s: float, pause_s: float) -> None:
     """At its pace, at the deadline, and once more when the grace is over."""
-    assert next_look(elapsed_s, deadline_s) == pause_s
+    assert seconds_to_next_poll(elapsed_s, deadline_s) == pause_s
 
 
 @given(st.floats(0, 1e6), st.floats(-1e6, 1e6))
@@ -169,9 +169,9 @@ def test_a_look_is_never_missed_nor_a_minute_away(
     elapsed_s: float, deadline_s: float
 ) -> None:
     """None of the two moments that matter is slept through."""
-    pause_s = next_look(elapsed_s, deadline_s)
-    assert 0 <= pause_s <= GRACE_S
-    for moment_s in (deadline_s, deadline_s + GRACE_S):
+    pause_s = seconds_to_next_poll(elapsed_s, deadline_s)
+    assert 0 <= pause_s <= OVERDUE_GRACE_S
+    for moment_s in (deadline_s, deadline_s + OVERDUE_GRACE_S):
         assert not 0 < moment_s < pause_s
 
 
@@ -207,7 +207,7 @@ async def test_nobody_pays() -> None:
     payment, looks = await wait((0, "PENDING"))
     assert payment.outcome == "timed_out"
     assert payment.order.status is OrderStatus.PENDING
-    assert looks[-3:] == [LIFE - 15, LIFE, LIFE + GRACE_S]
+    assert looks[-3:] == [LIFE - 15, LIFE, LIFE + OVERDUE_GRACE_S]
     assert len(looks) == 30 + 108 + 80 + 2
 
 
@@ -246,7 +246,7 @@ async def test_a_payment_that_is_seen_after_the_deadline(
     paid = {"status": "SUCCESS", "update_time": update_time}
     payment, looks = await wait((0, "PENDING"), (LIFE + 1, paid))
     assert payment.outcome == outcome
-    assert looks[-1] == LIFE + GRACE_S
+    assert looks[-1] == LIFE + OVERDUE_GRACE_S
 
 
 async def test_a_payment_at_the_last_moment_is_in_time() -> None:
@@ -269,7 +269,7 @@ async def test_an_order_by_its_id_is_as_old_as_the_platform_says() -> None:
     moves = (0, {"create_time": "2025-12-31T23:50:00"})
     payment, looks = await wait(moves, order=ID)
     assert payment.outcome == "timed_out"
-    assert looks[-2:] == [LIFE - 600, LIFE - 600 + GRACE_S]
+    assert looks[-2:] == [LIFE - 600, LIFE - 600 + OVERDUE_GRACE_S]
 
 
 @pytest.mark.parametrize("create_time", [None, "2025-12-31T23:00:00"])
@@ -278,20 +278,20 @@ async def test_an_order_itself_knows_its_age_best(create_time: str | None) -> No
     _, looks = await wait(
         (0, {"create_time": create_time}), began=NOW + timedelta(minutes=10)
     )
-    assert looks[-2:] == [LIFE - 600, LIFE - 600 + GRACE_S]
+    assert looks[-2:] == [LIFE - 600, LIFE - 600 + OVERDUE_GRACE_S]
 
 
 async def test_the_age_of_an_order_does_not_change() -> None:
     """The first answer counts."""
     moves = (0, "PENDING"), (9, {"create_time": "2025-12-31T23:50:00"})
     _, looks = await wait(*moves, order=ID)
-    assert looks[-2:] == [LIFE, LIFE + GRACE_S]
+    assert looks[-2:] == [LIFE, LIFE + OVERDUE_GRACE_S]
 
 
 async def test_an_order_of_unknown_age_is_as_old_as_the_waiting() -> None:
     """If the platform does not say it, nothing else does."""
     _, looks = await wait((0, {"create_time": None}), order=ID)
-    assert looks[-2:] == [LIFE, LIFE + GRACE_S]
+    assert looks[-2:] == [LIFE, LIFE + OVERDUE_GRACE_S]
 
 
 @pytest.mark.parametrize("ahead", ["9999-12-31T23:59:59", "2026-01-01T08:00:00"])
@@ -413,7 +413,7 @@ async def test_whoever_is_cancelled_disturbs_nobody() -> None:
         second.cancel()
         await settle()
         assert second.cancelled()
-        assert aurpay._watches == {}
+        assert aurpay._pollers == {}
         assert_nothing_runs()
         await clock.go(100)
         assert platform.looks == [0, 2]
@@ -431,7 +431,7 @@ async def test_time_to_wait_is_over() -> None:
             failure(aurpay.wait_for_payment(ORDER, timeout=3)),
             failure(aurpay.wait_for_payment(ORDER, timeout=4.5)),
         )
-        assert aurpay._watches == {}
+        assert aurpay._pollers == {}
     for error in errors:
         assert type(error) is PaymentPendingError
         assert isinstance(error, TimeoutError)
@@ -540,7 +540,7 @@ async def test_a_failure_that_stays_is_everybody_s(
         errors = await asyncio.gather(
             *(failure(aurpay.wait_for_payment(ORDER)) for _ in range(3))
         )
-        assert aurpay._watches == {}
+        assert aurpay._pollers == {}
     assert {type(error) for error in errors} == {kind}
     assert {error.order_id for error in errors} == {ID}
     assert len({id(error) for error in errors}) == 3
@@ -632,7 +632,7 @@ async def test_closing_the_client_ends_all_waiting() -> None:
         for order in (ORDER, ORDER, "another")
     ]
     await settle()
-    pollers = [watch.poller for watch in aurpay._watches.values()]
+    pollers = [poller.task for poller in aurpay._pollers.values()]
     await aurpay.aclose()
     assert len(pollers) == 2
     assert all(poller is not None and poller.done() for poller in pollers)
@@ -684,7 +684,7 @@ async def test_somebody_cancels_the_task_that_looks() -> None:
     async with client(platform, clock) as aurpay:
         waiting = asyncio.create_task(failure(aurpay.wait_for_payment(ORDER)))
         await settle()
-        poller = aurpay._watches[ID].poller
+        poller = aurpay._pollers[ID].task
         assert poller is not None
         poller.cancel()
         assert "cancelled" in str(await waiting)
@@ -705,16 +705,16 @@ def test_a_loop_that_ended_without_a_word() -> None:
     async def go_on() -> None:
         platform.moves.append((0, "SUCCESS"))
         await aurpay.get_order(ID)
-        assert aurpay._watches[ID] is stale
+        assert aurpay._pollers[ID] is stale
         assert (await aurpay.wait_for_payment(ORDER)).outcome == "paid"
 
     loop = asyncio.new_event_loop()
     loop.run_until_complete(begin())
-    stale = aurpay._watches[ID]
+    stale = aurpay._pollers[ID]
     asyncio.run(go_on())
-    aurpay._watches[ID] = stale
+    aurpay._pollers[ID] = stale
     asyncio.run(aurpay.aclose())
-    assert aurpay._watches == {}
+    assert aurpay._pollers == {}
     loop.run_until_complete(cancel_all())
     loop.close()
 

@@ -18,10 +18,10 @@ from .._keys import keys_from_env
 from .._network import NETWORKS
 from .._settings import (
     auth_from_env,
+    bool_from_env,
     require_allow_http,
     require_network,
     require_origin,
-    switch_from_env,
 )
 from .._urls import format_origin, is_loopback
 from ..callbacks import CallbackVerifier
@@ -100,7 +100,7 @@ def configured_origin() -> Origin:
     return require_origin(
         os.environ.get("AURPAY_BASE_URL") or BASE_URL,
         "AURPAY_BASE_URL",
-        allow_http=bool(switch_from_env("AURPAY_ALLOW_HTTP")),
+        allow_http=bool(bool_from_env("AURPAY_ALLOW_HTTP")),
     )
 
 
@@ -217,7 +217,7 @@ def network() -> Finding:
         name = require_network(
             os.environ.get("AURPAY_NETWORK") or NETWORKS[0], "AURPAY_NETWORK"
         )
-        allow_http = bool(switch_from_env("AURPAY_ALLOW_HTTP"))
+        allow_http = bool(bool_from_env("AURPAY_ALLOW_HTTP"))
         require_allow_http(allow_http, name, "AURPAY_ALLOW_HTTP")
         expected = _expected_network(configured_origin())
     except ConfigurationError as error:

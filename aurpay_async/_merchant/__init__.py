@@ -1,18 +1,17 @@
-"""The endpoints of the merchant API, as methods of a client: one for each.
+"""The endpoints of the merchant API as methods of the client, one for each.
 
-They check what is given, send it, and say on an error what is needed to recover. What
-goes over the wire is decided by `_protocol`, and the life of the connections by the
-client, which is made of these.
+The methods validate arguments, send the request, and attach to an error what recovery
+needs. `_protocol` builds the requests; `AurpayClient` holds the connections.
 """
 
 from __future__ import annotations
 
 from ._account import AccountMethods
-from ._creating import CreatingMethods
+from ._creating import CreateMethods
 from ._orders import OrderMethods
 
 __all__ = ["MerchantMethods"]
 
 
-class MerchantMethods(CreatingMethods, OrderMethods, AccountMethods):
-    """All of them."""
+class MerchantMethods(CreateMethods, OrderMethods, AccountMethods):
+    """The methods for all endpoints."""

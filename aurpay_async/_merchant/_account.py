@@ -1,4 +1,4 @@
-"""The account: money in and out, and what this package has no method for."""
+"""Account methods: transactions, withdrawals, and any other endpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._models._arguments import DEFAULT_SIZE, require_page
 from .._money import parse_btc
 from ..errors import AurpayError
-from ._calling import Calling, advise
+from ._calling import BaseClient, attach_recovery_hint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -20,44 +20,44 @@ if TYPE_CHECKING:
     from ..bolt11 import Invoice
 
 
-class AccountMethods(Calling):
-    """Transactions, withdrawals, the fiat list, and any other endpoint."""
+class AccountMethods(BaseClient):
+    """List transactions and currencies, withdraw, and call any other endpoint."""
 
     async def list_transactions(
         self, page: int = 1, size: int = DEFAULT_SIZE
     ) -> Page[Transaction]:
-        """One page of the transactions.
+        """Return one page of the transactions.
 
-        Nine fields of a row ("Get Transaction") are documented, and that they come in
-        pages; that `page` and `size` ask for them is read from the list of orders.
+        Nine fields of a row ("Get Transaction") and the paging are documented; the
+        parameters `page` and `size` are those of the list of orders.
 
         Args:
-            page: From 1.
-            size: Rows, 1 to 1000.
+            page: The page number, from 1.
+            size: Rows per page, 1 to 1000.
 
         Raises:
             AurpayError: as `list_orders`.
         """
         number, rows = require_page(page, size)
-        await self._pool.open()
+        await self._lazy_transport.open()
         from .._protocol import build_list_transactions, parse_list_transactions
 
         request = build_list_transactions(number, rows)
-        return await self._call(request, parse_list_transactions)
+        return await self._send(request, parse_list_transactions)
 
     def iter_transactions(
         self, *, page: int = 1, size: int = DEFAULT_SIZE
     ) -> AsyncGenerator[Transaction, None]:
-        """All transactions from a page on, as `iter_orders`.
+        """Iterate over all transactions from a page on, as `iter_orders`.
 
-        They are told apart by their `tx_id`; that it is one row's is not documented.
+        `tx_id` identifies a row; that it is unique is not documented.
 
         Args:
-            page: The page to begin with, from 1.
-            size: Rows for each page, 1 to 1000.
+            page: The first page to read, from 1.
+            size: Rows per page, 1 to 1000.
 
         Raises:
-            InvalidRequestError: there can be no such page; nothing was sent.
+            InvalidRequestError: page or size is invalid; nothing was sent.
             AurpayError: as `list_orders`, for any of the pages.
         """
         number, rows = require_page(page, size)
@@ -68,49 +68,47 @@ class AccountMethods(Calling):
         )
 
     async def list_fiat_currencies(self) -> object:
-        """The fiat currencies that prices may be in, as the platform gives them.
+        """Return the fiat currencies for prices, as Aurpay sends them.
 
-        The path stands in the prose of "Get Payment URL". What comes is documented
-        nowhere, so it is the envelope's ``data`` as it came: texts, ints, Decimals,
-        lists, dicts. From outside: unchecked.
+        The path stands in the prose of "Get Payment URL". The response is not
+        documented, so the envelope's ``data`` is returned as it is: str, int, Decimal,
+        list, dict. It is not validated.
 
         Raises:
-            TransportError: no usable answer, after some attempts.
-            APIError: the platform said no.
-            InvalidResponseError: there is no envelope, or no ``data`` in it.
+            TransportError: no complete response, after all attempts.
+            APIError: Aurpay rejected the request.
+            InvalidResponseError: the response has no envelope, or no ``data`` in it.
         """
-        await self._pool.open()
+        await self._lazy_transport.open()
         from .._protocol import build_list_fiat_currencies, parse_list_fiat_currencies
 
         request = build_list_fiat_currencies()
-        return await self._call(request, parse_list_fiat_currencies)
+        return await self._send(request, parse_list_fiat_currencies)
 
     async def withdraw_lightning(
         self, invoice: Invoice | str, *, amount: Decimal | int | str | None = None
     ) -> Withdrawal:
-        """Have a Lightning invoice paid. It moves money, and is sent once at most.
+        """Pay a Lightning invoice from the account. It is sent at most once.
 
         The invoice is decoded and verified first: it must be of the client's network,
-        not expired, not from the future, and have its amount in it. (Source: "Create
-        BLN Withdraw", which has a field for an amount beside it, and not its unit.)
+        not expired, not dated in the future, and contain an amount. (Source: "Create
+        BLN Withdraw", which also has a field for the amount, without its unit.)
 
         Args:
-            invoice: The text of a BOLT #11 invoice; ``bolt11.decode()`` shows what is
-                in it.
-            amount: In BTC, what you think that it asks for: ``Decimal``, ``int``, or
-                text such as ``"0.0002"``. It is compared to the millisatoshi, and not
-                sent.
+            invoice: A BOLT #11 invoice, as a str or decoded by ``bolt11.decode()``.
+            amount: The amount that you expect, in BTC: ``Decimal``, ``int``, or a str
+                such as ``"0.0002"``. It is compared to the millisatoshi, and not sent.
 
         Raises:
-            InvoiceError: this is no invoice, or breaks a rule; nothing was sent.
-            InvalidRequestError: it cannot be paid now, or asks for another amount;
-                nothing was sent.
-            TransportError: no usable answer; `outcome` says whether it may be paid.
-            APIError: the platform said no; `outcome` says whether it may be paid.
-            InvalidResponseError: it may be paid; the answer could not be read.
+            InvoiceError: this is not a valid invoice; nothing was sent.
+            InvalidRequestError: it cannot be paid now, or has another amount; nothing
+                was sent.
+            TransportError: no complete response; see `outcome`.
+            APIError: an error status or envelope; see `outcome`.
+            InvalidResponseError: it may be paid; the response could not be read.
         """
         expected = None if amount is None else parse_btc(amount)
-        await self._pool.open()
+        await self._lazy_transport.open()
         from .._protocol import (
             build_withdraw_lightning,
             parse_withdraw_lightning,
@@ -120,16 +118,16 @@ class AccountMethods(Calling):
         now = self._clock.now().timestamp()
         paid = require_payable(invoice, expected, self._invoice_policy, now)
         try:
-            return await self._call(
+            return await self._send(
                 build_withdraw_lightning(paid.invoice),
-                lambda answer: parse_withdraw_lightning(answer, paid),
+                lambda response: parse_withdraw_lightning(response, paid),
             )
         except AurpayError as error:
             error.invoice = paid.invoice
-            advise(
+            attach_recovery_hint(
                 error,
                 f"the invoice with payment hash {paid.invoice.payment_hash} may be "
-                "paid: look with list_transactions() before you try again",
+                "paid: check list_transactions() before you try again",
             )
             raise
 
@@ -142,30 +140,32 @@ class AccountMethods(Calling):
         json: object = None,
         effect: Effect,
     ) -> object:
-        """Call any endpoint: with the client's credentials, retries and errors.
+        """Call any endpoint with the client's credentials, retries and errors.
 
         Args:
             method: ``"GET"``, ``"POST"``, ``"PUT"``, ``"PATCH"`` or ``"DELETE"``.
             path: From the first slash on, percent-encoded, without a query.
-            params: The query: texts, ints and Decimals by name, or pairs of them. They
+            params: The query: str, int and Decimal by name, or pairs of them. They
                 are encoded once, in their order, and signed as they are sent.
-            json: The body: mappings, lists, texts, numbers. A Decimal is written with
-                its digits; a float is refused. ``None`` is no body.
-            effect: What a repetition would do. ``READ`` is tried again after failures
-                that may pass; ``CREATE`` and ``MONEY`` only if nothing was sent.
+            json: The body: mappings, lists, str, numbers. A Decimal is written with
+                its digits; a float is rejected. ``None`` is no body.
+            effect: The effect of the request. ``READ`` is retried after temporary
+                failures; ``CREATE`` and ``TRANSFER`` only if nothing was sent.
 
         Returns:
-            The envelope's ``data`` as it came: texts, ints, Decimals, lists, dicts.
-            ``None`` if there is none. From outside: unchecked.
+            The envelope's ``data`` as it is: str, int, Decimal, list, dict, or ``None``
+            if there is none. It is not validated.
 
         Raises:
-            InvalidRequestError: an argument was refused; nothing was sent.
-            TransportError: no usable answer; `outcome` says whether it may be done.
-            APIError: the platform said no; `outcome` says whether it may be done.
-            InvalidResponseError: the answer has no envelope.
+            InvalidRequestError: an argument is invalid; nothing was sent.
+            TransportError: no complete response; see `outcome`.
+            APIError: an error status or envelope; see `outcome`.
+            InvalidResponseError: the response has no envelope.
         """
-        await self._pool.open()
+        await self._lazy_transport.open()
         from .._protocol import build_request, parse_request
 
         request = build_request(method, path, params=params, json=json, effect=effect)
-        return await self._call(request, lambda answer: parse_request(answer, effect))
+        return await self._send(
+            request, lambda response: parse_request(response, effect)
+        )

@@ -1,10 +1,10 @@
-"""What every method needs: the parts of a client, and one way to make a call."""
+"""Base class of the client's methods: its attributes, and sending one request."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from .._calls import make_call
+from .._calls import send_and_parse
 from ..errors import InvalidResponseError, RequestOutcome, UntrustedOrderError
 
 if TYPE_CHECKING:
@@ -17,56 +17,56 @@ if TYPE_CHECKING:
     from .._models import NewOrder
     from .._secrets import Secret
     from .._seen import SeenOrders
-    from .._transports._pool import Pool
+    from .._transports._pool import LazyTransport
     from .._transports._retrying import RetryingTransport
-    from .._waiting import Watches
+    from .._waiting import OrderPollers
     from ..errors import AurpayError
     from ._unexpected import UnexpectedLog
 
 _T = TypeVar("_T")
 
 
-#: Checks that fail if an answer belongs to another request.
+#: Checks that fail if a response belongs to another request.
 _OTHER_REQUEST: Final = frozenset({"new", "payment_hash"})
 
 
-class Calling:
-    """A client, as far as its methods need one."""
+class BaseClient:
+    """The attributes of a client, and the methods that send a request."""
 
     _allow_http: bool
     _clock: Clock
     _instrumentation: Instrumentation
-    _pool: Pool
+    _lazy_transport: LazyTransport
     _reference_keys: tuple[Secret, ...]
     _seen: SeenOrders
     _transport: RetryingTransport
     _invoice_policy: InvoicePolicy
     _unexpected: UnexpectedLog
-    _watches: Watches
+    _pollers: OrderPollers
 
-    def _call(
+    def _send(
         self,
         request: Request,
         parse: Callable[[Response], _T],
         complete: Callable[[AurpayError], None] | None = None,
     ) -> Awaitable[_T]:
-        def parse_and_look(response: Response) -> _T:
+        def parse_and_check(response: Response) -> _T:
             record = parse(response)
-            self._unexpected.look_at(request.operation, record)
+            self._unexpected.check(request.operation, record)
             return record
 
-        return self._call_within(self._transport, request, parse_and_look, complete)
+        return self._send_through(self._transport, request, parse_and_check, complete)
 
-    def _call_within(
+    def _send_through(
         self,
         transport: RetryingTransport,
         request: Request,
         parse: Callable[[Response], _T],
         complete: Callable[[AurpayError], None] | None = None,
     ) -> Awaitable[_T]:
-        """Make a call; after an answer that is unreadable, renew the connections.
+        """Send through `transport`; renew the connections if parsing fails.
 
-        It may be the answer to another request: then the answers that follow on its
+        An unreadable response may answer another request. Then later responses on its
         connection are shifted as well.
         """
 
@@ -74,9 +74,9 @@ class Calling:
             if complete is not None:
                 complete(error)
             if isinstance(error, InvalidResponseError):
-                self._pool.renew()
+                self._lazy_transport.renew()
 
-        return make_call(
+        return send_and_parse(
             request,
             parse,
             transport=transport,
@@ -85,10 +85,10 @@ class Calling:
             complete=complete_and_renew,
         )
 
-    def _blame(self, error: AurpayError, order: NewOrder) -> None:
-        """Write on the error of a call that creates an order what recovery needs.
+    def _attach_request(self, error: AurpayError, order: NewOrder) -> None:
+        """Attach the new order to the error of a call that creates an order.
 
-        An answer that repeats an earlier order belongs to another request, so its id
+        A response that repeats an earlier order belongs to another request, so its id
         must not be looked up for this one.
         """
         error.new_order = order
@@ -99,14 +99,14 @@ class Calling:
 
 
 def _is_of_other_request(error: AurpayError, seen: SeenOrders) -> bool:
-    """Whether an answer to a create names an order that came before, or none at all."""
+    """Return whether a create's response has an earlier order's id, or none."""
     if isinstance(error, UntrustedOrderError) and error.check in _OTHER_REQUEST:
         return True
     paths = error.paths if isinstance(error, InvalidResponseError) else ()
     return error.order_id in seen or "data.order_id" in paths
 
 
-def advise(error: AurpayError, advice: str) -> None:
-    """Write on the error of a call that moves money where to look, if it may have."""
+def attach_recovery_hint(error: AurpayError, hint: str) -> None:
+    """Attach a recovery hint if the call may have moved money."""
     if error.outcome is RequestOutcome.UNKNOWN:
-        error.advice = advice
+        error.advice = hint

@@ -1,4 +1,4 @@
-"""Orders that exist: looked at one by one and in lists, found again, paid back."""
+"""Order methods: get, list, find, refund."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._models import require_order_id
 from .._models._arguments import DEFAULT_SIZE, require_page
 from ..errors import AurpayError
-from ._calling import Calling, advise
+from ._calling import BaseClient, attach_recovery_hint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
@@ -18,86 +18,86 @@ if TYPE_CHECKING:
     from .._paging import Page
 
 
-class OrderMethods(Calling):
-    """Looks at orders, lists of them, and refunds."""
+class OrderMethods(BaseClient):
+    """Query and refund orders."""
 
     async def get_order(self, order_id: str) -> Order:
-        """The order as the platform has it now.
+        """Return the current state of an order at Aurpay.
 
-        Of the answer ("Get Orders Details") four fields are documented; that it has a
-        `status` is known from shops that read it. See `Order` for the rest.
+        Four fields of the response ("Get Orders Details") are documented; that it has
+        a `status` is known from shops that read it. See `Order` for the rest.
 
         Args:
-            order_id: The platform's name for it, as in `LightningOrder.order_id`.
+            order_id: Aurpay's id of the order, as in `LightningOrder.order_id`.
 
         Raises:
-            InvalidRequestError: this can be no order's id; nothing was sent.
-            TransportError: no usable answer, after some attempts.
-            APIError: the platform said no; `NotFoundError`: it has no such order.
-            InvalidResponseError: the answer could not be read, or is about another
-                order. Nothing has changed by asking.
+            InvalidRequestError: the order id is invalid; nothing was sent.
+            TransportError: no complete response, after all attempts.
+            APIError: Aurpay rejected the request; `NotFoundError`: no such order.
+            InvalidResponseError: the response could not be read, or is about another
+                order.
         """
         asked = require_order_id(order_id)
         try:
-            await self._pool.open()
+            await self._lazy_transport.open()
             from .._protocol import build_get_order, parse_get_order
 
-            order = await self._call(
-                build_get_order(asked), lambda answer: parse_get_order(answer, asked)
+            order = await self._send(
+                build_get_order(asked),
+                lambda response: parse_get_order(response, asked),
             )
         except AurpayError as error:
             error.order_id = asked
             if getattr(error, "paths", ()) == ("data.order_id",):
-                self._seen.is_misrouted = True  # it is about another order
+                self._seen.is_misrouted = True  # the response is about another order
             raise
-        watch = self._watches.get(asked)
-        if watch is not None and watch.is_here:
-            watch.feed(order)
+        poller = self._pollers.get(asked)
+        if poller is not None and poller.on_current_loop:
+            poller.update(order)
         return order
 
     async def list_orders(self, page: int = 1, size: int = DEFAULT_SIZE) -> Page[Order]:
-        """One page of the orders.
+        """Return one page of the orders.
 
-        All fields of `Order` are documented here ("Get Orders"). Filters are not, nor
-        in which order the rows come, nor how many of them a page may have: what the
-        platform gives is in `Page.size`.
+        All fields of `Order` are documented here ("Get Orders"). Filters, the sorting
+        and the maximum page size are not; `Page.size` is the size that Aurpay used.
 
         Args:
-            page: From 1.
-            size: Rows, 1 to 1000.
+            page: The page number, from 1.
+            size: Rows per page, 1 to 1000.
 
         Raises:
-            InvalidRequestError: there can be no such page; nothing was sent.
-            TransportError: no usable answer, after some attempts.
-            APIError: the platform said no.
-            InvalidResponseError: the answer could not be read. A row without a
-                readable id is enough: it is named, and no shorter list is given. Any
-                other field that cannot be read is absent from its `Order`.
+            InvalidRequestError: page or size is invalid; nothing was sent.
+            TransportError: no complete response, after all attempts.
+            APIError: Aurpay rejected the request.
+            InvalidResponseError: the response could not be read, or a row has no
+                readable id. Any other field that cannot be read is absent from its
+                `Order`.
         """
         number, rows = require_page(page, size)
-        await self._pool.open()
+        await self._lazy_transport.open()
         from .._protocol import build_list_orders, parse_list_orders
 
-        return await self._call(build_list_orders(number, rows), parse_list_orders)
+        return await self._send(build_list_orders(number, rows), parse_list_orders)
 
     def iter_orders(
         self, *, page: int = 1, size: int = DEFAULT_SIZE
     ) -> AsyncGenerator[Order, None]:
-        """All orders from a page on: ``async for order in client.iter_orders()``.
+        """Iterate over all orders: ``async for order in client.iter_orders()``.
 
-        A page is asked for when its first row is wanted. Orders that are made
-        meanwhile push the others on: none comes twice, and none that is there all the
-        time is left out. (Counted on, but not documented: the newest come first.)
-        Which page to begin with again is that of the last row.
+        Each page is requested when its first row is needed. Orders created meanwhile
+        shift the others to later pages: no order is returned twice, and no order that
+        existed from the start is skipped. (Assumed, not documented: the newest first.)
+        To resume, begin with the page of the last row.
 
         Args:
-            page: The page to begin with, from 1.
-            size: Rows for each page, 1 to 1000.
+            page: The first page to read, from 1.
+            size: Rows per page, 1 to 1000.
 
         Raises:
-            InvalidRequestError: there can be no such page; nothing was sent.
-            AurpayError: as `list_orders`, for any of the pages. The orders before it
-                are good.
+            InvalidRequestError: page or size is invalid; nothing was sent.
+            AurpayError: as `list_orders`, for any of the pages. The orders returned
+                before it are valid.
         """
         number, rows = require_page(page, size)
         from .._paging import iterate
@@ -109,25 +109,24 @@ class OrderMethods(Calling):
     async def find_order(
         self, lost: AurpayError | OrderQuery, *, known: Collection[str] = ()
     ) -> OrderSearchResult:
-        """Look for the order that a failed create may have left.
+        """Search for the order that a failed create may have left.
 
-        Aurpay has no field for a name of yours, so an order whose id was lost can be
-        told only by what it was asked for with, and when. `OrderSearchResult` says
-        what each outcome means.
+        Aurpay stores no reference, so an order whose id was lost can be identified only
+        by its price, currency and time. See `OrderSearchResult` for the outcomes.
 
         Args:
-            lost: The error of `create_order` or `create_payment`; or what is known, if
-                the process that met it has ended.
-            known: Ids of orders that are accounted for: those of your database. Orders
-                of the same price in the same minutes are told apart by nothing else.
+            lost: The error of `create_order` or `create_payment`; or an `OrderQuery`,
+                if the process that received the error has ended.
+            known: Ids of the orders in your database. Only they tell apart orders of
+                the same price in the same minutes.
 
         Raises:
-            InvalidRequestError: this error left no order behind; nothing was sent.
+            InvalidRequestError: the error left no order behind; nothing was sent.
             AurpayError: as `get_order` and `list_orders`.
         """
-        from .._lost import LONGEST_ATTEMPT_S, OrderQuery, find_lost
+        from .._lost import LONGEST_ATTEMPT_S, OrderQuery, find_lost_order
 
-        return await find_lost(
+        return await find_lost_order(
             lost if isinstance(lost, OrderQuery) else OrderQuery.of(lost),
             iterate_orders=self.iter_orders,
             get_order=self.get_order,
@@ -136,65 +135,66 @@ class OrderMethods(Calling):
         )
 
     async def get_refund(self, order_id: str) -> RefundInfo:
-        """What there is to pay back of an order. Nothing is paid back by asking.
+        """Return the amount of an order that can be refunded; refund nothing.
 
-        Four fields of the answer ("Get Orders Refund Info") are documented.
+        Four fields of the response ("Get Orders Refund Info") are documented.
 
         Args:
-            order_id: The platform's name for the order.
+            order_id: Aurpay's id of the order.
 
         Raises:
-            InvalidRequestError: this can be no order's id; nothing was sent.
-            TransportError: no usable answer, after some attempts.
-            APIError: the platform said no.
-            InvalidResponseError: the answer could not be read, or is about another
+            InvalidRequestError: the order id is invalid; nothing was sent.
+            TransportError: no complete response, after all attempts.
+            APIError: Aurpay rejected the request.
+            InvalidResponseError: the response could not be read, or is about another
                 order.
         """
         asked = require_order_id(order_id)
         try:
-            await self._pool.open()
+            await self._lazy_transport.open()
             from .._protocol import build_get_refund, parse_get_refund
 
-            return await self._call(
-                build_get_refund(asked), lambda answer: parse_get_refund(answer, asked)
+            return await self._send(
+                build_get_refund(asked),
+                lambda response: parse_get_refund(response, asked),
             )
         except AurpayError as error:
             error.order_id = asked
             raise
 
     async def refund_order(self, order_id: str) -> Refund:
-        """Pay an order back. It moves money, and is sent once at most.
+        """Refund an order. The request moves money, and is sent at most once.
 
         Aurpay's page of this call ("Orders Refund") contradicts itself: it is a POST,
-        its words describe a look at the status of a refund, and the answer it shows
-        has no envelope; one inside of an envelope is taken as well. Where the money
-        goes is not documented: the dashboard asks for the customer's wallet, and this
-        call has no place for it. Try it with a small order first.
+        its text describes a query of the status of a refund, and its example response
+        has no envelope; one with an envelope is accepted as well. The recipient is not
+        documented: the dashboard asks for the customer's wallet, and this call has no
+        field for it. Try it with a small order first.
 
         Args:
-            order_id: The platform's name for the order.
+            order_id: Aurpay's id of the order.
 
         Raises:
-            InvalidRequestError: this can be no order's id; nothing was sent.
-            TransportError: no usable answer; `outcome` says whether it may be done.
-            APIError: the platform said no; `outcome` says whether it may be done.
-            InvalidResponseError: it may be done; the answer could not be read, or is
-                about another order.
+            InvalidRequestError: the order id is invalid; nothing was sent.
+            TransportError: no complete response; see `outcome`.
+            APIError: an error status or envelope; see `outcome`.
+            InvalidResponseError: it may be refunded; the response could not be read,
+                or is about another order.
         """
         asked = require_order_id(order_id)
         try:
-            await self._pool.open()
+            await self._lazy_transport.open()
             from .._protocol import build_refund_order, parse_refund_order
 
-            return await self._call(
+            return await self._send(
                 build_refund_order(asked),
-                lambda answer: parse_refund_order(answer, asked),
+                lambda response: parse_refund_order(response, asked),
             )
         except AurpayError as error:
             error.order_id = asked
-            advise(
+            attach_recovery_hint(
                 error,
-                "it may be paid back: look with get_order() and list_transactions() "
-                "before you try again",
+                "it may be refunded: check get_order() and list_transactions() before "
+                "you try again",
             )
             raise

@@ -1,7 +1,7 @@
-"""Requests over aiohttp: sessions, processes, loops, and the body of an answer.
+"""Send requests with aiohttp: sessions, forks, event loops, and response bodies.
 
-A session of our own keeps no cookies, reads no ``.netrc``, takes a proxy from the
-environment only if asked to, and never follows a redirect.
+Our session stores no cookies, reads no ``.netrc``, uses a proxy of the environment only
+with `trust_env`, and never follows a redirect.
 """
 
 from __future__ import annotations
@@ -21,19 +21,24 @@ from yarl import URL
 
 from .._http import Response
 from ..errors import MAX_ERROR_BODY, ConfigurationError
-from ._failures import MAX_HEADER_SIZE, MAX_HEADERS, presentable, translate
+from ._failures import MAX_HEADER_SIZE, MAX_HEADERS, safe_cause, translate
 from ._proxy import proxy_from_env, require_proxy
 from ._task import require_task
-from ._tracking import MarkingRequest, Phase, RetiredConnectionError, outcome_after
-from ._unpack import MAX_BODY, unpack
+from ._tracking import (
+    RequestProgress,
+    RetiredConnectionError,
+    TrackedRequest,
+    outcome_after,
+)
+from ._unpack import MAX_BODY, decompress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._http import Request
 
-#: A request on a connection that the server is just closing may or may not have been
-#: received. Servers close idle ones after 60 s or more (nginx 75): we go first.
+#: If a server closes a connection while a request is being sent on it, the outcome is
+#: unknown. Servers close idle ones after 60 s or more (nginx 75), so we close earlier.
 _KEEPALIVE_S: Final = 15.0
 
 
@@ -44,7 +49,7 @@ def _version() -> str:
         return "unknown"
 
 
-#: Never sent: the session's own defaults, had it any.
+#: Sent instead of aiohttp's default headers.
 _HEADERS: Final = {
     "User-Agent": f"aurpay-async/{_version()}",
     "Accept-Encoding": "identity",
@@ -53,11 +58,11 @@ _HEADERS: Final = {
 
 @final
 class AiohttpTransport:
-    """One origin and one session of our own, on connections of our own or handed in.
+    """Send to one origin with our own session, on our connections or the user's.
 
-    A session that was handed in lends its connector, its proxy and its traces. Its
-    default headers, cookies, middlewares and credentials stay its own: no request of
-    ours carries them, and nothing of it is changed or closed.
+    Of the user's session, only connector, proxy and traces are used. Its default
+    headers, cookies, middlewares and credentials are not sent, and it is neither
+    changed nor closed.
     """
 
     def __init__(
@@ -68,25 +73,25 @@ class AiohttpTransport:
         trust_env: bool = False,
     ) -> None:
         self._origin = origin
-        self._given = session
+        self._user_session = session
         self._trust_env = trust_env
         self._session: aiohttp.ClientSession | None = None
-        #: Of the connections that requests may use; `renew` begins another one.
+        #: Generation of the connections that requests may use; `renew` increments it.
         self._generation = 0
-        #: The process and the loop that the session belongs to.
-        self._home: tuple[int, asyncio.AbstractEventLoop | None] = (0, None)
+        #: The process and the event loop that the session belongs to.
+        self._owner: tuple[int, asyncio.AbstractEventLoop | None] = (0, None)
 
     async def send(self, request: Request) -> Response:
-        """Send once; redirects come back as the answers that they are."""
+        """Send once; a redirect is returned like any other response."""
         require_task()
         while True:
             try:
-                return await self._exchange(request, Phase(self._generation))
+                return await self._exchange(request, RequestProgress(self._generation))
             except RetiredConnectionError:
-                continue  # it is closed, and nothing was sent
+                continue  # aiohttp has closed it, and nothing was sent
 
-    async def _exchange(self, request: Request, phase: Phase) -> Response:
-        session = self._session_here()
+    async def _exchange(self, request: Request, progress: RequestProgress) -> Response:
+        session = self._current_session()
         try:
             async with session.request(
                 request.method,
@@ -97,84 +102,86 @@ class AiohttpTransport:
                 allow_redirects=False,
                 auto_decompress=False,
                 raise_for_status=False,
-                middlewares=(phase.follow,),
+                middlewares=(progress.track,),
             ) as response:
-                return await _read(response, phase.body)
+                return await _read_response(response, progress.body)
         except RetiredConnectionError:
             raise
         except asyncio.CancelledError as cancelled:
-            outcome = outcome_after(cancelled, phase)
+            outcome = outcome_after(cancelled, progress)
             task = asyncio.current_task()
             if task is None or task.cancelling():
-                # Whoever cancelled may keep and print it; its frames hold headers.
+                # The canceller may store or print it; its frames hold headers.
                 cancelled.__context__ = None
                 request.progress.outcome = outcome
                 raise cancelled.with_traceback(None) from None
-            # Nobody did: aiohttp cancels who waits for a pool that is closed.
+            # Not cancelled by the user: aiohttp cancels waiters when its connector is
+            # closed.
             error, cause = translate(cancelled, self._origin, outcome), None
-        except Exception as caught:  # noqa: BLE001 - the one place where all end
-            outcome = outcome_after(caught, phase)
+        except Exception as caught:  # noqa: BLE001 - all are translated here
+            outcome = outcome_after(caught, progress)
             error = translate(caught, self._origin, outcome)
-            cause = presentable(caught)
-        error.body = bytes(phase.body[:MAX_ERROR_BODY])
-        # Out here, so that the foreign error is no context: its frames hold headers.
+            cause = safe_cause(caught)
+        error.body = bytes(progress.body[:MAX_ERROR_BODY])
+        # Outside of `except`, so that the context is not aiohttp's error: its frames
+        # hold headers.
         raise error from cause
 
     def renew(self) -> None:
         """Send no further request on the connections that are open now.
 
-        For connections whose answers are shifted. Requests in flight are not disturbed.
+        For connections with shifted responses. Requests in flight are not affected.
         """
         self._generation += 1
 
-    def _session_here(self) -> aiohttp.ClientSession:
-        here = (os.getpid(), asyncio.get_running_loop())
-        if self._given is not None:
-            _require_usable(self._given, here[1])
+    def _current_session(self) -> aiohttp.ClientSession:
+        current = (os.getpid(), asyncio.get_running_loop())
+        if self._user_session is not None:
+            _require_usable(self._user_session, current[1])
         if self._session is not None:
-            if self._home == here:
+            if self._owner == current:
                 return self._session
-            self._leave(self._session)
-        self._session, self._home = self._new_session(), here
+            self._detach_session(self._session)
+        self._session, self._owner = self._new_session(), current
         return self._session
 
-    def _leave(self, session: aiohttp.ClientSession) -> None:
-        process, loop = self._home
+    def _detach_session(self, session: aiohttp.ClientSession) -> None:
+        process, loop = self._owner
         if process != os.getpid():
-            # A forked child shares its parent's sockets: closing them here would end
-            # the parent's calls.
-            _inherited.append(session)
+            # A forked child shares its parent's sockets: closing them here would
+            # break the parent's calls.
+            _parent_sessions.append(session)
         elif loop is not None and not loop.is_closed():
-            # A pool lives and dies with its loop.
+            # Connections cannot be used on another loop, nor closed from one.
             raise ConfigurationError(
-                "this client is in use on another event loop; make a client for each"
+                "this client is in use on another event loop; create a client for each"
             )
         else:
-            _drop(session, lent=self._given is not None)
+            _close_now(session, borrowed=self._user_session is not None)
         self._session = None
 
     def _new_session(self) -> aiohttp.ClientSession:
-        given = self._given
+        theirs = self._user_session
         options: dict[str, Any] = {}
-        if given is None:
+        if theirs is None:
             options["connector"] = aiohttp.TCPConnector(keepalive_timeout=_KEEPALIVE_S)
         else:
             options = {
-                "connector": given.connector,
+                "connector": theirs.connector,
                 "connector_owner": False,
-                "trace_configs": given.trace_configs,
+                "trace_configs": theirs.trace_configs,
                 "proxy": require_proxy(
-                    getattr(given, "_default_proxy", None),
-                    "the proxy of the session that was handed in",
+                    getattr(theirs, "_default_proxy", None),
+                    "the proxy of session=",
                 ),
-                "proxy_auth": getattr(given, "_default_proxy_auth", None),
+                "proxy_auth": getattr(theirs, "_default_proxy_auth", None),
             }
-        if self._trust_env or (given is not None and given.trust_env):
+        if self._trust_env or (theirs is not None and theirs.trust_env):
             options["proxy"] = options.get("proxy") or proxy_from_env(URL(self._origin))
         return aiohttp.ClientSession(
             headers=CIMultiDict(_HEADERS),
             cookie_jar=aiohttp.DummyCookieJar(),
-            request_class=MarkingRequest,
+            request_class=TrackedRequest,
             max_line_size=MAX_HEADER_SIZE,
             max_field_size=MAX_HEADER_SIZE,
             max_headers=MAX_HEADERS,
@@ -182,39 +189,39 @@ class AiohttpTransport:
         )
 
     async def aclose(self) -> None:
-        """Close our own session, and its connections if they are ours."""
+        """Close our session, and its connections unless they are the user's."""
         session = self._session
         if session is None:
             return
-        if self._home != (os.getpid(), _running_loop()):
-            self._leave(session)
+        if self._owner != (os.getpid(), _running_loop()):
+            self._detach_session(session)
             return
         self._session = None
         await session.close()
 
-    def abandon(self, tell: Callable[[], None]) -> None:
-        """Let go of a session that nobody will close.
+    def close_forgotten(self, warn: Callable[[], None]) -> None:
+        """Close the session of a client that was garbage-collected unclosed.
 
         Args:
-            tell: Is called before, if there is one: warnings are off while it goes, in
-                all threads.
+            warn: Called first if there is an open session: closing it suppresses
+                warnings in all threads.
         """
         session, self._session = self._session, None
         if session is None or session.closed:
             return
-        process, loop = self._home
+        process, loop = self._owner
         if process != os.getpid():
-            _inherited.append(session)
+            _parent_sessions.append(session)
             return
-        drop = partial(_drop, session, lent=self._given is not None)
+        close = partial(_close_now, session, borrowed=self._user_session is not None)
         try:
-            tell()
+            warn()
         finally:
             if loop is None or not loop.is_running() or loop is _running_loop():
-                drop()
+                close()
             else:
-                with suppress(RuntimeError):  # it has just ended, and all of it with it
-                    loop.call_soon_threadsafe(drop)
+                with suppress(RuntimeError):  # the loop has just been closed
+                    loop.call_soon_threadsafe(close)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -223,20 +230,20 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
     return None
 
 
-def _drop(session: aiohttp.ClientSession, *, lent: bool) -> None:
-    """Close without awaiting; what aiohttp and asyncio would warn of is said once."""
+def _close_now(session: aiohttp.ClientSession, *, borrowed: bool) -> None:
+    """Close without awaiting, and without the warnings of aiohttp and asyncio."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         connector = session.connector
         session.detach()
-        if connector is not None and not lent:
-            # All that closes is done by the first step; the rest would wait for it.
+        if connector is not None and not borrowed:
+            # The first step of the coroutine closes; the rest only waits.
             closing = connector.close().__await__()
             with suppress(Exception):
                 next(closing, None)
             del closing
         del connector, session
-        # Connections of a loop that was closed are cycles, and warn when they go.
+        # Connections of a closed loop are reference cycles that warn when collected.
         gc.collect()
 
 
@@ -244,33 +251,35 @@ def _require_usable(
     session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop
 ) -> None:
     if session.closed:
-        raise ConfigurationError("the session that was handed in is closed")
-    # aiohttp keeps the loop to itself, and without this fails with a RuntimeError.
+        raise ConfigurationError("session= is closed; pass an open one")
+    # aiohttp has no public attribute for it, and would raise a RuntimeError later.
     if getattr(session, "_loop", loop) is not loop:
         raise ConfigurationError(
-            "the session that was handed in belongs to another event loop"
+            "session= belongs to another event loop; create one on this loop"
         )
 
 
-#: Sessions of a process that this one was forked from; kept, so that nothing in them
-#: is ever finalised here.
-_inherited: Final[list[aiohttp.ClientSession]] = []
+#: Sessions of the process that this one was forked from. They are kept here so that
+#: no finalizer closes the parent's sockets.
+_parent_sessions: Final[list[aiohttp.ClientSession]] = []
 
 
 @lru_cache(maxsize=32)
 def _timeout(attempt: float, connect: float) -> aiohttp.ClientTimeout:
-    # To aiohttp nothing, or less, is no limit.
+    # aiohttp treats 0 and negative timeouts as no limit.
     attempt = max(attempt, 0.001)
-    # Without a threshold: aiohttp rounds timeouts above it up to whole seconds.
+    # aiohttp rounds timeouts above the threshold up to whole seconds.
     return aiohttp.ClientTimeout(
         total=attempt, connect=connect, ceil_threshold=float("inf")
     )
 
 
-async def _read(response: aiohttp.ClientResponse, came: bytearray) -> Response:
-    """The whole answer; of one that is too long or broken, what can be had."""
-    body = await _read_bounded(response, came)
-    body, body_error = unpack(body, response.headers.get("Content-Encoding", ""))
+async def _read_response(
+    response: aiohttp.ClientResponse, received: bytearray
+) -> Response:
+    """Read the response, or the readable part if it is too long or damaged."""
+    body = await _read_body(response, received)
+    body, body_error = decompress(body, response.headers.get("Content-Encoding", ""))
     return Response(
         status=response.status,
         headers=response.headers,
@@ -279,14 +288,14 @@ async def _read(response: aiohttp.ClientResponse, came: bytearray) -> Response:
     )
 
 
-async def _read_bounded(response: aiohttp.ClientResponse, came: bytearray) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse, received: bytearray) -> bytes:
     try:
         async for chunk in response.content.iter_any():
-            came += chunk
-            if len(came) > MAX_BODY:
+            received += chunk
+            if len(received) > MAX_BODY:
                 break
     except (aiohttp.ClientError, TimeoutError):
-        # What a status of failure says does not depend on the page that explains it.
+        # An error status is valid without its complete body.
         if response.status < 300:
             raise
-    return bytes(came)
+    return bytes(received)

@@ -1,4 +1,4 @@
-"""Adds the headers that say who asks, fresh for each attempt."""
+"""Add authentication headers, new ones for each attempt."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from ._base import Transport
 
 
-#: What authenticates and is no secret.
-_PLAIN: Final = frozenset({"Algorithm", "Body-MD5", "Date"})
+#: Authentication headers that are not secret.
+_PUBLIC_HEADERS: Final = frozenset({"Algorithm", "Body-MD5", "Date"})
 
-#: Characters of a secret that is looked for: shorter ones are part of anything.
-_MIN_SECRET: Final = 8
+#: Shorter secrets are not masked: they occur in any text by chance.
+_MIN_SECRET_LENGTH: Final = 8
 
 
 @final
 class AuthenticatingTransport:
-    """Signs what it is given; method, path and body stay as they are.
+    """Authenticate requests; method, path and body stay as they are.
 
-    A platform, or a proxy, that repeats a credential in its answer is not believed to
-    have meant it: stars take its place, before anybody can print or keep it.
+    If Aurpay or a proxy repeats a credential in its response, it is masked with stars
+    before the caller can print or store it.
     """
 
     def __init__(self, inner: Transport, auth: Auth, clock: Clock) -> None:
@@ -34,24 +34,24 @@ class AuthenticatingTransport:
         self._clock = clock
 
     async def send(self, request: Request) -> Response:
-        # The headers get no name of their own: tracebacks show local names.
+        # Do not bind the headers to a variable: tracebacks can show locals.
         signed = request.with_headers(self._auth.headers(request, self._clock.now()))
         request.progress.signed = "Signature" in signed.headers
         try:
             response = await self._inner.send(signed)
         except TransportError as error:
-            error.body = _without_secrets(error.body, request, signed)
+            error.body = _mask_credentials(error.body, request, signed)
             raise
-        body = _without_secrets(response.body, request, signed)
+        body = _mask_credentials(response.body, request, signed)
         return response if body is response.body else response.with_body(body)
 
 
-def _without_secrets(body: bytes, request: Request, signed: Request) -> bytes:
-    for name in signed.headers.keys() - request.headers.keys() - _PLAIN:
+def _mask_credentials(body: bytes, request: Request, signed: Request) -> bytes:
+    for name in signed.headers.keys() - request.headers.keys() - _PUBLIC_HEADERS:
         secret = signed.headers[name].encode()
-        if len(secret) < _MIN_SECRET:
+        if len(secret) < _MIN_SECRET_LENGTH:
             continue
-        # JSON may be written with its slashes escaped.
+        # JSON may contain slashes in their escaped form.
         for spelling in (secret, secret.replace(b"/", rb"\/")):
             if spelling in body:
                 body = body.replace(spelling, b"***")

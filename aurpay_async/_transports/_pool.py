@@ -1,4 +1,4 @@
-"""The innermost transport: opens with the first use, ends with the client."""
+"""The innermost transport: opened by its first use, closed with the client."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 @final
-class Pool:
-    """Sends through what was handed in, or through aiohttp.
+class LazyTransport:
+    """Send through the user's transport, or through aiohttp.
 
-    What is slow to load (aiohttp, which builds a TLS context as well, cattrs and the
-    curve) is loaded here, when the first request is sent, and off the loop. So an
-    import of this package costs little, and nothing ever blocks the loop.
+    The modules that are slow to load (aiohttp, which also builds a TLS context, cattrs
+    and secp256k1) are imported here, by the first request, in a thread. So importing
+    this package is fast, and the imports do not block the event loop.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class Pool:
         given: Transport | None,
         session: aiohttp.ClientSession | None,
         trust_env: bool,
-        made_at: str = "",
+        created_at: str = "",
     ) -> None:
         self._origin = origin
-        self._made_at = made_at
+        self._made_at = created_at
         self._given = given
         self._session = session
         self._trust_env = trust_env
@@ -45,7 +45,7 @@ class Pool:
         self._open = self._closed = False
 
     async def send(self, request: Request) -> Response:
-        """As the transport behind it.
+        """Send through the transport behind this one.
 
         Raises:
             ConfigurationError: if the client was closed.
@@ -54,26 +54,28 @@ class Pool:
             await self.open()
         transport = self._own if self._given is None else self._given
         if self._closed or transport is None:
-            raise ConfigurationError("this client is closed; make a new one")
+            raise ConfigurationError("this client is closed; create a new one")
         return await transport.send(request)
 
     async def open(self) -> None:
-        """Load what sending needs; does nothing the second time."""
+        """Import what sending needs, and create the transport. Idempotent."""
         if self._open:
             return
-        # Here and not above: a caller with a running loop has loaded asyncio.
+        # Imported here: a caller with a running loop has loaded asyncio.
         import asyncio
 
         from ._task import require_task
 
         require_task()
         own = await asyncio.to_thread(self._load)
-        # Another call may have been faster while this one waited.
+        # A concurrent call may have opened it while this one waited.
         if not self._open:
             self._own, self._open = own, True
             if own is not None:
-                # Also at the end of the program, when it is too late for __del__.
-                finalize(self, own.abandon, partial(_complain, self._made_at))
+                # Also runs at interpreter exit, when it is too late for __del__.
+                finalize(
+                    self, own.close_forgotten, partial(_warn_unclosed, self._made_at)
+                )
 
     def _load(self) -> AiohttpTransport | None:
         import_module("aurpay_async._protocol")
@@ -91,17 +93,17 @@ class Pool:
             self._own.renew()
 
     async def aclose(self) -> None:
-        """Close what is ours; does nothing the second time."""
+        """Close our own transport, not the user's. Idempotent."""
         self._closed = True
         own, self._own = self._own, None
         if own is not None:
             await own.aclose()
 
 
-def _complain(made_at: str) -> None:
+def _warn_unclosed(created_at: str) -> None:
     warnings.warn(
-        f"an AurpayClient made at {made_at} was never closed: use `async with`, or "
-        "await its aclose()",
+        f"an AurpayClient created at {created_at} was never closed: use "
+        "`async with`, or await its aclose()",
         ResourceWarning,
         stacklevel=1,
     )

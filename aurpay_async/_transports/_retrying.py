@@ -1,4 +1,4 @@
-"""Tries again where that is safe, within one deadline, and keeps account of it."""
+"""Retry requests where that is safe, within one deadline, and emit events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _random() -> float:
-    # Here and not above: only who retries needs it.
+    # Imported here: most calls never retry.
     import random
 
     return random.random()  # noqa: S311 - spreads load, guards nothing
@@ -30,10 +30,7 @@ def _random() -> float:
 
 @final
 class RetryingTransport:
-    """Turns answers that say no into errors, and errors into another try or the end.
-
-    What to do is decided by `_retry`; here is the loop.
-    """
+    """Raise error responses as exceptions, and retry as `_retry` decides."""
 
     def __init__(
         self,
@@ -67,7 +64,7 @@ class RetryingTransport:
     def with_options(
         self, timeouts: Timeouts | None, policy: RetryPolicy | None
     ) -> RetryingTransport:
-        """The same on the same connections and budget, with other settings."""
+        """Return a copy with other options on the same connections and budget."""
         return RetryingTransport(
             self._inner,
             policy=policy or self._policy,
@@ -79,20 +76,20 @@ class RetryingTransport:
         )
 
     async def send(self, request: Request) -> Response:
-        """Send until there is an answer of success, or no sense in trying again.
+        """Send until an attempt succeeds, or must not be repeated.
 
         Raises:
-            AurpayError: what the last attempt ended with, with `attempts`, `sent_at`
-                and `retryable` filled in.
+            AurpayError: the error of the last attempt, with `attempts`, `sent_at` and
+                `retryable` filled in.
         """
         deadline = self._clock.monotonic() + self._timeouts.call
         self._budget.earn()
         for attempt in count(1):
             began = self._clock.monotonic()
             try:
-                response = await self._once(request, deadline - began)
+                response = await self._send_once(request, deadline - began)
             except AurpayError as error:
-                pause = self._judge(request, error, attempt, began, deadline)
+                pause = self._next_pause(request, error, attempt, began, deadline)
                 if pause is None:
                     raise
                 failure = error
@@ -106,21 +103,20 @@ class RetryingTransport:
                     return response
                 return response.with_attempts(attempt, wall_time_at(self._clock, began))
             await self._clock.sleep(pause)
-            if self._clock.monotonic() >= deadline:  # the loop was blocked meanwhile
+            if self._clock.monotonic() >= deadline:  # the event loop was blocked
                 raise failure
-            del failure  # its traceback holds this very frame
+            del failure  # its traceback references this frame
         raise AssertionError  # unreachable: count() does not end
 
-    async def _once(self, request: Request, remaining: float) -> Response:
+    async def _send_once(self, request: Request, remaining: float) -> Response:
         timeout = min(self._timeouts.attempt, remaining)
         limited = request.with_timeouts(timeout, self._timeouts.connect)
-        request.progress.outcome = (
-            RequestOutcome.UNKNOWN
-        )  # until the transport knows more
+        # Until the transport knows more.
+        request.progress.outcome = RequestOutcome.UNKNOWN
         response = await self._inner.send(limited)
         if response.is_success:
             return response
-        # Here and not above: see `Pool.open`, which has loaded it.
+        # Imported here: `LazyTransport.open` has loaded it off the event loop.
         from .._envelope import status_error
 
         now = self._clock.now()
@@ -128,7 +124,7 @@ class RetryingTransport:
         diagnose_clock(error, request, response, now)
         raise error
 
-    def _judge(
+    def _next_pause(
         self,
         request: Request,
         error: AurpayError,
@@ -136,17 +132,17 @@ class RetryingTransport:
         began: float,
         deadline: float,
     ) -> float | None:
-        """Complete `error`; seconds until the next attempt, if there is to be one."""
+        """Complete `error`; return the delay before the next attempt, or None."""
         error.attempts = attempt
         error.retryable = is_retryable(error, request.effect)
         if error.outcome is not RequestOutcome.NOT_SENT:
             error.sent_at = wall_time_at(self._clock, began)
         request.progress.outcome = error.outcome
-        decision = self._decide(error, attempt, deadline)
+        decision = self._plan_retry(error, attempt, deadline)
         self._report(request, attempt, began, error, decision)
         return decision.pause
 
-    def _decide(
+    def _plan_retry(
         self, error: AurpayError, attempt: int, deadline: float
     ) -> RetryDecision:
         return plan_retry(

@@ -1,4 +1,4 @@
-"""A call of the client runs in an asyncio task: aiohttp and all timeouts need one."""
+"""Require an asyncio task: aiohttp and all timeouts need one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import ConfigurationError
 
 
 def require_task() -> None:
-    """Reject a caller without an event loop of asyncio, or without a task on it.
+    """Raise unless the caller runs in a task of an asyncio event loop.
 
     Raises:
         ConfigurationError: under trio or curio, or for a coroutine driven by hand.
@@ -18,7 +18,6 @@ def require_task() -> None:
         if asyncio.current_task() is not None:
             return
     raise ConfigurationError(
-        "calls of this client run in a task on an asyncio event loop, and there is "
-        "none here: use asyncio.run(), or create_task() on a running loop; trio is "
-        "not supported"
+        "calls of this client need a task on an asyncio event loop, and there is none: "
+        "use asyncio.run(), or create_task() on a running loop; trio is not supported"
     )

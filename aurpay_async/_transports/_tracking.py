@@ -1,8 +1,8 @@
-"""How far a request has got: known from its writing, never guessed from an exception.
+"""Track whether a request was written to its connection.
 
-A failure counts as "not sent" only if it is proven: it came out of aiohttp's connector,
-or was raised here before anything was written. Every other failure is UNKNOWN, whatever
-its type says.
+A failure counts as NOT_SENT only with proof: aiohttp's connector raised it, or this
+module did before the first byte was written. Every other failure is UNKNOWN, even if
+its type suggests otherwise.
 """
 
 from __future__ import annotations
@@ -22,76 +22,76 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
 
-class Phase:
-    """How far one attempt has got. Belongs to that attempt alone."""
+class RequestProgress:
+    """State of one attempt: whether it was sent, and the body received so far."""
 
     __slots__ = ("body", "generation", "sent")
 
     def __init__(self, generation: int) -> None:
-        #: Of the connections that this attempt may use.
+        #: The generation of the connections that this attempt may use.
         self.generation = generation
         self.sent = False
-        #: What has come of the answer.
+        #: The part of the response body received so far.
         self.body = bytearray()
 
-    def follow(
+    def track(
         self,
         request: aiohttp.ClientRequest,
         handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
     ) -> Awaitable[aiohttp.ClientResponse]:
-        """Hand this object to the request that aiohttp made; an aiohttp middleware."""
-        cast("MarkingRequest", request).phase = self
+        """Attach this object to aiohttp's request; an aiohttp middleware."""
+        cast("TrackedRequest", request).progress = self
         return handler(request)
 
 
 class _StaleConnectionError(aiohttp.ServerDisconnectedError):
-    """A kept connection was found unusable before anything was written to it."""
+    """An idle connection was found unusable before anything was written to it."""
 
 
 class RetiredConnectionError(_StaleConnectionError):
-    """A kept connection was opened before `AiohttpTransport.renew`."""
+    """An idle connection was opened before `AiohttpTransport.renew`."""
 
 
-class MarkingRequest(aiohttp.ClientRequest):
-    """Marks its attempt as sent just before the first byte is written.
+class TrackedRequest(aiohttp.ClientRequest):
+    """A request that marks its attempt as sent just before its first byte is written.
 
-    aiohttp's trace signal ``on_request_headers_sent`` says the same at a tenth of the
-    whole call's cost: with any trace, each request builds a tracer and a URL.
+    aiohttp's trace signal ``on_request_headers_sent`` would do, but costs a tenth of
+    the whole call: with any trace, each request builds a tracer and a URL.
     """
 
-    #: Stays ``None`` where an aiohttp does not run middlewares: nothing is known then.
-    phase: Phase | None = None
+    #: ``None`` if this aiohttp runs no middlewares: then the outcome is UNKNOWN.
+    progress: RequestProgress | None = None
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        phase = self.phase
-        if phase is not None:
-            # aiohttp sends a GET again when a kept connection turns out to be dead:
-            # trying again is ours to decide and to count.
-            if phase.sent:
+        progress = self.progress
+        if progress is not None:
+            # aiohttp repeats a GET after a broken idle connection. Retries are the
+            # task of RetryingTransport, which counts them.
+            if progress.sent:
                 raise aiohttp.ServerDisconnectedError
-            # Unread data on an idle connection (a close or a stray answer) means that
-            # the connection cannot be used again.
-            if conn.protocol is None or _has_spoken(conn.protocol):
+            # Unread data on an idle connection (a close or a stray response) means
+            # that the connection cannot be reused.
+            if conn.protocol is None or _has_unread_data(conn.protocol):
                 raise _StaleConnectionError
-            generation = getattr(conn.protocol, _GENERATION, phase.generation)
-            if generation != phase.generation:
+            generation = getattr(conn.protocol, _GENERATION, progress.generation)
+            if generation != progress.generation:
                 raise RetiredConnectionError
             setattr(conn.protocol, _GENERATION, generation)
-            phase.sent = True
+            progress.sent = True
         return await super().send(conn)
 
 
-#: What connections are marked with that have carried a request. (A set of weak
-#: references to them costs ten times as much.)
+#: Attribute set on connections that have carried a request. (A set of weak references
+#: to them costs ten times as much.)
 _GENERATION: Final = "_aurpay_async_generation"
 
 
-def _has_spoken(protocol: ResponseHandler) -> bool:
-    """Return true if an idle connection has unread data, or was closed."""
+def _has_unread_data(protocol: ResponseHandler) -> bool:
+    """Return whether an idle connection has unread data, or was closed."""
     if protocol.should_close:
         return True
-    # What has arrived and was not yet read by the loop. A fresh connection may hold
-    # something: TLS hands out tickets.
+    # Ask the socket: the event loop may not have read the data yet. A new connection
+    # may have unread data, because TLS servers send session tickets.
     transport = protocol.transport
     if transport is None or not hasattr(protocol, _GENERATION):
         return False
@@ -103,24 +103,24 @@ def _has_spoken(protocol: ResponseHandler) -> bool:
     return bool(poll.poll(0))
 
 
-def outcome_after(error: BaseException, phase: Phase) -> RequestOutcome:
-    """Return NOT_SENT where that is proven, else UNKNOWN."""
-    if phase.sent:
+def outcome_after(error: BaseException, progress: RequestProgress) -> RequestOutcome:
+    """Return NOT_SENT if that is proven, else UNKNOWN."""
+    if progress.sent:
         return RequestOutcome.UNKNOWN
-    if isinstance(error, _StaleConnectionError) or _is_of_connecting(error):
+    if isinstance(error, _StaleConnectionError) or _raised_while_connecting(error):
         return RequestOutcome.NOT_SENT
     return RequestOutcome.UNKNOWN
 
 
-def _is_of_connecting(error: BaseException | None) -> bool:
-    """Whether an error was raised while aiohttp's connector prepared a connection.
+def _raised_while_connecting(error: BaseException | None) -> bool:
+    """Return whether aiohttp's connector raised the error while connecting.
 
-    A type alone proves nothing: mocks and wrappers of aiohttp raise its types as well.
+    The type alone proves nothing: mocks and wrappers of aiohttp raise its types too.
     """
     connect = getattr(aiohttp.BaseConnector.connect, "__code__", None)
     while error is not None:
         if any(frame.f_code is connect for frame, _ in walk_tb(error.__traceback__)):
             return True
-        # aiohttp turns a cancellation by its own timer into another error.
+        # aiohttp replaces a cancellation by its own timer with another error.
         error = error.__cause__ or error.__context__
     return False

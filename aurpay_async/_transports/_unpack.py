@@ -1,8 +1,8 @@
 """Decompress a response body, up to `MAX_BODY` bytes.
 
-Gateways compress unasked, and label what they did not compress. A
-label is believed where the body is what it says; else a body that begins as JSON does
-is taken as it came. Whether it is JSON, and says anything, is decided elsewhere.
+Some gateways compress although `Accept-Encoding` does not allow it, and others send a
+`Content-Encoding` that does not hold. If decompressing fails, a body that begins like
+JSON is returned unchanged.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from ..errors import shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: At most this much of an answer is held, unpacked; documented ones have under 20 KiB.
+#: Limit of a body, also decompressed. Documented responses have less than 20 KiB.
 MAX_BODY: Final = 1024 * 1024
 
-#: Encodings one over the other, and members of one gzip stream; two of each are known.
+#: Limits of nested encodings and of members in a gzip stream; two of each occur.
 _MAX_LAYERS: Final = 4
 _MAX_MEMBERS: Final = 16
 
@@ -31,63 +31,64 @@ _FORMATS: Final[Mapping[str, tuple[int, ...]]] = {
 }
 
 
-def unpack(packed: bytes, encoding: str) -> tuple[bytes, str | None]:
-    """The first `MAX_BODY` bytes of a body, and what is wrong with it.
+def decompress(compressed: bytes, encoding: str) -> tuple[bytes, str | None]:
+    """Return at most `MAX_BODY` bytes of a body, and the problem with it, or None.
 
     Args:
-        packed: What came, or the beginning of it.
-        encoding: The answer's ``Content-Encoding``. Asked for nothing packed, some
-            gateways pack all the same.
+        compressed: The body as received, or the beginning of it.
+        encoding: The response's ``Content-Encoding``.
     """
-    body, body_error = _unpack_layers(packed, encoding) if encoding else (packed, None)
+    body, body_error = (
+        _decompress_layers(compressed, encoding) if encoding else (compressed, None)
+    )
     if len(body) > MAX_BODY:
         return body[:MAX_BODY], f"is longer than {MAX_BODY} bytes"
     return body, body_error
 
 
-def _unpack_layers(body: bytes, encoding: str) -> tuple[bytes, str | None]:
+def _decompress_layers(body: bytes, encoding: str) -> tuple[bytes, str | None]:
     names = [name.strip().lower() for name in encoding.split(",")]
     layers = [name for name in reversed(names) if name not in {"", "identity"}]
     if len(layers) > _MAX_LAYERS:
-        return body, f"is packed {len(layers)} times"
+        return body, f"is compressed {len(layers)} times"
     for name in layers:
-        unpacked, whole = _inflate(body, _FORMATS.get(name, ()))
+        decompressed, whole = _inflate(body, _FORMATS.get(name, ()))
         if whole:
-            body = unpacked
+            body = decompressed
         elif _begins_as_json(body):
             continue
         elif name in _FORMATS:
-            return unpacked, f"is not the {name} it says it is"
+            return decompressed, f"is not valid {name}"
         else:
-            return body, f"is packed with {shown(name)}, which was not asked for"
+            return body, f"is compressed with {shown(name)}, which was not accepted"
     return body, None
 
 
-def _inflate(packed: bytes, formats: tuple[int, ...]) -> tuple[bytes, bool]:
-    """What can be unpacked, and whether that is all of it, or too much."""
+def _inflate(compressed: bytes, formats: tuple[int, ...]) -> tuple[bytes, bool]:
+    """Return the decompressed bytes, and whether they are all, or over the limit."""
     best = b""
     for wbits in formats:
-        body, whole = _inflate_members(packed, wbits)
+        body, whole = _inflate_members(compressed, wbits)
         if whole:
             return body, True
         best = best or body
     return best, False
 
 
-def _inflate_members(packed: bytes, wbits: int) -> tuple[bytes, bool]:
+def _inflate_members(compressed: bytes, wbits: int) -> tuple[bytes, bool]:
     body = b""
     for _ in range(_MAX_MEMBERS):
-        unpacker = zlib.decompressobj(wbits)
+        decompressor = zlib.decompressobj(wbits)
         try:
-            body += unpacker.decompress(packed, MAX_BODY + 1 - len(body))
+            body += decompressor.decompress(compressed, MAX_BODY + 1 - len(body))
         except zlib.error:
             return body, False
         if len(body) > MAX_BODY:
             return body, True
-        # What follows a whole stream, and is none, is padding.
-        packed = unpacker.unused_data
-        if not unpacker.eof or not packed.startswith(b"\x1f\x8b"):
-            return body, unpacker.eof
+        # Bytes after a complete stream that are not another member are padding.
+        compressed = decompressor.unused_data
+        if not decompressor.eof or not compressed.startswith(b"\x1f\x8b"):
+            return body, decompressor.eof
     return body, False
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self, cast, final
 
 from .._client import AurpayClient
 from .._models import NewOrder, require_order_id, require_reference, without_traceback
-from .._settings import is_async, misfit
+from .._settings import invalid_option, is_async
 from .._store._engine import Database
 from .._store._tables import metadata
 from .._store._upgrade import fits, upgrade
@@ -101,7 +101,7 @@ class OrderStore:
                 "the client needs a reference_key: without one, no callback says which "
                 "order it is about"
             )
-        problem = misfit(clock=clock)
+        problem = invalid_option(clock=clock)
         if problem is not None:
             raise ConfigurationError(problem)
         try:

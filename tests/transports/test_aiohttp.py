@@ -21,7 +21,7 @@ from yarl import URL
 from aurpay_async import Effect, Request
 from aurpay_async._transports import _aiohttp, _proxy
 from aurpay_async._transports._aiohttp import AiohttpTransport
-from aurpay_async._transports._tracking import MarkingRequest
+from aurpay_async._transports._tracking import TrackedRequest
 from aurpay_async._transports._unpack import MAX_BODY
 from aurpay_async.errors import (
     AurpayError,
@@ -411,7 +411,7 @@ def raw_deflate(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "packed"),
+    ("encoding", "compressed"),
     [
         ("gzip", gzip.compress(b"hello", mtime=0)),
         ("X-GZIP", gzip.compress(b"hello", mtime=0)),
@@ -428,10 +428,12 @@ def raw_deflate(data: bytes) -> bytes:
         (" , ", b"hello"),
     ],
 )
-async def test_an_answer_that_is_packed_unasked(encoding: str, packed: bytes) -> None:
+async def test_an_answer_that_is_packed_unasked(
+    encoding: str, compressed: bytes
+) -> None:
     """Some gateways do it anyway."""
     outcome, _ = await exchange(
-        answering(packed, "200 OK", f"Content-Encoding: {encoding}")
+        answering(compressed, "200 OK", f"Content-Encoding: {encoding}")
     )
     assert outcome.body == b"hello"
 
@@ -441,7 +443,7 @@ async def test_an_answer_that_is_packed_unasked(encoding: str, packed: bytes) ->
 async def test_json_that_is_labelled_as_packed_is_taken_as_it_came(
     encoding: str, body: bytes
 ) -> None:
-    """Some gateways write a charset there, or unpack an answer and keep the label."""
+    """Some gateways write a charset there, or unpack an answer and keep it."""
     outcome, _ = await exchange(
         answering(body, "200 OK", f"Content-Encoding: {encoding}")
     )
@@ -471,30 +473,34 @@ async def test_answer_whose_head_is_refused_says_why(
     """Never with a value of the head."""
     outcome, server = await exchange(answering(b"{}", "200 OK", *headers))
     assert type(outcome) is ConnectionLostError
-    message = f"the connection to {server.url} broke: the answer {reason}"
+    message = f"the connection to {server.url} broke: the response {reason}"
     assert str(outcome) == message
 
 
 @pytest.mark.parametrize(
-    ("encoding", "packed", "problem"),
+    ("encoding", "compressed", "problem"),
     [
-        ("gzip", b"hello", "not the gzip it says"),
-        ("gzip", gzip.compress(b"hello", mtime=0)[:-9], "not the gzip it says"),
-        ("gzip", b"", "not the gzip it says"),
-        ("gzip", gzip.compress(b"", mtime=0) * 17, "not the gzip it says"),
-        ("deflate", zlib.compress(b"hello")[:-2], "not the deflate it says"),
-        ("br", b"hello", "packed with 'br'"),
-        ("br, gzip", gzip.compress(b"hello", mtime=0), "packed with 'br'"),
-        ("gzip, gzip", gzip.compress(b"hello", mtime=0), "not the gzip it says"),
-        ("gzip, " * 4 + "gzip", b"hello", "packed 5 times"),
+        ("gzip", b"hello", "not valid gzip"),
+        ("gzip", gzip.compress(b"hello", mtime=0)[:-9], "not valid gzip"),
+        ("gzip", b"", "not valid gzip"),
+        ("gzip", gzip.compress(b"", mtime=0) * 17, "not valid gzip"),
+        ("deflate", zlib.compress(b"hello")[:-2], "not valid deflate"),
+        ("br", b"hello", "compressed with 'br'"),
+        ("br, gzip", gzip.compress(b"hello", mtime=0), "compressed with 'br'"),
+        ("gzip, gzip", gzip.compress(b"hello", mtime=0), "not valid gzip"),
+        ("gzip, " * 4 + "gzip", b"hello", "compressed 5 times"),
     ],
 )
 async def test_an_answer_that_cannot_be_unpacked(
-    encoding: str, packed: bytes, problem: str, session: aiohttp.ClientSession | None
+    encoding: str,
+    compressed: bytes,
+    problem: str,
+    session: aiohttp.ClientSession | None,
 ) -> None:
     """It came, so whatever was made exists."""
     outcome, _ = await exchange(
-        answering(packed, "200 OK", f"Content-Encoding: {encoding}"), session=session
+        answering(compressed, "200 OK", f"Content-Encoding: {encoding}"),
+        session=session,
     )
     assert problem in outcome.body_error
 
@@ -638,7 +644,7 @@ async def test_a_closed_session_that_was_handed_in() -> None:
     async with aiohttp.ClientSession() as session:
         pass
     transport = AiohttpTransport("http://127.0.0.1:9", session=session)
-    with pytest.raises(ConfigurationError, match="handed in is closed"):
+    with pytest.raises(ConfigurationError, match="session= is closed"):
         await transport.send(request())
 
 
@@ -648,7 +654,7 @@ async def test_a_session_that_is_closed_after_its_first_use() -> None:
         async with aiohttp.ClientSession() as session:
             transport = AiohttpTransport(server.url, session=session)
             await transport.send(request())
-        with pytest.raises(ConfigurationError, match="handed in is closed"):
+        with pytest.raises(ConfigurationError, match="session= is closed"):
             await transport.send(request())
         await transport.aclose()
 
@@ -678,7 +684,7 @@ def without_middlewares(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def without_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have an aiohttp that calls another method than `send`."""
-    monkeypatch.setattr(MarkingRequest, "send", aiohttp.ClientRequest.send)
+    monkeypatch.setattr(TrackedRequest, "send", aiohttp.ClientRequest.send)
 
 
 @pytest.mark.parametrize("aiohttp_without", [without_middlewares, without_hook])
@@ -891,7 +897,7 @@ async def test_call_without_a_task_is_a_configuration_error() -> None:
     transport = AiohttpTransport("http://127.0.0.1:9")
 
     def drive() -> None:
-        with pytest.raises(ConfigurationError, match="in a task on an asyncio event"):
+        with pytest.raises(ConfigurationError, match="need a task on an asyncio event"):
             transport.send(request()).send(None)
         outcome.set_result(None)
 
@@ -937,7 +943,7 @@ async def test_a_client_forgotten_in_another_thread(
 
         monkeypatch.setattr(loop, "call_soon_threadsafe", asked)
         tell = partial(steps.append, "tell")
-        thread = threading.Thread(target=transport.abandon, args=[tell])
+        thread = threading.Thread(target=transport.close_forgotten, args=[tell])
         thread.start()
         thread.join()  # this loop waits, so nothing may have happened yet
         assert not session.closed
@@ -957,10 +963,10 @@ async def test_a_client_forgotten_in_a_fork_is_not_the_childs(
         session = transport._session
         with monkeypatch.context() as patch:
             patch.setattr(os, "getpid", lambda: -1)
-            transport.abandon(pytest.fail)
+            transport.close_forgotten(pytest.fail)
         assert session is not None
         assert not session.closed
-        assert _aiohttp._inherited.pop() is session
+        assert _aiohttp._parent_sessions.pop() is session
         await session.close()
 
 
@@ -1062,7 +1068,7 @@ async def test_unusable_proxy_of_a_session_is_a_configuration_error() -> None:
     """For a session that was handed in, the same is said of its proxy."""
     async with aiohttp.ClientSession(proxy="127.0.0.1:3128") as session:
         transport = AiohttpTransport("https://api.invalid", session=session)
-        with pytest.raises(ConfigurationError, match="handed in must be a URL"):
+        with pytest.raises(ConfigurationError, match="session= must be a URL"):
             await transport.send(request())
 
 

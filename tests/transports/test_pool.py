@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aurpay_async import ConfigurationError, Effect, Request, Response
-from aurpay_async._transports._pool import Pool
+from aurpay_async._transports._pool import LazyTransport
 from aurpay_async.testing import MemoryTransport
 
 from ..loopback import Server, answering
@@ -16,8 +16,8 @@ from ..loopback import Server, answering
 REQUEST = Request(operation="x", method="GET", path="/", effect=Effect.READ)
 
 
-def pool(origin: str = "http://127.0.0.1:9", **options: Any) -> Pool:
-    return Pool(
+def pool(origin: str = "http://127.0.0.1:9", **options: Any) -> LazyTransport:
+    return LazyTransport(
         origin, **{"given": None, "session": None, "trust_env": False, **options}
     )
 
