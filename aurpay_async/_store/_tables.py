@@ -35,8 +35,8 @@ callbacks: Final = Table(
 )
 
 #: Of the inbox alone, for those who have no order store.
-guard_metadata: Final = MetaData()
-callbacks.to_metadata(guard_metadata)
+inbox_metadata: Final = MetaData()
+callbacks.to_metadata(inbox_metadata)
 
 #: What a shop wants to be paid for, by its own name for it.
 references: Final = Table(

@@ -26,7 +26,9 @@ class NotYetError(Exception):
     """The platform does not say (yet) what the callback says."""
 
 
-def compare_known(token: Reference, known: KnownOrder, hint: OrderHint | None) -> None:
+def check_reference(
+    token: Reference, known: KnownOrder, hint: OrderHint | None
+) -> None:
     """The shop's order must be the one that the callback was registered for.
 
     Raises:
@@ -42,7 +44,7 @@ def compare_known(token: Reference, known: KnownOrder, hint: OrderHint | None) -
         )
 
 
-def compare_read(known: KnownOrder, order: Order) -> None:
+def check_platform_order(known: KnownOrder, order: Order) -> None:
     """What the platform says must be of the shop's order, and possible.
 
     Raises:
@@ -114,7 +116,7 @@ def unconfirmed(kind: Kind, previous: Handled | None) -> Handled:
     return "unconfirmed_late_paid" if is_late(previous) else "unconfirmed_paid"
 
 
-def is_told(kind: Kind, previous: Handled | None) -> bool:
+def was_notified(kind: Kind, previous: Handled | None) -> bool:
     """Whether the shop has heard of this, as unconfirmed, before."""
     if kind == "timeout":
         return previous is not None

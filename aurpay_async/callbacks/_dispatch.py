@@ -21,7 +21,7 @@ from ._failures import MerchantError, propagates
 from ._processing import Confirmation, Processor, Subject
 from ._reference import Reference, is_attempt_id
 from ._replay import LEASE, Taken
-from ._reply import NOT_YET, RETRY_AFTER, Reply, Reporter
+from ._reply import NOT_YET, RETRY_AFTER, RejectionLog, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -280,4 +280,4 @@ def _processor(
         raise ConfigurationError("on_rejected must be a plain function")
     if type(lease) is not timedelta or lease <= timedelta(0):
         raise ConfigurationError("lease must be a timedelta above 0")
-    return Processor(handler, confirmation, inbox, lease, Reporter(on_rejected))
+    return Processor(handler, confirmation, inbox, lease, RejectionLog(on_rejected))

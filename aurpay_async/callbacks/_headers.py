@@ -37,7 +37,7 @@ _ISO_8601 = re.compile(
 
 
 @attrs.frozen(kw_only=True)
-class Presented:
+class CallbackHeaders:
     """What a request shows of itself."""
 
     token: str | None = attrs.field(default=None, repr=False)
@@ -69,25 +69,25 @@ class Presented:
             return None
 
 
-def pick(headers: Headers) -> tuple[Presented, str | None]:
+def parse_headers(headers: Headers) -> tuple[CallbackHeaders, str | None]:
     """The headers that count, and what is wrong with one of them."""
     found: dict[str, str] = {}
     try:
         texts = [(_text(name).lower(), _text(value)) for name, value in _pairs(headers)]
     except Exception:  # noqa: BLE001 - whatever a framework's own mapping raises
-        return Presented(), "headers are neither a mapping nor pairs of texts"
+        return CallbackHeaders(), "headers are neither a mapping nor pairs of texts"
     for name, text in texts:
         field = _FIELDS.get(name)
         if field is None:
             continue
         if field in found:
-            return Presented(), f"{name} came twice"
+            return CallbackHeaders(), f"{name} came twice"
         if len(text) > _MAX_HEADER or not HEADER_VALUE.fullmatch(text):
             problem = f"is empty, over {_MAX_HEADER} characters, or not plain ASCII"
-            return Presented(), f"{name} {problem}"
+            return CallbackHeaders(), f"{name} {problem}"
         found[field] = text
     has_api_key = any(name == "api-key" for name, _ in texts)
-    return Presented(has_api_key=has_api_key, **found), None
+    return CallbackHeaders(has_api_key=has_api_key, **found), None
 
 
 def _pairs(headers: Headers) -> Iterable[tuple[object, object]]:

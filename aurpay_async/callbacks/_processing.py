@@ -23,12 +23,12 @@ from ..errors import (
 )
 from ._compare import (
     NotYetError,
-    compare_known,
-    compare_read,
+    check_platform_order,
+    check_reference,
     is_late,
-    is_told,
     outcome_of,
     unconfirmed,
+    was_notified,
 )
 from ._failures import MerchantError, StepTimeoutError, propagates
 from ._notice import ConfirmedNotification, Settlement, UnconfirmedNotification
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ._notice import KnownOrder, Notification, OrderReader, Outcome
     from ._reference import Reference
     from ._replay import Claim, Handled, InboxStore, Kind
-    from ._reply import Reporter
+    from ._reply import RejectionLog
 
 #: Seconds for the inbox to record or to give back a claim, after the handler.
 _STORE_TIMEOUT_S: Final = 10
@@ -112,7 +112,7 @@ class Processor:
     confirmation: Confirmation | None
     inbox: InboxStore
     lease: timedelta
-    reporter: Reporter
+    reporter: RejectionLog
 
     async def attempt(
         self, subject: Subject, known: KnownOrder | None, *, last: bool
@@ -181,9 +181,9 @@ class Processor:
             )
             return _Doubt(known, problem, wait=True)
         hint = None if subject.event is None else subject.event.order_hint
-        compare_known(subject.token, known, hint)
+        check_reference(subject.token, known, hint)
         order = await reader.get_order(known.order_id)
-        compare_read(known, order)
+        check_platform_order(known, order)
         outcome = outcome_of(subject.kind, known, order, previous)
         if outcome is None:
             problem = f"the platform has status {shown(str(order.status))}"
@@ -213,7 +213,7 @@ class Processor:
         if subject.event is None or subject.kind is None or (doubt.wait and not last):
             raise NotYetError(doubt.reason)
         processed = _REPEATED
-        if not is_told(subject.kind, claim.previous):
+        if not was_notified(subject.kind, claim.previous):
             handled = unconfirmed(subject.kind, claim.previous)
             settlement = Settlement(self.inbox, claim, handled)
             notification = UnconfirmedNotification(

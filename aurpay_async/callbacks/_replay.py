@@ -2,7 +2,7 @@
 
 One row for each order, by its attempt_id. The row says which kind of notification has
 been
-handled last, and who is handling one at the moment. The rules are `decide`, a table;
+handled last, and who is handling one at the moment. The rules are `claim_rejection`, a table;
 a inbox only has to apply it atomically.
 """
 
@@ -130,7 +130,7 @@ class InboxStore(Protocol):
         ...
 
 
-def decide(handled: Handled | None, kind: Kind, *, busy: bool) -> Taken | None:
+def claim_rejection(handled: Handled | None, kind: Kind, *, busy: bool) -> Taken | None:
     """Whether `kind` may be handled: ``None``, or why not. Paid beats timeout."""
     if handled == kind:
         return Taken.REPEATED
@@ -144,7 +144,7 @@ def new_token() -> str:
     return os.urandom(16).hex()
 
 
-def lost(claim: Claim) -> ClaimExpiredError:
+def lease_expired(claim: Claim) -> ClaimExpiredError:
     """The error for a claim whose lease has ended."""
     return ClaimExpiredError(
         f"the lease of order {claim.key} ended before its handler did; another "
@@ -205,7 +205,7 @@ class MemoryInbox:
             self._forget(now)
             row = _Row()
         busy = row.token is not None and now < row.lease_until
-        taken = decide(row.handled, kind, busy=busy)
+        taken = claim_rejection(row.handled, kind, busy=busy)
         if taken is not None:
             return taken
         row.token = new_token()
@@ -230,7 +230,7 @@ class MemoryInbox:
             raise ConfigurationError("a MemoryInbox takes part in no transaction")
         row = self._rows.get(claim.key)
         if row is None or row.token != claim.token:
-            raise lost(claim)
+            raise lease_expired(claim)
         row.handled, row.token = handled, None
         self._touch(claim.key, row, self._clock.monotonic())
 

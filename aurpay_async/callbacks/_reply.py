@@ -47,7 +47,7 @@ _REPLIES: Final[Mapping[str, Reply]] = {
 
 
 @final
-class Reporter:
+class RejectionLog:
     """Logs to ``aurpay_async.callbacks``, and calls the merchant's hook.
 
     What it logs at WARNING and ERROR is visible in a program that sets up no logging.

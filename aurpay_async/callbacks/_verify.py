@@ -27,7 +27,7 @@ from ..errors import (
 from ._appended import names_after_reference, possibly_registered
 from ._event import CallbackEvent
 from ._failures import without_traceback
-from ._headers import pick
+from ._headers import parse_headers
 from ._hint import hint_of_url
 from ._reference import ReferenceSigner
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from .._clock import Clock
     from .._keys import Keys
-    from ._headers import Headers, Presented
+    from ._headers import CallbackHeaders, Headers
     from ._replay import Kind
 
 TOLERANCE: Final = timedelta(minutes=5)
@@ -228,7 +228,7 @@ class CallbackVerifier:
     def _checked(
         self, method: str, url: str, headers: Headers, kind: Kind | None
     ) -> CallbackEvent:
-        presented, problem = pick(headers)
+        presented, problem = parse_headers(headers)
         if method not in ("GET", "POST"):
             raise CallbackError(f"the method is {shown(method)}", rule="method")
         if problem is not None:
@@ -248,7 +248,7 @@ class CallbackVerifier:
             secret_index=index,
         )
 
-    def _check_token(self, presented: Presented) -> None:
+    def _check_token(self, presented: CallbackHeaders) -> None:
         if not self._tokens:
             return
         if presented.token is None:
@@ -258,7 +258,7 @@ class CallbackVerifier:
                 "Callback-Token is none of the configured tokens", rule="token"
             )
 
-    def _check_signature(self, presented: Presented, url: str) -> int | None:
+    def _check_signature(self, presented: CallbackHeaders, url: str) -> int | None:
         if not self._secrets:
             return None
         if presented.signature is None:
@@ -281,7 +281,7 @@ class CallbackVerifier:
             rule="signature",
         )
 
-    def _check_date(self, presented: Presented) -> datetime:
+    def _check_date(self, presented: CallbackHeaders) -> datetime:
         if presented.date is None:
             raise _missing("Date")
         time = presented.time()
@@ -309,7 +309,7 @@ def _which(given: bytes, secrets: Sequence[Secret]) -> int | None:
 
 
 def _signed_with(
-    presented: Presented, message: bytes, secrets: Sequence[Secret]
+    presented: CallbackHeaders, message: bytes, secrets: Sequence[Secret]
 ) -> int | None:
     """Which of `secrets` signed it. Returns, so that no traceback has what is right."""
     given = presented.digest() or b""
@@ -363,7 +363,7 @@ def _require_url(url: object) -> None:
         )
 
 
-def _unsigned(presented: Presented) -> CallbackSignatureError:
+def _unsigned(presented: CallbackHeaders) -> CallbackSignatureError:
     problem = "the request has neither Callback-Token nor Date nor Signature"
     if presented.has_api_key:
         problem += (

@@ -32,9 +32,17 @@ except ImportError as _error:
 from .._clock import SystemClock
 from .._store._engine import Database, connection_of
 from .._store._steps import execute, run
-from .._store._tables import callbacks, guard_metadata
+from .._store._tables import callbacks, inbox_metadata
 from ..errors import StoreUnavailableError
-from ._replay import LEASE, REMEMBER, Claim, Taken, decide, lost, new_token
+from ._replay import (
+    LEASE,
+    REMEMBER,
+    Claim,
+    Taken,
+    claim_rejection,
+    lease_expired,
+    new_token,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Update
@@ -74,7 +82,7 @@ class SqlInbox:
 
     #: Has the table ``aurpay_callbacks``; for Alembic's ``target_metadata``.
     #: (`OrderStore.metadata` has it as well.)
-    metadata: ClassVar[MetaData] = guard_metadata
+    metadata: ClassVar[MetaData] = inbox_metadata
 
     def __init__(
         self, engine_or_url: AsyncEngine | str, *, clock: Clock | None = None
@@ -150,7 +158,7 @@ class SqlInbox:
         else:
             done = await execute(await connection_of(connection), ended)
         if done.rowcount != 1:
-            raise lost(claim)
+            raise lease_expired(claim)
 
     async def holds(self, claim: Claim) -> bool:
         """As `InboxStore.holds`."""
@@ -192,7 +200,7 @@ class SqlInbox:
         # A clock that was set back by hours must not make a lease longer by hours.
         left, whole = seen.lease_until - seen.now, seen.lease_until - seen.touched
         busy = seen.token is not None and 0 < left <= 2 * whole
-        taken = decide(handled, kind, busy=busy)
+        taken = claim_rejection(handled, kind, busy=busy)
         if taken is not None:
             return taken
         unchanged = update(callbacks).where(

@@ -24,7 +24,7 @@ except ImportError as _error:
 
 from .._urls import without_query
 from ..callbacks._body import verify_request
-from ..callbacks._reply import Reporter
+from ..callbacks._reply import RejectionLog
 from ..errors import CallbackError
 from ._callback import (
     METHODS,
@@ -156,7 +156,7 @@ def verified_callback(
     """
     address = PublicAddress(public_base_url, allow_http=allow_http)
     require_kind(kind)
-    reporter = Reporter(None)
+    reporter = RejectionLog(None)
 
     async def verified(request: Request) -> CallbackEvent:
         body = RequestBody(request.stream(), asgi_length(request.scope))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 import attrs
 
 from .._order_life import OrderStatus
-from ..callbacks._compare import compare_read
+from ..callbacks._compare import check_platform_order
 from ..callbacks._reference import new_attempt_id
 from ..errors import (
     APIError,
@@ -251,7 +251,7 @@ class Opener:
             await self._move(attempt, AttemptState.OVERDUE)
             return None
         if order.status.is_paid or order.status is OrderStatus.REFUNDED:
-            compare_read(known, order)
+            check_platform_order(known, order)
             await desk.rows.plan_poll(attempt)
             return attrs.evolve(known, status=order.status)
         async with desk.rows.writing() as connection:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from .._order_life import OrderStatus
-from ..callbacks._compare import compare_read
+from ..callbacks._compare import check_platform_order
 from ..errors import CallbackReferenceError, shown
 from ._records import Change, watched
 from ._schedule import can_be_polled
@@ -105,7 +105,7 @@ async def _require_its_own(
     desk: Desk, connection: AsyncConnection, attempt: Attempt, order: Order
 ) -> None:
     known = attempt.order or watched(attempt, order)
-    compare_read(known, order)
+    check_platform_order(known, order)
     if await desk.rows.is_taken(connection, order.order_id, attempt.attempt_id):
         raise CallbackReferenceError(
             f"order {shown(order.order_id)} is that of another attempt", rule="order"
