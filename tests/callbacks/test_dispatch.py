@@ -682,7 +682,7 @@ async def test_settling_twice() -> None:
     shop = Shop(inbox=BrokenStore(""))
     shop.handler = twice
     assert (await shop.called()).status == 500
-    assert "settled already" in str(shop.refused[0])
+    assert "acknowledged already" in str(shop.refused[0])
 
 
 async def test_a_store_that_is_slow_to_record() -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Reference,
         Taken,
     )
+    from aurpay_async.callbacks._processing import Delivery
 
 FAILED = Reply(500, "failed\n", "failed")
 NOT_YET = Reply(503, "not yet\n", "not_yet", {"Retry-After": "5"})
@@ -183,22 +184,22 @@ def test_coroutine_that_is_closed_awaits_nothing_more() -> None:
     async def main() -> None:
         shop = Shop()
         shop.handler = waits
-        call = shop.processor._reply(
-            *(await subject_of(shop)),
-        )
+        call = deliver_good_callback(shop).run()
         call.send(None)
         call.close()
 
     asyncio.run(main())
 
 
-async def subject_of(shop: Shop) -> Any:
-    """Return what `process` gives to the processing of a good request."""
+def deliver_good_callback(shop: Shop) -> Delivery:
+    """Return what `process` makes of a good request."""
     event = shop.processor._verifier.verify(
         method="GET", url=url(), headers=signed(url())
     )
     assert event.token is not None
-    return processing.Subject(event.token, event.kind, event), None
+    return shop.processor._delivery(
+        token=event.token, event=event, polled=None, clock=shop.clock
+    )
 
 
 class SilentStore(BrokenStore):
@@ -249,7 +250,7 @@ async def test_store_that_does_not_answer_after_the_handler_is_answered(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """After a limit of its own: the handler is done."""
-    monkeypatch.setattr(processing, "_STORE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(processing, "_RECORD_TIMEOUT_S", 0.01)
     shop = Shop(inbox=SilentStore(at))
     shop.fails = ValueError() if at == "release" else None
     async with asyncio.timeout(5):
