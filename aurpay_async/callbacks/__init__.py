@@ -1,7 +1,4 @@
-"""Callbacks of the platform: authenticated, counted once, confirmed.
-
-.. versionadded:: 0.1.0
-"""
+"""Callbacks (webhooks) of Aurpay: verify, confirm, and handle each exactly once."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Parameters that Aurpay may append to a callback URL after it was registered.
 
-Not documented. Aurpay's own plugins expect two: the one for Paid Memberships Pro
-``aurpay_order_id`` (the platform's id of the order), the one for WooCommerce
-``public_key``; the URLs that they register hold neither. Whether the signature covers
-them is not known either, so the verifier tries the URL with and without.
+They are not documented. Aurpay's plugin for Paid Memberships Pro expects
+``aurpay_order_id`` (Aurpay's id of the order), its plugin for WooCommerce
+``public_key``; the URLs that the plugins register have neither. It is not known if the
+signature covers them, so the verifier tries the URL with and without.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ._reference import PARAMETER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: A second ``?`` instead of ``&`` is what joining without looking gives.
+#: A second ``?`` results from appending without checking for a query.
 _LAST = re.compile(r"[?&](?:aurpay_order_id|public_key)=[^?&]*\Z")
 
 _ORDER_ID = re.compile(r"[?&]aurpay_order_id=([A-Za-z0-9_-]{1,64})(?=[?&]|\Z)")
 
-#: Aurpay's plugins expect one of them; two at most are taken off.
+#: Aurpay's plugins expect one of them; at most two are removed.
 _MAX_APPENDED: Final = 2
 
 
 def possibly_registered(url: str) -> Iterator[str]:
-    """Yield `url` as it was called, then without each parameter that was appended."""
+    """Yield `url` as it was called, then without each appended parameter in turn."""
     yield url
     for _ in range(_MAX_APPENDED):
         match = _LAST.search(url)
@@ -37,7 +37,7 @@ def possibly_registered(url: str) -> Iterator[str]:
 
 
 def appended_order_id(url: str) -> str | None:
-    """Return the order id that was appended to `url`; it need not be signed."""
+    """Return the order id that was appended to `url`; it may be unsigned."""
     *_, registered = possibly_registered(url)
     match = _ORDER_ID.search(url, len(registered))
     return None if match is None else match[1]

@@ -1,7 +1,7 @@
-"""Verify a request: first its headers, and only then read its body.
+"""Verify the headers of a request before reading its body.
 
-So a request that Aurpay did not sign costs no more than one signature, however long,
-slow or broken its body is.
+A request that Aurpay did not sign costs one signature, however long, slow or broken its
+body is.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ async def verify_request(
     body: Body,
     kind: Kind | None,
 ) -> CallbackEvent | CallbackError:
-    """Verify a request, and return the event, or why it is rejected.
+    """Verify a request; return the event, or the error if it is rejected.
 
-    A body is read only if the request is a POST whose headers are verified.
+    The body is read only for a POST with verified headers.
     """
     try:
         event = verifier.verify_head(method=method, url=url, headers=headers, kind=kind)
-        # Tracebacks show local names, and these are good for some minutes more.
+        # Tracebacks can show locals, and this signature is still valid.
         del url, headers
         if method != "POST":
             return event
@@ -47,6 +47,6 @@ async def verify_request(
     except BaseException as error:
         if propagates(error):
             raise
-        # What a framework's reader raises: no data in time, no gzip, no client.
+        # A framework's reader raises on a timeout, broken gzip or a disconnect.
         problem = f"the body could not be read: {type(error).__name__}"
         return CallbackError(problem, rule="body")

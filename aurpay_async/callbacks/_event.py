@@ -1,4 +1,4 @@
-"""A callback whose headers are verified."""
+"""The event of a callback with verified headers."""
 
 from __future__ import annotations
 
@@ -20,39 +20,37 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class CallbackEvent:
-    """A request that the platform has signed, a moment ago, for this very URL.
+    """A request that Aurpay signed for this URL, within the tolerance of its date.
 
-    It is no payment yet: what it says has to be confirmed with the platform, and
-    counted once. The `CallbackProcessor` does both.
-
-    .. versionadded:: 0.1.0
+    It is not a payment yet: it has to be confirmed with Aurpay, and deduplicated. The
+    `CallbackProcessor` does both.
     """
 
-    #: What the URL that was called is for: ``"paid"`` or ``"timeout"``; ``None`` if
-    #: it carries no reference and the caller did not say.
+    #: The kind that the URL was registered for, ``"paid"`` or ``"timeout"``; ``None``
+    #: without a reference and without the caller's `kind`.
     kind: Kind | None
-    #: What the token in the URL binds: the shop's own id, price, currency and
-    #: attempt_id.
+    #: The token in the URL: the merchant's own id, price, currency and attempt_id.
     token: Reference | None
-    #: When the platform signed it: aware, UTC.
+    #: The time when Aurpay signed it: aware, UTC.
     signed_at: datetime
-    #: What an unsigned body, or a parameter that was appended to the URL, says.
+    #: The unsigned body, or the parameter that Aurpay appended to the URL.
     order_hint: OrderHint | None
-    #: Which of the configured secrets it was signed with: 0 is the first. ``None`` if
-    #: only the token was checked.
+    #: The index of the configured secret that it was signed with. ``None`` if only the
+    #: token was checked.
     secret_index: int | None
 
     @property
     def reference(self) -> str | None:
-        """The shop's own id of what is paid, as given to ``create_order``."""
+        """The merchant's own id, as given to ``create_order``."""
         return None if self.token is None else self.token.reference
 
     def with_body(self, body: bytes) -> CallbackEvent:
-        """Return the event with what the body of a POST says as its `order_hint`.
+        """Return the event with the body of a POST as its `order_hint`.
 
         Raises:
-            CallbackError: if the body is no JSON object of some size.
-            CallbackReferenceError: if it is about another order than the signed URL.
+            CallbackError: if the body is not a JSON object, or too large.
+            CallbackReferenceError: if the body names another price or currency than the
+                signed URL.
         """
         try:
             hint = read_hint(body, self.token)

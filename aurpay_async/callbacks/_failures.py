@@ -1,7 +1,7 @@
-"""Which exceptions are answered: everything but an exit and a cancellation of the task.
+"""Classify exceptions: all are answered but exits and the cancellation of the task.
 
 A merchant's handler may raise anything: an exception group of a task group, or the
-``CancelledError`` of something else that it awaited. Neither may leave `process`.
+``CancelledError`` of another task that it awaited. Neither may leave `process`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ..errors._sqlstate import is_conflict
 if TYPE_CHECKING:
     from ..errors import CallbackError
 
-#: What ends the interpreter, the event loop or a coroutine.
+#: Exceptions that end the interpreter, the event loop or a coroutine.
 _EXITS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class MerchantError(Exception):
-    """The merchant's own code raised; its exception is the cause."""
+    """The merchant's code raised an exception, which is the cause."""
 
 
 class StepTimeoutError(Exception):
@@ -63,6 +63,6 @@ def is_temporary(error: BaseException) -> bool:
 
 
 def without_traceback(error: CallbackError) -> CallbackError:
-    """Return a rejection without the frames that hold what was rejected."""
+    """Return a rejection without the frames that hold the rejected request."""
     error.__context__ = error.__cause__ = None
     return error.with_traceback(None)

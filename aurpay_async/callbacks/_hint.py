@@ -1,4 +1,4 @@
-"""The body of a callback: not signed, so it is checked for contradictions only."""
+"""Parse the unsigned body of a callback, and check it for contradictions."""
 
 from __future__ import annotations
 
@@ -16,36 +16,34 @@ if TYPE_CHECKING:
 
     from ._reference import Reference
 
-#: Bytes of a body; the documented one has under 1 KiB.
+#: Bytes of a body; the documented example has under 1 KiB.
 MAX_BODY: Final = 64 * 1024
 
 
 @attrs.frozen(kw_only=True)
 class OrderHint:
-    """What a callback says of its order beside the reference. It need not be signed.
-
-    .. versionadded:: 0.1.0
-    """
+    """The unsigned details of a callback: of its body, or appended to its URL."""
 
     order_id: str | None
     status: str | None
     #: In units of the order's coin.
     amount: Decimal | None
-    #: Everything that the body holds, as it came.
+    #: The whole body, as received.
     fields: Mapping[str, object] = attrs.field(repr=False)
 
 
 def read_hint(body: bytes, token: Reference | None) -> OrderHint | None:
-    """What a body says, if there is one.
+    """Parse a body; return ``None`` if it is empty.
 
     Raises:
-        CallbackError: if it is no JSON object of some size.
-        CallbackReferenceError: if it is about another order than the signed URL.
+        CallbackError: if it is not a JSON object, or too large.
+        CallbackReferenceError: if it names another price or currency than the signed
+            URL.
     """
     if not body:
         return None
     if type(body) is not bytes:
-        raise CallbackError("the body must be bytes, as they came", rule="body")
+        raise CallbackError("the body must be bytes, as received", rule="body")
     if len(body) > MAX_BODY:
         raise CallbackError(f"the body has over {MAX_BODY} bytes", rule="body")
     try:
@@ -53,7 +51,7 @@ def read_hint(body: bytes, token: Reference | None) -> OrderHint | None:
     except SchemaError as error:
         raise CallbackError(str(error), rule="body") from None
     if token is not None:
-        _compare(fields, token)
+        _check_price(fields, token)
     status = fields.get("status")
     return OrderHint(
         order_id=lenient_order_id(fields.get("order_id")),
@@ -64,14 +62,14 @@ def read_hint(body: bytes, token: Reference | None) -> OrderHint | None:
 
 
 def hint_of_url(url: str) -> OrderHint | None:
-    """Return the order id that Aurpay appended to the URL, if it did."""
-    order_id = lenient_order_id(appended_order_id(url))
+    """Return the order id that Aurpay appended to the URL, if any."""
+    order_id = appended_order_id(url)
     if order_id is None:
         return None
     return OrderHint(order_id=order_id, status=None, amount=None, fields={})
 
 
-def _compare(fields: Mapping[str, object], token: Reference) -> None:
+def _check_price(fields: Mapping[str, object], token: Reference) -> None:
     price, currency = fields.get("vs_price"), fields.get("vs_currency")
     if price not in (None, "") and lenient_amount(price) != token.price:
         name = "vs_price"

@@ -1,8 +1,9 @@
-"""Which order a callback is about: a signed token in the URL that the platform calls.
+"""Reference tokens: the signed part of a callback URL that identifies the order.
 
-Aurpay's GET callback names no order, and its signature covers the URL alone. So the URL
-carries what the shop needs to know, signed with a key of the shop's own: nobody can
-make such an URL for another order, price or kind, not even by having one registered.
+Aurpay's GET callback does not identify the order, and its signature covers the URL
+alone. So the URL contains a token that the merchant's key signs: without the key, an
+attacker cannot build such a URL for another order, price or kind, and cannot get one by
+registering a URL with Aurpay.
 """
 
 from __future__ import annotations
@@ -26,55 +27,52 @@ if TYPE_CHECKING:
     from .._keys import Keys
     from ._replay import Kind
 
-#: The name of the token in the query of an URL.
+#: The name of the token in the query of a URL.
 PARAMETER: Final = "aurpay_ref"
 
-#: Changes with the meaning of a token, so that none is read as another.
+#: Changes with the format of a token, so that no token is read as another format.
 _SALT: Final = b"aurpay_async.reference.1"
 
 _PRICE = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
-_NONCE = re.compile(r"[0-9a-f]{24}", re.ASCII)
+_ATTEMPT_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 _PARTS: Final = 5
 
 
 @attrs.frozen(kw_only=True)
 class Reference:
-    """What a token binds together.
+    """The data of a reference token."""
 
-    .. versionadded:: 0.1.0
-    """
-
-    #: The shop's own name for what is paid, such as a cart's id.
+    #: The merchant's own id of the sale, such as a cart's id.
     reference: str
     #: Fiat, in units of `currency`.
     price: Decimal
     #: Fiat: three letters.
     currency: str
-    #: Which of the two callbacks this is.
+    #: The kind of callback.
     kind: Kind
-    #: Of the call that created the order: another call, another attempt_id.
+    #: The id of the call that created the order; each call has another.
     attempt_id: str
 
 
 def new_attempt_id() -> str:
-    """What tells one order from another of the same reference; 96 bits of chance."""
+    """Return a random id that distinguishes orders of one reference; 96 bits."""
     return os.urandom(12).hex()
 
 
 def is_attempt_id(text: str) -> bool:
-    """Whether `new_attempt_id` can have made it."""
-    return _NONCE.fullmatch(text) is not None
+    """Return whether `text` has the format of an attempt_id."""
+    return _ATTEMPT_ID.fullmatch(text) is not None
 
 
 @final
 class ReferenceSigner:
-    """Puts references into URLs, and gets them out again."""
+    """Adds reference tokens to URLs, and reads them."""
 
     def __init__(self, keys: Keys) -> None:
-        """Take keys: the first signs, all of them verify.
+        """Accept the keys: the first signs, all of them verify.
 
         Raises:
-            ConfigurationError: if there is none, or one could be guessed.
+            ConfigurationError: if there is no key, or a key is too short.
         """
         hidden = hide_keys(keys) or ()
         del keys
@@ -82,7 +80,7 @@ class ReferenceSigner:
         self._keys = hidden
 
     def _signer(self) -> Signer:
-        """Make the signer for one use: itsdangerous keeps keys as plain bytes."""
+        """Return a signer for one use: itsdangerous stores keys as plain bytes."""
         return Signer(
             # itsdangerous signs with the last one.
             [key.reveal() for key in reversed(self._keys)],
@@ -92,10 +90,10 @@ class ReferenceSigner:
         )
 
     def attach(self, url: str, reference: Reference) -> str:
-        """`url` with one more parameter.
+        """Return `url` with a token appended.
 
         Raises:
-            InvalidRequestError: if it has a parameter of that name already.
+            InvalidRequestError: if `url` has a parameter of that name.
         """
         if _tokens(url):
             raise InvalidRequestError(
@@ -113,15 +111,15 @@ class ReferenceSigner:
         return f"{url}{'&' if '?' in url else '?'}{PARAMETER}={text}"
 
     def read(self, url: str, kind: Kind | None = None) -> Reference:
-        """The reference in an URL.
+        """Return the reference in a URL.
 
         Args:
-            url: As it was called.
-            kind: What it has to be about.
+            url: The URL that was called.
+            kind: The kind that the reference must have.
 
         Raises:
-            CallbackReferenceError: if there is none, several, one that was not signed
-                with these keys, or one of another kind.
+            CallbackReferenceError: if the URL has no token or several, or if the token
+                was not signed with these keys, or is of another kind.
         """
         tokens = _tokens(url)
         if len(tokens) != 1:
@@ -158,7 +156,7 @@ class ReferenceSigner:
 
 def _tokens(url: str) -> list[str]:
     _, _, query = url.partition("?")
-    # A second `?` is what appending without looking gives; no token holds one.
+    # A second `?` results from appending without checking for a query.
     pairs = (part.partition("=") for part in re.split("[?&]", query))
     return [value for name, _, value in pairs if name == PARAMETER]
 

@@ -1,9 +1,8 @@
-"""Each notification once: who may handle it, and what was handled already.
+"""The inbox: who may process a notification, and which notifications were handled.
 
-One row for each order, by its attempt_id. The row says which kind of notification has
-been
-handled last, and who is handling one at the moment. The rules are `claim_rejection`, a table;
-a inbox only has to apply it atomically.
+One row for each order, with its attempt_id as the key. The row has the kind that was
+handled last, and the claim that is being processed. `claim_rejection` has the rules; an
+inbox only has to apply them atomically.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ if TYPE_CHECKING:
 
     from .._clock import Clock
 
-    #: In whose transaction a handler records what it did. Type checkers alone read it:
-    #: this package, and a handler without a database, need no SQLAlchemy.
+    #: The connection of the handler's transaction. Only type checkers read it, so that
+    #: this package does not require SQLAlchemy.
     CallerConnection = AsyncConnection | AsyncSession
 
-#: What a notification is about, by the URL that the platform called.
+#: The kind of a callback, by the URL that Aurpay called.
 Kind = Literal["paid", "timeout"]
 
-#: What has become of an order's notifications. One that nobody could confirm is
-#: remembered as told, and stands in the way of nothing better.
+#: The last notification of an order that was handled. An unconfirmed one is recorded,
+#: but a later confirmed one is still delivered to the handler.
 Handled = Literal[
     "paid",
     "timeout",
@@ -42,96 +41,89 @@ Handled = Literal[
     "unconfirmed_timeout",
 ]
 
-#: How long one handler may take before another process may take its place.
+#: The time for one handler, after which another process may take over.
 LEASE: Final = timedelta(minutes=1)
 
+#: Rows checked for age when an order is added, so that cleaning up is not one pause.
 _FORGET_AT_ONCE: Final = 8
 
-#: An invoice can be paid, and a platform may deliver, for about that long.
+#: The lifetime of an invoice, during which callbacks are expected.
 _MIN_REMEMBER: Final = timedelta(days=1)
 
-#: How long an order is remembered: its invoice lives a day, platforms retry for days.
+#: An invoice expires after a day; payment platforms retry callbacks for days.
 REMEMBER: Final = timedelta(days=14)
 
 
 class Taken(Enum):
-    """Why a notification may not be handled now.
-
-    .. versionadded:: 0.1.0
-    """
+    """The reason why a notification may not be handled now."""
 
     #: It was handled already.
     REPEATED = "repeated"
-    #: A timeout, and the order is paid.
+    #: It is a timeout, and a payment was handled.
     SUPERSEDED = "superseded"
-    #: Somebody is handling one for this order at this moment.
+    #: Another handler is processing a notification of this order.
     BUSY = "busy"
 
 
 @attrs.frozen(kw_only=True)
 class Claim:
-    """The right to handle a notification, until the lease ends.
-
-    .. versionadded:: 0.1.0
-    """
+    """The right to handle a notification, until the lease ends."""
 
     #: The order's attempt_id.
     key: str
-    #: Tells this claim from a later one of the same order.
+    #: A random id: another claim of the same order has another token.
     token: str = attrs.field(repr=False)
-    #: What was handled before for this order.
+    #: The last notification of this order that was handled.
     previous: Handled | None
 
 
 class InboxStore(Protocol):
-    """Remembers what was handled, for one process or for many.
-
-    .. versionadded:: 0.1.0
-    """
+    """Records which notifications were handled, for one process or for many."""
 
     async def claim(
         self, key: str, kind: Kind, lease: timedelta = LEASE
     ) -> Claim | Taken:
-        """Ask for the right to handle `kind` for the order `key`; atomic.
+        """Claim the right to handle `kind` for the order `key`, atomically.
 
-        A claim whose lease has ended counts as given back.
+        A claim counts as released when its lease has ended.
         """
         ...
 
     async def release(self, claim: Claim) -> None:
-        """Give it back unhandled, so that the next delivery counts.
+        """Release the claim unhandled, so that the next delivery is handled.
 
-        Does nothing if the claim is no longer held.
+        Does nothing if the claim is not held.
         """
         ...
 
     async def confirm(
         self, claim: Claim, handled: Handled, connection: CallerConnection | None = None
     ) -> None:
-        """Record what was handled, and end the claim.
+        """Record which notification was handled, and end the claim.
 
         Args:
-            claim: What `claim` gave.
-            handled: What it was: of a timeout, the platform may have said "paid".
-            connection: A database connection of the caller, for stores that can
+            claim: The result of `claim`.
+            handled: The record; its kind may differ from the claimed one: Aurpay can
+                report a payment when a timeout callback is read back.
+            connection: A database connection of the caller, for inboxes that can
                 record it in the caller's own transaction.
 
         Raises:
-            ClaimExpiredError: if the claim is no longer held; whoever holds it
-                now handles the notification, so this handler's work must be undone.
+            ClaimExpiredError: if the claim is not held any more; another handler
+                processes the notification, so roll back the work of this one.
         """
         ...
 
     async def holds(self, claim: Claim) -> bool:
-        """Whether the claim is neither confirmed nor given back, as others see it.
+        """Return whether the claim is neither confirmed nor released, as committed.
 
-        What was confirmed in a transaction that was never committed is still held.
+        A claim that was confirmed in a transaction without a commit is still held.
         """
         ...
 
 
 def claim_rejection(handled: Handled | None, kind: Kind, *, busy: bool) -> Taken | None:
-    """Whether `kind` may be handled: ``None``, or why not. Paid beats timeout."""
+    """Return why `kind` may not be handled; ``None`` if it may. Paid beats timeout."""
     if handled == kind:
         return Taken.REPEATED
     if handled == "paid":
@@ -140,35 +132,33 @@ def claim_rejection(handled: Handled | None, kind: Kind, *, busy: bool) -> Taken
 
 
 def new_token() -> str:
-    """What tells one claim from another."""
+    """Return a random id of a claim."""
     return os.urandom(16).hex()
 
 
 def lease_expired(claim: Claim) -> ClaimExpiredError:
-    """The error for a claim whose lease has ended."""
+    """Return the error of a claim that another handler has taken over."""
     return ClaimExpiredError(
-        f"the lease of order {claim.key} ended before its handler did; another "
-        "delivery takes its place",
+        f"the lease of attempt_id={claim.key} ended before its handler did; another "
+        "delivery handles it",
         rule="lease",
     )
 
 
 @attrs.define
-class _Row:
+class _MemoryRow:
     handled: Handled | None = None
     token: str | None = None
     lease_until: float = 0
-    touched: float = 0
+    updated_at: float = 0
 
 
 @final
 class MemoryInbox:
-    """Remembers in this process, for as long as it lives: for one process only.
+    """An inbox in memory: for one process, until that process ends.
 
-    Bounded: it forgets what is older than `remember`, and the oldest of more than
-    `max_orders` orders, but none that is being handled.
-
-    .. versionadded:: 0.1.0
+    It is bounded: it forgets orders older than `remember`, and the oldest of more than
+    `max_orders` orders, but never one that is being handled.
     """
 
     def __init__(
@@ -178,12 +168,12 @@ class MemoryInbox:
         remember: timedelta = REMEMBER,
         clock: Clock | None = None,
     ) -> None:
-        """Start with nothing.
+        """Create an empty inbox.
 
         Args:
-            max_orders: How many orders to remember; each takes about 300 bytes.
-            remember: How long.
-            clock: What tells the time.
+            max_orders: The largest number of orders; each takes about 300 bytes.
+            remember: The time after which an order is forgotten; a day at least.
+            clock: The clock for leases and ages.
         """
         if max_orders < 1:
             raise ConfigurationError("max_orders must be 1 or more")
@@ -192,8 +182,8 @@ class MemoryInbox:
         self._max_orders = max_orders
         self._remember_s = remember.total_seconds()
         self._clock = SystemClock() if clock is None else clock
-        #: The ones that were touched last are at the end.
-        self._rows: OrderedDict[str, _Row] = OrderedDict()
+        #: Ordered by the time of the last update.
+        self._rows: OrderedDict[str, _MemoryRow] = OrderedDict()
 
     async def claim(
         self, key: str, kind: Kind, lease: timedelta = LEASE
@@ -203,14 +193,14 @@ class MemoryInbox:
         row = self._rows.get(key)
         if row is None:
             self._forget(now)
-            row = _Row()
+            row = _MemoryRow()
         busy = row.token is not None and now < row.lease_until
-        taken = claim_rejection(row.handled, kind, busy=busy)
-        if taken is not None:
-            return taken
+        rejection = claim_rejection(row.handled, kind, busy=busy)
+        if rejection is not None:
+            return rejection
         row.token = new_token()
         row.lease_until = now + lease.total_seconds()
-        self._touch(key, row, now)
+        self._update(key, row, now)
         return Claim(key=key, token=row.token, previous=row.handled)
 
     async def release(self, claim: Claim) -> None:
@@ -225,14 +215,16 @@ class MemoryInbox:
     async def confirm(
         self, claim: Claim, handled: Handled, connection: CallerConnection | None = None
     ) -> None:
-        """As `InboxStore.confirm`; there is no connection to record it in."""
+        """As `InboxStore.confirm`, without a connection."""
         if connection is not None:
-            raise ConfigurationError("a MemoryInbox takes part in no transaction")
+            raise ConfigurationError(
+                "a MemoryInbox cannot record in a database transaction; use a SqlInbox"
+            )
         row = self._rows.get(claim.key)
         if row is None or row.token != claim.token:
             raise lease_expired(claim)
         row.handled, row.token = handled, None
-        self._touch(claim.key, row, self._clock.monotonic())
+        self._update(claim.key, row, self._clock.monotonic())
 
     async def holds(self, claim: Claim) -> bool:
         """As `InboxStore.holds`."""
@@ -240,19 +232,19 @@ class MemoryInbox:
         return row is not None and row.token == claim.token
 
     def __len__(self) -> int:
-        """How many orders are remembered."""
+        """Return the number of orders."""
         return len(self._rows)
 
-    def _touch(self, key: str, row: _Row, now: float) -> None:
-        row.touched = now
+    def _update(self, key: str, row: _MemoryRow, now: float) -> None:
+        row.updated_at = now
         self._rows[key] = row
         self._rows.move_to_end(key)
 
     def _forget(self, now: float) -> None:
-        # A few at a time, from the oldest: more than come in, so it stays bounded.
+        # A few at a time, from the oldest, and more than are added: it stays bounded.
         for key in list(islice(self._rows, _FORGET_AT_ONCE)):
             row = self._rows[key]
-            old = now - row.touched >= self._remember_s
+            old = now - row.updated_at >= self._remember_s
             busy = row.token is not None and now < row.lease_until
             if (old or len(self._rows) >= self._max_orders) and not busy:
                 del self._rows[key]

@@ -1,4 +1,4 @@
-"""What is answered, and what is logged: the reply gives no reason, the log does."""
+"""Replies and log records of callbacks: the reply states no reason, the log does."""
 
 from __future__ import annotations
 
@@ -22,16 +22,13 @@ RETRY_AFTER: Final = {"Retry-After": "5"}
 
 @attrs.frozen
 class Reply:
-    """What to answer. It tells a forger nothing.
-
-    .. versionadded:: 0.1.0
-    """
+    """The response to a callback. It gives a forger no information."""
 
     #: HTTP status.
     status: int
     #: The body, plain text.
     text: str
-    #: For the merchant's own logs and tests: what happened.
+    #: The outcome, for the merchant's logs and tests.
     outcome: str
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
@@ -50,7 +47,7 @@ _REPLIES: Final[Mapping[str, Reply]] = {
 class RejectionLog:
     """Logs to ``aurpay_async.callbacks``, and calls the merchant's hook.
 
-    What it logs at WARNING and ERROR is visible in a program that sets up no logging.
+    Records at WARNING and ERROR are visible in a program that configures no logging.
     """
 
     def __init__(
@@ -66,19 +63,19 @@ class RejectionLog:
         reference: str | None = None,
         url: str | None = None,
     ) -> Reply:
-        """Log why a request is not taken for a callback, and return the reply.
+        """Log why a request is rejected, and return the reply.
 
         Args:
             error: The reason.
             event: The callback, if it is genuine.
-            reference: The merchant's id of what is paid, if it is known.
-            url: What was called, without its query.
+            reference: The merchant's own id of the order, if it is known.
+            url: The URL that was called, without its query.
         """
-        # A wrong method is a scanner's, and tells nothing of callbacks that fail.
+        # Scanners send other methods: such a request says nothing about callbacks.
         level = logging.DEBUG if error.rule == "method" else logging.WARNING
-        where = "" if url is None else f"; url={shown(url)}"
-        about = _about(reference)
-        _logger().log(level, "callback rejected: %s%s%s", error, where, about)
+        suffix = "" if url is None else f"; url={shown(url)}"
+        suffix += _reference_suffix(reference)
+        _logger().log(level, "callback rejected: %s%s", error, suffix)
         self._call_hook(error, event)
         default = Reply(401, "refused\n", error.rule)
         return _REPLIES.get(error.rule, default)
@@ -86,23 +83,23 @@ class RejectionLog:
     def postpone(
         self, error: BaseException, event: CallbackEvent | None, reference: str | None
     ) -> Reply:
-        """Log why a callback is not processed now, and return the reply: call again."""
+        """Log why a callback is not processed now, and return a 503."""
         message = "callback not processed, answered with 503: %s: %s%s"
-        # The first line: SQLAlchemy adds the statement and its parameters below.
+        # Only the first line: SQLAlchemy appends the statement and its parameters.
         problem = str(error).partition("\n")[0]
         name = type(error).__name__
-        _logger().warning(message, name, problem, _about(reference))
+        _logger().warning(message, name, problem, _reference_suffix(reference))
         self._call_hook(error, event)
         return NOT_YET
 
     def fail(
         self, error: BaseException, event: CallbackEvent | None, reference: str | None
     ) -> Reply:
-        """Log an exception of the merchant's code or inbox, and return the reply."""
+        """Log an exception of the merchant's code or inbox, and return a 500 or 503."""
         if is_temporary(error):
             return self.postpone(error, event, reference)
         message = "callback not processed, answered with 500%s"
-        _logger().error(message, _about(reference), exc_info=error)
+        _logger().error(message, _reference_suffix(reference), exc_info=error)
         self._call_hook(error, event)
         return Reply(500, "failed\n", "failed")
 
@@ -117,7 +114,7 @@ class RejectionLog:
             _logger().error("on_rejected raised", exc_info=broken)
 
 
-def _about(reference: str | None) -> str:
+def _reference_suffix(reference: str | None) -> str:
     return "" if reference is None else f"; reference={shown(reference)}"
 
 

@@ -1,9 +1,9 @@
-"""Is this request the platform's, for this shop, and of now?
+"""Verify that a request is a callback of Aurpay: for this merchant, URL and time.
 
-What is signed is ``"{date} | {url}"`` and nothing else (source: Aurpay's "Callback
-Authentication Method"). So neither the method nor the body proves anything. The first
-check that fails decides the error; nothing is parsed before the signature holds but
-what the signature is made of.
+Aurpay signs ``"{date} | {url}"`` and nothing else (source: Aurpay's "Callback
+Authentication Method"), so neither the method nor the body is authenticated. The first
+check that fails determines the error. Before the signature is verified, only the
+headers that it consists of are parsed.
 """
 
 from __future__ import annotations
@@ -46,19 +46,17 @@ TOLERANCE: Final = timedelta(minutes=5)
 _SECRET: Final = "AURPAY_CALLBACK_SECRET"  # noqa: S105 - a name
 _TOKEN: Final = "AURPAY_CALLBACK_TOKEN"  # noqa: S105 - a name
 
-#: Chosen by name, never by forgetting: this very object.
+#: Compared by identity: only `token_only` verifies without secrets.
 _NO_SECRETS: Final[list[Secret]] = []
 
 
 @final
 class CallbackVerifier:
-    """Tells the platform's callbacks from everything else.
+    """Verifies that requests are callbacks of Aurpay.
 
     Example:
         >>> verifier = CallbackVerifier(secrets=["..."], reference_key="...")
         >>> event = verifier.verify(method="GET", url=url, headers=headers)
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(
@@ -73,31 +71,30 @@ class CallbackVerifier:
         """Set up the checks.
 
         Args:
-            secrets: Callback secrets of the dashboard; several while one replaces
-                another.
-            tokens: Callback tokens of the dashboard. With none, the header is not
-                looked at: the signature proves more.
+            secrets: Callback secrets of the dashboard; several during key rotation.
+            tokens: Callback tokens of the dashboard. Without any, the header is
+                ignored: the signature proves more.
             reference_key: The key, or keys, of ``AurpayClient(reference_key=...)``.
                 Without it, no reference is read from the URL.
-            tolerance: How far ``Date`` may be from now, both ways. Aurpay documents
-                none.
-            clock: What tells the time.
+            tolerance: The largest difference between ``Date`` and now, in the past or
+                the future. Aurpay documents none.
+            clock: The clock that ``Date`` is compared with.
 
         Raises:
-            ConfigurationError: if a value cannot be used; no secret is quoted.
+            ConfigurationError: if an argument is invalid; no secret is quoted.
         """
         self._tolerance = tolerance
         self._clock = SystemClock() if clock is None else clock
         self._tokens = list[Secret]()
-        self._secrets, problem = _hide(secrets)
+        self._secrets, problem = _hide_values(secrets)
         if not self._secrets and secrets is not _NO_SECRETS and problem is None:
-            problem = "needs one at least; see also CallbackVerifier.token_only()"
-        self._tokens, tokens_problem = _hide(tokens)
+            problem = "must have at least one; see also CallbackVerifier.token_only()"
+        self._tokens, tokens_problem = _hide_values(tokens)
         keys = hide_keys(reference_key)
-        # Tracebacks show local names.
+        # Tracebacks can show locals.
         del secrets, tokens, reference_key
-        _require("secrets", problem)
-        _require("tokens", tokens_problem)
+        _raise_problem("secrets", problem)
+        _raise_problem("tokens", tokens_problem)
         if type(tolerance) is not timedelta or tolerance <= timedelta(0):
             raise ConfigurationError("tolerance must be a timedelta above 0")
         self._references = None if keys is None else ReferenceSigner(keys)
@@ -111,20 +108,20 @@ class CallbackVerifier:
         tolerance: timedelta = TOLERANCE,
         clock: Clock | None = None,
     ) -> Self:
-        """A verifier of the documentation's simple mode: the token, no signature.
+        """Return a verifier of the documented simple mode: the token, no signature.
 
-        Whoever has seen one callback can then send any other: neither URL nor date is
-        proven. Prefer secrets.
+        An attacker who has seen one callback can then forge any other: neither URL nor
+        date is authenticated. Prefer secrets.
 
         Raises:
-            ConfigurationError: if a value cannot be used; no token is quoted.
+            ConfigurationError: if an argument is invalid; no token is quoted.
         """
-        hidden, problem = _hide(tokens)
+        hidden, problem = _hide_values(tokens)
         keys = hide_keys(reference_key)
         del tokens, reference_key
         if not hidden and problem is None:
-            problem = "needs one at least"
-        _require("tokens", problem)
+            problem = "must have at least one"
+        _raise_problem("tokens", problem)
         return cls(
             secrets=_NO_SECRETS,
             tokens=hidden,
@@ -137,15 +134,15 @@ class CallbackVerifier:
     def from_env(
         cls, *, tolerance: timedelta = TOLERANCE, clock: Clock | None = None
     ) -> Self:
-        """Return a verifier for the secrets that the environment holds.
+        """Return a verifier with the secrets in the environment variables.
 
         ``AURPAY_CALLBACK_SECRET`` must be set; ``AURPAY_CALLBACK_TOKEN`` and
-        ``AURPAY_REFERENCE_KEY`` are used where they are. While one secret replaces
-        another, pass both to the constructor.
+        ``AURPAY_REFERENCE_KEY`` are optional. During key rotation, pass both secrets to
+        the constructor instead.
 
         Raises:
-            ConfigurationError: if a variable is missing or cannot be used; no secret
-                is quoted.
+            ConfigurationError: if a variable is missing or invalid; no secret is
+                quoted.
         """
         secret, token = map(secret_from_env, (_SECRET, _TOKEN))
         if secret is None:
@@ -154,7 +151,7 @@ class CallbackVerifier:
                 "callbacks"
             )
         for name, value in ((_SECRET, secret), (_TOKEN, token)):
-            _require(name, None if value is None else _hide([value])[1])
+            _raise_problem(name, None if value is None else _hide_values([value])[1])
         return cls(
             secrets=[secret],
             tokens=() if token is None else [token],
@@ -171,7 +168,7 @@ class CallbackVerifier:
 
     @property
     def reads_references(self) -> bool:
-        """Whether it has a key to read references with."""
+        """True if it has a reference key."""
         return self._references is not None
 
     def verify(
@@ -183,62 +180,62 @@ class CallbackVerifier:
         body: bytes = b"",
         kind: Kind | None = None,
     ) -> CallbackEvent:
-        """Check a request.
+        """Verify a request.
 
         Args:
-            method: As it came: ``GET`` or ``POST``.
-            url: The whole URL as it was registered with the order: behind a proxy,
-                scheme and host are not what the server sees. Path and query undecoded.
-            headers: As they came; of the three that count, none may come twice.
-            body: As it came; never parsed and written anew.
-            kind: What the route that was called is for, if the shop has two.
+            method: As received: ``GET`` or ``POST``.
+            url: The whole URL as it was registered with the order. Behind a proxy, the
+                server receives another scheme and host. Path and query undecoded.
+            headers: As received; a header of a callback may not be repeated.
+            body: As received, not parsed and serialized again.
+            kind: The kind of callback that the route accepts, if the shop has two.
 
         Raises:
-            CallbackError: if it is not to be believed; one of the kinds of it says
-                why, and `rule` names the check.
+            CallbackError: if the request is rejected; the subclass is the reason, and
+                `rule` names the check.
         """
         try:
             event = self.verify_head(method=method, url=url, headers=headers, kind=kind)
-            # The documented GET has no body; one that has is not looked at.
+            # The documented GET has no body; the body of a GET is ignored.
             return event.with_body(body) if method == "POST" else event
         finally:
-            # Tracebacks show local names: a signature that is good for some minutes
-            # more, and what the query of the merchant's URL holds.
+            # Tracebacks can show locals: a signature that is still valid, and the query
+            # of the merchant's URL.
             del url, headers, body
 
     def verify_head(
         self, *, method: str, url: str, headers: Headers, kind: Kind | None = None
     ) -> CallbackEvent:
-        """Check everything but the body, which the signature does not cover.
+        """Verify everything but the body, which the signature does not cover.
 
-        For programs that read a body only once this has passed; then
-        `CallbackEvent.with_body` checks it.
+        For programs that read the body only if this succeeds; `CallbackEvent.with_body`
+        checks it then.
 
         Raises:
             CallbackError: as `verify`.
         """
         try:
-            return self._checked(method, url, headers, kind)
+            return self._verify_head(method, url, headers, kind)
         except CallbackError as caught:
             error = without_traceback(caught)
-        # Tracebacks show local names, and the query may hold what the merchant hides.
+        # Tracebacks can show locals, and the query may have the merchant's secrets.
         del url, headers
         raise error
 
-    def _checked(
-        self, method: str, url: str, headers: Headers, kind: Kind | None
+    def _verify_head(
+        self, method: str, url: str, received: Headers, kind: Kind | None
     ) -> CallbackEvent:
-        presented, problem = parse_headers(headers)
+        headers, problem = parse_headers(received)
         if method not in ("GET", "POST"):
             raise CallbackError(f"the method is {shown(method)}", rule="method")
         if problem is not None:
             raise CallbackSignatureError(problem, rule="headers")
-        if presented.is_unsigned:
-            raise _unsigned(presented)
-        _require_url(url)
-        self._check_token(presented)
-        index = self._check_signature(presented, url)
-        signed_at = self._check_date(presented)
+        if headers.is_unsigned:
+            raise _unsigned_error(headers)
+        _require_whole_url(url)
+        self._check_token(headers)
+        index = self._check_signature(headers, url)
+        signed_at = self._check_date(headers)
         token = None if self._references is None else self._references.read(url, kind)
         return CallbackEvent(
             kind=kind if token is None else token.kind,
@@ -248,49 +245,50 @@ class CallbackVerifier:
             secret_index=index,
         )
 
-    def _check_token(self, presented: CallbackHeaders) -> None:
+    def _check_token(self, headers: CallbackHeaders) -> None:
         if not self._tokens:
             return
-        if presented.token is None:
-            raise _missing("Callback-Token")
-        if _which(presented.token.encode(), self._tokens) is None:
+        if headers.token is None:
+            raise _missing_header("Callback-Token")
+        if _index_of_token(headers.token.encode(), self._tokens) is None:
             raise CallbackSignatureError(
                 "Callback-Token is none of the configured tokens", rule="token"
             )
 
-    def _check_signature(self, presented: CallbackHeaders, url: str) -> int | None:
+    def _check_signature(self, headers: CallbackHeaders, url: str) -> int | None:
         if not self._secrets:
             return None
-        if presented.signature is None:
-            raise _missing("Signature")
-        if presented.date is None:
-            raise _missing("Date")
-        if presented.digest() is None:
+        if headers.signature is None:
+            raise _missing_header("Signature")
+        if headers.date is None:
+            raise _missing_header("Date")
+        signature = headers.decode_signature()
+        if signature is None:
             raise CallbackSignatureError(
                 "Signature is not the Base64 of 32 bytes", rule="signature"
             )
         for candidate in possibly_registered(url):
-            message = f"{presented.date} | {candidate}".encode("ascii")
-            index = _signed_with(presented, message, self._secrets)
+            message = f"{headers.date} | {candidate}".encode("ascii")
+            index = _index_of_signer(signature, message, self._secrets)
             if index is not None:
                 return index
         raise CallbackSignatureError(
             "Signature was made with another secret, or for another URL than "
-            f"{shown(url.partition('?')[0])} and its query{_duplicates(url)}; is this "
-            "the URL as it was registered, scheme and host included?",
+            f"{shown(url.partition('?')[0])} and its query{_describe_appended(url)}; "
+            "is this the URL as it was registered, scheme and host included?",
             rule="signature",
         )
 
-    def _check_date(self, presented: CallbackHeaders) -> datetime:
-        if presented.date is None:
-            raise _missing("Date")
-        time = presented.time()
-        if time is None:
+    def _check_date(self, headers: CallbackHeaders) -> datetime:
+        if headers.date is None:
+            raise _missing_header("Date")
+        signed_at = headers.parse_date()
+        if signed_at is None:
             raise CallbackStaleError(
-                f"Date must be like 2024-06-17T00:00:00Z, not {shown(presented.date)}",
+                f"Date must be like 2024-06-17T00:00:00Z, not {shown(headers.date)}",
                 rule="date",
             )
-        age = (self._clock.now() - time).total_seconds()
+        age = (self._clock.now() - signed_at).total_seconds()
         if abs(age) > self._tolerance.total_seconds():
             when = f"{age:.0f} s old" if age > 0 else f"{-age:.0f} s ahead"
             raise CallbackStaleError(
@@ -298,57 +296,53 @@ class CallbackVerifier:
                 "right?",
                 rule="age",
             )
-        return time
+        return signed_at
 
 
-def _which(given: bytes, secrets: Sequence[Secret]) -> int | None:
-    """Which of `secrets` it is; takes as long whichever it is."""
-    return _first(
-        [hmac.compare_digest(given, secret.reveal().encode()) for secret in secrets]
-    )
-
-
-def _signed_with(
-    presented: CallbackHeaders, message: bytes, secrets: Sequence[Secret]
-) -> int | None:
-    """Which of `secrets` signed it. Returns, so that no traceback has what is right."""
-    given = presented.digest() or b""
-    return _first(
-        [
-            hmac.compare_digest(
-                given, hmac.digest(secret.reveal().encode(), message, "sha256")
-            )
-            for secret in secrets
-        ]
-    )
-
-
-def _first(equal: Sequence[bool]) -> int | None:
+def _index_of_token(token: bytes, tokens: Sequence[Secret]) -> int | None:
+    """Return the index of `token`; takes the same time for each index."""
+    equal = [hmac.compare_digest(token, each.reveal().encode()) for each in tokens]
     return equal.index(True) if True in equal else None
 
 
-def _hide(values: Iterable[str | Secret]) -> tuple[list[Secret], str | None]:
-    """The values as secrets, and what is wrong with one of them.
+def _index_of_signer(
+    signature: bytes, message: bytes, secrets: Sequence[Secret]
+) -> int | None:
+    """Return the index of the secret that signed `message`.
 
-    It does not raise: a traceback that shows local names would show them.
+    It does not raise: a traceback that shows locals would show the right signature.
+    """
+    equal = [
+        hmac.compare_digest(
+            signature, hmac.digest(secret.reveal().encode(), message, "sha256")
+        )
+        for secret in secrets
+    ]
+    return equal.index(True) if True in equal else None
+
+
+def _hide_values(values: Iterable[str | Secret]) -> tuple[list[Secret], str | None]:
+    """Return the values as secrets, and the problem with one of them, if any.
+
+    It does not raise: a traceback that shows locals would show the values.
     """
     if isinstance(values, str | bytes | Secret) or not hasattr(values, "__iter__"):
         return [], 'must be a list, such as ["..."]'
     hidden = [value if isinstance(value, Secret) else Secret(value) for value in values]
     for secret in hidden:
         if type(secret.reveal()) is not str:
-            return hidden, f"must be texts, not {type(secret.reveal()).__name__}"
+            return hidden, f"must be str, not {type(secret.reveal()).__name__}"
         if not HEADER_VALUE.fullmatch(secret.reveal()):
-            return hidden, "holds an empty one, or one that is not plain ASCII"
+            return hidden, "has an empty value, or one that is not plain ASCII"
     return hidden, None
 
 
-def _require(name: str, problem: str | None) -> None:
+def _raise_problem(name: str, problem: str | None) -> None:
     if problem is not None:
         raise ConfigurationError(f"{name} {problem}")
 
 
-def _require_url(url: object) -> None:
+def _require_whole_url(url: object) -> None:
     if (
         not isinstance(url, str)
         or len(url) > MAX_URL_LENGTH
@@ -363,24 +357,24 @@ def _require_url(url: object) -> None:
         )
 
 
-def _unsigned(presented: CallbackHeaders) -> CallbackSignatureError:
+def _unsigned_error(headers: CallbackHeaders) -> CallbackSignatureError:
     problem = "the request has neither Callback-Token nor Date nor Signature"
-    if presented.has_api_key:
+    if headers.has_api_key:
         problem += (
-            ", but an Api-Key header: it is not taken for a proof, because it says "
-            "nothing of this URL; does Aurpay's dashboard have a callback secret?"
+            ", but an Api-Key header: it is ignored, because it does not authenticate "
+            "this URL; does Aurpay's dashboard have a callback secret?"
         )
     return CallbackSignatureError(problem, rule="unsigned")
 
 
-def _duplicates(url: str) -> str:
+def _describe_appended(url: str) -> str:
     names = names_after_reference(url)
     if not names:
         return ""
     return f"; parameters after aurpay_ref: {shown(', '.join(names))}"
 
 
-def _missing(name: str) -> CallbackSignatureError:
+def _missing_header(name: str) -> CallbackSignatureError:
     return CallbackSignatureError(
         f"there is no {name} header; does a proxy drop it?", rule="headers"
     )

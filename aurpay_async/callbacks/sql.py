@@ -1,19 +1,18 @@
-"""One memory for many processes: a table in SQLite or PostgreSQL.
+"""SqlInbox: the inbox of many processes, a table in SQLite or PostgreSQL.
 
-Every step of the inbox is one statement that commits by itself and changes a row only
-if it is still as it was read, so the database lets one of several processes through.
-No lock is held between two steps, and the engine's isolation level does not matter.
+Each step of the inbox is one statement that commits by itself and updates a row only if
+it is unchanged since it was read (optimistic locking), so the database admits one of
+several processes. No lock is held between two steps, and the engine's isolation level
+does not matter.
 
-What a handler does can be recorded in the same transaction as that it was handled::
+A handler can record the notification in the transaction of its work::
 
     async with engine.begin() as connection:
         await connection.execute(...)
-        await inbox.confirm(claim, "paid", connection)
+        await notification.ack(connection)
 
-Then either both happened or neither, whenever the process dies. A handler that outlives
-its lease cannot commit once another one has taken its place.
-
-.. versionadded:: 0.1.0
+Then both are committed or neither, even if the process crashes. A handler that outlives
+its lease cannot commit once another handler has claimed the notification.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ __all__ = ["SqlInbox"]
 
 _row: Final = callbacks.c
 
-#: Each one that fails means that somebody else got further with this order meanwhile.
+#: Each failed try means that another process has updated the row meanwhile.
 _TRIES: Final = 5
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -63,31 +62,28 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 @final
 class SqlInbox:
-    """Remembers in a database, for as many processes as share it.
+    """An inbox in a database, shared by any number of processes.
 
-    Made from a URL, it has connections of its own: close it, or use it in ``async
-    with``. Made from an engine, it leaves that open. Its connections belong to one
-    event loop: a forked process, and a new loop after the old one was closed, get
-    connections of their own.
+    Created from a URL, it has its own connections: close it, or use it in ``async
+    with``. Created from an engine, it leaves the engine open. Its connections belong to
+    one event loop: a forked process, and a new loop after the old one was closed, open
+    new connections.
 
-    A failure of the database leaves as a `StoreUnavailableError`, as does a database
-    that does not answer within seconds.
+    A failure of the database raises `StoreUnavailableError`, as does a database that
+    does not answer within seconds.
 
-    On PostgreSQL, leases begin and end by the clock of the server, so the clocks of
-    machines may differ. On SQLite, all processes are on one machine and share its
-    clock.
-
-    .. versionadded:: 0.1.0
+    On PostgreSQL, leases use the clock of the server, so the clocks of the machines may
+    differ. On SQLite, all processes share the clock of one machine.
     """
 
-    #: Has the table ``aurpay_callbacks``; for Alembic's ``target_metadata``.
+    #: The table ``aurpay_callbacks``, for Alembic's ``target_metadata``.
     #: (`OrderStore.metadata` has it as well.)
     metadata: ClassVar[MetaData] = inbox_metadata
 
     def __init__(
         self, engine_or_url: AsyncEngine | str, *, clock: Clock | None = None
     ) -> None:
-        """Prepare; nothing is opened yet.
+        """Prepare the inbox, without opening a connection.
 
         Args:
             engine_or_url: Such as ``sqlite+aiosqlite:///callbacks.db`` or
@@ -95,12 +91,12 @@ class SqlInbox:
             clock: Replaces the clock of the machine, and of the server: for tests.
 
         Raises:
-            ConfigurationError: if that is no database that can do this.
+            ConfigurationError: if the database or its driver is not supported.
         """
         try:
             self._database = Database(engine_or_url, type(self).__name__)
         finally:
-            del engine_or_url  # tracebacks show local names, and it may hold a password
+            del engine_or_url  # tracebacks can show locals, and it may have a password
         self._clock = SystemClock() if clock is None else clock
 
     async def __aenter__(self) -> Self:
@@ -110,24 +106,24 @@ class SqlInbox:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End it, and its connections if they are its own."""
+        """Close the inbox, and its connections unless an engine was given."""
         await self._database.aclose()
 
     async def create_tables(self) -> None:
-        """Make the table where it is missing; any number of processes may, at once."""
+        """Create the table if it is missing; safe in several processes at once."""
         create = CreateTable(callbacks, if_not_exists=True)
         async with self._database.connect() as connection:
             try:
                 await run(connection, create)
             except StoreUnavailableError:
-                # PostgreSQL says so to one of two that create it at the same moment;
-                # by then it is there.
+                # PostgreSQL raises if two processes create the table at once: now the
+                # other one has created it.
                 await run(connection, create)
 
     async def claim(
         self, key: str, kind: Kind, lease: timedelta = LEASE
     ) -> Claim | Taken:
-        """As `InboxStore.claim`; the lease counts from when it was asked for."""
+        """As `InboxStore.claim`; the lease starts before the statement is sent."""
         async with self._database.connect() as connection:
             for _ in range(_TRIES):
                 answer = await self._try_to_claim(connection, key, kind, lease)
@@ -146,9 +142,9 @@ class SqlInbox:
         """As `InboxStore.confirm`.
 
         With `connection`, an ``AsyncConnection`` or ``AsyncSession``, it is recorded in
-        that one's transaction and stands or falls with it: you commit. A handler that
-        has an open transaction in the same SQLite must give it: without, this would
-        wait for that one to end.
+        its transaction, which you commit. A handler with an open transaction in the
+        same SQLite database must pass its connection: otherwise this statement would
+        wait for that transaction.
         """
         now = self._database.now_ms(self._clock)
         ended = _held(claim).values(handled=handled, token=None, touched=now)
@@ -167,46 +163,46 @@ class SqlInbox:
             return (await run(connection, mine)).first() is not None
 
     async def prune(self, older_than: timedelta = REMEMBER) -> int:
-        """Forget the orders that nobody has touched for so long, nor handles now.
+        """Delete the rows that were not updated for `older_than`, nor are claimed now.
 
-        A notification that comes again after that is handled again.
+        A notification that is delivered again after that is handled again.
 
         Returns:
-            How many were forgotten.
+            The number of deleted rows.
         """
         now = self._database.now_ms(self._clock)
-        forgotten = delete(callbacks).where(
+        deleted = delete(callbacks).where(
             _row.touched <= now - older_than // _MILLISECOND,
             or_(_row.token.is_(None), _row.lease_until <= now),
         )
         async with self._database.connect() as connection:
-            return (await run(connection, forgotten)).rowcount
+            return (await run(connection, deleted)).rowcount
 
     async def _try_to_claim(
         self, connection: AsyncConnection, key: str, kind: Kind, lease: timedelta
     ) -> Claim | Taken | None:
-        """Return ``None`` if the row was changed between two steps: try again."""
+        """Try once; return ``None`` if another process updated the row meanwhile."""
         now, token = self._database.now_ms(self._clock), new_token()
         until = now + lease // _MILLISECOND
         mine = {"token": token, "lease_until": until, "touched": now}
         new = self._database.insert(callbacks).values(key=key, **mine)
         if (await run(connection, new.on_conflict_do_nothing())).rowcount == 1:
             return Claim(key=key, token=token, previous=None)
-        look = select(callbacks, now.label("now")).where(_row.key == key)
-        seen = (await run(connection, look)).one_or_none()
-        if seen is None:
+        query = select(callbacks, now.label("now")).where(_row.key == key)
+        row = (await run(connection, query)).one_or_none()
+        if row is None:
             return None
-        handled = cast("Handled | None", seen.handled)
-        # A clock that was set back by hours must not make a lease longer by hours.
-        left, whole = seen.lease_until - seen.now, seen.lease_until - seen.touched
-        busy = seen.token is not None and 0 < left <= 2 * whole
-        taken = claim_rejection(handled, kind, busy=busy)
-        if taken is not None:
-            return taken
+        handled = cast("Handled | None", row.handled)
+        # If the clock was set back by hours, the lease must not end hours later.
+        left, whole = row.lease_until - row.now, row.lease_until - row.touched
+        busy = row.token is not None and 0 < left <= 2 * whole
+        rejection = claim_rejection(handled, kind, busy=busy)
+        if rejection is not None:
+            return rejection
         unchanged = update(callbacks).where(
             _row.key == key,
             _row.handled.is_not_distinct_from(handled),
-            _row.token.is_not_distinct_from(seen.token),
+            _row.token.is_not_distinct_from(row.token),
         )
         if (await run(connection, unchanged.values(mine))).rowcount == 1:
             return Claim(key=key, token=token, previous=handled)
@@ -214,5 +210,5 @@ class SqlInbox:
 
 
 def _held(claim: Claim) -> Update:
-    """The row of a claim, if that claim still holds it."""
+    """Return an update of the row of a claim, if the claim is still held."""
     return update(callbacks).where(_row.key == claim.key, _row.token == claim.token)

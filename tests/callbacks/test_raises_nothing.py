@@ -8,7 +8,7 @@ import subprocess
 import sys
 import traceback
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 

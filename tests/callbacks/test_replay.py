@@ -61,7 +61,9 @@ async def test_it_takes_part_in_no_transaction() -> None:
     inbox = MemoryInbox()
     claim = await inbox.claim("order", "paid")
     assert isinstance(claim, Claim)
-    with pytest.raises(ConfigurationError, match="no transaction"):
+    with pytest.raises(
+        ConfigurationError, match="cannot record in a database transaction"
+    ):
         await inbox.confirm(claim, "paid", "a connection")  # type: ignore[arg-type]
 
 
