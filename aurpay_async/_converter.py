@@ -148,7 +148,7 @@ def _parse_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def dump_new_order(order: NewOrder) -> bytes:
     """Return the body of a request for an order, without fields that are None or False.
 
-    It is a separate writer because it is several times faster than `dump_json`.
+    It takes half the time of `dump_json`, which accepts any nested value.
     """
     fields, kind = vars(order), cast("type[attrs.AttrsInstance]", type(order))
     members = [
