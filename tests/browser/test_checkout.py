@@ -322,8 +322,8 @@ async def test_checkout_buttons_change_the_order_and_call_the_shop(
             await page.get_by_role("heading", name=said, exact=True).wait_for()
             await page.get_by_text("Done.").wait_for()
             sent = sandbox.callbacks[before:]
-            told = [(one.kind, one.status) for one in sent]
-            assert told == [(kind, 200) for kind in kinds]
+            results = [(one.kind, one.status) for one in sent]
+            assert results == [(kind, 200) for kind in kinds]
             assert await find_button(page, "Pay").is_disabled()
             late = await find_button(page, "Pay too late").is_disabled()
             assert late is (said != "Overdue")
@@ -729,8 +729,8 @@ async def test_choosing_a_coin_leads_to_the_checkout_of_the_order(
     await expect(page.get_by_text("5.556112 USDT-TRC20")).to_be_visible()
     await expect(page.get_by_role("link", name="Open in wallet")).to_be_hidden()
     await expect(page.get_by_role("img", name="QR code")).to_be_hidden()
-    [made] = sandbox.orders.values()
-    assert page.url.endswith(f"#/cashier/{made.order_id}")
+    [created] = sandbox.orders.values()
+    assert page.url.endswith(f"#/cashier/{created.order_id}")
     await find_button(page, "Pay").click()
     await expect(find_status(page)).to_have_text("Paid")
     # A reopened page leads to the order.

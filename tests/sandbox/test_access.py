@@ -251,9 +251,9 @@ async def test_client_accepts_orders_of_a_sandbox_behind_a_tls_proxy() -> None:
         AurpayClient(base_url=public, network="regtest", session=session) as aurpay,
     ):
         backend[:] = sandbox.base_url.removeprefix("http://").split(":")
-        made = await aurpay.create_order("20", "USD", confirm=True)
-        assert made.pay_url == f"{public}/#/cashier/{made.order_id}"
-        assert made.checks[-1] == "read_back"
+        created = await aurpay.create_order("20", "USD", confirm=True)
+        assert created.pay_url == f"{public}/#/cashier/{created.order_id}"
+        assert created.checks[-1] == "read_back"
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -282,8 +282,8 @@ async def test_sandbox_client_accepts_pay_urls_at_the_public_url(
     public: str,
 ) -> None:
     async with Sandbox(public_url=f"{public}/") as sandbox, sandbox.client() as aurpay:
-        made = await aurpay.create_order("20", "USD")
-        assert made.pay_url == f"{public}/#/cashier/{made.order_id}"
+        created = await aurpay.create_order("20", "USD")
+        assert created.pay_url == f"{public}/#/cashier/{created.order_id}"
 
 
 async def test_sandbox_client_of_a_wildcard_address_connects_to_loopback() -> None:

@@ -29,13 +29,13 @@ async def test_callback_is_delivered_into_an_asgi_application_without_server(
     aurpay_clock: FakeClock, *, posts: bool
 ) -> None:
     orders: dict[str, LightningOrder] = {}
-    told: list[Notification] = []
+    notifications: list[Notification] = []
 
     async def lookup(reference: Reference) -> LightningOrder | None:
         return orders.get(reference.attempt_id)
 
     async def handle(notification: Notification) -> None:
-        told.append(notification)
+        notifications.append(notification)
 
     async with (
         Sandbox(clock=aurpay_clock, post_callbacks=posts) as sandbox,
@@ -58,7 +58,7 @@ async def test_callback_is_delivered_into_an_asgi_application_without_server(
         orders[order.attempt_id or ""] = order
         await sandbox.pay(order.order_id)
         sandbox.assert_callbacks("paid")
-    (notification,) = told
+    (notification,) = notifications
     assert (notification.outcome, notification.reference) == ("paid", "cart-42")
 
 

@@ -85,9 +85,9 @@ def test_clock_cannot_be_advanced_beyond_the_year_2999() -> None:
 async def test_sandbox_client_shares_the_clock_of_the_sandbox() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         advance(sandbox.clock, 86_400 * 30)
-        made = await aurpay.create_order("20.00", "USD")
+        created = await aurpay.create_order("20.00", "USD")
     assert is_near(
-        made.payment_request.created_at, datetime.now(UTC) + timedelta(days=30)
+        created.payment_request.created_at, datetime.now(UTC) + timedelta(days=30)
     )
 
 

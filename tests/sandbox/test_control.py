@@ -83,9 +83,9 @@ async def test_callback_faults_can_be_listed_added_and_removed_over_http() -> No
         assert answer["error"].startswith(
             "callback_fault: there is no callback fault 'sooner'; use one of"
         )
-        wrongs: list[Any] = [{}, [503], ["twice", None]]
-        for wrong in wrongs:
-            assert await call(sandbox, "POST", path, wrong) == (
+        invalid_bodies: list[Any] = [{}, [503], ["twice", None]]
+        for body in invalid_bodies:
+            assert await call(sandbox, "POST", path, body) == (
                 400,
                 {"error": "callback_faults: must be a JSON list of strings"},
             )
@@ -250,8 +250,8 @@ async def test_rates_can_be_shown_and_set_over_http() -> None:
         first = await create_order(sandbox)
         assert await call(sandbox, "GET", path) == (200, shown)
         changed = {**shown, "USD": "65000.50", "PLN": "400000"}
-        told = {"USD": "65000.50", "PLN": "400000"}
-        assert await call(sandbox, "PUT", path, told) == (200, changed)
+        rates = {"USD": "65000.50", "PLN": "400000"}
+        assert await call(sandbox, "PUT", path, rates) == (200, changed)
         second = await create_order(sandbox)
         orders = sandbox.orders
         assert orders[first].amount == Decimal("0.00020000")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import CallbackFaults, Sandbox
-from aurpay_async.sandbox import _letters as letters
+from aurpay_async.sandbox import _letters as callbacks
 from aurpay_async.sandbox import _postman as deliveries
 from aurpay_async.sandbox._deliveries import CALLBACK_FAULTS
 from aurpay_async.testing import FakeClock
@@ -40,7 +40,9 @@ URL = "http://127.0.0.1:9/paid"
 
 
 def test_each_callback_fault_has_one_implementation() -> None:
-    assert {*CALLBACK_FAULTS} == {*deliveries._FAULTY_DELIVERIES} ^ {*letters.TAMPERED}
+    assert {*CALLBACK_FAULTS} == {*deliveries._FAULTY_DELIVERIES} ^ {
+        *callbacks.TAMPERED
+    }
 
 
 def test_documentation_lists_each_callback_fault_with_its_options() -> None:
@@ -297,8 +299,10 @@ async def test_order_of_a_signed_request_has_no_api_key_in_callbacks() -> None:
         ) as sandbox,
         sandbox.client() as aurpay,
     ):
-        made = await aurpay.create_order("20", "USD", callback_url=f"{shop.url}/paid")
-        await sandbox.pay(made.order_id)
+        created = await aurpay.create_order(
+            "20", "USD", callback_url=f"{shop.url}/paid"
+        )
+        await sandbox.pay(created.order_id)
         [request] = read_requests(shop)
         assert request.named("Api-Key") == []
 
@@ -438,8 +442,8 @@ async def test_fault_before_answer_combines_with_request_faults() -> None:
         assert (len(sandbox.orders), len(sandbox.callback_faults)) == (0, 1)
         status, _ = await call(sandbox, "POST", "/api/bln/order", fields)
         assert (status, len(sandbox.callback_faults)) == (503, 0)
-    (made,) = sandbox.orders.values()
-    assert made.status == "SUCCESS"
+    (created,) = sandbox.orders.values()
+    assert created.status == "SUCCESS"
     assert len(shop.requests) == 1
 
 

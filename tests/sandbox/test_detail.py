@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import re
 from base64 import b64encode
-from typing import Any
 
 import aiohttp
 import pytest
@@ -162,5 +161,5 @@ async def test_fault_of_a_read_carries_the_right_order() -> None:
         assert answer.endswith(b', "rate": NaN}')
         with pytest.raises(ConnectionResetError):
             await read_raw(sandbox, order_id)
-        kept: Any = await call(sandbox, "GET", PATH + order_id)
-        assert kept[1]["data"]["order_id"] == order_id
+        _, detail = await call(sandbox, "GET", PATH + order_id)
+        assert detail["data"]["order_id"] == order_id

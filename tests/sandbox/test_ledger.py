@@ -128,16 +128,16 @@ def test_status_changes_follow_the_transition_table(
     moves: list[StatusChange], status: str
 ) -> None:
     ledger = Ledger()
-    made = ledger.create({"price": 20, "currency": "USD"}, NOW)
+    created = ledger.create({"price": 20, "currency": "USD"}, NOW)
     for move in moves:
-        moved = ledger.change_status(made.order_id, move, LATER)
-        assert ledger.orders == {made.order_id: moved}
-    settled = ledger.find(made.order_id)
-    assert settled.status == status
-    assert settled.updated_at == LATER.replace(microsecond=0)
-    assert (made.status, made.updated_at) == ("PENDING", made.created_at)
-    assert settled.created_at == made.created_at
-    assert settled.invoice == made.invoice
+        moved = ledger.change_status(created.order_id, move, LATER)
+        assert ledger.orders == {created.order_id: moved}
+    changed = ledger.find(created.order_id)
+    assert changed.status == status
+    assert changed.updated_at == LATER.replace(microsecond=0)
+    assert (created.status, created.updated_at) == ("PENDING", created.created_at)
+    assert changed.created_at == created.created_at
+    assert changed.invoice == created.invoice
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,9 @@ def test_signatures_of_the_documentation_are_reproduced(vector: dict[str, str]) 
 
 
 def test_get_callback_has_the_three_documented_headers() -> None:
-    letter = build()
-    assert (letter.method, letter.url, letter.body) == ("GET", URL, b"")
-    assert letter.headers == (
+    callback = build()
+    assert (callback.method, callback.url, callback.body) == ("GET", URL, b"")
+    assert callback.headers == (
         ("Callback-Token", "t"),
         ("Date", "2024-06-17T00:00:00Z"),
         ("Signature", "GyVNxJEBI11GoK2i8L9vAFiPEU1LZkxIqoFCy033jzU="),
@@ -57,27 +57,27 @@ def test_get_callback_has_the_three_documented_headers() -> None:
 
 def test_post_callback_has_the_documented_fields_in_order() -> None:
     example = VECTORS["callback_post_body"]["example"]
-    letter = build(posts=True)
-    assert letter.method == "POST"
-    assert letter.headers[-1] == ("Content-Type", "application/json")
-    body = json.loads(letter.body)
+    callback = build(posts=True)
+    assert callback.method == "POST"
+    assert callback.headers[-1] == ("Content-Type", "application/json")
+    body = json.loads(callback.body)
     assert list(body) == list(example)
     assert {name: type(value) for name, value in body.items()} == {
         name: type(value) for name, value in example.items()
     }
-    assert body["order_id"] == letter.order.order_id
+    assert body["order_id"] == callback.order.order_id
     assert (body["status"], body["currency"]) == ("SUCCESS", "BTC-LN")
     assert (body["amount"], body["fee"]) == ("0.00022212", "0.00000177696")
     assert (body["vs_price"], body["vs_currency"]) == ("19.99", "EUR")
-    assert build(posts=True).body != letter.body  # another invoice
+    assert build(posts=True).body != callback.body  # another invoice
 
 
 def test_repr_of_a_callback_hides_token_and_signature() -> None:
-    letter = build_callback(
+    callback = build_callback(
         build().order, "paid", NOW, token="canary", secret="canary", post=False
     )
-    assert "canary" not in repr(letter)
-    assert letter.signatures[0] not in repr(letter)
+    assert "canary" not in repr(callback)
+    assert callback.signatures[0] not in repr(callback)
 
 
 def test_callback_url_with_a_lone_surrogate_can_be_signed() -> None:
@@ -100,14 +100,16 @@ def test_callback_url_with_a_lone_surrogate_can_be_signed() -> None:
     ],
 )
 def test_tampered_callback_differs_in_one_respect(name: str, changed: set[str]) -> None:
-    letter = build()
-    spoilt = TAMPERED[name](letter)
+    callback = build()
+    tampered = TAMPERED[name](callback)
     fields = (
         *("method", "url", "token", "date", "signatures", "body"),
         *("api_key", "is_unsigned"),
     )
     assert {
-        field for field in fields if getattr(letter, field) != getattr(spoilt, field)
+        field
+        for field in fields
+        if getattr(callback, field) != getattr(tampered, field)
     } == changed
 
 
@@ -116,20 +118,20 @@ def test_each_way_of_tampering_is_tested() -> None:
 
 
 def test_forged_signature_replaces_or_follows_the_valid_one() -> None:
-    letter = build()
-    forged = expected_signature(letter.date, URL, "not the secret")
-    assert TAMPERED["wrong-signature"](letter).signatures == (forged,)
-    assert TAMPERED["duplicate-headers"](letter).signatures == (
-        *letter.signatures,
+    callback = build()
+    forged = expected_signature(callback.date, URL, "not the secret")
+    assert TAMPERED["wrong-signature"](callback).signatures == (forged,)
+    assert TAMPERED["duplicate-headers"](callback).signatures == (
+        *callback.signatures,
         forged,
     )
-    assert [name for name, _ in TAMPERED["duplicate-headers"](letter).headers] == [
+    assert [name for name, _ in TAMPERED["duplicate-headers"](callback).headers] == [
         "Callback-Token",
         "Date",
         "Signature",
         "Signature",
     ]
-    names = [name for name, _ in TAMPERED["no-signature"](letter).headers]
+    names = [name for name, _ in TAMPERED["no-signature"](callback).headers]
     assert names == ["Callback-Token", "Date"]
 
 
@@ -142,22 +144,22 @@ def test_forged_signature_replaces_or_follows_the_valid_one() -> None:
     ],
 )
 def test_wrong_url_has_one_more_parameter_than_was_signed(url: str, sent: str) -> None:
-    letter = build(callback_url=url)
-    assert TAMPERED["wrong-url"](letter).url == sent
-    assert letter.signatures[0] == expected_signature(
-        letter.date, url, "example-callback-secret"
+    callback = build(callback_url=url)
+    assert TAMPERED["wrong-url"](callback).url == sent
+    assert callback.signatures[0] == expected_signature(
+        callback.date, url, "example-callback-secret"
     )
 
 
 def test_tampered_bodies_are_foreign_broken_or_huge() -> None:
-    letter = build()
+    callback = build()
     true = json.loads(build(posts=True).body)
-    told = json.loads(TAMPERED["unsigned-body"](letter).body)
-    assert told["order_id"] != letter.order.order_id
-    assert told["order_id"][:14] == letter.order.order_id[:14]
-    assert (true["amount"], told["amount"]) == ("0.00022212", "10.00022212")
+    changed = json.loads(TAMPERED["unsigned-body"](callback).body)
+    assert changed["order_id"] != callback.order.order_id
+    assert changed["order_id"][:14] == callback.order.order_id[:14]
+    assert (true["amount"], changed["amount"]) == ("0.00022212", "10.00022212")
     with pytest.raises(ValueError, match="Expecting value"):
-        json.loads(TAMPERED["broken-body"](letter).body)
-    huge = TAMPERED["huge-body"](letter)
+        json.loads(TAMPERED["broken-body"](callback).body)
+    huge = TAMPERED["huge-body"](callback)
     assert len(huge.body) > 2 * 1024 * 1024
-    assert json.loads(huge.body)["order_id"] == letter.order.order_id
+    assert json.loads(huge.body)["order_id"] == callback.order.order_id

@@ -185,7 +185,7 @@ async def test_first_replayed_create_is_the_order_of_another_merchant() -> None:
         order = await aurpay.create_order("99.00", "USD")
         assert order.amount == Decimal("0.000042")
         assert order.order_id not in sandbox.orders
-        assert [made.price for made in sandbox.orders.values()] == [Decimal("99.00")]
+        assert [order.price for order in sandbox.orders.values()] == [Decimal("99.00")]
 
 
 async def test_fault_replayed_sends_the_own_response_of_a_first_read() -> None:

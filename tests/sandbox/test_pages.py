@@ -408,11 +408,11 @@ async def test_checkout_stream_sends_the_order_and_then_its_changes() -> None:
                 },
             }
             await sandbox.expire(ORDER_ID)
-            told = await stream.wait_for("order")
-            assert (told["status"], told["late"]) == ("OVERDUE", True)
+            change = await stream.wait_for("order")
+            assert (change["status"], change["late"]) == ("OVERDUE", True)
             await sandbox.pay(ORDER_ID)
-            told = await stream.wait_for("order")
-            assert (told["status"], told["late"]) == ("SUCCESS", True)
+            change = await stream.wait_for("order")
+            assert (change["status"], change["late"]) == ("SUCCESS", True)
 
 
 async def test_unknown_order_has_neither_checkout_nor_qr_code() -> None:
@@ -471,9 +471,9 @@ async def test_overview_lists_are_bounded_and_begin_with_the_latest() -> None:
         sandbox.faults.push(*["503"] * 102)
         async with open_stream(sandbox, "/events") as stream:
             for name in ("orders", "requests", "callbacks"):
-                told = await stream.wait_for(name)
-                assert (told["total"], len(told["rows"])) == (102, 100)
-                keys = [str(row["key"])[-3:].strip("0") for row in told["rows"]]
+                change = await stream.wait_for(name)
+                assert (change["total"], len(change["rows"])) == (102, 100)
+                keys = [str(row["key"])[-3:].strip("0") for row in change["rows"]]
                 assert (keys[0], keys[-1]) == ("102", "3")
             assert len(await stream.wait_for("faults")) == 100
 
@@ -520,11 +520,11 @@ async def test_no_response_of_the_pages_contains_a_secret() -> None:
         Sandbox(**secrets, post_callbacks=True) as sandbox,
         sandbox.client() as aurpay,
     ):
-        made = await aurpay.create_order(20, "USD", callback_url=f"{shop.url}/paid")
-        await aurpay.get_order(made.order_id)
-        path = f"/_pages/orders/{made.order_id}"
+        created = await aurpay.create_order(20, "USD", callback_url=f"{shop.url}/paid")
+        await aurpay.get_order(created.order_id)
+        path = f"/_pages/orders/{created.order_id}"
         await call(sandbox, "POST", f"{path}/pay", b"{}", **build_headers(sandbox))
-        secret = [*secrets.values(), sandbox.orders[made.order_id].preimage]
+        secret = [*secrets.values(), sandbox.orders[created.order_id].preimage]
         secret += [
             value
             for request in sandbox.requests
@@ -543,7 +543,7 @@ async def test_no_response_of_the_pages_contains_a_secret() -> None:
         )
         async with open_stream(sandbox, "/events") as stream:
             answers += [await stream.read_frame() for _ in range(2)]
-        async with open_stream(sandbox, f"/orders/{made.order_id}/events") as stream:
+        async with open_stream(sandbox, f"/orders/{created.order_id}/events") as stream:
             answers += [await stream.read_frame() for _ in range(2)]
     assert len(secret) >= 8
     assert not [value for value in secret for answer in answers if value in answer]
@@ -677,5 +677,5 @@ async def test_reopened_sandbox_serves_its_pages() -> None:
     async with sandbox:
         clock.advance(timedelta(minutes=30).total_seconds())
         async with open_stream(sandbox, f"/orders/{ORDER_ID}/events") as stream:
-            told = await stream.wait_for("order")
-    assert told["deadline"] == clock.now().timestamp()
+            change = await stream.wait_for("order")
+    assert change["deadline"] == clock.now().timestamp()

@@ -105,8 +105,8 @@ async def test_sandbox_client_connects_over_ipv4_and_ipv6() -> None:
             Sandbox(host=host, allow_remote=True) as sandbox,
             sandbox.client() as aurpay,
         ):
-            made = await aurpay.create_order("20.00", "USD")
-            assert made.pay_url.startswith(f"{sandbox.base_url}/#/cashier/")
+            created = await aurpay.create_order("20.00", "USD")
+            assert created.pay_url.startswith(f"{sandbox.base_url}/#/cashier/")
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: str) -> None:

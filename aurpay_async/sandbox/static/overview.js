@@ -58,16 +58,16 @@ const code = (text) => element("code", "", text);
 const quiet = (text) => element("span", "quiet", text);
 
 function pill(text, tone) {
-  const made = element("span", "pill", text);
-  made.dataset.tone = tone;
-  return made;
+  const created = element("span", "pill", text);
+  created.dataset.tone = tone;
+  return created;
 }
 
 function time(seconds) {
   const date = new Date(seconds * 1000);
-  const made = element("time", "quiet", date.toLocaleTimeString("en-GB"));
-  made.dateTime = date.toISOString();
-  return made;
+  const created = element("time", "quiet", date.toLocaleTimeString("en-GB"));
+  created.dateTime = date.toISOString();
+  return created;
 }
 
 function drawOrder({ key, status, price, currency, amount, coin, created }) {
