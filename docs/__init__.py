@@ -1,1 +1,1 @@
-"""The pages, the pictures in them, and what makes a site of both."""
+"""The pages, their pictures, and the configuration of the site."""

@@ -1,4 +1,4 @@
-"""What the README and the pages say: their examples run and print what they show."""
+"""Tests of the README, the pages and their examples."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
-#: What an example prints, in a block of its own right after it.
+#: The expected output of an example: the block after it.
 PRINTED = re.compile(r"\n+```text\n(.*?)```\n", re.DOTALL)
-#: Of an example that others import.
+#: The file name of an example that other examples import.
 FILE = re.compile(r"# (\w+\.py)\n")
-#: What a shop has; its plugins by name, as pytest takes its time to look for them.
+#: The configuration of a shop; it names the plugins, because discovery is slow.
 SETTINGS = """
 [pytest]
 addopts = -p pytest_asyncio.plugin -p aurpay_async.pytest_plugin
@@ -49,13 +49,13 @@ filterwarnings = error
 """
 LINK = re.compile(r"(?:\]\(|src=\"|srcset=\")([^)\s:\"]*)[)\"]")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
-#: Of the catalogue of errors.
+#: An entry of the catalogue of errors.
 ENTRY = re.compile(r"^### (\w+)\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^(`{3,}).*?^\1$", re.MULTILINE | re.DOTALL)
 
 
 def run(example: Example) -> None:
-    """As `python -m asyncio` would, by itself: nothing is left from the one before."""
+    """Run an example alone, with top-level await as in `python -m asyncio`."""
     if "\nasync def test_" in example.parsed:
         run_as_tests(example)
         return
@@ -78,7 +78,7 @@ async def _wait(result: Any) -> None:
 
 
 def run_as_tests(example: Example) -> None:
-    """A page's tests, as a shop would run them: beside the files that they import."""
+    """Run the tests of a page with pytest, beside the files that they import."""
     folder: Path = example.namespace["folder"]
     for other in example.document.examples():
         if named := FILE.match(other.parsed):
@@ -95,7 +95,7 @@ def run_as_tests(example: Example) -> None:
 
 
 def shown(example: Example) -> str:
-    """What the page says that it prints."""
+    """Return the output that the page shows."""
     found = PRINTED.match(example.document.text, example.end)
     return found[1] if found else ""
 
@@ -114,13 +114,11 @@ EXAMPLES = [
 def test_an_example_runs_and_prints_what_it_shows(
     example: Example, tmp_path: Path
 ) -> None:
-    """Copied as it stands, it works; what it prints is the block under it."""
     example.namespace["folder"] = tmp_path
     example.evaluate()
 
 
-def test_no_example_escapes() -> None:
-    """Whatever is Python is marked so, and whatever is marked so is run."""
+def test_every_block_names_its_language_and_every_python_block_is_run() -> None:
     text = "".join(document.text for document in DOCUMENTS)
     found = re.findall(r"^ *```([^`\n]*)$", text, re.MULTILINE)
     marks = [mark.strip() for mark in found]
@@ -130,12 +128,12 @@ def test_no_example_escapes() -> None:
 
 
 def prose(page: Path) -> str:
-    """A page without its blocks of code."""
+    """Return a page without its code blocks."""
     return FENCED.sub("", page.read_text(encoding="utf-8"))
 
 
 def anchors(page: Path) -> set[str]:
-    """What can stand behind the # of a link, as GitHub and MyST make it."""
+    """Return the anchors of the headings, as GitHub and MyST derive them."""
     return {
         re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-")
         for title in HEADING.findall(prose(page))
@@ -143,8 +141,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_lead_somewhere(page: Path) -> None:
-    """Within the repository, to the very heading; pictures too."""
+def test_links_and_pictures_of_a_page_have_targets(page: Path) -> None:
     for link in LINK.findall(prose(page)):
         target, _, anchor = link.partition("#")
         found = (page.parent / target).resolve() if target else page
@@ -153,8 +150,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(found), link
 
 
-def test_every_error_is_in_the_catalogue() -> None:
-    """Its meaning, what exists and what to do, under its name, with its code."""
+def test_catalogue_of_errors_has_every_error_with_code_state_and_advice() -> None:
     page = (DOCS / "errors.md").read_text(encoding="utf-8")
     entries = dict(ENTRY.findall(page))
     tree = {
@@ -169,8 +165,7 @@ def test_every_error_is_in_the_catalogue() -> None:
             assert f"- **{part}**" in entries[name], (name, part)
 
 
-def test_every_promise_has_its_test() -> None:
-    """Where the README links a promise to the test that proves it, there is one."""
+def test_every_guarantee_of_the_readme_names_an_existing_test() -> None:
     text = PAGES[0].read_text(encoding="utf-8")
     for name, path in re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", text):
         code = (ROOT / path).read_text(encoding="utf-8")
@@ -178,7 +173,7 @@ def test_every_promise_has_its_test() -> None:
 
 
 def situations(title: str) -> list[tuple[str, str]]:
-    """What a table of that page has people try, and the row that it stands in."""
+    """Return each fault that a table of the page names, with its row."""
     page = (DOCS / "what-happens.md").read_text(encoding="utf-8")
     rows = page.partition(f"## ... {title}")[2].partition("\n## ")[0].splitlines()
     return [
@@ -190,8 +185,7 @@ def situations(title: str) -> list[tuple[str, str]]:
     ]
 
 
-async def test_what_happens_when_an_order_is_created() -> None:
-    """Each fault that the page names comes to what the page says."""
+async def test_faults_of_create_order_have_the_outcomes_that_the_page_says() -> None:
     found = situations("an order is created")
     assert len(found) > 20
     for fault, row in found:
@@ -212,8 +206,7 @@ async def test_what_happens_when_an_order_is_created() -> None:
             assert caught.value.order_id in sandbox.orders, fault
 
 
-def test_what_happens_when_a_callback_comes() -> None:
-    """The page gives the answers that the tests of payments see."""
+def test_answers_to_callback_faults_are_those_of_the_page() -> None:
     found = situations("a callback arrives")
     assert {outcome for outcome, _ in found} == PAID.keys()
     for outcome, row in found:
@@ -221,26 +214,23 @@ def test_what_happens_when_a_callback_comes() -> None:
         assert {*PAID[outcome][0]} == {int(said[0]) if said else None}, row
 
 
-def test_the_drawn_pictures_are_of_this_code() -> None:
-    """Statuses and moves are read from it; `make pictures` draws anew."""
+def test_stored_svg_pictures_are_up_to_date() -> None:
     drawn = (DOCS / "images" / "order-life.svg").read_text(encoding="utf-8")
     assert drawn == order_life()
     drawn = (DOCS / "images" / "architecture.svg").read_text(encoding="utf-8")
     assert drawn == architecture()
 
 
-def test_the_layers_are_drawn_as_they_are_held() -> None:
-    """What is above in the picture is above, or beside, in the contract."""
+def test_layers_of_the_picture_are_in_the_order_of_the_contract() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     rows = [row.split(" | ") for row in contracts[0]["layers"]]
-    height = {room: place for place, row in enumerate(rows) for room in row}
-    drawn = [height[f"aurpay_async.{room}"] for row in LAYERS for room in row.rooms]
+    height = {module: place for place, row in enumerate(rows) for module in row}
+    drawn = [height[f"aurpay_async.{m}"] for row in LAYERS for m in row.modules]
     assert drawn == sorted(drawn)
 
 
 def test_every_public_module_is_in_the_reference() -> None:
-    """What has no leading underscore is a promise, and promises are written down."""
     package = Path(aurpay_async.__file__).parent
     found = pkgutil.walk_packages([str(package)], "aurpay_async.")
     public = {info.name for info in found if "._" not in info.name}
@@ -249,7 +239,7 @@ def test_every_public_module_is_in_the_reference() -> None:
     assert described == {"aurpay_async", *public} - {"aurpay_async.contrib"}
 
 
-#: A number that is printed, or put into a string, without a format of its own.
+#: An amount that is printed, or put into a string, without a format.
 _UNFORMATTED = re.compile(
     r"\{[^{}:]*\.(?:amount|fee|obtained)\}"
     r"|(?:print|str)\((?:[^()]|\([^()]*\))*\.(?:amount|fee|obtained)\b(?![_:])"
@@ -257,7 +247,7 @@ _UNFORMATTED = re.compile(
 
 
 def test_every_amount_that_pages_and_examples_print_is_fixed_point() -> None:
-    """As ``str()`` of a Decimal below 0.000001 has an exponent."""
+    # str() of a Decimal below 0.000001 has an exponent.
     assert _UNFORMATTED.search('print(order.status, order.amount, "BTC")')
     assert _UNFORMATTED.search('f"{order.amount} BTC"')
     assert not _UNFORMATTED.search('print(f"{order.amount:f}", made.amount_msat)')

@@ -1,5 +1,5 @@
-"""The pictures of the pages, made anew: ``python -m docs.pictures`` (`make pictures`).
+"""Create the pictures of the pages: ``python -m docs.pictures`` (`make pictures`).
 
-Two are drawn, and follow the light or dark of the page that they stand in. The others
-are photographs of what the package shows: each is taken in light and in dark.
+Two are SVG files that follow the colour scheme of their page. The others are
+screenshots of the package, one in light and one in dark colours.
 """

@@ -1,4 +1,4 @@
-"""Make all pictures, into ``docs/images``."""
+"""Write all pictures to ``docs/images``."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ from typing import TYPE_CHECKING, Final
 
 from ._architecture import architecture
 from ._browser import open_browser
-from ._checkout import photograph_checkout
+from ._checkout import capture_checkout
 from ._order_life import order_life
-from ._terminal import photograph_terminal, run_command
+from ._terminal import capture_terminal, run_command
 
 if TYPE_CHECKING:
     from ._browser import Scheme
 
 IMAGES: Final = Path(__file__).parents[1] / "images"
-#: What is run in a terminal, by the name of its picture.
+#: Arguments of the command, by the name of the picture.
 COMMANDS: Final = {"demo": "demo", "terminal": "order create 20 USD --qr"}
 SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
 
 
 async def main() -> None:
-    """Drawn ones first: they need no browser."""
+    """Write the SVG files, and then the screenshots."""
     for name, drawn in (("order-life", order_life()), ("architecture", architecture())):
         (IMAGES / f"{name}.svg").write_text(drawn, encoding="utf-8")
-    printed = {name: await run_command(what) for name, what in COMMANDS.items()}
+    printed = {
+        name: await run_command(arguments) for name, arguments in COMMANDS.items()
+    }
     async with open_browser() as browser:
         for scheme in SCHEMES:
-            twin = "" if scheme == "light" else f"-{scheme}"
-            await photograph_checkout(browser, scheme, IMAGES / f"checkout{twin}.png")
+            suffix = "" if scheme == "light" else f"-{scheme}"
+            await capture_checkout(browser, scheme, IMAGES / f"checkout{suffix}.png")
             for name, text in printed.items():
-                path = IMAGES / f"{name}{twin}.png"
-                await photograph_terminal(browser, scheme, path, text)
+                path = IMAGES / f"{name}{suffix}.png"
+                await capture_terminal(browser, scheme, path, text)
 
 
 asyncio.run(main())

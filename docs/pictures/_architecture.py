@@ -1,7 +1,7 @@
-"""The rooms of the package from the top down, and the road of one order through them.
+"""Draw the main modules of the package by layer, and the path of one order.
 
-A choice of rooms, for reading; import-linter has all of them (`pyproject.toml`), and a
-test holds that what is above here is not below there.
+The picture shows a selection; `pyproject.toml` lists all modules for import-linter, and
+a test checks that both have the same order.
 """
 
 from __future__ import annotations
@@ -16,58 +16,58 @@ _ROW: Final = 52
 
 
 class Layer(NamedTuple):
-    """Rooms that stand side by side; `road`: those that an order goes through."""
+    """Modules of one layer; `path`: those that create an order."""
 
     purpose: str
-    rooms: tuple[str, ...]
-    road: frozenset[str] = frozenset()
+    modules: tuple[str, ...]
+    path: frozenset[str] = frozenset()
 
 
 LAYERS: Final = (
-    Layer("what people run", ("_cli", "pytest_plugin")),
-    Layer("at the edges", ("contrib", "sandbox", "testing")),
-    Layer("what is kept", ("orders",)),
+    Layer("entry points", ("_cli", "pytest_plugin")),
+    Layer("adapters, tests", ("contrib", "sandbox", "testing")),
+    Layer("durable orders", ("orders",)),
     Layer(
-        "the door",
+        "client",
         ("_client", "_merchant", "_calls"),
         frozenset({"_client", "_merchant", "_calls"}),
     ),
-    Layer("what waits", ("_transports",), frozenset({"_transports"})),
-    Layer("what Aurpay says", ("_protocol", "callbacks"), frozenset({"_protocol"})),
+    Layer("network I/O", ("_transports",), frozenset({"_transports"})),
+    Layer("protocol", ("_protocol", "callbacks"), frozenset({"_protocol"})),
     Layer(
-        "what it must be",
+        "parsing, checks",
         ("_checks", "_converter"),
         frozenset({"_checks", "_converter"}),
     ),
     Layer(
-        "records and rules",
+        "models, rules",
         ("_models", "_auth", "_retry", "bolt11"),
         frozenset({"_models", "_auth", "_retry", "bolt11"}),
     ),
     Layer(
-        "exact or refused",
+        "validation",
         ("_money", "_urls", "_secrets"),
         frozenset({"_money", "_urls"}),
     ),
-    Layer("plain records", ("_http", "_clock"), frozenset({"_http", "_clock"})),
-    Layer("the tree", ("errors",)),
+    Layer("basic records", ("_http", "_clock"), frozenset({"_http", "_clock"})),
+    Layer("error tree", ("errors",)),
 )
 
 
 def architecture() -> str:
-    """The picture."""
+    """Return the SVG file."""
     height = _TOP + _ROW * len(LAYERS) + 20
     return picture(
         WIDTH,
         height,
         "The layers of the package",
         "From the top: "
-        + "; ".join(f"{layer.purpose}: {', '.join(layer.rooms)}" for layer in LAYERS)
-        + ". Imports look down only.",
+        + "; ".join(f"{layer.purpose}: {', '.join(layer.modules)}" for layer in LAYERS)
+        + ". Imports point downwards only.",
         [
-            text(24, 36, "Imports look down, never up", "strong"),
+            text(24, 36, "Imports point downwards only", "strong"),
             box(560, 21, 20, 20, "hot"),
-            text(588, 36, "the road of one order", "small dim"),
+            text(588, 36, "modules that create an order", "small dim"),
             *(part for row, layer in enumerate(LAYERS) for part in _layer(row, layer)),
             arrow(f"M744 {_TOP + 8}L744 {height - 24}"),
         ],
@@ -77,12 +77,12 @@ def architecture() -> str:
 def _layer(row: int, layer: Layer) -> list[str]:
     y = _TOP + row * _ROW
     parts = [text(24, y + 26, layer.purpose, "small dim")]
-    width = (560 - 12 * (len(layer.rooms) - 1)) / len(layer.rooms)
-    for place, room in enumerate(layer.rooms):
+    width = (560 - 12 * (len(layer.modules) - 1)) / len(layer.modules)
+    for place, module in enumerate(layer.modules):
         x = 168 + place * (width + 12)
-        kind = "hot" if room in layer.road else "box"
+        kind = "hot" if module in layer.path else "box"
         parts += [
             box(x, y, width, _ROW - 12, kind),
-            text(x + width / 2, y + 25, room, "code middle"),
+            text(x + width / 2, y + 25, module, "code middle"),
         ]
     return parts

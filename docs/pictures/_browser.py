@@ -1,4 +1,4 @@
-"""Photographs by Debian's Chromium: nothing is downloaded for them."""
+"""Take screenshots with Debian's Chromium, without downloading a browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Scheme = Literal["light", "dark"]
 
 CHROMIUM: Final = "/usr/bin/chromium"
 
-#: Without a screen, and without a word to anybody on the network.
+#: Headless, and without background requests to the network.
 FLAGS: Final = (
     "--headless",
     "--no-sandbox",
@@ -31,13 +31,13 @@ FLAGS: Final = (
     "--disable-sync",
 )
 
-#: Flat surfaces and soft edges need no more, and are a third of the size with them.
+#: Screenshots need no more colours, and are a third of the size with this palette.
 _COLOURS: Final = 64
 
 
 @asynccontextmanager
 async def open_browser() -> AsyncIterator[Browser]:
-    """One for all photographs."""
+    """Open one browser for all screenshots."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=CHROMIUM, args=[*FLAGS]
@@ -50,7 +50,7 @@ async def open_browser() -> AsyncIterator[Browser]:
 async def open_page(
     browser: Browser, scheme: Scheme, width: int, height: int
 ) -> AsyncIterator[Page]:
-    """A window that prefers light or dark."""
+    """Open a page with a light or dark colour scheme."""
     context = await browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme=scheme,
@@ -61,8 +61,8 @@ async def open_page(
     await context.close()
 
 
-def keep(photograph: bytes, path: Path) -> None:
-    """A small file of a photograph."""
-    with Image.open(io.BytesIO(photograph)) as image:
+def save(screenshot: bytes, path: Path) -> None:
+    """Save a screenshot with a small palette."""
+    with Image.open(io.BytesIO(screenshot)) as image:
         flat = image.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
         flat.save(path, "PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""The sandbox's checkout page, as a payer sees it."""
+"""Take a screenshot of the sandbox's checkout page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
 
-from ._browser import keep, open_page
+from ._browser import open_page, save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _NOON: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-async def photograph_checkout(browser: Browser, scheme: Scheme, path: Path) -> None:
-    """An order of which some minutes have gone by."""
+async def capture_checkout(browser: Browser, scheme: Scheme, path: Path) -> None:
+    """Save the page of an order that is some minutes old."""
     clock = FakeClock(_NOON)
     async with Sandbox(clock=clock) as sandbox, sandbox.client() as aurpay:
         order = await aurpay.create_order("20.00", "USD")
@@ -30,4 +30,4 @@ async def photograph_checkout(browser: Browser, scheme: Scheme, path: Path) -> N
             await page.goto(order.pay_url)
             await page.get_by_text("Waiting for payment").wait_for()
             await page.get_by_role("img").evaluate("image => image.decode()")
-            keep(await page.screenshot(), path)
+            save(await page.screenshot(), path)

@@ -1,7 +1,7 @@
-"""The statuses of an order, what can follow what, and the two ends of its time.
+"""Draw the statuses of an order, their transitions, and its two time limits.
 
-Colours and moves are those of the code: a move that the table does not allow is not
-drawn but raises.
+Colours and transitions are those of the code: a transition that the state machine
+rejects raises an exception.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _PLACES: Final = {
     "PENDING": _Place(24, 120, "not paid yet"),
     "SUCCESS": _Place(310, 44, "paid"),
     "OVERDUE": _Place(310, 196, "unpaid so far"),
-    "REFUNDED": _Place(596, 44, "paid back"),
+    "REFUNDED": _Place(596, 44, "refunded"),
     "RESOLVED": _Place(596, 196, "accepted"),
 }
 
-#: From, to, the line between them, what is said of it, and where.
-_MOVES: Final = (
+#: From, to, the path of the arrow, its label, and the label's position.
+_TRANSITIONS: Final = (
     ("PENDING", "SUCCESS", "M164 134L304 78", "paid", (206, 92)),
     ("PENDING", "OVERDUE", "M164 158L304 214", "30 minutes", (192, 206)),
     ("OVERDUE", "SUCCESS", "M380 196L380 102", "paid late", (390, 152)),
@@ -43,19 +43,19 @@ _MOVES: Final = (
 
 
 def order_life() -> str:
-    """The picture."""
+    """Return the SVG file."""
     return picture(
         WIDTH,
         HEIGHT,
-        "The life of an order",
+        "The statuses of an order",
         "PENDING becomes SUCCESS when it is paid, or OVERDUE after 30 minutes. OVERDUE "
         "is not final: paid late, it becomes SUCCESS; a wrong amount that the merchant "
         "accepts makes it RESOLVED. SUCCESS and RESOLVED can be REFUNDED, the only "
-        "final status. An order is shown for 30 minutes, its invoice lives for up to a "
-        "day.",
+        "final status. An order is shown for 30 minutes, its invoice can be paid for "
+        "up to a day.",
         [
             *(part for name, place in _PLACES.items() for part in _status(name, place)),
-            *(part for move in _MOVES for part in _move(*move)),
+            *(part for transition in _TRANSITIONS for part in _transition(*transition)),
             *_unknown(),
             *_time(),
         ],
@@ -76,37 +76,37 @@ def _status(name: str, place: _Place) -> list[str]:
     ]
 
 
-def _move(
-    start: str, end: str, path: str, words: str, where: tuple[int, int]
+def _transition(
+    start: str, end: str, path: str, label: str, where: tuple[int, int]
 ) -> list[str]:
     if not OrderStatus(start).can_become(OrderStatus(end)):
         message = f"{start} cannot become {end}"
         raise ValueError(message)
-    return [arrow(path), text(*where, words, "small dim")]
+    return [arrow(path), text(*where, label, "small dim")]
 
 
 def _unknown() -> list[str]:
-    """What is documented without a meaning, and whatever may come."""
+    """Draw the statuses without a documented meaning."""
     return [
         box(24, 274, 712, 36, "open"),
-        text(40, 297, "PARTIAL   TERMINATED   anything new", "strong small"),
+        text(40, 297, "PARTIAL   TERMINATED   any other", "strong small"),
         text(
             720,
             297,
-            "kept as text, neither paid nor unpaid; looked at by hand",
+            "stored as a string, neither paid nor unpaid; needs review",
             "small dim end",
         ),
     ]
 
 
 def _time() -> list[str]:
-    """Two ends: of showing, and of what can still be paid."""
+    """Draw the time limits of the order and of its invoice."""
     return [
         box(24, 340, 180, 24, "hot"),
         text(34, 356, "shown to the payer", "small"),
         text(204, 384, "30 min: overdue_at", "small dim middle"),
         box(204, 340, 532, 24, "open"),
-        text(214, 356, "can still be paid: watch it", "small dim"),
+        text(214, 356, "can still be paid: poll it", "small dim"),
         text(736, 384, "up to a day: expires_at", "small dim end"),
         text(24, 384, "created", "small dim"),
         arrow("M24 396L736 396"),

@@ -1,12 +1,12 @@
-"""The few strokes that the drawn pictures are made of."""
+"""Elements of the SVG pictures."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import Final
 
-#: Light first, dark where the page that shows the picture is dark. The ground is drawn
-#: as well, so that a picture can be read wherever it stands.
+#: Light colours, and dark ones on dark pages. The picture has its own background, so
+#: that it is readable on any page.
 STYLE: Final = """\
 :root{--ground:#fff;--ink:#1b1a23;--dim:#5f5d6b;--line:#8a8797;--box:#f3f2f7;
 --good:#e2f4e8;--goodline:#23834a;--hot:#ecebfd;--hotline:#5a4bda}
@@ -34,17 +34,20 @@ HEAD: Final = (
 )
 
 
-def picture(width: int, height: int, title: str, told: str, parts: list[str]) -> str:
-    """A whole file; `told` is for who cannot see it."""
+def picture(
+    width: int, height: int, title: str, description: str, parts: list[str]
+) -> str:
+    """Return an SVG file; screen readers read `description`."""
     opened = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" role="img" aria-labelledby="title told">'
+        f'width="{width}" height="{height}" role="img" '
+        'aria-labelledby="title description">'
     )
     return "\n".join(
         [
             opened,
             f'<title id="title">{escape(title)}</title>',
-            f'<desc id="told">{escape(told)}</desc>',
+            f'<desc id="description">{escape(description)}</desc>',
             f"<style>{STYLE}</style>",
             HEAD,
             f'<rect class="ground" width="{width}" height="{height}" rx="12"/>',
@@ -55,18 +58,18 @@ def picture(width: int, height: int, title: str, told: str, parts: list[str]) ->
 
 
 def box(x: float, y: float, width: float, height: float, kind: str = "box") -> str:
-    """A rectangle with round corners."""
+    """Return a rectangle with round corners."""
     return (
         f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{width:g}" '
         f'height="{height:g}" rx="8"/>'
     )
 
 
-def text(x: float, y: float, words: str, kind: str = "") -> str:
-    """A line of text, with its foot at `y`."""
-    return f'<text class="{kind}" x="{x:g}" y="{y:g}">{escape(words)}</text>'
+def text(x: float, y: float, content: str, kind: str = "") -> str:
+    """Return a line of text with its baseline at `y`."""
+    return f'<text class="{kind}" x="{x:g}" y="{y:g}">{escape(content)}</text>'
 
 
 def arrow(path: str) -> str:
-    """A line with a head, along an SVG path."""
+    """Return an arrow along an SVG path."""
     return f'<path class="arrow" d="{path}"/>'

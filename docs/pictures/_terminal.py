@@ -1,4 +1,4 @@
-"""The command in a terminal: run for real, and then photographed."""
+"""Run the command, and take a screenshot of its output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from aurpay_async.sandbox import Sandbox
 
-from ._browser import keep, open_page
+from ._browser import open_page, save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ _BLOCKS: Final = {"▀": "upper", "▄": "lower", "█": "both"}
 
 
 async def run_command(arguments: str) -> str:
-    """What ``aurpay`` prints then, with the signs for colours."""
+    """Return the output of ``aurpay`` with its escape sequences."""
     settings = {**os.environ, "COLUMNS": str(_COLUMNS), "FORCE_COLOR": "1"}
     settings.pop("NO_COLOR", None)
     async with Sandbox() as sandbox:
@@ -93,10 +93,10 @@ async def run_command(arguments: str) -> str:
     return f"$ aurpay {arguments}\n\n{printed.decode().strip()}"
 
 
-async def photograph_terminal(
+async def capture_terminal(
     browser: Browser, scheme: Scheme, path: Path, printed: str
 ) -> None:
-    """The same words for light and dark."""
+    """Save the output in one colour scheme."""
     console = Console(record=True, width=_COLUMNS, file=io.StringIO())
     console.print(Text.from_ansi(printed), soft_wrap=False)
     content = console.export_html(theme=_THEMES[scheme], code_format=_PAGE)
@@ -104,4 +104,4 @@ async def photograph_terminal(
         content = content.replace(block, f'<i class="{name}"></i>')
     async with open_page(browser, scheme, 800, 600) as page:
         await page.set_content(content)
-        keep(await page.locator("pre").screenshot(), path)
+        save(await page.locator("pre").screenshot(), path)

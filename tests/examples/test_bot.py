@@ -227,8 +227,8 @@ async def test_who_does_not_pay_is_told_and_who_pays_late_too(world: World) -> N
             await world.wait(HALF_AN_HOUR)
         ((_, message, text),) = await world.edits(1)
         assert text == (
-            "5 USD: not paid in time. Please do not pay this one any more; "
-            "/pay makes a new one."
+            "5 USD: not paid in time. Please do not pay this invoice any more; "
+            "/pay creates a new one."
         )
         await world.sandbox.pay(world.newest)
         edits = await world.edits_in_time(2, HALF_AN_HOUR)
@@ -517,14 +517,17 @@ def api(
     [
         (
             ConnectError("x", outcome=RequestOutcome.NOT_SENT),
-            "cannot be reached now. Nothing was made",
+            "cannot be reached now. No invoice",
         ),
-        (api(AuthenticationError), "may not take payments now. Nothing was made"),
-        (api(RateLimitedError), "too much going on now. Nothing was made"),
-        (api(APIError), "cannot be paid. Nothing was made"),
+        (
+            api(AuthenticationError),
+            "is not allowed to take payments now. No invoice",
+        ),
+        (api(RateLimitedError), "too many requests now. No invoice"),
+        (api(APIError), "rejected this bill. No invoice was created"),
         (
             api(APIError, RequestOutcome.UNKNOWN),
-            "an invoice may exist that nobody has seen",
+            "an invoice may exist that no payer has seen",
         ),
         (
             UntrustedOrderError("x", check="y", order_id="z", status=200, body=b""),
@@ -535,7 +538,7 @@ def api(
     ],
 )
 def test_each_failure_says_what_may_exist(error: AurpayError, part: str) -> None:
-    """And nothing that was meant for whoever runs the bot."""
+    """And does not contain the message of the error."""
     text = _explain(error).render()[0]
     assert part in text
     assert "secret" not in text
