@@ -67,7 +67,7 @@ def architecture() -> str:
         [
             text(24, 36, "Imports point downwards only", "strong"),
             box(560, 21, 20, 20, "hot"),
-            text(588, 36, "modules that create an order", "small dim"),
+            text(588, 36, "used by create_order", "small dim"),
             *(part for row, layer in enumerate(LAYERS) for part in _layer(row, layer)),
             arrow(f"M744 {_TOP + 8}L744 {height - 24}"),
         ],

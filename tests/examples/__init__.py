@@ -1,1 +1,1 @@
-"""The programs in examples/: each is run against the sandbox."""
+"""Tests of the example programs against the sandbox."""

@@ -1,4 +1,4 @@
-"""Which examples are run, and the databases that they run on."""
+"""Select the examples to run, and provide their databases."""
 
 from __future__ import annotations
 

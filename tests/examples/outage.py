@@ -1,4 +1,4 @@
-"""A database that cannot be reached for a while, as asyncpg reports it: an OSError."""
+"""A database that is unreachable for a while, which asyncpg reports as an OSError."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Outage:
-    """Connects that are refused."""
+    """A database that rejects connections for a while."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -24,7 +24,7 @@ class Outage:
 
     @asynccontextmanager
     async def lasting(self) -> AsyncIterator[Outage]:
-        """Refuse each connect inside the block; pooled connections turn out dead."""
+        """Reject each connect inside the block, and break pooled connections."""
         sync_engine = self._engine.sync_engine
         event.listen(sync_engine, "do_connect", self._refuse)
         event.listen(sync_engine, "checkout", _disconnected)

@@ -1,7 +1,7 @@
-"""Telegram as the bot's tests have it: it records what it is told, and answers.
+"""A fake Telegram that records calls of the bot and answers them.
 
-`Telegram` stands where aiogram's session does, so no request is ever made. `Server`
-is the same behind a real socket, for a bot that runs in a process of its own.
+`Telegram` replaces aiogram's session, so no request is sent. `Server` is an HTTP server
+for a bot that runs in a separate process.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ THEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Telegram(BaseSession):
-    """All chats that a bot is in."""
+    """A session of aiogram that records calls and answers them."""
 
     def __init__(self) -> None:
         super().__init__()
-        #: What it was told, in order.
+        #: The calls, in order.
         self.calls: list[TelegramMethod[Any]] = []
         #: What to raise instead of the next answers, by the method's name.
         self.failures: dict[str, list[Exception]] = {}
@@ -56,18 +56,18 @@ class Telegram(BaseSession):
 
     @property
     def photos(self) -> list[SendPhoto]:
-        """The pictures that were sent."""
+        """Return the pictures that were sent."""
         return [call for call in self.calls if isinstance(call, SendPhoto)]
 
     @property
     def texts(self) -> list[tuple[int, str]]:
-        """The plain messages: chat and text."""
+        """Return chat and text of the plain messages."""
         sent = [call for call in self.calls if isinstance(call, SendMessage)]
         return [(cast("int", call.chat_id), call.text) for call in sent]
 
     @property
     def edits(self) -> list[tuple[int, int, str]]:
-        """The changed captions: chat, message and text."""
+        """Return chat, message and text of the edited captions."""
         edited = [call for call in self.calls if isinstance(call, EditMessageCaption)]
         return [
             (cast("int", call.chat_id), call.message_id or 0, call.caption or "")
@@ -80,7 +80,7 @@ class Telegram(BaseSession):
         method: TelegramMethod[Any],
         timeout: int | None = None,  # noqa: ASYNC109 - as aiogram has it
     ) -> Any:
-        """Answer as Telegram would."""
+        """Record a call and return Telegram's answer."""
         failures = self.failures.get(type(method).__name__)
         if failures:
             raise failures.pop(0)
@@ -90,7 +90,7 @@ class Telegram(BaseSession):
         return self.message(cast("int", getattr(method, "chat_id", 0)), BOT).as_(bot)
 
     def message(self, chat: int, sender: User, text: str | None = None) -> Message:
-        """A message as it stands in a chat."""
+        """Return a message of a chat."""
         return Message(
             message_id=next(self._numbers),
             date=THEN,
@@ -100,7 +100,7 @@ class Telegram(BaseSession):
         )
 
     def update(self, text: str, *, chat: int = 7, who: int = 7) -> Update:
-        """Somebody writes to the bot."""
+        """Send a message of a user to the bot."""
         sender = User(id=who, is_bot=False, first_name="Ada")
         return Update(
             update_id=next(self._updates), message=self.message(chat, sender, text)
@@ -112,16 +112,16 @@ class Telegram(BaseSession):
         self.failures.setdefault(method, []).append(error)
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the session has no connection."""
 
     async def stream_content(self, *_: Any, **__: Any) -> AsyncGenerator[bytes, None]:
-        """No bot asks for a file here."""
+        """Return no data: the bot downloads no file."""
         raise AssertionError
         yield b""
 
 
 class Server:
-    """Telegram's HTTP interface, for one bot."""
+    """An HTTP server with Telegram's API for one bot."""
 
     def __init__(self) -> None:
         #: Method and fields of each call but `getUpdates`, in order.
@@ -132,19 +132,19 @@ class Server:
         self._confirmed = 0
 
     def say(self, text: str, chat: int = 7) -> None:
-        """Somebody writes to the bot."""
+        """Send a message of a user to the bot."""
         sender = {"id": chat, "is_bot": False, "first_name": "Ada"}
         message = self._message(chat) | {"from": sender, "text": text}
         number = len(self._updates) + 1
         self._updates.append({"update_id": number, "message": message})
 
     def forget(self) -> None:
-        """Deliver all updates again, as if none had been confirmed."""
+        """Send all updates again, as if the bot had confirmed none."""
         self._confirmed = 0
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Server]:
-        """On a free port."""
+        """Serve on a free port inside the block."""
         app = web.Application(client_max_size=2**24)
         app.router.add_post("/bot{token}/{method}", self.answer)
         runner = web.AppRunner(app, shutdown_timeout=0)
@@ -158,7 +158,7 @@ class Server:
             await runner.cleanup()
 
     async def until(self, **methods: int) -> list[dict[str, Any]]:
-        """Wait for so many calls; the fields of those of the last method named."""
+        """Wait for so many calls; return the fields of those of the last method."""
         called = Counter(methods)
         await until(
             lambda: Counter(name for name, _ in self.calls) == called, PATIENCE_S
@@ -167,7 +167,7 @@ class Server:
         return [fields for name, fields in self.calls if name == wanted]
 
     async def answer(self, request: web.Request) -> web.Response:
-        """One call of the bot's."""
+        """Answer one call of the bot."""
         method = request.match_info["method"]
         fields = {name: _value(text) for name, text in (await request.post()).items()}
         if method == "getUpdates":
@@ -179,7 +179,7 @@ class Server:
         return _ok(self._message(int(str(fields.get("chat_id", 0)))))
 
     async def _since(self, offset: int) -> list[dict[str, Any]]:
-        """What comes from `offset` on; nothing after some time, as Telegram does."""
+        """Wait for updates from `offset` on; return none after some time."""
         self._confirmed = max(self._confirmed, offset - 1)
         for _ in range(50):
             news = [u for u in self._updates if u["update_id"] > self._confirmed]
@@ -195,7 +195,7 @@ class Server:
 
 
 def _value(field: Any) -> Any:
-    """A field of a form: a text, or the bytes of a file."""
+    """Return a field of a form: a string, or the bytes of a file."""
     return field.file.read() if isinstance(field, web.FileField) else field
 
 

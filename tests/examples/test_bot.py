@@ -1,7 +1,7 @@
-"""examples/bot: what its chats see, whatever happens to orders, answers and processes.
+"""Tests of examples/bot: the messages of its chats after payments, faults and restarts.
 
-Telegram is `telegram.Telegram`, at the seam that aiogram has for it; Aurpay is the
-sandbox. They need aiogram: ``nox -s examples``.
+`telegram.Telegram` replaces aiogram's session; Aurpay is the sandbox. The tests need
+aiogram: ``nox -s examples``.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ HALF_AN_HOUR = 1800
 
 
 class Running:
-    """A bot, and what somebody writes to it."""
+    """A running bot and the messages of its users."""
 
     def __init__(self, payments: PayBot, telegram: Telegram) -> None:
         self.payments = payments
@@ -82,18 +82,18 @@ class Running:
         self._processor.include_router(payments.router)
 
     async def hear(self, text: str, *, chat: int = 7, who: int = 7) -> Update:
-        """Somebody writes; return when the bot has answered."""
+        """Send a message of a user; return when the bot has answered."""
         update = self._telegram.update(text, chat=chat, who=who)
         await self.hear_again(update)
         return update
 
     async def hear_again(self, update: Update) -> None:
-        """Telegram delivers something, not for the first time."""
+        """Send an update to the bot again."""
         await self._processor.feed_update(self.payments.bot, update)
 
 
 class World:
-    """All that is outside of the bot, and stays when it ends."""
+    """Sandbox, Telegram, clock and database, which survive a restart of the bot."""
 
     def __init__(self, sandbox: Sandbox, clock: HandClock, folder: Path) -> None:
         self.sandbox = sandbox
@@ -103,7 +103,7 @@ class World:
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator[Running]:
-        """A bot with the same database as the one before."""
+        """Run a bot on the database of the previous one."""
         bot = Bot(TOKEN, session=self.telegram)
         async with self.sandbox.client(reference_key=KEY) as aurpay:
             payments = PayBot(bot, aurpay, self.database)
@@ -112,11 +112,11 @@ class World:
 
     @property
     def newest(self) -> str:
-        """The id of the order that was made last."""
+        """Return the id of the newest order."""
         return list(self.sandbox.orders)[-1]
 
     async def wait(self, seconds: float = 2) -> None:
-        """Let time pass, and what sleeps go on."""
+        """Advance the clock, and let the sleeping tasks run."""
         for _ in range(20):  # who wakes may want to sleep again, by the same clock
             await asyncio.sleep(0.001)
         self.clock.advance(seconds)
@@ -124,34 +124,34 @@ class World:
     async def edits_in_time(
         self, count: int, step: float
     ) -> list[tuple[int, int, str]]:
-        """Let time pass in steps of some seconds until so many captions changed."""
+        """Advance the clock in small steps until so many captions were edited."""
         async with asyncio.timeout(20):
             while len(self.telegram.edits) < count:
                 await self.wait(step)
         return self.telegram.edits
 
     async def edits(self, count: int) -> list[tuple[int, int, str]]:
-        """The captions that were changed, once there are so many."""
+        """Wait for so many edited captions and return them."""
         await until(lambda: len(self.telegram.edits) >= count)
         return self.telegram.edits
 
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages are brought up to date all the time."""
+    """Let the bot update its messages every 10 ms."""
     monkeypatch.setattr(bot_module, "UPDATE_EVERY", 0.01)
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """A sandbox, and Telegram."""
+    """Provide a sandbox and Telegram."""
     clock = HandClock()
     async with Sandbox(clock=clock) as sandbox:
         yield World(sandbox, clock, tmp_path)
 
 
 def scanned(photo: SendPhoto) -> str:
-    """What a wallet reads in the picture."""
+    """Return the content of the QR code."""
     barcode = zxingcpp.read_barcode(pixels(cast("Any", photo.photo).data))
     assert barcode is not None
     return barcode.text
@@ -175,7 +175,7 @@ def pixels(png: bytes) -> memoryview:
 
 
 def buttons(photo: SendPhoto) -> list[tuple[str, str | None]]:
-    """Text and address of each."""
+    """Return label and URL of each button."""
     keyboard = cast("InlineKeyboardMarkup", photo.reply_markup)
     return [(one.text, one.url) for row in keyboard.inline_keyboard for one in row]
 
@@ -183,8 +183,7 @@ def buttons(photo: SendPhoto) -> list[tuple[str, str | None]]:
 # A bill and its life
 
 
-async def test_a_bill_shows_how_to_pay(world: World) -> None:
-    """As a code to scan, as a text to copy, and as a button that leads to a wallet."""
+async def test_bill_has_a_qr_code_the_invoice_and_a_wallet_button(world: World) -> None:
     async with world.bot() as bot:
         await bot.hear("/pay 5.00 usd")
         (photo,) = world.telegram.photos
@@ -203,8 +202,7 @@ async def test_a_bill_shows_how_to_pay(world: World) -> None:
         assert (photo.chat_id, world.telegram.edits) == (7, [])
 
 
-async def test_a_payment_changes_the_message(world: World) -> None:
-    """Within seconds; there is nothing left to press."""
+async def test_payment_edits_the_message_of_its_bill(world: World) -> None:
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
         await world.sandbox.pay(world.newest)
@@ -218,8 +216,9 @@ async def test_a_payment_changes_the_message(world: World) -> None:
 
 
 @pytest.mark.usefixtures("often")
-async def test_who_does_not_pay_is_told_and_who_pays_late_too(world: World) -> None:
-    """The payment counts: long after, and with no callback."""
+async def test_message_of_an_expired_bill_is_edited_again_after_a_late_payment(
+    world: World,
+) -> None:
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
         await world.sandbox.expire(world.newest)
@@ -236,10 +235,9 @@ async def test_who_does_not_pay_is_told_and_who_pays_late_too(world: World) -> N
 
 
 @pytest.mark.usefixtures("often")
-async def test_payment_during_a_database_outage_is_told_after_it(
+async def test_payment_during_a_database_outage_edits_the_message_after_it(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Watching, reconciling and telling all fail; the log says so, and none ends."""
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
         async with Outage(bot.payments.store.engine).lasting() as outage:
@@ -255,8 +253,9 @@ async def test_payment_during_a_database_outage_is_told_after_it(
         assert text == "5 USD: paid. Thank you!"
 
 
-async def test_bot_stops_in_order_while_the_database_is_away(world: World) -> None:
-    """What is left open would be a warning, and warnings are errors here."""
+async def test_bot_closes_its_connections_while_the_database_is_down(
+    world: World,
+) -> None:
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
         outage = Outage(bot.payments.store.engine).lasting()
@@ -265,8 +264,9 @@ async def test_bot_stops_in_order_while_the_database_is_away(world: World) -> No
     assert not bot.payments._polling
 
 
-async def test_bot_that_cannot_reach_its_database_does_not_start(world: World) -> None:
-    """The error names the database as the cause, and all tasks have ended."""
+async def test_bot_without_a_database_raises_store_unavailable_error(
+    world: World,
+) -> None:
     bot = Bot(TOKEN, session=world.telegram)
     async with world.sandbox.client(reference_key=KEY) as aurpay:
         payments = PayBot(bot, aurpay, world.database)
@@ -277,10 +277,9 @@ async def test_bot_that_cannot_reach_its_database_does_not_start(world: World) -
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_an_order_that_the_platform_leaves_pending_is_over_all_the_same(
+async def test_bill_expires_although_aurpay_has_its_order_as_pending(
     world: World,
 ) -> None:
-    """Nobody is left with a code that cannot be expected to work."""
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
         for _ in range(3):
@@ -291,10 +290,9 @@ async def test_an_order_that_the_platform_leaves_pending_is_over_all_the_same(
         assert len(world.sandbox.orders) == 2
 
 
-async def test_a_bill_with_another_order_is_not_over(
+async def test_bill_with_a_second_payable_order_does_not_expire(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who asks again as time ends gets a new code, and both messages wait for it."""
     monkeypatch.setattr(bot_module, "RECONCILE_EVERY", 86_400)
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
@@ -314,10 +312,9 @@ async def test_a_bill_with_another_order_is_not_over(
         }
 
 
-async def test_a_payment_that_nobody_has_heard_of_is_not_asked_for_again(
+async def test_repeated_command_for_an_unrecorded_payment_shows_no_invoice(
     world: World,
 ) -> None:
-    """Nobody is shown a code that is paid: the platform is asked when time is over."""
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
         await world.sandbox.pay(world.newest)
@@ -331,8 +328,7 @@ async def test_a_payment_that_nobody_has_heard_of_is_not_asked_for_again(
         assert len(await world.edits(1)) == 1
 
 
-async def test_a_refund_is_told(world: World) -> None:
-    """Also if nobody here has heard of the payment before."""
+async def test_refund_of_an_unrecorded_payment_edits_the_message(world: World) -> None:
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
         await world.sandbox.pay(world.newest)
@@ -345,8 +341,9 @@ async def test_a_refund_is_told(world: World) -> None:
 # Who and how often
 
 
-async def test_asking_twice_shows_the_same_order_twice(world: World) -> None:
-    """To one payer, whatever the zeros; a payment then changes both messages."""
+async def test_repeated_command_shows_the_same_order_in_both_messages(
+    world: World,
+) -> None:
     async with world.bot() as bot:
         await asyncio.gather(bot.hear("/pay 5 USD"), bot.hear("/pay 5.00 usd"))
         first, second = world.telegram.photos
@@ -358,8 +355,7 @@ async def test_asking_twice_shows_the_same_order_twice(world: World) -> None:
         assert {message for _, message, _ in await world.edits(2)} == {1002, 1003}
 
 
-async def test_each_payer_and_each_chat_has_its_own(world: World) -> None:
-    """And hears of its own alone."""
+async def test_each_payer_and_each_chat_gets_a_separate_bill(world: World) -> None:
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD", chat=-10, who=1)
         await bot.hear("/pay 5 USD", chat=-10, who=2)
@@ -373,10 +369,9 @@ async def test_each_payer_and_each_chat_has_its_own(world: World) -> None:
         assert len(world.telegram.edits) == 1
 
 
-async def test_a_command_that_telegram_delivers_twice_is_answered_once(
+async def test_command_that_telegram_repeats_is_answered_once(
     world: World,
 ) -> None:
-    """In the same process, and after a restart."""
     async with world.bot() as bot:
         update = await bot.hear("/pay 5 USD")
         await bot.hear_again(update)
@@ -386,8 +381,7 @@ async def test_a_command_that_telegram_delivers_twice_is_answered_once(
     world.sandbox.assert_orders(1)
 
 
-async def test_a_paid_bill_is_not_shown_again(world: World) -> None:
-    """Who asks for the same price after that is to pay another time."""
+async def test_command_after_a_payment_creates_a_new_bill(world: World) -> None:
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
         await world.sandbox.pay(world.newest)
@@ -401,8 +395,9 @@ async def test_a_paid_bill_is_not_shown_again(world: World) -> None:
 
 
 @pytest.mark.parametrize("move", ["pay", "expire"])
-async def test_a_restart_in_the_middle_loses_nothing(world: World, move: str) -> None:
-    """What happens while there is no bot is told by the next one."""
+async def test_restarted_bot_edits_messages_of_orders_that_changed_meanwhile(
+    world: World, move: str
+) -> None:
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
     await getattr(world.sandbox, move)(world.newest)
@@ -417,8 +412,9 @@ async def test_a_restart_in_the_middle_loses_nothing(world: World, move: str) ->
         world.sandbox.assert_orders(2)
 
 
-async def test_late_payment_while_the_bot_was_away_is_told(world: World) -> None:
-    """As late, if watching the order finds it, and not `OrderStore.run`."""
+async def test_late_payment_while_the_bot_was_stopped_edits_the_message(
+    world: World,
+) -> None:
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
     await world.sandbox.expire(world.newest)
@@ -429,8 +425,9 @@ async def test_late_payment_while_the_bot_was_away_is_told(world: World) -> None
         assert text in {LATE, "5 USD: paid. Thank you!"}
 
 
-async def test_what_was_learned_and_not_told_is_told_by_the_next(world: World) -> None:
-    """Telegram was down, and then the process ended."""
+async def test_restarted_bot_edits_messages_that_telegram_rejected_before(
+    world: World,
+) -> None:
     world.telegram.failures["EditMessageCaption"] = [
         TelegramNetworkError(method=GetMe(), message="down")
     ]
@@ -467,10 +464,9 @@ async def test_what_was_learned_and_not_told_is_told_by_the_next(world: World) -
         ("/start", "Write /pay 5 USD: a price, and"),
     ],
 )
-async def test_who_writes_something_else_is_helped(
+async def test_invalid_command_is_answered_with_the_syntax(
     world: World, said: str, heard: str
 ) -> None:
-    """With what to write instead; Aurpay is not asked."""
     async with world.bot() as bot:
         await bot.hear(said)
     ((_, text),) = world.telegram.texts
@@ -479,18 +475,18 @@ async def test_who_writes_something_else_is_helped(
 
 
 @pytest.mark.parametrize("said", ["/pay 5 XYZ", "/pay 0.001 USD"])
-async def test_what_the_platform_refuses_is_said_in_the_bot_s_words(
+async def test_rejection_is_answered_without_the_message_of_aurpay(
     world: World, said: str
 ) -> None:
-    """An unknown currency, too little; the platform's own message stays here."""
     async with world.bot() as bot:
         await bot.hear(said)
     assert world.telegram.texts == [(7, REFUSED)]
     assert len(world.sandbox.requests) == 1
 
 
-async def test_what_may_exist_is_said_and_looked_for(world: World) -> None:
-    """Then the same command gives a bill; the lost order is one that nobody saw."""
+async def test_lost_answer_is_reported_and_the_next_command_shows_an_invoice(
+    world: World,
+) -> None:
     async with world.bot() as bot:
         world.sandbox.faults.push("cut-json+created")
         await bot.hear("/pay 5 USD")
@@ -537,17 +533,17 @@ def api(
         (PaymentNeedsReviewError("x"), "Please do not pay again"),
     ],
 )
-def test_each_failure_says_what_may_exist(error: AurpayError, part: str) -> None:
-    """And does not contain the message of the error."""
+def test_text_of_each_error_says_what_may_exist_without_its_message(
+    error: AurpayError, part: str
+) -> None:
     text = _explain(error).render()[0]
     assert part in text
     assert "secret" not in text
 
 
-async def test_what_nobody_foresaw_is_logged_and_not_told(
+async def test_unexpected_exception_is_logged_and_answered_with_an_apology(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The chat hears that it went wrong."""
     async with world.bot() as bot:
         world.telegram.refuse("SendPhoto", "inline keyboard button URL is invalid")
         await bot.hear("/pay 5 USD")
@@ -570,10 +566,9 @@ async def test_what_nobody_foresaw_is_logged_and_not_told(
         ("message is not modified", []),
     ],
 )
-async def test_a_message_that_is_gone_is_replaced(
+async def test_message_that_cannot_be_edited_is_replaced_by_a_new_one(
     world: World, why: str, told: list[tuple[int, str]]
 ) -> None:
-    """One that shows it already is not."""
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
         world.telegram.refuse("EditMessageCaption", why)
@@ -585,8 +580,7 @@ async def test_a_message_that_is_gone_is_replaced(
         assert world.telegram.edits == []
 
 
-async def test_who_blocks_the_bot_is_left_alone(world: World) -> None:
-    """After one attempt of each kind."""
+async def test_chat_that_blocks_the_bot_gets_no_further_messages(world: World) -> None:
     blocked: TelegramAPIError = TelegramForbiddenError(method=GetMe(), message="no")
     async with world.bot() as bot:
         await bot.hear("/pay 5 USD")
@@ -600,18 +594,16 @@ async def test_who_blocks_the_bot_is_left_alone(world: World) -> None:
         assert (world.telegram.edits, world.telegram.texts) == ([], [])
 
 
-def test_a_price_has_one_form() -> None:
-    """Whatever somebody writes for it."""
+def test_equal_prices_have_the_same_string() -> None:
     given = ["5", "5.0", "5.00", "19.9", "19.90", "0.001", "100"]
     assert [plain(Decimal(text)) for text in given] == (
         ["5", "5", "5", "19.90", "19.90", "0.001", "100"]
     )
 
 
-def test_without_a_token_it_says_where_one_comes_from(
+def test_missing_or_invalid_token_ends_the_bot_with_advice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Instead of a traceback; the same for what is no token."""
     for token in (None, "nonsense"):
         monkeypatch.delenv("TELEGRAM_TOKEN", raising=False)
         if token is not None:
@@ -620,10 +612,9 @@ def test_without_a_token_it_says_where_one_comes_from(
             command.telegram()
 
 
-async def test_an_invoice_too_long_for_a_caption_is_in_the_code_alone(
+async def test_invoice_that_exceeds_a_caption_is_in_the_qr_code_only(
     world: World,
 ) -> None:
-    """As Telegram would refuse the whole message."""
     async with world.sandbox.client() as aurpay:
         short = await aurpay.create_order("5", "USD")
     text = bolt11.sign(

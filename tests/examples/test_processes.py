@@ -1,6 +1,6 @@
-"""The examples as they are started: each in a process of its own, which is killed.
+"""Tests of the examples in separate processes that are killed.
 
-They take long, most of it to be imported: ``nox -s examples``, or
+They are slow, mostly because of imports: ``nox -s examples``, or
 ``AURPAY_TEST_EXAMPLES=1``.
 """
 
@@ -26,10 +26,9 @@ from .waiting import until
 ROOT = Path(__file__).parent.parent.parent
 
 
-async def test_a_shop_that_is_killed_is_followed_by_one_that_knows(
+async def test_killed_shop_continues_with_its_order_after_a_restart(
     tmp_path: Path,
 ) -> None:
-    """``python -m examples.shop``, with its sandbox, between checkout and payment."""
     port = free_port()
     shop = f"http://127.0.0.1:{port}"
     given = {"SHOP_PORT": str(port), "SANDBOX_PORT": str(free_port())}
@@ -48,10 +47,9 @@ async def test_a_shop_that_is_killed_is_followed_by_one_that_knows(
         assert "shipment" in orders
 
 
-async def test_a_bot_that_is_killed_is_followed_by_one_that_knows(
+async def test_killed_bot_continues_with_its_bill_after_a_restart(
     tmp_path: Path,
 ) -> None:
-    """``python -m examples.bot``, with its sandbox, between bill and payment."""
     port = free_port()
     async with Server().serving() as telegram:
         given = {
@@ -76,21 +74,21 @@ async def test_a_bot_that_is_killed_is_followed_by_one_that_knows(
 
 
 def posts(database: Path) -> int:
-    """How many messages the bot has written down."""
+    """Return the number of messages in the bot's database."""
     with closing(sqlite3.connect(database)) as connection:
         (count,) = connection.execute("SELECT count(*) FROM posts").fetchone()
         return int(count)
 
 
 def started(name: str, given: dict[str, str], folder: Path) -> Process:
-    """An example in a process of its own."""
+    """Start an example in a separate process."""
     command = [sys.executable, "-m", f"examples.{name}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **given}
     return Process(command, cwd=folder, env=environment)
 
 
 async def ask(method: str, url: str, **options: Any) -> str:
-    """The answer of a server, as soon as that one is there."""
+    """Return the answer of a server, as soon as it accepts connections."""
     async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE_S):
         while True:
             with suppress(aiohttp.ClientConnectionError):
@@ -101,7 +99,7 @@ async def ask(method: str, url: str, **options: Any) -> str:
 
 
 class Process(subprocess.Popen[bytes]):
-    """Ends with its block."""
+    """A process that is killed at the end of its block."""
 
     def __exit__(self, *problem: object) -> None:
         self.kill()

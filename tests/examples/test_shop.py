@@ -1,4 +1,4 @@
-"""examples/shop, served by uvicorn on loopback, beside a sandbox."""
+"""Tests of examples/shop, served by uvicorn on loopback, beside a sandbox."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PASSWORD = "honey"
 
 
 class Seen(NamedTuple):
-    """What a browser has in the end."""
+    """The page that a browser shows after redirects."""
 
     status: int
     url: str
@@ -47,34 +47,34 @@ class Seen(NamedTuple):
 
 
 class Browser:
-    """Somebody who looks at a shop."""
+    """A browser that opens pages of the shop."""
 
     def __init__(self, shop: Shop, session: aiohttp.ClientSession) -> None:
         self.shop = shop
         self._session = session
 
     async def ask(self, method: str, path: str, **options: Any) -> Seen:
-        """A page of the shop, or what its address leads to."""
+        """Request a page of the shop and follow redirects."""
         url = path if "://" in path else self.shop.public_base_url + path
         async with self._session.request(method, url, **options) as response:
             text = await response.text()
             return Seen(response.status, str(response.url), text, response.headers)
 
     async def look(self, path: str, **options: Any) -> Seen:
-        """As by a link."""
+        """Open a page."""
         return await self.ask("GET", path, **options)
 
     async def fill(self) -> str:
-        """Go to the product, and take a cart; its path."""
+        """Open the product and return the path of its new cart."""
         (path,) = re.findall('action="(.*?)"', (await self.look("/")).text)
         return str(path)
 
     async def buy(self) -> Seen:
-        """As by the button."""
+        """Press the button "Buy"."""
         return await self.ask("POST", await self.fill())
 
     async def list(self) -> Seen:
-        """The orders, for whoever runs the shop."""
+        """Open the list of orders as the merchant."""
         return await self.look("/orders", headers=login(PASSWORD))
 
 
@@ -86,7 +86,7 @@ def login(password: str) -> dict[str, str]:
 async def serving(
     sandbox: Sandbox, database: str, *, real: bool = False
 ) -> AsyncIterator[Browser]:
-    """A shop on a free port, and somebody who looks at it."""
+    """Serve a shop on a free port; return a browser for it."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     verifier = CallbackVerifier(
@@ -120,20 +120,20 @@ async def serving(
 
 @pytest.fixture
 def database(tmp_path: Path) -> str:
-    """A file."""
+    """Return the URL of a SQLite file."""
     return f"sqlite+aiosqlite:///{tmp_path / 'shop.db'}"
 
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """With the machine's clock."""
+    """Provide a sandbox with the machine's clock."""
     async with Sandbox() as opened:
         yield opened
 
 
 @pytest.fixture
 async def slow() -> AsyncIterator[tuple[Sandbox, HandClock]]:
-    """With a clock that stands still."""
+    """Provide a sandbox with a clock that the test advances."""
     clock = HandClock()
     async with Sandbox(clock=clock) as opened:
         yield opened, clock
@@ -141,14 +141,15 @@ async def slow() -> AsyncIterator[tuple[Sandbox, HandClock]]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def any_database(request: pytest.FixtureRequest, database: str) -> str:
-    """Of each kind; PostgreSQL where it is asked for."""
+    """Return a database of each kind; PostgreSQL only if it is enabled."""
     if request.param == "sqlite":
         return database
     return str(request.getfixturevalue("postgresql_url"))
 
 
-async def test_it_delivers_once(sandbox: Sandbox, any_database: str) -> None:
-    """From the product's page to one shipment, across a restart of the shop."""
+async def test_paid_cart_is_shipped_once_across_a_restart(
+    sandbox: Sandbox, any_database: str
+) -> None:
     async with serving(sandbox, any_database) as browser:
         product = await browser.look("/")
         assert "A jar of honey" in product.text
@@ -180,10 +181,9 @@ async def test_it_delivers_once(sandbox: Sandbox, any_database: str) -> None:
         assert shipment in orders
 
 
-async def test_a_button_pressed_twice_is_one_order(
+async def test_pressing_buy_twice_creates_one_order(
     sandbox: Sandbox, database: str
 ) -> None:
-    """In two tabs, at the same time, and once more later."""
     async with serving(sandbox, database) as browser:
         path = await browser.fill()
         seen = await asyncio.gather(*(browser.ask("POST", path) for _ in range(5)))
@@ -196,7 +196,7 @@ async def test_a_button_pressed_twice_is_one_order(
 
 
 @pytest.mark.parametrize(("poll_every", "rings"), [(60, True), (0.05, False)])
-async def test_a_page_follows_its_order(
+async def test_events_of_a_page_end_after_the_payment(
     sandbox: Sandbox,
     database: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -204,7 +204,6 @@ async def test_a_page_follows_its_order(
     *,
     rings: bool,
 ) -> None:
-    """As it happens in this process, or soon if in another; then the stream ends."""
     monkeypatch.setattr(shop_module, "POLL_EVERY", poll_every)
     if not rings:
         monkeypatch.setattr(Shop, "_notify_pages", lambda _: None)
@@ -224,8 +223,9 @@ async def test_a_page_follows_its_order(
         )
 
 
-async def test_who_is_late_may_try_again(sandbox: Sandbox, database: str) -> None:
-    """With a new order; if both are paid, one shipment leaves and one is paid back."""
+async def test_expired_cart_gets_a_second_order_and_one_shipment_if_both_are_paid(
+    sandbox: Sandbox, database: str
+) -> None:
     async with serving(sandbox, database) as browser:
         cart = await browser.buy()
         await sandbox.expire(next(iter(sandbox.orders)))
@@ -246,12 +246,12 @@ async def test_who_is_late_may_try_again(sandbox: Sandbox, database: str) -> Non
 
 
 async def shipments(browser: Browser) -> list[str]:
-    """The numbers of the shipments, as the list shows them."""
+    """Return the numbers of the shipments in the list of orders."""
     return re.findall("shipment ([0-9a-f]{8})", (await browser.list()).text)
 
 
 async def until_listed(browser: Browser, clock: HandClock, what: str) -> None:
-    """Let minutes pass until the list has a line that `OrderStore.run` leads to."""
+    """Advance the clock until the list contains `what`, after `OrderStore.run`."""
     async with asyncio.timeout(20):
         while what not in (await browser.list()).text:
             clock.advance(60)
@@ -261,7 +261,6 @@ async def until_listed(browser: Browser, clock: HandClock, what: str) -> None:
 async def test_payment_without_a_callback_is_fulfilled(
     slow: tuple[Sandbox, HandClock], database: str
 ) -> None:
-    """A paid order that no payer can have seen is listed for a person instead."""
     sandbox, clock = slow
     async with serving(sandbox, database) as browser:
         shop = browser.shop
@@ -284,7 +283,6 @@ async def test_payment_during_a_database_outage_is_fulfilled_after_it(
     database: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Several runs fail, the log says so, and the next one finds the payment."""
     sandbox, clock = slow
     async with serving(sandbox, database) as browser:
         sandbox.callback_faults.push("lost")
@@ -302,10 +300,9 @@ async def test_payment_during_a_database_outage_is_fulfilled_after_it(
         await until_listed(browser, clock, "shipment ")
 
 
-async def test_shop_stops_in_order_while_the_database_is_away(
+async def test_shop_closes_its_connections_while_the_database_is_down(
     sandbox: Sandbox, database: str
 ) -> None:
-    """What is left open would be a warning, and warnings are errors here."""
     async with serving(sandbox, database) as browser:
         await browser.buy()
         outage = Outage(browser.shop.store.engine).lasting()
@@ -313,10 +310,9 @@ async def test_shop_stops_in_order_while_the_database_is_away(
     await outage.__aexit__(None, None, None)
 
 
-async def test_shop_that_cannot_reach_its_database_does_not_start(
+async def test_shop_without_a_database_raises_store_unavailable_error(
     sandbox: Sandbox, database: str
 ) -> None:
-    """The error names the database as the cause, and the order store is closed."""
     async with sandbox.client(reference_key=KEY) as aurpay:
         verifier = CallbackVerifier(secrets=["x" * 16], reference_key=KEY)
         shop = Shop(aurpay, verifier, database=database, public_base_url="http://[::1]")
@@ -329,7 +325,6 @@ async def test_shop_that_cannot_reach_its_database_does_not_start(
 async def test_payment_of_an_unknown_cart_is_answered_200_and_listed(
     sandbox: Sandbox, database: str, tmp_path: Path
 ) -> None:
-    """A backup was restored that does not have the order: a person has to look."""
     sandbox.callback_faults.push("lost")
     async with serving(sandbox, database) as browser:
         cart = await browser.buy()
@@ -350,10 +345,9 @@ async def test_payment_of_an_unknown_cart_is_answered_200_and_listed(
         assert await shipments(browser) == []
 
 
-async def test_nobody_is_shown_what_is_over(
+async def test_expired_invoice_is_not_shown(
     slow: tuple[Sandbox, HandClock], database: str
 ) -> None:
-    """Even if nobody has said so yet: that clock is at a time long ago."""
     sandbox, _ = slow
     async with serving(sandbox, database) as browser:
         cart = await browser.buy()
@@ -361,8 +355,9 @@ async def test_nobody_is_shown_what_is_over(
         assert next(iter(sandbox.orders.values())).invoice not in cart.text
 
 
-async def test_what_may_exist_is_said(sandbox: Sandbox, database: str) -> None:
-    """In the shop's words; the same button then gives an order."""
+async def test_lost_answer_is_reported_and_the_next_attempt_shows_an_invoice(
+    sandbox: Sandbox, database: str
+) -> None:
     async with serving(sandbox, database) as browser:
         path = await browser.fill()
         sandbox.faults.push("cut-json+created")
@@ -382,10 +377,9 @@ async def test_what_may_exist_is_said(sandbox: Sandbox, database: str) -> None:
         assert f"refund {lost.order_id}" in (await browser.list()).text
 
 
-async def test_a_payment_of_a_lost_order_is_delivered(
+async def test_payment_of_an_order_with_a_lost_answer_is_shipped(
     sandbox: Sandbox, database: str
 ) -> None:
-    """Its answer never came; its callback says which cart it is for."""
     async with serving(sandbox, database) as browser:
         path = await browser.fill()
         sandbox.faults.push("reset-after-request+created")
@@ -399,7 +393,6 @@ async def test_a_payment_of_a_lost_order_is_delivered(
 async def test_paid_callback_of_an_order_that_aurpay_does_not_list_needs_review(
     slow: tuple[Sandbox, HandClock], database: str
 ) -> None:
-    """A callback of an order that the platform does not list: no other one is made."""
     sandbox, clock = slow
     async with serving(sandbox, database) as browser:
         browser.shop.processor._clock = FakeClock()
@@ -417,8 +410,9 @@ async def test_paid_callback_of_an_order_that_aurpay_does_not_list_needs_review(
         sandbox.assert_orders(0)
 
 
-async def test_every_answer_is_strict(sandbox: Sandbox, database: str) -> None:
-    """Nothing inline, nothing from elsewhere, in nobody's frame, in no cache."""
+async def test_every_page_has_a_strict_content_security_policy(
+    sandbox: Sandbox, database: str
+) -> None:
     async with serving(sandbox, database) as browser:
         cart = await browser.buy()
         await sandbox.pay(next(iter(sandbox.orders)))
@@ -451,7 +445,6 @@ async def test_every_answer_is_strict(sandbox: Sandbox, database: str) -> None:
 async def test_list_of_orders_needs_the_password(
     sandbox: Sandbox, database: str
 ) -> None:
-    """Without a password of the shop's own there is none at all."""
     async with serving(sandbox, database) as browser:
         for headers in ({}, login(""), login("hone"), login("hönig")):
             refused = await browser.look("/orders", headers=headers)
@@ -463,10 +456,9 @@ async def test_list_of_orders_needs_the_password(
         assert (await browser.look("/orders", headers=login(""))).status == 401
 
 
-async def test_only_the_sandbox_can_be_paid_by_a_button(
+async def test_button_pays_only_regtest_orders_of_the_sandbox(
     sandbox: Sandbox, database: str
 ) -> None:
-    """And there only what is nobody's money."""
     async with serving(sandbox, database) as browser:
         cart = await browser.buy()
         assert "Simulate the payment" in cart.text
@@ -492,8 +484,7 @@ MARKUP = "\"'><script src=//evil.example></script>&"
 
 
 @pytest.mark.parametrize("template", ["product", "checkout", "message", "orders"])
-def test_every_text_is_escaped(template: str) -> None:
-    """Wherever it comes from, none of it becomes markup."""
+def test_templates_escape_every_string(template: str) -> None:
     texts = dict.fromkeys(("order_id", "reference", "currency"), MARKUP)
     odd = cast("Any", {**texts, "candidates": {MARKUP: MARKUP}, "price": Decimal(1)})
     order = dict.fromkeys(("order_id", "payment_request", "pay_url"), MARKUP)

@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-async def until(is_so: Callable[[], object], patience_s: float = 10) -> None:
-    """Return when it is."""
-    async with asyncio.timeout(patience_s):
-        while not is_so():
+async def until(condition: Callable[[], object], timeout_s: float = 10) -> None:
+    """Wait until a condition is true."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
             await asyncio.sleep(0.005)
 
 
 class HandClock:
-    """Stands still, and who sleeps with it."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._start = now
@@ -26,21 +26,21 @@ class HandClock:
         self._moved = asyncio.Event()
 
     def now(self) -> datetime:
-        """The time of day."""
+        """Return the current time."""
         return self._start + timedelta(seconds=self._elapsed)
 
     def monotonic(self) -> float:
-        """Seconds since it was made."""
+        """Return the seconds since the clock was created."""
         return self._elapsed
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and wake whose time has come."""
+        """Advance the clock, and wake the sleepers that are due."""
         self._elapsed += seconds
         self._moved.set()
         self._moved = asyncio.Event()
 
     async def sleep(self, seconds: float) -> None:
-        """Until so many seconds have passed."""
+        """Sleep until the clock has advanced by `seconds`."""
         until = self._elapsed + seconds
         while self._elapsed < until:
             await self._moved.wait()
