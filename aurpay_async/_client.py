@@ -107,7 +107,7 @@ class AurpayClient(MerchantMethods):
             auth: `ApiKey`, `ApiToken`, or ``None``: the documented order call carries
                 no credentials.
             base_url: Scheme, host and port of the API.
-            network: The network whose invoices are accepted.
+            network: The network of the accepted invoices.
             allow_http: Accept ``http://`` in `base_url` and in the URLs of orders also
                 beyond loopback, between containers for example. The network must not
                 be mainnet.

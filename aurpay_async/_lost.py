@@ -1,6 +1,6 @@
 """Search for the order that a failed create may have left.
 
-The API stores no id of the caller's, so an order whose response was lost can only be
+The API stores no id of the caller's. If the response is lost, the order can only be
 identified by its price, currency and time. Therefore:
 
 * A matching order need not be the one: another buyer may have ordered at the same price

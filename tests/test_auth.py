@@ -38,8 +38,7 @@ def request(
 
 
 @each_vector
-def test_the_text_that_is_signed(vector: dict[str, Any]) -> None:
-    """Two of them stand so in Aurpay's documentation."""
+def test_string_to_sign_matches_the_documentation(vector: dict[str, Any]) -> None:
     origin = signature_origin(
         vector["algorithm"],
         vector["date"],
@@ -51,8 +50,7 @@ def test_the_text_that_is_signed(vector: dict[str, Any]) -> None:
 
 
 @each_vector
-def test_the_signature(vector: dict[str, Any]) -> None:
-    """Base64 of the HMAC, with the secret's text as the key."""
+def test_signature_is_the_base64_of_the_hmac(vector: dict[str, Any]) -> None:
     secret = Secret(vector["api_secret"])
     signature = sign(vector["algorithm"], secret, vector["signature_origin"])
     assert signature == vector["expected_signature"]
@@ -63,8 +61,7 @@ def test_the_signature(vector: dict[str, Any]) -> None:
     [v for v in VECTORS if v["body"] is not None or not v["body_md5"]],
     ids=lambda v: v["name"],
 )
-def test_the_headers_of_a_whole_request(vector: dict[str, Any]) -> None:
-    """From a request's bytes to its headers, as each vector says."""
+def test_headers_of_a_request_match_the_test_vectors(vector: dict[str, Any]) -> None:
     auth = ApiToken("example-api-token", vector["api_secret"], vector["algorithm"])
     body = (vector["body"] or "").encode()
     headers = auth.headers(
@@ -81,13 +78,11 @@ def test_the_headers_of_a_whole_request(vector: dict[str, Any]) -> None:
     assert headers == expected
 
 
-def test_a_key_is_sent_as_it_is() -> None:
-    """One header."""
+def test_api_key_is_sent_in_one_header() -> None:
     assert ApiKey(CANARY).headers(request(), DATE) == {"API-Key": CANARY}
 
 
-def test_a_time_within_the_second_is_cut_off() -> None:
-    """The documentation shows whole seconds; the header is what is signed."""
+def test_date_header_omits_fractions_of_a_second() -> None:
     auth = ApiToken("t", "s")
     early, late = (
         auth.headers(request(), DATE + timedelta(microseconds=n)) for n in (0, 999_999)
@@ -103,8 +98,9 @@ def test_a_time_within_the_second_is_cut_off() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("what", ["key", "token", "secret"])
-def test_credentials_that_cannot_be_sent(key: Any, what: str) -> None:
-    """Refused when they are given, by name and without quoting them."""
+def test_invalid_credentials_are_rejected_without_quoting_them(
+    key: Any, what: str
+) -> None:
     make: dict[str, Any] = {
         "key": lambda: ApiKey(key),
         "token": lambda: ApiToken(key, "secret"),
@@ -119,8 +115,7 @@ def test_credentials_that_cannot_be_sent(key: Any, what: str) -> None:
 @pytest.mark.parametrize(
     "algorithm", ["hmac-sha256", "SHA256", "HMAC-MD5", "", None, {}]
 )
-def test_algorithms_are_spelt_exactly(algorithm: Any) -> None:
-    """There are two."""
+def test_unknown_algorithms_are_rejected_exactly_spelled(algorithm: Any) -> None:
     with pytest.raises(ConfigurationError, match="HMAC-SHA256 or HMAC-SHA3_256"):
         ApiToken("token", "secret", algorithm)
 
@@ -133,8 +128,7 @@ def test_algorithms_are_spelt_exactly(algorithm: Any) -> None:
         ApiToken(Secret(CANARY), Secret(CANARY)),
     ],
 )
-def test_credentials_do_not_show(auth: ApiKey | ApiToken) -> None:
-    """Printed, formatted, copied; and they do not travel."""
+def test_credentials_are_not_printed_copied_or_pickled(auth: ApiKey | ApiToken) -> None:
     for twin in (auth, copy.copy(auth), copy.deepcopy(auth)):
         for shown in (repr(twin), str(twin), f"{twin}", repr([twin])):
             assert CANARY not in shown
@@ -152,10 +146,9 @@ def test_credentials_do_not_show(auth: ApiKey | ApiToken) -> None:
         lambda bad: ApiToken("t", "HMAC-SHA256", bad),  # arguments get swapped
     ],
 )
-def test_a_refused_credential_does_not_show_in_a_traceback_with_locals(
+def test_rejected_credential_is_not_shown_in_a_traceback_with_locals(
     make: Any,
 ) -> None:
-    """Error trackers print local variables; ours hold none."""
     secrets = {"bad": f"{CANARY}\n"}
     try:
         make(secrets.pop("bad"))

@@ -1,4 +1,4 @@
-"""One call: what its error knows, and what is told of it."""
+"""One call: the data on its error, and its event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REQUEST = Request(operation="x", method="GET", path="/", effect=Effect.READ)
 
 @attrs.frozen
 class Found:
-    """What was read in an answer."""
+    """A record parsed from a response."""
 
     extra: dict[str, int]
 
@@ -73,8 +73,7 @@ def event(**fields: Any) -> CallEvent:
     )
 
 
-async def test_a_call_that_goes_well() -> None:
-    """Gives what was read, and tells how much of the answer was not known."""
+async def test_successful_call_returns_the_record_and_counts_unknown_fields() -> None:
     bench = Bench(Response(status=200, attempts=3))
     found = await bench.call(lambda _: Found({"a": 1, "b": 2}))
     assert found == Found({"a": 1, "b": 2})
@@ -90,8 +89,7 @@ async def test_fields_that_are_not_known_are_counted() -> None:
         assert bench.events == [event(unknown_fields=count)]
 
 
-async def test_an_answer_that_cannot_be_taken() -> None:
-    """The error knows when it was asked for, and after how many attempts."""
+async def test_unreadable_response_sets_send_time_and_attempts_of_the_error() -> None:
 
     def parse(_: Response) -> Any:
         raise InvalidResponseError("no")
@@ -106,8 +104,7 @@ async def test_an_answer_that_cannot_be_taken() -> None:
     ]
 
 
-async def test_a_call_that_does_not_get_an_answer() -> None:
-    """What the transport says of its error is left as it is."""
+async def test_transport_error_keeps_the_fields_set_by_the_transport() -> None:
     failed = AurpayError("no")
     failed.attempts = 4
     bench = Bench(failed)
@@ -140,8 +137,9 @@ async def test_error_is_completed_before_it_is_reported() -> None:
     ("interruption", "code"),
     [(asyncio.CancelledError(), "cancelled"), (LookupError("mine"), "foreign")],
 )
-async def test_a_call_that_is_cut_off(interruption: BaseException, code: str) -> None:
-    """It passes untouched, and is told."""
+async def test_interrupted_call_reraises_and_emits_an_event(
+    interruption: BaseException, code: str
+) -> None:
     bench = Bench(interruption)
     with pytest.raises(type(interruption)):
         await bench.call(None)

@@ -28,8 +28,9 @@ async def cancelled_after(steps: int, call: asyncio.Task[Any]) -> bool:
     return False
 
 
-async def test_cancelling_at_every_await(caplog: pytest.LogCaptureFixture) -> None:
-    """Step by step through a whole call, over a cold and over a kept connection."""
+async def test_cancellation_at_each_await_of_a_call_is_clean(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     loop = asyncio.get_running_loop()
     complaints: list[Any] = []
     loop.set_exception_handler(lambda _, context: complaints.append(context))
@@ -70,8 +71,7 @@ async def cancel_once(steps: int, *, kept: bool) -> bool:
     return cancelled
 
 
-async def test_it_is_said_whether_a_cancelled_request_had_left() -> None:
-    """As it decides whether to look for an order."""
+async def test_event_of_a_cancelled_call_has_its_outcome() -> None:
     events: list[Any] = []
     async with Sandbox() as sandbox, sandbox.client(on_event=events.append) as aurpay:
         sandbox.faults.push("silence+created")
@@ -85,8 +85,7 @@ async def test_it_is_said_whether_a_cancelled_request_had_left() -> None:
     ] * 2
 
 
-async def test_a_cancelled_pause_is_one_after_a_refusal() -> None:
-    """Nothing was made by the attempt before it."""
+async def test_cancellation_between_attempts_keeps_the_last_outcome() -> None:
     events: list[Any] = []
     async with Sandbox() as sandbox, sandbox.client(on_event=events.append) as aurpay:
         sandbox.faults.push("429; retry-after=20")

@@ -74,8 +74,7 @@ def client(*answers: Any, **options: Any) -> AurpayClient:
     )
 
 
-async def test_the_first_screen() -> None:
-    """What the README shows, against the sandbox."""
+async def test_readme_example_works_against_the_sandbox() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         made = await aurpay.create_order(
             "20.00",
@@ -116,8 +115,9 @@ async def test_the_first_screen() -> None:
     ],
 )
 @pytest.mark.parametrize("price", ["0.01", "19.99", 20, Decimal("999999999.99")])
-async def test_orders_in_every_mode(amounts: Any, credentials: Any, price: Any) -> None:
-    """Each way to authenticate, each spelling of amounts, small and large prices."""
+async def test_orders_are_created_with_each_authentication_and_price(
+    amounts: Any, credentials: Any, price: Any
+) -> None:
     async with (
         Sandbox(amounts=amounts, **credentials) as sandbox,
         sandbox.client() as aurpay,
@@ -126,8 +126,7 @@ async def test_orders_in_every_mode(amounts: Any, credentials: Any, price: Any) 
     assert made.amount * 10**11 == made.payment_request.amount_msat
 
 
-async def test_all_checks_are_made_when_there_is_something_to_compare() -> None:
-    """With a pinned payee, all ten; the order is not read back by default."""
+async def test_all_ten_checks_are_made_with_a_pinned_payee() -> None:
     async with Sandbox() as sandbox, sandbox.client(payees=[PAYEE.upper()]) as aurpay:
         made = await aurpay.create_order(1, "EUR")
     assert made.checks == (
@@ -144,8 +143,7 @@ async def test_all_checks_are_made_when_there_is_something_to_compare() -> None:
     )
 
 
-async def test_the_documented_testnet_answer() -> None:
-    """Refused by a client for the main network, taken for testnet at its date."""
+async def test_documented_testnet_response_is_rejected_on_mainnet() -> None:
     async with client(
         answer(AS_NUMBER), network="mainnet", clock=FakeClock(NUMBER_DAY)
     ) as c:
@@ -158,8 +156,7 @@ async def test_the_documented_testnet_answer() -> None:
         assert (await c.create_order(20, "USD")).payment_request.network == "testnet"
 
 
-async def test_the_documented_mainnet_answer() -> None:
-    """Taken at its date, expired today."""
+async def test_documented_mainnet_response_is_valid_at_its_date_only() -> None:
     transport = MemoryTransport(answer(AS_TEXT), answer(AS_TEXT))
     async with AurpayClient(clock=FakeClock(TEXT_DAY), transport=transport) as c:
         assert (await c.create_order(20, "USD")).order_id == "20240428125136525824"
@@ -169,8 +166,7 @@ async def test_the_documented_mainnet_answer() -> None:
     assert caught.value.check == "expiry"
 
 
-async def test_a_failure_says_what_may_exist_and_what_was_asked() -> None:
-    """Everything that recovery needs is on the error."""
+async def test_failed_create_has_outcome_and_new_order_for_recovery() -> None:
     content = envelope(order(amount="1"))
     async with client(answer(content)) as c:
         with pytest.raises(UntrustedOrderError) as caught:
@@ -188,8 +184,7 @@ async def test_a_failure_says_what_may_exist_and_what_was_asked() -> None:
     assert json.loads(error.body) == content
 
 
-async def test_an_error_found_in_the_answer_knows_earlier_attempts() -> None:
-    """It took three; the time is that of the last."""
+async def test_response_error_reports_attempt_count_and_last_send_time() -> None:
     clock = FakeClock(NOW)
     down = ConnectError("down", outcome=RequestOutcome.NOT_SENT)
     async with client(down, down, answer({"code": 5}), clock=clock) as c:
@@ -201,16 +196,14 @@ async def test_an_error_found_in_the_answer_knows_earlier_attempts() -> None:
     assert error.new_order == NewOrder(20, "USD")
 
 
-async def test_a_limit_in_the_envelope_may_be_tried_again_by_the_caller() -> None:
-    """Refused means that nothing was made."""
+async def test_rate_limit_in_the_envelope_is_retryable() -> None:
     async with client(answer({"code": 429, "message": "slow down"})) as c:
         with pytest.raises(RateLimitedError) as caught:
             await c.create_order(20, "USD")
     assert caught.value.retryable
 
 
-async def test_nobody_there() -> None:
-    """Nothing was sent, four times."""
+async def test_unreachable_server_is_not_sent_after_four_attempts() -> None:
     async with closed_port() as url, AurpayClient(base_url=url, clock=FakeClock()) as c:
         with pytest.raises(ConnectError) as caught:
             await c.create_order(20, "USD")
@@ -227,10 +220,9 @@ async def test_nobody_there() -> None:
     ],
 )
 @pytest.mark.parametrize("open_first", [True, False])
-async def test_bad_arguments_open_no_connection(
+async def test_invalid_arguments_are_rejected_without_a_connection(
     arguments: Any, field: str, open_first: bool
 ) -> None:
-    """Refused before anything is sent, before anything is even loaded."""
     async with Sandbox() as sandbox:
         aurpay = sandbox.client()
         if open_first:
@@ -246,8 +238,7 @@ async def test_bad_arguments_open_no_connection(
 @pytest.mark.parametrize(
     "field", ["succeed_url", "timeout_url", "callback_url", "timeout_callback"]
 )
-async def test_bad_urls_open_no_connection(field: str) -> None:
-    """Each of the four, by its name."""
+async def test_invalid_urls_are_rejected_without_a_connection(field: str) -> None:
     async with client() as c:
         with pytest.raises(InvalidRequestError) as caught:
             await c.create_order("20", "USD", **{field: "http://a.example"})  # type: ignore[arg-type]
@@ -274,8 +265,7 @@ async def test_bad_urls_open_no_connection(field: str) -> None:
         ),
     ],
 )
-def test_base_urls_that_cannot_be(base_url: str, problem: str) -> None:
-    """Refused when the client is made, with what to write."""
+def test_invalid_base_urls_are_rejected(base_url: str, problem: str) -> None:
     with pytest.raises(ConfigurationError, match="base_url") as caught:
         AurpayClient(base_url=base_url)
     assert problem in str(caught.value)
@@ -293,8 +283,7 @@ def test_base_urls_that_cannot_be(base_url: str, problem: str) -> None:
         "http://[::1]:8080",
     ],
 )
-def test_base_urls_that_can(base_url: str) -> None:
-    """https, or loopback; with or without the last slash."""
+def test_https_and_loopback_base_urls_are_accepted(base_url: str) -> None:
     AurpayClient(base_url=base_url)
 
 
@@ -348,8 +337,7 @@ def test_options_for_other_origins_that_cannot_be_used_are_rejected(
         AurpayClient(**options)
 
 
-async def test_a_checkout_page_of_another_brand_is_accepted_if_it_is_named() -> None:
-    """One text is one origin."""
+async def test_checkout_page_of_a_listed_origin_is_accepted() -> None:
     answers = [answer(envelope(order(pay_url="https://pay.example/#/cashier/1")))] * 2
     async with client(*answers) as c:
         with pytest.raises(UntrustedOrderError, match=r"lies at https://pay\.example"):
@@ -364,8 +352,7 @@ async def test_a_checkout_page_of_another_brand_is_accepted_if_it_is_named() -> 
     "seconds",
     [0, -1, float("nan"), float("inf"), True, None, "5", timedelta(seconds=5)],
 )
-def test_timeouts_that_cannot_be(name: str, seconds: Any) -> None:
-    """No nothing, no nonsense, no for ever."""
+def test_invalid_timeouts_are_rejected_by_name(name: str, seconds: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"Timeouts\({name}=.*for example"):
         Timeouts(**{name: seconds})
 
@@ -389,8 +376,9 @@ async def async_hook(_: object) -> None:
         ({"base_url": b"https://x"}, "base_url must be a str, not <bytes>"),
     ],
 )
-def test_arguments_of_another_kind(wrong: dict[str, Any], problem: str) -> None:
-    """Refused when the client is made, and a key that is a plain text is not shown."""
+def test_options_of_a_wrong_type_are_rejected_without_showing_keys(
+    wrong: dict[str, Any], problem: str
+) -> None:
     with pytest.raises(ConfigurationError, match=problem) as caught:
         AurpayClient(**wrong)
     assert CANARY not in str(caught.value)
@@ -407,8 +395,7 @@ def test_arguments_of_another_kind(wrong: dict[str, Any], problem: str) -> None:
 @pytest.mark.parametrize(
     "network", ["", "Mainnet", "bitcoin", None, 5, pytest.param(10**5000, id="huge")]
 )
-def test_networks_that_cannot_be(network: Any) -> None:
-    """The message lists the others."""
+def test_unknown_networks_are_rejected_with_a_list(network: Any) -> None:
     with pytest.raises(ConfigurationError, match="mainnet, testnet, signet, regtest"):
         AurpayClient(network=network)
 
@@ -428,8 +415,7 @@ def test_networks_that_cannot_be(network: Any) -> None:
         5,
     ],
 )
-def test_payees_that_cannot_be(payees: Any) -> None:
-    """A single key instead of a list of keys is taken for what it is."""
+def test_invalid_payees_are_rejected_with_a_message(payees: Any) -> None:
     if payees == PAYEE:
         assert AurpayClient(payees=payees)._invoice_policy.payees == {PAYEE}
         return
@@ -437,13 +423,11 @@ def test_payees_that_cannot_be(payees: Any) -> None:
         AurpayClient(payees=payees)
 
 
-async def test_payees_may_come_from_any_iterable() -> None:
-    """Read once, when the client is made."""
+async def test_payees_are_read_once_from_any_iterable() -> None:
     assert client(payees=iter([PAYEE]))._invoice_policy.payees == {PAYEE}
 
 
-def test_making_a_client_needs_no_loop() -> None:
-    """Nothing is opened, so it can be made at import time."""
+def test_client_is_created_without_an_event_loop() -> None:
     assert repr(AurpayClient(ApiKey(CANARY))) == (
         "<AurpayClient https://dashboard.aurpay.net on mainnet>"
     )
@@ -469,16 +453,14 @@ async def test_with_options_shares_connections_and_budget() -> None:
         await hasty.create_order(20, "USD")
 
 
-async def test_a_session_that_was_handed_in_is_used_and_left_open() -> None:
-    """For programs that have one already."""
+async def test_client_uses_the_users_session_and_leaves_it_open() -> None:
     async with aiohttp.ClientSession() as session, Sandbox() as sandbox:
         async with sandbox.client(session=session) as aurpay:
             await aurpay.create_order(20, "USD")
         assert not session.closed
 
 
-async def test_without_a_context_manager() -> None:
-    """Opened by the first call, closed by hand, twice."""
+async def test_client_works_without_a_context_manager() -> None:
     async with Sandbox() as sandbox:
         aurpay = sandbox.client()
         await aurpay.create_order(20, "USD")
@@ -490,8 +472,7 @@ async def test_without_a_context_manager() -> None:
     assert len(sandbox.requests) == 1
 
 
-async def test_an_order_is_looked_up() -> None:
-    """As the platform has it now, with the credentials of the client."""
+async def test_get_order_returns_the_order_with_credentials() -> None:
     credentials = {"api_token": "sandbox-token", "api_secret": "sandbox-secret"}
     async with Sandbox(**credentials) as sandbox, sandbox.client() as aurpay:  # type: ignore[arg-type]
         made = await aurpay.create_order("20.00", "USD")
@@ -510,8 +491,7 @@ async def test_an_order_is_looked_up() -> None:
     assert caught.value.new_order is None
 
 
-async def test_an_order_is_looked_up_by_one_segment_of_the_path() -> None:
-    """Whatever the id holds, byte for byte on the wire."""
+async def test_get_order_sends_any_id_as_one_quoted_path_segment() -> None:
     body = json.dumps(envelope(detail(order_id="a/b?c#ü%2F"))).encode()
     async with (
         Server(answering(body)) as server,
@@ -526,8 +506,7 @@ async def test_an_order_is_looked_up_by_one_segment_of_the_path() -> None:
 
 
 @pytest.mark.parametrize("order_id", ["", "..", "a b", "x" * 65, None, 5])
-async def test_what_can_be_no_id_opens_no_connection(order_id: Any) -> None:
-    """Refused before anything is even loaded."""
+async def test_invalid_order_id_is_rejected_without_a_connection(order_id: Any) -> None:
     transport = MemoryTransport()
     async with client(transport=transport) as c:
         with pytest.raises(InvalidRequestError) as caught:
@@ -536,8 +515,7 @@ async def test_what_can_be_no_id_opens_no_connection(order_id: Any) -> None:
     assert transport.requests == []
 
 
-async def test_a_look_is_tried_again() -> None:
-    """It changes nothing; in the end it is known how often, and of which order."""
+async def test_get_order_is_retried_and_reports_its_attempts() -> None:
     lost = ConnectionLostError("lost")
     async with client(lost, lost, answer(envelope(detail()))) as c:
         assert (await c.get_order(ORDER_ID)).status is OrderStatus.PENDING
@@ -549,8 +527,7 @@ async def test_a_look_is_tried_again() -> None:
     assert not error.retryable
 
 
-async def test_a_look_is_reported() -> None:
-    """As one that reads, with the number of fields that are not known."""
+async def test_get_order_emits_an_event_with_unknown_fields() -> None:
     events: list[Any] = []
     content = envelope(detail(tx_id="1", fee="2"))
     async with client(answer(content), on_event=events.append) as c:
@@ -564,8 +541,9 @@ async def test_a_look_is_reported() -> None:
 @pytest.mark.parametrize(
     "content", [b"<html>", envelope(detail(order_id="another")), envelope(None)]
 )
-async def test_a_look_that_cannot_be_read_knows_the_order(content: object) -> None:
-    """The one that was asked for, whatever the answer names."""
+async def test_unreadable_get_order_response_has_the_requested_order_id(
+    content: object,
+) -> None:
     async with client(answer(content)) as c:
         with pytest.raises(InvalidResponseError) as caught:
             await c.get_order(ORDER_ID)
@@ -574,8 +552,7 @@ async def test_a_look_that_cannot_be_read_knows_the_order(content: object) -> No
     assert error.sent_at == NOW
 
 
-async def test_a_look_over_a_closed_client() -> None:
-    """The error knows the order as well."""
+async def test_get_order_on_a_closed_client_has_the_order_id() -> None:
     aurpay = client()
     await aurpay.aclose()
     with pytest.raises(ConfigurationError, match="closed") as caught:
@@ -583,8 +560,7 @@ async def test_a_look_over_a_closed_client() -> None:
     assert caught.value.order_id == ORDER_ID
 
 
-async def test_a_payment_is_waited_for() -> None:
-    """Against the sandbox; after a restart as well."""
+async def test_wait_for_payment_works_against_the_sandbox() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         made = await aurpay.create_order("20.00", "USD")
         kept = LightningOrder.from_json(made.to_json())
@@ -607,8 +583,7 @@ CALLBACKS: dict[str, Any] = {
 }
 
 
-async def test_a_reference_travels_in_the_urls() -> None:
-    """Signed; the platform gets no field that it does not know."""
+async def test_reference_is_signed_into_the_callback_urls() -> None:
     async with (
         Sandbox() as sandbox,
         sandbox.client(reference_key=[REFERENCE_KEY, "x" * 16]) as aurpay,
@@ -627,8 +602,7 @@ async def test_a_reference_travels_in_the_urls() -> None:
     assert made.reference == "cart-42"
 
 
-async def test_a_reference_without_callbacks() -> None:
-    """It is kept with the order; each call has an attempt_id of its own."""
+async def test_reference_without_callbacks_is_stored_on_the_order() -> None:
     async with (
         Sandbox() as sandbox,
         sandbox.client(reference_key=REFERENCE_KEY) as aurpay,
@@ -642,8 +616,7 @@ async def test_a_reference_without_callbacks() -> None:
     assert (plain.reference, plain.attempt_id) == (None, None)
 
 
-async def test_a_failure_knows_the_reference_and_the_attempt_id() -> None:
-    """With which a lost order can be recognised when it is paid."""
+async def test_failed_create_has_reference_and_attempt_id() -> None:
     async with client(ConnectionLostError("lost"), reference_key=REFERENCE_KEY) as c:
         with pytest.raises(ConnectionLostError) as caught:
             await c.create_order("20", "USD", reference="cart-42", **CALLBACKS)
@@ -664,10 +637,9 @@ async def test_a_failure_knows_the_reference_and_the_attempt_id() -> None:
         ({"reference": "x", "timeout_callback": "https://x.example/#x"}, None),
     ],
 )
-async def test_bad_references_open_no_connection(
+async def test_invalid_references_are_rejected_without_a_connection(
     arguments: dict[str, Any], field: str | None
 ) -> None:
-    """Each by the name of its argument."""
     async with client(reference_key=REFERENCE_KEY) as c:
         with pytest.raises(InvalidRequestError) as caught:
             await c.create_order("20", "USD", **arguments)
@@ -675,8 +647,7 @@ async def test_bad_references_open_no_connection(
     assert caught.value.__context__ is None
 
 
-async def test_a_reference_needs_a_key() -> None:
-    """Without one, it says how to give one."""
+async def test_reference_without_a_key_says_how_to_configure_one() -> None:
     async with client() as c:
         with pytest.raises(InvalidRequestError, match="reference_key=") as caught:
             await c.create_order("20", "USD", reference="cart-42")
@@ -685,10 +656,9 @@ async def test_a_reference_needs_a_key() -> None:
 
 @pytest.mark.parametrize("key", ["", CANARY, [], [REFERENCE_KEY, CANARY], 5, b"x" * 20])
 @pytest.mark.parametrize("make", [AurpayClient, AurpayClient.from_env])
-def test_reference_keys_that_cannot_be(
+def test_invalid_reference_keys_are_rejected_without_showing_them(
     make: Any, key: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused when the client is made; neither quoted nor left in a traceback."""
     monkeypatch.setenv("AURPAY_API_KEY", "k")
     with pytest.raises(ConfigurationError, match="reference_key") as caught:
         make(reference_key=key)
@@ -705,10 +675,9 @@ def assert_hidden(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("make", [AurpayClient, AurpayClient.from_env])
-def test_a_reference_key_shows_in_no_other_error(
+def test_reference_key_is_not_shown_by_other_errors(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever else is wrong with the client."""
     monkeypatch.setenv("AURPAY_API_KEY", "k")
     for wrong in ({"network": "moon"}, {"timeouts": 5}, {"base_url": "x"}):
         with pytest.raises(ConfigurationError) as caught:
@@ -716,8 +685,7 @@ def test_a_reference_key_shows_in_no_other_error(
         assert_hidden(caught.value)
 
 
-async def test_many_orders_at_once() -> None:
-    """Each with an invoice of its own."""
+async def test_concurrent_orders_each_have_their_invoice() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:
         orders = await asyncio.gather(
             *(aurpay.create_order(20, "USD") for _ in range(50))
@@ -726,8 +694,7 @@ async def test_many_orders_at_once() -> None:
     assert len({str(made.payment_request) for made in orders}) == 50
 
 
-async def test_each_call_is_reported() -> None:
-    """One record at the end of it, whatever the end."""
+async def test_each_call_emits_one_event_at_its_end() -> None:
     events: list[Any] = []
     content = envelope(order(fee="1", hop="2"))
     async with client(
@@ -760,8 +727,7 @@ async def test_each_call_is_reported() -> None:
     assert len(events) == 4
 
 
-async def test_a_cancelled_call_is_reported() -> None:
-    """And the cancellation passes untouched."""
+async def test_cancelled_call_emits_an_event_and_reraises() -> None:
     events: list[Any] = []
 
     def cancelled(_: object) -> Any:
@@ -776,10 +742,9 @@ async def test_a_cancelled_call_is_reported() -> None:
     assert events[-1].attempts is None
 
 
-async def test_a_hook_that_fails_disturbs_nothing(
+async def test_exception_in_on_event_is_logged_and_ignored(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A payment is worth more than its record; the failure is logged."""
 
     def broken(_: object) -> None:
         raise LookupError("in the hook")
@@ -790,8 +755,7 @@ async def test_a_hook_that_fails_disturbs_nothing(
     assert "in the hook" in caplog.text
 
 
-async def test_a_wrong_key_is_refused_by_the_sandbox() -> None:
-    """As Aurpay does it: HTTP 200, code 401."""
+async def test_sandbox_rejects_a_wrong_api_key() -> None:
     async with Sandbox(api_key="sandbox-key") as sandbox:
         options: Any = {"base_url": sandbox.base_url, "network": "regtest"}
         for auth in (None, ApiKey("other"), ApiToken("t", "s")):
@@ -821,28 +785,24 @@ class TestFromEnv:
             await c.create_order(20, "USD")
         return transport.requests[0].headers
 
-    async def test_a_key(self, setenv: Any) -> None:
-        """One variable."""
+    async def test_from_env_reads_the_api_key(self, setenv: Any) -> None:
         setenv(API_KEY=CANARY)
         assert (await self.sent_headers())["API-Key"] == CANARY
 
-    async def test_a_pair(self, setenv: Any) -> None:
-        """Two variables."""
+    async def test_from_env_reads_token_and_secret(self, setenv: Any) -> None:
         setenv(API_TOKEN="token", API_SECRET="secret")
         headers = await self.sent_headers()
         assert headers["API-Token"] == "token"
         assert "Signature" in headers
 
-    def test_where_and_on_which_network(self, setenv: Any) -> None:
-        """Two more, which may be missing."""
+    def test_from_env_reads_base_url_and_network(self, setenv: Any) -> None:
         setenv(API_KEY="k", BASE_URL="http://127.0.0.1:1", NETWORK="regtest")
         assert (
             repr(AurpayClient.from_env())
             == "<AurpayClient http://127.0.0.1:1 on regtest>"
         )
 
-    async def test_a_reference_key(self, setenv: Any) -> None:
-        """One more, for those who give references."""
+    async def test_from_env_reads_the_reference_key(self, setenv: Any) -> None:
         setenv(API_KEY="k", REFERENCE_KEY=REFERENCE_KEY)
         for options in ({}, {"reference_key": "x" * 16}):
             transport = MemoryTransport(answer(envelope(order())))
@@ -857,8 +817,7 @@ class TestFromEnv:
             key = options.get("reference_key", REFERENCE_KEY)
             assert ReferenceSigner([key]).read(url).reference == "cart-42"
 
-    def test_origins_and_plain_http(self, setenv: Any) -> None:
-        """Two more, for containers and for checkout pages of another brand."""
+    def test_from_env_reads_allow_http_and_origins(self, setenv: Any) -> None:
         setenv(
             API_KEY="k",
             BASE_URL="http://sandbox:8765",
@@ -876,8 +835,7 @@ class TestFromEnv:
         assert not AurpayClient.from_env()._allow_http
         assert AurpayClient.from_env(allow_http=True)._allow_http
 
-    def test_options_win(self, setenv: Any) -> None:
-        """What the program says is what counts."""
+    def test_options_of_from_env_override_the_environment(self, setenv: Any) -> None:
         setenv(API_KEY="k", BASE_URL="https://other.example", NETWORK="regtest")
         c = AurpayClient.from_env(base_url="https://shop.example", network="signet")
         assert repr(c) == "<AurpayClient https://shop.example on signet>"
@@ -909,10 +867,9 @@ class TestFromEnv:
             ({"API_KEY": "k", "REFERENCE_KEY": CANARY}, "AURPAY_REFERENCE_KEY"),
         ],
     )
-    def test_what_is_missing_or_wrong_is_named(
+    def test_from_env_errors_name_the_variable_without_its_value(
         self, setenv: Any, variables: dict[str, str], problem: str
     ) -> None:
-        """The name of the variable, never its value."""
         setenv(**variables)
         with pytest.raises(ConfigurationError) as caught:
             AurpayClient.from_env()

@@ -35,7 +35,7 @@ port = free_port()
 aurpay = AurpayClient(base_url=f"http://127.0.0.1:{port}", network="regtest")
 """
 
-#: Each part has names of its own; those of the last live as long as the program.
+#: Each part has a scope; that of the last one lives as long as the program.
 PROGRAM = """
 import logging, sys
 # asyncio tells in its debug mode how slow this machine is, in the midst of other lines.
@@ -99,7 +99,7 @@ FORGETFUL = {
 
 @cache
 def told(what: str) -> dict[str, str]:
-    """What each part says, run by developers who want to hear of everything."""
+    """Return the output of each part, run with all warnings on."""
     parts, flag = {
         "silent": (SILENT, "error"),
         "forgetful": (FORGETFUL, "always"),
@@ -117,24 +117,20 @@ def told(what: str) -> dict[str, str]:
     return {name: said for name, _, said in (text.partition("\n") for text in sections)}
 
 
-def test_several_loops_one_after_another() -> None:
-    """As in scripts, notebooks and job workers; not a word of warning."""
+def test_client_works_on_several_loops_in_sequence_without_warnings() -> None:
     assert told("silent")["several loops"] == ""
 
 
-def test_a_client_that_was_never_used_needs_no_closing() -> None:
-    """It holds nothing."""
+def test_unused_client_does_not_warn_when_collected() -> None:
     assert told("silent")["never used"] == ""
 
 
-def test_twins_are_one_client() -> None:
-    """Closing one of them is enough."""
+def test_closing_a_copy_closes_the_client() -> None:
     assert told("silent")["twins"] == ""
 
 
 @pytest.mark.parametrize("how", FORGETFUL)
-def test_a_client_that_is_never_closed(how: str) -> None:
-    """One warning: what it is, and where it was made."""
+def test_unclosed_client_warns_once_with_its_creation_line(how: str) -> None:
     said = told("forgetful")[how]
     warnings = [line for line in said.splitlines() if "Warning" in line]
     assert len(warnings) == 1, said

@@ -85,7 +85,7 @@ def find(
     known: Collection[str] = (),
     **options: float,
 ) -> OrderSearchResult:
-    """What looking comes to."""
+    """Return the result of the search."""
     platform = orders if isinstance(orders, Platform) else Platform(orders)
     return run_sync(
         find_lost_order(
@@ -115,8 +115,7 @@ def failure(
     return failed
 
 
-def test_an_error_of_a_create_tells_what_was_lost() -> None:
-    """What was asked for, when, and the order's id where an answer showed it."""
+def test_order_query_is_created_from_an_error_of_create_order() -> None:
     assert OrderQuery.of(failure()) == LOST
     assert LOST.order_id is None
     assert (LOST.coin, LOST.chain) == ("BTC-LN", "BLN")
@@ -126,8 +125,7 @@ def test_an_error_of_a_create_tells_what_was_lost() -> None:
     assert OrderQuery.of(failure(untrusted)) == attrs.evolve(LOST, order_id="2026")
 
 
-def test_a_payment_in_another_coin_can_be_lost_as_well() -> None:
-    """It is looked for among the orders of its coin."""
+def test_order_query_has_coin_and_chain_of_a_payment() -> None:
     asked = NewPayment("20", "USD", chain="ETH", coin="USDT-ERC20")
     lost = OrderQuery.of(failure(asked=asked))
     assert (lost.coin, lost.chain) == ("USDT-ERC20", "ETH")
@@ -171,15 +169,15 @@ WRITE_IT = (
     ],
     ids=["not sent", "refused", "no time", "a read", "a page", "foreign"],
 )
-def test_an_error_that_leaves_no_order_is_refused(error: Any, message: str) -> None:
-    """With what to do instead."""
+def test_order_query_rejects_an_error_that_left_no_order(
+    error: Any, message: str
+) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         OrderQuery.of(error)
     assert str(caught.value) == f"error: {message}"
 
 
-def test_what_was_lost_can_be_written_down_by_hand() -> None:
-    """By whoever knows it from a database; in any time zone."""
+def test_order_query_can_be_written_with_any_time_zone() -> None:
     lost = OrderQuery(
         price="20",
         currency="usd",
@@ -203,16 +201,14 @@ def test_what_was_lost_can_be_written_down_by_hand() -> None:
     ],
     ids=repr,
 )
-def test_what_can_be_no_order_s_is_refused(field: dict[str, Any]) -> None:
-    """By the names of the fields."""
+def test_order_query_rejects_invalid_fields_by_name(field: dict[str, Any]) -> None:
     good: dict[str, Any] = {"price": "20", "currency": "USD", "sent_at": SENT}
     with pytest.raises(InvalidRequestError) as caught:
         OrderQuery(**{**good, **field})
     assert [caught.value.field] == [*field]
 
 
-def test_an_order_whose_id_is_known_is_looked_up() -> None:
-    """Nothing else is looked at; the platform itself said that it is this one."""
+def test_query_with_an_id_calls_only_get_order() -> None:
     platform = Platform([order("2026", at_s=-9999, price=None), order()])
     lost = attrs.evolve(LOST, order_id="2026")
     found = find(platform, lost, known={"2026"})
@@ -223,15 +219,15 @@ def test_an_order_whose_id_is_known_is_looked_up() -> None:
 
 
 @pytest.mark.parametrize("other", [{"price": Decimal(5)}, {"currency": "EUR"}])
-def test_an_order_of_that_id_may_be_somebody_else_s(other: dict[str, Any]) -> None:
-    """Answers get mixed up on the way: what it is not like, it is not found to be."""
+def test_order_of_the_known_id_with_another_price_needs_review(
+    other: dict[str, Any],
+) -> None:
     platform = Platform([order("2026", **other)])
     found = find(platform, attrs.evolve(LOST, order_id="2026"))
     assert found == OrderSearchResult(outcome="several", orders=(platform.orders[0],))
 
 
-def test_what_looking_it_up_raises_is_raised() -> None:
-    """Only "no such order" is an answer."""
+def test_errors_of_get_order_except_not_found_are_raised() -> None:
 
     async def fail(order_id: str) -> Order:
         raise ConnectionLostError(order_id)
@@ -251,7 +247,7 @@ FIT: list[tuple[dict[str, Any], str]] = [
     ({"price": Decimal("20.01")}, "none_yet"),
     ({"currency": "usd"}, "found"),
     ({"currency": "EUR"}, "none_yet"),
-    # Whatever has become of it since.
+    # In any status.
     ({"status": OrderStatus.SUCCESS}, "found"),
     ({"status": OrderStatus("NEW")}, "found"),
     # Clocks may be five minutes apart, and an attempt take one.
@@ -286,18 +282,16 @@ FIT: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "outcome"), FIT, ids=[repr(f) for f, _ in FIT])
-def test_an_order_fits_by_all_that_is_known(
+def test_orders_match_by_price_currency_time_and_coin(
     fields: dict[str, Any], outcome: str
 ) -> None:
-    """Price, currency, time, and that it is to be paid over Lightning."""
     it = order(**fields)
     found = find([order("later", at_s=900), it, order("earlier", at_s=-600)])
     assert found.outcome == outcome
     assert found.orders == (() if outcome == "none_yet" else (it,))
 
 
-def test_a_chain_of_many_coins_does_not_tell_the_coin() -> None:
-    """As Lightning does."""
+def test_coin_is_compared_on_chains_with_many_coins() -> None:
     lost = attrs.evolve(LOST, coin="ETH", chain="ETH")
     assert ids(find([order(coin="ETH", chain="ETH")], lost)) == ["it"]
     assert ids(find([order(coin=None, chain="eth")], lost)) == ["it"]
@@ -305,15 +299,13 @@ def test_a_chain_of_many_coins_does_not_tell_the_coin() -> None:
     assert ids(find([order()], lost)) == []
 
 
-def test_a_longer_attempt_is_looked_for_longer() -> None:
-    """For clients that are told to wait for more than a minute."""
+def test_longer_attempts_extend_the_time_window_of_the_search() -> None:
     late = order(at_s=500)
     assert find([late]).outcome == "none_yet"
     assert find([late], attempt_s=200).outcome == "found"
 
 
-def test_orders_that_are_accounted_for_are_not_it() -> None:
-    """So that somebody else's order of the same price does not stand in the way."""
+def test_known_orders_are_excluded_from_the_search() -> None:
     orders = [order("theirs", at_s=3), order(), order("also theirs", at_s=-3)]
     assert ids(find(orders)) == ["theirs", "it", "also theirs"]
     assert find(orders).outcome == "several"
@@ -323,22 +315,19 @@ def test_orders_that_are_accounted_for_are_not_it() -> None:
     assert find(orders, known={one.order_id for one in orders}).outcome == "none_yet"
 
 
-def test_one_that_fits_beside_one_that_may_fit_is_not_found() -> None:
-    """The other might be it."""
+def test_match_beside_an_ambiguous_row_is_several() -> None:
     found = find([order(), order("unclear", price=None)])
     assert found.outcome == "several"
     assert ids(found) == ["it", "unclear"]
 
 
 @pytest.mark.parametrize("known", ["20260101000000000001", b"2026"])
-def test_one_text_is_no_collection_of_ids(known: Any) -> None:
-    """It would be one of characters."""
+def test_known_ids_as_one_str_are_rejected(known: Any) -> None:
     with pytest.raises(InvalidRequestError, match=r"known=\{order\.order_id\}"):
         find([], known=known)
 
 
-def test_nothing_is_read_that_is_too_old_to_be_it() -> None:
-    """Reading ends at the first order that was neither made nor changed since."""
+def test_search_stops_at_the_first_order_that_is_too_old() -> None:
     old = [order(f"{n}", at_s=-1000 * n) for n in range(1, 500)]
     platform = Platform([order(), *old])
     assert find(platform).outcome == "found"
@@ -348,15 +337,13 @@ def test_nothing_is_read_that_is_too_old_to_be_it() -> None:
     assert ids(find([undated, order(), *old])) == ["it"]
 
 
-def test_orders_may_be_a_little_out_of_order() -> None:
-    """Ten minutes, as what is listed later may have been begun earlier."""
+def test_search_tolerates_ten_minutes_of_disorder() -> None:
     early = [order("early", at_s=at_s, price=Decimal(1)) for at_s in (-600, -900)]
     assert find([order("new", at_s=999), *early, order()]).outcome == "found"
     assert find([order("new", at_s=999), order("x", -901), order()]).orders == ()
 
 
-def test_a_list_by_last_change_is_read_as_far_as_need_be() -> None:
-    """An order that is older, and was changed since, may stand before it."""
+def test_search_of_a_list_sorted_by_update_time_is_complete() -> None:
     changed = SENT + timedelta(minutes=20)
     older = [
         order(f"{n}", at_s=-1800 * n, update_time=changed - timedelta(seconds=n))
@@ -367,8 +354,7 @@ def test_a_list_by_last_change_is_read_as_far_as_need_be() -> None:
     assert platform.read == 51
 
 
-def test_a_list_that_is_oldest_first_is_read_to_its_end() -> None:
-    """The order of the list is not documented: it must not decide."""
+def test_search_of_a_list_sorted_oldest_first_reads_all_rows() -> None:
     orders = [order(f"{n}", at_s=-1000 * n) for n in range(50, 0, -1)]
     assert ids(find([*orders, order()])) == ["it"]
     swapped = [order("b", at_s=-9000), order("a", at_s=-9060), order()]
@@ -376,10 +362,9 @@ def test_a_list_that_is_oldest_first_is_read_to_its_end() -> None:
     assert find([order("only", at_s=-9999)]).outcome == "none_yet"
 
 
-def test_not_to_have_looked_everywhere_is_no_answer(
+def test_search_beyond_the_row_limit_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After so many orders it is an error, whatever was found until then."""
     monkeypatch.setattr(_lost, "MAX_ROWS", 3)
     newer = [order(f"{n}", at_s=1000 - n) for n in range(3)]
     assert find(newer).outcome == "none_yet"
@@ -396,8 +381,7 @@ def test_not_to_have_looked_everywhere_is_no_answer(
     assert platform.is_closed
 
 
-def test_times_at_the_ends_of_the_calendar_are_compared_like_others() -> None:
-    """The platform writes any year."""
+def test_creation_times_at_the_ends_of_the_calendar_are_compared() -> None:
     first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
     orders = [order("last", create_time=last), order(), order("1", create_time=first)]
     assert ids(find(orders)) == ["it"]
@@ -416,10 +400,9 @@ def test_times_at_the_ends_of_the_calendar_are_compared_like_others() -> None:
         max_size=8,
     )
 )
-def test_reading_no_further_than_needed_finds_no_less(
+def test_stopping_early_finds_the_same_as_reading_all_rows(
     rows: list[tuple[int, int, str, int | None]],
 ) -> None:
-    """As reading all, for lists that are newest first give or take five minutes."""
     rows.sort(key=lambda row: -row[0])
     orders = [
         order(
@@ -441,8 +424,7 @@ def test_reading_no_further_than_needed_finds_no_less(
 
 
 @pytest.mark.parametrize("outcome", ["found", "none_yet", "several"])
-def test_an_outcome_is_no_yes_or_no(outcome: Any) -> None:
-    """``if found:`` would make another order, or none, by accident."""
+def test_search_result_raises_when_used_as_a_boolean(outcome: Any) -> None:
     found = OrderSearchResult(outcome=outcome, orders=(order(),))
     with pytest.raises(TypeError) as caught:
         bool(found)
@@ -452,8 +434,7 @@ def test_an_outcome_is_no_yes_or_no(outcome: Any) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["none_yet", "several"])
-def test_the_one_order_is_there_if_one_was_found(outcome: Any) -> None:
-    """Of several none is the one."""
+def test_order_of_a_search_result_needs_outcome_found(outcome: Any) -> None:
     found = OrderSearchResult(outcome=outcome, orders=(order(), order("other")))
     with pytest.raises(InvalidRequestError) as caught:
         _ = found.order

@@ -232,8 +232,9 @@ async def failure(
 
 
 @each_row
-async def test_a_call_that_goes_well(row: Row) -> None:
-    """One request as it is documented; one event that names it; a record."""
+async def test_each_method_sends_the_documented_request_and_returns_a_record(
+    row: Row,
+) -> None:
     events: list[Any] = []
     aurpay, transport = client(answer(row.answer), on_event=events.append)
     assert type(await row.call(aurpay)) is row.gives
@@ -254,8 +255,7 @@ async def test_a_call_that_goes_well(row: Row) -> None:
 
 
 @each_row
-async def test_a_refusal_in_an_envelope(row: Row) -> None:
-    """HTTP 200 and a code: nothing was done, and nothing is tried again."""
+async def test_envelope_with_an_error_code_is_raised_and_not_retried(row: Row) -> None:
     refusal = {"code": 401, "message": "no", "data": None, "result": False}
     error, transport = await failure(row.call, answer(refusal))
     assert isinstance(error, AuthenticationError)
@@ -265,8 +265,9 @@ async def test_a_refusal_in_an_envelope(row: Row) -> None:
 
 
 @each_row
-async def test_without_credentials_none_are_sent(row: Row) -> None:
-    """No header that says who asks."""
+async def test_client_without_credentials_sends_no_authentication_headers(
+    row: Row,
+) -> None:
     aurpay, transport = client(answer(row.answer))
     await row.call(aurpay)
     assert not {"API-Key", "API-Token", "Signature"} & set(
@@ -275,8 +276,7 @@ async def test_without_credentials_none_are_sent(row: Row) -> None:
 
 
 @each_row
-async def test_with_a_key(row: Row) -> None:
-    """It is sent as it is."""
+async def test_api_key_is_sent_unchanged_by_each_method(row: Row) -> None:
     aurpay, transport = client(answer(row.answer), auth=ApiKey("a made-up key"))
     await row.call(aurpay)
     assert transport.requests[0].headers["API-Key"] == "a made-up key"
@@ -286,8 +286,9 @@ async def test_with_a_key(row: Row) -> None:
 @pytest.mark.parametrize(
     ("algorithm", "name"), [("HMAC-SHA256", "sha256"), ("HMAC-SHA3_256", "sha3_256")]
 )
-async def test_with_a_signature(row: Row, algorithm: Any, name: str) -> None:
-    """Over method, path, query and body, as the documentation has it."""
+async def test_each_method_signs_method_path_query_and_body(
+    row: Row, algorithm: Any, name: str
+) -> None:
     auth = ApiToken("a made-up token", SECRET, algorithm)
     aurpay, transport = client(answer(row.answer), auth=auth)
     await row.call(aurpay)
@@ -301,8 +302,7 @@ async def test_with_a_signature(row: Row, algorithm: Any, name: str) -> None:
 
 
 @each_row
-async def test_what_was_never_sent_is_tried_again(row: Row) -> None:
-    """Whatever it does."""
+async def test_unsent_request_is_retried_by_each_method(row: Row) -> None:
     down = ConnectError("down", outcome=RequestOutcome.NOT_SENT)
     aurpay, transport = client(down, answer(row.answer))
     assert type(await row.call(aurpay)) is row.gives
@@ -313,10 +313,9 @@ async def test_what_was_never_sent_is_tried_again(row: Row) -> None:
 @pytest.mark.parametrize(
     "failed", [answer(b"", 503), ConnectionLostError("reset")], ids=["503", "reset"]
 )
-async def test_what_may_have_arrived_is_tried_again_if_it_reads(
+async def test_request_of_unknown_outcome_is_retried_only_if_it_reads(
     row: Row, failed: Any
 ) -> None:
-    """What creates or moves money is not: its outcome is unknown."""
     if row.effect is Effect.READ:
         aurpay, transport = client(failed, failed, answer(row.answer))
         assert type(await row.call(aurpay)) is row.gives
@@ -332,8 +331,7 @@ async def test_what_may_have_arrived_is_tried_again_if_it_reads(
     assert str(twin) == str(error)
 
 
-async def test_a_payment_that_failed_says_what_was_asked() -> None:
-    """With the id, where the answer still showed it."""
+async def test_failed_create_payment_has_the_new_payment_and_order_id() -> None:
     cut = ConnectionLostError("cut", body=f'{{"order_id":"{OTHER_ID}",'.encode())
     for came in (cut, answer(envelope(payment(vs_price=1))), answer(b"", 500)):
         error, _ = await failure(
@@ -349,8 +347,7 @@ async def test_a_payment_that_failed_says_what_was_asked() -> None:
     assert cut.order_id == OTHER_ID
 
 
-async def test_a_page_that_was_lost_leaves_no_order() -> None:
-    """None exists before a payer has chosen a coin."""
+async def test_failed_create_payment_url_leaves_no_order() -> None:
     error, _ = await failure(
         lambda c: c.create_payment_url(18, "USD"), answer(b"", 500)
     )
@@ -361,8 +358,7 @@ async def test_a_page_that_was_lost_leaves_no_order() -> None:
 
 
 @pytest.mark.parametrize("came", [answer(b"", 500), answer(b"<html>")])
-async def test_a_refund_that_failed_says_where_to_look(came: Any) -> None:
-    """If it may be done: by the message, and by the order's id."""
+async def test_failed_refund_has_a_recovery_hint_and_order_id(came: Any) -> None:
     error, _ = await failure(lambda c: c.refund_order(OTHER_ID), came)
     assert error.order_id == OTHER_ID
     assert error.advice is not None
@@ -371,8 +367,7 @@ async def test_a_refund_that_failed_says_where_to_look(came: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 429])
-async def test_a_refund_that_was_done_under_a_refusal(status: int) -> None:
-    """A gateway put its own status on an answer that came through: not again."""
+async def test_refund_confirmed_under_an_error_status_is_unknown(status: int) -> None:
     for content in (refund(), envelope(refund())):
         error, transport = await failure(
             lambda c: c.refund_order(OTHER_ID), answer(content, status)
@@ -384,8 +379,7 @@ async def test_a_refund_that_was_done_under_a_refusal(status: int) -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.effect is Effect.TRANSFER])
-async def test_what_moves_money_is_sent_once(row: Row) -> None:
-    """Whoever is told to come later decides himself whether to."""
+async def test_transfers_are_not_retried_after_retry_after(row: Row) -> None:
     busy = answer(b"", 429, retry_after="1")
     error, transport = await failure(row.call, busy, answer(row.answer))
     assert isinstance(error, RateLimitedError)
@@ -393,8 +387,7 @@ async def test_what_moves_money_is_sent_once(row: Row) -> None:
     assert (error.retry_after, len(transport.requests)) == (1, 1)
 
 
-async def test_a_withdrawal_that_failed_says_where_to_look() -> None:
-    """The decoded invoice is on the error, and its hash in the message."""
+async def test_failed_withdrawal_has_invoice_and_payment_hash() -> None:
     for came in (answer(b"", 502), answer(envelope(None)), ConnectionLostError("x")):
         error, _ = await failure(lambda c: c.withdraw_lightning(invoice()), came)
         assert error.outcome is RequestOutcome.UNKNOWN
@@ -404,8 +397,7 @@ async def test_a_withdrawal_that_failed_says_where_to_look() -> None:
         assert "list_transactions()" in str(error)
 
 
-async def test_a_withdrawal_that_was_refused_has_nothing_to_look_for() -> None:
-    """It is not paid."""
+async def test_rejected_withdrawal_has_no_recovery_hint() -> None:
     error, _ = await failure(
         lambda c: c.withdraw_lightning(invoice()), answer({"code": 7, "message": "no"})
     )
@@ -415,8 +407,7 @@ async def test_a_withdrawal_that_was_refused_has_nothing_to_look_for() -> None:
     assert error.invoice is not None
 
 
-async def test_what_a_withdrawal_says() -> None:
-    """What is paid, and the answer as it came."""
+async def test_withdrawal_has_the_invoice_and_the_response_data() -> None:
     aurpay, _ = client(answer(envelope({"tx_id": "7"})))
     made = await aurpay.withdraw_lightning(invoice())
     assert str(made.invoice) == invoice()
@@ -437,10 +428,9 @@ async def test_what_a_withdrawal_says() -> None:
         (invoice(), "0.0002 BTC", "amount"),
     ],
 )
-async def test_a_withdrawal_that_is_not_sent(
+async def test_unpayable_invoices_are_rejected_before_sending(
     text: str, amount: Any, field: str
 ) -> None:
-    """Whatever is wrong with it is found before."""
     error, transport = await failure(
         lambda c: c.withdraw_lightning(text, amount=amount)
     )
@@ -449,8 +439,7 @@ async def test_a_withdrawal_that_is_not_sent(
     assert transport.requests == []
 
 
-async def test_what_is_no_invoice_is_not_withdrawn() -> None:
-    """As `bolt11.decode` says."""
+async def test_invalid_invoice_is_rejected_before_withdrawal() -> None:
     error, transport = await failure(lambda c: c.withdraw_lightning(invoice()[:-1]))
     assert isinstance(error, InvoiceDecodeError)
     assert transport.requests == []
@@ -473,10 +462,9 @@ async def test_what_is_no_invoice_is_not_withdrawn() -> None:
 @pytest.mark.parametrize(
     "name", ["list_orders", "iter_orders", "list_transactions", "iter_transactions"]
 )
-async def test_pages_that_cannot_be(
+async def test_invalid_pages_are_rejected_when_requested(
     name: str, page: Any, size: Any, field: str
 ) -> None:
-    """Refused when they are asked for: iterators do not wait for the first row."""
     aurpay, transport = client()
     with pytest.raises(InvalidRequestError, match="an int from 1") as caught:
         await getattr(aurpay, name)(page=page, size=size)
@@ -485,8 +473,7 @@ async def test_pages_that_cannot_be(
 
 
 @pytest.mark.parametrize("name", ["get_order", "get_refund", "refund_order"])
-async def test_an_id_stays_in_its_segment(name: str) -> None:
-    """And what would be another path is none."""
+async def test_order_id_is_quoted_within_its_path_segment(name: str) -> None:
     aurpay, transport = client(answer(envelope(None)))
     with pytest.raises(InvalidResponseError) as caught:
         await getattr(aurpay, name)("a/b?c#d")
@@ -498,8 +485,7 @@ async def test_an_id_stays_in_its_segment(name: str) -> None:
     assert len(transport.requests) == 1
 
 
-async def test_orders_of_all_pages() -> None:
-    """A page is asked for when its first row is wanted; one can begin in the middle."""
+async def test_iter_orders_requests_each_page_when_needed() -> None:
     rows = [detail(order_id=str(number)) for number in range(1, 6)]
     pages = [
         answer(
@@ -519,8 +505,7 @@ async def test_orders_of_all_pages() -> None:
     ]
 
 
-async def test_transactions_of_all_pages() -> None:
-    """Told apart by their ids."""
+async def test_iter_transactions_deduplicates_by_tx_id() -> None:
     rows = [transaction(tx_id=str(number)) for number in range(1, 4)]
     aurpay, _ = client(
         answer(envelope(paged(rows[:2], size=2, total=3, max_page=2))),
@@ -530,8 +515,7 @@ async def test_transactions_of_all_pages() -> None:
     assert seen == ["1", "2", "3"]
 
 
-async def test_fields_that_are_not_known_are_counted_in_lists() -> None:
-    """Those of all rows: a sign that the API grew."""
+async def test_unknown_fields_of_all_rows_are_counted_in_events() -> None:
     events: list[Any] = []
     rows = [detail(order_id="1", fee=1), detail(order_id="2", fee=1, new=2)]
     aurpay, _ = client(answer(envelope(paged(rows))), on_event=events.append)
@@ -539,8 +523,7 @@ async def test_fields_that_are_not_known_are_counted_in_lists() -> None:
     assert events[-1].unknown_fields == 3
 
 
-async def test_a_lost_order_is_looked_for() -> None:
-    """By the error of the call that lost it, or by what is known of it."""
+async def test_find_order_accepts_an_error_or_a_query() -> None:
     lost, _ = await failure(
         lambda c: c.create_order("20.00", "USD"), ConnectionLostError("reset")
     )
@@ -565,10 +548,9 @@ async def test_a_lost_order_is_looked_for() -> None:
         ({"status": None}, "several"),
     ],
 )
-async def test_an_odd_row_of_a_list_does_not_hide_a_lost_order(
+async def test_find_order_works_beside_unreadable_rows(
     odd: dict[str, Any], outcome: str
 ) -> None:
-    """What can be read of a row excludes it; what cannot be read does not."""
     rows = [detail(**{"order_id": OTHER_ID, **odd}), detail()]
     page = answer(envelope(paged(rows, size=20)))
     aurpay, _ = client(page, page)
@@ -576,8 +558,7 @@ async def test_an_odd_row_of_a_list_does_not_hide_a_lost_order(
     assert (await aurpay.find_order(LOST, known={OTHER_ID})).order.order_id == ORDER_ID
 
 
-async def test_a_lost_order_whose_id_is_known_is_looked_up() -> None:
-    """By the id alone."""
+async def test_find_order_with_an_id_calls_only_get_order() -> None:
     lost, _ = await failure(
         lambda c: c.create_order("20.00", "USD"), answer(envelope(order(amount="1")))
     )
@@ -587,8 +568,7 @@ async def test_a_lost_order_whose_id_is_known_is_looked_up() -> None:
     assert transport.requests[0].path == f"/api/v2/order/detail/{ORDER_ID}"
 
 
-async def test_a_lost_payment_is_looked_for_in_its_coin() -> None:
-    """And no Lightning order of the same price is taken for it."""
+async def test_find_order_compares_the_coin_of_a_payment() -> None:
     lost, _ = await failure(
         lambda c: c.create_payment(20, "USD", chain="ETH", coin="USDT-ERC20"),
         ConnectionLostError("reset"),
@@ -598,8 +578,7 @@ async def test_a_lost_payment_is_looked_for_in_its_coin() -> None:
     assert (await aurpay.find_order(lost)).order.order_id == "7"
 
 
-async def test_an_order_is_lost_for_as_long_as_an_attempt_may_take() -> None:
-    """A client that waits long has to look at later orders as well."""
+async def test_find_order_searches_as_late_as_an_attempt_may_take() -> None:
     from aurpay_async import Timeouts
 
     late = detail(create_time="2026-01-01T00:12:00")
@@ -610,8 +589,7 @@ async def test_an_order_is_lost_for_as_long_as_an_attempt_may_take() -> None:
         assert (await aurpay.find_order(LOST)).outcome == outcome
 
 
-async def test_what_left_no_order_is_not_looked_for() -> None:
-    """Nothing was made, or nothing that is an order."""
+async def test_find_order_rejects_errors_that_left_no_order() -> None:
     refused, _ = await failure(
         lambda c: c.create_order("20.00", "USD"), answer({"code": 7})
     )
@@ -627,8 +605,7 @@ async def test_what_left_no_order_is_not_looked_for() -> None:
 
 
 @pytest.mark.parametrize("name", ["create_payment", "create_payment_url"])
-async def test_references_are_signed_into_payments(name: str) -> None:
-    """As into Lightning orders."""
+async def test_references_are_signed_into_callback_urls_of_payments(name: str) -> None:
     key = "a made-up key, of 16 characters or more"
     coin = {"chain": "ETH", "coin": "USDT-ERC20"} if name == "create_payment" else {}
     content = payment() if coin else {"pay_url": PAY_URL}
@@ -652,8 +629,7 @@ def creating(name: str, **options: Any) -> Callable[[AurpayClient], Awaitable[ob
 
 
 @pytest.mark.parametrize("name", ["create_payment", "create_payment_url"])
-async def test_addresses_of_payments_do_not_show(name: str) -> None:
-    """In errors, and in the frames of those that refuse and of those that fail."""
+async def test_urls_of_payments_do_not_show_in_errors_or_tracebacks(name: str) -> None:
     coin: dict[str, Any] = {"chain": "ETH", "coin": "ETH"}
     coin = coin if name == "create_payment" else {}
     urls: dict[str, Any] = dict(URLS)
@@ -669,8 +645,7 @@ async def test_addresses_of_payments_do_not_show(name: str) -> None:
     assert CANARY.encode() not in pickle.dumps(error)
 
 
-async def test_a_request_of_the_caller_s_own_says_what_may_be_made() -> None:
-    """With the id, where the answer still showed one."""
+async def test_failed_custom_create_request_has_the_order_id() -> None:
     cut = ConnectionLostError("cut", body=b'{"order_id":"7","x":')
     error, transport = await failure(
         lambda c: c.request("POST", "/api/new", json=[], effect=Effect.CREATE), cut
@@ -679,8 +654,7 @@ async def test_a_request_of_the_caller_s_own_says_what_may_be_made() -> None:
     assert transport.requests[0].body == b"[]"
 
 
-async def test_a_request_that_is_refused_is_not_sent() -> None:
-    """Named by its argument."""
+async def test_invalid_custom_request_is_rejected_before_sending() -> None:
     error, transport = await failure(
         lambda c: c.request("GET", "/a/../b", effect=Effect.READ)
     )
@@ -688,7 +662,6 @@ async def test_a_request_that_is_refused_is_not_sent() -> None:
     assert (error.field, transport.requests) == ("path", [])
 
 
-async def test_what_was_asked_is_what_an_error_of_create_order_has() -> None:
-    """A plain order, not a payment."""
+async def test_failed_create_order_has_a_plain_new_order() -> None:
     error, _ = await failure(lambda c: c.create_order(20, "USD"), answer(b"", 500))
     assert error.new_order == NewOrder(20, "USD")

@@ -47,7 +47,7 @@ class Stage:
     paid: str
 
     def bill(self) -> str:
-        """An invoice of somebody else's that can be paid."""
+        """Return a payable invoice of another payee."""
         return bolt11.sign(
             "11" * 32,
             payment_hash="22" * 32,
@@ -125,8 +125,9 @@ def client(sandbox: Sandbox, auth: ApiKey | ApiToken | None = None) -> AurpayCli
 
 
 @pytest.mark.parametrize("name", METHODS)
-async def test_it_works_with_each_sort_of_credentials(name: str, stage: Stage) -> None:
-    """Signatures are verified over the bytes that arrive, the query included."""
+async def test_each_method_works_with_each_authentication(
+    name: str, stage: Stage
+) -> None:
     act, _ = METHODS[name]
     async with client(stage.sandbox, ApiToken(TOKEN, SECRET)) as signed:
         result = await act(signed, stage)
@@ -142,8 +143,9 @@ async def test_it_works_with_each_sort_of_credentials(name: str, stage: Stage) -
 
 
 @pytest.mark.parametrize("name", METHODS)
-async def test_wrong_credentials_are_a_refusal(name: str, stage: Stage) -> None:
-    """Nothing is done, and nothing is tried again."""
+async def test_wrong_credentials_are_rejected_and_not_retried(
+    name: str, stage: Stage
+) -> None:
     act, _ = METHODS[name]
     before = dict(stage.sandbox.orders)
     for auth in (ApiKey("sandbox-other"), ApiToken(TOKEN, "sandbox-other")):
@@ -159,8 +161,7 @@ async def test_wrong_credentials_are_a_refusal(name: str, stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-async def test_only_what_reads_is_sent_again(name: str, stage: Stage) -> None:
-    """After a 503, which says nothing of what was done."""
+async def test_only_reads_are_retried_after_503(name: str, stage: Stage) -> None:
     act, effect = METHODS[name]
     stage.sandbox.faults.push("503")
     async with client(stage.sandbox) as sender:
@@ -175,8 +176,7 @@ async def test_only_what_reads_is_sent_again(name: str, stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_a_lost_answer_is_an_unknown_outcome(name: str, stage: Stage) -> None:
-    """Whether it was done or not: the error cannot know, and what it says is so."""
+async def test_lost_response_has_an_unknown_outcome(name: str, stage: Stage) -> None:
     act, _ = METHODS[name]
     stage.sandbox.faults.push("reset-after-request+created")
     async with client(stage.sandbox) as sender:
@@ -193,8 +193,7 @@ async def test_a_lost_answer_is_an_unknown_outcome(name: str, stage: Stage) -> N
     assert sum(done) == len(stage.sandbox.requests) == 1
 
 
-async def test_a_refusal_of_the_platform_has_its_words(stage: Stage) -> None:
-    """HTTP 200 with a code that is not 0."""
+async def test_api_error_has_the_message_of_aurpay(stage: Stage) -> None:
     async with client(stage.sandbox) as sender:
         await sender.refund_order(stage.paid)
         with pytest.raises(APIError) as caught:
@@ -204,8 +203,7 @@ async def test_a_refusal_of_the_platform_has_its_words(stage: Stage) -> None:
     assert caught.value.outcome is RequestOutcome.REJECTED
 
 
-async def test_a_lost_order_is_found_or_not_yet_or_one_of_several(stage: Stage) -> None:
-    """What the caller knows already is no candidate; nobody guesses."""
+async def test_find_order_has_three_outcomes_in_the_sandbox(stage: Stage) -> None:
     async with client(stage.sandbox) as sender:
         errors: list[AurpayError] = []
         for price, fault in (
@@ -229,8 +227,7 @@ async def test_a_lost_order_is_found_or_not_yet_or_one_of_several(stage: Stage) 
         assert found.order.order_id != twin.order_id
 
 
-async def test_a_lost_payment_in_another_coin_is_found_as_well(stage: Stage) -> None:
-    """By its coin: a Lightning order of the same price is none of it."""
+async def test_find_order_finds_a_payment_by_its_coin(stage: Stage) -> None:
     async with client(stage.sandbox) as sender:
         await sender.create_order("18", "USD")
         stage.sandbox.faults.push("cut-body+created")
@@ -241,8 +238,9 @@ async def test_a_lost_payment_in_another_coin_is_found_as_well(stage: Stage) -> 
     assert (found.outcome, found.order.coin) == ("found", "USDT-TRC20")
 
 
-async def test_new_orders_do_not_disturb_who_reads_the_list(stage: Stage) -> None:
-    """No row comes twice, and none that was there is left out."""
+async def test_new_orders_during_iteration_cause_no_duplicates_or_gaps(
+    stage: Stage,
+) -> None:
     async with client(stage.sandbox) as sender:
         made = [stage.paid]
         made += [(await sender.create_order("1", "USD")).order_id for _ in range(4)]
@@ -253,8 +251,7 @@ async def test_new_orders_do_not_disturb_who_reads_the_list(stage: Stage) -> Non
     assert seen == made[::-1]
 
 
-async def test_a_key_is_obtained_and_used() -> None:
-    """By name and password, which are nowhere afterwards."""
+async def test_obtained_api_key_works_and_credentials_do_not_show() -> None:
     async with Sandbox(api_key=KEY) as sandbox:
         key = await ApiKey.obtain(
             "who@shop.example", "canary", base_url=sandbox.base_url

@@ -59,8 +59,7 @@ async def refused(*answers: Any, **options: Any) -> AurpayError:
     return error
 
 
-async def test_a_key_is_obtained() -> None:
-    """With the documented request, and no credentials in its headers."""
+async def test_obtain_sends_the_documented_request_without_credential_headers() -> None:
     key, transport = await obtain(answer(GIVEN))
     (request,) = transport.requests
     assert (request.method, request.path) == ("POST", "/api/plugin/key/aurpay")
@@ -71,15 +70,13 @@ async def test_a_key_is_obtained() -> None:
     expect_no_secret("a key", key)
 
 
-async def test_it_is_tried_again() -> None:
-    """Asking twice does nothing twice."""
+async def test_obtain_is_retried_after_temporary_failures() -> None:
     key, transport = await obtain(answer(b"", 503), answer(GIVEN))
     assert isinstance(key, ApiKey)
     assert len(transport.requests) == 2
 
 
-async def test_an_event_is_told() -> None:
-    """And has nothing in it."""
+async def test_obtain_emits_an_event_without_secrets() -> None:
     events: list[Any] = []
     await obtain(answer(GIVEN), on_event=events.append)
     assert [event.operation for event in events if isinstance(event, CallEvent)] == [
@@ -99,8 +96,9 @@ async def test_an_event_is_told() -> None:
     ],
 )
 @pytest.mark.parametrize("status", [200, 401])
-async def test_a_refusal_that_repeats_what_was_sent(content: Any, status: int) -> None:
-    """Is told without its words, whatever they are."""
+async def test_rejected_obtain_omits_the_message_of_aurpay(
+    content: Any, status: int
+) -> None:
     error = await refused(answer(content, status))
     assert isinstance(error, AuthenticationError)
     assert str(error) == (
@@ -124,8 +122,9 @@ async def test_a_refusal_that_repeats_what_was_sent(content: Any, status: int) -
         f"<html>{TOKEN} {PASSWORD}</html>".encode(),
     ],
 )
-async def test_an_answer_that_cannot_be_taken(content: Any) -> None:
-    """The error keeps nothing of it."""
+async def test_unreadable_obtain_response_is_not_kept_on_the_error(
+    content: Any,
+) -> None:
     error = await refused(answer(content))
     assert isinstance(error, InvalidResponseError)
     assert error.body == b""
@@ -142,16 +141,16 @@ async def test_an_answer_that_cannot_be_taken(content: Any) -> None:
         Response(status=200, body=BODY, body_error="is too long"),
     ],
 )
-async def test_a_call_that_fails(failed: Any) -> None:
-    """After all its attempts."""
+async def test_failed_obtain_raises_after_all_attempts(failed: Any) -> None:
     error = await refused(*[failed] * 4)
     assert not getattr(error, "body", b"")
 
 
 @pytest.mark.parametrize("field", ["username", "password"])
 @pytest.mark.parametrize("bad", ["", None, 5, b"bytes"])
-async def test_what_can_be_neither_is_not_sent(field: str, bad: Any) -> None:
-    """Named, and not shown."""
+async def test_invalid_user_name_or_password_is_rejected_without_showing_it(
+    field: str, bad: Any
+) -> None:
     transport = MemoryTransport()
     both = {"username": NAME, "password": PASSWORD, field: bad}
     with pytest.raises(InvalidRequestError) as caught:
@@ -162,14 +161,14 @@ async def test_what_can_be_neither_is_not_sent(field: str, bad: Any) -> None:
     expect_no_secret_in_error(caught.value)
 
 
-async def test_an_option_that_cannot_be() -> None:
-    """As for a client."""
+async def test_invalid_option_of_obtain_is_a_configuration_error() -> None:
     error = await refused(base_url="http://shop.example")
     assert isinstance(error, ConfigurationError)
 
 
-async def test_over_a_socket(caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing in the logs of all loggers at DEBUG, nor in aiohttp's frames."""
+async def test_obtain_over_a_socket_logs_no_secret(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
     async with Server(answering(BODY), cut) as server:
@@ -198,8 +197,7 @@ async def silent(peer: Peer) -> None:
     await peer.wait_closed()
 
 
-async def test_a_call_that_is_cut_off() -> None:
-    """By a timeout of the program's own."""
+async def test_cancelled_obtain_shows_no_secret() -> None:
     async with Server(silent) as server:
         with pytest.raises(TimeoutError) as caught:
             async with asyncio.timeout(0.2):

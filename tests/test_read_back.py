@@ -91,10 +91,9 @@ async def test_create_order_reads_nothing_back_by_default() -> None:
         ),
     ],
 )
-async def test_confirm_rejects_an_order_that_aurpay_has_otherwise(
+async def test_confirm_rejects_an_order_that_differs_at_aurpay(
     fields: dict[str, Any], problem: str
 ) -> None:
-    """It may exist, and is not to be shown; the error has what recovery needs."""
     read = known(**fields)
     asked = {"reference": "cart-42", "callback_url": "https://shop.example/paid"}
     async with client(made(), read, reference_key="k" * 20) as aurpay:
@@ -130,10 +129,9 @@ async def test_confirm_rejects_an_order_that_aurpay_has_otherwise(
         (known(vs_currency=""), "order detail has no price", logging.INFO),
     ],
 )
-async def test_an_order_that_cannot_be_read_back_is_given_and_the_log_says_so(
+async def test_order_that_cannot_be_read_back_is_returned_with_a_log_line(
     read: Any, reason: str, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Aurpay does not document that order detail serves Lightning orders."""
     caplog.set_level(logging.INFO, "aurpay_async.client")
     once = RetryPolicy(max_attempts=1)
     async with client(made(), read, retry=once) as aurpay:
@@ -148,7 +146,7 @@ async def test_an_order_that_cannot_be_read_back_is_given_and_the_log_says_so(
 
 
 async def test_a_read_back_takes_three_seconds_at_most_with_all_its_attempts() -> None:
-    """Each attempt takes a second here, and is told what is left."""
+    """Each attempt takes a second here, and its timeout is the rest."""
     clock, limits = FakeClock(NOW), list[float]()
 
     def slow(request: Any) -> Response:
@@ -243,10 +241,7 @@ async def test_a_client_that_received_a_misrouted_answer_reads_each_order_back(
     assert caught.value.check == "read_back"
 
 
-async def test_an_answer_of_order_detail_that_names_no_order_rejects_the_order() -> (
-    None
-):
-    """A page of a list, for one: it belongs to another request."""
+async def test_order_detail_without_an_order_id_rejects_the_order() -> None:
     page = envelope({"page": 1, "size": 20, "total": 0, "max_page": 0, "data": []})
     async with client(made(), answer(page)) as aurpay:
         with pytest.raises(UntrustedOrderError, match="has no order id") as caught:
@@ -274,15 +269,13 @@ async def test_two_orders_with_one_payment_hash_are_untrusted() -> None:
     assert (caught.value.check, caught.value.order_id) == ("payment_hash", OTHER_ID)
 
 
-async def test_another_client_remembers_nothing_of_the_orders_of_the_first() -> None:
-    """What a client remembers is its own, and no global."""
+async def test_seen_orders_are_not_shared_between_clients() -> None:
     for _ in range(2):
         async with client(made()) as aurpay:
             assert "new" in (await aurpay.create_order("20.00", "USD")).checks
 
 
-async def test_an_order_that_is_not_given_is_not_remembered() -> None:
-    """It failed another check; what it repeats is not known to be wrong."""
+async def test_order_that_failed_a_check_is_not_remembered_as_seen() -> None:
     answers = [made(amount="1"), made()]
     async with client(*answers) as aurpay:
         with pytest.raises(UntrustedOrderError, match="'amount'"):
@@ -301,8 +294,7 @@ async def test_a_payment_with_the_id_of_an_earlier_order_is_untrusted() -> None:
 
 
 @pytest.mark.parametrize("check", ["new", "read_back"])
-def test_a_lost_order_is_not_looked_up_by_the_id_of_another_request(check: str) -> None:
-    """That id is an earlier order's: the list may have the one that was lost."""
+def test_order_id_of_another_request_is_not_used_by_find_order(check: str) -> None:
     error = UntrustedOrderError("x", check=check, order_id=ID, status=200, body=b"")
     error.new_order, error.sent_at = NewOrder("20.00", "USD"), NOW
     assert OrderQuery.of(error).order_id is None

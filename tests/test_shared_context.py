@@ -1,4 +1,4 @@
-"""Calls whose tasks share one context: each request body is sent once at most.
+"""Calls in tasks that share one context: each request body is sent at most once.
 
 `create_task(context=...)`, TaskGroup and Runner take a context, and chat frameworks
 keep one for each session. So no state of a call may be found through it.

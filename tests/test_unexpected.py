@@ -87,16 +87,16 @@ async def test_a_field_that_only_our_record_has_is_not_unreadable(
     ]
 
 
-async def test_what_is_logged_has_an_end(caplog: pytest.LogCaptureFixture) -> None:
-    """A platform that invents a status for each order fills no memory."""
+async def test_number_of_logged_messages_is_limited(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     data = [detail(status=f"S{number}") for number in range(200)]
     assert len(await logged(caplog, lambda c: c.get_order(ORDER_ID), *data)) == 100
 
 
-async def test_answers_of_any_shape_are_looked_at(
+async def test_records_and_lists_of_any_shape_are_checked(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Objects, lists and empty pages have nothing to log."""
     path = "/api/x"
 
     async def request(aurpay: AurpayClient) -> None:

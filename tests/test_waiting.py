@@ -1,4 +1,4 @@
-"""Waiting for a payment: when it looks, what it makes of it, and for whom."""
+"""Waiting for a payment: polling times, outcomes, and concurrent waiters."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Platform:
 
 
 class StandingClock:
-    """Time stands still until it is told to go on."""
+    """A clock that stands still until the test advances it."""
 
     def __init__(self) -> None:
         self._clock = FakeClock(NOW)
@@ -90,7 +90,7 @@ class StandingClock:
         await event.wait()
 
     async def go(self, seconds: float) -> None:
-        """Let so much time pass, and everybody do what is due."""
+        """Advance the clock, and let all tasks do what is due."""
         self._clock.advance(seconds)
         for until, event in self._sleepers:
             if until <= self.monotonic():
@@ -115,7 +115,7 @@ async def wait(
     began: datetime = NOW,
     **options: Any,
 ) -> tuple[Payment, list[float]]:
-    """What waiting came to, and when the platform was asked."""
+    """Return the outcome of waiting, and the times of the polls."""
     clock = FakeClock(began)
     platform = Platform(clock, *moves)
     async with client(platform, clock) as aurpay:
@@ -142,8 +142,9 @@ async def failure(waiting: Awaitable[object]) -> AurpayError:
     ("elapsed_s", "pause_s"),
     [(0, 2), (59, 2), (60, 5), (599, 5), (600, 15), (10**9, 15)],
 )
-def test_the_pace(elapsed_s: float, pause_s: float) -> None:
-    """Dense in the first minute, sparser to the end."""
+def test_poll_interval_grows_with_the_elapsed_time(
+    elapsed_s: float, pause_s: float
+) -> None:
     assert poll_interval(elapsed_s) == pause_s
 
 
@@ -159,24 +160,23 @@ def test_the_pace(elapsed_s: float, pause_s: float) -> None:
         (9999, -9999, 0),
     ],
 )
-def test_the_next_look(elapsed_s: float, deadline_s: float, pause_s: float) -> None:
-    """At its pace, at the deadline, and once more when the grace is over."""
+def test_next_poll_is_at_its_interval_the_deadline_and_after_the_grace(
+    elapsed_s: float, deadline_s: float, pause_s: float
+) -> None:
     assert seconds_to_next_poll(elapsed_s, deadline_s) == pause_s
 
 
 @given(st.floats(0, 1e6), st.floats(-1e6, 1e6))
-def test_a_look_is_never_missed_nor_a_minute_away(
+def test_no_poll_at_the_deadline_or_the_end_is_missed(
     elapsed_s: float, deadline_s: float
 ) -> None:
-    """None of the two moments that matter is slept through."""
     pause_s = seconds_to_next_poll(elapsed_s, deadline_s)
     assert 0 <= pause_s <= OVERDUE_GRACE_S
     for moment_s in (deadline_s, deadline_s + OVERDUE_GRACE_S):
         assert not 0 < moment_s < pause_s
 
 
-async def test_an_order_that_is_paid_already() -> None:
-    """One look."""
+async def test_order_that_is_already_paid_takes_one_poll() -> None:
     payment, looks = await wait((0, "SUCCESS"))
     assert payment.outcome == "paid"
     assert payment.order.order_id == ID
@@ -184,8 +184,7 @@ async def test_an_order_that_is_paid_already() -> None:
     assert looks == [0]
 
 
-async def test_an_order_that_is_paid_while_somebody_waits() -> None:
-    """Seen with the next look."""
+async def test_payment_during_the_wait_is_seen_at_the_next_poll() -> None:
     payment, looks = await wait((0, "PENDING"), (5, "SUCCESS"))
     assert payment.outcome == "paid"
     assert looks == [0, 2, 4, 6]
@@ -193,17 +192,15 @@ async def test_an_order_that_is_paid_while_somebody_waits() -> None:
 
 @pytest.mark.parametrize("status", ["SUCCESS", "RESOLVED"])
 @pytest.mark.parametrize("before", ["PENDING", "PARTIAL", "TERMINATED", "SETTLING"])
-async def test_what_is_not_known_to_be_paid_is_waited_for(
+async def test_statuses_not_known_to_be_paid_are_polled_on(
     before: str, status: str
 ) -> None:
-    """Also where the documentation gives no meaning."""
     payment, looks = await wait((0, before), (1, status))
     assert payment.outcome == "paid"
     assert looks == [0, 2]
 
 
-async def test_nobody_pays() -> None:
-    """Looked at until it is overdue, and once more a minute later."""
+async def test_unpaid_order_times_out_a_minute_after_it_is_overdue() -> None:
     payment, looks = await wait((0, "PENDING"))
     assert payment.outcome == "timed_out"
     assert payment.order.status is OrderStatus.PENDING
@@ -211,8 +208,7 @@ async def test_nobody_pays() -> None:
     assert len(looks) == 30 + 108 + 80 + 2
 
 
-async def test_nobody_pays_and_the_platform_says_so() -> None:
-    """Overdue is believed, whatever the time is; money may still be on its way."""
+async def test_overdue_status_starts_the_grace_period() -> None:
     payment, looks = await wait((0, "PENDING"), (100, "OVERDUE"))
     assert payment.outcome == "timed_out"
     assert payment.order.status is OrderStatus.OVERDUE
@@ -220,8 +216,7 @@ async def test_nobody_pays_and_the_platform_says_so() -> None:
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "RESOLVED"])
-async def test_a_payment_after_it_was_overdue_is_late(status: str) -> None:
-    """Whatever the platform says of when it was updated."""
+async def test_payment_after_an_overdue_status_is_late(status: str) -> None:
     moves = (0, "OVERDUE"), (30, {"status": status, "update_time": None})
     payment, looks = await wait(*moves)
     assert payment.outcome == "late_paid"
@@ -239,18 +234,16 @@ async def test_a_payment_after_it_was_overdue_is_late(status: str) -> None:
         ("2026-01-01T00:29:59", "paid"),
     ],
 )
-async def test_a_payment_that_is_seen_after_the_deadline(
+async def test_payment_seen_after_the_deadline_is_late_unless_updated_before(
     update_time: str | None, outcome: str
 ) -> None:
-    """Late, unless the platform says that it came in time."""
     paid = {"status": "SUCCESS", "update_time": update_time}
     payment, looks = await wait((0, "PENDING"), (LIFE + 1, paid))
     assert payment.outcome == outcome
     assert looks[-1] == LIFE + OVERDUE_GRACE_S
 
 
-async def test_a_payment_at_the_last_moment_is_in_time() -> None:
-    """The deadline itself belongs to it."""
+async def test_payment_exactly_at_the_deadline_is_in_time() -> None:
     payment, looks = await wait(
         (0, "PENDING"), (LIFE, {"status": "SUCCESS", "update_time": None})
     )
@@ -258,14 +251,12 @@ async def test_a_payment_at_the_last_moment_is_in_time() -> None:
     assert looks[-1] == LIFE
 
 
-async def test_an_order_that_is_paid_back() -> None:
-    """An outcome of its own."""
+async def test_refunded_order_has_its_outcome() -> None:
     payment, _ = await wait((0, "PENDING"), (1, "REFUNDED"))
     assert payment.outcome == "refunded"
 
 
-async def test_an_order_by_its_id_is_as_old_as_the_platform_says() -> None:
-    """It was created ten minutes ago."""
+async def test_age_of_an_order_id_comes_from_its_creation_time() -> None:
     moves = (0, {"create_time": "2025-12-31T23:50:00"})
     payment, looks = await wait(moves, order=ID)
     assert payment.outcome == "timed_out"
@@ -273,30 +264,28 @@ async def test_an_order_by_its_id_is_as_old_as_the_platform_says() -> None:
 
 
 @pytest.mark.parametrize("create_time", [None, "2025-12-31T23:00:00"])
-async def test_an_order_itself_knows_its_age_best(create_time: str | None) -> None:
-    """Its invoice says so, too; the platform may round."""
+async def test_age_of_an_order_object_comes_from_the_object(
+    create_time: str | None,
+) -> None:
     _, looks = await wait(
         (0, {"create_time": create_time}), began=NOW + timedelta(minutes=10)
     )
     assert looks[-2:] == [LIFE - 600, LIFE - 600 + OVERDUE_GRACE_S]
 
 
-async def test_the_age_of_an_order_does_not_change() -> None:
-    """The first answer counts."""
+async def test_first_known_age_of_an_order_is_kept() -> None:
     moves = (0, "PENDING"), (9, {"create_time": "2025-12-31T23:50:00"})
     _, looks = await wait(*moves, order=ID)
     assert looks[-2:] == [LIFE, LIFE + OVERDUE_GRACE_S]
 
 
-async def test_an_order_of_unknown_age_is_as_old_as_the_waiting() -> None:
-    """If the platform does not say it, nothing else does."""
+async def test_age_of_an_order_without_creation_time_starts_with_the_wait() -> None:
     _, looks = await wait((0, {"create_time": None}), order=ID)
     assert looks[-2:] == [LIFE, LIFE + OVERDUE_GRACE_S]
 
 
 @pytest.mark.parametrize("ahead", ["9999-12-31T23:59:59", "2026-01-01T08:00:00"])
-async def test_a_time_of_creation_in_the_future_is_not_waited_for(ahead: str) -> None:
-    """The platform may write any year, or UTC+8 without saying so."""
+async def test_creation_time_in_the_future_is_ignored(ahead: str) -> None:
     payment, looks = await wait((0, {"create_time": ahead}), order=ID)
     assert payment.outcome == "timed_out"
     assert looks[-1] == 31 * 60
@@ -306,8 +295,7 @@ async def test_a_time_of_creation_in_the_future_is_not_waited_for(ahead: str) ->
     ("said", "outcome"),
     [("OVERDUE", "timed_out"), ("PENDING", "timed_out"), ("SUCCESS", "paid")],
 )
-async def test_waiting_again_after_a_restart(said: str, outcome: str) -> None:
-    """One look: the last moment is over, and what was paid was paid in time."""
+async def test_waiting_after_a_restart_takes_one_poll(said: str, outcome: str) -> None:
     payment, looks = await wait(
         (0, said),
         order=LightningOrder.from_json(ORDER.to_json()),
@@ -317,8 +305,7 @@ async def test_waiting_again_after_a_restart(said: str, outcome: str) -> None:
     assert looks == [0]
 
 
-async def test_many_wait_and_one_looks() -> None:
-    """By object or by id, of this client or its twin: one task, the same outcome."""
+async def test_waiters_for_the_same_order_share_one_poller() -> None:
     clock = FakeClock(NOW)
     platform = Platform(clock, (0, "PENDING"), (9, "SUCCESS"))
     async with client(platform, clock) as aurpay:
@@ -333,8 +320,7 @@ async def test_many_wait_and_one_looks() -> None:
     assert_nothing_runs()
 
 
-async def test_each_order_is_looked_at_by_itself() -> None:
-    """Others are none of its business."""
+async def test_each_order_has_a_separate_poller() -> None:
     clock = StandingClock()
     platform = Platform(clock, (0, "SUCCESS"))
     async with client(platform, clock) as aurpay:
@@ -345,8 +331,7 @@ async def test_each_order_is_looked_at_by_itself() -> None:
     assert len(platform.looks) == 5
 
 
-async def test_whoever_looks_looks_for_all() -> None:
-    """A callback that is read back ends the waiting at once."""
+async def test_get_order_of_other_code_ends_all_waits() -> None:
     clock = StandingClock()
     platform = Platform(clock, (0, "PENDING"))
     async with client(platform, clock) as aurpay:
@@ -363,8 +348,7 @@ async def test_whoever_looks_looks_for_all() -> None:
     assert platform.looks == [0, 0]
 
 
-async def test_a_timeout_that_is_read_back_begins_the_grace() -> None:
-    """The rest is the poller's."""
+async def test_overdue_order_read_back_by_other_code_starts_the_grace_period() -> None:
     clock = StandingClock()
     platform = Platform(clock, (0, "PENDING"))
     async with client(platform, clock) as aurpay:
@@ -379,8 +363,7 @@ async def test_a_timeout_that_is_read_back_begins_the_grace() -> None:
     assert platform.looks == [0, 0, 2, 60]
 
 
-async def test_an_older_answer_that_took_longer_says_nothing() -> None:
-    """Of two looks the later one may be answered first."""
+async def test_older_response_that_arrives_later_is_ignored() -> None:
     clock = StandingClock()
     statuses: list[OrderStatus] = []
     platform = Platform(clock, (0, "OVERDUE"))
@@ -397,8 +380,7 @@ async def test_an_older_answer_that_took_longer_says_nothing() -> None:
     assert statuses == ["OVERDUE"]
 
 
-async def test_whoever_is_cancelled_disturbs_nobody() -> None:
-    """And the last one takes the poller along."""
+async def test_cancelled_waiter_does_not_affect_the_others() -> None:
     clock = StandingClock()
     platform = Platform(clock, (0, "PENDING"))
     async with client(platform, clock) as aurpay:
@@ -417,13 +399,12 @@ async def test_whoever_is_cancelled_disturbs_nobody() -> None:
         assert_nothing_runs()
         await clock.go(100)
         assert platform.looks == [0, 2]
-        # Whoever comes later is waited for anew.
+        # A later call starts a new poller.
         platform.moves.append((0, "SUCCESS"))
         assert (await aurpay.wait_for_payment(ORDER)).outcome == "paid"
 
 
-async def test_time_to_wait_is_over() -> None:
-    """Each has its own; the order is as good as before."""
+async def test_timeout_of_a_waiter_raises_payment_pending() -> None:
     clock = FakeClock(NOW)
     platform = Platform(clock, (0, "PENDING"))
     async with client(platform, clock) as aurpay:
@@ -442,8 +423,7 @@ async def test_time_to_wait_is_over() -> None:
     assert_nothing_runs()
 
 
-async def test_one_who_waits_longer_is_still_told() -> None:
-    """The others gave up before."""
+async def test_waiter_with_a_longer_timeout_still_gets_the_payment() -> None:
     clock = FakeClock(NOW)
     platform = Platform(clock, (0, "PENDING"), (9, "SUCCESS"))
     async with client(platform, clock) as aurpay:
@@ -455,8 +435,7 @@ async def test_one_who_waits_longer_is_still_told() -> None:
     assert payment.outcome == "paid"
 
 
-async def test_time_is_over_while_the_platform_does_not_answer() -> None:
-    """The look itself takes no part of the clock's time; the loop keeps that one."""
+async def test_timeout_also_ends_during_a_request() -> None:
 
     class Silence:
         async def send(self, request: Request) -> Response:
@@ -479,23 +458,20 @@ async def test_time_is_over_while_the_platform_does_not_answer() -> None:
     ],
     ids=["503", "429", "lost"],
 )
-async def test_a_failure_that_passes_is_waited_out(passing: object) -> None:
-    """At the same pace."""
+async def test_retryable_errors_are_polled_through(passing: object) -> None:
     payment, looks = await wait((0, passing), (5, "SUCCESS"))
     assert payment.outcome == "paid"
     assert looks == [0, 2, 4, 6]
 
 
-async def test_a_platform_that_has_enough_is_left_alone() -> None:
-    """For as long as it asks, but no longer than five minutes."""
+async def test_retry_after_delays_the_next_poll_up_to_five_minutes() -> None:
     for asked, paused in (("30", 30), ("99999", 300)):
         busy = Response(status=503, headers={"retry-after": asked})
         _, looks = await wait((0, busy), (1, "SUCCESS"))
         assert looks == [0, paused]
 
 
-async def test_a_platform_that_fails_at_the_last_look_is_asked_again() -> None:
-    """Nobody knows what became of the order."""
+async def test_failed_final_poll_is_repeated() -> None:
     paid = {"status": "SUCCESS", "update_time": None}
     moves = (0, "PENDING"), (LIFE, Response(status=503)), (LIFE + 80, paid)
     payment, looks = await wait(*moves)
@@ -503,8 +479,7 @@ async def test_a_platform_that_fails_at_the_last_look_is_asked_again() -> None:
     assert looks[-2:] == [LIFE + 75, LIFE + 90]
 
 
-async def test_a_look_that_began_before_the_last_moment_is_not_the_last() -> None:
-    """It may have been answered before the payment came."""
+async def test_poll_that_began_before_the_end_of_grace_is_not_the_last() -> None:
     clock = FakeClock(NOW + timedelta(seconds=LIFE + 50))
 
     class Slow(Platform):
@@ -530,10 +505,9 @@ async def test_a_look_that_began_before_the_last_moment_is_not_the_last() -> Non
     ],
     ids=["401", "404", "envelope", "html", "another order"],
 )
-async def test_a_failure_that_stays_is_everybody_s(
+async def test_final_error_is_raised_to_each_waiter_as_a_copy(
     said: object, kind: type[AurpayError]
 ) -> None:
-    """Each gets an error of its own, which knows the order."""
     clock = FakeClock(NOW)
     platform = Platform(clock, (0, "PENDING"), (1, said))
     async with client(platform, clock) as aurpay:
@@ -548,8 +522,7 @@ async def test_a_failure_that_stays_is_everybody_s(
     assert_nothing_runs()
 
 
-async def test_a_foreign_failure_is_everybody_s_as_well() -> None:
-    """A transport of the program's own may raise anything."""
+async def test_foreign_exception_is_raised_to_each_waiter() -> None:
     clock = FakeClock(NOW)
     platform = Platform(clock, (0, LookupError("mine")))
     async with client(platform, clock) as aurpay:
@@ -560,10 +533,9 @@ async def test_a_foreign_failure_is_everybody_s_as_well() -> None:
     assert [str(outcome) for outcome in outcomes] == ["mine"] * 3
 
 
-async def test_a_failure_that_nobody_waits_for_any_more_is_no_complaint(
+async def test_error_without_waiters_left_logs_no_unretrieved_exception(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Cancelled at the same moment: no task and no future is left with an error."""
     complaints: list[Any] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context))
@@ -584,8 +556,7 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_no_complaint(
     assert "never retrieved" not in caplog.text
 
 
-async def test_each_change_of_status_is_told_once() -> None:
-    """To each who waits, from what it knew before."""
+async def test_on_status_is_called_once_per_change() -> None:
     clock = FakeClock(NOW)
     moves = [(0, "PENDING"), (3, "PARTIAL"), (7, "OVERDUE"), (9, "SUCCESS")]
     platform = Platform(clock, *moves)
@@ -600,10 +571,9 @@ async def test_each_change_of_status_is_told_once() -> None:
     assert by_id == ["PENDING", *by_order]
 
 
-async def test_a_listener_that_fails_disturbs_nothing(
+async def test_exception_in_on_status_is_logged_and_ignored(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is logged, as that of a hook; the others hear all the same."""
 
     def broken(_: object) -> None:
         raise KeyError("broken")
@@ -622,8 +592,7 @@ async def test_a_listener_that_fails_disturbs_nothing(
     assert {record.name for record in caplog.records} == {"aurpay_async.client"}
 
 
-async def test_closing_the_client_ends_all_waiting() -> None:
-    """Nothing is left running."""
+async def test_closing_the_client_ends_all_waits_and_pollers() -> None:
     clock = StandingClock()
     platform = Platform(clock, (0, "PENDING"))
     aurpay = client(platform, clock)
@@ -644,8 +613,7 @@ async def test_closing_the_client_ends_all_waiting() -> None:
     assert "closed" in str(error)
 
 
-async def test_closing_while_the_platform_is_asked() -> None:
-    """The question is cut off."""
+async def test_closing_the_client_cancels_a_poll_in_flight() -> None:
     asked = asyncio.Event()
 
     class Silence:
@@ -662,8 +630,7 @@ async def test_closing_while_the_platform_is_asked() -> None:
     assert_nothing_runs()
 
 
-async def test_others_go_on_while_a_clock_for_tests_flies() -> None:
-    """Neither it nor a transport in memory ever waits for anything."""
+async def test_fake_clock_lets_other_tasks_run_during_polling() -> None:
 
     class Down:
         async def send(self, request: Request) -> Response:
@@ -677,8 +644,7 @@ async def test_others_go_on_while_a_clock_for_tests_flies() -> None:
         assert waiting.cancelled()
 
 
-async def test_somebody_cancels_the_task_that_looks() -> None:
-    """As programs do that cancel all tasks: nobody waits for ever."""
+async def test_cancelled_polling_task_ends_all_waits_with_an_error() -> None:
     clock = StandingClock()
     platform = Platform(clock, (0, "PENDING"))
     async with client(platform, clock) as aurpay:
@@ -690,8 +656,7 @@ async def test_somebody_cancels_the_task_that_looks() -> None:
         assert "cancelled" in str(await waiting)
 
 
-def test_a_loop_that_ended_without_a_word() -> None:
-    """What waited there is forgotten; on another loop all begins anew."""
+def test_pollers_of_an_ended_loop_are_replaced() -> None:
     clock = StandingClock()
     platform = Platform(clock, (0, "PENDING"))
     aurpay = client(platform, clock)
@@ -748,8 +713,9 @@ async def an_async_listener(_: OrderStatus) -> None:
         ({"on_status": an_async_listener}, "on_status"),
     ],
 )
-async def test_arguments_that_cannot_be(arguments: Any, field: str) -> None:
-    """Refused before anybody looks."""
+async def test_invalid_arguments_of_wait_for_payment_are_rejected(
+    arguments: Any, field: str
+) -> None:
     platform = Platform(FakeClock(NOW), (0, "PENDING"))
     async with client(platform, FakeClock(NOW)) as aurpay:
         with pytest.raises(InvalidRequestError) as caught:
@@ -758,8 +724,7 @@ async def test_arguments_that_cannot_be(arguments: Any, field: str) -> None:
     assert platform.looks == []
 
 
-async def test_a_platform_that_is_never_there_again() -> None:
-    """Some minutes after the last look it is said, and not waited for ever."""
+async def test_permanent_failure_is_raised_some_minutes_after_the_last_poll() -> None:
     clock = FakeClock(NOW)
     gone = ConnectionLostError("gone", outcome=RequestOutcome.NOT_SENT)
     platform = Platform(clock, (0, gone))
@@ -770,16 +735,14 @@ async def test_a_platform_that_is_never_there_again() -> None:
 
 
 @pytest.mark.parametrize("status", ["PARTIAL", "TERMINATED", "NEW"])
-async def test_a_status_without_a_known_meaning_is_no_timeout(status: str) -> None:
-    """The order may hold money: nobody says that it was not paid."""
+async def test_unknown_status_at_the_end_is_pending_not_timed_out(status: str) -> None:
     clock = FakeClock(NOW)
     async with client(Platform(clock, (0, status)), clock) as aurpay:
         with pytest.raises(PaymentPendingError, match=f"is '{status}'"):
             await aurpay.wait_for_payment(ORDER)
 
 
-async def test_an_id_whose_times_are_of_another_zone() -> None:
-    """The platform has it as pending: it is not given up at the first look."""
+async def test_pending_order_with_times_of_another_zone_is_still_polled() -> None:
     clock = FakeClock(NOW)
     early = {"status": "PENDING", "create_time": "2025-12-31T23:00:00"}
     platform = Platform(clock, (0, early), (90, {**early, "status": "SUCCESS"}))

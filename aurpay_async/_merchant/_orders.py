@@ -111,8 +111,8 @@ class OrderMethods(BaseClient):
     ) -> OrderSearchResult:
         """Search for the order that a failed create may have left.
 
-        Aurpay stores no reference, so an order whose id was lost can be identified only
-        by its price, currency and time. See `OrderSearchResult` for the outcomes.
+        Aurpay stores no reference, so without its id an order can be identified only by
+        its price, currency and time. See `OrderSearchResult` for the outcomes.
 
         Args:
             lost: The error of `create_order` or `create_payment`; or an `OrderQuery`,

@@ -91,7 +91,7 @@ async def exchange(
     sent: Request | None = None,
     session: aiohttp.ClientSession | None = None,
 ) -> tuple[Any, Server]:
-    """What sending to this server ended with: an answer or an error."""
+    """Send a request to this server; return the response or the error."""
     async with Server(script) as server:
         transport = AiohttpTransport(server.url, session=session)
         try:
@@ -102,10 +102,9 @@ async def exchange(
             await transport.aclose()
 
 
-async def test_what_is_sent_and_what_comes_back(
+async def test_request_and_response_bytes_are_sent_and_returned_unchanged(
     session: aiohttp.ClientSession | None,
 ) -> None:
-    """The bytes as they are, our headers, and nothing that was not asked for."""
     outcome, server = await exchange(
         answering(b'{"code":0}', "200 OK", "X-Trace: 7", "Set-Cookie: a=b"),
         session=session,
@@ -134,10 +133,9 @@ async def test_a_path_goes_out_as_it_was_signed(path: str) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_no_redirect_is_followed(
+async def test_redirects_are_returned_and_not_followed(
     status: int, session: aiohttp.ClientSession | None
 ) -> None:
-    """The key would go along to wherever it points."""
     async with Server(answering(b"{}")) as elsewhere:
         outcome, server = await exchange(
             answering(b"", f"{status} Moved", f"Location: {elsewhere.url}/steal"),
@@ -147,8 +145,7 @@ async def test_no_redirect_is_followed(
     assert (len(server.requests), elsewhere.connections) == (1, 0)
 
 
-async def test_cookies_are_not_kept() -> None:
-    """What one call was given, the next does not send."""
+async def test_cookies_of_a_response_are_not_sent_again() -> None:
     async with Server(answering(b"{}", "200 OK", "Set-Cookie: a=b; Path=/")) as server:
         transport = AiohttpTransport(server.url)
         await transport.send(request())
@@ -158,22 +155,21 @@ async def test_cookies_are_not_kept() -> None:
     assert b"ookie" not in server.requests[1]
 
 
-async def test_a_session_that_raises_for_status_does_not_here() -> None:
-    """Whatever a handed-in session was told, the answer comes back."""
+async def test_raise_for_status_of_the_users_session_is_ignored() -> None:
     async with aiohttp.ClientSession(raise_for_status=True) as session:
         outcome, _ = await exchange(answering(b"no", "403 Forbidden"), session=session)
     assert (outcome.status, outcome.body) == (403, b"no")
 
 
-async def test_a_session_that_was_handed_in_is_not_closed() -> None:
-    """Its owner closes it."""
+async def test_users_session_is_not_closed_by_the_transport() -> None:
     async with aiohttp.ClientSession() as session:
         await exchange(answering(b"{}"), session=session)
         assert not session.closed
 
 
-async def test_nobody_listens(session: aiohttp.ClientSession | None) -> None:
-    """Refused: nothing was sent."""
+async def test_refused_connection_is_not_sent(
+    session: aiohttp.ClientSession | None,
+) -> None:
     async with closed_port() as url:
         transport = AiohttpTransport(url, session=session)
         with pytest.raises(ConnectError) as caught:
@@ -186,10 +182,9 @@ async def test_nobody_listens(session: aiohttp.ClientSession | None) -> None:
     assert isinstance(error.__cause__, ConnectionRefusedError)
 
 
-async def test_a_name_that_does_not_exist(
+async def test_unresolvable_host_is_not_sent(
     session: aiohttp.ClientSession | None,
 ) -> None:
-    """RFC 2606 keeps .invalid for this."""
     transport = AiohttpTransport("http://shop.invalid", session=session)
     with pytest.raises(ConnectError) as caught:
         await transport.send(request())
@@ -197,8 +192,9 @@ async def test_a_name_that_does_not_exist(
     await transport.aclose()
 
 
-async def test_tls_that_is_none(session: aiohttp.ClientSession | None) -> None:
-    """Plain text where TLS is expected: nothing was sent, and a retry is no use."""
+async def test_plain_text_server_on_https_is_a_final_tls_error(
+    session: aiohttp.ClientSession | None,
+) -> None:
 
     async def script(peer: Peer) -> None:
         await peer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -262,18 +258,16 @@ async def sends_endless_headers(peer: Peer) -> None:
         sends_endless_headers,
     ],
 )
-async def test_a_connection_that_breaks_after_the_request_left(
+async def test_connection_broken_after_sending_has_unknown_outcome(
     script: Script, session: aiohttp.ClientSession | None
 ) -> None:
-    """The platform has it: whatever was made exists."""
     outcome, server = await exchange(script, session=session)
     assert type(outcome) is ConnectionLostError
     assert outcome.outcome is UNKNOWN
     assert len(server.requests) == 1
 
 
-async def test_a_get_is_not_resent_behind_our_back() -> None:
-    """Aiohttp repeats a GET when a kept connection is dead; counting is ours to do."""
+async def test_aiohttp_does_not_repeat_a_get_uncounted() -> None:
 
     async def once_then_close(peer: Peer) -> None:
         await peer.read_request()
@@ -304,18 +298,16 @@ async def drips(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("script", [says_nothing, drips])
-async def test_an_answer_that_does_not_come_in_time(
+async def test_slow_or_missing_response_is_a_request_timeout(
     script: Script, session: aiohttp.ClientSession | None
 ) -> None:
-    """Silence, and a byte now and then, end alike: the request had left."""
     async with asyncio.timeout(5):
         outcome, _ = await exchange(script, request(timeout=0.2), session)
     assert type(outcome) is RequestTimeoutError
     assert outcome.outcome is UNKNOWN
 
 
-async def test_a_connection_that_does_not_come_in_time() -> None:
-    """TLS that never begins: nothing was sent."""
+async def test_tls_handshake_that_hangs_is_a_connect_timeout() -> None:
 
     async def silent(peer: Peer) -> None:
         await peer.wait_closed()
@@ -328,8 +320,7 @@ async def test_a_connection_that_does_not_come_in_time() -> None:
     assert caught.value.outcome is NOT_SENT
 
 
-async def test_waiting_for_a_place_in_the_pool_is_bounded() -> None:
-    """A full pool is a connection that does not come."""
+async def test_waiting_for_a_full_connection_pool_times_out() -> None:
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session,
         Server(says_nothing) as server,
@@ -366,10 +357,9 @@ def gzip_bomb() -> bytes:
 
 
 @pytest.mark.parametrize("form", ["length", "chunked", "until the end", "gzip bomb"])
-async def test_a_long_answer_ends_early(
+async def test_response_body_is_cut_at_one_mebibyte(
     form: str, session: aiohttp.ClientSession | None
 ) -> None:
-    """One mebibyte, unpacked, is all that is held."""
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
@@ -388,8 +378,7 @@ async def test_a_long_answer_ends_early(
 
 
 @pytest.mark.parametrize("form", ["length", "chunked", "until the end"])
-async def test_an_answer_of_the_longest_length_is_read(form: str) -> None:
-    """The limit itself is allowed."""
+async def test_response_body_of_exactly_the_limit_is_read(form: str) -> None:
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
@@ -428,10 +417,9 @@ def raw_deflate(data: bytes) -> bytes:
         (" , ", b"hello"),
     ],
 )
-async def test_an_answer_that_is_packed_unasked(
+async def test_compressed_response_is_decompressed_although_not_requested(
     encoding: str, compressed: bytes
 ) -> None:
-    """Some gateways do it anyway."""
     outcome, _ = await exchange(
         answering(compressed, "200 OK", f"Content-Encoding: {encoding}")
     )
@@ -440,10 +428,9 @@ async def test_an_answer_that_is_packed_unasked(
 
 @pytest.mark.parametrize("encoding", ["UTF-8", "none", "gzip", "br", "utf-8, gzip"])
 @pytest.mark.parametrize("body", [b'{"code":0}', b'\xef\xbb\xbf\r\n {"code":0}'])
-async def test_json_that_is_labelled_as_packed_is_taken_as_it_came(
+async def test_json_with_a_wrong_content_encoding_is_returned_unchanged(
     encoding: str, body: bytes
 ) -> None:
-    """Some gateways write a charset there, or unpack an answer and keep it."""
     outcome, _ = await exchange(
         answering(body, "200 OK", f"Content-Encoding: {encoding}")
     )
@@ -467,10 +454,9 @@ async def test_answer_with_large_and_many_headers_is_read(
         ([CANARY], "is not HTTP"),
     ],
 )
-async def test_answer_whose_head_is_refused_says_why(
+async def test_oversized_or_invalid_headers_are_an_error_without_their_values(
     headers: list[str], reason: str
 ) -> None:
-    """Never with a value of the head."""
     outcome, server = await exchange(answering(b"{}", "200 OK", *headers))
     assert type(outcome) is ConnectionLostError
     message = f"the connection to {server.url} broke: the response {reason}"
@@ -491,13 +477,12 @@ async def test_answer_whose_head_is_refused_says_why(
         ("gzip, " * 4 + "gzip", b"hello", "compressed 5 times"),
     ],
 )
-async def test_an_answer_that_cannot_be_unpacked(
+async def test_response_that_cannot_be_decompressed_has_a_body_error(
     encoding: str,
     compressed: bytes,
     problem: str,
     session: aiohttp.ClientSession | None,
 ) -> None:
-    """It came, so whatever was made exists."""
     outcome, _ = await exchange(
         answering(compressed, "200 OK", f"Content-Encoding: {encoding}"),
         session=session,
@@ -508,8 +493,9 @@ async def test_an_answer_that_cannot_be_unpacked(
 @pytest.mark.parametrize(
     "status", ["302 Found", "401 No", "403 No", "429 Later", "500 Oh"]
 )
-async def test_a_status_of_failure_does_not_depend_on_its_page(status: str) -> None:
-    """Too long, cut, dripping or packed in any way: the status says enough."""
+async def test_error_status_is_returned_even_if_its_body_is_damaged(
+    status: str,
+) -> None:
     code = int(status[:3])
 
     async def cut(peer: Peer) -> None:
@@ -532,8 +518,7 @@ async def test_a_status_of_failure_does_not_depend_on_its_page(status: str) -> N
         assert len(outcome.body) <= MAX_BODY
 
 
-async def test_what_was_said_unasked_is_no_answer() -> None:
-    """A second answer to one request never becomes that of the next request."""
+async def test_unrequested_response_is_not_taken_for_the_next_one() -> None:
 
     async def twice(peer: Peer) -> None:
         await peer.read_request()
@@ -559,10 +544,9 @@ async def test_what_was_said_unasked_is_no_answer() -> None:
 
 
 @pytest.mark.parametrize("windows", [False, True])
-async def test_a_goodbye_that_the_loop_has_not_read(
+async def test_closed_idle_connection_is_detected_before_the_loop_has_read_it(
     windows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kept connection that has ended is seen to have, whatever the system."""
     if windows:
         monkeypatch.delattr(select, "poll")
 
@@ -595,8 +579,9 @@ async def test_renew_leaves_every_open_connection_and_repeats_no_request() -> No
         await transport.aclose()
 
 
-async def test_a_session_that_was_handed_in_gives_nothing_of_its_own() -> None:
-    """No header, cookie, credential or middleware of the owner is sent or run."""
+async def test_headers_cookies_and_middlewares_of_the_users_session_are_not_used() -> (
+    None
+):
     ran: list[str] = []
 
     async def middleware(
@@ -628,8 +613,7 @@ async def test_a_session_that_was_handed_in_gives_nothing_of_its_own() -> None:
     assert server.connections == 1  # its pool is shared
 
 
-async def test_a_session_that_was_handed_in_lends_its_proxy() -> None:
-    """Whoever set one does not want to be seen without it."""
+async def test_proxy_of_the_users_session_is_used() -> None:
     async with (
         Server(answering(b"proxied")) as proxy,
         aiohttp.ClientSession(proxy=proxy.url) as session,
@@ -639,8 +623,7 @@ async def test_a_session_that_was_handed_in_lends_its_proxy() -> None:
         await transport.aclose()
 
 
-async def test_a_closed_session_that_was_handed_in() -> None:
-    """A mistake in the set-up, and said so."""
+async def test_closed_users_session_is_a_configuration_error() -> None:
     async with aiohttp.ClientSession() as session:
         pass
     transport = AiohttpTransport("http://127.0.0.1:9", session=session)
@@ -648,8 +631,7 @@ async def test_a_closed_session_that_was_handed_in() -> None:
         await transport.send(request())
 
 
-async def test_a_session_that_is_closed_after_its_first_use() -> None:
-    """The same: nothing is sent, nothing is tried again."""
+async def test_users_session_closed_after_first_use_is_a_configuration_error() -> None:
     async with Server(answering(b"{}")) as server:
         async with aiohttp.ClientSession() as session:
             transport = AiohttpTransport(server.url, session=session)
@@ -659,8 +641,7 @@ async def test_a_session_that_is_closed_after_its_first_use() -> None:
         await transport.aclose()
 
 
-async def test_a_session_of_another_loop_that_was_handed_in() -> None:
-    """Cannot be used here, and said so."""
+async def test_users_session_of_another_loop_is_a_configuration_error() -> None:
 
     async def elsewhere() -> None:
         transport = AiohttpTransport("http://127.0.0.1:9", session=other)
@@ -726,8 +707,7 @@ async def test_get_over_a_stale_connection_is_sent_over_a_new_one() -> None:
 @pytest.mark.parametrize(
     "script", [closes_after_the_request, speaks_no_http, cuts_the_body, says_nothing]
 )
-async def test_no_error_shows_a_header(script: Script) -> None:
-    """Not in its text, not in its chain, not in its frames."""
+async def test_errors_and_their_tracebacks_show_no_header(script: Script) -> None:
     sent = request(timeout=0.2)
     outcome, _ = await exchange(script, sent)
     assert isinstance(outcome, TransportError)
@@ -741,8 +721,9 @@ async def test_no_error_shows_a_header(script: Script) -> None:
         seen = seen.__cause__
 
 
-def test_a_version_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bundled into an application, a package may have lost its metadata."""
+def test_missing_package_metadata_gives_an_unknown_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
 
     def missing(name: str) -> str:
         raise metadata.PackageNotFoundError(name)
@@ -784,8 +765,7 @@ async def test_foreign_exception_while_connecting_is_not_sent_and_final() -> Non
     assert (outcome.outcome, outcome.final) == (NOT_SENT, True)
 
 
-async def test_a_cancelled_call_shows_no_header() -> None:
-    """Neither does the timeout around it, which keeps the cancellation as its cause."""
+async def test_cancelled_call_and_its_timeout_show_no_header() -> None:
     async with Server(says_nothing) as server:
         transport = AiohttpTransport(server.url)
         with pytest.raises(TimeoutError) as caught:
@@ -801,8 +781,7 @@ async def test_a_cancelled_call_shows_no_header() -> None:
 
 
 @pytest.mark.parametrize("when", ["connecting", "waiting", "reading"])
-async def test_cancelling_leaves_nothing_behind(when: str) -> None:
-    """No dirty connection in the pool: the next call gets a fresh one and works."""
+async def test_cancelled_call_leaves_no_dirty_connection_in_the_pool(when: str) -> None:
 
     async def first(peer: Peer) -> None:
         if when == "connecting":
@@ -829,8 +808,7 @@ async def test_cancelling_leaves_nothing_behind(when: str) -> None:
     assert server.connections == 2
 
 
-async def test_a_new_loop_gets_a_new_pool() -> None:
-    """One transport serves several `asyncio.run`, as in scripts and job workers."""
+async def test_new_event_loop_gets_new_connections() -> None:
     used: list[str] = []
 
     async def run(transport: AiohttpTransport | None) -> AiohttpTransport:
@@ -848,8 +826,9 @@ async def test_a_new_loop_gets_a_new_pool() -> None:
     assert used == ["200", "200"]
 
 
-async def test_a_pool_that_is_closed_meanwhile() -> None:
-    """Who waited for it gets an error, and is not cancelled by nobody."""
+async def test_connections_closed_during_a_call_are_an_error_not_a_cancellation() -> (
+    None
+):
 
     async def keeps_busy(peer: Peer) -> None:
         await peer.read_request()
@@ -874,8 +853,7 @@ async def test_a_pool_that_is_closed_meanwhile() -> None:
         await transport.aclose()
 
 
-async def test_two_live_loops_are_refused() -> None:
-    """A pool belongs to one; sharing it would mix up both."""
+async def test_transport_used_on_two_running_loops_is_a_configuration_error() -> None:
 
     async def elsewhere() -> None:
         with pytest.raises(ConfigurationError, match="another event loop"):
@@ -924,10 +902,9 @@ async def test_transport_is_closed_without_a_loop_like_one_of_an_ended_loop() ->
     assert transport._session is None
 
 
-async def test_a_client_forgotten_in_another_thread(
+async def test_client_collected_in_another_thread_is_closed_on_its_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its connections belong to its loop, which alone may touch them."""
     async with Server(answering(b"{}")) as server:
         transport = AiohttpTransport(server.url)
         await transport.send(request())
@@ -953,10 +930,9 @@ async def test_a_client_forgotten_in_another_thread(
         assert steps == ["tell", "ask the loop"]
 
 
-async def test_a_client_forgotten_in_a_fork_is_not_the_childs(
+async def test_client_collected_in_a_forked_child_is_not_closed_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing is closed, and nobody is blamed."""
     async with Server(answering(b"{}")) as server:
         transport = AiohttpTransport(server.url)
         await transport.send(request())
@@ -972,8 +948,7 @@ async def test_a_client_forgotten_in_a_fork_is_not_the_childs(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-async def test_a_forked_child_leaves_its_parent_alone() -> None:
-    """A call of the parent is in flight while the child makes one and closes one."""
+async def test_forked_child_does_not_disturb_calls_of_its_parent() -> None:
 
     async def first_waits(peer: Peer) -> None:
         await peer.read_request()
@@ -1018,10 +993,9 @@ async def test_a_forked_child_leaves_its_parent_alone() -> None:
         await idle.aclose()
 
 
-async def test_a_proxy_is_used_only_when_asked_for(
+async def test_proxy_of_the_environment_is_used_only_with_trust_env(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The environment alone does not reroute payments."""
     async with (
         Server(answering(b"proxied")) as proxy,
         Server(answering(b"direct")) as server,
@@ -1133,10 +1107,9 @@ async def test_proxy_that_refuses_is_named_as_the_proxy(
     assert caught.value.final is (refusal == "407")
 
 
-async def test_netrc_is_never_read(
+async def test_netrc_is_not_read_even_with_trust_env(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Not even when the environment is trusted for a proxy."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password canary\n")
     monkeypatch.setenv("NETRC", str(netrc))

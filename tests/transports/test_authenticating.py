@@ -58,8 +58,7 @@ async def test_each_attempt_is_signed_afresh_over_the_same_bytes() -> None:
     assert first.headers["Signature"] != second.headers["Signature"]
 
 
-async def test_a_credential_that_is_repeated_is_not_passed_on() -> None:
-    """Some platforms say which key was wrong, and some proxies print what they got."""
+async def test_credential_repeated_in_a_response_is_masked() -> None:
     inner = MemoryTransport(
         Response(status=401, body=b'{"message": "no such key: sandbox-key/1"}'),
         Response(status=200, body=rb'{"message": "sandbox-key\/1", "sandbox": "key"}'),
@@ -74,8 +73,7 @@ async def test_a_credential_that_is_repeated_is_not_passed_on() -> None:
     ]
 
 
-async def test_what_is_no_secret_stays() -> None:
-    """Times, names of algorithms, and keys that are part of any text."""
+async def test_public_headers_and_short_keys_are_not_masked() -> None:
     body = b'{"k": "HMAC-SHA256 2026-01-01T00:00:00Z application/json", "t": "tok"}'
     inner = MemoryTransport(*[Response(status=200, body=body)] * 2)
     for auth in (ApiKey("k"), ApiToken("tok", "secret")):
@@ -83,8 +81,7 @@ async def test_what_is_no_secret_stays() -> None:
         assert answer.body == body
 
 
-async def test_a_credential_in_an_answer_that_broke_off() -> None:
-    """What had come of it is kept on the error."""
+async def test_credential_in_a_cut_off_response_is_masked_in_the_error() -> None:
     lost = ConnectionLostError("gone", outcome=RequestOutcome.UNKNOWN)
     lost.body = b"you sent sandbox-key, and"
     transport = AuthenticatingTransport(

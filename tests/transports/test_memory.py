@@ -12,8 +12,7 @@ REQUEST = Request(
 )
 
 
-async def test_answers_come_in_order() -> None:
-    """A response, an exception, and whatever a function makes of the request."""
+async def test_memory_transport_gives_its_answers_in_order() -> None:
     transport = MemoryTransport(
         Response(status=204),
         ConnectError("down"),
@@ -26,8 +25,7 @@ async def test_answers_come_in_order() -> None:
     assert transport.requests == [REQUEST] * 3
 
 
-async def test_a_request_too_many_is_the_test_s_mistake() -> None:
-    """An assertion, which no `except AurpayError` swallows; without the query."""
+async def test_request_without_an_answer_left_is_an_assertion_error() -> None:
     with pytest.raises(AssertionError, match="request 1 has no answer") as caught:
         await MemoryTransport().send(REQUEST)
     assert "canary" not in str(caught.value)

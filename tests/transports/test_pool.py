@@ -1,4 +1,4 @@
-"""The innermost transport: opened once, by whoever is first, and closed once."""
+"""The innermost transport: opened by the first call, and closed once."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ def pool(origin: str = "http://127.0.0.1:9", **options: Any) -> LazyTransport:
     )
 
 
-async def test_calls_that_open_it_together_share_one_session() -> None:
-    """However many wait while aiohttp is loaded."""
+async def test_concurrent_first_calls_share_one_session() -> None:
     async with Server(answering(b"{}")) as server:
         shared = pool(server.url)
         await asyncio.gather(*(shared.send(REQUEST) for _ in range(20)))
@@ -38,15 +37,13 @@ async def test_calls_that_open_it_together_share_one_session() -> None:
     assert len(server.requests) == 21
 
 
-async def test_what_was_handed_in_is_used() -> None:
-    """Instead of aiohttp."""
+async def test_users_transport_is_used_instead_of_aiohttp() -> None:
     given = MemoryTransport(Response(status=204))
     assert (await pool(given=given).send(REQUEST)).status == 204
 
 
 @pytest.mark.parametrize("used", [True, False])
-async def test_after_closing_nothing_is_sent(used: bool) -> None:
-    """A clear error, and closing twice is silent."""
+async def test_sending_after_closing_is_a_configuration_error(used: bool) -> None:
     given = MemoryTransport(*[Response(status=204)] * 2)
     closed = pool(given=given)
     if used:

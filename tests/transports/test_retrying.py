@@ -72,15 +72,13 @@ class Bench:
         return caught.value
 
 
-async def test_success_goes_through_as_it_is() -> None:
-    """One attempt, no pause, the very same answer."""
+async def test_successful_response_is_returned_after_one_attempt() -> None:
     bench = Bench(OK)
     assert await bench.send() is OK
     assert bench.clock.sleeps == []
 
 
-async def test_an_answer_knows_how_many_attempts_it_took() -> None:
-    """And when the last one began, for errors that are found in it later."""
+async def test_response_has_attempt_count_and_last_send_time() -> None:
     bench = Bench(DOWN, busy(), OK)
     response = await bench.send(Effect.CREATE)
     assert response.attempts == 3
@@ -109,10 +107,9 @@ async def test_an_answer_knows_how_many_attempts_it_took() -> None:
     ],
     ids=repr,
 )
-async def test_a_write_that_may_have_arrived_is_never_sent_again(
+async def test_write_of_unknown_outcome_is_never_sent_again(
     effect: Effect, answer: Any
 ) -> None:
-    """The promise that everything else serves."""
     bench = Bench(answer, OK)
     error = await bench.fail(effect)
     assert len(bench.inner.requests) == 1
@@ -120,8 +117,7 @@ async def test_a_write_that_may_have_arrived_is_never_sent_again(
 
 
 @pytest.mark.parametrize("answer", [DOWN, busy(429)], ids=repr)
-async def test_a_write_that_provably_made_nothing_is(answer: Any) -> None:
-    """Not sent, or told to come later."""
+async def test_write_that_was_not_sent_or_rejected_is_retried(answer: Any) -> None:
     bench = Bench(answer, answer, OK)
     assert (await bench.send(Effect.CREATE)).attempts == 3
 
@@ -130,14 +126,12 @@ async def test_a_write_that_provably_made_nothing_is(answer: Any) -> None:
     "answer",
     [DOWN, LOST, RequestTimeoutError("late"), *map(busy, (408, 425, 429, 500, 503))],
 )
-async def test_a_read_is_repeated(answer: Any) -> None:
-    """It changes nothing, however often it arrives."""
+async def test_read_is_retried_after_any_temporary_failure(answer: Any) -> None:
     bench = Bench(answer, OK)
     assert (await bench.send(Effect.READ)).attempts == 2
 
 
-async def test_the_last_error_tells_the_whole_story() -> None:
-    """What it ended with, after how many attempts, sent when, worth another try."""
+async def test_last_error_has_attempts_send_time_and_retryable() -> None:
     bench = Bench(DOWN, DOWN, busy(503), busy(503))
     error = await bench.fail()
     assert type(error) is ServerError
@@ -146,14 +140,12 @@ async def test_the_last_error_tells_the_whole_story() -> None:
     assert error.__context__ is None
 
 
-async def test_what_was_not_sent_has_no_time_of_sending() -> None:
-    """There was none."""
+async def test_error_of_an_unsent_request_has_no_send_time() -> None:
     error = await Bench(*[DOWN] * 4).fail()
     assert (error.attempts, error.sent_at, error.retryable) == (4, None, True)
 
 
-async def test_retry_after_is_obeyed_inside_the_deadline() -> None:
-    """As an answer of 429 and of 503, in seconds and as a date."""
+async def test_retry_after_within_the_deadline_is_respected() -> None:
     bench = Bench(
         busy(429, retry_after="7"),
         busy(503, retry_after="Thu, 01 Jan 2026 00:00:10 GMT"),
@@ -163,8 +155,7 @@ async def test_retry_after_is_obeyed_inside_the_deadline() -> None:
     assert bench.clock.sleeps == [7, 3]
 
 
-async def test_retry_after_beyond_the_deadline_is_handed_over() -> None:
-    """At once: the caller knows better what to do with half an hour."""
+async def test_retry_after_beyond_the_deadline_is_raised_at_once() -> None:
     bench = Bench(busy(429, retry_after="1800"), OK)
     error = await bench.fail()
     assert type(error) is RateLimitedError
@@ -173,8 +164,7 @@ async def test_retry_after_beyond_the_deadline_is_handed_over() -> None:
     assert bench.clock.sleeps == []
 
 
-async def test_garbage_in_retry_after_counts_for_nothing() -> None:
-    """The usual pause."""
+async def test_invalid_retry_after_is_ignored_by_the_retry() -> None:
     bench = Bench(busy(429, retry_after="soon"), OK)
     await bench.send()
     assert bench.clock.sleeps == [0.25]
@@ -199,16 +189,14 @@ async def test_one_deadline_covers_attempts_and_pauses() -> None:
     assert bench.clock.monotonic() == pytest.approx(30)
 
 
-async def test_each_attempt_has_its_limits() -> None:
-    """Those of the client."""
+async def test_each_attempt_has_the_client_s_timeouts() -> None:
     bench = Bench(OK, timeouts=Timeouts(connect=2, attempt=3, call=4))
     await bench.send()
     sent = bench.inner.requests[0]
     assert (sent.timeout, sent.connect_timeout) == (3, 2)
 
 
-async def test_the_policy_ends_it() -> None:
-    """One attempt is one attempt."""
+async def test_max_attempts_limits_the_number_of_attempts() -> None:
     bench = Bench(busy(503), policy=RetryPolicy(max_attempts=1))
     assert (await bench.fail()).attempts == 1
 
@@ -224,24 +212,21 @@ class Blocked:
         await self._clock.sleep(seconds + 60)
 
 
-async def test_a_pause_that_ends_after_the_deadline_ends_the_call() -> None:
-    """Without another attempt: a limit of less than nothing would be none."""
+async def test_no_attempt_starts_after_the_deadline() -> None:
     clock = FakeClock(NOW)
     bench = Bench(busy(503), OK, clock=Blocked(clock))
     assert type(await bench.fail()) is ServerError
     assert len(bench.inner.requests) == 1
 
 
-async def test_a_broken_platform_sees_about_twice_the_calls() -> None:
-    """However often each call would like to try."""
+async def test_retry_budget_limits_load_on_a_failing_server() -> None:
     bench = Bench(*[busy(503)] * 5000, timeouts=Timeouts(call=1e9))
     for _ in range(1000):
         await bench.fail()
     assert len(bench.inner.requests) == 2 * 1000 + RetryBudget.RESERVE
 
 
-async def test_the_budget_is_shared_by_calls_in_flight() -> None:
-    """200 at once against a platform that always refuses."""
+async def test_retry_budget_is_shared_by_concurrent_calls() -> None:
     bench = Bench(*[busy(503)] * 1000)
     outcomes = await asyncio.gather(
         *(bench.send() for _ in range(200)), return_exceptions=True
@@ -250,8 +235,7 @@ async def test_the_budget_is_shared_by_calls_in_flight() -> None:
     assert len(bench.inner.requests) <= 2 * 200 + RetryBudget.RESERVE
 
 
-async def test_other_settings_on_the_same_budget() -> None:
-    """What is not given stays."""
+async def test_with_options_of_the_transport_keeps_budget_and_defaults() -> None:
     bench = Bench(busy(503), busy(503), policy=RetryPolicy(max_attempts=1))
     bench.transport = bench.transport.with_options(Timeouts(call=9), None)
     assert (await bench.fail()).attempts == 1
@@ -260,8 +244,7 @@ async def test_other_settings_on_the_same_budget() -> None:
     assert bench.transport._budget is bench.budget
 
 
-async def test_every_attempt_is_reported() -> None:
-    """What it ended with, what comes next, and why."""
+async def test_each_attempt_emits_an_event() -> None:
     bench = Bench(DOWN, busy(503, retry_after="2"), OK)
     await bench.send()
     nothing = dict.fromkeys(["reference", "order_id", "attempt_id"])
@@ -306,10 +289,9 @@ async def test_every_attempt_is_reported() -> None:
 
 
 @pytest.mark.parametrize("interruption", [asyncio.CancelledError, KeyboardInterrupt])
-async def test_an_interruption_passes_untouched_and_is_reported(
+async def test_interrupted_attempt_emits_an_event_and_reraises(
     interruption: type[BaseException],
 ) -> None:
-    """It is not ours to catch, nor to hide."""
 
     def interrupted(_: Request) -> Response:
         raise interruption
@@ -322,8 +304,7 @@ async def test_an_interruption_passes_untouched_and_is_reported(
     ]
 
 
-async def test_cancelling_a_pause_ends_the_call() -> None:
-    """Between two attempts as well."""
+async def test_cancellation_between_attempts_ends_the_call() -> None:
 
     class Stuck:
         now = SystemClock.now
@@ -342,8 +323,7 @@ async def test_cancelling_a_pause_ends_the_call() -> None:
     assert len(bench.inner.requests) == 1
 
 
-async def test_by_default_the_jitter_is_random() -> None:
-    """Between nothing and the full pause."""
+async def test_jitter_is_random_by_default() -> None:
     bench = Bench(DOWN, DOWN, OK)
     transport = RetryingTransport(
         bench.inner,
@@ -362,8 +342,7 @@ async def test_by_default_the_jitter_is_random() -> None:
     assert bench.events == []
 
 
-async def test_what_is_not_our_error_is_not_retried() -> None:
-    """A mistake in a transport of the user's own is theirs to see."""
+async def test_foreign_exception_of_a_transport_is_not_retried() -> None:
 
     def wrong(_: Request) -> Response:
         raise LookupError("mine")
