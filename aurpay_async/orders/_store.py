@@ -165,7 +165,7 @@ class OrderStore:
             ReferenceConflictError: it was opened for another price or currency.
             AlreadyPaidError: it is paid, and there is no invoice to show.
             PaymentNeedsReviewError: it may be paid; by which order, nobody can tell
-            yet.
+                yet.
             StoreUnavailableError: the database failed, or did not answer in time. If an
                 order was created and could not be stored, `outcome` is UNKNOWN and
                 `order_id` names it; open it again, and it is stored first.
