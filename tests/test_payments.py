@@ -1,4 +1,4 @@
-"""From the order to the parcel: client, sandbox, callback and handler over sockets."""
+"""Payments over sockets: client, sandbox, callback, handler and shipment."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 class Shop:
-    """Keeps what it needs to restart, and counts what it sends out."""
+    """A shop that stores its orders, and records its shipments."""
 
     def __init__(self, sandbox: Sandbox, aurpay: AurpayClient) -> None:
         self.sandbox = sandbox
         self.aurpay = aurpay
-        self.parcels: list[str] = []
-        self.told: list[str] = []
+        self.shipments: list[str] = []
+        self.outcomes: list[str] = []
         self.url = ""
-        self._kept: dict[str, str] = {}
+        self._orders: dict[str, str] = {}
         verifier = CallbackVerifier(
             secrets=[sandbox.callback_secret],
             tokens=[sandbox.callback_token],
@@ -59,24 +59,24 @@ class Shop:
             callback_url=f"{self.url}/paid?shop=a%2Fb",
             timeout_callback=f"{self.url}/timeout",
         )
-        self._kept[reference] = order.to_json()
+        self._orders[reference] = order.to_json()
         return order
 
     async def _lookup(self, reference: Reference) -> LightningOrder | None:
-        kept = self._kept.get(reference.reference)
-        return None if kept is None else LightningOrder.from_json(kept)
+        stored = self._orders.get(reference.reference)
+        return None if stored is None else LightningOrder.from_json(stored)
 
     async def _handle(self, notification: Notification) -> None:
         if not notification.confirmed:
-            raise LookupError(notification.reason)  # the next delivery counts
-        self.told.append(notification.outcome)
+            raise LookupError(notification.reason)  # the next delivery is handled
+        self.outcomes.append(notification.outcome)
         if notification.outcome in {"paid", "late_paid"}:
-            self.parcels.append(notification.reference)
+            self.shipments.append(notification.reference)
 
 
 @asynccontextmanager
-async def a_shop(**options: Any) -> AsyncIterator[Shop]:
-    """A shop that Aurpay can reach, and an Aurpay that it can."""
+async def open_shop(**options: Any) -> AsyncIterator[Shop]:
+    """Serve a shop and a sandbox that reach each other."""
     clock = FakeClock(NOW)
     async with (
         Sandbox(clock=clock, **options) as sandbox,
@@ -100,7 +100,7 @@ async def a_shop(**options: Any) -> AsyncIterator[Shop]:
         await runner.cleanup()
 
 
-#: Of a payment, delivered like this: what the shop answers, and the parcels.
+#: By the fault of a payment's callback: the shop's statuses, and its shipments.
 PAID: dict[str, tuple[list[int | None], int]] = {
     "twice; times=3": ([200, 200, 200], 1),
     "retry; times=3; seconds=1": ([200], 1),
@@ -124,33 +124,35 @@ PAID: dict[str, tuple[list[int | None], int]] = {
 }
 
 
-def test_every_delivery_has_an_outcome() -> None:
-    """Nothing that the sandbox can do is left out; two have tests of their own."""
+def test_every_callback_fault_of_the_sandbox_has_an_expected_outcome() -> None:
     named = {text.partition(";")[0] for text in PAID}
     assert named | {"at-once", "before-answer"} == {*CALLBACK_FAULTS}
 
 
 @pytest.mark.parametrize("posts", [False, True], ids=["GET", "POST"])
-@pytest.mark.parametrize("delivery", PAID)
-async def test_a_payment_delivered_like_this(delivery: str, posts: bool) -> None:
-    """One parcel at most; and after whatever it was, a good delivery counts."""
-    answers, parcels = PAID[delivery]
-    async with a_shop(post_callbacks=posts) as shop:
+@pytest.mark.parametrize("fault", PAID)
+async def test_payment_is_handled_once_for_every_callback_fault(
+    fault: str, posts: bool
+) -> None:
+    answers, shipments = PAID[fault]
+    async with open_shop(post_callbacks=posts) as shop:
         order = await shop.order()
-        shop.sandbox.callback_faults.push(delivery)
+        shop.sandbox.callback_faults.push(fault)
         sent = await shop.sandbox.pay(order.order_id)
         assert [callback.status for callback in sent] == answers
-        assert len(shop.parcels) == parcels
-        # As the platform would deliver it some other time.
+        assert len(shop.shipments) == shipments
+        # A later delivery without a fault.
         reply = await shop.processor.process(
-            method="GET", url=sent[-1].url.removesuffix("&x=1"), headers=_good(shop)
+            method="GET",
+            url=sent[-1].url.removesuffix("&x=1"),
+            headers=_sign_callback(shop),
         )
         assert reply.status == 200
-        assert shop.parcels == ["cart-42"]
+        assert shop.shipments == ["cart-42"]
 
 
-def _good(shop: Shop) -> dict[str, str]:
-    """The headers of a good delivery of the only order's payment."""
+def _sign_callback(shop: Shop) -> dict[str, str]:
+    """Return valid headers of the callback of the only order."""
     (order,) = shop.sandbox.orders.values()
     return {
         **signed(order.urls["callback_url"], secret=shop.sandbox.callback_secret),
@@ -158,42 +160,40 @@ def _good(shop: Shop) -> dict[str, str]:
     }
 
 
-async def test_both_callbacks_at_once() -> None:
-    """In any order: a payment is told once, and a timeout never after it."""
-    async with a_shop() as shop:
+async def test_concurrent_paid_and_timeout_callbacks_notify_the_payment_only() -> None:
+    async with open_shop() as shop:
         order = await shop.order()
         shop.sandbox.callback_faults.push("at-once")
         sent = await shop.sandbox.pay(order.order_id)
         assert {callback.status for callback in sent} <= {200, 503}
-        assert shop.parcels == ["cart-42"]
-        assert shop.told == ["paid"]
+        assert shop.shipments == ["cart-42"]
+        assert shop.outcomes == ["paid"]
 
 
-async def test_a_callback_before_the_answer() -> None:
-    """The shop cannot know the order yet: the next delivery counts."""
-    async with a_shop() as shop:
+async def test_callback_before_the_response_is_handled_by_its_next_delivery() -> None:
+    async with open_shop() as shop:
         shop.sandbox.callback_faults.push("before-answer")
         order = await shop.order()
         assert [callback.status for callback in shop.sandbox.callbacks] == [500]
-        assert shop.parcels == []
+        assert shop.shipments == []
         url = shop.sandbox.orders[order.order_id].urls["callback_url"]
-        await shop.processor.process(method="GET", url=url, headers=_good(shop))
-        assert shop.parcels == ["cart-42"]
+        await shop.processor.process(
+            method="GET", url=url, headers=_sign_callback(shop)
+        )
+        assert shop.shipments == ["cart-42"]
 
 
-async def test_a_late_payment() -> None:
-    """An outcome of its own: the shop had given up."""
-    async with a_shop() as shop:
+async def test_payment_after_a_timeout_has_outcome_late_paid() -> None:
+    async with open_shop() as shop:
         order = await shop.order()
         (timed_out,) = await shop.sandbox.expire(order.order_id)
         (paid,) = await shop.sandbox.pay(order.order_id)
         assert (timed_out.status, paid.status) == (200, 200)
-        assert shop.told == ["timed_out", "late_paid"]
+        assert shop.outcomes == ["timed_out", "late_paid"]
 
 
-async def test_an_order_whose_answer_was_lost() -> None:
-    """It is paid after all, beside the one that the shop holds: never a parcel."""
-    async with a_shop() as shop:
+async def test_payment_of_an_order_with_a_lost_response_ships_nothing() -> None:
+    async with open_shop() as shop:
         shop.sandbox.faults.push("cut-headers+created")
         with pytest.raises(ConnectionLostError) as caught:
             await shop.order()
@@ -202,14 +202,13 @@ async def test_an_order_whose_answer_was_lost() -> None:
         assert caught.value.new_order is not None
         assert order.attempt_id != caught.value.new_order.attempt_id
         (sent,) = await shop.sandbox.pay(lost)
-        assert (sent.status, shop.parcels) == (500, [])
+        assert (sent.status, shop.shipments) == (500, [])
         (sent,) = await shop.sandbox.pay(order.order_id)
-        assert (sent.status, shop.parcels) == (200, ["cart-42"])
+        assert (sent.status, shop.shipments) == (200, ["cart-42"])
 
 
-async def test_waiting_is_fed_by_a_callback() -> None:
-    """Whoever waits hears of it from the read-back, without asking once more."""
-    async with a_shop() as shop:
+async def test_wait_for_payment_returns_after_the_read_back_of_a_callback() -> None:
+    async with open_shop() as shop:
         order = await shop.order()
         waiting = asyncio.create_task(shop.aurpay.wait_for_payment(order))
         await asyncio.sleep(0)

@@ -1,4 +1,1 @@
-"""Callbacks in web frameworks: a thin adapter for each, imported by itself.
-
-.. versionadded:: 0.1.0
-"""
+"""Callbacks (webhooks) in web frameworks, and tasks for job workers."""

@@ -1,8 +1,8 @@
-"""What the adapters share: where the shop is reached, and what its processor is asked.
+"""The parts that the adapters share: the callback URL, the body and the route.
 
-The platform signs the URL as it was registered, byte for byte. A server behind a proxy
-sees another scheme and host, and frameworks decode paths. So the URL is put together
-from what the shop says of itself and from the request target as it came.
+Aurpay signs the URL as it was registered, byte for byte. A server behind a proxy
+receives another scheme and host, and frameworks decode paths. So the URL is built from
+the shop's `public_base_url` and the undecoded request target.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from ..callbacks._body import Body
 
     Headers = Iterable[tuple[bytes, bytes]] | Mapping[str, str]
-    #: What an ASGI server says of a request; frameworks have types of their own for it.
+    #: An ASGI scope; each framework has another type for it.
     Scope = Mapping[str, object]
 
-#: For frameworks whose routers want a list: the processor says which of them it takes.
+#: For routers that need a list of methods; the processor rejects most of them.
 METHODS: Final = [method.value for method in HTTPMethod]
 
-#: Where callbacks are taken, if the shop does not say otherwise.
+#: The default path of a callback route.
 PATH: Final = "/aurpay/callback"
 
 _AUTHORITY = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
-#: RFC 3986, 3.3: what stands in a path as it is.
+#: RFC 3986, 3.3: the characters that a path does not percent-encode.
 _PATH_CHARACTERS: Final = "/~!$&'()*+,;=:@"
 
 
 @final
 class PublicAddress:
-    """What precedes the request target in the URLs that the platform calls."""
+    """The part of the registered callback URLs before the request target."""
 
     def __init__(self, public_base_url: str, *, allow_http: bool = False) -> None:
-        problem = _problem(public_base_url, allow_http=allow_http)
+        problem = _find_problem(public_base_url, allow_http=allow_http)
         if problem is not None:
             raise ConfigurationError(f"public_base_url: {problem}")
         scheme, _, rest = public_base_url.removesuffix("/").partition("://")
@@ -54,12 +54,12 @@ class PublicAddress:
         self._prefix = slash + path
 
     def url(self, target: str, mounted_at: str = "") -> str:
-        """The URL as it was registered.
+        """Return the URL as it was registered.
 
         Args:
-            target: The request target as it came, undecoded.
-            mounted_at: What the server puts before each path, in place of what a
-                proxy has taken off, if it does that.
+            target: The request target, undecoded.
+            mounted_at: The prefix that the server prepends to each path, if any, in
+                place of the prefix that a proxy has removed.
         """
         path = _origin_form(target)
         if mounted_at == self._prefix and path.startswith(f"{mounted_at}/"):
@@ -67,41 +67,41 @@ class PublicAddress:
         return self._origin + self._prefix + path
 
     def asgi_url(self, scope: Scope) -> str:
-        """The URL as it was registered, from an ASGI scope."""
+        """Return the URL as it was registered, from an ASGI scope."""
         raw = scope.get("raw_path")
         if isinstance(raw, bytes) and raw:
-            # The specification has it without the query; some servers add it.
+            # By the specification it has no query; some servers add it.
             path = raw.partition(b"?")[0].decode("latin-1")
         else:
             path = quote(cast("str", scope["path"]), safe=_PATH_CHARACTERS)
         query = scope["query_string"]
-        if isinstance(query, bytes):  # a text with Django's AsyncClient
+        if isinstance(query, bytes):  # a `str` with Django's AsyncClient
             query = query.decode("latin-1")
-        # Mounting within Starlette extends `root_path`, and keeps the server's here.
+        # Mounts within Starlette extend `root_path`; this has the server's value.
         root = scope.get("app_root_path", scope.get("root_path"))
         return self.url(f"{path}?{query}" if query else path, cast("str", root or ""))
 
 
 @final
 class RequestBody:
-    """The body of a request, read when it is called; it remembers if it was."""
+    """The body of a request, read when it is called."""
 
     def __init__(self, chunks: AsyncIterable[bytes], length: int | None) -> None:
-        """Take a body that is not read yet.
+        """Prepare to read a body.
 
         Args:
             chunks: The body, as the framework reads it.
-            length: How long the request says that it is.
+            length: The Content-Length of the request.
         """
         self._chunks = chunks
         self._length = length
         self.is_read = False
 
     async def __call__(self) -> bytes:
-        """Read it.
+        """Read the body.
 
         Raises:
-            CallbackError: if it is over `MAX_BODY`; then it is not read to its end.
+            CallbackError: if it exceeds `MAX_BODY`; it is not read to its end then.
         """
         require_size(self._length or 0)
         body = bytearray()
@@ -114,7 +114,7 @@ class RequestBody:
 
 @final
 class CallbackRoute:
-    """A route that the platform calls, whichever framework serves it."""
+    """A callback route, independent of the framework."""
 
     def __init__(
         self,
@@ -133,16 +133,16 @@ class CallbackRoute:
     async def answer(
         self, *, method: str, url: str, headers: Headers, body: Body
     ) -> Reply:
-        """Return what to answer; as `CallbackProcessor.process`."""
-        dispatched = self._processor.process(
+        """Return the reply of `CallbackProcessor.process`."""
+        reply = self._processor.process(
             method=method, url=url, headers=headers, body=body, kind=self._kind
         )
-        # Tracebacks show local names, and these are good for some minutes more.
+        # Tracebacks can show locals, and this signature is still valid.
         del url, headers
-        return await dispatched
+        return await reply
 
     async def answer_asgi(self, scope: Scope, chunks: AsyncIterable[bytes]) -> Reply:
-        """Return what to answer to an ASGI request whose body comes in `chunks`."""
+        """Return the reply to an ASGI request with its body in `chunks`."""
         body = RequestBody(chunks, asgi_length(scope))
         reply = await self.answer(
             method=cast("str", scope["method"]),
@@ -155,7 +155,7 @@ class CallbackRoute:
 
 
 def require_kind(kind: object) -> None:
-    """Refuse what no callback will ever be."""
+    """Raise `ConfigurationError` unless `kind` is valid."""
     if kind not in {None, "paid", "timeout"}:
         raise ConfigurationError(
             f'kind must be "paid", "timeout" or None, not {shown(kind)}'
@@ -166,7 +166,7 @@ def require_size(length: int) -> None:
     """Reject a body that is too large.
 
     Raises:
-        CallbackError: with the rule that is answered with 413.
+        CallbackError: with the rule ``too_large``, which is answered with 413.
     """
     if length > MAX_BODY:
         problem = f"the body has over {MAX_BODY} bytes"
@@ -174,24 +174,24 @@ def require_size(length: int) -> None:
 
 
 def asgi_headers(scope: Scope) -> Iterable[tuple[bytes, bytes]]:
-    """The headers as they came, those that came twice included."""
+    """Return the headers as received, repeated ones included."""
     return cast("Iterable[tuple[bytes, bytes]]", scope["headers"])
 
 
 def asgi_length(scope: Scope) -> int | None:
-    """How long a request says that its body is."""
+    """Return the Content-Length of a request."""
     for name, value in asgi_headers(scope):
         if name == b"content-length" and value.isdigit():
-            return int(value[:20])  # longer ones are not the shorter for it
+            return int(value[:20])  # a bound for `int`; the result exceeds any limit
     return None
 
 
 def asgi_closing(scope: Scope, body: RequestBody) -> Mapping[str, str]:
-    """Return the header that ends the connection if a body was left unread.
+    """Return the header that closes the connection after an unread body.
 
     RFC 9110, 15.5.14, of a body that is too large: "The server MAY terminate the
     request, if the protocol version in use allows it; otherwise, the server MAY close
-    the connection." Above HTTP/1, there is no header for it.
+    the connection." HTTP/2 has no header for it.
     """
     names = {name for name, _ in asgi_headers(scope)}
     has_body = bool(asgi_length(scope)) or b"transfer-encoding" in names
@@ -207,10 +207,10 @@ def _origin_form(target: str) -> str:
     return path if path.startswith("/") else f"/{path}"
 
 
-def _problem(public_base_url: object, *, allow_http: bool) -> str | None:
+def _find_problem(public_base_url: object, *, allow_http: bool) -> str | None:
     if not isinstance(public_base_url, str):
         return (
-            "must be the address that the platform calls, like https://shop.example, "
+            "must be the address that Aurpay calls, like https://shop.example, "
             f"not {shown(public_base_url)}"
         )
     try:
@@ -218,7 +218,9 @@ def _problem(public_base_url: object, *, allow_http: bool) -> str | None:
     except UrlError as error:
         return str(error)
     if "?" in public_base_url or "#" in public_base_url:
-        return "must end before the path of the route: without query and fragment"
+        return (
+            "must have no query and no fragment: it ends before the path of the route"
+        )
     if not public_base_url.isascii():
-        return "has other characters than ASCII in its path, percent-encode them"
+        return "has non-ASCII characters in its path, percent-encode them"
     return None

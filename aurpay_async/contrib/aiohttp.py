@@ -1,7 +1,4 @@
-"""Callbacks in aiohttp.web.
-
-.. versionadded:: 0.1.0
-"""
+"""Callbacks in aiohttp.web."""
 
 from __future__ import annotations
 
@@ -20,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["callback_handler"]
 
-#: More than a body that is on its way takes, less than is worth to hold open.
+#: Seconds to read an unread body before the connection is closed: enough for a body
+#: in transit.
 _LINGER_S: Final = 1
 
 
@@ -31,24 +29,22 @@ def callback_handler(
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler that gives callbacks to `processor`.
+    """Return a request handler that passes callbacks to `processor`.
 
     Example:
         >>> handler = callback_handler(processor, public_base_url="https://shop.example")
         >>> app.router.add_route("*", "/aurpay/callback", handler)
 
     Args:
-        processor: Verifies the callbacks, and hands each to the shop once.
-        public_base_url: What precedes the route's path in the URLs that were registered
-            with the orders; behind a proxy, the server sees something else.
-        kind: What the route is for, if the shop has two.
-        allow_http: Accept ``http://`` in `public_base_url` also beyond loopback: as
-            for the client, for a test network between containers only.
+        processor: Verifies the callbacks, and calls the handler once for each.
+        public_base_url: The part of the registered URLs before the route's path; behind
+            a proxy, the server receives another host.
+        kind: The kind of callback that the route accepts, if the shop has two.
+        allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
+            client: for test networks of containers only.
 
     Raises:
-        ConfigurationError: if `public_base_url` or `kind` cannot be used.
-
-    .. versionadded:: 0.1.0
+        ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
     route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
 
@@ -71,14 +67,14 @@ def callback_handler(
 
 
 async def _close_after(response: web.Response, request: web.Request) -> None:
-    """Send a response whose request has an unread body, and end the connection.
+    """Send the response to a request with an unread body, and close the connection.
 
-    RFC 9112, 9.6: a server "in a lingering close" reads on for a while, so that the
-    client gets the response. aiohttp itself would do so for 10 s, and log a traceback
-    for each body that it cannot unpack.
+    RFC 9112, 9.6: after a "lingering close" the client receives the response. aiohttp
+    by itself lingers for 10 s, and logs a traceback for each body that it cannot
+    decompress.
     """
     response.force_close()
-    with suppress(Exception):  # the client has left, or sends what is no gzip
+    with suppress(Exception):  # the client has disconnected, or sends broken gzip
         await response.prepare(request)
         await response.write_eof()
         async with asyncio.timeout(_LINGER_S):
@@ -89,7 +85,7 @@ async def _close_after(response: web.Response, request: web.Request) -> None:
 
 async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
     if request.content.at_eof():
-        yield await request.read()  # kept, if a middleware has read it before
+        yield await request.read()  # stored by aiohttp if a middleware has read it
         return
     async for chunk in request.content.iter_any():
         yield chunk

@@ -1,9 +1,6 @@
-"""Callbacks in Django, under ASGI or WSGI.
+"""Callbacks in Django, under ASGI or WSGI."""
 
-.. versionadded:: 0.1.0
-"""
-
-# Django has no types of its own, and what has them for it is no dependency.
+# Django has no type annotations, and its stubs are not a dependency.
 # mypy: disable-error-code="import-untyped"
 # pyright: reportUnknownVariableType=false
 
@@ -41,27 +38,26 @@ def callback_view(
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> View:
-    """A view that gives callbacks to `processor`; without CSRF protection.
+    """Return a view that passes callbacks to `processor`; without CSRF protection.
 
-    Under WSGI it needs a server that tells the request target as it came, as gunicorn,
-    uWSGI and mod_wsgi do, and raises a `ConfigurationError` for each request else.
+    Under WSGI it needs a server that provides the undecoded request target, such as
+    gunicorn, uWSGI or mod_wsgi; with others it raises `ConfigurationError` for each
+    request.
 
     Example:
         >>> paid = callback_view(processor, public_base_url="https://shop.example")
         >>> urlpatterns = [path("aurpay/callback", paid)]
 
     Args:
-        processor: Verifies the callbacks, and hands each to the shop once.
-        public_base_url: What precedes the route's path in the URLs that were registered
-            with the orders; behind a proxy, the server sees something else.
-        kind: What the route is for, if the shop has two.
-        allow_http: Accept ``http://`` in `public_base_url` also beyond loopback: as
-            for the client, for a test network between containers only.
+        processor: Verifies the callbacks, and calls the handler once for each.
+        public_base_url: The part of the registered URLs before the route's path; behind
+            a proxy, the server receives another host.
+        kind: The kind of callback that the route accepts, if the shop has two.
+        allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
+            client: for test networks of containers only.
 
     Raises:
-        ConfigurationError: if `public_base_url` or `kind` cannot be used.
-
-    .. versionadded:: 0.1.0
+        ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
     route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
 
@@ -69,23 +65,21 @@ def callback_view(
         request: _Request, *_: object, **__: object
     ) -> HttpResponse:
         async def read() -> bytes:
-            # Under ASGI, Django has put all of it into memory or a file by now.
+            # Under ASGI, Django has stored the whole body in memory or a file by now.
             body = request.read(MAX_BODY + 1)
             require_size(len(body))
             return body
 
         url, headers = _head(request, route.address)
-        answered = route.answer(
-            method=request.method, url=url, headers=headers, body=read
-        )
+        reply = route.answer(method=request.method, url=url, headers=headers, body=read)
         del url, headers
-        return _response(await answered)
+        return _response(await reply)
 
     return cast("View", csrf_exempt(aurpay_callback))
 
 
 class _Request(Protocol):
-    """What is used of Django's `ASGIRequest` and `WSGIRequest`."""
+    """The interface that `ASGIRequest` and `WSGIRequest` of Django share."""
 
     method: str
     headers: Mapping[str, str]
@@ -96,14 +90,14 @@ class _Request(Protocol):
 def _head(request: _Request, address: PublicAddress) -> tuple[str, Headers]:
     scope = cast("Scope | None", getattr(request, "scope", None))
     if scope is not None:
-        # Not `request.headers`: what came twice is one there.
+        # Not `request.headers`, which joins repeated headers.
         return address.asgi_url(scope), asgi_headers(scope)
     environ = cast("Mapping[str, str]", getattr(request, "environ", {}))
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     if not target:
         raise ConfigurationError(
-            "this WSGI server does not tell the request target as it came (RAW_URI or "
-            "REQUEST_URI); use gunicorn, uWSGI, mod_wsgi, or any ASGI server"
+            "this WSGI server does not provide the undecoded request target (RAW_URI "
+            "or REQUEST_URI); use gunicorn, uWSGI, mod_wsgi, or any ASGI server"
         )
     return address.url(target), request.headers
 

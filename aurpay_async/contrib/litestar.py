@@ -1,7 +1,4 @@
-"""Callbacks in Litestar.
-
-.. versionadded:: 0.1.0
-"""
+"""Callbacks in Litestar."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ try:
     from litestar import (
         HttpMethod,
         MediaType,
-        Request,  # noqa: TC002 - Litestar looks it up when the application starts
+        Request,  # noqa: TC002 - Litestar evaluates it when the application starts
         Response,
         route,
     )
@@ -39,25 +36,23 @@ def callback_handler(
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> HTTPRouteHandler:
-    """A route handler that gives callbacks to `processor`; without CSRF protection.
+    """Return a route handler that passes callbacks to `processor`, without CSRF checks.
 
     Example:
         >>> handler = callback_handler(processor, public_base_url="https://shop.example")
         >>> app = Litestar(route_handlers=[handler])
 
     Args:
-        processor: Verifies the callbacks, and hands each to the shop once.
-        public_base_url: What precedes the route's path in the URLs that were registered
-            with the orders; behind a proxy, the server sees something else.
-        path: Where this application takes them.
-        kind: What the route is for, if the shop has two.
-        allow_http: Accept ``http://`` in `public_base_url` also beyond loopback: as
-            for the client, for a test network between containers only.
+        processor: Verifies the callbacks, and calls the handler once for each.
+        public_base_url: The part of the registered URLs before the route's path; behind
+            a proxy, the server receives another host.
+        path: The path of the route in this application.
+        kind: The kind of callback that the route accepts, if the shop has two.
+        allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
+            client: for test networks of containers only.
 
     Raises:
-        ConfigurationError: if `public_base_url` or `kind` cannot be used.
-
-    .. versionadded:: 0.1.0
+        ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
     callback = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
 
@@ -74,7 +69,7 @@ def callback_handler(
     ) -> Response[str]:
         reply = await callback.answer_asgi(request.scope, request.stream())
         return Response(
-            # Litestar refuses to be given a body where HTTP has none.
+            # Litestar raises if a response to HEAD has a body.
             "" if request.method == "HEAD" else reply.text,
             status_code=reply.status,
             headers=reply.headers,

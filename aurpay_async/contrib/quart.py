@@ -1,7 +1,4 @@
-"""Callbacks in Quart.
-
-.. versionadded:: 0.1.0
-"""
+"""Callbacks in Quart."""
 
 from __future__ import annotations
 
@@ -30,25 +27,23 @@ def callback_blueprint(
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> Blueprint:
-    """A blueprint that gives callbacks to `processor`.
+    """Return a blueprint that passes callbacks to `processor`.
 
     Example:
         >>> paid = callback_blueprint(processor, public_base_url="https://shop.example")
         >>> app.register_blueprint(paid)
 
     Args:
-        processor: Verifies the callbacks, and hands each to the shop once.
-        public_base_url: What precedes the route's path in the URLs that were registered
-            with the orders; behind a proxy, the server sees something else.
-        path: Where this application takes them.
-        kind: What the route is for, if the shop has two.
-        allow_http: Accept ``http://`` in `public_base_url` also beyond loopback: as
-            for the client, for a test network between containers only.
+        processor: Verifies the callbacks, and calls the handler once for each.
+        public_base_url: The part of the registered URLs before the route's path; behind
+            a proxy, the server receives another host.
+        path: The path of the route in this application.
+        kind: The kind of callback that the route accepts, if the shop has two.
+        allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
+            client: for test networks of containers only.
 
     Raises:
-        ConfigurationError: if `public_base_url` or `kind` cannot be used.
-
-    .. versionadded:: 0.1.0
+        ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
     route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
     blueprint = Blueprint(route.name, __name__)

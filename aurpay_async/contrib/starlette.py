@@ -1,7 +1,4 @@
-"""Callbacks in Starlette and FastAPI.
-
-.. versionadded:: 0.1.0
-"""
+"""Callbacks in Starlette and FastAPI."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import TYPE_CHECKING
 try:
     from starlette.exceptions import HTTPException
     from starlette.requests import (
-        Request,  # noqa: TC002 - FastAPI looks it up when the application starts
+        Request,  # noqa: TC002 - FastAPI evaluates it when the application starts
     )
     from starlette.responses import (
         PlainTextResponse,
@@ -56,25 +53,23 @@ def callback_route(
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> Route:
-    """A route of Starlette that gives callbacks to `processor`.
+    """Return a Starlette route that passes callbacks to `processor`.
 
     Example:
         >>> route = callback_route(processor, public_base_url="https://shop.example")
         >>> app = Starlette(routes=[route])
 
     Args:
-        processor: Verifies the callbacks, and hands each to the shop once.
-        public_base_url: What precedes the route's path in the URLs that were registered
-            with the orders; behind a proxy, the server sees something else.
-        path: Where this application takes them.
-        kind: What the route is for, if the shop has two.
-        allow_http: Accept ``http://`` in `public_base_url` also beyond loopback: as
-            for the client, for a test network between containers only.
+        processor: Verifies the callbacks, and calls the handler once for each.
+        public_base_url: The part of the registered URLs before the route's path; behind
+            a proxy, the server receives another host.
+        path: The path of the route in this application.
+        kind: The kind of callback that the route accepts, if the shop has two.
+        allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
+            client: for test networks of containers only.
 
     Raises:
-        ConfigurationError: if `public_base_url` or `kind` cannot be used.
-
-    .. versionadded:: 0.1.0
+        ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
     route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
     return Route(path, _endpoint(route), methods=METHODS, name=route.name)
@@ -88,7 +83,7 @@ def callback_router(
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> APIRouter:
-    """A router of FastAPI that gives callbacks to `processor`; in no schema.
+    """Return a FastAPI router that passes callbacks to `processor`; not in the schema.
 
     Example:
         >>> router = callback_router(processor, public_base_url="https://shop.example")
@@ -102,9 +97,7 @@ def callback_router(
         allow_http: As for `callback_route`.
 
     Raises:
-        ConfigurationError: if `public_base_url` or `kind` cannot be used.
-
-    .. versionadded:: 0.1.0
+        ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
     try:
         from fastapi import APIRouter  # Starlette alone is enough for the rest
@@ -133,9 +126,9 @@ def verified_callback(
     kind: Kind | None = None,
     allow_http: bool = False,
 ) -> Callable[[Request], Awaitable[CallbackEvent]]:
-    """A dependency of FastAPI: the event of a callback that is genuine.
+    """Return a FastAPI dependency that verifies a callback and returns its event.
 
-    It neither counts an event once nor asks the platform, as a processor does.
+    Unlike a processor, it neither deduplicates callbacks nor reads orders back.
 
     Example:
         >>> verified = verified_callback(verifier, public_base_url="https://shop.example")
@@ -144,19 +137,17 @@ def verified_callback(
         ...     return event.reference
 
     Args:
-        verifier: Checks the request; everything else is answered with a 401.
+        verifier: Verifies the request; a rejected one is answered with 401.
         public_base_url: As for `callback_route`.
         kind: As for `callback_route`.
         allow_http: As for `callback_route`.
 
     Raises:
-        ConfigurationError: if `public_base_url` or `kind` cannot be used.
-
-    .. versionadded:: 0.1.0
+        ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
     address = PublicAddress(public_base_url, allow_http=allow_http)
     require_kind(kind)
-    reporter = RejectionLog(None)
+    log = RejectionLog(None)
 
     async def verified(request: Request) -> CallbackEvent:
         body = RequestBody(request.stream(), asgi_length(request.scope))
@@ -171,7 +162,7 @@ def verified_callback(
         if not isinstance(event, CallbackError):
             return event
         called = without_query(address.asgi_url(request.scope))
-        reply = reporter.reject(event, url=called)
+        reply = log.reject(event, url=called)
         headers = {**reply.headers, **asgi_closing(request.scope, body)}
         raise HTTPException(reply.status, headers=headers) from event
 

@@ -1,4 +1,4 @@
-"""What the tests of callbacks share: a PostgreSQL."""
+"""Fixtures of the callback tests: a PostgreSQL server."""
 
 from __future__ import annotations
 

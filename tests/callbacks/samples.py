@@ -1,4 +1,4 @@
-"""Callbacks for tests: signed here, from the documented rule and nothing else."""
+"""Callbacks for tests, signed by the documented rule alone."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ SECRET = "sandbox-callback-secret"
 TOKEN = "sandbox-callback-token"
 KEY = "sandbox-reference-key"
 SIGNER = ReferenceSigner([KEY])
-NONCE = "0123456789abcdef01234567"
+ATTEMPT_ID = "0123456789abcdef01234567"
 
 
 def reference(**fields: Any) -> Reference:
-    """What the URL of `url` says."""
+    """Return the reference in `url()`."""
     basics: dict[str, Any] = {
         "reference": "cart-42",
         "price": Decimal("20.00"),
         "currency": "USD",
         "kind": "paid",
-        "attempt_id": NONCE,
+        "attempt_id": ATTEMPT_ID,
     }
     return Reference(**{**basics, **fields})
 
 
 def url(**fields: Any) -> str:
-    """As it was registered."""
+    """Return a registered callback URL."""
     return SIGNER.attach("https://shop.example/aurpay?id=a%2Fb", reference(**fields))
 
 
 def signed(url: str, date: str = DATE, secret: str = SECRET) -> dict[str, str]:
-    """The headers of the platform."""
+    """Return the headers of Aurpay."""
     digest = hmac.new(secret.encode(), f"{date} | {url}".encode(), hashlib.sha256)
     return {
         "Callback-Token": TOKEN,
@@ -50,7 +50,7 @@ def signed(url: str, date: str = DATE, secret: str = SECRET) -> dict[str, str]:
 
 
 def verifier(**options: Any) -> CallbackVerifier:
-    """One that takes them."""
+    """Return a verifier that accepts them."""
     basics: dict[str, Any] = {
         "secrets": [SECRET],
         "tokens": [TOKEN],

@@ -1,4 +1,4 @@
-"""From a request to the handler: once, confirmed, and in the right order."""
+"""CallbackProcessor: from a request to the handler."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from aurpay_async.errors import (
 )
 from aurpay_async.testing import FakeClock
 
-from .samples import NONCE, NOW, TOKEN, signed, url, verifier
+from .samples import ATTEMPT_ID, NOW, TOKEN, signed, url, verifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,20 +52,20 @@ ORDER_ID = "20260101000000000001"
 
 
 @attrs.frozen(kw_only=True)
-class Kept:
-    """What a shop keeps of an order; any record with these fields does."""
+class StoredOrder:
+    """The order as the shop has stored it; any record with these fields is accepted."""
 
     order_id: str = ORDER_ID
     reference: str | None = "cart-42"
-    attempt_id: str | None = NONCE
+    attempt_id: str | None = ATTEMPT_ID
     price: Decimal = Decimal("20.00")
     currency: str = "USD"
     amount: Decimal = Decimal("0.0002")
     status: OrderStatus = OrderStatus.PENDING
 
 
-def an_order(**fields: Any) -> Order:
-    """As the platform shows it."""
+def build_order(**fields: Any) -> Order:
+    """Return an order as Aurpay has it."""
     basics: dict[str, Any] = {
         "order_id": ORDER_ID,
         "status": OrderStatus.SUCCESS,
@@ -77,16 +77,16 @@ def an_order(**fields: Any) -> Order:
 
 
 class Shop:
-    """A shop: what it holds, what the platform says, and what it was told."""
+    """A shop: its order, Aurpay's order, and the notifications it has received."""
 
     def __init__(self, **options: Any) -> None:
-        self.kept: Kept | None = Kept()
-        self.order: Order | AurpayError = an_order()
-        self.told: list[Notification] = []
-        self.refused: list[BaseException] = []
-        self.fails: BaseException | None = None
+        self.stored: StoredOrder | None = StoredOrder()
+        self.order: Order | AurpayError = build_order()
+        self.notifications: list[Notification] = []
+        self.rejections: list[BaseException] = []
+        self.failure: BaseException | None = None
         self.handler: Callable[[Notification], Awaitable[None]] = self.handle
-        self.finder: Callable[[Reference], Awaitable[Kept | None]] = self.lookup
+        self.finder: Callable[[Reference], Awaitable[StoredOrder | None]] = self.lookup
         self.clock = FakeClock(NOW)
         self.inbox = MemoryInbox(clock=self.clock)
         basics: dict[str, Any] = {
@@ -95,7 +95,7 @@ class Shop:
             "reader": self,
             "lookup": self._find,
             "inbox": self.inbox,
-            "on_rejected": self.note,
+            "on_rejected": self.record_rejection,
             "clock": self.clock,
         }
         self.processor = CallbackProcessor(**{**basics, **options})
@@ -103,16 +103,18 @@ class Shop:
     async def _handle(self, notification: Notification) -> None:
         await self.handler(notification)
 
-    async def _find(self, reference: Reference) -> Kept | None:
+    async def _find(self, reference: Reference) -> StoredOrder | None:
         return await self.finder(reference)
 
-    def note(self, error: BaseException, event: CallbackEvent | None) -> None:
+    def record_rejection(
+        self, error: BaseException, event: CallbackEvent | None
+    ) -> None:
         assert event is None or event.reference == "cart-42"
-        self.refused.append(error)
+        self.rejections.append(error)
 
-    async def lookup(self, reference: Reference) -> Kept | None:
+    async def lookup(self, reference: Reference) -> StoredOrder | None:
         assert reference.reference == "cart-42"
-        return self.kept
+        return self.stored
 
     async def get_order(self, order_id: str) -> Order:
         assert order_id == ORDER_ID
@@ -121,12 +123,12 @@ class Shop:
         return self.order
 
     async def handle(self, notification: Notification) -> None:
-        if self.fails is not None:
-            raise self.fails
-        self.told.append(notification)
+        if self.failure is not None:
+            raise self.failure
+        self.notifications.append(notification)
 
-    async def called(self, kind: Kind = "paid", **changes: Any) -> Reply:
-        """The platform calls."""
+    async def receive(self, kind: Kind = "paid", **changes: Any) -> Reply:
+        """Deliver a callback as Aurpay does."""
         target = url(kind=kind)
         date = f"{self.clock.now():%Y-%m-%dT%H:%M:%SZ}"
         request: dict[str, Any] = {
@@ -137,66 +139,65 @@ class Shop:
         return await self.processor.process(**{**request, **changes})
 
     def outcomes(self) -> list[str]:
-        return [n.outcome if n.confirmed else f"? {n.claimed}" for n in self.told]
+        return [
+            n.outcome if n.confirmed else f"? {n.claimed}" for n in self.notifications
+        ]
 
 
-async def test_a_payment() -> None:
-    """The handler is told, with what the platform said when it was asked."""
+async def test_confirmed_payment_calls_the_handler_with_the_orders_of_both_sides() -> (
+    None
+):
     shop = Shop()
-    assert await shop.called() == Reply(200, "ok\n", "paid")
-    (notification,) = shop.told
+    assert await shop.receive() == Reply(200, "ok\n", "paid")
+    (notification,) = shop.notifications
     assert isinstance(notification, ConfirmedNotification)
     assert (notification.confirmed, notification.outcome) == (True, "paid")
     assert notification.reference == "cart-42"
-    assert (notification.order, notification.known) == (shop.order, shop.kept)
+    assert (notification.order, notification.known) == (shop.order, shop.stored)
     assert notification.event is not None
     assert notification.event.kind == "paid"
-    assert shop.refused == []
+    assert shop.rejections == []
 
 
-async def test_a_repeat_is_answered_and_not_handled() -> None:
-    """Also under a new date, which is a new signature."""
+async def test_repeated_callback_is_answered_with_200_and_not_handled_again() -> None:
     shop = Shop()
-    await shop.called()
-    assert await shop.called() == Reply(200, "ok\n", "repeated")
+    await shop.receive()
+    assert await shop.receive() == Reply(200, "ok\n", "repeated")
     shop.clock.advance(3600)
-    assert (await shop.called()).outcome == "repeated"
+    assert (await shop.receive()).outcome == "repeated"
     assert shop.outcomes() == ["paid"]
 
 
-async def test_a_handler_that_raises_is_called_again(
+async def test_handler_that_raises_is_logged_and_called_by_the_next_delivery(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The next delivery counts; what went wrong is logged, and answered without it."""
     shop = Shop()
-    shop.fails = RuntimeError("the warehouse is closed")
-    assert await shop.called() == Reply(500, "failed\n", "failed")
-    assert shop.refused == [shop.fails]
+    shop.failure = RuntimeError("the warehouse is closed")
+    assert await shop.receive() == Reply(500, "failed\n", "failed")
+    assert shop.rejections == [shop.failure]
     assert "the warehouse is closed" in caplog.text
     assert "'cart-42'" in caplog.text
-    shop.fails = None
-    assert (await shop.called()).outcome == "paid"
+    shop.failure = None
+    assert (await shop.receive()).outcome == "paid"
     assert shop.outcomes() == ["paid"]
 
 
-async def test_a_handler_that_raises_an_error_of_ours() -> None:
-    """It is the handler's failure all the same."""
+async def test_package_error_raised_by_the_handler_is_answered_with_500() -> None:
     shop = Shop()
-    shop.fails = ConnectionLostError("x")
-    assert (await shop.called()).status == 500
+    shop.failure = ConnectionLostError("x")
+    assert (await shop.receive()).status == 500
 
 
-async def test_a_request_that_is_cut_off_is_brought_to_its_end() -> None:
-    """Servers cancel what they serve when the client goes away."""
+async def test_processing_continues_after_its_request_is_cancelled() -> None:
     shop = Shop()
     free = asyncio.Event()
 
     async def slow(notification: Notification) -> None:
         await free.wait()
-        shop.told.append(notification)
+        shop.notifications.append(notification)
 
     shop.handler = slow
-    call = asyncio.create_task(shop.called())
+    call = asyncio.create_task(shop.receive())
     await asyncio.sleep(0.01)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -204,128 +205,121 @@ async def test_a_request_that_is_cut_off_is_brought_to_its_end() -> None:
     free.set()
     (work,) = shop.processor._tasks
     assert (await work).outcome == "paid"
-    assert (await shop.called()).outcome == "repeated"
+    assert (await shop.receive()).outcome == "repeated"
 
 
-async def test_a_program_that_ends_meanwhile_loses_nothing() -> None:
-    """Its loop cancels everything: the next delivery counts."""
+async def test_claim_is_released_when_the_event_loop_cancels_the_processing() -> None:
     shop = Shop()
 
-    async def stuck(_: Notification) -> None:
+    async def hang(_: Notification) -> None:
         await asyncio.Event().wait()
 
-    shop.handler = stuck
-    call = asyncio.create_task(shop.called())
+    shop.handler = hang
+    call = asyncio.create_task(shop.receive())
     await asyncio.sleep(0.01)
     (work,) = shop.processor._tasks
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     shop.handler = shop.handle
-    assert (await shop.called()).outcome == "paid"
+    assert (await shop.receive()).outcome == "paid"
 
 
-async def test_a_handler_that_takes_longer_than_its_lease_is_cancelled() -> None:
-    """Before another one may start."""
+async def test_handler_is_cancelled_at_the_end_of_its_lease() -> None:
     shop = Shop(lease=timedelta(milliseconds=10))
 
-    async def stuck(_: Notification) -> None:
+    async def hang(_: Notification) -> None:
         await asyncio.Event().wait()
 
-    shop.handler = stuck
-    assert (await shop.called()).status == 500
-    assert isinstance(shop.refused[0], TimeoutError)
+    shop.handler = hang
+    assert (await shop.receive()).status == 500
+    assert isinstance(shop.rejections[0], TimeoutError)
     shop.handler = shop.handle
-    assert (await shop.called()).outcome == "paid"
+    assert (await shop.receive()).outcome == "paid"
 
 
-async def test_a_lookup_that_raises() -> None:
-    """The shop's failure, whatever it raises; never a refusal."""
+async def test_lookup_that_raises_is_answered_with_500() -> None:
     shop = Shop()
 
-    async def broken(_: Reference) -> Kept | None:
+    async def broken(_: Reference) -> StoredOrder | None:
         problem = "of another shop"
         raise CallbackError(problem, rule="method")
 
     shop.finder = broken
-    assert (await shop.called()).status == 500
+    assert (await shop.receive()).status == 500
 
 
-async def test_two_at_once() -> None:
-    """One is handled; the other is told to come again, and is then a repeat."""
+async def test_concurrent_callback_is_answered_with_503_and_is_a_repeat_later() -> None:
     shop = Shop()
     free = asyncio.Event()
 
     async def slow(notification: Notification) -> None:
         await free.wait()
-        shop.told.append(notification)
+        shop.notifications.append(notification)
 
     shop.handler = slow
-    first = asyncio.create_task(shop.called())
+    first = asyncio.create_task(shop.receive())
     await asyncio.sleep(0)
     for kind in ("paid", "timeout"):
-        reply = await shop.called(kind)
+        reply = await shop.receive(kind)
         assert (reply.status, reply.outcome) == (503, "busy")
         assert reply.headers == {"Retry-After": "5"}
     free.set()
     assert (await first).outcome == "paid"
-    assert (await shop.called()).outcome == "repeated"
-    assert (await shop.called("timeout")).outcome == "superseded"
+    assert (await shop.receive()).outcome == "repeated"
+    assert (await shop.receive("timeout")).outcome == "superseded"
     assert shop.outcomes() == ["paid"]
 
 
-async def test_a_handler_that_outlives_its_lease() -> None:
-    """Another took its place: its work must not count."""
+async def test_handler_that_was_overtaken_after_its_lease_is_answered_with_503() -> (
+    None
+):
     shop = Shop()
 
     async def slow(notification: Notification) -> None:
         shop.clock.advance(61)
-        if not shop.told:
-            shop.told.append(notification)
-            assert (await shop.called()).outcome == "paid"
+        if not shop.notifications:
+            shop.notifications.append(notification)
+            assert (await shop.receive()).outcome == "paid"
 
     shop.handler = slow
-    reply = await shop.called()
+    reply = await shop.receive()
     assert (reply.status, reply.outcome) == (503, "lease")
-    (error,) = shop.refused
+    (error,) = shop.rejections
     assert isinstance(error, ClaimExpiredError)
 
 
-async def test_paid_beats_timeout() -> None:
-    """Whichever comes first."""
+async def test_payment_takes_precedence_over_timeout_in_any_order() -> None:
     shop = Shop()
-    await shop.called("paid")
-    assert await shop.called("timeout") == Reply(200, "ok\n", "superseded")
+    await shop.receive("paid")
+    assert await shop.receive("timeout") == Reply(200, "ok\n", "superseded")
 
     shop = Shop()
-    shop.order = an_order(status=OrderStatus.OVERDUE)
-    assert (await shop.called("timeout")).outcome == "timed_out"
-    shop.order = an_order()
-    assert (await shop.called("paid")).outcome == "late_paid"
-    assert (await shop.called("paid")).outcome == "repeated"
+    shop.order = build_order(status=OrderStatus.OVERDUE)
+    assert (await shop.receive("timeout")).outcome == "timed_out"
+    shop.order = build_order()
+    assert (await shop.receive("paid")).outcome == "late_paid"
+    assert (await shop.receive("paid")).outcome == "repeated"
     assert shop.outcomes() == ["timed_out", "late_paid"]
 
 
-async def test_a_timeout_of_an_order_that_is_paid() -> None:
-    """The platform is asked, and says better; the payment is handled once."""
+async def test_timeout_callback_of_a_paid_order_is_handled_as_payment() -> None:
     shop = Shop()
-    assert (await shop.called("timeout")).outcome == "paid"
-    assert (await shop.called("paid")).outcome == "repeated"
+    assert (await shop.receive("timeout")).outcome == "paid"
+    assert (await shop.receive("paid")).outcome == "repeated"
     assert shop.outcomes() == ["paid"]
 
 
-async def test_a_shop_that_had_given_up() -> None:
-    """Its own order is overdue: a late payment, even if no timeout was delivered."""
+async def test_payment_of_an_order_stored_as_overdue_is_late_paid() -> None:
     shop = Shop()
-    shop.kept = Kept(status=OrderStatus.OVERDUE)
-    assert (await shop.called()).outcome == "late_paid"
+    shop.stored = StoredOrder(status=OrderStatus.OVERDUE)
+    assert (await shop.receive()).outcome == "late_paid"
 
 
-async def test_an_order_that_was_paid_back() -> None:
-    """It is no payment any more."""
+async def test_refunded_order_has_outcome_refunded() -> None:
     shop = Shop()
-    shop.order = an_order(status=OrderStatus.REFUNDED)
-    assert (await shop.called()).outcome == "refunded"
+    shop.order = build_order(status=OrderStatus.REFUNDED)
+    assert (await shop.receive()).outcome == "refunded"
 
 
 @pytest.mark.parametrize(
@@ -336,137 +330,134 @@ async def test_an_order_that_was_paid_back() -> None:
         ("timeout", OrderStatus.PENDING),
     ],
 )
-async def test_a_platform_that_does_not_say_so_yet(
+async def test_callback_that_aurpay_does_not_confirm_yet_is_answered_with_503(
     kind: Kind, status: OrderStatus
 ) -> None:
-    """Nothing is handled; the next delivery counts."""
     shop = Shop()
-    shop.order = an_order(status=status)
-    reply = await shop.called(kind)
+    shop.order = build_order(status=status)
+    reply = await shop.receive(kind)
     assert (reply.status, reply.outcome) == (503, "not_yet")
-    assert status.value in str(shop.refused[0])
-    shop.order = an_order()
-    assert (await shop.called(kind)).outcome == "paid"
+    assert status.value in str(shop.rejections[0])
+    shop.order = build_order()
+    assert (await shop.receive(kind)).outcome == "paid"
 
 
-async def test_a_platform_that_cannot_be_asked() -> None:
-    """Nothing is handled; the next delivery counts."""
+async def test_failed_read_back_is_answered_with_503() -> None:
     shop = Shop()
     shop.order = ConnectionLostError("gone")
-    assert (await shop.called()).status == 503
-    shop.order = an_order()
-    assert (await shop.called()).outcome == "paid"
+    assert (await shop.receive()).status == 503
+    shop.order = build_order()
+    assert (await shop.receive()).outcome == "paid"
 
 
 @pytest.mark.parametrize(
     "status", [OrderStatus.PARTIAL, OrderStatus.TERMINATED, OrderStatus("NEW")]
 )
-async def test_a_status_without_a_known_meaning(status: OrderStatus) -> None:
-    """It is no payment: told once, by type; and it may still become one."""
+async def test_unknown_status_is_notified_once_as_unconfirmed_and_answered_with_503(
+    status: OrderStatus,
+) -> None:
     shop = Shop()
-    shop.order = an_order(status=status)
+    shop.order = build_order(status=status)
     for _ in range(2):
-        reply = await shop.called()
+        reply = await shop.receive()
         assert (reply.status, reply.outcome) == (503, "unconfirmed")
-    (notification,) = shop.told
+    (notification,) = shop.notifications
     assert isinstance(notification, UnconfirmedNotification)
     assert status.value in notification.reason
-    shop.order = an_order(status=OrderStatus.RESOLVED)
-    assert (await shop.called()).outcome == "paid"
+    shop.order = build_order(status=OrderStatus.RESOLVED)
+    assert (await shop.receive()).outcome == "paid"
     assert shop.outcomes() == ["? paid", "paid"]
 
 
 async def test_unconfirmed_only_confirms_nothing_and_calls_the_handler_once() -> None:
-    """The handler is told so by the type of the notification, at once."""
     shop = Shop()
     shop.processor = CallbackProcessor.unconfirmed_only(
         verifier(clock=shop.clock), shop.handle, inbox=shop.inbox, clock=shop.clock
     )
-    assert await shop.called() == Reply(200, "ok\n", "unconfirmed")
-    (notification,) = shop.told
+    assert await shop.receive() == Reply(200, "ok\n", "unconfirmed")
+    (notification,) = shop.notifications
     assert isinstance(notification, UnconfirmedNotification)
     assert notification.confirmed is False
     assert "confirms no callback" in notification.reason
     assert (notification.claimed, notification.reference) == ("paid", "cart-42")
-    assert await shop.called() == Reply(200, "ok\n", "repeated")
-    assert (await shop.called("timeout")).outcome == "repeated"
-    assert (await shop.processor.poll(Kept())).outcome == "not_yet"
-    assert (len(shop.told), shop.clock.sleeps) == (1, [])
+    assert await shop.receive() == Reply(200, "ok\n", "repeated")
+    assert (await shop.receive("timeout")).outcome == "repeated"
+    assert (await shop.processor.poll(StoredOrder())).outcome == "not_yet"
+    assert (len(shop.notifications), shop.clock.sleeps) == (1, [])
 
 
 @pytest.mark.parametrize(
-    "kept",
+    "stored",
     [
         None,
-        Kept(attempt_id="f" * 24),
-        Kept(attempt_id="f" * 24, price=Decimal(25)),
-        Kept(attempt_id=None),
+        StoredOrder(attempt_id="f" * 24),
+        StoredOrder(attempt_id="f" * 24, price=Decimal(25)),
+        StoredOrder(attempt_id=None),
     ],
-    ids=["none", "another", "of another price", "without an attempt_id"],
+    ids=["none", "another", "of another price", "without attempt_id"],
 )
 async def test_order_that_lookup_does_not_know_is_unconfirmed_and_answered_with_200(
-    kept: Kept | None,
+    stored: StoredOrder | None,
 ) -> None:
-    """After some seconds, once; and it is confirmed when it is called again later."""
     shop = Shop()
-    shop.kept = kept
-    assert await shop.called() == Reply(200, "ok\n", "unconfirmed")
-    assert await shop.called() == Reply(200, "ok\n", "repeated")
-    # It was waited for: the answer to the create may be slower than the callback.
+    shop.stored = stored
+    assert await shop.receive() == Reply(200, "ok\n", "unconfirmed")
+    assert await shop.receive() == Reply(200, "ok\n", "repeated")
+    # The retries wait: a callback may arrive before the response to `create_order`.
     assert sum(shop.clock.sleeps) == 2 * 3.75
-    shop.kept = Kept()
-    assert (await shop.called()).outcome == "paid"
+    shop.stored = StoredOrder()
+    assert (await shop.receive()).outcome == "paid"
     assert shop.outcomes() == ["? paid", "paid"]
 
 
-async def test_an_order_that_comes_while_its_callback_waits() -> None:
-    """Nobody is told of a doubt that has passed."""
+async def test_order_stored_during_the_retries_is_confirmed() -> None:
     shop = Shop()
-    shop.kept = None
+    shop.stored = None
 
     class Slow(SystemClock):
         async def sleep(self, seconds: float) -> None:
-            shop.kept = Kept()
+            shop.stored = StoredOrder()
 
     shop.processor._clock = Slow()
-    assert (await shop.called()).outcome == "paid"
+    assert (await shop.receive()).outcome == "paid"
     assert shop.outcomes() == ["paid"]
 
 
 async def test_unconfirmed_timeout_does_not_make_a_payment_late() -> None:
-    """Only a timeout that the platform confirmed does."""
     shop = Shop()
-    shop.kept = None
-    assert (await shop.called("timeout")).outcome == "unconfirmed"
-    assert (await shop.called("timeout")).outcome == "repeated"
-    assert (await shop.called("paid")).outcome == "unconfirmed"
-    shop.kept = Kept()
-    assert (await shop.called("paid")).outcome == "paid"
+    shop.stored = None
+    assert (await shop.receive("timeout")).outcome == "unconfirmed"
+    assert (await shop.receive("timeout")).outcome == "repeated"
+    assert (await shop.receive("paid")).outcome == "unconfirmed"
+    shop.stored = StoredOrder()
+    assert (await shop.receive("paid")).outcome == "paid"
     assert shop.outcomes() == ["? timeout", "? paid", "paid"]
 
 
-async def test_a_doubt_does_not_make_a_late_payment_less_late() -> None:
-    """What was told before the doubt is remembered through it."""
+async def test_unconfirmed_notification_keeps_a_later_payment_late() -> None:
     shop = Shop()
-    shop.order = an_order(status=OrderStatus.OVERDUE)
-    await shop.called("timeout")
-    shop.order = an_order(status=OrderStatus.PARTIAL)
-    await shop.called("paid")
-    shop.order = an_order()
-    await shop.called("paid")
+    shop.order = build_order(status=OrderStatus.OVERDUE)
+    await shop.receive("timeout")
+    shop.order = build_order(status=OrderStatus.PARTIAL)
+    await shop.receive("paid")
+    shop.order = build_order()
+    await shop.receive("paid")
     assert shop.outcomes() == ["timed_out", "? paid", "late_paid"]
 
 
 @pytest.mark.parametrize(
-    "kept", [Kept(price=Decimal(19)), Kept(currency="EUR")], ids=["price", "currency"]
+    "stored",
+    [StoredOrder(price=Decimal(19)), StoredOrder(currency="EUR")],
+    ids=["price", "currency"],
 )
-async def test_an_order_of_the_shop_that_does_not_fit(kept: Kept) -> None:
-    """A callback for 19 dollars delivers nothing for 20."""
+async def test_merchant_order_with_another_price_is_rejected(
+    stored: StoredOrder,
+) -> None:
     shop = Shop()
-    shop.kept = kept
-    shop.order = an_order(price=None, currency=None)  # it says neither
-    assert await shop.called() == Reply(401, "refused\n", "order")
-    assert shop.told == []
+    shop.stored = stored
+    shop.order = build_order(price=None, currency=None)  # it has neither
+    assert await shop.receive() == Reply(401, "refused\n", "order")
+    assert shop.notifications == []
     assert len(shop.inbox) == 0
 
 
@@ -479,100 +470,94 @@ async def test_an_order_of_the_shop_that_does_not_fit(kept: Kept) -> None:
         {"order_id": "20260101000000000002"},
     ],
 )
-async def test_an_order_of_the_platform_that_does_not_fit(
+async def test_aurpay_order_with_another_id_price_or_amount_is_rejected(
     fields: dict[str, Any],
 ) -> None:
-    """What was paid for must be what was asked for."""
     shop = Shop()
-    shop.order = an_order(**fields)
-    assert (await shop.called()).outcome == "order"
-    assert (len(shop.told), len(shop.inbox)) == (0, 0)
-    assert next(iter(fields)).removeprefix("order_") in str(shop.refused[0])
+    shop.order = build_order(**fields)
+    assert (await shop.receive()).outcome == "order"
+    assert (len(shop.notifications), len(shop.inbox)) == (0, 0)
+    assert next(iter(fields)).removeprefix("order_") in str(shop.rejections[0])
 
 
-async def test_fields_that_the_platform_does_not_show() -> None:
-    """Only four fields of the answer are documented."""
+async def test_missing_fields_of_the_read_back_are_no_mismatch() -> None:
     shop = Shop()
-    shop.order = an_order(price=None, currency=None, amount=None)
-    assert (await shop.called()).outcome == "paid"
+    shop.order = build_order(price=None, currency=None, amount=None)
+    assert (await shop.receive()).outcome == "paid"
     shop = Shop()
-    shop.order = an_order(currency="usd")
-    assert (await shop.called()).outcome == "paid"
+    shop.order = build_order(currency="usd")
+    assert (await shop.receive()).outcome == "paid"
 
 
-async def test_a_body_that_names_another_order() -> None:
-    """It is not signed, and contradicts what the shop holds."""
+async def test_body_that_names_another_order_is_rejected() -> None:
     shop = Shop()
     body = json.dumps({"order_id": "20260101000000000002"}).encode()
-    reply = await shop.called(method="POST", body=body)
+    reply = await shop.receive(method="POST", body=body)
     assert (reply.status, reply.outcome) == (401, "order")
     assert len(shop.inbox) == 0
     body = json.dumps({"order_id": ORDER_ID}).encode()
-    assert (await shop.called(method="POST", body=body)).outcome == "paid"
+    assert (await shop.receive(method="POST", body=body)).outcome == "paid"
 
 
-async def test_an_impossible_move() -> None:
-    """Refused and reported: what was paid back is not paid again."""
+async def test_impossible_status_transition_is_answered_with_409() -> None:
     shop = Shop()
-    shop.kept = Kept(status=OrderStatus.REFUNDED)
-    assert await shop.called() == Reply(409, "refused\n", "move")
-    assert "cannot go from 'REFUNDED' to 'SUCCESS'" in str(shop.refused[0])
-    assert (len(shop.told), len(shop.inbox)) == (0, 0)
+    shop.stored = StoredOrder(status=OrderStatus.REFUNDED)
+    assert await shop.receive() == Reply(409, "refused\n", "move")
+    assert "cannot go from 'REFUNDED' to 'SUCCESS'" in str(shop.rejections[0])
+    assert (len(shop.notifications), len(shop.inbox)) == (0, 0)
 
 
-async def test_a_late_payment_that_awaits_confirmation() -> None:
-    """The platform has it as pending again: nothing is impossible, nothing is paid."""
+async def test_late_payment_that_is_pending_again_is_not_paid_yet() -> None:
     shop = Shop()
-    shop.kept = Kept(status=OrderStatus.OVERDUE)
-    shop.order = an_order(status=OrderStatus.PENDING)
-    assert (await shop.called()).outcome == "not_yet"
-    shop.order = an_order()
-    assert (await shop.called()).outcome == "late_paid"
+    shop.stored = StoredOrder(status=OrderStatus.OVERDUE)
+    shop.order = build_order(status=OrderStatus.PENDING)
+    assert (await shop.receive()).outcome == "not_yet"
+    shop.order = build_order()
+    assert (await shop.receive()).outcome == "late_paid"
 
 
-async def test_what_is_not_the_platform(caplog: pytest.LogCaptureFixture) -> None:
-    """Refused without a detail or an effect; the log says why."""
+async def test_forged_request_is_rejected_without_a_reason_and_logged_with_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
     shop = Shop()
-    assert await shop.called(headers={}) == Reply(401, "refused\n", "unsigned")
+    assert await shop.receive(headers={}) == Reply(401, "refused\n", "unsigned")
     assert "neither Callback-Token nor Date nor Signature" in caplog.text
     caplog.clear()
     cut = {"Date": "2026-01-01T00:00:00Z", "Callback-Token": TOKEN}
-    assert (await shop.called(headers=cut)).outcome == "headers"
+    assert (await shop.receive(headers=cut)).outcome == "headers"
     assert "does a proxy drop it" in caplog.text
-    forged = await shop.called(headers=signed(url(), secret="sandbox-other"))
+    forged = await shop.receive(headers=signed(url(), secret="sandbox-other"))
     assert forged == Reply(401, "refused\n", "signature")
     assert "Signature was made with another secret" in caplog.text
     assert "url='https://shop.example/aurpay'" in caplog.text
     assert "aurpay_ref=" not in caplog.text
     caplog.clear()
-    reply = await shop.called(method="DELETE")
+    reply = await shop.receive(method="DELETE")
     assert caplog.text == ""
     assert (reply.status, reply.headers) == (405, {"Allow": "GET, POST"})
-    assert (await shop.called(kind="paid", url="/paid")).status == 401
-    assert (len(shop.told), len(shop.inbox)) == (0, 0)
+    assert (await shop.receive(kind="paid", url="/paid")).status == 401
+    assert (len(shop.notifications), len(shop.inbox)) == (0, 0)
 
 
-async def test_who_hears_of_a_refusal_sees_no_signature() -> None:
-    """Error trackers look into the frames that called them."""
+async def test_on_rejected_finds_no_signature_in_the_frames() -> None:
     headers = signed(url(), date="2025-01-01T00:00:00Z")
     seen: list[str] = []
 
-    def look(_: BaseException, __: CallbackEvent | None) -> None:
+    def record_frames(_: BaseException, __: CallbackEvent | None) -> None:
         frame = inspect.currentframe()
         while frame is not None:
             if "/aurpay_async/" in frame.f_code.co_filename:
                 seen.append(repr(frame.f_locals))
             frame = frame.f_back
 
-    shop = Shop(on_rejected=look)
-    assert (await shop.called(headers=headers)).outcome == "age"
+    shop = Shop(on_rejected=record_frames)
+    assert (await shop.receive(headers=headers)).outcome == "age"
     assert any("process" in text or "self" in text for text in seen)
     assert all(headers["Signature"] not in text for text in seen)
 
 
-async def test_a_route_for_one_kind() -> None:
-    """The other's URL does not pass."""
+async def test_route_of_one_kind_rejects_a_url_of_the_other() -> None:
     shop = Shop()
     target = url(kind="timeout")
     reply = await shop.processor.process(
@@ -581,20 +566,20 @@ async def test_a_route_for_one_kind() -> None:
     assert reply.outcome == "kind"
 
 
-async def test_a_listener_that_fails(caplog: pytest.LogCaptureFixture) -> None:
-    """It disturbs nothing."""
-
+async def test_exception_in_on_rejected_is_logged_and_ignored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def broken(_: BaseException, __: CallbackEvent | None) -> None:
         message = "no disk"
         raise OSError(message)
 
     shop = Shop(on_rejected=broken)
-    assert (await shop.called(headers={})).status == 401
+    assert (await shop.receive(headers={})).status == 401
     assert "no disk" in caplog.text
 
 
-class BrokenStore:
-    """A database that goes away."""
+class BrokenInbox:
+    """An inbox that raises at one step."""
 
     def __init__(self, at: str) -> None:
         self.at = at
@@ -627,19 +612,19 @@ class BrokenStore:
 
 
 @pytest.mark.parametrize("at", ["claim", "confirm", "release"])
-async def test_a_store_that_fails(at: str, caplog: pytest.LogCaptureFixture) -> None:
-    """It is not answered with 200."""
-    shop = Shop(inbox=BrokenStore(at))
-    shop.fails = RuntimeError("the handler's own") if at == "release" else None
-    assert (await shop.called()).status == 500
+async def test_inbox_that_raises_is_answered_with_500(
+    at: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = Shop(inbox=BrokenInbox(at))
+    shop.failure = RuntimeError("the handler's own") if at == "release" else None
+    assert (await shop.receive()).status == 500
     assert f"no database at {at}" in caplog.text
 
 
-async def test_a_handler_records_in_its_own_transaction() -> None:
-    """Then the processor does not record it a second time."""
+async def test_ack_records_the_notification_in_the_handlers_transaction_only() -> None:
     recorded: list[tuple[str, Handled, object]] = []
 
-    class Store(BrokenStore):
+    class Store(BrokenInbox):
         async def confirm(
             self, claim: Claim, handled: Handled, connection: object = None
         ) -> None:
@@ -648,46 +633,40 @@ async def test_a_handler_records_in_its_own_transaction() -> None:
     async def handle(notification: Notification) -> None:
         await notification.ack("a connection")  # type: ignore[arg-type]
 
-    for kept in (Kept(), None):
+    for stored in (StoredOrder(), None):
         shop = Shop(inbox=Store(""))
-        shop.kept, shop.handler = kept, handle
-        assert (await shop.called()).status == 200
+        shop.stored, shop.handler = stored, handle
+        assert (await shop.receive()).status == 200
     assert recorded == [
-        (NONCE, "paid", "a connection"),
-        (NONCE, "unconfirmed_paid", "a connection"),
+        (ATTEMPT_ID, "paid", "a connection"),
+        (ATTEMPT_ID, "unconfirmed_paid", "a connection"),
     ]
 
 
-async def test_a_transaction_that_was_not_committed(
+async def test_ack_without_commit_is_answered_with_500(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is not answered with 200: nothing has happened."""
-
-    async def forgets(notification: Notification) -> None:
+    async def ack_only(notification: Notification) -> None:
         await notification.ack("a connection")  # type: ignore[arg-type]
 
-    shop = Shop(inbox=BrokenStore("commit"))
-    shop.handler = forgets
-    assert (await shop.called()).status == 500
+    shop = Shop(inbox=BrokenInbox("commit"))
+    shop.handler = ack_only
+    assert (await shop.receive()).status == 500
     assert "without committing" in caplog.text
 
 
-async def test_settling_twice() -> None:
-    """Is a mistake that is named."""
-
+async def test_second_ack_of_a_notification_is_rejected() -> None:
     async def twice(notification: Notification) -> None:
         await notification.ack("a connection")  # type: ignore[arg-type]
         await notification.ack("a connection")  # type: ignore[arg-type]
 
-    shop = Shop(inbox=BrokenStore(""))
+    shop = Shop(inbox=BrokenInbox(""))
     shop.handler = twice
-    assert (await shop.called()).status == 500
-    assert "acknowledged already" in str(shop.refused[0])
+    assert (await shop.receive()).status == 500
+    assert "acknowledged already" in str(shop.rejections[0])
 
 
-async def test_a_store_that_is_slow_to_record() -> None:
-    """A handler that is done keeps its claim, whatever the lease says."""
-
+async def test_recording_may_take_longer_than_the_lease() -> None:
     class Slow(MemoryInbox):  # type: ignore[misc]
         async def confirm(
             self, claim: Claim, handled: Handled, connection: object = None
@@ -697,24 +676,21 @@ async def test_a_store_that_is_slow_to_record() -> None:
 
     clock = FakeClock(NOW)
     shop = Shop(inbox=Slow(clock=clock), lease=timedelta(milliseconds=20))
-    assert (await shop.called()).outcome == "paid"
-    assert (await shop.called()).outcome == "repeated"
+    assert (await shop.receive()).outcome == "paid"
+    assert (await shop.receive()).outcome == "repeated"
 
 
-async def test_something_that_was_cancelled_elsewhere() -> None:
-    """Is a failure like another; nobody has cancelled the call."""
+async def test_cancelled_error_of_another_task_is_a_failure() -> None:
     shop = Shop()
-    for wait in (shop.processor.poll(Kept()), shop.called()):
-        shop.fails = asyncio.CancelledError()
+    for wait in (shop.processor.poll(StoredOrder()), shop.receive()):
+        shop.failure = asyncio.CancelledError()
         assert (await wait).status == 500
-    shop.fails = None
-    assert (await shop.called()).outcome == "paid"
+    shop.failure = None
+    assert (await shop.receive()).outcome == "paid"
 
 
-async def test_settling_after_the_lease() -> None:
-    """Another one is on it; the handler's own transaction is rolled back."""
-
-    class Store(BrokenStore):
+async def test_ack_after_the_lease_is_answered_with_503() -> None:
+    class Store(BrokenInbox):
         async def confirm(
             self, claim: Claim, handled: Handled, connection: object = None
         ) -> None:
@@ -726,28 +702,27 @@ async def test_settling_after_the_lease() -> None:
     claimed = "a connection"
     shop = Shop(inbox=Store(""))
     shop.handler = handle
-    assert (await shop.called()).outcome == "lease"
+    assert (await shop.receive()).outcome == "lease"
 
 
-async def test_settling_without_a_connection() -> None:
-    """Is what the processor does by itself."""
-
-    async def wrong(notification: Notification) -> None:
+async def test_ack_without_connection_is_rejected() -> None:
+    async def ack_nothing(notification: Notification) -> None:
         await notification.ack(None)  # type: ignore[arg-type]
 
     shop = Shop()
-    shop.handler = wrong
-    assert (await shop.called()).status == 500
-    assert "takes the connection" in str(shop.refused[0])
+    shop.handler = ack_nothing
+    assert (await shop.receive()).status == 500
+    assert "takes the connection" in str(shop.rejections[0])
 
 
 @pytest.mark.parametrize("status", [*OrderStatus, OrderStatus("NEW")])
-async def test_asking_without_a_callback(status: OrderStatus) -> None:
-    """What no callback told is told once, and nothing that is not so."""
+async def test_poll_handles_each_final_status_once_and_rejects_nothing(
+    status: OrderStatus,
+) -> None:
     shop = Shop()
-    shop.order = an_order(status=status)
-    assert shop.kept is not None
-    first, again = [await shop.processor.poll(shop.kept) for _ in range(2)]
+    shop.order = build_order(status=status)
+    assert shop.stored is not None
+    first, again = [await shop.processor.poll(shop.stored) for _ in range(2)]
     outcomes = {
         OrderStatus.SUCCESS: "paid",
         OrderStatus.RESOLVED: "paid",
@@ -756,57 +731,53 @@ async def test_asking_without_a_callback(status: OrderStatus) -> None:
     }
     if status in outcomes:
         assert (first.outcome, again.outcome) == (outcomes[status], "repeated")
-        (notification,) = shop.told
+        (notification,) = shop.notifications
         assert (notification.event, notification.reference) == (None, "cart-42")
     else:
         assert (first.outcome, again.outcome) == ("not_yet", "not_yet")
-        assert shop.told == []
-    assert shop.refused == []
+        assert shop.notifications == []
+    assert shop.rejections == []
 
 
-async def test_asking_and_a_callback_tell_once() -> None:
-    """Whichever comes first."""
+async def test_poll_and_callback_call_the_handler_once_together() -> None:
     shop = Shop()
-    assert shop.kept is not None
-    shop.order = an_order(status=OrderStatus.OVERDUE)
-    await shop.processor.poll(shop.kept)
-    assert (await shop.called("timeout")).outcome == "repeated"
-    shop.order = an_order()
-    await shop.processor.poll(shop.kept)
-    assert (await shop.called("paid")).outcome == "repeated"
-    assert (await shop.called("timeout")).outcome == "superseded"
+    assert shop.stored is not None
+    shop.order = build_order(status=OrderStatus.OVERDUE)
+    await shop.processor.poll(shop.stored)
+    assert (await shop.receive("timeout")).outcome == "repeated"
+    shop.order = build_order()
+    await shop.processor.poll(shop.stored)
+    assert (await shop.receive("paid")).outcome == "repeated"
+    assert (await shop.receive("timeout")).outcome == "superseded"
     assert shop.outcomes() == ["timed_out", "late_paid"]
 
 
-async def test_asking_about_an_order_without_a_reference() -> None:
-    """Nothing says what was told of it already."""
+async def test_poll_rejects_an_order_without_reference_or_attempt_id() -> None:
     shop = Shop()
-    for kept in (
-        Kept(reference=None),
-        Kept(attempt_id=None),
-        Kept(attempt_id=NONCE + " "),
+    for stored in (
+        StoredOrder(reference=None),
+        StoredOrder(attempt_id=None),
+        StoredOrder(attempt_id=ATTEMPT_ID + " "),
     ):
-        assert (await shop.processor.poll(kept)).status == 401
-    assert "reference=..." in str(shop.refused[0])
+        assert (await shop.processor.poll(stored)).status == 401
+    assert "reference=..." in str(shop.rejections[0])
 
 
-async def test_asking_when_nobody_can_be_asked() -> None:
-    """It says so, and tells nobody."""
+async def test_poll_without_connection_to_aurpay_answers_not_yet() -> None:
     shop = Shop()
     shop.order = ConnectionLostError("gone")
-    assert (await shop.processor.poll(Kept())).outcome == "not_yet"
-    assert shop.told == []
+    assert (await shop.processor.poll(StoredOrder())).outcome == "not_yet"
+    assert shop.notifications == []
 
 
 @pytest.mark.parametrize("options", [{"lease": 60}, {"lease": timedelta(0)}])
-def test_a_lease_that_cannot_be(options: dict[str, Any]) -> None:
-    """It is refused when it is configured."""
+def test_lease_must_be_a_positive_timedelta(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="lease must be"):
         Shop(**options)
 
 
 class Plain:
-    """Not to be awaited, however it is given."""
+    """A handler that cannot be awaited, as a method or as an object."""
 
     def handle(self, _: Notification) -> None:
         raise AssertionError
@@ -817,15 +788,12 @@ class Plain:
 @pytest.mark.parametrize(
     "handler", [Plain().handle, partial(Plain().handle), Plain(), print, None]
 )
-def test_a_handler_that_cannot_be_awaited(handler: Any) -> None:
-    """It would have done its work before anybody noticed."""
+def test_handler_must_be_awaitable(handler: Any) -> None:
     with pytest.raises(ConfigurationError, match="async def"):
         Shop(handler=handler)
 
 
-def test_handlers_of_all_sorts() -> None:
-    """Methods, partials, objects and mocks, if they can be awaited."""
-
+def test_methods_partials_objects_and_mocks_are_accepted_as_handlers() -> None:
     class Object:
         async def __call__(self, _: Notification) -> None:
             raise AssertionError
@@ -834,14 +802,12 @@ def test_handlers_of_all_sorts() -> None:
         Shop(handler=handler)
 
 
-def test_a_listener_that_would_never_run() -> None:
-    """Nobody awaits it."""
+def test_on_rejected_must_not_be_a_coroutine_function() -> None:
     with pytest.raises(ConfigurationError, match="plain function"):
         Shop(on_rejected=mock.AsyncMock())
 
 
-def test_without_references_nothing_is_counted() -> None:
-    """So a processor cannot be made."""
+def test_processor_requires_a_verifier_with_a_reference_key() -> None:
     with pytest.raises(ConfigurationError, match="needs a reference_key"):
         Shop(verifier=verifier(reference_key=None))
 
@@ -855,17 +821,15 @@ def test_without_references_nothing_is_counted() -> None:
         ({"inbox": None}, "or a MemoryInbox\\(\\) if one process takes all"),
     ],
 )
-def test_giving_up_a_promise_by_none_is_refused(
+def test_none_for_lookup_reader_or_inbox_is_rejected(
     options: dict[str, Any], problem: str
 ) -> None:
-    """The message names the constructor that gives it up."""
     with pytest.raises(ConfigurationError, match=problem):
         Shop(**options)
 
 
-async def test_the_defaults() -> None:
-    """No hook, the machine's clock."""
+async def test_processor_works_without_on_rejected_and_clock() -> None:
     shop = Shop(on_rejected=None)
-    assert (await shop.called(headers={})).status == 401
-    await shop.called()
-    assert (await shop.called()).outcome == "repeated"
+    assert (await shop.receive(headers={})).status == 401
+    await shop.receive()
+    assert (await shop.receive()).outcome == "repeated"

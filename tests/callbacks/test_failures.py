@@ -1,4 +1,4 @@
-"""Which exceptions leave a task, and which ask for another delivery."""
+"""Classification of exceptions: those that leave a task, and temporary ones."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from aurpay_async.callbacks._failures import StepTimeoutError, is_temporary, pro
 from aurpay_async.errors import ServerError, StoreUnavailableError
 
 
-def error_with(sqlstate: str) -> Exception:
+def build_error(sqlstate: str) -> Exception:
     """Return an exception as asyncpg and psycopg raise them."""
     error = Exception("could not serialize access")
     error.sqlstate = sqlstate  # type: ignore[attr-defined]
     return error
 
 
-def chained(*errors: BaseException) -> BaseException:
+def chain(*errors: BaseException) -> BaseException:
     """Return the first error, each caused by the next."""
     for error, cause in itertools.pairwise(errors):
         error.__cause__ = cause
     return errors[0]
 
 
-def retryable(error: Any) -> BaseException:
-    """Return an error of the client that says that the call may be made again."""
+def make_retryable(error: Any) -> BaseException:
+    """Mark an error of the client as retryable."""
     error.retryable = True
     return error  # type: ignore[no-any-return]
 
@@ -38,17 +38,16 @@ def retryable(error: Any) -> BaseException:
     [
         StepTimeoutError("x"),
         StoreUnavailableError("x"),
-        retryable(ServerError("x", status=503, outcome=None)),  # type: ignore[arg-type]
-        error_with("40001"),
-        error_with("40P01"),
-        DBAPIError("UPDATE carts", {}, error_with("40001")),
-        chained(ValueError("Django's own"), error_with("40001")),
-        ExceptionGroup("x", [error_with("40001"), StoreUnavailableError("y")]),
+        make_retryable(ServerError("x", status=503, outcome=None)),  # type: ignore[arg-type]
+        build_error("40001"),
+        build_error("40P01"),
+        DBAPIError("UPDATE carts", {}, build_error("40001")),
+        chain(ValueError("Django's own"), build_error("40001")),
+        ExceptionGroup("x", [build_error("40001"), StoreUnavailableError("y")]),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_temporary_failures_ask_for_another_delivery(error: BaseException) -> None:
-    """As drivers, SQLAlchemy, Django and the client raise them."""
+def test_temporary_failures_request_another_delivery(error: BaseException) -> None:
     assert is_temporary(error)
 
 
@@ -56,20 +55,18 @@ def test_temporary_failures_ask_for_another_delivery(error: BaseException) -> No
     "error",
     [
         ValueError("x"),
-        error_with("23505"),
-        DBAPIError("UPDATE carts", {}, error_with("23505")),
+        build_error("23505"),
+        DBAPIError("UPDATE carts", {}, build_error("23505")),
         ServerError("x", status=503, outcome=None),  # type: ignore[arg-type]
-        ExceptionGroup("x", [error_with("40001"), ValueError("a bug")]),
+        ExceptionGroup("x", [build_error("40001"), ValueError("a bug")]),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_other_failures_do_not_ask_for_another_delivery(error: BaseException) -> None:
-    """A bug in the merchant's code is not repaired by a repetition."""
+def test_other_failures_do_not_request_another_delivery(error: BaseException) -> None:
     assert not is_temporary(error)
 
 
-async def test_only_exits_and_own_cancellation_leave_a_task() -> None:
-    """Alone or within a group."""
+async def test_exits_propagate_and_foreign_cancellations_do_not() -> None:
     for error in (SystemExit(), KeyboardInterrupt(), GeneratorExit()):
         assert propagates(error)
         assert propagates(BaseExceptionGroup("x", [ValueError(), error]))
@@ -78,8 +75,7 @@ async def test_only_exits_and_own_cancellation_leave_a_task() -> None:
         assert not propagates(BaseExceptionGroup("x", [foreign]))
 
 
-async def test_cancellation_of_the_current_task_leaves_it() -> None:
-    """A server that cancels a request must see it cancelled."""
+async def test_cancellation_of_the_current_task_propagates() -> None:
     seen = []
 
     async def work() -> None:
@@ -96,7 +92,6 @@ async def test_cancellation_of_the_current_task_leaves_it() -> None:
 
 
 def test_cancellation_outside_of_any_task_propagates() -> None:
-    """Nothing says whose it is."""
     loop = asyncio.new_event_loop()
     result = []
     loop.call_soon(lambda: result.append(propagates(asyncio.CancelledError())))

@@ -1,4 +1,4 @@
-"""A shop of several processes that die at any moment, and each payment still once."""
+"""Several processes that crash at any moment: each payment takes effect once."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from aurpay_async.callbacks._replay import Kind
 
 PAYMENTS = 100
-#: What the platform calls for each payment, in any order and at once.
+#: The callbacks for each payment, in any order and concurrently.
 DELIVERIES: tuple[Kind, ...] = ("timeout", "paid", "paid", "paid", "paid")
 PROCESSES = 3
-#: How many deliveries one process takes up at the same time.
+#: Concurrent deliveries of one process.
 AT_ONCE = 4
 LEASE = timedelta(milliseconds=200)
 
-#: Where a process may die, and how often it has passed there by then, at most.
+#: The points where a process is killed, and the largest number of passages before it.
 POINTS = {
     "before the claim": 20,
     "claimed": 3,
@@ -46,12 +46,13 @@ POINTS = {
     "confirmed": 3,
     "committed": 3,
 }
-#: So many die; the ones that take their places live.
-DEATHS = 6 * len(POINTS)
+#: The number of processes that are killed; their successors are not.
+KILLS = 6 * len(POINTS)
 
 
-def test_each_payment_takes_effect_once(postgresql_url: str) -> None:
-    """Five hundred deliveries, processes killed in the midst of whatever they do."""
+def test_each_payment_takes_effect_once_when_processes_are_killed(
+    postgresql_url: str,
+) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
     done = subprocess.run(
         [sys.executable, "-m", __name__, postgresql_url],
@@ -63,38 +64,38 @@ def test_each_payment_takes_effect_once(postgresql_url: str) -> None:
         timeout=60,
     )
     assert (done.stderr, done.returncode) == ("", 0)
-    told = json.loads(done.stdout)
-    assert told["answered"] == PAYMENTS * len(DELIVERIES)
-    # JSON has no integers for keys: so many payments had one effect, none had more.
-    assert told["effects of"]["paid"] == {"1": PAYMENTS}
-    assert set(told["effects of"]["timeout"]) <= {"1"}
-    assert set(told["deaths"]) == set(POINTS)
+    report = json.loads(done.stdout)
+    assert report["answered"] == PAYMENTS * len(DELIVERIES)
+    # The number of payments by their number of effects; JSON's keys are strings.
+    assert report["effects of"]["paid"] == {"1": PAYMENTS}
+    assert set(report["effects of"]["timeout"]) <= {"1"}
+    assert set(report["kills"]) == set(POINTS)
 
 
 class SharedClock:
-    """Moves for all processes when one of them finds nothing to do: nobody waits."""
+    """A clock in shared memory, advanced by any process that sleeps."""
 
     def __init__(self) -> None:
         self._ms = mmap.mmap(-1, 8)
 
     def now(self) -> datetime:
-        """Some day."""
+        """Return a fixed day plus the elapsed time."""
         elapsed = timedelta(milliseconds=int.from_bytes(self._ms[:], "little"))
         return datetime(2026, 1, 1, tzinfo=UTC) + elapsed
 
     def monotonic(self) -> float:
-        """Not asked for."""
+        """Not used by an inbox."""
         raise NotImplementedError
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass; of two at once, one may count."""
+        """Advance the clock; of two concurrent calls, one may be lost."""
         elapsed = int.from_bytes(self._ms[:], "little") + int(seconds * 1000)
         self._ms[:] = elapsed.to_bytes(8, "little")
 
 
 @attrs.define
-class Fate:
-    """Where a process dies, and after how many passages."""
+class Kill:
+    """The point where a process is killed, and after how many passages."""
 
     point: str
     passages: int
@@ -108,15 +109,15 @@ class Fate:
 
 @attrs.frozen
 class Shop:
-    """One process: takes deliveries, answers them or not."""
+    """One process that receives deliveries, and answers them unless it is killed."""
 
     engine: AsyncEngine
     inbox: SqlInbox
     clock: SharedClock
-    fate: Fate
+    kill: Kill
 
     async def work(self) -> None:
-        """Until every delivery was answered."""
+        """Process deliveries until all are answered."""
         while waiting := await self._unanswered():
             async with asyncio.TaskGroup() as group:
                 for first in range(AT_ONCE):
@@ -137,8 +138,8 @@ class Shop:
                     )
 
     async def _take(self, payment: str, kind: Kind) -> bool:
-        """Whether it needs to be delivered no more."""
-        self.fate.passes("before the claim")
+        """Return whether the delivery is answered."""
+        self.kill.passes("before the claim")
         claim = await self.inbox.claim(payment, kind, LEASE)
         if claim is Taken.BUSY:
             await self.clock.sleep(0.01)
@@ -146,18 +147,18 @@ class Shop:
         return not isinstance(claim, Claim) or await self._handle(claim, kind)
 
     async def _handle(self, claim: Claim, kind: Kind) -> bool:
-        self.fate.passes("claimed")
+        self.kill.passes("claimed")
         try:
             async with self.engine.begin() as connection:
-                self.fate.passes("before the effect")
+                self.kill.passes("before the effect")
                 effect = "INSERT INTO effects VALUES (:payment, :kind)"
                 await run(connection, effect, payment=claim.key, kind=kind)
-                self.fate.passes("after the effect")
+                self.kill.passes("after the effect")
                 await self.inbox.confirm(claim, kind, connection)
-                self.fate.passes("confirmed")
+                self.kill.passes("confirmed")
         except ClaimExpiredError:
-            return False  # too slow: another one does it
-        self.fate.passes("committed")
+            return False  # another process has claimed it
+        self.kill.passes("committed")
         return True
 
 
@@ -166,7 +167,7 @@ async def run(connection: AsyncConnection, statement: str, **values: object) -> 
 
 
 async def open_shop(url: str) -> None:
-    """The tables, and what the platform is about to deliver."""
+    """Create the tables, and insert the deliveries."""
     engine = create_async_engine(url)
     await SqlInbox(engine).create_tables()
     chance = Random(0)  # noqa: S311 - the same in every run
@@ -184,15 +185,15 @@ async def open_shop(url: str) -> None:
     await engine.dispose()
 
 
-async def serve(url: str, clock: SharedClock, fate: Fate) -> None:
-    """The life of one process."""
+async def serve(url: str, clock: SharedClock, kill: Kill) -> None:
+    """Run one process."""
     engine = create_async_engine(url)
-    await Shop(engine, SqlInbox(engine, clock=clock), clock, fate).work()
+    await Shop(engine, SqlInbox(engine, clock=clock), clock, kill).work()
     await engine.dispose()
 
 
 async def close_shop(url: str) -> dict[str, object]:
-    """What the shop's stores say."""
+    """Return the counts in the shop's tables."""
     engine = create_async_engine(url)
     async with engine.connect() as connection:
         times = text("SELECT kind, count(*) FROM effects GROUP BY payment, kind")
@@ -205,44 +206,44 @@ async def close_shop(url: str) -> dict[str, object]:
     return {"effects of": effects, "answered": answered}
 
 
-def fates() -> list[Fate]:
-    """Every point in turn; the later ones live for ever."""
+def planned_kills() -> list[Kill]:
+    """Return each point in turn, with a random number of passages."""
     chance = Random(0)  # noqa: S311 - the same in every run
-    points = list(POINTS.items()) * (DEATHS // len(POINTS))
-    return [Fate(point, chance.randint(1, most)) for point, most in points]
+    points = list(POINTS.items()) * (KILLS // len(POINTS))
+    return [Kill(point, chance.randint(1, most)) for point, most in points]
 
 
-def fork(url: str, clock: SharedClock, fate: Fate) -> int:
-    """Starts a process that has everything imported."""
+def fork(url: str, clock: SharedClock, kill: Kill) -> int:
+    """Start a process that has all modules imported."""
     pid = os.fork()
     if pid:
         return pid
     try:
-        asyncio.run(serve(url, clock, fate))
-    except BaseException:  # noqa: BLE001 - whatever it is, the parent's code is not ours
+        asyncio.run(serve(url, clock, kill))
+    except BaseException:  # noqa: BLE001 - a forked process must not run the parent's code
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
 
 
 def main(url: str) -> None:
-    """Keep so many processes running until one of them finds nothing left to do."""
+    """Keep `PROCESSES` running until one of them finds nothing to do."""
     asyncio.run(open_shop(url))
-    clock, planned, deaths = SharedClock(), iter(fates()), Counter[str]()
-    running: dict[int, Fate] = {}
+    clock, planned, kills = SharedClock(), iter(planned_kills()), Counter[str]()
+    running: dict[int, Kill] = {}
     while True:
         while len(running) < PROCESSES:
-            fate = next(planned, Fate("never", 0))
-            running[fork(url, clock, attrs.evolve(fate))] = fate
+            kill = next(planned, Kill("never", 0))
+            running[fork(url, clock, attrs.evolve(kill))] = kill
         pid, status = os.wait()
-        fate = running.pop(pid)
+        kill = running.pop(pid)
         if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
             break
-        deaths[fate.point] += 1
+        kills[kill.point] += 1
     for pid in running:
         os.waitpid(pid, 0)
-    told = asyncio.run(close_shop(url))
-    sys.stdout.write(json.dumps({**told, "deaths": deaths}))
+    report = asyncio.run(close_shop(url))
+    sys.stdout.write(json.dumps({**report, "kills": kills}))
 
 
 if __name__ == "__main__":

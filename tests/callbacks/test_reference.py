@@ -1,4 +1,4 @@
-"""References: what an URL says of the order it was registered for."""
+"""Reference tokens in callback URLs."""
 
 from __future__ import annotations
 
@@ -32,21 +32,19 @@ REFERENCE = Reference(
     attempt_id="0123456789abcdef01234567",
 )
 URL = "https://shop.example/paid"
-#: Written down once, so that what was registered yesterday is read tomorrow.
+#: A literal: URLs that were registered by earlier versions must stay readable.
 TOKEN = (
     "WyJjYXJ0LTQyIiwiMjAuMDAiLCJVU0QiLCJwYWlkIiwiMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3Il0"
     ".kt1XO-ffkSbVksMmax5QOnaZAFzOxthhoK19EHp3dDk"
 )
 
 
-def test_the_form_of_a_token_does_not_change() -> None:
-    """Orders that are open during an update keep their URLs."""
+def test_format_of_a_reference_token_is_stable() -> None:
     assert SIGNER.attach(URL, REFERENCE) == f"{URL}?aurpay_ref={TOKEN}"
     assert SIGNER.read(f"{URL}?aurpay_ref={TOKEN}", "paid") == REFERENCE
 
 
-def test_other_parameters_stay() -> None:
-    """In their order, byte for byte."""
+def test_attach_keeps_the_other_parameters_byte_for_byte() -> None:
     url = SIGNER.attach(f"{URL}?id=7%2F8&x", REFERENCE)
     assert url.startswith(f"{URL}?id=7%2F8&x&aurpay_ref=")
     assert SIGNER.read(url) == REFERENCE
@@ -63,26 +61,24 @@ def test_other_parameters_stay() -> None:
         attempt_id=st.binary(min_size=12, max_size=12).map(bytes.hex),
     )
 )
-def test_what_goes_in_comes_out(reference: Reference) -> None:
-    """Whatever a shop calls its carts; and the URL stays one."""
+def test_read_returns_the_attached_reference(reference: Reference) -> None:
     url = SIGNER.attach(URL, reference)
     assert url.isascii()
     assert " " not in url
     assert SIGNER.read(url, reference.kind) == reference
 
 
-def test_no_character_can_be_changed() -> None:
-    """Every part of it is signed."""
+def test_every_changed_character_of_a_token_is_detected() -> None:
     changed = {
         (place, other): TOKEN[:place] + other + TOKEN[place + 1 :]
         for place, other in product(range(len(TOKEN)), "Aa0_-.")
         if other != TOKEN[place]
     }
-    rules = {where: broken_rule(token) for where, token in changed.items()}
+    rules = {where: read_broken_rule(token) for where, token in changed.items()}
     assert rules == dict.fromkeys(changed, "reference")
 
 
-def broken_rule(token: str) -> str | None:
+def read_broken_rule(token: str) -> str | None:
     try:
         SIGNER.read(f"{URL}?aurpay_ref={token}")
     except CallbackReferenceError as error:
@@ -90,8 +86,7 @@ def broken_rule(token: str) -> str | None:
     return None
 
 
-def test_a_key_is_replaced_without_losing_open_orders() -> None:
-    """The first signs, all of them verify."""
+def test_key_rotation_keeps_the_urls_of_open_orders_valid() -> None:
     old = SIGNER.attach(URL, REFERENCE)
     both = ReferenceSigner([OTHER, KEY])
     assert both.read(old) == REFERENCE
@@ -111,14 +106,12 @@ def test_a_key_is_replaced_without_losing_open_orders() -> None:
         ("?aurpay_ref=" + "." * 2000, "damaged"),
     ],
 )
-def test_an_url_without_one_reference(query: str, problem: str) -> None:
-    """Nothing is guessed."""
+def test_url_must_have_exactly_one_valid_reference(query: str, problem: str) -> None:
     with pytest.raises(CallbackReferenceError, match=problem):
         SIGNER.read(URL + query)
 
 
-def test_a_token_is_for_one_kind() -> None:
-    """Whoever knows the timeout's URL cannot call it as the paid one."""
+def test_token_of_one_kind_is_rejected_for_the_other() -> None:
     url = SIGNER.attach(URL, attrs.evolve(REFERENCE, kind="timeout"))
     with pytest.raises(CallbackReferenceError, match="made for 'timeout'") as caught:
         SIGNER.read(url, "paid")
@@ -139,15 +132,13 @@ def test_a_token_is_for_one_kind() -> None:
         ["a", "20", "USD", "paid", "0" * 23],
     ],
 )
-def test_what_the_key_signed_for_another_purpose(payload: Any) -> None:
-    """A shop may use one key for several things; only references are taken."""
+def test_payload_signed_for_another_purpose_is_rejected(payload: Any) -> None:
     signed = SIGNER._signer().sign(base64_encode(json.dumps(payload))).decode()
     with pytest.raises(CallbackReferenceError):
         SIGNER.read(f"{URL}?aurpay_ref={signed}")
 
 
-def test_an_url_that_has_one_already() -> None:
-    """Two of them would be refused when they come back."""
+def test_attach_rejects_a_url_that_has_a_reference() -> None:
     with pytest.raises(InvalidRequestError, match="aurpay_ref already"):
         SIGNER.attach(SIGNER.attach(URL, REFERENCE), REFERENCE)
 
@@ -162,18 +153,17 @@ def test_an_url_that_has_one_already() -> None:
         ([7], "must be a str or several, not int"),
     ],
 )
-def test_a_key_that_could_be_guessed(keys: Any, problem: str) -> None:
-    """It is refused when it is configured, and not quoted."""
+def test_weak_reference_key_is_rejected_without_quoting_it(
+    keys: Any, problem: str
+) -> None:
     with pytest.raises(ConfigurationError, match=problem) as caught:
         ReferenceSigner(keys)
     assert "short" not in str(caught.value)
 
 
-def test_it_shows_no_key() -> None:
-    """Not even by mistake."""
+def test_repr_of_a_reference_signer_shows_no_key() -> None:
     assert repr(SIGNER) == "ReferenceSigner(...)"
 
 
-def test_attempt_ids_do_not_repeat() -> None:
-    """Another call, another order."""
+def test_new_attempt_ids_are_unique() -> None:
     assert len({new_attempt_id() for _ in range(1000)}) == 1000

@@ -1,4 +1,4 @@
-"""The memory of one process: what it forgets, and what it must not."""
+"""MemoryInbox: its bounds."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from aurpay_async.errors import ConfigurationError
 from aurpay_async.testing import FakeClock
 
 
-async def handled(inbox: MemoryInbox, key: str) -> None:
+async def record_payment(inbox: MemoryInbox, key: str) -> None:
     claim = await inbox.claim(key, "paid")
     assert isinstance(claim, Claim)
     await inbox.confirm(claim, "paid")
 
 
-async def test_it_is_bounded() -> None:
-    """The oldest go first; never one that is being handled, nor the one asked for."""
+async def test_memory_inbox_forgets_the_oldest_orders_but_no_claimed_one() -> None:
     inbox = MemoryInbox(max_orders=3)
     busy = await inbox.claim("busy", "paid")
     assert isinstance(busy, Claim)
     for number in range(100):
-        await handled(inbox, f"order {number}")
+        await record_payment(inbox, f"order {number}")
         assert len(inbox) <= 3
     assert await inbox.claim("order 99", "paid") is Taken.REPEATED
     assert await inbox.claim("order 98", "paid") is Taken.REPEATED
@@ -33,21 +32,19 @@ async def test_it_is_bounded() -> None:
     assert not await inbox.holds(busy)
 
 
-async def test_it_forgets_what_is_old() -> None:
-    """After two weeks, unless told otherwise."""
+async def test_memory_inbox_forgets_orders_older_than_remember() -> None:
     clock = FakeClock()
     inbox = MemoryInbox(remember=timedelta(days=2), clock=clock)
-    await handled(inbox, "old")
+    await record_payment(inbox, "old")
     clock.advance(86_400)
-    await handled(inbox, "newer")
+    await record_payment(inbox, "newer")
     clock.advance(86_400)
-    await handled(inbox, "new")
+    await record_payment(inbox, "new")
     assert len(inbox) == 2
     assert await inbox.claim("newer", "paid") is Taken.REPEATED
 
 
-async def test_what_was_not_handled_takes_no_place() -> None:
-    """Refused and failed ones leave nothing behind."""
+async def test_released_claims_leave_no_row_in_the_memory_inbox() -> None:
     inbox = MemoryInbox()
     claim = await inbox.claim("order", "paid")
     assert isinstance(claim, Claim)
@@ -56,8 +53,7 @@ async def test_what_was_not_handled_takes_no_place() -> None:
     assert len(inbox) == 0
 
 
-async def test_it_takes_part_in_no_transaction() -> None:
-    """Whoever believes so has to know."""
+async def test_memory_inbox_rejects_a_connection() -> None:
     inbox = MemoryInbox()
     claim = await inbox.claim("order", "paid")
     assert isinstance(claim, Claim)
@@ -70,7 +66,8 @@ async def test_it_takes_part_in_no_transaction() -> None:
 @pytest.mark.parametrize(
     "options", [{"max_orders": 0}, {"remember": timedelta(hours=1)}]
 )
-def test_a_memory_that_is_too_short(options: dict[str, Any]) -> None:
-    """It would handle a repeat."""
+def test_memory_inbox_rejects_bounds_that_are_too_small(
+    options: dict[str, Any],
+) -> None:
     with pytest.raises(ConfigurationError, match="or more"):
         MemoryInbox(**options)

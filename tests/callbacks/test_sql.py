@@ -1,4 +1,4 @@
-"""One contract for every inbox, and what only a database can promise."""
+"""One contract for all inboxes, and the guarantees of a database."""
 
 from __future__ import annotations
 
@@ -52,24 +52,24 @@ CHANGE = "UPDATE aurpay_callbacks SET"
 
 
 class Skewed(SystemClock):
-    """The clock of a machine that is ahead, or behind."""
+    """The clock of a machine that is fast or slow."""
 
     def __init__(self, seconds: float) -> None:
         self._ahead = timedelta(seconds=seconds)
 
     def now(self) -> datetime:
-        """The time that this machine believes it is."""
+        """Return the time of this machine."""
         return super().now() + self._ahead
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Shared by all stores of a test, as machines agree on the time."""
+    """Return the clock that all inboxes of a test share."""
     return FakeClock()
 
 
 def database(request: pytest.FixtureRequest, folder: Path) -> str:
-    """The URL of an empty database of the kind that the fixture is asked for."""
+    """Return the URL of an empty database of the requested kind."""
     if request.param == "postgresql":
         url: str = request.getfixturevalue("postgresql_url")
         return url
@@ -78,13 +78,13 @@ def database(request: pytest.FixtureRequest, folder: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Each database in turn."""
+    """Return the URL of each database in turn."""
     return database(request, tmp_path)
 
 
 @pytest.fixture
 async def engine(url: str) -> AsyncIterator[AsyncEngine]:
-    """The shop's own, in which it counts what its handlers did."""
+    """Yield the shop's engine, with a table that counts the effects of its handlers."""
     engine = create_async_engine(url)
     async with engine.begin() as connection:
         await connection.execute(text("CREATE TABLE effects (payment TEXT)"))
@@ -94,7 +94,7 @@ async def engine(url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def shared(url: str, clock: FakeClock) -> AsyncIterator[SqlInbox]:
-    """A inbox in each database in turn."""
+    """Yield an inbox in each database in turn."""
     async with SqlInbox(url, clock=clock) as inbox:
         await inbox.create_tables()
         yield inbox
@@ -102,7 +102,7 @@ async def shared(url: str, clock: FakeClock) -> AsyncIterator[SqlInbox]:
 
 @pytest.fixture
 async def local(tmp_path: Path, clock: FakeClock) -> AsyncIterator[SqlInbox]:
-    """A inbox in SQLite."""
+    """Yield an inbox in SQLite."""
     path = tmp_path / "local.db"
     async with SqlInbox(f"sqlite+aiosqlite:///{path}", clock=clock) as inbox:
         await inbox.create_tables()
@@ -113,7 +113,7 @@ async def local(tmp_path: Path, clock: FakeClock) -> AsyncIterator[SqlInbox]:
 async def inbox(
     request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock
 ) -> AsyncIterator[InboxStore]:
-    """Every inbox in turn."""
+    """Yield each inbox in turn."""
     if request.param == "memory":
         yield MemoryInbox(clock=clock)
         return
@@ -122,13 +122,13 @@ async def inbox(
         yield inbox
 
 
-async def claimed(inbox: InboxStore, kind: Kind = "paid", key: str = KEY) -> Claim:
+async def claim_order(inbox: InboxStore, kind: Kind = "paid", key: str = KEY) -> Claim:
     claim = await inbox.claim(key, kind)
     assert isinstance(claim, Claim), claim
     return claim
 
 
-async def effects(engine: AsyncEngine) -> int:
+async def count_effects(engine: AsyncEngine) -> int:
     async with engine.connect() as connection:
         count = await connection.scalar(text("SELECT count(*) FROM effects"))
         return int(count or 0)
@@ -144,24 +144,26 @@ async def handle(engine: AsyncEngine, inbox: InboxStore, claim: Claim) -> None:
         await inbox.confirm(claim, "paid", connection)
 
 
-class TestEveryStore:
-    """What the processor relies on."""
+class TestEveryInbox:
+    """The contract that the processor relies on."""
 
-    async def test_the_first_to_ask_may_handle_it(self, inbox: InboxStore) -> None:
-        """Nothing was handled before."""
-        claim = await claimed(inbox)
+    async def test_first_claim_of_an_order_has_no_previous_record(
+        self, inbox: InboxStore
+    ) -> None:
+        claim = await claim_order(inbox)
         assert (claim.key, claim.previous) == (KEY, None)
 
-    async def test_a_claim_is_held_until_it_ends(self, inbox: InboxStore) -> None:
-        """Given back, confirmed, or taken by another one."""
-        claim = await claimed(inbox)
+    async def test_claim_is_held_until_released_or_confirmed(
+        self, inbox: InboxStore
+    ) -> None:
+        claim = await claim_order(inbox)
         assert await inbox.holds(claim)
         await inbox.release(claim)
         assert not await inbox.holds(claim)
-        claim = await claimed(inbox)
+        claim = await claim_order(inbox)
         await inbox.confirm(claim, "unconfirmed_paid")
         assert not await inbox.holds(claim)
-        assert (await claimed(inbox)).previous == "unconfirmed_paid"
+        assert (await claim_order(inbox)).previous == "unconfirmed_paid"
 
     @pytest.mark.parametrize(
         ("handled", "kind", "answer"),
@@ -172,11 +174,10 @@ class TestEveryStore:
             ("timeout", "paid", None),
         ],
     )
-    async def test_what_was_handled_decides(
+    async def test_handled_kind_decides_the_next_claim(
         self, inbox: InboxStore, handled: Kind, kind: Kind, answer: Taken | None
     ) -> None:
-        """Each kind once, and paid beats timeout."""
-        await inbox.confirm(await claimed(inbox, handled), handled)
+        await inbox.confirm(await claim_order(inbox, handled), handled)
         taken = await inbox.claim(KEY, kind)
         if answer is None:
             assert isinstance(taken, Claim)
@@ -185,69 +186,67 @@ class TestEveryStore:
             assert taken is answer
 
     @pytest.mark.parametrize("kind", ["paid", "timeout"])
-    async def test_one_at_a_time(self, inbox: InboxStore, kind: Kind) -> None:
-        """Whoever asks meanwhile is told so; other orders are not concerned."""
-        await claimed(inbox)
+    async def test_second_claim_of_an_order_is_busy(
+        self, inbox: InboxStore, kind: Kind
+    ) -> None:
+        await claim_order(inbox)
         assert await inbox.claim(KEY, kind) is BUSY
-        await claimed(inbox, key="another")
+        await claim_order(inbox, key="another")
 
-    async def test_handled_is_said_before_busy(self, inbox: InboxStore) -> None:
-        """A repeated timeout needs no second try, even while the payment is handled."""
-        await inbox.confirm(await claimed(inbox, "timeout"), "timeout")
-        await claimed(inbox, "paid")
+    async def test_repeated_takes_precedence_over_busy(self, inbox: InboxStore) -> None:
+        await inbox.confirm(await claim_order(inbox, "timeout"), "timeout")
+        await claim_order(inbox, "paid")
         assert await inbox.claim(KEY, "timeout") is REPEATED
         assert await inbox.claim(KEY, "paid") is BUSY
 
-    async def test_what_was_handled_need_not_be_what_was_claimed(
+    async def test_timeout_claim_can_be_confirmed_as_paid(
         self, inbox: InboxStore
     ) -> None:
-        """Of a timeout, the platform may have said that it is paid."""
-        await inbox.confirm(await claimed(inbox, "timeout"), "paid")
+        await inbox.confirm(await claim_order(inbox, "timeout"), "paid")
         assert await inbox.claim(KEY, "paid") is REPEATED
 
-    async def test_what_is_given_back_can_be_taken(self, inbox: InboxStore) -> None:
-        """At once, by the next delivery; what was handled before stays handled."""
-        await inbox.release(await claimed(inbox, "timeout"))
-        await inbox.confirm(await claimed(inbox, "timeout"), "timeout")
-        await inbox.release(await claimed(inbox, "paid"))
+    async def test_released_order_can_be_claimed_at_once(
+        self, inbox: InboxStore
+    ) -> None:
+        await inbox.release(await claim_order(inbox, "timeout"))
+        await inbox.confirm(await claim_order(inbox, "timeout"), "timeout")
+        await inbox.release(await claim_order(inbox, "paid"))
         assert await inbox.claim(KEY, "timeout") is REPEATED
-        assert (await claimed(inbox, "paid")).previous == "timeout"
+        assert (await claim_order(inbox, "paid")).previous == "timeout"
 
-    async def test_a_lease_ends(self, inbox: InboxStore, clock: FakeClock) -> None:
-        """To the millisecond; the handler may have died."""
-        await claimed(inbox)
+    async def test_lease_ends_to_the_millisecond(
+        self, inbox: InboxStore, clock: FakeClock
+    ) -> None:
+        await claim_order(inbox)
         clock.advance(LEASE_S - 0.001)
         assert await inbox.claim(KEY, "paid") is BUSY
         clock.advance(0.001)
-        await claimed(inbox)
+        await claim_order(inbox)
         assert await inbox.claim(KEY, "paid") is BUSY
 
-    async def test_a_lease_lasts_as_long_as_asked_for(
+    async def test_lease_has_the_requested_length(
         self, inbox: InboxStore, clock: FakeClock
     ) -> None:
-        """Slow handlers may have more."""
         await inbox.claim(KEY, "paid", timedelta(hours=1))
         clock.advance(3599)
         assert await inbox.claim(KEY, "paid") is BUSY
         clock.advance(1)
-        await claimed(inbox)
+        await claim_order(inbox)
 
-    async def test_late_is_good_enough(
+    async def test_confirming_after_the_lease_succeeds_without_another_claim(
         self, inbox: InboxStore, clock: FakeClock
     ) -> None:
-        """If nobody took its place, nothing was done twice."""
-        claim = await claimed(inbox)
+        claim = await claim_order(inbox)
         clock.advance(10 * LEASE_S)
         await inbox.confirm(claim, "paid")
         assert await inbox.claim(KEY, "paid") is REPEATED
 
-    async def test_whoever_lost_the_lease_cannot_undo_the_next(
+    async def test_expired_claim_cannot_confirm_or_release_the_next_one(
         self, inbox: InboxStore, clock: FakeClock
     ) -> None:
-        """Neither confirm nor give back what somebody else holds now."""
-        old = await claimed(inbox)
+        old = await claim_order(inbox)
         clock.advance(LEASE_S)
-        new = await claimed(inbox)
+        new = await claim_order(inbox)
         with pytest.raises(ClaimExpiredError, match="lease") as caught:
             await inbox.confirm(old, "paid")
         assert caught.value.rule == "lease"
@@ -256,22 +255,20 @@ class TestEveryStore:
         await inbox.confirm(new, "paid")
         assert await inbox.claim(KEY, "paid") is REPEATED
 
-    async def test_a_claim_serves_once(self, inbox: InboxStore) -> None:
-        """It ends with being confirmed or given back."""
-        claim = await claimed(inbox)
+    async def test_claim_can_be_ended_only_once(self, inbox: InboxStore) -> None:
+        claim = await claim_order(inbox)
         await inbox.confirm(claim, "paid")
         await inbox.release(claim)
         with pytest.raises(ClaimExpiredError):
             await inbox.confirm(claim, "paid")
-        given_back = await claimed(inbox, key="another")
-        await inbox.release(given_back)
+        released = await claim_order(inbox, key="another")
+        await inbox.release(released)
         with pytest.raises(ClaimExpiredError):
-            await inbox.confirm(given_back, "paid")
+            await inbox.confirm(released, "paid")
 
-    async def test_of_fifty_at_once_one_wins(
+    async def test_one_of_fifty_concurrent_claims_wins(
         self, inbox: InboxStore, clock: FakeClock
     ) -> None:
-        """New orders and ended leases alike."""
         for _ in range(2):
             asked = [inbox.claim(KEY, "paid") for _ in range(50)]
             answers = await asyncio.gather(*asked)
@@ -279,9 +276,10 @@ class TestEveryStore:
             assert answers.count(BUSY) == 49
             clock.advance(LEASE_S)
 
-    async def test_a_connection_must_be_one(self, inbox: InboxStore) -> None:
-        """What is no transaction is not silently left out."""
-        claim = await claimed(inbox)
+    async def test_confirm_rejects_a_value_that_is_no_connection(
+        self, inbox: InboxStore
+    ) -> None:
+        claim = await claim_order(inbox)
         with pytest.raises(ConfigurationError, match="transaction"):
             await inbox.confirm(claim, "paid", "postgresql://")  # type: ignore[arg-type]
         await inbox.confirm(claim, "paid")
@@ -298,8 +296,8 @@ ENDS = st.tuples(
 PAUSES = st.tuples(st.just("wait"), st.integers(1, 60_000), st.just(""))
 
 
-async def told(inbox: InboxStore, clock: FakeClock, steps: list[Any]) -> list[Any]:
-    """What a inbox answers to a sequence of steps."""
+async def run_steps(inbox: InboxStore, clock: FakeClock, steps: list[Any]) -> list[Any]:
+    """Return the answers of an inbox to a sequence of steps."""
     claims: list[Claim] = []
     answers: list[Any] = []
     for step, what, kind in steps:
@@ -323,84 +321,82 @@ async def told(inbox: InboxStore, clock: FakeClock, steps: list[Any]) -> list[An
 
 @settings(max_examples=30)
 @given(st.lists(CLAIMS | ENDS | PAUSES, min_size=5, max_size=25))
-async def test_a_database_answers_like_the_memory(steps: list[Any]) -> None:
-    """Whatever happens in whatever order."""
+async def test_sql_inbox_answers_like_memory_inbox_for_any_sequence(
+    steps: list[Any],
+) -> None:
     memory = MemoryInbox(clock=(clock := FakeClock()))
-    expected = await told(memory, clock, steps)
+    expected = await run_steps(memory, clock, steps)
     with TemporaryDirectory() as folder:
         url = f"sqlite+aiosqlite:///{folder}/callbacks.db"
         async with SqlInbox(url, clock=(clock := FakeClock())) as inbox:
             await inbox.create_tables()
-            assert await told(inbox, clock, steps) == expected
+            assert await run_steps(inbox, clock, steps) == expected
 
 
 class TestSharing:
     """Several processes on one database."""
 
-    async def test_two_stores_are_one_memory(
+    async def test_two_inboxes_on_one_database_share_their_records(
         self, shared: SqlInbox, url: str, clock: FakeClock
     ) -> None:
-        """What one handles is handled for the other, after a restart too."""
         async with SqlInbox(url, clock=clock) as other:
-            claim = await claimed(shared)
+            claim = await claim_order(shared)
             assert await other.claim(KEY, "paid") is BUSY
             await other.confirm(claim, "paid")
         await shared.aclose()
         async with SqlInbox(url, clock=clock) as reopened:
             assert await reopened.claim(KEY, "paid") is REPEATED
 
-    async def test_of_fifty_claims_from_five_stores_one_wins(
+    async def test_one_of_fifty_claims_from_five_inboxes_wins(
         self, shared: SqlInbox, url: str, clock: FakeClock
     ) -> None:
-        """On as many connections as they have."""
-        stores = [shared, *(SqlInbox(url, clock=clock) for _ in range(4))]
-        asked = [inbox.claim(KEY, "paid") for inbox in stores for _ in range(10)]
+        inboxes = [shared, *(SqlInbox(url, clock=clock) for _ in range(4))]
+        asked = [inbox.claim(KEY, "paid") for inbox in inboxes for _ in range(10)]
         answers = await asyncio.gather(*asked)
-        for inbox in stores:
+        for inbox in inboxes:
             await inbox.aclose()
         assert sum(isinstance(answer, Claim) for answer in answers) == 1
         assert answers.count(BUSY) == 49
 
-    async def test_any_number_may_create_the_table(self, url: str) -> None:
-        """At once, and again."""
-        stores = [SqlInbox(url) for _ in range(5)]
+    async def test_create_tables_is_safe_concurrently_and_repeatedly(
+        self, url: str
+    ) -> None:
+        inboxes = [SqlInbox(url) for _ in range(5)]
         for _ in range(2):
-            await asyncio.gather(*(inbox.create_tables() for inbox in stores))
-        await claimed(stores[0])
-        for inbox in stores:
+            await asyncio.gather(*(inbox.create_tables() for inbox in inboxes))
+        await claim_order(inboxes[0])
+        for inbox in inboxes:
             await inbox.aclose()
 
-    async def test_creating_what_somebody_creates_at_this_moment(
+    async def test_create_tables_retries_if_another_process_creates_them(
         self, tmp_path: Path
     ) -> None:
-        """PostgreSQL may refuse one of the two; that one looks again."""
         engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/callbacks.db")
-        refusals = ["aurpay_callbacks already exists"]
+        errors = ["aurpay_callbacks already exists"]
 
         @event.listens_for(engine.sync_engine, "before_cursor_execute")
-        def refuse(*_: object) -> None:
-            if refusals:
-                raise IntegrityError(None, None, Exception(refusals.pop()))
+        def raise_once(*_: object) -> None:
+            if errors:
+                raise IntegrityError(None, None, Exception(errors.pop()))
 
         inbox = SqlInbox(engine)
         await inbox.create_tables()
-        await claimed(inbox)
+        await claim_order(inbox)
         await engine.dispose()
 
     @pytest.mark.parametrize("ending", ["commit", "rollback"])
-    async def test_a_claim_waits_for_a_handler_that_is_about_to_commit(
+    async def test_claim_waits_for_an_open_transaction_that_confirms(
         self, postgresql_url: str, clock: FakeClock, ending: str
     ) -> None:
-        """Its lease has ended, but not its transaction: that one decides."""
         engine = create_async_engine(postgresql_url)
         inbox = SqlInbox(engine, clock=clock)
         await inbox.create_tables()
-        claim = await claimed(inbox)
+        claim = await claim_order(inbox)
         async with engine.connect() as late:
             await inbox.confirm(claim, "paid", late)
             clock.advance(LEASE_S)
             second = asyncio.create_task(inbox.claim(KEY, "paid"))
-            await somebody_waits(engine)
+            await wait_for_a_lock(engine)
             assert not second.done()
             await getattr(late, ending)()
         if ending == "commit":
@@ -418,7 +414,7 @@ class TestSharing:
             ("SELECT", "DELETE FROM aurpay_callbacks", None),
         ],
     )
-    async def test_somebody_faster_between_two_steps(
+    async def test_claim_is_decided_again_if_the_row_changes_between_two_statements(
         self,
         local: SqlInbox,
         clock: FakeClock,
@@ -426,42 +422,39 @@ class TestSharing:
         statement: str,
         answer: Taken | None,
     ) -> None:
-        """Then it looks again: handled, taken, given back, or forgotten meanwhile."""
-        await claimed(local)
+        await claim_order(local)
         clock.advance(LEASE_S)
-        meddle(local, verb, [statement])
+        update_before(local, verb, [statement])
         taken = await local.claim(KEY, "paid")
         assert isinstance(taken, Claim) if answer is None else taken is answer
 
-    async def test_somebody_has_handled_it_between_two_steps(
+    async def test_claim_is_repeated_if_the_row_is_confirmed_between_two_statements(
         self, local: SqlInbox
     ) -> None:
-        """Nobody held it before nor after, yet it is not as it was read."""
-        await local.release(await claimed(local))
-        meddle(local, "UPDATE", [f"{CHANGE} handled = 'paid'"])
+        await local.release(await claim_order(local))
+        update_before(local, "UPDATE", [f"{CHANGE} handled = 'paid'"])
         assert await local.claim(KEY, "paid") is REPEATED
 
-    async def test_somebody_who_is_always_faster(
+    async def test_claim_gives_up_as_busy_after_five_concurrent_updates(
         self, local: SqlInbox, clock: FakeClock
     ) -> None:
-        """It does not look for ever; the platform will deliver again."""
-        await claimed(local)
+        await claim_order(local)
         clock.advance(LEASE_S)
-        meddle(local, "UPDATE", [f"{CHANGE} token = '{n}'" for n in range(5)])
+        update_before(local, "UPDATE", [f"{CHANGE} token = '{n}'" for n in range(5)])
         assert await local.claim(KEY, "paid") is BUSY
-        await claimed(local)
+        await claim_order(local)
 
 
-async def somebody_waits(engine: AsyncEngine) -> None:
-    """Returns when a connection waits for another's transaction."""
+async def wait_for_a_lock(engine: AsyncEngine) -> None:
+    """Return when a connection waits for the transaction of another one."""
     query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
     async with engine.connect() as connection:
         while not await connection.scalar(query):
             pass
 
 
-def meddle(inbox: SqlInbox, verb: str, changes: list[str]) -> None:
-    """Has another process change the row right before the inbox's next steps."""
+def update_before(inbox: SqlInbox, verb: str, changes: list[str]) -> None:
+    """Have another process change the row before the inbox's next statements."""
     engine = inbox._database.engine.sync_engine
 
     @event.listens_for(engine, "before_cursor_execute")
@@ -473,14 +466,13 @@ def meddle(inbox: SqlInbox, verb: str, changes: list[str]) -> None:
 
 
 class TestTransactions:
-    """The handler's effect and the record of it, both or neither."""
+    """The handler's effect and its record are committed together."""
 
     @pytest.mark.parametrize("kind", ["connection", "session"])
-    async def test_both_or_neither(
+    async def test_confirmation_is_committed_or_rolled_back_with_the_handlers_effect(
         self, shared: SqlInbox, engine: AsyncEngine, kind: str
     ) -> None:
-        """The caller's rollback undoes it, the caller's commit makes it last."""
-        claim = await claimed(shared)
+        claim = await claim_order(shared)
         async with (
             engine.connect() if kind == "connection" else AsyncSession(engine) as own
         ):
@@ -490,14 +482,13 @@ class TestTransactions:
             await take_effect(own)
             await shared.confirm(claim, "paid", own)
             await own.commit()
-        assert await effects(engine) == 1
+        assert await count_effects(engine) == 1
         assert await shared.claim(KEY, "paid") is REPEATED
 
-    async def test_what_was_not_committed_is_still_held(
+    async def test_confirmation_without_commit_leaves_the_claim_held(
         self, shared: SqlInbox, engine: AsyncEngine
     ) -> None:
-        """As all others see it."""
-        claim = await claimed(shared)
+        claim = await claim_order(shared)
         async with engine.connect() as connection:
             await shared.confirm(claim, "paid", connection)
             await connection.rollback()
@@ -505,11 +496,10 @@ class TestTransactions:
         await handle(engine, shared, claim)
         assert not await shared.holds(claim)
 
-    async def test_a_connection_without_transactions(
+    async def test_confirm_rejects_an_autocommit_connection(
         self, shared: SqlInbox, engine: AsyncEngine
     ) -> None:
-        """It could not undo anything."""
-        claim = await claimed(shared)
+        claim = await claim_order(shared)
         committing = engine.execution_options(isolation_level="AUTOCOMMIT")
         async with committing.connect() as connection:
             with pytest.raises(ConfigurationError, match="transaction"):
@@ -517,14 +507,13 @@ class TestTransactions:
         with pytest.raises(ConfigurationError, match="transaction"):
             await shared.confirm(claim, "paid", engine.connect())
 
-    async def test_an_engine_without_transactions(
+    async def test_inbox_itself_works_on_an_autocommit_engine(
         self, url: str, clock: FakeClock
     ) -> None:
-        """The same, of an engine that was made so; the inbox itself can use it."""
         engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
         inbox = SqlInbox(engine, clock=clock)
         await inbox.create_tables()
-        claim = await claimed(inbox)
+        claim = await claim_order(inbox)
         async with engine.connect() as connection:
             with pytest.raises(ConfigurationError, match="transaction"):
                 await inbox.confirm(claim, "paid", connection)
@@ -532,10 +521,9 @@ class TestTransactions:
         assert await inbox.claim(KEY, "paid") is REPEATED
         await engine.dispose()
 
-    async def test_an_engine_that_begins_by_itself(
+    async def test_inbox_works_on_a_sqlite_engine_with_explicit_begin(
         self, tmp_path: Path, clock: FakeClock
     ) -> None:
-        """SQLAlchemy's own recipe for SQLite; nothing is rolled back behind us."""
         engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'recipe.db'}")
 
         @event.listens_for(engine.sync_engine, "connect")
@@ -548,41 +536,38 @@ class TestTransactions:
 
         inbox = SqlInbox(engine, clock=clock)
         await inbox.create_tables()
-        claim = await claimed(inbox)
+        claim = await claim_order(inbox)
         assert await inbox.claim(KEY, "paid") is BUSY
         await inbox.confirm(claim, "paid")
         assert await inbox.claim(KEY, "paid") is REPEATED
         await engine.dispose()
 
-    async def test_nothing_is_committed_for_the_caller(
+    async def test_confirm_does_not_commit_the_callers_transaction(
         self, shared: SqlInbox, engine: AsyncEngine
     ) -> None:
-        """A handler that dies before its commit has done nothing."""
-        claim = await claimed(shared)
+        claim = await claim_order(shared)
         async with engine.connect() as connection:
             await take_effect(connection)
             await shared.confirm(claim, "paid", connection)
-        assert await effects(engine) == 0
+        assert await count_effects(engine) == 0
         await shared.release(claim)
-        await claimed(shared)
+        await claim_order(shared)
 
-    async def test_a_lost_lease_undoes_the_handlers_work(
+    async def test_expired_lease_rolls_the_handlers_effect_back(
         self, shared: SqlInbox, engine: AsyncEngine, clock: FakeClock
     ) -> None:
-        """The one that took its place does it."""
-        old = await claimed(shared)
+        old = await claim_order(shared)
         clock.advance(LEASE_S)
-        new = await claimed(shared)
+        new = await claim_order(shared)
         with pytest.raises(ClaimExpiredError):
             await handle(engine, shared, old)
-        assert await effects(engine) == 0
+        assert await count_effects(engine) == 0
         await handle(engine, shared, new)
-        assert await effects(engine) == 1
+        assert await count_effects(engine) == 1
 
-    async def test_a_strict_engine_is_no_obstacle(
+    async def test_concurrent_claims_work_at_serializable_isolation(
         self, url: str, clock: FakeClock
     ) -> None:
-        """Concurrent claims commit step by step, whatever its isolation level."""
         engine = create_async_engine(url, isolation_level="SERIALIZABLE")
         inbox = SqlInbox(engine, clock=clock)
         await inbox.create_tables()
@@ -594,90 +579,85 @@ class TestTransactions:
         await engine.dispose()
 
 
-class TestForgetting:
-    """The table need not grow for ever."""
+class TestPruning:
+    """The table can be bounded."""
 
-    async def test_what_nobody_has_touched_for_long(
+    async def test_prune_deletes_rows_that_were_not_updated_for_long(
         self, shared: SqlInbox, clock: FakeClock
     ) -> None:
-        """Handled, given back or left by a dead process."""
-        await shared.confirm(await claimed(shared, key="handled"), "paid")
-        await shared.release(await claimed(shared, key="given back"))
-        await claimed(shared, key="left")
-        late = await claimed(shared, key="late")
+        await shared.confirm(await claim_order(shared, key="handled"), "paid")
+        await shared.release(await claim_order(shared, key="released"))
+        await claim_order(shared, key="left")
+        late = await claim_order(shared, key="late")
         clock.advance(REMEMBER.total_seconds() - 0.001)
         await shared.confirm(late, "paid")
         assert await shared.prune() == 0
         clock.advance(0.001)
         assert await shared.prune() == 3
         assert await shared.claim("late", "paid") is REPEATED
-        await claimed(shared, key="handled")
+        await claim_order(shared, key="handled")
 
-    async def test_what_is_being_handled_stays(
+    async def test_prune_keeps_claimed_rows(
         self, shared: SqlInbox, clock: FakeClock
     ) -> None:
-        """However short the memory; then its lease ends."""
-        await claimed(shared)
+        await claim_order(shared)
         assert await shared.prune(timedelta(0)) == 0
         clock.advance(LEASE_S)
         assert await shared.prune(timedelta(0)) == 1
 
 
-class TestOpening:
-    """URLs and engines, good and bad."""
+class TestCreation:
+    """URLs and engines, valid and invalid."""
 
-    async def test_an_engine_that_was_given_stays_open(
-        self, engine: AsyncEngine
-    ) -> None:
-        """Its connections are the shop's."""
+    async def test_inbox_leaves_a_given_engine_open(self, engine: AsyncEngine) -> None:
         async with SqlInbox(engine) as inbox:
             await inbox.create_tables()
         pool = engine.pool
-        await effects(engine)
+        await count_effects(engine)
         assert engine.pool is pool
 
-    async def test_a_closed_store_says_so(self, local: SqlInbox) -> None:
-        """Instead of opening connections that nobody closes."""
+    async def test_closed_inbox_raises_a_configuration_error(
+        self, local: SqlInbox
+    ) -> None:
         await local.aclose()
         await local.aclose()
         with pytest.raises(ConfigurationError, match="closed"):
             await local.claim(KEY, "paid")
 
-    async def test_the_table_is_known_to_alembic(self, shared: SqlInbox) -> None:
-        """It makes the same one as `create_tables`."""
+    async def test_metadata_equals_the_created_inbox_table(
+        self, shared: SqlInbox
+    ) -> None:
         (table,) = SqlInbox.metadata.tables.values()
         async with shared._database.engine.connect() as connection:
-            made = await connection.run_sync(
+            created = await connection.run_sync(
                 lambda sync: inspect(sync).get_columns(table.name)
             )
-        assert [column["name"] for column in made] == [c.name for c in table.columns]
-        assert [column["nullable"] for column in made] == [
+        assert [column["name"] for column in created] == [c.name for c in table.columns]
+        assert [column["nullable"] for column in created] == [
             c.nullable for c in table.columns
         ]
 
     @pytest.mark.parametrize("skew_s", [-3600, -121, -61, -30, 30, 61, 3600])
-    async def test_machines_whose_clocks_differ_share_one_claim(
+    async def test_machines_with_different_clocks_share_one_claim(
         self, postgresql_url: str, skew_s: int
     ) -> None:
-        """Leases begin and end by the clock of the server."""
         async with (
             SqlInbox(postgresql_url) as inbox,
             SqlInbox(postgresql_url, clock=Skewed(skew_s)) as other,
         ):
             await inbox.create_tables()
-            claim = await claimed(inbox)
+            claim = await claim_order(inbox)
             assert await other.claim(KEY, "paid") is BUSY
             assert await other.prune(timedelta(0)) == 0
             await other.confirm(claim, "timeout")
             assert await inbox.prune(timedelta(hours=1)) == 0
-            later = await claimed(other)
+            later = await claim_order(other)
             assert await inbox.claim(KEY, "paid") is BUSY
             await inbox.confirm(later, "paid")
 
-    async def test_the_time_of_the_server_costs_no_further_statement(
+    async def test_claim_and_confirmation_are_one_statement_each(
         self, shared: SqlInbox, url: str
     ) -> None:
-        """A claim and its confirmation are one statement each; a repetition is two."""
         statements: list[str] = []
         async with SqlInbox(url) as inbox:
             engine = inbox._database.engine.sync_engine
@@ -686,7 +666,7 @@ class TestOpening:
             def count(_: Any, __: Any, statement: str, *___: Any) -> None:
                 statements.append(statement.split(maxsplit=1)[0])
 
-            await inbox.confirm(await claimed(inbox), "paid")
+            await inbox.confirm(await claim_order(inbox), "paid")
             assert statements == ["INSERT", "UPDATE"]
             assert await inbox.claim(KEY, "paid") is REPEATED
             assert statements[2:] == ["INSERT", "SELECT"]
@@ -694,10 +674,9 @@ class TestOpening:
             assert statements[4:] == ["DELETE"]
 
     @pytest.mark.parametrize(("query", "wait_ms"), [("", 15_000), ("?timeout=3", 3000)])
-    async def test_sqlite_waits_for_another_writer(
+    async def test_sqlite_inbox_waits_for_another_writer(
         self, tmp_path: Path, query: str, wait_ms: int
     ) -> None:
-        """For as long as the URL says, or long enough."""
         url = f"sqlite+aiosqlite:///{tmp_path}/callbacks.db{query}"
         async with (
             SqlInbox(url) as inbox,
@@ -705,10 +684,9 @@ class TestOpening:
         ):
             assert await connection.scalar(text("PRAGMA busy_timeout")) == wait_ms
 
-    async def test_a_database_error_leaves_as_store_unavailable_without_values(
+    async def test_database_error_becomes_store_unavailable_error_without_values(
         self, tmp_path: Path
     ) -> None:
-        """With the driver's own error as its cause."""
         url = f"sqlite+aiosqlite:///{tmp_path}/callbacks.db"
         async with SqlInbox(url) as inbox:
             with pytest.raises(StoreUnavailableError, match="no such table") as caught:
@@ -730,28 +708,32 @@ class TestOpening:
             (object(), "not <object>"),
         ],
     )
-    def test_what_cannot_serve_is_refused(self, url: Any, problem: str) -> None:
-        """With what to write instead, and without the password."""
+    def test_unsupported_database_url_is_rejected_without_the_password(
+        self, url: Any, problem: str
+    ) -> None:
         with pytest.raises(ConfigurationError, match=problem) as caught:
             SqlInbox(url)
         assert "hunter2" not in str(caught.value)
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
-    def test_other_databases_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Their drivers may be installed, but their rules are not known here."""
+    def test_unsupported_dialect_is_rejected(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         engine = create_async_engine("sqlite+aiosqlite:///callbacks.db")
         monkeypatch.setattr(engine.dialect, "name", "mysql")
         with pytest.raises(ConfigurationError, match="PostgreSQL, not mysql"):
             SqlInbox(engine)
 
-    def test_a_missing_driver_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """And how to install it."""
+    def test_missing_database_driver_is_named(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setitem(sys.modules, "asyncpg", None)
         with pytest.raises(ConfigurationError, match=r"asyncpg .*pip install"):
             SqlInbox("postgresql+asyncpg://shop:hunter2@localhost/shop")
 
-    def test_without_sqlalchemy(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The import says what to install."""
+    def test_sql_inbox_without_sqlalchemy_names_the_extra_to_install(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setitem(sys.modules, "sqlalchemy", None)
         monkeypatch.delitem(sys.modules, sql.__name__)
         with pytest.raises(ImportError, match=r"pip install 'aurpay-async\[sql\]'"):

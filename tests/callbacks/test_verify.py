@@ -1,4 +1,4 @@
-"""Which requests are the platform's: the documented rule, and all that is not it."""
+"""CallbackVerifier: the documented signature, and rejected requests."""
 
 from __future__ import annotations
 
@@ -40,15 +40,14 @@ BODY: dict[str, Any] = load("aurpay.json")["callback_post_body"]["example"]
 
 
 def verify(**changes: Any) -> CallbackEvent:
-    """A request of the platform, but for these changes."""
+    """Verify a request of Aurpay with these changes."""
     request: dict[str, Any] = {"method": "GET", "url": URL, "headers": signed(URL)}
     options = changes.pop("options", {})
     return verifier(**options).verify(**{**request, **changes})
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
-def test_the_documented_strings(vector: dict[str, str]) -> None:
-    """The documentation's own dates and URLs, with signatures computed elsewhere."""
+def test_documented_signature_vectors_are_verified(vector: dict[str, str]) -> None:
     date = datetime(2024, 6, 17, tzinfo=UTC)
     event = CallbackVerifier(
         secrets=[vector["callback_secret"]], clock=FakeClock(date)
@@ -67,8 +66,7 @@ def test_the_documented_strings(vector: dict[str, str]) -> None:
     assert headers["Signature"] == vector["expected_signature"]
 
 
-def test_an_event_says_what_was_signed() -> None:
-    """The shop's own id, and which of two callbacks this is."""
+def test_event_has_kind_reference_and_time_of_the_signature() -> None:
     event = verify()
     assert (event.kind, event.reference) == ("paid", "cart-42")
     assert event.token == reference()
@@ -89,8 +87,7 @@ def test_an_event_says_what_was_signed() -> None:
     ],
     ids=lambda headers: type(headers).__name__,
 )
-def test_headers_as_frameworks_have_them(headers: Any) -> None:
-    """Any mapping, any pairs, any case; others are not looked at."""
+def test_headers_of_every_framework_are_accepted(headers: Any) -> None:
     assert verify(headers=headers).reference == "cart-42"
 
 
@@ -106,8 +103,9 @@ def test_headers_as_frameworks_have_them(headers: Any) -> None:
         ({"Date": "\x00"}, "date is empty"),
     ],
 )
-def test_headers_that_cannot_be(changes: dict[str, Any], problem: str) -> None:
-    """The error names the header."""
+def test_missing_or_malformed_header_is_named_in_the_error(
+    changes: dict[str, Any], problem: str
+) -> None:
     headers = {k: v for k, v in {**signed(URL), **changes}.items() if v is not None}
     with pytest.raises(CallbackSignatureError, match=problem) as caught:
         verify(headers=headers)
@@ -115,16 +113,14 @@ def test_headers_that_cannot_be(changes: dict[str, Any], problem: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Callback-Token", "Date", "Signature"])
-def test_a_header_that_comes_twice(name: str) -> None:
-    """Which one counts is where two programs disagree."""
+def test_repeated_header_is_rejected(name: str) -> None:
     headers = signed(URL)
     with pytest.raises(CallbackSignatureError, match="has two"):
         verify(headers=[*headers.items(), (name.lower(), headers[name])])
 
 
 @pytest.mark.parametrize("headers", [7, ["text"], [("a",)], {1: "x"}, [("a", None)]])
-def test_headers_that_are_none(headers: Any) -> None:
-    """A mistake of the program is an error of ours, not a foreign one."""
+def test_value_that_is_no_headers_is_rejected_as_callback_error(headers: Any) -> None:
     with pytest.raises(CallbackSignatureError, match="neither a mapping"):
         verify(headers=headers)
 
@@ -143,15 +139,13 @@ def test_headers_that_are_none(headers: Any) -> None:
         "-_" + signed(URL)["Signature"][2:],
     ],
 )
-def test_a_signature_that_is_none(signature: str) -> None:
-    """Strict Base64 of the right length, or nothing."""
+def test_malformed_signature_is_rejected(signature: str) -> None:
     with pytest.raises(CallbackSignatureError) as caught:
         verify(headers={**signed(URL), "Signature": signature})
     assert caught.value.rule == "signature"
 
 
-def test_what_was_signed_for_another_request() -> None:
-    """Another URL, another date, another secret."""
+def test_signature_of_another_url_date_or_secret_is_rejected() -> None:
     for headers in (
         signed(URL.replace("shop", "shop2")),
         signed(URL + "&x=1"),
@@ -165,8 +159,7 @@ def test_what_was_signed_for_another_request() -> None:
 
 
 @given(st.data())
-def test_no_request_is_made_up(data: st.DataObject) -> None:
-    """Whatever comes, it is refused with an error of ours."""
+def test_forged_callback_is_always_rejected(data: st.DataObject) -> None:
     text = st.text(max_size=60)
     request: dict[str, Any] = {
         "method": data.draw(st.sampled_from(["GET", "POST"]) | text),
@@ -183,16 +176,14 @@ def test_no_request_is_made_up(data: st.DataObject) -> None:
         verifier().verify(**request)
 
 
-def test_a_secret_is_replaced_without_a_gap() -> None:
-    """Both are good meanwhile, and the event says which it was."""
+def test_both_secrets_are_accepted_during_key_rotation() -> None:
     options = {"secrets": [Secret("sandbox-new-secret"), SECRET, SECRET]}
     assert verify(options=options).secret_index == 1
     headers = signed(URL, secret="sandbox-new-secret")
     assert verify(options=options, headers=headers).secret_index == 0
 
 
-def test_tokens() -> None:
-    """Checked if there are any."""
+def test_callback_token_is_checked_if_any_is_configured() -> None:
     assert verify(options={"tokens": ["sandbox-new", TOKEN]}).reference == "cart-42"
     assert verify(options={"tokens": []}).reference == "cart-42"
     with pytest.raises(CallbackSignatureError, match="none of the") as caught:
@@ -200,8 +191,7 @@ def test_tokens() -> None:
     assert caught.value.rule == "token"
 
 
-def test_the_simple_mode_has_a_name() -> None:
-    """The token alone, chosen by calling it so."""
+def test_token_only_verifies_token_and_date() -> None:
     simple = CallbackVerifier.token_only(
         tokens=[TOKEN], reference_key=KEY, clock=FakeClock(NOW)
     )
@@ -216,8 +206,9 @@ def test_the_simple_mode_has_a_name() -> None:
 @pytest.mark.parametrize(
     ("offset", "good"), [(300, True), (301, False), (-300, True), (-301, False)]
 )
-def test_age(offset: int, good: bool) -> None:
-    """A request that somebody kept is refused, and one of tomorrow as well."""
+def test_request_older_or_newer_than_the_tolerance_is_rejected(
+    offset: int, good: bool
+) -> None:
     clock = FakeClock(NOW + timedelta(seconds=offset))
     if good:
         assert verify(options={"clock": clock}).signed_at == NOW
@@ -235,8 +226,7 @@ def test_age(offset: int, good: bool) -> None:
         "2025-12-31T23:59:59.5-00:00",
     ],
 )
-def test_dates_that_other_programs_write(date: str) -> None:
-    """ISO 8601 with a zone; it is signed as it is written."""
+def test_iso_8601_dates_with_a_zone_are_accepted(date: str) -> None:
     event = verify(headers=signed(URL, date))
     assert abs(event.signed_at - NOW) < timedelta(seconds=1)
     assert event.signed_at.tzinfo is UTC
@@ -255,16 +245,13 @@ def test_dates_that_other_programs_write(date: str) -> None:
         "1767225600",
     ],
 )
-def test_dates_that_are_none(date: str) -> None:
-    """Signed or not."""
+def test_other_date_formats_are_rejected_even_if_signed(date: str) -> None:
     with pytest.raises(CallbackStaleError, match="must be like 2024") as caught:
         verify(headers=signed(URL, date))
     assert caught.value.rule == "date"
 
 
-def test_another_time_zone_of_the_clock() -> None:
-    """It is aware, so it is the same time."""
-
+def test_clock_may_have_another_time_zone() -> None:
     class Elsewhere:
         def now(self) -> datetime:
             return NOW.astimezone(timezone(timedelta(hours=9)))
@@ -273,8 +260,7 @@ def test_another_time_zone_of_the_clock() -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "HEAD", "get", "", "GET\r\n", None])
-def test_other_methods(method: Any) -> None:
-    """Aurpay calls by GET, and by POST on request."""
+def test_methods_other_than_get_and_post_are_rejected(method: Any) -> None:
     with pytest.raises(CallbackError, match="the method is") as caught:
         verify(method=method)
     assert caught.value.rule == "method"
@@ -294,15 +280,13 @@ def test_other_methods(method: Any) -> None:
         "https://shop.example/" + "a" * 2048,
     ],
 )
-def test_an_url_that_was_never_registered(other: Any) -> None:
-    """Frameworks give paths and decoded ones; the error says what is needed."""
+def test_partial_or_decoded_url_is_rejected_with_a_hint(other: Any) -> None:
     with pytest.raises(CallbackError, match="whole one that was registered") as caught:
         verify(url=other)
     assert caught.value.rule == "url"
 
 
-def test_the_route_and_the_reference_agree() -> None:
-    """A shop with two routes says which one was called."""
+def test_kind_of_the_route_must_be_the_kind_of_the_reference() -> None:
     assert verify(kind="paid").kind == "paid"
     with pytest.raises(CallbackReferenceError, match="called as 'timeout'"):
         verify(kind="timeout")
@@ -311,28 +295,25 @@ def test_the_route_and_the_reference_agree() -> None:
     assert event.kind == "timeout"
 
 
-def test_without_references() -> None:
-    """The kind is what the caller says."""
+def test_verifier_without_reference_key_takes_the_kind_from_the_caller() -> None:
     options = {"reference_key": None}
     assert verify(options=options, kind="timeout").kind == "timeout"
     hint = verify(options=options, method="POST", body=b'{"vs_price": 1}').order_hint
     assert hint is not None
 
 
-def test_an_order_of_another_shop() -> None:
-    """Its reference was signed with another key."""
+def test_reference_signed_with_another_key_is_rejected() -> None:
     with pytest.raises(CallbackReferenceError, match="another reference_key"):
         verify(options={"reference_key": ["sandbox-other-reference-key"]})
 
 
-def posted(body: bytes) -> CallbackEvent:
+def verify_post(body: bytes) -> CallbackEvent:
     return verify(method="POST", body=body)
 
 
-def test_a_body_is_a_hint() -> None:
-    """The documented one; what it says is marked as not signed."""
+def test_documented_body_is_parsed_as_an_unsigned_hint() -> None:
     body = {**BODY, "vs_price": "20.0"}
-    hint = posted(json.dumps(body).encode()).order_hint
+    hint = verify_post(json.dumps(body).encode()).order_hint
     assert hint is not None
     assert hint.order_id == "20250207040935220628"
     assert hint.status == "PENDING"
@@ -341,12 +322,11 @@ def test_a_body_is_a_hint() -> None:
     assert "mct-bea5c44da875" not in repr(hint)
 
 
-def test_a_body_says_little() -> None:
-    """Fields that are missing, or of another type, are no hints."""
-    hint = posted(b'{"status": 7, "amount": "x", "order_id": ["1"]}').order_hint
+def test_missing_or_mistyped_fields_of_a_body_are_none() -> None:
+    hint = verify_post(b'{"status": 7, "amount": "x", "order_id": ["1"]}').order_hint
     assert hint is not None
     assert (hint.order_id, hint.status, hint.amount) == (None, None, None)
-    assert posted(b"").order_hint is None
+    assert verify_post(b"").order_hint is None
     assert verify(body=b"not even JSON").order_hint is None
 
 
@@ -364,20 +344,20 @@ def test_a_body_says_little() -> None:
         "{}",
     ],
 )
-def test_a_body_that_cannot_be(body: Any) -> None:
-    """Also under a good signature, which does not cover it."""
+def test_malformed_body_is_rejected_under_a_valid_signature(body: Any) -> None:
     with pytest.raises(CallbackError) as caught:
-        posted(body)
+        verify_post(body)
     assert caught.value.rule == "body"
 
 
 @pytest.mark.parametrize(
     "fields", [{"vs_price": "20.01"}, {"vs_price": "x"}, {"vs_currency": "EUR"}]
 )
-def test_a_body_of_another_order(fields: dict[str, str]) -> None:
-    """It contradicts what is signed."""
+def test_body_with_another_price_or_currency_is_rejected(
+    fields: dict[str, str],
+) -> None:
     with pytest.raises(CallbackReferenceError, match="names another") as caught:
-        posted(json.dumps(fields).encode())
+        verify_post(json.dumps(fields).encode())
     assert caught.value.rule == "order"
 
 
@@ -395,18 +375,16 @@ def test_a_body_of_another_order(fields: dict[str, str]) -> None:
         ({"tolerance": timedelta(0)}, "tolerance must be"),
     ],
 )
-def test_a_verifier_that_would_let_anybody_in(
+def test_verifier_rejects_invalid_arguments(
     options: dict[str, Any], problem: str
 ) -> None:
-    """It is refused when it is made."""
     with pytest.raises(ConfigurationError, match=problem):
         verifier(**options)
 
 
-def test_verifier_is_made_from_the_environment(
+def test_verifier_is_created_from_environment_variables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its secret is required, token and reference key are used where they are set."""
     clock = FakeClock(NOW)
     for name, value in (("SECRET", SECRET), ("TOKEN", ""), ("REFERENCE_KEY", "")):
         prefix = "AURPAY_" if name == "REFERENCE_KEY" else "AURPAY_CALLBACK_"
@@ -433,10 +411,9 @@ def test_verifier_is_made_from_the_environment(
         ("AURPAY_REFERENCE_KEY", "canary", "must have 16 characters"),
     ],
 )
-def test_environment_that_cannot_be_used_is_named_and_not_quoted(
+def test_invalid_environment_variable_is_named_and_not_quoted(
     name: str, value: str, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The message has the variable's name."""
     monkeypatch.setenv("AURPAY_CALLBACK_SECRET", SECRET)
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=f"^{name} {problem}") as caught:
@@ -444,8 +421,7 @@ def test_environment_that_cannot_be_used_is_named_and_not_quoted(
     assert "canary" not in str(caught.value)
 
 
-def test_a_simple_mode_without_tokens() -> None:
-    """It would let anybody in."""
+def test_token_only_requires_a_token() -> None:
     with pytest.raises(ConfigurationError, match="tokens must have"):
         CallbackVerifier.token_only(tokens=[])
     with pytest.raises(ConfigurationError, match="must be a list"):
@@ -455,8 +431,7 @@ def test_a_simple_mode_without_tokens() -> None:
 CANARY = "canary-3b9d"
 
 
-def test_no_secret_shows() -> None:
-    """In its repr, in errors, and in the local names of our frames."""
+def test_no_secret_appears_in_repr_errors_or_frames() -> None:
     strict = verifier(secrets=[f"{CANARY}-secret"], tokens=[f"{CANARY}-token"])
     assert CANARY not in repr(strict)
     right = signed(URL, secret=f"{CANARY}-secret")["Signature"]
@@ -478,25 +453,24 @@ def test_no_secret_shows() -> None:
                 assert old["Signature"] not in shown, frame.f_code.co_qualname
 
 
-def test_reference_key_is_held_as_a_secret_and_not_pickled() -> None:
-    """By the verifier, and by what signs and reads references."""
+def test_reference_key_is_hidden_and_not_picklable() -> None:
     holder = verifier(reference_key=f"{CANARY}-reference-key")
     references = holder._references
     assert holder.verify(method="GET", url=URL_OF_CANARY, headers=SIGNED_CANARY).token
-    assert CANARY not in repr([references, list(held_by(holder))])
+    assert CANARY not in repr([references, list(walk_fields(holder))])
     for held in (holder, references):
         with pytest.raises(TypeError, match="a secret cannot be pickled"):
             pickle.dumps(held)
 
 
-def held_by(thing: object) -> Iterator[object]:
-    """Yield all that an object holds in its fields, at any depth."""
+def walk_fields(thing: object) -> Iterator[object]:
+    """Yield the objects in the fields of `thing`, at any depth."""
     yield thing
     if isinstance(thing, list | tuple):
         for each in thing:
-            yield from held_by(each)
+            yield from walk_fields(each)
     for value in getattr(thing, "__dict__", {}).values():
-        yield from held_by(value)
+        yield from walk_fields(value)
 
 
 URL_OF_CANARY = ReferenceSigner(f"{CANARY}-reference-key").attach(
@@ -523,10 +497,9 @@ SIGNED_CANARY = signed(URL_OF_CANARY)
     ],
 )
 @pytest.mark.parametrize("how", ["verify", "process"])
-async def test_no_frame_of_a_rejection_holds_the_query(
+async def test_no_frame_of_a_rejection_has_the_query(
     rule: str, changes: dict[str, Any], how: str
 ) -> None:
-    """Whatever rejects it: error trackers show the local names of its traceback."""
     target = url().replace("id=a%2Fb", f"token={CANARY}")
     request = {"method": "GET", "url": target, **changes}
     date = request.pop("date", DATE)
@@ -540,7 +513,7 @@ async def test_no_frame_of_a_rejection_holds_the_query(
     else:
         shop = Shop()
         await shop.processor.process(**request)
-        (error,) = shop.refused
+        (error,) = shop.rejections
     assert getattr(error, "rule", None) == rule
     assert CANARY not in str(error)
     assert error.__cause__ is error.__context__ is None
@@ -549,8 +522,7 @@ async def test_no_frame_of_a_rejection_holds_the_query(
             assert CANARY not in repr(frame.f_locals), frame.f_code.co_qualname
 
 
-def test_no_secret_shows_when_one_is_mistyped() -> None:
-    """The one that is good as well."""
+def test_no_secret_appears_if_another_one_is_invalid() -> None:
     for options in (
         {"secrets": [CANARY, ""]},
         {"tokens": [CANARY, ""]},

@@ -1,11 +1,8 @@
-"""A shop in each framework, listening on loopback, and what talks to it in bytes.
+"""A shop in each framework, served on loopback, and a client that exchanges bytes.
 
-Each framework is loaded where it serves: all processes of the suite read this file,
-and few of them run its tests.
+Each framework is imported where it serves: all processes of the suite import this
+module, and few of them run its tests.
 """
-
-# mypy: disable-error-code="import-untyped"
-# Django has no types.
 
 from __future__ import annotations
 
@@ -29,10 +26,10 @@ if TYPE_CHECKING:
 
     from aurpay_async.callbacks import Kind, Notification
 
-#: More than any answer on loopback takes.
+#: More than any response on loopback takes.
 SECONDS = 10
 
-#: The routes of every shop, but for how its framework writes the last one.
+#: The routes of every shop; a last one has the path syntax of its framework.
 ROUTES: list[tuple[str, Kind | None]] = [
     ("/aurpay/callback", None),
     ("/aurpay/paid", "paid"),
@@ -41,14 +38,14 @@ ROUTES: list[tuple[str, Kind | None]] = [
 
 
 def verifier() -> CallbackVerifier:
-    """What knows the platform's secret."""
+    """Return a verifier with the secret of the deliveries."""
     return CallbackVerifier(
         secrets=[SECRET], reference_key=REFERENCE_KEY, clock=FakeClock(NOW)
     )
 
 
 class Shop:
-    """Counts what it was told, fails and waits when the reference says so."""
+    """A shop that records references, and fails or waits for those with a prefix."""
 
     def __init__(self) -> None:
         self.processor = CallbackProcessor.unconfirmed_only(
@@ -58,7 +55,7 @@ class Shop:
         self.started, self.ended = threading.Event(), threading.Event()
         self.loop: asyncio.AbstractEventLoop | None = None
         self._failed: set[str] = set()
-        self._go_on = asyncio.Event()
+        self._resumed = asyncio.Event()
 
     async def _handle(self, notification: Notification) -> None:
         reference = notification.reference
@@ -68,15 +65,15 @@ class Shop:
         self.started.set()
         try:
             if reference.startswith(SLOW):
-                await self._go_on.wait()
+                await self._resumed.wait()
             self.handled.append(reference)
         finally:
             self.ended.set()
 
-    def go_on(self) -> None:
-        """Let handlers that wait go on."""
+    def resume(self) -> None:
+        """Resume waiting handlers."""
         assert self.loop is not None
-        self.loop.call_soon_threadsafe(self._go_on.set)
+        self.loop.call_soon_threadsafe(self._resumed.set)
 
 
 Serve = Callable[[Shop, socket.socket, asyncio.Event], Awaitable[None]]
@@ -180,7 +177,7 @@ async def serve_quart(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> N
 
 
 def use_django() -> None:
-    """Django has one configuration in a process."""
+    """Configure Django, once in a process."""
     from django.conf import settings
 
     if not settings.configured:
@@ -191,7 +188,7 @@ def use_django() -> None:
                 "django.middleware.common.CommonMiddleware",
                 "django.middleware.csrf.CsrfViewMiddleware",
             ],
-            SECRET_KEY="made up",
+            SECRET_KEY="test-secret",
         )
 
 
@@ -215,9 +212,9 @@ async def serve_django(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> 
 
 
 @contextmanager
-def listening(serve: Serve, shop: Shop) -> Iterator[int]:
-    """Serve in a thread of its own. Gives the port."""
-    # It listens from here on: whoever connects is served when the server is ready.
+def serve_in_thread(serve: Serve, shop: Shop) -> Iterator[int]:
+    """Serve in a thread; yield the port."""
+    # It listens from here on: a connection is served when the server is ready.
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
     stop = asyncio.Event()
@@ -242,8 +239,8 @@ def listening(serve: Serve, shop: Shop) -> Iterator[int]:
 
 
 @attrs.frozen
-class Answer:
-    """What came back."""
+class Response:
+    """A response."""
 
     status: int
     headers: dict[str, str]
@@ -251,16 +248,16 @@ class Answer:
 
 
 def connect(port: int) -> socket.socket:
-    """A connection to a shop."""
+    """Return a connection to a shop."""
     return socket.create_connection(("127.0.0.1", port), SECONDS)
 
 
-def exchange(port: int, sent: bytes) -> Answer:
-    """Send bytes, and read one answer."""
+def exchange(port: int, sent: bytes) -> Response:
+    """Send bytes, and read one response."""
     with connect(port) as sock:
         sock.sendall(sent)
         method = sent.partition(b" ")[0].decode()
         with HTTPResponse(sock, method=method) as response:
             response.begin()
             headers = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, headers, response.read().decode())
+            return Response(response.status, headers, response.read().decode())

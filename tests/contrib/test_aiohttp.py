@@ -1,4 +1,4 @@
-"""What is special about aiohttp."""
+"""The aiohttp adapter: absolute targets, and bodies that a middleware has read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiohttp import web
 from aurpay_async.contrib.aiohttp import callback_handler
 
 from .deliveries import CALLBACK, PUBLIC, registered, request, signed
-from .shops import Shop, exchange, listening, serve_aiohttp
+from .shops import Shop, exchange, serve_aiohttp, serve_in_thread
 
 if TYPE_CHECKING:
     import asyncio
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-def test_a_target_may_be_a_whole_url() -> None:
-    """As RFC 9112 has it: proxies send such ones."""
+def test_aiohttp_accepts_an_absolute_request_target() -> None:
     url = registered("absolute")
     sent = request(url, *signed(url)).replace(b"GET ", b"GET http://app.internal:8000")
     shop = Shop()
-    with listening(serve_aiohttp, shop) as port:
+    with serve_in_thread(serve_aiohttp, shop) as port:
         assert exchange(port, sent).status == 200
     assert shop.handled == ["absolute"]
 
@@ -47,13 +46,12 @@ async def _serve(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
     await runner.cleanup()
 
 
-def test_a_middleware_may_read_the_body_first() -> None:
-    """What it says is looked at all the same."""
+def test_aiohttp_verifies_a_body_that_a_middleware_has_read() -> None:
     url = registered("read")
     wrong, right = (
         request(url, *signed(url), method="POST", body=body)
         for body in (b'{"vs_price": "0.01"}', b'{"vs_price": "20.00"}')
     )
-    with listening(_serve, Shop()) as port:
+    with serve_in_thread(_serve, Shop()) as port:
         assert exchange(port, wrong).status == 401
         assert exchange(port, right).status == 200

@@ -1,4 +1,4 @@
-"""What the adapters share, without any framework."""
+"""The parts that all adapters share, without a framework."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("base", "hint"),
     [
-        (None, "must be the address that the platform calls"),
+        (None, "must be the address that Aurpay calls"),
         (b"https://shop.example", "must be the address"),
         ("", "must be absolute"),
         ("shop.example", "must be absolute"),
@@ -38,18 +38,16 @@ if TYPE_CHECKING:
         ("https://shöp.example", "write xn--shp-tna.example"),
         ("https://shop.example/käse", "percent-encode"),
         ("https://shop.example/a b", "contains a blank"),
-        ("https://shop.example?x=1", "without query and fragment"),
-        ("https://shop.example/#paid", "without query and fragment"),
+        ("https://shop.example?x=1", "no query and no fragment"),
+        ("https://shop.example/#paid", "no query and no fragment"),
     ],
 )
-def test_a_base_that_no_platform_calls_is_refused(base: Any, hint: str) -> None:
-    """At once, and it says what to write."""
+def test_invalid_public_base_url_is_rejected_with_a_hint(base: Any, hint: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"public_base_url: .*{hint}"):
         PublicAddress(base)
 
 
-def test_plain_http_is_accepted_beyond_loopback_where_it_is_allowed() -> None:
-    """As between containers, for a test network."""
+def test_plain_http_beyond_loopback_needs_allow_http() -> None:
     address = PublicAddress("http://shop.test", allow_http=True)
     assert address.url("/aurpay/callback?x=1") == "http://shop.test/aurpay/callback?x=1"
 
@@ -65,8 +63,9 @@ FACTORIES = [
 
 
 @pytest.mark.parametrize(("adapter", "name"), FACTORIES)
-def test_every_adapter_checks_what_it_is_given(adapter: str, name: str) -> None:
-    """When it is set up, not when the first payment arrives."""
+def test_every_adapter_validates_its_arguments_at_setup(
+    adapter: str, name: str
+) -> None:
     factory = getattr(import_module(f"aurpay_async.contrib.{adapter}"), name)
     processor = Shop().processor
     with pytest.raises(ConfigurationError, match="public_base_url"):
@@ -78,8 +77,7 @@ def test_every_adapter_checks_what_it_is_given(adapter: str, name: str) -> None:
     assert factory(processor, public_base_url="http://shop.test", allow_http=True)
 
 
-def test_the_dependency_checks_what_it_is_given() -> None:
-    """As the adapters do."""
+def test_verified_callback_validates_its_arguments_at_setup() -> None:
     from aurpay_async.contrib import starlette
 
     with pytest.raises(ConfigurationError, match="public_base_url"):
@@ -110,8 +108,9 @@ def test_the_dependency_checks_what_it_is_given() -> None:
         (PUBLIC, "*", f"{PUBLIC}/*"),
     ],
 )
-def test_an_url_is_the_base_and_the_target(base: str, target: str, url: str) -> None:
-    """Byte for byte; what a request says of its host counts for nothing."""
+def test_callback_url_is_the_base_and_the_target_byte_for_byte(
+    base: str, target: str, url: str
+) -> None:
     assert PublicAddress(base).url(target) == url
 
 
@@ -128,8 +127,7 @@ def test_an_url_is_the_base_and_the_target(base: str, target: str, url: str) -> 
         ({"raw_path": b"http://app.internal/a", "query_string": b"x"}, "/a?x"),
     ],
 )
-def test_a_scope_gives_the_target_as_it_came(scope: dict[str, Any], url: str) -> None:
-    """Whatever the server adds, leaves out or decodes."""
+def test_asgi_scope_gives_the_undecoded_target(scope: dict[str, Any], url: str) -> None:
     whole = {"query_string": b"", **scope}
     assert PublicAddress(PUBLIC).asgi_url(whole) == PUBLIC + url
 
@@ -137,15 +135,15 @@ def test_a_scope_gives_the_target_as_it_came(scope: dict[str, Any], url: str) ->
 @pytest.mark.parametrize(
     ("scope", "url"),
     [
-        # A proxy takes the prefix off, and the server knows nothing of it.
+        # A proxy removes the prefix, and the server does not know it.
         ({"raw_path": b"/paid"}, "/eu/paid"),
         ({"raw_path": b"/paid", "root_path": None}, "/eu/paid"),
-        # FastAPI(root_path="/eu"), hypercorn --root-path: they tell, and add nothing.
+        # FastAPI(root_path="/eu") and hypercorn --root-path report it only.
         ({"raw_path": b"/paid", "root_path": "/eu"}, "/eu/paid"),
-        # uvicorn --root-path /eu puts it before the path.
+        # uvicorn --root-path /eu prepends it to the path.
         ({"raw_path": b"/eu/paid", "root_path": "/eu"}, "/eu/paid"),
         ({"raw_path": b"/european", "root_path": "/eu"}, "/eu/european"),
-        # Mounted in the application at what happens to be the same name.
+        # Mounted in the application under the same name.
         (
             {"raw_path": b"/eu/paid", "root_path": "/eu", "app_root_path": ""},
             "/eu/eu/paid",
@@ -156,8 +154,9 @@ def test_a_scope_gives_the_target_as_it_came(scope: dict[str, Any], url: str) ->
         ),
     ],
 )
-def test_a_prefix_stands_once(scope: dict[str, Any], url: str) -> None:
-    """Whether the server puts back what a proxy has taken off, or not."""
+def test_prefix_removed_by_a_proxy_appears_once_in_the_url(
+    scope: dict[str, Any], url: str
+) -> None:
     whole = {"query_string": b"", **scope}
     assert PublicAddress(f"{PUBLIC}/eu").asgi_url(whole) == PUBLIC + url
 
@@ -171,15 +170,13 @@ def test_a_prefix_stands_once(scope: dict[str, Any], url: str) -> None:
         ([(b"content-length", b"9" * 5000)], 10**20 - 1),
     ],
 )
-def test_a_length_is_a_number_or_nothing(
+def test_content_length_is_a_bounded_number_or_none(
     headers: list[tuple[bytes, bytes]], length: int | None
 ) -> None:
-    """Whatever the server has let through."""
     assert asgi_length({"headers": headers}) == length
 
 
-async def test_no_more_is_read_than_is_wanted() -> None:
-    """Nothing if the length is known, else one chunk too much at most."""
+async def test_body_over_the_limit_is_not_read_to_its_end() -> None:
     given = 0
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -196,9 +193,7 @@ async def test_no_more_is_read_than_is_wanted() -> None:
         assert given == (0 if length else 2)
 
 
-async def test_a_body_may_be_as_large_as_the_limit() -> None:
-    """In whatever pieces it comes."""
-
+async def test_body_of_exactly_the_limit_is_read() -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield b"a"
         yield b""
@@ -225,20 +220,18 @@ async def _no_chunks() -> AsyncIterator[bytes]:
         ("2", [(b"content-length", b"5")], False),
     ],
 )
-def test_connection_ends_where_a_body_was_left_unread(
+def test_connection_is_closed_after_an_unread_body_in_http_1_only(
     version: str, headers: list[tuple[bytes, bytes]], *, closes: bool
 ) -> None:
-    """Only HTTP/1 has a header for it."""
     scope = {"http_version": version, "headers": headers}
     expected = {"Connection": "close"} if closes else {}
     assert asgi_closing(scope, RequestBody(_no_chunks(), None)) == expected
 
 
 @pytest.mark.parametrize("framework", ["django", "litestar", "quart", "starlette"])
-def test_adapter_without_its_framework_says_what_to_install(
+def test_adapter_without_its_framework_names_the_extra_to_install(
     framework: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The name of the extra, ready to be pasted."""
     hide(framework, monkeypatch)
     name = f"aurpay_async.contrib.{framework}"
     monkeypatch.delitem(sys.modules, name, raising=False)
@@ -246,10 +239,9 @@ def test_adapter_without_its_framework_says_what_to_install(
         import_module(name)
 
 
-def test_router_without_fastapi_says_what_to_install(
+def test_callback_router_without_fastapi_names_the_extra_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Starlette alone is enough for the rest of the module."""
     starlette = import_module("aurpay_async.contrib.starlette")
     hide("fastapi", monkeypatch)
     with pytest.raises(ImportError, match=r"'aurpay-async\[fastapi\]'"):
@@ -257,7 +249,7 @@ def test_router_without_fastapi_says_what_to_install(
 
 
 def hide(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a package, and all that is loaded of it, not be importable."""
+    """Make a package and its loaded modules unimportable."""
     loaded = [name for name in sys.modules if name.partition(".")[0] == package]
     for name in {package, *loaded}:
         monkeypatch.setitem(sys.modules, name, None)

@@ -1,4 +1,4 @@
-"""One table of deliveries for every framework, over real sockets, behind a proxy."""
+"""One table of callback deliveries for all frameworks, over sockets, behind a proxy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from . import shops
 from .deliveries import CALLBACK, SLOW, TABLE, registered, request, signed
-from .shops import SECONDS, Shop, connect, exchange, listening
+from .shops import SECONDS, Shop, connect, exchange, serve_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Adapter:
-    """A framework, its server, and what they do of their own."""
+    """A framework and its server."""
 
     name: str
     serve: shops.Serve
-    #: Whether it has the whole body before anybody is asked.
+    #: It receives the whole body before it calls a view.
     reads_all: bool = False
 
 
@@ -39,8 +39,8 @@ ADAPTERS = [
 
 
 @attrs.frozen
-class Listening:
-    """A shop, and where it listens."""
+class RunningShop:
+    """A shop and its port."""
 
     adapter: Adapter
     shop: Shop
@@ -48,16 +48,17 @@ class Listening:
 
 
 @pytest.fixture(scope="module", params=ADAPTERS, ids=lambda adapter: adapter.name)
-def server(request: pytest.FixtureRequest) -> Iterator[Listening]:
+def server(request: pytest.FixtureRequest) -> Iterator[RunningShop]:
     adapter: Adapter = request.param
     shop = Shop()
-    with listening(adapter.serve, shop) as port:
-        yield Listening(adapter, shop, port)
+    with serve_in_thread(adapter.serve, shop) as port:
+        yield RunningShop(adapter, shop, port)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
-def test_every_framework_answers_alike(server: Listening, row: Row) -> None:
-    """The status says what happened, the text nothing, and handlers run once."""
+def test_every_framework_answers_each_delivery_alike(
+    server: RunningShop, row: Row
+) -> None:
     for step in row.steps:
         rest = step.rest if server.adapter.reads_all else b""
         answer = exchange(server.port, step.sent + rest)
@@ -80,10 +81,9 @@ TEXTS = {
 }
 
 
-def test_a_client_may_leave_in_the_middle_of_its_body(
-    server: Listening, caplog: pytest.LogCaptureFixture
+def test_client_that_disconnects_within_its_body_is_not_handled_or_logged(
+    server: RunningShop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is handled, nothing is complained about, and the next one is served."""
     url = registered("half-a-body")
     whole = request(url, *signed(url), method="POST", body=b'{"order_id": "1"}')
     with connect(server.port) as sock:
@@ -97,9 +97,8 @@ def test_a_client_may_leave_in_the_middle_of_its_body(
 
 
 def test_unsigned_request_is_rejected_before_its_body_is_received(
-    server: Listening, caplog: pytest.LogCaptureFixture
+    server: RunningShop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its headers alone decide: a body that drips holds up no answer."""
     if server.adapter.reads_all:
         pytest.skip("Django receives a whole body before it calls a view")
     sent = request(registered("drips"), "Content-Length: 60000", method="POST") + b"x"
@@ -108,8 +107,7 @@ def test_unsigned_request_is_rejected_before_its_body_is_received(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_body_of_a_get_is_never_received(server: Listening) -> None:
-    """The documented GET has none, so one that is sent holds up no payment."""
+def test_body_of_a_get_is_never_received(server: RunningShop) -> None:
     if server.adapter.reads_all:
         pytest.skip("Django receives a whole body before it calls a view")
     url = registered("get-with-body")
@@ -121,14 +119,13 @@ def test_body_of_a_get_is_never_received(server: Listening) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 @pytest.mark.parametrize("is_signed", [True, False], ids=["signed", "unsigned"])
-def test_body_that_cannot_be_unpacked_is_rejected_without_a_traceback(
-    server: Listening,
+def test_body_that_cannot_be_decompressed_is_rejected_without_a_traceback(
+    server: RunningShop,
     encoding: str,
     caplog: pytest.LogCaptureFixture,
     *,
     is_signed: bool,
 ) -> None:
-    """Only aiohttp unpacks; the other frameworks take the bytes for no JSON."""
     url = registered(f"packed-{encoding}")
     headers = [*(signed(url) if is_signed else []), f"Content-Encoding: {encoding}"]
     answer = exchange(server.port, request(url, *headers, method="POST", body=b"xxxx"))
@@ -139,9 +136,8 @@ def test_body_that_cannot_be_unpacked_is_rejected_without_a_traceback(
 
 
 def test_broken_chunks_are_rejected_without_a_traceback(
-    server: Listening, caplog: pytest.LogCaptureFixture
+    server: RunningShop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By the server itself, or by the adapter."""
     url = registered("broken-chunks")
     head = request(url, *signed(url), "Transfer-Encoding: chunked", method="POST")
     answer = exchange(server.port, head + b"nonsense\r\n")
@@ -152,8 +148,9 @@ def test_broken_chunks_are_rejected_without_a_traceback(
     assert not [record for record in ours if record.levelno >= logging.ERROR]
 
 
-def test_a_client_may_leave_while_it_is_handled(server: Listening) -> None:
-    """What has begun is brought to its end, whether or not the server cancels it."""
+def test_handler_runs_to_its_end_after_the_client_disconnects(
+    server: RunningShop,
+) -> None:
     shop, reference = server.shop, f"{SLOW}-{server.adapter.name}"
     url = registered(reference)
     shop.started.clear()
@@ -161,10 +158,10 @@ def test_a_client_may_leave_while_it_is_handled(server: Listening) -> None:
         sock.sendall(request(url, *signed(url)))
         assert shop.started.wait(SECONDS)
         shop.ended.clear()
-    # While these are answered, the server sees that the other one has gone.
+    # While these are answered, the server notices the disconnect.
     for _ in range(2):
         assert exchange(server.port, request(CALLBACK)).status == 401
-    shop.go_on()
+    shop.resume()
     assert shop.ended.wait(SECONDS)
     assert exchange(server.port, request(url, *signed(url))).status == 200
     assert shop.handled.count(reference) == 1

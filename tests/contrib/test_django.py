@@ -1,7 +1,4 @@
-"""What is special about Django: WSGI."""
-
-# mypy: disable-error-code="import-untyped"
-# Django has no types.
+"""The Django adapter under WSGI."""
 
 from __future__ import annotations
 
@@ -20,8 +17,8 @@ if TYPE_CHECKING:
     from django.http import HttpResponse
 
 
-def _environ(url: str, *headers: str, body: bytes = b"") -> dict[str, Any]:
-    """What a server says that tells everything but the target as it came."""
+def _build_environ(url: str, *headers: str, body: bytes = b"") -> dict[str, Any]:
+    """Return the environ of a server that has only the decoded path."""
     names = {}
     for header in headers:
         name, _, value = header.partition(": ")
@@ -38,7 +35,7 @@ def _environ(url: str, *headers: str, body: bytes = b"") -> dict[str, Any]:
     }
 
 
-async def _answer(shop: Shop, environ: dict[str, Any]) -> HttpResponse:
+async def _call_view(shop: Shop, environ: dict[str, Any]) -> HttpResponse:
     from django.core.handlers.wsgi import WSGIRequest
 
     from aurpay_async.contrib.django import callback_view
@@ -50,61 +47,54 @@ async def _answer(shop: Shop, environ: dict[str, Any]) -> HttpResponse:
 
 @pytest.mark.parametrize("name", ["RAW_URI", "REQUEST_URI"])
 @pytest.mark.parametrize("origin", ["", "http://app.internal:8000"])
-async def test_wsgi_servers_may_tell_the_target_as_it_came(
+async def test_wsgi_servers_with_a_raw_target_are_supported(
     name: str, origin: str
 ) -> None:
-    """One name is gunicorn's, the other that of uWSGI and mod_wsgi."""
     url = registered("wsgi", ODD)
-    environ = _environ(url, *signed(url))
+    environ = _build_environ(url, *signed(url))
     environ[name] = origin + url.removeprefix(PUBLIC)
     shop = Shop()
-    assert (await _answer(shop, environ)).status_code == 200
+    assert (await _call_view(shop, environ)).status_code == 200
     assert shop.handled == ["wsgi"]
 
 
-async def test_other_wsgi_servers_are_refused() -> None:
-    """A path that was decoded cannot be told from the one that was signed."""
+async def test_wsgi_server_without_a_raw_target_is_rejected() -> None:
     url = registered("decoded")
     with pytest.raises(ConfigurationError, match="use gunicorn, uWSGI, mod_wsgi, or"):
-        await _answer(Shop(), _environ(url, *signed(url)))
+        await _call_view(Shop(), _build_environ(url, *signed(url)))
 
 
-async def test_a_header_that_came_twice_is_refused() -> None:
-    """WSGI servers make one of the two, which is no signature."""
+async def test_repeated_header_under_wsgi_is_rejected() -> None:
     url = registered("twice")
     date, signature = signed(url)
-    environ = _environ(url, date, f"{signature},{signature.partition(': ')[2]}")
+    environ = _build_environ(url, date, f"{signature},{signature.partition(': ')[2]}")
     environ["RAW_URI"] = url.removeprefix(PUBLIC)
-    assert (await _answer(Shop(), environ)).status_code == 401
+    assert (await _call_view(Shop(), environ)).status_code == 401
 
 
-async def test_unsigned_body_is_not_read() -> None:
-    """Its headers alone decide."""
+async def test_unsigned_body_under_wsgi_is_not_read() -> None:
     url = registered("unsigned")
-    environ = _environ(url, body=b" " * MAX_BODY)
+    environ = _build_environ(url, body=b" " * MAX_BODY)
     environ["RAW_URI"] = url.removeprefix(PUBLIC)
-    assert (await _answer(Shop(), environ)).status_code == 401
+    assert (await _call_view(Shop(), environ)).status_code == 401
     assert environ["wsgi.input"].tell() == 0
 
 
-async def test_body_that_breaks_off_is_rejected() -> None:
-    """Django raises an `OSError` of its own."""
-
+async def test_truncated_body_under_wsgi_is_rejected() -> None:
     class Broken(BytesIO):
         def read(self, *_: Any) -> bytes:
             raise OSError
 
     url = registered("broken")
-    environ = _environ(url, *signed(url), body=b"{}")
+    environ = _build_environ(url, *signed(url), body=b"{}")
     environ["RAW_URI"] = url.removeprefix(PUBLIC)
     environ["wsgi.input"] = Broken()
-    assert (await _answer(Shop(), environ)).status_code == 401
+    assert (await _call_view(Shop(), environ)).status_code == 401
 
 
-async def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
-    """Whatever Django's own limit is."""
+async def test_wsgi_body_over_the_limit_is_not_read_to_its_end() -> None:
     url = registered("large")
-    environ = _environ(url, *signed(url), body=b" " * (2 * MAX_BODY))
+    environ = _build_environ(url, *signed(url), body=b" " * (2 * MAX_BODY))
     environ["RAW_URI"] = url.removeprefix(PUBLIC)
-    assert (await _answer(Shop(), environ)).status_code == 413
+    assert (await _call_view(Shop(), environ)).status_code == 413
     assert environ["wsgi.input"].tell() == MAX_BODY + 1

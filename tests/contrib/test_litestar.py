@@ -1,11 +1,11 @@
-"""What is special about Litestar."""
+"""The Litestar adapter: middlewares."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from .deliveries import PUBLIC, registered, request, signed
-from .shops import Shop, exchange, listening, serve_uvicorn
+from .shops import Shop, exchange, serve_in_thread, serve_uvicorn
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,20 +32,21 @@ async def _serve(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
 
     app = Litestar(
         [callback_handler(shop.processor, public_base_url=PUBLIC)],
-        csrf_config=CSRFConfig(secret="made up"),
+        csrf_config=CSRFConfig(secret="test-secret"),
         logging_config=None,
         middleware=[_reads_bodies],
     )
     await serve_uvicorn(app, sock, stop)
 
 
-def test_middlewares_may_protect_and_read() -> None:
-    """The platform has no CSRF cookie; a body that was read is looked at."""
+def test_litestar_callback_passes_csrf_protection_and_body_reading_middlewares() -> (
+    None
+):
     url = registered("read")
     wrong, right = (
         request(url, *signed(url), method="POST", body=body)
         for body in (b'{"vs_price": "0.01"}', b'{"vs_price": "20.00"}')
     )
-    with listening(_serve, Shop()) as port:
+    with serve_in_thread(_serve, Shop()) as port:
         assert exchange(port, wrong).status == 401
         assert exchange(port, right).status == 200

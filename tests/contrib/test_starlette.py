@@ -1,4 +1,4 @@
-"""What is special about Starlette and FastAPI: mounts, and the dependency."""
+"""The Starlette and FastAPI adapter: mounts, and the dependency."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Mount
 
-from aurpay_async.callbacks import CallbackEvent  # noqa: TC001 - FastAPI wants it
+from aurpay_async.callbacks import CallbackEvent  # noqa: TC001 - FastAPI evaluates it
 from aurpay_async.contrib.starlette import (
     callback_route,
     callback_router,
@@ -19,7 +19,7 @@ from aurpay_async.contrib.starlette import (
 )
 
 from .deliveries import PUBLIC, registered, request, signed
-from .shops import Shop, exchange, listening, serve_uvicorn, verifier
+from .shops import Shop, exchange, serve_in_thread, serve_uvicorn, verifier
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,12 +33,11 @@ async def _serve_mounted(shop: Shop, sock: socket.socket, stop: asyncio.Event) -
     await serve_uvicorn(app, sock, stop, root_path="/eu")
 
 
-def test_a_mounted_route_knows_its_url() -> None:
-    """Below a prefix that a proxy takes off and uvicorn puts back."""
+def test_mounted_route_verifies_its_public_url() -> None:
     shop = Shop()
     url = registered("mounted", f"{PUBLIC}/eu/eu/shop/cb")
     sent = request(url, *signed(url)).replace(b"GET /eu/", b"GET /")
-    with listening(_serve_mounted, shop) as port:
+    with serve_in_thread(_serve_mounted, shop) as port:
         assert exchange(port, sent).status == 200
     assert shop.handled == ["mounted"]
 
@@ -46,7 +45,9 @@ def test_a_mounted_route_knows_its_url() -> None:
 _verified = verified_callback(verifier(), public_base_url=PUBLIC, kind="paid")
 
 
-async def _serve_own(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> None:
+async def _serve_dependency(
+    shop: Shop, sock: socket.socket, stop: asyncio.Event
+) -> None:
     app = FastAPI()
 
     @app.post("/own")
@@ -66,20 +67,18 @@ async def _serve_own(shop: Shop, sock: socket.socket, stop: asyncio.Event) -> No
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[int]:
-    with listening(_serve_own, Shop()) as port:
+    with serve_in_thread(_serve_dependency, Shop()) as port:
         yield port
 
 
-def test_an_endpoint_gets_the_verified_event(own: int) -> None:
-    """With the reference, and what the body says."""
+def test_dependency_returns_the_verified_event(own: int) -> None:
     url = registered("own", f"{PUBLIC}/own")
     assert exchange(own, request(url, *signed(url))).text == '["own",null]'
     sent = request(url, *signed(url), method="POST", body=b'{"order_id": "1"}')
     assert exchange(own, sent).text == '["own","1"]'
 
 
-def test_an_endpoint_may_take_the_body_too(own: int) -> None:
-    """FastAPI reads it first; the dependency gets the same."""
+def test_endpoint_may_read_the_body_beside_the_dependency(own: int) -> None:
     url = registered("parsed", f"{PUBLIC}/parsed")
     sent = request(url, *signed(url), method="POST", body=b'{"order_id": "1"}')
     assert exchange(own, sent).text == '[{"order_id":"1"},true]'
@@ -96,7 +95,6 @@ def test_an_endpoint_may_take_the_body_too(own: int) -> None:
 def test_dependency_answers_401_and_logs_the_rule(
     own: int, name: str, kind: Any, rule: str, caplog: Any
 ) -> None:
-    """At WARNING, with the URL, and without its query; the answer has no reason."""
     url = registered(name, f"{PUBLIC}/own", kind)
     headers = {
         "unsigned": [],
@@ -111,8 +109,7 @@ def test_dependency_answers_401_and_logs_the_rule(
     assert record.message.endswith(f"(rule '{rule}'); url='https://shop.example/own'")
 
 
-def test_a_dependency_reads_no_more_than_it_needs(own: int) -> None:
-    """The rest is refused, and the connection ends."""
+def test_dependency_rejects_a_large_body_and_closes_the_connection(own: int) -> None:
     url = registered("large", f"{PUBLIC}/own")
     length = "Content-Length: 2097152"
     answer = exchange(own, request(url, *signed(url), length, method="POST"))
@@ -120,9 +117,7 @@ def test_a_dependency_reads_no_more_than_it_needs(own: int) -> None:
     assert answer.headers["connection"] == "close"
 
 
-async def test_dependency_rejects_a_request_whose_client_left_in_its_body() -> None:
-    """An endpoint is not called then."""
-
+async def test_dependency_rejects_a_client_that_disconnects_within_its_body() -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
@@ -147,8 +142,7 @@ async def test_dependency_rejects_a_request_whose_client_left_in_its_body() -> N
     assert "ClientDisconnect (rule 'body')" in str(caught.value.__cause__)
 
 
-def test_a_router_can_be_included_anywhere() -> None:
-    """It has a name of its own, and no schema."""
+def test_callback_router_has_route_names_and_no_schema() -> None:
     app = FastAPI()
     for kind in ("paid", "timeout"):
         router = callback_router(
