@@ -1,59 +1,398 @@
-"""The ``aurpay`` command. The only room that prints."""
+"""The ``aurpay`` command: its entry point and the table of its subcommands.
+
+The module of a subcommand is imported when that subcommand is run or explains itself,
+so that ``aurpay --help`` and shell completion stay fast. The help texts are strings in
+this table, because ``python -OO`` removes docstrings.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Final
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: What the extra ``[cli]`` installs; the rest of the package does without.
-_NEEDED: Final = frozenset({"cyclopts", "rich", "segno"})
+    from cyclopts import App
+
+    from ._arguments import OutputFormat
+
+#: Packages of the extra ``[cli]``; the rest of the package works without them.
+_EXTRA: Final = frozenset({"cyclopts", "rich", "segno"})
 
 _MISSING: Final = """\
-The aurpay command needs a few packages more: pip install "aurpay-async[cli]"
+The aurpay command needs additional packages: pip install "aurpay-async[cli]"
 """
 
-#: Wrong usage, or a package that is missing.
 _USAGE: Final = 2
 _FAILED: Final = 1
-#: What shells give to programs that Ctrl-C ended.
+#: The exit code of a shell's command that Ctrl-C interrupted.
 _INTERRUPTED: Final = 130
+
+
+class _Command(NamedTuple):
+    """A subcommand: its words, the function that runs it, and its help."""
+
+    words: str
+    #: Module of this package and function, as ``module:function``.
+    target: str
+    help: str
+
+
+_HELP: Final = """\
+Accept Lightning payments through Aurpay, in a local sandbox or for real.
+
+Exit codes: 0 success or yes; 1 failure or no; 2 wrong usage; 3 failed, and an order \
+may exist or money may have moved; 130 interrupted.
+
+```console
+$ aurpay demo
+$ aurpay doctor
+$ aurpay order create 20 USD --qr --watch
+```
+"""
+
+_GROUPS: Final = {
+    "order": """\
+Create, show, list, find and refund orders, at Aurpay or in a sandbox.
+
+```console
+$ aurpay order create 20 USD --qr --watch
+$ aurpay order show 20240428125247009742
+$ aurpay order list
+```
+""",
+    "payment": """\
+Create payments in coins other than Lightning.
+
+```console
+$ aurpay payment create 20 USD --chain ETH --coin USDT-ERC20
+$ aurpay payment url 20 USD --open
+```
+""",
+    "tx": """\
+List payments, refunds and withdrawals.
+
+```console
+$ aurpay tx list
+```
+""",
+    "callback": """\
+Send or forward callbacks (webhooks) to a shop on this machine.
+
+```console
+$ aurpay callback send 'http://127.0.0.1:8000/paid?id=32'
+$ aurpay callback listen --forward-to http://127.0.0.1:8000
+```
+""",
+}
+
+_COMMANDS: Final = (
+    _Command(
+        "demo",
+        "_demo:run_demo",
+        """\
+Create, verify and pay an order on this machine, and process its callback.
+
+Needs no account and no network, and moves no money.
+
+```console
+$ aurpay demo
+```
+""",
+    ),
+    _Command(
+        "sandbox",
+        "_sandbox:serve_sandbox",
+        """\
+Serve a local Aurpay sandbox on loopback until Ctrl-C.
+
+Callbacks are signed with AURPAY_CALLBACK_TOKEN and AURPAY_CALLBACK_SECRET if they
+are set, otherwise with made-up values. Keys that look live are rejected.
+
+```console
+$ aurpay sandbox --port 8765
+$ aurpay sandbox --db orders.db --speed 60
+$ aurpay sandbox --seed 7 --start 2026-01-01T12:00:00Z --rate USD=65000
+$ aurpay sandbox --auth-from-env --post-callbacks
+```
+""",
+    ),
+    _Command(
+        "decode",
+        "_decode:decode_invoice",
+        """\
+Decode an invoice, and check it against each rule of BOLT #11.
+
+Ends with 1 if the invoice breaks a rule.
+
+```console
+$ aurpay decode lnbc2500u1pvjluez...
+$ wl-paste | aurpay decode -
+```
+""",
+    ),
+    _Command(
+        "verify",
+        "_verify:verify_invoice",
+        """\
+Verify an invoice with the checks of the client.
+
+Ends with 1 if a check fails.
+
+```console
+$ aurpay verify lnbc100u1... --amount 0.0001
+$ aurpay verify - --amount-msat 10000000 --network regtest --payee 03e7156a...
+```
+""",
+    ),
+    _Command(
+        "doctor",
+        "_doctor:run_doctor",
+        """\
+Diagnose the set-up, and suggest a fix for each problem.
+
+The report contains no key, token or secret, so that it can be pasted into an issue.
+The only server that is contacted is AURPAY_BASE_URL. Ends with 1 if there is a problem.
+
+```console
+$ aurpay doctor
+$ AURPAY_BASE_URL=http://127.0.0.1:8765 aurpay doctor
+```
+""",
+    ),
+    _Command(
+        "withdraw",
+        "_withdraw:withdraw",
+        """\
+Show a Lightning invoice, ask for confirmation, and pay it.
+
+Moves money, and sends at most one request. The invoice is verified first. Without a
+terminal to ask at, nothing is sent unless --yes is given. Ends with 3 if it failed and
+the invoice may be paid all the same.
+
+```console
+$ aurpay withdraw lnbc100u1...
+$ aurpay withdraw lnbc100u1... --amount 0.0001
+$ aurpay withdraw - --amount 0.0001 --yes < invoice.txt
+```
+""",
+    ),
+    _Command(
+        "order create",
+        "_order_create:create_order",
+        """\
+Create an order, and show it with its verified invoice.
+
+The client is configured by the environment: AURPAY_API_KEY, or AURPAY_API_TOKEN and
+AURPAY_API_SECRET; for a sandbox also AURPAY_BASE_URL and AURPAY_NETWORK. Ends with 3 if
+it failed and an order may exist all the same.
+
+```console
+$ aurpay order create 20 USD --qr --watch
+$ aurpay order create 20 USD --callback-url https://shop.example/paid
+```
+""",
+    ),
+    _Command(
+        "order show",
+        "_order_show:show_order_by_id",
+        """\
+Show the status of an order.
+
+```console
+$ aurpay order show 20240428125247009742
+$ aurpay order show 20240428125247009742 --output json | jq -r .status
+```
+""",
+    ),
+    _Command(
+        "order list",
+        "_order_list:list_orders",
+        """\
+List orders.
+
+```console
+$ aurpay order list
+$ aurpay order list --all --output json | jq -r 'select(.is_paid).order_id'
+```
+""",
+    ),
+    _Command(
+        "order find",
+        "_order_find:find_order",
+        """\
+Find the order of a request whose outcome is unknown.
+
+Orders are compared by price, currency and time, so several may match. Ends with 1
+unless exactly one matches.
+
+```console
+$ aurpay order find 20 USD --sent-at 2026-01-31T12:00:00Z
+```
+""",
+    ),
+    _Command(
+        "order refund",
+        "_order_refund:refund_order",
+        """\
+Show the refund of an order, ask for confirmation, and refund the order.
+
+Moves money, and sends at most one request. Without a terminal to ask at, nothing is
+sent unless --yes is given. Ends with 3 if it failed and the order may be refunded all
+the same.
+
+```console
+$ aurpay order refund 20240428125247009742
+```
+""",
+    ),
+    _Command(
+        "payment create",
+        "_payment_create:create_payment",
+        """\
+Create an order in a coin that you choose, and show the address to pay to.
+
+The client is configured by the environment, as for `aurpay order create`. Ends with 3
+if it failed and an order may exist all the same.
+
+```console
+$ aurpay payment create 20 USD --chain ETH --coin USDT-ERC20
+$ aurpay payment create 20 USD --chain TRX --coin USDT-TRC20 --watch
+```
+""",
+    ),
+    _Command(
+        "payment url",
+        "_payment_url:create_payment_url",
+        """\
+Get a checkout page on which the payer chooses the coin.
+
+The platform creates the order when the payer has chosen, and names it only in
+callbacks: give a reference.
+
+```console
+$ aurpay payment url 20 USD --open
+$ aurpay payment url 20 USD --callback-url https://shop.example/paid
+```
+""",
+    ),
+    _Command(
+        "tx list",
+        "_tx_list:list_transactions",
+        """\
+List payments, refunds and withdrawals.
+
+```console
+$ aurpay tx list
+$ aurpay tx list --all --output json | jq -r .tx_id
+```
+""",
+    ),
+    _Command(
+        "callback send",
+        "_callback_send:send_callback",
+        """\
+Send one signed callback (webhook) to a shop, and show the response.
+
+Token and secret are read from AURPAY_CALLBACK_TOKEN and AURPAY_CALLBACK_SECRET, or
+asked for. Ends with 1 unless the shop answers 2xx.
+
+```console
+$ aurpay callback send 'http://127.0.0.1:8000/paid?id=32'
+$ aurpay callback send 'http://127.0.0.1:8000/paid?id=32' --stale
+```
+""",
+    ),
+    _Command(
+        "callback listen",
+        "_callback_listen:listen_and_forward",
+        """\
+Run a sandbox, forward its callbacks to a shop, and show them.
+
+The shop creates its orders in this sandbox (AURPAY_BASE_URL), with callback URLs of
+this listener. Its `public_base_url` is the listener's address, because the signature
+covers the registered URL. Path, query, headers and body are forwarded unchanged. Runs
+until Ctrl-C.
+
+```console
+$ aurpay callback listen --forward-to http://127.0.0.1:8000 --port 9000
+```
+""",
+    ),
+)
 
 
 def main() -> None:
     """Run the command that the arguments name, and end with its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a tick shows a question mark.
+        # A character that the encoding lacks must not end the command with an error.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
         sys.exit(run(sys.argv[1:]))
     except BrokenPipeError:
-        # Whoever read this has seen enough. Python would complain once more at its end.
+        # The reader closed the pipe. Python would report it again when it flushes
+        # standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_FAILED)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command, and give its exit code."""
+    """Run a command, and return its exit code."""
     try:
-        if arguments == ["--version"]:  # asked by scripts; the rest takes a moment
+        if arguments == ["--version"]:  # scripts ask for it; loading cyclopts is slow
             print(_version())
             return 0
-        from ._app import run as run_command
+        from cyclopts import CycloptsError
 
-        return run_command(arguments)
+        from ._act import run_command, show_usage_error
+
+        try:
+            # Exit code and output of wrong usage must not depend on cyclopts' version.
+            command, bound, _ = build_app().parse_args(
+                arguments, print_error=False, exit_on_error=False
+            )
+        except CycloptsError as error:
+            return show_usage_error(_output_format(arguments), str(error))
+        return run_command(command, bound)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _NEEDED:
+        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
             raise
         sys.stderr.write(_MISSING)
         return _USAGE
+
+
+@cache
+def build_app() -> App:
+    """Return the application with all commands, without importing their modules."""
+    from cyclopts import App
+
+    app = App(name="aurpay", help=_HELP, version=_version, version_flags=["--version"])
+    groups = {"": app}
+    for name, text in _GROUPS.items():
+        groups[name] = App(name=name, help=text)
+        app.command(groups[name])
+    for words, target, text in _COMMANDS:
+        group, _, name = words.rpartition(" ")
+        groups[group].command(
+            f"{__name__}.{target}", name=name, help=text, version=_version
+        )
+    app.register_install_completion_command()  # pyright: ignore[reportUnknownMemberType]
+    return app
+
+
+def _output_format(arguments: Sequence[str]) -> OutputFormat:
+    """Return the output format that an invalid command line asks for."""
+    words = " ".join(arguments).replace("=", " ").split()
+    asked = {("--output", "json"), ("-o", "json")}
+    return "json" if asked.intersection(pairwise(words)) else "text"
 
 
 def _version() -> str:

@@ -1,53 +1,52 @@
-"""How every command is run, and how each of them can end."""
+"""Run a command, and turn each of its failures into a message and an exit code."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ..errors import AurpayError
-from ._failures import FAILED, exit_code, show_error, show_failure
-from ._screen import Screen
+from ._failures import FAILED, USAGE, exit_code, show_error, show_failure
+from ._screen import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
+    from inspect import BoundArguments
 
-    from ._arguments import Format
-
-    #: What needs a loop.
-    Job = Coroutine[None, None, int]
-
-_T = TypeVar("_T")
+    from ._arguments import OutputFormat
 
 
-def act(output: Format, work: Callable[[Screen], int | Job]) -> int:
-    """Do some work, say what went wrong if it did, and give the exit code.
+def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
+    """Run a command with its arguments, and return the exit code.
 
-    Whatever waits for somebody to type is done before there is a loop: within one,
-    the first Ctrl-C would not end it.
+    A command that asks at the terminal is a plain function that starts its own event
+    loop afterwards: while a loop runs, the first Ctrl-C does not end a prompt.
     """
-    # What the loggers have to say is on the screen already.
+    # The command shows errors itself, so its log records are not printed as well.
     logger = logging.getLogger("aurpay_async")
     logger.handlers = logger.handlers or [logging.NullHandler()]
-    screen = Screen(output)
     try:
-        job = work(screen)
-        return job if isinstance(job, int) else run_job(job)
+        result = command(*bound.args, **bound.kwargs)
+        code = asyncio.run(result) if asyncio.iscoroutine(result) else result
     except AurpayError as error:
-        show_error(screen, error)
+        output = Output(bound.arguments.get("output_format", "text"))
+        show_error(output, error)
         return exit_code(error)
     except BrokenPipeError:
-        raise  # nobody reads on: there is nobody to tell
+        raise  # the reader closed the pipe, so no message would arrive
     except OSError as error:
-        # Sockets say it at length, and files with their name.
+        # The message of a socket's error is long, and that of a file's has its name.
         problem = error.strerror or str(error)
         message = f"{type(error).__name__}: {problem}"
-        show_failure(screen, "os", message, "Mend the cause and try again.")
+        output = Output(bound.arguments.get("output_format", "text"))
+        show_failure(output, "os", message, "Fix the cause and try again.")
         return FAILED
+    return code if isinstance(code, int) else 0  # --help and --version return no code
 
 
-def run_job(job: Coroutine[None, None, _T]) -> _T:
-    """Run what needs a loop to its end, in a loop of its own."""
-    import asyncio
-
-    return asyncio.run(job)
+def show_usage_error(output_format: OutputFormat, message: str) -> int:
+    """Show that the command line is invalid, and return the exit code."""
+    advice = "Run it with --help to see examples."
+    show_failure(Output(output_format), "usage", message, advice)
+    return USAGE

@@ -1,4 +1,4 @@
-"""``--open``: a checkout page, in a browser."""
+"""Open a checkout page in a browser (``--open``)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._screen import Screen
+    from ._screen import Output
 
 
-async def open_page(screen: Screen, pay_url: str) -> None:
-    """Open it, and say so: on standard error, as it is no part of the answer."""
+async def open_page(output: Output, pay_url: str) -> None:
+    """Open a checkout page, and report that on standard error."""
     import webbrowser
 
     if await asyncio.to_thread(webbrowser.open, pay_url):
-        screen.note(f"Opened {pay_url} in the browser.")
+        output.info(f"Opened {pay_url} in the browser.")
     else:
-        screen.note(f"No browser could be started: open {pay_url} yourself.")
+        output.info(f"No browser could be started: open {pay_url} yourself.")

@@ -1,4 +1,4 @@
-"""A client for calls that change something: who interrupts them hears what is left."""
+"""A client for requests that create orders or move money, with a report on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,44 +16,46 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from .._events import Event
-    from ._screen import Screen
+    from ._screen import Output
 
-#: What these may have made, or moved.
-_ORDERS: Final = frozenset({"create_order", "create_payment"})
-_MONEY: Final = frozenset({"refund_order", "withdraw_lightning"})
+_CREATING: Final = frozenset({"create_order", "create_payment"})
+_TRANSFERRING: Final = frozenset({"refund_order", "withdraw_lightning"})
 
 
 @asynccontextmanager
-async def open_client(screen: Screen) -> AsyncGenerator[AurpayClient, None]:
-    """A client of the environment. Ctrl-C says what may have happened by then."""
-    left: list[CallEvent] = []
+async def open_client(output: Output) -> AsyncGenerator[AurpayClient, None]:
+    """Open a client configured by the environment.
 
-    def note(event: Event) -> None:
-        if isinstance(event, CallEvent) and event.outcome is RequestOutcome.UNKNOWN:
-            left.append(event)
-
-    async with AurpayClient.from_env(on_event=note) as aurpay:
+    If Ctrl-C interrupts it after a request was sent, report what may have happened.
+    """
+    events: list[Event] = []
+    async with AurpayClient.from_env(on_event=events.append) as aurpay:
         try:
             yield aurpay
         except asyncio.CancelledError:
-            _warn(screen, {event.operation for event in left})
+            _warn(output, events)
             raise
 
 
-def _warn(screen: Screen, left: set[str]) -> None:
-    if _ORDERS & left:
+def _warn(output: Output, events: list[Event]) -> None:
+    unknown = {
+        event.operation
+        for event in events
+        if isinstance(event, CallEvent) and event.outcome is RequestOutcome.UNKNOWN
+    }
+    if _CREATING & unknown:
         show_failure(
-            screen,
+            output,
             "interrupted",
-            "interrupted after the request had left: an order may exist",
+            "interrupted after the request was sent: an order may exist",
             f"{LOOK_FOR_ORDER} list",
             may_exist=True,
         )
-    if _MONEY & left:
+    if _TRANSFERRING & unknown:
         show_failure(
-            screen,
+            output,
             "interrupted",
-            "interrupted after the request had left: money may have moved",
+            "interrupted after the request was sent: money may have moved",
             f"{LOOK_FOR_MONEY} tx list",
             may_be_paid=True,
         )

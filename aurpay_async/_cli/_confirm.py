@@ -1,8 +1,8 @@
-"""Asking before money moves.
+"""Ask for confirmation before money moves.
 
-Whoever is asked sees what is going to happen, and types a whole word: a key that was
-hit is no yes. The question is on standard error, and the answer is read before there is
-a loop: within one, the first Ctrl-C would not end the asking.
+The user sees what will happen and types a whole word, so that a key pressed by accident
+confirms nothing. The question is on standard error. The reply is read before an event
+loop starts: while a loop runs, the first Ctrl-C does not end a prompt.
 """
 
 from __future__ import annotations
@@ -13,58 +13,54 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ._failures import FAILED, USAGE, show_failure
 
 if TYPE_CHECKING:
-    from ._screen import Row, Screen
+    from ._screen import Output, Row
 
 _YES: Final = "yes"
 
 
 class Plan(NamedTuple):
-    """What is going to happen."""
+    """What will happen, shown before the user confirms it."""
 
     title: str
     rows: list[Row]
-    #: Without its answer.
+    #: The question without the word to type.
     question: str
 
 
-def can_ask() -> bool:
-    """Whether there is somebody who sees the question, and can answer."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def refuse(screen: Screen, look: str) -> int:
-    """Say that nothing happens without somebody to ask; gives the exit code.
+def require_terminal(output: Output, command: str) -> int:
+    """Return 0 if the user can be asked; else report that, and return the exit code.
 
     Args:
-        screen: Where to say it.
-        look: The command that shows what would happen.
+        output: Where to report it.
+        command: The command that shows what would happen.
     """
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        return 0
     show_failure(
-        screen,
+        output,
         "usage",
         "nothing was sent: there is no terminal to ask at, and no --yes",
-        f"Look at it with `{look}`, then give --yes.",
+        f"Look at it with `{command}`, then give --yes.",
     )
     return USAGE
 
 
-def consents(screen: Screen, plan: Plan, *, yes: bool) -> bool:
-    """Show what is going to happen, and ask whether it may, unless that was said."""
+def confirm(output: Output, plan: Plan, *, yes: bool) -> bool:
+    """Show what will happen, and return whether the user or ``--yes`` allows it."""
     if yes:
-        screen.title(plan.title)
-        screen.rows(plan.rows)
+        output.rows(plan.rows, plan.title)
         return True
-    screen.question(plan.title, plan.rows, f"{plan.question} Type {_YES}: ")
+    output.question(plan.title, plan.rows, f"{plan.question} Type {_YES}: ")
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
-        screen.note("")  # Ctrl-D: the question still waits for the end of its line
+        output.info("")  # after Ctrl-D the cursor is still behind the question
     return answer.strip().lower() == _YES
 
 
-def decline(screen: Screen) -> int:
-    """Say that nothing happens, as the answer was no yes; gives the exit code."""
+def abort(output: Output) -> int:
+    """Report that nothing was sent without a confirmation; return the exit code."""
     show_failure(
-        screen,
+        output,
         "declined",
         "nothing was sent: the answer was not yes",
         "Nothing has changed.",

@@ -1,4 +1,4 @@
-"""A shop for the demonstration: what takes callbacks in aiohttp.web, and no more."""
+"""The shop of ``aurpay demo``: a callback route of aiohttp.web."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from ..sandbox import Sandbox
     from ._web import Handler
 
-_PATH: Final = "/aurpay/callback"
+_CALLBACK_PATH: Final = "/aurpay/callback"
 
 
 @final
-class Shop:
-    """Its orders, and what it was told of them."""
+class DemoShop:
+    """Orders of the shop, and the notifications that it received."""
 
     def __init__(self) -> None:
         self.base_url = ""
@@ -32,24 +32,24 @@ class Shop:
 
     @property
     def callback_url(self) -> str:
-        """What the platform is to call."""
-        return self.base_url + _PATH
+        """Return the URL that the platform calls."""
+        return self.base_url + _CALLBACK_PATH
 
     async def lookup(self, token: Reference) -> LightningOrder | None:
-        """The order that a callback is about."""
+        """Return the order of a callback."""
         return self.orders.get(token.attempt_id)
 
     async def handle(self, notification: Notification) -> None:
-        """Where a real one delivers."""
+        """Store a notification; a real shop would fulfil the order."""
         self.notifications.append(notification)
 
 
 @asynccontextmanager
 async def open_shop(
     sandbox: Sandbox, aurpay: AurpayClient, key: str
-) -> AsyncGenerator[Shop, None]:
-    """A shop on loopback that believes this sandbox, and asks it through the client."""
-    shop = Shop()
+) -> AsyncGenerator[DemoShop, None]:
+    """Serve a shop on loopback that accepts callbacks of this sandbox."""
+    shop = DemoShop()
     verifier = CallbackVerifier(
         secrets=[sandbox.callback_secret],
         tokens=[sandbox.callback_token],
@@ -63,8 +63,8 @@ async def open_shop(
         inbox=MemoryInbox(),
     )
 
-    def make(base_url: str) -> Handler:
+    def make_handler(base_url: str) -> Handler:
         return callback_handler(processor, public_base_url=base_url)
 
-    async with serve(make) as shop.base_url:
+    async with serve(make_handler) as shop.base_url:
         yield shop

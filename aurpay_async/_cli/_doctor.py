@@ -1,44 +1,45 @@
-"""``aurpay doctor``: is everything here that a payment needs?
+"""``aurpay doctor``: diagnose the set-up.
 
-A report to be read, and to be pasted into an issue: no key, token, secret or query is
-in it. It speaks to the configured base URL, and to nobody else.
+The user may paste the report into an issue, so it contains no key, token, secret or
+query. The only server that is contacted is the configured base URL.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._doctor_local import look_here
-from ._doctor_network import look_there
+from ._arguments import OutputOption  # noqa: TC001 - read by cyclopts
+from ._doctor_local import check_local
+from ._doctor_network import check_server
 from ._failures import FAILED
 from ._plain import redacted
-from ._screen import Row
+from ._screen import Output, Row
 from ._secrets import known_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ._findings import Finding
-    from ._screen import Screen
 
 
-async def examine(screen: Screen) -> int:
-    """Look at everything; it is a no if there is a problem."""
-    with screen.waiting("Looking at what is here"):
-        findings = [*look_here()]
-    with screen.waiting("Looking at the server"):
-        findings += [finding async for finding in look_there()]
-    findings = [_redacted(finding) for finding in findings]
+async def run_doctor(*, output_format: OutputOption = "text") -> int:
+    """Run all checks, and return 1 if one of them found a problem."""
+    output = Output(output_format)
+    with output.waiting("Checking this machine"):
+        findings = [*check_local()]
+    with output.waiting("Checking the server"):
+        findings += [finding async for finding in check_server()]
+    findings = [_without_secrets(finding) for finding in findings]
     healthy = all(finding.verdict != "problem" for finding in findings)
-    screen.record(
+    output.json(
         "report", ok=healthy, findings=[finding._asdict() for finding in findings]
     )
-    screen.rows(row for finding in findings for row in _rows(finding))
+    output.rows(row for finding in findings for row in _finding_rows(finding))
     return 0 if healthy else FAILED
 
 
-def _redacted(finding: Finding) -> Finding:
-    # None of them is put in; whatever an error or a version repeats is taken out.
+def _without_secrets(finding: Finding) -> Finding:
+    # No check adds a secret, but the message of an error may repeat one.
     secrets = [*known_secrets()]
     return finding._replace(
         found=redacted(finding.found, secrets),
@@ -46,7 +47,7 @@ def _redacted(finding: Finding) -> Finding:
     )
 
 
-def _rows(finding: Finding) -> Iterator[Row]:
+def _finding_rows(finding: Finding) -> Iterator[Row]:
     yield Row(finding.name, finding.found, finding.verdict)
     if finding.advice:
         yield Row("", f"-> {finding.advice}")

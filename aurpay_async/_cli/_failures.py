@@ -1,4 +1,4 @@
-"""What went wrong, for people and for programs."""
+"""Show failures to people and programs, and choose the exit code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._models._payments import NewPayment
 from ..errors import ConfigurationError, InvalidRequestError, RequestOutcome
-from ._advice import advise, may_be_paid, may_exist
+from ._advice import may_be_paid, may_exist, recovery_hint
 from ._screen import Row
 from ._times import amount, iso, moment
 
@@ -15,39 +15,39 @@ if TYPE_CHECKING:
 
     from .._models import NewOrder
     from ..errors import AurpayError
-    from ._screen import Screen
+    from ._screen import Output
 
-#: Exit codes; 0 is a yes, 130 an interruption.
+#: Exit codes; 0 is success, 130 an interruption.
 FAILED: Final = 1
 USAGE: Final = 2
-MAY_HAVE_HAPPENED: Final = 3
+OUTCOME_UNKNOWN: Final = 3
 
-_OF_ORDERS: Final = {
-    RequestOutcome.NOT_SENT: "not_sent: nothing exists",
-    RequestOutcome.REJECTED: "rejected: nothing exists",
+_ORDER_OUTCOMES: Final = {
+    RequestOutcome.NOT_SENT: "not_sent: no order exists",
+    RequestOutcome.REJECTED: "rejected: no order exists",
     RequestOutcome.UNKNOWN: "unknown: an order may exist",
 }
 
-_OF_MONEY: Final = {
-    RequestOutcome.NOT_SENT: "not_sent: nothing is paid",
-    RequestOutcome.REJECTED: "rejected: nothing is paid",
-    RequestOutcome.UNKNOWN: "unknown: it may be paid",
+_MONEY_OUTCOMES: Final = {
+    RequestOutcome.NOT_SENT: "not_sent: no money has moved",
+    RequestOutcome.REJECTED: "rejected: no money has moved",
+    RequestOutcome.UNKNOWN: "unknown: money may have moved",
 }
 
 
 def exit_code(error: AurpayError) -> int:
-    """What the process ends with."""
+    """Return the exit code for an error."""
     if may_exist(error) or may_be_paid(error):
-        return MAY_HAVE_HAPPENED
+        return OUTCOME_UNKNOWN
     return (
         USAGE if isinstance(error, InvalidRequestError | ConfigurationError) else FAILED
     )
 
 
-def show_error(screen: Screen, error: AurpayError) -> None:
-    """Say what failed, how far it got, and what to do."""
+def show_error(output: Output, error: AurpayError) -> None:
+    """Show the message, the outcome of the request, and the recovery hint."""
     message = _message(error)
-    screen.record(
+    output.json(
         "error",
         code=error.code,
         error=type(error).__name__,
@@ -59,15 +59,15 @@ def show_error(screen: Screen, error: AurpayError) -> None:
         retryable=error.retryable,
         sent_at=iso(error.sent_at),
         order_id=error.order_id,
-        asked=None if error.new_order is None else _asked(error.new_order),
+        asked=None if error.new_order is None else _request_members(error.new_order),
         payment_hash=None if error.invoice is None else error.invoice.payment_hash,
-        advice=advise(error),
+        advice=recovery_hint(error),
     )
-    screen.complain(f"{type(error).__name__} ({error.code}): {message}", _rows(error))
+    output.error(f"{type(error).__name__} ({error.code}): {message}", _rows(error))
 
 
 def show_failure(
-    screen: Screen,
+    output: Output,
     code: str,
     message: str,
     advice: str,
@@ -75,17 +75,17 @@ def show_failure(
     may_exist: bool = False,
     may_be_paid: bool = False,
 ) -> None:
-    """The same for what is no error of the SDK.
+    """Show a failure that is not an error of the SDK, with the same JSON keys.
 
     Args:
-        screen: Where to say it.
-        code: Stable text for programs.
+        output: Where to show it.
+        code: Stable string for programs.
         message: What failed.
         advice: What to do.
-        may_exist: Whether a request to create an order had left by then.
-        may_be_paid: Whether a request that moves money had left by then.
+        may_exist: Whether a request to create an order was sent before.
+        may_be_paid: Whether a request that moves money was sent before.
     """
-    screen.record(
+    output.json(
         "error",
         code=code,
         error=None,
@@ -101,7 +101,7 @@ def show_failure(
         payment_hash=None,
         advice=advice,
     )
-    screen.complain(message, [Row("do", advice)])
+    output.error(message, [Row("do", advice)])
 
 
 def _message(error: AurpayError) -> str:
@@ -111,12 +111,12 @@ def _message(error: AurpayError) -> str:
 
 
 def _rows(error: AurpayError) -> Iterator[Row]:
-    asked, invoice = error.new_order, error.invoice
-    if asked is not None:
-        yield Row("outcome", _OF_ORDERS[error.outcome])
-        yield Row("asked for", _asked_for(asked))
+    new_order, invoice = error.new_order, error.invoice
+    if new_order is not None:
+        yield Row("outcome", _ORDER_OUTCOMES[error.outcome])
+        yield Row("requested", _describe_request(new_order))
     elif invoice is not None or may_be_paid(error):
-        yield Row("outcome", _OF_MONEY[error.outcome])
+        yield Row("outcome", _MONEY_OUTCOMES[error.outcome])
     if invoice is not None:
         yield Row("amount", amount(invoice.amount_msat or 0))
         yield Row("payment hash", invoice.payment_hash)
@@ -124,16 +124,16 @@ def _rows(error: AurpayError) -> Iterator[Row]:
         yield Row("sent at", moment(error.sent_at))
     if error.order_id is not None:
         yield Row("order", error.order_id)
-    yield Row("do", advise(error))
+    yield Row("do", recovery_hint(error))
 
 
-def _asked_for(order: NewOrder) -> str:
+def _describe_request(order: NewOrder) -> str:
     coin = f" in {order.coin}" if isinstance(order, NewPayment) else ""
     named = "" if order.reference is None else f", reference {order.reference}"
     return f"{order.price:f} {order.currency}{coin}{named}"
 
 
-def _asked(order: NewOrder) -> dict[str, str | None]:
+def _request_members(order: NewOrder) -> dict[str, str | None]:
     payment = order if isinstance(order, NewPayment) else None
     return {
         "price": f"{order.price:f}",

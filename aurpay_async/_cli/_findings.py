@@ -1,4 +1,4 @@
-"""What the doctor found, and what to do about it."""
+"""A finding of ``aurpay doctor``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 
 
 class Finding(NamedTuple):
-    """A line of the report."""
+    """One line of the report."""
 
     name: str
     verdict: Literal["ok", "warning", "problem"]
     found: str
-    #: What to do; empty if there is nothing to be done.
+    #: How to fix it; empty if nothing is wrong.
     advice: str = ""

@@ -1,4 +1,4 @@
-"""Lists: one page of them, or all, each row as it comes."""
+"""Show a list of the platform: one page, or all rows as they are received."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from .._paging import Page
-    from ._screen import Screen
+    from ._arguments import ListOptions
+    from ._screen import Output
 
 _T = TypeVar("_T")
 
@@ -19,56 +20,47 @@ _T = TypeVar("_T")
 class Listing(NamedTuple, Generic[_T]):
     """A list of the platform, and how its rows are shown."""
 
-    #: What the rows are, such as ``orders``: for people, and as a key.
+    #: Name of the rows, such as ``orders``: for people, and as a JSON key.
     noun: str
-    #: The ``type`` of a row that is on a line of its own.
+    #: The ``type`` of a row that is a JSON object of its own.
     kind: str
-    #: The columns, and how wide they are at least.
+    #: The columns and their least widths.
     columns: Mapping[str, int]
-    #: What stands in them.
+    #: Returns the cells of a row.
     cells: Callable[[_T], Sequence[str]]
-    #: A row for programs.
+    #: Returns a row as JSON.
     members: Callable[[_T], dict[str, object]]
-    #: One page, by its number and size.
+    #: Returns one page, by number and size.
     fetch: Callable[[AurpayClient, int, int], Awaitable[Page[_T]]]
-    #: All rows, from such a page on.
+    #: Iterates over all rows from a page on.
     iterate: Callable[[AurpayClient, int, int], AsyncGenerator[_T, None]]
 
 
-class Part(NamedTuple):
-    """Which part of a list is wanted."""
-
-    page: int
-    size: int
-    #: Whether all pages that follow are wanted, too.
-    everything: bool
-
-
-async def show_list(screen: Screen, listing: Listing[_T], part: Part) -> int:
-    """Ask for a list, and show it."""
+async def show_list(output: Output, listing: Listing[_T], options: ListOptions) -> int:
+    """Query the platform for a list, and show it."""
     async with AurpayClient.from_env() as aurpay:
-        if part.everything:
-            await _show_all(screen, aurpay, listing, part)
+        if options.everything:
+            await _show_all(output, aurpay, listing, options)
         else:
-            await _show_page(screen, aurpay, listing, part)
+            await _show_page(output, aurpay, listing, options)
     return 0
 
 
-def show_rows(screen: Screen, listing: Listing[_T], rows: Sequence[_T]) -> None:
-    """Rows for people, below the names of their columns."""
+def show_rows(output: Output, listing: Listing[_T], rows: Sequence[_T]) -> None:
+    """Show rows below the names of their columns."""
     if rows:
-        _show_head(screen, listing)
+        _show_head(output, listing)
     for row in rows:
-        _show_row(screen, listing, row)
+        _show_row(output, listing, row)
 
 
 async def _show_page(
-    screen: Screen, aurpay: AurpayClient, listing: Listing[_T], part: Part
+    output: Output, aurpay: AurpayClient, listing: Listing[_T], options: ListOptions
 ) -> None:
-    with screen.waiting(f"Asking for the {listing.noun}"):
-        page = await listing.fetch(aurpay, part.page, part.size)
+    with output.waiting(f"Querying the {listing.noun}"):
+        page = await listing.fetch(aurpay, options.page, options.size)
     rows = {listing.noun: [listing.members(row) for row in page.items]}
-    screen.record(
+    output.json(
         listing.noun,
         page=page.page,
         size=page.size,
@@ -76,32 +68,34 @@ async def _show_page(
         max_page=page.max_page,
         **rows,
     )
-    show_rows(screen, listing, page.items)
-    screen.line()
+    show_rows(output, listing, page.items)
+    output.line()
     of_pages = f"page {page.page:,} of {max(page.max_page, 1):,}"
-    screen.step(f"{of_pages}, {listing.noun} in all: {page.total:,}", "")
+    output.status(f"{of_pages}, {listing.noun} in all: {page.total:,}", "")
 
 
 async def _show_all(
-    screen: Screen, aurpay: AurpayClient, listing: Listing[_T], part: Part
+    output: Output, aurpay: AurpayClient, listing: Listing[_T], options: ListOptions
 ) -> None:
     count = 0
-    with screen.waiting(f"Asking for the {listing.noun}") as say:
-        async with aclosing(listing.iterate(aurpay, part.page, part.size)) as rows:
+    with output.waiting(f"Querying the {listing.noun}") as show:
+        async with aclosing(
+            listing.iterate(aurpay, options.page, options.size)
+        ) as rows:
             async for row in rows:
                 if not count:
-                    _show_head(screen, listing)
+                    _show_head(output, listing)
                 count += 1
-                screen.record(listing.kind, **listing.members(row))
-                _show_row(screen, listing, row)
-                say(f"{count:,} {listing.noun} so far")
-    screen.line()
-    screen.step(f"{count:,} {listing.noun}", "")
+                output.json(listing.kind, **listing.members(row))
+                _show_row(output, listing, row)
+                show(f"{count:,} {listing.noun} so far")
+    output.line()
+    output.status(f"{count:,} {listing.noun}", "")
 
 
-def _show_head(screen: Screen, listing: Listing[_T]) -> None:
-    screen.cells(listing.columns.items(), "dim")
+def _show_head(output: Output, listing: Listing[_T]) -> None:
+    output.cells(listing.columns.items(), "dim")
 
 
-def _show_row(screen: Screen, listing: Listing[_T], row: _T) -> None:
-    screen.cells(zip(listing.cells(row), listing.columns.values(), strict=True))
+def _show_row(output: Output, listing: Listing[_T], row: _T) -> None:
+    output.cells(zip(listing.cells(row), listing.columns.values(), strict=True))

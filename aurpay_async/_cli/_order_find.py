@@ -1,70 +1,87 @@
-"""``aurpay order find``: an order that a failed create may have left."""
+"""``aurpay order find``: find the order of a request whose outcome is unknown."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from .._client import AurpayClient
 from .._lost import OrderQuery
 from ..errors import InvalidRequestError, shown
+from ._arguments import (  # noqa: TC001 - read by cyclopts
+    Currency,
+    OutputOption,
+    Price,
+    Several,
+)
 from ._failures import FAILED
 from ._list import show_rows
 from ._order_list import ORDERS
 from ._order_view import detail_members, detail_rows
+from ._screen import Output
 from ._times import parse_time
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from .._lost import OrderSearchResult
-    from ._act import Job
-    from ._screen import Screen
 
 
-class Sought(NamedTuple):
-    """What is known of it, as it was given."""
-
-    price: str
-    currency: str
-    sent_at: str
-    #: Both, or none: Lightning.
-    chain: str | None
-    coin: str | None
-    known: tuple[str, ...]
-
-
-def find_order(screen: Screen, sought: Sought) -> Job:
-    """Look for it; everything but exactly one order is a no."""
-    return _find(screen, _lost(sought), sought.known)
-
-
-async def _find(screen: Screen, lost: OrderQuery, known: tuple[str, ...]) -> int:
+async def find_order(
+    price: Price,
+    currency: Currency,
+    /,
+    *,
+    sent_at: Annotated[
+        str,
+        Parameter(
+            help="When the last request to create it was sent: ISO 8601, UTC if it "
+            "has no zone."
+        ),
+    ],
+    chain: Annotated[
+        str | None,
+        Parameter(help="Chain of a payment; without it, a Lightning order."),
+    ] = None,
+    coin: Annotated[str | None, Parameter(help="Coin of a payment.")] = None,
+    known: Annotated[
+        Several,
+        Parameter(
+            help="Id of an order that belongs to another request; may be repeated."
+        ),
+    ] = (),
+    output_format: OutputOption = "text",
+) -> int:
+    """Search for an order, and return 1 unless exactly one matches."""
+    output = Output(output_format)
+    query = _query(price, currency, _parse_sent_at(sent_at), chain, coin)
     async with AurpayClient.from_env() as aurpay:
-        with screen.waiting("Looking through the orders"):
-            found = await aurpay.find_order(lost, known=known)
-    screen.record(
+        with output.waiting("Searching the orders"):
+            result = await aurpay.find_order(query, known=known)
+    output.json(
         "found",
-        outcome=found.outcome,
-        orders=[detail_members(order) for order in found.orders],
+        outcome=result.outcome,
+        orders=[detail_members(order) for order in result.orders],
     )
-    return _show(screen, found)
+    return _show_result(output, result)
 
 
-def _lost(sought: Sought) -> OrderQuery:
-    price, currency, sent_at, chain, coin, _ = sought
-    time = _time(sent_at)
+def _query(
+    price: str, currency: str, sent_at: datetime, chain: str | None, coin: str | None
+) -> OrderQuery:
     if chain is None and coin is None:
-        return OrderQuery(price=price, currency=currency, sent_at=time)
+        return OrderQuery(price=price, currency=currency, sent_at=sent_at)
     if chain is None or coin is None:
         raise InvalidRequestError(
             "--chain and --coin are given together, or neither of them", field="coin"
         )
     return OrderQuery(
-        price=price, currency=currency, sent_at=time, chain=chain, coin=coin
+        price=price, currency=currency, sent_at=sent_at, chain=chain, coin=coin
     )
 
 
-def _time(text: str) -> datetime:
+def _parse_sent_at(text: str) -> datetime:
     try:
         return parse_time(text)
     except ValueError:
@@ -75,16 +92,22 @@ def _time(text: str) -> datetime:
         ) from None
 
 
-def _show(screen: Screen, found: OrderSearchResult) -> int:
-    if found.outcome == "found":
-        screen.title(f"Order {found.order.order_id}")
-        screen.rows(detail_rows(found.order))
-        screen.step("found: the only order that fits, if no other buyer asked the same")
+def _show_result(output: Output, result: OrderSearchResult) -> int:
+    if result.outcome == "found":
+        output.rows(detail_rows(result.order), f"Order {result.order.order_id}")
+        output.status(
+            "found: the only match, unless another buyer requested the same amount"
+        )
         return 0
-    if found.outcome == "several":
-        show_rows(screen, ORDERS, found.orders)
-        screen.line()
-        screen.step("several may be it: name those of others with --known", "problem")
+    if result.outcome == "several":
+        show_rows(output, ORDERS, result.orders)
+        output.line()
+        output.status(
+            "several orders match: exclude those of other requests with --known",
+            "problem",
+        )
         return FAILED
-    screen.step("none so far: look again before you create another", "problem")
+    output.status(
+        "no order matches yet: search again before you create another", "problem"
+    )
     return FAILED

@@ -1,74 +1,81 @@
-"""``aurpay order refund``: shows what would be paid back, asks, and pays it back."""
+"""``aurpay order refund``: show the refund, ask for confirmation, and send it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import asyncio
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from cyclopts import Parameter
 
 from .._client import AurpayClient
-from ._act import run_job
+from ._arguments import Flag, OrderId, OutputOption  # noqa: TC001 - read by cyclopts
 from ._calling import open_client
-from ._confirm import Plan, can_ask, consents, decline, refuse
+from ._confirm import Plan, abort, confirm, require_terminal
 from ._order_view import detail_members, detail_rows
-from ._screen import Row
+from ._screen import Output, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .._models import Order
     from .._models._refunds import RefundInfo
-    from ._act import Job
-    from ._screen import Screen
 
 
-class _Found(NamedTuple):
-    """The order as it stands, and what there is to pay back of it."""
+class _Refundable(NamedTuple):
+    """An order, and what the platform would refund of it."""
 
     order: Order
     info: RefundInfo
 
 
-def refund_order(screen: Screen, order_id: str, *, yes: bool) -> int | Job:
-    """Pay an order back, if somebody says so who has seen it."""
-    if not (yes or can_ask()):
-        return refuse(screen, "aurpay order show")
-    found = run_job(_look(screen, order_id))
-    if not consents(screen, _plan(found), yes=yes):
-        return decline(screen)
-    return _refund(screen, found)
+def refund_order(
+    order_id: OrderId,
+    /,
+    *,
+    yes: Annotated[Flag, Parameter(help="Send it without asking.")] = False,
+    output_format: OutputOption = "text",
+) -> int:
+    """Refund an order if the user or ``--yes`` confirms it."""
+    output = Output(output_format)
+    if not yes and (code := require_terminal(output, "aurpay order show")):
+        return code
+    refundable = asyncio.run(_query_refund(output, order_id))
+    if not confirm(output, _refund_plan(refundable), yes=yes):
+        return abort(output)
+    return asyncio.run(_send_refund(output, refundable))
 
 
-async def _look(screen: Screen, order_id: str) -> _Found:
+async def _query_refund(output: Output, order_id: str) -> _Refundable:
     async with AurpayClient.from_env() as aurpay:
-        with screen.waiting("Asking for the order"):
+        with output.waiting("Querying the order"):
             order = await aurpay.get_order(order_id)
-            return _Found(order, await aurpay.get_refund(order_id))
+            return _Refundable(order, await aurpay.get_refund(order_id))
 
 
-def _plan(found: _Found) -> Plan:
-    order, info = found
-    back = f"{info.amount:f} {info.coin}"
+def _refund_plan(refundable: _Refundable) -> Plan:
+    order, info = refundable
     return Plan(
-        f"Order {order.order_id} is to be paid back",
-        [*detail_rows(order), *_rows(found)],
-        f"Pay back {back}?",
+        f"Refund of order {order.order_id}",
+        [*detail_rows(order), *_refund_rows(refundable)],
+        f"Refund {info.amount:f} {info.coin}?",
     )
 
 
-def _rows(found: _Found) -> Iterator[Row]:
-    order, info = found
-    yield Row("to pay back", f"{info.amount:f} {info.coin} on {info.chain}")
+def _refund_rows(refundable: _Refundable) -> Iterator[Row]:
+    order, info = refundable
+    yield Row("refund", f"{info.amount:f} {info.coin} on {info.chain}")
     if order.refundable is False:
-        yield Row("refundable", "no, says the platform", "warning")
-    where = "Aurpay does not document it: try it with a small order first"
-    yield Row("goes to", where, "warning")
+        yield Row("refundable", "no, according to the platform", "warning")
+    receiver = "not documented by Aurpay: try it with a small order first"
+    yield Row("receiver", receiver, "warning")
 
 
-async def _refund(screen: Screen, found: _Found) -> int:
-    order, info = found
-    async with open_client(screen) as aurpay:
-        with screen.waiting("Paying it back"):
+async def _send_refund(output: Output, refundable: _Refundable) -> int:
+    order, info = refundable
+    async with open_client(output) as aurpay:
+        with output.waiting("Refunding the order"):
             refund = await aurpay.refund_order(order.order_id)
-    screen.record(
+    output.json(
         "refund",
         order_id=refund.order_id,
         status=refund.status,
@@ -77,6 +84,6 @@ async def _refund(screen: Screen, found: _Found) -> int:
         info={"chain": info.chain, "coin": info.coin, "amount": f"{info.amount:f}"},
         order=detail_members(order),
     )
-    screen.step(f"the platform answered {refund.status}")
-    screen.rows([Row("amount", f"{refund.amount:f}"), Row("date", refund.date)])
+    output.status(f"the platform answered {refund.status}")
+    output.rows([Row("amount", f"{refund.amount:f}"), Row("date", refund.date)])
     return 0

@@ -1,22 +1,21 @@
-"""``aurpay order show``: how an order stands."""
+"""``aurpay order show``: show the status of an order."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .._client import AurpayClient
+from ._arguments import OrderId, OutputOption  # noqa: TC001 - read by cyclopts
 from ._order_view import detail_members, detail_rows
-
-if TYPE_CHECKING:
-    from ._screen import Screen
+from ._screen import Output
 
 
-async def show_order_by_id(screen: Screen, order_id: str) -> int:
-    """Ask the platform for an order, and show it."""
+async def show_order_by_id(
+    order_id: OrderId, /, *, output_format: OutputOption = "text"
+) -> int:
+    """Query the platform for an order, and show it."""
+    output = Output(output_format)
     async with AurpayClient.from_env() as aurpay:
-        with screen.waiting("Asking for the order"):
+        with output.waiting("Querying the order"):
             order = await aurpay.get_order(order_id)
-    screen.record("detail", **detail_members(order))
-    screen.title(f"Order {order.order_id}")
-    screen.rows(detail_rows(order))
+    output.json("detail", **detail_members(order))
+    output.rows(detail_rows(order), f"Order {order.order_id}")
     return 0

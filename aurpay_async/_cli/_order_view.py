@@ -1,51 +1,48 @@
-"""An order as it is shown: what it is, and what was checked of it."""
+"""Show an order: its fields, and the checks that it passed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .. import bolt11
+from ..bolt11 import backend
 from ._screen import Row
 from ._times import amount, iso, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from .._lightning_order import LightningOrder
     from .._models import Order
-    from ._screen import Screen
+    from ._screen import Output
 
 BACKENDS: Final = {"wallycore": "libsecp256k1 (wallycore)", "python": "plain Python"}
 
-#: All checks, in order, with what each one says of an order that passed it.
-_CHECKS: Final[dict[str, Callable[[LightningOrder], str]]] = {
-    "signature": lambda _: f"verified with {BACKENDS[bolt11.backend()]}",
-    "network": lambda order: f"{order.payment_request.network}, as the client expects",
-    "amount": lambda order: (
-        f"{order.payment_request.amount_msat:,} msat, exactly the order's"
-    ),
-    "payment_secret": lambda _: "equals payment_addr of the answer",
-    "timestamp": lambda _: "not from the future",
-    "expiry": lambda order: f"payable until {moment(order.payment_request.expires_at)}",
-    "payee": lambda order: f"{order.payment_request.payee[:24]}..., as pinned",
-    "pay_url": lambda _: "at Aurpay, or on the client's own origin",
-}
 
-
-def show_order(screen: Screen, order: LightningOrder) -> None:
-    """An order that was just made: what it is, its checks, its invoice."""
-    screen.title("The order")
-    screen.rows(_order_rows(order))
-    screen.title("Checked before you get it")
-    screen.rows(_check_rows(order))
-    screen.title("The invoice")
-    # Not wrapped by hand: whoever copies it wants no line breaks in it.
-    screen.line(str(order.payment_request))
-    screen.line()
+def show_order(output: Output, order: LightningOrder) -> None:
+    """Show a new order: its fields, its checks and its invoice."""
+    invoice = order.payment_request
+    results = {
+        "signature": f"verified with {BACKENDS[backend()]}",
+        "network": f"{invoice.network}, as the client expects",
+        "amount": f"{invoice.amount_msat:,} msat, exactly the order's",
+        "payment_secret": "equals payment_addr of the response",
+        "timestamp": "not in the future",
+        "expiry": f"payable until {moment(invoice.expires_at)}",
+        "payee": f"{invoice.payee[:24]}..., as pinned",
+        "pay_url": "at Aurpay, or on the client's own origin",
+    }
+    output.rows(_order_rows(order), "Order")
+    output.rows(
+        [Row(name, results[name], "ok") for name in results if name in order.checks],
+        "Checks passed",
+    )
+    output.title("Invoice")
+    output.line(str(invoice))  # on one line, so that it can be copied
+    output.line()
 
 
 def order_members(order: LightningOrder) -> dict[str, object]:
-    """A new order, for programs. Amounts are texts, so that nothing rounds them."""
+    """Return a new order as JSON; amounts are strings, so that nothing rounds them."""
     invoice = order.payment_request
     return {
         "order_id": order.order_id,
@@ -54,14 +51,14 @@ def order_members(order: LightningOrder) -> dict[str, object]:
         "currency": order.currency,
         "amount": f"{order.amount:f}",
         "amount_msat": str(invoice.amount_msat),
-        "create_time": iso(order.create_time),
-        "overdue_at": iso(order.overdue_at),
+        "create_time": order.create_time.isoformat(),
+        "overdue_at": order.overdue_at.isoformat(),
         "pay_url": order.pay_url,
         "payment_request": str(invoice),
         "payment_hash": invoice.payment_hash,
         "network": invoice.network,
         "payee": invoice.payee,
-        "expires_at": iso(invoice.expires_at),
+        "expires_at": invoice.expires_at.isoformat(),
         "reference": order.reference,
         "attempt_id": order.attempt_id,
         "checks": order.checks,
@@ -69,7 +66,7 @@ def order_members(order: LightningOrder) -> dict[str, object]:
 
 
 def detail_members(order: Order) -> dict[str, object]:
-    """An order as the platform has it, for programs."""
+    """Return an order of the platform as JSON."""
     return {
         "order_id": order.order_id,
         "status": order.status,
@@ -90,8 +87,8 @@ def detail_members(order: Order) -> dict[str, object]:
 
 
 def detail_rows(order: Order) -> Iterator[Row]:
-    """The same for people; what the platform does not say is left out."""
-    paid = {True: "paid", False: "not paid", None: "paid or not, nobody knows"}
+    """Return an order of the platform as rows, without the fields it does not have."""
+    paid = {True: "paid", False: "not paid", None: "unknown whether it is paid"}
     yield Row("status", f"{order.status}: {paid[order.status.is_paid]}")
     if order.price is not None:
         yield Row("price", f"{order.price:f} {order.currency or ''}")
@@ -116,9 +113,3 @@ def _order_rows(order: LightningOrder) -> Iterator[Row]:
         yield Row("reference", order.reference)
         yield Row("attempt_id", order.attempt_id or "")
     yield Row("pay_url", order.pay_url)
-
-
-def _check_rows(order: LightningOrder) -> Iterator[Row]:
-    for name, say in _CHECKS.items():
-        if name in order.checks:
-            yield Row(name, say(order), "ok")

@@ -1,36 +1,50 @@
-"""``aurpay payment url``: a checkout page on which the payer chooses the coin."""
+"""``aurpay payment url``: get a checkout page on which the payer chooses the coin."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Annotated
 
+import attrs
+from cyclopts import Parameter
+
+from ._arguments import (  # noqa: TC001 - read by cyclopts
+    ORDER_DEFAULTS,
+    PAYMENT_DEFAULTS,
+    Currency,
+    Flag,
+    OpenOption,
+    OrderOptions,
+    OutputOption,
+    PaymentOptions,
+    Price,
+)
 from ._browser import open_page
 from ._calling import open_client
-
-if TYPE_CHECKING:
-    from ._asked import Asked
-    from ._payment_create import Switches
-    from ._screen import Screen
+from ._screen import Output
 
 
-class Wishes(NamedTuple):
-    """What is to happen once it is there."""
-
-    qr: bool
-    browser: bool
-
-
-async def create_url(
-    screen: Screen, asked: Asked, switches: Switches, wishes: Wishes
+async def create_payment_url(
+    price: Price,
+    currency: Currency,
+    /,
+    *,
+    options: OrderOptions = ORDER_DEFAULTS,
+    payment_options: PaymentOptions = PAYMENT_DEFAULTS,
+    qr: Annotated[
+        Flag, Parameter(help="Show the address of the page as a QR code.")
+    ] = False,
+    browser: OpenOption = False,
+    output_format: OutputOption = "text",
 ) -> int:
     """Get a checkout page, and show its address."""
-    asked.require_keys()
-    async with open_client(screen) as aurpay:
-        with screen.waiting(f"Asking for a page of {asked.price} {asked.currency}"):
+    output = Output(output_format)
+    members = options.for_client()
+    async with open_client(output) as aurpay:
+        with output.waiting(f"Requesting a checkout page of {price} {currency}"):
             page = await aurpay.create_payment_url(
-                **asked._asdict(), **switches._asdict()
+                price, currency, **members, **attrs.asdict(payment_options)
             )
-    screen.record(
+    output.json(
         "payment_url",
         pay_url=page.pay_url,
         price=f"{page.price:f}",
@@ -38,12 +52,12 @@ async def create_url(
         reference=page.reference,
         attempt_id=page.attempt_id,
     )
-    screen.title(f"The checkout page of {page.price:f} {page.currency}")
-    screen.line(page.pay_url)
-    screen.line()
-    if wishes.qr:
-        screen.code(page.pay_url)
-    if wishes.browser:
-        await open_page(screen, page.pay_url)
-    screen.step("there is no order before the payer has chosen a coin", "")
+    output.title(f"Checkout page of {page.price:f} {page.currency}")
+    output.line(page.pay_url)
+    output.line()
+    if qr:
+        output.qr_code(page.pay_url)
+    if browser:
+        await open_page(output, page.pay_url)
+    output.status("the order is created when the payer chooses a coin", "")
     return 0

@@ -1,47 +1,48 @@
-"""A payment in any coin as it is shown: what it is, and what was checked of it."""
+"""Show a payment in any coin: its fields, and the checks that it passed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from ._screen import Row
-from ._times import iso, moment
+from ._times import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .._models._payments import PaymentOrder
-    from ._screen import Screen
+    from ._screen import Output
 
-#: All checks, in order, with what each one says of a payment that passed it.
-_CHECKS: Final = {
-    "price": "as asked for",
-    "currency": "as asked for",
-    "chain": "as asked for",
-    "coin": "as asked for",
-    "amount": "above 0; at which rate is the platform's affair",
-    "address": "well-formed; whose it is, nothing proves",
+#: All checks, in order, and the text for a payment that passed them.
+_PAYMENT_CHECKS: Final = {
+    "price": "as requested",
+    "currency": "as requested",
+    "chain": "as requested",
+    "coin": "as requested",
+    "amount": "above 0; the platform decides the exchange rate",
+    "address": "well-formed; nothing proves who owns it",
     "pay_url": "at Aurpay, or on the client's own origin",
 }
 
 
-def show_payment(screen: Screen, payment: PaymentOrder) -> None:
-    """A payment that was just made: what it is, its checks, where to pay to."""
-    screen.title("The payment")
-    screen.rows(_rows(payment))
-    screen.title("Checked before you get it")
-    screen.rows(
-        Row(name, said, "ok")
-        for name, said in _CHECKS.items()
-        if name in payment.checks
+def show_payment(output: Output, payment: PaymentOrder) -> None:
+    """Show a new payment: its fields, its checks and the address to pay to."""
+    output.rows(_payment_order_rows(payment), "Payment")
+    output.rows(
+        [
+            Row(name, result, "ok")
+            for name, result in _PAYMENT_CHECKS.items()
+            if name in payment.checks
+        ],
+        "Checks passed",
     )
-    screen.title(f"Pay {payment.amount:f} {payment.coin} on {payment.chain} to")
-    screen.line(payment.address)
-    screen.line()
+    output.title(f"Pay {payment.amount:f} {payment.coin} on {payment.chain} to")
+    output.line(payment.address)
+    output.line()
 
 
 def payment_members(payment: PaymentOrder) -> dict[str, object]:
-    """A new payment, for programs."""
+    """Return a new payment as JSON."""
     return {
         "order_id": payment.order_id,
         "status": payment.status,
@@ -52,8 +53,8 @@ def payment_members(payment: PaymentOrder) -> dict[str, object]:
         "chain": payment.chain,
         "address": payment.address,
         "contract_addr": payment.contract_addr,
-        "create_time": iso(payment.create_time),
-        "overdue_at": iso(payment.overdue_at),
+        "create_time": payment.create_time.isoformat(),
+        "overdue_at": payment.overdue_at.isoformat(),
         "pay_url": payment.pay_url,
         "reference": payment.reference,
         "attempt_id": payment.attempt_id,
@@ -61,7 +62,7 @@ def payment_members(payment: PaymentOrder) -> dict[str, object]:
     }
 
 
-def _rows(payment: PaymentOrder) -> Iterator[Row]:
+def _payment_order_rows(payment: PaymentOrder) -> Iterator[Row]:
     yield Row("order_id", payment.order_id)
     yield Row("status", payment.status)
     yield Row("price", f"{payment.price:f} {payment.currency}")

@@ -1,4 +1,4 @@
-"""Text from outside, made harmless: no escape sequence, no bidi, no line break."""
+"""Escape text from outside: no escape sequence, no bidi control, no line break."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: A shorter one is no secret, and its letters are in too many words.
+#: A shorter value is not a secret, and replacing it would damage ordinary words.
 _MIN_SECRET: Final = 8
 
 _STARS: Final = "**********"
 
 
-def plain(text: str) -> str:
-    r"""`text` with every invisible character as its escape, such as ``\x1b``.
+def escape_control(text: str) -> str:
+    r"""Return `text` with each unprintable character as its escape, such as ``\x1b``.
 
-    Not printable, to Python, are controls, format characters (bidi among them),
-    surrogates, and separators other than the blank.
+    Python counts as unprintable: controls, format characters (bidi among them),
+    surrogates, and separators other than the space.
     """
     if text.isprintable():
         return text
@@ -29,7 +29,7 @@ def plain(text: str) -> str:
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """`text` with stars for each of `secrets` that it repeats."""
+    """Return `text` with stars in place of each of `secrets`."""
     for secret in secrets:
         if len(secret) >= _MIN_SECRET:
             text = text.replace(secret, _STARS)
@@ -37,6 +37,6 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
 
 
 def to_json(members: Mapping[str, object]) -> str:
-    """A line of JSON in visible ASCII."""
-    # ASCII, but for DEL: the json module writes that one as it is.
+    """Return one line of JSON in printable ASCII."""
+    # The json module escapes everything that is not ASCII, but leaves DEL as it is.
     return json.dumps(members, default=str).replace("\x7f", "\\u007f")

@@ -1,19 +1,19 @@
-"""QR codes made of characters."""
+"""QR codes drawn with block characters."""
 
 from __future__ import annotations
 
 import segno
 
-#: Two modules above each other, as one character: light ones are drawn.
+#: Two modules, one above the other, as one character; light modules are drawn.
 _BLOCKS = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}
-#: What an encoding has to have for it.
+#: All characters that an encoding needs to have.
 BLOCKS = "".join(_BLOCKS.values())
 
 _QUIET_ZONE = 2
 
 
 def qr_lines(text: str) -> list[str]:
-    """A QR code of `text`, light on dark, two rows of modules to a line.
+    """Return a QR code, light on dark, with two rows of modules per line.
 
     Upper-case text takes the smaller alphanumeric mode.
     """

@@ -1,4 +1,4 @@
-"""The terminal, as rich sees it; loaded where something is shown to people."""
+"""The rich console; imported only when text for people is printed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from rich.console import Console as RichConsole
 
 
 class Console(RichConsole):
-    """Prints what it is given as it is: no markup, no guessing of colours.
+    """A console that leaves a broken pipe to the caller.
 
-    ``NO_COLOR``, ``TERM`` and pipes are rich's business.
+    Rich itself handles ``NO_COLOR``, ``TERM`` and other pipes.
     """
 
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
-
     def on_broken_pipe(self) -> None:
-        """Leave it to ``main``: rich would end the process in the middle of a task."""
-        raise  # noqa: PLE0704 - rich calls it where that error is being handled
+        """Raise, so that ``main`` handles it: rich would end the process here."""
+        raise  # noqa: PLE0704 - rich calls it while it handles that error

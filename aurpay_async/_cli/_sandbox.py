@@ -1,9 +1,12 @@
-"""``aurpay sandbox``: a local Aurpay until Ctrl-C."""
+"""``aurpay sandbox``: serve a local Aurpay until Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, TypedDict
+
+import attrs
+from cyclopts import Parameter
 
 from .._settings import auth_from_env
 from .._urls import is_loopback, parse_origin
@@ -13,7 +16,14 @@ from ..sandbox._clocks import SandboxClock
 from ..sandbox._ledger import TIME_TO_PAY
 from ..sandbox._reach import LOOPBACK
 from ..sandbox._settings import require_made_up
-from ._screen import Row
+from ._arguments import (  # noqa: TC001 - read by cyclopts
+    AmountStyle,
+    Flag,
+    OutputOption,
+    Port,
+    Several,
+)
+from ._screen import Output, Row
 from ._secrets import (
     CALLBACK_SECRET,
     CALLBACK_TOKEN,
@@ -26,42 +36,113 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from ..sandbox import Amounts
     from ..sandbox._activity import Activity
-    from ._act import Job
-    from ._screen import Screen
 
 _NETWORK: Final = "regtest"
 
 
-class Wishes(NamedTuple):
-    """What kind of sandbox it is to be."""
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class SandboxOptions:
+    """Options of a sandbox on the command line."""
 
-    port: int = 0
-    host: str = LOOPBACK
-    #: Whether `host` may be one that other machines can reach.
-    allow_remote: bool = False
-    amounts: Amounts = "string"
-    post_callbacks: bool = False
-    #: Whether callbacks of all orders have the API key, not of payment URLs alone.
-    api_key_in_callbacks: bool = False
-    callback_hosts: tuple[str, ...] = ()
-    #: Further names that it answers to.
-    allowed_hosts: tuple[str, ...] = ()
-    #: The origin of a proxy before it.
-    public_url: str | None = None
-    #: As ``USD=65000``.
-    rates: tuple[str, ...] = ()
-    #: How often faster than documented orders time out; 0 is never.
-    speed: float = 1
-    #: Where the clock stands still; else it is the machine's.
-    start: str | None = None
-    seed: int | None = None
-    db: str | None = None
-    #: Whether it refuses whoever has not the credentials of the environment.
-    auth_from_env: bool = False
-    #: Whether to ask for the keys of callbacks that the environment lacks.
-    ask: bool = False
+    port: Annotated[Port, Parameter(help="Port to listen on; 0 takes a free one.")] = 0
+    host: Annotated[
+        str, Parameter(help="Name or address of this machine to listen on.")
+    ] = LOOPBACK
+    allow_remote: Annotated[
+        Flag,
+        Parameter(
+            help="Allow a host that other machines can reach. They can pay orders."
+        ),
+    ] = False
+    db: Annotated[
+        str | None,
+        Parameter(
+            help="Store the state in this file; a sandbox that was stopped or killed "
+            "continues with it."
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        Parameter(
+            help="Make ids, secrets and invoices the same in every run that starts at "
+            "the same time."
+        ),
+    ] = None
+    start: Annotated[
+        str | None,
+        Parameter(
+            help="Stop the clock at this time; only POST /_sandbox/clock moves it. "
+            "ISO 8601, UTC if it has no zone."
+        ),
+    ] = None
+    speed: Annotated[
+        float,
+        Parameter(
+            help="How much faster than at Aurpay orders time out: 1 is after 30 "
+            "minutes, 60 after 30 seconds, 0 never."
+        ),
+    ] = 1
+    rates: Annotated[
+        Several,
+        Parameter(
+            name="--rate", help="Price of one bitcoin, like USD=65000; may be repeated."
+        ),
+    ] = ()
+    amounts: Annotated[
+        AmountStyle,
+        Parameter(help="JSON type of BTC amounts in responses: Aurpay uses both."),
+    ] = "string"
+    post_callbacks: Annotated[
+        Flag, Parameter(help="Send callbacks as POST with the order in the body.")
+    ] = False
+    api_key_in_callbacks: Annotated[
+        Flag,
+        Parameter(
+            help="Send the API key of an order in all its callbacks, not only where "
+            "Aurpay documents it."
+        ),
+    ] = False
+    callback_hosts: Annotated[
+        Several,
+        Parameter(
+            name="--callback-host",
+            help="Send callbacks to this host as well; may be repeated.",
+        ),
+    ] = ()
+    allowed_hosts: Annotated[
+        Several,
+        Parameter(
+            name="--allowed-host",
+            help="Accept this host name as well, such as the service name in a network "
+            "of containers; may be repeated.",
+        ),
+    ] = ()
+    public_url: Annotated[
+        str | None,
+        Parameter(
+            help="Origin of a proxy in front of the sandbox, such as "
+            "https://sandbox.example: checkout pages use it."
+        ),
+    ] = None
+    auth_from_env: Annotated[
+        Flag,
+        Parameter(
+            help="Reject requests without the credentials of the environment: "
+            "AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET."
+        ),
+    ] = False
+    ask: Annotated[
+        Flag,
+        Parameter(
+            help="Ask for the callback token and secret that the environment lacks."
+        ),
+    ] = False
+
+
+#: Defaults of the command: a frozen object can be shared by all calls.
+_SANDBOX_DEFAULTS: Final = SandboxOptions()
 
 
 class _Credentials(TypedDict, total=False):
@@ -75,91 +156,96 @@ class _CallbackKeys(TypedDict, total=False):
     callback_secret: str
 
 
-def serve_sandbox(screen: Screen, wishes: Wishes) -> Job:
-    """Serve, and say how to reach it."""
-    return _serve(screen, make_sandbox(wishes), wishes)
+def serve_sandbox(
+    *, options: SandboxOptions = _SANDBOX_DEFAULTS, output_format: OutputOption = "text"
+) -> int:
+    """Serve a sandbox until Ctrl-C, and show its requests and callbacks."""
+    sandbox = make_sandbox(options)  # may prompt, so before the event loop starts
+    return asyncio.run(run_sandbox(Output(output_format), sandbox, options))
 
 
-async def _serve(screen: Screen, sandbox: Sandbox, wishes: Wishes) -> int:
-    happened: asyncio.Queue[Activity] = asyncio.Queue()
-    sandbox._simulator.activity.subscribe(happened.put_nowait)  # noqa: SLF001 - one package
+async def run_sandbox(output: Output, sandbox: Sandbox, options: SandboxOptions) -> int:
+    """Open a sandbox, show its address, and show its activity until Ctrl-C."""
+    activities: asyncio.Queue[Activity] = asyncio.Queue()
+    sandbox._simulator.activity.subscribe(activities.put_nowait)  # noqa: SLF001 - one package
     async with sandbox:
-        await asyncio.to_thread(screen.get_ready)
-        screen.line(f"The Aurpay sandbox at {sandbox.base_url}, Ctrl-C ends it.")
-        screen.line()
-        screen.record("sandbox", **sandbox_members(sandbox, wishes))
-        screen.rows(_rows(sandbox, wishes))
-        screen.title("In the environment of other programs")
-        screen.line(_exports(sandbox, wishes))
-        screen.line()
-        screen.title("An order, and its payment")
-        for line in _examples(sandbox, wishes):
-            screen.line(line)
+        await asyncio.to_thread(output.load_console)
+        output.line(f"Aurpay sandbox at {sandbox.base_url}; Ctrl-C stops it.")
+        output.line()
+        output.json("sandbox", **sandbox_members(sandbox, options))
+        output.rows(_sandbox_rows(sandbox, options))
+        output.title("Environment of other programs")
+        output.line(_exports(sandbox, options))
+        output.line()
+        output.title("Create an order, and pay it")
+        for line in _examples(sandbox, options):
+            output.line(line)
         while True:
-            show_activity(screen, await happened.get())
+            show_activity(output, await activities.get())
 
 
-def show_activity(screen: Screen, activity: Activity) -> None:
-    """Show a request or a callback on a line, for people.
+def show_activity(output: Output, activity: Activity) -> None:
+    """Show a request or a callback on one line of text.
 
-    Programs read one line and no more: a pipe that is full would stop the sandbox.
+    JSON output has no such lines: a program reads one line, and a full pipe would stop
+    the sandbox.
     """
     of = "" if activity.order_id is None else f" of {activity.order_id}"
-    screen.step(
+    output.status(
         f"{activity.at:%H:%M:%S} {activity.kind}{of}: {activity.method} "
         f"{activity.target} -> {activity.result}",
         "ok" if activity.is_ok else "problem",
     )
 
 
-def make_sandbox(wishes: Wishes) -> Sandbox:
-    """A sandbox, which is not open yet.
+def make_sandbox(options: SandboxOptions) -> Sandbox:
+    """Create a sandbox without opening it.
 
     Raises:
-        ConfigurationError: if something cannot be, or the environment lacks what was
-            asked for.
+        ConfigurationError: if an option is invalid, or the environment lacks a value
+            that an option needs.
     """
     return Sandbox(
-        port=wishes.port,
-        host=wishes.host,
-        allow_remote=wishes.allow_remote,
-        amounts=wishes.amounts,
-        post_callbacks=wishes.post_callbacks,
-        api_key_in_callbacks=wishes.api_key_in_callbacks,
-        callback_hosts=wishes.callback_hosts,
-        allowed_hosts=wishes.allowed_hosts,
-        public_url=wishes.public_url,
-        rates=dict(map(_rate, wishes.rates)),
-        clock=SandboxClock(_start(wishes.start)),
-        speed=wishes.speed,
-        seed=wishes.seed,
-        db=wishes.db,
-        **_credentials(wanted=wishes.auth_from_env),
-        **_callback_keys(ask=wishes.ask),
+        port=options.port,
+        host=options.host,
+        allow_remote=options.allow_remote,
+        amounts=options.amounts,
+        post_callbacks=options.post_callbacks,
+        api_key_in_callbacks=options.api_key_in_callbacks,
+        callback_hosts=options.callback_hosts,
+        allowed_hosts=options.allowed_hosts,
+        public_url=options.public_url,
+        rates=dict(map(_parse_rate, options.rates)),
+        clock=SandboxClock(_parse_start(options.start)),
+        speed=options.speed,
+        seed=options.seed,
+        db=options.db,
+        **_credentials(required=options.auth_from_env),
+        **_callback_keys(ask=options.ask),
     )
 
 
-def sandbox_members(sandbox: Sandbox, wishes: Wishes) -> dict[str, object]:
-    """How to reach a sandbox, for programs."""
+def sandbox_members(sandbox: Sandbox, options: SandboxOptions) -> dict[str, object]:
+    """Return the addresses and settings of a sandbox as JSON."""
     return {
         "base_url": sandbox.base_url,
-        "page_url": f"{_public(sandbox, wishes)}/",
+        "page_url": f"{_public_url(sandbox, options)}/",
         "network": _NETWORK,
-        "authenticated": wishes.auth_from_env,
-        "post_callbacks": wishes.post_callbacks,
+        "authenticated": options.auth_from_env,
+        "post_callbacks": options.post_callbacks,
         "now": iso(sandbox.clock.now()),
-        "stands_still": wishes.start is not None,
-        "speed": wishes.speed,
-        "seed": wishes.seed,
-        "db": wishes.db,
+        "stands_still": options.start is not None,
+        "speed": options.speed,
+        "seed": options.seed,
+        "db": options.db,
         "openapi_url": f"{sandbox.base_url}/_sandbox/openapi.json",
-        "environment": _environment(sandbox, wishes),
+        "environment": _environment(sandbox, options),
     }
 
 
-def _environment(sandbox: Sandbox, wishes: Wishes) -> dict[str, str]:
-    """What clients read; those in other containers speak plain http."""
-    base_url = _public(sandbox, wishes)
+def _environment(sandbox: Sandbox, options: SandboxOptions) -> dict[str, str]:
+    """Return the variables for clients; those in other containers use plain HTTP."""
+    base_url = _public_url(sandbox, options)
     environment = {"AURPAY_BASE_URL": base_url, "AURPAY_NETWORK": _NETWORK}
     scheme, host, _ = parse_origin(base_url)
     if scheme == "http" and not is_loopback(host):
@@ -167,44 +253,43 @@ def _environment(sandbox: Sandbox, wishes: Wishes) -> dict[str, str]:
     return environment
 
 
-def _public(sandbox: Sandbox, wishes: Wishes) -> str:
-    """Where clients find it: they expect its checkout pages at the same origin."""
-    return (wishes.public_url or sandbox.base_url).removesuffix("/")
+def _public_url(sandbox: Sandbox, options: SandboxOptions) -> str:
+    """Return the base URL for clients, which accept checkout pages of its origin."""
+    return (options.public_url or sandbox.base_url).removesuffix("/")
 
 
-def _rate(text: str) -> tuple[str, str]:
+def _parse_rate(text: str) -> tuple[str, str]:
     currency, equals, rate = text.partition("=")
     if not equals:
-        raise ConfigurationError(f"--rate is like USD=65000, not {shown(text)}")
+        raise ConfigurationError(f"--rate must be like USD=65000; got {shown(text)}")
     return currency, rate
 
 
-def _start(text: str | None) -> datetime | None:
-    """A time as ISO 8601 writes it; without a zone, of UTC."""
+def _parse_start(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
         return parse_time(text)
     except ValueError:
         raise ConfigurationError(
-            f"--start is like 2026-01-01T12:00:00Z, not {shown(text)}"
+            f"--start must be like 2026-01-01T12:00:00Z; got {shown(text)}"
         ) from None
 
 
-def _credentials(*, wanted: bool) -> _Credentials:
-    """Those of the environment."""
-    if not wanted:
+def _credentials(*, required: bool) -> _Credentials:
+    """Return the credentials of the environment if the sandbox requires them."""
+    if not required:
         return {}
-    auth_from_env()  # says what is missing, or half set
+    auth_from_env()  # reports credentials that are missing or incomplete
     return {
-        "api_key": _made_up("AURPAY_API_KEY"),
-        "api_token": _made_up("AURPAY_API_TOKEN"),
-        "api_secret": _made_up("AURPAY_API_SECRET"),
+        "api_key": _made_up_value("AURPAY_API_KEY"),
+        "api_token": _made_up_value("AURPAY_API_TOKEN"),
+        "api_secret": _made_up_value("AURPAY_API_SECRET"),
     }
 
 
 def _callback_keys(*, ask: bool) -> _CallbackKeys:
-    """Those of the environment; the sandbox has made-up ones in their place."""
+    """Return the callback keys of the environment; the sandbox makes up the others."""
     if ask:
         asked = ask_for_callback_keys()
         return {
@@ -212,8 +297,8 @@ def _callback_keys(*, ask: bool) -> _CallbackKeys:
             "callback_secret": asked.secret.reveal(),
         }
     keys: _CallbackKeys = {}
-    token = _made_up(CALLBACK_TOKEN)
-    secret = _made_up(CALLBACK_SECRET)
+    token = _made_up_value(CALLBACK_TOKEN)
+    secret = _made_up_value(CALLBACK_SECRET)
     if token is not None:
         keys["callback_token"] = token
     if secret is not None:
@@ -221,8 +306,8 @@ def _callback_keys(*, ask: bool) -> _CallbackKeys:
     return keys
 
 
-def _made_up(variable: str) -> str | None:
-    """What a variable holds, if that is nothing real."""
+def _made_up_value(variable: str) -> str | None:
+    """Return the value of a variable, and reject one that may be a live key."""
     secret = from_environment(variable)
     if secret is None:
         return None
@@ -230,46 +315,46 @@ def _made_up(variable: str) -> str | None:
     return secret.reveal()
 
 
-def _rows(sandbox: Sandbox, wishes: Wishes) -> Iterator[Row]:
-    yield Row("page", f"{_public(sandbox, wishes)}/")
-    if not is_loopback(wishes.host):
-        yield Row("listens at", f"{wishes.host}: other machines can ask")
-    if wishes.start is not None:
-        yield Row("time", f"stands still at {moment(sandbox.clock.now())}")
-    yield Row("orders", _timing(wishes.speed))
-    if wishes.db is not None:
-        yield Row("file", f"{wishes.db}; orders in it: {len(sandbox.orders)}")
-    method = "POST" if wishes.post_callbacks else "GET"
-    places = " and ".join(["this machine", *wishes.callback_hosts])
+def _sandbox_rows(sandbox: Sandbox, options: SandboxOptions) -> Iterator[Row]:
+    yield Row("page", f"{_public_url(sandbox, options)}/")
+    if not is_loopback(options.host):
+        yield Row("listens at", f"{options.host}: other machines can reach it")
+    if options.start is not None:
+        yield Row("clock", f"stopped at {moment(sandbox.clock.now())}")
+    yield Row("orders", _timing(options.speed))
+    if options.db is not None:
+        yield Row("file", f"{options.db}; orders in it: {len(sandbox.orders)}")
+    method = "POST" if options.post_callbacks else "GET"
+    places = " and ".join(["this machine", *options.callback_hosts])
     yield Row("callbacks", f"{method}, to {places} only")
-    held = _callback_keys(ask=False)
-    for name, made_up in (
+    configured = _callback_keys(ask=False)
+    for name, value in (
         ("callback_token", sandbox.callback_token),
         ("callback_secret", sandbox.callback_secret),
     ):
-        # What is made up is in the documentation: there is nothing to hide.
-        given = wishes.ask or name in held
-        yield Row(name, "as it was given" if given else f"{made_up} (made up)")
-    credentials = "those of the environment" if wishes.auth_from_env else "any, or none"
-    yield Row("credentials", credentials)
+        # Made-up values are in the documentation, so they are not hidden.
+        given = options.ask or name in configured
+        yield Row(name, "as configured" if given else f"{value} (made up)")
+    required = "those of the environment" if options.auth_from_env else "any, or none"
+    yield Row("credentials", required)
 
 
 def _timing(speed: float) -> str:
     if not speed:
-        return "time out when they are told to"
+        return "time out on request only"
     return f"time out after {span(TIME_TO_PAY.total_seconds() / speed)}"
 
 
-def _exports(sandbox: Sandbox, wishes: Wishes) -> str:
-    # Clients that read the environment want credentials; this sandbox takes any.
-    key = "" if wishes.auth_from_env else " AURPAY_API_KEY=any"
-    environment = [f"{n}={v}" for n, v in _environment(sandbox, wishes).items()]
+def _exports(sandbox: Sandbox, options: SandboxOptions) -> str:
+    # AurpayClient.from_env() requires credentials; this sandbox accepts any.
+    key = "" if options.auth_from_env else " AURPAY_API_KEY=any"
+    environment = [f"{n}={v}" for n, v in _environment(sandbox, options).items()]
     return f"export {' '.join(environment)}{key}"
 
 
-def _examples(sandbox: Sandbox, wishes: Wishes) -> Iterator[str]:
+def _examples(sandbox: Sandbox, options: SandboxOptions) -> Iterator[str]:
     base_url = sandbox.base_url
-    if wishes.auth_from_env:  # curl cannot sign
+    if options.auth_from_env:  # curl cannot sign a request
         yield "aurpay order create 20.00 USD"
     else:
         header = "-H 'Content-Type: application/json'"

@@ -1,32 +1,29 @@
-"""Where answers go: lines for people, or JSON for programs.
+"""Print the answers of a command: text for people, or JSON for programs.
 
-A command says both, and the screen leaves out what was not asked for. All text passes
-through `plain` here, so that nothing from outside is more than characters.
+A command gives both, and `Output` drops the one that was not asked for. All text is
+escaped here, so that text from outside cannot control the terminal.
 """
 
 from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
 
-from ._plain import plain, to_json
+from ._plain import escape_control, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
-    from rich.text import Text
-
-    from ._arguments import Format
+    from ._arguments import OutputFormat
     from ._rich import Console
 
 Verdict = Literal["", "ok", "warning", "problem"]
 
-#: How often the sign moves that something is going on.
 _REFRESH_PER_S: Final = 12.5
 
-#: A text and its style.
+#: A string and its style.
 _Part = tuple[str, str]
 
 _STYLES: Final[dict[Verdict, str]] = {
@@ -35,13 +32,13 @@ _STYLES: Final[dict[Verdict, str]] = {
     "warning": "bold yellow",
     "problem": "bold red",
 }
-#: How each is marked; and how where the encoding has no such signs, as on Windows.
 _MARKS: Final[dict[Verdict, str]] = {
     "": "    ",
     "ok": "  ✓ ",
     "warning": "  ! ",
     "problem": "  ✗ ",
 }
+#: Instead of marks where the encoding lacks them, as in many Windows consoles.
 _WORDS: Final[dict[Verdict, str]] = {
     "": "         ",
     "ok": "  ok     ",
@@ -51,7 +48,7 @@ _WORDS: Final[dict[Verdict, str]] = {
 
 
 class Row(NamedTuple):
-    """A line of a list: what it is called, and what it says."""
+    """A name and a value, printed on one line."""
 
     name: str
     value: str
@@ -59,63 +56,71 @@ class Row(NamedTuple):
 
 
 @final
-class Screen:
+class Output:
     """Standard output and standard error of one command."""
 
-    def __init__(self, output: Format) -> None:
-        self._is_json = output == "json"
+    def __init__(self, output_format: OutputFormat) -> None:
+        self._is_json = output_format == "json"
         self._is_waiting = False
 
-    def get_ready(self) -> None:
-        """Load what prints for people, which takes a while: for another thread.
+    def load_console(self) -> None:
+        """Import rich if it is needed, which is slow: run this in a thread.
 
-        Who serves others begins with it when they are served already.
+        A server calls it when it already answers requests.
         """
         if not self._is_json:
-            _ = self._answers
+            _ = self._consoles
 
-    def record(self, kind: str, /, **members: object) -> None:
-        """One JSON object on a line of its own, whose ``type`` is `kind`."""
+    def json(self, kind: str, /, **members: object) -> None:
+        """Print one JSON object on one line, with `kind` as its ``type``."""
         if not self._is_json:
             return
         line = to_json({"type": kind, **members})
-        if self._shares_a_terminal():
-            self._errors.print(_text((line, "")), soft_wrap=True)
+        if self._is_waiting and sys.stdout.isatty():
+            self._print((line, ""), stderr=True)
         else:
             print(line, flush=True)
 
     def title(self, text: str) -> None:
-        """What the next lines are about."""
+        """Print a heading."""
         self._print(("  ", ""), (text, "bold cyan"))
 
     def line(self, text: str = "", style: str = "") -> None:
-        """A line of its own, which is not broken: it may be copied."""
+        """Print a line without wrapping it, so that it can be copied."""
         self._print((text, style))
 
-    def step(self, text: str, verdict: Verdict = "ok") -> None:
-        """Something that was done."""
-        if not self._is_json:
-            self._print(_mark(verdict, self._target), (text, ""))
+    def status(self, text: str, verdict: Verdict = "ok") -> None:
+        """Print the result of a step."""
+        self._print((text, ""), verdict=verdict)
 
-    def rows(self, rows: Iterable[Row]) -> None:
-        """A list, its names below each other, and an empty line."""
-        if not self._is_json:
-            for parts in _columns([*rows], self._target):
-                self._print(*parts)
+    def rows(
+        self, rows: Iterable[Row], title: str = "", *, stderr: bool = False
+    ) -> None:
+        """Print rows with aligned values; on standard output also an empty line."""
+        if self._is_json and not stderr:
+            return
+        if title:
+            self._print(("  ", ""), (title, "bold cyan"), stderr=stderr)
+        shown = [*rows]
+        width = max((len(row.name) for row in shown), default=0)
+        for name, value, verdict in shown:
+            name_part = (f"{name:{width}}  ", "dim")
+            self._print(name_part, (value, ""), verdict=verdict, stderr=stderr)
+        if not stderr:
             self.line()
 
     def cells(self, cells: Iterable[tuple[str, int]], style: str = "") -> None:
-        """A line of a table: texts, and how wide their columns are at least."""
-        padded = (f"{plain(text):{width}}" for text, width in cells)
+        """Print a line of a table, given its cells and their least widths."""
+        padded = (f"{escape_control(text):{width}}" for text, width in cells)
         self._print(("  ", ""), ("  ".join(padded).rstrip(), style))
 
-    def code(self, text: str) -> None:
-        """A QR code, where it can be scanned."""
+    def qr_code(self, text: str) -> None:
+        """Print a QR code, or the reason why it could not be scanned."""
         if self._is_json:
             return
         from ._qr import BLOCKS, qr_lines
 
-        problem = _problem_with_codes(self._answers, BLOCKS)
+        problem = _qr_problem(self._consoles[0], BLOCKS)
         if problem is not None:
             self.line(f"  no QR code here: {problem}")
             self.line()
@@ -124,46 +129,45 @@ class Screen:
             self._print(("  ", ""), (line, "white on black"))
         self.line()
 
-    def note(self, text: str) -> None:
-        """Something that is no part of the answer: on standard error."""
-        self._errors.print(_text((text, "")), soft_wrap=True)
+    def info(self, text: str) -> None:
+        """Print a remark that is not part of the answer, on standard error."""
+        self._print((text, ""), stderr=True)
 
-    def complain(self, text: str, rows: Iterable[Row]) -> None:
-        """What went wrong: on standard error; programs have a record of it."""
+    def error(self, text: str, rows: Iterable[Row]) -> None:
+        """Print a failure on standard error; JSON has an object for it instead."""
         if self._is_json:
             return
-        head = _mark("problem", self._errors), (text, "")
-        for parts in [head, *_columns([*rows], self._errors)]:
-            self._errors.print(_text(*parts), soft_wrap=True)
+        self._print((text, ""), verdict="problem", stderr=True)
+        self.rows(rows, stderr=True)
 
     def question(self, title: str, rows: Iterable[Row], text: str) -> None:
-        """What somebody has to decide: on standard error, whoever reads the answers.
+        """Print a question on standard error, also if the answers are JSON.
 
         Args:
-            title: What it is about.
-            rows: What has to be known for it.
-            text: The question; the answer is typed behind it.
+            title: The heading.
+            rows: What has to be known to decide.
+            text: The question; the user types the reply after it.
         """
-        head = ("  ", ""), (title, "bold cyan")
-        for parts in [head, *_columns([*rows], self._errors)]:
-            self._errors.print(_text(*parts), soft_wrap=True)
-        self._errors.print(_text(("  ", ""), (text, "bold")), end="", soft_wrap=True)
+        self.rows(rows, title, stderr=True)
+        self._print(("  ", ""), (text, "bold"), stderr=True, end="")
 
     @contextmanager
     def waiting(self, text: str) -> Generator[Callable[[str], None], None, None]:
-        """Show on a terminal that something is going on, and let it say what."""
-        if not self._errors.is_terminal:
-            yield _tell_nobody
+        """Show a spinner on a terminal, and yield a function that changes its text."""
+        errors = self._consoles[1]
+        if not errors.is_terminal:
+            yield _ignore
             return
         from rich.live import Live
         from rich.spinner import Spinner
+        from rich.text import Text
 
-        # The one spinner that every terminal can show.
-        spinner = Spinner("line", _text((text, "")), style="status.spinner")
-        # Rich would take standard output as well: answers would not get into a pipe.
+        # "line" is the spinner that every encoding has.
+        spinner = Spinner("line", Text(escape_control(text)), style="status.spinner")
+        # If rich redirected standard output, answers would not reach a pipe.
         live = Live(
             spinner,
-            console=self._errors,
+            console=errors,
             refresh_per_second=_REFRESH_PER_S,
             transient=True,
             redirect_stdout=False,
@@ -172,77 +176,61 @@ class Screen:
         with live:
             self._is_waiting = True
             try:
-                yield lambda news: spinner.update(text=_text((news, "")))
+                yield lambda said: spinner.update(text=Text(escape_control(said)))
             finally:
                 self._is_waiting = False
 
-    def _print(self, *parts: _Part) -> None:
-        if not self._is_json:
-            self._target.print(_text(*parts), soft_wrap=True)
+    def _print(
+        self,
+        *parts: _Part,
+        verdict: Verdict | None = None,
+        stderr: bool = False,
+        end: str = "\n",
+    ) -> None:
+        if self._is_json and not stderr:
+            return
+        from rich.text import Text
 
-    @property
-    def _target(self) -> Console:
-        return self._errors if self._shares_a_terminal() else self._answers
-
-    def _shares_a_terminal(self) -> bool:
-        """Whether answers go where the sign is that something is going on.
-
-        Then who shows that sign has to print them, as nobody else can move it away.
-        """
-        return self._is_waiting and sys.stdout.isatty()
+        # A line on the terminal that shows the spinner goes through the spinner's
+        # console, because only that one can move the spinner out of the way.
+        stderr = stderr or (self._is_waiting and sys.stdout.isatty())
+        console = self._consoles[stderr]
+        if verdict is not None:
+            signs = _MARKS if _can_encode("✓✗", console.encoding) else _WORDS
+            parts = ((signs[verdict], _STYLES[verdict]), *parts)
+        line = Text.assemble(*((escape_control(text), style) for text, style in parts))
+        console.print(line, soft_wrap=True, end=end)
 
     @cached_property
-    def _answers(self) -> Console:
+    def _consoles(self) -> tuple[Console, Console]:
+        """Return the consoles of standard output and of standard error."""
         from ._rich import Console
 
-        return Console()
-
-    @cached_property
-    def _errors(self) -> Console:
-        from ._rich import Console
-
-        return Console(stderr=True)
+        # Text is printed unchanged: no markup, no emoji codes, no highlighting.
+        open_console = partial(Console, markup=False, emoji=False, highlight=False)
+        return open_console(), open_console(stderr=True)
 
 
-def _columns(rows: list[Row], console: Console) -> Iterator[tuple[_Part, _Part, _Part]]:
-    width = max((len(row.name) for row in rows), default=0)
-    for row in rows:
-        mark = _mark(row.verdict, console)
-        yield mark, (f"{row.name:{width}}  ", "dim"), (row.value, "")
-
-
-def _mark(verdict: Verdict, console: Console) -> _Part:
-    signs = _MARKS if _has("".join(_MARKS.values()), console) else _WORDS
-    return signs[verdict], _STYLES[verdict]
-
-
-def _has(characters: str, console: Console) -> bool:
-    """Whether the encoding of a terminal or a pipe has some characters."""
+def _can_encode(characters: str, encoding: str) -> bool:
     try:
-        characters.encode(console.encoding)
+        characters.encode(encoding)
     except UnicodeEncodeError:
         return False
     return True
 
 
-def _problem_with_codes(console: Console, blocks: str) -> str | None:
-    """Why a QR code could not be scanned.
+def _qr_problem(console: Console, blocks: str) -> str | None:
+    """Return why a QR code could not be scanned, or None.
 
-    Its light modules are drawn, and its dark ones are what is behind them: on a light
-    terminal, it is inverted unless both colours are set, and scanners do not read it.
+    Only its light modules are drawn. On a light terminal it would be inverted unless
+    both colours are set, and scanners do not read an inverted code.
     """
-    if not _has(blocks, console):
+    if not _can_encode(blocks, console.encoding):
         return f"the encoding {console.encoding} has no block characters"
     if console.color_system is None or console.no_color:
         return "it needs a terminal with colours (NO_COLOR, TERM)"
     return None
 
 
-def _text(*parts: _Part) -> Text:
-    from rich.text import Text
-
-    return Text.assemble(*((plain(text), style) for text, style in parts))
-
-
-def _tell_nobody(_: str) -> None:
-    """Where nobody looks."""
+def _ignore(_: str) -> None:
+    """Do nothing: there is no spinner whose text could change."""

@@ -1,6 +1,6 @@
-"""Tokens and secrets: from the environment or from a prompt, never from arguments.
+"""Read tokens and secrets from the environment or a prompt, never from arguments.
 
-What stands on a command line is in the shell's history and in the list of processes.
+Arguments are visible in the shell's history and in the list of processes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CALLBACK_TOKEN: Final = "AURPAY_CALLBACK_TOKEN"  # noqa: S105 - a name
 CALLBACK_SECRET: Final = "AURPAY_CALLBACK_SECRET"  # noqa: S105 - a name
 
-#: Everything of this package that must not be shown.
+#: All variables of this package whose values must not be shown.
 VARIABLES: Final = (
     "AURPAY_API_KEY",
     "AURPAY_API_TOKEN",
@@ -30,34 +30,36 @@ VARIABLES: Final = (
 
 
 class CallbackKeys(NamedTuple):
-    """What callbacks carry, and what they are signed with."""
+    """The token that callbacks carry, and the secret that signs them."""
 
     token: Secret
     secret: Secret
 
 
 def from_environment(name: str) -> Secret | None:
-    """What a variable holds; an empty one counts as not set."""
+    """Return the value of a variable; an empty one counts as not set."""
     return Secret(os.environ[name]) if os.environ.get(name) else None
 
 
 def ask_for_callback_keys() -> CallbackKeys:
-    """Token and secret of callbacks: from the environment, or else from the terminal.
+    """Return the callback keys of the environment, prompting for those not set.
 
     Raises:
         ConfigurationError: if there is no terminal to ask at.
     """
-    token = from_environment(CALLBACK_TOKEN) or _ask(CALLBACK_TOKEN, "Callback token")
+    token = from_environment(CALLBACK_TOKEN) or _prompt(
+        CALLBACK_TOKEN, "Callback token"
+    )
     secret = from_environment(CALLBACK_SECRET)
-    return CallbackKeys(token, secret or _ask(CALLBACK_SECRET, "Callback secret"))
+    return CallbackKeys(token, secret or _prompt(CALLBACK_SECRET, "Callback secret"))
 
 
 def known_secrets() -> Iterator[str]:
-    """All of them that the environment holds, to be looked for in what is shown."""
+    """Return all secrets of the environment, to remove them from what is shown."""
     return (os.environ[name] for name in VARIABLES if os.environ.get(name))
 
 
-def _ask(name: str, what: str) -> Secret:
+def _prompt(name: str, label: str) -> Secret:
     if not sys.stdin.isatty():
         raise ConfigurationError(
             f"{name} is not set, and there is no terminal to ask at"
@@ -65,9 +67,9 @@ def _ask(name: str, what: str) -> Secret:
     from getpass import getpass
 
     try:
-        answer = Secret(getpass(f"{what}: "))
+        answer = Secret(getpass(f"{label}: "))
     except EOFError:
-        raise ConfigurationError(f"{name} is not set, and was not told") from None
+        raise ConfigurationError(f"{name} is not set, and was not entered") from None
     if not answer.reveal():
-        raise ConfigurationError(f"{name} is not set, and was not told")
+        raise ConfigurationError(f"{name} is not set, and was not entered")
     return answer

@@ -1,8 +1,7 @@
-"""Each rule of BOLT #11 on its own, as ``bolt11.decode`` applies them when strict.
+"""Check an invoice against each rule of BOLT #11 that strict decoding applies.
 
-``decode`` ends with the first rule that is broken; whoever wonders why an invoice is
-refused wants to see all of them. The checks are made of the same readers, and the tests
-hold the sum of them against ``decode`` for every published invoice.
+``bolt11.decode`` stops at the first rule that is broken; this shows all of them. Both
+use the same parsers, and the tests compare their results for every published invoice.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..bolt11 import _hrp
 from ..bolt11._fields import parse_bytes, parse_description, parse_features
+from ..bolt11._hrp import parse_hrp
 from ..bolt11._invoice import (
     MAX_LENGTH,
     MAX_LENGTH_LENIENT,
@@ -37,22 +36,23 @@ if TYPE_CHECKING:
 _URI_SCHEME: Final = "lightning:"
 
 
-class Check(NamedTuple):
-    """A rule, and how an invoice breaks it."""
+class RuleCheck(NamedTuple):
+    """The result of checking one rule."""
 
     name: str
+    #: A sentence that says how the rule is broken.
     problem: str | None
 
 
 class _Parts(NamedTuple):
-    """What the checks look at."""
+    """The decoded parts of an invoice."""
 
     text: Bech32
     fields: Fields
 
 
-def check_strictly(text: str) -> Iterator[Check]:
-    """Every rule, up to one without which nothing can be read.
+def check_rules(text: str) -> Iterator[RuleCheck]:
+    """Check every rule, up to the first failure after which nothing can be decoded.
 
     Args:
         text: An invoice, with or without ``lightning:``.
@@ -60,23 +60,23 @@ def check_strictly(text: str) -> Iterator[Check]:
     scheme = text[: len(_URI_SCHEME)].lower()
     offset = len(_URI_SCHEME) if scheme == _URI_SCHEME else 0
     length = len(text) - offset
-    yield Check("length", _length_problem(length))
+    yield RuleCheck("length", _length_problem(length))
     if length > MAX_LENGTH_LENIENT:
         return
     try:
         parts = decode_bech32(text, offset)
     except InvoiceError as error:
-        yield Check("text", str(error))
+        yield RuleCheck("text", str(error))
         return
-    yield Check("text", None)
-    yield _made("prefix", lambda: _hrp.parse_hrp(parts.hrp, offset=offset, strict=True))
-    yield _made("fields", lambda: _split(parts, offset, strict=True))
+    yield RuleCheck("text", None)
+    yield _check("prefix", lambda: parse_hrp(parts.hrp, offset=offset, strict=True))
+    yield _check("fields", lambda: _split(parts, offset, strict=True))
     try:
         fields = _split(parts, offset, strict=False)
     except InvoiceError:
         return
-    for name, check in _CHECKS.items():
-        yield _made(name, partial(check, _Parts(parts, fields)))
+    for name, check in _RULES.items():
+        yield _check(name, partial(check, _Parts(parts, fields)))
 
 
 def _length_problem(length: int) -> str | None:
@@ -85,15 +85,15 @@ def _length_problem(length: int) -> str | None:
     return f"more than {MAX_LENGTH:,} characters"
 
 
-def _made(name: str, check: Callable[[], object]) -> Check:
+def _check(name: str, check: Callable[[], object]) -> RuleCheck:
     try:
         check()
     except InvoiceError as error:
-        return Check(name, str(error))
-    return Check(name, None)
+        return RuleCheck(name, str(error))
+    return RuleCheck(name, None)
 
 
-def _describe(parts: _Parts) -> None:
+def _check_description(parts: _Parts) -> None:
     known = parts.fields.known
     if ("d" in known) == ("h" in known):
         problem = "both" if "d" in known else "neither"
@@ -106,7 +106,7 @@ def _describe(parts: _Parts) -> None:
         parse_bytes(known["h"], strict=True)
 
 
-def _pay(parts: _Parts) -> str:
+def _check_signature(parts: _Parts) -> str:
     return _payee(
         parts.fields.known.get("n"),
         signing_hash(parts.text),
@@ -115,32 +115,32 @@ def _pay(parts: _Parts) -> str:
     )
 
 
-def _require(tag: str, what: str) -> Callable[[_Parts], object]:
+def _check_required(tag: str, what: str) -> Callable[[_Parts], object]:
     return lambda parts: _required(parts.fields.known.get(tag), what, strict=True)
 
 
-def _count(tag: str) -> Callable[[_Parts], object]:
+def _check_number(tag: str) -> Callable[[_Parts], object]:
     return lambda parts: _number(parts.fields.known.get(tag), 0, strict=True)
 
 
-def _fall_back(parts: _Parts) -> object:
-    # The network only chooses how an address is written.
+def _check_fallbacks(parts: _Parts) -> object:
+    # The network only decides how an address is encoded.
     return _fallbacks(parts.fields, "mainnet", strict=True)
 
 
-#: In the order in which they are shown.
-_CHECKS: Final[dict[str, Callable[[_Parts], object]]] = {
-    "description": _describe,
-    "payment_hash": _require("p", "payment hash"),
-    "payment_secret": _require("s", "payment secret"),
+#: In the order of the output.
+_RULES: Final[dict[str, Callable[[_Parts], object]]] = {
+    "description": _check_description,
+    "payment_hash": _check_required("p", "payment hash"),
+    "payment_secret": _check_required("s", "payment secret"),
     "metadata": lambda parts: _hex(parts.fields.known.get("m"), strict=True),
-    "expiry": _count("x"),
-    "min_final_cltv_expiry": _count("c"),
+    "expiry": _check_number("x"),
+    "min_final_cltv_expiry": _check_number("c"),
     "features": lambda parts: (
         "9" in parts.fields.known
         and parse_features(parts.fields.known["9"], strict=True)
     ),
-    "fallbacks": _fall_back,
+    "fallbacks": _check_fallbacks,
     "routes": lambda parts: _routes(parts.fields, strict=True),
-    "signature": _pay,
+    "signature": _check_signature,
 }

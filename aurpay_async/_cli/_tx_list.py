@@ -1,4 +1,4 @@
-"""``aurpay tx list``: what came in, went back and went out."""
+"""``aurpay tx list``: list payments, refunds and withdrawals."""
 
 from __future__ import annotations
 
@@ -6,41 +6,54 @@ from typing import TYPE_CHECKING, Final
 
 from .._client import AurpayClient
 from .._models._transactions import Transaction
-from ._list import Listing
+from ._arguments import (  # noqa: TC001 - read by cyclopts
+    LIST_DEFAULTS,
+    ListOptions,
+    OutputOption,
+)
+from ._list import Listing, show_list
+from ._screen import Output
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from decimal import Decimal
 
 
-def _cells(row: Transaction) -> tuple[str, ...]:
+async def list_transactions(
+    *, options: ListOptions = LIST_DEFAULTS, output_format: OutputOption = "text"
+) -> int:
+    """Show a page of transactions, or all transactions."""
+    return await show_list(Output(output_format), TRANSACTIONS, options)
+
+
+def _transaction_cells(row: Transaction) -> tuple[str, ...]:
     return (
         row.tx_id,
         row.tx_type,
         row.status,
-        f"{_plain(row.amount) or '-'} {row.coin}",
-        _plain(row.fee) or "-",
+        f"{_decimal_str(row.amount) or '-'} {row.coin}",
+        _decimal_str(row.fee) or "-",
     )
 
 
-def _members(row: Transaction) -> dict[str, object]:
+def _transaction_members(row: Transaction) -> dict[str, object]:
     return {
         "tx_id": row.tx_id,
         "tx_type": row.tx_type,
         "status": row.status,
         "chain": row.chain,
         "coin": row.coin,
-        "amount": _plain(row.amount),
-        "obtained": _plain(row.obtained),
-        "fee": _plain(row.fee),
+        "amount": _decimal_str(row.amount),
+        "obtained": _decimal_str(row.obtained),
+        "fee": _decimal_str(row.fee),
     }
 
 
-def _plain(number: Decimal | None) -> str | None:
+def _decimal_str(number: Decimal | None) -> str | None:
     return None if number is None else f"{number:f}"
 
 
-def _iterate(
+def _iterate_transactions(
     aurpay: AurpayClient, page: int, size: int
 ) -> AsyncGenerator[Transaction, None]:
     return aurpay.iter_transactions(page=page, size=size)
@@ -49,7 +62,7 @@ def _iterate(
 TRANSACTIONS: Final = Listing[Transaction](
     noun="transactions",
     kind="transaction",
-    # For a terminal of 100 columns; programs get what was obtained as well.
+    # The widths fit a terminal of 100 columns, so `obtained` is in the JSON alone.
     columns={
         "tx_id": 36,
         "type": 8,
@@ -57,8 +70,8 @@ TRANSACTIONS: Final = Listing[Transaction](
         "amount": 20,
         "fee": 0,
     },
-    cells=_cells,
-    members=_members,
+    cells=_transaction_cells,
+    members=_transaction_members,
     fetch=AurpayClient.list_transactions,
-    iterate=_iterate,
+    iterate=_iterate_transactions,
 )

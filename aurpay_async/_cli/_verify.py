@@ -1,16 +1,14 @@
-"""``aurpay verify``: is this the invoice that was expected?
-
-The checks are the client's own, so that both say the same of an invoice.
-"""
+"""``aurpay verify``: verify an invoice with the checks of the client."""
 
 from __future__ import annotations
 
 import os
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
-from .. import bolt11
+from cyclopts import Parameter
+
 from .._checks import (
     CHECKOUT_ORIGIN,
     SKIPPED,
@@ -27,11 +25,18 @@ from .._money import MAX_MSAT, btc_to_msat
 from .._network import NETWORKS
 from .._order_life import OrderStatus
 from .._settings import require_network, require_payees
+from ..bolt11 import decode
 from ..errors import InvalidRequestError, InvoiceDecodeError, InvoiceError, shown
-from ._decode import read_text
+from ._arguments import (  # noqa: TC001 - read by cyclopts
+    InvoiceText,
+    NetworkName,
+    OutputOption,
+    Several,
+)
+from ._decode import read_invoice_text
 from ._failures import FAILED
 from ._invoice_view import invoice_members
-from ._screen import Row
+from ._screen import Output, Row
 from ._times import amount, distance, moment, msat_to_btc
 
 if TYPE_CHECKING:
@@ -39,34 +44,23 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .._network import Network
-    from ._screen import Screen
+    from ..bolt11 import Invoice
 
-_AMOUNT = re.compile(
+_BTC_AMOUNT = re.compile(
     r"([0-9]{1,8}(?:\.[0-9]{1,11})?) ?(?:BTC)?", re.ASCII | re.IGNORECASE
 )
 
 
-class Made(NamedTuple):
-    """A check, and what came of it."""
+class VerifyCheck(NamedTuple):
+    """The result of one check."""
 
     name: str
-    verdict: Literal["ok", "failed", "not_made"]
+    verdict: Literal["ok", "failed", "skipped"]
     found: str
 
 
-class Expected(NamedTuple):
-    """What the invoice has to be, as it was given."""
-
-    #: One of the two.
-    btc: str | None
-    msat: int | None
-    #: ``None``: that of the environment, or the main one.
-    network: Network | None
-    payees: Sequence[str]
-
-
-#: What a check says of an invoice that passed it.
-_SAYS: Final[dict[str, Callable[[bolt11.Invoice, datetime], str]]] = {
+#: The text for an invoice that passed a check.
+_PASSED: Final[dict[str, Callable[[Invoice, datetime], str]]] = {
     "network": lambda invoice, _: invoice.network,
     "amount": lambda invoice, _: amount(invoice.amount_msat or 0),
     "timestamp": lambda invoice, now: _when(invoice.created_at, now),
@@ -74,7 +68,7 @@ _SAYS: Final[dict[str, Callable[[bolt11.Invoice, datetime], str]]] = {
     "payee": lambda invoice, _: invoice.payee,
 }
 
-_CHECKS: Final = {
+_CLIENT_CHECKS: Final = {
     "network": _network,
     "amount": _amount,
     "timestamp": _timestamp,
@@ -82,44 +76,64 @@ _CHECKS: Final = {
     "payee": _payee,
 }
 
-_ROWS: Final[dict[str, Literal["ok", "problem", ""]]] = {
+_MARKS: Final[dict[str, Literal["ok", "problem", ""]]] = {
     "ok": "ok",
     "failed": "problem",
-    "not_made": "",
+    "skipped": "",
 }
 
 
-def verify_invoice(screen: Screen, given: str, expected: Expected) -> int:
-    """Hold an invoice against what was expected; it is a no if one check fails."""
-    invoice: bolt11.Invoice | None = None
-    verdict = "it does not fit: do not pay it, and do not show it to a payer"
-    msat = read_amount(expected.btc, expected.msat)
-    policy = make_policy(expected)
+def verify_invoice(
+    invoice: InvoiceText,
+    /,
+    *,
+    btc: Annotated[
+        str | None, Parameter(name="--amount", help="Expected amount in BTC.")
+    ] = None,
+    amount_msat: Annotated[
+        int | None, Parameter(help="Expected amount in millisatoshi.")
+    ] = None,
+    network: Annotated[
+        NetworkName | None,
+        Parameter(help="Expected network. [default: AURPAY_NETWORK, or mainnet]"),
+    ] = None,
+    payee: Annotated[
+        Several,
+        Parameter(help="Expected public key of the receiver; may be repeated."),
+    ] = (),
+    output_format: OutputOption = "text",
+) -> int:
+    """Verify an invoice, and return 1 if a check fails."""
+    output = Output(output_format)
+    decoded: Invoice | None = None
+    failure = "verification failed: do not pay it, and do not show it to a payer"
+    msat = parse_amount(btc, amount_msat)
+    policy = make_policy(network, payee)
     try:
-        invoice = bolt11.decode(read_text(given))
+        decoded = decode(read_invoice_text(invoice))
     except InvoiceError as error:
-        checks = [Made("signature", "failed", str(error))]
+        checks = [VerifyCheck("signature", "failed", str(error))]
         if isinstance(error, InvoiceDecodeError):
-            verdict = "it cannot be read, so nothing was compared"
+            failure = "it cannot be decoded, so nothing was compared"
     else:
-        checks = [*_check(invoice, msat, policy)]
+        checks = [*_run_checks(decoded, msat, policy)]
     fits = all(check.verdict != "failed" for check in checks)
-    screen.record(
+    output.json(
         "verdict",
         fits=fits,
         checks=[check._asdict() for check in checks],
-        invoice=None if invoice is None else invoice_members(invoice),
+        invoice=None if decoded is None else invoice_members(decoded),
     )
-    screen.rows(Row(name, found, _ROWS[made]) for name, made, found in checks)
+    output.rows(Row(name, found, _MARKS[verdict]) for name, verdict, found in checks)
     if fits:
-        screen.step("it fits: this is the invoice that was expected")
+        output.status("verified: the invoice is as expected")
         return 0
-    screen.step(verdict, "problem")
+    output.status(failure, "problem")
     return FAILED
 
 
-def read_amount(btc: str | None, msat: int | None) -> int:
-    """What is expected, in millisatoshi.
+def parse_amount(btc: str | None, msat: int | None) -> int:
+    """Return the expected amount in millisatoshi.
 
     Raises:
         InvalidRequestError: unless exactly one of the two is given, and possible.
@@ -130,7 +144,7 @@ def read_amount(btc: str | None, msat: int | None) -> int:
         )
     if btc is None:
         return _require_msat(msat or 0)
-    match = _AMOUNT.fullmatch(btc)
+    match = _BTC_AMOUNT.fullmatch(btc)
     if match is None:
         raise InvalidRequestError(
             f"not an amount in BTC: {shown(btc)}",
@@ -143,38 +157,43 @@ def read_amount(btc: str | None, msat: int | None) -> int:
         raise InvalidRequestError(str(error), field="amount") from None
 
 
-def make_policy(expected: Expected) -> InvoicePolicy:
-    """What is accepted, the network of the environment if no other was named."""
-    named = expected.network or os.environ.get("AURPAY_NETWORK") or NETWORKS[0]
+def make_policy(network: Network | None, payees: Sequence[str]) -> InvoicePolicy:
+    """Return the policy for a network (by default the environment's) and payees."""
+    name = network or os.environ.get("AURPAY_NETWORK") or NETWORKS[0]
     return InvoicePolicy(
-        network=require_network(named, "AURPAY_NETWORK"),
+        network=require_network(name, "AURPAY_NETWORK"),
         origin=CHECKOUT_ORIGIN,
-        payees=require_payees(expected.payees),
+        payees=require_payees(payees),
     )
 
 
 def _require_msat(msat: int) -> int:
     if not 0 < msat <= MAX_MSAT:
-        raise InvalidRequestError("no amount of millisatoshi", field="amount_msat")
+        raise InvalidRequestError(
+            f"must be 1 to {MAX_MSAT} millisatoshi; got {msat}", field="amount_msat"
+        )
     return msat
 
 
-def _check(invoice: bolt11.Invoice, msat: int, policy: InvoicePolicy) -> Iterator[Made]:
+def _run_checks(
+    invoice: Invoice, msat: int, policy: InvoicePolicy
+) -> Iterator[VerifyCheck]:
     now = SystemClock().now()
-    order = _as_order(invoice, msat)
-    yield Made("signature", "ok", "verified; the invoice breaks no rule of BOLT #11")
-    for name, check in _CHECKS.items():
+    order = _expected_order(invoice, msat)
+    yield VerifyCheck("signature", "ok", "verified; no rule of BOLT #11 is broken")
+    for name, check in _CLIENT_CHECKS.items():
         problem = check(order, invoice, policy, now.timestamp())
         if problem is None:
-            yield Made(name, "ok", _SAYS[name](invoice, now))
+            yield VerifyCheck(name, "ok", _PASSED[name](invoice, now))
         elif problem is SKIPPED:
-            yield Made(name, "not_made", f"{invoice.payee}; no --payee was given")
+            found = f"{invoice.payee}; no --payee was given"
+            yield VerifyCheck(name, "skipped", found)
         else:
-            yield Made(name, "failed", problem)
+            yield VerifyCheck(name, "failed", problem)
 
 
-def _as_order(invoice: bolt11.Invoice, msat: int) -> UncheckedOrder:
-    """The order that the client's checks hold an invoice against."""
+def _expected_order(invoice: Invoice, msat: int) -> UncheckedOrder:
+    """Return an order with the expected amount, for the checks of the client."""
     return UncheckedOrder(
         order_id="expected",
         status=OrderStatus.PENDING,

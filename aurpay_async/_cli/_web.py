@@ -1,4 +1,4 @@
-"""HTTP for the commands: a server on loopback, and one request sent as it is."""
+"""HTTP for the commands: a loopback server, and one request without changes."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-    #: Makes one for a server, when its address is known.
+    #: Returns the handler of a server at a base URL.
     MakeHandler = Callable[[str], Handler]
 
 _HOST: Final = "127.0.0.1"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 
-#: More than any callback has; the sandbox sends two mebibytes on request.
+#: Above the longest body that the sandbox sends, which is two mebibytes.
 _MAX_REQUEST: Final = 4 * 1024 * 1024
-#: How much of an answer is read.
+#: Bytes of a response that are read.
 _MAX_ANSWER: Final = 64 * 1024
 
 
 class Answer(NamedTuple):
-    """What came back, if anything did."""
+    """A response, or the error if there was none."""
 
     status: int | None
     body: bytes
@@ -43,7 +43,7 @@ class Answer(NamedTuple):
 
 @asynccontextmanager
 async def serve(make_handler: MakeHandler, port: int = 0) -> AsyncGenerator[str, None]:
-    """Serve every path with one handler, on loopback; gives the base URL."""
+    """Serve every path with one handler on loopback, and yield the base URL."""
     with socket.create_server((_HOST, port)) as listening:
         base_url = f"http://{_HOST}:{listening.getsockname()[1]}"
         app = web.Application(client_max_size=_MAX_REQUEST)
@@ -60,9 +60,9 @@ async def serve(make_handler: MakeHandler, port: int = 0) -> AsyncGenerator[str,
 async def send(
     method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes = b""
 ) -> Answer:
-    """One request, whose URL goes over the wire as it is; no redirect is followed.
+    """Send one request with its URL unchanged; do not follow redirects.
 
-    It does not fail: what went wrong is in the answer.
+    A failure is returned as ``error`` of the answer.
     """
     began = perf_counter()
     status, received, problem = None, b"", None
@@ -77,19 +77,19 @@ async def send(
                 method,
                 URL(url, encoded=True),
                 headers=[*headers],
-                # aiohttp warns of large bodies that are bytes.
+                # aiohttp warns about large bodies of type bytes.
                 data=BytesIO(body) if body else None,
                 allow_redirects=False,
             ) as response,
         ):
             status = response.status
-            received = await _read(response.content)
+            received = await _read_start(response.content)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         problem = f"{type(error).__name__}: {error}"
     return Answer(status, received, problem, perf_counter() - began)
 
 
-async def _read(content: aiohttp.StreamReader) -> bytes:
+async def _read_start(content: aiohttp.StreamReader) -> bytes:
     try:
         return await content.readexactly(_MAX_ANSWER)
     except asyncio.IncompleteReadError as error:
@@ -97,10 +97,10 @@ async def _read(content: aiohttp.StreamReader) -> bytes:
 
 
 def require_sendable(url: str, *, anywhere: bool) -> None:
-    """Refuse an address that cannot be called as it is written, or is elsewhere.
+    """Reject a URL that would be changed when sent, or is not on this machine.
 
     Raises:
-        UrlError: what is wrong with it.
+        UrlError: with the problem.
     """
     scheme, host, port = parse_origin(url)
     require_secure((scheme, host, port))
@@ -110,4 +110,4 @@ def require_sendable(url: str, *, anywhere: bool) -> None:
         raise UrlError("has a #fragment, or a character that is not percent-encoded")
     _, slash, path = url.partition("://")[2].partition("/")
     if slash + path != URL(url, encoded=True).raw_path_qs:
-        raise UrlError("needs a path, and is sent as it is written or not at all")
+        raise UrlError("needs a path, and no character that is changed when sent")

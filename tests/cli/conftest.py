@@ -1,4 +1,4 @@
-"""Runs commands as the shell would, and a sandbox for those that need a platform."""
+"""Run commands as the shell would; fixtures of a sandbox and of a plain terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if find_spec("cyclopts") is None:  # the extra `cli` is not installed
 
 
 class Done(NamedTuple):
-    """How a command ended."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -30,18 +30,18 @@ class Done(NamedTuple):
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """What it said as JSON: all that it said."""
+        """Return standard output as JSON objects, one per line."""
         return [json.loads(line) for line in self.out.splitlines()]
 
     @property
     def record(self) -> dict[str, Any]:
-        """What it said in one object."""
+        """Return standard output as its only JSON object."""
         [record] = self.records
         return record
 
 
 class Run(Protocol):
-    """Runs a command."""
+    """Run a command and return its exit code and output."""
 
     def __call__(
         self, *arguments: str, stdin: bytes = b"", typed: str | None = None
@@ -49,7 +49,7 @@ class Run(Protocol):
 
 
 class Terminal(TextIOWrapper):
-    """Standard input, where somebody types."""
+    """Standard input of a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -65,9 +65,9 @@ def _run(arguments: Sequence[str]) -> int:
 
 @pytest.fixture
 def aurpay(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command line: arguments to what was printed; from a thread as well.
+    """Return a function that runs a command; it may be called in a thread.
 
-    With `typed`, there is a terminal, but for standard output.
+    With `typed`, standard input and standard error are terminals.
     """
 
     def run(*arguments: str, stdin: bytes = b"", typed: str | None = None) -> Done:
@@ -76,8 +76,7 @@ def aurpay(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr("sys.stdin", kind(BytesIO(given), "utf-8"))
         monkeypatch.setattr(sys.stderr, "isatty", lambda: typed is not None)
         capsys.readouterr()
-        # In a thread of its own: there may be a loop in this one, and pytest-asyncio
-        # does not expect another to come and go.
+        # A thread, because this one may already run the event loop of pytest-asyncio.
         with ThreadPoolExecutor(max_workers=1) as threads:
             code = threads.submit(_run, arguments).result()
         return Done(code, *capsys.readouterr())
@@ -87,7 +86,7 @@ def aurpay(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(autouse=True)
 def _a_plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the developer's terminal can do must not decide a test."""
+    """Make the results independent of the developer's terminal."""
     for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
@@ -96,7 +95,7 @@ def _a_plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
-    """A sandbox that the environment names."""
+    """Open a sandbox, and configure the client for it by the environment."""
     async with Sandbox() as sandbox:
         monkeypatch.setenv("AURPAY_BASE_URL", sandbox.base_url)
         monkeypatch.setenv("AURPAY_NETWORK", "regtest")

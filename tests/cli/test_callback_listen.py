@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 
 from aurpay_async import AurpayClient
-from aurpay_async._cli._callback_listen import listen_and_forward
-from aurpay_async._cli._sandbox import Wishes
-from aurpay_async._cli._screen import Screen
+from aurpay_async._cli._callback_listen import listen
+from aurpay_async._cli._sandbox import SandboxOptions, make_sandbox
+from aurpay_async._cli._screen import Output
 from aurpay_async._cli._web import serve
 from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.contrib.aiohttp import callback_handler
@@ -35,16 +35,16 @@ KEY = "a made-up key, of 16 characters or more"
 
 
 class Listener(NamedTuple):
-    """What it has said so far, line by line."""
+    """The output of a listener, line by line."""
 
     lines: asyncio.Queue[str]
 
     async def line(self) -> str:
-        """The next one."""
+        """Return the next line."""
         return await asyncio.wait_for(self.lines.get(), 10)
 
     async def record(self) -> dict[str, Any]:
-        """The next one as JSON."""
+        """Return the next line as JSON."""
         return dict(json.loads(await self.line()))
 
 
@@ -52,7 +52,7 @@ class Listener(NamedTuple):
 async def listening(
     monkeypatch: pytest.MonkeyPatch,
     shop: str,
-    wishes: Wishes | None = None,
+    options: SandboxOptions | None = None,
     output: Any = "json",
 ) -> AsyncIterator[Listener]:
     lines: asyncio.Queue[str] = asyncio.Queue()
@@ -65,9 +65,8 @@ async def listening(
             self.truncate()
 
     monkeypatch.setattr("sys.stdout", Out())
-    work = listen_and_forward(
-        Screen(output), forward_to=shop, port=0, wishes=wishes or Wishes()
-    )
+    options = options or SandboxOptions()
+    work = listen(Output(output), make_sandbox(options), options, shop, port=0)
     task = asyncio.create_task(work)
     yield Listener(lines)
     task.cancel()
@@ -81,7 +80,7 @@ async def post(url: str, *, as_json: bool = True) -> Any:
 
 
 class Shop:
-    """Verifies callbacks as a real one does, for the base URL that it is told."""
+    """A shop that verifies callbacks for a base URL."""
 
     def __init__(self) -> None:
         self.orders: dict[str, LightningOrder] = {}
@@ -113,14 +112,14 @@ class Shop:
 
 
 @pytest.mark.parametrize("posts", [False, True])
-async def test_a_shop_verifies_what_is_handed_on(
+async def test_shop_verifies_a_forwarded_callback(
     monkeypatch: pytest.MonkeyPatch, posts: bool
 ) -> None:
-    """Its public_base_url is the listener's; the payment is confirmed, and shown."""
     shop = Shop()
+    options = SandboxOptions(post_callbacks=posts)
     async with (
         serve(lambda _: shop.answer) as shop_url,
-        listening(monkeypatch, shop_url, Wishes(post_callbacks=posts)) as listener,
+        listening(monkeypatch, shop_url, options) as listener,
     ):
         opened = await listener.record()
         base_url, callbacks = opened["base_url"], opened["callback_base_url"]
@@ -156,8 +155,9 @@ async def test_a_shop_verifies_what_is_handed_on(
     }
 
 
-async def test_nothing_of_it_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Path, query, body, and headers, also those that come twice; nor the answer."""
+async def test_request_and_response_are_forwarded_unchanged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with (
         Server(answering(b"not mine\n", "418 Teapot")) as shop,
         listening(monkeypatch, shop.url) as listener,
@@ -185,7 +185,7 @@ async def test_nothing_of_it_is_changed(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("added", ["", "?x=1", "&x=1"])
-async def test_a_callback_with_added_parameters_is_that_of_its_order(
+async def test_callback_with_added_parameters_belongs_to_its_order(
     monkeypatch: pytest.MonkeyPatch, added: str
 ) -> None:
     """Aurpay's own plugins expect parameters that the platform adds."""
@@ -203,10 +203,9 @@ async def test_a_callback_with_added_parameters_is_that_of_its_order(
     assert (passed["kind"], passed["order_id"]) == ("paid", order_id)
 
 
-async def test_a_registered_path_with_another_query_is_handed_on_as_unknown(
+async def test_registered_path_with_another_query_is_forwarded_as_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A shop that is being debugged may be called with any."""
     async with (
         Server(answering(b"ok")) as shop,
         listening(monkeypatch, shop.url) as listener,
@@ -235,10 +234,9 @@ async def test_a_registered_path_with_another_query_is_handed_on_as_unknown(
         ("/", {}, 404),
     ],
 )
-async def test_the_listener_hands_on_registered_paths_of_programs_alone(
+async def test_listener_forwards_registered_paths_of_programs_only(
     monkeypatch: pytest.MonkeyPatch, path: str, headers: dict[str, str], status: int
 ) -> None:
-    """A web page reaches nothing of the shop through it, by no name of its own."""
     async with (
         Server(answering(b"ok")) as shop,
         listening(monkeypatch, shop.url) as listener,
@@ -258,18 +256,19 @@ async def test_the_listener_hands_on_registered_paths_of_programs_alone(
         else:
             refused = await listener.record()
             assert (refused["type"], refused["status"]) == ("forwarded", status)
-            assert refused["error"].startswith("not handed on: ")
+            assert refused["error"].startswith("not forwarded: ")
 
 
 async def register(base_url: str, callback_url: str) -> str:
-    """Create an order with this callback URL; its id."""
+    """Create an order with this callback URL, and return its id."""
     async with AurpayClient(base_url=base_url, network="regtest") as client:
         order = await client.create_order("20.00", "USD", callback_url=callback_url)
     return order.order_id
 
 
-async def test_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is told from a payment by the URL that is called."""
+async def test_listener_recognizes_a_timeout_callback_by_its_url(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with (
         Server(answering(b"ok")) as shop,
         listening(monkeypatch, shop.url) as listener,
@@ -290,15 +289,18 @@ async def test_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (passed["kind"], passed["order_id"]) == ("timeout", order.order_id)
 
 
-async def test_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where to pay, what to tell the shop; a shop that is down is shown as that."""
+async def test_listener_shows_addresses_and_an_unreachable_shop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with (
         closed_port() as shop_url,
         listening(monkeypatch, shop_url, output="text") as listener,
     ):
         first = await listener.line()
-        callbacks = first.split()[2]
-        assert first == f"Callbacks to {callbacks} go to {shop_url}, Ctrl-C ends it."
+        callbacks = first.split()[3]
+        assert first == (
+            f"Forwarding callbacks from {callbacks} to {shop_url}; Ctrl-C stops it."
+        )
         said = [await listener.line() for _ in range(5)]
         sandbox_url = said[1].split()[1].rstrip(",")
         await register(sandbox_url, f"{callbacks}/x?secret=1")
@@ -319,8 +321,9 @@ async def test_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://shop.example", "https"),
     ],
 )
-def test_where_nothing_is_handed_on(aurpay: Run, shop: str, problem: str) -> None:
-    """A path would not be covered by any signature; a shop elsewhere is not ours."""
+def test_listener_rejects_a_shop_with_path_or_on_another_machine(
+    aurpay: Run, shop: str, problem: str
+) -> None:
     done = aurpay("callback", "listen", "--forward-to", shop)
     assert (done.code, done.out) == (2, "")
     assert problem in done.err
@@ -334,10 +337,9 @@ def test_where_nothing_is_handed_on(aurpay: Run, shop: str, problem: str) -> Non
         ("--speed", "-1", "speed must be 0"),
     ],
 )
-def test_the_listener_has_the_options_of_its_sandbox(
+def test_listener_rejects_invalid_options_of_its_sandbox(
     aurpay: Run, option: str, value: str, problem: str
 ) -> None:
-    """Each of them is refused as the sandbox refuses it."""
     shop = ("--forward-to", "http://127.0.0.1:9")
     done = aurpay("callback", "listen", *shop, f"{option}={value}")
     assert done.code == 2

@@ -1,4 +1,4 @@
-"""``aurpay callback send``: what leaves, and what is shown of the answer."""
+"""``aurpay callback send``: the request, and the response that is shown."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AURPAY_CALLBACK_SECRET", SECRET)
 
 
-async def send(aurpay: Run, url: str, *arguments: str) -> Done:
+async def send_callback(aurpay: Run, url: str, *arguments: str) -> Done:
     return await asyncio.to_thread(aurpay, "callback", "send", url, *arguments)
 
 
-def verified(request: bytes, url: str) -> CallbackError | None:
-    """What our verifier says of what arrived."""
+def verify_request(request: bytes, url: str) -> CallbackError | None:
+    """Return the error of `CallbackVerifier` for a request, or None."""
     head, _, body = request.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = [(name, value) for name, _, value in (x.partition(": ") for x in lines)]
@@ -49,14 +49,13 @@ def verified(request: bytes, url: str) -> CallbackError | None:
     return None
 
 
-async def test_a_good_one(aurpay: Run) -> None:
-    """Is signed for its URL, byte for byte, and the answer is shown."""
+async def test_callback_send_signs_the_url_and_shows_the_response(aurpay: Run) -> None:
     async with Server(answering(b"ok\n")) as shop:
         url = f"{shop.url}/paid/%7e?b=%2F&a=1"
-        done = await send(aurpay, url)
+        done = await send_callback(aurpay, url)
         [request] = shop.requests
     assert request.startswith(b"GET /paid/%7e?b=%2F&a=1 HTTP/1.1\r\n")
-    assert verified(request, url) is None
+    assert verify_request(request, url) is None
     assert (done.code, done.err) == (0, "")
     assert "status  200" in done.out
     assert "body    ok" in done.out
@@ -64,10 +63,11 @@ async def test_a_good_one(aurpay: Run) -> None:
         assert secret not in done.out
 
 
-async def test_as_json(aurpay: Run) -> None:
-    """One object for each that was sent."""
+async def test_callback_send_prints_one_json_object_per_request(aurpay: Run) -> None:
     async with Server(answering(b"no\n", "401 Unauthorized")) as shop:
-        done = await send(aurpay, f"{shop.url}/?x=1", "--duplicate", "-o", "json")
+        done = await send_callback(
+            aurpay, f"{shop.url}/?x=1", "--duplicate", "-o", "json"
+        )
         first, second = shop.requests
     assert first == second
     assert done.code == 1
@@ -84,37 +84,35 @@ async def test_as_json(aurpay: Run) -> None:
         ("--bad-signature", CallbackSignatureError),
     ],
 )
-async def test_one_that_is_to_be_refused(
+async def test_callback_send_can_send_invalid_callbacks(
     aurpay: Run, oddity: str, error: type[CallbackError]
 ) -> None:
-    """For the reason that was asked for, and for no other."""
     async with Server(answering(b"")) as shop:
-        await send(aurpay, f"{shop.url}/paid", oddity)
+        await send_callback(aurpay, f"{shop.url}/paid", oddity)
         [request] = shop.requests
-    assert type(verified(request, f"{shop.url}/paid")) is error
+    assert type(verify_request(request, f"{shop.url}/paid")) is error
 
 
 @pytest.mark.parametrize("key", [None, "a-made-up-key-of-the-shop"])
-async def test_a_callback_has_the_api_key_on_request_and_does_not_show_it(
+async def test_callback_send_adds_the_api_key_without_showing_it(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch, key: str | None
 ) -> None:
-    """Aurpay documents the header; it makes no callback a proof."""
     if key is not None:
         monkeypatch.setenv("AURPAY_API_KEY", key)
     sent = f"Api-Key: {key or 'sandbox-api-key'}\r\n".encode()
     async with Server(answering(sent)) as shop:
         url = f"{shop.url}/paid"
         for options in (("--api-key",), ("--api-key", "--unsigned"), ("--unsigned",)):
-            done = await send(aurpay, url, *options)
+            done = await send_callback(aurpay, url, *options)
             if "--api-key" in options:
                 assert "Api-Key: **********" in done.out
         both, key_only, neither = shop.requests
     assert sent in both
-    assert verified(both, url) is None
+    assert verify_request(both, url) is None
     assert sent in key_only
     assert sent not in neither
     for request in (key_only, neither):
-        error = verified(request, url)
+        error = verify_request(request, url)
         assert isinstance(error, CallbackSignatureError)
         assert b"Date: " not in request
 
@@ -122,57 +120,55 @@ async def test_a_callback_has_the_api_key_on_request_and_does_not_show_it(
 @pytest.mark.parametrize(
     ("kind", "status"), [("--paid", "SUCCESS"), ("--timeout", "OVERDUE")]
 )
-async def test_a_post(aurpay: Run, kind: str, status: str) -> None:
-    """Says in its body which it is, and on request of which order."""
+async def test_callback_send_posts_the_status_and_the_order_id(
+    aurpay: Run, kind: str, status: str
+) -> None:
     async with Server(answering(b"ok")) as shop:
         url = f"{shop.url}/callback"
-        done = await send(aurpay, url, "--post", kind, "--order-id", "7")
+        done = await send_callback(aurpay, url, "--post", kind, "--order-id", "7")
         assert done.code == 0
-        await send(aurpay, url, "--post", kind)
+        await send_callback(aurpay, url, "--post", kind)
         named, bare = (json.loads(r.partition(b"\r\n\r\n")[2]) for r in shop.requests)
-        assert verified(shop.requests[0], url) is None
+        assert verify_request(shop.requests[0], url) is None
         assert b"Content-Type: application/json" in shop.requests[0]
     assert (named["status"], named["order_id"]) == (status, "7")
     assert "order_id" not in bare
 
 
-async def test_a_shop_behind_a_proxy(aurpay: Run) -> None:
-    """What is signed is the URL that it was registered under."""
+async def test_callback_send_signs_the_registered_url(aurpay: Run) -> None:
     registered = "https://shop.example/paid?id=32"
     async with Server(answering(b"ok")) as shop:
-        await send(aurpay, f"{shop.url}/paid?id=32", "--registered", registered)
+        await send_callback(
+            aurpay, f"{shop.url}/paid?id=32", "--registered", registered
+        )
         [request] = shop.requests
-    assert verified(request, registered) is None
+    assert verify_request(request, registered) is None
 
 
-async def test_an_answer_is_text_and_nothing_else(aurpay: Run) -> None:
-    """Escapes are shown, secrets starred, and no more than a screenful."""
+async def test_callback_send_escapes_and_shortens_the_response(aurpay: Run) -> None:
     body = f"\x1b[2J{TOKEN} {SECRET}\n".encode() + b"\xff" + b"x" * 100_000
     async with Server(answering(body)) as shop:
-        done = await send(aurpay, f"{shop.url}/")
+        done = await send_callback(aurpay, f"{shop.url}/")
     assert done.code == 0
     assert r"\x1b[2J********** **********" in done.out
     assert len(done.out) < 3000
 
 
-async def test_a_signature_that_is_repeated(aurpay: Run) -> None:
-    """Is starred as well: it is good for some minutes."""
-
+async def test_callback_send_removes_a_repeated_signature(aurpay: Run) -> None:
     async def repeat(peer: Peer) -> None:
         await peer.respond(await peer.read_request())
 
     async with Server(repeat) as shop:
-        done = await send(aurpay, f"{shop.url}/")
+        done = await send_callback(aurpay, f"{shop.url}/")
         [request] = shop.requests
     signature = request.split(b"Signature: ")[1].split(b"\r\n")[0].decode()
     assert signature not in done.out
     assert "Signature: **********" in done.out
 
 
-async def test_no_answer(aurpay: Run) -> None:
-    """Is a failure that says what happened."""
+async def test_callback_send_without_response_ends_with_1(aurpay: Run) -> None:
     async with closed_port() as base_url:
-        done = await send(aurpay, f"{base_url}/")
+        done = await send_callback(aurpay, f"{base_url}/")
     assert done.code == 1
     assert "✗ error" in done.out
 
@@ -188,15 +184,17 @@ async def test_no_answer(aurpay: Run) -> None:
         ("shop.example/paid", "absolute"),
     ],
 )
-def test_where_nothing_is_sent(aurpay: Run, url: str, problem: str) -> None:
-    """What cannot be called as it is written, or is not on this machine."""
+def test_callback_send_rejects_unsendable_urls(
+    aurpay: Run, url: str, problem: str
+) -> None:
     done = aurpay("callback", "send", url)
     assert (done.code, done.out) == (2, "")
     assert problem in done.err
 
 
-async def test_anywhere(aurpay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is allowed on request, by https only."""
+async def test_callback_send_anywhere_allows_https_only(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     called: list[str] = []
 
     async def fake(method: str, url: str, *_: object) -> Answer:
@@ -204,15 +202,16 @@ async def test_anywhere(aurpay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         return Answer(200, b"ok", None, 0.1)
 
     monkeypatch.setattr("aurpay_async._cli._callback_send.send", fake)
-    done = await send(aurpay, "https://shop.example/paid", "--anywhere")
+    done = await send_callback(aurpay, "https://shop.example/paid", "--anywhere")
     assert done.code == 0
     assert called == ["GET https://shop.example/paid"]
-    done = await send(aurpay, "http://shop.example/paid", "--anywhere")
+    done = await send_callback(aurpay, "http://shop.example/paid", "--anywhere")
     assert done.code == 2
 
 
-def test_keys_are_no_arguments(aurpay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And without them in the environment, in a pipe, nothing is sent."""
+def test_callback_send_takes_no_secret_as_argument(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("AURPAY_CALLBACK_SECRET")
     assert aurpay("callback", "send", "http://127.0.0.1:9/", "--secret", "x").code == 2
     done = aurpay("callback", "send", "http://127.0.0.1:9/")

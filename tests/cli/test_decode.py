@@ -1,4 +1,4 @@
-"""``aurpay decode``: every published invoice, and what else may be given."""
+"""``aurpay decode``: published invoices, standard input and invalid text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from aurpay_async import bolt11
 from aurpay_async._cli._invoice_view import invoice_rows
-from aurpay_async._cli._strictness import check_strictly
+from aurpay_async._cli._strictness import check_rules
 from aurpay_async.bolt11 import _invoice
 from aurpay_async.errors import InvoiceError
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 INVOICES: list[dict[str, Any]] = load("bolt11.json")["invoices"]
 COFFEE = next(one["invoice"] for one in INVOICES if one["id"] == "bolt-002")
 
-#: The first fifty that the specification and our strict reading allow, and the
-#: independent reader knows: it has no signet and no simnet.
+#: The first fifty invoices that strict decoding accepts, on networks that the
+#: independent decoder supports.
 GOOD = [
     vector
     for vector in INVOICES
@@ -34,10 +34,9 @@ GOOD = [
 @pytest.mark.parametrize(
     "vector", [pytest.param(vector, id=vector["id"]) for vector in GOOD]
 )
-def test_an_independent_decoder_says_the_same(
+def test_decode_agrees_with_an_independent_decoder(
     aurpay: Run, vector: dict[str, Any]
 ) -> None:
-    """The PyPI package bolt11, which shares no line with ours."""
     oracle = pytest.importorskip("bolt11", reason="the group `oracle` is not installed")
     theirs = oracle.decode(vector["invoice"])
     done = aurpay("decode", vector["invoice"], "--output", "json")
@@ -56,26 +55,24 @@ def test_an_independent_decoder_says_the_same(
     assert ours["metadata"] == theirs.metadata
 
 
-def test_fifty_of_them() -> None:
-    """No fewer than were asked for."""
+def test_fifty_invoices_are_compared_with_the_independent_decoder() -> None:
     assert len(GOOD) == 50
 
 
-def test_the_rules_add_up_to_what_decode_says() -> None:
-    """For every published invoice: one is broken if decode refuses it, else none."""
+def test_check_rules_agrees_with_strict_decoding() -> None:
     for vector in INVOICES:
-        checks = [*check_strictly(vector["invoice"])]
+        checks = [*check_rules(vector["invoice"])]
         broken = [check for check in checks if check.problem is not None]
         assert bool(broken) is not vector["strict"], vector["id"]
         if broken:
-            problem = refusal(vector["invoice"])
+            problem = decode_error(vector["invoice"])
             assert problem in {check.problem for check in broken}, vector["id"]
 
 
-def refusal(text: str) -> str:
+def decode_error(text: str) -> str:
     with pytest.raises(InvoiceError) as caught:
         bolt11.decode(text)
-    # The length is said before there is an error.
+    # The check of the length has its own message.
     return (
         str(caught.value)
         .replace("more than 7089", "more than 7,089")
@@ -83,26 +80,23 @@ def refusal(text: str) -> str:
     )
 
 
-def test_too_long_to_be_looked_at() -> None:
-    """What even a lenient reader refuses is not read on."""
+def test_check_rules_stops_at_an_excessive_length() -> None:
     text = "x" * (_invoice.MAX_LENGTH_LENIENT + 1)
-    assert [check.name for check in check_strictly(text)] == ["length"]
+    assert [check.name for check in check_rules(text)] == ["length"]
 
 
-def test_what_people_see(aurpay: Run) -> None:
-    """Each field and each rule on a line of its own."""
+def test_decode_shows_each_field_and_each_rule(aurpay: Run) -> None:
     done = aurpay("decode", COFFEE)
     assert (done.code, done.err) == (0, "")
     lines = [line.split() for line in done.out.splitlines()]
     assert ["amount", "0.0025", "BTC", "(250,000", "sat)"] in lines
     assert ["description", "1", "cup", "coffee"] in lines
-    assert ["✓", "signature", "kept"] in lines
+    assert ["✓", "signature", "ok"] in lines
     assert any(line[:3] == ["!", "expired", "2017-06-01"] for line in lines)
     assert "\x1b" not in done.out
 
 
-def test_people_can_look_at_all_that_is_valid() -> None:
-    """Routes, fallbacks, metadata, unknown fields: nothing is left out or fails."""
+def test_invoice_rows_show_every_valid_invoice() -> None:
     seen: set[str] = set()
     for vector in INVOICES:
         if not vector["valid"]:
@@ -121,16 +115,14 @@ def test_people_can_look_at_all_that_is_valid() -> None:
     assert {"fallback", "route", "metadata", "unknown", "description hash"} <= seen
 
 
-def test_standard_input(aurpay: Run) -> None:
-    """With the scheme that wallets use, blanks and a line break."""
+def test_decode_reads_standard_input(aurpay: Run) -> None:
     done = aurpay(
         "decode", "-", stdin=b"  lightning:" + COFFEE.upper().encode() + b"\n"
     )
     assert done.code == 0
 
 
-def test_standard_input_that_is_no_text(aurpay: Run) -> None:
-    """No invoice, and no traceback."""
+def test_decode_rejects_binary_standard_input(aurpay: Run) -> None:
     assert aurpay("decode", "-", stdin=b"\xff\xfe\x00").code == 1
 
 
@@ -142,10 +134,9 @@ def test_standard_input_that_is_no_text(aurpay: Run) -> None:
         ("", "invoice_decode", None, 0),
     ],
 )
-def test_what_cannot_be_read(
+def test_decode_reports_the_position_of_an_error(
     aurpay: Run, text: str, code: str, rule: str | None, position: int | None
 ) -> None:
-    """Says where, and ends with 1."""
     done = aurpay("decode", text, "-o", "json")
     assert done.code == 1
     assert done.record["valid"] is False
@@ -155,8 +146,7 @@ def test_what_cannot_be_read(
         assert done.record["error"]["position"] == position
 
 
-def test_what_can_be_read_and_must_not_be_paid(aurpay: Run) -> None:
-    """Shows its fields, names the rule, and ends with 1."""
+def test_decode_shows_the_fields_of_an_invalid_invoice(aurpay: Run) -> None:
     vector = next(v for v in INVOICES if v["valid"] and not v["strict"])
     done = aurpay("decode", vector["invoice"], "-o", "json")
     assert done.code == 1
@@ -166,28 +156,25 @@ def test_what_can_be_read_and_must_not_be_paid(aurpay: Run) -> None:
     assert not all(check["ok"] for check in done.record["checks"])
 
 
-def test_a_uri_around_an_invoice_is_called_unreadable_not_mistyped(
+def test_decode_reports_a_uri_as_undecodable_not_as_mistyped(
     aurpay: Run,
 ) -> None:
-    """The checks and the verdict say the same."""
     done = aurpay("decode", f"bitcoin:?lightning={COFFEE}")
     assert done.code == 1
     assert done.out.count("no Lightning prefix") == 2
-    assert "cannot be read: no Lightning prefix" in done.out
+    assert "cannot be decoded: no Lightning prefix" in done.out
     assert "must not be paid" not in done.out
     assert "checksum" not in done.out
 
 
-def test_a_description_is_text_and_nothing_else(aurpay: Run) -> None:
-    """An invoice that would clear the screen and reverse the line."""
+def test_decode_escapes_control_characters_of_a_description(aurpay: Run) -> None:
     text = sign(description="\x1b[2Jpaid\u202e\n✓ signature")
     done = aurpay("decode", text)
     assert "\x1b" not in done.out
     assert r"\x1b[2Jpaid\u202e\n✓ signature" in done.out
 
 
-def test_one_that_can_still_be_paid(aurpay: Run) -> None:
-    """Says for how long; an open amount and a far future are no trouble."""
+def test_decode_shows_the_time_left_of_an_open_amount_invoice(aurpay: Run) -> None:
     text = sign(
         amount_msat=None, timestamp=int(datetime.now(UTC).timestamp()), expiry=7300
     )

@@ -20,8 +20,7 @@ def done(aurpay: Run) -> Done:
     return aurpay("demo")
 
 
-def test_it_shows_an_order_and_what_was_checked(done: Done) -> None:
-    """In a pipe: no colours, no control characters, a clean end."""
+def test_demo_shows_the_order_and_its_checks(done: Done) -> None:
     assert (done.code, done.err) == (0, "")
     assert "\x1b" not in done.out
     invoice = re.search(r"^lnbcrt\w+$", done.out, re.MULTILINE)
@@ -44,24 +43,21 @@ def test_it_shows_an_order_and_what_was_checked(done: Done) -> None:
     )
 
 
-def test_it_shows_the_payment_and_its_callback(done: Done) -> None:
-    """Sent to a shop, verified and confirmed there; then everything is shut down."""
-    after = done.out[done.out.index("The payment") :]
+def test_demo_shows_the_payment_and_its_callback(done: Done) -> None:
+    after = done.out[done.out.index("  Payment\n") :]
     assert re.search(r"✓ callback +GET http://\S+/aurpay/callback, .* 200", after)
-    for what in ("paid", "verified", "reference", "confirmed", "waiting"):
+    for what in ("paid", "verified", "reference", "confirmed", "polling"):
         assert re.search(rf"✓ {what} ", after)
-    assert "says SUCCESS" in after
+    assert "confirms the status SUCCESS" in after
     assert "✗" not in done.out
-    assert "all is shut down" in after
+    assert "sandbox and shop stopped" in after
 
 
-def test_a_demo_in_a_pipe_says_why_it_has_no_qr_code(done: Done) -> None:
-    """It could be inverted: nothing is known of what is behind the characters."""
+def test_demo_in_a_pipe_gives_the_reason_for_no_qr_code(done: Done) -> None:
     assert "no QR code here: it needs a terminal with colours" in done.out
 
 
-def test_as_json(aurpay: Run) -> None:
-    """One object."""
+def test_demo_prints_one_json_object(aurpay: Run) -> None:
     done = aurpay("demo", "--output", "json")
     assert (done.code, done.err) == (0, "")
     assert done.record["paid"] is True
@@ -76,11 +72,9 @@ def test_as_json(aurpay: Run) -> None:
     assert done.record["seconds"] < 10
 
 
-def test_a_callback_that_does_not_arrive(
+def test_demo_fails_if_the_callback_is_lost(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Is shown as what it is: the demonstration has failed."""
-
     class Unlucky(Sandbox):
         async def start(self) -> None:
             await super().start()

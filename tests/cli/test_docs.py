@@ -1,4 +1,4 @@
-"""What docs/cli.md shows: its commands run, and say what it says."""
+"""Run the commands of docs/cli.md, and compare their output with the page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from aurpay_async._cli._sandbox import Wishes
+from aurpay_async._cli._sandbox import SandboxOptions
 from aurpay_async._cli._secrets import VARIABLES
 
 from ..loopback import Server, answering
@@ -32,7 +32,7 @@ ORDER_ID = re.compile(r"[0-9]{20}")
 
 
 class Example(NamedTuple):
-    """A command of the page, and what it prints there."""
+    """A command of the page, and its output there."""
 
     arguments: list[str]
     text: str
@@ -45,8 +45,8 @@ EXAMPLES = [
 ]
 
 
-def example(*words: str, as_json: bool = True) -> Example:
-    """The one of a command."""
+def find_example(*words: str, as_json: bool = True) -> Example:
+    """Return the example of a command."""
     [found] = [
         one
         for one in EXAMPLES
@@ -56,7 +56,7 @@ def example(*words: str, as_json: bool = True) -> Example:
 
 
 def shape(value: Any) -> Any:
-    """The keys of a JSON value, and those within; what they hold counts for nothing."""
+    """Return a JSON value with each scalar replaced by None."""
     if isinstance(value, dict):
         return {name: shape(member) for name, member in value.items()}
     if isinstance(value, list):
@@ -65,35 +65,31 @@ def shape(value: Any) -> Any:
 
 
 def shapes(text: str) -> list[Any]:
-    """Of one object, or of one on each line."""
+    """Return the shape of one JSON object, or of one per line."""
     try:
         return [shape(json.loads(text))]
     except json.JSONDecodeError:
         return [shape(json.loads(line)) for line in text.splitlines()]
 
 
-def masked(text: str) -> str:
+def mask_days(text: str) -> str:
     return re.sub(r"[0-9,]+ days", "... days", text)
 
 
 @pytest.mark.parametrize("command", ["decode", "verify"])
-def test_an_offline_command_prints_what_the_page_shows(
-    aurpay: Run, command: str
-) -> None:
-    """To the letter, but for the days that have gone by."""
-    shown = example(command, as_json=False)
+def test_offline_command_prints_the_text_of_the_page(aurpay: Run, command: str) -> None:
+    shown = find_example(command, as_json=False)
     done = aurpay(*shown.arguments)
     assert done.code == 0
-    assert masked(done.out.rstrip("\n")) == masked(shown.text.rstrip("\n"))
+    assert mask_days(done.out.rstrip("\n")) == mask_days(shown.text.rstrip("\n"))
 
 
 @pytest.mark.parametrize(
     "words", [("decode", "--output"), ("decode", "lnbc"), ("verify",), ("demo",)]
 )
-def test_an_offline_command_has_the_keys_of_the_page(
+def test_offline_command_has_the_json_keys_of_the_page(
     aurpay: Run, words: tuple[str, ...]
 ) -> None:
-    """All of them, and no others."""
     [shown] = [
         one
         for one in EXAMPLES
@@ -102,14 +98,13 @@ def test_an_offline_command_has_the_keys_of_the_page(
     assert shapes(aurpay(*shown.arguments).out) == shapes(shown.json)
 
 
-async def test_the_keys_of_orders(
+async def test_order_commands_have_the_json_keys_of_the_page(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Created, watched and shown, at a sandbox."""
-    made = example("order", "create")
+    made = find_example("order", "create")
     done = await asyncio.to_thread(aurpay, *made.arguments)
     assert shapes(done.out) == shapes(made.json)
-    show = example("order", "show")
+    show = find_example("order", "show")
     arguments = [ORDER_ID.sub(done.record["order_id"], word) for word in show.arguments]
     shown = await asyncio.to_thread(aurpay, *arguments)
     assert shapes(shown.out) == shapes(show.json)
@@ -121,15 +116,14 @@ async def test_the_keys_of_orders(
     assert shapes(watched.out)[1:] == shapes(lines[1])
 
 
-async def test_the_keys_of_lists_and_of_what_was_found(
+async def test_list_and_find_commands_have_the_json_keys_of_the_page(
     aurpay: Run, sandbox: Sandbox
 ) -> None:
-    """Of one order that was paid, at a sandbox."""
     async with sandbox.client() as client:
         order = await client.create_order("20", "USD")
     await sandbox.pay(order.order_id)
     for words in (("order", "list"), ("order", "find"), ("tx", "list")):
-        shown = example(*words)
+        shown = find_example(*words)
         now = order.create_time.isoformat()
         arguments = [re.sub(r"2026.*T.*", now, word) for word in shown.arguments]
         done = await asyncio.to_thread(aurpay, *arguments)
@@ -137,34 +131,33 @@ async def test_the_keys_of_lists_and_of_what_was_found(
 
 
 @pytest.mark.parametrize("words", [("payment", "create"), ("payment", "url")])
-async def test_the_keys_of_payments(
+async def test_payment_commands_have_the_json_keys_of_the_page(
     aurpay: Run, sandbox: Sandbox, words: tuple[str, ...]
 ) -> None:
-    """Made at a sandbox."""
-    shown = example(*words)
+    shown = find_example(*words)
     done = await asyncio.to_thread(aurpay, *shown.arguments)
     assert (done.code, shapes(done.out)) == (0, shapes(shown.json))
 
 
-async def test_the_keys_of_what_moves_money(aurpay: Run, sandbox: Sandbox) -> None:
-    """Paid out, and paid back, at a sandbox."""
+async def test_money_commands_have_the_json_keys_of_the_page(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
     async with sandbox.client() as client:
         order = await client.create_order("20", "USD")
     await sandbox.pay(order.order_id)
     for words in (("withdraw",), ("order", "refund")):
-        shown = example(*words)
+        shown = find_example(*words)
         arguments = [ORDER_ID.sub(order.order_id, word) for word in shown.arguments]
         done = await asyncio.to_thread(aurpay, *arguments)
         assert (done.code, shapes(done.out)) == (0, shapes(shown.json))
 
 
-async def test_the_keys_of_callbacks(
+async def test_callback_send_has_the_json_keys_of_the_page(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sent to a shop."""
     monkeypatch.setenv("AURPAY_CALLBACK_TOKEN", "made-up-token")
     monkeypatch.setenv("AURPAY_CALLBACK_SECRET", "made-up-secret")
-    shown = example("callback", "send")
+    shown = find_example("callback", "send")
     async with Server(answering(b"ok")) as shop:
         arguments = [
             word.replace("http://127.0.0.1:8000", shop.url) for word in shown.arguments
@@ -173,9 +166,10 @@ async def test_the_keys_of_callbacks(
     assert shapes(done.out) == shapes(shown.json)
 
 
-async def test_the_keys_of_what_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first line, and that of a callback."""
-    shown = example("callback", "listen")
+async def test_callback_listen_has_the_json_keys_of_the_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = find_example("callback", "listen")
     async with (
         Server(answering(b"ok")) as shop,
         listening(monkeypatch, shop.url) as listener,
@@ -186,23 +180,24 @@ async def test_the_keys_of_what_is_handed_on(monkeypatch: pytest.MonkeyPatch) ->
     assert [shape(first), shape(second)] == shapes(shown.json)
 
 
-async def test_the_keys_of_a_sandbox(capsys: pytest.CaptureFixture[str]) -> None:
-    """The one line that it says."""
-    async with served(capsys, Wishes()) as said:
-        assert shapes(said) == shapes(example("sandbox").json)
+async def test_sandbox_command_has_the_json_keys_of_the_page(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with served(capsys, SandboxOptions()) as said:
+        assert shapes(said) == shapes(find_example("sandbox").json)
 
 
-async def test_the_keys_of_a_report(aurpay: Run, sandbox: Sandbox) -> None:
-    """Of one about a sandbox."""
-    shown = example("doctor")
+async def test_doctor_command_has_the_json_keys_of_the_page(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
+    shown = find_example("doctor")
     done = await asyncio.to_thread(aurpay, *shown.arguments)
     assert shapes(done.out) == shapes(shown.json)
 
 
-def test_the_page_has_every_command_every_option_and_every_variable(
+def test_page_documents_every_command_option_and_variable(
     aurpay: Run,
 ) -> None:
-    """What help lists is on the page."""
     for command in COMMANDS:
         if command in {"order", "payment", "tx", "callback"}:
             continue

@@ -1,4 +1,4 @@
-"""``aurpay doctor``: what it finds here, and what it never says."""
+"""``aurpay doctor``: checks on this machine, and secrets that it never shows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 from aurpay_async import ApiToken, bolt11
 from aurpay_async._cli import _doctor, _doctor_local
 from aurpay_async._cli._doctor_local import (
-    base_url,
-    callback_keys,
-    callback_signatures,
-    credentials,
-    look_here,
-    network,
-    proxies,
-    reference_key,
-    request_signatures,
+    check_base_url,
+    check_callback_keys,
+    check_callback_signatures,
+    check_credentials,
+    check_local,
+    check_network,
+    check_proxies,
+    check_reference_key,
+    check_request_signatures,
 )
 from aurpay_async._cli._findings import Finding
 from aurpay_async.bolt11 import _secp256k1
@@ -48,8 +48,9 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-async def test_a_healthy_set_up(aurpay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All is well with a sandbox that wants signatures, and a live one is taken."""
+async def test_doctor_finds_no_problem_with_a_signed_sandbox(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with Sandbox(
         api_token=SECRETS["AURPAY_API_TOKEN"], api_secret=SECRETS["AURPAY_API_SECRET"]
     ) as sandbox:
@@ -63,7 +64,7 @@ async def test_a_healthy_set_up(aurpay: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert (done.code, done.err) == (0, "")
     for name in ("python", "curve", "signatures", "dns", "connection", "clock"):
         assert f"✓ {name} " in done.out
-    assert "✓ signed GET     taken" in done.out
+    assert "✓ signed GET     accepted" in done.out
     assert "! proxies        HTTPS_PROXY set" in done.out
     assert record["ok"] is True
     assert {finding["verdict"] for finding in record["findings"]} == {"ok", "warning"}
@@ -71,64 +72,59 @@ async def test_a_healthy_set_up(aurpay: Run, monkeypatch: pytest.MonkeyPatch) ->
         assert secret not in done.out
 
 
-def test_a_sick_one(aurpay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each problem is told with what to do; the exit code is 1, nobody is called."""
+def test_doctor_suggests_a_fix_for_each_problem(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AURPAY_BASE_URL", "ftp://127.0.0.1/?key=hidden")
     monkeypatch.setenv("AURPAY_API_TOKEN", "half-of-it")
     done = aurpay("doctor")
     assert done.code == 1
     assert "✗ credentials " in done.out
     assert "✗ base url " in done.out
-    assert "-> Set it anew" in done.out
+    assert "-> Correct or unset it" in done.out
     assert "dns" not in done.out
     for hidden in ("hidden", "half-of-it"):
         assert hidden not in done.out
 
 
-def test_what_a_finding_repeats_is_taken_out(
+def test_doctor_removes_secrets_from_findings(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even if an error or a version should hold a secret."""
-
     def leak() -> Any:
         yield Finding("x", "problem", "made-up-api-key", "made-up-api-key")
 
     async def nothing() -> Any:
-        nobody: list[Finding] = []
-        for finding in nobody:
+        findings: list[Finding] = []
+        for finding in findings:
             yield finding
 
     monkeypatch.setenv("AURPAY_API_KEY", "made-up-api-key")
-    monkeypatch.setattr(_doctor, "look_here", leak)
-    monkeypatch.setattr(_doctor, "look_there", nothing)
+    monkeypatch.setattr(_doctor, "check_local", leak)
+    monkeypatch.setattr(_doctor, "check_server", nothing)
     assert "made-up" not in aurpay("doctor").out
 
 
-def test_versions_of_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An extra may be missing."""
-
+def test_doctor_lists_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         if name == "wallycore":
             raise metadata.PackageNotFoundError(name)
         return "1"
 
     monkeypatch.setattr(_doctor_local, "version", version)
-    found = {finding.name: finding for finding in look_here()}
+    found = {finding.name: finding for finding in check_local()}
     assert found["packages"].found.endswith("segno 1, no wallycore")
 
 
-def test_the_curve(curve: Curve) -> None:
-    """Which one, and how fast; plain Python is told of a faster one."""
-    finding = _doctor_local.curve()
+def test_doctor_measures_signature_verification(curve: Curve) -> None:
+    finding = _doctor_local.check_curve()
     plain = bolt11.backend() == "python"
-    assert "ms for an invoice" in finding.found
+    assert "ms per invoice" in finding.found
     assert ("plain Python" in finding.found) is plain
     assert ("fast" in finding.advice) is plain
     assert _secp256k1.curve() is curve
 
 
-def test_the_known_signatures_are_those_of_the_vectors() -> None:
-    """Computed elsewhere, from the documented rule."""
+def test_doctor_uses_the_signatures_of_the_vectors() -> None:
     vectors = load("aurpay.json")["signature_vectors"]
     known = {v["name"]: v["expected_signature"] for v in vectors["request"]}
     assert {
@@ -140,14 +136,13 @@ def test_the_known_signatures_are_those_of_the_vectors() -> None:
     assert callback["expected_signature"] == _doctor_local._CALLBACK_SIGNATURE
 
 
-def test_signatures_that_are_not_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broken OpenSSL, or a broken package."""
+def test_doctor_reports_wrong_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ApiToken, "headers", lambda *_: {"Signature": "other"})
-    assert request_signatures().verdict == "problem"
+    assert check_request_signatures().verdict == "problem"
     monkeypatch.setattr(_doctor_local, "_CALLBACK_SIGNATURE", "other")
-    assert callback_signatures().verdict == "problem"
+    assert check_callback_signatures().verdict == "problem"
     monkeypatch.setattr(_doctor_local, "sign_callback", lambda *_, **__: {})
-    assert "verifier" in callback_signatures().found
+    assert "verifier" in check_callback_signatures().found
 
 
 @pytest.mark.parametrize(
@@ -164,13 +159,12 @@ def test_signatures_that_are_not_as_ever(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"AURPAY_API_SECRET": "s"}, "problem", "AURPAY_API_TOKEN is not set"),
     ],
 )
-def test_credentials(
+def test_doctor_checks_that_credentials_are_well_formed(
     monkeypatch: pytest.MonkeyPatch, held: dict[str, str], verdict: str, found: str
 ) -> None:
-    """Whether they are there and can be sent; a key is advised against."""
     for name, value in held.items():
         monkeypatch.setenv(name, value)
-    finding = credentials()
+    finding = check_credentials()
     assert finding.verdict == verdict
     assert finding.found.startswith(found)
     assert bool(finding.advice) is not ("AURPAY_API_SECRET" in held and verdict == "ok")
@@ -187,35 +181,33 @@ def test_credentials(
         ({"NETWORK": "mainnet", "ALLOW_HTTP": "1"}, "problem"),
     ],
 )
-def test_a_sandbox_on_another_host_has_the_test_network_and_plain_http(
+def test_doctor_checks_network_and_plain_http_of_another_host(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], verdict: str
 ) -> None:
-    """As in a network of containers, or behind a TLS proxy."""
     for name, value in {"NETWORK": "regtest", **environment}.items():
         monkeypatch.setenv(f"AURPAY_{name}", value)
-    assert network().verdict == verdict
+    assert check_network().verdict == verdict
 
 
 @pytest.mark.parametrize(
     ("name", "value", "look", "verdict"),
     [
-        ("AURPAY_CALLBACK_SECRET", "plain", callback_keys, "ok"),
-        ("AURPAY_CALLBACK_SECRET", "not plain: ä", callback_keys, "problem"),
-        ("AURPAY_REFERENCE_KEY", "x" * 16, reference_key, "ok"),
-        ("AURPAY_REFERENCE_KEY", "short", reference_key, "problem"),
-        ("AURPAY_BASE_URL", "https://aurpay.example", base_url, "ok"),
-        ("AURPAY_BASE_URL", "http://aurpay.example", base_url, "problem"),
-        ("AURPAY_NETWORK", "mainnet", network, "ok"),
-        ("AURPAY_NETWORK", "regtest", network, "warning"),
-        ("AURPAY_NETWORK", "moonnet", network, "problem"),
-        ("AURPAY_BASE_URL", "http://127.0.0.1:8765", network, "warning"),
-        ("http_proxy", "http://proxy.example", proxies, "warning"),
+        ("AURPAY_CALLBACK_SECRET", "plain", check_callback_keys, "ok"),
+        ("AURPAY_CALLBACK_SECRET", "not plain: ä", check_callback_keys, "problem"),
+        ("AURPAY_REFERENCE_KEY", "x" * 16, check_reference_key, "ok"),
+        ("AURPAY_REFERENCE_KEY", "short", check_reference_key, "problem"),
+        ("AURPAY_BASE_URL", "https://aurpay.example", check_base_url, "ok"),
+        ("AURPAY_BASE_URL", "http://aurpay.example", check_base_url, "problem"),
+        ("AURPAY_NETWORK", "mainnet", check_network, "ok"),
+        ("AURPAY_NETWORK", "regtest", check_network, "warning"),
+        ("AURPAY_NETWORK", "moonnet", check_network, "problem"),
+        ("AURPAY_BASE_URL", "http://127.0.0.1:8765", check_network, "warning"),
+        ("http_proxy", "http://proxy.example", check_proxies, "warning"),
     ],
 )
-def test_the_environment(
+def test_doctor_checks_each_setting_without_showing_its_value(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, look: Any, verdict: str
 ) -> None:
-    """Each setting: as it should be, odd, or impossible; no value is shown."""
     assert look().verdict == "ok"
     monkeypatch.setenv(name, value)
     finding = look()

@@ -1,4 +1,4 @@
-"""``aurpay order list`` and ``aurpay tx list``: a page, or all of it."""
+"""``aurpay order list`` and ``aurpay tx list``: one page, or all rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 async def shop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
-    """Three orders of 1, 2 and 3 dollars; the first one is paid."""
+    """Create orders of 1, 2 and 3 dollars, and pay the first one."""
     async with Sandbox(clock=FakeClock(NOON)) as sandbox, sandbox.client() as aurpay:
         monkeypatch.setenv("AURPAY_BASE_URL", sandbox.base_url)
         monkeypatch.setenv("AURPAY_NETWORK", "regtest")
@@ -55,8 +55,9 @@ async def run(aurpay: Run, *arguments: str, **options: Any) -> Done:
     return await asyncio.to_thread(aurpay, *arguments, **options)
 
 
-async def test_a_page_of_orders(aurpay: Run, shop: Sandbox) -> None:
-    """As they come, below the names of the columns; how many there are in all."""
+async def test_order_list_shows_a_page_and_the_total(
+    aurpay: Run, shop: Sandbox
+) -> None:
     done = await run(aurpay, "order", "list", "--size", "2")
     assert (done.code, done.err) == (0, "")
     assert done.out == FIRST_PAGE
@@ -65,8 +66,7 @@ async def test_a_page_of_orders(aurpay: Run, shop: Sandbox) -> None:
     assert "page 2 of 2, orders in all: 3" in second.out
 
 
-async def test_a_page_for_programs(aurpay: Run, shop: Sandbox) -> None:
-    """One object, whose rows are what `order show` says."""
+async def test_order_list_page_is_one_json_object(aurpay: Run, shop: Sandbox) -> None:
     done = await run(
         aurpay, "order", "list", "--size", "2", "--page", "2", "-o", "json"
     )
@@ -83,8 +83,7 @@ async def test_a_page_for_programs(aurpay: Run, shop: Sandbox) -> None:
     assert shown.record == {"type": "detail", **row}
 
 
-async def test_all_orders(aurpay: Run, shop: Sandbox) -> None:
-    """From every page, each on a line of its own."""
+async def test_order_list_all_shows_every_page(aurpay: Run, shop: Sandbox) -> None:
     done = await run(aurpay, "order", "list", "--all", "--size", "2")
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
@@ -100,24 +99,25 @@ async def test_all_orders(aurpay: Run, shop: Sandbox) -> None:
     assert {record["type"] for record in records} == {"detail"}
 
 
-async def test_all_orders_on_a_terminal(aurpay: Run, shop: Sandbox) -> None:
-    """How many there are so far is on a line that goes on; standard output is clean."""
+async def test_order_list_all_counts_rows_on_a_terminal(
+    aurpay: Run, shop: Sandbox
+) -> None:
     done = await run(aurpay, "order", "list", "--all", "--size", "1", typed="")
     assert "3 orders so far" in done.err
     assert "so far" not in done.out
     assert done.out.endswith("    3 orders\n")
 
 
-async def test_a_list_that_breaks_off(aurpay: Run, shop: Sandbox) -> None:
-    """What came is there, and the failure after it."""
+async def test_order_list_all_keeps_rows_received_before_a_failure(
+    aurpay: Run, shop: Sandbox
+) -> None:
     shop.faults.push("slow; seconds=0", "404")
     done = await run(aurpay, "order", "list", "--all", "--size", "2", "-o", "json")
     assert done.code == 1
     assert [record["type"] for record in done.records] == ["detail", "detail", "error"]
 
 
-async def test_nothing_to_list(aurpay: Run, sandbox: Sandbox) -> None:
-    """Is no failure, and has no columns."""
+async def test_empty_order_list_has_no_columns(aurpay: Run, sandbox: Sandbox) -> None:
     done = await run(aurpay, "order", "list")
     assert (done.code, done.out.strip()) == (0, "page 1 of 1, orders in all: 0")
     done = await run(aurpay, "order", "list", "--all")
@@ -127,15 +127,17 @@ async def test_nothing_to_list(aurpay: Run, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("asked", [["--page", "0"], ["--size", "1001"]])
-async def test_no_such_page(aurpay: Run, sandbox: Sandbox, asked: list[str]) -> None:
-    """Is wrong usage, and nothing is sent."""
+async def test_tx_list_rejects_an_invalid_page_or_size(
+    aurpay: Run, sandbox: Sandbox, asked: list[str]
+) -> None:
     done = await run(aurpay, "tx", "list", *asked, "-o", "json")
     assert (done.code, done.record["code"]) == (2, "invalid_request")
     assert not sandbox.requests
 
 
-async def test_transactions(aurpay: Run, shop: Sandbox) -> None:
-    """What came in and went back, with the fee."""
+async def test_tx_list_shows_payments_refunds_and_fees(
+    aurpay: Run, shop: Sandbox
+) -> None:
     [paid] = shop.transactions
     await shop.refund("20260101120000000001")
     refund = shop.transactions[0]
@@ -145,8 +147,9 @@ async def test_transactions(aurpay: Run, shop: Sandbox) -> None:
     assert out == TRANSACTIONS
 
 
-async def test_transactions_for_programs(aurpay: Run, shop: Sandbox) -> None:
-    """The same keys in a page and on a line; amounts are texts."""
+async def test_tx_list_has_the_same_json_keys_with_and_without_all(
+    aurpay: Run, shop: Sandbox
+) -> None:
     [paid] = shop.transactions
     row = {
         "tx_id": paid.tx_id,
@@ -164,7 +167,6 @@ async def test_transactions_for_programs(aurpay: Run, shop: Sandbox) -> None:
     assert lines.record == {"type": "transaction", **row}
 
 
-def test_what_the_platform_does_not_say() -> None:
-    """Has a sign of its own."""
+def test_order_list_marks_missing_values() -> None:
     bare = Order(order_id="1", status=OrderStatus("NEW"))
     assert ORDERS.cells(bare) == ("1", "unknown", "NEW", "-", "-")

@@ -1,4 +1,4 @@
-"""How the command starts, how it is asked for help, and how it ends."""
+"""Entry point of the command: help, wrong usage, exit codes, interruption."""
 
 from __future__ import annotations
 
@@ -58,8 +58,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
     )
 
 
-def test_the_version_is_told_at_once() -> None:
-    """That of the installed package, without loading what commands need."""
+def test_version_is_printed_without_loading_cyclopts() -> None:
     code = (
         "import sys; from aurpay_async import _cli; _cli.run(['--version'])\n"
         "assert not {'cyclopts', 'rich', 'aiohttp', 'asyncio'} & set(sys.modules)"
@@ -68,31 +67,28 @@ def test_the_version_is_told_at_once() -> None:
     assert shown.strip() == aurpay_async.__version__
 
 
-def test_the_version_of_a_command(aurpay: Run) -> None:
-    """Is that of the package, too."""
+def test_version_of_a_command_is_that_of_the_package(aurpay: Run) -> None:
     assert aurpay("demo", "--version").out.strip() == aurpay_async.__version__
 
 
-def test_loading_the_commands_loads_nothing_slow() -> None:
-    """So that help and completion come at once: what is slow comes with its command."""
+def test_building_the_commands_imports_no_slow_package() -> None:
     code = (
-        "import sys; from aurpay_async._cli import _app; _app.build_app()\n"
+        "import sys; from aurpay_async import _cli; _cli.build_app()\n"
         "print(*{'aiohttp', 'cattrs', 'segno', 'rich.console'} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example(aurpay: Run, command: str) -> None:
-    """That begins with the command itself, whatever the width."""
+def test_help_of_each_command_has_an_example(aurpay: Run, command: str) -> None:
     done = aurpay(*command.split(), "--help")
     assert (done.code, done.err) == (0, "")
     assert f"$ aurpay {command}" in done.out or "| aurpay " in done.out
     assert "\x1b" not in done.out
 
 
-def test_help_is_the_same_without_docstrings() -> None:
-    """Some containers set PYTHONOPTIMIZE=2: what moves money has to say so there."""
+def test_help_is_the_same_with_python_oo() -> None:
+    """Some containers set PYTHONOPTIMIZE=2, which removes docstrings."""
     code = (
         "import sys; from aurpay_async import _cli\n"
         "for command in sys.argv[1:]:\n"
@@ -114,7 +110,6 @@ def test_help_is_the_same_without_docstrings() -> None:
 
 
 def test_help_lists_the_commands_and_the_exit_codes(aurpay: Run) -> None:
-    """With a sentence each; without arguments as well."""
     done = aurpay("--help")
     assert aurpay() == done
     for command in COMMANDS:
@@ -139,8 +134,9 @@ def test_help_lists_the_commands_and_the_exit_codes(aurpay: Run) -> None:
         (["callback", "send", "http://127.0.0.1/", "--paid", "--timeout"], "--timeout"),
     ],
 )
-def test_wrong_usage(aurpay: Run, arguments: list[str], problem: str) -> None:
-    """Exit code 2, one sentence on standard error, nothing on standard output."""
+def test_wrong_usage_ends_with_2_and_one_sentence(
+    aurpay: Run, arguments: list[str], problem: str
+) -> None:
     done = aurpay(*arguments)
     assert (done.code, done.out) == (2, "")
     assert problem in done.err
@@ -150,16 +146,16 @@ def test_wrong_usage(aurpay: Run, arguments: list[str], problem: str) -> None:
 @pytest.mark.parametrize(
     "asked", [["--output", "json"], ["--output=json"], ["-o", "json"]]
 )
-def test_wrong_usage_as_json(aurpay: Run, asked: list[str]) -> None:
-    """For who asked for JSON, on a line that could not be read."""
+def test_wrong_usage_is_reported_as_json_on_request(
+    aurpay: Run, asked: list[str]
+) -> None:
     done = aurpay("demo", "--dance", *asked)
     assert (done.code, done.err) == (2, "")
     assert done.record["code"] == "usage"
     assert "--dance" in done.record["message"]
 
 
-def test_the_arguments_know_the_same_values() -> None:
-    """They are written out again, as what they come from is slow to load."""
+def test_choices_of_arguments_match_the_types_of_the_package() -> None:
     from aurpay_async._cli import _arguments
 
     assert _arguments.NetworkName == Network
@@ -167,10 +163,9 @@ def test_the_arguments_know_the_same_values() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_installed(
+def test_completion_is_installed_for_each_shell(
     aurpay: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
 ) -> None:
-    """In the home of who asks; the script knows the commands."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("ZSH", "ZSH_CUSTOM", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -181,10 +176,9 @@ def test_completion_is_installed(
 
 
 @pytest.mark.parametrize("missing", ["cyclopts", "rich", "segno"])
-def test_without_the_extra_it_says_what_to_install(
+def test_missing_extra_is_reported_with_the_install_command(
     aurpay: Run, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sentence, and exit code 2."""
     forget_commands(monkeypatch)
     for name in [*sys.modules]:
         if name.partition(".")[0] == missing:
@@ -196,29 +190,30 @@ def test_without_the_extra_it_says_what_to_install(
 
 
 def forget_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that they are loaded anew, and the others are back afterwards."""
+    """Remove the command's modules, so that they are imported again."""
+    _cli.build_app.cache_clear()
     for name in [*sys.modules]:
         if name.startswith("aurpay_async._cli."):
             monkeypatch.delitem(sys.modules, name)
             monkeypatch.delattr(_cli, name.rpartition(".")[2], raising=False)
 
 
-def test_other_missing_modules_are_not_blamed_on_the_extra(
+def test_other_missing_module_raises_its_own_error(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A broken installation shows as what it is."""
-    monkeypatch.setitem(sys.modules, "aurpay_async._cli._app", None)
+    forget_commands(monkeypatch)
+    monkeypatch.setitem(sys.modules, "aurpay_async._cli._act", None)
     with pytest.raises(ModuleNotFoundError):
         aurpay("demo")
 
 
-def test_giving_up_while_it_loads(aurpay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ends as Ctrl-C does anywhere else."""
-
+def test_ctrl_c_during_import_ends_with_130(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Finder:
         @staticmethod
         def find_spec(name: str, *_: object) -> None:
-            if name == "aurpay_async._cli._app":
+            if name == "aurpay_async._cli._act":
                 raise KeyboardInterrupt
 
     forget_commands(monkeypatch)
@@ -226,8 +221,9 @@ def test_giving_up_while_it_loads(aurpay: Run, monkeypatch: pytest.MonkeyPatch) 
     assert aurpay("demo") == (130, "", "")
 
 
-def test_main_ends_with_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the command that the process was started with."""
+def test_main_exits_with_the_code_of_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sys, "argv", ["aurpay", "decode", "no invoice"])
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     with pytest.raises(SystemExit) as caught:
@@ -235,16 +231,14 @@ def test_main_ends_with_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code == 1
 
 
-def test_a_terminal_that_has_only_ascii_gets_words_for_signs() -> None:
-    """And question marks where it cannot show what came from outside."""
+def test_ascii_terminal_gets_words_instead_of_marks() -> None:
     process = start("decode", "no invoice", PYTHONIOENCODING="ascii")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1, b"")
-    assert b"  FAILED it cannot be read" in out
+    assert b"  FAILED it cannot be decoded" in out
 
 
-def test_a_pipe_that_nobody_reads() -> None:
-    """Ends quietly, as `aurpay decode ... | head -1` has to."""
+def test_closed_pipe_ends_the_command_quietly() -> None:
     process = start("decode", "no invoice")
     assert process.stdout is not None
     process.stdout.close()
@@ -252,9 +246,8 @@ def test_a_pipe_that_nobody_reads() -> None:
     assert (process.returncode, err) == (1, b"")
 
 
-def test_ctrl_c_ends_quietly() -> None:
-    """With 130, when everything is closed; what was said before arrives."""
-    # Shells start what runs in the background deaf to it, and so all that it starts.
+def test_ctrl_c_stops_the_sandbox_with_130_and_no_traceback() -> None:
+    # A shell starts background jobs with SIGINT ignored, and children inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = start("sandbox", "--output", "json", PYTHONUNBUFFERED="1")
     signal.signal(signal.SIGINT, before)
@@ -265,10 +258,10 @@ def test_ctrl_c_ends_quietly() -> None:
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
-def test_nobody_is_asked_within_a_loop(
+def test_prompts_run_before_the_event_loop(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There, the first Ctrl-C would not end the asking."""
+    """While a loop runs, the first Ctrl-C does not end a prompt."""
 
     def give_up(_: object) -> str:
         with pytest.raises(RuntimeError, match="no running event loop"):
@@ -292,8 +285,9 @@ def test_nobody_is_asked_within_a_loop(
         assert aurpay(*line.split()) == (130, "", "")
 
 
-async def test_an_error_of_the_system(aurpay: Run, sandbox: Any) -> None:
-    """A port that is taken: one sentence and exit code 1, no traceback."""
+async def test_port_in_use_ends_with_1_and_no_traceback(
+    aurpay: Run, sandbox: Any
+) -> None:
     port = sandbox.base_url.rpartition(":")[2]
     done = await asyncio.to_thread(aurpay, "sandbox", "--port", port)
     assert (done.code, done.out) == (1, "")

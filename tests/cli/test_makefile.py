@@ -36,8 +36,7 @@ def write_python(path: Path, version: str) -> Path:
     return path
 
 
-def test_make_refuses_another_interpreter_than_that_of_the_venv(tmp_path: Path) -> None:
-    """Also one of the environment; to clean is always possible."""
+def test_make_rejects_another_interpreter_than_that_of_the_venv(tmp_path: Path) -> None:
     write_python(tmp_path / ".venv/bin/python", "3.11.7")
     other = str(write_python(tmp_path / "python3.13", "3.13.0"))
     for done in (make(tmp_path, f"PYTHON={other}"), make(tmp_path, PYTHON=other)):
@@ -46,10 +45,9 @@ def test_make_refuses_another_interpreter_than_that_of_the_venv(tmp_path: Path) 
     assert make(tmp_path, f"PYTHON={other}", "clean").returncode == 0
 
 
-def test_make_takes_the_interpreter_of_the_venv_and_any_without_a_venv(
+def test_make_accepts_the_interpreter_of_the_venv_and_any_without_a_venv(
     tmp_path: Path,
 ) -> None:
-    """And asks for none if none is named."""
     same = str(write_python(tmp_path / "python3.11", "3.11.7"))
     assert make(tmp_path, f"PYTHON={same}", "demo").returncode == 0
     write_python(tmp_path / ".venv/bin/python", "3.11.7")

@@ -1,4 +1,4 @@
-"""``aurpay order``: made, shown, watched; and what is said when that fails."""
+"""``aurpay order create`` and ``show``, with their failures and hints."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ from aurpay_async import (
     UntrustedOrderError,
 )
 from aurpay_async._cli import _watch
-from aurpay_async._cli._advice import advise
-from aurpay_async._cli._asked import Asked
+from aurpay_async._cli._advice import recovery_hint
 from aurpay_async._cli._failures import exit_code, show_error
-from aurpay_async._cli._order_create import Wishes, create_order
+from aurpay_async._cli._order_create import create_order
 from aurpay_async._cli._order_view import detail_rows
-from aurpay_async._cli._screen import Screen
+from aurpay_async._cli._screen import Output
 from aurpay_async._models import Order
 from aurpay_async._order_life import OrderStatus
 
@@ -46,13 +45,14 @@ KEY = "a made-up key, of 16 characters or more"
 SHOP = "https://shop.example"
 
 
-async def order(aurpay: Run, *arguments: str) -> Done:
+async def run_order(aurpay: Run, *arguments: str) -> Done:
     return await asyncio.to_thread(aurpay, "order", *arguments)
 
 
-async def test_create(aurpay: Run, sandbox: Sandbox) -> None:
-    """The order is there, and everything about it is shown."""
-    done = await order(aurpay, "create", "19.99", "eur", "--qr")
+async def test_order_create_shows_the_order_and_its_invoice(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
+    done = await run_order(aurpay, "create", "19.99", "eur", "--qr")
     assert (done.code, done.err) == (0, "")
     [made] = sandbox.orders.values()
     assert (str(made.price), made.currency) == ("19.99", "EUR")
@@ -63,9 +63,10 @@ async def test_create(aurpay: Run, sandbox: Sandbox) -> None:
     assert "a-made-up-api-key" not in done.out
 
 
-async def test_create_as_json(aurpay: Run, sandbox: Sandbox) -> None:
-    """One object, whose amounts are texts."""
-    done = await order(aurpay, "create", "20", "USD", "-o", "json", "--qr")
+async def test_order_create_prints_one_json_object(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
+    done = await run_order(aurpay, "create", "20", "USD", "-o", "json", "--qr")
     assert (done.code, done.err) == (0, "")
     [made] = sandbox.orders.values()
     record = done.record
@@ -76,10 +77,9 @@ async def test_create_as_json(aurpay: Run, sandbox: Sandbox) -> None:
     assert record["amount_msat"] == "20000000"
 
 
-async def test_create_with_everything(
+async def test_order_create_passes_urls_and_reference_to_the_platform(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each URL goes where it belongs, the reference into those that are called."""
     monkeypatch.setenv("AURPAY_REFERENCE_KEY", KEY)
     urls = {
         "callback-url": f"{SHOP}/paid",
@@ -88,7 +88,7 @@ async def test_create_with_everything(
         "timeout-url": f"{SHOP}/sorry",
     }
     arguments = [word for name, url in urls.items() for word in (f"--{name}", url)]
-    done = await order(
+    done = await run_order(
         aurpay, "create", "20", "USD", "--reference", "cart-42", *arguments
     )
     assert done.code == 0
@@ -99,19 +99,19 @@ async def test_create_with_everything(
     assert "reference    cart-42" in done.out
 
 
-async def test_a_reference_needs_a_key(aurpay: Run, sandbox: Sandbox) -> None:
-    """And the variable that would hold it is named."""
-    done = await order(aurpay, "create", "20", "USD", "--reference", "cart-42")
+async def test_order_create_with_reference_needs_the_key(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
+    done = await run_order(aurpay, "create", "20", "USD", "--reference", "cart-42")
     assert (done.code, done.out) == (2, "")
     assert "AURPAY_REFERENCE_KEY" in done.err
     assert not sandbox.orders
 
 
 @pytest.mark.parametrize("opens", [True, False])
-async def test_open(
+async def test_order_create_opens_the_checkout_page(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, opens: bool
 ) -> None:
-    """The checkout page, in the browser; it is said, also if there is none."""
     opened: list[str] = []
 
     def browse(url: str) -> bool:
@@ -119,18 +119,19 @@ async def test_open(
         return opens
 
     monkeypatch.setattr(webbrowser, "open", browse)
-    done = await order(aurpay, "create", "20", "USD", "--open", "-o", "json")
+    done = await run_order(aurpay, "create", "20", "USD", "--open", "-o", "json")
     assert done.code == 0
     assert opened == [done.record["pay_url"]]
     assert opened[0] in done.err
     assert ("Opened" in done.err) is opens
 
 
-async def test_watch(aurpay: Run, sandbox: Sandbox) -> None:
-    """Each status is told, and the payment at the end."""
+async def test_order_create_watch_prints_each_status_and_the_payment(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
     sandbox.callback_faults.push("before-answer")
     url = f"{sandbox.base_url}/paid"
-    done = await order(
+    done = await run_order(
         aurpay, "create", "20", "USD", "--callback-url", url, "--watch", "-o", "json"
     )
     assert (done.code, done.err) == (0, "")
@@ -145,10 +146,9 @@ async def test_watch(aurpay: Run, sandbox: Sandbox) -> None:
     }
 
 
-async def test_watch_on_a_terminal(
+async def test_order_create_watch_shows_the_time_left_on_a_terminal(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Status and time left are on a line that goes on."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr(_watch, "_TICK_S", 0.01)
 
@@ -159,7 +159,7 @@ async def test_watch_on_a_terminal(
         return Payment(outcome="late_paid", order=paid)
 
     monkeypatch.setattr(AurpayClient, "wait_for_payment", pay)
-    done = await order(aurpay, "create", "20", "USD", "--watch")
+    done = await run_order(aurpay, "create", "20", "USD", "--watch")
     assert done.code == 0
     assert "left to pay" in done.err
     assert "paid late" in done.out
@@ -174,10 +174,8 @@ async def test_watch_on_a_terminal(
         ("PARTIAL", "PARTIAL"),
     ],
 )
-def test_no_time_is_left_to_pay_an_order_that_the_platform_has_as_overdue(
-    status: str, shown: str
-) -> None:
-    """A sandbox with a speed has orders overdue before the documented half hour."""
+def test_time_left_is_shown_for_pending_orders_only(status: str, shown: str) -> None:
+    """A sandbox with a speed has overdue orders before 30 minutes are over."""
     overdue_at = datetime.now(UTC) + timedelta(minutes=29, seconds=51.9)
     order: Any = SimpleNamespace(overdue_at=overdue_at)
     assert _watch._progress(order, OrderStatus(status)) == shown
@@ -186,29 +184,28 @@ def test_no_time_is_left_to_pay_an_order_that_the_platform_has_as_overdue(
 @pytest.mark.parametrize(
     ("status", "outcome"), [("OVERDUE", "timed_out"), ("REFUNDED", "refunded")]
 )
-async def test_nobody_pays(
+async def test_order_create_watch_ends_with_1_if_not_paid(
     aurpay: Run,
     sandbox: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
     status: str,
     outcome: Any,
 ) -> None:
-    """Is a no."""
-
     async def wait(_: AurpayClient, order: Any, **__: Any) -> Payment:
         late = Order(order_id=order.order_id, status=OrderStatus(status))
         return Payment(outcome=outcome, order=late)
 
     monkeypatch.setattr(AurpayClient, "wait_for_payment", wait)
-    done = await order(aurpay, "create", "20", "USD", "--watch", "-o", "json")
+    done = await run_order(aurpay, "create", "20", "USD", "--watch", "-o", "json")
     assert done.code == 1
     assert done.records[-1]["outcome"] == outcome
 
 
-async def test_watching_that_fails(aurpay: Run, sandbox: Sandbox) -> None:
-    """Is a failure of looking: the order is known, so it is no 3."""
+async def test_failed_polling_ends_with_1_and_names_the_order(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
     sandbox.faults.push("slow; seconds=0", "404")
-    done = await order(aurpay, "create", "20", "USD", "--watch", "-o", "json")
+    done = await run_order(aurpay, "create", "20", "USD", "--watch", "-o", "json")
     made, error = done.records
     assert done.code == 1
     assert error["code"] == "not_found"
@@ -219,103 +216,99 @@ async def test_watching_that_fails(aurpay: Run, sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("fault", "order_known"), [("cut-body+created", True), ("503+created", False)]
 )
-async def test_an_order_may_exist(
+async def test_order_create_with_unknown_outcome_ends_with_3(
     aurpay: Run, sandbox: Sandbox, fault: str, order_known: bool
 ) -> None:
-    """Exit code 3, when it was sent, what was asked for, and what to do."""
     sandbox.faults.push(fault, fault)
-    done = await order(aurpay, "create", "20", "USD")
+    done = await run_order(aurpay, "create", "20", "USD")
     assert (done.code, done.out) == (3, "")
     assert "unknown: an order may exist" in done.err
-    assert "asked for  20 USD" in done.err
+    assert "requested  20 USD" in done.err
     assert "sent at" in done.err
     [made] = sandbox.orders
     assert (f"aurpay order show {made}" in done.err) is order_known
     assert ("aurpay order find 20 USD --sent-at 20" in done.err) is not order_known
-    record = (await order(aurpay, "create", "20", "USD", "-o", "json")).record
+    record = (await run_order(aurpay, "create", "20", "USD", "-o", "json")).record
     assert record["type"] == "error"
     assert (record["outcome"], record["may_exist"]) == ("unknown", True)
     assert record["asked"]["price"] == "20"
     assert (record["order_id"] is not None) is order_known
 
 
-async def test_nothing_was_sent(aurpay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens: exit code 1, and it is said that nothing exists."""
+async def test_order_create_without_connection_reports_that_no_order_exists(
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with closed_port() as base_url:
         monkeypatch.setenv("AURPAY_BASE_URL", base_url)
         monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
-        done = await order(aurpay, "create", "20", "USD")
+        done = await run_order(aurpay, "create", "20", "USD")
     assert done.code == 1
-    assert "not_sent: nothing exists" in done.err
+    assert "not_sent: no order exists" in done.err
 
 
 @pytest.mark.parametrize("price", ["19.99.1", "1e3", "0"])
-async def test_a_price_that_cannot_be(
+async def test_order_create_rejects_an_invalid_price(
     aurpay: Run, sandbox: Sandbox, price: str
 ) -> None:
-    """Is wrong usage, and nothing is sent."""
-    done = await order(aurpay, "create", price, "USD")
+    done = await run_order(aurpay, "create", price, "USD")
     assert (done.code, done.out) == (2, "")
     assert not sandbox.requests
 
 
-def test_without_credentials(aurpay: Run) -> None:
-    """The variables are named."""
+def test_order_show_without_credentials_names_the_variables(aurpay: Run) -> None:
     done = aurpay("order", "show", "1")
     assert (done.code, done.out) == (2, "")
     assert "AURPAY_API_KEY" in done.err
 
 
-async def test_show(aurpay: Run, sandbox: Sandbox) -> None:
-    """As the platform has it, for people and for programs."""
+async def test_order_show_prints_the_status_as_text_and_json(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
     async with sandbox.client() as client:
         made = await client.create_order("20.00", "USD")
     await sandbox.pay(made.order_id)
-    done = await order(aurpay, "show", made.order_id)
+    done = await run_order(aurpay, "show", made.order_id)
     assert (done.code, done.err) == (0, "")
     assert "SUCCESS: paid" in done.out
     assert "0.00020000 BTC-LN" in done.out
-    record = (await order(aurpay, "show", made.order_id, "-o", "json")).record
+    record = (await run_order(aurpay, "show", made.order_id, "-o", "json")).record
     assert (record["type"], record["is_paid"]) == ("detail", True)
     assert record["amount"] == "0.00020000"
 
 
-def test_what_the_platform_does_not_say() -> None:
-    """Is left out; what it remarks is shown."""
+def test_order_rows_leave_out_missing_fields() -> None:
     bare = Order(order_id="1", status=OrderStatus("NEW"), remark="hello")
     assert [tuple(row) for row in detail_rows(bare)] == [
-        ("status", "NEW: paid or not, nobody knows", ""),
+        ("status", "NEW: unknown whether it is paid", ""),
         ("remark", "hello", ""),
     ]
 
 
-async def test_bare_details_as_json(
+async def test_order_show_json_has_null_for_missing_fields(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every key is there; what is not known is null."""
-
     async def get(_: AurpayClient, order_id: str) -> Order:
         return Order(order_id=order_id, status=OrderStatus("NEW"))
 
     monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
     monkeypatch.setattr(AurpayClient, "get_order", get)
-    record = (await order(aurpay, "show", "1", "-o", "json")).record
+    record = (await run_order(aurpay, "show", "1", "-o", "json")).record
     assert (record["price"], record["amount"]) == (None, None)
     assert record["create_time"] is None
 
 
-async def test_show_one_that_does_not_exist(aurpay: Run, sandbox: Sandbox) -> None:
-    """Is a no, with what to look at."""
-    done = await order(aurpay, "show", "20260101000000000001")
+async def test_order_show_of_unknown_order_ends_with_1(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
+    done = await run_order(aurpay, "show", "20260101000000000001")
     assert (done.code, done.out) == (1, "")
     assert "there is no such order" in done.err
     assert "Check the id" in done.err
 
 
-async def test_interrupted_after_it_left(
+async def test_ctrl_c_after_sending_reports_that_an_order_may_exist(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C while the answer is awaited: an order may exist, and that is said."""
     arrived = asyncio.Event()
 
     async def silence(peer: Peer) -> None:
@@ -326,7 +319,7 @@ async def test_interrupted_after_it_left(
     async with Server(silence) as server:
         monkeypatch.setenv("AURPAY_BASE_URL", server.url)
         monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
-        creating = asyncio.create_task(create("json"))
+        creating = asyncio.create_task(create_order("20", "USD", output_format="json"))
         await asyncio.wait_for(arrived.wait(), 10)
         creating.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -337,23 +330,15 @@ async def test_interrupted_after_it_left(
     assert "aurpay order list" in record["advice"]
 
 
-async def create(output: Any) -> int:
-    asked = Asked("20", "USD")
-    wishes = Wishes(qr=False, watch=False, browser=False)
-    return await create_order(Screen(output), asked, wishes)
-
-
-async def test_interrupted_before_it_left(
+async def test_ctrl_c_before_sending_reports_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing exists, and nothing is said."""
-
     async def never(*_: Any, **__: Any) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
     monkeypatch.setattr(AurpayClient, "create_order", never)
-    creating = asyncio.create_task(create("text"))
+    creating = asyncio.create_task(create_order("20", "USD"))
     await asyncio.sleep(0.05)
     creating.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -361,29 +346,28 @@ async def test_interrupted_before_it_left(
     assert capsys.readouterr() == ("", "")
 
 
-def told(error: Any, capsys: pytest.CaptureFixture[str]) -> str:
-    show_error(Screen("text"), error)
+def show_text(error: Any, capsys: pytest.CaptureFixture[str]) -> str:
+    show_error(Output("text"), error)
     return capsys.readouterr().err
 
 
-def test_an_order_that_is_not_to_be_trusted(
+def test_untrusted_order_ends_with_3_and_is_not_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exists, and is not to be shown."""
     error = UntrustedOrderError(
         "another amount", check="amount", order_id="7", status=200, body=b""
     )
     error.new_order = NewOrder("20", "USD", reference="cart-42")
     assert exit_code(error) == 3
-    shown = told(error, capsys)
+    shown = show_text(error, capsys)
     assert "Show nothing to the payer" in shown
     assert "20 USD, reference cart-42" in shown
 
 
-async def test_an_order_of_a_test_network_hints_at_the_network_of_the_environment(
+async def test_untrusted_network_hints_at_aurpay_network(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The usual cause is a sandbox whose network was left out."""
+    """The usual cause is a sandbox whose network is not set."""
     monkeypatch.delenv("AURPAY_NETWORK")
     done = await asyncio.to_thread(aurpay, "order", "create", "20", "USD")
     assert done.code == 3
@@ -392,65 +376,67 @@ async def test_an_order_of_a_test_network_hints_at_the_network_of_the_environmen
     assert "AURPAY_NETWORK=regtest; else report the order to Aurpay." in done.err
 
 
-def test_an_invoice_that_cannot_be_read_is_not_called_unpayable() -> None:
-    """Advice against paying is for those that break a rule."""
-    unread = advise(InvoiceDecodeError("no prefix", position=0))
-    assert unread == "Give one BOLT #11 invoice alone: it could not be read."
-    assert advise(InvoiceInvalidError("mixed case", rule="case")) == "Do not pay it."
+def test_undecodable_invoice_is_not_called_unpayable() -> None:
+    unread = recovery_hint(InvoiceDecodeError("no prefix", position=0))
+    assert unread == "Give one BOLT #11 invoice alone: it could not be decoded."
+    assert (
+        recovery_hint(InvoiceInvalidError("mixed case", rule="case"))
+        == "Do not pay it."
+    )
 
 
-def test_an_order_id_cannot_get_into_a_shell(
+def test_order_id_in_a_hint_is_quoted_for_the_shell(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The line with it is there to be copied, and it comes from outside."""
+    """The id comes from outside, and the user copies the line into a shell."""
     error = UntrustedOrderError("x", check="x", order_id="", status=200, body=b"")
     plain = RateLimitedError("x", status=503, outcome=RequestOutcome.UNKNOWN)
     plain.order_id = "$(reboot)"
     plain.new_order = error.new_order = NewOrder("20", "USD")
-    assert "aurpay order show '$(reboot)'" in told(plain, capsys)
+    assert "aurpay order show '$(reboot)'" in show_text(plain, capsys)
 
 
-def test_too_many_requests(capsys: pytest.CaptureFixture[str]) -> None:
-    """How long to wait is the platform's to say."""
+def test_rate_limit_hint_names_the_seconds_to_wait(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     error = RateLimitedError(
         "no", status=429, outcome=RequestOutcome.REJECTED, retry_after=7.0
     )
     assert exit_code(error) == 1
-    assert "Wait 7 seconds" in told(error, capsys)
+    assert "Wait 7 seconds" in show_text(error, capsys)
 
 
-def test_other_failures(capsys: pytest.CaptureFixture[str]) -> None:
-    """What to do goes by how far they got."""
+def test_hint_depends_on_the_outcome(capsys: pytest.CaptureFixture[str]) -> None:
     for outcome, advice in {
         RequestOutcome.NOT_SENT: "safe to try again",
         RequestOutcome.REJECTED: "Nothing was done",
-        RequestOutcome.UNKNOWN: "Asking changes nothing",
+        RequestOutcome.UNKNOWN: "The request changes nothing",
     }.items():
         error = AurpayError("failed")
         error.outcome = outcome
-        assert advice in told(error, capsys)
+        assert advice in show_text(error, capsys)
 
 
-def test_looking_comes_before_waiting(capsys: pytest.CaptureFixture[str]) -> None:
-    """However long a server asks to wait, an order may exist by then."""
+def test_hint_to_look_comes_before_retry_after(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     error = ServerError(
         "no", status=503, outcome=RequestOutcome.UNKNOWN, retry_after=7.0
     )
     error.new_order = NewOrder("20", "USD")
-    assert "aurpay order list" in told(error, capsys)
+    assert "aurpay order list" in show_text(error, capsys)
     error.sent_at = datetime(2026, 1, 1, microsecond=5, tzinfo=UTC)
     line = "aurpay order find 20 USD --sent-at 2026-01-01T00:00:00+00:00\n"
-    assert told(error, capsys).endswith(line)
+    assert show_text(error, capsys).endswith(line)
     error.new_order = NewPayment("20.50", "USD", chain="ETH", coin="X;reboot")
-    assert told(error, capsys).endswith(
+    assert show_text(error, capsys).endswith(
         "aurpay order find 20.50 USD --sent-at 2026-01-01T00:00:00+00:00 "
         "--chain ETH --coin 'X;reboot'\n"
     )
 
 
-def test_a_message_without_advice_stays_whole(
+def test_message_without_advice_is_not_shortened(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Whatever it ends with."""
     error = AurpayError("the answer was 1; None")
-    assert "the answer was 1; None\n" in told(error, capsys)
+    assert "the answer was 1; None\n" in show_text(error, capsys)

@@ -1,4 +1,4 @@
-"""``aurpay order find``: an order that a failed create may have left."""
+"""``aurpay order find``: find the order of a request of unknown outcome."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ async def run(aurpay: Run, *arguments: str) -> Done:
         "payment create 20 USD --chain ETH --coin USDT-ERC20",
     ],
 )
-async def test_what_the_failure_says_finds_it(
+async def test_hint_of_a_failed_create_finds_the_order(
     aurpay: Run, sandbox: Sandbox, creating: str
 ) -> None:
-    """Copied as it stands: exactly one fits."""
     sandbox.faults.push("503; retry-after=1+created")
     failed = await run(aurpay, *creating.split(), "-o", "json")
     assert (failed.code, failed.record["may_exist"]) == (3, True)
@@ -40,23 +39,25 @@ async def test_what_the_failure_says_finds_it(
     done = await run(aurpay, *shlex.split(line))
     assert (done.code, done.err) == (0, "")
     assert f"Order {made}" in done.out
-    assert "found: the only order that fits" in done.out
+    assert "found: the only match" in done.out
     record = (await run(aurpay, *shlex.split(line), "-o", "json")).record
     assert (record["type"], record["outcome"]) == ("found", "found")
     assert [order["order_id"] for order in record["orders"]] == [made]
 
 
-async def test_none_so_far(aurpay: Run, sandbox: Sandbox) -> None:
-    """Is a no that may become a yes."""
+async def test_order_find_without_match_ends_with_1(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
     done = await run(aurpay, "order", "find", "20", "USD", *MIDDAY)
     assert done.code == 1
-    assert "none so far: look again" in done.out
+    assert "no order matches yet: search again" in done.out
     done = await run(aurpay, "order", "find", "20", "USD", *MIDDAY, "-o", "json")
     assert (done.code, done.record["outcome"]) == (1, "none_yet")
 
 
-async def test_several(aurpay: Run, sandbox: Sandbox) -> None:
-    """Are all shown; those that are accounted for can be named."""
+async def test_order_find_shows_all_matches_except_known_ones(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
     async with sandbox.client() as client:
         first, second = [await client.create_order("20", "USD") for _ in range(2)]
     asked = ["order", "find", "20", "USD", "--sent-at", str(first.create_time)]
@@ -64,7 +65,7 @@ async def test_several(aurpay: Run, sandbox: Sandbox) -> None:
     assert done.code == 1
     assert first.order_id in done.out
     assert second.order_id in done.out
-    assert "several may be it" in done.out
+    assert "several orders match" in done.out
     record = (await run(aurpay, *asked, "-o", "json")).record
     assert (record["outcome"], len(record["orders"])) == ("several", 2)
     known = ["--known", first.order_id, "--known", "20260101000000000009"]
@@ -83,10 +84,9 @@ async def test_several(aurpay: Run, sandbox: Sandbox) -> None:
         (["20", "USD", *MIDDAY, "--chain", "E T", "--coin", "ETH"], "chain"),
     ],
 )
-async def test_what_cannot_be_looked_for(
+async def test_order_find_rejects_invalid_arguments(
     aurpay: Run, sandbox: Sandbox, arguments: list[str], problem: str
 ) -> None:
-    """Is wrong usage, and nothing is sent."""
     done = await run(aurpay, "order", "find", *arguments, "-o", "json")
     assert (done.code, done.record["code"]) == (2, "invalid_request")
     assert problem in done.record["message"]

@@ -1,4 +1,4 @@
-"""``aurpay payment``: other coins than Lightning's."""
+"""``aurpay payment``: payments in coins other than Lightning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from aurpay_async import AurpayClient, Payment, PaymentOrder
 from aurpay_async._cli._payment_view import show_payment
-from aurpay_async._cli._screen import Screen
+from aurpay_async._cli._screen import Output
 from aurpay_async._models import Order
 from aurpay_async._money import parse_price
 from aurpay_async._order_life import OrderStatus
@@ -33,26 +33,28 @@ URLS = {
 WORDS = [word for name, url in URLS.items() for word in (f"--{name}", url)]
 
 
-async def payment(aurpay: Run, *arguments: str) -> Done:
+async def run_payment(aurpay: Run, *arguments: str) -> Done:
     return await asyncio.to_thread(aurpay, "payment", *arguments)
 
 
-async def test_create(aurpay: Run, sandbox: Sandbox) -> None:
-    """Where to pay to, how much, and what is known of it."""
-    done = await payment(aurpay, "create", "20", "usd", *TETHER)
+async def test_payment_create_shows_the_address_and_the_amount(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
+    done = await run_payment(aurpay, "create", "20", "usd", *TETHER)
     assert (done.code, done.err) == (0, "")
     [made] = sandbox.orders.values()
     assert (made.coin, str(made.price), made.currency) == ("USDT-ERC20", "20", "USD")
     lines = done.out.splitlines()
     assert "  Pay 20.002000 USDT-ERC20 on ETH to" in lines
     assert made.address in lines
-    assert "  ✓ address   well-formed; whose it is, nothing proves" in lines
+    assert "  ✓ address   well-formed; nothing proves who owns it" in lines
     assert "✓ chain" not in done.out  # this answer does not name it
 
 
-async def test_create_as_json(aurpay: Run, sandbox: Sandbox) -> None:
-    """One object, whose amounts are texts; at par, a dollar is a dollar."""
-    done = await payment(
+async def test_payment_create_prints_one_json_object(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
+    done = await run_payment(
         aurpay, "create", "20", "USD", *TETHER, "--stablecoin-at-par", "-o", "json"
     )
     assert (done.code, done.err) == (0, "")
@@ -64,13 +66,12 @@ async def test_create_as_json(aurpay: Run, sandbox: Sandbox) -> None:
     assert record["address"] == made.address
 
 
-async def test_create_with_everything(
+async def test_payment_create_passes_urls_and_reference_to_the_platform(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each URL goes where it belongs, the reference into those that are called."""
     monkeypatch.setenv("AURPAY_REFERENCE_KEY", KEY)
     given = [*TETHER, *WORDS, "--reference", "cart-42", "--post-callbacks"]
-    done = await payment(aurpay, "create", "20", "USD", *given)
+    done = await run_payment(aurpay, "create", "20", "USD", *given)
     assert done.code == 0
     [made] = sandbox.orders.values()
     for name, url in URLS.items():
@@ -82,10 +83,9 @@ async def test_create_with_everything(
     assert "reference    cart-42" in done.out
 
 
-async def test_watch(
+async def test_payment_create_watch_polls_by_order_id(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its id, as for any order."""
     asked: list[object] = []
 
     async def pay(_: AurpayClient, order: Any, **options: Any) -> Payment:
@@ -95,7 +95,7 @@ async def test_watch(
         return Payment(outcome="paid", order=paid)
 
     monkeypatch.setattr(AurpayClient, "wait_for_payment", pay)
-    done = await payment(
+    done = await run_payment(
         aurpay, "create", "20", "USD", *TETHER, "--watch", "-o", "json"
     )
     made, status, end = done.records
@@ -103,10 +103,9 @@ async def test_watch(
     assert (done.code, status["status"], end["outcome"]) == (0, "SUCCESS", "paid")
 
 
-async def test_open(
+async def test_payment_commands_open_the_checkout_page(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The checkout page of either."""
     opened: list[str] = []
 
     def browse(url: str) -> bool:
@@ -114,16 +113,16 @@ async def test_open(
         return True
 
     monkeypatch.setattr(webbrowser, "open", browse)
-    first = await payment(
+    first = await run_payment(
         aurpay, "create", "20", "USD", *TETHER, "--open", "-o", "json"
     )
-    second = await payment(aurpay, "url", "20", "USD", "--open", "-o", "json")
+    second = await run_payment(aurpay, "url", "20", "USD", "--open", "-o", "json")
     assert opened == [first.record["pay_url"], second.record["pay_url"]]
     assert "Opened" in second.err
 
 
-def bare(**fields: Any) -> PaymentOrder:
-    """A payment without all that may be missing."""
+def bare_payment(**fields: Any) -> PaymentOrder:
+    """Return a payment without optional fields."""
     return PaymentOrder(
         order_id="1",
         status=OrderStatus.PENDING,
@@ -141,46 +140,45 @@ def bare(**fields: Any) -> PaymentOrder:
     )
 
 
-async def test_no_page_to_open(
+async def test_payment_create_reports_a_missing_checkout_page(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Is said; the payment is good all the same."""
-
     async def create(*_: Any, **__: Any) -> PaymentOrder:
-        return bare()
+        return bare_payment()
 
     monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
     monkeypatch.setattr(AurpayClient, "create_payment", create)
-    done = await payment(aurpay, "create", "20", "USD", *TETHER, "--open")
+    done = await run_payment(aurpay, "create", "20", "USD", *TETHER, "--open")
     assert done.code == 0
-    assert "No checkout page came" in done.err
+    assert "no checkout page to open" in done.err
     assert "pay_url" not in done.out
     assert "contract" not in done.out
 
 
-def test_a_reference_without_a_nonce(capsys: pytest.CaptureFixture[str]) -> None:
-    """Stands alone."""
-    show_payment(Screen("text"), bare(reference="cart-42"))
+def test_payment_rows_show_a_reference_without_attempt_id(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_payment(Output("text"), bare_payment(reference="cart-42"))
     assert "reference    cart-42" in capsys.readouterr().out
 
 
-async def test_url(aurpay: Run, sandbox: Sandbox) -> None:
-    """Its address on a line, as a QR code, and what there is not yet."""
-    done = await payment(aurpay, "url", "5", "EUR", "--qr")
+async def test_payment_url_prints_the_address_and_creates_no_order(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
+    done = await run_payment(aurpay, "url", "5", "EUR", "--qr")
     assert (done.code, done.err) == (0, "")
     assert not sandbox.orders
     [page] = [line for line in done.out.splitlines() if line.startswith("http")]
     assert sandbox.choose(page, "TRX").currency == "EUR"
     assert "no QR code here" in done.out  # in a pipe
-    assert "there is no order before" in done.out
+    assert "the order is created when" in done.out
 
 
-async def test_url_with_everything(
+async def test_payment_url_passes_urls_and_reference_to_the_platform(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for a payment."""
     monkeypatch.setenv("AURPAY_REFERENCE_KEY", KEY)
-    done = await payment(
+    done = await run_payment(
         aurpay, "url", "5", "EUR", *WORDS, "--reference", "cart-42", "-o", "json"
     )
     assert (done.code, done.err) == (0, "")
@@ -192,36 +190,38 @@ async def test_url_with_everything(
 
 
 @pytest.mark.parametrize("command", [["url"], ["create", *TETHER]])
-async def test_a_reference_needs_a_key(
+async def test_payment_commands_with_reference_need_the_key(
     aurpay: Run, sandbox: Sandbox, command: list[str]
 ) -> None:
-    """And the variable that would hold it is named."""
-    done = await payment(aurpay, *command, "20", "USD", "--reference", "cart-42")
+    done = await run_payment(aurpay, *command, "20", "USD", "--reference", "cart-42")
     assert (done.code, done.out) == (2, "")
     assert "AURPAY_REFERENCE_KEY" in done.err
     assert not sandbox.requests
 
 
-async def test_a_payment_may_exist(aurpay: Run, sandbox: Sandbox) -> None:
-    """Exit code 3, and in which coin to look for it."""
+async def test_payment_create_with_unknown_outcome_ends_with_3(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
     sandbox.faults.push("reset-after-request+created")
-    done = await payment(aurpay, "create", "20", "USD", *TETHER)
+    done = await run_payment(aurpay, "create", "20", "USD", *TETHER)
     assert (done.code, done.out) == (3, "")
     assert "unknown: an order may exist" in done.err
-    assert "asked for  20 USD in USDT-ERC20" in done.err
+    assert "requested  20 USD in USDT-ERC20" in done.err
     assert "--chain ETH --coin USDT-ERC20" in done.err
 
 
-async def test_a_page_that_was_lost(aurpay: Run, sandbox: Sandbox) -> None:
-    """Is a page that nobody opens: no order can exist."""
+async def test_payment_url_with_unknown_outcome_created_no_order(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
     sandbox.faults.push("reset-after-request+created")
-    done = await payment(aurpay, "url", "20", "USD", "-o", "json")
+    done = await run_payment(aurpay, "url", "20", "USD", "-o", "json")
     assert (done.code, done.record["may_exist"]) == (1, False)
 
 
-async def test_a_coin_that_there_is_not(aurpay: Run, sandbox: Sandbox) -> None:
-    """Is the platform's no."""
-    done = await payment(
+async def test_payment_create_with_unknown_coin_is_rejected(
+    aurpay: Run, sandbox: Sandbox
+) -> None:
+    done = await run_payment(
         aurpay, "create", "20", "USD", "--chain", "ETH", "--coin", "X", "-o", "json"
     )
     assert (done.code, done.record["outcome"]) == (1, "rejected")

@@ -1,4 +1,4 @@
-"""``aurpay sandbox``: how it is reached, and what it is signed with."""
+"""``aurpay sandbox``: addresses, credentials, callback keys and options."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from aurpay_async import (
     ConfigurationError,
 )
 from aurpay_async._cli import _secrets
-from aurpay_async._cli._sandbox import Wishes, make_sandbox, serve_sandbox
-from aurpay_async._cli._screen import Screen
+from aurpay_async._cli._sandbox import SandboxOptions, make_sandbox, run_sandbox
+from aurpay_async._cli._screen import Output
 
 from ..loopback import Server, answering
 
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def served(
-    capsys: pytest.CaptureFixture[str], wishes: Wishes, output: Any = "json"
+    capsys: pytest.CaptureFixture[str], options: SandboxOptions, output: Any = "json"
 ) -> AsyncIterator[str]:
-    """What it says when it is up; it is interrupted at the end."""
-    serving = asyncio.create_task(serve_sandbox(Screen(output), wishes))
+    """Run a sandbox, yield its first output, and interrupt it at the end."""
+    sandbox = make_sandbox(options)
+    serving = asyncio.create_task(run_sandbox(Output(output), sandbox, options))
     said = ""
     async with asyncio.timeout(10):
         while not said.endswith("/pay\n" if output == "text" else "\n"):
@@ -52,17 +53,18 @@ async def served(
             await serving
 
 
-async def test_it_says_how_it_is_reached(capsys: pytest.CaptureFixture[str]) -> None:
-    """By a base URL, a page, an environment, and curl lines that work."""
-    async with served(capsys, Wishes(), "text") as said:
+async def test_sandbox_prints_its_addresses_and_working_examples(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with served(capsys, SandboxOptions(), "text") as said:
         base_url = re.search(r"http://127\.0\.0\.1:\d+", said)
         assert base_url
         assert f"page             {base_url[0]}/\n" in said
         assert f"export AURPAY_BASE_URL={base_url[0]} AURPAY_NETWORK=regtest" in said
         assert "sandbox-callback-secret (made up)" in said
-        order = json.loads(await sh(line(said, "/api/bln/order")))["data"]
+        order = json.loads(await run_shell(line(said, "/api/bln/order")))["data"]
         pay = line(said, "/pay").replace("ORDER_ID", order["order_id"])
-        assert json.loads(await sh(pay)) == []
+        assert json.loads(await run_shell(pay)) == []
         async with aiohttp.request("GET", f"{base_url[0]}/") as page:
             assert "SUCCESS" in await page.text()
 
@@ -72,7 +74,7 @@ def line(said: str, end: str) -> str:
     return found
 
 
-async def sh(command: str) -> bytes:
+async def run_shell(command: str) -> bytes:
     process = await asyncio.create_subprocess_shell(
         command, stdout=asyncio.subprocess.PIPE
     )
@@ -80,10 +82,11 @@ async def sh(command: str) -> bytes:
     return out
 
 
-async def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """One object, on the line that ends the waiting of who started it."""
-    wishes = Wishes(amounts="number", post_callbacks=True)
-    async with served(capsys, wishes) as said:
+async def test_sandbox_prints_one_json_object_when_ready(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = SandboxOptions(amounts="number", post_callbacks=True)
+    async with served(capsys, options) as said:
         record = json.loads(said)
         assert record["type"] == "sandbox"
         assert (record["authenticated"], record["post_callbacks"]) == (False, True)
@@ -96,13 +99,12 @@ async def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert order.coin is None  # as in the documented example with a number
 
 
-async def test_it_can_want_the_credentials_of_the_environment(
+async def test_sandbox_requires_credentials_of_the_environment_on_request(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And shows none of them."""
     monkeypatch.setenv("AURPAY_API_TOKEN", "a-made-up-token")
     monkeypatch.setenv("AURPAY_API_SECRET", "a-made-up-secret")
-    async with served(capsys, Wishes(auth_from_env=True), "text") as said:
+    async with served(capsys, SandboxOptions(auth_from_env=True), "text") as said:
         assert "aurpay order create" in said
         assert "a-made-up" not in said
         base_url = re.findall(r"http://127\.0\.0\.1:\d+", said)[0]
@@ -115,13 +117,12 @@ async def test_it_can_want_the_credentials_of_the_environment(
             await aurpay.create_order("20.00", "USD")
 
 
-async def test_requests_and_callbacks_are_printed_as_they_happen(
+async def test_sandbox_prints_requests_and_callbacks_as_they_happen(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One line each, without queries, headers and bodies."""
     async with (
         Server(answering(b"ok")) as shop,
-        served(capsys, Wishes(), "text") as said,
+        served(capsys, SandboxOptions(), "text") as said,
     ):
         found = re.search(r"http://127\.0\.0\.1:\d+", said)
         assert found
@@ -141,7 +142,7 @@ async def test_requests_and_callbacks_are_printed_as_they_happen(
         ):
             await post(found[0] + path, body)
         await post(f"{found[0]}/api/bln/order", b"{}", Origin="https://evil.example")
-        lines = await printed(capsys, 7)
+        lines = await read_lines(capsys, 7)
     assert "canary" not in "".join(lines)
     assert [line[:3].strip() + line[12:] for line in lines] == [
         "✓ request: POST /api/bln/order -> ok",
@@ -154,33 +155,32 @@ async def test_requests_and_callbacks_are_printed_as_they_happen(
     ]
 
 
-async def test_programs_get_one_line_and_no_requests(
+async def test_sandbox_json_output_has_one_line_only(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A pipe that its reader leaves alone must not fill up and stop the sandbox."""
-    async with served(capsys, Wishes()) as said:
+    """A full pipe would stop the sandbox."""
+    async with served(capsys, SandboxOptions()) as said:
         base_url = json.loads(said)["base_url"]
         await post(f"{base_url}/api/bln/order", b"{}")
         await asyncio.sleep(0)
         assert capsys.readouterr().out == ""
 
 
-async def test_a_reset_is_printed_though_the_request_is_not_read(
+async def test_sandbox_prints_a_reset_of_an_unread_request(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It is a fault like the others."""
-    async with served(capsys, Wishes(), "text") as said:
+    async with served(capsys, SandboxOptions(), "text") as said:
         found = re.search(r"http://127\.0\.0\.1:\d+", said)
         assert found
         await post(f"{found[0]}/_sandbox/faults", b'["reset"]')
         with pytest.raises(aiohttp.ClientError):
             await post(f"{found[0]}/api/bln/order", b"{}")
-        [line] = await printed(capsys, 1)
+        [line] = await read_lines(capsys, 1)
     assert line.endswith(" request: POST /api/bln/order -> fault reset")
 
 
 async def post(url: str, body: bytes, **headers: str) -> None:
-    """Send some JSON, whatever is answered."""
+    """Send JSON, and ignore the response."""
     json_type = {"Content-Type": "application/json"}
     async with aiohttp.request(
         "POST", url, data=body, headers={**json_type, **headers}
@@ -188,8 +188,8 @@ async def post(url: str, body: bytes, **headers: str) -> None:
         pass
 
 
-async def printed(capsys: pytest.CaptureFixture[str], count: int) -> list[str]:
-    """So many more lines, as soon as they are there."""
+async def read_lines(capsys: pytest.CaptureFixture[str], count: int) -> list[str]:
+    """Wait for that many more lines, and return them."""
     said = ""
     async with asyncio.timeout(10):
         while said.count("\n") < count:
@@ -198,13 +198,12 @@ async def printed(capsys: pytest.CaptureFixture[str], count: int) -> list[str]:
     return said.splitlines()
 
 
-async def test_programs_are_sent_to_the_public_url(
+async def test_sandbox_environment_names_the_public_url(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Clients expect the checkout pages at the origin that they ask."""
     public = "https://sandbox.example:9445"
-    wishes = Wishes(public_url=f"{public}/", allowed_hosts=("sandbox",))
-    async with served(capsys, wishes) as said:
+    options = SandboxOptions(public_url=f"{public}/", allowed_hosts=("sandbox",))
+    async with served(capsys, options) as said:
         record = json.loads(said)
         assert record["page_url"] == f"{public}/"
         assert record["environment"]["AURPAY_BASE_URL"] == public
@@ -212,54 +211,53 @@ async def test_programs_are_sent_to_the_public_url(
         for host, status in (("sandbox:8765", 200), ("other", 403)):
             async with aiohttp.request("GET", control, headers={"Host": host}) as got:
                 assert got.status == status
-    plain = Wishes(public_url="http://sandbox:8765")
+    plain = SandboxOptions(public_url="http://sandbox:8765")
     async with served(capsys, plain) as said:
         assert json.loads(said)["environment"] == {
             "AURPAY_BASE_URL": "http://sandbox:8765",
             "AURPAY_NETWORK": "regtest",
             "AURPAY_ALLOW_HTTP": "1",
         }
-    async with served(capsys, wishes, "text") as said:
+    async with served(capsys, options, "text") as said:
         assert f"page             {public}/\n" in said
         assert f"export AURPAY_BASE_URL={public} AURPAY_NETWORK=regtest" in said
 
 
-async def test_credentials_that_are_not_there(aurpay: Run) -> None:
-    """Are wrong usage, and named."""
+async def test_sandbox_names_missing_credentials(aurpay: Run) -> None:
     done = await asyncio.to_thread(aurpay, "sandbox", "--auth-from-env")
     assert (done.code, done.out) == (2, "")
     assert "AURPAY_API_KEY" in done.err
 
 
 @pytest.mark.parametrize("names", [("TOKEN",), ("SECRET",), ("TOKEN", "SECRET")])
-async def test_callback_keys_of_the_environment(
+async def test_sandbox_uses_callback_keys_of_the_environment_without_showing_them(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     names: tuple[str, ...],
 ) -> None:
-    """Are used and not shown; what is missing is made up."""
     for name in names:
         monkeypatch.setenv(f"AURPAY_CALLBACK_{name}", f"held-{name}")
-    sandbox = make_sandbox(Wishes())
+    sandbox = make_sandbox(SandboxOptions())
     made_up = {"TOKEN": "sandbox-callback-token", "SECRET": "sandbox-callback-secret"}
     expected = {**made_up, **{name: f"held-{name}" for name in names}}
     assert sandbox.callback_token == expected["TOKEN"]
     assert sandbox.callback_secret == expected["SECRET"]
-    async with served(capsys, Wishes(), "text") as said:
+    async with served(capsys, SandboxOptions(), "text") as said:
         assert "held-" not in said
-        assert said.count("as it was given") == len(names)
+        assert said.count("as configured") == len(names)
 
 
 class Terminal:
-    """Somebody sits there."""
+    """Standard input of a terminal."""
 
     @staticmethod
     def isatty() -> bool:
         return True
 
 
-def test_callback_keys_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the environment lacks is asked for, unseen."""
+def test_sandbox_prompts_for_missing_callback_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[str] = []
 
     def getpass(prompt: str) -> str:
@@ -269,14 +267,14 @@ def test_callback_keys_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("getpass.getpass", getpass)
     monkeypatch.setenv("AURPAY_CALLBACK_TOKEN", "held")
-    sandbox = make_sandbox(Wishes(ask=True))
+    sandbox = make_sandbox(SandboxOptions(ask=True))
     assert (sandbox.callback_token, sandbox.callback_secret) == ("held", "typed")
     assert asked == ["Callback secret: "]
 
 
-def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is not taken for an empty secret."""
-
+def test_empty_prompt_is_not_taken_for_a_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def end_of_file(_: str) -> str:
         raise EOFError
 
@@ -287,19 +285,17 @@ def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
             _secrets.ask_for_callback_keys()
 
 
-def test_nobody_to_ask(aurpay: Run) -> None:
-    """In a pipe, what is missing is named."""
+def test_sandbox_ask_without_terminal_names_the_missing_key(aurpay: Run) -> None:
     done = aurpay("sandbox", "--ask", "-o", "json")
     assert (done.code, done.record["code"]) == (2, "configuration")
     assert "AURPAY_CALLBACK_TOKEN" in done.record["message"]
 
 
-async def test_a_sandbox_of_ones_own(
+async def test_sandbox_options_reach_the_sandbox(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Its time, seed, speed, rates, file and hosts are as they were asked for."""
     file = tmp_path / "orders.db"
-    wishes = Wishes(
+    options = SandboxOptions(
         start="2026-01-01T01:00:00+01:00",
         seed=7,
         speed=60,
@@ -309,56 +305,55 @@ async def test_a_sandbox_of_ones_own(
     )
     made: Any = None
     for count in ("0", "1"):
-        async with served(capsys, wishes, "text") as said:
-            assert "time             stands still at 2026-01-01 00:00:00 UTC\n" in said
+        async with served(capsys, options, "text") as said:
+            assert "clock            stopped at 2026-01-01 00:00:00 UTC\n" in said
             assert "orders           time out after 30 seconds\n" in said
             assert f"file             {file}; orders in it: {count}\n" in said
             assert "callbacks        GET, to this machine and shop.test only\n" in said
             if count == "0":
-                made = json.loads(await sh(line(said, "/api/bln/order")))["data"]
+                made = json.loads(await run_shell(line(said, "/api/bln/order")))["data"]
     assert made["order_id"] == "20260101000000000001"
     assert made["amount"] == "0.00030770"
-    sandbox = make_sandbox(wishes)
+    sandbox = make_sandbox(options)
     assert sandbox.rates["CZK"] == 2_000_000
     assert sandbox.rates["EUR"] == 90_000
 
 
-async def test_how_long_orders_live(capsys: pytest.CaptureFixture[str]) -> None:
-    """As at Aurpay, unless it is said otherwise; that is said, too."""
-    for speed, life in ((1, "after 30 minutes"), (0, "when they are told to")):
-        async with served(capsys, Wishes(speed=speed), "text") as said:
+async def test_sandbox_shows_when_orders_time_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for speed, life in ((1, "after 30 minutes"), (0, "on request only")):
+        async with served(capsys, SandboxOptions(speed=speed), "text") as said:
             assert f"orders           time out {life}\n" in said
 
 
 @pytest.mark.parametrize("start", ["2026-01-01", "2026-01-01T00:00:00Z"])
-def test_a_time_without_a_zone_is_utc(start: str) -> None:
-    """As on the platform."""
-    clock = make_sandbox(Wishes(start=start)).clock
+def test_sandbox_start_without_zone_is_utc(start: str) -> None:
+    clock = make_sandbox(SandboxOptions(start=start)).clock
     assert clock.now() == datetime(2026, 1, 1, tzinfo=UTC)
 
 
-async def test_other_machines_are_let_in_if_it_is_said_twice(
+async def test_sandbox_listens_for_other_machines_only_with_allow_remote(
     aurpay: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And then it says so itself."""
     everywhere = "0.0.0.0"  # noqa: S104
     done = await asyncio.to_thread(aurpay, "sandbox", "--host", everywhere)
     assert (done.code, done.out) == (2, "")
     assert "(--allow-remote)" in done.err
-    async with served(capsys, Wishes(allow_remote=True), "text") as said:
+    async with served(capsys, SandboxOptions(allow_remote=True), "text") as said:
         assert "other machines" not in said
-    wishes = Wishes(host=everywhere, allow_remote=True)
-    async with served(capsys, wishes, "text") as said:
-        assert "listens at       0.0.0.0: other machines can ask\n" in said
+    options = SandboxOptions(host=everywhere, allow_remote=True)
+    async with served(capsys, options, "text") as said:
+        assert "listens at       0.0.0.0: other machines can reach it\n" in said
         assert "export AURPAY_BASE_URL=http://127.0.0.1:" in said
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--rate", "USD"], "--rate is like USD=65000, not 'USD'"),
+        (["--rate", "USD"], "--rate must be like USD=65000; got 'USD'"),
         (["--rate", "USD=1,5"], "rates['USD']: not a plain decimal number"),
-        (["--start", "yesterday"], "--start is like 2026-01-01T12:00:00Z"),
+        (["--start", "yesterday"], "--start must be like 2026-01-01T12:00:00Z"),
         (["--speed", "0.001"], "speed must be 0, or 0.01 to 10000"),
         (["--seed", "-1"], "seed must be a whole number from 0"),
         (["--callback-host", "*.test"], "callback_hosts takes a name"),
@@ -366,8 +361,9 @@ async def test_other_machines_are_let_in_if_it_is_said_twice(
         (["--db", "/dev/null/x"], "cannot be"),
     ],
 )
-def test_what_cannot_be(aurpay: Run, arguments: list[str], problem: str) -> None:
-    """Is wrong usage, with what to write instead."""
+def test_sandbox_rejects_invalid_options(
+    aurpay: Run, arguments: list[str], problem: str
+) -> None:
     done = aurpay("sandbox", "-o", "json", *arguments)
     assert (done.code, done.record["code"]) == (2, "configuration")
     assert problem in done.record["message"]
@@ -376,10 +372,9 @@ def test_what_cannot_be(aurpay: Run, arguments: list[str], problem: str) -> None
 @pytest.mark.parametrize(
     "name", ["API_KEY", "API_TOKEN", "CALLBACK_TOKEN", "CALLBACK_SECRET"]
 )
-def test_a_live_key_in_the_environment(
+def test_sandbox_rejects_a_live_key_without_showing_it(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Is refused by the name of its variable, and not shown."""
     live = "q7Rz" * 10 + "q7R"
     monkeypatch.setenv(f"AURPAY_{name}", live)
     if name == "API_TOKEN":

@@ -1,4 +1,4 @@
-"""``aurpay verify``: does this invoice fit?"""
+"""``aurpay verify``: verify an invoice with the checks of the client."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ OTHER = "02" + "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798
 NOW = int(datetime.now(UTC).timestamp())
 
 
-def fresh(**fields: Any) -> str:
-    """An invoice on regtest over 20,000 satoshi, of this very moment."""
+def sign_now(**fields: Any) -> str:
+    """Sign a regtest invoice over 20,000 satoshi now."""
     return invoice(**{"timestamp": NOW, **fields})
 
 
-def test_one_that_fits(aurpay: Run) -> None:
-    """Each check on a line; what was not asked for is said."""
-    done = aurpay("verify", fresh(), "--amount", "0.0002", "--network", "regtest")
+def test_verify_shows_each_check_of_a_matching_invoice(aurpay: Run) -> None:
+    done = aurpay("verify", sign_now(), "--amount", "0.0002", "--network", "regtest")
     assert (done.code, done.err) == (0, "")
     for check in ("signature", "network", "amount", "timestamp", "expiry"):
         assert f"✓ {check} " in done.out
     assert "no --payee was given" in done.out
-    assert "it fits" in done.out
+    assert "verified: the invoice is as expected" in done.out
 
 
 @pytest.mark.parametrize(
@@ -43,34 +42,33 @@ def test_one_that_fits(aurpay: Run) -> None:
         ["--amount-msat", "20000000"],
     ],
 )
-def test_ways_to_write_an_amount(aurpay: Run, asked: list[str]) -> None:
-    """In BTC, with or without the unit, or in millisatoshi."""
-    done = aurpay("verify", fresh(), *asked, "--network", "regtest", "-o", "json")
+def test_verify_accepts_amounts_in_btc_and_millisatoshi(
+    aurpay: Run, asked: list[str]
+) -> None:
+    done = aurpay("verify", sign_now(), *asked, "--network", "regtest", "-o", "json")
     assert done.code == 0
     assert done.record["fits"] is True
 
 
 @pytest.mark.parametrize("before", ["bitcoin:?lightning=", "lightning://", "x"])
 @pytest.mark.parametrize("command", ["decode", "verify"])
-def test_an_invoice_with_something_before_it_is_not_said_to_be_unpayable(
+def test_invoice_with_a_prefix_is_reported_as_undecodable(
     aurpay: Run, command: str, before: str
 ) -> None:
-    """It is a whole invoice: the message says what to cut off."""
     asked = ["--amount", "0.0002"] if command == "verify" else []
-    done = aurpay(command, before + fresh(), *asked)
+    done = aurpay(command, before + sign_now(), *asked)
     assert done.code == 1
-    assert "it cannot be read" in done.out
+    assert "it cannot be decoded" in done.out
     assert f"begins at character {len(before)}: cut off all before it" in done.out
     for harmful in ("not be paid", "not pay", "mistyped"):
         assert harmful not in done.out
 
 
-def test_an_invoice_that_breaks_a_rule_does_not_fit(aurpay: Run) -> None:
-    """It can be read, and is not to be paid."""
+def test_verify_fails_for_an_invoice_that_breaks_a_rule(aurpay: Run) -> None:
     vector = next(v for v in INVOICES if v["valid"] and not v["strict"])
     done = aurpay("verify", vector["invoice"], "--amount", "0.0002")
     assert done.code == 1
-    assert "it does not fit: do not pay it" in done.out
+    assert "verification failed: do not pay it" in done.out
 
 
 @pytest.mark.parametrize(
@@ -83,28 +81,26 @@ def test_an_invoice_that_breaks_a_rule_does_not_fit(aurpay: Run) -> None:
         ({}, ["--amount", "0.0002", "--payee", OTHER], "payee"),
     ],
 )
-def test_one_that_does_not_fit(
+def test_verify_names_the_failed_check_and_runs_the_others(
     aurpay: Run,
     monkeypatch: pytest.MonkeyPatch,
     fields: dict[str, Any],
     asked: list[str],
     failed: str,
 ) -> None:
-    """Names the check, makes the others all the same, and ends with 1."""
     monkeypatch.setenv("AURPAY_NETWORK", "regtest")
-    done = aurpay("verify", fresh(**fields), *asked, "--output", "json")
+    done = aurpay("verify", sign_now(**fields), *asked, "--output", "json")
     assert done.code == 1
     record = done.record
     assert record["fits"] is False
     assert [c["name"] for c in record["checks"] if c["verdict"] == "failed"] == [failed]
     assert len(record["checks"]) == 6
-    people = aurpay("verify", fresh(**fields), *asked)
+    people = aurpay("verify", sign_now(**fields), *asked)
     assert people.code == 1
     assert f"✗ {failed} " in people.out
 
 
-def test_one_of_the_future(aurpay: Run) -> None:
-    """Is refused as the client refuses it."""
+def test_verify_fails_for_an_invoice_of_the_future(aurpay: Run) -> None:
     later = int(datetime.now(UTC).timestamp()) + 4000
     text = invoice(timestamp=later)
     done = aurpay("verify", text, "--amount", "0.0002", "--network", "regtest")
@@ -112,11 +108,10 @@ def test_one_of_the_future(aurpay: Run) -> None:
     assert "in the future" in done.out
 
 
-def test_pinned_payees(aurpay: Run) -> None:
-    """One of several is enough."""
+def test_verify_accepts_one_of_several_payees(aurpay: Run) -> None:
     pins = ["--payee", OTHER, "--payee", PAYEE]
     asked = ["--amount", "0.0002", "--network", "regtest", *pins, "-o", "json"]
-    done = aurpay("verify", "-", *asked, stdin=fresh().encode())
+    done = aurpay("verify", "-", *asked, stdin=sign_now().encode())
     assert done.code == 0
     assert done.record["checks"][-1] == {
         "name": "payee",
@@ -125,16 +120,14 @@ def test_pinned_payees(aurpay: Run) -> None:
     }
 
 
-def test_the_main_network_is_expected(aurpay: Run) -> None:
-    """Unless something else is said."""
-    done = aurpay("verify", fresh(), "--amount", "0.0002")
+def test_verify_expects_mainnet_by_default(aurpay: Run) -> None:
+    done = aurpay("verify", sign_now(), "--amount", "0.0002")
     assert done.code == 1
     assert "not for mainnet" in done.out
 
 
-def test_what_is_no_invoice(aurpay: Run) -> None:
-    """Fits nothing."""
-    done = aurpay("verify", fresh()[:-1], "--amount", "0.0002", "-o", "json")
+def test_verify_fails_for_text_that_is_not_an_invoice(aurpay: Run) -> None:
+    done = aurpay("verify", sign_now()[:-1], "--amount", "0.0002", "-o", "json")
     assert done.code == 1
     assert done.record["invoice"] is None
     assert [check["name"] for check in done.record["checks"]] == ["signature"]
@@ -155,18 +148,16 @@ def test_what_is_no_invoice(aurpay: Run) -> None:
         ["--amount", "1", "--network", "liquid"],
     ],
 )
-def test_what_cannot_be_expected(aurpay: Run, asked: list[str]) -> None:
-    """Is wrong usage: nothing was decided about the invoice."""
-    done = aurpay("verify", fresh(), *asked)
+def test_verify_rejects_invalid_expectations(aurpay: Run, asked: list[str]) -> None:
+    done = aurpay("verify", sign_now(), *asked)
     assert (done.code, done.out) == (2, "")
     assert done.err
 
 
-def test_a_network_of_the_environment_that_is_none(
+def test_verify_rejects_an_invalid_network_of_the_environment(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Named with its variable."""
     monkeypatch.setenv("AURPAY_NETWORK", "moonnet")
-    done = aurpay("verify", fresh(), "--amount", "1", "-o", "json")
+    done = aurpay("verify", sign_now(), "--amount", "1", "-o", "json")
     assert (done.code, done.record["code"]) == (2, "configuration")
     assert "AURPAY_NETWORK" in done.record["message"]

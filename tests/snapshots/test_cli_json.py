@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aurpay_async._cli._sandbox import Wishes
+from aurpay_async._cli._sandbox import SandboxOptions
 from aurpay_async._clock import SystemClock
 
 from ..cli.test_callback_listen import listening, post
 from ..cli.test_main import COMMANDS
 from ..cli.test_sandbox import served
-from ..cli.test_withdraw import fresh
+from ..cli.test_withdraw import sign_fresh
 from ..loopback import Server, answering, closed_port
 from ..orders import invoice
 from .snapshot import expect, expect_files, mask
@@ -129,8 +129,8 @@ async def test_json_of_offline_commands_is_as_stored(aurpay: Run) -> None:
     verify = Transcript(aurpay, "verify")
     fits = ["--network", "regtest", "--amount-msat", "20000000"]
     await verify.run("expired", text, *fits)
-    await verify.run("fits", fresh(amount_msat=20_000_000), *fits)
-    await verify.run("another network", fresh(amount_msat=20_000_000), *fits[2:])
+    await verify.run("fits", sign_fresh(amount_msat=20_000_000), *fits)
+    await verify.run("another network", sign_fresh(amount_msat=20_000_000), *fits[2:])
     await verify.run("wrong usage", text, "--amount", "much")
     verify.expect()
 
@@ -218,12 +218,12 @@ async def test_json_of_commands_that_move_money_is_as_stored(
     await refund.run("again", order_id, "--yes")
     refund.expect()
     withdraw = Transcript(aurpay, "withdraw")
-    await withdraw.run("no terminal to ask at", fresh())
-    await withdraw.run("not confirmed", fresh(), typed="no\n")
-    await withdraw.run("success", fresh(), "--yes")
-    await withdraw.run("again", fresh(), "--yes")
+    await withdraw.run("no terminal to ask at", sign_fresh())
+    await withdraw.run("not confirmed", sign_fresh(), typed="no\n")
+    await withdraw.run("success", sign_fresh(), "--yes")
+    await withdraw.run("again", sign_fresh(), "--yes")
     sandbox.faults.push("reset-after-request")
-    await withdraw.run("outcome unknown", fresh(payment_hash="ef" * 32), "--yes")
+    await withdraw.run("outcome unknown", sign_fresh(payment_hash="ef" * 32), "--yes")
     await withdraw.run("no invoice", "lnbc1nonsense", "--yes")
     withdraw.expect()
 
@@ -309,7 +309,7 @@ async def test_json_of_sandbox_is_as_stored(
 ) -> None:
     """When it listens, and when it cannot."""
     sandbox = Transcript(aurpay, "sandbox")
-    async with served(capsys, Wishes()) as said:
+    async with served(capsys, SandboxOptions()) as said:
         sandbox.add("listening", [json.loads(said)], "interrupted")
     await sandbox.run("another machine could reach it", "--host", "192.0.2.1")
     await sandbox.run("no credentials", "--auth-from-env")
