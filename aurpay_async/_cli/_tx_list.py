@@ -31,8 +31,8 @@ def _transaction_cells(row: Transaction) -> tuple[str, ...]:
         row.tx_id,
         row.tx_type,
         row.status,
-        f"{_decimal_str(row.amount) or '-'} {row.coin}",
-        _decimal_str(row.fee) or "-",
+        f"{_fixed_point(row.amount) or '-'} {row.coin}",
+        _fixed_point(row.fee) or "-",
     )
 
 
@@ -43,13 +43,13 @@ def _transaction_members(row: Transaction) -> dict[str, object]:
         "status": row.status,
         "chain": row.chain,
         "coin": row.coin,
-        "amount": _decimal_str(row.amount),
-        "obtained": _decimal_str(row.obtained),
-        "fee": _decimal_str(row.fee),
+        "amount": _fixed_point(row.amount),
+        "obtained": _fixed_point(row.obtained),
+        "fee": _fixed_point(row.fee),
     }
 
 
-def _decimal_str(number: Decimal | None) -> str | None:
+def _fixed_point(number: Decimal | None) -> str | None:
     return None if number is None else f"{number:f}"
 
 

@@ -256,7 +256,7 @@ async def test_remote_server_gets_no_signed_request(
         ("the-right-key", None, "ok", "accepted"),
         ("another-key", None, "problem", "401"),
         ("", None, "ok", "without credentials"),
-        ("the-right-key", "html", "problem", "answer"),
+        ("the-right-key", "html", "problem", "not JSON"),
     ],
 )
 async def test_sandbox_gets_a_signed_request(
