@@ -155,7 +155,7 @@ def test_doctor_reports_wrong_signatures(monkeypatch: pytest.MonkeyPatch) -> Non
             "ok",
             "AURPAY_API_TOKEN and AURPAY_API_SECRET, well-formed",
         ),
-        ({"AURPAY_API_KEY": "kä"}, "problem", "AURPAY_API_KEY: the API key holds"),
+        ({"AURPAY_API_KEY": "kä"}, "problem", "AURPAY_API_KEY: the API key contains"),
         ({"AURPAY_API_SECRET": "s"}, "problem", "AURPAY_API_TOKEN is not set"),
     ],
 )
