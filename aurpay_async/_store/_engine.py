@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, cast, final
 
 import sqlalchemy as sa
-from sqlalchemy import BigInteger, func, literal, make_url, select
+from sqlalchemy import func, literal, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import (
@@ -28,9 +28,11 @@ from .._clock import SystemClock
 from ..errors import ConfigurationError, StoreUnavailableError, shown
 from ._pools import bind_pool, drop_pool, is_bound_here, record_process
 from ._steps import commit, step
+from ._times import UtcDateTime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
+    from datetime import datetime
 
     from sqlalchemy import URL, ColumnElement, Connection, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -91,9 +93,6 @@ _URLS: Final = (
     "or postgresql+asyncpg://user:password@host/name after pip install "
     "'aurpay-async[postgresql]'"
 )
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 @final
@@ -185,12 +184,13 @@ class Database:
             yield await connection_of(connection)
             await commit(connection)
 
-    def now_ms(self, clock: Clock) -> ColumnElement[int]:
-        """Return an SQL expression for the time, in milliseconds since 1970.
+    def now(
+        self, clock: Clock, after: timedelta = timedelta(0)
+    ) -> ColumnElement[datetime]:
+        """Return an SQL expression for the time.
 
         It goes into statements that are made anyway: into the values of an INSERT or
-        UPDATE, into a WHERE (an index is used), or as one more column of a SELECT,
-        where `from_ms` reads it.
+        UPDATE, into a WHERE (an index is used), or as one more column of a SELECT.
 
         On PostgreSQL it is the server's ``clock_timestamp()``, so that machines whose
         clocks differ agree. On SQLite, whose processes share a machine, it is the time
@@ -199,13 +199,15 @@ class Database:
 
         Args:
             clock: The clock of the caller.
+            after: Added to the time.
         """
         if self.is_sqlite or not isinstance(clock, SystemClock):
-            return literal(to_ms(clock.now()), BigInteger)
-        seconds = func.extract("epoch", func.clock_timestamp())
+            return literal(clock.now() + after, UtcDateTime())
+        now = func.clock_timestamp(type_=sa.DateTime(timezone=True))
         # In a subquery it is evaluated once for a statement, so that an index can be
         # searched for it.
-        return select(sa.cast(seconds * 1000, BigInteger)).scalar_subquery()
+        query = select(now + literal(after, sa.Interval())).scalar_subquery()
+        return sa.type_coerce(query, UtcDateTime())
 
     @asynccontextmanager
     async def _connected(
@@ -305,16 +307,6 @@ async def connection_of(caller: object) -> AsyncConnection:
         f"transaction the caller works, not {shown(caller)}; nothing can be undone "
         "where each statement commits by itself"
     )
-
-
-def to_ms(moment: datetime) -> int:
-    """A time as it is kept."""
-    return (moment - _EPOCH) // _MILLISECOND
-
-
-def from_ms(kept: int) -> datetime:
-    """A time that was kept: aware, UTC."""
-    return _EPOCH + kept * _MILLISECOND
 
 
 def _require_usable(engine: object, who: str) -> None:

@@ -1,7 +1,6 @@
 """The schema, as it is now; `migrations` has how it came to be so.
 
-Times are milliseconds since 1970, so that no driver reads a zone into them. Prices are
-texts, so that no digit is lost.
+Prices are strings, so that no digit is lost.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     ForeignKey,
@@ -19,6 +17,8 @@ from sqlalchemy import (
     Text,
 )
 from sqlalchemy import text as sql
+
+from ._times import UtcDateTime
 
 #: All of it; for Alembic's ``target_metadata``.
 metadata: Final = MetaData()
@@ -30,8 +30,8 @@ callbacks: Final = Table(
     Column("key", Text, primary_key=True),
     Column("handled", Text),
     Column("token", Text),
-    Column("lease_until", BigInteger, nullable=False),
-    Column("touched", BigInteger, nullable=False),
+    Column("lease_until", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
 )
 
 #: Of the inbox alone, for those who have no order store.
@@ -46,8 +46,8 @@ references: Final = Table(
     Column("price", Text, nullable=False),
     Column("currency", Text, nullable=False),
     #: The attempt_id of the attempt whose payment counts.
-    Column("settled_by", Text),
-    Column("opened", BigInteger, nullable=False),
+    Column("paid_attempt_id", Text),
+    Column("created_at", UtcDateTime, nullable=False),
 )
 
 #: Each call that may have made an order, and what is known of that order.
@@ -74,35 +74,42 @@ attempts: Final = Table(
     #: The check that its answer failed: ``UntrustedOrderError.check``.
     Column("failed_check", Text),
     #: The order that the body of a callback names. The body is not signed.
-    Column("hinted", Text),
+    Column("hinted_order_id", Text),
     #: Where it stands at the platform, as far as is known.
     Column("status", Text),
     #: ``LightningOrder.to_json()``.
-    Column("kept", Text),
+    Column("order_json", Text),
     #: Orders that fit and are not proven to be it: a JSON object of ids and statuses.
     Column("candidates", Text),
-    Column("opened", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
     #: When the call that it stands for is over, whatever became of it.
-    Column("deadline", BigInteger, nullable=False),
-    Column("sent", BigInteger),
+    Column("deadline", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
     #: When the platform was last asked about it.
-    Column("looked", BigInteger),
-    #: When to ask next; empty if there is nothing to ask any more.
-    Column("next_look", BigInteger),
+    Column("last_polled_at", UtcDateTime),
+    #: When the order is polled next; NULL if it is not polled any more.
+    Column("next_poll_at", UtcDateTime),
     #: Until when its invoice, and a payment on its way, can count.
-    Column("ends", BigInteger, nullable=False),
+    Column("payable_until", UtcDateTime, nullable=False),
     Index("aurpay_attempts_order_id", "order_id", unique=True),
     Index("aurpay_attempts_payment_hash", "payment_hash", unique=True),
     Index("aurpay_attempts_reference", "reference"),
     Index("aurpay_attempts_state", "state"),
-    Index("aurpay_attempts_next_look", "next_look"),
-    Index("aurpay_attempts_looked", "looked"),
-    Index("aurpay_attempts_opened", "opened"),
+    Index("aurpay_attempts_next_poll_at", "next_poll_at"),
+    Index("aurpay_attempts_last_polled_at", "last_polled_at"),
+    Index("aurpay_attempts_created_at", "created_at"),
 )
+
+#: A column of each table that only databases of unreleased versions have.
+OLD_COLUMNS: Final = {
+    "aurpay_callbacks": "touched",
+    "aurpay_references": "opened",
+    "aurpay_attempts": "next_look",
+}
 
 #: What holds the place of a reference: one at a time, whoever writes.
 Index(
-    "aurpay_attempts_one_at_a_time",
+    "aurpay_attempts_one_active",
     attempts.c.reference,
     unique=True,
     sqlite_where=sql("state IN ('creating', 'payable')"),

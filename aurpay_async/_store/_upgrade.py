@@ -17,7 +17,7 @@ from sqlalchemy.exc import NoSuchTableError
 
 from ..errors import ConfigurationError
 from ._steps import MIGRATION_LIMIT_S, execute, step
-from ._tables import metadata
+from ._tables import OLD_COLUMNS, metadata
 from .migrations import v0001_orders
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from alembic.migration import MigrationContext
     from alembic.runtime.migration import MigrationStep
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Inspector
 
     from ._engine import Database
 
@@ -58,6 +58,7 @@ async def fits(database: Database) -> bool:
     """Return true if the tables have every column that this version needs.
 
     Raises:
+        ConfigurationError: an unreleased version created the tables.
         StoreUnavailableError: the database failed, or did not answer in time.
     """
     async with database.connect() as connection:
@@ -65,23 +66,47 @@ async def fits(database: Database) -> bool:
 
 
 def _fits(connection: Connection) -> bool:
+    require_no_old_tables(connection)
     inspector = inspect(connection)
-    for table in metadata.sorted_tables:
-        try:
-            columns = inspector.get_columns(table.name)
-        except NoSuchTableError:
-            return False
-        if not {column["name"] for column in columns}.issuperset(table.columns.keys()):
-            return False
-    return True
+    return all(
+        _columns(inspector, table.name).issuperset(table.columns.keys())
+        for table in metadata.sorted_tables
+    )
+
+
+def require_no_old_tables(connection: Connection) -> None:
+    """Refuse the tables of an unreleased version, from which no migration leads.
+
+    Raises:
+        ConfigurationError: the database has such a table.
+    """
+    inspector = inspect(connection)
+    old = [
+        table
+        for table, column in OLD_COLUMNS.items()
+        if column in _columns(inspector, table)
+    ]
+    if old:
+        raise ConfigurationError(
+            f"an unreleased version of aurpay-async created {', '.join(old)}, with "
+            "other columns; no migration leads from there: use a new database, or drop "
+            f"{', '.join(OLD_COLUMNS)} and {TABLE} if you need none of their rows"
+        )
+
+
+def _columns(inspector: Inspector, table: str) -> set[str]:
+    try:
+        return {column["name"] for column in inspector.get_columns(table)}
+    except NoSuchTableError:
+        return set()
 
 
 async def upgrade(database: Database) -> None:
     """Bring it to the newest schema; any number of machines may, at once.
 
     Raises:
-        ConfigurationError: if Alembic is missing, or a newer version of this package
-            has been here.
+        ConfigurationError: Alembic is not installed; or a newer version of this
+            package, or an unreleased one, created the tables.
         StoreUnavailableError: the database failed, or did not answer in time.
     """
     try:  # off the loop: it takes a while
@@ -106,6 +131,7 @@ def _upgrade(connection: Connection) -> None:
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
 
+    require_no_old_tables(connection)
     # After the first statement: so it leaves the transaction to us.
     options = {"version_table": TABLE, "fn": _pending}
     context = MigrationContext.configure(connection, opts=options)

@@ -30,8 +30,9 @@ except ImportError as _error:
 
 from .._clock import SystemClock
 from .._store._engine import Database, connection_of
-from .._store._steps import execute, run
+from .._store._steps import execute, run, step
 from .._store._tables import callbacks, inbox_metadata
+from .._store._upgrade import require_no_old_tables
 from ..errors import StoreUnavailableError
 from ._replay import (
     LEASE,
@@ -56,8 +57,6 @@ _row: Final = callbacks.c
 
 #: Each failed try means that another process has updated the row meanwhile.
 _TRIES: Final = 5
-
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 @final
@@ -110,7 +109,12 @@ class SqlInbox:
         await self._database.aclose()
 
     async def create_tables(self) -> None:
-        """Create the table if it is missing; safe in several processes at once."""
+        """Create the table if it is missing; safe in several processes at once.
+
+        Raises:
+            ConfigurationError: an unreleased version created the table.
+            StoreUnavailableError: the database failed, or did not answer in time.
+        """
         create = CreateTable(callbacks, if_not_exists=True)
         async with self._database.connect() as connection:
             try:
@@ -119,6 +123,11 @@ class SqlInbox:
                 # PostgreSQL raises if two processes create the table at once: now the
                 # other one has created it.
                 await run(connection, create)
+            await step(
+                self._database.dialect,
+                connection.run_sync(require_no_old_tables),
+                connection,
+            )
 
     async def claim(
         self, key: str, kind: Kind, lease: timedelta = LEASE
@@ -146,8 +155,8 @@ class SqlInbox:
         same SQLite database must pass its connection: otherwise this statement would
         wait for that transaction.
         """
-        now = self._database.now_ms(self._clock)
-        ended = _held(claim).values(handled=handled, token=None, touched=now)
+        now = self._database.now(self._clock)
+        ended = _held(claim).values(handled=handled, token=None, updated_at=now)
         if connection is None:
             async with self._database.connect() as own:
                 done = await run(own, ended)
@@ -170,9 +179,9 @@ class SqlInbox:
         Returns:
             The number of deleted rows.
         """
-        now = self._database.now_ms(self._clock)
+        now = self._database.now(self._clock)
         deleted = delete(callbacks).where(
-            _row.touched <= now - older_than // _MILLISECOND,
+            _row.updated_at <= self._database.now(self._clock, -older_than),
             or_(_row.token.is_(None), _row.lease_until <= now),
         )
         async with self._database.connect() as connection:
@@ -182,9 +191,9 @@ class SqlInbox:
         self, connection: AsyncConnection, key: str, kind: Kind, lease: timedelta
     ) -> Claim | Taken | None:
         """Try once; return ``None`` if another process updated the row meanwhile."""
-        now, token = self._database.now_ms(self._clock), new_token()
-        until = now + lease // _MILLISECOND
-        mine = {"token": token, "lease_until": until, "touched": now}
+        now, token = self._database.now(self._clock), new_token()
+        until = self._database.now(self._clock, lease)
+        mine = {"token": token, "lease_until": until, "updated_at": now}
         new = self._database.insert(callbacks).values(key=key, **mine)
         if (await run(connection, new.on_conflict_do_nothing())).rowcount == 1:
             return Claim(key=key, token=token, previous=None)
@@ -194,8 +203,8 @@ class SqlInbox:
             return None
         handled = cast("Handled | None", row.handled)
         # If the clock was set back by hours, the lease must not end hours later.
-        left, whole = row.lease_until - row.now, row.lease_until - row.touched
-        busy = row.token is not None and 0 < left <= 2 * whole
+        left, whole = row.lease_until - row.now, row.lease_until - row.updated_at
+        busy = row.token is not None and timedelta(0) < left <= 2 * whole
         rejection = claim_rejection(handled, kind, busy=busy)
         if rejection is not None:
             return rejection

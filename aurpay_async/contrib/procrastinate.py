@@ -300,11 +300,12 @@ class OrderTasks:
 
         If another transaction has inserted it, this waits for the end of that one.
         """
+        now = self._database.now(SystemClock())
         row = insert(callbacks).values(
             key=f"fulfilment of {reference}",
             handled="paid",
-            lease_until=0,
-            touched=self._database.now_ms(SystemClock()),
+            lease_until=now,
+            updated_at=now,
         )
         done = await execute(connection, row.on_conflict_do_nothing())
         return done.rowcount == 1

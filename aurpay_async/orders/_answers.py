@@ -62,7 +62,7 @@ class Sending(NamedTuple):
 
     def by_the_database(self, moment: datetime | None) -> datetime | None:
         """A time of this machine, in that of the database."""
-        return None if moment is None else self.attempt.opened_at + (moment - self.now)
+        return None if moment is None else self.attempt.created_at + (moment - self.now)
 
 
 @final
@@ -114,7 +114,7 @@ class Answers:
             except OrderStoreError as error:
                 tries += 1
                 pause = _PAUSES.backoff(tries, 1 - random.random() / 2)  # noqa: S311
-                left = attempt.deadline - attempt.opened_at - sending.elapsed(clock)
+                left = attempt.deadline - attempt.created_at - sending.elapsed(clock)
                 if not error.retryable or left < timedelta(seconds=pause):
                     raise
             await clock.sleep(pause)
@@ -216,8 +216,8 @@ def _learned(attempt: Attempt, order: LightningOrder) -> dict[str, Any]:
         "payment_hash": invoice.payment_hash,
         "status": attempt.status or order.status,
         "candidates": {},
-        "ends_at": watched_until(attempt.opened_at, invoice.expires_at),
-        "kept": order.to_json(),
+        "payable_until": watched_until(attempt.created_at, invoice.expires_at),
+        "order_json": order.to_json(),
     }
 
 

@@ -55,7 +55,7 @@ class Entry:
     reference: str
     price: Decimal
     currency: str
-    settled_by: str | None
+    paid_attempt_id: str | None
     #: The newest first.
     attempts: Sequence[Attempt]
 
@@ -71,7 +71,9 @@ class Entry:
         """Whether this attempt may be the one that is shown."""
         taken = {*HOLDING, AttemptState.PAYMENT_REPORTED}
         others = (a for a in self.attempts if a.attempt_id != attempt_id)
-        return self.settled_by is None and all(a.state not in taken for a in others)
+        return self.paid_attempt_id is None and all(
+            a.state not in taken for a in others
+        )
 
 
 class Do(Enum):
@@ -121,8 +123,8 @@ def decide(entry: Entry | None, new: Attempt, now: datetime) -> Step:
             stored=f"{entry.price:f} {entry.currency}",
             requested=f"{new.price:f} {new.currency}",
         )
-    if entry.settled_by is not None:
-        return _settled(entry, entry.settled_by)
+    if entry.paid_attempt_id is not None:
+        return _settled(entry, entry.paid_attempt_id)
     claimed = entry.first(AttemptState.PAYMENT_REPORTED)
     if claimed is not None:
         raise _needs_review(claimed)
@@ -131,7 +133,7 @@ def decide(entry: Entry | None, new: Attempt, now: datetime) -> Step:
         return Step(_current(current, now), current)
     for attempt in entry.attempts:
         # Nobody has seen its invoice, so once is enough; `reconcile` looks on.
-        if attempt.state is AttemptState.UNKNOWN and attempt.looked_at is None:
+        if attempt.state is AttemptState.UNKNOWN and attempt.last_polled_at is None:
             return Step(Do.LOOK, attempt)
     _require_pause(entry, now)
     return Step(Do.SEND, new)
@@ -149,11 +151,11 @@ def _require_pause(entry: Entry, now: datetime) -> None:
     doublings = min(len(failed) - _ACCIDENTS, _MAX_DOUBLINGS)
     pause = min(_FIRST_PAUSE * 2**doublings, PAYMENT_WINDOW)
     last = failed[0]
-    if timedelta(0) <= now - last.opened_at < pause:
+    if timedelta(0) <= now - last.created_at < pause:
         raise UntrustedOrderError(
             f"so did the answers to the last {len(failed)} calls for "
             f"{shown(entry.reference)}; no other order is created before "
-            f"{last.opened_at + pause:%H:%M:%S} UTC",
+            f"{last.created_at + pause:%H:%M:%S} UTC",
             check=last.failed_check or "",
             order_id=last.order_id or "",
             status=200,
@@ -201,9 +203,9 @@ def _live(attempt: Attempt, order: LightningOrder, now: datetime) -> Do:
     over = min(order.overdue_at, expires_at)
     if now < over:
         return Do.SHOW
-    asked_at = attempt.looked_at
+    asked_at = attempt.last_polled_at
     if asked_at is None or not max(over, now - _FRESH) <= asked_at <= now:
         return Do.ASK
     puzzling = order.status.is_paid is None
-    last = attempt.ends_at if puzzling else expires_at + _GRACE
+    last = attempt.payable_until if puzzling else expires_at + _GRACE
     return Do.SHOW if now < last else Do.RETIRE

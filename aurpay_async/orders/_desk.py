@@ -55,9 +55,11 @@ class Desk:
         state = attempt.state.first_of(wanted)
         after = _evolve(attempt, state=state, **learned)
         due = next_look(after, now)
-        planned = state is not attempt.state or due is None or "looked_at" in learned
-        if planned and "next_look_at" not in learned:
-            after = _evolve(after, next_look_at=due)
+        planned = (
+            state is not attempt.state or due is None or "last_polled_at" in learned
+        )
+        if planned and "next_poll_at" not in learned:
+            after = _evolve(after, next_poll_at=due)
         await self.rows.change(connection, attempt, after)
         return after
 

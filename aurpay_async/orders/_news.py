@@ -153,7 +153,7 @@ async def identify(
             (AttemptState.NOT_FOUND,),
             now=entry.now,
             candidates={},
-            looked_at=entry.now,
+            last_polled_at=entry.now,
         )
         return Change(attempt=after, before=attempt.state)
 
@@ -225,13 +225,13 @@ async def _adopt(desk: Desk, connection: AsyncConnection, token: Reference) -> b
         order_id=None,
         status=None,
         candidates={},
-        opened_at=entry.now,
+        created_at=entry.now,
         deadline=entry.now,
         sent_at=None,
-        looked_at=None,
-        next_look_at=None,
-        ends_at=watched_until(entry.now),
-        kept=None,
+        last_polled_at=None,
+        next_poll_at=None,
+        payable_until=watched_until(entry.now),
+        order_json=None,
     )
     await rows.add(connection, attempt)
     _log.warning(

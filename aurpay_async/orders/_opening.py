@@ -200,13 +200,13 @@ class Opener:
             order_id=None,
             status=None,
             candidates={},
-            opened_at=now,
+            created_at=now,
             deadline=over,
             sent_at=None,
-            looked_at=None,
-            next_look_at=over,
-            ends_at=watched_until(now),
-            kept=None,
+            last_polled_at=None,
+            next_poll_at=over,
+            payable_until=watched_until(now),
+            order_json=None,
         )
 
     async def _send(self, sending: Sending, asked: NewOrder) -> LightningOrder | None:
@@ -263,7 +263,7 @@ class Opener:
     ) -> None:
         async with self._desk.rows.writing() as connection:
             entry, current = await self._desk.held(connection, attempt.attempt_id)
-            learned = {"looked_at": entry.now} if looked else {}
+            learned = {"last_polled_at": entry.now} if looked else {}
             await self._desk.move(connection, current, wanted, now=entry.now, **learned)
 
 

@@ -70,7 +70,7 @@ async def reconcile(desk: Desk, *, limit: int, tell: OnChange | None) -> Reconci
         if not await desk.rows.plan_poll(attempt, now + LEASE):
             continue  # another machine is on it
         asked += 1
-        leased = attrs.evolve(attempt, next_look_at=now + LEASE)
+        leased = attrs.evolve(attempt, next_poll_at=now + LEASE)
         try:
             change = await _look_at(desk, _Poll(leased, now), tell)
         except (_HandlerError, AurpayError) as error:
@@ -147,7 +147,7 @@ async def _ask(desk: Desk, poll: _Poll, order_id: str, tell: OnChange | None) ->
     try:
         order = await desk.client.get_order(order_id)
     except NotFoundError:
-        if poll.now < poll.attempt.ends_at:
+        if poll.now < poll.attempt.payable_until:
             raise
         return await _move(desk, poll.attempt, AttemptState.EXPIRED, tell)
     async with desk.rows.writing() as connection:
@@ -173,7 +173,7 @@ async def _move(
         entry, current = await desk.held(connection, attempt.attempt_id)
         now = entry.now
         # A lost one has not been searched for yet.
-        asked = {} if to is AttemptState.UNKNOWN else {"looked_at": now}
+        asked = {} if to is AttemptState.UNKNOWN else {"last_polled_at": now}
         after = await desk.move(connection, current, (to,), now=now, **asked)
         change = Change(attempt=after, before=current.state)
         return await _told(change, connection, tell)

@@ -51,7 +51,9 @@ async def record(
             currency or amount.
     """
     entry, attempt = await desk.held(connection, attempt_id)
-    move = partial(desk.move, connection, attempt, now=entry.now, looked_at=entry.now)
+    move = partial(
+        desk.move, connection, attempt, now=entry.now, last_polled_at=entry.now
+    )
     held = attempt.status or OrderStatus.PENDING
     if attempt.order_id in {None, order.order_id} and not held.can_become(order.status):
         # It was read before what the store knows already: paid beats timeout.
@@ -59,8 +61,8 @@ async def record(
     await _require_its_own(desk, connection, attempt, order)
     to = wanted(
         order.status,
-        settled=entry.settled_by not in {None, attempt_id},
-        over=entry.now >= attempt.ends_at,
+        settled=entry.paid_attempt_id not in {None, attempt_id},
+        over=entry.now >= attempt.payable_until,
     )
     if order.status.is_paid and _is_paid_elsewhere(attempt) and not by_person:
         to = (AttemptState.PAYMENT_REPORTED,)
@@ -95,7 +97,7 @@ async def claim(
         attempt,
         (AttemptState.PAYMENT_REPORTED,) if unknown else (),
         now=entry.now,
-        next_look_at=entry.now if can_be_polled(attempt) else None,
+        next_poll_at=entry.now if can_be_polled(attempt) else None,
         hinted_order_id=hint or attempt.hinted_order_id,
     )
     return Change(attempt=after, before=attempt.state)

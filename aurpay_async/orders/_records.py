@@ -58,18 +58,18 @@ class Attempt:
     #: Of a lost one: the orders that fit, by id, and where they stand.
     candidates: Mapping[str, OrderStatus]
     #: When it was written down; it was sent afterwards.
-    opened_at: datetime
+    created_at: datetime
     #: When the call is over, even if nobody says so.
     deadline: datetime
     #: When its last request began, if that is known.
     sent_at: datetime | None
     #: When the platform was last asked about it.
-    looked_at: datetime | None
+    last_polled_at: datetime | None
     #: When `OrderStore.reconcile` asks next; ``None``: not any more.
-    next_look_at: datetime | None
+    next_poll_at: datetime | None
     #: Until when a payment can come.
-    ends_at: datetime
-    _kept: str | None = attrs.field(alias="kept", repr=False)
+    payable_until: datetime
+    _order_json: str | None = attrs.field(alias="order_json", repr=False)
 
     @cached_property
     def order(self) -> LightningOrder | None:
@@ -78,15 +78,15 @@ class Attempt:
         Raises:
             UntrustedOrderError: what the database holds was changed.
         """
-        if self._kept is None:
+        if self._order_json is None:
             return None
-        order = LightningOrder.from_json(self._kept)
+        order = LightningOrder.from_json(self._order_json)
         return attrs.evolve(order, status=self.status or order.status)
 
     @property
     def has_order(self) -> bool:
         """Whether `order` has one."""
-        return self._kept is not None
+        return self._order_json is not None
 
 
 @attrs.frozen(kw_only=True)

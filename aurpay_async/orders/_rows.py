@@ -17,7 +17,7 @@ from sqlalchemy import and_, or_, select, update
 
 from .._lost import CLOCK_SKEW, LONGEST_ATTEMPT_S
 from .._order_life import OrderStatus
-from .._store._engine import connection_of, from_ms, to_ms
+from .._store._engine import connection_of
 from .._store._steps import execute, run
 from .._store._tables import attempts, references
 from ..errors import OrderStoreError
@@ -26,7 +26,7 @@ from ._records import Attempt
 from ._states import REVOCABLE, UNIDENTIFIED, WATCHED, AttemptState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy import ColumnElement, Row, Select, Update
@@ -38,21 +38,22 @@ if TYPE_CHECKING:
 _a: Final = attempts.c
 _r: Final = references.c
 
-#: The members of an `Attempt` that change, and their columns.
-_COLUMNS: Final[Mapping[str, str]] = {
-    "state": "state",
-    "order_id": "order_id",
-    "payment_hash": "payment_hash",
-    "failed_check": "failed_check",
-    "hinted_order_id": "hinted",
-    "status": "status",
-    "_kept": "kept",
-    "candidates": "candidates",
-    "sent_at": "sent",
-    "looked_at": "looked",
-    "next_look_at": "next_look",
-    "ends_at": "ends",
-}
+#: The columns that change. `Attempt` has a member of each name; that of `order_json` is
+#: private.
+_COLUMNS: Final[Sequence[str]] = (
+    "state",
+    "order_id",
+    "payment_hash",
+    "failed_check",
+    "hinted_order_id",
+    "status",
+    "order_json",
+    "candidates",
+    "sent_at",
+    "last_polled_at",
+    "next_poll_at",
+    "payable_until",
+)
 
 #: Orders that were made around the same time may be taken for a lost one; these far
 #: apart are not.
@@ -97,9 +98,9 @@ class Rows:
         self._before_writing: Sequence[Update] = hold
 
     @property
-    def _now(self) -> ColumnElement[int]:
-        """The time, in milliseconds, as a part of a statement."""
-        return self._database.now_ms(self._clock)
+    def _now(self) -> ColumnElement[datetime]:
+        """The time, as a part of a statement."""
+        return self._database.now(self._clock)
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """For ``async with``: each statement sees what is committed then."""
@@ -131,17 +132,17 @@ class Rows:
         columns = [self._now.label("now"), *[c.label(f"a_{c.name}") for c in _a]]
         found = select(references, *columns).select_from(both)
         query = found.where(_r.reference == reference)
-        newest_first = query.order_by(_a.opened.desc(), _a.attempt_id)
+        newest_first = query.order_by(_a.created_at.desc(), _a.attempt_id)
         rows = (await execute(connection, newest_first)).all()
         if not rows:
             return None
         first = rows[0]
         return Entry(
-            now=from_ms(first.now),
+            now=first.now,
             reference=reference,
             price=Decimal(first.price),
             currency=first.currency,
-            settled_by=first.settled_by,
+            paid_attempt_id=first.paid_attempt_id,
             attempts=[_attempt(row) for row in rows if row.a_attempt_id is not None],
         )
 
@@ -163,7 +164,7 @@ class Rows:
             reference=reference,
             price=f"{price:f}",
             currency=currency,
-            opened=self._now,
+            created_at=self._now,
         )
         await execute(connection, row.on_conflict_do_nothing())
 
@@ -175,8 +176,8 @@ class Rows:
             price=f"{new.price:f}",
             currency=new.currency,
             created_here=new.created_here,
-            opened=to_ms(new.opened_at),
-            deadline=to_ms(new.deadline),
+            created_at=new.created_at,
+            deadline=new.deadline,
             **_values(new),
         )
         await execute(connection, row)
@@ -198,9 +199,11 @@ class Rows:
     async def settle(self, connection: AsyncConnection, paid: Attempt) -> None:
         """This one's payment counts, and no other one's."""
         open_one = update(references).where(
-            _r.reference == paid.reference, _r.settled_by.is_(None)
+            _r.reference == paid.reference, _r.paid_attempt_id.is_(None)
         )
-        settled = await execute(connection, open_one.values(settled_by=paid.attempt_id))
+        settled = await execute(
+            connection, open_one.values(paid_attempt_id=paid.attempt_id)
+        )
         if settled.rowcount != 1:
             raise _moved(paid)
 
@@ -216,11 +219,11 @@ class Rows:
         """
         same = update(attempts).where(
             _a.attempt_id == attempt.attempt_id,
-            _a.next_look.is_not_distinct_from(_plain(attempt.next_look_at)),
+            _a.next_poll_at.is_not_distinct_from(attempt.next_poll_at),
         )
-        due = self._now if at is None else to_ms(at)
+        due = self._now if at is None else at
         async with self.reading() as connection:
-            done = await run(connection, same.values(next_look=due))
+            done = await run(connection, same.values(next_poll_at=due))
         return done.rowcount == 1
 
     async def is_taken(
@@ -263,15 +266,15 @@ class Rows:
         polled, or opened, at a time that has not come yet.
         """
         now = self._now
-        soon = now + CLOCK_SKEW // timedelta(milliseconds=1)
+        soon = self._database.now(self._clock, CLOCK_SKEW)
         ahead = and_(
-            or_(_a.looked > soon, _a.opened > soon),
-            or_(_a.next_look > soon, _a.next_look.is_(None)),
+            or_(_a.last_polled_at > soon, _a.created_at > soon),
+            or_(_a.next_poll_at > soon, _a.next_poll_at.is_(None)),
             _a.state.in_([str(state) for state in REVOCABLE]),
             _a.created_here,
         )
-        in_time = self._select(_a.next_look <= now).order_by(
-            _a.next_look, _a.attempt_id
+        in_time = self._select(_a.next_poll_at <= now).order_by(
+            _a.next_poll_at, _a.attempt_id
         )
         urgent = await self._all(in_time.limit(limit))
         put_off = (
@@ -286,13 +289,13 @@ class Rows:
         """All attempts of a reference, the newest first."""
         query = self._select(_a.reference == reference)
         return (
-            await self._all(query.order_by(_a.opened.desc(), _a.attempt_id))
+            await self._all(query.order_by(_a.created_at.desc(), _a.attempt_id))
         ).attempts
 
     async def in_states(self, *states: AttemptState) -> Sequence[Attempt]:
         """All attempts in these states, the oldest first."""
         query = self._select(_a.state.in_([str(state) for state in states]))
-        return (await self._all(query.order_by(_a.opened, _a.attempt_id))).attempts
+        return (await self._all(query.order_by(_a.created_at, _a.attempt_id))).attempts
 
     async def needs_review(self) -> Sequence[Attempt]:
         """Those that there may be money in, without anybody knowing."""
@@ -302,7 +305,7 @@ class Rows:
         puzzling = and_(_a.status.not_in(clear), _a.state.in_(watched))
         fitting = _a.state == str(AttemptState.CANDIDATES_FOUND)
         query = self._select(or_(claimed, puzzling, fitting))
-        found = await self._all(query.order_by(_a.opened, _a.attempt_id))
+        found = await self._all(query.order_by(_a.created_at, _a.attempt_id))
         return [
             attempt
             for attempt in found.attempts
@@ -314,10 +317,10 @@ class Rows:
 
     async def near(self, attempt: Attempt) -> Neighbours:
         """What else the store has of around the time of an attempt."""
-        first, last = attempt.opened_at - _NEAR, attempt.deadline + _NEAR
-        names = ("order_id", "state", "price", "currency", "opened", "deadline")
-        query = select(*[_a[name] for name in names], _a.hinted).where(
-            _a.opened.between(to_ms(first), to_ms(last)),
+        first, last = attempt.created_at - _NEAR, attempt.deadline + _NEAR
+        names = ("order_id", "state", "price", "currency", "created_at", "deadline")
+        query = select(*[_a[name] for name in names], _a.hinted_order_id).where(
+            _a.created_at.between(first, last),
             _a.attempt_id != attempt.attempt_id,
         )
         async with self.reading() as connection:
@@ -325,7 +328,9 @@ class Rows:
         return Neighbours(
             frozenset(one.order_id for one in others if one.order_id is not None),
             any(_is_rival(one, attempt) for one in others),
-            frozenset(one.hinted for one in others if one.hinted is not None),
+            frozenset(
+                one.hinted_order_id for one in others if one.hinted_order_id is not None
+            ),
         )
 
     async def _one(
@@ -337,7 +342,7 @@ class Rows:
     async def _all(self, query: Select[tuple[object, ...]]) -> Moment:
         async with self.reading() as connection:
             rows = (await run(connection, query)).all()
-        now = from_ms(rows[0].now) if rows else _LONG_AGO
+        now = rows[0].now if rows else _LONG_AGO
         return Moment(now, [_attempt(row) for row in rows])
 
     def _select(self, *which: ColumnElement[bool]) -> Select[tuple[object, ...]]:
@@ -352,23 +357,26 @@ def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
         other.order_id is None
         and other.state in UNIDENTIFIED
         and (Decimal(other.price), other.currency) == (attempt.price, attempt.currency)
-        and from_ms(other.opened) <= attempt.deadline + _LATEST
-        and attempt.opened_at <= from_ms(other.deadline) + _LATEST
+        and other.created_at <= attempt.deadline + _LATEST
+        and attempt.created_at <= other.deadline + _LATEST
     )
 
 
-def _values(attempt: Attempt) -> dict[str, str | int | None]:
-    """The columns that change, as they are kept."""
-    return {
-        column: _plain(getattr(attempt, member)) for member, column in _COLUMNS.items()
+def _values(attempt: Attempt) -> dict[str, str | datetime | None]:
+    """Return the columns that change, as they are stored."""
+    values: dict[str, str | datetime | None] = {
+        name: _plain(getattr(attempt, name))
+        for name in _COLUMNS
+        if name != "order_json"
     }
+    return {**values, "order_json": attempt._order_json}  # noqa: SLF001 - stored as it is
 
 
-def _plain(value: object) -> str | int | None:
+def _plain(value: object) -> str | datetime | None:
     if value is None or value == {}:
         return None
     if isinstance(value, datetime):
-        return to_ms(value)
+        return value
     return str(value) if isinstance(value, str) else json.dumps(value)
 
 
@@ -384,21 +392,17 @@ def _attempt(row: Row[tuple[object, ...]]) -> Attempt:
         order_id=row.a_order_id,
         payment_hash=row.a_payment_hash,
         failed_check=row.a_failed_check,
-        hinted_order_id=row.a_hinted,
+        hinted_order_id=row.a_hinted_order_id,
         status=None if row.a_status is None else OrderStatus(row.a_status),
         candidates={name: OrderStatus(status) for name, status in candidates.items()},
-        opened_at=from_ms(row.a_opened),
-        deadline=from_ms(row.a_deadline),
-        sent_at=_time(row.a_sent),
-        looked_at=_time(row.a_looked),
-        next_look_at=_time(row.a_next_look),
-        ends_at=from_ms(row.a_ends),
-        kept=row.a_kept,
+        created_at=row.a_created_at,
+        deadline=row.a_deadline,
+        sent_at=row.a_sent_at,
+        last_polled_at=row.a_last_polled_at,
+        next_poll_at=row.a_next_poll_at,
+        payable_until=row.a_payable_until,
+        order_json=row.a_order_json,
     )
-
-
-def _time(kept: int | None) -> datetime | None:
-    return None if kept is None else from_ms(kept)
 
 
 def _moved(attempt: Attempt) -> OrderStoreError:

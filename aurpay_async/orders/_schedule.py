@@ -73,7 +73,7 @@ def is_over(attempt: Attempt, now: datetime) -> bool:
     """Whether whoever sends it must have died."""
     left = attempt.deadline - now
     # A clock that was set back by hours must not make a call longer by hours.
-    return not timedelta(0) < left <= 2 * (attempt.deadline - attempt.opened_at)
+    return not timedelta(0) < left <= 2 * (attempt.deadline - attempt.created_at)
 
 
 def watched_until(opened: datetime, expires_at: datetime | None = None) -> datetime:
@@ -103,7 +103,7 @@ def can_be_polled(attempt: Attempt) -> bool:
 
 def another_look(attempt: Attempt, now: datetime) -> datetime:
     """When to ask again, should asking now come to nothing."""
-    later = now + max(FIRST_LOOK, (now - attempt.opened_at) / _PATIENCE)
+    later = now + max(FIRST_LOOK, (now - attempt.created_at) / _PATIENCE)
     last = end_of(attempt)
     return later if last is None or now >= last else min(later, last)
 
@@ -120,7 +120,7 @@ def needs_list(attempt: Attempt, now: datetime) -> bool:
     ):
         return True
     searching = now < attempt.deadline + SEARCH
-    return searching or now >= attempt.ends_at
+    return searching or now >= attempt.payable_until
 
 
 def end_of(attempt: Attempt) -> datetime | None:
@@ -129,4 +129,4 @@ def end_of(attempt: Attempt) -> datetime | None:
         return None
     if attempt.state is AttemptState.UNKNOWN:
         return attempt.deadline + SEARCH
-    return attempt.ends_at
+    return attempt.payable_until

@@ -92,7 +92,7 @@ async def _list(
     lost = OrderQuery(
         price=attempt.price,
         currency=attempt.currency,
-        sent_at=attempt.sent_at or attempt.opened_at,
+        sent_at=attempt.sent_at or attempt.created_at,
     )
     found = await desk.client.find_order(lost, known=near.order_ids)
     listed = {order.order_id for order in found.orders}
@@ -127,7 +127,7 @@ async def note(
         (_verdict(attempt, candidates, entry.now),),
         now=entry.now,
         candidates=candidates,
-        looked_at=entry.now,
+        last_polled_at=entry.now,
     )
     return Change(attempt=after, before=attempt.state)
 

@@ -30,27 +30,27 @@ def attempt(state: AttemptState = AttemptState.PAYABLE, **fields: Any) -> Attemp
         "order_id": None,
         "status": None,
         "candidates": {},
-        "opened_at": NOW,
+        "created_at": NOW,
         "deadline": NOW + timedelta(seconds=50),
         "sent_at": None,
-        "looked_at": None,
-        "next_look_at": None,
-        "ends_at": NOW + timedelta(hours=25),
-        "kept": None,
+        "last_polled_at": None,
+        "next_poll_at": None,
+        "payable_until": NOW + timedelta(hours=25),
+        "order_json": None,
     }
     if state is AttemptState.PAYABLE:
-        basics["kept"] = KEPT
+        basics["order_json"] = KEPT
     return Attempt(**{**basics, **fields})
 
 
-def entry(*attempts: Attempt, settled_by: str | None = None) -> Entry:
+def entry(*attempts: Attempt, paid_attempt_id: str | None = None) -> Entry:
     """What the store has of ``cart-42``."""
     return Entry(
         now=NOW,
         reference="cart-42",
         price=Decimal("20.00"),
         currency="USD",
-        settled_by=settled_by,
+        paid_attempt_id=paid_attempt_id,
         attempts=attempts,
     )
 

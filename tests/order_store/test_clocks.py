@@ -91,8 +91,8 @@ async def test_number_of_orders_is_that_of_equal_clocks(
             assert await waiting == await slow
             assert await second.get_or_create(cart, 20, "USD", **URLS) == await slow
             [attempt] = await right.attempts(cart)
-            assert abs(attempt.opened_at - SystemClock().now()) < timedelta(seconds=30)
-            assert attempt.deadline - attempt.opened_at == timedelta(seconds=50)
+            assert abs(attempt.created_at - SystemClock().now()) < timedelta(seconds=30)
+            assert attempt.deadline - attempt.created_at == timedelta(seconds=50)
     assert dated.calls["create_order"] == 2
 
 
@@ -112,10 +112,10 @@ async def test_polls_are_due_by_the_clock_of_the_database(
         await right._desk.rows.plan_poll(attempt)
         assert (await wrong.reconcile()).asked == 1
         [attempt] = await right.attempts("cart-42")
-        assert attempt.looked_at is not None
-        assert attempt.next_look_at is not None
-        assert abs(attempt.looked_at - SystemClock().now()) < timedelta(seconds=30)
-        assert attempt.next_look_at - attempt.looked_at == timedelta(minutes=2)
+        assert attempt.last_polled_at is not None
+        assert attempt.next_poll_at is not None
+        assert abs(attempt.last_polled_at - SystemClock().now()) < timedelta(seconds=30)
+        assert attempt.next_poll_at - attempt.last_polled_at == timedelta(minutes=2)
         dated.faults = ["lost"]
         with pytest.raises(Exception, match="reset"):
             await wrong.get_or_create("cart-43", 20, "USD", **URLS)

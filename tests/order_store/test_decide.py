@@ -40,25 +40,25 @@ def test_what_is_new_is_sent() -> None:
         (S.CREATING, {}, 49.999, Do.WAIT),
         (S.CREATING, {}, 50, Do.LOSE),
         # Whose clock was a day ahead.
-        (S.CREATING, {"deadline": NOW + DAY, "opened_at": NOW + DAY}, 0, Do.LOSE),
+        (S.CREATING, {"deadline": NOW + DAY, "created_at": NOW + DAY}, 0, Do.LOSE),
         (S.PAYABLE, {}, 0, Do.SHOW),
         (S.PAYABLE, {}, 1799.999, Do.SHOW),
         (S.PAYABLE, {}, 1800, Do.ASK),
-        (S.PAYABLE, {"looked_at": OVERDUE_AT - SECOND}, 1800, Do.ASK),
-        (S.PAYABLE, {"looked_at": OVERDUE_AT}, 1801, Do.SHOW),
-        (S.PAYABLE, {"looked_at": OVERDUE_AT}, 1860, Do.SHOW),
-        (S.PAYABLE, {"looked_at": OVERDUE_AT}, 1861, Do.ASK),
-        (S.PAYABLE, {"looked_at": OVERDUE_AT + 60 * SECOND}, 1861, Do.SHOW),
+        (S.PAYABLE, {"last_polled_at": OVERDUE_AT - SECOND}, 1800, Do.ASK),
+        (S.PAYABLE, {"last_polled_at": OVERDUE_AT}, 1801, Do.SHOW),
+        (S.PAYABLE, {"last_polled_at": OVERDUE_AT}, 1860, Do.SHOW),
+        (S.PAYABLE, {"last_polled_at": OVERDUE_AT}, 1861, Do.ASK),
+        (S.PAYABLE, {"last_polled_at": OVERDUE_AT + 60 * SECOND}, 1861, Do.SHOW),
         # The invoice of this order lives an hour.
-        (S.PAYABLE, {"looked_at": NOW + HOUR}, 3659, Do.SHOW),
-        (S.PAYABLE, {"looked_at": NOW + HOUR}, 3660, Do.RETIRE),
-        (S.PAYABLE, {"looked_at": NOW + HOUR}, 3661, Do.ASK),
+        (S.PAYABLE, {"last_polled_at": NOW + HOUR}, 3659, Do.SHOW),
+        (S.PAYABLE, {"last_polled_at": NOW + HOUR}, 3660, Do.RETIRE),
+        (S.PAYABLE, {"last_polled_at": NOW + HOUR}, 3661, Do.ASK),
         # A clock that is a day and more ahead.
         (S.PAYABLE, {}, 26 * 3600, Do.ASK),
-        (S.PAYABLE, {"looked_at": NOW + 26 * HOUR}, 26 * 3600, Do.RETIRE),
-        (S.PAYABLE, {"kept": None}, 0, Do.RETIRE),
+        (S.PAYABLE, {"last_polled_at": NOW + 26 * HOUR}, 26 * 3600, Do.RETIRE),
+        (S.PAYABLE, {"order_json": None}, 0, Do.RETIRE),
         (S.UNKNOWN, {}, 60, Do.LOOK),
-        (S.UNKNOWN, {"looked_at": NOW}, 60, Do.SEND),
+        (S.UNKNOWN, {"last_polled_at": NOW}, 60, Do.SEND),
         (S.OVERDUE, {}, 1900, Do.SEND),
         (S.REJECTED, {}, 60, Do.SEND),
         (S.CANDIDATES_FOUND, {}, 60, Do.SEND),
@@ -87,17 +87,19 @@ def test_an_invoice_that_expires_before_its_order(
     """Cannot be paid any more, whatever time its order has left."""
     made = envelope(order(payment_request=invoice(expiry=600)))
     short = lightning_order(made)
-    looked_at = None if looked is None else NOW + looked * SECOND
-    one = attempt(kept=short.to_json(), looked_at=looked_at)
+    last_polled_at = None if looked is None else NOW + looked * SECOND
+    one = attempt(order_json=short.to_json(), last_polled_at=last_polled_at)
     step = decide(entry(one), ASKED, NOW + seconds * SECOND)
     assert step.do is (do or Do.RETIRE)
 
 
 def test_a_status_without_a_meaning_stands_for_itself() -> None:
     """Money may have come: no other order is made while its invoice lives."""
-    ends_at = NOW + 2 * HOUR
-    for now, do in ((ends_at - SECOND, Do.SHOW), (ends_at, Do.RETIRE)):
-        one = attempt(status=OrderStatus.PARTIAL, looked_at=now, ends_at=ends_at)
+    payable_until = NOW + 2 * HOUR
+    for now, do in ((payable_until - SECOND, Do.SHOW), (payable_until, Do.RETIRE)):
+        one = attempt(
+            status=OrderStatus.PARTIAL, last_polled_at=now, payable_until=payable_until
+        )
         assert decide(entry(one), ASKED, now).do is do
 
 
@@ -105,15 +107,15 @@ def test_whoever_holds_the_place_comes_before_the_lost() -> None:
     """A lost one is looked for when there is nothing to show."""
     lost = attempt(S.UNKNOWN, attempt_id="cd" * 12)
     assert decide(entry(lost, attempt()), ASKED, NOW).do is Do.SHOW
-    looked = attempt(S.UNKNOWN, looked_at=NOW)
+    looked = attempt(S.UNKNOWN, last_polled_at=NOW)
     assert decide(entry(looked, lost), ASKED, NOW).attempt is lost
 
 
 def test_what_is_paid_is_shown_to_the_end() -> None:
     """Whatever else there is, and however late."""
-    paid = attempt(S.PAID, kept=KEPT)
+    paid = attempt(S.PAID, order_json=KEPT)
     step = decide(
-        entry(attempt(attempt_id="cd" * 12), paid, settled_by=paid.attempt_id),
+        entry(attempt(attempt_id="cd" * 12), paid, paid_attempt_id=paid.attempt_id),
         ASKED,
         NOW + DAY,
     )
@@ -125,7 +127,7 @@ def test_paid_with_an_order_that_nobody_holds(known: bool) -> None:
     """There is nothing to show, and nothing to ask for."""
     paid = attempt(S.PAID, order_id="20260101000000000001")
     with pytest.raises(AlreadyPaidError, match="'cart-42' is paid") as caught:
-        decide(entry(*[paid][:known], settled_by=paid.attempt_id), ASKED, NOW)
+        decide(entry(*[paid][:known], paid_attempt_id=paid.attempt_id), ASKED, NOW)
     assert caught.value.reference == "cart-42"
     assert caught.value.order_id == (paid.order_id if known else None)
 
@@ -146,7 +148,7 @@ def test_another_price_is_a_conflict(price: str, currency: str, shown: str) -> N
     """Both are shown, even of what is paid already."""
     other = attempt(S.CREATING, price=Decimal(price), currency=currency)
     with pytest.raises(ReferenceConflictError) as caught:
-        decide(entry(settled_by="ab" * 12), other, NOW)
+        decide(entry(paid_attempt_id="ab" * 12), other, NOW)
     assert str(caught.value) == (
         f"'cart-42' is stored with 20.00 USD, and {shown} was requested; use a new "
         "reference when the price of a cart changes"

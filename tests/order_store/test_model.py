@@ -59,7 +59,7 @@ IN_THE_END = (130, 900, 3700, 7200, 22_000, 93_600)
 #: searched for by its time.
 SEARCH_SKEW_S = 300
 
-RECORDED = {"paid", "duplicate_payment", "refunded"}
+RECORDED = {"paid", "duplicate", "refunded"}
 
 
 class Shop(RuleBasedStateMachine):
@@ -219,7 +219,9 @@ class Shop(RuleBasedStateMachine):
         """Nor does a payment hash."""
         shown = [i for ids in self.world.shown.values() for i in ids]
         assert len(shown) == len({*shown})
-        kept = [json.loads(row.kept) for row in self._attempts() if row.kept]
+        kept = [
+            json.loads(row.order_json) for row in self._attempts() if row.order_json
+        ]
         hashes = [bolt11.decode(one["payment_request"]).payment_hash for one in kept]
         assert len(hashes) == len({*hashes})
 
@@ -257,7 +259,7 @@ class Shop(RuleBasedStateMachine):
         known |= {
             order_id for row in rows for order_id in json.loads(row.candidates or "{}")
         }
-        claimed = {row.attempt_id for row in rows if row.state == "claimed"}
+        claimed = {row.attempt_id for row in rows if row.state == "payment_reported"}
         for order_id in self._ours() - known:
             if world.platform.status(order_id) == "SUCCESS":
                 assert world.platform.attempt_id(order_id) in claimed, (
@@ -290,13 +292,13 @@ def run_shop(url: str, examples_: settings) -> None:
 
 
 @pytest.mark.hypothesis
-def test_model_of_the_order_storeholds_on_sqlite(sqlite_url: str) -> None:
+def test_model_of_the_order_store_holds_on_sqlite(sqlite_url: str) -> None:
     """With a small budget; `nox -s properties` has a larger one."""
     run_shop(sqlite_url, examples(12))
 
 
 @pytest.mark.hypothesis
-def test_model_of_the_order_storeholds_on_postgresql(postgresql_url: str) -> None:
+def test_model_of_the_order_store_holds_on_postgresql(postgresql_url: str) -> None:
     """With clocks that differ from the database's."""
     make_tables(postgresql_url)
     run_shop(postgresql_url, examples(25))
@@ -320,7 +322,7 @@ def shop(sqlite_url: str) -> Iterator[Callable[[int], Shop]]:
 
 def states(shop: Shop) -> list[str]:
     """The states of all attempts, those of the first cart first."""
-    rows = sorted(shop._attempts(), key=lambda row: (row.reference, row.opened))
+    rows = sorted(shop._attempts(), key=lambda row: (row.reference, row.created_at))
     return [row.state for row in rows]
 
 
@@ -340,7 +342,7 @@ def test_lost_order_is_found_after_the_search_saw_another_order(
     model.world.platform.pay(lost)
     model.lose_callback(0)
     model.end_well()
-    assert states(model) == ["found", "expired"]
+    assert states(model) == ["candidates_found", "expired"]
 
 
 def test_callbacks_of_two_lost_orders_of_one_price_settle_neither(
@@ -356,7 +358,7 @@ def test_callbacks_of_two_lost_orders_of_one_price_settle_neither(
     model.receive_callback(0, 1)
     model.receive_callback(0, 0)
     model.end_well()
-    assert states(model) == ["claimed", "claimed"]
+    assert states(model) == ["payment_reported", "payment_reported"]
 
 
 def test_machine_that_is_a_day_ahead_ends_no_order_of_another(
@@ -398,7 +400,7 @@ def test_answer_that_is_stored_late_is_not_shown_beside_a_newer_order(
     model.open_order(1, "cart-1", "answered")
     model.finish_all()
     model.no_reference_has_two_payable_orders()
-    assert states(model) == ["unshown", "live"]
+    assert states(model) == ["withheld", "payable"]
 
 
 def test_second_payment_of_a_reference_is_fulfilled_no_second_time(
@@ -412,4 +414,4 @@ def test_second_payment_of_a_reference_is_fulfilled_no_second_time(
     model.pay(0)
     model.pay(1)
     model.end_well()
-    assert sorted(states(model)) == ["paid", "duplicate_payment"]
+    assert sorted(states(model)) == ["duplicate", "paid"]

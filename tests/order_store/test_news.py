@@ -311,7 +311,7 @@ async def claimed_when_expired(
     corner._clock.advance(26 * 3600)
     await local.reconcile()
     [attempt] = await local.attempts("cart-42")
-    assert (attempt.state, attempt.next_look_at) == (S.EXPIRED, None)
+    assert (attempt.state, attempt.next_poll_at) == (S.EXPIRED, None)
     platform.set(order.order_id, status)
     corner.confirm_nothing()
     await corner.hear(platform.urls[order.order_id]["callback_url"])
@@ -326,8 +326,8 @@ async def test_a_claim_of_what_has_expired_is_looked_at_until_it_is_known(
     for _ in range(2):
         assert len((await local.reconcile()).failures) == 1
         [attempt] = await local.attempts("cart-42")
-        assert attempt.next_look_at is not None
-        clock.advance((attempt.next_look_at - clock.now()).total_seconds())
+        assert attempt.next_poll_at is not None
+        clock.advance((attempt.next_poll_at - clock.now()).total_seconds())
     platform.broken.clear()
     [change] = (await local.reconcile()).changes
     assert change.newly_paid
@@ -340,7 +340,7 @@ async def test_a_claim_of_what_was_not_paid_is_looked_at_once(
     await claimed_when_expired(local, platform, corner, "OVERDUE")
     assert (await local.reconcile()).asked == 1
     [attempt] = await local.attempts("cart-42")
-    assert (attempt.state, attempt.next_look_at) == (S.EXPIRED, None)
+    assert (attempt.state, attempt.next_poll_at) == (S.EXPIRED, None)
 
 
 async def test_a_claim_that_nobody_can_confirm(
@@ -423,7 +423,7 @@ async def test_unconfirmed_notification_has_its_order_polled_at_once(
     change = await local.record(notification)
     # Its order is known, so it is asked about now.
     assert (change.changed, change.attempt.state) == (False, S.PAYABLE)
-    assert change.attempt.next_look_at == clock.now()
+    assert change.attempt.next_poll_at == clock.now()
 
 
 async def test_a_callback_that_is_faster_than_the_answer(

@@ -90,10 +90,10 @@ class TestOnce:
         )
         assert order.reference == attempt.reference == "cart-42"
         assert attempt.order_id == order.order_id
-        assert attempt.opened_at == datetime(2026, 1, 1, tzinfo=UTC)
-        assert attempt.next_look_at == attempt.opened_at + timedelta(minutes=2)
+        assert attempt.created_at == datetime(2026, 1, 1, tzinfo=UTC)
+        assert attempt.next_poll_at == attempt.created_at + timedelta(minutes=2)
         # The invoice lives a day.
-        assert attempt.ends_at == attempt.opened_at + timedelta(hours=25)
+        assert attempt.payable_until == attempt.created_at + timedelta(hours=25)
 
     async def test_it_is_watched_for_as_long_as_its_invoice_lives(
         self, local: OrderStore, platform: Platform
@@ -102,7 +102,7 @@ class TestOnce:
         platform.expiry = 7 * 86_400
         await opened(local)
         attempt = await only(local)
-        assert attempt.ends_at == attempt.opened_at + timedelta(days=7, hours=1)
+        assert attempt.payable_until == attempt.created_at + timedelta(days=7, hours=1)
 
     async def test_it_is_the_same_order_ever_after(
         self, store: OrderStore, platform: Platform, client: AurpayClient, url: str
@@ -174,7 +174,7 @@ class TestOnce:
         async with OrderStore(client, url) as another:
             attempt = await only(another)
         assert attempt.state is S.CREATING
-        assert attempt.deadline == attempt.opened_at + timedelta(seconds=CALL_S)
+        assert attempt.deadline == attempt.created_at + timedelta(seconds=CALL_S)
         platform.go.set()
         assert (await first).attempt_id == attempt.attempt_id
 
@@ -301,7 +301,7 @@ class TestFailing:
         """The next one is made without looking."""
         platform.faults = [fault]
         assert (await failed(local)).outcome is outcome
-        assert (await only(local)).next_look_at is None
+        assert (await only(local)).next_poll_at is None
         order = await opened(local)
         assert {*await states(local)} == {S.PAYABLE, S.REJECTED}
         assert (await opened(local)).order_id == order.order_id
@@ -315,7 +315,7 @@ class TestFailing:
         error = await failed(store)
         assert error.outcome is RequestOutcome.UNKNOWN
         attempt = await only(store)
-        assert (attempt.state, attempt.looked_at) == (S.UNKNOWN, None)
+        assert (attempt.state, attempt.last_polled_at) == (S.UNKNOWN, None)
         assert attempt.sent_at == error.sent_at == clock.now()
         assert attempt.attempt_id == (error.new_order and error.new_order.attempt_id)
         clock.advance(1)
@@ -374,7 +374,7 @@ class TestFailing:
             await local.get_or_create(f"cart-{number}", 5, "USD")
             attempts = await local.attempts(f"cart-{number}")
             assert {attempt.state for attempt in attempts} == {S.PAYABLE, S.UNKNOWN}
-            assert all(a.next_look_at is not None for a in attempts)
+            assert all(a.next_poll_at is not None for a in attempts)
 
     @pytest.mark.parametrize(
         "failure",
@@ -388,7 +388,7 @@ class TestFailing:
         await failed(local)
         platform.broken["list_orders"] = failure
         await failed(local)
-        assert (await only(local)).looked_at is None
+        assert (await only(local)).last_polled_at is None
         del platform.broken["list_orders"]
         await opened(local)
         assert platform.calls["create_order"] == 2
@@ -629,7 +629,7 @@ class TestOverdue:
             S.PAYABLE,
             S.OVERDUE if age_s < 26 * 3600 else S.EXPIRED,
         ]
-        watched = (await local.attempts("cart-42"))[1].next_look_at is not None
+        watched = (await local.attempts("cart-42"))[1].next_poll_at is not None
         assert watched is (age_s < 26 * 3600)
 
     async def test_before_its_time_nobody_is_asked(

@@ -69,7 +69,7 @@ async def states(
 
 
 async def next_look(store: OrderStore, reference: str) -> datetime | None:
-    looks = [one.next_look_at for one in await store.attempts(reference)]
+    looks = [one.next_poll_at for one in await store.attempts(reference)]
     return min((look for look in looks if look is not None), default=None)
 
 
@@ -97,7 +97,9 @@ class TestWatching:
         parcels: list[str] = []
 
         async def tell(change: Change, connection: AsyncConnection) -> None:
-            count = "SELECT count(*) FROM aurpay_references WHERE settled_by IS NULL"
+            count = (
+                "SELECT count(*) FROM aurpay_references WHERE paid_attempt_id IS NULL"
+            )
             assert await connection.scalar(text(count)) == 0
             parcels.extend([change.reference] * change.newly_paid)
 
@@ -190,11 +192,11 @@ class TestWatching:
         ahead = FakeClock(clock.now() + timedelta(hours=26))
         async with OrderStore(local._client, sqlite_url, clock=ahead) as wrong:
             became = await states(wrong, ahead, HOUR_S, "cart-41")
-            assert sorted(became) == ["absent", "expired"]
+            assert sorted(became) == ["expired", "not_found"]
         done = await local.reconcile(limit=1)
         assert (done.asked, done.more) == (1, True)
         back = [*done.changes, *(await local.reconcile()).changes]
-        assert sorted(one.attempt.state for one in back) == ["lost", "overdue"]
+        assert sorted(one.attempt.state for one in back) == ["overdue", "unknown"]
         assert (await local.reconcile()).asked == 0
         platform.set(order.order_id, "SUCCESS")
         clock.advance(TWO_MINUTES_S)
@@ -244,8 +246,8 @@ class TestWatching:
         platform.set(first.order_id, "SUCCESS")
         platform.set(second.order_id, "SUCCESS")
         assert sorted(await states(local, clock, 2 * HOUR_S)) == [
+            "duplicate",
             "paid",
-            "duplicate_payment",
         ]
         clock.advance(60 * DAY_S)
         await local.reconcile()
@@ -276,7 +278,7 @@ class TestSearching:
         """And not before."""
         await lose(local, platform, "lost")
         assert await states(local, clock, HOUR_S) == []
-        assert await states(local, clock, HOUR_S) == ["absent"]
+        assert await states(local, clock, HOUR_S) == ["not_found"]
         assert 8 <= platform.calls["list_orders"] <= 20
         assert (await local.reconcile()).asked == 0
 
@@ -289,7 +291,7 @@ class TestSearching:
         del platform.orders[order_id]
         assert await states(local, clock, 600) == []
         platform.orders[order_id] = hidden
-        assert await states(local, clock, 600) == ["found"]
+        assert await states(local, clock, 600) == ["candidates_found"]
         platform.set(order_id, "SUCCESS")
         assert await states(local, clock, 600) == []
         [unclear] = await local.needs_review()
@@ -313,10 +315,10 @@ class TestSearching:
         del platform.orders[order_id]
         await states(local, clock, found_after_s)
         platform.orders[order_id] = hidden
-        assert await states(local, clock, 20 * HOUR_S) == ["found"]
+        assert await states(local, clock, 20 * HOUR_S) == ["candidates_found"]
         assert await states(local, clock, 10 * HOUR_S) == []
         platform.set(order_id, "OVERDUE")
-        assert await states(local, clock, 10 * HOUR_S) == ["absent"]
+        assert await states(local, clock, 10 * HOUR_S) == ["not_found"]
         assert (await local.reconcile()).asked == 0
 
     async def test_a_candidate_of_somebody_else(
@@ -329,7 +331,7 @@ class TestSearching:
         [change] = (await local.reconcile()).changes
         assert change.attempt.candidates == {other.order_id: "PENDING"}
         del platform.orders[other.order_id]
-        assert await states(local, clock, 300) == ["lost"]
+        assert await states(local, clock, 300) == ["unknown"]
 
     async def test_a_candidate_that_another_attempt_proves(
         self, local: OrderStore, platform: Platform, clock: FakeClock
@@ -343,7 +345,7 @@ class TestSearching:
         platform.faults = ["again"]
         platform.go.set()
         assert (await slow).order_id == other.order_id
-        assert "lost" in await states(local, clock, 300)
+        assert "unknown" in await states(local, clock, 300)
 
     @pytest.mark.parametrize("hidden_s", [600, 2 * HOUR_S, 20 * HOUR_S])
     async def test_search_goes_on_after_an_order_of_another_was_found(
@@ -376,7 +378,7 @@ class TestSearching:
         task = await under_way(local, platform)
         clock.advance(49)
         assert (await local.reconcile()).asked == 0
-        assert await states(local, clock, 60) == ["lost"]
+        assert await states(local, clock, 60) == ["unknown"]
         platform.go.set()
         await task
 

@@ -184,7 +184,7 @@ class TestSettling:
         )
         assert (change.before, change.attempt.state) == (S.PAYABLE, S.PAID)
         assert change.reference == "cart-42"
-        assert change.attempt.next_look_at is None
+        assert change.attempt.next_poll_at is None
         again = await store.record(order_id=order.order_id)
         assert (again.newly_paid, again.changed, again.before) == (False, False, S.PAID)
         assert (await opened(store)).status == "SUCCESS"
@@ -217,7 +217,7 @@ class TestSettling:
         assert (shown.order_id, shown.status) == (first, "SUCCESS")
         platform.set(second, "REFUNDED")
         change = await store.record(second)
-        assert (change.attempt.state, change.attempt.next_look_at) == (S.REFUNDED, None)
+        assert (change.attempt.state, change.attempt.next_poll_at) == (S.REFUNDED, None)
         assert await store.duplicate_payments() == []
 
     async def test_what_is_paid_back_stays_settled(
@@ -285,7 +285,7 @@ class TestOther:
         platform.set(order.order_id, "OVERDUE")
         clock.advance(25 * 3600)
         change = await local.record(order.order_id)
-        assert (change.attempt.state, change.attempt.next_look_at) == (S.EXPIRED, None)
+        assert (change.attempt.state, change.attempt.next_poll_at) == (S.EXPIRED, None)
         assert not (await local.record(order.order_id)).changed
         platform.set(order.order_id, "SUCCESS")
         assert (await local.record(order.order_id)).newly_paid
@@ -451,7 +451,7 @@ class TestIdentifying:
         [attempt] = await local.attempts("cart-42")
         change = await local.resolve(attempt.attempt_id, None)
         assert (change.before, change.attempt.state) == (S.UNKNOWN, S.NOT_FOUND)
-        assert change.attempt.next_look_at is None
+        assert change.attempt.next_poll_at is None
         assert not (await local.resolve(attempt.attempt_id, None)).changed
 
     async def test_of_what_was_not_lost_nobody_can_know_that(

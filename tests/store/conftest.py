@@ -1,7 +1,23 @@
-"""What the tests of the store share: a PostgreSQL."""
+"""Databases for the tests of the store."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
+
 from ..postgresql import pooler_url, postgresql, postgresql_url
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 __all__ = ["pooler_url", "postgresql", "postgresql_url"]
+
+
+@pytest.fixture(params=["sqlite", "postgresql+asyncpg", "postgresql+psycopg"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Each driver in turn."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/callbacks.db"
+    url: str = request.getfixturevalue("postgresql_url")
+    return url.replace("postgresql+asyncpg", request.param)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import aiosqlite
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Column, MetaData, Table, literal, select, text
+from sqlalchemy.schema import CreateTable
 
 from aurpay_async._clock import SystemClock
-from aurpay_async._store._engine import Database, to_ms
+from aurpay_async._store._engine import Database
 from aurpay_async._store._steps import execute, run
+from aurpay_async._store._times import UtcDateTime
 from aurpay_async.errors import StoreUnavailableError
 from aurpay_async.testing import FakeClock
 
@@ -64,18 +67,56 @@ async def test_whoever_stops_waiting_lets_go_of_the_database(
     await database.aclose()
 
 
-def test_the_time_is_that_of_the_server_where_machines_may_differ() -> None:
+def test_server_tells_the_time_where_machines_may_differ() -> None:
     """As SQL, so it costs no statement of its own; a clock of a test replaces it."""
     server = Database("postgresql+asyncpg://shop@127.0.0.1/shop", "a test")
-    clock = FakeClock()
-    assert "clock_timestamp()" in str(server.now_ms(SystemClock()))
+    clock, minute = FakeClock(), timedelta(minutes=1)
+    assert "clock_timestamp()" in str(server.now(SystemClock()))
     file = Database("sqlite+aiosqlite:///orders.db", "a test")
-    for database, of in ((server, clock), (file, clock)):
-        now: Any = database.now_ms(of)
-        assert now.value == to_ms(clock.now())
-    before = to_ms(SystemClock().now())
-    local: Any = file.now_ms(SystemClock())
-    assert before <= local.value <= to_ms(SystemClock().now())
+    for database in (server, file):
+        now: Any = database.now(clock, minute)
+        assert now.value == clock.now() + minute
+    before = SystemClock().now()
+    local: Any = file.now(SystemClock())
+    assert before <= local.value <= SystemClock().now()
+
+
+async def test_time_is_stored_to_the_microsecond_and_read_in_utc(
+    url: str,
+) -> None:
+    database = Database(url, "a test")
+    times = Table("times", MetaData(), Column("at", UtcDateTime))
+    tokyo = timezone(timedelta(hours=9))
+    moments = [
+        datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=tokyo),
+        datetime(2026, 1, 1, 18, 4, 5, 678902, tzinfo=UTC),
+        datetime(2026, 1, 1, 18, 4, 6, tzinfo=UTC),
+    ]
+    async with database.begin() as connection:
+        await execute(connection, CreateTable(times))
+        for moment in (*moments, None):
+            await execute(connection, times.insert().values(at=moment))
+        later = select(times.c.at).where(times.c.at > moments[0])
+        found = (await execute(connection, later.order_by(times.c.at))).scalars().all()
+        assert found == moments[1:]
+        everything = (await execute(connection, select(times.c.at))).scalars().all()
+        assert [*everything] == [*moments, None]
+        assert all(at is None or at.tzinfo is UTC for at in everything)
+        ahead = database.now(SystemClock(), timedelta(hours=1))
+        then = (await execute(connection, select(ahead))).scalar_one()
+        left = then - SystemClock().now()
+        assert timedelta(minutes=59) < left <= timedelta(hours=1)
+    await database.aclose()
+
+
+async def test_time_without_a_time_zone_is_not_stored(url: str) -> None:
+    database = Database(url, "a test")
+    naive = datetime(2026, 1, 2)  # noqa: DTZ001 - what is rejected
+    with pytest.raises(StoreUnavailableError) as caught:
+        async with database.begin() as connection:
+            await execute(connection, select(literal(naive, UtcDateTime())))
+    assert "a time must have a time zone" in str(caught.value.__cause__)
+    await database.aclose()
 
 
 @pytest.mark.parametrize("kind", ["connect", "begin"])

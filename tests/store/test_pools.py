@@ -37,15 +37,6 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not
 threads_and_forks = pytest.mark.filterwarnings("ignore:This process .* multi-threaded")
 
 
-@pytest.fixture(params=["sqlite", "postgresql+asyncpg", "postgresql+psycopg"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Each driver in turn."""
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/callbacks.db"
-    url: str = request.getfixturevalue("postgresql_url")
-    return url.replace("postgresql+asyncpg", request.param)
-
-
 @pytest.fixture(autouse=True)
 def _finalised_here() -> Iterator[None]:
     """A child's pools of its parent go with the child; what a test leaves, here."""

@@ -33,15 +33,6 @@ if TYPE_CHECKING:
 TABLES = {"aurpay_callbacks", "aurpay_references", "aurpay_attempts"}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Each database in turn, empty."""
-    if request.param == "postgresql":
-        url: str = request.getfixturevalue("postgresql_url")
-        return url
-    return f"sqlite+aiosqlite:///{tmp_path}/orders.db"
-
-
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
     """Each database in turn, open."""
@@ -91,7 +82,7 @@ async def test_a_failure_leaves_all_as_it_was(url: str) -> None:
 
     @event.listens_for(database.engine.sync_engine, "before_cursor_execute")
     def fail(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if "aurpay_attempts_one_at_a_time" in statement:
+        if "aurpay_attempts_one_active" in statement:
             begun.append(statement)
             message = "the power went out"
             raise OSError(message)
@@ -144,6 +135,28 @@ async def test_a_column_that_is_missing_does_not_fit(database: Database) -> None
     await upgrade(database)
     await run(database, "ALTER TABLE aurpay_attempts DROP COLUMN candidates")
     assert not await fits(database)
+
+
+@pytest.mark.parametrize("has_version", [False, True])
+async def test_tables_of_an_unreleased_version_are_refused(
+    database: Database, url: str, *, has_version: bool
+) -> None:
+    await run(database, "CREATE TABLE aurpay_callbacks (key TEXT, touched BIGINT)")
+    await run(database, "CREATE TABLE aurpay_attempts (kept TEXT, next_look BIGINT)")
+    if has_version:
+        await run(database, "CREATE TABLE aurpay_version (version_num VARCHAR(32))")
+        await run(database, "INSERT INTO aurpay_version VALUES ('0001')")
+    message = "an unreleased version of aurpay-async created aurpay_callbacks, aurpay_a"
+    for use in (upgrade, fits):
+        with pytest.raises(ConfigurationError, match=message) as caught:
+            await use(database)
+        assert "use a new database, or drop" in str(caught.value)
+    async with SqlInbox(url) as inbox:
+        with pytest.raises(ConfigurationError, match=message):
+            await inbox.create_tables()
+    async with database.begin() as connection:
+        names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+    assert "aurpay_references" not in names
 
 
 async def test_a_database_that_is_away_is_not_taken_for_an_old_one(

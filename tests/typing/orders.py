@@ -82,7 +82,7 @@ async def migrated(engine: AsyncEngine) -> None:
 async def told(change: Change, connection: AsyncConnection) -> None:
     assert_type(change.attempt.order, LightningOrder | None)
     assert_type(change.attempt.candidates, Mapping[str, OrderStatus])
-    assert_type(change.attempt.next_look_at, datetime | None)
+    assert_type(change.attempt.next_poll_at, datetime | None)
 
 
 async def looks(

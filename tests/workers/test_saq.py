@@ -159,6 +159,6 @@ async def test_every_cart_gets_one_order_and_one_fulfilment(
 
 async def live(engine: AsyncEngine) -> AsyncIterator[str]:
     async with engine.connect() as connection:
-        query = text("SELECT order_id FROM aurpay_attempts WHERE state = 'live'")
+        query = text("SELECT order_id FROM aurpay_attempts WHERE state = 'payable'")
         for row in (await connection.execute(query)).all():
             yield row[0]

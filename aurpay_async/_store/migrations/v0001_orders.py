@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Text
+from sqlalchemy import Boolean, Column, ForeignKey, Text
 from sqlalchemy import text as sql
 
+from .._times import UtcDateTime
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from alembic.operations import Operations
 
 revision = "0001"
 down_revision = None
 
 _UNIQUE = ("order_id", "payment_hash")
-_INDEXED = (*_UNIQUE, "reference", "state", "next_look", "looked", "opened")
+_INDEXED = (
+    *_UNIQUE,
+    "reference",
+    "state",
+    "next_poll_at",
+    "last_polled_at",
+    "created_at",
+)
 
 
 def upgrade(op: Operations) -> None:
@@ -31,7 +42,7 @@ def upgrade(op: Operations) -> None:
             if_not_exists=True,
         )
     op.create_index(
-        "aurpay_attempts_one_at_a_time",
+        "aurpay_attempts_one_active",
         "aurpay_attempts",
         ["reference"],
         unique=True,
@@ -41,27 +52,27 @@ def upgrade(op: Operations) -> None:
     )
 
 
-def _callbacks() -> list[Column[str] | Column[int]]:
+def _callbacks() -> list[Column[str] | Column[datetime]]:
     return [
         Column("key", Text, primary_key=True),
         Column("handled", Text),
         Column("token", Text),
-        Column("lease_until", BigInteger, nullable=False),
-        Column("touched", BigInteger, nullable=False),
+        Column("lease_until", UtcDateTime, nullable=False),
+        Column("updated_at", UtcDateTime, nullable=False),
     ]
 
 
-def _references() -> list[Column[str] | Column[int]]:
+def _references() -> list[Column[str] | Column[datetime]]:
     return [
         Column("reference", Text, primary_key=True),
         Column("price", Text, nullable=False),
         Column("currency", Text, nullable=False),
-        Column("settled_by", Text),
-        Column("opened", BigInteger, nullable=False),
+        Column("paid_attempt_id", Text),
+        Column("created_at", UtcDateTime, nullable=False),
     ]
 
 
-def _attempts() -> list[Column[str] | Column[int] | Column[bool]]:
+def _attempts() -> list[Column[str] | Column[datetime] | Column[bool]]:
     reference = ForeignKey(
         "aurpay_references.reference", name="aurpay_attempts_of_reference"
     )
@@ -75,14 +86,14 @@ def _attempts() -> list[Column[str] | Column[int] | Column[bool]]:
         Column("order_id", Text),
         Column("payment_hash", Text),
         Column("failed_check", Text),
-        Column("hinted", Text),
+        Column("hinted_order_id", Text),
         Column("status", Text),
-        Column("kept", Text),
+        Column("order_json", Text),
         Column("candidates", Text),
-        Column("opened", BigInteger, nullable=False),
-        Column("deadline", BigInteger, nullable=False),
-        Column("sent", BigInteger),
-        Column("looked", BigInteger),
-        Column("next_look", BigInteger),
-        Column("ends", BigInteger, nullable=False),
+        Column("created_at", UtcDateTime, nullable=False),
+        Column("deadline", UtcDateTime, nullable=False),
+        Column("sent_at", UtcDateTime),
+        Column("last_polled_at", UtcDateTime),
+        Column("next_poll_at", UtcDateTime),
+        Column("payable_until", UtcDateTime, nullable=False),
     ]
