@@ -226,7 +226,7 @@ $ aurpay order list --all --output json | jq -r 'select(.is_paid).order_id'
         "order find",
         "_order_find:find_order",
         """\
-Find the order of a request whose outcome is unknown.
+Find the order of a request with an unknown outcome.
 
 Orders are compared by price, currency and time, so several may match. Ends with 1
 unless exactly one matches.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from inspect import iscoroutine
 from typing import TYPE_CHECKING
 
 from ..errors import AurpayError
@@ -28,7 +28,10 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
     logger.handlers = logger.handlers or [logging.NullHandler()]
     try:
         result = command(*bound.args, **bound.kwargs)
-        code = asyncio.run(result) if asyncio.iscoroutine(result) else result
+        if iscoroutine(result):
+            import asyncio  # slow to load, and --help does not need it
+
+            result = asyncio.run(result)
     except AurpayError as error:
         output = Output(bound.arguments.get("output_format", "text"))
         show_error(output, error)
@@ -42,7 +45,9 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
         output = Output(bound.arguments.get("output_format", "text"))
         show_failure(output, "os", message, "Fix the cause and try again.")
         return FAILED
-    return code if isinstance(code, int) else 0  # --help and --version return no code
+    return (
+        result if isinstance(result, int) else 0
+    )  # --help and --version return no code
 
 
 def show_usage_error(output_format: OutputFormat, message: str) -> int:

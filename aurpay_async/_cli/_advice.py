@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _SHOW_NOTHING: Final = "Show nothing to the payer, and report the order to Aurpay."
 
-#: The usual cause is a sandbox whose network was left out of the environment.
+#: The usual cause is a sandbox, if AURPAY_NETWORK is not set.
 _OTHER_NETWORK: Final = (
     "Show nothing to the payer. If the base URL is a sandbox's, set "
     "AURPAY_NETWORK=regtest; else report the order to Aurpay."

@@ -43,7 +43,7 @@ _KIND_GROUP: Final = Group("Which callback", validator=mutually_exclusive)
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class CallbackOptions:
-    """Which callback to send, and with which faults."""
+    """The kind of a callback, and its faults."""
 
     registered: Annotated[
         str | None,

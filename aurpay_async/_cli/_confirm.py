@@ -19,7 +19,7 @@ _YES: Final = "yes"
 
 
 class Plan(NamedTuple):
-    """What will happen, shown before the user confirms it."""
+    """A description of what will happen, shown before the user confirms it."""
 
     title: str
     rows: list[Row]

@@ -22,7 +22,7 @@ class Listing(NamedTuple, Generic[_T]):
 
     #: Name of the rows, such as ``orders``: for people, and as a JSON key.
     noun: str
-    #: The ``type`` of a row that is a JSON object of its own.
+    #: The ``type`` of a row that is printed as one JSON object.
     kind: str
     #: The columns and their least widths.
     columns: Mapping[str, int]

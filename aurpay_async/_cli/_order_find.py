@@ -1,4 +1,4 @@
-"""``aurpay order find``: find the order of a request whose outcome is unknown."""
+"""``aurpay order find``: find the order of a request with an unknown outcome."""
 
 from __future__ import annotations
 

@@ -233,4 +233,4 @@ def _qr_problem(console: Console, blocks: str) -> str | None:
 
 
 def _ignore(_: str) -> None:
-    """Do nothing: there is no spinner whose text could change."""
+    """Do nothing, because there is no spinner."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CALLBACK_TOKEN: Final = "AURPAY_CALLBACK_TOKEN"  # noqa: S105 - a name
 CALLBACK_SECRET: Final = "AURPAY_CALLBACK_SECRET"  # noqa: S105 - a name
 
-#: All variables of this package whose values must not be shown.
+#: All variables of this package with values that must not be shown.
 VARIABLES: Final = (
     "AURPAY_API_KEY",
     "AURPAY_API_TOKEN",

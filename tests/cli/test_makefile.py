@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make
 def make(
     folder: Path, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """What `make` would do in a folder with this Makefile."""
+    """Run `make -n` in a folder with this Makefile."""
     (folder / "pyproject.toml").touch()
     return subprocess.run(
         ["make", "-n", "-f", str(MAKEFILE), *arguments],  # noqa: S607 - as people do

@@ -367,7 +367,7 @@ def test_untrusted_order_ends_with_3_and_is_not_shown(
 async def test_untrusted_network_hints_at_aurpay_network(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The usual cause is a sandbox whose network is not set."""
+    """The usual cause is a sandbox while AURPAY_NETWORK is not set."""
     monkeypatch.delenv("AURPAY_NETWORK")
     done = await asyncio.to_thread(aurpay, "order", "create", "20", "USD")
     assert done.code == 3
