@@ -60,17 +60,26 @@ llms_txt_summary = (
     "(webhooks), reconciliation, and an offline sandbox with fault injection."
 )
 
-#: Words that readers search for, by the page that explains them. Each becomes a main
+#: Words that readers search for, by the section that explains them. Each becomes a main
 #: entry of the index: Sphinx's search ranks those above a word that happens to be in
 #: the headings of several pages.
 INDEX: Final = {
-    "callbacks": ("webhook", "exactly-once", "deduplication"),
-    "failures": ("idempotency", "retry"),
-    "orders": ("duplicate payment", "reconcile", "reconciliation", "migration"),
-    "client": ("timeout", "polling", "logging"),
-    "security": ("key rotation",),
-    "sandbox": ("fault injection",),
-    "api": ("refund", "withdrawal"),
+    "webhook": "callbacks#callbacks-webhooks",
+    "exactly-once": "callbacks#exactly-once-delivery-to-the-handler",
+    "deduplication": "callbacks#exactly-once-delivery-to-the-handler",
+    "idempotency": "failures#idempotency-and-retries-when-a-call-fails",
+    "retry": "failures#which-calls-are-retried",
+    "duplicate payment": "orders#duplicate-payments",
+    "reconcile": "orders#reconcile-find-payments-without-a-callback",
+    "reconciliation": "orders#reconcile-find-payments-without-a-callback",
+    "migration": "orders#database-migrations",
+    "timeout": "client#timeouts-and-deadlines",
+    "polling": "client#wait-for-a-payment",
+    "logging": "client#events-and-logging",
+    "key rotation": "security#key-rotation",
+    "fault injection": "sandbox#fault-injection",
+    "refund": "api#withdrawals-and-refunds",
+    "withdrawal": "api#withdrawals-and-refunds",
 }
 
 #: If several of these modules export a name, the first one documents it.
@@ -209,13 +218,16 @@ class IndexEntries(SphinxTransform):
     default_priority = 100  # before Sphinx collects the index
 
     def apply(self, **_: object) -> None:
-        """Insert one index node at the beginning of the page."""
-        words = INDEX.get(self.env.docname, ())
-        section = next(self.document.findall(nodes.section), None)
-        if words and section is not None:
-            place = section["ids"][0]
-            entries = [("single", word, place, "main", None) for word in words]
-            section.insert(1, index(entries=entries))  # after the title
+        """Insert one index node after the title of the page."""
+        links = ((word, *link.split("#")) for word, link in INDEX.items())
+        entries = [
+            ("single", word, section, "main", None)
+            for word, page, section in links
+            if page == self.env.docname
+        ]
+        title = next(self.document.findall(nodes.title), None)
+        if entries and title is not None:
+            title.parent.insert(1, index(entries=entries))
 
 
 def setup(app: Sphinx) -> None:
