@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 #: A second ``?`` results from appending without checking for a query.
 _LAST = re.compile(r"[?&](?:aurpay_order_id|public_key)=[^?&]*\Z")
 
-_ORDER_ID = re.compile(r"[?&]aurpay_order_id=([A-Za-z0-9_-]{1,64})(?=[?&]|\Z)")
-
 #: Aurpay's plugins expect one of them; at most two are removed.
 _MAX_APPENDED: Final = 2
 
@@ -34,13 +32,6 @@ def possibly_registered(url: str) -> Iterator[str]:
             return
         url = url[: match.start()]
         yield url
-
-
-def appended_order_id(url: str) -> str | None:
-    """Return the order id that was appended to `url`; it may be unsigned."""
-    *_, registered = possibly_registered(url)
-    match = _ORDER_ID.search(url, len(registered))
-    return None if match is None else match[1]
 
 
 def names_after_reference(url: str) -> list[str]:

@@ -66,7 +66,8 @@ def check_platform_order(known: KnownOrder, order: Order) -> None:
             )
     if order.status is OrderStatus.PENDING:
         return  # a late payment that awaits confirmation is pending again
-    if not held_status(known).can_become(order.status):
+    # The merchant may have stored the status as a `str`.
+    if not OrderStatus(str(known.status)).can_become(order.status):
         raise CallbackError(
             f"order {shown(known.order_id)} cannot go from {shown(str(known.status))} "
             f"to {shown(str(order.status))}",
@@ -77,11 +78,6 @@ def check_platform_order(known: KnownOrder, order: Order) -> None:
 def _is_same(actual: Decimal | str | None, expected: Decimal | str) -> bool:
     # Few fields of the response are documented: a missing one is not a difference.
     return actual is None or actual == expected
-
-
-def held_status(known: KnownOrder) -> OrderStatus:
-    """Return the merchant's status as an enum: it may be stored as a `str`."""
-    return OrderStatus(str(known.status))
 
 
 def outcome_of(
@@ -101,7 +97,7 @@ def outcome_of(
     if order.status is OrderStatus.REFUNDED:
         return "refunded"
     if order.status.is_paid:  # also after a timeout callback: paid takes precedence
-        late = is_late(previous) or held_status(known) is OrderStatus.OVERDUE
+        late = is_late(previous) or known.status == OrderStatus.OVERDUE
         return "late_paid" if late else "paid"
     if order.status.is_paid is None:
         return None

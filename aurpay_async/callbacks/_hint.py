@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from .._converter import SchemaError, lenient_amount, lenient_order_id, load_object
 from ..errors import CallbackError, CallbackReferenceError
-from ._appended import appended_order_id
+from ._appended import possibly_registered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Bytes of a body; the documented example has under 1 KiB.
 MAX_BODY: Final = 64 * 1024
+
+
+_APPENDED_ORDER_ID = re.compile(r"[?&]aurpay_order_id=([A-Za-z0-9_-]{1,64})(?=[?&]|\Z)")
 
 
 @attrs.frozen(kw_only=True)
@@ -62,11 +66,12 @@ def read_hint(body: bytes, token: Reference | None) -> OrderHint | None:
 
 
 def hint_of_url(url: str) -> OrderHint | None:
-    """Return the order id that Aurpay appended to the URL, if any."""
-    order_id = appended_order_id(url)
-    if order_id is None:
+    """Return the order id that Aurpay appended to the URL, if any (unsigned)."""
+    *_, registered = possibly_registered(url)
+    match = _APPENDED_ORDER_ID.search(url, len(registered))
+    if match is None:
         return None
-    return OrderHint(order_id=order_id, status=None, amount=None, fields={})
+    return OrderHint(order_id=match[1], status=None, amount=None, fields={})
 
 
 def _check_price(fields: Mapping[str, object], token: Reference) -> None:

@@ -9,7 +9,7 @@ lose its claim.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -102,23 +102,18 @@ class Delivery:
     async def run(self) -> Reply:
         """Process it, and return what to answer; raises exits and cancellation only."""
         try:
-            return await self._with_retries()
+            # Retry within the request: Aurpay might not deliver the callback again.
+            for pause in _PAUSES if self.event is not None else ():
+                with suppress(NotYetError):
+                    reply = await self._attempt(last=False)
+                    if reply.outcome != Taken.BUSY.value:
+                        return reply
+                await self.clock.sleep(pause)
+            return await self._attempt(last=True)
         except BaseException as error:
             if propagates(error):
                 raise
             return self._reply_to(error)
-
-    async def _with_retries(self) -> Reply:
-        """Retry within the request: Aurpay might not deliver the callback again."""
-        for pause in _PAUSES if self.event is not None else ():
-            try:
-                reply = await self._attempt(last=False)
-            except NotYetError:
-                reply = None
-            if reply is not None and reply.outcome != Taken.BUSY.value:
-                return reply
-            await self.clock.sleep(pause)
-        return await self._attempt(last=True)
 
     async def _attempt(self, *, last: bool) -> Reply:
         # From here: the lease may begin in the inbox before the inbox has answered.
@@ -173,16 +168,15 @@ class Delivery:
         Raises:
             CallbackError: the reference and the two orders contradict each other.
         """
-        if known is None or self.reader is None or not self._is_meant(known):
+        if known is None or self.reader is None:
+            return None
+        if known.attempt_id != self.token.attempt_id:
             return None
         hint = None if self.event is None else self.event.order_hint
         check_reference(self.token, known, hint)
         order = await self.reader.get_order(known.order_id)
         check_platform_order(known, order)
         return order
-
-    def _is_meant(self, known: KnownOrder) -> bool:
-        return known.attempt_id == self.token.attempt_id
 
     def _decide(
         self, known: KnownOrder | None, order: Order | None, *, last: bool

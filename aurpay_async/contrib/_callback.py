@@ -34,7 +34,7 @@ METHODS: Final = [method.value for method in HTTPMethod]
 #: The default path of a callback route.
 PATH: Final = "/aurpay/callback"
 
-_AUTHORITY = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+_ORIGIN = re.compile(r"\Ahttps?://[^/?#]*", re.IGNORECASE)
 
 #: RFC 3986, 3.3: the characters that a path does not percent-encode.
 _PATH_CHARACTERS: Final = "/~!$&'()*+,;=:@"
@@ -61,7 +61,9 @@ class PublicAddress:
             mounted_at: The prefix that the server prepends to each path, if any, in
                 place of the prefix that a proxy has removed.
         """
-        path = _origin_form(target)
+        # RFC 9112, 3.2.2: "a server MUST accept the absolute-form in requests".
+        path = _ORIGIN.sub("", target, count=1)
+        path = path if path.startswith("/") else f"/{path}"
         if mounted_at == self._prefix and path.startswith(f"{mounted_at}/"):
             return self._origin + path
         return self._origin + self._prefix + path
@@ -198,13 +200,6 @@ def asgi_closing(scope: Scope, body: RequestBody) -> Mapping[str, str]:
     if not has_body or body.is_read or scope["http_version"] not in {"1.0", "1.1"}:
         return {}
     return {"Connection": "close"}
-
-
-def _origin_form(target: str) -> str:
-    # RFC 9112, 3.2.2: "a server MUST accept the absolute-form in requests".
-    match = _AUTHORITY.match(target)
-    path = target if match is None else target[match.end() :]
-    return path if path.startswith("/") else f"/{path}"
 
 
 def _find_problem(public_base_url: object, *, allow_http: bool) -> str | None:
