@@ -409,7 +409,11 @@ class TestSharing:
         ("verb", "statement", "answer"),
         [
             ("UPDATE", f"{CHANGE} handled = 'paid', token = NULL", REPEATED),
-            ("UPDATE", f"{CHANGE} token = 'other', lease_until = 1e15", BUSY),
+            (
+                "UPDATE",
+                f"{CHANGE} token = 'other', lease_until = '2999-01-01 00:00:00.000000'",
+                BUSY,
+            ),
             ("UPDATE", f"{CHANGE} token = NULL", None),
             ("SELECT", "DELETE FROM aurpay_callbacks", None),
         ],
