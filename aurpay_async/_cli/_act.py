@@ -45,9 +45,8 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
         output = Output(bound.arguments.get("output_format", "text"))
         show_failure(output, "os", message, "Fix the cause and try again.")
         return FAILED
-    return (
-        result if isinstance(result, int) else 0
-    )  # --help and --version return no code
+    # The functions of cyclopts behind --help and --version return no code.
+    return result if isinstance(result, int) else 0
 
 
 def show_usage_error(output_format: OutputFormat, message: str) -> int:
