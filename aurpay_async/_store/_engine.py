@@ -104,7 +104,8 @@ class Database:
     the old one was closed, get connections of their own.
 
     Every failure of a connect, a commit, and a statement that goes through `execute` or
-    `run`, leaves as a `StoreUnavailableError` with the driver's error as its cause.
+    `execute_and_commit` is raised as a `StoreUnavailableError` with the driver's error
+    as its cause.
     """
 
     def __init__(self, engine_or_url: AsyncEngine | str, who: str) -> None:
@@ -134,9 +135,9 @@ class Database:
         self.dialect: Final = engine.dialect.name
         self.is_sqlite: Final = self.dialect == "sqlite"
         self.insert: Final = _INSERTS[self.dialect]
-        stepwise, together = _OPTIONS[self.dialect]
-        self._stepwise = engine.execution_options(**stepwise)
-        self._together = engine.execution_options(**together)
+        autocommit, transactional = _OPTIONS[self.dialect]
+        self._autocommit = engine.execution_options(**autocommit)
+        self._transactional = engine.execution_options(**transactional)
         record_process(engine)
 
     @property
@@ -158,13 +159,13 @@ class Database:
 
     @asynccontextmanager
     async def connect(self) -> AsyncGenerator[AsyncConnection, None]:
-        """Open a connection on which `run` commits each statement.
+        """Open a connection on which `execute_and_commit` commits each statement.
 
         Raises:
             StoreUnavailableError: the database failed, or did not answer in time.
             ConfigurationError: it was closed, or is in use on another event loop.
         """
-        async with self._connected(self._stepwise) as connection:
+        async with self._connected(self._autocommit) as connection:
             yield connection
 
     @asynccontextmanager
@@ -179,9 +180,9 @@ class Database:
             ConfigurationError: it was closed, or is in use on another event loop; or
                 the engine commits each statement.
         """
-        async with self._connected(self._together) as connection:
+        async with self._connected(self._transactional) as connection:
             await step(self.dialect, connection.begin(), connection)
-            yield await connection_of(connection)
+            yield await require_connection(connection)
             await commit(connection)
 
     def now(
@@ -286,7 +287,7 @@ async def _close(connection: AsyncConnection) -> None:
         await connection.close()
 
 
-async def connection_of(caller: object) -> AsyncConnection:
+async def require_connection(caller: object) -> AsyncConnection:
     """The connection in whose transaction a caller works.
 
     Raises:

@@ -73,7 +73,9 @@ async def execute(
     )
 
 
-async def run(connection: AsyncConnection, statement: Executable) -> CursorResult[Any]:
+async def execute_and_commit(
+    connection: AsyncConnection, statement: Executable
+) -> CursorResult[Any]:
     """Execute a statement and commit it.
 
     Raises:

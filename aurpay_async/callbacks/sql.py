@@ -29,8 +29,8 @@ except ImportError as _error:
     ) from _error
 
 from .._clock import SystemClock
-from .._store._engine import Database, connection_of
-from .._store._steps import execute, run, step
+from .._store._engine import Database, require_connection
+from .._store._steps import execute, execute_and_commit, step
 from .._store._tables import callbacks, inbox_metadata
 from .._store._upgrade import require_no_old_tables
 from ..errors import StoreUnavailableError
@@ -118,11 +118,11 @@ class SqlInbox:
         create = CreateTable(callbacks, if_not_exists=True)
         async with self._database.connect() as connection:
             try:
-                await run(connection, create)
+                await execute_and_commit(connection, create)
             except StoreUnavailableError:
                 # PostgreSQL raises if two processes create the table at once: now the
                 # other one has created it.
-                await run(connection, create)
+                await execute_and_commit(connection, create)
             await step(
                 self._database.dialect,
                 connection.run_sync(require_no_old_tables),
@@ -143,7 +143,7 @@ class SqlInbox:
     async def release(self, claim: Claim) -> None:
         """As `InboxStore.release`."""
         async with self._database.connect() as connection:
-            await run(connection, _held(claim).values(token=None))
+            await execute_and_commit(connection, _held(claim).values(token=None))
 
     async def confirm(
         self, claim: Claim, handled: Handled, connection: CallerConnection | None = None
@@ -159,9 +159,9 @@ class SqlInbox:
         ended = _held(claim).values(handled=handled, token=None, updated_at=now)
         if connection is None:
             async with self._database.connect() as own:
-                done = await run(own, ended)
+                done = await execute_and_commit(own, ended)
         else:
-            done = await execute(await connection_of(connection), ended)
+            done = await execute(await require_connection(connection), ended)
         if done.rowcount != 1:
             raise lease_expired(claim)
 
@@ -169,7 +169,7 @@ class SqlInbox:
         """As `InboxStore.holds`."""
         mine = select(_row.key).where(_row.key == claim.key, _row.token == claim.token)
         async with self._database.connect() as connection:
-            return (await run(connection, mine)).first() is not None
+            return (await execute_and_commit(connection, mine)).first() is not None
 
     async def prune(self, older_than: timedelta = REMEMBER) -> int:
         """Delete the rows that were not updated for `older_than`, nor are claimed now.
@@ -185,7 +185,7 @@ class SqlInbox:
             or_(_row.token.is_(None), _row.lease_until <= now),
         )
         async with self._database.connect() as connection:
-            return (await run(connection, deleted)).rowcount
+            return (await execute_and_commit(connection, deleted)).rowcount
 
     async def _try_to_claim(
         self, connection: AsyncConnection, key: str, kind: Kind, lease: timedelta
@@ -195,10 +195,12 @@ class SqlInbox:
         until = self._database.now(self._clock, lease)
         mine = {"token": token, "lease_until": until, "updated_at": now}
         new = self._database.insert(callbacks).values(key=key, **mine)
-        if (await run(connection, new.on_conflict_do_nothing())).rowcount == 1:
+        if (
+            await execute_and_commit(connection, new.on_conflict_do_nothing())
+        ).rowcount == 1:
             return Claim(key=key, token=token, previous=None)
         query = select(callbacks, now.label("now")).where(_row.key == key)
-        row = (await run(connection, query)).one_or_none()
+        row = (await execute_and_commit(connection, query)).one_or_none()
         if row is None:
             return None
         handled = cast("Handled | None", row.handled)
@@ -213,7 +215,7 @@ class SqlInbox:
             _row.handled.is_not_distinct_from(handled),
             _row.token.is_not_distinct_from(row.token),
         )
-        if (await run(connection, unchanged.values(mine))).rowcount == 1:
+        if (await execute_and_commit(connection, unchanged.values(mine))).rowcount == 1:
             return Claim(key=key, token=token, previous=handled)
         return None
 

@@ -39,7 +39,7 @@ except ImportError as _error:
 from .._clock import SystemClock
 from .._models import NewOrder, require_reference
 from .._settings import is_async
-from .._store._engine import Database, connection_of
+from .._store._engine import Database, require_connection
 from .._store._steps import execute
 from .._store._tables import callbacks
 from ..errors import (
@@ -269,7 +269,7 @@ class OrderTasks:
         reference: str,
         **arguments: str,
     ) -> int:
-        connection = await connection_of(caller)
+        connection = await require_connection(caller)
         job = {
             "queue": self._queue,
             "task": task,

@@ -23,7 +23,7 @@ from ..errors import (
     UntrustedOrderError,
 )
 from ._recording import PAYMENT_HASH
-from ._schedule import watched_until
+from ._schedule import last_payment_at
 from ._states import AttemptState
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from .._clock import Clock
     from .._lightning_order import LightningOrder
     from ..errors import AurpayError
-    from ._decide import Entry
-    from ._desk import Desk
+    from ._decide import ReferenceRecord
+    from ._desk import Repository
     from ._records import Attempt
 
 _T = TypeVar("_T")
@@ -69,8 +69,8 @@ class Sending(NamedTuple):
 class Answers:
     """Stores the answers to the calls of this process."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
         #: Orders that the database did not take, by reference.
         self._unstored: dict[str, tuple[Sending, LightningOrder]] = {}
 
@@ -107,7 +107,7 @@ class Answers:
         await self._insist(sending, partial(self._fail, sending, error))
 
     async def _insist(self, sending: Sending, write: Callable[[], Awaitable[_T]]) -> _T:
-        clock, attempt, tries = self._desk.clock, sending.attempt, 0
+        clock, attempt, tries = self._repository.clock, sending.attempt, 0
         while True:
             try:
                 return await write()
@@ -120,7 +120,7 @@ class Answers:
             await clock.sleep(pause)
 
     def _remember(self, sending: Sending, order: LightningOrder) -> None:
-        now = self._desk.client._clock.now()  # noqa: SLF001 - invoices live by it
+        now = self._repository.client._clock.now()  # noqa: SLF001 - invoices live by it
         self._unstored = {
             reference: (other, old)
             for reference, (other, old) in self._unstored.items()
@@ -129,16 +129,16 @@ class Answers:
         self._unstored[sending.attempt.reference] = (sending, order)
 
     async def _fail(self, sending: Sending, error: AurpayError) -> None:
-        desk, attempt = self._desk, sending.attempt
-        async with desk.rows.writing() as connection:
+        repository, attempt = self._repository, sending.attempt
+        async with repository.rows.writing() as connection:
             entry, current = await self._held(connection, attempt)
-            move = partial(desk.move, connection, current, now=entry.now)
+            move = partial(repository.transition, connection, current, now=entry.now)
             if error.outcome is not RequestOutcome.UNKNOWN:
                 await move((AttemptState.REJECTED,))
                 return
             check = error.check if isinstance(error, UntrustedOrderError) else None
             order_id = None if check in _OTHERS else error.order_id
-            if order_id is not None and await desk.rows.is_taken(
+            if order_id is not None and await repository.rows.is_taken(
                 connection, order_id, attempt.attempt_id
             ):
                 order_id = None
@@ -157,10 +157,10 @@ class Answers:
     async def _store(
         self, sending: Sending, order: LightningOrder
     ) -> LightningOrder | None:
-        desk, attempt = self._desk, sending.attempt
-        async with desk.rows.writing() as connection:
+        repository, attempt = self._repository, sending.attempt
+        async with repository.rows.writing() as connection:
             entry, current = await self._held(connection, attempt)
-            move = partial(desk.move, connection, current, now=entry.now)
+            move = partial(repository.transition, connection, current, now=entry.now)
             repeated = await self._repeated(connection, attempt, order)
             if repeated == "new":
                 after = await move((AttemptState.UNKNOWN,), failed_check=repeated)
@@ -184,7 +184,7 @@ class Answers:
         self, connection: AsyncConnection, attempt: Attempt, order: LightningOrder
     ) -> str | None:
         """The check that an order fails that the store has already, for another."""
-        rows, payment_hash = self._desk.rows, order.payment_request.payment_hash
+        rows, payment_hash = self._repository.rows, order.payment_request.payment_hash
         if await rows.is_taken(connection, order.order_id, attempt.attempt_id):
             return "new"
         if await rows.is_seen(connection, payment_hash, attempt.attempt_id):
@@ -193,19 +193,19 @@ class Answers:
 
     async def _held(
         self, connection: AsyncConnection, attempt: Attempt
-    ) -> tuple[Entry, Attempt]:
-        """As `Desk.held`; a row that the database has lost is written again."""
-        desk = self._desk
+    ) -> tuple[ReferenceRecord, Attempt]:
+        """As `Repository.held`; a row that the database has lost is written again."""
+        repository = self._repository
         try:
-            return await desk.held(connection, attempt.attempt_id)
+            return await repository.lock_attempt(connection, attempt.attempt_id)
         except UnknownOrderError:
             # After a failover, what was committed last may be gone.
             reference, price = attempt.reference, attempt.price
-            await desk.rows.begin(connection, reference, price, attempt.currency)
-            await desk.rows.lock(connection, reference)
+            await repository.rows.begin(connection, reference, price, attempt.currency)
+            await repository.rows.lock(connection, reference)
             lost = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
-            await desk.rows.add(connection, lost)
-            return await desk.held(connection, attempt.attempt_id)
+            await repository.rows.add(connection, lost)
+            return await repository.lock_attempt(connection, attempt.attempt_id)
 
 
 def _learned(attempt: Attempt, order: LightningOrder) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def _learned(attempt: Attempt, order: LightningOrder) -> dict[str, Any]:
         "payment_hash": invoice.payment_hash,
         "status": attempt.status or order.status,
         "candidates": {},
-        "payable_until": watched_until(attempt.created_at, invoice.expires_at),
+        "payable_until": last_payment_at(attempt.created_at, invoice.expires_at),
         "order_json": order.to_json(),
     }
 

@@ -22,7 +22,7 @@ from ..errors import (
     shown,
 )
 from ._schedule import is_over
-from ._states import HOLDING, AttemptState
+from ._states import ACTIVE, AttemptState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ _GRACE: Final = timedelta(minutes=1)
 
 
 @attrs.frozen(kw_only=True)
-class Entry:
+class ReferenceRecord:
     """What the store has of a reference."""
 
     #: When this was read, by the clock that all machines share.
@@ -69,14 +69,14 @@ class Entry:
 
     def has_room_for(self, attempt_id: str) -> bool:
         """Whether this attempt may be the one that is shown."""
-        taken = {*HOLDING, AttemptState.PAYMENT_REPORTED}
+        taken = {*ACTIVE, AttemptState.PAYMENT_REPORTED}
         others = (a for a in self.attempts if a.attempt_id != attempt_id)
         return self.paid_attempt_id is None and all(
             a.state not in taken for a in others
         )
 
 
-class Do(Enum):
+class Action(Enum):
     """What to do."""
 
     #: Give its order to the caller.
@@ -84,25 +84,25 @@ class Do(Enum):
     #: Wait for whoever sends it.
     WAIT = auto()
     #: Ask the platform where it stands.
-    ASK = auto()
+    POLL = auto()
     #: Its time is over: show it no more.
     RETIRE = auto()
     #: Its sender is dead: nobody knows what became of it.
-    LOSE = auto()
+    MARK_UNKNOWN = auto()
     #: Look for the order that it may have made.
-    LOOK = auto()
+    SEARCH = auto()
     #: Make an order.
-    SEND = auto()
+    CREATE = auto()
 
 
 class Step(NamedTuple):
     """What to do, and with which attempt."""
 
-    do: Do
+    do: Action
     attempt: Attempt
 
 
-def decide(entry: Entry | None, new: Attempt, now: datetime) -> Step:
+def decide(entry: ReferenceRecord | None, new: Attempt, now: datetime) -> Step:
     """The next step.
 
     Args:
@@ -116,7 +116,7 @@ def decide(entry: Entry | None, new: Attempt, now: datetime) -> Step:
         PaymentNeedsReviewError: it may be paid, and nobody can tell by which order.
     """
     if entry is None:
-        return Step(Do.SEND, new)
+        return Step(Action.CREATE, new)
     if (entry.price, entry.currency) != (new.price, new.currency):
         raise ReferenceConflictError(
             entry.reference,
@@ -128,18 +128,18 @@ def decide(entry: Entry | None, new: Attempt, now: datetime) -> Step:
     claimed = entry.first(AttemptState.PAYMENT_REPORTED)
     if claimed is not None:
         raise _needs_review(claimed)
-    current = entry.first(*HOLDING)
+    current = entry.first(*ACTIVE)
     if current is not None:
         return Step(_current(current, now), current)
     for attempt in entry.attempts:
         # Nobody has seen its invoice, so once is enough; `reconcile` looks on.
         if attempt.state is AttemptState.UNKNOWN and attempt.last_polled_at is None:
-            return Step(Do.LOOK, attempt)
+            return Step(Action.SEARCH, attempt)
     _require_pause(entry, now)
-    return Step(Do.SEND, new)
+    return Step(Action.CREATE, new)
 
 
-def _require_pause(entry: Entry, now: datetime) -> None:
+def _require_pause(entry: ReferenceRecord, now: datetime) -> None:
     """Let time pass before another order is created that will fail the same check.
 
     One answer that must not be trusted may be an accident. If the next one fails as
@@ -163,10 +163,10 @@ def _require_pause(entry: Entry, now: datetime) -> None:
         )
 
 
-def _settled(entry: Entry, attempt_id: str) -> Step:
+def _settled(entry: ReferenceRecord, attempt_id: str) -> Step:
     attempt = entry.find(attempt_id)
     if attempt is not None and attempt.has_order:
-        return Step(Do.SHOW, attempt)
+        return Step(Action.SHOW, attempt)
     order_id = None if attempt is None else attempt.order_id
     error = AlreadyPaidError(
         f"{shown(entry.reference)} is paid, with order {shown(order_id)}, whose "
@@ -185,14 +185,14 @@ def _needs_review(attempt: Attempt) -> PaymentNeedsReviewError:
     )
 
 
-def _current(attempt: Attempt, now: datetime) -> Do:
+def _current(attempt: Attempt, now: datetime) -> Action:
     if attempt.state is AttemptState.CREATING:
-        return Do.LOSE if is_over(attempt, now) else Do.WAIT
+        return Action.MARK_UNKNOWN if is_over(attempt, now) else Action.WAIT
     order = attempt.order
-    return Do.RETIRE if order is None else _live(attempt, order, now)
+    return Action.RETIRE if order is None else _live(attempt, order, now)
 
 
-def _live(attempt: Attempt, order: LightningOrder, now: datetime) -> Do:
+def _live(attempt: Attempt, order: LightningOrder, now: datetime) -> Action:
     """Whether to show an order: until it is overdue, and then if the platform says so.
 
     When its 30 minutes are over, a clock alone decides nothing: the platform is asked.
@@ -202,10 +202,10 @@ def _live(attempt: Attempt, order: LightningOrder, now: datetime) -> Do:
     expires_at = order.payment_request.expires_at
     over = min(order.overdue_at, expires_at)
     if now < over:
-        return Do.SHOW
+        return Action.SHOW
     asked_at = attempt.last_polled_at
     if asked_at is None or not max(over, now - _FRESH) <= asked_at <= now:
-        return Do.ASK
+        return Action.POLL
     puzzling = order.status.is_paid is None
     last = attempt.payable_until if puzzling else expires_at + _GRACE
-    return Do.SHOW if now < last else Do.RETIRE
+    return Action.SHOW if now < last else Action.RETIRE

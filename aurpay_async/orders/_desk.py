@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 import attrs
 
 from ..errors import UnknownOrderError, shown
-from ._schedule import next_look
+from ._schedule import next_poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .._client import AurpayClient
     from .._clock import Clock
-    from ._decide import Entry
+    from ._decide import ReferenceRecord
     from ._records import Attempt
     from ._rows import Rows
     from ._states import AttemptState
@@ -28,14 +28,14 @@ _evolve: Final = cast("Callable[..., Attempt]", attrs.evolve)
 
 
 @attrs.frozen
-class Desk:
+class Repository:
     """Where the store is kept."""
 
     client: AurpayClient
     rows: Rows
     clock: Clock
 
-    async def move(
+    async def transition(
         self,
         connection: AsyncConnection,
         attempt: Attempt,
@@ -54,7 +54,7 @@ class Desk:
         """
         state = attempt.state.first_of(wanted)
         after = _evolve(attempt, state=state, **learned)
-        due = next_look(after, now)
+        due = next_poll(after, now)
         planned = (
             state is not attempt.state or due is None or "last_polled_at" in learned
         )
@@ -63,9 +63,9 @@ class Desk:
         await self.rows.change(connection, attempt, after)
         return after
 
-    async def held(
+    async def lock_attempt(
         self, connection: AsyncConnection, attempt_id: str
-    ) -> tuple[Entry, Attempt]:
+    ) -> tuple[ReferenceRecord, Attempt]:
         """An attempt, and all of its reference, which nobody else changes now.
 
         Raises:

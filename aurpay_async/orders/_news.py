@@ -16,28 +16,30 @@ from ..errors import (
 )
 from ._recording import claim, record
 from ._records import Attempt, Change
-from ._schedule import watched_until
-from ._states import UNPROVEN, WATCHED, AttemptState
+from ._schedule import last_payment_at
+from ._states import PAYABLE, UNIDENTIFIED, AttemptState
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from ._desk import Desk
+    from ._desk import Repository
     from ._records import Caller, OrderUpdate
 
 _log: Final = logging.getLogger("aurpay_async.orders")
 
 
-async def record_update(desk: Desk, update: OrderUpdate, caller: Caller) -> Change:
+async def record_update(
+    repository: Repository, update: OrderUpdate, caller: Caller
+) -> Change:
     """Record an update of an order, in the caller's transaction if one is given.
 
     Raises:
         InvalidRequestError: it is no notification, order or order id.
     """
     if isinstance(update, UnconfirmedNotification):
-        return await _record_unconfirmed(desk, update, caller)
+        return await _record_unconfirmed(repository, update, caller)
     if isinstance(update, str):
-        update = await read_order(desk, update, "update")
+        update = await read_order(repository, update, "update")
     order = update.order if isinstance(update, ConfirmedNotification) else update
     if not isinstance(order, Order):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidRequestError(
@@ -45,11 +47,11 @@ async def record_update(desk: Desk, update: OrderUpdate, caller: Caller) -> Chan
             f"got {shown(order)}",
             field="update",
         )
-    async with desk.rows.writing(caller) as connection:
+    async with repository.rows.writing(caller) as connection:
         if isinstance(update, ConfirmedNotification):
-            return await _record_confirmed(desk, connection, update)
-        attempt_id = await _attempt_id_of(desk, connection, order)
-        return await record(desk, connection, attempt_id, order)
+            return await _record_confirmed(repository, connection, update)
+        attempt_id = await _attempt_id_of(repository, connection, order)
+        return await record(repository, connection, attempt_id, order)
 
 
 def require_one_source(
@@ -72,11 +74,11 @@ def require_one_source(
         )
 
 
-async def read_order(desk: Desk, order_id: str, field: str) -> Order:
+async def read_order(repository: Repository, order_id: str, field: str) -> Order:
     """Query the platform for an order.
 
     Args:
-        desk: Where.
+        repository: Where.
         order_id: As the caller passed it.
         field: The caller's argument, for the error.
 
@@ -85,9 +87,9 @@ async def read_order(desk: Desk, order_id: str, field: str) -> Order:
             a reference has that name.
     """
     try:
-        return await desk.client.get_order(require_order_id(order_id, field))
+        return await repository.client.get_order(require_order_id(order_id, field))
     except NotFoundError as error:
-        if not await desk.rows.of(order_id):
+        if not await repository.rows.of(order_id):
             raise
         raise InvalidRequestError(
             f"{shown(order_id)} is a reference, and not the id of an order",
@@ -96,15 +98,15 @@ async def read_order(desk: Desk, order_id: str, field: str) -> Order:
         ) from error
 
 
-async def read_order_of(desk: Desk, reference: str) -> Order:
+async def read_order_of(repository: Repository, reference: str) -> Order:
     """Query the platform for the orders of a reference; return the one to record.
 
     Raises:
         UnknownOrderError: the store knows no order of this reference.
     """
-    attempts = [one for one in await desk.rows.of(reference) if one.order_id]
+    attempts = [one for one in await repository.rows.of(reference) if one.order_id]
     paid = [one for one in attempts if one.state is AttemptState.PAID]
-    payable = [one for one in attempts if one.state in WATCHED]
+    payable = [one for one in attempts if one.state in PAYABLE]
     # The payment of an invoice that failed a check needs review: it must not hide the
     # payment of another order.
     payable.sort(key=lambda one: one.failed_check is not None)
@@ -112,7 +114,7 @@ async def read_order_of(desk: Desk, reference: str) -> Order:
     missing: NotFoundError | None = None
     for attempt in [*payable, *paid] or attempts[:1]:
         try:
-            order = await desk.client.get_order(attempt.order_id or "")
+            order = await repository.client.get_order(attempt.order_id or "")
         except NotFoundError as error:
             missing = error
             continue
@@ -128,11 +130,11 @@ async def read_order_of(desk: Desk, reference: str) -> Order:
 
 
 async def identify(
-    desk: Desk, attempt_id: str, order: Order | None, caller: Caller
+    repository: Repository, attempt_id: str, order: Order | None, caller: Caller
 ) -> Change:
     """Write down whose order it is; or that an attempt made none."""
-    async with desk.rows.writing(caller) as connection:
-        entry, attempt = await desk.held(connection, attempt_id)
+    async with repository.rows.writing(caller) as connection:
+        entry, attempt = await repository.lock_attempt(connection, attempt_id)
         claimed = attempt.state is AttemptState.PAYMENT_REPORTED
         if attempt.order_id is not None and not claimed:
             raise OrderStoreError(
@@ -140,14 +142,16 @@ async def identify(
                 reference=attempt.reference,
             )
         if order is not None:
-            return await record(desk, connection, attempt_id, order, by_person=True)
-        if attempt.state not in {*UNPROVEN, AttemptState.NOT_FOUND}:
+            return await record(
+                repository, connection, attempt_id, order, by_person=True
+            )
+        if attempt.state not in {*UNIDENTIFIED, AttemptState.NOT_FOUND}:
             raise OrderStoreError(
                 f"attempt {shown(attempt_id)} is {attempt.state}: only one of unknown "
                 "outcome can be said to have created no order",
                 reference=attempt.reference,
             )
-        after = await desk.move(
+        after = await repository.transition(
             connection,
             attempt,
             (AttemptState.NOT_FOUND,),
@@ -159,7 +163,9 @@ async def identify(
 
 
 async def _record_confirmed(
-    desk: Desk, connection: AsyncConnection, notification: ConfirmedNotification
+    repository: Repository,
+    connection: AsyncConnection,
+    notification: ConfirmedNotification,
 ) -> Change:
     known, order = notification.known, notification.order
     token = Reference(
@@ -169,13 +175,13 @@ async def _record_confirmed(
         kind="paid" if order.status.is_paid else "timeout",
         attempt_id=known.attempt_id or "",
     )
-    if await _adopt(desk, connection, token):
-        return await _record_claim(desk, connection, token, order.order_id)
-    return await record(desk, connection, token.attempt_id, order)
+    if await _adopt(repository, connection, token):
+        return await _record_claim(repository, connection, token, order.order_id)
+    return await record(repository, connection, token.attempt_id, order)
 
 
 async def _record_unconfirmed(
-    desk: Desk, notification: UnconfirmedNotification, caller: Caller
+    repository: Repository, notification: UnconfirmedNotification, caller: Caller
 ) -> Change:
     token = notification.event.token
     if token is None:
@@ -185,30 +191,35 @@ async def _record_unconfirmed(
             field="update",
         )
     hint = notification.event.order_hint
-    async with desk.rows.writing(caller) as connection:
-        await _adopt(desk, connection, token)
+    async with repository.rows.writing(caller) as connection:
+        await _adopt(repository, connection, token)
         named = None if hint is None else hint.order_id
-        return await _record_claim(desk, connection, token, named)
+        return await _record_claim(repository, connection, token, named)
 
 
 async def _record_claim(
-    desk: Desk, connection: AsyncConnection, token: Reference, order_id: str | None
+    repository: Repository,
+    connection: AsyncConnection,
+    token: Reference,
+    order_id: str | None,
 ) -> Change:
     """What a callback says, and the platform has not confirmed."""
     if token.kind == "paid":
-        return await claim(desk, connection, token.attempt_id, order_id)
-    _, attempt = await desk.held(connection, token.attempt_id)
+        return await claim(repository, connection, token.attempt_id, order_id)
+    _, attempt = await repository.lock_attempt(connection, token.attempt_id)
     return Change(attempt=attempt, before=attempt.state)
 
 
-async def _adopt(desk: Desk, connection: AsyncConnection, token: Reference) -> bool:
+async def _adopt(
+    repository: Repository, connection: AsyncConnection, token: Reference
+) -> bool:
     """Write down an attempt of a callback, if the store does not have it.
 
     A restored backup lacks the newest ones; or other code created an order with a
     reference. What was paid needs review then: the signed URL says that it is the
     merchant's, and nothing says which order it is.
     """
-    rows = desk.rows
+    rows = repository.rows
     if await rows.by_attempt_id(connection, token.attempt_id) is not None:
         return False
     await rows.begin(connection, token.reference, token.price, token.currency)
@@ -230,7 +241,7 @@ async def _adopt(desk: Desk, connection: AsyncConnection, token: Reference) -> b
         sent_at=None,
         last_polled_at=None,
         next_poll_at=None,
-        payable_until=watched_until(entry.now),
+        payable_until=last_payment_at(entry.now),
         order_json=None,
     )
     await rows.add(connection, attempt)
@@ -244,8 +255,10 @@ async def _adopt(desk: Desk, connection: AsyncConnection, token: Reference) -> b
     return True
 
 
-async def _attempt_id_of(desk: Desk, connection: AsyncConnection, order: Order) -> str:
-    attempt = await desk.rows.by_order(connection, order.order_id)
+async def _attempt_id_of(
+    repository: Repository, connection: AsyncConnection, order: Order
+) -> str:
+    attempt = await repository.rows.by_order(connection, order.order_id)
     if attempt is None:
         raise UnknownOrderError(f"the store has no order {shown(order.order_id)}")
     return attempt.attempt_id

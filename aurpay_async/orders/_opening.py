@@ -32,11 +32,11 @@ from ..errors import (
     OrderStoreError,
 )
 from ._answers import Answers, Sending
-from ._decide import Do, decide
+from ._decide import Action, decide
 from ._recording import record
 from ._records import Attempt
-from ._schedule import HESITATION, call_limit, watched_until
-from ._searching import note, search
+from ._schedule import MAX_SEND_DELAY, call_limit, last_payment_at
+from ._searching import record_candidates, search
 from ._states import AttemptState
 
 if TYPE_CHECKING:
@@ -47,22 +47,22 @@ if TYPE_CHECKING:
     from .._lightning_order import LightningOrder
     from .._models import NewOrder
     from ._decide import Step
-    from ._desk import Desk
+    from ._desk import Repository
 
 #: Seconds between two looks at what another process does.
 _POLL_S: Final = 0.1
 
 #: Steps for which what was seen is enough.
-_IDLE: Final = frozenset({Do.SHOW, Do.WAIT})
+_IDLE: Final = frozenset({Action.SHOW, Action.WAIT})
 
 #: Steps that are moves, and where to.
-_MOVES: Final[Mapping[Do, tuple[AttemptState, ...]]] = {
-    Do.RETIRE: (AttemptState.OVERDUE,),
-    Do.LOSE: (AttemptState.UNKNOWN,),
+_MOVES: Final[Mapping[Action, tuple[AttemptState, ...]]] = {
+    Action.RETIRE: (AttemptState.OVERDUE,),
+    Action.MARK_UNKNOWN: (AttemptState.UNKNOWN,),
 }
 
 
-class _Turn(NamedTuple):
+class _InFlight(NamedTuple):
     """A step that all who want the same wait for, and when it began."""
 
     task: asyncio.Task[LightningOrder | None]
@@ -71,24 +71,24 @@ class _Turn(NamedTuple):
 
 
 @final
-class Opener:
+class OrderOpener:
     """Opens references, each once at a time."""
 
-    def __init__(self, desk: Desk, call_s: float) -> None:
+    def __init__(self, repository: Repository, call_s: float) -> None:
         """Prepare.
 
         Args:
-            desk: Where.
+            repository: Where.
             call_s: Seconds that the client's calls take at most.
         """
-        self._desk = desk
+        self._repository = repository
         self._call_s = call_s
         #: Seconds that a step takes at most, unless the database holds it up.
-        self._turn_s = call_limit(call_s).total_seconds()
+        self._step_limit_s = call_limit(call_s).total_seconds()
         #: What this process does, by what it is asked for.
-        self._turns: dict[tuple[str, Decimal, str], _Turn] = {}
+        self._in_flight: dict[tuple[str, Decimal, str], _InFlight] = {}
         self._tasks: set[asyncio.Task[LightningOrder | None]] = set()
-        self._answers = Answers(desk)
+        self._answers = Answers(repository)
 
     async def open(self, reference: str, asked: NewOrder) -> LightningOrder:
         """The order to show for a reference."""
@@ -99,30 +99,30 @@ class Opener:
 
     async def finish(self) -> None:
         """Wait for what is under way, and for what follows from it."""
-        while tasks := [task for task in self._tasks if _is_here(task)]:
+        while tasks := [task for task in self._tasks if _is_on_this_loop(task)]:
             await asyncio.wait(tasks)
 
     async def _once(self, reference: str, asked: NewOrder) -> LightningOrder | None:
         """One step, together with all who want the same."""
         key = (reference, asked.price, asked.currency)
         time = asyncio.get_running_loop().time
-        turn = self._turns.get(key)
-        shared = turn is not None and self._may_share(turn)
-        if turn is None or turn.task.done() or not shared:
-            task = asyncio.create_task(self._turn(reference, asked))
-            turn, shared = _Turn(task, time()), False
-            self._turns[key] = turn
+        step = self._in_flight.get(key)
+        shared = step is not None and self._may_share(step)
+        if step is None or step.task.done() or not shared:
+            task = asyncio.create_task(self._step(reference, asked))
+            step, shared = _InFlight(task, time()), False
+            self._in_flight[key] = step
             self._tasks.add(task)
             task.add_done_callback(partial(self._ended, key))
         # Not a moment longer than it can take: another one may get on.
-        rest = turn.began + self._turn_s - time()
-        await asyncio.wait({turn.task}, timeout=rest)
-        return _result(turn.task, shared=shared) if turn.task.done() else None
+        rest = step.began + self._step_limit_s - time()
+        await asyncio.wait({step.task}, timeout=rest)
+        return _result(step.task, shared=shared) if step.task.done() else None
 
-    def _may_share(self, turn: _Turn) -> bool:
+    def _may_share(self, step: _InFlight) -> bool:
         """Return true if a step can still end, and on this event loop."""
-        age_s = asyncio.get_running_loop().time() - turn.began
-        return _is_here(turn.task) and age_s < self._turn_s
+        age_s = asyncio.get_running_loop().time() - step.began
+        return _is_on_this_loop(step.task) and age_s < self._step_limit_s
 
     def _ended(
         self,
@@ -130,63 +130,66 @@ class Opener:
         task: asyncio.Task[LightningOrder | None],
     ) -> None:
         self._tasks.discard(task)
-        turn = self._turns.get(key)
-        if turn is not None and turn.task is task:
-            del self._turns[key]
+        step = self._in_flight.get(key)
+        if step is not None and step.task is task:
+            del self._in_flight[key]
         # What it raised is in the store, even if nobody waits for it any more.
         _ = task.cancelled() or task.exception()
 
-    async def _turn(self, reference: str, asked: NewOrder) -> LightningOrder | None:
+    async def _step(self, reference: str, asked: NewOrder) -> LightningOrder | None:
         """The order, if this is the step that gives one."""
         unstored = self._answers.unstored(reference)
         if unstored is not None:
             await self._answers.store(*unstored)
             return None  # this call may be for another price
-        do, attempt = await self._seen(reference, asked)
+        do, attempt = await self._plan(reference, asked)
         began = None
         if do not in _IDLE:
             # What was seen may be behind; what can be written to is not.
-            (do, attempt), began = await self._written(reference, asked)
+            (do, attempt), began = await self._plan_locked(reference, asked)
         known = attempt.order
-        if do is Do.SHOW:
+        if do is Action.SHOW:
             return known
-        if do is Do.WAIT:
-            await self._desk.clock.sleep(_POLL_S)
+        if do is Action.WAIT:
+            await self._repository.clock.sleep(_POLL_S)
             return None
-        if do is Do.SEND and began is not None:
+        if do is Action.CREATE and began is not None:
             return await self._send(began, asked)
-        if do is Do.ASK and known is not None:
+        if do is Action.POLL and known is not None:
             return await self._ask(attempt, known)
-        if do is Do.LOOK:
+        if do is Action.SEARCH:
             await self._look(attempt)
         return None
 
-    async def _seen(self, reference: str, asked: NewOrder) -> Step:
+    async def _plan(self, reference: str, asked: NewOrder) -> Step:
         """The next step, as the store looks now: without holding anything."""
-        async with self._desk.rows.reading() as connection:
-            entry = await self._desk.rows.entry(connection, reference)
-        now = self._desk.clock.now() if entry is None else entry.now
+        async with self._repository.rows.reading() as connection:
+            entry = await self._repository.rows.entry(connection, reference)
+        now = self._repository.clock.now() if entry is None else entry.now
         return decide(entry, self._new_attempt(reference, asked, now), now)
 
-    async def _written(
+    async def _plan_locked(
         self, reference: str, asked: NewOrder
     ) -> tuple[Step, Sending | None]:
         """The step to make, when what it needs is written down, and nobody else's."""
-        desk = self._desk
-        async with desk.rows.writing() as connection:
-            await desk.rows.begin(connection, reference, asked.price, asked.currency)
-            await desk.rows.lock(connection, reference)
-            # Its time begins here: others may have gone first, for long.
-            monotonic, here = desk.clock.monotonic(), desk.client._clock.now()  # noqa: SLF001
-            entry = await desk.rows.entry(connection, reference)
+        repository = self._repository
+        async with repository.rows.writing() as connection:
+            await repository.rows.begin(
+                connection, reference, asked.price, asked.currency
+            )
+            await repository.rows.lock(connection, reference)
+            # Its time begins here, because this waited for other transactions.
+            monotonic = repository.clock.monotonic()
+            here = repository.client._clock.now()  # noqa: SLF001
+            entry = await repository.rows.entry(connection, reference)
             now = here if entry is None else entry.now
             new = self._new_attempt(reference, asked, now)
             step = decide(entry, new, now)
-            if step.do is Do.SEND:
-                await desk.rows.add(connection, new)
+            if step.do is Action.CREATE:
+                await repository.rows.add(connection, new)
             if step.do in _MOVES:
                 to = _MOVES[step.do]
-                await desk.move(connection, step.attempt, to, now=now)
+                await repository.transition(connection, step.attempt, to, now=now)
         return step, Sending(step.attempt, monotonic, here)
 
     def _new_attempt(self, reference: str, asked: NewOrder, now: datetime) -> Attempt:
@@ -205,13 +208,13 @@ class Opener:
             sent_at=None,
             last_polled_at=None,
             next_poll_at=over,
-            payable_until=watched_until(now),
+            payable_until=last_payment_at(now),
             order_json=None,
         )
 
     async def _send(self, sending: Sending, asked: NewOrder) -> LightningOrder | None:
-        attempt, client = sending.attempt, self._desk.client
-        if sending.elapsed(self._desk.clock) > HESITATION:
+        attempt, client = sending.attempt, self._repository.client
+        if sending.elapsed(self._repository.clock) > MAX_SEND_DELAY:
             # Too late to be over by its deadline, when others look for it.
             await self._move(attempt, AttemptState.REJECTED)
             return None
@@ -229,7 +232,7 @@ class Opener:
     async def _look(self, attempt: Attempt) -> None:
         """Look for what a lost attempt may have made, before anything else is."""
         try:
-            found = await search(self._desk, attempt)
+            found = await search(self._repository, attempt)
         except (APIError, InvalidResponseError) as error:
             if error.retryable:
                 raise
@@ -237,37 +240,43 @@ class Opener:
             # reason never to sell again.
             await self._move(attempt, looked=True)
             return
-        async with self._desk.rows.writing() as connection:
-            await note(self._desk, connection, attempt.attempt_id, found.orders)
+        async with self._repository.rows.writing() as connection:
+            await record_candidates(
+                self._repository, connection, attempt.attempt_id, found.orders
+            )
 
     async def _ask(
         self, attempt: Attempt, known: LightningOrder
     ) -> LightningOrder | None:
         """See how an order stands whose time is over."""
-        desk = self._desk
+        repository = self._repository
         try:
-            order = await desk.client.get_order(known.order_id)
+            order = await repository.client.get_order(known.order_id)
         except NotFoundError:
             await self._move(attempt, AttemptState.OVERDUE)
             return None
         if order.status.is_paid or order.status is OrderStatus.REFUNDED:
             check_platform_order(known, order)
-            await desk.rows.plan_poll(attempt)
+            await repository.rows.plan_poll(attempt)
             return attrs.evolve(known, status=order.status)
-        async with desk.rows.writing() as connection:
-            await record(desk, connection, attempt.attempt_id, order)
+        async with repository.rows.writing() as connection:
+            await record(repository, connection, attempt.attempt_id, order)
         return None
 
     async def _move(
         self, attempt: Attempt, *wanted: AttemptState, looked: bool = False
     ) -> None:
-        async with self._desk.rows.writing() as connection:
-            entry, current = await self._desk.held(connection, attempt.attempt_id)
+        async with self._repository.rows.writing() as connection:
+            entry, current = await self._repository.lock_attempt(
+                connection, attempt.attempt_id
+            )
             learned = {"last_polled_at": entry.now} if looked else {}
-            await self._desk.move(connection, current, wanted, now=entry.now, **learned)
+            await self._repository.transition(
+                connection, current, wanted, now=entry.now, **learned
+            )
 
 
-def _is_here(task: asyncio.Task[LightningOrder | None]) -> bool:
+def _is_on_this_loop(task: asyncio.Task[LightningOrder | None]) -> bool:
     """Return false for a task of the process that this one was forked from."""
     return task.get_loop() is asyncio.get_running_loop()
 
@@ -275,7 +284,7 @@ def _is_here(task: asyncio.Task[LightningOrder | None]) -> bool:
 def _result(
     task: asyncio.Task[LightningOrder | None], *, shared: bool
 ) -> LightningOrder | None:
-    """What a turn came to; each caller gets an error of its own."""
+    """What a step came to; each caller gets an error of its own."""
     try:
         return task.result()
     except AurpayError as error:

@@ -24,8 +24,8 @@ from ..errors import (
 )
 from ._recording import record
 from ._records import Change, Failure, Reconciliation
-from ._schedule import LEASE, another_look
-from ._searching import note, search
+from ._schedule import LEASE, poll_after
+from ._searching import record_candidates, search
 from ._states import AttemptState
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from ._desk import Desk
+    from ._desk import Repository
     from ._records import Attempt, OnChange
     from ._searching import Findings
 
@@ -52,29 +52,31 @@ class _Poll(NamedTuple):
     now: datetime
 
 
-async def reconcile(desk: Desk, *, limit: int, tell: OnChange | None) -> Reconciliation:
+async def reconcile(
+    repository: Repository, *, limit: int, tell: OnChange | None
+) -> Reconciliation:
     """Ask about the most urgent `limit` attempts that are due.
 
     Raises:
         StoreUnavailableError: the database failed, or did not answer in time.
     """
-    began = desk.clock.monotonic()
-    due = await desk.rows.due(limit + 1)
+    began = repository.clock.monotonic()
+    due = await repository.rows.due(limit + 1)
     changes: list[Change] = []
     failures: list[Failure] = []
     asked, down = 0, False
     # The lost ones last: who may not read lists still hears of what is known.
     for attempt in sorted(due.attempts[:limit], key=lambda one: one.order_id is None):
         # The database's time, carried on by the clock that nobody sets.
-        now = due.now + timedelta(seconds=desk.clock.monotonic() - began)
-        if not await desk.rows.plan_poll(attempt, now + LEASE):
+        now = due.now + timedelta(seconds=repository.clock.monotonic() - began)
+        if not await repository.rows.plan_poll(attempt, now + LEASE):
             continue  # another machine is on it
         asked += 1
         leased = attrs.evolve(attempt, next_poll_at=now + LEASE)
         try:
-            change = await _look_at(desk, _Poll(leased, now), tell)
+            change = await _look_at(repository, _Poll(leased, now), tell)
         except (_HandlerError, AurpayError) as error:
-            failures.append(await _failed(desk, _Poll(leased, now), error))
+            failures.append(await _failed(repository, _Poll(leased, now), error))
             down = _concerns_all(error)
         else:
             changes.extend([change] if change.changed else [])
@@ -96,7 +98,7 @@ def _concerns_all(error: Exception) -> bool:
     return is_down and not isinstance(error, NotFoundError)
 
 
-async def _failed(desk: Desk, poll: _Poll, error: Exception) -> Failure:
+async def _failed(repository: Repository, poll: _Poll, error: Exception) -> Failure:
     """Plan the next poll of an attempt after a failure.
 
     Raises:
@@ -116,7 +118,7 @@ async def _failed(desk: Desk, poll: _Poll, error: Exception) -> Failure:
             exc_info=error.__cause__,
         )
         # Behind what is due already: it must not keep other orders waiting.
-        await desk.rows.plan_poll(attempt, poll.now)
+        await repository.rows.plan_poll(attempt, poll.now)
         return Failure(attempt=attempt, error=error.__cause__)
     _log.warning(
         "an order could not be polled: reference=%a order_id=%s attempt_id=%s: %s",
@@ -126,55 +128,66 @@ async def _failed(desk: Desk, poll: _Poll, error: Exception) -> Failure:
         error,
     )
     if not _concerns_all(error):
-        await desk.rows.plan_poll(attempt, another_look(attempt, poll.now))
+        await repository.rows.plan_poll(attempt, poll_after(attempt, poll.now))
     return Failure(attempt=attempt, error=error)
 
 
-async def _look_at(desk: Desk, poll: _Poll, tell: OnChange | None) -> Change:
+async def _look_at(
+    repository: Repository, poll: _Poll, tell: OnChange | None
+) -> Change:
     attempt = poll.attempt
     if attempt.order_id is not None:
-        return await _ask(desk, poll, attempt.order_id, tell)
+        return await _ask(repository, poll, attempt.order_id, tell)
     if attempt.state is AttemptState.CREATING:
         # The sender is dead: what it may have made is looked for next time.
-        return await _move(desk, attempt, AttemptState.UNKNOWN, tell)
-    found = await search(desk, attempt, poll.now)
-    async with desk.rows.writing() as connection:
-        change = await _identified(desk, connection, attempt, found)
+        return await _move(repository, attempt, AttemptState.UNKNOWN, tell)
+    found = await search(repository, attempt, poll.now)
+    async with repository.rows.writing() as connection:
+        change = await _identified(repository, connection, attempt, found)
         return await _told(change, connection, tell)
 
 
-async def _ask(desk: Desk, poll: _Poll, order_id: str, tell: OnChange | None) -> Change:
+async def _ask(
+    repository: Repository, poll: _Poll, order_id: str, tell: OnChange | None
+) -> Change:
     try:
-        order = await desk.client.get_order(order_id)
+        order = await repository.client.get_order(order_id)
     except NotFoundError:
         if poll.now < poll.attempt.payable_until:
             raise
-        return await _move(desk, poll.attempt, AttemptState.EXPIRED, tell)
-    async with desk.rows.writing() as connection:
-        change = await record(desk, connection, poll.attempt.attempt_id, order)
+        return await _move(repository, poll.attempt, AttemptState.EXPIRED, tell)
+    async with repository.rows.writing() as connection:
+        change = await record(repository, connection, poll.attempt.attempt_id, order)
         return await _told(change, connection, tell)
 
 
 async def _identified(
-    desk: Desk, connection: AsyncConnection, attempt: Attempt, found: Findings
+    repository: Repository,
+    connection: AsyncConnection,
+    attempt: Attempt,
+    found: Findings,
 ) -> Change:
     """What a search came to; a callback that says "paid" may say of which order."""
     if attempt.state is AttemptState.PAYMENT_REPORTED:
         order = found.order_of(attempt, "paid")
         if order is not None:
-            return await record(desk, connection, attempt.attempt_id, order)
-    return await note(desk, connection, attempt.attempt_id, found.orders)
+            return await record(repository, connection, attempt.attempt_id, order)
+    return await record_candidates(
+        repository, connection, attempt.attempt_id, found.orders
+    )
 
 
 async def _move(
-    desk: Desk, attempt: Attempt, to: AttemptState, tell: OnChange | None
+    repository: Repository, attempt: Attempt, to: AttemptState, tell: OnChange | None
 ) -> Change:
-    async with desk.rows.writing() as connection:
-        entry, current = await desk.held(connection, attempt.attempt_id)
+    async with repository.rows.writing() as connection:
+        entry, current = await repository.lock_attempt(connection, attempt.attempt_id)
         now = entry.now
         # A lost one has not been searched for yet.
         asked = {} if to is AttemptState.UNKNOWN else {"last_polled_at": now}
-        after = await desk.move(connection, current, (to,), now=now, **asked)
+        after = await repository.transition(
+            connection, current, (to,), now=now, **asked
+        )
         change = Change(attempt=after, before=current.state)
         return await _told(change, connection, tell)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from .._order_life import OrderStatus
 from ..callbacks._compare import check_platform_order
 from ..errors import CallbackReferenceError, shown
-from ._records import Change, watched
+from ._records import Change, as_known_order
 from ._schedule import can_be_polled
 from ._states import AttemptState, wanted
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from .._models import Order
-    from ._desk import Desk
+    from ._desk import Repository
     from ._records import Attempt
 
 
@@ -29,7 +29,7 @@ PAYMENT_HASH: Final = "payment_hash"
 
 
 async def record(
-    desk: Desk,
+    repository: Repository,
     connection: AsyncConnection,
     attempt_id: str,
     order: Order,
@@ -39,7 +39,7 @@ async def record(
     """What the platform says of an attempt's order.
 
     Args:
-        desk: Where.
+        repository: Where.
         connection: In whose transaction.
         attempt_id: The attempt's.
         order: As it was read from the platform.
@@ -50,15 +50,19 @@ async def record(
         CallbackReferenceError: it is another one's order, or has another price,
             currency or amount.
     """
-    entry, attempt = await desk.held(connection, attempt_id)
+    entry, attempt = await repository.lock_attempt(connection, attempt_id)
     move = partial(
-        desk.move, connection, attempt, now=entry.now, last_polled_at=entry.now
+        repository.transition,
+        connection,
+        attempt,
+        now=entry.now,
+        last_polled_at=entry.now,
     )
     held = attempt.status or OrderStatus.PENDING
     if attempt.order_id in {None, order.order_id} and not held.can_become(order.status):
         # It was read before what the store knows already: paid beats timeout.
         return Change(attempt=await move(()), before=attempt.state)
-    await _require_its_own(desk, connection, attempt, order)
+    await _require_its_own(repository, connection, attempt, order)
     to = wanted(
         order.status,
         settled=entry.paid_attempt_id not in {None, attempt_id},
@@ -69,7 +73,7 @@ async def record(
     after = await move(to, order_id=order.order_id, status=order.status, candidates={})
     change = Change(attempt=after, before=attempt.state)
     if change.newly_paid:
-        await desk.rows.settle(connection, after)
+        await repository.rows.settle(connection, after)
     return change
 
 
@@ -79,20 +83,23 @@ def _is_paid_elsewhere(attempt: Attempt) -> bool:
 
 
 async def claim(
-    desk: Desk, connection: AsyncConnection, attempt_id: str, hint: str | None
+    repository: Repository,
+    connection: AsyncConnection,
+    attempt_id: str,
+    hint: str | None,
 ) -> Change:
     """A genuine callback says that an attempt is paid, and nobody can confirm it.
 
     Args:
-        desk: Where.
+        repository: Where.
         connection: In whose transaction.
         attempt_id: The attempt's.
         hint: The order that the body of the callback names, if it has a body.
     """
-    entry, attempt = await desk.held(connection, attempt_id)
+    entry, attempt = await repository.lock_attempt(connection, attempt_id)
     # Where the order is known, the platform is asked about it: soon.
     unknown = attempt.order_id is None
-    after = await desk.move(
+    after = await repository.transition(
         connection,
         attempt,
         (AttemptState.PAYMENT_REPORTED,) if unknown else (),
@@ -104,11 +111,11 @@ async def claim(
 
 
 async def _require_its_own(
-    desk: Desk, connection: AsyncConnection, attempt: Attempt, order: Order
+    repository: Repository, connection: AsyncConnection, attempt: Attempt, order: Order
 ) -> None:
-    known = attempt.order or watched(attempt, order)
+    known = attempt.order or as_known_order(attempt, order)
     check_platform_order(known, order)
-    if await desk.rows.is_taken(connection, order.order_id, attempt.attempt_id):
+    if await repository.rows.is_taken(connection, order.order_id, attempt.attempt_id):
         raise CallbackReferenceError(
             f"order {shown(order.order_id)} is that of another attempt", rule="order"
         )

@@ -171,7 +171,7 @@ class WatchedOrder:
     status: OrderStatus
 
 
-def watched(attempt: Attempt, order: Order) -> WatchedOrder:
+def as_known_order(attempt: Attempt, order: Order) -> WatchedOrder:
     """What is known of an order that only the platform has.
 
     Nobody has seen its invoice, so what it is to be paid is what the platform says.

@@ -17,13 +17,13 @@ from sqlalchemy import and_, or_, select, update
 
 from .._lost import CLOCK_SKEW, LONGEST_ATTEMPT_S
 from .._order_life import OrderStatus
-from .._store._engine import connection_of
-from .._store._steps import execute, run
+from .._store._engine import require_connection
+from .._store._steps import execute, execute_and_commit
 from .._store._tables import attempts, references
 from ..errors import OrderStoreError
-from ._decide import Entry
+from ._decide import ReferenceRecord
 from ._records import Attempt
-from ._states import REVOCABLE, UNIDENTIFIED, WATCHED, AttemptState
+from ._states import MAY_OWN_LISTED_ORDER, PAYABLE, REVOCABLE, AttemptState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -116,7 +116,7 @@ class Rows:
             ConfigurationError: what the caller gives has no transaction.
         """
         if caller is not None:
-            yield await self._ready_to_write(await connection_of(caller))
+            yield await self._ready_to_write(await require_connection(caller))
             return
         async with self._database.begin() as connection:
             yield await self._ready_to_write(connection)
@@ -126,7 +126,9 @@ class Rows:
             await execute(connection, statement)
         return connection
 
-    async def entry(self, connection: AsyncConnection, reference: str) -> Entry | None:
+    async def entry(
+        self, connection: AsyncConnection, reference: str
+    ) -> ReferenceRecord | None:
         """What the store has of a reference, in one look."""
         both = references.outerjoin(attempts)
         columns = [self._now.label("now"), *[c.label(f"a_{c.name}") for c in _a]]
@@ -137,7 +139,7 @@ class Rows:
         if not rows:
             return None
         first = rows[0]
-        return Entry(
+        return ReferenceRecord(
             now=first.now,
             reference=reference,
             price=Decimal(first.price),
@@ -146,7 +148,9 @@ class Rows:
             attempts=[_attempt(row) for row in rows if row.a_attempt_id is not None],
         )
 
-    async def locked(self, connection: AsyncConnection, reference: str) -> Entry | None:
+    async def locked(
+        self, connection: AsyncConnection, reference: str
+    ) -> ReferenceRecord | None:
         """The same, and nobody else changes it before this transaction ends."""
         await self.lock(connection, reference)
         return await self.entry(connection, reference)
@@ -223,7 +227,7 @@ class Rows:
         )
         due = self._now if at is None else at
         async with self.reading() as connection:
-            done = await run(connection, same.values(next_poll_at=due))
+            done = await execute_and_commit(connection, same.values(next_poll_at=due))
         return done.rowcount == 1
 
     async def is_taken(
@@ -300,7 +304,7 @@ class Rows:
     async def needs_review(self) -> Sequence[Attempt]:
         """Those that there may be money in, without anybody knowing."""
         clear = [str(s) for s in OrderStatus if s.is_paid is not None]
-        watched = [str(state) for state in WATCHED]
+        watched = [str(state) for state in PAYABLE]
         claimed = _a.state == str(AttemptState.PAYMENT_REPORTED)
         puzzling = and_(_a.status.not_in(clear), _a.state.in_(watched))
         fitting = _a.state == str(AttemptState.CANDIDATES_FOUND)
@@ -324,7 +328,7 @@ class Rows:
             _a.attempt_id != attempt.attempt_id,
         )
         async with self.reading() as connection:
-            others = (await run(connection, query)).all()
+            others = (await execute_and_commit(connection, query)).all()
         return Neighbours(
             frozenset(one.order_id for one in others if one.order_id is not None),
             any(_is_rival(one, attempt) for one in others),
@@ -341,7 +345,7 @@ class Rows:
 
     async def _all(self, query: Select[tuple[object, ...]]) -> Moment:
         async with self.reading() as connection:
-            rows = (await run(connection, query)).all()
+            rows = (await execute_and_commit(connection, query)).all()
         now = rows[0].now if rows else _LONG_AGO
         return Moment(now, [_attempt(row) for row in rows])
 
@@ -355,7 +359,7 @@ def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
     """Whether the unknown order of another attempt may be taken for that of this."""
     return (
         other.order_id is None
-        and other.state in UNIDENTIFIED
+        and other.state in MAY_OWN_LISTED_ORDER
         and (Decimal(other.price), other.currency) == (attempt.price, attempt.currency)
         and other.created_at <= attempt.deadline + _LATEST
         and attempt.created_at <= other.deadline + _LATEST

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from ._records import Attempt
 
 #: An order of this age may have lost its callback.
-FIRST_LOOK: Final = timedelta(minutes=2)
+FIRST_POLL_AGE: Final = timedelta(minutes=2)
 
 #: The part of its age that an order is left alone for.
-_PATIENCE: Final = 4
+_AGE_PER_POLL: Final = 4
 
 #: How long to look for an order that may exist: the list may be behind, but not by more
 #: than twice the life of an order.
@@ -37,16 +37,16 @@ _MAX_WATCH: Final = timedelta(days=3650)
 
 #: For how long the process that polls an attempt keeps others from doing so. Longer
 #: than a call and the handler take together; if the process dies, another one polls.
-LEASE: Final = FIRST_LOOK
+LEASE: Final = FIRST_POLL_AGE
 
 #: How long a call may hesitate between writing down that it will send, and sending.
-HESITATION: Final = timedelta(seconds=10)
+MAX_SEND_DELAY: Final = timedelta(seconds=10)
 
 #: And then, after it has ended, to read the order back and to store it.
 _WRITING: Final = timedelta(seconds=10)
 
 #: So many candidates are polled one by one; of more, the list tells with fewer calls.
-_FEW: Final = 5
+_MAX_SINGLE_LOOKUPS: Final = 5
 
 #: These have nothing more to be asked.
 _DONE: Final = frozenset(
@@ -66,7 +66,7 @@ def call_limit(call_s: float) -> timedelta:
     Args:
         call_s: Seconds that the client's calls take at most.
     """
-    return HESITATION + timedelta(seconds=call_s) + _WRITING
+    return MAX_SEND_DELAY + timedelta(seconds=call_s) + _WRITING
 
 
 def is_over(attempt: Attempt, now: datetime) -> bool:
@@ -76,20 +76,20 @@ def is_over(attempt: Attempt, now: datetime) -> bool:
     return not timedelta(0) < left <= 2 * (attempt.deadline - attempt.created_at)
 
 
-def watched_until(opened: datetime, expires_at: datetime | None = None) -> datetime:
+def last_payment_at(opened: datetime, expires_at: datetime | None = None) -> datetime:
     """Until when a payment of an order may come; `expires_at` is its invoice's."""
     unknown = opened + INVOICE_LIFE
     latest = opened + _MAX_WATCH
     return min(expires_at or unknown, latest) + GRACE
 
 
-def next_look(attempt: Attempt, now: datetime) -> datetime | None:
+def next_poll(attempt: Attempt, now: datetime) -> datetime | None:
     """When to ask next, if there is anything to ask."""
     if attempt.state in _DONE or not can_be_polled(attempt):
         return None
     if attempt.state is AttemptState.CREATING:
         return attempt.deadline
-    return another_look(attempt, now)
+    return poll_after(attempt, now)
 
 
 def can_be_polled(attempt: Attempt) -> bool:
@@ -101,9 +101,9 @@ def can_be_polled(attempt: Attempt) -> bool:
     return attempt.created_here or attempt.order_id is not None
 
 
-def another_look(attempt: Attempt, now: datetime) -> datetime:
+def poll_after(attempt: Attempt, now: datetime) -> datetime:
     """When to ask again, should asking now come to nothing."""
-    later = now + max(FIRST_LOOK, (now - attempt.created_at) / _PATIENCE)
+    later = now + max(FIRST_POLL_AGE, (now - attempt.created_at) / _AGE_PER_POLL)
     last = end_of(attempt)
     return later if last is None or now >= last else min(later, last)
 
@@ -116,7 +116,7 @@ def needs_list(attempt: Attempt, now: datetime) -> bool:
     """
     if (
         attempt.state is not AttemptState.CANDIDATES_FOUND
-        or len(attempt.candidates) > _FEW
+        or len(attempt.candidates) > _MAX_SINGLE_LOOKUPS
     ):
         return True
     searching = now < attempt.deadline + SEARCH

@@ -15,7 +15,7 @@ from .._order_life import OrderStatus
 from ..errors import NotFoundError
 from ._records import Change
 from ._schedule import end_of, needs_list
-from ._states import ENDED, UNPROVEN, AttemptState
+from ._states import ENDED, UNIDENTIFIED, AttemptState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from .._models import Order
     from ..callbacks import Kind
-    from ._desk import Desk
+    from ._desk import Repository
     from ._records import Attempt
     from ._rows import Neighbours
 
 #: Of orders that fit, so many are written down. More of them help nobody.
-MAX_SUSPECTS: Final = 100
+MAX_CANDIDATES: Final = 100
 
 
 class Findings(NamedTuple):
@@ -69,62 +69,67 @@ def _confirms(order: Order, kind: Kind) -> bool:
     return order.status is OrderStatus.OVERDUE
 
 
-async def search(desk: Desk, attempt: Attempt, now: datetime | None = None) -> Findings:
+async def search(
+    repository: Repository, attempt: Attempt, now: datetime | None = None
+) -> Findings:
     """Ask the platform for the orders that may be those of an attempt.
 
     Args:
-        desk: Where.
+        repository: Where.
         attempt: Whose order is not known.
         now: The time, where polling what was found before may be enough; ``None`` to
             read the list in any case.
     """
-    near = await desk.rows.near(attempt)
+    near = await repository.rows.near(attempt)
     missing = [one for one in attempt.candidates if one not in near.order_ids]
     if now is not None and not needs_list(attempt, now):
-        polled = await _poll(desk, missing)
+        polled = await _poll(repository, missing)
         return Findings(polled, is_unique=False, hinted_elsewhere=near.hinted)
-    return await _list(desk, attempt, missing, near)
+    return await _list(repository, attempt, missing, near)
 
 
 async def _list(
-    desk: Desk, attempt: Attempt, before: Sequence[str], near: Neighbours
+    repository: Repository, attempt: Attempt, before: Sequence[str], near: Neighbours
 ) -> Findings:
     lost = OrderQuery(
         price=attempt.price,
         currency=attempt.currency,
         sent_at=attempt.sent_at or attempt.created_at,
     )
-    found = await desk.client.find_order(lost, known=near.order_ids)
+    found = await repository.client.find_order(lost, known=near.order_ids)
     listed = {order.order_id for order in found.orders}
     # What was found before, and is not listed now, may be it all the same.
-    others = await _poll(desk, [one for one in before if one not in listed])
+    others = await _poll(repository, [one for one in before if one not in listed])
     unique = found.outcome == "found" and not others and not near.has_rival
     return Findings([*found.orders, *others], unique, near.hinted)
 
 
-async def _poll(desk: Desk, order_ids: Sequence[str]) -> Sequence[Order]:
+async def _poll(repository: Repository, order_ids: Sequence[str]) -> Sequence[Order]:
     """Those of these orders that the platform has."""
     found: list[Order] = []
     for order_id in order_ids:
         try:
-            found.append(await desk.client.get_order(order_id))
+            found.append(await repository.client.get_order(order_id))
         except NotFoundError:
             continue
     return found
 
 
-async def note(
-    desk: Desk, connection: AsyncConnection, attempt_id: str, orders: Sequence[Order]
+async def record_candidates(
+    repository: Repository,
+    connection: AsyncConnection,
+    attempt_id: str,
+    orders: Sequence[Order],
 ) -> Change:
     """Write down what a search came to."""
-    entry, attempt = await desk.held(connection, attempt_id)
-    if attempt.state not in {*UNPROVEN, AttemptState.NOT_FOUND}:
+    entry, attempt = await repository.lock_attempt(connection, attempt_id)
+    if attempt.state not in {*UNIDENTIFIED, AttemptState.NOT_FOUND}:
         return Change(attempt=attempt, before=attempt.state)
-    candidates = {order.order_id: order.status for order in orders[:MAX_SUSPECTS]}
-    after = await desk.move(
+    candidates = {order.order_id: order.status for order in orders[:MAX_CANDIDATES]}
+    after = await repository.transition(
         connection,
         attempt,
-        (_verdict(attempt, candidates, entry.now),),
+        (_state_after_search(attempt, candidates, entry.now),),
         now=entry.now,
         candidates=candidates,
         last_polled_at=entry.now,
@@ -132,7 +137,7 @@ async def note(
     return Change(attempt=after, before=attempt.state)
 
 
-def _verdict(
+def _state_after_search(
     attempt: Attempt, candidates: Mapping[str, OrderStatus], now: datetime
 ) -> AttemptState:
     last = end_of(attempt)
@@ -147,9 +152,13 @@ def _verdict(
     return AttemptState.CANDIDATES_FOUND
 
 
-async def candidate(desk: Desk, attempt: Attempt, kind: Kind) -> Order | None:
+async def candidate(
+    repository: Repository, attempt: Attempt, kind: Kind
+) -> Order | None:
     """Return the order that a callback is about whose attempt_id is this attempt's."""
-    found = await search(desk, attempt)
-    async with desk.rows.writing() as connection:
-        await note(desk, connection, attempt.attempt_id, found.orders)
+    found = await search(repository, attempt)
+    async with repository.rows.writing() as connection:
+        await record_candidates(
+            repository, connection, attempt.attempt_id, found.orders
+        )
     return found.order_of(attempt, kind)

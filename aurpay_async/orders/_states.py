@@ -110,7 +110,7 @@ _MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
 }
 
 #: A reference has one attempt in these at most; the database sees to it.
-HOLDING: Final = (_State.CREATING, _State.PAYABLE)
+ACTIVE: Final = (_State.CREATING, _State.PAYABLE)
 
 #: An order in one of these is paid no more, once its invoice has expired.
 ENDED: Final = (OrderStatus.OVERDUE, OrderStatus.REFUNDED)
@@ -124,14 +124,14 @@ REVOCABLE: Final = tuple(
 )
 
 #: Their order is known, and may be paid.
-WATCHED: Final = (_State.PAYABLE, _State.OVERDUE, _State.WITHHELD)
+PAYABLE: Final = (_State.PAYABLE, _State.OVERDUE, _State.WITHHELD)
 
 #: An order may have been made, and is not known.
-UNPROVEN: Final = (_State.UNKNOWN, _State.CANDIDATES_FOUND, _State.PAYMENT_REPORTED)
+UNIDENTIFIED: Final = (_State.UNKNOWN, _State.CANDIDATES_FOUND, _State.PAYMENT_REPORTED)
 
 #: Among the orders that the platform lists there may be one that such an attempt made,
 #: and nothing tells whose order that is.
-UNIDENTIFIED: Final = (_State.CREATING, *UNPROVEN, _State.NOT_FOUND)
+MAY_OWN_LISTED_ORDER: Final = (_State.CREATING, *UNIDENTIFIED, _State.NOT_FOUND)
 
 
 def wanted(

@@ -17,7 +17,7 @@ from ..errors import (
     OrderNotReadyError,
     shown,
 )
-from ._desk import Desk
+from ._desk import Repository
 from ._news import (
     identify,
     read_order,
@@ -25,9 +25,9 @@ from ._news import (
     record_update,
     require_one_source,
 )
-from ._opening import Opener
+from ._opening import OrderOpener
 from ._reconciling import reconcile
-from ._records import watched
+from ._records import as_known_order
 from ._rows import Rows
 from ._running import Runner
 from ._schedule import can_be_polled, is_over
@@ -110,8 +110,8 @@ class OrderStore:
             del engine_or_url  # tracebacks show local names, and it may hold a password
         self._client = client
         clock = clock or client._clock  # noqa: SLF001
-        self._desk = Desk(client, Rows(self._database, clock), clock)
-        self._opener = Opener(self._desk, client._transport.call_s)  # noqa: SLF001
+        self._repository = Repository(client, Rows(self._database, clock), clock)
+        self._order_opener = OrderOpener(self._repository, client._transport.call_s)  # noqa: SLF001
         self._runner = Runner(clock)
         self._fits = False
 
@@ -189,7 +189,7 @@ class OrderStore:
             # Tracebacks show local names, and a query may hold a token.
             del succeed_url, timeout_url, callback_url, timeout_callback
         await self._ready()
-        return await self._opener.open(reference, asked)
+        return await self._order_opener.open(reference, asked)
 
     async def record(
         self,
@@ -228,10 +228,12 @@ class OrderStore:
         require_one_source(update, reference, order_id)
         await self._ready()
         if reference is not None:
-            update = await read_order_of(self._desk, require_reference(reference))
+            update = await read_order_of(self._repository, require_reference(reference))
         elif order_id is not None:
-            update = await read_order(self._desk, order_id, "order_id")
-        return await record_update(self._desk, cast("OrderUpdate", update), connection)
+            update = await read_order(self._repository, order_id, "order_id")
+        return await record_update(
+            self._repository, cast("OrderUpdate", update), connection
+        )
 
     async def lookup(self, reference: Reference) -> KnownOrder | None:
         """For `callbacks.CallbackProcessor`: the order that a callback is about.
@@ -249,15 +251,17 @@ class OrderStore:
             AurpayError: as `AurpayClient.get_order` and `find_order`.
         """
         await self._ready()
-        desk = self._desk
-        now, found = await desk.rows.find(reference.attempt_id)
+        repository = self._repository
+        now, found = await repository.rows.find(reference.attempt_id)
         if not found:
             return None
         [attempt] = found
         if attempt.has_order:
             return attempt.order
         if attempt.order_id is not None:
-            return watched(attempt, await self._client.get_order(attempt.order_id))
+            return as_known_order(
+                attempt, await self._client.get_order(attempt.order_id)
+            )
         if attempt.state is AttemptState.CREATING and not is_over(attempt, now):
             raise OrderNotReadyError(
                 f"the order for {shown(attempt.reference)} is being created",
@@ -265,8 +269,8 @@ class OrderStore:
             )
         if not can_be_polled(attempt):
             return None
-        order = await candidate(desk, attempt, reference.kind)
-        return None if order is None else watched(attempt, order)
+        order = await candidate(repository, attempt, reference.kind)
+        return None if order is None else as_known_order(attempt, order)
 
     async def reconcile(
         self, *, limit: int = 100, on_change: OnChange | None = None
@@ -294,7 +298,7 @@ class OrderStore:
             raise InvalidRequestError(problem, field="limit")
         _require_handler(on_change)
         await self._ready()
-        return await reconcile(self._desk, limit=limit, tell=on_change)
+        return await reconcile(self._repository, limit=limit, tell=on_change)
 
     async def run(
         self, *, every: float = 60, on_change: OnChange | None = None
@@ -328,7 +332,7 @@ class OrderStore:
         """
         require_reference(reference)
         await self._ready()
-        return await self._desk.rows.of(reference)
+        return await self._repository.rows.of(reference)
 
     async def duplicate_payments(self) -> Sequence[Attempt]:
         """What was paid though something else had paid for it: refund these.
@@ -336,7 +340,7 @@ class OrderStore:
         An attempt leaves this list when the platform says that it was refunded.
         """
         await self._ready()
-        return await self._desk.rows.in_states(AttemptState.DUPLICATE)
+        return await self._repository.rows.in_states(AttemptState.DUPLICATE)
 
     async def needs_review(self) -> Sequence[Attempt]:
         """What a person has to look at, because there may be money in it.
@@ -345,7 +349,7 @@ class OrderStore:
         one's is paid; or a status has no known meaning (``PARTIAL``, ``TERMINATED``).
         """
         await self._ready()
-        return await self._desk.rows.needs_review()
+        return await self._repository.rows.needs_review()
 
     async def resolve(
         self, attempt_id: str, order_id: str | None, connection: Caller = None
@@ -371,7 +375,7 @@ class OrderStore:
         if order_id is not None:
             order = await self._client.get_order(require_order_id(order_id))
         await self._ready()
-        return await identify(self._desk, attempt_id, order, connection)
+        return await identify(self._repository, attempt_id, order, connection)
 
     async def _ready(self) -> None:
         """See, once, that the tables are there."""
@@ -396,7 +400,7 @@ class OrderStore:
     async def aclose(self) -> None:
         """End `run`, wait for what is under way, close the connections of its own."""
         await self._runner.stop()
-        await self._opener.finish()
+        await self._order_opener.finish()
         await self._database.aclose()
 
     async def __aenter__(self) -> Self:

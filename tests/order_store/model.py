@@ -202,7 +202,7 @@ class Platform:
         return self.signer.read(json.loads(request.body)["callback_url"])
 
     def handle(self, request: Request) -> Response:
-        """Do what a request asks for, and answer."""
+        """Action what a request asks for, and answer."""
         if request.effect is Effect.CREATE:
             asked = json.loads(request.body)
             order_id = self.create({k: v for k, v in asked.items() if k in URLS})
@@ -689,7 +689,7 @@ class _Here:
     """Stands for the queue of the thread of an `aiosqlite` connection."""
 
     def put_nowait(self, step: tuple[asyncio.Future[Any], Callable[[], Any]]) -> None:
-        """Do it here and now."""
+        """Action it here and now."""
         future, function = step
         try:
             result = function()

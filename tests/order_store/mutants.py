@@ -82,8 +82,8 @@ def skip_search() -> Any:
 
     def wrong(entry: Any, new: Any, *rest: Any) -> Any:
         step = right(entry, new, *rest)
-        is_search = step.do is _decide.Do.LOOK
-        return _decide.Step(_decide.Do.SEND, new) if is_search else step
+        is_search = step.do is _decide.Action.SEARCH
+        return _decide.Step(_decide.Action.CREATE, new) if is_search else step
 
     return mock.patch.object(_opening, "decide", wrong)
 
@@ -139,7 +139,7 @@ def drop_unique_keys() -> Any:
 
 def show_in_any_case() -> Any:
     """An order whose answer was late is shown beside the one that took its place."""
-    return mock.patch.object(_decide.Entry, "has_room_for", return_value=True)
+    return mock.patch.object(_decide.ReferenceRecord, "has_room_for", return_value=True)
 
 
 def settle_twice() -> Any:
@@ -167,7 +167,7 @@ MUTANTS: Final[dict[Callable[[], Any], tuple[str, ...]]] = {
     take_the_first: (),
     expire_by_clock: (),
     drop_unique_keys: ("aurpay_attempts_order_id", "aurpay_attempts_payment_hash"),
-    show_in_any_case: ("aurpay_attempts_one_at_a_time",),
+    show_in_any_case: ("aurpay_attempts_one_active",),
     settle_twice: (),
     forget_late_payments: (),
 }

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from aurpay_async.orders import Attempt, AttemptState
-from aurpay_async.orders._decide import Entry
+from aurpay_async.orders._decide import ReferenceRecord
 
 from ..orders import lightning_order
 
@@ -43,9 +43,9 @@ def attempt(state: AttemptState = AttemptState.PAYABLE, **fields: Any) -> Attemp
     return Attempt(**{**basics, **fields})
 
 
-def entry(*attempts: Attempt, paid_attempt_id: str | None = None) -> Entry:
+def entry(*attempts: Attempt, paid_attempt_id: str | None = None) -> ReferenceRecord:
     """What the store has of ``cart-42``."""
-    return Entry(
+    return ReferenceRecord(
         now=NOW,
         reference="cart-42",
         price=Decimal("20.00"),

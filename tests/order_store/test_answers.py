@@ -59,7 +59,7 @@ async def outage(local: OrderStore) -> Outage:
 
 
 def during_the_call(platform: Platform, do: Callable[[], object]) -> None:
-    """Do something once Aurpay has created an order, before its answer arrives."""
+    """Action something once Aurpay has created an order, before its answer arrives."""
     made = platform._made
 
     def _made(asked: Any) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class TestOutage:
             with pytest.raises(StoreUnavailableError):
                 await opened(local, f"cart-{number}")
             clock.advance(86_400)
-        assert [*local._opener._answers._unstored] == ["cart-1"]
+        assert [*local._order_opener._answers._unstored] == ["cart-1"]
 
     async def test_failure_of_the_call_is_stored_when_the_database_is_back(
         self,
@@ -238,7 +238,7 @@ class TestSharing:
         waiting = asyncio.create_task(opened(local))
         await asyncio.sleep(0.01)
         clock.advance(50)
-        local._opener._turn_s = 0.02
+        local._order_opener._step_limit_s = 0.02
         second = await asyncio.wait_for(opened(local), 5)
         platform.go.set()
         assert await waiting == second

@@ -109,7 +109,7 @@ async def test_polls_are_due_by_the_clock_of_the_database(
         order = await right.get_or_create("cart-42", 20, "USD", **URLS)
         assert (await wrong.reconcile()).asked == 0
         [attempt] = await right.attempts("cart-42")
-        await right._desk.rows.plan_poll(attempt)
+        await right._repository.rows.plan_poll(attempt)
         assert (await wrong.reconcile()).asked == 1
         [attempt] = await right.attempts("cart-42")
         assert attempt.last_polled_at is not None

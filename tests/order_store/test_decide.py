@@ -16,7 +16,7 @@ from aurpay_async.errors import (
     UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState
-from aurpay_async.orders._decide import Do, decide
+from aurpay_async.orders._decide import Action, decide
 
 from ..orders import envelope, invoice, lightning_order, order
 from .samples import ASKED, KEPT, NOW, OVERDUE_AT, attempt, entry
@@ -29,60 +29,70 @@ DAY = timedelta(days=1)
 
 def test_what_is_new_is_sent() -> None:
     """There is nothing to wait for."""
-    assert decide(None, ASKED, NOW).do is Do.SEND
-    assert decide(entry(), ASKED, NOW).do is Do.SEND
+    assert decide(None, ASKED, NOW).do is Action.CREATE
+    assert decide(entry(), ASKED, NOW).do is Action.CREATE
 
 
 @pytest.mark.parametrize(
     ("state", "fields", "seconds", "do"),
     [
-        (S.CREATING, {}, 0, Do.WAIT),
-        (S.CREATING, {}, 49.999, Do.WAIT),
-        (S.CREATING, {}, 50, Do.LOSE),
+        (S.CREATING, {}, 0, Action.WAIT),
+        (S.CREATING, {}, 49.999, Action.WAIT),
+        (S.CREATING, {}, 50, Action.MARK_UNKNOWN),
         # Whose clock was a day ahead.
-        (S.CREATING, {"deadline": NOW + DAY, "created_at": NOW + DAY}, 0, Do.LOSE),
-        (S.PAYABLE, {}, 0, Do.SHOW),
-        (S.PAYABLE, {}, 1799.999, Do.SHOW),
-        (S.PAYABLE, {}, 1800, Do.ASK),
-        (S.PAYABLE, {"last_polled_at": OVERDUE_AT - SECOND}, 1800, Do.ASK),
-        (S.PAYABLE, {"last_polled_at": OVERDUE_AT}, 1801, Do.SHOW),
-        (S.PAYABLE, {"last_polled_at": OVERDUE_AT}, 1860, Do.SHOW),
-        (S.PAYABLE, {"last_polled_at": OVERDUE_AT}, 1861, Do.ASK),
-        (S.PAYABLE, {"last_polled_at": OVERDUE_AT + 60 * SECOND}, 1861, Do.SHOW),
+        (
+            S.CREATING,
+            {"deadline": NOW + DAY, "created_at": NOW + DAY},
+            0,
+            Action.MARK_UNKNOWN,
+        ),
+        (S.PAYABLE, {}, 0, Action.SHOW),
+        (S.PAYABLE, {}, 1799.999, Action.SHOW),
+        (S.PAYABLE, {}, 1800, Action.POLL),
+        (S.PAYABLE, {"last_polled_at": OVERDUE_AT - SECOND}, 1800, Action.POLL),
+        (S.PAYABLE, {"last_polled_at": OVERDUE_AT}, 1801, Action.SHOW),
+        (S.PAYABLE, {"last_polled_at": OVERDUE_AT}, 1860, Action.SHOW),
+        (S.PAYABLE, {"last_polled_at": OVERDUE_AT}, 1861, Action.POLL),
+        (S.PAYABLE, {"last_polled_at": OVERDUE_AT + 60 * SECOND}, 1861, Action.SHOW),
         # The invoice of this order lives an hour.
-        (S.PAYABLE, {"last_polled_at": NOW + HOUR}, 3659, Do.SHOW),
-        (S.PAYABLE, {"last_polled_at": NOW + HOUR}, 3660, Do.RETIRE),
-        (S.PAYABLE, {"last_polled_at": NOW + HOUR}, 3661, Do.ASK),
+        (S.PAYABLE, {"last_polled_at": NOW + HOUR}, 3659, Action.SHOW),
+        (S.PAYABLE, {"last_polled_at": NOW + HOUR}, 3660, Action.RETIRE),
+        (S.PAYABLE, {"last_polled_at": NOW + HOUR}, 3661, Action.POLL),
         # A clock that is a day and more ahead.
-        (S.PAYABLE, {}, 26 * 3600, Do.ASK),
-        (S.PAYABLE, {"last_polled_at": NOW + 26 * HOUR}, 26 * 3600, Do.RETIRE),
-        (S.PAYABLE, {"order_json": None}, 0, Do.RETIRE),
-        (S.UNKNOWN, {}, 60, Do.LOOK),
-        (S.UNKNOWN, {"last_polled_at": NOW}, 60, Do.SEND),
-        (S.OVERDUE, {}, 1900, Do.SEND),
-        (S.REJECTED, {}, 60, Do.SEND),
-        (S.CANDIDATES_FOUND, {}, 60, Do.SEND),
-        (S.NOT_FOUND, {}, 60, Do.SEND),
-        (S.WITHHELD, {}, 60, Do.SEND),
-        (S.REFUNDED, {}, 60, Do.SEND),
-        (S.EXPIRED, {}, 60, Do.SEND),
+        (S.PAYABLE, {}, 26 * 3600, Action.POLL),
+        (S.PAYABLE, {"last_polled_at": NOW + 26 * HOUR}, 26 * 3600, Action.RETIRE),
+        (S.PAYABLE, {"order_json": None}, 0, Action.RETIRE),
+        (S.UNKNOWN, {}, 60, Action.SEARCH),
+        (S.UNKNOWN, {"last_polled_at": NOW}, 60, Action.CREATE),
+        (S.OVERDUE, {}, 1900, Action.CREATE),
+        (S.REJECTED, {}, 60, Action.CREATE),
+        (S.CANDIDATES_FOUND, {}, 60, Action.CREATE),
+        (S.NOT_FOUND, {}, 60, Action.CREATE),
+        (S.WITHHELD, {}, 60, Action.CREATE),
+        (S.REFUNDED, {}, 60, Action.CREATE),
+        (S.EXPIRED, {}, 60, Action.CREATE),
     ],
 )
 def test_the_next_step(
-    state: AttemptState, fields: dict[str, Any], seconds: float, do: Do
+    state: AttemptState, fields: dict[str, Any], seconds: float, do: Action
 ) -> None:
     """For one attempt that was opened so many seconds ago."""
     one = attempt(state, **fields)
     step = decide(entry(one), ASKED, NOW + timedelta(seconds=seconds))
-    assert step == (do, ASKED if do is Do.SEND else one)
+    assert step == (do, ASKED if do is Action.CREATE else one)
 
 
 @pytest.mark.parametrize(
     ("looked", "seconds", "do"),
-    [(None, 599, Do.SHOW), (None, 600, Do.ASK), (600, 659, Do.SHOW), (600, 660, None)],
+    [
+        (None, 599, Action.SHOW),
+        (None, 600, Action.POLL),
+        (600, 659, Action.SHOW),
+        (600, 660, None),
+    ],
 )
 def test_an_invoice_that_expires_before_its_order(
-    looked: int | None, seconds: int, do: Do | None
+    looked: int | None, seconds: int, do: Action | None
 ) -> None:
     """Cannot be paid any more, whatever time its order has left."""
     made = envelope(order(payment_request=invoice(expiry=600)))
@@ -90,13 +100,16 @@ def test_an_invoice_that_expires_before_its_order(
     last_polled_at = None if looked is None else NOW + looked * SECOND
     one = attempt(order_json=short.to_json(), last_polled_at=last_polled_at)
     step = decide(entry(one), ASKED, NOW + seconds * SECOND)
-    assert step.do is (do or Do.RETIRE)
+    assert step.do is (do or Action.RETIRE)
 
 
 def test_a_status_without_a_meaning_stands_for_itself() -> None:
     """Money may have come: no other order is made while its invoice lives."""
     payable_until = NOW + 2 * HOUR
-    for now, do in ((payable_until - SECOND, Do.SHOW), (payable_until, Do.RETIRE)):
+    for now, do in (
+        (payable_until - SECOND, Action.SHOW),
+        (payable_until, Action.RETIRE),
+    ):
         one = attempt(
             status=OrderStatus.PARTIAL, last_polled_at=now, payable_until=payable_until
         )
@@ -106,7 +119,7 @@ def test_a_status_without_a_meaning_stands_for_itself() -> None:
 def test_whoever_holds_the_place_comes_before_the_lost() -> None:
     """A lost one is looked for when there is nothing to show."""
     lost = attempt(S.UNKNOWN, attempt_id="cd" * 12)
-    assert decide(entry(lost, attempt()), ASKED, NOW).do is Do.SHOW
+    assert decide(entry(lost, attempt()), ASKED, NOW).do is Action.SHOW
     looked = attempt(S.UNKNOWN, last_polled_at=NOW)
     assert decide(entry(looked, lost), ASKED, NOW).attempt is lost
 
@@ -119,7 +132,7 @@ def test_what_is_paid_is_shown_to_the_end() -> None:
         ASKED,
         NOW + DAY,
     )
-    assert (step.do, step.attempt) == (Do.SHOW, paid)
+    assert (step.do, step.attempt) == (Action.SHOW, paid)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -155,7 +168,7 @@ def test_another_price_is_a_conflict(price: str, currency: str, shown: str) -> N
     )
     assert (caught.value.stored, caught.value.requested) == ("20.00 USD", shown)
     same = attempt(S.CREATING, price=Decimal(20))
-    assert decide(entry(), same, NOW).do is Do.SEND
+    assert decide(entry(), same, NOW).do is Action.CREATE
 
 
 @pytest.mark.parametrize(
@@ -172,8 +185,8 @@ def test_next_call_waits_where_answer_after_answer_fails_its_checks(
         for n in range(times)
     ]
     known = entry(*failed, attempt(S.OVERDUE))
-    assert decide(known, ASKED, NOW + pause_s * SECOND).do is Do.SEND
-    assert decide(known, ASKED, NOW - SECOND).do is Do.SEND
+    assert decide(known, ASKED, NOW + pause_s * SECOND).do is Action.CREATE
+    assert decide(known, ASKED, NOW - SECOND).do is Action.CREATE
     if pause_s:
         with pytest.raises(
             UntrustedOrderError, match=f"the last {times} calls"
@@ -190,4 +203,4 @@ def test_answer_that_passes_its_checks_ends_the_wait() -> None:
         for n in (1, 2)
     ]
     known = entry(failed, attempt(S.OVERDUE), *older)
-    assert decide(known, ASKED, NOW).do is Do.SEND
+    assert decide(known, ASKED, NOW).do is Action.CREATE

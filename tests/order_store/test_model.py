@@ -95,7 +95,7 @@ class Shop(RuleBasedStateMachine):
 
     @rule(who=PROCESSES)
     def begin_to_reconcile(self, who: int) -> None:
-        """Do so up to the first gate."""
+        """Action so up to the first gate."""
         self._begin_to_reconcile(who)
 
     def _begin_to_reconcile(self, who: int) -> Work:
@@ -111,7 +111,7 @@ class Shop(RuleBasedStateMachine):
     @precondition(lambda self: self.world.platform.callbacks)
     @rule(who=PROCESSES, which=WHICH)
     def begin_to_receive_callback(self, who: int, which: int) -> None:
-        """Do so up to the first gate; the platform may send it again meanwhile."""
+        """Action so up to the first gate; the platform may send it again meanwhile."""
         self._begin_to_receive(who, which)
 
     def _begin_to_receive(self, who: int, which: int) -> Work:

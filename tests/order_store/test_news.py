@@ -505,7 +505,7 @@ async def test_a_slow_sender_whose_order_was_paid_meanwhile(
     # What the sender would do, had it only been slow.
     late = await local._client.create_order("20.00", "USD")
     sending = Sending(attempt, clock.monotonic(), clock.now())
-    assert await local._opener._answers.store(sending, late) is None
+    assert await local._order_opener._answers.store(sending, late) is None
     assert (await local.attempts("cart-42"))[0].attempt_id == attempt_id
     shown = await opened(local)
     assert (shown.order_id, shown.status) == (order_id, "SUCCESS")
@@ -594,8 +594,8 @@ class TestOrdersOfOthers:
         )
 
         async def report() -> bool:
-            async with store._desk.rows.writing() as connection:
-                return await _adopt(store._desk, connection, token)
+            async with store._repository.rows.writing() as connection:
+                return await _adopt(store._repository, connection, token)
 
         assert sorted(await asyncio.gather(report(), report())) == [False, True]
         # One that looked before the other one had committed.
@@ -611,8 +611,8 @@ async def test_an_order_that_another_attempt_has_proven(
     attempt_id = await lost(local, platform, "lost")
     order = await opened(local)
     paid = await local._client.get_order(order.order_id)
-    async with local._desk.rows.writing() as connection:
+    async with local._repository.rows.writing() as connection:
         from aurpay_async.orders._recording import record
 
         with pytest.raises(CallbackReferenceError, match="that of another attempt"):
-            await record(local._desk, connection, attempt_id, paid)
+            await record(local._repository, connection, attempt_id, paid)

@@ -23,7 +23,7 @@ from aurpay_async.errors import (
     UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
-from aurpay_async.orders._decide import Do, Step
+from aurpay_async.orders._decide import Action, Step
 
 from ..orders import answer, detail, envelope
 from .conftest import client_of
@@ -139,7 +139,7 @@ class TestOnce:
         self, local: OrderStore, platform: Platform, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Between its end and the loop's next round, in which that is noticed."""
-        opener, turns = local._opener, local._opener._turns
+        opener, turns = local._order_opener, local._order_opener._in_flight
         late: list[Any] = []
         with monkeypatch.context() as patch:
             patch.setattr(opener, "_ended", lambda *ended: late.append(ended))
@@ -203,7 +203,7 @@ class TestOnce:
         with suppress(asyncio.CancelledError):
             await first
         platform.go.set()
-        await local._opener.finish()
+        await local._order_opener.finish()
         assert (await only(local)).state is S.PAYABLE
         await opened(local)
         assert platform.calls["create_order"] == 1
@@ -228,7 +228,7 @@ class TestOnce:
         platform.set(order.order_id, "OVERDUE")
         clock.advance(HALF_AN_HOUR_S)
         second = asyncio.create_task(opened(local))
-        while not local._opener._turns:
+        while not local._order_opener._in_flight:
             await asyncio.sleep(0)
         await local.aclose()
         assert (await second).order_id != order.order_id
@@ -256,7 +256,7 @@ class TestOnce:
     ) -> None:
         """What can be written to counts; nobody goes round and round meanwhile."""
         first = await under_way(local, platform)
-        seen = Step(Do.LOSE, await only(local))
+        seen = Step(Action.MARK_UNKNOWN, await only(local))
         if is_live:
             platform.go.set()
             await first
@@ -267,8 +267,8 @@ class TestOnce:
                 await asyncio.wait({first})
             return seen
 
-        monkeypatch.setattr(local._opener, "_seen", behind)
-        monkeypatch.setattr(local._opener, "_turns", {})
+        monkeypatch.setattr(local._order_opener, "_plan", behind)
+        monkeypatch.setattr(local._order_opener, "_in_flight", {})
         async with asyncio.timeout(10):
             assert await opened(local) == await first
         assert clock.sleeps == ([] if is_live else [0.1])

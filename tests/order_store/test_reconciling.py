@@ -60,7 +60,7 @@ async def states(
     """What attempts became in that time, with a run whenever one is due."""
     became: list[str] = []
     end = clock.now() + timedelta(seconds=seconds)
-    while (due := await next_look(store, reference)) is not None and due < end:
+    while (due := await next_poll(store, reference)) is not None and due < end:
         clock.advance(max(0.0, (due - clock.now()).total_seconds()))
         changes = (await store.reconcile()).changes
         became += [change.attempt.state for change in changes]
@@ -68,7 +68,7 @@ async def states(
     return became
 
 
-async def next_look(store: OrderStore, reference: str) -> datetime | None:
+async def next_poll(store: OrderStore, reference: str) -> datetime | None:
     looks = [one.next_poll_at for one in await store.attempts(reference)]
     return min((look for look in looks if look is not None), default=None)
 

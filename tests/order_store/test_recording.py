@@ -405,9 +405,11 @@ class TestTransactions:
     ) -> None:
         """Nothing is overwritten that was not seen."""
         order = await opened(local)
-        rows, desk = local._desk.rows, local._desk
+        rows, repository = local._repository.rows, local._repository
         async with rows.writing() as connection:
-            _, attempt = await desk.held(connection, order.attempt_id or "")
+            _, attempt = await repository.lock_attempt(
+                connection, order.attempt_id or ""
+            )
         stale = attrs.evolve(attempt, state=S.UNKNOWN)
         with pytest.raises(OrderStoreError, match="was changed by somebody") as caught:
             async with rows.writing() as connection:

@@ -11,8 +11,8 @@ from aurpay_async.orders import AttemptState
 from aurpay_async.orders._schedule import (
     call_limit,
     is_over,
-    next_look,
-    watched_until,
+    last_payment_at,
+    next_poll,
 )
 
 from .samples import NOW, attempt
@@ -37,10 +37,10 @@ def test_a_clock_that_was_set_back_ends_it(after: timedelta, over: bool) -> None
 
 def test_a_payment_can_come_while_the_invoice_lives_and_an_hour_more() -> None:
     """A day, if nobody has seen the invoice; ten years at most."""
-    assert watched_until(NOW) == NOW + DAY + HOUR
-    assert watched_until(NOW, NOW + HOUR) == NOW + 2 * HOUR
+    assert last_payment_at(NOW) == NOW + DAY + HOUR
+    assert last_payment_at(NOW, NOW + HOUR) == NOW + 2 * HOUR
     for_ever = datetime.max.replace(tzinfo=NOW.tzinfo)
-    assert watched_until(NOW, for_ever) == NOW + 3650 * DAY + HOUR
+    assert last_payment_at(NOW, for_ever) == NOW + 3650 * DAY + HOUR
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_pauses_grow_with_age(
     state: AttemptState, age: timedelta, pause: timedelta
 ) -> None:
     """A quarter of it, and two minutes at least."""
-    assert next_look(attempt(state), NOW + age) == NOW + age + pause
+    assert next_poll(attempt(state), NOW + age) == NOW + age + pause
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_the_end_is_looked_at(
     state: AttemptState, age: timedelta, at: timedelta
 ) -> None:
     """Money too much, and money that nobody can place, have no end."""
-    assert next_look(attempt(state), NOW + age) == NOW + at
+    assert next_poll(attempt(state), NOW + age) == NOW + at
 
 
 def test_a_call_under_way_is_left_alone() -> None:
     """Until it must be over."""
     one = attempt(S.CREATING)
-    assert next_look(one, NOW) == one.deadline
+    assert next_poll(one, NOW) == one.deadline
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_a_call_under_way_is_left_alone() -> None:
 )
 def test_what_is_done_is_done(state: Any) -> None:
     """Nobody asks about it any more."""
-    assert next_look(attempt(state), NOW) is None
+    assert next_poll(attempt(state), NOW) is None
 
 
 def test_an_order_of_a_day_is_asked_about_some_thirty_times() -> None:
     """From two minutes on."""
     now, looks = NOW, 0
     while now < NOW + DAY:
-        now, looks = next_look(attempt(S.OVERDUE), now) or now + DAY, looks + 1
+        now, looks = next_poll(attempt(S.OVERDUE), now) or now + DAY, looks + 1
     assert 25 <= looks <= 35

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aurpay_async import OrderStatus
 from aurpay_async.orders import AttemptState
-from aurpay_async.orders._states import HOLDING, wanted
+from aurpay_async.orders._states import ACTIVE, wanted
 
 S = AttemptState
 MONEY = {S.PAID, S.DUPLICATE, S.REFUNDED}
@@ -47,7 +47,7 @@ def test_an_order_is_shown_once() -> None:
         S.PAYMENT_REPORTED,
     }
     assert {state for state in S if state.can_become(S.CREATING)} == set()
-    assert {S.CREATING, S.PAYABLE} == set(HOLDING)
+    assert {S.CREATING, S.PAYABLE} == set(ACTIVE)
 
 
 @given(STATES, st.lists(STATES, max_size=8))

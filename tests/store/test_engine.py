@@ -15,7 +15,7 @@ from sqlalchemy.schema import CreateTable
 
 from aurpay_async._clock import SystemClock
 from aurpay_async._store._engine import Database
-from aurpay_async._store._steps import execute, run
+from aurpay_async._store._steps import execute, execute_and_commit
 from aurpay_async._store._times import UtcDateTime
 from aurpay_async.errors import StoreUnavailableError
 from aurpay_async.testing import FakeClock
@@ -129,7 +129,7 @@ async def test_a_failed_commit_leaves_neither_a_lock_nor_a_half_done_transaction
     async with database.begin() as connection:
         await connection.execute(text("CREATE TABLE numbers (number)"))
         await connection.execute(text("INSERT INTO numbers VALUES (1), (2)"))
-    write = execute if kind == "begin" else run
+    write = execute if kind == "begin" else execute_and_commit
     with closing(sqlite3.connect(path, timeout=0)) as reader:
         unread = reader.execute(LOOK)
         with pytest.raises(StoreUnavailableError, match="locked"):

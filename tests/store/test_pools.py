@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from aurpay_async import AurpayClient
 from aurpay_async._store import _pools
 from aurpay_async._store._engine import Database
-from aurpay_async._store._steps import run
+from aurpay_async._store._steps import execute_and_commit
 from aurpay_async.callbacks._replay import Claim
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError
@@ -50,7 +50,7 @@ async def ask(database: Database) -> list[object]:
 
     async def one() -> object:
         async with database.connect() as connection:
-            return (await run(connection, text("SELECT 7"))).scalar()
+            return (await execute_and_commit(connection, text("SELECT 7"))).scalar()
 
     return await asyncio.gather(*(one() for _ in range(CROWD)))
 
@@ -96,7 +96,7 @@ async def test_a_forked_child_leaves_the_connections_of_its_parent_alone(
     idle = Database(url, "another test")
     await ask(idle)
     async with database.begin() as connection:
-        await run(connection, text("SELECT 1"))
+        await execute_and_commit(connection, text("SELECT 1"))
 
         async def child() -> None:
             await idle.aclose()

@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from aurpay_async._store import _engine, _steps
-from aurpay_async._store._engine import Database, connection_of
-from aurpay_async._store._steps import execute, run, step
+from aurpay_async._store._engine import Database, require_connection
+from aurpay_async._store._steps import execute, execute_and_commit, step
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError, StoreUnavailableError
 
@@ -56,7 +56,7 @@ def sqlite(tmp_path: Path) -> str:
 
 async def number(database: Database) -> object:
     async with database.connect() as connection:
-        return (await run(connection, text("SELECT 7"))).scalar()
+        return (await execute_and_commit(connection, text("SELECT 7"))).scalar()
 
 
 def store_at(port: int) -> SqlInbox:
@@ -115,11 +115,11 @@ async def test_a_statement_that_gets_no_answer_ends_and_its_connection_is_gone(
     database = Database(proxy.url, "a test")
     loop = asyncio.get_running_loop()
     async with database.connect() as connection:
-        await run(connection, text("SELECT 1"))
+        await execute_and_commit(connection, text("SELECT 1"))
         proxy.silence()
         began = loop.time()
         with pytest.raises(StoreUnavailableError, match=SILENT):
-            await run(connection, text("SELECT 2"))
+            await execute_and_commit(connection, text("SELECT 2"))
         assert connection.invalidated
     assert loop.time() - began < SOON_S
     proxy.restore()
@@ -206,7 +206,7 @@ async def test_an_idle_connection_that_died_is_replaced(
     drivers: list[Any] = []
     for _ in range(3):
         async with database.connect() as connection:
-            await run(connection, text("SELECT 1"))
+            await execute_and_commit(connection, text("SELECT 1"))
             drivers.append((await connection.get_raw_connection()).driver_connection)
         if len(drivers) == 2:
             await drivers[1].close()
@@ -318,7 +318,9 @@ async def test_exceptions_inside_a_transaction_leave_as_they_are(sqlite: str) ->
     with pytest.raises(IntegrityError):
         await insert_twice()
     async with database.connect() as connection:
-        assert (await run(connection, text("SELECT * FROM numbers"))).all() == []
+        assert (
+            await execute_and_commit(connection, text("SELECT * FROM numbers"))
+        ).all() == []
     await database.aclose()
 
 
@@ -343,7 +345,7 @@ async def test_a_session_whose_database_is_away_is_told_by_the_same_error() -> N
     engine = create_async_engine("postgresql+asyncpg://shop@127.0.0.1:1/shop")
     async with AsyncSession(engine) as session:
         with pytest.raises(StoreUnavailableError, match="ConnectionRefused"):
-            await connection_of(session)
+            await require_connection(session)
 
 
 @pytest.mark.parametrize(
