@@ -1,4 +1,4 @@
-"""What this package keeps in a database: one schema, one way to connect, its versions.
+"""The database of this package: schema, connections, migrations.
 
 Shared by the order store and by the store of the inbox.
 """

@@ -1,8 +1,8 @@
 """One engine for what is kept: made for a URL, or the shop's own.
 
-SQLite lets one connection write at a time, and refuses whoever reads first and wants
-to write when somebody else has written meanwhile. So a transaction here begins with a
-write; on PostgreSQL it locks the rows that it needs.
+SQLite lets one connection write at a time, and rejects a transaction that reads
+first and writes after another one has written meanwhile. So a transaction here begins
+with a write; on PostgreSQL it locks the rows that it needs.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ SQLITE_BUSY_S: Final = "15"
 ALIVE_S: Final = 0.5
 
 #: Seconds that the other end of an idle connection has to answer a ping. Then a new one
-#: is opened, so a connection that died silently delays a call, and fails none.
+#: is opened, so a connection that broke silently delays a call, and fails none.
 PING_LIMIT_S: Final = 2.0
 
 #: Where the pool's record of a connection has the time of its last use.
@@ -224,7 +224,7 @@ class Database:
             await _give_back(connection)
 
     async def _check_out(self, engine: AsyncEngine) -> AsyncConnection:
-        """Return a connection, a new one if those of the pool died meanwhile."""
+        """Return a connection, a new one if those of the pool broke meanwhile."""
         while True:
             connection = engine.connect()
             await step(self.dialect, connection.start())
@@ -322,7 +322,7 @@ def _require_usable(engine: object, who: str) -> None:
     if isinstance(engine.pool, StaticPool):
         # One connection has one transaction: one step would commit another's half.
         raise ConfigurationError(
-            "a database in memory has one connection for all, so nobody has a "
+            "a database in memory has one connection for all, so no task has a "
             "transaction of its own; use a file"
         )
 

@@ -82,7 +82,7 @@ attempts: Final = Table(
     #: Orders that fit and are not proven to be it: a JSON object of ids and statuses.
     Column("candidates", Text),
     Column("created_at", UtcDateTime, nullable=False),
-    #: When the call that it stands for is over, whatever became of it.
+    #: When the call that it stands for is over, with or without an answer.
     Column("deadline", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime),
     #: When the platform was last asked about it.
@@ -107,7 +107,7 @@ OLD_COLUMNS: Final = {
     "aurpay_attempts": "next_look",
 }
 
-#: What holds the place of a reference: one at a time, whoever writes.
+#: A reference has one active attempt at most.
 Index(
     "aurpay_attempts_one_active",
     attempts.c.reference,

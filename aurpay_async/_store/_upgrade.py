@@ -37,7 +37,7 @@ VERSIONS: Final = (v0001_orders,)
 
 _ALEMBIC: Final = ("alembic.migration", "alembic.operations", "alembic.script")
 
-#: What has to be there, in a transaction of its own, before anybody can wait.
+#: What has to be there, in a transaction of its own, before another process can wait.
 _FIRST: Final[Mapping[str, Sequence[str]]] = {
     "postgresql": [],
     "sqlite": [

@@ -1,8 +1,6 @@
-"""Orders that outlive the process: one live order for each reference, whoever dies.
+"""Orders in a database: one payable order for each reference, also after a crash.
 
 Needs the extra ``sql`` or ``postgresql``.
-
-.. versionadded:: 0.1.0
 """
 
 from __future__ import annotations

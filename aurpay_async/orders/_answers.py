@@ -1,9 +1,9 @@
-"""What the platform answered to the call that creates an order, stored.
+"""Store the platform's answer to the call that creates an order.
 
 After the call an order may exist, so its answer must not be lost: it is written again
-and again until the deadline of the attempt, when other processes take the sender for
-dead. An order that the database did not take until then is remembered here, and stored
-first when its reference is opened again.
+and again until the deadline of the attempt, when other processes assume that the
+sender has crashed. An order that the database did not take until then is remembered,
+and stored first when its reference is opened again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Sending(NamedTuple):
     now: datetime
 
     def elapsed(self, clock: Clock) -> timedelta:
-        """How long ago it was opened."""
+        """Return the time since it was created."""
         return timedelta(seconds=clock.monotonic() - self.monotonic)
 
     def by_the_database(self, moment: datetime | None) -> datetime | None:
@@ -171,9 +171,12 @@ class Answers:
                     failed_check=repeated,
                 )
             else:
-                room = entry.has_room_for(attempt.attempt_id)
+                is_free = entry.has_room_for(attempt.attempt_id)
                 after = await move(
-                    (*((AttemptState.PAYABLE,) if room else ()), AttemptState.WITHHELD),
+                    (
+                        *((AttemptState.PAYABLE,) if is_free else ()),
+                        AttemptState.WITHHELD,
+                    ),
                     **_learned(current, order),
                 )
         if repeated is not None:
@@ -209,7 +212,7 @@ class Answers:
 
 
 def _learned(attempt: Attempt, order: LightningOrder) -> dict[str, Any]:
-    """What an attempt learns from the answer with its order."""
+    """Return the members of an attempt that the answer with its order sets."""
     invoice = order.payment_request
     return {
         "order_id": order.order_id,

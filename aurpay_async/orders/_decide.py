@@ -1,7 +1,7 @@
-"""What to do next for a reference, from what the store has: a table without waiting.
+"""Decide the next step for a reference from its rows, without any I/O.
 
-Whoever opens a reference asks this again after each step, until there is an order to
-show; so it does not matter who made the last step, or whether that one still lives.
+`get_or_create` calls it again after each step, until there is an order to return; so
+it does not matter which process made the last step, or whether it still runs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _GRACE: Final = timedelta(minutes=1)
 
 @attrs.frozen(kw_only=True)
 class ReferenceRecord:
-    """What the store has of a reference."""
+    """The row of a reference and its attempts."""
 
     #: When this was read, by the clock that all machines share.
     now: datetime
@@ -68,7 +68,7 @@ class ReferenceRecord:
         return next((a for a in self.attempts if a.state in states), None)
 
     def has_room_for(self, attempt_id: str) -> bool:
-        """Whether this attempt may be the one that is shown."""
+        """Return whether this attempt may be the one that is shown."""
         taken = {*ACTIVE, AttemptState.PAYMENT_REPORTED}
         others = (a for a in self.attempts if a.attempt_id != attempt_id)
         return self.paid_attempt_id is None and all(
@@ -77,17 +77,17 @@ class ReferenceRecord:
 
 
 class Action(Enum):
-    """What to do."""
+    """The next action for a reference."""
 
     #: Give its order to the caller.
     SHOW = auto()
-    #: Wait for whoever sends it.
+    #: Wait for the process that sends it.
     WAIT = auto()
     #: Ask the platform where it stands.
     POLL = auto()
     #: Its time is over: show it no more.
     RETIRE = auto()
-    #: Its sender is dead: nobody knows what became of it.
+    #: Its sender has crashed: the outcome is unknown.
     MARK_UNKNOWN = auto()
     #: Look for the order that it may have made.
     SEARCH = auto()
@@ -96,7 +96,7 @@ class Action(Enum):
 
 
 class Step(NamedTuple):
-    """What to do, and with which attempt."""
+    """An action and its attempt."""
 
     do: Action
     attempt: Attempt
@@ -113,7 +113,7 @@ def decide(entry: ReferenceRecord | None, new: Attempt, now: datetime) -> Step:
     Raises:
         ReferenceConflictError: it was opened for another price or currency.
         AlreadyPaidError: paid, and there is no invoice to show.
-        PaymentNeedsReviewError: it may be paid, and nobody can tell by which order.
+        PaymentNeedsReviewError: it may be paid, and the order is not identified.
     """
     if entry is None:
         return Step(Action.CREATE, new)
@@ -132,7 +132,8 @@ def decide(entry: ReferenceRecord | None, new: Attempt, now: datetime) -> Step:
     if current is not None:
         return Step(_current(current, now), current)
     for attempt in entry.attempts:
-        # Nobody has seen its invoice, so once is enough; `reconcile` looks on.
+        # No payer has seen its invoice, so one search is enough here; `reconcile`
+        # searches again.
         if attempt.state is AttemptState.UNKNOWN and attempt.last_polled_at is None:
             return Step(Action.SEARCH, attempt)
     _require_pause(entry, now)
@@ -169,8 +170,8 @@ def _settled(entry: ReferenceRecord, attempt_id: str) -> Step:
         return Step(Action.SHOW, attempt)
     order_id = None if attempt is None else attempt.order_id
     error = AlreadyPaidError(
-        f"{shown(entry.reference)} is paid, with order {shown(order_id)}, whose "
-        "invoice nobody holds",
+        f"{shown(entry.reference)} is paid, with order {shown(order_id)} "
+        "without an invoice in the store",
         reference=entry.reference,
     )
     error.order_id = order_id
@@ -193,7 +194,7 @@ def _current(attempt: Attempt, now: datetime) -> Action:
 
 
 def _live(attempt: Attempt, order: LightningOrder, now: datetime) -> Action:
-    """Whether to show an order: until it is overdue, and then if the platform says so.
+    """Decide if an order is shown: until it is overdue, then as the platform says.
 
     When its 30 minutes are over, a clock alone decides nothing: the platform is asked.
     An order that it calls PENDING is shown for as long as its invoice can be paid, and

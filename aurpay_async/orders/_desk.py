@@ -1,4 +1,4 @@
-"""What every room of the store works with, and the one way to change an attempt."""
+"""The client, the rows and the clock of a store, and the transition of an attempt."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Repository:
     async def lock_attempt(
         self, connection: AsyncConnection, attempt_id: str
     ) -> tuple[ReferenceRecord, Attempt]:
-        """An attempt, and all of its reference, which nobody else changes now.
+        """Lock the reference of an attempt; return both as they are now.
 
         Raises:
             UnknownOrderError: there is none.

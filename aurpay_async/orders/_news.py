@@ -1,4 +1,4 @@
-"""What shops bring to the store: a notification, an order, or the id of one."""
+"""Record updates: notifications, orders, and ids of orders."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def read_order_of(repository: Repository, reference: str) -> Order:
 async def identify(
     repository: Repository, attempt_id: str, order: Order | None, caller: Caller
 ) -> Change:
-    """Write down whose order it is; or that an attempt made none."""
+    """Record the order of an attempt; or that the attempt created none."""
     async with repository.rows.writing(caller) as connection:
         entry, attempt = await repository.lock_attempt(connection, attempt_id)
         claimed = attempt.state is AttemptState.PAYMENT_REPORTED
@@ -203,7 +203,7 @@ async def _record_claim(
     token: Reference,
     order_id: str | None,
 ) -> Change:
-    """What a callback says, and the platform has not confirmed."""
+    """Record a callback that the platform has not confirmed."""
     if token.kind == "paid":
         return await claim(repository, connection, token.attempt_id, order_id)
     _, attempt = await repository.lock_attempt(connection, token.attempt_id)

@@ -133,7 +133,7 @@ class OrderOpener:
         step = self._in_flight.get(key)
         if step is not None and step.task is task:
             del self._in_flight[key]
-        # What it raised is in the store, even if nobody waits for it any more.
+        # What it raised is in the store, even if no caller waits for it any more.
         _ = task.cancelled() or task.exception()
 
     async def _step(self, reference: str, asked: NewOrder) -> LightningOrder | None:
@@ -171,7 +171,7 @@ class OrderOpener:
     async def _plan_locked(
         self, reference: str, asked: NewOrder
     ) -> tuple[Step, Sending | None]:
-        """The step to make, when what it needs is written down, and nobody else's."""
+        """Return the next step, and write what it needs, with the reference locked."""
         repository = self._repository
         async with repository.rows.writing() as connection:
             await repository.rows.begin(
@@ -236,7 +236,7 @@ class OrderOpener:
         except (APIError, InvalidResponseError) as error:
             if error.retryable:
                 raise
-            # It cannot be looked for. Nobody was shown its invoice, so this is no
+            # It cannot be looked for. No payer was shown its invoice, so this is no
             # reason never to sell again.
             await self._move(attempt, looked=True)
             return
@@ -248,7 +248,7 @@ class OrderOpener:
     async def _ask(
         self, attempt: Attempt, known: LightningOrder
     ) -> LightningOrder | None:
-        """See how an order stands whose time is over."""
+        """Poll an order after its time is over."""
         repository = self._repository
         try:
             order = await repository.client.get_order(known.order_id)
@@ -284,7 +284,7 @@ def _is_on_this_loop(task: asyncio.Task[LightningOrder | None]) -> bool:
 def _result(
     task: asyncio.Task[LightningOrder | None], *, shared: bool
 ) -> LightningOrder | None:
-    """What a step came to; each caller gets an error of its own."""
+    """Return the result of a step; each caller gets its own copy of an error."""
     try:
         return task.result()
     except AurpayError as error:

@@ -67,7 +67,7 @@ async def reconcile(
     asked, down = 0, False
     # The lost ones last: who may not read lists still hears of what is known.
     for attempt in sorted(due.attempts[:limit], key=lambda one: one.order_id is None):
-        # The database's time, carried on by the clock that nobody sets.
+        # The database's time, carried on by the monotonic clock.
         now = due.now + timedelta(seconds=repository.clock.monotonic() - began)
         if not await repository.rows.plan_poll(attempt, now + LEASE):
             continue  # another machine is on it
@@ -93,7 +93,7 @@ async def reconcile(
 
 
 def _concerns_all(error: Exception) -> bool:
-    """Whether the platform would fail to answer about the next attempt as well."""
+    """Return whether the next attempt could not be polled either."""
     is_down = isinstance(error, TransportError | APIError)
     return is_down and not isinstance(error, NotFoundError)
 
@@ -139,7 +139,7 @@ async def _look_at(
     if attempt.order_id is not None:
         return await _ask(repository, poll, attempt.order_id, tell)
     if attempt.state is AttemptState.CREATING:
-        # The sender is dead: what it may have made is looked for next time.
+        # The sender has crashed: the next run searches for its order.
         return await _move(repository, attempt, AttemptState.UNKNOWN, tell)
     found = await search(repository, attempt, poll.now)
     async with repository.rows.writing() as connection:
@@ -167,7 +167,7 @@ async def _identified(
     attempt: Attempt,
     found: Findings,
 ) -> Change:
-    """What a search came to; a callback that says "paid" may say of which order."""
+    """Record a search; a callback that reports a payment may name the order."""
     if attempt.state is AttemptState.PAYMENT_REPORTED:
         order = found.order_of(attempt, "paid")
         if order is not None:

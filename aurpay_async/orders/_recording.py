@@ -1,7 +1,7 @@
 """Writing down what the platform says of an order: here a reference is settled.
 
-Whatever brings the news (a callback, a look, a person) comes through `record`, so money
-is counted once, and what comes late or twice changes nothing.
+Each update (a callback, a poll, a person's decision) goes through `record`: a payment
+is counted once, and an update that arrives late or twice changes nothing.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ async def record(
     *,
     by_person: bool = False,
 ) -> Change:
-    """What the platform says of an attempt's order.
+    """Record the platform's status of an attempt's order.
 
     Args:
         repository: Where.
-        connection: In whose transaction.
+        connection: The transaction to write in.
         attempt_id: The attempt's.
         order: As it was read from the platform.
         by_person: Whether a person has decided that it is this attempt's.
@@ -78,7 +78,7 @@ async def record(
 
 
 def _is_paid_elsewhere(attempt: Attempt) -> bool:
-    """Whether what pays this order has paid another one: they have one payment hash."""
+    """Return whether another order has the payment hash of this one."""
     return attempt.failed_check == PAYMENT_HASH
 
 
@@ -88,11 +88,11 @@ async def claim(
     attempt_id: str,
     hint: str | None,
 ) -> Change:
-    """A genuine callback says that an attempt is paid, and nobody can confirm it.
+    """Record a signed callback that reports a payment which Aurpay has not confirmed.
 
     Args:
         repository: Where.
-        connection: In whose transaction.
+        connection: The transaction to write in.
         attempt_id: The attempt's.
         hint: The order that the body of the callback names, if it has a body.
     """

@@ -1,4 +1,4 @@
-"""What the order store tells: an attempt, a change, what reconciling came to."""
+"""The records of the order store: attempts, changes, results of reconciliation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-#: What shops bring to the store: what a handler was told, an order, or the id of one.
+#: An argument of `OrderStore.record`: a notification, an order, or the id of one.
 OrderUpdate = Notification | Order | str
 
 
@@ -29,8 +29,6 @@ class Attempt:
     """One call that may have made an order, and what is known of that order.
 
     Times are aware, UTC.
-
-    .. versionadded:: 0.1.0
     """
 
     #: The shop's own name for what is paid.
@@ -59,7 +57,7 @@ class Attempt:
     candidates: Mapping[str, OrderStatus]
     #: When it was written down; it was sent afterwards.
     created_at: datetime
-    #: When the call is over, even if nobody says so.
+    #: When the call is over, even without an answer.
     deadline: datetime
     #: When its last request began, if that is known.
     sent_at: datetime | None
@@ -85,16 +83,13 @@ class Attempt:
 
     @property
     def has_order(self) -> bool:
-        """Whether `order` has one."""
+        """Return whether `order` has one."""
         return self._order_json is not None
 
 
 @attrs.frozen(kw_only=True)
 class Change:
-    """What recording something has changed, or not.
-
-    .. versionadded:: 0.1.0
-    """
+    """The result of recording an update."""
 
     #: As it is now.
     attempt: Attempt
@@ -108,33 +103,30 @@ class Change:
 
     @property
     def changed(self) -> bool:
-        """Whether it is in another state than before."""
+        """Return whether the state differs from the one before."""
         return self.attempt.state is not self.before
 
     @property
     def newly_paid(self) -> bool:
-        """Whether this, and nothing before it, settled the reference: deliver now."""
+        """True exactly once for each reference: fulfil it now."""
         return self.changed and self.attempt.state is AttemptState.PAID
 
     @property
     def duplicate_payment(self) -> bool:
-        """Whether this is a payment too many: refund it."""
+        """True if another order has paid the reference already: refund this one."""
         return self.changed and self.attempt.state is AttemptState.DUPLICATE
 
 
-#: In whose transaction to write: the caller's, or ``None`` for one of the store's own.
+#: The caller's transaction to write in; ``None`` for one that the store opens.
 Caller = AsyncConnection | AsyncSession | None
 
-#: Is told of a change, in the transaction that records it.
+#: Called with each change, in the transaction that records it.
 OnChange = Callable[[Change, AsyncConnection], Awaitable[None]]
 
 
 @attrs.frozen(kw_only=True)
 class Failure:
-    """An attempt that could not be polled, or whose `on_change` raised.
-
-    .. versionadded:: 0.1.0
-    """
+    """An attempt that could not be polled, or whose `on_change` raised."""
 
     attempt: Attempt
     #: What polling, or `on_change`, raised.
@@ -143,10 +135,7 @@ class Failure:
 
 @attrs.frozen(kw_only=True)
 class Reconciliation:
-    """What one run of `OrderStore.reconcile` came to.
-
-    .. versionadded:: 0.1.0
-    """
+    """The result of one run of `OrderStore.reconcile`."""
 
     #: What is in another state than before, in the order in which it was found.
     changes: tuple[Change, ...]
@@ -172,9 +161,9 @@ class WatchedOrder:
 
 
 def as_known_order(attempt: Attempt, order: Order) -> WatchedOrder:
-    """What is known of an order that only the platform has.
+    """Return an order that only the platform has as a `KnownOrder`.
 
-    Nobody has seen its invoice, so what it is to be paid is what the platform says.
+    No payer has seen its invoice, so what it is to be paid is what the platform says.
     """
     return WatchedOrder(
         order_id=attempt.order_id or order.order_id,

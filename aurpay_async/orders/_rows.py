@@ -75,7 +75,7 @@ class Moment(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """What the store has of around the time of an attempt."""
+    """The other attempts of around the time of an attempt."""
 
     #: The orders of other attempts.
     order_ids: frozenset[str]
@@ -87,7 +87,7 @@ class Neighbours(NamedTuple):
 
 @final
 class Rows:
-    """What the store keeps."""
+    """The two tables, read and written."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -129,7 +129,7 @@ class Rows:
     async def entry(
         self, connection: AsyncConnection, reference: str
     ) -> ReferenceRecord | None:
-        """What the store has of a reference, in one look."""
+        """Return the record of a reference, with one query."""
         both = references.outerjoin(attempts)
         columns = [self._now.label("now"), *[c.label(f"a_{c.name}") for c in _a]]
         found = select(references, *columns).select_from(both)
@@ -151,7 +151,7 @@ class Rows:
     async def locked(
         self, connection: AsyncConnection, reference: str
     ) -> ReferenceRecord | None:
-        """The same, and nobody else changes it before this transaction ends."""
+        """Lock a reference until this transaction ends; return its record."""
         await self.lock(connection, reference)
         return await self.entry(connection, reference)
 
@@ -233,7 +233,7 @@ class Rows:
     async def is_taken(
         self, connection: AsyncConnection, order_id: str, attempt_id: str
     ) -> bool:
-        """Whether an order is that of another attempt."""
+        """Return whether an order is that of another attempt."""
         other = select(_a.attempt_id).where(
             _a.order_id == order_id, _a.attempt_id != attempt_id
         )
@@ -242,7 +242,7 @@ class Rows:
     async def is_seen(
         self, connection: AsyncConnection, payment_hash: str, attempt_id: str
     ) -> bool:
-        """Whether the invoice of another attempt has this payment hash."""
+        """Return whether the invoice of another attempt has this payment hash."""
         same = _a.payment_hash == payment_hash
         other = select(_a.attempt_id).where(same, _a.attempt_id != attempt_id)
         return (await execute(connection, other)).first() is not None
@@ -256,7 +256,7 @@ class Rows:
     async def by_order(
         self, connection: AsyncConnection, order_id: str
     ) -> Attempt | None:
-        """The attempt whose order this is."""
+        """Return the attempt that has this order."""
         return await self._one(connection, _a.order_id == order_id)
 
     async def find(self, attempt_id: str) -> Moment:
@@ -264,10 +264,10 @@ class Rows:
         return await self._all(self._select(_a.attempt_id == attempt_id))
 
     async def due(self, limit: int) -> Moment:
-        """Whom to ask about, the most urgent first.
+        """Return the attempts to poll, the most urgent first.
 
-        Whatever a clock that was ahead has put off, or given up, is due as well: it was
-        polled, or opened, at a time that has not come yet.
+        An attempt that a clock ahead of time has put off, or given up, is due as
+        well: it was polled, or created, at a time that has not come yet.
         """
         now = self._now
         soon = self._database.now(self._clock, CLOCK_SKEW)
@@ -302,7 +302,7 @@ class Rows:
         return (await self._all(query.order_by(_a.created_at, _a.attempt_id))).attempts
 
     async def needs_review(self) -> Sequence[Attempt]:
-        """Those that there may be money in, without anybody knowing."""
+        """Return the attempts that may be paid and need a person's review."""
         clear = [str(s) for s in OrderStatus if s.is_paid is not None]
         watched = [str(state) for state in PAYABLE]
         claimed = _a.state == str(AttemptState.PAYMENT_REPORTED)
@@ -320,7 +320,7 @@ class Rows:
         ]
 
     async def near(self, attempt: Attempt) -> Neighbours:
-        """What else the store has of around the time of an attempt."""
+        """Return the other attempts of around the time of an attempt."""
         first, last = attempt.created_at - _NEAR, attempt.deadline + _NEAR
         names = ("order_id", "state", "price", "currency", "created_at", "deadline")
         query = select(*[_a[name] for name in names], _a.hinted_order_id).where(
@@ -356,7 +356,7 @@ class Rows:
 
 
 def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
-    """Whether the unknown order of another attempt may be taken for that of this."""
+    """Return whether the order of another attempt may look like that of this one."""
     return (
         other.order_id is None
         and other.state in MAY_OWN_LISTED_ORDER
@@ -411,8 +411,8 @@ def _attempt(row: Row[tuple[object, ...]]) -> Attempt:
 
 def _moved(attempt: Attempt) -> OrderStoreError:
     error = OrderStoreError(
-        f"attempt {attempt.attempt_id} was changed by somebody who does not hold its "
-        "reference; try again",
+        f"attempt {attempt.attempt_id} was changed by a transaction without a lock on "
+        "its reference; try again",
         reference=attempt.reference,
     )
     error.retryable = True

@@ -29,14 +29,14 @@ SEARCH: Final = timedelta(hours=1)
 #: A payment that was under way when the invoice expired, and clocks that differ.
 GRACE: Final = timedelta(hours=1)
 
-#: Aurpay's invoices live a day; so may one that nobody has seen.
+#: Aurpay's invoices live a day; so may one that was never returned.
 INVOICE_LIFE: Final = timedelta(days=1)
 
 #: Invoices may name any expiry.
 _MAX_WATCH: Final = timedelta(days=3650)
 
 #: For how long the process that polls an attempt keeps others from doing so. Longer
-#: than a call and the handler take together; if the process dies, another one polls.
+#: than a call and the handler take together; if the process crashes, another one polls.
 LEASE: Final = FIRST_POLL_AGE
 
 #: How long a call may hesitate between writing down that it will send, and sending.
@@ -61,7 +61,7 @@ _DONE: Final = frozenset(
 
 
 def call_limit(call_s: float) -> timedelta:
-    """How long a call takes at most after it was written down, if its process lives.
+    """Return the longest duration of a call, from its row to its stored answer.
 
     Args:
         call_s: Seconds that the client's calls take at most.
@@ -70,7 +70,7 @@ def call_limit(call_s: float) -> timedelta:
 
 
 def is_over(attempt: Attempt, now: datetime) -> bool:
-    """Whether whoever sends it must have died."""
+    """Return whether the process that sends it must have crashed."""
     left = attempt.deadline - now
     # A clock that was set back by hours must not make a call longer by hours.
     return not timedelta(0) < left <= 2 * (attempt.deadline - attempt.created_at)
@@ -93,7 +93,7 @@ def next_poll(attempt: Attempt, now: datetime) -> datetime | None:
 
 
 def can_be_polled(attempt: Attempt) -> bool:
-    """Whether the platform can be asked about its order, or searched for it.
+    """Return whether the platform can be asked about its order, or searched for it.
 
     Of an order that this store did not create, it is not known when it was created.
     Then a search would take another order for it.
@@ -109,7 +109,7 @@ def poll_after(attempt: Attempt, now: datetime) -> datetime:
 
 
 def needs_list(attempt: Attempt, now: datetime) -> bool:
-    """Whether to search the platform's list for an order, or to poll what was found.
+    """Return whether to search the platform's list, or to poll what was found.
 
     The first order that fits may be another one's, and the list may be behind. So the
     list is read for as long as a lost order is searched for, and before it is given up.

@@ -1,4 +1,4 @@
-"""Looking for the order of an attempt whose outcome nobody knows.
+"""Search for the order of an attempt of unknown outcome.
 
 What fits need not be it: another cart of the same price in the same minutes fits as
 well. So what is found is watched and told to people, and settles nothing; only the
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from ._records import Attempt
     from ._rows import Neighbours
 
-#: Of orders that fit, so many are written down. More of them help nobody.
+#: Of orders that fit, so many are stored at most.
 MAX_CANDIDATES: Final = 100
 
 
 class Findings(NamedTuple):
-    """What a search for the order of an attempt came to."""
+    """The result of a search for the order of an attempt."""
 
     #: The orders that fit, in any status, and that are no other attempt's.
     orders: Sequence[Order]
@@ -47,7 +47,7 @@ class Findings(NamedTuple):
     def order_of(self, attempt: Attempt, kind: Kind) -> Order | None:
         """Return the order that a callback of this attempt is about, if that is sure.
 
-        It is if no other order can be meant, in whatever status it is; or if the body
+        It is if no other order can be meant, in any status; or if the body
         of the callback names one of those that fit. The body alone proves nothing.
 
         Args:
@@ -76,7 +76,7 @@ async def search(
 
     Args:
         repository: Where.
-        attempt: Whose order is not known.
+        attempt: The attempt without a known order.
         now: The time, where polling what was found before may be enough; ``None`` to
             read the list in any case.
     """
@@ -145,7 +145,7 @@ def _state_after_search(
     if not candidates:
         return AttemptState.NOT_FOUND if is_over else AttemptState.UNKNOWN
     # One that was found only now, or that the platform has as PENDING or as paid, is
-    # asked about again, whatever the clock says.
+    # asked about again, regardless of the clock.
     ended = all(status in ENDED for status in candidates.values())
     if is_over and ended and attempt.state is AttemptState.CANDIDATES_FOUND:
         return AttemptState.NOT_FOUND

@@ -1,4 +1,4 @@
-"""What is known of an attempt to make an order, and what can be learned next.
+"""The states of an attempt to create an order, and their transitions.
 
 An attempt is one call of ``create_order``, by its attempt_id. The table has a row for
 each state and in it the states that may follow; a missing one is a refusal: the attempt
@@ -23,20 +23,17 @@ if TYPE_CHECKING:
 
 
 class AttemptState(StrEnum):
-    """What is known of an attempt to make an order.
+    """The state of an attempt to create an order."""
 
-    .. versionadded:: 0.1.0
-    """
-
-    #: Being sent, or about to be; nobody knows yet.
+    #: Being sent, or about to be; there is no answer yet.
     CREATING = "creating"
     #: The order to show: stored, checked, payable.
     PAYABLE = "payable"
     #: Its time to be shown is over. Its invoice may still be paid.
     OVERDUE = "overdue"
-    #: Nothing was made: it was not sent, or the platform said no.
+    #: No order was created: the call was not sent, or the platform rejected it.
     REJECTED = "rejected"
-    #: The process died, or no trustworthy answer came: an order may exist.
+    #: The process crashed, or no trustworthy answer came: an order may exist.
     UNKNOWN = "unknown"
     #: Lost, and there are orders that fit (`Attempt.candidates`). None is proven to be
     #: its own, so none settles anything.
@@ -44,7 +41,7 @@ class AttemptState(StrEnum):
     #: Lost, searched for long enough, and Aurpay has no order that fits and can still
     #: be paid.
     NOT_FOUND = "not_found"
-    #: Its order exists, and nobody was shown its invoice: the answer could not be
+    #: Its order exists, and its invoice was never returned: the answer could not be
     #: trusted, or came when another order had taken its place.
     WITHHELD = "withheld"
     #: Lost, or not answered yet, and a genuine callback says that it is paid; which
@@ -60,7 +57,7 @@ class AttemptState(StrEnum):
     EXPIRED = "expired"
 
     def can_become(self, other: AttemptState) -> bool:
-        """Whether `other` can follow."""
+        """Return whether `other` can follow."""
         return other in _MOVES[self]
 
     def first_of(self, wanted: tuple[AttemptState, ...]) -> AttemptState:
@@ -82,7 +79,7 @@ _MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
     ),
     _State.PAYABLE: _moves("overdue expired paid duplicate refunded"),
     _State.OVERDUE: _moves("expired paid duplicate refunded"),
-    # Whoever said no may have been a gateway behind which an order was made.
+    # A gateway may have rejected it although Aurpay created an order.
     _State.REJECTED: _moves("withheld payment_reported paid duplicate refunded"),
     # Its sender may come back with the answer, at any time.
     _State.UNKNOWN: _moves(

@@ -65,8 +65,6 @@ class OrderStore:
         >>> order = await store.get_or_create(
         ...     "cart-42", "20.00", "USD", callback_url=...
         ... )
-
-    .. versionadded:: 0.1.0
     """
 
     #: All tables that this package has, the inbox's included; for those who
@@ -96,7 +94,7 @@ class OrderStore:
             raise ConfigurationError(
                 f"client must be an AurpayClient, not {shown(client)}"
             )
-        if not client._reference_keys:  # noqa: SLF001 - rooms of one house
+        if not client._reference_keys:  # noqa: SLF001
             raise ConfigurationError(
                 "the client needs a reference_key: without one, no callback says which "
                 "order it is about"
@@ -147,7 +145,7 @@ class OrderStore:
 
         Call it as often as you like, from as many processes as you like. It is paid
         already if its `status` says so. What is under way is brought to its end even if
-        you stop waiting; and what was written down before a process died is looked for
+        you stop waiting; and what was stored before a process crashed is searched for
         before another order is made.
 
         Args:
@@ -284,7 +282,7 @@ class OrderStore:
 
         Args:
             limit: About how many to ask, at most, in this run.
-            on_change: An ``async def`` that is told of each `Change`, with the
+            on_change: An ``async def`` that is called with each `Change`, with the
                 connection in whose transaction it is recorded: what it does there and
                 the change are both committed, or neither. What it raises is logged and
                 is in `Reconciliation.failures`; the next run calls it again.
@@ -335,7 +333,7 @@ class OrderStore:
         return await self._repository.rows.of(reference)
 
     async def duplicate_payments(self) -> Sequence[Attempt]:
-        """What was paid though something else had paid for it: refund these.
+        """Return the payments of references that were paid already: refund these.
 
         An attempt leaves this list when the platform says that it was refunded.
         """
@@ -343,7 +341,7 @@ class OrderStore:
         return await self._repository.rows.in_states(AttemptState.DUPLICATE)
 
     async def needs_review(self) -> Sequence[Attempt]:
-        """What a person has to look at, because there may be money in it.
+        """Return the attempts that a person has to review, because they may be paid.
 
         A callback says "paid", and its order is not known; an order that may be a lost
         one's is paid; or a status has no known meaning (``PARTIAL``, ``TERMINATED``).
@@ -386,7 +384,7 @@ class OrderStore:
                 return
             fit = await fits(self._database)
             if not fit and self._database.is_sqlite:
-                # A file of one machine: nobody deploys to it.
+                # A file of one machine needs no deploy step.
                 await upgrade(self._database)
                 fit = await fits(self._database)
             if not fit:

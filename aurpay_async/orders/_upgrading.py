@@ -26,8 +26,6 @@ async def upgrade(engine_or_url: AsyncEngine | str) -> None:
         ConfigurationError: that is no database that can do this; Alembic is not
             installed; or a newer version of this package has migrated it.
         StoreUnavailableError: the database failed, or did not answer in time.
-
-    .. versionadded:: 0.1.0
     """
     try:
         database = Database(engine_or_url, upgrade.__name__)

@@ -136,7 +136,7 @@ class TestEngines:
                 await store.get_or_create("cart-42", 5, "USD")
         await engine.dispose()
 
-    async def test_an_engine_that_begins_by_itself(
+    async def test_order_store_takes_an_engine_that_begins_transactions_itself(
         self, client: AurpayClient, platform: Platform, sqlite_url: str
     ) -> None:
         """SQLAlchemy's own recipe for SQLite."""

@@ -136,7 +136,9 @@ def test_what_is_paid_is_shown_to_the_end() -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_paid_with_an_order_that_nobody_holds(known: bool) -> None:
+def test_paid_reference_without_an_invoice_is_an_already_paid_error(
+    known: bool,
+) -> None:
     """There is nothing to show, and nothing to ask for."""
     paid = attempt(S.PAID, order_id="20260101000000000001")
     with pytest.raises(AlreadyPaidError, match="'cart-42' is paid") as caught:
@@ -157,7 +159,9 @@ def test_a_claim_that_nobody_can_confirm_stops_it() -> None:
     ("price", "currency", "shown"),
     [("20.01", "USD", "20.01 USD"), ("20", "EUR", "20 EUR")],
 )
-def test_another_price_is_a_conflict(price: str, currency: str, shown: str) -> None:
+def test_another_price_is_a_reference_conflict_for_the_decision(
+    price: str, currency: str, shown: str
+) -> None:
     """Both are shown, even of what is paid already."""
     other = attempt(S.CREATING, price=Decimal(price), currency=currency)
     with pytest.raises(ReferenceConflictError) as caught:

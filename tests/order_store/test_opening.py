@@ -178,7 +178,7 @@ class TestOnce:
         platform.go.set()
         assert (await first).attempt_id == attempt.attempt_id
 
-    async def test_another_price_is_a_conflict(
+    async def test_get_or_create_with_another_price_is_a_reference_conflict(
         self, store: OrderStore, platform: Platform
     ) -> None:
         """Also at the same moment; nothing is sent for it."""
@@ -682,7 +682,7 @@ class TestOverdue:
             assert (await opened(local)).status == "PARTIAL"
         assert platform.calls["get_order"] == 2
 
-    async def test_an_order_that_the_platform_has_forgotten(
+    async def test_get_or_create_replaces_an_overdue_order_that_aurpay_lacks(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Its time is over anyhow."""

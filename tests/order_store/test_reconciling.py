@@ -415,7 +415,7 @@ class TestFailing:
         assert [change.reference for change in done.changes] == ["cart-41"]
         assert [one.attempt.reference for one in done.failures] == ["cart-42"]
 
-    async def test_an_order_that_the_platform_has_forgotten(
+    async def test_reconcile_expires_an_old_order_that_aurpay_lacks(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Expires like any other."""

@@ -243,7 +243,7 @@ class TestSettling:
         assert (change.newly_paid, change.attempt.state) == (False, S.REFUNDED)
         assert (await opened(local)).order_id != first.order_id
 
-    async def test_paid_with_an_order_that_nobody_holds(
+    async def test_payment_of_an_order_without_an_invoice_is_recorded(
         self, local: OrderStore, platform: Platform
     ) -> None:
         """Its answer could not be trusted, and somebody has paid it all the same."""
@@ -411,7 +411,9 @@ class TestTransactions:
                 connection, order.attempt_id or ""
             )
         stale = attrs.evolve(attempt, state=S.UNKNOWN)
-        with pytest.raises(OrderStoreError, match="was changed by somebody") as caught:
+        with pytest.raises(
+            OrderStoreError, match="was changed by a transaction"
+        ) as caught:
             async with rows.writing() as connection:
                 await rows.change(
                     connection, stale, attrs.evolve(stale, state=S.CANDIDATES_FOUND)
@@ -419,7 +421,7 @@ class TestTransactions:
         assert caught.value.retryable
         async with rows.writing() as connection:
             await rows.settle(connection, attempt)
-        with pytest.raises(OrderStoreError, match="was changed by somebody"):
+        with pytest.raises(OrderStoreError, match="was changed by a transaction"):
             async with rows.writing() as connection:
                 await rows.settle(connection, attempt)
 

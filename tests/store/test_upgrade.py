@@ -182,7 +182,9 @@ async def test_a_newer_version_has_been_here(database: Database) -> None:
         await upgrade(database)
 
 
-async def test_an_engine_that_begins_by_itself(tmp_path: Path) -> None:
+async def test_upgrade_takes_an_engine_that_begins_transactions_itself(
+    tmp_path: Path,
+) -> None:
     """SQLAlchemy's own recipe for SQLite: its DDL is in the transaction as well."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/recipe.db")
 

@@ -1,1 +1,1 @@
-"""How the schema came to be what it is: one file for each version, never changed."""
+"""The versions of the schema: one file each, never changed after its release."""
