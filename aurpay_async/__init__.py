@@ -12,16 +12,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from . import errors
-from ._auth import ApiKey, ApiToken, Auth
+from ._api.lightning_order import LightningOrder
+from ._api.models import NewOrder, Order, OrderStatus, Payment
 from ._client import AurpayClient
-from ._clock import Clock
-from ._events import AttemptEvent, CallEvent, Event
-from ._http import Effect, Request, Response, Timeouts
-from ._lightning_order import LightningOrder
-from ._models import NewOrder, Order, Payment
-from ._order_life import OrderStatus
-from ._retry import RetryPolicy
-from ._transports._base import Transport
+from ._client.auth import ApiKey, ApiToken, Auth
+from ._client.retry import RetryPolicy
+from ._core.clock import Clock
+from ._core.events import AttemptEvent, CallEvent, Event
+from ._core.http import Effect, Request, Response, Timeouts, Transport
 from .errors import (
     AlreadyPaidError,
     APIError,
@@ -128,26 +126,32 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import bolt11
-    from ._lost import OrderQuery, OrderSearchResult
-    from ._models._payments import NewPayment, PaymentOrder, PaymentUrl
-    from ._models._refunds import Refund, RefundInfo
-    from ._models._transactions import Transaction, Withdrawal
-    from ._paging import Page
+    from ._api.models import Page
+    from ._api.payment_models import (
+        NewPayment,
+        PaymentOrder,
+        PaymentUrl,
+        Refund,
+        RefundInfo,
+        Transaction,
+        Withdrawal,
+    )
+    from ._client.lost_orders import OrderQuery, OrderSearchResult
 
     __version__: str
 else:
     #: Names that few programs use, with their modules: imported on first access.
     _LAZY = {
-        "OrderSearchResult": "._lost",
-        "OrderQuery": "._lost",
-        "NewPayment": "._models._payments",
-        "Page": "._paging",
-        "PaymentOrder": "._models._payments",
-        "PaymentUrl": "._models._payments",
-        "Refund": "._models._refunds",
-        "RefundInfo": "._models._refunds",
-        "Transaction": "._models._transactions",
-        "Withdrawal": "._models._transactions",
+        "OrderSearchResult": "._client.lost_orders",
+        "OrderQuery": "._client.lost_orders",
+        "NewPayment": "._api.payment_models",
+        "Page": "._client.pagination",
+        "PaymentOrder": "._api.payment_models",
+        "PaymentUrl": "._api.payment_models",
+        "Refund": "._api.payment_models",
+        "RefundInfo": "._api.payment_models",
+        "Transaction": "._api.payment_models",
+        "Withdrawal": "._api.payment_models",
     }
 
     def __dir__() -> list[str]:

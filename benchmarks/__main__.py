@@ -9,14 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from aurpay_async import bolt11
-
-from . import imports, invoices, orders, page, sandbox
-from ._measure import write_results
+from benchmarks import imports, invoices, orders, page, sandbox
+from benchmarks._measure import write_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._measure import Figure, Row
+    from benchmarks._measure import Figure, Row
 
 
 def find_versions(*names: str) -> dict[str, str | None]:

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from aurpay_async import bolt11
-from aurpay_async.bolt11 import _bech32, _curve, _invoice, _secp256k1
-
-from ._measure import make_row, measure_in_turns
+from aurpay_async.bolt11 import _bech32, _ecdsa, _invoice, _secp256k1
+from benchmarks._measure import make_row, measure_in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._measure import Row
+    from benchmarks._measure import Row
 
 #: An invoice in Aurpay's documentation.
 INVOICE = (
@@ -67,7 +66,7 @@ def compare(rounds: int) -> list[Row]:
     others = other_decoders()
 
     def in_python() -> _secp256k1.Curve:
-        return _curve
+        return _ecdsa
 
     slow = dict.fromkeys(others, 2)
 

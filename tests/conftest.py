@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from aurpay_async.bolt11 import _curve, _secp256k1
+from aurpay_async.bolt11 import _ecdsa, _secp256k1
 
 # Bytecode is written even if the environment disables it: otherwise each process that
 # the suite starts compiles the package and rewrites the tests again.
@@ -86,8 +86,8 @@ def curve(
     if request.param == "wallycore":
         pytest.importorskip("wallycore")
         chosen = _secp256k1.curve()
-        assert chosen is not _curve
+        assert chosen is not _ecdsa
     else:
-        chosen = _curve
+        chosen = _ecdsa
     monkeypatch.setattr(_secp256k1, "curve", lambda: chosen)
     return chosen

@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aurpay_async import NewOrder, Response, bolt11
-from aurpay_async._checks import InvoicePolicy
-from aurpay_async._protocol import parse_create_order
-
-from .conftest import load
+from aurpay_async._api.checks import InvoicePolicy
+from aurpay_async._api.orders import parse_create_order
+from tests.conftest import load
 
 if TYPE_CHECKING:
     from aurpay_async import LightningOrder

@@ -18,9 +18,8 @@ from aurpay_async import (
     errors,
 )
 from aurpay_async.testing import FakeClock
-
-from .aioresponses_compat import NEEDED, mocked
-from .orders import AS_TEXT, TEXT_DAY, envelope
+from tests.aioresponses_compat import NEEDED, mocked
+from tests.orders import AS_TEXT, TEXT_DAY, envelope
 
 __all__ = ["mocked"]
 

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from aurpay_async import ApiKey, ApiToken, ConfigurationError, Effect, Request
-from aurpay_async._auth import sign, signature_origin
-from aurpay_async._secrets import Secret
-
-from .conftest import load
+from aurpay_async._client.auth import sign, signature_origin
+from aurpay_async._core.secrets import Secret
+from tests.conftest import load
 
 VECTORS = load("aurpay.json")["signature_vectors"]["request"]
 DATE = datetime(2024, 6, 17, tzinfo=UTC)

@@ -6,7 +6,7 @@ import types
 from inspect import currentframe
 
 import aurpay_async
-from aurpay_async._caller import caller_location
+from aurpay_async._client import caller_location
 
 
 def test_caller_location_is_the_innermost_line_outside_the_package() -> None:

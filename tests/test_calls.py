@@ -9,12 +9,11 @@ import attrs
 import pytest
 
 from aurpay_async import CallEvent, Effect, Request, RequestOutcome, Response
-from aurpay_async._calls import send_and_parse
-from aurpay_async._listeners import Instrumentation
+from aurpay_async._client._base import send_and_parse
+from aurpay_async._core.events import Instrumentation
 from aurpay_async.errors import AurpayError, InvalidResponseError
 from aurpay_async.testing import FakeClock
-
-from .orders import NOW
+from tests.orders import NOW
 
 REQUEST = Request(operation="x", method="GET", path="/", effect=Effect.READ)
 

@@ -7,24 +7,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aurpay_async import NewPayment, bolt11
-from aurpay_async._checks import (
+from aurpay_async._api.checks import (
     InvoicePolicy,
+    SeenOrders,
     check_order,
     check_pay_url,
     check_payable,
     check_payment,
 )
-from aurpay_async._converter import structure
-from aurpay_async._models import UncheckedOrder
-from aurpay_async._models._payments import UncheckedPayment
-from aurpay_async._seen import SeenOrders
-from aurpay_async._urls import parse_origin
-
-from .orders import NOW, PAYEE, SECRET, invoice, order
-from .protocol.samples import ORDER_ID, payment
+from aurpay_async._api.models import UncheckedOrder
+from aurpay_async._api.payment_models import UncheckedPayment
+from aurpay_async._api.wire import structure
+from aurpay_async._core.urls import parse_origin
+from tests.orders import NOW, PAYEE, SECRET, invoice, order
+from tests.protocol.samples import ORDER_ID, payment
 
 if TYPE_CHECKING:
-    from aurpay_async._checks import CheckResult
+    from aurpay_async._api.checks import CheckResult
 
 NOW_S = NOW.timestamp()
 ORIGIN = ("https", "gateway.example", 443)

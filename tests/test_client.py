@@ -41,9 +41,8 @@ from aurpay_async import (
 from aurpay_async.callbacks._reference import ReferenceSigner
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock, MemoryTransport
-
-from .loopback import Server, answering, closed_port
-from .orders import (
+from tests.loopback import Server, answering, closed_port
+from tests.orders import (
     AS_NUMBER,
     AS_TEXT,
     NOW,
@@ -56,7 +55,7 @@ from .orders import (
     invoice,
     order,
 )
-from .protocol.samples import payment
+from tests.protocol.samples import payment
 
 ORDER_ID = "20260101000000000001"
 CANARY = "canary-5f3a"

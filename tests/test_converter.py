@@ -13,18 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import NewOrder, OrderStatus
-from aurpay_async._converter import (
-    SchemaError,
-    dump_json,
+from aurpay_async._api.models import UncheckedOrder
+from aurpay_async._api.wire import (
     dump_new_order,
     lenient_amount,
-    load_object,
     structure,
     unknown_fields,
 )
-from aurpay_async._models import UncheckedOrder
-
-from .conftest import examples
+from aurpay_async._core.json import SchemaError, dump_json, load_object
+from tests.conftest import examples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,7 +20,7 @@ from aurpay_async import (
     ServerError,
     Timeouts,
 )
-from aurpay_async._retry import RetryBudget
+from aurpay_async._client.retry import RetryBudget
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._faults import REQUEST_FAULTS, parse_fault
 

@@ -25,8 +25,7 @@ from aurpay_async import AurpayError, Timeouts, errors
 from aurpay_async.sandbox import Sandbox
 from docs.pictures._architecture import LAYERS, architecture
 from docs.pictures._order_life import order_life
-
-from .test_payments import PAID
+from tests.test_payments import PAID
 
 if TYPE_CHECKING:
     from sybil import Example
@@ -224,7 +223,7 @@ def test_stored_svg_pictures_are_up_to_date() -> None:
 def test_layers_of_the_picture_are_in_the_order_of_the_contract() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
-    rows = [row.split(" | ") for row in contracts[0]["layers"]]
+    rows = [re.split(r" [|:] ", row) for row in contracts[0]["layers"]]
     height = {module: place for place, row in enumerate(rows) for module in row}
     drawn = [height[f"aurpay_async.{m}"] for row in LAYERS for m in row.modules]
     assert drawn == sorted(drawn)

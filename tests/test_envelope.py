@@ -10,21 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, Response, errors
-from aurpay_async._envelope import (
+from aurpay_async._api.envelope import (
     order_evidence,
     read_data,
     read_envelope,
     status_error,
 )
-from aurpay_async._retry import is_retryable
+from aurpay_async._client.retry import is_retryable
 from aurpay_async.errors import (
     APIError,
     AurpayError,
     InvalidResponseError,
     RequestOutcome,
 )
-
-from .orders import NOW, answer, envelope, order
+from tests.orders import NOW, answer, envelope, order
 
 ORDER_ID = "20260101000000000001"
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aurpay_async import AurpayClient, RetryPolicy, bolt11, errors
-from aurpay_async._models import NewOrder
+from aurpay_async._api.models import NewOrder
 from aurpay_async.errors import AurpayError, RequestOutcome
 from aurpay_async.testing import MemoryTransport
-
-from .orders import invoice
+from tests.orders import invoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from aurpay_async import ConfigurationError
-from aurpay_async._keys import hide_keys, require_keys
-from aurpay_async._secrets import Secret
+from aurpay_async._core.secrets import Secret, hide_keys, require_keys
 
 CANARY = "canary-6e1b"
 KEY = f"{CANARY}-reference-key"

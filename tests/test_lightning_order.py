@@ -20,10 +20,9 @@ from aurpay_async import (
     RequestOutcome,
     UntrustedOrderError,
 )
-from aurpay_async._converter import dump_json
-
-from .conftest import examples
-from .orders import (
+from aurpay_async._core.json import dump_json
+from tests.conftest import examples
+from tests.orders import (
     AS_NUMBER,
     AS_TEXT,
     NOW,

@@ -21,8 +21,7 @@ from aurpay_async import (
     Response,
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
-
-from .orders import NOW, answer, envelope, order
+from tests.orders import NOW, answer, envelope, order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,8 +119,8 @@ async def test_an_exception_in_a_listener_changes_neither_the_call_nor_other_lis
         raise KeyError("broken")
 
     events: list[object] = []
-    monkeypatch.setattr("aurpay_async._listeners._record_span", broken)
-    monkeypatch.setattr("aurpay_async._listeners._tracer_provider", mock.Mock)
+    monkeypatch.setattr("aurpay_async._core.events._record_span", broken)
+    monkeypatch.setattr("aurpay_async._core.events._tracer_provider", mock.Mock)
     client = AurpayClient(
         network="regtest",
         transport=MemoryTransport(GOOD, LOST),
@@ -206,9 +205,9 @@ async def test_warning_event_span_and_error_have_the_same_identifiers(
 async def test_no_event_is_created_without_a_listener(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("aurpay_async._calls.CallEvent", None)
-    monkeypatch.setattr("aurpay_async._transports._retrying.AttemptEvent", None)
-    monkeypatch.setattr("aurpay_async._listeners._tracer_provider", lambda: None)
+    monkeypatch.setattr("aurpay_async._client._base.CallEvent", None)
+    monkeypatch.setattr("aurpay_async._client.retry.AttemptEvent", None)
+    monkeypatch.setattr("aurpay_async._core.events._tracer_provider", lambda: None)
     await call_create_order(GOOD)
 
 
@@ -284,7 +283,7 @@ async def test_no_span_is_created_if_opentelemetry_is_not_configured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trace = pytest.importorskip("opentelemetry.trace", reason="not installed")
-    from aurpay_async import _listeners
+    import aurpay_async._core.events as _listeners
 
     monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
     assert _listeners._tracer_provider() is None

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .loopback import Server, answering, closed_port
+from tests.loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
-    from .loopback import Peer
+    from tests.loopback import Peer
 
 
 async def test_the_raw_server_answers_and_counts_requests() -> None:

@@ -23,12 +23,15 @@ from aurpay_async import (
     OrderStatus,
     RequestOutcome,
     UntrustedOrderError,
-    _lost,
 )
-from aurpay_async._lost import OrderQuery, OrderSearchResult, find_lost_order
-from aurpay_async._models._payments import NewPayment, NewPaymentUrl
-
-from .test_paging import run_sync
+from aurpay_async._api.payment_models import NewPayment, NewPaymentUrl
+from aurpay_async._client import lost_orders
+from aurpay_async._client.lost_orders import (
+    OrderQuery,
+    OrderSearchResult,
+    find_lost_order,
+)
+from tests.test_paging import run_sync
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterable
@@ -365,7 +368,7 @@ def test_search_of_a_list_sorted_oldest_first_reads_all_rows() -> None:
 def test_search_beyond_the_row_limit_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_lost, "MAX_ROWS", 3)
+    monkeypatch.setattr(lost_orders, "MAX_ROWS", 3)
     newer = [order(f"{n}", at_s=1000 - n) for n in range(3)]
     assert find(newer).outcome == "none_yet"
     assert ids(find([*newer[:2], order(), order("old", at_s=-9999)])) == ["it"]

@@ -26,8 +26,7 @@ from aurpay_async import (
 )
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-
-from .orders import NOW
+from tests.orders import NOW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -17,10 +17,9 @@ from aurpay_async import (
     OrderStatus,
     RefundInfo,
 )
-from aurpay_async._models import require_order_id
-from aurpay_async._models._payments import NewPaymentUrl
-
-from .orders import NOW
+from aurpay_async._api.arguments import require_order_id
+from aurpay_async._api.payment_models import NewPaymentUrl
+from tests.orders import NOW
 
 TINY = Decimal("2.0E-7")
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import InvalidRequestError
-from aurpay_async._money import btc_to_msat, parse_btc, parse_price
+from aurpay_async._core.money import btc_to_msat, parse_btc, parse_price
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

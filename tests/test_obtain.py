@@ -27,13 +27,12 @@ from aurpay_async import (
     RetryPolicy,
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
-
-from .loopback import Server, answering
-from .orders import NOW, answer, envelope
-from .test_canary import CANARY, expect_no_secret, expect_no_secret_in_error
+from tests.loopback import Server, answering
+from tests.orders import NOW, answer, envelope
+from tests.test_canary import CANARY, expect_no_secret, expect_no_secret_in_error
 
 if TYPE_CHECKING:
-    from .loopback import Peer
+    from tests.loopback import Peer
 
 NAME = f"{CANARY}@shop.example"
 PASSWORD = f'{CANARY}-Pa"ss'

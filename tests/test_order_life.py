@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import OrderStatus
-from aurpay_async._order_life import PAYMENT_WINDOW, overdue_at
+from aurpay_async._api.models import PAYMENT_WINDOW, overdue_at
 
 KNOWN = list(OrderStatus)
 P, O, S, R, A, T, F = KNOWN  # noqa: E741 - as the columns below

@@ -11,10 +11,11 @@ from attrs.exceptions import FrozenInstanceError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aurpay_async import InvalidResponseError, _paging
-from aurpay_async._paging import Page, iterate
-
-from .conftest import examples
+from aurpay_async import InvalidResponseError
+from aurpay_async._api.models import Page
+from aurpay_async._client import pagination
+from aurpay_async._client.pagination import iterate
+from tests.conftest import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -412,7 +413,7 @@ async def test_different_rows_with_the_same_id_are_rejected() -> None:
 
 
 def test_number_of_remembered_keys_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_paging, "_MAX_SEEN", 20)
+    monkeypatch.setattr(pagination, "_MAX_SEEN", 20)
     assert read_all(MovingList(100, [STILL] * 5 + [(13, [])])) == rows(1, 100)
     for gone in (35, 48):
         listing = MovingList(100, [STILL] * 4 + [(0, [999] * gone)])

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from aurpay_async import LightningOrder, Order, OrderStatus, PaymentUrl
-from aurpay_async._checks import InvoicePolicy
-from aurpay_async._models._payments import NewPayment
-from aurpay_async._protocol import parse_create_payment, parse_get_order
-
-from .orders import (
+from aurpay_async._api.account import parse_create_payment
+from aurpay_async._api.checks import InvoicePolicy
+from aurpay_async._api.orders import parse_get_order
+from aurpay_async._api.payment_models import NewPayment
+from tests.orders import (
     NOW,
     SECRET,
     answer,
@@ -28,7 +28,7 @@ from .orders import (
     lightning_order,
     order,
 )
-from .protocol.samples import payment
+from tests.protocol.samples import payment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -24,9 +24,8 @@ from aurpay_async import (
     UntrustedOrderError,
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
-
-from .orders import NOW, answer, detail, envelope, invoice, order
-from .protocol.samples import payment
+from tests.orders import NOW, answer, detail, envelope, invoice, order
+from tests.protocol.samples import payment
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

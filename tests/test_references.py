@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from aurpay_async import ConfigurationError, InvalidRequestError, NewOrder, _references
-from aurpay_async._keys import hide_keys, keys_from_env, require_keys
-from aurpay_async._references import sign_reference, with_reference
+from aurpay_async import ConfigurationError, InvalidRequestError, NewOrder
+from aurpay_async._client import orders
+from aurpay_async._client.orders import sign_reference, with_reference
+from aurpay_async._core.secrets import hide_keys, keys_from_env, require_keys
 from aurpay_async.callbacks._reference import Reference, ReferenceSigner
 
 CANARY = "canary-6e1b"
@@ -120,7 +121,7 @@ async def test_signing_modules_are_imported_in_a_thread(
 
     name = "aurpay_async.callbacks._reference"
     signing = sys.modules[name]
-    monkeypatch.setattr(_references, "import_module", load)
+    monkeypatch.setattr(orders, "import_module", load)
     monkeypatch.delitem(sys.modules, name)
     with pytest.raises(InvalidRequestError):
         await with_reference(order(), ())

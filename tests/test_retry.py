@@ -10,14 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import RetryPolicy, errors
-from aurpay_async._http import Effect
-from aurpay_async._retry import (
-    RetryBudget,
-    is_retryable,
-    outcome_of_status,
-    parse_retry_after,
-    plan_retry,
-)
+from aurpay_async._api.envelope import outcome_of_status, parse_retry_after
+from aurpay_async._client.retry import RetryBudget, is_retryable, plan_retry
+from aurpay_async._core.http import Effect
 from aurpay_async.errors import ConfigurationError, RequestOutcome
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pickle
 
 import pytest
 
-from aurpay_async._secrets import Secret
+from aurpay_async._core.secrets import Secret
 
 CANARY = "canary-5f3a"
 

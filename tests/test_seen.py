@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
-from aurpay_async._seen import MAX_SEEN, SeenOrders
+from aurpay_async._api.checks import MAX_SEEN, SeenOrders
 
 
 def test_a_remembered_order_is_found_by_its_id_and_by_its_payment_hash() -> None:

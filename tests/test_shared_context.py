@@ -23,16 +23,14 @@ from aurpay_async import (
     RetryPolicy,
     bolt11,
 )
-
-from .loopback import Server
+from tests.loopback import Server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from contextvars import Context
 
     from aurpay_async import Event
-
-    from .loopback import Peer
+    from tests.loopback import Peer
 
     Call = Callable[[AurpayClient, int], Awaitable[object]]
     Outcome = Coroutine[Any, Any, object]

@@ -16,10 +16,9 @@ from aurpay_async import (
     Response,
     UntrustedOrderError,
 )
-from aurpay_async._skew import time_of_response
+from aurpay_async._client.auth import time_of_response
 from aurpay_async.testing import FakeClock, MemoryTransport
-
-from .orders import NOW, envelope, order
+from tests.orders import NOW, envelope, order
 
 SIGNED = ApiToken("sandbox-token", "sandbox-secret")
 NO = b'{"code":401,"message":"unauthorized","data":null,"result":false}'

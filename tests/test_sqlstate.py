@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from aurpay_async.errors._sqlstate import causes_of, is_conflict, sqlstate_of
+from aurpay_async._core.sqlstate import causes_of, is_conflict, sqlstate_of
 
 
 def make_driver_error(name: str, code: object) -> Exception:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aurpay_async._clock import SystemClock
+from aurpay_async._core.clock import SystemClock
 from aurpay_async.testing import FakeClock
 
 if TYPE_CHECKING:
-    from aurpay_async._clock import Clock
+    from aurpay_async._core.clock import Clock
 
 
 async def test_the_fake_clock_moves_only_by_advance_and_sleep() -> None:

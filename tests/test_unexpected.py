@@ -8,9 +8,8 @@ import pytest
 
 from aurpay_async import AurpayClient
 from aurpay_async.testing import FakeClock, MemoryTransport
-
-from .orders import NOW, answer, detail, envelope, order
-from .protocol.samples import paged, payment
+from tests.orders import NOW, answer, detail, envelope, order
+from tests.protocol.samples import paged, payment
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurpay_async._urls import (
+from aurpay_async._core.urls import (
     UrlError,
     format_origin,
     parse_origin,

@@ -27,10 +27,13 @@ from aurpay_async import (
     Response,
     RetryPolicy,
 )
-from aurpay_async._waiting import OVERDUE_GRACE_S, poll_interval, seconds_to_next_poll
+from aurpay_async._client.polling import (
+    OVERDUE_GRACE_S,
+    poll_interval,
+    seconds_to_next_poll,
+)
 from aurpay_async.testing import FakeClock
-
-from .orders import NOW, answer, detail, envelope, lightning_order
+from tests.orders import NOW, answer, detail, envelope, lightning_order
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

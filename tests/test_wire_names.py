@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 import pytest
 
+import aurpay_async._api.wire as table
 from aurpay_async import NewOrder, NewPayment, Order, Refund, Transaction
-from aurpay_async import _wire_names as table
-from aurpay_async._models._payments import UncheckedPayment
-from aurpay_async._wire_names import wire_fields, wire_names
+from aurpay_async._api.payment_models import UncheckedPayment
+from aurpay_async._api.wire import wire_fields, wire_names
 
 
 @pytest.mark.parametrize("kind", table._WIRE_NAMES, ids=lambda kind: kind.__name__)

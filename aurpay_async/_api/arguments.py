@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .._urls import UrlError, parse_origin, require_secure, without_query
+from .._core.urls import UrlError, parse_origin, require_secure, without_query
 from ..errors import InvalidRequestError, shown
 
 if TYPE_CHECKING:

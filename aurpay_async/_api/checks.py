@@ -4,28 +4,34 @@ Each check is a small function that returns ``None`` if it passes, the problem i
 fails, and `SKIPPED` if there is nothing to compare. The tables at the end give the
 order in which they run: for Lightning orders, for payments in other coins, and for
 invoices that the merchant wants to pay.
+
+A response to another request (a proxy that responds twice, a poisoned response queue,
+a cache) can contain a complete, valid order. It repeats the id of an earlier order, or
+its payment hash, which can be paid only once (BOLT #11: its preimage is the proof of
+payment).
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVarTuple
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVarTuple, final
 
-from ._money import btc_to_msat
-from ._order_life import OrderStatus
-from ._urls import UrlError, format_origin, parse_origin
-from .errors import shown
+from .._core.money import btc_to_msat
+from .._core.urls import UrlError, format_origin, parse_origin
+from ..errors import shown
+from .models import OrderStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ._lightning_order import LightningOrder
-    from ._models import Order, UncheckedOrder
-    from ._models._payments import NewPayment, UncheckedPayment
-    from ._network import Network
-    from ._seen import SeenOrders
-    from ._urls import Origin
-    from .bolt11 import Invoice
+    from .._core.money import Network
+    from .._core.urls import Origin
+    from ..bolt11 import Invoice
+    from .lightning_order import LightningOrder
+    from .models import Order, UncheckedOrder
+    from .payment_models import NewPayment, UncheckedPayment
+
 
 #: Aurpay's checkout pages, also for a client that sends its requests to a gateway.
 CHECKOUT_ORIGIN: Final[Origin] = ("https", "dashboard.aurpay.net", 443)
@@ -370,3 +376,37 @@ _PAYABLE_CHECKS: Final = (
     ("timestamp", _timestamp),
     ("expiry", _expiry),
 )
+
+#: Orders that a client remembers: four megabytes, and a day of one order every nine
+#: seconds. A repeated response follows the first one within seconds.
+MAX_SEEN: Final = 10_000
+
+
+@final
+class SeenOrders:
+    """The most recent orders that a client created."""
+
+    def __init__(self, limit: int = MAX_SEEN) -> None:
+        #: Whether a response to another request was detected. It may happen again, so
+        #: every new order is read back from then on.
+        self.is_misrouted = False
+        self._limit = limit
+        self._order_ids: OrderedDict[str, None] = OrderedDict()
+        self._by_hash: OrderedDict[str, str] = OrderedDict()
+
+    def __contains__(self, order_id: object) -> bool:
+        return order_id in self._order_ids
+
+    def order_id_for_hash(self, payment_hash: str) -> str | None:
+        """Return the id of the order that has an invoice with this payment hash."""
+        return self._by_hash.get(payment_hash)
+
+    def add(self, order_id: str, payment_hash: str | None = None) -> None:
+        """Remember an order, and drop the oldest one beyond the limit."""
+        self._order_ids[order_id] = None
+        if payment_hash is not None:
+            self._by_hash[payment_hash] = order_id
+        if len(self._order_ids) > self._limit:
+            self._order_ids.popitem(last=False)
+        if len(self._by_hash) > self._limit:
+            self._by_hash.popitem(last=False)

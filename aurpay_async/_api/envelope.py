@@ -1,4 +1,4 @@
-"""The envelope of every response: its data, or the error that it reports.
+"""Turn status and envelope of a response into its data or an error.
 
 ``{"code": 0, "message": "ok", "data": {...}, "result": true}`` decides, not the HTTP
 status and not the content type. If the envelope is broken, a lenient search of the body
@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ._converter import SchemaError, as_object, lenient_order_id, load_object
-from ._http import Effect
-from ._retry import outcome_of_status, parse_retry_after
-from ._urls import without_query
-from .errors import (
+from .._core.http import Effect, parse_http_date
+from .._core.json import SchemaError, as_object, load_object
+from .._core.urls import without_query
+from ..errors import (
     APIError,
     AuthenticationError,
     InvalidResponseError,
@@ -25,12 +24,55 @@ from .errors import (
     ServerError,
     shown,
 )
+from .wire import lenient_order_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from ._http import Response
+    from .._core.http import Response
+
+
+#: A server that sends one of these has not processed the request.
+_REFUSING_5XX: Final = frozenset({501, 505, 511})
+
+#: Timeout, conflict, too early: the request may have been processed.
+_UNKNOWN_4XX: Final = frozenset({408, 409, 425})
+
+#: 303 redirects to the result of the processed request.
+_SEE_OTHER: Final = 303
+
+#: Digits of a Retry-After; a longer value is ignored.
+_MAX_DIGITS: Final = 64
+
+
+def outcome_of_status(status: int) -> RequestOutcome:
+    """Return the outcome of a CREATE or TRANSFER for an HTTP status other than 2xx."""
+    if 300 <= status < 400:
+        return (
+            RequestOutcome.UNKNOWN if status == _SEE_OTHER else RequestOutcome.REJECTED
+        )
+    if 400 <= status < 500:
+        return (
+            RequestOutcome.UNKNOWN
+            if status in _UNKNOWN_4XX
+            else RequestOutcome.REJECTED
+        )
+    return (
+        RequestOutcome.REJECTED if status in _REFUSING_5XX else RequestOutcome.UNKNOWN
+    )
+
+
+def parse_retry_after(text: str, now: datetime) -> float | None:
+    """Return the seconds of a Retry-After header; ``None`` if it is invalid.
+
+    RFC 9110, 10.2.3 and 5.6.7: a number of seconds, or a date in any of three forms.
+    """
+    if text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS:
+        return float(text)
+    date = parse_http_date(text)
+    return None if date is None else max(0.0, (date - now).total_seconds())
+
 
 _ERROR_BY_CODE: Final[dict[int, type[APIError]]] = {
     401: AuthenticationError,

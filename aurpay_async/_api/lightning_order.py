@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 import attrs
 
-from ._checks import InvoicePolicy, check_order
-from ._models import UncheckedOrder
-from ._models._public import PublicRecord
-from ._money import plain_repr
-from ._order_life import overdue_at
-from ._urls import UrlError, format_origin, parse_origin
-from .errors import InvalidRequestError, InvoiceError, UntrustedOrderError
+from .._core.money import plain_repr
+from .._core.urls import UrlError, format_origin, parse_origin
+from ..errors import InvalidRequestError, InvoiceError, UntrustedOrderError
+from .checks import InvoicePolicy, check_order
+from .models import PublicRecord, UncheckedOrder, overdue_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._network import Network
-    from ._order_life import OrderStatus
-    from .bolt11 import Invoice
+    from .._core.money import Network
+    from ..bolt11 import Invoice
+    from .models import OrderStatus
 
 #: The version of the JSON form, to be incremented when its members change.
 _VERSION: Final = 1
@@ -99,7 +97,7 @@ class LightningOrder(PublicRecord):
 
         Numbers and times are strings in it, so no JSON library can round them.
         """
-        from ._converter import dump_json
+        from .._core.json import dump_json
 
         members = _members(self)
         return dump_json(
@@ -196,19 +194,14 @@ def _members(order: LightningOrder) -> dict[str, object]:
 def _digest(members: Mapping[str, object]) -> str:
     from hashlib import sha256
 
-    from ._converter import dump_json
+    from .._core.json import dump_json
 
     return sha256(dump_json(members).encode("ascii")).hexdigest()
 
 
 def _parse_stored(text: str) -> tuple[_StoredOrder, dict[str, object]]:
-    from ._converter import (
-        SchemaError,
-        as_object,
-        load_object,
-        structure,
-        unknown_fields,
-    )
+    from .._core.json import SchemaError, as_object, load_object
+    from .wire import structure, unknown_fields
 
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise _invalid_json(f"it is not a str but {type(text).__name__}")
@@ -228,7 +221,7 @@ def _parse_stored(text: str) -> tuple[_StoredOrder, dict[str, object]]:
 
 def _verify_stored(stored: _StoredOrder, text: str) -> Invoice:
     """Return the invoice, if all checks that do not depend on the time pass again."""
-    from .bolt11 import decode
+    from ..bolt11 import decode
 
     try:
         invoice = decode(stored.payment_request)

@@ -1,15 +1,47 @@
-"""The public form of an order, for the payer's page: plain strings, no secret."""
+"""Orders: what is asked for, and what Aurpay answers.
+
+Aurpay documents seven statuses ("Get Orders"), the meaning of five, and no transition.
+The table follows from these meanings: a payment may be late, the merchant may accept an
+underpayment, and a paid order can be refunded.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+# cattrs resolves the annotations of these records, so the types are needed at run time.
+from collections.abc import Mapping  # noqa: TC003
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar
+from enum import StrEnum
+from typing import (
+    TYPE_CHECKING,
+    ClassVar,
+    Final,
+    Generic,
+    Literal,
+    Self,
+    TypeVar,
+)
+
+import attrs
+
+from .._core.money import parse_price, plain_repr
+from .arguments import (
+    optional_plain_str,
+    redacted_url,
+    to_currency,
+    validate_bool,
+    validate_callback_url,
+    validate_page_url,
+    validate_reference,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic_core import CoreSchema
+
+
+_T = TypeVar("_T")
 
 
 class PublicRecord:
@@ -57,3 +89,269 @@ def _public_value(value: object) -> str | None:
     if isinstance(value, Decimal):
         return f"{value:f}"
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@attrs.frozen(slots=False)
+class NewOrder:
+    """The request for an order. Raises `InvalidRequestError` for an invalid value."""
+
+    #: Fiat, in units of `currency`, with exactly the digits that are sent.
+    price: Decimal = attrs.field(converter=parse_price, repr=plain_repr)
+    #: Three upper-case letters. Aurpay decides which currencies it accepts.
+    currency: str = attrs.field(converter=to_currency)
+    #: Where Aurpay sends the payer's browser after success.
+    succeed_url: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=optional_plain_str,
+        validator=validate_page_url,
+        repr=redacted_url,
+    )
+    #: Where Aurpay sends the payer's browser after a timeout.
+    timeout_url: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=optional_plain_str,
+        validator=validate_page_url,
+        repr=redacted_url,
+    )
+    #: The URL that Aurpay calls (GET) after success.
+    callback_url: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=optional_plain_str,
+        validator=validate_callback_url,
+        repr=redacted_url,
+    )
+    #: The URL that Aurpay calls after a timeout.
+    timeout_callback: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=optional_plain_str,
+        validator=validate_callback_url,
+        repr=redacted_url,
+    )
+    #: The merchant's name for what is paid. It is signed into the callback URLs.
+    reference: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=optional_plain_str,
+        validator=validate_reference,
+    )
+    #: Distinguishes this order from others with the same reference.
+    attempt_id: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=optional_plain_str,
+        validator=validate_reference,
+    )
+    #: Accept plain http beyond loopback. It is not sent.
+    allow_http: bool = attrs.field(
+        default=False, kw_only=True, repr=False, validator=validate_bool
+    )
+
+
+#: "Orders" of Aurpay's dashboard: an order that is not paid within 30 minutes is
+#: overdue. No field of the API repeats it.
+PAYMENT_WINDOW: Final = timedelta(minutes=30)
+
+
+class OrderStatus(StrEnum):
+    """The status of an order. An open set: an unknown status keeps its string.
+
+    The known ones are those of Aurpay's documentation ("Get Orders"). An unknown status
+    becomes a new value, which equals its string and has `is_known` false.
+    """
+
+    #: Not paid yet, or paid and not confirmed.
+    PENDING = "PENDING"
+    #: Not paid within 30 minutes, or paid with a wrong amount. May still change.
+    OVERDUE = "OVERDUE"
+    #: Paid and confirmed.
+    SUCCESS = "SUCCESS"
+    #: The merchant accepted an underpayment.
+    RESOLVED = "RESOLVED"
+    #: Documented without a meaning.
+    PARTIAL = "PARTIAL"
+    #: Documented without a meaning.
+    TERMINATED = "TERMINATED"
+    #: Refunded to the payer.
+    REFUNDED = "REFUNDED"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        status = str.__new__(cls, value)
+        status._name_ = value
+        status._value_ = value
+        return status
+
+    def __repr__(self) -> str:
+        # The name of an unknown status is outside text, which Enum prints unescaped.
+        return f"<OrderStatus.{ascii(self.name)[1:-1]}: {self.value!a}>"
+
+    @property
+    def is_known(self) -> bool:
+        """Return whether this version of the SDK knows the status."""
+        return self.value in type(self).__members__
+
+    @property
+    def is_paid(self) -> bool | None:
+        """Return whether the merchant has the money; ``None`` if that is not known.
+
+        It is not known for ``PARTIAL`` and ``TERMINATED``, which are documented without
+        a meaning, and for every status that this version does not know.
+        """
+        return _IS_PAID.get(self)
+
+    @property
+    def is_final(self) -> bool:
+        """Return whether no other status can follow, which holds for ``REFUNDED`` only.
+
+        ``SUCCESS`` can be refunded, and a late payment can follow ``OVERDUE``.
+        """
+        return self is OrderStatus.REFUNDED
+
+    def can_become(self, other: OrderStatus) -> bool:
+        """Return whether an order can change to the status `other`, or keep it.
+
+        A transition from or to a status that this version does not know is allowed.
+        """
+        if self == other or not (self.is_known and other.is_known):
+            return True
+        return other in _TRANSITIONS[self]
+
+
+_IS_PAID: Final[Mapping[OrderStatus, bool]] = {
+    OrderStatus.PENDING: False,
+    OrderStatus.OVERDUE: False,
+    OrderStatus.SUCCESS: True,
+    OrderStatus.RESOLVED: True,
+    OrderStatus.REFUNDED: False,
+}
+
+
+def _statuses(row: str) -> frozenset[OrderStatus]:
+    return frozenset(OrderStatus[name] for name in row.split())
+
+
+_TRANSITIONS: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = {
+    OrderStatus.PENDING: _statuses(
+        "OVERDUE SUCCESS RESOLVED PARTIAL TERMINATED REFUNDED"
+    ),
+    OrderStatus.OVERDUE: _statuses("SUCCESS RESOLVED PARTIAL TERMINATED REFUNDED"),
+    OrderStatus.PARTIAL: _statuses("SUCCESS RESOLVED OVERDUE TERMINATED REFUNDED"),
+    OrderStatus.SUCCESS: _statuses("RESOLVED REFUNDED"),
+    OrderStatus.RESOLVED: _statuses("REFUNDED SUCCESS"),
+    # The meaning of TERMINATED is not documented: the payer may have paid before.
+    OrderStatus.TERMINATED: _statuses("SUCCESS RESOLVED REFUNDED"),
+    OrderStatus.REFUNDED: _statuses(""),
+}
+
+
+def overdue_at(create_time: datetime) -> datetime:
+    """Return when an order is overdue, or the largest datetime if that overflows."""
+    try:
+        return create_time + PAYMENT_WINDOW
+    except OverflowError:  # Aurpay may send any year.
+        return datetime.max.replace(tzinfo=UTC)
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class UncheckedOrder:
+    """A new order as received: its fields have types, but the invoice is unchecked."""
+
+    order_id: str
+    status: OrderStatus
+    amount: Decimal
+    #: ``None`` if it is missing or cannot be read: no check depends on it.
+    create_time: datetime | None
+    payment_request: str
+    pay_url: str
+    payment_addr: str | None = None
+    coin: str | None = None
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Order(PublicRecord):
+    """An order as Aurpay had it when it sent the response.
+
+    The list ("Get Orders") documents all of these fields. Order detail ("Get Orders
+    Details") documents only `order_id`, `user_id`, `order_type` and `platform`, and
+    that shops read `status`. A field that is missing or null is ``None``. So is a
+    field that cannot be read, and `extra` then has it as received; but an unreadable
+    id, and in order detail an unreadable status or money field, is an error.
+    """
+
+    #: Aurpay's id of the order: a string, even where it looks like a number.
+    order_id: str
+    #: Empty, and not a known status, in a row of a list with an unreadable status.
+    status: OrderStatus
+    #: Seen: ``"ORDER"``, ``"INVOICE"``.
+    order_type: str | None = None
+    #: Seen: ``"AURPAY"``.
+    platform: str | None = None
+    #: The merchant.
+    user_id: str | None = None
+    #: Such as ``"BTC"``.
+    chain: str | None = None
+    #: Such as ``"Bitcoin"``.
+    chain_name: str | None = None
+    #: Such as ``"BTC-LN"``. (``currency`` on the wire.)
+    coin: str | None = None
+    #: In units of `coin`.
+    amount: Decimal | None = attrs.field(default=None, repr=plain_repr)
+    #: Fiat, in units of `currency`. (``vs_price`` on the wire.)
+    price: Decimal | None = attrs.field(default=None, repr=plain_repr)
+    #: Fiat: three letters. (``vs_currency`` on the wire.)
+    currency: str | None = None
+    #: A string from outside: escape it.
+    remark: str | None = None
+    #: "Eligible for a refund". (``refund`` on the wire.)
+    refundable: bool | None = None
+    #: Aware. Aurpay writes no zone; read as UTC.
+    create_time: datetime | None = None
+    #: Aware. Aurpay writes no zone; read as UTC.
+    update_time: datetime | None = None
+    #: Fields that this version does not know or cannot read. Unchecked data from
+    #: outside.
+    extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
+
+    _public = (
+        "order_id",
+        "status",
+        "amount",
+        "coin",
+        "price",
+        "currency",
+        "create_time",
+        "update_time",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Payment:
+    """The result of waiting for a payment."""
+
+    #: ``paid``; ``late_paid``: paid after it was overdue, so goods may be sold out and
+    #: rates may have changed; ``timed_out``: not paid in time; ``refunded``.
+    outcome: Literal["paid", "late_paid", "timed_out", "refunded"]
+    #: The order as Aurpay had it then.
+    order: Order
+
+
+@attrs.frozen(kw_only=True)
+class Page(Generic[_T]):
+    """One page of a list, as Aurpay had it at that moment."""
+
+    #: Its number; 1 is the first.
+    page: int
+    #: The number of rows of a full page.
+    size: int
+    #: The number of rows of all pages together.
+    total: int
+    #: The number of the last page.
+    max_page: int
+    #: The rows as received; their order is not documented.
+    items: tuple[_T, ...]

@@ -1,4 +1,4 @@
-"""Parts that the endpoints share: requests, and records parsed from responses."""
+"""Endpoints of orders and refunds: build a request, parse its response."""
 
 from __future__ import annotations
 
@@ -7,22 +7,30 @@ from urllib.parse import quote
 
 import attrs
 
-from .._converter import SchemaError, as_object, structure, structure_with_extra
-from .._envelope import invalid, order_evidence, read_envelope
-from .._http import Effect, Request
-from .._paging import Page
-from ..errors import UntrustedOrderError
+from .. import bolt11
+from .._core.http import Effect, Request
+from .._core.json import SchemaError, as_object, load_object
+from ..errors import InvoiceError, UntrustedOrderError
+from .checks import MAX_SKEW_S, check_order
+from .envelope import invalid, order_evidence, read_envelope
+from .lightning_order import LightningOrder
+from .models import Order, Page, UncheckedOrder
+from .payment_models import Refund, RefundInfo
+from .wire import dump_new_order, structure, structure_with_extra, wire_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._http import Response
-    from .._models import NewOrder
+    from .._core.http import Response
+    from .checks import InvoicePolicy
+    from .models import NewOrder
+
 
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
 
 #: Headers of a request without a body, and of one with JSON.
 READ_HEADERS: Final = {"Accept": "application/json"}
+
 WRITE_HEADERS: Final = {"Content-Type": "application/json", **READ_HEADERS}
 
 
@@ -206,3 +214,203 @@ def untrusted(
         status=response.status,
         body=response.body,
     )
+
+
+_LIGHTNING_CHECK_BY_FIELD: Final = {
+    "data.amount": "amount",
+    "data.payment_request": "invoice",
+    "data.payment_addr": "payment_secret",
+    "data.pay_url": "pay_url",
+}
+
+#: Optional fields: an unreadable one must not cost the merchant the order.
+_LIGHTNING_FALLBACKS: Final = {"create_time": None, "currency": None}
+
+
+def build_create_order(order: NewOrder) -> Request:
+    """Build ``POST /api/bln/order``."""
+    body = dump_new_order(order)
+    return post("create_order", "/api/bln/order", Effect.CREATE, body, order=order)
+
+
+def parse_create_order(
+    response: Response, requested: NewOrder, policy: InvoicePolicy, now: float
+) -> LightningOrder:
+    """Return the order in a response, if it may be shown to a payer.
+
+    Args:
+        response: Aurpay's response.
+        requested: The request for the order.
+        policy: What the client accepts.
+        now: Seconds since 1970.
+
+    Raises:
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response does not have the documented shape.
+        UntrustedOrderError: if the order exists, but failed a check.
+    """
+    data = read_envelope(response, Effect.CREATE)
+    order, extra = read_created(
+        response, data, UncheckedOrder, _LIGHTNING_CHECK_BY_FIELD, _LIGHTNING_FALLBACKS
+    )
+    invoice = _read_invoice(response, order)
+    result = check_order(order, invoice, policy, now)
+    if result.failed:
+        check, problem = result.failed
+        raise untrusted(response, order.order_id, check, problem)
+    create_time = order.create_time
+    if create_time is None or create_time.timestamp() - now > MAX_SKEW_S:
+        create_time = invoice.created_at
+        extra["create_time"] = data.get("create_time")
+    return LightningOrder(
+        order_id=order.order_id,
+        status=order.status,
+        amount=order.amount,
+        create_time=create_time,
+        payment_request=invoice,
+        pay_url=order.pay_url,
+        payment_addr=order.payment_addr,
+        coin=order.coin,
+        price=requested.price,
+        currency=requested.currency,
+        reference=requested.reference,
+        attempt_id=requested.attempt_id,
+        checks=result.passed,
+        extra=extra,
+    )
+
+
+def _read_invoice(response: Response, order: UncheckedOrder) -> bolt11.Invoice:
+    try:
+        return bolt11.decode(order.payment_request)
+    except InvoiceError as error:
+        raise untrusted(response, order.order_id, "invoice", str(error)) from error
+
+
+#: Order detail must have these: they identify the order, or say how much was paid.
+_REQUIRED_FIELDS: Final = frozenset(
+    {"order_id", "status", "amount", "vs_price", "vs_currency"}
+)
+
+#: An unreadable optional field becomes ``None``.
+_ORDER_FALLBACKS: Final = dict.fromkeys(wire_fields(Order) - _REQUIRED_FIELDS)
+
+#: A row of a list needs its id alone: most rows are other orders than the one that is
+#: searched for, and a malformed one must not hide it. The empty status is unknown:
+#: neither paid nor unpaid.
+_ORDER_ROW_FALLBACKS: Final = {
+    **dict.fromkeys(wire_fields(Order) - {"order_id"}),
+    "status": "",
+}
+
+
+def build_get_order(order_id: str) -> Request:
+    """Build ``GET /api/v2/order/detail/{order_id}``."""
+    return get(
+        "get_order",
+        f"/api/v2/order/detail/{quote_segment(order_id)}",
+        order_id=order_id,
+    )
+
+
+def read_order(response: Response) -> Order:
+    """Return the order in a response, without comparing its id.
+
+    Raises:
+        APIError: if the platform rejected the request.
+        InvalidResponseError: if the response does not have the documented shape.
+    """
+    data = read_envelope(response, Effect.READ)
+    return read_record(response, data, Order, fallbacks=_order_fallbacks(data))
+
+
+def _order_fallbacks(data: Mapping[str, object]) -> Mapping[str, object]:
+    # An empty string means the same as null. Any other string has to be a number.
+    empty = [name for name in ("amount", "vs_price") if data.get(name) == ""]
+    return {**_ORDER_FALLBACKS, **dict.fromkeys(empty)} if empty else _ORDER_FALLBACKS
+
+
+def parse_get_order(response: Response, order_id: str) -> Order:
+    """Return the order in a response, if it is the requested one.
+
+    Raises:
+        APIError: if the platform rejected the request.
+        InvalidResponseError: if the response does not have the documented shape, or is
+            about another order.
+    """
+    order = read_order(response)
+    require_order(response, order.order_id, order_id, "data.order_id")
+    return order
+
+
+def build_list_orders(page: int, size: int) -> Request:
+    """Build ``GET /api/v2/order/``. Aurpay documents it with a trailing slash."""
+    return get("list_orders", f"/api/v2/order/?page={page}&size={size}")
+
+
+def parse_list_orders(response: Response) -> Page[Order]:
+    """Return a page of orders. Raises as `read_page`."""
+    return read_page(response, Order, _ORDER_ROW_FALLBACKS)
+
+
+#: Money may have moved: an unreadable date must not make the outcome unknown.
+_REFUND_FALLBACKS: Final = {"refund_date": ""}
+
+
+def build_get_refund(order_id: str) -> Request:
+    """Build ``GET /api/v2/order/refund-info/{order_id}``."""
+    return get(
+        "get_refund",
+        f"/api/v2/order/refund-info/{quote_segment(order_id)}",
+        order_id=order_id,
+    )
+
+
+def parse_get_refund(response: Response, order_id: str) -> RefundInfo:
+    """Return the refundable amount of the requested order.
+
+    Raises:
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response does not have the documented shape, or is
+            about another order.
+    """
+    data = read_envelope(response, Effect.READ)
+    info = read_record(response, data, RefundInfo)
+    require_order(response, info.order_id, order_id, "data.order_id")
+    return info
+
+
+def build_refund_order(order_id: str) -> Request:
+    """Build ``POST /api/v2/order/refund/{order_id}``. No body is documented."""
+    path = f"/api/v2/order/refund/{quote_segment(order_id)}"
+    return post("refund_order", path, Effect.TRANSFER, order_id=order_id)
+
+
+def parse_refund_order(response: Response, order_id: str) -> Refund:
+    """Return the result of a refund, from a response with or without an envelope.
+
+    Raises:
+        APIError: if Aurpay rejected the request.
+        InvalidResponseError: if the response has neither the documented shape nor that
+            shape in an envelope, or is about another order. Money may have moved.
+    """
+    bare = _bare_refund(response)
+    if bare is not None:
+        data, path = bare, ""
+    else:
+        data, path = read_envelope(response, Effect.TRANSFER), "data"
+    refund = read_record(response, data, Refund, path, _REFUND_FALLBACKS)
+    require_order(response, refund.order_id, order_id, f"{path}.order_id".lstrip("."))
+    return refund
+
+
+def _bare_refund(response: Response) -> Mapping[str, object] | None:
+    """Return the response if it has the documented shape: no envelope, no rejection."""
+    if response.body_error is not None:
+        return None
+    try:
+        members = load_object(response.body)
+    except SchemaError:
+        return None
+    is_bare = "code" not in members and "data" not in members
+    return members if is_bare and members.get("result", True) is True else None

@@ -1,7 +1,10 @@
-"""Payments in any coin: requests and the orders that Aurpay returns.
+"""Payments, refunds, transactions and withdrawals; loaded on first use.
 
 Source: "Get Payment Info" and "Get Payment URL". The documentation swaps the
 descriptions of ``vs_price`` and ``vs_currency``; its example shows their meaning.
+
+Aurpay's pages contradict themselves: the page of the refund call describes a query of
+a refund, and a response without an envelope.
 """
 
 from __future__ import annotations
@@ -10,15 +13,21 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003
 from datetime import datetime  # noqa: TC003
 from decimal import Decimal  # noqa: TC003
+from typing import TYPE_CHECKING
 
 import attrs
 
-from .._money import plain_repr
-from .._order_life import OrderStatus  # noqa: TC001
-from .._order_life import overdue_at as _overdue_at
-from ._arguments import plain_str, validate_bool, validate_coin_name
-from ._new_orders import NewOrder
-from ._public import PublicRecord
+from .._core.money import plain_repr
+from .arguments import plain_str, validate_bool, validate_coin_name
+from .models import (
+    NewOrder,
+    OrderStatus,  # noqa: TC001
+    PublicRecord,
+)
+from .models import overdue_at as _overdue_at
+
+if TYPE_CHECKING:
+    from ..bolt11 import Invoice
 
 
 @attrs.frozen(slots=False)
@@ -150,3 +159,86 @@ class PaymentUrl(PublicRecord):
     extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
 
     _public = ("pay_url", "price", "currency")
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class RefundInfo:
+    """The amount of an order that can be refunded ("Get Orders Refund Info").
+
+    Aurpay documents these four fields, and that there are more.
+    """
+
+    #: The order, as requested.
+    order_id: str
+    #: Such as ``"ETH"``.
+    chain: str
+    #: Such as ``"USDT-ERC20"``. (``currency`` on the wire.)
+    coin: str
+    #: In units of `coin`.
+    amount: Decimal = attrs.field(repr=plain_repr)
+    #: Fields that this version does not know. Unchecked data from outside.
+    extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Refund:
+    """Aurpay's response to a refund ("Orders Refund")."""
+
+    #: The order, as requested.
+    order_id: str
+    #: No values are documented. (``refund_status`` on the wire.)
+    status: str
+    #: The refunded amount; its unit is not documented. (``refund_amount``.)
+    amount: Decimal = attrs.field(repr=plain_repr)
+    #: As received: no format is documented. Empty if it is not a string.
+    #: (``refund_date``.)
+    date: str
+    #: Fields that this version does not know. Unchecked data from outside.
+    extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Transaction:
+    """One row of the account ("Get Transaction").
+
+    Aurpay documents all of these fields as strings, and that there are more. The units
+    of the numbers are not documented; in the one example that has a unit, it is `coin`.
+    A field that cannot be read is empty, or ``None`` if it is a number; `extra` then
+    has it as received.
+    """
+
+    #: The merchant.
+    user_id: str
+    tx_id: str
+    #: Seen: ``"ORDER"``. The dashboard has more types; their spelling in the API is
+    #: unknown. They are invoices, withdrawals, amounts that do not fit an order.
+    tx_type: str
+    #: No values are documented.
+    status: str
+    #: Such as ``"BTC"``.
+    chain: str
+    #: Such as ``"BTC-LN"``. (``currency`` on the wire.)
+    coin: str
+    amount: Decimal | None = attrs.field(repr=plain_repr)
+    #: Null in the one documented example; by its name, the received amount.
+    obtained: Decimal | None = attrs.field(default=None, repr=plain_repr)
+    #: 0.8 % of the amount in the one documented example.
+    fee: Decimal | None = attrs.field(repr=plain_repr)
+    #: Fields that this version does not know. Unchecked data from outside.
+    extra: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Withdrawal:
+    """An invoice that Aurpay has accepted for payment ("Create BLN Withdraw").
+
+    Aurpay does not document if the invoice is paid by then: query it with
+    `list_transactions`.
+    """
+
+    #: The invoice that was sent: decoded, with its signature verified.
+    invoice: Invoice
+    #: The invoice's own amount, in millisatoshi.
+    amount_msat: int
+    #: Aurpay's response. No field is documented. Unchecked data from outside.
+    data: Mapping[str, object] = attrs.field(factory=dict[str, object], repr=False)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cyclopts import App
 
-    from ._arguments import OutputFormat
+    from ._options import OutputFormat
 
 #: Packages of the extra ``[cli]``; the rest of the package works without them.
 _EXTRA: Final = frozenset({"cyclopts", "rich", "segno"})
@@ -94,7 +94,7 @@ $ aurpay callback listen --forward-to http://127.0.0.1:8000
 _COMMANDS: Final = (
     _Command(
         "demo",
-        "_demo:run_demo",
+        "sandbox:run_demo",
         """\
 Create, verify and pay an order on this machine, and process its callback.
 
@@ -107,7 +107,7 @@ $ aurpay demo
     ),
     _Command(
         "sandbox",
-        "_sandbox:serve_sandbox",
+        "sandbox:serve_sandbox",
         """\
 Serve a local Aurpay sandbox on loopback until Ctrl-C.
 
@@ -124,7 +124,7 @@ $ aurpay sandbox --auth-from-env --post-callbacks
     ),
     _Command(
         "decode",
-        "_decode:decode_invoice",
+        "invoices:decode_invoice",
         """\
 Decode an invoice, and check it against each rule of BOLT #11.
 
@@ -138,7 +138,7 @@ $ wl-paste | aurpay decode -
     ),
     _Command(
         "verify",
-        "_verify:verify_invoice",
+        "invoices:verify_invoice",
         """\
 Verify an invoice with the checks of the client.
 
@@ -152,7 +152,7 @@ $ aurpay verify - --amount-msat 10000000 --network regtest --payee 03e7156a...
     ),
     _Command(
         "doctor",
-        "_doctor:run_doctor",
+        "doctor:run_doctor",
         """\
 Diagnose the set-up, and suggest a fix for each problem.
 
@@ -167,7 +167,7 @@ $ AURPAY_BASE_URL=http://127.0.0.1:8765 aurpay doctor
     ),
     _Command(
         "withdraw",
-        "_withdraw:withdraw",
+        "account:withdraw",
         """\
 Show a Lightning invoice, ask for confirmation, and pay it.
 
@@ -184,7 +184,7 @@ $ aurpay withdraw - --amount 0.0001 --yes < invoice.txt
     ),
     _Command(
         "order create",
-        "_order_create:create_order",
+        "orders:create_order",
         """\
 Create an order, and show it with its verified invoice.
 
@@ -200,7 +200,7 @@ $ aurpay order create 20 USD --callback-url https://shop.example/paid
     ),
     _Command(
         "order show",
-        "_order_show:show_order_by_id",
+        "orders:show_order_by_id",
         """\
 Show the status of an order.
 
@@ -212,7 +212,7 @@ $ aurpay order show 20240428125247009742 --output json | jq -r .status
     ),
     _Command(
         "order list",
-        "_order_list:list_orders",
+        "orders:list_orders",
         """\
 List orders.
 
@@ -224,7 +224,7 @@ $ aurpay order list --all --output json | jq -r 'select(.is_paid).order_id'
     ),
     _Command(
         "order find",
-        "_order_find:find_order",
+        "orders:find_order",
         """\
 Find the order of a request with an unknown outcome.
 
@@ -238,7 +238,7 @@ $ aurpay order find 20 USD --sent-at 2026-01-31T12:00:00Z
     ),
     _Command(
         "order refund",
-        "_order_refund:refund_order",
+        "account:refund_order",
         """\
 Show the refund of an order, ask for confirmation, and refund the order.
 
@@ -253,7 +253,7 @@ $ aurpay order refund 20240428125247009742
     ),
     _Command(
         "payment create",
-        "_payment_create:create_payment",
+        "orders:create_payment",
         """\
 Create an order in a coin that you choose, and show the address to pay to.
 
@@ -268,7 +268,7 @@ $ aurpay payment create 20 USD --chain TRX --coin USDT-TRC20 --watch
     ),
     _Command(
         "payment url",
-        "_payment_url:create_payment_url",
+        "orders:create_payment_url",
         """\
 Get a checkout page on which the payer chooses the coin.
 
@@ -283,7 +283,7 @@ $ aurpay payment url 20 USD --callback-url https://shop.example/paid
     ),
     _Command(
         "tx list",
-        "_tx_list:list_transactions",
+        "account:list_transactions",
         """\
 List payments, refunds and withdrawals.
 
@@ -295,7 +295,7 @@ $ aurpay tx list --all --output json | jq -r .tx_id
     ),
     _Command(
         "callback send",
-        "_callback_send:send_callback",
+        "callbacks:send_callback",
         """\
 Send one signed callback (webhook) to a shop, and show the response.
 
@@ -310,7 +310,7 @@ $ aurpay callback send 'http://127.0.0.1:8000/paid?id=32' --stale
     ),
     _Command(
         "callback listen",
-        "_callback_listen:listen_and_forward",
+        "callbacks:listen_and_forward",
         """\
 Run a sandbox, forward its callbacks to a shop, and show them.
 
@@ -350,7 +350,7 @@ def run(arguments: Sequence[str]) -> int:
             return 0
         from cyclopts import CycloptsError
 
-        from ._act import run_command, show_usage_error
+        from ._errors import run_command, show_usage_error
 
         try:
             # Exit code and output of wrong usage must not depend on cyclopts' version.

@@ -1,16 +1,23 @@
-"""Recovery hints: the next step after each kind of failure.
+"""Failures of a command, recovery hints and exit codes.
 
 If an order may exist or money may have moved, the hint is to look first.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from inspect import iscoroutine
 from shlex import join, quote
 from typing import TYPE_CHECKING, Final
 
-from .._models._payments import NewPayment
+from .._api.payment_models import NewPayment
+from .._client import AurpayClient
+from .._core.events import CallEvent
 from ..errors import (
     APIError,
+    AurpayError,
     AuthenticationError,
     ConfigurationError,
     ConnectError,
@@ -22,12 +29,17 @@ from ..errors import (
     RequestOutcome,
     UntrustedOrderError,
 )
+from ._output import Output, Row, amount, iso, moment
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator
     from datetime import datetime
+    from inspect import BoundArguments
 
-    from .._models import NewOrder
-    from ..errors import AurpayError
+    from .._api.models import NewOrder
+    from .._core.events import Event
+    from ._options import OutputFormat
+
 
 _SHOW_NOTHING: Final = "Show nothing to the payer, and report the order to Aurpay."
 
@@ -58,6 +70,7 @@ _HINT_BY_OUTCOME: Final = {
 
 #: Each is followed by the rest of a command line.
 LOOK_FOR_ORDER: Final = "Look before you create another: aurpay order"
+
 LOOK_FOR_MONEY: Final = "Look before you try again: aurpay"
 
 
@@ -107,3 +120,216 @@ def _look_for_order(
     if isinstance(new_order, NewPayment):
         words += ["--chain", new_order.chain, "--coin", new_order.coin]
     return f"{LOOK_FOR_ORDER} find {join(words)}"
+
+
+#: Exit codes; 0 is success, 130 an interruption.
+FAILED: Final = 1
+
+USAGE: Final = 2
+
+OUTCOME_UNKNOWN: Final = 3
+
+_ORDER_OUTCOMES: Final = {
+    RequestOutcome.NOT_SENT: "not_sent: no order exists",
+    RequestOutcome.REJECTED: "rejected: no order exists",
+    RequestOutcome.UNKNOWN: "unknown: an order may exist",
+}
+
+_MONEY_OUTCOMES: Final = {
+    RequestOutcome.NOT_SENT: "not_sent: no money has moved",
+    RequestOutcome.REJECTED: "rejected: no money has moved",
+    RequestOutcome.UNKNOWN: "unknown: money may have moved",
+}
+
+
+def exit_code(error: AurpayError) -> int:
+    """Return the exit code for an error."""
+    if may_exist(error) or may_be_paid(error):
+        return OUTCOME_UNKNOWN
+    return (
+        USAGE if isinstance(error, InvalidRequestError | ConfigurationError) else FAILED
+    )
+
+
+def show_error(output: Output, error: AurpayError) -> None:
+    """Show the message, the outcome of the request, and the recovery hint."""
+    message = _message(error)
+    output.json(
+        "error",
+        code=error.code,
+        error=type(error).__name__,
+        message=message,
+        outcome=error.outcome.value,
+        may_exist=may_exist(error),
+        may_be_paid=may_be_paid(error),
+        attempts=error.attempts,
+        retryable=error.retryable,
+        sent_at=iso(error.sent_at),
+        order_id=error.order_id,
+        asked=None if error.new_order is None else _request_members(error.new_order),
+        payment_hash=None if error.invoice is None else error.invoice.payment_hash,
+        advice=recovery_hint(error),
+    )
+    output.error(f"{type(error).__name__} ({error.code}): {message}", _rows(error))
+
+
+def show_failure(
+    output: Output,
+    code: str,
+    message: str,
+    advice: str,
+    *,
+    may_exist: bool = False,
+    may_be_paid: bool = False,
+) -> None:
+    """Show a failure that is not an error of the SDK, with the same JSON keys.
+
+    Args:
+        output: Where to show it.
+        code: Stable string for programs.
+        message: What failed.
+        advice: What to do.
+        may_exist: Whether a request to create an order was sent before.
+        may_be_paid: Whether a request that moves money was sent before.
+    """
+    output.json(
+        "error",
+        code=code,
+        error=None,
+        message=message,
+        outcome=RequestOutcome.UNKNOWN.value if may_exist or may_be_paid else None,
+        may_exist=may_exist,
+        may_be_paid=may_be_paid,
+        attempts=None,
+        retryable=False,
+        sent_at=None,
+        order_id=None,
+        asked=None,
+        payment_hash=None,
+        advice=advice,
+    )
+    output.error(message, [Row("do", advice)])
+
+
+def _message(error: AurpayError) -> str:
+    """Return the message without outcome, order and advice, which have their rows."""
+    message = Exception.__str__(error)
+    return message if error.diagnosis is None else f"{message}; {error.diagnosis}"
+
+
+def _rows(error: AurpayError) -> Iterator[Row]:
+    new_order, invoice = error.new_order, error.invoice
+    if new_order is not None:
+        yield Row("outcome", _ORDER_OUTCOMES[error.outcome])
+        yield Row("requested", _describe_request(new_order))
+    elif invoice is not None or may_be_paid(error):
+        yield Row("outcome", _MONEY_OUTCOMES[error.outcome])
+    if invoice is not None:
+        yield Row("amount", amount(invoice.amount_msat or 0))
+        yield Row("payment hash", invoice.payment_hash)
+    if error.sent_at is not None:
+        yield Row("sent at", moment(error.sent_at))
+    if error.order_id is not None:
+        yield Row("order", error.order_id)
+    yield Row("do", recovery_hint(error))
+
+
+def _describe_request(order: NewOrder) -> str:
+    coin = f" in {order.coin}" if isinstance(order, NewPayment) else ""
+    named = "" if order.reference is None else f", reference {order.reference}"
+    return f"{order.price:f} {order.currency}{coin}{named}"
+
+
+def _request_members(order: NewOrder) -> dict[str, str | None]:
+    payment = order if isinstance(order, NewPayment) else None
+    return {
+        "price": f"{order.price:f}",
+        "currency": order.currency,
+        "chain": None if payment is None else payment.chain,
+        "coin": None if payment is None else payment.coin,
+        "reference": order.reference,
+        "attempt_id": order.attempt_id,
+    }
+
+
+_CREATING: Final = frozenset({"create_order", "create_payment"})
+
+_TRANSFERRING: Final = frozenset({"refund_order", "withdraw_lightning"})
+
+
+@asynccontextmanager
+async def open_client(output: Output) -> AsyncGenerator[AurpayClient, None]:
+    """Open a client configured by the environment.
+
+    If Ctrl-C interrupts it after a request was sent, report what may have happened.
+    """
+    events: list[Event] = []
+    async with AurpayClient.from_env(on_event=events.append) as aurpay:
+        try:
+            yield aurpay
+        except asyncio.CancelledError:
+            _warn(output, events)
+            raise
+
+
+def _warn(output: Output, events: list[Event]) -> None:
+    unknown = {
+        event.operation
+        for event in events
+        if isinstance(event, CallEvent) and event.outcome is RequestOutcome.UNKNOWN
+    }
+    if _CREATING & unknown:
+        show_failure(
+            output,
+            "interrupted",
+            "interrupted after the request was sent: an order may exist",
+            f"{LOOK_FOR_ORDER} list",
+            may_exist=True,
+        )
+    if _TRANSFERRING & unknown:
+        show_failure(
+            output,
+            "interrupted",
+            "interrupted after the request was sent: money may have moved",
+            f"{LOOK_FOR_MONEY} tx list",
+            may_be_paid=True,
+        )
+
+
+def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
+    """Run a command with its arguments, and return the exit code.
+
+    A command that asks at the terminal is a plain function that starts its own event
+    loop afterwards: while a loop runs, the first Ctrl-C does not end a prompt.
+    """
+    # The command shows errors itself, so its log records are not printed as well.
+    logger = logging.getLogger("aurpay_async")
+    logger.handlers = logger.handlers or [logging.NullHandler()]
+    try:
+        result = command(*bound.args, **bound.kwargs)
+        if iscoroutine(result):
+            import asyncio  # slow to load, and --help does not need it
+
+            result = asyncio.run(result)
+    except AurpayError as error:
+        output = Output(bound.arguments.get("output_format", "text"))
+        show_error(output, error)
+        return exit_code(error)
+    except BrokenPipeError:
+        raise  # the reader closed the pipe, so no message would arrive
+    except OSError as error:
+        # The message of a socket's error is long, and that of a file's has its name.
+        problem = error.strerror or str(error)
+        message = f"{type(error).__name__}: {problem}"
+        output = Output(bound.arguments.get("output_format", "text"))
+        show_failure(output, "os", message, "Fix the cause and try again.")
+        return FAILED
+    # The functions of cyclopts behind --help and --version return no code.
+    return result if isinstance(result, int) else 0
+
+
+def show_usage_error(output_format: OutputFormat, message: str) -> int:
+    """Show that the command line is invalid, and return the exit code."""
+    advice = "Run it with --help to see examples."
+    show_failure(Output(output_format), "usage", message, advice)
+    return USAGE

@@ -1,15 +1,31 @@
-"""Arguments and options that several commands share, as cyclopts reads them."""
+"""Options that commands share, prompts, and secrets from the environment.
+
+The user sees what will happen and types a whole word, so that a key pressed by accident
+confirms nothing. The question is on standard error. The reply is read before an event
+loop starts: while a loop runs, the first Ctrl-C does not end a prompt.
+
+Arguments are visible in the shell's history and in the list of processes.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypedDict
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypedDict
 
 import attrs
 from cyclopts import Parameter, validators
 
-from .._keys import keys_from_env
-from .._models._arguments import DEFAULT_SIZE
+from .._api.arguments import DEFAULT_SIZE
+from .._core.secrets import Secret, keys_from_env
 from ..errors import ConfigurationError
+from ._errors import FAILED, USAGE, show_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._output import Output, Row
+
 
 OutputFormat = Literal["text", "json"]
 
@@ -33,9 +49,11 @@ NetworkName = Literal["mainnet", "testnet", "signet", "regtest", "simnet"]
 AmountStyle = Literal["string", "number"]
 
 Price = Annotated[str, Parameter(help="Price in fiat, such as 19.99.")]
+
 Currency = Annotated[
     str, Parameter(help="Currency of the price: a three-letter code such as USD.")
 ]
+
 OrderId = Annotated[str, Parameter(help="Order id, assigned by the platform.")]
 
 OpenOption = Annotated[
@@ -47,6 +65,7 @@ OpenOption = Annotated[
         help="Open the checkout page in a browser.",
     ),
 ]
+
 WatchOption = Annotated[
     bool,
     Parameter(
@@ -156,5 +175,120 @@ class ListOptions:
 
 #: Defaults of the commands: a frozen object can be shared by all calls.
 ORDER_DEFAULTS: Final = OrderOptions()
+
 PAYMENT_DEFAULTS: Final = PaymentOptions()
+
 LIST_DEFAULTS: Final = ListOptions()
+
+_YES: Final = "yes"
+
+
+class Plan(NamedTuple):
+    """A description of what will happen, shown before the user confirms it."""
+
+    title: str
+    rows: list[Row]
+    #: The question without the word to type.
+    question: str
+
+
+def require_terminal(output: Output, command: str) -> int:
+    """Return 0 if the user can be asked; else report that, and return the exit code.
+
+    Args:
+        output: Where to report it.
+        command: The command that shows what would happen.
+    """
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        return 0
+    show_failure(
+        output,
+        "usage",
+        "nothing was sent: there is no terminal to ask at, and no --yes",
+        f"Look at it with `{command}`, then give --yes.",
+    )
+    return USAGE
+
+
+def confirm(output: Output, plan: Plan, *, yes: bool) -> bool:
+    """Show what will happen, and return whether the user or ``--yes`` allows it."""
+    if yes:
+        output.rows(plan.rows, plan.title)
+        return True
+    output.question(plan.title, plan.rows, f"{plan.question} Type {_YES}: ")
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        output.info("")  # after Ctrl-D the cursor is still behind the question
+    return answer.strip().lower() == _YES
+
+
+def abort(output: Output) -> int:
+    """Report that nothing was sent without a confirmation; return the exit code."""
+    show_failure(
+        output,
+        "declined",
+        "nothing was sent: the answer was not yes",
+        "Nothing has changed.",
+    )
+    return FAILED
+
+
+CALLBACK_TOKEN: Final = "AURPAY_CALLBACK_TOKEN"  # noqa: S105 - a name
+
+CALLBACK_SECRET: Final = "AURPAY_CALLBACK_SECRET"  # noqa: S105 - a name
+
+#: All variables of this package with values that must not be shown.
+VARIABLES: Final = (
+    "AURPAY_API_KEY",
+    "AURPAY_API_TOKEN",
+    "AURPAY_API_SECRET",
+    CALLBACK_TOKEN,
+    CALLBACK_SECRET,
+    "AURPAY_REFERENCE_KEY",
+)
+
+
+class CallbackKeys(NamedTuple):
+    """The token that callbacks carry, and the secret that signs them."""
+
+    token: Secret
+    secret: Secret
+
+
+def from_environment(name: str) -> Secret | None:
+    """Return the value of a variable; an empty one counts as not set."""
+    return Secret(os.environ[name]) if os.environ.get(name) else None
+
+
+def ask_for_callback_keys() -> CallbackKeys:
+    """Return the callback keys of the environment, prompting for those not set.
+
+    Raises:
+        ConfigurationError: if there is no terminal to ask at.
+    """
+    token = from_environment(CALLBACK_TOKEN) or _prompt(
+        CALLBACK_TOKEN, "Callback token"
+    )
+    secret = from_environment(CALLBACK_SECRET)
+    return CallbackKeys(token, secret or _prompt(CALLBACK_SECRET, "Callback secret"))
+
+
+def known_secrets() -> Iterator[str]:
+    """Return all secrets of the environment, to remove them from what is shown."""
+    return (os.environ[name] for name in VARIABLES if os.environ.get(name))
+
+
+def _prompt(name: str, label: str) -> Secret:
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            f"{name} is not set, and there is no terminal to ask at"
+        )
+    from getpass import getpass
+
+    try:
+        answer = Secret(getpass(f"{label}: "))
+    except EOFError:
+        raise ConfigurationError(f"{name} is not set, and was not entered") from None
+    if not answer.reveal():
+        raise ConfigurationError(f"{name} is not set, and was not entered")
+    return answer

@@ -1,12 +1,28 @@
-"""Escape text from outside: no escape sequence, no bidi control, no line break."""
+"""Print text or JSON.
+
+A command gives both, and `Output` drops the one that was not asked for. All text is
+escaped here, so that text from outside cannot control the terminal.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING, Final
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Context, Decimal
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
+
+import segno
+from rich.console import Console as RichConsole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
+
+    from ._options import OutputFormat
+
 
 #: A shorter value is not a secret, and replacing it would damage ordinary words.
 _MIN_SECRET: Final = 8
@@ -40,3 +56,331 @@ def to_json(members: Mapping[str, object]) -> str:
     """Return one line of JSON in printable ASCII."""
     # The json module escapes everything that is not ASCII, but leaves DEL as it is.
     return json.dumps(members, default=str).replace("\x7f", "\\u007f")
+
+
+class Console(RichConsole):
+    """A console that leaves a broken pipe to the caller.
+
+    Rich itself handles ``NO_COLOR``, ``TERM`` and other pipes.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Raise, so that ``main`` handles it: rich would end the process here."""
+        raise  # noqa: PLE0704 - rich calls it while it handles that error
+
+
+#: Two modules, one above the other, as one character; light modules are drawn.
+_BLOCKS = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}
+
+#: All characters that an encoding needs to have.
+BLOCKS = "".join(_BLOCKS.values())
+
+_QUIET_ZONE = 2
+
+
+def qr_lines(text: str) -> list[str]:
+    """Return a QR code, light on dark, with two rows of modules per line.
+
+    Upper-case text takes the smaller alphanumeric mode.
+    """
+    code = segno.make(text, error="l", micro=False)
+    rows = [list(row) for row in code.matrix_iter(border=_QUIET_ZONE)]
+    rows.append([0] * len(rows[0]))  # every QR code has an odd number of rows
+    return [
+        "".join(_BLOCKS[pair] for pair in zip(upper, lower, strict=True))
+        for upper, lower in zip(rows[::2], rows[1::2], strict=True)
+    ]
+
+
+_MSAT_PER_SATOSHI: Final = 1000
+
+_UNITS: Final = (
+    ("day", 86_400),
+    ("hour", 3600),
+    ("minute", 60),
+)
+
+#: From two of a unit on, smaller units are left out.
+_MIN_COUNT: Final = 2
+
+#: Independent of the decimal context of the process.
+_BTC_CONTEXT: Final = Context(prec=50)
+
+
+def moment(time: datetime | None) -> str:
+    """Return a UTC time for people."""
+    return "unknown" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def iso(time: datetime | None) -> str | None:
+    """Return a UTC time for programs."""
+    return None if time is None else time.isoformat()
+
+
+def parse_time(text: str) -> datetime:
+    """Parse an ISO 8601 time; without a zone it is UTC.
+
+    Raises:
+        ValueError: if it is not a time.
+    """
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def span(seconds: float) -> str:
+    """Return a duration in its largest unit."""
+    for unit, length in _UNITS:
+        if seconds >= _MIN_COUNT * length:
+            return f"{seconds // length:,.0f} {unit}s"
+    count = f"{seconds:.0f}"
+    return f"{count} second" if count == "1" else f"{count} seconds"
+
+
+def distance(time: datetime, now: datetime) -> str:
+    """Return how long ago a time was, or in how long it will be."""
+    seconds = (time - now).total_seconds()
+    return f"in {span(seconds)}" if seconds >= 0 else f"{span(-seconds)} ago"
+
+
+def countdown(seconds: float) -> str:
+    """Return the minutes and seconds that are left, at least 0:00."""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    return f"{minutes}:{rest:02}"
+
+
+def msat_to_btc(msat: int) -> Decimal:
+    """Convert millisatoshi to BTC exactly, without trailing zeros."""
+    return _BTC_CONTEXT.normalize(_BTC_CONTEXT.scaleb(Decimal(msat), -11))
+
+
+def amount(msat: int) -> str:
+    """Return an amount in BTC and, if it is whole, in satoshi."""
+    btc = msat_to_btc(msat)
+    satoshi, rest = divmod(msat, _MSAT_PER_SATOSHI)
+    return f"{btc:f} BTC ({msat:,} msat)" if rest else f"{btc:f} BTC ({satoshi:,} sat)"
+
+
+async def open_page(output: Output, pay_url: str) -> None:
+    """Open a checkout page, and report that on standard error."""
+    import webbrowser
+
+    if await asyncio.to_thread(webbrowser.open, pay_url):
+        output.info(f"Opened {pay_url} in the browser.")
+    else:
+        output.info(f"No browser could be started: open {pay_url} yourself.")
+
+
+Verdict = Literal["", "ok", "warning", "problem"]
+
+_REFRESH_PER_S: Final = 12.5
+
+#: A string and its style.
+_Part = tuple[str, str]
+
+_STYLES: Final[dict[Verdict, str]] = {
+    "": "",
+    "ok": "bold green",
+    "warning": "bold yellow",
+    "problem": "bold red",
+}
+
+_MARKS: Final[dict[Verdict, str]] = {
+    "": "    ",
+    "ok": "  ✓ ",
+    "warning": "  ! ",
+    "problem": "  ✗ ",
+}
+
+#: Instead of marks where the encoding lacks them, as in many Windows consoles.
+_WORDS: Final[dict[Verdict, str]] = {
+    "": "         ",
+    "ok": "  ok     ",
+    "warning": "  !      ",
+    "problem": "  FAILED ",
+}
+
+
+class Row(NamedTuple):
+    """A name and a value, printed on one line."""
+
+    name: str
+    value: str
+    verdict: Verdict = ""
+
+
+@final
+class Output:
+    """Standard output and standard error of one command."""
+
+    def __init__(self, output_format: OutputFormat) -> None:
+        self._is_json = output_format == "json"
+        self._is_waiting = False
+
+    def load_console(self) -> None:
+        """Import rich if it is needed, which is slow: run this in a thread.
+
+        A server calls it when it already answers requests.
+        """
+        if not self._is_json:
+            _ = self._consoles
+
+    def json(self, kind: str, /, **members: object) -> None:
+        """Print one JSON object on one line, with `kind` as its ``type``."""
+        if not self._is_json:
+            return
+        line = to_json({"type": kind, **members})
+        if self._is_waiting and sys.stdout.isatty():
+            self._print((line, ""), stderr=True)
+        else:
+            print(line, flush=True)
+
+    def title(self, text: str) -> None:
+        """Print a heading."""
+        self._print(("  ", ""), (text, "bold cyan"))
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Print a line without wrapping it, so that it can be copied."""
+        self._print((text, style))
+
+    def status(self, text: str, verdict: Verdict = "ok") -> None:
+        """Print the result of a step."""
+        self._print((text, ""), verdict=verdict)
+
+    def rows(
+        self, rows: Iterable[Row], title: str = "", *, stderr: bool = False
+    ) -> None:
+        """Print rows with aligned values; on standard output also an empty line."""
+        if self._is_json and not stderr:
+            return
+        if title:
+            self._print(("  ", ""), (title, "bold cyan"), stderr=stderr)
+        shown = [*rows]
+        width = max((len(row.name) for row in shown), default=0)
+        for name, value, verdict in shown:
+            name_part = (f"{name:{width}}  ", "dim")
+            self._print(name_part, (value, ""), verdict=verdict, stderr=stderr)
+        if not stderr:
+            self.line()
+
+    def cells(self, cells: Iterable[tuple[str, int]], style: str = "") -> None:
+        """Print a line of a table, given its cells and their least widths."""
+        padded = (f"{escape_control(text):{width}}" for text, width in cells)
+        self._print(("  ", ""), ("  ".join(padded).rstrip(), style))
+
+    def qr_code(self, text: str) -> None:
+        """Print a QR code, or the reason why it could not be scanned."""
+        if self._is_json:
+            return
+
+        problem = _qr_problem(self._consoles[0], BLOCKS)
+        if problem is not None:
+            self.line(f"  no QR code here: {problem}")
+            self.line()
+            return
+        for line in qr_lines(text):
+            self._print(("  ", ""), (line, "white on black"))
+        self.line()
+
+    def info(self, text: str) -> None:
+        """Print a remark that is not part of the answer, on standard error."""
+        self._print((text, ""), stderr=True)
+
+    def error(self, text: str, rows: Iterable[Row]) -> None:
+        """Print a failure on standard error; JSON has an object for it instead."""
+        if self._is_json:
+            return
+        self._print((text, ""), verdict="problem", stderr=True)
+        self.rows(rows, stderr=True)
+
+    def question(self, title: str, rows: Iterable[Row], text: str) -> None:
+        """Print a question on standard error, also if the answers are JSON.
+
+        Args:
+            title: The heading.
+            rows: What has to be known to decide.
+            text: The question; the user types the reply after it.
+        """
+        self.rows(rows, title, stderr=True)
+        self._print(("  ", ""), (text, "bold"), stderr=True, end="")
+
+    @contextmanager
+    def waiting(self, text: str) -> Generator[Callable[[str], None], None, None]:
+        """Show a spinner on a terminal, and yield a function that changes its text."""
+        errors = self._consoles[1]
+        if not errors.is_terminal:
+            yield _ignore
+            return
+        from rich.live import Live
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        # "line" is the spinner that every encoding has.
+        spinner = Spinner("line", Text(escape_control(text)), style="status.spinner")
+        # If rich redirected standard output, answers would not reach a pipe.
+        live = Live(
+            spinner,
+            console=errors,
+            refresh_per_second=_REFRESH_PER_S,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        with live:
+            self._is_waiting = True
+            try:
+                yield lambda said: spinner.update(text=Text(escape_control(said)))
+            finally:
+                self._is_waiting = False
+
+    def _print(
+        self,
+        *parts: _Part,
+        verdict: Verdict | None = None,
+        stderr: bool = False,
+        end: str = "\n",
+    ) -> None:
+        if self._is_json and not stderr:
+            return
+        from rich.text import Text
+
+        # A line on the terminal that shows the spinner goes through the spinner's
+        # console, because only that one can move the spinner out of the way.
+        stderr = stderr or (self._is_waiting and sys.stdout.isatty())
+        console = self._consoles[stderr]
+        if verdict is not None:
+            signs = _MARKS if _can_encode("✓✗", console.encoding) else _WORDS
+            parts = ((signs[verdict], _STYLES[verdict]), *parts)
+        line = Text.assemble(*((escape_control(text), style) for text, style in parts))
+        console.print(line, soft_wrap=True, end=end)
+
+    @cached_property
+    def _consoles(self) -> tuple[Console, Console]:
+        """Return the consoles of standard output and of standard error."""
+        # Text is printed unchanged: no markup, no emoji codes, no highlighting.
+        open_console = partial(Console, markup=False, emoji=False, highlight=False)
+        return open_console(), open_console(stderr=True)
+
+
+def _can_encode(characters: str, encoding: str) -> bool:
+    try:
+        characters.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _qr_problem(console: Console, blocks: str) -> str | None:
+    """Return why a QR code could not be scanned, or None.
+
+    Only its light modules are drawn. On a light terminal it would be inverted unless
+    both colours are set, and scanners do not read an inverted code.
+    """
+    if not _can_encode(blocks, console.encoding):
+        return f"the encoding {console.encoding} has no block characters"
+    if console.color_system is None or console.no_color:
+        return "it needs a terminal with colours (NO_COLOR, TERM)"
+    return None
+
+
+def _ignore(_: str) -> None:
+    """Do nothing, because there is no spinner."""

@@ -1,18 +1,34 @@
-"""Show a list of the platform: one page, or all rows as they are received."""
+"""How orders, payments, invoices and lists are shown."""
 
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+
+import attrs
 
 from .._client import AurpayClient
+from ..bolt11 import backend
+from ._output import Row, amount, distance, iso, moment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        Awaitable,
+        Callable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
+    from datetime import datetime
 
-    from .._paging import Page
-    from ._arguments import ListOptions
-    from ._screen import Output
+    from .._api.lightning_order import LightningOrder
+    from .._api.models import Order, Page
+    from .._api.payment_models import PaymentOrder
+    from ..bolt11 import Feature, Hop, Invoice
+    from ._options import ListOptions
+    from ._output import Output
+
 
 _T = TypeVar("_T")
 
@@ -99,3 +115,270 @@ def _show_head(output: Output, listing: Listing[_T]) -> None:
 
 def _show_row(output: Output, listing: Listing[_T], row: _T) -> None:
     output.cells(zip(listing.cells(row), listing.columns.values(), strict=True))
+
+
+BACKENDS: Final = {"wallycore": "libsecp256k1 (wallycore)", "python": "plain Python"}
+
+
+def show_order(output: Output, order: LightningOrder) -> None:
+    """Show a new order: its fields, its checks and its invoice."""
+    invoice = order.payment_request
+    results = {
+        "signature": f"verified with {BACKENDS[backend()]}",
+        "network": f"{invoice.network}, as the client expects",
+        "amount": f"{invoice.amount_msat:,} msat, exactly the order's",
+        "payment_secret": "equals payment_addr of the response",
+        "timestamp": "not in the future",
+        "expiry": f"payable until {moment(invoice.expires_at)}",
+        "payee": f"{invoice.payee[:24]}..., as pinned",
+        "pay_url": "at Aurpay, or on the client's own origin",
+    }
+    output.rows(_order_rows(order), "Order")
+    output.rows(
+        [Row(name, results[name], "ok") for name in results if name in order.checks],
+        "Checks passed",
+    )
+    output.title("Invoice")
+    output.line(str(invoice))  # on one line, so that it can be copied
+    output.line()
+
+
+def order_members(order: LightningOrder) -> dict[str, object]:
+    """Return a new order as JSON; amounts are strings, so that nothing rounds them."""
+    invoice = order.payment_request
+    return {
+        "order_id": order.order_id,
+        "status": order.status,
+        "price": f"{order.price:f}",
+        "currency": order.currency,
+        "amount": f"{order.amount:f}",
+        "amount_msat": str(invoice.amount_msat),
+        "create_time": order.create_time.isoformat(),
+        "overdue_at": order.overdue_at.isoformat(),
+        "pay_url": order.pay_url,
+        "payment_request": str(invoice),
+        "payment_hash": invoice.payment_hash,
+        "network": invoice.network,
+        "payee": invoice.payee,
+        "expires_at": invoice.expires_at.isoformat(),
+        "reference": order.reference,
+        "attempt_id": order.attempt_id,
+        "checks": order.checks,
+    }
+
+
+def detail_members(order: Order) -> dict[str, object]:
+    """Return an order of the platform as JSON."""
+    return {
+        "order_id": order.order_id,
+        "status": order.status,
+        "is_paid": order.status.is_paid,
+        "is_final": order.status.is_final,
+        "price": None if order.price is None else f"{order.price:f}",
+        "currency": order.currency,
+        "amount": None if order.amount is None else f"{order.amount:f}",
+        "coin": order.coin,
+        "chain": order.chain,
+        "order_type": order.order_type,
+        "platform": order.platform,
+        "remark": order.remark,
+        "refundable": order.refundable,
+        "create_time": iso(order.create_time),
+        "update_time": iso(order.update_time),
+    }
+
+
+def detail_rows(order: Order) -> Iterator[Row]:
+    """Return an order of the platform as rows, without the fields it does not have."""
+    paid = {True: "paid", False: "not paid", None: "unknown whether it is paid"}
+    yield Row("status", f"{order.status}: {paid[order.status.is_paid]}")
+    if order.price is not None:
+        yield Row("price", f"{order.price:f} {order.currency or ''}")
+    if order.amount is not None:
+        yield Row("amount", f"{order.amount:f} {order.coin or ''}")
+    if order.create_time is not None:
+        yield Row("create_time", moment(order.create_time))
+    if order.update_time is not None:
+        yield Row("update_time", moment(order.update_time))
+    if order.remark:
+        yield Row("remark", order.remark)
+
+
+def _order_rows(order: LightningOrder) -> Iterator[Row]:
+    yield Row("order_id", order.order_id)
+    yield Row("status", order.status)
+    yield Row("price", f"{order.price:f} {order.currency}")
+    yield Row("amount", amount(order.payment_request.amount_msat or 0))
+    yield Row("create_time", moment(order.create_time))
+    yield Row("overdue_at", moment(order.overdue_at))
+    if order.reference is not None:
+        yield Row("reference", order.reference)
+        yield Row("attempt_id", order.attempt_id or "")
+    yield Row("pay_url", order.pay_url)
+
+
+#: All checks, in order, and the text for a payment that passed them.
+_PAYMENT_CHECKS: Final = {
+    "price": "as requested",
+    "currency": "as requested",
+    "chain": "as requested",
+    "coin": "as requested",
+    "amount": "above 0; the platform decides the exchange rate",
+    "address": "well-formed; nothing proves who owns it",
+    "pay_url": "at Aurpay, or on the client's own origin",
+}
+
+
+def show_payment(output: Output, payment: PaymentOrder) -> None:
+    """Show a new payment: its fields, its checks and the address to pay to."""
+    output.rows(_payment_order_rows(payment), "Payment")
+    output.rows(
+        [
+            Row(name, result, "ok")
+            for name, result in _PAYMENT_CHECKS.items()
+            if name in payment.checks
+        ],
+        "Checks passed",
+    )
+    output.title(f"Pay {payment.amount:f} {payment.coin} on {payment.chain} to")
+    output.line(payment.address)
+    output.line()
+
+
+def payment_members(payment: PaymentOrder) -> dict[str, object]:
+    """Return a new payment as JSON."""
+    return {
+        "order_id": payment.order_id,
+        "status": payment.status,
+        "price": f"{payment.price:f}",
+        "currency": payment.currency,
+        "amount": f"{payment.amount:f}",
+        "coin": payment.coin,
+        "chain": payment.chain,
+        "address": payment.address,
+        "contract_addr": payment.contract_addr,
+        "create_time": payment.create_time.isoformat(),
+        "overdue_at": payment.overdue_at.isoformat(),
+        "pay_url": payment.pay_url,
+        "reference": payment.reference,
+        "attempt_id": payment.attempt_id,
+        "checks": payment.checks,
+    }
+
+
+def _payment_order_rows(payment: PaymentOrder) -> Iterator[Row]:
+    yield Row("order_id", payment.order_id)
+    yield Row("status", payment.status)
+    yield Row("price", f"{payment.price:f} {payment.currency}")
+    yield Row("amount", f"{payment.amount:f} {payment.coin}")
+    yield Row("chain", payment.chain)
+    if payment.contract_addr is not None:
+        yield Row("contract", payment.contract_addr)
+    yield Row("create_time", moment(payment.create_time))
+    yield Row("overdue_at", moment(payment.overdue_at))
+    if payment.reference is not None:
+        yield Row("reference", payment.reference)
+        yield Row("attempt_id", payment.attempt_id or "")
+    if payment.pay_url is not None:
+        yield Row("pay_url", payment.pay_url)
+
+
+def invoice_members(invoice: Invoice) -> dict[str, object]:
+    """Return all fields of an invoice as JSON."""
+    return {
+        "text": invoice.text,
+        "network": invoice.network,
+        "amount_msat": _optional_str(invoice.amount_msat),
+        "created_at": iso(invoice.created_at),
+        "expiry": invoice.expiry,
+        "expires_at": iso(invoice.expires_at),
+        "payment_hash": invoice.payment_hash,
+        "payment_secret": invoice.payment_secret,
+        "description": invoice.description,
+        "description_hash": invoice.description_hash,
+        "metadata": invoice.metadata,
+        "payee": invoice.payee,
+        "min_final_cltv_expiry": invoice.min_final_cltv_expiry,
+        "features": [
+            {"bit": feature.bit, "name": feature.name, "required": feature.required}
+            for feature in invoice.features
+        ],
+        "fallbacks": [attrs.asdict(fallback) for fallback in invoice.fallbacks],
+        "routes": [[_hop_members(hop) for hop in route] for route in invoice.routes],
+        "unknown_fields": [field._asdict() for field in invoice.unknown_fields],
+        "signature": invoice.signature,
+    }
+
+
+def invoice_rows(invoice: Invoice, now: datetime) -> Iterator[Row]:
+    """Return all fields of an invoice as rows."""
+    yield Row("network", invoice.network)
+    yield Row("amount", _invoice_amount(invoice))
+    yield from _description_rows(invoice)
+    yield Row("created", moment(invoice.created_at))
+    when = f"{moment(invoice.expires_at)}, {distance(invoice.expires_at, now)}"
+    expired = invoice.expires_at <= now
+    yield Row("expired" if expired else "expires", when, "warning" if expired else "")
+    yield Row("payee", invoice.payee)
+    yield Row("payment hash", invoice.payment_hash)
+    yield Row("payment secret", invoice.payment_secret)
+    if invoice.metadata is not None:
+        yield Row("metadata", invoice.metadata)
+    yield Row("final cltv", f"{invoice.min_final_cltv_expiry} blocks")
+    for feature in invoice.features:
+        yield Row("feature", _format_feature(feature))
+    for fallback in invoice.fallbacks:
+        address = (
+            fallback.address or f"{fallback.program} of version {fallback.version}"
+        )
+        yield Row("fallback", address)
+    for route in invoice.routes:
+        yield Row("route", ", then ".join(map(_format_hop, route)))
+    for field in invoice.unknown_fields:
+        yield Row("unknown", f"{field.tag}: {field.data}")
+    yield Row("signature", invoice.signature)
+
+
+def payable_rows(invoice: Invoice, now: datetime) -> Iterator[Row]:
+    """Return the rows that the user sees before an invoice is paid."""
+    yield Row("amount", _invoice_amount(invoice))
+    yield Row("network", invoice.network)
+    yield from _description_rows(invoice)
+    yield Row("payee", invoice.payee)
+    yield Row("payment hash", invoice.payment_hash)
+    when = f"{moment(invoice.expires_at)}, {distance(invoice.expires_at, now)}"
+    yield Row("expires", when)
+
+
+def _invoice_amount(invoice: Invoice) -> str:
+    if invoice.amount_msat is None:
+        return "open: the payer chooses it"
+    return amount(invoice.amount_msat)
+
+
+def _description_rows(invoice: Invoice) -> Iterator[Row]:
+    if invoice.description is not None:
+        yield Row("description", invoice.description)
+    if invoice.description_hash is not None:
+        yield Row("description hash", invoice.description_hash)
+
+
+def _format_feature(feature: Feature) -> str:
+    need = "required" if feature.required else "optional"
+    return f"{feature.bit} {feature.name or 'unknown'}, {need}"
+
+
+def _format_hop(hop: Hop) -> str:
+    return (
+        f"{hop.pubkey} by {hop.short_channel_id} for {hop.fee_base_msat} msat + "
+        f"{hop.fee_proportional_millionths} ppm, {hop.cltv_expiry_delta} blocks"
+    )
+
+
+def _hop_members(hop: Hop) -> dict[str, object]:
+    fee = {"fee_base_msat": str(hop.fee_base_msat)}
+    return {**attrs.asdict(hop), **fee}
+
+
+def _optional_str(number: int | None) -> str | None:
+    return None if number is None else str(number)

@@ -13,8 +13,8 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from .._urls import UrlError, is_loopback, parse_origin, require_secure
-from ..sandbox._courier import send_once
+from .._core.urls import UrlError, is_loopback, parse_origin, require_secure
+from ..sandbox._callbacks import send_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable

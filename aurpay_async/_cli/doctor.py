@@ -1,8 +1,62 @@
-"""A finding of ``aurpay doctor``."""
+"""Command `doctor`: check installation, configuration and server.
+
+The user may paste the report into an issue, so it contains no key, token, secret or
+query. The only server that is contacted is the configured base URL.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+import asyncio
+import os
+import platform
+import ssl
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
+
+from .._client import BASE_URL, AurpayClient
+from .._client.auth import ApiKey, ApiToken
+from .._client.options import (
+    auth_from_env,
+    bool_from_env,
+    require_allow_http,
+    require_network,
+    require_origin,
+)
+from .._core.clock import SystemClock
+from .._core.http import Effect, Request
+from .._core.money import NETWORKS
+from .._core.secrets import keys_from_env
+from .._core.urls import format_origin, is_loopback
+from ..bolt11 import backend, decode
+from ..callbacks import CallbackVerifier
+from ..errors import (
+    AurpayError,
+    AuthenticationError,
+    ConfigurationError,
+    NotFoundError,
+)
+from ..testing import FakeClock, sign_callback
+from ._errors import FAILED
+from ._options import (
+    CALLBACK_SECRET,
+    CALLBACK_TOKEN,
+    VARIABLES,
+    OutputOption,
+    known_secrets,
+)
+from ._output import Output, Row, redacted, span
+from ._views import BACKENDS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from .._client.auth import Algorithm
+    from .._core.money import Network
+    from .._core.urls import Origin
 
 
 class Finding(NamedTuple):
@@ -13,3 +67,426 @@ class Finding(NamedTuple):
     found: str
     #: How to fix it; empty if nothing is wrong.
     advice: str = ""
+
+
+_PACKAGES: Final = (
+    "aiohttp",
+    "attrs",
+    "cattrs",
+    "itsdangerous",
+    "cyclopts",
+    "rich",
+    "segno",
+    "wallycore",
+)
+
+#: An example invoice of BOLT #11.
+_INVOICE: Final = (
+    "lnbc2500u1pvjluezsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygspp5qqqsyqcyq"
+    "5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdq5xysxxatsyp3k7enxv4jsxqzpu9qrsgquk0rl77"
+    "nj30yxdy8j9vdx85fkpmdla2087ne0xh8nhedh8w27kyke0lp53ut353s06fv3qfegext0eh0ymjpf39tuve"
+    "n09sam30g4vgpfna3rh"
+)
+
+#: How long the speed of signature verification is measured.
+_SPEED_S: Final = 0.05
+
+#: Aurpay's documented requests. The documentation has neither secrets nor signatures,
+#: so the secrets are made up.
+_SIGNED_AT: Final = datetime(2024, 6, 17, tzinfo=UTC)
+
+_PATH: Final = "/test/logs?size=20&page=2"
+
+_SIGNATURES: Final[dict[Algorithm, str]] = {
+    "HMAC-SHA256": "rflWAsd/xo3UDbAo2RMWSJDM/uqhitU195dkP8qncr0=",
+    "HMAC-SHA3_256": "PdRdXv/ArQZhAvdNsXaH7DskYmKcYRTQQDInq0FGd+o=",
+}
+
+_CALLBACK_URL: Final = "https://api.you.com/callback?id=32"
+
+_CALLBACK_SIGNATURE: Final = "GyVNxJEBI11GoK2i8L9vAFiPEU1LZkxIqoFCy033jzU="
+
+_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+def check_local() -> Iterator[Finding]:
+    """Run all checks that need no network."""
+    yield Finding("aurpay-async", "ok", version("aurpay-async"))
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    yield Finding("python", "ok", f"{python} on {platform.platform()}")
+    yield Finding("packages", "ok", ", ".join(_versions()))
+    yield Finding("openssl", "ok", ssl.OPENSSL_VERSION)
+    yield check_curve()
+    yield check_request_signatures()
+    yield check_callback_signatures()
+    yield check_credentials()
+    yield check_callback_keys()
+    yield check_reference_key()
+    yield check_base_url()
+    yield check_network()
+    yield check_proxies()
+
+
+def configured_origin() -> Origin:
+    """Return the configured origin of the API.
+
+    Raises:
+        ConfigurationError: if ``AURPAY_BASE_URL`` or ``AURPAY_ALLOW_HTTP`` is invalid.
+    """
+    return require_origin(
+        os.environ.get("AURPAY_BASE_URL") or BASE_URL,
+        "AURPAY_BASE_URL",
+        allow_http=bool(bool_from_env("AURPAY_ALLOW_HTTP")),
+    )
+
+
+def _versions() -> Iterator[str]:
+    for package in _PACKAGES:
+        try:
+            yield f"{package} {version(package)}"
+        except PackageNotFoundError:
+            yield f"no {package}"
+
+
+def check_curve() -> Finding:
+    """Measure how fast signatures of invoices are verified."""
+    began, count = perf_counter(), 0
+    while perf_counter() - began < _SPEED_S:
+        decode(_INVOICE)
+        count += 1
+    each_ms = 1000 * (perf_counter() - began) / count
+    library = backend()
+    advice = (
+        "libsecp256k1 is about 30 times faster: pip install 'aurpay-async[fast]'"
+        if library == "python"
+        else ""
+    )
+    found = f"{BACKENDS[library]}, {each_ms:.2f} ms per invoice"
+    return Finding("curve", "ok", found, advice)
+
+
+def check_request_signatures() -> Finding:
+    """Compare the signature of a known request with the released one."""
+    request = Request(operation="doctor", method="GET", path=_PATH, effect=Effect.READ)
+    for algorithm, expected in _SIGNATURES.items():
+        token = ApiToken("example-api-token", "example-api-secret", algorithm)
+        if token.headers(request, _SIGNED_AT)["Signature"] != expected:
+            return _broken("signatures", algorithm)
+    return Finding(
+        "signatures", "ok", f"{' and '.join(_SIGNATURES)} of a known request"
+    )
+
+
+def check_callback_signatures() -> Finding:
+    """Sign and verify a known callback, and compare its signature."""
+    secret = "example-callback-secret"  # noqa: S105 - made up
+    headers = sign_callback(_CALLBACK_URL, secret=secret, now=_SIGNED_AT)
+    verifier = CallbackVerifier(secrets=[secret], clock=FakeClock(_SIGNED_AT))
+    try:
+        verifier.verify(method="GET", url=_CALLBACK_URL, headers=headers)
+    except AurpayError:
+        return _broken("callbacks", "the verifier")
+    if headers["Signature"] != _CALLBACK_SIGNATURE:
+        return _broken("callbacks", "HMAC-SHA256")
+    return Finding("callbacks", "ok", "a known callback was signed and verified")
+
+
+def _broken(name: str, algorithm: str) -> Finding:
+    found = f"{algorithm} gives a wrong result"
+    return Finding(name, "problem", found, "Reinstall aurpay-async and Python.")
+
+
+def check_credentials() -> Finding:
+    """Check that credentials are set and well-formed."""
+    names = [name for name in VARIABLES[:3] if os.environ.get(name)]
+    try:
+        auth = auth_from_env()
+    except ConfigurationError as error:
+        if names:
+            return Finding("credentials", "problem", str(error), "Set them again.")
+        advice = "Set AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET."
+        return Finding("credentials", "warning", "none are set", advice)
+    advice = "Aurpay recommends a token and a secret for production."
+    return Finding(
+        "credentials",
+        "ok",
+        f"{' and '.join(names)}, well-formed",
+        advice if isinstance(auth, ApiKey) else "",
+    )
+
+
+def check_callback_keys() -> Finding:
+    """Check that the callback keys of the environment are well-formed."""
+    names = [name for name in (CALLBACK_TOKEN, CALLBACK_SECRET) if os.environ.get(name)]
+    if not names:
+        return Finding("callback keys", "ok", "none are set")
+    try:
+        CallbackVerifier(secrets=[os.environ[name] for name in names])
+    except ConfigurationError:
+        found = "one of them is not plain ASCII"
+        return Finding("callback keys", "problem", found, "Copy it again.")
+    return Finding("callback keys", "ok", f"{' and '.join(names)}, well-formed")
+
+
+def check_reference_key() -> Finding:
+    """Check that the key of references is well-formed."""
+    try:
+        keys = keys_from_env()
+    except ConfigurationError as error:
+        return Finding("reference key", "problem", str(error), "Generate another key.")
+    found = "not set" if keys is None else "AURPAY_REFERENCE_KEY, well-formed"
+    return Finding("reference key", "ok", found)
+
+
+def check_base_url() -> Finding:
+    """Check the base URL."""
+    try:
+        origin = configured_origin()
+    except ConfigurationError as error:
+        return Finding("base url", "problem", str(error), "Correct or unset it.")
+    return Finding("base url", "ok", format_origin(origin))
+
+
+def check_network() -> Finding:
+    """Check the network, and that the base URL has invoices of it."""
+    try:
+        name = require_network(
+            os.environ.get("AURPAY_NETWORK") or NETWORKS[0], "AURPAY_NETWORK"
+        )
+        allow_http = bool(bool_from_env("AURPAY_ALLOW_HTTP"))
+        require_allow_http(allow_http, name, "AURPAY_ALLOW_HTTP")
+        expected = _expected_network(configured_origin())
+    except ConfigurationError as error:
+        return Finding("network", "problem", str(error), "Correct or unset it.")
+    if expected is not None and (name == NETWORKS[0]) != (expected == NETWORKS[0]):
+        advice = f"Its invoices are of {expected}: set AURPAY_NETWORK={expected}."
+        return Finding("network", "warning", name, advice)
+    return Finding("network", "ok", name)
+
+
+def _expected_network(origin: Origin) -> Network | None:
+    """Return the network of a sandbox on this machine or of Aurpay, else None."""
+    if is_loopback(origin[1]):
+        return "regtest"
+    return NETWORKS[0] if format_origin(origin) == BASE_URL else None
+
+
+def check_proxies() -> Finding:
+    """Check for proxies in the environment, which the client does not use."""
+    names = [
+        name
+        for name in _PROXIES
+        if os.environ.get(name) or os.environ.get(name.lower())
+    ]
+    if not names:
+        return Finding("proxies", "ok", "none in the environment")
+    advice = "Only AurpayClient(trust_env=True) uses it; this check does not."
+    return Finding("proxies", "warning", f"{', '.join(names)} set", advice)
+
+
+#: Timeout of each step.
+_TIMEOUT_S: Final = 5
+
+#: Up to the first limit, the difference may be the delay of the response. Above the
+#: second, `CallbackVerifier` and the checks of invoices fail.
+_SKEW_OK_S: Final = 10
+
+_SKEW_WARNING_S: Final = 300
+
+_DAY_S: Final = 86_400
+
+#: Certificates that are renewed automatically have more days left.
+_CERTIFICATE_DAYS: Final = 7
+
+#: The id of no order.
+_NO_ORDER: Final = "00000000000000000000"
+
+
+async def check_server() -> AsyncIterator[Finding]:
+    """Run all checks of the configured server, until one cannot go on."""
+    try:
+        origin = configured_origin()
+    except ConfigurationError:
+        return  # check_base_url() reports it
+    addresses = await resolve(origin)
+    yield addresses
+    if addresses.verdict == "problem":
+        return
+    result = await probe(origin)
+    yield result.connection
+    if result.clock is None:
+        return
+    yield result.clock
+    if is_loopback(origin[1]):
+        yield await check_signed_request()
+
+
+async def resolve(origin: Origin) -> Finding:
+    """Check that the host has an address."""
+    _, host, port = origin
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            found = await loop.getaddrinfo(host.strip("[]"), port)
+    except OSError as error:  # a timeout among them
+        problem = f"{host} has no address: {_reason(error)}"
+        return Finding("dns", "problem", problem, "Check the name and the network.")
+    count = len({address[4][0] for address in found})
+    addresses = "one address" if count == 1 else f"{count} addresses"
+    return Finding("dns", "ok", f"{host} has {addresses}")
+
+
+class ProbeResult(NamedTuple):
+    """Findings of one connection."""
+
+    connection: Finding
+    #: ``None`` if the connection failed.
+    clock: Finding | None
+
+
+async def probe(origin: Origin) -> ProbeResult:
+    """Connect, and send one HEAD request without credentials."""
+    scheme, host, port = origin
+    context = ssl.create_default_context() if scheme == "https" else None
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(
+                host.strip("[]"), port, ssl=context
+            )
+    except ssl.SSLCertVerificationError as error:
+        found = f"the certificate is not valid: {error.verify_message}"
+        advice = "Stop: check the clock, the proxy and the trusted certificates."
+        return ProbeResult(Finding("connection", "problem", found, advice), None)
+    except OSError as error:
+        found = f"cannot connect to port {port}: {_reason(error)}"
+        advice = "Check the network and the firewall, and whether a proxy is needed."
+        return ProbeResult(Finding("connection", "problem", found, advice), None)
+    try:
+        connection = _check_certificate(writer)
+        return ProbeResult(connection, await _read_clock(origin, reader, writer))
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def _check_certificate(writer: asyncio.StreamWriter) -> Finding:
+    tls = cast("ssl.SSLObject | None", writer.get_extra_info("ssl_object"))
+    if tls is None:
+        return Finding("connection", "ok", "plain HTTP on this machine")
+    certificate = tls.getpeercert() or {}
+    ends = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+    left = (ends - SystemClock().now().timestamp()) // _DAY_S
+    found = f"{tls.version()}, certificate valid for {left:,.0f} more days"
+    if left < _CERTIFICATE_DAYS:
+        advice = "Renew the certificate: no client connects after it has expired."
+        return Finding("connection", "warning", found, advice)
+    return Finding("connection", "ok", found)
+
+
+async def _read_clock(
+    origin: Origin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> Finding:
+    _, _, host = format_origin(origin).partition("://")
+    head = f"HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            writer.write(head.encode("ascii"))
+            answer = await reader.readuntil(b"\r\n\r\n")
+    except (OSError, EOFError, asyncio.LimitOverrunError) as error:
+        found = f"no HTTP response: {_reason(error)}"
+        return Finding("clock", "problem", found, "Check AURPAY_BASE_URL.")
+    date = _parse_date(answer)
+    if date is None:
+        return Finding("clock", "warning", "the response has no Date header")
+    skew_s = (SystemClock().now() - date).total_seconds()
+    return compare_clocks(skew_s, is_local=is_loopback(origin[1]))
+
+
+def compare_clocks(skew_s: float, *, is_local: bool = False) -> Finding:
+    """Return the finding for a difference of the clocks.
+
+    Args:
+        skew_s: Seconds by which the clock of this machine is ahead.
+        is_local: Whether the server is a sandbox on this machine, in which case its
+            clock can be set.
+    """
+    if abs(skew_s) <= _SKEW_OK_S:
+        return Finding("clock", "ok", "agrees with the server's")
+    side = "ahead of" if skew_s > 0 else "behind"
+    found = f"{span(abs(skew_s))} {side} the server's"
+    advice = "Set the clock, preferably by NTP: signatures and invoices depend on it."
+    if is_local:
+        advice = (
+            "Signatures and invoices depend on it: --start and POST /_sandbox/clock "
+            "set the clock of a sandbox."
+        )
+    severe = abs(skew_s) > _SKEW_WARNING_S
+    return Finding("clock", "problem" if severe else "warning", found, advice)
+
+
+async def check_signed_request() -> Finding:
+    """Send a signed request to a sandbox; other servers get none."""
+    try:
+        async with AurpayClient.from_env() as aurpay:
+            await aurpay.get_order(_NO_ORDER)
+    except NotFoundError:
+        return Finding("signed GET", "ok", "accepted")
+    except AuthenticationError as error:
+        advice = "Use the same credentials for both, and check the clock."
+        return Finding("signed GET", "problem", str(error), advice)
+    except ConfigurationError:
+        return Finding("signed GET", "ok", "not sent without credentials")
+    except AurpayError as error:
+        return Finding("signed GET", "problem", str(error), "Is this a sandbox?")
+    return Finding(
+        "signed GET", "warning", "the server returned an order that does not exist"
+    )
+
+
+def _parse_date(answer: bytes) -> datetime | None:
+    for line in answer.decode("latin-1").split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.lower() == "date":
+            with suppress(ValueError):
+                date = parsedate_to_datetime(value.strip())
+                return date.replace(tzinfo=date.tzinfo or UTC)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no result within {_TIMEOUT_S} seconds"
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or type(error).__name__
+
+
+async def run_doctor(*, output_format: OutputOption = "text") -> int:
+    """Run all checks, and return 1 if one of them found a problem."""
+    output = Output(output_format)
+    with output.waiting("Checking this machine"):
+        findings = [*check_local()]
+    with output.waiting("Checking the server"):
+        findings += [finding async for finding in check_server()]
+    findings = [_without_secrets(finding) for finding in findings]
+    healthy = all(finding.verdict != "problem" for finding in findings)
+    output.json(
+        "report", ok=healthy, findings=[finding._asdict() for finding in findings]
+    )
+    output.rows(row for finding in findings for row in _finding_rows(finding))
+    return 0 if healthy else FAILED
+
+
+def _without_secrets(finding: Finding) -> Finding:
+    # No check adds a secret, but the message of an error may repeat one.
+    secrets = [*known_secrets()]
+    return finding._replace(
+        found=redacted(finding.found, secrets),
+        advice=redacted(finding.advice, secrets),
+    )
+
+
+def _finding_rows(finding: Finding) -> Iterator[Row]:
+    yield Row(finding.name, finding.found, finding.verdict)
+    if finding.advice:
+        yield Row("", f"-> {finding.advice}")

@@ -1,22 +1,56 @@
-"""``aurpay decode``: decode an invoice, and check each rule of BOLT #11."""
+"""Commands `decode` and `verify`."""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
-from typing import TYPE_CHECKING, Final
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
-from .._clock import SystemClock
+from cyclopts import Parameter
+
+from .._api.checks import (
+    CHECKOUT_ORIGIN,
+    SKIPPED,
+    InvoicePolicy,
+    _amount,
+    _expiry,
+    _network,
+    _payee,
+    _timestamp,
+)
+from .._api.models import OrderStatus, UncheckedOrder
+from .._client.options import require_network, require_payees
+from .._core.clock import SystemClock
+from .._core.money import MAX_MSAT, NETWORKS, btc_to_msat
 from ..bolt11 import decode
-from ..errors import InvoiceDecodeError, InvoiceError, InvoiceInvalidError
-from ._arguments import InvoiceText, OutputOption  # noqa: TC001 - read by cyclopts
-from ._failures import FAILED
-from ._invoice_view import invoice_members, invoice_rows
-from ._screen import Output, Row
-from ._strictness import check_rules
+from ..bolt11._invoice import check_rules
+from ..errors import (
+    InvalidRequestError,
+    InvoiceDecodeError,
+    InvoiceError,
+    InvoiceInvalidError,
+    shown,
+)
+from ._errors import FAILED
+from ._options import (
+    InvoiceText,
+    NetworkName,
+    OutputOption,
+    Several,
+)
+from ._output import Output, Row, amount, distance, moment, msat_to_btc
+from ._views import invoice_members, invoice_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from .._core.money import Network
     from ..bolt11 import Invoice
-    from ._strictness import RuleCheck
+    from ..bolt11._invoice import RuleCheck
+
 
 #: Four times the longest invoice that is decoded.
 _MAX_INPUT: Final = 64 * 1024
@@ -83,3 +117,165 @@ def _rule_row(check: RuleCheck) -> Row:
     if check.problem is None:
         return Row(check.name, "ok", "ok")
     return Row(check.name, check.problem, "problem")
+
+
+_BTC_AMOUNT = re.compile(
+    r"([0-9]{1,8}(?:\.[0-9]{1,11})?) ?(?:BTC)?", re.ASCII | re.IGNORECASE
+)
+
+
+class VerifyCheck(NamedTuple):
+    """The result of one check."""
+
+    name: str
+    verdict: Literal["ok", "failed", "skipped"]
+    found: str
+
+
+#: The text for an invoice that passed a check.
+_PASSED: Final[dict[str, Callable[[Invoice, datetime], str]]] = {
+    "network": lambda invoice, _: invoice.network,
+    "amount": lambda invoice, _: amount(invoice.amount_msat or 0),
+    "timestamp": lambda invoice, now: _when(invoice.created_at, now),
+    "expiry": lambda invoice, now: f"payable until {_when(invoice.expires_at, now)}",
+    "payee": lambda invoice, _: invoice.payee,
+}
+
+_CLIENT_CHECKS: Final = {
+    "network": _network,
+    "amount": _amount,
+    "timestamp": _timestamp,
+    "expiry": _expiry,
+    "payee": _payee,
+}
+
+_MARKS: Final[dict[str, Literal["ok", "problem", ""]]] = {
+    "ok": "ok",
+    "failed": "problem",
+    "skipped": "",
+}
+
+
+def verify_invoice(
+    invoice: InvoiceText,
+    /,
+    *,
+    btc: Annotated[
+        str | None, Parameter(name="--amount", help="Expected amount in BTC.")
+    ] = None,
+    amount_msat: Annotated[
+        int | None, Parameter(help="Expected amount in millisatoshi.")
+    ] = None,
+    network: Annotated[
+        NetworkName | None,
+        Parameter(help="Expected network. [default: AURPAY_NETWORK, or mainnet]"),
+    ] = None,
+    payee: Annotated[
+        Several,
+        Parameter(help="Expected public key of the receiver; may be repeated."),
+    ] = (),
+    output_format: OutputOption = "text",
+) -> int:
+    """Verify an invoice, and return 1 if a check fails."""
+    output = Output(output_format)
+    decoded: Invoice | None = None
+    failure = "verification failed: do not pay it, and do not show it to a payer"
+    msat = parse_amount(btc, amount_msat)
+    policy = make_policy(network, payee)
+    try:
+        decoded = decode(read_invoice_text(invoice))
+    except InvoiceError as error:
+        checks = [VerifyCheck("signature", "failed", str(error))]
+        if isinstance(error, InvoiceDecodeError):
+            failure = "it cannot be decoded, so nothing was compared"
+    else:
+        checks = [*_run_checks(decoded, msat, policy)]
+    fits = all(check.verdict != "failed" for check in checks)
+    output.json(
+        "verdict",
+        fits=fits,
+        checks=[check._asdict() for check in checks],
+        invoice=None if decoded is None else invoice_members(decoded),
+    )
+    output.rows(Row(name, found, _MARKS[verdict]) for name, verdict, found in checks)
+    if fits:
+        output.status("verified: the invoice is as expected")
+        return 0
+    output.status(failure, "problem")
+    return FAILED
+
+
+def parse_amount(btc: str | None, msat: int | None) -> int:
+    """Return the expected amount in millisatoshi.
+
+    Raises:
+        InvalidRequestError: unless exactly one of the two is given, and possible.
+    """
+    if (btc is None) == (msat is None):
+        raise InvalidRequestError(
+            "give either --amount in BTC or --amount-msat", field="amount"
+        )
+    if btc is None:
+        return _require_msat(msat or 0)
+    match = _BTC_AMOUNT.fullmatch(btc)
+    if match is None:
+        raise InvalidRequestError(
+            f"not an amount in BTC: {shown(btc)}",
+            field="amount",
+            hint='write it like "0.0001"',
+        )
+    try:
+        return btc_to_msat(Decimal(match[1]))
+    except ValueError as error:
+        raise InvalidRequestError(str(error), field="amount") from None
+
+
+def make_policy(network: Network | None, payees: Sequence[str]) -> InvoicePolicy:
+    """Return the policy for a network (by default the environment's) and payees."""
+    name = network or os.environ.get("AURPAY_NETWORK") or NETWORKS[0]
+    return InvoicePolicy(
+        network=require_network(name, "AURPAY_NETWORK"),
+        origin=CHECKOUT_ORIGIN,
+        payees=require_payees(payees),
+    )
+
+
+def _require_msat(msat: int) -> int:
+    if not 0 < msat <= MAX_MSAT:
+        raise InvalidRequestError(
+            f"must be 1 to {MAX_MSAT} millisatoshi; got {msat}", field="amount_msat"
+        )
+    return msat
+
+
+def _run_checks(
+    invoice: Invoice, msat: int, policy: InvoicePolicy
+) -> Iterator[VerifyCheck]:
+    now = SystemClock().now()
+    order = _expected_order(invoice, msat)
+    yield VerifyCheck("signature", "ok", "verified; no rule of BOLT #11 is broken")
+    for name, check in _CLIENT_CHECKS.items():
+        problem = check(order, invoice, policy, now.timestamp())
+        if problem is None:
+            yield VerifyCheck(name, "ok", _PASSED[name](invoice, now))
+        elif problem is SKIPPED:
+            found = f"{invoice.payee}; no --payee was given"
+            yield VerifyCheck(name, "skipped", found)
+        else:
+            yield VerifyCheck(name, "failed", problem)
+
+
+def _expected_order(invoice: Invoice, msat: int) -> UncheckedOrder:
+    """Return an order with the expected amount, for the checks of the client."""
+    return UncheckedOrder(
+        order_id="expected",
+        status=OrderStatus.PENDING,
+        amount=msat_to_btc(msat),
+        create_time=invoice.created_at,
+        payment_request=str(invoice),
+        pay_url="",
+    )
+
+
+def _when(time: datetime, now: datetime) -> str:
+    return f"{moment(time)}, {distance(time, now)}"

@@ -1,26 +1,121 @@
-"""``aurpay order create``: create an order, show it, and wait for its payment."""
+"""Commands `order ...` and `payment ...`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Final
 
+import attrs
 from cyclopts import Parameter
 
-from ._arguments import (  # noqa: TC001 - read by cyclopts
+from .._api.lightning_order import LightningOrder
+from .._api.models import Order, OrderStatus
+from .._client import AurpayClient
+from .._client.lost_orders import OrderQuery
+from .._core.clock import SystemClock
+from ..errors import InvalidRequestError, shown
+from ._errors import FAILED, open_client
+from ._options import (
+    LIST_DEFAULTS,
     ORDER_DEFAULTS,
+    PAYMENT_DEFAULTS,
     Currency,
     Flag,
+    ListOptions,
     OpenOption,
+    OrderId,
     OrderOptions,
     OutputOption,
+    PaymentOptions,
     Price,
+    Several,
     WatchOption,
 )
-from ._browser import open_page
-from ._calling import open_client
-from ._order_view import order_members, show_order
-from ._screen import Output
-from ._watch import watch_payment
+from ._output import Output, countdown, iso, moment, open_page, parse_time
+from ._views import (
+    Listing,
+    detail_members,
+    detail_rows,
+    order_members,
+    payment_members,
+    show_list,
+    show_order,
+    show_payment,
+    show_rows,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from datetime import datetime
+    from decimal import Decimal
+
+    from .._api.payment_models import PaymentOrder
+    from .._client.lost_orders import OrderSearchResult
+
+
+_PAID: Final = frozenset({"paid", "late_paid"})
+
+_OUTCOMES: Final = {
+    "paid": "paid",
+    "late_paid": "paid late: check stock and exchange rate before you fulfil it",
+    "timed_out": "not paid in time",
+    "refunded": "paid and refunded",
+}
+
+#: Seconds between two updates of the time left to pay.
+_TICK_S: Final = 1
+
+
+async def watch_payment(output: Output, aurpay: AurpayClient, order: Watched) -> int:
+    """Wait until an order is paid or its time is over; return 1 if it is not paid."""
+    output.title(f"Waiting for the payment until {moment(order.overdue_at)}")
+    changes: list[OrderStatus] = []
+    awaited = order if isinstance(order, LightningOrder) else order.order_id
+    waiting = asyncio.create_task(
+        aurpay.wait_for_payment(awaited, on_status=changes.append)
+    )
+    status = order.status
+    with output.waiting(status) as show:
+        try:
+            while not waiting.done():
+                show(_progress(order, status))
+                await asyncio.wait({waiting}, timeout=_TICK_S)
+                for status in _drain(changes):
+                    _show_status(output, order, status)
+        finally:
+            waiting.cancel()
+    payment = waiting.result()
+    output.json(
+        "payment",
+        order_id=order.order_id,
+        outcome=payment.outcome,
+        status=payment.order.status,
+    )
+    paid = payment.outcome in _PAID
+    output.status(_OUTCOMES[payment.outcome], "ok" if paid else "problem")
+    return 0 if paid else FAILED
+
+
+def _drain(changes: list[OrderStatus]) -> list[OrderStatus]:
+    drained, changes[:] = [*changes], []
+    return drained
+
+
+def _show_status(output: Output, order: Watched, status: OrderStatus) -> None:
+    now = SystemClock().now()
+    output.json("status", order_id=order.order_id, status=status, at=iso(now))
+    output.status(f"{moment(now)}: {status}", "")
+
+
+def _progress(order: Watched, status: OrderStatus) -> str:
+    """Return the status, and the time left to pay while the order is pending.
+
+    A sandbox can let orders time out before the documented 30 minutes are over.
+    """
+    if status is not OrderStatus.PENDING:
+        return f"{status}: a payment would be late" if status == "OVERDUE" else status
+    left = countdown((order.overdue_at - SystemClock().now()).total_seconds())
+    return f"{status}, {left} left to pay"
 
 
 async def create_order(
@@ -47,3 +142,224 @@ async def create_order(
         if browser:
             await open_page(output, order.pay_url)
         return await watch_payment(output, aurpay, order) if watch else 0
+
+
+#: Shown where the platform gives no value.
+_UNKNOWN: Final = "-"
+
+
+async def list_orders(
+    *, options: ListOptions = LIST_DEFAULTS, output_format: OutputOption = "text"
+) -> int:
+    """Show a page of orders, or all orders."""
+    return await show_list(Output(output_format), ORDERS, options)
+
+
+def _order_cells(order: Order) -> tuple[str, ...]:
+    return (
+        order.order_id,
+        moment(order.create_time),
+        order.status,
+        _format_sum(order.price, order.currency),
+        _format_sum(order.amount, order.coin),
+    )
+
+
+def _format_sum(number: Decimal | None, unit: str | None) -> str:
+    return _UNKNOWN if number is None else f"{number:f} {unit or ''}"
+
+
+def _iterate_orders(
+    aurpay: AurpayClient, page: int, size: int
+) -> AsyncGenerator[Order, None]:
+    return aurpay.iter_orders(page=page, size=size)
+
+
+ORDERS: Final = Listing[Order](
+    noun="orders",
+    kind="detail",
+    columns={"order_id": 20, "created": 23, "status": 10, "price": 12, "amount": 0},
+    cells=_order_cells,
+    members=detail_members,
+    fetch=AurpayClient.list_orders,
+    iterate=_iterate_orders,
+)
+
+
+async def find_order(
+    price: Price,
+    currency: Currency,
+    /,
+    *,
+    sent_at: Annotated[
+        str,
+        Parameter(
+            help="When the last request to create it was sent: ISO 8601, UTC if it "
+            "has no zone."
+        ),
+    ],
+    chain: Annotated[
+        str | None,
+        Parameter(help="Chain of a payment; without it, a Lightning order."),
+    ] = None,
+    coin: Annotated[str | None, Parameter(help="Coin of a payment.")] = None,
+    known: Annotated[
+        Several,
+        Parameter(
+            help="Id of an order that belongs to another request; may be repeated."
+        ),
+    ] = (),
+    output_format: OutputOption = "text",
+) -> int:
+    """Search for an order, and return 1 unless exactly one matches."""
+    output = Output(output_format)
+    query = _query(price, currency, _parse_sent_at(sent_at), chain, coin)
+    async with AurpayClient.from_env() as aurpay:
+        with output.waiting("Searching the orders"):
+            result = await aurpay.find_order(query, known=known)
+    output.json(
+        "found",
+        outcome=result.outcome,
+        orders=[detail_members(order) for order in result.orders],
+    )
+    return _show_result(output, result)
+
+
+def _query(
+    price: str, currency: str, sent_at: datetime, chain: str | None, coin: str | None
+) -> OrderQuery:
+    if chain is None and coin is None:
+        return OrderQuery(price=price, currency=currency, sent_at=sent_at)
+    if chain is None or coin is None:
+        raise InvalidRequestError(
+            "--chain and --coin are given together, or neither of them", field="coin"
+        )
+    return OrderQuery(
+        price=price, currency=currency, sent_at=sent_at, chain=chain, coin=coin
+    )
+
+
+def _parse_sent_at(text: str) -> datetime:
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise InvalidRequestError(
+            f"not a time: {shown(text)}",
+            field="sent_at",
+            hint="write it like 2026-01-31T12:00:00Z",
+        ) from None
+
+
+def _show_result(output: Output, result: OrderSearchResult) -> int:
+    if result.outcome == "found":
+        output.rows(detail_rows(result.order), f"Order {result.order.order_id}")
+        output.status(
+            "found: the only match, unless another buyer requested the same amount"
+        )
+        return 0
+    if result.outcome == "several":
+        show_rows(output, ORDERS, result.orders)
+        output.line()
+        output.status(
+            "several orders match: exclude those of other requests with --known",
+            "problem",
+        )
+        return FAILED
+    output.status(
+        "no order matches yet: search again before you create another", "problem"
+    )
+    return FAILED
+
+
+async def show_order_by_id(
+    order_id: OrderId, /, *, output_format: OutputOption = "text"
+) -> int:
+    """Query the platform for an order, and show it."""
+    output = Output(output_format)
+    async with AurpayClient.from_env() as aurpay:
+        with output.waiting("Querying the order"):
+            order = await aurpay.get_order(order_id)
+    output.json("detail", **detail_members(order))
+    output.rows(detail_rows(order), f"Order {order.order_id}")
+    return 0
+
+
+async def create_payment(
+    price: Price,
+    currency: Currency,
+    /,
+    *,
+    chain: Annotated[
+        str, Parameter(help="Chain, such as ETH; the platform decides which exist.")
+    ],
+    coin: Annotated[str, Parameter(help="Coin, such as USDT-ERC20.")],
+    options: OrderOptions = ORDER_DEFAULTS,
+    payment_options: PaymentOptions = PAYMENT_DEFAULTS,
+    watch: WatchOption = False,
+    browser: OpenOption = False,
+    output_format: OutputOption = "text",
+) -> int:
+    """Create a payment and show it; with ``--watch``, return 1 if it is not paid."""
+    output = Output(output_format)
+    members = options.for_client()
+    async with open_client(output) as aurpay:
+        with output.waiting(f"Creating a payment of {price} {currency}"):
+            payment = await aurpay.create_payment(
+                price,
+                currency,
+                chain=chain,
+                coin=coin,
+                **members,
+                **attrs.asdict(payment_options),
+            )
+        output.json("payment_order", **payment_members(payment))
+        show_payment(output, payment)
+        if browser and payment.pay_url is None:
+            output.info("The response has no checkout page to open.")
+        elif browser and payment.pay_url is not None:
+            await open_page(output, payment.pay_url)
+        return await watch_payment(output, aurpay, payment) if watch else 0
+
+
+async def create_payment_url(
+    price: Price,
+    currency: Currency,
+    /,
+    *,
+    options: OrderOptions = ORDER_DEFAULTS,
+    payment_options: PaymentOptions = PAYMENT_DEFAULTS,
+    qr: Annotated[
+        Flag, Parameter(help="Show the address of the page as a QR code.")
+    ] = False,
+    browser: OpenOption = False,
+    output_format: OutputOption = "text",
+) -> int:
+    """Get a checkout page, and show its address."""
+    output = Output(output_format)
+    members = options.for_client()
+    async with open_client(output) as aurpay:
+        with output.waiting(f"Requesting a checkout page of {price} {currency}"):
+            page = await aurpay.create_payment_url(
+                price, currency, **members, **attrs.asdict(payment_options)
+            )
+    output.json(
+        "payment_url",
+        pay_url=page.pay_url,
+        price=f"{page.price:f}",
+        currency=page.currency,
+        reference=page.reference,
+        attempt_id=page.attempt_id,
+    )
+    output.title(f"Checkout page of {page.price:f} {page.currency}")
+    output.line(page.pay_url)
+    output.line()
+    if qr:
+        output.qr_code(page.pay_url)
+    if browser:
+        await open_page(output, page.pay_url)
+    output.status("the order is created when the payer chooses a coin", "")
+    return 0
+
+
+if TYPE_CHECKING:
+    Watched = LightningOrder | PaymentOrder

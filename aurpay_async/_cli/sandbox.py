@@ -1,42 +1,63 @@
-"""``aurpay sandbox``: serve a local Aurpay until Ctrl-C."""
+"""Commands `sandbox` and `demo`.
+
+A sandbox, a shop and its client run on loopback. The shop verifies the callback and
+confirms it with the platform.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Final, TypedDict
+import secrets
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Final, TypedDict, final
 
 import attrs
 from cyclopts import Parameter
 
-from .._settings import auth_from_env
-from .._urls import is_loopback, parse_origin
+from .._client.options import auth_from_env
+from .._core.urls import is_loopback, parse_origin, without_query
+from ..callbacks import (
+    CallbackProcessor,
+    CallbackVerifier,
+    ConfirmedNotification,
+    MemoryInbox,
+)
+from ..contrib.aiohttp import callback_handler
 from ..errors import ConfigurationError, shown
 from ..sandbox import Sandbox
-from ..sandbox._clocks import SandboxClock
+from ..sandbox._clock import SandboxClock
 from ..sandbox._ledger import TIME_TO_PAY
-from ..sandbox._reach import LOOPBACK
-from ..sandbox._settings import require_made_up
-from ._arguments import (  # noqa: TC001 - read by cyclopts
+from ..sandbox._settings import LOOPBACK, require_made_up
+from ._errors import FAILED
+from ._options import (
+    CALLBACK_SECRET,
+    CALLBACK_TOKEN,
     AmountStyle,
     Flag,
     OutputOption,
     Port,
     Several,
-)
-from ._screen import Output, Row
-from ._secrets import (
-    CALLBACK_SECRET,
-    CALLBACK_TOKEN,
     ask_for_callback_keys,
     from_environment,
 )
-from ._times import iso, moment, parse_time, span
+from ._output import Output, Row, iso, moment, parse_time, span
+from ._views import order_members, show_order
+from ._web import serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
     from datetime import datetime
 
-    from ..sandbox._activity import Activity
+    from .._api.lightning_order import LightningOrder
+    from .._api.models import Payment
+    from .._client import AurpayClient
+    from ..callbacks import Notification, Reference
+    from ..sandbox import SentCallback
+    from ..sandbox._simulator import Activity
+    from ._output import Verdict
+    from ._web import Handler
+
 
 _NETWORK: Final = "regtest"
 
@@ -361,3 +382,154 @@ def _examples(sandbox: Sandbox, options: SandboxOptions) -> Iterator[str]:
         body = """-d '{"price": 20.00, "currency": "USD"}'"""
         yield f"curl -s {base_url}/api/bln/order {header} {body}"
     yield f"curl -s -X POST {base_url}/_sandbox/orders/ORDER_ID/pay"
+
+
+_CALLBACK_PATH: Final = "/aurpay/callback"
+
+
+@final
+class DemoShop:
+    """Orders of the shop, and the notifications that it received."""
+
+    def __init__(self) -> None:
+        self.base_url = ""
+        self.orders: dict[str, LightningOrder] = {}
+        self.notifications: list[Notification] = []
+
+    @property
+    def callback_url(self) -> str:
+        """Return the URL that the platform calls."""
+        return self.base_url + _CALLBACK_PATH
+
+    async def lookup(self, token: Reference) -> LightningOrder | None:
+        """Return the order of a callback."""
+        return self.orders.get(token.attempt_id)
+
+    async def handle(self, notification: Notification) -> None:
+        """Store a notification; a real shop would fulfil the order."""
+        self.notifications.append(notification)
+
+
+@asynccontextmanager
+async def open_shop(
+    sandbox: Sandbox, aurpay: AurpayClient, key: str
+) -> AsyncGenerator[DemoShop, None]:
+    """Serve a shop on loopback that accepts callbacks of this sandbox."""
+    shop = DemoShop()
+    verifier = CallbackVerifier(
+        secrets=[sandbox.callback_secret],
+        tokens=[sandbox.callback_token],
+        reference_key=key,
+    )
+    processor = CallbackProcessor(
+        verifier,
+        shop.handle,
+        lookup=shop.lookup,
+        reader=aurpay,
+        inbox=MemoryInbox(),
+    )
+
+    def make_handler(base_url: str) -> Handler:
+        return callback_handler(processor, public_base_url=base_url)
+
+    async with serve(make_handler) as shop.base_url:
+        yield shop
+
+
+_PRICE: Final = "20.00"
+
+_CURRENCY: Final = "USD"
+
+_REFERENCE: Final = "cart-42"
+
+_HTTP_OK: Final = 200
+
+
+async def run_demo(*, output_format: OutputOption = "text") -> int:
+    """Show one order from the request to its confirmed payment."""
+    output = Output(output_format)
+    began = perf_counter()
+    output.line()
+    output.line("  Aurpay, on this machine", "bold")
+    output.line("  No account, no network, no real money.", "dim")
+    output.line()
+    key = secrets.token_urlsafe()
+    async with (
+        Sandbox() as sandbox,
+        sandbox.client(payees=[sandbox.payee], reference_key=key) as aurpay,
+        open_shop(sandbox, aurpay, key) as shop,
+    ):
+        output.status(f"sandbox started at {sandbox.base_url}")
+        output.status(f"shop started at {shop.base_url}")
+        order = await _create_demo_order(output, aurpay, shop)
+        [sent] = await sandbox.pay(order.order_id)
+        payment = await aurpay.wait_for_payment(order)
+        members = _show_payment(output, sent, shop.notifications, payment)
+    seconds = perf_counter() - began
+    output.status(f"sandbox and shop stopped after {seconds:.1f} s")
+    output.line()
+    output.json(
+        "demo", order=order_members(order), **members, seconds=round(seconds, 3)
+    )
+    return 0 if members["paid"] else FAILED
+
+
+async def _create_demo_order(
+    output: Output, aurpay: AurpayClient, shop: DemoShop
+) -> LightningOrder:
+    call = f'aurpay.create_order("{_PRICE}", "{_CURRENCY}", reference="{_REFERENCE}")'
+    order = await aurpay.create_order(
+        _PRICE, _CURRENCY, reference=_REFERENCE, callback_url=shop.callback_url
+    )
+    shop.orders[order.attempt_id or ""] = order
+    output.status(f"await {call}")
+    output.status(f"checkout page: {order.pay_url}")
+    output.line()
+    show_order(output, order)
+    # An upper-case QR code takes the smaller alphanumeric mode.
+    output.qr_code(order.payment_request.uri.upper())
+    return order
+
+
+def _show_payment(
+    output: Output,
+    sent: SentCallback,
+    notifications: list[Notification],
+    payment: Payment,
+) -> dict[str, object]:
+    """Show the payment as text, and return it as JSON."""
+    confirmed = [
+        notification
+        for notification in notifications
+        if isinstance(notification, ConfirmedNotification)
+    ]
+    output.rows(_payment_rows(sent, confirmed, payment), "Payment")
+    return {
+        "callback": {
+            "method": sent.method,
+            "status": sent.status,
+            "error": sent.error,
+            "confirmed": bool(confirmed),
+        },
+        "payment": {"outcome": payment.outcome, "status": payment.order.status},
+        "paid": bool(confirmed) and payment.outcome == "paid",
+    }
+
+
+def _payment_rows(
+    sent: SentCallback, confirmed: list[ConfirmedNotification], payment: Payment
+) -> Iterator[Row]:
+    yield Row("paid", "simulated with sandbox.pay(order_id)", "ok")
+    called = f"{sent.method} {without_query(sent.url)}, answered with {sent.status}"
+    yield Row("callback", called, _mark(sent.status == _HTTP_OK))
+    for notification in confirmed:
+        yield Row("verified", "by token, signature and date", "ok")
+        yield Row("reference", f"{notification.reference}, signed into the URL", "ok")
+        status = f"the platform confirms the status {notification.order.status}"
+        yield Row("confirmed", status, "ok")
+    polled = f"wait_for_payment() returned {payment.outcome}"
+    yield Row("polling", polled, _mark(payment.outcome == "paid"))
+
+
+def _mark(passed: bool) -> Verdict:  # noqa: FBT001 - of a row
+    return "ok" if passed else "problem"

@@ -1,22 +1,36 @@
-"""The client: its options, and opening and closing its connections."""
+"""The client: its construction, its lifetime, and the key that login obtains.
+
+None of the three may appear in a log, an error or an event. So they are secrets from
+the first line on, and an error loses each part that may repeat them, in any encoding:
+the response body, the frames that parsed it, and Aurpay's message.
+
+The methods validate arguments, send the request, and attach to an error what recovery
+needs. `_protocol` builds the requests; `AurpayClient` holds the connections.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from copy import copy
 from typing import TYPE_CHECKING, Final, Self
 
-from ._caller import caller_location
-from ._checks import InvoicePolicy
-from ._clock import SystemClock
-from ._http import Timeouts
-from ._keys import hide_keys, keys_from_env, require_keys
-from ._listeners import Instrumentation
-from ._merchant import MerchantMethods
-from ._merchant._unexpected import UnexpectedLog
-from ._retry import RetryBudget, RetryPolicy
-from ._seen import SeenOrders
-from ._settings import (
+from .._api.checks import InvoicePolicy, SeenOrders
+from .._core.clock import SystemClock
+from .._core.events import Instrumentation
+from .._core.http import Timeouts
+from .._core.secrets import hide_keys, keys_from_env, require_keys
+from .._core.urls import format_origin
+from ..errors import (
+    APIError,
+    AurpayError,
+    ConfigurationError,
+    InvalidResponseError,
+    TransportError,
+)
+from ._base import UnexpectedLog
+from .auth import ApiKey
+from .options import (
     auth_from_env,
     bool_from_env,
     invalid_option,
@@ -26,11 +40,10 @@ from ._settings import (
     require_origins,
     require_payees,
 )
-from ._transports._authenticating import AuthenticatingTransport
-from ._transports._pool import LazyTransport
-from ._transports._retrying import RetryingTransport
-from ._urls import format_origin
-from .errors import ConfigurationError
+from .orders import OrderMethods
+from .payments import AccountMethods, CreateMethods
+from .retry import RetryBudget, RetryingTransport, RetryPolicy
+from .transport import AuthenticatingTransport, LazyTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,37 +52,31 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from ._auth import Auth
-    from ._clock import Clock
-    from ._events import Event
-    from ._keys import Keys
-    from ._lightning_order import LightningOrder
-    from ._models import Payment
-    from ._network import Network
-    from ._order_life import OrderStatus
-    from ._transports._base import Transport
-    from ._waiting import OrderPollers
+    from .._api.lightning_order import LightningOrder
+    from .._api.models import OrderStatus, Payment
+    from .._core.clock import Clock
+    from .._core.events import Event
+    from .._core.http import Transport
+    from .._core.money import Network
+    from .._core.secrets import Keys, Secret
+    from .auth import Auth
+    from .polling import OrderPollers
 
-    class SendingOptions(TypedDict, total=False):
-        """The keyword arguments of `AurpayClient` about sending."""
 
-        base_url: str
-        timeouts: Timeouts
-        retry: RetryPolicy
-        session: aiohttp.ClientSession | None
-        transport: Transport | None
-        clock: Clock | None
-        on_event: Callable[[Event], None] | None
-        trust_env: bool
+def caller_location() -> str:
+    """Return the innermost line outside this package, as ``file:number``."""
+    frame = sys._getframe(1)  # noqa: SLF001 - as in the logging module
+    while frame.f_back and _is_internal(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
-    class ClientOptions(SendingOptions, total=False):
-        """The keyword arguments of `AurpayClient`."""
 
-        network: Network
-        allow_http: bool
-        payees: Iterable[str]
-        pay_url_origins: Iterable[str]
-        reference_key: Keys | None
+def _is_internal(module: str) -> bool:
+    return module.partition(".")[0] == "aurpay_async"
+
+
+class MerchantMethods(CreateMethods, OrderMethods, AccountMethods):
+    """The methods for all endpoints."""
 
 
 #: The one base URL of the documentation.
@@ -259,7 +266,7 @@ class AurpayClient(MerchantMethods):
             AurpayError: as `get_order`; errors that are `retryable` are polled through.
             ConfigurationError: the client was closed.
         """
-        from ._waiting import wait_for_payment
+        from .polling import wait_for_payment
 
         return await wait_for_payment(
             order,
@@ -287,7 +294,7 @@ class AurpayClient(MerchantMethods):
     async def aclose(self) -> None:
         """Close the connections, and end all `wait_for_payment`. Idempotent."""
         if self._pollers:
-            from ._waiting import close_all
+            from .polling import close_all
 
             await close_all(self._pollers)
         await self._lazy_transport.aclose()
@@ -295,3 +302,66 @@ class AurpayClient(MerchantMethods):
     def __repr__(self) -> str:
         origin = format_origin(self._invoice_policy.origin)
         return f"<AurpayClient {origin} on {self._invoice_policy.network}>"
+
+
+async def obtain_key(
+    username: Secret, password: Secret, options: SendingOptions
+) -> ApiKey:
+    """Request a key as `ApiKey.obtain` does."""
+    try:
+        async with AurpayClient(**options) as client:
+            # Imported here: opening the client has loaded it off the event loop.
+            from .._api.account import build_obtain_key, parse_obtain_key
+
+            # Do not bind the request to a variable: its body contains both secrets,
+            # and tracebacks can show locals.
+            return ApiKey(
+                await client._send(  # noqa: SLF001
+                    build_obtain_key(username, password), parse_obtain_key
+                )
+            )
+    except AurpayError as error:
+        failure = error
+    try:
+        # Outside of `except`, so that the error has no context.
+        raise _without_secrets(failure)
+    finally:
+        del failure
+
+
+def _without_secrets(error: AurpayError) -> AurpayError:
+    """Return the error without the parts that may show a credential."""
+    error.__cause__ = error.__context__ = None
+    if isinstance(error, APIError | InvalidResponseError | TransportError):
+        error.body = b""
+    if isinstance(error, APIError):
+        error.platform_message = None
+        status = f"HTTP {error.status}, code {error.platform_code}"
+        error.args = (
+            f"Aurpay rejected it with {status} (message omitted: it may show a secret)",
+        )
+    return error.with_traceback(None)
+
+
+if TYPE_CHECKING:
+
+    class SendingOptions(TypedDict, total=False):
+        """The keyword arguments of `AurpayClient` about sending."""
+
+        base_url: str
+        timeouts: Timeouts
+        retry: RetryPolicy
+        session: aiohttp.ClientSession | None
+        transport: Transport | None
+        clock: Clock | None
+        on_event: Callable[[Event], None] | None
+        trust_env: bool
+
+    class ClientOptions(SendingOptions, total=False):
+        """The keyword arguments of `AurpayClient`."""
+
+        network: Network
+        allow_http: bool
+        payees: Iterable[str]
+        pay_url_origins: Iterable[str]
+        reference_key: Keys | None

@@ -1,23 +1,48 @@
-"""One call of the client: send the request, parse the response, emit an event."""
+"""One call of the client: send, parse, report, and check the order.
+
+The response to a create has no price. So a response to another request (a proxy that
+answers twice, a poisoned response queue, a cache) can pass all other checks and show a
+payer the invoice of another cart. Order detail has the price.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast, final
 
-from ._clock import wall_time_at
-from ._events import CallEvent, error_and_outcome
-from ._http import Effect
-from ._retry import is_retryable
-from ._skew import diagnose_clock
-from .errors import AurpayError, TransportError
+import attrs
+
+from .._api.checks import SKIPPED, check_read_back
+from .._api.models import NewOrder
+from .._core.clock import wall_time_at
+from .._core.events import CallEvent, error_and_outcome
+from .._core.http import Effect, Timeouts
+from ..errors import (
+    AurpayError,
+    InvalidResponseError,
+    NotFoundError,
+    RequestOutcome,
+    TransportError,
+    UntrustedOrderError,
+    shown,
+)
+from .auth import diagnose_clock
+from .retry import is_retryable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
 
-    from ._clock import Clock
-    from ._http import Request, Response
-    from ._listeners import Instrumentation
-    from ._transports._base import Transport
+    from .._api.checks import InvoicePolicy, SeenOrders
+    from .._api.lightning_order import LightningOrder
+    from .._api.models import Order
+    from .._core.clock import Clock
+    from .._core.events import Instrumentation
+    from .._core.http import Request, Response, Transport
+    from .._core.secrets import Secret
+    from .polling import OrderPollers
+    from .retry import RetryingTransport
+    from .transport import LazyTransport
+
 
 _T = TypeVar("_T")
 
@@ -90,7 +115,7 @@ def _attach_order_id(error: AurpayError) -> None:
     """Attach the order id in the cut-off response to a call that writes."""
     if error.writes and isinstance(error, TransportError) and error.body:
         # Imported here: `LazyTransport.open` has loaded it off the event loop.
-        from ._envelope import order_evidence
+        from .._api.envelope import order_evidence
 
         error.order_id = order_evidence(error.body).order_id
 
@@ -101,3 +126,250 @@ def _unknown_fields(result: object) -> int:
     if isinstance(rows, tuple):
         return sum(_unknown_fields(row) for row in cast("tuple[object, ...]", rows))
     return len(getattr(result, "extra", ()))
+
+
+#: Checks that fail if a response belongs to another request.
+_OTHER_REQUEST: Final = frozenset({"new", "payment_hash"})
+
+
+class BaseClient:
+    """The attributes of a client, and the methods that send a request."""
+
+    _allow_http: bool
+    _clock: Clock
+    _instrumentation: Instrumentation
+    _lazy_transport: LazyTransport
+    _reference_keys: tuple[Secret, ...]
+    _seen: SeenOrders
+    _transport: RetryingTransport
+    _invoice_policy: InvoicePolicy
+    _unexpected: UnexpectedLog
+    _pollers: OrderPollers
+
+    def _send(
+        self,
+        request: Request,
+        parse: Callable[[Response], _T],
+        complete: Callable[[AurpayError], None] | None = None,
+    ) -> Awaitable[_T]:
+        def parse_and_check(response: Response) -> _T:
+            record = parse(response)
+            self._unexpected.check(request.operation, record)
+            return record
+
+        return self._send_through(self._transport, request, parse_and_check, complete)
+
+    def _send_through(
+        self,
+        transport: RetryingTransport,
+        request: Request,
+        parse: Callable[[Response], _T],
+        complete: Callable[[AurpayError], None] | None = None,
+    ) -> Awaitable[_T]:
+        """Send through `transport`; renew the connections if parsing fails.
+
+        An unreadable response may answer another request. Then later responses on its
+        connection are shifted as well.
+        """
+
+        def complete_and_renew(error: AurpayError) -> None:
+            if complete is not None:
+                complete(error)
+            if isinstance(error, InvalidResponseError):
+                self._lazy_transport.renew()
+
+        return send_and_parse(
+            request,
+            parse,
+            transport=transport,
+            clock=self._clock,
+            instrumentation=self._instrumentation,
+            complete=complete_and_renew,
+        )
+
+    def _attach_request(self, error: AurpayError, order: NewOrder) -> None:
+        """Attach the new order to the error of a call that creates an order.
+
+        A response that repeats an earlier order belongs to another request, so its id
+        must not be looked up for this one.
+        """
+        error.new_order = order
+        if _is_of_other_request(error, self._seen):
+            self._seen.is_misrouted = True
+        if error.order_id in self._seen and not isinstance(error, UntrustedOrderError):
+            error.order_id = None
+
+
+def _is_of_other_request(error: AurpayError, seen: SeenOrders) -> bool:
+    """Return whether a create's response has an earlier order's id, or none."""
+    if isinstance(error, UntrustedOrderError) and error.check in _OTHER_REQUEST:
+        return True
+    paths = error.paths if isinstance(error, InvalidResponseError) else ()
+    return error.order_id in seen or "data.order_id" in paths
+
+
+def attach_recovery_hint(error: AurpayError, hint: str) -> None:
+    """Attach a recovery hint if the call may have moved money."""
+    if error.outcome is RequestOutcome.UNKNOWN:
+        error.advice = hint
+
+
+#: Seconds for the read-back, all attempts included. The payer waits for it; after
+#: them the order is returned without the check.
+READ_BACK_S: Final = 3.0
+
+#: The name of the check, in `LightningOrder.checks` and `UntrustedOrderError.check`.
+READ_BACK: Final = "read_back"
+
+#: The path of the order id in a response.
+_ORDER_ID: Final = "data.order_id"
+
+_INFO, _WARNING = 20, 30  # as in logging, which is slow to load
+
+
+class ReadBackMethods(BaseClient):
+    """Read new orders back from Aurpay."""
+
+    async def _confirm(self, order: LightningOrder) -> LightningOrder:
+        """Compare a new order with Aurpay's order detail before any payer sees it.
+
+        It is not documented whether order detail serves Lightning orders. So an order
+        that cannot be read back is returned all the same, and a log line says so.
+
+        Returns:
+            The order, with ``"read_back"`` in its `checks` if the check was made.
+
+        Raises:
+            UntrustedOrderError: the response is about another order, or has another
+                price, currency or amount, or the status paid or overdue.
+        """
+        began = self._clock.now()
+        try:
+            response, known = await self._read_order(order.order_id)
+        except AurpayError as error:
+            if isinstance(error, InvalidResponseError) and _ORDER_ID in error.paths:
+                # The id is documented (page "Get Orders Details"), so this is the
+                # response to another request.
+                no_id = "the response to its read-back has no order id"
+                raise self._untrusted(order, no_id, error, began) from None
+            # Order detail may serve no Lightning orders: then each one would warn.
+            level = _INFO if isinstance(error, NotFoundError) else _WARNING
+            _log(level, f"was not read back ({error.code})", order)
+            return order
+        except BaseException:
+            _log(_WARNING, "was created, and its read-back was cancelled", order)
+            raise
+        problem = check_read_back(order, known)
+        if problem is None:
+            return attrs.evolve(order, checks=(*order.checks, READ_BACK))
+        if problem is SKIPPED:
+            _log(_INFO, "was not read back (order detail has no price)", order)
+            return order
+        raise self._untrusted(order, problem, response, began)
+
+    async def _read_order(self, order_id: str) -> tuple[Response, Order]:
+        """Return Aurpay's order detail, within `READ_BACK_S`."""
+        from .._api.orders import build_get_order, read_order
+
+        limits = Timeouts(
+            connect=READ_BACK_S,
+            attempt=min(READ_BACK_S, self._transport.attempt_s),
+            call=min(READ_BACK_S, self._transport.call_s),
+        )
+        return await self._send_through(
+            self._transport.with_options(limits, None),
+            build_get_order(order_id),
+            lambda response: (response, read_order(response)),
+        )
+
+    def _untrusted(
+        self,
+        order: LightningOrder,
+        problem: str,
+        response: Response | InvalidResponseError,
+        sent_at: datetime,
+    ) -> UntrustedOrderError:
+        """Return the error for an order that no payer must see."""
+        self._seen.is_misrouted = True
+        self._lazy_transport.renew()
+        _log(_WARNING, f"is withheld: {problem}", order)
+        error = UntrustedOrderError(
+            problem,
+            check=READ_BACK,
+            order_id=order.order_id,
+            status=response.status,
+            body=response.body,
+        )
+        error.attempts, error.sent_at = response.attempts, sent_at
+        error.writes = True
+        error.new_order = NewOrder(
+            order.price,
+            order.currency,
+            reference=order.reference,
+            attempt_id=order.attempt_id,
+        )
+        return error
+
+
+def _log(level: int, message: str, order: LightningOrder) -> None:
+    import logging
+
+    logging.getLogger("aurpay_async.client").log(
+        level,
+        "order %s: order_id=%s reference=%a attempt_id=%s",
+        message,
+        order.order_id,
+        order.reference,
+        order.attempt_id,
+    )
+
+
+#: Messages that one client logs: outside input must not fill memory or logs.
+_MAX_LOGGED: Final = 100
+
+
+@final
+class UnexpectedLog:
+    """Log each message of a client once."""
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+
+    def check(self, operation: str, record: object) -> None:
+        """Log each row's unknown status, and its fields that cannot be read."""
+        rows = getattr(record, "items", None)
+        is_page = isinstance(rows, tuple)
+        for row in cast("tuple[object, ...]", rows) if is_page else (record,):
+            status = getattr(row, "status", None)
+            if status and not getattr(status, "is_known", True):
+                problem = f"status {shown(status)} is unknown: neither paid nor unpaid"
+                self._log(f"{operation}: {problem}", row)
+            if getattr(row, "extra", None):
+                for name in _unreadable_fields(row):
+                    self._log(f"{operation}: {name} cannot be read", row)
+
+    def _log(self, message: str, row: object) -> None:
+        if message in self._logged or len(self._logged) >= _MAX_LOGGED:
+            return
+        self._logged.add(message)
+        import logging
+
+        logger = logging.getLogger("aurpay_async.client")
+        order_id = getattr(row, "order_id", None)
+        logger.warning("%s; it is logged once: order_id=%s", message, order_id)
+
+
+def _unreadable_fields(row: object) -> list[str]:
+    """Return the known fields among the extra ones: those that failed to parse."""
+    from .._api.lightning_order import LightningOrder
+    from .._api.models import UncheckedOrder
+    from .._api.payment_models import PaymentOrder, UncheckedPayment
+    from .._api.wire import wire_fields
+
+    unchecked_types: Mapping[type, type[attrs.AttrsInstance]] = {
+        LightningOrder: UncheckedOrder,
+        PaymentOrder: UncheckedPayment,
+    }
+    kind = unchecked_types.get(type(row), cast("type[attrs.AttrsInstance]", type(row)))
+    extra: Mapping[str, object] = getattr(row, "extra", {})
+    return sorted(extra.keys() & wire_fields(kind))

@@ -1,29 +1,39 @@
-"""Authenticate requests: API key, or API token with a signature.
+"""Credentials, the signatures of requests, and the diagnosis of a wrong clock.
 
 Source: Aurpay's "Signature Authentication Method" and "Get API Key" pages.
+
+Signatures and invoices contain a time. If one is rejected and the local clock differs
+from the ``Date`` of the response by minutes, the clock is the likely cause.
 """
 
 from __future__ import annotations
 
-import re
 from binascii import b2a_base64
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal, Protocol, final
 
-from ._secrets import Secret
-from .errors import ConfigurationError
+from .._core.http import parse_http_date
+from .._core.secrets import HEADER_VALUE, Secret
+from ..errors import (
+    APIError,
+    ConfigurationError,
+    NotFoundError,
+    RateLimitedError,
+    RequestOutcome,
+    UntrustedOrderError,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import Unpack
 
-    from ._client import SendingOptions
-    from ._http import Request
+    from .._core.http import Request, Response
+    from ..errors import AurpayError
+    from . import SendingOptions
+
 
 #: As the documentation spells them.
 Algorithm = Literal["HMAC-SHA256", "HMAC-SHA3_256"]
-
-#: RFC 9110, 5.5: visible ASCII, with spaces inside.
-HEADER_VALUE: Final = re.compile(r"[!-~](?:[ !-~]*[!-~])?")
 
 _DIGESTS: Final[dict[Algorithm, str]] = {
     "HMAC-SHA256": "sha256",
@@ -113,7 +123,7 @@ class ApiKey:
         (name, _), (secret, _) = _as_secret(username), _as_secret(password)
         del username, password
         # Imported here because the client imports this module.
-        from ._obtain import obtain_key
+        from . import obtain_key
 
         return await obtain_key(name, secret, options)
 
@@ -203,3 +213,50 @@ def _body_md5(body: bytes) -> str:
     from hashlib import md5
 
     return md5(body, usedforsecurity=False).hexdigest() if body else ""
+
+
+#: A smaller difference can be due to latency and caches.
+_MIN_SKEW: Final = timedelta(minutes=2)
+
+#: Up to this far behind the Date of a response, the local clock is not used.
+_MAX_BEHIND: Final = timedelta(minutes=30)
+
+#: Checks that compare times of an invoice with the local clock.
+_TIME_CHECKS: Final = frozenset({"timestamp", "expiry"})
+
+
+def time_of_response(response: Response, now: datetime) -> datetime:
+    """Return the time to use when the invoice in a response is checked.
+
+    To a local clock that is minutes behind, each new invoice has a timestamp in the
+    future, and every order would be rejected. So the ``Date`` of the response is used.
+    """
+    date = parse_http_date(response.headers.get("date", ""))
+    is_behind = date is not None and timedelta(0) < date - now <= _MAX_BEHIND
+    return date if date is not None and is_behind else now
+
+
+def diagnose_clock(
+    error: AurpayError, request: Request, response: Response, now: datetime
+) -> None:
+    """Set `error.diagnosis` if the local clock may be the cause of the error."""
+    if not _may_be_due_to_clock(error, request):
+        return
+    date = parse_http_date(response.headers.get("date", ""))
+    if date is None or abs(now - date) < _MIN_SKEW:
+        return
+    skew = timedelta(seconds=round(abs(now - date).total_seconds()))
+    direction = "ahead of" if now > date else "behind"
+    error.diagnosis = (
+        f"the local clock is {skew} {direction} the Date of the response, and "
+        "signatures and invoices depend on it: synchronize it, for example with NTP"
+    )
+
+
+def _may_be_due_to_clock(error: AurpayError, request: Request) -> bool:
+    if isinstance(error, UntrustedOrderError):
+        return error.check in _TIME_CHECKS
+    if not isinstance(error, APIError) or not request.progress.signed:
+        return False
+    explained = isinstance(error, NotFoundError | RateLimitedError)
+    return error.outcome is RequestOutcome.REJECTED and not explained

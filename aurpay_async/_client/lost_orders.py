@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
 
 import attrs
 
-from ._models import require_order_id
-from ._models._arguments import to_currency, validate_coin_name
-from ._money import parse_price, plain_repr
-from .errors import (
+from .._api.arguments import require_order_id, to_currency, validate_coin_name
+from .._core.money import parse_price, plain_repr
+from ..errors import (
     AurpayError,
     InvalidRequestError,
     InvalidResponseError,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
     from decimal import Decimal
 
-    from ._models import Order
+    from .._api.models import Order
 
 #: How far the clocks of client and server may differ: as for callbacks.
 CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -97,7 +96,7 @@ class OrderQuery:
             InvalidRequestError: no order can exist, or neither of the two raised it.
         """
         # Imported here: few programs use other coins.
-        from ._models._payments import NewPayment, NewPaymentUrl
+        from .._api.payment_models import NewPayment, NewPaymentUrl
 
         is_ours = isinstance(error, AurpayError)  # pyright: ignore[reportUnnecessaryIsInstance]
         new_order = error.new_order if is_ours else None

@@ -1,35 +1,32 @@
-"""Validate the arguments of a client and its environment variables.
-
-Each function raises `ConfigurationError`, and quotes no value that may be a secret.
-"""
+"""Validate the arguments of a client and its environment variables."""
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from ._auth import ApiKey, ApiToken
-from ._http import Timeouts
-from ._network import NETWORKS
-from ._retry import RetryPolicy
-from ._secrets import secret_from_env
-from ._urls import (
+from .._core.events import is_async
+from .._core.http import Timeouts
+from .._core.money import NETWORKS
+from .._core.secrets import secret_from_env
+from .._core.urls import (
     UrlError,
     format_origin,
     parse_origin,
     require_secure,
     without_query,
 )
-from .errors import ConfigurationError, shown
+from ..errors import ConfigurationError, shown
+from .auth import ApiKey, ApiToken
+from .retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ._network import Network
-    from ._urls import Origin
+    from .._core.money import Network
+    from .._core.urls import Origin
+
 
 _T = TypeVar("_T")
 
@@ -67,15 +64,6 @@ _OPTION_RULES: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
         "be a plain function, which may put events into a queue",
     ),
 }
-
-
-def is_async(function: object) -> bool:
-    """Return whether calling the function returns an awaitable."""
-    while isinstance(function, partial):
-        function = function.func
-    if inspect.iscoroutinefunction(function):
-        return True
-    return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def auth_from_env() -> ApiKey | ApiToken:

@@ -1,48 +1,16 @@
-"""Read a numbered list that changes while it is read.
-
-Each page has the `total` of its moment. Rows are newest first, which is not documented:
-where it matters and does not hold, reading ends with an error. Between two requests new
-rows may appear at the front, which moves the others back, and rows may vanish anywhere,
-which moves the rows behind them forward. So the number of a page does not tell whether
-it follows the one before. The total does: if `c` rows have appeared, `v` have vanished
-in front of the next row and `w` behind it, then the next row has moved by ``c - v`` and
-`total` by ``c - v - w``, which is never more. Hence, with `next_at` the position of the
-next row when `total` was read,
-
-    at_least = next_at + (total now - total then)
-
-is a lower bound of its position. A page is judged by that bound:
-
-* It begins after `at_least`: rows may have moved in front of it. Go back.
-* Otherwise no row is missing between the returned rows and this page. Rows that were
-  returned already are recognized by their keys. Rows in front of the first such row are
-  new since then, and are not returned; unknown rows behind it are returned.
-* It has no new row and ends before `at_least`: so many rows have appeared. Skip ahead,
-  to where known rows must be. They are not there if the list is not newest first.
-* It has no new row and was read before: this follows from going back. Go on.
-* It has no new row for no such reason: the server ignores the page number. Reject.
-
-A server may count at one moment and select at another. If count and rows of a response
-do not match, the page is requested once more. If they match by chance, a later response
-shows it. Therefore going back and skipping ahead stop one page early, which covers one
-page of such rows. A last page is requested once more if it is full, or has known rows
-further behind than `total` explains: there may be another page behind it.
-
-Reading always ends: going back only lowers the page number, every other step stops at
-the last page, and too many responses in a row without a new row are an error.
-"""
+"""Read a numbered list that changes while it is read."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
 
-import attrs
-
-from .errors import InvalidResponseError
+from .._api.models import Page  # noqa: TC001
+from ..errors import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+
 
 _T = TypeVar("_T")
 
@@ -53,22 +21,6 @@ _MAX_SEEN: Final = 10_000
 #: Responses in a row without a new row. A burst of new rows costs three; vanished rows
 #: cost the pages that they filled.
 _MAX_IDLE: Final = 100
-
-
-@attrs.frozen(kw_only=True)
-class Page(Generic[_T]):
-    """One page of a list, as Aurpay had it at that moment."""
-
-    #: Its number; 1 is the first.
-    page: int
-    #: The number of rows of a full page.
-    size: int
-    #: The number of rows of all pages together.
-    total: int
-    #: The number of the last page.
-    max_page: int
-    #: The rows as received; their order is not documented.
-    items: tuple[_T, ...]
 
 
 async def iterate(

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 import attrs
 
-from ._lightning_order import LightningOrder
-from ._listeners import notify
-from ._models import Payment, require_order_id
-from ._order_life import OrderStatus, overdue_at
-from ._settings import is_async
-from ._transports._task import require_task
-from .errors import (
+from .._api.arguments import require_order_id
+from .._api.lightning_order import LightningOrder
+from .._api.models import OrderStatus, Payment, overdue_at
+from .._core.events import is_async, notify
+from ..errors import (
     APIError,
     AurpayError,
     ConfigurationError,
@@ -27,14 +25,15 @@ from .errors import (
     PaymentPendingError,
     shown,
 )
+from .transport import require_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
     from typing import Literal
 
-    from ._clock import Clock
-    from ._models import Order
+    from .._api.models import Order
+    from .._core.clock import Clock
 
 #: Pollers by order id. Shared by a client and its copies (`with_options`).
 OrderPollers = dict[str, "OrderPoller"]

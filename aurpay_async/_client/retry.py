@@ -1,4 +1,4 @@
-"""Decide when a request is retried, and compute the backoff; nothing here waits.
+"""Retry policy, retry budget, and the transport that retries.
 
 A request that creates something is retried only after a failure that proves that
 nothing was created, and one that transfers money only if it was not sent.
@@ -15,51 +15,31 @@ other 4xx, envelope error, certificate       raise    raise           raise
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import attrs
 
-from ._http import Effect, parse_http_date, validate_seconds
-from .errors import (
+from .._core.clock import wall_time_at
+from .._core.events import AttemptEvent, error_and_outcome
+from .._core.http import Effect, validate_seconds
+from ..errors import (
     APIError,
+    AurpayError,
     ConfigurationError,
     RateLimitedError,
     RequestOutcome,
     TransportError,
     shown,
 )
+from .auth import diagnose_clock
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Callable
 
-    from .errors import AurpayError
-
-#: A server that sends one of these has not processed the request.
-_REFUSING_5XX: Final = frozenset({501, 505, 511})
-#: Timeout, conflict, too early: the request may have been processed.
-_UNKNOWN_4XX: Final = frozenset({408, 409, 425})
-#: 303 redirects to the result of the processed request.
-_SEE_OTHER: Final = 303
-
-#: Digits of a Retry-After; a longer value is ignored.
-_MAX_DIGITS: Final = 64
-
-
-def outcome_of_status(status: int) -> RequestOutcome:
-    """Return the outcome of a CREATE or TRANSFER for an HTTP status other than 2xx."""
-    if 300 <= status < 400:
-        return (
-            RequestOutcome.UNKNOWN if status == _SEE_OTHER else RequestOutcome.REJECTED
-        )
-    if 400 <= status < 500:
-        return (
-            RequestOutcome.UNKNOWN
-            if status in _UNKNOWN_4XX
-            else RequestOutcome.REJECTED
-        )
-    return (
-        RequestOutcome.REJECTED if status in _REFUSING_5XX else RequestOutcome.UNKNOWN
-    )
+    from .._core.clock import Clock
+    from .._core.events import Instrumentation
+    from .._core.http import Request, Response, Timeouts, Transport
 
 
 def is_retryable(error: AurpayError, effect: Effect) -> bool:
@@ -75,17 +55,6 @@ def is_retryable(error: AurpayError, effect: Effect) -> bool:
     if isinstance(error, APIError):
         return error.outcome is RequestOutcome.UNKNOWN and error.status != 409
     return isinstance(error, TransportError)
-
-
-def parse_retry_after(text: str, now: datetime) -> float | None:
-    """Return the seconds of a Retry-After header; ``None`` if it is invalid.
-
-    RFC 9110, 10.2.3 and 5.6.7: a number of seconds, or a date in any of three forms.
-    """
-    if text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS:
-        return float(text)
-    date = parse_http_date(text)
-    return None if date is None else max(0.0, (date - now).total_seconds())
 
 
 def _validate_count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -183,3 +152,163 @@ def plan_retry(
     if not budget.spend():
         return RetryDecision(None, "retry budget exhausted")
     return RetryDecision(pause, "retry-after" if retry_after else "backoff")
+
+
+def _random() -> float:
+    # Imported here: most calls never retry.
+    import random
+
+    return random.random()  # noqa: S311 - spreads load, guards nothing
+
+
+@final
+class RetryingTransport:
+    """Raise error responses as exceptions, and retry as `_retry` decides."""
+
+    def __init__(
+        self,
+        inner: Transport,
+        *,
+        policy: RetryPolicy,
+        budget: RetryBudget,
+        timeouts: Timeouts,
+        clock: Clock,
+        instrumentation: Instrumentation,
+        jitter: Callable[[], float] = _random,
+    ) -> None:
+        self._inner = inner
+        self._policy = policy
+        self._budget = budget
+        self._timeouts = timeouts
+        self._clock = clock
+        self._instrumentation = instrumentation
+        self._jitter = jitter
+
+    @property
+    def attempt_s(self) -> float:
+        """Seconds that one attempt may take."""
+        return self._timeouts.attempt
+
+    @property
+    def call_s(self) -> float:
+        """Seconds that all attempts and the pauses between them may take."""
+        return self._timeouts.call
+
+    def with_options(
+        self, timeouts: Timeouts | None, policy: RetryPolicy | None
+    ) -> RetryingTransport:
+        """Return a copy with other options on the same connections and budget."""
+        return RetryingTransport(
+            self._inner,
+            policy=policy or self._policy,
+            budget=self._budget,
+            timeouts=timeouts or self._timeouts,
+            clock=self._clock,
+            instrumentation=self._instrumentation,
+            jitter=self._jitter,
+        )
+
+    async def send(self, request: Request) -> Response:
+        """Send until an attempt succeeds, or must not be repeated.
+
+        Raises:
+            AurpayError: the error of the last attempt, with `attempts`, `sent_at` and
+                `retryable` filled in.
+        """
+        deadline = self._clock.monotonic() + self._timeouts.call
+        self._budget.earn()
+        for attempt in count(1):
+            began = self._clock.monotonic()
+            try:
+                response = await self._send_once(request, deadline - began)
+            except AurpayError as error:
+                pause = self._next_pause(request, error, attempt, began, deadline)
+                if pause is None:
+                    raise
+                failure = error
+            except BaseException as interruption:
+                self._report(request, attempt, began, interruption)
+                raise
+            else:
+                if self._instrumentation.wants_attempts():
+                    self._report(request, attempt, began, response)
+                if attempt == 1:
+                    return response
+                return response.with_attempts(attempt, wall_time_at(self._clock, began))
+            await self._clock.sleep(pause)
+            if self._clock.monotonic() >= deadline:  # the event loop was blocked
+                raise failure
+            del failure  # its traceback references this frame
+        raise AssertionError  # unreachable: count() does not end
+
+    async def _send_once(self, request: Request, remaining: float) -> Response:
+        timeout = min(self._timeouts.attempt, remaining)
+        limited = request.with_timeouts(timeout, self._timeouts.connect)
+        # Until the transport knows more.
+        request.progress.outcome = RequestOutcome.UNKNOWN
+        response = await self._inner.send(limited)
+        if response.is_success:
+            return response
+        # Imported here: `LazyTransport.open` has loaded it off the event loop.
+        from .._api.envelope import status_error
+
+        now = self._clock.now()
+        error = status_error(response, request.effect, now)
+        diagnose_clock(error, request, response, now)
+        raise error
+
+    def _next_pause(
+        self,
+        request: Request,
+        error: AurpayError,
+        attempt: int,
+        began: float,
+        deadline: float,
+    ) -> float | None:
+        """Complete `error`; return the delay before the next attempt, or None."""
+        error.attempts = attempt
+        error.retryable = is_retryable(error, request.effect)
+        if error.outcome is not RequestOutcome.NOT_SENT:
+            error.sent_at = wall_time_at(self._clock, began)
+        request.progress.outcome = error.outcome
+        decision = self._plan_retry(error, attempt, deadline)
+        self._report(request, attempt, began, error, decision)
+        return decision.pause
+
+    def _plan_retry(
+        self, error: AurpayError, attempt: int, deadline: float
+    ) -> RetryDecision:
+        return plan_retry(
+            self._policy,
+            self._budget,
+            error,
+            attempt=attempt,
+            remaining=deadline - self._clock.monotonic(),
+            jitter=self._jitter(),
+        )
+
+    def _report(
+        self,
+        request: Request,
+        attempt: int,
+        began: float,
+        result: Response | BaseException,
+        decision: RetryDecision | None = None,
+    ) -> None:
+        error, outcome = error_and_outcome(result, request.progress)
+        self._instrumentation.emit(
+            AttemptEvent(
+                operation=request.operation,
+                effect=request.effect,
+                attempt=attempt,
+                duration_s=self._clock.monotonic() - began,
+                status=getattr(result, "status", None),
+                error=error,
+                outcome=outcome,
+                retry_in_s=decision.pause if decision else None,
+                reason=decision.reason if decision else error or "answered",
+                reference=request.reference,
+                order_id=request.order_id,
+                attempt_id=request.attempt_id,
+            )
+        )

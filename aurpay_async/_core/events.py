@@ -1,20 +1,35 @@
-"""Event records for the hook, the logger and OpenTelemetry.
+"""Event records, and their delivery to the hook, the log and OpenTelemetry.
 
 The fields are an allow-list: an event never contains a header value, key, token,
 signature, query or body. References, order ids and attempt ids are not secret.
+
+All of them get the same frozen records. Events of successful calls and attempts are
+created only if a hook, a logger or a tracer uses them.
+
+Loggers: ``aurpay_async.client`` (calls) and ``aurpay_async.retry`` (attempts). An
+order that may exist is logged as a warning, a retry as info, all else as debug.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import inspect
+import sys
+from contextlib import suppress
+from enum import Enum
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import attrs
 
-from .errors import AurpayError
+from ..errors import AurpayError, RequestOutcome, format_facts
+from .http import Effect
 
 if TYPE_CHECKING:
-    from ._http import Effect, Progress
-    from .errors import RequestOutcome
+    import logging
+    from collections.abc import Callable
+
+    from .clock import Clock
+    from .http import Progress
 
 
 @attrs.frozen(kw_only=True)
@@ -82,3 +97,159 @@ def error_and_outcome(
         code = "foreign" if isinstance(result, Exception) else "cancelled"
         return code, progress.outcome
     return None, None
+
+
+_T = TypeVar("_T")
+
+
+@final
+class Instrumentation:
+    """Deliver events; an exception in a listener is logged and ignored."""
+
+    def __init__(self, hook: Callable[[Event], None] | None, clock: Clock) -> None:
+        self._hook = hook
+        self._clock = clock
+
+    def wants_attempts(self) -> bool:
+        """Return whether a listener uses events of successful attempts."""
+        return self._hook is not None or _logger(_RETRY).isEnabledFor(_DEBUG)
+
+    def wants_calls(self) -> bool:
+        """Return whether a listener uses events of successful calls."""
+        return (
+            self._hook is not None
+            or _logger(_CLIENT).isEnabledFor(_DEBUG)
+            or _tracer_provider() is not None
+        )
+
+    def emit(self, event: Event) -> None:
+        """Deliver an event to the hook, the logger and OpenTelemetry."""
+        for listener in (self._hook, _log, self._trace):
+            if listener is not None:
+                notify(listener, event)
+
+    def _trace(self, event: Event) -> None:
+        provider = _tracer_provider()
+        if provider is not None and isinstance(event, CallEvent):
+            tracer = provider.get_tracer("aurpay_async")
+            _record_span(tracer, event, self._clock.now().timestamp())
+
+
+def notify(listener: Callable[[_T], None], value: _T) -> None:
+    """Call a listener; an exception of it is logged, so that the payment goes on."""
+    try:
+        listener(value)
+    except Exception as error:  # noqa: BLE001 - any exception of a listener is logged
+        _log_listener_error(error)
+
+
+def _log_listener_error(error: Exception) -> None:
+    # The logger itself may be what fails: its exception cannot be reported.
+    with suppress(Exception):
+        _logger(_CLIENT).error("a listener failed", exc_info=error)
+
+
+_DEBUG, _INFO, _WARNING = 10, 20, 30  # levels of logging, which is slow to import
+
+_CLIENT, _RETRY = "client", "retry"
+
+
+@cache
+def _logger(name: str) -> logging.Logger:
+    # Imported on use: asyncio has loaded it before the first call.
+    import logging
+
+    # No NullHandler is added: in a program without logging configuration, logging's
+    # handler of last resort writes the warning that an order may exist to stderr.
+    return logging.getLogger(f"aurpay_async.{name}")
+
+
+def _log(event: Event) -> None:
+    logger = _logger(_CLIENT if isinstance(event, CallEvent) else _RETRY)
+    level = _level(event)
+    if logger.isEnabledFor(level):
+        fields = {
+            f"aurpay_{name}": value.value if isinstance(value, Enum) else value
+            for name, value in attrs.asdict(event).items()
+        }
+        facts = format_facts(_ids(event))
+        message = _message(event) + (facts and f";{facts}")
+        logger.log(level, "%s", message, extra=fields)
+
+
+def _level(event: Event) -> int:
+    if isinstance(event, AttemptEvent):
+        return _DEBUG if event.retry_in_s is None else _INFO
+    return _WARNING if _may_have_succeeded(event) else _DEBUG
+
+
+def _may_have_succeeded(event: CallEvent) -> bool:
+    # A READ changes nothing at Aurpay, even if the request was received.
+    return event.outcome is RequestOutcome.UNKNOWN and event.effect is not Effect.READ
+
+
+def _message(event: Event) -> str:
+    operation, took = event.operation, f"after {event.duration_s:.3f} s"
+    if isinstance(event, AttemptEvent):
+        pause = event.retry_in_s
+        retry = "" if pause is None else f", retry in {pause:.2f} s"
+        outcome = event.error or f"HTTP {event.status}"
+        return (
+            f"{operation}: attempt {event.attempt} ended {took} with {outcome}{retry}"
+        )
+    if event.error is None:
+        return f"{operation}: done {took}"
+    doubt = " and may have succeeded" if _may_have_succeeded(event) else ""
+    return f"{operation}: failed {took} with {event.error}{doubt}"
+
+
+def _ids(event: Event) -> dict[str, str | None]:
+    return {
+        "reference": event.reference,
+        "order_id": event.order_id,
+        "attempt_id": event.attempt_id,
+    }
+
+
+def _tracer_provider() -> Any:  # noqa: ANN401 - an extra that may not be installed
+    """Return OpenTelemetry's provider, if the program has configured one."""
+    trace = sys.modules.get("opentelemetry.trace")
+    # Another thread may be importing it, and its own configuration may fail.
+    with suppress(Exception):
+        provider = trace.get_tracer_provider()  # type: ignore[union-attr]
+        unset = trace.ProxyTracerProvider | trace.NoOpTracerProvider  # type: ignore[union-attr]
+        return None if isinstance(provider, unset) else provider
+    return None
+
+
+def _record_span(tracer: Any, event: CallEvent, ended: float) -> None:  # noqa: ANN401
+    from opentelemetry.trace import SpanKind, Status, StatusCode
+
+    attributes: dict[str, str | int] = {"aurpay.operation": event.operation}
+    if event.attempts is not None:
+        attributes["aurpay.attempts"] = event.attempts
+    if event.outcome is not None:
+        attributes["aurpay.outcome"] = event.outcome.value
+    if event.error is not None:
+        attributes["error.type"] = event.error
+    for name, fact in _ids(event).items():
+        if fact is not None:
+            attributes[f"aurpay.{name}"] = fact
+    span = tracer.start_span(
+        f"aurpay {event.operation}",
+        kind=SpanKind.CLIENT,
+        attributes=attributes,
+        start_time=int((ended - event.duration_s) * 1e9),
+    )
+    if event.error is not None:
+        span.set_status(Status(StatusCode.ERROR))
+    span.end(end_time=int(ended * 1e9))
+
+
+def is_async(function: object) -> bool:
+    """Return whether calling the function returns an awaitable."""
+    while isinstance(function, partial):
+        function = function.func
+    if inspect.iscoroutinefunction(function):
+        return True
+    return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004

@@ -1,14 +1,14 @@
-"""Requests and responses as plain records, and the effect and timeouts of a request."""
+"""Requests, responses and timeouts, and the interface of a transport."""
 
 from __future__ import annotations
 
 from datetime import UTC
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
 
-from .errors import ConfigurationError, RequestOutcome, shown
+from ..errors import ConfigurationError, RequestOutcome, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -167,3 +167,20 @@ class Response:
     def is_success(self) -> bool:
         """Return whether the status is 2xx."""
         return 200 <= self.status < 300
+
+
+class Transport(Protocol):
+    """Sends one request and returns the response, with any status.
+
+    Pass one to ``AurpayClient(transport=...)`` to replace aiohttp; the client adds
+    authentication, deadlines and retries around it.
+    """
+
+    async def send(self, request: Request) -> Response:
+        """Send `request` once, within its `timeout`.
+
+        Raises:
+            TransportError: if no complete response was received. Its `outcome` must be
+                ``NOT_SENT`` only if nothing of the request left this process.
+        """
+        ...

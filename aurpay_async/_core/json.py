@@ -1,4 +1,4 @@
-"""Serialize a caller's own value as JSON, without rounding.
+"""Read JSON strictly and write it exactly.
 
 The json module writes the shortest form of a float and does not support Decimal.
 Neither is good enough for money.
@@ -6,14 +6,147 @@ Neither is good enough for money.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cache
 from json.encoder import encode_basestring_ascii
 from math import isfinite
-from typing import Final, cast
+from typing import Final, NoReturn, cast
 
-from .._converter import MAX_DEPTH, MAX_DIGITS
 from ..errors import InvalidRequestError
+
+#: Nesting of JSON that is read or written. Documented responses nest 4 deep.
+MAX_DEPTH: Final = 64
+
+#: Digits of a number that is read or written. Longer ones take long to convert.
+MAX_DIGITS: Final = 64
+
+#: Also matches an unterminated string, to keep the search linear.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+
+#: RFC 8259, 8.1: a parser may ignore it instead of treating it as an error.
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+class SchemaError(ValueError):
+    """JSON that does not have the documented shape."""
+
+    def __init__(
+        self, problems: Mapping[str, str], fields: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__("; ".join(f"{path} {why}" for path, why in problems.items()))
+        #: The problems by path.
+        self.problems = dict(problems)
+        #: The wire names of the fields of a record that cannot be read.
+        self.fields = fields
+
+
+def load_object(body: bytes, subject: str = "the response") -> dict[str, object]:
+    """Return the object in a JSON document in UTF-8.
+
+    NaN, duplicate keys and deep nesting are rejected. Numbers with a point or an
+    exponent become Decimal, exactly.
+
+    Raises:
+        SchemaError: if `body` is anything else. Its message begins with `subject`.
+    """
+    value = as_object(_load_json(body, subject))
+    if value is None:
+        raise SchemaError({subject: "is not a JSON object"})
+    return value
+
+
+def as_object(value: object) -> dict[str, object] | None:
+    """Return `value` if it is a parsed JSON object, else ``None``."""
+    return cast("dict[str, object]", value) if isinstance(value, dict) else None
+
+
+def _load_json(body: bytes, subject: str) -> object:
+    if not _is_shallow(body):
+        raise SchemaError({subject: f"nests deeper than {MAX_DEPTH}"})
+    try:
+        return _decoder().decode(body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8"))
+    except _ScalarError as error:
+        problem = str(error)
+    except UnicodeDecodeError:
+        problem = "is not UTF-8"
+    # Decimal raises an ArithmeticError for an exponent of 20 digits.
+    except (ValueError, ArithmeticError):
+        problem = "is not JSON"
+    raise SchemaError({subject: problem})
+
+
+def _is_shallow(body: bytes) -> bool:
+    """Return whether brackets nest at most about `MAX_DEPTH` deep.
+
+    The result is exact up to a factor of two. Brackets are counted in pieces, so a
+    megabyte of brackets takes milliseconds.
+    """
+    # Most responses have fewer brackets than may nest: skip the search for strings.
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return True
+    brackets = _STRING.sub(b"", body).translate(None, delete=_NO_BRACKETS)
+    depth = 0
+    for start in range(0, len(brackets), MAX_DEPTH):
+        piece = brackets[start : start + MAX_DEPTH]
+        depth += 2 * (piece.count(b"[") + piece.count(b"{")) - len(piece)
+        if depth > MAX_DEPTH:
+            return False
+    return True
+
+
+@cache
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(
+        parse_float=Decimal,
+        parse_int=_parse_int,
+        parse_constant=_reject_constant,
+        object_pairs_hook=_parse_members,
+    )
+
+
+def _parse_int(digits: str) -> int:
+    # A million digits take half a minute if Python itself sets no limit.
+    if len(digits) > MAX_DIGITS:
+        raise _ScalarError(f"has a number of more than {MAX_DIGITS} digits")
+    return int(digits)
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise _ScalarError(f"has {name}, which is not JSON")
+
+
+def _parse_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise _ScalarError("has a duplicate key")
+    return fields
+
+
+def dump_json(value: object) -> str:
+    """Return `value` as JSON in ASCII that is read back as equal.
+
+    Numbers with a small exponent are written without one.
+    """
+    if isinstance(value, Decimal):
+        return f"{value:f}" if abs(value.adjusted()) <= MAX_DIGITS else str(value)
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[str, object]", value).items()
+        members = [f"{json.dumps(name)}: {dump_json(item)}" for name, item in pairs]
+        return f"{{{', '.join(members)}}}"
+    if isinstance(value, list | tuple):
+        items = [dump_json(item) for item in cast("list[object]", value)]
+        return f"[{', '.join(items)}]"
+    return json.dumps(value)
+
+
+class _ScalarError(ValueError):
+    """A value that its field does not accept; the message does not quote it."""
+
 
 _MAX_BITS: Final = (10**MAX_DIGITS).bit_length()
 

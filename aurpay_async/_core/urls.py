@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from .errors import shown
+from ..errors import shown
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address

@@ -1,43 +1,332 @@
-"""One engine for what is kept: made for a URL, or the shop's own.
+"""Connections, transactions and time limits of the database.
 
 SQLite lets one connection write at a time, and rejects a transaction that reads
 first and writes after another one has written meanwhile. So a transaction here begins
 with a write; on PostgreSQL it locks the rows that it needs.
+
+A connection of a driver for asyncio is useless elsewhere: its socket is shared with the
+parent after a fork, its thread or its event loop is not there. So the process and the
+loop of a pool are recorded on the pool itself, where all owners of an engine see them,
+and compared at each use. A pool that belongs elsewhere is replaced; the engine stays
+the same object.
+
+A step is a call that waits for the database: connect, execute, commit, close. Code of
+the merchant runs between the steps of a transaction and never inside one, so its
+exceptions leave as they are.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import socket
+import sqlite3
+import sys
+import warnings
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, cast, final
+from threading import Thread
+from traceback import clear_frames
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
+import attrs
 import sqlalchemy as sa
 from sqlalchemy import func, literal, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
     AsyncSession,
     create_async_engine,
 )
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
-from .._clock import SystemClock
-from ..errors import ConfigurationError, StoreUnavailableError, shown
-from ._pools import bind_pool, drop_pool, is_bound_here, record_process
-from ._steps import commit, step
-from ._times import UtcDateTime
+from .._core.clock import SystemClock
+from .._core.sqlstate import causes_of, sqlstate_of
+from ..errors import AurpayError, ConfigurationError, StoreUnavailableError, shown
+from .tables import UtcDateTime
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import URL, ColumnElement, Connection, Table
+    from sqlalchemy import (
+        URL,
+        ColumnElement,
+        Connection,
+        CursorResult,
+        Executable,
+        Pool,
+        Table,
+    )
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
-    from .._clock import Clock
+    from .._core.clock import Clock
+
+
+#: The attribute of a pool that has its `PoolOwner`.
+_OWNER: Final = "_aurpay_async_owner"
+
+
+@attrs.frozen(eq=False)
+class PoolOwner:
+    """The process and the event loop that the connections of a pool belong to."""
+
+    process: int
+    #: ``None`` until the first use.
+    loop: asyncio.AbstractEventLoop | None
+    #: For work that one task does for all; it belongs to this loop, as the pool does.
+    lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+
+
+def record_process(engine: AsyncEngine) -> None:
+    """Record that the connections of an engine are, so far, those of this process."""
+    setattr(engine.sync_engine.pool, _OWNER, _owner_of(engine))
+
+
+def bind_pool(engine: AsyncEngine, user: str) -> PoolOwner:
+    """Bind an engine's pool to this process and the running event loop.
+
+    A pool of the parent process, or of a loop that was closed, is replaced by an empty
+    one. Nothing is sent on its connections.
+
+    Raises:
+        ConfigurationError: the pool is in use on another event loop.
+    """
+    owner = _owner_of(engine)
+    here = asyncio.get_running_loop()
+    if owner.loop is here and owner.process == os.getpid():
+        return owner
+    if not isinstance(engine.sync_engine.pool, NullPool):  # which keeps no connection
+        _detach(engine, owner, user)
+    new = PoolOwner(os.getpid(), here)
+    setattr(engine.sync_engine.pool, _OWNER, new)
+    return new
+
+
+def is_bound_here(engine: AsyncEngine) -> bool:
+    """Return true if the running loop may close the engine's connections."""
+    owner = _owner_of(engine)
+    return (owner.process, owner.loop) == (os.getpid(), asyncio.get_running_loop())
+
+
+def drop_pool(engine: AsyncEngine) -> None:
+    """Give an engine an empty pool, and close the sockets of the old one.
+
+    In a thread, which has no loop: the finaliser of aiosqlite has its own thread report
+    to the running one, and that may be closed before.
+    """
+    dropping = Thread(target=_drop_pool, args=[engine])
+    dropping.start()
+    dropping.join()
+
+
+def _drop_pool(engine: AsyncEngine) -> None:
+    with warnings.catch_warnings():
+        # Drivers warn of each connection that they find unclosed.
+        warnings.simplefilter("ignore")
+        engine.sync_engine.dispose(close=False)
+        gc.collect()
+
+
+def _owner_of(engine: AsyncEngine) -> PoolOwner:
+    owner: PoolOwner | None = getattr(engine.sync_engine.pool, _OWNER, None)
+    return owner or PoolOwner(os.getpid(), None)
+
+
+def _detach(engine: AsyncEngine, owner: PoolOwner, user: str) -> None:
+    if owner.process != os.getpid():
+        # A forked child shares its parent's sockets: closing them here would end the
+        # parent's transactions.
+        _inherited.append(engine.sync_engine.pool)
+        engine.sync_engine.dispose(close=False)
+    elif owner.loop is not None and owner.loop.is_closed():
+        drop_pool(engine)
+    elif owner.loop is not None:
+        raise ConfigurationError(
+            f"this {user} is in use on another event loop; make one for each loop, "
+            "or give it an engine with poolclass=NullPool"
+        )
+
+
+#: Pools of a process that this one was forked from; referenced, so that nothing in them
+#: is ever finalised here.
+_inherited: Final[list[Pool]] = []
+
+_T = TypeVar("_T")
+
+#: Seconds that one step may take, by dialect.
+#:
+#: Every statement finds its rows by an index, so PostgreSQL answers within
+#: milliseconds unless another transaction holds the row. A connection whose other end
+#: disappeared without a reset is silent for many minutes, until TCP gives up; 10 s is
+#: below the 15 s and more after which the senders of callbacks and HTTP clients do.
+#:
+#: SQLite waits up to 15 s for another writer (`SQLITE_BUSY_S`), and a task may have to
+#: wait as long for a connection of the pool before.
+STEP_LIMIT_S: Final[dict[str, float]] = {"postgresql": 10.0, "sqlite": 32.0}
+
+#: Seconds that a migration may take: an index on a large table takes minutes, and other
+#: machines wait for the one that migrates.
+MIGRATION_LIMIT_S: Final = 600.0
+
+_SILENT: Final = "the database did not answer in {:g} s"
+
+#: PostgreSQL's invalid_sql_statement_name and duplicate_prepared_statement.
+_POOLER_STATES: Final = frozenset({"26000", "42P05"})
+
+_POOLER_ADVICE: Final = (
+    "a pooler such as PgBouncer in transaction mode gave the connection to another "
+    "client between two statements: add ?pgbouncer=true to the URL, or set your engine "
+    "up as the section on poolers of the documentation says"
+)
+
+
+async def execute(
+    connection: AsyncConnection, statement: Executable
+) -> CursorResult[Any]:
+    """Execute a statement and return its result, whose `rowcount` can be read.
+
+    Raises:
+        StoreUnavailableError: the database failed, or did not answer in time.
+    """
+    # Of an INSERT, SQLAlchemy forgets the count unless it is told not to.
+    options = {"preserve_rowcount": True}
+    return await step(
+        connection.dialect.name,
+        connection.execute(statement, execution_options=options),
+        connection,
+    )
+
+
+async def execute_and_commit(
+    connection: AsyncConnection, statement: Executable
+) -> CursorResult[Any]:
+    """Execute a statement and commit it.
+
+    Raises:
+        StoreUnavailableError: the database failed, or did not answer in time.
+    """
+    result = await execute(connection, statement)
+    await commit(connection)
+    return result
+
+
+async def commit(connection: AsyncConnection) -> None:
+    """Commit; a connection whose commit failed does not return to its pool.
+
+    Its transaction may still be open: SQLite cannot commit while another connection
+    reads. SQLAlchemy takes a transaction whose commit failed for ended, so the pool
+    would keep its lock, and its next user would commit what it wrote.
+
+    Raises:
+        StoreUnavailableError: the database failed, or did not answer in time; the
+            commit may have taken effect.
+    """
+    dialect = connection.dialect.name
+    try:
+        await step(dialect, connection.commit(), connection)
+    except BaseException:
+        with suppress(AurpayError):  # the commit has failed, whatever this comes to
+            await step(dialect, connection.invalidate(), connection)
+        raise
+
+
+async def step(
+    dialect: str,
+    waiting: Awaitable[_T],
+    connection: AsyncConnection | None = None,
+    limit_s: float | None = None,
+) -> _T:
+    """Await a call of SQLAlchemy within its time limit.
+
+    Args:
+        dialect: The name of the database, which has its limit in `STEP_LIMIT_S`.
+        waiting: The call; no code of the merchant runs in it.
+        connection: The connection that it uses. Its socket is closed when the time is
+            over, because SQLAlchemy would wait for the server to close it.
+        limit_s: Another limit, in seconds.
+
+    Raises:
+        StoreUnavailableError: the database failed, or did not answer in time.
+        ConfigurationError: the connection belongs to another event loop.
+    """
+    limit_s = STEP_LIMIT_S[dialect] if limit_s is None else limit_s
+    handled = sys.exc_info()[1]  # of the caller, if this cleans up after an error
+    loop = asyncio.get_running_loop()
+    # The socket is closed first, so that the driver fails at once. A driver that is
+    # cancelled would wait for the server to cancel, and SQLAlchemy to close gracefully.
+    closing = loop.call_later(limit_s, _close_socket, connection)
+    try:
+        async with asyncio.timeout_at(closing.when() + (connection is not None)):
+            return await waiting
+    except asyncio.CancelledError as error:
+        # The connection is closed by now, but what it was reading has a lock for as
+        # long as the cursor lives: until these frames are collected as garbage.
+        clear_frames(error.__traceback__)
+        raise
+    except AurpayError:
+        raise
+    except Exception as error:  # noqa: BLE001 - drivers raise OSError and more
+        failure, cause = error, _cause(error, handled)
+    finally:
+        closing.cancel()
+    # Out here, so that the foreign error is no context: its frames hold the password.
+    if loop.time() >= closing.when():
+        raise StoreUnavailableError(_SILENT.format(limit_s)) from cause
+    raise _translated(failure, cause, sqlstate_of(cause)) from cause
+
+
+def _close_socket(connection: AsyncConnection | None) -> None:
+    """Shut the socket of a connection down, so that its driver stops waiting."""
+    sync = None if connection is None else connection.sync_connection
+    if sync is None or sync.closed or sync.invalidated:
+        return
+    driver: Any = sync.connection.driver_connection
+    if hasattr(driver, "terminate"):  # asyncpg
+        driver.terminate()
+    elif hasattr(driver, "fileno"):  # psycopg, which closes it itself
+        with suppress(OSError), socket.socket(fileno=os.dup(driver.fileno())) as other:
+            other.shutdown(socket.SHUT_RDWR)
+
+    # SQLite has no socket.
+
+
+def _translated(
+    error: Exception, cause: BaseException, state: str | None
+) -> AurpayError:
+    if type(error) is RuntimeError:  # of asyncio, for objects of another loop
+        return ConfigurationError(
+            "the engine has connections of another event loop: `await "
+            "engine.dispose()` before that loop ends, or make an engine for each loop"
+        )
+    what = type(cause).__name__ + ("" if state is None else f" {state}")
+    if isinstance(cause, sqlite3.Error):
+        what = str(cause)  # names tables and columns, and no values
+    problem = StoreUnavailableError(f"the database cannot be used: {what}")
+    if state in _POOLER_STATES:
+        problem.advice = _POOLER_ADVICE
+    return problem
+
+
+def _cause(error: Exception, handled: BaseException | None) -> BaseException:
+    """Return the driver's own error, without the frames of its tracebacks.
+
+    Frames of drivers hold the password. What SQLAlchemy makes of a driver's error
+    prints the parameters of the statement, and so payment secrets.
+    """
+    for one in causes_of(error, handled):
+        clear_frames(one.__traceback__)
+        one.__traceback__ = None
+    cause: BaseException = error
+    if isinstance(cause, DBAPIError):
+        cause = cause.orig or cause
+    if type(cause).__module__.startswith("sqlalchemy.dialects"):  # asyncpg's stand-in
+        cause = cause.__cause__ or cause
+    return cause
+
 
 #: How each database says: insert, unless it is there already.
 _INSERTS: Final[Mapping[str, Callable[[Table], postgresql.Insert | sqlite.Insert]]] = {

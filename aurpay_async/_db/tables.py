@@ -1,11 +1,24 @@
-"""The column type of times."""
+"""Tables of the order store and the inbox, and how they store times.
+
+Prices are strings, so that no digit is lost.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
-from sqlalchemy import DateTime
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy import text as sql
 from sqlalchemy.types import TypeDecorator
 
 if TYPE_CHECKING:
@@ -49,3 +62,101 @@ class UtcDateTime(TypeDecorator[datetime]):
         if dialect.name == "sqlite":
             return value.replace(tzinfo=UTC)
         return value.astimezone(UTC)
+
+
+#: All of it; for Alembic's ``target_metadata``.
+metadata: Final = MetaData()
+
+#: What was handled of an order's notifications, by its attempt_id.
+callbacks: Final = Table(
+    "aurpay_callbacks",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("handled", Text),
+    Column("token", Text),
+    Column("lease_until", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+#: Of the inbox alone, for those who have no order store.
+inbox_metadata: Final = MetaData()
+
+callbacks.to_metadata(inbox_metadata)
+
+#: What a shop wants to be paid for, by its own name for it.
+references: Final = Table(
+    "aurpay_references",
+    metadata,
+    Column("reference", Text, primary_key=True),
+    Column("price", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    #: The attempt_id of the attempt whose payment counts.
+    Column("paid_attempt_id", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+#: Each call that may have made an order, and what is known of that order.
+attempts: Final = Table(
+    "aurpay_attempts",
+    metadata,
+    Column("attempt_id", Text, primary_key=True),
+    Column(
+        "reference",
+        Text,
+        ForeignKey("aurpay_references.reference", name="aurpay_attempts_of_reference"),
+        nullable=False,
+    ),
+    Column("state", Text, nullable=False),
+    #: What the order was asked for with; as in `references`, unless a callback reported
+    #: an order that this store did not create.
+    Column("price", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("created_here", Boolean, nullable=False),
+    #: No order is the order of two attempts.
+    Column("order_id", Text),
+    #: Of its invoice: a payment hash is paid once, so no two orders have the same.
+    Column("payment_hash", Text),
+    #: The check that its answer failed: ``UntrustedOrderError.check``.
+    Column("failed_check", Text),
+    #: The order that the body of a callback names. The body is not signed.
+    Column("hinted_order_id", Text),
+    #: Where it stands at the platform, as far as is known.
+    Column("status", Text),
+    #: ``LightningOrder.to_json()``.
+    Column("order_json", Text),
+    #: Orders that fit and are not proven to be it: a JSON object of ids and statuses.
+    Column("candidates", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    #: When the call that it stands for is over, with or without an answer.
+    Column("deadline", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    #: When the platform was last asked about it.
+    Column("last_polled_at", UtcDateTime),
+    #: When the order is polled next; NULL if it is not polled any more.
+    Column("next_poll_at", UtcDateTime),
+    #: Until when its invoice, and a payment on its way, can count.
+    Column("payable_until", UtcDateTime, nullable=False),
+    Index("aurpay_attempts_order_id", "order_id", unique=True),
+    Index("aurpay_attempts_payment_hash", "payment_hash", unique=True),
+    Index("aurpay_attempts_reference", "reference"),
+    Index("aurpay_attempts_state", "state"),
+    Index("aurpay_attempts_next_poll_at", "next_poll_at"),
+    Index("aurpay_attempts_last_polled_at", "last_polled_at"),
+    Index("aurpay_attempts_created_at", "created_at"),
+)
+
+#: A column of each table that only databases of unreleased versions have.
+OLD_COLUMNS: Final = {
+    "aurpay_callbacks": "touched",
+    "aurpay_references": "opened",
+    "aurpay_attempts": "next_look",
+}
+
+#: A reference has one active attempt at most.
+Index(
+    "aurpay_attempts_one_active",
+    attempts.c.reference,
+    unique=True,
+    sqlite_where=sql("state IN ('creating', 'payable')"),
+    postgresql_where=sql("state IN ('creating', 'payable')"),
+)

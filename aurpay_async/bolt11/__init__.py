@@ -9,7 +9,7 @@ Invoice(network='regtest', ...)
 
 from __future__ import annotations
 
-from .._network import Network
+from .._core.money import Network
 from ..errors import InvoiceDecodeError, InvoiceError, InvoiceInvalidError
 from ._fields import Fallback, Feature, Hop, UnknownField
 from ._invoice import Invoice, decode

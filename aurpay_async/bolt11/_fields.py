@@ -15,10 +15,10 @@ import attrs
 
 from ..errors import InvoiceDecodeError, InvoiceInvalidError
 from . import _bech32
-from ._hrp import CURRENCIES
+from ._bech32 import CURRENCIES
 
 if TYPE_CHECKING:
-    from .._network import Network
+    from .._core.money import Network
 
 #: BOLT #11: "p (1): data_length 52", and so h and s.
 HASH_LENGTH: Final = 52

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Protocol, final
 from warnings import catch_warnings, simplefilter, warn
 
-from . import _curve
+from . import _ecdsa
 
 
 class Curve(Protocol):
@@ -46,7 +46,7 @@ def curve() -> Curve:
         atexit.register(_silence_shutdown_warning)
         return _WallyCurve(wallycore)
     except (ImportError, AttributeError):  # not installed, or another package
-        return _curve
+        return _ecdsa
 
 
 def _silence_shutdown_warning() -> None:
@@ -59,7 +59,7 @@ def _silence_shutdown_warning() -> None:
 
 def backend() -> str:
     """Return the library that verifies signatures: ``"wallycore"`` or ``"python"``."""
-    return "python" if curve() is _curve else "wallycore"
+    return "python" if curve() is _ecdsa else "wallycore"
 
 
 @final

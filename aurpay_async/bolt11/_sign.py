@@ -6,14 +6,15 @@ import re
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequestError, InvoiceInvalidError, shown
-from . import _bech32, _curve, _hrp, _secp256k1
+from . import _bech32, _ecdsa, _secp256k1
+from . import _bech32 as _hrp
 from ._fields import parse_fallback, require_dependencies
 from ._invoice import TIMESTAMP_LENGTH, digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .._network import Network
+    from .._core.money import Network
     from ._fields import Hop
 
 #: 1,023 words of 5 bits.
@@ -76,7 +77,7 @@ def sign(
             hint='use "regtest"',
         )
     key = _bytes(private_key, "private_key", length=32)
-    if not _curve.is_private_key(key):
+    if not _ecdsa.is_private_key(key):
         raise InvalidRequestError("not a private key", field="private_key")
     content = (
         ("p", "payment_hash", _data(payment_hash, "payment_hash", length=32)),
@@ -128,7 +129,7 @@ def _data(text: str, name: str, *, length: int | None = None) -> str:
 
 
 def _public_key(key: bytes) -> str:
-    return _bech32.bytes_to_digits(_curve.public_key(key))
+    return _bech32.bytes_to_digits(_ecdsa.public_key(key))
 
 
 def _description(text: str, hashed: str | None) -> tuple[str, str, str]:

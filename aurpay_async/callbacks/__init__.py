@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from ._dispatch import CallbackProcessor
-from ._event import CallbackEvent
-from ._hint import MAX_BODY, OrderHint
-from ._notice import (
+from ._inbox import Claim, Handled, InboxStore, Kind, MemoryInbox, Taken
+from ._notifications import (
     ConfirmedNotification,
     KnownOrder,
     Notification,
     OrderReader,
     Outcome,
+    Reply,
     UnconfirmedNotification,
 )
+from ._processor import CallbackProcessor
 from ._reference import Reference
-from ._replay import Claim, Handled, InboxStore, Kind, MemoryInbox, Taken
-from ._reply import Reply
-from ._verify import CallbackVerifier
+from ._verifier import MAX_BODY, CallbackEvent, CallbackVerifier, OrderHint
 
 __all__ = [
     "MAX_BODY",

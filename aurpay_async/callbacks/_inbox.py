@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, final
 
 import attrs
 
-from .._clock import SystemClock
+from .._core.clock import SystemClock
 from ..errors import ClaimExpiredError, ConfigurationError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-    from .._clock import Clock
+    from .._core.clock import Clock
 
     #: The connection of the handler's transaction. Only type checkers read it, so that
     #: this package does not require SQLAlchemy.

@@ -1,4 +1,4 @@
-"""Classify exceptions: all are answered but exits and the cancellation of the task.
+"""Notifications, replies, and the comparison of an order with its callback.
 
 A merchant's handler may raise anything: an exception group of a task group, or the
 ``CancelledError`` of another task that it awaited. Neither may leave `process`.
@@ -7,13 +7,24 @@ A merchant's handler may raise anything: an exception group of a task group, or 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+import logging
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast, final
 
-from ..errors import AurpayError
-from ..errors._sqlstate import is_conflict
+import attrs
+
+from .._api.models import OrderStatus
+from .._core.sqlstate import is_conflict
+from ..errors import AurpayError, CallbackError, CallbackReferenceError, shown
 
 if TYPE_CHECKING:
-    from ..errors import CallbackError
+    from collections.abc import Awaitable, Callable, Mapping
+    from decimal import Decimal
+
+    from .._api.models import Order
+    from ._inbox import CallerConnection, Handled, Kind
+    from ._reference import Reference
+    from ._verifier import CallbackEvent, OrderHint
+
 
 #: Exceptions that end the interpreter, the event loop or a coroutine.
 _EXITS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -66,3 +77,345 @@ def without_traceback(error: CallbackError) -> CallbackError:
     """Return a rejection without the frames that hold the rejected request."""
     error.__context__ = error.__cause__ = None
     return error.with_traceback(None)
+
+
+#: The outcome of an order.
+Outcome = Literal["paid", "late_paid", "timed_out", "refunded"]
+
+
+class KnownOrder(Protocol):
+    """The order as the merchant has stored it; a `LightningOrder` is one."""
+
+    @property
+    def order_id(self) -> str:
+        """Aurpay's id."""
+        ...
+
+    @property
+    def reference(self) -> str | None:
+        """The merchant's own id, as given to ``create_order``."""
+        ...
+
+    @property
+    def attempt_id(self) -> str | None:
+        """The id of the call that created it; without one, nothing is confirmed."""
+        ...
+
+    @property
+    def price(self) -> Decimal:
+        """Fiat."""
+        ...
+
+    @property
+    def currency(self) -> str:
+        """Fiat: three letters."""
+        ...
+
+    @property
+    def amount(self) -> Decimal:
+        """BTC."""
+        ...
+
+    @property
+    def status(self) -> OrderStatus:
+        """The last status that the merchant has recorded."""
+        ...
+
+
+class OrderReader(Protocol):
+    """Reads orders from Aurpay; an `AurpayClient` is one."""
+
+    async def get_order(self, order_id: str) -> Order:
+        """Return the order as Aurpay has it now."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class ConfirmedNotification:
+    """A notification that Aurpay confirmed when it was queried."""
+
+    #: ``paid``; ``late_paid`` (after a timeout was handled, or the merchant's order was
+    #: overdue); ``timed_out``; ``refunded``.
+    outcome: Outcome
+    #: The callback; ``None`` after `CallbackProcessor.poll`. Its `kind` may differ from
+    #: `outcome`: Aurpay can report a payment when a timeout callback is read back.
+    event: CallbackEvent | None
+    #: The order as Aurpay has it now.
+    order: Order
+    #: The order as the merchant has it.
+    known: KnownOrder
+    confirmed: Literal[True] = attrs.field(default=True, init=False)
+    _acknowledge: Acknowledge = attrs.field(alias="acknowledge", repr=False)
+
+    @property
+    def reference(self) -> str:
+        """The merchant's own id of what is paid."""
+        return self.known.reference or ""
+
+    async def ack(self, connection: CallerConnection) -> None:
+        """Record in the caller's own transaction that this was handled.
+
+        The effect of that transaction is then exactly once, even if the process
+        crashes: both are committed, or neither. Without `ack`, the processor records
+        the notification after the handler has returned; if the process crashes in
+        between, the handler is called again.
+
+        Raises:
+            ClaimExpiredError: if this handler took longer than the lease; let the
+                exception roll the transaction back.
+            ConfigurationError: if `connection` is no connection with a transaction.
+        """
+        await self._acknowledge(connection)
+
+
+@attrs.frozen(kw_only=True)
+class UnconfirmedNotification:
+    """A genuine callback that Aurpay did not confirm. It is not a payment."""
+
+    #: The kind of the callback: ``paid`` or ``timeout``.
+    claimed: Kind
+    #: The reason why it is not confirmed.
+    reason: str
+    event: CallbackEvent
+    #: The order as the merchant has it, if `lookup` found one.
+    known: KnownOrder | None
+    confirmed: Literal[False] = attrs.field(default=False, init=False)
+    outcome: Literal["unconfirmed"] = attrs.field(default="unconfirmed", init=False)
+    _acknowledge: Acknowledge = attrs.field(alias="acknowledge", repr=False)
+
+    @property
+    def reference(self) -> str:
+        """The merchant's own id, from the signed URL."""
+        return self.event.reference or ""
+
+    async def ack(self, connection: CallerConnection) -> None:
+        """As `ConfirmedNotification.ack`."""
+        await self._acknowledge(connection)
+
+
+#: The argument of a handler. It is a payment if
+#: ``notification.outcome in {"paid", "late_paid"}``.
+Notification = ConfirmedNotification | UnconfirmedNotification
+
+#: Seconds after which a callback that cannot be processed now may be delivered again.
+RETRY_AFTER: Final = {"Retry-After": "5"}
+
+
+@attrs.frozen
+class Reply:
+    """The response to a callback. It gives a forger no information."""
+
+    #: HTTP status.
+    status: int
+    #: The body, plain text.
+    text: str
+    #: The outcome, for the merchant's logs and tests.
+    outcome: str
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+
+
+NOT_YET: Final = Reply(503, "not yet\n", "not_yet", RETRY_AFTER)
+
+#: The replies to rejections that are not a 401, by their rule.
+_REPLIES: Final[Mapping[str, Reply]] = {
+    "method": Reply(405, "GET or POST\n", "method", {"Allow": "GET, POST"}),
+    "move": Reply(409, "refused\n", "move"),
+    "too_large": Reply(413, "too large\n", "too_large"),
+}
+
+
+@final
+class RejectionLog:
+    """Logs to ``aurpay_async.callbacks``, and calls the merchant's hook.
+
+    Records at WARNING and ERROR are visible in a program that configures no logging.
+    """
+
+    def __init__(
+        self, hook: Callable[[BaseException, CallbackEvent | None], None] | None
+    ) -> None:
+        self._hook = hook
+
+    def reject(
+        self,
+        error: CallbackError,
+        event: CallbackEvent | None = None,
+        *,
+        reference: str | None = None,
+        url: str | None = None,
+    ) -> Reply:
+        """Log why a request is rejected, and return the reply.
+
+        Args:
+            error: The reason.
+            event: The callback, if it is genuine.
+            reference: The merchant's own id of the order, if it is known.
+            url: The URL that was called, without its query.
+        """
+        # Scanners send other methods: such a request says nothing about callbacks.
+        level = logging.DEBUG if error.rule == "method" else logging.WARNING
+        suffix = "" if url is None else f"; url={shown(url)}"
+        suffix += _reference_suffix(reference)
+        _logger().log(level, "callback rejected: %s%s", error, suffix)
+        self._call_hook(error, event)
+        default = Reply(401, "refused\n", error.rule)
+        return _REPLIES.get(error.rule, default)
+
+    def postpone(
+        self, error: BaseException, event: CallbackEvent | None, reference: str | None
+    ) -> Reply:
+        """Log why a callback is not processed now, and return a 503."""
+        message = "callback not processed, answered with 503: %s: %s%s"
+        # Only the first line: SQLAlchemy appends the statement and its parameters.
+        problem = str(error).partition("\n")[0]
+        name = type(error).__name__
+        _logger().warning(message, name, problem, _reference_suffix(reference))
+        self._call_hook(error, event)
+        return NOT_YET
+
+    def fail(
+        self, error: BaseException, event: CallbackEvent | None, reference: str | None
+    ) -> Reply:
+        """Log an exception of the merchant's code or inbox, and return a 500 or 503."""
+        if is_temporary(error):
+            return self.postpone(error, event, reference)
+        message = "callback not processed, answered with 500%s"
+        _logger().error(message, _reference_suffix(reference), exc_info=error)
+        self._call_hook(error, event)
+        return Reply(500, "failed\n", "failed")
+
+    def _call_hook(self, error: BaseException, event: CallbackEvent | None) -> None:
+        if self._hook is None:
+            return
+        try:
+            self._hook(error, event)
+        except BaseException as broken:
+            if is_exit(broken):
+                raise
+            _logger().error("on_rejected raised", exc_info=broken)
+
+
+def _reference_suffix(reference: str | None) -> str:
+    return "" if reference is None else f"; reference={shown(reference)}"
+
+
+def _logger() -> logging.Logger:
+    return logging.getLogger("aurpay_async.callbacks")
+
+
+#: The records after which a payment is late: a timeout was notified as confirmed.
+_LATE: Final[frozenset[Handled | None]] = frozenset(
+    {"timeout", "unconfirmed_late_paid"}
+)
+
+
+class NotYetError(Exception):
+    """Aurpay does not confirm the callback yet."""
+
+
+def check_reference(
+    token: Reference, known: KnownOrder, hint: OrderHint | None
+) -> None:
+    """Check that the merchant's order is the one that the callback was registered for.
+
+    Raises:
+        CallbackReferenceError: if it is not.
+    """
+    if (known.price, known.currency) != (token.price, token.currency):
+        raise _mismatch(
+            "the shop's order has another price than the callback's reference"
+        )
+    named = None if hint is None else hint.order_id
+    if named not in {None, known.order_id}:
+        raise _mismatch(
+            f"the body names order {shown(named)}, the shop holds "
+            f"{shown(known.order_id)} for this reference"
+        )
+
+
+def check_platform_order(known: KnownOrder, order: Order) -> None:
+    """Check that Aurpay's order is the merchant's, and that its status is possible.
+
+    Raises:
+        CallbackReferenceError: if its id, price, currency or amount differs.
+        CallbackError: if the order cannot change to its status.
+    """
+    for name, actual, expected in (
+        ("id", order.order_id, known.order_id),
+        ("price", order.price, known.price),
+        ("currency", (order.currency or "").upper() or None, known.currency),
+        ("amount", order.amount, known.amount),
+    ):
+        if not _is_same(actual, expected):
+            raise _mismatch(
+                f"the platform has another {name} for order {shown(known.order_id)} "
+                "than the shop"
+            )
+    if order.status is OrderStatus.PENDING:
+        return  # a late payment that awaits confirmation is pending again
+    # The merchant may have stored the status as a `str`.
+    if not OrderStatus(str(known.status)).can_become(order.status):
+        raise CallbackError(
+            f"order {shown(known.order_id)} cannot go from {shown(str(known.status))} "
+            f"to {shown(str(order.status))}",
+            rule="move",
+        )
+
+
+def _is_same(actual: Decimal | str | None, expected: Decimal | str) -> bool:
+    # Few fields of the response are documented: a missing one is not a difference.
+    return actual is None or actual == expected
+
+
+def outcome_of(
+    kind: Kind | None, known: KnownOrder, order: Order, previous: Handled | None
+) -> Outcome | None:
+    """Return the outcome of an order; ``None`` if the meaning of its status is unknown.
+
+    Args:
+        kind: The kind of the callback; ``None`` if the shop polls.
+        known: The merchant's order.
+        order: Aurpay's order.
+        previous: The last record in the inbox.
+
+    Raises:
+        NotYetError: if Aurpay does not confirm the callback yet.
+    """
+    if order.status is OrderStatus.REFUNDED:
+        return "refunded"
+    if order.status.is_paid:  # also after a timeout callback: paid takes precedence
+        late = is_late(previous) or known.status == OrderStatus.OVERDUE
+        return "late_paid" if late else "paid"
+    if order.status.is_paid is None:
+        return None
+    if kind != "paid" and order.status is OrderStatus.OVERDUE:
+        return "timed_out"
+    reason = "a poll" if kind is None else f"a callback for {kind!r}"
+    raise NotYetError(f"{reason}, but the platform has {shown(str(order.status))}")
+
+
+def unconfirmed(kind: Kind, previous: Handled | None) -> Handled:
+    """Return the record of a notification that was not confirmed."""
+    if kind == "timeout":
+        return "unconfirmed_timeout"
+    return "unconfirmed_late_paid" if is_late(previous) else "unconfirmed_paid"
+
+
+def was_notified(kind: Kind, previous: Handled | None) -> bool:
+    """Return whether the handler was called for this before, without confirmation."""
+    if kind == "timeout":
+        return previous is not None
+    return previous in {"unconfirmed_paid", "unconfirmed_late_paid"}
+
+
+def is_late(previous: Handled | None) -> bool:
+    """Return whether a confirmed timeout was handled before."""
+    return previous in _LATE
+
+
+def _mismatch(problem: str) -> CallbackReferenceError:
+    return CallbackReferenceError(problem, rule="order")
+
+
+if TYPE_CHECKING:
+    Acknowledge = Callable[[CallerConnection], Awaitable[None]]

@@ -20,12 +20,12 @@ import attrs
 from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 
-from .._keys import hide_keys, require_keys
+from .._core.secrets import hide_keys, require_keys
 from ..errors import CallbackReferenceError, InvalidRequestError, shown
 
 if TYPE_CHECKING:
-    from .._keys import Keys
-    from ._replay import Kind
+    from .._core.secrets import Keys
+    from ._inbox import Kind
 
 #: The name of the token in the query of a URL.
 PARAMETER: Final = "aurpay_ref"

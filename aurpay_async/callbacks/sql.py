@@ -28,13 +28,12 @@ except ImportError as _error:
         "SqlInbox needs SQLAlchemy: pip install 'aurpay-async[sql]'"
     ) from _error
 
-from .._clock import SystemClock
-from .._store._engine import Database, require_connection
-from .._store._steps import execute, execute_and_commit, step
-from .._store._tables import callbacks, inbox_metadata
-from .._store._upgrade import require_no_old_tables
+from .._core.clock import SystemClock
+from .._db.engine import Database, execute, execute_and_commit, require_connection, step
+from .._db.migrations import require_no_old_tables
+from .._db.tables import callbacks, inbox_metadata
 from ..errors import StoreUnavailableError
-from ._replay import (
+from ._inbox import (
     LEASE,
     REMEMBER,
     Claim,
@@ -48,8 +47,8 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData, Update
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from .._clock import Clock
-    from ._replay import CallerConnection, Handled, Kind
+    from .._core.clock import Clock
+    from ._inbox import CallerConnection, Handled, Kind
 
 __all__ = ["SqlInbox"]
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import attrs
 
-from .._urls import UrlError, parse_origin, require_secure
+from .._core.urls import UrlError, parse_origin, require_secure
 from ..callbacks import MAX_BODY
 from ..errors import CallbackError, ConfigurationError, shown
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Mapping
 
     from ..callbacks import CallbackProcessor, Kind, Reply
-    from ..callbacks._body import Body
+    from ..callbacks._verifier import Body
 
     Headers = Iterable[tuple[bytes, bytes]] | Mapping[str, str]
     #: An ASGI scope; each framework has another type for it.

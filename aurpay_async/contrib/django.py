@@ -18,13 +18,13 @@ except ImportError as _error:
 
 from ..callbacks import MAX_BODY
 from ..errors import ConfigurationError
-from ._callback import CallbackRoute, asgi_headers, require_size
+from ._common import CallbackRoute, asgi_headers, require_size
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from ..callbacks import CallbackProcessor, Kind, Reply
-    from ._callback import Headers, PublicAddress, Scope
+    from ._common import Headers, PublicAddress, Scope
 
     View = Callable[..., Awaitable[HttpResponse]]
 

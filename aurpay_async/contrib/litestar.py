@@ -18,7 +18,7 @@ except ImportError as _error:
         "this module needs Litestar: pip install 'aurpay-async[litestar]'"
     ) from _error
 
-from ._callback import PATH, CallbackRoute
+from ._common import PATH, CallbackRoute
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler

@@ -36,12 +36,12 @@ except ImportError as _error:
         "pip install 'aurpay-async[postgresql,procrastinate]'"
     ) from _error
 
-from .._clock import SystemClock
-from .._models import NewOrder, require_reference
-from .._settings import is_async
-from .._store._engine import Database, require_connection
-from .._store._steps import execute
-from .._store._tables import callbacks
+from .._api.arguments import require_reference
+from .._api.models import NewOrder
+from .._core.clock import SystemClock
+from .._core.events import is_async
+from .._db.engine import Database, execute, require_connection
+from .._db.tables import callbacks
 from ..errors import (
     AlreadyPaidError,
     APIError,

@@ -11,7 +11,7 @@ except ImportError as _error:
         "this module needs Quart: pip install 'aurpay-async[quart]'"
     ) from _error
 
-from ._callback import METHODS, PATH, CallbackRoute
+from ._common import METHODS, PATH, CallbackRoute
 
 if TYPE_CHECKING:
     from ..callbacks import CallbackProcessor, Kind

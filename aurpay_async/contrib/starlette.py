@@ -19,11 +19,11 @@ except ImportError as _error:
         "this module needs Starlette: pip install 'aurpay-async[starlette]'"
     ) from _error
 
-from .._urls import without_query
-from ..callbacks._body import verify_request
-from ..callbacks._reply import RejectionLog
+from .._core.urls import without_query
+from ..callbacks._notifications import RejectionLog
+from ..callbacks._verifier import verify_request
 from ..errors import CallbackError
-from ._callback import (
+from ._common import (
     METHODS,
     PATH,
     CallbackRoute,

@@ -5,10 +5,17 @@ Needs the extra ``sql`` or ``postgresql``.
 
 from __future__ import annotations
 
-from ._records import Attempt, Change, Failure, OnChange, OrderUpdate, Reconciliation
-from ._states import AttemptState
+from ._models import (
+    Attempt,
+    AttemptState,
+    Change,
+    Failure,
+    OnChange,
+    OrderUpdate,
+    Reconciliation,
+)
+from ._reconcile import upgrade
 from ._store import OrderStore
-from ._upgrading import upgrade
 
 __all__ = [
     "Attempt",

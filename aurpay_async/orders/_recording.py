@@ -1,4 +1,4 @@
-"""Writing down what the platform says of an order: here a reference is settled.
+"""Record what the platform says of an order.
 
 Each update (a callback, a poll, a person's decision) goes through `record`: a payment
 is counted once, and an update that arrives late or twice changes nothing.
@@ -6,22 +6,38 @@ is counted once, and an update that arrives late or twice changes nothing.
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from .._order_life import OrderStatus
-from ..callbacks._compare import check_platform_order
-from ..errors import CallbackReferenceError, shown
-from ._records import Change, as_known_order
-from ._schedule import can_be_polled
-from ._states import AttemptState, wanted
+from .._api.arguments import require_order_id
+from .._api.models import Order, OrderStatus
+from ..callbacks import ConfirmedNotification, Reference, UnconfirmedNotification
+from ..callbacks._notifications import check_platform_order
+from ..errors import (
+    CallbackReferenceError,
+    InvalidRequestError,
+    NotFoundError,
+    OrderStoreError,
+    UnknownOrderError,
+    shown,
+)
+from ._models import (
+    PAYABLE,
+    UNIDENTIFIED,
+    Attempt,
+    AttemptState,
+    Change,
+    as_known_order,
+    wanted,
+)
+from ._planner import can_be_polled, last_payment_at
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from .._models import Order
-    from ._desk import Repository
-    from ._records import Attempt
+    from ._models import Caller, OrderUpdate
+    from ._repository import Repository
 
 
 #: The check of an invoice whose payment hash another attempt's invoice has as well.
@@ -119,3 +135,242 @@ async def _require_its_own(
         raise CallbackReferenceError(
             f"order {shown(order.order_id)} is that of another attempt", rule="order"
         )
+
+
+_log: Final = logging.getLogger("aurpay_async.orders")
+
+
+async def record_update(
+    repository: Repository, update: OrderUpdate, caller: Caller
+) -> Change:
+    """Record an update of an order, in the caller's transaction if one is given.
+
+    Raises:
+        InvalidRequestError: it is no notification, order or order id.
+    """
+    if isinstance(update, UnconfirmedNotification):
+        return await _record_unconfirmed(repository, update, caller)
+    if isinstance(update, str):
+        update = await read_order(repository, update, "update")
+    order = update.order if isinstance(update, ConfirmedNotification) else update
+    if not isinstance(order, Order):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidRequestError(
+            "must be a notification, an order as get_order() returns it, or its id; "
+            f"got {shown(order)}",
+            field="update",
+        )
+    async with repository.rows.writing(caller) as connection:
+        if isinstance(update, ConfirmedNotification):
+            return await _record_confirmed(repository, connection, update)
+        attempt_id = await _attempt_id_of(repository, connection, order)
+        return await record(repository, connection, attempt_id, order)
+
+
+def require_one_source(
+    update: object, reference: str | None, order_id: str | None
+) -> None:
+    """Require that a call of `OrderStore.record` names its order in exactly one way.
+
+    Raises:
+        InvalidRequestError: none of the arguments is given, or more than one.
+    """
+    arguments = {"update": update, "reference": reference, "order_id": order_id}
+    given = [name for name, value in arguments.items() if value is not None]
+    if len(given) != 1:
+        raise InvalidRequestError(
+            "exactly one of update, reference and order_id must be given; got "
+            + (" and ".join(given) or "none of them"),
+            field="update",
+            hint="write record(notification) in a callback handler, and "
+            "record(reference=...) or record(order_id=...) to query Aurpay",
+        )
+
+
+async def read_order(repository: Repository, order_id: str, field: str) -> Order:
+    """Query the platform for an order.
+
+    Args:
+        repository: Where.
+        order_id: As the caller passed it.
+        field: The caller's argument, for the error.
+
+    Raises:
+        InvalidRequestError: it is no order id; or the platform has no such order, and
+            a reference has that name.
+    """
+    try:
+        return await repository.client.get_order(require_order_id(order_id, field))
+    except NotFoundError as error:
+        if not await repository.rows.of(order_id):
+            raise
+        raise InvalidRequestError(
+            f"{shown(order_id)} is a reference, and not the id of an order",
+            field=field,
+            hint=f"write record(reference={shown(order_id)})",
+        ) from error
+
+
+async def read_order_of(repository: Repository, reference: str) -> Order:
+    """Query the platform for the orders of a reference; return the one to record.
+
+    Raises:
+        UnknownOrderError: the store knows no order of this reference.
+    """
+    attempts = [one for one in await repository.rows.of(reference) if one.order_id]
+    paid = [one for one in attempts if one.state is AttemptState.PAID]
+    payable = [one for one in attempts if one.state in PAYABLE]
+    # The payment of an invoice that failed a check needs review: it must not hide the
+    # payment of another order.
+    payable.sort(key=lambda one: one.failed_check is not None)
+    unpaid: list[Order] = []
+    missing: NotFoundError | None = None
+    for attempt in [*payable, *paid] or attempts[:1]:
+        try:
+            order = await repository.client.get_order(attempt.order_id or "")
+        except NotFoundError as error:
+            missing = error
+            continue
+        if order.status.is_paid or attempt.state is AttemptState.PAID:
+            return order
+        unpaid.append(order)
+    if unpaid:
+        return unpaid[0]
+    raise missing or UnknownOrderError(
+        f"the store knows no order of reference {shown(reference)}; get_or_create() "
+        "creates one, and reconcile() searches for one of unknown outcome"
+    )
+
+
+async def identify(
+    repository: Repository, attempt_id: str, order: Order | None, caller: Caller
+) -> Change:
+    """Record the order of an attempt; or that the attempt created none."""
+    async with repository.rows.writing(caller) as connection:
+        entry, attempt = await repository.lock_attempt(connection, attempt_id)
+        claimed = attempt.state is AttemptState.PAYMENT_REPORTED
+        if attempt.order_id is not None and not claimed:
+            raise OrderStoreError(
+                f"attempt {shown(attempt_id)} has order {shown(attempt.order_id)}",
+                reference=attempt.reference,
+            )
+        if order is not None:
+            return await record(
+                repository, connection, attempt_id, order, by_person=True
+            )
+        if attempt.state not in {*UNIDENTIFIED, AttemptState.NOT_FOUND}:
+            raise OrderStoreError(
+                f"attempt {shown(attempt_id)} is {attempt.state}: only one of unknown "
+                "outcome can be said to have created no order",
+                reference=attempt.reference,
+            )
+        after = await repository.transition(
+            connection,
+            attempt,
+            (AttemptState.NOT_FOUND,),
+            now=entry.now,
+            candidates={},
+            last_polled_at=entry.now,
+        )
+        return Change(attempt=after, before=attempt.state)
+
+
+async def _record_confirmed(
+    repository: Repository,
+    connection: AsyncConnection,
+    notification: ConfirmedNotification,
+) -> Change:
+    known, order = notification.known, notification.order
+    token = Reference(
+        reference=known.reference or "",
+        price=known.price,
+        currency=known.currency,
+        kind="paid" if order.status.is_paid else "timeout",
+        attempt_id=known.attempt_id or "",
+    )
+    if await _adopt(repository, connection, token):
+        return await _record_claim(repository, connection, token, order.order_id)
+    return await record(repository, connection, token.attempt_id, order)
+
+
+async def _record_unconfirmed(
+    repository: Repository, notification: UnconfirmedNotification, caller: Caller
+) -> Change:
+    token = notification.event.token
+    if token is None:
+        raise InvalidRequestError(
+            "the callback has no signed reference, and Aurpay has not confirmed it: "
+            f"{notification.reason}",
+            field="update",
+        )
+    hint = notification.event.order_hint
+    async with repository.rows.writing(caller) as connection:
+        await _adopt(repository, connection, token)
+        named = None if hint is None else hint.order_id
+        return await _record_claim(repository, connection, token, named)
+
+
+async def _record_claim(
+    repository: Repository,
+    connection: AsyncConnection,
+    token: Reference,
+    order_id: str | None,
+) -> Change:
+    """Record a callback that the platform has not confirmed."""
+    if token.kind == "paid":
+        return await claim(repository, connection, token.attempt_id, order_id)
+    _, attempt = await repository.lock_attempt(connection, token.attempt_id)
+    return Change(attempt=attempt, before=attempt.state)
+
+
+async def _adopt(
+    repository: Repository, connection: AsyncConnection, token: Reference
+) -> bool:
+    """Write down an attempt of a callback, if the store does not have it.
+
+    A restored backup lacks the newest ones; or other code created an order with a
+    reference. What was paid needs review then: the signed URL says that it is the
+    merchant's, and nothing says which order it is.
+    """
+    rows = repository.rows
+    if await rows.by_attempt_id(connection, token.attempt_id) is not None:
+        return False
+    await rows.begin(connection, token.reference, token.price, token.currency)
+    entry = await rows.locked(connection, token.reference)
+    if entry is None or entry.find(token.attempt_id) is not None:
+        return False  # another process has just written it down
+    attempt = Attempt(
+        reference=token.reference,
+        price=token.price,
+        currency=token.currency,
+        attempt_id=token.attempt_id,
+        created_here=False,
+        state=AttemptState.NOT_FOUND,
+        order_id=None,
+        status=None,
+        candidates={},
+        created_at=entry.now,
+        deadline=entry.now,
+        sent_at=None,
+        last_polled_at=None,
+        next_poll_at=None,
+        payable_until=last_payment_at(entry.now),
+        order_json=None,
+    )
+    await rows.add(connection, attempt)
+    _log.warning(
+        "%s callback of an order that this order store did not create: reference=%a "
+        "attempt_id=%s",
+        token.kind,
+        token.reference,
+        token.attempt_id,
+    )
+    return True
+
+
+async def _attempt_id_of(
+    repository: Repository, connection: AsyncConnection, order: Order
+) -> str:
+    attempt = await repository.rows.by_order(connection, order.order_id)
+    if attempt is None:
+        raise UnknownOrderError(f"the store has no order {shown(order.order_id)}")
+    return attempt.attempt_id

@@ -1,4 +1,4 @@
-"""The two tables, row by row: the only place that speaks SQL.
+"""SQL of the order store, its locks, and the transitions of attempts.
 
 Who changes something of a reference holds its row first: with ``FOR UPDATE`` on
 PostgreSQL, with the write lock that SQLite has for all of a database. And every update
@@ -13,29 +13,31 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, final
 
+import attrs
 from sqlalchemy import and_, or_, select, update
 
-from .._lost import CLOCK_SKEW, LONGEST_ATTEMPT_S
-from .._order_life import OrderStatus
-from .._store._engine import require_connection
-from .._store._steps import execute, execute_and_commit
-from .._store._tables import attempts, references
-from ..errors import OrderStoreError
-from ._decide import ReferenceRecord
-from ._records import Attempt
-from ._states import MAY_OWN_LISTED_ORDER, PAYABLE, REVOCABLE, AttemptState
+from .._api.models import OrderStatus
+from .._client.lost_orders import CLOCK_SKEW, LONGEST_ATTEMPT_S
+from .._db.engine import execute, execute_and_commit, require_connection
+from .._db.tables import attempts, references
+from ..errors import OrderStoreError, UnknownOrderError, shown
+from ._models import MAY_OWN_LISTED_ORDER, PAYABLE, REVOCABLE, Attempt, AttemptState
+from ._planner import ReferenceRecord, next_poll
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy import ColumnElement, Row, Select, Update
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from .._clock import Clock
-    from .._store._engine import Database
+    from .._client import AurpayClient
+    from .._core.clock import Clock
+    from .._db.engine import Database
+
 
 _a: Final = attempts.c
+
 _r: Final = references.c
 
 #: The columns that change. `Attempt` has a member of each name; that of `order_json` is
@@ -61,7 +63,6 @@ _NEAR: Final = timedelta(hours=1)
 
 #: How long after the end of its call an attempt's order may be made, and listed.
 _LATEST: Final = timedelta(seconds=LONGEST_ATTEMPT_S) + 2 * CLOCK_SKEW
-
 
 #: Of nothing that was read, no time is known.
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
@@ -417,3 +418,61 @@ def _moved(attempt: Attempt) -> OrderStoreError:
     )
     error.retryable = True
     return error
+
+
+#: What was learned is as various as the members of an attempt.
+_evolve: Final = cast("Callable[..., Attempt]", attrs.evolve)
+
+
+@attrs.frozen
+class Repository:
+    """Where the store is kept."""
+
+    client: AurpayClient
+    rows: Rows
+    clock: Clock
+
+    async def transition(
+        self,
+        connection: AsyncConnection,
+        attempt: Attempt,
+        wanted: tuple[AttemptState, ...],
+        *,
+        now: datetime,
+        **learned: object,
+    ) -> Attempt:
+        """Put an attempt into the first of these states that it can be in.
+
+        What was `learned` is written in any case. The caller holds its reference. The
+        next poll is planned anew if the state changes, or the platform was asked.
+
+        Returns:
+            The attempt as it is now.
+        """
+        state = attempt.state.first_of(wanted)
+        after = _evolve(attempt, state=state, **learned)
+        due = next_poll(after, now)
+        planned = (
+            state is not attempt.state or due is None or "last_polled_at" in learned
+        )
+        if planned and "next_poll_at" not in learned:
+            after = _evolve(after, next_poll_at=due)
+        await self.rows.change(connection, attempt, after)
+        return after
+
+    async def lock_attempt(
+        self, connection: AsyncConnection, attempt_id: str
+    ) -> tuple[ReferenceRecord, Attempt]:
+        """Lock the reference of an attempt; return both as they are now.
+
+        Raises:
+            UnknownOrderError: there is none.
+        """
+        seen = await self.rows.by_attempt_id(connection, attempt_id)
+        entry = (
+            None if seen is None else await self.rows.locked(connection, seen.reference)
+        )
+        attempt = None if entry is None else entry.find(attempt_id)
+        if entry is None or attempt is None:
+            raise UnknownOrderError(f"the store has no attempt {shown(attempt_id)}")
+        return entry, attempt

@@ -5,34 +5,32 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, Self, cast, final
 
+from .._api.arguments import require_order_id, require_reference, without_traceback
+from .._api.models import NewOrder
 from .._client import AurpayClient
-from .._models import NewOrder, require_order_id, require_reference, without_traceback
-from .._settings import invalid_option, is_async
-from .._store._engine import Database
-from .._store._tables import metadata
-from .._store._upgrade import fits, upgrade
+from .._client.options import invalid_option
+from .._core.events import is_async
+from .._db.engine import Database
+from .._db.migrations import fits, upgrade
+from .._db.tables import metadata
 from ..errors import (
     ConfigurationError,
     InvalidRequestError,
     OrderNotReadyError,
     shown,
 )
-from ._desk import Repository
-from ._news import (
+from ._creation import OrderOpener
+from ._models import AttemptState, as_known_order
+from ._planner import can_be_polled, is_over
+from ._reconcile import Runner, candidate, reconcile
+from ._recording import (
     identify,
     read_order,
     read_order_of,
     record_update,
     require_one_source,
 )
-from ._opening import OrderOpener
-from ._reconciling import reconcile
-from ._records import as_known_order
-from ._rows import Rows
-from ._running import Runner
-from ._schedule import can_be_polled, is_over
-from ._searching import candidate
-from ._states import AttemptState
+from ._repository import Repository, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +39,10 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from .._clock import Clock
-    from .._lightning_order import LightningOrder
+    from .._api.lightning_order import LightningOrder
+    from .._core.clock import Clock
     from ..callbacks import KnownOrder, Reference
-    from ._records import Attempt, Caller, Change, OnChange, OrderUpdate, Reconciliation
+    from ._models import Attempt, Caller, Change, OnChange, OrderUpdate, Reconciliation
 
 #: Seconds between two runs of reconciliation: an order lives half an hour.
 _MAX_PAUSE_S: Final = 86_400

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from .._auth import ApiKey, ApiToken
 from .._client import AurpayClient
-from .._settings import require_origin
+from .._client.auth import ApiKey, ApiToken
+from .._client.options import require_origin
 from ..errors import ConfigurationError, InvalidRequestError
-from . import _assertions, _bank, _cashier, _clocks, _server, _settings, _transactions
-from ._answers import Amounts
-from ._courier import SentCallback
-from ._deliveries import CallbackFaults
-from ._faults import Faults
-from ._gate import ReceivedRequest
-from ._ledger import RATES
-from ._orders import NODE_ID, SandboxOrder
-from ._rates import Rates
-from ._reach import LOOPBACK
-from ._transactions import SandboxTransaction, SandboxWithdrawal
+from . import _accounting, _callbacks, _clock, _server, _settings, _simulator
+from ._accounting import Rates, SandboxTransaction, SandboxWithdrawal
+from ._callbacks import SentCallback
+from ._faults import CallbackFaults, Faults
+from ._ledger import NODE_ID, RATES, SandboxOrder
+from ._responses import Amounts
+from ._settings import LOOPBACK, ReceivedRequest
 
 if TYPE_CHECKING:
     import os
@@ -28,9 +24,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from .._client import ClientOptions
-    from .._clock import Clock
-    from ._asgi import AsgiApp
-    from ._letters import CallbackKind
+    from .._core.clock import Clock
+    from ._callbacks import AsgiApp, CallbackKind
+
 
 __all__ = [
     "RATES",
@@ -130,7 +126,7 @@ class Sandbox:
             api_key_in_callbacks=api_key_in_callbacks,
             amounts=amounts,
             rates=rates,
-            clock=clock or _clocks.SandboxClock(),
+            clock=clock or _clock.SandboxClock(),
             speed=speed,
             seed=seed,
             db=db,
@@ -145,7 +141,7 @@ class Sandbox:
         self._settings = settings
         self._auth = _auth(api_key, api_token, api_secret)
         self._port = port
-        self._simulator = _bank.Simulator(settings)
+        self._simulator = _simulator.Simulator(settings)
         self._server = _server.Server(self._simulator)
         self._base_url: str | None = None
 
@@ -181,7 +177,7 @@ class Sandbox:
         """Return payments, refunds and withdrawals, the newest first."""
         state = self._simulator.state
         orders, withdrawals = state.orders.values(), state.withdrawals.values()
-        return _transactions.list_transactions(orders, withdrawals)
+        return _accounting.list_transactions(orders, withdrawals)
 
     @property
     def callbacks(self) -> Sequence[SentCallback]:
@@ -271,7 +267,7 @@ class Sandbox:
         Raises:
             AssertionError: with the orders and the received requests.
         """
-        _assertions.assert_orders(count, status, self.orders.values(), self.requests)
+        _assert_orders(count, status, self.orders.values(), self.requests)
 
     def assert_callbacks(self, *kinds: CallbackKind, status: int = 200) -> None:
         """Assert which callbacks were sent, in order, in a test.
@@ -283,7 +279,7 @@ class Sandbox:
         Raises:
             AssertionError: with the sent callbacks and their responses.
         """
-        _assertions.assert_callbacks(kinds, status, self.callbacks)
+        _assert_callbacks(kinds, status, self.callbacks)
 
     async def pay(self, order_id: str) -> list[SentCallback]:
         """Pay an order, in time or late, and call its ``callback_url``.
@@ -296,7 +292,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or it cannot be paid.
         """
-        return await _cashier.change_status(self._simulator, order_id, "pay")
+        return await _callbacks.change_status(self._simulator, order_id, "pay")
 
     async def expire(self, order_id: str) -> list[SentCallback]:
         """Time out an order, and call its ``timeout_callback``.
@@ -307,7 +303,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or it is not pending.
         """
-        return await _cashier.change_status(self._simulator, order_id, "expire")
+        return await _callbacks.change_status(self._simulator, order_id, "expire")
 
     async def underpay(self, order_id: str) -> list[SentCallback]:
         """Pay too little: the order becomes overdue, as Aurpay documents it.
@@ -318,7 +314,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or it is not pending.
         """
-        return await _cashier.change_status(self._simulator, order_id, "underpay")
+        return await _callbacks.change_status(self._simulator, order_id, "underpay")
 
     async def refund(self, order_id: str) -> list[SentCallback]:
         """Refund a paid order.
@@ -329,7 +325,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or it was not paid.
         """
-        return await _cashier.change_status(self._simulator, order_id, "refund")
+        return await _callbacks.change_status(self._simulator, order_id, "refund")
 
     def choose(self, pay_url: str, coin: str = "BTC-LN") -> SandboxOrder:
         """Choose a coin on a checkout page, as a payer does; this creates the order.
@@ -384,3 +380,45 @@ def _auth(
     if token is not None and secret is not None:
         return ApiToken(token, secret)
     return None if key is None else ApiKey(key)
+
+
+def _assert_orders(
+    count: int,
+    status: str | None,
+    orders: Iterable[SandboxOrder],
+    requests: Sequence[ReceivedRequest],
+) -> None:
+    """Implement `Sandbox.assert_orders`."""
+    every = list(orders)
+    found = [order for order in every if status in {None, order.status}]
+    if len(found) == count:
+        return
+    expected = f"{count} {status}" if status else str(count)
+    raise AssertionError(
+        f"expected {expected} orders, found {len(found)}:\n"
+        + _lines(f"{o.order_id} {o.status} {o.price:f} {o.currency}" for o in every)
+        + f"{len(requests)} requests were received:\n"
+        + _lines(f"{request.method} {request.path}" for request in requests)
+    )
+
+
+def _assert_callbacks(
+    kinds: Sequence[CallbackKind], status: int, sent: Sequence[SentCallback]
+) -> None:
+    """Implement `Sandbox.assert_callbacks`."""
+    got = [(callback.kind, callback.status) for callback in sent]
+    if got == [(kind, status) for kind in kinds]:
+        return
+    wanted = ", ".join(f"{kind} answered with {status}" for kind in kinds)
+    raise AssertionError(
+        f"expected callbacks: {wanted or 'none'}; {len(sent)} were sent:\n"
+        + _lines(
+            f"{callback.kind} {callback.method} {callback.url.partition('?')[0]}: "
+            f"{callback.error or callback.status}"
+            for callback in sent
+        )
+    )
+
+
+def _lines(texts: Iterable[str]) -> str:
+    return "".join(f"  {ascii(text)[1:-1]}\n" for text in texts)

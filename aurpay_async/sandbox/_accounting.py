@@ -1,20 +1,32 @@
-"""The price of a bitcoin in each currency: made up, and changeable for tests."""
+"""Rates, transactions and withdrawals of the sandbox.
+
+Pure. They are derived from orders and withdrawals and not stored, so they cannot
+contradict them.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
-from typing import TYPE_CHECKING, cast, final
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Final, Literal, cast, final
+from uuid import NAMESPACE_URL, uuid5
 
-from .._money import parse_price
-from ..errors import InvalidRequestError, shown
-from ._ledger import RATES
+import attrs
+
+from .. import bolt11
+from .._core.money import parse_price
+from ..errors import InvalidRequestError, InvoiceError, shown
+from ._ledger import NETWORK, RATES
+from ._models import LIGHTNING, ApiRejection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
-    from ._kept import Storage
+    from ._ledger import SandboxOrder
+    from ._storage import Storage
+
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
@@ -88,3 +100,172 @@ def _rate(currency: str, rate: Decimal | int | str) -> Decimal:
     except InvalidRequestError as error:
         problem = str(error).removeprefix(f"{error.field}: ")
         raise InvalidRequestError(problem, field=f"rates[{currency!r}]") from None
+
+
+#: The fee in the documented example, as a fraction of its amount.
+_FEE: Final = Decimal("0.008")
+
+#: Independent of the decimal context of the program.
+EXACT: Final = Context(prec=50)
+
+
+@attrs.frozen(kw_only=True)
+class SandboxWithdrawal:
+    """A foreign invoice that the account has paid."""
+
+    #: BOLT #11, regtest.
+    invoice: str
+    payment_hash: str
+    #: BTC.
+    amount: Decimal
+    #: Aware, UTC, whole seconds.
+    paid_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class SandboxTransaction:
+    """A transaction of the account."""
+
+    tx_id: str
+    #: Aurpay documents ``ORDER``; the names of the other two are the sandbox's.
+    tx_type: Literal["ORDER", "REFUND", "WITHDRAW"]
+    chain: str
+    coin: str
+    #: In units of `coin`.
+    amount: Decimal
+    #: `amount` less `fee` for a payment, else ``None``.
+    obtained: Decimal | None
+    fee: Decimal
+    #: Aware, UTC, whole seconds.
+    at: datetime
+
+
+def list_transactions(
+    orders: Iterable[SandboxOrder], withdrawals: Iterable[SandboxWithdrawal]
+) -> list[SandboxTransaction]:
+    """Return all transactions, the newest first."""
+    rows = [row for order in orders for row in _of_order(order)]
+    rows += [_of_withdrawal(withdrawal) for withdrawal in withdrawals]
+    # The sort is stable: of those of one second, the later one comes first.
+    rows.sort(key=lambda row: row.at)
+    return rows[::-1]
+
+
+def balance_of(
+    orders: Iterable[SandboxOrder], withdrawals: Iterable[SandboxWithdrawal]
+) -> Decimal:
+    """Return the BTC that can be withdrawn over Lightning."""
+    total = Decimal(0)
+    for row in list_transactions(orders, withdrawals):
+        if row.coin == LIGHTNING.name:
+            moved = -row.amount if row.obtained is None else row.obtained
+            total = EXACT.add(total, moved)
+    return total
+
+
+def tx_id_of(order: SandboxOrder) -> str:
+    """Return the transaction id of an order's payment."""
+    return str(uuid5(NAMESPACE_URL, order.order_id))
+
+
+def fee_of(order: SandboxOrder) -> Decimal:
+    """Return the platform's fee for an order."""
+    return EXACT.multiply(order.amount, _FEE)
+
+
+def _of_order(order: SandboxOrder) -> Iterator[SandboxTransaction]:
+    if order.paid_at is None:
+        return
+    fee = fee_of(order)
+    paid = SandboxTransaction(
+        tx_id=tx_id_of(order),
+        tx_type="ORDER",
+        chain=order.chain,
+        coin=order.coin,
+        amount=order.amount,
+        obtained=EXACT.subtract(order.amount, fee),
+        fee=fee,
+        at=order.paid_at,
+    )
+    yield paid
+    if order.status == "REFUNDED":
+        yield attrs.evolve(
+            paid,
+            tx_id=str(uuid5(NAMESPACE_URL, f"{order.order_id}/refund")),
+            tx_type="REFUND",
+            obtained=None,
+            fee=Decimal(0),
+            at=order.updated_at,
+        )
+
+
+def _of_withdrawal(withdrawal: SandboxWithdrawal) -> SandboxTransaction:
+    return SandboxTransaction(
+        tx_id=str(uuid5(NAMESPACE_URL, withdrawal.payment_hash)),
+        tx_type="WITHDRAW",
+        chain=LIGHTNING.chain,
+        coin=LIGHTNING.name,
+        amount=withdrawal.amount,
+        obtained=None,
+        fee=Decimal(0),
+        at=withdrawal.paid_at,
+    )
+
+
+_MSAT_PER_BTC: Final = 10**11
+
+
+@attrs.frozen
+class Withdrawals:
+    """All withdrawals of one sandbox, by payment hash: each invoice is paid once."""
+
+    orders: Mapping[str, SandboxOrder]
+    known: dict[str, SandboxWithdrawal]
+
+    def pay(self, fields: Mapping[str, object], now: datetime) -> SandboxWithdrawal:
+        """Pay the invoice in the fields of a request.
+
+        Raises:
+            ApiRejection: if it cannot be paid.
+        """
+        invoice, amount = _payable(fields, now)
+        if invoice.payment_hash in self.known:
+            raise ApiRejection(400, "the invoice was paid already")
+        if any(order.invoice == invoice.text for order in self.orders.values()):
+            raise ApiRejection(400, "the invoice belongs to an order of this account")
+        balance = balance_of(self.orders.values(), self.known.values())
+        if amount > balance:
+            raise ApiRejection(400, f"the balance is {balance:f} BTC")
+        withdrawal = SandboxWithdrawal(
+            invoice=invoice.text,
+            payment_hash=invoice.payment_hash,
+            amount=amount,
+            paid_at=now.replace(microsecond=0),
+        )
+        self.known[invoice.payment_hash] = withdrawal
+        return withdrawal
+
+
+def _payable(
+    fields: Mapping[str, object], now: datetime
+) -> tuple[bolt11.Invoice, Decimal]:
+    text = fields.get("ln_invoices")
+    if not isinstance(text, str):
+        raise ApiRejection(400, "ln_invoices must be a string")
+    try:
+        invoice = bolt11.decode(text)
+    except InvoiceError as error:
+        raise ApiRejection(400, f"ln_invoices: {error}") from None
+    if invoice.network != NETWORK:
+        raise ApiRejection(
+            400, f"the invoice is for {invoice.network}, not for {NETWORK}"
+        )
+    if now >= invoice.expires_at:
+        raise ApiRejection(400, "the invoice has expired")
+    if not invoice.amount_msat:
+        # The unit of the amount field of Aurpay's call is not documented.
+        raise ApiRejection(
+            400,
+            "the invoice has no amount, and the sandbox does not let you choose one",
+        )
+    return invoice, EXACT.divide(Decimal(invoice.amount_msat), Decimal(_MSAT_PER_BTC))

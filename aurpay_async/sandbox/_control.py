@@ -1,4 +1,6 @@
-"""The control API under ``/_sandbox``, for programs in other processes.
+"""The control API of the sandbox.
+
+Pure. Each function raises `InvalidRequestError`.
 
 Requests of web pages are rejected. Each response is JSON; a rejection has the reason as
 its ``error``. ``static/openapi.json`` describes the API.
@@ -6,28 +8,84 @@ its ``error``. ``static/openapi.json`` describes the API.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, cast
 
 import attrs
 from aiohttp import web
 
 from ..errors import InvalidRequestError
-from ._cashier import change_status
-from ._clocks import ClockError, advance
-from ._control_bodies import parse_coin, parse_rates, parse_seconds, parse_strings
-from ._refusal import ApiRejection
-from ._static import read_static
+from ._callbacks import change_status
+from ._clock import ClockError, advance
+from ._models import COINS, ApiRejection
+from ._responses import read_static
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from aiohttp.typedefs import Handler
 
-    from ._bank import Simulator
-    from ._courier import SentCallback
+    from ._callbacks import SentCallback
+    from ._faults import FaultQueue, M
     from ._ledger import StatusChange
-    from ._mishaps import FaultQueue, M
-    from ._page_guard import PageGuard
+    from ._pages import PageGuard
+    from ._simulator import Simulator
+
+
+def parse_strings(name: str, body: bytes) -> list[str]:
+    """Parse a list of strings."""
+    strings = _parse_json(body)
+    if isinstance(strings, list):
+        items = cast("list[object]", strings)
+        if all(isinstance(item, str) for item in items):
+            return cast("list[str]", items)
+    raise InvalidRequestError("must be a JSON list of strings", field=name)
+
+
+def parse_rates(body: bytes) -> Mapping[str, str]:
+    """Parse an object of strings, because JSON numbers could be rounded."""
+    rates = _parse_json(body)
+    if isinstance(rates, dict) and rates:
+        members = cast("dict[str, object]", rates)
+        if all(isinstance(rate, str) for rate in members.values()):
+            return cast("dict[str, str]", members)
+    raise InvalidRequestError(
+        "must be a JSON object of strings", field="rates", hint='like {"USD": "65000"}'
+    )
+
+
+def parse_seconds(body: bytes) -> float:
+    """Parse an object with the only member ``advance_s``."""
+    step = _parse_json(body)
+    if isinstance(step, dict) and [*cast("dict[str, object]", step)] == ["advance_s"]:
+        seconds = cast("dict[str, object]", step)["advance_s"]
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+            return seconds
+    raise InvalidRequestError(
+        "must be a number", field="advance_s", hint='write {"advance_s": 1800}'
+    )
+
+
+def parse_coin(body: bytes) -> str:
+    """Parse an object with the only member ``coin``, the name of a coin."""
+    choice = _parse_json(body)
+    if isinstance(choice, dict) and [*cast("dict[str, object]", choice)] == ["coin"]:
+        coin = cast("dict[str, object]", choice)["coin"]
+        if isinstance(coin, str) and coin in COINS:
+            return coin
+    raise InvalidRequestError(
+        f"must be one of {', '.join(COINS)}",
+        field="coin",
+        hint='write {"coin": "BTC-LN"}',
+    )
+
+
+def _parse_json(body: bytes) -> object:
+    """Return the JSON value; ``None`` for null and for an invalid body."""
+    try:
+        return cast("object", json.loads(body))
+    except (ValueError, RecursionError):
+        return None
 
 
 @attrs.frozen

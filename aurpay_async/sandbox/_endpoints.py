@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Final, cast, final
 import attrs
 
 from ..errors import InvalidRequestError
-from . import _answers as responses
-from ._cashier import change_status, pay_before_response
-from ._letters import ANY_KEY
-from ._refusal import ApiRejection
-from ._transactions import list_transactions
+from . import _responses as responses
+from ._accounting import list_transactions
+from ._callbacks import ANY_KEY, change_status, pay_before_response
+from ._models import ApiRejection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from ._bank import Simulator
+    from ._simulator import Simulator
 
     Data = dict[str, object]
     #: Return the `data` of the response to a request.

@@ -1,4 +1,7 @@
-"""Send faulty responses, written by hand because no HTTP library would write them."""
+"""Faulty HTTP responses, written byte by byte.
+
+A proxy that answers a request twice, or from its cache, sends such responses.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,25 @@ import asyncio
 import gzip
 import socket
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
+from weakref import WeakKeyDictionary
 
 from ._faults import REPLAYED, STALE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ._endpoints import Endpoint
     from ._faults import Fault
 
+
 _PAGE: Final = b"<html><body><h1>Bad Gateway</h1></body></html>"
+
 _MEBIBYTE: Final = 1024 * 1024
 
 #: The writer waits while this many bytes are unsent.
 _MAX_AHEAD: Final = 256 * 1024
+
 _PAUSE_S: Final = 0.005
 
 
@@ -238,3 +246,32 @@ _BODIES: Final[dict[str, Callable[[bytes], bytes]]] = {
     "html": lambda _: _PAGE,
     "huge-body": lambda body: body + b" " * 2 * _MEBIBYTE,
 }
+
+
+@final
+class Misrouter:
+    """Choose the response that a request gets."""
+
+    def __init__(self) -> None:
+        self._previous: dict[str, str] = {}
+        #: The response to be sent next, by the server's task of a connection.
+        self._pending: WeakKeyDictionary[asyncio.Task[None], str] = WeakKeyDictionary()
+
+    def previous(self, endpoint: Endpoint) -> str | None:
+        """Return the last successful response of an endpoint, if there was one."""
+        return self._previous.get(endpoint.path)
+
+    def remember(self, endpoint: Endpoint, response: str) -> None:
+        """Store a successful response for later misrouting."""
+        self._previous[endpoint.path] = response
+
+    def route(self, connection: asyncio.Task[None], response: str) -> str:
+        """Return the response that is sent next on a connection."""
+        if connection not in self._pending:
+            return response
+        sent, self._pending[connection] = self._pending[connection], response
+        return sent
+
+    def shift(self, connection: asyncio.Task[None], response: str) -> None:
+        """Repeat `response` on the connection's next request, and shift later ones."""
+        self._pending[connection] = response

@@ -1,6 +1,19 @@
-"""The rejection of a request by the sandbox's Aurpay."""
+"""Values that several parts of the sandbox share.
+
+Pure. The names are those of Aurpay's documentation and of its own plugins. The prices
+are made up, and follow the rates of a bitcoin, which can be set.
+"""
 
 from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class ApiRejection(Exception):  # noqa: N818 - a response, not a failure
@@ -10,3 +23,188 @@ class ApiRejection(Exception):  # noqa: N818 - a response, not a failure
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+@attrs.frozen
+class Coin:
+    """A coin on a chain."""
+
+    name: str
+    chain: str
+    chain_name: str
+    #: The smallest unit of an amount.
+    unit: Decimal
+    #: The coins that one bitcoin buys; ``None`` for a stablecoin in dollars.
+    per_bitcoin: Decimal | None
+
+    @property
+    def is_token(self) -> bool:
+        """Return whether it has a contract on its chain, as each stablecoin has."""
+        return self.per_bitcoin is None
+
+
+_SATOSHI: Final = Decimal("0.00000001")
+
+_MICRO: Final = Decimal("0.000001")
+
+#: The one coin of `create_order`. No documented example shows the name of its chain.
+LIGHTNING: Final = Coin("BTC-LN", "BLN", "BLN", _SATOSHI, Decimal(1))
+
+#: The stablecoins that a dollar buys, unless the order is at par. The documented
+#: example has 19.0012 USDC for 19.0 USD.
+_PER_DOLLAR: Final = Decimal("1.0001")
+
+COINS: Final[Mapping[str, Coin]] = {
+    coin.name: coin
+    for coin in (
+        LIGHTNING,
+        Coin("BTC", "BTC", "Bitcoin", _SATOSHI, Decimal(1)),
+        Coin("ETH", "ETH", "Ethereum", _SATOSHI, Decimal(25)),
+        Coin("USDT-ERC20", "ETH", "Ethereum", _MICRO, None),
+        Coin("USDC-ERC20", "ETH", "Ethereum", _MICRO, None),
+        Coin("DAI-ERC20", "ETH", "Ethereum", _MICRO, None),
+        Coin("TRX", "TRX", "Tron", _MICRO, Decimal(400_000)),
+        Coin("USDT-TRC20", "TRX", "Tron", _MICRO, None),
+        Coin("USDC-TRC20", "TRX", "Tron", _MICRO, None),
+        Coin("BNB", "BNB", "BNB Smart Chain", _SATOSHI, Decimal(150)),
+    )
+}
+
+
+def coins_per_bitcoin(
+    coin: Coin, rates: Mapping[str, Decimal], *, at_par: bool
+) -> Decimal:
+    """Return the number of coins that one bitcoin buys."""
+    if coin.per_bitcoin is not None:
+        return coin.per_bitcoin
+    return rates["USD"] if at_par else rates["USD"] * _PER_DOLLAR
+
+
+def find_coin(fields: Mapping[str, object]) -> Coin:
+    """Return the coin that a request for a payment names.
+
+    Raises:
+        ApiRejection: if there is no such coin on that chain, or it is Lightning,
+            which has another endpoint.
+    """
+    coin = COINS.get(str(fields.get("currency")))
+    if coin is None or coin.chain != fields.get("chain"):
+        known = ", ".join(f"{c.chain} {c.name}" for c in COINS.values())
+        raise ApiRejection(400, f"chain and currency must be one of: {known}")
+    if coin is LIGHTNING:
+        raise ApiRejection(400, "create orders for Lightning at /api/bln/order")
+    return coin
+
+
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+
+_URL_FIELDS: Final = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
+
+
+@attrs.frozen(kw_only=True)
+class OrderRequest:
+    """A price in fiat, and the URLs of the shop."""
+
+    price: Decimal
+    currency: str
+    urls: Mapping[str, str]
+    #: Whether a stablecoin counts as a dollar.
+    at_par: bool = False
+    #: Whether callbacks carry the order in their body.
+    post_callbacks: bool = False
+    #: The API key that callbacks carry, if they do.
+    api_key: str | None = attrs.field(default=None, repr=False)
+
+
+def parse_order_request(
+    fields: Mapping[str, object],
+    rates: Mapping[str, Decimal],
+    api_key: str | None = None,
+) -> OrderRequest:
+    """Parse the fields of a Lightning order.
+
+    Raises:
+        ApiRejection: if a field is missing or invalid.
+    """
+    return OrderRequest(
+        price=_price("price", fields),
+        currency=_currency("currency", fields, rates),
+        urls=_urls(fields),
+        api_key=api_key,
+    )
+
+
+def parse_payment_request(
+    fields: Mapping[str, object],
+    rates: Mapping[str, Decimal],
+    prefix: str = "",
+    api_key: str | None = None,
+) -> OrderRequest:
+    """Parse the fields of a payment in any coin.
+
+    Args:
+        fields: The fields of the request.
+        rates: The currencies that have a rate.
+        prefix: Precedes the names of the fields for price and currency.
+        api_key: The key that callbacks carry.
+
+    Raises:
+        ApiRejection: if a field is missing or invalid.
+    """
+    return OrderRequest(
+        price=_price(f"{prefix}price", fields),
+        currency=_currency(f"{prefix}currency", fields, rates),
+        urls=_urls(fields),
+        at_par=_bool("fixed_encrypt_price", fields),
+        post_callbacks=_bool("enable_post_callback", fields),
+        api_key=api_key,
+    )
+
+
+def _price(name: str, fields: Mapping[str, object]) -> Decimal:
+    value = fields.get(name)
+    # JSON numbers arrive as int or Decimal; a string or a boolean is no number.
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise ApiRejection(400, f"{name} must be a number")
+    price = Decimal(value)
+    if not Decimal("0.01") <= price < Decimal(10**9):
+        raise ApiRejection(400, f"{name} must be from 0.01 to 999999999.99")
+    return price
+
+
+def _currency(
+    name: str, fields: Mapping[str, object], rates: Mapping[str, Decimal]
+) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or value not in rates:
+        problem = f"{name} must be one of {', '.join(rates)}"
+        if isinstance(value, str) and _CURRENCY.fullmatch(value):
+            problem += (
+                f"; for {value} set a rate: --rate {value}=..., "
+                f'or rates={{"{value}": ...}}'
+            )
+        raise ApiRejection(400, problem)
+    return value
+
+
+def _bool(name: str, fields: Mapping[str, object]) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise ApiRejection(400, f"{name} must be true or false")
+    return value
+
+
+def _urls(fields: Mapping[str, object]) -> dict[str, str]:
+    urls: dict[str, str] = {}
+    for name in _URL_FIELDS:
+        value = fields.get(name)
+        if value is None:
+            continue
+        if value == "":
+            raise ApiRejection(
+                400, f"{name} is empty: leave it out (what Aurpay does is not known)"
+            )
+        if not isinstance(value, str) or not value.startswith(("http://", "https://")):
+            raise ApiRejection(400, f"{name} must be a URL")
+        urls[name] = value
+    return urls

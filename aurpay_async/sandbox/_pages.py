@@ -1,4 +1,17 @@
-"""The sandbox's pages: the checkout of an order, and an overview.
+"""Pages of the sandbox, their events, and who may read and act.
+
+A foreign web page in a browser on this machine can send requests to the sandbox. It
+must neither read nor change anything:
+
+- a Host header that is not the sandbox's is rejected (DNS rebinding);
+- except for the page itself, to which shops link, only its own origin may read;
+- a button's request must come from the page's own script, with three headers that no
+  other page and no form can set: ``Sec-Fetch-Site``, ``Origin``, and JSON as content
+  type.
+
+Each open page polls the state ten times a second and receives what has changed, and the
+time if the clock was advanced. A sandbox without open pages does no work for them, and
+a thousand orders at once are one event.
 
 ``/`` serves one page for both: browsers do not send ``#/cashier/{order_id}``, so its
 script decides. The routes under ``/_pages`` are for that page alone.
@@ -7,31 +20,233 @@ script decides. The routes under ``/_pages`` are for that page alone.
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from importlib.util import find_spec
+from io import BytesIO
+from itertools import count
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 from aiohttp import web
 
 from ..errors import InvalidRequestError
-from . import _page_views as views
-from ._cashier import change_status
-from ._live import EventStreams
-from ._page_guard import HEADERS
-from ._page_qr import can_render_qr, render_qr
-from ._refusal import ApiRejection
-from ._static import read_static
+from . import _responses as views
+from ._callbacks import change_status
+from ._models import ApiRejection
+from ._responses import read_static
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from aiohttp.typedefs import Handler
 
-    from ._bank import Simulator
-    from ._orders import SandboxOrder
-    from ._page_guard import PageGuard
+    from .._core.clock import Clock
+    from ._ledger import SandboxOrder
+    from ._settings import HostPolicy
+    from ._simulator import Simulator
 
-    Action = Callable[[str], Awaitable[object]]
+
+def can_render_qr() -> bool:
+    """Return whether QR codes can be rendered: segno is an optional dependency."""
+    return find_spec("segno") is not None
+
+
+def render_qr(invoice: str) -> bytes:
+    """Render the QR code of an invoice, dark on light, with a border of four modules.
+
+    Upper-case, as BOLT #11 recommends: this allows the compact alphanumeric mode. It
+    takes tens of milliseconds, so call it outside the event loop.
+    """
+    import segno
+
+    code = segno.make(f"lightning:{invoice}".upper(), error="l", micro=False)
+    svg = BytesIO()
+    code.save(svg, kind="svg", border=4, light="#fff", omitsize=True, xmldecl=False)
+    return svg.getvalue()
+
+
+#: Nothing from other origins, nothing inline, no frames; with ``trusted-types`` the
+#: browser creates no markup from strings.
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+#: The content types that a browser sends to any origin without a preflight request.
+_WITHOUT_PREFLIGHT: Final = frozenset(
+    {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
+)
+
+#: The headers of each response to a browser.
+HEADERS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def is_of_browser(request: web.Request) -> bool:
+    """Return whether a request has headers that only browsers send.
+
+    Browsers add ``Sec-Fetch-Site`` to each request; older ones add ``Origin`` to each
+    request that is not a ``GET``.
+    """
+    return "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
+
+
+@attrs.frozen
+class PageGuard:
+    """Check each request to the sandbox before it is processed."""
+
+    host_policy: HostPolicy
+
+    def require_host(self, request: web.Request) -> None:
+        """Require a Host header of the sandbox.
+
+        Raises:
+            HTTPForbidden: for other hosts, and for callbacks, which a sandbox does not
+                receive.
+        """
+        if "Callback-Token" in request.headers:
+            raise web.HTTPForbidden(
+                text="the sandbox receives no callbacks\n", headers=HEADERS
+            )
+        if not self.host_policy.accepts_host(request.headers.get("Host", "")):
+            raise web.HTTPForbidden(
+                text=f"{self.host_policy.accepted_hosts}\n", headers=HEADERS
+            )
+
+    def require_program(self, request: web.Request) -> None:
+        """Require a request of a program, with a Host header of the sandbox.
+
+        A web page can send requests without a preflight if they have one of three
+        content types, so those are rejected as well.
+
+        Raises:
+            HTTPForbidden: for other hosts, for callbacks and for browsers.
+        """
+        self.require_host(request)
+        if is_of_browser(request):
+            raise web.HTTPForbidden(text="for programs, not for web pages\n")
+        if request.content_type in _WITHOUT_PREFLIGHT:
+            raise web.HTTPForbidden(text="send Content-Type: application/json\n")
+
+    def require_reader(self, request: web.Request) -> None:
+        """Require a request of a program or of the sandbox's own page.
+
+        Raises:
+            HTTPForbidden: for other web pages.
+        """
+        self.require_host(request)
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        if site not in {"same-origin", "none"}:
+            raise web.HTTPForbidden(text="not for other pages\n", headers=HEADERS)
+
+    def require_actor(self, request: web.Request) -> None:
+        """Require a request of the script of the sandbox's own page.
+
+        Raises:
+            HTTPForbidden: for programs, forms and other pages.
+        """
+        self.require_host(request)
+        sites = request.headers.getall("Sec-Fetch-Site", [])
+        origins = request.headers.getall("Origin", [])
+        allowed = {self.host_policy.public_url, f"http://{request.host}"}
+        # No script can set the first two, and a browser sends JSON to another origin
+        # only after a preflight request, which this server never allows.
+        if (
+            sites != ["same-origin"]
+            or len(origins) != 1
+            or origins[0] not in allowed
+            or request.content_type != "application/json"
+        ):
+            raise web.HTTPForbidden(
+                text="only for the sandbox's page\n", headers=HEADERS
+            )
+
+
+_POLL_INTERVAL_S: Final = 0.1
+
+#: The deviation of the clock at which a page is sent the time.
+_MAX_DRIFT_S: Final = 0.5
+
+#: A heartbeat follows this many polls without a change, so that no timeout ends the
+#: stream.
+_POLLS_PER_HEARTBEAT: Final = 150
+
+_HEARTBEAT: Final = b":\n\n"
+
+#: The time after which a browser reconnects, in milliseconds.
+_RETRY: Final = b"retry: 500\n\n"
+
+
+class EventStreams:
+    """All open streams, which are closed together."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._streams: set[asyncio.Task[object]] = set()
+
+    async def stream(
+        self, request: web.Request, read_state: ReadState
+    ) -> web.StreamResponse:
+        """Send the result of `read_state`, and then each change of it."""
+        response = web.StreamResponse()
+        response.content_type = "text/event-stream"
+        # aiohttp runs each handler in a task.
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._streams.add(task)
+        try:
+            # A browser that closes the page closes the connection.
+            with suppress(ConnectionError):
+                await response.prepare(request)
+                await response.write(_RETRY)
+                await self._send_changes(request, response, read_state)
+        finally:
+            self._streams.discard(task)
+        return response
+
+    def close(self) -> None:
+        """Close all streams, also if a client no longer reads."""
+        for task in self._streams:
+            task.cancel()
+
+    async def _send_changes(
+        self, request: web.Request, response: web.StreamResponse, read_state: ReadState
+    ) -> None:
+        sent: Mapping[str, object] = {}
+        quiet_polls = count(1)
+        offset = self._offset()
+        while request.transport is not None:
+            state = read_state()
+            changes = {
+                name: value for name, value in state.items() if sent.get(name) != value
+            }
+            sent = state
+            if changes or abs(self._offset() - offset) > _MAX_DRIFT_S:
+                offset = self._offset()
+                await response.write(self._event(changes))
+            elif next(quiet_polls) % _POLLS_PER_HEARTBEAT == 0:
+                await response.write(_HEARTBEAT)
+            await asyncio.sleep(_POLL_INTERVAL_S)
+
+    def _offset(self) -> float:
+        """Return the clock's offset, which is constant unless the clock is advanced."""
+        return self._clock.now().timestamp() - asyncio.get_running_loop().time()
+
+    def _event(self, changes: Mapping[str, object]) -> bytes:
+        # Deadlines are relative to the sandbox's clock, so each event carries its time.
+        event = {"now": self._clock.now().timestamp(), **changes}
+        # The JSON has no line break, which would end the data.
+        return f"data: {json.dumps(event)}\n\n".encode()
+
 
 #: The served files and their content types.
 _FILES: Final[Mapping[str, str]] = {
@@ -174,3 +389,11 @@ def _file(name: str, headers: Mapping[str, str] | None = None) -> web.Response:
         charset="utf-8",
         headers=headers,
     )
+
+
+if TYPE_CHECKING:
+    ReadState = Callable[[], Mapping[str, object]]
+
+
+if TYPE_CHECKING:
+    Action = Callable[[str], Awaitable[object]]

@@ -1,20 +1,243 @@
-"""Start and stop the sandbox's server."""
+"""The sandbox's sockets and routes, and the faults applied to requests."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, final
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Final, final
 
 from aiohttp import web
 
 from ..errors import ConfigurationError
-from ._app import App
-from ._reach import is_address
+from ._control import Control
+from ._endpoints import Api, ApiRequest
+from ._fault_responses import Misrouter, RawConnection, send_faulty_response
+from ._faults import REPLAYED, STALE
+from ._models import ApiRejection
+from ._pages import HEADERS, PageGuard, Pages, show_page
+from ._responses import FAILED, envelope, write
+from ._settings import MADE_UP_KEY_HINT, ReceivedRequest, is_address, looks_live
 
 if TYPE_CHECKING:
-    from ._bank import Simulator
-    from ._reach import HostPolicy
+    from aiohttp.typedefs import Handler
+    from multidict import CIMultiDictProxy
+
+    from ._endpoints import Endpoint
+    from ._faults import Fault
+    from ._ledger import SandboxOrder
+    from ._settings import HostPolicy
+    from ._simulator import Simulator
+
+
+#: The headers that carry credentials.
+_KEY_HEADERS: Final = ("API-Key", "API-Token")
+
+
+@final
+class App:
+    """Answer requests as Aurpay would, and record them."""
+
+    def __init__(self, simulator: Simulator, stopped: asyncio.Event) -> None:
+        self._simulator = simulator
+        self._stopped = stopped
+        self._guard = PageGuard(simulator.host_policy)
+        self._misrouter = Misrouter()
+
+    def application(self) -> web.Application:
+        """Return the application with all routes."""
+        app = web.Application()
+        app.on_response_prepare.append(self._set_date)
+        app.router.add_get("/", self._show_root)
+        for endpoint in Api(self._simulator).endpoints():
+            app.router.add_route(
+                endpoint.method, endpoint.path, self._handler(endpoint)
+            )
+        app.add_subapp("/_sandbox", Control(self._simulator, self._guard).application())
+        app.add_subapp("/_pages", Pages(self._simulator, self._guard).application())
+        app.router.add_route("*", "/{path:.*}", self._reject_unknown_path)
+        return app
+
+    async def _set_date(self, _: web.Request, response: web.StreamResponse) -> None:
+        """Set the Date header by the clock of signatures and invoices."""
+        response.headers["Date"] = format_datetime(
+            self._simulator.clock.now(), usegmt=True
+        )
+
+    def _handler(self, endpoint: Endpoint) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            forbidden = self._forbidden_response(request)
+            if forbidden is not None:
+                return forbidden
+            fault = self._simulator.state.faults.take()
+            transport = request.transport
+            if fault is None or transport is None:
+                text = await self._serve(endpoint, request)
+                return _json(self._misrouter.route(request.task, text))
+            connection = RawConnection(transport, self._stopped)
+            if fault.name == "reset":
+                self._report(request, None, fault)
+                connection.reset()
+                return _AlreadySent()
+            text = await self._serve_with_fault(endpoint, request, fault)
+            await send_faulty_response(fault, connection, text.encode())
+            return _AlreadySent()
+
+        return answer
+
+    def _forbidden_response(self, request: web.Request) -> web.Response | None:
+        """Return the response to a forbidden request, which is not recorded."""
+        try:
+            self._guard.require_program(request)
+        except web.HTTPForbidden as error:
+            problem = (error.text or "").rstrip()
+            return self._reject(request, 403, problem, status=403)
+        live = _live_key(request.headers)
+        if live is None:
+            return None
+        return self._reject(
+            request, 401, f"{live} looks like a live key; {MADE_UP_KEY_HINT}"
+        )
+
+    def _reject(
+        self, request: web.Request, code: int, problem: str, *, status: int = 200
+    ) -> web.Response:
+        self._report(request, f"{code} {problem}")
+        return _json(envelope(code, problem, None), status=status)
+
+    def _report(
+        self, request: web.Request, problem: str | None, fault: Fault | None = None
+    ) -> None:
+        if fault is not None:
+            problem = f"fault {fault.name}"
+        self._simulator.activity.report_request(
+            request.method, request.raw_path, problem
+        )
+
+    async def _reject_unknown_path(self, request: web.Request) -> web.Response:
+        """Record a request without an endpoint, so that its developer can see it."""
+        forbidden = self._forbidden_response(request)
+        if forbidden is not None:
+            return forbidden
+        await self._receive(None, request)
+        problem = f"the sandbox does not serve {request.method} {request.path}"
+        self._report(request, "404 not served")
+        return _json(envelope(404, problem, None), status=404)
+
+    async def _serve_with_fault(
+        self, endpoint: Endpoint, request: web.Request, fault: Fault
+    ) -> str:
+        """Return the response that the fault is applied to: this one or another's."""
+        previous = self._misrouter.previous(endpoint)
+        text = await self._serve(endpoint, request, fault)
+        if fault.name == REPLAYED:
+            if previous is None and endpoint.foreign is not None:
+                previous = envelope(0, "ok", endpoint.foreign(self._origin(request)))
+            text = previous or text
+        text = self._misrouter.route(request.task, text)
+        if fault.name == STALE:
+            self._misrouter.shift(request.task, text)
+        return text
+
+    async def _serve(
+        self, endpoint: Endpoint, request: web.Request, fault: Fault | None = None
+    ) -> str:
+        """Serve the request, unless the fault omits its effect."""
+        received = await self._receive(endpoint, request)
+        # A read has no effect that a fault could omit.
+        if fault is not None and endpoint.writes and not fault.serves:
+            self._report(request, None, fault)
+            return FAILED
+        api_request = ApiRequest(
+            body=await request.read(),
+            query=request.query,
+            order_id=request.match_info.get("order_id", ""),
+            origin=self._origin(request),
+            api_key=_api_key(request.headers),
+        )
+        try:
+            if not endpoint.has_password:
+                self._simulator.authenticator.check(
+                    received, self._simulator.clock.now()
+                )
+            data = await endpoint.serve(api_request)
+        except ApiRejection as rejection:
+            # Seen in Aurpay's own plugins: a rejection has HTTP status 200.
+            self._report(request, f"{rejection.code} {rejection.message}", fault)
+            return envelope(rejection.code, rejection.message, None)
+        text = write(data) if endpoint.without_envelope else envelope(0, "ok", data)
+        self._misrouter.remember(endpoint, text)
+        self._report(request, None, fault)
+        return text
+
+    async def _receive(
+        self, endpoint: Endpoint | None, request: web.Request
+    ) -> ReceivedRequest:
+        body = await request.read()
+        has_password = endpoint is not None and endpoint.has_password
+        received = ReceivedRequest(
+            method=request.method,
+            path=request.raw_path,
+            headers=request.headers,
+            body=b"" if has_password else body,
+            is_served=endpoint is not None,
+        )
+        self._simulator.state.requests.append(received)
+        return received
+
+    async def _show_root(self, request: web.Request) -> web.Response:
+        self._guard.require_host(request)
+        if "text/html" in request.headers.get("Accept", ""):
+            return show_page()
+        lines = [
+            f"{order.order_id}  {order.status}  {order.price:f} {order.currency}  "
+            f"{order.amount:f} {order.coin}\n{_destination(order)}\n"
+            for order in self._simulator.state.orders.values()
+        ]
+        text = "\n".join(["The Aurpay sandbox.\n", *lines])
+        return web.Response(text=text, headers=HEADERS)
+
+    def _origin(self, request: web.Request) -> str:
+        """Return the origin at which the client reached the sandbox."""
+        return (
+            self._simulator.host_policy.public_url
+            or f"http://{request.headers['Host']}"
+        )
+
+
+def _live_key(headers: CIMultiDictProxy[str]) -> str | None:
+    """Return the name of the header with a live key, if there is one."""
+    for name in _KEY_HEADERS:
+        if any(map(looks_live, headers.getall(name, []))):
+            return name
+    return None
+
+
+def _api_key(headers: CIMultiDictProxy[str]) -> str | None:
+    """Return the API key of a request that is not signed."""
+    return None if "API-Token" in headers else headers.get("API-Key")
+
+
+def _destination(order: SandboxOrder) -> str:
+    return f"lightning:{order.invoice}" if order.is_lightning else order.address
+
+
+def _json(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status, content_type="application/json")
+
+
+class _AlreadySent(web.Response):
+    """Stands for a response that is on the connection already."""
+
+    @property
+    def keep_alive(self) -> bool:
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Do nothing: the response is complete."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Do nothing: the response is complete."""
 
 
 @final

@@ -1,31 +1,289 @@
-"""The options of a sandbox, validated.
+"""Options, hosts, credentials and authentication of the sandbox.
+
+Pure. Real keys have these forms:
+
+- the dashboard's "Public Key", sent as ``API-Key``: 43 URL-safe base64 characters;
+- the token of the API-key endpoint: a JWT, which begins with ``eyJ``;
+- an "API Token", such as ``L35ZD3K4AORZH7NVQBR9O`` in the documentation's example.
+
+A key of 20 or more URL-safe characters is treated as real unless it contains a marker
+such as "test". Three-letter markers are not used: about one random key in a thousand
+contains one by chance.
+
+A sandbox has no access control by default. So it listens on loopback, accepts requests
+with a Host header of this machine, and sends callbacks to this machine, unless other
+hosts are allowed by name.
+
+Written from Aurpay's pages and not from the client's code, over the received bytes.
 
 Each function raises `ConfigurationError`, and quotes no value that may be a secret.
 """
 
 from __future__ import annotations
 
+import hmac
 import os
+import re
+from base64 import b64encode
 from collections.abc import Iterable
+from datetime import datetime, timedelta
+from hashlib import md5
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
-from .._urls import UrlError, format_origin, parse_origin
+from .._core.urls import UrlError, format_origin, is_loopback, parse_origin
 from ..errors import ConfigurationError, InvalidRequestError, shown
+from ._accounting import Rates
 from ._ledger import TIME_TO_PAY
-from ._live_keys import MADE_UP_KEY_HINT, looks_live
-from ._rates import Rates
-from ._reach import HostPolicy, is_name
+from ._models import ApiRejection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
     from decimal import Decimal
 
-    from .._clock import Clock
-    from .._urls import Origin
-    from ._answers import Amounts
+    from .._core.clock import Clock
+    from .._core.urls import Origin
+    from ._responses import Amounts
+
+
+#: One less than the shortest known form.
+_MIN_LENGTH: Final = 20
+
+_JWT = re.compile(r"\s*eyJ")
+
+_LONG = re.compile(rf"[A-Za-z0-9_-]{{{_MIN_LENGTH},}}=*")
+
+_MARKER = re.compile(
+    r"sandbox|test|example|sample|fake|dummy|mock|demo|made.?up|placeholder",
+    re.IGNORECASE,
+)
+
+MADE_UP_KEY_HINT: Final = 'use a made-up key that contains "sandbox" or "test"'
+
+
+def looks_live(key: str) -> bool:
+    """Return whether `key` may belong to a real account."""
+    if _JWT.match(key):
+        return True
+    return _LONG.fullmatch(key.strip()) is not None and _MARKER.search(key) is None
+
+
+#: The default address to listen on.
+LOOPBACK: Final = "127.0.0.1"
+
+#: The Host headers that name this machine.
+_LOOPBACK_HOSTS: Final = frozenset({LOOPBACK, "localhost", "[::1]"})
+
+#: The address at which clients of this machine reach a wildcard address.
+_WILDCARDS: Final[Mapping[str, str]] = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104
+
+_HOST_HEADER = re.compile(
+    r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII
+)
+
+#: A name or an address: no scheme, no port, no pattern.
+_NAME = re.compile(r"(?![.-])[a-z0-9._-]+(?<![.-])|[0-9a-f:.]*:[0-9a-f:.]*", re.ASCII)
+
+
+@attrs.frozen(kw_only=True)
+class HostPolicy:
+    """The address to listen on, accepted Host headers and allowed callback hosts."""
+
+    host: str = LOOPBACK
+    callback_hosts: frozenset[str] = frozenset()
+    #: Further accepted Host headers, as in a network of containers.
+    allowed_hosts: frozenset[str] = frozenset()
+    #: The origin of a proxy in front of the sandbox.
+    public_origin: Origin | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Return whether other machines can connect."""
+        return not is_loopback(self.host)
+
+    @property
+    def bind_address(self) -> str:
+        """Return the address to listen on; localhost may have two."""
+        return LOOPBACK if self.host == "localhost" else self.host
+
+    @property
+    def origin_host(self) -> str:
+        """Return the host of the base URL, with brackets around an IPv6 address."""
+        host = _WILDCARDS.get(self.bind_address, self.bind_address)
+        return f"[{host}]" if ":" in host else host
+
+    def accepts_host(self, host_header: str) -> bool:
+        """Return whether a ``Host`` header names this sandbox."""
+        match = _HOST_HEADER.fullmatch(host_header)
+        if match is None:
+            return False
+        host = match[1].lower()
+        if host in _LOOPBACK_HOSTS or host in self._names:
+            return True
+        # DNS rebinding resolves a foreign name to this machine; it needs a name.
+        return self.is_remote and is_address(host.strip("[]"))
+
+    @property
+    def accepted_hosts(self) -> str:
+        """Return which hosts are accepted, for the error message."""
+        own = "127.0.0.1 or localhost"
+        if self.is_remote:
+            own = f"{self.origin_host} or any IP address"
+        return (
+            f"use {own} as the host; allow another name with "
+            "allowed_hosts=(...) (--allowed-host)"
+        )
+
+    @property
+    def public_url(self) -> str | None:
+        """Return the origin of the pages, if it differs from the requested one."""
+        return None if self.public_origin is None else format_origin(self.public_origin)
+
+    @property
+    def needs_plain_http(self) -> bool:
+        """Return whether clients use plain HTTP to another host than loopback."""
+        scheme, host, _ = self.public_origin or ("http", self.origin_host, 0)
+        return scheme == "http" and not is_loopback(host)
+
+    def allows_callback_to(self, host: str) -> bool:
+        """Return whether callbacks may be sent to this host."""
+        return is_loopback(host) or host.lower() in self.callback_hosts
+
+    def is_own_address(self, host: str, port: int | None, own_port: int) -> bool:
+        """Return whether a callback to this host and port would reach this sandbox."""
+        host = host.lower()
+        if self.public_origin is not None and (host, port) == self.public_origin[1:]:
+            return True
+        return port == own_port and (is_loopback(host) or host in self._names)
+
+    @property
+    def _names(self) -> frozenset[str]:
+        public = () if self.public_origin is None else (self.public_origin[1],)
+        return self.allowed_hosts.union((self.origin_host,), public)
+
+
+def is_name(host: str) -> bool:
+    """Return whether this is one host name or address, in lower case."""
+    return _NAME.fullmatch(host) is not None and (":" not in host or is_address(host))
+
+
+def is_address(host: str) -> bool:
+    """Return whether this is an IP address."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+#: How far the Date of a signed request may deviate. Aurpay's own limit is not known.
+TOLERANCE: Final = timedelta(minutes=5)
+
+#: The format of Aurpay's examples.
+_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
+
+#: Extended format, with any fraction and any zone.
+_ISO_8601: Final = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)", re.ASCII
+)
+
+_DIGESTS: Final = {"HMAC-SHA256": "sha256", "HMAC-SHA3_256": "sha3_256"}
+
+
+@attrs.frozen(kw_only=True)
+class ReceivedRequest:
+    """A request as it was received."""
+
+    method: str
+    #: Path and query, undecoded.
+    path: str
+    #: ApiRequest for in any case.
+    headers: Mapping[str, str] = attrs.field(repr=lambda headers: repr([*headers]))
+    body: bytes
+    #: Whether the sandbox has an endpoint for its method and path.
+    is_served: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class Authenticator:
+    """Checks the credentials that were set; without any, accepts each request."""
+
+    api_key: str | None = attrs.field(default=None, repr=False)
+    api_token: str | None = attrs.field(default=None, repr=False)
+    api_secret: str | None = attrs.field(default=None, repr=False)
+
+    def check(self, request: ReceivedRequest, now: datetime) -> None:
+        """Check the credentials of `request`.
+
+        Raises:
+            ApiRejection: with code 401, if they are missing or wrong.
+        """
+        if self.api_token is not None and "API-Token" in request.headers:
+            self._check_signature(request, now)
+        elif self.api_key is not None:
+            if not _same(request.headers.get("API-Key", ""), self.api_key):
+                raise ApiRejection(401, "API key is missing or wrong")
+        elif self.api_token is not None:
+            raise ApiRejection(401, "API token is missing")
+
+    def _check_signature(self, request: ReceivedRequest, now: datetime) -> None:
+        headers = request.headers
+        if not _same(headers["API-Token"], self.api_token or ""):
+            raise ApiRejection(401, "API token is wrong")
+        digest = _DIGESTS.get(headers.get("Algorithm", ""))
+        if digest is None:
+            raise ApiRejection(401, "Algorithm is missing or unknown")
+        date = headers.get("Date", "")
+        _require_recent(date, now)
+        origin = f"{headers['Algorithm']} | {date} | {request.method} {request.path}"
+        if request.body:
+            body_md5 = md5(request.body, usedforsecurity=False).hexdigest()
+            if not _same(headers.get("Body-MD5", ""), body_md5):
+                raise ApiRejection(401, "Body-MD5 is not the body's")
+            origin += f" | {body_md5}"
+        key = (self.api_secret or "").encode()
+        text = origin.encode("utf-8", "surrogateescape")
+        expected = b64encode(hmac.digest(key, text, digest)).decode()
+        if not _same(headers.get("Signature", ""), expected):
+            raise ApiRejection(401, "Signature is wrong")
+
+
+def _same(given: str, expected: str) -> bool:
+    # aiohttp decodes headers that are not UTF-8 with surrogates.
+    return hmac.compare_digest(
+        given.encode("utf-8", "surrogateescape"), expected.encode()
+    )
+
+
+def _require_recent(date: str, now: datetime) -> None:
+    """Reject a Date header that is not ISO 8601, or too far from `now`."""
+    at = _parse_time(date)
+    if at is None:
+        raise ApiRejection(
+            401, f"Date must be ISO 8601 with a zone, such as {now:{_FORMAT}}"
+        )
+    if abs(at - now) > TOLERANCE:
+        raise ApiRejection(
+            401,
+            f"Date is too far off: {date}, and the sandbox's time is {now:{_FORMAT}}",
+        )
+
+
+def _parse_time(text: str) -> datetime | None:
+    """Parse a Date header, truncated to microseconds.
+
+    Aurpay documents ISO 8601 and shows whole seconds with ``Z``. Clients in other
+    languages sign the format that their library writes.
+    """
+    if _ISO_8601.fullmatch(text) is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
 
 #: The largest integer that SQLite and JSON readers of other languages can store.
 _MAX_SEED: Final = 2**63 - 1
@@ -37,6 +295,7 @@ _KEYS: Final = (
 
 #: The 30 minutes of an order then take two days, or 0.18 seconds.
 MIN_SPEED: Final = 0.01
+
 MAX_SPEED: Final = 10_000
 
 

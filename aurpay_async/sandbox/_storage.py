@@ -1,21 +1,119 @@
-"""Collections of records in memory that are also written to a storage, if attached.
+"""State of the sandbox, in memory or in SQLite.
 
 A change is written before it is visible.
 
 A new kind of record takes a line in `_state`. Its fields are `str`, numbers, ``None``,
 `Decimal`, `datetime`, `bytes`, and mappings and tuples of these (`_records`).
+
+A killed process loses no change that it has answered: with a write-ahead log, committed
+data is with the operating system. It is not flushed to the disk, so a power failure can
+lose the latest changes.
+
+One sandbox at a time: the file is locked until its process ends.
+
+A type that JSON lacks is an object with one name that begins with ``$``. A record is an
+object of its fields: a new field needs a default for older files, and a removed one is
+ignored.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+import json
+import sqlite3
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, cast, final
 
 import attrs
+from multidict import CIMultiDict, CIMultiDictProxy
 
-from ._records import read_record
+from ..errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+
+def _headers(pairs: list[tuple[str, str]]) -> Mapping[str, str]:
+    """Return headers: names are case-insensitive, and may occur twice."""
+    return CIMultiDictProxy(CIMultiDict(pairs))
+
+
+#: The decoder of each tag.
+_DECODERS: Final = {
+    "$bytes": cast("Callable[[object], object]", b64decode),
+    "$decimal": cast("Callable[[object], object]", Decimal),
+    "$headers": cast("Callable[[object], object]", _headers),
+    "$time": cast("Callable[[object], object]", datetime.fromisoformat),
+}
+
+
+def dump(value: object) -> str:
+    """Encode a value as JSON, in ASCII."""
+    return json.dumps(value, default=_encode_tagged)
+
+
+def load(text: str) -> object:
+    """Decode the output of `dump`; a record is still a dict of its fields.
+
+    Raises:
+        ValueError: if the JSON or one of its values is invalid.
+    """
+    try:
+        return json.loads(text, object_hook=_decode_tagged)
+    except (ArithmeticError, TypeError) as error:
+        raise ValueError(f"not a value: {error}") from None
+
+
+def read_record(record: type[R], fields: object) -> R:
+    """Build a record from its fields, as `load` returns them.
+
+    Raises:
+        ValueError: if they do not fit the record.
+    """
+    known = {field.name for field in attrs.fields(record)}
+    try:
+        given = cast("dict[str, object]", fields).items()
+        values = {name: _to_tuples(value) for name, value in given if name in known}
+        return cast("Callable[..., R]", record)(**values)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"not a {record.__name__}: {error}") from None
+
+
+def _encode_tagged(value: object) -> object:
+    if attrs.has(type(value)):
+        fields = attrs.fields(cast("type[attrs.AttrsInstance]", type(value)))
+        return {field.name: getattr(value, field.name) for field in fields}
+    if isinstance(value, Decimal):
+        return {"$decimal": str(value)}
+    if isinstance(value, datetime):
+        return {"$time": value.isoformat()}
+    if isinstance(value, bytes):
+        return {"$bytes": b64encode(value).decode()}
+    if isinstance(value, Mapping):
+        return {"$headers": [*cast("Mapping[str, str]", value).items()]}
+    raise TypeError(f"cannot store a {type(value).__name__}")
+
+
+def _decode_tagged(members: dict[str, object]) -> object:
+    if len(members) == 1:
+        [(tag, encoded)] = members.items()
+        if tag in _DECODERS:
+            return _DECODERS[tag](encoded)
+    return members
+
+
+def _to_tuples(value: object) -> object:
+    """Turn lists back into tuples."""
+    if isinstance(value, list):
+        return tuple(map(_to_tuples, cast("list[object]", value)))
+    if isinstance(value, dict):
+        members = cast("dict[str, object]", value)
+        return {name: _to_tuples(member) for name, member in members.items()}
+    return value
+
 
 R = TypeVar("R", bound=attrs.AttrsInstance)
 
@@ -81,3 +179,122 @@ class PersistentList(list[R]):
         if self._storage is not None:
             self._storage.put(self._kind, str(len(self)), record)
         super().append(record)
+
+
+#: "AURP", in the header of the file.
+_APPLICATION_ID: Final = 0x41555250
+
+#: The version of the table and of its records. A file of another version is rejected.
+_VERSION: Final = 2
+
+#: The smallest page of SQLite, in bytes.
+_SMALLEST: Final = 512
+
+_SCHEMA: Final = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE record (
+    number INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    UNIQUE (kind, key)
+);
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_VERSION};
+COMMIT;
+"""
+
+_READ: Final = "SELECT key, value FROM record WHERE kind = ? ORDER BY number"
+
+# A changed value keeps its number, and with it the order.
+_PUT: Final = """
+INSERT INTO record (kind, key, value) VALUES (?, ?, ?)
+ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value
+"""
+
+
+@final
+class SqliteStorage:
+    """Values by kind and key, in a file that is locked exclusively."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection: sqlite3.Connection | None = connection
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Open a file, or create it.
+
+        Raises:
+            ConfigurationError: if it is in use, or not of this version's format.
+        """
+        # SQLite treats names such as ":memory:" specially, but no absolute path.
+        place = Path(path).resolve()
+        # SQLite treats a small file as an empty one. Reading it instead would release
+        # the lock of another sandbox in this process.
+        if place.is_file() and 0 < place.stat().st_size < _SMALLEST:
+            raise _error(path, "is not a sandbox file")
+        try:
+            connection = sqlite3.connect(place, timeout=0, isolation_level=None)
+        except sqlite3.Error as error:
+            raise _error(path, f"cannot be opened: {error}") from None
+        try:
+            _prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection)
+
+    def read(self, kind: str) -> Sequence[tuple[str, object]]:
+        """Return keys and values of a kind, in the order in which they were added.
+
+        Raises:
+            ValueError: if a value cannot be decoded.
+        """
+        if self._connection is None:
+            return []
+        rows = self._connection.execute(_READ, (kind,))
+        return [(key, load(value)) for key, value in rows]
+
+    def put(self, kind: str, key: str, value: object) -> None:
+        """Store a value. A closed file stores nothing."""
+        if self._connection is not None:
+            self._connection.execute(_PUT, (kind, key, dump(value)))
+
+    def close(self) -> None:
+        """Close the file. A second call does nothing."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        _require_ours(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        # In this locking mode, the first transaction takes the lock until closing.
+        connection.executescript("BEGIN IMMEDIATE; COMMIT")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise _error(path, "is in use, perhaps by another sandbox") from None
+        raise _error(path, f"cannot be used: {error}") from None
+    except sqlite3.DatabaseError:
+        raise _error(path, "is not a sandbox file") from None
+
+
+def _require_ours(connection: sqlite3.Connection, path: str) -> None:
+    pragmas = ("application_id", "user_version", "schema_version")
+    application_id, version, changes = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas
+    )
+    if (application_id, version, changes) == (0, 0, 0):
+        connection.executescript(_SCHEMA)
+    elif application_id != _APPLICATION_ID:
+        raise _error(path, "is not a sandbox file")
+    elif version != _VERSION:
+        raise _error(path, "was written by another version of this package")
+
+
+def _error(path: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"the file {shown(path)} {problem}; use another file")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ._svg import arrow, box, picture, text
+from docs.pictures._svg import arrow, box, picture, text
 
 WIDTH: Final = 760
 _TOP: Final = 64
@@ -24,33 +24,14 @@ class Layer(NamedTuple):
 
 
 LAYERS: Final = (
-    Layer("entry points", ("_cli", "pytest_plugin")),
-    Layer("adapters, tests", ("contrib", "sandbox", "testing")),
-    Layer("durable orders", ("orders",)),
-    Layer(
-        "client",
-        ("_client", "_merchant", "_calls"),
-        frozenset({"_client", "_merchant", "_calls"}),
-    ),
-    Layer("network I/O", ("_transports",), frozenset({"_transports"})),
-    Layer("protocol", ("_protocol", "callbacks"), frozenset({"_protocol"})),
-    Layer(
-        "parsing, checks",
-        ("_checks", "_converter"),
-        frozenset({"_checks", "_converter"}),
-    ),
-    Layer(
-        "models, rules",
-        ("_models", "_auth", "_retry", "bolt11"),
-        frozenset({"_models", "_auth", "_retry", "bolt11"}),
-    ),
-    Layer(
-        "validation",
-        ("_money", "_urls", "_secrets"),
-        frozenset({"_money", "_urls"}),
-    ),
-    Layer("basic records", ("_http", "_clock"), frozenset({"_http", "_clock"})),
-    Layer("error tree", ("errors",)),
+    Layer("command", ("_cli",)),
+    Layer("test server, adapters", ("sandbox", "contrib")),
+    Layer("order store", ("orders",)),
+    Layer("network I/O", ("_client",), frozenset({"_client"})),
+    Layer("callbacks (webhooks)", ("callbacks",), frozenset({"callbacks"})),
+    Layer("API as data; database", ("_api", "_db"), frozenset({"_api"})),
+    Layer("invoices", ("bolt11",), frozenset({"bolt11"})),
+    Layer("values, errors", ("_core",), frozenset({"_core"})),
 )
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from aurpay_async import OrderStatus
-
-from ._svg import arrow, box, picture, text
+from docs.pictures._svg import arrow, box, picture, text
 
 WIDTH: Final = 760
 HEIGHT: Final = 420

@@ -32,9 +32,8 @@ from aurpay_async import (
     PaymentNeedsReviewError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
-
-from . import texts
-from .bills import Bill, Bills, Post
+from examples.bot import texts
+from examples.bot.bills import Bill, Bills, Post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine

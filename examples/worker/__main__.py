@@ -8,8 +8,7 @@ import os
 import sys
 
 from aurpay_async import AurpayClient
-
-from .shop import Shop
+from examples.worker.shop import Shop
 
 USAGE = "python -m examples.worker setup | sell NUMBER | work | list"
 

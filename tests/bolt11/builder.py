@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aurpay_async.bolt11 import _bech32, _curve
+from aurpay_async.bolt11 import _bech32, _ecdsa
 from aurpay_async.bolt11._invoice import digest
 
 #: The key that BOLT #11 publishes for its examples.
@@ -48,9 +48,9 @@ def build(
     """Return a correctly signed invoice of exactly these fields."""
     content = "".join(encode_field(tag, digits) for tag, digits in fields)
     digits = _bech32.to_digits(TIMESTAMP, 7) + content + tail
-    signature, recovery_id = _curve.sign(key, digest(hrp, int(digits, 32), len(digits)))
+    signature, recovery_id = _ecdsa.sign(key, digest(hrp, int(digits, 32), len(digits)))
     if high_s:
-        s = _curve.N - int.from_bytes(signature[32:])
+        s = _ecdsa.N - int.from_bytes(signature[32:])
         signature, recovery_id = signature[:32] + s.to_bytes(32), recovery_id ^ 1
     signed = _bech32.bytes_to_digits(signature + bytes([recovery_id]))
     return _bech32.encode(hrp, digits + signed)

@@ -12,17 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurpay_async.bolt11 import _curve, _secp256k1
-
-from ..conftest import examples
-from .builder import KEY, PAYEE
+from aurpay_async.bolt11 import _ecdsa, _secp256k1
+from tests.bolt11.builder import KEY, PAYEE
+from tests.conftest import examples
 
 if TYPE_CHECKING:
     from aurpay_async.bolt11._secp256k1 import Curve
 
 DIGEST = sha256(b"an invoice").digest()
 
-private_keys = st.integers(1, _curve.N - 1).map(lambda key: key.to_bytes(32))
+private_keys = st.integers(1, _ecdsa.N - 1).map(lambda key: key.to_bytes(32))
 digests = st.binary(min_size=32, max_size=32)
 
 
@@ -69,7 +68,7 @@ with warnings.catch_warnings():
 def test_the_published_key_of_bolt_11_signs_verifies_and_is_recovered(
     curve: Curve,
 ) -> None:
-    assert _curve.public_key(KEY).hex() == PAYEE
+    assert _ecdsa.public_key(KEY).hex() == PAYEE
     signature, recovery_id = curve.sign(KEY, DIGEST)
     assert curve.recover(DIGEST, signature, recovery_id) == bytes.fromhex(PAYEE)
     assert curve.verify(bytes.fromhex(PAYEE), DIGEST, signature)
@@ -79,9 +78,9 @@ def test_the_published_key_of_bolt_11_signs_verifies_and_is_recovered(
 @given(private_keys, digests)
 def test_plain_python_signs_like_libsecp256k1(key: bytes, digest: bytes) -> None:
     pytest.importorskip("wallycore")
-    plain = _curve.sign(key, digest)
+    plain = _ecdsa.sign(key, digest)
     assert plain == _secp256k1.curve().sign(key, digest)
-    assert int.from_bytes(plain[0][32:]) <= _curve.N // 2
+    assert int.from_bytes(plain[0][32:]) <= _ecdsa.N // 2
 
 
 @examples(20)
@@ -90,7 +89,7 @@ def test_plain_python_recovers_keys_like_libsecp256k1(
     digest: bytes, signature: bytes, recovery_id: int
 ) -> None:
     pytest.importorskip("wallycore")
-    plain = _curve.recover(digest, signature, recovery_id)
+    plain = _ecdsa.recover(digest, signature, recovery_id)
     assert plain == _secp256k1.curve().recover(digest, signature, recovery_id)
 
 
@@ -101,12 +100,12 @@ def test_plain_python_verifies_like_libsecp256k1(
 ) -> None:
     pytest.importorskip("wallycore")
     fast = _secp256k1.curve()
-    public_key = _curve.public_key(key)
-    signature, _ = _curve.sign(key, digest)
-    assert _curve.verify(public_key, digest, signature)
+    public_key = _ecdsa.public_key(key)
+    signature, _ = _ecdsa.sign(key, digest)
+    assert _ecdsa.verify(public_key, digest, signature)
     assert fast.verify(public_key, digest, signature)
     turned = (int.from_bytes(signature) ^ 1 << flipped).to_bytes(64)
-    assert not _curve.verify(public_key, digest, turned)
+    assert not _ecdsa.verify(public_key, digest, turned)
     assert not fast.verify(public_key, digest, turned)
 
 
@@ -116,7 +115,7 @@ def test_plain_python_validates_public_keys_like_libsecp256k1(
 ) -> None:
     pytest.importorskip("wallycore")
     key = raw if parity is None else bytes([parity]) + raw[1:]
-    assert _curve.is_public_key(key) == _secp256k1.curve().is_public_key(key)
+    assert _ecdsa.is_public_key(key) == _secp256k1.curve().is_public_key(key)
 
 
 def test_a_nonce_out_of_range_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +123,7 @@ def test_a_nonce_out_of_range_is_skipped(monkeypatch: pytest.MonkeyPatch) -> Non
     import hmac
 
     small = 1 << 250
-    monkeypatch.setattr(_curve, "N", small)
+    monkeypatch.setattr(_ecdsa, "N", small)
     for number in range(1, 20):
         key = number.to_bytes(32)
         hashed = (int.from_bytes(DIGEST) % small).to_bytes(32)
@@ -135,12 +134,12 @@ def test_a_nonce_out_of_range_is_skipped(monkeypatch: pytest.MonkeyPatch) -> Non
         while int.from_bytes(v := hmac.digest(k, v, "sha256")) >= small:
             k = hmac.digest(k, v + b"\0", "sha256")
             v = hmac.digest(k, v, "sha256")
-        assert _curve._nonce(key, DIGEST) == int.from_bytes(v)
+        assert _ecdsa._nonce(key, DIGEST) == int.from_bytes(v)
 
 
 ZERO, ONE = bytes(32), (1).to_bytes(32)
-ORDER = _curve.N.to_bytes(32)
-FIELD = _curve.P.to_bytes(32)
+ORDER = _ecdsa.N.to_bytes(32)
+FIELD = _ecdsa.P.to_bytes(32)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +150,8 @@ FIELD = _curve.P.to_bytes(32)
         (ORDER + ONE, 0),
         (ONE + ORDER, 0),
         ((5).to_bytes(32) + ONE, 0),  # no point of the curve has x = 5
-        ((_curve.P - _curve.N).to_bytes(32) + ONE, 2),  # r + N is P, no coordinate
-        ((2**256 - _curve.N - 1).to_bytes(32) + ONE, 2),  # r + N is above P
+        ((_ecdsa.P - _ecdsa.N).to_bytes(32) + ONE, 2),  # r + N is P, no coordinate
+        ((2**256 - _ecdsa.N - 1).to_bytes(32) + ONE, 2),  # r + N is above P
     ],
 )
 def test_no_key_is_recovered_from_an_impossible_signature(
@@ -182,7 +181,7 @@ def test_a_key_is_recovered_if_the_x_coordinate_exceeds_the_group_order(
 
 def test_a_high_s_signature_is_not_valid(curve: Curve) -> None:
     signature, _ = curve.sign(KEY, DIGEST)
-    negated_s = (_curve.N - int.from_bytes(signature[32:])).to_bytes(32)
+    negated_s = (_ecdsa.N - int.from_bytes(signature[32:])).to_bytes(32)
     assert not curve.verify(bytes.fromhex(PAYEE), DIGEST, signature[:32] + negated_s)
 
 
@@ -204,25 +203,25 @@ def test_invalid_public_keys_are_rejected(key: bytes, curve: Curve) -> None:
 
 @pytest.mark.parametrize("key", [ZERO, ORDER, b"", KEY + b"\x00"])
 def test_invalid_private_keys_are_rejected(key: bytes) -> None:
-    assert not _curve.is_private_key(key)
+    assert not _ecdsa.is_private_key(key)
 
 
 def test_a_point_can_be_added_to_itself_and_to_its_opposite() -> None:
-    generator = _curve._G
-    twice = _curve._add(generator, generator)
-    assert _curve._affine(twice) == _curve._affine(_curve._double(generator))
+    generator = _ecdsa._G
+    twice = _ecdsa._add(generator, generator)
+    assert _ecdsa._affine(twice) == _ecdsa._affine(_ecdsa._double(generator))
     x, y, z = generator
-    assert _curve._add(generator, (x, _curve.P - y, z)) == _curve._INFINITY
-    assert _curve._double(_curve._INFINITY)[2] == 0
+    assert _ecdsa._add(generator, (x, _ecdsa.P - y, z)) == _ecdsa._INFINITY
+    assert _ecdsa._double(_ecdsa._INFINITY)[2] == 0
 
 
 @examples(5)
-@given(st.integers(0, _curve.N - 1), st.integers(0, _curve.N - 1))
+@given(st.integers(0, _ecdsa.N - 1), st.integers(0, _ecdsa.N - 1))
 def test_a_sum_of_two_multiples_equals_the_multiple_of_the_sum(
     first: int, second: int
 ) -> None:
     """Check a * G + b * G against (a + b) * G, computed from different digits."""
-    generator = _curve._G
-    once = _curve._multiply_two(first, generator, second)
-    other = _curve._multiply_two((first + second) % _curve.N, generator, 0)
-    assert once[2] == other[2] == 0 or _curve._affine(once) == _curve._affine(other)
+    generator = _ecdsa._G
+    once = _ecdsa._multiply_two(first, generator, second)
+    other = _ecdsa._multiply_two((first + second) % _ecdsa.N, generator, 0)
+    assert once[2] == other[2] == 0 or _ecdsa._affine(once) == _ecdsa._affine(other)

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from aurpay_async.bolt11 import _fields
 from aurpay_async.errors import InvoiceDecodeError, InvoiceInvalidError
-
-from ..conftest import VECTORS as VECTORS_FOLDER
-from ..conftest import load
-from .builder import encode_field, encode_hex
+from tests.bolt11.builder import encode_field, encode_hex
+from tests.conftest import VECTORS as VECTORS_FOLDER
+from tests.conftest import load
 
 WORDS = load("bolt11.json")["words"]
 

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurpay_async.bolt11 import _hrp
+from aurpay_async.bolt11 import _bech32
 from aurpay_async.errors import InvoiceDecodeError, InvoiceError, InvoiceInvalidError
-
-from ..conftest import load
+from tests.conftest import load
 
 VECTORS = load("bolt11.json")
 #: Two sources contradict each other: an empty amount never reaches this function.
@@ -17,7 +16,7 @@ AMOUNTS = [vector for vector in VECTORS["amounts"] if vector["text"]]
 
 
 def parse_amount(text: str, *, strict: bool = True) -> int | None:
-    return _hrp.parse_hrp(f"lnbc{text}", offset=0, strict=strict)[1]
+    return _bech32.parse_hrp(f"lnbc{text}", offset=0, strict=strict)[1]
 
 
 @pytest.mark.parametrize("vector", AMOUNTS, ids=[v["text"] for v in AMOUNTS])
@@ -33,12 +32,12 @@ def test_published_amounts_are_parsed_like_other_implementations_do(
 
 @pytest.mark.parametrize("vector", VECTORS["amount_encoding"])
 def test_amounts_are_formatted_in_the_shortest_form(vector: dict[str, object]) -> None:
-    assert _hrp.format_amount(int(str(vector["msat"]))) == vector["text"]
+    assert _bech32.format_amount(int(str(vector["msat"]))) == vector["text"]
 
 
 @given(st.integers(1, 21_000_000 * 10**11))
 def test_every_amount_survives_a_round_trip(msat: int) -> None:
-    assert parse_amount(_hrp.format_amount(msat)) == msat
+    assert parse_amount(_bech32.format_amount(msat)) == msat
 
 
 @given(st.text("0123456789munp", max_size=25))
@@ -71,20 +70,23 @@ def test_any_amount_is_parsed_exactly_or_rejected(text: str) -> None:
     ],
 )
 def test_prefixes_of_all_networks_are_distinguished(prefix: str, network: str) -> None:
-    assert _hrp.parse_hrp(prefix, offset=0, strict=True) == (network, None)
-    assert _hrp.parse_hrp(f"{prefix}20m", offset=0, strict=True) == (network, 2 * 10**9)
+    assert _bech32.parse_hrp(prefix, offset=0, strict=True) == (network, None)
+    assert _bech32.parse_hrp(f"{prefix}20m", offset=0, strict=True) == (
+        network,
+        2 * 10**9,
+    )
 
 
 @pytest.mark.parametrize("hrp", ["ln", "lnx", "lnbcx", "bc", "lnbct", "xlnbc", "lnbcr"])
 def test_an_unknown_prefix_is_rejected_with_the_known_ones(hrp: str) -> None:
     with pytest.raises(InvoiceDecodeError, match="lnbc, lnbcrt, lnsb, lntb, lntbs"):
-        _hrp.parse_hrp(hrp, offset=0, strict=False)
+        _bech32.parse_hrp(hrp, offset=0, strict=False)
 
 
 @pytest.mark.parametrize("text", ["20x", "2.5m", "20mm", "1" * 21, "20m20", "1٣"])
 def test_an_error_about_a_malformed_amount_has_its_position(text: str) -> None:
     with pytest.raises(InvoiceDecodeError, match="20 digits") as caught:
-        _hrp.parse_hrp(f"lnbcrt{text}", offset=10, strict=False)
+        _bech32.parse_hrp(f"lnbcrt{text}", offset=10, strict=False)
     assert caught.value.position == 16
 
 

@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from aurpay_async import bolt11
 from aurpay_async.bolt11 import _bech32
 from aurpay_async.errors import InvoiceDecodeError, InvoiceError, InvoiceInvalidError
-
-from ..conftest import examples
-from .builder import (
+from tests.bolt11.builder import (
     BASICS,
     PAYEE,
     PAYMENT_HASH,
@@ -27,6 +25,7 @@ from .builder import (
     encode_hex,
     encode_text,
 )
+from tests.conftest import examples
 
 if TYPE_CHECKING:
     from aurpay_async.bolt11._secp256k1 import Curve

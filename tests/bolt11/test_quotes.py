@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aurpay_async import bolt11
-
-from ..conftest import VECTORS
+from tests.conftest import VECTORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

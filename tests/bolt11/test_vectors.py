@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import aurpay_async.bolt11._bech32 as _hrp
 from aurpay_async import bolt11
-from aurpay_async.bolt11 import _bech32, _curve, _fields, _hrp, _invoice
+from aurpay_async.bolt11 import _bech32, _ecdsa, _fields, _invoice
 from aurpay_async.errors import InvoiceError, InvoiceInvalidError
-
-from ..conftest import load
+from tests.conftest import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -88,14 +88,14 @@ def test_find_differences_returns_only_values_that_differ() -> None:
     assert caught.value.__notes__ == ["while reading broken"]
 
 
-RECOVERED = cache(_curve.recover)
+RECOVERED = cache(_ecdsa.recover)
 
 
 @pytest.fixture
 def each_curve(curve: Curve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cache recovered keys in plain Python, which takes milliseconds for one."""
-    if curve is _curve:
-        monkeypatch.setattr(_curve, "recover", RECOVERED)
+    if curve is _ecdsa:
+        monkeypatch.setattr(_ecdsa, "recover", RECOVERED)
 
 
 @pytest.mark.usefixtures("each_curve")

@@ -18,12 +18,11 @@ from playwright.async_api import expect
 
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-
-from ..loopback import Server, answering
-from ..orders import NOW
-from ..sandbox.shop import call, open_shop
-from ..sandbox.test_pages import contrast
-from .conftest import NOWHERE, open_window
+from tests.browser.conftest import NOWHERE, open_window
+from tests.loopback import Server, answering
+from tests.orders import NOW
+from tests.sandbox.shop import call, open_shop
+from tests.sandbox.test_pages import contrast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, Locator, Page
 
-    from .conftest import Window
+    from tests.browser.conftest import Window
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -9,15 +9,11 @@ from typing import Any
 import pytest
 
 from aurpay_async.callbacks import CallbackVerifier
-from aurpay_async.callbacks._appended import (
-    names_after_reference,
-    possibly_registered,
-)
+from aurpay_async.callbacks._verifier import names_after_reference, possibly_registered
 from aurpay_async.errors import CallbackError, CallbackSignatureError
 from aurpay_async.testing import FakeClock
-
-from .samples import NOW, SECRET, reference, signed, url, verifier
-from .test_dispatch import ORDER_ID, Shop
+from tests.callbacks.samples import NOW, SECRET, reference, signed, url, verifier
+from tests.callbacks.test_dispatch import ORDER_ID, Shop
 
 URL = url()
 OTHER_ID = "20260101000000000002"

@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from aurpay_async import Order, OrderStatus
-from aurpay_async._clock import SystemClock
+from aurpay_async._core.clock import SystemClock
 from aurpay_async.callbacks import (
     CallbackProcessor,
     Claim,
@@ -33,8 +33,7 @@ from aurpay_async.errors import (
     ConnectionLostError,
 )
 from aurpay_async.testing import FakeClock
-
-from .samples import ATTEMPT_ID, NOW, TOKEN, signed, url, verifier
+from tests.callbacks.samples import ATTEMPT_ID, NOW, TOKEN, signed, url, verifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

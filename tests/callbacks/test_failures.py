@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from aurpay_async.callbacks._failures import StepTimeoutError, is_temporary, propagates
+from aurpay_async.callbacks._notifications import (
+    StepTimeoutError,
+    is_temporary,
+    propagates,
+)
 from aurpay_async.errors import ServerError, StoreUnavailableError
 
 

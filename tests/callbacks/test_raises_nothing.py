@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import aurpay_async.callbacks._processor as processing
 from aurpay_async.callbacks import MemoryInbox, Reply
-from aurpay_async.callbacks import _processing as processing
 from aurpay_async.errors import (
     AuthenticationError,
     OrderNotReadyError,
@@ -21,10 +21,9 @@ from aurpay_async.errors import (
     ServerError,
     StoreUnavailableError,
 )
-
-from .samples import SECRET, signed, url
-from .test_dispatch import BrokenInbox, Shop, StoredOrder
-from .test_failures import build_error
+from tests.callbacks.samples import SECRET, signed, url
+from tests.callbacks.test_dispatch import BrokenInbox, Shop, StoredOrder
+from tests.callbacks.test_failures import build_error
 
 if TYPE_CHECKING:
     from aurpay_async import Order
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
         Reference,
         Taken,
     )
-    from aurpay_async.callbacks._processing import Delivery
+    from aurpay_async.callbacks._processor import Delivery
 
 FAILED = Reply(500, "failed\n", "failed")
 NOT_YET = Reply(503, "not yet\n", "not_yet", {"Retry-After": "5"})

@@ -19,15 +19,9 @@ from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from aurpay_async._clock import SystemClock
+from aurpay_async._core.clock import SystemClock
 from aurpay_async.callbacks import sql
-from aurpay_async.callbacks._replay import (
-    LEASE,
-    REMEMBER,
-    Claim,
-    MemoryInbox,
-    Taken,
-)
+from aurpay_async.callbacks._inbox import LEASE, REMEMBER, Claim, MemoryInbox, Taken
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import (
     ClaimExpiredError,
@@ -43,7 +37,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from aurpay_async.callbacks._replay import InboxStore, Kind
+    from aurpay_async.callbacks._inbox import InboxStore, Kind
 
 REPEATED, SUPERSEDED, BUSY = Taken.REPEATED, Taken.SUPERSEDED, Taken.BUSY
 LEASE_S = LEASE.total_seconds()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from aurpay_async._secrets import Secret
+from aurpay_async._core.secrets import Secret
 from aurpay_async.callbacks import MAX_BODY, CallbackEvent, CallbackVerifier
 from aurpay_async.callbacks._reference import ReferenceSigner
 from aurpay_async.errors import (
@@ -26,10 +26,19 @@ from aurpay_async.errors import (
     ConfigurationError,
 )
 from aurpay_async.testing import FakeClock, sign_callback
-
-from ..conftest import load
-from .samples import DATE, KEY, NOW, SECRET, TOKEN, reference, signed, url, verifier
-from .test_dispatch import Shop
+from tests.callbacks.samples import (
+    DATE,
+    KEY,
+    NOW,
+    SECRET,
+    TOKEN,
+    reference,
+    signed,
+    url,
+    verifier,
+)
+from tests.callbacks.test_dispatch import Shop
+from tests.conftest import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,14 +12,13 @@ import aiohttp
 import pytest
 
 from aurpay_async import AurpayClient
-from aurpay_async._cli._callback_listen import listen
-from aurpay_async._cli._sandbox import SandboxOptions, make_sandbox
-from aurpay_async._cli._screen import Output
+from aurpay_async._cli._output import Output
 from aurpay_async._cli._web import serve
+from aurpay_async._cli.callbacks import listen
+from aurpay_async._cli.sandbox import SandboxOptions, make_sandbox
 from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.contrib.aiohttp import callback_handler
-
-from ..loopback import Server, answering, closed_port
+from tests.loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 
     from aurpay_async import LightningOrder
     from aurpay_async.callbacks import Notification, Reference
-
-    from .conftest import Run
+    from tests.cli.conftest import Run
 
 KEY = "a made-up key, of 16 characters or more"
 

@@ -15,12 +15,11 @@ from aurpay_async.errors import (
     CallbackSignatureError,
     CallbackStaleError,
 )
-
-from ..loopback import Server, answering, closed_port
+from tests.loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
-    from ..loopback import Peer
-    from .conftest import Done, Run
+    from tests.cli.conftest import Done, Run
+    from tests.loopback import Peer
 
 TOKEN, SECRET = "a-made-up-token", "a-made-up-secret"
 
@@ -201,7 +200,7 @@ async def test_callback_send_anywhere_allows_https_only(
         called.append(f"{method} {url}")
         return Answer(200, b"ok", None, 0.1)
 
-    monkeypatch.setattr("aurpay_async._cli._callback_send.send", fake)
+    monkeypatch.setattr("aurpay_async._cli.callbacks.send", fake)
     done = await send_callback(aurpay, "https://shop.example/paid", "--anywhere")
     assert done.code == 0
     assert called == ["GET https://shop.example/paid"]

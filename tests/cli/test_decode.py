@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aurpay_async import bolt11
-from aurpay_async._cli._invoice_view import invoice_rows
-from aurpay_async._cli._strictness import check_rules
+from aurpay_async._cli._views import invoice_rows
 from aurpay_async.bolt11 import _invoice
+from aurpay_async.bolt11._invoice import check_rules
 from aurpay_async.errors import InvoiceError
-
-from ..conftest import load
-from ..orders import invoice as sign
+from tests.conftest import load
+from tests.orders import invoice as sign
 
 if TYPE_CHECKING:
-    from .conftest import Run
+    from tests.cli.conftest import Run
 
 INVOICES: list[dict[str, Any]] = load("bolt11.json")["invoices"]
 COFFEE = next(one["invoice"] for one in INVOICES if one["id"] == "bolt-002")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aurpay_async import bolt11
-from aurpay_async._cli import _demo
+from aurpay_async._cli import sandbox
 from aurpay_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from .conftest import Done, Run
+    from tests.cli.conftest import Done, Run
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_demo_fails_if_the_callback_is_lost(
             await super().start()
             self.callback_faults.push("lost")
 
-    monkeypatch.setattr(_demo, "Sandbox", Unlucky)
+    monkeypatch.setattr(sandbox, "Sandbox", Unlucky)
     done = aurpay("demo")
     assert done.code == 1
     assert re.search(r"✗ callback .* None", done.out)

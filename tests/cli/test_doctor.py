@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aurpay_async import ApiToken, bolt11
-from aurpay_async._cli import _doctor, _doctor_local
-from aurpay_async._cli._doctor_local import (
+from aurpay_async._cli import doctor
+from aurpay_async._cli.doctor import (
+    Finding,
     check_base_url,
     check_callback_keys,
     check_callback_signatures,
@@ -21,16 +22,13 @@ from aurpay_async._cli._doctor_local import (
     check_reference_key,
     check_request_signatures,
 )
-from aurpay_async._cli._findings import Finding
 from aurpay_async.bolt11 import _secp256k1
 from aurpay_async.sandbox import Sandbox
-
-from ..conftest import load
+from tests.conftest import load
 
 if TYPE_CHECKING:
     from aurpay_async.bolt11._secp256k1 import Curve
-
-    from .conftest import Run
+    from tests.cli.conftest import Run
 
 SECRETS = {
     "AURPAY_API_TOKEN": "made-up-api-token",
@@ -99,8 +97,8 @@ def test_doctor_removes_secrets_from_findings(
             yield finding
 
     monkeypatch.setenv("AURPAY_API_KEY", "made-up-api-key")
-    monkeypatch.setattr(_doctor, "check_local", leak)
-    monkeypatch.setattr(_doctor, "check_server", nothing)
+    monkeypatch.setattr(doctor, "check_local", leak)
+    monkeypatch.setattr(doctor, "check_server", nothing)
     assert "made-up" not in aurpay("doctor").out
 
 
@@ -110,13 +108,13 @@ def test_doctor_lists_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
             raise metadata.PackageNotFoundError(name)
         return "1"
 
-    monkeypatch.setattr(_doctor_local, "version", version)
+    monkeypatch.setattr(doctor, "version", version)
     found = {finding.name: finding for finding in check_local()}
     assert found["packages"].found.endswith("segno 1, no wallycore")
 
 
 def test_doctor_measures_signature_verification(curve: Curve) -> None:
-    finding = _doctor_local.check_curve()
+    finding = doctor.check_curve()
     plain = bolt11.backend() == "python"
     assert "ms per invoice" in finding.found
     assert ("plain Python" in finding.found) is plain
@@ -130,18 +128,18 @@ def test_doctor_uses_the_signatures_of_the_vectors() -> None:
     assert {
         "HMAC-SHA256": known["doc-get-query"],
         "HMAC-SHA3_256": known["doc-get-query-sha3"],
-    } == _doctor_local._SIGNATURES
+    } == doctor._SIGNATURES
     callback = vectors["callback"][0]
-    assert callback["callback_url"] == _doctor_local._CALLBACK_URL
-    assert callback["expected_signature"] == _doctor_local._CALLBACK_SIGNATURE
+    assert callback["callback_url"] == doctor._CALLBACK_URL
+    assert callback["expected_signature"] == doctor._CALLBACK_SIGNATURE
 
 
 def test_doctor_reports_wrong_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ApiToken, "headers", lambda *_: {"Signature": "other"})
     assert check_request_signatures().verdict == "problem"
-    monkeypatch.setattr(_doctor_local, "_CALLBACK_SIGNATURE", "other")
+    monkeypatch.setattr(doctor, "_CALLBACK_SIGNATURE", "other")
     assert check_callback_signatures().verdict == "problem"
-    monkeypatch.setattr(_doctor_local, "sign_callback", lambda *_, **__: {})
+    monkeypatch.setattr(doctor, "sign_callback", lambda *_, **__: {})
     assert "verifier" in check_callback_signatures().found
 
 

@@ -13,26 +13,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aurpay_async import AurpayClient
-from aurpay_async._cli import _doctor_network
-from aurpay_async._cli._doctor_network import (
+from aurpay_async._api.models import Order, OrderStatus
+from aurpay_async._cli import doctor
+from aurpay_async._cli.doctor import (
     check_server,
     check_signed_request,
     compare_clocks,
     probe,
     resolve,
 )
-from aurpay_async._models import Order
-from aurpay_async._order_life import OrderStatus
-from aurpay_async._urls import parse_origin
+from aurpay_async._core.urls import parse_origin
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-
-from ..loopback import Server, answering, closed_port
+from tests.loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from ..loopback import Peer
+    from tests.loopback import Peer
 
 CERTIFICATE = Path(__file__).parent / "loopback.pem"
 
@@ -129,7 +127,7 @@ async def silent(peer: Peer) -> None:
 async def test_server_without_http_is_a_problem_within_seconds(
     monkeypatch: pytest.MonkeyPatch, script: Any, says: str, timeout_s: float
 ) -> None:
-    monkeypatch.setattr(_doctor_network, "_TIMEOUT_S", timeout_s)
+    monkeypatch.setattr(doctor, "_TIMEOUT_S", timeout_s)
     async with Server(script) as server:
         findings = await check_url(server.url, monkeypatch)
     assert findings["clock"].verdict == "problem"
@@ -179,7 +177,7 @@ async def test_slow_name_resolution_times_out(monkeypatch: pytest.MonkeyPatch) -
     async def slow(*_: Any, **__: Any) -> Any:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(_doctor_network, "_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(doctor, "_TIMEOUT_S", 0.05)
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", slow)
     finding = await resolve(parse_origin("https://aurpay.invalid"))
     assert "no result within 0.05 seconds" in finding.found
@@ -223,7 +221,7 @@ async def test_certificate_that_expires_soon_is_a_warning(
             return datetime(2123, 12, 29, tzinfo=UTC)
 
     monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-    monkeypatch.setattr(_doctor_network, "SystemClock", Later)
+    monkeypatch.setattr(doctor, "SystemClock", Later)
     async with secure() as url:
         result = await probe(parse_origin(url))
     assert result.connection.verdict == "warning"
@@ -243,7 +241,7 @@ async def test_invalid_certificate_ends_the_server_checks(
 async def test_remote_server_gets_no_signed_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_doctor_network, "is_loopback", lambda _: False)
+    monkeypatch.setattr(doctor, "is_loopback", lambda _: False)
     async with Sandbox() as sandbox:
         findings = await check_url(sandbox.base_url, monkeypatch)
         assert not sandbox.requests

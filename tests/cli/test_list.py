@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aurpay_async._cli._order_list import ORDERS
-from aurpay_async._models import Order
-from aurpay_async._order_life import OrderStatus
+from aurpay_async._api.models import Order, OrderStatus
+from aurpay_async._cli.orders import ORDERS
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from .conftest import Done, Run
+    from tests.cli.conftest import Done, Run
 
 HEAD = (
     "  order_id              created                  status      price         amount"

@@ -22,7 +22,7 @@ from aurpay_async.sandbox import Amounts
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import Run
+    from tests.cli.conftest import Run
 
 ENVIRONMENT = {**os.environ, "COLUMNS": "100", "PYTHONWARNINGS": "error"}
 COMMANDS = [
@@ -156,10 +156,10 @@ def test_wrong_usage_is_reported_as_json_on_request(
 
 
 def test_choices_of_arguments_match_the_types_of_the_package() -> None:
-    from aurpay_async._cli import _arguments
+    from aurpay_async._cli import _options
 
-    assert _arguments.NetworkName == Network
-    assert _arguments.AmountStyle == Amounts
+    assert _options.NetworkName == Network
+    assert _options.AmountStyle == Amounts
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -202,7 +202,7 @@ def test_other_missing_module_raises_its_own_error(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget_commands(monkeypatch)
-    monkeypatch.setitem(sys.modules, "aurpay_async._cli._act", None)
+    monkeypatch.setitem(sys.modules, "aurpay_async._cli._errors", None)
     with pytest.raises(ModuleNotFoundError):
         aurpay("demo")
 
@@ -213,7 +213,7 @@ def test_ctrl_c_during_import_ends_with_130(
     class Finder:
         @staticmethod
         def find_spec(name: str, *_: object) -> None:
-            if name == "aurpay_async._cli._act":
+            if name == "aurpay_async._cli._errors":
                 raise KeyboardInterrupt
 
     forget_commands(monkeypatch)

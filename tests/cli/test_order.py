@@ -24,22 +24,18 @@ from aurpay_async import (
     ServerError,
     UntrustedOrderError,
 )
-from aurpay_async._cli import _watch
-from aurpay_async._cli._advice import recovery_hint
-from aurpay_async._cli._failures import exit_code, show_error
-from aurpay_async._cli._order_create import create_order
-from aurpay_async._cli._order_view import detail_rows
-from aurpay_async._cli._screen import Output
-from aurpay_async._models import Order
-from aurpay_async._order_life import OrderStatus
-
-from ..loopback import Server, closed_port
+from aurpay_async._api.models import Order, OrderStatus
+from aurpay_async._cli import orders
+from aurpay_async._cli._errors import exit_code, recovery_hint, show_error
+from aurpay_async._cli._output import Output
+from aurpay_async._cli._views import detail_rows
+from aurpay_async._cli.orders import create_order
+from tests.loopback import Server, closed_port
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
-
-    from ..loopback import Peer
-    from .conftest import Done, Run
+    from tests.cli.conftest import Done, Run
+    from tests.loopback import Peer
 
 KEY = "a made-up key, of 16 characters or more"
 SHOP = "https://shop.example"
@@ -150,7 +146,7 @@ async def test_order_create_watch_shows_the_time_left_on_a_terminal(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setattr(_watch, "_TICK_S", 0.01)
+    monkeypatch.setattr(orders, "_TICK_S", 0.01)
 
     async def pay(_: AurpayClient, order: Any, **options: Any) -> Payment:
         await asyncio.sleep(0.1)
@@ -178,7 +174,7 @@ def test_time_left_is_shown_for_pending_orders_only(status: str, shown: str) -> 
     """A sandbox with a speed has overdue orders before 30 minutes are over."""
     overdue_at = datetime.now(UTC) + timedelta(minutes=29, seconds=51.9)
     order: Any = SimpleNamespace(overdue_at=overdue_at)
-    assert _watch._progress(order, OrderStatus(status)) == shown
+    assert orders._progress(order, OrderStatus(status)) == shown
 
 
 @pytest.mark.parametrize(

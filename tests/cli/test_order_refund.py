@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aurpay_async import ConnectionLostError
-from aurpay_async._cli._failures import show_error
-from aurpay_async._cli._order_refund import _refund_plan, _Refundable
-from aurpay_async._cli._screen import Output
-from aurpay_async._models import Order
-from aurpay_async._models._refunds import RefundInfo
-from aurpay_async._money import parse_price
-from aurpay_async._order_life import OrderStatus
+from aurpay_async._api.models import Order, OrderStatus
+from aurpay_async._api.payment_models import RefundInfo
+from aurpay_async._cli._errors import show_error
+from aurpay_async._cli._output import Output
+from aurpay_async._cli.account import _refund_plan, _Refundable
+from aurpay_async._core.money import parse_price
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
-
-    from .conftest import Done, Run
+    from tests.cli.conftest import Done, Run
 
 
 @pytest.fixture

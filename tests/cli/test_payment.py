@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aurpay_async import AurpayClient, Payment, PaymentOrder
-from aurpay_async._cli._payment_view import show_payment
-from aurpay_async._cli._screen import Output
-from aurpay_async._models import Order
-from aurpay_async._money import parse_price
-from aurpay_async._order_life import OrderStatus
+from aurpay_async._api.models import Order, OrderStatus
+from aurpay_async._cli._output import Output
+from aurpay_async._cli._views import show_payment
+from aurpay_async._core.money import parse_price
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
-
-    from .conftest import Done, Run
+    from tests.cli.conftest import Done, Run
 
 KEY = "a made-up key, of 16 characters or more"
 SHOP = "https://shop.example"

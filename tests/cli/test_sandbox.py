@@ -19,17 +19,16 @@ from aurpay_async import (
     AuthenticationError,
     ConfigurationError,
 )
-from aurpay_async._cli import _secrets
-from aurpay_async._cli._sandbox import SandboxOptions, make_sandbox, run_sandbox
-from aurpay_async._cli._screen import Output
-
-from ..loopback import Server, answering
+from aurpay_async._cli import _options
+from aurpay_async._cli._output import Output
+from aurpay_async._cli.sandbox import SandboxOptions, make_sandbox, run_sandbox
+from tests.loopback import Server, answering
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from .conftest import Run
+    from tests.cli.conftest import Run
 
 
 @asynccontextmanager
@@ -282,7 +281,7 @@ def test_empty_prompt_is_not_taken_for_a_secret(
     for answer in (end_of_file, lambda _: ""):
         monkeypatch.setattr("getpass.getpass", answer)
         with pytest.raises(ConfigurationError, match="AURPAY_CALLBACK_TOKEN"):
-            _secrets.ask_for_callback_keys()
+            _options.ask_for_callback_keys()
 
 
 def test_sandbox_ask_without_terminal_names_the_missing_key(aurpay: Run) -> None:

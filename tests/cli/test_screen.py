@@ -13,12 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurpay_async._cli._plain import escape_control, redacted, to_json
-from aurpay_async._cli._screen import Output, Row
-from aurpay_async._cli._times import amount, countdown, distance, moment, span
+from aurpay_async._cli._output import (
+    Output,
+    Row,
+    amount,
+    countdown,
+    distance,
+    escape_control,
+    moment,
+    redacted,
+    span,
+    to_json,
+)
 
 if TYPE_CHECKING:
-    from aurpay_async._cli._arguments import OutputFormat
+    from aurpay_async._cli._options import OutputFormat
 
 FORMATS: Final[tuple[OutputFormat, ...]] = ("json", "text")
 NASTY = "a\x1b[31m\x9b2J\u202eb\r\n\u2028\x00\ud800\x7f"

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import aurpay_async._cli.account as _withdraw
 from aurpay_async import ConnectError, RequestOutcome, bolt11
-from aurpay_async._cli import _withdraw
-from aurpay_async._cli._failures import exit_code, show_error
-from aurpay_async._cli._screen import Output
-
-from ..loopback import Server
-from ..orders import PAYEE, invoice
+from aurpay_async._cli._errors import exit_code, show_error
+from aurpay_async._cli._output import Output
+from tests.loopback import Server
+from tests.orders import PAYEE, invoice
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
-
-    from ..loopback import Peer
-    from .conftest import Done, Run
+    from tests.cli.conftest import Done, Run
+    from tests.loopback import Peer
 
 HASH = "cd" * 32
 

@@ -10,15 +10,14 @@ import pytest
 
 from aurpay_async import CallbackError, ConfigurationError
 from aurpay_async.callbacks import MAX_BODY
-from aurpay_async.contrib._callback import (
+from aurpay_async.contrib._common import (
     PublicAddress,
     RequestBody,
     asgi_closing,
     asgi_length,
 )
-
-from .deliveries import PUBLIC
-from .shops import Shop, verifier
+from tests.contrib.deliveries import PUBLIC
+from tests.contrib.shops import Shop, verifier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,6 +18,7 @@ from procrastinate.testing import InMemoryConnector
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
+import aurpay_async.contrib.procrastinate as module
 from aurpay_async import (
     AurpayError,
     ConfigurationError,
@@ -28,7 +29,6 @@ from aurpay_async import (
     RequestOutcome,
     UntrustedOrderError,
 )
-from aurpay_async.contrib import procrastinate as module
 from aurpay_async.contrib.procrastinate import OrderTasks, _Retry
 from aurpay_async.orders import AttemptState, Failure, OrderStore, Reconciliation
 from aurpay_async.sandbox import Sandbox

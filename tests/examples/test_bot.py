@@ -40,11 +40,10 @@ from examples.bot import bot as bot_module
 from examples.bot import texts
 from examples.bot.bills import Bill
 from examples.bot.bot import PayBot, _explain, plain
-
-from ..orders import KEY as NODE_KEY
-from .outage import Outage
-from .telegram import TOKEN, Telegram
-from .waiting import HandClock, until
+from tests.examples.outage import Outage
+from tests.examples.telegram import TOKEN, Telegram
+from tests.examples.waiting import HandClock, until
+from tests.orders import KEY as NODE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

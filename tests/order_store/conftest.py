@@ -11,13 +11,12 @@ import pytest
 from sqlalchemy import event
 
 from aurpay_async import AurpayClient, RetryPolicy
-from aurpay_async._store._engine import Database
-from aurpay_async._store._upgrade import upgrade
+from aurpay_async._db.engine import Database
+from aurpay_async._db.migrations import upgrade
 from aurpay_async.orders import OrderStore
 from aurpay_async.testing import FakeClock
-
-from ..postgresql import postgresql, postgresql_url
-from .platform import REFERENCE_KEY, Platform
+from tests.order_store.platform import REFERENCE_KEY, Platform
+from tests.postgresql import postgresql, postgresql_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from aurpay_async import AurpayClient, Effect, RequestOutcome, RetryPolicy
-from aurpay_async._clock import SystemClock
+from aurpay_async._core.clock import SystemClock
 from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier
 from aurpay_async.callbacks._reference import ReferenceSigner
 from aurpay_async.callbacks.sql import SqlInbox
@@ -40,9 +40,8 @@ from aurpay_async.errors import (
 )
 from aurpay_async.orders import OrderStore
 from aurpay_async.testing import sign_callback
-
-from ..orders import answer, detail, envelope, invoice, order
-from .platform import REFERENCE_KEY, URLS
+from tests.order_store.platform import REFERENCE_KEY, URLS
+from tests.orders import answer, detail, envelope, invoice, order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence

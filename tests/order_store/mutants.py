@@ -31,23 +31,20 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from aurpay_async import _retry
+from aurpay_async._client import retry
 from aurpay_async.errors import RequestOutcome
 from aurpay_async.orders import (
     AttemptState,
-    _decide,
-    _opening,
-    _reconciling,
+    _creation,
+    _models,
+    _planner,
+    _reconcile,
     _recording,
-    _rows,
-    _schedule,
-    _searching,
-    _states,
+    _repository,
 )
-
-from . import test_model
-from .conftest import make_tables
-from .test_model import Shop
+from tests.order_store import test_model
+from tests.order_store.conftest import make_tables
+from tests.order_store.test_model import Shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,52 +65,52 @@ BUDGET: Final = settings(
 
 def send_again() -> Any:
     """A create of unknown outcome is sent again."""
-    right = _retry.is_retryable
+    right = retry.is_retryable
 
     def wrong(error: Any, effect: Effect) -> bool:
         return right(error, effect) or error.outcome is RequestOutcome.UNKNOWN
 
-    return mock.patch("aurpay_async._transports._retrying.is_retryable", wrong)
+    return mock.patch("aurpay_async._client.retry.is_retryable", wrong)
 
 
 def skip_search() -> Any:
     """After an unknown outcome, the next call creates another order at once."""
-    right = _decide.decide
+    right = _planner.decide
 
     def wrong(entry: Any, new: Any, *rest: Any) -> Any:
         step = right(entry, new, *rest)
-        is_search = step.do is _decide.Action.SEARCH
-        return _decide.Step(_decide.Action.CREATE, new) if is_search else step
+        is_search = step.do is _planner.Action.SEARCH
+        return _planner.Step(_planner.Action.CREATE, new) if is_search else step
 
-    return mock.patch.object(_opening, "decide", wrong)
+    return mock.patch.object(_creation, "decide", wrong)
 
 
 def find_nothing() -> Any:
     """A search for a lost order comes to nothing."""
-    right = _searching.search
+    right = _reconcile.search
 
     async def wrong(*arguments: Any) -> Any:
         return (await right(*arguments))._replace(orders=(), is_unique=False)
 
     patched = ExitStack()
-    for module in (_opening, _reconciling, _searching):
+    for module in (_creation, _reconcile, _reconcile):
         patched.enter_context(mock.patch.object(module, "search", wrong))
     return patched
 
 
 def take_the_first() -> Any:
     """A callback is settled by a search that has found several orders."""
-    right = _searching.Findings.order_of
+    right = _reconcile.Findings.order_of
 
     def wrong(self: Any, attempt: Any, kind: Any) -> Any:
         return right(self._replace(is_unique=True), attempt, kind)
 
-    return mock.patch.object(_searching.Findings, "order_of", wrong)
+    return mock.patch.object(_reconcile.Findings, "order_of", wrong)
 
 
 def expire_by_clock() -> Any:
     """An order expires for good because a clock says so, whatever the platform says."""
-    right = _states.wanted
+    right = _models.wanted
 
     def wrong(status: Any, *, settled: bool, over: bool) -> Any:
         to = right(status, settled=settled, over=over)
@@ -121,7 +118,7 @@ def expire_by_clock() -> Any:
 
     patched = ExitStack()
     patched.enter_context(mock.patch.object(_recording, "wanted", wrong))
-    patched.enter_context(mock.patch.object(_rows, "REVOCABLE", ()))
+    patched.enter_context(mock.patch.object(_repository, "REVOCABLE", ()))
     return patched
 
 
@@ -133,18 +130,20 @@ def drop_unique_keys() -> Any:
 
     patched = ExitStack()
     for name in ("is_taken", "is_seen"):
-        patched.enter_context(mock.patch.object(_rows.Rows, name, wrong))
+        patched.enter_context(mock.patch.object(_repository.Rows, name, wrong))
     return patched
 
 
 def show_in_any_case() -> Any:
     """An order whose answer was late is shown beside the one that took its place."""
-    return mock.patch.object(_decide.ReferenceRecord, "has_room_for", return_value=True)
+    return mock.patch.object(
+        _planner.ReferenceRecord, "has_room_for", return_value=True
+    )
 
 
 def settle_twice() -> Any:
     """A payment of a reference that is settled settles it once more."""
-    right = _states.wanted
+    right = _models.wanted
 
     def wrong(status: Any, *, settled: bool, over: bool) -> Any:
         del settled
@@ -155,8 +154,8 @@ def settle_twice() -> Any:
 
 def forget_late_payments() -> Any:
     """An order is not asked about any more when it is overdue."""
-    done = _schedule._DONE | {AttemptState.OVERDUE}
-    return mock.patch.object(_schedule, "_DONE", done)
+    done = _planner._DONE | {AttemptState.OVERDUE}
+    return mock.patch.object(_planner, "_DONE", done)
 
 
 #: Each mutant, and the index that the database has against it.

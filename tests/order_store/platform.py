@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aurpay_async import Effect, RequestOutcome
 from aurpay_async.callbacks._reference import ReferenceSigner
 from aurpay_async.errors import ConnectError, ConnectionLostError
-
-from ..orders import answer, detail, envelope, invoice, order
+from tests.orders import answer, detail, envelope, invoice, order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,9 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from aurpay_async.orders import Attempt, AttemptState
-from aurpay_async.orders._decide import ReferenceRecord
-
-from ..orders import lightning_order
+from aurpay_async.orders._planner import ReferenceRecord
+from tests.orders import lightning_order
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 #: Of the order below.

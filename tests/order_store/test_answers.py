@@ -16,17 +16,15 @@ from aurpay_async.errors import (
     UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
-
-from ..orders import answer
-from .platform import URLS
+from tests.order_store.platform import URLS
+from tests.orders import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aurpay_async import AurpayClient, LightningOrder
     from aurpay_async.testing import FakeClock
-
-    from .platform import Platform
+    from tests.order_store.platform import Platform
 
 S = AttemptState
 

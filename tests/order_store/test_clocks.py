@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aurpay_async import AurpayClient, RetryPolicy
-from aurpay_async._clock import SystemClock
+from aurpay_async._core.clock import SystemClock
 from aurpay_async.orders import AttemptState, OrderStore
-
-from ..orders import answer
-from .conftest import make_tables
-from .platform import REFERENCE_KEY, URLS, Platform
+from tests.order_store.conftest import make_tables
+from tests.order_store.platform import REFERENCE_KEY, URLS, Platform
+from tests.orders import answer
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -32,9 +32,8 @@ from aurpay_async.errors import AurpayError
 from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-
-from ..postgresql import WANTED
-from .platform import REFERENCE_KEY
+from tests.order_store.platform import REFERENCE_KEY
+from tests.postgresql import WANTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

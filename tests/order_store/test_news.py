@@ -28,13 +28,12 @@ from aurpay_async.errors import (
     UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState
-from aurpay_async.orders._answers import Sending
-from aurpay_async.orders._news import _adopt
-from aurpay_async.orders._rows import Rows
+from aurpay_async.orders._creation import Sending
+from aurpay_async.orders._recording import _adopt
+from aurpay_async.orders._repository import Rows
 from aurpay_async.testing import sign_callback
-
-from ..orders import answer
-from .platform import REFERENCE_KEY, URLS
+from tests.order_store.platform import REFERENCE_KEY, URLS
+from tests.orders import answer
 
 if TYPE_CHECKING:
     from aurpay_async import AurpayClient, LightningOrder
@@ -44,8 +43,7 @@ if TYPE_CHECKING:
     )
     from aurpay_async.orders import Change, OrderStore
     from aurpay_async.testing import FakeClock
-
-    from .platform import Platform
+    from tests.order_store.platform import Platform
 
 S = AttemptState
 SECRET = "sandbox-callback-secret"

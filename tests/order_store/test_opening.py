@@ -23,18 +23,16 @@ from aurpay_async.errors import (
     UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
-from aurpay_async.orders._decide import Action, Step
-
-from ..orders import answer, detail, envelope
-from .conftest import client_of
-from .platform import URLS
+from aurpay_async.orders._planner import Action, Step
+from tests.order_store.conftest import client_of
+from tests.order_store.platform import URLS
+from tests.orders import answer, detail, envelope
 
 if TYPE_CHECKING:
     from aurpay_async import AurpayClient, LightningOrder
     from aurpay_async.orders import Attempt
     from aurpay_async.testing import FakeClock
-
-    from .platform import Platform
+    from tests.order_store.platform import Platform
 
 S = AttemptState
 #: When the call of an attempt is over: 30 s of the client's, and 20.

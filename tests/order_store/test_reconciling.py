@@ -19,12 +19,11 @@ from aurpay_async.errors import (
     StoreUnavailableError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
-from aurpay_async.orders._rows import Rows
+from aurpay_async.orders._repository import Rows
 from aurpay_async.testing import FakeClock
-
-from ..orders import answer
-from .conftest import client_of
-from .platform import URLS
+from tests.order_store.conftest import client_of
+from tests.order_store.platform import URLS
+from tests.orders import answer
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
 
     from aurpay_async import AurpayClient, LightningOrder
     from aurpay_async.orders import Change
-
-    from .platform import Platform
+    from tests.order_store.platform import Platform
 
 S = AttemptState
 TWO_MINUTES_S = 120

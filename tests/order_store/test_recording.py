@@ -22,15 +22,13 @@ from aurpay_async.errors import (
     UnknownOrderError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
-
-from .platform import URLS
+from tests.order_store.platform import URLS
 
 if TYPE_CHECKING:
     from aurpay_async import AurpayClient, LightningOrder
     from aurpay_async.orders import Attempt
     from aurpay_async.testing import FakeClock
-
-    from .platform import Platform
+    from tests.order_store.platform import Platform
 
 S = AttemptState
 HALF_AN_HOUR_S = 1800

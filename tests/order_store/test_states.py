@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aurpay_async import OrderStatus
 from aurpay_async.orders import AttemptState
-from aurpay_async.orders._states import ACTIVE, wanted
+from aurpay_async.orders._models import ACTIVE, wanted
 
 S = AttemptState
 MONEY = {S.PAID, S.DUPLICATE, S.REFUNDED}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aurpay_async._protocol._json_body import dump_body
+from aurpay_async._core.json import dump_body
 from aurpay_async.errors import InvalidRequestError
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, NewOrder, OrderStatus
-from aurpay_async._checks import InvoicePolicy
-from aurpay_async._protocol import build_create_order, parse_create_order
+from aurpay_async._api.checks import InvoicePolicy
+from aurpay_async._api.orders import build_create_order, parse_create_order
 from aurpay_async.errors import (
     AurpayError,
     InvalidResponseError,
@@ -33,8 +33,7 @@ from tests.orders import (
     invoice,
     order,
 )
-
-from .samples import json_values
+from tests.protocol.samples import json_values
 
 if TYPE_CHECKING:
     from aurpay_async import LightningOrder

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, Order, OrderStatus
-from aurpay_async._protocol import (
+from aurpay_async._api.orders import (
     build_get_order,
     build_list_orders,
     parse_get_order,
@@ -25,8 +25,7 @@ from aurpay_async.errors import (
     RequestOutcome,
 )
 from tests.orders import NOW, answer, detail, envelope
-
-from .samples import json_values, paged
+from tests.protocol.samples import json_values, paged
 
 if TYPE_CHECKING:
     from aurpay_async import Page

@@ -12,9 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, NewPayment, PaymentUrl
-from aurpay_async._checks import InvoicePolicy
-from aurpay_async._models._payments import NewPaymentUrl
-from aurpay_async._protocol import (
+from aurpay_async._api.account import (
     build_create_payment,
     build_create_payment_url,
     build_list_fiat_currencies,
@@ -22,6 +20,8 @@ from aurpay_async._protocol import (
     parse_create_payment_url,
     parse_list_fiat_currencies,
 )
+from aurpay_async._api.checks import InvoicePolicy
+from aurpay_async._api.payment_models import NewPaymentUrl
 from aurpay_async.errors import (
     APIError,
     AurpayError,
@@ -30,8 +30,7 @@ from aurpay_async.errors import (
     UntrustedOrderError,
 )
 from tests.orders import answer, envelope
-
-from .samples import ORDER_ID, json_values, payment
+from tests.protocol.samples import ORDER_ID, json_values, payment
 
 if TYPE_CHECKING:
     from aurpay_async import PaymentOrder

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aurpay_async import Effect
-from aurpay_async._protocol import build_request, parse_request
+from aurpay_async._api.account import build_request, parse_request
 from aurpay_async.errors import APIError, InvalidRequestError, InvalidResponseError
 from tests.orders import answer, envelope
 

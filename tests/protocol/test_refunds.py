@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, Refund, RefundInfo, Response
-from aurpay_async._protocol import (
+from aurpay_async._api.orders import (
     build_get_refund,
     build_refund_order,
     parse_get_refund,
@@ -24,8 +24,7 @@ from aurpay_async.errors import (
     RequestOutcome,
 )
 from tests.orders import answer, envelope
-
-from .samples import ORDER_ID, json_values, refund, refund_info
+from tests.protocol.samples import ORDER_ID, json_values, refund, refund_info
 
 
 def read(content: object) -> Refund:

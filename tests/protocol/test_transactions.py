@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, Transaction, Withdrawal, bolt11
-from aurpay_async._checks import InvoicePolicy
-from aurpay_async._protocol import (
+from aurpay_async._api.account import (
     build_list_transactions,
     build_withdraw_lightning,
     parse_list_transactions,
     parse_withdraw_lightning,
     require_payable,
 )
+from aurpay_async._api.checks import InvoicePolicy
 from aurpay_async.errors import (
     APIError,
     AurpayError,
@@ -30,8 +30,7 @@ from aurpay_async.errors import (
     RequestOutcome,
 )
 from tests.orders import NOW, answer, envelope, invoice
-
-from .samples import json_values, paged, transaction
+from tests.protocol.samples import json_values, paged, transaction
 
 POLICY = InvoicePolicy(
     network="regtest",

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aurpay_async import NewOrder, NewPayment, bolt11
-from aurpay_async import _protocol as protocol
-from aurpay_async._checks import InvoicePolicy
-from aurpay_async._models import UncheckedOrder
-from aurpay_async._models._payments import NewPaymentUrl, UncheckedPayment
-from aurpay_async._wire_names import wire_names
+from aurpay_async._api import account, orders
+from aurpay_async._api.checks import InvoicePolicy
+from aurpay_async._api.models import UncheckedOrder
+from aurpay_async._api.payment_models import NewPaymentUrl, UncheckedPayment
+from aurpay_async._api.wire import wire_names
 from tests.orders import NUMBER_DAY, TEXT_DAY, answer, invoice
-
-from .samples import DOCUMENTED, DOCUMENTED_REQUESTS, ORDER_ID
+from tests.protocol.samples import DOCUMENTED, DOCUMENTED_REQUESTS, ORDER_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,17 +51,17 @@ def make_policy(network: Any) -> InvoicePolicy:
 
 def creates(day: datetime, network: str) -> Parse:
     requested, now = NewOrder(20, "USD"), day.timestamp()
-    return lambda found: protocol.parse_create_order(
+    return lambda found: orders.parse_create_order(
         found, requested, make_policy(network), now
     )
 
 
 def withdraws(found: Response) -> object:
     decoded = bolt11.decode(invoice())
-    paid = protocol.require_payable(
+    paid = account.require_payable(
         decoded, None, make_policy("regtest"), decoded.timestamp
     )
-    return protocol.parse_withdraw_lightning(found, paid)
+    return account.parse_withdraw_lightning(found, paid)
 
 
 #: Endpoint, part of the vector, and its parser.
@@ -73,22 +72,22 @@ PARSERS: list[tuple[str, str, Parse]] = [
         "example_with_string_amount",
         creates(TEXT_DAY, "mainnet"),
     ),
-    ("GET /api/v2/order/", "example_seen", protocol.parse_list_orders),
+    ("GET /api/v2/order/", "example_seen", orders.parse_list_orders),
     (
         "GET /api/v2/order/refund-info/{order_id}",
         "schema_seen",
-        lambda found: protocol.parse_get_refund(found, ORDER_ID),
+        lambda found: orders.parse_get_refund(found, ORDER_ID),
     ),
     (
         "POST /api/v2/order/refund/{order_id}",
         "schema_seen",
-        lambda found: protocol.parse_refund_order(found, ORDER_ID),
+        lambda found: orders.parse_refund_order(found, ORDER_ID),
     ),
-    ("GET /api/v2/tx", "schema_seen", protocol.parse_list_transactions),
+    ("GET /api/v2/tx", "schema_seen", account.parse_list_transactions),
     (
         "POST /api/order/pay-info",
         "fields_seen",
-        lambda found: protocol.parse_create_payment(
+        lambda found: account.parse_create_payment(
             found,
             NewPayment(18, "USD", chain="ETH", coin="ETH"),
             make_policy("mainnet"),
@@ -98,16 +97,16 @@ PARSERS: list[tuple[str, str, Parse]] = [
     (
         "GET /api/v2/order/detail/{order_id}",
         "fields_seen",
-        lambda found: protocol.parse_get_order(found, ORDER_ID),
+        lambda found: orders.parse_get_order(found, ORDER_ID),
     ),
     (
         "POST /api/order/pay-url",
         "seen_in_integrators",
-        lambda found: protocol.parse_create_payment_url(
+        lambda found: account.parse_create_payment_url(
             found, NewPaymentUrl(18, "USD"), make_policy("mainnet")
         ),
     ),
-    ("POST /api/plugin/key/aurpay", "example_seen", protocol.parse_obtain_key),
+    ("POST /api/plugin/key/aurpay", "example_seen", account.parse_obtain_key),
     ("POST /api/bln/withdraw", "json_schema_seen", withdraws),
 ]
 
@@ -192,7 +191,7 @@ def test_every_documented_response_has_a_parser() -> None:
 def test_documented_requests_are_built_with_the_documented_values() -> None:
     requests = DOCUMENTED_REQUESTS
     built = {
-        "POST /api/order/pay-info": protocol.build_create_payment(
+        "POST /api/order/pay-info": account.build_create_payment(
             NewPayment(
                 18,
                 "USD",
@@ -201,7 +200,7 @@ def test_documented_requests_are_built_with_the_documented_values() -> None:
                 succeed_url="https://example.com/succeed_url",
             )
         ),
-        "POST /api/bln/order": protocol.build_create_order(
+        "POST /api/bln/order": orders.build_create_order(
             NewOrder(
                 20,
                 "USD",
@@ -213,6 +212,6 @@ def test_documented_requests_are_built_with_the_documented_values() -> None:
     for name, request in built.items():
         assert f"{request.method} {request.path}" == name
         assert json.loads(request.body) == requests[name]["example_seen"]
-    page = protocol.build_list_orders(1, 10)
+    page = orders.build_list_orders(1, 10)
     query = requests["GET /api/v2/order/"]["query"]
     assert page.path == f"/api/v2/order/?page={query['page']}&size={query['size']}"

@@ -13,8 +13,7 @@ import pytest
 
 from aurpay_async import AurpayClient, ConfigurationError, Effect, NotFoundError
 from aurpay_async.sandbox import Sandbox
-
-from .shop import call, create_order, open_shop
+from tests.sandbox.shop import call, create_order, open_shop
 
 ORDER = {"price": 20, "currency": "USD"}
 CREATE = "/api/bln/order"

@@ -9,12 +9,11 @@ import pytest
 
 from aurpay_async import InvalidRequestError, bolt11
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._coins import COINS
+from aurpay_async.sandbox._models import COINS
 from aurpay_async.testing import FakeClock
-
-from ..conftest import load
-from ..orders import NOW
-from .shop import call, create_order, open_shop, read_requests
+from tests.conftest import load
+from tests.orders import NOW
+from tests.sandbox.shop import call, create_order, open_shop, read_requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

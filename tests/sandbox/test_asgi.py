@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi import FastAPI
 
+import aurpay_async.sandbox._callbacks as asgi
 from aurpay_async import ConfigurationError
 from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.contrib.starlette import callback_router
 from aurpay_async.pytest_plugin import REFERENCE_KEY
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox import _asgi as asgi
 
 if TYPE_CHECKING:
     from aurpay_async import AurpayClient, LightningOrder

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aurpay_async.sandbox._faults as _deliveries
 from aurpay_async import InvalidRequestError
-from aurpay_async._clock import SystemClock
-from aurpay_async.sandbox import CallbackFaults, Rates, Sandbox, _deliveries, _faults
-from aurpay_async.sandbox._coins import COINS
+from aurpay_async._core.clock import SystemClock
+from aurpay_async.sandbox import CallbackFaults, Rates, Sandbox, _faults
 from aurpay_async.sandbox._control import Control
-from aurpay_async.sandbox._page_guard import PageGuard
-from aurpay_async.sandbox._reach import HostPolicy
-from aurpay_async.sandbox._static import read_static
+from aurpay_async.sandbox._models import COINS
+from aurpay_async.sandbox._pages import PageGuard
+from aurpay_async.sandbox._responses import read_static
+from aurpay_async.sandbox._settings import HostPolicy
 from aurpay_async.testing import FakeClock
-
-from ..orders import NOW
-from .shop import (
+from tests.orders import NOW
+from tests.sandbox.shop import (
     call,
     create_order,
     create_order_for,

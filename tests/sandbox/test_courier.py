@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from aurpay_async._urls import is_loopback
+import aurpay_async.sandbox._callbacks as callbacks
+from aurpay_async._core.urls import is_loopback
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox import _courier as callbacks
-
-from ..loopback import Server, answering
-from .shop import create_order, create_order_for, open_shop, read_requests
+from tests.loopback import Server, answering
+from tests.sandbox.shop import create_order, create_order_for, open_shop, read_requests
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import SentCallback
-
-    from ..loopback import Peer
+    from tests.loopback import Peer
 
 
 async def pay(sandbox: Sandbox, url: str) -> SentCallback:

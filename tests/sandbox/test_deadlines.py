@@ -9,23 +9,28 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aurpay_async import ConfigurationError
-from aurpay_async.sandbox import Sandbox, _deadlines
+from aurpay_async.sandbox import Sandbox, _clock
 from aurpay_async.testing import FakeClock
-
-from ..loopback import Server, answering
-from ..orders import NOW
-from .shop import call, create_order, create_order_for, open_shop, read_requests
+from tests.loopback import Server, answering
+from tests.orders import NOW
+from tests.sandbox.shop import (
+    call,
+    create_order,
+    create_order_for,
+    open_shop,
+    read_requests,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..loopback import Peer
+    from tests.loopback import Peer
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check deadlines more often, so that the tests are fast."""
-    monkeypatch.setattr(_deadlines, "_TICK_S", 0.001)
+    monkeypatch.setattr(_clock, "_TICK_S", 0.001)
 
 
 async def wait_until(happened: Callable[[], object]) -> None:

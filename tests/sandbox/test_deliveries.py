@@ -11,16 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aurpay_async.sandbox._callbacks as callbacks
+import aurpay_async.sandbox._callbacks as deliveries
 from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import CallbackFaults, Sandbox
-from aurpay_async.sandbox import _letters as callbacks
-from aurpay_async.sandbox import _postman as deliveries
-from aurpay_async.sandbox._deliveries import CALLBACK_FAULTS
+from aurpay_async.sandbox._faults import CALLBACK_FAULTS
 from aurpay_async.testing import FakeClock
-
-from ..loopback import Server
-from ..orders import NOW
-from .shop import (
+from tests.loopback import Server
+from tests.orders import NOW
+from tests.sandbox.shop import (
     call,
     create_order,
     create_order_for,
@@ -31,9 +30,8 @@ from .shop import (
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import SentCallback
-
-    from ..loopback import Peer
-    from .shop import ShopRequest
+    from tests.loopback import Peer
+    from tests.sandbox.shop import ShopRequest
 
 DATE = "2026-01-01T00:00:00Z"
 URL = "http://127.0.0.1:9/paid"

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aurpay_async.sandbox._fault_responses as fault_responses
 from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import Faults, Sandbox
-from aurpay_async.sandbox import _wire as fault_responses
 from aurpay_async.sandbox._faults import REQUEST_FAULTS, parse_fault
-
-from .shop import call
+from tests.sandbox.shop import call
 
 
 def test_each_request_fault_has_one_implementation() -> None:

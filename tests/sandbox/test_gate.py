@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from aurpay_async.sandbox._gate import Authenticator, ReceivedRequest
-from aurpay_async.sandbox._refusal import ApiRejection
-
-from ..conftest import load
+from aurpay_async.sandbox._models import ApiRejection
+from aurpay_async.sandbox._settings import Authenticator, ReceivedRequest
+from tests.conftest import load
 
 #: The vectors of which the body is known.
 VECTORS = [

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from aurpay_async import InvalidRequestError, bolt11
 from aurpay_async.sandbox import RATES
 from aurpay_async.sandbox._ledger import Ledger
-from aurpay_async.sandbox._refusal import ApiRejection
-
-from ..orders import PAYEE
+from aurpay_async.sandbox._models import ApiRejection
+from tests.orders import PAYEE
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox._ledger import StatusChange

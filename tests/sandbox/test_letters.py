@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aurpay_async.sandbox._callbacks import TAMPERED, build_callback, sign
 from aurpay_async.sandbox._ledger import Ledger
-from aurpay_async.sandbox._letters import TAMPERED, build_callback, sign
-
-from ..conftest import load
-from .shop import expected_signature
+from tests.conftest import load
+from tests.sandbox.shop import expected_signature
 
 if TYPE_CHECKING:
-    from aurpay_async.sandbox._letters import CallbackRequest
+    from aurpay_async.sandbox._callbacks import CallbackRequest
 
 VECTORS = load("aurpay.json")
 NOW = datetime(2024, 6, 17, tzinfo=UTC)

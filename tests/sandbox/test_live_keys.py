@@ -9,9 +9,8 @@ import pytest
 
 from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._live_keys import looks_live
-
-from .shop import call
+from aurpay_async.sandbox._settings import looks_live
+from tests.sandbox.shop import call
 
 if TYPE_CHECKING:
     from pathlib import Path

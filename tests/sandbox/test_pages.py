@@ -16,17 +16,16 @@ from xml.etree import ElementTree as ET
 import aiohttp
 import pytest
 
-from aurpay_async.sandbox import ReceivedRequest, Sandbox, _live, _page_views
-from aurpay_async.sandbox import _page_guard as guard
+import aurpay_async.sandbox._pages as guard
+from aurpay_async.sandbox import ReceivedRequest, Sandbox, _pages, _responses
 from aurpay_async.testing import FakeClock
-
-from ..orders import NOW
-from .shop import call, create_order, create_order_for, open_shop
+from tests.orders import NOW
+from tests.sandbox.shop import call, create_order, create_order_for, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-STATIC = Path(_live.__file__).parent / "static"
+STATIC = Path(_pages.__file__).parent / "static"
 ORDER_ID = "20260101000000000001"
 ORDER = f"/_pages/orders/{ORDER_ID}"
 READS = ["/_pages/events", f"{ORDER}/events", f"{ORDER}/qr.svg", "/_pages/main.js"]
@@ -36,7 +35,7 @@ MOVES = ["pay", "expire", "pay-late", "underpay"]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Poll the state more often, so that the tests are fast."""
-    monkeypatch.setattr(_live, "_POLL_INTERVAL_S", 0.001)
+    monkeypatch.setattr(_pages, "_POLL_INTERVAL_S", 0.001)
 
 
 async def get(
@@ -504,8 +503,8 @@ async def test_overview_shows_names_but_no_values_of_headers() -> None:
     ],
 )
 def test_external_strings_are_escaped_and_shortened(text: str, shown: str) -> None:
-    assert _page_views.escape_hidden(text) == shown
-    assert _page_views.escape_hidden(text).isprintable()
+    assert _responses.escape_hidden(text) == shown
+    assert _responses.escape_hidden(text).isprintable()
 
 
 async def test_no_response_of_the_pages_contains_a_secret() -> None:
@@ -582,7 +581,7 @@ async def test_page_without_segno_has_no_qr_code(
 async def test_stream_sends_a_heartbeat_when_nothing_changes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_live, "_POLLS_PER_HEARTBEAT", 3)
+    monkeypatch.setattr(_pages, "_POLLS_PER_HEARTBEAT", 3)
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await create_order(sandbox)
         async with open_stream(sandbox, f"/orders/{ORDER_ID}/events") as stream:
@@ -594,13 +593,13 @@ async def test_state_is_not_polled_while_no_page_is_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looks: list[int] = []
-    orders = _page_views.orders
+    orders = _responses.orders
 
     def counted(known: Any) -> Any:
         looks.append(len(known))
         return orders(known)
 
-    monkeypatch.setattr(_page_views, "orders", counted)
+    monkeypatch.setattr(_responses, "orders", counted)
     async with Sandbox() as sandbox:
         before = len(asyncio.all_tasks())
         await create_order(sandbox)
@@ -617,7 +616,7 @@ async def test_state_is_not_polled_while_no_page_is_open(
 async def test_many_orders_are_sent_as_one_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_live, "_POLL_INTERVAL_S", 0.05)
+    monkeypatch.setattr(_pages, "_POLL_INTERVAL_S", 0.05)
     async with Sandbox() as sandbox, open_stream(sandbox, "/events") as stream:
         await stream.wait_for("orders")
         for _ in range(20):

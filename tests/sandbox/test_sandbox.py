@@ -14,9 +14,8 @@ from yarl import URL
 from aurpay_async import ConfigurationError, bolt11
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-
-from ..orders import AS_NUMBER, AS_TEXT, NOW, PAYEE
-from .shop import call
+from tests.orders import AS_NUMBER, AS_TEXT, NOW, PAYEE
+from tests.sandbox.shop import call
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,9 @@ import pytest
 from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-
-from ..loopback import closed_port
-from ..orders import NOW
-from .shop import (
+from tests.loopback import closed_port
+from tests.orders import NOW
+from tests.sandbox.shop import (
     create_order,
     create_order_for,
     expected_signature,

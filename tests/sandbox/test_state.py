@@ -18,12 +18,10 @@ import pytest
 
 from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._clocks import SandboxClock, advance
-from aurpay_async.sandbox._journal import SqliteStorage
-from aurpay_async.sandbox._kept import PersistentDict, PersistentList
-
-from ..orders import NOW
-from .shop import create_order, create_order_for, open_shop
+from aurpay_async.sandbox._clock import SandboxClock, advance
+from aurpay_async.sandbox._storage import PersistentDict, PersistentList, SqliteStorage
+from tests.orders import NOW
+from tests.sandbox.shop import create_order, create_order_for, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

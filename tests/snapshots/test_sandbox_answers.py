@@ -13,19 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import aiohttp
 import pytest
 
+import aurpay_async.sandbox._faults as deliveries
+import aurpay_async.sandbox._faults as faults
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox import _deliveries as deliveries
-from aurpay_async.sandbox import _faults as faults
 from aurpay_async.testing import FakeClock
-
-from ..orders import NOW, invoice
-from ..sandbox.shop import create_order, create_order_for, open_shop, read_requests
-from .snapshot import expect, expect_files, expect_json
+from tests.orders import NOW, invoice
+from tests.sandbox.shop import create_order, create_order_for, open_shop, read_requests
+from tests.snapshots.snapshot import expect, expect_files, expect_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from ..sandbox.shop import ShopRequest
+    from tests.sandbox.shop import ShopRequest
 
 FIRST = "20260101000000000001"
 LIGHTNING = {"price": 20, "currency": "USD"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import make_url
 
-from aurpay_async._store._steps import STEP_LIMIT_S
+from aurpay_async._db.engine import STEP_LIMIT_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,10 +13,9 @@ import pytest
 from sqlalchemy import Column, MetaData, Table, literal, select, text
 from sqlalchemy.schema import CreateTable
 
-from aurpay_async._clock import SystemClock
-from aurpay_async._store._engine import Database
-from aurpay_async._store._steps import execute, execute_and_commit
-from aurpay_async._store._times import UtcDateTime
+from aurpay_async._core.clock import SystemClock
+from aurpay_async._db.engine import Database, execute, execute_and_commit
+from aurpay_async._db.tables import UtcDateTime
 from aurpay_async.errors import StoreUnavailableError
 from aurpay_async.testing import FakeClock
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from aurpay_async._store._engine import _POOLER_OPTIONS, Database
-from aurpay_async._store._upgrade import fits, upgrade
-from aurpay_async.callbacks._replay import Claim, Taken
+from aurpay_async._db.engine import _POOLER_OPTIONS, Database
+from aurpay_async._db.migrations import fits, upgrade
+from aurpay_async.callbacks._inbox import Claim, Taken
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError
 from aurpay_async.orders import OrderStore
 from aurpay_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from aurpay_async.callbacks._replay import Kind
+    from aurpay_async.callbacks._inbox import Kind
 
 #: Many more than the pooler has connections.
 CROWD = 20
@@ -109,7 +109,7 @@ def test_the_parameter_for_poolers_reaches_no_driver(
         made.update(others, url=str(url))
         return create_async_engine(url, **others)
 
-    monkeypatch.setattr("aurpay_async._store._engine.create_async_engine", create)
+    monkeypatch.setattr("aurpay_async._db.engine.create_async_engine", create)
     Database(f"postgresql+asyncpg://127.0.0.1/shop{query}", "a test")
     assert made["url"] == "postgresql+asyncpg://127.0.0.1/shop"
     assert made["connect_args"] == options

@@ -17,11 +17,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+import aurpay_async._db.engine as _pools
 from aurpay_async import AurpayClient
-from aurpay_async._store import _pools
-from aurpay_async._store._engine import Database
-from aurpay_async._store._steps import execute_and_commit
-from aurpay_async.callbacks._replay import Claim
+from aurpay_async._db.engine import Database, execute_and_commit
+from aurpay_async.callbacks._inbox import Claim
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError
 from aurpay_async.orders import OrderStore

@@ -13,13 +13,17 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from aurpay_async._store import _engine, _steps
-from aurpay_async._store._engine import Database, require_connection
-from aurpay_async._store._steps import execute, execute_and_commit, step
+import aurpay_async._db.engine as _engine
+from aurpay_async._db.engine import (
+    Database,
+    execute,
+    execute_and_commit,
+    require_connection,
+    step,
+)
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError, StoreUnavailableError
-
-from .silence import LIMIT_S, proxied
+from tests.store.silence import LIMIT_S, proxied
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from .silence import Proxy
+    from tests.store.silence import Proxy
 
 #: Seconds that a busy machine may take for it, and less than a driver's goodbye does.
 SOON_S = 1.9
@@ -73,7 +77,7 @@ async def test_a_server_that_accepts_and_says_nothing_ends_with_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The wait for a connection has the same limit."""
-    monkeypatch.setitem(_steps.STEP_LIMIT_S, "postgresql", LIMIT_S)
+    monkeypatch.setitem(_engine.STEP_LIMIT_S, "postgresql", LIMIT_S)
     hung_up = asyncio.Event()
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -379,8 +383,8 @@ def test_the_sockets_of_both_drivers_are_closed() -> None:
                 invalidated=invalidated,
                 connection=SimpleNamespace(driver_connection=driver),
             )
-            _steps._close_socket(SimpleNamespace(sync_connection=fake))  # type: ignore[arg-type]
-    _steps._close_socket(None)
+            _engine._close_socket(SimpleNamespace(sync_connection=fake))  # type: ignore[arg-type]
+    _engine._close_socket(None)
     assert done == ["asyncpg"]
     with ours, theirs:
         assert ours.recv(1) == theirs.recv(1) == b""

@@ -15,11 +15,11 @@ from sqlalchemy import Column, Text, event, inspect, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import aurpay_async._store
+import aurpay_async._db
 from aurpay_async import orders
-from aurpay_async._store import _tables, _upgrade
-from aurpay_async._store._engine import Database
-from aurpay_async._store._upgrade import TABLE, fits, upgrade
+from aurpay_async._db import migrations, tables
+from aurpay_async._db.engine import Database
+from aurpay_async._db.migrations import TABLE, fits, upgrade
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError, StoreUnavailableError
 
@@ -50,7 +50,7 @@ async def run(database: Database, statement: str) -> Any:
 def differences(connection: Connection) -> Any:
     options = {"version_table": TABLE, "compare_type": True}
     context = MigrationContext.configure(connection, opts=options)
-    return compare_metadata(context, _tables.metadata)
+    return compare_metadata(context, tables.metadata)
 
 
 async def test_the_versions_lead_to_the_schema(database: Database) -> None:
@@ -124,7 +124,7 @@ async def test_a_migration_job_needs_no_client(url: str) -> None:
 async def test_what_a_shop_has_migrated_by_itself(database: Database) -> None:
     """It is found to fit, and an upgrade has nothing to make."""
     async with database.begin() as connection:
-        await connection.run_sync(_tables.metadata.create_all)
+        await connection.run_sync(tables.metadata.create_all)
     assert await fits(database)
     await upgrade(database)
     assert await run(database, "SELECT version_num FROM aurpay_version") == ["0001"]
@@ -214,9 +214,9 @@ async def test_without_alembic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_without_sqlalchemy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The import says what to install."""
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    monkeypatch.delitem(sys.modules, aurpay_async._store.__name__)
+    monkeypatch.delitem(sys.modules, aurpay_async._db.__name__)
     with pytest.raises(ImportError, match=r"pip install 'aurpay-async\[sql\]'"):
-        importlib.import_module(aurpay_async._store.__name__)
+        importlib.import_module(aurpay_async._db.__name__)
 
 
 async def test_only_what_is_missing_is_made(
@@ -233,7 +233,7 @@ async def test_only_what_is_missing_is_made(
 
     later.__file__ = "v0002_later.py"
     vars(later).update(revision="0002", down_revision="0001", upgrade=make)
-    monkeypatch.setattr(_upgrade, "VERSIONS", (*_upgrade.VERSIONS, later))
+    monkeypatch.setattr(migrations, "VERSIONS", (*migrations.VERSIONS, later))
     for _ in range(2):
         await upgrade(database)
     assert made == await run(database, "SELECT version_num FROM aurpay_version")

@@ -18,11 +18,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
+import aurpay_async._client.aiohttp as _aiohttp
 from aurpay_async import Effect, Request
-from aurpay_async._transports import _aiohttp, _proxy
-from aurpay_async._transports._aiohttp import AiohttpTransport
-from aurpay_async._transports._tracking import TrackedRequest
-from aurpay_async._transports._unpack import MAX_BODY
+from aurpay_async._client.aiohttp import MAX_BODY, AiohttpTransport, TrackedRequest
 from aurpay_async.errors import (
     AurpayError,
     ConfigurationError,
@@ -33,14 +31,13 @@ from aurpay_async.errors import (
     RequestTimeoutError,
     TransportError,
 )
-
-from ..loopback import Server, answering, closed_port
+from tests.loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from ..loopback import Peer, Script
+    from tests.loopback import Peer, Script
 
 NOT_SENT, UNKNOWN = RequestOutcome.NOT_SENT, RequestOutcome.UNKNOWN
 CANARY = "canary-5f3a"
@@ -1079,9 +1076,9 @@ def test_proxy_of_the_system_is_named_without_a_variable(
     monkeypatch: pytest.MonkeyPatch, no_proxies: pytest.MonkeyPatch
 ) -> None:
     """Windows and macOS keep proxies in their settings."""
-    monkeypatch.setattr(_proxy, "getproxies", lambda: {"https": "x"})
+    monkeypatch.setattr(_aiohttp, "getproxies", lambda: {"https": "x"})
     with pytest.raises(ConfigurationError, match="the system's setting for https_prox"):
-        _proxy.proxy_from_env(URL("https://api.invalid"))
+        _aiohttp.proxy_from_env(URL("https://api.invalid"))
 
 
 @pytest.mark.parametrize("refusal", ["no connection", "407"])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from aurpay_async import ApiKey, ApiToken, Effect, Request, Response
-from aurpay_async._transports._authenticating import AuthenticatingTransport
+from aurpay_async._client.transport import AuthenticatingTransport
 from aurpay_async.errors import ConnectionLostError, RequestOutcome
 from aurpay_async.testing import FakeClock, MemoryTransport
 

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from aurpay_async import ConfigurationError, Effect, Request, Response
-from aurpay_async._transports._pool import LazyTransport
+from aurpay_async._client.transport import LazyTransport
 from aurpay_async.testing import MemoryTransport
-
-from ..loopback import Server, answering
+from tests.loopback import Server, answering
 
 REQUEST = Request(operation="x", method="GET", path="/", effect=Effect.READ)
 

@@ -9,10 +9,9 @@ import attrs
 import pytest
 
 from aurpay_async import Effect, Request, Response, RetryPolicy, Timeouts
-from aurpay_async._clock import SystemClock
-from aurpay_async._listeners import Instrumentation
-from aurpay_async._retry import RetryBudget
-from aurpay_async._transports._retrying import RetryingTransport
+from aurpay_async._client.retry import RetryBudget, RetryingTransport
+from aurpay_async._core.clock import SystemClock
+from aurpay_async._core.events import Instrumentation
 from aurpay_async.errors import (
     APIError,
     AurpayError,
@@ -24,8 +23,7 @@ from aurpay_async.errors import (
     ServerError,
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
-
-from ..orders import NOW
+from tests.orders import NOW
 
 if TYPE_CHECKING:
     from aurpay_async import AttemptEvent

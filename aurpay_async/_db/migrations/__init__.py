@@ -1,1 +1,156 @@
-"""The versions of the schema: one file each, never changed after its release."""
+"""The versions of the schema: one file each, never changed after its release.
+
+Alembic's own way (``env.py``, ``from alembic import op``) goes through names of the
+whole process, where two upgrades on one event loop would meet. Here each one hands its
+own `Operations` to the versions, and the database lets one machine through at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import inspect
+from sqlalchemy import text as sql
+from sqlalchemy.exc import NoSuchTableError
+
+from ...errors import ConfigurationError
+from ..engine import MIGRATION_LIMIT_S, execute, step
+from ..tables import OLD_COLUMNS, metadata
+from . import v0001_orders
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from alembic.migration import MigrationContext
+    from alembic.runtime.migration import MigrationStep
+    from sqlalchemy import Connection, Inspector
+
+    from ..engine import Database
+
+
+#: Beside a shop's own ``alembic_version``.
+TABLE: Final = "aurpay_version"
+
+#: Each knows the one before it.
+VERSIONS: Final = (v0001_orders,)
+
+_ALEMBIC: Final = ("alembic.migration", "alembic.operations", "alembic.script")
+
+#: What has to be there, in a transaction of its own, before another process can wait.
+_FIRST: Final[Mapping[str, Sequence[str]]] = {
+    "postgresql": [],
+    "sqlite": [
+        f"CREATE TABLE IF NOT EXISTS {TABLE} (version_num VARCHAR(32) PRIMARY KEY)"
+    ],
+}
+
+#: What makes others wait, before anything is read. PostgreSQL's advisory locks have
+#: numbers for names; SQLite locks with the first change of a row, and refuses at once
+#: whoever has read before it wants to change.
+_WAIT: Final[Mapping[str, str]] = {
+    "postgresql": f"SELECT pg_advisory_xact_lock({int.from_bytes(b'aurpay')})",
+    "sqlite": f"UPDATE {TABLE} SET version_num = '' WHERE false",  # noqa: S608 - our own name
+}
+
+
+async def fits(database: Database) -> bool:
+    """Return true if the tables have every column that this version needs.
+
+    Raises:
+        ConfigurationError: an unreleased version created the tables.
+        StoreUnavailableError: the database failed, or did not answer in time.
+    """
+    async with database.connect() as connection:
+        return await step(database.dialect, connection.run_sync(_fits), connection)
+
+
+def _fits(connection: Connection) -> bool:
+    require_no_old_tables(connection)
+    inspector = inspect(connection)
+    return all(
+        _columns(inspector, table.name).issuperset(table.columns.keys())
+        for table in metadata.sorted_tables
+    )
+
+
+def require_no_old_tables(connection: Connection) -> None:
+    """Refuse the tables of an unreleased version, from which no migration leads.
+
+    Raises:
+        ConfigurationError: the database has such a table.
+    """
+    inspector = inspect(connection)
+    old = [
+        table
+        for table, column in OLD_COLUMNS.items()
+        if column in _columns(inspector, table)
+    ]
+    if old:
+        raise ConfigurationError(
+            f"an unreleased version of aurpay-async created {', '.join(old)}, with "
+            "other columns; no migration leads from there: use a new database, or drop "
+            f"{', '.join(OLD_COLUMNS)} and {TABLE} if you need none of their rows"
+        )
+
+
+def _columns(inspector: Inspector, table: str) -> set[str]:
+    try:
+        return {column["name"] for column in inspector.get_columns(table)}
+    except NoSuchTableError:
+        return set()
+
+
+async def upgrade(database: Database) -> None:
+    """Bring it to the newest schema; any number of machines may, at once.
+
+    Raises:
+        ConfigurationError: Alembic is not installed; or a newer version of this
+            package, or an unreleased one, created the tables.
+        StoreUnavailableError: the database failed, or did not answer in time.
+    """
+    try:  # off the loop: it takes a while
+        for name in _ALEMBIC:
+            await asyncio.to_thread(import_module, name)
+    except ImportError:
+        raise ConfigurationError(
+            "upgrading needs Alembic: pip install 'aurpay-async[sql]'"
+        ) from None
+    for statement in _FIRST[database.dialect]:
+        async with database.begin() as connection:
+            await execute(connection, sql(statement))
+    async with database.begin() as connection:
+        for waiting in (
+            connection.execute(sql(_WAIT[database.dialect])),
+            connection.run_sync(_upgrade),
+        ):
+            await step(database.dialect, waiting, connection, MIGRATION_LIMIT_S)
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    require_no_old_tables(connection)
+    # After the first statement: so it leaves the transaction to us.
+    options = {"version_table": TABLE, "fn": _pending}
+    context = MigrationContext.configure(connection, opts=options)
+    context.run_migrations(op=Operations(context))
+
+
+def _pending(current: tuple[str, ...], _: MigrationContext) -> list[MigrationStep]:
+    """The versions that a database lacks, the oldest first."""
+    from alembic.runtime.migration import MigrationStep
+    from alembic.script import Script
+    from alembic.script.revision import RevisionMap
+
+    scripts = [Script(v, v.revision, v.__file__ or "") for v in VERSIONS]
+    known = RevisionMap(lambda: scripts)
+    names = {script.revision for script in known.iterate_revisions("heads", "base")}
+    if not names.issuperset(current):
+        raise ConfigurationError(
+            "a newer version of aurpay-async has upgraded this database: install that"
+        )
+    done = next((n for n, s in enumerate(scripts, 1) if s.revision in current), 0)
+    return [MigrationStep.upgrade_from_script(known, new) for new in scripts[done:]]

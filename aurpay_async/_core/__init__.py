@@ -1,0 +1,1 @@
+"""Values without I/O. Modules here import nothing else of the package but `errors`."""
