@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, started where one asks for it, gone when they end."""
+"""A PostgreSQL server for the tests, started on demand and stopped at the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Starting servers and killing processes takes longer than all other tests of a store.
 WANTED = bool(os.environ.get("AURPAY_TEST_POSTGRESQL"))
 
-#: It lives as long as a test run: nothing has to survive a power cut.
+#: The data is needed for one test run only: it need not survive a power cut.
 OPTIONS = (
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
@@ -33,7 +33,7 @@ OPTIONS = (
 )
 
 
-#: Three connections for all clients, so that each statement may get another one.
+#: Three connections for all clients, so that transactions change connections.
 POOLER = """
 [databases]
 * = host=127.0.0.1 port={server} user=postgres
@@ -59,7 +59,7 @@ class Server:
         self._port = free_port()
 
     def new_database(self) -> str:
-        """The URL of an empty one."""
+        """Create an empty database, and return its URL."""
         name = f"test{next(self._numbers)}"
         where = ("-h", "127.0.0.1", "-p", str(self._port), "-U", "postgres")
         self._run("createdb", *where, name)
@@ -67,7 +67,7 @@ class Server:
 
     @contextmanager
     def pooled(self) -> Iterator[int]:
-        """The port of a PgBouncer in transaction mode, which leads to this server."""
+        """Run a PgBouncer in transaction mode, and yield its port."""
         port = free_port()
         (self._folder / "pgbouncer.ini").write_text(
             POOLER.format(server=self._port, port=port), encoding="utf-8"
@@ -79,7 +79,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                **somebody(),
+                **unprivileged_user(),
             )
         try:
             wait_for(port, pooler)
@@ -89,7 +89,7 @@ class Server:
             pooler.wait()
 
     def start(self) -> None:
-        """Return when it takes connections."""
+        """Start the server, and return when it accepts connections."""
         trusting = ("-U", "postgres", "-A", "trust")
         self._run("initdb", "-D", "data", "-E", "UTF8", "--no-sync", *trusting)
         options = " ".join(f"-c {option}" for option in OPTIONS)
@@ -97,12 +97,12 @@ class Server:
         self._run("pg_ctl", "start", "-w", "-D", "data", "-l", "log", "-o", options)
 
     def stop(self) -> None:
-        """At once, whoever is connected."""
+        """Stop the server at once, open connections or not."""
         self._run("pg_ctl", "stop", "-w", "-D", "data", "-m", "immediate")
 
     def _run(self, program: str, *arguments: str) -> None:
-        # A file, as the server inherits it and keeps it open: of a pipe we would wait
-        # for the end.
+        # A file, not a pipe: the server inherits it and keeps it open, so reading a
+        # pipe would not end.
         with (self._folder / "output").open("a+") as output:
             done = subprocess.run(
                 [self._programs / program, *arguments],
@@ -113,7 +113,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 check=False,
                 timeout=60,
-                **somebody(),
+                **unprivileged_user(),
             )
             output.seek(0)
             assert done.returncode == 0, f"{program}: {output.read()}"
@@ -126,8 +126,8 @@ def free_port() -> int:
         return port
 
 
-def somebody() -> dict[str, Any]:
-    """Whom to run it as: PostgreSQL refuses to be root."""
+def unprivileged_user() -> dict[str, Any]:
+    """Return `subprocess` options for a user that is not root: PostgreSQL needs one."""
     if os.geteuid() != 0:
         return {}
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -136,7 +136,7 @@ def somebody() -> dict[str, Any]:
 
 
 def find_programs() -> Path | None:
-    """The newest that Debian's packages brought, or whatever is on the path."""
+    """Return the newest of Debian's PostgreSQL programs, or those on the path."""
     found = Path("/usr/lib/postgresql").glob("*/bin/initdb")
     for initdb in sorted(found, key=lambda path: int(path.parts[4]), reverse=True):
         return initdb.parent
@@ -145,12 +145,12 @@ def find_programs() -> Path | None:
 
 
 def find_pooler() -> str | None:
-    """Debian puts it where only administrators look."""
+    """Return the path of PgBouncer; Debian installs it in /usr/sbin."""
     return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Return when a program takes connections."""
+    """Return when a program accepts connections."""
     while True:
         assert process.poll() is None, "it has ended"
         try:
@@ -163,11 +163,11 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def running(programs: Path) -> Iterator[Server]:
-    """A server in a folder of its own."""
-    # Not below pytest's folder, which only we may enter.
+    """Run a server in a new folder."""
+    # Not below pytest's folder, which the server's user cannot enter.
     with tempfile.TemporaryDirectory(prefix="aurpay-postgresql-") as name:
         folder = Path(name)
-        who = somebody()
+        who = unprivileged_user()
         if who:
             os.chown(folder, who["user"], who["group"])
         server = Server(programs, folder)
@@ -180,7 +180,7 @@ def running(programs: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
-    """One server for all tests of a process."""
+    """The server of this test process."""
     if not WANTED:
         pytest.skip("takes long: nox -s postgresql, or set AURPAY_TEST_POSTGRESQL=1")
     programs = find_programs()
@@ -192,13 +192,13 @@ def postgresql() -> Iterator[Server]:
 
 @pytest.fixture
 def postgresql_url(postgresql: Server) -> str:
-    """An empty database for one test."""
+    """The URL of an empty database for one test."""
     return postgresql.new_database()
 
 
 @pytest.fixture
 def pooler_url(postgresql: Server) -> Iterator[str]:
-    """An empty database behind PgBouncer in transaction mode."""
+    """The URL of an empty database behind PgBouncer in transaction mode."""
     if find_pooler() is None:
         pytest.skip("there is no PgBouncer: apt-get install pgbouncer")
     url = make_url(postgresql.new_database())

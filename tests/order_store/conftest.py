@@ -33,13 +33,13 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def platform(clock: FakeClock) -> Platform:
-    """Everybody's."""
+    """The simulated platform that all machines share."""
     return Platform(clock)
 
 
 @pytest.fixture
 def client(platform: Platform, clock: FakeClock) -> AurpayClient:
-    """Of one machine; it tries everything once."""
+    """The client of one machine, without retries."""
     return client_of(platform, clock)
 
 
@@ -67,7 +67,7 @@ def make_tables(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of SQLite with the tables: copies cost nothing."""
+    """A SQLite database with the tables; tests copy it."""
     path = tmp_path_factory.mktemp("template") / "orders.db"
     make_tables(f"sqlite+aiosqlite:///{path}")
     return path
@@ -75,7 +75,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sqlite_url(template: Path, tmp_path: Path) -> str:
-    """SQLite, with the tables and nothing in them."""
+    """The URL of a SQLite database with empty tables."""
     path = tmp_path / "orders.db"
     shutil.copy(template, path)
     return f"sqlite+aiosqlite:///{path}"
@@ -83,7 +83,7 @@ def sqlite_url(template: Path, tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest) -> str:
-    """Each database in turn, with the tables and nothing in them."""
+    """The URL of each database in turn, with empty tables."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     if request.param == "postgresql":
         make_tables(url)
@@ -91,7 +91,7 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 def hurry(store: OrderStore) -> OrderStore:
-    """No test outlives a power cut."""
+    """Do not wait for the disk: no test outlives a power cut."""
     engine = store.engine.sync_engine
     if engine.dialect.name == "sqlite":
 
@@ -104,13 +104,13 @@ def hurry(store: OrderStore) -> OrderStore:
 
 @pytest.fixture
 async def store(client: AurpayClient, url: str) -> AsyncIterator[OrderStore]:
-    """A machine's, on each database in turn."""
+    """The order store of one machine, on each database in turn."""
     async with hurry(OrderStore(client, url)) as store:
         yield store
 
 
 @pytest.fixture
 async def local(client: AurpayClient, sqlite_url: str) -> AsyncIterator[OrderStore]:
-    """On SQLite: for what has nothing to do with the database."""
+    """An order store on SQLite, for tests that do not depend on the database."""
     async with hurry(OrderStore(client, sqlite_url)) as store:
         yield store

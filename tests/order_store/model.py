@@ -1,12 +1,12 @@
-"""Processes, a platform and a database that stop wherever a test wants them to.
+"""Processes, a platform and a database that stop where a test wants them to.
 
 A process stops at each `Gate`: before it begins a transaction, while a request or its
 answer is on its way, and while it sleeps. A test opens one gate at a time, so the test
-alone decides what happens in which order, and nothing waits for real time.
+alone decides the order of events, and no real time passes.
 
-Between two gates, a process can die, or lose its database, at each statement and around
-each commit. A dead process meets `Died` at whatever it does next, its cleanup included,
-so nothing that it does after its death has an effect.
+Between two gates, a process can crash, or lose its database, at each statement and
+around each commit. A crashed process meets `Crashed` at its next step, its cleanup
+included, so it has no further effect.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ CALLBACK_SECRET: Final = "sandbox-callback-secret"
 PRICE, CURRENCY = "20", "USD"
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
-#: For how long an order is shown, and for how long its invoice can be paid.
+#: The lifetimes of an order and of its invoice.
 SHOWN: Final = timedelta(minutes=30)
 INVOICE_LIFE: Final = timedelta(hours=6)
 
-#: After so many seconds a client gives an answer up.
+#: Seconds after which a client stops waiting for an answer.
 ATTEMPT_S: Final = 15
 
-#: For how long the list may lack an order.
+#: The time during which the list may lack a new order.
 LIST_DELAY: Final = timedelta(minutes=10)
 
-#: More gates than any work passes; beyond, it has no end.
+#: More gates than any task passes; a task that passes more does not end.
 MOST_GATES: Final = 500
 
-#: What may become of a request: what arrives, and what the client sees.
+#: The fates of a request: does it arrive, and what does the client see?
 FATES: Final = (
     "answered",
     "answer lost",
@@ -84,8 +84,8 @@ FATES: Final = (
     "older answer",
 )
 
-#: Where the shop writes down what it delivered, in the transaction of the change.
-parcels: Final = sa.Table("parcels", sa.MetaData(), sa.Column("reference", sa.Text))
+#: The shop's shipments, written in the transaction of the change.
+shipments: Final = sa.Table("shipments", sa.MetaData(), sa.Column("reference", sa.Text))
 
 #: Stands for PostgreSQL's own function, in the connections of a model.
 FAKE_TIME: Final = (
@@ -98,13 +98,13 @@ FAKE_TIME: Final = (
 )
 
 
-class Died(BaseException):
+class Crashed(BaseException):
     """The process does not run any more."""
 
 
 @attrs.define(eq=False)
 class Gate:
-    """Where a process waits until the test lets it go on."""
+    """A point where a process waits until the test lets it continue."""
 
     process: Process
     what: str
@@ -113,13 +113,13 @@ class Gate:
 
     @property
     def is_network(self) -> bool:
-        """Whether the client waits for an answer."""
+        """Tell if the client waits for an answer."""
         return self.what.startswith(("request", "answer"))
 
 
 @attrs.define
 class Platform:
-    """Aurpay, as far as the order store can see it."""
+    """The part of Aurpay that the order store uses."""
 
     world: World
     orders: dict[str, dict[str, Any]] = attrs.Factory(dict)
@@ -140,37 +140,37 @@ class Platform:
     signer: ReferenceSigner = attrs.Factory(lambda: ReferenceSigner(REFERENCE_KEY))
 
     def attempt_id(self, order_id: str) -> str | None:
-        """The attempt that an order was created for; the dashboard's have none."""
+        """Return the attempt of an order; one from the dashboard has none."""
         url = self.urls[order_id].get("callback_url")
         return None if url is None else self.signer.read(url).attempt_id
 
     def status(self, order_id: str) -> str:
-        """Where an order stands."""
+        """Return the status of an order."""
         status: str = self.orders[order_id]["status"]
         return status
 
     def age(self, order_id: str) -> timedelta:
-        """How long ago it was created."""
+        """Return the time since an order was created."""
         created: str = self.orders[order_id]["create_time"]
         return self.world.now - datetime.fromisoformat(f"{created}+00:00")
 
     def is_shown(self, order_id: str) -> bool:
-        """Whether a payer who sees its invoice is still meant to pay it."""
+        """Tell if a payer who sees the invoice is still meant to pay it."""
         return self.status(order_id) == "PENDING" and self.age(order_id) < SHOWN
 
     def pay(self, order_id: str) -> None:
-        """Pay it, in time or late, if its invoice can be paid."""
+        """Pay an order, in time or late, if its invoice can be paid."""
         unpaid = self.status(order_id) in {"PENDING", "OVERDUE"}
         if unpaid and self.age(order_id) < INVOICE_LIFE:
             self._change(order_id, "SUCCESS", "callback_url")
 
     def refund(self, order_id: str) -> None:
-        """Pay it back, if it was paid."""
+        """Refund an order, if it was paid."""
         if self.status(order_id) == "SUCCESS":
             self._change(order_id, "REFUNDED")
 
     def grow_older(self) -> None:
-        """Time out what was not paid, and list what was hidden for long enough."""
+        """Time out unpaid orders, and list orders that were hidden for long enough."""
         for order_id in self.orders:
             if self.status(order_id) == "PENDING" and self.age(order_id) >= SHOWN:
                 self._change(order_id, "OVERDUE", "timeout_callback")
@@ -182,7 +182,7 @@ class Platform:
         self.callbacks += [] if url is None else [url]
 
     def note_request(self, request: Request) -> None:
-        """See that no attempt of the reference is still to be searched for."""
+        """Check that no attempt of the reference is still to be searched for."""
         if request.operation == "list_orders":
             self.unsearched.clear()
         if request.effect is Effect.CREATE:
@@ -193,7 +193,7 @@ class Platform:
             self.unsearched[token.attempt_id] = token.reference
 
     def note_end(self, request: Request) -> None:
-        """The outcome of a request is known."""
+        """Note that the outcome of a request is known."""
         if request.effect is Effect.CREATE:
             self.unsearched.pop(self._token(request).attempt_id, None)
 
@@ -201,7 +201,7 @@ class Platform:
         return self.signer.read(json.loads(request.body)["callback_url"])
 
     def handle(self, request: Request) -> Response:
-        """Action what a request asks for, and answer."""
+        """Do what a request asks for, and answer."""
         if request.effect is Effect.CREATE:
             asked = json.loads(request.body)
             order_id = self.create({k: v for k, v in asked.items() if k in URLS})
@@ -214,7 +214,7 @@ class Platform:
         return answer(b"{}", 404) if shown is None else answer(envelope(shown))
 
     def create(self, urls: Mapping[str, str]) -> str:
-        """Create an order; without URLs, it is one that a merchant creates by hand."""
+        """Create an order; without URLs, it stands for one created in the dashboard."""
         now, number = self.world.now, len(self.orders) + 1
         order_id = f"{now:%Y%m%d%H%M%S}{number:06}"
         created = f"{now:%Y-%m-%dT%H:%M:%S}"
@@ -247,7 +247,7 @@ class Network:
     process: Process
 
     async def send(self, request: Request) -> Response:
-        """Wait for what the test makes of the request, and of its answer."""
+        """Wait for the test to decide the fate of the request and of its answer."""
         platform = self.process.world.platform
         platform.note_request(request)
         fate = await self.process.stop(f"request {request.operation}")
@@ -295,16 +295,16 @@ def _lost(fate: str) -> AurpayError:
 
 @attrs.define
 class ProcessClock:
-    """The time as a process sees it; it sleeps at a gate."""
+    """The clock of a process; `sleep` waits at a gate."""
 
     process: Process
 
     def now(self) -> datetime:
-        """The time of day, with the error of its machine."""
+        """Return the time of day, with the error of the machine's clock."""
         return self.process.world.now + self.process.skew
 
     def monotonic(self) -> float:
-        """Seconds of the model."""
+        """Return the seconds of the model."""
         return (self.process.world.now - START).total_seconds()
 
     async def sleep(self, seconds: float) -> None:
@@ -315,7 +315,7 @@ class ProcessClock:
 
 
 class MachineClock(ProcessClock, SystemClock):
-    """The same where the database has a time of its own."""
+    """The clock of a process on a database server with another clock."""
 
 
 class Process:
@@ -327,9 +327,9 @@ class Process:
         self.name = name
         self.skew = skew
         self.is_dead = False
-        #: Before that it stops nowhere.
+        #: Before that, the process stops at no gate.
         self.is_ready = False
-        #: After so many points it dies, or finds its database gone.
+        #: Steps until the process crashes, or loses its database.
         self.dies_in: int | None = None
         self.loses_database_in: int | None = None
         self.clock = world.clock(self)
@@ -357,12 +357,12 @@ class Process:
         )
 
     async def open(self, reference: str) -> None:
-        """Show an order to a payer."""
+        """Create an order, or return it, for a payer."""
         shown = await self.store.get_or_create(reference, PRICE, CURRENCY, **URLS)
         self.world.show(reference, shown)
 
     async def reconcile(self) -> None:
-        """Ask about what is due."""
+        """Poll the orders that are due."""
         while (await self.store.reconcile(on_change=self._deliver)).more:
             pass
 
@@ -382,11 +382,11 @@ class Process:
 
     async def _deliver(self, change: Change, connection: AsyncConnection) -> None:
         if change.newly_paid:
-            row = parcels.insert().values(reference=change.reference)
+            row = shipments.insert().values(reference=change.reference)
             await connection.execute(row)
 
     async def stop(self, what: str) -> str:
-        """Wait at a gate, and return what the test says there."""
+        """Wait at a gate, and return the fate that the test chooses."""
         self._passes()
         if not self.is_ready:
             return FATES[0]
@@ -399,13 +399,13 @@ class Process:
             self.world.gates.remove(gate)
 
     def _passes(self) -> None:
-        """Die at this point, if it is time."""
+        """Crash at this point, if it is time."""
         if self.dies_in is not None:
             self.dies_in -= 1
             if self.dies_in <= 0:
                 self.world.kill(self)
         if self.is_dead:
-            raise Died
+            raise Crashed
 
     def _passes_database(self) -> None:
         self._passes()
@@ -442,7 +442,7 @@ class Process:
 
 @attrs.define(eq=False)
 class Work:
-    """What a process was asked to do."""
+    """A task of a process."""
 
     process: Process
     what: str
@@ -450,7 +450,7 @@ class Work:
 
 
 class World:
-    """Everything: its time, its gates, its processes, and what payers were shown."""
+    """The clocks, gates, processes and orders shown to payers."""
 
     def __init__(self, url: str, skews: Sequence[int] = (0, 0)) -> None:
         """Begin with empty tables.
@@ -470,12 +470,12 @@ class World:
         self.busy = 0
         self._url = sa.make_url(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
-        #: How far the times are apart that processes decide by.
+        #: The largest difference between the clocks of the processes.
         self.skew_s = max(map(abs, skews)) if self.is_sqlite else 0
         self.clock = ProcessClock if self.is_sqlite else MachineClock
         self._seen: dict[sa.Table, Sequence[Any]] = {}
         self._engines: list[AsyncEngine] = []
-        # Not uvloop's: its queue of callbacks cannot be looked at.
+        # Not uvloop's: its queue of callbacks cannot be inspected.
         self._loop: Any = asyncio.SelectorEventLoop()
         self._patched = self._patch()
         self._observer = self.create_engine()
@@ -486,7 +486,7 @@ class World:
         ]
 
     def create_engine(self) -> AsyncEngine:
-        """An engine; on SQLite it has no thread, and works in the order of the loop."""
+        """Create an engine; on SQLite it uses the event loop instead of a thread."""
         if not self.is_sqlite:
             settings = {"search_path": "model, public, pg_catalog"}
             options: dict[str, Any] = {"connect_args": {"server_settings": settings}}
@@ -506,8 +506,8 @@ class World:
 
     async def _prepare(self) -> None:
         async with self._observer.begin() as connection:
-            await connection.run_sync(parcels.metadata.create_all)
-            for table in (*reversed(OrderStore.metadata.sorted_tables), parcels):
+            await connection.run_sync(shipments.metadata.create_all)
+            for table in (*reversed(OrderStore.metadata.sorted_tables), shipments):
                 await connection.execute(table.delete())
             if not self.is_sqlite:
                 for statement in (*FAKE_TIME, "DELETE FROM model.time"):
@@ -523,23 +523,23 @@ class World:
         return process
 
     def kill(self, process: Process) -> None:
-        """End a process at once; another one takes its place."""
+        """Crash a process; another one takes its place."""
         process.is_dead = True
         for gate in self.gates:
             if gate.process is process and not gate.opened.done():
-                gate.opened.set_exception(Died())
+                gate.opened.set_exception(Crashed())
 
     def begin(
         self, process: Process, what: str, work: Coroutine[Any, Any, None]
     ) -> Work:
-        """Let a process begin to work, up to the first gate."""
+        """Start a task of a process, and run it up to the first gate."""
         begun = Work(process, what, self._loop.create_task(_ends(work)))
         self.work.append(begun)
         self.settle()
         return begun
 
     def settle(self) -> None:
-        """Go on until each process has ended what it does, or waits at a gate."""
+        """Run until each process has ended its tasks, or waits at a gate."""
         self.run(self._settled())
         for ended in [one for one in self.work if one.task.done()]:
             self.work.remove(ended)
@@ -558,7 +558,7 @@ class World:
                 return
 
     def open_gate(self, gate: Gate, fate: str = FATES[0]) -> None:
-        """Let a process go on; `fate` is for a request or an answer."""
+        """Let a process continue; `fate` is for a request or an answer."""
         if not gate.opened.done():
             gate.opened.set_result(fate)
         self.settle()
@@ -572,7 +572,7 @@ class World:
             gate = self._next_gate(None if work is None else work.process)
             if gate is None or (work is not None and work.task.done()):
                 return
-            if gate.what == "sleep":  # nothing else can go on: more time passes
+            if gate.what == "sleep":  # No other task can continue, so more time passes.
                 self.advance(ATTEMPT_S)
             if gate in self.gates:
                 self.open_gate(gate, fate if gate.is_network else FATES[0])
@@ -593,15 +593,15 @@ class World:
         """
         then = self.now + timedelta(seconds=seconds)
         for gate in self._overdue_gates(then) if arrives else []:
-            self.open_gate(gate)  # it arrives now, and not only then
+            self.open_gate(gate)  # The request arrives now.
         self.run(self.advance_to(then))
         for gate in self._overdue_gates(then):
             self.open_gate(gate, "timeout")
 
     def _overdue_gates(self, moment: datetime) -> list[Gate]:
-        patience = timedelta(seconds=ATTEMPT_S)
+        limit = timedelta(seconds=ATTEMPT_S)
         waiting = [gate for gate in self.gates if gate.is_network]
-        return [gate for gate in waiting if moment - gate.since >= patience]
+        return [gate for gate in waiting if moment - gate.since >= limit]
 
     async def advance_to(self, moment: datetime) -> None:
         """Set the time, the database's included; it never goes back."""
@@ -613,7 +613,7 @@ class World:
                 await connection.execute(later, {"now": self.now})
 
     def show(self, reference: str, shown: LightningOrder) -> None:
-        """Remember what a payer sees; no other order of it may be payable by then."""
+        """Record the order that a payer sees; no other order may be payable by then."""
         ours = self.shown.setdefault(reference, [])
         if shown.order_id not in ours:
             ours.append(shown.order_id)
@@ -622,7 +622,7 @@ class World:
             self.problems.append(f"{reference} has two payable orders: {payable}")
 
     def rows(self, table: sa.Table) -> Sequence[Any]:
-        """What the database has, seen from outside: no step of the model."""
+        """Return the rows of a table, read from outside the model."""
         if table not in self._seen:
             self._seen[table] = self.run(self._rows(table))
         return self._seen[table]
@@ -632,11 +632,11 @@ class World:
             return (await connection.execute(sa.select(table))).all()
 
     def forget_rows(self) -> None:
-        """Something was committed."""
+        """Drop the cached rows after a commit."""
         self._seen.clear()
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run to its end."""
+        """Run a coroutine to its end."""
         result: _T = self._loop.run_until_complete(work)
         return result
 
@@ -654,7 +654,7 @@ class World:
             await engine.dispose()
 
     def _patch(self) -> ExitStack:
-        """Count the steps of the database; make each run the same as the last."""
+        """Count the database steps, and make each run deterministic."""
 
         async def counted(*arguments: Any, **options: Any) -> Any:
             self.busy += 1
@@ -675,8 +675,8 @@ class World:
 
 
 async def _ends(work: Coroutine[Any, Any, None]) -> None:
-    # The caller tries again some time, or not.
-    with suppress(AurpayError, OSError, Died):
+    # The caller may retry later.
+    with suppress(AurpayError, OSError, Crashed):
         await work
 
 
@@ -685,10 +685,10 @@ async def _in_this_thread(work: Callable[..., _T], *arguments: Any) -> _T:
 
 
 class _Here:
-    """Stands for the queue of the thread of an `aiosqlite` connection."""
+    """A replacement for the thread queue of an `aiosqlite` connection."""
 
     def put_nowait(self, step: tuple[asyncio.Future[Any], Callable[[], Any]]) -> None:
-        """Action it here and now."""
+        """Run it in this thread, at once."""
         future, function = step
         try:
             result = function()

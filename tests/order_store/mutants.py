@@ -1,4 +1,4 @@
-"""Break the rules of the order store one at a time, and see the model find each fault.
+"""Break the rules of the order store one at a time; the model must find each fault.
 
 Run it with ``python -m tests.order_store.mutants``, from the root of the repository;
 with names of mutants as arguments, it tries those. It prints which of the tests with
@@ -10,7 +10,7 @@ each of these; the random search found
 send_again         after 6 examples: no_body_arrives_twice
 skip_search        after 6 examples: no order without a search before
 take_the_first     after 91 examples: each_attempt_has_its_own_order
-find_nothing       after 109 examples: a payment is unfound
+find_nothing       after 109 examples: a payment is not found
 the others         not within 500 examples, or not tried for longer
 ================== ==================================================
 """
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from aurpay_async import Effect
 
-#: More examples than any of these needs; what is found is not made simpler.
+#: More examples than any mutant needs; failures are not shrunk.
 BUDGET: Final = settings(
     max_examples=1500,
     stateful_step_count=30,
@@ -86,7 +86,7 @@ def skip_search() -> Any:
 
 
 def find_nothing() -> Any:
-    """A search for a lost order comes to nothing."""
+    """A search for a lost order returns no order."""
     right = _reconcile.search
 
     async def wrong(*arguments: Any) -> Any:
@@ -99,7 +99,7 @@ def find_nothing() -> Any:
 
 
 def take_the_first() -> Any:
-    """A callback is settled by a search that has found several orders."""
+    """A callback is matched although the search has found several orders."""
     right = _reconcile.Findings.order_of
 
     def wrong(self: Any, attempt: Any, kind: Any) -> Any:
@@ -109,7 +109,7 @@ def take_the_first() -> Any:
 
 
 def expire_by_clock() -> Any:
-    """An order expires for good because a clock says so, whatever the platform says."""
+    """A clock expires an order for good, without Aurpay's status."""
     right = _models.wanted
 
     def wrong(status: Any, *, settled: bool, over: bool) -> Any:
@@ -123,7 +123,7 @@ def expire_by_clock() -> Any:
 
 
 def drop_unique_keys() -> Any:
-    """An order, and a payment hash, may be that of several attempts."""
+    """Several attempts can have the same order or payment hash."""
 
     async def wrong(*_: object) -> bool:
         return False
@@ -135,14 +135,14 @@ def drop_unique_keys() -> Any:
 
 
 def show_in_any_case() -> Any:
-    """An order whose answer was late is shown beside the one that took its place."""
+    """An order with a late answer is shown beside the order that replaced it."""
     return mock.patch.object(
         _planner.ReferenceRecord, "has_room_for", return_value=True
     )
 
 
 def settle_twice() -> Any:
-    """A payment of a reference that is settled settles it once more."""
+    """A second payment makes a paid reference newly paid again."""
     right = _models.wanted
 
     def wrong(status: Any, *, settled: bool, over: bool) -> Any:
@@ -153,12 +153,12 @@ def settle_twice() -> Any:
 
 
 def forget_late_payments() -> Any:
-    """An order is not asked about any more when it is overdue."""
+    """An overdue order is not polled any more."""
     done = _planner._DONE | {AttemptState.OVERDUE}
     return mock.patch.object(_planner, "_DONE", done)
 
 
-#: Each mutant, and the index that the database has against it.
+#: Each mutant, and the database indexes that prevent it.
 MUTANTS: Final[dict[Callable[[], Any], tuple[str, ...]]] = {
     send_again: (),
     skip_search: (),
@@ -173,18 +173,18 @@ MUTANTS: Final[dict[Callable[[], Any], tuple[str, ...]]] = {
 
 
 class Counted(Shop):
-    """Counts its examples."""
+    """A shop that counts its examples."""
 
     started = 0
 
     def __init__(self) -> None:
-        """Begin another one."""
+        """Count one more example."""
         super().__init__()
         type(self).started += 1
 
 
 def hunt(mutant: Callable[[], Any], indexes: tuple[str, ...], folder: str) -> str:
-    """Let the model look for what a mutant breaks."""
+    """Let the model search for the fault of a mutant."""
     path = Path(folder) / f"{mutant.__name__}.db"
     make_tables(f"sqlite+aiosqlite:///{path}")
     engine = sa.create_engine(f"sqlite:///{path}")
@@ -199,11 +199,11 @@ def hunt(mutant: Callable[[], Any], indexes: tuple[str, ...], folder: str) -> st
 
 
 def search(machine: Any) -> str:
-    """What Hypothesis finds, and after how long."""
+    """Return the fault that Hypothesis finds, and after how long."""
     began, found = time.monotonic(), "nothing"
     try:
         run_state_machine_as_test(machine, settings=BUDGET)
-    except Exception as error:  # noqa: BLE001 - whatever the fault leads to
+    except Exception as error:  # noqa: BLE001 - the fault can raise any error
         rule = traceback.extract_tb(error.__traceback__)[-1].name
         found = f"{rule} {str(error)[:50]}".strip()
     seconds = time.monotonic() - began
@@ -211,7 +211,7 @@ def search(machine: Any) -> str:
 
 
 def written_out(machine: Any) -> list[str]:
-    """The tests of written-out steps that fail."""
+    """Return the tests with written-out steps that fail."""
     failed = []
     for name, test in vars(test_model).items():
         if not name.startswith("test_") or "holds_on" in name:
@@ -233,13 +233,13 @@ def written_out(machine: Any) -> list[str]:
 
 
 def main(names: list[str]) -> None:
-    """Hunt them all, or those that are named."""
+    """Try all mutants, or those named."""
     logging.disable()
     with TemporaryDirectory() as folder:
         for mutant, indexes in MUTANTS.items():
             if not names or mutant.__name__ in names:
-                came = hunt(mutant, indexes, folder)
-                sys.stdout.write(f"{mutant.__name__}: {mutant.__doc__} {came}\n")
+                result = hunt(mutant, indexes, folder)
+                sys.stdout.write(f"{mutant.__name__}: {mutant.__doc__} {result}\n")
                 sys.stdout.flush()
 
 

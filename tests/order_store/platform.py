@@ -1,4 +1,4 @@
-"""A platform in memory for the tests of the store: orders, and what goes wrong."""
+"""A platform in memory for the tests of the order store, with fault injection."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ class Platform:
         self._signer = ReferenceSigner(REFERENCE_KEY)
 
     def attempt_id(self, order_id: str) -> str:
-        """What the order's callbacks bring back."""
+        """Return the attempt_id that the order's callbacks carry."""
         return self._signer.read(self.urls[order_id]["callback_url"]).attempt_id
 
     def set(self, order_id: str, status: str) -> None:
-        """Where an order stands from now on."""
+        """Set the status of an order."""
         self.orders[order_id]["status"] = status
 
     async def send(self, request: Request) -> Response:
-        """Answer."""
+        """Answer a request, or fail as the next fault says."""
         order_id = request.path.rpartition("/")[2]
         if order_id in self._unread:
             self._unread.discard(order_id)

@@ -1,4 +1,4 @@
-"""Attempts for the rooms that need no database."""
+"""Sample attempts for tests without a database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEPT = lightning_order().to_json()
 
 
 def attempt(state: AttemptState = AttemptState.PAYABLE, **fields: Any) -> Attempt:
-    """One of ``cart-42``, opened at `NOW`."""
+    """Return an attempt of ``cart-42``, created at `NOW`."""
     basics: dict[str, Any] = {
         "reference": "cart-42",
         "price": Decimal("20.00"),
@@ -43,7 +43,7 @@ def attempt(state: AttemptState = AttemptState.PAYABLE, **fields: Any) -> Attemp
 
 
 def entry(*attempts: Attempt, paid_attempt_id: str | None = None) -> ReferenceRecord:
-    """What the store has of ``cart-42``."""
+    """Return the record that the store has of ``cart-42``."""
     return ReferenceRecord(
         now=NOW,
         reference="cart-42",

@@ -1,4 +1,4 @@
-"""The answer to a call that creates an order is stored, whatever the database does."""
+"""Store the answer to a create request even if the database fails meanwhile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def opened(store: OrderStore, reference: str = "cart-42") -> LightningOrde
 
 
 class Outage:
-    """A database whose statements and commits fail for as long as it is `on`."""
+    """A database that fails each statement and commit while it is `on`."""
 
     def __init__(self, store: OrderStore) -> None:
         self.on = False
@@ -51,13 +51,13 @@ class Outage:
 
 @pytest.fixture
 async def outage(local: OrderStore) -> Outage:
-    """After the first look at the tables."""
+    """An outage that can begin after the first check of the tables."""
     await local.attempts("cart-42")
     return Outage(local)
 
 
 def during_the_call(platform: Platform, do: Callable[[], object]) -> None:
-    """Action something once Aurpay has created an order, before its answer arrives."""
+    """Run code after Aurpay has created an order, before its answer arrives."""
     made = platform._made
 
     def _made(asked: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def begin(outage: Outage) -> None:
 
 
 class TestOutage:
-    """The database fails after the platform has answered."""
+    """The database fails after Aurpay has answered."""
 
     async def test_order_is_stored_when_the_database_is_back(
         self,
@@ -84,7 +84,6 @@ class TestOutage:
         outage: Outage,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """The checked order is in memory; storing it is repeated after pauses."""
         during_the_call(platform, lambda: begin(outage))
         sleep = clock.sleep
 
@@ -99,10 +98,9 @@ class TestOutage:
         assert len(clock.sleeps) == 5
         assert all(0.125 <= slept <= 2 for slept in clock.sleeps)
 
-    async def test_after_the_deadline_the_error_names_the_order(
+    async def test_error_after_the_deadline_has_the_order_and_the_next_call_stores_it(
         self, local: OrderStore, platform: Platform, clock: FakeClock, outage: Outage
     ) -> None:
-        """And the next call stores that order, instead of creating another one."""
         during_the_call(platform, lambda: begin(outage))
         began = clock.monotonic()
         with pytest.raises(StoreUnavailableError) as caught:
@@ -123,10 +121,10 @@ class TestOutage:
         assert platform.calls["create_order"] == 1
         assert platform.calls["list_orders"] == 0
 
-    async def test_an_order_that_was_not_stored_is_given_to_no_call_of_another_price(
+    async def test_unstored_order_is_not_returned_to_a_call_with_another_price(
         self, local: OrderStore, platform: Platform, outage: Outage
     ) -> None:
-        """It is stored first; then the reference has a price."""
+        """The order is stored first; from then on the reference has a price."""
         during_the_call(platform, lambda: begin(outage))
         with pytest.raises(StoreUnavailableError):
             await opened(local)
@@ -144,7 +142,7 @@ class TestOutage:
         outage: Outage,
         sqlite_url: str,
     ) -> None:
-        """Another process took the sender for dead, and created one of its own."""
+        """Another process took the sender for crashed, and created a second order."""
         during_the_call(platform, lambda: begin(outage))
         with pytest.raises(StoreUnavailableError):
             await opened(local)
@@ -157,10 +155,10 @@ class TestOutage:
         [first] = platform.orders.keys() - {second.order_id}
         assert found == {second.order_id: S.PAYABLE, first: S.WITHHELD}
 
-    async def test_orders_that_nothing_can_pay_any_more_are_forgotten(
+    async def test_unstored_orders_that_have_expired_are_removed_from_memory(
         self, local: OrderStore, platform: Platform, clock: FakeClock, outage: Outage
     ) -> None:
-        """They would fill the memory of a process whose database fails often."""
+        """Otherwise memory grows in a process with frequent database failures."""
         for number in range(2):
             outage.on = False
             during_the_call(platform, lambda: begin(outage))
@@ -169,7 +167,7 @@ class TestOutage:
             clock.advance(86_400)
         assert [*local._order_opener._answers._unstored] == ["cart-1"]
 
-    async def test_failure_of_the_call_is_stored_when_the_database_is_back(
+    async def test_unknown_outcome_is_stored_when_the_database_is_back(
         self,
         local: OrderStore,
         platform: Platform,
@@ -177,7 +175,6 @@ class TestOutage:
         outage: Outage,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """That an order may exist must not be lost either."""
         platform.faults = ["lost+created"]
         during_the_call(platform, lambda: begin(outage))
         sleep = clock.sleep
@@ -191,10 +188,9 @@ class TestOutage:
             await opened(local)
         assert [one.state for one in await local.attempts("cart-42")] == [S.UNKNOWN]
 
-    async def test_before_the_call_nothing_was_sent(
+    async def test_database_failure_before_the_call_has_outcome_not_sent(
         self, local: OrderStore, platform: Platform, outage: Outage
     ) -> None:
-        """The error says so."""
         outage.on = True
         with pytest.raises(StoreUnavailableError) as caught:
             await opened(local)
@@ -202,10 +198,9 @@ class TestOutage:
         assert not platform.calls
 
     @pytest.mark.parametrize("fault", ["", "lost+created"])
-    async def test_row_that_a_failover_lost_is_written_again(
+    async def test_row_lost_in_a_failover_is_written_with_the_order_or_as_unknown(
         self, store: OrderStore, platform: Platform, fault: str
     ) -> None:
-        """With the order, or as lost."""
         await opened(store, "cart-1")
         rows = ("DELETE FROM aurpay_attempts", "DELETE FROM aurpay_references")
         platform.faults = ["wait", fault]
@@ -223,12 +218,11 @@ class TestOutage:
 
 
 class TestSharing:
-    """Callers in one process share a call, but not for longer than it can take."""
+    """Callers in one process share a call, for no longer than it can take."""
 
-    async def test_call_that_hangs_holds_up_no_later_caller(
+    async def test_later_callers_do_not_wait_for_a_call_past_its_deadline(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Its time is over: other processes would go on, so does this one."""
         platform.faults = ["wait"]
         hanging = asyncio.create_task(opened(local))
         while not platform.calls["create_order"]:
@@ -251,7 +245,7 @@ class TestReadBack:
     async def test_order_of_another_price_is_not_shown(
         self, local: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:
-        """And it is not taken from the attempt whose order it is."""
+        """The attempt that the order belongs to keeps it."""
         other = await client.create_order("99.00", "USD")
         client._seen._order_ids.clear()
         client._seen._by_hash.clear()
@@ -269,7 +263,7 @@ class TestReadBack:
     async def test_rejected_answer_takes_no_order_from_another_attempt(
         self, local: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:
-        """Its order id is that of another cart's order."""
+        """The answer carries the order id of another cart."""
         other = await opened(local, "cart-1")
         client._seen._order_ids.clear()
         client._seen._by_hash.clear()
@@ -282,10 +276,9 @@ class TestReadBack:
         assert (attempt.state, attempt.order_id) == (S.UNKNOWN, None)
 
     @pytest.mark.parametrize("status", [404, 500, 200])
-    async def test_order_that_cannot_be_read_back_is_shown(
+    async def test_order_that_cannot_be_read_back_is_returned_without_that_check(
         self, local: OrderStore, platform: Platform, status: int
     ) -> None:
-        """The check is not made then; `checks` does not have it."""
         platform.broken["get_order"] = answer(b"{}", status)
         order = await opened(local)
         assert "read_back" not in order.checks
@@ -294,15 +287,14 @@ class TestReadBack:
 
 
 class TestPaymentHash:
-    """An invoice is paid once: no two orders can have the same."""
+    """An invoice is paid once, so no two orders may have the same payment hash."""
 
-    async def test_second_order_with_the_same_payment_hash_never_settles(
+    async def test_second_order_with_the_same_payment_hash_needs_review_if_paid(
         self, store: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:
-        """It is not shown; if Aurpay has it as paid, a person has to look."""
         first = await opened(store, "cart-1")
         client._seen._by_hash.clear()
-        platform._invoices -= 1  # the platform gives the same invoice again
+        platform._invoices -= 1  # Aurpay returns the same invoice again.
         with pytest.raises(UntrustedOrderError, match="payment hash") as caught:
             await opened(store, "cart-2")
         assert caught.value.check == "payment_hash"
@@ -320,10 +312,10 @@ class TestPaymentHash:
         assert (await store.record(order_id=second)).attempt.state is S.PAYMENT_REPORTED
         assert (await store.resolve(attempt.attempt_id, second)).newly_paid
 
-    async def test_person_can_say_that_such_an_order_counts_for_nothing(
+    async def test_order_with_a_duplicate_payment_hash_can_be_resolved_as_not_created(
         self, local: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:
-        """Then another order can be created."""
+        """After that another order can be created."""
         await opened(local, "cart-1")
         client._seen._by_hash.clear()
         platform._invoices -= 1
@@ -336,14 +328,13 @@ class TestPaymentHash:
         assert change.attempt.state is S.NOT_FOUND
         assert (await opened(local)).order_id != attempt.order_id
 
-    async def test_two_that_are_stored_at_once_are_told_apart(
+    async def test_unique_index_rejects_a_payment_hash_that_two_processes_store_at_once(
         self,
         store: OrderStore,
         platform: Platform,
         client: AurpayClient,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """The database's unique index decides which one was the first."""
         monkeypatch.setattr(platform, "_made", same_invoice(platform))
         monkeypatch.setattr(client._seen, "order_id_for_hash", lambda _: None)
         carts = [opened(store, f"cart-{number}") for number in range(5)]

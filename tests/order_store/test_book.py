@@ -1,4 +1,4 @@
-"""What a store is made with, and the tables that it needs."""
+"""Constructor arguments of the order store, and its tables."""
 
 from __future__ import annotations
 
@@ -25,32 +25,30 @@ SQLITE = "sqlite+aiosqlite:///orders.db"
 
 
 class TestTables:
-    """Who makes them."""
+    """Creation and migration of the tables."""
 
-    async def test_sqlite_makes_them_by_itself(
+    async def test_tables_on_sqlite_are_created_by_the_first_of_concurrent_calls(
         self, client: AurpayClient, tmp_path: Path
     ) -> None:
-        """With whatever is called first, however many call it."""
         url = f"sqlite+aiosqlite:///{tmp_path}/orders.db"
         async with OrderStore(client, url) as store:
             found = await asyncio.gather(*(store.attempts("x") for _ in range(5)))
             assert found == [[]] * 5
             await store.get_or_create("cart-42", 5, "USD")
 
-    async def test_a_server_is_upgraded_when_the_shop_says_so(
+    async def test_tables_on_postgresql_are_created_by_upgrade_alone(
         self, client: AurpayClient, postgresql_url: str
     ) -> None:
-        """Till then, the error says what to do."""
+        """Before that, the error tells the caller to run `upgrade`."""
         async with OrderStore(client, postgresql_url) as store:
             with pytest.raises(ConfigurationError, match=r"await store\.upgrade\(\)"):
                 await store.get_or_create("cart-42", 5, "USD")
             await store.upgrade()
             await store.get_or_create("cart-42", 5, "USD")
 
-    async def test_what_a_shop_has_migrated_by_itself_and_wrongly(
+    async def test_table_without_a_column_is_rejected_instead_of_altered(
         self, client: AurpayClient, tmp_path: Path
     ) -> None:
-        """It is not mended behind the shop's back."""
         engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/orders.db")
         async with engine.begin() as connection:
             await connection.run_sync(OrderStore.metadata.create_all)
@@ -62,16 +60,17 @@ class TestTables:
             await OrderStore(client, engine).attempts("cart-42")
         await engine.dispose()
 
-    async def test_upgrading_again_changes_nothing(self, local: OrderStore) -> None:
-        """Whenever the shop deploys."""
+    async def test_second_upgrade_of_the_order_store_changes_nothing(
+        self, local: OrderStore
+    ) -> None:
         await local.get_or_create("cart-42", 5, "USD")
         await local.upgrade()
         assert len(await local.attempts("cart-42")) == 1
 
-    async def test_the_shops_own_migrations_will_do(
+    async def test_tables_created_from_the_metadata_are_accepted(
         self, client: AurpayClient, tmp_path: Path
     ) -> None:
-        """From `OrderStore.metadata`, which has the inbox's table as well."""
+        """`OrderStore.metadata` contains the inbox's table too."""
         engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/orders.db")
         async with engine.begin() as connection:
             await connection.run_sync(OrderStore.metadata.create_all)
@@ -82,8 +81,7 @@ class TestTables:
         assert "aurpay_version" not in names
         await engine.dispose()
 
-    async def test_the_guard_needs_no_more_than_its_own(self, sqlite_url: str) -> None:
-        """Who has both takes the store's."""
+    async def test_sql_inbox_creates_only_its_own_table(self, sqlite_url: str) -> None:
         inbox_tables, tables = SqlInbox.metadata.tables, OrderStore.metadata.tables
         assert set(inbox_tables) == {"aurpay_callbacks"} < set(tables)
         async with SqlInbox(sqlite_url) as inbox:
@@ -91,12 +89,11 @@ class TestTables:
 
 
 class TestEngines:
-    """The shop's own, or one of the store's."""
+    """Engines of the application and engines of the store."""
 
-    async def test_an_engine_that_was_given_stays_open(
+    async def test_aclose_leaves_the_engine_of_the_application_open(
         self, client: AurpayClient, url: str
     ) -> None:
-        """Its connections are the shop's."""
         engine = create_async_engine(url)
         async with OrderStore(client, engine) as store:
             assert store.engine is engine
@@ -105,10 +102,9 @@ class TestEngines:
             await connection.execute(text("SELECT * FROM aurpay_attempts"))
         await engine.dispose()
 
-    async def test_a_strict_engine_is_no_obstacle(
+    async def test_order_store_works_on_an_engine_with_serializable_isolation(
         self, client: AurpayClient, platform: Platform, url: str
     ) -> None:
-        """Whatever its isolation level: the store has its own."""
         engine = create_async_engine(url, isolation_level="SERIALIZABLE")
         stores = [OrderStore(client, engine) for _ in range(5)]
         await stores[0].attempts("cart-42")
@@ -121,10 +117,9 @@ class TestEngines:
         assert [change.newly_paid for change in settled].count(True) == 1
         await engine.dispose()
 
-    async def test_an_engine_without_transactions(
+    async def test_autocommit_engine_is_rejected_on_sqlite_and_works_on_postgresql(
         self, client: AurpayClient, url: str
     ) -> None:
-        """PostgreSQL gives some all the same; SQLite is refused, with the reason."""
         engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
         store = OrderStore(client, engine)
         if url.startswith("postgresql"):
@@ -137,7 +132,7 @@ class TestEngines:
     async def test_order_store_takes_an_engine_that_begins_transactions_itself(
         self, client: AurpayClient, platform: Platform, sqlite_url: str
     ) -> None:
-        """SQLAlchemy's own recipe for SQLite."""
+        """The engine is set up with SQLAlchemy's recipe for SQLite."""
         engine = create_async_engine(sqlite_url)
 
         @event.listens_for(engine.sync_engine, "connect")
@@ -156,8 +151,9 @@ class TestEngines:
         assert platform.calls == {"create_order": 1}
         await engine.dispose()
 
-    async def test_a_closed_store_says_so(self, local: OrderStore) -> None:
-        """Instead of opening connections that nobody closes."""
+    async def test_closed_order_store_raises_instead_of_opening_connections(
+        self, local: OrderStore
+    ) -> None:
         await local.aclose()
         await local.aclose()
         with pytest.raises(ConfigurationError, match="this OrderStore was closed"):
@@ -165,7 +161,7 @@ class TestEngines:
 
 
 class TestArguments:
-    """Refused before anything is opened."""
+    """Arguments are validated before a connection is opened."""
 
     @pytest.mark.parametrize(
         ("client", "url", "problem"),
@@ -177,15 +173,18 @@ class TestArguments:
             (None, 7, "OrderStore takes an AsyncEngine"),
         ],
     )
-    def test_what_cannot_serve(self, client: Any, url: Any, problem: str) -> None:
-        """With what to write instead."""
+    def test_order_store_rejects_invalid_clients_and_urls(
+        self, client: Any, url: Any, problem: str
+    ) -> None:
+        """The message says what to write instead."""
         if client is None:
             client = AurpayClient(reference_key=REFERENCE_KEY)
         with pytest.raises(ConfigurationError, match=problem):
             OrderStore(client, url)
 
-    def test_a_clock_must_be_one(self, client: AurpayClient) -> None:
-        """The client's own serves as well."""
+    def test_order_store_rejects_a_clock_without_now(
+        self, client: AurpayClient
+    ) -> None:
         with pytest.raises(ConfigurationError, match="clock must have now"):
             OrderStore(client, SQLITE, clock=7)  # type: ignore[arg-type]
 
@@ -198,20 +197,18 @@ class TestArguments:
             (("cart-42", 5, "dollars"), "currency"),
         ],
     )
-    async def test_what_cannot_be_asked_for(
+    async def test_get_or_create_rejects_invalid_arguments_before_writing_or_sending(
         self, local: OrderStore, platform: Platform, arguments: Any, field: str
     ) -> None:
-        """Nothing is written down, and nothing is sent."""
         with pytest.raises(InvalidRequestError) as caught:
             await local.get_or_create(*arguments)
         assert caught.value.field == field
         assert not await local.attempts("cart-42")
         assert not platform.calls
 
-    async def test_what_cannot_be_looked_up(
+    async def test_resolve_rejects_an_invalid_order_id(
         self, local: OrderStore, clock: FakeClock
     ) -> None:
-        """A person's mistake is named."""
         await local.get_or_create("cart-42", 5, "USD", **URLS)
         clock.advance(1)
         with pytest.raises(InvalidRequestError, match="order_id"):
@@ -220,8 +217,10 @@ class TestArguments:
     @pytest.mark.parametrize(
         "odd", [None, 5, b"ab", ["ab"], "", "\0", "\ud800", "x" * 129]
     )
-    async def test_what_no_database_takes(self, local: OrderStore, odd: Any) -> None:
-        """It may be a part of somebody's URL: no driver's error comes of it."""
+    async def test_reference_and_attempt_id_that_no_database_can_store_are_rejected(
+        self, local: OrderStore, odd: Any
+    ) -> None:
+        """The string can come from a URL; no driver's error may result from it."""
         with pytest.raises(InvalidRequestError, match=r"^reference: must"):
             await local.attempts(odd)
         with pytest.raises(InvalidRequestError, match=r"^attempt_id: must"):

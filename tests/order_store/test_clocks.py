@@ -1,6 +1,6 @@
-"""Machines whose clocks differ create as many orders as machines whose clocks agree.
+"""Machines with different clocks create as many orders as machines with equal clocks.
 
-On PostgreSQL, the times that machines compare are the database's.
+On PostgreSQL, machines compare times of the database.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SKEWS = [-600, -301, -61, -45, 45, 61, 301, 600]
 
 
 class Skewed(SystemClock):
-    """The clock of a machine that is wrong by so many seconds."""
+    """The clock of a machine that is off by a number of seconds."""
 
     def __init__(self, ahead_s: float) -> None:
         self._ahead = timedelta(seconds=ahead_s)
@@ -41,7 +41,7 @@ class Skewed(SystemClock):
 
 
 class Dated(Platform):
-    """A platform whose answers have a Date, as those of all servers have."""
+    """A platform that sends a Date header, as all servers do."""
 
     async def send(self, request: Request) -> Response:
         response = await super().send(request)
@@ -67,10 +67,9 @@ def machine(platform: Platform, url: str, ahead_s: float) -> OrderStore:
 
 
 @pytest.mark.parametrize("ahead_s", SKEWS)
-async def test_number_of_orders_is_that_of_equal_clocks(
+async def test_machines_with_different_clocks_create_no_additional_orders(
     dated: Dated, postgresql_url: str, ahead_s: float
 ) -> None:
-    """Whichever machine is first, and while its call is still under way."""
     await asyncio.to_thread(make_tables, postgresql_url)
     async with (
         machine(dated, postgresql_url, 0) as right,
@@ -99,7 +98,7 @@ async def test_number_of_orders_is_that_of_equal_clocks(
 async def test_polls_are_due_by_the_clock_of_the_database(
     dated: Dated, postgresql_url: str, ahead_s: float
 ) -> None:
-    """A machine whose clock is ahead polls nothing early, and puts nothing off."""
+    """A machine with a clock that is ahead polls neither too early nor too late."""
     await asyncio.to_thread(make_tables, postgresql_url)
     async with (
         machine(dated, postgresql_url, 0) as right,

@@ -1,6 +1,6 @@
-"""Carts, a platform, and machines that die at any moment: one live order for each cart.
+"""Kill processes at any point of order creation: each cart has one payable order.
 
-The clocks of all run fast, so that nobody waits long for the call of a dead machine.
+The clocks of shop and platform run fast, to shorten the wait for crashed calls.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ if TYPE_CHECKING:
 MACHINES = 2
 #: How many carts one machine opens at the same time.
 AT_ONCE = 4
-#: Many carts cost the same, so that nobody can tell lost orders by their price.
+#: Many carts cost the same, so that a price does not identify a lost order.
 PRICES = 10
 
-#: Where a machine may die.
+#: The crash points of a machine.
 POINTS = ("about to write", "written", "sent", "answered", "stored")
 
-#: These go wrong by themselves, each once, at the beginning.
+#: Faults at the beginning, one request each.
 FAULTS = ("503+created", "reset-after-request+created", "cut-body+created", "429")
 
 S = AttemptState
 
 
 @pytest.mark.parametrize(
-    ("kind", "carts", "deaths"),
+    ("kind", "carts", "crashes"),
     [
         ("sqlite", 8, 5),
         pytest.param(
@@ -71,13 +71,13 @@ S = AttemptState
     ],
 )
 def test_each_cart_has_one_live_order(
-    request: pytest.FixtureRequest, kind: str, carts: int, deaths: int
+    request: pytest.FixtureRequest, kind: str, carts: int, crashes: int
 ) -> None:
-    """And whatever else was made is known, and is reported when it is paid."""
+    """All other orders are known, and reported when they are paid."""
     url: str = request.getfixturevalue(f"{kind}_url")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
     with subprocess.Popen(
-        [sys.executable, "-m", __name__, url, str(carts), str(deaths)],
+        [sys.executable, "-m", __name__, url, str(carts), str(crashes)],
         cwd=Path(__file__).parents[2],
         env=environment,
         stdout=subprocess.PIPE,
@@ -88,20 +88,20 @@ def test_each_cart_has_one_live_order(
         try:
             output, errors = process.communicate(timeout=300)
         finally:
-            # Its machines, too: they would go on, in a database that is another's.
+            # Kill its machines too: they would write to the database of the next test.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     assert (errors, process.returncode) == ("", 0)
-    told = json.loads(output)
-    assert told["live"] == told["settled"] == carts
-    assert told["unreported"] == []
-    assert told["made"] == carts + told["duplicate_payment"] + told["unclear"]
-    assert set(told["deaths"]) == set(POINTS)
+    report = json.loads(output)
+    assert report["live"] == report["settled"] == carts
+    assert report["unreported"] == []
+    assert report["made"] == carts + report["duplicate_payment"] + report["unclear"]
+    assert set(report["crashes"]) == set(POINTS)
 
 
 @attrs.frozen
 class FastClock:
-    """The same for all machines and the platform."""
+    """A clock that runs fast, shared by all machines and the platform."""
 
     began: float
     speed: float
@@ -119,7 +119,7 @@ class FastClock:
 
 @attrs.define
 class Fate:
-    """Where a machine dies, and after how many passages."""
+    """The point at which a machine is killed, and after how many passages."""
 
     point: str
     passages: int
@@ -131,8 +131,8 @@ class Fate:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-class MortalClient(AurpayClient):
-    """Dies around the call that makes an order, or in the middle of it."""
+class CrashingClient(AurpayClient):
+    """A client that kills its process before, during or after a create request."""
 
     fate: Fate
     chance: Random
@@ -149,7 +149,7 @@ class MortalClient(AurpayClient):
 
 @attrs.frozen
 class World:
-    """What all processes share."""
+    """The state that all processes share."""
 
     url: str
     platform: str
@@ -166,9 +166,9 @@ class World:
         )
 
     async def work(self, fate: Fate, chance: Random) -> None:
-        """The life of one machine: it opens every cart."""
-        client = self.client(MortalClient)
-        assert isinstance(client, MortalClient)
+        """Run one machine: open each cart."""
+        client = self.client(CrashingClient)
+        assert isinstance(client, CrashingClient)
         client.fate, client.chance = fate, chance
         numbers = [*range(self.carts)]
         chance.shuffle(numbers)
@@ -188,7 +188,7 @@ class World:
                     group.create_task(open_some(numbers[first::AT_ONCE]))
 
     async def open(self, store: OrderStore, number: int) -> LightningOrder:
-        """As long as it takes."""
+        """Open a cart, retrying until it succeeds."""
         while True:
             with suppress(AurpayError):
                 return await store.get_or_create(
@@ -196,7 +196,7 @@ class World:
                 )
 
     async def audit(self) -> dict[str, Any]:
-        """What the store says, before and after everything is paid."""
+        """Return the attempts in the store before and after all orders are paid."""
         clock = FakeClock(self.clock.now() + timedelta(minutes=10))
         async with (
             self.client() as client,
@@ -222,13 +222,13 @@ class World:
         }
 
     async def live(self, store: OrderStore, number: int) -> str | None:
-        """The one order of a cart that is shown."""
+        """Return the one order of a cart that is shown."""
         attempts = await store.attempts(f"cart-{number}")
         [order_id] = [one.order_id for one in attempts if one.state is S.PAYABLE]
         return order_id
 
     async def pay(self, order_ids: set[str]) -> None:
-        """All of them, as whoever should not have seen some."""
+        """Pay all orders, as if payers had seen each of them."""
         async with aiohttp.ClientSession(self.platform) as session:
             for order_id in order_ids:
                 path = f"/_sandbox/orders/{order_id}/pay"
@@ -237,7 +237,7 @@ class World:
 
 
 async def reconcile(store: OrderStore) -> set[str | None]:
-    """The orders that settled a cart."""
+    """Return the orders that fulfilled a cart."""
     settled: list[str | None] = []
     done = await store.reconcile(limit=1000)
     while done.asked:
@@ -249,7 +249,7 @@ async def reconcile(store: OrderStore) -> set[str | None]:
 
 
 async def serve(clock: FastClock, writer: int) -> None:
-    """The platform, until it is killed."""
+    """Run the platform until it is killed."""
     async with Sandbox(clock=clock) as sandbox:
         sandbox.faults.push(*FAULTS)
         os.write(writer, sandbox.base_url.encode())
@@ -257,30 +257,30 @@ async def serve(clock: FastClock, writer: int) -> None:
 
 
 def fork(life: Callable[[], None]) -> int:
-    """Starts a process that has everything imported."""
+    """Run a process that forks workers with everything imported."""
     pid = os.fork()
     if pid:
         return pid
     try:
         life()
-    except BaseException:  # noqa: BLE001 - whatever it is, the parent's code is not ours
+    except BaseException:  # noqa: BLE001 - the parent's code must not run
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
 
 
 def platform_of(clock: FastClock) -> tuple[int, str]:
-    """Its process, and where it is."""
+    """Start the platform; yield its process and its URL."""
     reader, writer = os.pipe()
     pid = fork(lambda: asyncio.run(serve(clock, writer)))
     return pid, os.read(reader, 1000).decode()
 
 
-def live_and_die(world: World, deaths: int) -> Counter[str]:
-    """Keep so many machines running until one of them finds nothing left to do."""
-    planned = iter(fates(deaths))
-    died, running = Counter[str](), dict[int, Fate]()
-    chance = Random(deaths)  # noqa: S311 - the same in every run
+def run_machines(world: World, crashes: int) -> Counter[str]:
+    """Keep so many machines running until one of them finds no work left."""
+    planned = iter(fates(crashes))
+    kills, running = Counter[str](), dict[int, Fate]()
+    chance = Random(crashes)  # noqa: S311 - the same in every run
     while True:
         while len(running) < MACHINES:
             fate = next(planned, Fate("never", 0))
@@ -291,34 +291,34 @@ def live_and_die(world: World, deaths: int) -> Counter[str]:
         fate = running.pop(pid)
         if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
             break
-        died[fate.point] += 1
+        kills[fate.point] += 1
     for pid in running:
         os.waitpid(pid, 0)
-    return died
+    return kills
 
 
 def machine(world: World, fate: Fate, chance: Random) -> None:
-    """The life of one."""
+    """Run one machine."""
     asyncio.run(world.work(fate, chance))
 
 
-def fates(deaths: int) -> list[Fate]:
-    """Every point in turn; whoever comes later lives for ever."""
-    passages = [n // len(POINTS) % 3 + 1 for n in range(deaths)]
-    return [Fate(POINTS[n % len(POINTS)], passages[n]) for n in range(deaths)]
+def fates(crashes: int) -> list[Fate]:
+    """Yield each crash point in turn, then none."""
+    passages = [n // len(POINTS) % 3 + 1 for n in range(crashes)]
+    return [Fate(POINTS[n % len(POINTS)], passages[n]) for n in range(crashes)]
 
 
-def main(url: str, carts: int, deaths: int) -> None:
-    """All of it."""
-    # Warnings of calls whose outcome is unknown are what this is about.
+def main(url: str, carts: int, crashes: int) -> None:
+    """Run the whole scenario."""
+    # Calls of unknown outcome log warnings, which this scenario expects.
     logging.getLogger("aurpay_async").setLevel(logging.ERROR)
     clock = FastClock(time.time(), speed=50)
     pid, platform = platform_of(clock)
     try:
         world = World(url, platform, clock, carts)
         asyncio.run(make_tables(world))
-        died = live_and_die(world, deaths)
-        sys.stdout.write(json.dumps({**asyncio.run(world.audit()), "deaths": died}))
+        kills = run_machines(world, crashes)
+        sys.stdout.write(json.dumps({**asyncio.run(world.audit()), "crashes": kills}))
     finally:
         os.kill(pid, signal.SIGKILL)
 

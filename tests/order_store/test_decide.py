@@ -1,4 +1,4 @@
-"""The next step for a reference, row by row."""
+"""The order store's decision for each state of a reference."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
 
-def test_what_is_new_is_sent() -> None:
-    """There is nothing to wait for."""
+def test_new_reference_is_sent_without_waiting() -> None:
     assert decide(None, ASKED, NOW).do is Action.CREATE
     assert decide(entry(), ASKED, NOW).do is Action.CREATE
 
@@ -38,7 +37,7 @@ def test_what_is_new_is_sent() -> None:
         (S.CREATING, {}, 0, Action.WAIT),
         (S.CREATING, {}, 49.999, Action.WAIT),
         (S.CREATING, {}, 50, Action.MARK_UNKNOWN),
-        # Whose clock was a day ahead.
+        # The clock of its machine was a day ahead.
         (
             S.CREATING,
             {"deadline": NOW + DAY, "created_at": NOW + DAY},
@@ -53,11 +52,11 @@ def test_what_is_new_is_sent() -> None:
         (S.PAYABLE, {"last_polled_at": OVERDUE_AT}, 1860, Action.SHOW),
         (S.PAYABLE, {"last_polled_at": OVERDUE_AT}, 1861, Action.POLL),
         (S.PAYABLE, {"last_polled_at": OVERDUE_AT + 60 * SECOND}, 1861, Action.SHOW),
-        # The invoice of this order lives an hour.
+        # The invoice of this order expires after an hour.
         (S.PAYABLE, {"last_polled_at": NOW + HOUR}, 3659, Action.SHOW),
         (S.PAYABLE, {"last_polled_at": NOW + HOUR}, 3660, Action.RETIRE),
         (S.PAYABLE, {"last_polled_at": NOW + HOUR}, 3661, Action.POLL),
-        # A clock that is a day and more ahead.
+        # This clock is more than a day ahead.
         (S.PAYABLE, {}, 26 * 3600, Action.POLL),
         (S.PAYABLE, {"last_polled_at": NOW + 26 * HOUR}, 26 * 3600, Action.RETIRE),
         (S.PAYABLE, {"order_json": None}, 0, Action.RETIRE),
@@ -72,17 +71,16 @@ def test_what_is_new_is_sent() -> None:
         (S.EXPIRED, {}, 60, Action.CREATE),
     ],
 )
-def test_the_next_step(
+def test_next_step_depends_on_the_state_and_age_of_an_attempt(
     state: AttemptState, fields: dict[str, Any], seconds: float, do: Action
 ) -> None:
-    """For one attempt that was opened so many seconds ago."""
     one = attempt(state, **fields)
     step = decide(entry(one), ASKED, NOW + timedelta(seconds=seconds))
     assert step == (do, ASKED if do is Action.CREATE else one)
 
 
 @pytest.mark.parametrize(
-    ("looked", "seconds", "do"),
+    ("polled", "seconds", "do"),
     [
         (None, 599, Action.SHOW),
         (None, 600, Action.POLL),
@@ -90,20 +88,19 @@ def test_the_next_step(
         (600, 660, None),
     ],
 )
-def test_an_invoice_that_expires_before_its_order(
-    looked: int | None, seconds: int, do: Action | None
+def test_order_is_replaced_when_its_invoice_expires_before_the_order(
+    polled: int | None, seconds: int, do: Action | None
 ) -> None:
-    """Cannot be paid any more, whatever time its order has left."""
     made = envelope(order(payment_request=invoice(expiry=600)))
     short = lightning_order(made)
-    last_polled_at = None if looked is None else NOW + looked * SECOND
+    last_polled_at = None if polled is None else NOW + polled * SECOND
     one = attempt(order_json=short.to_json(), last_polled_at=last_polled_at)
     step = decide(entry(one), ASKED, NOW + seconds * SECOND)
     assert step.do is (do or Action.RETIRE)
 
 
-def test_a_status_without_a_meaning_stands_for_itself() -> None:
-    """Money may have come: no other order is made while its invoice lives."""
+def test_decision_shows_an_unknown_status_until_the_invoice_expires() -> None:
+    """The status may mean a payment, so no other order is created before."""
     payable_until = NOW + 2 * HOUR
     for now, do in (
         (payable_until - SECOND, Action.SHOW),
@@ -115,16 +112,14 @@ def test_a_status_without_a_meaning_stands_for_itself() -> None:
         assert decide(entry(one), ASKED, now).do is do
 
 
-def test_whoever_holds_the_place_comes_before_the_lost() -> None:
-    """A lost one is looked for when there is nothing to show."""
+def test_payable_order_is_shown_before_lost_orders_are_searched() -> None:
     lost = attempt(S.UNKNOWN, attempt_id="cd" * 12)
     assert decide(entry(lost, attempt()), ASKED, NOW).do is Action.SHOW
-    looked = attempt(S.UNKNOWN, last_polled_at=NOW)
-    assert decide(entry(looked, lost), ASKED, NOW).attempt is lost
+    polled = attempt(S.UNKNOWN, last_polled_at=NOW)
+    assert decide(entry(polled, lost), ASKED, NOW).attempt is lost
 
 
-def test_what_is_paid_is_shown_to_the_end() -> None:
-    """Whatever else there is, and however late."""
+def test_paid_order_is_shown_even_if_another_order_is_payable() -> None:
     paid = attempt(S.PAID, order_json=KEPT)
     step = decide(
         entry(attempt(attempt_id="cd" * 12), paid, paid_attempt_id=paid.attempt_id),
@@ -138,7 +133,6 @@ def test_what_is_paid_is_shown_to_the_end() -> None:
 def test_paid_reference_without_an_invoice_is_an_already_paid_error(
     known: bool,
 ) -> None:
-    """There is nothing to show, and nothing to ask for."""
     paid = attempt(S.PAID, order_id="20260101000000000001")
     with pytest.raises(AlreadyPaidError, match="'cart-42' is paid") as caught:
         decide(entry(*[paid][:known], paid_attempt_id=paid.attempt_id), ASKED, NOW)
@@ -146,11 +140,11 @@ def test_paid_reference_without_an_invoice_is_an_already_paid_error(
     assert caught.value.order_id == (paid.order_id if known else None)
 
 
-def test_a_claim_that_nobody_can_confirm_stops_it() -> None:
-    """Even before what could be shown: it would ask for the same money again."""
-    claimed = attempt(S.PAYMENT_REPORTED, attempt_id="cd" * 12)
+def test_reported_payment_blocks_the_reference_until_it_is_reviewed() -> None:
+    """Another invoice would ask the payer for the same money again."""
+    reported = attempt(S.PAYMENT_REPORTED, attempt_id="cd" * 12)
     with pytest.raises(PaymentNeedsReviewError, match="'cart-42' is paid") as caught:
-        decide(entry(attempt(), claimed), ASKED, NOW)
+        decide(entry(attempt(), reported), ASKED, NOW)
     assert caught.value.reference == "cart-42"
 
 
@@ -161,7 +155,7 @@ def test_a_claim_that_nobody_can_confirm_stops_it() -> None:
 def test_another_price_is_a_reference_conflict_for_the_decision(
     price: str, currency: str, shown: str
 ) -> None:
-    """Both are shown, even of what is paid already."""
+    """The error shows both prices, even if the reference is paid."""
     other = attempt(S.CREATING, price=Decimal(price), currency=currency)
     with pytest.raises(ReferenceConflictError) as caught:
         decide(entry(paid_attempt_id="ab" * 12), other, NOW)
@@ -180,7 +174,7 @@ def test_another_price_is_a_reference_conflict_for_the_decision(
 def test_next_call_waits_where_answer_after_answer_fails_its_checks(
     times: int, pause_s: int
 ) -> None:
-    """A wrong clock would create another order with each call."""
+    """Otherwise a wrong clock would create another order with each call."""
     failed = [
         attempt(
             S.WITHHELD, attempt_id=f"{n:024x}", failed_check="timestamp", order_id="7"
@@ -199,7 +193,6 @@ def test_next_call_waits_where_answer_after_answer_fails_its_checks(
 
 
 def test_answer_that_passes_its_checks_ends_the_wait() -> None:
-    """The next failure is an accident again."""
     failed = attempt(S.WITHHELD, failed_check="amount", attempt_id="cd" * 12)
     older = [
         attempt(S.WITHHELD, failed_check="amount", attempt_id=f"{n:024x}")

@@ -1,7 +1,7 @@
 """A model of the order store: many processes, one platform, any order of events.
 
-Hypothesis chooses what happens (calls, callbacks, payments, lost and late answers, dead
-processes, lost databases, time), and these must hold after each step:
+Hypothesis chooses what happens (calls, callbacks, payments, lost and late answers,
+crashes, lost databases, time), and these must hold after each step:
 
 * after an unknown outcome, the list is read before another order is created;
 * no body of a request that creates an order arrives twice;
@@ -36,7 +36,7 @@ from aurpay_async import bolt11
 from aurpay_async._db.tables import attempts
 from tests.conftest import examples
 from tests.order_store.conftest import make_tables
-from tests.order_store.model import FATES, World, parcels
+from tests.order_store.model import FATES, World, shipments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +51,7 @@ POINTS = st.integers(1, 25)
 SECONDS = st.sampled_from([1, 20, 61, 130, 601, 1801, 7200, 22_000])
 #: By how much one clock is wrong: minutes, and a day and more.
 SKEWS = st.sampled_from([0, 0, 240, -240, 600, -600, 93_600])
-#: The pauses of reconciliation in the end: longer than any invoice lives.
+#: The pauses of reconciliation in the end: longer than the life of an invoice.
 IN_THE_END = (130, 900, 3700, 7200, 22_000, 93_600)
 
 #: How far the clock of a process and the platform's may be apart where a lost order is
@@ -62,7 +62,7 @@ RECORDED = {"paid", "duplicate", "refunded"}
 
 
 class Shop(RuleBasedStateMachine):
-    """What may happen to a shop of two processes and two carts of the same price."""
+    """A shop of two processes and two carts of the same price, and its events."""
 
     #: Of a database that has the tables; set by each test.
     url = ""
@@ -75,12 +75,12 @@ class Shop(RuleBasedStateMachine):
 
     @rule(who=PROCESSES, cart=CARTS, fate=st.sampled_from(FATES))
     def open_order(self, who: int, cart: str, fate: str) -> None:
-        """Open it, and go on until the payer has an answer."""
+        """Create an order, and continue until the payer has an answer."""
         self.world.finish(self._begin_to_open(who, cart), fate)
 
     @rule(who=PROCESSES, cart=CARTS)
     def begin_to_open_order(self, who: int, cart: str) -> None:
-        """Open it, up to the first gate."""
+        """Create an order, up to the first gate."""
         self._begin_to_open(who, cart)
 
     def _begin_to_open(self, who: int, cart: str) -> Work:
@@ -89,12 +89,12 @@ class Shop(RuleBasedStateMachine):
 
     @rule(who=PROCESSES)
     def reconcile(self, who: int) -> None:
-        """Ask the platform about everything that is due."""
+        """Poll all orders that are due."""
         self.world.finish(self._begin_to_reconcile(who))
 
     @rule(who=PROCESSES)
     def begin_to_reconcile(self, who: int) -> None:
-        """Action so up to the first gate."""
+        """Poll, up to the first gate."""
         self._begin_to_reconcile(who)
 
     def _begin_to_reconcile(self, who: int) -> Work:
@@ -110,7 +110,7 @@ class Shop(RuleBasedStateMachine):
     @precondition(lambda self: self.world.platform.callbacks)
     @rule(who=PROCESSES, which=WHICH)
     def begin_to_receive_callback(self, who: int, which: int) -> None:
-        """Action so up to the first gate; the platform may send it again meanwhile."""
+        """Handle a callback up to the first gate; Aurpay may repeat it meanwhile."""
         self._begin_to_receive(who, which)
 
     def _begin_to_receive(self, who: int, which: int) -> Work:
@@ -122,7 +122,7 @@ class Shop(RuleBasedStateMachine):
     @precondition(lambda self: self.world.platform.callbacks)
     @rule(which=WHICH)
     def lose_callback(self, which: int) -> None:
-        """The platform gives up."""
+        """The platform stops sending a callback."""
         callbacks = self.world.platform.callbacks
         del callbacks[which % len(callbacks)]
 
@@ -142,19 +142,19 @@ class Shop(RuleBasedStateMachine):
     @precondition(lambda self: self.world.work)
     @rule(which=WHICH)
     def cancel(self, which: int) -> None:
-        """A caller gives up waiting."""
+        """A caller is cancelled."""
         work = self.world.work
         work[which % len(work)].task.cancel()
         self.world.settle()
 
     @rule(who=PROCESSES, after=POINTS)
-    def die(self, who: int, after: int) -> None:
-        """A process dies at a gate, a statement or a commit to come."""
+    def crash(self, who: int, after: int) -> None:
+        """A process crashes at a gate, a statement or a commit to come."""
         self.world.processes[who].dies_in = after
 
     @rule(who=PROCESSES)
-    def die_at_gates(self, who: int) -> None:
-        """A process dies at the gates where it waits."""
+    def crash_at_gates(self, who: int) -> None:
+        """A process crashes at the gates where it waits."""
         self.world.kill(self.world.processes[who])
         self.world.settle()
 
@@ -172,7 +172,7 @@ class Shop(RuleBasedStateMachine):
     @precondition(lambda self: self.world.platform.orders)
     @rule(which=WHICH)
     def refund(self, which: int) -> None:
-        """The merchant pays an order back."""
+        """The merchant refunds an order."""
         self.world.platform.refund(self._order(which))
 
     @precondition(lambda self: self.world.platform.orders)
@@ -198,24 +198,24 @@ class Shop(RuleBasedStateMachine):
 
     @invariant()
     def no_reference_has_two_payable_orders(self) -> None:
-        """Nor is one created without a search, nor does any work go on for ever."""
+        """Each create follows a search, and each task ends."""
         assert self.world.problems == []
 
     @invariant()
     def no_body_arrives_twice(self) -> None:
-        """Of a request that creates an order."""
+        """The platform gets each create request once at most."""
         bodies = self.world.platform.bodies
         assert [body for body, times in bodies.items() if times > 1] == []
 
     @invariant()
     def no_reference_is_fulfilled_twice(self) -> None:
-        """By callbacks and reconciliation together."""
-        counted = Counter(row.reference for row in self.world.rows(parcels))
+        """Callbacks and reconciliation together fulfil a reference once."""
+        counted = Counter(row.reference for row in self.world.rows(shipments))
         assert [one for one, times in counted.items() if times > 1] == []
 
     @invariant()
     def no_order_belongs_to_two_references(self) -> None:
-        """Nor does a payment hash."""
+        """No payment hash does either."""
         shown = [i for ids in self.world.shown.values() for i in ids]
         assert len(shown) == len({*shown})
         kept = [
@@ -226,7 +226,7 @@ class Shop(RuleBasedStateMachine):
 
     @invariant()
     def each_attempt_has_its_own_order(self) -> None:
-        """But for answers that belong to another request, and tell no difference."""
+        """The exception is an answer to another request that looks the same."""
         platform = self.world.platform
         for row in self._attempts():
             if row.order_id is not None and row.order_id not in platform.swapped:
@@ -236,14 +236,14 @@ class Shop(RuleBasedStateMachine):
         return self.world.rows(attempts)
 
     def teardown(self) -> None:
-        """In the end everything works again; then no payment is left unfound."""
+        """Stop all faults; then each payment must be recorded."""
         try:
             self.end_well()
         finally:
             self.world.close()
 
     def end_well(self) -> None:
-        """Reconcile until no invoice can be paid any more, and look at the payments."""
+        """Reconcile until no invoice can be paid any more, and check the payments."""
         world = self.world
         for process in world.processes:
             process.dies_in = process.loses_database_in = None
@@ -258,17 +258,19 @@ class Shop(RuleBasedStateMachine):
         known |= {
             order_id for row in rows for order_id in json.loads(row.candidates or "{}")
         }
-        claimed = {row.attempt_id for row in rows if row.state == "payment_reported"}
+        reported = {row.attempt_id for row in rows if row.state == "payment_reported"}
         for order_id in self._ours() - known:
             if world.platform.status(order_id) == "SUCCESS":
-                assert world.platform.attempt_id(order_id) in claimed, (
+                assert world.platform.attempt_id(order_id) in reported, (
                     "a payment is unfound"
                 )
 
     def _ours(self) -> set[str]:
-        """The orders whose payments have to be found."""
+        """Return the orders with payments that must be found."""
         shown = {order_id for ids in self.world.shown.values() for order_id in ids}
-        if self.world.skew_s > SEARCH_SKEW_S:  # what was lost fits no time
+        if (
+            self.world.skew_s > SEARCH_SKEW_S
+        ):  # The search by time cannot find a lost order.
             return shown
         return self.world.platform.answers.keys() - self.world.platform.swapped
 
@@ -283,7 +285,7 @@ INVARIANTS = [
 
 
 def run_shop(url: str, examples_: settings) -> None:
-    """Let Hypothesis look for a way to break a rule."""
+    """Let Hypothesis search for a sequence that breaks a rule."""
     run_state_machine_as_test(
         type("Shop", (Shop,), {"url": url}),
         settings=settings(examples_, stateful_step_count=30),
@@ -292,20 +294,20 @@ def run_shop(url: str, examples_: settings) -> None:
 
 @pytest.mark.hypothesis
 def test_model_of_the_order_store_holds_on_sqlite(sqlite_url: str) -> None:
-    """With a small budget; `nox -s properties` has a larger one."""
+    """The budget is small; `nox -s properties` has a larger one."""
     run_shop(sqlite_url, examples(12))
 
 
 @pytest.mark.hypothesis
 def test_model_of_the_order_store_holds_on_postgresql(postgresql_url: str) -> None:
-    """With clocks that differ from the database's."""
+    """The clocks differ from the database's."""
     make_tables(postgresql_url)
     run_shop(postgresql_url, examples(25))
 
 
 @pytest.fixture
 def shop(sqlite_url: str) -> Iterator[Callable[[int], Shop]]:
-    """Starts the model, for steps that are written out."""
+    """Start the model, for tests with written-out steps."""
     started: list[Shop] = []
 
     def start(skew: int) -> Shop:
@@ -320,7 +322,7 @@ def shop(sqlite_url: str) -> Iterator[Callable[[int], Shop]]:
 
 
 def states(shop: Shop) -> list[str]:
-    """The states of all attempts, those of the first cart first."""
+    """Return the states of all attempts, those of the first cart first."""
     rows = sorted(shop._attempts(), key=lambda row: (row.reference, row.created_at))
     return [row.state for row in rows]
 
@@ -328,7 +330,7 @@ def states(shop: Shop) -> list[str]:
 def test_lost_order_is_found_after_the_search_saw_another_order(
     shop: Callable[[int], Shop],
 ) -> None:
-    """The list lacked it at first, and had one of the same price."""
+    """At first the list had only another order of the same price."""
     model = shop(0)
     model.create_in_dashboard()
     model.open_order(0, "cart-1", "answer lost")
@@ -344,10 +346,10 @@ def test_lost_order_is_found_after_the_search_saw_another_order(
     assert states(model) == ["candidates_found", "expired"]
 
 
-def test_callbacks_of_two_lost_orders_of_one_price_settle_neither(
+def test_callbacks_of_two_lost_orders_of_one_price_both_need_review(
     shop: Callable[[int], Shop],
 ) -> None:
-    """One was paid back meanwhile, so a single paid order fits both."""
+    """One order was refunded meanwhile, so a single paid order fits both."""
     model = shop(0)
     for cart in ("cart-1", "cart-2"):
         model.open_order(0, cart, "answer lost")
@@ -360,10 +362,10 @@ def test_callbacks_of_two_lost_orders_of_one_price_settle_neither(
     assert states(model) == ["payment_reported", "payment_reported"]
 
 
-def test_machine_that_is_a_day_ahead_ends_no_order_of_another(
+def test_machine_that_is_a_day_ahead_expires_no_order(
     shop: Callable[[int], Shop],
 ) -> None:
-    """Its reconciliation asks the platform, which has the order as payable."""
+    """Its reconciliation polls Aurpay, which has the order as payable."""
     model = shop(93_600)
     model.open_order(0, "cart-1", "answered")
     model.let_time_pass(130, arrives=False)
@@ -377,7 +379,7 @@ def test_machine_that_is_a_day_ahead_ends_no_order_of_another(
 def test_answer_for_another_process_is_shown_for_no_second_reference(
     shop: Callable[[int], Shop],
 ) -> None:
-    """A proxy gives one process the answer that another one has got."""
+    """A proxy gives one process the answer to another one's request."""
     model = shop(0)
     model.open_order(0, "cart-1", "answered")
     model.open_order(1, "cart-2", "older answer")
@@ -402,7 +404,7 @@ def test_answer_that_is_stored_late_is_not_shown_beside_a_newer_order(
     assert states(model) == ["withheld", "payable"]
 
 
-def test_second_payment_of_a_reference_is_fulfilled_no_second_time(
+def test_second_payment_of_a_reference_is_not_fulfilled(
     shop: Callable[[int], Shop],
 ) -> None:
     """The first order was overdue when the second was shown; both are paid."""

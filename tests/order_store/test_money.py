@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: no payment is lost, none counts twice."""
+"""Random sequences of events: no payment is lost, none counts twice."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STEPS = st.lists(OPEN | PAY | EXPIRE | HEAR | LOOK | WAIT, min_size=3, max_size=
 
 @attrs.define
 class World:
-    """A shop with one cart, and the platform; what was told, and what was paid."""
+    """A shop with one cart, the platform, and the notifications and payments so far."""
 
     store: OrderStore
     platform: Platform
@@ -74,28 +74,28 @@ class World:
             self.platform.set(order_id, "OVERDUE")
         elif what == "hear":
             with suppress(AurpayError):
-                await self.tell(await self.store.record(order_id), None)
+                await self.on_change(await self.store.record(order_id), None)
 
     def status(self, order_id: str) -> str:
         status: str = self.platform.orders[order_id]["status"]
         return status
 
     def can_be_paid(self, order_id: str) -> bool:
-        """Its invoice lives a day."""
+        """The payer can pay until the invoice expires after a day."""
         made = self.platform.orders[order_id]["create_time"]
         age = self.clock.now() - datetime.fromisoformat(f"{made}+00:00")
         unpaid = self.status(order_id) in {"PENDING", "OVERDUE"}
         return unpaid and age.total_seconds() < DAY_S
 
-    async def tell(self, change: Change, _: AsyncConnection | None) -> None:
+    async def on_change(self, change: Change, _: AsyncConnection | None) -> None:
         self.delivered += change.newly_paid
 
     async def reconcile(self) -> None:
-        while (await self.store.reconcile(on_change=self.tell)).more:
+        while (await self.store.reconcile(on_change=self.on_change)).more:
             pass
 
     async def check(self) -> None:
-        """In the end, all money that the store can know of is in its place."""
+        """Check that each payment that the store can know of is recorded."""
         for _ in range(2):
             self.clock.advance(4 * DAY_S)
             await self.reconcile()
@@ -107,7 +107,7 @@ class World:
         assert counted[S.PAID] == self.delivered == min(1, len(known))
         assert len(await self.store.duplicate_payments()) == counted[S.DUPLICATE]
         assert counted[S.CREATING] + counted[S.PAYABLE] <= 1
-        # What nobody knows is told to people, or was given up after an hour's search.
+        # An unidentified payment needs review, or its search ended after an hour.
         candidates: set[str] = set()
         for attempt in await self.store.needs_review():
             candidates |= attempt.candidates.keys()
@@ -141,6 +141,6 @@ async def play(steps: list[tuple[str, str | int]], folder: str, template: Path) 
 async def test_no_payment_is_lost_and_none_counts_twice(
     template: Path, steps: list[tuple[str, str | int]]
 ) -> None:
-    """Orders that fail in every way, are paid late, early or twice."""
+    """The orders fail in each possible way, and are paid late, early or twice."""
     with TemporaryDirectory() as folder:
         await play(steps, folder, template)

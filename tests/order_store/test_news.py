@@ -1,4 +1,4 @@
-"""The store and the callback processor: an order is known by its attempt_id."""
+"""Callbacks update the order store: the attempt_id identifies the order."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def opened(store: OrderStore, reference: str = "cart-42") -> LightningOrde
 async def lost(
     store: OrderStore, platform: Platform, fault: str, reference: str = "cart-42"
 ) -> str:
-    """The attempt_id of an attempt that fails so."""
+    """Return the attempt_id of an attempt that fails with this fault."""
     platform.faults = [fault]
     with pytest.raises(AurpayError):
         await opened(store, reference)
@@ -64,7 +64,7 @@ async def lost(
 
 
 class Shop:
-    """Records what it is told, in the transaction of the callback's own record."""
+    """Record each update in the transaction of the callback's inbox row."""
 
     def __init__(
         self, store: OrderStore, client: AurpayClient, clock: FakeClock
@@ -102,7 +102,7 @@ class Shop:
             clock=self._clock,
         )
 
-    async def hear(self, url: str, order_id: str | None = None) -> Reply:
+    async def receive(self, url: str, order_id: str | None = None) -> Reply:
         headers = sign_callback(url, secret=SECRET, now=self._clock.now())
         if order_id is None:
             request: dict[str, Any] = {"method": "GET", "body": b""}
@@ -114,52 +114,52 @@ class Shop:
 
 @pytest.fixture
 async def shop(store: OrderStore, client: AurpayClient, clock: FakeClock) -> Shop:
-    """On each database in turn."""
+    """A shop on each database in turn."""
     await store.attempts("cart-42")
     return Shop(store, client, clock)
 
 
 @pytest.fixture
-async def corner(local: OrderStore, client: AurpayClient, clock: FakeClock) -> Shop:
-    """On SQLite alone."""
+async def local_shop(local: OrderStore, client: AurpayClient, clock: FakeClock) -> Shop:
+    """A shop on SQLite."""
     await local.attempts("cart-42")
     return Shop(local, client, clock)
 
 
-async def test_a_callback_settles_the_reference(
+async def test_repeated_callbacks_make_a_reference_newly_paid_once(
     store: OrderStore, platform: Platform, shop: Shop
 ) -> None:
-    """Once, however often it comes."""
     order = await opened(store)
     platform.set(order.order_id, "SUCCESS")
     url = platform.urls[order.order_id]["callback_url"]
-    assert (await shop.hear(url)).outcome == "paid"
-    assert (await shop.hear(url)).outcome == "repeated"
+    assert (await shop.receive(url)).outcome == "paid"
+    assert (await shop.receive(url)).outcome == "repeated"
     assert [change.newly_paid for change in shop.changes] == [True]
     assert (await opened(store)).status == "SUCCESS"
 
 
-async def test_a_timeout_and_then_a_payment(
-    local: OrderStore, platform: Platform, corner: Shop
+async def test_payment_after_a_timeout_callback_is_recorded_as_paid(
+    local: OrderStore, platform: Platform, local_shop: Shop
 ) -> None:
-    """A late one settles as well."""
     order = await opened(local)
     urls = platform.urls[order.order_id]
     platform.set(order.order_id, "OVERDUE")
-    assert (await corner.hear(urls["timeout_callback"])).outcome == "timed_out"
+    assert (await local_shop.receive(urls["timeout_callback"])).outcome == "timed_out"
     platform.set(order.order_id, "SUCCESS")
-    assert (await corner.hear(urls["callback_url"])).outcome == "late_paid"
-    assert [change.attempt.state for change in corner.changes] == [S.OVERDUE, S.PAID]
+    assert (await local_shop.receive(urls["callback_url"])).outcome == "late_paid"
+    assert [change.attempt.state for change in local_shop.changes] == [
+        S.OVERDUE,
+        S.PAID,
+    ]
 
 
-async def test_a_callback_of_an_order_that_was_lost(
+async def test_paid_callback_identifies_a_lost_order_if_one_candidate_fits(
     store: OrderStore, platform: Platform, shop: Shop
 ) -> None:
-    """Its attempt_id says which attempt is paid, and one order fits: that is it."""
     await lost(store, platform, "lost+created")
     [order_id] = platform.orders
     platform.set(order_id, "SUCCESS")
-    reply = await shop.hear(platform.urls[order_id]["callback_url"])
+    reply = await shop.receive(platform.urls[order_id]["callback_url"])
     assert (reply.status, reply.outcome) == (200, "paid")
     [change] = shop.changes
     assert (change.newly_paid, change.attempt.order_id) == (True, order_id)
@@ -169,16 +169,15 @@ async def test_a_callback_of_an_order_that_was_lost(
 
 
 @pytest.mark.parametrize("kind", ["callback_url", "timeout_callback"])
-async def test_a_callback_of_an_order_that_was_not_to_be_trusted(
-    local: OrderStore, platform: Platform, corner: Shop, kind: str
+async def test_callback_of_an_untrusted_order_is_recorded_with_aurpays_status(
+    local: OrderStore, platform: Platform, local_shop: Shop, kind: str
 ) -> None:
-    """Its id is known, its amount only to the platform."""
     await lost(local, platform, "untrusted")
     [order_id] = platform.orders
     paid = kind == "callback_url"
     platform.set(order_id, "SUCCESS" if paid else "OVERDUE")
-    await corner.hear(platform.urls[order_id][kind])
-    [change] = corner.changes
+    await local_shop.receive(platform.urls[order_id][kind])
+    [change] = local_shop.changes
     assert (change.newly_paid, change.attempt.status) == (
         paid,
         "SUCCESS" if paid else "OVERDUE",
@@ -186,30 +185,32 @@ async def test_a_callback_of_an_order_that_was_not_to_be_trusted(
 
 
 @pytest.mark.parametrize("other", ["PENDING", "OVERDUE", "SUCCESS", "REFUNDED"])
-async def test_callback_settles_nothing_while_two_orders_fit(
+async def test_callback_needs_review_while_two_orders_fit(
     local: OrderStore,
     platform: Platform,
     client: AurpayClient,
-    corner: Shop,
+    local_shop: Shop,
     other: str,
 ) -> None:
-    """Whatever the status of the other one: a person has to look."""
+    """The status of the other order makes no difference."""
     await lost(local, platform, "lost+created")
     [order_id] = platform.orders
     platform.set((await client.create_order("20.00", "USD")).order_id, other)
     platform.set(order_id, "SUCCESS")
-    reply = await corner.hear(platform.urls[order_id]["callback_url"])
+    reply = await local_shop.receive(platform.urls[order_id]["callback_url"])
     assert (reply.status, reply.outcome) == (200, "unconfirmed")
-    assert [change.attempt.state for change in corner.changes] == [S.PAYMENT_REPORTED]
+    assert [change.attempt.state for change in local_shop.changes] == [
+        S.PAYMENT_REPORTED
+    ]
     assert not (await local.reconcile()).changes
     assert [one.state for one in await local.needs_review()] == [S.PAYMENT_REPORTED]
 
 
 @pytest.mark.parametrize("how", ["refunded", "behind", "partial", "pending"])
-async def test_callback_never_settles_with_the_order_of_another_lost_attempt(
-    local: OrderStore, platform: Platform, corner: Shop, how: str
+async def test_callback_is_never_matched_to_the_order_of_another_lost_attempt(
+    local: OrderStore, platform: Platform, local_shop: Shop, how: str
 ) -> None:
-    """Two carts of one price whose answers were lost: both payments need review."""
+    """Two carts have the same price and both answers were lost: both need review."""
     status = {"refunded": "REFUNDED", "partial": "PARTIAL", "pending": "PENDING"}
     await lost(local, platform, "lost+created", "cart-1")
     await lost(local, platform, "lost+created", "cart-2")
@@ -217,19 +218,19 @@ async def test_callback_never_settles_with_the_order_of_another_lost_attempt(
     platform.set(second, "SUCCESS")
     platform.set(first, status.get(how, "SUCCESS"))
     hidden = {first: platform.orders.pop(first)} if how == "behind" else {}
-    await corner.hear(platform.urls[first]["callback_url"])
+    await local_shop.receive(platform.urls[first]["callback_url"])
     platform.orders |= hidden
-    await corner.hear(platform.urls[second]["callback_url"])
+    await local_shop.receive(platform.urls[second]["callback_url"])
     for _ in range(6):
-        corner._clock.advance(600)
+        local_shop._clock.advance(600)
         await local.reconcile()
     for cart in ("cart-1", "cart-2"):
         [attempt] = await local.attempts(cart)
         assert (attempt.state, attempt.order_id) == (S.PAYMENT_REPORTED, None)
-    # Once a person has told whose order the one is, the other one is clear.
+    # Once one attempt is resolved, only one order remains for the other.
     [attempt] = await local.attempts("cart-1")
     await local.resolve(attempt.attempt_id, first)
-    corner._clock.advance(7200)
+    local_shop._clock.advance(7200)
     [change] = (await local.reconcile()).changes
     assert (change.reference, change.attempt.order_id) == ("cart-2", second)
     assert change.newly_paid
@@ -237,58 +238,56 @@ async def test_callback_never_settles_with_the_order_of_another_lost_attempt(
 
 @pytest.mark.parametrize(("hint", "settled"), [("its own", True), ("unknown", False)])
 async def test_body_of_a_callback_breaks_the_tie_if_the_order_it_names_fits(
-    local: OrderStore, platform: Platform, corner: Shop, hint: str, settled: bool
+    local: OrderStore, platform: Platform, local_shop: Shop, hint: str, settled: bool
 ) -> None:
-    """The body is not signed; it counts only where Aurpay's list agrees."""
+    """The body is not signed, so it counts only if Aurpay's list confirms it."""
     await lost(local, platform, "lost+created", "cart-1")
     await lost(local, platform, "lost+created", "cart-2")
     for order_id in platform.orders:
         platform.set(order_id, "SUCCESS")
     first, second = platform.orders
     named = first if hint == "its own" else "1"
-    await corner.hear(platform.urls[first]["callback_url"], named)
+    await local_shop.receive(platform.urls[first]["callback_url"], named)
     [attempt] = await local.attempts("cart-1")
     assert (attempt.state, attempt.hinted_order_id) == (S.PAYMENT_REPORTED, named)
     done = await local.reconcile()
     assert [one.attempt.order_id for one in done.changes] == [named] * settled
-    # A callback of the other cart that names the same order settles nothing.
-    await corner.hear(platform.urls[second]["callback_url"], named)
+    # A callback of the other cart that names the same order needs review.
+    await local_shop.receive(platform.urls[second]["callback_url"], named)
     await local.reconcile()
     assert "cart-2" in {one.reference for one in await local.needs_review()}
 
 
-async def test_two_callbacks_that_name_one_order_settle_nothing(
-    local: OrderStore, platform: Platform, corner: Shop
+async def test_two_callbacks_that_name_the_same_order_both_need_review(
+    local: OrderStore, platform: Platform, local_shop: Shop
 ) -> None:
-    """One of the two bodies is wrong."""
     for cart in ("cart-1", "cart-2"):
         await lost(local, platform, "lost+created", cart)
     for order_id in platform.orders:
         platform.set(order_id, "SUCCESS")
     first, second = platform.orders
     for order_id in (first, second):
-        await corner.hear(platform.urls[order_id]["callback_url"], first)
+        await local_shop.receive(platform.urls[order_id]["callback_url"], first)
     assert not (await local.reconcile()).changes
     assert len(await local.needs_review()) == 2
 
 
-async def test_a_timeout_of_a_lost_one_settles_nothing(
-    local: OrderStore, platform: Platform, corner: Shop
+async def test_timeout_callback_identifies_a_lost_order(
+    local: OrderStore, platform: Platform, local_shop: Shop
 ) -> None:
-    """But then its order is known."""
     await lost(local, platform, "lost+created")
     [order_id] = platform.orders
     platform.set(order_id, "OVERDUE")
     url = platform.urls[order_id]["timeout_callback"]
-    assert (await corner.hear(url)).outcome == "timed_out"
-    [change] = corner.changes
+    assert (await local_shop.receive(url)).outcome == "timed_out"
+    [change] = local_shop.changes
     assert (change.attempt.state, change.attempt.order_id) == (S.WITHHELD, order_id)
 
 
-async def test_a_timeout_takes_no_order_that_is_not_overdue(
-    local: OrderStore, platform: Platform, client: AurpayClient, corner: Shop
+async def test_timeout_callback_is_not_matched_to_an_order_that_is_not_overdue(
+    local: OrderStore, platform: Platform, client: AurpayClient, local_shop: Shop
 ) -> None:
-    """One that fits may be that of another lost attempt, and may be paid later."""
+    """The order may belong to another lost attempt, and may be paid later."""
     await lost(local, platform, "lost+created")
     [order_id] = platform.orders
     url = platform.urls[order_id]["timeout_callback"]
@@ -296,30 +295,29 @@ async def test_a_timeout_takes_no_order_that_is_not_overdue(
     other = await client.create_order("20.00", "USD")
     for status, outcome in (("PENDING", "unconfirmed"), ("SUCCESS", "repeated")):
         platform.set(other.order_id, status)
-        assert (await corner.hear(url)).outcome == outcome
-    assert [change.attempt.order_id for change in corner.changes] == [None]
+        assert (await local_shop.receive(url)).outcome == outcome
+    assert [change.attempt.order_id for change in local_shop.changes] == [None]
 
 
-async def claimed_when_expired(
-    local: OrderStore, platform: Platform, corner: Shop, status: str
+async def report_payment_after_expiry(
+    local: OrderStore, platform: Platform, local_shop: Shop, status: str
 ) -> None:
-    """A genuine callback, a day after the last look, which nobody reads back."""
+    """Send a genuine callback a day after the last poll, without a read-back."""
     order = await opened(local)
     platform.set(order.order_id, "OVERDUE")
-    corner._clock.advance(26 * 3600)
+    local_shop._clock.advance(26 * 3600)
     await local.reconcile()
     [attempt] = await local.attempts("cart-42")
     assert (attempt.state, attempt.next_poll_at) == (S.EXPIRED, None)
     platform.set(order.order_id, status)
-    corner.confirm_nothing()
-    await corner.hear(platform.urls[order.order_id]["callback_url"])
+    local_shop.confirm_nothing()
+    await local_shop.receive(platform.urls[order.order_id]["callback_url"])
 
 
-async def test_a_claim_of_what_has_expired_is_looked_at_until_it_is_known(
-    local: OrderStore, platform: Platform, corner: Shop, clock: FakeClock
+async def test_reported_payment_of_an_expired_order_is_polled_until_aurpay_answers(
+    local: OrderStore, platform: Platform, local_shop: Shop, clock: FakeClock
 ) -> None:
-    """The platform may be down, for as long as it likes."""
-    await claimed_when_expired(local, platform, corner, "SUCCESS")
+    await report_payment_after_expiry(local, platform, local_shop, "SUCCESS")
     platform.broken["get_order"] = answer(b"", 503)
     for _ in range(2):
         assert len((await local.reconcile()).failures) == 1
@@ -331,28 +329,26 @@ async def test_a_claim_of_what_has_expired_is_looked_at_until_it_is_known(
     assert change.newly_paid
 
 
-async def test_a_claim_of_what_was_not_paid_is_looked_at_once(
-    local: OrderStore, platform: Platform, corner: Shop
+async def test_reported_payment_that_aurpay_denies_is_polled_once(
+    local: OrderStore, platform: Platform, local_shop: Shop
 ) -> None:
-    """What the platform says in the end is the truth."""
-    await claimed_when_expired(local, platform, corner, "OVERDUE")
+    await report_payment_after_expiry(local, platform, local_shop, "OVERDUE")
     assert (await local.reconcile()).asked == 1
     [attempt] = await local.attempts("cart-42")
     assert (attempt.state, attempt.next_poll_at) == (S.EXPIRED, None)
 
 
-async def test_a_claim_that_nobody_can_confirm(
-    local: OrderStore, platform: Platform, client: AurpayClient, corner: Shop
+async def test_unconfirmed_payment_report_blocks_new_orders_until_it_is_resolved(
+    local: OrderStore, platform: Platform, client: AurpayClient, local_shop: Shop
 ) -> None:
-    """No other order is made; a person, or the platform later, says which it was."""
     attempt_id = await lost(local, platform, "lost+created")
     [order_id] = platform.orders
     other = await client.create_order("20.00", "USD")
     for one in (order_id, other.order_id):
         platform.set(one, "SUCCESS")
-    reply = await corner.hear(platform.urls[order_id]["callback_url"])
+    reply = await local_shop.receive(platform.urls[order_id]["callback_url"])
     assert (reply.status, reply.outcome) == (200, "unconfirmed")
-    [change] = corner.changes
+    [change] = local_shop.changes
     assert (change.before, change.attempt.state) == (
         S.CANDIDATES_FOUND,
         S.PAYMENT_REPORTED,
@@ -369,40 +365,40 @@ async def test_a_claim_that_nobody_can_confirm(
     assert (await local.resolve(attempt_id, order_id)).newly_paid
 
 
-async def test_a_claim_that_the_platform_confirms_later(
-    local: OrderStore, platform: Platform, corner: Shop
+async def test_reconcile_polls_a_reported_payment_until_aurpay_confirms_it(
+    local: OrderStore, platform: Platform, local_shop: Shop
 ) -> None:
-    """`reconcile` looks at once, and then again and again."""
     attempt_id = await lost(local, platform, "lost+created")
     [order_id] = platform.orders
     hidden = platform.orders.pop(order_id)
-    assert (await corner.hear(platform.urls[order_id]["callback_url"])).status == 200
+    assert (
+        await local_shop.receive(platform.urls[order_id]["callback_url"])
+    ).status == 200
     assert not (await local.reconcile()).changes
     platform.orders[order_id] = {**hidden, "status": "SUCCESS"}
     [attempt] = await local.attempts("cart-42")
     assert (attempt.state, attempt.attempt_id) == (S.PAYMENT_REPORTED, attempt_id)
-    corner._clock.advance(130)
+    local_shop._clock.advance(130)
     [change] = (await local.reconcile()).changes
     assert (change.newly_paid, change.attempt.order_id) == (True, order_id)
 
 
 async def test_an_unconfirmed_timeout_changes_nothing(
-    local: OrderStore, platform: Platform, corner: Shop
+    local: OrderStore, platform: Platform, local_shop: Shop
 ) -> None:
-    """Nothing hangs on it."""
     await lost(local, platform, "lost+created")
     [order_id] = platform.orders
     del platform.orders[order_id]
-    reply = await corner.hear(platform.urls[order_id]["timeout_callback"])
+    reply = await local_shop.receive(platform.urls[order_id]["timeout_callback"])
     assert reply.outcome == "unconfirmed"
-    assert [change.changed for change in corner.changes] == [False]
+    assert [change.changed for change in local_shop.changes] == [False]
     assert not await local.needs_review()
 
 
 async def test_unconfirmed_notification_has_its_order_polled_at_once(
     local: OrderStore, platform: Platform, client: AurpayClient, clock: FakeClock
 ) -> None:
-    """Only written down."""
+    """The handler only stores the notification."""
     order = await opened(local)
     seen: list[Notification] = []
 
@@ -412,22 +408,21 @@ async def test_unconfirmed_notification_has_its_order_polled_at_once(
     shop = Shop(local, client, clock)
     shop.handle = handle  # type: ignore[method-assign]
     shop.confirm_nothing()
-    await shop.hear(platform.urls[order.order_id]["callback_url"])
+    await shop.receive(platform.urls[order.order_id]["callback_url"])
     [notification] = seen
     assert isinstance(notification, UnconfirmedNotification)
     event = attrs.evolve(notification.event, token=None)
     with pytest.raises(InvalidRequestError, match="no signed reference"):
         await local.record(attrs.evolve(notification, event=event))
     change = await local.record(notification)
-    # Its order is known, so it is asked about now.
+    # The order id is known, so the order is polled now.
     assert (change.changed, change.attempt.state) == (False, S.PAYABLE)
     assert change.attempt.next_poll_at == clock.now()
 
 
-async def test_a_callback_that_is_faster_than_the_answer(
+async def test_callback_during_the_create_call_gets_order_not_ready(
     local: OrderStore, platform: Platform, client: AurpayClient, clock: FakeClock
 ) -> None:
-    """While the call is under way, its order is about to be stored."""
     platform.faults = ["wait"]
     task = asyncio.create_task(opened(local))
     while not platform.calls["create_order"]:
@@ -443,7 +438,7 @@ async def test_a_callback_that_is_faster_than_the_answer(
     with pytest.raises(OrderNotReadyError, match="'cart-42' is being created"):
         await local.lookup(reference)
     assert platform.calls["list_orders"] == 0
-    # Its sender has died, it seems: so the platform is asked what there is.
+    # After the call's deadline the sender counts as crashed: the list is searched.
     clock.advance(50)
     assert await local.lookup(reference) is None
     assert platform.calls["list_orders"] == 1
@@ -453,11 +448,10 @@ async def test_a_callback_that_is_faster_than_the_answer(
     assert known == order
 
 
-async def test_an_unconfirmed_callback_of_a_call_under_way(
-    local: OrderStore, platform: Platform, corner: Shop
+async def test_unconfirmed_callback_during_the_create_call_is_a_payment_report(
+    local: OrderStore, platform: Platform, local_shop: Shop
 ) -> None:
-    """A claim, until its answer says more."""
-    corner.confirm_nothing()
+    local_shop.confirm_nothing()
     platform.faults = ["wait"]
     task = asyncio.create_task(opened(local))
     while not platform.calls["create_order"]:
@@ -465,8 +459,10 @@ async def test_an_unconfirmed_callback_of_a_call_under_way(
     [attempt] = await local.attempts("cart-42")
     asked = NewOrder("20", "USD", reference="cart-42", **URLS)
     order = await local._client._create(asked, attempt_id=attempt.attempt_id)
-    await corner.hear(platform.urls[order.order_id]["callback_url"])
-    assert [change.attempt.state for change in corner.changes] == [S.PAYMENT_REPORTED]
+    await local_shop.receive(platform.urls[order.order_id]["callback_url"])
+    assert [change.attempt.state for change in local_shop.changes] == [
+        S.PAYMENT_REPORTED
+    ]
     done = await local.reconcile()
     assert (done.asked, done.changes) == (1, ())
     assert (await local.reconcile()).asked == 0
@@ -475,32 +471,33 @@ async def test_an_unconfirmed_callback_of_a_call_under_way(
     assert [one.state for one in await local.attempts("cart-42")] == [S.PAYABLE]
 
 
-async def test_paid_before_it_was_answered(
-    local: OrderStore, platform: Platform, corner: Shop
+async def test_order_paid_before_the_answer_is_accepted_only_with_its_callback(
+    local: OrderStore, platform: Platform, local_shop: Shop
 ) -> None:
-    """No payer can have seen it: it is another one's, until its own callback comes."""
+    """No payer has seen the invoice, so the order may belong to another request."""
     platform.faults = ["paid"]
     with pytest.raises(UntrustedOrderError, match="no payer has seen it"):
         await opened(local)
     [attempt] = await local.attempts("cart-42")
     assert (attempt.state, attempt.failed_check) == (S.UNKNOWN, "read_back")
     [order_id] = platform.orders
-    assert (await corner.hear(platform.urls[order_id]["callback_url"])).status == 200
-    assert [change.newly_paid for change in corner.changes] == [True]
+    assert (
+        await local_shop.receive(platform.urls[order_id]["callback_url"])
+    ).status == 200
+    assert [change.newly_paid for change in local_shop.changes] == [True]
 
 
-async def test_a_slow_sender_whose_order_was_paid_meanwhile(
-    local: OrderStore, platform: Platform, corner: Shop, clock: FakeClock
+async def test_late_answer_adds_the_invoice_to_an_order_paid_meanwhile(
+    local: OrderStore, platform: Platform, local_shop: Shop, clock: FakeClock
 ) -> None:
-    """It brings the invoice to what the callback has settled."""
     platform.faults = ["lost+created"]
     attempt_id = await lost(local, platform, "lost+created")
     [order_id] = platform.orders
     platform.set(order_id, "SUCCESS")
-    await corner.hear(platform.urls[order_id]["callback_url"])
+    await local_shop.receive(platform.urls[order_id]["callback_url"])
     [attempt] = await local.attempts("cart-42")
     platform.faults = ["again"]
-    # What the sender would do, had it only been slow.
+    # The steps of a sender that was only slow.
     late = await local._client.create_order("20.00", "USD")
     sending = Sending(attempt, clock.monotonic(), clock.now())
     assert await local._order_opener._answers.store(sending, late) is None
@@ -510,17 +507,17 @@ async def test_a_slow_sender_whose_order_was_paid_meanwhile(
     clock.advance(1)
 
 
-class TestOrdersOfOthers:
-    """Orders with a reference that the store did not create: a backup was restored."""
+class TestUnknownOrders:
+    """Orders that the store lacks, for example after a restore from a backup."""
 
     async def test_payment_of_an_unknown_order_needs_review(
         self, store: OrderStore, platform: Platform, client: AurpayClient, shop: Shop
     ) -> None:
-        """It becomes a row, and its callback is answered 200."""
+        """The callback is stored as a row, and answered with 200."""
         order = await client.create_order("20.00", "USD", reference="cart-9", **URLS)
         platform.set(order.order_id, "SUCCESS")
         url = platform.urls[order.order_id]["callback_url"]
-        assert (await shop.hear(url)).status == 200
+        assert (await shop.receive(url)).status == 200
         [change] = shop.changes
         assert (change.changed, change.newly_paid) == (True, False)
         [attempt] = await store.needs_review()
@@ -528,8 +525,8 @@ class TestOrdersOfOthers:
         assert (attempt.state, attempt.reference) == (S.PAYMENT_REPORTED, "cart-9")
         assert (attempt.price, attempt.currency) == (order.price, "USD")
         assert (attempt.attempt_id, attempt.created_here) == (order.attempt_id, False)
-        assert (await shop.hear(url)).status == 200
-        # When it was created is not known, so no search could tell which one it is.
+        assert (await shop.receive(url)).status == 200
+        # Its creation time is unknown, so no search can identify it.
         shop._clock.advance(7200)
         assert (await store.reconcile()).asked == 0
         with pytest.raises(PaymentNeedsReviewError):
@@ -537,47 +534,60 @@ class TestOrdersOfOthers:
         assert (await store.resolve(attempt.attempt_id, order.order_id)).newly_paid
 
     async def test_payment_of_another_price_than_the_reference_needs_review(
-        self, local: OrderStore, platform: Platform, client: AurpayClient, corner: Shop
+        self,
+        local: OrderStore,
+        platform: Platform,
+        client: AurpayClient,
+        local_shop: Shop,
     ) -> None:
-        """It is stored with the price that the callback's URL is signed for."""
+        """The row has the price that the callback's URL is signed for."""
         await opened(local)
         order = await client.create_order("1", "EUR", reference="cart-42", **URLS)
         platform.set(order.order_id, "SUCCESS")
-        await corner.hear(platform.urls[order.order_id]["callback_url"], order.order_id)
+        await local_shop.receive(
+            platform.urls[order.order_id]["callback_url"], order.order_id
+        )
         [attempt] = await local.needs_review()
         assert (attempt.price, attempt.currency) == (Decimal(1), "EUR")
         assert attempt.hinted_order_id == order.order_id
         assert (await local.reconcile()).asked == 0
 
     async def test_timeout_of_an_unknown_order_is_recorded(
-        self, local: OrderStore, platform: Platform, client: AurpayClient, corner: Shop
+        self,
+        local: OrderStore,
+        platform: Platform,
+        client: AurpayClient,
+        local_shop: Shop,
     ) -> None:
-        """Nothing is due for it; a payment that follows needs review."""
+        """The order is not polled; a payment that follows needs review."""
         order = await client.create_order("20.00", "USD", reference="cart-9", **URLS)
         urls = platform.urls[order.order_id]
         platform.set(order.order_id, "OVERDUE")
-        assert (await corner.hear(urls["timeout_callback"])).status == 200
-        assert [change.attempt.state for change in corner.changes] == [S.NOT_FOUND]
+        assert (await local_shop.receive(urls["timeout_callback"])).status == 200
+        assert [change.attempt.state for change in local_shop.changes] == [S.NOT_FOUND]
         assert not await local.needs_review()
         platform.set(order.order_id, "SUCCESS")
-        assert (await corner.hear(urls["callback_url"])).status == 200
+        assert (await local_shop.receive(urls["callback_url"])).status == 200
         assert [one.state for one in await local.needs_review()] == [S.PAYMENT_REPORTED]
 
     async def test_confirmed_payment_of_an_unknown_order_needs_review(
-        self, local: OrderStore, platform: Platform, client: AurpayClient, corner: Shop
+        self,
+        local: OrderStore,
+        platform: Platform,
+        client: AurpayClient,
+        local_shop: Shop,
     ) -> None:
-        """As when the shop looks its orders up elsewhere."""
+        """The merchant's own lookup confirmed the payment."""
         order = await client.create_order("20.00", "USD", reference="cart-9", **URLS)
         platform.set(order.order_id, "SUCCESS")
-        assert (await corner._processor.poll(order)).outcome == "paid"
+        assert (await local_shop._processor.poll(order)).outcome == "paid"
         [attempt] = await local.needs_review()
         assert attempt.hinted_order_id == order.order_id
-        assert [change.newly_paid for change in corner.changes] == [False]
+        assert [change.newly_paid for change in local_shop.changes] == [False]
 
-    async def test_two_callbacks_of_an_unknown_order_make_one_row(
+    async def test_concurrent_callbacks_of_an_unknown_order_create_one_row(
         self, store: OrderStore, client: AurpayClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """In two processes, at the same moment."""
 
         async def not_there(*_: object) -> None:
             return None
@@ -596,16 +606,15 @@ class TestOrdersOfOthers:
                 return await _adopt(store._repository, connection, token)
 
         assert sorted(await asyncio.gather(report(), report())) == [False, True]
-        # One that looked before the other one had committed.
+        # This process read before the other one had committed.
         monkeypatch.setattr(Rows, "by_attempt_id", not_there)
         assert await report() is False
         assert len(await store.attempts("cart-9")) == 1
 
 
-async def test_an_order_that_another_attempt_has_proven(
-    local: OrderStore, platform: Platform, corner: Shop
+async def test_callback_cannot_take_an_order_from_the_attempt_that_created_it(
+    local: OrderStore, platform: Platform, local_shop: Shop
 ) -> None:
-    """A callback cannot take it away."""
     attempt_id = await lost(local, platform, "lost")
     order = await opened(local)
     paid = await local._client.get_order(order.order_id)

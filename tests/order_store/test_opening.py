@@ -1,4 +1,4 @@
-"""Opening references: one live order each, whoever dies, whatever is lost."""
+"""Create orders: each reference has one payable order, crashes or not."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.order_store.platform import Platform
 
 S = AttemptState
-#: When the call of an attempt is over: 30 s of the client's, and 20.
+#: The deadline of a create call: 30 s of the client, plus 20 s.
 CALL_S = 50
 HALF_AN_HOUR_S = 1800
 DAY_S = 86_400
@@ -52,7 +52,7 @@ async def failed(store: OrderStore) -> AurpayError:
 
 
 async def states(store: OrderStore) -> list[AttemptState]:
-    """The newest first."""
+    """Return the states of a reference's attempts, newest first."""
     return [attempt.state for attempt in await store.attempts("cart-42")]
 
 
@@ -61,8 +61,8 @@ async def only(store: OrderStore) -> Attempt:
     return attempt
 
 
-async def under_way(store: OrderStore, platform: Platform) -> asyncio.Task[Any]:
-    """A call that the platform has, and answers when it may `go`."""
+async def start_call(store: OrderStore, platform: Platform) -> asyncio.Task[Any]:
+    """Start a create call that the platform answers once `go` is set."""
     platform.faults.insert(0, "wait")
     before = platform.calls["create_order"]
     task = asyncio.create_task(opened(store))
@@ -72,12 +72,11 @@ async def under_way(store: OrderStore, platform: Platform) -> asyncio.Task[Any]:
 
 
 class TestOnce:
-    """However often, and from wherever, it is asked for."""
+    """Concurrent and repeated calls for one reference create one order."""
 
-    async def test_an_order_is_made_and_kept(
+    async def test_created_order_is_stored_under_the_attempt_id_of_its_callbacks(
         self, store: OrderStore, platform: Platform
     ) -> None:
-        """Under the attempt_id that its callbacks bring back."""
         order = await opened(store)
         attempt = await only(store)
         assert (attempt.state, attempt.order) == (S.PAYABLE, order)
@@ -90,41 +89,39 @@ class TestOnce:
         assert attempt.order_id == order.order_id
         assert attempt.created_at == datetime(2026, 1, 1, tzinfo=UTC)
         assert attempt.next_poll_at == attempt.created_at + timedelta(minutes=2)
-        # The invoice lives a day.
+        # The invoice expires after a day.
         assert attempt.payable_until == attempt.created_at + timedelta(hours=25)
 
-    async def test_it_is_watched_for_as_long_as_its_invoice_lives(
+    async def test_order_is_polled_until_an_hour_after_its_invoice_expires(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """And an hour more."""
         platform.expiry = 7 * 86_400
         await opened(local)
         attempt = await only(local)
         assert attempt.payable_until == attempt.created_at + timedelta(days=7, hours=1)
 
-    async def test_it_is_the_same_order_ever_after(
+    async def test_same_reference_returns_the_same_order_in_each_process(
         self, store: OrderStore, platform: Platform, client: AurpayClient, url: str
     ) -> None:
-        """In this process and in the next; the price may be spelt as one likes."""
+        """The price may be written in different ways."""
         order = await opened(store)
         assert await opened(store, "20") == order
         async with OrderStore(client, url) as another:
             assert await opened(another) == order
         assert platform.calls["create_order"] == 1
 
-    async def test_a_hundred_callers_and_one_request(
+    async def test_a_hundred_concurrent_callers_share_one_request(
         self, store: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """All at once; no time passes for those who wait."""
         orders = await asyncio.gather(*(opened(store) for _ in range(100)))
         assert len({order.order_id for order in orders}) == 1
         assert platform.calls["create_order"] == 1
         assert clock.sleeps == []
 
-    async def test_a_hundred_callers_and_one_failure(
+    async def test_a_hundred_concurrent_callers_each_get_an_error_of_one_request(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """Each is told of it; whoever asks again later makes another request."""
+        """A later call sends another request."""
         platform.faults = ["refused"]
         calls = (opened(local) for _ in range(100))
         failures = await asyncio.gather(*calls, return_exceptions=True)
@@ -133,10 +130,9 @@ class TestOnce:
         assert platform.calls["create_order"] == 1
         await opened(local)
 
-    async def test_who_comes_as_a_call_ends_makes_one_of_his_own(
+    async def test_caller_between_the_end_of_a_call_and_its_cleanup_sends_a_new_call(
         self, local: OrderStore, platform: Platform, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Between its end and the loop's next round, in which that is noticed."""
         opener, turns = local._order_opener, local._order_opener._in_flight
         late: list[Any] = []
         with monkeypatch.context() as patch:
@@ -144,18 +140,17 @@ class TestOnce:
             platform.faults = ["refused"]
             await failed(local)
         [(key, ended)] = late
-        second = await under_way(local, platform)
+        second = await start_call(local, platform)
         opener._ended(key, ended)
         assert turns[key].task is not ended
         platform.go.set()
         assert (await second).reference == "cart-42"
         assert turns == {}
 
-    async def test_another_machine_waits_for_the_same_order(
+    async def test_another_machine_polls_for_an_order_that_is_being_created(
         self, store: OrderStore, platform: Platform, client: AurpayClient, url: str
     ) -> None:
-        """It looks every tenth of a second."""
-        first = await under_way(store, platform)
+        first = await start_call(store, platform)
         async with OrderStore(client, url, clock=Waiting()) as another:
             second = asyncio.create_task(opened(another))
             await asyncio.sleep(0.05)
@@ -164,11 +159,10 @@ class TestOnce:
             assert await second == await first
         assert platform.calls["create_order"] == 1
 
-    async def test_it_is_written_down_before_it_is_sent(
+    async def test_attempt_is_committed_before_the_request_is_sent(
         self, store: OrderStore, platform: Platform, client: AurpayClient, url: str
     ) -> None:
-        """For all to see, while the call is under way."""
-        first = await under_way(store, platform)
+        first = await start_call(store, platform)
         async with OrderStore(client, url) as another:
             attempt = await only(another)
         assert attempt.state is S.CREATING
@@ -179,7 +173,7 @@ class TestOnce:
     async def test_get_or_create_with_another_price_is_a_reference_conflict(
         self, store: OrderStore, platform: Platform
     ) -> None:
-        """Also at the same moment; nothing is sent for it."""
+        """No request is sent, even if both calls run at the same time."""
         prices = ("20.00", "21.00")
         both = await asyncio.gather(
             *(opened(store, price) for price in prices), return_exceptions=True
@@ -192,11 +186,11 @@ class TestOnce:
             await opened(store, "5")
         assert platform.calls["create_order"] == 1
 
-    async def test_whoever_gives_up_leaves_the_call_alone(
+    async def test_cancelled_caller_does_not_cancel_the_create_call(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """Servers cancel a request whose client went away."""
-        first = await under_way(local, platform)
+        """Servers cancel a handler when its client disconnects."""
+        first = await start_call(local, platform)
         first.cancel()
         with suppress(asyncio.CancelledError):
             await first
@@ -206,11 +200,10 @@ class TestOnce:
         await opened(local)
         assert platform.calls["create_order"] == 1
 
-    async def test_closing_waits_for_what_is_under_way(
+    async def test_aclose_waits_for_a_create_call_and_its_order_is_stored(
         self, local: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:
-        """An order that was made is kept."""
-        first = await under_way(local, platform)
+        first = await start_call(local, platform)
         asyncio.get_running_loop().call_later(0.01, platform.go.set)
         url = local.engine.url.render_as_string()
         await local.aclose()
@@ -218,10 +211,10 @@ class TestOnce:
             assert (await only(another)).state is S.PAYABLE
         assert first.done() or await first
 
-    async def test_closing_waits_for_all_the_steps(
+    async def test_aclose_waits_for_all_steps_of_a_call(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """The first of them may be to see that the last order is overdue."""
+        """The first step can be to find out that the last order is overdue."""
         order = await opened(local)
         platform.set(order.order_id, "OVERDUE")
         clock.advance(HALF_AN_HOUR_S)
@@ -231,11 +224,11 @@ class TestOnce:
         await local.aclose()
         assert (await second).order_id != order.order_id
 
-    async def test_whoever_does_not_wait_for_the_end_leaves_the_call_alone(
+    async def test_cancelled_aclose_does_not_cancel_the_create_call(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """Servers that stop have little time."""
-        first = await under_way(local, platform)
+        """A server that shuts down has little time."""
+        first = await start_call(local, platform)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await local.aclose()
@@ -244,7 +237,7 @@ class TestOnce:
         assert (await only(local)).order_id == order.order_id
 
     @pytest.mark.parametrize("is_live", [True, False])
-    async def test_what_is_seen_may_be_behind(
+    async def test_stale_read_replica_causes_no_busy_loop(
         self,
         local: OrderStore,
         platform: Platform,
@@ -252,8 +245,8 @@ class TestOnce:
         monkeypatch: pytest.MonkeyPatch,
         is_live: bool,
     ) -> None:
-        """What can be written to counts; nobody goes round and round meanwhile."""
-        first = await under_way(local, platform)
+        """Decisions use the rows of the database that accepts writes."""
+        first = await start_call(local, platform)
         seen = Step(Action.MARK_UNKNOWN, await only(local))
         if is_live:
             platform.go.set()
@@ -273,7 +266,7 @@ class TestOnce:
 
 
 class Waiting:
-    """A clock that lets others go on while it sleeps, and does not move."""
+    """A clock that stands still and yields to other tasks in `sleep`."""
 
     def now(self) -> datetime:
         return datetime(2026, 1, 1, tzinfo=UTC)
@@ -286,17 +279,16 @@ class Waiting:
         await asyncio.sleep(0.005)
 
 
-class TestFailing:
-    """What an error leaves behind."""
+class TestFailures:
+    """State after a failed create call."""
 
     @pytest.mark.parametrize(
         ("fault", "outcome"),
         [("unsent", RequestOutcome.NOT_SENT), ("refused", RequestOutcome.REJECTED)],
     )
-    async def test_nothing_was_made(
+    async def test_after_a_rejected_request_the_next_call_creates_without_a_search(
         self, local: OrderStore, platform: Platform, fault: str, outcome: RequestOutcome
     ) -> None:
-        """The next one is made without looking."""
         platform.faults = [fault]
         assert (await failed(local)).outcome is outcome
         assert (await only(local)).next_poll_at is None
@@ -305,10 +297,9 @@ class TestFailing:
         assert (await opened(local)).order_id == order.order_id
         assert platform.calls["list_orders"] == 0
 
-    async def test_nobody_knows_and_there_is_none(
+    async def test_after_an_unknown_outcome_the_list_is_searched_before_another_create(
         self, store: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """It is looked for before another one is made, and remembered."""
         platform.faults = ["lost"]
         error = await failed(store)
         assert error.outcome is RequestOutcome.UNKNOWN
@@ -321,10 +312,10 @@ class TestFailing:
         assert await states(store) == [S.PAYABLE, S.UNKNOWN]
         assert platform.calls == {"create_order": 2, "list_orders": 1}
 
-    async def test_nobody_knows_and_there_is_one(
+    async def test_lost_order_becomes_a_candidate_and_another_order_is_shown(
         self, store: OrderStore, platform: Platform
     ) -> None:
-        """Nobody has seen its invoice, so another one is made; it is watched."""
+        """No payer has seen the invoice of the lost order."""
         platform.faults = ["lost+created"]
         await failed(store)
         order = await opened(store)
@@ -334,10 +325,9 @@ class TestFailing:
         assert found.candidates == {lost: "PENDING"}
         assert found.order_id is None
 
-    async def test_an_order_of_the_store_is_no_candidate(
+    async def test_order_of_another_cart_in_the_store_is_no_candidate(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """Another cart of the same price, a moment before."""
         await local.get_or_create("cart-41", "20.00", "USD", **URLS)
         platform.faults = ["lost"]
         await failed(local)
@@ -345,10 +335,9 @@ class TestFailing:
         assert {*await states(local)} == {S.PAYABLE, S.UNKNOWN}
 
     @pytest.mark.parametrize("fault", ["untrusted", "cut"])
-    async def test_an_order_that_must_not_be_shown(
+    async def test_untrusted_order_is_polled_by_its_id_without_a_search(
         self, local: OrderStore, platform: Platform, fault: str
     ) -> None:
-        """Its id is known, so it is watched, and need not be looked for."""
         platform.faults = [fault]
         error = await failed(local)
         attempt = await only(local)
@@ -360,10 +349,10 @@ class TestFailing:
         assert {*await states(local)} == {S.PAYABLE, S.WITHHELD}
         assert platform.calls == {"create_order": 2}
 
-    async def test_what_cannot_be_looked_for_stops_nobody(
+    async def test_failed_search_does_not_block_the_next_order(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """The list may be closed to this key, or broken; `reconcile` goes on trying."""
+        """The key may lack access to the list; `reconcile` retries."""
         for number, response in enumerate((answer(b"{}", 403), answer(b"no JSON"))):
             platform.faults = ["lost"]
             platform.broken["list_orders"] = response
@@ -378,10 +367,9 @@ class TestFailing:
         "failure",
         [ConnectError("down", outcome=RequestOutcome.NOT_SENT), answer(b"", 503)],
     )
-    async def test_a_platform_that_is_down_is_asked_again(
+    async def test_no_request_is_sent_until_the_search_succeeds(
         self, local: OrderStore, platform: Platform, failure: Any
     ) -> None:
-        """Nothing is sent before it was looked for."""
         platform.faults = ["lost"]
         await failed(local)
         platform.broken["list_orders"] = failure
@@ -392,14 +380,14 @@ class TestFailing:
         assert platform.calls["create_order"] == 2
 
     @pytest.mark.parametrize("machine", ["the same", "another"])
-    async def test_a_platform_that_gives_the_same_order_twice(
+    async def test_order_id_of_another_cart_is_not_accepted(
         self, local: OrderStore, platform: Platform, clock: FakeClock, machine: str
     ) -> None:
-        """Two carts must not share a payment; an order of its own may exist."""
+        """Two carts must not share a payment, so the attempt stays unknown."""
         first = await opened(local)
         platform.faults = ["again"]
         store = local
-        if machine == "another":  # whose client remembers nothing of the first order
+        if machine == "another":  # Its client has not seen the first order.
             store = OrderStore(client_of(platform, clock), local.engine)
         with pytest.raises(UntrustedOrderError) as caught:
             await store.get_or_create("cart-43", "20.00", "USD", **URLS)
@@ -408,10 +396,9 @@ class TestFailing:
         assert (attempt.state, attempt.order_id) == (S.UNKNOWN, None)
         assert (await only(local)).order_id == first.order_id
 
-    async def test_an_error_that_names_another_attempts_order(
+    async def test_order_id_of_another_attempt_in_an_error_is_ignored(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """As little is known as without a name."""
         await opened(local)
         platform.faults = ["wait", "again"]
         platform.go.set()
@@ -421,11 +408,10 @@ class TestFailing:
         [attempt] = await local.attempts("cart-43")
         assert (attempt.state, attempt.order_id) == (S.UNKNOWN, None)
 
-    async def test_a_database_that_fails_as_well(
+    async def test_sql_error_after_a_lost_answer_is_the_cause_of_the_callers_error(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """That an order may exist is what the caller hears; the deadline tells all."""
-        task = await under_way(local, platform)
+        task = await start_call(local, platform)
         platform.faults = ["lost"]
         async with local.engine.begin() as connection:
             await connection.execute(text("ALTER TABLE aurpay_attempts RENAME TO away"))
@@ -434,11 +420,11 @@ class TestFailing:
             await task
         assert "no such table" in str(caught.value.__cause__)
 
-    async def test_a_database_that_is_gone_as_well(
+    async def test_lost_database_after_a_lost_answer_keeps_the_callers_error(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """Drivers say so in their own words, which SQLAlchemy leaves as they are."""
-        task = await under_way(local, platform)
+        """SQLAlchemy does not wrap this driver error."""
+        task = await start_call(local, platform)
         platform.faults = ["lost"]
 
         @event.listens_for(local.engine.sync_engine, "before_cursor_execute")
@@ -453,10 +439,10 @@ class TestFailing:
         assert isinstance(unavailable.__cause__, ConnectionRefusedError)
 
 
-class TestDying:
-    """A process that dies leaves a row; so does one that only seems to be dead."""
+class TestCrashes:
+    """A crashed process leaves a row, as does a process that is only slow."""
 
-    async def test_a_dead_sender_is_waited_for_and_looked_for(
+    async def test_another_machine_takes_over_after_the_deadline_of_a_crashed_call(
         self,
         store: OrderStore,
         platform: Platform,
@@ -464,8 +450,7 @@ class TestDying:
         clock: FakeClock,
         url: str,
     ) -> None:
-        """Not longer than its call can take; then another order is made."""
-        first = await under_way(store, platform)
+        first = await start_call(store, platform)
         clock.advance(CALL_S - 1)
         async with OrderStore(client, url) as another:
             order = await opened(another)
@@ -473,7 +458,7 @@ class TestDying:
         assert platform.calls == {"create_order": 2, "list_orders": 1}
         assert sum(clock.sleeps) == pytest.approx(1)
         platform.go.set()
-        # It was no more than slow: its order is watched, and the other one shown.
+        # The call was only slow: its order is polled, and the other one is shown.
         assert await first == order
         assert await states(store) == [S.PAYABLE, S.WITHHELD]
         assert len(platform.orders) == 2
@@ -481,11 +466,10 @@ class TestDying:
         assert slow.order is not None
         assert slow.order_id != order.order_id
 
-    async def test_a_slow_sender_that_nobody_has_replaced(
+    async def test_late_answer_is_shown_if_no_other_order_was_created(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Its order is the one to show."""
-        first = await under_way(local, platform)
+        first = await start_call(local, platform)
         clock.advance(CALL_S)
         await local.reconcile()
         assert await states(local) == [S.UNKNOWN]
@@ -498,7 +482,7 @@ class TestDying:
         ("fault", "states_after"),
         [("refused", S.REJECTED), ("lost", S.UNKNOWN), ("untrusted", S.WITHHELD)],
     )
-    async def test_a_slow_sender_that_fails(
+    async def test_late_failure_is_recorded_after_the_call_deadline(
         self,
         local: OrderStore,
         platform: Platform,
@@ -506,8 +490,7 @@ class TestDying:
         fault: str,
         states_after: AttemptState,
     ) -> None:
-        """What it knows is more than what was known without it, or as much."""
-        first = await under_way(local, platform)
+        first = await start_call(local, platform)
         clock.advance(CALL_S)
         await local.reconcile()
         platform.faults = [fault]
@@ -517,11 +500,10 @@ class TestDying:
         assert await states(local) == [states_after]
 
     @pytest.mark.parametrize("known", [True, False])
-    async def test_a_slow_sender_that_fails_forgets_nothing(
+    async def test_late_failure_keeps_candidates_and_a_resolved_order(
         self, local: OrderStore, platform: Platform, clock: FakeClock, known: bool
     ) -> None:
-        """What was found, or told by a person, before it came back."""
-        first = await under_way(local, platform)
+        first = await start_call(local, platform)
         other = await local._client.create_order("20.00", "USD")
         for _ in range(2):
             clock.advance(3 * CALL_S)
@@ -541,10 +523,10 @@ class TestDying:
         assert after.state is (S.WITHHELD if known else S.CANDIDATES_FOUND)
         assert after.order_id == (other.order_id if known else None)
 
-    async def test_whoever_wrote_it_down_long_ago_does_not_send_it(
+    async def test_attempt_that_took_too_long_to_commit_is_not_sent(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Others would look for it before it is over; it begins anew."""
+        """Others could search for the order too early, so the call starts again."""
         await local.attempts("cart-42")
         stalls = [11.0]
 
@@ -557,10 +539,10 @@ class TestDying:
         assert await states(local) == [S.PAYABLE, S.REJECTED]
         assert platform.calls == {"create_order": 1}
 
-    async def test_the_wait_for_the_database_does_not_count(
+    async def test_wait_for_a_database_lock_does_not_count_as_send_delay(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Where many write, nobody would ever be in time."""
+        """Otherwise no call would be sent under a heavy write load."""
         await local.attempts("cart-42")
 
         @event.listens_for(local.engine.sync_engine, "before_cursor_execute")
@@ -574,7 +556,7 @@ class TestDying:
 
 
 class TestOverdue:
-    """Its time to be shown is over; its invoice may still be paid."""
+    """The order is overdue, but its invoice can still be paid."""
 
     @pytest.mark.parametrize(
         ("status", "age_s"),
@@ -585,7 +567,7 @@ class TestOverdue:
             ("OVERDUE", HALF_AN_HOUR_S - 1),
         ],
     )
-    async def test_order_is_shown_while_the_platform_has_it_as_pending(
+    async def test_order_is_shown_while_aurpay_has_it_as_pending(
         self,
         local: OrderStore,
         platform: Platform,
@@ -593,7 +575,7 @@ class TestOverdue:
         status: str,
         age_s: int,
     ) -> None:
-        """No clock of ours retires an order whose invoice can be paid."""
+        """A local clock does not retire an order with a payable invoice."""
         first = await opened(local)
         platform.set(first.order_id, status)
         clock.advance(age_s)
@@ -609,7 +591,7 @@ class TestOverdue:
             ("PENDING", DAY_S + 60),
         ],
     )
-    async def test_there_is_a_new_order_and_the_old_one_is_watched(
+    async def test_overdue_order_is_replaced_and_still_polled(
         self,
         local: OrderStore,
         platform: Platform,
@@ -617,7 +599,6 @@ class TestOverdue:
         status: str,
         age_s: int,
     ) -> None:
-        """Once the platform says that it is overdue, or its invoice has expired."""
         first = await opened(local)
         platform.set(first.order_id, status)
         clock.advance(age_s)
@@ -630,20 +611,19 @@ class TestOverdue:
         watched = (await local.attempts("cart-42"))[1].next_poll_at is not None
         assert watched is (age_s < 26 * 3600)
 
-    async def test_before_its_time_nobody_is_asked(
+    async def test_payable_order_is_returned_without_a_request(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """What is shown, is shown from the database."""
         first = await opened(local)
         clock.advance(HALF_AN_HOUR_S - 1)
         assert await opened(local) == first
         assert platform.calls == {"create_order": 1}
 
     @pytest.mark.parametrize("status", ["SUCCESS", "RESOLVED", "REFUNDED"])
-    async def test_money_is_shown_and_not_settled(
+    async def test_get_or_create_shows_a_payment_and_leaves_it_to_reconcile(
         self, local: OrderStore, platform: Platform, clock: FakeClock, status: str
     ) -> None:
-        """Whoever opens could not deliver: the next `reconcile` does, at once."""
+        """The caller cannot fulfil the order; the next `reconcile` does, at once."""
         first = await opened(local)
         clock.advance(HALF_AN_HOUR_S - 1)
         assert not (await local.reconcile()).changes
@@ -655,10 +635,9 @@ class TestOverdue:
         [change] = (await local.reconcile()).changes
         assert change.attempt.state is (S.REFUNDED if status == "REFUNDED" else S.PAID)
 
-    async def test_a_status_without_a_meaning_is_shown(
+    async def test_order_with_an_unknown_status_is_shown_until_its_invoice_expires(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Until its invoice has expired: then a new order can do no harm."""
         first = await opened(local)
         platform.set(first.order_id, "PARTIAL")
         clock.advance(HALF_AN_HOUR_S)
@@ -667,10 +646,9 @@ class TestOverdue:
         assert (await opened(local)).order_id != first.order_id
         assert [a.status for a in await local.needs_review()] == ["PARTIAL"]
 
-    async def test_a_platform_that_has_forgotten_half_is_asked_once(
+    async def test_older_status_from_aurpay_is_ignored_and_not_queried_again(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Its older answer is no news, and no reason to ask again at once."""
         first = await opened(local)
         platform.set(first.order_id, "PARTIAL")
         await local.record(first.order_id)
@@ -683,17 +661,15 @@ class TestOverdue:
     async def test_get_or_create_replaces_an_overdue_order_that_aurpay_lacks(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Its time is over anyhow."""
         first = await opened(local)
         del platform.orders[first.order_id]
         clock.advance(HALF_AN_HOUR_S)
         assert (await opened(local)).order_id == first.order_id[:8] + "003000000001"
         assert await states(local) == [S.PAYABLE, S.OVERDUE]
 
-    async def test_a_platform_that_says_something_else(
+    async def test_answer_with_another_price_or_id_is_an_error_and_creates_no_order(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Another price is no news of this order; nothing is made on top of it."""
         first = await opened(local)
         platform.orders[first.order_id] |= {"vs_price": "21", "status": "SUCCESS"}
         clock.advance(HALF_AN_HOUR_S)

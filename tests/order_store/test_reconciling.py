@@ -1,4 +1,4 @@
-"""What no callback told is found by asking, on any number of machines."""
+"""Reconciliation finds payments without a callback, on any number of machines."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def lose(
 async def states(
     store: OrderStore, clock: FakeClock, seconds: float, reference: str = "cart-42"
 ) -> list[str]:
-    """What attempts became in that time, with a run whenever one is due."""
+    """Return the states recorded in that time, with reconciliation whenever due."""
     became: list[str] = []
     end = clock.now() + timedelta(seconds=seconds)
     while (due := await next_poll(store, reference)) is not None and due < end:
@@ -67,14 +67,14 @@ async def states(
 
 
 async def next_poll(store: OrderStore, reference: str) -> datetime | None:
-    looks = [one.next_poll_at for one in await store.attempts(reference)]
-    return min((look for look in looks if look is not None), default=None)
+    times = [one.next_poll_at for one in await store.attempts(reference)]
+    return min((time for time in times if time is not None), default=None)
 
 
-async def under_way(
+async def start_call(
     store: OrderStore, platform: Platform, reference: str = "cart-42"
 ) -> asyncio.Task[LightningOrder]:
-    """A call that the platform has, and answers when it may `go`."""
+    """Start a create call that the platform answers once `go` is set."""
     platform.faults = ["wait"]
     before = platform.calls["create_order"]
     task = asyncio.create_task(opened(store, reference))
@@ -83,36 +83,35 @@ async def under_way(
     return task
 
 
-class TestWatching:
-    """Orders that are known."""
+class TestPolling:
+    """Polling of orders with a known id."""
 
-    async def test_a_callback_that_was_lost(
+    async def test_payment_with_a_lost_callback_is_recorded_once_after_two_minutes(
         self, store: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Is found after two minutes, and told once, in its transaction."""
         order = await opened(store)
         platform.set(order.order_id, "SUCCESS")
-        parcels: list[str] = []
+        shipments: list[str] = []
 
-        async def tell(change: Change, connection: AsyncConnection) -> None:
+        async def on_change(change: Change, connection: AsyncConnection) -> None:
             count = (
                 "SELECT count(*) FROM aurpay_references WHERE paid_attempt_id IS NULL"
             )
             assert await connection.scalar(text(count)) == 0
-            parcels.extend([change.reference] * change.newly_paid)
+            shipments.extend([change.reference] * change.newly_paid)
 
         clock.advance(TWO_MINUTES_S - 1)
-        assert (await store.reconcile(on_change=tell)).asked == 0
+        assert (await store.reconcile(on_change=on_change)).asked == 0
         clock.advance(1)
-        done = await store.reconcile(on_change=tell)
+        done = await store.reconcile(on_change=on_change)
         [change] = done.changes
         assert change.newly_paid
         assert (done.asked, done.failures, done.more) == (1, (), False)
         clock.advance(DAY_S)
-        assert (await store.reconcile(on_change=tell)).asked == 0
-        assert parcels == ["cart-42"]
+        assert (await store.reconcile(on_change=on_change)).asked == 0
+        assert shipments == ["cart-42"]
 
-    async def test_on_many_machines_each_is_asked_about_once(
+    async def test_concurrent_reconcile_runs_poll_each_order_once(
         self,
         store: OrderStore,
         platform: Platform,
@@ -120,7 +119,6 @@ class TestWatching:
         client: AurpayClient,
         url: str,
     ) -> None:
-        """At the same moment; each finds its part."""
         for number in range(10):
             order = await opened(store, f"cart-{number}")
             platform.set(order.order_id, "SUCCESS")
@@ -131,10 +129,9 @@ class TestWatching:
         assert sum(len(one.changes) for one in done) == 10
         assert platform.calls["get_order"] == sum(one.asked for one in done) == 10
 
-    async def test_a_run_is_bounded(
+    async def test_reconcile_run_is_bounded_and_polls_the_most_urgent_first(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """And says whether there is more; the most urgent come first."""
         for number in range(5):
             await opened(local, f"cart-{number}")
             clock.advance(1)
@@ -147,10 +144,9 @@ class TestWatching:
             (0, False),
         ]
 
-    async def test_an_order_that_nobody_pays(
+    async def test_unpaid_order_is_polled_until_an_hour_after_its_invoice_expires(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Is watched until its invoice has expired, and an hour more."""
         order = await opened(local)
         platform.set(order.order_id, "OVERDUE")
         assert await states(local, clock, 24 * HOUR_S) == ["overdue"]
@@ -168,7 +164,7 @@ class TestWatching:
         sqlite_url: str,
         ahead_s: int,
     ) -> None:
-        """The platform has the order as PENDING; its word counts, not a clock."""
+        """Aurpay has the order as PENDING, and its status counts."""
         order = await opened(local)
         clock.advance(TWO_MINUTES_S)
         ahead = FakeClock(clock.now() + timedelta(seconds=ahead_s))
@@ -183,7 +179,7 @@ class TestWatching:
     async def test_order_that_a_clock_ahead_gave_up_is_polled_again(
         self, local: OrderStore, platform: Platform, clock: FakeClock, sqlite_url: str
     ) -> None:
-        """Overdue orders expire by a clock; but their polls tell that it was ahead."""
+        """Overdue orders expire by a clock; a poll shows that the clock was ahead."""
         order = await opened(local)
         await lose(local, platform, "lost", "cart-41")
         platform.set(order.order_id, "OVERDUE")
@@ -200,10 +196,10 @@ class TestWatching:
         clock.advance(TWO_MINUTES_S)
         assert any(one.newly_paid for one in (await local.reconcile()).changes)
 
-    async def test_order_that_a_clock_ahead_has_opened_is_polled(
+    async def test_order_that_a_clock_ahead_has_created_is_polled(
         self, local: OrderStore, platform: Platform, clock: FakeClock, sqlite_url: str
     ) -> None:
-        """Every few minutes, until the time of its opening comes."""
+        """It is polled every few minutes until its creation time is reached."""
         ahead = FakeClock(clock.now() + timedelta(hours=6))
         async with OrderStore(local._client, sqlite_url, clock=ahead) as wrong:
             order = await opened(wrong)
@@ -216,27 +212,25 @@ class TestWatching:
     async def test_order_that_stays_pending_is_polled_again_and_again(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Though its invoice has expired: after pauses that go on growing."""
+        """The invoice has expired, and the pauses keep growing."""
         order = await opened(local)
         assert await states(local, clock, 60 * DAY_S) == []
         assert 30 <= platform.calls["get_order"] <= 60
         platform.set(order.order_id, "OVERDUE")
         assert await states(local, clock, 30 * DAY_S) == ["expired"]
 
-    async def test_a_payment_at_the_very_end(
+    async def test_payment_shortly_before_the_last_poll_is_recorded(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Is still a payment."""
         order = await opened(local)
         platform.set(order.order_id, "OVERDUE")
         await states(local, clock, 24 * HOUR_S)
         platform.set(order.order_id, "SUCCESS")
         assert await states(local, clock, 2 * HOUR_S) == ["paid"]
 
-    async def test_money_too_much_is_watched_until_it_is_paid_back(
+    async def test_duplicate_payment_is_polled_until_it_is_refunded(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """However long that takes."""
         first = await opened(local)
         platform.set(first.order_id, "OVERDUE")
         clock.advance(1800)
@@ -256,10 +250,10 @@ class TestWatching:
         assert change.attempt.state is S.REFUNDED
         assert not await local.duplicate_payments()
 
-    async def test_a_status_without_a_meaning_is_never_given_up(
+    async def test_order_with_an_unknown_status_never_expires(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """It may turn out to be money."""
+        """The status may turn out to mean a payment."""
         order = await opened(local)
         platform.set(order.order_id, "TERMINATED")
         assert await states(local, clock, 30 * HOUR_S) == []
@@ -268,22 +262,21 @@ class TestWatching:
 
 
 class TestSearching:
-    """Orders that are not known."""
+    """Search for orders with an unknown id."""
 
-    async def test_what_is_not_there_is_given_up_after_an_hour(
+    async def test_search_for_a_lost_order_ends_after_an_hour(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """And not before."""
         await lose(local, platform, "lost")
         assert await states(local, clock, HOUR_S) == []
         assert await states(local, clock, HOUR_S) == ["not_found"]
         assert 8 <= platform.calls["list_orders"] <= 20
         assert (await local.reconcile()).asked == 0
 
-    async def test_what_appears_late_is_found(
+    async def test_lost_order_that_is_listed_late_becomes_a_candidate(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """And then watched for a day; it settles nothing, since nothing proves it."""
+        """Without proof, its payment is not recorded as paid."""
         await lose(local, platform, "lost+created")
         [(order_id, hidden)] = platform.orders.items()
         del platform.orders[order_id]
@@ -296,18 +289,17 @@ class TestSearching:
         assert unclear.candidates == {order_id: "SUCCESS"}
         assert await states(local, clock, 30 * HOUR_S) == []
         assert await local.needs_review()
-        # The list is read for an hour, and at the end; the order alone in between.
+        # The list is read for an hour, and at the end; in between, only the order.
         assert platform.calls["list_orders"] < 20
 
     @pytest.mark.parametrize("found_after_s", [600, HOUR_S])
-    async def test_what_is_found_and_never_paid_is_given_up(
+    async def test_unpaid_candidate_is_given_up_when_aurpay_has_it_as_overdue(
         self,
         local: OrderStore,
         platform: Platform,
         clock: FakeClock,
         found_after_s: int,
     ) -> None:
-        """When its invoice has expired and order detail has status OVERDUE."""
         await lose(local, platform, "lost+created")
         [(order_id, hidden)] = platform.orders.items()
         del platform.orders[order_id]
@@ -319,10 +311,9 @@ class TestSearching:
         assert await states(local, clock, 10 * HOUR_S) == ["not_found"]
         assert (await local.reconcile()).asked == 0
 
-    async def test_a_candidate_of_somebody_else(
+    async def test_candidate_that_aurpay_no_longer_lists_is_removed(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """It was taken for the lost one before its own answer came."""
         await lose(local, platform, "lost")
         other = await client_of(platform, clock).create_order("20.00", "USD")
         clock.advance(TWO_MINUTES_S)
@@ -331,12 +322,11 @@ class TestSearching:
         del platform.orders[other.order_id]
         assert await states(local, clock, 300) == ["unknown"]
 
-    async def test_a_candidate_that_another_attempt_proves(
+    async def test_candidate_that_another_attempt_confirms_is_removed(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Is no candidate any more."""
         await lose(local, platform, "lost")
-        slow = await under_way(local, platform, "cart-41")
+        slow = await start_call(local, platform, "cart-41")
         other = await client_of(platform, clock).create_order("20.00", "USD")
         clock.advance(TWO_MINUTES_S)
         await local.reconcile()
@@ -354,7 +344,7 @@ class TestSearching:
         client: AurpayClient,
         hidden_s: int,
     ) -> None:
-        """For an hour, and once more before the attempt is given up."""
+        """It runs for an hour, and once more before the attempt is given up."""
         other = await client.create_order("20.00", "USD")
         await lose(local, platform, "lost+created")
         own = [*platform.orders][-1]
@@ -369,11 +359,10 @@ class TestSearching:
         [unclear] = await local.needs_review()
         assert unclear.candidates == {other.order_id: "OVERDUE", own: "SUCCESS"}
 
-    async def test_a_dead_sender_is_found_without_anybody_opening(
+    async def test_reconcile_finds_a_crashed_call_after_its_deadline(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """When its call must be over."""
-        task = await under_way(local, platform)
+        task = await start_call(local, platform)
         clock.advance(49)
         assert (await local.reconcile()).asked == 0
         assert await states(local, clock, 60) == ["unknown"]
@@ -381,13 +370,13 @@ class TestSearching:
         await task
 
 
-class TestFailing:
-    """What cannot be asked about now is asked about later."""
+class TestFailures:
+    """Orders that cannot be queried now are queried later."""
 
-    async def test_an_order_that_cannot_be_read_stops_no_other(
+    async def test_order_that_cannot_be_read_does_not_stop_the_reconcile_run(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Forgotten by the platform, or told with another price."""
+        """Aurpay lacks the order, or returns it with another price."""
         orders = [await opened(local, f"cart-{number}") for number in range(3)]
         for order in orders:
             platform.set(order.order_id, "SUCCESS")
@@ -400,10 +389,10 @@ class TestFailing:
         assert failed == {"cart-0": NotFoundError, "cart-1": CallbackReferenceError}
         assert (await local.reconcile()).asked == 0
 
-    async def test_who_may_not_read_lists_hears_of_what_is_known(
+    async def test_key_without_list_access_still_polls_known_orders(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """What was lost is looked for last."""
+        """Searches run last."""
         await lose(local, platform, "lost")
         order = await opened(local, "cart-41")
         platform.set(order.order_id, "SUCCESS")
@@ -416,15 +405,13 @@ class TestFailing:
     async def test_reconcile_expires_an_old_order_that_aurpay_lacks(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Expires like any other."""
         order = await opened(local)
         del platform.orders[order.order_id]
         assert await states(local, clock, 30 * HOUR_S) == ["expired"]
 
-    async def test_a_platform_that_is_down_is_left_alone(
+    async def test_reconcile_run_ends_when_aurpay_is_unavailable(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """The first failure ends the run."""
         for number in range(3):
             await opened(local, f"cart-{number}")
         clock.advance(TWO_MINUTES_S)
@@ -437,7 +424,7 @@ class TestFailing:
         assert (await local.reconcile()).asked == 1
 
     @pytest.mark.parametrize("age_s", [TWO_MINUTES_S, 20 * HOUR_S])
-    async def test_what_the_shop_raises_undoes_it(
+    async def test_exception_of_on_change_rolls_the_update_back(
         self,
         store: OrderStore,
         platform: Platform,
@@ -445,19 +432,19 @@ class TestFailing:
         caplog: pytest.LogCaptureFixture,
         age_s: int,
     ) -> None:
-        """The next run tells it again: minutes later, however old the order is."""
+        """A run minutes later repeats it, at any age of the order."""
         order = await opened(store)
         platform.set(order.order_id, "SUCCESS")
-        told: list[Change] = []
+        received: list[Change] = []
 
-        async def tell(change: Change, _: AsyncConnection) -> None:
-            told.append(change)
-            if len(told) == 1:
-                message = "no parcels left"
+        async def on_change(change: Change, _: AsyncConnection) -> None:
+            received.append(change)
+            if len(received) == 1:
+                message = "no shipments left"
                 raise LookupError(message)
 
         clock.advance(age_s)
-        done = await store.reconcile(on_change=tell)
+        done = await store.reconcile(on_change=on_change)
         [failure] = done.failures
         assert (failure.attempt.reference, done.changes) == ("cart-42", ())
         assert isinstance(failure.error, LookupError)
@@ -470,8 +457,8 @@ class TestFailing:
         assert "reference='cart-42'" in record.message
         assert order.order_id in record.message
         clock.advance(60)
-        await store.reconcile(on_change=tell)
-        assert [change.newly_paid for change in told] == [True, True]
+        await store.reconcile(on_change=on_change)
+        assert [change.newly_paid for change in received] == [True, True]
         assert (await store.attempts("cart-42"))[0].state is S.PAID
 
     @pytest.mark.parametrize(
@@ -490,22 +477,22 @@ class TestFailing:
         clock: FakeClock,
         error: BaseException,
     ) -> None:
-        """Whatever it raises, as long as this task itself is not cancelled."""
+        """This includes CancelledError, unless this task itself is cancelled."""
         for number in range(3):
             order = await opened(local, f"cart-{number}")
             platform.set(order.order_id, "SUCCESS")
-        parcels: list[str] = []
+        shipments: list[str] = []
 
-        async def tell(change: Change, _: AsyncConnection) -> None:
+        async def on_change(change: Change, _: AsyncConnection) -> None:
             if change.reference == "cart-1":
                 raise error
-            parcels.append(change.reference)
+            shipments.append(change.reference)
 
         clock.advance(TWO_MINUTES_S)
-        done = await local.reconcile(on_change=tell)
-        assert sorted(parcels) == ["cart-0", "cart-2"]
+        done = await local.reconcile(on_change=on_change)
+        assert sorted(shipments) == ["cart-0", "cart-2"]
         assert [failure.error for failure in done.failures] == [error]
-        assert len((await local.reconcile(on_change=tell)).failures) == 1
+        assert len((await local.reconcile(on_change=on_change)).failures) == 1
 
     async def test_database_that_fails_ends_the_run_with_its_error(
         self,
@@ -514,7 +501,7 @@ class TestFailing:
         clock: FakeClock,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """It is no failure of one order; the lease of that order ends by itself."""
+        """The failure does not concern one order; the order's lease ends by timeout."""
         order = await opened(local)
         platform.set(order.order_id, "SUCCESS")
         clock.advance(TWO_MINUTES_S)
@@ -533,28 +520,27 @@ class TestFailing:
     async def test_failing_on_change_keeps_no_other_order_waiting(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """It is due again behind what is due already, and no run repeats it at once."""
+        """The failed order is due again after the orders that are due already."""
         for number in range(3):
             order = await opened(local, f"cart-{number}")
             platform.set(order.order_id, "SUCCESS")
             clock.advance(1)
-        parcels: list[str] = []
+        shipments: list[str] = []
 
-        async def tell(change: Change, _: AsyncConnection) -> None:
+        async def on_change(change: Change, _: AsyncConnection) -> None:
             if change.reference != "cart-2":
                 raise LookupError
-            parcels.append(change.reference)
+            shipments.append(change.reference)
 
         clock.advance(TWO_MINUTES_S)
-        done = await local.reconcile(limit=2, on_change=tell)
-        assert (len(done.failures), done.more, parcels) == (2, False, [])
-        done = await local.reconcile(limit=2, on_change=tell)
-        assert (len(done.failures), done.more, parcels) == (1, True, ["cart-2"])
+        done = await local.reconcile(limit=2, on_change=on_change)
+        assert (len(done.failures), done.more, shipments) == (2, False, [])
+        done = await local.reconcile(limit=2, on_change=on_change)
+        assert (len(done.failures), done.more, shipments) == (1, True, ["cart-2"])
 
     async def test_cancelled_run_gives_its_order_back_within_minutes(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """A process that ends while it polls keeps no order from the others."""
         order = await opened(local)
         platform.set(order.order_id, "SUCCESS")
         clock.advance(20 * HOUR_S)
@@ -582,10 +568,9 @@ class TestFailing:
             ({"on_change": print}, "on_change"),
         ],
     )
-    async def test_what_cannot_be_is_refused(
+    async def test_reconcile_rejects_invalid_arguments_before_a_request(
         self, local: OrderStore, arguments: dict[str, Any], field: str
     ) -> None:
-        """Before anything is asked."""
         with pytest.raises(InvalidRequestError) as caught:
             await local.reconcile(**arguments)
         assert caught.value.field == field

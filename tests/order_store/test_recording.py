@@ -1,4 +1,4 @@
-"""What the platform says of an order, written down: money is counted once."""
+"""Record order updates from Aurpay: each payment counts once."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def attempt_of(store: OrderStore, order_id: str) -> Attempt:
 async def two_orders(
     store: OrderStore, platform: Platform, clock: FakeClock
 ) -> tuple[str, str]:
-    """The overdue one, and the one to show."""
+    """Create an overdue order and the payable one that replaces it."""
     first = await opened(store)
     platform.set(first.order_id, "OVERDUE")
     clock.advance(HALF_AN_HOUR_S)
@@ -165,13 +165,12 @@ class TestRecordingByReference:
             await local.record(reference="")
 
 
-class TestSettling:
-    """A payment settles its reference, once."""
+class TestPayments:
+    """A reference becomes newly paid once."""
 
-    async def test_a_payment_counts_once(
+    async def test_only_the_first_record_of_a_payment_is_newly_paid(
         self, store: OrderStore, platform: Platform
     ) -> None:
-        """Whoever records it first is told to deliver; nobody else."""
         order = await opened(store)
         platform.set(order.order_id, "SUCCESS")
         change = await store.record(order_id=order.order_id)
@@ -187,10 +186,9 @@ class TestSettling:
         assert (again.newly_paid, again.changed, again.before) == (False, False, S.PAID)
         assert (await opened(store)).status == "SUCCESS"
 
-    async def test_of_twenty_at_once_one_settles(
+    async def test_one_of_twenty_concurrent_records_is_newly_paid(
         self, store: OrderStore, platform: Platform, client: AurpayClient, url: str
     ) -> None:
-        """On two machines."""
         order = await opened(store)
         platform.set(order.order_id, "SUCCESS")
         paid = await client.get_order(order.order_id)
@@ -199,10 +197,10 @@ class TestSettling:
             changes = await asyncio.gather(*(one.record(paid) for one in stores))
         assert [change.newly_paid for change in changes].count(True) == 1
 
-    async def test_the_first_payment_settles_and_the_other_is_too_much(
+    async def test_second_payment_is_a_duplicate_until_it_is_refunded(
         self, store: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Whichever was shown last; it is reported until it is paid back."""
+        """The order in which the two were shown makes no difference."""
         first, second = await two_orders(store, platform, clock)
         for order_id in (first, second):
             platform.set(order_id, "SUCCESS")
@@ -218,10 +216,10 @@ class TestSettling:
         assert (change.attempt.state, change.attempt.next_poll_at) == (S.REFUNDED, None)
         assert await store.duplicate_payments() == []
 
-    async def test_what_is_paid_back_stays_settled(
+    async def test_refunded_reference_stays_paid(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """Whoever wants to sell it again takes another reference."""
+        """To sell the cart again, the merchant uses another reference."""
         first, second = await two_orders(local, platform, clock)
         platform.set(first, "SUCCESS")
         await local.record(order_id=first)
@@ -231,10 +229,9 @@ class TestSettling:
         platform.set(second, "SUCCESS")
         assert (await local.record(order_id=second)).duplicate_payment
 
-    async def test_a_refund_that_comes_first_settles_nothing(
+    async def test_refund_without_a_recorded_payment_allows_a_new_order(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """There is no money: a new order may be made."""
         first = await opened(local)
         platform.set(first.order_id, "REFUNDED")
         change = await local.record(first.order_id)
@@ -244,7 +241,7 @@ class TestSettling:
     async def test_payment_of_an_order_without_an_invoice_is_recorded(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """Its answer could not be trusted, and somebody has paid it all the same."""
+        """The answer was not trusted, but the invoice was paid."""
         platform.faults = ["untrusted"]
         with pytest.raises(AurpayError):
             await opened(local)
@@ -256,13 +253,12 @@ class TestSettling:
         assert caught.value.order_id == order_id
 
 
-class TestOther:
-    """What is no payment."""
+class TestOtherUpdates:
+    """Updates that are no payment."""
 
-    async def test_overdue_then_paid(
+    async def test_paid_beats_overdue_in_either_order(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """Paid beats timeout, whichever is heard of first."""
         order = await opened(local)
         platform.set(order.order_id, "OVERDUE")
         overdue = await local.record(order_id=order.order_id)
@@ -275,10 +271,9 @@ class TestOther:
             change = await local.record(late)
             assert (change.changed, change.attempt.status) == (False, "SUCCESS")
 
-    async def test_nobody_paid_while_anybody_could(
+    async def test_payment_of_an_expired_order_is_recorded(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        """It expires; a payment that comes all the same counts."""
         order = await opened(local)
         platform.set(order.order_id, "OVERDUE")
         clock.advance(25 * 3600)
@@ -288,10 +283,9 @@ class TestOther:
         platform.set(order.order_id, "SUCCESS")
         assert (await local.record(order.order_id)).newly_paid
 
-    async def test_a_status_without_a_meaning_is_written_down(
+    async def test_unknown_status_is_stored_and_needs_review(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """And is what a person has to look at; so is one that is new."""
         for number, status in enumerate(("PARTIAL", "TERMINATED", "NEW")):
             order = await opened(local, f"cart-{number}")
             platform.set(order.order_id, status)
@@ -314,10 +308,9 @@ class TestOther:
         with pytest.raises(NotFoundError):
             await local.record("20260101000000000099")
 
-    async def test_an_order_that_the_store_does_not_have(
+    async def test_record_rejects_an_order_that_the_store_does_not_have(
         self, local: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:
-        """Made by somebody else, for example."""
         order = await client.create_order("20.00", "USD")
         with pytest.raises(UnknownOrderError, match=order.order_id):
             await local.record(order.order_id)
@@ -332,14 +325,13 @@ class TestOther:
             ({"amount": "0.0003"}, "another amount"),
         ],
     )
-    async def test_what_is_said_must_be_of_this_order(
+    async def test_update_that_does_not_match_the_order_is_rejected(
         self,
         local: OrderStore,
         platform: Platform,
         fields: dict[str, Any],
         problem: str,
     ) -> None:
-        """Else it is of another one, and nothing is written down."""
         order = await opened(local)
         platform.orders[order.order_id] |= {**fields, "status": "SUCCESS"}
         with pytest.raises(CallbackReferenceError, match=problem):
@@ -348,36 +340,35 @@ class TestOther:
 
 
 class TestTransactions:
-    """In the shop's own, both or neither."""
+    """Recording in the transaction of the application."""
 
     @pytest.mark.parametrize("kind", ["connection", "session"])
-    async def test_both_or_neither(
+    async def test_update_commits_and_rolls_back_with_the_applications_transaction(
         self, store: OrderStore, platform: Platform, kind: str
     ) -> None:
-        """The shop's rollback undoes it, the shop's commit makes it last."""
         order = await opened(store)
         platform.set(order.order_id, "SUCCESS")
         paid = await store._client.get_order(order.order_id)
         engine = store.engine
         async with engine.begin() as connection:
-            await connection.execute(text("CREATE TABLE parcels (reference TEXT)"))
+            await connection.execute(text("CREATE TABLE shipments (reference TEXT)"))
         own = engine.connect() if kind == "connection" else AsyncSession(engine)
         async with own as connection:
             for end in (connection.rollback, connection.commit):
                 change = await store.record(paid, connection=connection)
                 assert change.newly_paid
-                parcel = text("INSERT INTO parcels VALUES ('cart-42')")
-                await connection.execute(parcel)
+                shipment = text("INSERT INTO shipments VALUES ('cart-42')")
+                await connection.execute(shipment)
                 await end()
-            count = await connection.scalar(text("SELECT count(*) FROM parcels"))
+            count = await connection.scalar(text("SELECT count(*) FROM shipments"))
         assert count == 1
         assert not (await store.record(paid)).newly_paid
         assert (await opened(store)).status == "SUCCESS"
 
-    async def test_an_id_is_asked_about_before_the_transaction(
+    async def test_record_queries_aurpay_before_it_begins_a_transaction(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """A network must not hold a database."""
+        """A request must not hold a database lock."""
         order = await opened(local)
         platform.set(order.order_id, "SUCCESS")
         async with local.engine.begin() as connection:
@@ -385,10 +376,9 @@ class TestTransactions:
                 await local.record(order_id=order.order_id, connection=connection)
             ).newly_paid
 
-    async def test_a_connection_without_transactions(
+    async def test_record_rejects_a_connection_in_autocommit_mode(
         self, store: OrderStore, platform: Platform, url: str
     ) -> None:
-        """It could not undo anything."""
         order = await opened(store)
         engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
         async with engine.connect() as connection:
@@ -398,10 +388,9 @@ class TestTransactions:
             await store.record(order.order_id, connection="x")  # type: ignore[arg-type]
         await engine.dispose()
 
-    async def test_a_row_that_somebody_changes_without_holding_it(
+    async def test_optimistic_lock_rejects_a_change_to_a_stale_row(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """Nothing is overwritten that was not seen."""
         order = await opened(local)
         rows, repository = local._repository.rows, local._repository
         async with rows.writing() as connection:
@@ -424,13 +413,12 @@ class TestTransactions:
                 await rows.settle(connection, attempt)
 
 
-class TestIdentifying:
-    """What a person has found out of a lost one."""
+class TestResolving:
+    """`resolve` sets the order of a lost attempt by hand."""
 
-    async def test_a_person_knows_its_order(
+    async def test_resolve_with_an_order_id_makes_a_later_payment_count(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """Then it is as if its answer had come, but for the invoice."""
         platform.faults = ["lost+created"]
         with pytest.raises(AurpayError):
             await opened(local)
@@ -443,10 +431,9 @@ class TestIdentifying:
         platform.set(order_id, "SUCCESS")
         assert (await local.record(order_id=order_id)).newly_paid
 
-    async def test_a_person_knows_that_there_is_none(
+    async def test_resolve_without_an_order_ends_the_search(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """Then nobody looks for it any more."""
         platform.faults = ["lost"]
         with pytest.raises(AurpayError):
             await opened(local)
@@ -456,10 +443,9 @@ class TestIdentifying:
         assert change.attempt.next_poll_at is None
         assert not (await local.resolve(attempt.attempt_id, None)).changed
 
-    async def test_of_what_was_not_lost_nobody_can_know_that(
+    async def test_resolve_rejects_an_attempt_with_a_known_outcome(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """Its sender says so, or has said so."""
         platform.faults = ["refused"]
         with pytest.raises(AurpayError):
             await opened(local)
@@ -469,10 +455,9 @@ class TestIdentifying:
         ):
             await local.resolve(attempt.attempt_id, None)
 
-    async def test_another_attempts_order_is_refused(
+    async def test_resolve_rejects_the_order_of_another_attempt(
         self, local: OrderStore, platform: Platform
     ) -> None:
-        """No order is paid for two carts."""
         other = await opened(local, "cart-41")
         platform.faults = ["lost"]
         with pytest.raises(AurpayError):

@@ -1,4 +1,4 @@
-"""The supervised loop of reconciliation ends when it is stopped, not by itself."""
+"""The supervised reconciliation loop runs until it is stopped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MORE = Reconciliation(changes=(), failures=(), asked=1, more=True)
 
 
 class Steps:
-    """Runs of reconciliation as a script has them; the last one closes the loop."""
+    """A script of reconciliation runs; the last one closes the loop."""
 
     def __init__(self, runner: Runner, *steps: Reconciliation | BaseException) -> None:
         self.runner = runner
@@ -49,7 +49,6 @@ async def run(clock: FakeClock, *steps: Reconciliation | BaseException) -> None:
 async def test_runs_follow_each_other_after_a_pause_and_at_once_if_more_is_due(
     clock: FakeClock,
 ) -> None:
-    """The pause is slept on the store's clock."""
     await run(clock, NOTHING, MORE, MORE, NOTHING)
     assert clock.sleeps == [60, 60]
 
@@ -63,10 +62,9 @@ async def test_runs_follow_each_other_after_a_pause_and_at_once_if_more_is_due(
         BaseExceptionGroup("odd", [asyncio.CancelledError(), ValueError()]),
     ],
 )
-async def test_no_exception_ends_the_loop(
+async def test_exceptions_are_logged_and_do_not_end_the_reconciliation_loop(
     clock: FakeClock, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
-    """Each is logged with its traceback."""
     await run(clock, error, NOTHING)
     [record] = caplog.records
     assert (record.name, record.levelname) == ("aurpay_async.orders", "ERROR")
@@ -79,7 +77,7 @@ async def test_no_exception_ends_the_loop(
 async def test_pauses_after_failures_grow_up_to_the_pause_between_runs(
     clock: FakeClock,
 ) -> None:
-    """And begin anew after a success."""
+    """A success resets them."""
     errors = [OSError() for _ in range(100)]
     await run(clock, *errors, NOTHING, OSError())
     longest = [min(60, 2.0**number) for number in range(100)]
@@ -88,16 +86,15 @@ async def test_pauses_after_failures_grow_up_to_the_pause_between_runs(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-async def test_exit_of_the_program_ends_the_loop(
+async def test_system_exit_ends_the_reconciliation_loop(
     clock: FakeClock, error: type[BaseException]
 ) -> None:
-    """It is no failure."""
     with pytest.raises(error):
         await run(clock, error())
 
 
 class Standing:
-    """A clock that stands still: who sleeps on it is woken by the end alone."""
+    """A clock that stands still: sleepers wake only when the loop is stopped."""
 
     now = FakeClock.now
     monotonic = FakeClock.monotonic
@@ -108,8 +105,7 @@ class Standing:
         await asyncio.Event().wait()
 
 
-async def test_cancellation_ends_the_loop() -> None:
-    """As it ends any task."""
+async def test_cancellation_ends_the_reconciliation_loop() -> None:
     runner = Runner(Standing())
     task = asyncio.create_task(runner.run(Steps(runner, NOTHING), 60))
     await asyncio.sleep(0)
@@ -120,7 +116,7 @@ async def test_cancellation_ends_the_loop() -> None:
 
 
 async def test_stop_ends_a_pause_and_waits_for_a_run_that_is_under_way() -> None:
-    """No transaction is left behind."""
+    """No open transaction remains."""
     runner, go, ended = Runner(Standing()), asyncio.Event(), list[str]()
 
     async def slow() -> Reconciliation:
@@ -140,28 +136,28 @@ async def test_stop_ends_a_pause_and_waits_for_a_run_that_is_under_way() -> None
     await working
 
 
-async def test_payment_whose_callback_was_lost_is_fulfilled(
+async def test_reconciliation_loop_fulfils_a_payment_with_a_lost_callback(
     local: OrderStore, platform: Platform, clock: FakeClock
 ) -> None:
-    """By the loop alone; closing the store ends it."""
+    """Closing the store stops the loop."""
     order = await local.get_or_create("cart-42", "20", "USD", **URLS)
     platform.set(order.order_id, "SUCCESS")
-    parcels: list[str] = []
+    shipments: list[str] = []
     tries: list[float] = []
 
     async def deliver(change: Change, _: AsyncConnection) -> None:
         tries.append(clock.monotonic())
         if len(tries) == 1:
-            message = "no parcels left"
+            message = "no shipments left"
             raise LookupError(message)
-        parcels.append(change.reference)
+        shipments.append(change.reference)
         closing.append(asyncio.create_task(local.aclose()))
 
     closing: list[asyncio.Task[None]] = []
     async with asyncio.timeout(10):
         await local.run(on_change=deliver)
         await closing[0]
-    assert parcels == ["cart-42"]
+    assert shipments == ["cart-42"]
     assert tries == [120, 180]
 
 
@@ -175,10 +171,9 @@ async def test_payment_whose_callback_was_lost_is_fulfilled(
         ({"on_change": print}, "on_change"),
     ],
 )
-async def test_run_refuses_arguments_that_cannot_be_used(
+async def test_reconciliation_loop_validates_its_arguments_at_once(
     local: OrderStore, arguments: dict[str, Any], field: str
 ) -> None:
-    """At once, instead of in each round."""
     with pytest.raises(InvalidRequestError) as caught:
         await local.run(**arguments)
     assert caught.value.field == field

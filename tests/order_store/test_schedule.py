@@ -1,4 +1,4 @@
-"""When the platform is asked, and until when."""
+"""The polling schedule of orders."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ S = AttemptState
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
-def test_a_call_is_over_when_it_cannot_be_under_way() -> None:
-    """What it takes at most, and twenty seconds to begin and to end."""
+def test_call_limit_is_the_request_deadline_plus_twenty_seconds() -> None:
     assert call_limit(30.0) == timedelta(seconds=50)
 
 
@@ -24,13 +23,13 @@ def test_a_call_is_over_when_it_cannot_be_under_way() -> None:
     ("after", "over"),
     [(timedelta(0), False), (timedelta(seconds=50), True), (-MINUTE, True)],
 )
-def test_a_clock_that_was_set_back_ends_it(after: timedelta, over: bool) -> None:
-    """Rather than to wait for as long as the clock was wrong."""
+def test_call_is_over_if_the_clock_was_set_back(after: timedelta, over: bool) -> None:
+    """Waiting could take as long as the clock was wrong."""
     assert is_over(attempt(S.CREATING), NOW + after) is over
 
 
-def test_a_payment_can_come_while_the_invoice_lives_and_an_hour_more() -> None:
-    """A day, if nobody has seen the invoice; ten years at most."""
+def test_last_payment_is_possible_an_hour_after_the_invoice_expires() -> None:
+    """The limit is a day for an unknown invoice, and ten years at most."""
     assert last_payment_at(NOW) == NOW + DAY + HOUR
     assert last_payment_at(NOW, NOW + HOUR) == NOW + 2 * HOUR
     for_ever = datetime.max.replace(tzinfo=NOW.tzinfo)
@@ -44,17 +43,16 @@ def test_a_payment_can_come_while_the_invoice_lives_and_an_hour_more() -> None:
     ("age", "pause"),
     [(timedelta(0), 2 * MINUTE), (8 * MINUTE, 2 * MINUTE), (4 * HOUR, HOUR)],
 )
-def test_pauses_grow_with_age(
+def test_pause_between_polls_is_a_quarter_of_the_age_and_two_minutes_at_least(
     state: AttemptState, age: timedelta, pause: timedelta
 ) -> None:
-    """A quarter of it, and two minutes at least."""
     assert next_poll(attempt(state), NOW + age) == NOW + age + pause
 
 
 @pytest.mark.parametrize(
     ("state", "age", "at"),
     [
-        # The last look is at the end; who could not be asked then is asked later.
+        # The last poll is at the end; if it fails, another one follows.
         (S.OVERDUE, 24 * HOUR, 25 * HOUR),
         (S.OVERDUE, 28 * HOUR, 35 * HOUR),
         (S.UNKNOWN, 55 * MINUTE, HOUR + timedelta(seconds=50)),
@@ -62,15 +60,14 @@ def test_pauses_grow_with_age(
         (S.PAYMENT_REPORTED, 100 * HOUR, 125 * HOUR),
     ],
 )
-def test_the_end_is_looked_at(
+def test_last_poll_is_when_the_last_payment_is_possible(
     state: AttemptState, age: timedelta, at: timedelta
 ) -> None:
-    """Money too much, and money that nobody can place, have no end."""
+    """Duplicate and reported payments are polled without an end."""
     assert next_poll(attempt(state), NOW + age) == NOW + at
 
 
-def test_a_call_under_way_is_left_alone() -> None:
-    """Until it must be over."""
+def test_call_under_way_is_polled_after_its_deadline() -> None:
     one = attempt(S.CREATING)
     assert next_poll(one, NOW) == one.deadline
 
@@ -78,14 +75,12 @@ def test_a_call_under_way_is_left_alone() -> None:
 @pytest.mark.parametrize(
     "state", [S.REJECTED, S.NOT_FOUND, S.PAID, S.REFUNDED, S.EXPIRED]
 )
-def test_what_is_done_is_done(state: Any) -> None:
-    """Nobody asks about it any more."""
+def test_attempts_in_a_final_state_are_not_polled(state: Any) -> None:
     assert next_poll(attempt(state), NOW) is None
 
 
-def test_an_order_of_a_day_is_asked_about_some_thirty_times() -> None:
-    """From two minutes on."""
-    now, looks = NOW, 0
+def test_order_that_lives_a_day_is_polled_some_thirty_times() -> None:
+    now, polls = NOW, 0
     while now < NOW + DAY:
-        now, looks = next_poll(attempt(S.OVERDUE), now) or now + DAY, looks + 1
-    assert 25 <= looks <= 35
+        now, polls = next_poll(attempt(S.OVERDUE), now) or now + DAY, polls + 1
+    assert 25 <= polls <= 35

@@ -1,4 +1,4 @@
-"""The table of states: no sequence of moves loses a payment."""
+"""The state machine of attempts: no sequence of transitions loses a payment."""
 
 from __future__ import annotations
 
@@ -17,27 +17,24 @@ STATUSES = st.sampled_from([*OrderStatus, OrderStatus("NEW")])
 
 
 @pytest.mark.parametrize("state", [state for state in S if state not in MONEY])
-def test_money_counts_whatever_was_known_before(state: S) -> None:
-    """A gateway said no, the search was over, the invoice had expired: still money."""
+def test_each_unpaid_state_can_become_paid_duplicate_or_refunded(state: S) -> None:
+    """A payment counts even after a rejection, a search without a result, or expiry."""
     assert state.can_become(S.PAID)
     assert state.can_become(S.DUPLICATE)
     assert state.can_become(S.REFUNDED)
 
 
 @pytest.mark.parametrize("state", sorted(MONEY))
-def test_what_is_paid_can_only_be_paid_back(state: S) -> None:
-    """And what is paid back is so for ever."""
+def test_paid_attempts_can_only_be_refunded_and_refunded_is_final(state: S) -> None:
     after = {other for other in S if state.can_become(other)}
     assert after == (set() if state is S.REFUNDED else {S.REFUNDED})
 
 
-def test_nothing_stays_as_it_is_by_moving() -> None:
-    """A change is a change."""
+def test_no_state_has_a_transition_to_itself() -> None:
     assert not any(state.can_become(state) for state in S)
 
 
-def test_an_order_is_shown_once() -> None:
-    """What was retired, or never shown, never becomes the one to show."""
+def test_withheld_and_retired_orders_never_become_payable() -> None:
     shown = {state for state in S if state.can_become(S.PAYABLE)}
     assert shown == {
         S.CREATING,
@@ -51,20 +48,18 @@ def test_an_order_is_shown_once() -> None:
 
 
 @given(STATES, st.lists(STATES, max_size=8))
-def test_a_move_that_the_table_lacks_is_no_move(
+def test_first_allowed_transition_is_taken_and_otherwise_the_state_stays(
     state: S, moves: list[AttemptState]
 ) -> None:
-    """The first one that it has, or that is no move, counts; else all stays."""
     after = state.first_of(tuple(moves))
     possible = [move for move in moves if move is state or state.can_become(move)]
     assert after is (possible[0] if possible else state)
 
 
 @given(STATES, st.lists(st.tuples(STATUSES, st.booleans(), st.booleans())))
-def test_no_news_of_the_platform_lose_a_payment(
+def test_no_later_update_from_aurpay_hides_a_payment(
     state: S, news: list[tuple[OrderStatus, bool, bool]]
 ) -> None:
-    """Once it has said that an order is paid, that is known to the end."""
     seen = state in MONEY
     for status, settled, over in news:
         state = state.first_of(wanted(status, settled=settled, over=over))
@@ -87,8 +82,8 @@ def test_no_news_of_the_platform_lose_a_payment(
         ("NEW", False, True, [S.WITHHELD]),
     ],
 )
-def test_where_a_status_leads(
+def test_transition_for_each_status_of_aurpay(
     status: str, settled: bool, over: bool, states: list[AttemptState]
 ) -> None:
-    """Only OVERDUE ends an order, and only after its invoice has expired."""
+    """Only OVERDUE expires an order, and only after its invoice has expired."""
     assert [*wanted(OrderStatus(status), settled=settled, over=over)] == states

@@ -16,7 +16,7 @@ __all__ = ["pooler_url", "postgresql", "postgresql_url"]
 
 @pytest.fixture(params=["sqlite", "postgresql+asyncpg", "postgresql+psycopg"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Each driver in turn."""
+    """The URL of each driver in turn."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path}/callbacks.db"
     url: str = request.getfixturevalue("postgresql_url")

@@ -1,4 +1,4 @@
-"""A database that stops answering without closing anything."""
+"""A proxy to a database that stops answering without closing its connections."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PATIENCE_S = STEP_LIMIT_S["postgresql"]
 
 
 class Proxy:
-    """Stands between a driver and PostgreSQL, and may go silent."""
+    """A proxy between a driver and PostgreSQL that can go silent."""
 
     def __init__(self, url: str) -> None:
         self._server = make_url(url)
-        #: The URL by which it is reached.
+        #: The URL of the proxy.
         self.url = ""
         self.connections = 0
         self._is_heard = asyncio.Event()
@@ -74,7 +74,7 @@ class Proxy:
             await asyncio.gather(carry(reader, forth), carry(back, writer))
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         STEP_LIMIT_S["postgresql"] = _PATIENCE_S
         for is_heard in (*self._silenced, self._is_heard):
             is_heard.set()
@@ -85,7 +85,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxied(url: str) -> AsyncIterator[Proxy]:
-    """Stand between a database and its clients."""
+    """Run a proxy between a database and its clients."""
     proxy = Proxy(url)
     server = await asyncio.start_server(proxy.connect, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

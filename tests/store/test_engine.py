@@ -1,4 +1,4 @@
-"""What every statement of the store goes through."""
+"""The engine that runs all statements of the store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOOK = "SELECT number FROM numbers"
 
 
 def is_free(path: Path) -> bool:
-    """Whether anybody may write now."""
+    """Tell if another connection can write now."""
     with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as driver:
         try:
             driver.execute("BEGIN EXCLUSIVE")
@@ -37,10 +37,10 @@ def is_free(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["connect", "begin"])
-async def test_whoever_stops_waiting_lets_go_of_the_database(
+async def test_cancelled_statement_releases_the_database_lock_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """At once, and not when the garbage is collected: nobody else could write."""
+    """The lock does not wait for garbage collection."""
     path = tmp_path / "orders.db"
     database = Database(f"sqlite+aiosqlite:///{path}", "a test")
     async with database.begin() as connection:
@@ -50,24 +50,24 @@ async def test_whoever_stops_waiting_lets_go_of_the_database(
 
     async def cancelled(cursor: Any, statement: str, *arguments: Any) -> Any:
         if statement == LOOK:
-            task.cancel()  # while the thread of the driver is at it
+            task.cancel()  # The driver's thread is running the statement.
         return await execute_there(cursor, statement, *arguments)
 
-    async def look() -> None:
+    async def read() -> None:
         async with getattr(database, kind)() as connection:
             await execute(connection, text("UPDATE numbers SET number = 7 WHERE false"))
             await execute(connection, text(LOOK))
 
     monkeypatch.setattr(aiosqlite.Cursor, "execute", cancelled)
-    task = asyncio.create_task(look())
+    task = asyncio.create_task(read())
     with pytest.raises(asyncio.CancelledError):
         await task
     assert is_free(path)
     await database.aclose()
 
 
-def test_server_tells_the_time_where_machines_may_differ() -> None:
-    """As SQL, so it costs no statement of its own; a clock of a test replaces it."""
+def test_database_server_supplies_the_time_within_its_statements() -> None:
+    """A test's clock replaces it."""
     server = Database("postgresql+asyncpg://shop@127.0.0.1/shop", "a test")
     clock, minute = FakeClock(), timedelta(minutes=1)
     assert "clock_timestamp()" in str(server.now(SystemClock()))
@@ -119,7 +119,7 @@ async def test_time_without_a_time_zone_is_not_stored(url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["connect", "begin"])
-async def test_a_failed_commit_leaves_neither_a_lock_nor_a_half_done_transaction(
+async def test_failed_commit_leaves_neither_a_lock_nor_an_open_transaction(
     tmp_path: Path, kind: str
 ) -> None:
     """SQLite cannot commit while another connection is reading."""

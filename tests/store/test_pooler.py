@@ -25,12 +25,12 @@ CROWD = 20
 
 @pytest.fixture(params=["postgresql+asyncpg", "postgresql+psycopg"])
 def url(request: pytest.FixtureRequest, pooler_url: str) -> str:
-    """Each driver in turn."""
+    """The URL of each driver in turn."""
     return pooler_url.replace("postgresql+asyncpg", request.param)
 
 
 async def take(store: SqlInbox, key: str) -> list[object]:
-    """Take some callbacks about one order, one after the other."""
+    """Process some callbacks of one order, one after the other."""
     answers: list[object] = []
     kinds: tuple[Kind, ...] = ("timeout", "timeout", "paid", "paid")
     for kind in kinds:
@@ -43,7 +43,7 @@ async def take(store: SqlInbox, key: str) -> list[object]:
 
 
 async def test_callbacks_are_claimed_through_a_pooler(url: str) -> None:
-    """With statements of several kinds on each connection."""
+    """Each connection runs several kinds of statements."""
     async with SqlInbox(f"{url}?pgbouncer=true") as store:
         await store.create_tables()
         answers = await asyncio.gather(*(take(store, f"{n:024}") for n in range(CROWD)))
@@ -51,8 +51,8 @@ async def test_callbacks_are_claimed_through_a_pooler(url: str) -> None:
     assert answers == [handled] * CROWD
 
 
-async def test_orders_are_opened_through_a_pooler(url: str) -> None:
-    """On an engine that was set up as the page on orders says."""
+async def test_orders_are_created_through_a_pooler(url: str) -> None:
+    """The engine is set up as the page on orders says."""
     options = dict(_POOLER_OPTIONS[url.removeprefix("postgresql+").partition(":")[0]])
     engine = create_async_engine(url, connect_args=options)
     async with (
@@ -69,8 +69,7 @@ async def test_orders_are_opened_through_a_pooler(url: str) -> None:
     await engine.dispose()
 
 
-async def test_a_database_is_migrated_through_a_pooler(url: str) -> None:
-    """By several machines at once."""
+async def test_concurrent_migrations_through_a_pooler_succeed(url: str) -> None:
     databases = [Database(f"{url}?pgbouncer=true", "a test") for _ in range(4)]
     await asyncio.gather(*map(upgrade, databases))
     assert await fits(databases[0])
@@ -85,8 +84,7 @@ async def test_a_database_is_migrated_through_a_pooler(url: str) -> None:
         "sqlite+aiosqlite:///orders.db?pgbouncer=true",
     ],
 )
-def test_the_parameter_for_poolers_is_checked(url: str) -> None:
-    """Another driver, or another value, would be ignored."""
+def test_pooler_parameter_rejects_other_drivers_and_values(url: str) -> None:
     with pytest.raises(ConfigurationError, match="pgbouncer must be true or false"):
         Database(url, "a test")
 
@@ -99,10 +97,10 @@ def test_the_parameter_for_poolers_is_checked(url: str) -> None:
         ("?pgbouncer=true", _POOLER_OPTIONS["asyncpg"]),
     ],
 )
-def test_the_parameter_for_poolers_reaches_no_driver(
+def test_pooler_parameter_is_translated_for_the_driver(
     query: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Asyncpg would refuse it; what stands for it is handed on."""
+    """The parameter itself would be rejected by asyncpg."""
     made: dict[str, Any] = {}
 
     def create(url: Any, **others: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A pool of connections belongs to one process and one event loop."""
+"""Each connection pool belongs to one process and one event loop."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ threads_and_forks = pytest.mark.filterwarnings("ignore:This process .* multi-thr
 
 @pytest.fixture(autouse=True)
 def _finalised_here() -> Iterator[None]:
-    """A child's pools of its parent go with the child; what a test leaves, here."""
+    """Collect the pools that a test leaves, in the process that owns them."""
     yield
     assert not _pools._inherited
     gc.collect()
 
 
-async def ask(database: Database) -> list[object]:
-    """Use more connections than the pool has, so that tasks wait for it."""
+async def query(database: Database) -> list[object]:
+    """Run more queries than the pool has connections, so that tasks wait for one."""
 
     async def one() -> object:
         async with database.connect() as connection:
@@ -55,7 +55,7 @@ async def ask(database: Database) -> list[object]:
 
 
 def in_child(work: Callable[[], Coroutine[Any, Any, object]]) -> int:
-    """Return the status of a forked process that awaited this on a loop of its own."""
+    """Fork a process that runs this on a new event loop, and return its status."""
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -69,51 +69,51 @@ def in_child(work: Callable[[], Coroutine[Any, Any, object]]) -> int:
 
 @forks
 @threads_and_forks
-def test_a_forked_child_gets_connections_of_its_own(url: str) -> None:
-    """As under ``gunicorn --preload`` and in the prefork pool of Celery."""
+def test_forked_child_opens_new_connections(url: str) -> None:
+    """`gunicorn --preload` and the prefork pool of Celery fork like this."""
     database = Database(url, "a test")
     shared = Database(database.engine, "another test")
-    asyncio.run(ask(database))
+    asyncio.run(query(database))
 
     async def child() -> None:
         for one in (database, shared):
-            assert await ask(one) == [7] * CROWD
+            assert await query(one) == [7] * CROWD
         await database.aclose()
 
     assert in_child(child) == 0
-    assert asyncio.run(ask(shared)) == [7] * CROWD
+    assert asyncio.run(query(shared)) == [7] * CROWD
     asyncio.run(database.aclose())
 
 
 @forks
 @threads_and_forks
-async def test_a_forked_child_leaves_the_connections_of_its_parent_alone(
+async def test_forked_child_does_not_touch_the_connections_of_its_parent(
     url: str,
 ) -> None:
-    """The parent is in the middle of a transaction while the child works and ends."""
+    """The parent is in a transaction while the child works and ends."""
     database = Database(url, "a test")
     idle = Database(url, "another test")
-    await ask(idle)
+    await query(idle)
     async with database.begin() as connection:
         await execute_and_commit(connection, text("SELECT 1"))
 
         async def child() -> None:
             await idle.aclose()
-            assert await ask(database) == [7] * CROWD
+            assert await query(database) == [7] * CROWD
 
         assert await asyncio.to_thread(in_child, child) == 0
         assert await connection.scalar(text("SELECT 7")) == 7
     for one in (database, idle):
-        assert await ask(one) == [7] * CROWD
+        assert await query(one) == [7] * CROWD
         await one.aclose()
 
 
 @forks
 @threads_and_forks
-def test_a_forked_child_replaces_the_pool_of_an_engine_that_was_handed_in(
+def test_forked_child_replaces_the_pool_of_the_applications_engine(
     url: str,
 ) -> None:
-    """The application used it in the parent; this package did not."""
+    """The application, not this package, used it in the parent."""
     engine = create_async_engine(url)
     database = Database(engine, "a test")
 
@@ -124,7 +124,7 @@ def test_a_forked_child_replaces_the_pool_of_an_engine_that_was_handed_in(
     asyncio.run(use())
 
     async def child() -> None:
-        assert await ask(database) == [7] * CROWD
+        assert await query(database) == [7] * CROWD
         await use()
 
     assert in_child(child) == 0
@@ -133,10 +133,10 @@ def test_a_forked_child_replaces_the_pool_of_an_engine_that_was_handed_in(
 
 @forks
 @threads_and_forks
-def test_a_store_of_a_stores_engine_is_made_before_the_fork_and_used_after(
+def test_stores_that_share_an_engine_before_a_fork_work_after_it(
     url: str,
 ) -> None:
-    """Both go on with the same engine, which has one pool in each process."""
+    """The engine has one pool in each process."""
     client = AurpayClient(reference_key="k" * 20, network="regtest")
     store = OrderStore(client, url)
     inbox = SqlInbox(store.engine)
@@ -153,8 +153,8 @@ def test_a_store_of_a_stores_engine_is_made_before_the_fork_and_used_after(
 
 @forks
 @threads_and_forks
-async def test_a_forked_child_waits_for_no_task_of_its_parent(url: str) -> None:
-    """The parent is creating an order; the child shows the same one, and ends."""
+async def test_forked_child_does_not_wait_for_the_tasks_of_its_parent(url: str) -> None:
+    """The parent is creating an order; the child returns the same one, and ends."""
     async with (
         Sandbox() as sandbox,
         sandbox.client(reference_key="k" * 20) as aurpay,
@@ -177,18 +177,18 @@ async def test_a_forked_child_waits_for_no_task_of_its_parent(url: str) -> None:
         assert len(sandbox.orders) == 1
 
 
-def test_a_new_event_loop_gets_connections_of_its_own(url: str) -> None:
-    """When the loop that the old ones belong to was closed."""
+def test_new_event_loop_opens_new_connections(url: str) -> None:
+    """The loop of the old connections was closed."""
     database = Database(url, "a test")
     engine = database.engine
     for _ in range(3):
-        assert asyncio.run(ask(database)) == [7] * CROWD
+        assert asyncio.run(query(database)) == [7] * CROWD
     assert database.engine is engine
     asyncio.run(database.aclose())
 
 
-def test_the_engine_of_a_database_is_that_of_the_running_loop(url: str) -> None:
-    """So a transaction that the application begins there has connections that work."""
+def test_engine_property_returns_the_engine_of_the_running_loop(url: str) -> None:
+    """A transaction that the application begins there has working connections."""
     database = Database(url, "a test")
 
     async def use() -> None:
@@ -200,8 +200,10 @@ def test_the_engine_of_a_database_is_that_of_the_running_loop(url: str) -> None:
     asyncio.run(database.aclose())
 
 
-def test_connections_that_the_application_left_on_a_closed_loop(url: str) -> None:
-    """The error says what to do, or the driver does not mind."""
+def test_connections_left_on_a_closed_loop_raise_an_error_with_the_fix(
+    url: str,
+) -> None:
+    """Drivers other than asyncpg can use such connections."""
     engine = create_async_engine(url)
 
     async def use() -> None:
@@ -212,15 +214,15 @@ def test_connections_that_the_application_left_on_a_closed_loop(url: str) -> Non
     database = Database(engine, "a test")
     if "asyncpg" in url:
         with pytest.raises(ConfigurationError, match="another event loop: `await"):
-            asyncio.run(ask(database))
+            asyncio.run(query(database))
     else:
-        assert asyncio.run(ask(database)) == [7] * CROWD
+        assert asyncio.run(query(database)) == [7] * CROWD
     _pools.drop_pool(engine)
 
 
 @pytest.fixture
 def other_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop that runs in another thread."""
+    """An event loop that runs in another thread."""
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever)
     thread.start()
@@ -230,49 +232,50 @@ def other_loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
-def there(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]) -> object:
+def run_there(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]
+) -> object:
     return asyncio.run_coroutine_threadsafe(work, loop).result(20)
 
 
-async def test_a_second_running_loop_is_refused(
+async def test_second_running_loop_is_rejected(
     url: str, other_loop: asyncio.AbstractEventLoop
 ) -> None:
-    """Each use, the engine and the end included."""
+    """This holds for each method, the engine property and aclose() included."""
     database = Database(url, "a test")
-    there(other_loop, ask(database))
+    run_there(other_loop, query(database))
 
     def engine() -> object:
         return database.engine
 
-    for use in (ask, Database.aclose):
+    for use in (query, Database.aclose):
         with pytest.raises(ConfigurationError, match="this a test is in use on anoth"):
             await use(database)
     with pytest.raises(ConfigurationError, match="NullPool"):
         engine()
-    there(other_loop, database.aclose())
+    run_there(other_loop, database.aclose())
 
 
-async def test_an_engine_that_keeps_no_connections_serves_several_loops(
+async def test_engine_with_null_pool_serves_several_running_loops(
     url: str, other_loop: asyncio.AbstractEventLoop
 ) -> None:
-    """As where each request has a loop of its own."""
+    """Some frameworks run each request on a new loop."""
     database = Database(create_async_engine(url, poolclass=NullPool), "a test")
-    there(other_loop, ask(database))
-    assert await ask(database) == [7] * CROWD
+    run_there(other_loop, query(database))
+    assert await query(database) == [7] * CROWD
 
 
 @pytest.mark.parametrize("used", [True, False])
-async def test_closing_on_another_loop_than_the_closed_one(
+async def test_aclose_works_on_another_loop_and_when_repeated(
     url: str, used: bool
 ) -> None:
-    """Whether or not it was ever used; twice is as good as once."""
     database = Database(url, "a test")
     if used:
-        await asyncio.to_thread(asyncio.run, ask(database))
+        await asyncio.to_thread(asyncio.run, query(database))
     for _ in range(2):
         await database.aclose()
     with pytest.raises(ConfigurationError, match="this a test was closed"):
-        await ask(database)
+        await query(database)
 
 
 PRELOADED = """
@@ -289,8 +292,7 @@ print(status, asyncio.run(store.claim("ab" * 12, "paid")).value)
 
 
 @forks
-def test_neither_child_nor_parent_hangs_at_its_exit(url: str) -> None:
-    """With everything left open."""
+def test_forked_child_and_parent_exit_with_open_connections(url: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PRELOADED, url],
         cwd=Path(__file__).parents[2],

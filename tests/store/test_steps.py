@@ -1,4 +1,4 @@
-"""Each step at a database has a time limit, and fails with one type of error."""
+"""Each database step has a timeout, and fails with one type of error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tests.store.silence import Proxy
 
-#: Seconds that a busy machine may take for it, and less than a driver's goodbye does.
+#: Seconds that a busy machine may need; a driver's goodbye takes longer.
 SOON_S = 1.9
 
 SILENT = r"did not answer in 0\.3 s"
@@ -68,15 +68,15 @@ def store_at(port: int) -> SqlInbox:
 
 
 def frames_of(error: BaseException) -> str:
-    """What a reporter of errors shows, local names included."""
+    """Return the text of an error reporter, local variables included."""
     shown = traceback.TracebackException.from_exception(error, capture_locals=True)
     return "".join(shown.format())
 
 
-async def test_a_server_that_accepts_and_says_nothing_ends_with_an_error(
+async def test_silent_server_is_a_timeout_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The wait for a connection has the same limit."""
+    """The wait for a pooled connection has the same limit."""
     monkeypatch.setitem(_engine.STEP_LIMIT_S, "postgresql", LIMIT_S)
     hung_up = asyncio.Event()
 
@@ -95,8 +95,8 @@ async def test_a_server_that_accepts_and_says_nothing_ends_with_an_error(
     assert PASSWORD not in frames_of(caught.value)
 
 
-async def test_a_server_that_is_not_there_is_told_by_one_type_of_error() -> None:
-    """The driver's own is the cause, and shows no password."""
+async def test_unreachable_server_is_an_error_without_the_password() -> None:
+    """The driver's error is the cause."""
     async with store_at(1) as store:
         with pytest.raises(StoreUnavailableError, match="ConnectionRefused") as caught:
             await store.claim("ab" * 12, "paid")
@@ -105,17 +105,16 @@ async def test_a_server_that_is_not_there_is_told_by_one_type_of_error() -> None
     assert PASSWORD not in frames_of(caught.value)
 
 
-def test_a_url_that_cannot_be_used_shows_its_password_in_no_frame() -> None:
-    """It is gone from the local names."""
+def test_password_of_an_invalid_url_is_in_no_traceback_frame() -> None:
     with pytest.raises(ConfigurationError) as caught:
         SqlInbox("nonsense+asyncpg://a:" + PASSWORD + "@127.0.0.1:1/b")
     assert PASSWORD not in frames_of(caught.value)
 
 
-async def test_a_statement_that_gets_no_answer_ends_and_its_connection_is_gone(
+async def test_statement_without_an_answer_times_out_and_drops_its_connection(
     proxy: Proxy,
 ) -> None:
-    """Without a reset, and without waiting for a goodbye."""
+    """The connection is closed without a reset and without a goodbye message."""
     database = Database(proxy.url, "a test")
     loop = asyncio.get_running_loop()
     async with database.connect() as connection:
@@ -131,8 +130,9 @@ async def test_a_statement_that_gets_no_answer_ends_and_its_connection_is_gone(
     await database.aclose()
 
 
-async def test_a_commit_that_gets_no_answer_ends(proxy: Proxy) -> None:
-    """As everything that was done in its transaction is in doubt."""
+async def test_commit_without_an_answer_times_out(
+    proxy: Proxy,
+) -> None:
     database = Database(proxy.url, "a test")
 
     async def write() -> None:
@@ -147,8 +147,9 @@ async def test_a_commit_that_gets_no_answer_ends(proxy: Proxy) -> None:
     await database.aclose()
 
 
-async def test_a_rollback_that_gets_no_answer_hides_no_exception(proxy: Proxy) -> None:
-    """The merchant's leaves as it is, in time."""
+async def test_rollback_without_an_answer_keeps_the_original_exception(
+    proxy: Proxy,
+) -> None:
     database = Database(proxy.url, "a test")
     loop = asyncio.get_running_loop()
     mine = ValueError("the shop's own")
@@ -170,10 +171,9 @@ async def test_a_rollback_that_gets_no_answer_hides_no_exception(proxy: Proxy) -
     await database.aclose()
 
 
-async def test_an_idle_connection_that_went_silent_is_replaced(
+async def test_ping_replaces_an_idle_connection_that_went_silent(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A ping finds it out, and the call does not fail."""
     monkeypatch.setattr(_engine, "ALIVE_S", 0)
     database = Database(proxy.url, "a test")
     assert await number(database) == await number(database) == 7
@@ -186,10 +186,9 @@ async def test_an_idle_connection_that_went_silent_is_replaced(
     await database.aclose()
 
 
-async def test_a_connection_that_was_just_used_is_not_pinged(
+async def test_recently_used_connection_is_not_pinged(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It counts as alive for a moment."""
     monkeypatch.setattr(_engine, "ALIVE_S", 60)
     database = Database(proxy.url, "a test")
     assert await number(database) == 7
@@ -201,10 +200,9 @@ async def test_a_connection_that_was_just_used_is_not_pinged(
     await database.aclose()
 
 
-async def test_an_idle_connection_that_died_is_replaced(
+async def test_closed_idle_connection_is_replaced_and_an_open_one_is_reused(
     sqlite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is alive is used again."""
     monkeypatch.setattr(_engine, "ALIVE_S", 0)
     database = Database(sqlite, "a test")
     drivers: list[Any] = []
@@ -219,10 +217,9 @@ async def test_an_idle_connection_that_died_is_replaced(
     await database.aclose()
 
 
-async def test_a_caller_that_stops_waiting_for_a_ping_gives_the_connection_back(
+async def test_cancelled_ping_returns_its_connection_to_the_pool(
     sqlite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pool would run empty."""
     monkeypatch.setattr(_engine, "ALIVE_S", 0)
     database = Database(sqlite, "a test")
     assert await number(database) == 7
@@ -242,10 +239,9 @@ async def test_a_caller_that_stops_waiting_for_a_ping_gives_the_connection_back(
     await database.aclose()
 
 
-async def test_connections_that_cannot_be_closed_are_dropped(
+async def test_aclose_drops_connections_that_cannot_be_closed(
     sqlite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The end raises nothing, and leaves nothing open."""
     database = Database(sqlite, "a test")
     assert await number(database) == 7
 
@@ -259,8 +255,8 @@ async def test_connections_that_cannot_be_closed_are_dropped(
     assert pool.checkedin() == 0
 
 
-async def test_the_error_of_another_event_loop_says_what_to_do() -> None:
-    """Asyncio and the drivers have a `RuntimeError` for it."""
+async def test_error_of_another_event_loop_has_a_recovery_hint() -> None:
+    """The error is a `RuntimeError` of asyncio or of a driver."""
 
     async def fail() -> None:
         message = "got Future attached to a different loop"
@@ -270,8 +266,8 @@ async def test_the_error_of_another_event_loop_says_what_to_do() -> None:
         await step("postgresql", fail())
 
 
-async def test_the_cause_is_the_error_of_the_driver_itself() -> None:
-    """And not what SQLAlchemy puts in the place of asyncpg's."""
+async def test_cause_is_the_original_driver_error() -> None:
+    """SQLAlchemy puts another error in the place of asyncpg's."""
 
     class StandInError(Exception):
         __module__ = "sqlalchemy.dialects.postgresql.asyncpg"
@@ -289,8 +285,7 @@ async def test_the_cause_is_the_error_of_the_driver_itself() -> None:
     assert "ab12ab12" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_closing_waits_for_no_goodbye(proxy: Proxy) -> None:
-    """Within the limit of any other step."""
+async def test_aclose_has_the_same_timeout_as_other_steps(proxy: Proxy) -> None:
     database = Database(proxy.url, "a test")
     assert await number(database) == 7
     proxy.silence()
@@ -298,8 +293,10 @@ async def test_closing_waits_for_no_goodbye(proxy: Proxy) -> None:
         await database.aclose()
 
 
-async def test_exceptions_inside_a_transaction_leave_as_they_are(sqlite: str) -> None:
-    """Those of the merchant's own statements included; nothing is committed."""
+async def test_exceptions_inside_a_transaction_propagate_and_roll_back(
+    sqlite: str,
+) -> None:
+    """This includes errors of the merchant's own statements."""
     database = Database(sqlite, "a test")
     async with database.begin() as connection:
         await connection.execute(text("CREATE TABLE numbers (number PRIMARY KEY)"))
@@ -328,10 +325,10 @@ async def test_exceptions_inside_a_transaction_leave_as_they_are(sqlite: str) ->
     await database.aclose()
 
 
-async def test_an_error_that_was_being_handled_keeps_its_traceback(
+async def test_context_of_a_database_error_keeps_its_traceback(
     sqlite: str,
 ) -> None:
-    """It is the merchant's, and only a context of the database's own."""
+    """The context is the merchant's exception."""
     database = Database(sqlite, "a test")
     shop = ValueError("the shop's own")
     async with database.connect() as connection:
@@ -344,8 +341,8 @@ async def test_an_error_that_was_being_handled_keeps_its_traceback(
     await database.aclose()
 
 
-async def test_a_session_whose_database_is_away_is_told_by_the_same_error() -> None:
-    """When it begins its transaction for us."""
+async def test_session_on_an_unreachable_database_raises_the_same_error() -> None:
+    """The session begins its transaction inside this package."""
     engine = create_async_engine("postgresql+asyncpg://shop@127.0.0.1:1/shop")
     async with AsyncSession(engine) as session:
         with pytest.raises(StoreUnavailableError, match="ConnectionRefused"):
@@ -355,10 +352,10 @@ async def test_a_session_whose_database_is_away_is_told_by_the_same_error() -> N
 @pytest.mark.parametrize(
     ("states", "advice"), [("26000", True), ("42P05", True), ("57P01", False)]
 )
-async def test_a_pooler_in_transaction_mode_is_recognised(
+async def test_pooler_in_transaction_mode_is_recognised_by_its_error(
     states: str, advice: bool
 ) -> None:
-    """By what PostgreSQL says of prepared statements that moved."""
+    """PostgreSQL reports a missing or duplicate prepared statement."""
 
     async def fail() -> None:
         error = Exception("x")
@@ -370,8 +367,8 @@ async def test_a_pooler_in_transaction_mode_is_recognised(
     assert ("pgbouncer=true" in str(caught.value)) is advice
 
 
-def test_the_sockets_of_both_drivers_are_closed() -> None:
-    """And nothing is done to a connection that is closed, or has no socket."""
+def test_sockets_of_both_drivers_are_closed() -> None:
+    """Connections that are closed, or have no socket, are ignored."""
     done: list[str] = []
     ours, theirs = socket.socketpair()
     asyncpg = SimpleNamespace(terminate=lambda: done.append("asyncpg"))

@@ -1,4 +1,4 @@
-"""One schema, with its versions: from whatever a database has to the newest one."""
+"""Migrate a database from any earlier version to the newest schema."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TABLES = {"aurpay_callbacks", "aurpay_references", "aurpay_attempts"}
 
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
-    """Each database in turn, open."""
+    """An open database of each kind in turn."""
     database = Database(url, "a test")
     yield database
     await database.aclose()
@@ -53,8 +53,7 @@ def differences(connection: Connection) -> Any:
     return compare_metadata(context, tables.metadata)
 
 
-async def test_the_versions_lead_to_the_schema(database: Database) -> None:
-    """Table by table, column by column, index by index."""
+async def test_migrations_produce_the_declared_schema(database: Database) -> None:
     assert not await fits(database)
     await upgrade(database)
     assert await fits(database)
@@ -65,8 +64,7 @@ async def test_the_versions_lead_to_the_schema(database: Database) -> None:
     assert await run(database, "SELECT version_num FROM aurpay_version") == ["0001"]
 
 
-async def test_any_number_may_upgrade_at_once(url: str) -> None:
-    """On many connections, and again afterwards."""
+async def test_concurrent_and_repeated_upgrades_succeed(url: str) -> None:
     databases = [Database(url, "a test") for _ in range(8)]
     for _ in range(2):
         await asyncio.gather(*(upgrade(database) for database in databases))
@@ -75,8 +73,7 @@ async def test_any_number_may_upgrade_at_once(url: str) -> None:
         await database.aclose()
 
 
-async def test_a_failure_leaves_all_as_it_was(url: str) -> None:
-    """What was made of a half of it is undone."""
+async def test_failed_migration_is_rolled_back(url: str) -> None:
     database = Database(url, "a test")
     begun: list[str] = []
 
@@ -101,8 +98,7 @@ async def test_a_failure_leaves_all_as_it_was(url: str) -> None:
     await database.aclose()
 
 
-async def test_what_the_callback_guard_has_is_kept(url: str) -> None:
-    """Its table may be older than the store."""
+async def test_upgrade_keeps_the_rows_of_an_existing_inbox_table(url: str) -> None:
     async with SqlInbox(url) as store:
         await store.create_tables()
         claim = await store.claim("ab" * 12, "paid")
@@ -112,8 +108,7 @@ async def test_what_the_callback_guard_has_is_kept(url: str) -> None:
         assert await store.holds(claim)  # type: ignore[arg-type]
 
 
-async def test_a_migration_job_needs_no_client(url: str) -> None:
-    """So it holds no payment secret."""
+async def test_upgrade_needs_no_client_and_no_payment_secret(url: str) -> None:
     await orders.upgrade(url)
     engine = create_async_engine(url)
     await orders.upgrade(engine)
@@ -121,8 +116,9 @@ async def test_a_migration_job_needs_no_client(url: str) -> None:
     await engine.dispose()
 
 
-async def test_what_a_shop_has_migrated_by_itself(database: Database) -> None:
-    """It is found to fit, and an upgrade has nothing to make."""
+async def test_schema_of_the_applications_own_migrations_fits(
+    database: Database,
+) -> None:
     async with database.begin() as connection:
         await connection.run_sync(tables.metadata.create_all)
     assert await fits(database)
@@ -130,15 +126,14 @@ async def test_what_a_shop_has_migrated_by_itself(database: Database) -> None:
     assert await run(database, "SELECT version_num FROM aurpay_version") == ["0001"]
 
 
-async def test_a_column_that_is_missing_does_not_fit(database: Database) -> None:
-    """A shop's own migrations may be behind."""
+async def test_schema_without_a_column_does_not_fit(database: Database) -> None:
     await upgrade(database)
     await run(database, "ALTER TABLE aurpay_attempts DROP COLUMN candidates")
     assert not await fits(database)
 
 
 @pytest.mark.parametrize("has_version", [False, True])
-async def test_tables_of_an_unreleased_version_are_refused(
+async def test_tables_of_an_unreleased_version_are_rejected(
     database: Database, url: str, *, has_version: bool
 ) -> None:
     await run(database, "CREATE TABLE aurpay_callbacks (key TEXT, touched BIGINT)")
@@ -159,10 +154,9 @@ async def test_tables_of_an_unreleased_version_are_refused(
     assert "aurpay_references" not in names
 
 
-async def test_a_database_that_is_away_is_not_taken_for_an_old_one(
+async def test_unreachable_database_is_an_error_and_not_an_old_version(
     database: Database,
 ) -> None:
-    """Whoever runs it is to be told so."""
     await upgrade(database)
 
     @event.listens_for(database.engine.sync_engine, "before_cursor_execute")
@@ -174,8 +168,9 @@ async def test_a_database_that_is_away_is_not_taken_for_an_old_one(
         await fits(database)
 
 
-async def test_a_newer_version_has_been_here(database: Database) -> None:
-    """Whoever is older leaves it alone."""
+async def test_database_of_a_newer_version_is_left_unchanged(
+    database: Database,
+) -> None:
     await upgrade(database)
     await run(database, "UPDATE aurpay_version SET version_num = '9999'")
     with pytest.raises(ConfigurationError, match="a newer version of aurpay-async"):
@@ -185,7 +180,7 @@ async def test_a_newer_version_has_been_here(database: Database) -> None:
 async def test_upgrade_takes_an_engine_that_begins_transactions_itself(
     tmp_path: Path,
 ) -> None:
-    """SQLAlchemy's own recipe for SQLite: its DDL is in the transaction as well."""
+    """With SQLAlchemy's recipe for SQLite, DDL is in the transaction too."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/recipe.db")
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -202,8 +197,9 @@ async def test_upgrade_takes_an_engine_that_begins_transactions_itself(
     await engine.dispose()
 
 
-async def test_without_alembic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says what to install."""
+async def test_upgrade_without_alembic_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "alembic.migration", None)
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/orders.db", "a test")
     with pytest.raises(ConfigurationError, match=r"pip install 'aurpay-async\[sql\]'"):
@@ -211,18 +207,18 @@ async def test_without_alembic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     await database.aclose()
 
 
-def test_without_sqlalchemy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The import says what to install."""
+def test_import_without_sqlalchemy_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     monkeypatch.delitem(sys.modules, aurpay_async._db.__name__)
     with pytest.raises(ImportError, match=r"pip install 'aurpay-async\[sql\]'"):
         importlib.import_module(aurpay_async._db.__name__)
 
 
-async def test_only_what_is_missing_is_made(
+async def test_upgrade_runs_only_the_missing_migrations(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From each version to the next one."""
     await upgrade(database)
     later = ModuleType("v0002_later")
     made: list[str] = []

@@ -1,4 +1,4 @@
-"""What the tests of job workers share: a PostgreSQL."""
+"""The PostgreSQL fixtures of the worker tests."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Workers that are killed in the midst of what they do, and one order for each cart.
+"""Kill workers at random: each cart has one order and one shipment.
 
-The shop is `examples.worker`; its workers are processes that die by ``kill -9`` after a
-random time. They talk over loopback to a sandbox that takes its time, so that some die
-between the order and its answer. All clocks run fast, so that nobody waits half a
-minute for somebody who is dead.
+The shop is `examples.worker`; its workers are killed with ``kill -9`` after a random
+time. They talk over loopback to a slow sandbox, so that some are killed between the
+request and its answer. All clocks run fast, to shorten the timeouts after a crash.
 """
 
 from __future__ import annotations
@@ -38,21 +37,21 @@ if TYPE_CHECKING:
 
 CARTS = 100
 WORKERS = 2
-#: How many die while orders are opened, and how many while shipments are sent.
+#: Kills while orders are created, and kills while shipments are sent.
 DEATHS = 10
-#: How long one lives after it has begun a job, in seconds of ours.
+#: Seconds from the start of a job to the kill.
 LIFE = (0.0, 0.6)
-#: Seconds that pass on the clocks of shop and platform in one of ours.
+#: Seconds on the clocks of shop and platform per real second.
 SPEED = 10
 
 KEY = "sandbox-reference-key"
 
-#: What a call takes, in seconds of ours.
+#: Real seconds that a call takes.
 SLOWNESS = "delay; seconds=0.3"
 
 
 async def test_each_cart_has_one_order_and_one_shipment(postgresql_url: str) -> None:
-    """A hundred carts, two workers, twenty deaths."""
+    """The test has a hundred carts, two workers and twenty kills."""
     clock = FastClock(time.time())
     async with (
         Sandbox(clock=clock) as sandbox,
@@ -69,7 +68,7 @@ async def test_each_cart_has_one_order_and_one_shipment(postgresql_url: str) -> 
         carts = [await shop.store.attempts(f"cart-{n + 1}") for n in range(CARTS)]
         states = [Counter(attempt.state for attempt in cart) for cart in carts]
         assert {cart[AttemptState.PAYABLE] for cart in states} == {1}
-        # Some died between an order and its answer, and somebody is told of it.
+        # Some workers were killed between a request and its answer.
         assert len(sandbox.orders) > CARTS
         attempts = [attempt for cart in carts for attempt in cart]
         known = {attempt.order_id for attempt in attempts}
@@ -80,13 +79,13 @@ async def test_each_cart_has_one_order_and_one_shipment(postgresql_url: str) -> 
         for attempt in attempts:
             if attempt.state is AttemptState.PAYABLE and attempt.order_id is not None:
                 await sandbox.pay(attempt.order_id)
-        clock.began -= 20  # so that it is time to look
+        clock.began -= 20  # Reconciliation is due by then.
         async with killing("aurpay:fulfil", url, sandbox.base_url, clock.began):
             await until(lambda: is_done(shop, "aurpay:fulfil"))
         assert Counter(await shop.shipments()) == {
             f"cart-{n + 1}": 1 for n in range(CARTS)
         }
-        # Some died with a shipment in hand.
+        # Some workers were killed during a shipment.
         assert await jobs(shop, "aurpay:fulfil", attempts=2)
         assert (
             await shop.store.duplicate_payments()
@@ -98,7 +97,7 @@ async def test_each_cart_has_one_order_and_one_shipment(postgresql_url: str) -> 
 
 @attrs.define
 class FastClock:
-    """All that began at the same time agree, in whatever processes."""
+    """A clock that runs fast, and agrees between processes."""
 
     began: float
 
@@ -129,14 +128,14 @@ async def until(done: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def is_done(shop: Shop, task: str) -> bool:
-    """Whether there is such a job for each cart, and each has ended well."""
+    """Tell if each cart has such a job, and each job has succeeded."""
     found = await jobs(shop, task)
     assert "failed" not in found
     return found == {"succeeded": CARTS}
 
 
 async def jobs(shop: Shop, task: str, attempts: int = 0) -> dict[str, int]:
-    """How many there are in each state that were begun so often, or more often."""
+    """Count the jobs of each state with at least so many attempts."""
     query = (
         "SELECT status, count(*) FROM procrastinate_jobs"
         " WHERE task_name = :task AND attempts >= :attempts GROUP BY status"
@@ -149,7 +148,7 @@ async def jobs(shop: Shop, task: str, attempts: int = 0) -> dict[str, int]:
 
 @asynccontextmanager
 async def killing(task: str, *arguments: object) -> AsyncIterator[None]:
-    """Workers that are killed, until the end of the block: then all of them are."""
+    """Run workers until the end of the block, and kill the rest."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
     keeper = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", __name__, task, *map(str, arguments)),
@@ -166,10 +165,10 @@ async def killing(task: str, *arguments: object) -> AsyncIterator[None]:
         await keeper.wait()
 
 
-def keep(task: str, url: str, base_url: str, began: str) -> None:
-    """Keep so many workers alive; so many times, kill one while there is such a job."""
+def keep_running(task: str, url: str, base_url: str, began: str) -> None:
+    """Keep so many workers running; kill one that is in such a job, so many times."""
     clock, chance = FastClock(float(began)), Random(0)  # noqa: S311 - no secret
-    make_lively()
+    shorten_intervals()
     alive = [fork(url, base_url, clock) for _ in range(WORKERS)]
     for _ in range(DEATHS):
         wait_for(task, url)
@@ -185,7 +184,7 @@ def keep(task: str, url: str, base_url: str, began: str) -> None:
 
 
 def wait_for(task: str, url: str) -> None:
-    """Until one of those who live begins such a job."""
+    """Wait until one of the running workers begins such a job."""
     begun = (
         "SELECT count(*) FROM procrastinate_events JOIN procrastinate_jobs job"
         " ON job_id = job.id WHERE task_name = %s AND type = 'started'"
@@ -196,8 +195,8 @@ def wait_for(task: str, url: str) -> None:
             time.sleep(0.02)
 
 
-def make_lively() -> None:
-    """What else takes half a minute: to notification that somebody is dead."""
+def shorten_intervals() -> None:
+    """Shorten the intervals and timeouts of the shop and its workers."""
     shop_module.RECONCILE = shop_module.RESTART = "* * * * * *"
     shop_module.STALLED_AFTER = timedelta(seconds=1)
     shop_module.WORKER["update_heartbeat_interval"] = 0.2
@@ -213,22 +212,22 @@ def make_lively() -> None:
 
 
 def fork(url: str, base_url: str, clock: FastClock) -> int:
-    """Starts a worker that has everything imported."""
+    """Run a process that forks workers with everything imported."""
     pid = os.fork()
     if pid:
         return pid
     try:
         asyncio.run(work(url, base_url, clock))
-    except BaseException:  # noqa: BLE001 - whatever it is, the parent's code is not ours
+    except BaseException:  # noqa: BLE001 - the parent's code must not run
         traceback.print_exc()
     os._exit(1)
 
 
 async def work(url: str, base_url: str, clock: FastClock) -> None:
-    """The life of one worker."""
+    """Run one worker."""
     async with client(base_url, clock) as aurpay:
         await Shop(aurpay, url).work()
 
 
 if __name__ == "__main__":
-    keep(*sys.argv[1:])
+    keep_running(*sys.argv[1:])

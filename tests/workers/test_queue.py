@@ -1,4 +1,4 @@
-"""The tasks on procrastinate's own queue, over each driver that an engine may have."""
+"""The tasks on procrastinate's queue, over each driver that an engine may have."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEVER = "0 0 29 2 *"
 
 @attrs.define
 class Shop:
-    """Its tables are those of its carts, its shipments, the store and procrastinate."""
+    """The tables of carts, shipments, the order store and procrastinate."""
 
     engine: AsyncEngine
     sandbox: Sandbox
@@ -38,11 +38,11 @@ class Shop:
     tasks: OrderTasks
 
     async def work(self) -> None:
-        """Do what is in the queue."""
+        """Run the jobs in the queue."""
         await self.app.run_worker_async(wait=False, install_signal_handlers=False)
 
     async def defer(self, task: str, **arguments: Any) -> int:
-        """As another process does."""
+        """Defer a job, as another process does."""
         job = self.app.configure_task(f"aurpay:{task}", queue="aurpay")
         return await job.defer_async(**arguments)
 
@@ -81,8 +81,9 @@ async def shop(
     await engine.dispose()
 
 
-async def test_from_a_cart_to_its_shipment(shop: Shop) -> None:
-    """A cart that is rolled back has no order; one that stays has a shipment, once."""
+async def test_committed_cart_is_shipped_once_and_a_rolled_back_cart_has_no_order(
+    shop: Shop,
+) -> None:
     cart = text("INSERT INTO carts VALUES (:reference)")
     for reference, stays in (("cart-1", False), ("cart-2", True)):
         async with shop.engine.connect() as connection:
@@ -105,12 +106,12 @@ async def test_from_a_cart_to_its_shipment(shop: Shop) -> None:
     assert await shop.rows(states) == [("succeeded",)]
 
 
-async def test_what_a_dead_worker_held_is_done(shop: Shop) -> None:
-    """Its job goes back into the queue, and all others of the cart with it."""
+async def test_jobs_of_a_crashed_worker_are_done(shop: Shop) -> None:
+    """Its job returns to the queue, and with it all other jobs of the cart."""
     async with shop.engine.begin() as connection:
         held = await shop.tasks.defer_open(connection, "cart-1", "20.00", "USD")
         await shop.tasks.defer_open(connection, "cart-1", "20.00", "USD")
-    # So it is once the worker, which said nothing for a while, was forgotten.
+    # procrastinate removes a worker that has sent no heartbeat for a while.
     update = "UPDATE procrastinate_jobs SET status = 'doing' WHERE id = :id"
     await shop.rows(f"{update} RETURNING id", id=held)
     opened = (
@@ -125,8 +126,8 @@ async def test_what_a_dead_worker_held_is_done(shop: Shop) -> None:
     shop.sandbox.assert_orders(1)
 
 
-async def test_workers_at_once_deliver_once(shop: Shop) -> None:
-    """Who comes later waits, and delivers if the one before it could not."""
+async def test_concurrent_workers_deliver_once(shop: Shop) -> None:
+    """The second worker waits, and delivers if the first one failed."""
     came: list[str] = []
 
     async def slow(reference: str, connection: AsyncConnection) -> None:

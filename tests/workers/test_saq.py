@@ -1,4 +1,4 @@
-"""The recipe of docs/workers.md: saq's own workers on a Redis, one of them killed."""
+"""The recipe of docs/workers.md: saq workers on a Redis, one of them killed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 CARTS = 10
 SECONDS = 120
 
-#: What the recipe does in minutes, in seconds; its client's clock runs fast as well.
+#: The recipe's minutes as seconds; the client's clock runs fast too.
 HURRY = f"""
 import asyncio, os, sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -58,7 +58,7 @@ for job in settings["cron_jobs"]:
 
 @pytest.fixture(scope="module")
 def redis_url() -> Iterator[str]:
-    """A Redis of the tests' own, which keeps nothing."""
+    """The URL of a Redis server without persistence, for the tests."""
     program = shutil.which("redis-server")
     if not WANTED or program is None:
         pytest.skip("takes long, and needs Redis: AURPAY_TEST_POSTGRESQL=1")
@@ -74,7 +74,7 @@ def redis_url() -> Iterator[str]:
 def recipe(
     tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> ModuleType:
-    """As a shop would have it, in a module."""
+    """Import the recipe as a module."""
     page = (ROOT / "docs" / "workers.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (code,) = [block for block in blocks if "from saq import" in block]
@@ -93,7 +93,7 @@ def recipe(
 
 @contextmanager
 def worker(folder: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """One that is killed at the end, unless it was before."""
+    """Run a worker, and kill it at the end."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
     process = subprocess.Popen(
         [sys.executable, "-m", "saq", "hurry.settings"],
@@ -122,7 +122,7 @@ async def until(engine: AsyncEngine, state: str, count: int) -> None:
 async def test_every_cart_gets_one_order_and_one_fulfilment(
     tmp_path: Path, recipe: Any
 ) -> None:
-    """Also one that Redis was never told of, and those of a worker that was killed."""
+    """This includes a cart without a Redis job, and the carts of a killed worker."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'shop.db'}"
     engine, clock = create_async_engine(url), FastClock(time.time())
     async with engine.begin() as connection:
@@ -140,7 +140,9 @@ async def test_every_cart_gets_one_order_and_one_fulfilment(
         }
         async with asyncio.timeout(SECONDS):
             with worker(tmp_path, **settings):
-                while len(sandbox.orders) < 4:  # it waits for the answer to one of them
+                while (
+                    len(sandbox.orders) < 4
+                ):  # The worker waits for the answer to one of them.
                     await asyncio.sleep(0.02)
         with worker(tmp_path, **settings):
             await until(engine, "open", CARTS)
