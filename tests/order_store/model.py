@@ -87,7 +87,7 @@ FATES: Final = (
 #: The shop's shipments, written in the transaction of the change.
 shipments: Final = sa.Table("shipments", sa.MetaData(), sa.Column("reference", sa.Text))
 
-#: Stands for PostgreSQL's own function, in the connections of a model.
+#: Replaces PostgreSQL's function of this name in the connections of a model.
 FAKE_TIME: Final = (
     "CREATE SCHEMA IF NOT EXISTS model",
     "CREATE TABLE IF NOT EXISTS model.time (now timestamptz NOT NULL)",
@@ -129,13 +129,13 @@ class Platform:
     answers: dict[str, dict[str, Any]] = attrs.Factory(dict)
     #: The orders that the list lacks.
     hidden: set[str] = attrs.Factory(set)
-    #: How often each body arrived that asks for an order.
+    #: How often each body of a create request arrived.
     bodies: Counter[bytes] = attrs.Factory(Counter)
-    #: Orders that were answered to the request for another one, and those others.
+    #: Orders returned to the wrong request, and the orders of those requests.
     swapped: set[str] = attrs.Factory(set)
-    #: Attempts of unknown outcome after which the list was not asked for: references.
+    #: References with an unknown outcome and no list request since.
     unsearched: dict[str, str] = attrs.Factory(dict)
-    #: Callbacks that were not answered with 200 yet: their URLs.
+    #: URLs of callbacks without a 200 so far.
     callbacks: list[str] = attrs.Factory(list)
     signer: ReferenceSigner = attrs.Factory(lambda: ReferenceSigner(REFERENCE_KEY))
 
@@ -278,7 +278,7 @@ class Network:
             if lost in fates:
                 raise _lost(lost)
         platform.note_end(request)
-        if "answer cut" in fates:  # what came of it has the order's id
+        if "answer cut" in fates:  # the received part has the order id
             raise ConnectionLostError("cut", body=response.body[:-20])
         is_create = request.effect is Effect.CREATE
         if "older answer" in fates and is_create and older:
@@ -457,7 +457,7 @@ class World:
 
         Args:
             url: A database that has the tables.
-            skews: By how many seconds the clock of each process is wrong.
+            skews: The error of each process's clock, in seconds.
         """
         self.now = START
         self.gates: list[Gate] = []
@@ -466,7 +466,7 @@ class World:
         #: The orders that payers saw, by reference.
         self.shown: dict[str, list[str]] = {}
         self.problems: list[str] = []
-        #: How many steps of a database are under way.
+        #: The number of database steps under way.
         self.busy = 0
         self._url = sa.make_url(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
@@ -564,9 +564,9 @@ class World:
         self.settle()
 
     def finish(self, work: Work | None = None, fate: str = FATES[0]) -> None:
-        """Open gates until a piece of work ends, or all; its first request has `fate`.
+        """Open gates until a task ends, or all do; its first request has `fate`.
 
-        Of one piece of work, the gates of its process are opened, and no others.
+        For one task, only the gates of its process are opened.
         """
         for _ in range(MOST_GATES):
             gate = self._next_gate(None if work is None else work.process)
@@ -585,11 +585,11 @@ class World:
         return next(iter(awake or found), None)
 
     def advance(self, seconds: float, *, arrives: bool = False) -> None:
-        """Let time pass; a client gives up what was not answered in time.
+        """Let time pass; requests without an answer in time time out.
 
         Args:
-            seconds: How much.
-            arrives: Whether the requests that are on their way still arrive.
+            seconds: The time that passes.
+            arrives: Deliver the requests that are on their way first.
         """
         then = self.now + timedelta(seconds=seconds)
         for gate in self._overdue_gates(then) if arrives else []:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from aurpay_async import Request, Response
     from aurpay_async.testing import FakeClock
 
-#: Signs the references; made up.
+#: A made-up key that signs the references.
 REFERENCE_KEY = "sandbox-reference-key"
 
-#: Paid, with the two callbacks that every order of these tests has.
+#: The two callback URLs that every order of these tests has.
 URLS: dict[str, Any] = {
     "callback_url": "https://shop.example/aurpay/paid",
     "timeout_callback": "https://shop.example/aurpay/timeout",
@@ -31,27 +31,27 @@ URLS: dict[str, Any] = {
 class Platform:
     """A transport that answers like Aurpay; the next creates fail as `faults` say.
 
-    ``unsent``, ``refused``, ``lost`` and ``lost+created`` do what they are called;
-    ``untrusted`` creates an order and asks for another amount; ``cut`` creates one, and
-    what comes of the answer shows its id; ``again`` gives the last order once more;
-    ``paid`` makes one that is paid before it is answered; ``wait`` answers when `go` is
-    set, and goes on with the next fault.
+    ``unsent``, ``refused``, ``lost`` and ``lost+created`` do what their names say;
+    ``untrusted`` creates an order with another amount; ``cut`` creates one, and the
+    received part of the answer has its id; ``again`` returns the last order again;
+    ``paid`` creates one that is paid before the answer; ``wait`` waits until `go` is
+    set, and continues with the next fault.
     """
 
     def __init__(self, clock: FakeClock) -> None:
         self.faults: list[str] = []
-        #: What a read answers instead, by operation, for as long as it is here.
+        #: Responses or errors of queries, by operation.
         self.broken: dict[str, Response | Exception] = {}
-        #: The orders, by id, as the platform shows them.
+        #: The orders by id, in the format of the API.
         self.orders: dict[str, dict[str, Any]] = {}
         #: The callback URLs of each order.
         self.urls: dict[str, Mapping[str, str]] = {}
-        #: But for the read-backs of new orders.
+        #: Calls by operation, without the read-backs of new orders.
         self.calls: Counter[str] = Counter()
         self.read_backs = 0
         self._unread: set[str] = set()
         self.go = asyncio.Event()
-        #: Seconds that an invoice lives.
+        #: The lifetime of an invoice in seconds.
         self.expiry = 86_400
         self._invoices = 0
         self._clock = clock

@@ -11,10 +11,10 @@ from aurpay_async.orders._planner import ReferenceRecord
 from tests.orders import lightning_order
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-#: Of the order below.
+#: The end of the order below.
 OVERDUE_AT = NOW + timedelta(minutes=30)
 
-#: Asked for at `NOW`, answered at once.
+#: An order requested and answered at `NOW`, as JSON.
 KEPT = lightning_order().to_json()
 
 
@@ -54,5 +54,5 @@ def entry(*attempts: Attempt, paid_attempt_id: str | None = None) -> ReferenceRe
     )
 
 
-#: What would be sent.
+#: A new attempt, not sent yet.
 ASKED = attempt(AttemptState.CREATING, attempt_id="ef" * 12)

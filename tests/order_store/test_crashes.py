@@ -70,7 +70,7 @@ S = AttemptState
         ("postgresql", 100, 40),
     ],
 )
-def test_each_cart_has_one_live_order(
+def test_each_cart_has_one_payable_order(
     request: pytest.FixtureRequest, kind: str, carts: int, crashes: int
 ) -> None:
     """All other orders are known, and reported when they are paid."""

@@ -45,17 +45,17 @@ if TYPE_CHECKING:
 
 CARTS = st.sampled_from(["cart-1", "cart-2"])
 PROCESSES = st.integers(0, 1)
-#: One of several, modulo how many there are.
+#: An index, taken modulo the number of items.
 WHICH = st.integers(0, 3)
 POINTS = st.integers(1, 25)
 SECONDS = st.sampled_from([1, 20, 61, 130, 601, 1801, 7200, 22_000])
-#: By how much one clock is wrong: minutes, and a day and more.
+#: The errors of one clock: some minutes, and more than a day.
 SKEWS = st.sampled_from([0, 0, 240, -240, 600, -600, 93_600])
 #: The pauses of reconciliation in the end: longer than the life of an invoice.
 IN_THE_END = (130, 900, 3700, 7200, 22_000, 93_600)
 
-#: How far the clock of a process and the platform's may be apart where a lost order is
-#: searched for by its time.
+#: The largest difference between the clocks of a process and of Aurpay with which the
+#: search by creation time works.
 SEARCH_SKEW_S = 300
 
 RECORDED = {"paid", "duplicate", "refunded"}
@@ -64,13 +64,13 @@ RECORDED = {"paid", "duplicate", "refunded"}
 class Shop(RuleBasedStateMachine):
     """A shop of two processes and two carts of the same price, and its events."""
 
-    #: Of a database that has the tables; set by each test.
+    #: The URL of a database with the tables; set by each test.
     url = ""
     world: World
 
     @initialize(skew=SKEWS)
     def start(self, skew: int) -> None:
-        """Two processes; the clock of one may be wrong."""
+        """Start two processes; the clock of one may be wrong."""
         self.world = World(self.url, [0, skew])
 
     @rule(who=PROCESSES, cart=CARTS, fate=st.sampled_from(FATES))
@@ -268,9 +268,7 @@ class Shop(RuleBasedStateMachine):
     def _ours(self) -> set[str]:
         """Return the orders with payments that must be found."""
         shown = {order_id for ids in self.world.shown.values() for order_id in ids}
-        if (
-            self.world.skew_s > SEARCH_SKEW_S
-        ):  # The search by time cannot find a lost order.
+        if self.world.skew_s > SEARCH_SKEW_S:  # no creation time fits a lost order
             return shown
         return self.world.platform.answers.keys() - self.world.platform.swapped
 

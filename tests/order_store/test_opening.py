@@ -237,7 +237,7 @@ class TestOnce:
         assert (await only(local)).order_id == order.order_id
 
     @pytest.mark.parametrize("is_live", [True, False])
-    async def test_stale_read_replica_causes_no_busy_loop(
+    async def test_stale_read_without_a_lock_causes_no_busy_loop(
         self,
         local: OrderStore,
         platform: Platform,
@@ -245,7 +245,7 @@ class TestOnce:
         monkeypatch: pytest.MonkeyPatch,
         is_live: bool,
     ) -> None:
-        """Decisions use the rows of the database that accepts writes."""
+        """The locked rows decide; the call sleeps, or returns the order."""
         first = await start_call(local, platform)
         seen = Step(Action.MARK_UNKNOWN, await only(local))
         if is_live:

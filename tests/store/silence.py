@@ -18,7 +18,7 @@ _CHUNK = 65536
 #: Seconds after which a database counts as silent here.
 LIMIT_S = 0.3
 
-_PATIENCE_S = STEP_LIMIT_S["postgresql"]
+_DEFAULT_LIMIT_S = STEP_LIMIT_S["postgresql"]
 
 
 class Proxy:
@@ -36,16 +36,16 @@ class Proxy:
         self._tasks: list[asyncio.Task[None]] = []
 
     def silence(self) -> None:
-        """Pass nothing on any more, on no connection, and accept more of them.
+        """Stop forwarding on all connections, and keep accepting new ones.
 
-        From now on a step counts as silent soon; before, a busy machine has time.
+        The time limit of a step becomes short; before, it suits a busy machine.
         """
         self._is_heard.clear()
         STEP_LIMIT_S["postgresql"] = LIMIT_S
 
     def restore(self) -> None:
-        """Let new connections through; those that were silenced stay so."""
-        STEP_LIMIT_S["postgresql"] = _PATIENCE_S
+        """Forward on new connections; the silenced ones stay silent."""
+        STEP_LIMIT_S["postgresql"] = _DEFAULT_LIMIT_S
         self._silenced.append(self._is_heard)
         self._is_heard = asyncio.Event()
         self._is_heard.set()
@@ -75,7 +75,7 @@ class Proxy:
 
     async def close(self) -> None:
         """Close all connections."""
-        STEP_LIMIT_S["postgresql"] = _PATIENCE_S
+        STEP_LIMIT_S["postgresql"] = _DEFAULT_LIMIT_S
         for is_heard in (*self._silenced, self._is_heard):
             is_heard.set()
         for writer in self._writers:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KEY = "sandbox-reference-key"
 
-#: As far as these tests are concerned.
+#: A cron expression for 29 February, to keep periodic tasks out of the tests.
 NEVER = "0 0 29 2 *"
 
 
