@@ -1,20 +1,18 @@
 """Return the order of a reference, and create it if there is none.
 
-Before anything is sent, a row says so, under the attempt_id that the order's callbacks
-will
-bring back. Whoever finds that row later, in whatever process, knows that an order may
-exist: while the call can still be under way it waits, afterwards it looks.
+Before a request is sent, the attempt is stored as a row under its attempt_id, which the
+order's callbacks carry. A process that reads the row knows that an order may exist:
+until the deadline of the attempt it waits, then it searches for the order.
 
-What is under way is brought to its end, whether or not somebody still waits for it; and
-who wants the same in this process waits for the same task, until that takes longer than
-it can. What the platform has answered is stored again and again until the deadline of
-its attempt. Nothing is settled here: who opens a reference could not tell the shop to
-deliver.
+A task that was started runs to its end even if its callers are cancelled. Calls in this
+process for the same reference, price and currency share one task, until it exceeds its
+time limit. `get_or_create` records no payment, because its caller gets no `Change` with
+which to fulfil the order.
 
-After the call an order may exist, so its answer must not be lost: it is written again
-and again until the deadline of the attempt, when other processes assume that the
-sender has crashed. An order that the database did not take until then is remembered,
-and stored first when its reference is opened again.
+After the call an order may exist, so its answer must not be lost: writing it is retried
+until the deadline of the attempt, when other processes assume that the sender has
+crashed. An order that could not be stored by then stays in memory, and is stored first
+when `get_or_create` is called again for its reference.
 """
 
 from __future__ import annotations
@@ -63,16 +61,16 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: Pauses between two tries to store an answer.
+#: Backoff between attempts to store an answer.
 _PAUSES: Final = RetryPolicy(base=0.25, cap=2.0)
 
 #: An answer that fails one of these checks belongs to another request: its order is not
-#: that of the attempt, which may have made one all the same.
-_OTHERS: Final = frozenset({"new", "read_back"})
+#: that of the attempt, which may still have created one.
+_FOREIGN_CHECKS: Final = frozenset({"new", "read_back"})
 
 
 class Sending(NamedTuple):
-    """An attempt of this process, and this machine's time when it was opened."""
+    """An attempt of this process, and this machine's time when it was created."""
 
     attempt: Attempt
     monotonic: float
@@ -82,8 +80,8 @@ class Sending(NamedTuple):
         """Return the time since it was created."""
         return timedelta(seconds=clock.monotonic() - self.monotonic)
 
-    def by_the_database(self, moment: datetime | None) -> datetime | None:
-        """A time of this machine, in that of the database."""
+    def to_database_time(self, moment: datetime | None) -> datetime | None:
+        """Convert a time of this machine's clock to the database's clock."""
         return None if moment is None else self.attempt.created_at + (moment - self.now)
 
 
@@ -93,7 +91,7 @@ class Answers:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        #: Orders that the database did not take, by reference.
+        #: Orders that could not be stored, by reference.
         self._unstored: dict[str, tuple[Sending, LightningOrder]] = {}
 
     def unstored(self, reference: str) -> tuple[Sending, LightningOrder] | None:
@@ -103,15 +101,17 @@ class Answers:
     async def store(
         self, sending: Sending, order: LightningOrder
     ) -> LightningOrder | None:
-        """Store an order; it is the one to show, unless others were faster.
+        """Store an order and return it; ``None`` if another attempt took its place.
 
         Raises:
             UntrustedOrderError: the store has this order, or its payment hash, already.
-            OrderStoreError: the database did not take it; `outcome` is UNKNOWN, and
-                `order_id` says which one it is.
+            OrderStoreError: it could not be stored; `outcome` is UNKNOWN, and
+                `order_id` is its id.
         """
         try:
-            stored = await self._insist(sending, partial(self._store, sending, order))
+            stored = await self._with_retries(
+                sending, partial(self._store_order, sending, order)
+            )
         except OrderStoreError as error:
             self._remember(sending, order)
             error.outcome, error.order_id = RequestOutcome.UNKNOWN, order.order_id
@@ -121,28 +121,30 @@ class Answers:
         return stored
 
     async def fail(self, sending: Sending, error: AurpayError) -> None:
-        """Store what an error leaves behind.
+        """Store the outcome of a call that failed.
 
         Raises:
-            OrderStoreError: the database did not take it.
+            OrderStoreError: it could not be stored.
         """
-        await self._insist(sending, partial(self._fail, sending, error))
+        await self._with_retries(sending, partial(self._store_failure, sending, error))
 
-    async def _insist(self, sending: Sending, write: Callable[[], Awaitable[_T]]) -> _T:
-        clock, attempt, tries = self._repository.clock, sending.attempt, 0
+    async def _with_retries(
+        self, sending: Sending, write: Callable[[], Awaitable[_T]]
+    ) -> _T:
+        clock, attempt, failures = self._repository.clock, sending.attempt, 0
         while True:
             try:
                 return await write()
             except OrderStoreError as error:
-                tries += 1
-                pause = _PAUSES.backoff(tries, 1 - random.random() / 2)  # noqa: S311
+                failures += 1
+                pause = _PAUSES.backoff(failures, 1 - random.random() / 2)  # noqa: S311
                 left = attempt.deadline - attempt.created_at - sending.elapsed(clock)
                 if not error.retryable or left < timedelta(seconds=pause):
                     raise
             await clock.sleep(pause)
 
     def _remember(self, sending: Sending, order: LightningOrder) -> None:
-        now = self._repository.client._clock.now()  # noqa: SLF001 - invoices live by it
+        now = self._repository.client._clock.now()  # noqa: SLF001 - as in the expiry checks
         self._unstored = {
             reference: (other, old)
             for reference, (other, old) in self._unstored.items()
@@ -150,91 +152,91 @@ class Answers:
         }
         self._unstored[sending.attempt.reference] = (sending, order)
 
-    async def _fail(self, sending: Sending, error: AurpayError) -> None:
+    async def _store_failure(self, sending: Sending, error: AurpayError) -> None:
         repository, attempt = self._repository, sending.attempt
         async with repository.rows.writing() as connection:
-            entry, current = await self._held(connection, attempt)
+            entry, current = await self._lock_attempt(connection, attempt)
             move = partial(repository.transition, connection, current, now=entry.now)
             if error.outcome is not RequestOutcome.UNKNOWN:
                 await move((AttemptState.REJECTED,))
                 return
             check = error.check if isinstance(error, UntrustedOrderError) else None
-            order_id = None if check in _OTHERS else error.order_id
+            order_id = None if check in _FOREIGN_CHECKS else error.order_id
             if order_id is not None and await repository.rows.is_taken(
                 connection, order_id, attempt.attempt_id
             ):
                 order_id = None
-            lost = (
+            unknown = (
                 (AttemptState.UNKNOWN,)
                 if current.state is AttemptState.CREATING
                 else ()
             )
             await move(
-                lost if order_id is None else (AttemptState.WITHHELD,),
+                unknown if order_id is None else (AttemptState.WITHHELD,),
                 order_id=order_id or current.order_id,
                 failed_check=check,
-                sent_at=sending.by_the_database(error.sent_at),
+                sent_at=sending.to_database_time(error.sent_at),
             )
 
-    async def _store(
+    async def _store_order(
         self, sending: Sending, order: LightningOrder
     ) -> LightningOrder | None:
         repository, attempt = self._repository, sending.attempt
         async with repository.rows.writing() as connection:
-            entry, current = await self._held(connection, attempt)
+            entry, current = await self._lock_attempt(connection, attempt)
             move = partial(repository.transition, connection, current, now=entry.now)
-            repeated = await self._repeated(connection, attempt, order)
-            if repeated == "new":
-                after = await move((AttemptState.UNKNOWN,), failed_check=repeated)
-            elif repeated is not None:
+            failed = await self._failed_duplicate_check(connection, attempt, order)
+            if failed == "new":
+                after = await move((AttemptState.UNKNOWN,), failed_check=failed)
+            elif failed is not None:
                 after = await move(
                     (AttemptState.WITHHELD,),
                     order_id=order.order_id,
-                    failed_check=repeated,
+                    failed_check=failed,
                 )
             else:
-                is_free = entry.has_room_for(attempt.attempt_id)
+                is_payable = entry.allows_payable(attempt.attempt_id)
                 after = await move(
                     (
-                        *((AttemptState.PAYABLE,) if is_free else ()),
+                        *((AttemptState.PAYABLE,) if is_payable else ()),
                         AttemptState.WITHHELD,
                     ),
-                    **_learned(current, order),
+                    **_fields_of(current, order),
                 )
-        if repeated is not None:
-            raise _untrusted(order, repeated)
+        if failed is not None:
+            raise _untrusted(order, failed)
         return order if after.state is AttemptState.PAYABLE else None
 
-    async def _repeated(
+    async def _failed_duplicate_check(
         self, connection: AsyncConnection, attempt: Attempt, order: LightningOrder
     ) -> str | None:
-        """The check that an order fails that the store has already, for another."""
+        """Return the check that fails if another attempt has this order or invoice."""
         rows, payment_hash = self._repository.rows, order.payment_request.payment_hash
         if await rows.is_taken(connection, order.order_id, attempt.attempt_id):
             return "new"
-        if await rows.is_seen(connection, payment_hash, attempt.attempt_id):
+        if await rows.is_hash_used(connection, payment_hash, attempt.attempt_id):
             return PAYMENT_HASH
         return None
 
-    async def _held(
+    async def _lock_attempt(
         self, connection: AsyncConnection, attempt: Attempt
     ) -> tuple[ReferenceRecord, Attempt]:
-        """As `Repository.held`; a row that the database has lost is written again."""
+        """Lock an attempt as `Repository.lock_attempt`; restore its row if missing."""
         repository = self._repository
         try:
             return await repository.lock_attempt(connection, attempt.attempt_id)
         except UnknownOrderError:
-            # After a failover, what was committed last may be gone.
+            # A failover can lose the latest commits, and with them this row.
             reference, price = attempt.reference, attempt.price
             await repository.rows.begin(connection, reference, price, attempt.currency)
             await repository.rows.lock(connection, reference)
-            lost = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
-            await repository.rows.add(connection, lost)
+            restored = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
+            await repository.rows.add(connection, restored)
             return await repository.lock_attempt(connection, attempt.attempt_id)
 
 
-def _learned(attempt: Attempt, order: LightningOrder) -> dict[str, Any]:
-    """Return the members of an attempt that the answer with its order sets."""
+def _fields_of(attempt: Attempt, order: LightningOrder) -> dict[str, Any]:
+    """Return the fields of an attempt that its order determines."""
     invoice = order.payment_request
     return {
         "order_id": order.order_id,
@@ -246,15 +248,15 @@ def _learned(attempt: Attempt, order: LightningOrder) -> dict[str, Any]:
     }
 
 
-_REPEATED: Final = {
-    "new": "the store has it already, for another attempt",
-    PAYMENT_HASH: "the store has its payment hash already, for another order",
+_DUPLICATE_REASONS: Final = {
+    "new": "another attempt in the store has this order",
+    PAYMENT_HASH: "another order in the store has this payment hash",
 }
 
 
 def _untrusted(order: LightningOrder, check: str) -> UntrustedOrderError:
     error = UntrustedOrderError(
-        _REPEATED[check],
+        _DUPLICATE_REASONS[check],
         check=check,
         order_id=order.order_id,
         status=200,
@@ -264,82 +266,84 @@ def _untrusted(order: LightningOrder, check: str) -> UntrustedOrderError:
     return error
 
 
-#: Seconds between two looks at what another process does.
+#: Seconds between polls of an attempt that another process is sending.
 _POLL_S: Final = 0.1
 
-#: Steps for which what was seen is enough.
+#: Actions that the unlocked read decides.
 _IDLE: Final = frozenset({Action.SHOW, Action.WAIT})
 
-#: Steps that are moves, and where to.
-_MOVES: Final[Mapping[Action, tuple[AttemptState, ...]]] = {
+#: Actions that are state transitions, and their target states.
+_TRANSITIONS: Final[Mapping[Action, tuple[AttemptState, ...]]] = {
     Action.RETIRE: (AttemptState.OVERDUE,),
     Action.MARK_UNKNOWN: (AttemptState.UNKNOWN,),
 }
 
 
 class _InFlight(NamedTuple):
-    """A step that all who want the same wait for, and when it began."""
+    """A running step, shared by the calls with the same arguments."""
 
     task: asyncio.Task[LightningOrder | None]
-    #: Of the event loop.
+    #: When it began, in the time of the event loop.
     began: float
 
 
 @final
 class OrderOpener:
-    """Opens references, each once at a time."""
+    """Creates the orders of references, with one running step for each."""
 
     def __init__(self, repository: Repository, call_s: float) -> None:
-        """Prepare.
+        """Initialise without I/O.
 
         Args:
-            repository: Where.
-            call_s: Seconds that the client's calls take at most.
+            repository: The store's.
+            call_s: The longest duration of one call of the client, in seconds.
         """
         self._repository = repository
         self._call_s = call_s
-        #: Seconds that a step takes at most, unless the database holds it up.
+        #: The longest duration of a step in seconds, unless the database delays it.
         self._step_limit_s = call_limit(call_s).total_seconds()
-        #: What this process does, by what it is asked for.
+        #: The running steps, by reference, price and currency.
         self._in_flight: dict[tuple[str, Decimal, str], _InFlight] = {}
         self._tasks: set[asyncio.Task[LightningOrder | None]] = set()
         self._answers = Answers(repository)
 
-    async def open(self, reference: str, asked: NewOrder) -> LightningOrder:
-        """The order to show for a reference."""
+    async def open(self, reference: str, request: NewOrder) -> LightningOrder:
+        """Return the order to show for a reference."""
         while True:
-            order = await self._once(reference, asked)
+            order = await self._run_step(reference, request)
             if order is not None:
                 return order
 
     async def finish(self) -> None:
-        """Wait for what is under way, and for what follows from it."""
+        """Wait for the running steps, and for those that they start."""
         while tasks := [task for task in self._tasks if _is_on_this_loop(task)]:
             await asyncio.wait(tasks)
 
-    async def _once(self, reference: str, asked: NewOrder) -> LightningOrder | None:
-        """One step, together with all who want the same."""
-        key = (reference, asked.price, asked.currency)
+    async def _run_step(
+        self, reference: str, request: NewOrder
+    ) -> LightningOrder | None:
+        """Run one step, or wait for the running one with the same arguments."""
+        key = (reference, request.price, request.currency)
         time = asyncio.get_running_loop().time
         step = self._in_flight.get(key)
         shared = step is not None and self._may_share(step)
         if step is None or step.task.done() or not shared:
-            task = asyncio.create_task(self._step(reference, asked))
+            task = asyncio.create_task(self._step(reference, request))
             step, shared = _InFlight(task, time()), False
             self._in_flight[key] = step
             self._tasks.add(task)
-            task.add_done_callback(partial(self._ended, key))
-        # Not a moment longer than it can take: another one may get on.
+            task.add_done_callback(partial(self._on_done, key))
+        # After the limit the step counts as stuck, and another one is started.
         rest = step.began + self._step_limit_s - time()
         await asyncio.wait({step.task}, timeout=rest)
         return _result(step.task, shared=shared) if step.task.done() else None
 
     def _may_share(self, step: _InFlight) -> bool:
-        """Return true if a step can still end, and on this event loop."""
+        """Return true if a step is within its limit and runs on this event loop."""
         age_s = asyncio.get_running_loop().time() - step.began
         return _is_on_this_loop(step.task) and age_s < self._step_limit_s
 
-    def _ended(
+    def _on_done(
         self,
         key: tuple[str, Decimal, str],
         task: asyncio.Task[LightningOrder | None],
@@ -348,20 +352,20 @@ class OrderOpener:
         step = self._in_flight.get(key)
         if step is not None and step.task is task:
             del self._in_flight[key]
-        # What it raised is in the store, even if no caller waits for it any more.
+        # Retrieved, so that asyncio does not log it: the store has the outcome.
         _ = task.cancelled() or task.exception()
 
-    async def _step(self, reference: str, asked: NewOrder) -> LightningOrder | None:
-        """The order, if this is the step that gives one."""
+    async def _step(self, reference: str, request: NewOrder) -> LightningOrder | None:
+        """Take the next step; return the order if that step yields it."""
         unstored = self._answers.unstored(reference)
         if unstored is not None:
             await self._answers.store(*unstored)
-            return None  # this call may be for another price
-        do, attempt = await self._plan(reference, asked)
+            return None  # this call may have another price: decide again
+        do, attempt = await self._plan(reference, request)
         began = None
         if do not in _IDLE:
-            # What was seen may be behind; what can be written to is not.
-            (do, attempt), began = await self._plan_locked(reference, asked)
+            # The unlocked read may be stale: decide again while holding the lock.
+            (do, attempt), began = await self._plan_locked(reference, request)
         known = attempt.order
         if do is Action.SHOW:
             return known
@@ -369,106 +373,107 @@ class OrderOpener:
             await self._repository.clock.sleep(_POLL_S)
             return None
         if do is Action.CREATE and began is not None:
-            return await self._send(began, asked)
+            return await self._send(began, request)
         if do is Action.POLL and known is not None:
-            return await self._ask(attempt, known)
+            return await self._poll(attempt, known)
         if do is Action.SEARCH:
-            await self._look(attempt)
+            await self._search(attempt)
         return None
 
-    async def _plan(self, reference: str, asked: NewOrder) -> Step:
-        """The next step, as the store looks now: without holding anything."""
+    async def _plan(self, reference: str, request: NewOrder) -> Step:
+        """Return the next step, from a read without locks."""
         async with self._repository.rows.reading() as connection:
             entry = await self._repository.rows.entry(connection, reference)
         now = self._repository.clock.now() if entry is None else entry.now
-        return decide(entry, self._new_attempt(reference, asked, now), now)
+        return decide(entry, self._new_attempt(reference, request, now), now)
 
     async def _plan_locked(
-        self, reference: str, asked: NewOrder
+        self, reference: str, request: NewOrder
     ) -> tuple[Step, Sending | None]:
-        """Return the next step, and write what it needs, with the reference locked."""
+        """Decide the next step and write its row while holding the reference's lock."""
         repository = self._repository
         async with repository.rows.writing() as connection:
             await repository.rows.begin(
-                connection, reference, asked.price, asked.currency
+                connection, reference, request.price, request.currency
             )
             await repository.rows.lock(connection, reference)
-            # Its time begins here, because this waited for other transactions.
+            # Read after the lock, because other transactions may have delayed it.
             monotonic = repository.clock.monotonic()
-            here = repository.client._clock.now()  # noqa: SLF001
+            local_now = repository.client._clock.now()  # noqa: SLF001
             entry = await repository.rows.entry(connection, reference)
-            now = here if entry is None else entry.now
-            new = self._new_attempt(reference, asked, now)
+            now = local_now if entry is None else entry.now
+            new = self._new_attempt(reference, request, now)
             step = decide(entry, new, now)
             if step.do is Action.CREATE:
                 await repository.rows.add(connection, new)
-            if step.do in _MOVES:
-                to = _MOVES[step.do]
+            if step.do in _TRANSITIONS:
+                to = _TRANSITIONS[step.do]
                 await repository.transition(connection, step.attempt, to, now=now)
-        return step, Sending(step.attempt, monotonic, here)
+        return step, Sending(step.attempt, monotonic, local_now)
 
-    def _new_attempt(self, reference: str, asked: NewOrder, now: datetime) -> Attempt:
-        over = now + call_limit(self._call_s)
+    def _new_attempt(self, reference: str, request: NewOrder, now: datetime) -> Attempt:
+        deadline = now + call_limit(self._call_s)
         return Attempt(
             reference=reference,
-            price=asked.price,
-            currency=asked.currency,
+            price=request.price,
+            currency=request.currency,
             attempt_id=new_attempt_id(),
             state=AttemptState.CREATING,
             order_id=None,
             status=None,
             candidates={},
             created_at=now,
-            deadline=over,
+            deadline=deadline,
             sent_at=None,
             last_polled_at=None,
-            next_poll_at=over,
+            next_poll_at=deadline,
             payable_until=last_payment_at(now),
             order_json=None,
         )
 
-    async def _send(self, sending: Sending, asked: NewOrder) -> LightningOrder | None:
+    async def _send(self, sending: Sending, request: NewOrder) -> LightningOrder | None:
         attempt, client = sending.attempt, self._repository.client
         if sending.elapsed(self._repository.clock) > MAX_SEND_DELAY:
-            # Too late to be over by its deadline, when others look for it.
-            await self._move(attempt, AttemptState.REJECTED)
+            # The call could run past its deadline, when other processes search.
+            await self._transition(attempt, AttemptState.REJECTED)
             return None
         try:
-            made = await client._create(asked, attempt_id=attempt.attempt_id)  # noqa: SLF001
-            order = await client._confirm(made)  # noqa: SLF001
+            created = await client._create(request, attempt_id=attempt.attempt_id)  # noqa: SLF001
+            order = await client._confirm(created)  # noqa: SLF001
         except AurpayError as error:
             try:
                 await self._answers.fail(sending, error)
-            except OrderStoreError as broken:
-                raise error from broken  # that an order may exist is worse
+            except OrderStoreError as store_error:
+                raise error from store_error  # the caller needs its outcome
             raise
         return await self._answers.store(sending, order)
 
-    async def _look(self, attempt: Attempt) -> None:
-        """Look for what a lost attempt may have made, before anything else is."""
+    async def _search(self, attempt: Attempt) -> None:
+        """Search for the order of an attempt before another one is created."""
         try:
             found = await search(self._repository, attempt)
         except (APIError, InvalidResponseError) as error:
             if error.retryable:
                 raise
-            # It cannot be looked for. No payer was shown its invoice, so this is no
-            # reason never to sell again.
-            await self._move(attempt, looked=True)
+            # Searching is not possible with this account. No payer has seen the
+            # invoice, so a second order is safe; without one, the reference could
+            # never be paid.
+            await self._transition(attempt, polled=True)
             return
         async with self._repository.rows.writing() as connection:
             await record_candidates(
                 self._repository, connection, attempt.attempt_id, found.orders
             )
 
-    async def _ask(
+    async def _poll(
         self, attempt: Attempt, known: LightningOrder
     ) -> LightningOrder | None:
-        """Poll an order after its time is over."""
+        """Poll an order that is past `overdue_at`."""
         repository = self._repository
         try:
             order = await repository.client.get_order(known.order_id)
         except NotFoundError:
-            await self._move(attempt, AttemptState.OVERDUE)
+            await self._transition(attempt, AttemptState.OVERDUE)
             return None
         if order.status.is_paid or order.status is OrderStatus.REFUNDED:
             check_platform_order(known, order)
@@ -478,21 +483,21 @@ class OrderOpener:
             await record(repository, connection, attempt.attempt_id, order)
         return None
 
-    async def _move(
-        self, attempt: Attempt, *wanted: AttemptState, looked: bool = False
+    async def _transition(
+        self, attempt: Attempt, *targets: AttemptState, polled: bool = False
     ) -> None:
         async with self._repository.rows.writing() as connection:
             entry, current = await self._repository.lock_attempt(
                 connection, attempt.attempt_id
             )
-            learned = {"last_polled_at": entry.now} if looked else {}
+            changes = {"last_polled_at": entry.now} if polled else {}
             await self._repository.transition(
-                connection, current, wanted, now=entry.now, **learned
+                connection, current, targets, now=entry.now, **changes
             )
 
 
 def _is_on_this_loop(task: asyncio.Task[LightningOrder | None]) -> bool:
-    """Return false for a task of the process that this one was forked from."""
+    """Return false for a task of the parent process (after a fork)."""
     return task.get_loop() is asyncio.get_running_loop()
 
 

@@ -1,14 +1,13 @@
 """Attempts and their states, changes, and the result of a reconciliation.
 
-An attempt is one call of ``create_order``, by its attempt_id. The table has a row for
-each state and in it the states that may follow; a missing one is a refusal: the attempt
-stays what it is. Three rules made the table:
+An attempt is one call of ``create_order``, identified by its attempt_id. The transition
+table lists, for each state, the states that may follow; without an entry the attempt
+keeps its state. The table follows three rules:
 
-* Money counts whatever was known before: every state that has seen none leads to
-  `PAID` and to `DUPLICATE`.
-* What is paid can be paid back, and is otherwise never forgotten.
-* An order is `PAYABLE` once. One that nobody was shown, or whose time is over, is
-  watched and never shown again.
+* A payment always counts: every unpaid state leads to `PAID` and to `DUPLICATE`.
+* A paid order can be refunded and has no other transition.
+* An order is `PAYABLE` once. One that is withheld or overdue is polled and never shown
+  again.
 """
 
 from __future__ import annotations
@@ -36,42 +35,43 @@ class AttemptState(StrEnum):
 
     #: Being sent, or about to be; there is no answer yet.
     CREATING = "creating"
-    #: The order to show: stored, checked, payable.
+    #: The order is stored and checked, and is shown to the payer.
     PAYABLE = "payable"
-    #: Its time to be shown is over. Its invoice may still be paid.
+    #: The order is not shown any more. Its invoice may still be paid.
     OVERDUE = "overdue"
-    #: No order was created: the call was not sent, or the platform rejected it.
+    #: No order was created: the call was not sent, or Aurpay rejected it.
     REJECTED = "rejected"
-    #: The process crashed, or no trustworthy answer came: an order may exist.
+    #: The process crashed, or received no trusted answer: an order may exist.
     UNKNOWN = "unknown"
-    #: Lost, and there are orders that fit (`Attempt.candidates`). None is proven to be
-    #: its own, so none settles anything.
+    #: Outcome unknown, and there are orders that match (`Attempt.candidates`). None is
+    #: proven to be the attempt's, so none pays the reference.
     CANDIDATES_FOUND = "candidates_found"
-    #: Lost, searched for long enough, and Aurpay has no order that fits and can still
-    #: be paid.
+    #: Outcome unknown, and the search has ended: Aurpay has no order that matches and
+    #: can still be paid.
     NOT_FOUND = "not_found"
-    #: Its order exists, and its invoice was never returned: the answer could not be
-    #: trusted, or came when another order had taken its place.
+    #: Its order exists, and its invoice was never returned: the answer failed a check,
+    #: or arrived after another order had taken its place.
     WITHHELD = "withheld"
-    #: Lost, or not answered yet, and a genuine callback says that it is paid; which
-    #: order that is, nobody can tell yet.
+    #: A genuine callback reports a payment, and the order is not identified yet; or
+    #: another order has the same invoice.
     PAYMENT_REPORTED = "payment_reported"
-    #: Paid, and settles its reference.
+    #: Paid; it pays its reference.
     PAID = "paid"
-    #: Paid, though another order had settled the reference: to be refunded.
+    #: Paid although another order had paid the reference: to be refunded.
     DUPLICATE = "duplicate"
-    #: Paid back.
+    #: Refunded.
     REFUNDED = "refunded"
-    #: Never paid: Aurpay says that it is overdue or gone, and its invoice has expired.
+    #: Never paid: Aurpay has it as overdue or does not know it, and its invoice has
+    #: expired.
     EXPIRED = "expired"
 
     def can_become(self, other: AttemptState) -> bool:
-        """Return whether `other` can follow."""
+        """Return true if `other` can follow."""
         return other in _MOVES[self]
 
-    def first_of(self, wanted: tuple[AttemptState, ...]) -> AttemptState:
-        """Return the first of these that it is in or can follow; if none, its own."""
-        possible = (s for s in wanted if s is self or self.can_become(s))
+    def first_of(self, targets: tuple[AttemptState, ...]) -> AttemptState:
+        """Return the first target that is this state or may follow it, else itself."""
+        possible = (s for s in targets if s is self or self.can_become(s))
         return next(possible, self)
 
 
@@ -88,9 +88,9 @@ _MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
     ),
     _State.PAYABLE: _moves("overdue expired paid duplicate refunded"),
     _State.OVERDUE: _moves("expired paid duplicate refunded"),
-    # A gateway may have rejected it although Aurpay created an order.
+    # A gateway may have rejected the call although Aurpay created an order.
     _State.REJECTED: _moves("withheld payment_reported paid duplicate refunded"),
-    # Its sender may come back with the answer, at any time.
+    # The sender may still receive the answer and store it.
     _State.UNKNOWN: _moves(
         "payable withheld rejected candidates_found not_found payment_reported "
         "paid duplicate refunded"
@@ -99,12 +99,12 @@ _MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
         "payable withheld rejected unknown not_found payment_reported paid "
         "duplicate refunded"
     ),
-    # A clock that was ahead may have given it up: see `REVOCABLE`.
+    # A clock that was ahead may have ended the search too early: see `REVOCABLE`.
     _State.NOT_FOUND: _moves(
         "payable withheld rejected unknown candidates_found payment_reported "
         "paid duplicate refunded"
     ),
-    # Where its invoice is also another order's, its payment needs review.
+    # If another order has the same invoice, a payment needs review.
     _State.WITHHELD: _moves("expired payment_reported paid duplicate refunded"),
     _State.PAYMENT_REPORTED: _moves(
         "payable withheld not_found paid duplicate refunded"
@@ -115,51 +115,51 @@ _MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
     _State.EXPIRED: _moves("overdue paid duplicate refunded"),
 }
 
-#: A reference has one attempt in these at most; the database sees to it.
+#: A reference has at most one attempt in these states; a unique index enforces it.
 ACTIVE: Final = (_State.CREATING, _State.PAYABLE)
 
-#: An order in one of these is paid no more, once its invoice has expired.
+#: An order with one of these cannot be paid any more, once its invoice has expired.
 ENDED: Final = (OrderStatus.OVERDUE, OrderStatus.REFUNDED)
 
-#: What is decided about these depends on the time. Where a clock was ahead, they are
-#: looked at again.
+#: Transitions into and out of these depend on the time. If a clock was ahead, attempts
+#: in these states are polled again.
 REVOCABLE: Final = tuple(
     state
     for state in _State
     if state not in {_State.REJECTED, _State.PAID, _State.REFUNDED}
 )
 
-#: Their order is known, and may be paid.
+#: States in which the order is known and may be paid.
 PAYABLE: Final = (_State.PAYABLE, _State.OVERDUE, _State.WITHHELD)
 
-#: An order may have been made, and is not known.
+#: States in which an order may have been created and is not identified.
 UNIDENTIFIED: Final = (_State.UNKNOWN, _State.CANDIDATES_FOUND, _State.PAYMENT_REPORTED)
 
-#: Among the orders that the platform lists there may be one that such an attempt made,
-#: and nothing tells whose order that is.
+#: States in which an order of the attempt may be in Aurpay's list without being
+#: identified as the attempt's.
 MAY_OWN_LISTED_ORDER: Final = (_State.CREATING, *UNIDENTIFIED, _State.NOT_FOUND)
 
 
-def wanted(
-    status: OrderStatus, *, settled: bool, over: bool
+def states_for(
+    status: OrderStatus, *, paid_by_other: bool, expired: bool
 ) -> tuple[AttemptState, ...]:
-    """Where an attempt goes whose order the platform has with this status.
+    """Return the target states of an attempt for its order's status, best first.
 
     Args:
-        status: The platform's.
-        settled: Whether another attempt has settled the reference.
-        over: Whether its invoice has expired by the clock. A clock alone ends nothing:
-            the platform has to say the same, and PENDING says the opposite.
+        status: The order's status at Aurpay.
+        paid_by_other: True if another attempt has paid the reference.
+        expired: True if the invoice has expired by the clock. The clock alone does not
+            expire an order: Aurpay has to report OVERDUE as well.
     """
     if status.is_paid:
-        return (_State.DUPLICATE,) if settled else (_State.PAID,)
+        return (_State.DUPLICATE,) if paid_by_other else (_State.PAID,)
     if status is OrderStatus.REFUNDED:
         return (_State.REFUNDED,)
-    # Who did not know the order knows it now; nobody is shown it any more.
+    # Identifies an order that was unknown; its invoice is not shown to a payer.
     if status is not OrderStatus.OVERDUE:
         return (_State.WITHHELD,)
     overdue = (_State.OVERDUE, _State.WITHHELD)
-    return (_State.EXPIRED, *overdue) if over else overdue
+    return (_State.EXPIRED, *overdue) if expired else overdue
 
 
 #: An argument of `OrderStore.record`: a notification, an order, or the id of one.
@@ -168,55 +168,56 @@ OrderUpdate = Notification | Order | str
 
 @attrs.frozen(kw_only=True)
 class Attempt:
-    """One call that may have made an order, and what is known of that order.
+    """One call that may have created an order, and the data of that order.
 
-    Times are aware, UTC.
+    Times are aware and in UTC.
     """
 
-    #: The shop's own name for what is paid.
+    #: The merchant's own name for the purchase.
     reference: str
-    #: Fiat, in units of `currency`.
+    #: In fiat, in units of `currency`.
     price: Decimal
     #: Fiat: three letters.
     currency: str
-    #: What tells this attempt from another of the same reference; callbacks have it.
+    #: Identifies the attempt among those of its reference; its callbacks carry it.
     attempt_id: str
     #: False if this order store did not create the order: a callback reported it, and
     #: only a person can say which order it is (`OrderStore.resolve`).
     created_here: bool = True
     state: AttemptState
-    #: The platform's name for its order, if that is proven.
+    #: Aurpay's id of the order, if the order is proven to be the attempt's.
     order_id: str | None
-    #: Of its invoice: lower-case hex; ``None`` if it has none that can be trusted.
+    #: The payment hash of its invoice in lower-case hex; ``None`` without a trusted
+    #: invoice.
     payment_hash: str | None = None
     #: The check that the answer about its order failed: `UntrustedOrderError.check`.
     failed_check: str | None = None
-    #: The order that the body of a callback named. It is not signed: it proves nothing.
+    #: The order id in the body of a callback. The body is not signed: no proof.
     hinted_order_id: str | None = None
-    #: Where the order stands, as the platform said when it was asked last.
+    #: The order's status when Aurpay was last queried.
     status: OrderStatus | None
-    #: Of a lost one: the orders that fit, by id, and where they stand.
+    #: If the outcome is unknown: ids and statuses of the orders that match.
     candidates: Mapping[str, OrderStatus]
-    #: When it was written down; it was sent afterwards.
+    #: When the row was inserted, before the request was sent.
     created_at: datetime
-    #: When the call is over, even without an answer.
+    #: When the call has ended, with or without an answer.
     deadline: datetime
     #: When its last request began, if that is known.
     sent_at: datetime | None
-    #: When the platform was last asked about it.
+    #: When Aurpay was last queried about it.
     last_polled_at: datetime | None
-    #: When `OrderStore.reconcile` asks next; ``None``: not any more.
+    #: When `OrderStore.reconcile` polls it next; ``None`` if it is not polled any more.
     next_poll_at: datetime | None
-    #: Until when a payment can come.
+    #: The end of the period in which a payment can arrive.
     payable_until: datetime
     _order_json: str | None = attrs.field(alias="order_json", repr=False)
 
     @cached_property
     def order(self) -> LightningOrder | None:
-        """The order with its invoice, verified anew, as far as it is known.
+        """The order with its invoice, verified again; ``None`` if none is stored.
 
         Raises:
-            UntrustedOrderError: what the database holds was changed.
+            UntrustedOrderError: the stored order was changed.
         """
         if self._order_json is None:
             return None
@@ -225,7 +226,7 @@ class Attempt:
 
     @property
     def has_order(self) -> bool:
-        """Return whether `order` has one."""
+        """True if `order` is stored."""
         return self._order_json is not None
 
 
@@ -233,19 +234,19 @@ class Attempt:
 class Change:
     """The result of recording an update."""
 
-    #: As it is now.
+    #: The attempt after the update.
     attempt: Attempt
-    #: What it was before.
+    #: Its state before the update.
     before: AttemptState
 
     @property
     def reference(self) -> str:
-        """The shop's own name for what is paid."""
+        """The merchant's own name for the purchase."""
         return self.attempt.reference
 
     @property
     def changed(self) -> bool:
-        """Return whether the state differs from the one before."""
+        """True if the state differs from the one before."""
         return self.attempt.state is not self.before
 
     @property
@@ -268,10 +269,10 @@ OnChange = Callable[[Change, AsyncConnection], Awaitable[None]]
 
 @attrs.frozen(kw_only=True)
 class Failure:
-    """An attempt that could not be polled, or whose `on_change` raised."""
+    """An attempt for which polling, or `on_change`, failed."""
 
     attempt: Attempt
-    #: What polling, or `on_change`, raised.
+    #: The exception that polling, or `on_change`, raised.
     error: BaseException
 
 
@@ -279,13 +280,13 @@ class Failure:
 class Reconciliation:
     """The result of one run of `OrderStore.reconcile`."""
 
-    #: What is in another state than before, in the order in which it was found.
+    #: The transitions of attempts, in the order in which they were recorded.
     changes: tuple[Change, ...]
-    #: What could not be asked about; the next run that is due asks again.
+    #: The failed polls; the next run in which they are due repeats them.
     failures: tuple[Failure, ...]
-    #: About how many attempts the platform was asked.
+    #: The number of attempts that were polled.
     asked: int
-    #: Whether more are due, and nothing speaks against running it again at once.
+    #: True if more attempts are due and the next run may start at once.
     more: bool
 
 
@@ -303,9 +304,9 @@ class WatchedOrder:
 
 
 def as_known_order(attempt: Attempt, order: Order) -> WatchedOrder:
-    """Return an order that only the platform has as a `KnownOrder`.
+    """Return an order that has no stored invoice as a `KnownOrder`.
 
-    No payer has seen its invoice, so what it is to be paid is what the platform says.
+    No payer has seen its invoice, so the amount is the one that Aurpay reports.
     """
     return WatchedOrder(
         order_id=attempt.order_id or order.order_id,

@@ -1,10 +1,10 @@
-"""Decide the next step for a reference, and when to ask the platform again.
+"""Decide the next step for a reference, and the time of the next poll. No I/O.
 
-Callbacks tell most of what happens; this is for those that never come. Pauses grow with
-age, so an order of a day is asked about some thirty times, and none is ever forgotten.
+Polling covers callbacks that never arrive. The interval between two polls grows with
+the age of the order, so an order of one day has been polled about thirty times.
 
-`get_or_create` calls it again after each step, until there is an order to return; so
-it does not matter which process made the last step, or whether it still runs.
+`get_or_create` calls `decide` after each step, until there is an order to return. Each
+decision depends on the stored rows alone, so another process can take the next step.
 """
 
 from __future__ import annotations
@@ -35,39 +35,40 @@ if TYPE_CHECKING:
     from ._models import Attempt
 
 
-#: An order of this age may have lost its callback.
+#: The age at which an order is polled first: its callback may be lost.
 FIRST_POLL_AGE: Final = timedelta(minutes=2)
 
-#: The part of its age that an order is left alone for.
+#: The interval between two polls is the age of the order divided by this.
 _AGE_PER_POLL: Final = 4
 
-#: How long to look for an order that may exist: the list may be behind, but not by more
-#: than twice the life of an order.
-SEARCH: Final = timedelta(hours=1)
+#: The duration of the search for an order that may exist. Aurpay may list it late, but
+#: hardly by more than twice the 30 minutes in which an order can be paid.
+SEARCH_PERIOD: Final = timedelta(hours=1)
 
-#: A payment that was under way when the invoice expired, and clocks that differ.
-GRACE: Final = timedelta(hours=1)
+#: Added to the expiry of an invoice, for payments in flight and clock skew.
+EXPIRY_GRACE: Final = timedelta(hours=1)
 
-#: Aurpay's invoices live a day; so may one that was never returned.
+#: The expiry of Aurpay's invoices, assumed for an invoice that was never returned.
 INVOICE_LIFE: Final = timedelta(days=1)
 
-#: Invoices may name any expiry.
-_MAX_WATCH: Final = timedelta(days=3650)
+#: The limit for the expiry of an invoice, which may have any value.
+_MAX_INVOICE_LIFE: Final = timedelta(days=3650)
 
-#: For how long the process that polls an attempt keeps others from doing so. Longer
-#: than a call and the handler take together; if the process crashes, another one polls.
+#: The lease of an attempt that a process polls: longer than a call and `on_change` take
+#: together. If the process crashes, another one polls after the lease.
 LEASE: Final = FIRST_POLL_AGE
 
-#: How long a call may hesitate between writing down that it will send, and sending.
+#: The longest delay between inserting an attempt's row and sending its request.
 MAX_SEND_DELAY: Final = timedelta(seconds=10)
 
-#: And then, after it has ended, to read the order back and to store it.
-_WRITING: Final = timedelta(seconds=10)
+#: The time after the call for reading the order back and storing it.
+_STORE_LIMIT: Final = timedelta(seconds=10)
 
-#: So many candidates are polled one by one; of more, the list tells with fewer calls.
+#: Up to this number, candidates are polled one by one; for more, the list takes fewer
+#: calls.
 _MAX_SINGLE_LOOKUPS: Final = 5
 
-#: These have nothing more to be asked.
+#: States in which an attempt is not polled any more.
 _DONE: Final = frozenset(
     {
         AttemptState.REJECTED,
@@ -85,25 +86,30 @@ def call_limit(call_s: float) -> timedelta:
     Args:
         call_s: Seconds that the client's calls take at most.
     """
-    return MAX_SEND_DELAY + timedelta(seconds=call_s) + _WRITING
+    return MAX_SEND_DELAY + timedelta(seconds=call_s) + _STORE_LIMIT
 
 
 def is_over(attempt: Attempt, now: datetime) -> bool:
-    """Return whether the process that sends it must have crashed."""
+    """Return true if the sender is past its deadline, so that it must have crashed."""
     left = attempt.deadline - now
-    # A clock that was set back by hours must not make a call longer by hours.
+    # A clock that was set back by hours must not extend a call by hours.
     return not timedelta(0) < left <= 2 * (attempt.deadline - attempt.created_at)
 
 
 def last_payment_at(opened: datetime, expires_at: datetime | None = None) -> datetime:
-    """Until when a payment of an order may come; `expires_at` is its invoice's."""
+    """Return the end of the period in which a payment of an order can arrive.
+
+    Args:
+        opened: When the attempt was created.
+        expires_at: When its invoice expires, if that is known.
+    """
     unknown = opened + INVOICE_LIFE
-    latest = opened + _MAX_WATCH
-    return min(expires_at or unknown, latest) + GRACE
+    latest = opened + _MAX_INVOICE_LIFE
+    return min(expires_at or unknown, latest) + EXPIRY_GRACE
 
 
 def next_poll(attempt: Attempt, now: datetime) -> datetime | None:
-    """When to ask next, if there is anything to ask."""
+    """Return the time of the next poll; ``None`` if the attempt is not polled."""
     if attempt.state in _DONE or not can_be_polled(attempt):
         return None
     if attempt.state is AttemptState.CREATING:
@@ -112,84 +118,84 @@ def next_poll(attempt: Attempt, now: datetime) -> datetime | None:
 
 
 def can_be_polled(attempt: Attempt) -> bool:
-    """Return whether the platform can be asked about its order, or searched for it.
+    """Return true if the attempt's order can be queried or searched for.
 
-    Of an order that this store did not create, it is not known when it was created.
-    Then a search would take another order for it.
+    The creation time of an order that this store did not create is unknown, so a search
+    would match other orders.
     """
     return attempt.created_here or attempt.order_id is not None
 
 
 def poll_after(attempt: Attempt, now: datetime) -> datetime:
-    """When to ask again, should asking now come to nothing."""
+    """Return the time of the next poll after one at `now` that changes nothing."""
     later = now + max(FIRST_POLL_AGE, (now - attempt.created_at) / _AGE_PER_POLL)
-    last = end_of(attempt)
-    return later if last is None or now >= last else min(later, last)
+    end = end_of(attempt)
+    return later if end is None or now >= end else min(later, end)
 
 
 def needs_list(attempt: Attempt, now: datetime) -> bool:
-    """Return whether to search the platform's list, or to poll what was found.
+    """Return true to search Aurpay's list, false to poll the candidates.
 
-    The first order that fits may be another one's, and the list may be behind. So the
-    list is read for as long as a lost order is searched for, and before it is given up.
+    The first order that matches may belong to another cart, and Aurpay may list orders
+    late. So the list is read during the search period, and once more at its end.
     """
     if (
         attempt.state is not AttemptState.CANDIDATES_FOUND
         or len(attempt.candidates) > _MAX_SINGLE_LOOKUPS
     ):
         return True
-    searching = now < attempt.deadline + SEARCH
+    searching = now < attempt.deadline + SEARCH_PERIOD
     return searching or now >= attempt.payable_until
 
 
 def end_of(attempt: Attempt) -> datetime | None:
-    """When to give an attempt up; ``None``: never."""
+    """Return when polling an attempt ends; ``None`` if it has no end."""
     if attempt.state in {AttemptState.DUPLICATE, AttemptState.PAYMENT_REPORTED}:
         return None
     if attempt.state is AttemptState.UNKNOWN:
-        return attempt.deadline + SEARCH
+        return attempt.deadline + SEARCH_PERIOD
     return attempt.payable_until
 
 
-#: What the platform said so recently is still so.
-_FRESH: Final = timedelta(minutes=1)
+#: The age up to which the result of the last poll is used without another one.
+_MAX_POLL_AGE: Final = timedelta(minutes=1)
 
-#: So many answers that fail a check are no reason to wait before the next call; more of
-#: them are: a minute, and each time twice as long.
-_ACCIDENTS: Final = 2
+#: The number of failed checks in a row from which the next call waits: a minute at
+#: first, and twice as long after each further one.
+_FAILURES_BEFORE_PAUSE: Final = 2
 
 _FIRST_PAUSE: Final = timedelta(minutes=1)
 
 _MAX_DOUBLINGS: Final = 8
 
-#: A payment may be on its way when the invoice expires; then its order still counts as
-#: the one to show. As long as waiting for a payment goes on.
-_GRACE: Final = timedelta(minutes=1)
+#: How long an order is shown after its invoice has expired, because a payment may be in
+#: flight. The client's polling for a payment goes on for as long.
+_SHOW_GRACE: Final = timedelta(minutes=1)
 
 
 @attrs.frozen(kw_only=True)
 class ReferenceRecord:
     """The row of a reference and its attempts."""
 
-    #: When this was read, by the clock that all machines share.
+    #: The database's time when the rows were read.
     now: datetime
     reference: str
     price: Decimal
     currency: str
     paid_attempt_id: str | None
-    #: The newest first.
+    #: Newest first.
     attempts: Sequence[Attempt]
 
     def find(self, attempt_id: str) -> Attempt | None:
-        """The attempt of that name."""
+        """Return the attempt with this id."""
         return next((a for a in self.attempts if a.attempt_id == attempt_id), None)
 
     def first(self, *states: AttemptState) -> Attempt | None:
-        """The newest attempt that is in one of these states."""
+        """Return the newest attempt in one of these states."""
         return next((a for a in self.attempts if a.state in states), None)
 
-    def has_room_for(self, attempt_id: str) -> bool:
-        """Return whether this attempt may be the one that is shown."""
+    def allows_payable(self, attempt_id: str) -> bool:
+        """Return true if the order of this attempt may be shown."""
         taken = {*ACTIVE, AttemptState.PAYMENT_REPORTED}
         others = (a for a in self.attempts if a.attempt_id != attempt_id)
         return self.paid_attempt_id is None and all(
@@ -200,19 +206,19 @@ class ReferenceRecord:
 class Action(Enum):
     """The next action for a reference."""
 
-    #: Give its order to the caller.
+    #: Return the order to the caller.
     SHOW = auto()
-    #: Wait for the process that sends it.
+    #: Wait for the process that sends the request.
     WAIT = auto()
-    #: Ask the platform where it stands.
+    #: Query Aurpay for the order's status.
     POLL = auto()
-    #: Its time is over: show it no more.
+    #: The order is overdue: stop showing it.
     RETIRE = auto()
-    #: Its sender has crashed: the outcome is unknown.
+    #: The sender has crashed: the outcome is unknown.
     MARK_UNKNOWN = auto()
-    #: Look for the order that it may have made.
+    #: Search for the order that the attempt may have created.
     SEARCH = auto()
-    #: Make an order.
+    #: Create an order.
     CREATE = auto()
 
 
@@ -224,16 +230,16 @@ class Step(NamedTuple):
 
 
 def decide(entry: ReferenceRecord | None, new: Attempt, now: datetime) -> Step:
-    """The next step.
+    """Return the next step for a reference.
 
     Args:
-        entry: What the store has.
-        new: The attempt to `SEND`, if nothing else is to be done.
+        entry: The store's record; ``None`` if it has none.
+        new: The attempt to send if the step is `Action.CREATE`.
         now: The time.
 
     Raises:
-        ReferenceConflictError: it was opened for another price or currency.
-        AlreadyPaidError: paid, and there is no invoice to show.
+        ReferenceConflictError: the reference has another price or currency.
+        AlreadyPaidError: it is paid, and there is no invoice to show.
         PaymentNeedsReviewError: it may be paid, and the order is not identified.
     """
     if entry is None:
@@ -245,13 +251,13 @@ def decide(entry: ReferenceRecord | None, new: Attempt, now: datetime) -> Step:
             requested=f"{new.price:f} {new.currency}",
         )
     if entry.paid_attempt_id is not None:
-        return _settled(entry, entry.paid_attempt_id)
-    claimed = entry.first(AttemptState.PAYMENT_REPORTED)
-    if claimed is not None:
-        raise _needs_review(claimed)
+        return _show_paid(entry, entry.paid_attempt_id)
+    reported = entry.first(AttemptState.PAYMENT_REPORTED)
+    if reported is not None:
+        raise _needs_review(reported)
     current = entry.first(*ACTIVE)
     if current is not None:
-        return Step(_current(current, now), current)
+        return Step(_decide_active(current, now), current)
     for attempt in entry.attempts:
         # No payer has seen its invoice, so one search is enough here; `reconcile`
         # searches again.
@@ -262,15 +268,18 @@ def decide(entry: ReferenceRecord | None, new: Attempt, now: datetime) -> Step:
 
 
 def _require_pause(entry: ReferenceRecord, now: datetime) -> None:
-    """Let time pass before another order is created that will fail the same check.
+    """Reject another create soon after answers that failed a check.
 
-    One answer that must not be trusted may be an accident. If the next one fails as
-    well, the cause is likely to stay: a wrong clock, network or payee.
+    A single failed check may be a coincidence. If the next answer fails as well, the
+    cause is likely to persist: a wrong clock, network or payee.
+
+    Raises:
+        UntrustedOrderError: the pause is not over.
     """
     failed = [*takewhile(lambda one: one.failed_check is not None, entry.attempts)]
-    if len(failed) < _ACCIDENTS:
+    if len(failed) < _FAILURES_BEFORE_PAUSE:
         return
-    doublings = min(len(failed) - _ACCIDENTS, _MAX_DOUBLINGS)
+    doublings = min(len(failed) - _FAILURES_BEFORE_PAUSE, _MAX_DOUBLINGS)
     pause = min(_FIRST_PAUSE * 2**doublings, PAYMENT_WINDOW)
     last = failed[0]
     if timedelta(0) <= now - last.created_at < pause:
@@ -285,7 +294,7 @@ def _require_pause(entry: ReferenceRecord, now: datetime) -> None:
         )
 
 
-def _settled(entry: ReferenceRecord, attempt_id: str) -> Step:
+def _show_paid(entry: ReferenceRecord, attempt_id: str) -> Step:
     attempt = entry.find(attempt_id)
     if attempt is not None and attempt.has_order:
         return Step(Action.SHOW, attempt)
@@ -301,33 +310,36 @@ def _settled(entry: ReferenceRecord, attempt_id: str) -> Step:
 
 def _needs_review(attempt: Attempt) -> PaymentNeedsReviewError:
     return PaymentNeedsReviewError(
-        f"a callback says that {shown(attempt.reference)} is paid, and its order is "
-        "not known; reconcile() looks for it, identify() tells the store",
+        f"a callback reports that {shown(attempt.reference)} is paid, and its order is "
+        "not identified; reconcile() searches for it, and resolve() assigns an order",
         reference=attempt.reference,
     )
 
 
-def _current(attempt: Attempt, now: datetime) -> Action:
+def _decide_active(attempt: Attempt, now: datetime) -> Action:
     if attempt.state is AttemptState.CREATING:
         return Action.MARK_UNKNOWN if is_over(attempt, now) else Action.WAIT
     order = attempt.order
-    return Action.RETIRE if order is None else _live(attempt, order, now)
+    return Action.RETIRE if order is None else _decide_payable(attempt, order, now)
 
 
-def _live(attempt: Attempt, order: LightningOrder, now: datetime) -> Action:
-    """Decide if an order is shown: until it is overdue, then as the platform says.
+def _decide_payable(attempt: Attempt, order: LightningOrder, now: datetime) -> Action:
+    """Decide if an order is shown: always before `overdue_at`, then by its status.
 
-    When its 30 minutes are over, a clock alone decides nothing: the platform is asked.
-    An order that it calls PENDING is shown for as long as its invoice can be paid, and
-    one of a status without a known meaning for an hour more.
+    After `overdue_at` the clock alone decides nothing: the order is polled. An order
+    that is PENDING at Aurpay is shown while its invoice can be paid, and one with a
+    status of unknown meaning for an hour more.
     """
     expires_at = order.payment_request.expires_at
-    over = min(order.overdue_at, expires_at)
-    if now < over:
+    overdue_at = min(order.overdue_at, expires_at)
+    if now < overdue_at:
         return Action.SHOW
-    asked_at = attempt.last_polled_at
-    if asked_at is None or not max(over, now - _FRESH) <= asked_at <= now:
+    polled_at = attempt.last_polled_at
+    if (
+        polled_at is None
+        or not max(overdue_at, now - _MAX_POLL_AGE) <= polled_at <= now
+    ):
         return Action.POLL
-    puzzling = order.status.is_paid is None
-    last = attempt.payable_until if puzzling else expires_at + _GRACE
-    return Action.SHOW if now < last else Action.RETIRE
+    has_unknown_status = order.status.is_paid is None
+    end = attempt.payable_until if has_unknown_status else expires_at + _SHOW_GRACE
+    return Action.SHOW if now < end else Action.RETIRE

@@ -1,14 +1,15 @@
-"""Reconcile: ask the platform for orders that changed or are not identified.
+"""Reconciliation: query Aurpay for orders that changed or are not identified.
 
-What fits need not be it: another cart of the same price in the same minutes fits as
-well. So what is found is watched and told to people, and settles nothing; only the
-attempt_id that a callback brings back, or a person, says whose order it is. And even a
-callback settles nothing unless a single order can be meant: see `Findings.order_of`.
+An order that matches an attempt need not be its own: another cart of the same price in
+the same minutes matches as well. So matching orders are polled and listed for review,
+and pay no reference. Only a callback with the attempt_id, or a person, assigns an order
+to an attempt; and a callback does only if the order is unambiguous: see
+`SearchResult.order_of`.
 
-Rows say when they are due. Who takes one up leases it first, if nobody else has: so
-machines share the work, and what a machine that dies has taken up is polled by another
-one after the lease. A payment whose `on_change` failed is given back at once, so that
-the next run tells it again.
+Each row has the time of its next poll. A process leases a row before it polls, so
+several machines share the work, and the rows of a crashed one are polled by another
+after the lease. If `on_change` raises, the lease is released at once, so that the next
+run calls it again.
 
 A loop that ends, or that fails silently, leaves paid orders unfulfilled. So each
 exception is logged with its traceback and followed by another run, and only a
@@ -55,30 +56,31 @@ if TYPE_CHECKING:
     from ._repository import Neighbours, Repository
 
 
-#: Of orders that fit, so many are stored at most.
+#: The number of matching orders that are stored at most.
 MAX_CANDIDATES: Final = 100
 
 
-class Findings(NamedTuple):
+class SearchResult(NamedTuple):
     """The result of a search for the order of an attempt."""
 
-    #: The orders that fit, in any status, and that are no other attempt's.
+    #: The orders that match, in any status, without those of other attempts.
     orders: Sequence[Order]
-    #: Whether a single order fits, and no unknown order of another attempt may look
-    #: the same.
+    #: True if exactly one order matches, and no other attempt without a known order
+    #: could have created it.
     is_unique: bool
-    #: The orders that callbacks named for other attempts.
+    #: The order ids in the bodies of callbacks for other attempts.
     hinted_elsewhere: frozenset[str]
 
     def order_of(self, attempt: Attempt, kind: Kind) -> Order | None:
-        """Return the order that a callback of this attempt is about, if that is sure.
+        """Return the order of a callback for this attempt if it is unambiguous.
 
-        It is if no other order can be meant, in any status; or if the body
-        of the callback names one of those that fit. The body alone proves nothing.
+        It is if exactly one order matches, in any status; or if the body of the
+        callback names one that matches. The body is not signed and proves nothing on
+        its own.
 
         Args:
-            attempt: The attempt whose attempt_id the callback brought back.
-            kind: What the callback says; the platform has to say the same.
+            attempt: The attempt that the callback's attempt_id identifies.
+            kind: The event that the callback reports; Aurpay has to report the same.
         """
         hint = attempt.hinted_order_id
         if hint is not None:
@@ -97,41 +99,41 @@ def _confirms(order: Order, kind: Kind) -> bool:
 
 async def search(
     repository: Repository, attempt: Attempt, now: datetime | None = None
-) -> Findings:
-    """Ask the platform for the orders that may be those of an attempt.
+) -> SearchResult:
+    """Search Aurpay for orders that may belong to an attempt.
 
     Args:
-        repository: Where.
-        attempt: The attempt without a known order.
-        now: The time, where polling what was found before may be enough; ``None`` to
-            read the list in any case.
+        repository: The store's.
+        attempt: An attempt without a known order.
+        now: The time, if polling the stored candidates may be enough; ``None`` to read
+            the list in any case.
     """
     near = await repository.rows.near(attempt)
-    missing = [one for one in attempt.candidates if one not in near.order_ids]
+    candidates = [one for one in attempt.candidates if one not in near.order_ids]
     if now is not None and not needs_list(attempt, now):
-        polled = await _poll(repository, missing)
-        return Findings(polled, is_unique=False, hinted_elsewhere=near.hinted)
-    return await _list(repository, attempt, missing, near)
+        polled = await _poll(repository, candidates)
+        return SearchResult(polled, is_unique=False, hinted_elsewhere=near.hinted)
+    return await _list(repository, attempt, candidates, near)
 
 
 async def _list(
-    repository: Repository, attempt: Attempt, before: Sequence[str], near: Neighbours
-) -> Findings:
-    lost = OrderQuery(
+    repository: Repository, attempt: Attempt, earlier: Sequence[str], near: Neighbours
+) -> SearchResult:
+    query = OrderQuery(
         price=attempt.price,
         currency=attempt.currency,
         sent_at=attempt.sent_at or attempt.created_at,
     )
-    found = await repository.client.find_order(lost, known=near.order_ids)
+    found = await repository.client.find_order(query, known=near.order_ids)
     listed = {order.order_id for order in found.orders}
-    # What was found before, and is not listed now, may be it all the same.
-    others = await _poll(repository, [one for one in before if one not in listed])
+    # An earlier candidate that is not listed now may still be the attempt's order.
+    others = await _poll(repository, [one for one in earlier if one not in listed])
     unique = found.outcome == "found" and not others and not near.has_rival
-    return Findings([*found.orders, *others], unique, near.hinted)
+    return SearchResult([*found.orders, *others], unique, near.hinted)
 
 
 async def _poll(repository: Repository, order_ids: Sequence[str]) -> Sequence[Order]:
-    """Those of these orders that the platform has."""
+    """Return the orders of these ids that Aurpay has."""
     found: list[Order] = []
     for order_id in order_ids:
         try:
@@ -147,7 +149,7 @@ async def record_candidates(
     attempt_id: str,
     orders: Sequence[Order],
 ) -> Change:
-    """Write down what a search came to."""
+    """Record the candidates that a search found."""
     entry, attempt = await repository.lock_attempt(connection, attempt_id)
     if attempt.state not in {*UNIDENTIFIED, AttemptState.NOT_FOUND}:
         return Change(attempt=attempt, before=attempt.state)
@@ -166,14 +168,14 @@ async def record_candidates(
 def _state_after_search(
     attempt: Attempt, candidates: Mapping[str, OrderStatus], now: datetime
 ) -> AttemptState:
-    last = end_of(attempt)
-    is_over = last is not None and now >= last
+    end = end_of(attempt)
+    has_ended = end is not None and now >= end
     if not candidates:
-        return AttemptState.NOT_FOUND if is_over else AttemptState.UNKNOWN
-    # One that was found only now, or that the platform has as PENDING or as paid, is
-    # asked about again, regardless of the clock.
-    ended = all(status in ENDED for status in candidates.values())
-    if is_over and ended and attempt.state is AttemptState.CANDIDATES_FOUND:
+        return AttemptState.NOT_FOUND if has_ended else AttemptState.UNKNOWN
+    # A new candidate, and one that is PENDING or paid at Aurpay, is polled again
+    # regardless of the clock.
+    unpayable = all(status in ENDED for status in candidates.values())
+    if has_ended and unpayable and attempt.state is AttemptState.CANDIDATES_FOUND:
         return AttemptState.NOT_FOUND
     return AttemptState.CANDIDATES_FOUND
 
@@ -181,7 +183,7 @@ def _state_after_search(
 async def candidate(
     repository: Repository, attempt: Attempt, kind: Kind
 ) -> Order | None:
-    """Return the order that a callback is about whose attempt_id is this attempt's."""
+    """Search for the order of a callback for this attempt; record the candidates."""
     found = await search(repository, attempt)
     async with repository.rows.writing() as connection:
         await record_candidates(
@@ -206,9 +208,9 @@ class _Poll(NamedTuple):
 
 
 async def reconcile(
-    repository: Repository, *, limit: int, tell: OnChange | None
+    repository: Repository, *, limit: int, on_change: OnChange | None
 ) -> Reconciliation:
-    """Ask about the most urgent `limit` attempts that are due.
+    """Poll the most urgent `limit` attempts that are due.
 
     Raises:
         StoreUnavailableError: the database failed, or did not answer in time.
@@ -217,60 +219,59 @@ async def reconcile(
     due = await repository.rows.due(limit + 1)
     changes: list[Change] = []
     failures: list[Failure] = []
-    asked, down = 0, False
-    # The lost ones last: who may not read lists still hears of what is known.
+    polled, stop = 0, False
+    # Searches come last: an account that may not read lists still polls known orders.
     for attempt in sorted(due.attempts[:limit], key=lambda one: one.order_id is None):
         # The database's time, carried on by the monotonic clock.
         now = due.now + timedelta(seconds=repository.clock.monotonic() - began)
         if not await repository.rows.plan_poll(attempt, now + LEASE):
-            continue  # another machine is on it
-        asked += 1
+            continue  # another process has leased it
+        polled += 1
         leased = attrs.evolve(attempt, next_poll_at=now + LEASE)
         try:
-            change = await _look_at(repository, _Poll(leased, now), tell)
+            change = await _poll_attempt(repository, _Poll(leased, now), on_change)
         except (_HandlerError, AurpayError) as error:
-            failures.append(await _failed(repository, _Poll(leased, now), error))
-            down = _concerns_all(error)
+            failures.append(await _reschedule(repository, _Poll(leased, now), error))
+            stop = _affects_all(error)
         else:
             changes.extend([change] if change.changed else [])
-        if down:
+        if stop:
             break
-    # Where nothing succeeds, running again at once would repeat the failures.
-    stuck = down or (asked > 0 and len(failures) == asked)
+    # If every poll failed, running again at once would repeat the failures.
+    stuck = stop or (polled > 0 and len(failures) == polled)
     return Reconciliation(
         changes=tuple(changes),
         failures=tuple(failures),
-        asked=asked,
+        asked=polled,
         more=len(due.attempts) > limit and not stuck,
     )
 
 
-def _concerns_all(error: Exception) -> bool:
-    """Return whether the next attempt could not be polled either."""
-    is_down = isinstance(error, TransportError | APIError)
-    return is_down and not isinstance(error, NotFoundError)
+def _affects_all(error: Exception) -> bool:
+    """Return true if polling the next attempt would fail as well."""
+    of_server = isinstance(error, TransportError | APIError)
+    return of_server and not isinstance(error, NotFoundError)
 
 
-async def _failed(repository: Repository, poll: _Poll, error: Exception) -> Failure:
+async def _reschedule(repository: Repository, poll: _Poll, error: Exception) -> Failure:
     """Plan the next poll of an attempt after a failure.
 
     Raises:
-        StoreUnavailableError: the database failed: then nothing can be planned, and the
-            lease ends by itself.
+        StoreUnavailableError: the database failed; the lease ends by itself.
     """
     if isinstance(error, StoreUnavailableError):
         raise error
     attempt = poll.attempt
     if isinstance(error, _HandlerError) and error.__cause__ is not None:
         _log.error(
-            "on_change failed, and is called again in the next run: reference=%a "
+            "on_change failed; the next run calls it again: reference=%a "
             "order_id=%s attempt_id=%s",
             attempt.reference,
             attempt.order_id,
             attempt.attempt_id,
             exc_info=error.__cause__,
         )
-        # Behind what is due already: it must not keep other orders waiting.
+        # After the attempts that are due already, so that it does not delay them.
         await repository.rows.plan_poll(attempt, poll.now)
         return Failure(attempt=attempt, error=error.__cause__)
     _log.warning(
@@ -280,47 +281,49 @@ async def _failed(repository: Repository, poll: _Poll, error: Exception) -> Fail
         attempt.attempt_id,
         error,
     )
-    if not _concerns_all(error):
+    if not _affects_all(error):
         await repository.rows.plan_poll(attempt, poll_after(attempt, poll.now))
     return Failure(attempt=attempt, error=error)
 
 
-async def _look_at(
-    repository: Repository, poll: _Poll, tell: OnChange | None
+async def _poll_attempt(
+    repository: Repository, poll: _Poll, on_change: OnChange | None
 ) -> Change:
     attempt = poll.attempt
     if attempt.order_id is not None:
-        return await _ask(repository, poll, attempt.order_id, tell)
+        return await _poll_order(repository, poll, attempt.order_id, on_change)
     if attempt.state is AttemptState.CREATING:
         # The sender has crashed: the next run searches for its order.
-        return await _move(repository, attempt, AttemptState.UNKNOWN, tell)
+        return await _transition(repository, attempt, AttemptState.UNKNOWN, on_change)
     found = await search(repository, attempt, poll.now)
     async with repository.rows.writing() as connection:
-        change = await _identified(repository, connection, attempt, found)
-        return await _told(change, connection, tell)
+        change = await _record_search(repository, connection, attempt, found)
+        return await _notify(change, connection, on_change)
 
 
-async def _ask(
-    repository: Repository, poll: _Poll, order_id: str, tell: OnChange | None
+async def _poll_order(
+    repository: Repository, poll: _Poll, order_id: str, on_change: OnChange | None
 ) -> Change:
     try:
         order = await repository.client.get_order(order_id)
     except NotFoundError:
         if poll.now < poll.attempt.payable_until:
             raise
-        return await _move(repository, poll.attempt, AttemptState.EXPIRED, tell)
+        return await _transition(
+            repository, poll.attempt, AttemptState.EXPIRED, on_change
+        )
     async with repository.rows.writing() as connection:
         change = await record(repository, connection, poll.attempt.attempt_id, order)
-        return await _told(change, connection, tell)
+        return await _notify(change, connection, on_change)
 
 
-async def _identified(
+async def _record_search(
     repository: Repository,
     connection: AsyncConnection,
     attempt: Attempt,
-    found: Findings,
+    found: SearchResult,
 ) -> Change:
-    """Record a search; a callback that reports a payment may name the order."""
+    """Record a search; a reported payment may identify the order."""
     if attempt.state is AttemptState.PAYMENT_REPORTED:
         order = found.order_of(attempt, "paid")
         if order is not None:
@@ -330,27 +333,30 @@ async def _identified(
     )
 
 
-async def _move(
-    repository: Repository, attempt: Attempt, to: AttemptState, tell: OnChange | None
+async def _transition(
+    repository: Repository,
+    attempt: Attempt,
+    to: AttemptState,
+    on_change: OnChange | None,
 ) -> Change:
     async with repository.rows.writing() as connection:
         entry, current = await repository.lock_attempt(connection, attempt.attempt_id)
         now = entry.now
-        # A lost one has not been searched for yet.
-        asked = {} if to is AttemptState.UNKNOWN else {"last_polled_at": now}
+        # An attempt that has just become unknown has not been searched for yet.
+        polled = {} if to is AttemptState.UNKNOWN else {"last_polled_at": now}
         after = await repository.transition(
-            connection, current, (to,), now=now, **asked
+            connection, current, (to,), now=now, **polled
         )
         change = Change(attempt=after, before=current.state)
-        return await _told(change, connection, tell)
+        return await _notify(change, connection, on_change)
 
 
-async def _told(
-    change: Change, connection: AsyncConnection, tell: OnChange | None
+async def _notify(
+    change: Change, connection: AsyncConnection, on_change: OnChange | None
 ) -> Change:
-    if change.changed and tell is not None:
+    if change.changed and on_change is not None:
         try:
-            await tell(change, connection)
+            await on_change(change, connection)
         except BaseException as error:
             if propagates(error):
                 raise
@@ -358,16 +364,16 @@ async def _told(
     return change
 
 
-#: Seconds between a run that raised and the next one; later ones wait longer.
+#: Seconds between a failed run and the next one; the backoff grows with each failure.
 _FIRST_PAUSE_S: Final = 1.0
 
-#: So many more attempts of the same kind wait no longer.
+#: Failures in a row after which the backoff does not grow any more.
 _MAX_FAILURES: Final = 64
 
 
 @final
 class Runner:
-    """Runs reconciliation again and again, until it is stopped."""
+    """Runs reconciliation periodically until it is stopped."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -379,7 +385,7 @@ class Runner:
     async def run(
         self, reconcile: Callable[[], Awaitable[Reconciliation]], every: float
     ) -> None:
-        """Call `reconcile` every so many seconds; at once, if there is more to do."""
+        """Call `reconcile` every `every` seconds, and at once if more is due."""
         task = asyncio.current_task()
         ended = self._active[task] = asyncio.get_running_loop().create_future()
         try:
@@ -389,13 +395,13 @@ class Runner:
             ended.set_result(None)
 
     async def stop(self) -> None:
-        """End all loops; wait for the runs that are under way."""
+        """End all loops; wait for the current runs."""
         self._stopped = True
         for pause in self._pauses:
             pause.cancel()
-        # A handler may be what stops it: that does not wait for itself.
-        mine = asyncio.current_task()
-        others = [ended for task, ended in self._active.items() if task is not mine]
+        # `on_change` may close the store: its own task must not wait for itself.
+        current = asyncio.current_task()
+        others = [ended for task, ended in self._active.items() if task is not current]
         if others:
             await asyncio.wait(others)
 
@@ -413,13 +419,13 @@ class Runner:
                 failed = min(failed + 1, _MAX_FAILURES)
                 pause = backoff.backoff(failed, 1 - random.random() / 2)  # noqa: S311
                 _log.exception("reconciliation failed, again in %.1f s", pause)
-                await self._rest(pause)
+                await self._sleep(pause)
                 continue
             failed = 0
             if not done.more:
-                await self._rest(every)
+                await self._sleep(every)
 
-    async def _rest(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float) -> None:
         if self._stopped:
             return
         pause = asyncio.ensure_future(self._clock.sleep(seconds))
@@ -432,7 +438,7 @@ class Runner:
 
 
 async def upgrade(engine_or_url: AsyncEngine | str) -> None:
-    """Bring a database to the newest schema, as `OrderStore.upgrade` does.
+    """Migrate a database to the newest schema, as `OrderStore.upgrade` does.
 
     For a migration job: it needs no client, and so no payment secret.
 
@@ -443,8 +449,8 @@ async def upgrade(engine_or_url: AsyncEngine | str) -> None:
         engine_or_url: As for `OrderStore`; an engine is left open.
 
     Raises:
-        ConfigurationError: that is no database that can do this; Alembic is not
-            installed; or a newer version of this package has migrated it.
+        ConfigurationError: the database is not supported; Alembic is not installed; or
+            a newer version of this package has migrated the database.
         StoreUnavailableError: the database failed, or did not answer in time.
     """
     try:

@@ -1,7 +1,7 @@
-"""Record what the platform says of an order.
+"""Record the status that Aurpay reports for an order.
 
-Each update (a callback, a poll, a person's decision) goes through `record`: a payment
-is counted once, and an update that arrives late or twice changes nothing.
+All updates (a callback, a poll, a person's decision) go through `record`: a payment is
+counted once, and an update that arrives late or twice changes nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ._models import (
     AttemptState,
     Change,
     as_known_order,
-    wanted,
+    states_for,
 )
 from ._planner import can_be_polled, last_payment_at
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ._repository import Repository
 
 
-#: The check of an invoice whose payment hash another attempt's invoice has as well.
+#: The check that fails if another attempt's invoice has the same payment hash.
 PAYMENT_HASH: Final = "payment_hash"
 
 
@@ -52,19 +52,19 @@ async def record(
     *,
     by_person: bool = False,
 ) -> Change:
-    """Record the platform's status of an attempt's order.
+    """Record Aurpay's status of an attempt's order.
 
     Args:
-        repository: Where.
+        repository: The store's.
         connection: The transaction to write in.
         attempt_id: The attempt's.
-        order: As it was read from the platform.
-        by_person: Whether a person has decided that it is this attempt's.
+        order: The order as read from Aurpay.
+        by_person: True if a person has assigned the order to this attempt.
 
     Raises:
         UnknownOrderError: the store has no such attempt.
-        CallbackReferenceError: it is another one's order, or has another price,
-            currency or amount.
+        CallbackReferenceError: the order belongs to another attempt, or has another
+            price, currency or amount.
     """
     entry, attempt = await repository.lock_attempt(connection, attempt_id)
     move = partial(
@@ -74,31 +74,33 @@ async def record(
         now=entry.now,
         last_polled_at=entry.now,
     )
-    held = attempt.status or OrderStatus.PENDING
-    if attempt.order_id in {None, order.order_id} and not held.can_become(order.status):
-        # It was read before what the store knows already: paid beats timeout.
+    stored = attempt.status or OrderStatus.PENDING
+    if attempt.order_id in {None, order.order_id} and not stored.can_become(
+        order.status
+    ):
+        # The order was read before the stored status: a payment outlasts a timeout.
         return Change(attempt=await move(()), before=attempt.state)
-    await _require_its_own(repository, connection, attempt, order)
-    to = wanted(
+    await _require_own_order(repository, connection, attempt, order)
+    to = states_for(
         order.status,
-        settled=entry.paid_attempt_id not in {None, attempt_id},
-        over=entry.now >= attempt.payable_until,
+        paid_by_other=entry.paid_attempt_id not in {None, attempt_id},
+        expired=entry.now >= attempt.payable_until,
     )
-    if order.status.is_paid and _is_paid_elsewhere(attempt) and not by_person:
+    if order.status.is_paid and _shares_invoice(attempt) and not by_person:
         to = (AttemptState.PAYMENT_REPORTED,)
     after = await move(to, order_id=order.order_id, status=order.status, candidates={})
     change = Change(attempt=after, before=attempt.state)
     if change.newly_paid:
-        await repository.rows.settle(connection, after)
+        await repository.rows.set_paid_attempt(connection, after)
     return change
 
 
-def _is_paid_elsewhere(attempt: Attempt) -> bool:
-    """Return whether another order has the payment hash of this one."""
+def _shares_invoice(attempt: Attempt) -> bool:
+    """Return true if another order has the payment hash of this one."""
     return attempt.failed_check == PAYMENT_HASH
 
 
-async def claim(
+async def record_report(
     repository: Repository,
     connection: AsyncConnection,
     attempt_id: str,
@@ -107,13 +109,13 @@ async def claim(
     """Record a signed callback that reports a payment which Aurpay has not confirmed.
 
     Args:
-        repository: Where.
+        repository: The store's.
         connection: The transaction to write in.
         attempt_id: The attempt's.
-        hint: The order that the body of the callback names, if it has a body.
+        hint: The order id in the body of the callback, if it has a body.
     """
     entry, attempt = await repository.lock_attempt(connection, attempt_id)
-    # Where the order is known, the platform is asked about it: soon.
+    # A known order is not changed here: it becomes due, and the next run polls it.
     unknown = attempt.order_id is None
     after = await repository.transition(
         connection,
@@ -126,14 +128,14 @@ async def claim(
     return Change(attempt=after, before=attempt.state)
 
 
-async def _require_its_own(
+async def _require_own_order(
     repository: Repository, connection: AsyncConnection, attempt: Attempt, order: Order
 ) -> None:
     known = attempt.order or as_known_order(attempt, order)
     check_platform_order(known, order)
     if await repository.rows.is_taken(connection, order.order_id, attempt.attempt_id):
         raise CallbackReferenceError(
-            f"order {shown(order.order_id)} is that of another attempt", rule="order"
+            f"order {shown(order.order_id)} belongs to another attempt", rule="order"
         )
 
 
@@ -146,7 +148,7 @@ async def record_update(
     """Record an update of an order, in the caller's transaction if one is given.
 
     Raises:
-        InvalidRequestError: it is no notification, order or order id.
+        InvalidRequestError: `update` is no notification, order or order id.
     """
     if isinstance(update, UnconfirmedNotification):
         return await _record_unconfirmed(repository, update, caller)
@@ -187,16 +189,16 @@ def require_one_source(
 
 
 async def read_order(repository: Repository, order_id: str, field: str) -> Order:
-    """Query the platform for an order.
+    """Query Aurpay for an order.
 
     Args:
-        repository: Where.
-        order_id: As the caller passed it.
-        field: The caller's argument, for the error.
+        repository: The store's.
+        order_id: The caller's value.
+        field: The name of the caller's argument, for the error.
 
     Raises:
-        InvalidRequestError: it is no order id; or the platform has no such order, and
-            a reference has that name.
+        InvalidRequestError: it is no order id; or Aurpay has no such order, and the
+            store has a reference of that name.
     """
     try:
         return await repository.client.get_order(require_order_id(order_id, field))
@@ -211,7 +213,7 @@ async def read_order(repository: Repository, order_id: str, field: str) -> Order
 
 
 async def read_order_of(repository: Repository, reference: str) -> Order:
-    """Query the platform for the orders of a reference; return the one to record.
+    """Query Aurpay for the orders of a reference; return the one to record.
 
     Raises:
         UnknownOrderError: the store knows no order of this reference.
@@ -219,8 +221,8 @@ async def read_order_of(repository: Repository, reference: str) -> Order:
     attempts = [one for one in await repository.rows.of(reference) if one.order_id]
     paid = [one for one in attempts if one.state is AttemptState.PAID]
     payable = [one for one in attempts if one.state in PAYABLE]
-    # The payment of an invoice that failed a check needs review: it must not hide the
-    # payment of another order.
+    # The payment of an invoice that failed a check needs review: orders that passed
+    # all checks are queried first, so that it does not hide their payment.
     payable.sort(key=lambda one: one.failed_check is not None)
     unpaid: list[Order] = []
     missing: NotFoundError | None = None
@@ -241,14 +243,14 @@ async def read_order_of(repository: Repository, reference: str) -> Order:
     )
 
 
-async def identify(
+async def resolve(
     repository: Repository, attempt_id: str, order: Order | None, caller: Caller
 ) -> Change:
-    """Record the order of an attempt; or that the attempt created none."""
+    """Record a person's decision: the order of an attempt, or that it created none."""
     async with repository.rows.writing(caller) as connection:
         entry, attempt = await repository.lock_attempt(connection, attempt_id)
-        claimed = attempt.state is AttemptState.PAYMENT_REPORTED
-        if attempt.order_id is not None and not claimed:
+        reported = attempt.state is AttemptState.PAYMENT_REPORTED
+        if attempt.order_id is not None and not reported:
             raise OrderStoreError(
                 f"attempt {shown(attempt_id)} has order {shown(attempt.order_id)}",
                 reference=attempt.reference,
@@ -288,7 +290,7 @@ async def _record_confirmed(
         attempt_id=known.attempt_id or "",
     )
     if await _adopt(repository, connection, token):
-        return await _record_claim(repository, connection, token, order.order_id)
+        return await _record_report(repository, connection, token, order.order_id)
     return await record(repository, connection, token.attempt_id, order)
 
 
@@ -306,18 +308,18 @@ async def _record_unconfirmed(
     async with repository.rows.writing(caller) as connection:
         await _adopt(repository, connection, token)
         named = None if hint is None else hint.order_id
-        return await _record_claim(repository, connection, token, named)
+        return await _record_report(repository, connection, token, named)
 
 
-async def _record_claim(
+async def _record_report(
     repository: Repository,
     connection: AsyncConnection,
     token: Reference,
     order_id: str | None,
 ) -> Change:
-    """Record a callback that the platform has not confirmed."""
+    """Record a callback that Aurpay has not confirmed."""
     if token.kind == "paid":
-        return await claim(repository, connection, token.attempt_id, order_id)
+        return await record_report(repository, connection, token.attempt_id, order_id)
     _, attempt = await repository.lock_attempt(connection, token.attempt_id)
     return Change(attempt=attempt, before=attempt.state)
 
@@ -325,11 +327,14 @@ async def _record_claim(
 async def _adopt(
     repository: Repository, connection: AsyncConnection, token: Reference
 ) -> bool:
-    """Write down an attempt of a callback, if the store does not have it.
+    """Insert the attempt of a callback if the store does not have it.
 
-    A restored backup lacks the newest ones; or other code created an order with a
-    reference. What was paid needs review then: the signed URL says that it is the
-    merchant's, and nothing says which order it is.
+    A restored backup lacks the newest attempts; or other code created an order with a
+    reference. A payment needs review then: the signed URL proves that the order is the
+    merchant's, but does not identify it.
+
+    Returns:
+        True if the attempt was inserted.
     """
     rows = repository.rows
     if await rows.by_attempt_id(connection, token.attempt_id) is not None:
@@ -337,7 +342,7 @@ async def _adopt(
     await rows.begin(connection, token.reference, token.price, token.currency)
     entry = await rows.locked(connection, token.reference)
     if entry is None or entry.find(token.attempt_id) is not None:
-        return False  # another process has just written it down
+        return False  # another process has just inserted it
     attempt = Attempt(
         reference=token.reference,
         price=token.price,

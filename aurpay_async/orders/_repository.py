@@ -1,8 +1,9 @@
 """SQL of the order store, its locks, and the transitions of attempts.
 
-Who changes something of a reference holds its row first: with ``FOR UPDATE`` on
-PostgreSQL, with the write lock that SQLite has for all of a database. And every update
-says what it expects to find, so that nothing is overwritten that was not seen.
+A transaction locks the row of a reference before it changes its attempts: with ``FOR
+UPDATE`` on PostgreSQL, with the write lock of the whole database on SQLite. In addition
+each update names the state that it expects (optimistic locking), so that no change of
+another transaction is overwritten unseen.
 """
 
 from __future__ import annotations
@@ -40,8 +41,7 @@ _a: Final = attempts.c
 
 _r: Final = references.c
 
-#: The columns that change. `Attempt` has a member of each name; that of `order_json` is
-#: private.
+#: The columns that change. `Attempt` has a field of each name; `order_json` is private.
 _COLUMNS: Final[Sequence[str]] = (
     "state",
     "order_id",
@@ -57,64 +57,64 @@ _COLUMNS: Final[Sequence[str]] = (
     "payable_until",
 )
 
-#: Orders that were made around the same time may be taken for a lost one; these far
-#: apart are not.
+#: Attempts within this distance may have created the order that a search finds.
 _NEAR: Final = timedelta(hours=1)
 
-#: How long after the end of its call an attempt's order may be made, and listed.
+#: The longest delay between the end of a call and the creation time that Aurpay lists.
 _LATEST: Final = timedelta(seconds=LONGEST_ATTEMPT_S) + 2 * CLOCK_SKEW
 
-#: Of nothing that was read, no time is known.
+#: The time of a query without rows.
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
-class Moment(NamedTuple):
-    """Attempts, and the time at which they were read."""
+class Snapshot(NamedTuple):
+    """Attempts, and the database's time when they were read."""
 
     now: datetime
     attempts: Sequence[Attempt]
 
 
 class Neighbours(NamedTuple):
-    """The other attempts of around the time of an attempt."""
+    """The other attempts around the time of an attempt."""
 
-    #: The orders of other attempts.
+    #: The ids of their orders.
     order_ids: frozenset[str]
-    #: Whether the order of another attempt, which is not known, may look the same.
+    #: True if one without a known order may have created an order that looks the same.
     has_rival: bool
-    #: The orders that callbacks named for other attempts.
+    #: The order ids in the bodies of callbacks for them.
     hinted: frozenset[str]
 
 
 @final
 class Rows:
-    """The two tables, read and written."""
+    """Queries and updates of the two tables."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        # Before anything is read: what was read cannot be stale then.
+        # SQLite takes the write lock at the first write. So a transaction begins with
+        # one that changes no row, and its reads cannot become stale.
         nothing = update(references).where(_r.reference.is_(None))
         hold = [nothing.values(price=_r.price)] if database.is_sqlite else []
         self._before_writing: Sequence[Update] = hold
 
     @property
     def _now(self) -> ColumnElement[datetime]:
-        """The time, as a part of a statement."""
+        """The time, as an SQL expression."""
         return self._database.now(self._clock)
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """For ``async with``: each statement sees what is committed then."""
+        """Open a connection on which each statement sees the latest commits."""
         return self._database.connect()
 
     @asynccontextmanager
     async def writing(
         self, caller: object = None
     ) -> AsyncGenerator[AsyncConnection, None]:
-        """A transaction to write in: the caller's, who commits it, or one of our own.
+        """Use the caller's transaction, which the caller commits, or open a new one.
 
         Raises:
-            ConfigurationError: what the caller gives has no transaction.
+            ConfigurationError: `caller` has no transaction.
         """
         if caller is not None:
             yield await self._ready_to_write(await require_connection(caller))
@@ -157,14 +157,14 @@ class Rows:
         return await self.entry(connection, reference)
 
     async def lock(self, connection: AsyncConnection, reference: str) -> None:
-        """Wait until no other transaction changes what the store has of a reference."""
+        """Wait for the row lock of a reference, and hold it in this transaction."""
         hold = select(_r.reference).where(_r.reference == reference).with_for_update()
         await execute(connection, hold)
 
     async def begin(
         self, connection: AsyncConnection, reference: str, price: Decimal, currency: str
     ) -> None:
-        """See that there is a row for a reference."""
+        """Insert the row of a reference unless it exists."""
         row = self._database.insert(references).values(
             reference=reference,
             price=f"{price:f}",
@@ -174,7 +174,7 @@ class Rows:
         await execute(connection, row.on_conflict_do_nothing())
 
     async def add(self, connection: AsyncConnection, new: Attempt) -> None:
-        """Write down an attempt."""
+        """Insert an attempt."""
         row = attempts.insert().values(
             attempt_id=new.attempt_id,
             reference=new.reference,
@@ -190,37 +190,47 @@ class Rows:
     async def change(
         self, connection: AsyncConnection, before: Attempt, after: Attempt
     ) -> None:
-        """Write what differs, if the attempt is still in the state that it was in."""
-        seen, new = _values(before), _values(after)
-        changed = {name: new[name] for name in new if new[name] != seen[name]}
+        """Update the changed columns.
+
+        Raises:
+            OrderStoreError: the attempt is not in the state of `before` any more.
+        """
+        old, new = _values(before), _values(after)
+        changed = {name: new[name] for name in new if new[name] != old[name]}
         if not changed:
             return
         same = update(attempts).where(
             _a.attempt_id == before.attempt_id, _a.state == str(before.state)
         )
         if (await execute(connection, same.values(changed))).rowcount != 1:
-            raise _moved(before)
+            raise _conflict(before)
 
-    async def settle(self, connection: AsyncConnection, paid: Attempt) -> None:
-        """This one's payment counts, and no other one's."""
-        open_one = update(references).where(
+    async def set_paid_attempt(
+        self, connection: AsyncConnection, paid: Attempt
+    ) -> None:
+        """Record that the payment of this attempt pays its reference.
+
+        Raises:
+            OrderStoreError: another attempt has paid the reference.
+        """
+        unpaid = update(references).where(
             _r.reference == paid.reference, _r.paid_attempt_id.is_(None)
         )
-        settled = await execute(
-            connection, open_one.values(paid_attempt_id=paid.attempt_id)
+        updated = await execute(
+            connection, unpaid.values(paid_attempt_id=paid.attempt_id)
         )
-        if settled.rowcount != 1:
-            raise _moved(paid)
+        if updated.rowcount != 1:
+            raise _conflict(paid)
 
     async def plan_poll(self, attempt: Attempt, at: datetime | None = None) -> bool:
-        """Set when an attempt is polled next, unless it was changed meanwhile.
+        """Set the time of an attempt's next poll, unless it was changed meanwhile.
 
         Args:
-            attempt: As it was read.
-            at: When; ``None`` is now.
+            attempt: The attempt as it was read.
+            at: The time; ``None`` is now.
 
         Returns:
-            Whether it was set.
+            True if the time was set.
         """
         same = update(attempts).where(
             _a.attempt_id == attempt.attempt_id,
@@ -234,16 +244,16 @@ class Rows:
     async def is_taken(
         self, connection: AsyncConnection, order_id: str, attempt_id: str
     ) -> bool:
-        """Return whether an order is that of another attempt."""
+        """Return true if an order belongs to another attempt."""
         other = select(_a.attempt_id).where(
             _a.order_id == order_id, _a.attempt_id != attempt_id
         )
         return (await execute(connection, other)).first() is not None
 
-    async def is_seen(
+    async def is_hash_used(
         self, connection: AsyncConnection, payment_hash: str, attempt_id: str
     ) -> bool:
-        """Return whether the invoice of another attempt has this payment hash."""
+        """Return true if the invoice of another attempt has this payment hash."""
         same = _a.payment_hash == payment_hash
         other = select(_a.attempt_id).where(same, _a.attempt_id != attempt_id)
         return (await execute(connection, other)).first() is not None
@@ -251,7 +261,7 @@ class Rows:
     async def by_attempt_id(
         self, connection: AsyncConnection, attempt_id: str
     ) -> Attempt | None:
-        """The attempt of that name."""
+        """Return the attempt with this id."""
         return await self._one(connection, _a.attempt_id == attempt_id)
 
     async def by_order(
@@ -260,15 +270,15 @@ class Rows:
         """Return the attempt that has this order."""
         return await self._one(connection, _a.order_id == order_id)
 
-    async def find(self, attempt_id: str) -> Moment:
-        """The attempt of that name, if there is one, and the time."""
+    async def find(self, attempt_id: str) -> Snapshot:
+        """Return the attempt with this id, if there is one, and the time."""
         return await self._all(self._select(_a.attempt_id == attempt_id))
 
-    async def due(self, limit: int) -> Moment:
+    async def due(self, limit: int) -> Snapshot:
         """Return the attempts to poll, the most urgent first.
 
-        An attempt that a clock ahead of time has put off, or given up, is due as
-        well: it was polled, or created, at a time that has not come yet.
+        If a clock that was ahead has delayed or ended the polls of an attempt, it is
+        due as well: it was polled, or created, at a time in the future.
         """
         now = self._now
         soon = self._database.now(self._clock, CLOCK_SKEW)
@@ -278,38 +288,40 @@ class Rows:
             _a.state.in_([str(state) for state in REVOCABLE]),
             _a.created_here,
         )
-        in_time = self._select(_a.next_poll_at <= now).order_by(
+        scheduled = self._select(_a.next_poll_at <= now).order_by(
             _a.next_poll_at, _a.attempt_id
         )
-        urgent = await self._all(in_time.limit(limit))
-        put_off = (
+        urgent = await self._all(scheduled.limit(limit))
+        delayed = (
             self._select(ahead)
             .order_by(_a.attempt_id)
             .limit(limit - len(urgent.attempts))
         )
-        others = await self._all(put_off)
-        return Moment(max(urgent.now, others.now), [*urgent.attempts, *others.attempts])
+        others = await self._all(delayed)
+        return Snapshot(
+            max(urgent.now, others.now), [*urgent.attempts, *others.attempts]
+        )
 
     async def of(self, reference: str) -> Sequence[Attempt]:
-        """All attempts of a reference, the newest first."""
+        """Return all attempts of a reference, newest first."""
         query = self._select(_a.reference == reference)
         return (
             await self._all(query.order_by(_a.created_at.desc(), _a.attempt_id))
         ).attempts
 
     async def in_states(self, *states: AttemptState) -> Sequence[Attempt]:
-        """All attempts in these states, the oldest first."""
+        """Return all attempts in these states, oldest first."""
         query = self._select(_a.state.in_([str(state) for state in states]))
         return (await self._all(query.order_by(_a.created_at, _a.attempt_id))).attempts
 
     async def needs_review(self) -> Sequence[Attempt]:
         """Return the attempts that may be paid and need a person's review."""
-        clear = [str(s) for s in OrderStatus if s.is_paid is not None]
-        watched = [str(state) for state in PAYABLE]
-        claimed = _a.state == str(AttemptState.PAYMENT_REPORTED)
-        puzzling = and_(_a.status.not_in(clear), _a.state.in_(watched))
-        fitting = _a.state == str(AttemptState.CANDIDATES_FOUND)
-        query = self._select(or_(claimed, puzzling, fitting))
+        understood = [str(s) for s in OrderStatus if s.is_paid is not None]
+        payable = [str(state) for state in PAYABLE]
+        reported = _a.state == str(AttemptState.PAYMENT_REPORTED)
+        not_understood = and_(_a.status.not_in(understood), _a.state.in_(payable))
+        matching = _a.state == str(AttemptState.CANDIDATES_FOUND)
+        query = self._select(or_(reported, not_understood, matching))
         found = await self._all(query.order_by(_a.created_at, _a.attempt_id))
         return [
             attempt
@@ -321,7 +333,7 @@ class Rows:
         ]
 
     async def near(self, attempt: Attempt) -> Neighbours:
-        """Return the other attempts of around the time of an attempt."""
+        """Return the other attempts around the time of an attempt."""
         first, last = attempt.created_at - _NEAR, attempt.deadline + _NEAR
         names = ("order_id", "state", "price", "currency", "created_at", "deadline")
         query = select(*[_a[name] for name in names], _a.hinted_order_id).where(
@@ -344,11 +356,11 @@ class Rows:
         row = (await execute(connection, self._select(which))).one_or_none()
         return None if row is None else _attempt(row)
 
-    async def _all(self, query: Select[tuple[object, ...]]) -> Moment:
+    async def _all(self, query: Select[tuple[object, ...]]) -> Snapshot:
         async with self.reading() as connection:
             rows = (await execute_and_commit(connection, query)).all()
         now = rows[0].now if rows else _LONG_AGO
-        return Moment(now, [_attempt(row) for row in rows])
+        return Snapshot(now, [_attempt(row) for row in rows])
 
     def _select(self, *which: ColumnElement[bool]) -> Select[tuple[object, ...]]:
         columns = [self._now.label("now"), *[c.label(f"a_{c.name}") for c in _a]]
@@ -357,7 +369,7 @@ class Rows:
 
 
 def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
-    """Return whether the order of another attempt may look like that of this one."""
+    """Return true if the order of another attempt may look like that of this one."""
     return (
         other.order_id is None
         and other.state in MAY_OWN_LISTED_ORDER
@@ -368,16 +380,16 @@ def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
 
 
 def _values(attempt: Attempt) -> dict[str, str | datetime | None]:
-    """Return the columns that change, as they are stored."""
+    """Return the stored values of the columns that change."""
     values: dict[str, str | datetime | None] = {
-        name: _plain(getattr(attempt, name))
+        name: _to_column(getattr(attempt, name))
         for name in _COLUMNS
         if name != "order_json"
     }
-    return {**values, "order_json": attempt._order_json}  # noqa: SLF001 - stored as it is
+    return {**values, "order_json": attempt._order_json}  # noqa: SLF001 - stored unchanged
 
 
-def _plain(value: object) -> str | datetime | None:
+def _to_column(value: object) -> str | datetime | None:
     if value is None or value == {}:
         return None
     if isinstance(value, datetime):
@@ -410,7 +422,7 @@ def _attempt(row: Row[tuple[object, ...]]) -> Attempt:
     )
 
 
-def _moved(attempt: Attempt) -> OrderStoreError:
+def _conflict(attempt: Attempt) -> OrderStoreError:
     error = OrderStoreError(
         f"attempt {attempt.attempt_id} was changed by a transaction without a lock on "
         "its reference; try again",
@@ -420,13 +432,13 @@ def _moved(attempt: Attempt) -> OrderStoreError:
     return error
 
 
-#: What was learned is as various as the members of an attempt.
+#: The values have the types of all fields of `Attempt`, so they cannot be checked.
 _evolve: Final = cast("Callable[..., Attempt]", attrs.evolve)
 
 
 @attrs.frozen
 class Repository:
-    """Where the store is kept."""
+    """Client, tables and clock of an order store, and the transition of an attempt."""
 
     client: AurpayClient
     rows: Rows
@@ -436,26 +448,27 @@ class Repository:
         self,
         connection: AsyncConnection,
         attempt: Attempt,
-        wanted: tuple[AttemptState, ...],
+        targets: tuple[AttemptState, ...],
         *,
         now: datetime,
-        **learned: object,
+        **fields: object,
     ) -> Attempt:
-        """Put an attempt into the first of these states that it can be in.
+        """Change an attempt's state to the first target that the table allows.
 
-        What was `learned` is written in any case. The caller holds its reference. The
-        next poll is planned anew if the state changes, or the platform was asked.
+        The `fields` are written in any case. The caller holds the lock of the
+        reference. The next poll is scheduled again if the state changes or Aurpay was
+        queried.
 
         Returns:
-            The attempt as it is now.
+            The attempt after the change.
         """
-        state = attempt.state.first_of(wanted)
-        after = _evolve(attempt, state=state, **learned)
+        state = attempt.state.first_of(targets)
+        after = _evolve(attempt, state=state, **fields)
         due = next_poll(after, now)
-        planned = (
-            state is not attempt.state or due is None or "last_polled_at" in learned
+        is_rescheduled = (
+            state is not attempt.state or due is None or "last_polled_at" in fields
         )
-        if planned and "next_poll_at" not in learned:
+        if is_rescheduled and "next_poll_at" not in fields:
             after = _evolve(after, next_poll_at=due)
         await self.rows.change(connection, attempt, after)
         return after
@@ -463,10 +476,10 @@ class Repository:
     async def lock_attempt(
         self, connection: AsyncConnection, attempt_id: str
     ) -> tuple[ReferenceRecord, Attempt]:
-        """Lock the reference of an attempt; return both as they are now.
+        """Lock the reference of an attempt; return its record and the attempt.
 
         Raises:
-            UnknownOrderError: there is none.
+            UnknownOrderError: the store has no such attempt.
         """
         seen = await self.rows.by_attempt_id(connection, attempt_id)
         entry = (

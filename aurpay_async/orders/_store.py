@@ -1,4 +1,4 @@
-"""The order store: what a shop calls."""
+"""`OrderStore`, the public class of the order store."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from ._models import AttemptState, as_known_order
 from ._planner import can_be_polled, is_over
 from ._reconcile import Runner, candidate, reconcile
 from ._recording import (
-    identify,
     read_order,
     read_order_of,
     record_update,
     require_one_source,
+    resolve,
 )
 from ._repository import Repository, Rows
 
@@ -44,18 +44,18 @@ if TYPE_CHECKING:
     from ..callbacks import KnownOrder, Reference
     from ._models import Attempt, Caller, Change, OnChange, OrderUpdate, Reconciliation
 
-#: Seconds between two runs of reconciliation: an order lives half an hour.
-_MAX_PAUSE_S: Final = 86_400
+#: The longest interval between two runs of reconciliation, in seconds.
+_MAX_INTERVAL_S: Final = 86_400
 
 
 @final
 class OrderStore:
-    """One live order for each reference, across calls, processes and machines.
+    """One payable order for each reference, across calls, processes and machines.
 
-    Made from a URL, it has connections of its own: close it, or use it in ``async
-    with``. Made from an engine, it leaves that open. Its connections belong to one
-    event loop: a forked process, and a new loop after the old one was closed, get
-    connections of their own. A failure of the database leaves as a
+    A store created from a URL opens a connection pool: close the store, or use it in
+    ``async with``. A store created from an engine does not close it. The connections
+    belong to one event loop: a forked process, and a new loop after the old one was
+    closed, get new ones. A failure of the database is raised as a
     `StoreUnavailableError`.
 
     Example:
@@ -65,8 +65,8 @@ class OrderStore:
         ... )
     """
 
-    #: All tables that this package has, the inbox's included; for those who
-    #: migrate with an Alembic of their own, as ``target_metadata``.
+    #: All tables of this package, including the inbox's: the ``target_metadata`` if you
+    #: migrate with your own Alembic.
     metadata: ClassVar[MetaData] = metadata
 
     def __init__(
@@ -76,17 +76,17 @@ class OrderStore:
         *,
         clock: Clock | None = None,
     ) -> None:
-        """Prepare; nothing is opened yet.
+        """Validate the arguments. No connection is opened yet.
 
         Args:
-            client: Needs a `reference_key`: an order whose answer was lost is known by
-                what its callback brings back, and by nothing else.
-            engine_or_url: Such as ``sqlite+aiosqlite:///orders.db`` or
-                ``postgresql+asyncpg://user:password@host/name``.
-            clock: What tells the time, and waits; the client's, unless given.
+            client: Needs a `reference_key`: only the signed reference in the callback
+                identifies an order if the answer to its create was lost.
+            engine_or_url: An engine, or a URL such as ``sqlite+aiosqlite:///orders.db``
+                or ``postgresql+asyncpg://user:password@host/name``.
+            clock: The clock for times and pauses; the client's by default.
 
         Raises:
-            ConfigurationError: if one of them cannot be used.
+            ConfigurationError: an argument cannot be used.
         """
         if not isinstance(client, AurpayClient):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
@@ -94,8 +94,8 @@ class OrderStore:
             )
         if not client._reference_keys:  # noqa: SLF001
             raise ConfigurationError(
-                "the client needs a reference_key: without one, no callback says which "
-                "order it is about"
+                "the client needs a reference_key: without one, callbacks do not "
+                "identify their orders"
             )
         problem = invalid_option(clock=clock)
         if problem is not None:
@@ -109,22 +109,22 @@ class OrderStore:
         self._repository = Repository(client, Rows(self._database, clock), clock)
         self._order_opener = OrderOpener(self._repository, client._transport.call_s)  # noqa: SLF001
         self._runner = Runner(clock)
-        self._fits = False
+        self._schema_checked = False
 
     @property
     def engine(self) -> AsyncEngine:
-        """For transactions that change your rows and the store's together."""
+        """The engine, for transactions that change your rows and the store's."""
         return self._database.engine
 
     async def upgrade(self) -> None:
-        """Bring the database to the newest schema; any number of machines may, at once.
+        """Migrate the database to the newest schema; safe on several machines at once.
 
-        It makes the inbox's table as well. Versions are kept beside yours, in
-        ``aurpay_version``.
+        This creates the inbox's table as well. The table ``aurpay_version`` has the
+        version, so your own ``alembic_version`` is not touched.
 
         Raises:
             ConfigurationError: Alembic is not installed, or a newer version of this
-                package has been here.
+                package has migrated the database.
         """
         await upgrade(self._database)
 
@@ -139,34 +139,34 @@ class OrderStore:
         callback_url: str | None = None,
         timeout_callback: str | None = None,
     ) -> LightningOrder:
-        """The order to show for a reference: the one that is there, or a new one.
+        """Return the order to show for a reference, creating it if there is none.
 
-        Call it as often as you like, from as many processes as you like. It is paid
-        already if its `status` says so. What is under way is brought to its end even if
-        you stop waiting; and what was stored before a process crashed is searched for
-        before another order is made.
+        The call is idempotent, across tasks and processes. The returned order may be
+        paid already: see its `status`. A started create runs to its end even if the
+        caller is cancelled. If a process crashed during a create, the store searches
+        for that order before it creates another one.
 
         Args:
-            reference: Your own name for what is paid; 1 to 128 printable characters.
-            price: Fiat: ``Decimal``, ``int``, or text such as ``"19.99"``.
+            reference: Your own name for the purchase; 1 to 128 printable characters.
+            price: Fiat: ``Decimal``, ``int``, or a string such as ``"19.99"``.
             currency: Fiat: three letters such as ``"USD"``.
-            succeed_url: Where the payer's browser goes after success. Like the next
-                three, it counts for the order that this call makes, and for no other.
-            timeout_url: Where the payer's browser goes after a timeout.
-            callback_url: What the platform calls (GET) after success.
-            timeout_callback: What it calls after a timeout.
+            succeed_url: The page for the payer's browser after success. Like the next
+                three, it applies only if this call creates the order.
+            timeout_url: The page for the payer's browser after a timeout.
+            callback_url: The URL that Aurpay calls (GET) after success.
+            timeout_callback: The URL that Aurpay calls (GET) after a timeout.
 
         Raises:
-            InvalidRequestError: an argument was refused; nothing was sent.
-            ReferenceConflictError: it was opened for another price or currency.
+            InvalidRequestError: an argument is invalid; nothing was sent.
+            ReferenceConflictError: the reference has another price or currency.
             AlreadyPaidError: it is paid, and there is no invoice to show.
-            PaymentNeedsReviewError: it may be paid; by which order, nobody can tell
+            PaymentNeedsReviewError: it may be paid, and the order is not identified
                 yet.
             StoreUnavailableError: the database failed, or did not answer in time. If an
                 order was created and could not be stored, `outcome` is UNKNOWN and
-                `order_id` names it; open it again, and it is stored first.
-            AurpayError: as `AurpayClient.create_order`. After `UNKNOWN`, just open it
-                again: the store remembers, and looks first.
+                `order_id` is its id; call this method again, which stores it first.
+            AurpayError: as `AurpayClient.create_order`. After `UNKNOWN`, call this
+                method again: the store searches for the order first.
         """
         try:
             asked = NewOrder(
@@ -208,9 +208,9 @@ class OrderStore:
                 paid. Record a payment that the store does not have yet; without one,
                 the paid order; without that, the newest order.
             order_id: Query Aurpay for this order.
-            connection: An ``AsyncConnection`` or ``AsyncSession`` in whose transaction
-                the store writes; you commit. By default the store uses a transaction
-                of its own. Aurpay is queried before the first write.
+            connection: An ``AsyncConnection`` or ``AsyncSession``: the store writes in
+                its transaction, and you commit. By default the store opens and commits
+                a transaction. Aurpay is queried before the first write.
 
         Raises:
             InvalidRequestError: an argument cannot be used, or not exactly one of the
@@ -232,17 +232,17 @@ class OrderStore:
         )
 
     async def lookup(self, reference: Reference) -> KnownOrder | None:
-        """For `callbacks.CallbackProcessor`: the order that a callback is about.
+        """Return the order of a callback, for `callbacks.CallbackProcessor`.
 
-        By its attempt_id, so each of several orders of a reference is found. If the
-        answer to the call that made it was lost, the platform is asked what fits.
+        The attempt_id identifies it among the orders of its reference. If the answer to
+        its create was lost, Aurpay is searched for matching orders.
 
         Returns:
-            The order; ``None`` if the store has no such attempt, or if more than one
-            order, or the order of more than one attempt, can be meant.
+            The order; ``None`` if the store has no such attempt, or if the order is
+            ambiguous.
 
         Raises:
-            OrderNotReadyError: the answer to the call that creates it may still come.
+            OrderNotReadyError: the call that creates the order may still be running.
             StoreUnavailableError: the database failed, or did not answer in time.
             AurpayError: as `AurpayClient.get_order` and `find_order`.
         """
@@ -271,19 +271,19 @@ class OrderStore:
     async def reconcile(
         self, *, limit: int = 100, on_change: OnChange | None = None
     ) -> Reconciliation:
-        """Ask the platform about what no callback told. `run` calls it regularly.
+        """Poll the orders that are due, for callbacks that were lost. `run` repeats it.
 
-        About every order that can still be paid, first when it is two minutes old and
-        then again and again, until its invoice has expired and the platform has it as
-        overdue; and about every order that was lost. Safe to run at any time, twice,
-        and on many machines.
+        An order that can still be paid is polled first at an age of two minutes, and
+        then at growing intervals, until its invoice has expired and Aurpay has it as
+        overdue. Orders of unknown outcome are searched for. Safe to run at any time,
+        concurrently and on several machines.
 
         Args:
-            limit: About how many to ask, at most, in this run.
-            on_change: An ``async def`` that is called with each `Change`, with the
-                connection in whose transaction it is recorded: what it does there and
-                the change are both committed, or neither. What it raises is logged and
-                is in `Reconciliation.failures`; the next run calls it again.
+            limit: The number of attempts to poll at most in this run.
+            on_change: An ``async def``, called with each `Change` and the connection of
+                the transaction that records it: its writes and the change are committed
+                together, or neither is. An exception is logged and is in
+                `Reconciliation.failures`; the next run calls it again.
 
         Raises:
             InvalidRequestError: an argument cannot be used.
@@ -294,46 +294,46 @@ class OrderStore:
             raise InvalidRequestError(problem, field="limit")
         _require_handler(on_change)
         await self._ready()
-        return await reconcile(self._repository, limit=limit, tell=on_change)
+        return await reconcile(self._repository, limit=limit, on_change=on_change)
 
     async def run(
         self, *, every: float = 60, on_change: OnChange | None = None
     ) -> None:
-        """Reconcile regularly, for as long as the process lives: a background task.
+        """Run reconciliation periodically: start it as a background task.
 
-        It ends when it is cancelled, or when the store is closed, and for no other
-        reason. Each exception is logged with its traceback, by the logger
-        ``aurpay_async.orders``, and followed by another run, after pauses that grow
-        from a second to `every`. Safe in any number of processes.
+        It ends only when it is cancelled or the store is closed. Each exception is
+        logged with its traceback by the logger ``aurpay_async.orders``, and followed by
+        another run, with exponential backoff from one second to `every`. Safe in any
+        number of processes.
 
         Args:
-            every: Seconds between two runs; while more is due, the next one follows at
-                once.
+            every: Seconds between two runs; if more attempts are due, the next run
+                starts at once.
             on_change: As for `reconcile`.
 
         Raises:
             InvalidRequestError: an argument cannot be used.
         """
-        if type(every) not in {int, float} or not 0 < every <= _MAX_PAUSE_S:
+        if type(every) not in {int, float} or not 0 < every <= _MAX_INTERVAL_S:
             problem = f"must be seconds, above 0 and at most a day, got {shown(every)}"
             raise InvalidRequestError(problem, field="every")
         _require_handler(on_change)
         await self._runner.run(partial(self.reconcile, on_change=on_change), every)
 
     async def attempts(self, reference: str) -> Sequence[Attempt]:
-        """All that the store has of a reference, the newest first.
+        """Return all attempts of a reference, newest first.
 
         Raises:
-            InvalidRequestError: that can be no reference.
+            InvalidRequestError: `reference` is not a valid reference.
         """
         require_reference(reference)
         await self._ready()
         return await self._repository.rows.of(reference)
 
     async def duplicate_payments(self) -> Sequence[Attempt]:
-        """Return the payments of references that were paid already: refund these.
+        """Return the duplicate payments, which you have to refund.
 
-        An attempt leaves this list when the platform says that it was refunded.
+        An attempt leaves this list when Aurpay reports that it was refunded.
         """
         await self._ready()
         return await self._repository.rows.in_states(AttemptState.DUPLICATE)
@@ -341,8 +341,8 @@ class OrderStore:
     async def needs_review(self) -> Sequence[Attempt]:
         """Return the attempts that a person has to review, because they may be paid.
 
-        A callback says "paid", and its order is not known; an order that may be a lost
-        one's is paid; or a status has no known meaning (``PARTIAL``, ``TERMINATED``).
+        A callback reports a payment and its order is not identified; a candidate is
+        paid; or a status has no known meaning (``PARTIAL``, ``TERMINATED``).
         """
         await self._ready()
         return await self._repository.rows.needs_review()
@@ -350,20 +350,20 @@ class OrderStore:
     async def resolve(
         self, attempt_id: str, order_id: str | None, connection: Caller = None
     ) -> Change:
-        """Tell the store what a person has found out of a lost attempt.
+        """Record a person's decision about an attempt of unknown outcome.
 
         Args:
             attempt_id: The attempt's.
-            order_id: The order that it made; ``None`` if it made none.
+            order_id: The order that it created; ``None`` if it created none.
             connection: As for `record`.
 
         Raises:
             InvalidRequestError: an argument cannot be used.
             UnknownOrderError: the store has no such attempt.
-            OrderStoreError: its order is known already; or it made none, and was not
-                lost.
-            CallbackReferenceError: that order has another price or currency, or is
-                another attempt's.
+            OrderStoreError: the attempt has an order already; or `order_id` is ``None``
+                and its outcome is not unknown.
+            CallbackReferenceError: the order has another price or currency, or belongs
+                to another attempt.
             AurpayError: as `AurpayClient.get_order`.
         """
         require_reference(attempt_id, "attempt_id")
@@ -371,14 +371,14 @@ class OrderStore:
         if order_id is not None:
             order = await self._client.get_order(require_order_id(order_id))
         await self._ready()
-        return await identify(self._repository, attempt_id, order, connection)
+        return await resolve(self._repository, attempt_id, order, connection)
 
     async def _ready(self) -> None:
-        """See, once, that the tables are there."""
-        if self._fits:
+        """Check the schema on first use; on SQLite, migrate it."""
+        if self._schema_checked:
             return
         async with self._database.lock:
-            if self._fits:
+            if self._schema_checked:
                 return
             fit = await fits(self._database)
             if not fit and self._database.is_sqlite:
@@ -391,10 +391,10 @@ class OrderStore:
                     "ones: `await store.upgrade()` when you deploy, or migrate to "
                     "OrderStore.metadata"
                 )
-            self._fits = True
+            self._schema_checked = True
 
     async def aclose(self) -> None:
-        """End `run`, wait for what is under way, close the connections of its own."""
+        """End `run`, wait for running creates, and close the pool of a URL."""
         await self._runner.stop()
         await self._order_opener.finish()
         await self._database.aclose()

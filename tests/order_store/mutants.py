@@ -100,24 +100,24 @@ def find_nothing() -> Any:
 
 def take_the_first() -> Any:
     """A callback is matched although the search has found several orders."""
-    right = _reconcile.Findings.order_of
+    right = _reconcile.SearchResult.order_of
 
     def wrong(self: Any, attempt: Any, kind: Any) -> Any:
         return right(self._replace(is_unique=True), attempt, kind)
 
-    return mock.patch.object(_reconcile.Findings, "order_of", wrong)
+    return mock.patch.object(_reconcile.SearchResult, "order_of", wrong)
 
 
 def expire_by_clock() -> Any:
     """A clock expires an order for good, without Aurpay's status."""
-    right = _models.wanted
+    right = _models.states_for
 
-    def wrong(status: Any, *, settled: bool, over: bool) -> Any:
-        to = right(status, settled=settled, over=over)
-        return (AttemptState.EXPIRED, *to) if over and not status.is_paid else to
+    def wrong(status: Any, *, paid_by_other: bool, expired: bool) -> Any:
+        to = right(status, paid_by_other=paid_by_other, expired=expired)
+        return (AttemptState.EXPIRED, *to) if expired and not status.is_paid else to
 
     patched = ExitStack()
-    patched.enter_context(mock.patch.object(_recording, "wanted", wrong))
+    patched.enter_context(mock.patch.object(_recording, "states_for", wrong))
     patched.enter_context(mock.patch.object(_repository, "REVOCABLE", ()))
     return patched
 
@@ -129,7 +129,7 @@ def drop_unique_keys() -> Any:
         return False
 
     patched = ExitStack()
-    for name in ("is_taken", "is_seen"):
+    for name in ("is_taken", "is_hash_used"):
         patched.enter_context(mock.patch.object(_repository.Rows, name, wrong))
     return patched
 
@@ -137,19 +137,19 @@ def drop_unique_keys() -> Any:
 def show_in_any_case() -> Any:
     """An order with a late answer is shown beside the order that replaced it."""
     return mock.patch.object(
-        _planner.ReferenceRecord, "has_room_for", return_value=True
+        _planner.ReferenceRecord, "allows_payable", return_value=True
     )
 
 
 def settle_twice() -> Any:
     """A second payment makes a paid reference newly paid again."""
-    right = _models.wanted
+    right = _models.states_for
 
-    def wrong(status: Any, *, settled: bool, over: bool) -> Any:
-        del settled
-        return right(status, settled=False, over=over)
+    def wrong(status: Any, *, paid_by_other: bool, expired: bool) -> Any:
+        del paid_by_other
+        return right(status, paid_by_other=False, expired=expired)
 
-    return mock.patch.object(_recording, "wanted", wrong)
+    return mock.patch.object(_recording, "states_for", wrong)
 
 
 def forget_late_payments() -> Any:

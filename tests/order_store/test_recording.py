@@ -407,10 +407,10 @@ class TestTransactions:
                 )
         assert caught.value.retryable
         async with rows.writing() as connection:
-            await rows.settle(connection, attempt)
+            await rows.set_paid_attempt(connection, attempt)
         with pytest.raises(OrderStoreError, match="was changed by a transaction"):
             async with rows.writing() as connection:
-                await rows.settle(connection, attempt)
+                await rows.set_paid_attempt(connection, attempt)
 
 
 class TestResolving:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aurpay_async import OrderStatus
 from aurpay_async.orders import AttemptState
-from aurpay_async.orders._models import ACTIVE, wanted
+from aurpay_async.orders._models import ACTIVE, states_for
 
 S = AttemptState
 MONEY = {S.PAID, S.DUPLICATE, S.REFUNDED}
@@ -62,7 +62,7 @@ def test_no_later_update_from_aurpay_hides_a_payment(
 ) -> None:
     seen = state in MONEY
     for status, settled, over in news:
-        state = state.first_of(wanted(status, settled=settled, over=over))
+        state = state.first_of(states_for(status, paid_by_other=settled, expired=over))
         seen |= bool(status.is_paid)
         assert not seen or state in MONEY
 
@@ -86,4 +86,6 @@ def test_transition_for_each_status_of_aurpay(
     status: str, settled: bool, over: bool, states: list[AttemptState]
 ) -> None:
     """Only OVERDUE expires an order, and only after its invoice has expired."""
-    assert [*wanted(OrderStatus(status), settled=settled, over=over)] == states
+    assert [
+        *states_for(OrderStatus(status), paid_by_other=settled, expired=over)
+    ] == states
