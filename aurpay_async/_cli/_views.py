@@ -1,4 +1,4 @@
-"""How orders, payments, invoices and lists are shown."""
+"""Text output for orders, payments, invoices and lists."""
 
 from __future__ import annotations
 

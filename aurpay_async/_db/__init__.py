@@ -1,7 +1,4 @@
-"""The database of this package: schema, connections, migrations.
-
-Shared by the order store and by the store of the inbox.
-"""
+"""The database of the order store and the inbox: tables, connections, migrations."""
 
 from __future__ import annotations
 

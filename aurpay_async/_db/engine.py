@@ -1,18 +1,18 @@
 """Connections, transactions and time limits of the database.
 
-SQLite lets one connection write at a time, and rejects a transaction that reads
-first and writes after another one has written meanwhile. So a transaction here begins
-with a write; on PostgreSQL it locks the rows that it needs.
+SQLite lets one connection write at a time, and rejects a write in a transaction that
+has read before another connection wrote. So the store's transactions begin with a
+write; on PostgreSQL they lock the rows that they need.
 
-A connection of a driver for asyncio is useless elsewhere: its socket is shared with the
-parent after a fork, its thread or its event loop is not there. So the process and the
-loop of a pool are recorded on the pool itself, where all owners of an engine see them,
-and compared at each use. A pool that belongs elsewhere is replaced; the engine stays
-the same object.
+A connection of an asyncio driver is bound to its process and event loop: after a fork
+its socket is shared with the parent, and its thread or event loop is missing. So the
+process and the loop of a pool are recorded on the pool itself, where all users of an
+engine see them, and compared at each use. A pool of another process, or of a closed
+loop, is replaced; the engine stays the same object.
 
 A step is a call that waits for the database: connect, execute, commit, close. Code of
 the merchant runs between the steps of a transaction and never inside one, so its
-exceptions leave as they are.
+exceptions are not translated.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from .._core.clock import Clock
 
 
-#: The attribute of a pool that has its `PoolOwner`.
+#: The attribute of a pool with its `PoolOwner`.
 _OWNER: Final = "_aurpay_async_owner"
 
 
@@ -77,20 +77,20 @@ class PoolOwner:
     process: int
     #: ``None`` until the first use.
     loop: asyncio.AbstractEventLoop | None
-    #: For work that one task does for all; it belongs to this loop, as the pool does.
+    #: For work that one task does for all tasks of this loop.
     lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
 
 def record_process(engine: AsyncEngine) -> None:
-    """Record that the connections of an engine are, so far, those of this process."""
+    """Record this process as the owner of an engine's connections."""
     setattr(engine.sync_engine.pool, _OWNER, _owner_of(engine))
 
 
 def bind_pool(engine: AsyncEngine, user: str) -> PoolOwner:
     """Bind an engine's pool to this process and the running event loop.
 
-    A pool of the parent process, or of a loop that was closed, is replaced by an empty
-    one. Nothing is sent on its connections.
+    A pool of the parent process, or of a closed loop, is replaced by an empty one.
+    Nothing is sent on its connections.
 
     Raises:
         ConfigurationError: the pool is in use on another event loop.
@@ -99,7 +99,7 @@ def bind_pool(engine: AsyncEngine, user: str) -> PoolOwner:
     here = asyncio.get_running_loop()
     if owner.loop is here and owner.process == os.getpid():
         return owner
-    if not isinstance(engine.sync_engine.pool, NullPool):  # which keeps no connection
+    if not isinstance(engine.sync_engine.pool, NullPool):  # it keeps no connection
         _detach(engine, owner, user)
     new = PoolOwner(os.getpid(), here)
     setattr(engine.sync_engine.pool, _OWNER, new)
@@ -115,8 +115,8 @@ def is_bound_here(engine: AsyncEngine) -> bool:
 def drop_pool(engine: AsyncEngine) -> None:
     """Give an engine an empty pool, and close the sockets of the old one.
 
-    In a thread, which has no loop: the finaliser of aiosqlite has its own thread report
-    to the running one, and that may be closed before.
+    This runs in a thread without an event loop: the finaliser of aiosqlite reports to
+    the running loop from another thread, and the loop may be closed before.
     """
     dropping = Thread(target=_drop_pool, args=[engine])
     dropping.start()
@@ -125,7 +125,7 @@ def drop_pool(engine: AsyncEngine) -> None:
 
 def _drop_pool(engine: AsyncEngine) -> None:
     with warnings.catch_warnings():
-        # Drivers warn of each connection that they find unclosed.
+        # Drivers warn about each connection that was not closed.
         warnings.simplefilter("ignore")
         engine.sync_engine.dispose(close=False)
         gc.collect()
@@ -146,30 +146,30 @@ def _detach(engine: AsyncEngine, owner: PoolOwner, user: str) -> None:
         drop_pool(engine)
     elif owner.loop is not None:
         raise ConfigurationError(
-            f"this {user} is in use on another event loop; make one for each loop, "
-            "or give it an engine with poolclass=NullPool"
+            f"this {user} is in use on another event loop; create one for each loop, "
+            "or pass an engine with poolclass=NullPool"
         )
 
 
-#: Pools of a process that this one was forked from; referenced, so that nothing in them
-#: is ever finalised here.
+#: Pools of the parent process. The references keep their connections from being
+#: finalised in this process.
 _inherited: Final[list[Pool]] = []
 
 _T = TypeVar("_T")
 
-#: Seconds that one step may take, by dialect.
+#: The time limit of one step in seconds, by dialect.
 #:
 #: Every statement finds its rows by an index, so PostgreSQL answers within
-#: milliseconds unless another transaction holds the row. A connection whose other end
-#: disappeared without a reset is silent for many minutes, until TCP gives up; 10 s is
-#: below the 15 s and more after which the senders of callbacks and HTTP clients do.
+#: milliseconds unless another transaction holds the row. If the server disappeared
+#: without a reset, TCP reports the failure only after many minutes; 10 s is below the
+#: timeouts of callback senders and HTTP clients, which are 15 s or more.
 #:
-#: SQLite waits up to 15 s for another writer (`SQLITE_BUSY_S`), and a task may have to
-#: wait as long for a connection of the pool before.
+#: SQLite waits up to 15 s for another writer (`SQLITE_BUSY_S`), and a task may wait as
+#: long for a connection of the pool before.
 STEP_LIMIT_S: Final[dict[str, float]] = {"postgresql": 10.0, "sqlite": 32.0}
 
-#: Seconds that a migration may take: an index on a large table takes minutes, and other
-#: machines wait for the one that migrates.
+#: The time limit of a migration in seconds: an index on a large table takes minutes,
+#: and other machines wait for the one that migrates.
 MIGRATION_LIMIT_S: Final = 600.0
 
 _SILENT: Final = "the database did not answer in {:g} s"
@@ -187,12 +187,12 @@ _POOLER_ADVICE: Final = (
 async def execute(
     connection: AsyncConnection, statement: Executable
 ) -> CursorResult[Any]:
-    """Execute a statement and return its result, whose `rowcount` can be read.
+    """Execute a statement and return its result; the result has its `rowcount`.
 
     Raises:
         StoreUnavailableError: the database failed, or did not answer in time.
     """
-    # Of an INSERT, SQLAlchemy forgets the count unless it is told not to.
+    # Without this option, SQLAlchemy drops the row count of an INSERT.
     options = {"preserve_rowcount": True}
     return await step(
         connection.dialect.name,
@@ -215,11 +215,11 @@ async def execute_and_commit(
 
 
 async def commit(connection: AsyncConnection) -> None:
-    """Commit; a connection whose commit failed does not return to its pool.
+    """Commit; if the commit fails, discard the connection.
 
     Its transaction may still be open: SQLite cannot commit while another connection
-    reads. SQLAlchemy takes a transaction whose commit failed for ended, so the pool
-    would keep its lock, and its next user would commit what it wrote.
+    reads. SQLAlchemy considers the transaction ended, so the pooled connection would
+    keep its lock, and its next user would commit its writes.
 
     Raises:
         StoreUnavailableError: the database failed, or did not answer in time; the
@@ -229,7 +229,7 @@ async def commit(connection: AsyncConnection) -> None:
     try:
         await step(dialect, connection.commit(), connection)
     except BaseException:
-        with suppress(AurpayError):  # the commit has failed, whatever this comes to
+        with suppress(AurpayError):  # the failure of the commit is raised
             await step(dialect, connection.invalidate(), connection)
         raise
 
@@ -243,28 +243,28 @@ async def step(
     """Await a call of SQLAlchemy within its time limit.
 
     Args:
-        dialect: The name of the database, which has its limit in `STEP_LIMIT_S`.
+        dialect: The name of the dialect, the key of `STEP_LIMIT_S`.
         waiting: The call; no code of the merchant runs in it.
-        connection: The connection that it uses. Its socket is closed when the time is
-            over, because SQLAlchemy would wait for the server to close it.
-        limit_s: Another limit, in seconds.
+        connection: The connection that it uses. Its socket is closed at the time limit,
+            because SQLAlchemy would wait for the server to close it.
+        limit_s: The limit in seconds, if not that of the dialect.
 
     Raises:
         StoreUnavailableError: the database failed, or did not answer in time.
         ConfigurationError: the connection belongs to another event loop.
     """
     limit_s = STEP_LIMIT_S[dialect] if limit_s is None else limit_s
-    handled = sys.exc_info()[1]  # of the caller, if this cleans up after an error
+    handled = sys.exc_info()[1]  # the caller's, if it is handling an error
     loop = asyncio.get_running_loop()
-    # The socket is closed first, so that the driver fails at once. A driver that is
-    # cancelled would wait for the server to cancel, and SQLAlchemy to close gracefully.
+    # The socket is closed first, so that the driver fails at once. After a
+    # cancellation alone, the driver and SQLAlchemy would wait for the server.
     closing = loop.call_later(limit_s, _close_socket, connection)
     try:
         async with asyncio.timeout_at(closing.when() + (connection is not None)):
             return await waiting
     except asyncio.CancelledError as error:
-        # The connection is closed by now, but what it was reading has a lock for as
-        # long as the cursor lives: until these frames are collected as garbage.
+        # The connection is closed, but its cursor holds a lock on SQLite until the
+        # frames of this traceback are released.
         clear_frames(error.__traceback__)
         raise
     except AurpayError:
@@ -273,7 +273,8 @@ async def step(
         failure, cause = error, _cause(error, handled)
     finally:
         closing.cancel()
-    # Out here, so that the foreign error is no context: its frames hold the password.
+    # Raised outside the handler, so that the driver's error does not become the
+    # context: its frames hold the password.
     if loop.time() >= closing.when():
         raise StoreUnavailableError(_SILENT.format(limit_s)) from cause
     raise _translated(failure, cause, sqlstate_of(cause)) from cause
@@ -287,7 +288,7 @@ def _close_socket(connection: AsyncConnection | None) -> None:
     driver: Any = sync.connection.driver_connection
     if hasattr(driver, "terminate"):  # asyncpg
         driver.terminate()
-    elif hasattr(driver, "fileno"):  # psycopg, which closes it itself
+    elif hasattr(driver, "fileno"):  # psycopg closes the descriptor itself
         with suppress(OSError), socket.socket(fileno=os.dup(driver.fileno())) as other:
             other.shutdown(socket.SHUT_RDWR)
 
@@ -297,10 +298,10 @@ def _close_socket(connection: AsyncConnection | None) -> None:
 def _translated(
     error: Exception, cause: BaseException, state: str | None
 ) -> AurpayError:
-    if type(error) is RuntimeError:  # of asyncio, for objects of another loop
+    if type(error) is RuntimeError:  # asyncio's, for objects of another loop
         return ConfigurationError(
             "the engine has connections of another event loop: `await "
-            "engine.dispose()` before that loop ends, or make an engine for each loop"
+            "engine.dispose()` before that loop ends, or create an engine for each loop"
         )
     what = type(cause).__name__ + ("" if state is None else f" {state}")
     if isinstance(cause, sqlite3.Error):
@@ -314,8 +315,8 @@ def _translated(
 def _cause(error: Exception, handled: BaseException | None) -> BaseException:
     """Return the driver's own error, without the frames of its tracebacks.
 
-    Frames of drivers hold the password. What SQLAlchemy makes of a driver's error
-    prints the parameters of the statement, and so payment secrets.
+    Frames of drivers hold the password. The exceptions with which SQLAlchemy wraps a
+    driver's error print the parameters of the statement, which contain payment secrets.
     """
     for one in causes_of(error, handled):
         clear_frames(one.__traceback__)
@@ -323,20 +324,21 @@ def _cause(error: Exception, handled: BaseException | None) -> BaseException:
     cause: BaseException = error
     if isinstance(cause, DBAPIError):
         cause = cause.orig or cause
-    if type(cause).__module__.startswith("sqlalchemy.dialects"):  # asyncpg's stand-in
+    if type(cause).__module__.startswith("sqlalchemy.dialects"):  # wraps asyncpg's
         cause = cause.__cause__ or cause
     return cause
 
 
-#: How each database says: insert, unless it is there already.
+#: The INSERT of each dialect with ON CONFLICT.
 _INSERTS: Final[Mapping[str, Callable[[Table], postgresql.Insert | sqlite.Insert]]] = {
     "postgresql": postgresql.insert,
     "sqlite": sqlite.insert,
 }
 
-#: For steps that commit by themselves, and for transactions. On PostgreSQL, the first
-#: need two round trips less, and neither depends on what the engine does else. SQLite's
-#: engines may have listeners that begin transactions by themselves.
+#: The options of connections that commit each statement, and of transactions. On
+#: PostgreSQL, autocommit saves two round trips, and both are independent of the
+#: engine's isolation level. Engines of SQLite may have listeners that begin
+#: transactions, so their options are not changed.
 _OPTIONS: Final[Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]]] = {
     "postgresql": (
         {"isolation_level": "AUTOCOMMIT"},
@@ -349,21 +351,22 @@ _OPTIONS: Final[Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]]] = {
 #: and HTTP clients have often given up after 30 s.
 SQLITE_BUSY_S: Final = "15"
 
-#: Seconds for which a connection that was in use counts as alive, so that calls in a
-#: row cost no ping. HikariCP, the pool of many Java shops, takes the same.
+#: Seconds after its last use in which a connection counts as alive, so that calls in a
+#: row need no ping. HikariCP has the same default.
 ALIVE_S: Final = 0.5
 
-#: Seconds that the other end of an idle connection has to answer a ping. Then a new one
-#: is opened, so a connection that broke silently delays a call, and fails none.
+#: The time limit of a ping on an idle connection in seconds. After it a new connection
+#: is opened, so a broken connection delays a call and does not fail it.
 PING_LIMIT_S: Final = 2.0
 
-#: Where the pool's record of a connection has the time of its last use.
+#: The key of the time of last use in the pool's record of a connection.
 _USED_AT: Final = "aurpay_async_used_at"
 
-#: For a pooler in transaction mode: no statement is prepared under a name, as the next
-#: transaction may get another server connection, which does not know it. asyncpg parses
-#: and executes an unnamed one without a point between at which the pooler could change
-#: the connection; SQLAlchemy must not keep it, because the next one replaces it.
+#: Driver options for a pooler in transaction mode: no statement is prepared under a
+#: name, because the next transaction may get another server connection, which does not
+#: have it. asyncpg parses and executes an unnamed statement without a point at which
+#: the pooler could change the connection; SQLAlchemy must not cache it, because the
+#: next one replaces it.
 _POOLER_OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "asyncpg": {
         "statement_cache_size": 0,
@@ -373,10 +376,10 @@ _POOLER_OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "psycopg": {"prepare_threshold": None},
 }
 
-#: The parameter of a URL that asks for them; hosts and ORMs of other languages use it.
+#: The URL parameter that selects these options; hosts and other ORMs use the same name.
 _POOLER: Final = "pgbouncer"
 
-#: What to write instead.
+#: The hint of errors about a URL.
 _URLS: Final = (
     "write sqlite+aiosqlite:///orders.db after pip install 'aurpay-async[sql]', "
     "or postgresql+asyncpg://user:password@host/name after pip install "
@@ -386,29 +389,29 @@ _URLS: Final = (
 
 @final
 class Database:
-    """A database, for the event loop that uses it, in the process that uses it.
+    """A database engine with a pool bound to the current process and event loop.
 
-    Its engine is one object for its whole life. The connections of that engine belong
-    to the process and the loop that opened them: a forked child, and a new loop after
-    the old one was closed, get connections of their own.
+    The engine is always the same object. Its connections belong to the process and the
+    loop that opened them: a forked child, and a new loop after the old one was closed,
+    get new connections.
 
-    Every failure of a connect, a commit, and a statement that goes through `execute` or
-    `execute_and_commit` is raised as a `StoreUnavailableError` with the driver's error
+    A failed connect or commit, and a failed statement of `execute` or
+    `execute_and_commit`, is raised as a `StoreUnavailableError` with the driver's error
     as its cause.
     """
 
-    def __init__(self, engine_or_url: AsyncEngine | str, who: str) -> None:
-        """Prepare; nothing is opened yet.
+    def __init__(self, engine_or_url: AsyncEngine | str, user: str) -> None:
+        """Validate the arguments. No connection is opened yet.
 
         Args:
-            engine_or_url: What users give.
-            who: The class that they give it to.
+            engine_or_url: The argument of the public class.
+            user: The name of that class, for messages.
 
         Raises:
-            ConfigurationError: if that is no database that can do this.
+            ConfigurationError: the database is not supported.
         """
         self._owned = isinstance(engine_or_url, str)
-        self._who = who
+        self._user = user
         self._closed = False
         try:
             engine = (
@@ -419,7 +422,7 @@ class Database:
         finally:
             # Tracebacks show local names, and a URL may hold a password.
             del engine_or_url
-        _require_usable(engine, who)
+        _require_usable(engine, user)
         self._engine: Final = engine
         self.dialect: Final = engine.dialect.name
         self.is_sqlite: Final = self.dialect == "sqlite"
@@ -438,13 +441,13 @@ class Database:
         """
         with suppress(RuntimeError):  # no loop is running: nothing is opened yet
             asyncio.get_running_loop()
-            bind_pool(self._engine, self._who)
+            bind_pool(self._engine, self._user)
         return self._engine
 
     @property
     def lock(self) -> asyncio.Lock:
-        """A lock of the running event loop, for what one task does for all."""
-        return bind_pool(self._engine, self._who).lock
+        """A lock of the running event loop, for work that one task does for all."""
+        return bind_pool(self._engine, self._user).lock
 
     @asynccontextmanager
     async def connect(self) -> AsyncGenerator[AsyncConnection, None]:
@@ -461,7 +464,7 @@ class Database:
     async def begin(self) -> AsyncGenerator[AsyncConnection, None]:
         """Open a transaction, which is committed at the end of the block.
 
-        An exception inside the block rolls it back, and leaves as it is.
+        An exception inside the block rolls it back and is raised unchanged.
 
         Raises:
             StoreUnavailableError: the database failed, or did not answer in time. If
@@ -479,13 +482,13 @@ class Database:
     ) -> ColumnElement[datetime]:
         """Return an SQL expression for the time.
 
-        It goes into statements that are made anyway: into the values of an INSERT or
-        UPDATE, into a WHERE (an index is used), or as one more column of a SELECT.
+        It needs no query: use it in the values of an INSERT or UPDATE, in a WHERE (an
+        index is used), or as a column of a SELECT.
 
-        On PostgreSQL it is the server's ``clock_timestamp()``, so that machines whose
-        clocks differ agree. On SQLite, whose processes share a machine, it is the time
-        of `clock`; so it is everywhere if `clock` is no `SystemClock`, as a `FakeClock`
-        is.
+        On PostgreSQL it is the server's ``clock_timestamp()``, so that machines with
+        different clocks agree. On SQLite, where all processes are on one machine, it is
+        the time of `clock`; and on both if `clock` is no `SystemClock`, such as a
+        `FakeClock`.
 
         Args:
             clock: The clock of the caller.
@@ -494,8 +497,7 @@ class Database:
         if self.is_sqlite or not isinstance(clock, SystemClock):
             return literal(clock.now() + after, UtcDateTime())
         now = func.clock_timestamp(type_=sa.DateTime(timezone=True))
-        # In a subquery it is evaluated once for a statement, so that an index can be
-        # searched for it.
+        # A subquery is evaluated once per statement, so that an index can be used.
         query = select(now + literal(after, sa.Interval())).scalar_subquery()
         return sa.type_coerce(query, UtcDateTime())
 
@@ -504,16 +506,16 @@ class Database:
         self, engine: AsyncEngine
     ) -> AsyncGenerator[AsyncConnection, None]:
         if self._closed:
-            raise ConfigurationError(f"this {self._who} was closed")
-        bind_pool(self._engine, self._who)
+            raise ConfigurationError(f"this {self._user} was closed")
+        bind_pool(self._engine, self._user)
         connection = await self._check_out(engine)
         try:
             yield connection
         finally:
-            await _give_back(connection)
+            await _release(connection)
 
     async def _check_out(self, engine: AsyncEngine) -> AsyncConnection:
-        """Return a connection, a new one if those of the pool broke meanwhile."""
+        """Return a connection; open a new one if the pooled ones are broken."""
         while True:
             connection = engine.connect()
             await step(self.dialect, connection.start())
@@ -522,19 +524,19 @@ class Database:
                     return connection
                 await step(self.dialect, connection.invalidate(), connection)
             except BaseException:
-                await _give_back(connection)
+                await _release(connection)
                 raise
-            await _give_back(connection)
+            await _release(connection)
 
     async def aclose(self) -> None:
-        """End it, and its connections if they are its own.
+        """Reject further use; close the pool if the engine was created from a URL.
 
         Raises:
             ConfigurationError: it is in use on another event loop.
         """
         if self._owned:
             if not is_bound_here(self._engine):
-                bind_pool(self._engine, self._who)  # which replaces the pool
+                bind_pool(self._engine, self._user)  # replaces the pool
             try:
                 await step(self.dialect, self._engine.dispose())
             except StoreUnavailableError:
@@ -543,11 +545,11 @@ class Database:
 
 
 async def _is_alive(connection: AsyncConnection) -> bool:
-    """Return false if a connection of the pool does not answer any more."""
+    """Return false if a pooled connection does not answer."""
     proxied = await connection.get_raw_connection()
     uses = cast("dict[str, float]", proxied.record_info)
     now = asyncio.get_running_loop().time()
-    last, uses[_USED_AT] = uses.get(_USED_AT, now), now  # or it was opened just now
+    last, uses[_USED_AT] = uses.get(_USED_AT, now), now  # a new one has no last use
     if now - last < ALIVE_S:
         return True
     try:
@@ -563,9 +565,9 @@ def _ping(connection: Connection) -> None:
     connection.dialect.do_ping(driver)
 
 
-async def _give_back(connection: AsyncConnection) -> None:
+async def _release(connection: AsyncConnection) -> None:
     """Return a connection to its pool, which rolls it back, or discard it."""
-    # In a task of its own, so that it is returned if the caller is cancelled meanwhile.
+    # In a separate task, so that it is returned even if the caller is cancelled.
     closing = asyncio.create_task(_close(connection))
     with suppress(StoreUnavailableError):  # its socket is closed
         await step(connection.dialect.name, asyncio.shield(closing), connection)
@@ -577,10 +579,11 @@ async def _close(connection: AsyncConnection) -> None:
 
 
 async def require_connection(caller: object) -> AsyncConnection:
-    """The connection in whose transaction a caller works.
+    """Return the connection of a caller's transaction.
 
     Raises:
-        ConfigurationError: if it is none, or one that could not undo anything.
+        ConfigurationError: `caller` is no connection or session, or commits each
+            statement, so that nothing could be rolled back.
     """
     connection = caller
     if isinstance(caller, AsyncSession):
@@ -588,36 +591,37 @@ async def require_connection(caller: object) -> AsyncConnection:
         connection = await step(bind.dialect.name, caller.connection())
     if isinstance(connection, AsyncConnection) and connection.sync_connection:
         options = connection.sync_connection.get_execution_options()
-        # Of the connection or its engine; or what each connection begins with.
-        beginning = getattr(connection.dialect, "_on_connect_isolation_level", None)
-        if options.get("isolation_level", beginning) != "AUTOCOMMIT":
+        # Set on the connection, on its engine, or in `create_async_engine`.
+        default = getattr(connection.dialect, "_on_connect_isolation_level", None)
+        if options.get("isolation_level", default) != "AUTOCOMMIT":
             return connection
     raise ConfigurationError(
-        "connection must be the AsyncConnection or AsyncSession of SQLAlchemy in whose "
-        f"transaction the caller works, not {shown(caller)}; nothing can be undone "
-        "where each statement commits by itself"
+        "connection must be an AsyncConnection or AsyncSession of SQLAlchemy with a "
+        f"transaction, not {shown(caller)}; nothing can be undone if each statement "
+        "commits by itself"
     )
 
 
-def _require_usable(engine: object, who: str) -> None:
+def _require_usable(engine: object, user: str) -> None:
     if not isinstance(engine, AsyncEngine):
         raise ConfigurationError(
-            f"{who} takes an AsyncEngine of SQLAlchemy or a URL, not {shown(engine)}"
+            f"{user} takes an AsyncEngine of SQLAlchemy or a URL, not {shown(engine)}"
         )
     if engine.dialect.name not in _INSERTS:
         raise ConfigurationError(
-            f"{who} knows SQLite and PostgreSQL, not {engine.dialect.name}"
+            f"{user} supports SQLite and PostgreSQL, not {engine.dialect.name}"
         )
     if isinstance(engine.pool, StaticPool):
-        # One connection has one transaction: one step would commit another's half.
+        # All tasks share one connection and its transaction: one task would commit the
+        # unfinished transaction of another.
         raise ConfigurationError(
-            "a database in memory has one connection for all, so no task has a "
-            "transaction of its own; use a file"
+            "a database in memory has one connection, so tasks cannot have separate "
+            "transactions; use a file"
         )
 
 
 def _engine_at(text: str) -> AsyncEngine:
-    # The causes are not chained: some of them show the URL, and with it the password.
+    # The causes are not chained: some of them show the URL with its password.
     try:
         url = make_url(text)
         if url.get_backend_name() == "sqlite":

@@ -1,6 +1,6 @@
-"""Tables of the order store and the inbox, and how they store times.
+"""Tables of the order store and the inbox, and their type for times.
 
-Prices are strings, so that no digit is lost.
+Prices are stored as strings, because SQLite has no exact decimal type.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     """A time in UTC, to the microsecond: ``timestamptz`` on PostgreSQL.
 
     SQLite has no time zones, so there it is stored as text without one, and read as
-    UTC. The text of an earlier time sorts first.
+    UTC. The texts sort in the order of time.
     """
 
     impl = DateTime(timezone=True)
@@ -64,10 +64,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
 
-#: All of it; for Alembic's ``target_metadata``.
+#: All tables; for Alembic's ``target_metadata``.
 metadata: Final = MetaData()
 
-#: What was handled of an order's notifications, by its attempt_id.
+#: The inbox: the notifications of an order that were handled, by its attempt_id.
 callbacks: Final = Table(
     "aurpay_callbacks",
     metadata,
@@ -78,24 +78,24 @@ callbacks: Final = Table(
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
-#: Of the inbox alone, for those who have no order store.
+#: The table of the inbox alone, for use without an order store.
 inbox_metadata: Final = MetaData()
 
 callbacks.to_metadata(inbox_metadata)
 
-#: What a shop wants to be paid for, by its own name for it.
+#: Purchases, by the merchant's own name for each.
 references: Final = Table(
     "aurpay_references",
     metadata,
     Column("reference", Text, primary_key=True),
     Column("price", Text, nullable=False),
     Column("currency", Text, nullable=False),
-    #: The attempt_id of the attempt whose payment counts.
+    #: The attempt_id of the attempt that paid the reference.
     Column("paid_attempt_id", Text),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
-#: Each call that may have made an order, and what is known of that order.
+#: Calls that may have created an order, and the data of that order.
 attempts: Final = Table(
     "aurpay_attempts",
     metadata,
@@ -107,34 +107,35 @@ attempts: Final = Table(
         nullable=False,
     ),
     Column("state", Text, nullable=False),
-    #: What the order was asked for with; as in `references`, unless a callback reported
+    #: Price and currency of the request; as in `references`, unless a callback reported
     #: an order that this store did not create.
     Column("price", Text, nullable=False),
     Column("currency", Text, nullable=False),
     Column("created_here", Boolean, nullable=False),
-    #: No order is the order of two attempts.
+    #: Aurpay's id of the order; unique.
     Column("order_id", Text),
-    #: Of its invoice: a payment hash is paid once, so no two orders have the same.
+    #: The payment hash of its invoice; unique, because each hash can be paid only once.
     Column("payment_hash", Text),
     #: The check that its answer failed: ``UntrustedOrderError.check``.
     Column("failed_check", Text),
     #: The order that the body of a callback names. The body is not signed.
     Column("hinted_order_id", Text),
-    #: Where it stands at the platform, as far as is known.
+    #: The order's status at Aurpay when it was last queried.
     Column("status", Text),
     #: ``LightningOrder.to_json()``.
     Column("order_json", Text),
-    #: Orders that fit and are not proven to be it: a JSON object of ids and statuses.
+    #: Orders that match and are not proven to be the attempt's: a JSON object of ids
+    #: and statuses.
     Column("candidates", Text),
     Column("created_at", UtcDateTime, nullable=False),
-    #: When the call that it stands for is over, with or without an answer.
+    #: When the call has ended, with or without an answer.
     Column("deadline", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime),
-    #: When the platform was last asked about it.
+    #: When Aurpay was last queried about it.
     Column("last_polled_at", UtcDateTime),
     #: When the order is polled next; NULL if it is not polled any more.
     Column("next_poll_at", UtcDateTime),
-    #: Until when its invoice, and a payment on its way, can count.
+    #: The end of the period in which a payment can arrive.
     Column("payable_until", UtcDateTime, nullable=False),
     Index("aurpay_attempts_order_id", "order_id", unique=True),
     Index("aurpay_attempts_payment_hash", "payment_hash", unique=True),
@@ -145,14 +146,14 @@ attempts: Final = Table(
     Index("aurpay_attempts_created_at", "created_at"),
 )
 
-#: A column of each table that only databases of unreleased versions have.
+#: For each table, a column that only unreleased versions created.
 OLD_COLUMNS: Final = {
     "aurpay_callbacks": "touched",
     "aurpay_references": "opened",
     "aurpay_attempts": "next_look",
 }
 
-#: A reference has one active attempt at most.
+#: A reference has at most one active attempt.
 Index(
     "aurpay_attempts_one_active",
     attempts.c.reference,

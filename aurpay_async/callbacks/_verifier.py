@@ -5,16 +5,16 @@ Authentication Method"), so neither the method nor the body is authenticated. Th
 check that fails determines the error. Before the signature is verified, only the
 headers that it consists of are parsed.
 
-Their values are never raised from here: a traceback that shows locals would show a
-token and a signature that are still valid.
+Exceptions contain no header values and no frames with them: a traceback that shows
+locals would show a token and a signature that are still valid.
 
 A request that Aurpay did not sign costs one signature, however long, slow or broken its
 body is.
 
-They are not documented. Aurpay's plugin for Paid Memberships Pro expects
-``aurpay_order_id`` (Aurpay's id of the order), its plugin for WooCommerce
-``public_key``; the URLs that the plugins register have neither. It is not known if the
-signature covers them, so the verifier tries the URL with and without.
+Aurpay may append undocumented query parameters to the URL. Its plugin for Paid
+Memberships Pro expects ``aurpay_order_id`` (Aurpay's id of the order), its plugin for
+WooCommerce ``public_key``; the URLs that the plugins register have neither. It is not
+known if the signature covers them, so the verifier tries the URL with and without.
 """
 
 from __future__ import annotations

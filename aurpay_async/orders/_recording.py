@@ -115,7 +115,7 @@ async def record_report(
         hint: The order id in the body of the callback, if it has a body.
     """
     entry, attempt = await repository.lock_attempt(connection, attempt_id)
-    # A known order is not changed here: it becomes due, and the next run polls it.
+    # The state of a known order stays: it becomes due, and the next run polls it.
     unknown = attempt.order_id is None
     after = await repository.transition(
         connection,

@@ -169,7 +169,7 @@ class OrderStore:
                 method again: the store searches for the order first.
         """
         try:
-            asked = NewOrder(
+            request = NewOrder(
                 price,
                 currency,
                 succeed_url=succeed_url,
@@ -185,7 +185,7 @@ class OrderStore:
             # Tracebacks show local names, and a query may hold a token.
             del succeed_url, timeout_url, callback_url, timeout_callback
         await self._ready()
-        return await self._order_opener.open(reference, asked)
+        return await self._order_opener.open(reference, request)
 
     async def record(
         self,

@@ -3,10 +3,9 @@
 A registry knows the names and options of one kind of fault, and rejects others with a
 list of the names.
 
-A request fault is ``name; option=value; ...+created``. `_wire` sends the faulty
-responses.
-
-`_postman` and `_letters` apply them.
+A request fault is ``name; option=value; ...+created``. `_server` applies it, and
+`_fault_responses` writes the faulty response. `_callbacks` applies the faults of
+callbacks.
 """
 
 from __future__ import annotations

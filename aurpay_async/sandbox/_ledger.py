@@ -1,16 +1,11 @@
 """Orders and checkouts of the sandbox, and the source of its random values.
 
-Pure. Seeded bytes depend on the seed and their purpose alone, not on earlier draws:
-order number 7 has the same secrets in every run, also in one that begins with order
-number 7.
+No I/O: each method gets the fields of a request and the time, and returns an order or
+raises a rejection. Only the invoice code is shared with the client, so the two cannot
+make the same mistake and agree.
 
-Pure, except for random bytes. It shares only the invoice code with the client, so the
-two cannot make the same mistake and agree.
-
-Pure: each method gets the fields of a request, or a choice and the time.
-
-Pure: each function gets the fields of a request and the time, and returns an order or
-raises a rejection.
+Seeded bytes depend on the seed and their purpose alone, not on earlier draws: order
+number 7 has the same secrets in every run, also in one that begins with order number 7.
 """
 
 from __future__ import annotations

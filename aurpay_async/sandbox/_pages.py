@@ -1,4 +1,4 @@
-"""Pages of the sandbox, their events, and who may read and act.
+"""Pages of the sandbox, their events, and their access control.
 
 A foreign web page in a browser on this machine can send requests to the sandbox. It
 must neither read nor change anything:
@@ -13,8 +13,9 @@ Each open page polls the state ten times a second and receives what has changed,
 time if the clock was advanced. A sandbox without open pages does no work for them, and
 a thousand orders at once are one event.
 
-``/`` serves one page for both: browsers do not send ``#/cashier/{order_id}``, so its
-script decides. The routes under ``/_pages`` are for that page alone.
+``/`` serves one page for the overview and all checkouts: browsers do not send
+``#/cashier/{order_id}``, so its script decides. The routes under ``/_pages`` are for
+that page alone.
 """
 
 from __future__ import annotations

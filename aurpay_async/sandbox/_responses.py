@@ -1,10 +1,10 @@
 """Documented answers, and the data of the pages.
 
-Pure, and written from the documentation; the client reads that independently.
+No I/O. The answers are written from the documentation, independently of the client.
 
-Pure. It contains the names of headers and the beginning of bodies, but no keys,
-preimages or signatures. Invisible characters and those that change the direction of
-text are escaped.
+The data of the pages contains the names of headers and the beginning of bodies, but no
+keys, preimages or signatures. Invisible characters and those that change the direction
+of text are escaped.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A change is written before it is visible.
 
-A new kind of record takes a line in `_state`. Its fields are `str`, numbers, ``None``,
-`Decimal`, `datetime`, `bytes`, and mappings and tuples of these (`_records`).
+A new kind of record takes a line in `_simulator`. Its fields are `str`, numbers,
+``None``, `Decimal`, `datetime`, `bytes`, and mappings and tuples of these.
 
 A killed process loses no change that it has answered: with a write-ahead log, committed
 data is with the operating system. It is not flushed to the disk, so a power failure can

@@ -621,5 +621,5 @@ async def test_callback_cannot_take_an_order_from_the_attempt_that_created_it(
     async with local._repository.rows.writing() as connection:
         from aurpay_async.orders._recording import record
 
-        with pytest.raises(CallbackReferenceError, match="that of another attempt"):
+        with pytest.raises(CallbackReferenceError, match="belongs to another attempt"):
             await record(local._repository, connection, attempt_id, paid)

@@ -136,12 +136,12 @@ class TestOnce:
         opener, turns = local._order_opener, local._order_opener._in_flight
         late: list[Any] = []
         with monkeypatch.context() as patch:
-            patch.setattr(opener, "_ended", lambda *ended: late.append(ended))
+            patch.setattr(opener, "_on_done", lambda *ended: late.append(ended))
             platform.faults = ["refused"]
             await failed(local)
         [(key, ended)] = late
         second = await start_call(local, platform)
-        opener._ended(key, ended)
+        opener._on_done(key, ended)
         assert turns[key].task is not ended
         platform.go.set()
         assert (await second).reference == "cart-42"

@@ -1,8 +1,8 @@
-"""The versions of the schema: one file each, never changed after its release.
+"""The migrations of the schema: one file each, never changed after its release.
 
-Alembic's own way (``env.py``, ``from alembic import op``) goes through names of the
-whole process, where two upgrades on one event loop would meet. Here each one hands its
-own `Operations` to the versions, and the database lets one machine through at a time.
+Alembic's ``env.py`` and ``from alembic import op`` use global state of the process, so
+two concurrent upgrades on one event loop would interfere. Here each upgrade passes its
+own `Operations` to the migrations, and a lock in the database admits one at a time.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from ..engine import Database
 
 
-#: Beside a shop's own ``alembic_version``.
+#: The table of the schema's version, beside the merchant's own ``alembic_version``.
 TABLE: Final = "aurpay_version"
 
-#: Each knows the one before it.
+#: All migrations, oldest first; each names the one before it.
 VERSIONS: Final = (v0001_orders,)
 
 _ALEMBIC: Final = ("alembic.migration", "alembic.operations", "alembic.script")
 
-#: What has to be there, in a transaction of its own, before another process can wait.
+#: Statements that are committed first, because the lock of `_WAIT` needs them.
 _FIRST: Final[Mapping[str, Sequence[str]]] = {
     "postgresql": [],
     "sqlite": [
@@ -46,12 +46,12 @@ _FIRST: Final[Mapping[str, Sequence[str]]] = {
     ],
 }
 
-#: What makes others wait, before anything is read. PostgreSQL's advisory locks have
-#: numbers for names; SQLite locks with the first change of a row, and refuses at once
-#: whoever has read before it wants to change.
+#: The statement that takes the lock, before any read. PostgreSQL's advisory locks have
+#: numbers as names. SQLite takes its lock at the first write, and rejects a transaction
+#: that has read before another process wrote.
 _WAIT: Final[Mapping[str, str]] = {
     "postgresql": f"SELECT pg_advisory_xact_lock({int.from_bytes(b'aurpay')})",
-    "sqlite": f"UPDATE {TABLE} SET version_num = '' WHERE false",  # noqa: S608 - our own name
+    "sqlite": f"UPDATE {TABLE} SET version_num = '' WHERE false",  # noqa: S608 - a constant
 }
 
 
@@ -76,7 +76,7 @@ def _fits(connection: Connection) -> bool:
 
 
 def require_no_old_tables(connection: Connection) -> None:
-    """Refuse the tables of an unreleased version, from which no migration leads.
+    """Reject the tables of an unreleased version, which cannot be migrated.
 
     Raises:
         ConfigurationError: the database has such a table.
@@ -90,7 +90,7 @@ def require_no_old_tables(connection: Connection) -> None:
     if old:
         raise ConfigurationError(
             f"an unreleased version of aurpay-async created {', '.join(old)}, with "
-            "other columns; no migration leads from there: use a new database, or drop "
+            "other columns, which cannot be migrated: use a new database, or drop "
             f"{', '.join(OLD_COLUMNS)} and {TABLE} if you need none of their rows"
         )
 
@@ -103,14 +103,14 @@ def _columns(inspector: Inspector, table: str) -> set[str]:
 
 
 async def upgrade(database: Database) -> None:
-    """Bring it to the newest schema; any number of machines may, at once.
+    """Migrate to the newest schema; safe on several machines at once.
 
     Raises:
         ConfigurationError: Alembic is not installed; or a newer version of this
             package, or an unreleased one, created the tables.
         StoreUnavailableError: the database failed, or did not answer in time.
     """
-    try:  # off the loop: it takes a while
+    try:  # in a thread, because the import is slow
         for name in _ALEMBIC:
             await asyncio.to_thread(import_module, name)
     except ImportError:
@@ -133,14 +133,14 @@ def _upgrade(connection: Connection) -> None:
     from alembic.operations import Operations
 
     require_no_old_tables(connection)
-    # After the first statement: so it leaves the transaction to us.
+    # Configured after the first statement, so that Alembic uses the open transaction.
     options = {"version_table": TABLE, "fn": _pending}
     context = MigrationContext.configure(connection, opts=options)
     context.run_migrations(op=Operations(context))
 
 
 def _pending(current: tuple[str, ...], _: MigrationContext) -> list[MigrationStep]:
-    """The versions that a database lacks, the oldest first."""
+    """Return the migrations that a database lacks, oldest first."""
     from alembic.runtime.migration import MigrationStep
     from alembic.script import Script
     from alembic.script.revision import RevisionMap
@@ -150,7 +150,8 @@ def _pending(current: tuple[str, ...], _: MigrationContext) -> list[MigrationSte
     names = {script.revision for script in known.iterate_revisions("heads", "base")}
     if not names.issuperset(current):
         raise ConfigurationError(
-            "a newer version of aurpay-async has upgraded this database: install that"
+            "a newer version of aurpay-async has upgraded this database: install that "
+            "version"
         )
     done = next((n for n, s in enumerate(scripts, 1) if s.revision in current), 0)
     return [MigrationStep.upgrade_from_script(known, new) for new in scripts[done:]]

@@ -1,4 +1,4 @@
-"""The order store, beside the inbox that may be there already."""
+"""Create the tables of the order store, and the inbox's table if it is missing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _INDEXED = (
 
 
 def upgrade(op: Operations) -> None:
-    """Make what is missing: a shop's own migrations may have been here."""
+    """Create missing tables: the merchant's own migrations may have created some."""
     op.create_table("aurpay_callbacks", *_callbacks(), if_not_exists=True)
     op.create_table("aurpay_references", *_references(), if_not_exists=True)
     op.create_table("aurpay_attempts", *_attempts(), if_not_exists=True)
