@@ -1,4 +1,4 @@
-"""Text output for orders, payments, invoices and lists."""
+"""Views of orders, payments, invoices and lists."""
 
 from __future__ import annotations
 

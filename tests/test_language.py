@@ -1,0 +1,103 @@
+"""Rules of language and layout that hold in the package, its tests and its pages."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT: Final = Path(__file__).parents[1]
+
+#: Words without an actor, and figures of speech. `#/cashier` is a path of Aurpay.
+BANNED: Final = re.compile(
+    r"\b((?<!\")nobody|somebody|anybody|everybody|whoever|whatever|whose"
+    r"|desks?|couriers?|postm[ae]n|(?<!#/)(?<!#\\/)cashiers?|parcels?"
+    r"|an URL|says no)\b",
+    re.IGNORECASE,
+)
+
+#: How a docstring does not begin: with an indirect question.
+QUESTION: Final = re.compile(r"(What|Who|Whose|Whoever|Whatever|Whether|How|Which)\b")
+
+MAX_LAYERS: Final = 8
+
+
+def list_texts() -> list[Path]:
+    places = ("aurpay_async", "benchmarks", "docs", "examples", "tests", "tools")
+    found = [
+        path
+        for place in places
+        for path in (ROOT / place).rglob("*")
+        if path.suffix in {".py", ".md", ".html", ".js"}
+        and "vectors" not in path.parts
+        and path.name != Path(__file__).name
+    ]
+    pages = [path for path in ROOT.glob("*.md") if path.name != "LICENSE.md"]
+    return sorted([*found, *pages])
+
+
+def list_modules(place: str) -> list[Path]:
+    return sorted((ROOT / place).rglob("*.py"))
+
+
+def iterate_docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, kinds):
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "lineno", 1), text
+
+
+def test_no_text_has_a_banned_word() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {word[0]}"
+        for path in list_texts()
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if (word := BANNED.search(line))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("place", ["aurpay_async", "benchmarks", "examples", "tests"])
+def test_no_docstring_opens_with_an_indirect_question(place: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text.splitlines()[0]}"
+        for path in list_modules(place)
+        for line, text in iterate_docstrings(path)
+        if QUESTION.match(text)
+    ]
+    assert found == []
+
+
+def test_no_two_test_functions_share_a_name() -> None:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    names = Counter(
+        node.name
+        for path in list_modules("tests")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, kinds) and node.name.startswith("test_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_contract_has_at_most_eight_layers_and_no_exception() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        (contract, *_) = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    assert contract["type"] == "layers"
+    assert len(contract["layers"]) <= MAX_LAYERS
+    assert "ignore_imports" not in contract
+
+
+def test_no_private_module_lies_at_the_root_of_the_package() -> None:
+    package = ROOT / "aurpay_async"
+    modules = {path.name for path in package.glob("_*.py")}
+    assert modules == {"__init__.py", "__main__.py"}
