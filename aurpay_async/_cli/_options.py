@@ -1,10 +1,10 @@
 """Options that commands share, prompts, and secrets from the environment.
 
-The user sees what will happen and types a whole word, so that a key pressed by accident
-confirms nothing. The question is on standard error. The reply is read before an event
-loop starts: while a loop runs, the first Ctrl-C does not end a prompt.
+A prompt shows what will happen and needs a whole word, so that a key pressed by
+accident confirms nothing. The question is on standard error. The reply is read before
+an event loop starts: while a loop runs, the first Ctrl-C does not end a prompt.
 
-Arguments are visible in the shell's history and in the list of processes.
+Secrets are not arguments, which the shell's history and the list of processes show.
 """
 
 from __future__ import annotations

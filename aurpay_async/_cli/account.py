@@ -1,7 +1,7 @@
 """Commands `tx list`, `withdraw` and `order refund`.
 
-The invoice is verified before the user is asked. The client verifies it again when it
-sends the request, because time passes while the user reads.
+The invoice of a withdrawal is verified before the user is asked. The client verifies it
+again when it sends the request, because time passes while the user reads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Commands `sandbox` and `demo`.
 
-A sandbox, a shop and its client run on loopback. The shop verifies the callback and
-confirms it with the platform.
+The demo runs a sandbox, a shop and its client on loopback. The shop verifies the
+callback and confirms it with the platform.
 """
 
 from __future__ import annotations

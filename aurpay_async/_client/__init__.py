@@ -1,11 +1,11 @@
 """The client: its construction, its lifetime, and the key that login obtains.
 
-The username, password and key of a login may not appear in a log, an error or an event.
-So they are `Secret` objects, and an error loses each part that may repeat them,
-in any encoding: the response body, the frames that parsed it, and Aurpay's message.
+Methods validate arguments, send a request that `_api` builds, and attach to an error
+what recovery needs; `AurpayClient` holds the connections.
 
-The methods validate arguments, send the request, and attach the recovery hint to an
-error. The modules of `_api` build the requests; `AurpayClient` holds the connections.
+User name, password and key of a login may not appear in a log, an error or an event. So
+they are secrets from the first line on, and an error loses each part that may repeat
+them, in any encoding: the response body, the frames that parsed it, Aurpay's message.
 """
 
 from __future__ import annotations

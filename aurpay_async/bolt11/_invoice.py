@@ -3,7 +3,7 @@
 BOLT #11 of the Lightning specification at commit a3772650, 11-payment-encoding.md.
 An :class:`Invoice` exists only if all checks passed, so its fields need no others.
 
-``bolt11.decode`` stops at the first rule that is broken; this shows all of them. Both
+`decode` stops at the first rule that is broken; `check_rules` shows all of them. Both
 use the same parsers, and the tests compare their results for every published invoice.
 """
 

@@ -2,19 +2,16 @@
 
 Aurpay signs ``"{date} | {url}"`` and nothing else (source: Aurpay's "Callback
 Authentication Method"), so neither the method nor the body is authenticated. The first
-check that fails determines the error. Before the signature is verified, only the
-headers that it consists of are parsed.
+check that fails determines the error. A request that Aurpay did not sign costs one
+signature, however long, slow or broken its body is: before the signature is verified,
+only the headers that it consists of are parsed. No error quotes their values, and no
+frame of a traceback shows them, because they are still valid.
 
-Exceptions contain no header values and no frames with them: a traceback that shows
-locals would show a token and a signature that are still valid.
-
-A request that Aurpay did not sign costs one signature, however long, slow or broken its
-body is.
-
-Aurpay may append undocumented query parameters to the URL. Its plugin for Paid
-Memberships Pro expects ``aurpay_order_id`` (Aurpay's id of the order), its plugin for
-WooCommerce ``public_key``; the URLs that the plugins register have neither. It is not
-known if the signature covers them, so the verifier tries the URL with and without.
+Parameters that are appended to a callback URL are not documented. Aurpay's plugin for
+Paid Memberships Pro expects ``aurpay_order_id`` (Aurpay's id of the order), its plugin
+for WooCommerce ``public_key``; the URLs that the plugins register have neither. It is
+not known whether the signature covers them, so the verifier tries the URL with and
+without.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Rates, transactions and withdrawals of the sandbox.
+"""Rates, transactions and withdrawals of the sandbox, without I/O.
 
-Pure. They are derived from orders and withdrawals and not stored, so they cannot
+Transactions are derived from orders and withdrawals and not stored, so they cannot
 contradict them.
 """
 

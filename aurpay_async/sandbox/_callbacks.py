@@ -1,11 +1,12 @@
 """Build, sign, tamper with and send callbacks.
 
-The callback is built from Aurpay's pages alone and shares no code with the verifier, so
-the two cannot make the same mistake and agree.
+Callbacks are built from Aurpay's pages alone. This module shares no code with the
+verifier, so the two cannot make the same mistake and agree.
 
-It is sent to this machine, to a host that was allowed by name, or to an ASGI app
-(source: the ASGI specification, "HTTP & WebSocket ASGI Message Format" 2.4). Proxy
-settings of the environment are ignored: a callback goes to the URL that was registered.
+The shop is on this machine, or at a host that was allowed by name, or an ASGI
+application in this process (source: the ASGI specification, "HTTP & WebSocket ASGI
+Message Format" 2.4). Proxy settings of the environment are ignored: a callback goes to
+the URL that was registered.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""The control API of the sandbox.
-
-Pure. Each function raises `InvalidRequestError`.
+"""The control API of the sandbox; ``static/openapi.json`` describes it.
 
 Requests of web pages are rejected. Each response is JSON; a rejection has the reason as
-its ``error``. ``static/openapi.json`` describes the API.
+its ``error``.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
 """Fault injection: the grammar, the registry and the queues of faults.
 
 A registry knows the names and options of one kind of fault, and rejects others with a
-list of the names.
-
-A request fault is ``name; option=value; ...+created``. `_server` applies it, and
-`_fault_responses` writes the faulty response. `_callbacks` applies the faults of
-callbacks.
+list of the names. A request fault is ``name; option=value; ...+created``.
+`_fault_responses` sends the faulty responses, `_callbacks` the faulty callbacks.
 """
 
 from __future__ import annotations

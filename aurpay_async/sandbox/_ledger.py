@@ -1,8 +1,7 @@
 """Orders and checkouts of the sandbox, and the source of its random values.
 
-No I/O: each method gets the fields of a request and the time, and returns an order or
-raises a rejection. Only the invoice code is shared with the client, so the two cannot
-make the same mistake and agree.
+It shares only the invoice code with the client, so the two cannot make the same mistake
+and agree. Methods get the fields of a request and the time, and perform no I/O.
 
 Seeded bytes depend on the seed and their purpose alone, not on earlier draws: order
 number 7 has the same secrets in every run, also in one that begins with order number 7.

@@ -1,7 +1,7 @@
 """Values that several parts of the sandbox share.
 
-Pure. The names are those of Aurpay's documentation and plugins. The prices are invented
-and follow the rates of a bitcoin, which can be set.
+The names of coins are those of Aurpay's documentation and of its plugins. The prices
+are invented, and follow the rates of a bitcoin, which can be set.
 """
 
 from __future__ import annotations

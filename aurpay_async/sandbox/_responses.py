@@ -1,6 +1,6 @@
 """Documented answers, and the data of the pages.
 
-No I/O. The answers are written from the documentation, independently of the client.
+Answers are written from the documentation; the client reads that independently.
 
 The data of the pages contains the names of headers and the beginning of bodies, but no
 keys, preimages or signatures. Invisible characters and those that change the direction

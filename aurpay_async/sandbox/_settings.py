@@ -1,6 +1,7 @@
 """Options, hosts, credentials and authentication of the sandbox.
 
-Pure. Real keys have these forms:
+The authentication is written from Aurpay's pages and not from the client's code, over
+the received bytes. Real keys, which the sandbox rejects, have these forms:
 
 - the dashboard's "Public Key", sent as ``API-Key``: 43 URL-safe base64 characters;
 - the token of the API-key endpoint: a JWT, which begins with ``eyJ``;
@@ -13,10 +14,6 @@ contains one by chance.
 A sandbox has no access control by default. So it listens on loopback, accepts requests
 with a Host header of this machine, and sends callbacks to this machine, unless other
 hosts are allowed by name.
-
-Written from Aurpay's pages and not from the client's code, over the received bytes.
-
-Each function raises `ConfigurationError`, and quotes no value that may be a secret.
 """
 
 from __future__ import annotations

@@ -1,19 +1,14 @@
 """State of the sandbox, in memory or in SQLite.
 
-A change is written before it is visible.
+A change is written before it is visible. A killed process loses no change that it has
+answered: with a write-ahead log, committed data is with the operating system. It is not
+flushed to the disk, so a power failure can lose the latest changes. The file is locked
+until its process ends, so one sandbox at a time uses it.
 
-A new kind of record takes a line in `_simulator`. Its fields are `str`, numbers,
-``None``, `Decimal`, `datetime`, `bytes`, and mappings and tuples of these.
-
-A killed process loses no change that it has answered: with a write-ahead log, committed
-data is with the operating system. It is not flushed to the disk, so a power failure can
-lose the latest changes.
-
-One sandbox at a time: the file is locked until its process ends.
-
-A type that JSON lacks is an object with one name that begins with ``$``. A record is an
-object of its fields: a new field needs a default for older files, and a removed one is
-ignored.
+A record is a JSON object of its fields: `str`, numbers, ``None``, `Decimal`,
+`datetime`, `bytes`, and mappings and tuples of these. A type that JSON lacks is an
+object with one name that begins with ``$``. A new field needs a default for older
+files, and a removed one is ignored. A new kind of record takes a line in `_simulator`.
 """
 
 from __future__ import annotations
