@@ -9,13 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from aurpay_async import bolt11
-from benchmarks import imports, invoices, orders, page, sandbox
-from benchmarks._measure import write_results
+
+from . import imports, invoices, orders, page, sandbox
+from ._measure import write_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks._measure import Figure, Row
+    from ._measure import Figure, Row
 
 
 def find_versions(*names: str) -> dict[str, str | None]:

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks._measure import make_row, shuffle
-from benchmarks._processes import environment_with_bytecode
+from ._measure import make_row, shuffle
+from ._processes import environment_with_bytecode
 
 if TYPE_CHECKING:
-    from benchmarks._measure import Row
+    from ._measure import Row
 
 
 def compare(rounds: int) -> list[Row]:

@@ -7,12 +7,13 @@ from unittest import mock
 
 from aurpay_async import bolt11
 from aurpay_async.bolt11 import _bech32, _ecdsa, _invoice, _secp256k1
-from benchmarks._measure import make_row, measure_in_turns
+
+from ._measure import make_row, measure_in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks._measure import Row
+    from ._measure import Row
 
 #: An invoice in Aurpay's documentation.
 INVOICE = (

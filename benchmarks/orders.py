@@ -14,14 +14,15 @@ import aiohttp
 
 from aurpay_async import AurpayClient, bolt11
 from aurpay_async._api.checks import SeenOrders
-from benchmarks._measure import make_row, measure_in_turns_async
-from benchmarks._processes import run_server
+
+from ._measure import make_row, measure_in_turns_async
+from ._processes import run_server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
 
-    from benchmarks._measure import Row
+    from ._measure import Row
 
 KEY = "e126f68f7eafcc8b74f54d269fe206be715000f94dac067d1c04a8ca3b2db734"
 SECRET = "ab" * 32

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
-from benchmarks._measure import make_figure
-from benchmarks.sandbox import BODY, run_sandbox
+from ._measure import make_figure
+from .sandbox import BODY, run_sandbox
 
 if TYPE_CHECKING:
-    from benchmarks._measure import Figure
+    from ._measure import Figure
 
 #: Debian's Chromium; nothing is downloaded.
 CHROMIUM = Path("/usr/bin/chromium")

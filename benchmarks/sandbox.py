@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aurpay_async import bolt11
-from benchmarks._crowd import connect, measure
-from benchmarks._measure import make_figure, make_row, shuffle
-from benchmarks._processes import find_free_port, run_process, run_server
+
+from ._crowd import connect, measure
+from ._measure import make_figure, make_row, shuffle
+from ._processes import find_free_port, run_process, run_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks._measure import Figure, Row
+    from ._measure import Figure, Row
 
 #: Concurrent connections.
 CONNECTIONS = 64

@@ -6,14 +6,14 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from docs.pictures._architecture import architecture
-from docs.pictures._browser import open_browser
-from docs.pictures._checkout import capture_checkout
-from docs.pictures._order_life import order_life
-from docs.pictures._terminal import capture_terminal, run_command
+from ._architecture import architecture
+from ._browser import open_browser
+from ._checkout import capture_checkout
+from ._order_life import order_life
+from ._terminal import capture_terminal, run_command
 
 if TYPE_CHECKING:
-    from docs.pictures._browser import Scheme
+    from ._browser import Scheme
 
 IMAGES: Final = Path(__file__).parents[1] / "images"
 #: Arguments of the command, by the name of the picture.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from docs.pictures._svg import arrow, box, picture, text
+from ._svg import arrow, box, picture, text
 
 WIDTH: Final = 760
 _TOP: Final = 64

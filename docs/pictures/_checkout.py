@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-from docs.pictures._browser import open_page, save
+
+from ._browser import open_page, save
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.async_api import Browser
 
-    from docs.pictures._browser import Scheme
+    from ._browser import Scheme
 
 _NOON: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from aurpay_async import OrderStatus
-from docs.pictures._svg import arrow, box, picture, text
+
+from ._svg import arrow, box, picture, text
 
 WIDTH: Final = 760
 HEIGHT: Final = 420

@@ -13,14 +13,15 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from aurpay_async.sandbox import Sandbox
-from docs.pictures._browser import open_page, save
+
+from ._browser import open_page, save
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.async_api import Browser
 
-    from docs.pictures._browser import Scheme
+    from ._browser import Scheme
 
 _COLUMNS: Final = 80
 

@@ -18,7 +18,8 @@ from aiogram.utils.token import TokenValidationError
 
 from aurpay_async import AurpayClient
 from aurpay_async.sandbox import Sandbox
-from examples.bot.bot import PayBot
+
+from .bot import PayBot
 
 DATABASE = os.environ.get("BOT_DATABASE", "sqlite+aiosqlite:///bot.db")
 SANDBOX_PORT = int(os.environ.get("SANDBOX_PORT", "8002"))

@@ -32,8 +32,9 @@ from aurpay_async import (
     PaymentNeedsReviewError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
-from examples.bot import texts
-from examples.bot.bills import Bill, Bills, Post
+
+from . import texts
+from .bills import Bill, Bills, Post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine

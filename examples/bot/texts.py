@@ -24,7 +24,8 @@ from aurpay_async import (
 
 if TYPE_CHECKING:
     from aurpay_async import AurpayError, InvalidRequestError, LightningOrder
-    from examples.bot.bills import Bill, State
+
+    from .bills import Bill, State
 
 #: Telegram's limit for the caption of a picture.
 MAX_CAPTION: Final = 1024

@@ -15,8 +15,9 @@ import uvicorn
 from aurpay_async import AurpayClient
 from aurpay_async.callbacks import CallbackVerifier
 from aurpay_async.sandbox import Sandbox
-from examples.shop.shop import Shop
-from examples.shop.web import create_app
+
+from .shop import Shop
+from .web import create_app
 
 HOST = os.environ.get("SHOP_HOST", "127.0.0.1")
 PORT = int(os.environ.get("SHOP_PORT", "8000"))

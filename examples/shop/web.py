@@ -40,13 +40,15 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from aurpay_async import AurpayError, InvalidRequestError, RequestOutcome
 from aurpay_async.contrib.starlette import callback_router
-from examples.shop.shop import HONEY, Shop
+
+from .shop import HONEY, Shop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from aurpay_async import LightningOrder
-    from examples.shop.shop import Cart, State
+
+    from .shop import Cart, State
 
 _HERE: Final = FilePath(__file__).parent
 

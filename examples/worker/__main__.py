@@ -8,7 +8,8 @@ import os
 import sys
 
 from aurpay_async import AurpayClient
-from examples.worker.shop import Shop
+
+from .shop import Shop
 
 USAGE = "python -m examples.worker setup | sell NUMBER | work | list"
 
