@@ -22,7 +22,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import attrs
 
@@ -262,7 +262,11 @@ def parse_headers(headers: Headers) -> tuple[CallbackHeaders, str | None]:
     found: dict[str, str] = {}
     has_api_key = False
     try:
-        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        pairs: Iterable[tuple[str, str] | tuple[bytes, bytes]]
+        if isinstance(headers, Mapping):
+            pairs = cast("Mapping[str, str]", headers).items()
+        else:
+            pairs = headers
         decoded = [(_to_str(name).lower(), _to_str(value)) for name, value in pairs]
     except Exception:  # noqa: BLE001 - a framework's mapping may raise anything
         return CallbackHeaders(), "headers are neither a mapping nor pairs of str"

@@ -409,7 +409,9 @@ def _pair(
 ) -> list[CallbackRequest]:
     """Build the order's other callback, if it has a URL for it, and this one."""
     other = _OTHER[kind]
-    kinds = [other, kind] if has_callback_url(order, other) else [kind]
+    kinds: list[CallbackKind] = (
+        [other, kind] if has_callback_url(order, other) else [kind]
+    )
     return [sender.build(order, each) for each in kinds]
 
 
