@@ -1,4 +1,4 @@
-"""Views of orders, payments, invoices and lists."""
+"""Text output for orders, payments, invoices and lists."""
 
 from __future__ import annotations
 
