@@ -7,7 +7,7 @@ A failure counts as NOT_SENT only with proof: aiohttp's connector raised it, or 
 module did before the first byte was written. Every other failure is UNKNOWN, even if
 its type suggests otherwise.
 
-The variables are read as in curl and requests: ``https_proxy`` or ``http_proxy`` by
+The proxy variables of the environment are read as in curl and requests: ``https_proxy`` or ``http_proxy`` by
 the scheme of the origin, else ``all_proxy``; ``no_proxy`` lists hosts, with or without
 a port. A value may contain a password, so no message and no traceback shows it.
 

@@ -1,8 +1,7 @@
 """ECDSA over secp256k1 in plain Python, used if libsecp256k1 is not installed.
 
-Verifying and recovering handle public
-data only, so nothing here is constant-time; sign with published test keys only, never
-with a key that protects money.
+Verifying and recovering handle public data only, so nothing here is constant-time; sign
+with published test keys only, never with a key that protects money.
 
 Points are Jacobian ``(x, y, z)`` for ``(x/z**2, y/z**3)``, which avoids inversions;
 a `z` of 0 is infinity. A sum of two multiples shares its doublings (Straus)
