@@ -25,7 +25,8 @@ from aurpay_async import AurpayError, Timeouts, errors
 from aurpay_async.sandbox import Sandbox
 from docs.pictures._architecture import LAYERS, architecture
 from docs.pictures._order_life import order_life
-from tests.test_payments import PAID
+
+from .test_payments import PAID
 
 if TYPE_CHECKING:
     from sybil import Example

@@ -14,7 +14,8 @@ from aurpay_async import AurpayClient, RetryPolicy, bolt11, errors
 from aurpay_async._api.models import NewOrder
 from aurpay_async.errors import AurpayError, RequestOutcome
 from aurpay_async.testing import MemoryTransport
-from tests.orders import invoice
+
+from .support.orders import invoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable

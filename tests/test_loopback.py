@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.loopback import Server, answering, closed_port
+from .support.loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
-    from tests.loopback import Peer
+    from .support.loopback import Peer
 
 
 async def test_the_raw_server_answers_and_counts_requests() -> None:

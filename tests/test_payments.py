@@ -16,7 +16,8 @@ from aurpay_async.errors import ConnectionLostError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._faults import CALLBACK_FAULTS
 from aurpay_async.testing import FakeClock
-from tests.callbacks.samples import KEY, NOW, signed
+
+from .callbacks.samples import KEY, NOW, signed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

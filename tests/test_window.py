@@ -7,7 +7,8 @@ import pickle
 import aurpay_async
 from aurpay_async import Page, PaymentUrl, bolt11
 from aurpay_async._api import models
-from tests.test_house import run_python
+
+from .test_house import run_python
 
 
 def test_rarely_used_records_are_imported_on_first_access() -> None:

@@ -7,9 +7,10 @@ A failure counts as NOT_SENT only with proof: aiohttp's connector raised it, or 
 module did before the first byte was written. Every other failure is UNKNOWN, even if
 its type suggests otherwise.
 
-The proxy variables of the environment are read as in curl and requests: ``https_proxy`` or ``http_proxy`` by
-the scheme of the origin, else ``all_proxy``; ``no_proxy`` lists hosts, with or without
-a port. A value may contain a password, so no message and no traceback shows it.
+The proxy variables of the environment are read as in curl and requests: ``https_proxy``
+or ``http_proxy`` by the scheme of the origin, else ``all_proxy``; ``no_proxy`` lists
+hosts, with or without a port. A value may contain a password, so no message and no
+traceback shows it.
 
 Some gateways compress although `Accept-Encoding` does not allow it, and others send a
 `Content-Encoding` that does not hold. If decompressing fails, a body that begins like

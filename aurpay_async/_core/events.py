@@ -3,8 +3,8 @@
 The fields are an allow-list: an event never contains a header value, key, token,
 signature, query or body. References, order ids and attempt ids are not secret.
 
-Hook, log and OpenTelemetry get the same frozen records. Events of successful calls and attempts are
-created only if a hook, a logger or a tracer uses them.
+Hook, log and OpenTelemetry get the same frozen records. Events of successful calls and
+attempts are created only if a hook, a logger or a tracer uses them.
 
 Loggers: ``aurpay_async.client`` (calls) and ``aurpay_async.retry`` (attempts). An
 order that may exist is logged as a warning, a retry as info, all else as debug.

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.conftest import load
+from ..conftest import load
 
 #: The documented responses, by endpoint.
 DOCUMENTED: dict[str, Any] = load("aurpay.json")["responses"]

@@ -13,8 +13,9 @@ from aurpay_async import ApiKey, Effect, Request
 from aurpay_async._api.account import build_obtain_key, parse_obtain_key
 from aurpay_async._core.secrets import Secret
 from aurpay_async.errors import AurpayError, InvalidRequestError, InvalidResponseError
-from tests.orders import answer, envelope
-from tests.protocol.samples import json_values
+
+from ..support.orders import answer, envelope
+from .samples import json_values
 
 CANARY = "canary-71c4"
 

@@ -19,8 +19,9 @@ from aurpay_async._api.models import UncheckedOrder
 from aurpay_async._api.payment_models import UncheckedPayment
 from aurpay_async._api.wire import structure
 from aurpay_async._core.urls import parse_origin
-from tests.orders import NOW, PAYEE, SECRET, invoice, order
-from tests.protocol.samples import ORDER_ID, payment
+
+from ..support.orders import NOW, PAYEE, SECRET, invoice, order
+from .samples import ORDER_ID, payment
 
 if TYPE_CHECKING:
     from aurpay_async._api.checks import CheckResult

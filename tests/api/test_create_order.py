@@ -22,7 +22,8 @@ from aurpay_async.errors import (
     RequestOutcome,
     UntrustedOrderError,
 )
-from tests.orders import (
+
+from ..support.orders import (
     AS_NUMBER,
     AS_TEXT,
     NOW,
@@ -33,7 +34,7 @@ from tests.orders import (
     invoice,
     order,
 )
-from tests.protocol.samples import json_values
+from .samples import json_values
 
 if TYPE_CHECKING:
     from aurpay_async import LightningOrder

@@ -23,7 +23,8 @@ from aurpay_async.errors import (
     InvalidResponseError,
     RequestOutcome,
 )
-from tests.orders import NOW, answer, envelope, order
+
+from ..support.orders import NOW, answer, envelope, order
 
 ORDER_ID = "20260101000000000001"
 

@@ -21,8 +21,9 @@ from aurpay_async import (
     UntrustedOrderError,
 )
 from aurpay_async._core.json import dump_json
-from tests.conftest import examples
-from tests.orders import (
+
+from ..conftest import examples
+from ..support.orders import (
     AS_NUMBER,
     AS_TEXT,
     NOW,

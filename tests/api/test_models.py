@@ -19,7 +19,8 @@ from aurpay_async import (
 )
 from aurpay_async._api.arguments import require_order_id
 from aurpay_async._api.payment_models import NewPaymentUrl
-from tests.orders import NOW
+
+from ..support.orders import NOW
 
 TINY = Decimal("2.0E-7")
 

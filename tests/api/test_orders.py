@@ -24,8 +24,9 @@ from aurpay_async.errors import (
     InvalidResponseError,
     RequestOutcome,
 )
-from tests.orders import NOW, answer, detail, envelope
-from tests.protocol.samples import json_values, paged
+
+from ..support.orders import NOW, answer, detail, envelope
+from .samples import json_values, paged
 
 if TYPE_CHECKING:
     from aurpay_async import Page

@@ -29,8 +29,9 @@ from aurpay_async.errors import (
     RequestOutcome,
     UntrustedOrderError,
 )
-from tests.orders import answer, envelope
-from tests.protocol.samples import ORDER_ID, json_values, payment
+
+from ..support.orders import answer, envelope
+from .samples import ORDER_ID, json_values, payment
 
 if TYPE_CHECKING:
     from aurpay_async import PaymentOrder

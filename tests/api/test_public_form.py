@@ -18,7 +18,8 @@ from aurpay_async._api.account import parse_create_payment
 from aurpay_async._api.checks import InvoicePolicy
 from aurpay_async._api.orders import parse_get_order
 from aurpay_async._api.payment_models import NewPayment
-from tests.orders import (
+
+from ..support.orders import (
     NOW,
     SECRET,
     answer,
@@ -28,7 +29,7 @@ from tests.orders import (
     lightning_order,
     order,
 )
-from tests.protocol.samples import payment
+from .samples import payment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from aurpay_async import Effect
 from aurpay_async._api.account import build_request, parse_request
 from aurpay_async.errors import APIError, InvalidRequestError, InvalidResponseError
-from tests.orders import answer, envelope
+
+from ..support.orders import answer, envelope
 
 if TYPE_CHECKING:
     from aurpay_async import Request

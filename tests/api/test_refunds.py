@@ -23,8 +23,9 @@ from aurpay_async.errors import (
     InvalidResponseError,
     RequestOutcome,
 )
-from tests.orders import answer, envelope
-from tests.protocol.samples import ORDER_ID, json_values, refund, refund_info
+
+from ..support.orders import answer, envelope
+from .samples import ORDER_ID, json_values, refund, refund_info
 
 
 def read(content: object) -> Refund:

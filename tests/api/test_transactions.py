@@ -29,8 +29,9 @@ from aurpay_async.errors import (
     InvoiceInvalidError,
     RequestOutcome,
 )
-from tests.orders import NOW, answer, envelope, invoice
-from tests.protocol.samples import json_values, paged, transaction
+
+from ..support.orders import NOW, answer, envelope, invoice
+from .samples import json_values, paged, transaction
 
 POLICY = InvoicePolicy(
     network="regtest",

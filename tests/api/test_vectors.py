@@ -15,8 +15,9 @@ from aurpay_async._api.checks import InvoicePolicy
 from aurpay_async._api.models import UncheckedOrder
 from aurpay_async._api.payment_models import NewPaymentUrl, UncheckedPayment
 from aurpay_async._api.wire import wire_names
-from tests.orders import NUMBER_DAY, TEXT_DAY, answer, invoice
-from tests.protocol.samples import DOCUMENTED, DOCUMENTED_REQUESTS, ORDER_ID
+
+from ..support.orders import NUMBER_DAY, TEXT_DAY, answer, invoice
+from .samples import DOCUMENTED, DOCUMENTED_REQUESTS, ORDER_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,8 @@ from aurpay_async._api.wire import (
     unknown_fields,
 )
 from aurpay_async._core.json import SchemaError, dump_json, load_object
-from tests.conftest import examples
+
+from ..conftest import examples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

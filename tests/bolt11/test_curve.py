@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async.bolt11 import _ecdsa, _secp256k1
-from tests.bolt11.builder import KEY, PAYEE
-from tests.conftest import examples
+
+from ..conftest import examples
+from .builder import KEY, PAYEE
 
 if TYPE_CHECKING:
     from aurpay_async.bolt11._secp256k1 import Curve

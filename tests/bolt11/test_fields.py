@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from aurpay_async.bolt11 import _fields
 from aurpay_async.errors import InvoiceDecodeError, InvoiceInvalidError
-from tests.bolt11.builder import encode_field, encode_hex
-from tests.conftest import VECTORS as VECTORS_FOLDER
-from tests.conftest import load
+
+from ..conftest import VECTORS as VECTORS_FOLDER
+from ..conftest import load
+from .builder import encode_field, encode_hex
 
 WORDS = load("bolt11.json")["words"]
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from aurpay_async.bolt11 import _bech32
 from aurpay_async.errors import InvoiceDecodeError, InvoiceError, InvoiceInvalidError
-from tests.conftest import load
+
+from ..conftest import load
 
 VECTORS = load("bolt11.json")
 #: Two sources contradict each other: an empty amount never reaches this function.

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from aurpay_async import bolt11
 from aurpay_async.bolt11 import _bech32
 from aurpay_async.errors import InvoiceDecodeError, InvoiceError, InvoiceInvalidError
-from tests.bolt11.builder import (
+
+from ..conftest import examples
+from .builder import (
     BASICS,
     PAYEE,
     PAYMENT_HASH,
@@ -25,7 +27,6 @@ from tests.bolt11.builder import (
     encode_hex,
     encode_text,
 )
-from tests.conftest import examples
 
 if TYPE_CHECKING:
     from aurpay_async.bolt11._secp256k1 import Curve

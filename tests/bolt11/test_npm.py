@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from aurpay_async import bolt11
-from tests.bolt11.builder import PAYEE
-from tests.bolt11.test_sign import HOP, SHOWCASE, make
+
+from .builder import PAYEE
+from .test_sign import HOP, SHOWCASE, make
 
 READER = """
 const invoices = JSON.parse(require("fs").readFileSync(0, "utf8"));

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from aurpay_async import bolt11
 from aurpay_async.errors import InvoiceDecodeError, InvoiceInvalidError
-from tests.conftest import load
+
+from ..conftest import load
 
 if TYPE_CHECKING:
     from aurpay_async.bolt11._secp256k1 import Curve

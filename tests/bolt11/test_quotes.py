@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aurpay_async import bolt11
-from tests.conftest import VECTORS
+
+from ..conftest import VECTORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import InvalidRequestError, bolt11
-from tests.bolt11.builder import PAYEE
-from tests.conftest import examples
+
+from ..conftest import examples
+from .builder import PAYEE
 
 KEY = "e126f68f7eafcc8b74f54d269fe206be715000f94dac067d1c04a8ca3b2db734"
 HASH = "0001020304050607080900010203040506070809000102030405060708090102"

@@ -11,7 +11,8 @@ import aurpay_async.bolt11._bech32 as _hrp
 from aurpay_async import bolt11
 from aurpay_async.bolt11 import _bech32, _ecdsa, _fields, _invoice
 from aurpay_async.errors import InvoiceError, InvoiceInvalidError
-from tests.conftest import load
+
+from ..conftest import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -18,11 +18,12 @@ from playwright.async_api import expect
 
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-from tests.browser.conftest import NOWHERE, open_window
-from tests.loopback import Server, answering
-from tests.orders import NOW
-from tests.sandbox.shop import call, open_shop
-from tests.sandbox.test_pages import contrast
+
+from ..sandbox.shop import call, open_shop
+from ..sandbox.test_pages import contrast
+from ..support.loopback import Server, answering
+from ..support.orders import NOW
+from .conftest import NOWHERE, open_window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, Locator, Page
 
-    from tests.browser.conftest import Window
+    from .conftest import Window
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

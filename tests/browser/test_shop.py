@@ -13,13 +13,10 @@ import zxingcpp
 from playwright.async_api import expect
 
 from aurpay_async.sandbox import Sandbox
-from tests.browser.conftest import open_window
-from tests.browser.test_checkout import (
-    decode_pixels,
-    find_illegible,
-    measure_layout_shift,
-)
-from tests.examples.test_shop import PASSWORD, serving
+
+from ..examples.test_shop import PASSWORD, serving
+from .conftest import open_window
+from .test_checkout import decode_pixels, find_illegible, measure_layout_shift
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,8 +24,8 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, Page
 
-    from tests.browser.conftest import Window
-    from tests.examples.test_shop import Browser as Visitor
+    from ..examples.test_shop import Browser as Visitor
+    from .conftest import Window
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

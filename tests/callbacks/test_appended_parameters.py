@@ -12,8 +12,9 @@ from aurpay_async.callbacks import CallbackVerifier
 from aurpay_async.callbacks._verifier import names_after_reference, possibly_registered
 from aurpay_async.errors import CallbackError, CallbackSignatureError
 from aurpay_async.testing import FakeClock
-from tests.callbacks.samples import NOW, SECRET, reference, signed, url, verifier
-from tests.callbacks.test_dispatch import ORDER_ID, Shop
+
+from .samples import NOW, SECRET, reference, signed, url, verifier
+from .test_processor import ORDER_ID, Shop
 
 URL = url()
 OTHER_ID = "20260101000000000002"

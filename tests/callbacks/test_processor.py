@@ -33,7 +33,8 @@ from aurpay_async.errors import (
     ConnectionLostError,
 )
 from aurpay_async.testing import FakeClock
-from tests.callbacks.samples import ATTEMPT_ID, NOW, TOKEN, signed, url, verifier
+
+from .samples import ATTEMPT_ID, NOW, TOKEN, signed, url, verifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -21,9 +21,10 @@ from aurpay_async.errors import (
     ServerError,
     StoreUnavailableError,
 )
-from tests.callbacks.samples import SECRET, signed, url
-from tests.callbacks.test_dispatch import BrokenInbox, Shop, StoredOrder
-from tests.callbacks.test_failures import build_error
+
+from .samples import SECRET, signed, url
+from .test_failures import build_error
+from .test_processor import BrokenInbox, Shop, StoredOrder
 
 if TYPE_CHECKING:
     from aurpay_async import Order
@@ -450,7 +451,7 @@ from aurpay_async import AurpayClient
 from aurpay_async.callbacks import CallbackVerifier, CallbackProcessor, MemoryInbox
 from aurpay_async.testing import MemoryTransport, Response, sign_callback
 from tests.callbacks.samples import KEY, SECRET, url
-from tests.callbacks.test_dispatch import StoredOrder, build_order
+from tests.callbacks.test_processor import StoredOrder, build_order
 
 async def lookup(reference):
     return StoredOrder()

@@ -26,19 +26,10 @@ from aurpay_async.errors import (
     ConfigurationError,
 )
 from aurpay_async.testing import FakeClock, sign_callback
-from tests.callbacks.samples import (
-    DATE,
-    KEY,
-    NOW,
-    SECRET,
-    TOKEN,
-    reference,
-    signed,
-    url,
-    verifier,
-)
-from tests.callbacks.test_dispatch import Shop
-from tests.conftest import load
+
+from ..conftest import load
+from .samples import DATE, KEY, NOW, SECRET, TOKEN, reference, signed, url, verifier
+from .test_processor import Shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,8 @@ from aurpay_async._cli.callbacks import listen
 from aurpay_async._cli.sandbox import SandboxOptions, make_sandbox
 from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.contrib.aiohttp import callback_handler
-from tests.loopback import Server, answering, closed_port
+
+from ..support.loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     from aurpay_async import LightningOrder
     from aurpay_async.callbacks import Notification, Reference
-    from tests.cli.conftest import Run
+
+    from .conftest import Run
 
 KEY = "a made-up key, of 16 characters or more"
 

@@ -15,11 +15,12 @@ from aurpay_async.errors import (
     CallbackSignatureError,
     CallbackStaleError,
 )
-from tests.loopback import Server, answering, closed_port
+
+from ..support.loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Done, Run
-    from tests.loopback import Peer
+    from ..support.loopback import Peer
+    from .conftest import Done, Run
 
 TOKEN, SECRET = "a-made-up-token", "a-made-up-secret"
 

@@ -12,11 +12,12 @@ from aurpay_async._cli._views import invoice_rows
 from aurpay_async.bolt11 import _invoice
 from aurpay_async.bolt11._invoice import check_rules
 from aurpay_async.errors import InvoiceError
-from tests.conftest import load
-from tests.orders import invoice as sign
+
+from ..conftest import load
+from ..support.orders import invoice as sign
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Run
+    from .conftest import Run
 
 INVOICES: list[dict[str, Any]] = load("bolt11.json")["invoices"]
 COFFEE = next(one["invoice"] for one in INVOICES if one["id"] == "bolt-002")

@@ -12,7 +12,7 @@ from aurpay_async._cli import sandbox
 from aurpay_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Done, Run
+    from .conftest import Done, Run
 
 
 @pytest.fixture

@@ -13,14 +13,16 @@ import pytest
 
 from aurpay_async._cli._options import VARIABLES
 from aurpay_async._cli.sandbox import SandboxOptions
-from tests.cli.test_callback_listen import listening, post
-from tests.cli.test_main import COMMANDS
-from tests.cli.test_sandbox import served
-from tests.loopback import Server, answering
+
+from ..support.loopback import Server, answering
+from .test_callback_listen import listening, post
+from .test_main import COMMANDS
+from .test_sandbox import served
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
-    from tests.cli.conftest import Run
+
+    from .conftest import Run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 EXAMPLE = re.compile(

@@ -24,11 +24,13 @@ from aurpay_async._cli.doctor import (
 )
 from aurpay_async.bolt11 import _secp256k1
 from aurpay_async.sandbox import Sandbox
-from tests.conftest import load
+
+from ..conftest import load
 
 if TYPE_CHECKING:
     from aurpay_async.bolt11._secp256k1 import Curve
-    from tests.cli.conftest import Run
+
+    from .conftest import Run
 
 SECRETS = {
     "AURPAY_API_TOKEN": "made-up-api-token",

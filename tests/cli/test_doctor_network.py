@@ -25,12 +25,13 @@ from aurpay_async._cli.doctor import (
 from aurpay_async._core.urls import parse_origin
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-from tests.loopback import Server, answering, closed_port
+
+from ..support.loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.loopback import Peer
+    from ..support.loopback import Peer
 
 CERTIFICATE = Path(__file__).parent / "loopback.pem"
 

@@ -16,7 +16,7 @@ from aurpay_async.testing import FakeClock
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.cli.conftest import Done, Run
+    from .conftest import Done, Run
 
 HEAD = (
     "  order_id              created                  status      price         amount"

@@ -22,7 +22,7 @@ from aurpay_async.sandbox import Amounts
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cli.conftest import Run
+    from .conftest import Run
 
 ENVIRONMENT = {**os.environ, "COLUMNS": "100", "PYTHONWARNINGS": "error"}
 COMMANDS = [

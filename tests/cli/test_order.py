@@ -30,12 +30,14 @@ from aurpay_async._cli._errors import exit_code, recovery_hint, show_error
 from aurpay_async._cli._output import Output
 from aurpay_async._cli._views import detail_rows
 from aurpay_async._cli.orders import create_order
-from tests.loopback import Server, closed_port
+
+from ..support.loopback import Server, closed_port
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
-    from tests.cli.conftest import Done, Run
-    from tests.loopback import Peer
+
+    from ..support.loopback import Peer
+    from .conftest import Done, Run
 
 KEY = "a made-up key, of 16 characters or more"
 SHOP = "https://shop.example"

@@ -10,7 +10,8 @@ import pytest
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
-    from tests.cli.conftest import Done, Run
+
+    from .conftest import Done, Run
 
 MIDDAY = ["--sent-at", "2026-01-01T12:00:00"]
 

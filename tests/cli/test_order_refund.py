@@ -17,7 +17,8 @@ from aurpay_async._core.money import parse_price
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
-    from tests.cli.conftest import Done, Run
+
+    from .conftest import Done, Run
 
 
 @pytest.fixture

@@ -22,13 +22,14 @@ from aurpay_async import (
 from aurpay_async._cli import _options
 from aurpay_async._cli._output import Output
 from aurpay_async._cli.sandbox import SandboxOptions, make_sandbox, run_sandbox
-from tests.loopback import Server, answering
+
+from ..support.loopback import Server, answering
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.cli.conftest import Run
+    from .conftest import Run
 
 
 @asynccontextmanager

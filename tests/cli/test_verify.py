@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.test_decode import INVOICES
-from tests.orders import PAYEE, invoice
+from ..support.orders import PAYEE, invoice
+from .test_decode import INVOICES
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Run
+    from .conftest import Run
 
 OTHER = "02" + "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 

@@ -13,13 +13,15 @@ import aurpay_async._cli.account as _withdraw
 from aurpay_async import ConnectError, RequestOutcome, bolt11
 from aurpay_async._cli._errors import exit_code, show_error
 from aurpay_async._cli._output import Output
-from tests.loopback import Server
-from tests.orders import PAYEE, invoice
+
+from ..support.loopback import Server
+from ..support.orders import PAYEE, invoice
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
-    from tests.cli.conftest import Done, Run
-    from tests.loopback import Peer
+
+    from ..support.loopback import Peer
+    from .conftest import Done, Run
 
 HASH = "cd" * 32
 

@@ -31,13 +31,14 @@ from aurpay_async.errors import (
     RequestTimeoutError,
     TransportError,
 )
-from tests.loopback import Server, answering, closed_port
+
+from ..support.loopback import Server, answering, closed_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from tests.loopback import Peer, Script
+    from ..support.loopback import Peer, Script
 
 NOT_SENT, UNKNOWN = RequestOutcome.NOT_SENT, RequestOutcome.UNKNOWN
 CANARY = "canary-5f3a"

@@ -18,8 +18,9 @@ from aurpay_async import (
     errors,
 )
 from aurpay_async.testing import FakeClock
-from tests.aioresponses_compat import NEEDED, mocked
-from tests.orders import AS_TEXT, TEXT_DAY, envelope
+
+from ..support.aioresponses_compat import NEEDED, mocked
+from ..support.orders import AS_TEXT, TEXT_DAY, envelope
 
 __all__ = ["mocked"]
 

@@ -13,7 +13,8 @@ import pytest
 from aurpay_async import ApiKey, ApiToken, ConfigurationError, Effect, Request
 from aurpay_async._client.auth import sign, signature_origin
 from aurpay_async._core.secrets import Secret
-from tests.conftest import load
+
+from ..conftest import load
 
 VECTORS = load("aurpay.json")["signature_vectors"]["request"]
 DATE = datetime(2024, 6, 17, tzinfo=UTC)

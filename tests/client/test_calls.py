@@ -13,7 +13,8 @@ from aurpay_async._client._base import send_and_parse
 from aurpay_async._core.events import Instrumentation
 from aurpay_async.errors import AurpayError, InvalidResponseError
 from aurpay_async.testing import FakeClock
-from tests.orders import NOW
+
+from ..support.orders import NOW
 
 REQUEST = Request(operation="x", method="GET", path="/", effect=Effect.READ)
 

@@ -41,8 +41,10 @@ from aurpay_async import (
 from aurpay_async.callbacks._reference import ReferenceSigner
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock, MemoryTransport
-from tests.loopback import Server, answering, closed_port
-from tests.orders import (
+
+from ..api.samples import payment
+from ..support.loopback import Server, answering, closed_port
+from ..support.orders import (
     AS_NUMBER,
     AS_TEXT,
     NOW,
@@ -55,7 +57,6 @@ from tests.orders import (
     invoice,
     order,
 )
-from tests.protocol.samples import payment
 
 ORDER_ID = "20260101000000000001"
 CANARY = "canary-5f3a"

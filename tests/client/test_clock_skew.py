@@ -18,7 +18,8 @@ from aurpay_async import (
 )
 from aurpay_async._client.auth import time_of_response
 from aurpay_async.testing import FakeClock, MemoryTransport
-from tests.orders import NOW, envelope, order
+
+from ..support.orders import NOW, envelope, order
 
 SIGNED = ApiToken("sandbox-token", "sandbox-secret")
 NO = b'{"code":401,"message":"unauthorized","data":null,"result":false}'

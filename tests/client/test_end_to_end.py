@@ -26,7 +26,8 @@ from aurpay_async import (
 )
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-from tests.orders import NOW
+
+from ..support.orders import NOW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -10,7 +10,8 @@ import pytest
 from aurpay_async import ConfigurationError, Effect, Request, Response
 from aurpay_async._client.transport import LazyTransport
 from aurpay_async.testing import MemoryTransport
-from tests.loopback import Server, answering
+
+from ..support.loopback import Server, answering
 
 REQUEST = Request(operation="x", method="GET", path="/", effect=Effect.READ)
 

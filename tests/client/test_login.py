@@ -27,12 +27,13 @@ from aurpay_async import (
     RetryPolicy,
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
-from tests.loopback import Server, answering
-from tests.orders import NOW, answer, envelope
-from tests.test_canary import CANARY, expect_no_secret, expect_no_secret_in_error
+
+from ..support.loopback import Server, answering
+from ..support.orders import NOW, answer, envelope
+from ..test_canary import CANARY, expect_no_secret, expect_no_secret_in_error
 
 if TYPE_CHECKING:
-    from tests.loopback import Peer
+    from ..support.loopback import Peer
 
 NAME = f"{CANARY}@shop.example"
 PASSWORD = f'{CANARY}-Pa"ss'

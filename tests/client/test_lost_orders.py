@@ -31,7 +31,8 @@ from aurpay_async._client.lost_orders import (
     OrderSearchResult,
     find_lost_order,
 )
-from tests.test_paging import run_sync
+
+from .test_pagination import run_sync
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterable

@@ -45,9 +45,10 @@ from aurpay_async import (
 from aurpay_async.callbacks._reference import ReferenceSigner
 from aurpay_async.errors import AurpayError
 from aurpay_async.testing import FakeClock, MemoryTransport
-from tests.orders import NOW, answer, detail, envelope, invoice, order
-from tests.protocol.samples import paged, payment, refund, refund_info, transaction
-from tests.test_canary import CANARY, URLS, expect_no_secret_in_error
+
+from ..api.samples import paged, payment, refund, refund_info, transaction
+from ..support.orders import NOW, answer, detail, envelope, invoice, order
+from ..test_canary import CANARY, URLS, expect_no_secret_in_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

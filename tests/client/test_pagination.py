@@ -15,7 +15,8 @@ from aurpay_async import InvalidResponseError
 from aurpay_async._api.models import Page
 from aurpay_async._client import pagination
 from aurpay_async._client.pagination import iterate
-from tests.conftest import examples
+
+from ..conftest import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable

@@ -33,7 +33,8 @@ from aurpay_async._client.polling import (
     seconds_to_next_poll,
 )
 from aurpay_async.testing import FakeClock
-from tests.orders import NOW, answer, detail, envelope, lightning_order
+
+from ..support.orders import NOW, answer, detail, envelope, lightning_order
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

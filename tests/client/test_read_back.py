@@ -24,8 +24,9 @@ from aurpay_async import (
     UntrustedOrderError,
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
-from tests.orders import NOW, answer, detail, envelope, invoice, order
-from tests.protocol.samples import payment
+
+from ..api.samples import payment
+from ..support.orders import NOW, answer, detail, envelope, invoice, order
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

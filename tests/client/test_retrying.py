@@ -23,7 +23,8 @@ from aurpay_async.errors import (
     ServerError,
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
-from tests.orders import NOW
+
+from ..support.orders import NOW
 
 if TYPE_CHECKING:
     from aurpay_async import AttemptEvent

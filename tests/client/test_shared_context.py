@@ -23,14 +23,16 @@ from aurpay_async import (
     RetryPolicy,
     bolt11,
 )
-from tests.loopback import Server
+
+from ..support.loopback import Server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from contextvars import Context
 
     from aurpay_async import Event
-    from tests.loopback import Peer
+
+    from ..support.loopback import Peer
 
     Call = Callable[[AurpayClient, int], Awaitable[object]]
     Outcome = Coroutine[Any, Any, object]

@@ -8,8 +8,9 @@ import pytest
 
 from aurpay_async import AurpayClient
 from aurpay_async.testing import FakeClock, MemoryTransport
-from tests.orders import NOW, answer, detail, envelope, order
-from tests.protocol.samples import paged, payment
+
+from ..api.samples import paged, payment
+from ..support.orders import NOW, answer, detail, envelope, order
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

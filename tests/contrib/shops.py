@@ -18,7 +18,8 @@ import attrs
 
 from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.testing import FakeClock
-from tests.contrib.deliveries import FAILING, NOW, PUBLIC, REFERENCE_KEY, SECRET, SLOW
+
+from .deliveries import FAILING, NOW, PUBLIC, REFERENCE_KEY, SECRET, SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

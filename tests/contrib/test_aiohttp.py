@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from aurpay_async.contrib.aiohttp import callback_handler
-from tests.contrib.deliveries import CALLBACK, PUBLIC, registered, request, signed
-from tests.contrib.shops import Shop, exchange, serve_aiohttp, serve_in_thread
+
+from .deliveries import CALLBACK, PUBLIC, registered, request, signed
+from .shops import Shop, exchange, serve_aiohttp, serve_in_thread
 
 if TYPE_CHECKING:
     import asyncio

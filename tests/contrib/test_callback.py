@@ -16,8 +16,9 @@ from aurpay_async.contrib._common import (
     asgi_closing,
     asgi_length,
 )
-from tests.contrib.deliveries import PUBLIC
-from tests.contrib.shops import Shop, verifier
+
+from .deliveries import PUBLIC
+from .shops import Shop, verifier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from tests.contrib import shops
-from tests.contrib.deliveries import CALLBACK, SLOW, TABLE, registered, request, signed
-from tests.contrib.shops import SECONDS, Shop, connect, exchange, serve_in_thread
+from . import shops
+from .deliveries import CALLBACK, SLOW, TABLE, registered, request, signed
+from .shops import SECONDS, Shop, connect, exchange, serve_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.contrib.deliveries import Row
+    from .deliveries import Row
 
 
 @attrs.frozen

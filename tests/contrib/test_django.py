@@ -9,8 +9,9 @@ import pytest
 
 from aurpay_async import ConfigurationError
 from aurpay_async.callbacks import MAX_BODY
-from tests.contrib.deliveries import ODD, PUBLIC, registered, signed
-from tests.contrib.shops import Shop, use_django
+
+from .deliveries import ODD, PUBLIC, registered, signed
+from .shops import Shop, use_django
 
 if TYPE_CHECKING:
     from django.http import HttpResponse

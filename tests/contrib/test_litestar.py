@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.contrib.deliveries import PUBLIC, registered, request, signed
-from tests.contrib.shops import Shop, exchange, serve_in_thread, serve_uvicorn
+from .deliveries import PUBLIC, registered, request, signed
+from .shops import Shop, exchange, serve_in_thread, serve_uvicorn
 
 if TYPE_CHECKING:
     import asyncio

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.contrib.deliveries import registered, request, signed
-from tests.contrib.shops import Shop, exchange, serve_in_thread, serve_quart
+from .deliveries import registered, request, signed
+from .shops import Shop, exchange, serve_in_thread, serve_quart
 
 
 def test_quart_accepts_an_absolute_request_target() -> None:

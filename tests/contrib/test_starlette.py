@@ -17,8 +17,9 @@ from aurpay_async.contrib.starlette import (
     callback_router,
     verified_callback,
 )
-from tests.contrib.deliveries import PUBLIC, registered, request, signed
-from tests.contrib.shops import Shop, exchange, serve_in_thread, serve_uvicorn, verifier
+
+from .deliveries import PUBLIC, registered, request, signed
+from .shops import Shop, exchange, serve_in_thread, serve_uvicorn, verifier
 
 if TYPE_CHECKING:
     import asyncio

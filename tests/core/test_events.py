@@ -21,7 +21,8 @@ from aurpay_async import (
     Response,
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
-from tests.orders import NOW, answer, envelope, order
+
+from ..support.orders import NOW, answer, envelope, order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

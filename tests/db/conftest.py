@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.postgresql import pooler_url, postgresql, postgresql_url
+from ..support.postgresql import pooler_url, postgresql, postgresql_url
 
 if TYPE_CHECKING:
     from pathlib import Path

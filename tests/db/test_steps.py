@@ -23,7 +23,8 @@ from aurpay_async._db.engine import (
 )
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError, StoreUnavailableError
-from tests.store.silence import LIMIT_S, proxied
+
+from .silence import LIMIT_S, proxied
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from tests.store.silence import Proxy
+    from .silence import Proxy
 
 #: Seconds that a busy machine may need; a driver's goodbye takes longer.
 SOON_S = 1.9

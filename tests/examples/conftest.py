@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.postgresql import postgresql, postgresql_url
+from ..support.postgresql import postgresql, postgresql_url
 
 __all__ = ["postgresql", "postgresql_url"]
 

@@ -24,7 +24,7 @@ from aiogram.methods import (
 from aiogram.types import Chat, Message, Update, User
 from aiohttp import web
 
-from tests.examples.waiting import until
+from .waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator

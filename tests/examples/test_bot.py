@@ -40,10 +40,11 @@ from examples.bot import bot as bot_module
 from examples.bot import texts
 from examples.bot.bills import Bill
 from examples.bot.bot import PayBot, _explain, plain
-from tests.examples.outage import Outage
-from tests.examples.telegram import TOKEN, Telegram
-from tests.examples.waiting import HandClock, until
-from tests.orders import KEY as NODE_KEY
+
+from ..support.orders import KEY as NODE_KEY
+from .outage import Outage
+from .telegram import TOKEN, Telegram
+from .waiting import HandClock, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

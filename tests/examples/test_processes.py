@@ -18,10 +18,10 @@ from typing import Any, cast
 
 import aiohttp
 
-from tests.examples.telegram import PATIENCE_S, TOKEN, Server
-from tests.examples.test_shop import login
-from tests.examples.waiting import until
-from tests.postgresql import free_port
+from ..support.postgresql import free_port
+from .telegram import PATIENCE_S, TOKEN, Server
+from .test_shop import login
+from .waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 

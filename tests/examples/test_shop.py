@@ -23,9 +23,10 @@ from aurpay_async.testing import FakeClock, sign_callback
 from examples.shop import shop as shop_module
 from examples.shop import web
 from examples.shop.shop import Cart, Orders, Product, Shop
-from tests.examples.outage import Outage
-from tests.examples.waiting import HandClock
-from tests.orders import AS_TEXT, NOW, TEXT_DAY, lightning_order
+
+from ..support.orders import AS_TEXT, NOW, TEXT_DAY, lightning_order
+from .outage import Outage
+from .waiting import HandClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -15,8 +15,9 @@ from aurpay_async._db.engine import Database
 from aurpay_async._db.migrations import upgrade
 from aurpay_async.orders import OrderStore
 from aurpay_async.testing import FakeClock
-from tests.order_store.platform import REFERENCE_KEY, Platform
-from tests.postgresql import postgresql, postgresql_url
+
+from ..support.postgresql import postgresql, postgresql_url
+from .platform import REFERENCE_KEY, Platform
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

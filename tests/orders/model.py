@@ -40,8 +40,9 @@ from aurpay_async.errors import (
 )
 from aurpay_async.orders import OrderStore
 from aurpay_async.testing import sign_callback
-from tests.order_store.platform import REFERENCE_KEY, URLS
-from tests.orders import answer, detail, envelope, invoice, order
+
+from ..support.orders import answer, detail, envelope, invoice, order
+from .platform import REFERENCE_KEY, URLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence

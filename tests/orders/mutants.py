@@ -1,6 +1,6 @@
 """Break the rules of the order store one at a time; the model must find each fault.
 
-Run it with ``python -m tests.order_store.mutants``, from the root of the repository;
+Run it with ``python -m tests.orders.mutants``, from the root of the repository;
 with names of mutants as arguments, it tries those. It prints which of the tests with
 written-out steps fail, and after how many examples and seconds the random search finds
 a fault, and in which rule. The written-out tests run in the default suite, and find
@@ -42,9 +42,10 @@ from aurpay_async.orders import (
     _recording,
     _repository,
 )
-from tests.order_store import test_model
-from tests.order_store.conftest import make_tables
-from tests.order_store.test_model import Shop
+
+from . import test_model
+from .conftest import make_tables
+from .test_model import Shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ def find_nothing() -> Any:
         return (await right(*arguments))._replace(orders=(), is_unique=False)
 
     patched = ExitStack()
-    for module in (_creation, _reconcile, _reconcile):
+    for module in (_creation, _reconcile):
         patched.enter_context(mock.patch.object(module, "search", wrong))
     return patched
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from aurpay_async import Effect, RequestOutcome
 from aurpay_async.callbacks._reference import ReferenceSigner
 from aurpay_async.errors import ConnectError, ConnectionLostError
-from tests.orders import answer, detail, envelope, invoice, order
+
+from ..support.orders import answer, detail, envelope, invoice, order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,8 @@ from typing import Any
 
 from aurpay_async.orders import Attempt, AttemptState
 from aurpay_async.orders._planner import ReferenceRecord
-from tests.orders import lightning_order
+
+from ..support.orders import lightning_order
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 #: The end of the order below.

@@ -16,15 +16,17 @@ from aurpay_async.errors import (
     UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
-from tests.order_store.platform import URLS
-from tests.orders import answer
+
+from ..support.orders import answer
+from .platform import URLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aurpay_async import AurpayClient, LightningOrder
     from aurpay_async.testing import FakeClock
-    from tests.order_store.platform import Platform
+
+    from .platform import Platform
 
 S = AttemptState
 

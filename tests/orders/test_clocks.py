@@ -14,9 +14,10 @@ import pytest
 from aurpay_async import AurpayClient, RetryPolicy
 from aurpay_async._core.clock import SystemClock
 from aurpay_async.orders import AttemptState, OrderStore
-from tests.order_store.conftest import make_tables
-from tests.order_store.platform import REFERENCE_KEY, URLS, Platform
-from tests.orders import answer
+
+from ..support.orders import answer
+from .conftest import make_tables
+from .platform import REFERENCE_KEY, URLS, Platform
 
 if TYPE_CHECKING:
     from datetime import datetime

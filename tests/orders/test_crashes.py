@@ -32,8 +32,9 @@ from aurpay_async.errors import AurpayError
 from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-from tests.order_store.platform import REFERENCE_KEY
-from tests.postgresql import WANTED
+
+from ..support.postgresql import WANTED
+from .platform import REFERENCE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,15 +24,17 @@ from aurpay_async.errors import (
 )
 from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.orders._planner import Action, Step
-from tests.order_store.conftest import client_of
-from tests.order_store.platform import URLS
-from tests.orders import answer, detail, envelope
+
+from ..support.orders import answer, detail, envelope
+from .conftest import client_of
+from .platform import URLS
 
 if TYPE_CHECKING:
     from aurpay_async import AurpayClient, LightningOrder
     from aurpay_async.orders import Attempt
     from aurpay_async.testing import FakeClock
-    from tests.order_store.platform import Platform
+
+    from .platform import Platform
 
 S = AttemptState
 #: The deadline of a create call: 30 s of the client, plus 20 s.

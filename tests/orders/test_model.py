@@ -34,14 +34,15 @@ from hypothesis.stateful import (
 
 from aurpay_async import bolt11
 from aurpay_async._db.tables import attempts
-from tests.conftest import examples
-from tests.order_store.conftest import make_tables
-from tests.order_store.model import FATES, World, shipments
+
+from ..conftest import examples
+from .conftest import make_tables
+from .model import FATES, World, shipments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tests.order_store.model import Work
+    from .model import Work
 
 CARTS = st.sampled_from(["cart-1", "cart-2"])
 PROCESSES = st.integers(0, 1)

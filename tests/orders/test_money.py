@@ -17,9 +17,10 @@ from aurpay_async import AurpayClient, RetryPolicy
 from aurpay_async.errors import AurpayError
 from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.testing import FakeClock
-from tests.conftest import examples
-from tests.order_store.conftest import hurry
-from tests.order_store.platform import REFERENCE_KEY, URLS, Platform
+
+from ..conftest import examples
+from .conftest import hurry
+from .platform import REFERENCE_KEY, URLS, Platform
 
 if TYPE_CHECKING:
     from pathlib import Path

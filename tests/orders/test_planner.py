@@ -17,8 +17,9 @@ from aurpay_async.errors import (
 )
 from aurpay_async.orders import AttemptState
 from aurpay_async.orders._planner import Action, decide
-from tests.order_store.samples import ASKED, KEPT, NOW, OVERDUE_AT, attempt, entry
-from tests.orders import envelope, invoice, lightning_order, order
+
+from ..support.orders import envelope, invoice, lightning_order, order
+from .samples import ASKED, KEPT, NOW, OVERDUE_AT, attempt, entry
 
 S = AttemptState
 SECOND = timedelta(seconds=1)

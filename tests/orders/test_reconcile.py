@@ -21,9 +21,10 @@ from aurpay_async.errors import (
 from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.orders._repository import Rows
 from aurpay_async.testing import FakeClock
-from tests.order_store.conftest import client_of
-from tests.order_store.platform import URLS
-from tests.orders import answer
+
+from ..support.orders import answer
+from .conftest import client_of
+from .platform import URLS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from aurpay_async import AurpayClient, LightningOrder
     from aurpay_async.orders import Change
-    from tests.order_store.platform import Platform
+
+    from .platform import Platform
 
 S = AttemptState
 TWO_MINUTES_S = 120

@@ -22,13 +22,15 @@ from aurpay_async.errors import (
     UnknownOrderError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
-from tests.order_store.platform import URLS
+
+from .platform import URLS
 
 if TYPE_CHECKING:
     from aurpay_async import AurpayClient, LightningOrder
     from aurpay_async.orders import Attempt
     from aurpay_async.testing import FakeClock
-    from tests.order_store.platform import Platform
+
+    from .platform import Platform
 
 S = AttemptState
 HALF_AN_HOUR_S = 1800

@@ -11,13 +11,15 @@ from aurpay_async.errors import InvalidRequestError, StoreUnavailableError
 from aurpay_async.orders import Reconciliation
 from aurpay_async.orders._reconcile import Runner
 from aurpay_async.testing import FakeClock
-from tests.order_store.platform import URLS
+
+from .platform import URLS
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from aurpay_async.orders import Change, OrderStore
-    from tests.order_store.platform import Platform
+
+    from .platform import Platform
 
 NOTHING = Reconciliation(changes=(), failures=(), asked=0, more=False)
 MORE = Reconciliation(changes=(), failures=(), asked=1, more=True)

@@ -9,7 +9,8 @@ import pytest
 
 from aurpay_async.orders import AttemptState
 from aurpay_async.orders._planner import call_limit, is_over, last_payment_at, next_poll
-from tests.order_store.samples import NOW, attempt
+
+from .samples import NOW, attempt
 
 S = AttemptState
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

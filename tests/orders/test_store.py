@@ -13,13 +13,15 @@ from aurpay_async import AurpayClient
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError, InvalidRequestError
 from aurpay_async.orders import OrderStore
-from tests.order_store.platform import REFERENCE_KEY, URLS
+
+from .platform import REFERENCE_KEY, URLS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from aurpay_async.testing import FakeClock
-    from tests.order_store.platform import Platform
+
+    from .platform import Platform
 
 SQLITE = "sqlite+aiosqlite:///orders.db"
 

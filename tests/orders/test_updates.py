@@ -32,8 +32,9 @@ from aurpay_async.orders._creation import Sending
 from aurpay_async.orders._recording import _adopt
 from aurpay_async.orders._repository import Rows
 from aurpay_async.testing import sign_callback
-from tests.order_store.platform import REFERENCE_KEY, URLS
-from tests.orders import answer
+
+from ..support.orders import answer
+from .platform import REFERENCE_KEY, URLS
 
 if TYPE_CHECKING:
     from aurpay_async import AurpayClient, LightningOrder
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     )
     from aurpay_async.orders import Change, OrderStore
     from aurpay_async.testing import FakeClock
-    from tests.order_store.platform import Platform
+
+    from .platform import Platform
 
 S = AttemptState
 SECRET = "sandbox-callback-secret"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 
-from tests.loopback import Server, answering
+from ..support.loopback import Server, answering
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox

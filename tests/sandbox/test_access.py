@@ -13,7 +13,8 @@ import pytest
 
 from aurpay_async import AurpayClient, ConfigurationError, Effect, NotFoundError
 from aurpay_async.sandbox import Sandbox
-from tests.sandbox.shop import call, create_order, open_shop
+
+from .shop import call, create_order, open_shop
 
 ORDER = {"price": 20, "currency": "USD"}
 CREATE = "/api/bln/order"

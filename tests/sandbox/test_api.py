@@ -11,9 +11,10 @@ from aurpay_async import InvalidRequestError, bolt11
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._models import COINS
 from aurpay_async.testing import FakeClock
-from tests.conftest import load
-from tests.orders import NOW
-from tests.sandbox.shop import call, create_order, open_shop, read_requests
+
+from ..conftest import load
+from ..support.orders import NOW
+from .shop import call, create_order, open_shop, read_requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -14,7 +14,8 @@ from multidict import CIMultiDict
 
 from aurpay_async.sandbox._models import ApiRejection
 from aurpay_async.sandbox._settings import Authenticator, ReceivedRequest
-from tests.conftest import load
+
+from ..conftest import load
 
 #: The vectors of which the body is known.
 VECTORS = [

@@ -17,9 +17,10 @@ from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import CallbackFaults, Sandbox
 from aurpay_async.sandbox._faults import CALLBACK_FAULTS
 from aurpay_async.testing import FakeClock
-from tests.loopback import Server
-from tests.orders import NOW
-from tests.sandbox.shop import (
+
+from ..support.loopback import Server
+from ..support.orders import NOW
+from .shop import (
     call,
     create_order,
     create_order_for,
@@ -30,8 +31,9 @@ from tests.sandbox.shop import (
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import SentCallback
-    from tests.loopback import Peer
-    from tests.sandbox.shop import ShopRequest
+
+    from ..support.loopback import Peer
+    from .shop import ShopRequest
 
 DATE = "2026-01-01T00:00:00Z"
 URL = "http://127.0.0.1:9/paid"

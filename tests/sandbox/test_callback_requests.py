@@ -11,8 +11,9 @@ import pytest
 
 from aurpay_async.sandbox._callbacks import TAMPERED, build_callback, sign
 from aurpay_async.sandbox._ledger import Ledger
-from tests.conftest import load
-from tests.sandbox.shop import expected_signature
+
+from ..conftest import load
+from .shop import expected_signature
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox._callbacks import CallbackRequest

@@ -13,15 +13,17 @@ from aurpay_async._core.clock import SystemClock
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._clock import ClockError, SandboxClock, advance
 from aurpay_async.testing import FakeClock
-from tests.orders import NOW
-from tests.sandbox.shop import call, create_order
-from tests.sandbox.test_pages import open_stream
+
+from ..support.orders import NOW
+from .shop import call, create_order
+from .test_pages import open_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aurpay_async import Clock
-    from tests.sandbox.test_pages import Stream
+
+    from .test_pages import Stream
 
 
 def is_near(one: datetime, other: datetime) -> bool:

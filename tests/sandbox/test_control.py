@@ -22,8 +22,9 @@ from aurpay_async.sandbox._pages import PageGuard
 from aurpay_async.sandbox._responses import read_static
 from aurpay_async.sandbox._settings import HostPolicy
 from aurpay_async.testing import FakeClock
-from tests.orders import NOW
-from tests.sandbox.shop import (
+
+from ..support.orders import NOW
+from .shop import (
     call,
     create_order,
     create_order_for,

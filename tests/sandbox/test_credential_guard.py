@@ -10,7 +10,8 @@ import pytest
 from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._settings import looks_live
-from tests.sandbox.shop import call
+
+from .shop import call
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,20 +11,15 @@ import pytest
 from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox, _clock
 from aurpay_async.testing import FakeClock
-from tests.loopback import Server, answering
-from tests.orders import NOW
-from tests.sandbox.shop import (
-    call,
-    create_order,
-    create_order_for,
-    open_shop,
-    read_requests,
-)
+
+from ..support.loopback import Server, answering
+from ..support.orders import NOW
+from .shop import call, create_order, create_order_for, open_shop, read_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.loopback import Peer
+    from ..support.loopback import Peer
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,10 @@ from yarl import URL
 
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-from tests.conftest import load
-from tests.orders import NOW
-from tests.sandbox.shop import call, create_order
+
+from ..conftest import load
+from ..support.orders import NOW
+from .shop import call, create_order
 
 #: The documented object, with all the fields of lists and callbacks.
 EXAMPLE = load("aurpay.json")["callback_post_body"]["example"]

@@ -13,7 +13,8 @@ import aurpay_async.sandbox._fault_responses as fault_responses
 from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import Faults, Sandbox
 from aurpay_async.sandbox._faults import REQUEST_FAULTS, parse_fault
-from tests.sandbox.shop import call
+
+from .shop import call
 
 
 def test_each_request_fault_has_one_implementation() -> None:

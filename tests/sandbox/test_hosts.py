@@ -11,8 +11,9 @@ import pytest
 from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._settings import HostPolicy, is_name, parse_host_policy
-from tests.loopback import Server, answering
-from tests.sandbox.shop import call, create_order, open_shop, read_requests
+
+from ..support.loopback import Server, answering
+from .shop import call, create_order, open_shop, read_requests
 
 
 def find_ipv6() -> list[str]:

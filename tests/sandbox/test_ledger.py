@@ -16,7 +16,8 @@ from aurpay_async import InvalidRequestError, bolt11
 from aurpay_async.sandbox import RATES
 from aurpay_async.sandbox._ledger import Ledger
 from aurpay_async.sandbox._models import ApiRejection
-from tests.orders import PAYEE
+
+from ..support.orders import PAYEE
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox._ledger import StatusChange

@@ -13,14 +13,16 @@ import pytest
 from aurpay_async import AurpayError, UntrustedOrderError
 from aurpay_async.orders import OrderStore
 from aurpay_async.sandbox import Sandbox
-from tests.loopback import Server
-from tests.sandbox.shop import call
+
+from ..support.loopback import Server
+from .shop import call
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from aurpay_async import AurpayClient, LightningOrder
-    from tests.loopback import Peer, Script
+
+    from ..support.loopback import Peer, Script
 
 
 async def test_client_rejects_a_stale_response_that_repeats_its_own_order() -> None:

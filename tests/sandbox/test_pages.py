@@ -19,8 +19,9 @@ import pytest
 import aurpay_async.sandbox._pages as guard
 from aurpay_async.sandbox import ReceivedRequest, Sandbox, _pages, _responses
 from aurpay_async.testing import FakeClock
-from tests.orders import NOW
-from tests.sandbox.shop import call, create_order, create_order_for, open_shop
+
+from ..support.orders import NOW
+from .shop import call, create_order, create_order_for, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,9 +9,10 @@ import pytest
 from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-from tests.loopback import closed_port
-from tests.orders import NOW
-from tests.sandbox.shop import (
+
+from ..support.loopback import closed_port
+from ..support.orders import NOW
+from .shop import (
     create_order,
     create_order_for,
     expected_signature,

@@ -9,7 +9,8 @@ import pytest
 
 from aurpay_async import ConfigurationError, InvalidRequestError
 from aurpay_async.sandbox import RATES, Rates, Sandbox
-from tests.sandbox.shop import call, create_order
+
+from .shop import call, create_order
 
 
 async def test_changed_rate_applies_to_later_orders() -> None:

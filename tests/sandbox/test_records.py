@@ -16,7 +16,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from aurpay_async.sandbox import ReceivedRequest, SandboxOrder, SentCallback
 from aurpay_async.sandbox._ledger import Ledger
 from aurpay_async.sandbox._storage import dump, load, read_record
-from tests.orders import NOW
+
+from ..support.orders import NOW
 
 TEXTS = st.text(st.characters(), max_size=20)  # with lone surrogates
 NAMES = TEXTS.filter(lambda name: not name.startswith("$"))

@@ -14,8 +14,9 @@ from yarl import URL
 from aurpay_async import ConfigurationError, bolt11
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-from tests.orders import AS_NUMBER, AS_TEXT, NOW, PAYEE
-from tests.sandbox.shop import call
+
+from ..support.orders import AS_NUMBER, AS_TEXT, NOW, PAYEE
+from .shop import call
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,9 @@ from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._ledger import Ledger, random_source
 from aurpay_async.testing import FakeClock
-from tests.orders import NOW
-from tests.sandbox.shop import create_order
+
+from ..support.orders import NOW
+from .shop import create_order
 
 if TYPE_CHECKING:
     from aurpay_async.bolt11._secp256k1 import Curve

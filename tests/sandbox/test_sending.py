@@ -11,12 +11,14 @@ import pytest
 import aurpay_async.sandbox._callbacks as callbacks
 from aurpay_async._core.urls import is_loopback
 from aurpay_async.sandbox import Sandbox
-from tests.loopback import Server, answering
-from tests.sandbox.shop import create_order, create_order_for, open_shop, read_requests
+
+from ..support.loopback import Server, answering
+from .shop import create_order, create_order_for, open_shop, read_requests
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import SentCallback
-    from tests.loopback import Peer
+
+    from ..support.loopback import Peer
 
 
 async def pay(sandbox: Sandbox, url: str) -> SentCallback:

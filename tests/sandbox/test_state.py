@@ -20,8 +20,9 @@ from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._clock import SandboxClock, advance
 from aurpay_async.sandbox._storage import PersistentDict, PersistentList, SqliteStorage
-from tests.orders import NOW
-from tests.sandbox.shop import create_order, create_order_for, open_shop
+
+from ..support.orders import NOW
+from .shop import create_order, create_order_for, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

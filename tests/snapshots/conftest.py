@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from tests.cli.conftest import _a_plain_terminal, aurpay, sandbox
+from ..cli.conftest import _a_plain_terminal, aurpay, sandbox
 
 __all__ = ["_a_plain_terminal", "aurpay", "sandbox"]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.test_main import COMMANDS
-from tests.snapshots.snapshot import expect, expect_files
+from ..cli.test_main import COMMANDS
+from .snapshot import expect, expect_files
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Run
+    from ..cli.conftest import Run
 
 
 def file_name(command: str) -> str:

@@ -10,18 +10,20 @@ import pytest
 
 from aurpay_async._cli.sandbox import SandboxOptions
 from aurpay_async._core.clock import SystemClock
-from tests.cli.test_callback_listen import listening, post
-from tests.cli.test_main import COMMANDS
-from tests.cli.test_sandbox import served
-from tests.cli.test_withdraw import sign_fresh
-from tests.loopback import Server, answering, closed_port
-from tests.orders import invoice
-from tests.snapshots.snapshot import expect, expect_files, mask
-from tests.snapshots.test_cli_help import file_name
+
+from ..cli.test_callback_listen import listening, post
+from ..cli.test_main import COMMANDS
+from ..cli.test_sandbox import served
+from ..cli.test_withdraw import sign_fresh
+from ..support.loopback import Server, answering, closed_port
+from ..support.orders import invoice
+from .snapshot import expect, expect_files, mask
+from .test_cli_help import file_name
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
-    from tests.cli.conftest import Done, Run
+
+    from ..cli.conftest import Done, Run
 
 #: Commands that run something; the others only group them.
 RUNNING = [

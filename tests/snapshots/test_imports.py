@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.snapshots.snapshot import expect_json
-from tests.test_house import run_python
+from ..test_house import run_python
+from .snapshot import expect_json
 
 _LOADED = """
 import json, sys

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, get_origin
 
 import pytest
 
-from tests.snapshots.snapshot import expect_files, expect_json
-from tests.test_house import PUBLIC
+from ..test_house import PUBLIC
+from .snapshot import expect_files, expect_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

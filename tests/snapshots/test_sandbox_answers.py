@@ -17,14 +17,15 @@ import aurpay_async.sandbox._faults as deliveries
 import aurpay_async.sandbox._faults as faults
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
-from tests.orders import NOW, invoice
-from tests.sandbox.shop import create_order, create_order_for, open_shop, read_requests
-from tests.snapshots.snapshot import expect, expect_files, expect_json
+
+from ..sandbox.shop import create_order, create_order_for, open_shop, read_requests
+from ..support.orders import NOW, invoice
+from .snapshot import expect, expect_files, expect_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from tests.sandbox.shop import ShopRequest
+    from ..sandbox.shop import ShopRequest
 
 FIRST = "20260101000000000001"
 LIGHTNING = {"price": 20, "currency": "USD"}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from aurpay_async import NewOrder, Response, bolt11
 from aurpay_async._api.checks import InvoicePolicy
 from aurpay_async._api.orders import parse_create_order
-from tests.conftest import load
+
+from ..conftest import load
 
 if TYPE_CHECKING:
     from aurpay_async import LightningOrder

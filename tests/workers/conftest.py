@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.postgresql import postgresql, postgresql_url
+from ..support.postgresql import postgresql, postgresql_url
 
 __all__ = ["postgresql", "postgresql_url"]

@@ -19,8 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from aurpay_async.sandbox import Sandbox
-from tests.postgresql import WANTED, free_port
-from tests.workers.test_crashes import FastClock
+
+from ..support.postgresql import WANTED, free_port
+from .test_crashes import FastClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
