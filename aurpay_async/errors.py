@@ -97,7 +97,7 @@ class AurpayError(Exception):
     invoice: Invoice | None = None
     #: A likely cause that was detected: the local clock is wrong. Part of the message.
     diagnosis: str | None = None
-    #: What to check before a retry, if money may have been sent. Part of the message.
+    #: The check to do before a retry, if money may have been sent. Part of the message.
     advice: str | None = None
     #: Whether the call was to create something or to transfer money; ``None`` if the
     #: error was not raised by a call. The message of such a call ends with `outcome`,
@@ -178,7 +178,7 @@ class InvalidRequestError(AurpayError, ValueError):
 
     #: Name of the invalid argument.
     field: str
-    #: What to write instead, if there is one correct value.
+    #: The value to write instead, if only one is correct.
     hint: str | None
 
     def __init__(self, problem: str, *, field: str, hint: str | None = None) -> None:

@@ -184,11 +184,11 @@ _TRANSACTION_FALLBACKS: Final = {
     for name in wire_fields(Transaction) - {"tx_id"}
 }
 
-#: What to do about an invoice that must not be paid, by the failed check.
+#: Advice about an invoice that must not be paid, by the failed check.
 _PAYABLE_HINTS: Final = {
-    "network": "ask for an invoice on the client's network",
-    "timestamp": "set this machine's clock, or ask for a new invoice",
-    "expiry": "ask for a new invoice",
+    "network": "ask the payee for an invoice on the client's network",
+    "timestamp": "set this machine's clock, or ask the payee for a new invoice",
+    "expiry": "ask the payee for a new invoice",
 }
 
 
@@ -240,7 +240,7 @@ def require_payable(
             "it leaves the amount open, and Aurpay does not document the unit of the "
             "amount field beside it",
             field="invoice",
-            hint="ask for an invoice with an amount",
+            hint="ask the payee for an invoice with an amount",
         )
     if expected_msat not in {None, amount_msat}:
         raise InvalidRequestError(

@@ -1,4 +1,4 @@
-"""Checks made before an order is returned: does the invoice match the order?
+"""Checks that run before an order is returned: does the invoice match the order?
 
 Each check is a small function that returns ``None`` if it passes, the problem if it
 fails, and `SKIPPED` if there is nothing to compare. The tables at the end give the
@@ -301,7 +301,7 @@ def _price(
 ) -> _Problem:
     if payment.price == requested.price:
         return None
-    return f"asked for {requested.price:f}, the order is for {payment.price:f}"
+    return f"requested {requested.price:f}, the order is for {payment.price:f}"
 
 
 def _currency(
@@ -327,7 +327,7 @@ def _compare_name(received: str | None, requested: str) -> _Problem:
         return SKIPPED
     if received.upper() == requested.upper():
         return None
-    return f"asked for {requested}, the order is for {shown(received)}"
+    return f"requested {requested}, the order is for {shown(received)}"
 
 
 def _positive_amount(

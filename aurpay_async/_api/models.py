@@ -1,4 +1,4 @@
-"""Orders: what is asked for, and what Aurpay answers.
+"""Orders: the request for one, and the records of Aurpay's answers.
 
 Aurpay documents seven statuses ("Get Orders"), the meaning of five, and no transition.
 The table follows from these meanings: a payment may be late, the merchant may accept an

@@ -317,7 +317,7 @@ def read_order(response: Response) -> Order:
     """Return the order in a response, without comparing its id.
 
     Raises:
-        APIError: if the platform rejected the request.
+        APIError: if Aurpay rejected the request.
         InvalidResponseError: if the response does not have the documented shape.
     """
     data = read_envelope(response, Effect.READ)
@@ -334,7 +334,7 @@ def parse_get_order(response: Response, order_id: str) -> Order:
     """Return the order in a response, if it is the requested one.
 
     Raises:
-        APIError: if the platform rejected the request.
+        APIError: if Aurpay rejected the request.
         InvalidResponseError: if the response does not have the documented shape, or is
             about another order.
     """

@@ -147,7 +147,7 @@ def structure(data: Mapping[str, object], kind: type[_T], path: str) -> _T:
         return hook(data, kind)
     except (KeyError, _ScalarError):
         pass
-    # The slower hook collects all problems, each with its place.
+    # The slower hook collects all problems, each with its JSON path.
     hook = _detailed_hook(kind)
     try:
         return hook(data, kind)

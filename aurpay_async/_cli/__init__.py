@@ -272,7 +272,7 @@ $ aurpay payment create 20 USD --chain TRX --coin USDT-TRC20 --watch
         """\
 Get a checkout page on which the payer chooses the coin.
 
-The platform creates the order when the payer has chosen, and names it only in
+Aurpay creates the order when the payer has chosen a coin, and names it only in
 callbacks: give a reference.
 
 ```console
@@ -300,7 +300,7 @@ $ aurpay tx list --all --output json | jq -r .tx_id
 Send one signed callback (webhook) to a shop, and show the response.
 
 Token and secret are read from AURPAY_CALLBACK_TOKEN and AURPAY_CALLBACK_SECRET, or
-asked for. Ends with 1 unless the shop answers 2xx.
+prompted for. Ends with 1 unless the shop answers 2xx.
 
 ```console
 $ aurpay callback send 'http://127.0.0.1:8000/paid?id=32'

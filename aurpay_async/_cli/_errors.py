@@ -1,6 +1,6 @@
 """Failures of a command, recovery hints and exit codes.
 
-If an order may exist or money may have moved, the hint is to look first.
+If an order may exist or money may have moved, the hint is to search first.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def may_be_paid(error: AurpayError) -> bool:
 
 
 def recovery_hint(error: AurpayError) -> str:
-    """Return what to do; looking for an order or for money comes before all else."""
+    """Return what to do: first of all, search for an order or for a transfer."""
     if may_be_paid(error):
         return _look_for_money(error)
     if error.new_order is not None and may_exist(error):
@@ -93,7 +93,7 @@ def recovery_hint(error: AurpayError) -> str:
             return _OTHER_NETWORK if error.check == "network" else _SHOW_NOTHING
         return _look_for_order(error.new_order, error.order_id, error.sent_at)
     if isinstance(error, APIError) and error.retry_after is not None:
-        return f"Wait {error.retry_after:.0f} seconds, as the platform asks."
+        return f"Wait {error.retry_after:.0f} seconds, as Aurpay requests."
     for kind, hint in _HINTS:
         if isinstance(error, kind):
             return hint

@@ -42,10 +42,10 @@ Several = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 
-#: Same values as `aurpay_async.bolt11.Network`, which is slower to load.
+#: The values of `aurpay_async.bolt11.Network`, which takes longer to import.
 NetworkName = Literal["mainnet", "testnet", "signet", "regtest", "simnet"]
 
-#: Same values as `aurpay_async.sandbox.Amounts`, which is slower to load.
+#: The values of `aurpay_async.sandbox.Amounts`, which takes longer to import.
 AmountStyle = Literal["string", "number"]
 
 Price = Annotated[str, Parameter(help="Price in fiat, such as 19.99.")]
@@ -54,7 +54,7 @@ Currency = Annotated[
     str, Parameter(help="Currency of the price: a three-letter code such as USD.")
 ]
 
-OrderId = Annotated[str, Parameter(help="Order id, assigned by the platform.")]
+OrderId = Annotated[str, Parameter(help="Order id, assigned by Aurpay.")]
 
 OpenOption = Annotated[
     bool,
@@ -112,10 +112,10 @@ class OrderOptions:
         Parameter(help="Your own id of the order; needs AURPAY_REFERENCE_KEY."),
     ] = None
     callback_url: Annotated[
-        str | None, Parameter(help="URL that the platform calls after success.")
+        str | None, Parameter(help="URL that Aurpay calls after success.")
     ] = None
     timeout_callback: Annotated[
-        str | None, Parameter(help="URL that the platform calls after a timeout.")
+        str | None, Parameter(help="URL that Aurpay calls after a timeout.")
     ] = None
     succeed_url: Annotated[
         str | None, Parameter(help="Page that the payer is sent to after success.")
@@ -160,7 +160,7 @@ class PaymentOptions:
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class ListOptions:
-    """Options of each command that lists rows of the platform."""
+    """Options of each command that lists orders or transactions."""
 
     page: Annotated[int, Parameter(help="Page number.")] = 1
     size: Annotated[int, Parameter(help="Rows per page, at most 1000.")] = DEFAULT_SIZE

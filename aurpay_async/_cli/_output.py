@@ -1,6 +1,6 @@
 """Print text or JSON.
 
-A command gives both, and `Output` drops the one that was not asked for. All text is
+A command passes both, and `Output` ignores the one that was not requested. All text is
 escaped here, so that text from outside cannot control the terminal.
 """
 

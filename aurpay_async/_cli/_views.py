@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 
 class Listing(NamedTuple, Generic[_T]):
-    """A list of the platform, and how its rows are shown."""
+    """A list that Aurpay returns, and how its rows are shown."""
 
     #: Name of the rows, such as ``orders``: for people, and as a JSON key.
     noun: str
@@ -53,7 +53,7 @@ class Listing(NamedTuple, Generic[_T]):
 
 
 async def show_list(output: Output, listing: Listing[_T], options: ListOptions) -> int:
-    """Query the platform for a list, and show it."""
+    """Query Aurpay for a list, and show it."""
     async with AurpayClient.from_env() as aurpay:
         if options.everything:
             await _show_all(output, aurpay, listing, options)
@@ -168,7 +168,7 @@ def order_members(order: LightningOrder) -> dict[str, object]:
 
 
 def detail_members(order: Order) -> dict[str, object]:
-    """Return an order of the platform as JSON."""
+    """Return an order in Aurpay's form as JSON."""
     return {
         "order_id": order.order_id,
         "status": order.status,
@@ -189,7 +189,7 @@ def detail_members(order: Order) -> dict[str, object]:
 
 
 def detail_rows(order: Order) -> Iterator[Row]:
-    """Return an order of the platform as rows, without the fields it does not have."""
+    """Return an order in Aurpay's form as rows, without the fields it does not have."""
     paid = {True: "paid", False: "not paid", None: "unknown whether it is paid"}
     yield Row("status", f"{order.status}: {paid[order.status.is_paid]}")
     if order.price is not None:
@@ -223,7 +223,7 @@ _PAYMENT_CHECKS: Final = {
     "currency": "as requested",
     "chain": "as requested",
     "coin": "as requested",
-    "amount": "above 0; the platform decides the exchange rate",
+    "amount": "above 0; Aurpay decides the exchange rate",
     "address": "well-formed; nothing proves who owns it",
     "pay_url": "at Aurpay, or on the client's own origin",
 }

@@ -173,7 +173,7 @@ async def _send_withdrawal(output: Output, payable: Payable) -> int:
 
 
 class _Refundable(NamedTuple):
-    """An order, and what the platform would refund of it."""
+    """An order, and what Aurpay would refund of it."""
 
     order: Order
     info: RefundInfo
@@ -216,7 +216,7 @@ def _refund_rows(refundable: _Refundable) -> Iterator[Row]:
     order, info = refundable
     yield Row("refund", f"{info.amount:f} {info.coin} on {info.chain}")
     if order.refundable is False:
-        yield Row("refundable", "no, according to the platform", "warning")
+        yield Row("refundable", "no, according to Aurpay", "warning")
     receiver = "not documented by Aurpay: try it with a small order first"
     yield Row("receiver", receiver, "warning")
 
@@ -235,6 +235,6 @@ async def _send_refund(output: Output, refundable: _Refundable) -> int:
         info={"chain": info.chain, "coin": info.coin, "amount": f"{info.amount:f}"},
         order=detail_members(order),
     )
-    output.status(f"the platform answered {refund.status}")
+    output.status(f"Aurpay answered {refund.status}")
     output.rows([Row("amount", f"{refund.amount:f}"), Row("date", refund.date)])
     return 0

@@ -355,7 +355,7 @@ class _Forwarder:
     def _find_registered(self, target: str) -> tuple[str | None, str | None] | None:
         """Return kind and order id of a registered URL, or None.
 
-        The platform may have added parameters to the URL. If only the path is
+        Aurpay may have added parameters to the URL. If only the path is
         registered, both are None.
         """
         found = None

@@ -248,7 +248,7 @@ def check_base_url() -> Finding:
 
 
 def check_network() -> Finding:
-    """Check the network, and that the base URL has invoices of it."""
+    """Check the network name, and that the server issues invoices of that network."""
     try:
         name = require_network(
             os.environ.get("AURPAY_NETWORK") or NETWORKS[0], "AURPAY_NETWORK"

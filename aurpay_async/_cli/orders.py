@@ -144,7 +144,7 @@ async def create_order(
         return await watch_payment(output, aurpay, order) if watch else 0
 
 
-#: Shown where the platform gives no value.
+#: Shown where Aurpay gives no value.
 _UNKNOWN: Final = "-"
 
 
@@ -274,7 +274,7 @@ def _show_result(output: Output, result: OrderSearchResult) -> int:
 async def show_order_by_id(
     order_id: OrderId, /, *, output_format: OutputOption = "text"
 ) -> int:
-    """Query the platform for an order, and show it."""
+    """Query Aurpay for an order, and show it."""
     output = Output(output_format)
     async with AurpayClient.from_env() as aurpay:
         with output.waiting("Querying the order"):
@@ -290,7 +290,7 @@ async def create_payment(
     /,
     *,
     chain: Annotated[
-        str, Parameter(help="Chain, such as ETH; the platform decides which exist.")
+        str, Parameter(help="Chain, such as ETH; Aurpay decides which exist.")
     ],
     coin: Annotated[str, Parameter(help="Coin, such as USDT-ERC20.")],
     options: OrderOptions = ORDER_DEFAULTS,

@@ -1,7 +1,7 @@
 """Commands `sandbox` and `demo`.
 
 The demo runs a sandbox, a shop and its client on loopback. The shop verifies the
-callback and confirms it with the platform.
+callback and confirms it with Aurpay.
 """
 
 from __future__ import annotations
@@ -398,7 +398,7 @@ class DemoShop:
 
     @property
     def callback_url(self) -> str:
-        """Return the URL that the platform calls."""
+        """Return the URL that Aurpay calls."""
         return self.base_url + _CALLBACK_PATH
 
     async def lookup(self, token: Reference) -> LightningOrder | None:
@@ -525,7 +525,7 @@ def _payment_rows(
     for notification in confirmed:
         yield Row("verified", "by token, signature and date", "ok")
         yield Row("reference", f"{notification.reference}, signed into the URL", "ok")
-        status = f"the platform confirms the status {notification.order.status}"
+        status = f"Aurpay confirms the status {notification.order.status}"
         yield Row("confirmed", status, "ok")
     polled = f"wait_for_payment() returned {payment.outcome}"
     yield Row("polling", polled, _mark(payment.outcome == "paid"))

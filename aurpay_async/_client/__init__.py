@@ -150,7 +150,7 @@ class AurpayClient(MerchantMethods):
             on_event=on_event,
         )
         if problem is not None:
-            # Neither quoted nor kept in a local: one may be a key passed as a str.
+            # Neither quoted nor stored in a local: one may be a key passed as a str.
             del auth, session, transport
             raise ConfigurationError(problem)
         network = require_network(network)
@@ -310,7 +310,7 @@ async def obtain_key(
     """Request a key as `ApiKey.obtain` does."""
     try:
         async with AurpayClient(**options) as client:
-            # Imported here: opening the client has loaded it off the event loop.
+            # Imported here: opening the client has imported it in a thread already.
             from .._api.account import build_obtain_key, parse_obtain_key
 
             # Do not bind the request to a variable: its body contains both secrets,

@@ -237,7 +237,7 @@ class ReadBackMethods(BaseClient):
         that cannot be read back is returned all the same, and a log line says so.
 
         Returns:
-            The order, with ``"read_back"`` in its `checks` if the check was made.
+            The order, with ``"read_back"`` in its `checks` if the check was run.
 
         Raises:
             UntrustedOrderError: the response is about another order, or has another

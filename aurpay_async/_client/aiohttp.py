@@ -512,7 +512,7 @@ class AiohttpTransport:
         elif loop is not None and not loop.is_closed():
             # Connections cannot be used on another loop, nor closed from one.
             raise ConfigurationError(
-                "this client is in use on another event loop; create a client for each"
+                "this client is in use on another event loop; create one for each loop"
             )
         else:
             _close_now(session, borrowed=self._user_session is not None)
@@ -617,7 +617,7 @@ def _require_usable(
         )
 
 
-#: Sessions of the process that this one was forked from. They are kept here so that
+#: Sessions of the process that this one was forked from. They are stored here so that
 #: no finalizer closes the parent's sockets.
 _parent_sessions: Final[list[aiohttp.ClientSession]] = []
 

@@ -45,7 +45,7 @@ class Auth(Protocol):
     """Interface of an object that authenticates requests."""
 
     def headers(self, request: Request, now: datetime) -> dict[str, str]:
-        """Return the headers to add to one attempt of `request`, made at `now`."""
+        """Return the headers to add to one attempt of `request`, sent at `now`."""
         ...
 
 
@@ -151,7 +151,7 @@ class ApiToken:
 
         Args:
             token: "API Token".
-            secret: "API Secret"; it is the key of the HMAC as it stands, not decoded.
+            secret: "API Secret"; it is the key of the HMAC, and is not decoded.
             algorithm: ``HMAC-SHA256`` or ``HMAC-SHA3_256``.
 
         Raises:

@@ -162,7 +162,7 @@ class OrderSearchResult:
         """
         if self.outcome != "found":
             raise InvalidRequestError(
-                f"there is not exactly one order: outcome is {self.outcome!r}",
+                f"exactly one order has to match; outcome is {self.outcome!r}",
                 field="order",
                 hint="use orders",
             )

@@ -112,7 +112,7 @@ def require_origin(
     spelt_out = "{}://{}:{}".format(*origin)
     if base_url.lower().removesuffix("/") not in {plain, spelt_out}:
         raise ConfigurationError(
-            f"{setting} is scheme, host and port without a path: {plain}, "
+            f"{setting} must be scheme, host and port without a path: {plain}, "
             f"not {shown(without_query(base_url))}"
         )
     return origin

@@ -320,7 +320,7 @@ class AccountMethods(BaseClient):
     async def list_fiat_currencies(self) -> object:
         """Return the fiat currencies for prices, as Aurpay sends them.
 
-        The path stands in the prose of "Get Payment URL". The response is not
+        Only the prose of "Get Payment URL" has the path. The response is not
         documented, so the envelope's ``data`` is returned as it is: str, int, Decimal,
         list, dict. It is not validated.
 

@@ -54,7 +54,7 @@ class AttemptEvent:
     retry_in_s: float | None
     #: Why the request is retried, or not.
     reason: str
-    #: The merchant's reference, Aurpay's id of the order, and the attempt_id of the
+    #: The merchant's reference, Aurpay's id of the order, and the attempt id of the
     #: order to be created; ``None`` where there is none.
     reference: str | None = None
     order_id: str | None = None
@@ -77,7 +77,7 @@ class CallEvent:
     outcome: RequestOutcome | None
     #: Number of fields in the response that this version does not know.
     unknown_fields: int
-    #: The merchant's reference, Aurpay's id of the order, and the attempt_id of the
+    #: The merchant's reference, Aurpay's id of the order, and the attempt id of the
     #: order to be created; ``None`` where there is none.
     reference: str | None = None
     order_id: str | None = None

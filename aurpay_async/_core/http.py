@@ -124,7 +124,7 @@ class Request:
     #: Identifiers for logs, events and spans. Not sent.
     reference: str | None = None
     order_id: str | None = None
-    #: The attempt_id of the order to be created.
+    #: The attempt id of the order to be created.
     attempt_id: str | None = None
     #: State of the call that this request was built for; all copies share it.
     progress: Progress = attrs.field(factory=Progress, init=False, eq=False, repr=False)

@@ -582,8 +582,8 @@ async def require_connection(caller: object) -> AsyncConnection:
     """Return the connection of a caller's transaction.
 
     Raises:
-        ConfigurationError: `caller` is no connection or session, or commits each
-            statement, so that nothing could be rolled back.
+        ConfigurationError: `caller` is neither a connection nor a session, or commits
+            each statement, so that nothing could be rolled back.
     """
     connection = caller
     if isinstance(caller, AsyncSession):

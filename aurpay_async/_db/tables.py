@@ -90,7 +90,7 @@ references: Final = Table(
     Column("reference", Text, primary_key=True),
     Column("price", Text, nullable=False),
     Column("currency", Text, nullable=False),
-    #: The attempt_id of the attempt that paid the reference.
+    #: The id of the attempt that paid the reference.
     Column("paid_attempt_id", Text),
     Column("created_at", UtcDateTime, nullable=False),
 )

@@ -64,7 +64,7 @@ def backend() -> str:
 
 @final
 class _WallyCurve:
-    """libsecp256k1, through Blockstream's libwally."""
+    """secp256k1 by libsecp256k1, called through Blockstream's libwally (wallycore)."""
 
     def __init__(self, wally: Any) -> None:  # noqa: ANN401 - it has no types
         self._recover = wally.ec_sig_to_public_key

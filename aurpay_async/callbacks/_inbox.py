@@ -1,6 +1,6 @@
 """The inbox: who may process a notification, and which notifications were handled.
 
-One row for each order, with its attempt_id as the key. The row has the kind that was
+One row for each order, with its attempt id as the key. The row has the kind that was
 handled last, and the claim that is being processed. `claim_rejection` has the rules; an
 inbox only has to apply them atomically.
 """
@@ -69,7 +69,7 @@ class Taken(Enum):
 class Claim:
     """The right to handle a notification, until the lease ends."""
 
-    #: The order's attempt_id.
+    #: The order's attempt id.
     key: str
     #: A random id: another claim of the same order has another token.
     token: str = attrs.field(repr=False)
@@ -188,7 +188,7 @@ class MemoryInbox:
     async def claim(
         self, key: str, kind: Kind, lease: timedelta = LEASE
     ) -> Claim | Taken:
-        """As `InboxStore.claim`."""
+        """Implement `InboxStore.claim`."""
         now = self._clock.monotonic()
         row = self._rows.get(key)
         if row is None:
@@ -204,7 +204,7 @@ class MemoryInbox:
         return Claim(key=key, token=row.token, previous=row.handled)
 
     async def release(self, claim: Claim) -> None:
-        """As `InboxStore.release`."""
+        """Implement `InboxStore.release`."""
         row = self._rows.get(claim.key)
         if row is None or row.token != claim.token:
             return
@@ -215,7 +215,7 @@ class MemoryInbox:
     async def confirm(
         self, claim: Claim, handled: Handled, connection: CallerConnection | None = None
     ) -> None:
-        """As `InboxStore.confirm`, without a connection."""
+        """Implement `InboxStore.confirm`, without a connection."""
         if connection is not None:
             raise ConfigurationError(
                 "a MemoryInbox cannot record in a database transaction; use a SqlInbox"
@@ -227,12 +227,12 @@ class MemoryInbox:
         self._update(claim.key, row, self._clock.monotonic())
 
     async def holds(self, claim: Claim) -> bool:
-        """As `InboxStore.holds`."""
+        """Implement `InboxStore.holds`."""
         row = self._rows.get(claim.key)
         return row is not None and row.token == claim.token
 
     def __len__(self) -> int:
-        """Return the number of orders."""
+        """Return the number of orders that have a row."""
         return len(self._rows)
 
     def _update(self, key: str, row: _MemoryRow, now: float) -> None:

@@ -189,7 +189,7 @@ class UnconfirmedNotification:
         return self.event.reference or ""
 
     async def ack(self, connection: CallerConnection) -> None:
-        """As `ConfirmedNotification.ack`."""
+        """Record it as `ConfirmedNotification.ack` does."""
         await self._acknowledge(connection)
 
 
@@ -348,7 +348,7 @@ def check_platform_order(known: KnownOrder, order: Order) -> None:
     ):
         if not _is_same(actual, expected):
             raise _mismatch(
-                f"the platform has another {name} for order {shown(known.order_id)} "
+                f"Aurpay has another {name} for order {shown(known.order_id)} "
                 "than the shop"
             )
     if order.status is OrderStatus.PENDING:
@@ -391,7 +391,7 @@ def outcome_of(
     if kind != "paid" and order.status is OrderStatus.OVERDUE:
         return "timed_out"
     reason = "a poll" if kind is None else f"a callback for {kind!r}"
-    raise NotYetError(f"{reason}, but the platform has {shown(str(order.status))}")
+    raise NotYetError(f"{reason}, but Aurpay has {shown(str(order.status))}")
 
 
 def unconfirmed(kind: Kind, previous: Handled | None) -> Handled:

@@ -1,9 +1,8 @@
 """Process callbacks: each payment reaches the handler once.
 
 The claim is a lease: everything from the claim to the end of the handler happens before
-one deadline, so a database or a platform that does not answer delays no callback for
-longer. Recording has a separate limit, because a handler that has returned must not
-lose its claim.
+one deadline, so a callback waits no longer for a database or for Aurpay. Recording has
+a separate limit, because a handler that has returned must not lose its claim.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ _STATUS_UNKNOWN: Final = Reply(503, "not yet\n", "unconfirmed", RETRY_AFTER)
 
 _NO_CLAIM: Final = "the inbox did not answer within the lease"
 
-_NO_ANSWER: Final = "lookup or the platform did not answer within the lease"
+_NO_ANSWER: Final = "lookup or Aurpay did not answer within the lease"
 
 _NO_RECORD: Final = (
     "the handler returned, but the inbox did not record it: unless the handler's own "
@@ -94,7 +93,7 @@ _OTHER_ATTEMPT: Final = (
 
 @attrs.define(kw_only=True, eq=False)
 class Delivery:
-    """One callback, or one poll by the shop. The methods stand in calling order."""
+    """One callback, or one poll by the shop. The methods are in calling order."""
 
     handler: Callable[[Notification], Awaitable[None]]
     #: ``None``, as `reader`: no callback is confirmed.
@@ -209,7 +208,7 @@ class Delivery:
         kind = None if self.event is None else self.event.kind
         outcome = outcome_of(kind, known, order, previous)
         if outcome is None:
-            problem = f"the platform has status {shown(str(order.status))}"
+            problem = f"Aurpay has status {shown(str(order.status))}"
             notification = self._unconfirmed(known, problem)
             # Aurpay has to deliver the callback again: the status may change.
             self._reply = _STATUS_UNKNOWN
@@ -520,7 +519,7 @@ class CallbackProcessor:
         return await self._shielded(event.token, event)
 
     async def poll(self, order: KnownOrder) -> Reply:
-        """Poll the platform for an order, without a callback. Raises nothing.
+        """Poll Aurpay for an order, without a callback. Raises nothing.
 
         It finds lost callbacks: the handler is called as for a callback, and only if it
         was not called before. Safe to call at any time, in any number of processes.

@@ -60,7 +60,7 @@ def new_attempt_id() -> str:
 
 
 def is_attempt_id(text: str) -> bool:
-    """Return whether `text` has the format of an attempt_id."""
+    """Return whether `text` has the format of an attempt id."""
     return _ATTEMPT_ID.fullmatch(text) is not None
 
 
@@ -132,7 +132,7 @@ class ReferenceSigner:
         reference = self._open(tokens[0])
         if kind is not None and reference.kind != kind:
             raise CallbackReferenceError(
-                f"the URL was made for {shown(reference.kind)}, and called as "
+                f"the URL was registered for {shown(reference.kind)}, and called as "
                 f"{shown(kind)}",
                 rule="kind",
             )

@@ -526,7 +526,7 @@ class CallbackVerifier:
             if index is not None:
                 return index
         raise CallbackSignatureError(
-            "Signature was made with another secret, or for another URL than "
+            "Signature was created with another secret, or for another URL than "
             f"{shown(url.partition('?')[0])} and its query{_describe_appended(url)}; "
             "is this the URL as it was registered, scheme and host included?",
             rule="signature",

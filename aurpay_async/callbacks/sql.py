@@ -131,7 +131,7 @@ class SqlInbox:
     async def claim(
         self, key: str, kind: Kind, lease: timedelta = LEASE
     ) -> Claim | Taken:
-        """As `InboxStore.claim`; the lease starts before the statement is sent."""
+        """Implement `InboxStore.claim`; the lease starts before the query is sent."""
         async with self._database.connect() as connection:
             for _ in range(_TRIES):
                 answer = await self._try_to_claim(connection, key, kind, lease)
@@ -140,14 +140,14 @@ class SqlInbox:
         return Taken.BUSY
 
     async def release(self, claim: Claim) -> None:
-        """As `InboxStore.release`."""
+        """Implement `InboxStore.release`."""
         async with self._database.connect() as connection:
             await execute_and_commit(connection, _held(claim).values(token=None))
 
     async def confirm(
         self, claim: Claim, handled: Handled, connection: CallerConnection | None = None
     ) -> None:
-        """As `InboxStore.confirm`.
+        """Implement `InboxStore.confirm`.
 
         With `connection`, an ``AsyncConnection`` or ``AsyncSession``, it is recorded in
         its transaction, which you commit. A handler with an open transaction in the
@@ -165,7 +165,7 @@ class SqlInbox:
             raise lease_expired(claim)
 
     async def holds(self, claim: Claim) -> bool:
-        """As `InboxStore.holds`."""
+        """Implement `InboxStore.holds`."""
         mine = select(_row.key).where(_row.key == claim.key, _row.token == claim.token)
         async with self._database.connect() as connection:
             return (await execute_and_commit(connection, mine)).first() is not None
@@ -220,5 +220,5 @@ class SqlInbox:
 
 
 def _held(claim: Claim) -> Update:
-    """Return an update of the row of a claim, if the claim is still held."""
+    """Return an UPDATE of a claim's row; no row matches after the claim has ended."""
     return update(callbacks).where(_row.key == claim.key, _row.token == claim.token)

@@ -118,7 +118,7 @@ _MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
 #: A reference has at most one attempt in these states; a unique index enforces it.
 ACTIVE: Final = (_State.CREATING, _State.PAYABLE)
 
-#: An order with one of these cannot be paid any more, once its invoice has expired.
+#: Statuses in which an order cannot be paid once its invoice has expired.
 ENDED: Final = (OrderStatus.OVERDUE, OrderStatus.REFUNDED)
 
 #: Transitions into and out of these depend on the time. If a clock was ahead, attempts

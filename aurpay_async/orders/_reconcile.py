@@ -2,7 +2,7 @@
 
 An order that matches an attempt need not be its own: another cart of the same price in
 the same minutes matches as well. So matching orders are polled and listed for review,
-and pay no reference. Only a callback with the attempt_id, or a person, assigns an order
+and pay no reference. Only a callback with the attempt id, or a person, assigns an order
 to an attempt; and a callback does only if the order is unambiguous: see
 `SearchResult.order_of`.
 
@@ -79,7 +79,7 @@ class SearchResult(NamedTuple):
         its own.
 
         Args:
-            attempt: The attempt that the callback's attempt_id identifies.
+            attempt: The attempt that the callback's attempt id identifies.
             kind: The event that the callback reports; Aurpay has to report the same.
         """
         hint = attempt.hinted_order_id

@@ -234,7 +234,7 @@ class OrderStore:
     async def lookup(self, reference: Reference) -> KnownOrder | None:
         """Return the order of a callback, for `callbacks.CallbackProcessor`.
 
-        The attempt_id identifies it among the orders of its reference. If the answer to
+        The attempt id identifies it among the orders of its reference. If the answer to
         its create was lost, Aurpay is searched for matching orders.
 
         Returns:

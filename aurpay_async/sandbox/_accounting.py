@@ -169,7 +169,7 @@ def tx_id_of(order: SandboxOrder) -> str:
 
 
 def fee_of(order: SandboxOrder) -> Decimal:
-    """Return the platform's fee for an order."""
+    """Return Aurpay's fee for an order."""
     return EXACT.multiply(order.amount, _FEE)
 
 

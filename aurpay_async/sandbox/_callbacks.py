@@ -214,7 +214,7 @@ def build_callback(
 def add_parameter(
     callback: CallbackRequest, fault: FaultSpec, secret: str
 ) -> CallbackRequest:
-    """Add a parameter of the platform to the URL; sign the new URL or the old one."""
+    """Append a parameter to the URL as Aurpay does; sign the new URL or the old one."""
     name = fault.options["name"]
     value = callback.order.order_id if name == "aurpay_order_id" else _PUBLIC_KEY
     url = _with_parameter(callback.url, f"{name}={value}")
@@ -241,7 +241,7 @@ def _json(fields: dict[str, object]) -> bytes:
 
 
 def _forged(callback: CallbackRequest) -> str:
-    """Return a well-formed signature that was made with another secret."""
+    """Return a well-formed signature that was created with another secret."""
     return sign("not the secret", callback.date, callback.url)
 
 
@@ -582,7 +582,7 @@ class CallbackSender:
         if not self._host_policy.allows_callback_to(host):
             raise _NotSentError("not on this machine")
         if self._host_policy.is_own_address(host, port, self._own_port):
-            raise _NotSentError("the sandbox does not call itself")
+            raise _NotSentError("the sandbox sends no callback to itself")
         match = _TARGET.fullmatch(url)
         if match is None or target.raw_path_qs not in {match[1], f"/{match[1]}"}:
             raise _NotSentError("cannot be sent as it is written")
@@ -655,7 +655,7 @@ async def change_status(
 
 
 async def pay_before_response(simulator: Simulator, order_id: str) -> None:
-    """Pay a new order before its create call is answered, if a fault asks for it."""
+    """Pay a new order before its create call is answered, if a fault requests it."""
     fault = simulator.state.callback_faults.take(before_answer=True)
     if fault is not None:
         await change_status(simulator, order_id, "pay", fault)

@@ -46,7 +46,7 @@ class SandboxClock:
     """
 
     def __init__(self, start: datetime | None = None) -> None:
-        """Follow the time of this machine, or stand still at `start` (aware)."""
+        """Follow the time of this machine, or stop at `start` (aware)."""
         self._machine = SystemClock()
         self._start = None if start is None else start.astimezone(UTC)
         self._advanced_s = 0.0

@@ -1,7 +1,7 @@
 """Aurpay's endpoints, as its documentation describes them.
 
-Where the documentation does not show a response, the sandbox has its own, and
-`docs/sandbox.md` says so.
+Where the documentation does not show a response, the sandbox defines one, and
+`docs/sandbox.md` marks it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class ApiRequest:
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
-    """One endpoint."""
+    """An endpoint: its method, its path, and the function that serves it."""
 
     method: str
     path: str

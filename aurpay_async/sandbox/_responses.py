@@ -205,7 +205,7 @@ _SATOSHI_PER_BTC: Final = 10**8
 
 
 def checkout(order: SandboxOrder, *, qr: bool) -> View:
-    """Return the checkout of an order; `qr` tells whether QR codes can be rendered."""
+    """Return the checkout of an order; `qr` is whether QR codes can be rendered."""
     return {
         **_row(order),
         "sat": int(order.amount * _SATOSHI_PER_BTC),

@@ -264,7 +264,8 @@ def _require_recent(date: str, now: datetime) -> None:
     if abs(at - now) > TOLERANCE:
         raise ApiRejection(
             401,
-            f"Date is too far off: {date}, and the sandbox's time is {now:{_FORMAT}}",
+            f"Date is outside the tolerance: {date}, and the sandbox's time is "
+            f"{now:{_FORMAT}}",
         )
 
 
@@ -380,7 +381,7 @@ def _public_origin(url: str | None) -> Origin | None:
         raise ConfigurationError(f"public_url {error}") from None
     if given.lower().removesuffix("/") != format_origin(origin):
         raise ConfigurationError(
-            "public_url is scheme, host and port without a path, such as "
+            "public_url must be scheme, host and port without a path, such as "
             f"{format_origin(origin)}"
         )
     return origin

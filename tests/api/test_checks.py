@@ -281,11 +281,11 @@ def test_payment_is_compared_with_its_request_up_to_the_first_failure() -> None:
     policy = policy._replace(seen=None)
     assert result(vs_price="18.000000000000000001") == (
         (),
-        ("price", "asked for 18, the order is for 18.000000000000000001"),
+        ("price", "requested 18, the order is for 18.000000000000000001"),
     )
     assert result(chain="T\u202eRX", address="") == (
         ("price", "currency"),
-        ("chain", "asked for ETH, the order is for 'T\\u202eRX'"),
+        ("chain", "requested ETH, the order is for 'T\\u202eRX'"),
     )
     assert result(address="a b").failed == (
         "address",

@@ -135,26 +135,26 @@ def test_decoded_invoice_is_decoded_again_before_a_withdrawal() -> None:
             invoice(network="testnet"),
             (
                 "invoice: the invoice is for testnet, and not for regtest; "
-                "ask for an invoice on the client's network"
+                "ask the payee for an invoice on the client's network"
             ),
         ),
         (
             invoice(timestamp=int(NOW.timestamp()) - 3600),
-            "invoice: the invoice expired 0 s ago; ask for a new invoice",
+            "invoice: the invoice expired 0 s ago; ask the payee for a new invoice",
         ),
         (
             invoice(timestamp=int(NOW.timestamp()) + 301),
             (
                 "invoice: the invoice was created 301 s in the future; is this clock "
-                "right?; set this machine's clock, or ask for a new invoice"
+                "right?; set this machine's clock, or ask the payee for a new invoice"
             ),
         ),
         (
             invoice(amount_msat=None),
             (
                 "invoice: it leaves the amount open, and Aurpay does not document "
-                "the unit of the amount field beside it; ask for an invoice with an "
-                "amount"
+                "the unit of the amount field beside it; ask the payee for an "
+                "invoice with an amount"
             ),
         ),
     ],

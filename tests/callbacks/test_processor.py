@@ -529,7 +529,7 @@ async def test_forged_request_is_rejected_without_a_reason_and_logged_with_one(
     assert "does a proxy drop it" in caplog.text
     forged = await shop.receive(headers=signed(url(), secret="sandbox-other"))
     assert forged == Reply(401, "refused\n", "signature")
-    assert "Signature was made with another secret" in caplog.text
+    assert "Signature was created with another secret" in caplog.text
     assert "url='https://shop.example/aurpay'" in caplog.text
     assert "aurpay_ref=" not in caplog.text
     caplog.clear()

@@ -488,6 +488,6 @@ def test_failures_are_printed_in_a_program_that_configures_no_logging() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Traceback (most recent call last):" in done.stderr
     assert "RuntimeError: no such table: shipments" in done.stderr
-    assert "callback rejected: Signature was made with another secret" in done.stderr
+    assert "callback rejected: Signature was created with another secret" in done.stderr
     assert "aurpay_ref=" not in done.stderr
     assert done.returncode == 0

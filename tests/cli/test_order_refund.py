@@ -48,7 +48,7 @@ async def test_order_refund_shows_the_order_and_sends_after_yes(
         "Refund 0.00020000 BTC-LN? Type yes: ",
     ):
         assert seen in done.err
-    assert "the platform answered REFUNDED" in done.out
+    assert "Aurpay answered REFUNDED" in done.out
     assert "Type yes" not in done.out
 
 

@@ -443,5 +443,5 @@ def test_order_of_a_search_result_needs_outcome_found(outcome: Any) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         _ = found.order
     assert str(caught.value) == (
-        f"order: there is not exactly one order: outcome is {outcome!r}; use orders"
+        f"order: exactly one order has to match; outcome is {outcome!r}; use orders"
     )

@@ -131,7 +131,7 @@ async def test_callback_to_the_sandbox_itself_is_not_sent(host: str) -> None:
         port = sandbox.base_url.rpartition(":")[2]
         url = f"http://{host}:{port}/_sandbox/orders/{victim}/pay"
         [sent] = await sandbox.pay(await create_order(sandbox, callback_url=url))
-        assert sent.error == "not sent: the sandbox does not call itself"
+        assert sent.error == "not sent: the sandbox sends no callback to itself"
         assert sandbox.orders[victim].status == "PENDING"
 
 
@@ -147,7 +147,7 @@ async def test_callback_to_an_allowed_host_of_the_sandbox_is_not_sent() -> None:
         port = sandbox.base_url.rpartition(":")[2]
         for url in (f"http://sandbox:{port}/x", "https://public.example/x"):
             [sent] = await sandbox.pay(await create_order(sandbox, callback_url=url))
-            assert sent.error == "not sent: the sandbox does not call itself"
+            assert sent.error == "not sent: the sandbox sends no callback to itself"
         [sent] = await sandbox.pay(
             await create_order(sandbox, callback_url=f"{shop.url}/x")
         )
