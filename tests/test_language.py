@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+import aurpay_async
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT: Final = Path(__file__).parents[1]
+
+#: The installed package: the suite also runs on the built wheel, far from its source.
+PACKAGE: Final = Path(aurpay_async.__file__).parent
 
 #: Words without an actor, and figures of speech. `#/cashier` is a path of Aurpay.
 BANNED: Final = re.compile(
@@ -31,11 +36,12 @@ MAX_LAYERS: Final = 8
 
 
 def list_texts() -> list[Path]:
-    places = ("aurpay_async", "benchmarks", "docs", "examples", "tests", "tools")
+    names = ("benchmarks", "docs", "examples", "tests", "tools")
+    places = [PACKAGE, *(ROOT / name for name in names)]
     found = [
         path
         for place in places
-        for path in (ROOT / place).rglob("*")
+        for path in place.rglob("*")
         if path.suffix in {".py", ".md", ".html", ".js"}
         and "vectors" not in path.parts
         and path.name != Path(__file__).name
@@ -45,7 +51,8 @@ def list_texts() -> list[Path]:
 
 
 def list_modules(place: str) -> list[Path]:
-    return sorted((ROOT / place).rglob("*.py"))
+    folder = PACKAGE if place == "aurpay_async" else ROOT / place
+    return sorted(folder.rglob("*.py"))
 
 
 def iterate_docstrings(path: Path) -> Iterator[tuple[int, str]]:
@@ -59,7 +66,7 @@ def iterate_docstrings(path: Path) -> Iterator[tuple[int, str]]:
 
 def test_no_text_has_a_banned_word() -> None:
     found = [
-        f"{path.relative_to(ROOT)}:{number}: {word[0]}"
+        f"{path}:{number}: {word[0]}"
         for path in list_texts()
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
         if (word := BANNED.search(line))
@@ -70,7 +77,7 @@ def test_no_text_has_a_banned_word() -> None:
 @pytest.mark.parametrize("place", ["aurpay_async", "benchmarks", "examples", "tests"])
 def test_no_docstring_opens_with_an_indirect_question(place: str) -> None:
     found = [
-        f"{path.relative_to(ROOT)}:{line}: {text.splitlines()[0]}"
+        f"{path}:{line}: {text.splitlines()[0]}"
         for path in list_modules(place)
         for line, text in iterate_docstrings(path)
         if QUESTION.match(text)
@@ -98,6 +105,5 @@ def test_contract_has_at_most_eight_layers_and_no_exception() -> None:
 
 
 def test_no_private_module_lies_at_the_root_of_the_package() -> None:
-    package = ROOT / "aurpay_async"
-    modules = {path.name for path in package.glob("_*.py")}
+    modules = {path.name for path in PACKAGE.glob("_*.py")}
     assert modules == {"__init__.py", "__main__.py"}
