@@ -55,7 +55,7 @@ _HINTS: Final[tuple[tuple[type[AurpayError], str], ...]] = (
     (InvalidRequestError, "Nothing was sent: change it as the message says."),
     (ConfigurationError, "Set it and try again; `aurpay doctor` checks all settings."),
     (AuthenticationError, "Check credentials and clock: `aurpay doctor`."),
-    (NotFoundError, "Check the id, and that it is of this account and base URL."),
+    (NotFoundError, "Check the id, and that it belongs to this account and base URL."),
     (RateLimitedError, "Nothing was done: wait, then try again."),
     (ConnectError, "Nothing was sent: try again; `aurpay doctor` finds the cause."),
     (InvoiceDecodeError, "Give one BOLT #11 invoice alone: it could not be decoded."),
@@ -68,10 +68,10 @@ _HINT_BY_OUTCOME: Final = {
     RequestOutcome.UNKNOWN: "The request changes nothing: it is safe to try again.",
 }
 
-#: Each is followed by the rest of a command line.
-LOOK_FOR_ORDER: Final = "Look before you create another: aurpay order"
+#: Hints that end with a command; the caller appends its subcommand and options.
+LOOK_FOR_ORDER: Final = "Query Aurpay before you create another: aurpay order"
 
-LOOK_FOR_MONEY: Final = "Look before you try again: aurpay"
+LOOK_FOR_MONEY: Final = "Query Aurpay before you try again: aurpay"
 
 
 def may_exist(error: AurpayError) -> bool:

@@ -303,7 +303,7 @@ _NO_ORDER: Final = "00000000000000000000"
 
 
 async def check_server() -> AsyncIterator[Finding]:
-    """Run all checks of the configured server, until one cannot go on."""
+    """Run the checks of the configured server, up to the first that cannot continue."""
     try:
         origin = configured_origin()
     except ConfigurationError:

@@ -124,8 +124,8 @@ class _PageReader(Generic[_T]):
         is_complete = len(page.items) == expected
         if not is_complete and self._is_second_request:
             raise _list_error(
-                f"page {page.page} of {page.total} rows has {len(page.items)}, "
-                f"and should have {expected}",
+                f"page {page.page} has {len(page.items)} rows and should have "
+                f"{expected}, as the list has {page.total}",
                 "data.total",
                 "data.data",
             )

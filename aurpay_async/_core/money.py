@@ -163,7 +163,7 @@ def btc_to_msat(amount: Decimal) -> int:
     """Return a bitcoin amount in millisatoshi (1 BTC = 10**11 msat).
 
     Raises:
-        ValueError: if `amount` is not above zero, not finite, more than all bitcoins,
+        ValueError: if `amount` is not above zero, not finite, above 21 million BTC,
             or finer than a millisatoshi. The message does not contain it.
     """
     # `adjusted` is the power of ten of the first digit. The bound is checked before any

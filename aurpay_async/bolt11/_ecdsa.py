@@ -51,7 +51,7 @@ def recover(digest: bytes, signature: bytes, recovery_id: int) -> bytes | None:
 
 
 def verify(public_key: bytes, digest: bytes, signature: bytes) -> bool:
-    """Return whether a 64-byte low-S signature is of this key (SEC 1, 4.1.4)."""
+    """Verify a 64-byte low-S signature with a public key (SEC 1, 4.1.4)."""
     point = _decompress(public_key)
     r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
     # libsecp256k1 rejects high-S as well: such a signature was altered.

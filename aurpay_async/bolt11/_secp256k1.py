@@ -23,7 +23,7 @@ class Curve(Protocol):
         ...
 
     def verify(self, public_key: bytes, digest: bytes, signature: bytes, /) -> bool:
-        """Return whether a low-S signature is of this key."""
+        """Verify a low-S signature with a public key."""
         ...
 
     def is_public_key(self, public_key: bytes, /) -> bool:

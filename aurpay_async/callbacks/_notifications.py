@@ -1,7 +1,7 @@
 """Notifications, replies, and the comparison of an order with its callback.
 
 A merchant's handler may raise anything: an exception group of a task group, or the
-``CancelledError`` of another task that it awaited. Neither may leave `process`.
+``CancelledError`` of another task that it awaited. `process` must raise neither.
 """
 
 from __future__ import annotations

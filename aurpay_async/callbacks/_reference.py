@@ -119,7 +119,7 @@ class ReferenceSigner:
 
         Raises:
             CallbackReferenceError: if the URL has no token or several, or if the token
-                was not signed with these keys, or is of another kind.
+                was not signed with these keys, or belongs to another kind.
         """
         tokens = _tokens(url)
         if len(tokens) != 1:

@@ -103,7 +103,7 @@ class RequestBody:
         """Read the body.
 
         Raises:
-            CallbackError: if it exceeds `MAX_BODY`; it is not read to its end then.
+            CallbackError: if it exceeds `MAX_BODY`; the rest of it is not read.
         """
         require_size(self._length or 0)
         body = bytearray()

@@ -89,7 +89,7 @@ def response_head(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
 async def send_faulty_response(
     fault: Fault, connection: RawConnection, body: bytes
 ) -> None:
-    """Send `body` with this fault."""
+    """Send a response with `body`, damaged by this fault."""
     if fault.name.isdigit():
         await _status(fault, connection)
     elif fault.name in _BODIES:

@@ -123,7 +123,8 @@ async def test_order_refund_with_unknown_outcome_ends_with_3(
     assert (record["outcome"], record["may_be_paid"]) == ("unknown", True)
     assert (record["may_exist"], record["order_id"]) == (False, paid)
     assert record["advice"] == (
-        f"Look before you try again: aurpay order show {paid}, and aurpay tx list"
+        f"Query Aurpay before you try again: aurpay order show {paid}, "
+        "and aurpay tx list"
     )
     assert "list_transactions" not in record["message"]
     assert [request.method for request in sandbox.requests].count("POST") == 2

@@ -188,7 +188,7 @@ async def test_withdraw_with_unknown_outcome_ends_with_3_and_is_not_repeated(
     record = done.record
     assert (record["outcome"], record["may_be_paid"]) == ("unknown", True)
     assert (record["may_exist"], record["payment_hash"]) == (False, HASH)
-    assert record["advice"] == "Look before you try again: aurpay tx list"
+    assert record["advice"] == "Query Aurpay before you try again: aurpay tx list"
     assert "list_transactions" not in record["message"]
     account.faults.push("reset-after-request")
     people = await run_withdraw(aurpay, sign_fresh(payment_hash="ef" * 32), "--yes")

@@ -103,7 +103,7 @@ WRITES: Final = [name for name in METHODS if METHODS[name][1] is not Effect.READ
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    """Time stands still, and takes none."""
+    """The sandbox's clock does not advance, and sleeping returns at once."""
     sandbox = Sandbox(
         clock=FakeClock(NOW), api_key=KEY, api_token=TOKEN, api_secret=SECRET
     )

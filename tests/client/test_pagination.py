@@ -281,7 +281,9 @@ def answer_with(
 
 def test_page_with_fewer_rows_than_its_total_is_rejected() -> None:
     listing = answer_with(lambda page: {"items": page.items[:4]})
-    assert expect_list_error(listing) == "page 1 of 35 rows has 4, and should have 10"
+    assert expect_list_error(listing) == (
+        "page 1 has 4 rows and should have 10, as the list has 35"
+    )
     assert listing.requested == [1, 1]
     hidden = answer_with(lambda page: {"items": () if page.page > 2 else page.items})
     got, error = read(hidden)
@@ -292,7 +294,9 @@ def test_page_with_fewer_rows_than_its_total_is_rejected() -> None:
 
 def test_page_with_more_rows_than_its_total_is_rejected() -> None:
     listing = answer_with(lambda _: {"items": tuple(rows(1, 11))})
-    assert expect_list_error(listing) == "page 1 of 35 rows has 11, and should have 10"
+    assert expect_list_error(listing) == (
+        "page 1 has 11 rows and should have 10, as the list has 35"
+    )
 
 
 def test_server_that_ignores_the_page_number_is_rejected() -> None:

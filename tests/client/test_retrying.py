@@ -351,5 +351,5 @@ async def test_foreign_exception_of_a_transport_is_not_retried() -> None:
 
 
 def test_errors_of_statuses_are_api_errors() -> None:
-    """So that one `except` catches the platform's no."""
+    """One `except` catches every answer with a status of failure."""
     assert issubclass(ServerError, APIError)

@@ -43,7 +43,7 @@ _VOLATILE = [
 
 
 def expect(name: str, text: str) -> None:
-    """Compare `text` with the stored file `name`, or store it if that is asked for."""
+    """Compare `text` with the stored file `name`, or store it on request."""
     path = DATA / name
     text = text.rstrip("\n") + "\n"
     if _UPDATES:
