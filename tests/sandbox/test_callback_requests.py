@@ -114,7 +114,10 @@ def test_tampered_callback_differs_in_one_respect(name: str, changed: set[str]) 
 
 
 def test_each_way_of_tampering_is_tested() -> None:
-    assert len(TAMPERED) == 10
+    assert len(TAMPERED) == 10, (
+        "add the fault to the table of "
+        "test_tampered_callback_differs_in_one_respect, and count it here"
+    )
 
 
 def test_forged_signature_replaces_or_follows_the_valid_one() -> None:

@@ -332,7 +332,7 @@ def test_openapi_patterns_match_exactly_the_accepted_faults(
     for name in names:
         assert any(
             re.search(pattern, name, re.ASCII) for pattern in read_patterns(schema)
-        )
+        ), f"add {name} to a pattern of {schema} in sandbox/static/openapi.json"
     for pattern in read_patterns(schema):
 
         @given(st.from_regex(re.compile(pattern, re.ASCII), fullmatch=True))

@@ -74,7 +74,15 @@ def expect_files(folder: str, names: set[str]) -> None:
         for name in stored - names:
             (DATA / folder / name).unlink()
         return
-    assert stored == names, f"remove what is not tested: {_VARIABLE}=1"
+    assert not names - stored, (
+        f"data/{folder} lacks {sorted(names - stored)}: write a test that calls "
+        f"expect() with this name, then run {_VARIABLE}=1 python -m pytest "
+        "tests/snapshots"
+    )
+    assert not stored - names, (
+        f"no test expects {sorted(stored - names)} in data/{folder}: to remove what is "
+        f"not tested, run {_VARIABLE}=1 python -m pytest tests/snapshots"
+    )
 
 
 def mask(value: Any) -> Any:
