@@ -113,7 +113,9 @@ def test_url_must_have_exactly_one_valid_reference(query: str, problem: str) -> 
 
 def test_token_of_one_kind_is_rejected_for_the_other() -> None:
     url = SIGNER.attach(URL, attrs.evolve(REFERENCE, kind="timeout"))
-    with pytest.raises(CallbackReferenceError, match="made for 'timeout'") as caught:
+    with pytest.raises(
+        CallbackReferenceError, match="registered for 'timeout'"
+    ) as caught:
         SIGNER.read(url, "paid")
     assert caught.value.rule == "kind"
 
