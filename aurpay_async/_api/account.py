@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 from .. import bolt11
 from .._core.http import Effect, Request
 from .._core.json import dump_body, dump_json, dump_number, shown_key
-from .._core.secrets import HEADER_VALUE
+from .._core.secrets import HEADER_VALUE, Secret
 from .._core.urls import MAX_URL_LENGTH
 from ..errors import InvalidRequestError, shown
 from .checks import MAX_SKEW_S, check_pay_url, check_payable, check_payment
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .._core.http import Response
-    from .._core.secrets import Secret
     from .checks import InvoicePolicy
     from .models import Page
     from .payment_models import NewPayment, NewPaymentUrl
@@ -313,7 +312,7 @@ def _credentials_json(username: Secret, password: Secret) -> bytes:
     ).encode("ascii")
 
 
-def parse_obtain_key(response: Response) -> str:
+def parse_obtain_key(response: Response) -> Secret:
     """Return the key in a response.
 
     The caller has to remove the frames from its errors: they show the response.
@@ -326,7 +325,7 @@ def parse_obtain_key(response: Response) -> str:
     if not isinstance(token, str) or not HEADER_VALUE.fullmatch(token):
         problem = "data.access_token is not a string that can be a header"
         raise invalid(response, problem, "data.access_token")
-    return token
+    return Secret(token)
 
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]

@@ -67,4 +67,4 @@ def test_any_response_to_obtain_key_gives_a_key_or_an_aurpay_error(data: Any) ->
             created = parse_obtain_key(answer(json.dumps(content).encode()))
         except AurpayError:
             continue
-        assert isinstance(created, str)
+        assert isinstance(created, Secret)

@@ -203,3 +203,13 @@ async def test_cancelled_obtain_shows_no_secret() -> None:
             async with asyncio.timeout(0.2):
                 await ApiKey.obtain(NAME, PASSWORD, base_url=server.url)
     expect_no_secret_in_error(caught.value)
+
+
+async def test_interrupted_report_of_an_obtained_key_does_not_show_the_key() -> None:
+    def interrupt(event: object) -> None:
+        if isinstance(event, CallEvent):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        await obtain(answer(GIVEN), on_event=interrupt)
+    expect_no_secret_in_error(caught.value)
