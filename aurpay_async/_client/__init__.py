@@ -75,15 +75,11 @@ def _is_internal(module: str) -> bool:
     return module.partition(".")[0] == "aurpay_async"
 
 
-class MerchantMethods(CreateMethods, OrderMethods, AccountMethods):
-    """The methods for all endpoints."""
-
-
 #: The one base URL of the documentation.
 BASE_URL: Final = "https://dashboard.aurpay.net"
 
 
-class AurpayClient(MerchantMethods):
+class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
     """Take payments through Aurpay: the whole merchant API.
 
     Create one client per program: it holds a connection pool. Use it as

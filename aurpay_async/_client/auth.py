@@ -13,10 +13,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal, Protocol, final
 
 from .._core.http import parse_http_date
-from .._core.secrets import HEADER_VALUE, Secret
+from .._core.secrets import HEADER_VALUE, Secret, raise_problem
 from ..errors import (
     APIError,
-    ConfigurationError,
     NotFoundError,
     RateLimitedError,
     RequestOutcome,
@@ -68,11 +67,6 @@ def _header_problem(secret: Secret) -> str | None:
     return None
 
 
-def _raise_if(name: str, problem: str | None) -> None:
-    if problem is not None:
-        raise ConfigurationError(f"{name} {problem}")
-
-
 @final
 class ApiKey:
     """Authenticate with one API key. Aurpay recommends it for testing only."""
@@ -87,7 +81,7 @@ class ApiKey:
         """
         self._key, problem = _as_secret(key)
         del key
-        _raise_if("the API key", problem)
+        raise_problem("the API key", problem)
 
     @classmethod
     async def obtain(
@@ -163,9 +157,11 @@ class ApiToken:
         known = str(algorithm) in _DIGESTS
         self._algorithm: Algorithm = algorithm if known else "HMAC-SHA256"
         del token, secret, algorithm
-        _raise_if("the API token", token_problem)
-        _raise_if("the API secret", secret_problem)
-        _raise_if("algorithm", None if known else f"must be {' or '.join(_DIGESTS)}")
+        raise_problem("the API token", token_problem)
+        raise_problem("the API secret", secret_problem)
+        raise_problem(
+            "algorithm", None if known else f"must be {' or '.join(_DIGESTS)}"
+        )
 
     def __repr__(self) -> str:
         return f"ApiToken({self._token!r}, {self._secret!r}, {self._algorithm!r})"

@@ -52,6 +52,12 @@ class Secret:
         raise TypeError(message)
 
 
+def raise_problem(name: str, problem: str | None) -> None:
+    """Raise a ConfigurationError about a secret argument, if it has a problem."""
+    if problem is not None:
+        raise ConfigurationError(f"{name} {problem}")
+
+
 def secret_from_env(name: str) -> Secret | None:
     """Return an environment variable as a secret; an empty one counts as not set."""
     # The value is not bound to a variable, because tracebacks can show locals.

@@ -34,6 +34,7 @@ from .._core.secrets import (
     Secret,
     hide_keys,
     keys_from_env,
+    raise_problem,
     secret_from_env,
 )
 from .._core.urls import MAX_URL_LENGTH
@@ -346,8 +347,8 @@ class CallbackVerifier:
         keys = hide_keys(reference_key)
         # Tracebacks can show locals.
         del secrets, tokens, reference_key
-        _raise_problem("secrets", problem)
-        _raise_problem("tokens", tokens_problem)
+        raise_problem("secrets", problem)
+        raise_problem("tokens", tokens_problem)
         if type(tolerance) is not timedelta or tolerance <= timedelta(0):
             raise ConfigurationError("tolerance must be a timedelta above 0")
         self._references = None if keys is None else ReferenceSigner(keys)
@@ -374,7 +375,7 @@ class CallbackVerifier:
         del tokens, reference_key
         if not hidden and problem is None:
             problem = "must have at least one"
-        _raise_problem("tokens", problem)
+        raise_problem("tokens", problem)
         return cls(
             secrets=_NO_SECRETS,
             tokens=hidden,
@@ -404,7 +405,7 @@ class CallbackVerifier:
                 "callbacks"
             )
         for name, value in ((_SECRET, secret), (_TOKEN, token)):
-            _raise_problem(name, None if value is None else _hide_values([value])[1])
+            raise_problem(name, None if value is None else _hide_values([value])[1])
         return cls(
             secrets=[secret],
             tokens=() if token is None else [token],
@@ -588,11 +589,6 @@ def _hide_values(values: Iterable[str | Secret]) -> tuple[list[Secret], str | No
         if not HEADER_VALUE.fullmatch(secret.reveal()):
             return hidden, "has an empty value, or one that is not plain ASCII"
     return hidden, None
-
-
-def _raise_problem(name: str, problem: str | None) -> None:
-    if problem is not None:
-        raise ConfigurationError(f"{name} {problem}")
 
 
 def _require_whole_url(url: object) -> None:
