@@ -162,8 +162,8 @@ def states_for(
     return (_State.EXPIRED, *overdue) if expired else overdue
 
 
-#: An argument of `OrderStore.record`: a notification, an order, or the id of one.
-OrderUpdate = Notification | Order | str
+#: An argument of `OrderStore.record`: a notification, or an order as read from Aurpay.
+OrderUpdate = Notification | Order
 
 
 @attrs.frozen(kw_only=True)

@@ -141,6 +141,12 @@ async def _require_own_order(
 
 _log: Final = logging.getLogger("aurpay_async.orders")
 
+#: The hint of errors about the arguments of `OrderStore.record`.
+_HINT: Final = (
+    "write record(notification) in a callback handler, and record(reference=...) or "
+    "record(order_id=...) to query Aurpay"
+)
+
 
 async def record_update(
     repository: Repository, update: OrderUpdate, caller: Caller
@@ -148,18 +154,17 @@ async def record_update(
     """Record an update of an order, in the caller's transaction if one is given.
 
     Raises:
-        InvalidRequestError: `update` is no notification, order or order id.
+        InvalidRequestError: `update` is neither a notification nor an order.
     """
     if isinstance(update, UnconfirmedNotification):
         return await _record_unconfirmed(repository, update, caller)
-    if isinstance(update, str):
-        update = await read_order(repository, update, "update")
     order = update.order if isinstance(update, ConfirmedNotification) else update
     if not isinstance(order, Order):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidRequestError(
-            "must be a notification, an order as get_order() returns it, or its id; "
+            "must be a notification or an order as get_order() returns it; "
             f"got {shown(order)}",
             field="update",
+            hint=_HINT,
         )
     async with repository.rows.writing(caller) as connection:
         if isinstance(update, ConfirmedNotification):
@@ -183,31 +188,25 @@ def require_one_source(
             "exactly one of update, reference and order_id must be given; got "
             + (" and ".join(given) or "none of them"),
             field="update",
-            hint="write record(notification) in a callback handler, and "
-            "record(reference=...) or record(order_id=...) to query Aurpay",
+            hint=_HINT,
         )
 
 
-async def read_order(repository: Repository, order_id: str, field: str) -> Order:
+async def read_order(repository: Repository, order_id: str) -> Order:
     """Query Aurpay for an order.
-
-    Args:
-        repository: The store's.
-        order_id: The caller's value.
-        field: The name of the caller's argument, for the error.
 
     Raises:
         InvalidRequestError: it is no order id; or Aurpay has no such order, and the
             store has a reference of that name.
     """
     try:
-        return await repository.client.get_order(require_order_id(order_id, field))
+        return await repository.client.get_order(require_order_id(order_id))
     except NotFoundError as error:
         if not await repository.rows.of(order_id):
             raise
         raise InvalidRequestError(
             f"{shown(order_id)} is a reference, and not the id of an order",
-            field=field,
+            field="order_id",
             hint=f"write record(reference={shown(order_id)})",
         ) from error
 

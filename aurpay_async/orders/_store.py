@@ -201,9 +201,9 @@ class OrderStore:
         If `Change.newly_paid` is true, fulfil the order in the same transaction.
 
         Args:
-            update: The notification that your callback handler received; an order as
-                `AurpayClient.get_order` returned it; or the id of one. Exactly one of
-                `update`, `reference` and `order_id` is given.
+            update: The notification that your callback handler received, or an order as
+                `AurpayClient.get_order` returned it. Exactly one of `update`,
+                `reference` and `order_id` is given.
             reference: Query Aurpay for the orders of this reference that can still be
                 paid. Record a payment that the store does not have yet; without one,
                 the paid order; without that, the newest order.
@@ -226,7 +226,7 @@ class OrderStore:
         if reference is not None:
             update = await read_order_of(self._repository, require_reference(reference))
         elif order_id is not None:
-            update = await read_order(self._repository, order_id, "order_id")
+            update = await read_order(self._repository, order_id)
         return await record_update(
             self._repository, cast("OrderUpdate", update), connection
         )

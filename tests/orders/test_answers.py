@@ -325,7 +325,7 @@ class TestPaymentHash:
             await opened(local)
         [attempt] = await local.attempts("cart-42")
         platform.set(attempt.order_id or "", "SUCCESS")
-        await local.record(attempt.order_id or "")
+        await local.record(order_id=attempt.order_id or "")
         change = await local.resolve(attempt.attempt_id, None)
         assert change.attempt.state is S.NOT_FOUND
         assert (await opened(local)).order_id != attempt.order_id

@@ -653,7 +653,7 @@ class TestOverdue:
     ) -> None:
         first = await opened(local)
         platform.set(first.order_id, "PARTIAL")
-        await local.record(first.order_id)
+        await local.record(order_id=first.order_id)
         platform.set(first.order_id, "PENDING")
         clock.advance(HALF_AN_HOUR_S)
         async with asyncio.timeout(10):

@@ -75,7 +75,7 @@ class World:
             self.platform.set(order_id, "OVERDUE")
         elif what == "hear":
             with suppress(AurpayError):
-                await self.on_change(await self.store.record(order_id), None)
+                await self.on_change(await self.store.record(order_id=order_id), None)
 
     def status(self, order_id: str) -> str:
         status: str = self.platform.orders[order_id]["status"]

@@ -61,13 +61,12 @@ async def test_reference_given_as_an_order_id_is_named_as_such(
     local: OrderStore, platform: Platform
 ) -> None:
     await opened(local)
-    for given in ({"update": "cart-42"}, {"order_id": "cart-42"}):
-        with pytest.raises(InvalidRequestError, match="'cart-42' is a reference") as e:
-            await local.record(**given)  # type: ignore[arg-type]
-        assert e.value.field in given
-        assert e.value.hint == "write record(reference='cart-42')"
+    with pytest.raises(InvalidRequestError, match="'cart-42' is a reference") as e:
+        await local.record(order_id="cart-42")
+    assert e.value.field == "order_id"
+    assert e.value.hint == "write record(reference='cart-42')"
     with pytest.raises(NotFoundError):
-        await local.record("cart-43")
+        await local.record(order_id="cart-43")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +213,7 @@ class TestPayments:
         shown = await opened(store)
         assert (shown.order_id, shown.status) == (first, "SUCCESS")
         platform.set(second, "REFUNDED")
-        change = await store.record(second)
+        change = await store.record(order_id=second)
         assert (change.attempt.state, change.attempt.next_poll_at) == (S.REFUNDED, None)
         assert await store.duplicate_payments() == []
 
@@ -226,7 +225,7 @@ class TestPayments:
         platform.set(first, "SUCCESS")
         await local.record(order_id=first)
         platform.set(first, "REFUNDED")
-        assert (await local.record(first)).attempt.state is S.REFUNDED
+        assert (await local.record(order_id=first)).attempt.state is S.REFUNDED
         assert (await opened(local)).status == "REFUNDED"
         platform.set(second, "SUCCESS")
         assert (await local.record(order_id=second)).duplicate_payment
@@ -236,7 +235,7 @@ class TestPayments:
     ) -> None:
         first = await opened(local)
         platform.set(first.order_id, "REFUNDED")
-        change = await local.record(first.order_id)
+        change = await local.record(order_id=first.order_id)
         assert (change.newly_paid, change.attempt.state) == (False, S.REFUNDED)
         assert (await opened(local)).order_id != first.order_id
 
@@ -279,11 +278,11 @@ class TestOtherUpdates:
         order = await opened(local)
         platform.set(order.order_id, "OVERDUE")
         clock.advance(25 * 3600)
-        change = await local.record(order.order_id)
+        change = await local.record(order_id=order.order_id)
         assert (change.attempt.state, change.attempt.next_poll_at) == (S.EXPIRED, None)
-        assert not (await local.record(order.order_id)).changed
+        assert not (await local.record(order_id=order.order_id)).changed
         platform.set(order.order_id, "SUCCESS")
-        assert (await local.record(order.order_id)).newly_paid
+        assert (await local.record(order_id=order.order_id)).newly_paid
 
     async def test_unknown_status_is_stored_and_needs_review(
         self, local: OrderStore, platform: Platform
@@ -291,31 +290,33 @@ class TestOtherUpdates:
         for number, status in enumerate(("PARTIAL", "TERMINATED", "NEW")):
             order = await opened(local, f"cart-{number}")
             platform.set(order.order_id, status)
-            assert not (await local.record(order.order_id)).changed
+            assert not (await local.record(order_id=order.order_id)).changed
         unclear = await local.needs_review()
         assert {one.status for one in unclear} == {"PARTIAL", "TERMINATED", "NEW"}
         order = await opened(local)
         assert (await local.attempts("cart-42"))[0] not in await local.needs_review()
 
     async def test_value_that_is_no_update_is_rejected(self, local: OrderStore) -> None:
-        for update in (7, await opened(local)):
+        order = await opened(local)
+        for update in (7, order, order.order_id, "cart-42"):
             with pytest.raises(
-                InvalidRequestError, match="must be a notification, an order"
+                InvalidRequestError, match="must be a notification or an order as get_"
             ) as caught:
                 await local.record(update)  # type: ignore[arg-type]
             assert caught.value.field == "update"
+            assert "record(order_id=...) to query Aurpay" in str(caught.value)
         for given in ({"update": ".."}, {"order_id": ".."}):
             with pytest.raises(InvalidRequestError, match=r": must be a "):
                 await local.record(**given)  # type: ignore[arg-type]
         with pytest.raises(NotFoundError):
-            await local.record("20260101000000000099")
+            await local.record(order_id="20260101000000000099")
 
     async def test_record_rejects_an_order_that_the_store_does_not_have(
         self, local: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:
         order = await client.create_order("20.00", "USD")
         with pytest.raises(UnknownOrderError, match=order.order_id):
-            await local.record(order.order_id)
+            await local.record(order_id=order.order_id)
         with pytest.raises(UnknownOrderError, match="'ab'"):
             await local.resolve("ab", order.order_id)
 
@@ -385,9 +386,9 @@ class TestTransactions:
         engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
         async with engine.connect() as connection:
             with pytest.raises(ConfigurationError, match="transaction"):
-                await store.record(order.order_id, connection=connection)
+                await store.record(order_id=order.order_id, connection=connection)
         with pytest.raises(ConfigurationError, match="not 'x'"):
-            await store.record(order.order_id, connection="x")  # type: ignore[arg-type]
+            await store.record(order_id=order.order_id, connection="x")  # type: ignore[arg-type]
         await engine.dispose()
 
     async def test_optimistic_lock_rejects_a_change_to_a_stale_row(

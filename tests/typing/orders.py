@@ -56,12 +56,12 @@ async def news(
     assert_type(change, Change)
     assert_type(change.newly_paid, bool)
     assert_type(change.before, AttemptState)
-    assert_type(await store.record("20260101000000000001"), Change)
     assert_type(await store.resolve("ab", None), Change)
     assert_type(await store.record(reference="cart-42"), Change)
     assert_type(await store.record(order_id="20260101000000000001"), Change)
-    await store.record("20260101000000000001", connection=42)  # type: ignore[arg-type]
-    await store.record("20260101000000000001", connection)  # type: ignore[call-arg, arg-type]
+    await store.record("20260101000000000001")  # type: ignore[arg-type]
+    await store.record(some, connection=42)  # type: ignore[arg-type]
+    await store.record(some, connection)  # type: ignore[call-arg, arg-type]
     assert_type(await store.run(every=60), None)
 
 
