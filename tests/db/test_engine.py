@@ -90,6 +90,8 @@ async def test_time_is_stored_to_the_microsecond_and_read_in_utc(
         datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=tokyo),
         datetime(2026, 1, 1, 18, 4, 5, 678902, tzinfo=UTC),
         datetime(2026, 1, 1, 18, 4, 6, tzinfo=UTC),
+        datetime(2026, 1, 1, 18, 4, 6, 1, tzinfo=UTC),
+        datetime(2026, 1, 1, 18, 4, 6, 10, tzinfo=UTC),
     ]
     async with database.begin() as connection:
         await execute(connection, CreateTable(times))
@@ -98,6 +100,9 @@ async def test_time_is_stored_to_the_microsecond_and_read_in_utc(
         later = select(times.c.at).where(times.c.at > moments[0])
         found = (await execute(connection, later.order_by(times.c.at))).scalars().all()
         assert found == moments[1:]
+        second = moments[2]
+        until = select(times.c.at).where(times.c.at <= second).order_by(times.c.at)
+        assert (await execute(connection, until)).scalars().all() == moments[:3]
         everything = (await execute(connection, select(times.c.at))).scalars().all()
         assert [*everything] == [*moments, None]
         assert all(at is None or at.tzinfo is UTC for at in everything)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import re
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from aurpay_async._db.engine import Database
 from aurpay_async._db.migrations import TABLE, fits, upgrade
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError, StoreUnavailableError
+from aurpay_async.orders._models import ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,6 +55,18 @@ def differences(connection: Connection) -> Any:
     return compare_metadata(context, tables.metadata)
 
 
+#: The statements that create the indexes of the attempts, by dialect.
+INDEXES = {
+    "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+    "postgresql": "SELECT indexdef FROM pg_indexes WHERE tablename = 'aurpay_attempts'",
+}
+
+
+async def indexes(database: Database) -> list[str]:
+    """Return the statements that create the indexes of the database."""
+    return sorted(await run(database, INDEXES[database.dialect]))
+
+
 async def test_migrations_produce_the_declared_schema(database: Database) -> None:
     assert not await fits(database)
     await upgrade(database)
@@ -62,6 +76,22 @@ async def test_migrations_produce_the_declared_schema(database: Database) -> Non
         names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
     assert set(names) == {*TABLES, "aurpay_version"}
     assert await run(database, "SELECT version_num FROM aurpay_version") == ["0001"]
+
+
+async def test_migrations_and_declared_tables_have_the_same_indexes(
+    database: Database,
+) -> None:
+    """Alembic's comparison ignores the WHERE of a partial index."""
+    await upgrade(database)
+    migrated = await indexes(database)
+    async with database.begin() as connection:
+        await connection.run_sync(tables.metadata.drop_all)
+        await connection.run_sync(tables.metadata.create_all)
+    assert migrated == await indexes(database)
+    [partial] = [index for index in migrated if "WHERE" in index]
+    assert partial.startswith("CREATE UNIQUE INDEX aurpay_attempts_one_active ON")
+    named = set(re.findall(r"'(\w+)'", partial))
+    assert named == {str(state) for state in ACTIVE}
 
 
 async def test_concurrent_and_repeated_upgrades_succeed(url: str) -> None:
