@@ -87,7 +87,9 @@ _MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
         "payable withheld rejected unknown payment_reported paid duplicate refunded"
     ),
     _State.PAYABLE: _moves("overdue expired paid duplicate refunded"),
-    _State.OVERDUE: _moves("expired paid duplicate refunded"),
+    # `OVERDUE`, `WITHHELD` and `EXPIRED`: if another order has the same invoice, a
+    # payment needs review.
+    _State.OVERDUE: _moves("expired payment_reported paid duplicate refunded"),
     # A gateway may have rejected the call although Aurpay created an order.
     _State.REJECTED: _moves("withheld payment_reported paid duplicate refunded"),
     # The sender may still receive the answer and store it.
@@ -104,7 +106,6 @@ _MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
         "payable withheld rejected unknown candidates_found payment_reported "
         "paid duplicate refunded"
     ),
-    # If another order has the same invoice, a payment needs review.
     _State.WITHHELD: _moves("expired payment_reported paid duplicate refunded"),
     _State.PAYMENT_REPORTED: _moves(
         "payable withheld not_found paid duplicate refunded"
@@ -112,7 +113,7 @@ _MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
     _State.PAID: _moves("refunded"),
     _State.DUPLICATE: _moves("refunded"),
     _State.REFUNDED: _moves(""),
-    _State.EXPIRED: _moves("overdue paid duplicate refunded"),
+    _State.EXPIRED: _moves("overdue payment_reported paid duplicate refunded"),
 }
 
 #: A reference has at most one attempt in these states; a unique index enforces it.

@@ -314,6 +314,30 @@ class TestPaymentHash:
         assert (await store.record(order_id=second)).attempt.state is S.PAYMENT_REPORTED
         assert (await store.resolve(attempt.attempt_id, second)).newly_paid
 
+    async def test_paid_order_with_a_duplicate_payment_hash_needs_review_after_expiry(
+        self,
+        local: OrderStore,
+        platform: Platform,
+        client: AurpayClient,
+        clock: FakeClock,
+    ) -> None:
+        await opened(local, "cart-1")
+        client._seen._by_hash.clear()
+        platform._invoices -= 1
+        with pytest.raises(UntrustedOrderError):
+            await opened(local)
+        [attempt] = await local.attempts("cart-42")
+        order_id = attempt.order_id or ""
+        platform.set(order_id, "OVERDUE")
+        clock.advance(26 * 3600)
+        change = await local.record(order_id=order_id)
+        assert (change.before, change.attempt.state) == (S.WITHHELD, S.EXPIRED)
+        platform.set(order_id, "SUCCESS")
+        change = await local.record(order_id=order_id)
+        assert (change.newly_paid, change.attempt.state) == (False, S.PAYMENT_REPORTED)
+        assert [one.order_id for one in await local.needs_review()] == [order_id]
+        assert (await local.resolve(attempt.attempt_id, order_id)).newly_paid
+
     async def test_order_with_a_duplicate_payment_hash_can_be_resolved_as_not_created(
         self, local: OrderStore, platform: Platform, client: AurpayClient
     ) -> None:

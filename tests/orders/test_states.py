@@ -30,6 +30,14 @@ def test_paid_attempts_can_only_be_refunded_and_refunded_is_final(state: S) -> N
     assert after == (set() if state is S.REFUNDED else {S.REFUNDED})
 
 
+@pytest.mark.parametrize("state", [S.WITHHELD, S.EXPIRED, S.OVERDUE])
+def test_payment_of_a_shared_invoice_can_be_reported_in_each_state_of_its_order(
+    state: S,
+) -> None:
+    """An order with a failed check starts as withheld, expires, and may be revoked."""
+    assert state.can_become(S.PAYMENT_REPORTED)
+
+
 def test_no_state_has_a_transition_to_itself() -> None:
     assert not any(state.can_become(state) for state in S)
 
