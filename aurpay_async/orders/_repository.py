@@ -317,9 +317,9 @@ class Rows:
     async def needs_review(self) -> Sequence[Attempt]:
         """Return the attempts that may be paid and need a person's review."""
         understood = [str(s) for s in OrderStatus if s.is_paid is not None]
-        payable = [str(state) for state in PAYABLE]
+        unpaid = [str(state) for state in (*PAYABLE, AttemptState.EXPIRED)]
         reported = _a.state == str(AttemptState.PAYMENT_REPORTED)
-        not_understood = and_(_a.status.not_in(understood), _a.state.in_(payable))
+        not_understood = and_(_a.status.not_in(understood), _a.state.in_(unpaid))
         matching = _a.state == str(AttemptState.CANDIDATES_FOUND)
         query = self._select(or_(reported, not_understood, matching))
         found = await self._all(query.order_by(_a.created_at, _a.attempt_id))

@@ -296,6 +296,20 @@ class TestOtherUpdates:
         order = await opened(local)
         assert (await local.attempts("cart-42"))[0] not in await local.needs_review()
 
+    async def test_unknown_status_of_an_expired_order_needs_review(
+        self, local: OrderStore, platform: Platform, clock: FakeClock
+    ) -> None:
+        order = await opened(local)
+        platform.set(order.order_id, "OVERDUE")
+        clock.advance(26 * 3600)
+        expired = await local.record(order_id=order.order_id)
+        assert expired.attempt.state is S.EXPIRED
+        assert await local.needs_review() == []
+        platform.set(order.order_id, "PARTIAL")
+        change = await local.record(order_id=order.order_id)
+        assert (change.changed, change.attempt.status) == (False, "PARTIAL")
+        assert await local.needs_review() == [change.attempt]
+
     async def test_value_that_is_no_update_is_rejected(self, local: OrderStore) -> None:
         order = await opened(local)
         for update in (7, order, order.order_id, "cart-42"):
