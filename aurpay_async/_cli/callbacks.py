@@ -166,7 +166,7 @@ def send_callback(
 async def _send(
     output: Output, url: str, options: CallbackOptions, keys: CallbackKeys
 ) -> int:
-    # Signed send_once, so that a duplicate is the same byte for byte.
+    # Signed once, so that a duplicate is the same byte for byte.
     headers = options.headers(url, keys)
     codes: list[int] = []
     for _ in range(2 if options.duplicate else 1):

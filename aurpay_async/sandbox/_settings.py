@@ -196,7 +196,7 @@ class ReceivedRequest:
     method: str
     #: Path and query, undecoded.
     path: str
-    #: ApiRequest for in any case.
+    #: Names are case-insensitive, and may occur twice.
     headers: Mapping[str, str] = attrs.field(repr=lambda headers: repr([*headers]))
     body: bytes
     #: Whether the sandbox has an endpoint for its method and path.

@@ -49,7 +49,7 @@ export function showChoice(token) {
   }
 
   function showConnectionError() {
-    if (isShown) say(place.result, "The sandbox does not response.");
+    if (isShown) say(place.result, "The sandbox does not answer.");
   }
 
   load().catch(showConnectionError);
