@@ -56,6 +56,9 @@ $ aurpay order create 20 USD --qr --watch
 ```
 """
 
+#: Without it, the help would be a docstring of cyclopts.
+_COMPLETION: Final = "Install completion for bash, zsh or fish."
+
 _GROUPS: Final = {
     "order": """\
 Create, show, list, find and refund orders, at Aurpay or in a sandbox.
@@ -384,7 +387,7 @@ def build_app() -> App:
         groups[group].command(
             f"{__name__}.{target}", name=name, help=text, version=_version
         )
-    app.register_install_completion_command()  # pyright: ignore[reportUnknownMemberType]
+    app.register_install_completion_command(help=_COMPLETION)  # pyright: ignore[reportUnknownMemberType]
     return app
 
 

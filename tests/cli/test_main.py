@@ -97,7 +97,7 @@ def test_help_is_the_same_with_python_oo() -> None:
     )
     shown = [
         subprocess.check_output(
-            [sys.executable, *flags, "-c", code, *COMMANDS],
+            [sys.executable, *flags, "-c", code, "", *COMMANDS],
             text=True,
             env={**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "1"},
         )
@@ -105,6 +105,7 @@ def test_help_is_the_same_with_python_oo() -> None:
     ]
     assert shown[0] == shown[1]
     assert "Send it without asking." in shown[1]
+    assert re.search(r"--install-completion +Install completion for", shown[1])
     for example in ("$ aurpay withdraw", "$ aurpay order refund"):
         assert example in shown[1]
 
