@@ -362,6 +362,9 @@ def run(arguments: Sequence[str]) -> int:
             )
         except CycloptsError as error:
             return show_usage_error(_output_format(arguments), str(error))
+        except ImportError as error:
+            # cyclopts wraps the error of a command's module, and omits the reason.
+            raise (error.__cause__ or error) from None
         return run_command(command, bound)
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -199,12 +199,13 @@ def forget_commands(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delattr(_cli, name.rpartition(".")[2], raising=False)
 
 
+@pytest.mark.parametrize("missing", ["_errors", "sandbox"])
 def test_other_missing_module_raises_its_own_error(
-    aurpay: Run, monkeypatch: pytest.MonkeyPatch
+    aurpay: Run, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     forget_commands(monkeypatch)
-    monkeypatch.setitem(sys.modules, "aurpay_async._cli._errors", None)
-    with pytest.raises(ModuleNotFoundError):
+    monkeypatch.setitem(sys.modules, f"aurpay_async._cli.{missing}", None)
+    with pytest.raises(ModuleNotFoundError, match=missing):
         aurpay("demo")
 
 
