@@ -17,7 +17,7 @@ import attrs
 from cyclopts import Parameter, validators
 
 from .._api.arguments import DEFAULT_SIZE
-from .._core.secrets import Secret, keys_from_env
+from .._core.secrets import Secret, keys_from_env, secret_from_env
 from ..errors import ConfigurationError
 from ._errors import FAILED, USAGE, show_failure
 
@@ -255,21 +255,14 @@ class CallbackKeys(NamedTuple):
     secret: Secret
 
 
-def from_environment(name: str) -> Secret | None:
-    """Return the value of a variable; an empty one counts as not set."""
-    return Secret(os.environ[name]) if os.environ.get(name) else None
-
-
 def ask_for_callback_keys() -> CallbackKeys:
     """Return the callback keys of the environment, prompting for those not set.
 
     Raises:
         ConfigurationError: if there is no terminal to ask at.
     """
-    token = from_environment(CALLBACK_TOKEN) or _prompt(
-        CALLBACK_TOKEN, "Callback token"
-    )
-    secret = from_environment(CALLBACK_SECRET)
+    token = secret_from_env(CALLBACK_TOKEN) or _prompt(CALLBACK_TOKEN, "Callback token")
+    secret = secret_from_env(CALLBACK_SECRET)
     return CallbackKeys(token, secret or _prompt(CALLBACK_SECRET, "Callback secret"))
 
 

@@ -19,6 +19,7 @@ from cyclopts.validators import mutually_exclusive
 
 from .._client.options import require_origin
 from .._core.clock import SystemClock
+from .._core.secrets import secret_from_env
 from .._core.urls import UrlError, format_origin, without_query
 from ..errors import InvalidRequestError
 from ..sandbox._callbacks import ANY_KEY
@@ -31,7 +32,6 @@ from ._options import (
     OutputOption,
     Port,
     ask_for_callback_keys,
-    from_environment,
 )
 from ._output import Output, Row, iso, redacted
 from ._web import Answer, require_sendable, send, serve
@@ -183,7 +183,7 @@ async def _send(
 
 def _api_key() -> str:
     """Return the API key of the environment, or a made-up one."""
-    key = from_environment("AURPAY_API_KEY")
+    key = secret_from_env("AURPAY_API_KEY")
     return ANY_KEY if key is None else key.reveal()
 
 

@@ -16,6 +16,7 @@ import attrs
 from cyclopts import Parameter
 
 from .._client.options import auth_from_env
+from .._core.secrets import secret_from_env
 from .._core.urls import is_loopback, parse_origin, without_query
 from ..callbacks import (
     CallbackProcessor,
@@ -39,7 +40,6 @@ from ._options import (
     Port,
     Several,
     ask_for_callback_keys,
-    from_environment,
 )
 from ._output import Output, Row, iso, moment, parse_time, span
 from ._views import order_members, show_order
@@ -329,7 +329,7 @@ def _callback_keys(*, ask: bool) -> _CallbackKeys:
 
 def _made_up_value(variable: str) -> str | None:
     """Return the value of a variable, and reject one that may be a live key."""
-    secret = from_environment(variable)
+    secret = secret_from_env(variable)
     if secret is None:
         return None
     require_made_up(variable, secret.reveal())
