@@ -308,8 +308,6 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
     try:
         result = command(*bound.args, **bound.kwargs)
         if iscoroutine(result):
-            import asyncio  # slow to load, and --help does not need it
-
             result = asyncio.run(result)
     except AurpayError as error:
         output = Output(bound.arguments.get("output_format", "text"))

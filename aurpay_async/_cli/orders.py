@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from .._api.payment_models import PaymentOrder
     from .._client.lost_orders import OrderSearchResult
 
+    #: An order that was just created, in any coin.
+    Watched = LightningOrder | PaymentOrder
+
 
 _PAID: Final = frozenset({"paid", "late_paid"})
 
@@ -359,7 +362,3 @@ async def create_payment_url(
         await open_page(output, page.pay_url)
     output.status("the order is created when the payer chooses a coin", "")
     return 0
-
-
-if TYPE_CHECKING:
-    Watched = LightningOrder | PaymentOrder

@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     from ._settings import HostPolicy, Settings
     from ._simulator import Simulator
 
+    #: Deliver a callback with a fault, and return each attempt.
+    FaultyDelivery = Callable[
+        ["CallbackSender", SandboxOrder, "CallbackKind", FaultSpec],
+        Awaitable[list["SentCallback"]],
+    ]
+
 
 Message = MutableMapping[str, Any]
 
@@ -659,10 +665,3 @@ async def pay_before_response(simulator: Simulator, order_id: str) -> None:
     fault = simulator.state.callback_faults.take(before_answer=True)
     if fault is not None:
         await change_status(simulator, order_id, "pay", fault)
-
-
-if TYPE_CHECKING:
-    FaultyDelivery = Callable[
-        [CallbackSender, SandboxOrder, CallbackKind, FaultSpec],
-        Awaitable[list[SentCallback]],
-    ]

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
     from ._models import Coin
 
+    #: Return 32 bytes for a purpose.
+    RandomSource = Callable[..., bytes]
+
 
 def random_source(seed: int | None = None) -> RandomSource:
     """Return a source of bytes: reproducible with `seed`, unpredictable without."""
@@ -459,7 +462,3 @@ class Ledger:
         )
         self.orders[order_id] = changed
         return changed
-
-
-if TYPE_CHECKING:
-    RandomSource = Callable[..., bytes]

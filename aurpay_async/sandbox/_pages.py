@@ -48,6 +48,11 @@ if TYPE_CHECKING:
     from ._settings import HostPolicy
     from ._simulator import Simulator
 
+    #: Return the state that a page shows.
+    ReadState = Callable[[], Mapping[str, object]]
+    #: Change the order with this id.
+    Action = Callable[[str], Awaitable[object]]
+
 
 def can_render_qr() -> bool:
     """Return whether QR codes can be rendered: segno is an optional dependency."""
@@ -390,11 +395,3 @@ def _file(name: str, headers: Mapping[str, str] | None = None) -> web.Response:
         charset="utf-8",
         headers=headers,
     )
-
-
-if TYPE_CHECKING:
-    ReadState = Callable[[], Mapping[str, object]]
-
-
-if TYPE_CHECKING:
-    Action = Callable[[str], Awaitable[object]]

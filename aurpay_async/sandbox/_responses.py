@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ._ledger import Checkout, SandboxOrder
     from ._settings import ReceivedRequest
 
+    #: Data of a page.
+    View = dict[str, object]
+
 
 T = TypeVar("T")
 
@@ -316,7 +319,3 @@ def _callback(sent: SentCallback) -> View:
 def read_static(name: str) -> bytes:
     """Return a file of ``static``, which is read once."""
     return (Path(__file__).parent / "static" / name).read_bytes()
-
-
-if TYPE_CHECKING:
-    View = dict[str, object]

@@ -18,7 +18,7 @@ from ._clock import Deadlines, SandboxClock
 from ._faults import CallbackFaults, Faults
 from ._ledger import Checkout, Checkouts, Ledger, SandboxOrder, random_source
 from ._settings import Authenticator, ReceivedRequest
-from ._storage import PersistentDict, PersistentList
+from ._storage import PersistentDict, PersistentList, SqliteStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ._callbacks import AsgiApp
     from ._responses import Amounts
     from ._settings import Settings
-    from ._storage import Persistent, SqliteStorage
+    from ._storage import Persistent
 
 
 class State:
@@ -58,9 +58,6 @@ class State:
         Raises:
             ConfigurationError: if the file is in use, or cannot be read.
         """
-        # Imported here because only a sandbox with a file needs SQLite.
-        from ._storage import SqliteStorage
-
         if self._storage is not None:
             raise ConfigurationError(
                 "a sandbox with a file opens once; create another Sandbox for the file"
