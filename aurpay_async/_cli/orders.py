@@ -56,6 +56,32 @@ if TYPE_CHECKING:
     Watched = LightningOrder | PaymentOrder
 
 
+async def create_order(
+    price: Price,
+    currency: Currency,
+    /,
+    *,
+    options: OrderOptions = ORDER_DEFAULTS,
+    qr: Annotated[Flag, Parameter(help="Show the invoice as a QR code.")] = False,
+    watch: WatchOption = False,
+    browser: OpenOption = False,
+    output_format: OutputOption = "text",
+) -> int:
+    """Create an order and show it; with ``--watch``, return 1 if it is not paid."""
+    output = Output(output_format)
+    members = options.for_client()
+    async with open_client(output) as aurpay:
+        with output.waiting(f"Creating an order of {price} {currency}"):
+            order = await aurpay.create_order(price, currency, **members)
+        output.json("order", **order_members(order))
+        show_order(output, order)
+        if qr:
+            output.qr_code(order.payment_request.uri.upper())
+        if browser:
+            await open_page(output, order.pay_url)
+        return await watch_payment(output, aurpay, order) if watch else 0
+
+
 _PAID: Final = frozenset({"paid", "late_paid"})
 
 _OUTCOMES: Final = {
@@ -121,30 +147,17 @@ def _progress(order: Watched, status: OrderStatus) -> str:
     return f"{status}, {left} left to pay"
 
 
-async def create_order(
-    price: Price,
-    currency: Currency,
-    /,
-    *,
-    options: OrderOptions = ORDER_DEFAULTS,
-    qr: Annotated[Flag, Parameter(help="Show the invoice as a QR code.")] = False,
-    watch: WatchOption = False,
-    browser: OpenOption = False,
-    output_format: OutputOption = "text",
+async def show_order_by_id(
+    order_id: OrderId, /, *, output_format: OutputOption = "text"
 ) -> int:
-    """Create an order and show it; with ``--watch``, return 1 if it is not paid."""
+    """Query Aurpay for an order, and show it."""
     output = Output(output_format)
-    members = options.for_client()
-    async with open_client(output) as aurpay:
-        with output.waiting(f"Creating an order of {price} {currency}"):
-            order = await aurpay.create_order(price, currency, **members)
-        output.json("order", **order_members(order))
-        show_order(output, order)
-        if qr:
-            output.qr_code(order.payment_request.uri.upper())
-        if browser:
-            await open_page(output, order.pay_url)
-        return await watch_payment(output, aurpay, order) if watch else 0
+    async with AurpayClient.from_env() as aurpay:
+        with output.waiting("Querying the order"):
+            order = await aurpay.get_order(order_id)
+    output.json("detail", **detail_members(order))
+    output.rows(detail_rows(order), f"Order {order.order_id}")
+    return 0
 
 
 #: Shown where Aurpay gives no value.
@@ -272,19 +285,6 @@ def _show_result(output: Output, result: OrderSearchResult) -> int:
         "no order matches yet: search again before you create another", "problem"
     )
     return FAILED
-
-
-async def show_order_by_id(
-    order_id: OrderId, /, *, output_format: OutputOption = "text"
-) -> int:
-    """Query Aurpay for an order, and show it."""
-    output = Output(output_format)
-    async with AurpayClient.from_env() as aurpay:
-        with output.waiting("Querying the order"):
-            order = await aurpay.get_order(order_id)
-    output.json("detail", **detail_members(order))
-    output.rows(detail_rows(order), f"Order {order.order_id}")
-    return 0
 
 
 async def create_payment(

@@ -59,72 +59,6 @@ AsgiApp = Callable[
     Awaitable[None],
 ]
 
-#: The same timeout as for callbacks over the network.
-_APP_TIMEOUT_S: Final = 10
-
-_PATH_AND_QUERY = re.compile(r"https?://[^/?#]*([^?#]*)\??([^#]*)", re.IGNORECASE)
-
-
-@final
-class _Exchange:
-    """One request to an application, and the status of its response."""
-
-    def __init__(self, body: bytes) -> None:
-        self._requests: list[Message] = [
-            {"type": "http.request", "body": body, "more_body": False}
-        ]
-        self._is_answered = asyncio.Event()
-        self.status: int | None = None
-
-    async def receive(self) -> Message:
-        if self._requests:
-            return self._requests.pop()
-        await self._is_answered.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        elif not message.get("more_body", False):
-            self._is_answered.set()
-
-
-async def call_app(
-    app: AsgiApp, origin: Origin, callback: CallbackRequest
-) -> tuple[int | None, str | None]:
-    """Return the status of the response, and the exception of the application."""
-    exchange = _Exchange(callback.body)
-    try:
-        async with asyncio.timeout(_APP_TIMEOUT_S):
-            await app(_scope(origin, callback), exchange.receive, exchange.send)
-    except Exception as error:  # noqa: BLE001 - recorded
-        return exchange.status, f"{type(error).__name__}: {error}"
-    return exchange.status, None
-
-
-def _scope(origin: Origin, callback: CallbackRequest) -> Message:
-    scheme, host, port = origin
-    match = _PATH_AND_QUERY.match(callback.url)
-    path, query = match.groups() if match else ("", "")
-    headers = [("Host", host), *callback.headers]
-    if callback.body:
-        headers.append(("Content-Length", str(len(callback.body))))
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": "1.1",
-        "method": callback.method,
-        "scheme": scheme,
-        "path": unquote(path) or "/",
-        "raw_path": path.encode() or b"/",
-        "query_string": query.encode(),
-        "root_path": "",
-        "headers": [(n.lower().encode(), v.encode()) for n, v in headers],
-        "client": ("127.0.0.1", 0),
-        "server": (host, port),
-    }
-
-
 #: The two events of which Aurpay sends callbacks.
 CallbackKind = Literal["paid", "timeout"]
 
@@ -435,7 +369,7 @@ _FAULTY_DELIVERIES: Final[Mapping[str, FaultyDelivery]] = {
 }
 
 #: Aurpay's own timeout for callbacks is not known.
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
+_TIMEOUT_S: Final = 10
 
 #: Only the status of a response is used; this much of its body is read.
 _MAX_RESPONSE: Final = 64 * 1024
@@ -602,7 +536,7 @@ class CallbackSender:
                 # No reuse: an idle connection could be closed between two callbacks.
                 connector=aiohttp.TCPConnector(limit=0, force_close=True),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=_TIMEOUT,
+                timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
                 trust_env=False,
                 auto_decompress=False,
                 middlewares=(send_once,),
@@ -625,6 +559,69 @@ async def send_once(
     except aiohttp.ClientConnectionError as error:
         # aiohttp repeats on subclasses that mean a broken connection, not on the class.
         raise aiohttp.ClientConnectionError(f"{error}") from error
+
+
+_PATH_AND_QUERY = re.compile(r"https?://[^/?#]*([^?#]*)\??([^#]*)", re.IGNORECASE)
+
+
+@final
+class _Exchange:
+    """One request to an application, and the status of its response."""
+
+    def __init__(self, body: bytes) -> None:
+        self._requests: list[Message] = [
+            {"type": "http.request", "body": body, "more_body": False}
+        ]
+        self._is_answered = asyncio.Event()
+        self.status: int | None = None
+
+    async def receive(self) -> Message:
+        if self._requests:
+            return self._requests.pop()
+        await self._is_answered.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif not message.get("more_body", False):
+            self._is_answered.set()
+
+
+async def call_app(
+    app: AsgiApp, origin: Origin, callback: CallbackRequest
+) -> tuple[int | None, str | None]:
+    """Return the status of the response, and the exception of the application."""
+    exchange = _Exchange(callback.body)
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            await app(_scope(origin, callback), exchange.receive, exchange.send)
+    except Exception as error:  # noqa: BLE001 - recorded
+        return exchange.status, f"{type(error).__name__}: {error}"
+    return exchange.status, None
+
+
+def _scope(origin: Origin, callback: CallbackRequest) -> Message:
+    scheme, host, port = origin
+    match = _PATH_AND_QUERY.match(callback.url)
+    path, query = match.groups() if match else ("", "")
+    headers = [("Host", host), *callback.headers]
+    if callback.body:
+        headers.append(("Content-Length", str(len(callback.body))))
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": callback.method,
+        "scheme": scheme,
+        "path": unquote(path) or "/",
+        "raw_path": path.encode() or b"/",
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(n.lower().encode(), v.encode()) for n, v in headers],
+        "client": ("127.0.0.1", 0),
+        "server": (host, port),
+    }
 
 
 #: Aurpay documents no callback for an underpayment or a refund.

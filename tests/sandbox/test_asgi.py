@@ -94,7 +94,7 @@ async def test_asgi_application_that_never_answers_times_out(
         await send({"type": "http.response.body", "more_body": True})
         await receive()
 
-    monkeypatch.setattr(asgi, "_APP_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(asgi, "_TIMEOUT_S", 0.01)
     aurpay_sandbox.deliver_to(silent, SHOP)
     assert await pay_order(aurpay_client, aurpay_sandbox) == (200, "TimeoutError: ")
 
