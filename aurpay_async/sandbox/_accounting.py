@@ -6,7 +6,6 @@ contradict them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Final, Literal, cast, final
@@ -17,8 +16,8 @@ import attrs
 from .. import bolt11
 from .._core.money import parse_price
 from ..errors import InvalidRequestError, InvoiceError, shown
-from ._ledger import NETWORK, RATES
-from ._models import LIGHTNING, ApiRejection
+from ._ledger import MSAT_PER_BTC, NETWORK, RATES
+from ._models import CURRENCY, LIGHTNING, ApiRejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
     from ._ledger import SandboxOrder
     from ._storage import Storage
-
-
-_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 @final
@@ -86,7 +82,7 @@ class Rates(Mapping[str, Decimal]):
 
 
 def _currency(currency: object) -> str:
-    if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
+    if not isinstance(currency, str) or not CURRENCY.fullmatch(currency):
         raise InvalidRequestError(
             f"a currency is three capital letters, not {shown(currency)}",
             field="rates",
@@ -212,9 +208,6 @@ def _of_withdrawal(withdrawal: SandboxWithdrawal) -> SandboxTransaction:
     )
 
 
-_MSAT_PER_BTC: Final = 10**11
-
-
 @attrs.frozen
 class Withdrawals:
     """All withdrawals of one sandbox, by payment hash: each invoice is paid once."""
@@ -268,4 +261,4 @@ def _payable(
             400,
             "the invoice has no amount, and the sandbox does not let you choose one",
         )
-    return invoice, EXACT.divide(Decimal(invoice.amount_msat), Decimal(_MSAT_PER_BTC))
+    return invoice, EXACT.divide(Decimal(invoice.amount_msat), Decimal(MSAT_PER_BTC))

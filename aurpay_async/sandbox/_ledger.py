@@ -74,7 +74,7 @@ _MIN_FINAL_CLTV_EXPIRY: Final = 80
 
 _FEATURES: Final = (9, 14, 17)
 
-_MSAT_PER_BTC: Final = 10**11
+MSAT_PER_BTC: Final = 10**11
 
 _ALL_BITCOINS: Final = 21_000_000
 
@@ -198,7 +198,7 @@ def _with_invoice(
         payment_hash=sha256(preimage).hexdigest(),
         payment_secret=secret.hex(),
         timestamp=int(order.created_at.timestamp()),
-        amount_msat=int(_ROUND_UP.multiply(order.amount, Decimal(_MSAT_PER_BTC))),
+        amount_msat=int(_ROUND_UP.multiply(order.amount, Decimal(MSAT_PER_BTC))),
         network=NETWORK,
         # The documented examples have 32 hex digits, of unknown meaning.
         description=description[:16].hex(),

@@ -96,7 +96,8 @@ def find_coin(fields: Mapping[str, object]) -> Coin:
     return coin
 
 
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+#: The code of a currency.
+CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 _URL_FIELDS: Final = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
 
@@ -178,7 +179,7 @@ def _currency(
     value = fields.get(name)
     if not isinstance(value, str) or value not in rates:
         problem = f"{name} must be one of {', '.join(rates)}"
-        if isinstance(value, str) and _CURRENCY.fullmatch(value):
+        if isinstance(value, str) and CURRENCY.fullmatch(value):
             problem += (
                 f"; for {value} set a rate: --rate {value}=..., "
                 f'or rates={{"{value}": ...}}'
