@@ -57,6 +57,10 @@ _row: Final = callbacks.c
 #: Each failed try means that another process has updated the row meanwhile.
 _TRIES: Final = 5
 
+#: A longer lease or age counts as this: its end would be a year that neither Python nor
+#: the database has.
+_MAX_PERIOD: Final = timedelta(days=36_500)
+
 
 @final
 class SqlInbox:
@@ -178,9 +182,9 @@ class SqlInbox:
         Returns:
             The number of deleted rows.
         """
-        now = self._database.now(self._clock)
+        now, age = self._database.now(self._clock), min(older_than, _MAX_PERIOD)
         deleted = delete(callbacks).where(
-            _row.updated_at <= self._database.now(self._clock, -older_than),
+            _row.updated_at <= self._database.now(self._clock, -age),
             or_(_row.token.is_(None), _row.lease_until <= now),
         )
         async with self._database.connect() as connection:
@@ -191,7 +195,7 @@ class SqlInbox:
     ) -> Claim | Taken | None:
         """Try once; return ``None`` if another process updated the row meanwhile."""
         now, token = self._database.now(self._clock), new_token()
-        until = self._database.now(self._clock, lease)
+        until = self._database.now(self._clock, min(lease, _MAX_PERIOD))
         mine = {"token": token, "lease_until": until, "updated_at": now}
         new = self._database.insert(callbacks).values(key=key, **mine)
         if (

@@ -603,6 +603,20 @@ class TestPruning:
         clock.advance(LEASE_S)
         assert await shared.prune(timedelta(0)) == 1
 
+    @pytest.mark.parametrize("clock", [FakeClock(), None])
+    async def test_lease_and_age_may_be_longer_than_the_calendar(
+        self, url: str, clock: FakeClock | None
+    ) -> None:
+        """Without a fake clock, PostgreSQL computes the times."""
+        async with SqlInbox(url, clock=clock) as inbox:
+            await inbox.create_tables()
+            for lease in (timedelta.max, timedelta(days=365 * 9000)):
+                claim = await inbox.claim(KEY, "paid", lease)
+                assert isinstance(claim, Claim)
+                assert await inbox.claim(KEY, "paid") is BUSY
+                assert await inbox.prune(lease) == 0
+                await inbox.release(claim)
+
 
 class TestCreation:
     """URLs and engines, valid and invalid."""
