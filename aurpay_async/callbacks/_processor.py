@@ -271,9 +271,15 @@ class Delivery:
                 "ack() takes the connection of the handler's own transaction; without "
                 "one, do not call it: the processor records the notification itself"
             )
-        if self._acknowledged:
-            raise ConfigurationError("this notification was acknowledged already")
-        await self.inbox.confirm(self._claim, self._handled, connection)
+        try:
+            # Not refused the second time: a handler may roll its transaction back, and
+            # try again.
+            await self.inbox.confirm(self._claim, self._handled, connection)
+        except ClaimExpiredError as error:
+            if not self._acknowledged:
+                raise
+            problem = "this notification was acknowledged already"
+            raise ConfigurationError(problem) from error
         self._acknowledged = True
 
     async def _record(self) -> None:
@@ -528,8 +534,8 @@ class CallbackProcessor:
             order: The merchant's order, with its `reference` and `attempt_id`.
 
         Returns:
-            `Reply.outcome` is the outcome that was handled, ``repeated`` or
-            ``not_yet``.
+            `Reply.outcome` is the outcome that was handled, ``repeated``, ``not_yet``,
+            or ``busy`` while another handler processes the order.
         """
         attempt_id = order.attempt_id or ""
         if order.reference is None or not is_attempt_id(attempt_id):

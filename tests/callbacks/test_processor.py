@@ -655,13 +655,36 @@ async def test_ack_without_commit_is_answered_with_500(
     assert "without committing" in caplog.text
 
 
-async def test_second_ack_of_a_notification_is_rejected() -> None:
-    async def twice(notification: Notification) -> None:
-        await notification.ack("a connection")  # type: ignore[arg-type]
-        await notification.ack("a connection")  # type: ignore[arg-type]
+class OnceInbox(BrokenInbox):
+    """An inbox in which a claim can be confirmed as often as `confirms` says."""
 
-    shop = Shop(inbox=BrokenInbox(""))
-    shop.handler = twice
+    def __init__(self, confirms: int) -> None:
+        super().__init__("")
+        self.confirms = confirms
+
+    async def confirm(
+        self, claim: Claim, handled: Handled, connection: object = None
+    ) -> None:
+        del handled, connection
+        if not self.confirms:
+            raise ClaimExpiredError(claim.key, rule="lease")
+        self.confirms -= 1
+
+
+async def ack_twice(notification: Notification) -> None:
+    await notification.ack("a connection")  # type: ignore[arg-type]
+    await notification.ack("a connection")  # type: ignore[arg-type]
+
+
+async def test_ack_may_be_repeated_after_its_transaction_was_rolled_back() -> None:
+    shop = Shop(inbox=OnceInbox(2))
+    shop.handler = ack_twice
+    assert (await shop.receive()).outcome == "paid"
+
+
+async def test_second_ack_of_a_notification_is_rejected() -> None:
+    shop = Shop(inbox=OnceInbox(1))
+    shop.handler = ack_twice
     assert (await shop.receive()).status == 500
     assert "acknowledged already" in str(shop.rejections[0])
 
