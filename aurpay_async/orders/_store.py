@@ -89,9 +89,13 @@ class OrderStore:
             ConfigurationError: an argument cannot be used.
         """
         if not isinstance(client, AurpayClient):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(
-                f"client must be an AurpayClient, not {shown(client)}"
-            )
+            kind = type(client).__name__
+            del client, engine_or_url  # either may be the URL, with a password
+            raise ConfigurationError(f"client must be an AurpayClient, not {kind}")
+        try:
+            self._database = Database(engine_or_url, type(self).__name__)
+        finally:
+            del engine_or_url  # tracebacks show local names, and it may hold a password
         if not client._reference_keys:  # noqa: SLF001
             raise ConfigurationError(
                 "the client needs a reference_key: without one, callbacks do not "
@@ -100,10 +104,6 @@ class OrderStore:
         problem = invalid_option(clock=clock)
         if problem is not None:
             raise ConfigurationError(problem)
-        try:
-            self._database = Database(engine_or_url, type(self).__name__)
-        finally:
-            del engine_or_url  # tracebacks show local names, and it may hold a password
         self._client = client
         clock = clock or client._clock  # noqa: SLF001
         self._repository = Repository(client, Rows(self._database, clock), clock)

@@ -168,7 +168,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("client", "url", "problem"),
         [
-            ("", SQLITE, "client must be an AurpayClient, not ''"),
+            ("", SQLITE, "client must be an AurpayClient, not str$"),
             (AurpayClient(), SQLITE, "needs a reference_key"),
             (None, "hunter2", "write sqlite"),
             (None, "sqlite+aiosqlite://", "in memory"),
@@ -183,6 +183,24 @@ class TestArguments:
             client = AurpayClient(reference_key=REFERENCE_KEY)
         with pytest.raises(ConfigurationError, match=problem):
             OrderStore(client, url)
+
+    @pytest.mark.parametrize("swapped", [False, True])
+    @pytest.mark.parametrize(
+        ("keys", "options"),
+        [({}, {}), ({"reference_key": REFERENCE_KEY}, {"clock": 7})],
+    )
+    def test_invalid_order_store_shows_no_password_in_message_or_frames(
+        self, keys: Any, options: Any, *, swapped: bool
+    ) -> None:
+        url: Any = "postgresql+asyncpg://user:hunter2@127.0.0.1:1/shop"
+        client: Any = AurpayClient(**keys)
+        arguments = (url, client) if swapped else (client, url)
+        with pytest.raises(ConfigurationError) as caught:
+            OrderStore(*arguments, **options)
+        assert "hunter2" not in str(caught.value)
+        frames = [entry.frame for entry in caught.traceback[1:]]  # without this one
+        assert frames
+        assert "hunter2" not in repr([frame.f_locals for frame in frames])
 
     def test_order_store_rejects_a_clock_without_now(
         self, client: AurpayClient
