@@ -621,26 +621,27 @@ def _require_usable(engine: object, user: str) -> None:
 
 
 def _engine_at(text: str) -> AsyncEngine:
-    # The causes are not chained: some of them show the URL with its password.
     try:
-        url = make_url(text)
-        if url.get_backend_name() == "sqlite":
-            url = url.update_query_dict({"timeout": SQLITE_BUSY_S, **url.query})
-        options = _driver_options(url)
-        url = url.difference_update_query([_POOLER])
-        return create_async_engine(url, hide_parameters=True, connect_args=options)
-    except ConfigurationError:
-        raise
+        return _create_engine(text)
+    except ConfigurationError as error:
+        problem = str(error)
     except ImportError as error:
-        raise ConfigurationError(
-            f"the database driver {error.name} is not installed; {_URLS}"
-        ) from None
+        problem = f"the database driver {error.name} is not installed; {_URLS}"
     except (SQLAlchemyError, ValueError):
-        raise ConfigurationError(
-            f"this is not the URL of a database driver for asyncio; {_URLS}"
-        ) from None
+        problem = f"this is not the URL of a database driver for asyncio; {_URLS}"
     finally:
         del text
+    # Raised outside the handler: the frames of the context show the password.
+    raise ConfigurationError(problem)
+
+
+def _create_engine(text: str) -> AsyncEngine:
+    url = make_url(text)
+    if url.get_backend_name() == "sqlite":
+        url = url.update_query_dict({"timeout": SQLITE_BUSY_S, **url.query})
+    options = _driver_options(url)
+    url = url.difference_update_query([_POOLER])
+    return create_async_engine(url, hide_parameters=True, connect_args=options)
 
 
 def _driver_options(url: URL) -> dict[str, object]:

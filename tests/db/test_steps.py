@@ -106,10 +106,21 @@ async def test_unreachable_server_is_an_error_without_the_password() -> None:
     assert PASSWORD not in frames_of(caught.value)
 
 
-def test_password_of_an_invalid_url_is_in_no_traceback_frame() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense+asyncpg://a:{}@127.0.0.1:1/b",
+        "postgresql+asyncpg://a:{}@127.0.0.1:port/b",
+        "postgresql+asyncpg://a@127.0.0.1:1/b?password={}&pgbouncer=perhaps",
+        "postgresql+nonsense://a@127.0.0.1:1/b?password={}",
+        "mysql+aiomysql://a@127.0.0.1:1/b?password={}",
+    ],
+)
+def test_password_of_an_invalid_url_is_in_no_traceback_frame(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        SqlInbox("nonsense+asyncpg://a:" + PASSWORD + "@127.0.0.1:1/b")
+        SqlInbox(url.format(PASSWORD))
     assert PASSWORD not in frames_of(caught.value)
+    assert caught.value.__context__ is None
 
 
 async def test_statement_without_an_answer_times_out_and_drops_its_connection(
