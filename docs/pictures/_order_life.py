@@ -89,7 +89,7 @@ def _unknown() -> list[str]:
     """Draw the statuses without a documented meaning."""
     return [
         box(24, 274, 712, 36, "open"),
-        text(40, 297, "PARTIAL   TERMINATED   any other", "strong small"),
+        text(40, 297, "PARTIAL, TERMINATED, any other", "strong small"),
         text(
             720,
             297,

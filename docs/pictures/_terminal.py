@@ -90,7 +90,8 @@ async def run_command(arguments: str) -> str:
             *command, stdout=asyncio.subprocess.PIPE, env=settings
         )
         printed, _ = await process.communicate()
-    return f"$ aurpay {arguments}\n\n{printed.decode().strip()}"
+    output = printed.decode().strip("\n")  # the first line keeps its indentation
+    return f"$ aurpay {arguments}\n\n{output}"
 
 
 async def capture_terminal(
