@@ -286,7 +286,7 @@ class Reconciliation:
     #: The failed polls; the next run in which they are due repeats them.
     failures: tuple[Failure, ...]
     #: The number of attempts that were polled.
-    asked: int
+    polled: int
     #: True if more attempts are due and the next run may start at once.
     more: bool
 

@@ -242,7 +242,7 @@ async def reconcile(
     return Reconciliation(
         changes=tuple(changes),
         failures=tuple(failures),
-        asked=polled,
+        polled=polled,
         more=len(due.attempts) > limit and not stuck,
     )
 

@@ -355,7 +355,7 @@ async def test_reconcile_task_continues_while_more_orders_are_due(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.tasks()
-    found = Reconciliation(changes=(), failures=(), asked=100, more=True)
+    found = Reconciliation(changes=(), failures=(), polled=100, more=True)
     runs = [found, found, attrs.evolve(found, more=False)]
 
     async def reconcile(**_: object) -> Reconciliation:

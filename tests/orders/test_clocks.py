@@ -106,10 +106,10 @@ async def test_polls_are_due_by_the_clock_of_the_database(
         machine(dated, postgresql_url, ahead_s) as wrong,
     ):
         order = await right.get_or_create("cart-42", 20, "USD", **URLS)
-        assert (await wrong.reconcile()).asked == 0
+        assert (await wrong.reconcile()).polled == 0
         [attempt] = await right.attempts("cart-42")
         await right._repository.rows.plan_poll(attempt)
-        assert (await wrong.reconcile()).asked == 1
+        assert (await wrong.reconcile()).polled == 1
         [attempt] = await right.attempts("cart-42")
         assert attempt.last_polled_at is not None
         assert attempt.next_poll_at is not None

@@ -241,7 +241,7 @@ async def reconcile(store: OrderStore) -> set[str | None]:
     """Return the orders that fulfilled a cart."""
     settled: list[str | None] = []
     done = await store.reconcile(limit=1000)
-    while done.asked:
+    while done.polled:
         assert done.failures == ()
         settled += [one.attempt.order_id for one in done.changes if one.newly_paid]
         done = await store.reconcile(limit=1000)

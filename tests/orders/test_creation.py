@@ -631,7 +631,7 @@ class TestOverdue:
         assert not (await local.reconcile()).changes
         platform.set(first.order_id, status)
         clock.advance(1)
-        assert (await local.reconcile()).asked == 0
+        assert (await local.reconcile()).polled == 0
         assert (await opened(local)).status == status
         assert await states(local) == [S.PAYABLE]
         [change] = (await local.reconcile()).changes

@@ -103,14 +103,14 @@ class TestPolling:
             shipments.extend([change.reference] * change.newly_paid)
 
         clock.advance(TWO_MINUTES_S - 1)
-        assert (await store.reconcile(on_change=on_change)).asked == 0
+        assert (await store.reconcile(on_change=on_change)).polled == 0
         clock.advance(1)
         done = await store.reconcile(on_change=on_change)
         [change] = done.changes
         assert change.newly_paid
-        assert (done.asked, done.failures, done.more) == (1, (), False)
+        assert (done.polled, done.failures, done.more) == (1, (), False)
         clock.advance(DAY_S)
-        assert (await store.reconcile(on_change=on_change)).asked == 0
+        assert (await store.reconcile(on_change=on_change)).polled == 0
         assert shipments == ["cart-42"]
 
     async def test_concurrent_reconcile_runs_poll_each_order_once(
@@ -129,7 +129,7 @@ class TestPolling:
             runs = [one.reconcile() for one in (store, another, store, another)]
             done = await asyncio.gather(*runs)
         assert sum(len(one.changes) for one in done) == 10
-        assert platform.calls["get_order"] == sum(one.asked for one in done) == 10
+        assert platform.calls["get_order"] == sum(one.polled for one in done) == 10
 
     async def test_reconcile_run_is_bounded_and_polls_the_most_urgent_first(
         self, local: OrderStore, platform: Platform, clock: FakeClock
@@ -139,7 +139,7 @@ class TestPolling:
             clock.advance(1)
         clock.advance(TWO_MINUTES_S)
         runs = [await local.reconcile(limit=2) for _ in range(4)]
-        assert [(run.asked, run.more) for run in runs] == [
+        assert [(run.polled, run.more) for run in runs] == [
             (2, True),
             (2, True),
             (1, False),
@@ -155,7 +155,7 @@ class TestPolling:
         assert await states(local, clock, 2 * HOUR_S) == ["expired"]
         assert 25 <= platform.calls["get_order"] <= 35
         clock.advance(7 * DAY_S)
-        assert (await local.reconcile()).asked == 0
+        assert (await local.reconcile()).polled == 0
 
     @pytest.mark.parametrize("ahead_s", [26 * HOUR_S, 40 * DAY_S])
     async def test_clock_that_is_ahead_gives_up_no_order(
@@ -190,10 +190,10 @@ class TestPolling:
             became = await states(wrong, ahead, HOUR_S, "cart-41")
             assert sorted(became) == ["expired", "not_found"]
         done = await local.reconcile(limit=1)
-        assert (done.asked, done.more) == (1, True)
+        assert (done.polled, done.more) == (1, True)
         back = [*done.changes, *(await local.reconcile()).changes]
         assert sorted(one.attempt.state for one in back) == ["overdue", "unknown"]
-        assert (await local.reconcile()).asked == 0
+        assert (await local.reconcile()).polled == 0
         platform.set(order.order_id, "SUCCESS")
         clock.advance(TWO_MINUTES_S)
         assert any(one.newly_paid for one in (await local.reconcile()).changes)
@@ -205,7 +205,7 @@ class TestPolling:
         ahead = FakeClock(clock.now() + timedelta(hours=6))
         async with OrderStore(local._client, sqlite_url, clock=ahead) as wrong:
             order = await opened(wrong)
-        assert (await local.reconcile()).asked == 1
+        assert (await local.reconcile()).polled == 1
         platform.set(order.order_id, "SUCCESS")
         clock.advance(TWO_MINUTES_S)
         [change] = (await local.reconcile()).changes
@@ -273,7 +273,7 @@ class TestSearching:
         assert await states(local, clock, HOUR_S) == []
         assert await states(local, clock, HOUR_S) == ["not_found"]
         assert 8 <= platform.calls["list_orders"] <= 20
-        assert (await local.reconcile()).asked == 0
+        assert (await local.reconcile()).polled == 0
 
     async def test_lost_order_that_is_listed_late_becomes_a_candidate(
         self, local: OrderStore, platform: Platform, clock: FakeClock
@@ -311,7 +311,7 @@ class TestSearching:
         assert await states(local, clock, 10 * HOUR_S) == []
         platform.set(order_id, "OVERDUE")
         assert await states(local, clock, 10 * HOUR_S) == ["not_found"]
-        assert (await local.reconcile()).asked == 0
+        assert (await local.reconcile()).polled == 0
 
     async def test_candidate_that_aurpay_no_longer_lists_is_removed(
         self, local: OrderStore, platform: Platform, clock: FakeClock
@@ -366,7 +366,7 @@ class TestSearching:
     ) -> None:
         task = await start_call(local, platform)
         clock.advance(49)
-        assert (await local.reconcile()).asked == 0
+        assert (await local.reconcile()).polled == 0
         assert await states(local, clock, 60) == ["unknown"]
         platform.go.set()
         await task
@@ -389,7 +389,7 @@ class TestFailures:
         assert [change.reference for change in done.changes] == ["cart-2"]
         failed = {one.attempt.reference: type(one.error) for one in done.failures}
         assert failed == {"cart-0": NotFoundError, "cart-1": CallbackReferenceError}
-        assert (await local.reconcile()).asked == 0
+        assert (await local.reconcile()).polled == 0
 
     async def test_key_without_list_access_still_polls_known_orders(
         self, local: OrderStore, platform: Platform, clock: FakeClock
@@ -420,10 +420,10 @@ class TestFailures:
         down = ConnectError("down", outcome=RequestOutcome.NOT_SENT)
         platform.broken["get_order"] = down
         done = await local.reconcile(limit=2)
-        assert (done.asked, done.changes, done.more) == (1, (), False)
+        assert (done.polled, done.changes, done.more) == (1, (), False)
         assert [one.error for one in done.failures] == [down]
         platform.broken["get_order"] = answer(b"", 503)
-        assert (await local.reconcile()).asked == 1
+        assert (await local.reconcile()).polled == 1
 
     @pytest.mark.parametrize("age_s", [TWO_MINUTES_S, 20 * HOUR_S])
     async def test_exception_of_on_change_rolls_the_update_back(
@@ -557,7 +557,7 @@ class TestFailures:
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
-        assert (await local.reconcile()).asked == 0
+        assert (await local.reconcile()).polled == 0
         clock.advance(TWO_MINUTES_S)
         [change] = (await local.reconcile()).changes
         assert change.newly_paid

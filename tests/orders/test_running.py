@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from .platform import Platform
 
-NOTHING = Reconciliation(changes=(), failures=(), asked=0, more=False)
-MORE = Reconciliation(changes=(), failures=(), asked=1, more=True)
+NOTHING = Reconciliation(changes=(), failures=(), polled=0, more=False)
+MORE = Reconciliation(changes=(), failures=(), polled=1, more=True)
 
 
 class Steps:

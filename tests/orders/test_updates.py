@@ -335,7 +335,7 @@ async def test_reported_payment_that_aurpay_denies_is_polled_once(
     local: OrderStore, platform: Platform, local_shop: Shop
 ) -> None:
     await report_payment_after_expiry(local, platform, local_shop, "OVERDUE")
-    assert (await local.reconcile()).asked == 1
+    assert (await local.reconcile()).polled == 1
     [attempt] = await local.attempts("cart-42")
     assert (attempt.state, attempt.next_poll_at) == (S.EXPIRED, None)
 
@@ -358,7 +358,7 @@ async def test_unconfirmed_payment_report_blocks_new_orders_until_it_is_resolved
     with pytest.raises(PaymentNeedsReviewError):
         await opened(local)
     done = await local.reconcile(limit=1)
-    assert (done.asked, done.changes) == (1, ())
+    assert (done.polled, done.changes) == (1, ())
     [unclear] = await local.needs_review()
     assert (unclear.attempt_id, set(unclear.candidates)) == (
         attempt_id,
@@ -466,8 +466,8 @@ async def test_unconfirmed_callback_during_the_create_call_is_a_payment_report(
         S.PAYMENT_REPORTED
     ]
     done = await local.reconcile()
-    assert (done.asked, done.changes) == (1, ())
-    assert (await local.reconcile()).asked == 0
+    assert (done.polled, done.changes) == (1, ())
+    assert (await local.reconcile()).polled == 0
     platform.go.set()
     assert (await task).attempt_id == attempt.attempt_id
     assert [one.state for one in await local.attempts("cart-42")] == [S.PAYABLE]
@@ -530,7 +530,7 @@ class TestUnknownOrders:
         assert (await shop.receive(url)).status == 200
         # Its creation time is unknown, so no search can identify it.
         shop._clock.advance(7200)
-        assert (await store.reconcile()).asked == 0
+        assert (await store.reconcile()).polled == 0
         with pytest.raises(PaymentNeedsReviewError):
             await store.get_or_create("cart-9", "20", "USD")
         assert (await store.resolve(attempt.attempt_id, order.order_id)).newly_paid
@@ -552,7 +552,7 @@ class TestUnknownOrders:
         [attempt] = await local.needs_review()
         assert (attempt.price, attempt.currency) == (Decimal(1), "EUR")
         assert attempt.hinted_order_id == order.order_id
-        assert (await local.reconcile()).asked == 0
+        assert (await local.reconcile()).polled == 0
 
     async def test_timeout_of_an_unknown_order_is_recorded(
         self,
