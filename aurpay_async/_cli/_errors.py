@@ -166,7 +166,9 @@ def show_error(output: Output, error: AurpayError) -> None:
         retryable=error.retryable,
         sent_at=iso(error.sent_at),
         order_id=error.order_id,
-        asked=None if error.new_order is None else _request_members(error.new_order),
+        new_order=None
+        if error.new_order is None
+        else _request_members(error.new_order),
         payment_hash=None if error.invoice is None else error.invoice.payment_hash,
         advice=recovery_hint(error),
     )
@@ -204,7 +206,7 @@ def show_failure(
         retryable=False,
         sent_at=None,
         order_id=None,
-        asked=None,
+        new_order=None,
         payment_hash=None,
         advice=advice,
     )

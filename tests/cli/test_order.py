@@ -229,7 +229,7 @@ async def test_order_create_with_unknown_outcome_ends_with_3(
     record = (await run_order(aurpay, "create", "20", "USD", "-o", "json")).record
     assert record["type"] == "error"
     assert (record["outcome"], record["may_exist"]) == ("unknown", True)
-    assert record["asked"]["price"] == "20"
+    assert record["new_order"]["price"] == "20"
     assert (record["order_id"] is not None) is order_known
 
 

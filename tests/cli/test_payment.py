@@ -224,4 +224,7 @@ async def test_payment_create_with_unknown_coin_is_rejected(
         aurpay, "create", "20", "USD", "--chain", "ETH", "--coin", "X", "-o", "json"
     )
     assert (done.code, done.record["outcome"]) == (1, "rejected")
-    assert (done.record["asked"]["chain"], done.record["asked"]["coin"]) == ("ETH", "X")
+    assert (done.record["new_order"]["chain"], done.record["new_order"]["coin"]) == (
+        "ETH",
+        "X",
+    )
