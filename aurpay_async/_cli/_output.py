@@ -15,13 +15,11 @@ from decimal import Context, Decimal
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
 
-import segno
-from rich.console import Console as RichConsole
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
 
     from ._options import OutputFormat
+    from ._terminal import Console
 
 
 #: A shorter value is not a secret, and replacing it would damage ordinary words.
@@ -56,40 +54,6 @@ def to_json(members: Mapping[str, object]) -> str:
     """Return one line of JSON in printable ASCII."""
     # The json module escapes everything that is not ASCII, but leaves DEL as it is.
     return json.dumps(members, default=str).replace("\x7f", "\\u007f")
-
-
-class Console(RichConsole):
-    """A console that leaves a broken pipe to the caller.
-
-    Rich itself handles ``NO_COLOR``, ``TERM`` and other pipes.
-    """
-
-    def on_broken_pipe(self) -> None:
-        """Raise, so that ``main`` handles it: rich would end the process here."""
-        raise  # noqa: PLE0704 - rich calls it while it handles that error
-
-
-#: Two modules, one above the other, as one character; light modules are drawn.
-_BLOCKS = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}
-
-#: All characters that an encoding needs to have.
-BLOCKS = "".join(_BLOCKS.values())
-
-_QUIET_ZONE = 2
-
-
-def qr_lines(text: str) -> list[str]:
-    """Return a QR code, light on dark, with two rows of modules per line.
-
-    Upper-case text takes the smaller alphanumeric mode.
-    """
-    code = segno.make(text, error="l", micro=False)
-    rows = [list(row) for row in code.matrix_iter(border=_QUIET_ZONE)]
-    rows.append([0] * len(rows[0]))  # every QR code has an odd number of rows
-    return [
-        "".join(_BLOCKS[pair] for pair in zip(upper, lower, strict=True))
-        for upper, lower in zip(rows[::2], rows[1::2], strict=True)
-    ]
 
 
 _MSAT_PER_SATOSHI: Final = 1000
@@ -271,6 +235,7 @@ class Output:
         """Print a QR code, or the reason why it could not be scanned."""
         if self._is_json:
             return
+        from ._terminal import BLOCKS, qr_lines
 
         problem = _qr_problem(self._consoles[0], BLOCKS)
         if problem is not None:
@@ -356,6 +321,8 @@ class Output:
     @cached_property
     def _consoles(self) -> tuple[Console, Console]:
         """Return the consoles of standard output and of standard error."""
+        from ._terminal import Console
+
         # Text is printed unchanged: no markup, no emoji codes, no highlighting.
         open_console = partial(Console, markup=False, emoji=False, highlight=False)
         return open_console(), open_console(stderr=True)

@@ -79,6 +79,18 @@ def test_building_the_commands_imports_no_slow_package() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "\n"
 
 
+def test_a_command_loads_rich_and_segno_only_to_print_text() -> None:
+    """`aurpay sandbox` answers requests before it loads them, in a thread."""
+    code = (
+        "import sys; from aurpay_async import _cli\n"
+        "_cli.run(['decode', 'no invoice', '--output', 'json'])\n"
+        "import aurpay_async._cli.sandbox\n"
+        "print(*{'rich.console', 'segno'} & set(sys.modules))"
+    )
+    shown = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert shown.splitlines()[1:] == [""]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_each_command_has_an_example(aurpay: Run, command: str) -> None:
     done = aurpay(*command.split(), "--help")
