@@ -34,7 +34,7 @@ import attrs
 import sqlalchemy as sa
 from sqlalchemy import func, literal, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -322,7 +322,7 @@ def _cause(error: Exception, handled: BaseException | None) -> BaseException:
         clear_frames(one.__traceback__)
         one.__traceback__ = None
     cause: BaseException = error
-    if isinstance(cause, DBAPIError):
+    if isinstance(cause, StatementError):
         cause = cause.orig or cause
     if type(cause).__module__.startswith("sqlalchemy.dialects"):  # wraps asyncpg's
         cause = cause.__cause__ or cause
