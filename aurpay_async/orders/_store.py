@@ -210,7 +210,8 @@ class OrderStore:
             order_id: Query Aurpay for this order.
             connection: An ``AsyncConnection`` or ``AsyncSession``: the store writes in
                 its transaction, and you commit. By default the store opens and commits
-                a transaction. Aurpay is queried before the first write.
+                a transaction. Aurpay is queried before the store's first write: write
+                your own rows after this call, so that no lock is held meanwhile.
 
         Raises:
             InvalidRequestError: an argument cannot be used, or not exactly one of the

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -26,7 +28,7 @@ from aurpay_async.orders import AttemptState, OrderStore
 from .platform import URLS
 
 if TYPE_CHECKING:
-    from aurpay_async import AurpayClient, LightningOrder
+    from aurpay_async import AurpayClient, LightningOrder, Request, Response
     from aurpay_async.orders import Attempt
     from aurpay_async.testing import FakeClock
 
@@ -382,16 +384,35 @@ class TestTransactions:
         assert not (await store.record(paid)).newly_paid
         assert (await opened(store)).status == "SUCCESS"
 
-    async def test_record_queries_aurpay_before_it_begins_a_transaction(
-        self, local: OrderStore, platform: Platform
+    @pytest.mark.parametrize("named_by", ["reference", "order_id"])
+    @pytest.mark.parametrize("own", [True, False])
+    async def test_record_queries_aurpay_before_it_takes_a_database_lock(
+        self,
+        local: OrderStore,
+        platform: Platform,
+        sqlite_url: str,
+        monkeypatch: pytest.MonkeyPatch,
+        named_by: str,
+        own: bool,
     ) -> None:
-        """A request must not hold a database lock."""
         order = await opened(local)
         platform.set(order.order_id, "SUCCESS")
-        async with local.engine.begin() as connection:
-            assert (
-                await local.record(order_id=order.order_id, connection=connection)
-            ).newly_paid
+        path, send = sqlite_url.removeprefix("sqlite+aiosqlite:///"), platform.send
+
+        async def send_while_unlocked(request: Request) -> Response:
+            with closing(sqlite3.connect(path, timeout=0)) as other:
+                other.execute("BEGIN IMMEDIATE")  # raises if the database is locked
+            return await send(request)
+
+        monkeypatch.setattr(platform, "send", send_while_unlocked)
+        given: dict[str, Any] = {named_by: getattr(order, named_by)}
+        if own:
+            assert (await local.record(**given)).newly_paid
+        else:
+            async with local.engine.begin() as connection:
+                change = await local.record(**given, connection=connection)
+                assert change.newly_paid
+        assert platform.calls["get_order"] == 1
 
     async def test_record_rejects_a_connection_in_autocommit_mode(
         self, store: OrderStore, platform: Platform, url: str
