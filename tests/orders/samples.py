@@ -16,7 +16,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OVERDUE_AT = NOW + timedelta(minutes=30)
 
 #: An order requested and answered at `NOW`, as JSON.
-KEPT = lightning_order().to_json()
+ORDER_JSON = lightning_order().to_json()
 
 
 def attempt(state: AttemptState = AttemptState.PAYABLE, **fields: Any) -> Attempt:
@@ -39,7 +39,7 @@ def attempt(state: AttemptState = AttemptState.PAYABLE, **fields: Any) -> Attemp
         "order_json": None,
     }
     if state is AttemptState.PAYABLE:
-        basics["order_json"] = KEPT
+        basics["order_json"] = ORDER_JSON
     return Attempt(**{**basics, **fields})
 
 

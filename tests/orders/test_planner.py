@@ -19,7 +19,7 @@ from aurpay_async.orders import AttemptState
 from aurpay_async.orders._planner import Action, decide
 
 from ..support.orders import envelope, invoice, lightning_order, order
-from .samples import ASKED, KEPT, NOW, OVERDUE_AT, attempt, entry
+from .samples import ASKED, NOW, ORDER_JSON, OVERDUE_AT, attempt, entry
 
 S = AttemptState
 SECOND = timedelta(seconds=1)
@@ -121,7 +121,7 @@ def test_payable_order_is_shown_before_lost_orders_are_searched() -> None:
 
 
 def test_paid_order_is_shown_even_if_another_order_is_payable() -> None:
-    paid = attempt(S.PAID, order_json=KEPT)
+    paid = attempt(S.PAID, order_json=ORDER_JSON)
     step = decide(
         entry(attempt(attempt_id="cd" * 12), paid, paid_attempt_id=paid.attempt_id),
         ASKED,
