@@ -265,12 +265,7 @@ class RejectionLog:
         self, error: BaseException, event: CallbackEvent | None, reference: str | None
     ) -> Reply:
         """Log why a callback is not processed now, and return a 503."""
-        message = "callback not processed, answered with 503: %s: %s%s"
-        # Only the first line: SQLAlchemy appends the statement and its parameters.
-        problem = str(error).partition("\n")[0]
-        name = type(error).__name__
-        _logger().warning(message, name, problem, _reference_suffix(reference))
-        self._call_hook(error, event)
+        self._warn("callback not processed, answered with 503", error, event, reference)
         return NOT_YET
 
     def fail(
@@ -279,10 +274,47 @@ class RejectionLog:
         """Log an exception of the merchant's code or inbox, and return a 500 or 503."""
         if is_temporary(error):
             return self.postpone(error, event, reference)
-        message = "callback not processed, answered with 500%s"
-        _logger().error(message, _reference_suffix(reference), exc_info=error)
-        self._call_hook(error, event)
+        problem = "callback not processed, answered with 500"
+        self._log_traceback(problem, error, event, reference)
         return Reply(500, "failed\n", "failed")
+
+    def fail_to_release(
+        self, error: BaseException, event: CallbackEvent | None, reference: str | None
+    ) -> None:
+        """Log that the inbox raised when a claim was released; the reply stays."""
+        problem = "claim not released, so the order is busy until its lease ends"
+        log = self._warn if is_temporary(error) else self._log_traceback
+        log(problem, error, event, reference)
+
+    def cancel(
+        self, error: BaseException, event: CallbackEvent | None, reference: str | None
+    ) -> None:
+        """Log that the event loop has cancelled the task of a callback."""
+        problem = "callback not processed, because its task was cancelled"
+        self._warn(problem, error, event, reference)
+
+    def _warn(
+        self,
+        problem: str,
+        error: BaseException,
+        event: CallbackEvent | None,
+        reference: str | None,
+    ) -> None:
+        # Only the first line: SQLAlchemy appends the statement and its parameters.
+        detail = str(error).partition("\n")[0]
+        name, suffix = type(error).__name__, _reference_suffix(reference)
+        _logger().warning("%s: %s: %s%s", problem, name, detail, suffix)
+        self._call_hook(error, event)
+
+    def _log_traceback(
+        self,
+        problem: str,
+        error: BaseException,
+        event: CallbackEvent | None,
+        reference: str | None,
+    ) -> None:
+        _logger().error("%s%s", problem, _reference_suffix(reference), exc_info=error)
+        self._call_hook(error, event)
 
     def _call_hook(self, error: BaseException, event: CallbackEvent | None) -> None:
         if self._hook is None:

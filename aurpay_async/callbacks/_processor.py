@@ -127,6 +127,8 @@ class Delivery:
             return await self._attempt(last=True)
         except BaseException as error:
             if propagates(error):
+                if isinstance(error, asyncio.CancelledError):
+                    self.log.cancel(error, self.event, self.token.reference)
                 raise
             return self._reply_to(error)
 
@@ -305,8 +307,7 @@ class Delivery:
         except BaseException as error:
             if propagates(error):
                 raise
-            # The end of the lease frees the claim.
-            self.log.fail(error, None, self.token.reference)
+            self.log.fail_to_release(error, self.event, self.token.reference)
 
     def _reply_to(self, error: BaseException) -> Reply:
         reference = self.token.reference

@@ -31,6 +31,7 @@ from aurpay_async.errors import (
     ClaimExpiredError,
     ConfigurationError,
     ConnectionLostError,
+    StoreUnavailableError,
 )
 from aurpay_async.testing import FakeClock
 
@@ -208,7 +209,9 @@ async def test_processing_continues_after_its_request_is_cancelled() -> None:
     assert (await shop.receive()).outcome == "repeated"
 
 
-async def test_claim_is_released_when_the_event_loop_cancels_the_processing() -> None:
+async def test_claim_is_released_when_the_event_loop_cancels_the_processing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     shop = Shop()
 
     async def hang(_: Notification) -> None:
@@ -221,6 +224,12 @@ async def test_claim_is_released_when_the_event_loop_cancels_the_processing() ->
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "callback not processed, because its task was cancelled: CancelledError: ; "
+        "reference='cart-42'"
+    )
+    assert [type(one) for one in shop.rejections] == [asyncio.CancelledError]
     shop.handler = shop.handle
     assert (await shop.receive()).outcome == "paid"
 
@@ -619,6 +628,40 @@ async def test_inbox_that_raises_is_answered_with_500(
     shop.failure = RuntimeError("the handler's own") if at == "release" else None
     assert (await shop.receive()).status == 500
     assert f"no database at {at}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "detail"),
+    [
+        (OSError("no database"), "ERROR", ""),
+        (
+            StoreUnavailableError("no database"),
+            "WARNING",
+            ": StoreUnavailableError: no database",
+        ),
+    ],
+)
+async def test_failed_release_is_logged_without_a_status_that_was_not_answered(
+    error: Exception, level: str, detail: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unreleased(BrokenInbox):
+        async def claim(self, key: str, kind: Kind, lease: timedelta = ZERO) -> Claim:
+            claim = await super().claim(key, kind, lease)
+            return attrs.evolve(claim, previous="timeout")
+
+        async def release(self, claim: Claim) -> None:
+            raise error
+
+    shop = Shop(inbox=Unreleased(""))
+    shop.order = build_order(status=OrderStatus.OVERDUE)
+    assert (await shop.receive("timeout")).outcome == "repeated"
+    (record,) = caplog.records
+    assert (record.levelname, bool(record.exc_info)) == (level, level == "ERROR")
+    assert record.getMessage() == (
+        f"claim not released, so the order is busy until its lease ends{detail}; "
+        "reference='cart-42'"
+    )
+    assert shop.rejections == [error]
 
 
 async def test_ack_records_the_notification_in_the_handlers_transaction_only() -> None:
