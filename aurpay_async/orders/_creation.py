@@ -18,6 +18,7 @@ when `get_or_create` is called again for its reference.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from copy import copy
 from datetime import timedelta
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 
 
 _T = TypeVar("_T")
+
+_log: Final = logging.getLogger("aurpay_async.orders")
 
 #: Backoff between attempts to store an answer.
 _PAUSES: Final = RetryPolicy(base=0.25, cap=2.0)
@@ -116,6 +119,15 @@ class Answers:
             self._remember(sending, order)
             error.outcome, error.order_id = RequestOutcome.UNKNOWN, order.order_id
             error.reference, error.sent_at = sending.attempt.reference, sending.now
+            # All callers may have been cancelled, and then none of them gets the error.
+            _log.warning(
+                "an order was created and is not stored yet; the next call for its "
+                "reference stores it: reference=%a order_id=%s attempt_id=%s: %s",
+                sending.attempt.reference,
+                order.order_id,
+                sending.attempt.attempt_id,
+                error,
+            )
             raise
         self._unstored.pop(sending.attempt.reference, None)
         return stored
@@ -458,6 +470,13 @@ class OrderOpener:
             # Searching is not possible with this account. No payer has seen the
             # invoice, so a second order is safe; without one, the reference could
             # never be paid.
+            _log.warning(
+                "the search for an order of unknown outcome failed, and another order "
+                "is created: reference=%a attempt_id=%s: %s",
+                attempt.reference,
+                attempt.attempt_id,
+                error,
+            )
             await self._transition(attempt, polled=True)
             return
         async with self._repository.rows.writing() as connection:

@@ -101,7 +101,12 @@ class TestOutage:
         assert all(0.125 <= slept <= 2 for slept in clock.sleeps)
 
     async def test_error_after_the_deadline_has_the_order_and_the_next_call_stores_it(
-        self, local: OrderStore, platform: Platform, clock: FakeClock, outage: Outage
+        self,
+        local: OrderStore,
+        platform: Platform,
+        clock: FakeClock,
+        outage: Outage,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         during_the_call(platform, lambda: begin(outage))
         began = clock.monotonic()
@@ -113,6 +118,8 @@ class TestOutage:
         assert (error.reference, error.retryable) == ("cart-42", True)
         assert isinstance(error.__cause__, ConnectionRefusedError)
         assert 45 < clock.monotonic() - began <= 50
+        [message] = caplog.messages
+        assert f"reference='cart-42' order_id={order_id} attempt_id=" in message
         with pytest.raises(StoreUnavailableError) as caught:
             await opened(local)
         assert caught.value.order_id == order_id

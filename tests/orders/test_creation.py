@@ -351,8 +351,11 @@ class TestFailures:
         assert {*await states(local)} == {S.PAYABLE, S.WITHHELD}
         assert platform.calls == {"create_order": 2}
 
-    async def test_failed_search_does_not_block_the_next_order(
-        self, local: OrderStore, platform: Platform
+    async def test_failed_search_is_logged_and_does_not_block_the_next_order(
+        self,
+        local: OrderStore,
+        platform: Platform,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """The key may lack access to the list; `reconcile` retries."""
         for number, response in enumerate((answer(b"{}", 403), answer(b"no JSON"))):
@@ -364,6 +367,11 @@ class TestFailures:
             attempts = await local.attempts(f"cart-{number}")
             assert {attempt.state for attempt in attempts} == {S.PAYABLE, S.UNKNOWN}
             assert all(a.next_poll_at is not None for a in attempts)
+            [lost] = [a.attempt_id for a in attempts if a.state is S.UNKNOWN]
+            message = caplog.messages[-1]
+            assert f"reference='cart-{number}' attempt_id={lost}: " in message
+        names = [record.name for record in caplog.records]
+        assert names.count("aurpay_async.orders") == 2
 
     @pytest.mark.parametrize(
         "failure",
