@@ -211,7 +211,8 @@ class OrderStore:
             connection: An ``AsyncConnection`` or ``AsyncSession``: the store writes in
                 its transaction, and you commit. By default the store opens and commits
                 a transaction. Aurpay is queried before the store's first write: write
-                your own rows after this call, so that no lock is held meanwhile.
+                your own rows after this call, so that no lock is held meanwhile. The
+                attempts of a `reference` are read on a second connection of the pool.
 
         Raises:
             InvalidRequestError: an argument cannot be used, or not exactly one of the
