@@ -136,7 +136,7 @@ class PayBot:
             reference=f"bill-{secrets.token_hex(8)}",
             chat=chat,
             payer=payer,
-            price=plain(new_order.price),
+            price=format_price(new_order.price),
             currency=new_order.currency,
         )
         await self._send_invoice(message, await self._bills.open(bill))
@@ -154,7 +154,12 @@ class PayBot:
         if change.newly_paid:
             await self._bills.mark_paid(connection, reference)
         elif change.duplicate_payment:
-            _log.warning("refund order %s of %s", change.attempt.order_id, reference)
+            order_id = change.attempt.order_id
+            _log.warning(
+                "refund the duplicate payment of order_id=%s reference=%s",
+                order_id,
+                reference,
+            )
         elif state is AttemptState.REFUNDED:
             await self._bills.mark_refunded(connection, reference)
         elif change.changed and change.before is AttemptState.PAYABLE:
@@ -185,7 +190,7 @@ class PayBot:
                 bill.reference, bill.price, bill.currency
             )
         except AurpayError as error:
-            _log.warning("%s: %s", bill.reference, error)
+            _log.warning("no invoice for reference=%s: %s", bill.reference, error)
             await message.answer(**_explain(error).as_kwargs())
             return
         if order.status.is_paid:  # the payment is not recorded yet
@@ -230,7 +235,7 @@ class PayBot:
                 await self.apply_change(change, connection)
             await self.update_messages()
         except Exception:  # noqa: BLE001 - of the database drivers there is no list
-            _log.exception("%s: left to OrderStore.run", reference)
+            _log.exception("reference=%s: left to OrderStore.run", reference)
 
     async def _has_other(self, order: LightningOrder) -> bool:
         """Return whether the bill has another order that can be paid."""
@@ -278,7 +283,7 @@ class PayBot:
                     await self.bot.send_message(post.chat, **text.as_kwargs())
 
 
-def plain(price: Decimal) -> str:
+def format_price(price: Decimal) -> str:
     """Return a price as the same string for equal numbers, with two digits of cents."""
     text = f"{price.normalize():f}"
     return f"{text}0" if text[-2:-1] == "." else text

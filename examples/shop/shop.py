@@ -101,7 +101,7 @@ class Cart:
     #: The payable order, if it is open.
     order: LightningOrder | None = None
     #: Attempts to refund: the cart was paid before.
-    duplicate_payment: Sequence[Attempt] = ()
+    duplicate_payments: Sequence[Attempt] = ()
     #: Attempts that may be paid and could not be identified.
     needs_review: Sequence[Attempt] = ()
 
@@ -113,7 +113,7 @@ class Orders:
     carts: Sequence[Cart]
     #: As in a cart, for references that the list does not show: the shop has no such
     #: cart (a backup was restored, other code created the order), or it is older.
-    duplicate_payment: Sequence[Attempt]
+    duplicate_payments: Sequence[Attempt]
     needs_review: Sequence[Attempt]
 
 
@@ -243,15 +243,13 @@ class Shop:
 
     async def orders(self) -> Orders:
         """Return the newest carts, and every payment that a person has to review."""
-        duplicate_payment, needs_review = (
-            await self.store.duplicate_payments(),
-            await self.store.needs_review(),
-        )
+        duplicate_payments = await self.store.duplicate_payments()
+        needs_review = await self.store.needs_review()
         listed = [
             attrs.evolve(
                 cart,
-                duplicate_payment=[
-                    a for a in duplicate_payment if a.reference == cart.reference
+                duplicate_payments=[
+                    a for a in duplicate_payments if a.reference == cart.reference
                 ],
                 needs_review=[a for a in needs_review if a.reference == cart.reference],
             )
@@ -260,8 +258,8 @@ class Shop:
         shown = {cart.reference for cart in listed}
         return Orders(
             carts=listed,
-            duplicate_payment=[
-                a for a in duplicate_payment if a.reference not in shown
+            duplicate_payments=[
+                a for a in duplicate_payments if a.reference not in shown
             ],
             needs_review=[a for a in needs_review if a.reference not in shown],
         )

@@ -39,7 +39,7 @@ from examples.bot import __main__ as command
 from examples.bot import bot as bot_module
 from examples.bot import texts
 from examples.bot.bills import Bill
-from examples.bot.bot import PayBot, _explain, plain
+from examples.bot.bot import PayBot, _explain, format_price
 
 from ..support.orders import KEY as NODE_KEY
 from .outage import Outage
@@ -596,7 +596,7 @@ async def test_chat_that_blocks_the_bot_gets_no_further_messages(world: World) -
 
 def test_equal_prices_have_the_same_string() -> None:
     given = ["5", "5.0", "5.00", "19.9", "19.90", "0.001", "100"]
-    assert [plain(Decimal(text)) for text in given] == (
+    assert [format_price(Decimal(text)) for text in given] == (
         ["5", "5", "5", "19.90", "19.90", "0.001", "100"]
     )
 

@@ -497,11 +497,11 @@ def test_templates_escape_every_string(template: str) -> None:
                     CART,
                     reference=MARKUP,
                     shipment=MARKUP,
-                    duplicate_payment=[odd],
+                    duplicate_payments=[odd],
                     needs_review=[odd],
                 )
             ],
-            duplicate_payment=[odd],
+            duplicate_payments=[odd],
             needs_review=[odd],
         ),
         "labels": {"new": (MARKUP, MARKUP)},
