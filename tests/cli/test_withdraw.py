@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import aurpay_async._cli.account as _withdraw
 from aurpay_async import ConnectError, RequestOutcome, bolt11
 from aurpay_async._cli._errors import exit_code, show_error
 from aurpay_async._cli._output import Output
+from aurpay_async._cli.account import _send_withdrawal, _verify_payable
 
 from ..support.loopback import Server
 from ..support.orders import PAYEE, invoice
@@ -208,8 +208,8 @@ def test_failure_to_connect_reports_that_no_money_has_moved(
 
 
 async def send_confirmed() -> int:
-    payable = _withdraw._verify_payable(sign_fresh(), None)
-    return await _withdraw._send_withdrawal(Output("json"), payable)
+    payable = _verify_payable(sign_fresh(), None)
+    return await _send_withdrawal(Output("json"), payable)
 
 
 async def test_ctrl_c_after_sending_reports_that_money_may_have_moved(

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi import FastAPI
 
-import aurpay_async.sandbox._callbacks as asgi
 from aurpay_async import ConfigurationError
 from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.contrib.starlette import callback_router
 from aurpay_async.pytest_plugin import REFERENCE_KEY
-from aurpay_async.sandbox import Sandbox
+from aurpay_async.sandbox import Sandbox, _callbacks
 
 if TYPE_CHECKING:
     from aurpay_async import AurpayClient, LightningOrder
@@ -94,7 +93,7 @@ async def test_asgi_application_that_never_answers_times_out(
         await send({"type": "http.response.body", "more_body": True})
         await receive()
 
-    monkeypatch.setattr(asgi, "_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(_callbacks, "_TIMEOUT_S", 0.01)
     aurpay_sandbox.deliver_to(silent, SHOP)
     assert await pay_order(aurpay_client, aurpay_sandbox) == (200, "TimeoutError: ")
 

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import aurpay_async.sandbox._callbacks as callbacks
-import aurpay_async.sandbox._callbacks as deliveries
 from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import CallbackFaults, Sandbox
+from aurpay_async.sandbox._callbacks import _FAULTY_DELIVERIES, TAMPERED
 from aurpay_async.sandbox._faults import CALLBACK_FAULTS
 from aurpay_async.testing import FakeClock
 
@@ -40,9 +39,7 @@ URL = "http://127.0.0.1:9/paid"
 
 
 def test_each_callback_fault_has_one_implementation() -> None:
-    assert {*CALLBACK_FAULTS} == {*deliveries._FAULTY_DELIVERIES} ^ {
-        *callbacks.TAMPERED
-    }
+    assert {*CALLBACK_FAULTS} == {*_FAULTY_DELIVERIES} ^ {*TAMPERED}
 
 
 def test_documentation_lists_each_callback_fault_with_its_options() -> None:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import aurpay_async.sandbox._faults as _deliveries
 from aurpay_async import InvalidRequestError
 from aurpay_async._core.clock import SystemClock
 from aurpay_async.sandbox import CallbackFaults, Rates, Sandbox, _faults
@@ -322,7 +321,7 @@ def read_patterns(schema: str) -> list[str]:
         (
             "CallbackFault",
             lambda text: CallbackFaults().push(text),
-            [*_deliveries.CALLBACK_FAULTS],
+            [*_faults.CALLBACK_FAULTS],
         ),
     ],
 )

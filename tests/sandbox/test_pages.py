@@ -16,7 +16,6 @@ from xml.etree import ElementTree as ET
 import aiohttp
 import pytest
 
-import aurpay_async.sandbox._pages as guard
 from aurpay_async.sandbox import ReceivedRequest, Sandbox, _pages, _responses
 from aurpay_async.testing import FakeClock
 
@@ -111,7 +110,7 @@ async def test_browsers_get_the_page_and_programs_get_plain_text() -> None:
         _, plain, _ = await get(sandbox, "/")
     assert status == 200
     assert text.startswith("<!doctype html>")
-    assert guard.HEADERS.items() <= headers.items()
+    assert _pages.HEADERS.items() <= headers.items()
     assert headers["Content-Type"] == "text/html; charset=utf-8"
     assert plain["Content-Type"] == "text/plain; charset=utf-8"
 
@@ -119,7 +118,7 @@ async def test_browsers_get_the_page_and_programs_get_plain_text() -> None:
 def test_content_security_policy_allows_only_the_own_origin() -> None:
     rules = dict(
         rule.split(" ", 1)
-        for rule in guard.HEADERS["Content-Security-Policy"].split("; ")
+        for rule in _pages.HEADERS["Content-Security-Policy"].split("; ")
     )
     assert rules == {
         "default-src": "'none'",
@@ -133,10 +132,10 @@ def test_content_security_policy_allows_only_the_own_origin() -> None:
         "require-trusted-types-for": "'script'",
         "trusted-types": "'none'",
     }
-    assert guard.HEADERS["X-Content-Type-Options"] == "nosniff"
-    assert guard.HEADERS["Referrer-Policy"] == "no-referrer"
-    assert guard.HEADERS["Cache-Control"] == "no-store"
-    assert guard.HEADERS["X-Frame-Options"] == "DENY"
+    assert _pages.HEADERS["X-Content-Type-Options"] == "nosniff"
+    assert _pages.HEADERS["Referrer-Policy"] == "no-referrer"
+    assert _pages.HEADERS["Cache-Control"] == "no-store"
+    assert _pages.HEADERS["X-Frame-Options"] == "DENY"
 
 
 def test_static_files_comply_with_the_content_security_policy() -> None:
@@ -169,7 +168,7 @@ async def test_static_files_are_served_with_their_content_types() -> None:
             assert (status, text) == (200, path.read_text(encoding="utf-8"))
             kind = types[path.suffix[1:]]
             assert headers["Content-Type"] == f"{kind}; charset=utf-8"
-            assert guard.HEADERS.items() <= headers.items()
+            assert _pages.HEADERS.items() <= headers.items()
             for named in re.findall(r"\"(?:/_pages|\.)/(\w+\.\w+)\"", text):
                 assert (STATIC / named).exists()
     # The control API serves its own description.
@@ -192,7 +191,7 @@ async def test_files_beside_the_static_ones_are_not_served(path: str) -> None:
     async with Sandbox() as sandbox:
         status, headers, _ = await get(sandbox, path)
     assert status == 404
-    assert guard.HEADERS.items() <= headers.items()
+    assert _pages.HEADERS.items() <= headers.items()
 
 
 def luminance(colour: str) -> float:
@@ -247,7 +246,7 @@ async def test_pages_reject_foreign_hosts(path: str, host: str) -> None:
         await create_order(sandbox)
         status, headers, text = await get(sandbox, path, Host=host)
     assert (status, text[:26]) == (403, "use 127.0.0.1 or localhost")
-    assert guard.HEADERS.items() <= headers.items()
+    assert _pages.HEADERS.items() <= headers.items()
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:80", "127.0.0.1", "[::1]:1"])
@@ -382,7 +381,7 @@ async def test_checkout_stream_sends_the_order_and_then_its_changes() -> None:
         invoice = sandbox.orders[ORDER_ID].invoice
         clock.advance(60)
         async with open_stream(sandbox, f"/orders/{ORDER_ID}/events") as stream:
-            assert guard.HEADERS.items() <= dict(stream.response.headers).items()
+            assert _pages.HEADERS.items() <= dict(stream.response.headers).items()
             assert await stream.read_frame() == "retry: 500\n\n"
             data, *rest = (await stream.read_frame()).split("\n")
             assert rest == ["", ""]

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import aurpay_async.sandbox._callbacks as callbacks
 from aurpay_async._core.urls import is_loopback
-from aurpay_async.sandbox import Sandbox
+from aurpay_async.sandbox import Sandbox, _callbacks
 
 from ..support.loopback import Server, answering
 from .shop import create_order, create_order_for, open_shop, read_requests
@@ -184,8 +183,8 @@ async def never_answer(peer: Peer) -> None:
 async def test_callback_times_out_when_the_shop_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert callbacks._TIMEOUT_S == 10
-    monkeypatch.setattr(callbacks, "_TIMEOUT_S", 0.01)
+    assert _callbacks._TIMEOUT_S == 10
+    monkeypatch.setattr(_callbacks, "_TIMEOUT_S", 0.01)
     async with Server(never_answer) as shop, Sandbox() as sandbox:
         sent = await pay(sandbox, f"{shop.url}/")
     assert sent.status is None

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import aiohttp
 import pytest
 
-import aurpay_async.sandbox._faults as deliveries
 import aurpay_async.sandbox._faults as faults
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
@@ -228,7 +227,7 @@ async def test_each_callback_fault_of_the_sandbox_sends_what_is_stored(
 ) -> None:
     """Methods, addresses and names of headers, by GET and by POST."""
     shown: dict[str, Any] = {}
-    for fault in ["", *deliveries.CALLBACK_FAULTS]:
+    for fault in ["", *faults.CALLBACK_FAULTS]:
         async with (
             open_shop("503 Busy" if fault == "retry" else "200 OK", "200 OK") as shop,
             Sandbox(seed=7, clock=FakeClock(NOW), post_callbacks=posts) as sandbox,
