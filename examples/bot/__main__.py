@@ -45,7 +45,7 @@ async def serve(bot: Bot, aurpay: AurpayClient) -> None:
         await dispatcher.start_polling(bot, allowed_updates=["message"])
 
 
-async def with_the_sandbox(bot: Bot) -> None:
+async def with_sandbox(bot: Bot) -> None:
     """Serve with a sandbox on this machine that keeps its orders in a file."""
     sandbox = Sandbox(port=SANDBOX_PORT, db="bot-sandbox.db", speed=1)
     async with sandbox, sandbox.client(reference_key="sandbox-reference-key") as aurpay:
@@ -54,7 +54,7 @@ async def with_the_sandbox(bot: Bot) -> None:
         await serve(bot, aurpay)
 
 
-async def with_the_platform(bot: Bot) -> None:
+async def with_aurpay(bot: Bot) -> None:
     """Serve with Aurpay and real money."""
     async with AurpayClient.from_env() as aurpay:
         await serve(bot, aurpay)
@@ -65,7 +65,7 @@ async def main() -> None:
     bot = telegram()
     real = {"AURPAY_API_KEY", "AURPAY_API_TOKEN"} & os.environ.keys()
     try:
-        await (with_the_platform(bot) if real else with_the_sandbox(bot))
+        await (with_aurpay(bot) if real else with_sandbox(bot))
     except (TelegramNetworkError, TelegramUnauthorizedError) as error:
         sys.exit(str(error))
 

@@ -48,7 +48,7 @@ async def serve(shop: Shop) -> None:
         sys.exit(START_FAILED)
 
 
-async def with_the_sandbox() -> None:
+async def with_sandbox() -> None:
     """Serve with a sandbox on this machine; orders expire after half an hour.
 
     Sandbox and shop keep their data in files, so every order survives a restart.
@@ -76,7 +76,7 @@ async def with_the_sandbox() -> None:
         await serve(shop)
 
 
-async def with_the_platform() -> None:
+async def with_aurpay() -> None:
     """Serve with Aurpay; it needs a public URL of this server."""
     missing = ", ".join(name for name in NEEDED if name not in os.environ)
     if missing:
@@ -97,4 +97,4 @@ async def with_the_platform() -> None:
 if __name__ == "__main__":
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     real = os.environ.keys() & {*REAL}
-    asyncio.run(with_the_platform() if real else with_the_sandbox())
+    asyncio.run(with_aurpay() if real else with_sandbox())

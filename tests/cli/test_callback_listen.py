@@ -188,7 +188,7 @@ async def test_request_and_response_are_forwarded_unchanged(
 async def test_callback_with_added_parameters_belongs_to_its_order(
     monkeypatch: pytest.MonkeyPatch, added: str
 ) -> None:
-    """Aurpay's own plugins expect parameters that the platform adds."""
+    """Aurpay's own plugins expect parameters that Aurpay adds."""
     query = "?id=1" if added.startswith("&") else ""
     async with (
         Server(answering(b"ok")) as shop,

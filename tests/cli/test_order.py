@@ -75,7 +75,7 @@ async def test_order_create_prints_one_json_object(
     assert record["amount_msat"] == "20000000"
 
 
-async def test_order_create_passes_urls_and_reference_to_the_platform(
+async def test_order_create_passes_urls_and_reference_to_aurpay(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AURPAY_REFERENCE_KEY", KEY)

@@ -65,7 +65,7 @@ async def test_payment_create_prints_one_json_object(
     assert record["address"] == made.address
 
 
-async def test_payment_create_passes_urls_and_reference_to_the_platform(
+async def test_payment_create_passes_urls_and_reference_to_aurpay(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AURPAY_REFERENCE_KEY", KEY)
@@ -173,7 +173,7 @@ async def test_payment_url_prints_the_address_and_creates_no_order(
     assert "the order is created when" in done.out
 
 
-async def test_payment_url_passes_urls_and_reference_to_the_platform(
+async def test_payment_url_passes_urls_and_reference_to_aurpay(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AURPAY_REFERENCE_KEY", KEY)

@@ -168,7 +168,7 @@ async def test_withdraw_expects_mainnet_by_default(
     assert "is for regtest, and not for mainnet" in done.record["message"]
 
 
-async def test_withdraw_rejected_by_the_platform_moves_no_money(
+async def test_withdraw_rejected_by_aurpay_moves_no_money(
     aurpay: Run, account: Sandbox
 ) -> None:
     done = await run_withdraw(aurpay, sign_fresh(amount_msat=10**10), "--yes")
