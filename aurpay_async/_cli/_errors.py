@@ -307,12 +307,12 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
     # The command shows errors itself, so its log records are not printed as well.
     logger = logging.getLogger("aurpay_async")
     logger.handlers = logger.handlers or [logging.NullHandler()]
+    output = Output(bound.arguments.get("output_format", "text"))
     try:
         result = command(*bound.args, **bound.kwargs)
         if iscoroutine(result):
             result = asyncio.run(result)
     except AurpayError as error:
-        output = Output(bound.arguments.get("output_format", "text"))
         show_error(output, error)
         return exit_code(error)
     except BrokenPipeError:
@@ -321,7 +321,6 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
         # The message of a socket's error is long, and that of a file's has its name.
         problem = error.strerror or str(error)
         message = f"{type(error).__name__}: {problem}"
-        output = Output(bound.arguments.get("output_format", "text"))
         show_failure(output, "os", message, "Fix the cause and try again.")
         return FAILED
     # The functions of cyclopts behind --help and --version return no code.
