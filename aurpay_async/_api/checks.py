@@ -377,6 +377,15 @@ _PAYABLE_CHECKS: Final = (
     ("expiry", _expiry),
 )
 
+#: Checks of an invoice alone, against an order with the expected amount.
+INVOICE_CHECKS: Final = {
+    "network": _network,
+    "amount": _amount,
+    "timestamp": _timestamp,
+    "expiry": _expiry,
+    "payee": _payee,
+}
+
 #: Orders that a client remembers: four megabytes, and a day of one order every nine
 #: seconds. A repeated response follows the first one within seconds.
 MAX_SEEN: Final = 10_000

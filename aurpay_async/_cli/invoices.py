@@ -12,13 +12,9 @@ from cyclopts import Parameter
 
 from .._api.checks import (
     CHECKOUT_ORIGIN,
+    INVOICE_CHECKS,
     SKIPPED,
     InvoicePolicy,
-    _amount,
-    _expiry,
-    _network,
-    _payee,
-    _timestamp,
 )
 from .._api.models import OrderStatus, UncheckedOrder
 from .._client.options import require_network, require_payees
@@ -141,14 +137,6 @@ _PASSED: Final[dict[str, Callable[[Invoice, datetime], str]]] = {
     "payee": lambda invoice, _: invoice.payee,
 }
 
-_CLIENT_CHECKS: Final = {
-    "network": _network,
-    "amount": _amount,
-    "timestamp": _timestamp,
-    "expiry": _expiry,
-    "payee": _payee,
-}
-
 _MARKS: Final[dict[str, Literal["ok", "problem", ""]]] = {
     "ok": "ok",
     "failed": "problem",
@@ -254,7 +242,7 @@ def _run_checks(
     now = SystemClock().now()
     order = _expected_order(invoice, msat)
     yield VerifyCheck("signature", "ok", "verified; no rule of BOLT #11 is broken")
-    for name, check in _CLIENT_CHECKS.items():
+    for name, check in INVOICE_CHECKS.items():
         problem = check(order, invoice, policy, now.timestamp())
         if problem is None:
             yield VerifyCheck(name, "ok", _PASSED[name](invoice, now))
