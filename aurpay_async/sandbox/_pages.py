@@ -33,10 +33,9 @@ import attrs
 from aiohttp import web
 
 from ..errors import InvalidRequestError
-from . import _responses as views
+from . import _responses as responses
 from ._callbacks import change_status
 from ._models import ApiRejection
-from ._responses import read_static
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -298,7 +297,7 @@ class Pages:
 
             def read_checkout() -> Mapping[str, object]:
                 order = self.simulator.ledger.find(order_id)
-                return {"order": views.checkout(order, qr=qr)}
+                return {"order": responses.checkout(order, qr=qr)}
 
             return await streams.stream(request, read_checkout)
 
@@ -329,11 +328,11 @@ class Pages:
     def _overview(self) -> Mapping[str, object]:
         state = self.simulator.state
         return {
-            "orders": views.orders(state.orders),
-            "requests": views.requests(state.requests),
-            "callbacks": views.callbacks(state.callbacks),
-            "faults": views.queued(state.faults),
-            "callback_faults": views.queued(state.callback_faults),
+            "orders": responses.orders(state.orders),
+            "requests": responses.requests(state.requests),
+            "callbacks": responses.callbacks(state.callbacks),
+            "faults": responses.queued(state.faults),
+            "callback_faults": responses.queued(state.callback_faults),
         }
 
     def _order(self, request: web.Request) -> SandboxOrder:
@@ -351,7 +350,7 @@ class Pages:
     async def _show_choice(self, request: web.Request) -> web.Response:
         checkout = self.simulator.checkouts.find(request.match_info["token"])
         order = self.simulator.checkouts.find_order(checkout)
-        return web.json_response(views.choice(checkout, order))
+        return web.json_response(responses.choice(checkout, order))
 
     async def _choose(self, request: web.Request) -> web.Response:
         token, coin = request.match_info["token"], request.match_info["coin"]
@@ -390,7 +389,7 @@ async def _show_file(request: web.Request) -> web.Response:
 
 def _file(name: str, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(
-        body=read_static(name),
+        body=responses.read_static(name),
         content_type=_FILES[name],
         charset="utf-8",
         headers=headers,
