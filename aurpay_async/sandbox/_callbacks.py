@@ -596,6 +596,11 @@ async def call_app(
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             await app(_scope(origin, callback), exchange.receive, exchange.send)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # the sandbox's caller is cancelled
+            raise
+        return exchange.status, "CancelledError: "
     except Exception as error:  # noqa: BLE001 - recorded
         return exchange.status, f"{type(error).__name__}: {error}"
     return exchange.status, None

@@ -82,6 +82,37 @@ async def test_exception_of_an_asgi_application_is_recorded(
     assert result == (500, "RuntimeError: no such table")
 
 
+async def test_cancelled_error_of_an_asgi_application_is_recorded(
+    aurpay_client: AurpayClient, aurpay_sandbox: Sandbox
+) -> None:
+    """It awaited a task of its own that was cancelled."""
+
+    async def app(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    aurpay_sandbox.deliver_to(app, SHOP)
+    result = await pay_order(aurpay_client, aurpay_sandbox)
+    assert result == (None, "CancelledError: ")
+
+
+async def test_payment_that_the_caller_cancels_is_not_recorded_as_an_error(
+    aurpay_client: AurpayClient, aurpay_sandbox: Sandbox
+) -> None:
+    called = asyncio.Event()
+
+    async def app(*_: object) -> None:
+        called.set()
+        await asyncio.Event().wait()
+
+    aurpay_sandbox.deliver_to(app, SHOP)
+    task = asyncio.create_task(pay_order(aurpay_client, aurpay_sandbox))
+    await called.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not aurpay_sandbox.callbacks
+
+
 async def test_asgi_application_that_never_answers_times_out(
     aurpay_client: AurpayClient,
     aurpay_sandbox: Sandbox,
