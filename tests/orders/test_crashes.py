@@ -94,9 +94,11 @@ def test_each_cart_has_one_payable_order(
                 os.killpg(process.pid, signal.SIGKILL)
     assert (errors, process.returncode) == ("", 0)
     report = json.loads(output)
-    assert report["live"] == report["settled"] == carts
+    assert report["payable"] == report["newly_paid"] == carts
     assert report["unreported"] == []
-    assert report["made"] == carts + report["duplicate_payment"] + report["unclear"]
+    assert (
+        report["made"] == carts + report["duplicate_payment"] + report["needs_review"]
+    )
     assert set(report["crashes"]) == set(POINTS)
 
 
@@ -204,25 +206,29 @@ class World:
             OrderStore(client, self.url, clock=clock) as store,
         ):
             await reconcile(store)
-            live = [await self.live(store, number) for number in range(self.carts)]
+            payable = [
+                await self.payable(store, number) for number in range(self.carts)
+            ]
             made = {order.order_id async for order in client.iter_orders()}
             await self.pay(made)
             clock.advance(2 * 86_400)
-            settled = await reconcile(store)
+            newly_paid = await reconcile(store)
             duplicate_payment = {
                 one.order_id for one in await store.duplicate_payments()
             }
-            unclear = {i for one in await store.needs_review() for i in one.candidates}
+            needs_review = {
+                i for one in await store.needs_review() for i in one.candidates
+            }
         return {
             "made": len(made),
-            "live": len(made & {*live}),
-            "settled": len(settled),
+            "payable": len(made & {*payable}),
+            "newly_paid": len(newly_paid),
             "duplicate_payment": len(duplicate_payment),
-            "unclear": len(unclear),
-            "unreported": sorted(made - settled - duplicate_payment - unclear),
+            "needs_review": len(needs_review),
+            "unreported": sorted(made - newly_paid - duplicate_payment - needs_review),
         }
 
-    async def live(self, store: OrderStore, number: int) -> str | None:
+    async def payable(self, store: OrderStore, number: int) -> str | None:
         """Return the one order of a cart that is shown."""
         attempts = await store.attempts(f"cart-{number}")
         [order_id] = [one.order_id for one in attempts if one.state is S.PAYABLE]
@@ -239,14 +245,14 @@ class World:
 
 async def reconcile(store: OrderStore) -> set[str | None]:
     """Return the orders that fulfilled a cart."""
-    settled: list[str | None] = []
+    newly_paid: list[str | None] = []
     done = await store.reconcile(limit=1000)
     while done.polled:
         assert done.failures == ()
-        settled += [one.attempt.order_id for one in done.changes if one.newly_paid]
+        newly_paid += [one.attempt.order_id for one in done.changes if one.newly_paid]
         done = await store.reconcile(limit=1000)
-    assert len({*settled}) == len(settled)
-    return {*settled}
+    assert len({*newly_paid}) == len(newly_paid)
+    return {*newly_paid}
 
 
 async def serve(clock: FastClock, writer: int) -> None:

@@ -219,10 +219,10 @@ class Shop(RuleBasedStateMachine):
         """No payment hash does either."""
         shown = [i for ids in self.world.shown.values() for i in ids]
         assert len(shown) == len({*shown})
-        kept = [
+        stored = [
             json.loads(row.order_json) for row in self._attempts() if row.order_json
         ]
-        hashes = [bolt11.decode(one["payment_request"]).payment_hash for one in kept]
+        hashes = [bolt11.decode(one["payment_request"]).payment_hash for one in stored]
         assert len(hashes) == len({*hashes})
 
     @invariant()

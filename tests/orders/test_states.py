@@ -66,17 +66,19 @@ def test_first_allowed_transition_is_taken_and_otherwise_the_state_stays(
 
 @given(STATES, st.lists(st.tuples(STATUSES, st.booleans(), st.booleans())))
 def test_no_later_update_from_aurpay_hides_a_payment(
-    state: S, news: list[tuple[OrderStatus, bool, bool]]
+    state: S, updates: list[tuple[OrderStatus, bool, bool]]
 ) -> None:
     seen = state in MONEY
-    for status, settled, over in news:
-        state = state.first_of(states_for(status, paid_by_other=settled, expired=over))
+    for status, paid_by_other, expired in updates:
+        state = state.first_of(
+            states_for(status, paid_by_other=paid_by_other, expired=expired)
+        )
         seen |= bool(status.is_paid)
         assert not seen or state in MONEY
 
 
 @pytest.mark.parametrize(
-    ("status", "settled", "over", "states"),
+    ("status", "paid_by_other", "expired", "states"),
     [
         ("SUCCESS", False, False, [S.PAID]),
         ("RESOLVED", False, True, [S.PAID]),
@@ -91,9 +93,9 @@ def test_no_later_update_from_aurpay_hides_a_payment(
     ],
 )
 def test_transition_for_each_status_of_aurpay(
-    status: str, settled: bool, over: bool, states: list[AttemptState]
+    status: str, paid_by_other: bool, expired: bool, states: list[AttemptState]
 ) -> None:
     """Only OVERDUE expires an order, and only after its invoice has expired."""
     assert [
-        *states_for(OrderStatus(status), paid_by_other=settled, expired=over)
+        *states_for(OrderStatus(status), paid_by_other=paid_by_other, expired=expired)
     ] == states

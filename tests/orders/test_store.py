@@ -115,8 +115,8 @@ class TestEngines:
         )
         assert len({order.order_id for order in orders}) == 1
         platform.set(orders[0].order_id, "SUCCESS")
-        settled = [await store.record(order_id=orders[0].order_id) for store in stores]
-        assert [change.newly_paid for change in settled].count(True) == 1
+        changes = [await store.record(order_id=orders[0].order_id) for store in stores]
+        assert [change.newly_paid for change in changes].count(True) == 1
         await engine.dispose()
 
     async def test_autocommit_engine_is_rejected_on_sqlite_and_works_on_postgresql(

@@ -238,9 +238,15 @@ async def test_callback_is_never_matched_to_the_order_of_another_lost_attempt(
     assert change.newly_paid
 
 
-@pytest.mark.parametrize(("hint", "settled"), [("its own", True), ("unknown", False)])
+@pytest.mark.parametrize(
+    ("hint", "is_newly_paid"), [("its own", True), ("unknown", False)]
+)
 async def test_body_of_a_callback_breaks_the_tie_if_the_order_it_names_fits(
-    local: OrderStore, platform: Platform, local_shop: Shop, hint: str, settled: bool
+    local: OrderStore,
+    platform: Platform,
+    local_shop: Shop,
+    hint: str,
+    is_newly_paid: bool,
 ) -> None:
     """The body is not signed, so it counts only if Aurpay's list confirms it."""
     await lost(local, platform, "lost+created", "cart-1")
@@ -253,7 +259,7 @@ async def test_body_of_a_callback_breaks_the_tie_if_the_order_it_names_fits(
     [attempt] = await local.attempts("cart-1")
     assert (attempt.state, attempt.hinted_order_id) == (S.PAYMENT_REPORTED, named)
     done = await local.reconcile()
-    assert [one.attempt.order_id for one in done.changes] == [named] * settled
+    assert [one.attempt.order_id for one in done.changes] == [named] * is_newly_paid
     # A callback of the other cart that names the same order needs review.
     await local_shop.receive(platform.urls[second]["callback_url"], named)
     await local.reconcile()

@@ -48,7 +48,7 @@ async def orders(store: OrderStore) -> None:
     assert_type(await store.duplicate_payments(), Sequence[Attempt])
 
 
-async def news(
+async def updates(
     store: OrderStore, notification: Notification, connection: AsyncConnection
 ) -> None:
     some: OrderUpdate = notification
@@ -65,7 +65,7 @@ async def news(
     assert_type(await store.run(every=60), None)
 
 
-async def settled(
+async def acknowledged(
     notification: Notification, connection: AsyncConnection, session: AsyncSession
 ) -> None:
     await notification.ack(connection)
