@@ -253,7 +253,7 @@ class Sandbox:
                 'name the origins of its callback URLs, such as "https://shop.example"'
             )
         for origin in origins:
-            self._simulator.deliver_to(
+            self._simulator.callback_sender.deliver_to(
                 app, require_origin(origin, "origin", allow_http=True)
             )
 

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .._core.clock import Clock
-    from .._core.urls import Origin
     from ._accounting import Rates
-    from ._callbacks import AsgiApp
     from ._responses import Amounts
     from ._settings import Settings
     from ._storage import Persistent
@@ -203,10 +201,6 @@ class Simulator:
             self.state.open(self._db, *own)
         self.callback_sender.open(own_port)
         self.deadlines.open()
-
-    def deliver_to(self, app: AsgiApp, origin: Origin) -> None:
-        """Deliver callbacks to `origin` into an application of this process."""
-        self.callback_sender.deliver_to(app, origin)
 
     async def stop(self) -> None:
         """Stop sending callbacks and timing out orders."""
