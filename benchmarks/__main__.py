@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def find_versions(*names: str) -> dict[str, str | None]:
-    """Return the versions of find_versions packages; ``None`` for a missing one."""
+    """Return the versions of packages; ``None`` for a missing one."""
     found: dict[str, str | None] = {}
     for name in names:
         try:

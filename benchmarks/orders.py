@@ -57,12 +57,12 @@ def build_response() -> bytes:
 
 
 def run_order_server() -> AbstractContextManager[str]:
-    """Yield the URL of a run_order_server process that sends this response."""
+    """Yield the URL of a server process that sends this response."""
     return run_server("-m", "benchmarks._server", response=build_response())
 
 
 def make_client(url: str) -> AurpayClient:
-    """Return a make_client that accepts the same order repeatedly.
+    """Return a client that accepts the same order repeatedly.
 
     It remembers no orders, so that the same order is accepted each time.
     """

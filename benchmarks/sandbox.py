@@ -1,4 +1,4 @@
-"""The run_sandbox: the time until it is ready, and its measure_orders per second."""
+"""The sandbox: the time until it is ready, and its orders per second."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ORDER = (
 
 
 def find_command() -> list[str]:
-    """Return the find_command installed beside this Python, or the module."""
+    """Return the command installed beside this Python, or the module."""
     beside = str(Path(sys.executable).parent)
     script = shutil.which("aurpay", path=beside)
     return [script] if script else [sys.executable, "-m", "aurpay_async"]
@@ -45,7 +45,7 @@ def find_command() -> list[str]:
 
 @contextmanager
 def run_sandbox() -> Iterator[int]:
-    """Yield the port of a run_sandbox process as soon as it is ready."""
+    """Yield the port of a sandbox process as soon as it is ready."""
     port = find_free_port()
     quiet = subprocess.DEVNULL
     with run_process(*find_command(), "sandbox", "--port", str(port), stdout=quiet):
@@ -54,7 +54,7 @@ def run_sandbox() -> Iterator[int]:
 
 
 def wait_for(port: int) -> None:
-    """Wait until the run_sandbox responds.
+    """Wait until the sandbox responds.
 
     Raises:
         TimeoutError: if it does not respond.
@@ -90,7 +90,7 @@ def measure_start(rounds: int) -> list[Row | Figure]:
 
 
 def start_sandbox() -> None:
-    """Start a run_sandbox and wait until it responds."""
+    """Start a sandbox and wait until it responds."""
     with run_sandbox():
         pass
 
@@ -102,7 +102,7 @@ def import_server() -> None:
 
 
 async def measure_orders(rounds: int) -> list[Row | Figure]:
-    """Measure measure_orders per second, and the ratio to a bare aiohttp.web."""
+    """Measure orders per second, and the ratio to a bare aiohttp.web."""
     if bolt11.backend() != "wallycore":
         print("without the sandbox's orders: the extra [fast] is not installed")
         return []

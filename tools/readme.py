@@ -33,7 +33,7 @@ FOREIGN = ("AURPAY_", "PYTHON", "PIP_REQUIRE", "VIRTUAL_ENV", "MAKE", "MFLAGS", 
 
 
 def find_shell_blocks(text: str) -> list[str]:
-    """Return the shell find_shell_blocks of a page, in order."""
+    """Return the shell blocks of a page, in order."""
     return [code for language, code in BLOCK.findall(text) if language in SHELL]
 
 
