@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy import func, literal, make_url, select
+from sqlalchemy import bindparam, func, literal, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import (
@@ -185,9 +185,14 @@ _POOLER_ADVICE: Final = (
 
 
 async def execute(
-    connection: AsyncConnection, statement: Executable
+    connection: AsyncConnection,
+    statement: Executable,
+    parameters: Mapping[str, object] | None = None,
 ) -> CursorResult[Any]:
     """Execute a statement and return its result; the result has its `rowcount`.
+
+    Build a statement once, with `bindparam`, and pass the values as `parameters`:
+    SQLAlchemy then finds the compiled statement without walking through it.
 
     Raises:
         StoreUnavailableError: the database failed, or did not answer in time.
@@ -196,20 +201,22 @@ async def execute(
     options = {"preserve_rowcount": True}
     return await step(
         connection.dialect.name,
-        connection.execute(statement, execution_options=options),
+        connection.execute(statement, parameters, execution_options=options),
         connection,
     )
 
 
 async def execute_and_commit(
-    connection: AsyncConnection, statement: Executable
+    connection: AsyncConnection,
+    statement: Executable,
+    parameters: Mapping[str, object] | None = None,
 ) -> CursorResult[Any]:
-    """Execute a statement and commit it.
+    """Execute a statement as `execute` does, and commit it.
 
     Raises:
         StoreUnavailableError: the database failed, or did not answer in time.
     """
-    result = await execute(connection, statement)
+    result = await execute(connection, statement, parameters)
     await commit(connection)
     return result
 
@@ -483,7 +490,8 @@ class Database:
         """Return an SQL expression for the time.
 
         It needs no query: use it in the values of an INSERT or UPDATE, in a WHERE (an
-        index is used), or as a column of a SELECT.
+        index is used), or as a column of a SELECT. Its value is that of the execution,
+        so a statement that contains it can be built once.
 
         On PostgreSQL it is the server's ``clock_timestamp()``, so that machines with
         different clocks agree. On SQLite, where all processes are on one machine, it is
@@ -495,7 +503,9 @@ class Database:
             after: Added to the time.
         """
         if self.is_sqlite or not isinstance(clock, SystemClock):
-            return literal(clock.now() + after, UtcDateTime())
+            return bindparam(
+                None, callable_=lambda: clock.now() + after, type_=UtcDateTime()
+            )
         now = func.clock_timestamp(type_=sa.DateTime(timezone=True))
         # A subquery is evaluated once per statement, so that an index can be used.
         query = select(now + literal(after, sa.Interval())).scalar_subquery()

@@ -76,6 +76,7 @@ callbacks: Final = Table(
     Column("token", Text),
     Column("lease_until", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Index("aurpay_callbacks_updated_at", "updated_at"),
 )
 
 #: The table of the inbox alone, for use without an order store.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self, cast, final
 
 try:
     from sqlalchemy import delete, or_, select, update
-    from sqlalchemy.schema import CreateTable
+    from sqlalchemy.schema import CreateIndex, CreateTable
 except ImportError as _error:
     raise ImportError(
         "SqlInbox needs SQLAlchemy: pip install 'aurpay-async[sql]'"
@@ -44,7 +44,7 @@ from ._inbox import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import MetaData, Update
+    from sqlalchemy import Executable, MetaData, Update
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from .._core.clock import Clock
@@ -112,25 +112,21 @@ class SqlInbox:
         await self._database.aclose()
 
     async def create_tables(self) -> None:
-        """Create the table if it is missing; safe in several processes at once.
+        """Create the table and its index if missing; safe in several processes at once.
 
         Raises:
             ConfigurationError: an unreleased version created the table.
             StoreUnavailableError: the database failed, or did not answer in time.
         """
-        create = CreateTable(callbacks, if_not_exists=True)
         async with self._database.connect() as connection:
-            try:
-                await execute_and_commit(connection, create)
-            except StoreUnavailableError:
-                # PostgreSQL raises if two processes create the table at once: now the
-                # other one has created it.
-                await execute_and_commit(connection, create)
+            await _create(connection, CreateTable(callbacks, if_not_exists=True))
             await step(
                 self._database.dialect,
                 connection.run_sync(require_no_old_tables),
                 connection,
             )
+            for index in callbacks.indexes:
+                await _create(connection, CreateIndex(index, if_not_exists=True))
 
     async def claim(
         self, key: str, kind: Kind, lease: timedelta = LEASE
@@ -221,6 +217,15 @@ class SqlInbox:
         if (await execute_and_commit(connection, unchanged.values(mine))).rowcount == 1:
             return Claim(key=key, token=token, previous=handled)
         return None
+
+
+async def _create(connection: AsyncConnection, create: Executable) -> None:
+    try:
+        await execute_and_commit(connection, create)
+    except StoreUnavailableError:
+        # PostgreSQL raises if two processes create it at once: now the other one has
+        # created it.
+        await execute_and_commit(connection, create)
 
 
 def _held(claim: Claim) -> Update:

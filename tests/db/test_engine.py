@@ -74,10 +74,10 @@ def test_database_server_supplies_the_time_within_its_statements() -> None:
     file = Database("sqlite+aiosqlite:///orders.db", "a test")
     for database in (server, file):
         now: Any = database.now(clock, minute)
-        assert now.value == clock.now() + minute
+        assert now.effective_value == clock.now() + minute
     before = SystemClock().now()
     local: Any = file.now(SystemClock())
-    assert before <= local.value <= SystemClock().now()
+    assert before <= local.effective_value <= SystemClock().now()
 
 
 async def test_time_is_stored_to_the_microsecond_and_read_in_utc(

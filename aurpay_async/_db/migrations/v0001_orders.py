@@ -31,6 +31,12 @@ _INDEXED = (
 def upgrade(op: Operations) -> None:
     """Create missing tables: the merchant's own migrations may have created some."""
     op.create_table("aurpay_callbacks", *_callbacks(), if_not_exists=True)
+    op.create_index(
+        "aurpay_callbacks_updated_at",
+        "aurpay_callbacks",
+        ["updated_at"],
+        if_not_exists=True,
+    )
     op.create_table("aurpay_references", *_references(), if_not_exists=True)
     op.create_table("aurpay_attempts", *_attempts(), if_not_exists=True)
     for column in _INDEXED:
