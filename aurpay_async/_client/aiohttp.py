@@ -133,7 +133,10 @@ def _has_unread_data(protocol: ResponseHandler) -> bool:
     transport = protocol.transport
     if transport is None or not hasattr(protocol, _GENERATION):
         return False
-    number = transport.get_extra_info("socket").fileno()
+    sock = transport.get_extra_info("socket")
+    if sock is None:  # a connector of the user's that opens no sockets
+        return False
+    number = sock.fileno()
     if not hasattr(select, "poll"):  # Windows
         return bool(select.select([number], [], [], 0)[0])
     poll = select.poll()

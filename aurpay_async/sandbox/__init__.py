@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, final
 
 from .._client import AurpayClient
+from .._client.aiohttp import AiohttpTransport
 from .._client.auth import ApiKey, ApiToken
 from .._client.options import require_origin
-from ..errors import ConfigurationError, InvalidRequestError
+from ..errors import (
+    ConfigurationError,
+    ConnectError,
+    InvalidRequestError,
+    RequestOutcome,
+)
 from . import _accounting, _callbacks, _clock, _server, _settings, _simulator
 from ._accounting import Rates, SandboxTransaction, SandboxWithdrawal
 from ._callbacks import SentCallback
@@ -23,8 +29,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
+    from aiohttp import ClientSession
+
     from .._client import ClientOptions
     from .._core.clock import Clock
+    from .._core.http import Request, Response, Transport
     from ._callbacks import AsgiApp, CallbackKind
 
 
@@ -74,7 +83,7 @@ class Sandbox:
         speed: float | None = None,
         seed: int | None = None,
         db: str | os.PathLike[str] | None = None,
-        port: int = 0,
+        port: int | None = 0,
         host: str = LOOPBACK,
         allow_remote: bool = False,
     ) -> None:
@@ -109,7 +118,8 @@ class Sandbox:
             seed: Makes ids, secrets and invoices reproducible, if `clock` returns the
                 same times; from 0 to 2**63 - 1. ``None``: they are unpredictable.
             db: A file that stores the state across restarts.
-            port: The port to listen on; 0 takes a free one.
+            port: The port to listen on; 0 takes a free one. ``None``: only `transport`
+                reaches the sandbox, without a socket.
             host: The name or address of this machine to listen on.
             allow_remote: Whether other machines may reach `host`.
 
@@ -144,6 +154,7 @@ class Sandbox:
         self._simulator = _simulator.Simulator(settings)
         self._server = _server.Server(self._simulator)
         self._base_url: str | None = None
+        self._transports: list[_MemoryTransport] = []
 
     @property
     def base_url(self) -> str:
@@ -214,13 +225,39 @@ class Sandbox:
         """Return the public key of the invoices' payee, which a client can pin."""
         return NODE_ID
 
+    def transport(self) -> Transport:
+        """Return a transport that reaches the open sandbox without a socket.
+
+        For unit tests of a shop, with a sandbox on no port. Requests, checks and faults
+        are as over a socket, and so are the errors and their outcomes. Closing the
+        sandbox closes the transport.
+
+        Example:
+            >>> async with Sandbox(port=None) as sandbox:
+            ...     aurpay = AurpayClient(
+            ...         network="regtest",
+            ...         base_url=sandbox.base_url,
+            ...         transport=sandbox.transport(),
+            ...     )
+
+        Raises:
+            ConfigurationError: if the sandbox is not open.
+        """
+        transport = _MemoryTransport(self._server, self.base_url)
+        self._transports.append(transport)
+        return transport
+
     def client(self, **options: Unpack[ClientOptions]) -> AurpayClient:
         """Return a client for this sandbox, with the credentials that it requires.
+
+        If the sandbox is on no port, the client uses its `transport`.
 
         Args:
             options: As for `AurpayClient`.
         """
         options.setdefault("base_url", self.base_url)
+        if self._port is None and options.get("session") is None:
+            options.setdefault("transport", self.transport())
         options.setdefault("network", "regtest")
         options.setdefault("clock", self.clock)
         policy = self._settings.host_policy
@@ -357,6 +394,9 @@ class Sandbox:
     async def aclose(self) -> None:
         """Close the sandbox; its state stays readable. A second call does nothing."""
         self._base_url = None
+        transports, self._transports = self._transports, []
+        for transport in transports:
+            await transport.aclose()
         await self._server.stop()
 
     async def __aenter__(self) -> Self:
@@ -372,6 +412,36 @@ class Sandbox:
     ) -> None:
         """Close the sandbox, as `aclose` does."""
         await self.aclose()
+
+
+@final
+class _MemoryTransport:
+    """Send requests to a server of this process, on connections in memory."""
+
+    def __init__(self, server: _server.Server, origin: str) -> None:
+        self._server = server
+        self._origin = origin
+        self._session: ClientSession | None = None
+        self._transport: AiohttpTransport | None = None
+
+    async def send(self, request: Request) -> Response:
+        """Send once, as over a socket."""
+        if self._transport is None:
+            self._session = self._server.open_session()
+            if self._session is None:
+                raise ConnectError(
+                    "the sandbox is closed", outcome=RequestOutcome.NOT_SENT
+                )
+            self._transport = AiohttpTransport(self._origin, session=self._session)
+        return await self._transport.send(request)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        transport, session = self._transport, self._session
+        self._transport = self._session = None
+        if transport is not None and session is not None:
+            await transport.aclose()
+            await session.close()
 
 
 def _auth(

@@ -1,4 +1,9 @@
-"""The sandbox's sockets and routes, and the faults applied to requests."""
+"""The sandbox's routes, the faults applied to requests, and its connections.
+
+Clients reach it through a socket, or in the same process through connections in memory.
+Both carry the same bytes between the same two ends of aiohttp, so that a fault of a
+connection has the same effect on both.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import socket
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final, final
 
+import aiohttp
 from aiohttp import web
 
 from ..errors import ConfigurationError
@@ -20,6 +26,10 @@ from ._responses import FAILED, envelope, write
 from ._settings import MADE_UP_KEY_HINT, ReceivedRequest, is_address, looks_live
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.tracing import Trace
     from aiohttp.typedefs import Handler
     from multidict import CIMultiDictProxy
 
@@ -241,6 +251,85 @@ class _AlreadySent(web.Response):
 
 
 @final
+class _MemoryEnd(asyncio.Transport):
+    """One end of a connection in memory; it behaves as a socket on loopback does."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.peer = self
+        #: What the other end has written, and this end's protocol has not received.
+        self._received = bytearray()
+        self._is_paused = self._is_ended = self._is_closing = False
+        self._loop = asyncio.get_running_loop()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.peer._received += data  # noqa: SLF001 - the other end
+        self._loop.call_soon(self.peer._deliver)  # noqa: SLF001
+
+    def _deliver(self) -> None:
+        """Pass on the received bytes, and then the end of the connection."""
+        if self._is_paused or self._is_closing:
+            return
+        if self._received:
+            data, self._received = bytes(self._received), bytearray()
+            self.protocol.data_received(data)
+        if self._is_ended:
+            self.protocol.eof_received()
+            self.close()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.peer._received)  # noqa: SLF001
+
+    def pause_reading(self) -> None:
+        self._is_paused = True
+
+    def resume_reading(self) -> None:
+        self._is_paused = False
+        self._loop.call_soon(self._deliver)
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def close(self) -> None:
+        self._lose(None)
+        self.peer._is_ended = True  # noqa: SLF001
+        self._loop.call_soon(self.peer._deliver)  # noqa: SLF001
+
+    def abort(self) -> None:
+        """Reset the connection: the other end loses what it has not received."""
+        self._lose(None)
+        self.peer._lose(ConnectionResetError("reset by the other end"))  # noqa: SLF001
+
+    def _lose(self, error: Exception | None) -> None:
+        if not self._is_closing:
+            self._is_closing = True
+            self._loop.call_soon(self.protocol.connection_lost, error)
+
+
+@final
+class MemoryConnector(aiohttp.BaseConnector):
+    """Connect a client of this process with protocols of a server."""
+
+    def __init__(self, serve: Callable[[], asyncio.Protocol]) -> None:
+        super().__init__(limit=0)
+        self._serve = serve
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,  # noqa: ARG002 - aiohttp passes them
+        traces: list[Trace],  # noqa: ARG002
+        timeout: aiohttp.ClientTimeout,  # noqa: ARG002, ASYNC109
+    ) -> ResponseHandler:
+        protocol = self._factory()
+        client, server = _MemoryEnd(protocol), _MemoryEnd(self._serve())
+        client.peer, server.peer = server, client
+        for end in (client, server):
+            end.protocol.connection_made(end)
+        return protocol
+
+
+@final
 class Server:
     """The HTTP server of a simulator."""
 
@@ -249,8 +338,11 @@ class Server:
         self._stopped = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
-    async def start(self, port: int) -> str:
-        """Listen on a port, or on a free one for 0, and return the base URL.
+    async def start(self, port: int | None) -> str:
+        """Open the server, and return its base URL.
+
+        Args:
+            port: The port to listen on; 0 takes a free one, ``None`` none.
 
         Raises:
             ConfigurationError: if it is open already, or its file cannot be used.
@@ -260,16 +352,23 @@ class Server:
             raise ConfigurationError("this sandbox is open already")
         policy = self._simulator.host_policy
         # Before the file is opened: without the port it is not created.
-        listening = await _listen(policy, port)
-        own_port = listening.getsockname()[1]
+        listening = None if port is None else await _listen(policy, port)
+        own_port = 0 if listening is None else listening.getsockname()[1]
         try:
             self._simulator.open(own_port)
             await self._serve(listening)
         except BaseException:
-            listening.close()
+            if listening is not None:
+                listening.close()
             await self.stop()
             raise
-        return f"http://{policy.origin_host}:{own_port}"
+        return f"http://{policy.origin_host}" + (f":{own_port}" if own_port else "")
+
+    def open_session(self) -> aiohttp.ClientSession | None:
+        """Return a session with connections in memory; ``None`` if it is closed."""
+        if self._runner is None or self._runner.server is None:
+            return None
+        return aiohttp.ClientSession(connector=MemoryConnector(self._runner.server))
 
     async def stop(self) -> None:
         """Close all connections. A second call does nothing."""
@@ -283,7 +382,7 @@ class Server:
                 await runner.cleanup()
             self._simulator.close()
 
-    async def _serve(self, listening: socket.socket) -> None:
+    async def _serve(self, listening: socket.socket | None) -> None:
         self._stopped.clear()
         app = App(self._simulator, self._stopped)
         # A signature covers the received bytes, so they are not decompressed.
@@ -294,7 +393,8 @@ class Server:
             auto_decompress=False,
         )
         await self._runner.setup()
-        await web.SockSite(self._runner, listening).start()
+        if listening is not None:
+            await web.SockSite(self._runner, listening).start()
 
 
 async def _listen(policy: HostPolicy, port: int) -> socket.socket:

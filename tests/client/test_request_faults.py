@@ -85,17 +85,24 @@ def test_every_fault_of_the_sandbox_has_an_expected_outcome() -> None:
     assert {*REQUEST_FAULTS} == named | UNSTEADY
 
 
-@pytest.mark.parametrize("created", [False, True], ids=["alone", "and created"])
+@pytest.mark.parametrize(
+    ("created", "port"),
+    [(False, 0), (True, 0), (True, None)],
+    ids=["alone", "and created", "and created, in memory"],
+)
 @pytest.mark.parametrize("fault", [*OUTCOMES, *sorted(UNSTEADY)])
 async def test_a_fault_during_create_order_raises_an_error_with_the_right_outcome(
-    fault: str, created: bool
+    fault: str, created: bool, port: int | None
 ) -> None:
     if fault == "reset" and created:
         return  # a request that is not read creates nothing: not a valid fault
     waits = OUTCOMES.get(fault, ("timeout",))[0] == "timeout"
     # Long enough to connect on a busy machine: otherwise that would time out.
     timeouts = Timeouts(attempt=0.6 if waits else 5, call=5)
-    async with Sandbox() as sandbox, sandbox.client(timeouts=timeouts) as aurpay:
+    async with (
+        Sandbox(port=port) as sandbox,
+        sandbox.client(timeouts=timeouts) as aurpay,
+    ):
         sandbox.faults.push(fault + ("+created" if created else ""))
         began = time.monotonic()
         try:

@@ -40,6 +40,7 @@ from aurpay_async import (
     RetryPolicy,
     Timeouts,
     Transaction,
+    Transport,
     UntrustedOrderError,
     Withdrawal,
     bolt11,
@@ -294,6 +295,7 @@ async def sandboxes() -> None:
         assert_type(sandbox.requests[0], ReceivedRequest)
         assert_type(sandbox.requests[0].body, bytes)
         assert_type(sandbox.orders["1"], SandboxOrder)
+        assert_type(sandbox.transport(), Transport)
 
     Sandbox(amounts="float")  # type: ignore[arg-type]
 
