@@ -71,12 +71,12 @@ def build_create_payment(payment: NewPayment) -> Request:
 def parse_create_payment(
     response: Response, requested: NewPayment, policy: InvoicePolicy, now: float
 ) -> PaymentOrder:
-    """Return the order in a response, if it matches the request.
+    """Return the order in a response, if it matches the request, and remember it.
 
     Args:
         response: Aurpay's response.
         requested: The request for the order.
-        policy: What the client accepts.
+        policy: What the client accepts, and the orders that it remembers.
         now: Seconds since 1970.
 
     Raises:
@@ -92,6 +92,8 @@ def parse_create_payment(
     if result.failed:
         check, problem = result.failed
         raise untrusted(response, payment.order_id, check, problem)
+    if policy.seen is not None:
+        policy.seen.add(payment.order_id)
     create_time = payment.create_time
     if create_time is None or create_time.timestamp() - now > MAX_SKEW_S:
         create_time = datetime.fromtimestamp(now, UTC)

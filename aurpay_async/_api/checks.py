@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVarTuple, final
 
 from .._core.money import btc_to_msat
 from .._core.urls import UrlError, format_origin, parse_origin
-from ..errors import shown
+from ..errors import InvalidResponseError, UntrustedOrderError, shown
 from .models import OrderStatus
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .._core.money import Network
     from .._core.urls import Origin
     from ..bolt11 import Invoice
+    from ..errors import AurpayError
     from .lightning_order import LightningOrder
     from .models import Order, UncheckedOrder
     from .payment_models import NewPayment, UncheckedPayment
@@ -419,3 +420,28 @@ class SeenOrders:
             self._order_ids.popitem(last=False)
         if len(self._by_hash) > self._limit:
             self._by_hash.popitem(last=False)
+
+
+#: Checks that fail if a response answers another request.
+_MISROUTED_CHECKS: Final = frozenset({"new", "payment_hash", "read_back"})
+
+#: Those of them that fail because the order id is that of another request.
+_OTHER_ID_CHECKS: Final = frozenset({"new", "read_back"})
+
+
+def is_misrouted(error: AurpayError, seen: SeenOrders) -> bool:
+    """Return whether a create received the response to another request.
+
+    Such a response repeats the id of an earlier order, or has no readable id.
+    """
+    if isinstance(error, UntrustedOrderError) and error.check in _MISROUTED_CHECKS:
+        return True
+    paths = error.paths if isinstance(error, InvalidResponseError) else ()
+    return error.order_id in seen or "data.order_id" in paths
+
+
+def own_order_id(error: AurpayError) -> str | None:
+    """Return the id on the error of a create, unless it is another request's order."""
+    if isinstance(error, UntrustedOrderError) and error.check in _OTHER_ID_CHECKS:
+        return None
+    return error.order_id

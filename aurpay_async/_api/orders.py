@@ -236,12 +236,12 @@ def build_create_order(order: NewOrder) -> Request:
 def parse_create_order(
     response: Response, requested: NewOrder, policy: InvoicePolicy, now: float
 ) -> LightningOrder:
-    """Return the order in a response, if it may be shown to a payer.
+    """Return the order in a response, if a payer may see it, and remember it.
 
     Args:
         response: Aurpay's response.
         requested: The request for the order.
-        policy: What the client accepts.
+        policy: What the client accepts, and the orders that it remembers.
         now: Seconds since 1970.
 
     Raises:
@@ -258,6 +258,8 @@ def parse_create_order(
     if result.failed:
         check, problem = result.failed
         raise untrusted(response, order.order_id, check, problem)
+    if policy.seen is not None:
+        policy.seen.add(order.order_id, invoice.payment_hash)
     create_time = order.create_time
     if create_time is None or create_time.timestamp() - now > MAX_SKEW_S:
         create_time = invoice.created_at

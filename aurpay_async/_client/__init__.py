@@ -43,7 +43,7 @@ from .options import (
 from .orders import OrderMethods
 from .payments import AccountMethods, CreateMethods
 from .retry import RetryBudget, RetryingTransport, RetryPolicy
-from .transport import AuthenticatingTransport, LazyTransport
+from .transport import AuthenticatingTransport, LazyModule, LazyTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from .._api import account as _account_api
     from .._api.lightning_order import LightningOrder
     from .._api.models import OrderStatus, Payment
     from .._core.clock import Clock
@@ -59,8 +60,12 @@ if TYPE_CHECKING:
     from .._core.http import Transport
     from .._core.money import Network
     from .._core.secrets import Keys, Secret
+    from . import polling as _polling
     from .auth import Auth
     from .polling import OrderPollers
+else:
+    _account_api = LazyModule("aurpay_async._api.account")
+    _polling = LazyModule("aurpay_async._client.polling")
 
 
 def caller_location() -> str:
@@ -172,6 +177,7 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
             given=transport,
             session=session,
             trust_env=trust_env,
+            signs_references=bool(self._reference_keys),
             created_at=caller_location(),
         )
         self._transport = RetryingTransport(
@@ -262,9 +268,7 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
             AurpayError: as `get_order`; errors that are `retryable` are polled through.
             ConfigurationError: the client was closed.
         """
-        from .polling import wait_for_payment
-
-        return await wait_for_payment(
+        return await _polling.wait_for_payment(
             order,
             self._pollers,
             self.get_order,
@@ -290,9 +294,7 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
     async def aclose(self) -> None:
         """Close the connections, and end all `wait_for_payment`. Idempotent."""
         if self._pollers:
-            from .polling import close_all
-
-            await close_all(self._pollers)
+            await _polling.close_all(self._pollers)
         await self._lazy_transport.aclose()
 
     def __repr__(self) -> str:
@@ -306,14 +308,12 @@ async def obtain_key(
     """Request a key as `ApiKey.obtain` does."""
     try:
         async with AurpayClient(**options) as client:
-            # Imported here: opening the client has imported it in a thread already.
-            from .._api.account import build_obtain_key, parse_obtain_key
-
             # Do not bind the request to a variable: its body contains both secrets,
             # and tracebacks can show locals.
             return ApiKey(
                 await client._send(  # noqa: SLF001
-                    build_obtain_key(username, password), parse_obtain_key
+                    _account_api.build_obtain_key(username, password),
+                    _account_api.parse_obtain_key,
                 )
             )
     except AurpayError as error:

@@ -27,11 +27,14 @@ from ..errors import (
 )
 from .auth import diagnose_clock
 from .retry import is_retryable
+from .transport import LazyModule
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from .._api import envelope as _envelope
+    from .._api import orders as _orders_api
     from .._api.checks import InvoicePolicy, SeenOrders
     from .._api.lightning_order import LightningOrder
     from .._api.models import Order
@@ -39,179 +42,14 @@ if TYPE_CHECKING:
     from .._core.events import Instrumentation
     from .._core.http import Request, Response, Transport
     from .._core.secrets import Secret
+    from ..callbacks._reference import ReferenceSigner
     from .polling import OrderPollers
     from .retry import RetryingTransport
     from .transport import LazyTransport
-
-
-_T = TypeVar("_T")
-
-
-async def send_and_parse(
-    request: Request,
-    parse: Callable[[Response], _T],
-    *,
-    transport: Transport,
-    clock: Clock,
-    instrumentation: Instrumentation,
-    complete: Callable[[AurpayError], None] | None = None,
-) -> _T:
-    """Send `request`, and return the record that `parse` makes of the response.
-
-    `complete` adds to an error the data of the calling method, before the event.
-
-    Raises:
-        AurpayError: with `attempts`, `sent_at` and `retryable` filled in.
-    """
-    began = clock.monotonic()
-
-    def report(result: object, attempts: int | None) -> None:
-        event = _event(request, clock.monotonic() - began, result, attempts)
-        instrumentation.emit(event)
-
-    response: Response | None = None
-    try:
-        response = await transport.send(request)
-        record = parse(response)
-    except AurpayError as error:
-        if response is not None:  # received, and rejected by `parse`
-            error.attempts = response.attempts
-            error.sent_at = response.sent_at or wall_time_at(clock, began)
-            error.retryable = is_retryable(error, request.effect)
-            diagnose_clock(error, request, response, clock.now())
-        error.writes = request.effect is not Effect.READ
-        _attach_order_id(error)
-        if complete is not None:
-            complete(error)
-        report(error, error.attempts)
-        raise
-    except BaseException as interruption:
-        report(interruption, None)
-        raise
-    if instrumentation.wants_calls():
-        report(record, response.attempts)
-    return record
-
-
-def _event(
-    request: Request, duration_s: float, result: object, attempts: int | None
-) -> CallEvent:
-    error, outcome = error_and_outcome(result, request.progress)
-    return CallEvent(
-        operation=request.operation,
-        effect=request.effect,
-        attempts=attempts,
-        duration_s=duration_s,
-        error=error,
-        outcome=outcome,
-        unknown_fields=_unknown_fields(result),
-        reference=request.reference,
-        order_id=getattr(result, "order_id", None) or request.order_id,
-        attempt_id=request.attempt_id,
-    )
-
-
-def _attach_order_id(error: AurpayError) -> None:
-    """Attach the order id in the cut-off response to a call that writes."""
-    if error.writes and isinstance(error, TransportError) and error.body:
-        # Imported here: `LazyTransport.open` has loaded it off the event loop.
-        from .._api.envelope import order_evidence
-
-        error.order_id = order_evidence(error.body).order_id
-
-
-def _unknown_fields(result: object) -> int:
-    """Count the unknown fields of a record, or of all rows of a list."""
-    rows = getattr(result, "items", None)
-    if isinstance(rows, tuple):
-        return sum(_unknown_fields(row) for row in cast("tuple[object, ...]", rows))
-    return len(getattr(result, "extra", ()))
-
-
-#: Checks that fail if a response belongs to another request.
-_OTHER_REQUEST: Final = frozenset({"new", "payment_hash"})
-
-
-class BaseClient:
-    """The attributes of a client, and the methods that send a request."""
-
-    _allow_http: bool
-    _clock: Clock
-    _instrumentation: Instrumentation
-    _lazy_transport: LazyTransport
-    _reference_keys: tuple[Secret, ...]
-    _seen: SeenOrders
-    _transport: RetryingTransport
-    _invoice_policy: InvoicePolicy
-    _unexpected: UnexpectedLog
-    _pollers: OrderPollers
-
-    def _send(
-        self,
-        request: Request,
-        parse: Callable[[Response], _T],
-        complete: Callable[[AurpayError], None] | None = None,
-    ) -> Awaitable[_T]:
-        def parse_and_check(response: Response) -> _T:
-            record = parse(response)
-            self._unexpected.check(request.operation, record)
-            return record
-
-        return self._send_through(self._transport, request, parse_and_check, complete)
-
-    def _send_through(
-        self,
-        transport: RetryingTransport,
-        request: Request,
-        parse: Callable[[Response], _T],
-        complete: Callable[[AurpayError], None] | None = None,
-    ) -> Awaitable[_T]:
-        """Send through `transport`; renew the connections if parsing fails.
-
-        An unreadable response may answer another request. Then later responses on its
-        connection are shifted as well.
-        """
-
-        def complete_and_renew(error: AurpayError) -> None:
-            if complete is not None:
-                complete(error)
-            if isinstance(error, InvalidResponseError):
-                self._lazy_transport.renew()
-
-        return send_and_parse(
-            request,
-            parse,
-            transport=transport,
-            clock=self._clock,
-            instrumentation=self._instrumentation,
-            complete=complete_and_renew,
-        )
-
-    def _attach_request(self, error: AurpayError, order: NewOrder) -> None:
-        """Attach the new order to the error of a call that creates an order.
-
-        A response that repeats an earlier order belongs to another request, so its id
-        must not be looked up for this one.
-        """
-        error.new_order = order
-        if _is_of_other_request(error, self._seen):
-            self._seen.is_misrouted = True
-        if error.order_id in self._seen and not isinstance(error, UntrustedOrderError):
-            error.order_id = None
-
-
-def _is_of_other_request(error: AurpayError, seen: SeenOrders) -> bool:
-    """Return whether a create's response has an earlier order's id, or none."""
-    if isinstance(error, UntrustedOrderError) and error.check in _OTHER_REQUEST:
-        return True
-    paths = error.paths if isinstance(error, InvalidResponseError) else ()
-    return error.order_id in seen or "data.order_id" in paths
-
-
-def attach_recovery_hint(error: AurpayError, hint: str) -> None:
-    """Attach a recovery hint if the call may have moved money."""
-    if error.outcome is RequestOutcome.UNKNOWN:
-        error.advice = hint
+else:
+    # `LazyTransport.open` has loaded them off the event loop.
+    _envelope = LazyModule("aurpay_async._api.envelope")
+    _orders_api = LazyModule("aurpay_async._api.orders")
 
 
 #: Seconds for the read-back, all attempts included. The payer waits for it; after
@@ -226,9 +64,103 @@ _ORDER_ID: Final = "data.order_id"
 
 _INFO, _WARNING = 20, 30  # as in logging, which is slow to load
 
+_T = TypeVar("_T")
 
-class ReadBackMethods(BaseClient):
-    """Read new orders back from Aurpay."""
+
+class BaseClient:
+    """The attributes of a client, and the methods that send a request."""
+
+    _allow_http: bool
+    _clock: Clock
+    _instrumentation: Instrumentation
+    _lazy_transport: LazyTransport
+    _reference_keys: tuple[Secret, ...]
+    _signer: ReferenceSigner | None = None
+    _seen: SeenOrders
+    _transport: RetryingTransport
+    _invoice_policy: InvoicePolicy
+    _unexpected: UnexpectedLog
+    _pollers: OrderPollers
+
+    async def _send(
+        self,
+        request: Request,
+        parse: Callable[[Response], _T],
+        *,
+        complete: Callable[[AurpayError], None] | None = None,
+        transport: Transport | None = None,
+    ) -> _T:
+        """Send `request`, and return the record that `parse` makes of the response.
+
+        Args:
+            request: The request.
+            parse: Return the record, or raise.
+            complete: Adds to an error the data of the calling method, before the event.
+            transport: Used instead of the client's own.
+
+        Raises:
+            AurpayError: with `attempts`, `sent_at` and `retryable` filled in.
+        """
+        began = self._clock.monotonic()
+        response: Response | None = None
+        try:
+            response = await (transport or self._transport).send(request)
+            record = parse(response)
+        except AurpayError as error:
+            self._complete(error, request, response, began)
+            if complete is not None:
+                complete(error)
+            self._report(request, began, error, error.attempts)
+            raise
+        except BaseException as interruption:
+            self._report(request, began, interruption, None)
+            raise
+        self._unexpected.check(request.operation, record)
+        if self._instrumentation.wants_calls():
+            self._report(request, began, record, response.attempts)
+        return record
+
+    def _complete(
+        self,
+        error: AurpayError,
+        request: Request,
+        response: Response | None,
+        began: float,
+    ) -> None:
+        """Set the fields of an error that depend on the call."""
+        if response is not None:  # received, and rejected by the parser
+            error.attempts = response.attempts
+            error.sent_at = response.sent_at or wall_time_at(self._clock, began)
+            error.retryable = is_retryable(error, request.effect)
+            diagnose_clock(error, request, response, self._clock.now())
+        error.writes = request.effect is not Effect.READ
+        if request.order_id is not None:
+            error.order_id = request.order_id
+        elif error.writes and isinstance(error, TransportError) and error.body:
+            error.order_id = _envelope.order_evidence(error.body).order_id
+        if isinstance(error, InvalidResponseError):
+            # An unreadable response may answer another request. Then later responses
+            # on its connection are shifted as well.
+            self._lazy_transport.renew()
+
+    def _report(
+        self, request: Request, began: float, result: object, attempts: int | None
+    ) -> None:
+        error, outcome = error_and_outcome(result, request.progress)
+        self._instrumentation.emit(
+            CallEvent(
+                operation=request.operation,
+                effect=request.effect,
+                attempts=attempts,
+                duration_s=self._clock.monotonic() - began,
+                error=error,
+                outcome=outcome,
+                unknown_fields=_unknown_fields(result),
+                reference=request.reference,
+                order_id=getattr(result, "order_id", None) or request.order_id,
+                attempt_id=request.attempt_id,
+            )
+        )
 
     async def _confirm(self, order: LightningOrder) -> LightningOrder:
         """Compare a new order with Aurpay's order detail before any payer sees it.
@@ -269,17 +201,15 @@ class ReadBackMethods(BaseClient):
 
     async def _read_order(self, order_id: str) -> tuple[Response, Order]:
         """Return Aurpay's order detail, within `READ_BACK_S`."""
-        from .._api.orders import build_get_order, read_order
-
         limits = Timeouts(
             connect=READ_BACK_S,
             attempt=min(READ_BACK_S, self._transport.attempt_s),
             call=min(READ_BACK_S, self._transport.call_s),
         )
-        return await self._send_through(
-            self._transport.with_options(limits, None),
-            build_get_order(order_id),
-            lambda response: (response, read_order(response)),
+        return await self._send(
+            _orders_api.build_get_order(order_id),
+            lambda response: (response, _orders_api.read_order(response)),
+            transport=self._transport.with_options(limits, None),
         )
 
     def _untrusted(
@@ -309,6 +239,20 @@ class ReadBackMethods(BaseClient):
             attempt_id=order.attempt_id,
         )
         return error
+
+
+def attach_recovery_hint(error: AurpayError, hint: str) -> None:
+    """Attach a recovery hint if the call may have moved money."""
+    if error.outcome is RequestOutcome.UNKNOWN:
+        error.advice = hint
+
+
+def _unknown_fields(result: object) -> int:
+    """Count the unknown fields of a record, or of all rows of a list."""
+    rows = getattr(result, "items", None)
+    if isinstance(rows, tuple):
+        return sum(_unknown_fields(row) for row in cast("tuple[object, ...]", rows))
+    return len(getattr(result, "extra", ()))
 
 
 def _log(level: int, message: str, order: LightningOrder) -> None:

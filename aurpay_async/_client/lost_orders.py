@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
 import attrs
 
 from .._api.arguments import require_order_id, to_currency, validate_coin_name
+from .._api.checks import own_order_id
 from .._core.money import parse_price, plain_repr
 from ..errors import (
     AurpayError,
@@ -30,7 +31,6 @@ from ..errors import (
     InvalidResponseError,
     NotFoundError,
     RequestOutcome,
-    UntrustedOrderError,
 )
 
 if TYPE_CHECKING:
@@ -117,18 +117,6 @@ class OrderQuery:
             chain=_LIGHTNING_CHAIN if payment is None else payment.chain,
             order_id=own_order_id(error),
         )
-
-
-#: Checks that a response to another request fails.
-_MISROUTED_CHECKS: Final = frozenset({"new", "read_back"})
-
-
-def own_order_id(error: AurpayError) -> str | None:
-    """Return the id on an error, unless it is likely to be another request's order."""
-    is_other = (
-        isinstance(error, UntrustedOrderError) and error.check in _MISROUTED_CHECKS
-    )
-    return None if is_other else error.order_id
 
 
 _EXAMPLE: Final = "OrderQuery(price=..., currency=..., sent_at=...)"

@@ -1,110 +1,27 @@
-"""Order and refund methods of the client, and the signing of references.
-
-Aurpay's order call has no field for a reference, and its callbacks name no order. So
-the callback URLs carry the reference, price and attempt id, signed with a key of the
-shop's.
-"""
+"""Order and refund methods of the client."""
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING
 
-import attrs
-
-from .._api.arguments import (
-    DEFAULT_SIZE,
-    require_order_id,
-    require_page,
-    without_traceback,
-)
-from .._api.models import NewOrder
-from ..errors import AurpayError, InvalidRequestError
+from .._api.arguments import DEFAULT_SIZE, require_order_id, require_page
 from ._base import BaseClient, attach_recovery_hint
+from .transport import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
 
+    from .._api import orders as _orders_api
     from .._api.models import Order, Page
     from .._api.payment_models import Refund, RefundInfo
-    from .._core.secrets import Secret
-    from ..callbacks._reference import Reference, ReferenceSigner
+    from ..errors import AurpayError
+    from . import lost_orders as _lost_orders
+    from . import pagination as _pagination
     from .lost_orders import OrderQuery, OrderSearchResult
-
-
-_Order = TypeVar("_Order", bound=NewOrder)
-
-#: The module that signs. It loads hashing, which few programs need.
-_SIGNING: Final = "aurpay_async.callbacks._reference"
-
-#: The URLs that Aurpay calls, and the kind of each callback.
-_CALLBACK_FIELDS: Final[tuple[tuple[str, Literal["paid", "timeout"]], ...]] = (
-    ("callback_url", "paid"),
-    ("timeout_callback", "timeout"),
-)
-
-
-async def with_reference(
-    order: _Order, keys: tuple[Secret, ...], attempt_id: str | None = None
-) -> _Order:
-    """Call `sign_reference`, importing its dependencies off the event loop."""
-    if keys and _SIGNING not in sys.modules:
-        import asyncio
-
-        await asyncio.to_thread(import_module, _SIGNING)
-    try:
-        return sign_reference(order, keys, attempt_id)
-    except InvalidRequestError as error:
-        raise without_traceback(error) from None
-
-
-def sign_reference(
-    order: _Order, keys: tuple[Secret, ...], attempt_id: str | None = None
-) -> _Order:
-    """Add an attempt id to `order`, and its reference to its callback URLs.
-
-    Args:
-        order: The order to create.
-        keys: The first one signs.
-        attempt_id: The id of this attempt; without it, a random one.
-
-    Raises:
-        InvalidRequestError: naming the field if its URL gets too long, or has such a
-            parameter already; or if there is no key to sign with.
-    """
-    if order.reference is None:
-        return order
-    if not keys:
-        raise InvalidRequestError(
-            "there is no key to sign it with",
-            field="reference",
-            hint="create the client with reference_key=...",
-        )
-    from ..callbacks._reference import Reference, ReferenceSigner, new_attempt_id
-
-    signer, attempt_id = ReferenceSigner(keys), attempt_id or new_attempt_id()
-    changes: dict[str, Any] = {"attempt_id": attempt_id}
-    for field, kind in _CALLBACK_FIELDS:
-        url: str | None = getattr(order, field)
-        if url is not None:
-            reference = Reference(
-                reference=order.reference,
-                price=order.price,
-                currency=order.currency,
-                kind=kind,
-                attempt_id=attempt_id,
-            )
-            changes[field] = _attach(signer, field, url, reference)
-    return attrs.evolve(order, **changes)
-
-
-def _attach(signer: ReferenceSigner, field: str, url: str, reference: Reference) -> str:
-    try:
-        return signer.attach(url, reference)
-    except InvalidRequestError as error:
-        problem = str(error).removeprefix(f"{error.field}: ")
-    raise InvalidRequestError(problem, field=field)
+else:
+    _orders_api = LazyModule("aurpay_async._api.orders")
+    _lost_orders = LazyModule("aurpay_async._client.lost_orders")
+    _pagination = LazyModule("aurpay_async._client.pagination")
 
 
 class OrderMethods(BaseClient):
@@ -127,23 +44,20 @@ class OrderMethods(BaseClient):
                 order.
         """
         asked = require_order_id(order_id)
-        try:
-            await self._lazy_transport.open()
-            from .._api.orders import build_get_order, parse_get_order
-
-            order = await self._send(
-                build_get_order(asked),
-                lambda response: parse_get_order(response, asked),
-            )
-        except AurpayError as error:
-            error.order_id = asked
-            if getattr(error, "paths", ()) == ("data.order_id",):
-                self._seen.is_misrouted = True  # the response is about another order
-            raise
+        await self._lazy_transport.open()
+        order = await self._send(
+            _orders_api.build_get_order(asked),
+            lambda response: _orders_api.parse_get_order(response, asked),
+            complete=self._note_other_order,
+        )
         poller = self._pollers.get(asked)
         if poller is not None and poller.on_current_loop:
             poller.update(order)
         return order
+
+    def _note_other_order(self, error: AurpayError) -> None:
+        if getattr(error, "paths", ()) == ("data.order_id",):
+            self._seen.is_misrouted = True
 
     async def list_orders(self, page: int = 1, size: int = DEFAULT_SIZE) -> Page[Order]:
         """Return one page of the orders.
@@ -165,9 +79,9 @@ class OrderMethods(BaseClient):
         """
         number, rows = require_page(page, size)
         await self._lazy_transport.open()
-        from .._api.orders import build_list_orders, parse_list_orders
-
-        return await self._send(build_list_orders(number, rows), parse_list_orders)
+        return await self._send(
+            _orders_api.build_list_orders(number, rows), _orders_api.parse_list_orders
+        )
 
     def iter_orders(
         self, *, page: int = 1, size: int = DEFAULT_SIZE
@@ -189,9 +103,7 @@ class OrderMethods(BaseClient):
                 before it are valid.
         """
         number, rows = require_page(page, size)
-        from .pagination import iterate
-
-        return iterate(
+        return _pagination.iterate(
             self.list_orders, lambda order: order.order_id, page=number, size=rows
         )
 
@@ -213,14 +125,14 @@ class OrderMethods(BaseClient):
             InvalidRequestError: the error left no order behind; nothing was sent.
             AurpayError: as `get_order` and `list_orders`.
         """
-        from .lost_orders import LONGEST_ATTEMPT_S, OrderQuery, find_lost_order
-
-        return await find_lost_order(
-            lost if isinstance(lost, OrderQuery) else OrderQuery.of(lost),
+        if not isinstance(lost, _lost_orders.OrderQuery):
+            lost = _lost_orders.OrderQuery.of(lost)
+        return await _lost_orders.find_lost_order(
+            lost,
             iterate_orders=self.iter_orders,
             get_order=self.get_order,
             known=known,
-            attempt_s=max(LONGEST_ATTEMPT_S, self._transport.attempt_s),
+            attempt_s=max(_lost_orders.LONGEST_ATTEMPT_S, self._transport.attempt_s),
         )
 
     async def get_refund(self, order_id: str) -> RefundInfo:
@@ -239,17 +151,11 @@ class OrderMethods(BaseClient):
                 order.
         """
         asked = require_order_id(order_id)
-        try:
-            await self._lazy_transport.open()
-            from .._api.orders import build_get_refund, parse_get_refund
-
-            return await self._send(
-                build_get_refund(asked),
-                lambda response: parse_get_refund(response, asked),
-            )
-        except AurpayError as error:
-            error.order_id = asked
-            raise
+        await self._lazy_transport.open()
+        return await self._send(
+            _orders_api.build_get_refund(asked),
+            lambda response: _orders_api.parse_get_refund(response, asked),
+        )
 
     async def refund_order(self, order_id: str) -> Refund:
         """Refund an order. The request moves money, and is sent at most once.
@@ -271,19 +177,13 @@ class OrderMethods(BaseClient):
                 or is about another order.
         """
         asked = require_order_id(order_id)
-        try:
-            await self._lazy_transport.open()
-            from .._api.orders import build_refund_order, parse_refund_order
-
-            return await self._send(
-                build_refund_order(asked),
-                lambda response: parse_refund_order(response, asked),
-            )
-        except AurpayError as error:
-            error.order_id = asked
-            attach_recovery_hint(
+        await self._lazy_transport.open()
+        return await self._send(
+            _orders_api.build_refund_order(asked),
+            lambda response: _orders_api.parse_refund_order(response, asked),
+            complete=lambda error: attach_recovery_hint(
                 error,
                 "it may be refunded: check get_order() and list_transactions() before "
                 "you try again",
-            )
-            raise
+            ),
+        )

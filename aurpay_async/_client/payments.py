@@ -1,30 +1,94 @@
-"""Methods that create orders and payments, and methods of the account."""
+"""Methods that create orders and payments, and methods of the account.
+
+Aurpay's order call has no field for a reference, and its callbacks name no order. So
+the callback URLs carry the reference, price and attempt id, signed with a key of the
+shop's.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+import attrs
 
 from .._api.arguments import DEFAULT_SIZE, require_bool, require_page, without_traceback
+from .._api.checks import is_misrouted
 from .._api.models import NewOrder
 from .._core.money import parse_btc
-from ..errors import AurpayError, InvalidRequestError
-from ._base import BaseClient, ReadBackMethods, attach_recovery_hint
+from ..errors import InvalidRequestError, UntrustedOrderError
+from ._base import BaseClient, attach_recovery_hint
 from .auth import time_of_response
-from .orders import with_reference
+from .transport import LazyModule
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
     from decimal import Decimal
 
+    from .._api import account as _account_api
+    from .._api import orders as _orders_api
+    from .._api import payment_models as _payment_models
     from .._api.account import Method, Params
+    from .._api.checks import InvoicePolicy
     from .._api.lightning_order import LightningOrder
     from .._api.models import Page
     from .._api.payment_models import PaymentOrder, PaymentUrl, Transaction, Withdrawal
-    from .._core.http import Effect, Response
+    from .._core.http import Effect, Request, Response
     from ..bolt11 import Invoice
+    from ..callbacks import _reference
+    from ..callbacks._reference import ReferenceSigner
+    from ..errors import AurpayError
+    from . import pagination as _pagination
+else:
+    _account_api = LazyModule("aurpay_async._api.account")
+    _orders_api = LazyModule("aurpay_async._api.orders")
+    _payment_models = LazyModule("aurpay_async._api.payment_models")
+    _pagination = LazyModule("aurpay_async._client.pagination")
+    # It loads hashing, which few programs need.
+    _reference = LazyModule("aurpay_async.callbacks._reference")
 
 
-class CreateMethods(ReadBackMethods):
+_New = TypeVar("_New", bound=NewOrder)
+_Created = TypeVar("_Created")
+
+#: The URLs that Aurpay calls, and the kind of each callback.
+_CALLBACK_FIELDS: Final[tuple[tuple[str, Literal["paid", "timeout"]], ...]] = (
+    ("callback_url", "paid"),
+    ("timeout_callback", "timeout"),
+)
+
+
+def sign_reference(order: _New, signer: ReferenceSigner | None) -> _New:
+    """Add the order's reference to its callback URLs, and an attempt id if it has none.
+
+    Raises:
+        InvalidRequestError: naming the field if its URL gets too long, or has such a
+            parameter already; or if there is no key to sign with.
+    """
+    if order.reference is None:
+        return order
+    if signer is None:
+        raise InvalidRequestError(
+            "there is no key to sign it with",
+            field="reference",
+            hint="create the client with reference_key=...",
+        )
+    attempt_id = order.attempt_id or _reference.new_attempt_id()
+    changes: dict[str, Any] = {"attempt_id": attempt_id}
+    for field, kind in _CALLBACK_FIELDS:
+        url: str | None = getattr(order, field)
+        if url is not None:
+            reference = _reference.Reference(
+                reference=order.reference,
+                price=order.price,
+                currency=order.currency,
+                kind=kind,
+                attempt_id=attempt_id,
+            )
+            changes[field] = signer.attach(url, reference, field=field)
+    return attrs.evolve(order, **changes)
+
+
+class CreateMethods(BaseClient):
     """Create Lightning orders, payments in other coins, and checkout pages."""
 
     async def create_order(
@@ -92,27 +156,45 @@ class CreateMethods(ReadBackMethods):
             return await self._confirm(created)
         return created
 
-    async def _create(
-        self, order: NewOrder, *, attempt_id: str | None = None
-    ) -> LightningOrder:
-        """Create `order` with a stored attempt id, or with a new one."""
+    async def _create(self, new_order: NewOrder) -> LightningOrder:
+        """Create an order, under its attempt id if it has one."""
         await self._lazy_transport.open()
-        if order.reference is not None:
-            order = await with_reference(order, self._reference_keys, attempt_id)
-        from .._api.orders import build_create_order, parse_create_order
-
-        def parse(response: Response) -> LightningOrder:
-            now = time_of_response(response, self._clock.now()).timestamp()
-            created = parse_create_order(response, order, self._invoice_policy, now)
-            payment_hash = created.payment_request.payment_hash
-            self._seen.add(created.order_id, payment_hash)
-            return created
-
-        return await self._send(
-            build_create_order(order),
-            parse,
-            lambda error: self._attach_request(error, order),
+        return await self._send_new(
+            new_order, _orders_api.build_create_order, _orders_api.parse_create_order
         )
+
+    async def _send_new(
+        self,
+        new_order: _New,
+        build: Callable[[_New], Request],
+        parse: Callable[[Response, _New, InvoicePolicy, float], _Created],
+    ) -> _Created:
+        """Send a request that creates an order, and attach the order to its error."""
+        order = new_order if new_order.reference is None else self._sign(new_order)
+
+        def complete(error: AurpayError) -> None:
+            error.new_order = order
+            if is_misrouted(error, self._seen):
+                self._seen.is_misrouted = True
+            # A response that repeats an earlier order belongs to another request, so
+            # its id must not be looked up for this one.
+            is_repeated = error.order_id in self._seen
+            if is_repeated and not isinstance(error, UntrustedOrderError):
+                error.order_id = None
+
+        def parse_new(response: Response) -> _Created:
+            now = time_of_response(response, self._clock.now()).timestamp()
+            return parse(response, order, self._invoice_policy, now)
+
+        return await self._send(build(order), parse_new, complete=complete)
+
+    def _sign(self, new_order: _New) -> _New:
+        if self._signer is None and self._reference_keys:
+            self._signer = _reference.ReferenceSigner(self._reference_keys)
+        try:
+            return sign_reference(new_order, self._signer)
+        except InvalidRequestError as error:
+            raise without_traceback(error) from None
 
     async def create_payment(
         self,
@@ -158,10 +240,8 @@ class CreateMethods(ReadBackMethods):
             InvalidResponseError: an order may exist; the response could not be read.
             UntrustedOrderError: an order exists; its invoice must not be paid.
         """
-        from .._api.payment_models import NewPayment
-
         try:
-            payment = NewPayment(
+            payment = _payment_models.NewPayment(
                 price,
                 currency,
                 chain=chain,
@@ -181,20 +261,10 @@ class CreateMethods(ReadBackMethods):
             del succeed_url, timeout_url, callback_url, timeout_callback
 
         await self._lazy_transport.open()
-        if reference is not None:
-            payment = await with_reference(payment, self._reference_keys)
-        from .._api.account import build_create_payment, parse_create_payment
-
-        def parse(response: Response) -> PaymentOrder:
-            now = self._clock.now().timestamp()
-            created = parse_create_payment(response, payment, self._invoice_policy, now)
-            self._seen.add(created.order_id)
-            return created
-
-        return await self._send(
-            build_create_payment(payment),
-            parse,
-            lambda error: self._attach_request(error, payment),
+        return await self._send_new(
+            payment,
+            _account_api.build_create_payment,
+            _account_api.parse_create_payment,
         )
 
     async def create_payment_url(
@@ -237,10 +307,8 @@ class CreateMethods(ReadBackMethods):
             InvalidResponseError: the response has no page, or the page's origin is not
                 one of the allowed ones.
         """
-        from .._api.payment_models import NewPaymentUrl
-
         try:
-            payment = NewPaymentUrl(
+            payment = _payment_models.NewPaymentUrl(
                 price,
                 currency,
                 succeed_url=succeed_url,
@@ -258,14 +326,11 @@ class CreateMethods(ReadBackMethods):
             del succeed_url, timeout_url, callback_url, timeout_callback
 
         await self._lazy_transport.open()
-        if reference is not None:
-            payment = await with_reference(payment, self._reference_keys)
-        from .._api.account import build_create_payment_url, parse_create_payment_url
-
+        signed = self._sign(payment)
         return await self._send(
-            build_create_payment_url(payment),
-            lambda response: parse_create_payment_url(
-                response, payment, self._invoice_policy
+            _account_api.build_create_payment_url(signed),
+            lambda response: _account_api.parse_create_payment_url(
+                response, signed, self._invoice_policy
             ),
         )
 
@@ -290,10 +355,10 @@ class AccountMethods(BaseClient):
         """
         number, rows = require_page(page, size)
         await self._lazy_transport.open()
-        from .._api.account import build_list_transactions, parse_list_transactions
-
-        request = build_list_transactions(number, rows)
-        return await self._send(request, parse_list_transactions)
+        return await self._send(
+            _account_api.build_list_transactions(number, rows),
+            _account_api.parse_list_transactions,
+        )
 
     def iter_transactions(
         self, *, page: int = 1, size: int = DEFAULT_SIZE
@@ -311,9 +376,7 @@ class AccountMethods(BaseClient):
             AurpayError: as `list_orders`, for any of the pages.
         """
         number, rows = require_page(page, size)
-        from .pagination import iterate
-
-        return iterate(
+        return _pagination.iterate(
             self.list_transactions, lambda row: row.tx_id, page=number, size=rows
         )
 
@@ -330,13 +393,10 @@ class AccountMethods(BaseClient):
             InvalidResponseError: the response has no envelope, or no ``data`` in it.
         """
         await self._lazy_transport.open()
-        from .._api.account import (
-            build_list_fiat_currencies,
-            parse_list_fiat_currencies,
+        return await self._send(
+            _account_api.build_list_fiat_currencies(),
+            _account_api.parse_list_fiat_currencies,
         )
-
-        request = build_list_fiat_currencies()
-        return await self._send(request, parse_list_fiat_currencies)
 
     async def withdraw_lightning(
         self, invoice: Invoice | str, *, amount: Decimal | int | str | None = None
@@ -362,27 +422,23 @@ class AccountMethods(BaseClient):
         """
         expected = None if amount is None else parse_btc(amount)
         await self._lazy_transport.open()
-        from .._api.account import (
-            build_withdraw_lightning,
-            parse_withdraw_lightning,
-            require_payable,
-        )
-
         now = self._clock.now().timestamp()
-        paid = require_payable(invoice, expected, self._invoice_policy, now)
-        try:
-            return await self._send(
-                build_withdraw_lightning(paid.invoice),
-                lambda response: parse_withdraw_lightning(response, paid),
-            )
-        except AurpayError as error:
+        policy = self._invoice_policy
+        paid = _account_api.require_payable(invoice, expected, policy, now)
+
+        def complete(error: AurpayError) -> None:
             error.invoice = paid.invoice
             attach_recovery_hint(
                 error,
                 f"the invoice with payment hash {paid.invoice.payment_hash} may be "
                 "paid: check list_transactions() before you try again",
             )
-            raise
+
+        return await self._send(
+            _account_api.build_withdraw_lightning(paid.invoice),
+            lambda response: _account_api.parse_withdraw_lightning(response, paid),
+            complete=complete,
+        )
 
     async def request(
         self,
@@ -416,9 +472,9 @@ class AccountMethods(BaseClient):
             InvalidResponseError: the response has no envelope.
         """
         await self._lazy_transport.open()
-        from .._api.account import build_request, parse_request
-
-        request = build_request(method, path, params=params, json=json, effect=effect)
+        request = _account_api.build_request(
+            method, path, params=params, json=json, effect=effect
+        )
         return await self._send(
-            request, lambda response: parse_request(response, effect)
+            request, lambda response: _account_api.parse_request(response, effect)
         )

@@ -6,7 +6,7 @@ import warnings
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 from weakref import finalize
 
 from ..errors import ConfigurationError, TransportError
@@ -38,6 +38,22 @@ def require_task() -> None:
 
 
 @final
+class LazyModule:
+    """A module that is imported when its first name is read.
+
+    Importing this package is fast because of it: see `LazyTransport`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        value = getattr(import_module(self._name), name)
+        vars(self)[name] = value  # found without this method from now on
+        return value
+
+
+@final
 class LazyTransport:
     """Send through the user's transport, or through aiohttp.
 
@@ -53,10 +69,12 @@ class LazyTransport:
         given: Transport | None,
         session: aiohttp.ClientSession | None,
         trust_env: bool,
+        signs_references: bool = False,
         created_at: str = "",
     ) -> None:
         self._origin = origin
-        self._made_at = created_at
+        self._signs_references = signs_references
+        self._created_at = created_at
         self._given = given
         self._session = session
         self._trust_env = trust_env
@@ -91,11 +109,13 @@ class LazyTransport:
             if own is not None:
                 # Also runs at interpreter exit, when it is too late for __del__.
                 finalize(
-                    self, own.close_forgotten, partial(_warn_unclosed, self._made_at)
+                    self, own.close_forgotten, partial(_warn_unclosed, self._created_at)
                 )
 
     def _load(self) -> AiohttpTransport | None:
         import_module("aurpay_async._api.orders")
+        if self._signs_references:
+            import_module("aurpay_async.callbacks._reference")
         if self._given is not None:
             return None
         module = import_module(f"{__package__}.aiohttp")

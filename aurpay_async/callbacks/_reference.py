@@ -89,15 +89,15 @@ class ReferenceSigner:
             digest_method=sha256,
         )
 
-    def attach(self, url: str, reference: Reference) -> str:
+    def attach(self, url: str, reference: Reference, *, field: str = "url") -> str:
         """Return `url` with a token appended.
 
         Raises:
-            InvalidRequestError: if `url` has a parameter of that name.
+            InvalidRequestError: naming `field` if `url` has a parameter of that name.
         """
         if _tokens(url):
             raise InvalidRequestError(
-                f"has a parameter {PARAMETER} already, which is added here", field="url"
+                f"has a parameter {PARAMETER} already, which is added here", field=field
             )
         parts = [
             reference.reference,

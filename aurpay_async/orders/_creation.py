@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, final
 
 import attrs
 
+from .._api.checks import own_order_id
 from .._api.models import OrderStatus
 from .._client.retry import RetryPolicy
 from ..callbacks._notifications import check_platform_order
@@ -66,10 +67,6 @@ _log: Final = logging.getLogger("aurpay_async.orders")
 
 #: Backoff between attempts to store an answer.
 _PAUSES: Final = RetryPolicy(base=0.25, cap=2.0)
-
-#: An answer that fails one of these checks belongs to another request: its order is not
-#: that of the attempt, which may still have created one.
-_FOREIGN_CHECKS: Final = frozenset({"new", "read_back"})
 
 
 class Sending(NamedTuple):
@@ -173,7 +170,8 @@ class Answers:
                 await move((AttemptState.REJECTED,))
                 return
             check = error.check if isinstance(error, UntrustedOrderError) else None
-            order_id = None if check in _FOREIGN_CHECKS else error.order_id
+            # Without it, the attempt may still have created an order.
+            order_id = own_order_id(error)
             if order_id is not None and await repository.rows.is_taken(
                 connection, order_id, attempt.attempt_id
             ):
@@ -450,7 +448,8 @@ class OrderOpener:
             await self._transition(attempt, AttemptState.REJECTED)
             return None
         try:
-            created = await client._create(request, attempt_id=attempt.attempt_id)  # noqa: SLF001
+            new_order = attrs.evolve(request, attempt_id=attempt.attempt_id)
+            created = await client._create(new_order)  # noqa: SLF001
             order = await client._confirm(created)  # noqa: SLF001
         except AurpayError as error:
             try:

@@ -8,9 +8,14 @@ from typing import Any
 import attrs
 import pytest
 
-from aurpay_async import CallEvent, Effect, Request, RequestOutcome, Response
-from aurpay_async._client._base import send_and_parse
-from aurpay_async._core.events import Instrumentation
+from aurpay_async import (
+    AurpayClient,
+    CallEvent,
+    Effect,
+    Request,
+    RequestOutcome,
+    Response,
+)
 from aurpay_async.errors import AurpayError, InvalidResponseError
 from aurpay_async.testing import FakeClock
 
@@ -48,14 +53,8 @@ class Bench:
         return self._answer
 
     async def call(self, parse: Any, complete: Any = None) -> Any:
-        return await send_and_parse(
-            REQUEST,
-            parse,
-            transport=self,
-            clock=self.clock,
-            instrumentation=Instrumentation(self.events.append, self.clock),
-            complete=complete,
-        )
+        client = AurpayClient(clock=self.clock, on_event=self.events.append)
+        return await client._send(REQUEST, parse, complete=complete, transport=self)
 
 
 def event(**fields: Any) -> CallEvent:

@@ -465,8 +465,10 @@ async def test_unconfirmed_callback_during_the_create_call_is_a_payment_report(
     while not platform.calls["create_order"]:
         await asyncio.sleep(0.001)
     [attempt] = await local.attempts("cart-42")
-    asked = NewOrder("20", "USD", reference="cart-42", **URLS)
-    order = await local._client._create(asked, attempt_id=attempt.attempt_id)
+    again = NewOrder(
+        "20", "USD", reference="cart-42", attempt_id=attempt.attempt_id, **URLS
+    )
+    order = await local._client._create(again)
     await local_shop.receive(platform.urls[order.order_id]["callback_url"])
     assert [change.attempt.state for change in local_shop.changes] == [
         S.PAYMENT_REPORTED
