@@ -131,11 +131,6 @@ def claim_rejection(handled: Handled | None, kind: Kind, *, busy: bool) -> Taken
     return Taken.BUSY if busy else None
 
 
-def new_token() -> str:
-    """Return a random id of a claim."""
-    return os.urandom(16).hex()
-
-
 def lease_expired(claim: Claim) -> ClaimExpiredError:
     """Return the error of a claim that another handler has taken over."""
     return ClaimExpiredError(
@@ -198,9 +193,10 @@ class MemoryInbox:
         rejection = claim_rejection(row.handled, kind, busy=busy)
         if rejection is not None:
             return rejection
-        row.token = new_token()
+        row.token = os.urandom(16).hex()
         row.lease_until = now + lease.total_seconds()
-        self._update(key, row, now)
+        row.updated_at, self._rows[key] = now, row
+        self._rows.move_to_end(key)
         return Claim(key=key, token=row.token, previous=row.handled)
 
     async def release(self, claim: Claim) -> None:
@@ -224,7 +220,8 @@ class MemoryInbox:
         if row is None or row.token != claim.token:
             raise lease_expired(claim)
         row.handled, row.token = handled, None
-        self._update(claim.key, row, self._clock.monotonic())
+        row.updated_at = self._clock.monotonic()
+        self._rows.move_to_end(claim.key)
 
     async def holds(self, claim: Claim) -> bool:
         """Implement `InboxStore.holds`."""
@@ -234,11 +231,6 @@ class MemoryInbox:
     def __len__(self) -> int:
         """Return the number of orders that have a row."""
         return len(self._rows)
-
-    def _update(self, key: str, row: _MemoryRow, now: float) -> None:
-        row.updated_at = now
-        self._rows[key] = row
-        self._rows.move_to_end(key)
 
     def _forget(self, now: float) -> None:
         # A few at a time, from the oldest, and more than are added: it stays bounded.

@@ -1,4 +1,4 @@
-"""Notifications, replies, and the comparison of an order with its callback.
+"""Notifications, replies, and the errors of the merchant's code.
 
 A merchant's handler may raise anything: an exception group of a task group, or the
 ``CancelledError`` of another task that it awaited. `process` must raise neither.
@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, cast, final
 
 import attrs
 
-from .._api.models import OrderStatus
 from .._core.sqlstate import is_conflict
-from ..errors import AurpayError, CallbackError, CallbackReferenceError, shown
+from .._core.urls import without_query
+from ..errors import AurpayError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from decimal import Decimal
 
-    from .._api.models import Order
-    from ._inbox import CallerConnection, Handled, Kind
-    from ._reference import Reference
-    from ._verifier import CallbackEvent, OrderHint
+    from .._api.models import Order, OrderStatus
+    from ..errors import CallbackError
+    from ._inbox import CallerConnection, Kind
+    from ._verifier import CallbackEvent
 
 
 #: Exceptions that end the interpreter, the event loop or a coroutine.
@@ -250,70 +250,35 @@ class RejectionLog:
             error: The reason.
             event: The callback, if it is genuine.
             reference: The merchant's own id of the order, if it is known.
-            url: The URL that was called, without its query.
+            url: The URL that was called.
         """
         # Scanners send other methods: such a request says nothing about callbacks.
         level = logging.DEBUG if error.rule == "method" else logging.WARNING
-        suffix = "" if url is None else f"; url={shown(url)}"
+        suffix = "" if url is None else f"; url={shown(without_query(url))}"
         suffix += _reference_suffix(reference)
         _logger().log(level, "callback rejected: %s%s", error, suffix)
         self._call_hook(error, event)
         default = Reply(401, "refused\n", error.rule)
         return _REPLIES.get(error.rule, default)
 
-    def postpone(
-        self, error: BaseException, event: CallbackEvent | None, reference: str | None
-    ) -> Reply:
-        """Log why a callback is not processed now, and return a 503."""
-        self._warn("callback not processed, answered with 503", error, event, reference)
-        return NOT_YET
-
-    def fail(
-        self, error: BaseException, event: CallbackEvent | None, reference: str | None
-    ) -> Reply:
-        """Log an exception of the merchant's code or inbox, and return a 500 or 503."""
-        if is_temporary(error):
-            return self.postpone(error, event, reference)
-        problem = "callback not processed, answered with 500"
-        self._log_traceback(problem, error, event, reference)
-        return Reply(500, "failed\n", "failed")
-
-    def fail_to_release(
-        self, error: BaseException, event: CallbackEvent | None, reference: str | None
-    ) -> None:
-        """Log that the inbox raised when a claim was released; the reply stays."""
-        problem = "claim not released, so the order is busy until its lease ends"
-        log = self._warn if is_temporary(error) else self._log_traceback
-        log(problem, error, event, reference)
-
-    def cancel(
-        self, error: BaseException, event: CallbackEvent | None, reference: str | None
-    ) -> None:
-        """Log that the event loop has cancelled the task of a callback."""
-        problem = "callback not processed, because its task was cancelled"
-        self._warn(problem, error, event, reference)
-
-    def _warn(
+    def report(
         self,
         problem: str,
         error: BaseException,
         event: CallbackEvent | None,
         reference: str | None,
+        *,
+        traceback: bool,
     ) -> None:
-        # Only the first line: SQLAlchemy appends the statement and its parameters.
-        detail = str(error).partition("\n")[0]
-        name, suffix = type(error).__name__, _reference_suffix(reference)
-        _logger().warning("%s: %s: %s%s", problem, name, detail, suffix)
-        self._call_hook(error, event)
-
-    def _log_traceback(
-        self,
-        problem: str,
-        error: BaseException,
-        event: CallbackEvent | None,
-        reference: str | None,
-    ) -> None:
-        _logger().error("%s%s", problem, _reference_suffix(reference), exc_info=error)
+        """Log that a genuine callback, or a poll, was not processed, and why."""
+        suffix = _reference_suffix(reference)
+        if traceback:
+            _logger().error("%s%s", problem, suffix, exc_info=error)
+        else:
+            # Only the first line: SQLAlchemy appends the statement and its parameters.
+            detail = str(error).partition("\n")[0]
+            name = type(error).__name__
+            _logger().warning("%s: %s: %s%s", problem, name, detail, suffix)
         self._call_hook(error, event)
 
     def _call_hook(self, error: BaseException, event: CallbackEvent | None) -> None:
@@ -333,120 +298,6 @@ def _reference_suffix(reference: str | None) -> str:
 
 def _logger() -> logging.Logger:
     return logging.getLogger("aurpay_async.callbacks")
-
-
-#: The records after which a payment is late: a timeout was notified as confirmed.
-_LATE: Final[frozenset[Handled | None]] = frozenset(
-    {"timeout", "unconfirmed_late_paid"}
-)
-
-
-class NotYetError(Exception):
-    """Aurpay does not confirm the callback yet."""
-
-
-def check_reference(
-    token: Reference, known: KnownOrder, hint: OrderHint | None
-) -> None:
-    """Check that the merchant's order is the one that the callback was registered for.
-
-    Raises:
-        CallbackReferenceError: if it is not.
-    """
-    if (known.price, known.currency) != (token.price, token.currency):
-        raise _mismatch(
-            "the shop's order has another price than the callback's reference"
-        )
-    named = None if hint is None else hint.order_id
-    if named not in {None, known.order_id}:
-        raise _mismatch(
-            f"the body names order {shown(named)}, the shop holds "
-            f"{shown(known.order_id)} for this reference"
-        )
-
-
-def check_platform_order(known: KnownOrder, order: Order) -> None:
-    """Check that Aurpay's order is the merchant's, and that its status is possible.
-
-    Raises:
-        CallbackReferenceError: if its id, price, currency or amount differs.
-        CallbackError: if the order cannot change to its status.
-    """
-    for name, actual, expected in (
-        ("id", order.order_id, known.order_id),
-        ("price", order.price, known.price),
-        ("currency", (order.currency or "").upper() or None, known.currency),
-        ("amount", order.amount, known.amount),
-    ):
-        if not _is_same(actual, expected):
-            raise _mismatch(
-                f"Aurpay has another {name} for order {shown(known.order_id)} "
-                "than the shop"
-            )
-    if order.status is OrderStatus.PENDING:
-        return  # a late payment that awaits confirmation is pending again
-    # The merchant may have stored the status as a `str`.
-    if not OrderStatus(str(known.status)).can_become(order.status):
-        raise CallbackError(
-            f"order {shown(known.order_id)} cannot go from {shown(str(known.status))} "
-            f"to {shown(str(order.status))}",
-            rule="move",
-        )
-
-
-def _is_same(actual: Decimal | str | None, expected: Decimal | str) -> bool:
-    # Few fields of the response are documented: a missing one is not a difference.
-    return actual is None or actual == expected
-
-
-def outcome_of(
-    kind: Kind | None, known: KnownOrder, order: Order, previous: Handled | None
-) -> Outcome | None:
-    """Return the outcome of an order; ``None`` if the meaning of its status is unknown.
-
-    Args:
-        kind: The kind of the callback; ``None`` if the shop polls.
-        known: The merchant's order.
-        order: Aurpay's order.
-        previous: The last record in the inbox.
-
-    Raises:
-        NotYetError: if Aurpay does not confirm the callback yet.
-    """
-    if order.status is OrderStatus.REFUNDED:
-        return "refunded"
-    if order.status.is_paid:  # also after a timeout callback: paid takes precedence
-        late = is_late(previous) or known.status == OrderStatus.OVERDUE
-        return "late_paid" if late else "paid"
-    if order.status.is_paid is None:
-        return None
-    if kind != "paid" and order.status is OrderStatus.OVERDUE:
-        return "timed_out"
-    reason = "a poll" if kind is None else f"a callback for {kind!r}"
-    raise NotYetError(f"{reason}, but Aurpay has {shown(str(order.status))}")
-
-
-def unconfirmed(kind: Kind, previous: Handled | None) -> Handled:
-    """Return the record of a notification that was not confirmed."""
-    if kind == "timeout":
-        return "unconfirmed_timeout"
-    return "unconfirmed_late_paid" if is_late(previous) else "unconfirmed_paid"
-
-
-def was_notified(kind: Kind, previous: Handled | None) -> bool:
-    """Return whether the handler was called for this before, without confirmation."""
-    if kind == "timeout":
-        return previous is not None
-    return previous in {"unconfirmed_paid", "unconfirmed_late_paid"}
-
-
-def is_late(previous: Handled | None) -> bool:
-    """Return whether a confirmed timeout was handled before."""
-    return previous in _LATE
-
-
-def _mismatch(problem: str) -> CallbackReferenceError:
-    return CallbackReferenceError(problem, rule="order")
 
 
 if TYPE_CHECKING:

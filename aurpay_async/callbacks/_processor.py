@@ -11,16 +11,17 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self, final
+from typing import TYPE_CHECKING, Final, Self, cast, final
 
 import attrs
 
+from .._api.models import OrderStatus
 from .._core.clock import SystemClock
 from .._core.events import is_async
-from .._core.urls import without_query
 from ..errors import (
     AurpayError,
     CallbackError,
+    CallbackReferenceError,
     ClaimExpiredError,
     ConfigurationError,
     OrderNotReadyError,
@@ -33,18 +34,12 @@ from ._notifications import (
     RETRY_AFTER,
     ConfirmedNotification,
     MerchantError,
-    NotYetError,
     RejectionLog,
     Reply,
     StepTimeoutError,
     UnconfirmedNotification,
-    check_platform_order,
-    check_reference,
-    is_late,
-    outcome_of,
+    is_temporary,
     propagates,
-    unconfirmed,
-    was_notified,
 )
 from ._reference import Reference, is_attempt_id
 from ._verifier import verify_request
@@ -55,7 +50,7 @@ if TYPE_CHECKING:
     from .._api.models import Order
     from .._core.clock import Clock
     from ._inbox import CallerConnection, Claim, Handled, InboxStore, Kind
-    from ._notifications import KnownOrder, Notification, OrderReader
+    from ._notifications import KnownOrder, Notification, OrderReader, Outcome
     from ._verifier import Body, CallbackEvent, CallbackVerifier, Headers
 
 
@@ -85,10 +80,31 @@ _NO_RECORD: Final = (
     "transaction did, the next delivery of this callback calls the handler again"
 )
 
+_POSTPONED: Final = "callback not processed, answered with 503"
+
+_FAILED: Final = "callback not processed, answered with 500"
+
+_CANCELLED: Final = "callback not processed, because its task was cancelled"
+
+_NOT_RELEASED: Final = "claim not released, so the order is busy until its lease ends"
+
 _OTHER_ATTEMPT: Final = (
     "lookup returned another order of the same reference: an earlier or a later one, "
     "or the answer to the call that created this one was lost"
 )
+
+
+#: The records after which a payment is late: a timeout was notified as confirmed.
+_LATE: Final[frozenset[Handled | None]] = frozenset(
+    {"timeout", "unconfirmed_late_paid"}
+)
+
+#: The reader of a processor that confirms no callback.
+_NO_READER: Final = cast("OrderReader", object())
+
+
+class NotYetError(Exception):
+    """Aurpay does not confirm the callback yet."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -96,9 +112,8 @@ class Delivery:
     """One callback, or one poll by the shop. The methods are in calling order."""
 
     handler: Callable[[Notification], Awaitable[None]]
-    #: ``None``, as `reader`: no callback is confirmed.
-    lookup: Callable[[Reference], Awaitable[KnownOrder | None]] | None
-    reader: OrderReader | None
+    lookup: Callable[[Reference], Awaitable[KnownOrder | None]]
+    reader: OrderReader
     inbox: InboxStore
     lease: timedelta
     log: RejectionLog
@@ -128,7 +143,7 @@ class Delivery:
         except BaseException as error:
             if propagates(error):
                 if isinstance(error, asyncio.CancelledError):
-                    self.log.cancel(error, self.event, self.token.reference)
+                    self._report(_CANCELLED, error)
                 raise
             return self._reply_to(error)
 
@@ -168,7 +183,7 @@ class Delivery:
             MerchantError: `lookup` raised.
             NotYetError: the order is being created.
         """
-        if self.polled is not None or self.lookup is None:
+        if self.polled is not None:
             return self.polled
         try:
             return await self.lookup(self.token)
@@ -185,12 +200,20 @@ class Delivery:
         Raises:
             CallbackError: the reference and the two orders contradict each other.
         """
-        if known is None or self.reader is None:
+        if known is None or self.reader is _NO_READER:
             return None
         if known.attempt_id != self.token.attempt_id:
             return None
+        if (known.price, known.currency) != (self.token.price, self.token.currency):
+            raise _mismatch(
+                "the shop's order has another price than the callback's reference"
+            )
         hint = None if self.event is None else self.event.order_hint
-        check_reference(self.token, known, hint)
+        if hint is not None and hint.order_id not in {None, known.order_id}:
+            raise _mismatch(
+                f"the body names order {shown(hint.order_id)}, the shop holds "
+                f"{shown(known.order_id)} for this reference"
+            )
         order = await self.reader.get_order(known.order_id)
         check_platform_order(known, order)
         return order
@@ -215,7 +238,7 @@ class Delivery:
             # Aurpay has to deliver the callback again: the status may change.
             self._reply = _STATUS_UNKNOWN
             return notification
-        if outcome == "timed_out" and is_late(previous):
+        if outcome == "timed_out" and previous in _LATE:
             self._reply = _REPEATED
             return None
         self._handled = "timeout" if outcome == "timed_out" else "paid"
@@ -230,7 +253,7 @@ class Delivery:
 
     def _no_order(self, known: KnownOrder | None, *, last: bool) -> str:
         """Return why no order of the merchant was compared with Aurpay's."""
-        if self.reader is None:
+        if self.reader is _NO_READER:
             return "this processor confirms no callback"
         problem = "lookup returned no order" if known is None else _OTHER_ATTEMPT
         if not last:
@@ -243,10 +266,16 @@ class Delivery:
         if self.event is None:
             raise NotYetError(reason)
         kind, previous = self.token.kind, self._claim.previous
-        if was_notified(kind, previous):
+        if kind == "timeout":
+            was_notified = previous is not None
+            self._handled = "unconfirmed_timeout"
+        else:
+            was_notified = previous in {"unconfirmed_paid", "unconfirmed_late_paid"}
+            late = previous in _LATE
+            self._handled = "unconfirmed_late_paid" if late else "unconfirmed_paid"
+        if was_notified:
             self._reply = _REPEATED
             return None
-        self._handled = unconfirmed(kind, previous)
         self._reply = Reply(200, "ok\n", "unconfirmed")
         return UnconfirmedNotification(
             claimed=kind,
@@ -307,22 +336,91 @@ class Delivery:
         except BaseException as error:
             if propagates(error):
                 raise
-            self.log.fail_to_release(error, self.event, self.token.reference)
+            self._report(_NOT_RELEASED, error, traceback=not is_temporary(error))
 
     def _reply_to(self, error: BaseException) -> Reply:
-        reference = self.token.reference
         if isinstance(error, ClaimExpiredError):  # the handler outlived its lease
-            self.log.postpone(error, self.event, reference)
+            self._report(_POSTPONED, error)
             return Reply(503, "being handled\n", error.rule, RETRY_AFTER)
         if isinstance(error, CallbackError):
-            return self.log.reject(error, self.event, reference=reference)
+            return self.log.reject(error, self.event, reference=self.token.reference)
         if isinstance(error, NotYetError) and self.event is None:
             return NOT_YET
-        if isinstance(error, NotYetError | AurpayError):
-            return self.log.postpone(error, self.event, reference)
+        postponed = isinstance(error, NotYetError | AurpayError)
         if isinstance(error, MerchantError):
             error = error.__cause__ or error
-        return self.log.fail(error, self.event, reference)
+        if postponed or is_temporary(error):
+            self._report(_POSTPONED, error)
+            return NOT_YET
+        self._report(_FAILED, error, traceback=True)
+        return Reply(500, "failed\n", "failed")
+
+    def _report(
+        self, problem: str, error: BaseException, *, traceback: bool = False
+    ) -> None:
+        reference = self.token.reference
+        self.log.report(problem, error, self.event, reference, traceback=traceback)
+
+
+def check_platform_order(known: KnownOrder, order: Order) -> None:
+    """Check that Aurpay's order is the merchant's, and that its status is possible.
+
+    Raises:
+        CallbackReferenceError: if its id, price, currency or amount differs.
+        CallbackError: if the order cannot change to its status.
+    """
+    for name, actual, expected in (
+        ("id", order.order_id, known.order_id),
+        ("price", order.price, known.price),
+        ("currency", (order.currency or "").upper() or None, known.currency),
+        ("amount", order.amount, known.amount),
+    ):
+        # Few fields of the response are documented: a missing one is not a difference.
+        if actual is not None and actual != expected:
+            raise _mismatch(
+                f"Aurpay has another {name} for order {shown(known.order_id)} "
+                "than the shop"
+            )
+    if order.status is OrderStatus.PENDING:
+        return  # a late payment that awaits confirmation is pending again
+    # The merchant may have stored the status as a `str`.
+    if not OrderStatus(str(known.status)).can_become(order.status):
+        raise CallbackError(
+            f"order {shown(known.order_id)} cannot go from {shown(str(known.status))} "
+            f"to {shown(str(order.status))}",
+            rule="move",
+        )
+
+
+def outcome_of(
+    kind: Kind | None, known: KnownOrder, order: Order, previous: Handled | None
+) -> Outcome | None:
+    """Return the outcome of an order; ``None`` if the meaning of its status is unknown.
+
+    Args:
+        kind: The kind of the callback; ``None`` if the shop polls.
+        known: The merchant's order.
+        order: Aurpay's order.
+        previous: The last record in the inbox.
+
+    Raises:
+        NotYetError: if Aurpay does not confirm the callback yet.
+    """
+    if order.status is OrderStatus.REFUNDED:
+        return "refunded"
+    if order.status.is_paid:  # also after a timeout callback: paid takes precedence
+        late = previous in _LATE or known.status == OrderStatus.OVERDUE
+        return "late_paid" if late else "paid"
+    if order.status.is_paid is None:
+        return None
+    if kind != "paid" and order.status is OrderStatus.OVERDUE:
+        return "timed_out"
+    reason = "a poll" if kind is None else f"a callback for {kind!r}"
+    raise NotYetError(f"{reason}, but Aurpay has {shown(str(order.status))}")
+
+
+def _mismatch(problem: str) -> CallbackReferenceError:
+    return CallbackReferenceError(problem, rule="order")
 
 
 @asynccontextmanager
@@ -336,6 +434,10 @@ async def _until(deadline: float, late: Exception) -> AsyncGenerator[None, None]
         if limit.expired():
             raise late from error
         raise
+
+
+async def _find_nothing(_: Reference) -> None:
+    """Return no order: the lookup of a processor that confirms no callback."""
 
 
 _OPT_OUT: Final = (
@@ -397,62 +499,10 @@ class CallbackProcessor:
         """
         if not is_async(lookup):
             raise ConfigurationError(f"lookup must be an `async def`; {_OPT_OUT}")
-        if not callable(getattr(reader, "get_order", None)):
+        if reader is not _NO_READER and not callable(
+            getattr(reader, "get_order", None)
+        ):
             raise ConfigurationError(f"reader must be an AurpayClient; {_OPT_OUT}")
-        self._prepare(
-            verifier,
-            handler,
-            lookup=lookup,
-            reader=reader,
-            inbox=inbox,
-            lease=lease,
-            on_rejected=on_rejected,
-            clock=clock,
-        )
-
-    @classmethod
-    def unconfirmed_only(
-        cls,
-        verifier: CallbackVerifier,
-        handler: Handler,
-        *,
-        inbox: InboxStore,
-        lease: timedelta = LEASE,
-        on_rejected: OnRejected | None = None,
-        clock: Clock | None = None,
-    ) -> Self:
-        """Return a processor that confirms no callback with Aurpay.
-
-        Its handler receives an `UnconfirmedNotification` for each, and has to query
-        Aurpay before it fulfils an order: a callback proves that Aurpay called this
-        URL, not that the order was paid.
-
-        Raises:
-            ConfigurationError: as the constructor.
-        """
-        self = cls.__new__(cls)
-        self._prepare(
-            verifier,
-            handler,
-            inbox=inbox,
-            lease=lease,
-            on_rejected=on_rejected,
-            clock=clock,
-        )
-        return self
-
-    def _prepare(
-        self,
-        verifier: CallbackVerifier,
-        handler: Handler,
-        *,
-        lookup: Lookup | None = None,
-        reader: OrderReader | None = None,
-        inbox: InboxStore,
-        lease: timedelta,
-        on_rejected: OnRejected | None,
-        clock: Clock | None,
-    ) -> None:
         if not is_async(handler):
             raise ConfigurationError("handler must be an `async def`")
         if not all(callable(getattr(inbox, name, None)) for name in _INBOX_METHODS):
@@ -485,6 +535,37 @@ class CallbackProcessor:
         # be garbage-collected.
         self._tasks: set[asyncio.Task[Reply]] = set()
 
+    @classmethod
+    def unconfirmed_only(
+        cls,
+        verifier: CallbackVerifier,
+        handler: Handler,
+        *,
+        inbox: InboxStore,
+        lease: timedelta = LEASE,
+        on_rejected: OnRejected | None = None,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Return a processor that confirms no callback with Aurpay.
+
+        Its handler receives an `UnconfirmedNotification` for each, and has to query
+        Aurpay before it fulfils an order: a callback proves that Aurpay called this
+        URL, not that the order was paid.
+
+        Raises:
+            ConfigurationError: as the constructor.
+        """
+        return cls(
+            verifier,
+            handler,
+            lookup=_find_nothing,
+            reader=_NO_READER,
+            inbox=inbox,
+            lease=lease,
+            on_rejected=on_rejected,
+            clock=clock,
+        )
+
     async def process(
         self,
         *,
@@ -507,7 +588,7 @@ class CallbackProcessor:
                 it, called only for a POST with verified headers.
             kind: The kind of callback that the route accepts, if the shop has two.
         """
-        called = without_query(str(url))
+        called = str(url).partition("?")[0]
         verified = verify_request(
             self._verifier,
             method=method,

@@ -14,7 +14,7 @@ import re
 from contextlib import suppress
 from decimal import Decimal
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Literal, cast, final
+from typing import TYPE_CHECKING, Final, final
 
 import attrs
 from itsdangerous import BadData, Signer
@@ -35,7 +35,6 @@ _SALT: Final = b"aurpay_async.reference.1"
 
 _PRICE = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 _ATTEMPT_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
-_PARTS: Final = 5
 
 
 @attrs.frozen(kw_only=True)
@@ -142,13 +141,26 @@ class ReferenceSigner:
         payload: object = None
         with suppress(BadData, ValueError, RecursionError):
             payload = json.loads(base64_decode(self._signer().unsign(token)))
-        reference = _reference(payload)
-        if reference is None:
-            raise CallbackReferenceError(
-                f"{PARAMETER} is damaged, or signed with another reference_key",
-                rule="reference",
-            )
-        return reference
+        match payload:
+            case [
+                str(reference),
+                str(price),
+                str(currency),
+                ("paid" | "timeout") as kind,
+                str(attempt_id),
+            ] if _PRICE.fullmatch(price) and _ATTEMPT_ID.fullmatch(attempt_id):
+                return Reference(
+                    reference=reference,
+                    price=Decimal(price),
+                    currency=currency,
+                    kind=kind,
+                    attempt_id=attempt_id,
+                )
+            case _:
+                raise CallbackReferenceError(
+                    f"{PARAMETER} is damaged, or signed with another reference_key",
+                    rule="reference",
+                )
 
     def __repr__(self) -> str:
         return "ReferenceSigner(...)"
@@ -159,23 +171,3 @@ def _tokens(url: str) -> list[str]:
     # A second `?` results from appending without checking for a query.
     pairs = (part.partition("=") for part in re.split("[?&]", query))
     return [value for name, _, value in pairs if name == PARAMETER]
-
-
-def _reference(payload: object) -> Reference | None:
-    if not isinstance(payload, list):
-        return None
-    parts = cast("list[object]", payload)
-    if len(parts) != _PARTS or not all(isinstance(part, str) for part in parts):
-        return None
-    reference, price, currency, kind, attempt_id = cast("list[str]", parts)
-    if kind not in {"paid", "timeout"} or not _PRICE.fullmatch(price):
-        return None
-    if not is_attempt_id(attempt_id):
-        return None
-    return Reference(
-        reference=reference,
-        price=Decimal(price),
-        currency=currency,
-        kind=cast("Literal['paid', 'timeout']", kind),
-        attempt_id=attempt_id,
-    )

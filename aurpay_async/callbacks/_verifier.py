@@ -21,6 +21,7 @@ import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, cast, final
 
@@ -50,7 +51,7 @@ from ._notifications import propagates, without_traceback
 from ._reference import PARAMETER, ReferenceSigner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from decimal import Decimal
     from typing import Self
 
@@ -234,28 +235,6 @@ class CallbackHeaders:
     signature: str | None = attrs.field(default=None, repr=False)
     #: Its value is neither read nor stored.
     has_api_key: bool = False
-
-    @property
-    def is_unsigned(self) -> bool:
-        """True if the request has none of the three headers."""
-        return self.token is None and self.date is None and self.signature is None
-
-    def decode_signature(self) -> bytes | None:
-        """Return the signature; ``None`` if it is not the Base64 of a digest."""
-        try:
-            digest = a2b_base64(self.signature or "", strict_mode=True)
-        except Base64Error:
-            return None
-        return digest if len(digest) == _DIGEST_SIZE else None
-
-    def parse_date(self) -> datetime | None:
-        """Return the date in UTC; ``None`` if it is not ISO 8601 with a time zone."""
-        if self.date is None or not _ISO_8601.fullmatch(self.date):
-            return None
-        try:
-            return datetime.fromisoformat(self.date).astimezone(UTC)
-        except (ValueError, OverflowError):
-            return None
 
 
 def parse_headers(headers: Headers) -> tuple[CallbackHeaders, str | None]:
@@ -484,7 +463,7 @@ class CallbackVerifier:
             raise CallbackError(f"the method is {shown(method)}", rule="method")
         if problem is not None:
             raise CallbackSignatureError(problem, rule="headers")
-        if headers.is_unsigned:
+        if headers.token is None and headers.date is None and headers.signature is None:
             raise _unsigned_error(headers)
         _require_whole_url(url)
         self._check_token(headers)
@@ -504,7 +483,8 @@ class CallbackVerifier:
             return
         if headers.token is None:
             raise _missing_header("Callback-Token")
-        if _index_of_token(headers.token.encode(), self._tokens) is None:
+        tokens = [each.reveal().encode() for each in self._tokens]
+        if _index_of(headers.token.encode(), tokens) is None:
             raise CallbackSignatureError(
                 "Callback-Token is none of the configured tokens", rule="token"
             )
@@ -516,14 +496,22 @@ class CallbackVerifier:
             raise _missing_header("Signature")
         if headers.date is None:
             raise _missing_header("Date")
-        signature = headers.decode_signature()
-        if signature is None:
+        signature = b""
+        with suppress(Base64Error):
+            signature = a2b_base64(headers.signature, strict_mode=True)
+        if len(signature) != _DIGEST_SIZE:
             raise CallbackSignatureError(
                 "Signature is not the Base64 of 32 bytes", rule="signature"
             )
         for candidate in possibly_registered(url):
             message = f"{headers.date} | {candidate}".encode("ascii")
-            index = _index_of_signer(signature, message, self._secrets)
+            index = _index_of(
+                signature,
+                (
+                    hmac.digest(secret.reveal().encode(), message, "sha256")
+                    for secret in self._secrets
+                ),
+            )
             if index is not None:
                 return index
         raise CallbackSignatureError(
@@ -536,7 +524,10 @@ class CallbackVerifier:
     def _check_date(self, headers: CallbackHeaders) -> datetime:
         if headers.date is None:
             raise _missing_header("Date")
-        signed_at = headers.parse_date()
+        signed_at = None
+        if _ISO_8601.fullmatch(headers.date):
+            with suppress(ValueError, OverflowError):
+                signed_at = datetime.fromisoformat(headers.date).astimezone(UTC)
         if signed_at is None:
             raise CallbackStaleError(
                 f"Date must be like 2024-06-17T00:00:00Z, not {shown(headers.date)}",
@@ -553,25 +544,12 @@ class CallbackVerifier:
         return signed_at
 
 
-def _index_of_token(token: bytes, tokens: Sequence[Secret]) -> int | None:
-    """Return the index of `token`; takes the same time for each index."""
-    equal = [hmac.compare_digest(token, each.reveal().encode()) for each in tokens]
-    return equal.index(True) if True in equal else None
-
-
-def _index_of_signer(
-    signature: bytes, message: bytes, secrets: Sequence[Secret]
-) -> int | None:
-    """Return the index of the secret that signed `message`.
+def _index_of(value: bytes, candidates: Iterable[bytes]) -> int | None:
+    """Return the index of `value`; takes the same time for each index.
 
     It does not raise: a traceback that shows locals would show the right signature.
     """
-    equal = [
-        hmac.compare_digest(
-            signature, hmac.digest(secret.reveal().encode(), message, "sha256")
-        )
-        for secret in secrets
-    ]
+    equal = [hmac.compare_digest(value, each) for each in candidates]
     return equal.index(True) if True in equal else None
 
 

@@ -17,6 +17,7 @@ its lease cannot commit once another handler has claimed the notification.
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Final, Self, cast, final
 
@@ -40,7 +41,6 @@ from ._inbox import (
     Taken,
     claim_rejection,
     lease_expired,
-    new_token,
 )
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class SqlInbox:
         self, connection: AsyncConnection, key: str, kind: Kind, lease: timedelta
     ) -> Claim | Taken | None:
         """Try once; return ``None`` if another process updated the row meanwhile."""
-        now, token = self._database.now(self._clock), new_token()
+        now, token = self._database.now(self._clock), os.urandom(16).hex()
         until = self._database.now(self._clock, min(lease, _MAX_PERIOD))
         mine = {"token": token, "lease_until": until, "updated_at": now}
         new = self._database.insert(callbacks).values(key=key, **mine)

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from ..callbacks import CallbackProcessor, Kind, Reply
     from ..callbacks._verifier import Body
 
-    Headers = Iterable[tuple[bytes, bytes]] | Mapping[str, str]
+    #: As received, repeated ones included.
+    AsgiHeaders = Iterable[tuple[bytes, bytes]]
+    Headers = AsgiHeaders | Mapping[str, str]
     #: An ASGI scope; each framework has another type for it.
     Scope = Mapping[str, object]
 
@@ -85,19 +87,15 @@ class PublicAddress:
 
 
 @final
+@attrs.define
 class RequestBody:
     """The body of a request, read when it is called."""
 
-    def __init__(self, chunks: AsyncIterable[bytes], length: int | None) -> None:
-        """Prepare to read a body.
-
-        Args:
-            chunks: The body, as the framework reads it.
-            length: The Content-Length of the request.
-        """
-        self._chunks = chunks
-        self._length = length
-        self.is_read = False
+    #: The body, as the framework reads it.
+    _chunks: AsyncIterable[bytes]
+    #: The Content-Length of the request.
+    _length: int | None
+    is_read: bool = attrs.field(default=False, init=False)
 
     async def __call__(self) -> bytes:
         """Read the body.
@@ -146,11 +144,12 @@ class CallbackRoute:
     async def answer_asgi(self, scope: Scope, chunks: AsyncIterable[bytes]) -> Reply:
         """Return the reply to an ASGI request with its body in `chunks`."""
         body = RequestBody(chunks, asgi_length(scope))
-        reply = await self.answer(
+        reply = await self._processor.process(
             method=cast("str", scope["method"]),
             url=self.address.asgi_url(scope),
-            headers=asgi_headers(scope),
+            headers=cast("Headers", scope["headers"]),
             body=body,
+            kind=self._kind,
         )
         closing = asgi_closing(scope, body)
         return attrs.evolve(reply, headers={**reply.headers, **closing})
@@ -175,14 +174,9 @@ def require_size(length: int) -> None:
         raise CallbackError(problem, rule="too_large")
 
 
-def asgi_headers(scope: Scope) -> Iterable[tuple[bytes, bytes]]:
-    """Return the headers as received, repeated ones included."""
-    return cast("Iterable[tuple[bytes, bytes]]", scope["headers"])
-
-
 def asgi_length(scope: Scope) -> int | None:
     """Return the Content-Length of a request."""
-    for name, value in asgi_headers(scope):
+    for name, value in cast("AsgiHeaders", scope["headers"]):
         if name == b"content-length" and value.isdigit():
             return int(value[:20])  # a bound for `int`; the result exceeds any limit
     return None
@@ -195,7 +189,7 @@ def asgi_closing(scope: Scope, body: RequestBody) -> Mapping[str, str]:
     request, if the protocol version in use allows it; otherwise, the server MAY close
     the connection." HTTP/2 has no header for it.
     """
-    names = {name for name, _ in asgi_headers(scope)}
+    names = {name for name, _ in cast("AsgiHeaders", scope["headers"])}
     has_body = bool(asgi_length(scope)) or b"transfer-encoding" in names
     if not has_body or body.is_read or scope["http_version"] not in {"1.0", "1.1"}:
         return {}

@@ -18,7 +18,7 @@ except ImportError as _error:
 
 from ..callbacks import MAX_BODY
 from ..errors import ConfigurationError
-from ._common import CallbackRoute, asgi_headers, require_size
+from ._common import CallbackRoute, require_size
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -91,7 +91,7 @@ def _head(request: _Request, address: PublicAddress) -> tuple[str, Headers]:
     scope = cast("Scope | None", getattr(request, "scope", None))
     if scope is not None:
         # Not `request.headers`, which joins repeated headers.
-        return address.asgi_url(scope), asgi_headers(scope)
+        return address.asgi_url(scope), cast("Headers", scope["headers"])
     environ = cast("Mapping[str, str]", getattr(request, "environ", {}))
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     if not target:

@@ -19,7 +19,6 @@ except ImportError as _error:
         "this module needs Starlette: pip install 'aurpay-async[starlette]'"
     ) from _error
 
-from .._core.urls import without_query
 from ..callbacks._notifications import RejectionLog
 from ..callbacks._verifier import verify_request
 from ..errors import CallbackError
@@ -30,7 +29,6 @@ from ._common import (
     PublicAddress,
     RequestBody,
     asgi_closing,
-    asgi_headers,
     asgi_length,
     require_kind,
 )
@@ -155,13 +153,13 @@ def verified_callback(
             verifier,
             method=request.method,
             url=address.asgi_url(request.scope),
-            headers=asgi_headers(request.scope),
+            headers=request.scope["headers"],
             body=body,
             kind=kind,
         )
         if not isinstance(event, CallbackError):
             return event
-        called = without_query(address.asgi_url(request.scope))
+        called = address.asgi_url(request.scope).partition("?")[0]
         reply = log.reject(event, url=called)
         headers = {**reply.headers, **asgi_closing(request.scope, body)}
         raise HTTPException(reply.status, headers=headers) from event

@@ -30,7 +30,7 @@ import attrs
 from .._api.checks import own_order_id
 from .._api.models import OrderStatus
 from .._client.retry import RetryPolicy
-from ..callbacks._notifications import check_platform_order
+from ..callbacks._processor import check_platform_order
 from ..callbacks._reference import new_attempt_id
 from ..errors import (
     APIError,

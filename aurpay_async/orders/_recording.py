@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from .._api.arguments import require_order_id
 from .._api.models import Order, OrderStatus
 from ..callbacks import ConfirmedNotification, Reference, UnconfirmedNotification
-from ..callbacks._notifications import check_platform_order
+from ..callbacks._processor import check_platform_order
 from ..errors import (
     CallbackReferenceError,
     InvalidRequestError,

@@ -420,14 +420,12 @@ async def test_order_that_lookup_does_not_know_is_unconfirmed_and_answered_with_
 
 
 async def test_order_stored_during_the_retries_is_confirmed() -> None:
-    shop = Shop()
-    shop.stored = None
-
     class Slow(SystemClock):
         async def sleep(self, seconds: float) -> None:
             shop.stored = StoredOrder()
 
-    shop.processor._clock = Slow()
+    shop = Shop(clock=Slow())
+    shop.stored = None
     assert (await shop.receive()).outcome == "paid"
     assert shop.outcomes() == ["paid"]
 
