@@ -53,6 +53,9 @@ _LIST_ORDER_SLACK: Final = timedelta(minutes=10)
 #: Limit of rows read: twenty days of a shop with a thousand orders a day.
 MAX_ROWS: Final = 20_000
 
+#: Rows per page of the list: five times the default, so a fifth of the requests.
+PAGE_SIZE: Final = 100
+
 #: Coin and chain of Lightning orders: as documented, and as in Aurpay's plugins.
 _LIGHTNING_COIN: Final = "BTC-LN"
 _LIGHTNING_CHAIN: Final = "BLN"

@@ -129,7 +129,7 @@ class OrderMethods(BaseClient):
             lost = _lost_orders.OrderQuery.of(lost)
         return await _lost_orders.find_lost_order(
             lost,
-            iterate_orders=self.iter_orders,
+            iterate_orders=lambda: self.iter_orders(size=_lost_orders.PAGE_SIZE),
             get_order=self.get_order,
             known=known,
             attempt_s=max(_lost_orders.LONGEST_ATTEMPT_S, self._transport.attempt_s),

@@ -132,7 +132,7 @@ ROWS = [
     Row(
         operation="list_orders",
         call=lambda c: c.find_order(LOST),
-        path="/api/v2/order/?page=1&size=20",
+        path="/api/v2/order/?page=1&size=100",
         answer=envelope(paged([detail()], total=1, size=20)),
         gives=OrderSearchResult,
     ),
@@ -566,6 +566,12 @@ async def test_find_order_with_an_id_calls_only_get_order() -> None:
     aurpay, transport = client(answer(envelope(detail())))
     assert (await aurpay.find_order(lost)).order.order_id == ORDER_ID
     assert transport.requests[0].path == f"/api/v2/order/detail/{ORDER_ID}"
+
+
+async def test_find_order_requests_a_hundred_rows_a_page() -> None:
+    aurpay, transport = client(answer(envelope(paged([detail()], total=1, size=100))))
+    assert (await aurpay.find_order(LOST)).outcome == "found"
+    assert transport.requests[0].path == "/api/v2/order/?page=1&size=100"
 
 
 async def test_find_order_compares_the_coin_of_a_payment() -> None:
