@@ -12,7 +12,7 @@ import sys
 from functools import cache
 from io import TextIOWrapper
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,20 +28,11 @@ _MISSING: Final = """\
 The aurpay command needs additional packages: pip install "aurpay-async[cli]"
 """
 
-_USAGE: Final = 2
-_FAILED: Final = 1
-#: The exit code of a shell's command that Ctrl-C interrupted.
+#: Exit codes; 0 is success, and 130 what a shell reports after Ctrl-C.
+FAILED: Final = 1
+USAGE: Final = 2
+OUTCOME_UNKNOWN: Final = 3
 _INTERRUPTED: Final = 130
-
-
-class _Command(NamedTuple):
-    """A subcommand: its words, the function that runs it, and its help."""
-
-    words: str
-    #: Module of this package and function, as ``module:function``.
-    target: str
-    help: str
-
 
 _HELP: Final = """\
 Accept Lightning payments through Aurpay, in a local sandbox or for real.
@@ -94,11 +85,9 @@ $ aurpay callback listen --forward-to http://127.0.0.1:8000
 """,
 }
 
-_COMMANDS: Final = (
-    _Command(
-        "demo",
-        "sandbox:run_demo",
-        """\
+#: Help of each command, by its words and the function that runs it.
+_COMMANDS: Final = {
+    ("demo", "sandbox:run_demo"): """\
 Create, verify and pay an order on this machine, and process its callback.
 
 Needs no account and no network, and moves no money.
@@ -107,11 +96,7 @@ Needs no account and no network, and moves no money.
 $ aurpay demo
 ```
 """,
-    ),
-    _Command(
-        "sandbox",
-        "sandbox:serve_sandbox",
-        """\
+    ("sandbox", "sandbox:serve_sandbox"): """\
 Serve a local Aurpay sandbox on loopback until Ctrl-C.
 
 Callbacks are signed with AURPAY_CALLBACK_TOKEN and AURPAY_CALLBACK_SECRET if they
@@ -124,11 +109,7 @@ $ aurpay sandbox --seed 7 --start 2026-01-01T12:00:00Z --rate USD=65000
 $ aurpay sandbox --auth-from-env --post-callbacks
 ```
 """,
-    ),
-    _Command(
-        "decode",
-        "invoices:decode_invoice",
-        """\
+    ("decode", "invoices:decode_invoice"): """\
 Decode an invoice, and check it against each rule of BOLT #11.
 
 Ends with 1 if the invoice breaks a rule.
@@ -138,11 +119,7 @@ $ aurpay decode lnbc2500u1pvjluez...
 $ wl-paste | aurpay decode -
 ```
 """,
-    ),
-    _Command(
-        "verify",
-        "invoices:verify_invoice",
-        """\
+    ("verify", "invoices:verify_invoice"): """\
 Verify an invoice with the checks of the client.
 
 Ends with 1 if a check fails.
@@ -152,11 +129,7 @@ $ aurpay verify lnbc100u1... --amount 0.0001
 $ aurpay verify - --amount-msat 10000000 --network regtest --payee 03e7156a...
 ```
 """,
-    ),
-    _Command(
-        "doctor",
-        "doctor:run_doctor",
-        """\
+    ("doctor", "doctor:run_doctor"): """\
 Diagnose the set-up, and suggest a fix for each problem.
 
 The report contains no key, token or secret, so that it can be pasted into an issue.
@@ -167,11 +140,7 @@ $ aurpay doctor
 $ AURPAY_BASE_URL=http://127.0.0.1:8765 aurpay doctor
 ```
 """,
-    ),
-    _Command(
-        "withdraw",
-        "account:withdraw",
-        """\
+    ("withdraw", "account:withdraw"): """\
 Show a Lightning invoice, ask for confirmation, and pay it.
 
 Moves money, and sends at most one request. The invoice is verified first. Without a
@@ -184,11 +153,7 @@ $ aurpay withdraw lnbc100u1... --amount 0.0001
 $ aurpay withdraw - --amount 0.0001 --yes < invoice.txt
 ```
 """,
-    ),
-    _Command(
-        "order create",
-        "orders:create_order",
-        """\
+    ("order create", "orders:create_order"): """\
 Create an order, and show it with its verified invoice.
 
 The client is configured by the environment: AURPAY_API_KEY, or AURPAY_API_TOKEN and
@@ -200,11 +165,7 @@ $ aurpay order create 20 USD --qr --watch
 $ aurpay order create 20 USD --callback-url https://shop.example/paid
 ```
 """,
-    ),
-    _Command(
-        "order show",
-        "orders:show_order_by_id",
-        """\
+    ("order show", "orders:show_order_by_id"): """\
 Show the status of an order.
 
 ```console
@@ -212,11 +173,7 @@ $ aurpay order show 20240428125247009742
 $ aurpay order show 20240428125247009742 --output json | jq -r .status
 ```
 """,
-    ),
-    _Command(
-        "order list",
-        "orders:list_orders",
-        """\
+    ("order list", "orders:list_orders"): """\
 List orders.
 
 ```console
@@ -224,11 +181,7 @@ $ aurpay order list
 $ aurpay order list --all --output json | jq -r 'select(.is_paid).order_id'
 ```
 """,
-    ),
-    _Command(
-        "order find",
-        "orders:find_order",
-        """\
+    ("order find", "orders:find_order"): """\
 Find the order of a request with an unknown outcome.
 
 Orders are compared by price, currency and time, so several may match. Ends with 1
@@ -238,11 +191,7 @@ unless exactly one matches.
 $ aurpay order find 20 USD --sent-at 2026-01-31T12:00:00Z
 ```
 """,
-    ),
-    _Command(
-        "order refund",
-        "account:refund_order",
-        """\
+    ("order refund", "account:refund_order"): """\
 Show the refund of an order, ask for confirmation, and refund the order.
 
 Moves money, and sends at most one request. Without a terminal to ask at, nothing is
@@ -253,11 +202,7 @@ the same.
 $ aurpay order refund 20240428125247009742
 ```
 """,
-    ),
-    _Command(
-        "payment create",
-        "orders:create_payment",
-        """\
+    ("payment create", "orders:create_payment"): """\
 Create an order in a coin that you choose, and show the address to pay to.
 
 The client is configured by the environment, as for `aurpay order create`. Ends with 3
@@ -268,11 +213,7 @@ $ aurpay payment create 20 USD --chain ETH --coin USDT-ERC20
 $ aurpay payment create 20 USD --chain TRX --coin USDT-TRC20 --watch
 ```
 """,
-    ),
-    _Command(
-        "payment url",
-        "orders:create_payment_url",
-        """\
+    ("payment url", "orders:create_payment_url"): """\
 Get a checkout page on which the payer chooses the coin.
 
 Aurpay creates the order when the payer has chosen a coin, and names it only in
@@ -283,11 +224,7 @@ $ aurpay payment url 20 USD --open
 $ aurpay payment url 20 USD --callback-url https://shop.example/paid
 ```
 """,
-    ),
-    _Command(
-        "tx list",
-        "account:list_transactions",
-        """\
+    ("tx list", "account:list_transactions"): """\
 List payments, refunds and withdrawals.
 
 ```console
@@ -295,11 +232,7 @@ $ aurpay tx list
 $ aurpay tx list --all --output json | jq -r .tx_id
 ```
 """,
-    ),
-    _Command(
-        "callback send",
-        "callbacks:send_callback",
-        """\
+    ("callback send", "callbacks:send_callback"): """\
 Send one signed callback (webhook) to a shop, and show the response.
 
 Token and secret are read from AURPAY_CALLBACK_TOKEN and AURPAY_CALLBACK_SECRET, or
@@ -310,11 +243,7 @@ $ aurpay callback send 'http://127.0.0.1:8000/paid?id=32'
 $ aurpay callback send 'http://127.0.0.1:8000/paid?id=32' --stale
 ```
 """,
-    ),
-    _Command(
-        "callback listen",
-        "callbacks:listen_and_forward",
-        """\
+    ("callback listen", "callbacks:listen_and_forward"): """\
 Run a sandbox, forward its callbacks to a shop, and show them.
 
 The shop creates its orders in this sandbox (AURPAY_BASE_URL), with callback URLs of
@@ -326,8 +255,7 @@ until Ctrl-C.
 $ aurpay callback listen --forward-to http://127.0.0.1:8000 --port 9000
 ```
 """,
-    ),
-)
+}
 
 
 def main() -> None:
@@ -342,7 +270,7 @@ def main() -> None:
         # The reader closed the pipe. Python would report it again when it flushes
         # standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_FAILED)
+        sys.exit(FAILED)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -372,7 +300,7 @@ def run(arguments: Sequence[str]) -> int:
         if error.name is None or error.name.partition(".")[0] not in _EXTRA:
             raise
         sys.stderr.write(_MISSING)
-        return _USAGE
+        return USAGE
 
 
 @cache
@@ -385,7 +313,7 @@ def build_app() -> App:
     for name, text in _GROUPS.items():
         groups[name] = App(name=name, help=text)
         app.command(groups[name])
-    for words, target, text in _COMMANDS:
+    for (words, target), text in _COMMANDS.items():
         group, _, name = words.rpartition(" ")
         groups[group].command(
             f"{__name__}.{target}", name=name, help=text, version=_version

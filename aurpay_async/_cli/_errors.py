@@ -29,7 +29,8 @@ from ..errors import (
     RequestOutcome,
     UntrustedOrderError,
 )
-from ._output import Output, Row, amount, iso, moment
+from . import FAILED, OUTCOME_UNKNOWN, USAGE
+from ._output import Output, Row, amount, moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -122,13 +123,6 @@ def _look_for_order(
     return f"{LOOK_FOR_ORDER} find {join(words)}"
 
 
-#: Exit codes; 0 is success, 130 an interruption.
-FAILED: Final = 1
-
-USAGE: Final = 2
-
-OUTCOME_UNKNOWN: Final = 3
-
 _ORDER_OUTCOMES: Final = {
     RequestOutcome.NOT_SENT: "not_sent: no order exists",
     RequestOutcome.REJECTED: "rejected: no order exists",
@@ -164,12 +158,10 @@ def show_error(output: Output, error: AurpayError) -> None:
         may_be_paid=may_be_paid(error),
         attempts=error.attempts,
         retryable=error.retryable,
-        sent_at=iso(error.sent_at),
+        sent_at=error.sent_at,
         order_id=error.order_id,
-        new_order=None
-        if error.new_order is None
-        else _request_members(error.new_order),
-        payment_hash=None if error.invoice is None else error.invoice.payment_hash,
+        new_order=error.new_order and _request_members(error.new_order),
+        payment_hash=error.invoice and error.invoice.payment_hash,
         advice=recovery_hint(error),
     )
     output.error(f"{type(error).__name__} ({error.code}): {message}", _rows(error))
@@ -242,20 +234,18 @@ def _describe_request(order: NewOrder) -> str:
     return f"{order.price:f} {order.currency}{coin}{named}"
 
 
-def _request_members(order: NewOrder) -> dict[str, str | None]:
-    payment = order if isinstance(order, NewPayment) else None
+def _request_members(order: NewOrder) -> dict[str, object]:
     return {
-        "price": f"{order.price:f}",
+        "price": order.price,
         "currency": order.currency,
-        "chain": None if payment is None else payment.chain,
-        "coin": None if payment is None else payment.coin,
+        "chain": order.chain if isinstance(order, NewPayment) else None,
+        "coin": order.coin if isinstance(order, NewPayment) else None,
         "reference": order.reference,
         "attempt_id": order.attempt_id,
     }
 
 
 _CREATING: Final = frozenset({"create_order", "create_payment"})
-
 _TRANSFERRING: Final = frozenset({"refund_order", "withdraw_lightning"})
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 import attrs
 from cyclopts import Parameter, validators
@@ -19,7 +19,8 @@ from cyclopts import Parameter, validators
 from .._api.arguments import DEFAULT_SIZE
 from .._core.secrets import Secret, keys_from_env, secret_from_env
 from ..errors import ConfigurationError
-from ._errors import FAILED, USAGE, show_failure
+from . import FAILED, USAGE
+from ._errors import show_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,16 +93,6 @@ InvoiceText = Annotated[
 ]
 
 
-class OrderKeywords(TypedDict):
-    """Keyword arguments of each method of the client that creates an order."""
-
-    reference: str | None
-    callback_url: str | None
-    timeout_callback: str | None
-    succeed_url: str | None
-    timeout_url: str | None
-
-
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class OrderOptions:
@@ -124,27 +115,21 @@ class OrderOptions:
         str | None, Parameter(help="Page that the payer is sent to after a timeout.")
     ] = None
 
-    def for_client(self) -> OrderKeywords:
-        """Return keyword arguments for the client.
+    def for_client(self) -> dict[str, Any]:
+        """Return keyword arguments for the method of the client.
 
         Raises:
             ConfigurationError: if there is a reference but no key to sign it.
         """
         if self.reference is not None and keys_from_env() is None:
             raise ConfigurationError("--reference needs AURPAY_REFERENCE_KEY to be set")
-        return {
-            "reference": self.reference,
-            "callback_url": self.callback_url,
-            "timeout_callback": self.timeout_callback,
-            "succeed_url": self.succeed_url,
-            "timeout_url": self.timeout_url,
-        }
+        return attrs.asdict(self)
 
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
-class PaymentOptions:
-    """Further options of payments in any coin."""
+class PaymentOptions(OrderOptions):
+    """Options of each command that creates a payment in any coin."""
 
     stablecoin_at_par: Annotated[
         Flag, Parameter(help="Count a stablecoin as one dollar.")
@@ -175,9 +160,7 @@ class ListOptions:
 
 #: Defaults of the commands: a frozen object can be shared by all calls.
 ORDER_DEFAULTS: Final = OrderOptions()
-
 PAYMENT_DEFAULTS: Final = PaymentOptions()
-
 LIST_DEFAULTS: Final = ListOptions()
 
 _YES: Final = "yes"

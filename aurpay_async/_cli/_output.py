@@ -13,13 +13,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Context, Decimal
 from functools import cached_property, partial
+from io import StringIO
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
+
+from .._core.json import dump_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
 
+    from rich.console import Console
+
     from ._options import OutputFormat
-    from ._terminal import Console
 
 
 #: A shorter value is not a secret, and replacing it would damage ordinary words.
@@ -51,22 +55,25 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
 
 
 def to_json(members: Mapping[str, object]) -> str:
-    """Return one line of JSON in printable ASCII."""
+    """Return one line of JSON in printable ASCII.
+
+    Decimals are strings without an exponent, so that nothing rounds them; times are
+    ISO 8601.
+    """
     # The json module escapes everything that is not ASCII, but leaves DEL as it is.
-    return json.dumps(members, default=str).replace("\x7f", "\\u007f")
+    return json.dumps(members, default=_json_value).replace("\x7f", "\\u007f")
+
+
+def _json_value(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return dump_json(value) if isinstance(value, Decimal) else str(value)
 
 
 _MSAT_PER_SATOSHI: Final = 1000
-
-_UNITS: Final = (
-    ("day", 86_400),
-    ("hour", 3600),
-    ("minute", 60),
-)
-
+_UNITS: Final = (("day", 86_400), ("hour", 3600), ("minute", 60))
 #: From two of a unit on, smaller units are left out.
 _MIN_COUNT: Final = 2
-
 #: Independent of the decimal context of the process.
 _BTC_CONTEXT: Final = Context(prec=50)
 
@@ -74,11 +81,6 @@ _BTC_CONTEXT: Final = Context(prec=50)
 def moment(time: datetime | None) -> str:
     """Return a UTC time for people."""
     return "unknown" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def iso(time: datetime | None) -> str | None:
-    """Return a UTC time for programs."""
-    return None if time is None else time.isoformat()
 
 
 def parse_time(text: str) -> datetime:
@@ -124,11 +126,13 @@ def amount(msat: int) -> str:
     return f"{btc:f} BTC ({msat:,} msat)" if rest else f"{btc:f} BTC ({satoshi:,} sat)"
 
 
-async def open_page(output: Output, pay_url: str) -> None:
-    """Open a checkout page, and report that on standard error."""
+async def open_page(output: Output, pay_url: str | None) -> None:
+    """Open a checkout page if there is one, and report that on standard error."""
     import webbrowser
 
-    if await asyncio.to_thread(webbrowser.open, pay_url):
+    if pay_url is None:
+        output.info("The response has no checkout page to open.")
+    elif await asyncio.to_thread(webbrowser.open, pay_url):
         output.info(f"Opened {pay_url} in the browser.")
     else:
         output.info(f"No browser could be started: open {pay_url} yourself.")
@@ -136,32 +140,21 @@ async def open_page(output: Output, pay_url: str) -> None:
 
 Verdict = Literal["", "ok", "warning", "problem"]
 
-_REFRESH_PER_S: Final = 12.5
+#: The style of each verdict, its mark, and a word where the encoding lacks the mark, as
+#: in many Windows consoles.
+_VERDICTS: Final[dict[Verdict, tuple[str, str, str]]] = {
+    "": ("", "    ", "         "),
+    "ok": ("bold green", "  ✓ ", "  ok     "),
+    "warning": ("bold yellow", "  ! ", "  !      "),
+    "problem": ("bold red", "  ✗ ", "  FAILED "),
+}
 
 #: A string and its style.
 _Part = tuple[str, str]
 
-_STYLES: Final[dict[Verdict, str]] = {
-    "": "",
-    "ok": "bold green",
-    "warning": "bold yellow",
-    "problem": "bold red",
-}
-
-_MARKS: Final[dict[Verdict, str]] = {
-    "": "    ",
-    "ok": "  ✓ ",
-    "warning": "  ! ",
-    "problem": "  ✗ ",
-}
-
-#: Instead of marks where the encoding lacks them, as in many Windows consoles.
-_WORDS: Final[dict[Verdict, str]] = {
-    "": "         ",
-    "ok": "  ok     ",
-    "warning": "  !      ",
-    "problem": "  FAILED ",
-}
+_REFRESH_PER_S: Final = 12.5
+#: Light modules around a QR code.
+_QUIET_ZONE: Final = 2
 
 
 class Row(NamedTuple):
@@ -198,9 +191,9 @@ class Output:
         else:
             print(line, flush=True)
 
-    def title(self, text: str) -> None:
+    def title(self, text: str, *, stderr: bool = False) -> None:
         """Print a heading."""
-        self._print(("  ", ""), (text, "bold cyan"))
+        self._print(("  ", ""), (text, "bold cyan"), stderr=stderr)
 
     def line(self, text: str = "", style: str = "") -> None:
         """Print a line without wrapping it, so that it can be copied."""
@@ -217,7 +210,7 @@ class Output:
         if self._is_json and not stderr:
             return
         if title:
-            self._print(("  ", ""), (title, "bold cyan"), stderr=stderr)
+            self.title(title, stderr=stderr)
         shown = [*rows]
         width = max((len(row.name) for row in shown), default=0)
         for name, value, verdict in shown:
@@ -235,15 +228,12 @@ class Output:
         """Print a QR code, or the reason why it could not be scanned."""
         if self._is_json:
             return
-        from ._terminal import BLOCKS, qr_lines
-
-        problem = _qr_problem(self._consoles[0], BLOCKS)
+        problem = _qr_problem(self._consoles[0])
         if problem is not None:
             self.line(f"  no QR code here: {problem}")
-            self.line()
-            return
-        for line in qr_lines(text):
-            self._print(("  ", ""), (line, "white on black"))
+        else:
+            for line in _qr_lines(text):
+                self._print(("  ", ""), (line, "white on black"))
         self.line()
 
     def info(self, text: str) -> None:
@@ -273,7 +263,7 @@ class Output:
         """Show a spinner on a terminal, and yield a function that changes its text."""
         errors = self._consoles[1]
         if not errors.is_terminal:
-            yield _ignore
+            yield lambda _: None
             return
         from rich.live import Live
         from rich.spinner import Spinner
@@ -313,18 +303,28 @@ class Output:
         stderr = stderr or (self._is_waiting and sys.stdout.isatty())
         console = self._consoles[stderr]
         if verdict is not None:
-            signs = _MARKS if _can_encode("✓✗", console.encoding) else _WORDS
-            parts = ((signs[verdict], _STYLES[verdict]), *parts)
+            style, mark, word = _VERDICTS[verdict]
+            sign = mark if _can_encode("✓✗", console.encoding) else word
+            parts = ((sign, style), *parts)
         line = Text.assemble(*((escape_control(text), style) for text, style in parts))
         console.print(line, soft_wrap=True, end=end)
 
     @cached_property
     def _consoles(self) -> tuple[Console, Console]:
-        """Return the consoles of standard output and of standard error."""
-        from ._terminal import Console
+        """Return the consoles of standard output and of standard error.
+
+        Rich itself handles ``NO_COLOR``, ``TERM`` and most pipes.
+        """
+        import segno  # noqa: F401 - if it is missing, that is reported at once
+        from rich.console import Console
+
+        class PipedConsole(Console):
+            def on_broken_pipe(self) -> None:
+                """Leave the error to `main`: rich would end the process here."""
+                raise  # noqa: PLE0704 - rich calls it while it handles that error
 
         # Text is printed unchanged: no markup, no emoji codes, no highlighting.
-        open_console = partial(Console, markup=False, emoji=False, highlight=False)
+        open_console = partial(PipedConsole, markup=False, emoji=False, highlight=False)
         return open_console(), open_console(stderr=True)
 
 
@@ -336,18 +336,27 @@ def _can_encode(characters: str, encoding: str) -> bool:
     return True
 
 
-def _qr_problem(console: Console, blocks: str) -> str | None:
+def _qr_problem(console: Console) -> str | None:
     """Return why a QR code could not be scanned, or None.
 
     Only its light modules are drawn. On a light terminal it would be inverted unless
     both colours are set, and scanners do not read an inverted code.
     """
-    if not _can_encode(blocks, console.encoding):
+    if not _can_encode("█▀▄", console.encoding):
         return f"the encoding {console.encoding} has no block characters"
     if console.color_system is None or console.no_color:
         return "it needs a terminal with colours (NO_COLOR, TERM)"
     return None
 
 
-def _ignore(_: str) -> None:
-    """Do nothing, because there is no spinner."""
+def _qr_lines(text: str) -> list[str]:
+    """Return a QR code, light on dark, with two rows of modules per line.
+
+    Upper-case text takes the smaller alphanumeric mode.
+    """
+    import segno
+
+    drawn = StringIO()
+    code = segno.make(text, error="l", micro=False)
+    code.terminal(drawn, border=_QUIET_ZONE, compact=True)
+    return drawn.getvalue().splitlines()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 import attrs
 
+from .._api.lightning_order import LightningOrder
 from .._client import AurpayClient
 from ..bolt11 import backend
-from ._output import Row, amount, distance, iso, moment
+from ._output import Row, amount, distance, moment
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     )
     from datetime import datetime
 
-    from .._api.lightning_order import LightningOrder
     from .._api.models import Order, Page
     from .._api.payment_models import PaymentOrder
     from ..bolt11 import Feature, Hop, Invoice
@@ -65,7 +65,7 @@ async def show_list(output: Output, listing: Listing[_T], options: ListOptions) 
 def show_rows(output: Output, listing: Listing[_T], rows: Sequence[_T]) -> None:
     """Show rows below the names of their columns."""
     if rows:
-        _show_head(output, listing)
+        output.cells(listing.columns.items(), "dim")
     for row in rows:
         _show_row(output, listing, row)
 
@@ -100,7 +100,7 @@ async def _show_all(
         ) as rows:
             async for row in rows:
                 if not count:
-                    _show_head(output, listing)
+                    output.cells(listing.columns.items(), "dim")
                 count += 1
                 output.json(listing.kind, **listing.members(row))
                 _show_row(output, listing, row)
@@ -109,82 +109,44 @@ async def _show_all(
     output.status(f"{count:,} {listing.noun}", "")
 
 
-def _show_head(output: Output, listing: Listing[_T]) -> None:
-    output.cells(listing.columns.items(), "dim")
-
-
 def _show_row(output: Output, listing: Listing[_T], row: _T) -> None:
     output.cells(zip(listing.cells(row), listing.columns.values(), strict=True))
 
 
-BACKENDS: Final = {"wallycore": "libsecp256k1 (wallycore)", "python": "plain Python"}
-
-
-def show_order(output: Output, order: LightningOrder) -> None:
-    """Show a new order: its fields, its checks and its invoice."""
-    invoice = order.payment_request
-    results = {
-        "signature": f"verified with {BACKENDS[backend()]}",
-        "network": f"{invoice.network}, as the client expects",
-        "amount": f"{invoice.amount_msat:,} msat, exactly the order's",
-        "payment_secret": "equals payment_addr of the response",
-        "timestamp": "not in the future",
-        "expiry": f"payable until {moment(invoice.expires_at)}",
-        "payee": f"{invoice.payee[:24]}..., as pinned",
-        "pay_url": "at Aurpay, or on the client's own origin",
-    }
-    output.rows(_order_rows(order), "Order")
-    output.rows(
-        [Row(name, results[name], "ok") for name in results if name in order.checks],
-        "Checks passed",
-    )
-    output.title("Invoice")
-    output.line(str(invoice))  # on one line, so that it can be copied
-    output.line()
+def pick(record: object, names: str) -> dict[str, object]:
+    """Return attributes of a record as JSON, in the order of their `names`."""
+    return {name: getattr(record, name) for name in names.split()}
 
 
 def order_members(order: LightningOrder) -> dict[str, object]:
-    """Return a new order as JSON; amounts are strings, so that nothing rounds them."""
+    """Return a new order as JSON."""
     invoice = order.payment_request
     return {
-        "order_id": order.order_id,
-        "status": order.status,
-        "price": f"{order.price:f}",
-        "currency": order.currency,
-        "amount": f"{order.amount:f}",
+        **pick(order, "order_id status price currency amount"),
         "amount_msat": str(invoice.amount_msat),
-        "create_time": order.create_time.isoformat(),
-        "overdue_at": order.overdue_at.isoformat(),
-        "pay_url": order.pay_url,
+        **pick(order, "create_time overdue_at pay_url"),
         "payment_request": str(invoice),
-        "payment_hash": invoice.payment_hash,
-        "network": invoice.network,
-        "payee": invoice.payee,
-        "expires_at": invoice.expires_at.isoformat(),
-        "reference": order.reference,
-        "attempt_id": order.attempt_id,
-        "checks": order.checks,
+        **pick(invoice, "payment_hash network payee expires_at"),
+        **pick(order, "reference attempt_id checks"),
+    }
+
+
+def payment_members(payment: PaymentOrder) -> dict[str, object]:
+    """Return a new payment as JSON."""
+    return {
+        **pick(payment, "order_id status price currency amount coin chain address"),
+        **pick(payment, "contract_addr create_time overdue_at pay_url reference"),
+        **pick(payment, "attempt_id checks"),
     }
 
 
 def detail_members(order: Order) -> dict[str, object]:
     """Return an order in Aurpay's form as JSON."""
     return {
-        "order_id": order.order_id,
-        "status": order.status,
-        "is_paid": order.status.is_paid,
-        "is_final": order.status.is_final,
-        "price": None if order.price is None else f"{order.price:f}",
-        "currency": order.currency,
-        "amount": None if order.amount is None else f"{order.amount:f}",
-        "coin": order.coin,
-        "chain": order.chain,
-        "order_type": order.order_type,
-        "platform": order.platform,
-        "remark": order.remark,
-        "refundable": order.refundable,
-        "create_time": iso(order.create_time),
-        "update_time": iso(order.update_time),
+        **pick(order, "order_id status"),
+        **pick(order.status, "is_paid is_final"),
+        **pick(order, "price currency amount coin chain order_type platform remark"),
+        **pick(order, "refundable create_time update_time"),
     }
 
 
@@ -204,17 +166,27 @@ def detail_rows(order: Order) -> Iterator[Row]:
         yield Row("remark", order.remark)
 
 
-def _order_rows(order: LightningOrder) -> Iterator[Row]:
-    yield Row("order_id", order.order_id)
-    yield Row("status", order.status)
-    yield Row("price", f"{order.price:f} {order.currency}")
-    yield Row("amount", amount(order.payment_request.amount_msat or 0))
-    yield Row("create_time", moment(order.create_time))
-    yield Row("overdue_at", moment(order.overdue_at))
-    if order.reference is not None:
-        yield Row("reference", order.reference)
-        yield Row("attempt_id", order.attempt_id or "")
-    yield Row("pay_url", order.pay_url)
+BACKENDS: Final = {"wallycore": "libsecp256k1 (wallycore)", "python": "plain Python"}
+
+
+def show_order(output: Output, order: LightningOrder) -> None:
+    """Show a new order: its fields, its checks and its invoice."""
+    invoice = order.payment_request
+    results = {
+        "signature": f"verified with {BACKENDS[backend()]}",
+        "network": f"{invoice.network}, as the client expects",
+        "amount": f"{invoice.amount_msat:,} msat, exactly the order's",
+        "payment_secret": "equals payment_addr of the response",
+        "timestamp": "not in the future",
+        "expiry": f"payable until {moment(invoice.expires_at)}",
+        "payee": f"{invoice.payee[:24]}..., as pinned",
+        "pay_url": "at Aurpay, or on the client's own origin",
+    }
+    output.rows(_order_rows(order), "Order")
+    _show_checks(output, order.checks, results)
+    output.title("Invoice")
+    output.line(str(invoice))  # on one line, so that it can be copied
+    output.line()
 
 
 #: All checks, in order, and the text for a payment that passed them.
@@ -231,78 +203,50 @@ _PAYMENT_CHECKS: Final = {
 
 def show_payment(output: Output, payment: PaymentOrder) -> None:
     """Show a new payment: its fields, its checks and the address to pay to."""
-    output.rows(_payment_order_rows(payment), "Payment")
-    output.rows(
-        [
-            Row(name, result, "ok")
-            for name, result in _PAYMENT_CHECKS.items()
-            if name in payment.checks
-        ],
-        "Checks passed",
-    )
+    output.rows(_order_rows(payment), "Payment")
+    _show_checks(output, payment.checks, _PAYMENT_CHECKS)
     output.title(f"Pay {payment.amount:f} {payment.coin} on {payment.chain} to")
     output.line(payment.address)
     output.line()
 
 
-def payment_members(payment: PaymentOrder) -> dict[str, object]:
-    """Return a new payment as JSON."""
-    return {
-        "order_id": payment.order_id,
-        "status": payment.status,
-        "price": f"{payment.price:f}",
-        "currency": payment.currency,
-        "amount": f"{payment.amount:f}",
-        "coin": payment.coin,
-        "chain": payment.chain,
-        "address": payment.address,
-        "contract_addr": payment.contract_addr,
-        "create_time": payment.create_time.isoformat(),
-        "overdue_at": payment.overdue_at.isoformat(),
-        "pay_url": payment.pay_url,
-        "reference": payment.reference,
-        "attempt_id": payment.attempt_id,
-        "checks": payment.checks,
-    }
+def _order_rows(order: LightningOrder | PaymentOrder) -> Iterator[Row]:
+    yield Row("order_id", order.order_id)
+    yield Row("status", order.status)
+    yield Row("price", f"{order.price:f} {order.currency}")
+    if isinstance(order, LightningOrder):
+        yield Row("amount", amount(order.payment_request.amount_msat or 0))
+    else:
+        yield Row("amount", f"{order.amount:f} {order.coin}")
+        yield Row("chain", order.chain)
+        if order.contract_addr is not None:
+            yield Row("contract", order.contract_addr)
+    yield Row("create_time", moment(order.create_time))
+    yield Row("overdue_at", moment(order.overdue_at))
+    if order.reference is not None:
+        yield Row("reference", order.reference)
+        yield Row("attempt_id", order.attempt_id or "")
+    if order.pay_url is not None:
+        yield Row("pay_url", order.pay_url)
 
 
-def _payment_order_rows(payment: PaymentOrder) -> Iterator[Row]:
-    yield Row("order_id", payment.order_id)
-    yield Row("status", payment.status)
-    yield Row("price", f"{payment.price:f} {payment.currency}")
-    yield Row("amount", f"{payment.amount:f} {payment.coin}")
-    yield Row("chain", payment.chain)
-    if payment.contract_addr is not None:
-        yield Row("contract", payment.contract_addr)
-    yield Row("create_time", moment(payment.create_time))
-    yield Row("overdue_at", moment(payment.overdue_at))
-    if payment.reference is not None:
-        yield Row("reference", payment.reference)
-        yield Row("attempt_id", payment.attempt_id or "")
-    if payment.pay_url is not None:
-        yield Row("pay_url", payment.pay_url)
+def _show_checks(
+    output: Output, passed: Sequence[str], results: Mapping[str, str]
+) -> None:
+    rows = [Row(name, results[name], "ok") for name in results if name in passed]
+    output.rows(rows, "Checks passed")
 
 
 def invoice_members(invoice: Invoice) -> dict[str, object]:
     """Return all fields of an invoice as JSON."""
+    msat = invoice.amount_msat
     return {
-        "text": invoice.text,
-        "network": invoice.network,
-        "amount_msat": _optional_str(invoice.amount_msat),
-        "created_at": iso(invoice.created_at),
-        "expiry": invoice.expiry,
-        "expires_at": iso(invoice.expires_at),
-        "payment_hash": invoice.payment_hash,
-        "payment_secret": invoice.payment_secret,
-        "description": invoice.description,
-        "description_hash": invoice.description_hash,
-        "metadata": invoice.metadata,
-        "payee": invoice.payee,
+        **pick(invoice, "text network"),
+        "amount_msat": None if msat is None else str(msat),
+        **pick(invoice, "created_at expiry expires_at payment_hash payment_secret"),
+        **pick(invoice, "description description_hash metadata payee"),
         "min_final_cltv_expiry": invoice.min_final_cltv_expiry,
-        "features": [
-            {"bit": feature.bit, "name": feature.name, "required": feature.required}
-            for feature in invoice.features
-        ],
+        "features": [pick(one, "bit name required") for one in invoice.features],
         "fallbacks": [attrs.asdict(fallback) for fallback in invoice.fallbacks],
         "routes": [[_hop_members(hop) for hop in route] for route in invoice.routes],
         "unknown_fields": [field._asdict() for field in invoice.unknown_fields],
@@ -313,8 +257,12 @@ def invoice_members(invoice: Invoice) -> dict[str, object]:
 def invoice_rows(invoice: Invoice, now: datetime) -> Iterator[Row]:
     """Return all fields of an invoice as rows."""
     yield Row("network", invoice.network)
-    yield Row("amount", _invoice_amount(invoice))
-    yield from _description_rows(invoice)
+    msat = invoice.amount_msat
+    yield Row("amount", "open: the payer chooses it" if msat is None else amount(msat))
+    if invoice.description is not None:
+        yield Row("description", invoice.description)
+    if invoice.description_hash is not None:
+        yield Row("description hash", invoice.description_hash)
     yield Row("created", moment(invoice.created_at))
     when = f"{moment(invoice.expires_at)}, {distance(invoice.expires_at, now)}"
     expired = invoice.expires_at <= now
@@ -339,28 +287,23 @@ def invoice_rows(invoice: Invoice, now: datetime) -> Iterator[Row]:
     yield Row("signature", invoice.signature)
 
 
-def payable_rows(invoice: Invoice, now: datetime) -> Iterator[Row]:
+#: Rows that the user sees before an invoice is paid, in their order.
+_PAYABLE_ROWS: Final = (
+    "amount",
+    "network",
+    "description",
+    "description hash",
+    "payee",
+    "payment hash",
+    "expires",
+    "expired",
+)
+
+
+def payable_rows(invoice: Invoice, now: datetime) -> list[Row]:
     """Return the rows that the user sees before an invoice is paid."""
-    yield Row("amount", _invoice_amount(invoice))
-    yield Row("network", invoice.network)
-    yield from _description_rows(invoice)
-    yield Row("payee", invoice.payee)
-    yield Row("payment hash", invoice.payment_hash)
-    when = f"{moment(invoice.expires_at)}, {distance(invoice.expires_at, now)}"
-    yield Row("expires", when)
-
-
-def _invoice_amount(invoice: Invoice) -> str:
-    if invoice.amount_msat is None:
-        return "open: the payer chooses it"
-    return amount(invoice.amount_msat)
-
-
-def _description_rows(invoice: Invoice) -> Iterator[Row]:
-    if invoice.description is not None:
-        yield Row("description", invoice.description)
-    if invoice.description_hash is not None:
-        yield Row("description hash", invoice.description_hash)
+    rows = {row.name: row for row in invoice_rows(invoice, now)}
+    return [rows[name] for name in _PAYABLE_ROWS if name in rows]
 
 
 def _format_feature(feature: Feature) -> str:
@@ -376,9 +319,4 @@ def _format_hop(hop: Hop) -> str:
 
 
 def _hop_members(hop: Hop) -> dict[str, object]:
-    fee = {"fee_base_msat": str(hop.fee_base_msat)}
-    return {**attrs.asdict(hop), **fee}
-
-
-def _optional_str(number: int | None) -> str | None:
-    return None if number is None else str(number)
+    return {**attrs.asdict(hop), "fee_base_msat": str(hop.fee_base_msat)}

@@ -35,12 +35,13 @@ from ._views import (
     detail_rows,
     invoice_members,
     payable_rows,
+    pick,
     show_list,
 )
 from .invoices import make_policy, parse_amount, read_invoice_text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import Iterator
     from decimal import Decimal
 
     from .._api.account import Payable
@@ -60,49 +61,26 @@ def _transaction_cells(row: Transaction) -> tuple[str, ...]:
         row.tx_id,
         row.tx_type,
         row.status,
-        f"{_fixed_point(row.amount) or '-'} {row.coin}",
-        _fixed_point(row.fee) or "-",
+        f"{_fixed_point(row.amount)} {row.coin}",
+        _fixed_point(row.fee),
     )
 
 
-def _transaction_members(row: Transaction) -> dict[str, object]:
-    return {
-        "tx_id": row.tx_id,
-        "tx_type": row.tx_type,
-        "status": row.status,
-        "chain": row.chain,
-        "coin": row.coin,
-        "amount": _fixed_point(row.amount),
-        "obtained": _fixed_point(row.obtained),
-        "fee": _fixed_point(row.fee),
-    }
-
-
-def _fixed_point(number: Decimal | None) -> str | None:
-    return None if number is None else f"{number:f}"
-
-
-def _iterate_transactions(
-    aurpay: AurpayClient, page: int, size: int
-) -> AsyncGenerator[Transaction, None]:
-    return aurpay.iter_transactions(page=page, size=size)
+def _fixed_point(number: Decimal | None) -> str:
+    return "-" if number is None else f"{number:f}"
 
 
 TRANSACTIONS: Final = Listing[Transaction](
     noun="transactions",
     kind="transaction",
     # The widths fit a terminal of 100 columns, so `obtained` is in the JSON alone.
-    columns={
-        "tx_id": 36,
-        "type": 8,
-        "status": 8,
-        "amount": 20,
-        "fee": 0,
-    },
+    columns={"tx_id": 36, "type": 8, "status": 8, "amount": 20, "fee": 0},
     cells=_transaction_cells,
-    members=_transaction_members,
+    members=lambda row: pick(
+        row, "tx_id tx_type status chain coin amount obtained fee"
+    ),
     fetch=AurpayClient.list_transactions,
-    iterate=_iterate_transactions,
+    iterate=lambda aurpay, page, size: aurpay.iter_transactions(page=page, size=size),
 )
 
 
@@ -147,7 +125,7 @@ def _verify_payable(invoice: str, btc: str | None) -> Payable:
 def _withdrawal_plan(payable: Payable) -> Plan:
     return Plan(
         "Invoice to pay",
-        [*payable_rows(payable.invoice, SystemClock().now())],
+        payable_rows(payable.invoice, SystemClock().now()),
         f"Pay {amount(payable.amount_msat)}?",
     )
 
@@ -158,7 +136,7 @@ async def _send_withdrawal(output: Output, payable: Payable) -> int:
             withdrawal = await aurpay.withdraw_lightning(payable.invoice)
     output.json(
         "withdrawal",
-        amount=f"{msat_to_btc(withdrawal.amount_msat):f}",
+        amount=msat_to_btc(withdrawal.amount_msat),
         amount_msat=str(withdrawal.amount_msat),
         payment_hash=withdrawal.invoice.payment_hash,
         data=withdrawal.data,
@@ -228,11 +206,8 @@ async def _send_refund(output: Output, refundable: _Refundable) -> int:
             refund = await aurpay.refund_order(order.order_id)
     output.json(
         "refund",
-        order_id=refund.order_id,
-        status=refund.status,
-        amount=f"{refund.amount:f}",
-        date=refund.date,
-        info={"chain": info.chain, "coin": info.coin, "amount": f"{info.amount:f}"},
+        **pick(refund, "order_id status amount date"),
+        info=pick(info, "chain coin amount"),
         order=detail_members(order),
     )
     output.status(f"Aurpay answered {refund.status}")

@@ -26,14 +26,14 @@ from ..sandbox._callbacks import ANY_KEY
 from ..sandbox._pages import is_of_browser
 from ..sandbox._settings import HostPolicy
 from ..testing import sign_callback
-from ._errors import FAILED
+from . import FAILED
 from ._options import (
     Flag,
     OutputOption,
     Port,
     ask_for_callback_keys,
 )
-from ._output import Output, Row, iso, redacted
+from ._output import Output, Row, redacted
 from ._web import Answer, require_sendable, send, serve
 from .sandbox import SandboxOptions, make_sandbox, sandbox_members
 
@@ -447,7 +447,7 @@ def _show_forwarded(output: Output, forwarded: _Forwarded) -> None:
     answer = forwarded.answer
     output.json(
         "forwarded",
-        at=iso(forwarded.at),
+        at=forwarded.at,
         method=forwarded.method,
         path=forwarded.path,
         kind=forwarded.kind,

@@ -40,7 +40,7 @@ from ..errors import (
     NotFoundError,
 )
 from ..testing import FakeClock, sign_callback
-from ._errors import FAILED
+from . import FAILED
 from ._options import (
     CALLBACK_SECRET,
     CALLBACK_TOKEN,

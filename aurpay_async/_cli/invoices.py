@@ -29,7 +29,7 @@ from ..errors import (
     InvoiceInvalidError,
     shown,
 )
-from ._errors import FAILED
+from . import FAILED
 from ._options import (
     InvoiceText,
     NetworkName,

@@ -14,7 +14,8 @@ from .._client import AurpayClient
 from .._client.lost_orders import OrderQuery
 from .._core.clock import SystemClock
 from ..errors import InvalidRequestError, shown
-from ._errors import FAILED, open_client
+from . import FAILED
+from ._errors import open_client
 from ._options import (
     LIST_DEFAULTS,
     ORDER_DEFAULTS,
@@ -31,13 +32,14 @@ from ._options import (
     Several,
     WatchOption,
 )
-from ._output import Output, countdown, iso, moment, open_page, parse_time
+from ._output import Output, countdown, moment, open_page, parse_time
 from ._views import (
     Listing,
     detail_members,
     detail_rows,
     order_members,
     payment_members,
+    pick,
     show_list,
     show_order,
     show_payment,
@@ -45,7 +47,6 @@ from ._views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from datetime import datetime
     from decimal import Decimal
 
@@ -69,10 +70,10 @@ async def create_order(
 ) -> int:
     """Create an order and show it; with ``--watch``, return 1 if it is not paid."""
     output = Output(output_format)
-    members = options.for_client()
+    keywords = options.for_client()
     async with open_client(output) as aurpay:
         with output.waiting(f"Creating an order of {price} {currency}"):
-            order = await aurpay.create_order(price, currency, **members)
+            order = await aurpay.create_order(price, currency, **keywords)
         output.json("order", **order_members(order))
         show_order(output, order)
         if qr:
@@ -83,14 +84,12 @@ async def create_order(
 
 
 _PAID: Final = frozenset({"paid", "late_paid"})
-
 _OUTCOMES: Final = {
     "paid": "paid",
     "late_paid": "paid late: check stock and exchange rate before you fulfil it",
     "timed_out": "not paid in time",
     "refunded": "paid and refunded",
 }
-
 #: Seconds between two updates of the time left to pay.
 _TICK_S: Final = 1
 
@@ -132,7 +131,7 @@ def _drain(changes: list[OrderStatus]) -> list[OrderStatus]:
 
 def _show_status(output: Output, order: Watched, status: OrderStatus) -> None:
     now = SystemClock().now()
-    output.json("status", order_id=order.order_id, status=status, at=iso(now))
+    output.json("status", order_id=order.order_id, status=status, at=now)
     output.status(f"{moment(now)}: {status}", "")
 
 
@@ -160,10 +159,6 @@ async def show_order_by_id(
     return 0
 
 
-#: Shown where Aurpay gives no value.
-_UNKNOWN: Final = "-"
-
-
 async def list_orders(
     *, options: ListOptions = LIST_DEFAULTS, output_format: OutputOption = "text"
 ) -> int:
@@ -182,13 +177,7 @@ def _order_cells(order: Order) -> tuple[str, ...]:
 
 
 def _format_sum(number: Decimal | None, unit: str | None) -> str:
-    return _UNKNOWN if number is None else f"{number:f} {unit or ''}"
-
-
-def _iterate_orders(
-    aurpay: AurpayClient, page: int, size: int
-) -> AsyncGenerator[Order, None]:
-    return aurpay.iter_orders(page=page, size=size)
+    return "-" if number is None else f"{number:f} {unit or ''}"
 
 
 ORDERS: Final = Listing[Order](
@@ -198,7 +187,7 @@ ORDERS: Final = Listing[Order](
     cells=_order_cells,
     members=detail_members,
     fetch=AurpayClient.list_orders,
-    iterate=_iterate_orders,
+    iterate=lambda aurpay, page, size: aurpay.iter_orders(page=page, size=size),
 )
 
 
@@ -229,7 +218,13 @@ async def find_order(
 ) -> int:
     """Search for an order, and return 1 unless exactly one matches."""
     output = Output(output_format)
-    query = _query(price, currency, _parse_sent_at(sent_at), chain, coin)
+    query = OrderQuery(price=price, currency=currency, sent_at=_parse_sent_at(sent_at))
+    if chain is not None and coin is not None:
+        query = attrs.evolve(query, chain=chain, coin=coin)
+    elif chain is not None or coin is not None:
+        raise InvalidRequestError(
+            "--chain and --coin are given together, or neither of them", field="coin"
+        )
     async with AurpayClient.from_env() as aurpay:
         with output.waiting("Searching the orders"):
             result = await aurpay.find_order(query, known=known)
@@ -239,20 +234,6 @@ async def find_order(
         orders=[detail_members(order) for order in result.orders],
     )
     return _show_result(output, result)
-
-
-def _query(
-    price: str, currency: str, sent_at: datetime, chain: str | None, coin: str | None
-) -> OrderQuery:
-    if chain is None and coin is None:
-        return OrderQuery(price=price, currency=currency, sent_at=sent_at)
-    if chain is None or coin is None:
-        raise InvalidRequestError(
-            "--chain and --coin are given together, or neither of them", field="coin"
-        )
-    return OrderQuery(
-        price=price, currency=currency, sent_at=sent_at, chain=chain, coin=coin
-    )
 
 
 def _parse_sent_at(text: str) -> datetime:
@@ -273,17 +254,12 @@ def _show_result(output: Output, result: OrderSearchResult) -> int:
             "found: the only match, unless another buyer requested the same amount"
         )
         return 0
+    problem = "no order matches yet: search again before you create another"
     if result.outcome == "several":
         show_rows(output, ORDERS, result.orders)
         output.line()
-        output.status(
-            "several orders match: exclude those of other requests with --known",
-            "problem",
-        )
-        return FAILED
-    output.status(
-        "no order matches yet: search again before you create another", "problem"
-    )
+        problem = "several orders match: exclude those of other requests with --known"
+    output.status(problem, "problem")
     return FAILED
 
 
@@ -296,30 +272,22 @@ async def create_payment(
         str, Parameter(help="Chain, such as ETH; Aurpay decides which exist.")
     ],
     coin: Annotated[str, Parameter(help="Coin, such as USDT-ERC20.")],
-    options: OrderOptions = ORDER_DEFAULTS,
-    payment_options: PaymentOptions = PAYMENT_DEFAULTS,
+    options: PaymentOptions = PAYMENT_DEFAULTS,
     watch: WatchOption = False,
     browser: OpenOption = False,
     output_format: OutputOption = "text",
 ) -> int:
     """Create a payment and show it; with ``--watch``, return 1 if it is not paid."""
     output = Output(output_format)
-    members = options.for_client()
+    keywords = options.for_client()
     async with open_client(output) as aurpay:
         with output.waiting(f"Creating a payment of {price} {currency}"):
             payment = await aurpay.create_payment(
-                price,
-                currency,
-                chain=chain,
-                coin=coin,
-                **members,
-                **attrs.asdict(payment_options),
+                price, currency, chain=chain, coin=coin, **keywords
             )
         output.json("payment_order", **payment_members(payment))
         show_payment(output, payment)
-        if browser and payment.pay_url is None:
-            output.info("The response has no checkout page to open.")
-        elif browser and payment.pay_url is not None:
+        if browser:
             await open_page(output, payment.pay_url)
         return await watch_payment(output, aurpay, payment) if watch else 0
 
@@ -329,8 +297,7 @@ async def create_payment_url(
     currency: Currency,
     /,
     *,
-    options: OrderOptions = ORDER_DEFAULTS,
-    payment_options: PaymentOptions = PAYMENT_DEFAULTS,
+    options: PaymentOptions = PAYMENT_DEFAULTS,
     qr: Annotated[
         Flag, Parameter(help="Show the address of the page as a QR code.")
     ] = False,
@@ -339,20 +306,12 @@ async def create_payment_url(
 ) -> int:
     """Get a checkout page, and show its address."""
     output = Output(output_format)
-    members = options.for_client()
+    keywords = options.for_client()
     async with open_client(output) as aurpay:
         with output.waiting(f"Requesting a checkout page of {price} {currency}"):
-            page = await aurpay.create_payment_url(
-                price, currency, **members, **attrs.asdict(payment_options)
-            )
-    output.json(
-        "payment_url",
-        pay_url=page.pay_url,
-        price=f"{page.price:f}",
-        currency=page.currency,
-        reference=page.reference,
-        attempt_id=page.attempt_id,
-    )
+            page = await aurpay.create_payment_url(price, currency, **keywords)
+    members = pick(page, "pay_url price currency reference attempt_id")
+    output.json("payment_url", **members)
     output.title(f"Checkout page of {page.price:f} {page.currency}")
     output.line(page.pay_url)
     output.line()

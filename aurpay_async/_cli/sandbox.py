@@ -30,7 +30,7 @@ from ..sandbox import Sandbox
 from ..sandbox._clock import SandboxClock
 from ..sandbox._ledger import TIME_TO_PAY
 from ..sandbox._settings import LOOPBACK, require_made_up
-from ._errors import FAILED
+from . import FAILED
 from ._options import (
     CALLBACK_SECRET,
     CALLBACK_TOKEN,
@@ -41,7 +41,7 @@ from ._options import (
     Several,
     ask_for_callback_keys,
 )
-from ._output import Output, Row, iso, moment, parse_time, span
+from ._output import Output, Row, moment, parse_time, span
 from ._views import order_members, show_order
 from ._web import serve
 
@@ -254,7 +254,7 @@ def sandbox_members(sandbox: Sandbox, options: SandboxOptions) -> dict[str, obje
         "network": _NETWORK,
         "authenticated": options.auth_from_env,
         "post_callbacks": options.post_callbacks,
-        "now": iso(sandbox.clock.now()),
+        "now": sandbox.clock.now(),
         "stands_still": options.start is not None,
         "speed": options.speed,
         "seed": options.seed,
