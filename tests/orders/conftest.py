@@ -33,9 +33,10 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def platform(clock: FakeClock) -> Platform:
-    """The simulated platform that all machines share."""
-    return Platform(clock)
+async def platform(clock: FakeClock) -> AsyncIterator[Platform]:
+    """The sandbox that all machines share."""
+    async with Platform(clock) as platform:
+        yield platform
 
 
 @pytest.fixture

@@ -1,22 +1,31 @@
-"""A platform in memory for the tests of the order store, with fault injection."""
+"""The sandbox as the tests of the order store use it: calls are counted, and fail."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import MutableMapping
+from decimal import Decimal
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import attrs
 
 from aurpay_async import Effect, RequestOutcome
+from aurpay_async._client import BASE_URL
 from aurpay_async.callbacks._reference import ReferenceSigner
-from aurpay_async.errors import ConnectError, ConnectionLostError
+from aurpay_async.errors import ConnectError
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.sandbox._responses import detail
 
-from ..support.orders import answer, detail, envelope, invoice, order
+from ..support.orders import answer, envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from aurpay_async import Request, Response
+    from aurpay_async.sandbox import SandboxOrder
     from aurpay_async.testing import FakeClock
 
 #: A made-up key that signs the references.
@@ -28,9 +37,51 @@ URLS: dict[str, Any] = {
     "timeout_callback": "https://shop.example/aurpay/timeout",
 }
 
+#: The sandbox's fault of each fault of a create that the sandbox can inject.
+_FAULTS: Final = {
+    "refused": ["403"],
+    "lost": ["reset-after-request"],
+    "lost+created": ["reset-after-request+created"],
+    "cut": ["cut-body+created"],
+    "again": ["replayed"],
+}
+
+
+class _Orders(MutableMapping[str, dict[str, Any]]):
+    """The sandbox's orders by id, as its detail endpoint shows them.
+
+    Status, price and amount can be changed; an order can be hidden and shown again.
+    """
+
+    def __init__(self, orders: dict[str, SandboxOrder]) -> None:
+        self._orders = orders
+        self._hidden: dict[str, SandboxOrder] = {}
+
+    def __getitem__(self, order_id: str) -> dict[str, Any]:
+        return detail(self._orders[order_id])
+
+    def __setitem__(self, order_id: str, fields: dict[str, Any]) -> None:
+        order = self._hidden.pop(order_id, None) or self._orders[order_id]
+        self._orders[order_id] = attrs.evolve(
+            order,
+            status=fields["status"],
+            price=Decimal(fields["vs_price"]),
+            currency=fields["vs_currency"],
+            amount=Decimal(fields["amount"]),
+        )
+
+    def __delitem__(self, order_id: str) -> None:
+        self._hidden[order_id] = self._orders.pop(order_id)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._orders)
+
+    def __len__(self) -> int:
+        return len(self._orders)
+
 
 class Platform:
-    """A transport that answers like Aurpay; the next creates fail as `faults` say.
+    """A transport to a sandbox of its own; the next creates fail as `faults` say.
 
     ``unsent``, ``refused``, ``lost`` and ``lost+created`` do what their names say;
     ``untrusted`` creates an order with another amount; ``cut`` creates one, and the
@@ -40,11 +91,11 @@ class Platform:
     """
 
     def __init__(self, clock: FakeClock) -> None:
+        self.sandbox = Sandbox(port=None, clock=clock, public_url=BASE_URL)
         self.faults: list[str] = []
         #: Responses or errors of queries, by operation.
         self.broken: dict[str, Response | Exception] = {}
-        #: The orders by id, in the format of the API.
-        self.orders: dict[str, dict[str, Any]] = {}
+        self.orders = _Orders(self.sandbox._simulator.state.orders)
         #: The callback URLs of each order.
         self.urls: dict[str, Mapping[str, str]] = {}
         #: Calls by operation, without the read-backs of new orders.
@@ -52,11 +103,25 @@ class Platform:
         self.read_backs = 0
         self._unread: set[str] = set()
         self.go = asyncio.Event()
-        #: The lifetime of an invoice in seconds.
-        self.expiry = 86_400
-        self._invoices = 0
+        #: Called after the next order is created, before its answer arrives.
+        self.before_answer: Callable[[], object] | None = None
+        #: The number of following answers that repeat the invoice of the last order.
+        self.repeated_invoices = 0
+        #: Fields that replace those of the next answer to a create.
+        self.changed: dict[str, str] = {}
+        self._last: dict[str, Any] = {}
         self._clock = clock
+        # A fault of the sandbox is for the next request, so requests do not overlap.
+        self._lock = asyncio.Lock()
         self._signer = ReferenceSigner(REFERENCE_KEY)
+
+    async def __aenter__(self) -> Self:
+        await self.sandbox.start()
+        self._transport = self.sandbox.transport()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.sandbox.aclose()
 
     def attempt_id(self, order_id: str) -> str:
         """Return the attempt_id that the order's callbacks carry."""
@@ -64,7 +129,7 @@ class Platform:
 
     def set(self, order_id: str, status: str) -> None:
         """Set the status of an order."""
-        self.orders[order_id]["status"] = status
+        self.orders[order_id] |= {"status": status}
 
     async def send(self, request: Request) -> Response:
         """Answer a request, or fail as the next fault says."""
@@ -75,70 +140,47 @@ class Platform:
         else:
             self.calls[request.operation] += 1
         if request.effect is Effect.CREATE:
-            return await self._create(json.loads(request.body))
+            return await self._create(request)
         broken = self.broken.get(request.operation)
         if isinstance(broken, Exception):
             raise broken
-        if broken is not None:
-            return broken
-        if request.operation == "list_orders":
-            return self._list()
-        shown = self.orders.get(request.path.rpartition("/")[2])
-        if shown is None:
-            return answer(b"{}", 404)
-        return answer(envelope(shown))
+        return broken or await self._forward(request)
 
-    async def _create(self, asked: Mapping[str, Any]) -> Response:
+    async def _forward(self, request: Request, *faults: str) -> Response:
+        async with self._lock:
+            known = {*self.orders}
+            self.sandbox.faults.push(*faults)
+            try:
+                return await self._transport.send(request)
+            finally:
+                for order_id in self.orders.keys() - known:
+                    fields = json.loads(request.body)
+                    self.urls[order_id] = {k: v for k, v in fields.items() if k in URLS}
+
+    async def _create(self, request: Request) -> Response:
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "wait":
             await self.go.wait()
             fault = self.faults.pop(0) if self.faults else ""
         if fault == "unsent":
             raise ConnectError("no way there", outcome=RequestOutcome.NOT_SENT)
-        if fault == "refused":
-            return answer(b"{}", 403)
-        if fault == "lost":
-            raise ConnectionLostError("reset")
-        made = {**self._last} if fault == "again" else self._made(asked)
-        if fault == "lost+created":
-            raise ConnectionLostError("reset")
-        if fault == "cut":
-            cut = json.dumps(envelope(made))[:-20].encode()
-            raise ConnectionLostError("cut", body=cut)
+        response = await self._forward(request, *_FAULTS.get(fault, ()))
+        if response.status != HTTPStatus.OK:
+            return response
+        data = json.loads(response.body)["data"]
+        if self.repeated_invoices and self._last:
+            self.repeated_invoices -= 1
+            for name in ("payment_request", "payment_addr"):
+                data[name] = self._last[name]
+        self._last = data
+        if self.before_answer is not None:
+            self.before_answer()
+            self.before_answer = None
         if fault == "paid":
-            self.set(made["order_id"], "SUCCESS")
+            self.set(data["order_id"], "SUCCESS")
         if fault == "untrusted":
-            made["amount"] = "0.00021000"
+            self.changed = {"amount": "0.00021000"}
         else:
-            self._unread.add(made["order_id"])
-        return answer(envelope(made))
-
-    def _made(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        now = self._clock.now()
-        self._invoices += 1
-        order_id = f"{now:%Y%m%d%H%M%S}{len(self.orders) + 1:06}"
-        created = f"{now:%Y-%m-%dT%H:%M:%S}"
-        self.orders[order_id] = detail(
-            order_id=order_id,
-            vs_price=str(asked["price"]),
-            vs_currency=asked["currency"],
-            create_time=created,
-            update_time=created,
-        )
-        self.urls[order_id] = {k: v for k, v in asked.items() if k in URLS}
-        self._last = order(
-            order_id=order_id,
-            create_time=created,
-            pay_url=f"https://dashboard.aurpay.net/#/cashier/{order_id}",
-            payment_request=invoice(
-                payment_hash=f"{self._invoices:064x}",
-                timestamp=int(now.timestamp()),
-                expiry=self.expiry,
-            ),
-        )
-        return {**self._last}
-
-    def _list(self) -> Response:
-        rows = [*reversed(self.orders.values())]
-        page = {"page": 1, "size": 100, "total": len(rows), "max_page": 1}
-        return answer(envelope({**page, "data": rows}))
+            self._unread.add(data["order_id"])
+        changed, self.changed = self.changed, {}
+        return answer(envelope({**data, **changed}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import event, text
@@ -21,8 +21,6 @@ from ..support.orders import answer
 from .platform import URLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aurpay_async import AurpayClient, LightningOrder
     from aurpay_async.testing import FakeClock
 
@@ -58,21 +56,9 @@ async def outage(local: OrderStore) -> Outage:
     return Outage(local)
 
 
-def during_the_call(platform: Platform, do: Callable[[], object]) -> None:
-    """Run code after Aurpay has created an order, before its answer arrives."""
-    made = platform._made
-
-    def _made(asked: Any) -> dict[str, Any]:
-        platform._made = made  # type: ignore[method-assign]
-        answer = made(asked)
-        do()
-        return answer
-
-    platform._made = _made  # type: ignore[method-assign]
-
-
-def begin(outage: Outage) -> None:
-    outage.on = True
+def begin_after_creation(outage: Outage, platform: Platform) -> None:
+    """Begin after Aurpay has created an order, before its answer arrives."""
+    platform.before_answer = lambda: setattr(outage, "on", True)
 
 
 class TestOutage:
@@ -86,7 +72,7 @@ class TestOutage:
         outage: Outage,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        during_the_call(platform, lambda: begin(outage))
+        begin_after_creation(outage, platform)
         sleep = clock.sleep
 
         async def pause(seconds: float) -> None:
@@ -108,7 +94,7 @@ class TestOutage:
         outage: Outage,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        during_the_call(platform, lambda: begin(outage))
+        begin_after_creation(outage, platform)
         began = clock.monotonic()
         with pytest.raises(StoreUnavailableError) as caught:
             await opened(local)
@@ -134,7 +120,7 @@ class TestOutage:
         self, local: OrderStore, platform: Platform, outage: Outage
     ) -> None:
         """The order is stored first; from then on the reference has a price."""
-        during_the_call(platform, lambda: begin(outage))
+        begin_after_creation(outage, platform)
         with pytest.raises(StoreUnavailableError):
             await opened(local)
         outage.on = False
@@ -152,7 +138,7 @@ class TestOutage:
         sqlite_url: str,
     ) -> None:
         """Another process took the sender for crashed, and created a second order."""
-        during_the_call(platform, lambda: begin(outage))
+        begin_after_creation(outage, platform)
         with pytest.raises(StoreUnavailableError):
             await opened(local)
         clock.advance(60)
@@ -170,7 +156,7 @@ class TestOutage:
         """Otherwise memory grows in a process with frequent database failures."""
         for number in range(2):
             outage.on = False
-            during_the_call(platform, lambda: begin(outage))
+            begin_after_creation(outage, platform)
             with pytest.raises(StoreUnavailableError):
                 await opened(local, f"cart-{number}")
             clock.advance(86_400)
@@ -185,7 +171,7 @@ class TestOutage:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         platform.faults = ["lost+created"]
-        during_the_call(platform, lambda: begin(outage))
+        begin_after_creation(outage, platform)
         sleep = clock.sleep
 
         async def pause(seconds: float) -> None:
@@ -276,7 +262,7 @@ class TestReadBack:
         other = await opened(local, "cart-1")
         client._seen._order_ids.clear()
         client._seen._by_hash.clear()
-        platform._last["amount"] = "0.00021000"
+        platform.changed = {"amount": "0.00021000"}
         platform.faults = ["again"]
         with pytest.raises(UntrustedOrderError) as caught:
             await opened(local)
@@ -303,7 +289,7 @@ class TestPaymentHash:
     ) -> None:
         first = await opened(store, "cart-1")
         client._seen._by_hash.clear()
-        platform._invoices -= 1  # Aurpay returns the same invoice again.
+        platform.repeated_invoices = 1
         with pytest.raises(UntrustedOrderError, match="payment hash") as caught:
             await opened(store, "cart-2")
         assert caught.value.check == "payment_hash"
@@ -330,7 +316,7 @@ class TestPaymentHash:
     ) -> None:
         await opened(local, "cart-1")
         client._seen._by_hash.clear()
-        platform._invoices -= 1
+        platform.repeated_invoices = 1
         with pytest.raises(UntrustedOrderError):
             await opened(local)
         [attempt] = await local.attempts("cart-42")
@@ -351,7 +337,7 @@ class TestPaymentHash:
         """After that another order can be created."""
         await opened(local, "cart-1")
         client._seen._by_hash.clear()
-        platform._invoices -= 1
+        platform.repeated_invoices = 1
         with pytest.raises(UntrustedOrderError):
             await opened(local)
         [attempt] = await local.attempts("cart-42")
@@ -368,19 +354,9 @@ class TestPaymentHash:
         client: AurpayClient,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(platform, "_made", same_invoice(platform))
+        platform.repeated_invoices = 4
         monkeypatch.setattr(client._seen, "order_id_for_hash", lambda _: None)
         carts = [opened(store, f"cart-{number}") for number in range(5)]
         done = await asyncio.gather(*carts, return_exceptions=True)
         checks = [getattr(one, "check", "shown") for one in done]
         assert sorted(checks) == ["payment_hash"] * 4 + ["shown"]
-
-
-def same_invoice(platform: Platform) -> Callable[[Any], dict[str, Any]]:
-    made = platform._made
-
-    def _made(asked: Any) -> dict[str, Any]:
-        platform._invoices = 0
-        return made(asked)
-
-    return _made

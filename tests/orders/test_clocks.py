@@ -20,6 +20,7 @@ from .conftest import make_tables
 from .platform import REFERENCE_KEY, URLS, Platform
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from datetime import datetime
 
     from aurpay_async import Request, Response
@@ -51,8 +52,9 @@ class Dated(Platform):
 
 
 @pytest.fixture
-def dated() -> Dated:
-    return Dated(SystemClock())  # type: ignore[arg-type]
+async def dated() -> AsyncIterator[Dated]:
+    async with Dated(SystemClock()) as platform:  # type: ignore[arg-type]
+        yield platform
 
 
 def machine(platform: Platform, url: str, ahead_s: float) -> OrderStore:
@@ -116,7 +118,7 @@ async def test_polls_are_due_by_the_clock_of_the_database(
         assert abs(attempt.last_polled_at - SystemClock().now()) < timedelta(seconds=30)
         assert attempt.next_poll_at - attempt.last_polled_at == timedelta(minutes=2)
         dated.faults = ["lost"]
-        with pytest.raises(Exception, match="reset"):
+        with pytest.raises(Exception, match="broke"):
             await wrong.get_or_create("cart-43", 20, "USD", **URLS)
         [lost] = await right.attempts("cart-43")
         assert lost.sent_at is not None

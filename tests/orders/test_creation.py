@@ -24,6 +24,7 @@ from aurpay_async.errors import (
 )
 from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.orders._planner import Action, Step
+from aurpay_async.sandbox import _ledger
 
 from ..support.orders import answer, detail, envelope
 from .conftest import client_of
@@ -95,9 +96,9 @@ class TestOnce:
         assert attempt.payable_until == attempt.created_at + timedelta(hours=25)
 
     async def test_order_is_polled_until_an_hour_after_its_invoice_expires(
-        self, local: OrderStore, platform: Platform
+        self, local: OrderStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        platform.expiry = 7 * 86_400
+        monkeypatch.setattr(_ledger, "_EXPIRY_S", 7 * 86_400)
         await opened(local)
         attempt = await only(local)
         assert attempt.payable_until == attempt.created_at + timedelta(days=7, hours=1)
@@ -412,7 +413,7 @@ class TestFailures:
         await opened(local)
         platform.faults = ["wait", "again"]
         platform.go.set()
-        platform._last["amount"] = "0.00021000"
+        platform.changed = {"amount": "0.00021000"}
         with pytest.raises(UntrustedOrderError):
             await local.get_or_create("cart-43", "20.00", "USD", **URLS)
         [attempt] = await local.attempts("cart-43")

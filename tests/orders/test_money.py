@@ -121,20 +121,20 @@ class World:
 async def play(steps: list[tuple[str, str | int]], folder: str, template: Path) -> None:
     shutil.copy(template, f"{folder}/orders.db")
     clock = FakeClock()
-    platform = Platform(clock)
-    client = AurpayClient(
-        network="regtest",
-        reference_key=REFERENCE_KEY,
-        transport=platform,
-        clock=clock,
-        retry=RetryPolicy(max_attempts=1),
-    )
-    url = f"sqlite+aiosqlite:///{folder}/orders.db"
-    async with hurry(OrderStore(client, url)) as store:
-        world = World(store, platform, clock)
-        for what, which in steps:
-            await world.step(what, which)
-        await world.check()
+    async with Platform(clock) as platform:
+        client = AurpayClient(
+            network="regtest",
+            reference_key=REFERENCE_KEY,
+            transport=platform,
+            clock=clock,
+            retry=RetryPolicy(max_attempts=1),
+        )
+        url = f"sqlite+aiosqlite:///{folder}/orders.db"
+        async with hurry(OrderStore(client, url)) as store:
+            world = World(store, platform, clock)
+            for what, which in steps:
+                await world.step(what, which)
+            await world.check()
 
 
 @examples(15)

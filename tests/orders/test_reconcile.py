@@ -383,7 +383,7 @@ class TestFailures:
         for order in orders:
             platform.set(order.order_id, "SUCCESS")
         del platform.orders[orders[0].order_id]
-        platform.orders[orders[1].order_id]["vs_price"] = "21"
+        platform.orders[orders[1].order_id] |= {"vs_price": "21"}
         clock.advance(TWO_MINUTES_S)
         done = await local.reconcile()
         assert [change.reference for change in done.changes] == ["cart-2"]

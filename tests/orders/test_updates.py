@@ -221,7 +221,7 @@ async def test_callback_is_never_matched_to_the_order_of_another_lost_attempt(
     platform.set(first, status.get(how, "SUCCESS"))
     hidden = {first: platform.orders.pop(first)} if how == "behind" else {}
     await local_shop.receive(platform.urls[first]["callback_url"])
-    platform.orders |= hidden
+    platform.orders.update(hidden)
     await local_shop.receive(platform.urls[second]["callback_url"])
     for _ in range(6):
         local_shop._clock.advance(600)
