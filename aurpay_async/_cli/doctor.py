@@ -10,12 +10,13 @@ import asyncio
 import os
 import platform
 import ssl
-from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
+
+import aiohttp
 
 from .._client import BASE_URL, AurpayClient
 from .._client.auth import ApiKey, ApiToken
@@ -54,6 +55,8 @@ from ._views import BACKENDS
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from aiohttp.connector import Connection
+
     from .._client.auth import Algorithm
     from .._core.money import Network
     from .._core.urls import Origin
@@ -69,16 +72,7 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-_PACKAGES: Final = (
-    "aiohttp",
-    "attrs",
-    "cattrs",
-    "itsdangerous",
-    "cyclopts",
-    "rich",
-    "segno",
-    "wallycore",
-)
+_PACKAGES: Final = "aiohttp attrs cattrs itsdangerous cyclopts rich segno wallycore"
 
 #: An example invoice of BOLT #11.
 _INVOICE: Final = (
@@ -141,7 +135,7 @@ def configured_origin() -> Origin:
 
 
 def _versions() -> Iterator[str]:
-    for package in _PACKAGES:
+    for package in _PACKAGES.split():
         try:
             yield f"{package} {version(package)}"
         except PackageNotFoundError:
@@ -346,32 +340,41 @@ class ProbeResult(NamedTuple):
 
 async def probe(origin: Origin) -> ProbeResult:
     """Connect, and send one HEAD request without credentials."""
-    scheme, host, port = origin
-    context = ssl.create_default_context() if scheme == "https" else None
+    connected: list[Finding] = []
+
+    class Response(aiohttp.ClientResponse):
+        async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+            # Later it is too late: without a body, the connection is released at once.
+            connected.append(_check_certificate(connection))
+            return await super().start(connection)
+
+    session = aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), response_class=Response
+    )
+    tls = ssl.create_default_context()
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(
-                host.strip("[]"), port, ssl=context
-            )
-    except ssl.SSLCertVerificationError as error:
-        found = f"the certificate is not valid: {error.verify_message}"
+        async with session, session.head(f"{format_origin(origin)}/", ssl=tls) as head:
+            clock = _read_clock(origin, head.headers.get("Date", ""))
+    except aiohttp.ClientConnectorCertificateError as error:
+        cause = cast("ssl.SSLCertVerificationError", error.certificate_error)
+        found = f"the certificate is not valid: {cause.verify_message}"
         advice = "Stop: check the clock, the proxy and the trusted certificates."
         return ProbeResult(Finding("connection", "problem", found, advice), None)
-    except OSError as error:
-        found = f"cannot connect to port {port}: {_reason(error)}"
+    except (aiohttp.ClientError, OSError) as error:
+        if connected:
+            found = f"no HTTP response: {_reason(error)}"
+            clock = Finding("clock", "problem", found, "Check AURPAY_BASE_URL.")
+            return ProbeResult(connected[0], clock)
+        found = f"cannot connect to port {origin[2]}: {_reason(error)}"
         advice = "Check the network and the firewall, and whether a proxy is needed."
         return ProbeResult(Finding("connection", "problem", found, advice), None)
-    try:
-        connection = _check_certificate(writer)
-        return ProbeResult(connection, await _read_clock(origin, reader, writer))
-    finally:
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
+    return ProbeResult(connected[0], clock)
 
 
-def _check_certificate(writer: asyncio.StreamWriter) -> Finding:
-    tls = cast("ssl.SSLObject | None", writer.get_extra_info("ssl_object"))
+def _check_certificate(connection: Connection) -> Finding:
+    transport = connection.transport
+    extra = None if transport is None else transport.get_extra_info("ssl_object")
+    tls = cast("ssl.SSLObject | None", extra)
     if tls is None:
         return Finding("connection", "ok", "plain HTTP on this machine")
     certificate = tls.getpeercert() or {}
@@ -384,23 +387,13 @@ def _check_certificate(writer: asyncio.StreamWriter) -> Finding:
     return Finding("connection", "ok", found)
 
 
-async def _read_clock(
-    origin: Origin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> Finding:
-    _, _, host = format_origin(origin).partition("://")
-    head = f"HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+def _read_clock(origin: Origin, header: str) -> Finding:
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            writer.write(head.encode("ascii"))
-            answer = await reader.readuntil(b"\r\n\r\n")
-    except (OSError, EOFError, asyncio.LimitOverrunError) as error:
-        found = f"no HTTP response: {_reason(error)}"
-        return Finding("clock", "problem", found, "Check AURPAY_BASE_URL.")
-    date = _parse_date(answer)
-    if date is None:
+        date = parsedate_to_datetime(header)
+    except ValueError:
         return Finding("clock", "warning", "the response has no Date header")
-    skew_s = (SystemClock().now() - date).total_seconds()
-    return compare_clocks(skew_s, is_local=is_loopback(origin[1]))
+    skew = SystemClock().now() - date.replace(tzinfo=date.tzinfo or UTC)
+    return compare_clocks(skew.total_seconds(), is_local=is_loopback(origin[1]))
 
 
 def compare_clocks(skew_s: float, *, is_local: bool = False) -> Finding:
@@ -442,16 +435,6 @@ async def check_signed_request() -> Finding:
     return Finding(
         "signed GET", "warning", "the server returned an order that does not exist"
     )
-
-
-def _parse_date(answer: bytes) -> datetime | None:
-    for line in answer.decode("latin-1").split("\r\n"):
-        name, _, value = line.partition(":")
-        if name.lower() == "date":
-            with suppress(ValueError):
-                date = parsedate_to_datetime(value.strip())
-                return date.replace(tzinfo=date.tzinfo or UTC)
-    return None
 
 
 def _reason(error: Exception) -> str:

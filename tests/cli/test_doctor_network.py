@@ -120,8 +120,8 @@ async def silent(peer: Peer) -> None:
 @pytest.mark.parametrize(
     ("script", "says", "timeout_s"),
     [
-        (gone, "IncompleteReadError", 30),
-        (endless, "LimitOverrunError", 30),
+        (gone, "ServerDisconnectedError", 30),
+        (endless, "ClientResponseError", 30),
         (silent, "no result within", 1),
     ],
 )
