@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import attrs
 
@@ -113,8 +113,8 @@ def _show_row(output: Output, listing: Listing[_T], row: _T) -> None:
     output.cells(zip(listing.cells(row), listing.columns.values(), strict=True))
 
 
-def pick(record: object, names: str) -> dict[str, object]:
-    """Return attributes of a record as JSON, in the order of their `names`."""
+def pick(record: object, names: str) -> dict[str, Any]:
+    """Return attributes of a record by name, in the order of `names`."""
     return {name: getattr(record, name) for name in names.split()}
 
 

@@ -34,8 +34,17 @@ from ._options import (
     ask_for_callback_keys,
 )
 from ._output import Output, Row, redacted
+from ._views import pick
 from ._web import Answer, require_sendable, send, serve
-from .sandbox import SandboxOptions, make_sandbox, sandbox_members
+from .sandbox import (
+    AskOption,
+    PostCallbacksOption,
+    SandboxOptions,
+    SeedOption,
+    SpeedOption,
+    make_sandbox,
+    sandbox_members,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,7 +52,6 @@ if TYPE_CHECKING:
 
     from ..sandbox import Sandbox
     from ._options import CallbackKeys
-    from ._web import Handler
 
 
 #: Twice the age that `CallbackVerifier` accepts.
@@ -123,7 +131,8 @@ class CallbackOptions:
         if self.unsigned:
             headers.clear()
         if self.api_key:
-            headers["Api-Key"] = _api_key()
+            key = secret_from_env("AURPAY_API_KEY")
+            headers["Api-Key"] = ANY_KEY if key is None else key.reveal()
         if self.post:
             headers["Content-Type"] = "application/json"
         return headers
@@ -181,12 +190,6 @@ async def _send(
     return max(codes)
 
 
-def _api_key() -> str:
-    """Return the API key of the environment, or a made-up one."""
-    key = secret_from_env("AURPAY_API_KEY")
-    return ANY_KEY if key is None else key.reveal()
-
-
 def _secret_headers(headers: Mapping[str, str]) -> Iterator[str]:
     return (headers[name] for name in ("Signature", "Api-Key") if name in headers)
 
@@ -201,8 +204,7 @@ def _show_answer(
         url=without_query(url),
         kind=options.kind,
         accepted=accepted,
-        status=answer.status,
-        error=answer.error,
+        **pick(answer, "status error"),
         body=text,
         seconds=round(answer.seconds, 3),
     )
@@ -258,33 +260,14 @@ def listen_and_forward(
         Port, Parameter(help="Port of the sandbox; 0 takes a free one.")
     ] = 0,
     db: Annotated[str | None, Parameter(help="Store the sandbox in this file.")] = None,
-    seed: Annotated[
-        int | None,
-        Parameter(
-            help="Make ids, secrets and invoices the same in every run that starts at "
-            "the same time."
-        ),
-    ] = None,
-    speed: Annotated[
-        float,
-        Parameter(
-            help="How much faster than at Aurpay orders time out: 1 is after 30 "
-            "minutes, 60 after 30 seconds, 0 never."
-        ),
-    ] = 1,
-    post_callbacks: Annotated[
-        Flag, Parameter(help="Send callbacks as POST with the order in the body.")
-    ] = False,
+    seed: SeedOption = None,
+    speed: SpeedOption = 1,
+    post_callbacks: PostCallbacksOption = False,
     auth_from_env: Annotated[
         Flag,
         Parameter(help="Reject requests without the credentials of the environment."),
     ] = False,
-    ask: Annotated[
-        Flag,
-        Parameter(
-            help="Ask for the callback token and secret that the environment lacks."
-        ),
-    ] = False,
+    ask: AskOption = False,
     output_format: OutputOption = "text",
 ) -> int:
     """Forward callbacks until Ctrl-C, and show them."""
@@ -307,32 +290,21 @@ async def listen(
 ) -> int:
     """Open the sandbox and the listener, and show what is forwarded until Ctrl-C."""
     forwarded: asyncio.Queue[_Forwarded] = asyncio.Queue()
-    async with sandbox:
-
-        def make_handler(base_url: str) -> Handler:
-            return _Forwarder(sandbox, shop, base_url, forwarded).forward
-
-        async with serve(make_handler, port) as base_url:
-            _show_addresses(output, sandbox, options, base_url, shop)
-            while True:
-                _show_forwarded(output, await forwarded.get())
+    forwarder = _Forwarder(sandbox, shop, forwarded)
+    async with sandbox, serve(lambda _: forwarder.forward, port) as base_url:
+        _show_addresses(output, sandbox, options, base_url, shop)
+        while True:
+            _show_forwarded(output, await forwarded.get())
 
 
 @final
+@attrs.frozen
 class _Forwarder:
     """Forward requests to the shop, and return its answers."""
 
-    def __init__(
-        self,
-        sandbox: Sandbox,
-        shop: str,
-        base_url: str,
-        forwarded: asyncio.Queue[_Forwarded],
-    ) -> None:
-        self._sandbox = sandbox
-        self._shop = shop
-        self._base_url = base_url
-        self._forwarded = forwarded
+    _sandbox: Sandbox
+    _shop: str
+    _forwarded: asyncio.Queue[_Forwarded]
 
     async def forward(self, request: web.Request) -> web.Response:
         """Forward a request unless it is rejected, and queue the answer for display."""
@@ -382,20 +354,16 @@ def _rejection(request: web.Request, registered: object) -> Answer | None:
     Without this check, a page in the developer's browser could read the shop through
     the listener, because the shop trusts programs on this machine.
     """
+    status = web.HTTPForbidden.status_code
     if is_of_browser(request):
-        return _rejected(
-            web.HTTPForbidden.status_code, "for programs, not for web pages"
-        )
-    if not HostPolicy().accepts_host(request.headers.get("Host", "")):
-        return _rejected(web.HTTPForbidden.status_code, "ask 127.0.0.1 or localhost")
-    if registered is None:
-        return _rejected(
-            web.HTTPNotFound.status_code, "no order has a callback URL of this path"
-        )
-    return None
-
-
-def _rejected(status: int, problem: str) -> Answer:
+        problem = "for programs, not for web pages"
+    elif not HostPolicy().accepts_host(request.headers.get("Host", "")):
+        problem = "ask 127.0.0.1 or localhost"
+    elif registered is None:
+        status = web.HTTPNotFound.status_code
+        problem = "no order has a callback URL of this path"
+    else:
+        return None
     return Answer(status, f"{problem}\n".encode(), f"not forwarded: {problem}", 0)
 
 
@@ -447,13 +415,8 @@ def _show_forwarded(output: Output, forwarded: _Forwarded) -> None:
     answer = forwarded.answer
     output.json(
         "forwarded",
-        at=forwarded.at,
-        method=forwarded.method,
-        path=forwarded.path,
-        kind=forwarded.kind,
-        order_id=forwarded.order_id,
-        status=answer.status,
-        error=answer.error,
+        **pick(forwarded, "at method path kind order_id"),
+        **pick(answer, "status error"),
         seconds=round(answer.seconds, 3),
     )
     callback = f"{forwarded.kind or 'unknown'} {forwarded.order_id or ''}".rstrip()

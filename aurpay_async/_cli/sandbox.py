@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Final, TypedDict, final
+from typing import TYPE_CHECKING, Annotated, Any, Final, final
 
 import attrs
 from cyclopts import Parameter
@@ -32,8 +32,6 @@ from ..sandbox._ledger import TIME_TO_PAY
 from ..sandbox._settings import LOOPBACK, require_made_up
 from . import FAILED
 from ._options import (
-    CALLBACK_SECRET,
-    CALLBACK_TOKEN,
     AmountStyle,
     Flag,
     OutputOption,
@@ -42,7 +40,7 @@ from ._options import (
     ask_for_callback_keys,
 )
 from ._output import Output, Row, moment, parse_time, span
-from ._views import order_members, show_order
+from ._views import order_members, pick, show_order
 from ._web import serve
 
 if TYPE_CHECKING:
@@ -60,6 +58,31 @@ if TYPE_CHECKING:
 
 
 _NETWORK: Final = "regtest"
+
+SeedOption = Annotated[
+    int | None,
+    Parameter(
+        help="Make ids, secrets and invoices the same in every run that starts at the "
+        "same time."
+    ),
+]
+
+SpeedOption = Annotated[
+    float,
+    Parameter(
+        help="How much faster than at Aurpay orders time out: 1 is after 30 minutes, "
+        "60 after 30 seconds, 0 never."
+    ),
+]
+
+PostCallbacksOption = Annotated[
+    Flag, Parameter(help="Send callbacks as POST with the order in the body.")
+]
+
+AskOption = Annotated[
+    Flag,
+    Parameter(help="Ask for the callback token and secret that the environment lacks."),
+]
 
 
 @Parameter(name="*")
@@ -84,13 +107,7 @@ class SandboxOptions:
             "continues with it."
         ),
     ] = None
-    seed: Annotated[
-        int | None,
-        Parameter(
-            help="Make ids, secrets and invoices the same in every run that starts at "
-            "the same time."
-        ),
-    ] = None
+    seed: SeedOption = None
     start: Annotated[
         str | None,
         Parameter(
@@ -98,13 +115,7 @@ class SandboxOptions:
             "ISO 8601, UTC if it has no zone."
         ),
     ] = None
-    speed: Annotated[
-        float,
-        Parameter(
-            help="How much faster than at Aurpay orders time out: 1 is after 30 "
-            "minutes, 60 after 30 seconds, 0 never."
-        ),
-    ] = 1
+    speed: SpeedOption = 1
     rates: Annotated[
         Several,
         Parameter(
@@ -115,9 +126,7 @@ class SandboxOptions:
         AmountStyle,
         Parameter(help="JSON type of BTC amounts in responses: Aurpay uses both."),
     ] = "string"
-    post_callbacks: Annotated[
-        Flag, Parameter(help="Send callbacks as POST with the order in the body.")
-    ] = False
+    post_callbacks: PostCallbacksOption = False
     api_key_in_callbacks: Annotated[
         Flag,
         Parameter(
@@ -154,27 +163,11 @@ class SandboxOptions:
             "AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET."
         ),
     ] = False
-    ask: Annotated[
-        Flag,
-        Parameter(
-            help="Ask for the callback token and secret that the environment lacks."
-        ),
-    ] = False
+    ask: AskOption = False
 
 
 #: Defaults of the command: a frozen object can be shared by all calls.
 _SANDBOX_DEFAULTS: Final = SandboxOptions()
-
-
-class _Credentials(TypedDict, total=False):
-    api_key: str | None
-    api_token: str | None
-    api_secret: str | None
-
-
-class _CallbackKeys(TypedDict, total=False):
-    callback_token: str
-    callback_secret: str
 
 
 def serve_sandbox(
@@ -227,20 +220,11 @@ def make_sandbox(options: SandboxOptions) -> Sandbox:
             that an option needs.
     """
     return Sandbox(
-        port=options.port,
-        host=options.host,
-        allow_remote=options.allow_remote,
-        amounts=options.amounts,
-        post_callbacks=options.post_callbacks,
-        api_key_in_callbacks=options.api_key_in_callbacks,
-        callback_hosts=options.callback_hosts,
-        allowed_hosts=options.allowed_hosts,
-        public_url=options.public_url,
+        **pick(options, "port host allow_remote amounts post_callbacks public_url"),
+        **pick(options, "api_key_in_callbacks callback_hosts allowed_hosts"),
+        **pick(options, "speed seed db"),
         rates=dict(map(_parse_rate, options.rates)),
         clock=SandboxClock(_parse_start(options.start)),
-        speed=options.speed,
-        seed=options.seed,
-        db=options.db,
         **_credentials(required=options.auth_from_env),
         **_callback_keys(ask=options.ask),
     )
@@ -256,9 +240,7 @@ def sandbox_members(sandbox: Sandbox, options: SandboxOptions) -> dict[str, obje
         "post_callbacks": options.post_callbacks,
         "now": sandbox.clock.now(),
         "stands_still": options.start is not None,
-        "speed": options.speed,
-        "seed": options.seed,
-        "db": options.db,
+        **pick(options, "speed seed db"),
         "openapi_url": f"{sandbox.base_url}/_sandbox/openapi.json",
         "environment": _environment(sandbox, options),
     }
@@ -297,43 +279,29 @@ def _parse_start(text: str | None) -> datetime | None:
         ) from None
 
 
-def _credentials(*, required: bool) -> _Credentials:
+def _credentials(*, required: bool) -> dict[str, Any]:
     """Return the credentials of the environment if the sandbox requires them."""
     if not required:
         return {}
     auth_from_env()  # reports credentials that are missing or incomplete
-    return {
-        "api_key": _made_up_value("AURPAY_API_KEY"),
-        "api_token": _made_up_value("AURPAY_API_TOKEN"),
-        "api_secret": _made_up_value("AURPAY_API_SECRET"),
-    }
+    return _made_up_values("api_key", "api_token", "api_secret")
 
 
-def _callback_keys(*, ask: bool) -> _CallbackKeys:
+def _callback_keys(*, ask: bool) -> dict[str, Any]:
     """Return the callback keys of the environment; the sandbox makes up the others."""
     if ask:
-        asked = ask_for_callback_keys()
-        return {
-            "callback_token": asked.token.reveal(),
-            "callback_secret": asked.secret.reveal(),
-        }
-    keys: _CallbackKeys = {}
-    token = _made_up_value(CALLBACK_TOKEN)
-    secret = _made_up_value(CALLBACK_SECRET)
-    if token is not None:
-        keys["callback_token"] = token
-    if secret is not None:
-        keys["callback_secret"] = secret
-    return keys
+        token, secret = ask_for_callback_keys()
+        return {"callback_token": token.reveal(), "callback_secret": secret.reveal()}
+    return _made_up_values("callback_token", "callback_secret")
 
 
-def _made_up_value(variable: str) -> str | None:
-    """Return the value of a variable, and reject one that may be a live key."""
-    secret = secret_from_env(variable)
-    if secret is None:
-        return None
-    require_made_up(variable, secret.reveal())
-    return secret.reveal()
+def _made_up_values(*names: str) -> dict[str, Any]:
+    """Return the variables that are set, and reject one that may be a live key."""
+    secrets = {name: secret_from_env(f"AURPAY_{name.upper()}") for name in names}
+    given = {name: secret for name, secret in secrets.items() if secret is not None}
+    for name, secret in given.items():
+        require_made_up(f"AURPAY_{name.upper()}", secret.reveal())
+    return {name: secret.reveal() for name, secret in given.items()}
 
 
 def _sandbox_rows(sandbox: Sandbox, options: SandboxOptions) -> Iterator[Row]:
@@ -437,11 +405,8 @@ async def open_shop(
 
 
 _PRICE: Final = "20.00"
-
 _CURRENCY: Final = "USD"
-
 _REFERENCE: Final = "cart-42"
-
 _HTTP_OK: Final = 200
 
 
