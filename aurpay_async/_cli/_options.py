@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 import attrs
@@ -58,22 +59,12 @@ Currency = Annotated[
 OrderId = Annotated[str, Parameter(help="Order id, assigned by Aurpay.")]
 
 OpenOption = Annotated[
-    bool,
-    Parameter(
-        name="--open",
-        negative="",
-        show_default=False,
-        help="Open the checkout page in a browser.",
-    ),
+    Flag, Parameter(name="--open", help="Open the checkout page in a browser.")
 ]
 
 WatchOption = Annotated[
-    bool,
-    Parameter(
-        negative="",
-        show_default=False,
-        help="Wait for the payment; end with 1 if the order is not paid.",
-    ),
+    Flag,
+    Parameter(help="Wait for the payment; end with 1 if the order is not paid."),
 ]
 
 
@@ -193,31 +184,26 @@ def require_terminal(output: Output, command: str) -> int:
     return USAGE
 
 
-def confirm(output: Output, plan: Plan, *, yes: bool) -> bool:
-    """Show what will happen, and return whether the user or ``--yes`` allows it."""
+def confirm(output: Output, plan: Plan, *, yes: bool) -> int:
+    """Show what will happen, and return 0 if the user or ``--yes`` allows it.
+
+    Otherwise, report that nothing was sent, and return the exit code.
+    """
     if yes:
         output.rows(plan.rows, plan.title)
-        return True
+        return 0
     output.question(plan.title, plan.rows, f"{plan.question} Type {_YES}: ")
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
         output.info("")  # after Ctrl-D the cursor is still behind the question
-    return answer.strip().lower() == _YES
-
-
-def abort(output: Output) -> int:
-    """Report that nothing was sent without a confirmation; return the exit code."""
-    show_failure(
-        output,
-        "declined",
-        "nothing was sent: the answer was not yes",
-        "Nothing has changed.",
-    )
+    if answer.strip().lower() == _YES:
+        return 0
+    problem = "nothing was sent: the answer was not yes"
+    show_failure(output, "declined", problem, "Nothing has changed.")
     return FAILED
 
 
 CALLBACK_TOKEN: Final = "AURPAY_CALLBACK_TOKEN"  # noqa: S105 - a name
-
 CALLBACK_SECRET: Final = "AURPAY_CALLBACK_SECRET"  # noqa: S105 - a name
 
 #: All variables of this package with values that must not be shown.
@@ -261,10 +247,7 @@ def _prompt(name: str, label: str) -> Secret:
         )
     from getpass import getpass
 
-    try:
-        answer = Secret(getpass(f"{label}: "))
-    except EOFError:
-        raise ConfigurationError(f"{name} is not set, and was not entered") from None
-    if not answer.reveal():
-        raise ConfigurationError(f"{name} is not set, and was not entered")
-    return answer
+    with suppress(EOFError):
+        if answer := getpass(f"{label}: "):
+            return Secret(answer)
+    raise ConfigurationError(f"{name} is not set, and was not entered")

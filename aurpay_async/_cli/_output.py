@@ -195,6 +195,12 @@ class Output:
         """Print a heading."""
         self._print(("  ", ""), (text, "bold cyan"), stderr=stderr)
 
+    def block(self, title: str, *lines: str) -> None:
+        """Print lines that can be copied below a heading, and an empty line."""
+        self.title(title)
+        for line in (*lines, ""):
+            self.line(line)
+
     def line(self, text: str = "", style: str = "") -> None:
         """Print a line without wrapping it, so that it can be copied."""
         self._print((text, style))
@@ -313,18 +319,13 @@ class Output:
     def _consoles(self) -> tuple[Console, Console]:
         """Return the consoles of standard output and of standard error.
 
-        Rich itself handles ``NO_COLOR``, ``TERM`` and most pipes.
+        Rich itself handles ``NO_COLOR``, ``TERM`` and pipes.
         """
         import segno  # noqa: F401 - if it is missing, that is reported at once
         from rich.console import Console
 
-        class PipedConsole(Console):
-            def on_broken_pipe(self) -> None:
-                """Leave the error to `main`: rich would end the process here."""
-                raise  # noqa: PLE0704 - rich calls it while it handles that error
-
         # Text is printed unchanged: no markup, no emoji codes, no highlighting.
-        open_console = partial(PipedConsole, markup=False, emoji=False, highlight=False)
+        open_console = partial(Console, markup=False, emoji=False, highlight=False)
         return open_console(), open_console(stderr=True)
 
 

@@ -184,9 +184,7 @@ def show_order(output: Output, order: LightningOrder) -> None:
     }
     output.rows(_order_rows(order), "Order")
     _show_checks(output, order.checks, results)
-    output.title("Invoice")
-    output.line(str(invoice))  # on one line, so that it can be copied
-    output.line()
+    output.block("Invoice", str(invoice))
 
 
 #: All checks, in order, and the text for a payment that passed them.
@@ -205,9 +203,8 @@ def show_payment(output: Output, payment: PaymentOrder) -> None:
     """Show a new payment: its fields, its checks and the address to pay to."""
     output.rows(_order_rows(payment), "Payment")
     _show_checks(output, payment.checks, _PAYMENT_CHECKS)
-    output.title(f"Pay {payment.amount:f} {payment.coin} on {payment.chain} to")
-    output.line(payment.address)
-    output.line()
+    title = f"Pay {payment.amount:f} {payment.coin} on {payment.chain} to"
+    output.block(title, payment.address)
 
 
 def _order_rows(order: LightningOrder | PaymentOrder) -> Iterator[Row]:

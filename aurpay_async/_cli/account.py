@@ -24,7 +24,6 @@ from ._options import (
     OrderId,
     OutputOption,
     Plan,
-    abort,
     confirm,
     require_terminal,
 )
@@ -110,9 +109,8 @@ def withdraw(
         return code
     AurpayClient.from_env()  # reports missing settings before the user is asked
     payable = _verify_payable(invoice, btc)
-    if not confirm(output, _withdrawal_plan(payable), yes=yes):
-        return abort(output)
-    return asyncio.run(_send_withdrawal(output, payable))
+    declined = confirm(output, _withdrawal_plan(payable), yes=yes)
+    return declined or asyncio.run(_send_withdrawal(output, payable))
 
 
 def _verify_payable(invoice: str, btc: str | None) -> Payable:
@@ -169,9 +167,8 @@ def refund_order(
     if not yes and (code := require_terminal(output, "aurpay order show")):
         return code
     refundable = asyncio.run(_query_refund(output, order_id))
-    if not confirm(output, _refund_plan(refundable), yes=yes):
-        return abort(output)
-    return asyncio.run(_send_refund(output, refundable))
+    declined = confirm(output, _refund_plan(refundable), yes=yes)
+    return declined or asyncio.run(_send_refund(output, refundable))
 
 
 async def _query_refund(output: Output, order_id: str) -> _Refundable:

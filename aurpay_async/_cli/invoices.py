@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .._core.money import Network
     from ..bolt11 import Invoice
     from ..bolt11._invoice import RuleCheck
+    from ._output import Verdict
 
 
 #: Four times the longest invoice that is decoded.
@@ -137,12 +138,6 @@ _PASSED: Final[dict[str, Callable[[Invoice, datetime], str]]] = {
     "payee": lambda invoice, _: invoice.payee,
 }
 
-_MARKS: Final[dict[str, Literal["ok", "problem", ""]]] = {
-    "ok": "ok",
-    "failed": "problem",
-    "skipped": "",
-}
-
 
 def verify_invoice(
     invoice: InvoiceText,
@@ -185,7 +180,8 @@ def verify_invoice(
         checks=[check._asdict() for check in checks],
         invoice=None if decoded is None else invoice_members(decoded),
     )
-    output.rows(Row(name, found, _MARKS[verdict]) for name, verdict, found in checks)
+    marks: dict[str, Verdict] = {"ok": "ok", "failed": "problem", "skipped": ""}
+    output.rows(Row(name, found, marks[verdict]) for name, verdict, found in checks)
     if fits:
         output.status("verified: the invoice is as expected")
         return 0
@@ -203,9 +199,12 @@ def parse_amount(btc: str | None, msat: int | None) -> int:
         raise InvalidRequestError(
             "give either --amount in BTC or --amount-msat", field="amount"
         )
-    if btc is None:
-        return _require_msat(msat or 0)
-    match = _BTC_AMOUNT.fullmatch(btc)
+    if msat is not None:
+        if not 0 < msat <= MAX_MSAT:
+            problem = f"must be 1 to {MAX_MSAT} millisatoshi; got {msat}"
+            raise InvalidRequestError(problem, field="amount_msat")
+        return msat
+    match = _BTC_AMOUNT.fullmatch(btc or "")
     if match is None:
         raise InvalidRequestError(
             f"not an amount in BTC: {shown(btc)}",
@@ -226,14 +225,6 @@ def make_policy(network: Network | None, payees: Sequence[str]) -> InvoicePolicy
         origin=CHECKOUT_ORIGIN,
         payees=require_payees(payees),
     )
-
-
-def _require_msat(msat: int) -> int:
-    if not 0 < msat <= MAX_MSAT:
-        raise InvalidRequestError(
-            f"must be 1 to {MAX_MSAT} millisatoshi; got {msat}", field="amount_msat"
-        )
-    return msat
 
 
 def _run_checks(

@@ -312,9 +312,7 @@ async def create_payment_url(
             page = await aurpay.create_payment_url(price, currency, **keywords)
     members = pick(page, "pay_url price currency reference attempt_id")
     output.json("payment_url", **members)
-    output.title(f"Checkout page of {page.price:f} {page.currency}")
-    output.line(page.pay_url)
-    output.line()
+    output.block(f"Checkout page of {page.price:f} {page.currency}", page.pay_url)
     if qr:
         output.qr_code(page.pay_url)
     if browser:
