@@ -16,8 +16,8 @@ from ..errors import (
 )
 from . import _accounting, _callbacks, _clock, _server, _settings, _simulator
 from ._accounting import Rates, SandboxTransaction, SandboxWithdrawal
-from ._callbacks import SentCallback
-from ._faults import CallbackFaults, Faults
+from ._callbacks import CallbackFaults, SentCallback
+from ._fault_responses import Faults
 from ._ledger import NODE_ID, RATES, SandboxOrder
 from ._responses import Amounts
 from ._settings import LOOPBACK, ReceivedRequest

@@ -7,6 +7,7 @@ contradict them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime  # noqa: TC003 - read by cattrs
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Final, Literal, cast, final
 from uuid import NAMESPACE_URL, uuid5
@@ -21,7 +22,6 @@ from ._models import CURRENCY, LIGHTNING, ApiRejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
 
     from ._ledger import SandboxOrder
     from ._storage import Storage
@@ -76,7 +76,7 @@ class Rates(Mapping[str, Decimal]):
 
     def attach(self, storage: Storage) -> None:
         """Restore the stored rates, except those that were set in this process."""
-        stored = cast("list[tuple[str, Decimal]]", storage.read("rate"))
+        stored = cast("list[tuple[str, str]]", storage.read("rate"))
         self._storage = storage
         self.update({**dict(stored), **self._set})
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from ._callbacks import SentCallback
-    from ._faults import FaultQueue, M
+    from ._faults import FaultQueue, P
     from ._ledger import StatusChange
     from ._pages import PageGuard
     from ._simulator import Simulator
@@ -181,7 +181,7 @@ async def _describe(_: web.Request) -> web.Response:
     )
 
 
-def _queue_routes(name: str, queue: FaultQueue[M]) -> list[web.RouteDef]:
+def _queue_routes(name: str, queue: FaultQueue[P]) -> list[web.RouteDef]:
     """Return routes to list, add and remove the faults of a queue."""
 
     async def show(_: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Faulty HTTP responses, written byte by byte.
+"""Faults of requests: their names, meanings, and responses, written byte by byte.
 
 A proxy that answers a request twice, or from its cache, sends such responses.
 """
@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, final
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, final
 from weakref import WeakKeyDictionary
 
-from ._faults import REPLAYED, STALE
+import attrs
+
+from ._faults import FaultQueue, FaultRegistry, FaultSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from ._endpoints import Endpoint
-    from ._faults import Fault
 
 
 _PAGE: Final = b"<html><body><h1>Bad Gateway</h1></body></html>"
@@ -88,20 +89,68 @@ def response_head(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     ).encode()
 
 
-async def send_faulty_response(
-    fault: Fault, connection: RawConnection, body: bytes
-) -> None:
-    """Send a response with `body`, damaged by this fault."""
-    if fault.name.isdigit():
-        await _status(fault, connection)
-    elif fault.name in _BODIES:
-        tampered = _BODIES[fault.name](body)
-        await connection.write(response_head(tampered) + tampered)
-    else:
-        await _RESPONSES[fault.name](fault, connection, body)
+#: Send a response with this body, damaged by the fault.
+SendResponse = Callable[[RawConnection, bytes, FaultSpec[Any]], Awaitable[None]]
+
+Fault = FaultSpec[SendResponse]
+
+_CREATED: Final = "+created"
+
+#: All faults of requests. ``+created`` at the end serves the request first.
+REQUEST_FAULTS: Final[FaultRegistry[SendResponse]] = FaultRegistry(
+    "fault",
+    f"use an HTTP status or one of {{names}}, each with or without {_CREATED}",
+)
+
+_fault = REQUEST_FAULTS.register
+
+#: A request that is reset before it is read creates nothing.
+RESET: Final = "reset"
+
+#: Responses that are shifted by one request, as after a proxy that answers twice.
+STALE: Final = "stale"
+
+#: The response to another request, as from a proxy's cache.
+REPLAYED: Final = "replayed"
+
+#: Without 101, which would switch the protocol of the connection.
+_STATUS_NAME: Final = re.compile(r"10[023]|[2-5][0-9]{2}", re.ASCII)
 
 
-async def _status(fault: Fault, connection: RawConnection) -> None:
+def parse_fault(text: str) -> Fault:
+    """Parse a request fault.
+
+    Raises:
+        InvalidRequestError: with the valid names.
+    """
+    created = _CREATED in REQUEST_FAULTS.require_str(text)
+    fault = REQUEST_FAULTS.parse(text.replace(_CREATED, "", 1))
+    if fault.name == RESET and created:
+        raise REQUEST_FAULTS.error("a request that is reset unread creates nothing")
+    return attrs.evolve(fault, serves=created or fault.serves)
+
+
+@final
+class Faults(FaultQueue[SendResponse]):
+    """Queued request faults. Each request consumes the first one.
+
+    With an empty queue, requests are served normally. ``+created`` at the end of a
+    fault creates the order even though the request fails.
+
+    Example:
+        >>> sandbox.faults.push("503; retry-after=1", "reset-after-request+created")
+    """
+
+    def __init__(self) -> None:
+        super().__init__(REQUEST_FAULTS.noun, parse_fault)
+
+
+@_fault(
+    _STATUS_NAME,
+    "this HTTP status, with a proxy's page",
+    {"retry-after": "", "location": "", "html": "yes"},
+)
+async def _status(connection: RawConnection, _: bytes, fault: Fault) -> None:
     options = fault.options
     named = {"Retry-After": options["retry-after"], "Location": options["location"]}
     headers = [f"{name}: {value}" for name, value in named.items() if value]
@@ -116,57 +165,77 @@ async def _status(fault: Fault, connection: RawConnection) -> None:
         await connection.write(response_head(page, *headers, status=status) + page)
 
 
-async def _redirect(fault: Fault, connection: RawConnection, _: bytes) -> None:
-    status, location = fault.options["status"], fault.options["location"]
-    await connection.write(
-        response_head(b"", f"Location: {location}", status=f"{status} Moved")
-    )
-
-
-async def _reset_after_request(_: Fault, connection: RawConnection, __: bytes) -> None:
+@_fault("reset-after-request", "a reset after it was read")
+@_fault(RESET, "a reset before the request is read")
+async def _reset(connection: RawConnection, _: bytes, __: Fault) -> None:
     connection.reset()
 
 
-async def _close_before_headers(_: Fault, connection: RawConnection, __: bytes) -> None:
+@_fault("close-before-headers", "closed after it was read, without a response")
+async def _close_before_headers(connection: RawConnection, _: bytes, __: Fault) -> None:
     connection.end()
 
 
-async def _silence(_: Fault, connection: RawConnection, __: bytes) -> None:
+@_fault("silence", "no response; the connection stays open")
+async def _silence(connection: RawConnection, _: bytes, __: Fault) -> None:
     await connection.wait_closed()
 
 
-async def _cut_headers(_: Fault, connection: RawConnection, body: bytes) -> None:
+@_fault("cut-headers", "closed in the middle of the headers")
+async def _cut_headers(connection: RawConnection, body: bytes, _: Fault) -> None:
     await connection.write(response_head(body)[:-12])
     connection.end()
 
 
-async def _endless_headers(_: Fault, connection: RawConnection, __: bytes) -> None:
+@_fault("endless-headers", "headers that never end")
+async def _endless_headers(connection: RawConnection, _: bytes, __: Fault) -> None:
     await connection.write(b"HTTP/1.1 200 OK\r\n")
     while connection.is_open:
         await connection.write(b"X-Endless: " + b"x" * 4000 + b"\r\n")
 
 
-async def _cut_body(_: Fault, connection: RawConnection, body: bytes) -> None:
+@_fault("cut-body", "closed in the middle of the body")
+async def _cut_body(connection: RawConnection, body: bytes, _: Fault) -> None:
     await connection.write(response_head(body) + body[: len(body) // 2])
     connection.end()
 
 
-async def _long_body(_: Fault, connection: RawConnection, body: bytes) -> None:
+@_fault(
+    "long-body", "a Content-Length greater than the body; the connection stays open"
+)
+async def _long_body(connection: RawConnection, body: bytes, _: Fault) -> None:
     await connection.write(response_head(body + b" ") + body)
     await connection.wait_closed()
 
 
-async def _short_body(_: Fault, connection: RawConnection, body: bytes) -> None:
+@_fault("short-body", "a Content-Length less than the body")
+async def _short_body(connection: RawConnection, body: bytes, _: Fault) -> None:
     await connection.write(response_head(body[:-9]) + body)
 
 
-async def _endless_body(_: Fault, connection: RawConnection, body: bytes) -> None:
+@_fault("endless-body", "a body that never ends")
+async def _endless_body(connection: RawConnection, body: bytes, _: Fault) -> None:
     await connection.write(b"HTTP/1.1 200 OK\r\n\r\n" + body)
     while connection.is_open:
         await connection.write(b" " * 65_536)
 
 
-async def _broken_chunk(_: Fault, connection: RawConnection, body: bytes) -> None:
+def _body_fault(name: str, meaning: str, tamper: Callable[[bytes], bytes]) -> None:
+    """Register a fault of the body alone, in a valid HTTP response."""
+
+    @_fault(name, meaning)
+    async def send(connection: RawConnection, body: bytes, _: Fault) -> None:
+        tampered = tamper(body)
+        await connection.write(response_head(tampered) + tampered)
+
+
+_body_fault(
+    "huge-body", "a response of 2 MiB", lambda body: body + _MEBIBYTE * 2 * b" "
+)
+
+
+@_fault("broken-chunk", "chunks with an invalid length")
+async def _broken_chunk(connection: RawConnection, body: bytes, _: Fault) -> None:
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     await connection.write(chunks + b"zz\r\n" + body + b"\r\n0\r\n\r\n")
     connection.end()
@@ -178,76 +247,89 @@ async def _send_gzip(connection: RawConnection, compressed: bytes) -> None:
     )
 
 
-async def _gzip(_: Fault, connection: RawConnection, body: bytes) -> None:
-    await _send_gzip(connection, gzip.compress(body))
-
-
-async def _gzip_bomb(_: Fault, connection: RawConnection, body: bytes) -> None:
+@_fault("gzip-bomb", "16 MiB, compressed to 16 KiB")
+async def _gzip_bomb(connection: RawConnection, body: bytes, _: Fault) -> None:
     bomb = body + b" " * 16 * _MEBIBYTE
     await _send_gzip(connection, await asyncio.to_thread(gzip.compress, bomb))
 
 
-async def _gzip_broken(_: Fault, connection: RawConnection, body: bytes) -> None:
+@_fault("gzip-broken", "compressed with gzip, and truncated")
+async def _gzip_broken(connection: RawConnection, body: bytes, _: Fault) -> None:
     await _send_gzip(connection, gzip.compress(body)[:-12])
 
 
-async def _delay(fault: Fault, connection: RawConnection, body: bytes) -> None:
+def _add_member(member: bytes) -> Callable[[bytes], bytes]:
+    return lambda body: body[:-1] + b", " + member + b"}"
+
+
+_DEEP: Final = b"[" * 2000 + b"]" * 2000
+
+_body_fault("empty", "no body", lambda _: b"")
+_body_fault(
+    "not-json",
+    "single quotes instead of double quotes",
+    lambda body: body.replace(b'"', b"'"),
+)
+_body_fault(
+    "cut-json",
+    "half of the JSON, with a correct Content-Length",
+    lambda body: body[: len(body) // 2],
+)
+_body_fault("nan", "NaN as a number", _add_member(b'"rate": NaN'))
+_body_fault("duplicate-keys", "a duplicate key", _add_member(b'"code": 0'))
+_body_fault("deep", "2,000 nested lists", _add_member(b'"x": ' + _DEEP))
+_body_fault("latin-1", "another charset than UTF-8", _add_member(b'"note": "\xe4"'))
+_body_fault("html", "HTTP 200 and a web page", lambda _: _PAGE)
+
+
+@_fault(
+    "redirect",
+    "to another origin",
+    {"status": "307", "location": "http://127.0.0.1:9/stolen"},
+)
+async def _redirect(connection: RawConnection, _: bytes, fault: Fault) -> None:
+    status, location = fault.options["status"], fault.options["location"]
+    await connection.write(
+        response_head(b"", f"Location: {location}", status=f"{status} Moved")
+    )
+
+
+@_fault(REPLAYED, "the response to the previous request to the same endpoint")
+async def _unchanged(connection: RawConnection, body: bytes, _: Fault) -> None:
+    # The server has chosen the response.
+    await connection.write(response_head(body) + body)
+
+
+@_fault("delay", "the valid response, delayed", {"seconds": "1"}, serves=True)
+async def _delay(connection: RawConnection, body: bytes, fault: Fault) -> None:
     await connection.pause(fault.seconds)
     await connection.write(response_head(body) + body)
 
 
-async def _slow(fault: Fault, connection: RawConnection, body: bytes) -> None:
+@_fault("slow", "the valid response, one byte at a time", {"seconds": "1"}, serves=True)
+async def _slow(connection: RawConnection, body: bytes, fault: Fault) -> None:
     for byte in response_head(body) + body:
         await connection.write(bytes([byte]))
         await connection.pause(fault.seconds)
 
 
-async def _close_kept(_: Fault, connection: RawConnection, body: bytes) -> None:
+@_fault("gzip", "the valid response, compressed with gzip unasked", serves=True)
+async def _gzip(connection: RawConnection, body: bytes, _: Fault) -> None:
+    await _send_gzip(connection, gzip.compress(body))
+
+
+@_fault("close-kept", "the valid response; then the connection is closed", serves=True)
+async def _close_kept(connection: RawConnection, body: bytes, _: Fault) -> None:
     await connection.write(response_head(body) + body)
     connection.end()
 
 
-async def _unchanged(_: Fault, connection: RawConnection, body: bytes) -> None:
-    await connection.write(response_head(body) + body)
-
-
-_RESPONSES: Final[
-    dict[str, Callable[[Fault, RawConnection, bytes], Awaitable[None]]]
-] = {
-    "reset-after-request": _reset_after_request,
-    "close-before-headers": _close_before_headers,
-    "silence": _silence,
-    "cut-headers": _cut_headers,
-    "endless-headers": _endless_headers,
-    "cut-body": _cut_body,
-    "long-body": _long_body,
-    "short-body": _short_body,
-    "endless-body": _endless_body,
-    "broken-chunk": _broken_chunk,
-    "gzip": _gzip,
-    "gzip-bomb": _gzip_bomb,
-    "gzip-broken": _gzip_broken,
-    "redirect": _redirect,
-    "delay": _delay,
-    "slow": _slow,
-    "close-kept": _close_kept,
-    # The caller has chosen the response.
-    REPLAYED: _unchanged,
-    STALE: _unchanged,
-}
-
-#: Faults of the body alone, in a valid HTTP response.
-_BODIES: Final[dict[str, Callable[[bytes], bytes]]] = {
-    "empty": lambda _: b"",
-    "not-json": lambda body: body.replace(b'"', b"'"),
-    "cut-json": lambda body: body[: len(body) // 2],
-    "nan": lambda body: body[:-1] + b', "rate": NaN}',
-    "duplicate-keys": lambda body: body[:-1] + b', "code": 0}',
-    "deep": lambda body: body[:-1] + b', "x": ' + b"[" * 2000 + b"]" * 2000 + b"}",
-    "latin-1": lambda body: body[:-1] + b', "note": "\xe4"}',
-    "html": lambda _: _PAGE,
-    "huge-body": lambda body: body + b" " * 2 * _MEBIBYTE,
-}
+_fault(
+    STALE,
+    "the valid response; from then on, each request on the connection gets the "
+    "response to the request before it",
+    serves=True,
+)(_unchanged)
 
 
 @final

@@ -1,15 +1,15 @@
 """Fault injection: the grammar, the registry and the queues of faults.
 
-A registry knows the names and options of one kind of fault, and rejects others with a
-list of the names. A request fault is ``name; option=value; ...+created``.
-`_fault_responses` sends the faulty responses, `_callbacks` the faulty callbacks.
+A registry contains one kind of fault: each has a name, a meaning, options, and the
+function that performs it, which is registered with them. `_fault_responses` has the
+faults of requests, `_callbacks` those of callbacks. A fault is ``name; option=value``.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast, final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 import attrs
 
@@ -35,44 +35,71 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "signed": ("called", "registered"),
 }
 
+#: The function that performs a fault.
+P = TypeVar("P")
+
 
 @attrs.frozen
-class FaultType:
-    """A fault of a registry: its meaning and options."""
+class FaultType(Generic[P]):
+    """A fault of a registry."""
 
     meaning: str
+    perform: P
     #: The defaults by name.
-    options: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    options: Mapping[str, str]
+    #: Whether the request is served; only the transport of its response is faulty.
+    serves: bool
 
 
 @attrs.frozen
-class FaultSpec:
+class FaultSpec(Generic[P]):
     """A fault with its options."""
 
     name: str
+    perform: P
     options: Mapping[str, str]
-
-    @property
-    def seconds(self) -> float:
-        """Return the option `seconds`."""
-        return float(self.options["seconds"])
-
-    @property
-    def times(self) -> int:
-        """Return the option `times`."""
-        return int(self.options["times"])
+    #: Whether the request is served, because of ``+created`` or by the type of fault.
+    serves: bool
+    #: The options that are numbers; 0 for a fault without them.
+    seconds: float
+    times: int
 
 
-@attrs.frozen(kw_only=True)
-class FaultRegistry:
-    """The names and options of one kind of fault."""
+class FaultRegistry(dict[str, FaultType[P]]):
+    """The faults of one kind, by name."""
 
-    #: The kind, for messages and storage.
-    noun: str
-    #: Return the fault of a name, if there is one.
-    find: Callable[[str], FaultType | None]
-    #: The valid names, for messages.
-    hint: str
+    def __init__(self, noun: str, hint: str) -> None:
+        """Begin without faults.
+
+        Args:
+            noun: The kind, for messages and storage.
+            hint: The valid names, for messages; ``{names}`` stands for those of the
+                registered faults.
+        """
+        super().__init__()
+        self.noun = noun
+        self._hint = hint
+        self._patterns: dict[re.Pattern[str], FaultType[P]] = {}
+
+    def register(
+        self,
+        name: str | re.Pattern[str],
+        meaning: str,
+        options: Mapping[str, str] | None = None,
+        *,
+        serves: bool = False,
+    ) -> Callable[[P], P]:
+        """Register the decorated function for a name, or for all names of a pattern."""
+
+        def add(perform: P) -> P:
+            fault_type = FaultType(meaning, perform, options or {}, serves)
+            if isinstance(name, str):
+                self[name] = fault_type
+            else:
+                self._patterns[name] = fault_type
+            return perform
+
+        return add
 
     def require_str(self, text: object) -> str:
         """Return `text` if it is a `str`.
@@ -84,7 +111,7 @@ class FaultRegistry:
             raise self.error(f"a {self.noun} is a str; got {shown(text)}")
         return text
 
-    def parse(self, text: str) -> FaultSpec:
+    def parse(self, text: str) -> FaultSpec[P]:
         """Parse a fault.
 
         Raises:
@@ -94,7 +121,8 @@ class FaultRegistry:
         if match is None:
             raise self.error(f"not a {self.noun}: {shown(text)}")
         name, listed = match.groups()
-        fault_type = self.find(name)
+        matching = (t for p, t in self._patterns.items() if p.fullmatch(name))
+        fault_type = self.get(name) or next(matching, None)
         if fault_type is None:
             raise self.error(f"there is no {self.noun} {shown(name)}")
         options = dict(fault_type.options)
@@ -106,45 +134,50 @@ class FaultRegistry:
                     f"{name} has no option {shown(option)}; it has: {known}"
                 )
             options[option] = value
-        self._require_numbers(options)
-        self._require_choices(options)
-        return FaultSpec(name, options)
+        for option in _CHOICES.keys() & options.keys():
+            if options[option] not in _CHOICES[option]:
+                raise self._option_error(option, " or ".join(_CHOICES[option]), options)
+        return FaultSpec(
+            name,
+            fault_type.perform,
+            options,
+            fault_type.serves,
+            seconds=self._number("seconds", options),
+            times=int(self._number("times", options)),
+        )
 
     def error(self, problem: str) -> InvalidRequestError:
         """Return the error for a problem, with the valid names."""
+        hint = self._hint.format(names=", ".join(self))
         return InvalidRequestError(
-            problem, field=self.noun.replace(" ", "_"), hint=self.hint
+            problem, field=self.noun.replace(" ", "_"), hint=hint
         )
 
-    def _require_numbers(self, options: Mapping[str, str]) -> None:
-        for name in _NUMBERS.keys() & options.keys():
-            convert, least, most = _NUMBERS[name]
-            try:
-                is_valid = least <= convert(options[name]) <= most
-            except ValueError:
-                is_valid = False
-            if not is_valid:
-                raise self.error(
-                    f"{name} must be {least} to {most}, got {shown(options[name])}"
-                )
+    def _option_error(
+        self, option: str, valid: str, options: Mapping[str, str]
+    ) -> InvalidRequestError:
+        return self.error(f"{option} must be {valid}, got {shown(options[option])}")
 
-    def _require_choices(self, options: Mapping[str, str]) -> None:
-        for name in _CHOICES.keys() & options.keys():
-            if options[name] not in _CHOICES[name]:
-                known = " or ".join(_CHOICES[name])
-                raise self.error(f"{name} must be {known}, got {shown(options[name])}")
-
-
-M = TypeVar("M", bound=FaultSpec)
+    def _number(self, option: str, options: Mapping[str, str]) -> float:
+        if option not in options:
+            return 0
+        convert, least, most = _NUMBERS[option]
+        try:
+            number = convert(options[option])
+        except ValueError:
+            number = -1
+        if not least <= number <= most:
+            raise self._option_error(option, f"{least} to {most}", options)
+        return number
 
 
-class FaultQueue(Generic[M]):
+class FaultQueue(Generic[P]):
     """Faults that are still to be injected, first in, first out."""
 
-    def __init__(self, noun: str, parse: Callable[[str], M]) -> None:
+    def __init__(self, noun: str, parse: Callable[[str], FaultSpec[P]]) -> None:
         self._noun = noun
         self._parse = parse
-        self._queue: deque[tuple[str, M]] = deque()
+        self._queue: deque[tuple[str, FaultSpec[P]]] = deque()
         self._storage: Storage | None = None
 
     def push(self, *faults: str) -> None:
@@ -164,7 +197,7 @@ class FaultQueue(Generic[M]):
         self._queue.clear()
         self._write()
 
-    def take(self) -> M | None:
+    def take(self) -> FaultSpec[P] | None:
         """Remove and return the next fault, if there is one."""
         if not self._queue:
             return None
@@ -190,192 +223,3 @@ class FaultQueue(Generic[M]):
     def _write(self) -> None:
         if self._storage is not None:
             self._storage.put(self._noun, "queue", list(self))
-
-
-_SECONDS: Final = {"seconds": "1"}
-
-_STATUS: Final = FaultType(
-    "this HTTP status, with a proxy's page",
-    {"retry-after": "", "location": "", "html": "yes"},
-)
-
-#: Responses that are shifted by one request, as after a proxy that answers twice.
-STALE: Final = "stale"
-
-#: The response to another request, as from a proxy's cache.
-REPLAYED: Final = "replayed"
-
-#: The request is served; only the transport of the response is faulty.
-_SERVED: Final[Mapping[str, FaultType]] = {
-    "delay": FaultType("the valid response, delayed", _SECONDS),
-    "slow": FaultType("the valid response, one byte at a time", _SECONDS),
-    "gzip": FaultType("the valid response, compressed with gzip unasked"),
-    "close-kept": FaultType("the valid response; then the connection is closed"),
-    STALE: FaultType(
-        "the valid response; from then on, each request on the connection gets the "
-        "response to the request before it"
-    ),
-}
-
-REQUEST_FAULTS: Final[Mapping[str, FaultType]] = {
-    "reset": FaultType("a reset before the request is read"),
-    "reset-after-request": FaultType("a reset after it was read"),
-    "close-before-headers": FaultType("closed after it was read, without a response"),
-    "silence": FaultType("no response; the connection stays open"),
-    "cut-headers": FaultType("closed in the middle of the headers"),
-    "endless-headers": FaultType("headers that never end"),
-    "cut-body": FaultType("closed in the middle of the body"),
-    "long-body": FaultType(
-        "a Content-Length greater than the body; the connection stays open"
-    ),
-    "short-body": FaultType("a Content-Length less than the body"),
-    "endless-body": FaultType("a body that never ends"),
-    "huge-body": FaultType("a response of 2 MiB"),
-    "broken-chunk": FaultType("chunks with an invalid length"),
-    "gzip-bomb": FaultType("16 MiB, compressed to 16 KiB"),
-    "gzip-broken": FaultType("compressed with gzip, and truncated"),
-    "empty": FaultType("no body"),
-    "not-json": FaultType("single quotes instead of double quotes"),
-    "cut-json": FaultType("half of the JSON, with a correct Content-Length"),
-    "nan": FaultType("NaN as a number"),
-    "duplicate-keys": FaultType("a duplicate key"),
-    "deep": FaultType("2,000 nested lists"),
-    "latin-1": FaultType("another charset than UTF-8"),
-    "html": FaultType("HTTP 200 and a web page"),
-    "redirect": FaultType(
-        "to another origin", {"status": "307", "location": "http://127.0.0.1:9/stolen"}
-    ),
-    REPLAYED: FaultType("the response to the previous request to the same endpoint"),
-    **_SERVED,
-}
-
-_CREATED: Final = "+created"
-
-#: Without 101, which would switch the protocol of the connection.
-_STATUS_NAME = re.compile(r"10[023]|[2-5][0-9]{2}", re.ASCII)
-
-
-def _find(name: str) -> FaultType | None:
-    return _STATUS if _STATUS_NAME.fullmatch(name) else REQUEST_FAULTS.get(name)
-
-
-_REQUEST_FAULT_REGISTRY: Final = FaultRegistry(
-    noun="fault",
-    find=_find,
-    hint=f"use an HTTP status or one of {', '.join(REQUEST_FAULTS)}, "
-    f"each with or without {_CREATED}",
-)
-
-
-@attrs.frozen
-class Fault(FaultSpec):
-    """A fault of one request."""
-
-    #: Whether the request is served, because of ``+created`` or by the type of fault.
-    serves: bool
-
-
-def parse_fault(text: str) -> Fault:
-    """Parse a request fault.
-
-    Raises:
-        InvalidRequestError: with the valid names.
-    """
-    created = _CREATED in _REQUEST_FAULT_REGISTRY.require_str(text)
-    named = _REQUEST_FAULT_REGISTRY.parse(text.replace(_CREATED, "", 1))
-    if named.name == "reset" and created:
-        raise _REQUEST_FAULT_REGISTRY.error(
-            "a request that is reset unread creates nothing"
-        )
-    return Fault(named.name, named.options, created or named.name in _SERVED)
-
-
-@final
-class Faults(FaultQueue[Fault]):
-    """Queued request faults. Each request consumes the first one.
-
-    With an empty queue, requests are served normally. ``+created`` at the end of a
-    fault creates the order even though the request fails.
-
-    Example:
-        >>> sandbox.faults.push("503; retry-after=1", "reset-after-request+created")
-    """
-
-    def __init__(self) -> None:
-        super().__init__(_REQUEST_FAULT_REGISTRY.noun, parse_fault)
-
-
-#: The fault that applies to the next created order instead of the next callback.
-BEFORE_ANSWER: Final = "before-answer"
-
-_TEN_MINUTES: Final = {"seconds": "600"}
-
-CALLBACK_FAULTS: Final[Mapping[str, FaultType]] = {
-    "twice": FaultType("sent several times, byte for byte the same", {"times": "2"}),
-    "retry": FaultType(
-        "signed and sent again after a pause, until the shop answers with HTTP 200",
-        {"times": "5", "seconds": "1"},
-    ),
-    "lost": FaultType("not sent"),
-    "late": FaultType("sent some time after it was signed", {"seconds": "1"}),
-    "stale": FaultType("signed with a Date in the past", _TEN_MINUTES),
-    "future": FaultType("signed with a Date in the future", _TEN_MINUTES),
-    "wrong-signature": FaultType("signed with another secret"),
-    "wrong-token": FaultType("with another Callback-Token, and a valid signature"),
-    "no-signature": FaultType("without the Signature header"),
-    "duplicate-headers": FaultType(
-        "with two Signature headers, of which the first is valid"
-    ),
-    "wrong-url": FaultType("sent to the signed URL with `x=1` added to its query"),
-    "added-parameter": FaultType(
-        "sent with a parameter added to the query; the signature covers the called "
-        "URL, or the registered one",
-        {"name": "aurpay_order_id", "signed": "called"},
-    ),
-    "api-key-only": FaultType(
-        "with an Api-Key instead of Callback-Token, Date and Signature"
-    ),
-    "unsigned-body": FaultType("a POST with another order and amount in its body"),
-    "broken-body": FaultType("a POST with a body that is not JSON"),
-    "huge-body": FaultType("a POST of 2 MiB"),
-    "wrong-method": FaultType("a PUT"),
-    "both": FaultType(
-        "right after the order's other callback, both with valid signatures"
-    ),
-    "at-once": FaultType("at the same time as the order's other callback"),
-    BEFORE_ANSWER: FaultType(
-        "the next order is paid before its create call is answered"
-    ),
-}
-
-_CALLBACK_FAULT_REGISTRY: Final = FaultRegistry(
-    noun="callback fault",
-    find=CALLBACK_FAULTS.get,
-    hint=f"use one of {', '.join(CALLBACK_FAULTS)}",
-)
-
-
-@final
-class CallbackFaults(FaultQueue[FaultSpec]):
-    """Queued callback faults. Each callback consumes the first one.
-
-    With an empty queue, callbacks are sent normally.
-
-    Example:
-        >>> sandbox.callback_faults.push("twice; times=3", "wrong-signature")
-    """
-
-    def __init__(self) -> None:
-        super().__init__(_CALLBACK_FAULT_REGISTRY.noun, _CALLBACK_FAULT_REGISTRY.parse)
-
-    def take(self, *, before_answer: bool = False) -> FaultSpec | None:
-        """Remove and return the next fault, if it applies at this moment.
-
-        Args:
-            before_answer: Whether an order was created and is not answered yet.
-        """
-        if not self._queue:
-            return None
-        _, fault = self._queue[0]
-        applies = (fault.name == BEFORE_ANSWER) is before_answer
-        return super().take() if applies else None

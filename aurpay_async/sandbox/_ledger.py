@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta  # noqa: TC003 - read by cattrs
 from decimal import ROUND_UP, Context, Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal
@@ -29,11 +29,11 @@ from ._models import (
     find_coin,
     parse_order_request,
     parse_payment_request,
+    request_fields,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
     from ._models import Coin
 
@@ -83,15 +83,11 @@ _ROUND_UP: Final = Context(prec=50, rounding=ROUND_UP)
 
 
 @attrs.frozen(kw_only=True)
-class SandboxOrder:
+class SandboxOrder(OrderRequest):
     """An order of the sandbox."""
 
     order_id: str
     status: str
-    #: The requested price, in `currency`.
-    price: Decimal
-    currency: str
-    urls: Mapping[str, str]
     #: In units of `coin`: BTC for Lightning.
     amount: Decimal
     #: Aware, UTC, whole seconds.
@@ -113,10 +109,6 @@ class SandboxOrder:
     address: str = ""
     #: The contract of a token, in such a form.
     contract: str = ""
-    #: Whether its callbacks carry the order in their body in any case.
-    post_callbacks: bool = False
-    #: The made-up API key that its callbacks carry, if they do.
-    api_key: str | None = attrs.field(default=None, repr=False)
     #: The token of the checkout page on which its payer chose the coin.
     checkout: str | None = None
     #: Whether it has ever been overdue; a payment after that is late.
@@ -150,9 +142,7 @@ def create_order(
     order = SandboxOrder(
         order_id=f"{created_at:%Y%m%d%H%M%S}{number:06d}",
         status="PENDING",
-        price=request.price,
-        currency=request.currency,
-        urls=request.urls,
+        **request_fields(request),
         amount=amount,
         created_at=created_at,
         updated_at=created_at,
@@ -160,8 +150,6 @@ def create_order(
         coin=coin.name,
         chain=coin.chain,
         chain_name=coin.chain_name,
-        post_callbacks=request.post_callbacks,
-        api_key=request.api_key,
     )
     if coin is LIGHTNING:
         return _with_invoice(order, number, random_bytes)
@@ -212,17 +200,10 @@ def _with_invoice(
 
 
 @attrs.frozen(kw_only=True)
-class Checkout:
+class Checkout(OrderRequest):
     """A checkout page, before or after the payer has chosen a coin."""
 
     token: str
-    price: Decimal
-    currency: str
-    urls: Mapping[str, str]
-    at_par: bool
-    post_callbacks: bool
-    #: The API key that callbacks carry, as documented for these orders.
-    api_key: str | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
@@ -244,15 +225,7 @@ class Checkouts:
         """
         request = parse_payment_request(fields, self.rates, api_key=api_key)
         token = self.random_bytes("checkout", len(self.known) + 1, "token").hex()[:32]
-        checkout = Checkout(
-            token=f"sandbox-{token}",
-            price=request.price,
-            currency=request.currency,
-            urls=request.urls,
-            at_par=request.at_par,
-            post_callbacks=request.post_callbacks,
-            api_key=request.api_key,
-        )
+        checkout = Checkout(token=f"sandbox-{token}", **request_fields(request))
         self.known[checkout.token] = checkout
         return checkout
 
@@ -289,15 +262,7 @@ class Checkouts:
             )
         order = self.find_order(checkout)
         if order is None:
-            request = OrderRequest(
-                price=checkout.price,
-                currency=checkout.currency,
-                urls=checkout.urls,
-                at_par=checkout.at_par,
-                post_callbacks=checkout.post_callbacks,
-                api_key=checkout.api_key,
-            )
-            return self.ledger.add(request, COINS[coin], now, checkout=checkout.token)
+            return self.ledger.add(checkout, COINS[coin], now, checkout=token)
         if order.coin != coin:
             raise InvalidRequestError(f"{order.coin} was chosen already", field="coin")
         return order

@@ -7,13 +7,11 @@ are invented, and follow the rates of a bitcoin, which can be set.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping  # noqa: TC003 - read by cattrs
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import attrs
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class ApiRejection(Exception):  # noqa: N818 - a response, not a failure
@@ -104,17 +102,23 @@ _URL_FIELDS: Final = ("succeed_url", "timeout_url", "callback_url", "timeout_cal
 
 @attrs.frozen(kw_only=True)
 class OrderRequest:
-    """A price in fiat, and the URLs of the shop."""
+    """The price in fiat that a shop requests, and the URLs to call."""
 
+    #: In `currency`.
     price: Decimal
     currency: str
     urls: Mapping[str, str]
     #: Whether a stablecoin counts as a dollar.
     at_par: bool = False
-    #: Whether callbacks carry the order in their body.
+    #: Whether callbacks carry the order in their body in any case.
     post_callbacks: bool = False
-    #: The API key that callbacks carry, if they do.
+    #: The made-up API key that callbacks carry, if they do.
     api_key: str | None = attrs.field(default=None, repr=False)
+
+
+def request_fields(request: OrderRequest) -> dict[str, Any]:
+    """Return the requested fields, for a record that has them too."""
+    return {f.name: getattr(request, f.name) for f in attrs.fields(OrderRequest)}
 
 
 def parse_order_request(

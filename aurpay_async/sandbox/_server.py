@@ -18,8 +18,7 @@ from aiohttp import web
 from ..errors import ConfigurationError
 from ._control import Control
 from ._endpoints import Api, ApiRequest
-from ._fault_responses import Misrouter, RawConnection, send_faulty_response
-from ._faults import REPLAYED, STALE
+from ._fault_responses import REPLAYED, RESET, STALE, Misrouter, RawConnection
 from ._models import ApiRejection
 from ._pages import HEADERS, PageGuard, Pages, show_page
 from ._responses import FAILED, envelope, write
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
     from ._endpoints import Endpoint
-    from ._faults import Fault
+    from ._fault_responses import Fault
     from ._ledger import SandboxOrder
     from ._settings import HostPolicy
     from ._simulator import Simulator
@@ -85,12 +84,12 @@ class App:
                 text = await self._serve(endpoint, request)
                 return _json(self._misrouter.route(request.task, text))
             connection = RawConnection(transport, self._stopped)
-            if fault.name == "reset":
+            if fault.name == RESET:
                 self._report(request, None, fault)
-                connection.reset()
-                return _AlreadySent()
-            text = await self._serve_with_fault(endpoint, request, fault)
-            await send_faulty_response(fault, connection, text.encode())
+                text = FAILED
+            else:
+                text = await self._serve_with_fault(endpoint, request, fault)
+            await fault.perform(connection, text.encode(), fault)
             return _AlreadySent()
 
         return answer

@@ -22,7 +22,7 @@ import hmac
 import os
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping  # noqa: TC003 - read by cattrs
 from datetime import datetime, timedelta
 from hashlib import md5
 from ipaddress import ip_address
@@ -37,7 +37,6 @@ from ._ledger import TIME_TO_PAY
 from ._models import ApiRejection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from decimal import Decimal
 
     from .._core.clock import Clock

@@ -13,9 +13,9 @@ import attrs
 from .._core.urls import without_query
 from ..errors import ConfigurationError
 from ._accounting import SandboxWithdrawal, Withdrawals
-from ._callbacks import CallbackSender, SentCallback, change_status
+from ._callbacks import CallbackFaults, CallbackSender, SentCallback, change_status
 from ._clock import Deadlines, SandboxClock
-from ._faults import CallbackFaults, Faults
+from ._fault_responses import Faults
 from ._ledger import Checkout, Checkouts, Ledger, SandboxOrder, random_source
 from ._settings import Authenticator, ReceivedRequest
 from ._storage import PersistentDict, PersistentList, SqliteStorage

@@ -5,10 +5,9 @@ answered: with a write-ahead log, committed data is with the operating system. I
 flushed to the disk, so a power failure can lose the latest changes. The file is locked
 until its process ends, so one sandbox at a time uses it.
 
-A record is a JSON object of its fields: `str`, numbers, ``None``, `Decimal`,
-`datetime`, `bytes`, and mappings and tuples of these. A type that JSON lacks is an
-object with one name that begins with ``$``. A new field needs a default for older
-files, and a removed one is ignored. A new kind of record takes a line in `_simulator`.
+A record is a JSON object of its fields, converted by their types. A new field needs a
+default for older files, and a removed one is ignored. A new kind of record takes a line
+in `_simulator`.
 """
 
 from __future__ import annotations
@@ -16,98 +15,71 @@ from __future__ import annotations
 import json
 import sqlite3
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, final
 
 import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..errors import ConfigurationError, shown
+from ._settings import ReceivedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-def _headers(pairs: list[tuple[str, str]]) -> Mapping[str, str]:
-    """Return headers: names are case-insensitive, and may occur twice."""
-    return CIMultiDictProxy(CIMultiDict(pairs))
+@cache
+def _converter() -> cattrs.Converter:
+    """Return the codec of records: exact numbers, times and bytes are strings."""
+    converter = cattrs.Converter(detailed_validation=False)
+    codecs: tuple[tuple[type, Callable[..., object], Callable[..., object]], ...] = (
+        (Decimal, str, Decimal),
+        (datetime, datetime.isoformat, datetime.fromisoformat),
+        (bytes, lambda body: b64encode(body).decode(), b64decode),
+    )
+    for kind, encode, decode in codecs:
+        converter.register_unstructure_hook(kind, encode)
+        converter.register_structure_hook(kind, _ignore_type(decode))
+    # Names of headers are case-insensitive, and may occur twice.
+    headers = override(
+        unstruct_hook=lambda headers: [*headers.items()],
+        struct_hook=lambda pairs, _: CIMultiDictProxy(CIMultiDict(pairs)),
+    )
+    converter.register_unstructure_hook(
+        ReceivedRequest,
+        make_dict_unstructure_fn(ReceivedRequest, converter, headers=headers),
+    )
+    converter.register_structure_hook(
+        ReceivedRequest,
+        make_dict_structure_fn(ReceivedRequest, converter, headers=headers),
+    )
+    return converter
 
 
-#: The decoder of each tag.
-_DECODERS: Final = {
-    "$bytes": cast("Callable[[object], object]", b64decode),
-    "$decimal": cast("Callable[[object], object]", Decimal),
-    "$headers": cast("Callable[[object], object]", _headers),
-    "$time": cast("Callable[[object], object]", datetime.fromisoformat),
-}
+def _ignore_type(decode: Callable[[Any], object]) -> Callable[[Any, object], object]:
+    return lambda value, _: decode(value)
 
 
 def dump(value: object) -> str:
-    """Encode a value as JSON, in ASCII."""
-    return json.dumps(value, default=_encode_tagged)
-
-
-def load(text: str) -> object:
-    """Decode the output of `dump`; a record is still a dict of its fields.
-
-    Raises:
-        ValueError: if the JSON or one of its values is invalid.
-    """
-    try:
-        return json.loads(text, object_hook=_decode_tagged)
-    except (ArithmeticError, TypeError) as error:
-        raise ValueError(f"not a value: {error}") from None
+    """Encode a record or another value as JSON, in ASCII."""
+    return json.dumps(_converter().unstructure(value))
 
 
 def read_record(record: type[R], fields: object) -> R:
-    """Build a record from its fields, as `load` returns them.
+    """Build a record from its decoded JSON.
 
     Raises:
-        ValueError: if they do not fit the record.
+        ValueError: if it does not fit the record.
     """
-    known = {field.name for field in attrs.fields(record)}
     try:
-        given = cast("dict[str, object]", fields).items()
-        values = {name: _to_tuples(value) for name, value in given if name in known}
-        return cast("Callable[..., R]", record)(**values)
-    except (AttributeError, TypeError) as error:
+        return _converter().structure(fields, record)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"not a {record.__name__}: {error}") from None
-
-
-def _encode_tagged(value: object) -> object:
-    if attrs.has(type(value)):
-        fields = attrs.fields(cast("type[attrs.AttrsInstance]", type(value)))
-        return {field.name: getattr(value, field.name) for field in fields}
-    if isinstance(value, Decimal):
-        return {"$decimal": str(value)}
-    if isinstance(value, datetime):
-        return {"$time": value.isoformat()}
-    if isinstance(value, bytes):
-        return {"$bytes": b64encode(value).decode()}
-    if isinstance(value, Mapping):
-        return {"$headers": [*cast("Mapping[str, str]", value).items()]}
-    raise TypeError(f"cannot store a {type(value).__name__}")
-
-
-def _decode_tagged(members: dict[str, object]) -> object:
-    if len(members) == 1:
-        [(tag, encoded)] = members.items()
-        if tag in _DECODERS:
-            return _DECODERS[tag](encoded)
-    return members
-
-
-def _to_tuples(value: object) -> object:
-    """Turn lists back into tuples."""
-    if isinstance(value, list):
-        return tuple(map(_to_tuples, cast("list[object]", value)))
-    if isinstance(value, dict):
-        members = cast("dict[str, object]", value)
-        return {name: _to_tuples(member) for name, member in members.items()}
-    return value
 
 
 R = TypeVar("R", bound=attrs.AttrsInstance)
@@ -180,7 +152,7 @@ class PersistentList(list[R]):
 _APPLICATION_ID: Final = 0x41555250
 
 #: The version of the table and of its records. A file of another version is rejected.
-_VERSION: Final = 2
+_VERSION: Final = 3
 
 #: The smallest page of SQLite, in bytes.
 _SMALLEST: Final = 512
@@ -248,7 +220,7 @@ class SqliteStorage:
         if self._connection is None:
             return []
         rows = self._connection.execute(_READ, (kind,))
-        return [(key, load(value)) for key, value in rows]
+        return [(key, json.loads(value)) for key, value in rows]
 
     def put(self, kind: str, key: str, value: object) -> None:
         """Store a value. A closed file stores nothing."""

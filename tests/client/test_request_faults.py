@@ -22,7 +22,7 @@ from aurpay_async import (
 )
 from aurpay_async._client.retry import RetryBudget
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._faults import REQUEST_FAULTS, parse_fault
+from aurpay_async.sandbox._fault_responses import REQUEST_FAULTS, parse_fault
 
 NOT_SENT, REJECTED, UNKNOWN = RequestOutcome
 

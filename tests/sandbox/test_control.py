@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from aurpay_async import InvalidRequestError
 from aurpay_async._core.clock import SystemClock
-from aurpay_async.sandbox import CallbackFaults, Rates, Sandbox, _faults
+from aurpay_async.sandbox import CallbackFaults, Rates, Sandbox
+from aurpay_async.sandbox._callbacks import CALLBACK_FAULTS
 from aurpay_async.sandbox._control import Control
+from aurpay_async.sandbox._fault_responses import REQUEST_FAULTS, parse_fault
 from aurpay_async.sandbox._models import COINS
 from aurpay_async.sandbox._pages import PageGuard
 from aurpay_async.sandbox._responses import read_static
@@ -317,11 +319,11 @@ def read_patterns(schema: str) -> list[str]:
 @pytest.mark.parametrize(
     ("schema", "parse", "names"),
     [
-        ("Fault", _faults.parse_fault, [*_faults.REQUEST_FAULTS, "503", "100", "204"]),
+        ("Fault", parse_fault, [*REQUEST_FAULTS, "503", "100", "204"]),
         (
             "CallbackFault",
             lambda text: CallbackFaults().push(text),
-            [*_faults.CALLBACK_FAULTS],
+            [*CALLBACK_FAULTS],
         ),
     ],
 )

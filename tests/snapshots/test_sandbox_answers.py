@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import aiohttp
 import pytest
 
-import aurpay_async.sandbox._faults as faults
 from aurpay_async.sandbox import Sandbox
+from aurpay_async.sandbox._callbacks import CALLBACK_FAULTS
+from aurpay_async.sandbox._fault_responses import REQUEST_FAULTS
 from aurpay_async.testing import FakeClock
 
 from ..sandbox.shop import create_order, create_order_for, open_shop, read_requests
@@ -80,7 +81,7 @@ HEADERS_OF_HTTP = {
     "Host",
     "User-Agent",
 }
-FAULTS = [*faults.REQUEST_FAULTS, *STATUSES, "503", "503; html=no"]
+FAULTS = [*REQUEST_FAULTS, *STATUSES, "503", "503; html=no"]
 
 
 class Answer(NamedTuple):
@@ -227,7 +228,7 @@ async def test_each_callback_fault_of_the_sandbox_sends_what_is_stored(
 ) -> None:
     """Methods, addresses and names of headers, by GET and by POST."""
     shown: dict[str, Any] = {}
-    for fault in ["", *faults.CALLBACK_FAULTS]:
+    for fault in ["", *CALLBACK_FAULTS]:
         async with (
             open_shop("503 Busy" if fault == "retry" else "200 OK", "200 OK") as shop,
             Sandbox(seed=7, clock=FakeClock(NOW), post_callbacks=posts) as sandbox,
