@@ -81,37 +81,6 @@ class PoolOwner:
     lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
 
-def record_process(engine: AsyncEngine) -> None:
-    """Record this process as the owner of an engine's connections."""
-    setattr(engine.sync_engine.pool, _OWNER, _owner_of(engine))
-
-
-def bind_pool(engine: AsyncEngine, user: str) -> PoolOwner:
-    """Bind an engine's pool to this process and the running event loop.
-
-    A pool of the parent process, or of a closed loop, is replaced by an empty one.
-    Nothing is sent on its connections.
-
-    Raises:
-        ConfigurationError: the pool is in use on another event loop.
-    """
-    owner = _owner_of(engine)
-    here = asyncio.get_running_loop()
-    if owner.loop is here and owner.process == os.getpid():
-        return owner
-    if not isinstance(engine.sync_engine.pool, NullPool):  # it keeps no connection
-        _detach(engine, owner, user)
-    new = PoolOwner(os.getpid(), here)
-    setattr(engine.sync_engine.pool, _OWNER, new)
-    return new
-
-
-def is_bound_here(engine: AsyncEngine) -> bool:
-    """Return true if the running loop may close the engine's connections."""
-    owner = _owner_of(engine)
-    return (owner.process, owner.loop) == (os.getpid(), asyncio.get_running_loop())
-
-
 def drop_pool(engine: AsyncEngine) -> None:
     """Give an engine an empty pool, and close the sockets of the old one.
 
@@ -129,26 +98,6 @@ def _drop_pool(engine: AsyncEngine) -> None:
         warnings.simplefilter("ignore")
         engine.sync_engine.dispose(close=False)
         gc.collect()
-
-
-def _owner_of(engine: AsyncEngine) -> PoolOwner:
-    owner: PoolOwner | None = getattr(engine.sync_engine.pool, _OWNER, None)
-    return owner or PoolOwner(os.getpid(), None)
-
-
-def _detach(engine: AsyncEngine, owner: PoolOwner, user: str) -> None:
-    if owner.process != os.getpid():
-        # A forked child shares its parent's sockets: closing them here would end the
-        # parent's transactions.
-        _inherited.append(engine.sync_engine.pool)
-        engine.sync_engine.dispose(close=False)
-    elif owner.loop is not None and owner.loop.is_closed():
-        drop_pool(engine)
-    elif owner.loop is not None:
-        raise ConfigurationError(
-            f"this {user} is in use on another event loop; create one for each loop, "
-            "or pass an engine with poolclass=NullPool"
-        )
 
 
 #: Pools of the parent process. The references keep their connections from being
@@ -437,7 +386,8 @@ class Database:
         autocommit, transactional = _OPTIONS[self.dialect]
         self._autocommit = engine.execution_options(**autocommit)
         self._transactional = engine.execution_options(**transactional)
-        record_process(engine)
+        # The process that created an engine owns the connections of its pool.
+        setattr(engine.sync_engine.pool, _OWNER, self._owner())
 
     @property
     def engine(self) -> AsyncEngine:
@@ -448,13 +398,13 @@ class Database:
         """
         with suppress(RuntimeError):  # no loop is running: nothing is opened yet
             asyncio.get_running_loop()
-            bind_pool(self._engine, self._user)
+            self._bind()
         return self._engine
 
     @property
     def lock(self) -> asyncio.Lock:
         """A lock of the running event loop, for work that one task does for all."""
-        return bind_pool(self._engine, self._user).lock
+        return self._bind().lock
 
     @asynccontextmanager
     async def connect(self) -> AsyncGenerator[AsyncConnection, None]:
@@ -517,12 +467,47 @@ class Database:
     ) -> AsyncGenerator[AsyncConnection, None]:
         if self._closed:
             raise ConfigurationError(f"this {self._user} was closed")
-        bind_pool(self._engine, self._user)
+        self._bind()
         connection = await self._check_out(engine)
         try:
             yield connection
         finally:
             await _release(connection)
+
+    def _owner(self) -> PoolOwner:
+        owner: PoolOwner | None = getattr(self._engine.sync_engine.pool, _OWNER, None)
+        return owner or PoolOwner(os.getpid(), None)
+
+    def _bind(self) -> PoolOwner:
+        """Bind the engine's pool to this process and the running event loop.
+
+        A pool of the parent process, or of a closed loop, is replaced by an empty one.
+        Nothing is sent on its connections.
+
+        Raises:
+            ConfigurationError: the pool is in use on another event loop.
+        """
+        owner, engine = self._owner(), self._engine.sync_engine
+        here = asyncio.get_running_loop()
+        if owner.loop is here and owner.process == os.getpid():
+            return owner
+        if isinstance(engine.pool, NullPool):
+            pass  # it keeps no connection
+        elif owner.process != os.getpid():
+            # A forked child shares its parent's sockets: closing them here would end
+            # the parent's transactions.
+            _inherited.append(engine.pool)
+            engine.dispose(close=False)
+        elif owner.loop is not None and owner.loop.is_closed():
+            drop_pool(self._engine)
+        elif owner.loop is not None:
+            raise ConfigurationError(
+                f"this {self._user} is in use on another event loop; create one for "
+                "each loop, or pass an engine with poolclass=NullPool"
+            )
+        new = PoolOwner(os.getpid(), here)
+        setattr(engine.pool, _OWNER, new)
+        return new
 
     async def _check_out(self, engine: AsyncEngine) -> AsyncConnection:
         """Return a connection; open a new one if the pooled ones are broken."""
@@ -545,8 +530,7 @@ class Database:
             ConfigurationError: it is in use on another event loop.
         """
         if self._owned:
-            if not is_bound_here(self._engine):
-                bind_pool(self._engine, self._user)  # replaces the pool
+            self._bind()
             try:
                 await step(self.dialect, self._engine.dispose())
             except StoreUnavailableError:
