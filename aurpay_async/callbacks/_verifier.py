@@ -215,32 +215,20 @@ _MAX_HEADER: Final = 512
 
 _DIGEST_SIZE: Final = 32
 
-_FIELDS: Final = {
-    "callback-token": "token",
-    "date": "date",
-    "signature": "signature",
-}
+#: The headers that authenticate a callback.
+_SIGNED: Final = frozenset({"callback-token", "date", "signature"})
 
 _ISO_8601 = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII
 )
 
 
-@attrs.frozen(kw_only=True)
-class CallbackHeaders:
-    """The headers that authenticate a callback."""
+def parse_headers(headers: Headers) -> dict[str, str]:
+    """Return the headers of a callback; and ``api-key``, if present, without its value.
 
-    token: str | None = attrs.field(default=None, repr=False)
-    date: str | None = None
-    signature: str | None = attrs.field(default=None, repr=False)
-    #: Its value is neither read nor stored.
-    has_api_key: bool = False
-
-
-def parse_headers(headers: Headers) -> tuple[CallbackHeaders, str | None]:
-    """Return the headers of a callback, and the problem with one of them, if any."""
-    found: dict[str, str] = {}
-    has_api_key = False
+    Raises:
+        CallbackSignatureError: if one of them is repeated or malformed.
+    """
     try:
         pairs: Iterable[tuple[str, str] | tuple[bytes, bytes]]
         if isinstance(headers, Mapping):
@@ -249,19 +237,20 @@ def parse_headers(headers: Headers) -> tuple[CallbackHeaders, str | None]:
             pairs = headers
         decoded = [(_to_str(name).lower(), _to_str(value)) for name, value in pairs]
     except Exception:  # noqa: BLE001 - a framework's mapping may raise anything
-        return CallbackHeaders(), "headers are neither a mapping nor pairs of str"
+        raise _header_error("headers are neither a mapping nor pairs of str") from None
+    found: dict[str, str] = {}
     for name, value in decoded:
-        field = _FIELDS.get(name)
-        if field is None:
-            has_api_key = has_api_key or name == "api-key"
+        if name == "api-key":
+            found[name] = ""
+        if name not in _SIGNED:
             continue
-        if field in found:
-            return CallbackHeaders(), f"the request has two {name} headers"
+        if name in found:
+            raise _header_error(f"the request has two {name} headers")
         if len(value) > _MAX_HEADER or not HEADER_VALUE.fullmatch(value):
             problem = f"is empty, over {_MAX_HEADER} characters, or not plain ASCII"
-            return CallbackHeaders(), f"{name} {problem}"
-        found[field] = value
-    return CallbackHeaders(has_api_key=has_api_key, **found), None
+            raise _header_error(f"{name} {problem}")
+        found[name] = value
+    return found
 
 
 def _to_str(value: object) -> str:
@@ -458,12 +447,10 @@ class CallbackVerifier:
     def _verify_head(
         self, method: str, url: str, received: Headers, kind: Kind | None
     ) -> CallbackEvent:
-        headers, problem = parse_headers(received)
         if method not in ("GET", "POST"):
             raise CallbackError(f"the method is {shown(method)}", rule="method")
-        if problem is not None:
-            raise CallbackSignatureError(problem, rule="headers")
-        if headers.token is None and headers.date is None and headers.signature is None:
+        headers = parse_headers(received)
+        if headers.keys().isdisjoint(_SIGNED):
             raise _unsigned_error(headers)
         _require_whole_url(url)
         self._check_token(headers)
@@ -478,33 +465,28 @@ class CallbackVerifier:
             secret_index=index,
         )
 
-    def _check_token(self, headers: CallbackHeaders) -> None:
+    def _check_token(self, headers: Mapping[str, str]) -> None:
         if not self._tokens:
             return
-        if headers.token is None:
-            raise _missing_header("Callback-Token")
         tokens = [each.reveal().encode() for each in self._tokens]
-        if _index_of(headers.token.encode(), tokens) is None:
+        if _index_of(_require(headers, "Callback-Token").encode(), tokens) is None:
             raise CallbackSignatureError(
                 "Callback-Token is none of the configured tokens", rule="token"
             )
 
-    def _check_signature(self, headers: CallbackHeaders, url: str) -> int | None:
+    def _check_signature(self, headers: Mapping[str, str], url: str) -> int | None:
         if not self._secrets:
             return None
-        if headers.signature is None:
-            raise _missing_header("Signature")
-        if headers.date is None:
-            raise _missing_header("Date")
+        encoded, date = _require(headers, "Signature"), _require(headers, "Date")
         signature = b""
         with suppress(Base64Error):
-            signature = a2b_base64(headers.signature, strict_mode=True)
+            signature = a2b_base64(encoded, strict_mode=True)
         if len(signature) != _DIGEST_SIZE:
             raise CallbackSignatureError(
                 "Signature is not the Base64 of 32 bytes", rule="signature"
             )
         for candidate in possibly_registered(url):
-            message = f"{headers.date} | {candidate}".encode("ascii")
+            message = f"{date} | {candidate}".encode("ascii")
             index = _index_of(
                 signature,
                 (
@@ -521,16 +503,15 @@ class CallbackVerifier:
             rule="signature",
         )
 
-    def _check_date(self, headers: CallbackHeaders) -> datetime:
-        if headers.date is None:
-            raise _missing_header("Date")
+    def _check_date(self, headers: Mapping[str, str]) -> datetime:
+        date = _require(headers, "Date")
         signed_at = None
-        if _ISO_8601.fullmatch(headers.date):
+        if _ISO_8601.fullmatch(date):
             with suppress(ValueError, OverflowError):
-                signed_at = datetime.fromisoformat(headers.date).astimezone(UTC)
+                signed_at = datetime.fromisoformat(date).astimezone(UTC)
         if signed_at is None:
             raise CallbackStaleError(
-                f"Date must be like 2024-06-17T00:00:00Z, not {shown(headers.date)}",
+                f"Date must be like 2024-06-17T00:00:00Z, not {shown(date)}",
                 rule="date",
             )
         age = (self._clock.now() - signed_at).total_seconds()
@@ -584,9 +565,9 @@ def _require_whole_url(url: object) -> None:
         )
 
 
-def _unsigned_error(headers: CallbackHeaders) -> CallbackSignatureError:
+def _unsigned_error(headers: Mapping[str, str]) -> CallbackSignatureError:
     problem = "the request has neither Callback-Token nor Date nor Signature"
-    if headers.has_api_key:
+    if "api-key" in headers:
         problem += (
             ", but an Api-Key header: it is ignored, because it does not authenticate "
             "this URL; does Aurpay's dashboard have a callback secret?"
@@ -601,10 +582,15 @@ def _describe_appended(url: str) -> str:
     return f"; parameters after aurpay_ref: {shown(', '.join(names))}"
 
 
-def _missing_header(name: str) -> CallbackSignatureError:
-    return CallbackSignatureError(
-        f"there is no {name} header; does a proxy drop it?", rule="headers"
-    )
+def _require(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name.lower())
+    if value is None:
+        raise _header_error(f"there is no {name} header; does a proxy drop it?")
+    return value
+
+
+def _header_error(problem: str) -> CallbackSignatureError:
+    return CallbackSignatureError(problem, rule="headers")
 
 
 #: The body as received, or an ``async def`` that reads it.
