@@ -14,7 +14,7 @@ from ..errors import (
     InvalidRequestError,
     RequestOutcome,
 )
-from . import _accounting, _callbacks, _clock, _server, _settings, _simulator
+from . import _callbacks, _clock, _server, _settings, _simulator
 from ._accounting import Rates, SandboxTransaction, SandboxWithdrawal
 from ._callbacks import CallbackFaults, SentCallback
 from ._fault_responses import Faults
@@ -186,9 +186,7 @@ class Sandbox:
     @property
     def transactions(self) -> Sequence[SandboxTransaction]:
         """Return payments, refunds and withdrawals, the newest first."""
-        state = self._simulator.state
-        orders, withdrawals = state.orders.values(), state.withdrawals.values()
-        return _accounting.list_transactions(orders, withdrawals)
+        return self._simulator.account.transactions[::-1]
 
     @property
     def callbacks(self) -> Sequence[SentCallback]:

@@ -1,14 +1,16 @@
 """Rates, transactions and withdrawals of the sandbox, without I/O.
 
-Transactions are derived from orders and withdrawals and not stored, so they cannot
-contradict them.
+Transactions are derived from orders and withdrawals and not stored in the file, so they
+cannot contradict them after a restart.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import datetime  # noqa: TC003 - read by cattrs
 from decimal import Context, Decimal
+from math import inf
 from typing import TYPE_CHECKING, Final, Literal, cast, final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -21,7 +23,7 @@ from ._ledger import MSAT_PER_BTC, NETWORK, RATES
 from ._models import CURRENCY, LIGHTNING, ApiRejection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from ._ledger import SandboxOrder
     from ._storage import Storage
@@ -101,6 +103,9 @@ def _rate(currency: str, rate: Decimal | int | str) -> Decimal:
 #: The fee in the documented example, as a fraction of its amount.
 _FEE: Final = Decimal("0.008")
 
+#: The digits of the time in an order id; the order's number follows.
+_TIME_DIGITS: Final = 14
+
 #: Independent of the decimal context of the program.
 EXACT: Final = Context(prec=50)
 
@@ -134,29 +139,6 @@ class SandboxTransaction:
     fee: Decimal
     #: Aware, UTC, whole seconds.
     at: datetime
-
-
-def list_transactions(
-    orders: Iterable[SandboxOrder], withdrawals: Iterable[SandboxWithdrawal]
-) -> list[SandboxTransaction]:
-    """Return all transactions, the newest first."""
-    rows = [row for order in orders for row in _of_order(order)]
-    rows += [_of_withdrawal(withdrawal) for withdrawal in withdrawals]
-    # The sort is stable: of those of one second, the later one comes first.
-    rows.sort(key=lambda row: row.at)
-    return rows[::-1]
-
-
-def balance_of(
-    orders: Iterable[SandboxOrder], withdrawals: Iterable[SandboxWithdrawal]
-) -> Decimal:
-    """Return the BTC that can be withdrawn over Lightning."""
-    total = Decimal(0)
-    for row in list_transactions(orders, withdrawals):
-        if row.coin == LIGHTNING.name:
-            moved = -row.amount if row.obtained is None else row.obtained
-            total = EXACT.add(total, moved)
-    return total
 
 
 def tx_id_of(order: SandboxOrder) -> str:
@@ -208,35 +190,78 @@ def _of_withdrawal(withdrawal: SandboxWithdrawal) -> SandboxTransaction:
     )
 
 
-@attrs.frozen
-class Withdrawals:
-    """All withdrawals of one sandbox, by payment hash: each invoice is paid once."""
+class Account:
+    """Transactions, withdrawals and the balance of one sandbox.
 
-    orders: Mapping[str, SandboxOrder]
-    known: dict[str, SandboxWithdrawal]
+    Each change adds its transactions, so that a list or a balance takes the same time
+    with any number of orders.
+    """
 
-    def pay(self, fields: Mapping[str, object], now: datetime) -> SandboxWithdrawal:
-        """Pay the invoice in the fields of a request.
+    def __init__(
+        self,
+        orders: Mapping[str, SandboxOrder],
+        withdrawals: dict[str, SandboxWithdrawal],
+    ) -> None:
+        self._orders = orders
+        self._withdrawals = withdrawals
+        #: All transactions, the oldest first. Of those of one second, payments and
+        #: refunds are in the order of their orders, and withdrawals follow.
+        self.transactions: list[SandboxTransaction] = []
+        #: Their sort keys: time, number of the order or withdrawal, and position in it.
+        self._keys: list[tuple[datetime, float, int]] = []
+        #: The BTC that can be withdrawn over Lightning.
+        self.balance = Decimal(0)
+
+    def open(self) -> None:
+        """Add the transactions of the restored orders and withdrawals."""
+        for order in self._orders.values():
+            self.add(order)
+        for withdrawal in self._withdrawals.values():
+            self._add_withdrawal(withdrawal)
+
+    def add(self, order: SandboxOrder) -> None:
+        """Add the transactions of an order that are not in the list yet."""
+        number = int(order.order_id[_TIME_DIGITS:])
+        for position, row in enumerate(_of_order(order)):
+            self._insert((row.at, number, position), row)
+
+    def _add_withdrawal(self, withdrawal: SandboxWithdrawal) -> None:
+        row = _of_withdrawal(withdrawal)
+        self._insert((row.at, inf, len(self._keys)), row)
+
+    def _insert(
+        self, key: tuple[datetime, float, int], row: SandboxTransaction
+    ) -> None:
+        index = bisect_left(self._keys, key)
+        if self._keys[index : index + 1] == [key]:
+            return
+        self._keys.insert(index, key)
+        self.transactions.insert(index, row)
+        if row.coin == LIGHTNING.name:
+            moved = -row.amount if row.obtained is None else row.obtained
+            self.balance = EXACT.add(self.balance, moved)
+
+    def withdraw(self, fields: Mapping[str, object], now: datetime) -> None:
+        """Pay the invoice in the fields of a request; each invoice is paid once.
 
         Raises:
             ApiRejection: if it cannot be paid.
         """
         invoice, amount = _payable(fields, now)
-        if invoice.payment_hash in self.known:
+        if invoice.payment_hash in self._withdrawals:
             raise ApiRejection(400, "the invoice was paid already")
-        if any(order.invoice == invoice.text for order in self.orders.values()):
+        if any(order.invoice == invoice.text for order in self._orders.values()):
             raise ApiRejection(400, "the invoice belongs to an order of this account")
-        balance = balance_of(self.orders.values(), self.known.values())
-        if amount > balance:
-            raise ApiRejection(400, f"the balance is {balance:f} BTC")
+        if amount > self.balance:
+            raise ApiRejection(400, f"the balance is {self.balance:f} BTC")
         withdrawal = SandboxWithdrawal(
             invoice=invoice.text,
             payment_hash=invoice.payment_hash,
             amount=amount,
             paid_at=now.replace(microsecond=0),
         )
-        self.known[invoice.payment_hash] = withdrawal
-        return withdrawal
+        self._withdrawals[invoice.payment_hash] = withdrawal
+        self._add_withdrawal(withdrawal)
 
 
 def _payable(

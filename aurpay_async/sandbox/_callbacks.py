@@ -681,6 +681,7 @@ async def change_status(
             change.
     """
     order = simulator.ledger.change_status(order_id, change, simulator.clock.now())
+    simulator.account.add(order)
     kind = _CALLBACKS.get(change)
     if kind is None or not has_callback_url(order, kind):
         return []

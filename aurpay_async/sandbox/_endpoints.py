@@ -15,7 +15,6 @@ import attrs
 
 from ..errors import InvalidRequestError
 from . import _responses as responses
-from ._accounting import list_transactions
 from ._callbacks import ANY_KEY, change_status, pay_before_response
 from ._models import ApiRejection
 
@@ -150,8 +149,12 @@ class Api:
         return responses.detail(self._simulator.ledger.find(request.order_id))
 
     async def _list_orders(self, request: ApiRequest) -> Data:
-        newest_first = [*reversed(self._simulator.state.orders.values())]
-        return responses.page(newest_first, *_page(request.query), responses.detail)
+        orders = self._simulator.state.orders
+        return responses.page(
+            orders.by_age(),
+            *_page(request.query),
+            lambda order_id: responses.detail(orders[order_id]),
+        )
 
     async def _show_refund(self, request: ApiRequest) -> Data:
         order = self._simulator.ledger.find(request.order_id)
@@ -170,15 +173,14 @@ class Api:
         return responses.refunded(self._simulator.ledger.find(order.order_id))
 
     async def _list_transactions(self, request: ApiRequest) -> Data:
-        state = self._simulator.state
-        rows = list_transactions(state.orders.values(), state.withdrawals.values())
+        rows = self._simulator.account.transactions
         return responses.page(rows, *_page(request.query), responses.transaction)
 
     async def _list_currencies(self, _: ApiRequest) -> Data:
         return {"currencies": [*self._simulator.state.rates]}
 
     async def _withdraw(self, request: ApiRequest) -> Data:
-        self._simulator.withdrawals.pay(request.fields, self._simulator.clock.now())
+        self._simulator.account.withdraw(request.fields, self._simulator.clock.now())
         return {}  # Aurpay documents an object without fields
 
     async def _issue_key(self, request: ApiRequest) -> Data:

@@ -155,14 +155,22 @@ def transaction(row: SandboxTransaction) -> dict[str, object]:
 def page(
     rows: Sequence[T], number: int, size: int, view: Callable[[T], dict[str, object]]
 ) -> dict[str, object]:
-    """Return a page of a list, numbered from 1."""
+    """Return a page of a list, the newest row first.
+
+    Args:
+        rows: All rows, the oldest first.
+        number: The number of the page, from 1.
+        size: The rows of a full page.
+        view: Return the data of a row.
+    """
     total = len(rows)
+    end = max(total - (number - 1) * size, 0)
     return {
         "page": number,
         "size": size,
         "total": total,
         "max_page": -(-total // size),
-        "data": [view(row) for row in rows[(number - 1) * size : number * size]],
+        "data": [view(row) for row in reversed(rows[max(end - size, 0) : end])],
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from email.utils import format_datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Final, final
 
 import aiohttp
@@ -21,7 +22,7 @@ from ._endpoints import Api, ApiRequest
 from ._fault_responses import REPLAYED, RESET, STALE, Misrouter, RawConnection
 from ._models import ApiRejection
 from ._pages import HEADERS, PageGuard, Pages, show_page
-from ._responses import FAILED, envelope, write
+from ._responses import FAILED, MAX_ROWS, envelope, write
 from ._settings import MADE_UP_KEY_HINT, ReceivedRequest, is_address, looks_live
 
 if TYPE_CHECKING:
@@ -198,11 +199,15 @@ class App:
         self._guard.require_host(request)
         if "text/html" in request.headers.get("Accept", ""):
             return show_page()
+        orders = self._simulator.state.orders
+        latest = [*islice(reversed(orders.values()), MAX_ROWS)]
         lines = [
             f"{order.order_id}  {order.status}  {order.price:f} {order.currency}  "
             f"{order.amount:f} {order.coin}\n{_destination(order)}\n"
-            for order in self._simulator.state.orders.values()
+            for order in reversed(latest)
         ]
+        if len(latest) < len(orders):
+            lines.insert(0, f"The latest {len(latest)} of {len(orders)} orders:\n")
         text = "\n".join(["The Aurpay sandbox.\n", *lines])
         return web.Response(text=text, headers=HEADERS)
 

@@ -12,7 +12,7 @@ import attrs
 
 from .._core.urls import without_query
 from ..errors import ConfigurationError
-from ._accounting import SandboxWithdrawal, Withdrawals
+from ._accounting import Account, SandboxWithdrawal
 from ._callbacks import CallbackFaults, CallbackSender, SentCallback, change_status
 from ._clock import Deadlines, SandboxClock
 from ._fault_responses import Faults
@@ -174,7 +174,7 @@ class Simulator:
         self.checkouts = Checkouts(
             self.ledger, settings.rates, self.state.checkouts, random_bytes
         )
-        self.withdrawals = Withdrawals(self.state.orders, self.state.withdrawals)
+        self.account = Account(self.state.orders, self.state.withdrawals)
         self.activity = ActivityFeed(clock)
         self.callback_sender = CallbackSender(
             settings, self.state.callbacks, self.activity.report_callback
@@ -199,6 +199,7 @@ class Simulator:
         if self._db is not None:
             own = (self.clock,) if isinstance(self.clock, SandboxClock) else ()
             self.state.open(self._db, *own)
+            self.account.open()
         self.callback_sender.open(own_port)
         self.deadlines.open()
 

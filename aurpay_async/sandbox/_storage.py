@@ -18,6 +18,7 @@ from base64 import b64decode, b64encode
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, final
 
@@ -110,6 +111,7 @@ class PersistentDict(dict[str, R]):
 
     def __init__(self, kind: str, record: type[R]) -> None:
         super().__init__()
+        self._by_age: list[str] = []
         self._kind = kind
         self._record = record
         self._storage: Storage | None = None
@@ -124,6 +126,12 @@ class PersistentDict(dict[str, R]):
         if self._storage is not None:
             self._storage.put(self._kind, key, record)
         super().__setitem__(key, record)
+
+    def by_age(self) -> Sequence[str]:
+        """Return the keys, the oldest first, as a list that can be sliced."""
+        new = islice(reversed(self), len(self) - len(self._by_age))
+        self._by_age += reversed([*new])
+        return self._by_age
 
 
 class PersistentList(list[R]):

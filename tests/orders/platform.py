@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from aurpay_async import Request, Response
     from aurpay_async.sandbox import SandboxOrder
+    from aurpay_async.sandbox._storage import PersistentDict
     from aurpay_async.testing import FakeClock
 
 #: A made-up key that signs the references.
@@ -53,7 +54,7 @@ class _Orders(MutableMapping[str, dict[str, Any]]):
     Status, price and amount can be changed; an order can be hidden and shown again.
     """
 
-    def __init__(self, orders: dict[str, SandboxOrder]) -> None:
+    def __init__(self, orders: PersistentDict[SandboxOrder]) -> None:
         self._orders = orders
         self._hidden: dict[str, SandboxOrder] = {}
 
@@ -62,6 +63,7 @@ class _Orders(MutableMapping[str, dict[str, Any]]):
 
     def __setitem__(self, order_id: str, fields: dict[str, Any]) -> None:
         order = self._hidden.pop(order_id, None) or self._orders[order_id]
+        self._orders._by_age.clear()
         self._orders[order_id] = attrs.evolve(
             order,
             status=fields["status"],
@@ -72,6 +74,7 @@ class _Orders(MutableMapping[str, dict[str, Any]]):
 
     def __delitem__(self, order_id: str) -> None:
         self._hidden[order_id] = self._orders.pop(order_id)
+        self._orders._by_age.clear()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._orders)
