@@ -149,7 +149,11 @@ class Sandbox:
             ),
         )
         self._settings = settings
-        self._auth = _auth(api_key, api_token, api_secret)
+        self._auth: ApiKey | ApiToken | None = None
+        if api_token is not None and api_secret is not None:
+            self._auth = ApiToken(api_token, api_secret)
+        elif api_key is not None:
+            self._auth = ApiKey(api_key)
         self._port = port
         self._simulator = _simulator.Simulator(settings)
         self._server = _server.Server(self._simulator)
@@ -302,7 +306,19 @@ class Sandbox:
         Raises:
             AssertionError: with the orders and the received requests.
         """
-        _assert_orders(count, status, self.orders.values(), self.requests)
+        orders = self.orders.values()
+        found = [order for order in orders if status in {None, order.status}]
+        if len(found) == count:
+            return
+        expected = f"{count} {status}" if status else str(count)
+        raise AssertionError(
+            f"expected {expected} orders, found {len(found)}:\n"
+            + _lines(
+                f"{o.order_id} {o.status} {o.price:f} {o.currency}" for o in orders
+            )
+            + f"{len(self.requests)} requests were received:\n"
+            + _lines(f"{request.method} {request.path}" for request in self.requests)
+        )
 
     def assert_callbacks(self, *kinds: CallbackKind, status: int = 200) -> None:
         """Assert which callbacks were sent, in order, in a test.
@@ -314,7 +330,19 @@ class Sandbox:
         Raises:
             AssertionError: with the sent callbacks and their responses.
         """
-        _assert_callbacks(kinds, status, self.callbacks)
+        sent = self.callbacks
+        got = [(callback.kind, callback.status) for callback in sent]
+        if got == [(kind, status) for kind in kinds]:
+            return
+        wanted = ", ".join(f"{kind} answered with {status}" for kind in kinds)
+        raise AssertionError(
+            f"expected callbacks: {wanted or 'none'}; {len(sent)} were sent:\n"
+            + _lines(
+                f"{callback.kind} {callback.method} {callback.url.partition('?')[0]}: "
+                f"{callback.error or callback.status}"
+                for callback in sent
+            )
+        )
 
     async def pay(self, order_id: str) -> list[SentCallback]:
         """Pay an order, in time or late, and call its ``callback_url``.
@@ -440,52 +468,6 @@ class _MemoryTransport:
         if transport is not None and session is not None:
             await transport.aclose()
             await session.close()
-
-
-def _auth(
-    key: str | None, token: str | None, secret: str | None
-) -> ApiKey | ApiToken | None:
-    if token is not None and secret is not None:
-        return ApiToken(token, secret)
-    return None if key is None else ApiKey(key)
-
-
-def _assert_orders(
-    count: int,
-    status: str | None,
-    orders: Iterable[SandboxOrder],
-    requests: Sequence[ReceivedRequest],
-) -> None:
-    """Implement `Sandbox.assert_orders`."""
-    every = list(orders)
-    found = [order for order in every if status in {None, order.status}]
-    if len(found) == count:
-        return
-    expected = f"{count} {status}" if status else str(count)
-    raise AssertionError(
-        f"expected {expected} orders, found {len(found)}:\n"
-        + _lines(f"{o.order_id} {o.status} {o.price:f} {o.currency}" for o in every)
-        + f"{len(requests)} requests were received:\n"
-        + _lines(f"{request.method} {request.path}" for request in requests)
-    )
-
-
-def _assert_callbacks(
-    kinds: Sequence[CallbackKind], status: int, sent: Sequence[SentCallback]
-) -> None:
-    """Implement `Sandbox.assert_callbacks`."""
-    got = [(callback.kind, callback.status) for callback in sent]
-    if got == [(kind, status) for kind in kinds]:
-        return
-    wanted = ", ".join(f"{kind} answered with {status}" for kind in kinds)
-    raise AssertionError(
-        f"expected callbacks: {wanted or 'none'}; {len(sent)} were sent:\n"
-        + _lines(
-            f"{callback.kind} {callback.method} {callback.url.partition('?')[0]}: "
-            f"{callback.error or callback.status}"
-            for callback in sent
-        )
-    )
 
 
 def _lines(texts: Iterable[str]) -> str:
