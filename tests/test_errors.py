@@ -15,7 +15,7 @@ from aurpay_async._api.models import NewOrder
 from aurpay_async.errors import AurpayError, RequestOutcome
 from aurpay_async.testing import MemoryTransport
 
-from .support.orders import invoice
+from .support.orders import sign_invoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,7 @@ def test_errors_are_copied_and_pickled_with_every_field(
     error.retryable = True
     error.sent_at = datetime(2026, 1, 1, tzinfo=UTC)
     error.new_order = NewOrder("20.00", "USD", callback_url="https://shop.example/x?y")
-    error.invoice = bolt11.decode(invoice())
+    error.invoice = bolt11.decode(sign_invoice())
     error.advice = "look first"
     error.add_note("a note")
     error.__cause__ = errors.InvoiceInvalidError("deeper", rule="amount")

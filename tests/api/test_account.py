@@ -14,7 +14,7 @@ from aurpay_async._api.account import build_obtain_key, parse_obtain_key
 from aurpay_async._core.secrets import Secret
 from aurpay_async.errors import AurpayError, InvalidRequestError, InvalidResponseError
 
-from ..support.orders import answer, envelope
+from ..support.orders import build_response, wrap_data
 from .samples import json_values
 
 CANARY = "canary-71c4"
@@ -45,7 +45,9 @@ def test_invalid_username_or_password_is_named_and_not_quoted(
 
 
 def test_obtained_key_is_returned_exactly_as_received() -> None:
-    token = parse_obtain_key(answer(envelope({"access_token": "ey.made.up", "x": 1})))
+    token = parse_obtain_key(
+        build_response(wrap_data({"access_token": "ey.made.up", "x": 1}))
+    )
     request = Request(operation="x", method="GET", path="/", effect=Effect.READ)
     assert ApiKey(token).headers(request, datetime(2026, 1, 1, tzinfo=UTC)) == {
         "API-Key": "ey.made.up"
@@ -55,16 +57,16 @@ def test_obtained_key_is_returned_exactly_as_received() -> None:
 @pytest.mark.parametrize("token", [None, "", 5, "a\nb", " a", "ключ", ["a"]])
 def test_obtained_key_that_cannot_be_a_header_is_rejected(token: object) -> None:
     with pytest.raises(InvalidResponseError) as caught:
-        parse_obtain_key(answer(envelope({"access_token": token})))
+        parse_obtain_key(build_response(wrap_data({"access_token": token})))
     assert caught.value.paths == ("data.access_token",)
 
 
 @settings(max_examples=50)
 @given(json_values)
 def test_any_response_to_obtain_key_gives_a_key_or_an_aurpay_error(data: Any) -> None:
-    for content in (envelope(data), envelope({"access_token": data})):
+    for content in (wrap_data(data), wrap_data({"access_token": data})):
         try:
-            created = parse_obtain_key(answer(json.dumps(content).encode()))
+            created = parse_obtain_key(build_response(json.dumps(content).encode()))
         except AurpayError:
             continue
         assert isinstance(created, Secret)

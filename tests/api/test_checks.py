@@ -20,7 +20,7 @@ from aurpay_async._api.payment_models import UncheckedPayment
 from aurpay_async._api.wire import structure
 from aurpay_async._core.urls import parse_origin
 
-from ..support.orders import NOW, PAYEE, SECRET, invoice, order
+from ..support.orders import NOW, PAYEE, SECRET, build_order, sign_invoice
 from .samples import ORDER_ID, payment
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ def check(
     seen: SeenOrders | None = None,
 ) -> CheckResult:
     """Run the checks on an order that is valid except for the given fields."""
-    created = structure(order(**(order_fields or {})), UncheckedOrder, "data")
+    created = structure(build_order(**(order_fields or {})), UncheckedOrder, "data")
     policy = InvoicePolicy(
         network="regtest",
         origin=parse_origin(origin),
         payees=frozenset(payees),
         seen=seen,
     )
-    decoded = bolt11.decode(invoice(**(invoice_fields or {})))
+    decoded = bolt11.decode(sign_invoice(**(invoice_fields or {})))
     return check_order(created, decoded, policy, now)
 
 
@@ -81,7 +81,7 @@ def test_skipped_checks_are_not_among_the_passed_ones() -> None:
 def test_order_id_received_before_fails_the_check_new() -> None:
     seen = SeenOrders()
     assert {"new", "payment_hash"} < {*check(seen=seen).passed}
-    seen.add(order()["order_id"])
+    seen.add(build_order()["order_id"])
     assert check(seen=seen).failed == (
         "new",
         "an earlier request of this client received the same order",
@@ -105,16 +105,16 @@ def test_invoice_of_another_network_fails_the_check_network(network: str) -> Non
 
 def test_network_problem_of_a_mainnet_client_names_the_sandbox_setting() -> None:
     """A client for a test network gets no such hint."""
-    created = structure(order(), UncheckedOrder, "data")
+    created = structure(build_order(), UncheckedOrder, "data")
     policy = InvoicePolicy(network="mainnet", origin=ORIGIN, payees=frozenset())
-    result = check_order(created, bolt11.decode(invoice()), policy, NOW_S)
+    result = check_order(created, bolt11.decode(sign_invoice()), policy, NOW_S)
     problem = (
         "the invoice is for regtest, and not for mainnet; if base_url is a sandbox's, "
         'set AURPAY_NETWORK=regtest or network="regtest"'
     )
     assert result.failed == ("network", problem)
     policy = policy._replace(network="signet")
-    result = check_order(created, bolt11.decode(invoice()), policy, NOW_S)
+    result = check_order(created, bolt11.decode(sign_invoice()), policy, NOW_S)
     assert result.failed == (
         "network",
         "the invoice is for regtest, and not for signet",
@@ -298,7 +298,7 @@ def test_payable_checks_ignore_the_pinned_payees() -> None:
     policy = InvoicePolicy(
         network="regtest", origin=ORIGIN, payees=frozenset({"02" * 33})
     )
-    decoded = bolt11.decode(invoice())
+    decoded = bolt11.decode(sign_invoice())
     assert check_payable(decoded, policy, NOW_S) == (
         ("signature", "network", "timestamp", "expiry"),
         None,

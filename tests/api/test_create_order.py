@@ -29,10 +29,10 @@ from ..support.orders import (
     NOW,
     NUMBER_DAY,
     TEXT_DAY,
-    answer,
-    envelope,
-    invoice,
-    order,
+    build_order,
+    build_response,
+    sign_invoice,
+    wrap_data,
 )
 from .samples import json_values
 
@@ -48,7 +48,9 @@ def parse(
     content: object, network: Any = "regtest", now: datetime = NOW
 ) -> LightningOrder:
     policy = InvoicePolicy(network=network, origin=ORIGIN, payees=frozenset())
-    return parse_create_order(answer(content), REQUESTED, policy, now.timestamp())
+    return parse_create_order(
+        build_response(content), REQUESTED, policy, now.timestamp()
+    )
 
 
 def test_create_order_sends_the_documented_request_with_effect_create() -> None:
@@ -61,7 +63,7 @@ def test_create_order_sends_the_documented_request_with_effect_create() -> None:
 
 def test_created_order_has_the_price_and_reference_of_its_request() -> None:
     """The response repeats neither."""
-    created = parse(envelope(order(price="1", reference="x", attempt_id="y")))
+    created = parse(wrap_data(build_order(price="1", reference="x", attempt_id="y")))
     assert (created.price, created.currency) == (Decimal("20.00"), "USD")
     assert (created.reference, created.attempt_id) == ("cart-42", "ab" * 12)
     assert created.extra == {"price": "1", "reference": "x", "attempt_id": "y"}
@@ -155,19 +157,22 @@ def test_documented_testnet_invoice_is_rejected_by_a_mainnet_client() -> None:
         ({"payment_addr": 5}, "payment_secret"),
         ({"pay_url": "https://evil.example/"}, "pay_url"),
         ({"pay_url": None}, "pay_url"),
-        ({"payment_request": invoice(network="testnet")}, "network"),
-        ({"payment_request": invoice(amount_msat=None)}, "amount"),
+        ({"payment_request": sign_invoice(network="testnet")}, "network"),
+        ({"payment_request": sign_invoice(amount_msat=None)}, "amount"),
         (
-            {"payment_request": invoice(timestamp=int(NOW.timestamp()) + 301)},
+            {"payment_request": sign_invoice(timestamp=int(NOW.timestamp()) + 301)},
             "timestamp",
         ),
-        ({"payment_request": invoice(timestamp=int(NOW.timestamp()) - 3600)}, "expiry"),
+        (
+            {"payment_request": sign_invoice(timestamp=int(NOW.timestamp()) - 3600)},
+            "expiry",
+        ),
     ],
 )
 def test_order_with_an_invalid_field_raises_untrusted_order_error(
     change: dict[str, Any], check: str
 ) -> None:
-    content = envelope(order(**change))
+    content = wrap_data(build_order(**change))
     with pytest.raises(UntrustedOrderError) as caught:
         parse(content)
     error = caught.value
@@ -181,15 +186,15 @@ def test_order_with_an_invalid_field_raises_untrusted_order_error(
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        (invoice()[:-1], InvoiceDecodeError),
-        (invoice(features=(8, 14, 100)), InvoiceInvalidError),
+        (sign_invoice()[:-1], InvoiceDecodeError),
+        (sign_invoice(features=(8, 14, 100)), InvoiceInvalidError),
     ],
 )
 def test_invoice_error_is_the_cause_of_untrusted_order_error(
     text: str, cause: type[AurpayError]
 ) -> None:
     with pytest.raises(UntrustedOrderError) as caught:
-        parse(envelope(order(payment_request=text)))
+        parse(wrap_data(build_order(payment_request=text)))
     assert caught.value.check == "invoice"
     assert isinstance(caught.value.__cause__, cause)
 
@@ -211,27 +216,27 @@ def test_unreadable_or_future_create_time_is_replaced_by_the_invoices(
     create_time: object,
 ) -> None:
     """Aurpay may send UTC+8 instead of UTC."""
-    created = parse(envelope(order(create_time=create_time)))
+    created = parse(wrap_data(build_order(create_time=create_time)))
     assert created.create_time == NOW
     assert created.overdue_at == NOW + timedelta(minutes=30)
     assert created.extra == {"create_time": create_time}
 
 
 def test_missing_create_time_is_replaced_by_the_invoices() -> None:
-    data = order()
+    data = build_order()
     del data["create_time"]
-    assert parse(envelope(data)).create_time == NOW
+    assert parse(wrap_data(data)).create_time == NOW
 
 
 def test_create_time_without_seconds_or_slightly_ahead_is_accepted() -> None:
     """Java's LocalDateTime leaves out seconds that are 0, and clocks differ."""
-    created = parse(envelope(order(create_time="2026-01-01T00:05")))
+    created = parse(wrap_data(build_order(create_time="2026-01-01T00:05")))
     assert created.create_time == NOW + timedelta(minutes=5)
     assert created.extra == {}
 
 
 def test_unreadable_coin_of_a_created_order_becomes_none() -> None:
-    created = parse(envelope(order(currency=5)))
+    created = parse(wrap_data(build_order(currency=5)))
     assert (created.coin, created.extra) == (None, {"currency": 5})
 
 
@@ -249,21 +254,21 @@ def test_unreadable_coin_of_a_created_order_becomes_none() -> None:
         ({"code": False}, ("code",)),
         ({"code": None}, ("code",)),
         ({"code": 0.0}, ("code",)),
-        (envelope(order(), result="true"), ("result",)),
-        (envelope(order(), result=None), ("result",)),
-        (envelope(order(), result=1), ("result",)),
-        (envelope(None), ("data",)),
-        (envelope([order()]), ("data",)),
-        (envelope("ok"), ("data",)),
-        (envelope(order(), result=False), ("code", "result")),
-        (envelope(order(), code=7), ("code",)),
-        (envelope(order(status=5)), ("data.status",)),
+        (wrap_data(build_order(), result="true"), ("result",)),
+        (wrap_data(build_order(), result=None), ("result",)),
+        (wrap_data(build_order(), result=1), ("result",)),
+        (wrap_data(None), ("data",)),
+        (wrap_data([build_order()]), ("data",)),
+        (wrap_data("ok"), ("data",)),
+        (wrap_data(build_order(), result=False), ("code", "result")),
+        (wrap_data(build_order(), code=7), ("code",)),
+        (wrap_data(build_order(status=5)), ("data.status",)),
         (
-            envelope(order(create_time=5, status=None)),
+            wrap_data(build_order(create_time=5, status=None)),
             ("data.status", "data.create_time"),
         ),
         (
-            envelope({"order_id": None}),
+            wrap_data({"order_id": None}),
             (
                 "data.amount",
                 "data.create_time",
@@ -283,40 +288,40 @@ def test_malformed_create_response_names_the_path_and_keeps_the_body(
     error = caught.value
     assert not isinstance(error, UntrustedOrderError)
     assert error.outcome is RequestOutcome.UNKNOWN
-    assert error.body == answer(content).body
+    assert error.body == build_response(content).body
     assert sorted(error.paths) == sorted(paths)
     assert error.order_id == (ORDER_ID if ORDER_ID.encode() in error.body else None)
 
 
 def test_envelope_without_result_is_accepted() -> None:
-    content = envelope(order())
+    content = wrap_data(build_order())
     del content["result"]
     assert parse(content).order_id == ORDER_ID
 
 
 def test_unknown_fields_of_a_create_response_are_in_extra() -> None:
-    assert parse(envelope(order(fee="0.1"), trace="x")).extra == {"fee": "0.1"}
+    assert parse(wrap_data(build_order(fee="0.1"), trace="x")).extra == {"fee": "0.1"}
 
 
 def test_unknown_status_of_a_created_order_keeps_its_string() -> None:
     for text in ("SETTLING", "IN PROGRESS", "", "X" * 65):
-        status = parse(envelope(order(status=text))).status
+        status = parse(wrap_data(build_order(status=text))).status
         assert (status, status.is_known) == (text, False)
 
 
 @pytest.mark.parametrize("wrong", [{"amount": None}, {"status": None}])
 def test_order_id_of_an_error_is_the_one_in_data(wrong: dict[str, Any]) -> None:
     """The body may name other orders before it or inside it."""
-    data = {"prev": {"order_id": "INNER"}, **order(**wrong)}
+    data = {"prev": {"order_id": "INNER"}, **build_order(**wrong)}
     with pytest.raises(InvalidResponseError) as caught:
-        parse({"request": {"order_id": "OLD"}, **envelope(data)})
+        parse({"request": {"order_id": "OLD"}, **wrap_data(data)})
     assert caught.value.order_id == ORDER_ID
     assert "OLD" not in str(caught.value)
 
 
 @settings(max_examples=60)
 @given(
-    st.dictionaries(st.sampled_from(sorted(order())), json_values, max_size=3),
+    st.dictionaries(st.sampled_from(sorted(build_order())), json_values, max_size=3),
     st.dictionaries(
         st.sampled_from(["code", "data", "result", "message"]), json_values, max_size=2
     ),
@@ -324,7 +329,7 @@ def test_order_id_of_an_error_is_the_one_in_data(wrong: dict[str, Any]) -> None:
 def test_any_changed_create_response_gives_a_matching_order_or_an_error(
     data: dict[str, Any], outer: dict[str, Any]
 ) -> None:
-    body = json.dumps({**envelope(order(**data)), **outer}).encode()
+    body = json.dumps({**wrap_data(build_order(**data)), **outer}).encode()
     try:
         created = parse(body)
     except AurpayError:

@@ -24,30 +24,30 @@ from aurpay_async.errors import (
     RequestOutcome,
 )
 
-from ..support.orders import NOW, answer, envelope, order
+from ..support.orders import NOW, build_order, build_response, wrap_data
 
 ORDER_ID = "20260101000000000001"
 
 
 def read(content: object, effect: Effect = Effect.CREATE) -> dict[str, object]:
     """Return the `data` of a response."""
-    return read_envelope(answer(content), effect)
+    return read_envelope(build_response(content), effect)
 
 
 def test_read_envelope_returns_data_and_ignores_other_members() -> None:
-    assert read(envelope({"a": 1}, trace="x")) == {"a": 1}
+    assert read(wrap_data({"a": 1}, trace="x")) == {"a": 1}
 
 
 @pytest.mark.parametrize("data", [None, 0, "x", [], {"a": 1}])
 def test_read_data_returns_any_type_and_none_if_missing(data: object) -> None:
-    assert read_data(answer(envelope(data)), Effect.READ) == data
-    assert read_data(answer({"code": 0}), Effect.READ) is None
+    assert read_data(build_response(wrap_data(data)), Effect.READ) == data
+    assert read_data(build_response({"code": 0}), Effect.READ) is None
 
 
 @pytest.mark.parametrize("effect", [Effect.READ, Effect.TRANSFER])
 def test_rejected_request_that_creates_no_order_may_name_one(effect: Effect) -> None:
     with pytest.raises(errors.NotFoundError) as caught:
-        read(envelope({"order_id": ORDER_ID}, code=404, message="no"), effect)
+        read(wrap_data({"order_id": ORDER_ID}, code=404, message="no"), effect)
     assert caught.value.outcome is RequestOutcome.REJECTED
 
 
@@ -135,7 +135,7 @@ def test_status_decides_the_error_class_for_an_html_body(
     message: str | None,
     code: int | None,
 ) -> None:
-    response = answer(content, status)
+    response = build_response(content, status)
     assert not response.is_success
     error = status_error(response, Effect.CREATE, NOW)
     assert type(error) is kind
@@ -145,41 +145,49 @@ def test_status_decides_the_error_class_for_an_html_body(
 
 
 def test_valid_retry_after_is_on_the_error_in_seconds() -> None:
-    limited = answer(b"", 429, retry_after="7")
+    limited = build_response(b"", 429, retry_after="7")
     assert status_error(limited, Effect.CREATE, NOW).retry_after == 7
     assert (
-        status_error(answer(b"", 429, retry_after="x"), Effect.CREATE, NOW).retry_after
+        status_error(
+            build_response(b"", 429, retry_after="x"), Effect.CREATE, NOW
+        ).retry_after
         is None
     )
-    assert status_error(answer(b"", 429), Effect.CREATE, NOW).retry_after is None
+    assert (
+        status_error(build_response(b"", 429), Effect.CREATE, NOW).retry_after is None
+    )
 
 
 def test_redirect_error_names_the_target_without_its_query() -> None:
-    moved = answer(b"", 307, location="https://evil.example/x?token=canary")
+    moved = build_response(b"", 307, location="https://evil.example/x?token=canary")
     text = str(status_error(moved, Effect.CREATE, NOW))
     assert "not followed, to 'https://evil.example/x'" in text
     assert "canary" not in text
     assert "location" not in str(
-        status_error(answer(b"", 500, location="x"), Effect.CREATE, NOW)
+        status_error(build_response(b"", 500, location="x"), Effect.CREATE, NOW)
     )
 
 
 def test_order_id_in_an_error_response_to_a_create_is_on_the_error() -> None:
     """A gateway may replace the status of a response that was passed on."""
-    error = status_error(answer(envelope(order()), 502), Effect.CREATE, NOW)
+    error = status_error(
+        build_response(wrap_data(build_order()), 502), Effect.CREATE, NOW
+    )
     assert error.order_id == ORDER_ID
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 429, 501])
 def test_rejected_create_that_names_an_order_has_outcome_unknown(status: int) -> None:
-    error = status_error(answer(envelope(order()), status), Effect.CREATE, NOW)
+    error = status_error(
+        build_response(wrap_data(build_order()), status), Effect.CREATE, NOW
+    )
     assert (error.outcome, error.order_id) == (RequestOutcome.UNKNOWN, ORDER_ID)
     assert not is_retryable(error, Effect.CREATE)
 
 
 def test_order_id_in_a_rejected_refund_does_not_change_the_outcome() -> None:
     content = {"code": 403, "message": "no", "order_id": ORDER_ID}
-    error = status_error(answer(content, 403), Effect.TRANSFER, NOW)
+    error = status_error(build_response(content, 403), Effect.TRANSFER, NOW)
     assert (error.outcome, error.order_id) == (RequestOutcome.REJECTED, None)
 
 
@@ -190,10 +198,10 @@ def test_success_in_the_body_of_an_error_status_has_outcome_unknown(
 ) -> None:
     """A gateway may replace the status of a response that was passed on."""
     for status in (302, 403, 429, 501):
-        error = status_error(answer(content, status), effect, NOW)
+        error = status_error(build_response(content, status), effect, NOW)
         assert error.outcome is RequestOutcome.UNKNOWN
         assert not is_retryable(error, effect)
-        error = status_error(answer(content, status), Effect.READ, NOW)
+        error = status_error(build_response(content, status), Effect.READ, NOW)
         assert error.outcome is RequestOutcome.REJECTED
 
 
@@ -201,7 +209,7 @@ def test_success_in_the_body_of_an_error_status_has_outcome_unknown(
 def test_other_body_of_an_error_status_has_outcome_rejected(
     content: dict[str, Any],
 ) -> None:
-    error = status_error(answer(content, 403), Effect.TRANSFER, NOW)
+    error = status_error(build_response(content, 403), Effect.TRANSFER, NOW)
     assert error.outcome is RequestOutcome.REJECTED
 
 
@@ -210,14 +218,14 @@ def test_rejected_create_with_an_invalid_order_id_has_outcome_unknown(
     order_id: object,
 ) -> None:
     with pytest.raises(InvalidResponseError) as caught:
-        read(envelope({"order_id": order_id}, code=429))
+        read(wrap_data({"order_id": order_id}, code=429))
     assert caught.value.outcome is RequestOutcome.UNKNOWN
     readable = {"ORD.1:x": "ORD.1:x", "ü1": "ü1", 7: "7"}
     assert caught.value.order_id == readable.get(order_id)
 
 
 def test_truncated_body_is_rejected_and_searched_for_an_order_id() -> None:
-    body = json.dumps(envelope(order())).encode()
+    body = json.dumps(wrap_data(build_order())).encode()
     cut = Response(status=200, body=body, body_error="is longer than 9 bytes")
     with pytest.raises(InvalidResponseError, match="is longer than 9 bytes") as caught:
         read_envelope(cut, Effect.CREATE)
@@ -261,4 +269,4 @@ def test_order_evidence_finds_the_id_in_broken_bodies(
 @given(st.binary(max_size=200))
 def test_any_body_of_an_error_status_gives_an_api_error(body: bytes) -> None:
     with pytest.raises(AurpayError):
-        read_envelope(answer(body), Effect.CREATE)
+        read_envelope(build_response(body), Effect.CREATE)

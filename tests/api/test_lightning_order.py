@@ -30,10 +30,10 @@ from ..support.orders import (
     NUMBER_DAY,
     SECRET,
     TEXT_DAY,
-    envelope,
-    invoice,
-    lightning_order,
-    order,
+    build_lightning_order,
+    build_order,
+    sign_invoice,
+    wrap_data,
 )
 
 
@@ -44,7 +44,7 @@ def changed(text: str, **members: Any) -> str:
 
 
 def test_from_json_returns_an_equal_order() -> None:
-    before = lightning_order()
+    before = build_lightning_order()
     after = LightningOrder.from_json(before.to_json())
     assert after == before
     assert vars(after) == vars(before)
@@ -56,7 +56,7 @@ def test_from_json_returns_an_equal_order() -> None:
 
 
 def test_to_json_is_ascii_with_string_numbers_and_a_version() -> None:
-    text = lightning_order(envelope(order(note="Größe"))).to_json()
+    text = build_lightning_order(wrap_data(build_order(note="Größe"))).to_json()
     assert text.isascii()
     members = json.loads(text)
     assert len(members.pop("digest")) == 64
@@ -68,7 +68,7 @@ def test_to_json_is_ascii_with_string_numbers_and_a_version() -> None:
         "price": "20.00",
         "currency": "USD",
         "create_time": "2026-01-01T00:00:00+00:00",
-        "payment_request": invoice(),
+        "payment_request": sign_invoice(),
         "pay_url": "https://dashboard.aurpay.net/#/cashier/20260101000000000001",
         "payment_addr": SECRET,
         "coin": "BTC-LN",
@@ -97,14 +97,14 @@ def test_to_json_is_ascii_with_string_numbers_and_a_version() -> None:
 def test_from_json_accepts_documented_orders_with_expired_invoices(
     content: object, network: str, day: datetime
 ) -> None:
-    before = lightning_order(content, network=network, now=day)
+    before = build_lightning_order(content, network=network, now=day)
     assert LightningOrder.from_json(before.to_json()) == before
 
 
 def test_from_json_accepts_the_origin_of_the_checkout_page_in_the_json() -> None:
     pay_url = "http://[::1]:8080/#/cashier/1"
-    content = envelope(order(pay_url=pay_url))
-    before = lightning_order(content, origin=("http", "[::1]", 8080))
+    content = wrap_data(build_order(pay_url=pay_url))
+    before = build_lightning_order(content, origin=("http", "[::1]", 8080))
     after = LightningOrder.from_json(before.to_json())
     assert after.pay_url == pay_url
 
@@ -150,17 +150,19 @@ def test_any_order_survives_to_json_and_from_json(
     attempt_id: str | None,
     extra: dict[str, object],
 ) -> None:
-    data = order(
+    data = build_order(
         amount=str(Decimal(msat).scaleb(-11)),
         create_time=created.replace(tzinfo=None).isoformat(),
         status=status,
         currency=coin,
         payment_addr=SECRET if repeats_secret else None,
-        payment_request=invoice(amount_msat=msat, expiry=expiry),
+        payment_request=sign_invoice(amount_msat=msat, expiry=expiry),
         **extra,
     )
     requested = NewOrder(price, "USD", reference=reference, attempt_id=attempt_id)
-    before = lightning_order(dump_json(envelope(data)).encode(), requested=requested)
+    before = build_lightning_order(
+        dump_json(wrap_data(data)).encode(), requested=requested
+    )
     after = LightningOrder.from_json(before.to_json())
     assert after == before
     assert vars(after) == vars(before)
@@ -173,11 +175,11 @@ def test_any_order_survives_to_json_and_from_json(
         ({"amount": "0.0003"}, "amount"),
         ({"amount": "0.0002"}, "digest"),
         ({"amount": 0.0002}, "digest"),
-        ({"payment_request": invoice(amount_msat=1)}, "amount"),
-        ({"payment_request": invoice(payment_secret="ef" * 32)}, "payment_secret"),
-        ({"payment_request": invoice(payment_hash="ef" * 32)}, "digest"),
-        ({"payment_request": invoice(network="testnet")}, "network"),
-        ({"payment_request": invoice()[:-1]}, "invoice"),
+        ({"payment_request": sign_invoice(amount_msat=1)}, "amount"),
+        ({"payment_request": sign_invoice(payment_secret="ef" * 32)}, "payment_secret"),
+        ({"payment_request": sign_invoice(payment_hash="ef" * 32)}, "digest"),
+        ({"payment_request": sign_invoice(network="testnet")}, "network"),
+        ({"payment_request": sign_invoice()[:-1]}, "invoice"),
         ({"payment_request": "lnbc1"}, "invoice"),
         ({"payment_addr": "ef" * 32}, "payment_secret"),
         ({"payment_addr": None}, "digest"),
@@ -200,7 +202,7 @@ def test_any_order_survives_to_json_and_from_json(
 def test_from_json_rejects_a_changed_order_as_untrusted(
     change: dict[str, Any], check: str
 ) -> None:
-    text = changed(lightning_order().to_json(), **change)
+    text = changed(build_lightning_order().to_json(), **change)
     with pytest.raises(UntrustedOrderError) as caught:
         LightningOrder.from_json(text)
     error = caught.value
@@ -213,11 +215,11 @@ def test_from_json_rejects_a_changed_order_as_untrusted(
 
 
 def test_from_json_rejects_a_consistent_change_by_its_digest() -> None:
-    other = order(
-        payment_addr="ef" * 32, payment_request=invoice(payment_secret="ef" * 32)
+    other = build_order(
+        payment_addr="ef" * 32, payment_request=sign_invoice(payment_secret="ef" * 32)
     )
     mixed = changed(
-        lightning_order().to_json(),
+        build_lightning_order().to_json(),
         payment_request=other["payment_request"],
         payment_addr=other["payment_addr"],
     )
@@ -273,7 +275,7 @@ def test_from_json_rejects_a_document_that_to_json_did_not_write(
 def test_from_json_names_the_invalid_member_without_its_value(
     change: dict[str, Any], problem: str
 ) -> None:
-    text = changed(lightning_order().to_json(), **change)
+    text = changed(build_lightning_order().to_json(), **change)
     with pytest.raises(InvalidRequestError) as caught:
         LightningOrder.from_json(text)
     assert problem in str(caught.value)
@@ -282,20 +284,25 @@ def test_from_json_names_the_invalid_member_without_its_value(
 
 def test_from_json_accepts_changed_extra_fields() -> None:
     text = changed(
-        lightning_order(envelope(order(fee="0.1"))).to_json(), extra={"fee": "0.2"}
+        build_lightning_order(wrap_data(build_order(fee="0.1"))).to_json(),
+        extra={"fee": "0.2"},
     )
     assert LightningOrder.from_json(text).extra == {"fee": "0.2"}
 
 
 def test_order_is_overdue_before_its_invoice_expires() -> None:
-    late = lightning_order(envelope(order(create_time="2026-01-01T00:00:07")))
+    late = build_lightning_order(
+        wrap_data(build_order(create_time="2026-01-01T00:00:07"))
+    )
     assert late.overdue_at == NOW + timedelta(minutes=30, seconds=7)
     assert late.payment_request.expires_at == NOW + timedelta(hours=1)
 
 
 def test_small_amount_has_no_exponent_in_json_and_repr() -> None:
-    tiny = order(amount="2.0E-7", payment_request=invoice(amount_msat=20_000))
-    created = lightning_order(envelope(tiny))
+    tiny = build_order(
+        amount="2.0E-7", payment_request=sign_invoice(amount_msat=20_000)
+    )
+    created = build_lightning_order(wrap_data(tiny))
     assert str(created.amount) == "2.0E-7"
     assert json.loads(created.to_json())["amount"] == "0.00000020"
     assert LightningOrder.from_json(created.to_json()) == created
@@ -303,20 +310,22 @@ def test_small_amount_has_no_exponent_in_json_and_repr() -> None:
 
 
 def test_overdue_at_is_not_after_the_invoices_expiry() -> None:
-    brief = lightning_order(envelope(order(payment_request=invoice(expiry=600))))
+    brief = build_lightning_order(
+        wrap_data(build_order(payment_request=sign_invoice(expiry=600)))
+    )
     assert brief.overdue_at == brief.payment_request.expires_at
     assert brief.overdue_at == NOW + timedelta(minutes=10)
 
 
 def test_overdue_at_uses_the_invoice_time_if_create_time_is_earlier() -> None:
     """The documented example rounds create_time down."""
-    rounded = lightning_order(AS_TEXT, network="mainnet", now=TEXT_DAY)
+    rounded = build_lightning_order(AS_TEXT, network="mainnet", now=TEXT_DAY)
     assert rounded.create_time == datetime(2024, 4, 28, 12, tzinfo=UTC)
     assert rounded.overdue_at == datetime(2024, 4, 28, 13, 21, 36, tzinfo=UTC)
 
 
 def test_from_json_keeps_an_unknown_status() -> None:
-    before = lightning_order(envelope(order(status="SETTLING")))
+    before = build_lightning_order(wrap_data(build_order(status="SETTLING")))
     after = LightningOrder.from_json(before.to_json())
     assert after.status == OrderStatus("SETTLING")
     assert not after.status.is_known

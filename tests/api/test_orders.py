@@ -25,7 +25,7 @@ from aurpay_async.errors import (
     RequestOutcome,
 )
 
-from ..support.orders import NOW, answer, detail, envelope
+from ..support.orders import NOW, build_detail, build_response, wrap_data
 from .samples import json_values, paged
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ ORDER_ID = "20260101000000000001"
 
 
 def read(content: object, order_id: str = ORDER_ID) -> Order:
-    return parse_get_order(answer(content), order_id)
+    return parse_get_order(build_response(content), order_id)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_get_order_quotes_the_id_as_one_path_segment(order_id: str, path: str) -
 
 
 def test_order_with_all_fields_of_a_list_is_parsed_under_our_names() -> None:
-    assert read(envelope(detail())) == Order(
+    assert read(wrap_data(build_detail())) == Order(
         order_id=ORDER_ID,
         status=OrderStatus.PENDING,
         order_type="ORDER",
@@ -81,28 +81,28 @@ def test_order_with_only_the_documented_detail_fields_is_parsed(
 ) -> None:
     data: dict[str, Any] = {"order_id": ORDER_ID, "status": "SUCCESS"}
     if absent is None:
-        data = {**dict.fromkeys(detail()), **data}
-    created = read(envelope(data))
+        data = {**dict.fromkeys(build_detail()), **data}
+    created = read(wrap_data(data))
     assert created == Order(order_id=ORDER_ID, status=OrderStatus.SUCCESS)
     assert created.create_time is None
 
 
 def test_unknown_fields_of_an_order_are_in_extra() -> None:
     unknown = {"tx_hash": None, "fee": "0.1", "extra": {"a": 1}, "coin": "x"}
-    created = read(envelope(detail(**unknown)))
+    created = read(wrap_data(build_detail(**unknown)))
     assert created.extra == unknown
     assert created.coin == "BTC-LN"
 
 
 def test_unknown_status_in_order_detail_keeps_its_string() -> None:
-    status = read(envelope(detail(status="SETTLING"))).status
+    status = read(wrap_data(build_detail(status="SETTLING"))).status
     assert (status, status.is_known) == ("SETTLING", False)
 
 
 def test_order_amounts_are_parsed_from_numbers_and_strings() -> None:
     """Lists have strings, other responses numbers."""
     for amount, price in ((Decimal("0.0002"), 20), ("0.0002", "20")):
-        body = json.dumps(envelope(detail(amount="@", vs_price="#")))
+        body = json.dumps(wrap_data(build_detail(amount="@", vs_price="#")))
         body = body.replace('"@"', json.dumps(amount, default=str))
         body = body.replace('"#"', json.dumps(price))
         created = read(body.encode())
@@ -127,7 +127,7 @@ def test_order_amounts_are_parsed_from_numbers_and_strings() -> None:
 def test_unreadable_required_field_of_an_order_is_named_without_its_value(
     change: dict[str, Any], path: str
 ) -> None:
-    content = envelope(detail(**change))
+    content = wrap_data(build_detail(**change))
     with pytest.raises(InvalidResponseError) as caught:
         read(content)
     error = caught.value
@@ -155,26 +155,26 @@ def test_unreadable_required_field_of_an_order_is_named_without_its_value(
 def test_unreadable_optional_field_of_an_order_is_none_and_in_extra(
     wire: str, name: str, value: object
 ) -> None:
-    plain = read(envelope(detail()))
-    created = read(envelope(detail(**{wire: value})))
+    plain = read(wrap_data(build_detail()))
+    created = read(wrap_data(build_detail(**{wire: value})))
     changes: dict[str, Any] = {name: None, "extra": {wire: value}}
     assert created == attrs.evolve(plain, **changes)
 
 
 def test_order_detail_without_a_status_is_rejected() -> None:
     with pytest.raises(InvalidResponseError, match=r"data\.status is missing"):
-        read(envelope({"order_id": ORDER_ID}))
+        read(wrap_data({"order_id": ORDER_ID}))
 
 
 def test_rejected_get_order_is_rejected_although_it_names_the_order() -> None:
     with pytest.raises(APIError) as caught:
-        read(envelope({"order_id": ORDER_ID}, code=500))
+        read(wrap_data({"order_id": ORDER_ID}, code=500))
     assert caught.value.outcome is RequestOutcome.REJECTED
 
 
 @settings(max_examples=60)
 @given(
-    st.dictionaries(st.sampled_from(sorted(detail())), json_values, max_size=3),
+    st.dictionaries(st.sampled_from(sorted(build_detail())), json_values, max_size=3),
     st.dictionaries(
         st.sampled_from(["code", "data", "result", "message"]), json_values, max_size=2
     ),
@@ -182,7 +182,7 @@ def test_rejected_get_order_is_rejected_although_it_names_the_order() -> None:
 def test_any_changed_order_detail_gives_the_requested_order_or_an_error(
     data: dict[str, Any], outer: dict[str, Any]
 ) -> None:
-    body = json.dumps({**envelope(detail(**data)), **outer}).encode()
+    body = json.dumps({**wrap_data(build_detail(**data)), **outer}).encode()
     try:
         created = read(body)
     except AurpayError:
@@ -194,7 +194,7 @@ def test_any_changed_order_detail_gives_the_requested_order_or_an_error(
 
 
 def read_list(content: object) -> Page[Order]:
-    return parse_list_orders(answer(content))
+    return parse_list_orders(build_response(content))
 
 
 def test_list_orders_sends_page_and_size_to_the_documented_path() -> None:
@@ -206,8 +206,8 @@ def test_list_orders_sends_page_and_size_to_the_documented_path() -> None:
 
 
 def test_page_of_orders_parses_each_row_like_order_detail() -> None:
-    rows = [detail(order_id="2", fee="0.1"), detail()]
-    created = read_list(envelope(paged(rows, total=43, max_page=5)))
+    rows = [build_detail(order_id="2", fee="0.1"), build_detail()]
+    created = read_list(wrap_data(paged(rows, total=43, max_page=5)))
     assert (created.page, created.size, created.total, created.max_page) == (
         1,
         10,
@@ -216,33 +216,35 @@ def test_page_of_orders_parses_each_row_like_order_detail() -> None:
     )
     assert [order.order_id for order in created.items] == ["2", ORDER_ID]
     assert created.items[0].extra == {"fee": "0.1"}
-    assert created.items[1] == read(envelope(detail()))
+    assert created.items[1] == read(wrap_data(build_detail()))
 
 
 def test_empty_list_of_orders_is_an_empty_page() -> None:
-    created = read_list(envelope(paged([], total=0, max_page=0)))
+    created = read_list(wrap_data(paged([], total=0, max_page=0)))
     assert (created.items, created.max_page) == ((), 0)
 
 
 @pytest.mark.parametrize(
     ("content", "paths"),
     [
-        (envelope(None), ("data",)),
-        (envelope([detail()]), ("data",)),
-        (envelope({}), ("data.max_page", "data.page", "data.size", "data.total")),
-        (envelope(paged([], total="43")), ("data.total",)),
-        (envelope(paged([], page=-1)), ("data.page",)),
-        (envelope(paged([], size=True)), ("data.size",)),
-        (envelope(paged([], max_page=0.5)), ("data.max_page",)),
-        (envelope(paged(None)), ("data.data",)),
-        (envelope(paged({"0": detail()})), ("data.data",)),
-        (envelope(paged([detail(), None])), ("data.data[1]",)),
-        (envelope(paged([detail(), [detail()]])), ("data.data[1]",)),
+        (wrap_data(None), ("data",)),
+        (wrap_data([build_detail()]), ("data",)),
+        (wrap_data({}), ("data.max_page", "data.page", "data.size", "data.total")),
+        (wrap_data(paged([], total="43")), ("data.total",)),
+        (wrap_data(paged([], page=-1)), ("data.page",)),
+        (wrap_data(paged([], size=True)), ("data.size",)),
+        (wrap_data(paged([], max_page=0.5)), ("data.max_page",)),
+        (wrap_data(paged(None)), ("data.data",)),
+        (wrap_data(paged({"0": build_detail()})), ("data.data",)),
+        (wrap_data(paged([build_detail(), None])), ("data.data[1]",)),
+        (wrap_data(paged([build_detail(), [build_detail()]])), ("data.data[1]",)),
         (
-            envelope(paged([detail(), detail(order_id=None, vs_price={})])),
+            wrap_data(
+                paged([build_detail(), build_detail(order_id=None, vs_price={})])
+            ),
             ("data.data[1].order_id", "data.data[1].vs_price"),
         ),
-        (envelope(paged([{}, {}])), ("data.data[0].order_id", "data.data[0].status")),
+        (wrap_data(paged([{}, {}])), ("data.data[0].order_id", "data.data[0].status")),
     ],
 )
 def test_page_with_a_row_without_an_id_is_rejected_and_the_row_named(
@@ -255,10 +257,12 @@ def test_page_with_a_row_without_an_id_is_rejected_and_the_row_named(
 
 
 @pytest.mark.parametrize("value", [None, "canary\ud800", 5.5, {}, [None], True])
-@pytest.mark.parametrize("wire", sorted(detail().keys() - {"order_id"}))
+@pytest.mark.parametrize("wire", sorted(build_detail().keys() - {"order_id"}))
 def test_malformed_field_of_an_order_row_hides_no_row(wire: str, value: object) -> None:
     """The row may be another order than the one that is searched for."""
-    content = envelope(paged([detail(**{wire: value}), detail(order_id="2")]))
+    content = wrap_data(
+        paged([build_detail(**{wire: value}), build_detail(order_id="2")])
+    )
     odd, good = read_list(json.dumps(content).encode()).items
     assert (odd.order_id, good.order_id) == (ORDER_ID, "2")
     assert good.price == Decimal("20.0")
@@ -266,7 +270,7 @@ def test_malformed_field_of_an_order_row_hides_no_row(wire: str, value: object) 
 
 
 def test_unreadable_status_of_an_order_row_is_empty_and_unknown() -> None:
-    (row,) = read_list(envelope(paged([detail(status=None)], total=1))).items
+    (row,) = read_list(wrap_data(paged([build_detail(status=None)], total=1))).items
     assert (row.status, row.status.is_known, row.status.is_paid) == ("", False, None)
     assert row.extra == {"status": None}
 
@@ -274,12 +278,12 @@ def test_unreadable_status_of_an_order_row_is_empty_and_unknown() -> None:
 @settings(max_examples=40)
 @given(
     st.dictionaries(st.sampled_from(["page", "size", "total", "data"]), json_values),
-    st.dictionaries(st.sampled_from(sorted(detail())), json_values, max_size=2),
+    st.dictionaries(st.sampled_from(sorted(build_detail())), json_values, max_size=2),
 )
 def test_any_changed_page_of_orders_gives_all_rows_or_an_error(
     head: dict[str, Any], row: dict[str, Any]
 ) -> None:
-    content = envelope({**paged([detail(), detail(**row)]), **head})
+    content = wrap_data({**paged([build_detail(), build_detail(**row)]), **head})
     try:
         created = read_list(json.dumps(content).encode())
     except AurpayError:

@@ -30,7 +30,7 @@ from aurpay_async.errors import (
     UntrustedOrderError,
 )
 
-from ..support.orders import answer, envelope
+from ..support.orders import build_response, wrap_data
 from .samples import ORDER_ID, json_values, payment
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ PAY_URL = "https://dashboard.aurpay.net/#/cashier/choose?token=made-up"
 
 
 def read(content: object, requested: NewPayment = REQUESTED) -> PaymentOrder:
-    return parse_create_payment(answer(content), requested, POLICY, NOW)
+    return parse_create_payment(build_response(content), requested, POLICY, NOW)
 
 
 def read_url(content: object) -> PaymentUrl:
     requested = NewPaymentUrl("18.00", "USD", reference="cart-42", attempt_id="ab" * 12)
-    return parse_create_payment_url(answer(content), requested, POLICY)
+    return parse_create_payment_url(build_response(content), requested, POLICY)
 
 
 def test_create_payment_sends_coin_as_currency_and_fiat_as_vs_currency() -> None:
@@ -93,7 +93,7 @@ def test_payment_options_are_sent_only_if_they_are_true() -> None:
 
 
 def test_payment_that_matches_its_request_is_parsed() -> None:
-    created = read(envelope(payment(memo="7")))
+    created = read(wrap_data(payment(memo="7")))
     assert (created.order_id, created.status) == (ORDER_ID, "PENDING")
     assert created.amount == Decimal("18.0123")
     assert (created.coin, created.chain) == ("USDT-ERC20", "ETH")
@@ -113,7 +113,7 @@ def test_payment_without_a_valid_create_time_has_the_time_of_its_response(
     create_time: object,
 ) -> None:
     """Aurpay may send UTC+8, which would show the payment for eight hours."""
-    created = read(envelope(payment(create_time=create_time)))
+    created = read(wrap_data(payment(create_time=create_time)))
     assert created.create_time == datetime(2024, 8, 6, 7, 20, tzinfo=UTC)
     assert created.extra == {"create_time": create_time}
 
@@ -122,14 +122,14 @@ def test_payment_without_a_valid_create_time_has_the_time_of_its_response(
 def test_payment_without_contract_or_checkout_page_is_parsed(
     nothing: str | None,
 ) -> None:
-    created = read(envelope(payment(contract_addr=nothing, pay_url=nothing)))
+    created = read(wrap_data(payment(contract_addr=nothing, pay_url=nothing)))
     assert (created.contract_addr, created.pay_url) == (nothing, None)
     assert "pay_url" not in created.checks
 
 
 def test_repeated_chain_and_coin_are_compared_without_regard_to_case() -> None:
     repeated = payment(chain="eth", currency="usdt-erc20", vs_currency="usd")
-    created = read(envelope(repeated))
+    created = read(wrap_data(repeated))
     assert {"chain", "coin"} < set(created.checks)
     assert (created.chain, created.coin, created.currency) == (
         "ETH",
@@ -166,7 +166,7 @@ def test_repeated_chain_and_coin_are_compared_without_regard_to_case() -> None:
 def test_payment_that_fails_a_check_raises_untrusted_order_error(
     change: dict[str, Any], check: str
 ) -> None:
-    content = envelope(payment(**change))
+    content = wrap_data(payment(**change))
     with pytest.raises(UntrustedOrderError) as caught:
         read(content)
     error = caught.value
@@ -187,7 +187,7 @@ def test_unreadable_payment_raises_invalid_response_error(
     change: dict[str, Any], paths: tuple[str, ...]
 ) -> None:
     with pytest.raises(InvalidResponseError) as caught:
-        read(envelope(payment(**change)))
+        read(wrap_data(payment(**change)))
     assert type(caught.value) is InvalidResponseError
     assert caught.value.paths == paths
     assert caught.value.outcome is RequestOutcome.UNKNOWN
@@ -195,11 +195,11 @@ def test_unreadable_payment_raises_invalid_response_error(
 
 def test_payment_url_at_the_clients_own_origin_is_accepted() -> None:
     """A gateway may serve the checkout pages."""
-    assert read(envelope(payment(pay_url="https://gateway.example/pay"))).pay_url
+    assert read(wrap_data(payment(pay_url="https://gateway.example/pay"))).pay_url
 
 
 def test_payment_url_is_parsed_with_unknown_fields_in_extra() -> None:
-    created = read_url(envelope({"pay_url": PAY_URL, "order_id": "7", "extra": 1}))
+    created = read_url(wrap_data({"pay_url": PAY_URL, "order_id": "7", "extra": 1}))
     assert created == PaymentUrl(
         pay_url=PAY_URL,
         price=Decimal("18.00"),
@@ -224,7 +224,7 @@ def test_payment_url_is_parsed_with_unknown_fields_in_extra() -> None:
 )
 def test_payment_url_at_another_origin_is_rejected(pay_url: object) -> None:
     with pytest.raises(InvalidResponseError) as caught:
-        read_url(envelope({"pay_url": pay_url}))
+        read_url(wrap_data({"pay_url": pay_url}))
     assert type(caught.value) is InvalidResponseError
     assert caught.value.paths == ("data.pay_url",)
     assert caught.value.outcome is RequestOutcome.UNKNOWN
@@ -232,7 +232,7 @@ def test_payment_url_at_another_origin_is_rejected(pay_url: object) -> None:
 
 def test_response_without_a_pay_url_is_rejected() -> None:
     with pytest.raises(InvalidResponseError, match=r"data\.pay_url is not a string"):
-        read_url(envelope({}))
+        read_url(wrap_data({}))
 
 
 def test_list_fiat_currencies_sends_a_get_request() -> None:
@@ -243,19 +243,19 @@ def test_list_fiat_currencies_sends_a_get_request() -> None:
 
 @pytest.mark.parametrize("data", [["USD"], {"USD": "Dollar"}, [], {}, "USD", 0, False])
 def test_fiat_currencies_are_returned_as_received(data: object) -> None:
-    assert parse_list_fiat_currencies(answer(envelope(data))) == data
+    assert parse_list_fiat_currencies(build_response(wrap_data(data))) == data
 
 
-@pytest.mark.parametrize("content", [envelope(None), {"code": 0, "message": "ok"}])
+@pytest.mark.parametrize("content", [wrap_data(None), {"code": 0, "message": "ok"}])
 def test_response_without_fiat_currencies_is_rejected(content: object) -> None:
     with pytest.raises(InvalidResponseError) as caught:
-        parse_list_fiat_currencies(answer(content))
+        parse_list_fiat_currencies(build_response(content))
     assert caught.value.paths == ("data",)
 
 
 def test_rejected_list_of_fiat_currencies_raises_api_error() -> None:
     with pytest.raises(APIError, match="code 5"):
-        parse_list_fiat_currencies(answer({"code": 5}))
+        parse_list_fiat_currencies(build_response({"code": 5}))
 
 
 @settings(max_examples=40)
@@ -266,7 +266,7 @@ def test_rejected_list_of_fiat_currencies_raises_api_error() -> None:
 def test_any_changed_payment_matches_its_request_or_gives_an_error(
     data: dict[str, Any], outer: dict[str, Any]
 ) -> None:
-    body = json.dumps({**envelope(payment(**data)), **outer}).encode()
+    body = json.dumps({**wrap_data(payment(**data)), **outer}).encode()
     try:
         created = read(body)
     except AurpayError:
@@ -283,10 +283,10 @@ def test_any_changed_payment_matches_its_request_or_gives_an_error(
 def test_any_changed_payment_url_has_an_accepted_origin_or_gives_an_error(
     pay_url: Any, outer: dict[str, Any]
 ) -> None:
-    content = {**envelope({"pay_url": pay_url}), **outer}
+    content = {**wrap_data({"pay_url": pay_url}), **outer}
     try:
         created = read_url(json.dumps(content).encode())
-        parse_list_fiat_currencies(answer(json.dumps(content).encode()))
+        parse_list_fiat_currencies(build_response(json.dumps(content).encode()))
     except AurpayError:
         return
     assert created.pay_url.startswith("https://")

@@ -22,12 +22,12 @@ from aurpay_async._api.payment_models import NewPayment
 from ..support.orders import (
     NOW,
     SECRET,
-    answer,
-    detail,
-    envelope,
-    invoice,
-    lightning_order,
-    order,
+    build_detail,
+    build_lightning_order,
+    build_order,
+    build_response,
+    sign_invoice,
+    wrap_data,
 )
 from .samples import payment
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from aurpay_async import PaymentOrder
 
-TINY = invoice(amount_msat=20_000)
-ORDER = lightning_order(
-    envelope(order(amount="2.0E-7", payment_request=TINY, later="canary"))
+TINY = sign_invoice(amount_msat=20_000)
+ORDER = build_lightning_order(
+    wrap_data(build_order(amount="2.0E-7", payment_request=TINY, later="canary"))
 )
 PUBLIC_ORDER = {
     "order_id": "20260101000000000001",
@@ -52,7 +52,9 @@ PUBLIC_ORDER = {
     "payment_request": TINY,
     "pay_url": "https://dashboard.aurpay.net/#/cashier/20260101000000000001",
 }
-KNOWN = parse_get_order(answer(envelope(detail(remark="canary"))), ORDER.order_id)
+KNOWN = parse_get_order(
+    build_response(wrap_data(build_detail(remark="canary"))), ORDER.order_id
+)
 PUBLIC_KNOWN = {
     "order_id": "20260101000000000001",
     "status": "PENDING",
@@ -102,7 +104,7 @@ def test_the_public_forms_of_payments_have_an_address_or_a_page() -> None:
         payees=frozenset(),
     )
     asked = NewPayment(18, "USD", chain="ETH", coin="USDT-ERC20", reference="cart-42")
-    response = answer(envelope(payment(amount="0.0000001")))
+    response = build_response(wrap_data(payment(amount="0.0000001")))
     created: PaymentOrder = parse_create_payment(
         response, asked, policy, NOW.timestamp()
     )

@@ -14,7 +14,7 @@ from aurpay_async import Effect
 from aurpay_async._api.account import build_request, parse_request
 from aurpay_async.errors import APIError, InvalidRequestError, InvalidResponseError
 
-from ..support.orders import answer, envelope
+from ..support.orders import build_response, wrap_data
 
 if TYPE_CHECKING:
     from aurpay_async import Request
@@ -191,20 +191,20 @@ def test_build_request_requires_an_effect(effect: Any) -> None:
 
 @pytest.mark.parametrize("data", [None, {}, [], "x", 0, {"a": [1]}])
 def test_parse_request_returns_data_with_decimals(data: object) -> None:
-    assert parse_request(answer(envelope(data)), Effect.READ) == data
-    exact = parse_request(answer(b'{"code":0,"data":0.10}'), Effect.READ)
+    assert parse_request(build_response(wrap_data(data)), Effect.READ) == data
+    exact = parse_request(build_response(b'{"code":0,"data":0.10}'), Effect.READ)
     assert str(exact) == "0.10"
 
 
 def test_parse_request_returns_none_without_data() -> None:
-    assert parse_request(answer({"code": 0}), Effect.TRANSFER) is None
+    assert parse_request(build_response({"code": 0}), Effect.TRANSFER) is None
 
 
 def test_parse_request_rejects_a_response_without_an_envelope() -> None:
     with pytest.raises(APIError):
-        parse_request(answer({"code": 7}), Effect.READ)
+        parse_request(build_response({"code": 7}), Effect.READ)
     with pytest.raises(InvalidResponseError):
-        parse_request(answer([]), Effect.READ)
+        parse_request(build_response([]), Effect.READ)
 
 
 @settings(max_examples=40)

@@ -24,12 +24,12 @@ from aurpay_async.errors import (
     RequestOutcome,
 )
 
-from ..support.orders import answer, envelope
+from ..support.orders import build_response, wrap_data
 from .samples import ORDER_ID, json_values, refund, refund_info
 
 
 def read(content: object) -> Refund:
-    return parse_refund_order(answer(content), ORDER_ID)
+    return parse_refund_order(build_response(content), ORDER_ID)
 
 
 def test_get_refund_sends_a_get_with_the_id_as_one_segment() -> None:
@@ -39,8 +39,8 @@ def test_get_refund_sends_a_get_with_the_id_as_one_segment() -> None:
 
 
 def test_refund_info_is_parsed_with_unknown_fields_in_extra() -> None:
-    content = envelope(refund_info(to_addr="0x1"))
-    created = parse_get_refund(answer(content), ORDER_ID)
+    content = wrap_data(refund_info(to_addr="0x1"))
+    created = parse_get_refund(build_response(content), ORDER_ID)
     assert created == RefundInfo(
         order_id=ORDER_ID,
         chain="ETH",
@@ -64,7 +64,7 @@ def test_malformed_refund_info_or_another_orders_is_rejected(
     change: dict[str, Any], path: str
 ) -> None:
     with pytest.raises(InvalidResponseError) as caught:
-        parse_get_refund(answer(envelope(refund_info(**change))), ORDER_ID)
+        parse_get_refund(build_response(wrap_data(refund_info(**change))), ORDER_ID)
     assert caught.value.paths == (path,)
 
 
@@ -76,7 +76,7 @@ def test_refund_order_sends_a_post_without_a_body_and_effect_transfer() -> None:
     assert "Content-Type" not in request.headers
 
 
-@pytest.mark.parametrize("content", [refund(), envelope(refund())])
+@pytest.mark.parametrize("content", [refund(), wrap_data(refund())])
 def test_refund_is_parsed_with_and_without_an_envelope(content: object) -> None:
     assert read(content) == Refund(
         order_id=ORDER_ID,
@@ -95,15 +95,15 @@ def test_unknown_status_and_fields_of_a_refund_are_kept() -> None:
     ("content", "paths"),
     [
         (refund(order_id="1"), ("order_id",)),
-        (envelope(refund(order_id="1")), ("data.order_id",)),
+        (wrap_data(refund(order_id="1")), ("data.order_id",)),
         (refund(refund_amount="much"), ("refund_amount",)),
-        (envelope(refund(refund_status=None)), ("data.refund_status",)),
+        (wrap_data(refund(refund_status=None)), ("data.refund_status",)),
         (
             {"message": "no"},
             ("order_id", "refund_amount", "refund_date", "refund_status"),
         ),
-        (envelope(None), ("data",)),
-        (envelope(refund(), result=False), ("code", "result")),
+        (wrap_data(None), ("data",)),
+        (wrap_data(refund(), result=False), ("code", "result")),
         (refund(result=False), ("code",)),
         (refund(result="no"), ("code",)),
         (b"<html>", ()),
@@ -125,7 +125,7 @@ def test_refund_with_an_unreadable_date_is_parsed_with_the_date_in_extra(
     *, enveloped: bool
 ) -> None:
     content = refund(refund_date=20240806)
-    created = read(envelope(content) if enveloped else content)
+    created = read(wrap_data(content) if enveloped else content)
     assert (created.date, created.extra) == ("", {"refund_date": 20240806})
     assert (created.order_id, created.status) == (ORDER_ID, "PROCESSING")
 
@@ -153,7 +153,7 @@ def test_rejected_refund_raises_api_error() -> None:
 def test_any_changed_refund_is_of_the_requested_order_or_gives_an_error(
     data: dict[str, Any], outer: dict[str, Any], bare: bool
 ) -> None:
-    content = {**refund(**data), **outer} if bare else {**envelope(refund(**data))}
+    content = {**refund(**data), **outer} if bare else {**wrap_data(refund(**data))}
     try:
         created = read(json.dumps(content).encode())
     except AurpayError:

@@ -30,7 +30,7 @@ from aurpay_async.errors import (
     RequestOutcome,
 )
 
-from ..support.orders import NOW, answer, envelope, invoice
+from ..support.orders import NOW, build_response, sign_invoice, wrap_data
 from .samples import json_values, paged, transaction
 
 POLICY = InvoicePolicy(
@@ -38,7 +38,7 @@ POLICY = InvoicePolicy(
     origin=("https", "dashboard.aurpay.net", 443),
     payees=frozenset({"02" * 33}),
 )
-PAID = require_payable(invoice(), None, POLICY, NOW.timestamp())
+PAID = require_payable(sign_invoice(), None, POLICY, NOW.timestamp())
 
 
 def test_list_transactions_sends_a_path_without_a_trailing_slash() -> None:
@@ -49,7 +49,7 @@ def test_list_transactions_sends_a_path_without_a_trailing_slash() -> None:
 
 def test_transaction_is_parsed_with_exact_amounts() -> None:
     page = parse_list_transactions(
-        answer(envelope(paged([transaction(tx_hash="00")], total=1)))
+        build_response(wrap_data(paged([transaction(tx_hash="00")], total=1)))
     )
     assert page.items == (
         Transaction(
@@ -72,7 +72,7 @@ def test_obtained_amount_of_a_transaction_may_be_null(absent: bool) -> None:
     row = transaction(obtained=None)
     if absent:
         del row["obtained"]
-    page = parse_list_transactions(answer(envelope(paged([row]))))
+    page = parse_list_transactions(build_response(wrap_data(paged([row]))))
     assert page.items[0].obtained is None
 
 
@@ -82,7 +82,7 @@ def test_malformed_field_of_a_transaction_hides_no_row(
 ) -> None:
     """Only a row without an id is rejected, and named."""
     rows = [transaction()] * 3 + [transaction(**{field: [None]})]
-    content = answer(envelope(paged(rows)))
+    content = build_response(wrap_data(paged(rows)))
     if field == "tx_id":
         with pytest.raises(InvalidResponseError) as caught:
             parse_list_transactions(content)
@@ -100,9 +100,9 @@ def test_malformed_field_of_a_transaction_hides_no_row(
 def test_any_changed_transaction_gives_a_typed_row_or_an_error(
     row: dict[str, Any],
 ) -> None:
-    content = envelope(paged([transaction(**row)]))
+    content = wrap_data(paged([transaction(**row)]))
     try:
-        page = parse_list_transactions(answer(json.dumps(content).encode()))
+        page = parse_list_transactions(build_response(json.dumps(content).encode()))
     except AurpayError:
         return
     assert isinstance(page.items[0].amount, Decimal | None)
@@ -114,14 +114,14 @@ def test_any_changed_transaction_gives_a_typed_row_or_an_error(
 def test_payable_invoice_is_accepted_in_any_spelling(
     expected: int | None, given_as: Any
 ) -> None:
-    paid = require_payable(given_as(invoice()), expected, POLICY, NOW.timestamp())
-    assert paid.invoice == bolt11.decode(invoice())
+    paid = require_payable(given_as(sign_invoice()), expected, POLICY, NOW.timestamp())
+    assert paid.invoice == bolt11.decode(sign_invoice())
     assert paid.amount_msat == 20_000_000
 
 
 def test_decoded_invoice_is_decoded_again_before_a_withdrawal() -> None:
     """A caller can construct any record; only the encoded invoice is signed."""
-    decoded = bolt11.decode(invoice())
+    decoded = bolt11.decode(sign_invoice())
     assert require_payable(decoded, None, POLICY, NOW.timestamp()).invoice == decoded
     vars(decoded)["amount_msat"] = 1
     paid = require_payable(decoded, None, POLICY, NOW.timestamp())
@@ -132,25 +132,25 @@ def test_decoded_invoice_is_decoded_again_before_a_withdrawal() -> None:
     ("text", "sentence"),
     [
         (
-            invoice(network="testnet"),
+            sign_invoice(network="testnet"),
             (
                 "invoice: the invoice is for testnet, and not for regtest; "
                 "ask the payee for an invoice on the client's network"
             ),
         ),
         (
-            invoice(timestamp=int(NOW.timestamp()) - 3600),
+            sign_invoice(timestamp=int(NOW.timestamp()) - 3600),
             "invoice: the invoice expired 0 s ago; ask the payee for a new invoice",
         ),
         (
-            invoice(timestamp=int(NOW.timestamp()) + 301),
+            sign_invoice(timestamp=int(NOW.timestamp()) + 301),
             (
                 "invoice: the invoice was created 301 s in the future; is this clock "
                 "right?; set this machine's clock, or ask the payee for a new invoice"
             ),
         ),
         (
-            invoice(amount_msat=None),
+            sign_invoice(amount_msat=None),
             (
                 "invoice: it leaves the amount open, and Aurpay does not document "
                 "the unit of the amount field beside it; ask the payee for an "
@@ -172,7 +172,7 @@ def test_invoice_that_cannot_be_paid_now_is_rejected_with_a_hint(
 @pytest.mark.parametrize("expected", [19_999_999, 20_000_001, 20_000])
 def test_invoice_of_another_amount_than_expected_is_rejected(expected: int) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        require_payable(invoice(), expected, POLICY, NOW.timestamp())
+        require_payable(sign_invoice(), expected, POLICY, NOW.timestamp())
     assert caught.value.field == "amount"
     assert str(caught.value).startswith(
         f"amount: expected {expected} msat, but the invoice asks for 20000000;"
@@ -183,10 +183,10 @@ def test_invoice_of_another_amount_than_expected_is_rejected(expected: int) -> N
     ("text", "kind"),
     [
         ("lnbcrt1", InvoiceDecodeError),
-        (invoice()[:-1], InvoiceDecodeError),
+        (sign_invoice()[:-1], InvoiceDecodeError),
         (b"lnbcrt1", InvoiceDecodeError),
         (None, InvoiceDecodeError),
-        (invoice(features=(8, 14, 100)), InvoiceInvalidError),
+        (sign_invoice(features=(8, 14, 100)), InvoiceInvalidError),
     ],
 )
 def test_undecodable_invoice_is_not_payable(text: Any, kind: type[AurpayError]) -> None:
@@ -198,18 +198,18 @@ def test_undecodable_invoice_is_not_payable(text: Any, kind: type[AurpayError]) 
 def test_invoice_is_payable_until_it_expires_and_within_the_clock_skew() -> None:
     moments = [NOW - timedelta(seconds=300), NOW + timedelta(seconds=3599.9)]
     for moment in moments:
-        assert require_payable(invoice(), None, POLICY, moment.timestamp())
+        assert require_payable(sign_invoice(), None, POLICY, moment.timestamp())
 
 
 def test_withdraw_sends_the_encoded_invoice_and_no_amount() -> None:
     request = build_withdraw_lightning(PAID.invoice)
     assert (request.method, request.path) == ("POST", "/api/bln/withdraw")
     assert request.effect is Effect.TRANSFER
-    assert json.loads(request.body) == {"ln_invoices": invoice()}
+    assert json.loads(request.body) == {"ln_invoices": sign_invoice()}
 
 
 def test_withdrawal_has_the_sent_invoice_and_the_response() -> None:
-    created = parse_withdraw_lightning(answer(envelope({"id": 7})), PAID)
+    created = parse_withdraw_lightning(build_response(wrap_data({"id": 7})), PAID)
     assert created == Withdrawal(
         invoice=PAID.invoice, amount_msat=20_000_000, data={"id": 7}
     )
@@ -217,19 +217,21 @@ def test_withdrawal_has_the_sent_invoice_and_the_response() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [envelope(None), envelope([]), envelope({}, result=False), b"<html>"]
+    "content", [wrap_data(None), wrap_data([]), wrap_data({}, result=False), b"<html>"]
 )
 def test_malformed_withdrawal_response_leaves_the_outcome_unknown(
     content: object,
 ) -> None:
     with pytest.raises(InvalidResponseError) as caught:
-        parse_withdraw_lightning(answer(content), PAID)
+        parse_withdraw_lightning(build_response(content), PAID)
     assert caught.value.outcome is RequestOutcome.UNKNOWN
 
 
 def test_rejected_withdrawal_raises_api_error() -> None:
     with pytest.raises(APIError) as caught:
-        parse_withdraw_lightning(answer({"code": 5, "message": "balance"}), PAID)
+        parse_withdraw_lightning(
+            build_response({"code": 5, "message": "balance"}), PAID
+        )
     assert caught.value.outcome is RequestOutcome.REJECTED
 
 
@@ -238,9 +240,11 @@ def test_rejected_withdrawal_raises_api_error() -> None:
 def test_any_withdrawal_response_gives_the_sent_invoice_or_an_error(
     outer: dict[str, Any],
 ) -> None:
-    content = {**envelope({}), **outer}
+    content = {**wrap_data({}), **outer}
     try:
-        created = parse_withdraw_lightning(answer(json.dumps(content).encode()), PAID)
+        created = parse_withdraw_lightning(
+            build_response(json.dumps(content).encode()), PAID
+        )
     except AurpayError:
         return
     assert created.amount_msat == 20_000_000

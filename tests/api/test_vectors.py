@@ -16,7 +16,7 @@ from aurpay_async._api.models import UncheckedOrder
 from aurpay_async._api.payment_models import NewPaymentUrl, UncheckedPayment
 from aurpay_async._api.wire import wire_names
 
-from ..support.orders import NUMBER_DAY, TEXT_DAY, answer, invoice
+from ..support.orders import NUMBER_DAY, TEXT_DAY, build_response, sign_invoice
 from .samples import DOCUMENTED, DOCUMENTED_REQUESTS, ORDER_ID
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def creates(day: datetime, network: str) -> Parse:
 
 
 def withdraws(found: Response) -> object:
-    decoded = bolt11.decode(invoice())
+    decoded = bolt11.decode(sign_invoice())
     paid = account.require_payable(
         decoded, None, make_policy("regtest"), decoded.timestamp
     )
@@ -150,7 +150,7 @@ def test_every_documented_field_is_parsed_under_our_name(
     endpoint: str, part: str, parse: Parse
 ) -> None:
     content = documented(endpoint, part)
-    created: Any = parse(answer(json.dumps(content, default=float).encode()))
+    created: Any = parse(build_response(json.dumps(content, default=float).encode()))
     data = content.get("data", content)
     rows = zip(created.items, data["data"], strict=True) if "data" in data else ()
     for record, fields in rows or [(created, data)]:

@@ -14,7 +14,7 @@ from aurpay_async.bolt11._invoice import check_rules
 from aurpay_async.errors import InvoiceError
 
 from ..conftest import load
-from ..support.orders import invoice as sign
+from ..support.orders import sign_invoice as sign
 
 if TYPE_CHECKING:
     from .conftest import Run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..support.orders import PAYEE, invoice
+from ..support.orders import PAYEE, sign_invoice
 from .test_decode import INVOICES
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ NOW = int(datetime.now(UTC).timestamp())
 
 def sign_now(**fields: Any) -> str:
     """Sign a regtest invoice over 20,000 satoshi now."""
-    return invoice(**{"timestamp": NOW, **fields})
+    return sign_invoice(**{"timestamp": NOW, **fields})
 
 
 def test_verify_shows_each_check_of_a_matching_invoice(aurpay: Run) -> None:
@@ -102,7 +102,7 @@ def test_verify_names_the_failed_check_and_runs_the_others(
 
 def test_verify_fails_for_an_invoice_of_the_future(aurpay: Run) -> None:
     later = int(datetime.now(UTC).timestamp()) + 4000
-    text = invoice(timestamp=later)
+    text = sign_invoice(timestamp=later)
     done = aurpay("verify", text, "--amount", "0.0002", "--network", "regtest")
     assert done.code == 1
     assert "in the future" in done.out

@@ -15,7 +15,7 @@ from aurpay_async._cli._output import Output
 from aurpay_async._cli.account import _send_withdrawal, _verify_payable
 
 from ..support.loopback import Server
-from ..support.orders import PAYEE, invoice
+from ..support.orders import PAYEE, sign_invoice
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
@@ -29,7 +29,7 @@ HASH = "cd" * 32
 def sign_fresh(**fields: Any) -> str:
     """Sign a regtest invoice over 1,000 satoshi that expires in an hour."""
     now = int(datetime.now(UTC).timestamp())
-    return invoice(**{"timestamp": now, "amount_msat": 1_000_000, **fields})
+    return sign_invoice(**{"timestamp": now, "amount_msat": 1_000_000, **fields})
 
 
 @pytest.fixture

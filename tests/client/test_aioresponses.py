@@ -20,7 +20,7 @@ from aurpay_async import (
 from aurpay_async.testing import FakeClock
 
 from ..support.aioresponses_compat import NEEDED, mocked
-from ..support.orders import AS_TEXT, TEXT_DAY, envelope
+from ..support.orders import AS_TEXT, TEXT_DAY, wrap_data
 
 __all__ = ["mocked"]
 
@@ -60,7 +60,7 @@ async def test_the_documented_response_becomes_an_order(mocked: aioresponses) ->
 REJECTED, UNKNOWN = RequestOutcome.REJECTED, RequestOutcome.UNKNOWN
 BAD_KEY = json.dumps({"code": 401, "message": "bad key"})
 NO = json.dumps({"code": 10001, "message": "no"})
-NO_DATA = json.dumps(envelope(None))
+NO_DATA = json.dumps(wrap_data(None))
 PAGE = "<html>Bad gateway</html>"
 
 

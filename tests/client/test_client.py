@@ -51,11 +51,11 @@ from ..support.orders import (
     NUMBER_DAY,
     PAYEE,
     TEXT_DAY,
-    answer,
-    detail,
-    envelope,
-    invoice,
-    order,
+    build_detail,
+    build_order,
+    build_response,
+    sign_invoice,
+    wrap_data,
 )
 
 ORDER_ID = "20260101000000000001"
@@ -145,19 +145,19 @@ async def test_all_ten_checks_are_made_with_a_pinned_payee() -> None:
 
 async def test_documented_testnet_response_is_rejected_on_mainnet() -> None:
     async with client(
-        answer(AS_NUMBER), network="mainnet", clock=FakeClock(NUMBER_DAY)
+        build_response(AS_NUMBER), network="mainnet", clock=FakeClock(NUMBER_DAY)
     ) as c:
         with pytest.raises(UntrustedOrderError) as caught:
             await c.create_order(20, "USD")
     assert caught.value.check == "network"
     async with client(
-        answer(AS_NUMBER), network="testnet", clock=FakeClock(NUMBER_DAY)
+        build_response(AS_NUMBER), network="testnet", clock=FakeClock(NUMBER_DAY)
     ) as c:
         assert (await c.create_order(20, "USD")).payment_request.network == "testnet"
 
 
 async def test_documented_mainnet_response_is_valid_at_its_date_only() -> None:
-    transport = MemoryTransport(answer(AS_TEXT), answer(AS_TEXT))
+    transport = MemoryTransport(build_response(AS_TEXT), build_response(AS_TEXT))
     async with AurpayClient(clock=FakeClock(TEXT_DAY), transport=transport) as c:
         assert (await c.create_order(20, "USD")).order_id == "20240428125136525824"
     async with AurpayClient(transport=transport) as c:
@@ -167,8 +167,8 @@ async def test_documented_mainnet_response_is_valid_at_its_date_only() -> None:
 
 
 async def test_failed_create_has_outcome_and_new_order_for_recovery() -> None:
-    content = envelope(order(amount="1"))
-    async with client(answer(content)) as c:
+    content = wrap_data(build_order(amount="1"))
+    async with client(build_response(content)) as c:
         with pytest.raises(UntrustedOrderError) as caught:
             await c.create_order(
                 "20.00", "USD", callback_url="https://shop.example/paid?id=7"
@@ -187,7 +187,7 @@ async def test_failed_create_has_outcome_and_new_order_for_recovery() -> None:
 async def test_response_error_reports_attempt_count_and_last_send_time() -> None:
     clock = FakeClock(NOW)
     down = ConnectError("down", outcome=RequestOutcome.NOT_SENT)
-    async with client(down, down, answer({"code": 5}), clock=clock) as c:
+    async with client(down, down, build_response({"code": 5}), clock=clock) as c:
         with pytest.raises(AurpayError) as caught:
             await c.create_order(20, "USD")
     error = caught.value
@@ -197,7 +197,7 @@ async def test_response_error_reports_attempt_count_and_last_send_time() -> None
 
 
 async def test_rate_limit_in_the_envelope_is_retryable() -> None:
-    async with client(answer({"code": 429, "message": "slow down"})) as c:
+    async with client(build_response({"code": 429, "message": "slow down"})) as c:
         with pytest.raises(RateLimitedError) as caught:
             await c.create_order(20, "USD")
     assert caught.value.retryable
@@ -297,10 +297,11 @@ CONTAINERS: dict[str, Any] = {
 
 async def test_plain_http_between_containers_needs_allow_http() -> None:
     """For base URL, the URLs of orders and checkout pages; on a test network."""
-    data = order(pay_url="http://sandbox:8765/#/cashier/1")
+    data = build_order(pay_url="http://sandbox:8765/#/cashier/1")
     paid = payment(pay_url="http://sandbox:8765/#/cashier/2")
     answers = [
-        answer(envelope(one)) for one in (data, paid, {"pay_url": data["pay_url"]})
+        build_response(wrap_data(one))
+        for one in (data, paid, {"pay_url": data["pay_url"]})
     ]
     allowed = {"base_url": "http://sandbox:8765", "allow_http": True}
     async with client(*answers, **allowed) as c:
@@ -338,7 +339,11 @@ def test_options_for_other_origins_that_cannot_be_used_are_rejected(
 
 
 async def test_checkout_page_of_a_listed_origin_is_accepted() -> None:
-    answers = [answer(envelope(order(pay_url="https://pay.example/#/cashier/1")))] * 2
+    answers = [
+        build_response(
+            wrap_data(build_order(pay_url="https://pay.example/#/cashier/1"))
+        )
+    ] * 2
     async with client(*answers) as c:
         with pytest.raises(
             UntrustedOrderError, match=r"has the origin https://pay\.example"
@@ -437,8 +442,10 @@ def test_client_is_created_without_an_event_loop() -> None:
 
 async def test_with_options_shares_connections_and_budget() -> None:
     """Other limits for one call, without another pool."""
-    other = order(order_id="2", payment_request=invoice(payment_hash="02" * 32))
-    answers = [answer(envelope(made)) for made in (order(), other)]
+    other = build_order(
+        order_id="2", payment_request=sign_invoice(payment_hash="02" * 32)
+    )
+    answers = [build_response(wrap_data(made)) for made in (build_order(), other)]
     transport = MemoryTransport(*answers)
     patient = client(transport=transport)
     hasty = patient.with_options(
@@ -494,7 +501,7 @@ async def test_get_order_returns_the_order_with_credentials() -> None:
 
 
 async def test_get_order_sends_any_id_as_one_quoted_path_segment() -> None:
-    body = json.dumps(envelope(detail(order_id="a/b?c#ü%2F"))).encode()
+    body = json.dumps(wrap_data(build_detail(order_id="a/b?c#ü%2F"))).encode()
     async with (
         Server(answering(body)) as server,
         AurpayClient(ApiToken("token", "secret"), base_url=server.url) as c,
@@ -519,9 +526,9 @@ async def test_invalid_order_id_is_rejected_without_a_connection(order_id: Any) 
 
 async def test_get_order_is_retried_and_reports_its_attempts() -> None:
     lost = ConnectionLostError("lost")
-    async with client(lost, lost, answer(envelope(detail()))) as c:
+    async with client(lost, lost, build_response(wrap_data(build_detail()))) as c:
         assert (await c.get_order(ORDER_ID)).status is OrderStatus.PENDING
-    async with client(lost, Response(status=503), answer({"code": 5})) as c:
+    async with client(lost, Response(status=503), build_response({"code": 5})) as c:
         with pytest.raises(APIError) as caught:
             await c.get_order(ORDER_ID)
     error = caught.value
@@ -531,8 +538,8 @@ async def test_get_order_is_retried_and_reports_its_attempts() -> None:
 
 async def test_get_order_emits_an_event_with_unknown_fields() -> None:
     events: list[Any] = []
-    content = envelope(detail(tx_id="1", fee="2"))
-    async with client(answer(content), on_event=events.append) as c:
+    content = wrap_data(build_detail(tx_id="1", fee="2"))
+    async with client(build_response(content), on_event=events.append) as c:
         assert (await c.get_order(ORDER_ID)).extra == {"tx_id": "1", "fee": "2"}
     attempt, call = events
     assert attempt.effect is call.effect is Effect.READ
@@ -541,12 +548,12 @@ async def test_get_order_emits_an_event_with_unknown_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"<html>", envelope(detail(order_id="another")), envelope(None)]
+    "content", [b"<html>", wrap_data(build_detail(order_id="another")), wrap_data(None)]
 )
 async def test_unreadable_get_order_response_has_the_requested_order_id(
     content: object,
 ) -> None:
-    async with client(answer(content)) as c:
+    async with client(build_response(content)) as c:
         with pytest.raises(InvalidResponseError) as caught:
             await c.get_order(ORDER_ID)
     error = caught.value
@@ -698,9 +705,9 @@ async def test_concurrent_orders_each_have_their_invoice() -> None:
 
 async def test_each_call_emits_one_event_at_its_end() -> None:
     events: list[Any] = []
-    content = envelope(order(fee="1", hop="2"))
+    content = wrap_data(build_order(fee="1", hop="2"))
     async with client(
-        answer(content), answer({"code": 5}), on_event=events.append
+        build_response(content), build_response({"code": 5}), on_event=events.append
     ) as c:
         await c.create_order(20, "USD")
         with pytest.raises(AurpayError):
@@ -714,7 +721,7 @@ async def test_each_call_emits_one_event_at_its_end() -> None:
             error=None,
             outcome=None,
             unknown_fields=2,
-            order_id=order()["order_id"],
+            order_id=build_order()["order_id"],
         ),
         CallEvent(
             operation="create_order",
@@ -751,7 +758,7 @@ async def test_exception_in_on_event_is_logged_and_ignored(
     def broken(_: object) -> None:
         raise LookupError("in the hook")
 
-    async with client(answer(envelope(order())), on_event=broken) as c:
+    async with client(build_response(wrap_data(build_order())), on_event=broken) as c:
         assert (await c.create_order(20, "USD")).order_id
     assert {record.name for record in caplog.records} == {"aurpay_async.client"}
     assert "in the hook" in caplog.text
@@ -781,7 +788,7 @@ class TestFromEnv:
         return setenv
 
     async def sent_headers(self, **options: Any) -> Any:
-        transport = MemoryTransport(answer({"code": 5}))
+        transport = MemoryTransport(build_response({"code": 5}))
         c = AurpayClient.from_env(transport=transport, **options)
         with pytest.raises(AurpayError):
             await c.create_order(20, "USD")
@@ -807,7 +814,7 @@ class TestFromEnv:
     async def test_from_env_reads_the_reference_key(self, setenv: Any) -> None:
         setenv(API_KEY="k", REFERENCE_KEY=REFERENCE_KEY)
         for options in ({}, {"reference_key": "x" * 16}):
-            transport = MemoryTransport(answer(envelope(order())))
+            transport = MemoryTransport(build_response(wrap_data(build_order())))
             c = AurpayClient.from_env(
                 transport=transport,
                 network="regtest",

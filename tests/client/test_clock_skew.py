@@ -19,7 +19,7 @@ from aurpay_async import (
 from aurpay_async._client.auth import time_of_response
 from aurpay_async.testing import FakeClock, MemoryTransport
 
-from ..support.orders import NOW, envelope, order
+from ..support.orders import NOW, build_order, wrap_data
 
 SIGNED = ApiToken("sandbox-token", "sandbox-secret")
 NO = b'{"code":401,"message":"unauthorized","data":null,"result":false}'
@@ -70,7 +70,7 @@ async def test_the_error_of_a_rejected_signature_names_a_wrong_clock(
 
 async def test_the_error_of_an_invoice_with_a_wrong_time_names_a_wrong_clock() -> None:
     for ahead, check in ((-1, "timestamp"), (25, "expiry")):
-        body = json.dumps(envelope(order())).encode()
+        body = json.dumps(wrap_data(build_order())).encode()
         error = await fail_with_clock_ahead(
             200, body, ahead=timedelta(hours=ahead), auth=None
         )

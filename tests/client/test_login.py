@@ -29,7 +29,7 @@ from aurpay_async import (
 from aurpay_async.testing import FakeClock, MemoryTransport
 
 from ..support.loopback import Server, answering
-from ..support.orders import NOW, answer, envelope
+from ..support.orders import NOW, build_response, wrap_data
 from ..test_canary import CANARY, expect_no_secret, expect_no_secret_in_error
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 NAME = f"{CANARY}@shop.example"
 PASSWORD = f'{CANARY}-Pa"ss'
 TOKEN = f"{CANARY}.a.token"
-GIVEN = envelope({"access_token": TOKEN})
+GIVEN = wrap_data({"access_token": TOKEN})
 BODY = json.dumps(GIVEN).encode()
 
 
@@ -60,7 +60,7 @@ async def refused(*answers: Any, **options: Any) -> AurpayError:
 
 
 async def test_obtain_sends_the_documented_request_without_credential_headers() -> None:
-    key, transport = await obtain(answer(GIVEN))
+    key, transport = await obtain(build_response(GIVEN))
     (request,) = transport.requests
     assert (request.method, request.path) == ("POST", "/api/plugin/key/aurpay")
     assert request.effect is Effect.READ
@@ -71,14 +71,14 @@ async def test_obtain_sends_the_documented_request_without_credential_headers() 
 
 
 async def test_obtain_is_retried_after_temporary_failures() -> None:
-    key, transport = await obtain(answer(b"", 503), answer(GIVEN))
+    key, transport = await obtain(build_response(b"", 503), build_response(GIVEN))
     assert isinstance(key, ApiKey)
     assert len(transport.requests) == 2
 
 
 async def test_obtain_emits_an_event_without_secrets() -> None:
     events: list[Any] = []
-    await obtain(answer(GIVEN), on_event=events.append)
+    await obtain(build_response(GIVEN), on_event=events.append)
     assert [event.operation for event in events if isinstance(event, CallEvent)] == [
         "obtain_key"
     ]
@@ -99,7 +99,7 @@ async def test_obtain_emits_an_event_without_secrets() -> None:
 async def test_rejected_obtain_omits_the_message_of_aurpay(
     content: Any, status: int
 ) -> None:
-    error = await refused(answer(content, status))
+    error = await refused(build_response(content, status))
     assert isinstance(error, AuthenticationError)
     assert str(error) == (
         f"Aurpay rejected it with HTTP {status}, code 401 (message omitted: it may "
@@ -114,9 +114,9 @@ async def test_rejected_obtain_omits_the_message_of_aurpay(
     [
         {**GIVEN, "code": "0"},
         {**GIVEN, "result": False},
-        envelope([TOKEN]),
-        envelope({"access_token": f"{TOKEN}\n"}),
-        envelope({"token": TOKEN}),
+        wrap_data([TOKEN]),
+        wrap_data({"access_token": f"{TOKEN}\n"}),
+        wrap_data({"token": TOKEN}),
         {"code": 0, "data": TOKEN},
         BODY[:-1],
         f"<html>{TOKEN} {PASSWORD}</html>".encode(),
@@ -125,7 +125,7 @@ async def test_rejected_obtain_omits_the_message_of_aurpay(
 async def test_unreadable_obtain_response_is_not_kept_on_the_error(
     content: Any,
 ) -> None:
-    error = await refused(answer(content))
+    error = await refused(build_response(content))
     assert isinstance(error, InvalidResponseError)
     assert error.body == b""
 
@@ -135,9 +135,9 @@ async def test_unreadable_obtain_response_is_not_kept_on_the_error(
     [
         ConnectError("down", outcome=RequestOutcome.NOT_SENT),
         ConnectionLostError("cut", body=BODY[:-1]),
-        answer(GIVEN, 500),
-        answer(GIVEN, 302, location=f"https://evil.example/?{TOKEN}"),
-        answer(GIVEN, 302, location=f"https://evil.example/{quote(PASSWORD)}"),
+        build_response(GIVEN, 500),
+        build_response(GIVEN, 302, location=f"https://evil.example/?{TOKEN}"),
+        build_response(GIVEN, 302, location=f"https://evil.example/{quote(PASSWORD)}"),
         Response(status=200, body=BODY, body_error="is too long"),
     ],
 )
@@ -211,5 +211,5 @@ async def test_interrupted_report_of_an_obtained_key_does_not_show_the_key() -> 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        await obtain(answer(GIVEN), on_event=interrupt)
+        await obtain(build_response(GIVEN), on_event=interrupt)
     expect_no_secret_in_error(caught.value)

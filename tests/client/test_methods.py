@@ -47,7 +47,14 @@ from aurpay_async.errors import AurpayError
 from aurpay_async.testing import FakeClock, MemoryTransport
 
 from ..api.samples import paged, payment, refund, refund_info, transaction
-from ..support.orders import NOW, answer, detail, envelope, invoice, order
+from ..support.orders import (
+    NOW,
+    build_detail,
+    build_order,
+    build_response,
+    sign_invoice,
+    wrap_data,
+)
 from ..test_canary import CANARY, URLS, expect_no_secret_in_error
 
 if TYPE_CHECKING:
@@ -83,7 +90,7 @@ ROWS = [
         path="/api/bln/order",
         body=b'{"price":20.00,"currency":"USD"}',
         effect=Effect.CREATE,
-        answer=envelope(order()),
+        answer=wrap_data(build_order()),
         gives=LightningOrder,
     ),
     Row(
@@ -95,7 +102,7 @@ ROWS = [
             b'{"vs_price":18,"vs_currency":"USD","chain":"ETH","currency":"USDT-ERC20"}'
         ),
         effect=Effect.CREATE,
-        answer=envelope(payment()),
+        answer=wrap_data(payment()),
         gives=PaymentOrder,
     ),
     Row(
@@ -105,42 +112,42 @@ ROWS = [
         path="/api/order/pay-url",
         body=b'{"price":18.50,"currency":"USD","fixed_encrypt_price":true}',
         effect=Effect.CREATE,
-        answer=envelope({"pay_url": PAY_URL}),
+        answer=wrap_data({"pay_url": PAY_URL}),
         gives=PaymentUrl,
     ),
     Row(
         operation="get_order",
         call=lambda c: c.get_order(ORDER_ID),
         path=f"/api/v2/order/detail/{ORDER_ID}",
-        answer=envelope(detail()),
+        answer=wrap_data(build_detail()),
         gives=Order,
     ),
     Row(
         operation="list_orders",
         call=lambda c: c.list_orders(1, 10),
         path="/api/v2/order/?page=1&size=10",
-        answer=envelope(paged([detail()], total=1)),
+        answer=wrap_data(paged([build_detail()], total=1)),
         gives=Page,
     ),
     Row(
         operation="list_orders",
         call=lambda c: anext(c.iter_orders()),
         path="/api/v2/order/?page=1&size=20",
-        answer=envelope(paged([detail()], total=1, size=20)),
+        answer=wrap_data(paged([build_detail()], total=1, size=20)),
         gives=Order,
     ),
     Row(
         operation="list_orders",
         call=lambda c: c.find_order(LOST),
         path="/api/v2/order/?page=1&size=100",
-        answer=envelope(paged([detail()], total=1, size=20)),
+        answer=wrap_data(paged([build_detail()], total=1, size=20)),
         gives=OrderSearchResult,
     ),
     Row(
         operation="get_refund",
         call=lambda c: c.get_refund(OTHER_ID),
         path=f"/api/v2/order/refund-info/{OTHER_ID}",
-        answer=envelope(refund_info()),
+        answer=wrap_data(refund_info()),
         gives=RefundInfo,
     ),
     Row(
@@ -156,31 +163,31 @@ ROWS = [
         operation="list_transactions",
         call=lambda c: c.list_transactions(size=10),
         path="/api/v2/tx?page=1&size=10",
-        answer=envelope(paged([transaction()], total=1)),
+        answer=wrap_data(paged([transaction()], total=1)),
         gives=Page,
     ),
     Row(
         operation="list_transactions",
         call=lambda c: anext(c.iter_transactions(size=10)),
         path="/api/v2/tx?page=1&size=10",
-        answer=envelope(paged([transaction()], total=1)),
+        answer=wrap_data(paged([transaction()], total=1)),
         gives=Transaction,
     ),
     Row(
         operation="list_fiat_currencies",
         call=lambda c: c.list_fiat_currencies(),
         path="/api/order/pay/real-currency",
-        answer=envelope(["USD", "EUR"]),
+        answer=wrap_data(["USD", "EUR"]),
         gives=list,
     ),
     Row(
         operation="withdraw_lightning",
-        call=lambda c: c.withdraw_lightning(invoice(), amount="0.0002"),
+        call=lambda c: c.withdraw_lightning(sign_invoice(), amount="0.0002"),
         method="POST",
         path="/api/bln/withdraw",
-        body=f'{{"ln_invoices": "{invoice()}"}}'.encode(),
+        body=f'{{"ln_invoices": "{sign_invoice()}"}}'.encode(),
         effect=Effect.TRANSFER,
-        answer=envelope({}),
+        answer=wrap_data({}),
         gives=Withdrawal,
     ),
     Row(
@@ -189,7 +196,7 @@ ROWS = [
             "GET", "/api/new", params={"a b": "ü&=?"}, effect=Effect.READ
         ),
         path="/api/new?a%20b=%C3%BC%26%3D%3F",
-        answer=envelope({"new": True}),
+        answer=wrap_data({"new": True}),
         gives=dict,
     ),
     Row(
@@ -199,7 +206,7 @@ ROWS = [
         path="/api/new/1",
         body=b"{}",
         effect=Effect.TRANSFER,
-        answer=envelope(None),
+        answer=wrap_data(None),
         gives=type(None),
     ),
 ]
@@ -236,7 +243,7 @@ async def test_each_method_sends_the_documented_request_and_returns_a_record(
     row: Row,
 ) -> None:
     events: list[Any] = []
-    aurpay, transport = client(answer(row.answer), on_event=events.append)
+    aurpay, transport = client(build_response(row.answer), on_event=events.append)
     assert type(await row.call(aurpay)) is row.gives
     (request,) = transport.requests
     assert (request.method, request.path, request.body) == (
@@ -257,7 +264,7 @@ async def test_each_method_sends_the_documented_request_and_returns_a_record(
 @each_row
 async def test_envelope_with_an_error_code_is_raised_and_not_retried(row: Row) -> None:
     refusal = {"code": 401, "message": "no", "data": None, "result": False}
-    error, transport = await failure(row.call, answer(refusal))
+    error, transport = await failure(row.call, build_response(refusal))
     assert isinstance(error, AuthenticationError)
     assert (error.outcome, error.attempts) == (RequestOutcome.REJECTED, 1)
     assert len(transport.requests) == 1
@@ -268,7 +275,7 @@ async def test_envelope_with_an_error_code_is_raised_and_not_retried(row: Row) -
 async def test_client_without_credentials_sends_no_authentication_headers(
     row: Row,
 ) -> None:
-    aurpay, transport = client(answer(row.answer))
+    aurpay, transport = client(build_response(row.answer))
     await row.call(aurpay)
     assert not {"API-Key", "API-Token", "Signature"} & set(
         transport.requests[0].headers
@@ -277,7 +284,7 @@ async def test_client_without_credentials_sends_no_authentication_headers(
 
 @each_row
 async def test_api_key_is_sent_unchanged_by_each_method(row: Row) -> None:
-    aurpay, transport = client(answer(row.answer), auth=ApiKey("a made-up key"))
+    aurpay, transport = client(build_response(row.answer), auth=ApiKey("a made-up key"))
     await row.call(aurpay)
     assert transport.requests[0].headers["API-Key"] == "a made-up key"
 
@@ -290,7 +297,7 @@ async def test_each_method_signs_method_path_query_and_body(
     row: Row, algorithm: Any, name: str
 ) -> None:
     auth = ApiToken("a made-up token", SECRET, algorithm)
-    aurpay, transport = client(answer(row.answer), auth=auth)
+    aurpay, transport = client(build_response(row.answer), auth=auth)
     await row.call(aurpay)
     headers = transport.requests[0].headers
     origin = f"{algorithm} | 2026-01-01T00:00:00Z | {row.method} {row.path}"
@@ -304,20 +311,22 @@ async def test_each_method_signs_method_path_query_and_body(
 @each_row
 async def test_unsent_request_is_retried_by_each_method(row: Row) -> None:
     down = ConnectError("down", outcome=RequestOutcome.NOT_SENT)
-    aurpay, transport = client(down, answer(row.answer))
+    aurpay, transport = client(down, build_response(row.answer))
     assert type(await row.call(aurpay)) is row.gives
     assert len(transport.requests) == 2
 
 
 @each_row
 @pytest.mark.parametrize(
-    "failed", [answer(b"", 503), ConnectionLostError("reset")], ids=["503", "reset"]
+    "failed",
+    [build_response(b"", 503), ConnectionLostError("reset")],
+    ids=["503", "reset"],
 )
 async def test_request_of_unknown_outcome_is_retried_only_if_it_reads(
     row: Row, failed: Any
 ) -> None:
     if row.effect is Effect.READ:
-        aurpay, transport = client(failed, failed, answer(row.answer))
+        aurpay, transport = client(failed, failed, build_response(row.answer))
         assert type(await row.call(aurpay)) is row.gives
         assert len(transport.requests) == 3
         return
@@ -333,7 +342,11 @@ async def test_request_of_unknown_outcome_is_retried_only_if_it_reads(
 
 async def test_failed_create_payment_has_the_new_payment_and_order_id() -> None:
     cut = ConnectionLostError("cut", body=f'{{"order_id":"{OTHER_ID}",'.encode())
-    for came in (cut, answer(envelope(payment(vs_price=1))), answer(b"", 500)):
+    for came in (
+        cut,
+        build_response(wrap_data(payment(vs_price=1))),
+        build_response(b"", 500),
+    ):
         error, _ = await failure(
             lambda c: c.create_payment(
                 18, "USD", chain="ETH", coin="USDT-ERC20", post_callbacks=True
@@ -349,15 +362,15 @@ async def test_failed_create_payment_has_the_new_payment_and_order_id() -> None:
 
 async def test_failed_create_payment_url_leaves_no_order() -> None:
     error, _ = await failure(
-        lambda c: c.create_payment_url(18, "USD"), answer(b"", 500)
+        lambda c: c.create_payment_url(18, "USD"), build_response(b"", 500)
     )
     assert (error.outcome, error.new_order) == (RequestOutcome.UNKNOWN, None)
-    foreign = answer(envelope({"pay_url": "https://evil.example/"}))
+    foreign = build_response(wrap_data({"pay_url": "https://evil.example/"}))
     error, _ = await failure(lambda c: c.create_payment_url(18, "USD"), foreign)
     assert type(error) is InvalidResponseError
 
 
-@pytest.mark.parametrize("came", [answer(b"", 500), answer(b"<html>")])
+@pytest.mark.parametrize("came", [build_response(b"", 500), build_response(b"<html>")])
 async def test_failed_refund_has_a_recovery_hint_and_order_id(came: Any) -> None:
     error, _ = await failure(lambda c: c.refund_order(OTHER_ID), came)
     assert error.order_id == OTHER_ID
@@ -368,9 +381,9 @@ async def test_failed_refund_has_a_recovery_hint_and_order_id(came: Any) -> None
 
 @pytest.mark.parametrize("status", [403, 429])
 async def test_refund_confirmed_under_an_error_status_is_unknown(status: int) -> None:
-    for content in (refund(), envelope(refund())):
+    for content in (refund(), wrap_data(refund())):
         error, transport = await failure(
-            lambda c: c.refund_order(OTHER_ID), answer(content, status)
+            lambda c: c.refund_order(OTHER_ID), build_response(content, status)
         )
         assert isinstance(error, APIError)
         assert (error.outcome, error.retryable) == (RequestOutcome.UNKNOWN, False)
@@ -380,16 +393,20 @@ async def test_refund_confirmed_under_an_error_status_is_unknown(status: int) ->
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.effect is Effect.TRANSFER])
 async def test_transfers_are_not_retried_after_retry_after(row: Row) -> None:
-    busy = answer(b"", 429, retry_after="1")
-    error, transport = await failure(row.call, busy, answer(row.answer))
+    busy = build_response(b"", 429, retry_after="1")
+    error, transport = await failure(row.call, busy, build_response(row.answer))
     assert isinstance(error, RateLimitedError)
     assert (error.outcome, error.retryable) == (RequestOutcome.REJECTED, False)
     assert (error.retry_after, len(transport.requests)) == (1, 1)
 
 
 async def test_failed_withdrawal_has_invoice_and_payment_hash() -> None:
-    for came in (answer(b"", 502), answer(envelope(None)), ConnectionLostError("x")):
-        error, _ = await failure(lambda c: c.withdraw_lightning(invoice()), came)
+    for came in (
+        build_response(b"", 502),
+        build_response(wrap_data(None)),
+        ConnectionLostError("x"),
+    ):
+        error, _ = await failure(lambda c: c.withdraw_lightning(sign_invoice()), came)
         assert error.outcome is RequestOutcome.UNKNOWN
         assert error.invoice is not None
         assert error.invoice.payment_hash == PAYMENT_HASH
@@ -399,7 +416,8 @@ async def test_failed_withdrawal_has_invoice_and_payment_hash() -> None:
 
 async def test_rejected_withdrawal_has_no_recovery_hint() -> None:
     error, _ = await failure(
-        lambda c: c.withdraw_lightning(invoice()), answer({"code": 7, "message": "no"})
+        lambda c: c.withdraw_lightning(sign_invoice()),
+        build_response({"code": 7, "message": "no"}),
     )
     assert (
         str(error) == "Aurpay rejected the request with code 7: 'no'; outcome=rejected"
@@ -408,24 +426,24 @@ async def test_rejected_withdrawal_has_no_recovery_hint() -> None:
 
 
 async def test_withdrawal_has_the_invoice_and_the_response_data() -> None:
-    aurpay, _ = client(answer(envelope({"tx_id": "7"})))
-    made = await aurpay.withdraw_lightning(invoice())
-    assert str(made.invoice) == invoice()
+    aurpay, _ = client(build_response(wrap_data({"tx_id": "7"})))
+    made = await aurpay.withdraw_lightning(sign_invoice())
+    assert str(made.invoice) == sign_invoice()
     assert (made.amount_msat, made.data) == (20_000_000, {"tx_id": "7"})
 
 
 @pytest.mark.parametrize(
     ("text", "amount", "field"),
     [
-        (invoice(network="testnet"), None, "invoice"),
-        (invoice(amount_msat=None), None, "invoice"),
-        (invoice(amount_msat=None), "0.0002", "invoice"),
-        (invoice(timestamp=int(NOW.timestamp()) - 9999), None, "invoice"),
-        (invoice(), "0.00020000001", "amount"),
-        (invoice(), 0.0002, "amount"),
-        (invoice(), "0.000000000001", "amount"),
-        (invoice(), 0, "amount"),
-        (invoice(), "0.0002 BTC", "amount"),
+        (sign_invoice(network="testnet"), None, "invoice"),
+        (sign_invoice(amount_msat=None), None, "invoice"),
+        (sign_invoice(amount_msat=None), "0.0002", "invoice"),
+        (sign_invoice(timestamp=int(NOW.timestamp()) - 9999), None, "invoice"),
+        (sign_invoice(), "0.00020000001", "amount"),
+        (sign_invoice(), 0.0002, "amount"),
+        (sign_invoice(), "0.000000000001", "amount"),
+        (sign_invoice(), 0, "amount"),
+        (sign_invoice(), "0.0002 BTC", "amount"),
     ],
 )
 async def test_unpayable_invoices_are_rejected_before_sending(
@@ -440,7 +458,9 @@ async def test_unpayable_invoices_are_rejected_before_sending(
 
 
 async def test_invalid_invoice_is_rejected_before_withdrawal() -> None:
-    error, transport = await failure(lambda c: c.withdraw_lightning(invoice()[:-1]))
+    error, transport = await failure(
+        lambda c: c.withdraw_lightning(sign_invoice()[:-1])
+    )
     assert isinstance(error, InvoiceDecodeError)
     assert transport.requests == []
 
@@ -474,7 +494,7 @@ async def test_invalid_pages_are_rejected_when_requested(
 
 @pytest.mark.parametrize("name", ["get_order", "get_refund", "refund_order"])
 async def test_order_id_is_quoted_within_its_path_segment(name: str) -> None:
-    aurpay, transport = client(answer(envelope(None)))
+    aurpay, transport = client(build_response(wrap_data(None)))
     with pytest.raises(InvalidResponseError) as caught:
         await getattr(aurpay, name)("a/b?c#d")
     assert transport.requests[0].path.endswith("/a%2Fb%3Fc%23d")
@@ -486,10 +506,10 @@ async def test_order_id_is_quoted_within_its_path_segment(name: str) -> None:
 
 
 async def test_iter_orders_requests_each_page_when_needed() -> None:
-    rows = [detail(order_id=str(number)) for number in range(1, 6)]
+    rows = [build_detail(order_id=str(number)) for number in range(1, 6)]
     pages = [
-        answer(
-            envelope(paged(rows[at : at + 2], page=page, size=2, total=5, max_page=3))
+        build_response(
+            wrap_data(paged(rows[at : at + 2], page=page, size=2, total=5, max_page=3))
         )
         for page, at in ((1, 0), (2, 2), (3, 4))
     ]
@@ -508,8 +528,8 @@ async def test_iter_orders_requests_each_page_when_needed() -> None:
 async def test_iter_transactions_deduplicates_by_tx_id() -> None:
     rows = [transaction(tx_id=str(number)) for number in range(1, 4)]
     aurpay, _ = client(
-        answer(envelope(paged(rows[:2], size=2, total=3, max_page=2))),
-        answer(envelope(paged(rows[2:], page=2, size=2, total=3, max_page=2))),
+        build_response(wrap_data(paged(rows[:2], size=2, total=3, max_page=2))),
+        build_response(wrap_data(paged(rows[2:], page=2, size=2, total=3, max_page=2))),
     )
     seen = [row.tx_id async for row in aurpay.iter_transactions(size=2)]
     assert seen == ["1", "2", "3"]
@@ -517,8 +537,8 @@ async def test_iter_transactions_deduplicates_by_tx_id() -> None:
 
 async def test_unknown_fields_of_all_rows_are_counted_in_events() -> None:
     events: list[Any] = []
-    rows = [detail(order_id="1", fee=1), detail(order_id="2", fee=1, new=2)]
-    aurpay, _ = client(answer(envelope(paged(rows))), on_event=events.append)
+    rows = [build_detail(order_id="1", fee=1), build_detail(order_id="2", fee=1, new=2)]
+    aurpay, _ = client(build_response(wrap_data(paged(rows))), on_event=events.append)
     await aurpay.list_orders()
     assert events[-1].unknown_fields == 3
 
@@ -527,7 +547,7 @@ async def test_find_order_accepts_an_error_or_a_query() -> None:
     lost, _ = await failure(
         lambda c: c.create_order("20.00", "USD"), ConnectionLostError("reset")
     )
-    page = answer(envelope(paged([detail()], total=1, size=20)))
+    page = build_response(wrap_data(paged([build_detail()], total=1, size=20)))
     aurpay, _ = client(page, page, page)
     assert (await aurpay.find_order(lost)).order.order_id == ORDER_ID
     assert (await aurpay.find_order(LOST)).outcome == "found"
@@ -551,8 +571,8 @@ async def test_find_order_accepts_an_error_or_a_query() -> None:
 async def test_find_order_works_beside_unreadable_rows(
     odd: dict[str, Any], outcome: str
 ) -> None:
-    rows = [detail(**{"order_id": OTHER_ID, **odd}), detail()]
-    page = answer(envelope(paged(rows, size=20)))
+    rows = [build_detail(**{"order_id": OTHER_ID, **odd}), build_detail()]
+    page = build_response(wrap_data(paged(rows, size=20)))
     aurpay, _ = client(page, page)
     assert (await aurpay.find_order(LOST)).outcome == outcome
     assert (await aurpay.find_order(LOST, known={OTHER_ID})).order.order_id == ORDER_ID
@@ -560,16 +580,19 @@ async def test_find_order_works_beside_unreadable_rows(
 
 async def test_find_order_with_an_id_calls_only_get_order() -> None:
     lost, _ = await failure(
-        lambda c: c.create_order("20.00", "USD"), answer(envelope(order(amount="1")))
+        lambda c: c.create_order("20.00", "USD"),
+        build_response(wrap_data(build_order(amount="1"))),
     )
     assert isinstance(lost, UntrustedOrderError)
-    aurpay, transport = client(answer(envelope(detail())))
+    aurpay, transport = client(build_response(wrap_data(build_detail())))
     assert (await aurpay.find_order(lost)).order.order_id == ORDER_ID
     assert transport.requests[0].path == f"/api/v2/order/detail/{ORDER_ID}"
 
 
 async def test_find_order_requests_a_hundred_rows_a_page() -> None:
-    aurpay, transport = client(answer(envelope(paged([detail()], total=1, size=100))))
+    aurpay, transport = client(
+        build_response(wrap_data(paged([build_detail()], total=1, size=100)))
+    )
     assert (await aurpay.find_order(LOST)).outcome == "found"
     assert transport.requests[0].path == "/api/v2/order/?page=1&size=100"
 
@@ -579,16 +602,18 @@ async def test_find_order_compares_the_coin_of_a_payment() -> None:
         lambda c: c.create_payment(20, "USD", chain="ETH", coin="USDT-ERC20"),
         ConnectionLostError("reset"),
     )
-    other = detail(order_id="7", chain="ETH", currency="USDT-ERC20")
-    aurpay, _ = client(answer(envelope(paged([detail(), other], size=20))))
+    other = build_detail(order_id="7", chain="ETH", currency="USDT-ERC20")
+    aurpay, _ = client(
+        build_response(wrap_data(paged([build_detail(), other], size=20)))
+    )
     assert (await aurpay.find_order(lost)).order.order_id == "7"
 
 
 async def test_find_order_searches_as_late_as_an_attempt_may_take() -> None:
     from aurpay_async import Timeouts
 
-    late = detail(create_time="2026-01-01T00:12:00")
-    page = answer(envelope(paged([late], total=1, size=20)))
+    late = build_detail(create_time="2026-01-01T00:12:00")
+    page = build_response(wrap_data(paged([late], total=1, size=20)))
     patient = Timeouts(attempt=600, call=900)
     for timeouts, outcome in ((Timeouts(), "none_yet"), (patient, "found")):
         aurpay, _ = client(page, timeouts=timeouts)
@@ -597,12 +622,14 @@ async def test_find_order_searches_as_late_as_an_attempt_may_take() -> None:
 
 async def test_find_order_rejects_errors_that_left_no_order() -> None:
     refused, _ = await failure(
-        lambda c: c.create_order("20.00", "USD"), answer({"code": 7})
+        lambda c: c.create_order("20.00", "USD"), build_response({"code": 7})
     )
     page_lost, _ = await failure(
         lambda c: c.create_payment_url(20, "USD"), ConnectionLostError("reset")
     )
-    read, _ = await failure(lambda c: c.get_order(ORDER_ID), answer({"code": 7}))
+    read, _ = await failure(
+        lambda c: c.get_order(ORDER_ID), build_response({"code": 7})
+    )
     for error in (refused, page_lost, read, InvalidRequestError("x", field="y")):
         aurpay, transport = client()
         with pytest.raises(InvalidRequestError):
@@ -615,7 +642,7 @@ async def test_references_are_signed_into_callback_urls_of_payments(name: str) -
     key = "a made-up key, of 16 characters or more"
     coin = {"chain": "ETH", "coin": "USDT-ERC20"} if name == "create_payment" else {}
     content = payment() if coin else {"pay_url": PAY_URL}
-    aurpay, transport = client(answer(envelope(content)), reference_key=key)
+    aurpay, transport = client(build_response(wrap_data(content)), reference_key=key)
     made = await getattr(aurpay, name)(
         18,
         "USD",
@@ -645,7 +672,7 @@ async def test_urls_of_payments_do_not_show_in_errors_or_tracebacks(name: str) -
         assert isinstance(error, InvalidRequestError)
         assert error.field == field
         expect_no_secret_in_error(error)
-    error, _ = await failure(creating(name, **coin, **urls), answer(b"", 500))
+    error, _ = await failure(creating(name, **coin, **urls), build_response(b"", 500))
     error.new_order = None
     expect_no_secret_in_error(error)
     assert CANARY.encode() not in pickle.dumps(error)
@@ -669,5 +696,7 @@ async def test_invalid_custom_request_is_rejected_before_sending() -> None:
 
 
 async def test_failed_create_order_has_a_plain_new_order() -> None:
-    error, _ = await failure(lambda c: c.create_order(20, "USD"), answer(b"", 500))
+    error, _ = await failure(
+        lambda c: c.create_order(20, "USD"), build_response(b"", 500)
+    )
     assert error.new_order == NewOrder(20, "USD")

@@ -34,7 +34,13 @@ from aurpay_async._client.polling import (
 )
 from aurpay_async.testing import FakeClock
 
-from ..support.orders import NOW, answer, detail, envelope, lightning_order
+from ..support.orders import (
+    NOW,
+    build_detail,
+    build_lightning_order,
+    build_response,
+    wrap_data,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -42,7 +48,7 @@ if TYPE_CHECKING:
 
     from aurpay_async import Clock, Payment, Request
 
-ORDER = lightning_order()
+ORDER = build_lightning_order()
 ID = ORDER.order_id
 LIFE = 1800.0
 NO_RETRY = RetryPolicy(max_attempts=1)
@@ -72,7 +78,9 @@ class Platform:
             return said
         fields = said if isinstance(said, dict) else {"status": said}
         order_id = request.path.rpartition("/")[2]
-        return answer(envelope(detail(**{"order_id": order_id, **fields})))
+        return build_response(
+            wrap_data(build_detail(**{"order_id": order_id, **fields}))
+        )
 
 
 class StandingClock:
@@ -503,8 +511,8 @@ async def test_poll_that_began_before_the_end_of_grace_is_not_the_last() -> None
     [
         (Response(status=401), AuthenticationError),
         (Response(status=404), NotFoundError),
-        (answer({"code": 401}), AuthenticationError),
-        (answer(b"<html>"), InvalidResponseError),
+        (build_response({"code": 401}), AuthenticationError),
+        (build_response(b"<html>"), InvalidResponseError),
         ({"order_id": "another"}, InvalidResponseError),
     ],
     ids=["401", "404", "envelope", "html", "another order"],

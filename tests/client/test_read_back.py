@@ -26,7 +26,14 @@ from aurpay_async import (
 from aurpay_async.testing import FakeClock, MemoryTransport
 
 from ..api.samples import payment
-from ..support.orders import NOW, answer, detail, envelope, invoice, order
+from ..support.orders import (
+    NOW,
+    build_detail,
+    build_order,
+    build_response,
+    sign_invoice,
+    wrap_data,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,11 +55,11 @@ def client(*answers: Any, **options: Any) -> AurpayClient:
 
 
 def made(**fields: Any) -> Response:
-    return answer(envelope(order(**fields)))
+    return build_response(wrap_data(build_order(**fields)))
 
 
 def known(**fields: Any) -> Response:
-    return answer(envelope(detail(**fields)))
+    return build_response(wrap_data(build_detail(**fields)))
 
 
 async def test_confirm_adds_read_back_to_the_checks_of_an_order_that_agrees() -> None:
@@ -118,11 +125,11 @@ async def test_confirm_rejects_an_order_that_differs_at_aurpay(
 @pytest.mark.parametrize(
     ("read", "reason", "level"),
     [
-        (answer(envelope(None, code=404)), "not_found", logging.INFO),
-        (answer(b"", status=404), "not_found", logging.INFO),
-        (answer(envelope(None, code=401)), "authentication", logging.WARNING),
-        (answer(b"<html>", status=503), "server", logging.WARNING),
-        (answer(b"<html>"), "invalid_response", logging.WARNING),
+        (build_response(wrap_data(None, code=404)), "not_found", logging.INFO),
+        (build_response(b"", status=404), "not_found", logging.INFO),
+        (build_response(wrap_data(None, code=401)), "authentication", logging.WARNING),
+        (build_response(b"<html>", status=503), "server", logging.WARNING),
+        (build_response(b"<html>"), "invalid_response", logging.WARNING),
         (known(vs_price="much"), "invalid_response", logging.WARNING),
         (ConnectionLostError("reset"), "connection_lost", logging.WARNING),
         (known(vs_price=None), "order detail has no price", logging.INFO),
@@ -204,7 +211,7 @@ async def test_the_same_order_for_a_second_create_is_untrusted() -> None:
 async def test_a_cut_answer_that_repeats_an_order_does_not_name_it() -> None:
     """Looking its id up would find another cart's order of the same price."""
     cut = made().body[:-20]
-    answers = made(), ConnectionLostError("cut", body=cut), answer(b"{" + cut)
+    answers = made(), ConnectionLostError("cut", body=cut), build_response(b"{" + cut)
     async with client(*answers) as aurpay:
         await aurpay.create_order("20.00", "USD")
         for _ in answers[1:]:
@@ -230,7 +237,9 @@ async def test_a_client_that_received_a_misrouted_answer_reads_each_order_back(
     sign: Response, call: Callable[[AurpayClient], Awaitable[object]]
 ) -> None:
     """A shifted connection sends the next answer to the wrong request as well."""
-    other = made(order_id=OTHER_ID, payment_request=invoice(payment_hash="02" * 32))
+    other = made(
+        order_id=OTHER_ID, payment_request=sign_invoice(payment_hash="02" * 32)
+    )
     shifted = known(order_id=OTHER_ID, vs_price="99.00")
     async with client(made(), sign, other, shifted) as aurpay:
         await aurpay.create_order("20.00", "USD")
@@ -242,8 +251,8 @@ async def test_a_client_that_received_a_misrouted_answer_reads_each_order_back(
 
 
 async def test_order_detail_without_an_order_id_rejects_the_order() -> None:
-    page = envelope({"page": 1, "size": 20, "total": 0, "max_page": 0, "data": []})
-    async with client(made(), answer(page)) as aurpay:
+    page = wrap_data({"page": 1, "size": 20, "total": 0, "max_page": 0, "data": []})
+    async with client(made(), build_response(page)) as aurpay:
         with pytest.raises(UntrustedOrderError, match="has no order id") as caught:
             await aurpay.create_order("20.00", "USD", confirm=True)
     assert (caught.value.check, caught.value.order_id) == ("read_back", ID)
@@ -252,7 +261,7 @@ async def test_order_detail_without_an_order_id_rejects_the_order() -> None:
 
 async def test_a_read_back_that_contradicts_has_later_orders_read_back_too() -> None:
     """Though the caller did not ask for it."""
-    third = made(order_id="3", payment_request=invoice(payment_hash="03" * 32))
+    third = made(order_id="3", payment_request=sign_invoice(payment_hash="03" * 32))
     answers = made(), known(vs_price="5.00"), third, known(order_id="3")
     async with client(*answers) as aurpay:
         with pytest.raises(UntrustedOrderError, match="read_back"):
@@ -286,7 +295,9 @@ async def test_order_that_failed_a_check_is_not_remembered_as_seen() -> None:
 async def test_a_payment_with_the_id_of_an_earlier_order_is_untrusted() -> None:
     """Orders and payments share the ids of the platform."""
     paid = payment(order_id=ID)
-    async with client(made(), answer(envelope(paid)), network="regtest") as aurpay:
+    async with client(
+        made(), build_response(wrap_data(paid)), network="regtest"
+    ) as aurpay:
         await aurpay.create_order("20.00", "USD")
         with pytest.raises(UntrustedOrderError) as caught:
             await aurpay.create_payment(18, "USD", chain="ETH", coin="USDT-ERC20")

@@ -10,7 +10,7 @@ from aurpay_async import AurpayClient
 from aurpay_async.testing import FakeClock, MemoryTransport
 
 from ..api.samples import paged, payment
-from ..support.orders import NOW, answer, detail, envelope, order
+from ..support.orders import NOW, build_detail, build_order, build_response, wrap_data
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ async def logged(
     *answers: Any,
 ) -> list[str]:
     """Return what is logged of a call that is made once for each answer."""
-    transport = MemoryTransport(*[answer(envelope(data)) for data in answers])
+    transport = MemoryTransport(*[build_response(wrap_data(data)) for data in answers])
     async with AurpayClient(
         network="regtest", clock=FakeClock(NOW), transport=transport
     ) as aurpay:
@@ -37,8 +37,10 @@ async def test_an_unknown_status_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Third parties test for SUCCEED, which Aurpay does not document."""
-    odd = detail(status="SUCCEED")
-    said = await logged(caplog, lambda c: c.get_order(ORDER_ID), odd, odd, detail())
+    odd = build_detail(status="SUCCEED")
+    said = await logged(
+        caplog, lambda c: c.get_order(ORDER_ID), odd, odd, build_detail()
+    )
     (message,) = said
     assert message == (
         "get_order: status 'SUCCEED' is unknown: neither paid nor unpaid; "
@@ -51,7 +53,7 @@ async def test_an_unreadable_field_is_logged_once_for_each_operation(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The name of the field alone: its value is in `extra`."""
-    rows = [detail(), detail(order_id="2", vs_price="canary", later=1)]
+    rows = [build_detail(), build_detail(order_id="2", vs_price="canary", later=1)]
     page = paged(rows, size=20)
     said = await logged(caplog, lambda c: c.list_orders(), page, page)
     assert said == [
@@ -65,7 +67,7 @@ async def test_an_unreadable_field_is_logged_once_for_each_operation(
         (
             "create_order",
             lambda c: c.create_order("20", "USD"),
-            order(create_time="", price="20.00", checks=1),
+            build_order(create_time="", price="20.00", checks=1),
         ),
         (
             "create_payment",
@@ -90,7 +92,7 @@ async def test_a_field_that_only_our_record_has_is_not_unreadable(
 async def test_number_of_logged_messages_is_limited(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    data = [detail(status=f"S{number}") for number in range(200)]
+    data = [build_detail(status=f"S{number}") for number in range(200)]
     assert len(await logged(caplog, lambda c: c.get_order(ORDER_ID), *data)) == 100
 
 

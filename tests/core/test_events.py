@@ -22,7 +22,7 @@ from aurpay_async import (
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
 
-from ..support.orders import NOW, answer, envelope, order
+from ..support.orders import NOW, build_order, build_response, wrap_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ async def call_create_order(*answers: Any) -> object:
         return error
 
 
-GOOD = answer(envelope(order()))
+GOOD = build_response(wrap_data(build_order()))
 
 
 async def test_every_attempt_and_call_is_logged_at_debug_level(
@@ -98,7 +98,7 @@ async def test_a_failed_query_is_not_logged_as_a_warning(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     client = AurpayClient(
-        transport=MemoryTransport(LOST, answer(b"<html>")), clock=FakeClock(NOW)
+        transport=MemoryTransport(LOST, build_response(b"<html>")), clock=FakeClock(NOW)
     )
     with pytest.raises(InvalidResponseError):
         await client.get_order("20260101000000000001")
@@ -241,7 +241,7 @@ async def test_a_call_with_two_attempts_creates_one_span(
     assert span.attributes == {
         "aurpay.operation": "create_order",
         "aurpay.attempts": 2,
-        "aurpay.order_id": order()["order_id"],
+        "aurpay.order_id": build_order()["order_id"],
     }
     assert span.status.is_ok
     assert span.start_time is not None

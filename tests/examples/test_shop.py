@@ -24,7 +24,7 @@ from examples.shop import shop as shop_module
 from examples.shop import web
 from examples.shop.shop import Cart, Orders, Product, Shop
 
-from ..support.orders import AS_TEXT, NOW, TEXT_DAY, lightning_order
+from ..support.orders import AS_TEXT, NOW, TEXT_DAY, build_lightning_order
 from .outage import Outage
 from .waiting import HandClock
 
@@ -468,8 +468,8 @@ async def test_button_pays_only_regtest_orders_of_the_sandbox(
         again = await browser.ask("POST", f"{cart.url}/pay")
         assert (again.url, "on its way" in again.text) == (cart.url, True)
         assert len(sandbox.orders) == 1
-        real = lightning_order(AS_TEXT, network="mainnet", now=TEXT_DAY)
-        made_up = lightning_order()
+        real = build_lightning_order(AS_TEXT, network="mainnet", now=TEXT_DAY)
+        made_up = build_lightning_order()
         for order, can in ((real, False), (made_up, True), (None, False)):
             cart_of_it = attrs.evolve(CART, state="open", order=order)
             assert web._can_simulate(browser.shop, cart_of_it) is can

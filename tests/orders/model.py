@@ -41,7 +41,13 @@ from aurpay_async.errors import (
 from aurpay_async.orders import OrderStore
 from aurpay_async.testing import sign_callback
 
-from ..support.orders import answer, detail, envelope, invoice, order
+from ..support.orders import (
+    build_detail,
+    build_order,
+    build_response,
+    sign_invoice,
+    wrap_data,
+)
 from .platform import REFERENCE_KEY, URLS
 
 if TYPE_CHECKING:
@@ -206,20 +212,24 @@ class Platform:
         if request.effect is Effect.CREATE:
             asked = json.loads(request.body)
             order_id = self.create({k: v for k, v in asked.items() if k in URLS})
-            return answer(envelope(self.answers[order_id]))
+            return build_response(wrap_data(self.answers[order_id]))
         if request.operation == "list_orders":
             rows = [o for i, o in reversed(self.orders.items()) if i not in self.hidden]
             page = {"page": 1, "size": 100, "total": len(rows), "max_page": 1}
-            return answer(envelope({**page, "data": rows}))
+            return build_response(wrap_data({**page, "data": rows}))
         shown = self.orders.get(request.path.rpartition("/")[2])
-        return answer(b"{}", 404) if shown is None else answer(envelope(shown))
+        return (
+            build_response(b"{}", 404)
+            if shown is None
+            else build_response(wrap_data(shown))
+        )
 
     def create(self, urls: Mapping[str, str]) -> str:
         """Create an order; without URLs, it stands for one created in the dashboard."""
         now, number = self.world.now, len(self.orders) + 1
         order_id = f"{now:%Y%m%d%H%M%S}{number:06}"
         created = f"{now:%Y-%m-%dT%H:%M:%S}"
-        self.orders[order_id] = detail(
+        self.orders[order_id] = build_detail(
             order_id=order_id,
             vs_price=PRICE,
             vs_currency=CURRENCY,
@@ -228,11 +238,11 @@ class Platform:
         )
         self.urls[order_id] = urls
         if urls:
-            self.answers[order_id] = order(
+            self.answers[order_id] = build_order(
                 order_id=order_id,
                 create_time=created,
                 pay_url=f"https://dashboard.aurpay.net/#/cashier/{order_id}",
-                payment_request=invoice(
+                payment_request=sign_invoice(
                     payment_hash=f"{number:064x}",
                     timestamp=int(now.timestamp()),
                     expiry=int(INVOICE_LIFE.total_seconds()),
@@ -260,14 +270,14 @@ class Network:
         if fate in {"request lost", "timeout"}:
             raise _lost(fate)
         if fate == "503":
-            return answer(b"{}", 503)
+            return build_response(b"{}", 503)
         if fate == "refused":
             platform.note_end(request)
-            return answer(b"{}", 403)
+            return build_response(b"{}", 403)
         older = [*platform.answers]
         response = platform.handle(request)
         if fate == "503 after it was done":
-            return answer(b"{}", 503)
+            return build_response(b"{}", 503)
         later = await self.process.stop(f"answer {request.operation}")
         return self._receive(request, response, older, {fate, later})
 
@@ -284,7 +294,7 @@ class Network:
         is_create = request.effect is Effect.CREATE
         if "older answer" in fates and is_create and older:
             platform.swapped |= {older[-1], [*platform.answers][-1]}
-            return answer(envelope(platform.answers[older[-1]]))
+            return build_response(wrap_data(platform.answers[older[-1]]))
         return response
 
 

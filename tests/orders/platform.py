@@ -19,7 +19,7 @@ from aurpay_async.errors import ConnectError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._responses import detail
 
-from ..support.orders import answer, envelope
+from ..support.orders import build_response, wrap_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -186,4 +186,4 @@ class Platform:
         else:
             self._unread.add(data["order_id"])
         changed, self.changed = self.changed, {}
-        return answer(envelope({**data, **changed}))
+        return build_response(wrap_data({**data, **changed}))

@@ -9,14 +9,14 @@ from typing import Any
 from aurpay_async.orders import Attempt, AttemptState
 from aurpay_async.orders._planner import ReferenceRecord
 
-from ..support.orders import lightning_order
+from ..support.orders import build_lightning_order
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 #: The end of the order below.
 OVERDUE_AT = NOW + timedelta(minutes=30)
 
 #: An order requested and answered at `NOW`, as JSON.
-ORDER_JSON = lightning_order().to_json()
+ORDER_JSON = build_lightning_order().to_json()
 
 
 def attempt(state: AttemptState = AttemptState.PAYABLE, **fields: Any) -> Attempt:

@@ -17,7 +17,7 @@ from aurpay_async.errors import (
 )
 from aurpay_async.orders import AttemptState, OrderStore
 
-from ..support.orders import answer
+from ..support.orders import build_response
 from .platform import URLS
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ class TestReadBack:
     async def test_order_that_cannot_be_read_back_is_returned_without_that_check(
         self, local: OrderStore, platform: Platform, status: int
     ) -> None:
-        platform.broken["get_order"] = answer(b"{}", status)
+        platform.broken["get_order"] = build_response(b"{}", status)
         order = await opened(local)
         assert "read_back" not in order.checks
         [attempt] = await local.attempts("cart-42")

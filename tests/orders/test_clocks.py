@@ -15,7 +15,7 @@ from aurpay_async import AurpayClient, RetryPolicy
 from aurpay_async._core.clock import SystemClock
 from aurpay_async.orders import AttemptState, OrderStore
 
-from ..support.orders import answer
+from ..support.orders import build_response
 from .conftest import make_tables
 from .platform import REFERENCE_KEY, URLS, Platform
 
@@ -48,7 +48,7 @@ class Dated(Platform):
     async def send(self, request: Request) -> Response:
         response = await super().send(request)
         date = f"{self._clock.now():%a, %d %b %Y %H:%M:%S} GMT"
-        return answer(response.body, response.status, date=date)
+        return build_response(response.body, response.status, date=date)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.orders._planner import Action, Step
 from aurpay_async.sandbox import _ledger
 
-from ..support.orders import answer, detail, envelope
+from ..support.orders import build_detail, build_response, wrap_data
 from .conftest import client_of
 from .platform import URLS
 
@@ -359,7 +359,9 @@ class TestFailures:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """The key may lack access to the list; `reconcile` retries."""
-        for number, response in enumerate((answer(b"{}", 403), answer(b"no JSON"))):
+        for number, response in enumerate(
+            (build_response(b"{}", 403), build_response(b"no JSON"))
+        ):
             platform.faults = ["lost"]
             platform.broken["list_orders"] = response
             with pytest.raises(ConnectionLostError):
@@ -376,7 +378,10 @@ class TestFailures:
 
     @pytest.mark.parametrize(
         "failure",
-        [ConnectError("down", outcome=RequestOutcome.NOT_SENT), answer(b"", 503)],
+        [
+            ConnectError("down", outcome=RequestOutcome.NOT_SENT),
+            build_response(b"", 503),
+        ],
     )
     async def test_no_request_is_sent_until_the_search_succeeds(
         self, local: OrderStore, platform: Platform, failure: Any
@@ -686,7 +691,9 @@ class TestOverdue:
         clock.advance(HALF_AN_HOUR_S)
         with pytest.raises(CallbackReferenceError, match="another price"):
             await opened(local)
-        platform.broken["get_order"] = answer(envelope(detail(order_id="1")))
+        platform.broken["get_order"] = build_response(
+            wrap_data(build_detail(order_id="1"))
+        )
         with pytest.raises(InvalidResponseError):
             await opened(local)
         assert await states(local) == [S.PAYABLE]

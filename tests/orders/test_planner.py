@@ -18,7 +18,7 @@ from aurpay_async.errors import (
 from aurpay_async.orders import AttemptState
 from aurpay_async.orders._planner import Action, decide
 
-from ..support.orders import envelope, invoice, lightning_order, order
+from ..support.orders import build_lightning_order, build_order, sign_invoice, wrap_data
 from .samples import ASKED, NOW, ORDER_JSON, OVERDUE_AT, attempt, entry
 
 S = AttemptState
@@ -92,8 +92,8 @@ def test_next_step_depends_on_the_state_and_age_of_an_attempt(
 def test_order_is_replaced_when_its_invoice_expires_before_the_order(
     polled: int | None, seconds: int, do: Action | None
 ) -> None:
-    made = envelope(order(payment_request=invoice(expiry=600)))
-    short = lightning_order(made)
+    made = wrap_data(build_order(payment_request=sign_invoice(expiry=600)))
+    short = build_lightning_order(made)
     last_polled_at = None if polled is None else NOW + polled * SECOND
     one = attempt(order_json=short.to_json(), last_polled_at=last_polled_at)
     step = decide(entry(one), ASKED, NOW + seconds * SECOND)

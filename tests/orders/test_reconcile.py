@@ -22,7 +22,7 @@ from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.orders._repository import Rows
 from aurpay_async.testing import FakeClock
 
-from ..support.orders import answer
+from ..support.orders import build_response
 from .conftest import client_of
 from .platform import URLS
 
@@ -399,7 +399,7 @@ class TestFailures:
         order = await opened(local, "cart-41")
         platform.set(order.order_id, "SUCCESS")
         clock.advance(TWO_MINUTES_S)
-        platform.broken["list_orders"] = answer(b"{}", 403)
+        platform.broken["list_orders"] = build_response(b"{}", 403)
         done = await local.reconcile()
         assert [change.reference for change in done.changes] == ["cart-41"]
         assert [one.attempt.reference for one in done.failures] == ["cart-42"]
@@ -422,7 +422,7 @@ class TestFailures:
         done = await local.reconcile(limit=2)
         assert (done.polled, done.changes, done.more) == (1, (), False)
         assert [one.error for one in done.failures] == [down]
-        platform.broken["get_order"] = answer(b"", 503)
+        platform.broken["get_order"] = build_response(b"", 503)
         assert (await local.reconcile()).polled == 1
 
     @pytest.mark.parametrize("age_s", [TWO_MINUTES_S, 20 * HOUR_S])

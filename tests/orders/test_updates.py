@@ -33,7 +33,7 @@ from aurpay_async.orders._recording import _adopt
 from aurpay_async.orders._repository import Rows
 from aurpay_async.testing import sign_callback
 
-from ..support.orders import answer
+from ..support.orders import build_response
 from .platform import REFERENCE_KEY, URLS
 
 if TYPE_CHECKING:
@@ -326,7 +326,7 @@ async def test_reported_payment_of_an_expired_order_is_polled_until_aurpay_answe
     local: OrderStore, platform: Platform, local_shop: Shop, clock: FakeClock
 ) -> None:
     await report_payment_after_expiry(local, platform, local_shop, "SUCCESS")
-    platform.broken["get_order"] = answer(b"", 503)
+    platform.broken["get_order"] = build_response(b"", 503)
     for _ in range(2):
         assert len((await local.reconcile()).failures) == 1
         [attempt] = await local.attempts("cart-42")

@@ -16,7 +16,7 @@ from ..cli.test_main import COMMANDS
 from ..cli.test_sandbox import served
 from ..cli.test_withdraw import sign_fresh
 from ..support.loopback import Server, answering, closed_port
-from ..support.orders import invoice
+from ..support.orders import sign_invoice
 from .snapshot import expect, expect_files, mask
 from .test_cli_help import file_name
 
@@ -119,7 +119,7 @@ async def test_json_of_offline_commands_is_as_stored(aurpay: Run) -> None:
     await demo.run("success")
     await demo.run("wrong usage", *USAGE)
     demo.expect()
-    text = invoice(description="a coffee")
+    text = sign_invoice(description="a coffee")
     decode = Transcript(aurpay, "decode")
     await decode.run("success", text)
     await decode.run("from standard input", "-", stdin=text.encode())

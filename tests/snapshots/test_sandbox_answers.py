@@ -19,7 +19,7 @@ from aurpay_async.sandbox._fault_responses import REQUEST_FAULTS
 from aurpay_async.testing import FakeClock
 
 from ..sandbox.shop import create_order, create_order_for, open_shop, read_requests
-from ..support.orders import NOW, invoice
+from ..support.orders import NOW, sign_invoice
 from .snapshot import expect, expect_files, expect_json
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ PAYMENT = {
     "vs_price": 18,
 }
 LOGIN = {"username": "shop", "password": "made-up"}
-BILL = {"ln_invoices": invoice(amount_msat=1_000_000)}
+BILL = {"ln_invoices": sign_invoice(amount_msat=1_000_000)}
 
 #: Each endpoint with requests that are served and requests that are rejected. They are
 #: sent in this order to a sandbox that has one paid order.

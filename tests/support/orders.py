@@ -32,7 +32,7 @@ NUMBER_DAY = datetime(2024, 4, 26, 12, tzinfo=UTC)
 TEXT_DAY = datetime(2024, 4, 28, 13, tzinfo=UTC)
 
 
-def invoice(**fields: Any) -> str:
+def sign_invoice(**fields: Any) -> str:
     """Return an invoice on regtest over 20,000 satoshi, created now."""
     basics: dict[str, Any] = {
         "payment_hash": "cd" * 32,
@@ -44,14 +44,14 @@ def invoice(**fields: Any) -> str:
     return bolt11.sign(KEY, **{**basics, **fields})
 
 
-def order(**fields: Any) -> dict[str, Any]:
+def build_order(**fields: Any) -> dict[str, Any]:
     """Return the `data` of a valid create response."""
     return {
         "order_id": "20260101000000000001",
         "status": "PENDING",
         "amount": "0.00020000",
         "create_time": "2026-01-01T00:00:00",
-        "payment_request": invoice(),
+        "payment_request": sign_invoice(),
         "payment_addr": SECRET,
         "pay_url": "https://dashboard.aurpay.net/#/cashier/20260101000000000001",
         "currency": "BTC-LN",
@@ -59,7 +59,7 @@ def order(**fields: Any) -> dict[str, Any]:
     }
 
 
-def detail(**fields: Any) -> dict[str, Any]:
+def build_detail(**fields: Any) -> dict[str, Any]:
     """Return the `data` of order detail for that order."""
     return {
         "user_id": "mct-5a9db0c5a9db",
@@ -81,12 +81,12 @@ def detail(**fields: Any) -> dict[str, Any]:
     }
 
 
-def envelope(data: object, **fields: Any) -> dict[str, Any]:
+def wrap_data(data: object, **fields: Any) -> dict[str, Any]:
     """Return a response body with `data` in an envelope."""
     return {"code": 0, "message": "ok", "data": data, "result": True, **fields}
 
 
-def answer(content: object, status: int = 200, **headers: str) -> Response:
+def build_response(content: object, status: int = 200, **headers: str) -> Response:
     """Return an HTTP response; bytes are the body."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -97,7 +97,7 @@ def answer(content: object, status: int = 200, **headers: str) -> Response:
 REQUESTED = NewOrder("20.00", "USD", reference="cart-42", attempt_id="ab" * 12)
 
 
-def lightning_order(
+def build_lightning_order(
     content: object = None,
     *,
     network: Any = "regtest",
@@ -107,5 +107,5 @@ def lightning_order(
 ) -> LightningOrder:
     """Return the order of a client that received its response at `now`."""
     policy = InvoicePolicy(network=network, origin=origin, payees=frozenset())
-    response = answer(envelope(order()) if content is None else content)
+    response = build_response(wrap_data(build_order()) if content is None else content)
     return parse_create_order(response, requested, policy, now.timestamp())
