@@ -61,6 +61,7 @@ def main() -> None:
     rows += print_rows(invoices.compare(rounds))
     rows += print_rows(asyncio.run(orders.compare(rounds)))
     rows += print_rows(asyncio.run(sandbox.measure_orders(rounds)))
+    rows += print_rows(asyncio.run(sandbox.measure_lists(rounds)))
     rows += print_rows(sandbox.measure_start(rounds))
     rows += print_rows(page.measure_opening(rounds))
     count = 1000 if quick else 10_000

@@ -1,4 +1,4 @@
-"""The sandbox: the time until it is ready, and its orders per second."""
+"""The sandbox: the time until it is ready, its orders per second, and its lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aurpay_async import bolt11
+import attrs
+
+from aurpay_async import Effect, Request, bolt11
+from aurpay_async.sandbox import Sandbox
 
 from ._crowd import connect, measure
 from ._measure import make_figure, make_row, shuffle
@@ -19,6 +22,8 @@ from ._processes import find_free_port, run_process, run_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from aurpay_async import Transport
 
     from ._measure import Figure, Row
 
@@ -28,6 +33,11 @@ CONNECTIONS = 64
 ORDERS = 10
 #: Seconds until a sandbox that is not ready counts as failed.
 START_TIMEOUT = 60
+
+#: The numbers of orders in a small sandbox and in a large one.
+FEW, MANY = 1_000, 100_000
+#: Requests of each round of a list.
+LISTS = 20
 
 BODY = b'{"price": 20.00, "currency": "USD"}'
 ORDER = (
@@ -127,3 +137,43 @@ async def measure_orders(rounds: int) -> list[Row | Figure]:
         make_figure(what, "a second", rates, hold=1000, ceiling=False),
         make_row(what, "bare aiohttp.web", ours, theirs, hold=6),
     ]
+
+
+async def measure_lists(rounds: int) -> list[Row]:
+    """Measure the CPU time of lists and overview with many orders, against few."""
+    rows: list[Row] = []
+    async with Sandbox(port=None) as large, Sandbox(port=None) as small:
+        await fill(large, MANY)
+        await fill(small, FEW)
+        for path in ("/api/v2/order/", "/api/v2/order/?page=50", "/api/v2/tx", "/"):
+            contestants = {"large": large.transport(), "small": small.transport()}
+            times: dict[str, list[float]] = {name: [] for name in contestants}
+            for name, transport in shuffle(contestants, rounds):
+                times[name].append(await request_list(transport, path))
+            what = f"sandbox with {MANY:,} orders, GET {path}"
+            theirs = times["small"]
+            rows.append(make_row(what, f"{FEW:,}", times["large"], theirs, hold=1.5))
+    return rows
+
+
+async def fill(sandbox: Sandbox, count: int) -> None:
+    """Create an order, and add paid copies of it."""
+    async with sandbox.client() as client:
+        created = await client.create_order("20.00", "USD")
+    await sandbox.pay(created.order_id)
+    simulator = sandbox._simulator
+    first = simulator.state.orders[created.order_id]
+    for number in range(2, count + 1):
+        order = attrs.evolve(first, order_id=f"{first.order_id[:14]}{number:06}")
+        simulator.state.orders[order.order_id] = order
+        simulator.account.add(order)
+
+
+async def request_list(transport: Transport, path: str) -> float:
+    """Return CPU seconds per request."""
+    effect = Effect.READ
+    request = Request(operation="list", method="GET", path=path, effect=effect)
+    began = time.process_time()
+    for _ in range(LISTS):
+        await transport.send(request)
+    return (time.process_time() - began) / LISTS
