@@ -76,6 +76,10 @@ class _Orders(MutableMapping[str, dict[str, Any]]):
         self._hidden[order_id] = self._orders.pop(order_id)
         self._orders._by_age.clear()
 
+    def urls(self) -> dict[str, Mapping[str, str]]:
+        orders = {**self._hidden, **self._orders}
+        return {order_id: order.urls for order_id, order in orders.items()}
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._orders)
 
@@ -99,8 +103,6 @@ class Platform:
         #: Responses or errors of queries, by operation.
         self.broken: dict[str, Response | Exception] = {}
         self.orders = _Orders(self.sandbox._simulator.state.orders)
-        #: The callback URLs of each order.
-        self.urls: dict[str, Mapping[str, str]] = {}
         #: Calls by operation, without the read-backs of new orders.
         self.calls: Counter[str] = Counter()
         self.read_backs = 0
@@ -125,6 +127,11 @@ class Platform:
 
     async def __aexit__(self, *_: object) -> None:
         await self.sandbox.aclose()
+
+    @property
+    def urls(self) -> dict[str, Mapping[str, str]]:
+        """Return the callback URLs of each order, hidden or not."""
+        return self.orders.urls()
 
     def attempt_id(self, order_id: str) -> str:
         """Return the attempt_id that the order's callbacks carry."""
@@ -151,14 +158,8 @@ class Platform:
 
     async def _forward(self, request: Request, *faults: str) -> Response:
         async with self._lock:
-            known = {*self.orders}
             self.sandbox.faults.push(*faults)
-            try:
-                return await self._transport.send(request)
-            finally:
-                for order_id in self.orders.keys() - known:
-                    fields = json.loads(request.body)
-                    self.urls[order_id] = {k: v for k, v in fields.items() if k in URLS}
+            return await self._transport.send(request)
 
     async def _create(self, request: Request) -> Response:
         fault = self.faults.pop(0) if self.faults else ""
