@@ -24,15 +24,16 @@ import socket
 import sqlite3
 import sys
 import warnings
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
+from selectors import EVENT_READ, DefaultSelector
 from threading import Thread
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy import bindparam, func, literal, make_url, select
+from sqlalchemy import bindparam, event, func, literal, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import (
@@ -52,16 +53,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import (
-        URL,
-        ColumnElement,
-        Connection,
-        CursorResult,
-        Executable,
-        Pool,
-        Table,
-    )
     from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
     from .._core.clock import Clock
 
@@ -79,6 +72,10 @@ class PoolOwner:
     loop: asyncio.AbstractEventLoop | None
     #: For work that one task does for all tasks of this loop.
     lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+    #: Held by the task that writes to SQLite. The others queue in the order in which
+    #: they came: SQLite would let each try again at intervals, and some of many would
+    #: wait for seconds.
+    writing: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
 
 def drop_pool(engine: AsyncEngine) -> None:
@@ -102,7 +99,7 @@ def _drop_pool(engine: AsyncEngine) -> None:
 
 #: Pools of the parent process. The references keep their connections from being
 #: finalised in this process.
-_inherited: Final[list[Pool]] = []
+_inherited: Final[list[sa.Pool]] = []
 
 _T = TypeVar("_T")
 
@@ -121,8 +118,6 @@ STEP_LIMIT_S: Final[dict[str, float]] = {"postgresql": 10.0, "sqlite": 32.0}
 #: and other machines wait for the one that migrates.
 MIGRATION_LIMIT_S: Final = 600.0
 
-_SILENT: Final = "the database did not answer in {:g} s"
-
 #: PostgreSQL's invalid_sql_statement_name and duplicate_prepared_statement.
 _POOLER_STATES: Final = frozenset({"26000", "42P05"})
 
@@ -135,9 +130,9 @@ _POOLER_ADVICE: Final = (
 
 async def execute(
     connection: AsyncConnection,
-    statement: Executable,
+    statement: sa.Executable,
     parameters: Mapping[str, object] | None = None,
-) -> CursorResult[Any]:
+) -> sa.CursorResult[Any]:
     """Execute a statement and return its result; the result has its `rowcount`.
 
     Build a statement once, with `bindparam`, and pass the values as `parameters`:
@@ -157,9 +152,9 @@ async def execute(
 
 async def execute_and_commit(
     connection: AsyncConnection,
-    statement: Executable,
+    statement: sa.Executable,
     parameters: Mapping[str, object] | None = None,
-) -> CursorResult[Any]:
+) -> sa.CursorResult[Any]:
     """Execute a statement as `execute` does, and commit it.
 
     Raises:
@@ -232,7 +227,8 @@ async def step(
     # Raised outside the handler, so that the driver's error does not become the
     # context: its frames hold the password.
     if loop.time() >= closing.when():
-        raise StoreUnavailableError(_SILENT.format(limit_s)) from cause
+        problem = f"the database did not answer in {limit_s:g} s"
+        raise StoreUnavailableError(problem) from cause
     raise _translated(failure, cause, sqlstate_of(cause)) from cause
 
 
@@ -247,7 +243,6 @@ def _close_socket(connection: AsyncConnection | None) -> None:
     elif hasattr(driver, "fileno"):  # psycopg closes the descriptor itself
         with suppress(OSError), socket.socket(fileno=os.dup(driver.fileno())) as other:
             other.shutdown(socket.SHUT_RDWR)
-
     # SQLite has no socket.
 
 
@@ -285,38 +280,21 @@ def _cause(error: Exception, handled: BaseException | None) -> BaseException:
     return cause
 
 
-#: The INSERT of each dialect with ON CONFLICT.
-_INSERTS: Final[Mapping[str, Callable[[Table], postgresql.Insert | sqlite.Insert]]] = {
-    "postgresql": postgresql.insert,
-    "sqlite": sqlite.insert,
-}
-
-#: The options of connections that commit each statement, and of transactions. On
-#: PostgreSQL, autocommit saves two round trips, and both are independent of the
-#: engine's isolation level. Engines of SQLite may have listeners that begin
-#: transactions, so their options are not changed.
-_OPTIONS: Final[Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]]] = {
-    "postgresql": (
-        {"isolation_level": "AUTOCOMMIT"},
-        {"isolation_level": "READ COMMITTED"},
-    ),
-    "sqlite": ({}, {}),
-}
-
 #: Seconds that SQLite waits for another writer. Python's 5 s are short for a busy disk,
 #: and HTTP clients have often given up after 30 s.
 SQLITE_BUSY_S: Final = "15"
 
-#: Seconds after its last use in which a connection counts as alive, so that calls in a
-#: row need no ping. HikariCP has the same default.
-ALIVE_S: Final = 0.5
+#: Seconds in the pool after which a connection is pinged before it is used: shorter
+#: than the idle timeouts of firewalls and poolers. A connection that the server has
+#: closed before that, as a restart does, is recognised without a query.
+ALIVE_S: Final = 5.0
 
 #: The time limit of a ping on an idle connection in seconds. After it a new connection
 #: is opened, so a broken connection delays a call and does not fail it.
 PING_LIMIT_S: Final = 2.0
 
-#: The key of the time of last use in the pool's record of a connection.
-_USED_AT: Final = "aurpay_async_used_at"
+#: The key of the time since when a connection has been in the pool, in its `info`.
+_IDLE_SINCE: Final = "aurpay_async_idle_since"
 
 #: Driver options for a pooler in transaction mode: no statement is prepared under a
 #: name, because the next transaction may get another server connection, which does not
@@ -350,10 +328,6 @@ class Database:
     The engine is always the same object. Its connections belong to the process and the
     loop that opened them: a forked child, and a new loop after the old one was closed,
     get new connections.
-
-    A failed connect or commit, and a failed statement of `execute` or
-    `execute_and_commit`, is raised as a `StoreUnavailableError` with the driver's error
-    as its cause.
     """
 
     def __init__(self, engine_or_url: AsyncEngine | str, user: str) -> None:
@@ -382,10 +356,19 @@ class Database:
         self._engine: Final = engine
         self.dialect: Final = engine.dialect.name
         self.is_sqlite: Final = self.dialect == "sqlite"
-        self.insert: Final = _INSERTS[self.dialect]
-        autocommit, transactional = _OPTIONS[self.dialect]
-        self._autocommit = engine.execution_options(**autocommit)
-        self._transactional = engine.execution_options(**transactional)
+        #: The INSERT of the dialect, which has ON CONFLICT.
+        self.insert: Final[Callable[[sa.Table], postgresql.Insert | sqlite.Insert]] = (
+            sqlite.insert if self.is_sqlite else postgresql.insert
+        )
+        self._autocommit = self._transactional = engine
+        # Engines of SQLite may have listeners that begin transactions, so their options
+        # are not changed. On PostgreSQL, autocommit saves two round trips, and both are
+        # independent of the engine's isolation level.
+        if not self.is_sqlite:
+            self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._transactional = engine.execution_options(
+                isolation_level="READ COMMITTED"
+            )
         # The process that created an engine owns the connections of its pool.
         setattr(engine.sync_engine.pool, _OWNER, self._owner())
 
@@ -407,14 +390,20 @@ class Database:
         return self._bind().lock
 
     @asynccontextmanager
-    async def connect(self) -> AsyncGenerator[AsyncConnection, None]:
+    async def connect(
+        self, *, writes: bool = False
+    ) -> AsyncGenerator[AsyncConnection, None]:
         """Open a connection on which `execute_and_commit` commits each statement.
+
+        Args:
+            writes: Whether a statement will write, so that it has to wait on SQLite
+                until no other task of this process does.
 
         Raises:
             StoreUnavailableError: the database failed, or did not answer in time.
             ConfigurationError: it was closed, or is in use on another event loop.
         """
-        async with self._connected(self._autocommit) as connection:
+        async with self._connected(self._autocommit, writes=writes) as connection:
             yield connection
 
     @asynccontextmanager
@@ -429,14 +418,14 @@ class Database:
             ConfigurationError: it was closed, or is in use on another event loop; or
                 the engine commits each statement.
         """
-        async with self._connected(self._transactional) as connection:
+        async with self._connected(self._transactional, writes=True) as connection:
             await step(self.dialect, connection.begin(), connection)
             yield await require_connection(connection)
             await commit(connection)
 
     def now(
         self, clock: Clock, after: timedelta = timedelta(0)
-    ) -> ColumnElement[datetime]:
+    ) -> sa.ColumnElement[datetime]:
         """Return an SQL expression for the time.
 
         It needs no query: use it in the values of an INSERT or UPDATE, in a WHERE (an
@@ -463,16 +452,18 @@ class Database:
 
     @asynccontextmanager
     async def _connected(
-        self, engine: AsyncEngine
+        self, engine: AsyncEngine, *, writes: bool
     ) -> AsyncGenerator[AsyncConnection, None]:
         if self._closed:
             raise ConfigurationError(f"this {self._user} was closed")
-        self._bind()
-        connection = await self._check_out(engine)
-        try:
-            yield connection
-        finally:
-            await _release(connection)
+        owner = self._bind()
+        turn = _turn(owner.writing) if writes and self.is_sqlite else nullcontext()
+        async with turn:  # first: a task that waits for its turn needs no connection
+            connection = await self._check_out(engine)
+            try:
+                yield connection
+            finally:
+                await _release(connection)
 
     def _owner(self) -> PoolOwner:
         owner: PoolOwner | None = getattr(self._engine.sync_engine.pool, _OWNER, None)
@@ -538,13 +529,18 @@ class Database:
         self._closed = True
 
 
+def _record_idle(_: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    record.info[_IDLE_SINCE] = SystemClock().monotonic()
+
+
 async def _is_alive(connection: AsyncConnection) -> bool:
-    """Return false if a pooled connection does not answer."""
-    proxied = await connection.get_raw_connection()
-    uses = cast("dict[str, float]", proxied.record_info)
-    now = asyncio.get_running_loop().time()
-    last, uses[_USED_AT] = uses.get(_USED_AT, now), now  # a new one has no last use
-    if now - last < ALIVE_S:
+    """Return false if a pooled connection was closed, or does not answer."""
+    pooled = await connection.get_raw_connection()
+    idle_since = pooled.info.get(_IDLE_SINCE)
+    if idle_since is None:  # it is new
+        return True
+    idle_s = SystemClock().monotonic() - idle_since
+    if idle_s < ALIVE_S and not _may_be_closed(pooled):
         return True
     try:
         waiting = connection.run_sync(_ping)
@@ -554,9 +550,42 @@ async def _is_alive(connection: AsyncConnection) -> bool:
     return True
 
 
-def _ping(connection: Connection) -> None:
+def _may_be_closed(pooled: PoolProxiedConnection) -> bool:
+    """Return true if an idle connection has received something, such as its end."""
+    driver: Any = pooled.driver_connection
+    if hasattr(driver, "is_closed"):  # asyncpg reads even if no statement is executed
+        return cast("bool", driver.is_closed())
+    if not hasattr(driver, "fileno"):  # SQLite
+        return False
+    if driver.closed:
+        return True
+    with DefaultSelector() as selector:
+        selector.register(driver.fileno(), EVENT_READ)
+        return bool(selector.select(0))
+
+
+def _ping(connection: sa.Connection) -> None:
     driver = cast("DBAPIConnection", connection.connection.dbapi_connection)
     connection.dialect.do_ping(driver)
+
+
+@asynccontextmanager
+async def _turn(writing: asyncio.Lock) -> AsyncGenerator[None, None]:
+    """Hold the lock of the writers of an SQLite database.
+
+    Raises:
+        StoreUnavailableError: another task of this process wrote for too long.
+    """
+    try:
+        async with asyncio.timeout(float(SQLITE_BUSY_S)):
+            await writing.acquire()
+    except TimeoutError as error:
+        problem = "the database cannot be used: database is locked"
+        raise StoreUnavailableError(problem) from error
+    try:
+        yield
+    finally:
+        writing.release()
 
 
 async def _release(connection: AsyncConnection) -> None:
@@ -601,7 +630,7 @@ def _require_usable(engine: object, user: str) -> None:
         raise ConfigurationError(
             f"{user} takes an AsyncEngine of SQLAlchemy or a URL, not {shown(engine)}"
         )
-    if engine.dialect.name not in _INSERTS:
+    if engine.dialect.name not in STEP_LIMIT_S:
         raise ConfigurationError(
             f"{user} supports SQLite and PostgreSQL, not {engine.dialect.name}"
         )
@@ -635,10 +664,27 @@ def _create_engine(text: str) -> AsyncEngine:
         url = url.update_query_dict({"timeout": SQLITE_BUSY_S, **url.query})
     options = _driver_options(url)
     url = url.difference_update_query([_POOLER])
-    return create_async_engine(url, hide_parameters=True, connect_args=options)
+    engine = create_async_engine(url, hide_parameters=True, connect_args=options)
+    event.listen(engine.sync_engine, "checkin", _record_idle)
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine.sync_engine, "connect", _use_wal)
+    return engine
 
 
-def _driver_options(url: URL) -> dict[str, object]:
+def _use_wal(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    """Set a new SQLite file to write-ahead logging: readers and a writer do not wait.
+
+    The mode is a property of the file, so existing files keep theirs.
+    """
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA page_count")
+    if cursor.fetchone() == (0,):
+        with suppress(sqlite3.OperationalError):  # another process is creating it
+            cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.close()
+
+
+def _driver_options(url: sa.URL) -> dict[str, object]:
     pooled = url.query.get(_POOLER, "false")
     if pooled == "false":
         return {}

@@ -22,7 +22,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Final, Self, cast, final
 
 try:
-    from sqlalchemy import delete, or_, select, update
+    from sqlalchemy import and_, delete, or_, select, update
     from sqlalchemy.schema import CreateIndex, CreateTable
 except ImportError as _error:
     raise ImportError(
@@ -56,6 +56,9 @@ _row: Final = callbacks.c
 
 #: Each failed try means that another process has updated the row meanwhile.
 _TRIES: Final = 5
+
+#: Rows that `prune` deletes in one transaction: callbacks wait for milliseconds.
+_BATCH: Final = 1_000
 
 #: A longer lease or age counts as this: its end would be a year that neither Python nor
 #: the database has.
@@ -118,7 +121,7 @@ class SqlInbox:
             ConfigurationError: an unreleased version created the table.
             StoreUnavailableError: the database failed, or did not answer in time.
         """
-        async with self._database.connect() as connection:
+        async with self._database.connect(writes=True) as connection:
             await _create(connection, CreateTable(callbacks, if_not_exists=True))
             await step(
                 self._database.dialect,
@@ -132,7 +135,7 @@ class SqlInbox:
         self, key: str, kind: Kind, lease: timedelta = LEASE
     ) -> Claim | Taken:
         """Implement `InboxStore.claim`; the lease starts before the query is sent."""
-        async with self._database.connect() as connection:
+        async with self._database.connect(writes=True) as connection:
             for _ in range(_TRIES):
                 answer = await self._try_to_claim(connection, key, kind, lease)
                 if answer is not None:
@@ -141,7 +144,7 @@ class SqlInbox:
 
     async def release(self, claim: Claim) -> None:
         """Implement `InboxStore.release`."""
-        async with self._database.connect() as connection:
+        async with self._database.connect(writes=True) as connection:
             await execute_and_commit(connection, _held(claim).values(token=None))
 
     async def confirm(
@@ -157,7 +160,7 @@ class SqlInbox:
         now = self._database.now(self._clock)
         ended = _held(claim).values(handled=handled, token=None, updated_at=now)
         if connection is None:
-            async with self._database.connect() as own:
+            async with self._database.connect(writes=True) as own:
                 done = await execute_and_commit(own, ended)
         else:
             done = await execute(await require_connection(connection), ended)
@@ -173,18 +176,30 @@ class SqlInbox:
     async def prune(self, older_than: timedelta = REMEMBER) -> int:
         """Delete the rows that were not updated for `older_than`, nor are claimed now.
 
-        A notification that is delivered again after that is handled again.
+        Each transaction deletes 1,000 of them. A notification that is delivered again
+        after that is handled again.
 
         Returns:
             The number of deleted rows.
         """
-        now, age = self._database.now(self._clock), min(older_than, _MAX_PERIOD)
-        deleted = delete(callbacks).where(
+        age = min(older_than, _MAX_PERIOD)
+        old = and_(
             _row.updated_at <= self._database.now(self._clock, -age),
-            or_(_row.token.is_(None), _row.lease_until <= now),
+            or_(
+                _row.token.is_(None),
+                _row.lease_until <= self._database.now(self._clock),
+            ),
         )
-        async with self._database.connect() as connection:
-            return (await execute_and_commit(connection, deleted)).rowcount
+        oldest = select(_row.key).where(old).order_by(_row.updated_at).limit(_BATCH)
+        # The condition is repeated: a row may be claimed after it was selected.
+        statement = delete(callbacks).where(_row.key.in_(oldest), old)
+        pruned, is_full = 0, True
+        while is_full:
+            async with self._database.connect(writes=True) as connection:
+                done = await execute_and_commit(connection, statement)
+            pruned += done.rowcount
+            is_full = done.rowcount == _BATCH
+        return pruned
 
     async def _try_to_claim(
         self, connection: AsyncConnection, key: str, kind: Kind, lease: timedelta

@@ -603,6 +603,25 @@ class TestPruning:
         clock.advance(LEASE_S)
         assert await shared.prune(timedelta(0)) == 1
 
+    async def test_prune_deletes_all_old_rows_in_batches(
+        self, shared: SqlInbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each batch is a transaction, and the first one that is not full the last."""
+        monkeypatch.setattr(sql, "_BATCH", 2)
+        deletions: list[str] = []
+
+        @event.listens_for(shared._database.engine.sync_engine, "before_cursor_execute")
+        def count(_: Any, __: Any, statement: str, *___: Any) -> None:
+            deletions.append(statement.split(maxsplit=1)[0])
+
+        for rows, batches in ((0, 1), (1, 1), (4, 3), (5, 3)):
+            for row in range(rows):
+                await shared.release(await claim_order(shared, key=str(row)))
+            clock.advance(REMEMBER.total_seconds())
+            deletions.clear()
+            assert await shared.prune() == rows
+            assert deletions == ["DELETE"] * batches
+
     @pytest.mark.parametrize("clock", [FakeClock(), None])
     async def test_lease_and_age_may_be_longer_than_the_calendar(
         self, url: str, clock: FakeClock | None

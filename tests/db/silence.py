@@ -1,4 +1,4 @@
-"""A proxy to a database that stops answering without closing its connections."""
+"""A proxy to a database that counts round trips, and can stop answering."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class Proxy:
         #: The URL of the proxy.
         self.url = ""
         self.connections = 0
+        #: Messages from a client after a message from the server, on all connections.
+        self.round_trips = 0
         self._is_heard = asyncio.Event()
         self._is_heard.set()
         self._silenced: list[asyncio.Event] = []
@@ -62,10 +64,15 @@ class Proxy:
         back, forth = await asyncio.open_connection(host, port)
         self._writers += [writer, forth]
 
+        last: asyncio.StreamReader = back
+
         async def carry(
             source: asyncio.StreamReader, target: asyncio.StreamWriter
         ) -> None:
+            nonlocal last
             while data := await source.read(_CHUNK):
+                self.round_trips += source is reader and last is back
+                last = source
                 await is_heard.wait()
                 target.write(data)
             target.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import aiosqlite
 import pytest
 from sqlalchemy import Column, MetaData, Table, literal, select, text
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import CreateTable
 
 from aurpay_async._core.clock import SystemClock
@@ -36,12 +37,26 @@ def is_free(path: Path) -> bool:
     return True
 
 
+def existing_file(folder: Path) -> Path:
+    """Create a database without write-ahead logging, which is SQLite's default."""
+    path = folder / "orders.db"
+    with closing(sqlite3.connect(path)) as driver:
+        driver.execute("CREATE TABLE other (number)")
+    return path
+
+
+def journal_mode(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as driver:
+        mode: str = driver.execute("PRAGMA journal_mode").fetchone()[0]
+    return mode
+
+
 @pytest.mark.parametrize("kind", ["connect", "begin"])
 async def test_cancelled_statement_releases_the_database_lock_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """The lock does not wait for garbage collection."""
-    path = tmp_path / "orders.db"
+    path = existing_file(tmp_path)
     database = Database(f"sqlite+aiosqlite:///{path}", "a test")
     async with database.begin() as connection:
         await connection.execute(text("CREATE TABLE numbers (number)"))
@@ -128,7 +143,7 @@ async def test_failed_commit_leaves_neither_a_lock_nor_an_open_transaction(
     tmp_path: Path, kind: str
 ) -> None:
     """SQLite cannot commit while another connection is reading."""
-    path = tmp_path / "orders.db"
+    path = existing_file(tmp_path)
     database = Database(f"sqlite+aiosqlite:///{path}?timeout=0", "a test")
     async with database.begin() as connection:
         await connection.execute(text("CREATE TABLE numbers (number)"))
@@ -145,3 +160,105 @@ async def test_failed_commit_leaves_neither_a_lock_nor_an_open_transaction(
             await execute(connection, text("INSERT INTO numbers VALUES (4)"))
         assert reader.execute(LOOK).fetchall() == [(1,), (2,), (4,)]
     await database.aclose()
+
+
+async def write(database: Database, statement: str = "SELECT 1") -> None:
+    async with database.connect(writes=True) as connection:
+        await execute_and_commit(connection, text(statement))
+
+
+async def test_new_sqlite_file_uses_write_ahead_logging(tmp_path: Path) -> None:
+    """A reader with an open transaction does not delay a writer."""
+    path = tmp_path / "orders.db"
+    database = Database(f"sqlite+aiosqlite:///{path}?timeout=0", "a test")
+    await write(database, "CREATE TABLE numbers (number)")
+    async with database.connect() as reader:
+        await execute(reader, text("BEGIN"))
+        await execute(reader, text(LOOK))
+        await write(database, "INSERT INTO numbers VALUES (1)")
+    await database.aclose()
+    assert journal_mode(path) == "wal"
+
+
+async def test_existing_sqlite_file_keeps_its_journal_mode(tmp_path: Path) -> None:
+    path = existing_file(tmp_path)
+    database = Database(f"sqlite+aiosqlite:///{path}", "a test")
+    await write(database, "CREATE TABLE numbers (number)")
+    await database.aclose()
+    assert journal_mode(path) == "delete"
+
+
+async def test_engine_of_the_application_keeps_sqlites_journal_mode(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "orders.db"
+    engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+    await write(Database(engine, "a test"), "CREATE TABLE numbers (number)")
+    await engine.dispose()
+    assert journal_mode(path) == "delete"
+
+
+async def test_new_sqlite_file_in_use_elsewhere_is_opened_all_the_same(
+    tmp_path: Path,
+) -> None:
+    """Another process is creating the first table."""
+    path = tmp_path / "orders.db"
+    database = Database(f"sqlite+aiosqlite:///{path}?timeout=0", "a test")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with database.connect() as connection:
+            assert await connection.scalar(text("SELECT 7")) == 7
+        other.execute("COMMIT")
+    await database.aclose()
+
+
+async def test_sqlite_writers_of_an_engine_take_turns_in_order(
+    tmp_path: Path,
+) -> None:
+    """Readers do not wait; a cancelled writer gives up its place."""
+    first = Database(f"sqlite+aiosqlite:///{tmp_path}/orders.db", "a test")
+    databases = [first, Database(first.engine, "another test")]
+    seen: list[int] = []
+
+    async def write_number(number: int) -> None:
+        async with databases[number % 2].begin():
+            seen.append(number)
+
+    async with databases[0].begin():
+        writers = [asyncio.create_task(write_number(number)) for number in range(40)]
+        async with databases[1].connect() as reader:
+            assert await reader.scalar(text("SELECT 7")) == 7
+        writers[3].cancel()
+        assert seen == []
+    await asyncio.gather(*writers, return_exceptions=True)
+    assert seen == [number for number in range(40) if number != 3]
+    await first.aclose()
+
+
+async def test_sqlite_writer_that_waits_too_long_for_its_turn_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that waits for a transaction of its own would wait for ever."""
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/orders.db", "a test")
+    async with database.begin():
+        monkeypatch.setattr("aurpay_async._db.engine.SQLITE_BUSY_S", "0")
+        with pytest.raises(StoreUnavailableError, match="database is locked"):
+            await write(database)
+    await write(database)
+    await database.aclose()
+
+
+async def test_sqlite_writers_of_two_engines_do_not_wait_for_a_turn(
+    tmp_path: Path,
+) -> None:
+    """Each has an event loop; SQLite's own lock orders what they write."""
+    url = f"sqlite+aiosqlite:///{tmp_path}/orders.db"
+    databases = [Database(url, "a test") for _ in range(2)]
+
+    async def write_and_close() -> None:
+        await write(databases[1])
+        await databases[1].aclose()
+
+    async with databases[0].begin():
+        await asyncio.to_thread(asyncio.run, write_and_close())
+    await databases[0].aclose()

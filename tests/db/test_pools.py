@@ -153,6 +153,22 @@ def test_stores_that_share_an_engine_before_a_fork_work_after_it(
 
 @forks
 @threads_and_forks
+async def test_forked_child_does_not_wait_for_a_writer_of_its_parent(url: str) -> None:
+    """The parent has the turn of the writers, and does not write yet."""
+    database = Database(url, "a test")
+    async with database.begin():
+
+        async def child() -> None:
+            async with database.begin() as connection:
+                assert await connection.scalar(text("SELECT 7")) == 7
+            await database.aclose()
+
+        assert await asyncio.to_thread(in_child, child) == 0
+    await database.aclose()
+
+
+@forks
+@threads_and_forks
 async def test_forked_child_does_not_wait_for_the_tasks_of_its_parent(url: str) -> None:
     """The parent is creating an order; the child returns the same one, and ends."""
     async with (

@@ -21,6 +21,7 @@ from aurpay_async._db.engine import (
     require_connection,
     step,
 )
+from aurpay_async.callbacks import Claim
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError, StoreUnavailableError
 
@@ -210,6 +211,41 @@ async def test_recently_used_connection_is_not_pinged(
     proxy.restore()
     assert await number(database) == 7
     await database.aclose()
+
+
+async def test_connection_closed_by_a_server_restart_is_replaced_without_a_ping(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a shutdown, the server closes each connection after a last message."""
+    monkeypatch.setattr(_engine, "ALIVE_S", 60)
+    database, admin = Database(proxy.url, "a test"), Database(proxy.url, "a test")
+    async with database.connect() as connection:
+        own = await connection.scalar(text("SELECT pg_backend_pid()"))
+        pooled = await connection.get_raw_connection()
+        idle: Any = SimpleNamespace(driver_connection=pooled.driver_connection)
+    assert not _engine._may_be_closed(idle)
+    async with admin.connect() as connection:
+        end = text(f"SELECT pg_terminate_backend({own})")
+        assert await connection.scalar(end) is True
+    while not _engine._may_be_closed(idle):
+        await asyncio.sleep(0)
+    assert await number(database) == 7
+    assert proxy.connections == 3
+    await database.aclose()
+    await admin.aclose()
+
+
+async def test_claim_and_confirmation_take_one_round_trip_each(proxy: Proxy) -> None:
+    """Measured when the connection has prepared both statements."""
+    async with SqlInbox(proxy.url) as inbox:
+        await inbox.create_tables()
+        for order in range(10):
+            proxy.round_trips = 0
+            claim = await inbox.claim(f"{order:024x}", "paid")
+            assert isinstance(claim, Claim)
+            await inbox.confirm(claim, "paid")
+        assert proxy.connections == 1
+        assert proxy.round_trips == 2
 
 
 async def test_closed_idle_connection_is_replaced_and_an_open_one_is_reused(
