@@ -59,7 +59,7 @@ S = AttemptState
 @pytest.mark.parametrize(
     ("kind", "carts", "crashes"),
     [
-        ("sqlite", 8, 5),
+        ("sqlite", 16, 5),
         pytest.param(
             "sqlite",
             100,
