@@ -1,7 +1,8 @@
 """pytest fixtures for merchants: a sandbox, a client for it, and a clock for both.
 
 pytest loads this plugin if the package is installed; a test that uses no fixture of it
-pays nothing. It needs pytest-asyncio, in either of its modes.
+pays nothing. It needs pytest-asyncio, in either of its modes, or anyio with its backend
+asyncio.
 
 A sandbox runs on the event loop of the test that requests it. pytest-asyncio binds a
 fixture to one loop scope, so each fixture is registered once per scope.
@@ -42,6 +43,7 @@ def aurpay_clock() -> FakeClock:
 @pytest.fixture
 def aurpay_sandbox(request: pytest.FixtureRequest) -> Sandbox:
     """A new sandbox on a free port of this machine."""
+    _require_asyncio(request)
     name = f"_aurpay_sandbox_{_loop_scope(request)}"
     return cast("Sandbox", request.getfixturevalue(name))
 
@@ -83,6 +85,28 @@ def _register(function: Callable[..., object], name: str, scope: str) -> object:
         return decorate(function)
     # Without pytest-asyncio, pytest explains what an async fixture needs.
     return pytest.fixture(name=name)(function)
+
+
+def _require_asyncio(request: pytest.FixtureRequest) -> None:
+    """Fail a test of anyio at once if the sandbox would run on another event loop."""
+    if request.node.get_closest_marker("anyio") is None:
+        return
+    if find_spec("pytest_asyncio"):
+        config = request.config
+        mode = config.getoption("asyncio_mode") or config.getini("asyncio_mode")
+        if str(mode) == "auto":
+            pytest.fail(
+                "with asyncio_mode = auto, pytest-asyncio runs the fixtures of tests "
+                "marked with anyio on another event loop; set asyncio_mode = strict",
+                pytrace=False,
+            )
+    backend = request.getfixturevalue("anyio_backend_name")
+    if backend != "asyncio":
+        pytest.fail(
+            f"the sandbox runs on asyncio, not on {backend}; override the fixture "
+            'anyio_backend so that it returns "asyncio"',
+            pytrace=False,
+        )
 
 
 def _loop_scope(request: pytest.FixtureRequest) -> str:

@@ -79,6 +79,69 @@ def test_the_plugin_works_in_a_merchant_s_suite_in_strict_mode_with_xdist(
     assert "5 passed" in done.stdout, done.stdout + done.stderr
 
 
+ANYIO = """
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture(scope="module")
+def anyio_backend():
+    return "asyncio"
+
+@pytest.fixture
+async def order(aurpay_client):
+    return await aurpay_client.create_order("20.00", "USD")
+
+async def test_checkout(order, aurpay_client, aurpay_sandbox):
+    await aurpay_sandbox.pay(order.order_id)
+    assert (await aurpay_client.get_order(order.order_id)).status.is_paid
+
+async def test_next_one(aurpay_sandbox):
+    aurpay_sandbox.assert_orders(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "result", "message"),
+    [("strict", "2 passed", ""), ("auto", "2 errors", "set asyncio_mode = strict")],
+)
+def test_the_fixtures_work_in_tests_of_anyio_or_name_the_setting_that_is_wrong(
+    tmp_path: Path, mode: str, result: str, message: str
+) -> None:
+    (tmp_path / "test_shop.py").write_text(ANYIO)
+    (tmp_path / "pytest.ini").write_text(f"{SETTINGS}asyncio_mode = {mode}\n")
+    light = [option for option in LIGHT if option != "-pno:anyio"]
+    command = [sys.executable, "-m", "pytest", "-q", *light, str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert result in done.stdout, done.stdout + done.stderr
+    assert message in done.stdout
+
+
+def mark_anyio(mode: str, backend: str) -> Any:
+    """Return the request of a test that is marked with anyio."""
+    request = mock.Mock()
+    request.config.getoption.return_value = None
+    request.config.getini.return_value = mode
+    request.getfixturevalue.return_value = backend
+    return request
+
+
+def test_a_test_of_anyio_fails_at_once_under_asyncio_mode_auto() -> None:
+    with pytest.raises(pytest.fail.Exception, match="set asyncio_mode = strict"):
+        pytest_plugin._require_asyncio(mark_anyio("auto", "asyncio"))
+    pytest_plugin._require_asyncio(mark_anyio("strict", "asyncio"))
+
+
+def test_a_test_of_anyio_fails_at_once_under_trio(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pytest_plugin, "find_spec", lambda _: None)
+    with pytest.raises(pytest.fail.Exception, match="on asyncio, not on trio"):
+        pytest_plugin._require_asyncio(mark_anyio("auto", "trio"))
+
+
 def test_the_plugin_loads_without_pytest_asyncio(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .._client import ClientOptions
     from .._core.clock import Clock
     from .._core.http import Request, Response, Transport
-    from ._callbacks import AsgiApp, CallbackKind
+    from ._callbacks import AsgiApp, CallbackKind, WsgiApp
 
 
 __all__ = [
@@ -269,32 +269,35 @@ class Sandbox:
             options.setdefault("allow_http", True)
         return AurpayClient(self._auth, **options)
 
-    def deliver_to(self, app: AsgiApp, *origins: str) -> None:
-        """Deliver callbacks to these origins into an ASGI application.
+    def deliver_to(
+        self, app: AsgiApp | WsgiApp, origin: str, *further_origins: str
+    ) -> None:
+        """Deliver callbacks to these origins into an application of this process.
 
-        This needs no server, and suits applications that are tested in the same
-        process, for example with ``httpx.ASGITransport``. The application runs on the
-        event loop of the sandbox; its lifespan does not run.
+        This needs no server and no TLS, and suits applications that are tested in the
+        same process, for example with ``httpx.ASGITransport``. An ASGI application runs
+        on the event loop of the sandbox, and its lifespan does not run; a WSGI
+        application runs in a thread.
 
         Example:
-            >>> sandbox.deliver_to(app, "https://shop.example")
+            >>> sandbox.deliver_to(app, origin="https://shop.example")
 
         Args:
-            app: An ASGI application, such as a ``FastAPI`` or ``Litestar``.
-            origins: The origins of its callback URLs: scheme, host, and the port unless
+            app: An ASGI application, such as a ``FastAPI`` or ``Litestar``, or a WSGI
+                application, such as that of Django.
+            origin: The origin of its callback URLs: scheme, host, and the port unless
                 it is the default.
+            further_origins: Other origins of its callback URLs.
 
         Raises:
-            ConfigurationError: if no origin is given, or one is a URL with a path.
+            ConfigurationError: if `app` is no such application, or an origin is a URL
+                with a path.
         """
-        if not origins:
-            raise ConfigurationError(
-                'name the origins of its callback URLs, such as "https://shop.example"'
-            )
-        for origin in origins:
-            self._simulator.callback_sender.deliver_to(
-                app, require_origin(origin, "origin", allow_http=True)
-            )
+        origins = [
+            require_origin(each, "origin", allow_http=True)
+            for each in (origin, *further_origins)
+        ]
+        self._simulator.callback_sender.deliver_to(app, origins)
 
     def assert_orders(self, count: int, *, status: str | None = None) -> None:
         """Assert the number of orders, in a test.

@@ -3,10 +3,10 @@
 Callbacks are built from Aurpay's pages alone. This module shares no code with the
 verifier, so the two cannot make the same mistake and agree.
 
-The shop is on this machine, or at a host that was allowed by name, or an ASGI
-application in this process (source: the ASGI specification, "HTTP & WebSocket ASGI
-Message Format" 2.4). Proxy settings of the environment are ignored: a callback goes to
-the URL that was registered.
+The shop is on this machine, or at a host that was allowed by name, or an ASGI or WSGI
+application in this process (sources: the ASGI specification, "HTTP & WebSocket ASGI
+Message Format" 2.4, and PEP 3333). Proxy settings of the environment are ignored: a
+callback goes to the URL that was registered.
 """
 
 from __future__ import annotations
@@ -15,19 +15,23 @@ import asyncio
 import hmac
 import json
 import re
+import sys
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta  # noqa: TC003 - read by cattrs
+from inspect import iscoroutinefunction, signature
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Final, Literal, final
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, final
 from urllib.parse import unquote
 
 import aiohttp
 import attrs
+from multidict import CIMultiDict
 from yarl import URL
 
 from .._core.urls import UrlError, parse_origin
+from ..errors import ConfigurationError, shown
 from ._faults import FaultQueue, FaultRegistry, FaultSpec
 from ._responses import notification
 
@@ -50,6 +54,9 @@ AsgiApp = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
     Awaitable[None],
 ]
+
+#: An application of Django or Flask.
+WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 #: The two events of which Aurpay sends callbacks.
 CallbackKind = Literal["paid", "timeout"]
@@ -214,11 +221,16 @@ class CallbackSender:
         self._is_open = False
         self._own_port = 0
         self._session: aiohttp.ClientSession | None = None
-        self._apps: dict[Origin, AsgiApp] = {}
+        self._apps: dict[Origin, _RunApp] = {}
 
-    def deliver_to(self, app: AsgiApp, origin: Origin) -> None:
-        """Deliver callbacks to `origin` into an application of this process."""
-        self._apps[origin] = app
+    def deliver_to(self, app: AsgiApp | WsgiApp, origins: Iterable[Origin]) -> None:
+        """Deliver callbacks to these origins into an application of this process.
+
+        Raises:
+            ConfigurationError: if it is neither an ASGI nor a WSGI application.
+        """
+        run = _runner_of(app)
+        self._apps.update(dict.fromkeys(origins, run))
 
     def open(self, own_port: int) -> None:
         """Send from now on, but never to the sandbox itself, which uses this port."""
@@ -282,7 +294,7 @@ class CallbackSender:
     ) -> tuple[int | None, str | None]:
         origin = _origin(callback.url)
         if self._is_open and origin in self._apps:
-            return await call_app(self._apps[origin], origin, callback)
+            return await _call_app(self._apps[origin], origin, callback)
         status = None
         try:
             async with self._open_session().request(
@@ -360,7 +372,9 @@ _PATH_AND_QUERY = re.compile(r"https?://[^/?#]*([^?#]*)\??([^#]*)", re.IGNORECAS
 class _Exchange:
     """One request to an application, and the status of its response."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, scope: Message, body: bytes) -> None:
+        self.scope = scope
+        self.body = body
         self._requests: list[Message] = [
             {"type": "http.request", "body": body, "more_body": False}
         ]
@@ -380,14 +394,46 @@ class _Exchange:
             self._is_answered.set()
 
 
-async def call_app(
-    app: AsgiApp, origin: Origin, callback: CallbackRequest
+#: Pass a request to an application, and its response back.
+_RunApp = Callable[[_Exchange], Awaitable[None]]
+
+
+def _runner_of(app: AsgiApp | WsgiApp) -> _RunApp:
+    """Return the function that calls an application, which its signature tells."""
+
+    def takes(*arguments: object) -> bool:
+        try:
+            signature(app).bind(*arguments)
+        except (TypeError, ValueError):
+            return False
+        return True
+
+    async def run_asgi(exchange: _Exchange) -> None:
+        called = cast("AsgiApp", app)
+        await called(exchange.scope, exchange.receive, exchange.send)
+
+    async def run_wsgi(exchange: _Exchange) -> None:
+        await asyncio.to_thread(_call_wsgi, cast("WsgiApp", app), exchange)
+
+    is_async = iscoroutinefunction(app) or iscoroutinefunction(type(app).__call__)
+    if takes("environ", "start_response") and not is_async:
+        return run_wsgi
+    if takes("scope", "receive", "send"):
+        return run_asgi
+    raise ConfigurationError(
+        f"{shown(app)} is neither an ASGI nor a WSGI application: pass the application "
+        "object that a server runs"
+    )
+
+
+async def _call_app(
+    run: _RunApp, origin: Origin, callback: CallbackRequest
 ) -> tuple[int | None, str | None]:
     """Return the status of the response, and the exception of the application."""
-    exchange = _Exchange(callback.body)
+    exchange = _Exchange(_scope(origin, callback), callback.body)
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            await app(_scope(origin, callback), exchange.receive, exchange.send)
+            await run(exchange)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():  # the sandbox's caller is cancelled
@@ -418,6 +464,53 @@ def _scope(origin: Origin, callback: CallbackRequest) -> Message:
         "headers": [(n.lower().encode(), v.encode()) for n, v in headers],
         "client": ("127.0.0.1", 0),
         "server": (host, port),
+    }
+
+
+def _call_wsgi(app: WsgiApp, exchange: _Exchange) -> None:
+    """Call a WSGI application, and read its response to the end."""
+
+    def start_response(status: str, *_: object) -> Callable[[bytes], None]:
+        exchange.status = int(status[:3])
+        return lambda _: None
+
+    with ExitStack() as stack:
+        body = app(_environ(exchange), start_response)
+        stack.callback(getattr(body, "close", lambda: None))
+        for _ in body:
+            pass
+
+
+def _environ(exchange: _Exchange) -> dict[str, Any]:
+    scope = exchange.scope
+    host, port = scope["server"]
+    path, query = (scope[name].decode() for name in ("raw_path", "query_string"))
+    headers = CIMultiDict(
+        (name.decode().upper().replace("-", "_"), value.decode("latin-1"))
+        for name, value in scope["headers"]
+    )
+    headers.popall("CONTENT_LENGTH", None)
+    return {
+        "CONTENT_LENGTH": f"{len(exchange.body)}",
+        "CONTENT_TYPE": headers.pop("CONTENT_TYPE", ""),
+        # Repeated headers are joined, as servers do.
+        **{f"HTTP_{name}": ",".join(headers.getall(name)) for name in headers},
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote(path, "latin-1"),
+        "QUERY_STRING": query,
+        "RAW_URI": f"{path}?{query}" if query else path,
+        "REMOTE_ADDR": "127.0.0.1",
+        "SERVER_NAME": host,
+        "SERVER_PORT": f"{port}",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": BytesIO(exchange.body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
     }
 
 

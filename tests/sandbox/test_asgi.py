@@ -167,11 +167,17 @@ async def test_callbacks_to_other_origins_are_not_delivered_into_the_application
 @pytest.mark.parametrize(
     ("origins", "problem"),
     [
-        ([], "name the origins"),
         (["https://shop.example/paid"], "without a path"),
         (["shop.example"], "must be absolute"),
+        ([SHOP, "shop.example"], "must be absolute"),
     ],
 )
 def test_deliver_to_rejects_invalid_origins(origins: list[str], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         Sandbox().deliver_to(FastAPI(), *origins)
+
+
+@pytest.mark.parametrize("app", [object(), lambda: None, "shop:app"])
+def test_deliver_to_rejects_what_is_no_application(app: Any) -> None:
+    with pytest.raises(ConfigurationError, match="neither an ASGI nor a WSGI"):
+        Sandbox().deliver_to(app, SHOP)
