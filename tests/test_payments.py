@@ -14,7 +14,7 @@ from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryIn
 from aurpay_async.contrib.aiohttp import callback_handler
 from aurpay_async.errors import ConnectionLostError
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._callbacks import CALLBACK_FAULTS
+from aurpay_async.sandbox._faults import CALLBACK_FAULTS
 from aurpay_async.testing import FakeClock
 
 from .callbacks.samples import KEY, NOW, signed

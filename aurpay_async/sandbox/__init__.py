@@ -14,10 +14,11 @@ from ..errors import (
     InvalidRequestError,
     RequestOutcome,
 )
-from . import _callbacks, _clock, _server, _settings, _simulator
+from . import _clock, _server, _settings, _simulator
 from ._accounting import Rates, SandboxTransaction, SandboxWithdrawal
-from ._callbacks import CallbackFaults, SentCallback
+from ._callbacks import SentCallback
 from ._fault_responses import Faults
+from ._faults import CallbackFaults
 from ._ledger import NODE_ID, RATES, SandboxOrder
 from ._responses import Amounts
 from ._settings import LOOPBACK, ReceivedRequest
@@ -358,7 +359,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or it cannot be paid.
         """
-        return await _callbacks.change_status(self._simulator, order_id, "pay")
+        return await self._simulator.change_status(order_id, "pay")
 
     async def expire(self, order_id: str) -> list[SentCallback]:
         """Time out an order, and call its ``timeout_callback``.
@@ -369,7 +370,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or it is not pending.
         """
-        return await _callbacks.change_status(self._simulator, order_id, "expire")
+        return await self._simulator.change_status(order_id, "expire")
 
     async def underpay(self, order_id: str) -> list[SentCallback]:
         """Pay too little: the order becomes overdue, as Aurpay documents it.
@@ -380,7 +381,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or it is not pending.
         """
-        return await _callbacks.change_status(self._simulator, order_id, "underpay")
+        return await self._simulator.change_status(order_id, "underpay")
 
     async def refund(self, order_id: str) -> list[SentCallback]:
         """Refund a paid order.
@@ -391,7 +392,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: if there is no such order, or it was not paid.
         """
-        return await _callbacks.change_status(self._simulator, order_id, "refund")
+        return await self._simulator.change_status(order_id, "refund")
 
     def choose(self, pay_url: str, coin: str = "BTC-LN") -> SandboxOrder:
         """Choose a coin on a checkout page, as a payer does; this creates the order.

@@ -32,7 +32,6 @@ from yarl import URL
 
 from .._core.urls import UrlError, parse_origin
 from ..errors import ConfigurationError, shown
-from ._faults import FaultQueue, FaultRegistry, FaultSpec
 from ._responses import notification
 
 if TYPE_CHECKING:
@@ -42,9 +41,8 @@ if TYPE_CHECKING:
 
     from .._core.clock import Clock
     from .._core.urls import Origin
-    from ._ledger import SandboxOrder, StatusChange
+    from ._ledger import SandboxOrder
     from ._settings import Settings
-    from ._simulator import Simulator
 
 
 Message = MutableMapping[str, Any]
@@ -69,13 +67,8 @@ _FIELDS: Final[Mapping[CallbackKind, str]] = {
 
 _STATUSES: Final[Mapping[CallbackKind, str]] = {"paid": "SUCCESS", "timeout": "OVERDUE"}
 
-_MEBIBYTE: Final = 1024 * 1024
-
 #: The API key of a sandbox that requires none.
 ANY_KEY: Final = "sandbox-api-key"
-
-#: The dashboard's name for a merchant's API key is "Public Key".
-_PUBLIC_KEY: Final = "sandbox-public-key"
 
 
 @attrs.frozen(kw_only=True)
@@ -146,7 +139,7 @@ def build_callback(
         api_key=order.api_key,
         date=date,
         signatures=(sign(secret, date, url),),
-        body=_json(notification(order)) if post else b"",
+        body=to_json(notification(order)) if post else b"",
     )
 
 
@@ -162,14 +155,12 @@ def sign(secret: str, date: str, url: str) -> str:
     return b64encode(hmac.digest(secret.encode(), text, "sha256")).decode()
 
 
-def _json(fields: dict[str, object]) -> bytes:
+def to_json(fields: dict[str, object]) -> bytes:
     return json.dumps(fields).encode()
 
 
 #: Aurpay's own timeout for callbacks is not known.
 _TIMEOUT_S: Final = 10
-
-_OK: Final = 200
 
 #: Only the status of a response is used; this much of its body is read.
 _MAX_RESPONSE: Final = 64 * 1024
@@ -512,281 +503,3 @@ def _environ(exchange: _Exchange) -> dict[str, Any]:
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
-
-
-#: Deliver a callback, and return each attempt.
-Deliver = Callable[["Delivery"], Awaitable[list[SentCallback]]]
-
-CallbackFault = FaultSpec[Deliver]
-
-#: All faults of callbacks.
-CALLBACK_FAULTS: Final[FaultRegistry[Deliver]] = FaultRegistry(
-    "callback fault", "use one of {names}"
-)
-
-_fault = CALLBACK_FAULTS.register
-
-#: The fault that applies to the next created order instead of the next callback.
-BEFORE_ANSWER: Final = "before-answer"
-
-
-@final
-class CallbackFaults(FaultQueue[Deliver]):
-    """Queued callback faults. Each callback consumes the first one.
-
-    With an empty queue, callbacks are sent normally.
-
-    Example:
-        >>> sandbox.callback_faults.push("twice; times=3", "wrong-signature")
-    """
-
-    def __init__(self) -> None:
-        super().__init__(CALLBACK_FAULTS.noun, CALLBACK_FAULTS.parse)
-
-    def take(self, *, before_answer: bool = False) -> CallbackFault | None:
-        """Remove and return the next fault, if it applies at this moment.
-
-        Args:
-            before_answer: Whether an order was created and is not answered yet.
-        """
-        if not self._queue:
-            return None
-        _, fault = self._queue[0]
-        applies = (fault.name == BEFORE_ANSWER) is before_answer
-        return super().take() if applies else None
-
-
-@attrs.frozen
-class Delivery:
-    """A callback that is delivered with a fault."""
-
-    sender: CallbackSender
-    order: SandboxOrder
-    kind: CallbackKind
-    fault: CallbackFault
-
-    def build(self, shift_s: float = 0) -> CallbackRequest:
-        """Build the callback, dated now or `shift_s` seconds later."""
-        return self.sender.build(self.order, self.kind, shift_s=shift_s)
-
-    async def send(self, callback: CallbackRequest | None = None) -> SentCallback:
-        """Send the callback once; ``None`` builds it now."""
-        return await self.sender.send(callback or self.build())
-
-    async def pause(self) -> None:
-        """Wait as long as the fault says, by the sandbox's clock."""
-        await self.sender.clock.sleep(self.fault.seconds)
-
-    def build_pair(self) -> list[CallbackRequest]:
-        """Build the order's other callback, if it has a URL for it, and this one."""
-        other: CallbackKind = "timeout" if self.kind == "paid" else "paid"
-        has_other = has_callback_url(self.order, other)
-        first = [self.sender.build(self.order, other)] if has_other else []
-        return [*first, self.build()]
-
-
-@_fault("twice", "sent several times, byte for byte the same", {"times": "2"})
-async def _twice(delivery: Delivery) -> list[SentCallback]:
-    callback = delivery.build()
-    return [await delivery.send(callback) for _ in range(delivery.fault.times)]
-
-
-@_fault(
-    "retry",
-    "signed and sent again after a pause, until the shop answers with HTTP 200",
-    {"times": "5", "seconds": "1"},
-)
-async def _retry(delivery: Delivery) -> list[SentCallback]:
-    sent = [await delivery.send()]
-    while sent[-1].status != _OK and len(sent) < delivery.fault.times:
-        await delivery.pause()
-        sent.append(await delivery.send())
-    return sent
-
-
-@_fault("lost", "not sent")
-async def _lost(delivery: Delivery) -> list[SentCallback]:
-    return [delivery.sender.record_lost(delivery.build())]
-
-
-@_fault("late", "sent some time after it was signed", {"seconds": "1"})
-async def _late(delivery: Delivery) -> list[SentCallback]:
-    callback = delivery.build()
-    await delivery.pause()
-    return [await delivery.send(callback)]
-
-
-@_fault("stale", "signed with a Date in the past", {"seconds": "600"})
-async def _stale(delivery: Delivery) -> list[SentCallback]:
-    return [await delivery.send(delivery.build(-delivery.fault.seconds))]
-
-
-@_fault("future", "signed with a Date in the future", {"seconds": "600"})
-async def _future(delivery: Delivery) -> list[SentCallback]:
-    return [await delivery.send(delivery.build(delivery.fault.seconds))]
-
-
-#: Change one thing of a callback; the signature of the others stays valid.
-Tamper = Callable[[CallbackRequest], CallbackRequest]
-
-
-def _tampering(name: str, meaning: str) -> Callable[[Tamper], Tamper]:
-    """Register the decorated function as a fault that changes the request itself."""
-
-    def add(tamper: Tamper) -> Tamper:
-        @_fault(name, meaning)
-        async def send(delivery: Delivery) -> list[SentCallback]:
-            return [await delivery.send(tamper(delivery.build()))]
-
-        return tamper
-
-    return add
-
-
-def _forged(callback: CallbackRequest) -> str:
-    """Return a well-formed signature that was created with another secret."""
-    return sign("not the secret", callback.date, callback.url)
-
-
-@_tampering("wrong-signature", "signed with another secret")
-def _wrong_signature(callback: CallbackRequest) -> CallbackRequest:
-    return attrs.evolve(callback, signatures=(_forged(callback),))
-
-
-@_tampering("wrong-token", "with another Callback-Token, and a valid signature")
-def _wrong_token(callback: CallbackRequest) -> CallbackRequest:
-    return attrs.evolve(callback, token="not-the-token")  # noqa: S106 - made up
-
-
-@_tampering("no-signature", "without the Signature header")
-def _no_signature(callback: CallbackRequest) -> CallbackRequest:
-    return attrs.evolve(callback, signatures=())
-
-
-@_tampering(
-    "duplicate-headers", "with two Signature headers, of which the first is valid"
-)
-def _duplicate_headers(callback: CallbackRequest) -> CallbackRequest:
-    signatures = (*callback.signatures, _forged(callback))
-    return attrs.evolve(callback, signatures=signatures)
-
-
-@_tampering("wrong-url", "sent to the signed URL with `x=1` added to its query")
-def _wrong_url(callback: CallbackRequest) -> CallbackRequest:
-    return attrs.evolve(callback, url=_with_parameter(callback.url, "x=1"))
-
-
-def _with_parameter(url: str, parameter: str) -> str:
-    page, separator, fragment = url.partition("#")
-    mark = "&" if "?" in page else "?"
-    return f"{page}{mark}{parameter}{separator}{fragment}"
-
-
-@_fault(
-    "added-parameter",
-    "sent with a parameter added to the query; the signature covers the called "
-    "URL, or the registered one",
-    {"name": "aurpay_order_id", "signed": "called"},
-)
-async def _added_parameter(delivery: Delivery) -> list[SentCallback]:
-    callback, options = delivery.build(), delivery.fault.options
-    name = options["name"]
-    value = callback.order.order_id if name == "aurpay_order_id" else _PUBLIC_KEY
-    url = _with_parameter(callback.url, f"{name}={value}")
-    called = attrs.evolve(callback, url=url)
-    if options["signed"] == "called":
-        signature = sign(delivery.sender.secret, callback.date, url)
-        called = attrs.evolve(called, signatures=(signature,))
-    return [await delivery.send(called)]
-
-
-@_tampering(
-    "api-key-only", "with an Api-Key instead of Callback-Token, Date and Signature"
-)
-def _api_key_only(callback: CallbackRequest) -> CallbackRequest:
-    key = callback.api_key or ANY_KEY
-    return attrs.evolve(callback, api_key=key, is_unsigned=True)
-
-
-@_tampering("unsigned-body", "a POST with another order and amount in its body")
-def _unsigned_body(callback: CallbackRequest) -> CallbackRequest:
-    fields = notification(callback.order)
-    fields["order_id"] = f"{callback.order.order_id[:-6]}999999"
-    fields["amount"] = f"1{fields['amount']}"
-    return attrs.evolve(callback, method="POST", body=_json(fields))
-
-
-@_tampering("broken-body", "a POST with a body that is not JSON")
-def _broken_body(callback: CallbackRequest) -> CallbackRequest:
-    return attrs.evolve(callback, method="POST", body=b"order_id=1&status=SUCCESS")
-
-
-@_tampering("huge-body", "a POST of 2 MiB")
-def _huge_body(callback: CallbackRequest) -> CallbackRequest:
-    body = _json(notification(callback.order)) + b" " * 2 * _MEBIBYTE
-    return attrs.evolve(callback, method="POST", body=body)
-
-
-@_tampering("wrong-method", "a PUT")
-def _wrong_method(callback: CallbackRequest) -> CallbackRequest:
-    return attrs.evolve(callback, method="PUT")
-
-
-@_fault("both", "right after the order's other callback, both with valid signatures")
-async def _both(delivery: Delivery) -> list[SentCallback]:
-    return [await delivery.send(callback) for callback in delivery.build_pair()]
-
-
-@_fault("at-once", "at the same time as the order's other callback")
-async def _at_once(delivery: Delivery) -> list[SentCallback]:
-    return await asyncio.gather(*map(delivery.send, delivery.build_pair()))
-
-
-@_fault(BEFORE_ANSWER, "the next order is paid before its create call is answered")
-async def _before_answer(delivery: Delivery) -> list[SentCallback]:
-    # Only the moment is unusual: `pay_before_response` has chosen it.
-    return [await delivery.send()]
-
-
-#: Aurpay documents no callback for an underpayment or a refund.
-_CALLBACKS: Final[Mapping[StatusChange, CallbackKind]] = {
-    "pay": "paid",
-    "expire": "timeout",
-}
-
-
-async def change_status(
-    simulator: Simulator,
-    order_id: str,
-    change: StatusChange,
-    fault: CallbackFault | None = None,
-) -> list[SentCallback]:
-    """Change the status of an order, and return the attempts to deliver its callback.
-
-    Args:
-        simulator: The sandbox.
-        order_id: The order.
-        change: The change.
-        fault: The fault of the callback. ``None`` takes the next one of the queue.
-
-    Raises:
-        InvalidRequestError: if there is no such order, or its status forbids the
-            change.
-    """
-    order = simulator.ledger.change_status(order_id, change, simulator.clock.now())
-    simulator.account.add(order)
-    kind = _CALLBACKS.get(change)
-    if kind is None or not has_callback_url(order, kind):
-        return []
-    fault = fault or simulator.state.callback_faults.take()
-    sender = simulator.callback_sender
-    if fault is None:
-        return [await sender.send(sender.build(order, kind))]
-    return await fault.perform(Delivery(sender, order, kind, fault))
-
-
-async def pay_before_response(simulator: Simulator, order_id: str) -> None:
-    """Pay a new order before its create call is answered, if a fault requests it."""
-    fault = simulator.state.callback_faults.take(before_answer=True)
-    if fault is not None:
-        await change_status(simulator, order_id, "pay", fault)

@@ -13,7 +13,6 @@ import attrs
 from aiohttp import web
 
 from ..errors import InvalidRequestError
-from ._callbacks import change_status
 from ._clock import ClockError, advance
 from ._models import COINS, ApiRejection
 from ._responses import read_static
@@ -147,7 +146,7 @@ class Control:
         async def answer(request: web.Request) -> web.Response:
             order = self.simulator.ledger.find(request.match_info["order_id"])
             try:
-                sent = await change_status(self.simulator, order.order_id, change)
+                sent = await self.simulator.change_status(order.order_id, change)
             except InvalidRequestError as error:
                 raise web.HTTPConflict(text=str(error)) from None
             return _callbacks_response(sent)

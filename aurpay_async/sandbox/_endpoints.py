@@ -15,7 +15,7 @@ import attrs
 
 from ..errors import InvalidRequestError
 from . import _responses as responses
-from ._callbacks import ANY_KEY, change_status, pay_before_response
+from ._callbacks import ANY_KEY
 from ._models import ApiRejection
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Api:
         )
         # The response shows the order before the payment.
         data = responses.created(order, self._simulator.amounts, request.origin)
-        await pay_before_response(self._simulator, order.order_id)
+        await self._simulator.pay_before_response(order.order_id)
         return data
 
     def _create_foreign(self, origin: str) -> Data:
@@ -137,7 +137,7 @@ class Api:
         key = request.api_key if self._simulator.api_key_in_callbacks else None
         order = self._simulator.ledger.create_payment(request.fields, now, key)
         data = responses.payment(order, request.origin)
-        await pay_before_response(self._simulator, order.order_id)
+        await self._simulator.pay_before_response(order.order_id)
         return data
 
     async def _create_url(self, request: ApiRequest) -> Data:
@@ -167,7 +167,7 @@ class Api:
     async def _refund(self, request: ApiRequest) -> Data:
         order = self._simulator.ledger.find(request.order_id)
         try:
-            await change_status(self._simulator, order.order_id, "refund")
+            await self._simulator.change_status(order.order_id, "refund")
         except InvalidRequestError:
             raise ApiRejection(400, f"the order is {order.status}") from None
         return responses.refunded(self._simulator.ledger.find(order.order_id))

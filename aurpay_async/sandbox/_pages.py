@@ -34,7 +34,6 @@ from aiohttp import web
 
 from ..errors import InvalidRequestError
 from . import _responses as responses
-from ._callbacks import change_status
 from ._models import ApiRejection
 
 if TYPE_CHECKING:
@@ -283,10 +282,10 @@ class Pages:
         """Return the application to be served under ``/_pages``."""
         streams = EventStreams(self.simulator.clock)
         actions: Mapping[str, Action] = {
-            "pay": partial(change_status, self.simulator, change="pay"),
-            "expire": partial(change_status, self.simulator, change="expire"),
+            "pay": partial(self.simulator.change_status, change="pay"),
+            "expire": partial(self.simulator.change_status, change="expire"),
             "pay-late": self._pay_late,
-            "underpay": partial(change_status, self.simulator, change="underpay"),
+            "underpay": partial(self.simulator.change_status, change="underpay"),
         }
 
         async def watch_all(request: web.Request) -> web.StreamResponse:
@@ -360,8 +359,8 @@ class Pages:
 
     async def _pay_late(self, order_id: str) -> None:
         if self.simulator.ledger.find(order_id).status == "PENDING":
-            await change_status(self.simulator, order_id, "expire")
-        await change_status(self.simulator, order_id, "pay")
+            await self.simulator.change_status(order_id, "expire")
+        await self.simulator.change_status(order_id, "pay")
 
     @web.middleware
     async def _guard(

@@ -341,6 +341,7 @@ class Server:
         self._simulator = simulator
         self._stopped = asyncio.Event()
         self._runner: web.AppRunner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self, port: int | None) -> str:
         """Open the server, and return its base URL.
@@ -369,9 +370,18 @@ class Server:
         return f"http://{policy.origin_host}" + (f":{own_port}" if own_port else "")
 
     def open_session(self) -> aiohttp.ClientSession | None:
-        """Return a session with connections in memory; ``None`` if it is closed."""
+        """Return a session with connections in memory; ``None`` if it is closed.
+
+        Raises:
+            ConfigurationError: on another event loop than the server's.
+        """
         if self._runner is None or self._runner.server is None:
             return None
+        if self._loop is not asyncio.get_running_loop():
+            raise ConfigurationError(
+                "the sandbox runs on another event loop, which its transport cannot "
+                "reach; call it from there, or let the sandbox listen on a port"
+            )
         return aiohttp.ClientSession(connector=MemoryConnector(self._runner.server))
 
     async def stop(self) -> None:
@@ -388,6 +398,7 @@ class Server:
 
     async def _serve(self, listening: socket.socket | None) -> None:
         self._stopped.clear()
+        self._loop = asyncio.get_running_loop()
         app = App(self._simulator, self._stopped)
         # A signature covers the received bytes, so they are not decompressed.
         self._runner = web.AppRunner(

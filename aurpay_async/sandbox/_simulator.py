@@ -13,19 +13,23 @@ import attrs
 from .._core.urls import without_query
 from ..errors import ConfigurationError
 from ._accounting import Account, SandboxWithdrawal
-from ._callbacks import CallbackFaults, CallbackSender, SentCallback, change_status
+from ._callbacks import CallbackSender, SentCallback, has_callback_url
 from ._clock import Deadlines, SandboxClock
 from ._fault_responses import Faults
+from ._faults import CallbackFaults, Delivery
 from ._ledger import Checkout, Checkouts, Ledger, SandboxOrder, random_source
 from ._settings import Authenticator, ReceivedRequest
 from ._storage import PersistentDict, PersistentList, SqliteStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from .._core.clock import Clock
     from ._accounting import Rates
+    from ._callbacks import CallbackKind
+    from ._faults import CallbackFault
+    from ._ledger import StatusChange
     from ._responses import Amounts
     from ._settings import Settings
     from ._storage import Persistent
@@ -80,6 +84,12 @@ class State:
         if self._storage is not None:
             self._storage.close()
 
+
+#: Aurpay documents no callback for an underpayment or a refund.
+_CALLBACKS: Final[Mapping[StatusChange, CallbackKind]] = {
+    "pay": "paid",
+    "expire": "timeout",
+}
 
 _OK_STATUS: Final = 200
 
@@ -181,7 +191,7 @@ class Simulator:
         )
         self.deadlines = Deadlines(
             self.state.orders,
-            partial(change_status, self, change="expire"),
+            partial(self.change_status, change="expire"),
             clock,
             is_enabled=settings.speed > 0,
         )
@@ -211,3 +221,37 @@ class Simulator:
     def close(self) -> None:
         """Close the file."""
         self.state.close()
+
+    async def change_status(
+        self, order_id: str, change: StatusChange, fault: CallbackFault | None = None
+    ) -> list[SentCallback]:
+        """Change the status of an order, and call its URL for that.
+
+        Args:
+            order_id: The order.
+            change: The change.
+            fault: The fault of the callback. ``None`` takes the next one of the queue.
+
+        Returns:
+            The attempts to deliver the callback.
+
+        Raises:
+            InvalidRequestError: if there is no such order, or its status forbids the
+                change.
+        """
+        order = self.ledger.change_status(order_id, change, self.clock.now())
+        self.account.add(order)
+        kind = _CALLBACKS.get(change)
+        if kind is None or not has_callback_url(order, kind):
+            return []
+        fault = fault or self.state.callback_faults.take()
+        sender = self.callback_sender
+        if fault is None:
+            return [await sender.send(sender.build(order, kind))]
+        return await fault.perform(Delivery(sender, order, kind, fault))
+
+    async def pay_before_response(self, order_id: str) -> None:
+        """Pay a new order before its create call is answered, if a fault says so."""
+        fault = self.state.callback_faults.take(before_answer=True)
+        if fault is not None:
+            await self.change_status(order_id, "pay", fault)

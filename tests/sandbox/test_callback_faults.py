@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aurpay_async import InvalidRequestError
 from aurpay_async.sandbox import CallbackFaults, Sandbox
-from aurpay_async.sandbox._callbacks import CALLBACK_FAULTS
+from aurpay_async.sandbox._faults import CALLBACK_FAULTS
 from aurpay_async.testing import FakeClock
 
 from ..support.loopback import Server

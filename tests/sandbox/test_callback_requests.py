@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aurpay_async.sandbox import _callbacks
+from aurpay_async.sandbox import _faults
 from aurpay_async.sandbox._callbacks import build_callback, sign
 from aurpay_async.sandbox._ledger import Ledger
 
@@ -90,9 +90,9 @@ def test_callback_url_with_a_lone_surrogate_can_be_signed() -> None:
 def tamper(callback: CallbackRequest, name: str) -> CallbackRequest:
     """Apply the function that the fault of this name is registered with."""
     tampering: Callable[[CallbackRequest], CallbackRequest] = getattr(
-        _callbacks, f"_{name.replace('-', '_')}"
+        _faults, f"_{name.replace('-', '_')}"
     )
-    assert name in _callbacks.CALLBACK_FAULTS
+    assert name in _faults.CALLBACK_FAULTS
     return tampering(callback)
 
 
@@ -129,8 +129,8 @@ def test_tampered_callback_differs_in_one_respect(name: str, changed: set[str]) 
 def test_each_way_of_tampering_is_tested() -> None:
     assert {*CHANGED} == {
         name
-        for name, kind in _callbacks.CALLBACK_FAULTS.items()
-        if kind.perform.__qualname__.startswith(_callbacks._tampering.__qualname__)
+        for name, kind in _faults.CALLBACK_FAULTS.items()
+        if kind.perform.__qualname__.startswith(_faults._tampering.__qualname__)
     }
 
 

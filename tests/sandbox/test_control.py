@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from aurpay_async import InvalidRequestError
 from aurpay_async._core.clock import SystemClock
 from aurpay_async.sandbox import CallbackFaults, Rates, Sandbox
-from aurpay_async.sandbox._callbacks import CALLBACK_FAULTS
 from aurpay_async.sandbox._control import Control
 from aurpay_async.sandbox._fault_responses import REQUEST_FAULTS, parse_fault
+from aurpay_async.sandbox._faults import CALLBACK_FAULTS
 from aurpay_async.sandbox._models import COINS
 from aurpay_async.sandbox._pages import PageGuard
 from aurpay_async.sandbox._responses import read_static

@@ -130,6 +130,20 @@ async def test_closing_the_sandbox_breaks_the_calls_of_its_transports() -> None:
     assert raised.value.outcome is RequestOutcome.UNKNOWN
 
 
+async def test_transport_is_rejected_on_another_event_loop_than_the_sandbox() -> None:
+    async with Sandbox(port=None) as sandbox:
+        transport = sandbox.transport()
+
+        def send_elsewhere() -> None:
+            asyncio.run(transport.send(read_orders()))
+
+        with pytest.raises(ConfigurationError, match="runs on another event loop"):
+            await asyncio.to_thread(send_elsewhere)
+        assert (await transport.send(read_orders())).status == 200
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            await asyncio.to_thread(send_elsewhere)
+
+
 async def test_sandbox_on_no_port_with_an_unusable_file_does_not_open(
     tmp_path: Path,
 ) -> None:

@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._callbacks import CALLBACK_FAULTS
 from aurpay_async.sandbox._fault_responses import REQUEST_FAULTS
+from aurpay_async.sandbox._faults import CALLBACK_FAULTS
 from aurpay_async.testing import FakeClock
 
 from ..sandbox.shop import create_order, create_order_for, open_shop, read_requests
