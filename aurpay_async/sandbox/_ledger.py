@@ -28,7 +28,6 @@ from ._models import (
     coins_per_bitcoin,
     find_coin,
     parse_order_request,
-    parse_payment_request,
     request_fields,
 )
 
@@ -122,83 +121,6 @@ class SandboxOrder(OrderRequest):
         return self.coin == LIGHTNING.name
 
 
-def create_order(
-    request: OrderRequest,
-    coin: Coin,
-    *,
-    number: int,
-    now: datetime,
-    time_to_pay: timedelta,
-    rates: Mapping[str, Decimal],
-    random_bytes: RandomSource,
-) -> SandboxOrder:
-    """Create the order with this number.
-
-    Raises:
-        ApiRejection: if the price exceeds the supply of the coin.
-    """
-    amount = _amount(request, coin, rates)
-    created_at = now.replace(microsecond=0)
-    order = SandboxOrder(
-        order_id=f"{created_at:%Y%m%d%H%M%S}{number:06d}",
-        status="PENDING",
-        **request_fields(request),
-        amount=amount,
-        created_at=created_at,
-        updated_at=created_at,
-        expires_at=now + time_to_pay,
-        coin=coin.name,
-        chain=coin.chain,
-        chain_name=coin.chain_name,
-    )
-    if coin is LIGHTNING:
-        return _with_invoice(order, number, random_bytes)
-    address = random_bytes("order", number, "address").hex()[:20]
-    return attrs.evolve(
-        order,
-        address=f"sandbox-{coin.chain}-{address}",
-        contract=f"sandbox-contract-{coin.name}" if coin.is_token else "",
-    )
-
-
-def _amount(request: OrderRequest, coin: Coin, rates: Mapping[str, Decimal]) -> Decimal:
-    """Convert the price, rounded up to the coin's smallest unit."""
-    bitcoins = _ROUND_UP.divide(request.price, rates[request.currency])
-    if bitcoins > _ALL_BITCOINS:
-        raise ApiRejection(400, "price is more than all bitcoins at this rate")
-    per_bitcoin = coins_per_bitcoin(coin, rates, at_par=request.at_par)
-    # Multiply first, so that an amount at par equals its price exactly.
-    exact = _ROUND_UP.divide(
-        _ROUND_UP.multiply(request.price, per_bitcoin), rates[request.currency]
-    )
-    return _ROUND_UP.quantize(exact, coin.unit)
-
-
-def _with_invoice(
-    order: SandboxOrder, number: int, random_bytes: RandomSource
-) -> SandboxOrder:
-    preimage, secret, description = (
-        random_bytes("order", number, use)
-        for use in ("preimage", "payment secret", "description")
-    )
-    invoice = bolt11.sign(
-        NODE_KEY,
-        payment_hash=sha256(preimage).hexdigest(),
-        payment_secret=secret.hex(),
-        timestamp=int(order.created_at.timestamp()),
-        amount_msat=int(_ROUND_UP.multiply(order.amount, Decimal(MSAT_PER_BTC))),
-        network=NETWORK,
-        # The documented examples have 32 hex digits, of unknown meaning.
-        description=description[:16].hex(),
-        expiry=_EXPIRY_S,
-        min_final_cltv_expiry=_MIN_FINAL_CLTV_EXPIRY,
-        features=_FEATURES,
-    )
-    return attrs.evolve(
-        order, invoice=invoice, payment_secret=secret.hex(), preimage=preimage.hex()
-    )
-
-
 @attrs.frozen(kw_only=True)
 class Checkout(OrderRequest):
     """A checkout page, before or after the payer has chosen a coin."""
@@ -223,7 +145,7 @@ class Checkouts:
         Raises:
             ApiRejection: if a field is missing or invalid.
         """
-        request = parse_payment_request(fields, self.rates, api_key=api_key)
+        request = parse_order_request(fields, self.rates, api_key)
         token = self.random_bytes("checkout", len(self.known) + 1, "token").hex()[:32]
         checkout = Checkout(token=f"sandbox-{token}", **request_fields(request))
         self.known[checkout.token] = checkout
@@ -329,7 +251,7 @@ class Ledger:
         Raises:
             ApiRejection: if a field is missing or invalid.
         """
-        request = parse_order_request(fields, self._rates, api_key)
+        request = parse_order_request(fields, self._rates, api_key, has_options=False)
         return self.add(request, LIGHTNING, now)
 
     def create_payment(
@@ -341,7 +263,7 @@ class Ledger:
             ApiRejection: if a field is missing or invalid.
         """
         coin = find_coin(fields)
-        request = parse_payment_request(fields, self._rates, "vs_", api_key)
+        request = parse_order_request(fields, self._rates, api_key, prefix="vs_")
         return self.add(request, coin, now)
 
     def add(
@@ -357,15 +279,7 @@ class Ledger:
         Raises:
             ApiRejection: if the price exceeds the supply of the coin.
         """
-        order = create_order(
-            request,
-            coin,
-            number=len(self.orders) + 1,
-            now=now,
-            time_to_pay=self._time_to_pay,
-            rates=self._rates,
-            random_bytes=self._random_bytes,
-        )
+        order = self._new_order(request, coin, len(self.orders) + 1, now)
         if checkout is not None:
             order = attrs.evolve(order, checkout=checkout)
         self.orders[order.order_id] = order
@@ -376,14 +290,64 @@ class Ledger:
 
         It is as valid as any other order: only its price, 4.20 USD, differs.
         """
-        return create_order(
-            OrderRequest(price=_FOREIGN_PRICE, currency="USD", urls={}),
-            LIGHTNING,
-            number=999_999,
-            now=now,
-            time_to_pay=self._time_to_pay,
-            rates=self._rates,
-            random_bytes=self._random_bytes,
+        request = OrderRequest(price=_FOREIGN_PRICE, currency="USD", urls={})
+        return self._new_order(request, LIGHTNING, 999_999, now)
+
+    def _new_order(
+        self, request: OrderRequest, coin: Coin, number: int, now: datetime
+    ) -> SandboxOrder:
+        created_at = now.replace(microsecond=0)
+        order = SandboxOrder(
+            order_id=f"{created_at:%Y%m%d%H%M%S}{number:06d}",
+            status="PENDING",
+            **request_fields(request),
+            amount=self._amount(request, coin),
+            created_at=created_at,
+            updated_at=created_at,
+            expires_at=now + self._time_to_pay,
+            coin=coin.name,
+            chain=coin.chain,
+            chain_name=coin.chain_name,
+        )
+        if coin is LIGHTNING:
+            return self._with_invoice(order, number)
+        address = self._random_bytes("order", number, "address").hex()[:20]
+        return attrs.evolve(
+            order,
+            address=f"sandbox-{coin.chain}-{address}",
+            contract=f"sandbox-contract-{coin.name}" if coin.is_token else "",
+        )
+
+    def _amount(self, request: OrderRequest, coin: Coin) -> Decimal:
+        """Convert the price, rounded up to the coin's smallest unit."""
+        rate = self._rates[request.currency]
+        if _ROUND_UP.divide(request.price, rate) > _ALL_BITCOINS:
+            raise ApiRejection(400, "price is more than all bitcoins at this rate")
+        per_bitcoin = coins_per_bitcoin(coin, self._rates, at_par=request.at_par)
+        # Multiply first, so that an amount at par equals its price exactly.
+        exact = _ROUND_UP.divide(_ROUND_UP.multiply(request.price, per_bitcoin), rate)
+        return _ROUND_UP.quantize(exact, coin.unit)
+
+    def _with_invoice(self, order: SandboxOrder, number: int) -> SandboxOrder:
+        preimage, secret, description = (
+            self._random_bytes("order", number, use)
+            for use in ("preimage", "payment secret", "description")
+        )
+        invoice = bolt11.sign(
+            NODE_KEY,
+            payment_hash=sha256(preimage).hexdigest(),
+            payment_secret=secret.hex(),
+            timestamp=int(order.created_at.timestamp()),
+            amount_msat=int(_ROUND_UP.multiply(order.amount, Decimal(MSAT_PER_BTC))),
+            network=NETWORK,
+            # The documented examples have 32 hex digits, of unknown meaning.
+            description=description[:16].hex(),
+            expiry=_EXPIRY_S,
+            min_final_cltv_expiry=_MIN_FINAL_CLTV_EXPIRY,
+            features=_FEATURES,
+        )
+        return attrs.evolve(
+            order, invoice=invoice, payment_secret=secret.hex(), preimage=preimage.hex()
         )
 
     def find(self, order_id: str) -> SandboxOrder:

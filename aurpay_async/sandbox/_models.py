@@ -124,34 +124,19 @@ def request_fields(request: OrderRequest) -> dict[str, Any]:
 def parse_order_request(
     fields: Mapping[str, object],
     rates: Mapping[str, Decimal],
-    api_key: str | None = None,
-) -> OrderRequest:
-    """Parse the fields of a Lightning order.
-
-    Raises:
-        ApiRejection: if a field is missing or invalid.
-    """
-    return OrderRequest(
-        price=_price("price", fields),
-        currency=_currency("currency", fields, rates),
-        urls=_urls(fields),
-        api_key=api_key,
-    )
-
-
-def parse_payment_request(
-    fields: Mapping[str, object],
-    rates: Mapping[str, Decimal],
+    api_key: str | None,
+    *,
     prefix: str = "",
-    api_key: str | None = None,
+    has_options: bool = True,
 ) -> OrderRequest:
-    """Parse the fields of a payment in any coin.
+    """Parse the fields of a request for an order or a checkout page.
 
     Args:
-        fields: The fields of the request.
+        fields: The fields.
         rates: The currencies that have a rate.
-        prefix: Precedes the names of the fields for price and currency.
         api_key: The key that callbacks carry.
+        prefix: Precedes the names of the fields for price and currency.
+        has_options: Whether the two options are documented for this endpoint.
 
     Raises:
         ApiRejection: if a field is missing or invalid.
@@ -160,8 +145,8 @@ def parse_payment_request(
         price=_price(f"{prefix}price", fields),
         currency=_currency(f"{prefix}currency", fields, rates),
         urls=_urls(fields),
-        at_par=_bool("fixed_encrypt_price", fields),
-        post_callbacks=_bool("enable_post_callback", fields),
+        at_par=has_options and _bool("fixed_encrypt_price", fields),
+        post_callbacks=has_options and _bool("enable_post_callback", fields),
         api_key=api_key,
     )
 

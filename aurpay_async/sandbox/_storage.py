@@ -41,7 +41,7 @@ def _converter() -> cattrs.Converter:
     codecs: tuple[tuple[type, Callable[..., object], Callable[..., object]], ...] = (
         (Decimal, str, Decimal),
         (datetime, datetime.isoformat, datetime.fromisoformat),
-        (bytes, lambda body: b64encode(body).decode(), b64decode),
+        (bytes, _encode_bytes, b64decode),
     )
     for kind, encode, decode in codecs:
         converter.register_unstructure_hook(kind, encode)
@@ -60,6 +60,10 @@ def _converter() -> cattrs.Converter:
         make_dict_structure_fn(ReceivedRequest, converter, headers=headers),
     )
     return converter
+
+
+def _encode_bytes(body: bytes) -> str:
+    return b64encode(body).decode()
 
 
 def _ignore_type(decode: Callable[[Any], object]) -> Callable[[Any, object], object]:
