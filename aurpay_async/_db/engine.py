@@ -84,17 +84,17 @@ def drop_pool(engine: AsyncEngine) -> None:
     This runs in a thread without an event loop: the finaliser of aiosqlite reports to
     the running loop from another thread, and the loop may be closed before.
     """
-    dropping = Thread(target=_drop_pool, args=[engine])
+
+    def drop() -> None:
+        with warnings.catch_warnings():
+            # Drivers warn about each connection that was not closed.
+            warnings.simplefilter("ignore")
+            engine.sync_engine.dispose(close=False)
+            gc.collect()
+
+    dropping = Thread(target=drop)
     dropping.start()
     dropping.join()
-
-
-def _drop_pool(engine: AsyncEngine) -> None:
-    with warnings.catch_warnings():
-        # Drivers warn about each connection that was not closed.
-        warnings.simplefilter("ignore")
-        engine.sync_engine.dispose(close=False)
-        gc.collect()
 
 
 #: Pools of the parent process. The references keep their connections from being
@@ -113,10 +113,6 @@ _T = TypeVar("_T")
 #: SQLite waits up to 15 s for another writer (`SQLITE_BUSY_S`), and a task may wait as
 #: long for a connection of the pool before.
 STEP_LIMIT_S: Final[dict[str, float]] = {"postgresql": 10.0, "sqlite": 32.0}
-
-#: The time limit of a migration in seconds: an index on a large table takes minutes,
-#: and other machines wait for the one that migrates.
-MIGRATION_LIMIT_S: Final = 600.0
 
 #: PostgreSQL's invalid_sql_statement_name and duplicate_prepared_statement.
 _POOLER_STATES: Final = frozenset({"26000", "42P05"})
@@ -233,7 +229,7 @@ async def step(
 
 
 def _close_socket(connection: AsyncConnection | None) -> None:
-    """Shut the socket of a connection down, so that its driver stops waiting."""
+    """Shut the socket of a connection down, if it has one: its driver stops waiting."""
     sync = None if connection is None else connection.sync_connection
     if sync is None or sync.closed or sync.invalidated:
         return
@@ -243,7 +239,6 @@ def _close_socket(connection: AsyncConnection | None) -> None:
     elif hasattr(driver, "fileno"):  # psycopg closes the descriptor itself
         with suppress(OSError), socket.socket(fileno=os.dup(driver.fileno())) as other:
             other.shutdown(socket.SHUT_RDWR)
-    # SQLite has no socket.
 
 
 def _translated(
@@ -293,7 +288,7 @@ ALIVE_S: Final = 5.0
 #: is opened, so a broken connection delays a call and does not fail it.
 PING_LIMIT_S: Final = 2.0
 
-#: The key of the time since when a connection has been in the pool, in its `info`.
+#: The key in the `info` of a connection of the time since when it is in the pool.
 _IDLE_SINCE: Final = "aurpay_async_idle_since"
 
 #: Driver options for a pooler in transaction mode: no statement is prepared under a
@@ -343,15 +338,12 @@ class Database:
         self._owned = isinstance(engine_or_url, str)
         self._user = user
         self._closed = False
+        given = engine_or_url
         try:
-            engine = (
-                _engine_at(engine_or_url)
-                if isinstance(engine_or_url, str)
-                else engine_or_url
-            )
+            engine = _engine_at(given) if isinstance(given, str) else given
         finally:
             # Tracebacks show local names, and a URL may hold a password.
-            del engine_or_url
+            del engine_or_url, given
         _require_usable(engine, user)
         self._engine: Final = engine
         self.dialect: Final = engine.dialect.name
@@ -571,11 +563,7 @@ def _ping(connection: sa.Connection) -> None:
 
 @asynccontextmanager
 async def _turn(writing: asyncio.Lock) -> AsyncGenerator[None, None]:
-    """Hold the lock of the writers of an SQLite database.
-
-    Raises:
-        StoreUnavailableError: another task of this process wrote for too long.
-    """
+    """Hold the lock of SQLite's writers; fail if another task holds it for too long."""
     try:
         async with asyncio.timeout(float(SQLITE_BUSY_S)):
             await writing.acquire()
@@ -660,14 +648,17 @@ def _engine_at(text: str) -> AsyncEngine:
 
 def _create_engine(text: str) -> AsyncEngine:
     url = make_url(text)
-    if url.get_backend_name() == "sqlite":
+    options: dict[str, Any] = {"connect_args": _driver_options(url)}
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_sqlite:
         url = url.update_query_dict({"timeout": SQLITE_BUSY_S, **url.query})
-    options = _driver_options(url)
+        options["pool_reset_on_return"] = None  # see `_roll_back`
     url = url.difference_update_query([_POOLER])
-    engine = create_async_engine(url, hide_parameters=True, connect_args=options)
+    engine = create_async_engine(url, hide_parameters=True, **options)
     event.listen(engine.sync_engine, "checkin", _record_idle)
-    if url.get_backend_name() == "sqlite":
+    if is_sqlite:
         event.listen(engine.sync_engine, "connect", _use_wal)
+        event.listen(engine.sync_engine, "reset", _roll_back)
     return engine
 
 
@@ -684,11 +675,23 @@ def _use_wal(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor.close()
 
 
+def _roll_back(
+    connection: DBAPIConnection, _: ConnectionPoolEntry, state: sa.pool.PoolResetState
+) -> None:
+    """Roll back when a connection returns to its pool, if a transaction is open.
+
+    SQLite knows whether one is; a needless rollback takes as long as a query.
+    """
+    driver: Any = connection
+    if state.asyncio_safe and driver.driver_connection.in_transaction:
+        connection.rollback()
+
+
 def _driver_options(url: sa.URL) -> dict[str, object]:
     pooled = url.query.get(_POOLER, "false")
+    options = _POOLER_OPTIONS.get(url.get_driver_name())
     if pooled == "false":
         return {}
-    options = _POOLER_OPTIONS.get(url.get_driver_name())
     if options is None or pooled != "true":
         raise ConfigurationError(
             f"{_POOLER} must be true or false, in a URL of postgresql+asyncpg or "

@@ -262,3 +262,20 @@ async def test_sqlite_writers_of_two_engines_do_not_wait_for_a_turn(
     async with databases[0].begin():
         await asyncio.to_thread(asyncio.run, write_and_close())
     await databases[0].aclose()
+
+
+async def test_transaction_of_the_driver_is_rolled_back_in_the_pool(
+    tmp_path: Path,
+) -> None:
+    """SQLAlchemy does not know of it."""
+    path = existing_file(tmp_path)
+    database = Database(f"sqlite+aiosqlite:///{path}", "a test")
+    async with database.connect() as connection:
+        pooled = await connection.get_raw_connection()
+        driver: Any = pooled.driver_connection
+        await driver.execute("INSERT INTO other VALUES (1)")
+        assert not is_free(path)
+    assert is_free(path)
+    async with database.connect() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM other")) == 0
+    await database.aclose()

@@ -16,7 +16,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.exc import NoSuchTableError
 
 from ...errors import ConfigurationError
-from ..engine import MIGRATION_LIMIT_S, execute, step
+from ..engine import execute, step
 from ..tables import OLD_COLUMNS, metadata
 from . import v0001_orders
 
@@ -37,6 +37,10 @@ TABLE: Final = "aurpay_version"
 VERSIONS: Final = (v0001_orders,)
 
 _ALEMBIC: Final = ("alembic.migration", "alembic.operations", "alembic.script")
+
+#: The time limit of a migration in seconds: an index on a large table takes minutes,
+#: and other machines wait for the one that migrates.
+MIGRATION_LIMIT_S: Final = 600.0
 
 #: Statements that are committed first, because the lock of `_WAIT` needs them.
 _FIRST: Final[Mapping[str, Sequence[str]]] = {
