@@ -19,7 +19,7 @@ import attrs
 from .. import bolt11
 from .._core.money import parse_price
 from ..errors import InvalidRequestError, InvoiceError, shown
-from ._ledger import MSAT_PER_BTC, NETWORK, RATES
+from ._ledger import MSAT_PER_BTC, NETWORK, NODE_ID, RATES
 from ._models import CURRENCY, LIGHTNING, ApiRejection
 
 if TYPE_CHECKING:
@@ -250,7 +250,9 @@ class Account:
         invoice, amount = _payable(fields, now)
         if invoice.payment_hash in self._withdrawals:
             raise ApiRejection(400, "the invoice was paid already")
-        if any(order.invoice == invoice.text for order in self._orders.values()):
+        if invoice.payee == NODE_ID and any(
+            order.invoice == invoice.text for order in self._orders.values()
+        ):
             raise ApiRejection(400, "the invoice belongs to an order of this account")
         if amount > self.balance:
             raise ApiRejection(400, f"the balance is {self.balance:f} BTC")

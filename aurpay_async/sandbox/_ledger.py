@@ -164,8 +164,8 @@ class Checkouts:
 
     def find_order(self, checkout: Checkout) -> SandboxOrder | None:
         """Return the order of a checkout page, if the payer has chosen a coin."""
-        orders = reversed(self.ledger.orders.values())
-        return next((o for o in orders if o.checkout == checkout.token), None)
+        order_id = self.ledger.by_checkout.get(checkout.token)
+        return None if order_id is None else self.ledger.orders[order_id]
 
     def choose(self, token: str, coin: str, now: datetime) -> SandboxOrder:
         """Create the order of a checkout page; repeating the choice returns that order.
@@ -239,6 +239,8 @@ class Ledger:
         time_to_pay: timedelta = TIME_TO_PAY,
     ) -> None:
         self.orders = {} if orders is None else orders
+        #: The order ids of checkout pages, by token.
+        self.by_checkout: dict[str, str] = {}
         self._rates = rates
         self._random_bytes = random_bytes or random_source()
         self._time_to_pay = time_to_pay
@@ -283,6 +285,8 @@ class Ledger:
         if checkout is not None:
             order = attrs.evolve(order, checkout=checkout)
         self.orders[order.order_id] = order
+        if checkout is not None:
+            self.by_checkout[checkout] = order.order_id
         return order
 
     def create_foreign(self, now: datetime) -> SandboxOrder:
@@ -349,6 +353,12 @@ class Ledger:
         return attrs.evolve(
             order, invoice=invoice, payment_secret=secret.hex(), preimage=preimage.hex()
         )
+
+    def open(self) -> None:
+        """Index the restored orders."""
+        for order in self.orders.values():
+            if order.checkout is not None:
+                self.by_checkout[order.checkout] = order.order_id
 
     def find(self, order_id: str) -> SandboxOrder:
         """Return the order with this id.

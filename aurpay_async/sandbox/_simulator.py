@@ -209,6 +209,7 @@ class Simulator:
         if self._db is not None:
             own = (self.clock,) if isinstance(self.clock, SandboxClock) else ()
             self.state.open(self._db, *own)
+            self.ledger.open()
             self.account.open()
         self.callback_sender.open(own_port)
         self.deadlines.open()
