@@ -307,11 +307,13 @@ class CallbackVerifier:
         """
         self._tolerance = tolerance
         self._clock = SystemClock() if clock is None else clock
-        self._tokens = list[Secret]()
+        is_token_only = secrets is _NO_SECRETS
         self._secrets, problem = _hide_values(secrets)
-        if not self._secrets and secrets is not _NO_SECRETS and problem is None:
+        if not self._secrets and not is_token_only and problem is None:
             problem = "must have at least one; see also CallbackVerifier.token_only()"
         self._tokens, tokens_problem = _hide_values(tokens)
+        if not self._tokens and is_token_only and tokens_problem is None:
+            tokens_problem = "must have at least one"
         keys = hide_keys(reference_key)
         # Tracebacks can show locals.
         del secrets, tokens, reference_key
@@ -338,19 +340,16 @@ class CallbackVerifier:
         Raises:
             ConfigurationError: if an argument is invalid; no token is quoted.
         """
-        hidden, problem = _hide_values(tokens)
-        keys = hide_keys(reference_key)
-        del tokens, reference_key
-        if not hidden and problem is None:
-            problem = "must have at least one"
-        raise_problem("tokens", problem)
-        return cls(
-            secrets=_NO_SECRETS,
-            tokens=hidden,
-            reference_key=keys,
-            tolerance=tolerance,
-            clock=clock,
-        )
+        try:
+            return cls(
+                secrets=_NO_SECRETS,
+                tokens=tokens,
+                reference_key=reference_key,
+                tolerance=tolerance,
+                clock=clock,
+            )
+        finally:
+            del tokens, reference_key  # tracebacks can show locals
 
     @classmethod
     def from_env(
