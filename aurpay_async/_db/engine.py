@@ -111,7 +111,7 @@ _T = TypeVar("_T")
 #: timeouts of callback senders and HTTP clients, which are 15 s or more.
 #:
 #: SQLite waits up to 15 s for another writer (`SQLITE_BUSY_S`), and a task may wait as
-#: long for a connection of the pool before.
+#: long for a connection of the pool before. A writer waits as long for its turn.
 STEP_LIMIT_S: Final[dict[str, float]] = {"postgresql": 10.0, "sqlite": 32.0}
 
 #: PostgreSQL's invalid_sql_statement_name and duplicate_prepared_statement.
@@ -565,7 +565,7 @@ def _ping(connection: sa.Connection) -> None:
 async def _turn(writing: asyncio.Lock) -> AsyncGenerator[None, None]:
     """Hold the lock of SQLite's writers; fail if another task holds it for too long."""
     try:
-        async with asyncio.timeout(float(SQLITE_BUSY_S)):
+        async with asyncio.timeout(STEP_LIMIT_S["sqlite"]):
             await writing.acquire()
     except TimeoutError as error:
         problem = "the database cannot be used: database is locked"

@@ -15,7 +15,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import CreateTable
 
 from aurpay_async._core.clock import SystemClock
-from aurpay_async._db.engine import Database, execute, execute_and_commit
+from aurpay_async._db.engine import (
+    STEP_LIMIT_S,
+    Database,
+    execute,
+    execute_and_commit,
+)
 from aurpay_async._db.tables import UtcDateTime
 from aurpay_async.errors import StoreUnavailableError
 from aurpay_async.testing import FakeClock
@@ -241,9 +246,10 @@ async def test_sqlite_writer_that_waits_too_long_for_its_turn_fails(
     """A task that waits for a transaction of its own would wait for ever."""
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/orders.db", "a test")
     async with database.begin():
-        monkeypatch.setattr("aurpay_async._db.engine.SQLITE_BUSY_S", "0")
-        with pytest.raises(StoreUnavailableError, match="database is locked"):
-            await write(database)
+        with monkeypatch.context() as patch:
+            patch.setitem(STEP_LIMIT_S, "sqlite", 0)
+            with pytest.raises(StoreUnavailableError, match="database is locked"):
+                await write(database)
     await write(database)
     await database.aclose()
 
