@@ -433,3 +433,21 @@ def test_sockets_of_both_drivers_are_closed() -> None:
     assert done == ["asyncpg"]
     with ours, theirs:
         assert ours.recv(1) == theirs.recv(1) == b""
+
+
+def test_idle_connection_of_each_driver_may_be_closed() -> None:
+    """A driver knows it, or its socket has received the end of the connection."""
+
+    def may_be_closed(**attributes: Any) -> bool:
+        driver: Any = SimpleNamespace(driver_connection=SimpleNamespace(**attributes))
+        return _engine._may_be_closed(driver)
+
+    assert not may_be_closed()
+    for closed in (True, False):
+        assert may_be_closed(is_closed=lambda closed=closed: closed) is closed
+    ours, theirs = socket.socketpair()
+    with ours:
+        assert may_be_closed(closed=True, fileno=ours.fileno)
+        assert not may_be_closed(closed=False, fileno=ours.fileno)
+        theirs.close()
+        assert may_be_closed(closed=False, fileno=ours.fileno)
