@@ -28,7 +28,7 @@ from ..errors import (
     InvalidResponseError,
     TransportError,
 )
-from ._base import UnexpectedLog
+from ._base import SharedPolling, UnexpectedLog
 from .auth import ApiKey
 from .options import (
     auth_from_env,
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from .._core.secrets import Keys, Secret
     from . import polling as _polling
     from .auth import Auth
-    from .polling import OrderPollers
 else:
     _account_api = LazyModule("aurpay_async._api.account")
     _polling = LazyModule("aurpay_async._client.polling")
@@ -108,6 +107,7 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
         clock: Clock | None = None,
         on_event: Callable[[Event], None] | None = None,
         trust_env: bool = False,
+        polls_per_second: float = 10.0,
     ) -> None:
         """Create a client; no connection is opened yet.
 
@@ -134,6 +134,8 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
             clock: Source of the time, for tests.
             on_event: Called with a record of each attempt and each call.
             trust_env: Use the proxy set in the environment.
+            polls_per_second: Requests per second of all `wait_for_payment` together,
+                those of copies of this client included.
 
         Raises:
             ConfigurationError: if an option is invalid; the message says what to write
@@ -149,6 +151,7 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
             transport=transport,
             clock=clock,
             on_event=on_event,
+            polls_per_second=polls_per_second,
         )
         if problem is not None:
             # Neither quoted nor stored in a local: one may be a key passed as a str.
@@ -158,9 +161,8 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
         self._allow_http = require_allow_http(allow_http, network)
         origin = require_origin(base_url, allow_http=allow_http)
         self._reference_keys = () if keys is None else require_keys(keys)
-        self._seen = SeenOrders()
-        self._unexpected = UnexpectedLog()
-        self._pollers: OrderPollers = {}
+        self._seen, self._unexpected = SeenOrders(), UnexpectedLog()
+        self._shared_polling = SharedPolling(polls_per_second, session)
         self._clock = SystemClock() if clock is None else clock
         self._instrumentation = Instrumentation(on_event, self._clock)
         self._invoice_policy = InvoicePolicy(
@@ -243,6 +245,12 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
         other._transport = self._transport.with_options(timeouts, retry)  # noqa: SLF001
         return other
 
+    def _with_budget(self, budget: RetryBudget) -> Self:
+        """Return a copy with another retry budget."""
+        other = copy(self)
+        other._transport = self._transport.with_options(budget=budget)  # noqa: SLF001
+        return other
+
     async def wait_for_payment(
         self,
         order: LightningOrder | str,
@@ -257,6 +265,10 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
         too, so a callback (webhook) that is read back ends the waiting at once. After a
         restart, wait again with `LightningOrder.from_json`.
 
+        No other call waits for a poll. All polls of a client are limited to
+        `polls_per_second`; while 50 orders or more are waited for, it reads the list of
+        orders instead of querying each of them.
+
         Args:
             order: The order, or its id: then its 30 minutes begin at the creation time
                 in Aurpay's response, or now if it has none.
@@ -270,8 +282,8 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
         """
         return await _polling.wait_for_payment(
             order,
-            self._pollers,
-            self.get_order,
+            self._shared_polling,
+            self._with_budget,
             self._clock,
             timeout=timeout,
             on_status=on_status,
@@ -293,8 +305,9 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
 
     async def aclose(self) -> None:
         """Close the connections, and end all `wait_for_payment`. Idempotent."""
-        if self._pollers:
-            await _polling.close_all(self._pollers)
+        lane, self._shared_polling.lane = self._shared_polling.lane, None
+        if lane is not None:
+            await lane.aclose()
         await self._lazy_transport.aclose()
 
     def __repr__(self) -> str:
@@ -358,6 +371,7 @@ if TYPE_CHECKING:
 
         network: Network
         allow_http: bool
+        polls_per_second: float
         payees: Iterable[str]
         pay_url_origins: Iterable[str]
         reference_key: Keys | None

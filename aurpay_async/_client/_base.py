@@ -26,12 +26,15 @@ from ..errors import (
     shown,
 )
 from .auth import diagnose_clock
+from .options import poll_connections
 from .retry import is_retryable
 from .transport import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
+
+    import aiohttp
 
     from .._api import envelope as _envelope
     from .._api import orders as _orders_api
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from .._core.http import Request, Response, Transport
     from .._core.secrets import Secret
     from ..callbacks._reference import ReferenceSigner
-    from .polling import OrderPollers
+    from .polling import PollingLane
     from .retry import RetryingTransport
     from .transport import LazyTransport
 else:
@@ -67,6 +70,18 @@ _INFO, _WARNING = 20, 30  # as in logging, which is slow to load
 _T = TypeVar("_T")
 
 
+@final
+class SharedPolling:
+    """The polling that a client and its copies share; its first poll opens the lane."""
+
+    def __init__(
+        self, per_second: float, session: aiohttp.ClientSession | None
+    ) -> None:
+        self.per_second = per_second
+        self.connections = poll_connections(session)
+        self.lane: PollingLane | None = None
+
+
 class BaseClient:
     """The attributes of a client, and the methods that send a request."""
 
@@ -80,7 +95,7 @@ class BaseClient:
     _transport: RetryingTransport
     _invoice_policy: InvoicePolicy
     _unexpected: UnexpectedLog
-    _pollers: OrderPollers
+    _shared_polling: SharedPolling
 
     async def _send(
         self,

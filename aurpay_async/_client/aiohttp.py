@@ -49,7 +49,7 @@ from ..errors import (
     TransportError,
     shown,
 )
-from .transport import require_task
+from .transport import POLL_CONNECTIONS, require_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -402,6 +402,9 @@ def _begins_as_json(body: bytes) -> bool:
 #: unknown. Servers close idle ones after 60 s or more (nginx 75), so we close earlier.
 _KEEPALIVE_S: Final = 15.0
 
+#: Connections of all calls but polls, as in aiohttp.
+_CONNECTIONS: Final = 100
+
 
 def _version() -> str:
     try:
@@ -525,7 +528,9 @@ class AiohttpTransport:
         theirs = self._user_session
         options: dict[str, Any] = {}
         if theirs is None:
-            options["connector"] = aiohttp.TCPConnector(keepalive_timeout=_KEEPALIVE_S)
+            options["connector"] = aiohttp.TCPConnector(
+                limit=_CONNECTIONS + POLL_CONNECTIONS, keepalive_timeout=_KEEPALIVE_S
+            )
         else:
             options = {
                 "connector": theirs.connector,

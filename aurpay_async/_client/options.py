@@ -20,15 +20,21 @@ from .._core.urls import (
 from ..errors import ConfigurationError, shown
 from .auth import ApiKey, ApiToken
 from .retry import RetryPolicy
+from .transport import POLL_CONNECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    import aiohttp
 
     from .._core.money import Network
     from .._core.urls import Origin
 
 
 _T = TypeVar("_T")
+
+#: Polls per second; more would not leave the event loop time for anything else.
+_MAX_RATE: Final = 1000
 
 _PUBLIC_KEY = re.compile(r"0[23][0-9a-f]{64}")
 
@@ -63,7 +69,24 @@ _OPTION_RULES: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
         lambda value: callable(value) and not is_async(value),
         "be a plain function, which may put events into a queue",
     ),
+    "polls_per_second": (
+        lambda value: (
+            type(value) in {int, float} and 0 < cast("float", value) <= _MAX_RATE
+        ),
+        f"be a number above 0, at most {_MAX_RATE}",
+    ),
 }
+
+
+def poll_connections(session: aiohttp.ClientSession | None) -> int:
+    """Return how many connections polling may use: at most half of the user's pool."""
+    connector = None if session is None else session.connector
+    limits = [
+        limit
+        for name in ("limit", "limit_per_host")
+        if type(limit := getattr(connector, name, 0)) is int and limit > 0
+    ]
+    return max(1, min([POLL_CONNECTIONS, *(limit // 2 for limit in limits)]))
 
 
 def auth_from_env() -> ApiKey | ApiToken:

@@ -50,9 +50,8 @@ class OrderMethods(BaseClient):
             lambda response: _orders_api.parse_get_order(response, asked),
             complete=self._note_other_order,
         )
-        poller = self._pollers.get(asked)
-        if poller is not None and poller.on_current_loop:
-            poller.update(order)
+        if self._shared_polling.lane is not None:
+            self._shared_polling.lane.update(order)
         return order
 
     def _note_other_order(self, error: AurpayError) -> None:

@@ -1,12 +1,27 @@
-"""Poll an order until it is paid.
+"""Poll orders until they are paid.
 
 All callers waiting for the same order share one polling task. A `get_order` by other
 code (a callback that reads the order back) counts for all of them as well.
+
+A client and its copies send their polls through one lane, so that no sale waits for
+them: on connections beyond those of all other calls, at a limited rate, and with a
+retry budget of their own. While many orders are waited for, the lane reads the list of
+orders instead of querying each of them, and a row counts as a poll of its order:
+
+* The list is assumed to be newest first. It is read from the first page down to the
+  oldest order, separately for orders of different intervals: so the many old orders do
+  not delay the new ones, which most payers pay.
+* New orders move rows to later pages, and thus only repeat them. An order that is not
+  found all the same, or with an unreadable field, is queried by its id; after two times
+  always.
+* After a page that fails, all orders are queried by their id for a minute.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from copy import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, cast, final
@@ -15,7 +30,7 @@ import attrs
 
 from .._api.arguments import require_order_id
 from .._api.lightning_order import LightningOrder
-from .._api.models import OrderStatus, Payment, overdue_at
+from .._api.models import Order, OrderStatus, Payment, overdue_at
 from .._core.events import is_async, notify
 from ..errors import (
     APIError,
@@ -23,20 +38,23 @@ from ..errors import (
     ConfigurationError,
     InvalidRequestError,
     PaymentPendingError,
+    RateLimitedError,
     shown,
 )
+from .retry import RetryBudget
 from .transport import require_task
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from typing import Literal
 
-    from .._api.models import Order
+    from .._api.models import Page
     from .._core.clock import Clock
+    from ._base import SharedPolling
+    from .orders import OrderMethods
 
-#: Pollers by order id. Shared by a client and its copies (`with_options`).
-OrderPollers = dict[str, "OrderPoller"]
+_log: Final = logging.getLogger("aurpay_async.client")
 
 #: A payment may be on its way when its order becomes overdue.
 OVERDUE_GRACE_S: Final = 60.0
@@ -59,6 +77,21 @@ _FINAL_RETRY_S: Final = 300.0
 _MAX_TIMEOUT_S: Final = 10**9
 
 _NO_DEADLINE: Final = float("inf")
+
+#: From so many orders on, the list is read instead.
+_LIST_FROM: Final = 50
+
+#: Rows per page of the list. Parsing more would block the event loop for long.
+_PAGE_SIZE: Final = 100
+
+#: How far the creation times in the list may be out of order, as for lost orders.
+_LIST_ORDER_SLACK: Final = timedelta(minutes=10)
+
+#: An order is queried by its id always after it was missing in the list so many times.
+_MAX_MISSES: Final = 2
+
+#: How long no list is read after a page that failed.
+_LIST_PAUSE_S: Final = 60.0
 
 
 def poll_interval(elapsed_s: float) -> float:
@@ -83,23 +116,31 @@ def seconds_to_next_poll(elapsed_s: float, deadline_s: float) -> float:
 
 async def wait_for_payment(
     order: LightningOrder | str,
-    pollers: OrderPollers,
-    get_order: Callable[[str], Awaitable[Order]],
+    shared: SharedPolling,
+    with_budget: Callable[[RetryBudget], OrderMethods],
     clock: Clock,
     *,
     timeout: float | None,  # noqa: ASYNC109 - of waiting, and not of an operation
     on_status: Callable[[OrderStatus], None] | None,
 ) -> Payment:
-    """Wait as `AurpayClient.wait_for_payment` does, polling with `get_order`."""
+    """Wait as `AurpayClient.wait_for_payment` does.
+
+    `with_budget` returns a client that spends another retry budget.
+    """
     known = order if isinstance(order, LightningOrder) else None
     order_id = require_order_id(known.order_id if known else order, "order")
     _require_options(timeout, on_status)
     require_task()
-    poller = pollers.get(order_id)
-    if poller is None or not poller.on_current_loop:
-        poller = pollers[order_id] = OrderPoller(order_id, pollers, get_order, clock)
+    lane = shared.lane
+    if lane is None or not lane.is_current:
+        lane = shared.lane = PollingLane(shared.per_second, shared.connections, clock)
+    poller = lane.pollers.get(order_id)
+    if poller is None:
+        client = with_budget(lane.budget)
+        poller = lane.pollers[order_id] = OrderPoller(order_id, lane, client, clock)
     if known is not None:
         poller.set_due(known.overdue_at)
+        poller.created = poller.created or known.create_time
     waiter = Waiter(
         on_status=on_status,
         deadline=clock.monotonic() + (_NO_DEADLINE if timeout is None else timeout),
@@ -124,16 +165,226 @@ def _require_options(timeout: object, on_status: object) -> None:
         )
 
 
-async def close_all(pollers: OrderPollers) -> None:
-    """Stop all polling; every waiting caller gets a `ConfigurationError`."""
-    on_this_loop = [one for one in pollers.values() if one.on_current_loop]
-    pollers.clear()
-    for poller in on_this_loop:
-        poller.finish(
-            ConfigurationError("this client was closed during wait_for_payment()")
+@final
+class Pace:
+    """A limit of requests per second; a second's worth of them may be sent at once."""
+
+    def __init__(self, per_second: float, clock: Clock) -> None:
+        self._clock = clock
+        self._interval_s = 1 / per_second
+        self._burst_s = max(1.0, self._interval_s)
+        #: When all requests so far would have been sent one by one.
+        self._booked_until = 0.0
+
+    def book(self) -> float:
+        """Book a request; return the seconds until it may be sent."""
+        now = self._clock.monotonic()
+        self._booked_until = max(self._booked_until, now) + self._interval_s
+        return max(0.0, self._booked_until - self._burst_s - now)
+
+    async def wait(self) -> None:
+        """Wait until a request may be sent."""
+        pause_s = self.book()
+        if pause_s:
+            await self._clock.sleep(pause_s)
+
+    def pause(self, seconds: float) -> None:
+        """Let no request be sent for a number of seconds."""
+        until = self._clock.monotonic() + seconds + self._burst_s - self._interval_s
+        self._booked_until = max(self._booked_until, until)
+
+
+@final
+class _PollingBudget(RetryBudget):
+    """The retry budget of the polls; a retry counts in their pace as well."""
+
+    def __init__(self, pace: Pace) -> None:
+        super().__init__()
+        self._pace = pace
+
+    def spend(self) -> bool:
+        may_retry = super().spend()
+        if may_retry:
+            self._pace.book()
+        return may_retry
+
+
+@final
+class PollingLane:
+    """The polls of a client and its copies. The rules are at the top of the file."""
+
+    def __init__(self, per_second: float, connections: int, clock: Clock) -> None:
+        #: Pollers by order id.
+        self.pollers: dict[str, OrderPoller] = {}
+        self._clock = clock
+        #: The process and the event loop that the tasks belong to.
+        self._owner = (os.getpid(), asyncio.get_running_loop())
+        self._pace = Pace(per_second, clock)
+        self.budget: RetryBudget = _PollingBudget(self._pace)
+        self._connections = asyncio.Semaphore(connections)
+        #: Held by the query that is next: pages of the list alternate with queries.
+        self._next_query = asyncio.Lock()
+        #: For each poller that waits for its row of the list, whether it was read.
+        self._rows: dict[OrderPoller, asyncio.Future[bool]] = {}
+        #: The tasks that read the list, by the interval of the orders.
+        self._readers: dict[float, asyncio.Task[None]] = {}
+        self._list_from = 0.0
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether it belongs to this process and to the running loop."""
+        return self._owner == (os.getpid(), asyncio.get_running_loop())
+
+    def update(self, order: Order) -> None:
+        """Take over a response that other code has received."""
+        poller = self.pollers.get(order.order_id)
+        if poller is not None and self.is_current:
+            poller.update(order)
+
+    async def poll(self, poller: OrderPoller) -> None:
+        """Update a poller, from the list or by the id of its order.
+
+        Raises:
+            AurpayError: as `get_order`.
+        """
+        if self._reads_list() and poller.is_listed and await self._read_row(poller):
+            return
+        began = self._clock.monotonic()
+        async with self._next_query:
+            if poller.listed_at > began:
+                return
+            await self._pace.wait()
+            await self._connections.acquire()
+        try:
+            await poller.query()
+        except RateLimitedError as error:
+            self._respect_rate_limit(error)
+            raise
+        finally:
+            self._connections.release()
+
+    def _reads_list(self) -> bool:
+        return (
+            len(self.pollers) >= _LIST_FROM
+            and self._clock.monotonic() >= self._list_from
         )
-    tasks = [one.task for one in on_this_loop if one.task is not None]
-    await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read_row(self, poller: OrderPoller) -> bool:
+        """Wait until the order's row was read; return False if it was not found."""
+        row: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._rows[poller] = row
+        interval_s = poller.interval_s
+        if interval_s not in self._readers:
+            reading = self._read_lists(interval_s)
+            self._readers[interval_s] = asyncio.create_task(reading)
+        try:
+            return await row
+        finally:
+            del self._rows[poller]
+
+    async def _read_lists(self, interval_s: float) -> None:
+        """Read the list as long as orders of this interval wait for their rows."""
+        try:
+            while orders := self._orders_to_read(interval_s):
+                await self._read_list(orders)
+        finally:
+            del self._readers[interval_s]
+            for poller in self._rows:
+                if poller.interval_s == interval_s:  # this task was cancelled
+                    self._release(poller, is_read=False)
+
+    def _orders_to_read(self, interval_s: float) -> set[OrderPoller]:
+        """Return all orders of an interval, if one of them waits for its row."""
+        orders = {
+            poller
+            for poller in self.pollers.values()
+            if poller.is_listed and poller.interval_s == interval_s
+        }
+        waits = any(
+            poller in orders and not self._rows[poller].done() for poller in self._rows
+        )
+        return orders if waits else set()
+
+    async def _read_list(self, missing: set[OrderPoller]) -> None:
+        """Read the list down to the oldest of these orders, and update all in it.
+
+        Not more pages than orders: queries by id are no more requests then.
+        """
+        client = next(iter(missing)).client
+        oldest = min(poller.created for poller in missing if poller.created is not None)
+        page: Page[Order] | None = None
+        for number in range(1, len(missing) + 1):
+            page = await self._read_page(client, number)
+            if page is None:
+                break
+            missing -= {*self._update_from(page)}
+            missing = {poller for poller in missing if poller.order_id in self.pollers}
+            if not missing or number >= page.max_page or _is_past(page, oldest):
+                break
+        for poller in missing:
+            poller.misses += page is not None
+            self._release(poller, is_read=False)
+
+    async def _read_page(self, client: OrderMethods, number: int) -> Page[Order] | None:
+        """Return a page, or None if it failed: then orders are queried by their id."""
+        await self._pace.wait()
+        async with self._connections:
+            try:
+                return await client.list_orders(number, _PAGE_SIZE)
+            except Exception as error:  # noqa: BLE001 - the queries raise it if it lasts
+                self._respect_rate_limit(error)
+                self._list_from = self._clock.monotonic() + _LIST_PAUSE_S
+                _log.warning(
+                    "the list of orders cannot be read (%s): for %.0f s, "
+                    "wait_for_payment() queries each order by its id",
+                    type(error).__name__,
+                    _LIST_PAUSE_S,
+                )
+        return None
+
+    def _update_from(self, page: Page[Order]) -> Iterator[OrderPoller]:
+        """Update the pollers of the orders on a page, and yield them."""
+        for row in page.items:
+            poller = self.pollers.get(row.order_id)
+            if poller is not None and poller.update_from_list(row):
+                self._release(poller, is_read=True)
+                yield poller
+
+    def _respect_rate_limit(self, error: Exception) -> None:
+        if isinstance(error, RateLimitedError):
+            self._pace.pause(_retry_after_s(error))
+
+    def _release(self, poller: OrderPoller, *, is_read: bool) -> None:
+        row = self._rows.get(poller)
+        if row is not None and not row.done():
+            row.set_result(is_read)
+
+    def discard(self, poller: OrderPoller) -> None:
+        """Remove a poller; without any, the list is no longer read."""
+        if self.pollers.get(poller.order_id) is poller:
+            del self.pollers[poller.order_id]
+        if not self.pollers:
+            for reader in self._readers.values():
+                reader.cancel()
+
+    async def aclose(self) -> None:
+        """Stop all polling; every waiting caller gets a `ConfigurationError`."""
+        if not self.is_current:
+            return
+        pollers = [*self.pollers.values()]
+        tasks = [*self._readers.values(), *(p.task for p in pollers if p.task)]
+        for poller in pollers:
+            poller.finish(
+                ConfigurationError("this client was closed during wait_for_payment()")
+            )
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_past(page: Page[Order], oldest: datetime) -> bool:
+    """Return whether an order that was created then cannot be on a later page."""
+    times = [row.create_time for row in page.items if row.create_time is not None]
+    # A difference: subtracting from the first datetime would overflow.
+    return bool(times) and oldest - max(times) > _LIST_ORDER_SLACK
 
 
 @attrs.define(eq=False)
@@ -161,18 +412,23 @@ class OrderPoller:
     """One order, the callers waiting for it, and the task that polls it."""
 
     def __init__(
-        self,
-        order_id: str,
-        pollers: OrderPollers,
-        get_order: Callable[[str], Awaitable[Order]],
-        clock: Clock,
+        self, order_id: str, lane: PollingLane, client: OrderMethods, clock: Clock
     ) -> None:
-        self._order_id = order_id
-        self._pollers = pollers
-        self._get_order = get_order
+        self.order_id = order_id
+        self.client = client
+        #: When Aurpay says that it was created; in the list, if it was found there.
+        self.created: datetime | None = None
+        #: The seconds until the next poll, before limits of the order's own.
+        self.interval_s = poll_interval(0)
+        #: When its row of the list was read last, on the monotonic clock.
+        self.listed_at = -_NO_DEADLINE
+        #: How many times in succession it was missing in the list.
+        self.misses = 0
+        self._lane = lane
         self._clock = clock
-        self._loop = asyncio.get_running_loop()
         self._started = clock.now()
+        #: Times of the first poll and of the next one, on the monotonic clock.
+        self._first_poll = self._next_poll = clock.monotonic()
         self._due: datetime | None = None
         #: When Aurpay first answered that the order is overdue, by our clock.
         self._first_seen_overdue: datetime | None = None
@@ -183,9 +439,9 @@ class OrderPoller:
         self._outcome: Payment | Exception | None = None
 
     @property
-    def on_current_loop(self) -> bool:
-        """Return whether it belongs to the running loop, not to one that has ended."""
-        return self._loop is asyncio.get_running_loop()
+    def is_listed(self) -> bool:
+        """Return whether to look for the order in the list."""
+        return self.created is not None and self.misses < _MAX_MISSES
 
     def set_due(self, due: datetime) -> None:
         """Set when the order becomes overdue, unless it is set already."""
@@ -206,7 +462,7 @@ class OrderPoller:
         if isinstance(self._outcome, Payment):
             return self._outcome
         if self._outcome is None:
-            raise _pending_error(self._order_id)
+            raise _pending_error(self.order_id)
         # Raising sets attributes of the exception, so each caller gets a copy.
         own = isinstance(self._outcome, AurpayError)
         raise copy(self._outcome) if own else self._outcome
@@ -218,6 +474,7 @@ class OrderPoller:
             return  # an older answer that took longer
         self._latest = order
         if order.create_time is not None:
+            self.created = self.created or order.create_time
             self.set_due(self._due_of(order, order.create_time))
         for waiter in [*self._waiters]:
             waiter.notify(order.status)
@@ -230,6 +487,24 @@ class OrderPoller:
             self._finish_with("late_paid" if late else "paid", order)
         elif order.status is OrderStatus.OVERDUE and self._first_seen_overdue is None:
             self._first_seen_overdue = now
+
+    async def query(self) -> None:
+        """Query the order by its id; `get_order` updates this poller."""
+        await self.client.get_order(self.order_id)
+
+    def update_from_list(self, row: Order) -> bool:
+        """Take over a row of the list as a poll, unless a field cannot be read."""
+        # Imported here: the client has loaded it before it sent the request.
+        from .._api.wire import wire_fields
+
+        if not row.status or not wire_fields(Order).isdisjoint(row.extra):
+            return False
+        self.listed_at, self.misses = self._clock.monotonic(), 0
+        self.created = row.create_time or self.created
+        self.update(row)
+        next_poll = self.listed_at + self._seconds_to_next_poll()
+        self._next_poll = max(self._next_poll, next_poll)
+        return True
 
     def _due_of(self, order: Order, created: datetime) -> datetime:
         due = overdue_at(created)
@@ -250,8 +525,7 @@ class OrderPoller:
 
     def stop(self) -> None:
         """Stop polling. A later call of `wait_for_payment` starts a new poller."""
-        if self._pollers.get(self._order_id) is self:
-            del self._pollers[self._order_id]
+        self._lane.discard(self)
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()
 
@@ -281,39 +555,37 @@ class OrderPoller:
             self.stop()
 
     async def _poll_until_outcome(self) -> None:
-        first = self._clock.monotonic()
+        self._first_poll = self._clock.monotonic()
         while self._waiters:
             began = self._clock.now()
+            self.interval_s = poll_interval(self._elapsed_s())
             failure = await self._poll_once()
             if self._outcome is not None:
                 return
-            elapsed_s = self._clock.monotonic() - first
             if failure is not None:
                 if self._seconds_until_overdue() <= -(OVERDUE_GRACE_S + _FINAL_RETRY_S):
                     raise failure
                 await self._sleep_until_due(
-                    max(poll_interval(elapsed_s), _retry_after_s(failure))
+                    max(poll_interval(self._elapsed_s()), _retry_after_s(failure))
                 )
                 continue
             overdue_in_s = self._seconds_until_overdue(began)
             if self._latest is not None and overdue_in_s <= -OVERDUE_GRACE_S:
                 self._finish_unpaid(self._latest)
                 return
-            await self._sleep_until_due(
-                seconds_to_next_poll(elapsed_s, self._seconds_until_overdue())
-            )
+            await self._sleep_until_due(self._seconds_to_next_poll())
 
     def _finish_unpaid(self, order: Order) -> None:
         """Finish after the last poll; an unknown status is pending, not timed out."""
         if order.status.is_paid is None:
-            self.finish(_pending_error(self._order_id, order.status))
+            self.finish(_pending_error(self.order_id, order.status))
         else:
             self._finish_with("timed_out", order)
 
     async def _poll_once(self) -> AurpayError | None:
-        """Query the order; return the error if it is retryable."""
+        """Poll the order; return the error if it is retryable."""
         try:
-            await self._get_order(self._order_id)
+            await self._lane.poll(self)
         except AurpayError as error:
             if not error.retryable:
                 raise
@@ -321,19 +593,26 @@ class OrderPoller:
         return None
 
     async def _sleep_until_due(self, pause_s: float) -> None:
-        """Sleep, and release each waiter at its deadline."""
-        until = self._clock.monotonic() + pause_s
+        """Sleep until the next poll, and release each waiter at its deadline."""
+        self._next_poll = self._clock.monotonic() + pause_s
         while self._waiters:
             first = min(waiter.deadline for waiter in self._waiters)
-            wake = min(first, until)
+            wake = min(first, self._next_poll)
             await self._clock.sleep(max(0.0, wake - self._clock.monotonic()))
             # A fake clock may return from sleep without letting other tasks run.
             await asyncio.sleep(0)
             for waiter in [one for one in self._waiters if one.deadline <= wake]:
                 self._waiters.discard(waiter)
                 waiter.released.set_result(None)
-            if until <= wake:
+            if self._next_poll <= wake:
                 return
+
+    def _elapsed_s(self) -> float:
+        """Return the seconds since the first poll."""
+        return self._clock.monotonic() - self._first_poll
+
+    def _seconds_to_next_poll(self) -> float:
+        return seconds_to_next_poll(self._elapsed_s(), self._seconds_until_overdue())
 
     def _seconds_until_overdue(self, now: datetime | None = None) -> float:
         """Return the seconds until the order is overdue; negative afterwards."""

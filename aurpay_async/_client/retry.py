@@ -195,13 +195,16 @@ class RetryingTransport:
         return self._timeouts.call
 
     def with_options(
-        self, timeouts: Timeouts | None, policy: RetryPolicy | None
+        self,
+        timeouts: Timeouts | None = None,
+        policy: RetryPolicy | None = None,
+        budget: RetryBudget | None = None,
     ) -> RetryingTransport:
-        """Return a copy with other options on the same connections and budget."""
+        """Return a copy with other options on the same connections."""
         return RetryingTransport(
             self._inner,
             policy=policy or self._policy,
-            budget=self._budget,
+            budget=budget or self._budget,
             timeouts=timeouts or self._timeouts,
             clock=self._clock,
             instrumentation=self._instrumentation,

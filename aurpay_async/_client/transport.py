@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from .auth import Auth
 
 
+#: Connections of `wait_for_payment`, beyond those of all other calls: no call that
+#: creates an order waits until a poll is over.
+POLL_CONNECTIONS: Final = 8
+
+
 def require_task() -> None:
     """Raise unless the caller runs in a task of an asyncio event loop.
 

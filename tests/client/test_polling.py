@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aurpay_async import Clock, Payment, Request
+    from aurpay_async._client.polling import OrderPoller
 
 ORDER = build_lightning_order()
 ID = ORDER.order_id
@@ -132,7 +133,7 @@ async def wait(
     platform = Platform(clock, *moves)
     async with client(platform, clock) as aurpay:
         payment = await aurpay.wait_for_payment(order, **options)
-        assert aurpay._pollers == {}
+        assert waited_for(aurpay) == {}
     assert_nothing_runs()
     return payment, platform.looks
 
@@ -142,6 +143,12 @@ def assert_nothing_runs() -> None:
     assert {task for task in asyncio.all_tasks() if not task.cancelling()} == {
         asyncio.current_task()
     }
+
+
+def waited_for(aurpay: AurpayClient) -> dict[str, OrderPoller]:
+    """Return the pollers of a client by order id."""
+    lane = aurpay._shared_polling.lane
+    return {} if lane is None else lane.pollers
 
 
 async def failure(waiting: Awaitable[object]) -> AurpayError:
@@ -407,7 +414,7 @@ async def test_cancelled_waiter_does_not_affect_the_others() -> None:
         second.cancel()
         await settle()
         assert second.cancelled()
-        assert aurpay._pollers == {}
+        assert waited_for(aurpay) == {}
         assert_nothing_runs()
         await clock.go(100)
         assert platform.looks == [0, 2]
@@ -424,7 +431,7 @@ async def test_timeout_of_a_waiter_raises_payment_pending() -> None:
             failure(aurpay.wait_for_payment(ORDER, timeout=3)),
             failure(aurpay.wait_for_payment(ORDER, timeout=4.5)),
         )
-        assert aurpay._pollers == {}
+        assert waited_for(aurpay) == {}
     for error in errors:
         assert type(error) is PaymentPendingError
         assert isinstance(error, TimeoutError)
@@ -526,7 +533,7 @@ async def test_final_error_is_raised_to_each_waiter_as_a_copy(
         errors = await asyncio.gather(
             *(failure(aurpay.wait_for_payment(ORDER)) for _ in range(3))
         )
-        assert aurpay._pollers == {}
+        assert waited_for(aurpay) == {}
     assert {type(error) for error in errors} == {kind}
     assert {error.order_id for error in errors} == {ID}
     assert len({id(error) for error in errors}) == 3
@@ -613,7 +620,7 @@ async def test_closing_the_client_ends_all_waits_and_pollers() -> None:
         for order in (ORDER, ORDER, "another")
     ]
     await settle()
-    pollers = [poller.task for poller in aurpay._pollers.values()]
+    pollers = [poller.task for poller in waited_for(aurpay).values()]
     await aurpay.aclose()
     assert len(pollers) == 2
     assert all(poller is not None and poller.done() for poller in pollers)
@@ -662,7 +669,7 @@ async def test_cancelled_polling_task_ends_all_waits_with_an_error() -> None:
     async with client(platform, clock) as aurpay:
         waiting = asyncio.create_task(failure(aurpay.wait_for_payment(ORDER)))
         await settle()
-        poller = aurpay._pollers[ID].task
+        poller = waited_for(aurpay)[ID].task
         assert poller is not None
         poller.cancel()
         assert "cancelled" in str(await waiting)
@@ -682,16 +689,17 @@ def test_pollers_of_an_ended_loop_are_replaced() -> None:
     async def go_on() -> None:
         platform.moves.append((0, "SUCCESS"))
         await aurpay.get_order(ID)
-        assert aurpay._pollers[ID] is stale
+        assert aurpay._shared_polling.lane is stale
         assert (await aurpay.wait_for_payment(ORDER)).outcome == "paid"
 
     loop = asyncio.new_event_loop()
     loop.run_until_complete(begin())
-    stale = aurpay._pollers[ID]
+    stale = aurpay._shared_polling.lane
     asyncio.run(go_on())
-    aurpay._pollers[ID] = stale
+    assert aurpay._shared_polling.lane is not stale
+    aurpay._shared_polling.lane = stale
     asyncio.run(aurpay.aclose())
-    assert aurpay._pollers == {}
+    assert waited_for(aurpay) == {}
     loop.run_until_complete(cancel_all())
     loop.close()
 

@@ -242,6 +242,7 @@ async def clients(session: aiohttp.ClientSession) -> None:
         clock=FakeClock(),
         on_event=seen,
         trust_env=True,
+        polls_per_second=2.5,
     )
     AurpayClient.from_env(network="signet", reference_key="a key of 16 characters")
 
