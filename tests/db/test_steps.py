@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from ..support.postgresql import Server
     from .silence import Proxy
 
 #: Seconds that a busy machine may need; a driver's goodbye takes longer.
@@ -233,6 +234,22 @@ async def test_connection_closed_by_a_server_restart_is_replaced_without_a_ping(
     assert proxy.connections == 3
     await database.aclose()
     await admin.aclose()
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_server_restart_fails_no_later_call(
+    postgresql: Server, driver: str
+) -> None:
+    """All pooled connections were used just before it."""
+    url = postgresql.new_database().replace("asyncpg", driver)
+    async with SqlInbox(url) as inbox:
+        await inbox.create_tables()
+        for kind in ("before", "after"):
+            keys = [f"{kind} {order}" for order in range(12)]
+            claims = await asyncio.gather(*(inbox.claim(key, "paid") for key in keys))
+            assert all(isinstance(claim, Claim) for claim in claims)
+            if kind == "before":
+                await asyncio.to_thread(postgresql.restart)
 
 
 async def test_claim_and_confirmation_take_one_round_trip_each(proxy: Proxy) -> None:

@@ -96,6 +96,10 @@ class Server:
         options += f" -p {self._port}"
         self._run("pg_ctl", "start", "-w", "-D", "data", "-l", "log", "-o", options)
 
+    def restart(self) -> None:
+        """Stop the server, which closes its connections, and start it again."""
+        self._run("pg_ctl", "restart", "-w", "-D", "data", "-m", "fast")
+
     def stop(self) -> None:
         """Stop the server at once, open connections or not."""
         self._run("pg_ctl", "stop", "-w", "-D", "data", "-m", "immediate")
