@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Final, Self, cast, final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast, final
 
 try:
-    from sqlalchemy import and_, delete, or_, select, update
+    from sqlalchemy import and_, bindparam, delete, or_, select, update
     from sqlalchemy.schema import CreateIndex, CreateTable
 except ImportError as _error:
     raise ImportError(
@@ -44,7 +45,7 @@ from ._inbox import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Executable, MetaData, Update
+    from sqlalchemy import BindParameter, Executable, Insert, MetaData, Select, Update
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from .._core.clock import Clock
@@ -53,6 +54,18 @@ if TYPE_CHECKING:
 __all__ = ["SqlInbox"]
 
 _row: Final = callbacks.c
+
+#: The statements are built once, and executed with values of such parameters.
+_KEY: Final[BindParameter[str]] = bindparam("row_key")
+
+_TOKEN: Final[BindParameter[str]] = bindparam("held_token")
+
+#: An UPDATE of a claim's row; no row matches after the claim has ended.
+_HELD: Final = update(callbacks).where(_row.key == _KEY, _row.token == _TOKEN)
+
+_RELEASE: Final = _HELD.values(token=None)
+
+_HOLDS: Final = select(_row.key).where(_row.key == _KEY, _row.token == _TOKEN)
 
 #: Each failed try means that another process has updated the row meanwhile.
 _TRIES: Final = 5
@@ -103,6 +116,13 @@ class SqlInbox:
         finally:
             del engine_or_url  # tracebacks can show locals, and it may have a password
         self._clock = SystemClock() if clock is None else clock
+        self._confirm = _HELD.values(
+            handled=bindparam("now_handled"),
+            token=None,
+            updated_at=self._database.now(self._clock),
+        )
+        # A processor has one lease.
+        self._claim_statements = lru_cache(maxsize=8)(self._build_claim)
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,7 +165,7 @@ class SqlInbox:
     async def release(self, claim: Claim) -> None:
         """Implement `InboxStore.release`."""
         async with self._database.connect(writes=True) as connection:
-            await execute_and_commit(connection, _held(claim).values(token=None))
+            await execute_and_commit(connection, _RELEASE, _held(claim))
 
     async def confirm(
         self, claim: Claim, handled: Handled, connection: CallerConnection | None = None
@@ -157,21 +177,21 @@ class SqlInbox:
         same SQLite database must pass its connection: otherwise this statement would
         wait for that transaction.
         """
-        now = self._database.now(self._clock)
-        ended = _held(claim).values(handled=handled, token=None, updated_at=now)
+        values = {**_held(claim), "now_handled": handled}
         if connection is None:
             async with self._database.connect(writes=True) as own:
-                done = await execute_and_commit(own, ended)
+                done = await execute_and_commit(own, self._confirm, values)
         else:
-            done = await execute(await require_connection(connection), ended)
+            caller = await require_connection(connection)
+            done = await execute(caller, self._confirm, values)
         if done.rowcount != 1:
             raise lease_expired(claim)
 
     async def holds(self, claim: Claim) -> bool:
         """Implement `InboxStore.holds`."""
-        mine = select(_row.key).where(_row.key == claim.key, _row.token == claim.token)
         async with self._database.connect() as connection:
-            return (await execute_and_commit(connection, mine)).first() is not None
+            found = await execute_and_commit(connection, _HOLDS, _held(claim))
+            return found.first() is not None
 
     async def prune(self, older_than: timedelta = REMEMBER) -> int:
         """Delete the rows that were not updated for `older_than`, nor are claimed now.
@@ -201,20 +221,37 @@ class SqlInbox:
             is_full = done.rowcount == _BATCH
         return pruned
 
+    def _build_claim(self, lease: timedelta) -> tuple[Insert, Select[Any], Update]:
+        """Return the statements that insert, read and update the row of an order."""
+        now = self._database.now(self._clock)
+        mine = {
+            "token": bindparam("new_token"),
+            "lease_until": self._database.now(self._clock, min(lease, _MAX_PERIOD)),
+            "updated_at": now,
+        }
+        new = self._database.insert(callbacks).values(key=_KEY, **mine)
+        unchanged = update(callbacks).where(
+            _row.key == _KEY,
+            _row.handled.is_not_distinct_from(bindparam("old_handled")),
+            _row.token.is_not_distinct_from(bindparam("old_token")),
+        )
+        return (
+            new.on_conflict_do_nothing(),
+            select(callbacks, now.label("now")).where(_row.key == _KEY),
+            unchanged.values(mine),
+        )
+
     async def _try_to_claim(
         self, connection: AsyncConnection, key: str, kind: Kind, lease: timedelta
     ) -> Claim | Taken | None:
         """Try once; return ``None`` if another process updated the row meanwhile."""
-        now, token = self._database.now(self._clock), os.urandom(16).hex()
-        until = self._database.now(self._clock, min(lease, _MAX_PERIOD))
-        mine = {"token": token, "lease_until": until, "updated_at": now}
-        new = self._database.insert(callbacks).values(key=key, **mine)
-        if (
-            await execute_and_commit(connection, new.on_conflict_do_nothing())
-        ).rowcount == 1:
+        new, query, unchanged = self._claim_statements(lease)
+        token = os.urandom(16).hex()
+        values = {"row_key": key, "new_token": token}
+        if (await execute_and_commit(connection, new, values)).rowcount == 1:
             return Claim(key=key, token=token, previous=None)
-        query = select(callbacks, now.label("now")).where(_row.key == key)
-        row = (await execute_and_commit(connection, query)).one_or_none()
+        found = await execute_and_commit(connection, query, {"row_key": key})
+        row = found.one_or_none()
         if row is None:
             return None
         handled = cast("Handled | None", row.handled)
@@ -224,12 +261,9 @@ class SqlInbox:
         rejection = claim_rejection(handled, kind, busy=busy)
         if rejection is not None:
             return rejection
-        unchanged = update(callbacks).where(
-            _row.key == key,
-            _row.handled.is_not_distinct_from(handled),
-            _row.token.is_not_distinct_from(row.token),
-        )
-        if (await execute_and_commit(connection, unchanged.values(mine))).rowcount == 1:
+        old = {"old_handled": handled, "old_token": row.token}
+        done = await execute_and_commit(connection, unchanged, {**values, **old})
+        if done.rowcount == 1:
             return Claim(key=key, token=token, previous=handled)
         return None
 
@@ -243,6 +277,5 @@ async def _create(connection: AsyncConnection, create: Executable) -> None:
         await execute_and_commit(connection, create)
 
 
-def _held(claim: Claim) -> Update:
-    """Return an UPDATE of a claim's row; no row matches after the claim has ended."""
-    return update(callbacks).where(_row.key == claim.key, _row.token == claim.token)
+def _held(claim: Claim) -> dict[str, str]:
+    return {"row_key": claim.key, "held_token": claim.token}
