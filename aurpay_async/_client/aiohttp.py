@@ -1,11 +1,11 @@
-"""Send requests with aiohttp. The only module of the client that imports it.
+"""Send requests with aiohttp: sessions, proxies, decompression, errors.
 
 Our session stores no cookies, reads no ``.netrc``, uses a proxy of the environment only
 with `trust_env`, and never follows a redirect.
 
-A failure counts as NOT_SENT only with proof: aiohttp's connector raised it, or this
-module did before the first byte was written. Every other failure is UNKNOWN, even if
-its type suggests otherwise.
+A failure counts as NOT_SENT only with proof: the direct exchange had not written yet;
+else aiohttp's connector raised it, or `exchange` did before the first byte was written.
+Every other failure is UNKNOWN, even if its type suggests otherwise.
 
 The proxy variables of the environment are read as in curl and requests: ``https_proxy``
 or ``http_proxy`` by the scheme of the origin, else ``all_proxy``; ``no_proxy`` lists
@@ -22,18 +22,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import select
 import ssl
 import warnings
 import zlib
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, final
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -49,108 +49,34 @@ from ..errors import (
     TransportError,
     shown,
 )
+from .exchange import (
+    HEADER_LIMITS,
+    MAX_BODY,
+    MAX_HEADER_SIZE,
+    MAX_HEADERS,
+    DirectExchange,
+    RequestProgress,
+    StaleConnectionError,
+    TrackedRequest,
+    UnusableConnectionError,
+    exchange_via_session,
+)
 from .transport import POLL_CONNECTIONS, require_task
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from aiohttp.client_proto import ResponseHandler
-    from aiohttp.connector import Connection
+    from collections.abc import Callable, Mapping
 
     from .._core.http import Request
 
 
-class RequestProgress:
-    """State of one attempt: whether it was sent, and the body received so far."""
-
-    __slots__ = ("body", "generation", "sent")
-
-    def __init__(self, generation: int) -> None:
-        #: The generation of the connections that this attempt may use.
-        self.generation = generation
-        self.sent = False
-        #: The part of the response body received so far.
-        self.body = bytearray()
-
-    def track(
-        self,
-        request: aiohttp.ClientRequest,
-        handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
-    ) -> Awaitable[aiohttp.ClientResponse]:
-        """Attach this object to aiohttp's request; an aiohttp middleware."""
-        cast("TrackedRequest", request).progress = self
-        return handler(request)
-
-
-class _StaleConnectionError(aiohttp.ServerDisconnectedError):
-    """An idle connection was found unusable before anything was written to it."""
-
-
-class RetiredConnectionError(_StaleConnectionError):
-    """An idle connection was opened before `AiohttpTransport.renew`."""
-
-
-class TrackedRequest(aiohttp.ClientRequest):
-    """A request that marks its attempt as sent just before its first byte is written.
-
-    aiohttp's trace signal ``on_request_headers_sent`` would do, but costs a tenth of
-    the whole call: with any trace, each request builds a tracer and a URL.
-    """
-
-    #: ``None`` if this aiohttp runs no middlewares: then the outcome is UNKNOWN.
-    progress: RequestProgress | None = None
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        progress = self.progress
-        if progress is not None:
-            # aiohttp repeats a GET after a broken idle connection. Retries are the
-            # task of RetryingTransport, which counts them.
-            if progress.sent:
-                raise aiohttp.ServerDisconnectedError
-            # Unread data on an idle connection (a close or a stray response) means
-            # that the connection cannot be reused.
-            if conn.protocol is None or _has_unread_data(conn.protocol):
-                raise _StaleConnectionError
-            generation = getattr(conn.protocol, _GENERATION, progress.generation)
-            if generation != progress.generation:
-                raise RetiredConnectionError
-            setattr(conn.protocol, _GENERATION, generation)
-            progress.sent = True
-        return await super().send(conn)
-
-
-#: Attribute set on connections that have carried a request. (A set of weak references
-#: to them costs ten times as much.)
-_GENERATION: Final = "_aurpay_async_generation"
-
-
-def _has_unread_data(protocol: ResponseHandler) -> bool:
-    """Return whether an idle connection has unread data, or was closed."""
-    if protocol.should_close:
-        return True
-    # Ask the socket: the event loop may not have read the data yet. A new connection
-    # may have unread data, because TLS servers send session tickets.
-    transport = protocol.transport
-    if transport is None or not hasattr(protocol, _GENERATION):
-        return False
-    sock = transport.get_extra_info("socket")
-    if sock is None:  # a connector of the user's that opens no sockets
-        return False
-    number = sock.fileno()
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([number], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(number, select.POLLIN)
-    return bool(poll.poll(0))
-
-
 def outcome_after(error: BaseException, progress: RequestProgress) -> RequestOutcome:
     """Return NOT_SENT if that is proven, else UNKNOWN."""
-    if progress.sent:
-        return RequestOutcome.UNKNOWN
-    if isinstance(error, _StaleConnectionError) or _raised_while_connecting(error):
-        return RequestOutcome.NOT_SENT
-    return RequestOutcome.UNKNOWN
+    is_proven = not progress.sent and (
+        progress.is_exact
+        or isinstance(error, UnusableConnectionError)
+        or _raised_while_connecting(error)
+    )
+    return RequestOutcome.NOT_SENT if is_proven else RequestOutcome.UNKNOWN
 
 
 def _raised_while_connecting(error: BaseException | None) -> bool:
@@ -167,12 +93,6 @@ def _raised_while_connecting(error: BaseException | None) -> bool:
     return False
 
 
-#: Limits of a response's headers: gateways add policies and cookies of many kilobytes.
-#: The size is that of http.client; aiohttp's defaults are 8,190 bytes and 128 headers.
-MAX_HEADER_SIZE: Final = 65_536
-
-MAX_HEADERS: Final = 1_000
-
 #: How aiohttp's messages about oversized headers begin, and ours, which show no values.
 _HEADER_MESSAGES: Final = {
     "Got more than": f"the response has a header of more than {MAX_HEADER_SIZE} bytes",
@@ -181,8 +101,11 @@ _HEADER_MESSAGES: Final = {
 
 _TLS: Final = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError)
 
+#: Errors of aiohttp's parser.
+_NOT_HTTP: Final = (aiohttp.ClientResponseError, HttpProcessingError)
+
 #: Errors of the network. Any other exception is a bug in the code that raised it.
-_NETWORK: Final = (aiohttp.ClientError, OSError)
+_NETWORK: Final = (aiohttp.ClientError, HttpProcessingError, OSError)
 
 _PATCHED: Final = "is aiohttp patched? See the page on testing"
 
@@ -227,7 +150,7 @@ def _describe(error: BaseException) -> str:
         return f"{type(error).__name__}: {error.strerror or error}"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"it answered with HTTP {error.status}"
-    if isinstance(error, aiohttp.ClientResponseError):
+    if isinstance(error, _NOT_HTTP):
         return next(
             (
                 text
@@ -315,9 +238,6 @@ def _variable_name(name: str) -> str:
             return spelling
     return f"the system's setting for {name}"
 
-
-#: Limit of a body, also decompressed. Documented responses have less than 20 KiB.
-MAX_BODY: Final = 1024 * 1024
 
 #: Limits of nested encodings and of members in a gzip stream; two of each occur.
 _MAX_LAYERS: Final = 4
@@ -440,6 +360,8 @@ class AiohttpTransport:
         self._user_session = session
         self._trust_env = trust_env
         self._session: aiohttp.ClientSession | None = None
+        #: Used instead of the session's ``request()``, if the connections are ours.
+        self._direct: DirectExchange | None = None
         #: Generation of the connections that requests may use; `renew` increments it.
         self._generation = 0
         #: The process and the event loop that the session belongs to.
@@ -450,26 +372,20 @@ class AiohttpTransport:
         require_task()
         while True:
             try:
-                return await self._exchange(request, RequestProgress(self._generation))
-            except RetiredConnectionError:
+                return await self._attempt(request, RequestProgress(self._generation))
+            except StaleConnectionError:
                 continue  # aiohttp has closed it, and nothing was sent
 
-    async def _exchange(self, request: Request, progress: RequestProgress) -> Response:
+    async def _attempt(self, request: Request, progress: RequestProgress) -> Response:
         session = self._current_session()
+        error: TransportError | None = None
+        cause: Exception | None = None
         try:
-            async with session.request(
-                request.method,
-                URL(self._origin + request.path, encoded=True),
-                data=request.body or None,
-                headers=request.headers,
-                timeout=_timeout(request.timeout, request.connect_timeout),
-                allow_redirects=False,
-                auto_decompress=False,
-                raise_for_status=False,
-                middlewares=(progress.track,),
-            ) as response:
-                return await _read_response(response, progress.body)
-        except RetiredConnectionError:
+            if self._direct is not None and self._direct.is_available:
+                await self._direct.exchange(request, progress)
+            else:
+                await exchange_via_session(session, self._origin, request, progress)
+        except StaleConnectionError:
             raise
         except asyncio.CancelledError as cancelled:
             outcome = outcome_after(cancelled, progress)
@@ -481,11 +397,15 @@ class AiohttpTransport:
                 raise cancelled.with_traceback(None) from None
             # Not cancelled by the user: aiohttp cancels waiters when its connector is
             # closed.
-            error, cause = translate(cancelled, self._origin, outcome), None
+            error = translate(cancelled, self._origin, outcome)
         except Exception as caught:  # noqa: BLE001 - all are translated here
-            outcome = outcome_after(caught, progress)
-            error = translate(caught, self._origin, outcome)
-            cause = safe_cause(caught)
+            # An error status is valid without its complete body.
+            if progress.status < 300 or not isinstance(caught, _NETWORK):
+                outcome = outcome_after(caught, progress)
+                error = translate(caught, self._origin, outcome)
+                cause = safe_cause(caught)
+        if error is None:
+            return _as_response(progress)
         error.body = bytes(progress.body[:MAX_ERROR_BODY])
         # Outside of `except`, so that the context is not aiohttp's error: its frames
         # hold headers.
@@ -544,15 +464,16 @@ class AiohttpTransport:
             }
         if self._trust_env or (theirs is not None and theirs.trust_env):
             options["proxy"] = options.get("proxy") or proxy_from_env(URL(self._origin))
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             headers=CIMultiDict(_HEADERS),
             cookie_jar=aiohttp.DummyCookieJar(),
             request_class=TrackedRequest,
-            max_line_size=MAX_HEADER_SIZE,
-            max_field_size=MAX_HEADER_SIZE,
-            max_headers=MAX_HEADERS,
+            **HEADER_LIMITS,
             **options,
         )
+        is_direct = theirs is None and options.get("proxy") is None
+        self._direct = DirectExchange(session, self._origin) if is_direct else None
+        return session
 
     async def aclose(self) -> None:
         """Close our session, and its connections unless they are the user's."""
@@ -630,38 +551,13 @@ def _require_usable(
 _parent_sessions: Final[list[aiohttp.ClientSession]] = []
 
 
-@lru_cache(maxsize=32)
-def _timeout(attempt: float, connect: float) -> aiohttp.ClientTimeout:
-    # aiohttp treats 0 and negative timeouts as no limit.
-    attempt = max(attempt, 0.001)
-    # aiohttp rounds timeouts above the threshold up to whole seconds.
-    return aiohttp.ClientTimeout(
-        total=attempt, connect=connect, ceil_threshold=float("inf")
-    )
-
-
-async def _read_response(
-    response: aiohttp.ClientResponse, received: bytearray
-) -> Response:
-    """Read the response, or the readable part if it is too long or damaged."""
-    body = await _read_body(response, received)
-    body, body_error = decompress(body, response.headers.get("Content-Encoding", ""))
+def _as_response(progress: RequestProgress) -> Response:
+    """Return the response, or the readable part if it is too long or damaged."""
+    encoding = progress.headers.get("Content-Encoding", "")
+    body, body_error = decompress(bytes(progress.body), encoding)
     return Response(
-        status=response.status,
-        headers=response.headers,
+        status=progress.status,
+        headers=progress.headers,
         body=body,
         body_error=body_error,
     )
-
-
-async def _read_body(response: aiohttp.ClientResponse, received: bytearray) -> bytes:
-    try:
-        async for chunk in response.content.iter_any():
-            received += chunk
-            if len(received) > MAX_BODY:
-                break
-    except (aiohttp.ClientError, TimeoutError):
-        # An error status is valid without its complete body.
-        if response.status < 300:
-            raise
-    return bytes(received)
