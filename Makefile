@@ -40,6 +40,7 @@ docs: .venv/docs
 pictures: .venv/dev
 	$(BIN)/nox -s pictures
 
+# All parts, or some: make bench ARGS="orders store waiting sandbox imports peers"
 bench: .venv/dev
 	$(BIN)/nox -s bench -- $(ARGS)
 

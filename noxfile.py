@@ -189,6 +189,14 @@ def contract(session: nox.Session) -> None:
     session.run("pytest", "-q", *slow, "tests/contract", *session.posargs)
 
 
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """See that each part of the benchmarks runs; nothing is timed."""
+    install(session, "bench", "test")
+    session.env["AURPAY_TEST_BENCHMARKS"] = "1"
+    session.run("pytest", "-q", "tests/test_benchmarks.py", *session.posargs)
+
+
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; the results are in benchmarks/results."""

@@ -31,8 +31,8 @@ class Row:
     ratio: float
     low: float
     high: float
-    #: The limit, and whether it is an upper one.
-    hold: float
+    #: The limit, or None; and whether it is an upper one.
+    hold: float | None
     ceiling: bool
     #: Medians in microseconds: CPU time, or wall time if a server process is involved.
     ours_us: float
@@ -65,7 +65,7 @@ class Figure:
     low: float
     high: float
     #: As in `Row`.
-    hold: float
+    hold: float | None
     ceiling: bool
 
     @property
@@ -80,17 +80,26 @@ class Figure:
         )
 
 
-def _is_within(value: float, hold: float, *, ceiling: bool) -> bool:
+def _is_within(value: float, hold: float | None, *, ceiling: bool) -> bool:
+    if hold is None:
+        return True
     return value <= hold if ceiling else value >= hold
 
 
 def _result(line: Row | Figure) -> str:
+    if line.hold is None:
+        return " " * 24
     sign = "<=" if line.ceiling else ">="
     return f"{sign} {line.hold:<6g} {'holds' if line.holds else 'DOES NOT HOLD':14}"
 
 
 def make_figure(
-    what: str, unit: str, rounds: list[float], *, hold: float, ceiling: bool = True
+    what: str,
+    unit: str,
+    rounds: list[float],
+    *,
+    hold: float | None,
+    ceiling: bool = True,
 ) -> Figure:
     """Return the median and the quartiles of the rounds."""
     low, middle, high = statistics.quantiles(rounds, n=4)
@@ -111,7 +120,7 @@ def make_row(
     ours: list[float],
     theirs: list[float],
     *,
-    hold: float,
+    hold: float | None,
     ceiling: bool = True,
 ) -> Row:
     """Return the ratios of two contestants' rounds: median and quartiles.
@@ -169,6 +178,45 @@ def shuffle(contestants: dict[str, Any], rounds: int) -> list[tuple[str, Any]]:
     for _ in range(rounds):
         schedule += order.sample(sorted(contestants.items()), len(contestants))
     return schedule
+
+
+#: The page of the documentation, and the line that its results follow.
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+MARK = "<!-- results: written by python -m benchmarks --docs -->\n"
+
+
+def write_page(rows: Sequence[Row | Figure], facts: dict[str, Any]) -> None:
+    """Replace the results in the documentation."""
+    python = facts["python"].split()[0]
+    versions = ", ".join(
+        f"{name} {version}" for name, version in facts["packages"].items() if version
+    )
+    lines = [
+        f"Measured on {facts['date']}, with Python {python} on {facts['machine']}.",
+        f"Packages: {versions}.",
+        "",
+        "| what | against, or unit | median | quartiles | limit |",
+        "|---|---|--:|--:|--:|",
+        *(_table_line(row) for row in rows),
+    ]
+    text = PAGE.read_text(encoding="utf-8")
+    above = text[: text.index(MARK) + len(MARK)]
+    PAGE.write_text(above + "\n" + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _table_line(line: Row | Figure) -> str:
+    if isinstance(line, Row):
+        median, unit = line.ratio, f"against {line.against}"
+    else:
+        median, unit = line.median, line.unit
+    sign = "≤" if line.ceiling else "≥"
+    limit = "" if line.hold is None else f"{sign} {line.hold:g}"
+    if not line.holds:
+        limit += ", exceeded" if line.ceiling else ", missed"
+    return (
+        f"| {line.what} | {unit} | {median:.3g} | {line.low:.3g} to {line.high:.3g} "
+        f"| {limit} |"
+    )
 
 
 def write_results(rows: Sequence[Row | Figure], facts: dict[str, object]) -> Path:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Fixed(asyncio.Protocol):
@@ -32,18 +36,27 @@ class Fixed(asyncio.Protocol):
             if len(self._buffer) < end + 4 + length:
                 return
             self._buffer = self._buffer[end + 4 + length :]
-            self._transport.write(self._answer)
+            self._transport.write(self.answer_to(head))
+
+    def answer_to(self, head: bytes) -> bytes:  # noqa: ARG002 - for subclasses
+        """Return the response to a request, of which `head` is in lower case."""
+        return self._answer
 
 
-async def serve(body: bytes) -> None:
-    """Serve on a free port of loopback."""
+def build_answer(body: bytes) -> bytes:
+    """Return an HTTP response with a body of JSON."""
     head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
-    answer = f"{head}{len(body)}\r\n\r\n".encode() + body
+    return f"{head}{len(body)}\r\n\r\n".encode() + body
+
+
+async def serve_with(create: Callable[[], asyncio.Protocol]) -> None:
+    """Serve on a free port of loopback, and print it."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Fixed(answer), "127.0.0.1", 0)
+    server = await loop.create_server(create, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.stdin.buffer.read()))
+    answer = build_answer(sys.stdin.buffer.read())
+    asyncio.run(serve_with(lambda: Fixed(answer)))

@@ -7,33 +7,39 @@ import gc
 import json
 import time
 import tracemalloc
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
 import aiohttp
 
-from aurpay_async import AurpayClient, bolt11
+from aurpay_async import ApiKey, ApiToken, AurpayClient, bolt11
 from aurpay_async._api.checks import SeenOrders
 
-from ._measure import make_row, measure_in_turns_async
+from ._measure import make_figure, make_row, measure_in_turns_async
 from ._processes import run_server
+from .invoices import bare_recoveries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
 
-    from ._measure import Row
+    from ._measure import Figure, Row
 
 KEY = "e126f68f7eafcc8b74f54d269fe206be715000f94dac067d1c04a8ca3b2db734"
 SECRET = "ab" * 32
 CALLBACK = "https://shop.example/aurpay/paid?order=4711"
 
 
-def build_response() -> bytes:
+def build_response(
+    order_id: str = "20240428125136525824", payment_hash: str = "cd" * 32
+) -> bytes:
     """Return a documented response, with an invoice like the sandbox's."""
     invoice = bolt11.sign(
         KEY,
-        payment_hash="cd" * 32,
+        payment_hash=payment_hash,
         payment_secret=SECRET,
         timestamp=int(time.time()),
         amount_msat=19_044_000,
@@ -43,13 +49,13 @@ def build_response() -> bytes:
         features=(9, 14, 17),
     )
     data = {
-        "order_id": "20240428125136525824",
+        "order_id": order_id,
         "status": "PENDING",
         "amount": "0.00019044",
-        "create_time": "2024-04-28T12:00:00",
+        "create_time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}",
         "payment_request": invoice,
         "payment_addr": SECRET,
-        "pay_url": "https://dashboard.aurpay.net/#/cashier/20240428125136525824",
+        "pay_url": f"https://dashboard.aurpay.net/#/cashier/{order_id}",
         "currency": "BTC-LN",
     }
     envelope = {"code": 0, "message": "ok", "data": data, "result": True}
@@ -61,12 +67,14 @@ def run_order_server() -> AbstractContextManager[str]:
     return run_server("-m", "benchmarks._server", response=build_response())
 
 
-def make_client(url: str) -> AurpayClient:
+def make_client(
+    url: str, auth: ApiKey | ApiToken | None = None, **options: Any
+) -> AurpayClient:
     """Return a client that accepts the same order repeatedly.
 
     It remembers no orders, so that the same order is accepted each time.
     """
-    aurpay = AurpayClient(base_url=url, network="regtest")
+    aurpay = AurpayClient(auth, base_url=url, network="regtest", **options)
     aurpay._seen = SeenOrders(limit=0)
     aurpay._invoice_policy = aurpay._invoice_policy._replace(seen=aurpay._seen)
     return aurpay
@@ -85,63 +93,110 @@ def repeat(call: Callable[[], Awaitable[object]], in_flight: int) -> Any:
     return run
 
 
-async def compare(rounds: int) -> list[Row]:
-    """Measure both modes against plain aiohttp, with 1 and 64 requests in flight."""
-    rows = []
+#: Credentials, and how a row names them. Against the same request without them.
+CREDENTIALS: Final = {
+    "": None,
+    ", ApiKey": ApiKey("an-api-key-of-32-characters-0000"),
+    ", ApiToken": ApiToken("a-token-of-32-characters-0000000", "a secret of it"),
+}
+
+#: The limits for 64 requests in flight, and for one.
+BARE_HOLD: Final = {64: 1.00, 1: 1.10}
+BARE_HOLD_WITH_TOKEN: Final = 1.30
+VERIFYING_HOLD: Final = 2.3
+
+
+async def compare(rounds: int, count: int) -> list[Row]:
+    """Measure against plain aiohttp, with 64 and 1 requests in flight.
+
+    Args:
+        rounds: Rounds of each contestant.
+        count: Calls in a round.
+    """
     with run_order_server() as url:
-        async with (
-            aiohttp.ClientSession() as session,
-            make_client(url) as aurpay,
-        ):
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(aiohttp.ClientSession())
             body = {"price": 20.00, "currency": "USD", "callback_url": CALLBACK}
 
             async def plain() -> object:
                 async with session.post(f"{url}/api/bln/order", json=body) as response:
                     return json.loads(await response.text())
 
-            async def whole() -> object:
-                return await aurpay.create_order("20.00", "USD", callback_url=CALLBACK)
-
-            invoice = (await aurpay.create_order("20.00", "USD")).payment_request
-
-            def unread(_: str) -> bolt11.Invoice:
-                return invoice
-
-            for in_flight in (64, 1):
-                contestants = {
-                    "plain": repeat(plain, in_flight),
-                    "whole": repeat(whole, in_flight),
-                }
-                times = await measure_in_turns_async(
-                    contestants, rounds=rounds, calls=640
+            calls: dict[str, Callable[[], Awaitable[Any]]] = {"plain": plain}
+            for name, auth in CREDENTIALS.items():
+                aurpay = await stack.enter_async_context(make_client(url, auth))
+                calls[f"verified{name}"] = partial(
+                    aurpay.create_order, "20.00", "USD", callback_url=CALLBACK
                 )
-                with mock.patch.object(bolt11, "decode", unread):
-                    contestants["whole"] = repeat(whole, in_flight)
-                    bare_times = await measure_in_turns_async(
-                        contestants, rounds=rounds, calls=640
-                    )
-                where = f"aiohttp, {in_flight} in flight"
-                rows += [
-                    make_row(
-                        "create_order, invoice not read",
-                        where,
-                        bare_times["whole"],
-                        bare_times["plain"],
-                        hold=1.10,
-                    ),
-                    make_row(
-                        "create_order, decoded, verified, checked",
-                        where,
-                        times["whole"],
-                        times["plain"],
-                        hold=1.65,
-                    ),
-                ]
+            rows = await _compare_calls(calls, rounds, count, 64)
+            return rows + await _compare_calls(calls, rounds, count, 1)
+
+
+async def _compare_calls(
+    calls: dict[str, Callable[[], Awaitable[Any]]],
+    rounds: int,
+    count: int,
+    in_flight: int,
+) -> list[Row]:
+    contestants = {name: repeat(call, in_flight) for name, call in calls.items()}
+    invoice = (await calls["verified"]()).payment_request
+    for name in CREDENTIALS:
+        contestants[f"bare{name}"] = _without_decoding(
+            contestants[f"verified{name}"], invoice
+        )
+    recoveries = bare_recoveries()
+    for name, recover in recoveries.items():
+        contestants[name] = _repeat_sync(recover)
+    times = await measure_in_turns_async(contestants, rounds=rounds, calls=count)
+    where = f"aiohttp, {in_flight} in flight"
+    rows = []
+    for name in CREDENTIALS:
+        bare, verified = times[f"bare{name}"], times[f"verified{name}"]
+        signed = name == ", ApiToken"
+        hold = BARE_HOLD_WITH_TOKEN if signed else BARE_HOLD[in_flight]
+        what = f"create_order{name}"
+        rows += [
+            make_row(f"{what}, bare", where, bare, times["plain"], hold=hold),
+            make_row(f"{what}, verified", where, verified, times["plain"], hold=2.0),
+        ]
+        if name == "":
+            added = [more - less for more, less in zip(verified, bare, strict=True)]
+            rows += [
+                make_row(
+                    f"verified minus bare, {in_flight} in flight",
+                    recovery,
+                    added,
+                    times[recovery],
+                    hold=VERIFYING_HOLD,
+                )
+                for recovery in recoveries
+            ]
     return rows
 
 
-async def measure_growth(orders: int) -> float:
-    """Return the bytes of memory that a number of orders leave allocated."""
+def _without_decoding(run: Any, invoice: bolt11.Invoice) -> Any:
+    """Return a contestant that takes the invoice as decoded and verified."""
+
+    def unread(_: str) -> bolt11.Invoice:
+        return invoice
+
+    async def run_bare(calls: int) -> None:
+        with mock.patch.object(bolt11, "decode", unread):
+            await run(calls)
+
+    return run_bare
+
+
+def _repeat_sync(call: Callable[[], object]) -> Any:
+    async def run(calls: int) -> None:
+        for _ in range(calls):
+            call()
+
+    return run
+
+
+async def measure_growth(orders: int) -> list[Figure]:
+    """Measure the memory that a number of orders leave allocated."""
     with run_order_server() as url:
         async with make_client(url) as aurpay:
             run = repeat(lambda: aurpay.create_order("20.00", "USD"), 50)
@@ -155,4 +210,6 @@ async def measure_growth(orders: int) -> float:
             gc.collect()
             after, _ = tracemalloc.get_traced_memory()
             tracemalloc.stop()
-    return after - before
+    what = f"memory held after {orders:,} more orders"
+    # Caches of constant size are filled within some kilobytes.
+    return [make_figure(what, "bytes", [float(after - before)] * 2, hold=10_000)]

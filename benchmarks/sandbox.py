@@ -139,18 +139,18 @@ async def measure_orders(rounds: int) -> list[Row | Figure]:
     ]
 
 
-async def measure_lists(rounds: int) -> list[Row]:
+async def measure_lists(rounds: int, many: int) -> list[Row]:
     """Measure the CPU time of lists and overview with many orders, against few."""
     rows: list[Row] = []
     async with Sandbox(port=None) as large, Sandbox(port=None) as small:
-        await fill(large, MANY)
+        await fill(large, many)
         await fill(small, FEW)
         for path in ("/api/v2/order/", "/api/v2/order/?page=50", "/api/v2/tx", "/"):
             contestants = {"large": large.transport(), "small": small.transport()}
             times: dict[str, list[float]] = {name: [] for name in contestants}
             for name, transport in shuffle(contestants, rounds):
                 times[name].append(await request_list(transport, path))
-            what = f"sandbox with {MANY:,} orders, GET {path}"
+            what = f"sandbox with {many:,} orders, GET {path}"
             theirs = times["small"]
             rows.append(make_row(what, f"{FEW:,}", times["large"], theirs, hold=1.5))
     return rows
