@@ -60,6 +60,7 @@ from .exchange import (
     TrackedRequest,
     UnusableConnectionError,
     exchange_via_session,
+    is_known_aiohttp,
 )
 from .transport import POLL_CONNECTIONS, require_task
 
@@ -471,7 +472,12 @@ class AiohttpTransport:
             **HEADER_LIMITS,
             **options,
         )
-        is_direct = theirs is None and options.get("proxy") is None
+        is_direct = (
+            theirs is None
+            and options.get("proxy") is None
+            and not session.trace_configs  # instrumentation adds them to all sessions
+            and is_known_aiohttp()
+        )
         self._direct = DirectExchange(session, self._origin) if is_direct else None
         return session
 

@@ -193,7 +193,10 @@ class _Write(NamedTuple):
 
 
 class DirectExchange:
-    """Send the requests of one session to one origin, without its ``request()``."""
+    """Send the requests of one session to one origin, without its ``request()``.
+
+    The session has no proxy and no traces, and `is_known_aiohttp` is true.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, origin: str) -> None:
         self._session = session
@@ -208,17 +211,13 @@ class DirectExchange:
 
     @property
     def is_available(self) -> bool:
-        """Return whether ``request()`` would do the same.
+        """Return whether ``request()`` is aiohttp's own.
 
-        Not if aiohttp is another than this module knows, or a mock or instrumentation
-        has replaced a method: the replacement has to see the request.
+        If a mock or instrumentation has replaced it, that has to see the request.
         """
         session = type(self._session)
-        return (
-            _is_known_aiohttp()
-            and _is_of_aiohttp(getattr(session, "_request", None))
-            and _is_of_aiohttp(getattr(session, "request", None))
-            and not self._session.trace_configs
+        return _is_of_aiohttp(getattr(session, "_request", None)) and _is_of_aiohttp(
+            getattr(session, "request", None)
         )
 
     async def exchange(self, request: Request, progress: RequestProgress) -> None:
@@ -314,7 +313,7 @@ def _is_of_aiohttp(method: object) -> bool:
 
 
 @cache
-def _is_known_aiohttp() -> bool:
+def is_known_aiohttp() -> bool:
     """Return whether this aiohttp has what `DirectExchange` uses."""
     try:
         signature(aiohttp.BaseConnector.connect).bind(0, 0, traces=[], timeout=0)

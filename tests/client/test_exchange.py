@@ -12,6 +12,7 @@ import aiohttp.http_writer
 import attrs
 import pytest
 
+import aurpay_async._client.aiohttp as _aiohttp
 import aurpay_async._client.exchange as _exchange
 from aurpay_async import Effect, Request
 from aurpay_async._client.aiohttp import AiohttpTransport
@@ -62,9 +63,9 @@ def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
 @pytest.fixture
 def _forget_aiohttp() -> Iterator[None]:
     """Check aiohttp again, in the test and after it."""
-    _exchange._is_known_aiohttp.cache_clear()
+    _exchange.is_known_aiohttp.cache_clear()
     yield
-    _exchange._is_known_aiohttp.cache_clear()
+    _exchange.is_known_aiohttp.cache_clear()
 
 
 def after_connecting(
@@ -189,7 +190,6 @@ def renamed_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     async def connect(self: Any, request: Any, tracing: Any) -> None: ...
 
     monkeypatch.setattr(aiohttp.BaseConnector, "connect", connect)
-    monkeypatch.setattr(_exchange, "ResponseHandler", object)
 
 
 def without_serializer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,11 +209,22 @@ def with_other_serializer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_direct_exchange_is_not_used_with_an_aiohttp_that_it_does_not_know(
     change: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert _exchange._is_known_aiohttp()
-    _exchange._is_known_aiohttp.cache_clear()
+    assert _exchange.is_known_aiohttp()
+    _exchange.is_known_aiohttp.cache_clear()
     with monkeypatch.context() as patch:
         change(patch)
-        assert not _exchange._is_known_aiohttp()
+        assert not _exchange.is_known_aiohttp()
+
+
+async def test_request_is_sent_through_the_session_if_aiohttp_is_not_known(
+    exchanges: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_aiohttp, "is_known_aiohttp", lambda: False)
+    async with Server(answering(b"{}")) as server:
+        transport = AiohttpTransport(server.url)
+        assert (await transport.send(request())).status == 200
+        await transport.aclose()
+    assert exchanges == []
 
 
 async def expect_not_sent(sending: Awaitable[object], server: Server) -> TransportError:
