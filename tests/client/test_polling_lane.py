@@ -23,6 +23,7 @@ from aurpay_async import (
     Response,
     RetryPolicy,
 )
+from aurpay_async._client.aiohttp import AiohttpTransport
 from aurpay_async._client.options import poll_connections
 from aurpay_async._client.polling import Pace
 from aurpay_async._client.transport import POLL_CONNECTIONS
@@ -680,6 +681,14 @@ def test_pace_saves_nothing_up_while_no_request_is_sent() -> None:
 def test_invalid_rates_of_polls_are_rejected(rate: Any) -> None:
     with pytest.raises(ConfigurationError, match="polls_per_second must be a number"):
         AurpayClient(polls_per_second=rate)
+
+
+async def test_polls_have_connections_beyond_those_of_all_other_calls() -> None:
+    transport = AiohttpTransport("http://127.0.0.1:9")
+    connector = transport._current_session().connector
+    assert connector is not None
+    assert connector.limit == 100 + POLL_CONNECTIONS
+    await transport.aclose()
 
 
 @pytest.mark.parametrize(
