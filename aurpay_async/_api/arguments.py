@@ -15,7 +15,6 @@ from ..errors import InvalidRequestError, shown
 if TYPE_CHECKING:
     import attrs
 
-_CURRENCY_LENGTH: Final = 3
 #: The documented ids have 20 digits.
 MAX_ORDER_ID: Final = 64
 #: Longer than the ids that shops use, and short enough for a URL.
@@ -41,66 +40,31 @@ def plain_str(value: str) -> str:
     return value
 
 
-def optional_plain_str(value: str | None) -> str | None:
-    """Return `plain_str` of a value that may be ``None``."""
-    return None if value is None else plain_str(value)
-
-
-def to_currency(value: str) -> str:
-    """Return a fiat currency as three upper-case letters."""
-    code = ""
-    if isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        code = str.__str__(value)
-    if len(code) == _CURRENCY_LENGTH and code.isascii() and code.isalpha():
-        return code.upper()
-    raise InvalidRequestError(
-        f"must be three ASCII letters, got {shown(value)}",
-        field="currency",
-        hint='write an ISO 4217 code such as "USD"',
-    )
-
-
-def validate_page_url(
-    instance: object, attribute: attrs.Attribute[str | None], value: object
-) -> None:
-    """Require a URL for a browser, or ``None``. It is sent unchanged."""
-    field = attribute.name
-    if value is None:
-        return
-    if not isinstance(value, str):
-        kind = type(value).__name__
+def require_page_url(url: object, field: str, *, allow_http: bool) -> str:
+    """Return a URL for a browser. It is sent unchanged."""
+    if not isinstance(url, str):
+        kind = type(url).__name__
         raise InvalidRequestError(f"must be a str, not {kind}", field=field)
+    url = plain_str(url)
     try:
-        allow_http: bool = getattr(instance, "allow_http", False)
-        require_secure(parse_origin(value), allow_http=allow_http)
+        require_secure(parse_origin(url), allow_http=allow_http)
     except UrlError as error:
         raise InvalidRequestError(str(error), field=field) from None
+    return url
 
 
-def validate_callback_url(
-    instance: object, attribute: attrs.Attribute[str | None], value: object
-) -> None:
-    """Require a URL that Aurpay can call and sign without changing it, or ``None``."""
-    validate_page_url(instance, attribute, value)
-    if not isinstance(value, str):
-        return
-    if "#" in value:
+def require_callback_url(url: object, field: str, *, allow_http: bool) -> str:
+    """Return a URL that Aurpay can call and sign without changing it."""
+    url = require_page_url(url, field, allow_http=allow_http)
+    if "#" in url:
         problem, hint = "a #fragment never reaches a server", "use ?query instead"
-    elif not value.isascii():
+    elif not url.isascii():
         problem, hint = "contains non-ASCII characters", "percent-encode them"
-    elif not value.startswith(("https:", "http:")):
+    elif not url.startswith(("https:", "http:")):
         problem, hint = "the scheme must be in lower case", "write https://"
     else:
-        return
-    raise InvalidRequestError(problem, field=attribute.name, hint=hint)
-
-
-def validate_reference(
-    _: object, attribute: attrs.Attribute[str | None], value: object
-) -> None:
-    """Require a reference or an attempt id, or ``None``."""
-    if value is not None:
-        require_reference(value, attribute.name)
+        return url
+    raise InvalidRequestError(problem, field=field, hint=hint)
 
 
 def require_reference(value: object, field: str = "reference") -> str:
@@ -112,6 +76,7 @@ def require_reference(value: object, field: str = "reference") -> str:
     if not isinstance(value, str):
         kind = "None" if value is None else type(value).__name__
         raise InvalidRequestError(f"must be a str, not {kind}", field=field)
+    value = plain_str(value)
     if not (0 < len(value) <= _MAX_REFERENCE and value.isprintable()):
         raise InvalidRequestError(
             f"must have 1 to {_MAX_REFERENCE} printable characters, got {shown(value)}",

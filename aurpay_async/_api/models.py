@@ -12,27 +12,17 @@ from collections.abc import Mapping  # noqa: TC003
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import (
-    TYPE_CHECKING,
-    ClassVar,
-    Final,
-    Generic,
-    Literal,
-    Self,
-    TypeVar,
-)
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, Literal, Self, TypeVar
 
 import attrs
 
-from .._core.money import parse_price, plain_repr
+from .._core.money import parse_price, plain_repr, to_currency
 from .arguments import (
-    optional_plain_str,
     redacted_url,
-    to_currency,
-    validate_bool,
-    validate_callback_url,
-    validate_page_url,
-    validate_reference,
+    require_bool,
+    require_callback_url,
+    require_page_url,
+    require_reference,
 )
 
 if TYPE_CHECKING:
@@ -100,55 +90,44 @@ class NewOrder:
     #: Three upper-case letters. Aurpay decides which currencies it accepts.
     currency: str = attrs.field(converter=to_currency)
     #: Where Aurpay sends the payer's browser after success.
-    succeed_url: str | None = attrs.field(
-        default=None,
-        kw_only=True,
-        converter=optional_plain_str,
-        validator=validate_page_url,
-        repr=redacted_url,
-    )
+    succeed_url: str | None = attrs.field(default=None, kw_only=True, repr=redacted_url)
     #: Where Aurpay sends the payer's browser after a timeout.
-    timeout_url: str | None = attrs.field(
-        default=None,
-        kw_only=True,
-        converter=optional_plain_str,
-        validator=validate_page_url,
-        repr=redacted_url,
-    )
+    timeout_url: str | None = attrs.field(default=None, kw_only=True, repr=redacted_url)
     #: The URL that Aurpay calls (GET) after success.
     callback_url: str | None = attrs.field(
-        default=None,
-        kw_only=True,
-        converter=optional_plain_str,
-        validator=validate_callback_url,
-        repr=redacted_url,
+        default=None, kw_only=True, repr=redacted_url
     )
     #: The URL that Aurpay calls after a timeout.
     timeout_callback: str | None = attrs.field(
-        default=None,
-        kw_only=True,
-        converter=optional_plain_str,
-        validator=validate_callback_url,
-        repr=redacted_url,
+        default=None, kw_only=True, repr=redacted_url
     )
     #: The merchant's name for what is paid. It is signed into the callback URLs.
-    reference: str | None = attrs.field(
-        default=None,
-        kw_only=True,
-        converter=optional_plain_str,
-        validator=validate_reference,
-    )
+    reference: str | None = attrs.field(default=None, kw_only=True)
     #: Distinguishes this order from others with the same reference.
-    attempt_id: str | None = attrs.field(
-        default=None,
-        kw_only=True,
-        converter=optional_plain_str,
-        validator=validate_reference,
-    )
+    attempt_id: str | None = attrs.field(default=None, kw_only=True)
     #: Accept plain http beyond loopback. It is not sent.
-    allow_http: bool = attrs.field(
-        default=False, kw_only=True, repr=False, validator=validate_bool
-    )
+    allow_http: bool = attrs.field(default=False, kw_only=True, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Validate the fields that are given; most orders have few of them."""
+        fields, allow_http = vars(self), self.allow_http
+        if type(allow_http) is not bool:
+            require_bool(allow_http, "allow_http")
+        for name, require_url in _URL_FIELDS:
+            if fields[name] is not None:
+                url = require_url(fields[name], name, allow_http=allow_http)
+                fields[name] = url  # an exact str
+        for name in ("reference", "attempt_id"):
+            if fields[name] is not None:
+                fields[name] = require_reference(fields[name], name)
+
+
+_URL_FIELDS: Final = (
+    ("succeed_url", require_page_url),
+    ("timeout_url", require_page_url),
+    ("callback_url", require_callback_url),
+    ("timeout_callback", require_callback_url),
+)
 
 
 #: "Orders" of Aurpay's dashboard: an order that is not paid within 30 minutes is

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping  # noqa: TC003
 from datetime import UTC, datetime
-from decimal import Context, Decimal, Inexact, InvalidOperation
+from decimal import Decimal, Inexact, InvalidOperation
 from functools import cache
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
@@ -23,7 +23,8 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
-from .._core.json import MAX_DIGITS, SchemaError, _ScalarError
+from .._core.json import SchemaError, _ScalarError
+from .._core.money import EXACT, MAX_DIGITS
 from .arguments import MAX_ORDER_ID, is_order_id
 from .models import Order, OrderStatus, UncheckedOrder
 from .payment_models import (
@@ -86,9 +87,6 @@ def wire_fields(kind: type[attrs.AttrsInstance]) -> frozenset[str]:
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
 
 _NUMERIC: Final = "0123456789.eE+-"
-
-#: A private context, independent of the caller's settings; it never rounds.
-_EXACT = Context(prec=MAX_DIGITS, traps=[InvalidOperation, Inexact])
 
 #: Java's LocalDateTime leaves out seconds that are 0.
 _TIME = re.compile(
@@ -319,7 +317,7 @@ def _to_decimal(value: object, _: type) -> Decimal:
     elif not isinstance(value, Decimal | int) or isinstance(value, bool):
         raise _ScalarError("is not a number")
     try:
-        number = _EXACT.create_decimal(value)
+        number = EXACT.create_decimal(value)
     except InvalidOperation:
         raise _ScalarError("is not a number") from None
     except Inexact:

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
 
 import attrs
 
-from .._api.arguments import require_order_id, to_currency, validate_coin_name
+from .._api.arguments import require_order_id, validate_coin_name
 from .._api.checks import own_order_id
-from .._core.money import parse_price, plain_repr
+from .._core.money import parse_price, plain_repr, to_currency
 from ..errors import (
     AurpayError,
     InvalidRequestError,

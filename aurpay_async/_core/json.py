@@ -10,24 +10,27 @@ import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from functools import cache
 from json.encoder import encode_basestring_ascii
 from math import isfinite
-from typing import Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from ..errors import InvalidRequestError
+from .money import MAX_DIGITS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Nesting of JSON that is read or written. Documented responses nest 4 deep.
 MAX_DEPTH: Final = 64
-
-#: Digits of a number that is read or written. Longer ones take long to convert.
-MAX_DIGITS: Final = 64
 
 #: Also matches an unterminated string, to keep the search linear.
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 #: RFC 8259, 8.1: a parser may ignore it instead of treating it as an error.
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+#: RFC 8259, 2: the only blanks around a value.
+_BLANKS: Final = " \t\n\r"
 
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
@@ -54,30 +57,29 @@ def load_object(body: bytes, subject: str = "the response") -> dict[str, object]
     Raises:
         SchemaError: if `body` is anything else. Its message begins with `subject`.
     """
-    value = as_object(_load_json(body, subject))
-    if value is None:
-        raise SchemaError({subject: "is not a JSON object"})
-    return value
-
-
-def as_object(value: object) -> dict[str, object] | None:
-    """Return `value` if it is a parsed JSON object, else ``None``."""
-    return cast("dict[str, object]", value) if isinstance(value, dict) else None
-
-
-def _load_json(body: bytes, subject: str) -> object:
-    if not _is_shallow(body):
+    # Most responses have fewer brackets than may nest.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and not _is_shallow(body):
         raise SchemaError({subject: f"nests deeper than {MAX_DEPTH}"})
+    value: object = None
     try:
-        return _decoder().decode(body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8"))
+        text = body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8").strip(_BLANKS)
+        value, end = _scan_json(text, 0)
+        problem = None if end == len(text) else "is not JSON"
     except _ScalarError as error:
         problem = str(error)
     except UnicodeDecodeError:
         problem = "is not UTF-8"
     # Decimal raises an ArithmeticError for an exponent of 20 digits.
-    except (ValueError, ArithmeticError):
+    except (ValueError, ArithmeticError, StopIteration):
         problem = "is not JSON"
-    raise SchemaError({subject: problem})
+    if problem is None and type(value) is dict:
+        return cast("dict[str, object]", value)
+    raise SchemaError({subject: problem or "is not a JSON object"})
+
+
+def as_object(value: object) -> dict[str, object] | None:
+    """Return `value` if it is a parsed JSON object, else ``None``."""
+    return cast("dict[str, object]", value) if isinstance(value, dict) else None
 
 
 def _is_shallow(body: bytes) -> bool:
@@ -86,9 +88,6 @@ def _is_shallow(body: bytes) -> bool:
     The result is exact up to a factor of two. Brackets are counted in pieces, so a
     megabyte of brackets takes milliseconds.
     """
-    # Most responses have fewer brackets than may nest: skip the search for strings.
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
-        return True
     brackets = _STRING.sub(b"", body).translate(None, delete=_NO_BRACKETS)
     depth = 0
     for start in range(0, len(brackets), MAX_DEPTH):
@@ -97,16 +96,6 @@ def _is_shallow(body: bytes) -> bool:
         if depth > MAX_DEPTH:
             return False
     return True
-
-
-@cache
-def _decoder() -> json.JSONDecoder:
-    return json.JSONDecoder(
-        parse_float=Decimal,
-        parse_int=_parse_int,
-        parse_constant=_reject_constant,
-        object_pairs_hook=_parse_members,
-    )
 
 
 def _parse_int(digits: str) -> int:
@@ -125,6 +114,19 @@ def _parse_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(fields) != len(pairs):
         raise _ScalarError("has a duplicate key")
     return fields
+
+
+#: Reads one JSON value from a position on, and returns it with its end. It is what
+#: `JSONDecoder.decode` calls, without the search for blanks around the value.
+_scan_json: Callable[[str, int], tuple[object, int]] = cast(
+    "Any",
+    json.JSONDecoder(
+        parse_float=Decimal,
+        parse_int=_parse_int,
+        parse_constant=_reject_constant,
+        object_pairs_hook=_parse_members,
+    ),
+).scan_once
 
 
 def dump_json(value: object) -> str:

@@ -7,7 +7,7 @@ that raises an exception instead of rounding.
 
 from __future__ import annotations
 
-from decimal import Context, Decimal, Inexact
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from math import isfinite
 from typing import Final, Literal, get_args
 
@@ -33,23 +33,32 @@ MSAT_PER_BTC: Final = 10**11
 
 MAX_MSAT: Final = 21_000_000 * MSAT_PER_BTC
 
-_MSAT_PER_BTC = Decimal(MSAT_PER_BTC)
+_MSAT_EXPONENT: Final = 11
 
 #: Amounts have their first digit between 10**7 and 10**-11.
 _MAX_ADJUSTED = 64
 
-_EXACT = Context(prec=128, traps=[Inexact])
+#: Digits of a number that is received.
+MAX_DIGITS: Final = 64
+
+#: A private context, independent of the caller's settings; it never rounds.
+EXACT: Final = Context(prec=MAX_DIGITS, traps=[InvalidOperation, Inexact])
+
+_CURRENCY_LENGTH: Final = 3
 
 
-def parse_price(value: Decimal | int | str) -> Decimal:
-    """Return a fiat price of the caller with exactly the given digits.
-
-    Accepts ``Decimal``, ``int`` or a plain decimal string such as ``"19.99"``.
-
-    Raises:
-        InvalidRequestError: for any other value, with the value to write instead.
-    """
-    return _parse(value, "price")
+def to_currency(value: str) -> str:
+    """Return a fiat currency as three upper-case letters."""
+    code = ""
+    if isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        code = str.__str__(value)
+    if len(code) == _CURRENCY_LENGTH and code.isascii() and code.isalpha():
+        return code.upper()
+    raise InvalidRequestError(
+        f"must be three ASCII letters, got {shown(value)}",
+        field="currency",
+        hint='write an ISO 4217 code such as "USD"',
+    )
 
 
 def parse_btc(value: Decimal | int | str) -> int:
@@ -60,7 +69,7 @@ def parse_btc(value: Decimal | int | str) -> int:
     Raises:
         InvalidRequestError: for any other value, and for an impossible amount.
     """
-    amount = _parse(value, "amount")
+    amount = parse_price(value, "amount")
     try:
         return btc_to_msat(amount)
     except ValueError as error:
@@ -79,7 +88,14 @@ def plain_repr(number: object) -> str:
 _EXAMPLES: Final = {"price": "19.99", "amount": "0.0002"}
 
 
-def _parse(value: Decimal | int | str, field: str) -> Decimal:
+def parse_price(value: Decimal | int | str, field: str = "price") -> Decimal:
+    """Return a number of the caller above 0, with exactly the given digits.
+
+    Accepts ``Decimal``, ``int`` or a plain decimal string such as ``"19.99"``.
+
+    Raises:
+        InvalidRequestError: for any other value, with the value to write instead.
+    """
     if isinstance(value, str):
         number = _decimal_from_str(str.__str__(value), field)
     else:
@@ -171,7 +187,7 @@ def btc_to_msat(amount: Decimal) -> int:
     if not amount.is_finite() or abs(amount.adjusted()) > _MAX_ADJUSTED:
         raise ValueError("not an amount of bitcoin")
     try:
-        msat = int(_EXACT.to_integral_exact(_EXACT.multiply(amount, _MSAT_PER_BTC)))
+        msat = int(EXACT.to_integral_exact(amount.scaleb(_MSAT_EXPONENT, EXACT)))
     except Inexact:
         raise ValueError("finer than a millisatoshi") from None
     if not 0 < msat <= MAX_MSAT:

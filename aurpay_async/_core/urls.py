@@ -8,6 +8,7 @@ send the same URL to different servers.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from ..errors import shown
@@ -46,7 +47,11 @@ def parse_origin(url: str) -> Origin:
     # isprintable() rejects bidi and other format characters, surrogates and blanks.
     if match is None or not (url.isascii() or url.isprintable()):
         raise UrlError(_find_problem(url))
-    scheme, host, digits = match.groups()
+    return _to_origin(*match.groups())
+
+
+@lru_cache(maxsize=256)  # the URLs of a shop have few origins
+def _to_origin(scheme: str, host: str, digits: str | None) -> Origin:
     scheme, host = scheme.lower(), host.lower()
     port = int(digits) if digits else _DEFAULT_PORTS[scheme]
     if not 0 < port <= _MAX_PORT:
