@@ -24,6 +24,8 @@ from .envelope import invalid, read_data, read_envelope
 from .orders import (
     READ_HEADERS,
     WRITE_HEADERS,
+    build_create,
+    create_template,
     get,
     post,
     read_created,
@@ -37,7 +39,7 @@ from .payment_models import (
     UncheckedPayment,
     Withdrawal,
 )
-from .wire import dump_new_order, wire_fields
+from .wire import wire_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,12 +62,14 @@ _PAYMENT_CHECK_BY_FIELD: Final = {
 _PAYMENT_FALLBACKS: Final = {"create_time": None}
 
 
+_CREATE_PAYMENT: Final = create_template("create_payment", "/api/order/pay-info")
+
+_CREATE_PAYMENT_URL: Final = create_template("create_payment_url", "/api/order/pay-url")
+
+
 def build_create_payment(payment: NewPayment) -> Request:
     """Build ``POST /api/order/pay-info``."""
-    body = dump_new_order(payment)
-    return post(
-        "create_payment", "/api/order/pay-info", Effect.CREATE, body, order=payment
-    )
+    return build_create(_CREATE_PAYMENT, payment)
 
 
 def parse_create_payment(
@@ -124,10 +128,7 @@ def build_create_payment_url(payment: NewPaymentUrl) -> Request:
     The prose of its page says ``succend_url``. The other pages and all known clients
     say ``succeed_url``, which is sent.
     """
-    body = dump_new_order(payment)
-    return post(
-        "create_payment_url", "/api/order/pay-url", Effect.CREATE, body, order=payment
-    )
+    return build_create(_CREATE_PAYMENT_URL, payment)
 
 
 def parse_create_payment_url(

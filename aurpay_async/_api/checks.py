@@ -223,8 +223,10 @@ def _payment_hash(
 def _client_network(
     order: object, invoice: Invoice, policy: InvoicePolicy, now: _Now
 ) -> _Problem:
+    if invoice.network == policy.network:
+        return None
     problem = _network(order, invoice, policy, now)
-    if problem is None or policy.network != "mainnet":
+    if policy.network != "mainnet":
         return problem
     # The usual cause is a sandbox without AURPAY_NETWORK in the environment.
     name = invoice.network
@@ -291,12 +293,6 @@ def _payee(_o: object, invoice: Invoice, policy: InvoicePolicy, _n: _Now) -> _Pr
     return f"the invoice pays {invoice.payee}, which is not a pinned payee"
 
 
-def _pay_url(
-    order: UncheckedOrder, _i: Invoice, policy: InvoicePolicy, _n: _Now
-) -> _Problem:
-    return check_pay_url(order.pay_url, policy)
-
-
 def _price(
     payment: UncheckedPayment, requested: NewPayment, _: InvoicePolicy
 ) -> _Problem:
@@ -358,7 +354,7 @@ _ORDER_CHECKS: Final = (
     ("timestamp", _timestamp),
     ("expiry", _expiry),
     ("payee", _payee),
-    ("pay_url", _pay_url),
+    ("pay_url", lambda order, _i, policy, _n: check_pay_url(order.pay_url, policy)),
 )
 
 _PAYMENT_CHECKS: Final = (

@@ -151,7 +151,7 @@ class LightningOrder(PublicRecord):
         return order
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.define(kw_only=True, slots=False)
 class _StoredOrder(UncheckedOrder):
     """A stored order: its fields have types, but are unchecked."""
 

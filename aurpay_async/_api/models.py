@@ -173,7 +173,7 @@ class OrderStatus(StrEnum):
     @property
     def is_known(self) -> bool:
         """Return whether this version of the SDK knows the status."""
-        return self.value in type(self).__members__
+        return self._value_ in _KNOWN_STATUSES
 
     @property
     def is_paid(self) -> bool | None:
@@ -201,6 +201,8 @@ class OrderStatus(StrEnum):
             return True
         return other in _TRANSITIONS[self]
 
+
+_KNOWN_STATUSES: Final = frozenset(OrderStatus.__members__)
 
 _IS_PAID: Final[Mapping[OrderStatus, bool]] = {
     OrderStatus.PENDING: False,
@@ -237,7 +239,7 @@ def overdue_at(create_time: datetime) -> datetime:
         return datetime.max.replace(tzinfo=UTC)
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.define(kw_only=True, slots=False)
 class UncheckedOrder:
     """A new order as received: its fields have types, but the invoice is unchecked."""
 

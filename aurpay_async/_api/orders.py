@@ -52,10 +52,9 @@ def post(
     effect: Effect,
     body: bytes = b"",
     *,
-    order: NewOrder | None = None,
     order_id: str | None = None,
 ) -> Request:
-    """Build a POST request; `order` is the order that it creates."""
+    """Build a POST request."""
     return Request(
         operation=operation,
         method="POST",
@@ -63,10 +62,25 @@ def post(
         effect=effect,
         headers=WRITE_HEADERS if body else READ_HEADERS,
         body=body,
-        reference=None if order is None else order.reference,
-        attempt_id=None if order is None else order.attempt_id,
         order_id=order_id,
     )
+
+
+def create_template(operation: str, path: str) -> Request:
+    """Return the part of all requests to a create endpoint that is the same."""
+    return Request(
+        operation=operation,
+        method="POST",
+        path=path,
+        effect=Effect.CREATE,
+        headers=WRITE_HEADERS,
+    )
+
+
+def build_create(template: Request, order: NewOrder) -> Request:
+    """Build the request that creates `order`."""
+    body = dump_new_order(order)
+    return template.for_new_call(body, order.reference, order.attempt_id)
 
 
 def quote_segment(value: str) -> str:
@@ -227,10 +241,13 @@ _LIGHTNING_CHECK_BY_FIELD: Final = {
 _LIGHTNING_FALLBACKS: Final = {"create_time": None, "currency": None}
 
 
+#: ``POST /api/bln/order``
+_CREATE_ORDER: Final = create_template("create_order", "/api/bln/order")
+
+
 def build_create_order(order: NewOrder) -> Request:
     """Build ``POST /api/bln/order``."""
-    body = dump_new_order(order)
-    return post("create_order", "/api/bln/order", Effect.CREATE, body, order=order)
+    return build_create(_CREATE_ORDER, order)
 
 
 def parse_create_order(
@@ -253,7 +270,10 @@ def parse_create_order(
     order, extra = read_created(
         response, data, UncheckedOrder, _LIGHTNING_CHECK_BY_FIELD, _LIGHTNING_FALLBACKS
     )
-    invoice = _read_invoice(response, order)
+    try:
+        invoice = bolt11.decode(order.payment_request)
+    except InvoiceError as error:
+        raise untrusted(response, order.order_id, "invoice", str(error)) from error
     result = check_order(order, invoice, policy, now)
     if result.failed:
         check, problem = result.failed
@@ -280,13 +300,6 @@ def parse_create_order(
         checks=result.passed,
         extra=extra,
     )
-
-
-def _read_invoice(response: Response, order: UncheckedOrder) -> bolt11.Invoice:
-    try:
-        return bolt11.decode(order.payment_request)
-    except InvoiceError as error:
-        raise untrusted(response, order.order_id, "invoice", str(error)) from error
 
 
 #: Order detail must have these: they identify the order, or say how much was paid.

@@ -61,7 +61,7 @@ class NewPayment(NewPaymentUrl):
     )
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.define(kw_only=True, slots=False)
 class UncheckedPayment:
     """A new payment as received: its fields have types, but are unchecked."""
 

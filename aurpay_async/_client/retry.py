@@ -16,7 +16,7 @@ other 4xx, envelope error, certificate       raise    raise           raise
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, final
 
 import attrs
 
@@ -33,13 +33,18 @@ from ..errors import (
     shown,
 )
 from .auth import diagnose_clock
+from .transport import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._api import envelope as _envelope
     from .._core.clock import Clock
     from .._core.events import Instrumentation
     from .._core.http import Request, Response, Timeouts, Transport
+else:
+    # `LazyTransport.open` has loaded it off the event loop.
+    _envelope = LazyModule("aurpay_async._api.envelope")
 
 
 def is_retryable(error: AurpayError, effect: Effect) -> bool:
@@ -218,12 +223,19 @@ class RetryingTransport:
             AurpayError: the error of the last attempt, with `attempts`, `sent_at` and
                 `retryable` filled in.
         """
-        deadline = self._clock.monotonic() + self._timeouts.call
         self._budget.earn()
+        began = self._clock.monotonic()
+        deadline = began + self._timeouts.call
         for attempt in count(1):
-            began = self._clock.monotonic()
+            timeout = min(self._timeouts.attempt, deadline - began)
+            # Until the transport knows more.
+            request.progress.outcome = RequestOutcome.UNKNOWN
             try:
-                response = await self._send_once(request, deadline - began)
+                response = await self._inner.send(
+                    request.with_timeouts(timeout, self._timeouts.connect)
+                )
+                if not 200 <= response.status < 300:
+                    self._raise_status(request, response)
             except AurpayError as error:
                 pause = self._next_pause(request, error, attempt, began, deadline)
                 if pause is None:
@@ -239,24 +251,15 @@ class RetryingTransport:
                     return response
                 return response.with_attempts(attempt, wall_time_at(self._clock, began))
             await self._clock.sleep(pause)
-            if self._clock.monotonic() >= deadline:  # the event loop was blocked
+            began = self._clock.monotonic()
+            if began >= deadline:  # the event loop was blocked
                 raise failure
             del failure  # its traceback references this frame
         raise AssertionError  # unreachable: count() does not end
 
-    async def _send_once(self, request: Request, remaining: float) -> Response:
-        timeout = min(self._timeouts.attempt, remaining)
-        limited = request.with_timeouts(timeout, self._timeouts.connect)
-        # Until the transport knows more.
-        request.progress.outcome = RequestOutcome.UNKNOWN
-        response = await self._inner.send(limited)
-        if response.is_success:
-            return response
-        # Imported here: `LazyTransport.open` has loaded it off the event loop.
-        from .._api.envelope import status_error
-
+    def _raise_status(self, request: Request, response: Response) -> NoReturn:
         now = self._clock.now()
-        error = status_error(response, request.effect, now)
+        error = _envelope.status_error(response, request.effect, now)
         diagnose_clock(error, request, response, now)
         raise error
 

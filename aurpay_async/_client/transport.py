@@ -185,12 +185,15 @@ class AuthenticatingTransport:
 
 
 def _mask_credentials(body: bytes, request: Request, signed: Request) -> bytes:
-    for name in signed.headers.keys() - request.headers.keys() - _PUBLIC_HEADERS:
+    for name in signed.headers:
+        if name in request.headers or name in _PUBLIC_HEADERS:
+            continue
         secret = signed.headers[name].encode()
         if len(secret) < _MIN_SECRET_LENGTH:
             continue
+        if secret in body:
+            body = body.replace(secret, b"***")
         # JSON may contain slashes in their escaped form.
-        for spelling in (secret, secret.replace(b"/", rb"\/")):
-            if spelling in body:
-                body = body.replace(spelling, b"***")
+        if b"/" in secret:
+            body = body.replace(secret.replace(b"/", rb"\/"), b"***")
     return body

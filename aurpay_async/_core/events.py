@@ -214,10 +214,12 @@ def _ids(event: Event) -> dict[str, str | None]:
 def _tracer_provider() -> Any:  # noqa: ANN401 - an extra that may not be installed
     """Return OpenTelemetry's provider, if the program has configured one."""
     trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return None
     # Another thread may be importing it, and its own configuration may fail.
     with suppress(Exception):
-        provider = trace.get_tracer_provider()  # type: ignore[union-attr]
-        unset = trace.ProxyTracerProvider | trace.NoOpTracerProvider  # type: ignore[union-attr]
+        provider = trace.get_tracer_provider()
+        unset = trace.ProxyTracerProvider | trace.NoOpTracerProvider
         return None if isinstance(provider, unset) else provider
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _MAX_DATE_LENGTH: Final = 64
 
 
+@lru_cache(maxsize=4)  # the responses of one second have the same date
 def parse_http_date(text: str) -> datetime | None:
     """Return the date of a header, aware; ``None`` if it is not a date.
 
@@ -91,14 +93,11 @@ def _replace(record: _T, **changes: object) -> _T:
 class Progress:
     """State of the current attempt of one call, set by the transports."""
 
-    __slots__ = ("outcome", "signed")
-
-    def __init__(self) -> None:
-        #: Outcome of the attempt so far. Used when the call is cancelled, because then
-        #: no `AurpayError` carries it.
-        self.outcome = RequestOutcome.UNKNOWN
-        #: Whether the request is signed: the signature covers the local time.
-        self.signed = False
+    #: Outcome of the attempt so far. Used when the call is cancelled, because then no
+    #: `AurpayError` carries it.
+    outcome: RequestOutcome = RequestOutcome.UNKNOWN
+    #: Whether the request is signed: the signature covers the local time.
+    signed: bool = False
 
 
 # Request and Response have a dict, not slots: copies are faster, and each call makes
@@ -129,8 +128,22 @@ class Request:
     #: State of the call that this request was built for; all copies share it.
     progress: Progress = attrs.field(factory=Progress, init=False, eq=False, repr=False)
 
+    def for_new_call(
+        self, body: bytes, reference: str | None, attempt_id: str | None
+    ) -> Request:
+        """Return a copy for another call, with a progress of its own."""
+        return _replace(
+            self,
+            body=body,
+            reference=reference,
+            attempt_id=attempt_id,
+            progress=Progress(),
+        )
+
     def with_timeouts(self, timeout: float, connect_timeout: float) -> Request:
-        """Return a copy with other timeouts."""
+        """Return a copy with other timeouts, or this request if it has them."""
+        if timeout == self.timeout and connect_timeout == self.connect_timeout:
+            return self
         return _replace(self, timeout=timeout, connect_timeout=connect_timeout)
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
