@@ -8,7 +8,7 @@ from urllib.parse import quote
 import attrs
 
 from .. import bolt11
-from .._core.http import Effect, Request
+from .._core.http import Effect, Request, request_from
 from .._core.json import SchemaError, as_object, load_object
 from ..errors import InvoiceError, UntrustedOrderError
 from .checks import MAX_SKEW_S, check_order
@@ -80,7 +80,7 @@ def create_template(operation: str, path: str) -> Request:
 def build_create(template: Request, order: NewOrder) -> Request:
     """Build the request that creates `order`."""
     body = dump_new_order(order)
-    return template.for_new_call(body, order.reference, order.attempt_id)
+    return request_from(template, body, order.reference, order.attempt_id)
 
 
 def quote_segment(value: str) -> str:

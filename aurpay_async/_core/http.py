@@ -128,18 +128,6 @@ class Request:
     #: State of the call that this request was built for; all copies share it.
     progress: Progress = attrs.field(factory=Progress, init=False, eq=False, repr=False)
 
-    def for_new_call(
-        self, body: bytes, reference: str | None, attempt_id: str | None
-    ) -> Request:
-        """Return a copy for another call, with a progress of its own."""
-        return _replace(
-            self,
-            body=body,
-            reference=reference,
-            attempt_id=attempt_id,
-            progress=Progress(),
-        )
-
     def with_timeouts(self, timeout: float, connect_timeout: float) -> Request:
         """Return a copy with other timeouts, or this request if it has them."""
         if timeout == self.timeout and connect_timeout == self.connect_timeout:
@@ -149,6 +137,19 @@ class Request:
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """Return a copy with additional headers."""
         return _replace(self, headers={**self.headers, **headers})
+
+
+def request_from(
+    template: Request, body: bytes, reference: str | None, attempt_id: str | None
+) -> Request:
+    """Return a copy of a template for a new call, with a progress of its own."""
+    return _replace(
+        template,
+        body=body,
+        reference=reference,
+        attempt_id=attempt_id,
+        progress=Progress(),
+    )
 
 
 @attrs.frozen(kw_only=True, slots=False)
