@@ -52,30 +52,32 @@ max_client_conn = 1000
 class Server:
     """A running server; its superuser is ``postgres``, and needs no password."""
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    def __init__(self, programs: Path, folder: Path, name: str = "data") -> None:
         self._programs = programs
-        self._folder = folder
+        self.folder = folder
+        self._data = name
+        self._is_running = False
         self._numbers = count()
-        self._port = free_port()
+        self.port = free_port()
 
     def new_database(self) -> str:
         """Create an empty database, and return its URL."""
         name = f"test{next(self._numbers)}"
-        where = ("-h", "127.0.0.1", "-p", str(self._port), "-U", "postgres")
+        where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
         self._run("createdb", *where, name)
-        return f"postgresql+asyncpg://postgres@127.0.0.1:{self._port}/{name}"
+        return f"postgresql+asyncpg://postgres@127.0.0.1:{self.port}/{name}"
 
     @contextmanager
     def pooled(self) -> Iterator[int]:
         """Run a PgBouncer in transaction mode, and yield its port."""
         port = free_port()
-        (self._folder / "pgbouncer.ini").write_text(
-            POOLER.format(server=self._port, port=port), encoding="utf-8"
+        (self.folder / "pgbouncer.ini").write_text(
+            POOLER.format(server=self.port, port=port), encoding="utf-8"
         )
-        with (self._folder / "pooler").open("w") as log:
+        with (self.folder / "pooler").open("w") as log:
             pooler = subprocess.Popen(
                 [find_pooler() or "", "pgbouncer.ini"],
-                cwd=self._folder,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -91,10 +93,26 @@ class Server:
     def start(self) -> None:
         """Start the server, and return when it accepts connections."""
         trusting = ("-U", "postgres", "-A", "trust")
-        self._run("initdb", "-D", "data", "-E", "UTF8", "--no-sync", *trusting)
-        options = " ".join(f"-c {option}" for option in OPTIONS)
-        options += f" -p {self._port}"
-        self._run("pg_ctl", "start", "-w", "-D", "data", "-l", "log", "-o", options)
+        self._run("initdb", "-D", self._data, "-E", "UTF8", "--no-sync", *trusting)
+        self._launch()
+
+    def start_standby(self, primary: Server) -> None:
+        """Start the server as a standby that replicates `primary`."""
+        where = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres")
+        self._run("pg_basebackup", *where, "-D", self._data, "-R", "--no-sync")
+        self._launch()
+
+    def promote(self) -> None:
+        """Make a standby the primary, and return when it accepts writes."""
+        if not self._is_running:
+            self._launch()
+        self._run("pg_ctl", "promote", "-w", "-D", self._data)
+
+    def configure(self, name: str, value: str) -> None:
+        """Change an option of the running server."""
+        where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
+        self._run("psql", *where, "-c", f"ALTER SYSTEM SET {name} = '{value}'")
+        self._run("pg_ctl", "reload", "-D", self._data)
 
     def restart(self) -> None:
         """Stop the server, which closes its connections, and start it again."""
@@ -102,15 +120,24 @@ class Server:
 
     def stop(self) -> None:
         """Stop the server at once, open connections or not."""
-        self._run("pg_ctl", "stop", "-w", "-D", "data", "-m", "immediate")
+        if self._is_running:
+            self._is_running = False
+            self._run("pg_ctl", "stop", "-w", "-D", self._data, "-m", "immediate")
+
+    def _launch(self) -> None:
+        options = " ".join(f"-c {option}" for option in OPTIONS)
+        options += f" -p {self.port}"
+        log = ("-l", f"{self._data}.log")
+        self._run("pg_ctl", "start", "-w", "-D", self._data, *log, "-o", options)
+        self._is_running = True
 
     def _run(self, program: str, *arguments: str) -> None:
         # A file, not a pipe: the server inherits it and keeps it open, so reading a
         # pipe would not end.
-        with (self._folder / "output").open("a+") as output:
+        with (self.folder / "output").open("a+") as output:
             done = subprocess.run(
                 [self._programs / program, *arguments],
-                cwd=self._folder,
+                cwd=self.folder,
                 env={"LC_ALL": "C"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -182,16 +209,70 @@ def running(programs: Path) -> Iterator[Server]:
             server.stop()
 
 
+class Pair:
+    """A primary and its synchronous standby, on loopback."""
+
+    def __init__(self, primary: Server, standby: Server) -> None:
+        self._primary = primary
+        self._standby = standby
+
+    def start_replication(self) -> None:
+        """Start the standby; from now on each commit waits for it."""
+        self._standby.start_standby(self._primary)
+        self._primary.configure("synchronous_standby_names", "*")
+
+    def stop_replication(self) -> None:
+        """Let the primary commit alone, as if replication was asynchronous and late."""
+        self._primary.configure("synchronous_standby_names", "")
+        self._standby.stop()
+
+    def fail_over(self) -> None:
+        """Kill the primary, and promote the standby."""
+        self._primary.stop()
+        self._standby.promote()
+
+    def stop(self) -> None:
+        """Stop the standby."""
+        self._standby.stop()
+
+    def new_database(self, driver: str) -> str:
+        """Create an empty database, and return a URL with both servers."""
+        name = make_url(self._primary.new_database()).database
+        ports = (self._primary.port, self._standby.port)
+        hosts = "&".join(f"host=127.0.0.1:{port}" for port in ports)
+        writable = "primary" if driver == "asyncpg" else "read-write"
+        query = f"{hosts}&target_session_attrs={writable}"
+        return f"postgresql+{driver}://postgres@/{name}?{query}"
+
+
+@contextmanager
+def running_pair() -> Iterator[Pair]:
+    """Run a primary and a synchronous standby."""
+    programs = require_programs()
+    with running(programs) as primary:
+        pair = Pair(primary, Server(programs, primary.folder, "standby"))
+        try:
+            pair.start_replication()
+            yield pair
+        finally:
+            pair.stop()
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
     """The server of this test process."""
+    with running(require_programs()) as server:
+        yield server
+
+
+def require_programs() -> Path:
+    """Return the folder of PostgreSQL's programs; skip the test without them."""
     if not WANTED:
         pytest.skip("takes long: nox -s postgresql, or set AURPAY_TEST_POSTGRESQL=1")
     programs = find_programs()
     if programs is None:
         pytest.skip("there is no PostgreSQL: apt-get install postgresql")
-    with running(programs) as server:
-        yield server
+    return programs
 
 
 @pytest.fixture
