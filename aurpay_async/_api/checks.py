@@ -293,6 +293,12 @@ def _payee(_o: object, invoice: Invoice, policy: InvoicePolicy, _n: _Now) -> _Pr
     return f"the invoice pays {invoice.payee}, which is not a pinned payee"
 
 
+def _pay_url(
+    order: UncheckedOrder, _i: Invoice, policy: InvoicePolicy, _n: _Now
+) -> _Problem:
+    return check_pay_url(order.pay_url, policy)
+
+
 def _price(
     payment: UncheckedPayment, requested: NewPayment, _: InvoicePolicy
 ) -> _Problem:
@@ -354,7 +360,7 @@ _ORDER_CHECKS: Final = (
     ("timestamp", _timestamp),
     ("expiry", _expiry),
     ("payee", _payee),
-    ("pay_url", lambda order, _i, policy, _n: check_pay_url(order.pay_url, policy)),
+    ("pay_url", _pay_url),
 )
 
 _PAYMENT_CHECKS: Final = (

@@ -155,7 +155,7 @@ class LightningOrder(PublicRecord):
 class _StoredOrder(UncheckedOrder):
     """A stored order: its fields have types, but are unchecked."""
 
-    create_time: datetime
+    create_time: datetime  # pyright: ignore[reportIncompatibleVariableOverride]
     price: Decimal
     currency: str
     reference: str | None

@@ -321,7 +321,8 @@ class Output:
 
         Rich itself handles ``NO_COLOR``, ``TERM`` and pipes.
         """
-        import segno  # noqa: F401 - if it is missing, that is reported at once
+        # If segno is missing, that is reported at once.
+        import segno  # noqa: F401  # pyright: ignore[reportUnusedImport]
         from rich.console import Console
 
         # Text is printed unchanged: no markup, no emoji codes, no highlighting.

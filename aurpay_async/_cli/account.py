@@ -40,7 +40,7 @@ from ._views import (
 from .invoices import make_policy, parse_amount, read_invoice_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
     from decimal import Decimal
 
     from .._api.account import Payable
@@ -69,17 +69,25 @@ def _fixed_point(number: Decimal | None) -> str:
     return "-" if number is None else f"{number:f}"
 
 
+def _transaction_members(row: Transaction) -> dict[str, object]:
+    return pick(row, "tx_id tx_type status chain coin amount obtained fee")
+
+
+def _iterate_transactions(
+    aurpay: AurpayClient, page: int, size: int
+) -> AsyncGenerator[Transaction, None]:
+    return aurpay.iter_transactions(page=page, size=size)
+
+
 TRANSACTIONS: Final = Listing[Transaction](
     noun="transactions",
     kind="transaction",
     # The widths fit a terminal of 100 columns, so `obtained` is in the JSON alone.
     columns={"tx_id": 36, "type": 8, "status": 8, "amount": 20, "fee": 0},
     cells=_transaction_cells,
-    members=lambda row: pick(
-        row, "tx_id tx_type status chain coin amount obtained fee"
-    ),
+    members=_transaction_members,
     fetch=AurpayClient.list_transactions,
-    iterate=lambda aurpay, page, size: aurpay.iter_transactions(page=page, size=size),
+    iterate=_iterate_transactions,
 )
 
 

@@ -47,6 +47,7 @@ from ._views import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from datetime import datetime
     from decimal import Decimal
 
@@ -180,6 +181,12 @@ def _format_sum(number: Decimal | None, unit: str | None) -> str:
     return "-" if number is None else f"{number:f} {unit or ''}"
 
 
+def _iterate_orders(
+    aurpay: AurpayClient, page: int, size: int
+) -> AsyncGenerator[Order, None]:
+    return aurpay.iter_orders(page=page, size=size)
+
+
 ORDERS: Final = Listing[Order](
     noun="orders",
     kind="detail",
@@ -187,7 +194,7 @@ ORDERS: Final = Listing[Order](
     cells=_order_cells,
     members=detail_members,
     fetch=AurpayClient.list_orders,
-    iterate=lambda aurpay, page, size: aurpay.iter_orders(page=page, size=size),
+    iterate=_iterate_orders,
 )
 
 

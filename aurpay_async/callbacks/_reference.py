@@ -14,7 +14,7 @@ import re
 from contextlib import suppress
 from decimal import Decimal
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import attrs
 from itsdangerous import BadData, Signer
@@ -146,14 +146,18 @@ class ReferenceSigner:
                 str(reference),
                 str(price),
                 str(currency),
-                ("paid" | "timeout") as kind,
+                str(kind),
                 str(attempt_id),
-            ] if _PRICE.fullmatch(price) and _ATTEMPT_ID.fullmatch(attempt_id):
+            ] if (
+                _PRICE.fullmatch(price)
+                and kind in {"paid", "timeout"}
+                and _ATTEMPT_ID.fullmatch(attempt_id)
+            ):
                 return Reference(
                     reference=reference,
                     price=Decimal(price),
                     currency=currency,
-                    kind=kind,
+                    kind=cast("Kind", kind),
                     attempt_id=attempt_id,
                 )
             case _:

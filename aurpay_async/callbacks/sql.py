@@ -224,7 +224,7 @@ class SqlInbox:
     def _build_claim(self, lease: timedelta) -> tuple[Insert, Select[Any], Update]:
         """Return the statements that insert, read and update the row of an order."""
         now = self._database.now(self._clock)
-        mine = {
+        mine: dict[str, Any] = {
             "token": bindparam("new_token"),
             "lease_until": self._database.now(self._clock, min(lease, _MAX_PERIOD)),
             "updated_at": now,
