@@ -52,6 +52,13 @@ def test_currency_other_than_three_ascii_letters_is_rejected(currency: Any) -> N
     assert caught.value.field == "currency"
 
 
+def test_allow_http_must_be_a_bool() -> None:
+    allowed: Any = 1
+    with pytest.raises(InvalidRequestError, match="must be True or False") as caught:
+        NewOrder("20", "USD", allow_http=allowed)
+    assert caught.value.field == "allow_http"
+
+
 @pytest.mark.parametrize("field", URLS)
 @pytest.mark.parametrize(
     "url",

@@ -252,8 +252,9 @@ def test_ascii_terminal_gets_words_instead_of_marks() -> None:
     assert b"  FAILED it cannot be decoded" in out
 
 
-def test_closed_pipe_ends_the_command_quietly() -> None:
-    process = start("decode", "no invoice")
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_closed_pipe_ends_the_command_quietly(output: str) -> None:
+    process = start("decode", "no invoice", "--output", output)
     assert process.stdout is not None
     process.stdout.close()
     _, err = process.communicate(timeout=60)
