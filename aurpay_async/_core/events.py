@@ -26,7 +26,7 @@ from .http import Effect
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from .clock import Clock
     from .http import Progress
@@ -168,13 +168,60 @@ def _log(event: Event) -> None:
     logger = _logger(_CLIENT if isinstance(event, CallEvent) else _RETRY)
     level = _level(event)
     if logger.isEnabledFor(level):
-        fields = {
-            f"aurpay_{name}": value.value if isinstance(value, Enum) else value
-            for name, value in attrs.asdict(event).items()
-        }
         facts = format_facts(_ids(event))
         message = _message(event) + (facts and f";{facts}")
-        logger.log(level, "%s", message, extra=fields)
+        logger.log(level, "%s", message, extra=_extra(attrs.asdict(event)))
+
+
+def _extra(fields: Mapping[str, object]) -> dict[str, object]:
+    return {
+        f"aurpay_{name}": value.value if isinstance(value, Enum) else value
+        for name, value in fields.items()
+    }
+
+
+def log_fields(
+    logger: logging.Logger,
+    level: int,
+    message: str,
+    /,
+    *args: object,
+    error: BaseException | None = None,
+    **fields: str | None,
+) -> None:
+    """Log a message with its fields in the text, as `extra` and on the current span.
+
+    Args:
+        logger: The logger.
+        level: A level of `logging`.
+        message: A format string, the same for each such event: error trackers group
+            records by it.
+        args: The arguments of `message`.
+        error: The exception, if its traceback is logged.
+        fields: Such as ``reference``, ``order_id``, ``attempt_id`` and ``outcome``;
+            none of them is secret.
+    """
+    facts = format_facts(fields)
+    logger.log(
+        level,
+        f"{message}%s",  # noqa: G004 - the format string stays constant
+        *args,
+        facts and f";{facts}",
+        exc_info=error,
+        extra=_extra(fields),
+        stacklevel=2,
+    )
+    if _tracer_provider() is not None:
+        notify(_annotate_span, fields)
+
+
+def _annotate_span(fields: Mapping[str, str | None]) -> None:
+    from opentelemetry.trace import get_current_span
+
+    span = get_current_span()
+    if span.is_recording():  # it has ended if the request was cancelled
+        known = {f"aurpay.{name}": fact for name, fact in fields.items() if fact}
+        span.set_attributes(known)
 
 
 def _level(event: Event) -> int:

@@ -20,6 +20,7 @@ from aurpay_async import (
     RequestOutcome,
     Response,
 )
+from aurpay_async._core.events import log_fields
 from aurpay_async.testing import FakeClock, MemoryTransport
 
 from ..support.orders import NOW, build_order, build_response, wrap_data
@@ -203,6 +204,41 @@ async def test_warning_event_span_and_error_have_the_same_identifiers(
     assert "aurpay_ref" not in caplog.text + repr(events) + str(caught.value)
 
 
+def test_fields_of_a_log_record_are_in_its_text_and_are_attributes_of_the_record(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    error = LookupError("no such cart")
+    logger = logging.getLogger("aurpay_async.orders")
+    log_fields(
+        logger,
+        logging.ERROR,
+        "100 %% of %s failed",
+        "polls",
+        error=error,
+        reference="cart\n42",
+        order_id=None,
+        outcome="failed",
+    )
+    log_fields(logger, logging.WARNING, "a message without fields", order_id=None)
+    first, second = caplog.records
+    assert first.getMessage() == (
+        "100 % of polls failed; reference='cart\\n42' outcome='failed'"
+    )
+    # Error trackers group by it, and show where the package logged.
+    assert first.msg == "100 %% of %s failed%s"
+    assert first.filename == "test_events.py"
+    assert first.exc_info
+    assert first.exc_info[1] is error
+    values = {k: v for k, v in vars(first).items() if k.startswith("aurpay_")}
+    assert values == {
+        "aurpay_reference": "cart\n42",
+        "aurpay_order_id": None,
+        "aurpay_outcome": "failed",
+    }
+    assert second.getMessage() == "a message without fields"
+    assert second.exc_info is None
+
+
 async def test_no_event_is_created_without_a_listener(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -278,6 +314,25 @@ async def test_the_span_of_a_cancelled_call_has_no_number_of_attempts(
         "aurpay.outcome": "unknown",
         "error.type": "cancelled",
     }
+
+
+def test_fields_of_a_log_record_are_attributes_of_the_current_span_until_it_ends(
+    caplog: pytest.LogCaptureFixture, spans: list[ReadableSpan]
+) -> None:
+    from opentelemetry import trace
+
+    logger = logging.getLogger("aurpay_async.callbacks")
+    tracer = trace.get_tracer_provider().get_tracer("shop")
+    with tracer.start_as_current_span("GET /aurpay/callback", end_on_exit=False) as ran:
+        log_fields(logger, logging.ERROR, "failed", reference="cart-42", order_id=None)
+        ran.end()
+        log_fields(logger, logging.ERROR, "failed", reference="cart-43")
+    (span,) = spans
+    assert span.attributes == {"aurpay.reference": "cart-42"}
+    assert [record.getMessage() for record in caplog.records] == [
+        "failed; reference='cart-42'",
+        "failed; reference='cart-43'",
+    ]
 
 
 async def test_no_span_is_created_if_opentelemetry_is_not_configured(
