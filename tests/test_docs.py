@@ -39,6 +39,14 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 PRINTED = re.compile(r"\n+```text\n(.*?)```\n", re.DOTALL)
 #: The file name of an example that other examples import.
 FILE = re.compile(r"# (\w+\.py)\n")
+#: For `from_env()`; the address refuses connections.
+ENVIRONMENT = {
+    "AURPAY_API_KEY": "sandbox-key",
+    "AURPAY_BASE_URL": "http://127.0.0.1:9",
+    "AURPAY_CALLBACK_SECRET": "sandbox-callback-secret",
+    "AURPAY_NETWORK": "regtest",
+    "AURPAY_REFERENCE_KEY": "sandbox-reference-key",
+}
 #: The configuration of a shop; it names the plugins, because discovery is slow.
 SETTINGS = """
 [pytest]
@@ -78,9 +86,12 @@ async def _wait(result: Any) -> None:
 
 
 def run_as_tests(example: Example) -> None:
-    """Run the tests of a page with pytest, beside the files that they import."""
+    """Run the tests of a page with pytest, beside the files that they import.
+
+    A page may include a file of the README.
+    """
     folder: Path = example.namespace["folder"]
-    for other in example.document.examples():
+    for other in (*DOCUMENTS[0].examples(), *example.document.examples()):
         if named := FILE.match(other.parsed):
             (folder / named[1]).write_text(other.parsed, encoding="utf-8")
     (folder / "test_page.py").write_text(example.parsed, encoding="utf-8")
@@ -112,10 +123,18 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs_and_prints_what_it_shows(
-    example: Example, tmp_path: Path
+    example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
     example.namespace["folder"] = tmp_path
     example.evaluate()
+
+
+def test_examples_of_the_readme_have_at_most_20_and_30_lines_of_code() -> None:
+    for example, limit in zip(DOCUMENTS[0].examples(), (20, 30), strict=True):
+        lines = example.parsed.splitlines()
+        assert sum(bool(line) and line[0] != "#" for line in lines) <= limit
 
 
 def test_every_block_names_its_language_and_every_python_block_is_run() -> None:
