@@ -4,7 +4,7 @@ The fields are an allow-list: an event never contains a header value, key, token
 signature, query or body. References, order ids and attempt ids are not secret.
 
 Hook, log and OpenTelemetry get the same frozen records. Events of successful calls and
-attempts are created only if a hook, a logger or a tracer uses them.
+attempts are created only if a hook, a logger, a tracer or a meter uses them.
 
 Loggers: ``aurpay_async.client`` (calls) and ``aurpay_async.retry`` (attempts). An
 order that may exist is logged as a warning, a retry as info, all else as debug.
@@ -13,7 +13,6 @@ order that may exist is logged as a warning, a retry as info, all else as debug.
 from __future__ import annotations
 
 import inspect
-import sys
 from contextlib import suppress
 from enum import Enum
 from functools import cache, partial
@@ -23,6 +22,7 @@ import attrs
 
 from ..errors import AurpayError, RequestOutcome, format_facts
 from .http import Effect
+from .metrics import add, configured_provider, meter_provider, record_duration
 
 if TYPE_CHECKING:
     import logging
@@ -120,11 +120,12 @@ class Instrumentation:
             self._hook is not None
             or _logger(_CLIENT).isEnabledFor(_DEBUG)
             or _tracer_provider() is not None
+            or meter_provider() is not None
         )
 
     def emit(self, event: Event) -> None:
         """Deliver an event to the hook, the logger and OpenTelemetry."""
-        for listener in (self._hook, _log, self._trace):
+        for listener in (self._hook, _log, self._trace, _measure):
             if listener is not None:
                 notify(listener, event)
 
@@ -141,6 +142,11 @@ def notify(listener: Callable[[_T], None], value: _T) -> None:
         listener(value)
     except Exception as error:  # noqa: BLE001 - any exception of a listener is logged
         _log_listener_error(error)
+
+
+def count(name: str, attributes: Mapping[str, str]) -> None:
+    """Add 1 to a counter of OpenTelemetry, if the program measures."""
+    notify(partial(add, name), attributes)
 
 
 def _log_listener_error(error: Exception) -> None:
@@ -259,16 +265,25 @@ def _ids(event: Event) -> dict[str, str | None]:
 
 
 def _tracer_provider() -> Any:  # noqa: ANN401 - an extra that may not be installed
-    """Return OpenTelemetry's provider, if the program has configured one."""
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:
-        return None
-    # Another thread may be importing it, and its own configuration may fail.
-    with suppress(Exception):
-        provider = trace.get_tracer_provider()
-        unset = trace.ProxyTracerProvider | trace.NoOpTracerProvider
-        return None if isinstance(provider, unset) else provider
-    return None
+    """Return the tracer provider, if the program has configured one."""
+    return configured_provider("opentelemetry.trace", "get_tracer_provider")
+
+
+def _measure(event: Event) -> None:
+    if meter_provider() is None or not isinstance(event, CallEvent):
+        return
+    operation = {"aurpay.operation": event.operation}
+    result: dict[str, str] = {}
+    if event.outcome is not None:
+        result["aurpay.outcome"] = event.outcome.value
+    if event.error is not None:
+        result["error.type"] = event.error
+    record_duration(event.duration_s, operation | result)
+    if event.attempts is not None:
+        add("aurpay.client.operation.attempts", operation, event.attempts)
+    if _may_have_succeeded(event):
+        effect = {"aurpay.effect": event.effect.value}
+        add("aurpay.client.operation.ambiguous", operation | effect)
 
 
 def _record_span(tracer: Any, event: CallEvent, ended: float) -> None:  # noqa: ANN401

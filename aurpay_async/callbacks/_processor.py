@@ -17,7 +17,7 @@ import attrs
 
 from .._api.models import OrderStatus
 from .._core.clock import SystemClock
-from .._core.events import is_async
+from .._core.events import count, is_async
 from ..errors import (
     AurpayError,
     CallbackError,
@@ -154,6 +154,8 @@ class Delivery:
             claim = await self.inbox.claim(
                 self.token.attempt_id, self.token.kind, self.lease
             )
+        result = claim.value if isinstance(claim, Taken) else "granted"
+        count("aurpay.inbox.claims", {"aurpay.claim.result": result})
         if isinstance(claim, Taken):
             return _REPLY_TO_TAKEN[claim]
         self._claim, self._acknowledged = claim, False
@@ -601,7 +603,7 @@ class CallbackProcessor:
         del headers, url, body
         event = await verified
         if isinstance(event, CallbackError):
-            return self._log.reject(event, url=called)
+            return _counted(self._log.reject(event, url=called))
         if event.token is None:
             raise AssertionError  # unreachable: the verifier reads one, or raises
         return await self._shielded(event.token, event)
@@ -642,10 +644,25 @@ class CallbackProcessor:
         delivery = self._delivery(
             token=token, event=event, polled=polled, clock=self._clock
         )
-        task = asyncio.create_task(delivery.run())
+        task = asyncio.create_task(_run(delivery))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
+
+
+async def _run(delivery: Delivery) -> Reply:
+    reply = await delivery.run()
+    return reply if delivery.event is None else _counted(reply)
+
+
+def _counted(reply: Reply) -> Reply:
+    """Count the reply to a callback; a rejection by its rule."""
+    if 400 <= reply.status < 500:  # noqa: PLR2004 - an HTTP status
+        rejected = {"aurpay.callback.rule": reply.outcome}
+        count("aurpay.callbacks", {"aurpay.callback.result": "rejected"} | rejected)
+    else:
+        count("aurpay.callbacks", {"aurpay.callback.result": reply.outcome})
+    return reply
 
 
 if TYPE_CHECKING:
