@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, cast, final
 
 import attrs
 
+from .._core.events import log_fields
 from .._core.sqlstate import is_conflict
 from .._core.urls import without_query
-from ..errors import AurpayError, shown
+from ..errors import AurpayError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -216,6 +217,9 @@ class Reply:
 
 NOT_YET: Final = Reply(503, "not yet\n", "not_yet", RETRY_AFTER)
 
+#: Characters of a called URL that are logged: any client may choose them.
+_MAX_URL: Final = 200
+
 #: The replies to rejections that are not a 401, by their rule.
 _REPLIES: Final[Mapping[str, Reply]] = {
     "method": Reply(405, "GET or POST\n", "method", {"Allow": "GET, POST"}),
@@ -241,22 +245,22 @@ class RejectionLog:
         error: CallbackError,
         event: CallbackEvent | None = None,
         *,
-        reference: str | None = None,
         url: str | None = None,
+        **ids: str | None,
     ) -> Reply:
         """Log why a request is rejected, and return the reply.
 
         Args:
             error: The reason.
             event: The callback, if it is genuine.
-            reference: The merchant's own id of the order, if it is known.
-            url: The URL that was called.
+            url: The URL that was called; its query is not logged.
+            ids: The ids of the order, as far as they are known.
         """
         # Scanners send other methods: such a request says nothing about callbacks.
         level = logging.DEBUG if error.rule == "method" else logging.WARNING
-        suffix = "" if url is None else f"; url={shown(without_query(url))}"
-        suffix += _reference_suffix(reference)
-        _logger().log(level, "callback rejected: %s%s", error, suffix)
+        called = None if url is None else without_query(url)[:_MAX_URL]
+        fields = {"url": called, **ids, "outcome": error.rule}
+        log_fields(_logger(), level, "callback rejected: %s", error, **fields)
         self._call_hook(error, event)
         default = Reply(401, "refused\n", error.rule)
         return _REPLIES.get(error.rule, default)
@@ -266,19 +270,18 @@ class RejectionLog:
         problem: str,
         error: BaseException,
         event: CallbackEvent | None,
-        reference: str | None,
         *,
         traceback: bool,
+        **fields: str | None,
     ) -> None:
         """Log that a genuine callback, or a poll, was not processed, and why."""
-        suffix = _reference_suffix(reference)
         if traceback:
-            _logger().error("%s%s", problem, suffix, exc_info=error)
+            log_fields(_logger(), logging.ERROR, problem, error=error, **fields)
         else:
             # Only the first line: SQLAlchemy appends the statement and its parameters.
             detail = str(error).partition("\n")[0]
-            name = type(error).__name__
-            _logger().warning("%s: %s: %s%s", problem, name, detail, suffix)
+            name, problem = type(error).__name__, f"{problem}: %s: %s"
+            log_fields(_logger(), logging.WARNING, problem, name, detail, **fields)
         self._call_hook(error, event)
 
     def _call_hook(self, error: BaseException, event: CallbackEvent | None) -> None:
@@ -290,10 +293,6 @@ class RejectionLog:
             if is_exit(broken):
                 raise
             _logger().error("on_rejected raised", exc_info=broken)
-
-
-def _reference_suffix(reference: str | None) -> str:
-    return "" if reference is None else f"; reference={shown(reference)}"
 
 
 def _logger() -> logging.Logger:

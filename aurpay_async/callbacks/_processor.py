@@ -128,6 +128,8 @@ class Delivery:
     #: The reply if nothing fails from here on.
     _reply: Reply = attrs.field(init=False)
     _acknowledged: bool = attrs.field(init=False)
+    #: The id of the merchant's order, as soon as it is known.
+    _order_id: str | None = attrs.field(default=None, init=False)
 
     async def run(self) -> Reply:
         """Process it, and return what to answer; raises exits and cancellation only."""
@@ -143,7 +145,7 @@ class Delivery:
         except BaseException as error:
             if propagates(error):
                 if isinstance(error, asyncio.CancelledError):
-                    self._report(_CANCELLED, error)
+                    self._report(_CANCELLED, error, "cancelled")
                 raise
             return self._reply_to(error)
 
@@ -206,6 +208,7 @@ class Delivery:
             return None
         if known.attempt_id != self.token.attempt_id:
             return None
+        self._order_id = known.order_id
         if (known.price, known.currency) != (self.token.price, self.token.currency):
             raise _mismatch(
                 "the shop's order has another price than the callback's reference"
@@ -342,26 +345,44 @@ class Delivery:
 
     def _reply_to(self, error: BaseException) -> Reply:
         if isinstance(error, ClaimExpiredError):  # the handler outlived its lease
-            self._report(_POSTPONED, error)
+            self._report(_POSTPONED, error, error.rule)
             return Reply(503, "being handled\n", error.rule, RETRY_AFTER)
         if isinstance(error, CallbackError):
-            return self.log.reject(error, self.event, reference=self.token.reference)
+            return self.log.reject(error, self.event, **self._ids())
         if isinstance(error, NotYetError) and self.event is None:
             return NOT_YET
         postponed = isinstance(error, NotYetError | AurpayError)
         if isinstance(error, MerchantError):
             error = error.__cause__ or error
         if postponed or is_temporary(error):
-            self._report(_POSTPONED, error)
+            self._report(_POSTPONED, error, NOT_YET.outcome)
             return NOT_YET
-        self._report(_FAILED, error, traceback=True)
+        self._report(_FAILED, error, "failed", traceback=True)
         return Reply(500, "failed\n", "failed")
 
     def _report(
-        self, problem: str, error: BaseException, *, traceback: bool = False
+        self,
+        problem: str,
+        error: BaseException,
+        outcome: str | None = None,
+        *,
+        traceback: bool = False,
     ) -> None:
-        reference = self.token.reference
-        self.log.report(problem, error, self.event, reference, traceback=traceback)
+        self.log.report(
+            problem,
+            error,
+            self.event,
+            traceback=traceback,
+            **self._ids(),
+            outcome=outcome,
+        )
+
+    def _ids(self) -> dict[str, str | None]:
+        return {
+            "reference": self.token.reference,
+            "order_id": self._order_id,
+            "attempt_id": self.token.attempt_id,
+        }
 
 
 def check_platform_order(known: KnownOrder, order: Order) -> None:

@@ -176,8 +176,21 @@ async def test_handler_that_raises_is_logged_and_called_by_the_next_delivery(
     shop.failure = RuntimeError("the warehouse is closed")
     assert await shop.receive() == Reply(500, "failed\n", "failed")
     assert shop.rejections == [shop.failure]
-    assert "the warehouse is closed" in caplog.text
-    assert "'cart-42'" in caplog.text
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.exc_info
+    assert record.exc_info[1] is shop.failure
+    assert record.getMessage() == (
+        "callback not processed, answered with 500; reference='cart-42' "
+        f"order_id='{ORDER_ID}' attempt_id='{ATTEMPT_ID}' outcome='failed'"
+    )
+    values = {k: v for k, v in vars(record).items() if k.startswith("aurpay_")}
+    assert values == {
+        "aurpay_reference": "cart-42",
+        "aurpay_order_id": ORDER_ID,
+        "aurpay_attempt_id": ATTEMPT_ID,
+        "aurpay_outcome": "failed",
+    }
     shop.failure = None
     assert (await shop.receive()).outcome == "paid"
     assert shop.outcomes() == ["paid"]
@@ -227,7 +240,8 @@ async def test_claim_is_released_when_the_event_loop_cancels_the_processing(
     (record,) = caplog.records
     assert record.getMessage() == (
         "callback not processed, because its task was cancelled: CancelledError: ; "
-        "reference='cart-42'"
+        f"reference='cart-42' order_id='{ORDER_ID}' attempt_id='{ATTEMPT_ID}' "
+        "outcome='cancelled'"
     )
     assert [type(one) for one in shop.rejections] == [asyncio.CancelledError]
     shop.handler = shop.handle
@@ -657,7 +671,7 @@ async def test_failed_release_is_logged_without_a_status_that_was_not_answered(
     assert (record.levelname, bool(record.exc_info)) == (level, level == "ERROR")
     assert record.getMessage() == (
         f"claim not released, so the order is busy until its lease ends{detail}; "
-        "reference='cart-42'"
+        f"reference='cart-42' order_id='{ORDER_ID}' attempt_id='{ATTEMPT_ID}'"
     )
     assert shop.rejections == [error]
 

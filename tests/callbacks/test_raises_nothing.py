@@ -9,6 +9,7 @@ import sys
 import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
@@ -22,9 +23,9 @@ from aurpay_async.errors import (
     StoreUnavailableError,
 )
 
-from .samples import SECRET, signed, url
+from .samples import ATTEMPT_ID, SECRET, signed, url
 from .test_failures import build_error
-from .test_processor import BrokenInbox, Shop, StoredOrder
+from .test_processor import ORDER_ID, BrokenInbox, Shop, StoredOrder
 
 if TYPE_CHECKING:
     from aurpay_async import Order
@@ -300,7 +301,7 @@ async def test_lookup_during_an_outage_of_aurpay_is_answered_with_503_at_once(
     assert (record.levelname, record.exc_info) == ("WARNING", None)
     assert record.message == (
         "callback not processed, answered with 503: ServerError: down; "
-        "reference='cart-42'"
+        f"reference='cart-42' attempt_id='{ATTEMPT_ID}' outcome='not_yet'"
     )
 
 
@@ -441,7 +442,7 @@ async def test_no_log_record_of_a_callback_has_a_token_signature_or_query(
             if frame.f_code.co_filename != __file__:
                 seen.append(repr(frame.f_locals))
     assert len(seen) > 10
-    for secret in (CANARY, "aurpay_ref", SECRET, signed(url())["Signature"]):
+    for secret in (CANARY, "aurpay_ref=", SECRET, signed(url())["Signature"]):
         assert secret not in "".join(seen)
 
 
@@ -491,3 +492,25 @@ def test_failures_are_printed_in_a_program_that_configures_no_logging() -> None:
     assert "callback rejected: Signature was created with another secret" in done.stderr
     assert "aurpay_ref=" not in done.stderr
     assert done.returncode == 0
+
+
+async def test_fields_of_a_callback_that_fails_are_attributes_of_the_servers_span() -> (
+    None
+):
+    sdk = pytest.importorskip("opentelemetry.sdk.trace", reason="not installed")
+    from opentelemetry.trace import use_span
+
+    shop = Shop()
+    shop.failure = ValueError("the merchant's")
+    span = sdk.TracerProvider().get_tracer("shop").start_span("GET /aurpay/callback")
+    with (
+        mock.patch("opentelemetry.trace.get_tracer_provider", sdk.TracerProvider),
+        use_span(span),
+    ):
+        assert (await shop.receive()).status == 500
+    assert span.attributes == {
+        "aurpay.reference": "cart-42",
+        "aurpay.order_id": ORDER_ID,
+        "aurpay.attempt_id": ATTEMPT_ID,
+        "aurpay.outcome": "failed",
+    }

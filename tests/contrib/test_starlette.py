@@ -106,7 +106,11 @@ def test_dependency_answers_401_and_logs_the_rule(
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert record.message.startswith("callback rejected: ")
-    assert record.message.endswith(f"(rule '{rule}'); url='https://shop.example/own'")
+    assert record.message.endswith(
+        f"(rule '{rule}'); url='https://shop.example/own' outcome='{rule}'"
+    )
+    assert vars(record)["aurpay_url"] == "https://shop.example/own"
+    assert vars(record)["aurpay_outcome"] == rule
 
 
 def test_dependency_rejects_a_large_body_and_closes_the_connection(own: int) -> None:
