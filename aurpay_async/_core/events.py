@@ -189,23 +189,22 @@ def _extra(fields: Mapping[str, object]) -> dict[str, object]:
 def log_fields(
     logger: logging.Logger,
     level: int,
+    fields: Mapping[str, str | None],
     message: str,
-    /,
     *args: object,
     error: BaseException | None = None,
-    **fields: str | None,
 ) -> None:
-    """Log a message with its fields in the text, as `extra` and on the current span.
+    """Log a message with fields: in its text, as `extra`, and on the current span.
 
     Args:
         logger: The logger.
         level: A level of `logging`.
+        fields: ``reference``, ``order_id``, ``attempt_id``, ``outcome`` and others that
+            are not secret.
         message: A format string, the same for each such event: error trackers group
             records by it.
         args: The arguments of `message`.
         error: The exception, if its traceback is logged.
-        fields: Such as ``reference``, ``order_id``, ``attempt_id`` and ``outcome``;
-            none of them is secret.
     """
     facts = format_facts(fields)
     logger.log(

@@ -260,7 +260,7 @@ class RejectionLog:
         level = logging.DEBUG if error.rule == "method" else logging.WARNING
         called = None if url is None else without_query(url)[:_MAX_URL]
         fields = {"url": called, **ids, "outcome": error.rule}
-        log_fields(_logger(), level, "callback rejected: %s", error, **fields)
+        log_fields(_logger(), level, fields, "callback rejected: %s", error)
         self._call_hook(error, event)
         default = Reply(401, "refused\n", error.rule)
         return _REPLIES.get(error.rule, default)
@@ -276,12 +276,12 @@ class RejectionLog:
     ) -> None:
         """Log that a genuine callback, or a poll, was not processed, and why."""
         if traceback:
-            log_fields(_logger(), logging.ERROR, problem, error=error, **fields)
+            log_fields(_logger(), logging.ERROR, fields, problem, error=error)
         else:
             # Only the first line: SQLAlchemy appends the statement and its parameters.
             detail = str(error).partition("\n")[0]
             name, problem = type(error).__name__, f"{problem}: %s: %s"
-            log_fields(_logger(), logging.WARNING, problem, name, detail, **fields)
+            log_fields(_logger(), logging.WARNING, fields, problem, name, detail)
         self._call_hook(error, event)
 
     def _call_hook(self, error: BaseException, event: CallbackEvent | None) -> None:

@@ -212,14 +212,12 @@ def test_fields_of_a_log_record_are_in_its_text_and_are_attributes_of_the_record
     log_fields(
         logger,
         logging.ERROR,
+        {"reference": "cart\n42", "order_id": None, "outcome": "failed"},
         "100 %% of %s failed",
         "polls",
         error=error,
-        reference="cart\n42",
-        order_id=None,
-        outcome="failed",
     )
-    log_fields(logger, logging.WARNING, "a message without fields", order_id=None)
+    log_fields(logger, logging.WARNING, {"order_id": None}, "a message without fields")
     first, second = caplog.records
     assert first.getMessage() == (
         "100 % of polls failed; reference='cart\\n42' outcome='failed'"
@@ -324,9 +322,10 @@ def test_fields_of_a_log_record_are_attributes_of_the_current_span_until_it_ends
     logger = logging.getLogger("aurpay_async.callbacks")
     tracer = trace.get_tracer_provider().get_tracer("shop")
     with tracer.start_as_current_span("GET /aurpay/callback", end_on_exit=False) as ran:
-        log_fields(logger, logging.ERROR, "failed", reference="cart-42", order_id=None)
+        fields = {"reference": "cart-42", "order_id": None}
+        log_fields(logger, logging.ERROR, fields, "failed")
         ran.end()
-        log_fields(logger, logging.ERROR, "failed", reference="cart-43")
+        log_fields(logger, logging.ERROR, {"reference": "cart-43"}, "failed")
     (span,) = spans
     assert span.attributes == {"aurpay.reference": "cart-42"}
     assert [record.getMessage() for record in caplog.records] == [
