@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 import attrs
 
-from .._core.money import plain_repr
+from .._core.money import btc_to_msat, plain_repr
 from .._core.urls import UrlError, format_origin, parse_origin
 from ..errors import InvalidRequestError, InvoiceError, UntrustedOrderError
 from .checks import InvoicePolicy, check_order
@@ -71,14 +71,26 @@ class LightningOrder(PublicRecord):
         "order_id",
         "status",
         "amount",
+        "amount_sat",
         "coin",
         "price",
         "currency",
         "create_time",
         "overdue_at",
         "payment_request",
+        "qr_text",
         "pay_url",
     )
+
+    @property
+    def amount_sat(self) -> int:
+        """`amount` in satoshi, as wallets show it; a fraction of one is rounded up."""
+        return -(-btc_to_msat(self.amount) // 1000)
+
+    @property
+    def qr_text(self) -> str:
+        """The content of the QR code, `Invoice.qr_text` of `payment_request`."""
+        return self.payment_request.qr_text
 
     @property
     def overdue_at(self) -> datetime:

@@ -62,13 +62,24 @@ class PublicRecord:
         """Return a schema that accepts the record and serializes its public form."""
         from pydantic_core import core_schema
 
-        value = core_schema.nullable_schema(core_schema.str_schema())
-        fields = {name: core_schema.typed_dict_field(value) for name in cls._public}
+        text = core_schema.str_schema()
+        may_be_none = {
+            name for name, of in cls.__annotations__.items() if "None" in str(of)
+        }
+        fields = {
+            name: core_schema.typed_dict_field(
+                core_schema.nullable_schema(text) if name in may_be_none else text
+            )
+            for name in cls._public
+        }
+        # With a `ref`, OpenAPI names it once, in its components.
+        public = core_schema.typed_dict_schema(
+            fields, cls_name=cls.__name__, ref=f"{cls.__module__}.{cls.__name__}"
+        )
         return core_schema.is_instance_schema(
             cls,
             serialization=core_schema.plain_serializer_function_ser_schema(
-                cls.to_public_dict,
-                return_schema=core_schema.typed_dict_schema(fields),
+                cls.to_public_dict, return_schema=public
             ),
         )
 

@@ -17,6 +17,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
 
 from .._core.json import dump_json
+from ..bolt11._qr import make_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -230,7 +231,7 @@ class Output:
         padded = (f"{escape_control(text):{width}}" for text, width in cells)
         self._print(("  ", ""), ("  ".join(padded).rstrip(), style))
 
-    def qr_code(self, text: str) -> None:
+    def qr_code(self, *segments: str) -> None:
         """Print a QR code, or the reason why it could not be scanned."""
         if self._is_json:
             return
@@ -238,7 +239,7 @@ class Output:
         if problem is not None:
             self.line(f"  no QR code here: {problem}")
         else:
-            for line in _qr_lines(text):
+            for line in _qr_lines(*segments):
                 self._print(("  ", ""), (line, "white on black"))
         self.line()
 
@@ -351,14 +352,8 @@ def _qr_problem(console: Console) -> str | None:
     return None
 
 
-def _qr_lines(text: str) -> list[str]:
-    """Return a QR code, light on dark, with two rows of modules per line.
-
-    Upper-case text takes the smaller alphanumeric mode.
-    """
-    import segno
-
+def _qr_lines(*segments: str) -> list[str]:
+    """Return a QR code, light on dark, with two rows of modules per line."""
     drawn = StringIO()
-    code = segno.make(text, error="l", micro=False)
-    code.terminal(drawn, border=_QUIET_ZONE, compact=True)
+    make_code(*segments).terminal(drawn, border=_QUIET_ZONE, compact=True)
     return drawn.getvalue().splitlines()

@@ -13,6 +13,7 @@ from .._api.models import Order, OrderStatus
 from .._client import AurpayClient
 from .._client.lost_orders import OrderQuery
 from .._core.clock import SystemClock
+from ..bolt11._qr import segments
 from ..errors import InvalidRequestError, shown
 from . import FAILED
 from ._errors import open_client
@@ -78,7 +79,7 @@ async def create_order(
         output.json("order", **order_members(order))
         show_order(output, order)
         if qr:
-            output.qr_code(order.payment_request.uri.upper())
+            output.qr_code(*segments(order.payment_request.text))
         if browser:
             await open_page(output, order.pay_url)
         return await watch_payment(output, aurpay, order) if watch else 0

@@ -18,6 +18,7 @@ from cyclopts import Parameter
 from .._client.options import auth_from_env
 from .._core.secrets import secret_from_env
 from .._core.urls import is_loopback, parse_origin, without_query
+from ..bolt11._qr import segments
 from ..callbacks import (
     CallbackProcessor,
     CallbackVerifier,
@@ -449,8 +450,7 @@ async def _create_demo_order(
     output.status(f"checkout page: {order.pay_url}")
     output.line()
     show_order(output, order)
-    # An upper-case QR code takes the smaller alphanumeric mode.
-    output.qr_code(order.payment_request.uri.upper())
+    output.qr_code(*segments(order.payment_request.text))
     return order
 
 

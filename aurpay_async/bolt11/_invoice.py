@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import attrs
 
 from ..errors import InvoiceDecodeError, InvoiceError, InvoiceInvalidError
-from . import _bech32, _secp256k1
+from . import _bech32, _qr, _secp256k1
 from . import _bech32 as _hrp
 from ._bech32 import parse_hrp
 from ._fields import (
@@ -134,6 +134,41 @@ class Invoice:
     def uri(self) -> str:
         """The URI that wallets open: ``lightning:`` and the invoice."""
         return _URI_SCHEME + self.text
+
+    @property
+    def qr_text(self) -> str:
+        """The content of its QR code: `uri`, with the invoice in capitals.
+
+        Capitals take fewer modules, as BOLT #11 recommends. The scheme is in lower
+        case, because Android finds no wallet for ``LIGHTNING:``.
+        """
+        return "".join(_qr.segments(self.text))
+
+    def qr_svg(self) -> str:
+        """Return its QR code as an SVG without a fixed size, dark on white.
+
+        Your page sets its size. Drawing takes tens of milliseconds:
+        ``await asyncio.to_thread(invoice.qr_svg)``.
+
+        Raises:
+            ImportError: segno is not installed (extra ``qr``).
+            ValueError: the invoice has more than 4,278 characters, the most that a QR
+                code holds.
+        """
+        return _qr.render_svg(self.text).decode()
+
+    def qr_png(self, *, scale: int = 8) -> bytes:
+        """Return its QR code as a PNG, black on white, for chats and mail.
+
+        Args:
+            scale: Pixels for each module, of which a usual invoice takes 60 to 70.
+
+        Raises:
+            ImportError: segno is not installed (extra ``qr``).
+            ValueError: the invoice has more than 4,278 characters, the most that a QR
+                code holds.
+        """
+        return _qr.render_png(self.text, scale)
 
 
 def decode(text: str, *, strict: bool = True) -> Invoice:

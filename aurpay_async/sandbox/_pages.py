@@ -25,13 +25,13 @@ import json
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
-from io import BytesIO
 from itertools import count
 from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 from aiohttp import web
 
+from ..bolt11._qr import render_svg
 from ..errors import InvalidRequestError
 from . import _responses as responses
 from ._models import ApiRejection
@@ -55,20 +55,6 @@ if TYPE_CHECKING:
 def can_render_qr() -> bool:
     """Return whether QR codes can be rendered: segno is an optional dependency."""
     return find_spec("segno") is not None
-
-
-def render_qr(invoice: str) -> bytes:
-    """Render the QR code of an invoice, dark on light, with a border of four modules.
-
-    Upper-case, as BOLT #11 recommends: this allows the compact alphanumeric mode. It
-    takes tens of milliseconds, so call it outside the event loop.
-    """
-    import segno
-
-    code = segno.make(f"lightning:{invoice}".upper(), error="l", micro=False)
-    svg = BytesIO()
-    code.save(svg, kind="svg", border=4, light="#fff", omitsize=True, xmldecl=False)
-    return svg.getvalue()
 
 
 #: Nothing from other origins, nothing inline, no frames; with ``trusted-types`` the
@@ -343,7 +329,7 @@ class Pages:
             raise ApiRejection(404, "the order has no invoice")
         if not can_render_qr():
             raise ApiRejection(404, "segno is not installed")
-        svg = await asyncio.to_thread(render_qr, order.invoice)
+        svg = await asyncio.to_thread(render_svg, order.invoice)
         return web.Response(body=svg, content_type="image/svg+xml")
 
     async def _show_choice(self, request: web.Request) -> web.Response:

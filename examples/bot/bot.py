@@ -198,7 +198,7 @@ class PayBot:
             await message.answer(**texts.PAID_ALREADY.as_kwargs())
             return
         self._poll(order)
-        png = await asyncio.to_thread(texts.qr_code, order)
+        png = await asyncio.to_thread(order.payment_request.qr_png)
         sent = await message.answer_photo(
             BufferedInputFile(png, "invoice.png"),
             **texts.bill_text(bill, order).as_caption_kwargs(),

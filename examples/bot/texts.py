@@ -1,4 +1,4 @@
-"""Every sentence that the bot sends, its QR code and its button.
+"""Every sentence that the bot sends, and its button.
 
 Texts are built of parts with entities instead of markup, so there is nothing to escape.
 They never quote Aurpay's answers: those are for the operator of the bot.
@@ -7,10 +7,8 @@ They never quote Aurpay's answers: those are for the operator of the bot.
 from __future__ import annotations
 
 from datetime import UTC
-from io import BytesIO
 from typing import TYPE_CHECKING, Final, assert_never
 
-import segno
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 from aiogram.utils.formatting import Bold, Code, Text
 
@@ -100,18 +98,6 @@ def wallet_button(order: LightningOrder) -> InlineKeyboardMarkup:
     """
     button = InlineKeyboardButton(text="Open in a wallet", url=order.pay_url)
     return InlineKeyboardMarkup(inline_keyboard=[[button]])
-
-
-def qr_code(order: LightningOrder) -> bytes:
-    """Return the QR code of an invoice as a PNG.
-
-    It takes tens of milliseconds, so call it in a thread. The invoice is in capitals,
-    as BOLT #11 recommends for QR codes, which needs fewer dots.
-    """
-    code = segno.make(f"LIGHTNING:{order.payment_request}".upper(), error="l")
-    png = BytesIO()
-    code.save(png, kind="png", scale=8, border=4)
-    return png.getvalue()
 
 
 def invalid_text(error: InvalidRequestError) -> Text:

@@ -10,11 +10,9 @@ import asyncio
 import secrets
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
-import segno
 from fastapi import (
     APIRouter,
     Depends,
@@ -217,7 +215,7 @@ async def code(shop: TheShop, reference: Reference) -> Response:
     cart = await _cart(shop, reference)
     if cart.order is None:
         raise HTTPException(404)
-    svg = await asyncio.to_thread(_draw, str(cart.order.payment_request))
+    svg = await asyncio.to_thread(cart.order.payment_request.qr_svg)
     return Response(svg, media_type="image/svg+xml", headers=_HEADERS)
 
 
@@ -300,14 +298,3 @@ def _page(
     names |= {"product": HONEY, "sandbox": shop.simulate is not None}
     text = _templates.get_template(template).render(names)
     return HTMLResponse(text, status, headers=_HEADERS)
-
-
-def _draw(invoice: str) -> bytes:
-    """Draw a QR code, dark on light, in capitals as BOLT #11 recommends.
-
-    It takes tens of milliseconds, so call it in a thread.
-    """
-    svg = BytesIO()
-    drawn = segno.make(f"lightning:{invoice}".upper(), error="l", micro=False)
-    drawn.save(svg, kind="svg", border=4, light="#fff", omitsize=True, xmldecl=False)
-    return svg.getvalue()

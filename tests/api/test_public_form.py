@@ -7,6 +7,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from fastapi import FastAPI
 from hypothesis import given
@@ -44,12 +45,14 @@ PUBLIC_ORDER = {
     "order_id": "20260101000000000001",
     "status": "PENDING",
     "amount": "0.00000020",
+    "amount_sat": "20",
     "coin": "BTC-LN",
     "price": "20.00",
     "currency": "USD",
     "create_time": "2026-01-01T00:00:00+00:00",
     "overdue_at": "2026-01-01T00:30:00+00:00",
     "payment_request": TINY,
+    "qr_text": f"lightning:{TINY.upper()}",
     "pay_url": "https://dashboard.aurpay.net/#/cashier/20260101000000000001",
 }
 KNOWN = parse_get_order(
@@ -201,15 +204,43 @@ async def test_a_fastapi_route_that_returns_an_order_sends_its_public_form(
     assert await get_json(path) == expected
 
 
-async def test_the_openapi_schema_of_a_route_has_the_public_fields() -> None:
-    paths = (await get_json("/openapi.json"))["paths"]
-    answers = paths["/typed"]["get"]["responses"]["200"]["content"]
-    schema = answers["application/json"]["schema"]
-    assert {*schema["properties"]} == PUBLIC_ORDER.keys()
-    assert schema["properties"]["amount"]["anyOf"] == [
-        {"type": "string"},
-        {"type": "null"},
-    ]
+def types_of(schema: Any) -> dict[str, set[str]]:
+    """Return the JSON types of each property."""
+    return {
+        name: {one["type"] for one in member.get("anyOf", [member])}
+        for name, member in schema["properties"].items()
+    }
+
+
+async def test_openapi_names_the_public_form_once_and_its_members_are_strings() -> None:
+    api = await get_json("/openapi.json")
+    schemas = api["components"]["schemas"]
+    answers = api["paths"]["/typed"]["get"]["responses"]["200"]["content"]
+    reference = {"$ref": "#/components/schemas/LightningOrder"}
+    assert answers["application/json"]["schema"] == reference
+    nested_in = schemas["Checkout"]["properties"]["order"]
+    assert nested_in["$ref"] == reference["$ref"]
+    for name, public, optional in (
+        ("LightningOrder", PUBLIC_ORDER, {"coin"}),
+        ("Order", PUBLIC_KNOWN, {*PUBLIC_KNOWN} - {"order_id", "status"}),
+    ):
+        assert schemas[name]["required"] == [*public]
+        assert types_of(schemas[name]) == {
+            member: {"string", "null"} if member in optional else {"string"}
+            for member in public
+        }
+
+
+@pytest.mark.parametrize(
+    ("amount", "satoshi"),
+    [("0.00000020", 20), ("2E-7", 20), ("0.00000020001", 21), ("21E+6", 21 * 10**14)],
+)
+def test_amount_in_satoshi_is_exact_and_a_fraction_is_rounded_up(
+    amount: str, satoshi: int
+) -> None:
+    order = attrs.evolve(ORDER, amount=Decimal(amount))
+    assert order.amount_sat == satoshi
+    assert type(order.amount_sat) is int
 
 
 def test_pydantic_accepts_an_order_and_rejects_a_dict_with_its_fields() -> None:

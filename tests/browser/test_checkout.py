@@ -158,7 +158,7 @@ async def test_qr_code_of_the_checkout_can_be_scanned(
     for png in (day, night):
         barcode = zxingcpp.read_barcode(await decode_pixels(page, png))
         assert barcode is not None
-        assert barcode.bytes == f"LIGHTNING:{invoice.upper()}".encode()
+        assert barcode.bytes == f"lightning:{invoice.upper()}".encode()
 
 
 async def test_invoice_on_the_checkout_can_be_copied(

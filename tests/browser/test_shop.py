@@ -86,7 +86,7 @@ async def test_qr_code_of_the_shop_page_can_be_scanned(
     for png in pictures:
         barcode = zxingcpp.read_barcode(await decode_pixels(page, png))
         assert barcode is not None
-        assert barcode.bytes == f"LIGHTNING:{order.invoice.upper()}".encode()
+        assert barcode.bytes == f"lightning:{order.invoice.upper()}".encode()
 
 
 async def test_invoice_on_the_shop_page_can_be_copied(

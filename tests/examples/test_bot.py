@@ -7,7 +7,6 @@ aiogram: ``nox -s examples``.
 from __future__ import annotations
 
 import asyncio
-import zlib
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
@@ -42,6 +41,7 @@ from examples.bot.bills import Bill
 from examples.bot.bot import PayBot, _explain, format_price
 
 from ..support.orders import KEY as NODE_KEY
+from ..support.qr import read_png
 from .outage import Outage
 from .telegram import TOKEN, Telegram
 from .waiting import HandClock, until
@@ -152,26 +152,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 def scanned(photo: SendPhoto) -> str:
     """Return the content of the QR code."""
-    barcode = zxingcpp.read_barcode(pixels(cast("Any", photo.photo).data))
+    barcode = zxingcpp.read_barcode(read_png(cast("Any", photo.photo).data))
     assert barcode is not None
     return barcode.text
-
-
-def pixels(png: bytes) -> memoryview:
-    """A byte for each, of a PNG as segno writes it: a bit for each, nothing or "Up"."""
-    width, height = (int.from_bytes(png[at : at + 4]) for at in (16, 20))
-    assert png[24:26] == bytes([1, 0]), "one bit, grey"
-    start = png.index(b"IDAT") + 4
-    data = zlib.decompress(png[start : start + int.from_bytes(png[start - 8 :][:4])])
-    length = 1 + (width + 7) // 8
-    line, grey = bytes(length - 1), bytearray()
-    for at in range(0, length * height, length):
-        above, line = line, data[at + 1 : at + length]
-        if data[at] == 2:
-            line = bytes((a + b) % 256 for a, b in zip(line, above, strict=True))
-        bits = f"{int.from_bytes(line):0{8 * len(line)}b}"[:width]
-        grey += bytes(255 * (bit == "1") for bit in bits)
-    return memoryview(grey).cast("B", (height, width))
 
 
 def buttons(photo: SendPhoto) -> list[tuple[str, str | None]]:
@@ -188,7 +171,7 @@ async def test_bill_has_a_qr_code_the_invoice_and_a_wallet_button(world: World) 
         await bot.hear("/pay 5.00 usd")
         (photo,) = world.telegram.photos
         invoice = world.sandbox.orders[world.newest].invoice
-        assert scanned(photo) == f"LIGHTNING:{invoice.upper()}"
+        assert scanned(photo) == f"lightning:{invoice.upper()}"
         assert photo.caption == (
             "5 USD are 0.00005000 BTC.\n"
             "Pay until 00:30 UTC: scan the code, or copy this.\n\n" + invoice
@@ -628,7 +611,6 @@ async def test_invoice_that_exceeds_a_caption_is_in_the_qr_code_only(
     bill = Bill(reference="bill-1", chat=7, payer=7, price="5", currency="USD")
     caption, _ = texts.bill_text(bill, order).render()
     assert caption.endswith("Pay until 00:30 UTC: scan the code.")
-    grey = pixels(texts.qr_code(order))
-    barcode = zxingcpp.read_barcode(grey)
+    barcode = zxingcpp.read_barcode(read_png(order.payment_request.qr_png()))
     assert barcode is not None
-    assert barcode.text == f"LIGHTNING:{text.upper()}"
+    assert barcode.text == f"lightning:{text.upper()}"
