@@ -10,25 +10,18 @@ Each row has the time of its next poll. A process leases a row before it polls, 
 several machines share the work, and the rows of a crashed one are polled by another
 after the lease. If `on_change` raises, the lease is released at once, so that the next
 run calls it again.
-
-A loop that ends, or that fails silently, leaves paid orders unfulfilled. So each
-exception is logged with its traceback and followed by another run, and only a
-cancellation of the caller or the closing of the order store ends the loop.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 
 from .._api.models import OrderStatus
 from .._client.lost_orders import OrderQuery
-from .._client.retry import RetryPolicy
 from .._db.engine import Database
 from .._db.migrations import upgrade as upgrade_database
 from ..callbacks._notifications import propagates
@@ -44,13 +37,12 @@ from ._planner import LEASE, end_of, needs_list, poll_after
 from ._recording import record
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from .._api.models import Order
-    from .._core.clock import Clock
     from ..callbacks import Kind
     from ._models import Attempt, OnChange
     from ._repository import Neighbours, Repository
@@ -362,79 +354,6 @@ async def _notify(
                 raise
             raise _HandlerError from error
     return change
-
-
-#: Seconds between a failed run and the next one; the backoff grows with each failure.
-_FIRST_PAUSE_S: Final = 1.0
-
-#: Failures in a row after which the backoff does not grow any more.
-_MAX_FAILURES: Final = 64
-
-
-@final
-class Runner:
-    """Runs reconciliation periodically until it is stopped."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._pauses: set[asyncio.Task[None]] = set()
-        #: For each task that runs a loop: done when the loop has ended.
-        self._active: dict[object, asyncio.Future[None]] = {}
-        self._stopped = False
-
-    async def run(
-        self, reconcile: Callable[[], Awaitable[Reconciliation]], every: float
-    ) -> None:
-        """Call `reconcile` every `every` seconds, and at once if more is due."""
-        task = asyncio.current_task()
-        ended = self._active[task] = asyncio.get_running_loop().create_future()
-        try:
-            await self._loop(reconcile, every)
-        finally:
-            del self._active[task]
-            ended.set_result(None)
-
-    async def stop(self) -> None:
-        """End all loops; wait for the current runs."""
-        self._stopped = True
-        for pause in self._pauses:
-            pause.cancel()
-        # `on_change` may close the store: its own task must not wait for itself.
-        current = asyncio.current_task()
-        others = [ended for task, ended in self._active.items() if task is not current]
-        if others:
-            await asyncio.wait(others)
-
-    async def _loop(
-        self, reconcile: Callable[[], Awaitable[Reconciliation]], every: float
-    ) -> None:
-        backoff = RetryPolicy(base=_FIRST_PAUSE_S, cap=every)
-        failed = 0
-        while not self._stopped:
-            try:
-                done = await reconcile()
-            except BaseException as error:
-                if propagates(error):
-                    raise
-                failed = min(failed + 1, _MAX_FAILURES)
-                pause = backoff.backoff(failed, 1 - random.random() / 2)  # noqa: S311
-                _log.exception("reconciliation failed, again in %.1f s", pause)
-                await self._sleep(pause)
-                continue
-            failed = 0
-            if not done.more:
-                await self._sleep(every)
-
-    async def _sleep(self, seconds: float) -> None:
-        if self._stopped:
-            return
-        pause = asyncio.ensure_future(self._clock.sleep(seconds))
-        self._pauses.add(pause)
-        try:
-            await asyncio.wait({pause})
-        finally:
-            self._pauses.discard(pause)
-            pause.cancel()
 
 
 async def upgrade(engine_or_url: AsyncEngine | str) -> None:

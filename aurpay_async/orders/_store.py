@@ -22,7 +22,7 @@ from ..errors import (
 from ._creation import OrderOpener
 from ._models import AttemptState, as_known_order
 from ._planner import can_be_polled, is_over
-from ._reconcile import Runner, candidate, reconcile
+from ._reconcile import candidate, reconcile
 from ._recording import (
     read_order,
     read_order_of,
@@ -31,6 +31,7 @@ from ._recording import (
     resolve,
 )
 from ._repository import Repository, Rows
+from ._runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

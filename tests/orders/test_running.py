@@ -9,7 +9,7 @@ import pytest
 
 from aurpay_async.errors import InvalidRequestError, StoreUnavailableError
 from aurpay_async.orders import Reconciliation
-from aurpay_async.orders._reconcile import Runner
+from aurpay_async.orders._runner import Runner
 from aurpay_async.testing import FakeClock
 
 from .platform import URLS
