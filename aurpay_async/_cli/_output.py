@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from decimal import Context, Decimal
 from functools import cached_property, partial
 from io import StringIO
+from select import select
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
 
 from .._core.json import dump_json
@@ -154,6 +155,7 @@ _VERDICTS: Final[dict[Verdict, tuple[str, str, str]]] = {
 _Part = tuple[str, str]
 
 _REFRESH_PER_S: Final = 12.5
+_PIPE_POLL_S: Final = 0.05
 #: Light modules around a QR code.
 _QUIET_ZONE: Final = 2
 
@@ -181,6 +183,11 @@ class Output:
         """
         if not self._is_json:
             _ = self._consoles
+
+    async def wait_until_writable(self) -> None:
+        """Wait until a pipe has room for a line: a full one would stop the server."""
+        while not _is_writable():  # noqa: ASYNC110 - a pipe has no event
+            await asyncio.sleep(_PIPE_POLL_S)
 
     def json(self, kind: str, /, **members: object) -> None:
         """Print one JSON object on one line, with `kind` as its ``type``."""
@@ -329,6 +336,13 @@ class Output:
         # Text is printed unchanged: no markup, no emoji codes, no highlighting.
         open_console = partial(Console, markup=False, emoji=False, highlight=False)
         return open_console(), open_console(stderr=True)
+
+
+def _is_writable() -> bool:
+    try:
+        return bool(select([], [sys.stdout], [], 0)[1])
+    except (OSError, ValueError):  # no file, or Windows, which selects sockets only
+        return True
 
 
 def _can_encode(characters: str, encoding: str) -> bool:

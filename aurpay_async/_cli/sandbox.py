@@ -165,6 +165,9 @@ class SandboxOptions:
         ),
     ] = False
     ask: AskOption = False
+    quiet: Annotated[Flag, Parameter(help="Do not print requests and callbacks.")] = (
+        False
+    )
 
 
 #: Defaults of the command: a frozen object can be shared by all calls.
@@ -182,7 +185,8 @@ def serve_sandbox(
 async def run_sandbox(output: Output, sandbox: Sandbox, options: SandboxOptions) -> int:
     """Open a sandbox, show its address, and show its activity until Ctrl-C."""
     activities: asyncio.Queue[Activity] = asyncio.Queue()
-    sandbox._simulator.activity.subscribe(activities.put_nowait)  # noqa: SLF001 - one package
+    if not options.quiet:
+        sandbox._simulator.activity.subscribe(activities.put_nowait)  # noqa: SLF001 - one package
     async with sandbox:
         await asyncio.to_thread(output.load_console)
         output.line(f"Aurpay sandbox at {sandbox.base_url}; Ctrl-C stops it.")
@@ -194,19 +198,29 @@ async def run_sandbox(output: Output, sandbox: Sandbox, options: SandboxOptions)
         for line in _examples(sandbox, options):
             output.line(line)
         while True:
-            show_activity(output, await activities.get())
+            activity = await activities.get()
+            await output.wait_until_writable()
+            show_activity(output, activity)
 
 
 def show_activity(output: Output, activity: Activity) -> None:
-    """Show a request or a callback on one line of text.
-
-    JSON output has no such lines: a program reads one line, and a full pipe would stop
-    the sandbox.
-    """
-    of = "" if activity.order_id is None else f" of {activity.order_id}"
+    """Show a request or a callback on one line."""
+    kind, target = activity.kind, activity.target
+    if kind is None:
+        members = pick(activity, "at method status fault problem order_id")
+        output.json("request", **members, path=target)
+    else:
+        members = pick(activity, "at kind method status order_id")
+        output.json("sent_callback", **members, url=target, error=activity.problem)
+    outcome = [
+        activity.fault and f"fault {activity.fault}",
+        str(activity.status or ""),
+        activity.problem,
+        activity.order_id and f"order {activity.order_id}",
+    ]
     output.status(
-        f"{activity.at:%H:%M:%S} {activity.kind}{of}: {activity.method} "
-        f"{activity.target} -> {activity.result}",
+        f"{activity.at:%H:%M:%S} {'request' if kind is None else f'callback {kind}'}: "
+        f"{activity.method} {target} -> {', '.join(filter(None, outcome))}",
         "ok" if activity.is_ok else "problem",
     )
 

@@ -301,6 +301,8 @@ class CallbackSender:
                     await response.content.readexactly(_MAX_RESPONSE)
         except _NotSentError as error:
             return None, f"not sent: {error}"
+        except aiohttp.ClientResponseError as error:  # its text contains the URL
+            return status, f"{type(error).__name__}: {error.message}"
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return status, f"{type(error).__name__}: {error}"
         return status, None

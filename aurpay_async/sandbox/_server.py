@@ -11,7 +11,7 @@ import asyncio
 import socket
 from email.utils import format_datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import aiohttp
 from aiohttp import web
@@ -86,7 +86,7 @@ class App:
                 return _json(self._misrouter.route(request.task, text))
             connection = RawConnection(transport, self._stopped)
             if fault.name == RESET:
-                self._report(request, None, fault)
+                self._report(request, fault=fault)
                 text = FAILED
             else:
                 text = await self._serve_with_fault(endpoint, request, fault)
@@ -112,16 +112,29 @@ class App:
     def _reject(
         self, request: web.Request, code: int, problem: str, *, status: int = 200
     ) -> web.Response:
-        self._report(request, f"{code} {problem}")
+        self._report(request, status=status, problem=problem)
         return _json(envelope(code, problem, None), status=status)
 
     def _report(
-        self, request: web.Request, problem: str | None, fault: Fault | None = None
+        self,
+        request: web.Request,
+        *,
+        status: int = 200,
+        fault: Fault | None = None,
+        problem: str | None = None,
+        order_id: object = None,
     ) -> None:
-        if fault is not None:
-            problem = f"fault {fault.name}"
+        named = request.match_info.get("order_id")
+        if named in self._simulator.state.orders:
+            order_id = named
         self._simulator.activity.report_request(
-            request.method, request.raw_path, problem
+            request.method,
+            request.raw_path,
+            # Each fault has another response, which may have no status at all.
+            status=None if fault else status,
+            fault=fault.name if fault else None,
+            problem=problem,
+            order_id=cast("str | None", order_id),
         )
 
     async def _reject_unknown_path(self, request: web.Request) -> web.Response:
@@ -131,7 +144,7 @@ class App:
             return forbidden
         await self._receive(None, request)
         problem = f"the sandbox does not serve {request.method} {request.path}"
-        self._report(request, "404 not served")
+        self._report(request, status=404, problem="not served")
         return _json(envelope(404, problem, None), status=404)
 
     async def _serve_with_fault(
@@ -156,7 +169,7 @@ class App:
         received = await self._receive(endpoint, request)
         # A read has no effect that a fault could omit.
         if fault is not None and endpoint.writes and not fault.serves:
-            self._report(request, None, fault)
+            self._report(request, fault=fault)
             return FAILED
         api_request = ApiRequest(
             body=await request.read(),
@@ -173,11 +186,12 @@ class App:
             data = await endpoint.serve(api_request)
         except ApiRejection as rejection:
             # Seen in Aurpay's own plugins: a rejection has HTTP status 200.
-            self._report(request, f"{rejection.code} {rejection.message}", fault)
+            problem = f"code {rejection.code}: {rejection.message}"
+            self._report(request, fault=fault, problem=problem)
             return envelope(rejection.code, rejection.message, None)
         text = write(data) if endpoint.without_envelope else envelope(0, "ok", data)
         self._misrouter.remember(endpoint, text)
-        self._report(request, None, fault)
+        self._report(request, fault=fault, order_id=data.get("order_id"))
         return text
 
     async def _receive(

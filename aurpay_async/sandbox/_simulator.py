@@ -6,7 +6,7 @@ A report contains no secret: headers, bodies and queries are left out.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, final
+from typing import TYPE_CHECKING, Final, final
 
 import attrs
 
@@ -18,6 +18,7 @@ from ._clock import Deadlines, SandboxClock
 from ._fault_responses import Faults
 from ._faults import CallbackFaults, Delivery
 from ._ledger import Checkout, Checkouts, Ledger, SandboxOrder, random_source
+from ._responses import escape_hidden
 from ._settings import Authenticator, ReceivedRequest
 from ._storage import PersistentDict, PersistentList, SqliteStorage
 
@@ -100,15 +101,24 @@ class Activity:
 
     #: Aware, UTC.
     at: datetime
-    kind: Literal["request", "callback"]
+    #: The kind of a callback; ``None`` for a request.
+    kind: CallbackKind | None = None
     method: str
     #: The path of a request, or the URL of a callback; without a query.
     target: str
-    #: The order of a callback.
-    order_id: str | None = None
-    #: The outcome in a few words.
-    result: str
-    is_ok: bool
+    #: The HTTP status of the response, if there was a regular one.
+    status: int | None
+    #: The name of the fault that was injected into a request.
+    fault: str | None = None
+    #: Why a request was rejected, or how a callback failed.
+    problem: str | None
+    #: The order that the request created or names, or that of the callback.
+    order_id: str | None
+
+    @property
+    def is_ok(self) -> bool:
+        """Return whether the request was served, or the callback accepted."""
+        return self.status == _OK_STATUS and self.problem is None
 
 
 @final
@@ -123,23 +133,27 @@ class ActivityFeed:
         """Report to `subscriber` from now on; it must not raise."""
         self._subscriber = subscriber
 
-    def report_request(self, method: str, path: str, problem: str | None) -> None:
-        """Report a request.
-
-        Args:
-            method: The HTTP method.
-            path: The path with its query, which is left out of the report.
-            problem: The fault, or why it was rejected; ``None`` if it was served.
-        """
+    def report_request(
+        self,
+        method: str,
+        path: str,
+        *,
+        status: int | None,
+        fault: str | None,
+        problem: str | None,
+        order_id: str | None,
+    ) -> None:
+        """Report a request; the query of `path` is left out of the report."""
         if self._subscriber is not None:
             self._subscriber(
                 Activity(
                     at=self._clock.now(),
-                    kind="request",
                     method=method,
-                    target=path.partition("?")[0],
-                    result=problem or "ok",
-                    is_ok=problem is None,
+                    target=escape_hidden(without_query(path)),
+                    status=status,
+                    fault=fault,
+                    problem=problem,
+                    order_id=order_id,
                 )
             )
 
@@ -149,12 +163,12 @@ class ActivityFeed:
             self._subscriber(
                 Activity(
                     at=sent.sent_at,
-                    kind="callback",
+                    kind=sent.kind,
                     method=sent.method,
-                    target=without_query(sent.url),
+                    target=escape_hidden(without_query(sent.url)),
+                    status=sent.status,
+                    problem=sent.error and escape_hidden(sent.error),
                     order_id=sent.order_id,
-                    result=sent.error or f"{sent.kind}: {sent.status}",
-                    is_ok=sent.status == _OK_STATUS,
                 )
             )
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from aurpay_async import AurpayClient
 from aurpay_async._cli._options import VARIABLES
 from aurpay_async._cli.sandbox import SandboxOptions
 
 from ..support.loopback import Server, answering
 from .test_callback_listen import listening, post
 from .test_main import COMMANDS
-from .test_sandbox import served
+from .test_sandbox import read_lines, served
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
@@ -65,11 +66,13 @@ def shape(value: Any) -> Any:
 
 
 def shapes(text: str) -> list[Any]:
-    """Return the shape of one JSON object, or of one per line."""
-    try:
-        return [shape(json.loads(text))]
-    except json.JSONDecodeError:
-        return [shape(json.loads(line)) for line in text.splitlines()]
+    """Return the shape of each JSON object."""
+    found, rest = [], text.strip()
+    while rest:
+        value, end = json.JSONDecoder().raw_decode(rest)
+        found.append(shape(value))
+        rest = rest[end:].lstrip()
+    return found
 
 
 def mask_days(text: str) -> str:
@@ -183,8 +186,16 @@ async def test_callback_listen_has_the_json_keys_of_the_page(
 async def test_sandbox_command_has_the_json_keys_of_the_page(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    async with served(capsys, SandboxOptions()) as said:
-        assert shapes(said) == shapes(find_example("sandbox").json)
+    async with (
+        Server(answering(b"ok")) as shop,
+        served(capsys, SandboxOptions()) as said,
+    ):
+        base_url = json.loads(said)["base_url"]
+        async with AurpayClient(base_url=base_url, network="regtest") as client:
+            order = await client.create_order("20", "USD", callback_url=shop.url)
+        await post(f"{base_url}/_sandbox/orders/{order.order_id}/pay")
+        lines = await read_lines(capsys, 2)
+    assert shapes("\n".join([said, *lines])) == shapes(find_example("sandbox").json)
 
 
 async def test_doctor_command_has_the_json_keys_of_the_page(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -262,15 +264,37 @@ def test_closed_pipe_ends_the_command_quietly(output: str) -> None:
 
 
 def test_ctrl_c_stops_the_sandbox_with_130_and_no_traceback() -> None:
-    # A shell starts background jobs with SIGINT ignored, and children inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = start("sandbox", "--output", "json", PYTHONUNBUFFERED="1")
-    signal.signal(signal.SIGINT, before)
-    assert process.stdout is not None
-    assert b"base_url" in process.stdout.readline()
+    process, url = start_sandbox(PYTHONUNBUFFERED="1")
+    assert url.startswith("http://127.0.0.1:")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def start_sandbox(**environment: str) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a sandbox that Ctrl-C can stop, and return it with its base URL."""
+    # A shell starts background jobs with SIGINT ignored, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = start("sandbox", "--output", "json", **environment)
+    signal.signal(signal.SIGINT, before)
+    assert process.stdout is not None
+    return process, json.loads(process.stdout.readline())["base_url"]
+
+
+def test_full_pipe_does_not_stop_the_sandbox() -> None:
+    fcntl = pytest.importorskip("fcntl")
+    process, url = start_sandbox()
+    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 8192)
+    count, headers = 200, {"Content-Type": "application/json"}
+    for _ in range(count):
+        request = Request(f"{url}/api/bln/order", b"{}", headers)  # noqa: S310
+        with urlopen(request, timeout=30) as response:  # noqa: S310 - loopback
+            assert b"price must be a number" in response.read()
+    assert process.stdout is not None
+    lines = [json.loads(process.stdout.readline()) for _ in range(count)]
+    assert {line["path"] for line in lines} == {"/api/bln/order"}
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
 
 
 def test_prompts_run_before_the_event_loop(

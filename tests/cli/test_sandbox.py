@@ -8,6 +8,7 @@ import re
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
 
 import aiohttp
 import pytest
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from ..support.loopback import Peer
     from .conftest import Run
 
 
@@ -145,25 +147,106 @@ async def test_sandbox_prints_requests_and_callbacks_as_they_happen(
         lines = await read_lines(capsys, 7)
     assert "canary" not in "".join(lines)
     assert [line[:3].strip() + line[12:] for line in lines] == [
-        "✓ request: POST /api/bln/order -> ok",
-        "✓ request: GET /api/v2/order/ -> ok",
+        f"✓ request: POST /api/bln/order -> 200, order {order.order_id}",
+        "✓ request: GET /api/v2/order/ -> 200",
         "✗ request: POST /api/bln/order -> fault 503",
-        "✗ request: POST /api/bln/order -> 400 price must be a number",
-        "✗ request: POST /api/plugin/key/verify -> 404 not served",
-        f"✓ callback of {order.order_id}: GET {shop.url}/paid -> paid: 200",
-        "✗ request: POST /api/bln/order -> 403 for programs, not for web pages",
+        "✗ request: POST /api/bln/order -> 200, code 400: price must be a number",
+        "✗ request: POST /api/plugin/key/verify -> 404, not served",
+        f"✓ callback paid: GET {shop.url}/paid -> 200, order {order.order_id}",
+        "✗ request: POST /api/bln/order -> 403, for programs, not for web pages",
     ]
 
 
-async def test_sandbox_json_output_has_one_line_only(
+async def test_sandbox_prints_requests_and_callbacks_as_json_lines(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A full pipe would stop the sandbox."""
     async with served(capsys, SandboxOptions()) as said:
         base_url = json.loads(said)["base_url"]
+        await post(f"{base_url}/_sandbox/faults", b'["cut-body+created"]')
+        body = (
+            b'{"price": 20, "currency": "USD", "callback_url": "http://shop.test/?x"}'
+        )
+        with pytest.raises(aiohttp.ClientError):
+            await post(f"{base_url}/api/bln/order", body)
+        (created,) = await read_lines(capsys, 1)
+        order_id = json.loads(created)["order_id"]
+        await post(f"{base_url}/_sandbox/orders/{order_id}/pay", b"")
+        detail = f"/api/v2/order/detail/{order_id}"
+        await post(base_url + detail, b"")
+        rows = [json.loads(line) for line in await read_lines(capsys, 2)]
+    request = {"type": "request", "method": "POST", "order_id": order_id}
+    request |= {"path": "/api/bln/order", "status": None, "problem": None}
+    assert json.loads(created) == {**request, "at": ANY, "fault": "cut-body"}
+    assert rows == [
+        {
+            "type": "sent_callback",
+            "at": ANY,
+            "kind": "paid",
+            "method": "GET",
+            "url": "http://shop.test/",
+            "status": None,
+            "error": "not sent: not on this machine",
+            "order_id": order_id,
+        },
+        {
+            "type": "request",
+            "at": ANY,
+            "method": "POST",
+            "path": detail,
+            "status": 404,
+            "fault": None,
+            "problem": "not served",
+            "order_id": None,
+        },
+    ]
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+async def test_quiet_sandbox_prints_neither_requests_nor_callbacks(
+    capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    async with served(capsys, SandboxOptions(quiet=True), output) as said:
+        base_url = re.findall(r"http://127\.0\.0\.1:\d+", said)[0]
         await post(f"{base_url}/api/bln/order", b"{}")
-        await asyncio.sleep(0)
+        for _ in range(9):
+            await asyncio.sleep(0)
         assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+async def test_lines_of_the_sandbox_contain_no_secret(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    names = ("API_TOKEN", "API_SECRET", "CALLBACK_TOKEN", "CALLBACK_SECRET")
+    secrets = {name: f"test-canary-{name}" for name in names}
+    for name, value in secrets.items():
+        monkeypatch.setenv(f"AURPAY_{name}", value)
+    auth = ApiToken(secrets["API_TOKEN"], secrets["API_SECRET"])
+    options = SandboxOptions(auth_from_env=True)
+    async with (
+        Server(answering(b"ok")) as good,
+        Server(answer_without_http) as bad,
+        served(capsys, options, output) as said,
+    ):
+        base_url = re.findall(r"http://127\.0\.0\.1:\d+", said)[0]
+        async with AurpayClient(
+            auth, base_url=base_url, network="regtest", reference_key="k" * 16
+        ) as aurpay:
+            for shop in (good.url, bad.url):
+                order = await aurpay.create_order(
+                    "20", "USD", reference="cart-42", callback_url=f"{shop}/paid"
+                )
+                await post(f"{base_url}/_sandbox/orders/{order.order_id}/pay", b"")
+        lines = "".join(await read_lines(capsys, 4))
+    assert f"{good.url}/paid" in lines
+    assert "ClientResponseError" in lines
+    assert "canary" not in lines
+    assert "aurpay_ref" not in lines
+
+
+async def answer_without_http(peer: Peer) -> None:
+    await peer.read_request()
+    await peer.write(b"no HTTP\r\n\r\n")
 
 
 async def test_sandbox_prints_a_reset_of_an_unread_request(
@@ -184,8 +267,8 @@ async def post(url: str, body: bytes, **headers: str) -> None:
     json_type = {"Content-Type": "application/json"}
     async with aiohttp.request(
         "POST", url, data=body, headers={**json_type, **headers}
-    ):
-        pass
+    ) as response:
+        await response.read()
 
 
 async def read_lines(capsys: pytest.CaptureFixture[str], count: int) -> list[str]:
