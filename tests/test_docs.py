@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SUPPORT.md", *sorted(DOCS.rglob("*.md"))]
 
 #: The expected output of an example: the block after it.
 PRINTED = re.compile(r"\n+```text\n(.*?)```\n", re.DOTALL)
@@ -247,6 +247,32 @@ def test_layers_of_the_picture_are_in_the_order_of_the_contract() -> None:
     height = {module: place for place, row in enumerate(rows) for module in row}
     drawn = [height[f"aurpay_async.{m}"] for row in LAYERS for m in row.modules]
     assert drawn == sorted(drawn)
+
+
+def test_support_page_names_each_dependency_with_its_lower_bound() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    required = {f"{name}>every installation" for name in project["dependencies"]}
+    for extra, names in project["optional-dependencies"].items():
+        required |= {f"{name}>`{extra}`" for name in names}
+    table = re.findall(
+        r"^\| ([\w-]+) \| ([\d.]+) \| (.+) \|$",
+        (ROOT / "SUPPORT.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert {re.sub(r"\[.*?\]", "", row) for row in required} == {
+        f"{name}>={bound}>{extra}"
+        for name, bound, extras in table
+        for extra in extras.split(", ")
+    }
+
+
+def test_support_page_names_each_python_of_the_classifiers() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        classifiers = tomllib.load(file)["project"]["classifiers"]
+    versions = re.findall(r"Python :: (3\.\d+)", " ".join(classifiers))
+    text = (ROOT / "SUPPORT.md").read_text(encoding="utf-8")
+    assert f"| CPython | {', '.join(versions)};" in text
 
 
 def test_every_public_module_is_in_the_reference() -> None:
