@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import attrs
 
+from .._client.options import require_allow_http, require_network
 from .._core.urls import UrlError, parse_origin, require_secure
 from ..callbacks import MAX_BODY
 from ..errors import CallbackError, ConfigurationError, shown
@@ -21,6 +22,7 @@ from ..errors import CallbackError, ConfigurationError, shown
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Mapping
 
+    from .._core.money import Network
     from ..callbacks import CallbackProcessor, Kind, Reply
     from ..callbacks._verifier import Body
 
@@ -46,7 +48,14 @@ _PATH_CHARACTERS: Final = "/~!$&'()*+,;=:@"
 class PublicAddress:
     """The part of the registered callback URLs before the request target."""
 
-    def __init__(self, public_base_url: str, *, allow_http: bool = False) -> None:
+    def __init__(
+        self,
+        public_base_url: str,
+        *,
+        allow_http: bool = False,
+        network: Network = "mainnet",
+    ) -> None:
+        require_allow_http(allow_http, require_network(network))
         problem = _find_problem(public_base_url, allow_http=allow_http)
         if problem is not None:
             raise ConfigurationError(f"public_base_url: {problem}")
@@ -123,10 +132,13 @@ class CallbackRoute:
         kind: Kind | None,
         *,
         allow_http: bool,
+        network: Network,
     ) -> None:
         require_kind(kind)
         self.name = f"aurpay_{kind or 'callback'}"
-        self.address = PublicAddress(public_base_url, allow_http=allow_http)
+        self.address = PublicAddress(
+            public_base_url, allow_http=allow_http, network=network
+        )
         self._processor = processor
         self._kind: Kind | None = kind
 

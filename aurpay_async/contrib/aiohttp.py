@@ -13,6 +13,7 @@ from ._common import CallbackRoute, RequestBody
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from .._core.money import Network
     from ..callbacks import CallbackProcessor, Kind
 
 __all__ = ["callback_handler"]
@@ -28,6 +29,7 @@ def callback_handler(
     public_base_url: str,
     kind: Kind | None = None,
     allow_http: bool = False,
+    network: Network = "mainnet",
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Return a request handler that passes callbacks to `processor`.
 
@@ -41,12 +43,15 @@ def callback_handler(
             a proxy, the server receives another host.
         kind: The kind of callback that the route accepts, if the shop has two.
         allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
-            client: for test networks of containers only.
+            client: between containers for example. The network must not be mainnet.
+        network: The network of the client.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
-    route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
+    route = CallbackRoute(
+        processor, public_base_url, kind, allow_http=allow_http, network=network
+    )
 
     async def aurpay_callback(request: web.Request) -> web.Response:
         body = RequestBody(_chunks(request), request.content_length)

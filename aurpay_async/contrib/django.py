@@ -23,6 +23,7 @@ from ._common import CallbackRoute, require_size
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from .._core.money import Network
     from ..callbacks import CallbackProcessor, Kind, Reply
     from ._common import Headers, PublicAddress, Scope
 
@@ -37,6 +38,7 @@ def callback_view(
     public_base_url: str,
     kind: Kind | None = None,
     allow_http: bool = False,
+    network: Network = "mainnet",
 ) -> View:
     """Return a view that passes callbacks to `processor`; without CSRF protection.
 
@@ -54,12 +56,15 @@ def callback_view(
             a proxy, the server receives another host.
         kind: The kind of callback that the route accepts, if the shop has two.
         allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
-            client: for test networks of containers only.
+            client: between containers for example. The network must not be mainnet.
+        network: The network of the client.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
-    route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
+    route = CallbackRoute(
+        processor, public_base_url, kind, allow_http=allow_http, network=network
+    )
 
     async def aurpay_callback(
         request: _Request, *_: object, **__: object

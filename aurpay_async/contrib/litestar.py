@@ -23,6 +23,7 @@ from ._common import PATH, CallbackRoute
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
+    from .._core.money import Network
     from ..callbacks import CallbackProcessor, Kind
 
 __all__ = ["callback_handler"]
@@ -35,6 +36,7 @@ def callback_handler(
     path: str = PATH,
     kind: Kind | None = None,
     allow_http: bool = False,
+    network: Network = "mainnet",
 ) -> HTTPRouteHandler:
     """Return a route handler that passes callbacks to `processor`, without CSRF checks.
 
@@ -49,12 +51,15 @@ def callback_handler(
         path: The path of the route in this application.
         kind: The kind of callback that the route accepts, if the shop has two.
         allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
-            client: for test networks of containers only.
+            client: between containers for example. The network must not be mainnet.
+        network: The network of the client.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
-    callback = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
+    callback = CallbackRoute(
+        processor, public_base_url, kind, allow_http=allow_http, network=network
+    )
 
     @route(
         path,

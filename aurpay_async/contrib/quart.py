@@ -14,6 +14,7 @@ except ImportError as _error:
 from ._common import METHODS, PATH, CallbackRoute
 
 if TYPE_CHECKING:
+    from .._core.money import Network
     from ..callbacks import CallbackProcessor, Kind
 
 __all__ = ["callback_blueprint"]
@@ -26,6 +27,7 @@ def callback_blueprint(
     path: str = PATH,
     kind: Kind | None = None,
     allow_http: bool = False,
+    network: Network = "mainnet",
 ) -> Blueprint:
     """Return a blueprint that passes callbacks to `processor`.
 
@@ -40,12 +42,15 @@ def callback_blueprint(
         path: The path of the route in this application.
         kind: The kind of callback that the route accepts, if the shop has two.
         allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
-            client: for test networks of containers only.
+            client: between containers for example. The network must not be mainnet.
+        network: The network of the client.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
-    route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
+    route = CallbackRoute(
+        processor, public_base_url, kind, allow_http=allow_http, network=network
+    )
     blueprint = Blueprint(route.name, __name__)
 
     async def aurpay_callback(**_: object) -> Response:

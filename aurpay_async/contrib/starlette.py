@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from fastapi import APIRouter
 
+    from .._core.money import Network
     from ..callbacks import CallbackEvent, CallbackProcessor, CallbackVerifier, Kind
 
 __all__ = ["callback_route", "callback_router", "verified_callback"]
@@ -50,6 +51,7 @@ def callback_route(
     path: str = PATH,
     kind: Kind | None = None,
     allow_http: bool = False,
+    network: Network = "mainnet",
 ) -> Route:
     """Return a Starlette route that passes callbacks to `processor`.
 
@@ -64,12 +66,15 @@ def callback_route(
         path: The path of the route in this application.
         kind: The kind of callback that the route accepts, if the shop has two.
         allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
-            client: for test networks of containers only.
+            client: between containers for example. The network must not be mainnet.
+        network: The network of the client.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
-    route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
+    route = CallbackRoute(
+        processor, public_base_url, kind, allow_http=allow_http, network=network
+    )
     return Route(path, _endpoint(route), methods=METHODS, name=route.name)
 
 
@@ -80,6 +85,7 @@ def callback_router(
     path: str = PATH,
     kind: Kind | None = None,
     allow_http: bool = False,
+    network: Network = "mainnet",
 ) -> APIRouter:
     """Return a FastAPI router that passes callbacks to `processor`; not in the schema.
 
@@ -93,6 +99,7 @@ def callback_router(
         path: As for `callback_route`.
         kind: As for `callback_route`.
         allow_http: As for `callback_route`.
+        network: As for `callback_route`.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` is invalid.
@@ -104,7 +111,9 @@ def callback_router(
             "callback_router needs FastAPI: pip install 'aurpay-async[fastapi]'"
         ) from error
 
-    route = CallbackRoute(processor, public_base_url, kind, allow_http=allow_http)
+    route = CallbackRoute(
+        processor, public_base_url, kind, allow_http=allow_http, network=network
+    )
     router = APIRouter()
     router.add_api_route(
         path,
@@ -123,6 +132,7 @@ def verified_callback(
     public_base_url: str,
     kind: Kind | None = None,
     allow_http: bool = False,
+    network: Network = "mainnet",
 ) -> Callable[[Request], Awaitable[CallbackEvent]]:
     """Return a FastAPI dependency that verifies a callback and returns its event.
 
@@ -139,11 +149,12 @@ def verified_callback(
         public_base_url: As for `callback_route`.
         kind: As for `callback_route`.
         allow_http: As for `callback_route`.
+        network: As for `callback_route`.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` is invalid.
     """
-    address = PublicAddress(public_base_url, allow_http=allow_http)
+    address = PublicAddress(public_base_url, allow_http=allow_http, network=network)
     require_kind(kind)
     log = RejectionLog(None)
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 
@@ -18,6 +19,9 @@ from aurpay_async.sandbox import Sandbox
 
 from .shop import Shop
 from .web import create_app
+
+if TYPE_CHECKING:
+    from aurpay_async.bolt11 import Network
 
 HOST = os.environ.get("SHOP_HOST", "127.0.0.1")
 PORT = int(os.environ.get("SHOP_PORT", "8000"))
@@ -89,6 +93,7 @@ async def with_aurpay() -> None:
             database=DATABASE,
             public_base_url=os.environ["SHOP_URL"],
             allow_http=os.environ.get("AURPAY_ALLOW_HTTP") == "1",
+            network=cast("Network", os.environ.get("AURPAY_NETWORK") or "mainnet"),
             password=os.environ.get("SHOP_PASSWORD"),
         )
         await serve(shop)

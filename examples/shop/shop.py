@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from aurpay_async import AurpayClient, LightningOrder
+    from aurpay_async.bolt11 import Network
     from aurpay_async.callbacks import CallbackVerifier, Notification
     from aurpay_async.orders import Attempt, Change
 
@@ -128,6 +129,7 @@ class Shop:
         database: str,
         public_base_url: str,
         allow_http: bool = False,
+        network: Network = "mainnet",
         password: str | None = None,
         simulate: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:
@@ -139,11 +141,13 @@ class Shop:
             database: ``sqlite+aiosqlite:///...`` or ``postgresql+asyncpg://...``.
             public_base_url: The URL at which Aurpay and the payers reach the shop.
             allow_http: Accept ``http://`` for it beyond loopback, as in containers.
+            network: The network of the client; with `allow_http`, not mainnet.
             password: Protects the list of orders; without one, there is no list.
             simulate: Pays an order of the sandbox.
         """
         self.public_base_url = public_base_url
         self.allow_http = allow_http
+        self.network = network
         self.password = password
         self.simulate = simulate
         self.store = OrderStore(aurpay, database)

@@ -155,6 +155,7 @@ def create_app(shop: Shop) -> FastAPI:
             shop.processor,
             public_base_url=shop.public_base_url,
             allow_http=shop.allow_http,
+            network=shop.network,
         )
     )
     app.mount("/static", StaticFiles(directory=_HERE / "static"))

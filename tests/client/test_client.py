@@ -315,6 +315,8 @@ async def test_plain_http_between_containers_needs_allow_http() -> None:
             with pytest.raises(InvalidRequestError, match="allow_http=True") as caught:
                 await c.create_order("20", "USD", **{name: url})
             assert caught.value.field == name
+    with pytest.raises(ConfigurationError, match="allow_http is for test networks"):
+        AurpayClient(base_url="http://sandbox:8765", allow_http=True)
     with pytest.raises(ConfigurationError, match="base_url must start with https"):
         AurpayClient(base_url="http://sandbox:8765", network="regtest")
 

@@ -48,8 +48,24 @@ def test_invalid_public_base_url_is_rejected_with_a_hint(base: Any, hint: str) -
 
 
 def test_plain_http_beyond_loopback_needs_allow_http() -> None:
-    address = PublicAddress("http://shop.test", allow_http=True)
+    address = PublicAddress("http://shop.test", allow_http=True, network="regtest")
     assert address.url("/aurpay/callback?x=1") == "http://shop.test/aurpay/callback?x=1"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "allow_http is for test networks"),
+        ({"network": "mainnet"}, "allow_http is for test networks"),
+        ({"network": "moon"}, "network must be one of"),
+        ({"network": "regtest", "allow_http": 1}, "allow_http must be True or False"),
+    ],
+)
+def test_plain_http_of_public_base_url_is_rejected_on_mainnet(
+    options: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        PublicAddress("http://shop.test", **{"allow_http": True, **options})
 
 
 FACTORIES = [
@@ -74,7 +90,10 @@ def test_every_adapter_validates_its_arguments_at_setup(
         factory(processor, public_base_url=PUBLIC, kind="success")
     with pytest.raises(ConfigurationError, match="allow_http=True"):
         factory(processor, public_base_url="http://shop.test")
-    assert factory(processor, public_base_url="http://shop.test", allow_http=True)
+    plain: Any = {"public_base_url": "http://shop.test", "allow_http": True}
+    with pytest.raises(ConfigurationError, match="allow_http is for test networks"):
+        factory(processor, **plain)
+    assert factory(processor, **plain, network="regtest")
 
 
 def test_verified_callback_validates_its_arguments_at_setup() -> None:
@@ -88,6 +107,10 @@ def test_verified_callback_validates_its_arguments_at_setup() -> None:
             public_base_url=PUBLIC,
             kind="success",  # type: ignore[arg-type]
         )
+    plain: Any = {"public_base_url": "http://shop.test", "allow_http": True}
+    with pytest.raises(ConfigurationError, match="allow_http is for test networks"):
+        starlette.verified_callback(verifier(), **plain)
+    assert callable(starlette.verified_callback(verifier(), **plain, network="regtest"))
 
 
 @pytest.mark.parametrize(
