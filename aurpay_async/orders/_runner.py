@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, final
 
 from .._client.retry import RetryPolicy
 from ..callbacks._notifications import propagates
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from .._core.clock import Clock
     from ._models import Reconciliation
+
+    Reconcile = Callable[[], Awaitable[Reconciliation]]
 
 
 _log: Final = logging.getLogger("aurpay_async.orders")
@@ -31,46 +34,107 @@ _FIRST_PAUSE_S: Final = 1.0
 _MAX_FAILURES: Final = 64
 
 
+#: Seconds for the current run to end when the block of `running` ends; then the run is
+#: cancelled, and its transaction is rolled back. gunicorn and Kubernetes allow 30 s.
+STOP_LIMIT_S: Final = 10.0
+
+
+@final
+class _Loop:
+    """One loop, its pause, and its end."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.is_stopping = False
+        #: The task that runs it; `on_change` may stop its own loop.
+        self.task = asyncio.current_task()
+        self.event_loop = asyncio.get_running_loop()
+        self.ended = asyncio.Event()
+        self._clock = clock
+        self._pause: asyncio.Future[None] | None = None
+
+    def stop(self) -> None:
+        """End the pause; the current run continues to its end."""
+        self.is_stopping = True
+        if self._pause is not None:
+            self._pause.cancel()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep until the time is over, or until `stop` is called."""
+        if self.is_stopping:
+            return
+        self._pause = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({self._pause})
+        finally:
+            self._pause.cancel()
+
+
 @final
 class Runner:
     """Runs reconciliation periodically until it is stopped."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._pauses: set[asyncio.Task[None]] = set()
-        #: For each task that runs a loop: done when the loop has ended.
-        self._active: dict[object, asyncio.Future[None]] = {}
+        self._loops: set[_Loop] = set()
         self._stopped = False
 
-    async def run(
-        self, reconcile: Callable[[], Awaitable[Reconciliation]], every: float
-    ) -> None:
+    async def run(self, reconcile: Reconcile, every: float) -> None:
         """Call `reconcile` every `every` seconds, and at once if more is due."""
-        task = asyncio.current_task()
-        ended = self._active[task] = asyncio.get_running_loop().create_future()
+        loop = self._add_loop()
         try:
-            await self._loop(reconcile, every)
+            await self._repeat(loop, reconcile, every)
         finally:
-            del self._active[task]
-            ended.set_result(None)
+            self._remove(loop)
+
+    @asynccontextmanager
+    async def running(
+        self, reconcile: Reconcile, every: float
+    ) -> AsyncGenerator[None, None]:
+        """Do the same in a task of its own until the block ends."""
+        loop = self._add_loop()
+        repeating = self._repeat(loop, reconcile, every)
+        task = loop.task = asyncio.create_task(repeating, name="aurpay reconciliation")
+        task.add_done_callback(lambda _: self._remove(loop))
+        try:
+            yield
+        finally:
+            loop.stop()
+            try:
+                await asyncio.wait({task}, timeout=STOP_LIMIT_S)
+            finally:
+                if task.cancel():
+                    _log.warning("reconciliation was cancelled, its run took too long")
+                    await asyncio.wait({task})
 
     async def stop(self) -> None:
         """End all loops; wait for the current runs."""
         self._stopped = True
-        for pause in self._pauses:
-            pause.cancel()
-        # `on_change` may close the store: its own task must not wait for itself.
-        current = asyncio.current_task()
-        others = [ended for task, ended in self._active.items() if task is not current]
-        if others:
-            await asyncio.wait(others)
+        loops = self._active()
+        for loop in loops:
+            loop.stop()
+        for loop in loops:
+            if loop.task is not asyncio.current_task():  # it would wait for itself
+                await loop.ended.wait()
 
-    async def _loop(
-        self, reconcile: Callable[[], Awaitable[Reconciliation]], every: float
-    ) -> None:
+    def _active(self) -> list[_Loop]:
+        """Return the loops of this event loop: a forked process inherits others."""
+        current = asyncio.get_running_loop()
+        return [loop for loop in self._loops if loop.event_loop is current]
+
+    def _add_loop(self) -> _Loop:
+        loop = _Loop(self._clock)
+        loop.is_stopping = self._stopped
+        self._loops.add(loop)
+        return loop
+
+    def _remove(self, loop: _Loop) -> None:
+        self._loops.discard(loop)
+        loop.ended.set()
+
+    async def _repeat(self, loop: _Loop, reconcile: Reconcile, every: float) -> None:
         backoff = RetryPolicy(base=_FIRST_PAUSE_S, cap=every)
         failed = 0
-        while not self._stopped:
+        while not loop.is_stopping:
             try:
                 done = await reconcile()
             except BaseException as error:
@@ -79,19 +143,8 @@ class Runner:
                 failed = min(failed + 1, _MAX_FAILURES)
                 pause = backoff.backoff(failed, 1 - random.random() / 2)  # noqa: S311
                 _log.exception("reconciliation failed, again in %.1f s", pause)
-                await self._sleep(pause)
+                await loop.sleep(pause)
                 continue
             failed = 0
             if not done.more:
-                await self._sleep(every)
-
-    async def _sleep(self, seconds: float) -> None:
-        if self._stopped:
-            return
-        pause = asyncio.ensure_future(self._clock.sleep(seconds))
-        self._pauses.add(pause)
-        try:
-            await asyncio.wait({pause})
-        finally:
-            self._pauses.discard(pause)
-            pause.cancel()
+                await loop.sleep(every)

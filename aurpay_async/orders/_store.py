@@ -35,6 +35,7 @@ from ._runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
     from decimal import Decimal
 
     from sqlalchemy import MetaData
@@ -302,12 +303,13 @@ class OrderStore:
     async def run(
         self, *, every: float = 60, on_change: OnChange | None = None
     ) -> None:
-        """Run reconciliation periodically: start it as a background task.
+        """Run reconciliation periodically, until the caller is cancelled.
 
         It ends only when it is cancelled or the store is closed. Each exception is
         logged with its traceback by the logger ``aurpay_async.orders``, and followed by
         another run, with exponential backoff from one second to `every`. Safe in any
-        number of processes.
+        number of processes; a second loop of one store shares the work of the first,
+        and is of no use.
 
         Args:
             every: Seconds between two runs; if more attempts are due, the next run
@@ -317,11 +319,34 @@ class OrderStore:
         Raises:
             InvalidRequestError: an argument cannot be used.
         """
-        if type(every) not in {int, float} or not 0 < every <= _MAX_INTERVAL_S:
-            problem = f"must be seconds, above 0 and at most a day, got {shown(every)}"
-            raise InvalidRequestError(problem, field="every")
+        _require_interval(every)
         _require_handler(on_change)
         await self._runner.run(partial(self.reconcile, on_change=on_change), every)
+
+    def running(
+        self, *, every: float = 60, on_change: OnChange | None = None
+    ) -> AbstractAsyncContextManager[None]:
+        """Run reconciliation in a task of its own, as `run` does, during a block.
+
+        For the lifespan of an application. When the block ends, or raises, the current
+        run has 10 seconds to end; then it is cancelled, and its transaction is rolled
+        back.
+
+        Example:
+            >>> async with OrderStore(aurpay, url) as store:
+            ...     async with store.running(on_change=fulfil):
+            ...         await serve()
+
+        Args:
+            every: As for `run`.
+            on_change: As for `reconcile`.
+
+        Raises:
+            InvalidRequestError: an argument cannot be used; no task is started.
+        """
+        _require_interval(every)
+        _require_handler(on_change)
+        return self._runner.running(partial(self.reconcile, on_change=on_change), every)
 
     async def attempts(self, reference: str) -> Sequence[Attempt]:
         """Return all attempts of a reference, newest first.
@@ -407,6 +432,12 @@ class OrderStore:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _require_interval(every: float) -> None:
+    if type(every) not in {int, float} or not 0 < every <= _MAX_INTERVAL_S:
+        problem = f"must be seconds, above 0 and at most a day, got {shown(every)}"
+        raise InvalidRequestError(problem, field="every")
 
 
 def _require_handler(on_change: object) -> None:

@@ -163,6 +163,125 @@ async def test_reconciliation_loop_fulfils_a_payment_with_a_lost_callback(
     assert tries == [120, 180]
 
 
+async def test_loop_of_running_starts_at_entry_and_ends_at_exit() -> None:
+    runner, runs = Runner(Standing()), asyncio.Event()
+
+    async def count() -> Reconciliation:
+        runs.set()
+        return NOTHING
+
+    async with runner.running(count, 60):
+        await asyncio.wait_for(runs.wait(), 10)
+        [loop] = runner._loops
+    assert loop.task
+    assert loop.task.done()
+    assert not loop.task.cancelled()
+    assert not runner._loops
+    async with runner.running(count, 60):
+        pass  # before the first run
+    assert not runner._loops
+
+
+async def test_loop_of_running_ends_if_the_block_raises_after_the_current_run() -> None:
+    runner, go, done = Runner(Standing()), asyncio.Event(), list[str]()
+
+    async def slow() -> Reconciliation:
+        await go.wait()
+        done.append("run")
+        return MORE
+
+    async def serve() -> None:
+        async with runner.running(slow, 60):
+            await asyncio.sleep(0)
+            asyncio.get_running_loop().call_later(0.01, go.set)
+            raise LookupError("no port")
+
+    with pytest.raises(LookupError, match="no port"):
+        await asyncio.wait_for(serve(), 10)
+    assert done == ["run"]
+    assert not runner._loops
+
+
+async def test_run_that_does_not_end_is_cancelled_after_a_limit_and_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aurpay_async.orders._runner.STOP_LIMIT_S", 0)
+    runner, ended = Runner(Standing()), list[str]()
+
+    async def hang() -> Reconciliation:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)  # a rollback
+            ended.append("rollback")
+        return NOTHING
+
+    async with runner.running(hang, 60):
+        await asyncio.sleep(0)
+    assert ended == ["rollback"]
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "cancelled" in record.getMessage()
+
+
+async def test_second_cancellation_of_a_shutdown_cancels_the_current_run() -> None:
+    """A task that cannot wait any longer leaves no loop behind."""
+    runner, ended = Runner(Standing()), list[str]()
+
+    async def hang() -> Reconciliation:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("rollback")
+        return NOTHING
+
+    async def serve() -> None:
+        async with runner.running(hang, 60):
+            await asyncio.Event().wait()
+
+    serving = asyncio.create_task(serve())
+    await asyncio.sleep(0.01)
+    serving.cancel()
+    await asyncio.sleep(0.01)
+    assert not serving.done()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert ended == ["rollback"]
+    assert not runner._loops
+
+
+async def test_store_may_be_closed_within_the_block_of_running(
+    local: OrderStore, clock: FakeClock
+) -> None:
+    async with asyncio.timeout(10), local.running():
+        await clock_has_slept(clock)
+        await local.aclose()
+    assert not local._runner._loops
+
+
+async def clock_has_slept(clock: FakeClock) -> None:
+    while not clock.sleeps:
+        await asyncio.sleep(0.001)
+
+
+async def test_loop_that_another_event_loop_left_behind_does_not_block_closing() -> (
+    None
+):
+    """A forked process inherits the loops of its parent, and their tasks never run."""
+    runner = Runner(Standing())
+    other = asyncio.new_event_loop()
+    abandoned = runner.run(Steps(runner, NOTHING), 60)
+    left = other.create_task(abandoned)
+    await asyncio.to_thread(other.run_until_complete, asyncio.sleep(0))
+    assert len(runner._loops) == 1
+    await asyncio.wait_for(runner.stop(), 10)
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.to_thread(other.run_until_complete, left)
+    other.close()
+
+
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
@@ -178,4 +297,8 @@ async def test_reconciliation_loop_validates_its_arguments_at_once(
 ) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         await local.run(**arguments)
+    assert caught.value.field == field
+    with pytest.raises(InvalidRequestError) as caught:
+        async with local.running(**arguments):
+            pytest.fail("the block was entered")
     assert caught.value.field == field

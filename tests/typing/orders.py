@@ -63,6 +63,8 @@ async def updates(
     await store.record(some, connection=42)  # type: ignore[arg-type]
     await store.record(some, connection)  # type: ignore[call-arg, arg-type]
     assert_type(await store.run(every=60), None)
+    async with store.running(every=60) as nothing:
+        assert_type(nothing, None)
 
 
 async def acknowledged(
