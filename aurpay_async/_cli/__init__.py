@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
     from ._options import OutputFormat
 
-#: Packages of the extra ``[cli]``; the rest of the package works without them.
-_EXTRA: Final = frozenset({"cyclopts", "rich", "segno"})
+#: The extras that install what a command needs, by the missing package.
+_EXTRAS: Final = {
+    **dict.fromkeys(("cyclopts", "rich", "segno"), "cli"),
+    **dict.fromkeys(("sqlalchemy", "alembic"), "cli,sql"),
+}
 
 _MISSING: Final = """\
-The aurpay command needs additional packages: pip install "aurpay-async[cli]"
+The aurpay command needs additional packages: pip install "aurpay-async[{}]"
 """
 
 #: Exit codes; 0 is success, and 130 what a shell reports after Ctrl-C.
@@ -73,6 +76,16 @@ List payments, refunds and withdrawals.
 
 ```console
 $ aurpay tx list
+```
+""",
+    "db": """\
+Show, check and migrate the schema of the merchant's database.
+
+The database is read from AURPAY_DATABASE, or given with --database.
+
+```console
+$ aurpay db check
+$ aurpay db upgrade
 ```
 """,
     "callback": """\
@@ -232,6 +245,33 @@ $ aurpay tx list
 $ aurpay tx list --all --output json | jq -r .tx_id
 ```
 """,
+    ("db upgrade", "database:upgrade_schema"): """\
+Migrate the database to the newest schema.
+
+Creates missing tables, and the file of a SQLite database. Safe to run twice, and on
+several machines at once: one migrates, the others wait.
+
+```console
+$ aurpay db upgrade
+$ aurpay db upgrade --database sqlite+aiosqlite:///orders.db
+```
+""",
+    ("db current", "database:show_schema"): """\
+Show the version of the database's schema, and the newest one.
+
+```console
+$ aurpay db current
+```
+""",
+    ("db check", "database:check_schema"): """\
+Check that no migration is pending, and that the tables are as this version needs them.
+
+Changes nothing. Ends with 1 if a migration is pending or a table differs.
+
+```console
+$ aurpay db check
+```
+""",
     ("callback send", "callbacks:send_callback"): """\
 Send one signed callback (webhook) to a shop, and show the response.
 
@@ -297,9 +337,10 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+        extras = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extras is None:
             raise
-        sys.stderr.write(_MISSING)
+        sys.stderr.write(_MISSING.format(extras))
         return USAGE
 
 

@@ -27,10 +27,11 @@ from ..errors import (
     NotFoundError,
     RateLimitedError,
     RequestOutcome,
+    StoreUnavailableError,
     UntrustedOrderError,
 )
 from . import FAILED, OUTCOME_UNKNOWN, USAGE
-from ._output import Output, Row, amount, moment
+from ._output import Output, Row, amount, moment, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -50,10 +51,16 @@ _OTHER_NETWORK: Final = (
     "AURPAY_NETWORK=regtest; else report the order to Aurpay."
 )
 
+_CHECK_DATABASE: Final = (
+    "Check that the database runs, and that AURPAY_DATABASE names it; then run the "
+    "command again, which is safe."
+)
+
 #: The most specific type of error comes first.
 _HINTS: Final[tuple[tuple[type[AurpayError], str], ...]] = (
     (UntrustedOrderError, _SHOW_NOTHING),
     (InvalidRequestError, "Nothing was sent: change it as the message says."),
+    (StoreUnavailableError, _CHECK_DATABASE),
     (ConfigurationError, "Set it and try again; `aurpay doctor` checks all settings."),
     (AuthenticationError, "Check credentials and clock: `aurpay doctor`."),
     (NotFoundError, "Check the id, and that it belongs to this account and base URL."),
@@ -320,5 +327,6 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
 def show_usage_error(output_format: OutputFormat, message: str) -> int:
     """Show that the command line is invalid, and return the exit code."""
     advice = "Run it with --help to see examples."
-    show_failure(Output(output_format), "usage", message, advice)
+    problem = without_passwords(message)  # an argument may be the URL of a database
+    show_failure(Output(output_format), "usage", problem, advice)
     return USAGE

@@ -24,7 +24,9 @@ from . import FAILED, USAGE
 from ._errors import show_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from cyclopts import Token
 
     from ._output import Output, Row
 
@@ -65,6 +67,28 @@ OpenOption = Annotated[
 WatchOption = Annotated[
     Flag,
     Parameter(help="Wait for the payment; end with 1 if the order is not paid."),
+]
+
+
+DATABASE: Final = "AURPAY_DATABASE"
+
+
+def _to_secret(_: object, tokens: Sequence[Token]) -> Secret:
+    return Secret(tokens[0].value)
+
+
+#: A URL may contain a password, so it is a secret from here on.
+DatabaseOption = Annotated[
+    Secret | None,
+    Parameter(
+        name="--database",
+        converter=_to_secret,
+        accepts_keys=False,
+        n_tokens=1,
+        help="URL of the order store's database, such as "
+        "sqlite+aiosqlite:///orders.db. Arguments are visible to other users of the "
+        "machine: put a URL with a password into AURPAY_DATABASE.",
+    ),
 ]
 
 
@@ -214,6 +238,7 @@ VARIABLES: Final = (
     CALLBACK_TOKEN,
     CALLBACK_SECRET,
     "AURPAY_REFERENCE_KEY",
+    DATABASE,
 )
 
 

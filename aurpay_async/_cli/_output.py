@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -54,6 +55,15 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= _MIN_SECRET:
             text = text.replace(secret, _STARS)
     return text
+
+
+#: User and password in a URL, also if the password has unescaped characters.
+_PASSWORD: Final = re.compile(r"(?<=://)[^\s'\"]*@|(?<=password=)[^\s'\"&]+")
+
+
+def without_passwords(text: str) -> str:
+    """Return `text` with stars in place of the user and the password of each URL."""
+    return _PASSWORD.sub(lambda found: _STARS + "@" * found[0].endswith("@"), text)
 
 
 def to_json(members: Mapping[str, object]) -> str:

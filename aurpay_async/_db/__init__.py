@@ -5,4 +5,6 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 if find_spec("sqlalchemy") is None:
-    raise ImportError("this needs SQLAlchemy: pip install 'aurpay-async[sql]'")
+    raise ModuleNotFoundError(
+        "this needs SQLAlchemy: pip install 'aurpay-async[sql]'", name="sqlalchemy"
+    )

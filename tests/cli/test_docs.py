@@ -155,6 +155,16 @@ async def test_money_commands_have_the_json_keys_of_the_page(
         assert (done.code, shapes(done.out)) == (0, shapes(shown.json))
 
 
+def test_database_commands_have_the_json_keys_of_the_page(
+    aurpay: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/orders.db"
+    monkeypatch.setenv("AURPAY_DATABASE", url)
+    for word in ("upgrade", "current", "check"):
+        shown = find_example("db", word)
+        assert json.loads(aurpay(*shown.arguments).out) == json.loads(shown.json)
+
+
 async def test_callback_send_has_the_json_keys_of_the_page(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +220,7 @@ def test_page_documents_every_command_option_and_variable(
     aurpay: Run,
 ) -> None:
     for command in COMMANDS:
-        if command in {"order", "payment", "tx", "callback"}:
+        if command in {"order", "payment", "tx", "db", "callback"}:
             continue
         assert f"\n## aurpay {command}\n" in PAGE
         listed = aurpay(*command.split(), "--help").out

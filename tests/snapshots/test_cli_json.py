@@ -21,13 +21,17 @@ from .snapshot import expect, expect_files, mask
 from .test_cli_help import file_name
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aurpay_async.sandbox import Sandbox
 
     from ..cli.conftest import Done, Run
 
 #: Commands that run something; the others only group them.
 RUNNING = [
-    name for name in COMMANDS if name not in {"order", "payment", "tx", "callback"}
+    name
+    for name in COMMANDS
+    if name not in {"order", "payment", "tx", "db", "callback"}
 ]
 USAGE = ["--no-such-option"]
 #: Values that depend on the machine or on the speed of the run, by their keys.
@@ -266,6 +270,25 @@ async def test_json_of_doctor_is_as_stored(
     done = await asyncio.to_thread(aurpay, "doctor", "--output", "json")
     doctor.add("with a wrong base URL", verdicts(done), f"exit code {done.code}")
     doctor.expect()
+
+
+async def test_json_of_database_commands_is_as_stored(
+    aurpay: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`db upgrade`, `db current` and `db check`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AURPAY_DATABASE", "sqlite+aiosqlite:///orders.db")
+    other = ["--database", "sqlite+aiosqlite:///empty.db"]
+    (tmp_path / "empty.db").touch()
+    for command in ("db upgrade", "db current", "db check"):
+        transcript = Transcript(aurpay, command)
+        await transcript.run("success")
+        if command != "db upgrade":
+            await transcript.run("no tables", *other)
+            await transcript.run("no such file", "--database", f"{other[1]}.db")
+        await transcript.run("no asyncio driver", "--database", "postgres://h/n")
+        await transcript.run("wrong usage", *USAGE)
+        transcript.expect()
 
 
 async def test_json_of_callback_send_is_as_stored(

@@ -1,0 +1,128 @@
+"""Commands `db ...`, and the connection to the merchant's database."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from .._core.secrets import secret_from_env
+from .._db.engine import Database
+from .._db.migrations import upgrade
+from .._db.schema import read_schema
+from ..errors import ConfigurationError
+from . import FAILED
+from ._options import DATABASE, DatabaseOption, OutputOption
+from ._output import Output, Row
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+    from .._core.secrets import Secret
+    from .._db.schema import Schema
+
+
+@asynccontextmanager
+async def open_database(
+    option: Secret | None, *, create: bool = False
+) -> AsyncGenerator[Database, None]:
+    """Open the database of ``--database`` or ``AURPAY_DATABASE``.
+
+    Args:
+        option: The URL.
+        create: Whether a missing file is created; a mistyped name must not be.
+
+    Raises:
+        ConfigurationError: there is no URL, it is not usable, or its file is missing.
+    """
+    url = option or secret_from_env(DATABASE)
+    if url is None:
+        raise ConfigurationError(
+            f"{DATABASE} is not set: set it to the URL of your order store, such as "
+            "sqlite+aiosqlite:///orders.db"
+        )
+    database = Database(url.reveal(), "command")
+    try:
+        name = database.engine.url.database if database.is_sqlite else None
+        if not (create or name is None or name.startswith("file:")):
+            _require_file(name)
+        yield database
+    finally:
+        await database.aclose()
+
+
+def _require_file(name: str) -> None:
+    if not Path(name).is_file():
+        raise ConfigurationError(
+            f"there is no file {name}; `aurpay db upgrade` would create it"
+        )
+
+
+async def show_schema(
+    *, database: DatabaseOption = None, output_format: OutputOption = "text"
+) -> int:
+    """Show the version of the schema."""
+    output = Output(output_format)
+    async with open_database(database) as opened:
+        schema = await read_schema(opened)
+    _show(output, schema)
+    return 0
+
+
+async def check_schema(
+    *, database: DatabaseOption = None, output_format: OutputOption = "text"
+) -> int:
+    """Show the version of the schema, and return 1 if the package cannot use it."""
+    output = Output(output_format)
+    async with open_database(database) as opened:
+        schema = await read_schema(opened)
+    _show(output, schema)
+    return 0 if schema.fits else FAILED
+
+
+async def upgrade_schema(
+    *, database: DatabaseOption = None, output_format: OutputOption = "text"
+) -> int:
+    """Migrate the database, and show the version of its schema."""
+    output = Output(output_format)
+    async with open_database(database, create=True) as opened:
+        before = await read_schema(opened)
+        for revision in before.pending:
+            output.info(f"Migration {revision} is pending.")
+        with output.waiting("Migrating the database"):
+            await upgrade(opened)
+        schema = await read_schema(opened)
+    _show(output, schema)
+    return 0 if schema.fits else FAILED
+
+
+def _show(output: Output, schema: Schema) -> None:
+    output.json(
+        "schema",
+        ok=schema.fits,
+        version=schema.version,
+        newest=schema.newest,
+        pending=schema.pending,
+        differences=schema.differences,
+    )
+    output.rows(_rows(schema), "Schema of the database")
+    output.status(*_result(schema))
+
+
+def _rows(schema: Schema) -> Iterator[Row]:
+    yield Row("version", schema.version or "none: no migration of this package ran")
+    yield Row("newest", schema.newest)
+    for difference in schema.differences:
+        yield Row("differs", difference, "problem")
+
+
+def _result(schema: Schema) -> tuple[str, Literal["ok", "problem"]]:
+    if schema.fits:
+        return "this version of aurpay-async can use the tables", "ok"
+    if schema.is_newer:
+        newer = "a newer version of aurpay-async has migrated it: install that version"
+        return newer, "problem"
+    if schema.pending:
+        pending = f"pending: {', '.join(schema.pending)}; run `aurpay db upgrade`"
+        return pending, "problem"
+    return "tables differ from the schema of their version: restore them", "problem"
