@@ -23,8 +23,8 @@ from sybil.parsers.markdown import CodeBlockParser
 import aurpay_async
 from aurpay_async import AurpayError, Timeouts, errors
 from aurpay_async.sandbox import Sandbox
-from docs.pictures._architecture import LAYERS, architecture
-from docs.pictures._order_life import order_life
+from docs.pictures._architecture import LAYERS
+from docs.pictures._drawings import DRAWINGS
 
 from .test_payments import PAID
 
@@ -234,10 +234,9 @@ def test_answers_to_callback_faults_are_those_of_the_page() -> None:
 
 
 def test_stored_svg_pictures_are_up_to_date() -> None:
-    drawn = (DOCS / "images" / "order-life.svg").read_text(encoding="utf-8")
-    assert drawn == order_life()
-    drawn = (DOCS / "images" / "architecture.svg").read_text(encoding="utf-8")
-    assert drawn == architecture()
+    for name, draw in DRAWINGS.items():
+        stored = (DOCS / "images" / f"{name}.svg").read_text(encoding="utf-8")
+        assert stored == draw(), name
 
 
 def test_layers_of_the_picture_are_in_the_order_of_the_contract() -> None:

@@ -1,5 +1,5 @@
 """Create the pictures of the pages: ``python -m docs.pictures`` (`make pictures`).
 
-Two are SVG files that follow the colour scheme of their page. The others are
-screenshots of the package, one in light and one in dark colours.
+Those of `_drawings` are SVG files that follow the colour scheme of their page. The
+others are screenshots of the package, one in light and one in dark colours.
 """

@@ -6,10 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ._architecture import architecture
 from ._browser import open_browser
 from ._checkout import capture_checkout
-from ._order_life import order_life
+from ._drawings import DRAWINGS
 from ._terminal import capture_terminal, run_command
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
 
 async def main() -> None:
     """Write the SVG files, and then the screenshots."""
-    for name, drawn in (("order-life", order_life()), ("architecture", architecture())):
-        (IMAGES / f"{name}.svg").write_text(drawn, encoding="utf-8")
+    for name, draw in DRAWINGS.items():
+        (IMAGES / f"{name}.svg").write_text(draw(), encoding="utf-8")
     printed = {
         name: await run_command(arguments) for name, arguments in COMMANDS.items()
     }

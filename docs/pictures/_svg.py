@@ -24,6 +24,7 @@ text{font:14px system-ui,sans-serif;fill:var(--ink)}
 .open{fill:none;stroke:var(--line);stroke-dasharray:4 3}
 .bare{fill:none;stroke:var(--line)}
 .arrow{fill:none;stroke:var(--dim);stroke-width:1.5;marker-end:url(#head)}
+.both{marker-start:url(#head)}
 .head{fill:var(--dim)}
 """
 
@@ -70,6 +71,6 @@ def text(x: float, y: float, content: str, kind: str = "") -> str:
     return f'<text class="{kind}" x="{x:g}" y="{y:g}">{escape(content)}</text>'
 
 
-def arrow(path: str) -> str:
-    """Return an arrow along an SVG path."""
-    return f'<path class="arrow" d="{path}"/>'
+def arrow(path: str, kind: str = "arrow") -> str:
+    """Return an arrow along an SVG path; "arrow both" has two heads."""
+    return f'<path class="{kind}" d="{path}"/>'
