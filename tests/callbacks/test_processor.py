@@ -35,6 +35,7 @@ from aurpay_async.errors import (
 )
 from aurpay_async.testing import FakeClock
 
+from ..support.loop_time import advance_loop
 from .samples import ATTEMPT_ID, NOW, TOKEN, signed, url, verifier
 
 if TYPE_CHECKING:
@@ -204,15 +205,16 @@ async def test_package_error_raised_by_the_handler_is_answered_with_500() -> Non
 
 async def test_processing_continues_after_its_request_is_cancelled() -> None:
     shop = Shop()
-    free = asyncio.Event()
+    begun, free = asyncio.Event(), asyncio.Event()
 
     async def slow(notification: Notification) -> None:
+        begun.set()
         await free.wait()
         shop.notifications.append(notification)
 
     shop.handler = slow
     call = asyncio.create_task(shop.receive())
-    await asyncio.sleep(0.01)
+    await begun.wait()
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -226,13 +228,15 @@ async def test_claim_is_released_when_the_event_loop_cancels_the_processing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     shop = Shop()
+    begun = asyncio.Event()
 
     async def hang(_: Notification) -> None:
+        begun.set()
         await asyncio.Event().wait()
 
     shop.handler = hang
     call = asyncio.create_task(shop.receive())
-    await asyncio.sleep(0.01)
+    await begun.wait()
     (work,) = shop.processor._tasks
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -249,9 +253,10 @@ async def test_claim_is_released_when_the_event_loop_cancels_the_processing(
 
 
 async def test_handler_is_cancelled_at_the_end_of_its_lease() -> None:
-    shop = Shop(lease=timedelta(milliseconds=10))
+    shop = Shop(lease=timedelta(seconds=30))
 
     async def hang(_: Notification) -> None:
+        advance_loop(30)
         await asyncio.Event().wait()
 
     shop.handler = hang
@@ -749,11 +754,12 @@ async def test_recording_may_take_longer_than_the_lease() -> None:
         async def confirm(
             self, claim: Claim, handled: Handled, connection: object = None
         ) -> None:
-            await asyncio.sleep(0.05)
+            advance_loop(6)
+            await asyncio.sleep(0)
             await super().confirm(claim, handled, connection)  # type: ignore[arg-type]
 
     clock = FakeClock(NOW)
-    shop = Shop(inbox=Slow(clock=clock), lease=timedelta(milliseconds=20))
+    shop = Shop(inbox=Slow(clock=clock), lease=timedelta(seconds=5))
     assert (await shop.receive()).outcome == "paid"
     assert (await shop.receive()).outcome == "repeated"
 

@@ -41,7 +41,7 @@ class Listener(NamedTuple):
 
     async def line(self) -> str:
         """Return the next line."""
-        return await asyncio.wait_for(self.lines.get(), 10)
+        return await asyncio.wait_for(self.lines.get(), 60)
 
     async def record(self) -> dict[str, Any]:
         """Return the next line as JSON."""

@@ -318,7 +318,7 @@ async def test_ctrl_c_after_sending_reports_that_an_order_may_exist(
         monkeypatch.setenv("AURPAY_BASE_URL", server.url)
         monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
         creating = asyncio.create_task(create_order("20", "USD", output_format="json"))
-        await asyncio.wait_for(arrived.wait(), 10)
+        await asyncio.wait_for(arrived.wait(), 60)
         creating.cancel()
         with pytest.raises(asyncio.CancelledError):
             await creating
@@ -331,13 +331,16 @@ async def test_ctrl_c_after_sending_reports_that_an_order_may_exist(
 async def test_ctrl_c_before_sending_reports_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    called = asyncio.Event()
+
     async def never(*_: Any, **__: Any) -> None:
+        called.set()
         await asyncio.Event().wait()
 
     monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
     monkeypatch.setattr(AurpayClient, "create_order", never)
     creating = asyncio.create_task(create_order("20", "USD"))
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(called.wait(), 60)
     creating.cancel()
     with pytest.raises(asyncio.CancelledError):
         await creating

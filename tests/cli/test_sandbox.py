@@ -42,7 +42,7 @@ async def served(
     sandbox = make_sandbox(options)
     serving = asyncio.create_task(run_sandbox(Output(output), sandbox, options))
     said = ""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not said.endswith("/pay\n" if output == "text" else "\n"):
             assert not serving.done(), serving.exception()
             await asyncio.sleep(0.005)
@@ -274,7 +274,7 @@ async def post(url: str, body: bytes, **headers: str) -> None:
 async def read_lines(capsys: pytest.CaptureFixture[str], count: int) -> list[str]:
     """Wait for that many more lines, and return them."""
     said = ""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while said.count("\n") < count:
             await asyncio.sleep(0.005)
             said += capsys.readouterr().out

@@ -227,7 +227,7 @@ async def test_ctrl_c_after_sending_reports_that_money_may_have_moved(
         monkeypatch.setenv("AURPAY_NETWORK", "regtest")
         monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
         paying = asyncio.create_task(send_confirmed())
-        await asyncio.wait_for(arrived.wait(), 10)
+        await asyncio.wait_for(arrived.wait(), 60)
         paying.cancel()
         with pytest.raises(asyncio.CancelledError):
             await paying

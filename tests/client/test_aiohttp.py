@@ -7,7 +7,6 @@ import gzip
 import os
 import select
 import threading
-import time
 import traceback
 import zlib
 from functools import cache, partial
@@ -19,7 +18,7 @@ import pytest
 from yarl import URL
 
 import aurpay_async._client.aiohttp as _aiohttp
-from aurpay_async import Effect, Request, Response
+from aurpay_async import Effect, Request
 from aurpay_async._client.aiohttp import AiohttpTransport
 from aurpay_async._client.exchange import MAX_BODY, DirectExchange, TrackedRequest
 from aurpay_async.errors import (
@@ -33,7 +32,14 @@ from aurpay_async.errors import (
     TransportError,
 )
 
-from ..support.loopback import Server, answering, closed_port
+from ..support.loop_time import advance_loop
+from ..support.loopback import (
+    Server,
+    answering,
+    closed_port,
+    idle_connections,
+    wait_readable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -44,13 +50,16 @@ if TYPE_CHECKING:
 NOT_SENT, UNKNOWN = RequestOutcome.NOT_SENT, RequestOutcome.UNKNOWN
 CANARY = "canary-5f3a"
 
+#: The timeout of all requests; tests of timeouts advance the loop's clock to its end.
+TIMEOUT_S = 60
+
 
 def request(
     method: str = "POST",
     path: str = "/api/bln/order",
     *,
-    timeout: float = 60,
-    connect_timeout: float = 60,
+    timeout: float = TIMEOUT_S,
+    connect_timeout: float = TIMEOUT_S,
 ) -> Request:
     return Request(
         operation="create_order",
@@ -108,23 +117,6 @@ async def exchange(
             return error, server
         finally:
             await transport.aclose()
-
-
-async def exchange_until_timeout(
-    expected: type[Any], script: Script, session: aiohttp.ClientSession | None = None
-) -> Any:
-    """Exchange with longer and longer timeouts, until the outcome is `expected`.
-
-    On a busy machine a short timeout can pass in an earlier phase of the request, which
-    is a correct outcome, but not the one under test.
-    """
-    for timeout in (0.2, 2, 20):
-        outcome, _ = await exchange(script, request(timeout=timeout), session)
-        if not isinstance(outcome, (ConnectTimeoutError, RequestTimeoutError)):
-            return outcome
-        if type(outcome) is expected:
-            return outcome
-    return outcome
 
 
 async def test_request_and_response_bytes_are_sent_and_returned_unchanged(
@@ -311,22 +303,25 @@ async def test_aiohttp_does_not_repeat_a_get_uncounted() -> None:
 
 async def says_nothing(peer: Peer) -> None:
     await peer.read_request()
+    advance_loop(TIMEOUT_S)
     await peer.wait_closed()
 
 
 async def drips(peer: Peer) -> None:
     await peer.read_request()
     await peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-    while True:
+    for _ in range(10):
         await peer.write(b"x")
-        await asyncio.sleep(0.02)
+        advance_loop(TIMEOUT_S / 10)
+        await asyncio.sleep(0)
+    await peer.wait_closed()
 
 
 @pytest.mark.parametrize("script", [says_nothing, drips])
 async def test_slow_or_missing_response_is_a_request_timeout(
     script: Script, session: aiohttp.ClientSession | None
 ) -> None:
-    outcome = await exchange_until_timeout(RequestTimeoutError, script, session)
+    outcome, _ = await exchange(script, session=session)
     assert type(outcome) is RequestTimeoutError
     assert outcome.outcome is UNKNOWN
 
@@ -334,20 +329,26 @@ async def test_slow_or_missing_response_is_a_request_timeout(
 async def test_tls_handshake_that_hangs_is_a_connect_timeout() -> None:
 
     async def silent(peer: Peer) -> None:
+        advance_loop(TIMEOUT_S)
         await peer.wait_closed()
 
     async with Server(silent) as server:
         transport = AiohttpTransport(server.url.replace("http", "https"))
         with pytest.raises(ConnectTimeoutError) as caught:
-            await transport.send(request(timeout=0.2))
+            await transport.send(request())
         await transport.aclose()
     assert caught.value.outcome is NOT_SENT
 
 
 async def test_waiting_for_a_full_connection_pool_times_out() -> None:
+
+    async def busy(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.wait_closed()
+
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session,
-        Server(says_nothing) as server,
+        Server(busy) as server,
     ):
         transport = AiohttpTransport(server.url, session=session)
         first = asyncio.create_task(transport.send(request()))
@@ -528,6 +529,9 @@ async def test_error_status_is_returned_even_if_its_body_is_damaged(
 
     async def drip(peer: Peer) -> None:
         await cut(peer)
+        for _ in range(10):  # until the client has read it
+            await asyncio.sleep(0.001)
+        advance_loop(TIMEOUT_S)
         await peer.wait_closed()
 
     for script in (
@@ -537,7 +541,7 @@ async def test_error_status_is_returned_even_if_its_body_is_damaged(
         cut,
         drip,
     ):
-        outcome = await exchange_until_timeout(Response, script)
+        outcome, _ = await exchange(script)
         assert outcome.status == code
         assert len(outcome.body) <= MAX_BODY
 
@@ -557,8 +561,8 @@ async def test_unrequested_response_is_not_taken_for_the_next_one() -> None:
         transport = AiohttpTransport(server.url)
         assert (await transport.send(request())).body == b"first"
         read.set()
-        for _ in range(20):  # until the second has arrived
-            await asyncio.sleep(0)
+        while not idle_connections(transport._session)[0].should_close:
+            await asyncio.sleep(0)  # until the second has arrived
         assert (await transport.send(request())).body == b"fresh"
         await transport.aclose()
     assert len(server.requests) == 2
@@ -720,7 +724,7 @@ async def test_request_over_a_stale_connection_is_sent_over_a_new_one(
     async with Server(answers_and_closes, answering(b"new")) as server:
         transport = AiohttpTransport(server.url)
         await transport.send(request(method))
-        time.sleep(0.01)  # noqa: ASYNC251 - the loop must not see the close
+        wait_readable(transport._session)  # the loop must not see the close
         assert (await transport.send(request(method))).body == b"new"
         await transport.aclose()
     assert len(server.requests) == 2
@@ -730,7 +734,7 @@ async def test_request_over_a_stale_connection_is_sent_over_a_new_one(
     "script", [closes_after_the_request, speaks_no_http, cuts_the_body, says_nothing]
 )
 async def test_errors_and_their_tracebacks_show_no_header(script: Script) -> None:
-    outcome = await exchange_until_timeout(RequestTimeoutError, script)
+    outcome, _ = await exchange(script)
     assert isinstance(outcome, TransportError)
     seen: BaseException | None = outcome
     while seen is not None:
@@ -790,7 +794,7 @@ async def test_cancelled_call_and_its_timeout_show_no_header() -> None:
     async with Server(says_nothing) as server:
         transport = AiohttpTransport(server.url)
         with pytest.raises(TimeoutError) as caught:
-            async with asyncio.timeout(0.1):
+            async with asyncio.timeout(TIMEOUT_S / 2):
                 await transport.send(request())
         await transport.aclose()
     seen: BaseException | None = caught.value

@@ -24,7 +24,7 @@ from aurpay_async.errors import (
     TransportError,
 )
 
-from ..support.loopback import Server, answering
+from ..support.loopback import Server, answering, idle_connections
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -42,7 +42,8 @@ def request(method: str = "POST", body: bytes = b"{}", **headers: str) -> Reques
         effect=Effect.CREATE,
         headers={name.replace("_", "-"): value for name, value in headers.items()},
         body=body,
-        timeout=5,
+        timeout=60,
+        connect_timeout=60,
     )
 
 
@@ -432,8 +433,8 @@ async def test_excess_data_on_an_idle_connection_reaches_no_later_request(
         assert (await transport.send(request())).body == b"first"
         read.set()
         await written.wait()
-        for _ in range(20):  # until the event loop has read it
-            await asyncio.sleep(0)
+        while not idle_connections(transport._session)[0].should_close:
+            await asyncio.sleep(0)  # until the event loop has read it
         assert (await transport.send(request())).body == b"second"
         await transport.aclose()
     assert len(server.requests) == 2

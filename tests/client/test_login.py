@@ -28,6 +28,7 @@ from aurpay_async import (
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
 
+from ..support.loop_time import advance_loop
 from ..support.loopback import Server, answering
 from ..support.orders import NOW, build_response, wrap_data
 from ..test_canary import CANARY, expect_no_secret, expect_no_secret_in_error
@@ -194,13 +195,14 @@ async def cut(peer: Peer) -> None:
 async def silent(peer: Peer) -> None:
     """Reads, and waits for the client to go."""
     await peer.read_request()
+    advance_loop(1)
     await peer.wait_closed()
 
 
 async def test_cancelled_obtain_shows_no_secret() -> None:
     async with Server(silent) as server:
         with pytest.raises(TimeoutError) as caught:
-            async with asyncio.timeout(0.2):
+            async with asyncio.timeout(1):
                 await ApiKey.obtain(NAME, PASSWORD, base_url=server.url)
     expect_no_secret_in_error(caught.value)
 

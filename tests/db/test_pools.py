@@ -315,6 +315,6 @@ def test_forked_child_and_parent_exit_with_open_connections(url: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
     assert (done.stdout, done.stderr) == (f"{'ab' * 12}\n0 busy\n", "")

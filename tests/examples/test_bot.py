@@ -125,7 +125,7 @@ class World:
         self, count: int, step: float
     ) -> list[tuple[int, int, str]]:
         """Advance the clock in small steps until so many captions were edited."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.telegram.edits) < count:
                 await self.wait(step)
         return self.telegram.edits
@@ -225,7 +225,7 @@ async def test_payment_during_a_database_outage_edits_the_message_after_it(
         await bot.hear("/pay 5 USD")
         async with Outage(bot.payments.store.engine).lasting() as outage:
             await world.sandbox.pay(world.newest)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while outage.refused < 5 or bot.payments._polling:
                     await world.wait(60)
             await bot.hear("/pay 5 USD")

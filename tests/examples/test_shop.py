@@ -207,7 +207,7 @@ async def test_events_of_a_page_end_after_the_payment(
     monkeypatch.setattr(shop_module, "POLL_EVERY", poll_every)
     if not rings:
         monkeypatch.setattr(Shop, "_notify_pages", lambda _: None)
-    async with serving(sandbox, database) as browser, asyncio.timeout(20):
+    async with serving(sandbox, database) as browser, asyncio.timeout(60):
         cart = await browser.buy()
         heard = asyncio.create_task(browser.look(f"{cart.url}/events"))
         while not browser.shop._changed._waiters:
@@ -252,7 +252,7 @@ async def shipments(browser: Browser) -> list[str]:
 
 async def until_listed(browser: Browser, clock: HandClock, what: str) -> None:
     """Advance the clock until the list contains `what`, after `OrderStore.run`."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while what not in (await browser.list()).text:
             clock.advance(60)
             await asyncio.sleep(0.01)
@@ -289,7 +289,7 @@ async def test_payment_during_a_database_outage_is_fulfilled_after_it(
         await browser.buy()
         async with Outage(browser.shop.store.engine).lasting() as outage:
             await sandbox.pay(next(iter(sandbox.orders)))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while outage.refused < 3:
                     clock.advance(60)
                     await asyncio.sleep(0.01)

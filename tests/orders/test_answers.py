@@ -17,6 +17,7 @@ from aurpay_async.errors import (
 )
 from aurpay_async.orders import AttemptState, OrderStore
 
+from ..support.loop_time import advance_loop
 from ..support.orders import build_response
 from .platform import URLS
 
@@ -223,13 +224,14 @@ class TestSharing:
         while not platform.calls["create_order"]:
             await asyncio.sleep(0.001)
         waiting = asyncio.create_task(opened(local))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         clock.advance(50)
-        local._order_opener._step_limit_s = 0.02
-        second = await asyncio.wait_for(opened(local), 5)
+        advance_loop(local._order_opener._step_limit_s)
+        second = await opened(local)
         platform.go.set()
         assert await waiting == second
         assert (await hanging).order_id == second.order_id
+        await local._order_opener.finish()
         states = sorted(one.state for one in await local.attempts("cart-42"))
         assert states == [S.PAYABLE, S.WITHHELD]
 

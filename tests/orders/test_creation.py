@@ -263,7 +263,7 @@ class TestOnce:
 
         monkeypatch.setattr(local._order_opener, "_plan", behind)
         monkeypatch.setattr(local._order_opener, "_in_flight", {})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await opened(local) == await first
         assert clock.sleeps == ([] if is_live else [0.1])
 
@@ -566,7 +566,7 @@ class TestCrashes:
             if statement.startswith("UPDATE aurpay_references"):
                 clock.advance(11)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await opened(local)
         assert await states(local) == [S.PAYABLE]
 
@@ -670,7 +670,7 @@ class TestOverdue:
         await local.record(order_id=first.order_id)
         platform.set(first.order_id, "PENDING")
         clock.advance(HALF_AN_HOUR_S)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await opened(local)).status == "PARTIAL"
         assert platform.calls["get_order"] == 2
 

@@ -44,7 +44,7 @@ class Steps:
 
 async def run(clock: FakeClock, *steps: Reconciliation | BaseException) -> None:
     runner = Runner(clock)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await runner.run(Steps(runner, *steps), 60)
 
 
@@ -120,15 +120,17 @@ async def test_cancellation_ends_the_reconciliation_loop() -> None:
 async def test_stop_ends_a_pause_and_waits_for_a_run_that_is_under_way() -> None:
     """No open transaction remains."""
     runner, go, ended = Runner(Standing()), asyncio.Event(), list[str]()
+    begun = asyncio.Event()
 
     async def slow() -> Reconciliation:
+        begun.set()
         await go.wait()
         ended.append("run")
         return NOTHING
 
     resting = asyncio.create_task(runner.run(Steps(runner, NOTHING), 60))
     working = asyncio.create_task(runner.run(slow, 60))
-    await asyncio.sleep(0.01)
+    await begun.wait()
     stopping = asyncio.create_task(runner.stop())
     await resting
     assert not working.done()
@@ -156,7 +158,7 @@ async def test_reconciliation_loop_fulfils_a_payment_with_a_lost_callback(
         closing.append(asyncio.create_task(local.aclose()))
 
     closing: list[asyncio.Task[None]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await local.run(on_change=deliver)
         await closing[0]
     assert shipments == ["cart-42"]

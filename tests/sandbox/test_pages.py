@@ -9,7 +9,6 @@ import sys
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -638,9 +637,10 @@ async def test_closing_the_sandbox_does_not_wait_for_open_pages() -> None:
                 # An event has a hundred of these at most, which a line reader accepts.
                 sandbox._simulator.state.requests.append(record_request(b"x" * 1_000))
                 await one.wait_for("requests")
-            began = perf_counter()
-            await sandbox.aclose()
-            assert perf_counter() - began < 0.9
+            runner: Any = sandbox._server._runner
+            runner._shutdown_timeout = 120
+            async with asyncio.timeout(60):
+                await sandbox.aclose()
             with pytest.raises(aiohttp.ClientError):
                 await two.wait_for("order")
         writer.close()

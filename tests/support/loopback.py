@@ -7,6 +7,7 @@ reads, writes, waits, disconnects or resets.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import aiohttp
+    from aiohttp.client_proto import ResponseHandler
 
 Script = Callable[["Peer"], Awaitable[None]]
 
@@ -119,6 +123,21 @@ def answering(body: bytes, status: str = "200 OK", *headers: str) -> Script:
             await peer.respond(body, status, *headers)
 
     return script
+
+
+def idle_connections(session: aiohttp.ClientSession | None) -> list[ResponseHandler]:
+    """Return the connections in the pool of a session."""
+    connector = session and session.connector
+    pools = connector._conns.values() if connector else ()
+    return [idle for pool in pools for idle, _ in pool]
+
+
+def wait_readable(session: aiohttp.ClientSession | None) -> None:
+    """Wait until an idle connection has data or is closed; the loop reads neither."""
+    [idle] = idle_connections(session)
+    assert idle.transport is not None
+    sock = idle.transport.get_extra_info("socket")
+    assert select.select([sock], [], [], 60)[0]
 
 
 @asynccontextmanager
