@@ -46,7 +46,7 @@ from .retry import RetryBudget, RetryingTransport, RetryPolicy
 from .transport import AuthenticatingTransport, LazyModule, LazyTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable
     from types import TracebackType
     from typing import TypedDict, Unpack
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from .._api import account as _account_api
     from .._api.lightning_order import LightningOrder
-    from .._api.models import OrderStatus, Payment
+    from .._api.models import Order, OrderStatus, Payment
     from .._core.clock import Clock
     from .._core.events import Event
     from .._core.http import Transport
@@ -134,8 +134,8 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
             clock: Source of the time, for tests.
             on_event: Called with a record of each attempt and each call.
             trust_env: Use the proxy set in the environment.
-            polls_per_second: Requests per second of all `wait_for_payment` together,
-                those of copies of this client included.
+            polls_per_second: Requests per second of all `wait_for_payment` and `watch`
+                together, those of copies of this client included.
 
         Raises:
             ConfigurationError: if an option is invalid; the message says what to write
@@ -289,6 +289,37 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
             on_status=on_status,
         )
 
+    def watch(
+        self, order: LightningOrder | str, *, timeout: float | None = None
+    ) -> AsyncGenerator[Order, None]:
+        """Yield an order as it is now, and again whenever its status changes.
+
+        ``async for update in client.watch(order)`` ends where `wait_for_payment` ends:
+        when the order is paid or refunded, or its payment has timed out; and after
+        `timeout` seconds. A payment can follow after the end.
+
+        All watchers and callers of `wait_for_payment` share one poll of an order, so a
+        watcher costs no request of its own. A slow consumer gets the latest status
+        only. A program that leaves the loop early closes the generator, as
+        ``contextlib.aclosing`` does.
+
+        Args:
+            order: The order, or its id, as for `wait_for_payment`.
+            timeout: Seconds to watch at most.
+
+        Raises:
+            InvalidRequestError: an argument is invalid.
+            AurpayError: as `get_order`; errors that are `retryable` are polled through.
+            ConfigurationError: the client was closed.
+        """
+        return _polling.watch(
+            order,
+            self._shared_polling,
+            self._with_budget,
+            self._clock,
+            timeout=timeout,
+        )
+
     async def __aenter__(self) -> Self:
         """Load what sending needs, so that the first call need not."""
         await self._lazy_transport.open()
@@ -304,7 +335,7 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections, and end all `wait_for_payment`. Idempotent."""
+        """Close the connections, and end all waiting for payments. Idempotent."""
         lane, self._shared_polling.lane = self._shared_polling.lane, None
         if lane is not None:
             await lane.aclose()

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from contextlib import contextmanager, suppress
 from copy import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, cast, final
@@ -41,11 +42,11 @@ from ..errors import (
     RateLimitedError,
     shown,
 )
-from .retry import RetryBudget
+from .pace import Pace, PollingBudget
 from .transport import require_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
     from datetime import datetime
     from typing import Literal
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from .._core.clock import Clock
     from ._base import SharedPolling
     from .orders import OrderMethods
+    from .retry import RetryBudget
 
 _log: Final = logging.getLogger("aurpay_async.client")
 
@@ -127,10 +129,56 @@ async def wait_for_payment(
 
     `with_budget` returns a client that spends another retry budget.
     """
-    known = order if isinstance(order, LightningOrder) else None
-    order_id = require_order_id(known.order_id if known else order, "order")
-    _require_options(timeout, on_status)
+    _require_options(order, timeout, on_status)
+    known = order.status if isinstance(order, LightningOrder) else None
+    waiter = Waiter(on_status=on_status, status=known)
+    poller = _find_poller(order, shared, with_budget, clock)
+    with poller.joined(waiter, timeout):
+        while not waiter.is_released:
+            await waiter.wait()
+    return poller.result()
+
+
+def watch(
+    order: LightningOrder | str,
+    shared: SharedPolling,
+    with_budget: Callable[[RetryBudget], OrderMethods],
+    clock: Clock,
+    *,
+    timeout: float | None,
+) -> AsyncGenerator[Order, None]:
+    """Return the orders of `AurpayClient.watch`."""
+    _require_options(order, timeout, None)
+
+    async def watch() -> AsyncGenerator[Order, None]:
+        poller = _find_poller(order, shared, with_budget, clock)
+        waiter = Waiter()
+        seen: OrderStatus | None = None
+        with poller.joined(waiter, timeout):
+            while True:
+                latest = poller.latest
+                if latest is not None and latest.status != seen:
+                    seen = latest.status
+                    yield latest
+                elif waiter.is_released:
+                    break
+                else:
+                    await waiter.wait()
+        with suppress(PaymentPendingError):
+            poller.result()
+
+    return watch()
+
+
+def _find_poller(
+    order: LightningOrder | str,
+    shared: SharedPolling,
+    with_budget: Callable[[RetryBudget], OrderMethods],
+    clock: Clock,
+) -> OrderPoller:
+    """Return the poller that all callers waiting for this order share."""
     require_task()
+    order_id = _require_id(order)
     lane = shared.lane
     if lane is None or not lane.is_current:
         lane = shared.lane = PollingLane(shared.per_second, shared.connections, clock)
@@ -138,19 +186,20 @@ async def wait_for_payment(
     if poller is None:
         client = with_budget(lane.budget)
         poller = lane.pollers[order_id] = OrderPoller(order_id, lane, client, clock)
-    if known is not None:
-        poller.set_due(known.overdue_at)
-        poller.created = poller.created or known.create_time
-    waiter = Waiter(
-        on_status=on_status,
-        deadline=clock.monotonic() + (_NO_DEADLINE if timeout is None else timeout),
-        status=known.status if known else None,
-        released=asyncio.get_running_loop().create_future(),
-    )
-    return await poller.wait(waiter, timeout)
+    if isinstance(order, LightningOrder):
+        poller.take_times(order)
+    return poller
 
 
-def _require_options(timeout: object, on_status: object) -> None:
+def _require_id(order: LightningOrder | str) -> str:
+    order_id = order.order_id if isinstance(order, LightningOrder) else order
+    return require_order_id(order_id, "order")
+
+
+def _require_options(
+    order: LightningOrder | str, timeout: object, on_status: object
+) -> None:
+    _require_id(order)
     if timeout is not None and not (
         type(timeout) in {int, float} and 0 < cast("float", timeout) <= _MAX_TIMEOUT_S
     ):
@@ -166,50 +215,6 @@ def _require_options(timeout: object, on_status: object) -> None:
 
 
 @final
-class Pace:
-    """A limit of requests per second; a second's worth of them may be sent at once."""
-
-    def __init__(self, per_second: float, clock: Clock) -> None:
-        self._clock = clock
-        self._interval_s = 1 / per_second
-        self._burst_s = max(1.0, self._interval_s)
-        #: When all requests so far would have been sent one by one.
-        self._booked_until = 0.0
-
-    def book(self) -> float:
-        """Book a request; return the seconds until it may be sent."""
-        now = self._clock.monotonic()
-        self._booked_until = max(self._booked_until, now) + self._interval_s
-        return max(0.0, self._booked_until - self._burst_s - now)
-
-    async def wait(self) -> None:
-        """Wait until a request may be sent."""
-        pause_s = self.book()
-        if pause_s:
-            await self._clock.sleep(pause_s)
-
-    def pause(self, seconds: float) -> None:
-        """Let no request be sent for a number of seconds."""
-        until = self._clock.monotonic() + seconds + self._burst_s - self._interval_s
-        self._booked_until = max(self._booked_until, until)
-
-
-@final
-class _PollingBudget(RetryBudget):
-    """The retry budget of the polls; a retry counts in their pace as well."""
-
-    def __init__(self, pace: Pace) -> None:
-        super().__init__()
-        self._pace = pace
-
-    def spend(self) -> bool:
-        may_retry = super().spend()
-        if may_retry:
-            self._pace.book()
-        return may_retry
-
-
-@final
 class PollingLane:
     """The polls of a client and its copies. The rules are at the top of the file."""
 
@@ -220,7 +225,7 @@ class PollingLane:
         #: The process and the event loop that the tasks belong to.
         self._owner = (os.getpid(), asyncio.get_running_loop())
         self._pace = Pace(per_second, clock)
-        self.budget: RetryBudget = _PollingBudget(self._pace)
+        self.budget: RetryBudget = PollingBudget(self._pace)
         self._connections = asyncio.Semaphore(connections)
         #: Held by the query that is next: pages of the list alternate with queries.
         self._next_query = asyncio.Lock()
@@ -375,7 +380,7 @@ class PollingLane:
         tasks = [*self._readers.values(), *(p.task for p in pollers if p.task)]
         for poller in pollers:
             poller.finish(
-                ConfigurationError("this client was closed during wait_for_payment()")
+                ConfigurationError("this client was closed while it polled an order")
             )
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -387,24 +392,38 @@ def _is_past(page: Page[Order], oldest: datetime) -> bool:
     return bool(times) and oldest - max(times) > _LIST_ORDER_SLACK
 
 
+@final
 @attrs.define(eq=False)
 class Waiter:
-    """One call of `wait_for_payment`."""
+    """One call of `wait_for_payment` or `watch`."""
 
-    on_status: Callable[[OrderStatus], None] | None
-    #: When the call times out, on the monotonic clock.
-    deadline: float
+    on_status: Callable[[OrderStatus], None] | None = None
     #: The last status that `on_status` was called with.
-    status: OrderStatus | None
-    #: Done when there is an outcome, or at `deadline`. It never holds an exception: if
-    #: the caller is cancelled at that moment, asyncio would log it as never retrieved.
-    released: asyncio.Future[None]
+    status: OrderStatus | None = None
+    #: When the call times out, on the monotonic clock.
+    deadline: float = _NO_DEADLINE
+    #: True when there is an outcome, or at the deadline.
+    is_released: bool = False
+    #: Set by each new status and by the release.
+    _changed: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    async def wait(self) -> None:
+        """Wait for the next status, or for the release."""
+        self._changed.clear()
+        await self._changed.wait()
 
     def notify(self, status: OrderStatus) -> None:
         """Call `on_status` if the status is new."""
         changed, self.status = status != self.status, status
+        if changed:
+            self._changed.set()
         if changed and self.on_status is not None:
             notify(self.on_status, status)
+
+    def release(self) -> None:
+        """End the call."""
+        self.is_released = True
+        self._changed.set()
 
 
 @final
@@ -432,7 +451,8 @@ class OrderPoller:
         self._due: datetime | None = None
         #: When Aurpay first answered that the order is overdue, by our clock.
         self._first_seen_overdue: datetime | None = None
-        self._latest: Order | None = None
+        #: The last answer of Aurpay.
+        self.latest: Order | None = None
         self._waiters: set[Waiter] = set()
         #: The polling task; it starts with the first waiter.
         self.task: asyncio.Task[None] | None = None
@@ -443,22 +463,37 @@ class OrderPoller:
         """Return whether to look for the order in the list."""
         return self.created is not None and self.misses < _MAX_MISSES
 
-    def set_due(self, due: datetime) -> None:
-        """Set when the order becomes overdue, unless it is set already."""
-        self._due = self._due or due
+    def take_times(self, order: LightningOrder) -> None:
+        """Set when the order was created and is overdue, unless that is known."""
+        self._due = self._due or order.overdue_at
+        self.created = self.created or order.create_time
 
-    async def wait(self, waiter: Waiter, timeout_s: float | None) -> Payment:
-        """Wait until there is an outcome, or until the timeout."""
+    @contextmanager
+    def joined(self, waiter: Waiter, timeout_s: float | None) -> Generator[None]:
+        """Poll for a waiter inside the block; it is released at its timeout."""
+        timer = None
+        if timeout_s is not None:
+            waiter.deadline = self._clock.monotonic() + timeout_s
+            # The polling task checks deadlines too, but not during a request.
+            timer = asyncio.get_running_loop().call_later(timeout_s, waiter.release)
         self._waiters.add(waiter)
         if self.task is None:
             self.task = asyncio.create_task(self._poll())
         try:
-            # The polling task checks deadlines too, but not during a request.
-            await asyncio.wait({waiter.released}, timeout=timeout_s)
+            yield
         finally:
+            if timer is not None:
+                timer.cancel()
             self._waiters.discard(waiter)
             if not self._waiters:
                 self.stop()
+
+    def result(self) -> Payment:
+        """Return the outcome, or raise the error that ended the polling.
+
+        Raises:
+            PaymentPendingError: there is no outcome yet.
+        """
         if isinstance(self._outcome, Payment):
             return self._outcome
         if self._outcome is None:
@@ -469,13 +504,13 @@ class OrderPoller:
 
     def update(self, order: Order) -> None:
         """Take over an answer about the order, from the polling task or other code."""
-        before = self._latest
+        before = self.latest
         if before is not None and not before.status.can_become(order.status):
             return  # an older answer that took longer
-        self._latest = order
+        self.latest = order
         if order.create_time is not None:
             self.created = self.created or order.create_time
-            self.set_due(self._due_of(order, order.create_time))
+            self._due = self._due or self._due_of(order, order.create_time)
         for waiter in [*self._waiters]:
             waiter.notify(order.status)
         now = self._clock.now()
@@ -520,7 +555,7 @@ class OrderPoller:
         if self._outcome is None:
             self._outcome = outcome
             for waiter in self._waiters:
-                waiter.released.set_result(None)
+                waiter.release()
         self.stop()
 
     def stop(self) -> None:
@@ -570,8 +605,8 @@ class OrderPoller:
                 )
                 continue
             overdue_in_s = self._seconds_until_overdue(began)
-            if self._latest is not None and overdue_in_s <= -OVERDUE_GRACE_S:
-                self._finish_unpaid(self._latest)
+            if self.latest is not None and overdue_in_s <= -OVERDUE_GRACE_S:
+                self._finish_unpaid(self.latest)
                 return
             await self._sleep_until_due(self._seconds_to_next_poll())
 
@@ -603,7 +638,7 @@ class OrderPoller:
             await asyncio.sleep(0)
             for waiter in [one for one in self._waiters if one.deadline <= wake]:
                 self._waiters.discard(waiter)
-                waiter.released.set_result(None)
+                waiter.release()
             if self._next_poll <= wake:
                 return
 

@@ -1,22 +1,24 @@
-"""Callbacks in aiohttp.web."""
+"""Callbacks and server-sent events in aiohttp.web."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from ._common import CallbackRoute, RequestBody
+from ._events import CONTENT_TYPE, HEADERS, stream_events
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
+    from .._api.models import Order
     from .._core.money import Network
     from ..callbacks import CallbackProcessor, Kind
 
-__all__ = ["callback_handler"]
+__all__ = ["callback_handler", "send_order_events"]
 
 #: Seconds to read an unread body before the connection is closed: enough for a body
 #: in transit.
@@ -69,6 +71,36 @@ def callback_handler(
         return response
 
     return aurpay_callback
+
+
+async def send_order_events(
+    request: web.Request, orders: AsyncGenerator[Order, None]
+) -> web.StreamResponse:
+    """Stream an order's status to the payer's page, and return the sent response.
+
+    Server-sent events: one with the public form (`to_public_dict`) of each order, and
+    after the last one the event ``end``, at which the page closes its `EventSource`.
+    The watcher is closed within 15 seconds after the browser has disconnected.
+
+    Your handler decides which order the visitor may see: take its id from the session.
+
+    Example:
+        >>> async def events(request: web.Request) -> web.StreamResponse:
+        ...     session = await get_session(request)  # of aiohttp-session
+        ...     orders = aurpay.watch(session["order_id"])
+        ...     return await send_order_events(request, orders)
+
+    Args:
+        request: The request that is answered.
+        orders: As from `AurpayClient.watch`.
+    """
+    response = web.StreamResponse(headers={**HEADERS, "Content-Type": CONTENT_TYPE})
+    async with aclosing(stream_events(orders)) as events:
+        with suppress(ConnectionError):  # the browser has disconnected
+            await response.prepare(request)
+            async for event in events:
+                await response.write(event)
+    return response
 
 
 async def _close_after(response: web.Response, request: web.Request) -> None:

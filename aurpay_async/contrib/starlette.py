@@ -1,8 +1,9 @@
-"""Callbacks in Starlette and FastAPI."""
+"""Callbacks and server-sent events in Starlette and FastAPI."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
 
 try:
     from starlette.exceptions import HTTPException
@@ -12,6 +13,7 @@ try:
     from starlette.responses import (
         PlainTextResponse,
         Response,  # noqa: TC002 - as Request
+        StreamingResponse,
     )
     from starlette.routing import Route
 except ImportError as _error:
@@ -32,16 +34,19 @@ from ._common import (
     asgi_length,
     require_kind,
 )
+from ._events import CONTENT_TYPE, HEADERS, stream_events
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from fastapi import APIRouter
+    from starlette.types import Receive, Scope, Send
 
+    from .._api.models import Order
     from .._core.money import Network
     from ..callbacks import CallbackEvent, CallbackProcessor, CallbackVerifier, Kind
 
-__all__ = ["callback_route", "callback_router", "verified_callback"]
+__all__ = ["callback_route", "callback_router", "order_events", "verified_callback"]
 
 
 def callback_route(
@@ -176,6 +181,35 @@ def verified_callback(
         raise HTTPException(reply.status, headers=headers) from event
 
     return verified
+
+
+def order_events(orders: AsyncGenerator[Order, None]) -> StreamingResponse:
+    """Return a response that streams an order's status to the payer's page.
+
+    Server-sent events: one with the public form (`to_public_dict`) of each order, and
+    after the last one the event ``end``, at which the page closes its `EventSource`.
+    The watcher is closed when the browser disconnects.
+
+    Your route decides which order the visitor may see: take its id from the session.
+
+    Example:
+        >>> @app.get("/order/events")
+        ... async def events(request: Request) -> StreamingResponse:
+        ...     return order_events(aurpay.watch(request.session["order_id"]))
+
+    Args:
+        orders: As from `AurpayClient.watch`.
+    """
+    events = stream_events(orders)
+    return _EventStream(events, headers=HEADERS, media_type=CONTENT_TYPE)
+
+
+class _EventStream(StreamingResponse):
+    """A response that closes its events, also if the browser has disconnected."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(cast("AsyncGenerator[bytes, None]", self.body_iterator)):
+            await super().__call__(scope, receive, send)
 
 
 def _endpoint(route: CallbackRoute) -> Callable[[Request], Awaitable[Response]]:

@@ -124,6 +124,11 @@ async def a_payment(aurpay: AurpayClient, order: LightningOrder) -> None:
     assert_type(payment.outcome, Literal["paid", "late_paid", "timed_out", "refunded"])
     await aurpay.wait_for_payment("20240428125136525824", timeout=0.5)
 
+    assert_type(aurpay.watch(order), AsyncGenerator[Order, None])
+    async for update in aurpay.watch("20240428125136525824", timeout=60):
+        assert_type(update, Order)
+
+    aurpay.watch(order, timeout="60")  # type: ignore[arg-type]
     await aurpay.wait_for_payment(payment.order)  # type: ignore[arg-type]
     await aurpay.wait_for_payment(order, timeout=timedelta(60))  # type: ignore[arg-type]
     await aurpay.wait_for_payment(order, on_status=a_look)  # type: ignore[arg-type]
