@@ -96,6 +96,20 @@ references: Final = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
+#: For pruning: paid references are kept for longer than others.
+Index(
+    "aurpay_references_unpaid",
+    references.c.created_at,
+    sqlite_where=references.c.paid_attempt_id.is_(None),
+    postgresql_where=references.c.paid_attempt_id.is_(None),
+)
+Index(
+    "aurpay_references_paid",
+    references.c.created_at,
+    sqlite_where=references.c.paid_attempt_id.is_not(None),
+    postgresql_where=references.c.paid_attempt_id.is_not(None),
+)
+
 #: Calls that may have created an order, and the data of that order.
 attempts: Final = Table(
     "aurpay_attempts",
@@ -128,6 +142,8 @@ attempts: Final = Table(
     #: Orders that match and are not proven to be the attempt's: a JSON object of ids
     #: and statuses.
     Column("candidates", Text),
+    #: What a person has to do: ``review``, ``refund``, or NULL.
+    Column("attention", Text),
     Column("created_at", UtcDateTime, nullable=False),
     #: When the call has ended, with or without an answer.
     Column("deadline", UtcDateTime, nullable=False),
@@ -141,10 +157,10 @@ attempts: Final = Table(
     Index("aurpay_attempts_order_id", "order_id", unique=True),
     Index("aurpay_attempts_payment_hash", "payment_hash", unique=True),
     Index("aurpay_attempts_reference", "reference"),
-    Index("aurpay_attempts_state", "state"),
+    Index("aurpay_attempts_state", "state", "created_at", "attempt_id"),
     Index("aurpay_attempts_next_poll_at", "next_poll_at"),
     Index("aurpay_attempts_last_polled_at", "last_polled_at"),
-    Index("aurpay_attempts_created_at", "created_at"),
+    Index("aurpay_attempts_created_at", "created_at", "attempt_id"),
 )
 
 #: For each table, a column that only unreleased versions created.
@@ -153,6 +169,17 @@ OLD_COLUMNS: Final = {
     "aurpay_references": "opened",
     "aurpay_attempts": "next_look",
 }
+
+#: Few rows need a person, so this index stays small, and a planner with statistics
+#: about the table uses it as well.
+Index(
+    "aurpay_attempts_attention",
+    attempts.c.attention,
+    attempts.c.created_at,
+    attempts.c.attempt_id,
+    sqlite_where=attempts.c.attention.is_not(None),
+    postgresql_where=attempts.c.attention.is_not(None),
+)
 
 #: A reference has at most one active attempt.
 Index(

@@ -239,7 +239,6 @@ class Answers:
             # A failover can lose the latest commits, and with them this row.
             reference, price = attempt.reference, attempt.price
             await repository.rows.begin(connection, reference, price, attempt.currency)
-            await repository.rows.lock(connection, reference)
             restored = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
             await repository.rows.add(connection, restored)
             return await repository.lock_attempt(connection, attempt.attempt_id)
@@ -406,7 +405,6 @@ class OrderOpener:
             await repository.rows.begin(
                 connection, reference, request.price, request.currency
             )
-            await repository.rows.lock(connection, reference)
             # Read after the lock, because other transactions may have delayed it.
             monotonic = repository.clock.monotonic()
             local_now = repository.client._clock.now()  # noqa: SLF001

@@ -261,6 +261,31 @@ class Change:
         return self.changed and self.attempt.state is AttemptState.DUPLICATE
 
 
+class Attention(StrEnum):
+    """The task of a person about an attempt."""
+
+    #: Find out if it was paid: `OrderStore.needs_review`.
+    REVIEW = "review"
+    #: Refund it: `OrderStore.duplicate_payments`.
+    REFUND = "refund"
+
+
+def attention_for(attempt: Attempt) -> Attention | None:
+    """Return the task of a person about an attempt; ``None`` if there is none."""
+    state, status = attempt.state, attempt.status
+    if state is _State.DUPLICATE:
+        return Attention.REFUND
+    if state is _State.PAYMENT_REPORTED:
+        return Attention.REVIEW
+    if state is _State.CANDIDATES_FOUND:
+        statuses = [*attempt.candidates.values()]
+        is_needed = any(one.is_paid is not False for one in statuses)
+    else:
+        is_open = state in {*PAYABLE, _State.EXPIRED}
+        is_needed = is_open and status is not None and status.is_paid is None
+    return Attention.REVIEW if is_needed else None
+
+
 #: The caller's transaction to write in; ``None`` for one that the store opens.
 Caller = AsyncConnection | AsyncSession | None
 

@@ -68,8 +68,8 @@ _STORE_LIMIT: Final = timedelta(seconds=10)
 #: calls.
 _MAX_SINGLE_LOOKUPS: Final = 5
 
-#: States in which an attempt is not polled any more.
-_DONE: Final = frozenset(
+#: States in which an attempt is not polled any more, and can be pruned.
+DONE: Final = frozenset(
     {
         AttemptState.REJECTED,
         AttemptState.NOT_FOUND,
@@ -110,7 +110,7 @@ def last_payment_at(opened: datetime, expires_at: datetime | None = None) -> dat
 
 def next_poll(attempt: Attempt, now: datetime) -> datetime | None:
     """Return the time of the next poll; ``None`` if the attempt is not polled."""
-    if attempt.state in _DONE or not can_be_polled(attempt):
+    if attempt.state in DONE or not can_be_polled(attempt):
         return None
     if attempt.state is AttemptState.CREATING:
         return attempt.deadline

@@ -339,7 +339,7 @@ async def _adopt(
     if await rows.by_attempt_id(connection, token.attempt_id) is not None:
         return False
     await rows.begin(connection, token.reference, token.price, token.currency)
-    entry = await rows.locked(connection, token.reference)
+    entry = await rows.entry(connection, token.reference)
     if entry is None or entry.find(token.attempt_id) is not None:
         return False  # another process has just inserted it
     attempt = Attempt(

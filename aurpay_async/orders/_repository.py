@@ -15,15 +15,21 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, final
 
 import attrs
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, delete, not_, or_, select, update
 
 from .._api.models import OrderStatus
 from .._client.lost_orders import CLOCK_SKEW, LONGEST_ATTEMPT_S
 from .._db.engine import execute, execute_and_commit, require_connection
 from .._db.tables import attempts, references
 from ..errors import OrderStoreError, UnknownOrderError, shown
-from ._models import MAY_OWN_LISTED_ORDER, PAYABLE, REVOCABLE, Attempt, AttemptState
-from ._planner import ReferenceRecord, next_poll
+from ._models import (
+    MAY_OWN_LISTED_ORDER,
+    REVOCABLE,
+    Attempt,
+    AttemptState,
+    attention_for,
+)
+from ._planner import DONE, ReferenceRecord, next_poll
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from .._client import AurpayClient
     from .._core.clock import Clock
     from .._db.engine import Database
+    from ._models import Attention
 
 
 _a: Final = attempts.c
@@ -62,6 +69,9 @@ _NEAR: Final = timedelta(hours=1)
 
 #: The longest delay between the end of a call and the creation time that Aurpay lists.
 _LATEST: Final = timedelta(seconds=LONGEST_ATTEMPT_S) + 2 * CLOCK_SKEW
+
+#: References that `prune` deletes in one transaction: callbacks wait for milliseconds.
+_BATCH: Final = 500
 
 #: The time of a query without rows.
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
@@ -94,7 +104,7 @@ class Rows:
         self._clock = clock
         # SQLite takes the write lock at the first write. So a transaction begins with
         # one that changes no row, and its reads cannot become stale.
-        nothing = update(references).where(_r.reference.is_(None))
+        nothing = update(references).where(_r.reference == "")
         hold = [nothing.values(price=_r.price)] if database.is_sqlite else []
         self._before_writing: Sequence[Update] = hold
 
@@ -156,15 +166,19 @@ class Rows:
         await self.lock(connection, reference)
         return await self.entry(connection, reference)
 
-    async def lock(self, connection: AsyncConnection, reference: str) -> None:
-        """Wait for the row lock of a reference, and hold it in this transaction."""
+    async def lock(self, connection: AsyncConnection, reference: str) -> bool:
+        """Wait for the row lock of a reference, and hold it in this transaction.
+
+        Returns:
+            False if there is no such row.
+        """
         hold = select(_r.reference).where(_r.reference == reference).with_for_update()
-        await execute(connection, hold)
+        return (await execute(connection, hold)).first() is not None
 
     async def begin(
         self, connection: AsyncConnection, reference: str, price: Decimal, currency: str
     ) -> None:
-        """Insert the row of a reference unless it exists."""
+        """Insert the row of a reference unless it exists, and lock it."""
         row = self._database.insert(references).values(
             reference=reference,
             price=f"{price:f}",
@@ -172,6 +186,9 @@ class Rows:
             created_at=self._now,
         )
         await execute(connection, row.on_conflict_do_nothing())
+        while not await self.lock(connection, reference):
+            # The row existed, and `prune` has deleted it before it was locked.
+            await execute(connection, row.on_conflict_do_nothing())
 
     async def add(self, connection: AsyncConnection, new: Attempt) -> None:
         """Insert an attempt."""
@@ -309,28 +326,63 @@ class Rows:
             await self._all(query.order_by(_a.created_at.desc(), _a.attempt_id))
         ).attempts
 
-    async def in_states(self, *states: AttemptState) -> Sequence[Attempt]:
-        """Return all attempts in these states, oldest first."""
-        query = self._select(_a.state.in_([str(state) for state in states]))
-        return (await self._all(query.order_by(_a.created_at, _a.attempt_id))).attempts
+    async def newest(self, state: AttemptState | None, limit: int) -> Sequence[Attempt]:
+        """Return the newest attempts, of one state if it is given."""
+        query = self._select(*[] if state is None else [_a.state == str(state)])
+        newest_first = query.order_by(_a.created_at.desc(), _a.attempt_id.desc())
+        return (await self._all(newest_first.limit(limit))).attempts
 
-    async def needs_review(self) -> Sequence[Attempt]:
-        """Return the attempts that may be paid and need a person's review."""
-        understood = [str(s) for s in OrderStatus if s.is_paid is not None]
-        unpaid = [str(state) for state in (*PAYABLE, AttemptState.EXPIRED)]
-        reported = _a.state == str(AttemptState.PAYMENT_REPORTED)
-        not_understood = and_(_a.status.not_in(understood), _a.state.in_(unpaid))
-        matching = _a.state == str(AttemptState.CANDIDATES_FOUND)
-        query = self._select(or_(reported, not_understood, matching))
-        found = await self._all(query.order_by(_a.created_at, _a.attempt_id))
-        return [
-            attempt
-            for attempt in found.attempts
-            if attempt.state is not AttemptState.CANDIDATES_FOUND
-            or any(
-                status.is_paid is not False for status in attempt.candidates.values()
-            )
-        ]
+    async def needing(self, attention: Attention, limit: int) -> Sequence[Attempt]:
+        """Return the attempts that need a person, oldest first."""
+        query = self._select(_a.attention == str(attention))
+        oldest_first = query.order_by(_a.created_at, _a.attempt_id)
+        return (await self._all(oldest_first.limit(limit))).attempts
+
+    async def prune(self, older_than: timedelta, *, paid: bool) -> int:
+        """Delete the references that are paid, or those that are not, and are old.
+
+        A reference is deleted with its attempts, if the last payment of each would have
+        arrived `older_than` ago, and none is open or needs a person.
+
+        Returns:
+            The number of deleted references.
+        """
+        end = self._database.now(self._clock, -older_than)
+        is_settled = and_(
+            _a.state.in_([str(state) for state in DONE]),
+            _a.attention.is_(None),
+            _a.next_poll_at.is_(None),
+            _a.payable_until <= end,
+        )
+        unsettled = select(_a.reference).where(not_(is_settled))
+        payer = _r.paid_attempt_id
+        old = select(_r.reference).where(
+            payer.is_not(None) if paid else payer.is_(None),
+            _r.created_at <= end,
+            ~unsettled.where(_a.reference == _r.reference).exists(),
+        )
+        oldest = old.order_by(_r.created_at).limit(_BATCH)
+        pruned, is_full = 0, True
+        while is_full:
+            deleted = await self._prune_batch(oldest, unsettled)
+            pruned += deleted
+            is_full = deleted == _BATCH
+        return pruned
+
+    async def _prune_batch(
+        self, oldest: Select[tuple[str]], unsettled: Select[tuple[str]]
+    ) -> int:
+        async with self.writing() as connection:
+            locking = oldest.with_for_update(skip_locked=True)
+            found = {*(await execute(connection, locking)).scalars()}
+            # The locking statement does not see the attempts that other transactions
+            # have inserted while it was running; the next statement does.
+            again = unsettled.where(_a.reference.in_(found))
+            found -= {*(await execute(connection, again)).scalars()}
+            for table in (attempts, references):
+                chosen = table.c.reference.in_(found)
+                await execute(connection, delete(table).where(chosen))
+        return len(found)
 
     async def near(self, attempt: Attempt) -> Neighbours:
         """Return the other attempts around the time of an attempt."""
@@ -386,6 +438,7 @@ def _values(attempt: Attempt) -> dict[str, str | datetime | None]:
         for name in _COLUMNS
         if name != "order_json"
     }
+    values["attention"] = _to_column(attention_for(attempt))
     return {**values, "order_json": attempt._order_json}  # noqa: SLF001 - stored unchanged
 
 

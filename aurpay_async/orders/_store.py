@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, Self, cast, final
 
@@ -20,7 +21,7 @@ from ..errors import (
     shown,
 )
 from ._creation import OrderOpener
-from ._models import AttemptState, as_known_order
+from ._models import AttemptState, Attention, as_known_order
 from ._planner import can_be_polled, is_over
 from ._reconcile import candidate, reconcile
 from ._recording import (
@@ -48,6 +49,19 @@ if TYPE_CHECKING:
 
 #: The longest interval between two runs of reconciliation, in seconds.
 _MAX_INTERVAL_S: Final = 86_400
+
+#: The largest number of attempts in a list, so that a list fits into memory.
+_MAX_LISTED: Final = 1_000
+
+#: The least age of references to delete. Aurpay does not document for how long it
+#: repeats callbacks; payment platforms do so for days.
+_MIN_AGE: Final = timedelta(days=7)
+
+#: The least age of paid references: a payer may still have their checkout page open.
+_MIN_PAID_AGE: Final = timedelta(days=90)
+
+#: The end of a longer age would be a year that neither Python nor the database has.
+_MAX_AGE: Final = timedelta(days=36_500)
 
 
 @final
@@ -293,9 +307,7 @@ class OrderStore:
             InvalidRequestError: an argument cannot be used.
             StoreUnavailableError: the database failed, or did not answer in time.
         """
-        if type(limit) is not int or limit < 1:
-            problem = f"must be a whole number, 1 or more, got {shown(limit)}"
-            raise InvalidRequestError(problem, field="limit")
+        _require_limit(limit)
         _require_handler(on_change)
         await self._ready()
         return await reconcile(self._repository, limit=limit, on_change=on_change)
@@ -358,22 +370,98 @@ class OrderStore:
         await self._ready()
         return await self._repository.rows.of(reference)
 
-    async def duplicate_payments(self) -> Sequence[Attempt]:
-        """Return the duplicate payments, which you have to refund.
+    async def list_attempts(
+        self, *, state: AttemptState | None = None, limit: int = 100
+    ) -> Sequence[Attempt]:
+        """Return the newest attempts of all references, newest first.
+
+        Args:
+            state: Only those in this state.
+            limit: The number of attempts at most; 1 to 1,000.
+
+        Raises:
+            InvalidRequestError: an argument cannot be used.
+        """
+        if state is not None and state not in {*AttemptState}:
+            raise InvalidRequestError(
+                f"must be an AttemptState, got {shown(state)}", field="state"
+            )
+        _require_limit(limit, _MAX_LISTED)
+        await self._ready()
+        return await self._repository.rows.newest(state, limit)
+
+    async def duplicate_payments(self, limit: int = 100) -> Sequence[Attempt]:
+        """Return the duplicate payments, which you have to refund, oldest first.
 
         An attempt leaves this list when Aurpay reports that it was refunded.
-        """
-        await self._ready()
-        return await self._repository.rows.in_states(AttemptState.DUPLICATE)
 
-    async def needs_review(self) -> Sequence[Attempt]:
+        Args:
+            limit: The number of attempts at most; 1 to 1,000.
+
+        Raises:
+            InvalidRequestError: `limit` cannot be used.
+        """
+        return await self._needing(Attention.REFUND, limit)
+
+    async def needs_review(self, limit: int = 100) -> Sequence[Attempt]:
         """Return the attempts that a person has to review, because they may be paid.
 
         A callback reports a payment and its order is not identified; a candidate is
-        paid; or a status has no known meaning (``PARTIAL``, ``TERMINATED``).
+        paid; or a status has no known meaning (``PARTIAL``, ``TERMINATED``). The oldest
+        attempt comes first.
+
+        Args:
+            limit: The number of attempts at most; 1 to 1,000.
+
+        Raises:
+            InvalidRequestError: `limit` cannot be used.
         """
+        return await self._needing(Attention.REVIEW, limit)
+
+    async def _needing(self, attention: Attention, limit: int) -> Sequence[Attempt]:
+        _require_limit(limit, _MAX_LISTED)
         await self._ready()
-        return await self._repository.rows.needs_review()
+        return await self._repository.rows.needing(attention, limit)
+
+    async def prune(
+        self,
+        older_than: timedelta = timedelta(days=30),
+        *,
+        paid_older_than: timedelta | None = None,
+    ) -> int:
+        """Delete old references with all their attempts, in batches.
+
+        The age of a reference is the time since the last payment of any of its orders
+        could have arrived. A reference stays while one of its attempts is open: it is
+        payable, polled, of unknown outcome, needs review or is to be refunded.
+
+        The store's rows are what makes `get_or_create` idempotent. For a deleted
+        reference, it creates an order as for a new one, also if it was paid: so paid
+        references are deleted only with `paid_older_than`. A later callback of a
+        deleted reference is handled as one of an order that the store did not create.
+
+        Args:
+            older_than: The age of the unpaid references to delete; 7 days or more.
+            paid_older_than: The age of the paid references to delete; 90 days or more.
+                ``None`` keeps them.
+
+        Returns:
+            The number of deleted references.
+
+        Raises:
+            InvalidRequestError: an age cannot be used.
+            StoreUnavailableError: the database failed, or did not answer in time;
+                earlier batches are committed.
+        """
+        _require_age(older_than, _MIN_AGE, "older_than")
+        if paid_older_than is not None:
+            _require_age(paid_older_than, _MIN_PAID_AGE, "paid_older_than")
+        await self._ready()
+        rows = self._repository.rows
+        pruned = await rows.prune(older_than, paid=False)
+        if paid_older_than is not None:
+            pruned += await rows.prune(paid_older_than, paid=True)
+        return pruned
 
     async def resolve(
         self, attempt_id: str, order_id: str | None, connection: Caller = None
@@ -438,6 +526,23 @@ def _require_interval(every: float) -> None:
     if type(every) not in {int, float} or not 0 < every <= _MAX_INTERVAL_S:
         problem = f"must be seconds, above 0 and at most a day, got {shown(every)}"
         raise InvalidRequestError(problem, field="every")
+
+
+def _require_limit(limit: object, most: int | None = None) -> None:
+    if type(limit) is not int or limit < 1 or limit > (most or limit):
+        bounds = "1 or more" if most is None else f"1 to {most:,}"
+        raise InvalidRequestError(
+            f"must be a whole number, {bounds}, got {shown(limit)}", field="limit"
+        )
+
+
+def _require_age(age: object, least: timedelta, field: str) -> None:
+    if not isinstance(age, timedelta) or not least <= age <= _MAX_AGE:
+        raise InvalidRequestError(
+            f"must be a timedelta of {least.days} days to {_MAX_AGE.days:,} days, got "
+            f"{shown(age)}",
+            field=field,
+        )
 
 
 def _require_handler(on_change: object) -> None:

@@ -155,8 +155,8 @@ def settle_twice() -> Any:
 
 def forget_late_payments() -> Any:
     """An overdue order is not polled any more."""
-    done = _planner._DONE | {AttemptState.OVERDUE}
-    return mock.patch.object(_planner, "_DONE", done)
+    done = _planner.DONE | {AttemptState.OVERDUE}
+    return mock.patch.object(_planner, "DONE", done)
 
 
 #: Each mutant, and the database indexes that prevent it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import assert_type
 
@@ -46,6 +46,14 @@ async def orders(store: OrderStore) -> None:
     await store.get_or_create("cart-42", 20.0, "USD")  # type: ignore[arg-type]
     assert_type(await store.attempts("cart-42"), Sequence[Attempt])
     assert_type(await store.duplicate_payments(), Sequence[Attempt])
+    assert_type(await store.needs_review(limit=10), Sequence[Attempt])
+    assert_type(await store.list_attempts(limit=10), Sequence[Attempt])
+    await store.list_attempts(state=AttemptState.PAID)
+    await store.list_attempts(state="paid")  # type: ignore[arg-type]
+    await store.list_attempts(AttemptState.PAID)  # type: ignore[call-arg]
+    assert_type(await store.prune(), int)
+    await store.prune(timedelta(days=30), paid_older_than=timedelta(days=365))
+    await store.prune(30)  # type: ignore[arg-type]
 
 
 async def updates(

@@ -17,45 +17,52 @@ if TYPE_CHECKING:
 revision = "0001"
 down_revision = None
 
-_UNIQUE = ("order_id", "payment_hash")
-_INDEXED = (
-    *_UNIQUE,
-    "reference",
-    "state",
-    "next_poll_at",
-    "last_polled_at",
-    "created_at",
-)
+_INDEXES = {
+    "aurpay_callbacks_updated_at": ["updated_at"],
+    "aurpay_references_unpaid": ["created_at"],
+    "aurpay_references_paid": ["created_at"],
+    "aurpay_attempts_order_id": ["order_id"],
+    "aurpay_attempts_payment_hash": ["payment_hash"],
+    "aurpay_attempts_reference": ["reference"],
+    "aurpay_attempts_state": ["state", "created_at", "attempt_id"],
+    "aurpay_attempts_next_poll_at": ["next_poll_at"],
+    "aurpay_attempts_last_polled_at": ["last_polled_at"],
+    "aurpay_attempts_created_at": ["created_at", "attempt_id"],
+    "aurpay_attempts_attention": ["attention", "created_at", "attempt_id"],
+    "aurpay_attempts_one_active": ["reference"],
+}
+
+_UNIQUE = {
+    "aurpay_attempts_order_id",
+    "aurpay_attempts_payment_hash",
+    "aurpay_attempts_one_active",
+}
+
+#: The conditions of partial indexes.
+_WHERE = {
+    "aurpay_references_unpaid": "paid_attempt_id IS NULL",
+    "aurpay_references_paid": "paid_attempt_id IS NOT NULL",
+    "aurpay_attempts_attention": "attention IS NOT NULL",
+    "aurpay_attempts_one_active": "state IN ('creating', 'payable')",
+}
 
 
 def upgrade(op: Operations) -> None:
     """Create missing tables: the merchant's own migrations may have created some."""
     op.create_table("aurpay_callbacks", *_callbacks(), if_not_exists=True)
-    op.create_index(
-        "aurpay_callbacks_updated_at",
-        "aurpay_callbacks",
-        ["updated_at"],
-        if_not_exists=True,
-    )
     op.create_table("aurpay_references", *_references(), if_not_exists=True)
     op.create_table("aurpay_attempts", *_attempts(), if_not_exists=True)
-    for column in _INDEXED:
+    for name, columns in _INDEXES.items():
+        where = sql(_WHERE[name]) if name in _WHERE else None
         op.create_index(
-            f"aurpay_attempts_{column}",
-            "aurpay_attempts",
-            [column],
-            unique=column in _UNIQUE,
+            name,
+            name[: name.index("_", len("aurpay_"))],
+            columns,
+            unique=name in _UNIQUE,
+            sqlite_where=where,
+            postgresql_where=where,
             if_not_exists=True,
         )
-    op.create_index(
-        "aurpay_attempts_one_active",
-        "aurpay_attempts",
-        ["reference"],
-        unique=True,
-        sqlite_where=sql("state IN ('creating', 'payable')"),
-        postgresql_where=sql("state IN ('creating', 'payable')"),
-        if_not_exists=True,
-    )
 
 
 def _callbacks() -> list[Column[str] | Column[datetime]]:
@@ -96,6 +103,7 @@ def _attempts() -> list[Column[str] | Column[datetime] | Column[bool]]:
         Column("status", Text),
         Column("order_json", Text),
         Column("candidates", Text),
+        Column("attention", Text),
         Column("created_at", UtcDateTime, nullable=False),
         Column("deadline", UtcDateTime, nullable=False),
         Column("sent_at", UtcDateTime),
