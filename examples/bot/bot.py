@@ -1,6 +1,6 @@
 """A Telegram bot that creates a bill for a command and updates the messages showing it.
 
-The bot polls an order until it expires, and `OrderStore.run` polls it after that; no
+The bot polls an order until it expires, and the order store polls it after that; no
 address of the bot needs to be reachable. A change is first stored, the bill together
 with the order, and then shown in the chats: after a crash in between, the next process
 updates the messages.
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between two runs of `OrderStore.run`, which finds late payments.
+#: Seconds between two runs of reconciliation, which finds late payments.
 RECONCILE_EVERY = 60
 
 #: Seconds between two updates of the messages.
@@ -93,7 +93,7 @@ class PayBot:
         """Follow all orders, those of the last process included, inside the block.
 
         At its end, and where the start fails, transactions that are under way are
-        completed and the order store is closed, which ends `OrderStore.run`.
+        completed and the order store is closed.
 
         Raises:
             StoreUnavailableError: the database cannot be reached.
@@ -104,14 +104,13 @@ class PayBot:
             updating = asyncio.create_task(self._update_regularly())
             try:
                 await self._resume()
-                reconciling = asyncio.create_task(
-                    store.run(every=RECONCILE_EVERY, on_change=self.apply_change)
-                )
-                yield
+                async with store.running(
+                    every=RECONCILE_EVERY, on_change=self.apply_change
+                ):
+                    yield
             finally:
                 self._stopping.set()
                 await asyncio.wait({updating, *self._polling.values()})
-        await reconciling
 
     async def welcome(self, message: Message) -> None:
         """``/start``."""
@@ -235,7 +234,7 @@ class PayBot:
                 await self.apply_change(change, connection)
             await self.update_messages()
         except Exception:  # noqa: BLE001 - of the database drivers there is no list
-            _log.exception("reference=%s: left to OrderStore.run", reference)
+            _log.exception("reference=%s: left to reconciliation", reference)
 
     async def _has_other(self, order: LightningOrder) -> bool:
         """Return whether the bill has another order that can be paid."""

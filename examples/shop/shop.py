@@ -40,8 +40,7 @@ State = Literal["new", "open", "shipped", "expired", "check"]
 #: States of an order that a person has to review.
 _NEEDS_PERSON: Final = frozenset({AttemptState.PAYMENT_REPORTED, AttemptState.REFUNDED})
 
-#: Seconds between two runs of `OrderStore.run`, which finds payments without a
-#: callback.
+#: Seconds between two runs of reconciliation, which finds payments without a callback.
 RECONCILE_EVERY = 60
 
 #: Seconds after which a page that follows a cart reads the database: another process
@@ -166,8 +165,7 @@ class Shop:
     async def running(self) -> AsyncIterator[None]:
         """Create the tables, and reconcile orders for as long as the block runs.
 
-        The order store is closed at the end of the block, and where the start fails;
-        closing it ends `OrderStore.run` after the run that is under way.
+        The order store is closed at the end of the block, and where the start fails.
 
         Raises:
             StoreUnavailableError: the database cannot be reached.
@@ -176,11 +174,10 @@ class Shop:
             await store.upgrade()
             async with self._engine.begin() as connection:
                 await connection.run_sync(metadata.create_all)
-            reconciling = asyncio.create_task(
-                store.run(every=RECONCILE_EVERY, on_change=self.apply_change)
-            )
-            yield
-        await reconciling
+            async with store.running(
+                every=RECONCILE_EVERY, on_change=self.apply_change
+            ):
+                yield
 
     async def buy(self, reference: str) -> None:
         """Create the order of a cart, if there is none.

@@ -230,7 +230,7 @@ async def test_payment_during_a_database_outage_edits_the_message_after_it(
                     await world.wait(60)
             await bot.hear("/pay 5 USD")
             assert world.telegram.texts[-1][1].startswith("An error occurred")
-        for part in ("left to OrderStore.run", "reconciliation failed", "out of date"):
+        for part in ("left to reconciliation", "reconciliation failed", "out of date"):
             assert part in caplog.text
         ((*_, text),) = await world.edits_in_time(1, 60)
         assert text == "5 USD: paid. Thank you!"

@@ -35,7 +35,8 @@ SECONDS = 120
 
 #: The recipe's minutes as seconds; the client's clock runs fast too.
 HURRY = f"""
-import asyncio, os, sys
+import os, sys
+from contextlib import AsyncExitStack
 sys.path.insert(0, {str(ROOT)!r})
 from aurpay_async.orders import OrderStore
 from shop_jobs import *
@@ -45,10 +46,13 @@ from tests.workers.test_crashes import FastClock, client
 JOB.update(timeout=5, retry_delay=0.1)
 
 async def startup(ctx):
+    ctx["stack"] = AsyncExitStack()
     clock = FastClock(float(os.environ["BEGAN"]))
-    ctx["aurpay"] = client(os.environ["AURPAY_BASE_URL"], clock)
-    store = ctx["store"] = OrderStore(ctx["aurpay"], os.environ["DATABASE_URL"])
-    ctx["reconciling"] = asyncio.create_task(store.run(on_change=changed))
+    aurpay = client(os.environ["AURPAY_BASE_URL"], clock)
+    ctx["store"] = OrderStore(aurpay, os.environ["DATABASE_URL"])
+    await ctx["stack"].enter_async_context(aurpay)
+    await ctx["stack"].enter_async_context(ctx["store"])
+    await ctx["stack"].enter_async_context(ctx["store"].running(on_change=changed))
 
 settings["startup"] = startup
 settings.update(timers={{"sweep": 1}}, concurrency=3)
