@@ -8,12 +8,17 @@ amount or a string that was received.
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from contextlib import suppress
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache, partial
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from .clock import Clock
 
     Attributes = Mapping[str, str]
 
@@ -44,7 +49,97 @@ _COUNTERS: Final[Mapping[str, tuple[str, str]]] = {
         "{claim}",
         "Attempts to claim a notification in the inbox.",
     ),
+    "aurpay.reconcile.runs": (
+        "{run}",
+        "Runs of reconciliation.",
+    ),
 }
+
+_AGE: Final = "aurpay.reconcile.age"
+
+#: Names, units and descriptions of the gauges, and how the values of several stores in
+#: one process become one.
+_GAUGES: Final[Mapping[str, tuple[str, str, Callable[[Iterable[float]], float]]]] = {
+    "aurpay.store.orders": (
+        "{order}",
+        "Orders that are polled or searched for, by state.",
+        sum,
+    ),
+    "aurpay.store.needs_review": (
+        "{order}",
+        "Orders that may be paid, and that a person has to review.",
+        sum,
+    ),
+    "aurpay.store.duplicates": (
+        "{order}",
+        "Duplicate payments, which are to be refunded.",
+        sum,
+    ),
+    "aurpay.reconcile.lag": (
+        "s",
+        "Delay of the most overdue poll after the latest run of reconciliation.",
+        max,
+    ),
+    _AGE: (
+        "s",
+        "Time since the latest run of reconciliation in this process.",
+        max,
+    ),
+}
+
+
+class OrderCounts(NamedTuple):
+    """Counts of an order store after a run of reconciliation."""
+
+    #: By state.
+    orders: Mapping[str, int]
+    needs_review: int
+    duplicates: int
+    lag_s: float
+
+
+@final
+class OrderGauges:
+    """The values of the gauges for one order store.
+
+    OpenTelemetry reads gauges on another thread, where the database cannot be queried.
+    So a run of reconciliation sets the values, and OpenTelemetry reads the latest.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        #: By name and by state; a value without a state has the state ``""``.
+        self._values: Mapping[str, Mapping[str, float]] = {}
+        self._set_at = -inf
+        _STORES[id(self)] = self
+
+    def age_s(self) -> float:
+        """Return the seconds since the values were set; infinity if they were not."""
+        return self._clock.monotonic() - self._set_at
+
+    def set(self, counts: OrderCounts) -> None:
+        """Set the values, as of now."""
+        self._set_at = self._clock.monotonic()
+        self._values = {
+            "aurpay.store.orders": counts.orders,
+            "aurpay.store.needs_review": {"": counts.needs_review},
+            "aurpay.store.duplicates": {"": counts.duplicates},
+            "aurpay.reconcile.lag": {"": counts.lag_s},
+        }
+
+    def clear(self) -> None:
+        """Remove the values: the store is closed."""
+        self._values, self._set_at = {}, -inf
+
+    def read(self, name: str) -> Mapping[str, float]:
+        """Return the values of a gauge by state."""
+        if name == _AGE and self._values:
+            return {"": self.age_s()}
+        return self._values.get(name, {})
+
+
+#: The order stores of this process.
+_STORES: Final[WeakValueDictionary[int, OrderGauges]] = WeakValueDictionary()
 
 
 def configured_provider(module: str, getter: str) -> Any:  # noqa: ANN401 - of an extra
@@ -99,4 +194,22 @@ def _instruments(provider: Any) -> Mapping[str, Any]:  # noqa: ANN401
         description="Duration of calls of client methods, with all attempts.",
         explicit_bucket_boundaries_advisory=_DURATION_BOUNDARIES_S,
     )
+    for name, (unit, description, _) in _GAUGES.items():
+        read = partial(_observe, name)
+        meter.create_observable_gauge(name, [read], unit=unit, description=description)
     return instruments
+
+
+def _observe(name: str, _options: object) -> list[Any]:
+    """Return the observations of a gauge; OpenTelemetry calls it on another thread."""
+    combine = _GAUGES[name][2]
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for store in _STORES.valuerefs():  # a copy, made in one step
+        gauges = store()
+        for state, value in ({} if gauges is None else gauges.read(name)).items():
+            found[state].append(value)
+    api = sys.modules["opentelemetry.metrics"]
+    return [
+        api.Observation(combine(values), {"aurpay.order.state": state} if state else {})
+        for state, values in found.items()
+    ]

@@ -15,6 +15,7 @@ run calls it again.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,6 +23,8 @@ import attrs
 
 from .._api.models import OrderStatus
 from .._client.lost_orders import OrderQuery
+from .._core.events import count
+from .._core.metrics import meter_provider
 from .._db.engine import Database
 from .._db.migrations import upgrade as upgrade_database
 from ..callbacks._notifications import propagates
@@ -47,6 +50,9 @@ if TYPE_CHECKING:
     from ._models import Attempt, OnChange
     from ._repository import Neighbours, Repository
 
+
+#: Runs that follow each other at once do not count the orders each time.
+_MIN_GAUGE_AGE_S: Final = 10
 
 #: The number of matching orders that are stored at most.
 MAX_CANDIDATES: Final = 100
@@ -202,11 +208,34 @@ class _Poll(NamedTuple):
 async def reconcile(
     repository: Repository, *, limit: int, on_change: OnChange | None
 ) -> Reconciliation:
-    """Poll the most urgent `limit` attempts that are due.
+    """Poll the most urgent `limit` attempts that are due, and measure the run.
 
     Raises:
         StoreUnavailableError: the database failed, or did not answer in time.
     """
+    try:
+        done = await _poll_due(repository, limit, on_change)
+    except Exception:
+        count("aurpay.reconcile.runs", {"aurpay.reconcile.result": "failed"})
+        raise
+    result = "partly_failed" if done.failures else "ok"
+    count("aurpay.reconcile.runs", {"aurpay.reconcile.result": result})
+    await _set_gauges(repository)
+    return done
+
+
+async def _set_gauges(repository: Repository) -> None:
+    gauges = repository.gauges
+    if meter_provider() is None or gauges.age_s() < _MIN_GAUGE_AGE_S:
+        return
+    # The next run fails as well, and raises; until then the age of the gauges grows.
+    with suppress(StoreUnavailableError):
+        gauges.set(await repository.rows.count_open())
+
+
+async def _poll_due(
+    repository: Repository, limit: int, on_change: OnChange | None
+) -> Reconciliation:
     began = repository.clock.monotonic()
     due = await repository.rows.due(limit + 1)
     changes: list[Change] = []

@@ -15,10 +15,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, final
 
 import attrs
-from sqlalchemy import and_, delete, not_, or_, select, update
+from sqlalchemy import and_, delete, func, not_, or_, select, update
 
 from .._api.models import OrderStatus
 from .._client.lost_orders import CLOCK_SKEW, LONGEST_ATTEMPT_S
+from .._core.metrics import OrderCounts, OrderGauges
 from .._db.engine import execute, execute_and_commit, require_connection
 from .._db.tables import attempts, references
 from ..errors import OrderStoreError, UnknownOrderError, shown
@@ -27,6 +28,7 @@ from ._models import (
     REVOCABLE,
     Attempt,
     AttemptState,
+    Attention,
     attention_for,
 )
 from ._planner import DONE, ReferenceRecord, next_poll
@@ -35,13 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from sqlalchemy import ColumnElement, Row, Select, Update
+    from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, Update
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from .._client import AurpayClient
     from .._core.clock import Clock
     from .._db.engine import Database
-    from ._models import Attention
 
 
 _a: Final = attempts.c
@@ -72,6 +73,12 @@ _LATEST: Final = timedelta(seconds=LONGEST_ATTEMPT_S) + 2 * CLOCK_SKEW
 
 #: References that `prune` deletes in one transaction: callbacks wait for milliseconds.
 _BATCH: Final = 500
+
+#: The highest count of a gauge: to count takes time, and so many need an alert anyway.
+_MAX_COUNT: Final = 10_000
+
+#: The states that `count_open` counts; the number of other attempts only grows.
+_OPEN: Final = tuple(state for state in AttemptState if state not in DONE)
 
 #: The time of a query without rows.
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
@@ -316,6 +323,23 @@ class Rows:
             max(urgent.now, others.now), [*urgent.attempts, *others.attempts]
         )
 
+    async def count_open(self) -> OrderCounts:
+        """Count the orders that are open or need a person, each to `_MAX_COUNT`."""
+        found = {str(state): _a.state == str(state) for state in _OPEN}
+        found |= {str(task): _a.attention == str(task) for task in Attention}
+        columns = [_count(which).label(name) for name, which in found.items()]
+        next_poll_at = select(func.min(_a.next_poll_at)).scalar_subquery()
+        query = select(*columns, next_poll_at.label("next"), self._now.label("now"))
+        async with self.reading() as connection:
+            row = (await execute_and_commit(connection, query)).mappings().one()
+        lag = timedelta(0) if row["next"] is None else row["now"] - row["next"]
+        return OrderCounts(
+            orders={str(state): row[str(state)] for state in _OPEN},
+            needs_review=row[str(Attention.REVIEW)],
+            duplicates=row[str(Attention.REFUND)],
+            lag_s=max(lag.total_seconds(), 0),
+        )
+
     async def of(self, reference: str) -> Sequence[Attempt]:
         """Return all attempts of a reference, newest first."""
         query = self._select(_a.reference == reference)
@@ -417,6 +441,11 @@ class Rows:
         return cast("Select[tuple[object, ...]]", query)
 
 
+def _count(which: ColumnElement[bool]) -> ScalarSelect[int]:
+    few = select(_a.attempt_id).where(which).limit(_MAX_COUNT).subquery()
+    return select(func.count()).select_from(few).scalar_subquery()
+
+
 def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
     """Return true if the order of another attempt may look like that of this one."""
     return (
@@ -493,6 +522,11 @@ class Repository:
     client: AurpayClient
     rows: Rows
     clock: Clock
+    gauges: OrderGauges = attrs.field(init=False)
+
+    @gauges.default
+    def _gauges(self) -> OrderGauges:
+        return OrderGauges(self.clock)
 
     async def transition(
         self,

@@ -513,6 +513,7 @@ class OrderStore:
         """End `run`, wait for running creates, and close the pool of a URL."""
         await self._runner.stop()
         await self._order_opener.finish()
+        self._repository.gauges.clear()
         await self._database.aclose()
 
     async def __aenter__(self) -> Self:
