@@ -7,7 +7,7 @@ its ``error``.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 from aiohttp import web
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ._ledger import StatusChange
     from ._pages import PageGuard
     from ._simulator import Simulator
+
+
+#: The number of a callback is its position in the list, from 1.
+RESEND_PATH: Final = "/callbacks/{number:[0-9]{1,9}}/resend"
 
 
 def parse_strings(name: str, body: bytes) -> list[str]:
@@ -99,20 +103,28 @@ class Control:
             [
                 _get("/openapi.json", _describe),
                 _get("/clock", self._show_time),
-                web.post("/clock", self._advance),
                 _get("/rates", self._show_rates),
                 web.put("/rates", self._set_rates),
-                *_queue_routes("faults", self.simulator.state.faults),
-                *_queue_routes("callback_faults", self.simulator.state.callback_faults),
+                *self.shared_routes(),
                 self._status_route("pay"),
                 self._status_route("expire"),
                 self._status_route("underpay"),
                 self._status_route("refund"),
                 web.post("/checkouts/{token}/choose", self._choose),
                 _get("/callbacks", self._show_callbacks),
+                web.post(RESEND_PATH, self._resend),
             ]
         )
         return app
+
+    def shared_routes(self) -> list[web.RouteDef]:
+        """Return the routes that the sandbox's own page has under its guard as well."""
+        state = self.simulator.state
+        return [
+            web.post("/clock", self._advance),
+            *_queue_routes("faults", state.faults),
+            *_queue_routes("callback_faults", state.callback_faults),
+        ]
 
     async def _show_time(self, _: web.Request) -> web.Response:
         return web.json_response({"now": self.simulator.clock.now().isoformat()})
@@ -132,6 +144,10 @@ class Control:
 
     async def _show_callbacks(self, _: web.Request) -> web.Response:
         return _callbacks_response(self.simulator.state.callbacks)
+
+    async def _resend(self, request: web.Request) -> web.Response:
+        number = int(request.match_info["number"])
+        return _callbacks_response(await self.simulator.resend(number))
 
     async def _choose(self, request: web.Request) -> web.Response:
         checkout = self.simulator.checkouts.find(request.match_info["token"])

@@ -34,6 +34,10 @@ from aiohttp import web
 from ..bolt11._qr import render_svg
 from ..errors import InvalidRequestError
 from . import _responses as responses
+from ._clock import ClockError
+from ._control import RESEND_PATH, Control
+from ._fault_responses import REQUEST_FAULTS
+from ._faults import CALLBACK_FAULTS
 from ._models import ApiRejection
 
 if TYPE_CHECKING:
@@ -291,6 +295,10 @@ class Pages:
             await action(self._order(request).order_id)
             return web.Response(status=204)
 
+        async def resend(request: web.Request) -> web.Response:
+            await self.simulator.resend(int(request.match_info["number"]))
+            return web.Response(status=204)
+
         async def close(_: web.Application) -> None:
             streams.close()
 
@@ -302,6 +310,8 @@ class Pages:
         app.router.add_get(f"{order}/events", watch, allow_head=False)
         app.router.add_get(f"{order}/qr.svg", self._show_qr, allow_head=False)
         app.router.add_post(f"{order}/{{action:{'|'.join(actions)}}}", act)
+        app.add_routes(Control(self.simulator, self.guard).shared_routes())
+        app.router.add_post(RESEND_PATH, resend)
         checkout = "/checkouts/{token}"
         app.router.add_get(checkout, self._show_choice, allow_head=False)
         app.router.add_post(f"{checkout}/{{coin}}", self._choose)
@@ -318,6 +328,8 @@ class Pages:
             "callbacks": responses.callbacks(state.callbacks),
             "faults": responses.queued(state.faults),
             "callback_faults": responses.queued(state.callback_faults),
+            "fault_names": [*REQUEST_FAULTS],
+            "callback_fault_names": [*CALLBACK_FAULTS],
         }
 
     def _order(self, request: web.Request) -> SandboxOrder:
@@ -360,7 +372,7 @@ class Pages:
             return await handler(request)
         except ApiRejection as rejection:
             raise web.HTTPNotFound(text=f"{rejection.message}\n") from None
-        except InvalidRequestError as error:
+        except (InvalidRequestError, ClockError) as error:
             raise web.HTTPConflict(text=f"{error}\n") from None
 
 

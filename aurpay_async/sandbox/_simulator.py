@@ -18,6 +18,7 @@ from ._clock import Deadlines, SandboxClock
 from ._fault_responses import Faults
 from ._faults import CallbackFaults, Delivery
 from ._ledger import Checkout, Checkouts, Ledger, SandboxOrder, random_source
+from ._models import ApiRejection
 from ._responses import escape_hidden
 from ._settings import Authenticator, ReceivedRequest
 from ._storage import PersistentDict, PersistentList, SqliteStorage
@@ -259,6 +260,31 @@ class Simulator:
         kind = _CALLBACKS.get(change)
         if kind is None or not has_callback_url(order, kind):
             return []
+        return await self._send_callback(order, kind, fault)
+
+    async def resend(self, number: int) -> list[SentCallback]:
+        """Send a callback again: built and signed anew, as any other.
+
+        Args:
+            number: The position in the list of callbacks, from 1.
+
+        Returns:
+            The attempts to deliver the callback.
+
+        Raises:
+            ApiRejection: if there is no such callback.
+        """
+        if not 0 < number <= len(self.state.callbacks):
+            raise ApiRejection(404, "there is no such callback")
+        sent = self.state.callbacks[number - 1]
+        return await self._send_callback(self.ledger.find(sent.order_id), sent.kind)
+
+    async def _send_callback(
+        self,
+        order: SandboxOrder,
+        kind: CallbackKind,
+        fault: CallbackFault | None = None,
+    ) -> list[SentCallback]:
         fault = fault or self.state.callback_faults.take()
         sender = self.callback_sender
         if fault is None:

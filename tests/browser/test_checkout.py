@@ -364,6 +364,69 @@ async def test_overview_updates_without_disturbing_open_rows(
     assert window.origins == {sandbox.base_url}
 
 
+async def test_overview_adds_and_removes_faults(
+    sandbox: Sandbox, window: Window
+) -> None:
+    page = await open_page(window, sandbox.base_url)
+    result = page.get_by_role("status").last
+    for what, fault, queue in (
+        ("request", "503; retry-after=1", sandbox.faults),
+        ("callback", "twice; times=3", sandbox.callback_faults),
+    ):
+        field = page.get_by_label(f"Fault of a next {what}")
+        form = page.locator("form").filter(has=field)
+        assert await form.locator("option").count() > 10
+        await field.fill(fault)
+        await field.press("Enter")
+        await page.get_by_role("listitem").get_by_text(fault).wait_for()
+        assert [*queue] == [fault]
+        await field.fill("unheard-of")
+        await find_button(page, "Add").and_(form.locator("button")).click()
+        await expect(result).to_contain_text("fault 'unheard-of'; use")
+        await find_button(page, "Remove all").and_(form.locator("button")).click()
+        await expect(result).to_have_text("Done.")
+        await page.get_by_role("listitem").get_by_text(fault).wait_for(state="hidden")
+        assert [*queue] == []
+    # Chromium reports the answer 409 of each wrong fault.
+    assert len(window.console_errors) == 2
+    assert all("409 (Conflict)" in error for error in window.console_errors)
+    assert window.origins == {sandbox.base_url}
+
+
+async def test_overview_moves_the_clock_and_shows_it(window: Window) -> None:
+    async with Sandbox(clock=FakeClock(NOW), speed=1) as sandbox:
+        await create_checkout(sandbox)
+        page = await open_page(window, sandbox.base_url)
+        clock = page.get_by_role("region", name="Clock")
+        await clock.get_by_text("2026-01-01 00:00:0").wait_for()
+        await page.get_by_label("Minutes to advance").fill("30.5")
+        await find_button(page, "Advance").click()
+        await clock.get_by_text("2026-01-01 00:30:3").wait_for()
+        await page.get_by_text("OVERDUE").wait_for()
+        assert sandbox.clock.now().timestamp() == NOW.timestamp() + 1830
+        await page.get_by_label("Minutes to advance").fill("1e9")
+        await find_button(page, "Advance").click()
+        await page.get_by_text("advance_s: must be 0 to").wait_for()
+    assert "409 (Conflict)" in window.console_errors[0]
+
+
+async def test_overview_sends_a_callback_again(
+    sandbox: Sandbox, window: Window
+) -> None:
+    async with open_shop() as shop:
+        sandbox.callback_faults.push("lost")
+        await create_checkout(sandbox, callback_url=f"{shop.url}/paid")
+        await sandbox.pay(ORDER_ID)
+        page = await open_page(window, sandbox.base_url)
+        await page.get_by_text("Failed").click()
+        await find_button(page, "Send again").click()
+        await page.get_by_role("status").get_by_text("Done.").wait_for()
+        sent = page.get_by_role("region", name="Callbacks").get_by_role("listitem")
+        await expect(sent).to_contain_text(["200", "Failed"])
+    assert [callback.status for callback in sandbox.callbacks] == [None, 200]
+    assert window.console_errors == []
+
+
 async def test_overview_marks_a_request_that_is_not_served(
     sandbox: Sandbox, window: Window
 ) -> None:
@@ -656,7 +719,18 @@ async def test_sandbox_pages_have_landmarks_and_headings(
           - region "Callbacks sent"
           - region "Fault injection":
             - heading "Request faults, one for each request" [level=3]
+            - combobox "Fault of a next request"
+            - button "Add"
+            - button "Remove all"
             - heading "Callback faults, one for each callback" [level=3]
+            - combobox "Fault of a next callback"
+            - button "Add"
+            - button "Remove all"
+          - region "Clock":
+            - heading "Clock" [level=2]
+            - spinbutton "Minutes to advance"
+            - button "Advance"
+          - status
         """
     )
 

@@ -81,6 +81,7 @@ def configure(folder: Path, known: Known) -> str:
 
         [parameters]
         "path.order_id" = {{ dictionary = "orders", probability = 0.8 }}
+        "path.number" = 1
         "path.token" = {{ dictionary = "checkouts", probability = 0.8 }}
 
         [warnings]

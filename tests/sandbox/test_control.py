@@ -53,6 +53,7 @@ ENDPOINTS = [
     ("POST", "/_sandbox/orders/20260101000000000001/refund", None),
     ("POST", "/_sandbox/checkouts/sandbox-0/choose", {"coin": "TRX"}),
     ("GET", "/_sandbox/callbacks", None),
+    ("POST", "/_sandbox/callbacks/1/resend", None),
 ]
 
 
@@ -143,6 +144,32 @@ async def test_expiring_over_http_consumes_a_callback_fault() -> None:
     assert [(record["kind"], record["error"]) for record in sent] == [
         ("timeout", "not sent: lost")
     ]
+
+
+async def test_resent_callback_is_signed_anew_and_takes_a_fault() -> None:
+    clock = FakeClock(NOW)
+    async with open_shop() as shop, Sandbox(clock=clock) as sandbox:
+        order_id = await create_order_for(sandbox, shop)
+        sandbox.callback_faults.push("lost")
+        await sandbox.expire(order_id)
+        await sandbox.pay(order_id)
+        clock.advance(60)
+        for fault in ("wrong-token", "twice; times=2"):
+            sandbox.callback_faults.push(fault)
+            await call(sandbox, "POST", "/_sandbox/callbacks/1/resend")
+        sent = sandbox.callbacks[2:]
+        assert [callback.kind for callback in sent] == ["timeout"] * 3
+        assert [callback.status for callback in sent] == [200] * 3
+        headers = [dict(callback.headers) for callback in sent]
+        tokens = [each["Callback-Token"] for each in headers]
+        assert tokens == ["not-the-token"] + ["sandbox-callback-token"] * 2
+        assert {each["Date"] for each in headers} == {"2026-01-01T00:01:00Z"}
+        assert sandbox.orders[order_id].status == "SUCCESS"
+        for number in (0, 6, 999_999_999):
+            path = f"/_sandbox/callbacks/{number}/resend"
+            problem = {"error": "there is no such callback"}
+            assert await call(sandbox, "POST", path) == (404, problem)
+        assert len(sandbox.callbacks) == 5
 
 
 async def test_forbidden_status_change_over_http_is_answered_with_the_reason() -> None:
@@ -306,7 +333,7 @@ async def test_openapi_file_describes_each_route_of_the_control_api() -> None:
         if method != "parameters"
     }
     assert routes >= {("POST", "/orders/{order_id}/pay"), ("PUT", "/rates")}
-    assert len(routes) == 17
+    assert len(routes) == 18
     coins = read_openapi()["components"]["schemas"]["Choice"]["properties"]["coin"]
     assert coins["enum"] == [*COINS]
 

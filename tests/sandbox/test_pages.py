@@ -16,6 +16,8 @@ import aiohttp
 import pytest
 
 from aurpay_async.sandbox import ReceivedRequest, Sandbox, _pages, _responses
+from aurpay_async.sandbox._fault_responses import REQUEST_FAULTS
+from aurpay_async.sandbox._faults import CALLBACK_FAULTS
 from aurpay_async.testing import FakeClock
 
 from ..support.orders import NOW
@@ -150,7 +152,7 @@ def test_static_files_comply_with_the_content_security_policy() -> None:
         }
     scripts = "".join(text for name, text in files.items() if name.endswith(".js"))
     code = [line.strip() for line in scripts.splitlines()]
-    assert sum(bool(line) and not line.startswith(("/", "*")) for line in code) < 360
+    assert sum(bool(line) and not line.startswith(("/", "*")) for line in code) < 400
 
 
 async def test_static_files_are_served_with_their_content_types() -> None:
@@ -275,27 +277,31 @@ async def test_page_can_be_opened_from_another_site() -> None:
     assert "<title>" in text
 
 
+#: Headers that other pages, forms and programs could send.
+FOREIGN: list[dict[str, str | None]] = [
+    {"Sec_Fetch_Site": None},
+    {"Sec_Fetch_Site": "cross-site"},
+    {"Sec_Fetch_Site": "same-site"},
+    {"Sec_Fetch_Site": "none"},
+    {"Origin": None},
+    {"Origin": "null"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Host": "localhost"},
+    {"Host": "evil.example"},
+    {"Host": "evil.example", "Origin": "http://evil.example"},
+    {"Content_Type": None},
+    {"Content_Type": "text/plain"},
+    {"Content_Type": "text/plain; application/json"},
+    {"Content_Type": "application/x-www-form-urlencoded"},
+    {"Content_Type": "multipart/form-data; boundary=x"},
+]
+
+
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize(
     "changed",
-    [
-        {"Sec_Fetch_Site": None},
-        {"Sec_Fetch_Site": "cross-site"},
-        {"Sec_Fetch_Site": "same-site"},
-        {"Sec_Fetch_Site": "none"},
-        {"Origin": None},
-        {"Origin": "null"},
-        {"Origin": "https://evil.example"},
-        {"Origin": "http://127.0.0.1:1"},
-        {"Host": "localhost"},
-        {"Host": "evil.example"},
-        {"Host": "evil.example", "Origin": "http://evil.example"},
-        {"Content_Type": None},
-        {"Content_Type": "text/plain"},
-        {"Content_Type": "text/plain; application/json"},
-        {"Content_Type": "application/x-www-form-urlencoded"},
-        {"Content_Type": "multipart/form-data; boundary=x"},
-    ],
+    FOREIGN,
     ids=str,
 )
 async def test_only_the_script_of_the_page_can_use_its_buttons(
@@ -307,6 +313,60 @@ async def test_only_the_script_of_the_page_can_use_its_buttons(
         status, _ = await call(sandbox, "POST", f"{ORDER}/{move}", b"{}", **headers)
         assert status == 403
         assert sandbox.orders[ORDER_ID].status == "PENDING"
+
+
+#: The requests of the overview's controls.
+CONTROLS: list[tuple[str, str, bytes]] = [
+    ("POST", "/_pages/faults", b'["503"]'),
+    ("DELETE", "/_pages/faults", b"{}"),
+    ("POST", "/_pages/callback-faults", b'["twice"]'),
+    ("DELETE", "/_pages/callback-faults", b"{}"),
+    ("POST", "/_pages/clock", b'{"advance_s": 60}'),
+    ("POST", "/_pages/callbacks/1/resend", b"{}"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CONTROLS)
+async def test_only_the_script_of_the_page_can_use_its_controls(
+    method: str, path: str, body: bytes
+) -> None:
+    async with open_shop() as shop, Sandbox(clock=FakeClock(NOW)) as sandbox:
+        await sandbox.pay(await create_order_for(sandbox, shop))
+        sandbox.faults.push("500")
+        sandbox.callback_faults.push("lost")
+
+        def state() -> Any:
+            queues = [*sandbox.faults], [*sandbox.callback_faults]
+            return queues, sandbox.clock.now(), len(sandbox.callbacks)
+
+        before = state()
+        for changed in FOREIGN:
+            headers = build_headers(sandbox, **changed)
+            status, _ = await call(sandbox, method, path, body, **headers)
+            assert status == 403, changed
+            assert state() == before
+        headers = build_headers(sandbox)
+        status, _ = await call(sandbox, method, path, body, **headers)
+        assert status in {200, 204}
+        assert state() != before
+
+
+async def test_controls_of_the_page_answer_mistakes_with_the_reason() -> None:
+    class Clock:
+        now = FakeClock(NOW).now
+        monotonic = FakeClock(NOW).monotonic
+        sleep = FakeClock(NOW).sleep
+
+    async with Sandbox(clock=Clock()) as sandbox:
+        headers = build_headers(sandbox)
+        for path, body, status, problem in (
+            ("faults", b'["no"]', 409, "fault: there is no fault 'no'; use an HTTP"),
+            ("clock", b'{"advance_s": -1}', 409, "advance_s: must be 0 to 31536000"),
+            ("clock", b'{"advance_s": 1}', 409, "the clock of this sandbox has no"),
+            ("callbacks/1/resend", b"{}", 404, "there is no such callback"),
+        ):
+            answer = await call(sandbox, "POST", f"/_pages/{path}", body, **headers)
+            assert (answer[0], answer[1][: len(problem)]) == (status, problem)
 
 
 async def test_preflight_request_of_another_origin_is_rejected() -> None:
@@ -430,6 +490,8 @@ async def test_overview_stream_sends_each_list_when_it_changes() -> None:
             assert await stream.wait_for(name) == empty
         assert await stream.wait_for("faults") == []
         assert await stream.wait_for("callback_faults") == []
+        assert await stream.wait_for("fault_names") == [*REQUEST_FAULTS]
+        assert await stream.wait_for("callback_fault_names") == [*CALLBACK_FAULTS]
         sandbox.faults.push("503; retry-after=1")
         assert await stream.wait_for("faults") == ["503; retry-after=1"]
         sandbox.faults.clear()
@@ -536,9 +598,9 @@ async def test_no_response_of_the_pages_contains_a_secret() -> None:
             *(f"/_pages/{p.name}" for p in STATIC.iterdir()),
         ]
         answers = [(await get(sandbox, p, Accept="text/html"))[2] for p in paths]
-        answers.append(
-            str(await call(sandbox, "POST", f"{path}/pay", **build_headers(sandbox)))
-        )
+        for action in (f"{path}/pay", "/_pages/callbacks/1/resend"):
+            headers = build_headers(sandbox)
+            answers.append(str(await call(sandbox, "POST", action, **headers)))
         async with open_stream(sandbox, "/events") as stream:
             answers += [await stream.read_frame() for _ in range(2)]
         async with open_stream(sandbox, f"/orders/{created.order_id}/events") as stream:

@@ -1,6 +1,6 @@
 // The checkout of one order, for the payer, and the controls for the developer.
 
-import { listen, money, say, show, webUrl } from "./dom.js";
+import { act, listen, money, say, show, webUrl } from "./dom.js";
 import { CONNECTING, PENDING, UNKNOWN, canDo, stateOf } from "./states.js";
 
 const REDIRECT_DELAY_MS = 5000;
@@ -112,14 +112,7 @@ export function showCheckout(orderId) {
   async function press(button) {
     if (button.ariaDisabled === "true") return;
     say(place.result, "Working …");
-    const headers = { "Content-Type": "application/json" };
-    try {
-      const url = `${path}/${button.dataset.action}`;
-      const response = await fetch(url, { method: "POST", headers, body: "{}" });
-      say(place.result, response.ok ? "Done." : await response.text());
-    } catch {
-      say(place.result, "The sandbox does not answer.");
-    }
+    say(place.result, await act(`${path}/${button.dataset.action}`));
   }
 
   for (const button of buttons) button.onclick = () => press(button);

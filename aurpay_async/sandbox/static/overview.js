@@ -1,8 +1,11 @@
-// The overview: orders, callbacks and requests as they happen, and the queued faults.
+// The overview: orders, callbacks and requests as they happen, and the controls: the queued
+// faults, the clock, and a button that sends a callback again.
 
-import { element, listen, money, say, show } from "./dom.js";
+import { act, element, listen, money, say, show } from "./dom.js";
 
+const TICK_MS = 200;
 const TONES = { PENDING: "wait", SUCCESS: "good", OVERDUE: "bad", REFUNDED: "back" };
+const QUEUES = { push: "/_pages/faults", "callback-push": "/_pages/callback-faults" };
 const ROWS = { orders: drawOrder, callbacks: drawCallback, requests: drawRequest };
 
 /** Show the overview; return a function that leaves it. */
@@ -12,13 +15,42 @@ export function showOverview() {
   say(place.origin, location.origin);
   say(place.client, `AurpayClient(base_url="${location.origin}", network="regtest")`);
 
+  let offset = 0; // of the sandbox's clock from the browser's
+
   function update({ now, ...changes }) {
+    offset = now * 1000 - Date.now();
+    tick();
     for (const [name, value] of Object.entries(changes)) {
       if (name in ROWS) list(name, value);
-      else place[name].replaceChildren(...value.map((text) => element("li", "", code(text))));
+      else place[name].replaceChildren(...value.map(name.endsWith("names") ? option : item));
     }
     place.lists.hidden = false;
   }
+
+  function tick() {
+    say(place.time, `${new Date(Date.now() + offset).toISOString().slice(0, 19).replace("T", " ")} UTC`);
+  }
+
+  async function run(...request) {
+    say(place.result, "Working …");
+    say(place.result, await act(...request));
+  }
+
+  function onsubmit(form, request) {
+    form.onsubmit = (event) => {
+      event.preventDefault(); // the content security policy forbids to send a form
+      run(...request(form.elements.value.value));
+    };
+  }
+
+  for (const [slot, path] of Object.entries(QUEUES)) {
+    onsubmit(place[slot], (fault) => [path, [fault]]);
+    place[`${slot}-clear`].onclick = () => run(path, {}, "DELETE");
+  }
+  onsubmit(place.advance, (minutes) => ["/_pages/clock", { advance_s: minutes * 60 }]);
+  place.callbacks.onclick = ({ target: { dataset } }) => {
+    if (dataset.resend) run(`/_pages/callbacks/${dataset.resend}/resend`);
+  };
 
   function list(name, { total, rows }) {
     const most = rows.length < total ? `, latest ${rows.length}` : "";
@@ -26,11 +58,16 @@ export function showOverview() {
     updateRows(place[name], rows, ROWS[name]);
   }
 
-  return listen("/_pages/events", update, (connection) => {
+  const ticker = setInterval(tick, TICK_MS);
+  const stop = listen("/_pages/events", update, (connection) => {
     const isOpen = connection === "open";
     place.status.dataset.tone = isOpen ? "good" : "bad";
     say(place.status, isOpen ? "Live" : "Connection lost, trying again");
   });
+  return () => {
+    clearInterval(ticker);
+    stop();
+  };
 }
 
 /**
@@ -54,6 +91,8 @@ function updateRows(list, rows, draw) {
   for (const row of old.values()) row.remove();
 }
 
+const option = (text) => element("option", "", text);
+const item = (text) => element("li", "", code(text));
 const code = (text) => element("code", "", text);
 const quiet = (text) => element("span", "quiet", text);
 
@@ -77,13 +116,16 @@ function drawOrder({ key, status, price, currency, amount, coin, created }) {
   return element("li", "row order", pill(status, TONES[status]), sums, link, time(created));
 }
 
-function drawCallback({ order_id, kind, method, url, headers, size, status, error, sent }) {
+function drawCallback({ key, order_id, kind, method, url, headers, size, status, error, sent }) {
   const summary = element("summary", "", pill(status ?? "Failed", status === 200 ? "good" : "bad"));
   summary.append(quiet(kind), code(`${method} ${url}`), time(sent));
   const body = size ? `${size.toLocaleString("en")} bytes` : "no body";
   const facts = [`Order ${order_id}, ${body}`, `Headers: ${headers.join(", ")}`];
   if (error) facts.unshift(error);
-  return row("callback", summary, ...facts.map((fact) => element("p", "", fact)));
+  const resend = element("button", "button", "Send again");
+  resend.type = "button";
+  resend.dataset.resend = key;
+  return row("callback", summary, ...facts.map((fact) => element("p", "", fact)), resend);
 }
 
 function drawRequest({ method, path, headers, body, size, served }) {
