@@ -43,12 +43,15 @@ def install(session: nox.Session, *groups: str, extras: str = "cli,fast") -> Non
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, layers and spelling."""
+    """Check style, layers, spelling, and the files for containers."""
     install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports", "--no-cache")
     session.run("codespell")
+    session.run("hadolint", "Dockerfile")
+    schema = ("--builtin-schema", "vendor.compose-spec")
+    session.run("check-jsonschema", *schema, "compose.yaml")
 
 
 @nox.session
