@@ -105,6 +105,17 @@ async def test_watching_ends_at_its_timeout_during_a_request() -> None:
         assert_nothing_runs()
 
 
+async def test_watcher_that_is_closed_leaves_no_timer() -> None:
+    clock = StandingClock()
+    scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    async with client(Platform(clock, (0, "PENDING")), clock) as aurpay:
+        updates = aurpay.watch(ORDER, timeout=3600)
+        await anext(updates)
+        assert len([timer for timer in scheduled if not timer.cancelled()]) == 1
+        await updates.aclose()
+        assert [timer for timer in scheduled if not timer.cancelled()] == []
+
+
 async def test_watching_goes_on_through_temporary_failures() -> None:
     down = Response(status=503)
     assert await watch((0, "PENDING"), (2, down), (9, "SUCCESS")) == [

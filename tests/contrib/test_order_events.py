@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import logging
 import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aurpay_async import Order, OrderStatus
 from aurpay_async.contrib import _events
 from aurpay_async.contrib._events import stream_events
 from aurpay_async.sandbox import Sandbox
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from aurpay_async import AurpayClient, LightningOrder, Order
+    from aurpay_async import AurpayClient, LightningOrder
 
 
 class Shop:
@@ -166,8 +169,8 @@ async def test_payer_gets_each_status_and_the_end_and_only_public_fields(
     assert shop.pollers == 0
 
 
-async def test_polling_stops_after_the_browser_has_disconnected(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+async def test_polling_stops_after_the_browser_has_disconnected_without_a_log_record(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(_events, "HEARTBEAT_S", 0.01)
     async with shop.visit() as visit:
@@ -175,6 +178,7 @@ async def test_polling_stops_after_the_browser_has_disconnected(
         assert await visit.next_chunk() == ":"
         assert shop.pollers == 1
     await shop.stop_of_all_polling()
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
 async def test_one_browser_that_leaves_does_not_end_the_stream_of_another(
@@ -234,4 +238,53 @@ async def test_failure_behind_a_closed_stream_is_not_reported_as_never_retrieved
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     await events.aclose()
+    gc.collect()
     assert complaints == []
+
+
+class Watcher:
+    """A watcher of an order that never changes."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self.orders = self._orders()
+
+    async def _orders(self) -> AsyncGenerator[Order]:
+        try:
+            yield Order(order_id="1", status=OrderStatus.PENDING)
+            await asyncio.Event().wait()
+        finally:
+            self.is_closed = True
+
+
+@pytest.mark.parametrize("chunks", [2, 3])
+async def test_closing_the_events_closes_the_watcher_at_once(
+    chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_events, "HEARTBEAT_S", 0.01)
+    watcher = Watcher()
+    events = stream_events(watcher.orders)
+    sent = [await anext(events) for _ in range(chunks)]
+    assert sent[1].startswith(b'data: {"order_id": "1", "status": "PENDING"')
+    assert not watcher.is_closed
+    await events.aclose()
+    assert watcher.is_closed
+
+
+async def test_starlette_closes_the_watcher_when_a_write_fails() -> None:
+    from starlette.requests import ClientDisconnect
+
+    from aurpay_async.contrib.starlette import order_events
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        if b"PENDING" in message.get("body", b""):
+            raise OSError
+
+    watcher = Watcher()
+    response = order_events(watcher.orders)
+    with pytest.raises(ClientDisconnect):
+        await response({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send)
+    assert watcher.is_closed
