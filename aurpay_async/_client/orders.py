@@ -82,6 +82,20 @@ class OrderMethods(BaseClient):
             _orders_api.build_list_orders(number, rows), _orders_api.parse_list_orders
         )
 
+    async def ping(self) -> None:
+        """Check that Aurpay can be reached and accepts the credentials.
+
+        It requests a list of one order, because Aurpay documents no call for this. It
+        is retried as any query: ``client.with_options(timeouts=Timeouts(call=5))``
+        limits it. A process that cannot reach Aurpay can still record callbacks, so a
+        failure is a reason for an alert, not for a restart.
+
+        Raises:
+            AuthenticationError: Aurpay rejected the credentials.
+            AurpayError: as `list_orders`.
+        """
+        await self.list_orders(size=1)
+
     def iter_orders(
         self, *, page: int = 1, size: int = DEFAULT_SIZE
     ) -> AsyncGenerator[Order, None]:

@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast, final
 
 try:
-    from sqlalchemy import and_, bindparam, delete, or_, select, update
+    from sqlalchemy import and_, bindparam, delete, false, or_, select, update
     from sqlalchemy.schema import CreateIndex, CreateTable
 except ImportError as _error:
     raise ImportError(
@@ -64,6 +64,9 @@ _TOKEN: Final[BindParameter[str]] = bindparam("held_token")
 _HELD: Final = update(callbacks).where(_row.key == _KEY, _row.token == _TOKEN)
 
 _RELEASE: Final = _HELD.values(token=None)
+
+#: Without a result: it reads no row.
+_PING: Final = select(_row.key).where(false())
 
 _HOLDS: Final = select(_row.key).where(_row.key == _KEY, _row.token == _TOKEN)
 
@@ -150,6 +153,16 @@ class SqlInbox:
             )
             for index in callbacks.indexes:
                 await _create(connection, CreateIndex(index, if_not_exists=True))
+
+    async def ping(self) -> None:
+        """Check with one query that the database answers and has the table.
+
+        Raises:
+            StoreUnavailableError: the database failed, lacks the table, or did not
+                answer in time.
+        """
+        async with self._database.connect() as connection:
+            await execute_and_commit(connection, _PING, {})
 
     async def claim(
         self, key: str, kind: Kind, lease: timedelta = LEASE

@@ -703,6 +703,8 @@ class TestCreation:
             assert statements[2:] == ["INSERT", "SELECT"]
             await inbox.prune()
             assert statements[4:] == ["DELETE"]
+            await inbox.ping()
+            assert statements[5:] == ["SELECT"]
 
     @pytest.mark.parametrize(("query", "wait_ms"), [("", 15_000), ("?timeout=3", 3000)])
     async def test_sqlite_inbox_waits_for_another_writer(
@@ -720,6 +722,8 @@ class TestCreation:
     ) -> None:
         url = f"sqlite+aiosqlite:///{tmp_path}/callbacks.db"
         async with SqlInbox(url) as inbox:
+            with pytest.raises(StoreUnavailableError, match="no such table"):
+                await inbox.ping()
             with pytest.raises(StoreUnavailableError, match="no such table") as caught:
                 await inbox.claim(KEY, "paid")
         assert isinstance(caught.value.__cause__, sqlite3.OperationalError)

@@ -61,6 +61,11 @@ async def _orders(client: AurpayClient, _: Stage) -> list[str]:
     return [order.order_id async for order in client.iter_orders(size=1)]
 
 
+async def _ping(client: AurpayClient, _: Stage) -> str:
+    await client.ping()
+    return "accepted"
+
+
 async def _transactions(client: AurpayClient, _: Stage) -> list[str]:
     return [row.tx_type async for row in client.iter_transactions()]
 
@@ -79,6 +84,7 @@ METHODS: Final[dict[str, tuple[Act, Effect]]] = {
     "get_order": (lambda c, s: c.get_order(s.paid), Effect.READ),
     "list_orders": (lambda c, _: c.list_orders(page=1, size=10), Effect.READ),
     "iter_orders": (_orders, Effect.READ),
+    "ping": (_ping, Effect.READ),
     "get_refund": (lambda c, s: c.get_refund(s.paid), Effect.READ),
     "refund_order": (lambda c, s: c.refund_order(s.paid), Effect.TRANSFER),
     "list_transactions": (lambda c, _: c.list_transactions(), Effect.READ),

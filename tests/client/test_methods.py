@@ -131,6 +131,13 @@ ROWS = [
     ),
     Row(
         operation="list_orders",
+        call=lambda c: c.ping(),
+        path="/api/v2/order/?page=1&size=1",
+        answer=wrap_data(paged([build_detail()], total=1, size=1)),
+        gives=type(None),
+    ),
+    Row(
+        operation="list_orders",
         call=lambda c: anext(c.iter_orders()),
         path="/api/v2/order/?page=1&size=20",
         answer=wrap_data(paged([build_detail()], total=1, size=20)),

@@ -170,6 +170,7 @@ async def lists(aurpay: AurpayClient) -> None:
     assert_type(orders, Page[Order])
     assert_type(orders.items, tuple[Order, ...])
     assert_type(orders.total, int)
+    assert_type(await aurpay.ping(), None)
     assert_type(aurpay.iter_orders(page=2), AsyncGenerator[Order, None])
     async for order in aurpay.iter_orders():
         assert_type(order, Order)
