@@ -68,13 +68,7 @@ def post(
 
 def create_template(operation: str, path: str) -> Request:
     """Return the part of all requests to a create endpoint that is the same."""
-    return Request(
-        operation=operation,
-        method="POST",
-        path=path,
-        effect=Effect.CREATE,
-        headers=WRITE_HEADERS,
-    )
+    return post(operation, path, Effect.CREATE, b"{}")  # replaced for each order
 
 
 def build_create(template: Request, order: NewOrder) -> Request:
