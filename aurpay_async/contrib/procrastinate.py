@@ -45,11 +45,9 @@ from .._db.tables import callbacks
 from ..errors import (
     AlreadyPaidError,
     APIError,
-    AurpayError,
     ConfigurationError,
-    RequestOutcome,
-    UntrustedOrderError,
 )
+from ..orders import may_retry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -352,23 +350,12 @@ class _Retry(BaseRetryStrategy):
         self, *, exception: BaseException, job: Job
     ) -> RetryDecision | None:
         """Return when to retry; ``None`` if the job has failed."""
-        if job.attempts + 1 >= _ATTEMPTS or not _may_retry(exception):
+        if job.attempts + 1 >= _ATTEMPTS or not may_retry(exception):
             return None
         pause: float = min(_FIRST_PAUSE * 2**job.attempts, _LONGEST_PAUSE)
         if isinstance(exception, APIError):
             pause = max(pause, exception.retry_after or 0)
         return RetryDecision(retry_in={"seconds": ceil(pause)})
-
-
-def _may_retry(error: BaseException) -> bool:
-    """Return whether the job may succeed later, and is safe to run again."""
-    if isinstance(error, UntrustedOrderError):
-        return False  # the next order would fail the same checks: it needs an operator
-    if isinstance(error, AurpayError):
-        # After an unknown outcome the order store searches before it creates an order.
-        return error.retryable or error.outcome is RequestOutcome.UNKNOWN
-    # The database failed, the shop's code raised, or the worker is shutting down.
-    return True
 
 
 def _to_seconds(name: str, length: object) -> float:

@@ -13,6 +13,7 @@ from ._models import (
     OnChange,
     OrderUpdate,
     Reconciliation,
+    may_retry,
 )
 from ._reconcile import upgrade
 from ._store import OrderStore
@@ -26,5 +27,6 @@ __all__ = [
     "OrderStore",
     "OrderUpdate",
     "Reconciliation",
+    "may_retry",
     "upgrade",
 ]

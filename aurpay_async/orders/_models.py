@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from .._api.lightning_order import LightningOrder
 from .._api.models import Order, OrderStatus
 from ..callbacks import Notification
+from ..errors import AurpayError, RequestOutcome, UntrustedOrderError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -343,3 +344,21 @@ def as_known_order(attempt: Attempt, order: Order) -> WatchedOrder:
         amount=Decimal(0) if order.amount is None else order.amount,
         status=attempt.status or OrderStatus.PENDING,
     )
+
+
+def may_retry(error: BaseException) -> bool:
+    """Return whether a job that called the order store may be run again.
+
+    For the retry rule of a job queue. After an unknown outcome, the next
+    `OrderStore.get_or_create` searches for the order before it creates another one.
+
+    Returns:
+        False if a person has to act: Aurpay or this package rejected the arguments, or
+        an order exists that no payer must see. True for failures that pass, including
+        exceptions of other code: the database's, your own, a worker that is stopped.
+    """
+    if isinstance(error, UntrustedOrderError):
+        return False  # the next order would fail the same checks
+    if isinstance(error, AurpayError):
+        return error.retryable or error.outcome is RequestOutcome.UNKNOWN
+    return True

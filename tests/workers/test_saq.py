@@ -6,7 +6,6 @@ import asyncio
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +19,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from aurpay_async.sandbox import Sandbox
 
-from ..support.postgresql import WANTED, free_port
+from ..support.postgresql import WANTED
+from ..support.redis import redis_server
 from .test_crashes import FastClock
 
 if TYPE_CHECKING:
@@ -64,15 +64,10 @@ for job in settings["cron_jobs"]:
 @pytest.fixture(scope="module")
 def redis_url() -> Iterator[str]:
     """The URL of a Redis server without persistence, for the tests."""
-    program = shutil.which("redis-server")
-    if not WANTED or program is None:
-        pytest.skip("takes long, and needs Redis: AURPAY_TEST_POSTGRESQL=1")
-    port = str(free_port())
-    options = ("--port", port, "--bind", "127.0.0.1", "--save", "")
-    server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-    yield f"redis://127.0.0.1:{port}"
-    server.kill()
-    server.wait()
+    if not WANTED:
+        pytest.skip("takes long: nox -s postgresql, or set AURPAY_TEST_POSTGRESQL=1")
+    with redis_server() as url:
+        yield url
 
 
 @pytest.fixture

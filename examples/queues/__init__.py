@@ -1,0 +1,1 @@
+"""Jobs in Celery, taskiq and arq, and processes without a queue."""
