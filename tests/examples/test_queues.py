@@ -75,7 +75,7 @@ def redis_url() -> Iterator[str]:
 
 
 class Shop:
-    """A database with an order that was paid and whose callback was lost."""
+    """A database with a paid order, the callback of which was lost."""
 
     def __init__(self, sandbox: Sandbox, store: OrderStore, url: str) -> None:
         self.sandbox = sandbox
