@@ -28,7 +28,7 @@ from ..errors import AurpayError, RequestOutcome, UntrustedOrderError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 
 class AttemptState(StrEnum):
@@ -315,6 +315,27 @@ class Reconciliation:
     polled: int
     #: True if more attempts are due and the next run may start at once.
     more: bool
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """The state of reconciliation: of the loop in this process, and of the database."""
+
+    #: True if `OrderStore.running` or `OrderStore.run` reconciles in this process.
+    is_running: bool
+    #: When a run of the loop last succeeded; ``None`` before the first success.
+    last_run_at: datetime | None
+    #: The number of runs that have failed since: the database failed, or each poll did.
+    failures: int
+    #: The ``code`` of the last failure, or the name of its type if it is no
+    #: `AurpayError`; ``None`` after a success.
+    last_error: str | None
+    #: How long the most overdue poll has been due, by the clock of the database.
+    lag: timedelta
+    #: The number of attempts that are due; this and the next one are counted to 10,000.
+    due: int
+    #: The number of attempts that `OrderStore.needs_review` lists.
+    needs_review: int
 
 
 @attrs.frozen(kw_only=True)

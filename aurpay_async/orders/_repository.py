@@ -74,7 +74,7 @@ _LATEST: Final = timedelta(seconds=LONGEST_ATTEMPT_S) + 2 * CLOCK_SKEW
 #: References that `prune` deletes in one transaction: callbacks wait for milliseconds.
 _BATCH: Final = 500
 
-#: The highest count of a gauge: to count takes time, and so many need an alert anyway.
+#: The highest count: to count takes time, and so many need an alert anyway.
 _MAX_COUNT: Final = 10_000
 
 #: The states that `count_open` counts; the number of other attempts only grows.
@@ -100,6 +100,16 @@ class Neighbours(NamedTuple):
     has_rival: bool
     #: The order ids in the bodies of callbacks for them.
     hinted: frozenset[str]
+
+
+class Backlog(NamedTuple):
+    """Due polls, and attempts that need a review."""
+
+    #: How long the most overdue poll has been due.
+    lag: timedelta
+    #: Counted up to `_MAX_COUNT`, like the next one.
+    due: int
+    needs_review: int
 
 
 @final
@@ -328,16 +338,14 @@ class Rows:
         found = {str(state): _a.state == str(state) for state in _OPEN}
         found |= {str(task): _a.attention == str(task) for task in Attention}
         columns = [_count(which).label(name) for name, which in found.items()]
-        next_poll_at = select(func.min(_a.next_poll_at)).scalar_subquery()
-        query = select(*columns, next_poll_at.label("next"), self._now.label("now"))
+        query = select(*columns, _first_poll().label("next"), self._now.label("now"))
         async with self.reading() as connection:
             row = (await execute_and_commit(connection, query)).mappings().one()
-        lag = timedelta(0) if row["next"] is None else row["now"] - row["next"]
         return OrderCounts(
             orders={str(state): row[str(state)] for state in _OPEN},
             needs_review=row[str(Attention.REVIEW)],
             duplicates=row[str(Attention.REFUND)],
-            lag_s=max(lag.total_seconds(), 0),
+            lag_s=_lag(row["next"], row["now"]).total_seconds(),
         )
 
     async def of(self, reference: str) -> Sequence[Attempt]:
@@ -358,6 +366,18 @@ class Rows:
         query = self._select(_a.attention == str(attention))
         oldest_first = query.order_by(_a.created_at, _a.attempt_id)
         return (await self._all(oldest_first.limit(limit))).attempts
+
+    async def backlog(self) -> Backlog:
+        """Return the state of the queue of polls, with one query of two indexes."""
+        query = select(
+            self._now.label("now"),
+            _first_poll().label("first"),
+            _count(_a.next_poll_at <= self._now).label("due"),
+            _count(_a.attention == str(Attention.REVIEW)).label("review"),
+        )
+        async with self.reading() as connection:
+            row = (await execute_and_commit(connection, query)).one()
+        return Backlog(_lag(row.first, row.now), row.due, row.review)
 
     async def prune(self, older_than: timedelta, *, paid: bool) -> int:
         """Delete the references that are paid, or those that are not, and are old.
@@ -444,6 +464,15 @@ class Rows:
 def _count(which: ColumnElement[bool]) -> ScalarSelect[int]:
     few = select(_a.attempt_id).where(which).limit(_MAX_COUNT).subquery()
     return select(func.count()).select_from(few).scalar_subquery()
+
+
+def _first_poll() -> ScalarSelect[datetime]:
+    return select(func.min(_a.next_poll_at)).scalar_subquery()
+
+
+def _lag(next_poll_at: datetime | None, now: datetime) -> timedelta:
+    """Return how long the first of all planned polls has been due."""
+    return max(now - (next_poll_at or now), timedelta(0))
 
 
 def _is_rival(other: Row[Any], attempt: Attempt) -> bool:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Final, final
 
 from .._client.retry import RetryPolicy
 from ..callbacks._notifications import propagates
+from ..errors import AurpayError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
+    from datetime import datetime
 
     from .._core.clock import Clock
     from ._models import Reconciliation
@@ -32,7 +34,6 @@ _FIRST_PAUSE_S: Final = 1.0
 
 #: Failures in a row after which the backoff does not grow any more.
 _MAX_FAILURES: Final = 64
-
 
 #: Seconds for the current run to end when the block of `running` ends; then the run is
 #: cancelled, and its transaction is rolled back. gunicorn and Kubernetes allow 30 s.
@@ -77,6 +78,16 @@ class Runner:
         self._clock = clock
         self._loops: set[_Loop] = set()
         self._stopped = False
+        #: When a run last succeeded.
+        self.last_run_at: datetime | None = None
+        #: The failed runs since then, and the code of the last failure.
+        self.failures = 0
+        self.last_error: str | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """True if a loop runs in this process."""
+        return bool(self._active())
 
     async def run(self, reconcile: Reconcile, every: float) -> None:
         """Call `reconcile` every `every` seconds, and at once if more is due."""
@@ -140,11 +151,25 @@ class Runner:
             except BaseException as error:
                 if propagates(error):
                     raise
+                self._record(error)
                 failed = min(failed + 1, _MAX_FAILURES)
                 pause = backoff.backoff(failed, 1 - random.random() / 2)  # noqa: S311
                 _log.exception("reconciliation failed, again in %.1f s", pause)
                 await loop.sleep(pause)
                 continue
             failed = 0
+            has_failed = 0 < done.polled == len(done.failures)
+            self._record(done.failures[-1].error if has_failed else None)
             if not done.more:
                 await loop.sleep(every)
+
+    def _record(self, error: BaseException | None) -> None:
+        """Record a run for `OrderStore.health`; a failure without texts of others."""
+        if error is None:
+            self.last_run_at, self.failures = self._clock.now(), 0
+            self.last_error = None
+            return
+        self.failures += 1
+        self.last_error = (
+            error.code if isinstance(error, AurpayError) else type(error).__name__
+        )

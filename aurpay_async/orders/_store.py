@@ -21,7 +21,7 @@ from ..errors import (
     shown,
 )
 from ._creation import OrderOpener
-from ._models import AttemptState, Attention, as_known_order
+from ._models import AttemptState, Attention, Health, as_known_order
 from ._planner import can_be_polled, is_over
 from ._reconcile import candidate, reconcile
 from ._recording import (
@@ -359,6 +359,30 @@ class OrderStore:
         _require_interval(every)
         _require_handler(on_change)
         return self._runner.running(partial(self.reconcile, on_change=on_change), every)
+
+    async def health(self) -> Health:
+        """Return the state of reconciliation, with one cheap query of the database.
+
+        A readiness endpoint answers 503 if this raises, or if `is_running` is false.
+        While only Aurpay fails, it answers 200: no other process would succeed. Alerts
+        compare `lag`, `failures` and `needs_review` with limits.
+
+        Raises:
+            StoreUnavailableError: the database failed, or did not answer in time.
+            ConfigurationError: the database lacks the tables of the order store.
+        """
+        await self._ready()
+        backlog = await self._repository.rows.backlog()
+        runner = self._runner
+        return Health(
+            is_running=runner.is_running,
+            last_run_at=runner.last_run_at,
+            failures=runner.failures,
+            last_error=runner.last_error,
+            lag=backlog.lag,
+            due=backlog.due,
+            needs_review=backlog.needs_review,
+        )
 
     async def attempts(self, reference: str) -> Sequence[Attempt]:
         """Return all attempts of a reference, newest first.

@@ -22,6 +22,7 @@ from aurpay_async.orders import (
     Attempt,
     AttemptState,
     Change,
+    Health,
     OnChange,
     OrderStore,
     OrderUpdate,
@@ -73,6 +74,9 @@ async def updates(
     assert_type(await store.run(every=60), None)
     async with store.running(every=60) as nothing:
         assert_type(nothing, None)
+    health = await store.health()
+    assert_type(health, Health)
+    assert_type(health.lag, timedelta)
 
 
 async def acknowledged(
