@@ -18,7 +18,7 @@ import attrs
 from cyclopts import Parameter, validators
 
 from .._api.arguments import DEFAULT_SIZE
-from .._core.secrets import Secret, keys_from_env, secret_from_env
+from .._core.secrets import DATABASE, Secret, keys_from_env, secret_from_env
 from ..errors import ConfigurationError
 from . import FAILED, USAGE
 from ._errors import show_failure
@@ -68,9 +68,6 @@ WatchOption = Annotated[
     Flag,
     Parameter(help="Wait for the payment; end with 1 if the order is not paid."),
 ]
-
-
-DATABASE: Final = "AURPAY_DATABASE"
 
 
 def _to_secret(_: object, tokens: Sequence[Token]) -> Secret:

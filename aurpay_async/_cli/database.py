@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .._core.secrets import secret_from_env
+from .._core.secrets import database_from_env
 from .._db.engine import Database
 from .._db.migrations import upgrade
 from .._db.schema import read_schema
 from ..errors import ConfigurationError
 from . import FAILED
-from ._options import DATABASE, DatabaseOption, OutputOption
+from ._options import DatabaseOption, OutputOption
 from ._output import Output, Row
 
 if TYPE_CHECKING:
@@ -35,12 +35,7 @@ async def open_database(
     Raises:
         ConfigurationError: there is no URL, it is not usable, or its file is missing.
     """
-    url = option or secret_from_env(DATABASE)
-    if url is None:
-        raise ConfigurationError(
-            f"{DATABASE} is not set: set it to the URL of your order store, such as "
-            "sqlite+aiosqlite:///orders.db"
-        )
+    url = option or database_from_env()
     database = Database(url.reveal(), "command")
     try:
         name = database.engine.url.database if database.is_sqlite else None

@@ -64,6 +64,25 @@ def secret_from_env(name: str) -> Secret | None:
     return Secret(os.environ[name]) if os.environ.get(name) else None
 
 
+#: The variable with the URL of the order store's database, which has a password.
+DATABASE: Final = "AURPAY_DATABASE"
+
+
+def database_from_env() -> Secret:
+    """Return the URL in ``AURPAY_DATABASE``.
+
+    Raises:
+        ConfigurationError: if it is not set.
+    """
+    url = secret_from_env(DATABASE)
+    if url is None:
+        raise ConfigurationError(
+            f"{DATABASE} is not set: set it to the URL of your order store, such as "
+            "sqlite+aiosqlite:///orders.db"
+        )
+    return url
+
+
 _KEY_VARIABLE: Final = "AURPAY_REFERENCE_KEY"
 
 #: Characters of a key: 96 random bits in Base64.

@@ -11,6 +11,7 @@ from .._api.models import NewOrder
 from .._client import AurpayClient
 from .._client.options import invalid_option
 from .._core.events import is_async
+from .._core.secrets import database_from_env
 from .._db.engine import Database
 from .._db.migrations import fits, upgrade
 from .._db.tables import metadata
@@ -126,6 +127,21 @@ class OrderStore:
         self._order_opener = OrderOpener(self._repository, client._transport.call_s)  # noqa: SLF001
         self._runner = Runner(clock)
         self._schema_checked = False
+
+    @classmethod
+    def from_env(cls, client: AurpayClient, *, clock: Clock | None = None) -> Self:
+        """Return the order store of the database that ``AURPAY_DATABASE`` names.
+
+        Args:
+            client: As for the constructor.
+            clock: As for the constructor.
+
+        Raises:
+            ConfigurationError: the variable is not set, or an argument cannot be used;
+                the URL is not quoted.
+        """
+        # The URL is not bound to a variable, because tracebacks can show locals.
+        return cls(client, database_from_env().reveal(), clock=clock)
 
     @property
     def engine(self) -> AsyncEngine:

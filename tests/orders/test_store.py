@@ -202,6 +202,36 @@ class TestArguments:
         assert frames
         assert "hunter2" not in repr([frame.f_locals for frame in frames])
 
+    async def test_order_store_of_the_environment_opens_the_named_database(
+        self, client: AurpayClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AURPAY_DATABASE", f"sqlite+aiosqlite:///{tmp_path}/x.db")
+        async with OrderStore.from_env(client) as store:
+            await store.upgrade()
+        assert (tmp_path / "x.db").is_file()
+
+    @pytest.mark.parametrize("url", [None, ""])
+    def test_order_store_of_the_environment_names_the_missing_variable(
+        self, client: AurpayClient, url: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if url is None:
+            monkeypatch.delenv("AURPAY_DATABASE", raising=False)
+        else:
+            monkeypatch.setenv("AURPAY_DATABASE", url)
+        with pytest.raises(ConfigurationError, match="AURPAY_DATABASE is not set"):
+            OrderStore.from_env(client)
+
+    def test_order_store_of_the_environment_shows_no_password_and_checks_the_clock(
+        self, client: AurpayClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(
+            "AURPAY_DATABASE", "postgresql+asyncpg://user:hunter2@127.0.0.1:1/shop"
+        )
+        with pytest.raises(ConfigurationError, match="clock must have now") as caught:
+            OrderStore.from_env(client, clock=7)  # type: ignore[arg-type]
+        frames = [entry.frame for entry in caught.traceback[1:]]
+        assert "hunter2" not in repr([frame.f_locals for frame in frames])
+
     def test_order_store_rejects_a_clock_without_now(
         self, client: AurpayClient
     ) -> None:

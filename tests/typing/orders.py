@@ -35,6 +35,7 @@ async def a_store(aurpay: AurpayClient, engine: AsyncEngine) -> None:
     async with OrderStore(aurpay, "sqlite+aiosqlite:///orders.db") as store:
         assert_type(store, OrderStore)
     assert_type(OrderStore(aurpay, engine).engine, AsyncEngine)
+    assert_type(OrderStore.from_env(aurpay), OrderStore)
     assert_type(OrderStore.metadata, MetaData)
     OrderStore(aurpay)  # type: ignore[call-arg]
 
