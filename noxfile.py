@@ -23,6 +23,18 @@ LOWEST = PYTHONS[0]
 #: that coverage has traced.
 COVERED = "3.12"
 
+#: Files in YAML, by their schema.
+SCHEMAS = {
+    "compose-spec": ("compose.yaml",),
+    "dependabot": (".github/dependabot.yml",),
+    "github-issue-forms": (
+        ".github/ISSUE_TEMPLATE/bug.yml",
+        ".github/ISSUE_TEMPLATE/feature.yml",
+        ".github/ISSUE_TEMPLATE/observation.yml",
+    ),
+    "github-workflows": (".github/workflows/ci.yml", ".github/workflows/release.yml"),
+}
+
 #: Prints the installed versions.
 VERSIONS = """
 from importlib.metadata import distributions
@@ -43,15 +55,16 @@ def install(session: nox.Session, *groups: str, extras: str = "cli,fast") -> Non
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, layers, spelling, and the files for containers."""
+    """Check style, layers, spelling, prose, and files of containers and of CI."""
     install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports", "--no-cache")
     session.run("codespell")
+    session.run("python", "-m", "docs.prose")
     session.run("hadolint", "Dockerfile")
-    schema = ("--builtin-schema", "vendor.compose-spec")
-    session.run("check-jsonschema", *schema, "compose.yaml")
+    for schema, files in SCHEMAS.items():
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
 
 
 @nox.session

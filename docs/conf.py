@@ -80,6 +80,20 @@ INDEX: Final = {
     "fault injection": "sandbox#fault-injection",
     "refund": "api#withdrawals-and-refunds",
     "withdrawal": "api#withdrawals-and-refunds",
+    "amount": "concepts/money#price-and-amount",
+    "late payment": "concepts/orders#statuses-of-an-order-at-aurpay",
+    "state machine": "concepts/orders#states-of-an-attempt-in-the-order-store",
+    "django": "frameworks#django",
+    "install": "tutorial#install",
+    "proxy": "frameworks#behind-a-proxy",
+    "worker": "workers#procrastinate-on-postgresql",
+    "deprecation": "support#deprecation-policy",
+    "production": "going-live#the-account",
+    "stripe": "stripe#objects-and-calls",
+    "decode invoice": "bolt11#strict-and-lenient-decoding",
+    "fastapi": "fastapi#the-shop-in-one-file",
+    "pytest": "testing#test-an-aiohttp-shop",
+    "qr code": "front-end#draw-the-qr-code",
 }
 
 #: If several of these modules export a name, the first one documents it.
