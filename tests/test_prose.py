@@ -16,7 +16,7 @@ MAX_WORDS: Final = 40
 
 #: The first paragraph: what the page is for, and who needs it.
 OPENING: Final = re.compile(
-    r"# [^\n]+\n\nThis (?:page|tutorial) [^\n]+\n(?:It is for |Read it )[^\n]+\n"
+    r"# [^\n]+\n\nThis (?:page|tutorial) (?:[^\n]+\n)*?[^\n]*\b(?:for|Read it) "
 )
 
 #: Pages without an opening of their own: the first page, and those that a program makes
