@@ -162,7 +162,8 @@ async def test_the_gauges_of_several_stores_are_combined_until_they_are_closed(
     async with OrderStore(client, local.engine) as another:
         await another.reconcile()
         assert by_attribute(measured, "aurpay.store.orders") == {"payable": 2}
-        assert value(measured, AGE) == 30
+        clock.advance(10)
+        assert value(measured, AGE) == 40
     assert by_attribute(measured, "aurpay.store.orders") == {"payable": 1}
     await local.aclose()
     assert measured.points("aurpay.store.orders") == measured.points(AGE) == []
