@@ -78,6 +78,16 @@ List payments, refunds and withdrawals.
 $ aurpay tx list
 ```
 """,
+    "store": """\
+Show, reconcile and resolve the orders in the order store, the merchant's database.
+
+The database is read from AURPAY_DATABASE, or given with --database.
+
+```console
+$ aurpay store show cart-42
+$ aurpay store reconcile cart-42
+```
+""",
     "db": """\
 Show, check and migrate the schema of the merchant's database.
 
@@ -243,6 +253,42 @@ List payments, refunds and withdrawals.
 ```console
 $ aurpay tx list
 $ aurpay tx list --all --output json | jq -r .tx_id
+```
+""",
+    ("store show", "store:show_reference"): """\
+Show the history of a reference, and the commands to run next.
+
+It has each attempt to create an order, its state and times, and the callback (webhook)
+that your handler has handled. Changes nothing, and needs no API key. Ends with 1 if the
+store has no such reference.
+
+```console
+$ aurpay store show cart-42
+$ aurpay store show 20240428125247009742
+```
+""",
+    ("store reconcile", "store:reconcile_orders"): """\
+Query Aurpay for orders whose callback (webhook) may be lost.
+
+Records nothing: what has changed is due at once, and the next run of your program
+records and fulfils it. Safe to run twice. Ends with 1 if an order has changed or could
+not be queried.
+
+```console
+$ aurpay store reconcile cart-42
+$ aurpay store reconcile --limit 1000
+```
+""",
+    ("store resolve", "store:resolve_attempt"): """\
+Show an attempt and an order, ask for confirmation, and assign the order to the attempt.
+
+For an attempt of unknown outcome. If the order is paid, its reference counts as paid,
+and no program learns of it: fulfil it by hand. With --no-order, record that the attempt
+has created no order.
+
+```console
+$ aurpay store resolve 5f3a1c5f3a1c5f3a1c5f3a1c 20240428125247009742
+$ aurpay store resolve 5f3a1c5f3a1c5f3a1c5f3a1c --no-order
 ```
 """,
     ("db upgrade", "database:upgrade_schema"): """\

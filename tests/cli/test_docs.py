@@ -14,6 +14,8 @@ import pytest
 from aurpay_async import AurpayClient
 from aurpay_async._cli._options import VARIABLES
 from aurpay_async._cli.sandbox import SandboxOptions
+from aurpay_async.errors import ServerError
+from aurpay_async.orders import OrderStore
 
 from ..support.loopback import Server, answering
 from .test_callback_listen import listening, post
@@ -165,6 +167,34 @@ def test_database_commands_have_the_json_keys_of_the_page(
         assert json.loads(aurpay(*shown.arguments).out) == json.loads(shown.json)
 
 
+async def test_store_commands_have_the_json_keys_of_the_page(
+    aurpay: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/orders.db"
+    monkeypatch.setenv("AURPAY_DATABASE", url)
+    async with (
+        sandbox.client(reference_key="sandbox-reference-key") as client,
+        OrderStore(client, url) as store,
+    ):
+        order = await store.get_or_create("cart-42", "20", "USD")
+        await sandbox.pay(order.order_id)
+        sandbox.faults.push("503+created")
+        with pytest.raises(ServerError):
+            await store.get_or_create("cart-44", "30", "USD")
+        [lost] = await store.attempts("cart-44")
+    paid = [*sandbox.orders][-1]
+    await sandbox.pay(paid)
+    for word in ("show", "reconcile", "resolve"):
+        shown = find_example("store", word)
+        arguments = [
+            {"073d8be32bf3edcd03a24e21": lost.attempt_id}.get(part, part)
+            for part in shown.arguments
+        ]
+        arguments = [ORDER_ID.sub(paid, part) for part in arguments]
+        done = await asyncio.to_thread(aurpay, *arguments)
+        assert shapes(done.out) == shapes(shown.json)
+
+
 async def test_callback_send_has_the_json_keys_of_the_page(
     aurpay: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +250,7 @@ def test_page_documents_every_command_option_and_variable(
     aurpay: Run,
 ) -> None:
     for command in COMMANDS:
-        if command in {"order", "payment", "tx", "db", "callback"}:
+        if command in {"order", "payment", "tx", "store", "db", "callback"}:
             continue
         assert f"\n## aurpay {command}\n" in PAGE
         listed = aurpay(*command.split(), "--help").out

@@ -10,6 +10,8 @@ import pytest
 
 from aurpay_async._cli.sandbox import SandboxOptions
 from aurpay_async._core.clock import SystemClock
+from aurpay_async.errors import ServerError
+from aurpay_async.orders import OrderStore
 
 from ..cli.test_callback_listen import listening, post
 from ..cli.test_main import COMMANDS
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 RUNNING = [
     name
     for name in COMMANDS
-    if name not in {"order", "payment", "tx", "db", "callback"}
+    if name not in {"order", "payment", "tx", "store", "db", "callback"}
 ]
 USAGE = ["--no-such-option"]
 #: Values that depend on the machine or on the speed of the run, by their keys.
@@ -287,6 +289,46 @@ async def test_json_of_database_commands_is_as_stored(
             await transcript.run("no tables", *other)
             await transcript.run("no such file", "--database", f"{other[1]}.db")
         await transcript.run("no asyncio driver", "--database", "postgres://h/n")
+        await transcript.run("wrong usage", *USAGE)
+        transcript.expect()
+
+
+async def test_json_of_store_commands_is_as_stored(
+    aurpay: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`store show`, `store reconcile` and `store resolve`."""
+    monkeypatch.chdir(tmp_path)
+    url = "sqlite+aiosqlite:///orders.db"
+    monkeypatch.setenv("AURPAY_DATABASE", url)
+    show, reconcile, resolve = (
+        Transcript(aurpay, f"store {word}") for word in ("show", "reconcile", "resolve")
+    )
+    key = "sandbox-reference-key"
+    async with (
+        sandbox.client(reference_key=key) as client,
+        OrderStore(client, url) as store,
+    ):
+        order = await store.get_or_create("cart-42", "20", "USD")
+        await show.run("payable", "cart-42")
+        await sandbox.pay(order.order_id)
+        await reconcile.run("a payment without a callback", "cart-42")
+        await store.record(reference="cart-42")
+        await show.run("paid", order.order_id)
+        await reconcile.run("nothing has changed", "cart-42")
+        sandbox.faults.push("503+created")
+        with pytest.raises(ServerError):
+            await store.get_or_create("cart-43", "30", "USD")
+        await show.run("outcome unknown", "cart-43")
+        lost, [attempt] = [*sandbox.orders][-1], await store.attempts("cart-43")
+        await sandbox.pay(lost)
+        await resolve.run("no terminal to ask at", attempt.attempt_id, lost)
+        await resolve.run("not confirmed", attempt.attempt_id, lost, typed="no\n")
+        await resolve.run("success", attempt.attempt_id, lost, "--yes")
+        await resolve.run("again", attempt.attempt_id, "--no-order", "--yes")
+    await resolve.run("neither an order nor none", attempt.attempt_id)
+    for transcript in (show, reconcile, resolve):
+        unknown = ["--no-order", "--yes"] if transcript is resolve else []
+        await transcript.run("unknown name", "cart-9", *unknown)
         await transcript.run("wrong usage", *USAGE)
         transcript.expect()
 

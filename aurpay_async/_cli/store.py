@@ -1,0 +1,530 @@
+"""Commands `store ...`: the orders in the merchant's database.
+
+Only the merchant's program fulfils orders. It learns of a payment once, in the
+transaction that records it, so no command records a payment that a program could still
+record: `reconcile` rolls its changes back and leaves them to the program's next run.
+`resolve` records a decision that no program can make, and says what to fulfil by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+
+from cyclopts import Parameter, validators
+
+from .._client import AurpayClient
+from .._core.clock import SystemClock
+from .._db.migrations import fits
+from ..errors import (
+    AurpayError,
+    ConfigurationError,
+    InvalidRequestError,
+    UnknownOrderError,
+    shown,
+)
+from ..orders import AttemptState
+from ..orders._history import read_history
+from ..orders._models import UNIDENTIFIED
+from ..orders._reconcile import reconcile
+from ..orders._recording import resolve
+from ..orders._repository import Repository, Rows
+from . import FAILED
+from ._options import (
+    DatabaseOption,
+    Flag,
+    OutputOption,
+    Plan,
+    confirm,
+    require_terminal,
+)
+from ._output import Output, Row, distance, moment, without_passwords
+from ._views import detail_members, detail_rows, pick
+from .database import open_database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+
+    from .._api.models import Order
+    from .._core.secrets import Secret
+    from ..orders import Attempt, Change, Failure, Reconciliation
+    from ..orders._history import History, InboxRow
+    from ._output import Verdict
+
+
+_State = AttemptState
+
+#: The meaning of each state, as on the page about the order store.
+_MEANINGS: Final[Mapping[AttemptState, str]] = {
+    _State.CREATING: "the request is being sent, or is about to be sent",
+    _State.PAYABLE: "the order is shown to the payer; not paid",
+    _State.OVERDUE: "the order is not shown any more; not paid",
+    _State.REJECTED: "no order was created",
+    _State.UNKNOWN: "an order may exist",
+    _State.CANDIDATES_FOUND: "an order may exist, and there are orders that match",
+    _State.NOT_FOUND: "Aurpay had no order that matches and can be paid",
+    _State.WITHHELD: "the order exists, and no payer has seen its invoice; not paid",
+    _State.PAYMENT_REPORTED: "a callback reports a payment; its order is unidentified",
+    _State.PAID: "paid; it pays its reference",
+    _State.DUPLICATE: "paid although another order had paid the reference",
+    _State.REFUNDED: "refunded",
+    _State.EXPIRED: "never paid, and its invoice has expired",
+}
+
+
+class Step(NamedTuple):
+    """A next step, and the command that does it."""
+
+    advice: str
+    command: str | None = None
+
+
+@asynccontextmanager
+async def open_rows(option: Secret | None) -> AsyncGenerator[Rows, None]:
+    """Open the order store of ``--database``, without a client and its secrets.
+
+    Raises:
+        ConfigurationError: the database cannot be used, or has no such tables.
+    """
+    async with open_database(option) as database:
+        if not await fits(database):
+            raise ConfigurationError(
+                "the database lacks tables or columns of the order store: "
+                "`aurpay db check` shows which, `aurpay db upgrade` creates them"
+            )
+        yield Rows(database, SystemClock())
+
+
+Name = Annotated[
+    str,
+    Parameter(
+        help="Reference; or the order id, attempt id or payment hash of one of its "
+        "orders."
+    ),
+]
+
+
+async def show_reference(
+    name: Name,
+    /,
+    *,
+    database: DatabaseOption = None,
+    output_format: OutputOption = "text",
+) -> int:
+    """Show the history of a reference, and the next steps."""
+    output = Output(output_format)
+    async with open_rows(database) as rows:
+        history = await read_history(rows, name)
+    if history is None:
+        raise _unknown(name)
+    steps = [*_steps(history)]
+    output.json(
+        "reference",
+        **pick(history.record, "reference price currency paid_attempt_id now"),
+        attempts=[
+            attempt_members(one) | _inbox_members(history.inbox.get(one.attempt_id))
+            for one in history.record.attempts
+        ],
+        steps=[step._asdict() for step in steps],
+    )
+    _show_history(output, history)
+    _show_steps(output, steps)
+    return 0
+
+
+def _unknown(name: str) -> UnknownOrderError:
+    """Return the error about a name, which may be the URL of the database."""
+    return UnknownOrderError(
+        "the store has no reference, order id, attempt id or payment hash "
+        f"{shown(without_passwords(name))}"
+    )
+
+
+def attempt_members(attempt: Attempt) -> dict[str, object]:
+    """Return an attempt as JSON, without its invoice."""
+    return {
+        **pick(attempt, "reference attempt_id state price currency order_id status"),
+        **pick(attempt, "payment_hash failed_check hinted_order_id candidates"),
+        **pick(attempt, "created_here created_at deadline sent_at last_polled_at"),
+        **pick(attempt, "next_poll_at payable_until"),
+    }
+
+
+def _inbox_members(row: InboxRow | None) -> dict[str, object]:
+    if row is None:
+        return {"inbox": None}
+    return {"inbox": pick(row, "handled busy_until updated_at")}
+
+
+def _show_history(output: Output, history: History) -> None:
+    record = history.record
+    paid = record.paid_attempt_id
+    output.rows(
+        [
+            Row("price", f"{record.price:f} {record.currency}"),
+            Row("paid", "no" if paid is None else f"by attempt {paid}"),
+            Row("attempts", f"{len(record.attempts)}, newest first"),
+        ],
+        f"Reference {record.reference}",
+    )
+    for attempt in record.attempts:
+        rows = _attempt_rows(attempt, history.inbox.get(attempt.attempt_id), record.now)
+        output.rows(rows, f"Attempt {attempt.attempt_id}")
+
+
+def _attempt_rows(
+    attempt: Attempt, inbox: InboxRow | None, now: datetime
+) -> Iterator[Row]:
+    verdict = _VERDICTS.get(attempt.state, "")
+    yield Row("state", f"{attempt.state}: {_MEANINGS[attempt.state]}", verdict)
+    yield Row("order", attempt.order_id or "unknown")
+    if attempt.failed_check is not None:
+        yield Row("failed check", attempt.failed_check, "warning")
+    for order_id, status in attempt.candidates.items():
+        yield Row("candidate", f"{order_id}, {status}", "warning")
+    if attempt.hinted_order_id is not None:
+        hint = f"{attempt.hinted_order_id}, according to a callback's unsigned body"
+        yield Row("hint", hint)
+    if attempt.payment_hash is not None:
+        yield Row("payment hash", attempt.payment_hash)
+    yield Row("created", _when(attempt.created_at, now))
+    if attempt.sent_at is not None:
+        yield Row("sent", _when(attempt.sent_at, now))
+    if attempt.last_polled_at is not None:
+        polled = f"{_when(attempt.last_polled_at, now)}: {attempt.status or 'no order'}"
+        yield Row("polled", polled)
+    polling = attempt.next_poll_at
+    yield Row("next poll", "none" if polling is None else _when(polling, now))
+    yield Row("payable until", _when(attempt.payable_until, now))
+    yield _inbox_row(inbox, now)
+
+
+#: The mark of a state; the others have none.
+_VERDICTS: Final[Mapping[AttemptState, Verdict]] = {
+    _State.PAID: "ok",
+    _State.UNKNOWN: "warning",
+    _State.CANDIDATES_FOUND: "warning",
+    _State.PAYMENT_REPORTED: "problem",
+    _State.DUPLICATE: "problem",
+}
+
+
+def _when(time: datetime, now: datetime) -> str:
+    return f"{moment(time)}, {distance(time, now)}"
+
+
+def _inbox_row(inbox: InboxRow | None, now: datetime) -> Row:
+    if inbox is None:
+        return Row("callback", "none in the inbox")
+    if inbox.busy_until is not None:
+        return Row(
+            "callback", f"being handled, at most until {moment(inbox.busy_until)}"
+        )
+    at = _when(inbox.updated_at, now)
+    if inbox.handled is None:
+        return Row("callback", f"handler called and not finished, {at}", "problem")
+    proven = not inbox.handled.startswith("unconfirmed")
+    return Row(
+        "callback", f"{inbox.handled} handled, {at}", "" if proven else "warning"
+    )
+
+
+def _steps(history: History) -> Iterator[Step]:
+    """Return the next steps for a reference, those of its newest attempt first."""
+    steps = [
+        step
+        for attempt in history.record.attempts
+        for step in steps_for(attempt, history.inbox.get(attempt.attempt_id))
+    ]
+    yield from steps or [Step("nothing is open")]
+
+
+def steps_for(attempt: Attempt, inbox: InboxRow | None) -> Iterator[Step]:
+    """Return the next steps for an attempt."""
+    order_id = attempt.order_id
+    show = None if order_id is None else f"aurpay order show {quote(order_id)}"
+    reconcile = f"aurpay store reconcile {quote(attempt.reference)}"
+    if attempt.state is _State.PAID:
+        yield Step(_advice_if_paid(inbox), show)
+    elif inbox is not None and inbox.handled in _PAID_WITHOUT_PROOF:
+        yield Step(
+            "your handler received this payment before Aurpay confirmed it: deliver "
+            "nothing until Aurpay has the order as paid",
+            show,
+        )
+    if attempt.state is _State.DUPLICATE and order_id is not None:
+        yield Step("refund it", f"aurpay order refund {quote(order_id)}")
+    elif attempt.state in UNIDENTIFIED and attempt.state is not _State.UNKNOWN:
+        yield from _steps_to_identify(attempt)
+    elif attempt.status is not None and attempt.status.is_paid is None:
+        yield Step(
+            f"Aurpay does not document the status {attempt.status}: ask Aurpay whether "
+            "it is paid",
+            show,
+        )
+    elif attempt.state in _ADVICE_BEFORE_PAYMENT:
+        yield Step(_ADVICE_BEFORE_PAYMENT[attempt.state], reconcile)
+    elif attempt.state is _State.NOT_FOUND:
+        yield Step(
+            "if the payer proves a payment, find its order at Aurpay, and assign it",
+            _resolve_command(attempt, "ORDER_ID"),
+        )
+
+
+#: What the inbox records if a handler received a payment that Aurpay had not confirmed.
+_PAID_WITHOUT_PROOF: Final = frozenset({"unconfirmed_paid", "unconfirmed_late_paid"})
+
+_ADVICE_BEFORE_PAYMENT: Final[Mapping[AttemptState, str]] = {
+    _State.CREATING: "if its call has ended, search for its order",
+    _State.UNKNOWN: "search for its order",
+    **dict.fromkeys(
+        (_State.PAYABLE, _State.OVERDUE, _State.WITHHELD),
+        "if the payer has paid, query Aurpay now",
+    ),
+    _State.EXPIRED: "if the payer proves a payment, query Aurpay again",
+}
+
+
+def _advice_if_paid(inbox: InboxRow | None) -> str:
+    if inbox is not None and inbox.busy_until is not None:
+        return "your handler is running: look again after its lease"
+    if inbox is not None and inbox.handled == "paid":
+        return (
+            "your handler has handled the payment: if the goods are missing, search "
+            "your own tables and logs for this attempt id"
+        )
+    return (
+        "no callback of this payment was handled: reconciliation, record or resolve "
+        "recorded it, and it is not reported again. If your own tables do not have it "
+        "as fulfilled, fulfil it by hand"
+    )
+
+
+def _steps_to_identify(attempt: Attempt) -> Iterator[Step]:
+    names = {*attempt.candidates, attempt.order_id, attempt.hinted_order_id} - {None}
+    for order_id in sorted(filter(None, names)):
+        command = f"aurpay order show {quote(order_id)}"
+        yield Step("compare this order with the payer's proof of payment", command)
+    assign = _resolve_command(attempt, "ORDER_ID")
+    yield Step("assign the order that the payer has paid", assign)
+    yield Step("or say that none of them is its own", _resolve_command(attempt))
+
+
+def _resolve_command(attempt: Attempt, order: str = "--no-order") -> str:
+    return f"aurpay store resolve {quote(attempt.attempt_id)} {order}"
+
+
+def _show_steps(output: Output, steps: Sequence[Step]) -> None:
+    output.title("What to do")
+    for advice, command in steps:
+        output.line(f"    {advice}{':' if command else ''}")
+        if command is not None:
+            output.line(f"      $ {command}")
+    output.line()
+
+
+class _LeftToProgram(Exception):  # noqa: N818 - no failure: it rolls back
+    """A change that is rolled back, so that the merchant's program records it."""
+
+    def __init__(self, change: Change) -> None:
+        super().__init__()
+        self.change = change
+
+
+async def _leave_to_program(change: Change, _: object) -> None:
+    raise _LeftToProgram(change)
+
+
+#: The time at which an attempt is due before all others.
+_FIRST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+#: States in which Aurpay's list is searched for the order of an attempt.
+_SEARCHED: Final = (_State.CREATING, *UNIDENTIFIED)
+
+
+async def reconcile_orders(
+    *references: Annotated[
+        str, Parameter(help="References to query now; without one, what is due.")
+    ],
+    limit: Annotated[
+        int,
+        Parameter(validator=validators.Number(gte=1), help="Orders to query at most."),
+    ] = 100,
+    database: DatabaseOption = None,
+    output_format: OutputOption = "text",
+) -> int:
+    """Query Aurpay for orders; return 1 if one has changed or could not be queried."""
+    output = Output(output_format)
+    async with open_rows(database) as rows, AurpayClient.from_env() as aurpay:
+        with output.waiting("Querying Aurpay"):
+            if references:
+                limit = sum([await _make_due(rows, name) for name in references])
+            done = await reconcile(
+                Repository(aurpay, rows, SystemClock()),
+                limit=limit,
+                on_change=_leave_to_program,
+            )
+    changes = [
+        one.error.change
+        for one in done.failures
+        if isinstance(one.error, _LeftToProgram)
+    ]
+    failures = [
+        one for one in done.failures if not isinstance(one.error, _LeftToProgram)
+    ]
+    output.json(
+        "reconciliation",
+        **pick(done, "polled more"),
+        changes=[_change_members(change) for change in changes],
+        failures=[_failure_members(failure) for failure in failures],
+    )
+    _show_reconciliation(output, done, changes, failures)
+    return FAILED if done.failures else 0
+
+
+async def _make_due(rows: Rows, reference: str) -> int:
+    """Make the orders of a reference due before all others; return their number."""
+    attempts = await rows.of(reference)
+    if not attempts:
+        raise _unknown(reference)
+    return sum(
+        [
+            await rows.plan_poll(attempt, _FIRST)
+            for attempt in attempts
+            if attempt.order_id is not None
+            or (attempt.created_here and attempt.state in _SEARCHED)
+        ]
+    )
+
+
+def _change_members(change: Change) -> dict[str, object]:
+    return {
+        **pick(change.attempt, "reference attempt_id order_id"),
+        "before": change.before,
+        **pick(change.attempt, "state status candidates"),
+    }
+
+
+def _failure_members(failure: Failure) -> dict[str, object]:
+    error = failure.error
+    return {
+        **pick(failure.attempt, "reference attempt_id order_id"),
+        "code": error.code if isinstance(error, AurpayError) else None,
+        "message": str(error),
+    }
+
+
+def _show_reconciliation(
+    output: Output,
+    done: Reconciliation,
+    changes: Sequence[Change],
+    failures: Sequence[Failure],
+) -> None:
+    for change in changes:
+        attempt = change.attempt
+        order = f"order {attempt.order_id}" if attempt.order_id else "order unknown"
+        found = f"{attempt.reference}: {change.before} -> {attempt.state}, {order}"
+        output.status(found, "warning")
+    for failure in failures:
+        output.status(f"{failure.attempt.reference}: {failure.error}", "problem")
+    rest = "; more are due" if done.more else ""
+    output.status(f"queried: {done.polled}; changed: {len(changes)}{rest}", "")
+    if changes:
+        output.status(
+            "nothing was recorded: the next run of your program (OrderStore.run) "
+            "records these changes and fulfils what is paid",
+            "",
+        )
+
+
+def resolve_attempt(
+    attempt_id: Annotated[str, Parameter(help="Attempt id, as `show` prints it.")],
+    order_id: Annotated[
+        str | None, Parameter(help="Order that the attempt has created.")
+    ] = None,
+    /,
+    *,
+    no_order: Annotated[
+        Flag, Parameter(help="Record that the attempt has created no order.")
+    ] = False,
+    yes: Annotated[Flag, Parameter(help="Record it without asking.")] = False,
+    database: DatabaseOption = None,
+    output_format: OutputOption = "text",
+) -> int:
+    """Record which order an attempt has created, if the user or ``--yes`` confirms."""
+    output = Output(output_format)
+    if no_order is (order_id is not None):
+        raise InvalidRequestError(
+            "give an order id or --no-order, and not both", field="order_id"
+        )
+    show = f"aurpay store show {quote(attempt_id)}"
+    if not yes and (code := require_terminal(output, show)):
+        return code
+    decision = asyncio.run(_prepare(output, database, attempt_id, order_id))
+    declined = confirm(output, _resolution_plan(decision), yes=yes)
+    return declined or asyncio.run(_record(output, database, decision))
+
+
+class _Decision(NamedTuple):
+    """An attempt, the order that it is said to have created, and the reference."""
+
+    attempt: Attempt
+    order: Order | None
+    history: History
+
+
+async def _prepare(
+    output: Output, database: Secret | None, attempt_id: str, order_id: str | None
+) -> _Decision:
+    async with open_rows(database) as rows:
+        history = await read_history(rows, attempt_id)
+    attempt = None if history is None else history.record.find(attempt_id)
+    if history is None or attempt is None:
+        raise _unknown(attempt_id)
+    order = None
+    if order_id is not None:
+        async with AurpayClient.from_env() as aurpay:
+            with output.waiting("Querying the order"):
+                order = await aurpay.get_order(order_id)
+    return _Decision(attempt, order, history)
+
+
+def _resolution_plan(decision: _Decision) -> Plan:
+    attempt, order, history = decision
+    inbox = history.inbox.get(attempt.attempt_id)
+    title = f"Attempt {attempt.attempt_id} of {attempt.reference}"
+    rows = [*_attempt_rows(attempt, inbox, history.record.now)]
+    if order is None:
+        return Plan(title, rows, "Record that it has created no order?")
+    rows += [Row("assign", order.order_id), *detail_rows(order)]
+    if order.status.is_paid:
+        effect = f"{attempt.reference} counts as paid, and no program learns of it"
+        if history.record.paid_attempt_id is not None:
+            effect = "a duplicate payment, to be refunded"
+        rows.append(Row("effect", effect, "warning"))
+    return Plan(title, rows, f"Assign order {order.order_id} to it?")
+
+
+async def _record(output: Output, database: Secret | None, decision: _Decision) -> int:
+    attempt_id = decision.attempt.attempt_id
+    async with open_rows(database) as rows:
+        # The order was queried already: this client sends nothing.
+        repository = Repository(AurpayClient(), rows, SystemClock())
+        change = await resolve(repository, attempt_id, decision.order, None)
+    output.json(
+        "resolution",
+        **_change_members(change),
+        **pick(change, "newly_paid duplicate_payment"),
+        order=None if decision.order is None else detail_members(decision.order),
+    )
+    attempt = change.attempt
+    output.status(f"{attempt.reference}: {change.before} -> {attempt.state}")
+    if change.newly_paid:
+        by_hand = f"fulfil {attempt.reference} now, by hand: no program learned of it"
+        output.status(by_hand, "warning")
+    else:
+        _show_steps(output, [*steps_for(attempt, None)])
+    return 0

@@ -1,0 +1,420 @@
+"""``aurpay store``: the orders in the merchant's database."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aurpay_async import ServerError
+from aurpay_async._api.models import OrderStatus
+from aurpay_async._cli.store import _MEANINGS, _attempt_rows, steps_for
+from aurpay_async.callbacks._inbox import Claim
+from aurpay_async.callbacks.sql import SqlInbox
+from aurpay_async.orders import AttemptState, OrderStore
+from aurpay_async.orders._history import InboxRow
+from aurpay_async.testing import FakeClock
+
+from ..orders.samples import NOW, attempt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from aurpay_async import LightningOrder
+    from aurpay_async.sandbox import Sandbox
+
+    from .conftest import Done, Run
+
+KEY = "sandbox-reference-key"
+ORDER = "20260101000000000001"
+
+
+@pytest.fixture
+async def store(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[OrderStore]:
+    """The order store of the merchant's program, which AURPAY_DATABASE names."""
+    url = f"sqlite+aiosqlite:///{tmp_path}/orders.db"
+    monkeypatch.setenv("AURPAY_DATABASE", url)
+    async with (
+        sandbox.client(reference_key=KEY) as client,
+        OrderStore(client, url) as store,
+    ):
+        yield store
+
+
+async def run_store(aurpay: Run, *arguments: str, **options: Any) -> Done:
+    return await asyncio.to_thread(aurpay, "store", *arguments, **options)
+
+
+async def open_cart(store: OrderStore, number: int = 42) -> LightningOrder:
+    return await store.get_or_create(f"cart-{number}", "20.00", "USD")
+
+
+async def lose_answer(store: OrderStore, sandbox: Sandbox, number: int) -> str:
+    """Create an order and lose the answer without the order's id; return that id."""
+    sandbox.faults.push("503+created")
+    with pytest.raises(ServerError):
+        await open_cart(store, number)
+    return [*sandbox.orders][-1]
+
+
+async def test_store_show_prints_the_history_and_the_next_command(
+    aurpay: Run, store: OrderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await open_cart(store)
+    for name in ("AURPAY_API_KEY", "AURPAY_BASE_URL"):
+        monkeypatch.delenv(name)  # it needs no secret
+    done = await run_store(aurpay, "show", "cart-42")
+    assert (done.code, done.err) == (0, "")
+    [stored] = await store.attempts("cart-42")
+    for seen in (
+        "  Reference cart-42\n",
+        "price     20.00 USD",
+        "paid      no",
+        f"  Attempt {stored.attempt_id}\n",
+        "state          payable: the order is shown to the payer; not paid",
+        f"order          {order.order_id}",
+        "callback       none in the inbox",
+        "if the payer has paid, query Aurpay now:",
+        "$ aurpay store reconcile cart-42",
+    ):
+        assert seen in done.out
+    for name in (order.order_id, stored.attempt_id, str(stored.payment_hash)):
+        again = await run_store(aurpay, "show", name)
+        assert again.out.splitlines()[:3] == done.out.splitlines()[:3]
+
+
+async def test_store_show_prints_one_json_object_without_the_invoice(
+    aurpay: Run, store: OrderStore
+) -> None:
+    order = await open_cart(store)
+    done = await run_store(aurpay, "show", "cart-42", "-o", "json")
+    record = done.record
+    assert (record["type"], record["reference"]) == ("reference", "cart-42")
+    assert (record["price"], record["paid_attempt_id"]) == ("20.00", None)
+    [stored] = record["attempts"]
+    assert (stored["state"], stored["order_id"]) == ("payable", order.order_id)
+    assert stored["inbox"] is None
+    assert record["steps"] == [
+        {
+            "advice": "if the payer has paid, query Aurpay now",
+            "command": "aurpay store reconcile cart-42",
+        }
+    ]
+    assert str(order.payment_request) not in done.out
+    assert order.payment_request.payment_secret not in done.out
+
+
+async def test_store_show_tells_which_callback_was_handled(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    order = await open_cart(store)
+    [stored] = await store.attempts("cart-42")
+    inbox = SqlInbox(store.engine)
+
+    async def show() -> dict[str, Any]:
+        done = await run_store(aurpay, "show", "cart-42", "-o", "json")
+        row: dict[str, Any] = done.record["attempts"][0]["inbox"]
+        return row
+
+    claim = await inbox.claim(stored.attempt_id, "paid")
+    assert isinstance(claim, Claim)
+    assert (await show())["busy_until"] is not None
+    await inbox.release(claim)
+    row = await show()
+    assert (row["handled"], row["busy_until"]) == (None, None)
+    claim = await inbox.claim(stored.attempt_id, "paid", timedelta(0))
+    assert isinstance(claim, Claim)
+    assert (await show())["busy_until"] is None
+    await inbox.confirm(claim, "paid")
+    assert (await show())["handled"] == "paid"
+    await sandbox.pay(order.order_id)
+    await store.record(order_id=order.order_id)
+    done = await run_store(aurpay, "show", "cart-42")
+    assert f"paid      by attempt {stored.attempt_id}" in done.out
+    assert "your handler has handled the payment" in done.out
+
+
+async def test_store_show_of_an_unknown_reference_ends_with_1(
+    aurpay: Run, store: OrderStore
+) -> None:
+    await store.upgrade()
+    done = await run_store(aurpay, "show", "cart-9")
+    assert (done.code, done.out) == (1, "")
+    assert "the store has no reference" in done.err
+    assert "Check the name, and that AURPAY_DATABASE names" in done.err
+    done = await run_store(aurpay, "show", "postgresql://me:made-up@host/n")
+    assert "made-up" not in done.err
+
+
+async def test_store_commands_of_a_database_without_tables_name_db_upgrade(
+    aurpay: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty.db").touch()
+    url = f"sqlite+aiosqlite:///{tmp_path}/empty.db"
+    done = await run_store(aurpay, "show", "cart-42", "--database", url)
+    assert done.code == 2
+    assert "`aurpay db upgrade` creates them" in done.err
+
+
+async def test_store_reconcile_records_nothing_and_leaves_payments_to_the_program(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    order = await open_cart(store)
+    await open_cart(store, 43)
+    assert (await run_store(aurpay, "reconcile")).out.count("queried: 0") == 1
+    await sandbox.pay(order.order_id)
+    for _ in range(2):  # it is safe to run twice
+        done = await run_store(aurpay, "reconcile", "cart-42", "cart-43")
+        assert (done.code, done.err) == (1, "")
+        assert f"cart-42: payable -> paid, order {order.order_id}" in done.out
+        assert "queried: 2; changed: 1" in done.out
+        assert "nothing was recorded" in done.out
+    [stored] = await store.attempts("cart-42")
+    assert stored.state is AttemptState.PAYABLE
+    done = await run_store(aurpay, "reconcile", "-o", "json")
+    assert done.code == 1
+    [change] = done.record["changes"]
+    assert (change["before"], change["state"]) == ("payable", "paid")
+    fulfilled: list[str] = []
+
+    async def fulfil(change: Any, _: object) -> None:
+        fulfilled.extend([change.reference] if change.newly_paid else [])
+
+    await store.reconcile(on_change=fulfil)
+    assert fulfilled == ["cart-42"]
+    done = await run_store(aurpay, "reconcile", "cart-42")
+    assert (done.code, "queried: 1; changed: 0" in done.out) == (0, True)
+
+
+async def test_store_reconcile_reports_orders_that_cannot_be_queried(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    await open_cart(store)
+    await open_cart(store, 43)
+    sandbox.faults.push("403")
+    done = await run_store(aurpay, "reconcile", "cart-42", "cart-43", "-o", "json")
+    assert done.code == 1
+    record = done.record
+    assert (record["polled"], record["changes"]) == (1, [])
+    [failure] = record["failures"]
+    assert (failure["code"], failure["reference"][:5]) == ("permission_denied", "cart-")
+    sandbox.faults.push("403")
+    done = await run_store(aurpay, "reconcile", "cart-42")
+    assert "queried: 1; changed: 0" in done.out
+    assert "✗ cart-4" in done.out
+
+
+async def test_store_reconcile_says_that_more_orders_are_due(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    earlier = FakeClock(datetime.now(UTC) - timedelta(minutes=10))
+    async with OrderStore(store._client, store.engine, clock=earlier) as past:
+        for number in (1, 2, 3):
+            await open_cart(past, number)
+    done = await run_store(aurpay, "reconcile", "--limit", "2")
+    assert (done.code, done.out) == (0, "    queried: 2; changed: 0; more are due\n")
+    done = await run_store(aurpay, "reconcile", "-o", "json")
+    assert (done.record["polled"], done.record["more"]) == (1, False)
+
+
+async def test_store_reconcile_searches_for_orders_of_unknown_outcome(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    await lose_answer(store, sandbox, 42)
+    done = await run_store(aurpay, "reconcile", "cart-42")
+    assert done.code == 1
+    assert "cart-42: unknown -> candidates_found, order unknown" in done.out
+
+
+async def test_store_reconcile_of_an_unknown_reference_queries_nothing(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    await store.upgrade()
+    done = await run_store(aurpay, "reconcile", "cart-9")
+    assert (done.code, [*sandbox.requests]) == (1, [])
+
+
+async def test_store_resolve_assigns_the_order_after_yes(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    order_id = await lose_answer(store, sandbox, 42)
+    await sandbox.pay(order_id)
+    [lost] = await store.attempts("cart-42")
+    words = ("resolve", lost.attempt_id, order_id)
+    for typed in ("no\n", ""):
+        done = await run_store(aurpay, *words, "-o", "json", typed=typed)
+        assert (done.code, done.record["code"]) == (1, "declined")
+    assert (await run_store(aurpay, *words)).code == 2
+    assert await store.attempts("cart-42") == [lost]
+    done = await run_store(aurpay, *words, typed="yes\n")
+    assert done.code == 0
+    for seen in (
+        f"Attempt {lost.attempt_id} of cart-42",
+        "SUCCESS: paid",
+        "cart-42 counts as paid, and no program learns of it",
+        f"Assign order {order_id} to it? Type yes: ",
+    ):
+        assert seen in done.err
+    assert "cart-42: unknown -> paid" in done.out
+    assert "fulfil cart-42 now, by hand" in done.out
+    again = await run_store(aurpay, *words, "--yes")
+    assert again.code == 1
+    assert f"has order '{order_id}'" in again.err
+    assert "Nothing was changed" in again.err
+
+
+async def test_store_resolve_warns_of_a_duplicate_payment(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    order_id = await lose_answer(store, sandbox, 42)
+    [lost] = await store.attempts("cart-42")
+    shown = await open_cart(store)
+    for one in (order_id, shown.order_id):
+        await sandbox.pay(one)
+    await store.record(order_id=shown.order_id)
+    words = ("resolve", lost.attempt_id, order_id, "--yes")
+    done = await run_store(aurpay, *words)
+    assert (done.code, done.err) == (0, "")
+    assert "a duplicate payment, to be refunded" in done.out
+    assert f"$ aurpay order refund {order_id}" in done.out
+    assert "by hand" not in done.out
+
+
+async def test_store_resolve_without_an_order_needs_no_secret(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lose_answer(store, sandbox, 42)
+    [lost] = await store.attempts("cart-42")
+    for name in ("AURPAY_API_KEY", "AURPAY_BASE_URL"):
+        monkeypatch.delenv(name)
+    words = ("resolve", lost.attempt_id, "--no-order")
+    done = await run_store(aurpay, *words, "--yes", "-o", "json")
+    record = done.record
+    assert (done.code, record["state"], record["newly_paid"]) == (0, "not_found", False)
+    assert record["order"] is None
+    done = await run_store(aurpay, *words, typed="yes\n")
+    assert "Record that it has created no order? Type yes: " in done.err
+    assert "if the payer proves a payment, find its order" in done.out
+
+
+async def test_store_resolve_rejects_the_order_of_another_price(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    await lose_answer(store, sandbox, 42)
+    [lost] = await store.attempts("cart-42")
+    async with sandbox.client() as client:
+        other = await client.create_order("21.00", "USD")
+    words = ("resolve", lost.attempt_id, other.order_id, "--yes")
+    done = await run_store(aurpay, *words)
+    assert done.code == 1
+    assert "the order is not this attempt's" in done.err
+
+
+@pytest.mark.parametrize("words", [[ORDER, "--no-order"], []])
+async def test_store_resolve_needs_an_order_or_no_order(
+    aurpay: Run, store: OrderStore, words: list[str]
+) -> None:
+    done = await run_store(aurpay, "resolve", "ab" * 12, *words, "--yes")
+    assert done.code == 2
+    assert "give an order id or --no-order" in done.err
+
+
+async def test_store_resolve_of_an_unknown_attempt_asks_nothing(
+    aurpay: Run, store: OrderStore
+) -> None:
+    order = await open_cart(store)
+    for name in ("ab" * 12, order.order_id):
+        done = await run_store(aurpay, "resolve", name, "--no-order", typed="yes\n")
+        assert (done.code, "Type yes" in done.err) == (1, False)
+
+
+def test_each_state_has_a_meaning_and_its_next_commands() -> None:
+    commands = {
+        "creating": ["store reconcile cart-42"],
+        "payable": ["store reconcile cart-42"],
+        "overdue": ["store reconcile cart-42"],
+        "withheld": ["store reconcile cart-42"],
+        "expired": ["store reconcile cart-42"],
+        "unknown": ["store reconcile cart-42"],
+        "candidates_found": [f"order show {ORDER}", "store resolve", "store resolve"],
+        "payment_reported": [f"order show {ORDER}", "store resolve", "store resolve"],
+        "not_found": ["store resolve"],
+        "paid": [f"order show {ORDER}"],
+        "duplicate": [f"order refund {ORDER}"],
+        "rejected": [],
+        "refunded": [],
+    }
+    assert {*_MEANINGS} == {*AttemptState}
+    for state in AttemptState:
+        one = attempt(state, order_id=ORDER, candidates={ORDER: OrderStatus.PENDING})
+        steps = [*steps_for(one, None)]
+        assert len(steps) == len(commands[state]), state
+        for step, command in zip(steps, commands[state], strict=True):
+            assert (step.command or "").startswith(f"aurpay {command}"), state
+
+
+def inbox_row(handled: str | None, **fields: Any) -> InboxRow:
+    return InboxRow(
+        handled=handled, updated_at=NOW, busy_until=fields.get("busy_until")
+    )
+
+
+def test_steps_of_a_payment_depend_on_the_inbox() -> None:
+    paid = attempt(AttemptState.PAID, order_id=ORDER)
+    for row, advice in (
+        (None, "no callback of this payment was handled"),
+        (inbox_row("timeout"), "no callback of this payment was handled"),
+        (inbox_row("paid"), "your handler has handled the payment"),
+        (inbox_row(None, busy_until=NOW), "your handler is running"),
+    ):
+        [step] = steps_for(paid, row)
+        assert step.advice.startswith(advice)
+    for handled in ("unconfirmed_paid", "unconfirmed_late_paid"):
+        first, _ = steps_for(attempt(order_id=ORDER), inbox_row(handled))
+        assert "before Aurpay confirmed it: deliver nothing" in first.advice
+        assert first.command == f"aurpay order show {ORDER}"
+    [step] = steps_for(attempt(order_id=ORDER), inbox_row("unconfirmed_timeout"))
+    assert step.command == "aurpay store reconcile cart-42"
+
+
+def test_steps_of_a_status_without_documented_meaning_ask_aurpay() -> None:
+    partial = attempt(order_id=ORDER, status=OrderStatus("PARTIAL"))
+    [step] = steps_for(partial, None)
+    assert "Aurpay does not document the status PARTIAL" in step.advice
+
+
+def test_names_from_outside_are_quoted_for_the_shell() -> None:
+    for state in AttemptState:
+        evil = attempt(
+            state, reference="$(a)", attempt_id="$(b)", order_id="$(c)", candidates={}
+        )
+        for step in steps_for(evil, None):
+            assert "'$(" in (step.command or "'$(")
+
+
+def test_rows_of_an_attempt_leave_out_unknown_fields() -> None:
+    def names(**fields: Any) -> list[str]:
+        rows = _attempt_rows(attempt(**fields), inbox_row(None), NOW)
+        return [row.name for row in rows]
+
+    full = names(
+        failed_check="amount",
+        hinted_order_id=ORDER,
+        candidates={ORDER: OrderStatus.PENDING},
+        payment_hash="ab" * 32,
+        sent_at=NOW,
+        last_polled_at=NOW,
+    )
+    assert {*full} - {*names()} == {
+        "failed check",
+        "hint",
+        "candidate",
+        "payment hash",
+        "sent",
+        "polled",
+    }
