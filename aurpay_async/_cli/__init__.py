@@ -79,13 +79,13 @@ $ aurpay tx list
 ```
 """,
     "store": """\
-Show, reconcile and resolve the orders in the order store, the merchant's database.
+Show, review and reconcile the orders in the order store, the merchant's database.
 
 The database is read from AURPAY_DATABASE, or given with --database.
 
 ```console
 $ aurpay store show cart-42
-$ aurpay store reconcile cart-42
+$ aurpay store review
 ```
 """,
     "db": """\
@@ -255,6 +255,14 @@ $ aurpay tx list
 $ aurpay tx list --all --output json | jq -r .tx_id
 ```
 """,
+    ("store list", "store:list_attempts"): """\
+List attempts to create an order, newest first.
+
+```console
+$ aurpay store list
+$ aurpay store list --state unknown --limit 1000
+```
+""",
     ("store show", "store:show_reference"): """\
 Show the history of a reference, and the commands to run next.
 
@@ -267,8 +275,27 @@ $ aurpay store show cart-42
 $ aurpay store show 20240428125247009742
 ```
 """,
+    ("store review", "store:list_for_review"): """\
+List the attempts that a person has to review, because they may be paid.
+
+Ends with 1 if there are any, so that a job can raise an alarm.
+
+```console
+$ aurpay store review
+```
+""",
+    ("store duplicates", "store:list_duplicates"): """\
+List the duplicate payments, and the commands that refund them.
+
+Ends with 1 if there are any, so that a job can raise an alarm.
+
+```console
+$ aurpay store duplicates
+$ aurpay store duplicates --output json | jq -r .steps[].command
+```
+""",
     ("store reconcile", "store:reconcile_orders"): """\
-Query Aurpay for orders whose callback (webhook) may be lost.
+Query Aurpay for payments with a lost callback (webhook).
 
 Records nothing: what has changed is due at once, and the next run of your program
 records and fulfils it. Safe to run twice. Ends with 1 if an order has changed or could
@@ -289,6 +316,17 @@ has created no order.
 ```console
 $ aurpay store resolve 5f3a1c5f3a1c5f3a1c5f3a1c 20240428125247009742
 $ aurpay store resolve 5f3a1c5f3a1c5f3a1c5f3a1c --no-order
+```
+""",
+    ("store prune", "store:prune_references"): """\
+Delete old references, after a confirmation.
+
+A reference with an open attempt stays. Paid references stay without --paid-older-than,
+because they are what keeps a reference from being paid twice.
+
+```console
+$ aurpay store prune
+$ aurpay store prune --older-than 90 --paid-older-than 365 --yes
 ```
 """,
     ("db upgrade", "database:upgrade_schema"): """\

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
@@ -28,7 +28,7 @@ from ..errors import (
 )
 from ..orders import AttemptState
 from ..orders._history import read_history
-from ..orders._models import UNIDENTIFIED
+from ..orders._models import UNIDENTIFIED, Attention
 from ..orders._reconcile import reconcile
 from ..orders._recording import resolve
 from ..orders._repository import Repository, Rows
@@ -220,9 +220,7 @@ def _inbox_row(inbox: InboxRow | None, now: datetime) -> Row:
     if inbox is None:
         return Row("callback", "none in the inbox")
     if inbox.busy_until is not None:
-        return Row(
-            "callback", f"being handled, at most until {moment(inbox.busy_until)}"
-        )
+        return Row("callback", f"being handled until {moment(inbox.busy_until)}")
     at = _when(inbox.updated_at, now)
     if inbox.handled is None:
         return Row("callback", f"handler called and not finished, {at}", "problem")
@@ -324,6 +322,137 @@ def _show_steps(output: Output, steps: Sequence[Step]) -> None:
         if command is not None:
             output.line(f"      $ {command}")
     output.line()
+
+
+Limit = Annotated[
+    int,
+    Parameter(validator=validators.Number(gte=1, lte=1000), help="Attempts at most."),
+]
+
+
+async def list_attempts(
+    *,
+    state: Annotated[
+        AttemptState | None, Parameter(help="Only attempts in this state.")
+    ] = None,
+    limit: Limit = 100,
+    database: DatabaseOption = None,
+    output_format: OutputOption = "text",
+) -> int:
+    """Show the newest attempts."""
+    async with open_rows(database) as rows:
+        attempts = await rows.newest(state, limit)
+    _show_attempts(Output(output_format), attempts, [])
+    return 0
+
+
+async def list_for_review(
+    *,
+    limit: Limit = 100,
+    database: DatabaseOption = None,
+    output_format: OutputOption = "text",
+) -> int:
+    """Show the attempts that a person has to review; return 1 if there are any."""
+    async with open_rows(database) as rows:
+        attempts = await rows.needing(Attention.REVIEW, limit)
+    steps = [
+        Step(f"see what to do about {name}", f"aurpay store show {quote(name)}")
+        for name in dict.fromkeys(attempt.reference for attempt in attempts)
+    ]
+    _show_attempts(Output(output_format), attempts, steps)
+    return FAILED if attempts else 0
+
+
+async def list_duplicates(
+    *,
+    limit: Limit = 100,
+    database: DatabaseOption = None,
+    output_format: OutputOption = "text",
+) -> int:
+    """Show the duplicate payments to refund; return 1 if there are any."""
+    async with open_rows(database) as rows:
+        attempts = await rows.needing(Attention.REFUND, limit)
+    steps = [
+        Step(f"refund {attempt.reference}", f"aurpay order refund {quote(order_id)}")
+        for attempt in attempts
+        if (order_id := attempt.order_id) is not None
+    ]
+    _show_attempts(Output(output_format), attempts, steps)
+    return FAILED if attempts else 0
+
+
+_COLUMNS: Final = {"reference": 20, "state": 16, "order": 20, "status": 9, "created": 0}
+
+
+def _show_attempts(
+    output: Output, attempts: Sequence[Attempt], steps: Sequence[Step]
+) -> None:
+    output.json(
+        "attempts",
+        attempts=[attempt_members(attempt) for attempt in attempts],
+        steps=[step._asdict() for step in steps],
+    )
+    if attempts:
+        output.cells(_COLUMNS.items(), "dim")
+    for attempt in attempts:
+        cells = (
+            attempt.reference,
+            attempt.state,
+            attempt.order_id or "-",
+            attempt.status or "-",
+            moment(attempt.created_at),
+        )
+        output.cells(zip(cells, _COLUMNS.values(), strict=True))
+    output.line()
+    output.status(f"attempts: {len(attempts)}", "")
+    if steps:
+        _show_steps(output, steps)
+
+
+def prune_references(
+    *,
+    older_than: Annotated[
+        int,
+        Parameter(
+            validator=validators.Number(gte=7, lte=36_500),
+            help="Days since the last payment of an unpaid reference could arrive.",
+        ),
+    ] = 30,
+    paid_older_than: Annotated[
+        int | None,
+        Parameter(
+            validator=validators.Number(gte=90, lte=36_500),
+            help="The same for paid references; without it, they are kept.",
+        ),
+    ] = None,
+    yes: Annotated[Flag, Parameter(help="Delete without asking.")] = False,
+    database: DatabaseOption = None,
+    output_format: OutputOption = "text",
+) -> int:
+    """Delete old references if the user or ``--yes`` confirms it."""
+    output = Output(output_format)
+    if not yes and (code := require_terminal(output, "aurpay store list")):
+        return code
+    paid = "kept" if paid_older_than is None else f"older than {paid_older_than} days"
+    rows = [Row("unpaid", f"older than {older_than} days"), Row("paid", paid)]
+    plan = Plan("References to delete", rows, "Delete them with their attempts?")
+    declined = confirm(output, plan, yes=yes)
+    return declined or asyncio.run(
+        _prune(output, database, older_than, paid_older_than)
+    )
+
+
+async def _prune(
+    output: Output, database: Secret | None, unpaid: int, paid: int | None
+) -> int:
+    async with open_rows(database) as rows:
+        with output.waiting("Deleting old references"):
+            pruned = await rows.prune(timedelta(days=unpaid), paid=False)
+            if paid is not None:
+                pruned += await rows.prune(timedelta(days=paid), paid=True)
+    output.json("pruned", references=pruned)
+    output.status(f"references deleted: {pruned:,}")
+    return 0
 
 
 class _LeftToProgram(Exception):  # noqa: N818 - no failure: it rolls back

@@ -182,6 +182,10 @@ async def test_store_commands_have_the_json_keys_of_the_page(
         with pytest.raises(ServerError):
             await store.get_or_create("cart-44", "30", "USD")
         [lost] = await store.attempts("cart-44")
+        for word in ("list", "prune"):
+            shown = find_example("store", word)
+            done = await asyncio.to_thread(aurpay, *shown.arguments)
+            assert shapes(done.out) == shapes(shown.json)
     paid = [*sandbox.orders][-1]
     await sandbox.pay(paid)
     for word in ("show", "reconcile", "resolve"):

@@ -15,6 +15,7 @@ from aurpay_async.callbacks._inbox import Claim
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.orders._history import InboxRow
+from aurpay_async.orders._store import _MIN_AGE, _MIN_PAID_AGE
 from aurpay_async.testing import FakeClock
 
 from ..orders.samples import NOW, attempt
@@ -124,6 +125,8 @@ async def test_store_show_tells_which_callback_was_handled(
     claim = await inbox.claim(stored.attempt_id, "paid")
     assert isinstance(claim, Claim)
     assert (await show())["busy_until"] is not None
+    done = await run_store(aurpay, "show", "cart-42")
+    assert "callback       being handled until" in done.out
     await inbox.release(claim)
     row = await show()
     assert (row["handled"], row["busy_until"]) == (None, None)
@@ -229,6 +232,10 @@ async def test_store_reconcile_searches_for_orders_of_unknown_outcome(
     done = await run_store(aurpay, "reconcile", "cart-42")
     assert done.code == 1
     assert "cart-42: unknown -> candidates_found, order unknown" in done.out
+    [lost] = await store.attempts("cart-42")
+    await store.resolve(lost.attempt_id, None)
+    done = await run_store(aurpay, "reconcile", "cart-42")
+    assert (done.code, "queried: 0" in done.out) == (0, True)
 
 
 async def test_store_reconcile_of_an_unknown_reference_queries_nothing(
@@ -331,6 +338,103 @@ async def test_store_resolve_of_an_unknown_attempt_asks_nothing(
     for name in ("ab" * 12, order.order_id):
         done = await run_store(aurpay, "resolve", name, "--no-order", typed="yes\n")
         assert (done.code, "Type yes" in done.err) == (1, False)
+
+
+async def test_store_list_shows_the_newest_attempts_of_a_state(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    await open_cart(store, 1)
+    await lose_answer(store, sandbox, 2)
+    done = await run_store(aurpay, "list")
+    assert (done.code, done.err) == (0, "")
+    header, first, second, *_, end = done.out.splitlines()
+    assert header.split() == ["reference", "state", "order", "status", "created"]
+    assert (first.split()[:3], second.split()[:2]) == (
+        ["cart-2", "unknown", "-"],
+        ["cart-1", "payable"],
+    )
+    assert end.strip() == "attempts: 2"
+    done = await run_store(aurpay, "list", "--limit", "1", "-o", "json")
+    assert [row["reference"] for row in done.record["attempts"]] == ["cart-2"]
+    done = await run_store(aurpay, "list", "--state", "payable", "-o", "json")
+    assert [row["reference"] for row in done.record["attempts"]] == ["cart-1"]
+    done = await run_store(aurpay, "list", "--state", "candidates_found")
+    assert (done.code, done.out.strip()) == (0, "attempts: 0")
+    assert (await run_store(aurpay, "list", "--limit", "1001")).code == 2
+
+
+async def test_store_review_ends_with_1_if_a_payment_needs_a_person(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    order_id = await lose_answer(store, sandbox, 42)
+    await store.attempts("cart-42")
+    done = await run_store(aurpay, "review")
+    assert (done.code, done.out.strip()) == (0, "attempts: 0")
+    await sandbox.pay(order_id)
+    await run_store(aurpay, "reconcile", "cart-42")
+    await store.reconcile()
+    done = await run_store(aurpay, "review")
+    assert done.code == 1
+    assert "candidates_found" in done.out
+    assert "$ aurpay store show cart-42" in done.out
+    shown = await run_store(aurpay, "show", "cart-42")
+    assert f"! candidate      {order_id}, SUCCESS" in shown.out
+    assert f"$ aurpay order show {order_id}" in shown.out
+
+
+async def test_store_duplicates_lists_what_to_refund_until_it_is_refunded(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    order_id = await lose_answer(store, sandbox, 42)
+    [lost] = await store.attempts("cart-42")
+    shown = await open_cart(store)
+    for one in (shown.order_id, order_id):
+        await sandbox.pay(one)
+    await store.record(order_id=shown.order_id)
+    await store.resolve(lost.attempt_id, order_id)
+    done = await run_store(aurpay, "duplicates")
+    assert done.code == 1
+    assert f"$ aurpay order refund {order_id}" in done.out
+    done = await run_store(aurpay, "duplicates", "-o", "json")
+    assert [row["order_id"] for row in done.record["attempts"]] == [order_id]
+    await asyncio.to_thread(aurpay, "order", "refund", order_id, "--yes")
+    await store.record(order_id=order_id)
+    done = await run_store(aurpay, "duplicates")
+    assert (done.code, done.out.strip()) == (0, "attempts: 0")
+
+
+async def test_store_prune_deletes_old_references_after_yes(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    earlier = FakeClock(datetime.now(UTC) - timedelta(days=100))
+    async with OrderStore(store._client, store.engine, clock=earlier) as past:
+        for number in (1, 2):
+            await lose_answer(past, sandbox, number)
+            [lost] = await past.attempts(f"cart-{number}")
+            await past.resolve(lost.attempt_id, None)
+    await open_cart(store)
+    assert (await run_store(aurpay, "prune")).code == 2
+    done = await run_store(aurpay, "prune", typed="no\n")
+    assert done.code == 1
+    assert "older than 30 days" in done.err
+    assert "Delete them with their attempts? Type yes: " in done.err
+    assert len(await store.attempts("cart-1")) == 1
+    done = await run_store(aurpay, "prune", "--paid-older-than", "90", "--yes")
+    assert (done.code, "references deleted: 2" in done.out) == (0, True)
+    done = await run_store(aurpay, "prune", "--yes", "-o", "json")
+    assert done.record == {"type": "pruned", "references": 0}
+    assert len(await store.attempts("cart-42")) == 1
+
+
+async def test_store_prune_keeps_what_the_order_store_would_keep(
+    aurpay: Run, store: OrderStore
+) -> None:
+    await store.upgrade()
+    least = {"--older-than": _MIN_AGE, "--paid-older-than": _MIN_PAID_AGE}
+    for option, age in least.items():
+        for days, code in ((age.days, 0), (age.days - 1, 2)):
+            done = await run_store(aurpay, "prune", option, str(days), "--yes")
+            assert done.code == code
 
 
 def test_each_state_has_a_meaning_and_its_next_commands() -> None:

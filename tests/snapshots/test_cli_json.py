@@ -296,7 +296,7 @@ async def test_json_of_database_commands_is_as_stored(
 async def test_json_of_store_commands_is_as_stored(
     aurpay: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`store show`, `store reconcile` and `store resolve`."""
+    """`store show`, `reconcile`, `resolve`, `list`, `review`, `duplicates`, `prune`."""
     monkeypatch.chdir(tmp_path)
     url = "sqlite+aiosqlite:///orders.db"
     monkeypatch.setenv("AURPAY_DATABASE", url)
@@ -325,6 +325,11 @@ async def test_json_of_store_commands_is_as_stored(
         await resolve.run("not confirmed", attempt.attempt_id, lost, typed="no\n")
         await resolve.run("success", attempt.attempt_id, lost, "--yes")
         await resolve.run("again", attempt.attempt_id, "--no-order", "--yes")
+    for word in ("list", "review", "duplicates", "prune"):
+        listed = Transcript(aurpay, f"store {word}")
+        await listed.run("success", *(["--yes"] if word == "prune" else []))
+        await listed.run("wrong usage", *USAGE)
+        listed.expect()
     await resolve.run("neither an order nor none", attempt.attempt_id)
     for transcript in (show, reconcile, resolve):
         unknown = ["--no-order", "--yes"] if transcript is resolve else []
