@@ -246,7 +246,8 @@ def steps_for(attempt: Attempt, inbox: InboxRow | None) -> Iterator[Step]:
     show = None if order_id is None else f"aurpay order show {quote(order_id)}"
     reconcile = f"aurpay store reconcile {quote(attempt.reference)}"
     if attempt.state is _State.PAID:
-        yield Step(_advice_if_paid(inbox), show)
+        yield Step(_advice_if_paid(inbox))
+        yield Step("see whether Aurpay still has it as paid", show)
     elif inbox is not None and inbox.handled in _PAID_WITHOUT_PROOF:
         yield Step(
             "your handler received this payment before Aurpay confirmed it: deliver "
@@ -406,6 +407,7 @@ def _show_attempts(
     output.line()
     output.status(f"attempts: {len(attempts)}", "")
     if steps:
+        output.line()
         _show_steps(output, steps)
 
 
