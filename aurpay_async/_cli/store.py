@@ -194,8 +194,8 @@ def _attempt_rows(
     if attempt.sent_at is not None:
         yield Row("sent", _when(attempt.sent_at, now))
     if attempt.last_polled_at is not None:
-        polled = f"{_when(attempt.last_polled_at, now)}: {attempt.status or 'no order'}"
-        yield Row("polled", polled)
+        found = attempt.status or f"matching orders: {len(attempt.candidates)}"
+        yield Row("polled", f"{_when(attempt.last_polled_at, now)}: {found}")
     polling = attempt.next_poll_at
     yield Row("next poll", "none" if polling is None else _when(polling, now))
     yield Row("payable until", _when(attempt.payable_until, now))

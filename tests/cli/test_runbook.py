@@ -239,7 +239,9 @@ async def open_night(
 Open = Any
 
 
-async def test_runbook_paid_and_not_fulfilled(open_night: Open) -> None:
+async def test_page_shows_the_output_for_paid_and_not_fulfilled(
+    open_night: Open,
+) -> None:
     night = await open_night("Paid and not fulfilled")
     order = await night.shop.sell("cart-42")
     night.clock.advance(600)
@@ -258,7 +260,9 @@ async def test_runbook_paid_and_not_fulfilled(open_night: Open) -> None:
     night.assert_complete()
 
 
-async def test_runbook_a_payment_needs_review(open_night: Open) -> None:
+async def test_page_shows_the_output_for_a_payment_needs_review(
+    open_night: Open,
+) -> None:
     night = await open_night("A payment needs review")
     night.sandbox.faults.push("503+created")
     night.sandbox.callback_faults.push("lost")
@@ -272,7 +276,9 @@ async def test_runbook_a_payment_needs_review(open_night: Open) -> None:
     night.assert_complete()
 
 
-async def test_runbook_fulfilled_and_not_paid(open_night: Open) -> None:
+async def test_page_shows_the_output_for_fulfilled_and_not_paid(
+    open_night: Open,
+) -> None:
     night = await open_night("Fulfilled and not paid")
     order = await night.shop.sell("cart-44")
     night.clock.advance(1500)
@@ -283,7 +289,9 @@ async def test_runbook_fulfilled_and_not_paid(open_night: Open) -> None:
     night.assert_complete()
 
 
-async def test_runbook_two_payments_for_one_reference(open_night: Open) -> None:
+async def test_page_shows_the_output_for_two_payments_for_one_reference(
+    open_night: Open,
+) -> None:
     night = await open_night("Two payments for one reference")
     first = await night.shop.sell("cart-45")
     night.clock.advance(600)
@@ -301,7 +309,7 @@ async def test_runbook_two_payments_for_one_reference(open_night: Open) -> None:
     night.assert_complete()
 
 
-async def test_runbook_callback_storm(open_night: Open) -> None:
+async def test_page_shows_the_output_for_callback_storm(open_night: Open) -> None:
     night = await open_night("Callback storm")
     order = await night.shop.sell("cart-46")
     night.sandbox.callback_faults.push("twice; times=50")
@@ -312,7 +320,7 @@ async def test_runbook_callback_storm(open_night: Open) -> None:
     night.assert_complete()
 
 
-async def test_runbook_aurpay_is_down(
+async def test_page_shows_the_output_for_aurpay_is_down(
     open_night: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night = await open_night("Aurpay is down")
@@ -329,7 +337,7 @@ async def test_runbook_aurpay_is_down(
     night.assert_complete()
 
 
-async def test_runbook_the_database_is_down(
+async def test_page_shows_the_output_for_the_database_is_down(
     open_night: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night = await open_night("The database is down")
@@ -348,7 +356,7 @@ async def test_runbook_the_database_is_down(
     night.assert_complete()
 
 
-async def test_runbook_the_clock_is_wrong(open_night: Open) -> None:
+async def test_page_shows_the_output_for_the_clock_is_wrong(open_night: Open) -> None:
     night = await open_night("The clock is wrong")
     night.skew_s = 630
     await night.run()
@@ -357,7 +365,7 @@ async def test_runbook_the_clock_is_wrong(open_night: Open) -> None:
     night.assert_complete()
 
 
-async def test_runbook_a_key_has_leaked(
+async def test_page_shows_the_output_for_a_key_has_leaked(
     open_night: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night = await open_night("A key has leaked")
@@ -381,6 +389,6 @@ def test_each_section_with_commands_has_a_test() -> None:
         for title, body in SECTION.findall(PAGE.read_text("utf-8"))
         if BLOCK.search(body)
     ]
-    tests = [name.removeprefix("test_runbook_") for name in globals()]
+    tests = [name.removeprefix("test_page_shows_the_output_for_") for name in globals()]
     for title in titles:
         assert title.lower().replace(" ", "_") in tests

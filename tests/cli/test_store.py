@@ -19,6 +19,7 @@ from aurpay_async.orders._store import _MIN_AGE, _MIN_PAID_AGE
 from aurpay_async.testing import FakeClock
 
 from ..orders.samples import NOW, attempt
+from ..support.postgresql import postgresql, postgresql_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
 
     from .conftest import Done, Run
+
+__all__ = ["postgresql", "postgresql_url"]
 
 KEY = "sandbox-reference-key"
 ORDER = "20260101000000000001"
@@ -140,6 +143,37 @@ async def test_store_show_tells_which_callback_was_handled(
     done = await run_store(aurpay, "show", "cart-42")
     assert f"paid      by attempt {stored.attempt_id}" in done.out
     assert "your handler has handled the payment" in done.out
+
+
+async def test_store_commands_work_on_postgresql(
+    aurpay: Run,
+    sandbox: Sandbox,
+    postgresql_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AURPAY_DATABASE", postgresql_url)
+    assert (await asyncio.to_thread(aurpay, "db", "upgrade")).code == 0
+    async with (
+        sandbox.client(reference_key=KEY) as client,
+        OrderStore(client, postgresql_url) as store,
+    ):
+        order = await open_cart(store)
+        [stored] = await store.attempts("cart-42")
+        claim = await SqlInbox(store.engine).claim(stored.attempt_id, "paid")
+        assert isinstance(claim, Claim)
+        await sandbox.pay(order.order_id)
+        shown = await run_store(aurpay, "show", order.order_id)
+        assert "callback       being handled until" in shown.out
+        for _ in range(2):
+            done = await run_store(aurpay, "reconcile", "cart-42")
+            assert "cart-42: payable -> paid" in done.out
+        order_id = await lose_answer(store, sandbox, 43)
+        [lost] = await store.attempts("cart-43")
+        words = ("resolve", lost.attempt_id, order_id, "--yes")
+        assert (await run_store(aurpay, *words)).code == 0
+        for word in ("list", "review", "duplicates", "prune"):
+            yes = ["--yes"] if word == "prune" else []
+            assert (await run_store(aurpay, word, *yes)).code == 0
 
 
 async def test_store_show_of_an_unknown_reference_ends_with_1(
