@@ -124,6 +124,10 @@ class Server:
             self._is_running = False
             self._run("pg_ctl", "stop", "-w", "-D", self._data, "-m", "immediate")
 
+    def start_again(self) -> None:
+        """Start a server that was stopped, with its data."""
+        self._launch()
+
     def _launch(self) -> None:
         options = " ".join(f"-c {option}" for option in OPTIONS)
         options += f" -p {self.port}"
