@@ -57,6 +57,10 @@ _COUNTERS: Final[Mapping[str, tuple[str, str]]] = {
 
 _AGE: Final = "aurpay.reconcile.age"
 
+#: Seconds for which counts are reported. Jobs that reconcile run in any of several
+#: processes: an old count of one of them would hide that another process counts less.
+_MAX_COUNTS_AGE_S: Final = 900
+
 #: Names, units and descriptions of the gauges, and how the values of several stores in
 #: one process become one.
 _GAUGES: Final[Mapping[str, tuple[str, str, Callable[[Iterable[float]], float]]]] = {
@@ -133,9 +137,10 @@ class OrderGauges:
 
     def read(self, name: str) -> Mapping[str, float]:
         """Return the values of a gauge by state."""
-        if name == _AGE and self._values:
-            return {"": self.age_s()}
-        return self._values.get(name, {})
+        if name == _AGE:
+            return {"": self.age_s()} if self._values else {}
+        is_old = self.age_s() > _MAX_COUNTS_AGE_S
+        return {} if is_old else self._values.get(name, {})
 
 
 #: The order stores of this process.

@@ -169,6 +169,19 @@ async def test_the_gauges_of_several_stores_are_combined_until_they_are_closed(
     assert measured.points("aurpay.store.orders") == measured.points(AGE) == []
 
 
+async def test_counts_end_a_quarter_of_an_hour_after_the_run_and_the_age_grows_on(
+    local: OrderStore, clock: FakeClock, measured: Measured
+) -> None:
+    await opened(local)
+    await local.reconcile()
+    clock.advance(900)
+    assert by_attribute(measured, "aurpay.store.orders") == {"payable": 1}
+    assert value(measured, LAG) == 0
+    clock.advance(1)
+    assert measured.points("aurpay.store.orders") == measured.points(LAG) == []
+    assert value(measured, AGE) == 901
+
+
 async def test_a_count_ends_at_its_limit(
     store: OrderStore, monkeypatch: pytest.MonkeyPatch, measured: Measured
 ) -> None:

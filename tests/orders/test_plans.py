@@ -130,6 +130,7 @@ def operations(
         "list_attempts": list_all,
         "duplicate_payments": store.duplicate_payments,
         "needs_review": store.needs_review,
+        "gauges": store._repository.rows.count_open,
         "health": store.health,
         "prune": lambda: store.prune(timedelta(days=7), paid_older_than=YEAR),
     }
