@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,17 @@ asyncio_mode = auto
 asyncio_default_fixture_loop_scope = function
 filterwarnings = error
 """
+#: Public modules with classes, but for the adapters: docs/frameworks.md has a program
+#: for each of them.
+MODULES_WITH_CLASSES = (
+    "aurpay_async",
+    "aurpay_async.bolt11",
+    "aurpay_async.callbacks",
+    "aurpay_async.callbacks.sql",
+    "aurpay_async.orders",
+    "aurpay_async.sandbox",
+    "aurpay_async.testing",
+)
 LINK = re.compile(r"(?:\]\(|src=\"|srcset=\")([^)\s:\"]*)[)\"]")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 #: An entry of the catalogue of errors.
@@ -282,6 +294,26 @@ def test_every_public_module_is_in_the_reference() -> None:
     pages = "".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
     described = set(re.findall(r"automodule:: (\S+)", pages))
     assert described == {"aurpay_async", *public} - {"aurpay_async.contrib"}
+
+
+def test_every_public_class_is_in_an_example_of_the_reference() -> None:
+    code = "".join(
+        example.parsed
+        for document in DOCUMENTS
+        for example in document.examples()
+        if Path(example.path).parent.name == "reference"
+    )
+    words = {*re.findall(r"\w+", code)}
+    modules = map(import_module, MODULES_WITH_CLASSES)
+    missing = {
+        name
+        for module in modules
+        for name in module.__all__
+        if inspect.isclass(kind := getattr(module, name))
+        and not issubclass(kind, Exception)
+        and name not in words
+    }
+    assert missing == set()
 
 
 #: An amount that is printed, or put into a string, without a format.

@@ -19,11 +19,10 @@ OPENING: Final = re.compile(
     r"# [^\n]+\n\nThis (?:page|tutorial) (?:[^\n]+\n)*?[^\n]*\b(?:for|Read it) "
 )
 
-#: Pages without an opening of their own: the first page, and those that a program makes
-#: or that include a file of the repository.
+#: Pages without an opening of their own: the first page, and those that include a file
+#: of the repository.
 WITHOUT_OPENING: Final = re.compile(
-    r"index\.md|docs/(changelog|contributing|support)\.md"
-    r"|docs/(programs|reference)/(?!index)"
+    r"docs/(index|changelog|contributing|support|programs/\w+)\.md"
 )
 
 #: Sentences without an actor, and phrases before the sentence begins.
