@@ -30,6 +30,7 @@ import attrs
 from .._api.checks import own_order_id
 from .._api.models import OrderStatus
 from .._client.retry import RetryPolicy
+from .._core.events import log_fields
 from ..callbacks._processor import check_platform_order
 from ..callbacks._reference import new_attempt_id
 from ..errors import (
@@ -39,13 +40,13 @@ from ..errors import (
     NotFoundError,
     OrderStoreError,
     RequestOutcome,
-    UnknownOrderError,
     UntrustedOrderError,
 )
-from ._models import Attempt, AttemptState
+from ._models import Attempt, AttemptState, log_fields_of
 from ._planner import MAX_SEND_DELAY, Action, call_limit, decide, last_payment_at
 from ._reconcile import record_candidates, search
 from ._recording import PAYMENT_HASH, record
+from ._repository import Key, LockedAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from .._api.lightning_order import LightningOrder
     from .._api.models import NewOrder
     from .._core.clock import Clock
-    from ._planner import ReferenceRecord, Step
+    from ._planner import Step
     from ._repository import Repository
 
 
@@ -117,12 +118,12 @@ class Answers:
             error.outcome, error.order_id = RequestOutcome.UNKNOWN, order.order_id
             error.reference, error.sent_at = sending.attempt.reference, sending.now
             # All callers may have been cancelled, and then none of them gets the error.
-            _log.warning(
+            log_fields(
+                _log,
+                logging.WARNING,
+                log_fields_of(sending.attempt, error, order.order_id),
                 "an order was created and is not stored yet; the next call for its "
-                "reference stores it: reference=%a order_id=%s attempt_id=%s: %s",
-                sending.attempt.reference,
-                order.order_id,
-                sending.attempt.attempt_id,
+                "reference stores it: %s",
                 error,
             )
             raise
@@ -162,86 +163,70 @@ class Answers:
         self._unstored[sending.attempt.reference] = (sending, order)
 
     async def _store_failure(self, sending: Sending, error: AurpayError) -> None:
-        repository, attempt = self._repository, sending.attempt
-        async with repository.rows.writing() as connection:
-            entry, current = await self._lock_attempt(connection, attempt)
-            move = partial(repository.transition, connection, current, now=entry.now)
+        order_id = own_order_id(error)
+        async with self._repository.rows.writing() as connection:
+            locked = await self._lock(connection, sending.attempt, order_id)
+            current = locked.attempt
             if error.outcome is not RequestOutcome.UNKNOWN:
-                await move((AttemptState.REJECTED,))
+                await locked.move(AttemptState.REJECTED)
                 return
-            check = error.check if isinstance(error, UntrustedOrderError) else None
-            # Without it, the attempt may still have created an order.
-            order_id = own_order_id(error)
-            if order_id is not None and await repository.rows.is_taken(
-                connection, order_id, attempt.attempt_id
-            ):
+            if order_id is not None and not locked.is_order_taken:
+                to = [AttemptState.WITHHELD]
+            else:  # the attempt may still have created an order
                 order_id = None
-            unknown = (
-                (AttemptState.UNKNOWN,)
-                if current.state is AttemptState.CREATING
-                else ()
-            )
-            await move(
-                unknown if order_id is None else (AttemptState.WITHHELD,),
+                is_creating = current.state is AttemptState.CREATING
+                to = [AttemptState.UNKNOWN] if is_creating else []
+            await locked.move(
+                *to,
                 order_id=order_id or current.order_id,
-                failed_check=check,
+                failed_check=getattr(error, "check", None),
                 sent_at=sending.to_database_time(error.sent_at),
             )
 
     async def _store_order(
         self, sending: Sending, order: LightningOrder
     ) -> LightningOrder | None:
-        repository, attempt = self._repository, sending.attempt
-        async with repository.rows.writing() as connection:
-            entry, current = await self._lock_attempt(connection, attempt)
-            move = partial(repository.transition, connection, current, now=entry.now)
-            failed = await self._failed_duplicate_check(connection, attempt, order)
-            if failed == "new":
-                after = await move((AttemptState.UNKNOWN,), failed_check=failed)
-            elif failed is not None:
-                after = await move(
-                    (AttemptState.WITHHELD,),
-                    order_id=order.order_id,
-                    failed_check=failed,
+        attempt, failed = sending.attempt, None
+        payment_hash = order.payment_request.payment_hash
+        async with self._repository.rows.writing() as connection:
+            locked = await self._lock(connection, attempt, order.order_id, payment_hash)
+            if locked.is_order_taken:
+                failed = "new"
+                change = await locked.move(AttemptState.UNKNOWN, failed_check=failed)
+            elif locked.is_payment_hash_taken:
+                failed = PAYMENT_HASH
+                change = await locked.move(
+                    AttemptState.WITHHELD, order_id=order.order_id, failed_check=failed
                 )
             else:
-                is_payable = entry.allows_payable(attempt.attempt_id)
-                after = await move(
-                    (
-                        *((AttemptState.PAYABLE,) if is_payable else ()),
-                        AttemptState.WITHHELD,
-                    ),
-                    **_fields_of(current, order),
+                is_payable = locked.entry.allows_payable(attempt.attempt_id)
+                change = await locked.move(
+                    *((AttemptState.PAYABLE,) if is_payable else ()),
+                    AttemptState.WITHHELD,
+                    **_fields_of(locked.attempt, order),
                 )
         if failed is not None:
             raise _untrusted(order, failed)
-        return order if after.state is AttemptState.PAYABLE else None
+        return order if change.attempt.state is AttemptState.PAYABLE else None
 
-    async def _failed_duplicate_check(
-        self, connection: AsyncConnection, attempt: Attempt, order: LightningOrder
-    ) -> str | None:
-        """Return the check that fails if another attempt has this order or invoice."""
-        rows, payment_hash = self._repository.rows, order.payment_request.payment_hash
-        if await rows.is_taken(connection, order.order_id, attempt.attempt_id):
-            return "new"
-        if await rows.is_hash_used(connection, payment_hash, attempt.attempt_id):
-            return PAYMENT_HASH
-        return None
-
-    async def _lock_attempt(
-        self, connection: AsyncConnection, attempt: Attempt
-    ) -> tuple[ReferenceRecord, Attempt]:
-        """Lock an attempt as `Repository.lock_attempt`; restore its row if missing."""
-        repository = self._repository
-        try:
-            return await repository.lock_attempt(connection, attempt.attempt_id)
-        except UnknownOrderError:
-            # A failover can lose the latest commits, and with them this row.
-            reference, price = attempt.reference, attempt.price
-            await repository.rows.begin(connection, reference, price, attempt.currency)
-            restored = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
-            await repository.rows.add(connection, restored)
-            return await repository.lock_attempt(connection, attempt.attempt_id)
+    async def _lock(
+        self,
+        connection: AsyncConnection,
+        attempt: Attempt,
+        order_id: str | None,
+        payment_hash: str | None = None,
+    ) -> LockedAttempt:
+        """Lock an attempt as `Rows.lock` does; restore its row if it is missing."""
+        rows = self._repository.rows
+        key = Key(attempt.attempt_id, order_id=order_id, payment_hash=payment_hash)
+        found = await rows.find_and_lock(connection, key)
+        if found is not None:
+            return found
+        # A failover can lose the latest commits, and with them this row.
+        await rows.begin(connection, attempt.reference, attempt.price, attempt.currency)
+        restored = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
+        await rows.add(connection, restored)
+        return await rows.lock(connection, key)
 
 
 def _fields_of(attempt: Attempt, order: LightningOrder) -> dict[str, Any]:
@@ -281,10 +266,10 @@ _POLL_S: Final = 0.1
 #: Actions that the unlocked read decides.
 _IDLE: Final = frozenset({Action.SHOW, Action.WAIT})
 
-#: Actions that are state transitions, and their target states.
-_TRANSITIONS: Final[Mapping[Action, tuple[AttemptState, ...]]] = {
-    Action.RETIRE: (AttemptState.OVERDUE,),
-    Action.MARK_UNKNOWN: (AttemptState.UNKNOWN,),
+#: Actions that are state transitions, and their target state.
+_TRANSITIONS: Final[Mapping[Action, AttemptState]] = {
+    Action.RETIRE: AttemptState.OVERDUE,
+    Action.MARK_UNKNOWN: AttemptState.UNKNOWN,
 }
 
 
@@ -392,7 +377,8 @@ class OrderOpener:
     async def _plan(self, reference: str, request: NewOrder) -> Step:
         """Return the next step, from a read without locks."""
         async with self._repository.rows.reading() as connection:
-            entry = await self._repository.rows.entry(connection, reference)
+            key = Key(reference, "reference")
+            entry = await self._repository.rows.entry(connection, key)
         now = self._repository.clock.now() if entry is None else entry.now
         return decide(entry, self._new_attempt(reference, request, now), now)
 
@@ -400,24 +386,23 @@ class OrderOpener:
         self, reference: str, request: NewOrder
     ) -> tuple[Step, Sending | None]:
         """Decide the next step and write its row while holding the reference's lock."""
-        repository = self._repository
-        async with repository.rows.writing() as connection:
-            await repository.rows.begin(
+        rows, clock = self._repository.rows, self._repository.clock
+        async with rows.writing() as connection:
+            entry = await rows.begin(
                 connection, reference, request.price, request.currency
             )
-            # Read after the lock, because other transactions may have delayed it.
-            monotonic = repository.clock.monotonic()
-            local_now = repository.client._clock.now()  # noqa: SLF001
-            entry = await repository.rows.entry(connection, reference)
-            now = local_now if entry is None else entry.now
-            new = self._new_attempt(reference, request, now)
-            step = decide(entry, new, now)
+            # The time of the read under the lock, for which other transactions may
+            # have let it wait.
+            since = timedelta(seconds=clock.monotonic() - entry.read_at)
+            local_now = self._repository.client._clock.now() - since  # noqa: SLF001
+            new = self._new_attempt(reference, request, entry.now)
+            step = decide(entry, new, entry.now)
             if step.do is Action.CREATE:
-                await repository.rows.add(connection, new)
+                await rows.add(connection, new)
             if step.do in _TRANSITIONS:
-                to = _TRANSITIONS[step.do]
-                await repository.transition(connection, step.attempt, to, now=now)
-        return step, Sending(step.attempt, monotonic, local_now)
+                locked = LockedAttempt(rows, connection, entry, step.attempt)
+                await locked.move(_TRANSITIONS[step.do])
+        return step, Sending(step.attempt, entry.read_at, local_now)
 
     def _new_attempt(self, reference: str, request: NewOrder, now: datetime) -> Attempt:
         deadline = now + call_limit(self._call_s)
@@ -467,18 +452,20 @@ class OrderOpener:
             # Searching is not possible with this account. No payer has seen the
             # invoice, so a second order is safe; without one, the reference could
             # never be paid.
-            _log.warning(
+            log_fields(
+                _log,
+                logging.WARNING,
+                log_fields_of(attempt, error),
                 "the search for an order of unknown outcome failed, and another order "
-                "is created: reference=%a attempt_id=%s: %s",
-                attempt.reference,
-                attempt.attempt_id,
+                "is created: %s",
                 error,
             )
             await self._transition(attempt, polled=True)
             return
         async with self._repository.rows.writing() as connection:
             await record_candidates(
-                self._repository, connection, attempt.attempt_id, found.orders
+                await self._repository.rows.lock(connection, Key(attempt.attempt_id)),
+                found.orders,
             )
 
     async def _poll(
@@ -496,20 +483,20 @@ class OrderOpener:
             await repository.rows.plan_poll(attempt)
             return attrs.evolve(known, status=order.status)
         async with repository.rows.writing() as connection:
-            await record(repository, connection, attempt.attempt_id, order)
+            locked = await repository.rows.lock(
+                connection, Key(attempt.attempt_id, order_id=order.order_id)
+            )
+            await record(locked, order)
         return None
 
     async def _transition(
         self, attempt: Attempt, *targets: AttemptState, polled: bool = False
     ) -> None:
-        async with self._repository.rows.writing() as connection:
-            entry, current = await self._repository.lock_attempt(
-                connection, attempt.attempt_id
-            )
-            changes = {"last_polled_at": entry.now} if polled else {}
-            await self._repository.transition(
-                connection, current, targets, now=entry.now, **changes
-            )
+        rows = self._repository.rows
+        async with rows.writing() as connection:
+            locked = await rows.lock(connection, Key(attempt.attempt_id))
+            changes = {"last_polled_at": locked.now} if polled else {}
+            await locked.move(*targets, **changes)
 
 
 def _is_on_this_loop(task: asyncio.Task[LightningOrder | None]) -> bool:

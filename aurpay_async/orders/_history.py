@@ -14,6 +14,7 @@ from sqlalchemy import or_, select
 
 from .._db.engine import execute
 from .._db.tables import attempts, callbacks
+from ._repository import Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,7 @@ async def read_history(rows: Rows, name: str) -> History | None:
         StoreUnavailableError: the database failed, or did not answer in time.
     """
     async with rows.reading() as connection:
-        record = await rows.entry(connection, name)
+        record = await rows.entry(connection, Key(name, "reference"))
         if record is None:
             has_name = or_(
                 _a.order_id == name, _a.attempt_id == name, _a.payment_hash == name
@@ -72,7 +73,7 @@ async def read_history(rows: Rows, name: str) -> History | None:
             found = (await execute(connection, owner)).scalars().first()
             if found is None:
                 return None
-            record = await rows.entry(connection, found)
+            record = await rows.entry(connection, Key(found, "reference"))
         return None if record is None else await _with_inbox(connection, record)
 
 

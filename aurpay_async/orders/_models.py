@@ -232,6 +232,24 @@ class Attempt:
         return self._order_json is not None
 
 
+def log_fields_of(
+    attempt: Attempt, error: BaseException | None = None, order_id: str | None = None
+) -> Mapping[str, str | None]:
+    """Return the fields of a log record about an attempt.
+
+    Args:
+        attempt: The attempt.
+        error: The error that is logged.
+        order_id: Its order, if the attempt does not have it yet.
+    """
+    return {
+        "reference": attempt.reference,
+        "order_id": order_id or attempt.order_id,
+        "attempt_id": attempt.attempt_id,
+        "outcome": error.outcome.value if isinstance(error, AurpayError) else None,
+    }
+
+
 @attrs.frozen(kw_only=True)
 class Change:
     """The result of recording an update."""

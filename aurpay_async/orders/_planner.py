@@ -179,16 +179,22 @@ class ReferenceRecord:
 
     #: The database's time when the rows were read.
     now: datetime
+    #: This machine's monotonic time before that.
+    read_at: float = 0.0
     reference: str
     price: Decimal
     currency: str
     paid_attempt_id: str | None
     #: Newest first.
     attempts: Sequence[Attempt]
+    #: The ids of the attempts, of any reference, that have the order and the payment
+    #: hash that were asked for.
+    owner_of_order_id: str | None = None
+    owner_of_payment_hash: str | None = None
 
-    def find(self, attempt_id: str) -> Attempt | None:
-        """Return the attempt with this id."""
-        return next((a for a in self.attempts if a.attempt_id == attempt_id), None)
+    def find(self, key: str, by: str = "attempt_id") -> Attempt | None:
+        """Return the attempt with this value of a field, ``attempt_id`` by default."""
+        return next((a for a in self.attempts if getattr(a, by) == key), None)
 
     def first(self, *states: AttemptState) -> Attempt | None:
         """Return the newest attempt in one of these states."""

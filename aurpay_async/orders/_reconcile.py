@@ -23,7 +23,7 @@ import attrs
 
 from .._api.models import OrderStatus
 from .._client.lost_orders import OrderQuery
-from .._core.events import count
+from .._core.events import count, log_fields
 from .._core.metrics import meter_provider
 from .._db.engine import Database
 from .._db.migrations import upgrade as upgrade_database
@@ -35,9 +35,18 @@ from ..errors import (
     StoreUnavailableError,
     TransportError,
 )
-from ._models import ENDED, UNIDENTIFIED, AttemptState, Change, Failure, Reconciliation
+from ._models import (
+    ENDED,
+    UNIDENTIFIED,
+    AttemptState,
+    Change,
+    Failure,
+    Reconciliation,
+    log_fields_of,
+)
 from ._planner import LEASE, end_of, needs_list, poll_after
 from ._recording import record
+from ._repository import Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +57,7 @@ if TYPE_CHECKING:
     from .._api.models import Order
     from ..callbacks import Kind
     from ._models import Attempt, OnChange
-    from ._repository import Neighbours, Repository
+    from ._repository import LockedAttempt, Neighbours, Repository, Rows
 
 
 #: Runs that follow each other at once do not count the orders each time.
@@ -141,26 +150,17 @@ async def _poll(repository: Repository, order_ids: Sequence[str]) -> Sequence[Or
     return found
 
 
-async def record_candidates(
-    repository: Repository,
-    connection: AsyncConnection,
-    attempt_id: str,
-    orders: Sequence[Order],
-) -> Change:
+async def record_candidates(locked: LockedAttempt, orders: Sequence[Order]) -> Change:
     """Record the candidates that a search found."""
-    entry, attempt = await repository.lock_attempt(connection, attempt_id)
+    attempt, now = locked.attempt, locked.now
     if attempt.state not in {*UNIDENTIFIED, AttemptState.NOT_FOUND}:
         return Change(attempt=attempt, before=attempt.state)
     candidates = {order.order_id: order.status for order in orders[:MAX_CANDIDATES]}
-    after = await repository.transition(
-        connection,
-        attempt,
-        (_state_after_search(attempt, candidates, entry.now),),
-        now=entry.now,
+    return await locked.move(
+        _state_after_search(attempt, candidates, now),
         candidates=candidates,
-        last_polled_at=entry.now,
+        last_polled_at=now,
     )
-    return Change(attempt=after, before=attempt.state)
 
 
 def _state_after_search(
@@ -184,9 +184,8 @@ async def candidate(
     """Search for the order of a callback for this attempt; record the candidates."""
     found = await search(repository, attempt)
     async with repository.rows.writing() as connection:
-        await record_candidates(
-            repository, connection, attempt.attempt_id, found.orders
-        )
+        locked = await repository.rows.lock(connection, Key(attempt.attempt_id))
+        await record_candidates(locked, found.orders)
     return found.order_of(attempt, kind)
 
 
@@ -284,24 +283,14 @@ async def _reschedule(repository: Repository, poll: _Poll, error: Exception) -> 
         raise error
     attempt = poll.attempt
     if isinstance(error, _HandlerError) and error.__cause__ is not None:
-        _log.error(
-            "on_change failed; the next run calls it again: reference=%a "
-            "order_id=%s attempt_id=%s",
-            attempt.reference,
-            attempt.order_id,
-            attempt.attempt_id,
-            exc_info=error.__cause__,
-        )
+        fields = log_fields_of(attempt)
+        problem = "on_change failed; the next run calls it again"
+        log_fields(_log, logging.ERROR, fields, problem, error=error.__cause__)
         # After the attempts that are due already, so that it does not delay them.
         await repository.rows.plan_poll(attempt, poll.now)
         return Failure(attempt=attempt, error=error.__cause__)
-    _log.warning(
-        "an order could not be polled: reference=%a order_id=%s attempt_id=%s: %s",
-        attempt.reference,
-        attempt.order_id,
-        attempt.attempt_id,
-        error,
-    )
+    fields = log_fields_of(attempt, error)
+    log_fields(_log, logging.WARNING, fields, "an order could not be polled: %s", error)
     if not _affects_all(error):
         await repository.rows.plan_poll(attempt, poll_after(attempt, poll.now))
     return Failure(attempt=attempt, error=error)
@@ -318,7 +307,7 @@ async def _poll_attempt(
         return await _transition(repository, attempt, AttemptState.UNKNOWN, on_change)
     found = await search(repository, attempt, poll.now)
     async with repository.rows.writing() as connection:
-        change = await _record_search(repository, connection, attempt, found)
+        change = await _record_search(repository.rows, connection, attempt, found)
         return await _notify(change, connection, on_change)
 
 
@@ -334,24 +323,24 @@ async def _poll_order(
             repository, poll.attempt, AttemptState.EXPIRED, on_change
         )
     async with repository.rows.writing() as connection:
-        change = await record(repository, connection, poll.attempt.attempt_id, order)
+        locked = await repository.rows.lock(
+            connection, Key(poll.attempt.attempt_id, order_id=order.order_id)
+        )
+        change = await record(locked, order)
         return await _notify(change, connection, on_change)
 
 
 async def _record_search(
-    repository: Repository,
-    connection: AsyncConnection,
-    attempt: Attempt,
-    found: SearchResult,
+    rows: Rows, connection: AsyncConnection, attempt: Attempt, found: SearchResult
 ) -> Change:
     """Record a search; a reported payment may identify the order."""
-    if attempt.state is AttemptState.PAYMENT_REPORTED:
-        order = found.order_of(attempt, "paid")
-        if order is not None:
-            return await record(repository, connection, attempt.attempt_id, order)
-    return await record_candidates(
-        repository, connection, attempt.attempt_id, found.orders
-    )
+    is_reported = attempt.state is AttemptState.PAYMENT_REPORTED
+    order = found.order_of(attempt, "paid") if is_reported else None
+    order_id = None if order is None else order.order_id
+    locked = await rows.lock(connection, Key(attempt.attempt_id, order_id=order_id))
+    if order is not None:
+        return await record(locked, order)
+    return await record_candidates(locked, found.orders)
 
 
 async def _transition(
@@ -361,14 +350,10 @@ async def _transition(
     on_change: OnChange | None,
 ) -> Change:
     async with repository.rows.writing() as connection:
-        entry, current = await repository.lock_attempt(connection, attempt.attempt_id)
-        now = entry.now
+        locked = await repository.rows.lock(connection, Key(attempt.attempt_id))
         # An attempt that has just become unknown has not been searched for yet.
-        polled = {} if to is AttemptState.UNKNOWN else {"last_polled_at": now}
-        after = await repository.transition(
-            connection, current, (to,), now=now, **polled
-        )
-        change = Change(attempt=after, before=current.state)
+        polled = {} if to is AttemptState.UNKNOWN else {"last_polled_at": locked.now}
+        change = await locked.move(to, **polled)
         return await _notify(change, connection, on_change)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._api.arguments import require_order_id
 from .._api.models import Order, OrderStatus
+from .._core.events import log_fields
 from ..callbacks import ConfirmedNotification, Reference, UnconfirmedNotification
 from ..callbacks._processor import check_platform_order
 from ..errors import (
@@ -29,15 +30,20 @@ from ._models import (
     AttemptState,
     Change,
     as_known_order,
+    log_fields_of,
     states_for,
 )
 from ._planner import can_be_polled, last_payment_at
+from ._repository import Key
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from ..callbacks import Kind
     from ._models import Caller, OrderUpdate
-    from ._repository import Repository
+    from ._repository import LockedAttempt, Repository, Rows
 
 
 #: The check that fails if another attempt's invoice has the same payment hash.
@@ -45,53 +51,44 @@ PAYMENT_HASH: Final = "payment_hash"
 
 
 async def record(
-    repository: Repository,
-    connection: AsyncConnection,
-    attempt_id: str,
-    order: Order,
-    *,
-    by_person: bool = False,
+    locked: LockedAttempt, order: Order, *, by_person: bool = False
 ) -> Change:
     """Record Aurpay's status of an attempt's order.
 
     Args:
-        repository: The store's.
-        connection: The transaction to write in.
-        attempt_id: The attempt's.
+        locked: The attempt, with the owner of the order.
         order: The order as read from Aurpay.
         by_person: True if a person has assigned the order to this attempt.
 
     Raises:
-        UnknownOrderError: the store has no such attempt.
         CallbackReferenceError: the order belongs to another attempt, or has another
             price, currency or amount.
     """
-    entry, attempt = await repository.lock_attempt(connection, attempt_id)
-    move = partial(
-        repository.transition,
-        connection,
-        attempt,
-        now=entry.now,
-        last_polled_at=entry.now,
-    )
+    attempt, now = locked.attempt, locked.now
+    move = partial(locked.move, last_polled_at=now)
     stored = attempt.status or OrderStatus.PENDING
     if attempt.order_id in {None, order.order_id} and not stored.can_become(
         order.status
     ):
         # The order was read before the stored status: a payment outlasts a timeout.
-        return Change(attempt=await move(()), before=attempt.state)
-    await _require_own_order(repository, connection, attempt, order)
+        return await move()
+    check_platform_order(attempt.order or as_known_order(attempt, order), order)
+    if locked.is_order_taken:
+        raise CallbackReferenceError(
+            f"order {shown(order.order_id)} belongs to another attempt", rule="order"
+        )
     to = states_for(
         order.status,
-        paid_by_other=entry.paid_attempt_id not in {None, attempt_id},
-        expired=entry.now >= attempt.payable_until,
+        paid_by_other=locked.entry.paid_attempt_id not in {None, attempt.attempt_id},
+        expired=now >= attempt.payable_until,
     )
     if order.status.is_paid and _shares_invoice(attempt) and not by_person:
         to = (AttemptState.PAYMENT_REPORTED,)
-    after = await move(to, order_id=order.order_id, status=order.status, candidates={})
-    change = Change(attempt=after, before=attempt.state)
+    change = await move(
+        *to, order_id=order.order_id, status=order.status, candidates={}
+    )
     if change.newly_paid:
-        await repository.rows.set_paid_attempt(connection, after)
+        await locked.rows.set_paid_attempt(locked.connection, change.attempt)
     return change
 
 
@@ -100,43 +97,24 @@ def _shares_invoice(attempt: Attempt) -> bool:
     return attempt.failed_check == PAYMENT_HASH
 
 
-async def record_report(
-    repository: Repository,
-    connection: AsyncConnection,
-    attempt_id: str,
-    hint: str | None,
-) -> Change:
-    """Record a signed callback that reports a payment which Aurpay has not confirmed.
+async def _record_report(locked: LockedAttempt, kind: Kind, hint: str | None) -> Change:
+    """Record a signed callback that Aurpay has not confirmed.
 
     Args:
-        repository: The store's.
-        connection: The transaction to write in.
-        attempt_id: The attempt's.
+        locked: The attempt.
+        kind: The event that it reports.
         hint: The order id in the body of the callback, if it has a body.
     """
-    entry, attempt = await repository.lock_attempt(connection, attempt_id)
+    attempt = locked.attempt
+    if kind != "paid":
+        return Change(attempt=attempt, before=attempt.state)
     # The state of a known order stays: it becomes due, and the next run polls it.
     unknown = attempt.order_id is None
-    after = await repository.transition(
-        connection,
-        attempt,
-        (AttemptState.PAYMENT_REPORTED,) if unknown else (),
-        now=entry.now,
-        next_poll_at=entry.now if can_be_polled(attempt) else None,
+    return await locked.move(
+        *((AttemptState.PAYMENT_REPORTED,) if unknown else ()),
+        next_poll_at=locked.now if can_be_polled(attempt) else None,
         hinted_order_id=hint or attempt.hinted_order_id,
     )
-    return Change(attempt=after, before=attempt.state)
-
-
-async def _require_own_order(
-    repository: Repository, connection: AsyncConnection, attempt: Attempt, order: Order
-) -> None:
-    known = attempt.order or as_known_order(attempt, order)
-    check_platform_order(known, order)
-    if await repository.rows.is_taken(connection, order.order_id, attempt.attempt_id):
-        raise CallbackReferenceError(
-            f"order {shown(order.order_id)} belongs to another attempt", rule="order"
-        )
 
 
 _log: Final = logging.getLogger("aurpay_async.orders")
@@ -168,9 +146,12 @@ async def record_update(
         )
     async with repository.rows.writing(caller) as connection:
         if isinstance(update, ConfirmedNotification):
-            return await _record_confirmed(repository, connection, update)
-        attempt_id = await _attempt_id_of(repository, connection, order)
-        return await record(repository, connection, attempt_id, order)
+            return await _record_confirmed(repository.rows, connection, update)
+        order_id = order.order_id
+        locked = await repository.rows.lock(
+            connection, Key(order_id, "order_id", order_id)
+        )
+        return await record(locked, order)
 
 
 def require_one_source(
@@ -247,7 +228,11 @@ async def resolve(
 ) -> Change:
     """Record a person's decision: the order of an attempt, or that it created none."""
     async with repository.rows.writing(caller) as connection:
-        entry, attempt = await repository.lock_attempt(connection, attempt_id)
+        locked = await repository.rows.lock(
+            connection,
+            Key(attempt_id, order_id=None if order is None else order.order_id),
+        )
+        attempt = locked.attempt
         reported = attempt.state is AttemptState.PAYMENT_REPORTED
         if attempt.order_id is not None and not reported:
             raise OrderStoreError(
@@ -255,30 +240,20 @@ async def resolve(
                 reference=attempt.reference,
             )
         if order is not None:
-            return await record(
-                repository, connection, attempt_id, order, by_person=True
-            )
+            return await record(locked, order, by_person=True)
         if attempt.state not in {*UNIDENTIFIED, AttemptState.NOT_FOUND}:
             raise OrderStoreError(
                 f"attempt {shown(attempt_id)} is {attempt.state}: only one of unknown "
                 "outcome can be said to have created no order",
                 reference=attempt.reference,
             )
-        after = await repository.transition(
-            connection,
-            attempt,
-            (AttemptState.NOT_FOUND,),
-            now=entry.now,
-            candidates={},
-            last_polled_at=entry.now,
+        return await locked.move(
+            AttemptState.NOT_FOUND, candidates={}, last_polled_at=locked.now
         )
-        return Change(attempt=after, before=attempt.state)
 
 
 async def _record_confirmed(
-    repository: Repository,
-    connection: AsyncConnection,
-    notification: ConfirmedNotification,
+    rows: Rows, connection: AsyncConnection, notification: ConfirmedNotification
 ) -> Change:
     known, order = notification.known, notification.order
     token = Reference(
@@ -288,9 +263,10 @@ async def _record_confirmed(
         kind="paid" if order.status.is_paid else "timeout",
         attempt_id=known.attempt_id or "",
     )
-    if await _adopt(repository, connection, token):
-        return await _record_report(repository, connection, token, order.order_id)
-    return await record(repository, connection, token.attempt_id, order)
+    locked, is_new = await _find_or_adopt(rows, connection, token, order.order_id)
+    if is_new:
+        return await _record_report(locked, token.kind, order.order_id)
+    return await record(locked, order)
 
 
 async def _record_unconfirmed(
@@ -304,45 +280,49 @@ async def _record_unconfirmed(
             field="update",
         )
     hint = notification.event.order_hint
+    named = None if hint is None else hint.order_id
     async with repository.rows.writing(caller) as connection:
-        await _adopt(repository, connection, token)
-        named = None if hint is None else hint.order_id
-        return await _record_report(repository, connection, token, named)
+        locked, _ = await _find_or_adopt(repository.rows, connection, token)
+        return await _record_report(locked, token.kind, named)
 
 
-async def _record_report(
-    repository: Repository,
+async def _find_or_adopt(
+    rows: Rows,
     connection: AsyncConnection,
     token: Reference,
-    order_id: str | None,
-) -> Change:
-    """Record a callback that Aurpay has not confirmed."""
-    if token.kind == "paid":
-        return await record_report(repository, connection, token.attempt_id, order_id)
-    _, attempt = await repository.lock_attempt(connection, token.attempt_id)
-    return Change(attempt=attempt, before=attempt.state)
-
-
-async def _adopt(
-    repository: Repository, connection: AsyncConnection, token: Reference
-) -> bool:
-    """Insert the attempt of a callback if the store does not have it.
+    order_id: str | None = None,
+) -> tuple[LockedAttempt, bool]:
+    """Lock the attempt of a callback; insert it if the store does not have it.
 
     A restored backup lacks the newest attempts; or other code created an order with a
     reference. A payment needs review then: the signed URL proves that the order is the
     merchant's, but does not identify it.
 
     Returns:
-        True if the attempt was inserted.
+        The attempt, and true if it was inserted.
     """
-    rows = repository.rows
-    if await rows.by_attempt_id(connection, token.attempt_id) is not None:
-        return False
-    await rows.begin(connection, token.reference, token.price, token.currency)
-    entry = await rows.entry(connection, token.reference)
-    if entry is None or entry.find(token.attempt_id) is not None:
-        return False  # another process has just inserted it
-    attempt = Attempt(
+    key = Key(token.attempt_id, order_id=order_id)
+    found = await rows.find_and_lock(connection, key)
+    if found is not None:
+        return found, False
+    entry = await rows.begin(connection, token.reference, token.price, token.currency)
+    is_new = entry.find(key.value) is None  # else another process has inserted it
+    if is_new:
+        adopted = _adopted(token, entry.now)
+        await rows.add(connection, adopted)
+        log_fields(
+            _log,
+            logging.WARNING,
+            log_fields_of(adopted, order_id=order_id),
+            "%s callback of an order that this order store did not create",
+            token.kind,
+        )
+    return await rows.lock(connection, key), is_new
+
+
+def _adopted(token: Reference, now: datetime) -> Attempt:
+    """Return an attempt for a callback of an order that the store did not create."""
+    return Attempt(
         reference=token.reference,
         price=token.price,
         currency=token.currency,
@@ -352,29 +332,11 @@ async def _adopt(
         order_id=None,
         status=None,
         candidates={},
-        created_at=entry.now,
-        deadline=entry.now,
+        created_at=now,
+        deadline=now,
         sent_at=None,
         last_polled_at=None,
         next_poll_at=None,
-        payable_until=last_payment_at(entry.now),
+        payable_until=last_payment_at(now),
         order_json=None,
     )
-    await rows.add(connection, attempt)
-    _log.warning(
-        "%s callback of an order that this order store did not create: reference=%a "
-        "attempt_id=%s",
-        token.kind,
-        token.reference,
-        token.attempt_id,
-    )
-    return True
-
-
-async def _attempt_id_of(
-    repository: Repository, connection: AsyncConnection, order: Order
-) -> str:
-    attempt = await repository.rows.by_order(connection, order.order_id)
-    if attempt is None:
-        raise UnknownOrderError(f"the store has no order {shown(order.order_id)}")
-    return attempt.attempt_id

@@ -4,6 +4,9 @@ A transaction locks the row of a reference before it changes its attempts: with 
 UPDATE`` on PostgreSQL, with the write lock of the whole database on SQLite. In addition
 each update names the state that it expects (optimistic locking), so that no change of
 another transaction is overwritten unseen.
+
+On PostgreSQL the lock, and the read under it, are two statements: a statement that had
+to wait for a lock does not see the rows that were inserted meanwhile.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, final
 
 import attrs
-from sqlalchemy import and_, delete, func, not_, or_, select, update
+from sqlalchemy import (
+    delete,
+)
 
 from .._api.models import OrderStatus
 from .._client.lost_orders import CLOCK_SKEW, LONGEST_ATTEMPT_S
@@ -25,24 +30,39 @@ from .._db.tables import attempts, references
 from ..errors import OrderStoreError, UnknownOrderError, shown
 from ._models import (
     MAY_OWN_LISTED_ORDER,
-    REVOCABLE,
     Attempt,
     AttemptState,
     Attention,
+    Change,
     attention_for,
 )
-from ._planner import DONE, ReferenceRecord, next_poll
+from ._planner import ReferenceRecord, next_poll
+from ._statements import (
+    BATCH,
+    HOLD,
+    INSERT,
+    LOCKS,
+    NEIGHBOURS,
+    OPEN,
+    SET_PAID,
+    UPDATE,
+    Statements,
+    pruning,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, Update
+    from sqlalchemy import Row, RowMapping, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from .._client import AurpayClient
     from .._core.clock import Clock
     from .._db.engine import Database
+    from ._statements import (
+        By,
+    )
 
 
 _a: Final = attempts.c
@@ -71,17 +91,21 @@ _NEAR: Final = timedelta(hours=1)
 #: The longest delay between the end of a call and the creation time that Aurpay lists.
 _LATEST: Final = timedelta(seconds=LONGEST_ATTEMPT_S) + 2 * CLOCK_SKEW
 
-#: References that `prune` deletes in one transaction: callbacks wait for milliseconds.
-_BATCH: Final = 500
-
 #: The highest count: to count takes time, and so many need an alert anyway.
 _MAX_COUNT: Final = 10_000
 
-#: The states that `count_open` counts; the number of other attempts only grows.
-_OPEN: Final = tuple(state for state in AttemptState if state not in DONE)
-
 #: The time of a query without rows.
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class Key(NamedTuple):
+    """A reference by its own name, or by an attempt or an order that it has."""
+
+    value: str
+    by: By = "attempt_id"
+    #: An order, and a payment hash, to find the owners of: see `ReferenceRecord`.
+    order_id: str | None = None
+    payment_hash: str | None = None
 
 
 class Snapshot(NamedTuple):
@@ -119,16 +143,9 @@ class Rows:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        # SQLite takes the write lock at the first write. So a transaction begins with
-        # one that changes no row, and its reads cannot become stale.
-        nothing = update(references).where(_r.reference == "")
-        hold = [nothing.values(price=_r.price)] if database.is_sqlite else []
-        self._before_writing: Sequence[Update] = hold
-
-    @property
-    def _now(self) -> ColumnElement[datetime]:
-        """The time, as an SQL expression."""
-        return self._database.now(self._clock)
+        soon = database.now(clock, CLOCK_SKEW)
+        new = database.insert(references)
+        self._sql = Statements(new, database.now(clock), soon)
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Open a connection on which each statement sees the latest commits."""
@@ -143,83 +160,104 @@ class Rows:
         Raises:
             ConfigurationError: `caller` has no transaction.
         """
-        if caller is not None:
-            yield await self._ready_to_write(await require_connection(caller))
+        if caller is None:
+            async with self._database.begin() as connection:
+                await self._hold(connection)
+                yield connection
             return
-        async with self._database.begin() as connection:
-            yield await self._ready_to_write(connection)
+        connection = await require_connection(caller)
+        await self._hold(connection)
+        yield connection
 
-    async def _ready_to_write(self, connection: AsyncConnection) -> AsyncConnection:
-        for statement in self._before_writing:
-            await execute(connection, statement)
-        return connection
+    async def _hold(self, connection: AsyncConnection) -> None:
+        if self._database.is_sqlite:
+            await execute(connection, HOLD)
 
     async def entry(
-        self, connection: AsyncConnection, reference: str
+        self, connection: AsyncConnection, key: Key
     ) -> ReferenceRecord | None:
         """Return the record of a reference, with one query."""
-        both = references.outerjoin(attempts)
-        columns = [self._now.label("now"), *[c.label(f"a_{c.name}") for c in _a]]
-        found = select(references, *columns).select_from(both)
-        query = found.where(_r.reference == reference)
-        newest_first = query.order_by(_a.created_at.desc(), _a.attempt_id)
-        rows = (await execute(connection, newest_first)).all()
+        values = {
+            "row_key": key.value,
+            "order_id": key.order_id,
+            "payment_hash": key.payment_hash,
+        }
+        read_at = self._clock.monotonic()
+        rows = (await execute(connection, self._sql.entries[key.by], values)).all()
         if not rows:
             return None
         first = rows[0]
         return ReferenceRecord(
             now=first.now,
-            reference=reference,
+            read_at=read_at,
+            reference=first.reference,
             price=Decimal(first.price),
             currency=first.currency,
             paid_attempt_id=first.paid_attempt_id,
             attempts=[_attempt(row) for row in rows if row.a_attempt_id is not None],
+            owner_of_order_id=first.owner_of_order_id,
+            owner_of_payment_hash=first.owner_of_payment_hash,
         )
 
-    async def locked(
-        self, connection: AsyncConnection, reference: str
-    ) -> ReferenceRecord | None:
-        """Lock a reference until this transaction ends; return its record."""
-        await self.lock(connection, reference)
-        return await self.entry(connection, reference)
+    async def begin(
+        self, connection: AsyncConnection, reference: str, price: Decimal, currency: str
+    ) -> ReferenceRecord:
+        """Insert the row of a reference unless it exists; lock it, and read it."""
+        values = {"reference": reference, "price": f"{price:f}", "currency": currency}
+        key = Key(reference, "reference")
+        while not (await execute(connection, self._sql.begin, values)).rowcount:
+            # `prune` may delete the row before it is locked.
+            if await self._lock(connection, key):
+                break
+        return cast("ReferenceRecord", await self.entry(connection, key))
 
-    async def lock(self, connection: AsyncConnection, reference: str) -> bool:
+    async def _lock(self, connection: AsyncConnection, key: Key) -> bool:
         """Wait for the row lock of a reference, and hold it in this transaction.
 
         Returns:
             False if there is no such row.
         """
-        hold = select(_r.reference).where(_r.reference == reference).with_for_update()
-        return (await execute(connection, hold)).first() is not None
+        if self._database.is_sqlite:  # the transaction has the lock of all rows
+            return True
+        locked = await execute(connection, LOCKS[key.by], {"row_key": key.value})
+        return locked.first() is not None
 
-    async def begin(
-        self, connection: AsyncConnection, reference: str, price: Decimal, currency: str
-    ) -> None:
-        """Insert the row of a reference unless it exists, and lock it."""
-        row = self._database.insert(references).values(
-            reference=reference,
-            price=f"{price:f}",
-            currency=currency,
-            created_at=self._now,
-        )
-        await execute(connection, row.on_conflict_do_nothing())
-        while not await self.lock(connection, reference):
-            # The row existed, and `prune` has deleted it before it was locked.
-            await execute(connection, row.on_conflict_do_nothing())
+    async def lock(self, connection: AsyncConnection, key: Key) -> LockedAttempt:
+        """Lock the reference of an attempt until the transaction ends.
+
+        Raises:
+            UnknownOrderError: the store has no such attempt.
+        """
+        found = await self.find_and_lock(connection, key)
+        if found is None:
+            what = "order" if key.by == "order_id" else "attempt"
+            raise UnknownOrderError(f"the store has no {what} {shown(key.value)}")
+        return found
+
+    async def find_and_lock(
+        self, connection: AsyncConnection, key: Key
+    ) -> LockedAttempt | None:
+        """Lock an attempt as `lock` does; return ``None`` if there is none."""
+        is_locked = await self._lock(connection, key)
+        entry = await self.entry(connection, key) if is_locked else None
+        attempt = None if entry is None else entry.find(key.value, key.by)
+        if entry is None or attempt is None:
+            return None
+        return LockedAttempt(self, connection, entry, attempt)
 
     async def add(self, connection: AsyncConnection, new: Attempt) -> None:
         """Insert an attempt."""
-        row = attempts.insert().values(
-            attempt_id=new.attempt_id,
-            reference=new.reference,
-            price=f"{new.price:f}",
-            currency=new.currency,
-            created_here=new.created_here,
-            created_at=new.created_at,
-            deadline=new.deadline,
-            **_values(new),
-        )
-        await execute(connection, row)
+        row = {
+            "attempt_id": new.attempt_id,
+            "reference": new.reference,
+            "price": f"{new.price:f}",
+            "currency": new.currency,
+            "created_here": new.created_here,
+            "created_at": new.created_at,
+            "deadline": new.deadline,
+        }
+        values = {name: _to_column(value) for name, value in _values(new).items()}
+        await execute(connection, INSERT, {**row, **values})
 
     async def change(
         self, connection: AsyncConnection, before: Attempt, after: Attempt
@@ -229,14 +267,16 @@ class Rows:
         Raises:
             OrderStoreError: the attempt is not in the state of `before` any more.
         """
-        old, new = _values(before), _values(after)
-        changed = {name: new[name] for name in new if new[name] != old[name]}
+        old = _values(before)
+        changed = {
+            name: _to_column(value)
+            for name, value in _values(after).items()
+            if value != old[name]
+        }
         if not changed:
             return
-        same = update(attempts).where(
-            _a.attempt_id == before.attempt_id, _a.state == str(before.state)
-        )
-        if (await execute(connection, same.values(changed))).rowcount != 1:
+        row = {"row_key": before.attempt_id, "expected_state": str(before.state)}
+        if (await execute(connection, UPDATE, {**changed, **row})).rowcount != 1:
             raise _conflict(before)
 
     async def set_paid_attempt(
@@ -247,13 +287,8 @@ class Rows:
         Raises:
             OrderStoreError: another attempt has paid the reference.
         """
-        unpaid = update(references).where(
-            _r.reference == paid.reference, _r.paid_attempt_id.is_(None)
-        )
-        updated = await execute(
-            connection, unpaid.values(paid_attempt_id=paid.attempt_id)
-        )
-        if updated.rowcount != 1:
+        values = {"row_key": paid.reference, "paid_by": paid.attempt_id}
+        if (await execute(connection, SET_PAID, values)).rowcount != 1:
             raise _conflict(paid)
 
     async def plan_poll(self, attempt: Attempt, at: datetime | None = None) -> bool:
@@ -266,83 +301,37 @@ class Rows:
         Returns:
             True if the time was set.
         """
-        same = update(attempts).where(
-            _a.attempt_id == attempt.attempt_id,
-            _a.next_poll_at.is_not_distinct_from(attempt.next_poll_at),
-        )
-        due = self._now if at is None else at
-        async with self.reading() as connection:
-            done = await execute_and_commit(connection, same.values(next_poll_at=due))
+        values = {
+            "row_key": attempt.attempt_id,
+            "planned_poll_at": attempt.next_poll_at,
+            "due_at": at,
+        }
+        async with self._database.connect(writes=True) as connection:
+            done = await execute_and_commit(connection, self._sql.plan_poll, values)
         return done.rowcount == 1
-
-    async def is_taken(
-        self, connection: AsyncConnection, order_id: str, attempt_id: str
-    ) -> bool:
-        """Return true if an order belongs to another attempt."""
-        other = select(_a.attempt_id).where(
-            _a.order_id == order_id, _a.attempt_id != attempt_id
-        )
-        return (await execute(connection, other)).first() is not None
-
-    async def is_hash_used(
-        self, connection: AsyncConnection, payment_hash: str, attempt_id: str
-    ) -> bool:
-        """Return true if the invoice of another attempt has this payment hash."""
-        same = _a.payment_hash == payment_hash
-        other = select(_a.attempt_id).where(same, _a.attempt_id != attempt_id)
-        return (await execute(connection, other)).first() is not None
-
-    async def by_attempt_id(
-        self, connection: AsyncConnection, attempt_id: str
-    ) -> Attempt | None:
-        """Return the attempt with this id."""
-        return await self._one(connection, _a.attempt_id == attempt_id)
-
-    async def by_order(
-        self, connection: AsyncConnection, order_id: str
-    ) -> Attempt | None:
-        """Return the attempt that has this order."""
-        return await self._one(connection, _a.order_id == order_id)
 
     async def find(self, attempt_id: str) -> Snapshot:
         """Return the attempt with this id, if there is one, and the time."""
-        return await self._all(self._select(_a.attempt_id == attempt_id))
+        return await self._all(self._sql.one, row_key=attempt_id)
 
     async def due(self, limit: int) -> Snapshot:
         """Return the attempts to poll, the most urgent first.
 
         If a clock that was ahead has delayed or ended the polls of an attempt, it is
-        due as well: it was polled, or created, at a time in the future.
+        due as well.
         """
-        now = self._now
-        soon = self._database.now(self._clock, CLOCK_SKEW)
-        ahead = and_(
-            or_(_a.last_polled_at > soon, _a.created_at > soon),
-            or_(_a.next_poll_at > soon, _a.next_poll_at.is_(None)),
-            _a.state.in_([str(state) for state in REVOCABLE]),
-            _a.created_here,
-        )
-        scheduled = self._select(_a.next_poll_at <= now).order_by(
-            _a.next_poll_at, _a.attempt_id
-        )
-        urgent = await self._all(scheduled.limit(limit))
-        # Without an order: for one, SQLite would read the whole table in that order.
-        delayed = self._select(ahead).limit(limit - len(urgent.attempts))
-        others = await self._all(delayed)
+        urgent = await self._all(self._sql.due, row_limit=limit)
+        rest = limit - len(urgent.attempts)
+        others = await self._all(self._sql.delayed, row_limit=rest)
         return Snapshot(
             max(urgent.now, others.now), [*urgent.attempts, *others.attempts]
         )
 
     async def count_open(self) -> OrderCounts:
         """Count the orders that are open or need a person, each to `_MAX_COUNT`."""
-        found = {str(state): _a.state == str(state) for state in _OPEN}
-        found |= {str(task): _a.attention == str(task) for task in Attention}
-        columns = [_count(which).label(name) for name, which in found.items()]
-        query = select(*columns, _first_poll().label("next"), self._now.label("now"))
-        async with self.reading() as connection:
-            row = (await execute_and_commit(connection, query)).mappings().one()
+        row = await self._count(self._sql.counts)
         return OrderCounts(
-            orders={str(state): row[str(state)] for state in _OPEN},
+            orders={str(state): row[str(state)] for state in OPEN},
             needs_review=row[str(Attention.REVIEW)],
             duplicates=row[str(Attention.REFUND)],
             lag_s=_lag(row["next"], row["now"]).total_seconds(),
@@ -350,34 +339,34 @@ class Rows:
 
     async def of(self, reference: str) -> Sequence[Attempt]:
         """Return all attempts of a reference, newest first."""
-        query = self._select(_a.reference == reference)
-        return (
-            await self._all(query.order_by(_a.created_at.desc(), _a.attempt_id))
-        ).attempts
+        return (await self._all(self._sql.of_reference, row_key=reference)).attempts
 
     async def newest(self, state: AttemptState | None, limit: int) -> Sequence[Attempt]:
         """Return the newest attempts, of one state if it is given."""
-        query = self._select(*[] if state is None else [_a.state == str(state)])
-        newest_first = query.order_by(_a.created_at.desc(), _a.attempt_id.desc())
-        return (await self._all(newest_first.limit(limit))).attempts
+        sql = self._sql
+        if state is None:
+            return (await self._all(sql.newest, row_limit=limit)).attempts
+        found = await self._all(
+            sql.newest_in_state, row_key=str(state), row_limit=limit
+        )
+        return found.attempts
 
     async def needing(self, attention: Attention, limit: int) -> Sequence[Attempt]:
         """Return the attempts that need a person, oldest first."""
-        query = self._select(_a.attention == str(attention))
-        oldest_first = query.order_by(_a.created_at, _a.attempt_id)
-        return (await self._all(oldest_first.limit(limit))).attempts
+        found = await self._all(
+            self._sql.needing, row_key=str(attention), row_limit=limit
+        )
+        return found.attempts
 
     async def backlog(self) -> Backlog:
         """Return the state of the queue of polls, with one query of two indexes."""
-        query = select(
-            self._now.label("now"),
-            _first_poll().label("first"),
-            _count(_a.next_poll_at <= self._now).label("due"),
-            _count(_a.attention == str(Attention.REVIEW)).label("review"),
-        )
+        row = await self._count(self._sql.backlog)
+        return Backlog(_lag(row["next"], row["now"]), row["due"], row["review"])
+
+    async def _count(self, query: Select[tuple[Any, ...]]) -> RowMapping:
         async with self.reading() as connection:
-            row = (await execute_and_commit(connection, query)).one()
-        return Backlog(_lag(row.first, row.now), row.due, row.review)
+            limit = {"row_limit": _MAX_COUNT}
+            return (await execute_and_commit(connection, query, limit)).mappings().one()
 
     async def prune(self, older_than: timedelta, *, paid: bool) -> int:
         """Delete the references that are paid, or those that are not, and are old.
@@ -389,25 +378,12 @@ class Rows:
             The number of deleted references.
         """
         end = self._database.now(self._clock, -older_than)
-        is_settled = and_(
-            _a.state.in_([str(state) for state in DONE]),
-            _a.attention.is_(None),
-            _a.next_poll_at.is_(None),
-            _a.payable_until <= end,
-        )
-        unsettled = select(_a.reference).where(not_(is_settled))
-        payer = _r.paid_attempt_id
-        old = select(_r.reference).where(
-            payer.is_not(None) if paid else payer.is_(None),
-            _r.created_at <= end,
-            ~unsettled.where(_a.reference == _r.reference).exists(),
-        )
-        oldest = old.order_by(_r.created_at).limit(_BATCH)
+        oldest, unsettled = pruning(end, paid=paid)
         pruned, is_full = 0, True
         while is_full:
             deleted = await self._prune_batch(oldest, unsettled)
             pruned += deleted
-            is_full = deleted == _BATCH
+            is_full = deleted == BATCH
         return pruned
 
     async def _prune_batch(
@@ -427,14 +403,13 @@ class Rows:
 
     async def near(self, attempt: Attempt) -> Neighbours:
         """Return the other attempts around the time of an attempt."""
-        first, last = attempt.created_at - _NEAR, attempt.deadline + _NEAR
-        names = ("order_id", "state", "price", "currency", "created_at", "deadline")
-        query = select(*[_a[name] for name in names], _a.hinted_order_id).where(
-            _a.created_at.between(first, last),
-            _a.attempt_id != attempt.attempt_id,
-        )
+        values = {
+            "row_key": attempt.attempt_id,
+            "first": attempt.created_at - _NEAR,
+            "last": attempt.deadline + _NEAR,
+        }
         async with self.reading() as connection:
-            others = (await execute_and_commit(connection, query)).all()
+            others = (await execute_and_commit(connection, NEIGHBOURS, values)).all()
         return Neighbours(
             frozenset(one.order_id for one in others if one.order_id is not None),
             any(_is_rival(one, attempt) for one in others),
@@ -443,31 +418,13 @@ class Rows:
             ),
         )
 
-    async def _one(
-        self, connection: AsyncConnection, which: ColumnElement[bool]
-    ) -> Attempt | None:
-        row = (await execute(connection, self._select(which))).one_or_none()
-        return None if row is None else _attempt(row)
-
-    async def _all(self, query: Select[tuple[object, ...]]) -> Snapshot:
+    async def _all(
+        self, query: Select[tuple[Any, ...]], **values: str | int
+    ) -> Snapshot:
         async with self.reading() as connection:
-            rows = (await execute_and_commit(connection, query)).all()
+            rows = (await execute_and_commit(connection, query, values)).all()
         now = rows[0].now if rows else _LONG_AGO
         return Snapshot(now, [_attempt(row) for row in rows])
-
-    def _select(self, *which: ColumnElement[bool]) -> Select[tuple[object, ...]]:
-        columns = [self._now.label("now"), *[c.label(f"a_{c.name}") for c in _a]]
-        query = select(*columns).where(*which)
-        return cast("Select[tuple[object, ...]]", query)
-
-
-def _count(which: ColumnElement[bool]) -> ScalarSelect[int]:
-    few = select(_a.attempt_id).where(which).limit(_MAX_COUNT).subquery()
-    return select(func.count()).select_from(few).scalar_subquery()
-
-
-def _first_poll() -> ScalarSelect[datetime]:
-    return select(func.min(_a.next_poll_at)).scalar_subquery()
 
 
 def _lag(next_poll_at: datetime | None, now: datetime) -> timedelta:
@@ -486,14 +443,10 @@ def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
     )
 
 
-def _values(attempt: Attempt) -> dict[str, str | datetime | None]:
-    """Return the stored values of the columns that change."""
-    values: dict[str, str | datetime | None] = {
-        name: _to_column(getattr(attempt, name))
-        for name in _COLUMNS
-        if name != "order_json"
-    }
-    values["attention"] = _to_column(attention_for(attempt))
+def _values(attempt: Attempt) -> dict[str, object]:
+    """Return the values of the columns that change."""
+    values = {name: getattr(attempt, name) for name in _COLUMNS if name != "order_json"}
+    values["attention"] = attention_for(attempt)
     return {**values, "order_json": attempt._order_json}  # noqa: SLF001 - stored unchanged
 
 
@@ -545,8 +498,51 @@ _evolve: Final = cast("Callable[..., Attempt]", attrs.evolve)
 
 
 @attrs.frozen
+class LockedAttempt:
+    """An attempt, in a transaction that holds the lock of its reference."""
+
+    rows: Rows
+    connection: AsyncConnection
+    entry: ReferenceRecord
+    attempt: Attempt
+
+    @property
+    def now(self) -> datetime:
+        """The database's time when the rows were read."""
+        return self.entry.now
+
+    async def move(self, *targets: AttemptState, **fields: object) -> Change:
+        """Change the attempt's state to the first target that the table allows.
+
+        The `fields` are written in any case. The next poll is scheduled again if the
+        state changes or Aurpay was queried.
+        """
+        before = self.attempt
+        state = before.state.first_of(targets)
+        after = _evolve(before, state=state, **fields)
+        due = next_poll(after, self.now)
+        is_rescheduled = (
+            state is not before.state or due is None or "last_polled_at" in fields
+        )
+        if is_rescheduled and "next_poll_at" not in fields:
+            after = _evolve(after, next_poll_at=due)
+        await self.rows.change(self.connection, before, after)
+        return Change(attempt=after, before=before.state)
+
+    @property
+    def is_order_taken(self) -> bool:
+        """True if the order of the `Key` belongs to another attempt."""
+        return self.entry.owner_of_order_id not in {None, self.attempt.attempt_id}
+
+    @property
+    def is_payment_hash_taken(self) -> bool:
+        """True if another attempt's invoice has the payment hash of the `Key`."""
+        return self.entry.owner_of_payment_hash not in {None, self.attempt.attempt_id}
+
+
+@attrs.frozen
 class Repository:
-    """Client, tables and clock of an order store, and the transition of an attempt."""
+    """Client, tables and clock of an order store."""
 
     client: AurpayClient
     rows: Rows
@@ -556,49 +552,3 @@ class Repository:
     @gauges.default
     def _gauges(self) -> OrderGauges:
         return OrderGauges(self.clock)
-
-    async def transition(
-        self,
-        connection: AsyncConnection,
-        attempt: Attempt,
-        targets: tuple[AttemptState, ...],
-        *,
-        now: datetime,
-        **fields: object,
-    ) -> Attempt:
-        """Change an attempt's state to the first target that the table allows.
-
-        The `fields` are written in any case. The caller holds the lock of the
-        reference. The next poll is scheduled again if the state changes or Aurpay was
-        queried.
-
-        Returns:
-            The attempt after the change.
-        """
-        state = attempt.state.first_of(targets)
-        after = _evolve(attempt, state=state, **fields)
-        due = next_poll(after, now)
-        is_rescheduled = (
-            state is not attempt.state or due is None or "last_polled_at" in fields
-        )
-        if is_rescheduled and "next_poll_at" not in fields:
-            after = _evolve(after, next_poll_at=due)
-        await self.rows.change(connection, attempt, after)
-        return after
-
-    async def lock_attempt(
-        self, connection: AsyncConnection, attempt_id: str
-    ) -> tuple[ReferenceRecord, Attempt]:
-        """Lock the reference of an attempt; return its record and the attempt.
-
-        Raises:
-            UnknownOrderError: the store has no such attempt.
-        """
-        seen = await self.rows.by_attempt_id(connection, attempt_id)
-        entry = (
-            None if seen is None else await self.rows.locked(connection, seen.reference)
-        )
-        attempt = None if entry is None else entry.find(attempt_id)
-        if entry is None or attempt is None:
-            raise UnknownOrderError(f"the store has no attempt {shown(attempt_id)}")
-        return entry, attempt

@@ -41,6 +41,7 @@ from aurpay_async.orders import (
     _reconcile,
     _recording,
     _repository,
+    _statements,
 )
 
 from . import test_model
@@ -119,19 +120,16 @@ def expire_by_clock() -> Any:
 
     patched = ExitStack()
     patched.enter_context(mock.patch.object(_recording, "states_for", wrong))
-    patched.enter_context(mock.patch.object(_repository, "REVOCABLE", ()))
+    patched.enter_context(mock.patch.object(_statements, "REVOCABLE", ()))
     return patched
 
 
 def drop_unique_keys() -> Any:
     """Several attempts can have the same order or payment hash."""
-
-    async def wrong(*_: object) -> bool:
-        return False
-
     patched = ExitStack()
-    for name in ("is_taken", "is_hash_used"):
-        patched.enter_context(mock.patch.object(_repository.Rows, name, wrong))
+    for name in ("is_order_taken", "is_payment_hash_taken"):
+        patch = mock.patch.object(_repository.LockedAttempt, name, new=False)
+        patched.enter_context(patch)
     return patched
 
 

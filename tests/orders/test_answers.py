@@ -14,6 +14,7 @@ from aurpay_async.errors import (
     ReferenceConflictError,
     StoreUnavailableError,
     UntrustedOrderError,
+    format_facts,
 )
 from aurpay_async.orders import AttemptState, OrderStore
 
@@ -106,7 +107,15 @@ class TestOutage:
         assert isinstance(error.__cause__, ConnectionRefusedError)
         assert 45 < clock.monotonic() - began <= 50
         [message] = caplog.messages
-        assert f"reference='cart-42' order_id={order_id} attempt_id=" in message
+        fields = {
+            "reference": "cart-42",
+            "order_id": order_id,
+            "attempt_id": platform.attempt_id(order_id),
+            "outcome": "unknown",
+        }
+        assert message.endswith(f";{format_facts(fields)}")
+        [record] = caplog.records
+        assert fields == {name: vars(record)[f"aurpay_{name}"] for name in fields}
         with pytest.raises(StoreUnavailableError) as caught:
             await opened(local)
         assert caught.value.order_id == order_id

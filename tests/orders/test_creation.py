@@ -372,7 +372,8 @@ class TestFailures:
             assert all(a.next_poll_at is not None for a in attempts)
             [lost] = [a.attempt_id for a in attempts if a.state is S.UNKNOWN]
             message = caplog.messages[-1]
-            assert f"reference='cart-{number}' attempt_id={lost}: " in message
+            assert f"reference='cart-{number}' attempt_id='{lost}' outcome=" in message
+            assert vars(caplog.records[-1])["aurpay_attempt_id"] == lost
         names = [record.name for record in caplog.records]
         assert names.count("aurpay_async.orders") == 2
 

@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 
 from aurpay_async import OrderStatus
 from aurpay_async.errors import AurpayError, InvalidRequestError
-from aurpay_async.orders import AttemptState, OrderStore, _repository
+from aurpay_async.orders import AttemptState, OrderStore, _repository, _statements
 from aurpay_async.orders._models import Attention, attention_for
 
 from .conftest import make_tables
@@ -292,7 +292,8 @@ class TestPruning:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Each batch is a transaction, and the first one that is not full the last."""
-        monkeypatch.setattr(_repository, "_BATCH", 2)
+        for module in (_repository, _statements):
+            monkeypatch.setattr(module, "BATCH", 2)
         deleted: list[str] = []
 
         @event.listens_for(store.engine.sync_engine, "before_cursor_execute")

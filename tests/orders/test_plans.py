@@ -13,7 +13,8 @@ from aurpay_async.callbacks._reference import Reference
 from aurpay_async.errors import ConnectionLostError
 from aurpay_async.orders import AttemptState, OrderStore
 
-from .conftest import hurry
+from ..db.silence import proxied
+from .conftest import hurry, make_tables
 from .platform import URLS
 
 if TYPE_CHECKING:
@@ -158,6 +159,35 @@ def explain_all(engine: AsyncEngine) -> dict[str, str]:
         plans[statement] = "\n".join(str(row[-1]) for row in rows)
 
     return plans
+
+
+async def test_postgresql_is_asked_eleven_times_for_a_new_order_and_six_for_a_payment(
+    client: AurpayClient, platform: Platform, postgresql_url: str
+) -> None:
+    """Measured when the connection has prepared all statements."""
+    make_tables(postgresql_url)
+    counts: dict[str, int] = {}
+    async with (
+        proxied(postgresql_url) as proxy,
+        OrderStore(client, proxy.url) as store,
+    ):
+
+        async def count(name: str, call: Awaitable[Any]) -> Any:
+            proxy.round_trips = 0
+            result = await call
+            counts[name] = proxy.round_trips
+            return result
+
+        for cart in range(8):
+            arguments = (f"cart-{cart}", "20.00", "USD")
+            new = await count("create", store.get_or_create(*arguments, **URLS))
+            await count("get", store.get_or_create(*arguments))
+            platform.set(new.order_id, "SUCCESS")
+            await count("record", store.record(order_id=new.order_id))
+            await count("repeated", store.record(order_id=new.order_id))
+            await count("list", store.list_attempts())
+        assert proxy.connections == 1
+    assert counts == {"create": 11, "get": 1, "record": 6, "repeated": 4, "list": 1}
 
 
 def reads_a_table(statement: str, plan: str) -> bool:

@@ -24,6 +24,7 @@ from aurpay_async.errors import (
     UnknownOrderError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
+from aurpay_async.orders._repository import Key
 
 from .platform import URLS
 
@@ -430,11 +431,10 @@ class TestTransactions:
         self, local: OrderStore, platform: Platform
     ) -> None:
         order = await opened(local)
-        rows, repository = local._repository.rows, local._repository
+        rows = local._repository.rows
         async with rows.writing() as connection:
-            _, attempt = await repository.lock_attempt(
-                connection, order.attempt_id or ""
-            )
+            locked = await rows.lock(connection, Key(order.attempt_id or ""))
+        attempt = locked.attempt
         stale = attrs.evolve(attempt, state=S.UNKNOWN)
         with pytest.raises(
             OrderStoreError, match="was changed by a transaction"

@@ -29,8 +29,8 @@ from aurpay_async.errors import (
 )
 from aurpay_async.orders import AttemptState
 from aurpay_async.orders._creation import Sending
-from aurpay_async.orders._recording import _adopt
-from aurpay_async.orders._repository import Rows
+from aurpay_async.orders._recording import _find_or_adopt, record
+from aurpay_async.orders._repository import Key, Rows
 from aurpay_async.testing import sign_callback
 
 from ..support.orders import build_response
@@ -598,10 +598,6 @@ class TestUnknownOrders:
     async def test_concurrent_callbacks_of_an_unknown_order_create_one_row(
         self, store: OrderStore, client: AurpayClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-
-        async def not_there(*_: object) -> None:
-            return None
-
         order = await client.create_order("20.00", "USD", reference="cart-9", **URLS)
         token = Reference(
             reference="cart-9",
@@ -611,14 +607,23 @@ class TestUnknownOrders:
             attempt_id=order.attempt_id or "",
         )
 
+        rows = store._repository.rows
+
         async def report() -> bool:
-            async with store._repository.rows.writing() as connection:
-                return await _adopt(store._repository, connection, token)
+            async with rows.writing() as connection:
+                _, is_new = await _find_or_adopt(rows, connection, token)
+                return is_new
 
         assert sorted(await asyncio.gather(report(), report())) == [False, True]
         # This process read before the other one had committed.
-        monkeypatch.setattr(Rows, "by_attempt_id", not_there)
+        find_and_lock, missed = Rows.find_and_lock, [None]
+
+        async def miss(*arguments: Any) -> Any:
+            return missed.pop() if missed else await find_and_lock(*arguments)
+
+        monkeypatch.setattr(Rows, "find_and_lock", miss)
         assert await report() is False
+        assert missed == []
         assert len(await store.attempts("cart-9")) == 1
 
 
@@ -628,8 +633,9 @@ async def test_callback_cannot_take_an_order_from_the_attempt_that_created_it(
     attempt_id = await lost(local, platform, "lost")
     order = await opened(local)
     paid = await local._client.get_order(order.order_id)
-    async with local._repository.rows.writing() as connection:
-        from aurpay_async.orders._recording import record
-
+    rows = local._repository.rows
+    async with rows.writing() as connection:
+        key = Key(attempt_id, order_id=paid.order_id)
+        locked = await rows.lock(connection, key)
         with pytest.raises(CallbackReferenceError, match="belongs to another attempt"):
-            await record(local._repository, connection, attempt_id, paid)
+            await record(locked, paid)
