@@ -14,7 +14,7 @@ import attrs
 from .._api.checks import SKIPPED, check_read_back
 from .._api.models import NewOrder
 from .._core.clock import wall_time_at
-from .._core.events import CallEvent, error_and_outcome
+from .._core.events import CallEvent, error_and_outcome, log_fields
 from .._core.http import Effect, Timeouts
 from ..errors import (
     AurpayError,
@@ -273,13 +273,13 @@ def _unknown_fields(result: object) -> int:
 def _log(level: int, message: str, order: LightningOrder) -> None:
     import logging
 
-    logging.getLogger("aurpay_async.client").log(
-        level,
-        "order %s: order_id=%s reference=%a attempt_id=%s",
-        message,
-        order.order_id,
-        order.reference,
-        order.attempt_id,
+    fields = {
+        "reference": order.reference,
+        "order_id": order.order_id,
+        "attempt_id": order.attempt_id,
+    }
+    log_fields(
+        logging.getLogger("aurpay_async.client"), level, fields, "order %s", message
     )
 
 
@@ -314,8 +314,8 @@ class UnexpectedLog:
         import logging
 
         logger = logging.getLogger("aurpay_async.client")
-        order_id = getattr(row, "order_id", None)
-        logger.warning("%s; it is logged once: order_id=%s", message, order_id)
+        fields = {"order_id": getattr(row, "order_id", None)}
+        log_fields(logger, _WARNING, fields, "%s; it is logged once", message)
 
 
 def _unreadable_fields(row: object) -> list[str]:

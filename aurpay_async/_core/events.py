@@ -180,9 +180,11 @@ def _log(event: Event) -> None:
 
 
 def _extra(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return the known fields as the `extra` of a record."""
     return {
         f"aurpay_{name}": value.value if isinstance(value, Enum) else value
         for name, value in fields.items()
+        if value is not None
     }
 
 

@@ -147,9 +147,9 @@ async def test_order_that_cannot_be_read_back_is_returned_with_a_log_line(
     (record,) = [r for r in caplog.records if "read back" in r.getMessage()]
     assert record.levelno == level
     assert record.getMessage() == (
-        f"order was not read back ({reason}): "
-        f"order_id={ID} reference=None attempt_id=None"
+        f"order was not read back ({reason}); order_id='{ID}'"
     )
+    assert vars(record)["aurpay_order_id"] == ID
 
 
 async def test_a_read_back_takes_three_seconds_at_most_with_all_its_attempts() -> None:
@@ -188,7 +188,7 @@ async def test_a_cancelled_read_back_says_in_the_log_that_an_order_exists(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert f"read-back was cancelled: order_id={ID}" in caplog.text
+    assert f"read-back was cancelled; order_id='{ID}'" in caplog.text
 
 
 async def test_confirm_has_to_be_true_or_false() -> None:

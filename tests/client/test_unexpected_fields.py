@@ -44,7 +44,7 @@ async def test_an_unknown_status_is_logged_once(
     (message,) = said
     assert message == (
         "get_order: status 'SUCCEED' is unknown: neither paid nor unpaid; "
-        f"it is logged once: order_id={ORDER_ID}"
+        f"it is logged once; order_id='{ORDER_ID}'"
     )
     assert caplog.records[0].name == "aurpay_async.client"
 
@@ -57,7 +57,7 @@ async def test_an_unreadable_field_is_logged_once_for_each_operation(
     page = paged(rows, size=20)
     said = await logged(caplog, lambda c: c.list_orders(), page, page)
     assert said == [
-        "list_orders: vs_price cannot be read; it is logged once: order_id=2"
+        "list_orders: vs_price cannot be read; it is logged once; order_id='2'"
     ]
 
 

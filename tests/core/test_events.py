@@ -230,7 +230,6 @@ def test_fields_of_a_log_record_are_in_its_text_and_are_attributes_of_the_record
     values = {k: v for k, v in vars(first).items() if k.startswith("aurpay_")}
     assert values == {
         "aurpay_reference": "cart\n42",
-        "aurpay_order_id": None,
         "aurpay_outcome": "failed",
     }
     assert second.getMessage() == "a message without fields"
