@@ -75,7 +75,7 @@ INDEX: Final = {
     "migration": "orders#database-migrations",
     "timeout": "client#timeouts-and-deadlines",
     "polling": "client#wait-for-a-payment",
-    "logging": "client#events-and-logging",
+    "logging": "logging#logging-fields-json-structlog-sentry-and-access-logs",
     "key rotation": "security#key-rotation",
     "fault injection": "sandbox#fault-injection",
     "refund": "api#withdrawals-and-refunds",

@@ -6,6 +6,7 @@ import ast
 import asyncio
 import inspect
 import io
+import logging
 import pkgutil
 import re
 import subprocess
@@ -30,6 +31,8 @@ from docs.pictures._drawings import DRAWINGS
 from .test_payments import PAID
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sybil import Example
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +70,8 @@ MODULES_WITH_CLASSES = (
     "aurpay_async.sandbox",
     "aurpay_async.testing",
 )
+#: Modules that examples import, and that an older environment may lack.
+OPTIONAL = ("structlog", "sentry_sdk")
 LINK = re.compile(r"(?:\]\(|src=\"|srcset=\")([^)\s:\"]*)[)\"]")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 #: An entry of the catalogue of errors.
@@ -76,6 +81,9 @@ FENCED = re.compile(r"^(`{3,}).*?^\1$", re.MULTILINE | re.DOTALL)
 
 def run(example: Example) -> None:
     """Run an example alone, with top-level await as in `python -m asyncio`."""
+    for name in OPTIONAL:
+        if f"import {name}\n" in example.parsed:
+            pytest.importorskip(name, reason=f"{name} is not installed")
     if "\nasync def test_" in example.parsed:
         run_as_tests(example)
         return
@@ -133,6 +141,19 @@ EXAMPLES = [
 ]
 
 
+@pytest.fixture
+def logging_state() -> Iterator[None]:
+    """Undo the configuration of logging by an example."""
+    names = ("", "aurpay_async", "uvicorn.access")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(one, one.level, [*one.handlers], [*one.filters]) for one in loggers]
+    yield
+    for logger, level, handlers, filters in before:
+        logger.setLevel(level)
+        logger.handlers, logger.filters = handlers, filters
+
+
+@pytest.mark.usefixtures("logging_state")
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs_and_prints_what_it_shows(
     example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
