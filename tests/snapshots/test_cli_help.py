@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ..cli.conftest import Run
 
 
+#: The type of an option; some versions of cyclopts omit it.
+KIND = re.compile(r" (CHOICE|STR|INT|FLOAT|SECRET)(\.\.\.)?(?=  )")
+
+
 def file_name(command: str) -> str:
     return "-".join(["aurpay", *command.split()]) + ".txt"
 
@@ -25,7 +29,7 @@ def without_layout(text: str) -> str:
         if not line.startswith("│"):
             lines.append(line.strip("╭╰╮╯─ "))
             continue
-        words = re.sub(r" (CHOICE|STR|INT|FLOAT)(\.\.\.)?(?=  )", "", line.strip("│"))
+        words = KIND.sub("", line.strip("│"))
         if re.match(r" (\*  |   )?\S", words):
             lines.append(" ".join(words.split()))
         else:
