@@ -218,6 +218,12 @@ def test_catalogue_of_errors_has_every_error_with_code_state_and_advice() -> Non
             assert f"- **{part}**" in entries[name], (name, part)
 
 
+def test_first_screen_of_the_readme_says_that_no_live_account_was_used() -> None:
+    before_the_examples = PAGES[0].read_text(encoding="utf-8").partition("```python")[0]
+    assert "not yet been run against the live platform" in before_the_examples
+    assert "pip install" in before_the_examples
+
+
 def test_every_guarantee_of_the_readme_names_an_existing_test() -> None:
     text = PAGES[0].read_text(encoding="utf-8")
     for name, path in re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", text):

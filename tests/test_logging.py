@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aurpay_async.testing import sign_callback
+
+from .callbacks.samples import SECRET, SIGNER, reference
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,7 +27,6 @@ PAGE = (ROOT / "docs" / "logging.md").read_text(encoding="utf-8")
 #: A shop with a handler that fails; it configures no logging.
 SHOP = """
 from fastapi import FastAPI
-from aurpay_async import AurpayClient
 from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.contrib.starlette import callback_router
 
@@ -50,6 +53,23 @@ def create_app(reader):
 """
 
 
+#: The application for uvicorn, with one order that is paid.
+SERVED = """
+from tests.callbacks.samples import ATTEMPT_ID
+from tests.callbacks.test_processor import StoredOrder, build_order
+
+class Reader:
+    async def get_order(self, order_id):
+        return build_order()
+
+orders[ATTEMPT_ID] = StoredOrder()
+app = create_app(Reader())
+"""
+
+#: A callback that nothing has signed.
+UNSIGNED = "/aurpay/callback?aurpay_ref=canary-5e1f"
+
+
 def block_with(line: str) -> str:
     """Return the block of the page that has this line."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -61,11 +81,15 @@ def block_with(line: str) -> str:
 def uvicorn(folder: Path, code: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """Serve an application with uvicorn's own command line; yield its port."""
     (folder / "shop.py").write_text(SHOP, encoding="utf-8")
-    app = f"from shop import *\n{code}\napp = create_app(AurpayClient())\n"
+    app = f"from shop import *\n{code}\n{SERVED}"
     (folder / "served.py").write_text(app, encoding="utf-8")
-    command = [sys.executable, "-m", "uvicorn", "served:app", "--port", "0"]
+    served = ("uvicorn", "served:app", "--app-dir", str(folder), "--port", "0")
     server = subprocess.Popen(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, "-m", *served],
+        cwd=ROOT,  # for the imports from `tests`
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     output = server.stdout
     assert output is not None
@@ -82,12 +106,14 @@ def uvicorn(folder: Path, code: str) -> Iterator[tuple[int, subprocess.Popen[str
         output.close()
 
 
-def log_of_a_rejected_callback(folder: Path, code: str = "") -> str:
-    """Call a route without a signature; return what the server wrote."""
+def log_of_a_callback(
+    folder: Path, target: str, status: int, code: str = "", **headers: str
+) -> str:
+    """Send a callback to the shop; return what the server wrote."""
     with uvicorn(folder, code) as (port, server):
         connection = HTTPConnection("127.0.0.1", port, timeout=60)
-        connection.request("GET", "/aurpay/callback?aurpay_ref=canary-5e1f")
-        assert connection.getresponse().status == 401
+        connection.request("GET", target, headers=headers)
+        assert connection.getresponse().status == status
         connection.close()
         server.terminate()
         assert server.stdout is not None
@@ -97,17 +123,29 @@ def log_of_a_rejected_callback(folder: Path, code: str = "") -> str:
 def test_rejected_callback_is_visible_under_plain_uvicorn_without_a_configuration(
     tmp_path: Path,
 ) -> None:
-    log = log_of_a_rejected_callback(tmp_path)
+    log = log_of_a_callback(tmp_path, UNSIGNED, 401)
     assert "callback rejected: the request has neither Callback-Token" in log
     assert "url='https://shop.example/aurpay/callback' outcome='unsigned'" in log
     # The page says so: uvicorn's access log has the query.
     assert '"GET /aurpay/callback?aurpay_ref=canary-5e1f HTTP/1.1" 401' in log
 
 
+def test_traceback_of_a_failing_handler_is_visible_under_plain_uvicorn(
+    tmp_path: Path,
+) -> None:
+    url = SIGNER.attach("https://shop.example/aurpay/callback", reference())
+    headers = sign_callback(url, secret=SECRET)
+    target = url.removeprefix("https://shop.example")
+    log = log_of_a_callback(tmp_path, target, 500, **headers)
+    assert "callback not processed, answered with 500; reference='cart-42'" in log
+    assert "RuntimeError: no such table: shipments" in log
+    assert 'in fulfil\n    raise RuntimeError("no such table' in log
+
+
 def test_filter_of_the_page_removes_queries_from_uvicorns_access_log(
     tmp_path: Path,
 ) -> None:
-    log = log_of_a_rejected_callback(tmp_path, block_with("class WithoutQuery"))
+    log = log_of_a_callback(tmp_path, UNSIGNED, 401, block_with("class WithoutQuery"))
     assert '"GET /aurpay/callback HTTP/1.1" 401' in log
     assert "canary-5e1f" not in log
 
