@@ -378,7 +378,7 @@ async def test_failed_page_loses_no_order_and_the_list_is_read_again_a_minute_la
     failing: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = SteppingClock()
-    shop = Shop(clock, 150)
+    shop = Shop(clock, 110)
 
     def fail_once(page: int) -> None:
         if page == 2 and not caplog.messages:
@@ -390,7 +390,7 @@ async def test_failed_page_loses_no_order_and_the_list_is_read_again_a_minute_la
         await clock.go(1)
         # Page 1 has the latest 100 orders.
         assert shop.pages == [1, 2]
-        assert {*shop.queries} == {f"ord-{number}" for number in range(50)}
+        assert {*shop.queries} == {f"ord-{number}" for number in range(10)}
         assert "the list of orders cannot be read" in caplog.text
         await clock.go(58)
         assert shop.pages == [1, 2]
@@ -398,7 +398,7 @@ async def test_failed_page_loses_no_order_and_the_list_is_read_again_a_minute_la
         assert 2 in shop.pages[2:]
         shop.pay(*shop.rows)
         await clock.go(6)
-        assert outcomes(waiting) == ["paid"] * 150
+        assert outcomes(waiting) == ["paid"] * 110
     assert_nothing_runs()
 
 
