@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# The collector would examine the collected tests and the imported modules over and over:
-# a quarter of the time of collecting, and 7 % of the rest.
+# The collector would examine all collected tests and imported modules over and over,
+# for a quarter of the time of collecting and 7 % of the rest.
 gc.set_threshold(100_000, 50, 100)
 
 # Some versions of pytest-asyncio get the loop of this thread: without this, asyncio

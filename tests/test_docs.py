@@ -28,6 +28,7 @@ from aurpay_async.sandbox import Sandbox
 from docs.pictures._architecture import LAYERS
 from docs.pictures._drawings import DRAWINGS
 
+from .support.loop_time import advance_loop
 from .test_payments import PAID
 
 if TYPE_CHECKING:
@@ -248,15 +249,20 @@ async def test_faults_of_create_order_have_the_outcomes_that_the_page_says() -> 
     found = situations("Failures of create_order")
     assert len(found) > 20
     for fault, row in found:
-        timeouts = Timeouts(attempt=0.2 if fault == "silence" else 30)
+        timeouts = Timeouts(attempt=60, call=60)
         async with Sandbox() as sandbox, sandbox.client(timeouts=timeouts) as aurpay:
             if fault == "replayed":
                 await aurpay.create_order("99.00", "USD")
             sandbox.faults.push(fault)
             if fault == "stale":
                 await aurpay.create_order("99.00", "USD")
+            call = asyncio.create_task(aurpay.create_order("20.00", "USD"))
+            if fault == "silence":
+                while not sandbox.requests:
+                    await asyncio.sleep(0)
+                advance_loop(60)
             with pytest.raises(AurpayError) as caught:
-                await aurpay.create_order("20.00", "USD")
+                await call
         _, _, get, _ = row.split("|")
         assert f"; `{caught.value.outcome.name}`: " in get, (fault, row)
         kinds = {kind.__name__ for kind in type(caught.value).__mro__}

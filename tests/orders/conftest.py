@@ -92,10 +92,16 @@ def url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+_FIRST_ENGINE: dict[str, Any] = {}
+
+
 def hurry(store: OrderStore) -> OrderStore:
     """Do not wait for the disk: no test outlives a power cut."""
-    engine = store.engine.sync_engine
+    engine: Any = store.engine.sync_engine
     if engine.dialect.name == "sqlite":
+        # Compile each statement once for all tests: the key contains the dialect.
+        first = _FIRST_ENGINE.setdefault("sqlite", engine)
+        engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
 
         @event.listens_for(engine, "connect")
         def connected(driver: Any, _: object) -> None:
