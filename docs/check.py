@@ -2,7 +2,7 @@
 
 ``python docs/check.py SITE``: every link within the site has a target, the pages load
 no file of another host, search and `llms.txt` list every page, the search finds the
-right page first, and pictures are small.
+right page first, pictures are small, and no table is wider than a phone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ GENERATED: Final = {"genindex.html", "py-modindex.html", "search.html"}
 #: Words that engineers search for, and the page that has to be the first hit.
 FIRST_HITS: Final = {
     "amount": "concepts/money",
+    "celery": "queues",
     "decode invoice": "bolt11",
     "deprecation": "support",
     "django": "frameworks",
@@ -37,6 +38,7 @@ FIRST_HITS: Final = {
     "install": "tutorial",
     "key rotation": "security",
     "late payment": "concepts/orders",
+    "metrics": "metrics",
     "migration": "orders",
     "pgbouncer": "orders",
     "production": "going-live",
@@ -46,6 +48,7 @@ FIRST_HITS: Final = {
     "reconcile": "orders",
     "refund": "api",
     "retry": "failures",
+    "runbook": "runbook",
     "state machine": "concepts/orders",
     "stripe": "stripe",
     "telegram": "bots",
@@ -73,6 +76,40 @@ vm.runInContext(`find = (query) => {
 }`, page);
 console.log(JSON.stringify(queries.map((query) => page.find(query))));
 """
+
+
+#: Options of chromium: pages read from the disk may look into their frames.
+CHROMIUM: Final = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--allow-file-access-from-files",
+    "--virtual-time-budget=1000000",
+    "--dump-dom",
+)
+
+#: The width of a phone, in CSS pixels; the scroll bar takes some of them.
+PHONE: Final = 360
+
+#: Open each page of a list in a frame as wide as a phone, and collect its wide tables.
+WIDE_TABLES: Final = """<!doctype html><body><script>
+(async () => {
+  const found = [];
+  for (const page of %s) {
+    const frame = document.createElement("iframe");
+    frame.style = "width:%dpx;height:740px";
+    await new Promise((loaded) => {
+      Object.assign(frame, {onload: loaded, src: page});
+      document.body.append(frame);
+    });
+    for (const table of frame.contentDocument.querySelectorAll("table"))
+      if (table.scrollWidth > table.parentElement.clientWidth + 1)
+        found.push(page + ": " + table.rows[0].innerText.replace(/\\s+/g, " "));
+    frame.remove();
+  }
+  document.body.innerText = JSON.stringify(found);
+})();
+</script>"""
 
 
 class Page(HTMLParser):
@@ -109,6 +146,7 @@ def problems(site: Path) -> list[str]:
         *_known(site, "llms.txt", r"\(/_sources/([\w./-]+)\.md\.txt\)", pages),
         *_pictures(site),
         *_search(site),
+        *_wide_tables(site, pages),
     ]
 
 
@@ -173,6 +211,29 @@ def _search(site: Path) -> list[str]:
         )
         if found != page
     ]
+
+
+def _wide_tables(site: Path, pages: dict[Path, Page]) -> list[str]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.stderr.write("docs/check.py: without chromium, no table is measured\n")
+        return []
+    names = {path.relative_to(site).as_posix() for path in pages} - GENERATED
+    driver = site / "wide-tables.html"
+    driver.write_text(WIDE_TABLES % (json.dumps(sorted(names)), PHONE), "utf-8")
+    try:
+        done = subprocess.run(  # noqa: S603 - our own pages
+            [chromium, *CHROMIUM, f"file://{driver}"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        driver.unlink()
+    body = re.search(r"<body>(\[.*\])</body>", done.stdout, re.DOTALL)
+    if body is None:
+        return ["the tables were not measured: chromium printed no result"]
+    return [f"{table} is wider than {PHONE} px" for table in json.loads(body[1])]
 
 
 def main() -> None:

@@ -93,6 +93,7 @@ INDEX: Final = {
     "decode invoice": "bolt11#strict-and-lenient-decoding",
     "fastapi": "fastapi#the-shop-in-one-file",
     "pytest": "testing#test-an-aiohttp-shop",
+    "celery": "queues#celery",
     "qr code": "front-end#draw-the-qr-code",
 }
 
