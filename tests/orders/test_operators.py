@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -372,6 +373,26 @@ class TestPruning:
                 await connection.execute(text("DELETE FROM aurpay_references"))
             assert (await call).order_id != first.order_id
             assert len(await store.attempts("cart-42")) == 1
+
+    async def test_reference_that_is_deleted_before_it_is_locked_is_inserted_again(
+        self, local: OrderStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On PostgreSQL, the insert and the lock are two statements."""
+        await opened(local)
+        rows = local._repository.rows
+        deletions = ["DELETE FROM aurpay_attempts", "DELETE FROM aurpay_references"]
+        monkeypatch.setattr(rows._database, "is_sqlite", False)
+
+        @event.listens_for(local.engine.sync_engine, "before_cursor_execute")
+        def delete(connection: Any, _: Any, statement: str, *__: Any) -> None:
+            if statement.startswith("SELECT aurpay_references.reference \nFROM"):
+                while deletions:
+                    connection.exec_driver_sql(deletions.pop(0))
+
+        async with rows.writing() as connection:
+            entry = await rows.begin(connection, "cart-42", Decimal(20), "USD")
+        assert deletions == []
+        assert (entry.reference, entry.attempts) == ("cart-42", [])
 
     @pytest.mark.parametrize(
         "age", [timedelta(days=6), timedelta(0), timedelta.max, None, 30]
