@@ -154,7 +154,9 @@ class Runner:
                 self._record(error)
                 failed = min(failed + 1, _MAX_FAILURES)
                 pause = backoff.backoff(failed, 1 - random.random() / 2)  # noqa: S311
-                _log.exception("reconciliation failed, again in %.1f s", pause)
+                _log.exception(
+                    "reconciliation failed, again in %.1f s: %s", pause, self.last_error
+                )
                 await loop.sleep(pause)
                 continue
             failed = 0

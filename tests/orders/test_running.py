@@ -56,20 +56,24 @@ async def test_runs_follow_each_other_after_a_pause_and_at_once_if_more_is_due(
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "name"),
     [
-        StoreUnavailableError("the database cannot be used"),
-        OSError("no route to host"),
-        asyncio.CancelledError(),
-        BaseExceptionGroup("odd", [asyncio.CancelledError(), ValueError()]),
+        (StoreUnavailableError("the database cannot be used"), "store_unavailable"),
+        (OSError("no route to host"), "OSError"),
+        (asyncio.CancelledError(), "CancelledError"),
+        (
+            BaseExceptionGroup("odd", [asyncio.CancelledError(), ValueError()]),
+            "BaseExceptionGroup",
+        ),
     ],
 )
 async def test_exceptions_are_logged_and_do_not_end_the_reconciliation_loop(
-    clock: FakeClock, caplog: pytest.LogCaptureFixture, error: BaseException
+    clock: FakeClock, caplog: pytest.LogCaptureFixture, error: BaseException, name: str
 ) -> None:
     await run(clock, error, NOTHING)
     [record] = caplog.records
     assert (record.name, record.levelname) == ("aurpay_async.orders", "ERROR")
+    assert record.getMessage().endswith(f"s: {name}")
     assert record.exc_info
     assert record.exc_info[1] is error
     assert 0.5 <= clock.sleeps[0] <= 1
