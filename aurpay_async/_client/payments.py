@@ -405,7 +405,8 @@ class AccountMethods(BaseClient):
 
         The invoice is decoded and verified first: it must be of the client's network,
         not expired, not dated in the future, and contain an amount. (Source: "Create
-        BLN Withdraw", which also has a field for the amount, without its unit.)
+        BLN Withdraw". Its field for an amount is not sent, because the page does not
+        name its unit.)
 
         Args:
             invoice: A BOLT #11 invoice, as a str or decoded by ``bolt11.decode()``.

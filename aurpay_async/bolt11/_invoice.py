@@ -147,8 +147,8 @@ class Invoice:
     def qr_svg(self) -> str:
         """Return its QR code as an SVG without a fixed size, dark on white.
 
-        Your page sets its size. Drawing takes tens of milliseconds:
-        ``await asyncio.to_thread(invoice.qr_svg)``.
+        Your page sets its size. Drawing takes tens of milliseconds; in an event loop,
+        draw in a thread: ``await asyncio.to_thread(invoice.qr_svg)``.
 
         Raises:
             ImportError: segno is not installed (extra ``qr``).

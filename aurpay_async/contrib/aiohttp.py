@@ -92,7 +92,7 @@ async def send_order_events(
 
     Args:
         request: The request that is answered.
-        orders: As from `AurpayClient.watch`.
+        orders: The orders to send, such as the iterator of `AurpayClient.watch`.
     """
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": CONTENT_TYPE})
     async with aclosing(stream_events(orders)) as events:

@@ -198,7 +198,7 @@ def order_events(orders: AsyncGenerator[Order, None]) -> StreamingResponse:
         ...     return order_events(aurpay.watch(request.session["order_id"]))
 
     Args:
-        orders: As from `AurpayClient.watch`.
+        orders: The orders to send, such as the iterator of `AurpayClient.watch`.
     """
     events = stream_events(orders)
     return _EventStream(events, headers=HEADERS, media_type=CONTENT_TYPE)

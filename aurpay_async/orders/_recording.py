@@ -102,7 +102,7 @@ async def _record_report(locked: LockedAttempt, kind: Kind, hint: str | None) ->
 
     Args:
         locked: The attempt.
-        kind: The event that it reports.
+        kind: The event that the callback reports.
         hint: The order id in the body of the callback, if it has a body.
     """
     attempt = locked.attempt
