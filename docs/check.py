@@ -38,6 +38,7 @@ FIRST_HITS: Final = {
     "install": "tutorial",
     "key rotation": "security",
     "late payment": "concepts/orders",
+    "logging": "logging",
     "metrics": "metrics",
     "migration": "orders",
     "pgbouncer": "orders",
