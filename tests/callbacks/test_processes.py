@@ -61,7 +61,7 @@ def test_each_payment_takes_effect_once_when_processes_are_killed(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert (done.stderr, done.returncode) == ("", 0)
     report = json.loads(done.stdout)

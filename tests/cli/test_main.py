@@ -261,7 +261,7 @@ def test_main_exits_with_the_code_of_the_command(
 
 def test_ascii_terminal_gets_words_instead_of_marks() -> None:
     process = start("decode", "no invoice", PYTHONIOENCODING="ascii")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (1, b"")
     assert b"  FAILED it cannot be decoded" in out
 
@@ -271,7 +271,7 @@ def test_closed_pipe_ends_the_command_quietly(output: str) -> None:
     process = start("decode", "no invoice", "--output", output)
     assert process.stdout is not None
     process.stdout.close()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (1, b"")
 
 
@@ -279,7 +279,7 @@ def test_ctrl_c_stops_the_sandbox_with_130_and_no_traceback() -> None:
     process, url = start_sandbox(PYTHONUNBUFFERED="1")
     assert url.startswith("http://127.0.0.1:")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
@@ -306,7 +306,7 @@ def test_full_pipe_does_not_stop_the_sandbox() -> None:
     lines = [json.loads(process.stdout.readline()) for _ in range(count)]
     assert {line["path"] for line in lines} == {"/api/bln/order"}
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
 
 
 def test_prompts_run_before_the_event_loop(

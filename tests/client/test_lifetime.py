@@ -110,7 +110,7 @@ def told(what: str) -> dict[str, str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert (done.stdout, done.returncode) == ("", 0), done.stderr
     sections = done.stderr.removeprefix("== ").split("\n== ")

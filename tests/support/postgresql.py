@@ -147,7 +147,7 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
-                timeout=60,
+                timeout=300,
                 **unprivileged_user(),
             )
             output.seek(0)
