@@ -85,7 +85,9 @@ class Shop:
             "attempts": lambda: self.store.attempts(self._reference),
             "duplicate_payments": self.store.duplicate_payments,
             "needs_review": self.store.needs_review,
+            "list_attempts": self.store.list_attempts,
             "reconcile": self.store.reconcile,
+            "prune": self.store.prune,
             "prune of the inbox": self._inbox.prune,
         }
 

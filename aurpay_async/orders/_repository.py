@@ -392,6 +392,8 @@ class Rows:
         async with self.writing() as connection:
             locking = oldest.with_for_update(skip_locked=True)
             found = {*(await execute(connection, locking)).scalars()}
+            if not found:
+                return 0
             # The locking statement does not see the attempts that other transactions
             # have inserted while it was running; the next statement does.
             again = unsettled.where(_a.reference.in_(found))
