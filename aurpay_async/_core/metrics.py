@@ -211,8 +211,9 @@ def _observe(name: str, _options: object) -> list[Any]:
     found: defaultdict[str, list[float]] = defaultdict(list)
     for store in _STORES.valuerefs():  # a copy, made in one step
         gauges = store()
-        for state, value in ({} if gauges is None else gauges.read(name)).items():
-            found[state].append(value)
+        if gauges is not None:
+            for state, value in gauges.read(name).items():
+                found[state].append(value)
     api = sys.modules["opentelemetry.metrics"]
     return [
         api.Observation(combine(values), {"aurpay.order.state": state} if state else {})

@@ -363,7 +363,7 @@ class Rows:
         row = await self._count(self._sql.backlog)
         return Backlog(_lag(row["next"], row["now"]), row["due"], row["review"])
 
-    async def _count(self, query: Select[tuple[Any, ...]]) -> RowMapping:
+    async def _count(self, query: Select[Any]) -> RowMapping:
         async with self.reading() as connection:
             limit = {"row_limit": _MAX_COUNT}
             return (await execute_and_commit(connection, query, limit)).mappings().one()
@@ -542,6 +542,10 @@ class LockedAttempt:
         return self.entry.owner_of_payment_hash not in {None, self.attempt.attempt_id}
 
 
+def _make_gauges(repository: Repository) -> OrderGauges:
+    return OrderGauges(repository.clock)
+
+
 @attrs.frozen
 class Repository:
     """Client, tables and clock of an order store."""
@@ -549,8 +553,6 @@ class Repository:
     client: AurpayClient
     rows: Rows
     clock: Clock
-    gauges: OrderGauges = attrs.field(init=False)
-
-    @gauges.default
-    def _gauges(self) -> OrderGauges:
-        return OrderGauges(self.clock)
+    gauges: OrderGauges = attrs.field(
+        init=False, default=attrs.Factory(_make_gauges, takes_self=True)
+    )
