@@ -83,7 +83,7 @@ async def test_shop_on_postgresql_survives_an_outage_of_its_database_and_a_kill(
             "AURPAY_CALLBACK_SECRET": sandbox.callback_secret,
             "AURPAY_NETWORK": "regtest",
             "AURPAY_REFERENCE_KEY": "sandbox-reference-key",
-            "DATABASE_URL": postgresql.new_database(),
+            "AURPAY_DATABASE": postgresql.new_database(),
         }
         with serving(tmp_path, port, **given):
             first = await ask("POST", f"{shop}/carts/1/pay")
