@@ -176,7 +176,7 @@ def test_every_block_names_its_language_and_every_python_block_is_run() -> None:
     found = re.findall(r"^ *```([^`\n]*)$", text, re.MULTILINE)
     marks = [mark.strip() for mark in found]
     languages = {mark for mark in marks if not mark.startswith("{")}
-    shown = "text json console sh toml sql javascript ini yaml"
+    shown = "text json console sh toml sql javascript ini yaml nginx"
     assert languages <= {"", "python", *shown.split(" ")}
     assert marks.count("python") == len(EXAMPLES) > 20
 
