@@ -18,9 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, final
 
 import attrs
-from sqlalchemy import (
-    delete,
-)
+from sqlalchemy import delete
 
 from .._api.models import OrderStatus
 from .._client.lost_orders import CLOCK_SKEW, LONGEST_ATTEMPT_S
@@ -54,15 +52,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from sqlalchemy import Row, RowMapping, Select
+    from sqlalchemy import Executable, Row, RowMapping, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from .._client import AurpayClient
     from .._core.clock import Clock
     from .._db.engine import Database
-    from ._statements import (
-        By,
-    )
+    from ._statements import By
 
 
 _a: Final = attempts.c
@@ -363,7 +359,7 @@ class Rows:
         row = await self._count(self._sql.backlog)
         return Backlog(_lag(row["next"], row["now"]), row["due"], row["review"])
 
-    async def _count(self, query: Select[Any]) -> RowMapping:
+    async def _count(self, query: Executable) -> RowMapping:
         async with self.reading() as connection:
             limit = {"row_limit": _MAX_COUNT}
             return (await execute_and_commit(connection, query, limit)).mappings().one()
