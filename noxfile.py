@@ -92,6 +92,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(python=LOWEST)
+def uvloop(session: nox.Session) -> None:
+    """Run the tests of the client and of callbacks on uvloop."""
+    install(session, "test")
+    session.env["AURPAY_TEST_UVLOOP"] = "1"
+    session.run(*SUITE, "tests/client", "tests/callbacks", *session.posargs)
+
+
+@nox.session(python=LOWEST)
 def properties(session: nox.Session) -> None:
     """Run property-based tests with twenty times as many examples."""
     install(session, "test")

@@ -16,6 +16,8 @@ from hypothesis import settings
 
 from aurpay_async.bolt11 import _ecdsa, _secp256k1
 
+from .support.loop_time import uvloop_policy
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,6 +33,10 @@ gc.set_threshold(100_000, 50, 100)
 # Some versions of pytest-asyncio get the loop of this thread: without this, asyncio
 # creates one for them, which is never closed.
 asyncio.set_event_loop(None)
+
+if os.environ.get("AURPAY_TEST_UVLOOP"):
+    # For all loops of the tests, also those of their threads and of `asyncio.run`.
+    asyncio.set_event_loop_policy(uvloop_policy())
 
 # The same examples in every run, so that a failure is reproducible.
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=40)

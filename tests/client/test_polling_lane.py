@@ -84,7 +84,9 @@ class SteppingClock:
 
 async def settle() -> None:
     """Let all tasks run until each waits."""
-    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+    ready = getattr(asyncio.get_running_loop(), "_ready", None)
+    if ready is None:
+        pytest.skip("uvloop does not show its queue of callbacks")
     await asyncio.sleep(0)
     while ready:
         await asyncio.sleep(0)
