@@ -87,7 +87,7 @@ class Shop:
             "AURPAY_CALLBACK_SECRET": self.sandbox.callback_secret,
             "AURPAY_NETWORK": "regtest",
             "AURPAY_REFERENCE_KEY": KEY,
-            "DATABASE_URL": self.database,
+            "AURPAY_DATABASE": self.database,
             "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
         }
         words = [word.replace("8000", str(self.port)) for word in command]
@@ -202,7 +202,8 @@ async def test_order_of_a_request_cancelled_by_the_shutdown_is_stored(
             await until(lambda: shop.sandbox.orders)
             process.send_signal(signal.SIGTERM)
             with suppress(aiohttp.ClientError):  # the connection may be closed
-                assert (await paying).status == 500
+                async with await paying as response:
+                    assert response.status == 500
         held.set()
         await exit_status(process)
     assert await shop.states() == [AttemptState.PAYABLE]
