@@ -177,7 +177,7 @@ def postgresql(session: nox.Session) -> None:
     """Run the tests of PostgreSQL, with processes that are killed at random."""
     install(session, "test")
     session.env["AURPAY_TEST_POSTGRESQL"] = "1"
-    folders = ("callbacks", "db", "examples", "orders", "workers")
+    folders = ("callbacks", "cli", "db", "examples", "orders", "workers")
     where = tuple(f"tests/{folder}" for folder in folders)
     chosen = ("-k", "postgresql or processes or workers or crashes", "-rs")
     session.run(*SUITE, *where, *chosen, *session.posargs)

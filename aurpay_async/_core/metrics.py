@@ -209,11 +209,10 @@ def _observe(name: str, _options: object) -> list[Any]:
     """Return the observations of a gauge; OpenTelemetry calls it on another thread."""
     combine = _GAUGES[name][2]
     found: defaultdict[str, list[float]] = defaultdict(list)
-    for store in _STORES.valuerefs():  # a copy, made in one step
-        gauges = store()
-        if gauges is not None:
-            for state, value in gauges.read(name).items():
-                found[state].append(value)
+    # The references are a copy, made in one step.
+    for gauges in filter(None, [store() for store in _STORES.valuerefs()]):
+        for state, value in gauges.read(name).items():
+            found[state].append(value)
     api = sys.modules["opentelemetry.metrics"]
     return [
         api.Observation(combine(values), {"aurpay.order.state": state} if state else {})

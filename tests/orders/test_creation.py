@@ -125,6 +125,7 @@ class TestOnce:
         self, local: OrderStore, platform: Platform
     ) -> None:
         """A later call sends another request."""
+        await local.attempts("cart-42")  # the schema is checked: all begin in one turn
         platform.faults = ["refused"]
         calls = (opened(local) for _ in range(100))
         failures = await asyncio.gather(*calls, return_exceptions=True)
