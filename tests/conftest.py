@@ -56,11 +56,6 @@ def examples(count: int) -> settings:
 collect_ignore = ["browser", "contract"]
 
 
-def pytest_collection_finish() -> None:
-    """Exclude from garbage collection what exists until the end of the run."""
-    gc.freeze()
-
-
 VECTORS = Path(__file__).parent / "vectors"
 
 _connect = socket.socket.connect

@@ -84,9 +84,10 @@ def blocks_of(title: str) -> list[Block]:
 
 
 def mask(text: str) -> str:
+    """Mask what differs in each run, and empty lines: versions of rich differ there."""
     for pattern, placeholder in VOLATILE:
         text = pattern.sub(placeholder, text)
-    return text
+    return "\n".join(line for line in text.splitlines() if line)
 
 
 class Shop:

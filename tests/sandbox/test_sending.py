@@ -172,7 +172,7 @@ async def test_response_that_is_not_http_is_recorded_as_error() -> None:
     async with Server(talk) as shop, Sandbox() as sandbox:
         sent = await pay(sandbox, f"{shop.url}/")
     assert sent.status is None
-    assert "ClientResponseError: Bad status line" in str(sent.error)
+    assert "ClientResponseError: " in str(sent.error)
 
 
 async def never_answer(peer: Peer) -> None:
