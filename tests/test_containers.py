@@ -45,7 +45,9 @@ def test_copied_files_exist_and_are_sent_to_the_builder() -> None:
     }
     assert {source.partition("/")[0] for source in sources} == sent
     assert lines[1] == "*"
-    assert all((ROOT / source).exists() for source in sources)
+    # The package is elsewhere if the tests run on a wheel.
+    files = sources - {"aurpay_async"}
+    assert all((ROOT / source).exists() for source in files)
 
 
 def test_compose_file_publishes_ports_on_loopback_only() -> None:

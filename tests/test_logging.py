@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import aurpay_async
 from aurpay_async.testing import sign_callback
 
 from .callbacks.samples import SECRET, SIGNER, reference
@@ -227,7 +228,7 @@ def test_sentry_gets_fields_as_tags_and_no_credential_with_the_setup_of_the_page
 
 def test_page_names_each_logger_of_the_package() -> None:
     named: set[str] = set()
-    for path in (ROOT / "aurpay_async").rglob("*.py"):
+    for path in Path(aurpay_async.__file__).parent.rglob("*.py"):
         code = path.read_text(encoding="utf-8")
         named |= {*re.findall(r"getLogger\(\"(aurpay_async\.\w+)\"\)", code)}
     assert len(named) >= 3
