@@ -36,7 +36,6 @@ from ._models import (
 )
 from ._planner import ReferenceRecord, next_poll
 from ._statements import (
-    BATCH,
     HOLD,
     INSERT,
     LOCKS,
@@ -375,11 +374,10 @@ class Rows:
         """
         end = self._database.now(self._clock, -older_than)
         oldest, unsettled = pruning(end, paid=paid)
-        pruned, is_full = 0, True
-        while is_full:
-            deleted = await self._prune_batch(oldest, unsettled)
+        pruned = 0
+        # Until none is left: a batch has fewer rows if another transaction has one.
+        while deleted := await self._prune_batch(oldest, unsettled):
             pruned += deleted
-            is_full = deleted == BATCH
         return pruned
 
     async def _prune_batch(

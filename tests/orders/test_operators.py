@@ -12,7 +12,7 @@ from sqlalchemy import event, text
 
 from aurpay_async import OrderStatus
 from aurpay_async.errors import AurpayError, InvalidRequestError
-from aurpay_async.orders import AttemptState, OrderStore, _repository, _statements
+from aurpay_async.orders import AttemptState, OrderStore, _statements
 from aurpay_async.orders._models import Attention, attention_for
 
 from .conftest import make_tables
@@ -292,9 +292,8 @@ class TestPruning:
         clock: FakeClock,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """Each batch is a transaction, and the first one that is not full the last."""
-        for module in (_repository, _statements):
-            monkeypatch.setattr(module, "BATCH", 2)
+        """Each batch is a transaction."""
+        monkeypatch.setattr(_statements, "BATCH", 2)
         deleted: list[str] = []
 
         @event.listens_for(store.engine.sync_engine, "before_cursor_execute")
@@ -331,6 +330,31 @@ class TestPruning:
                 )
 
         assert await store.prune() == 1
+        assert await references(store) == ["cart-2"]
+
+    async def test_batch_from_which_a_reference_was_excluded_is_not_the_last(
+        self,
+        store: OrderStore,
+        platform: Platform,
+        clock: FakeClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(_statements, "BATCH", 2)
+        for reference in ("cart-1", "cart-2", "cart-3"):
+            await opened(store, reference)
+            clock.advance(1)
+        await expire(store, platform, clock)
+        clock.advance(YEAR.total_seconds())
+
+        @event.listens_for(store.engine.sync_engine, "before_cursor_execute")
+        def insert(connection: Any, _: Any, statement: str, *__: Any) -> None:
+            if "reference IN (" in statement and statement.startswith("SELECT"):
+                connection.exec_driver_sql(
+                    "UPDATE aurpay_attempts SET state = 'creating' "
+                    "WHERE reference = 'cart-2'"
+                )
+
+        assert await store.prune() == 2
         assert await references(store) == ["cart-2"]
 
     async def test_reference_that_another_transaction_has_locked_is_not_waited_for(
