@@ -226,12 +226,12 @@ class SqlInbox:
         oldest = select(_row.key).where(old).order_by(_row.updated_at).limit(_BATCH)
         # The condition is repeated: a row may be claimed after it was selected.
         statement = delete(callbacks).where(_row.key.in_(oldest), old)
-        pruned, is_full = 0, True
-        while is_full:
+        pruned, deleted = 0, 1
+        # Until none is left: a batch has fewer rows if another process deleted some.
+        while deleted:
             async with self._database.connect(writes=True) as connection:
-                done = await execute_and_commit(connection, statement)
-            pruned += done.rowcount
-            is_full = done.rowcount == _BATCH
+                deleted = (await execute_and_commit(connection, statement)).rowcount
+            pruned += deleted
         return pruned
 
     def _build_claim(self, lease: timedelta) -> tuple[Insert, Select[Any], Update]:

@@ -10,6 +10,7 @@ import traceback
 from contextlib import closing
 from datetime import timedelta
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from aurpay_async._core.clock import SystemClock
+from aurpay_async._db.engine import execute_and_commit
 from aurpay_async.callbacks import sql
 from aurpay_async.callbacks._inbox import LEASE, REMEMBER, Claim, MemoryInbox, Taken
 from aurpay_async.callbacks.sql import SqlInbox
@@ -606,7 +608,7 @@ class TestPruning:
     async def test_prune_deletes_all_old_rows_in_batches(
         self, shared: SqlInbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Each batch is a transaction, and the first one that is not full the last."""
+        """Each batch is a transaction; the last one finds no row."""
         monkeypatch.setattr(sql, "_BATCH", 2)
         deletions: list[str] = []
 
@@ -614,13 +616,31 @@ class TestPruning:
         def count(_: Any, __: Any, statement: str, *___: Any) -> None:
             deletions.append(statement.split(maxsplit=1)[0])
 
-        for rows, batches in ((0, 1), (1, 1), (4, 3), (5, 3)):
+        for rows, batches in ((0, 1), (1, 2), (4, 3), (5, 4)):
             for row in range(rows):
                 await shared.release(await claim_order(shared, key=str(row)))
             clock.advance(REMEMBER.total_seconds())
             deletions.clear()
             assert await shared.prune() == rows
             assert deletions == ["DELETE"] * batches
+
+    async def test_batch_that_another_process_shortened_is_not_the_last(
+        self, shared: SqlInbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sql, "_BATCH", 2)
+        for key in ("1", "2", "3"):
+            await shared.release(await claim_order(shared, key=key))
+            clock.advance(1)
+        clock.advance(REMEMBER.total_seconds())
+
+        async def shorten(connection: Any, statement: Any, *values: Any) -> Any:
+            done = await execute_and_commit(connection, statement, *values)
+            return SimpleNamespace(rowcount=min(done.rowcount, 1))
+
+        monkeypatch.setattr(sql, "execute_and_commit", shorten)
+        await shared.prune()
+        monkeypatch.undo()
+        assert await shared.prune() == 0
 
     @pytest.mark.parametrize("clock", [FakeClock(), None])
     async def test_lease_and_age_may_be_longer_than_the_calendar(
