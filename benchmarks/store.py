@@ -25,6 +25,7 @@ from aurpay_async.callbacks._reference import Reference
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.orders import OrderStore
 from tests.db.silence import proxied
+from tests.orders.plans import reads_a_table
 from tests.support.postgresql import find_programs, running
 
 from ._aurpay import ReadyAurpay
@@ -240,7 +241,7 @@ async def explain(kind: str, shop: Shop) -> Figure:
                 f"{prefix} {statement}", tuple(parameters)
             )
             plan = "\n".join(str(row[-1]) for row in raw)
-            if "Seq Scan" in plan or "SCAN aurpay_" in plan:
+            if reads_a_table(statement, plan):
                 scans += 1
                 print(f"   {kind}: a whole table is read by: {statement}\n{plan}")
     what = f"{kind}, statements that read a whole table, of {len(sent)}"

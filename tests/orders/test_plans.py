@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,12 @@ from aurpay_async.orders import AttemptState, OrderStore
 
 from ..db.silence import proxied
 from .conftest import hurry, make_tables
+from .plans import reads_a_table
 from .platform import URLS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -28,8 +31,6 @@ if TYPE_CHECKING:
 
     from .platform import Platform
 
-#: The rows that a statement may read and not use.
-FEW = 1_000
 READING = {"SELECT", "UPDATE", "DELETE"}
 YEAR = timedelta(days=365)
 
@@ -193,20 +194,25 @@ async def test_postgresql_is_asked_eleven_times_for_a_new_order_and_six_for_a_pa
     assert counts == {"create": 11, "get": 1, "record": 6, "repeated": 4, "list": 1}
 
 
-def reads_a_table(statement: str, plan: str) -> bool:
-    """Return true if a plan reads all rows of a table.
-
-    Reading an index in its order is no such plan if the statement has a limit and all
-    rows of the index satisfy its conditions.
-    """
-    if "Seq Scan on aurpay_" in plan:
-        return True
-    removed = sum(int(n) for n in re.findall(r"Rows Removed by Filter: (\d+)", plan))
-    if removed > FEW:
-        return True
-    scans = [line for line in plan.splitlines() if line.startswith("SCAN aurpay_")]
-    is_ordered = "LIMIT" in statement and "WHERE" not in statement
-    return any("USING INDEX" not in scan or not is_ordered for scan in scans)
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        ("ORDER BY created_at DESC, attempt_id DESC LIMIT 9 OFFSET 0", False),
+        ("WHERE state = 'paid' ORDER BY created_at, attempt_id LIMIT 9", False),
+        ("ORDER BY created_at DESC, attempt_id DESC", True),
+        ("WHERE price = '1' ORDER BY created_at, attempt_id LIMIT 9", True),
+        ("ORDER BY state, attempt_id LIMIT 9", True),
+        ("ORDER BY price LIMIT 9", True),
+    ],
+)
+def test_walk_through_an_index_to_a_limit_is_told_from_a_scan_of_the_table(
+    template: Path, rest: str, *, expected: bool
+) -> None:
+    statement = f"SELECT * FROM aurpay_attempts {rest}"  # noqa: S608
+    with closing(sqlite3.connect(template)) as connection:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+    plan = "\n".join(row[-1] for row in rows)
+    assert reads_a_table(statement, plan) is expected, plan
 
 
 async def test_no_statement_reads_a_whole_table_of_a_hundred_thousand_rows(
