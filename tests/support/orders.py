@@ -32,7 +32,7 @@ NUMBER_DAY = datetime(2024, 4, 26, 12, tzinfo=UTC)
 TEXT_DAY = datetime(2024, 4, 28, 13, tzinfo=UTC)
 
 
-def sign_invoice(**fields: Any) -> str:
+def sign_invoice(*, key: str = KEY, **fields: Any) -> str:
     """Return an invoice on regtest over 20,000 satoshi, created now."""
     basics: dict[str, Any] = {
         "payment_hash": "cd" * 32,
@@ -41,7 +41,7 @@ def sign_invoice(**fields: Any) -> str:
         "amount_msat": 20_000_000,
         "expiry": 3600,
     }
-    return bolt11.sign(KEY, **{**basics, **fields})
+    return bolt11.sign(key, **{**basics, **fields})
 
 
 def build_order(**fields: Any) -> dict[str, Any]:
