@@ -41,7 +41,7 @@ def exported(name: str, unit: str) -> str:
 NAMES = {
     *(exported(name, unit) + "_total" for name, (unit, _) in metrics._COUNTERS.items()),
     *(exported(name, unit) for name, (unit, _, _) in metrics._GAUGES.items()),
-    exported(metrics._DURATION, "s"),
+    exported(metrics.DURATION, "s"),
 }
 
 
@@ -60,7 +60,7 @@ def test_alert_rules_use_existing_metrics_and_are_listed_on_the_page() -> None:
         assert used & NAMES, alert
         assert used <= NAMES | labels, alert
         assert f"| `{alert}` |" in page
-    for name in [metrics._DURATION, *metrics._COUNTERS, *metrics._GAUGES]:
+    for name in [metrics.DURATION, *metrics._COUNTERS, *metrics._GAUGES]:
         assert f"| `{name}` |" in page
 
 

@@ -13,16 +13,17 @@ order that may exist is logged as a warning, a retry as info, all else as debug.
 from __future__ import annotations
 
 import inspect
+import sys
 from contextlib import suppress
 from enum import Enum
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 import attrs
 
 from ..errors import AurpayError, RequestOutcome, format_facts
 from .http import Effect
-from .metrics import add, configured_provider, meter_provider, record_duration
+from .metrics import DURATION, instruments
 
 if TYPE_CHECKING:
     import logging
@@ -102,6 +103,36 @@ def error_and_outcome(
 _T = TypeVar("_T")
 
 
+def _configured_provider(module: str, getter: str) -> Any:  # noqa: ANN401 - of an extra
+    """Return OpenTelemetry's provider, if the program has configured one.
+
+    Args:
+        module: The module of the API; if the program has not imported it, there is no
+            provider.
+        getter: The name of its function that returns the provider.
+    """
+    api = sys.modules.get(module)
+    if api is None:
+        return None
+    # Another thread may be importing it, and its own configuration may fail.
+    with suppress(Exception):
+        provider = getattr(api, getter)()
+        # The API's own providers do nothing until the program sets another one.
+        return None if type(provider).__module__.startswith(module) else provider
+    return None
+
+
+#: Return the tracer provider, if the program has set one.
+_tracer_provider: Final = partial(
+    _configured_provider, "opentelemetry.trace", "get_tracer_provider"
+)
+
+#: Return the meter provider, if the program has set one.
+meter_provider: Final = partial(
+    _configured_provider, "opentelemetry.metrics", "get_meter_provider"
+)
+
+
 @final
 class Instrumentation:
     """Deliver events; an exception in a listener is logged and ignored."""
@@ -146,7 +177,9 @@ def notify(listener: Callable[[_T], None], value: _T) -> None:
 
 def count(name: str, attributes: Mapping[str, str]) -> None:
     """Add 1 to a counter of OpenTelemetry, if the program measures."""
-    notify(partial(add, name), attributes)
+    provider = meter_provider()
+    if provider is not None:
+        notify(lambda values: instruments(provider)[name].add(1, values), attributes)
 
 
 def _log_listener_error(error: Exception) -> None:
@@ -265,13 +298,9 @@ def _ids(event: Event) -> dict[str, str | None]:
     }
 
 
-def _tracer_provider() -> Any:  # noqa: ANN401 - an extra that may not be installed
-    """Return the tracer provider, if the program has configured one."""
-    return configured_provider("opentelemetry.trace", "get_tracer_provider")
-
-
 def _measure(event: Event) -> None:
-    if meter_provider() is None or not isinstance(event, CallEvent):
+    provider = meter_provider()
+    if provider is None or not isinstance(event, CallEvent):
         return
     operation = {"aurpay.operation": event.operation}
     result: dict[str, str] = {}
@@ -279,12 +308,13 @@ def _measure(event: Event) -> None:
         result["aurpay.outcome"] = event.outcome.value
     if event.error is not None:
         result["error.type"] = event.error
-    record_duration(event.duration_s, operation | result)
+    ours = instruments(provider)
+    ours[DURATION].record(event.duration_s, operation | result)
     if event.attempts is not None:
-        add("aurpay.client.operation.attempts", operation, event.attempts)
+        ours["aurpay.client.operation.attempts"].add(event.attempts, operation)
     if _may_have_succeeded(event):
         effect = {"aurpay.effect": event.effect.value}
-        add("aurpay.client.operation.ambiguous", operation | effect)
+        ours["aurpay.client.operation.ambiguous"].add(1, operation | effect)
 
 
 def _record_span(tracer: Any, event: CallEvent, ended: float) -> None:  # noqa: ANN401

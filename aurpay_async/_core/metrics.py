@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from contextlib import suppress
 from functools import lru_cache, partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
@@ -20,10 +19,8 @@ if TYPE_CHECKING:
 
     from .clock import Clock
 
-    Attributes = Mapping[str, str]
 
-
-_DURATION: Final = "aurpay.client.operation.duration"
+DURATION: Final = "aurpay.client.operation.duration"
 
 #: The boundaries that the semantic conventions recommend for durations of HTTP
 #: requests, and the 30 s that a call may take by default.
@@ -147,54 +144,16 @@ class OrderGauges:
 _STORES: Final[WeakValueDictionary[int, OrderGauges]] = WeakValueDictionary()
 
 
-def configured_provider(module: str, getter: str) -> Any:  # noqa: ANN401 - of an extra
-    """Return OpenTelemetry's provider, if the program has configured one.
-
-    Args:
-        module: The module of the API; if the program has not imported it, there is no
-            provider.
-        getter: The name of its function that returns the provider.
-    """
-    api = sys.modules.get(module)
-    if api is None:
-        return None
-    # Another thread may be importing it, and its own configuration may fail.
-    with suppress(Exception):
-        provider = getattr(api, getter)()
-        # The API's own providers do nothing until the program sets another one.
-        return None if type(provider).__module__.startswith(module) else provider
-    return None
-
-
-def meter_provider() -> Any:  # noqa: ANN401 - of an extra
-    """Return the meter provider, if the program has set one."""
-    return configured_provider("opentelemetry.metrics", "get_meter_provider")
-
-
-def add(name: str, attributes: Attributes, amount: int = 1) -> None:
-    """Add to a counter of `_COUNTERS`."""
-    provider = meter_provider()
-    if provider is not None:
-        _instruments(provider)[name].add(amount, attributes)
-
-
-def record_duration(seconds: float, attributes: Attributes) -> None:
-    """Record how long a call of a client method took."""
-    provider = meter_provider()
-    if provider is not None:
-        _instruments(provider)[_DURATION].record(seconds, attributes)
-
-
 @lru_cache(maxsize=1)
-def _instruments(provider: Any) -> Mapping[str, Any]:  # noqa: ANN401
+def instruments(provider: Any) -> Mapping[str, Any]:  # noqa: ANN401 - of an extra
     """Create the instruments: a program has one provider, a test suite several."""
     meter = provider.get_meter("aurpay_async")
-    instruments = {
+    created = {
         name: meter.create_counter(name, unit=unit, description=description)
         for name, (unit, description) in _COUNTERS.items()
     }
-    instruments[_DURATION] = meter.create_histogram(
-        _DURATION,
+    created[DURATION] = meter.create_histogram(
+        DURATION,
         unit="s",
         description="Duration of calls of client methods, with all attempts.",
         explicit_bucket_boundaries_advisory=_DURATION_BOUNDARIES_S,
@@ -202,7 +161,7 @@ def _instruments(provider: Any) -> Mapping[str, Any]:  # noqa: ANN401
     for name, (unit, description, _) in _GAUGES.items():
         read = partial(_observe, name)
         meter.create_observable_gauge(name, [read], unit=unit, description=description)
-    return instruments
+    return created
 
 
 def _observe(name: str, _options: object) -> list[Any]:

@@ -215,16 +215,25 @@ _MAX_HEADER: Final = 512
 
 _DIGEST_SIZE: Final = 32
 
-#: The headers that authenticate a callback.
-_SIGNED: Final = frozenset({"callback-token", "date", "signature"})
+#: The headers that authenticate a callback, by their name in lower case.
+_SIGNED: Final = {
+    name.lower(): name for name in ("Callback-Token", "Date", "Signature")
+}
 
 _ISO_8601 = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII
 )
 
 
-def parse_headers(headers: Headers) -> dict[str, str]:
-    """Return the headers of a callback; and ``api-key``, if present, without its value.
+class _SignedHeaders(dict[str, str]):
+    """The headers of a callback; and ``api-key``, if present, without its value."""
+
+    def __missing__(self, name: str) -> str:
+        raise _header_error(f"there is no {name} header; does a proxy drop it?")
+
+
+def parse_headers(headers: Headers) -> _SignedHeaders:
+    """Return the headers of a callback.
 
     Raises:
         CallbackSignatureError: if one of them is repeated or malformed.
@@ -238,11 +247,12 @@ def parse_headers(headers: Headers) -> dict[str, str]:
         decoded = [(_to_str(name).lower(), _to_str(value)) for name, value in pairs]
     except Exception:  # noqa: BLE001 - a framework's mapping may raise anything
         raise _header_error("headers are neither a mapping nor pairs of str") from None
-    found: dict[str, str] = {}
-    for name, value in decoded:
-        if name == "api-key":
-            found[name] = ""
-        if name not in _SIGNED:
+    found = _SignedHeaders()
+    for lower, value in decoded:
+        name = _SIGNED.get(lower)
+        if lower == "api-key":
+            found[lower] = ""
+        if name is None:
             continue
         if name in found:
             raise _header_error(f"the request has two {name} headers")
@@ -449,10 +459,11 @@ class CallbackVerifier:
         if method not in ("GET", "POST"):
             raise CallbackError(f"the method is {shown(method)}", rule="method")
         headers = parse_headers(received)
-        if headers.keys().isdisjoint(_SIGNED):
+        if headers.keys() <= {"api-key"}:
             raise _unsigned_error(headers)
         _require_whole_url(url)
-        self._check_token(headers)
+        if self._tokens:
+            self._check_token(headers)
         index = self._check_signature(headers, url)
         signed_at = self._check_date(headers)
         token = None if self._references is None else self._references.read(url, kind)
@@ -465,10 +476,8 @@ class CallbackVerifier:
         )
 
     def _check_token(self, headers: Mapping[str, str]) -> None:
-        if not self._tokens:
-            return
         tokens = [each.reveal().encode() for each in self._tokens]
-        if _index_of(_require(headers, "Callback-Token").encode(), tokens) is None:
+        if _index_of(headers["Callback-Token"].encode(), tokens) is None:
             raise CallbackSignatureError(
                 "Callback-Token is none of the configured tokens", rule="token"
             )
@@ -476,7 +485,7 @@ class CallbackVerifier:
     def _check_signature(self, headers: Mapping[str, str], url: str) -> int | None:
         if not self._secrets:
             return None
-        encoded, date = _require(headers, "Signature"), _require(headers, "Date")
+        encoded, date = headers["Signature"], headers["Date"]
         signature = b""
         with suppress(Base64Error):
             signature = a2b_base64(encoded, strict_mode=True)
@@ -503,7 +512,7 @@ class CallbackVerifier:
         )
 
     def _check_date(self, headers: Mapping[str, str]) -> datetime:
-        date = _require(headers, "Date")
+        date = headers["Date"]
         signed_at = None
         if _ISO_8601.fullmatch(date):
             with suppress(ValueError, OverflowError):
@@ -581,13 +590,6 @@ def _describe_appended(url: str) -> str:
     return f"; parameters after aurpay_ref: {shown(', '.join(names))}"
 
 
-def _require(headers: Mapping[str, str], name: str) -> str:
-    value = headers.get(name.lower())
-    if value is None:
-        raise _header_error(f"there is no {name} header; does a proxy drop it?")
-    return value
-
-
 def _header_error(problem: str) -> CallbackSignatureError:
     return CallbackSignatureError(problem, rule="headers")
 
@@ -610,7 +612,7 @@ async def verify_request(
     The body is read only for a POST with verified headers.
     """
     try:
-        event = verifier.verify_head(method=method, url=url, headers=headers, kind=kind)
+        event = verifier._verify_head(method, url, headers, kind)  # noqa: SLF001 - one module
         # Tracebacks can show locals, and this signature is still valid.
         del url, headers
         if method != "POST":

@@ -102,8 +102,10 @@ class RequestBody:
 
     #: The body, as the framework reads it.
     _chunks: AsyncIterable[bytes]
-    #: The Content-Length of the request.
-    _length: int | None
+    #: The Content-Length of the request, or 0.
+    _length: int
+    #: The header that closes the connection if the body stays unread.
+    closing: Mapping[str, str] = attrs.field(factory=dict[str, str])
     is_read: bool = attrs.field(default=False, init=False)
 
     async def __call__(self) -> bytes:
@@ -112,7 +114,7 @@ class RequestBody:
         Raises:
             CallbackError: if it exceeds `MAX_BODY`; the rest of it is not read.
         """
-        require_size(self._length or 0)
+        require_size(self._length)
         body = bytearray()
         async for chunk in self._chunks:
             body += chunk
@@ -155,7 +157,7 @@ class CallbackRoute:
 
     async def answer_asgi(self, scope: Scope, chunks: AsyncIterable[bytes]) -> Reply:
         """Return the reply to an ASGI request with its body in `chunks`."""
-        body = RequestBody(chunks, asgi_length(scope))
+        body = asgi_body(scope, chunks)
         reply = await self._processor.process(
             method=cast("str", scope["method"]),
             url=self.address.asgi_url(scope),
@@ -163,8 +165,9 @@ class CallbackRoute:
             body=body,
             kind=self._kind,
         )
-        closing = asgi_closing(scope, body)
-        return attrs.evolve(reply, headers={**reply.headers, **closing})
+        if body.is_read or not body.closing:
+            return reply
+        return attrs.evolve(reply, headers={**reply.headers, **body.closing})
 
 
 def require_kind(kind: object) -> None:
@@ -186,26 +189,20 @@ def require_size(length: int) -> None:
         raise CallbackError(problem, rule="too_large")
 
 
-def asgi_length(scope: Scope) -> int | None:
-    """Return the Content-Length of a request."""
-    for name, value in cast("AsgiHeaders", scope["headers"]):
-        if name == b"content-length" and value.isdigit():
-            return int(value[:20])  # a bound for `int`; the result exceeds any limit
-    return None
-
-
-def asgi_closing(scope: Scope, body: RequestBody) -> Mapping[str, str]:
-    """Return the header that closes the connection after an unread body.
+def asgi_body(scope: Scope, chunks: AsyncIterable[bytes]) -> RequestBody:
+    """Return the body of an ASGI request, which `chunks` reads.
 
     RFC 9110, 15.5.14, of a body that is too large: "The server MAY terminate the
     request, if the protocol version in use allows it; otherwise, the server MAY close
     the connection." HTTP/2 has no header for it.
     """
-    names = {name for name, _ in cast("AsgiHeaders", scope["headers"])}
-    has_body = bool(asgi_length(scope)) or b"transfer-encoding" in names
-    if not has_body or body.is_read or scope["http_version"] not in {"1.0", "1.1"}:
-        return {}
-    return {"Connection": "close"}
+    headers = dict(cast("AsgiHeaders", scope["headers"]))
+    digits = headers.get(b"content-length", b"")
+    # A bound for `int`; the result exceeds any limit.
+    length = int(digits[:20]) if digits.isdigit() else 0
+    has_body = length > 0 or b"transfer-encoding" in headers
+    closes = has_body and scope["http_version"] in {"1.0", "1.1"}
+    return RequestBody(chunks, length, {"Connection": "close"} if closes else {})
 
 
 def _find_problem(public_base_url: object, *, allow_http: bool) -> str | None:

@@ -56,7 +56,7 @@ def callback_handler(
     )
 
     async def aurpay_callback(request: web.Request) -> web.Response:
-        body = RequestBody(_chunks(request), request.content_length)
+        body = RequestBody(_chunks(request), request.content_length or 0)
         reply = await route.answer(
             method=request.method,
             url=route.address.url(request.raw_path),

@@ -29,9 +29,7 @@ from ._common import (
     PATH,
     CallbackRoute,
     PublicAddress,
-    RequestBody,
-    asgi_closing,
-    asgi_length,
+    asgi_body,
     require_kind,
 )
 from ._events import CONTENT_TYPE, HEADERS, stream_events
@@ -164,7 +162,7 @@ def verified_callback(
     log = RejectionLog(None)
 
     async def verified(request: Request) -> CallbackEvent:
-        body = RequestBody(request.stream(), asgi_length(request.scope))
+        body = asgi_body(request.scope, request.stream())
         event = await verify_request(
             verifier,
             method=request.method,
@@ -177,7 +175,7 @@ def verified_callback(
             return event
         called = address.asgi_url(request.scope).partition("?")[0]
         reply = log.reject(event, url=called)
-        headers = {**reply.headers, **asgi_closing(request.scope, body)}
+        headers = {**reply.headers, **({} if body.is_read else body.closing)}
         raise HTTPException(reply.status, headers=headers) from event
 
     return verified

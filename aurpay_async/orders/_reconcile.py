@@ -23,8 +23,7 @@ import attrs
 
 from .._api.models import OrderStatus
 from .._client.lost_orders import OrderQuery
-from .._core.events import count, log_fields
-from .._core.metrics import meter_provider
+from .._core.events import count, log_fields, meter_provider
 from .._db.engine import Database
 from .._db.migrations import upgrade as upgrade_database
 from ..callbacks._notifications import propagates

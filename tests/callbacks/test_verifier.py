@@ -97,10 +97,10 @@ def test_headers_of_every_framework_are_accepted(headers: Any) -> None:
         ({"Signature": None}, "no Signature"),
         ({"Date": None}, "no Date"),
         ({"Callback-Token": None}, "no Callback-Token"),
-        ({"Signature": ""}, "signature is empty"),
+        ({"Signature": ""}, "Signature is empty"),
         ({"Signature": "gr\xfcn"}, "not plain ASCII"),
         ({"Signature": "x" * 513}, "over 512"),
-        ({"Date": "\x00"}, "date is empty"),
+        ({"Date": "\x00"}, "Date is empty"),
     ],
 )
 def test_missing_or_malformed_header_is_named_in_the_error(
