@@ -1,8 +1,8 @@
 """The reconciliation loop: it runs until it is cancelled or the order store is closed.
 
 A loop that ends, or that fails silently, leaves paid orders unfulfilled. So each
-exception is logged with its traceback and followed by another run, and only a
-cancellation of the caller or the closing of the order store ends the loop.
+exception is logged and followed by another run, and only a cancellation of the caller
+or the closing of the order store ends the loop.
 """
 
 from __future__ import annotations
@@ -154,9 +154,7 @@ class Runner:
                 self._record(error)
                 failed = min(failed + 1, _MAX_FAILURES)
                 pause = backoff.backoff(failed, 1 - random.random() / 2)  # noqa: S311
-                _log.exception(
-                    "reconciliation failed, again in %.1f s: %s", pause, self.last_error
-                )
+                self._log_failure(error, pause)
                 await loop.sleep(pause)
                 continue
             failed = 0
@@ -164,6 +162,17 @@ class Runner:
             self._record(done.failures[-1].error if has_failed else None)
             if not done.more:
                 await loop.sleep(every)
+
+    def _log_failure(self, error: BaseException, pause: float) -> None:
+        """Log an outage in one line: its traceback, each minute, tells nothing new."""
+        outage = isinstance(error, AurpayError) and error.retryable
+        _log.log(
+            logging.WARNING if outage else logging.ERROR,
+            "reconciliation failed, again in %.1f s: %s",
+            pause,
+            f"{self.last_error}: {error}" if outage else self.last_error,
+            exc_info=not outage or _log.isEnabledFor(logging.DEBUG),
+        )
 
     def _record(self, error: BaseException | None) -> None:
         """Record a run for `OrderStore.health`; a failure without texts of others."""

@@ -19,7 +19,7 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with (
         AurpayClient.from_env() as aurpay,
-        OrderStore(aurpay, os.environ["DATABASE_URL"]) as store,
+        OrderStore(aurpay, os.environ["AURPAY_DATABASE"]) as store,
         store.running(on_change=changed),
     ):
         await stopped.wait()

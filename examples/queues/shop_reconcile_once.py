@@ -16,7 +16,7 @@ async def main() -> int:
     failures = 0
     async with (
         AurpayClient.from_env() as aurpay,
-        OrderStore(aurpay, os.environ["DATABASE_URL"]) as store,
+        OrderStore(aurpay, os.environ["AURPAY_DATABASE"]) as store,
     ):
         more = True
         while more:

@@ -52,7 +52,7 @@ async def start(state: TaskiqState) -> None:
     """Open the client and the store of this process, and begin to reconcile."""
     state.stack = stack = AsyncExitStack()
     aurpay = await stack.enter_async_context(AurpayClient.from_env())
-    store = OrderStore(aurpay, os.environ["DATABASE_URL"])
+    store = OrderStore(aurpay, os.environ["AURPAY_DATABASE"])
     state.store = await stack.enter_async_context(store)
     await stack.enter_async_context(store.running(on_change=changed))
 

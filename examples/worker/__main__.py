@@ -16,7 +16,7 @@ USAGE = "python -m examples.worker setup | sell NUMBER | work | list"
 
 async def main(*words: str) -> None:
     """Run one command."""
-    database = os.environ.get("DATABASE_URL", "postgresql://127.0.0.1/postgres")
+    database = os.environ["AURPAY_DATABASE"]
     async with AurpayClient.from_env() as aurpay, Shop(aurpay, database) as shop:
         match words:
             case ["setup"]:

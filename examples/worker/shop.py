@@ -53,11 +53,11 @@ class Shop:
     """Carts, orders and shipments in one database."""
 
     def __init__(self, aurpay: AurpayClient, database: str) -> None:
-        """Prepare; `database` is such as ``postgresql://user@host/name``."""
-        url = database.replace("postgresql:", "postgresql+psycopg:", 1)
-        self.store = OrderStore(aurpay, url)
+        """Prepare; `database` is such as ``postgresql+psycopg://user@host/name``."""
+        self.store = OrderStore(aurpay, database)
         self.engine = self.store.engine
-        self.app = App(connector=PsycopgConnector(conninfo=database))
+        conninfo = database.replace("+psycopg", "", 1)  # a name of SQLAlchemy alone
+        self.app = App(connector=PsycopgConnector(conninfo=conninfo))
         self.tasks = OrderTasks(
             self.app,
             self.store,

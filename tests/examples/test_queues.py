@@ -85,7 +85,7 @@ class Shop:
             "AURPAY_BASE_URL": sandbox.base_url,
             "AURPAY_NETWORK": "regtest",
             "AURPAY_REFERENCE_KEY": "sandbox-reference-key",
-            "DATABASE_URL": url,
+            "AURPAY_DATABASE": url,
         }
 
     async def count(self, query: str) -> int:

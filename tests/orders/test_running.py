@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aurpay_async.errors import InvalidRequestError, StoreUnavailableError
+from aurpay_async.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    RequestOutcome,
+    StoreUnavailableError,
+)
 from aurpay_async.orders import Reconciliation
 from aurpay_async.orders._runner import Runner
 from aurpay_async.testing import FakeClock
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
     from .platform import Platform
 
+REJECTED: Any = {"status": 401, "outcome": RequestOutcome.REJECTED}
 NOTHING = Reconciliation(changes=(), failures=(), polled=0, more=False)
 MORE = Reconciliation(changes=(), failures=(), polled=1, more=True)
 
@@ -58,7 +64,7 @@ async def test_runs_follow_each_other_after_a_pause_and_at_once_if_more_is_due(
 @pytest.mark.parametrize(
     ("error", "name"),
     [
-        (StoreUnavailableError("the database cannot be used"), "store_unavailable"),
+        (AuthenticationError("401", **REJECTED), "authentication"),
         (OSError("no route to host"), "OSError"),
         (asyncio.CancelledError(), "CancelledError"),
         (
@@ -78,6 +84,19 @@ async def test_exceptions_are_logged_and_do_not_end_the_reconciliation_loop(
     assert record.exc_info[1] is error
     assert 0.5 <= clock.sleeps[0] <= 1
     assert clock.sleeps[1:] == [60]
+
+
+@pytest.mark.parametrize("level", ["WARNING", "DEBUG"])
+async def test_an_outage_is_logged_in_one_line_and_with_its_traceback_at_debug(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture, level: str
+) -> None:
+    caplog.set_level(level, "aurpay_async.orders")
+    await run(clock, StoreUnavailableError("the database cannot be used: x"), NOTHING)
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    said = "s: store_unavailable: the database cannot be used: x"
+    assert record.getMessage().endswith(said)
+    assert bool(record.exc_info) is (level == "DEBUG")
 
 
 async def test_pauses_after_failures_grow_up_to_the_pause_between_runs(

@@ -58,7 +58,7 @@ async def test_each_cart_has_one_order_and_one_shipment(postgresql_url: str) -> 
         client(sandbox.base_url, clock) as aurpay,
     ):
         sandbox.faults.push(*[SLOWNESS] * 2 * CARTS)
-        url = postgresql_url.replace("+asyncpg", "")
+        url = postgresql_url.replace("+asyncpg", "+psycopg")
         shop = Shop(aurpay, url)
         await shop.set_up()
         await shop.sell(CARTS)
@@ -189,7 +189,7 @@ def wait_for(task: str, url: str) -> None:
         "SELECT count(*) FROM procrastinate_events JOIN procrastinate_jobs job"
         " ON job_id = job.id WHERE task_name = %s AND type = 'started'"
     )
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
         before = connection.execute(begun, [task]).fetchone()
         while connection.execute(begun, [task]).fetchone() == before:
             time.sleep(0.02)

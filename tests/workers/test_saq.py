@@ -49,7 +49,7 @@ async def startup(ctx):
     ctx["stack"] = AsyncExitStack()
     clock = FastClock(float(os.environ["BEGAN"]))
     aurpay = client(os.environ["AURPAY_BASE_URL"], clock)
-    ctx["store"] = OrderStore(aurpay, os.environ["DATABASE_URL"])
+    ctx["store"] = OrderStore(aurpay, os.environ["AURPAY_DATABASE"])
     await ctx["stack"].enter_async_context(aurpay)
     await ctx["stack"].enter_async_context(ctx["store"])
     await ctx["stack"].enter_async_context(ctx["store"].running(on_change=changed))
@@ -134,7 +134,7 @@ async def test_every_cart_gets_one_order_and_one_fulfilment(
         for number in range(1, CARTS):
             await recipe.check_out(engine, f"cart-{number}", f"{number}.50")
         settings = {
-            "DATABASE_URL": url,
+            "AURPAY_DATABASE": url,
             "AURPAY_BASE_URL": sandbox.base_url,
             "BEGAN": str(clock.began),
         }
