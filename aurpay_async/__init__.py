@@ -1,9 +1,10 @@
 """Take Bitcoin Lightning payments through Aurpay, from asyncio.
 
->>> from aurpay_async import ApiKey, AurpayClient
->>> async with AurpayClient(ApiKey("...")) as aurpay:  # doctest: +SKIP
+>>> from aurpay_async import AurpayClient
+>>> async with AurpayClient.from_env() as aurpay:
 ...     order = await aurpay.create_order("20.00", "USD")
 ...     print(order.payment_request)
+lnbc...
 """
 
 from __future__ import annotations

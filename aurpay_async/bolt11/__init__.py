@@ -3,8 +3,9 @@
 It does not depend on Aurpay and needs no network.
 
 >>> from aurpay_async import bolt11
->>> bolt11.decode("lnbcrt1...")  # doctest: +SKIP
-Invoice(network='regtest', ...)
+>>> invoice = bolt11.decode(text)
+>>> invoice.network, invoice.amount_msat
+('regtest', 20000000)
 """
 
 from __future__ import annotations

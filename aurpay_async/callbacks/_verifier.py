@@ -287,8 +287,10 @@ class CallbackVerifier:
     """Verifies that requests are callbacks of Aurpay.
 
     Example:
-        >>> verifier = CallbackVerifier(secrets=["..."], reference_key="...")
+        >>> verifier = CallbackVerifier(secrets=[secret], reference_key=key)
         >>> event = verifier.verify(method="GET", url=url, headers=headers)
+        >>> event.kind, event.reference
+        ('paid', 'cart-42')
     """
 
     def __init__(

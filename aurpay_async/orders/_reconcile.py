@@ -375,7 +375,7 @@ async def upgrade(engine_or_url: AsyncEngine | str) -> None:
     For a migration job: it needs no client, and so no payment secret.
 
     Example:
-        >>> asyncio.run(upgrade("postgresql+asyncpg://migrator@host/shop"))
+        >>> await upgrade(os.environ["AURPAY_DATABASE"])
 
     Args:
         engine_or_url: As for `OrderStore`; an engine is left open.

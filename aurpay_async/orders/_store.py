@@ -78,7 +78,7 @@ class OrderStore:
     Example:
         >>> store = OrderStore(aurpay, "sqlite+aiosqlite:///orders.db")
         >>> order = await store.get_or_create(
-        ...     "cart-42", "20.00", "USD", callback_url=...
+        ...     "cart-42", "20.00", "USD", callback_url=url
         ... )
     """
 
@@ -361,7 +361,7 @@ class OrderStore:
         back.
 
         Example:
-            >>> async with OrderStore(aurpay, url) as store:
+            >>> async with OrderStore(aurpay, database) as store:
             ...     async with store.running(on_change=fulfil):
             ...         await serve()
 
