@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import event, text
 
 from aurpay_async.callbacks import Claim
-from aurpay_async.callbacks._reference import Reference
+from aurpay_async.callbacks._identity import Reference
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.orders import OrderStore
 from tests.db.silence import proxied

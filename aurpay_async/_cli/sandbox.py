@@ -28,9 +28,9 @@ from ..callbacks import (
 from ..contrib.aiohttp import callback_handler
 from ..errors import ConfigurationError, shown
 from ..sandbox import Sandbox
-from ..sandbox._clock import SandboxClock
 from ..sandbox._ledger import TIME_TO_PAY
 from ..sandbox._settings import LOOPBACK, require_made_up
+from ..sandbox._simulator import SandboxClock
 from . import FAILED
 from ._options import (
     AmountStyle,

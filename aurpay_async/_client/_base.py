@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from .._core.events import Instrumentation
     from .._core.http import Request, Response, Transport
     from .._core.secrets import Secret
-    from ..callbacks._reference import ReferenceSigner
+    from ..callbacks._identity import ReferenceSigner
     from .polling import PollingLane
     from .retry import RetryingTransport
     from .transport import LazyTransport

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from .._api.payment_models import PaymentOrder, PaymentUrl, Transaction, Withdrawal
     from .._core.http import Effect, Request, Response
     from ..bolt11 import Invoice
-    from ..callbacks import _reference
-    from ..callbacks._reference import ReferenceSigner
+    from ..callbacks import _identity
+    from ..callbacks._identity import ReferenceSigner
     from ..errors import AurpayError
     from . import pagination as _pagination
 else:
@@ -44,7 +44,7 @@ else:
     _payment_models = LazyModule("aurpay_async._api.payment_models")
     _pagination = LazyModule("aurpay_async._client.pagination")
     # It loads hashing, which few programs need.
-    _reference = LazyModule("aurpay_async.callbacks._reference")
+    _identity = LazyModule("aurpay_async.callbacks._identity")
 
 
 _New = TypeVar("_New", bound=NewOrder)
@@ -72,12 +72,12 @@ def sign_reference(order: _New, signer: ReferenceSigner | None) -> _New:
             field="reference",
             hint="create the client with reference_key=...",
         )
-    attempt_id = order.attempt_id or _reference.new_attempt_id()
+    attempt_id = order.attempt_id or _identity.new_attempt_id()
     changes: dict[str, Any] = {"attempt_id": attempt_id}
     for field, kind in _CALLBACK_FIELDS:
         url: str | None = getattr(order, field)
         if url is not None:
-            reference = _reference.Reference(
+            reference = _identity.Reference(
                 reference=order.reference,
                 price=order.price,
                 currency=order.currency,
@@ -190,7 +190,7 @@ class CreateMethods(BaseClient):
 
     def _sign(self, new_order: _New) -> _New:
         if self._signer is None and self._reference_keys:
-            self._signer = _reference.ReferenceSigner(self._reference_keys)
+            self._signer = _identity.ReferenceSigner(self._reference_keys)
         try:
             return sign_reference(new_order, self._signer)
         except InvalidRequestError as error:

@@ -120,7 +120,7 @@ class LazyTransport:
     def _load(self) -> AiohttpTransport | None:
         import_module("aurpay_async._api.orders")
         if self._signs_references:
-            import_module("aurpay_async.callbacks._reference")
+            import_module("aurpay_async.callbacks._identity")
         if self._given is not None:
             return None
         module = import_module(f"{__package__}.aiohttp")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._inbox import Claim, Handled, InboxStore, Kind, MemoryInbox, Taken
+from ._identity import Claim, Handled, InboxStore, Kind, MemoryInbox, Reference, Taken
 from ._notifications import (
     ConfirmedNotification,
     KnownOrder,
@@ -13,7 +13,6 @@ from ._notifications import (
     UnconfirmedNotification,
 )
 from ._processor import CallbackProcessor
-from ._reference import Reference
 from ._verifier import MAX_BODY, CallbackEvent, CallbackVerifier, OrderHint
 
 __all__ = [

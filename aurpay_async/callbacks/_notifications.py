@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .._api.models import Order, OrderStatus
     from ..errors import CallbackError
-    from ._inbox import CallerConnection, Kind
+    from ._identity import CallerConnection, Kind
     from ._verifier import CallbackEvent
 
 

@@ -28,7 +28,7 @@ from ..errors import (
     StoreUnavailableError,
     shown,
 )
-from ._inbox import LEASE, Taken
+from ._identity import LEASE, Reference, Taken, is_attempt_id
 from ._notifications import (
     NOT_YET,
     RETRY_AFTER,
@@ -41,7 +41,6 @@ from ._notifications import (
     is_temporary,
     propagates,
 )
-from ._reference import Reference, is_attempt_id
 from ._verifier import verify_request
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 
     from .._api.models import Order
     from .._core.clock import Clock
-    from ._inbox import CallerConnection, Claim, Handled, InboxStore, Kind
+    from ._identity import CallerConnection, Claim, Handled, InboxStore, Kind
     from ._notifications import KnownOrder, Notification, OrderReader, Outcome
     from ._verifier import Body, CallbackEvent, CallbackVerifier, Headers
 

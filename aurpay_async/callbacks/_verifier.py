@@ -47,8 +47,8 @@ from ..errors import (
     ConfigurationError,
     shown,
 )
+from ._identity import PARAMETER, ReferenceSigner
 from ._notifications import propagates, without_traceback
-from ._reference import PARAMETER, ReferenceSigner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +57,7 @@ if TYPE_CHECKING:
 
     from .._core.clock import Clock
     from .._core.secrets import Keys
-    from ._inbox import Kind
-    from ._reference import Reference
+    from ._identity import Kind, Reference
 
 
 #: A second ``?`` results from appending without checking for a query.

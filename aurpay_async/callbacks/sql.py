@@ -35,7 +35,7 @@ from .._db.engine import Database, execute, execute_and_commit, require_connecti
 from .._db.migrations import require_no_old_tables
 from .._db.tables import callbacks, inbox_metadata
 from ..errors import StoreUnavailableError
-from ._inbox import (
+from ._identity import (
     LEASE,
     REMEMBER,
     Claim,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from .._core.clock import Clock
-    from ._inbox import CallerConnection, Handled, Kind
+    from ._identity import CallerConnection, Handled, Kind
 
 __all__ = ["SqlInbox"]
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from ._common import CallbackRoute, RequestBody
-from ._events import CONTENT_TYPE, HEADERS, stream_events
+from ._common import CONTENT_TYPE, HEADERS, CallbackRoute, RequestBody, stream_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable

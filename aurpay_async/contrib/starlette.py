@@ -25,14 +25,16 @@ from ..callbacks._notifications import RejectionLog
 from ..callbacks._verifier import verify_request
 from ..errors import CallbackError
 from ._common import (
+    CONTENT_TYPE,
+    HEADERS,
     METHODS,
     PATH,
     CallbackRoute,
     PublicAddress,
     asgi_body,
     require_kind,
+    stream_events,
 )
-from ._events import CONTENT_TYPE, HEADERS, stream_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

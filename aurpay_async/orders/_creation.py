@@ -31,8 +31,8 @@ from .._api.checks import own_order_id
 from .._api.models import OrderStatus
 from .._client.retry import RetryPolicy
 from .._core.events import log_fields
+from ..callbacks._identity import new_attempt_id
 from ..callbacks._processor import check_platform_order
-from ..callbacks._reference import new_attempt_id
 from ..errors import (
     APIError,
     AurpayError,

@@ -14,7 +14,7 @@ from ..errors import (
     InvalidRequestError,
     RequestOutcome,
 )
-from . import _clock, _server, _settings, _simulator
+from . import _server, _settings, _simulator
 from ._accounting import Rates, SandboxTransaction, SandboxWithdrawal
 from ._callbacks import SentCallback
 from ._fault_responses import Faults
@@ -137,7 +137,7 @@ class Sandbox:
             api_key_in_callbacks=api_key_in_callbacks,
             amounts=amounts,
             rates=rates,
-            clock=clock or _clock.SandboxClock(),
+            clock=clock or _simulator.SandboxClock(),
             speed=speed,
             seed=seed,
             db=db,

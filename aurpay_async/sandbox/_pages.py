@@ -34,11 +34,11 @@ from aiohttp import web
 from ..bolt11._qr import render_svg
 from ..errors import InvalidRequestError
 from . import _responses as responses
-from ._clock import ClockError
-from ._control import RESEND_PATH, Control
+from ._endpoints import RESEND_PATH, Control
 from ._fault_responses import REQUEST_FAULTS
 from ._faults import CALLBACK_FAULTS
 from ._models import ApiRejection
+from ._simulator import ClockError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

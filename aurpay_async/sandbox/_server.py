@@ -17,8 +17,7 @@ import aiohttp
 from aiohttp import web
 
 from ..errors import ConfigurationError
-from ._control import Control
-from ._endpoints import Api, ApiRequest
+from ._endpoints import Api, ApiRequest, Control
 from ._fault_responses import REPLAYED, RESET, STALE, Misrouter, RawConnection
 from ._models import ApiRejection
 from ._pages import HEADERS, PageGuard, Pages, show_page

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from aurpay_async.callbacks import CallbackVerifier, Reference
-from aurpay_async.callbacks._reference import ReferenceSigner
+from aurpay_async.callbacks._identity import ReferenceSigner
 from aurpay_async.testing import FakeClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

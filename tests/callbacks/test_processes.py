@@ -20,14 +20,14 @@ import attrs
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from aurpay_async.callbacks._inbox import Claim, Taken
+from aurpay_async.callbacks._identity import Claim, Taken
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ClaimExpiredError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from aurpay_async.callbacks._inbox import Kind
+    from aurpay_async.callbacks._identity import Kind
 
 PAYMENTS = 100
 #: The callbacks for each payment, in any order and concurrently.

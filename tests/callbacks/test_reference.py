@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from itsdangerous.encoding import base64_encode
 
 from aurpay_async._core.secrets import Secret
-from aurpay_async.callbacks._reference import Reference, ReferenceSigner, new_attempt_id
+from aurpay_async.callbacks._identity import Reference, ReferenceSigner, new_attempt_id
 from aurpay_async.errors import (
     CallbackReferenceError,
     ConfigurationError,

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from aurpay_async._core.clock import SystemClock
 from aurpay_async._db.engine import execute_and_commit
 from aurpay_async.callbacks import sql
-from aurpay_async.callbacks._inbox import LEASE, REMEMBER, Claim, MemoryInbox, Taken
+from aurpay_async.callbacks._identity import LEASE, REMEMBER, Claim, MemoryInbox, Taken
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import (
     ClaimExpiredError,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from aurpay_async.callbacks._inbox import InboxStore, Kind
+    from aurpay_async.callbacks._identity import InboxStore, Kind
 
 REPEATED, SUPERSEDED, BUSY = Taken.REPEATED, Taken.SUPERSEDED, Taken.BUSY
 LEASE_S = LEASE.total_seconds()

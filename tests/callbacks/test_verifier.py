@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 
 from aurpay_async._core.secrets import Secret
 from aurpay_async.callbacks import MAX_BODY, CallbackEvent, CallbackVerifier
-from aurpay_async.callbacks._reference import ReferenceSigner
+from aurpay_async.callbacks._identity import ReferenceSigner
 from aurpay_async.errors import (
     CallbackError,
     CallbackReferenceError,

@@ -11,7 +11,7 @@ import pytest
 from aurpay_async import ServerError
 from aurpay_async._api.models import OrderStatus
 from aurpay_async._cli.store import _MEANINGS, _attempt_rows, steps_for
-from aurpay_async.callbacks._inbox import Claim
+from aurpay_async.callbacks._identity import Claim
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.orders import AttemptState, OrderStore
 from aurpay_async.orders._history import InboxRow

@@ -38,7 +38,7 @@ from aurpay_async import (
     Timeouts,
     UntrustedOrderError,
 )
-from aurpay_async.callbacks._reference import ReferenceSigner
+from aurpay_async.callbacks._identity import ReferenceSigner
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock, MemoryTransport
 

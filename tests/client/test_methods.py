@@ -42,7 +42,7 @@ from aurpay_async import (
     UntrustedOrderError,
     Withdrawal,
 )
-from aurpay_async.callbacks._reference import ReferenceSigner
+from aurpay_async.callbacks._identity import ReferenceSigner
 from aurpay_async.errors import AurpayError
 from aurpay_async.testing import FakeClock, MemoryTransport
 

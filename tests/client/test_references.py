@@ -13,7 +13,7 @@ from aurpay_async import AurpayClient, ConfigurationError, InvalidRequestError, 
 from aurpay_async._client import transport
 from aurpay_async._client.payments import sign_reference
 from aurpay_async._core.secrets import keys_from_env
-from aurpay_async.callbacks._reference import Reference, ReferenceSigner
+from aurpay_async.callbacks._identity import Reference, ReferenceSigner
 from aurpay_async.testing import MemoryTransport
 
 CANARY = "canary-6e1b"
@@ -117,7 +117,7 @@ async def test_signing_modules_are_imported_in_a_thread(
     loaded: list[bool] = []
 
     def load(name: str) -> None:
-        if name == "aurpay_async.callbacks._reference":
+        if name == "aurpay_async.callbacks._identity":
             loaded.append(threading.current_thread() is threading.main_thread())
 
     monkeypatch.setattr(transport, "import_module", load)
@@ -128,7 +128,7 @@ async def test_signing_modules_are_imported_in_a_thread(
 
 
 def test_lazy_module_is_imported_when_a_name_in_it_is_read() -> None:
-    module = transport.LazyModule("aurpay_async.callbacks._reference")
+    module = transport.LazyModule("aurpay_async.callbacks._identity")
     assert "ReferenceSigner" not in vars(module)
     assert module.ReferenceSigner is ReferenceSigner
     assert vars(module)["ReferenceSigner"] is ReferenceSigner

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from aurpay_async.callbacks import MAX_BODY, Reference
-from aurpay_async.callbacks._reference import ReferenceSigner
+from aurpay_async.callbacks._identity import ReferenceSigner
 
 if TYPE_CHECKING:
     from aurpay_async.callbacks import Kind

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aurpay_async import Order, OrderStatus
-from aurpay_async.contrib import _events
-from aurpay_async.contrib._events import stream_events
+from aurpay_async.contrib import _common
+from aurpay_async.contrib._common import stream_events
 from aurpay_async.sandbox import Sandbox
 
 from .shops import SECONDS, serve_uvicorn
@@ -172,7 +172,7 @@ async def test_payer_gets_each_status_and_the_end_and_only_public_fields(
 async def test_polling_stops_after_the_browser_has_disconnected_without_a_log_record(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_events, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(_common, "HEARTBEAT_S", 0.01)
     async with shop.visit() as visit:
         await visit.next_event()
         assert await visit.next_chunk() == ":"
@@ -184,7 +184,7 @@ async def test_polling_stops_after_the_browser_has_disconnected_without_a_log_re
 async def test_one_browser_that_leaves_does_not_end_the_stream_of_another(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_events, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(_common, "HEARTBEAT_S", 0.01)
     async with shop.visit() as other:
         await other.next_event()
         async with shop.visit() as visit:
@@ -223,7 +223,7 @@ async def test_failure_behind_a_closed_stream_is_not_reported_as_never_retrieved
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: complaints.append(context)
     )
-    monkeypatch.setattr(_events, "HEARTBEAT_S", 0)
+    monkeypatch.setattr(_common, "HEARTBEAT_S", 0)
     failing = asyncio.Event()
 
     async def orders() -> AsyncGenerator[Order]:
@@ -261,7 +261,7 @@ class Watcher:
 async def test_closing_the_events_closes_the_watcher_at_once(
     chunks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_events, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(_common, "HEARTBEAT_S", 0.01)
     watcher = Watcher()
     events = stream_events(watcher.orders)
     sent = [await anext(events) for _ in range(chunks)]

@@ -10,14 +10,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from aurpay_async._db.engine import _POOLER_OPTIONS, Database
 from aurpay_async._db.migrations import fits, upgrade
-from aurpay_async.callbacks._inbox import Claim, Taken
+from aurpay_async.callbacks._identity import Claim, Taken
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError
 from aurpay_async.orders import OrderStore
 from aurpay_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from aurpay_async.callbacks._inbox import Kind
+    from aurpay_async.callbacks._identity import Kind
 
 #: Many more than the pooler has connections.
 CROWD = 20

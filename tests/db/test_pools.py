@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 import aurpay_async._db.engine as _pools
 from aurpay_async import AurpayClient
 from aurpay_async._db.engine import Database, execute_and_commit
-from aurpay_async.callbacks._inbox import Claim
+from aurpay_async.callbacks._identity import Claim
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import ConfigurationError
 from aurpay_async.orders import OrderStore

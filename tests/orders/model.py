@@ -30,7 +30,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from aurpay_async import AurpayClient, Effect, RequestOutcome, RetryPolicy
 from aurpay_async._core.clock import SystemClock
 from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier
-from aurpay_async.callbacks._reference import ReferenceSigner
+from aurpay_async.callbacks._identity import ReferenceSigner
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import (
     AurpayError,

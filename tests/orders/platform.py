@@ -14,7 +14,7 @@ import attrs
 
 from aurpay_async import Effect, RequestOutcome
 from aurpay_async._client import BASE_URL
-from aurpay_async.callbacks._reference import ReferenceSigner
+from aurpay_async.callbacks._identity import ReferenceSigner
 from aurpay_async.errors import ConnectError
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.sandbox._responses import detail

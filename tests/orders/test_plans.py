@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, text
 
-from aurpay_async.callbacks._reference import Reference
+from aurpay_async.callbacks._identity import Reference
 from aurpay_async.errors import ConnectionLostError
 from aurpay_async.orders import AttemptState, OrderStore
 

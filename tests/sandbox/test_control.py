@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from aurpay_async import InvalidRequestError
 from aurpay_async._core.clock import SystemClock
 from aurpay_async.sandbox import CallbackFaults, Rates, Sandbox
-from aurpay_async.sandbox._control import Control
+from aurpay_async.sandbox._endpoints import Control
 from aurpay_async.sandbox._fault_responses import REQUEST_FAULTS, parse_fault
 from aurpay_async.sandbox._faults import CALLBACK_FAULTS
 from aurpay_async.sandbox._models import COINS

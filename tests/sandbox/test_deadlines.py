@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aurpay_async import ConfigurationError
-from aurpay_async.sandbox import Sandbox, _clock
+from aurpay_async.sandbox import Sandbox, _simulator
 from aurpay_async.testing import FakeClock
 
 from ..support.loopback import Server, answering
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check deadlines more often, so that the tests are fast."""
-    monkeypatch.setattr(_clock, "_TICK_S", 0.001)
+    monkeypatch.setattr(_simulator, "_TICK_S", 0.001)
 
 
 async def wait_until(happened: Callable[[], object]) -> None:
