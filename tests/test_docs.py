@@ -220,9 +220,19 @@ def test_catalogue_of_errors_has_every_error_with_code_state_and_advice() -> Non
 
 
 def test_first_screen_of_the_readme_says_that_no_live_account_was_used() -> None:
-    before_the_examples = PAGES[0].read_text(encoding="utf-8").partition("```python")[0]
-    assert "not yet been run against the live platform" in before_the_examples
-    assert "pip install" in before_the_examples
+    readme = PAGES[0].read_text(encoding="utf-8")
+    before_the_examples, _, examples = readme.partition("```python")
+    for said in (
+        "not yet been run against the live platform",
+        "pip install",
+        "Python 3.11",
+        "idempotency key",
+        "webhooks",
+    ):
+        assert said in before_the_examples, said
+    assert "sandbox.pay(" in examples.partition("```")[0]
+    for said in ("FastAPI(", "Exactly-once", "MIT licence"):
+        assert said in examples, said
 
 
 def test_every_guarantee_of_the_readme_names_an_existing_test() -> None:
