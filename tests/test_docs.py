@@ -24,6 +24,8 @@ from sybil.parsers.markdown import CodeBlockParser
 
 import aurpay_async
 from aurpay_async import AurpayError, Timeouts, errors
+from aurpay_async.callbacks import CallbackVerifier
+from aurpay_async.pytest_plugin import REFERENCE_KEY
 from aurpay_async.sandbox import Sandbox
 from docs.pictures._architecture import LAYERS
 from docs.pictures._drawings import DRAWINGS
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sybil import Example
+
+    from aurpay_async import AurpayClient
+    from aurpay_async.testing import FakeClock
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -58,7 +63,9 @@ SETTINGS = """
 addopts = -p pytest_asyncio.plugin -p aurpay_async.pytest_plugin
 asyncio_mode = auto
 asyncio_default_fixture_loop_scope = function
-filterwarnings = error
+filterwarnings =
+    error
+    ignore:Using `httpx` with `starlette.testclient` is deprecated
 """
 #: Public modules with classes, but for the adapters: docs/frameworks.md has a program
 #: for each of them.
@@ -163,6 +170,34 @@ def test_an_example_runs_and_prints_what_it_shows(
         monkeypatch.setenv(name, value)
     example.namespace["folder"] = tmp_path
     example.evaluate()
+
+
+@pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient`")
+async def test_callback_beside_the_lifespan_of_test_client_is_answered_with_503(
+    aurpay_sandbox: Sandbox,
+    aurpay_client: AurpayClient,
+    aurpay_clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # The page about testing says so: the client is in use on another event loop.
+    from starlette.testclient import TestClient
+
+    names: dict[str, Any] = {}
+    page = DOCUMENTS[PAGES.index(DOCS / "testing.md")]
+    (shop,) = [e for e in page.examples() if e.parsed.startswith("# api.py")]
+    exec(shop.parsed, names)  # noqa: S102 - our own page
+    verifier = CallbackVerifier(
+        secrets=[aurpay_sandbox.callback_secret],
+        reference_key=REFERENCE_KEY,
+        clock=aurpay_clock,
+    )
+    app = names["create_app"](aurpay_client, verifier)
+    aurpay_sandbox.deliver_to(app, names["SHOP"])
+    with TestClient(app, base_url=names["SHOP"]) as browser:
+        answer = await asyncio.to_thread(browser.post, "/carts/42/pay")
+        (sent,) = await aurpay_sandbox.pay(answer.json()["order_id"])
+    assert sent.status == 503
+    assert "ConfigurationError: this client is in use on another" in caplog.text
 
 
 def test_examples_of_the_readme_have_at_most_20_and_30_lines_of_code() -> None:
