@@ -67,9 +67,9 @@ _OWNER: Final = "_aurpay_async_owner"
 class PoolOwner:
     """The process and the event loop that the connections of a pool belong to."""
 
-    process: int
+    process: int = attrs.field(factory=os.getpid)
     #: ``None`` until the first use.
-    loop: asyncio.AbstractEventLoop | None
+    loop: asyncio.AbstractEventLoop | None = None
     #: For work that one task does for all tasks of this loop.
     lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
     #: Held by the task that writes to SQLite. The others queue in the order in which
@@ -361,8 +361,9 @@ class Database:
             self._transactional = engine.execution_options(
                 isolation_level="READ COMMITTED"
             )
+        pool = engine.sync_engine.pool
         # The process that created an engine owns the connections of its pool.
-        setattr(engine.sync_engine.pool, _OWNER, self._owner())
+        setattr(pool, _OWNER, getattr(pool, _OWNER, None) or PoolOwner())
 
     @property
     def engine(self) -> AsyncEngine:
@@ -383,11 +384,13 @@ class Database:
 
     @asynccontextmanager
     async def connect(
-        self, *, writes: bool = False
+        self, engine: AsyncEngine | None = None, *, writes: bool = False
     ) -> AsyncGenerator[AsyncConnection, None]:
         """Open a connection on which `execute_and_commit` commits each statement.
 
         Args:
+            engine: The engine with another isolation level, if each statement is not
+                to be committed.
             writes: Whether a statement will write, so that it has to wait on SQLite
                 until no other task of this process does.
 
@@ -395,8 +398,16 @@ class Database:
             StoreUnavailableError: the database failed, or did not answer in time.
             ConfigurationError: it was closed, or is in use on another event loop.
         """
-        async with self._connected(self._autocommit, writes=writes) as connection:
-            yield connection
+        if self._closed:
+            raise ConfigurationError(f"this {self._user} was closed")
+        owner = self._bind()
+        turn = _turn(owner.writing) if writes and self.is_sqlite else nullcontext()
+        async with turn:  # first: a task that waits for its turn needs no connection
+            connection = await self._check_out(engine or self._autocommit)
+            try:
+                yield connection
+            finally:
+                await _release(connection)
 
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[AsyncConnection, None]:
@@ -410,8 +421,7 @@ class Database:
             ConfigurationError: it was closed, or is in use on another event loop; or
                 the engine commits each statement.
         """
-        async with self._connected(self._transactional, writes=True) as connection:
-            await step(self.dialect, connection.begin(), connection)
+        async with self.connect(self._transactional, writes=True) as connection:
             yield await require_connection(connection)
             await commit(connection)
 
@@ -442,25 +452,6 @@ class Database:
         query = select(now + literal(after, sa.Interval())).scalar_subquery()
         return sa.type_coerce(query, UtcDateTime())
 
-    @asynccontextmanager
-    async def _connected(
-        self, engine: AsyncEngine, *, writes: bool
-    ) -> AsyncGenerator[AsyncConnection, None]:
-        if self._closed:
-            raise ConfigurationError(f"this {self._user} was closed")
-        owner = self._bind()
-        turn = _turn(owner.writing) if writes and self.is_sqlite else nullcontext()
-        async with turn:  # first: a task that waits for its turn needs no connection
-            connection = await self._check_out(engine)
-            try:
-                yield connection
-            finally:
-                await _release(connection)
-
-    def _owner(self) -> PoolOwner:
-        owner: PoolOwner | None = getattr(self._engine.sync_engine.pool, _OWNER, None)
-        return owner or PoolOwner(os.getpid(), None)
-
     def _bind(self) -> PoolOwner:
         """Bind the engine's pool to this process and the running event loop.
 
@@ -470,8 +461,8 @@ class Database:
         Raises:
             ConfigurationError: the pool is in use on another event loop.
         """
-        owner, engine = self._owner(), self._engine.sync_engine
-        here = asyncio.get_running_loop()
+        engine, here = self._engine.sync_engine, asyncio.get_running_loop()
+        owner: PoolOwner = getattr(engine.pool, _OWNER, None) or PoolOwner()
         if owner.loop is here and owner.process == os.getpid():
             return owner
         if isinstance(engine.pool, NullPool):
@@ -488,9 +479,9 @@ class Database:
                 f"this {self._user} is in use on another event loop; create one for "
                 "each loop, or pass an engine with poolclass=NullPool"
             )
-        new = PoolOwner(os.getpid(), here)
-        setattr(engine.pool, _OWNER, new)
-        return new
+        owner = PoolOwner(loop=here)
+        setattr(engine.pool, _OWNER, owner)
+        return owner
 
     async def _check_out(self, engine: AsyncEngine) -> AsyncConnection:
         """Return a connection; open a new one if the pooled ones are broken."""
@@ -521,13 +512,9 @@ class Database:
         self._closed = True
 
 
-def _record_idle(_: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
-    record.info[_IDLE_SINCE] = SystemClock().monotonic()
-
-
 async def _is_alive(connection: AsyncConnection) -> bool:
     """Return false if a pooled connection was closed, or does not answer."""
-    pooled = await connection.get_raw_connection()
+    pooled = cast("sa.Connection", connection.sync_connection).connection
     idle_since = pooled.info.get(_IDLE_SINCE)
     if idle_since is None:  # it is new
         return True
@@ -578,15 +565,11 @@ async def _turn(writing: asyncio.Lock) -> AsyncGenerator[None, None]:
 
 async def _release(connection: AsyncConnection) -> None:
     """Return a connection to its pool, which rolls it back, or discard it."""
-    # In a separate task, so that it is returned even if the caller is cancelled.
-    closing = asyncio.create_task(_close(connection))
+    # In a separate task, so that it is returned even if the caller is cancelled. An
+    # exception is ignored: the outcome of the statements is known by now.
+    closing = asyncio.gather(connection.close(), return_exceptions=True)
     with suppress(StoreUnavailableError):  # its socket is closed
         await step(connection.dialect.name, asyncio.shield(closing), connection)
-
-
-async def _close(connection: AsyncConnection) -> None:
-    with suppress(Exception):  # the outcome of its statements is known by now
-        await connection.close()
 
 
 async def require_connection(caller: object) -> AsyncConnection:
@@ -652,13 +635,12 @@ def _create_engine(text: str) -> AsyncEngine:
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite:
         url = url.update_query_dict({"timeout": SQLITE_BUSY_S, **url.query})
-        options["pool_reset_on_return"] = None  # see `_roll_back`
+        options["pool_reset_on_return"] = None  # see `_reset`
     url = url.difference_update_query([_POOLER])
     engine = create_async_engine(url, hide_parameters=True, **options)
-    event.listen(engine.sync_engine, "checkin", _record_idle)
+    event.listen(engine.sync_engine, "reset", _reset)
     if is_sqlite:
         event.listen(engine.sync_engine, "connect", _use_wal)
-        event.listen(engine.sync_engine, "reset", _roll_back)
     return engine
 
 
@@ -675,15 +657,18 @@ def _use_wal(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor.close()
 
 
-def _roll_back(
-    connection: DBAPIConnection, _: ConnectionPoolEntry, state: sa.pool.PoolResetState
+def _reset(
+    connection: DBAPIConnection,
+    record: ConnectionPoolEntry,
+    state: sa.pool.PoolResetState,
 ) -> None:
-    """Roll back when a connection returns to its pool, if a transaction is open.
+    """Record since when a connection is idle; roll an open transaction of SQLite back.
 
-    SQLite knows whether one is; a needless rollback takes as long as a query.
+    SQLite knows whether one is open; a needless rollback takes as long as a query.
     """
-    driver: Any = connection
-    if state.asyncio_safe and driver.driver_connection.in_transaction:
+    record.info[_IDLE_SINCE] = SystemClock().monotonic()
+    driver = cast("Any", connection).driver_connection
+    if state.asyncio_safe and getattr(driver, "in_transaction", False):
         connection.rollback()
 
 
