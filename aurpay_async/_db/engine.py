@@ -519,7 +519,8 @@ async def _is_alive(connection: AsyncConnection) -> bool:
     if idle_since is None:  # it is new
         return True
     idle_s = SystemClock().monotonic() - idle_since
-    if idle_s < ALIVE_S and not _may_be_closed(pooled):
+    is_file = connection.dialect.name == "sqlite"
+    if idle_s < ALIVE_S and (is_file or not _may_be_closed(pooled)):
         return True
     try:
         waiting = connection.run_sync(_ping)
@@ -534,8 +535,6 @@ def _may_be_closed(pooled: PoolProxiedConnection) -> bool:
     driver: Any = pooled.driver_connection
     if hasattr(driver, "is_closed"):  # asyncpg reads even if no statement is executed
         return cast("bool", driver.is_closed())
-    if not hasattr(driver, "fileno"):  # SQLite
-        return False
     if driver.closed:
         return True
     with DefaultSelector() as selector:

@@ -23,7 +23,7 @@ import random
 from copy import copy
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast, final
 
 import attrs
 
@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     from .._api.lightning_order import LightningOrder
     from .._api.models import NewOrder
     from .._core.clock import Clock
-    from ._planner import Step
+    from ._models import Change
+    from ._planner import ReferenceRecord, Step
     from ._repository import Repository
 
 
@@ -92,12 +93,8 @@ class Answers:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        #: Orders that could not be stored, by reference.
-        self._unstored: dict[str, tuple[Sending, LightningOrder]] = {}
-
-    def unstored(self, reference: str) -> tuple[Sending, LightningOrder] | None:
-        """Return the order of a reference that is not stored yet, if there is one."""
-        return self._unstored.get(reference)
+        #: Orders that are not stored yet, by reference.
+        self.unstored: dict[str, tuple[Sending, LightningOrder]] = {}
 
     async def store(
         self, sending: Sending, order: LightningOrder
@@ -127,7 +124,7 @@ class Answers:
                 error,
             )
             raise
-        self._unstored.pop(sending.attempt.reference, None)
+        self.unstored.pop(sending.attempt.reference, None)
         return stored
 
     async def fail(self, sending: Sending, error: AurpayError) -> None:
@@ -155,17 +152,20 @@ class Answers:
 
     def _remember(self, sending: Sending, order: LightningOrder) -> None:
         now = self._repository.client._clock.now()  # noqa: SLF001 - as in the expiry checks
-        self._unstored = {
+        self.unstored = {
             reference: (other, old)
-            for reference, (other, old) in self._unstored.items()
+            for reference, (other, old) in self.unstored.items()
             if now < old.payment_request.expires_at
         }
-        self._unstored[sending.attempt.reference] = (sending, order)
+        self.unstored[sending.attempt.reference] = (sending, order)
 
     async def _store_failure(self, sending: Sending, error: AurpayError) -> None:
         order_id = own_order_id(error)
-        async with self._repository.rows.writing() as connection:
-            locked = await self._lock(connection, sending.attempt, order_id)
+        rows = self._repository.rows
+        key = Key(sending.attempt.attempt_id, order_id=order_id)
+        async with rows.database.begin() as connection:
+            found = await rows.find_and_lock(connection, key)
+            locked = found or await self._restore(connection, sending.attempt, key)
             current = locked.attempt
             if error.outcome is not RequestOutcome.UNKNOWN:
                 await locked.move(AttemptState.REJECTED)
@@ -186,72 +186,65 @@ class Answers:
     async def _store_order(
         self, sending: Sending, order: LightningOrder
     ) -> LightningOrder | None:
-        attempt, failed = sending.attempt, None
-        payment_hash = order.payment_request.payment_hash
-        async with self._repository.rows.writing() as connection:
-            locked = await self._lock(connection, attempt, order.order_id, payment_hash)
-            if locked.is_order_taken:
-                failed = "new"
-                change = await locked.move(AttemptState.UNKNOWN, failed_check=failed)
-            elif locked.is_payment_hash_taken:
-                failed = PAYMENT_HASH
-                change = await locked.move(
-                    AttemptState.WITHHELD, order_id=order.order_id, failed_check=failed
-                )
+        rows, invoice = self._repository.rows, order.payment_request
+        payment_hash = invoice.payment_hash
+        key = Key(
+            sending.attempt.attempt_id,
+            order_id=order.order_id,
+            payment_hash=payment_hash,
+        )
+        async with rows.database.begin() as connection:
+            found = await rows.find_and_lock(connection, key)
+            locked = found or await self._restore(connection, sending.attempt, key)
+            if locked.is_order_taken or locked.is_payment_hash_taken:
+                change = await _withhold_duplicate(locked, order)
             else:
-                is_payable = locked.entry.allows_payable(attempt.attempt_id)
+                current = locked.attempt
+                is_payable = locked.entry.allows_payable(current.attempt_id)
                 change = await locked.move(
-                    *((AttemptState.PAYABLE,) if is_payable else ()),
+                    AttemptState.PAYABLE if is_payable else AttemptState.WITHHELD,
                     AttemptState.WITHHELD,
-                    **_fields_of(locked.attempt, order),
+                    order_id=order.order_id,
+                    payment_hash=payment_hash,
+                    status=current.status or order.status,
+                    candidates={},
+                    payable_until=last_payment_at(
+                        current.created_at, invoice.expires_at
+                    ),
+                    order_json=order.to_json(),
                 )
-        if failed is not None:
-            raise _untrusted(order, failed)
+        if locked.is_order_taken or locked.is_payment_hash_taken:
+            raise _duplicate_error(order, is_order_taken=locked.is_order_taken)
         return order if change.attempt.state is AttemptState.PAYABLE else None
 
-    async def _lock(
-        self,
-        connection: AsyncConnection,
-        attempt: Attempt,
-        order_id: str | None,
-        payment_hash: str | None = None,
+    async def _restore(
+        self, connection: AsyncConnection, attempt: Attempt, key: Key
     ) -> LockedAttempt:
-        """Lock an attempt as `Rows.lock` does; restore its row if it is missing."""
+        """Insert the row of an attempt again: a failover can lose the last commits."""
         rows = self._repository.rows
-        key = Key(attempt.attempt_id, order_id=order_id, payment_hash=payment_hash)
-        found = await rows.find_and_lock(connection, key)
-        if found is not None:
-            return found
-        # A failover can lose the latest commits, and with them this row.
         await rows.begin(connection, attempt.reference, attempt.price, attempt.currency)
         restored = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
         await rows.add(connection, restored)
         return await rows.lock(connection, key)
 
 
-def _fields_of(attempt: Attempt, order: LightningOrder) -> dict[str, Any]:
-    """Return the fields of an attempt that its order determines."""
-    invoice = order.payment_request
-    return {
-        "order_id": order.order_id,
-        "payment_hash": invoice.payment_hash,
-        "status": attempt.status or order.status,
-        "candidates": {},
-        "payable_until": last_payment_at(attempt.created_at, invoice.expires_at),
-        "order_json": order.to_json(),
-    }
+async def _withhold_duplicate(locked: LockedAttempt, order: LightningOrder) -> Change:
+    """Record that the store has this order, or its payment hash, already."""
+    if locked.is_order_taken:
+        return await locked.move(AttemptState.UNKNOWN, failed_check="new")
+    return await locked.move(
+        AttemptState.WITHHELD, order_id=order.order_id, failed_check=PAYMENT_HASH
+    )
 
 
-_DUPLICATE_REASONS: Final = {
-    "new": "another attempt in the store has this order",
-    PAYMENT_HASH: "another order in the store has this payment hash",
-}
-
-
-def _untrusted(order: LightningOrder, check: str) -> UntrustedOrderError:
+def _duplicate_error(
+    order: LightningOrder, *, is_order_taken: bool
+) -> UntrustedOrderError:
     error = UntrustedOrderError(
-        _DUPLICATE_REASONS[check],
-        check=check,
+        "another attempt in the store has this order"
+        if is_order_taken
+        else "another order in the store has this payment hash",
+        check="new" if is_order_taken else PAYMENT_HASH,
         order_id=order.order_id,
         status=200,
         body=b"",
@@ -271,6 +264,10 @@ _TRANSITIONS: Final[Mapping[Action, AttemptState]] = {
     Action.RETIRE: AttemptState.OVERDUE,
     Action.MARK_UNKNOWN: AttemptState.UNKNOWN,
 }
+
+
+#: The arguments that calls share: reference, price and currency.
+_StepKey = tuple[str, "Decimal", str]
 
 
 class _InFlight(NamedTuple):
@@ -293,18 +290,36 @@ class OrderOpener:
             call_s: The longest duration of one call of the client, in seconds.
         """
         self._repository = repository
-        self._call_s = call_s
+        self._call_limit = call_limit(call_s)
         #: The longest duration of a step in seconds, unless the database delays it.
-        self._step_limit_s = call_limit(call_s).total_seconds()
+        self._step_limit_s = self._call_limit.total_seconds()
         #: The running steps, by reference, price and currency.
-        self._in_flight: dict[tuple[str, Decimal, str], _InFlight] = {}
+        self._in_flight: dict[_StepKey, _InFlight] = {}
         self._tasks: set[asyncio.Task[LightningOrder | None]] = set()
         self._answers = Answers(repository)
 
     async def open(self, reference: str, request: NewOrder) -> LightningOrder:
-        """Return the order to show for a reference."""
+        """Return the order to show for a reference.
+
+        A step is run by one task for all calls with the same arguments.
+        """
+        key = (reference, request.price, request.currency)
+        time = asyncio.get_running_loop().time
         while True:
-            order = await self._run_step(reference, request)
+            step, is_shared = self._in_flight.get(key), True
+            if step is None or not self._may_share(step):
+                step, is_shared = self._start_step(key, request), False
+            # After the limit the step counts as stuck, and another one is started.
+            rest = step.began + self._step_limit_s - time()
+            await asyncio.wait({step.task}, timeout=rest)
+            if not step.task.done():
+                continue
+            try:
+                order = step.task.result()
+            except AurpayError as error:
+                if not is_shared:
+                    raise
+                raise copy(error) from error.__cause__  # each caller gets its own
             if order is not None:
                 return order
 
@@ -313,34 +328,22 @@ class OrderOpener:
         while tasks := [task for task in self._tasks if _is_on_this_loop(task)]:
             await asyncio.wait(tasks)
 
-    async def _run_step(
-        self, reference: str, request: NewOrder
-    ) -> LightningOrder | None:
-        """Run one step, or wait for the running one with the same arguments."""
-        key = (reference, request.price, request.currency)
-        time = asyncio.get_running_loop().time
-        step = self._in_flight.get(key)
-        shared = step is not None and self._may_share(step)
-        if step is None or step.task.done() or not shared:
-            task = asyncio.create_task(self._step(reference, request))
-            step, shared = _InFlight(task, time()), False
-            self._in_flight[key] = step
-            self._tasks.add(task)
-            task.add_done_callback(partial(self._on_done, key))
-        # After the limit the step counts as stuck, and another one is started.
-        rest = step.began + self._step_limit_s - time()
-        await asyncio.wait({step.task}, timeout=rest)
-        return _result(step.task, shared=shared) if step.task.done() else None
+    def _start_step(self, key: _StepKey, request: NewOrder) -> _InFlight:
+        task = asyncio.create_task(self._step(key[0], request))
+        task.add_done_callback(partial(self._on_done, key))
+        self._tasks.add(task)
+        step = _InFlight(task, asyncio.get_running_loop().time())
+        self._in_flight[key] = step
+        return step
 
     def _may_share(self, step: _InFlight) -> bool:
         """Return true if a step is within its limit and runs on this event loop."""
         age_s = asyncio.get_running_loop().time() - step.began
-        return _is_on_this_loop(step.task) and age_s < self._step_limit_s
+        is_running = _is_on_this_loop(step.task) and not step.task.done()
+        return is_running and age_s < self._step_limit_s
 
     def _on_done(
-        self,
-        key: tuple[str, Decimal, str],
-        task: asyncio.Task[LightningOrder | None],
+        self, key: _StepKey, task: asyncio.Task[LightningOrder | None]
     ) -> None:
         self._tasks.discard(task)
         step = self._in_flight.get(key)
@@ -351,78 +354,68 @@ class OrderOpener:
 
     async def _step(self, reference: str, request: NewOrder) -> LightningOrder | None:
         """Take the next step; return the order if that step yields it."""
-        unstored = self._answers.unstored(reference)
+        unstored = self._answers.unstored.get(reference)
         if unstored is not None:
             await self._answers.store(*unstored)
             return None  # this call may have another price: decide again
-        do, attempt = await self._plan(reference, request)
-        began = None
-        if do not in _IDLE:
+        rows, key = self._repository.rows, Key(reference, "reference")
+        async with rows.database.connect() as connection:
+            entry = await rows.entry(connection, key)
+        step = decide(entry, request.price, request.currency)
+        if step is None or step.do not in _IDLE:
             # The unlocked read may be stale: decide again while holding the lock.
-            (do, attempt), began = await self._plan_locked(reference, request)
-        known = attempt.order
+            planned = await self._plan(reference, request)
+            if isinstance(planned, Sending):
+                return await self._send(planned, request)
+            step = planned
+        do, attempt = step
         if do is Action.SHOW:
-            return known
+            return attempt.order
+        if do is Action.POLL:
+            return await self._poll(attempt)
         if do is Action.WAIT:
             await self._repository.clock.sleep(_POLL_S)
-            return None
-        if do is Action.CREATE and began is not None:
-            return await self._send(began, request)
-        if do is Action.POLL and known is not None:
-            return await self._poll(attempt, known)
         if do is Action.SEARCH:
             await self._search(attempt)
         return None
 
-    async def _plan(self, reference: str, request: NewOrder) -> Step:
-        """Return the next step, from a read without locks."""
-        async with self._repository.rows.reading() as connection:
-            key = Key(reference, "reference")
-            entry = await self._repository.rows.entry(connection, key)
-        now = self._repository.clock.now() if entry is None else entry.now
-        return decide(entry, self._new_attempt(reference, request, now), now)
+    async def _plan(self, reference: str, request: NewOrder) -> Step | Sending:
+        """Decide the next step, and write its row, while holding the reference's lock.
 
-    async def _plan_locked(
-        self, reference: str, request: NewOrder
-    ) -> tuple[Step, Sending | None]:
-        """Decide the next step and write its row while holding the reference's lock."""
-        rows, clock = self._repository.rows, self._repository.clock
-        async with rows.writing() as connection:
-            entry = await rows.begin(
-                connection, reference, request.price, request.currency
-            )
-            # The time of the read under the lock, for which other transactions may
-            # have let it wait.
-            since = timedelta(seconds=clock.monotonic() - entry.read_at)
-            local_now = self._repository.client._clock.now() - since  # noqa: SLF001
-            new = self._new_attempt(reference, request, entry.now)
-            step = decide(entry, new, entry.now)
-            if step.do is Action.CREATE:
-                await rows.add(connection, new)
+        Returns:
+            The step; or the attempt to send, if an order is to be created.
+        """
+        rows, price, currency = self._repository.rows, request.price, request.currency
+        async with rows.database.begin() as connection:
+            entry = await rows.begin(connection, reference, price, currency)
+            step = decide(entry, price, currency)
+            if step is None:
+                sending = self._new_sending(entry)
+                await rows.add(connection, sending.attempt)
+                return sending
             if step.do in _TRANSITIONS:
                 locked = LockedAttempt(rows, connection, entry, step.attempt)
                 await locked.move(_TRANSITIONS[step.do])
-        return step, Sending(step.attempt, entry.read_at, local_now)
+            return step
 
-    def _new_attempt(self, reference: str, request: NewOrder, now: datetime) -> Attempt:
-        deadline = now + call_limit(self._call_s)
-        return Attempt(
-            reference=reference,
-            price=request.price,
-            currency=request.currency,
+    def _new_sending(self, entry: ReferenceRecord) -> Sending:
+        deadline = entry.now + self._call_limit
+        attempt = Attempt(
+            reference=entry.reference,
+            price=entry.price,
+            currency=entry.currency,
             attempt_id=new_attempt_id(),
             state=AttemptState.CREATING,
-            order_id=None,
-            status=None,
-            candidates={},
-            created_at=now,
+            created_at=entry.now,
             deadline=deadline,
-            sent_at=None,
-            last_polled_at=None,
             next_poll_at=deadline,
-            payable_until=last_payment_at(now),
-            order_json=None,
+            payable_until=last_payment_at(entry.now),
         )
+        # The time of the read under the lock, for which other transactions may have
+        # let it wait.
+        since = timedelta(seconds=self._repository.clock.monotonic() - entry.read_at)
+        now = self._repository.client._clock.now() - since  # noqa: SLF001
+        return Sending(attempt, entry.read_at, now)
 
     async def _send(self, sending: Sending, request: NewOrder) -> LightningOrder | None:
         attempt, client = sending.attempt, self._repository.client
@@ -462,17 +455,15 @@ class OrderOpener:
             )
             await self._transition(attempt, polled=True)
             return
-        async with self._repository.rows.writing() as connection:
+        async with self._repository.rows.database.begin() as connection:
             await record_candidates(
                 await self._repository.rows.lock(connection, Key(attempt.attempt_id)),
                 found.orders,
             )
 
-    async def _poll(
-        self, attempt: Attempt, known: LightningOrder
-    ) -> LightningOrder | None:
+    async def _poll(self, attempt: Attempt) -> LightningOrder | None:
         """Poll an order that is past `overdue_at`."""
-        repository = self._repository
+        repository, known = self._repository, cast("LightningOrder", attempt.order)
         try:
             order = await repository.client.get_order(known.order_id)
         except NotFoundError:
@@ -482,7 +473,7 @@ class OrderOpener:
             check_platform_order(known, order)
             await repository.rows.plan_poll(attempt)
             return attrs.evolve(known, status=order.status)
-        async with repository.rows.writing() as connection:
+        async with repository.rows.database.begin() as connection:
             locked = await repository.rows.lock(
                 connection, Key(attempt.attempt_id, order_id=order.order_id)
             )
@@ -493,24 +484,12 @@ class OrderOpener:
         self, attempt: Attempt, *targets: AttemptState, polled: bool = False
     ) -> None:
         rows = self._repository.rows
-        async with rows.writing() as connection:
+        async with rows.database.begin() as connection:
             locked = await rows.lock(connection, Key(attempt.attempt_id))
-            changes = {"last_polled_at": locked.now} if polled else {}
+            changes = {"last_polled_at": locked.entry.now} if polled else {}
             await locked.move(*targets, **changes)
 
 
 def _is_on_this_loop(task: asyncio.Task[LightningOrder | None]) -> bool:
     """Return false for a task of the parent process (after a fork)."""
     return task.get_loop() is asyncio.get_running_loop()
-
-
-def _result(
-    task: asyncio.Task[LightningOrder | None], *, shared: bool
-) -> LightningOrder | None:
-    """Return the result of a step; each caller gets its own copy of an error."""
-    try:
-        return task.result()
-    except AurpayError as error:
-        if not shared:
-            raise
-        raise copy(error) from error.__cause__

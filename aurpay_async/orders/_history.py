@@ -63,7 +63,7 @@ async def read_history(rows: Rows, name: str) -> History | None:
     Raises:
         StoreUnavailableError: the database failed, or did not answer in time.
     """
-    async with rows.reading() as connection:
+    async with rows.database.connect() as connection:
         record = await rows.entry(connection, Key(name, "reference"))
         if record is None:
             has_name = or_(

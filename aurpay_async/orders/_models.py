@@ -72,8 +72,7 @@ class AttemptState(StrEnum):
 
     def first_of(self, targets: tuple[AttemptState, ...]) -> AttemptState:
         """Return the first target that is this state or may follow it, else itself."""
-        possible = (s for s in targets if s is self or self.can_become(s))
-        return next(possible, self)
+        return next((s for s in targets if s is self or s in _MOVES[self]), self)
 
 
 _State = AttemptState
@@ -188,7 +187,7 @@ class Attempt:
     created_here: bool = True
     state: AttemptState
     #: Aurpay's id of the order, if the order is proven to be the attempt's.
-    order_id: str | None
+    order_id: str | None = None
     #: The payment hash of its invoice in lower-case hex; ``None`` without a trusted
     #: invoice.
     payment_hash: str | None = None
@@ -197,22 +196,22 @@ class Attempt:
     #: The order id in the body of a callback. The body is not signed: no proof.
     hinted_order_id: str | None = None
     #: The order's status when Aurpay was last queried.
-    status: OrderStatus | None
+    status: OrderStatus | None = None
     #: If the outcome is unknown: ids and statuses of the orders that match.
-    candidates: Mapping[str, OrderStatus]
+    candidates: Mapping[str, OrderStatus] = attrs.field(factory=dict[str, OrderStatus])
     #: When the row was inserted, before the request was sent.
     created_at: datetime
     #: When the call has ended, with or without an answer.
     deadline: datetime
     #: When its last request began, if that is known.
-    sent_at: datetime | None
+    sent_at: datetime | None = None
     #: When Aurpay was last queried about it.
-    last_polled_at: datetime | None
+    last_polled_at: datetime | None = None
     #: When `OrderStore.reconcile` polls it next; ``None`` if it is not polled any more.
-    next_poll_at: datetime | None
+    next_poll_at: datetime | None = None
     #: The end of the period in which a payment can arrive.
     payable_until: datetime
-    _order_json: str | None = attrs.field(alias="order_json", repr=False)
+    _order_json: str | None = attrs.field(default=None, alias="order_json", repr=False)
 
     @cached_property
     def order(self) -> LightningOrder | None:

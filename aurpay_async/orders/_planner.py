@@ -196,10 +196,6 @@ class ReferenceRecord:
         """Return the attempt with this value of a field, ``attempt_id`` by default."""
         return next((a for a in self.attempts if getattr(a, by) == key), None)
 
-    def first(self, *states: AttemptState) -> Attempt | None:
-        """Return the newest attempt in one of these states."""
-        return next((a for a in self.attempts if a.state in states), None)
-
     def allows_payable(self, attempt_id: str) -> bool:
         """Return true if the order of this attempt may be shown."""
         taken = {*ACTIVE, AttemptState.PAYMENT_REPORTED}
@@ -224,8 +220,6 @@ class Action(Enum):
     MARK_UNKNOWN = auto()
     #: Search for the order that the attempt may have created.
     SEARCH = auto()
-    #: Create an order.
-    CREATE = auto()
 
 
 class Step(NamedTuple):
@@ -235,13 +229,13 @@ class Step(NamedTuple):
     attempt: Attempt
 
 
-def decide(entry: ReferenceRecord | None, new: Attempt, now: datetime) -> Step:
-    """Return the next step for a reference.
+def decide(entry: ReferenceRecord | None, price: Decimal, currency: str) -> Step | None:
+    """Return the next step for a reference; ``None`` to create an order.
 
     Args:
         entry: The store's record; ``None`` if it has none.
-        new: The attempt to send if the step is `Action.CREATE`.
-        now: The time.
+        price: The price of the call.
+        currency: The currency of the call.
 
     Raises:
         ReferenceConflictError: the reference has another price or currency.
@@ -249,31 +243,33 @@ def decide(entry: ReferenceRecord | None, new: Attempt, now: datetime) -> Step:
         PaymentNeedsReviewError: it may be paid, and the order is not identified.
     """
     if entry is None:
-        return Step(Action.CREATE, new)
-    if (entry.price, entry.currency) != (new.price, new.currency):
+        return None
+    if (entry.price, entry.currency) != (price, currency):
         raise ReferenceConflictError(
             entry.reference,
             stored=f"{entry.price:f} {entry.currency}",
-            requested=f"{new.price:f} {new.currency}",
+            requested=f"{price:f} {currency}",
         )
     if entry.paid_attempt_id is not None:
         return _show_paid(entry, entry.paid_attempt_id)
-    reported = entry.first(AttemptState.PAYMENT_REPORTED)
-    if reported is not None:
-        raise _needs_review(reported)
-    current = entry.first(*ACTIVE)
+    newest = {attempt.state: attempt for attempt in reversed(entry.attempts)}
+    if AttemptState.PAYMENT_REPORTED in newest:
+        raise _needs_review(newest[AttemptState.PAYMENT_REPORTED])
+    current = next((newest[state] for state in ACTIVE if state in newest), None)
     if current is not None:
-        return Step(_decide_active(current, now), current)
+        return Step(_decide_active(current, entry.now), current)
     for attempt in entry.attempts:
         # No payer has seen its invoice, so one search is enough here; `reconcile`
         # searches again.
         if attempt.state is AttemptState.UNKNOWN and attempt.last_polled_at is None:
             return Step(Action.SEARCH, attempt)
-    _require_pause(entry, now)
-    return Step(Action.CREATE, new)
+    failed = [*takewhile(lambda one: one.failed_check is not None, entry.attempts)]
+    if len(failed) >= _FAILURES_BEFORE_PAUSE:
+        _require_pause(failed, entry.now)
+    return None
 
 
-def _require_pause(entry: ReferenceRecord, now: datetime) -> None:
+def _require_pause(failed: Sequence[Attempt], now: datetime) -> None:
     """Reject another create soon after answers that failed a check.
 
     A single failed check may be a coincidence. If the next answer fails as well, the
@@ -282,16 +278,13 @@ def _require_pause(entry: ReferenceRecord, now: datetime) -> None:
     Raises:
         UntrustedOrderError: the pause is not over.
     """
-    failed = [*takewhile(lambda one: one.failed_check is not None, entry.attempts)]
-    if len(failed) < _FAILURES_BEFORE_PAUSE:
-        return
     doublings = min(len(failed) - _FAILURES_BEFORE_PAUSE, _MAX_DOUBLINGS)
     pause = min(_FIRST_PAUSE * 2**doublings, PAYMENT_WINDOW)
     last = failed[0]
     if timedelta(0) <= now - last.created_at < pause:
         raise UntrustedOrderError(
             f"so did the answers to the last {len(failed)} calls for "
-            f"{shown(entry.reference)}; no other order is created before "
+            f"{shown(last.reference)}; no other order is created before "
             f"{last.created_at + pause:%H:%M:%S} UTC",
             check=last.failed_check or "",
             order_id=last.order_id or "",

@@ -151,7 +151,7 @@ async def _poll(repository: Repository, order_ids: Sequence[str]) -> Sequence[Or
 
 async def record_candidates(locked: LockedAttempt, orders: Sequence[Order]) -> Change:
     """Record the candidates that a search found."""
-    attempt, now = locked.attempt, locked.now
+    attempt, now = locked.attempt, locked.entry.now
     if attempt.state not in {*UNIDENTIFIED, AttemptState.NOT_FOUND}:
         return Change(attempt=attempt, before=attempt.state)
     candidates = {order.order_id: order.status for order in orders[:MAX_CANDIDATES]}
@@ -182,7 +182,7 @@ async def candidate(
 ) -> Order | None:
     """Search for the order of a callback for this attempt; record the candidates."""
     found = await search(repository, attempt)
-    async with repository.rows.writing() as connection:
+    async with repository.rows.database.begin() as connection:
         locked = await repository.rows.lock(connection, Key(attempt.attempt_id))
         await record_candidates(locked, found.orders)
     return found.order_of(attempt, kind)
@@ -305,7 +305,7 @@ async def _poll_attempt(
         # The sender has crashed: the next run searches for its order.
         return await _transition(repository, attempt, AttemptState.UNKNOWN, on_change)
     found = await search(repository, attempt, poll.now)
-    async with repository.rows.writing() as connection:
+    async with repository.rows.database.begin() as connection:
         change = await _record_search(repository.rows, connection, attempt, found)
         return await _notify(change, connection, on_change)
 
@@ -321,7 +321,7 @@ async def _poll_order(
         return await _transition(
             repository, poll.attempt, AttemptState.EXPIRED, on_change
         )
-    async with repository.rows.writing() as connection:
+    async with repository.rows.database.begin() as connection:
         locked = await repository.rows.lock(
             connection, Key(poll.attempt.attempt_id, order_id=order.order_id)
         )
@@ -348,10 +348,11 @@ async def _transition(
     to: AttemptState,
     on_change: OnChange | None,
 ) -> Change:
-    async with repository.rows.writing() as connection:
+    async with repository.rows.database.begin() as connection:
         locked = await repository.rows.lock(connection, Key(attempt.attempt_id))
+        now = locked.entry.now
         # An attempt that has just become unknown has not been searched for yet.
-        polled = {} if to is AttemptState.UNKNOWN else {"last_polled_at": locked.now}
+        polled = {} if to is AttemptState.UNKNOWN else {"last_polled_at": now}
         change = await locked.move(to, **polled)
         return await _notify(change, connection, on_change)
 

@@ -64,7 +64,7 @@ async def record(
         CallbackReferenceError: the order belongs to another attempt, or has another
             price, currency or amount.
     """
-    attempt, now = locked.attempt, locked.now
+    attempt, now = locked.attempt, locked.entry.now
     move = partial(locked.move, last_polled_at=now)
     stored = attempt.status or OrderStatus.PENDING
     if attempt.order_id in {None, order.order_id} and not stored.can_become(
@@ -112,7 +112,7 @@ async def _record_report(locked: LockedAttempt, kind: Kind, hint: str | None) ->
     unknown = attempt.order_id is None
     return await locked.move(
         *((AttemptState.PAYMENT_REPORTED,) if unknown else ()),
-        next_poll_at=locked.now if can_be_polled(attempt) else None,
+        next_poll_at=locked.entry.now if can_be_polled(attempt) else None,
         hinted_order_id=hint or attempt.hinted_order_id,
     )
 
@@ -248,7 +248,7 @@ async def resolve(
                 reference=attempt.reference,
             )
         return await locked.move(
-            AttemptState.NOT_FOUND, candidates={}, last_polled_at=locked.now
+            AttemptState.NOT_FOUND, candidates={}, last_polled_at=locked.entry.now
         )
 
 
@@ -329,14 +329,7 @@ def _adopted(token: Reference, now: datetime) -> Attempt:
         attempt_id=token.attempt_id,
         created_here=False,
         state=AttemptState.NOT_FOUND,
-        order_id=None,
-        status=None,
-        candidates={},
         created_at=now,
         deadline=now,
-        sent_at=None,
-        last_polled_at=None,
-        next_poll_at=None,
         payable_until=last_payment_at(now),
-        order_json=None,
     )

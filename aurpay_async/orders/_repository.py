@@ -49,7 +49,6 @@ from ._statements import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
-    from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy import Executable, Row, RowMapping, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -64,7 +63,7 @@ _a: Final = attempts.c
 
 _r: Final = references.c
 
-#: The columns that change. `Attempt` has a field of each name; `order_json` is private.
+#: The columns that change and have a public field of the same name in `Attempt`.
 _COLUMNS: Final[Sequence[str]] = (
     "state",
     "order_id",
@@ -72,8 +71,6 @@ _COLUMNS: Final[Sequence[str]] = (
     "failed_check",
     "hinted_order_id",
     "status",
-    "order_json",
-    "candidates",
     "sent_at",
     "last_polled_at",
     "next_poll_at",
@@ -136,15 +133,11 @@ class Rows:
     """Queries and updates of the two tables."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
+        self.database = database
         self._clock = clock
         soon = database.now(clock, CLOCK_SKEW)
         new = database.insert(references)
         self._sql = Statements(new, database.now(clock), soon)
-
-    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Open a connection on which each statement sees the latest commits."""
-        return self._database.connect()
 
     @asynccontextmanager
     async def writing(
@@ -155,23 +148,29 @@ class Rows:
         Raises:
             ConfigurationError: `caller` has no transaction.
         """
-        if caller is None:
-            async with self._database.begin() as connection:
-                await self._hold(connection)
-                yield connection
+        if caller is not None:
+            yield await require_connection(caller)
             return
-        connection = await require_connection(caller)
-        await self._hold(connection)
-        yield connection
-
-    async def _hold(self, connection: AsyncConnection) -> None:
-        if self._database.is_sqlite:
-            await execute(connection, HOLD)
+        async with self.database.begin() as connection:
+            yield connection
 
     async def entry(
-        self, connection: AsyncConnection, key: Key
+        self, connection: AsyncConnection, key: Key, *, lock: bool = False
     ) -> ReferenceRecord | None:
-        """Return the record of a reference, with one query."""
+        """Return the record of a reference, or ``None`` if there is none.
+
+        Args:
+            connection: A connection; with a transaction for `lock`.
+            key: The reference.
+            lock: Wait for the row lock of the reference first, and hold it in the
+                transaction. SQLite locks all rows.
+        """
+        if lock and self.database.is_sqlite:
+            await execute(connection, HOLD)
+        elif lock:
+            locking = await execute(connection, LOCKS[key.by], {"row_key": key.value})
+            if locking.first() is None:
+                return None
         values = {
             "row_key": key.value,
             "order_id": key.order_id,
@@ -200,22 +199,11 @@ class Rows:
         """Insert the row of a reference unless it exists; lock it, and read it."""
         values = {"reference": reference, "price": f"{price:f}", "currency": currency}
         key = Key(reference, "reference")
-        while not (await execute(connection, self._sql.begin, values)).rowcount:
-            # `prune` may delete the row before it is locked.
-            if await self._lock(connection, key):
-                break
-        return cast("ReferenceRecord", await self.entry(connection, key))
-
-    async def _lock(self, connection: AsyncConnection, key: Key) -> bool:
-        """Wait for the row lock of a reference, and hold it in this transaction.
-
-        Returns:
-            False if there is no such row.
-        """
-        if self._database.is_sqlite:  # the transaction has the lock of all rows
-            return True
-        locked = await execute(connection, LOCKS[key.by], {"row_key": key.value})
-        return locked.first() is not None
+        entry = None
+        while entry is None:  # `prune` may delete the row before it is locked
+            inserted = await execute(connection, self._sql.begin, values)
+            entry = await self.entry(connection, key, lock=not inserted.rowcount)
+        return entry
 
     async def lock(self, connection: AsyncConnection, key: Key) -> LockedAttempt:
         """Lock the reference of an attempt until the transaction ends.
@@ -233,12 +221,19 @@ class Rows:
         self, connection: AsyncConnection, key: Key
     ) -> LockedAttempt | None:
         """Lock an attempt as `lock` does; return ``None`` if there is none."""
-        is_locked = await self._lock(connection, key)
-        entry = await self.entry(connection, key) if is_locked else None
+        entry = await self.entry(connection, key, lock=True)
         attempt = None if entry is None else entry.find(key.value, key.by)
         if entry is None or attempt is None:
             return None
-        return LockedAttempt(self, connection, entry, attempt)
+        its_own = {None, attempt.attempt_id}
+        return LockedAttempt(
+            self,
+            connection,
+            entry,
+            attempt,
+            is_order_taken=entry.owner_of_order_id not in its_own,
+            is_payment_hash_taken=entry.owner_of_payment_hash not in its_own,
+        )
 
     async def add(self, connection: AsyncConnection, new: Attempt) -> None:
         """Insert an attempt."""
@@ -251,8 +246,7 @@ class Rows:
             "created_at": new.created_at,
             "deadline": new.deadline,
         }
-        values = {name: _to_column(value) for name, value in _values(new).items()}
-        await execute(connection, INSERT, {**row, **values})
+        await execute(connection, INSERT, {**row, **_values(new)})
 
     async def change(
         self, connection: AsyncConnection, before: Attempt, after: Attempt
@@ -264,9 +258,7 @@ class Rows:
         """
         old = _values(before)
         changed = {
-            name: _to_column(value)
-            for name, value in _values(after).items()
-            if value != old[name]
+            name: value for name, value in _values(after).items() if value != old[name]
         }
         if not changed:
             return
@@ -301,7 +293,7 @@ class Rows:
             "planned_poll_at": attempt.next_poll_at,
             "due_at": at,
         }
-        async with self._database.connect(writes=True) as connection:
+        async with self.database.connect(writes=True) as connection:
             done = await execute_and_commit(connection, self._sql.plan_poll, values)
         return done.rowcount == 1
 
@@ -359,7 +351,7 @@ class Rows:
         return Backlog(_lag(row["next"], row["now"]), row["due"], row["review"])
 
     async def _count(self, query: Executable) -> RowMapping:
-        async with self.reading() as connection:
+        async with self.database.connect() as connection:
             limit = {"row_limit": _MAX_COUNT}
             return (await execute_and_commit(connection, query, limit)).mappings().one()
 
@@ -372,7 +364,7 @@ class Rows:
         Returns:
             The number of deleted references.
         """
-        end = self._database.now(self._clock, -older_than)
+        end = self.database.now(self._clock, -older_than)
         oldest, unsettled = pruning(end, paid=paid)
         pruned = 0
         # Until none is left: a batch has fewer rows if another transaction has one.
@@ -383,7 +375,9 @@ class Rows:
     async def _prune_batch(
         self, oldest: Select[tuple[str]], unsettled: Select[tuple[str]]
     ) -> int:
-        async with self.writing() as connection:
+        async with self.database.begin() as connection:
+            if self.database.is_sqlite:
+                await execute(connection, HOLD)
             locking = oldest.with_for_update(skip_locked=True)
             found = {*(await execute(connection, locking)).scalars()}
             if not found:
@@ -404,7 +398,7 @@ class Rows:
             "first": attempt.created_at - _NEAR,
             "last": attempt.deadline + _NEAR,
         }
-        async with self.reading() as connection:
+        async with self.database.connect() as connection:
             others = (await execute_and_commit(connection, NEIGHBOURS, values)).all()
         return Neighbours(
             frozenset(one.order_id for one in others if one.order_id is not None),
@@ -417,7 +411,7 @@ class Rows:
     async def _all(
         self, query: Select[tuple[Any, ...]], **values: str | int
     ) -> Snapshot:
-        async with self.reading() as connection:
+        async with self.database.connect() as connection:
             rows = (await execute_and_commit(connection, query, values)).all()
         now = rows[0].now if rows else _LONG_AGO
         return Snapshot(now, [_attempt(row) for row in rows])
@@ -441,17 +435,13 @@ def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
 
 def _values(attempt: Attempt) -> dict[str, object]:
     """Return the values of the columns that change."""
-    values = {name: getattr(attempt, name) for name in _COLUMNS if name != "order_json"}
+    values = {name: getattr(attempt, name) for name in _COLUMNS}
+    candidates = attempt.candidates
+    values["candidates"] = json.dumps(candidates) if candidates else None
     values["attention"] = attention_for(attempt)
-    return {**values, "order_json": attempt._order_json}  # noqa: SLF001 - stored unchanged
-
-
-def _to_column(value: object) -> str | datetime | None:
-    if value is None or value == {}:
-        return None
-    if isinstance(value, datetime):
-        return value
-    return str(value) if isinstance(value, str) else json.dumps(value)
+    values["order_json"] = attempt._order_json  # noqa: SLF001 - stored unchanged
+    # Drivers choose the type of a column by the exact type of its value.
+    return {n: str(v) if isinstance(v, str) else v for n, v in values.items()}
 
 
 def _attempt(row: Row[tuple[object, ...]]) -> Attempt:
@@ -501,11 +491,10 @@ class LockedAttempt:
     connection: AsyncConnection
     entry: ReferenceRecord
     attempt: Attempt
-
-    @property
-    def now(self) -> datetime:
-        """The database's time when the rows were read."""
-        return self.entry.now
+    #: True if the order of the `Key` belongs to another attempt.
+    is_order_taken: bool = attrs.field(default=False, kw_only=True)
+    #: True if another attempt's invoice has the payment hash of the `Key`.
+    is_payment_hash_taken: bool = attrs.field(default=False, kw_only=True)
 
     async def move(self, *targets: AttemptState, **fields: object) -> Change:
         """Change the attempt's state to the first target that the table allows.
@@ -516,7 +505,7 @@ class LockedAttempt:
         before = self.attempt
         state = before.state.first_of(targets)
         after = _evolve(before, state=state, **fields)
-        due = next_poll(after, self.now)
+        due = next_poll(after, self.entry.now)
         is_rescheduled = (
             state is not before.state or due is None or "last_polled_at" in fields
         )
@@ -524,16 +513,6 @@ class LockedAttempt:
             after = _evolve(after, next_poll_at=due)
         await self.rows.change(self.connection, before, after)
         return Change(attempt=after, before=before.state)
-
-    @property
-    def is_order_taken(self) -> bool:
-        """True if the order of the `Key` belongs to another attempt."""
-        return self.entry.owner_of_order_id not in {None, self.attempt.attempt_id}
-
-    @property
-    def is_payment_hash_taken(self) -> bool:
-        """True if another attempt's invoice has the payment hash of the `Key`."""
-        return self.entry.owner_of_payment_hash not in {None, self.attempt.attempt_id}
 
 
 def _make_gauges(repository: Repository) -> OrderGauges:

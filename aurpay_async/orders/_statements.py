@@ -83,8 +83,8 @@ SET_PAID: Final = (
     .values(paid_attempt_id=bindparam("paid_by"))
 )
 
-#: SQLite takes the write lock at the first write. So a transaction begins with one that
-#: changes no row, and its reads cannot become stale.
+#: SQLite takes the write lock at the first write. So a transaction that would begin
+#: with a read begins with one that changes no row, and its reads cannot become stale.
 HOLD: Final = update(references).where(_r.reference == "").values(price=_r.price)
 
 NEIGHBOURS: Final = select(

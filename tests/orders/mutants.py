@@ -27,6 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
+import attrs
 import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -79,10 +80,10 @@ def skip_search() -> Any:
     """After an unknown outcome, the next call creates another order at once."""
     right = _planner.decide
 
-    def wrong(entry: Any, new: Any, *rest: Any) -> Any:
-        step = right(entry, new, *rest)
-        is_search = step.do is _planner.Action.SEARCH
-        return _planner.Step(_planner.Action.CREATE, new) if is_search else step
+    def wrong(*arguments: Any) -> Any:
+        step = right(*arguments)
+        is_search = step is not None and step.do is _planner.Action.SEARCH
+        return None if is_search else step
 
     return mock.patch.object(_creation, "decide", wrong)
 
@@ -126,11 +127,15 @@ def expire_by_clock() -> Any:
 
 def drop_unique_keys() -> Any:
     """Several attempts can have the same order or payment hash."""
-    patched = ExitStack()
-    for name in ("is_order_taken", "is_payment_hash_taken"):
-        patch = mock.patch.object(_repository.LockedAttempt, name, new=False)
-        patched.enter_context(patch)
-    return patched
+    right = _repository.Rows.find_and_lock
+
+    async def wrong(*arguments: Any) -> Any:
+        found = await right(*arguments)
+        return found and attrs.evolve(
+            found, is_order_taken=False, is_payment_hash_taken=False
+        )
+
+    return mock.patch.object(_repository.Rows, "find_and_lock", wrong)
 
 
 def show_in_any_case() -> Any:

@@ -27,16 +27,9 @@ def attempt(state: AttemptState = AttemptState.PAYABLE, **fields: Any) -> Attemp
         "currency": "USD",
         "attempt_id": "ab" * 12,
         "state": state,
-        "order_id": None,
-        "status": None,
-        "candidates": {},
         "created_at": NOW,
         "deadline": NOW + timedelta(seconds=50),
-        "sent_at": None,
-        "last_polled_at": None,
-        "next_poll_at": None,
         "payable_until": NOW + timedelta(hours=25),
-        "order_json": None,
     }
     if state is AttemptState.PAYABLE:
         basics["order_json"] = ORDER_JSON
@@ -53,7 +46,3 @@ def entry(*attempts: Attempt, paid_attempt_id: str | None = None) -> ReferenceRe
         paid_attempt_id=paid_attempt_id,
         attempts=attempts,
     )
-
-
-#: A new attempt, not sent yet.
-ASKED = attempt(AttemptState.CREATING, attempt_id="ef" * 12)

@@ -170,7 +170,7 @@ class TestOutage:
             with pytest.raises(StoreUnavailableError):
                 await opened(local, f"cart-{number}")
             clock.advance(86_400)
-        assert [*local._order_opener._answers._unstored] == ["cart-1"]
+        assert [*local._order_opener._answers.unstored] == ["cart-1"]
 
     async def test_unknown_outcome_is_stored_when_the_database_is_back(
         self,

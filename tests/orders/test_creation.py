@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from sqlalchemy import event, text
 
@@ -23,7 +24,7 @@ from aurpay_async.errors import (
     UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
-from aurpay_async.orders._planner import Action, Step
+from aurpay_async.orders._repository import Key
 from aurpay_async.sandbox import _ledger
 
 from ..support.orders import build_detail, build_response, wrap_data
@@ -251,18 +252,23 @@ class TestOnce:
     ) -> None:
         """The locked rows decide; the call sleeps, or returns the order."""
         first = await start_call(local, platform)
-        seen = Step(Action.MARK_UNKNOWN, await only(local))
+        rows, read = local._repository.rows, local._repository.rows.entry
+        async with rows.database.connect() as connection:
+            seen = await read(connection, Key("cart-42", "reference"))
+        assert seen is not None
         if is_live:
             platform.go.set()
             await first
 
-        async def behind(*_: object) -> Step:
+        async def behind(*arguments: Any, lock: bool = False) -> Any:
+            if lock:
+                return await read(*arguments, lock=True)
             if clock.sleeps:
                 platform.go.set()
                 await asyncio.wait({first})
-            return seen
+            return attrs.evolve(seen, now=seen.now + timedelta(hours=1))
 
-        monkeypatch.setattr(local._order_opener, "_plan", behind)
+        monkeypatch.setattr(rows, "entry", behind)
         monkeypatch.setattr(local._order_opener, "_in_flight", {})
         async with asyncio.timeout(60):
             assert await opened(local) == await first

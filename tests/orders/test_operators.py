@@ -405,7 +405,7 @@ class TestPruning:
         await opened(local)
         rows = local._repository.rows
         deletions = ["DELETE FROM aurpay_attempts", "DELETE FROM aurpay_references"]
-        monkeypatch.setattr(rows._database, "is_sqlite", False)
+        monkeypatch.setattr(rows.database, "is_sqlite", False)
 
         @event.listens_for(local.engine.sync_engine, "before_cursor_execute")
         def delete(connection: Any, _: Any, statement: str, *__: Any) -> None:

@@ -19,7 +19,6 @@ from aurpay_async.errors import (
     StoreUnavailableError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
-from aurpay_async.orders._repository import Rows
 from aurpay_async.testing import FakeClock
 
 from ..support.orders import build_response
@@ -512,7 +511,7 @@ class TestFailures:
             raise StoreUnavailableError("the database cannot be used")
 
         with monkeypatch.context() as patched:
-            patched.setattr(Rows, "writing", fail)
+            patched.setattr(local._database, "begin", fail)
             with pytest.raises(StoreUnavailableError):
                 await local.reconcile()
         clock.advance(TWO_MINUTES_S)
