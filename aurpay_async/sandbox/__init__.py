@@ -15,11 +15,11 @@ from ..errors import (
     RequestOutcome,
 )
 from . import _server, _settings, _simulator
-from ._accounting import Rates, SandboxTransaction, SandboxWithdrawal
 from ._callbacks import SentCallback
 from ._fault_responses import Faults
 from ._faults import CallbackFaults
-from ._ledger import NODE_ID, RATES, SandboxOrder
+from ._ledger import NODE_ID
+from ._models import RATES, Rates, SandboxOrder, SandboxTransaction, SandboxWithdrawal
 from ._responses import Amounts
 from ._settings import LOOPBACK, ReceivedRequest
 

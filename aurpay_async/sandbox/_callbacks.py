@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from .._core.clock import Clock
     from .._core.urls import Origin
-    from ._ledger import SandboxOrder
+    from ._models import SandboxOrder
     from ._settings import Settings
 
 

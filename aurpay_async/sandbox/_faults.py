@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ._callbacks import CallbackKind, CallbackSender
-    from ._ledger import SandboxOrder
+    from ._models import SandboxOrder
     from ._storage import Storage
 
 

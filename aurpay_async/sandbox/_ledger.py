@@ -1,30 +1,41 @@
-"""Orders and checkouts of the sandbox, and the source of its random values.
+"""Orders, checkouts, transactions and withdrawals, and the source of random values.
 
 It shares only the invoice code with the client, so the two cannot make the same mistake
 and agree. Methods get the fields of a request and the time, and perform no I/O.
 
 Seeded bytes depend on the seed and their purpose alone, not on earlier draws: order
 number 7 has the same secrets in every run, also in one that begins with order number 7.
+
+Transactions are derived from orders and withdrawals and not stored in the file, so they
+cannot contradict them after a restart.
 """
 
 from __future__ import annotations
 
 import hmac
 import os
-from datetime import datetime, timedelta  # noqa: TC003 - read by cattrs
+from bisect import bisect_left
+from datetime import timedelta
 from decimal import ROUND_UP, Context, Decimal
 from hashlib import sha256
+from math import inf
 from typing import TYPE_CHECKING, Final, Literal
+from uuid import NAMESPACE_URL, uuid5
 
 import attrs
 
 from .. import bolt11
-from ..errors import InvalidRequestError, shown
+from ..errors import InvalidRequestError, InvoiceError, shown
 from ._models import (
     COINS,
     LIGHTNING,
+    RATES,
     ApiRejection,
+    Checkout,
     OrderRequest,
+    SandboxOrder,
+    SandboxTransaction,
+    SandboxWithdrawal,
     coins_per_bitcoin,
     find_coin,
     parse_order_request,
@@ -32,7 +43,8 @@ from ._models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from ._models import Coin
 
@@ -79,53 +91,6 @@ _ALL_BITCOINS: Final = 21_000_000
 
 #: Independent of the decimal context of the program.
 _ROUND_UP: Final = Context(prec=50, rounding=ROUND_UP)
-
-
-@attrs.frozen(kw_only=True)
-class SandboxOrder(OrderRequest):
-    """An order of the sandbox."""
-
-    order_id: str
-    status: str
-    #: In units of `coin`: BTC for Lightning.
-    amount: Decimal
-    #: Aware, UTC, whole seconds.
-    created_at: datetime
-    #: The time of the last change of `status`; aware, UTC, whole seconds.
-    updated_at: datetime
-    #: The time after which it is overdue; aware, UTC. The invoice expires later.
-    expires_at: datetime
-    #: ``"BTC-LN"``, or the other coin in which it is paid.
-    coin: str = LIGHTNING.name
-    chain: str = LIGHTNING.chain
-    chain_name: str = LIGHTNING.chain_name
-    #: BOLT #11, regtest. Empty for other coins, as are the next two fields.
-    invoice: str = ""
-    payment_secret: str = ""
-    #: The proof of payment; the invoice contains its hash.
-    preimage: str = ""
-    #: The address for other coins, in a form that no wallet accepts.
-    address: str = ""
-    #: The contract of a token, in such a form.
-    contract: str = ""
-    #: The token of the checkout page on which its payer chose the coin.
-    checkout: str | None = None
-    #: Whether it has ever been overdue; a payment after that is late.
-    was_overdue: bool = False
-    #: When it was paid in full; aware, UTC, whole seconds.
-    paid_at: datetime | None = None
-
-    @property
-    def is_lightning(self) -> bool:
-        """Return whether it is paid over Lightning, with an invoice."""
-        return self.coin == LIGHTNING.name
-
-
-@attrs.frozen(kw_only=True)
-class Checkout(OrderRequest):
-    """A checkout page, before or after the payer has chosen a coin."""
-
-    token: str
 
 
 @attrs.frozen
@@ -189,15 +154,6 @@ class Checkouts:
             raise InvalidRequestError(f"{order.coin} was chosen already", field="coin")
         return order
 
-
-#: The price of one bitcoin. The values are made up, and constant.
-RATES: Final[Mapping[str, Decimal]] = {
-    "USD": Decimal(100_000),
-    "EUR": Decimal(90_000),
-    "GBP": Decimal(75_000),
-    "CHF": Decimal(80_000),
-    "JPY": Decimal(15_000_000),
-}
 
 #: "Orders" of Aurpay's dashboard: overdue after 30 minutes.
 TIME_TO_PAY: Final = timedelta(minutes=30)
@@ -401,3 +357,163 @@ class Ledger:
         )
         self.orders[order_id] = changed
         return changed
+
+
+#: The fee in the documented example, as a fraction of its amount.
+_FEE: Final = Decimal("0.008")
+
+#: The digits of the time in an order id; the order's number follows.
+_TIME_DIGITS: Final = 14
+
+#: Independent of the decimal context of the program.
+EXACT: Final = Context(prec=50)
+
+
+def tx_id_of(order: SandboxOrder) -> str:
+    """Return the transaction id of an order's payment."""
+    return str(uuid5(NAMESPACE_URL, order.order_id))
+
+
+def fee_of(order: SandboxOrder) -> Decimal:
+    """Return Aurpay's fee for an order."""
+    return EXACT.multiply(order.amount, _FEE)
+
+
+def _of_order(order: SandboxOrder) -> Iterator[SandboxTransaction]:
+    if order.paid_at is None:
+        return
+    fee = fee_of(order)
+    paid = SandboxTransaction(
+        tx_id=tx_id_of(order),
+        tx_type="ORDER",
+        chain=order.chain,
+        coin=order.coin,
+        amount=order.amount,
+        obtained=EXACT.subtract(order.amount, fee),
+        fee=fee,
+        at=order.paid_at,
+    )
+    yield paid
+    if order.status == "REFUNDED":
+        yield attrs.evolve(
+            paid,
+            tx_id=str(uuid5(NAMESPACE_URL, f"{order.order_id}/refund")),
+            tx_type="REFUND",
+            obtained=None,
+            fee=Decimal(0),
+            at=order.updated_at,
+        )
+
+
+def _of_withdrawal(withdrawal: SandboxWithdrawal) -> SandboxTransaction:
+    return SandboxTransaction(
+        tx_id=str(uuid5(NAMESPACE_URL, withdrawal.payment_hash)),
+        tx_type="WITHDRAW",
+        chain=LIGHTNING.chain,
+        coin=LIGHTNING.name,
+        amount=withdrawal.amount,
+        obtained=None,
+        fee=Decimal(0),
+        at=withdrawal.paid_at,
+    )
+
+
+class Account:
+    """Transactions, withdrawals and the balance of one sandbox.
+
+    Each change adds its transactions, so that a list or a balance takes the same time
+    with any number of orders.
+    """
+
+    def __init__(
+        self,
+        orders: Mapping[str, SandboxOrder],
+        withdrawals: dict[str, SandboxWithdrawal],
+    ) -> None:
+        self._orders = orders
+        self._withdrawals = withdrawals
+        #: All transactions, the oldest first. Of those of one second, payments and
+        #: refunds are in the order of their orders, and withdrawals follow.
+        self.transactions: list[SandboxTransaction] = []
+        #: Their sort keys: time, number of the order or withdrawal, and position in it.
+        self._keys: list[tuple[datetime, float, int]] = []
+        #: The BTC that can be withdrawn over Lightning.
+        self.balance = Decimal(0)
+
+    def open(self) -> None:
+        """Add the transactions of the restored orders and withdrawals."""
+        for order in self._orders.values():
+            self.add(order)
+        for withdrawal in self._withdrawals.values():
+            self._add_withdrawal(withdrawal)
+
+    def add(self, order: SandboxOrder) -> None:
+        """Add the transactions of an order that are not in the list yet."""
+        number = int(order.order_id[_TIME_DIGITS:])
+        for position, row in enumerate(_of_order(order)):
+            self._insert((row.at, number, position), row)
+
+    def _add_withdrawal(self, withdrawal: SandboxWithdrawal) -> None:
+        row = _of_withdrawal(withdrawal)
+        self._insert((row.at, inf, len(self._keys)), row)
+
+    def _insert(
+        self, key: tuple[datetime, float, int], row: SandboxTransaction
+    ) -> None:
+        index = bisect_left(self._keys, key)
+        if self._keys[index : index + 1] == [key]:
+            return
+        self._keys.insert(index, key)
+        self.transactions.insert(index, row)
+        if row.coin == LIGHTNING.name:
+            moved = -row.amount if row.obtained is None else row.obtained
+            self.balance = EXACT.add(self.balance, moved)
+
+    def withdraw(self, fields: Mapping[str, object], now: datetime) -> None:
+        """Pay the invoice in the fields of a request; each invoice is paid once.
+
+        Raises:
+            ApiRejection: if it cannot be paid.
+        """
+        invoice, amount = _payable(fields, now)
+        if invoice.payment_hash in self._withdrawals:
+            raise ApiRejection(400, "the invoice was paid already")
+        if invoice.payee == NODE_ID and any(
+            order.invoice == invoice.text for order in self._orders.values()
+        ):
+            raise ApiRejection(400, "the invoice belongs to an order of this account")
+        if amount > self.balance:
+            raise ApiRejection(400, f"the balance is {self.balance:f} BTC")
+        withdrawal = SandboxWithdrawal(
+            invoice=invoice.text,
+            payment_hash=invoice.payment_hash,
+            amount=amount,
+            paid_at=now.replace(microsecond=0),
+        )
+        self._withdrawals[invoice.payment_hash] = withdrawal
+        self._add_withdrawal(withdrawal)
+
+
+def _payable(
+    fields: Mapping[str, object], now: datetime
+) -> tuple[bolt11.Invoice, Decimal]:
+    text = fields.get("ln_invoices")
+    if not isinstance(text, str):
+        raise ApiRejection(400, "ln_invoices must be a string")
+    try:
+        invoice = bolt11.decode(text)
+    except InvoiceError as error:
+        raise ApiRejection(400, f"ln_invoices: {error}") from None
+    if invoice.network != NETWORK:
+        raise ApiRejection(
+            400, f"the invoice is for {invoice.network}, not for {NETWORK}"
+        )
+    if now >= invoice.expires_at:
+        raise ApiRejection(400, "the invoice has expired")
+    if not invoice.amount_msat:
+        # The unit of the amount field of Aurpay's call is not documented.
+        raise ApiRejection(
+            400,
+            "the invoice has no amount, and the sandbox does not let you choose one",
+        )
+    return invoice, EXACT.divide(Decimal(invoice.amount_msat), Decimal(MSAT_PER_BTC))

@@ -1,4 +1,4 @@
-"""Values that several parts of the sandbox share.
+"""Values of the sandbox: coins, rates, requested orders, orders and transactions.
 
 The names of coins are those of Aurpay's documentation and of its plugins. The prices
 are invented, and follow the rates of a bitcoin, which can be set.
@@ -7,11 +7,20 @@ are invented, and follow the rates of a bitcoin, which can be set.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping  # noqa: TC003 - read by cattrs
+from collections.abc import Mapping
+from datetime import datetime  # noqa: TC003 - read by cattrs
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, final
 
 import attrs
+
+from .._core.money import parse_price
+from ..errors import InvalidRequestError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._storage import Storage
 
 
 class ApiRejection(Exception):  # noqa: N818 - a response, not a failure
@@ -198,3 +207,164 @@ def _urls(fields: Mapping[str, object]) -> dict[str, str]:
             raise ApiRejection(400, f"{name} must be a URL")
         urls[name] = value
     return urls
+
+
+@attrs.frozen(kw_only=True)
+class SandboxOrder(OrderRequest):
+    """An order of the sandbox."""
+
+    order_id: str
+    status: str
+    #: In units of `coin`: BTC for Lightning.
+    amount: Decimal
+    #: Aware, UTC, whole seconds.
+    created_at: datetime
+    #: The time of the last change of `status`; aware, UTC, whole seconds.
+    updated_at: datetime
+    #: The time after which it is overdue; aware, UTC. The invoice expires later.
+    expires_at: datetime
+    #: ``"BTC-LN"``, or the other coin in which it is paid.
+    coin: str = LIGHTNING.name
+    chain: str = LIGHTNING.chain
+    chain_name: str = LIGHTNING.chain_name
+    #: BOLT #11, regtest. Empty for other coins, as are the next two fields.
+    invoice: str = ""
+    payment_secret: str = ""
+    #: The proof of payment; the invoice contains its hash.
+    preimage: str = ""
+    #: The address for other coins, in a form that no wallet accepts.
+    address: str = ""
+    #: The contract of a token, in such a form.
+    contract: str = ""
+    #: The token of the checkout page on which its payer chose the coin.
+    checkout: str | None = None
+    #: Whether it has ever been overdue; a payment after that is late.
+    was_overdue: bool = False
+    #: When it was paid in full; aware, UTC, whole seconds.
+    paid_at: datetime | None = None
+
+    @property
+    def is_lightning(self) -> bool:
+        """Return whether it is paid over Lightning, with an invoice."""
+        return self.coin == LIGHTNING.name
+
+
+@attrs.frozen(kw_only=True)
+class Checkout(OrderRequest):
+    """A checkout page, before or after the payer has chosen a coin."""
+
+    token: str
+
+
+@attrs.frozen(kw_only=True)
+class SandboxWithdrawal:
+    """A foreign invoice that the account has paid."""
+
+    #: BOLT #11, regtest.
+    invoice: str
+    payment_hash: str
+    #: BTC.
+    amount: Decimal
+    #: Aware, UTC, whole seconds.
+    paid_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class SandboxTransaction:
+    """A transaction of the account."""
+
+    tx_id: str
+    #: Aurpay documents ``ORDER``; the names of the other two are the sandbox's.
+    tx_type: Literal["ORDER", "REFUND", "WITHDRAW"]
+    chain: str
+    coin: str
+    #: In units of `coin`.
+    amount: Decimal
+    #: `amount` less `fee` for a payment, else ``None``.
+    obtained: Decimal | None
+    fee: Decimal
+    #: Aware, UTC, whole seconds.
+    at: datetime
+
+
+#: The price of one bitcoin. The values are made up, and constant.
+RATES: Final[Mapping[str, Decimal]] = {
+    "USD": Decimal(100_000),
+    "EUR": Decimal(90_000),
+    "GBP": Decimal(75_000),
+    "CHF": Decimal(80_000),
+    "JPY": Decimal(15_000_000),
+}
+
+
+@final
+class Rates(Mapping[str, Decimal]):
+    """The price of one bitcoin in each currency. A change applies to later orders.
+
+    Example:
+        >>> sandbox.rates["USD"] = "65000"
+    """
+
+    def __init__(self, rates: Mapping[str, Decimal | int | str] | None = None) -> None:
+        """Start with `RATES`, updated with `rates`."""
+        self._set: dict[str, Decimal] = {}
+        self._rates = dict(RATES)
+        self._storage: Storage | None = None
+        self.update(rates or {})
+
+    def __getitem__(self, currency: str) -> Decimal:
+        return self._rates[currency]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rates)
+
+    def __len__(self) -> int:
+        return len(self._rates)
+
+    def __repr__(self) -> str:
+        rates = (f"{currency}: {rate:f}" for currency, rate in self.items())
+        return f"<Rates {', '.join(rates)}>"
+
+    def __setitem__(self, currency: str, rate: Decimal | int | str) -> None:
+        self.update({currency: rate})
+
+    def update(self, rates: Mapping[str, Decimal | int | str]) -> None:
+        """Set some rates and keep the others. An invalid one changes nothing.
+
+        Args:
+            rates: Prices as `Decimal`, `int` or decimal `str`, by currency code.
+
+        Raises:
+            InvalidRequestError: if a currency or a rate is invalid.
+        """
+        read = {
+            _require_code(name): _parse_rate(name, rate) for name, rate in rates.items()
+        }
+        if self._storage is not None:
+            for currency, rate in read.items():
+                self._storage.put("rate", currency, rate)
+        self._set |= read
+        self._rates |= read
+
+    def attach(self, storage: Storage) -> None:
+        """Restore the stored rates, except those that were set in this process."""
+        stored = cast("list[tuple[str, str]]", storage.read("rate"))
+        self._storage = storage
+        self.update({**dict(stored), **self._set})
+
+
+def _require_code(currency: object) -> str:
+    if not isinstance(currency, str) or not CURRENCY.fullmatch(currency):
+        raise InvalidRequestError(
+            f"a currency is three capital letters, not {shown(currency)}",
+            field="rates",
+        )
+    return currency
+
+
+def _parse_rate(currency: str, rate: Decimal | int | str) -> Decimal:
+    try:
+        return parse_price(rate)
+    except InvalidRequestError as error:
+        problem = str(error).removeprefix(f"{error.field}: ")
+        raise InvalidRequestError(problem, field=f"rates[{currency!r}]") from None

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from .._core.clock import Clock
-    from ._ledger import SandboxOrder
+    from ._models import SandboxOrder
     from ._settings import HostPolicy
     from ._simulator import Simulator
 

@@ -17,16 +17,15 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
-from ._accounting import fee_of, tx_id_of
+from ._ledger import fee_of, tx_id_of
 from ._models import COINS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from ._accounting import SandboxTransaction
     from ._callbacks import SentCallback
-    from ._ledger import Checkout, SandboxOrder
+    from ._models import Checkout, SandboxOrder, SandboxTransaction
     from ._settings import ReceivedRequest
 
     #: Data of a page.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from ._endpoints import Endpoint
     from ._fault_responses import Fault
-    from ._ledger import SandboxOrder
+    from ._models import SandboxOrder
     from ._settings import HostPolicy
     from ._simulator import Simulator
 

@@ -32,9 +32,8 @@ import attrs
 
 from .._core.urls import UrlError, format_origin, is_loopback, parse_origin
 from ..errors import ConfigurationError, InvalidRequestError, shown
-from ._accounting import Rates
 from ._ledger import TIME_TO_PAY
-from ._models import ApiRejection
+from ._models import ApiRejection, Rates
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -20,12 +20,11 @@ import attrs
 from .._core.clock import SystemClock
 from .._core.urls import without_query
 from ..errors import ConfigurationError, InvalidRequestError
-from ._accounting import Account, SandboxWithdrawal
 from ._callbacks import CallbackSender, SentCallback, has_callback_url
 from ._fault_responses import Faults
 from ._faults import CallbackFaults, Delivery
-from ._ledger import Checkout, Checkouts, Ledger, SandboxOrder, random_source
-from ._models import ApiRejection
+from ._ledger import Account, Checkouts, Ledger, random_source
+from ._models import ApiRejection, Checkout, SandboxOrder, SandboxWithdrawal
 from ._responses import escape_hidden
 from ._settings import Authenticator, ReceivedRequest
 from ._storage import PersistentDict, PersistentList, SqliteStorage
@@ -34,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from .._core.clock import Clock
-    from ._accounting import Rates
     from ._callbacks import CallbackKind
     from ._faults import CallbackFault
     from ._ledger import StatusChange
+    from ._models import Rates
     from ._responses import Amounts
     from ._settings import Settings
     from ._storage import Persistent, Storage

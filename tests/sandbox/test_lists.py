@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._accounting import Account, SandboxWithdrawal
-from aurpay_async.sandbox._ledger import Ledger
+from aurpay_async.sandbox._ledger import Account, Ledger
+from aurpay_async.sandbox._models import SandboxWithdrawal
 from aurpay_async.sandbox._pages import PageGuard, Pages
 from aurpay_async.testing import FakeClock
 
