@@ -29,8 +29,8 @@ from ..contrib.aiohttp import callback_handler
 from ..errors import ConfigurationError, shown
 from ..sandbox import Sandbox
 from ..sandbox._ledger import TIME_TO_PAY
+from ..sandbox._models import SandboxClock
 from ..sandbox._settings import LOOPBACK, require_made_up
-from ..sandbox._simulator import SandboxClock
 from . import FAILED
 from ._options import (
     AmountStyle,
@@ -232,15 +232,18 @@ def make_sandbox(options: SandboxOptions) -> Sandbox:
         ConfigurationError: if an option is invalid, or the environment lacks a value
             that an option needs.
     """
+    passed = attrs.asdict(options, recurse=False, filter=_is_of_sandbox)
+    passed["rates"] = dict(map(_parse_rate, options.rates))
     return Sandbox(
-        **pick(options, "port host allow_remote amounts post_callbacks public_url"),
-        **pick(options, "api_key_in_callbacks callback_hosts allowed_hosts"),
-        **pick(options, "speed seed db"),
-        rates=dict(map(_parse_rate, options.rates)),
+        **passed,
         clock=SandboxClock(_parse_start(options.start)),
         **_credentials(required=options.auth_from_env),
         **_callback_keys(ask=options.ask),
     )
+
+
+def _is_of_sandbox(option: attrs.Attribute[object], _: object) -> bool:
+    return option.name in attrs.fields_dict(Sandbox)
 
 
 def sandbox_members(sandbox: Sandbox, options: SandboxOptions) -> dict[str, object]:

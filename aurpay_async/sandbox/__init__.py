@@ -21,19 +21,16 @@ from ._faults import CallbackFaults
 from ._ledger import NODE_ID
 from ._models import RATES, Rates, SandboxOrder, SandboxTransaction, SandboxWithdrawal
 from ._responses import Amounts
-from ._settings import LOOPBACK, ReceivedRequest
+from ._settings import ReceivedRequest
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Mapping, Sequence
-    from decimal import Decimal
     from types import TracebackType
     from typing import Unpack
 
     from aiohttp import ClientSession
 
     from .._client import ClientOptions
-    from .._core.clock import Clock
     from .._core.http import Request, Response, Transport
     from ._callbacks import AsgiApp, CallbackKind, WsgiApp
 
@@ -53,7 +50,7 @@ __all__ = [
 ]
 
 
-class Sandbox:
+class Sandbox(_settings.Settings):
     """A local Aurpay for tests and experiments.
 
     It listens on loopback by default, and issues invoices for regtest that are signed
@@ -63,100 +60,19 @@ class Sandbox:
         >>> async with Sandbox() as sandbox, sandbox.client() as aurpay:
         ...     order = await aurpay.create_order("20.00", "USD")
         ...     await sandbox.pay(order.order_id)
+
+    Raises:
+        ConfigurationError: if an option is invalid, or may be a real key.
     """
 
-    def __init__(
-        self,
-        *,
-        api_key: str | None = None,
-        api_token: str | None = None,
-        api_secret: str | None = None,
-        callback_token: str = "sandbox-callback-token",  # noqa: S107 - made up
-        callback_secret: str = "sandbox-callback-secret",  # noqa: S107 - made up
-        post_callbacks: bool = False,
-        api_key_in_callbacks: bool = False,
-        callback_hosts: Iterable[str] = (),
-        allowed_hosts: Iterable[str] = (),
-        public_url: str | None = None,
-        amounts: Amounts = "string",
-        rates: Mapping[str, Decimal | int | str] | None = None,
-        clock: Clock | None = None,
-        speed: float | None = None,
-        seed: int | None = None,
-        db: str | os.PathLike[str] | None = None,
-        port: int | None = 0,
-        host: str = LOOPBACK,
-        allow_remote: bool = False,
-    ) -> None:
-        """Set up a sandbox; ``async with`` or `start` opens it.
-
-        Args:
-            api_key: A made-up key; requests without it are rejected.
-            api_token: A made-up token; requests that are not signed with it and
-                `api_secret` are rejected.
-            api_secret: The secret of `api_token`.
-            callback_token: The Callback-Token header of callbacks.
-            callback_secret: The secret of the callbacks' signatures.
-            post_callbacks: Whether callbacks are ``POST`` with the order in the body,
-                instead of ``GET`` without a body.
-            api_key_in_callbacks: Whether callbacks carry the API key that created the
-                order in an ``Api-Key`` header. Aurpay documents this for orders of
-                `create_payment_url`, where the sandbox does it in any case.
-            callback_hosts: Hosts beyond this machine that callbacks may be sent to, as
-                exact names.
-            allowed_hosts: Further hosts that requests may name, such as the service
-                name in a network of containers: exact names, without a port.
-            public_url: The origin of a proxy in front of the sandbox, such as
-                ``"https://sandbox.example"``. Checkout pages use it, and requests may
-                name its host.
-            amounts: Whether BTC amounts are JSON strings or numbers: Aurpay's
-                documentation shows both.
-            rates: Prices of a bitcoin that replace those in `RATES`.
-            clock: The clock. ``None`` is the time of this machine, plus the time by
-                which the control API has advanced it.
-            speed: How much faster than Aurpay's 30 minutes orders time out, with their
-                callbacks. ``None`` or 0: only `expire` times them out.
-            seed: Makes ids, secrets and invoices reproducible, if `clock` returns the
-                same times; from 0 to 2**63 - 1. ``None``: they are unpredictable.
-            db: A file that stores the state across restarts.
-            port: The port to listen on; 0 takes a free one. ``None``: only `transport`
-                reaches the sandbox, without a socket.
-            host: The name or address of this machine to listen on.
-            allow_remote: Whether other machines may reach `host`.
-
-        Raises:
-            ConfigurationError: if an option is invalid, or may be a real key.
-        """
-        settings = _settings.Settings(
-            api_key=api_key,
-            api_token=api_token,
-            api_secret=api_secret,
-            callback_token=callback_token,
-            callback_secret=callback_secret,
-            post_callbacks=post_callbacks,
-            api_key_in_callbacks=api_key_in_callbacks,
-            amounts=amounts,
-            rates=rates,
-            clock=clock or _simulator.SandboxClock(),
-            speed=speed,
-            seed=seed,
-            db=db,
-            host_policy=_settings.parse_host_policy(
-                host,
-                callback_hosts,
-                allow_remote=allow_remote,
-                allowed_hosts=allowed_hosts,
-                public_url=public_url,
-            ),
-        )
-        self._settings = settings
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
         self._auth: ApiKey | ApiToken | None = None
-        if api_token is not None and api_secret is not None:
-            self._auth = ApiToken(api_token, api_secret)
-        elif api_key is not None:
-            self._auth = ApiKey(api_key)
-        self._port = port
-        self._simulator = _simulator.Simulator(settings)
+        if self.api_token is not None and self.api_secret is not None:
+            self._auth = ApiToken(self.api_token, self.api_secret)
+        elif self.api_key is not None:
+            self._auth = ApiKey(self.api_key)
+        self._simulator = _simulator.Simulator(self)
         self._server = _server.Server(self._simulator)
         self._base_url: str | None = None
         self._transports: list[_MemoryTransport] = []
@@ -204,26 +120,6 @@ class Sandbox:
         return self._simulator.state.callback_faults
 
     @property
-    def rates(self) -> Rates:
-        """Return the prices of a bitcoin: ``rates["USD"] = "65000"`` changes one."""
-        return self._simulator.state.rates
-
-    @property
-    def clock(self) -> Clock:
-        """Return the clock, which a client that checks times must share."""
-        return self._settings.clock
-
-    @property
-    def callback_token(self) -> str:
-        """Return the Callback-Token header of callbacks."""
-        return self._settings.callback_token
-
-    @property
-    def callback_secret(self) -> str:
-        """Return the secret of the callbacks' signatures."""
-        return self._settings.callback_secret
-
-    @property
     def payee(self) -> str:
         """Return the public key of the invoices' payee, which a client can pin."""
         return NODE_ID
@@ -259,11 +155,11 @@ class Sandbox:
             options: As for `AurpayClient`.
         """
         options.setdefault("base_url", self.base_url)
-        if self._port is None and options.get("session") is None:
+        if self.port is None and options.get("session") is None:
             options.setdefault("transport", self.transport())
         options.setdefault("network", "regtest")
         options.setdefault("clock", self.clock)
-        policy = self._settings.host_policy
+        policy = self._simulator.host_policy
         if policy.public_url is not None:
             options.setdefault("pay_url_origins", (policy.public_url,))
         if policy.needs_plain_http:
@@ -419,7 +315,7 @@ class Sandbox:
             ConfigurationError: if it is open already, or its file cannot be used.
             OSError: if it cannot listen on its host and port.
         """
-        self._base_url = await self._server.start(self._port)
+        self._base_url = await self._server.start(self.port)
 
     async def aclose(self) -> None:
         """Close the sandbox; its state stays readable. A second call does nothing."""

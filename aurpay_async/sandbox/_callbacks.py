@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .._core.clock import Clock
     from .._core.urls import Origin
     from ._models import SandboxOrder
-    from ._settings import Settings
+    from ._settings import HostPolicy, Settings
 
 
 Message = MutableMapping[str, Any]
@@ -201,12 +201,14 @@ class CallbackSender:
     def __init__(
         self,
         settings: Settings,
+        host_policy: HostPolicy,
         sent: list[SentCallback],
         report: Callable[[SentCallback], None],
     ) -> None:
         self.clock: Clock = settings.clock
         self.secret = settings.callback_secret
         self._settings = settings
+        self._host_policy = host_policy
         self._sent = sent
         self._report = report
         self._is_open = False
@@ -315,7 +317,7 @@ class CallbackSender:
             host, port = target.host or "", target.port
         except ValueError:
             raise _NotSentError("not a URL") from None
-        policy = self._settings.host_policy
+        policy = self._host_policy
         if not policy.allows_callback_to(host):
             raise _NotSentError("not on this machine")
         if policy.is_own_address(host, port, self._own_port):

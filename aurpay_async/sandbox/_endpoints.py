@@ -20,9 +20,8 @@ from aiohttp import web
 from ..errors import InvalidRequestError
 from . import _responses as responses
 from ._callbacks import ANY_KEY
-from ._models import COINS, ApiRejection
+from ._models import COINS, ApiRejection, ClockError, advance
 from ._responses import read_static
-from ._simulator import ClockError, advance
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping

@@ -37,8 +37,7 @@ from . import _responses as responses
 from ._endpoints import RESEND_PATH, Control
 from ._fault_responses import REQUEST_FAULTS
 from ._faults import CALLBACK_FAULTS
-from ._models import ApiRejection
-from ._simulator import ClockError
+from ._models import ApiRejection, ClockError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -32,8 +32,7 @@ import attrs
 
 from .._core.urls import UrlError, format_origin, is_loopback, parse_origin
 from ..errors import ConfigurationError, InvalidRequestError, shown
-from ._ledger import TIME_TO_PAY
-from ._models import ApiRejection, Rates
+from ._models import ApiRejection, Rates, SandboxClock
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -320,6 +319,10 @@ def _speed(speed: float | None) -> float:
     return float(speed)
 
 
+def _clock(clock: Clock | None) -> Clock:
+    return SandboxClock() if clock is None else clock
+
+
 def _rates(rates: Mapping[str, Decimal | int | str] | None) -> Rates:
     try:
         return Rates(rates)
@@ -402,33 +405,70 @@ def _host(name: str, host: object) -> str:
     return name_or_address
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(
+    kw_only=True,
+    eq=False,
+    repr=False,
+    slots=False,
+    on_setattr=attrs.setters.frozen,
+)
 class Settings:
     """All options of one sandbox."""
 
-    api_key: str | None = attrs.field(repr=False)
-    api_token: str | None = attrs.field(repr=False)
-    api_secret: str | None = attrs.field(repr=False)
-    callback_token: str = attrs.field(repr=False)
-    callback_secret: str = attrs.field(repr=False)
-    post_callbacks: bool
-    api_key_in_callbacks: bool
-    amounts: Amounts
-    host_policy: HostPolicy
-    clock: Clock
-    seed: int | None = attrs.field(converter=_seed)
-    #: 0 if orders time out on request only.
-    speed: float = attrs.field(converter=_speed)
-    rates: Rates = attrs.field(converter=_rates)
-    db: str | None = attrs.field(converter=_path)
+    #: A made-up key; requests without it are rejected.
+    api_key: str | None = None
+    #: A made-up token; requests that are not signed with it and `api_secret` are
+    #: rejected.
+    api_token: str | None = None
+    #: The secret of `api_token`.
+    api_secret: str | None = None
+    #: The Callback-Token header of callbacks.
+    callback_token: str = "sandbox-callback-token"  # noqa: S105 - made up
+    #: The secret of the callbacks' signatures.
+    callback_secret: str = "sandbox-callback-secret"  # noqa: S105 - made up
+    #: Whether callbacks are ``POST`` with the order in the body, instead of ``GET``
+    #: without a body.
+    post_callbacks: bool = False
+    #: Whether callbacks carry the API key that created the order in an ``Api-Key``
+    #: header. Aurpay documents this for orders of `create_payment_url`, where the
+    #: sandbox does it in any case.
+    api_key_in_callbacks: bool = False
+    #: Hosts beyond this machine that callbacks may be sent to, as exact names.
+    callback_hosts: Iterable[str] = ()
+    #: Further hosts that requests may name, such as the service name in a network of
+    #: containers: exact names, without a port.
+    allowed_hosts: Iterable[str] = ()
+    #: The origin of a proxy in front of the sandbox, such as
+    #: ``"https://sandbox.example"``. Checkout pages use it, and requests may name its
+    #: host.
+    public_url: str | None = None
+    #: Whether BTC amounts are JSON strings or numbers: Aurpay's documentation shows
+    #: both.
+    amounts: Amounts = "string"
+    #: Prices of a bitcoin, at first those of `RATES`, replaced by the given ones;
+    #: ``sandbox.rates["USD"] = "65000"`` changes one.
+    rates: Rates = attrs.field(default=None, converter=_rates)
+    #: The clock, which a client that checks times must share. ``None`` is the time of
+    #: this machine, plus the time by which the control API has advanced it.
+    clock: Clock = attrs.field(default=None, converter=_clock)
+    #: How much faster than Aurpay's 30 minutes orders time out, with their callbacks.
+    #: ``None`` or 0: only `expire` times them out.
+    speed: float = attrs.field(default=None, converter=_speed)
+    #: Makes ids, secrets and invoices reproducible, if `clock` returns the same times;
+    #: from 0 to 2**63 - 1. ``None``: they are unpredictable.
+    seed: int | None = attrs.field(default=None, converter=_seed)
+    #: A file that stores the state across restarts.
+    db: str | None = attrs.field(default=None, converter=_path)
+    #: The port to listen on; 0 takes a free one. ``None``: only `transport` reaches
+    #: the sandbox, without a socket.
+    port: int | None = 0
+    #: The name or address of this machine to listen on.
+    host: str = LOOPBACK
+    #: Whether other machines may reach `host`.
+    allow_remote: bool = False
 
     def __attrs_post_init__(self) -> None:
         for name in _KEYS:
             require_made_up(name, getattr(self, name))
         if (self.api_token is None) != (self.api_secret is None):
             raise ConfigurationError("give both api_token and api_secret, or neither")
-
-    @property
-    def time_to_pay(self) -> timedelta:
-        """Return the time from creation to timeout of an order."""
-        return TIME_TO_PAY / (self.speed or 1)

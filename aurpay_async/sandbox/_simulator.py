@@ -9,28 +9,33 @@ A report of an activity contains no secret: headers, bodies and queries are left
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from heapq import heappop, heappush
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Protocol, cast, final
+from typing import TYPE_CHECKING, Final, final
 
 import attrs
 
-from .._core.clock import SystemClock
 from .._core.urls import without_query
-from ..errors import ConfigurationError, InvalidRequestError
+from ..errors import ConfigurationError
 from ._callbacks import CallbackSender, SentCallback, has_callback_url
 from ._fault_responses import Faults
 from ._faults import CallbackFaults, Delivery
-from ._ledger import Account, Checkouts, Ledger, random_source
-from ._models import ApiRejection, Checkout, SandboxOrder, SandboxWithdrawal
+from ._ledger import TIME_TO_PAY, Account, Checkouts, Ledger, random_source
+from ._models import (
+    ApiRejection,
+    Checkout,
+    SandboxClock,
+    SandboxOrder,
+    SandboxWithdrawal,
+)
 from ._responses import escape_hidden
-from ._settings import Authenticator, ReceivedRequest
+from ._settings import Authenticator, ReceivedRequest, parse_host_policy
 from ._storage import PersistentDict, PersistentList, SqliteStorage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
 
     from .._core.clock import Clock
     from ._callbacks import CallbackKind
@@ -39,87 +44,7 @@ if TYPE_CHECKING:
     from ._models import Rates
     from ._responses import Amounts
     from ._settings import Settings
-    from ._storage import Persistent, Storage
-
-
-#: The largest step: a year is more than tests need, and stops a wrong unit.
-MAX_ADVANCE_S: Final = 365 * 86_400
-
-#: The 35 bits of a timestamp in BOLT #11 end in the year 3058.
-_END: Final = datetime(3000, 1, 1, tzinfo=UTC)
-
-
-class ClockError(Exception):
-    """Raised with the reason why a clock cannot be advanced."""
-
-
-class _Movable(Protocol):
-    def advance(self, seconds: float, /) -> None: ...
-
-
-@final
-class SandboxClock:
-    """The time of this machine, or a fixed time; `advance` moves either.
-
-    `sleep` waits in real time, and does not move a fixed clock.
-    """
-
-    def __init__(self, start: datetime | None = None) -> None:
-        """Follow the time of this machine, or stop at `start` (aware)."""
-        self._machine = SystemClock()
-        self._start = None if start is None else start.astimezone(UTC)
-        self._advanced_s = 0.0
-        self._storage: Storage | None = None
-
-    @property
-    def stands_still(self) -> bool:
-        """Return whether only `advance` moves the clock."""
-        return self._start is not None
-
-    def now(self) -> datetime:
-        """Return the time; aware, UTC."""
-        started = self._machine.now() if self._start is None else self._start
-        return started + timedelta(seconds=self._advanced_s)
-
-    def monotonic(self) -> float:
-        """Return seconds that never decrease."""
-        began = self._machine.monotonic() if self._start is None else 0.0
-        return began + self._advanced_s
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait this many real seconds."""
-        await self._machine.sleep(seconds)
-
-    def advance(self, seconds: float) -> None:
-        """Move the clock forward."""
-        advanced_s = self._advanced_s + seconds
-        if self._storage is not None:
-            self._storage.put("clock", "advanced_s", advanced_s)
-        self._advanced_s = advanced_s
-
-    def attach(self, storage: Storage) -> None:
-        """Restore the stored offset, and store each change from now on."""
-        for _, advanced_s in storage.read("clock"):
-            self._advanced_s += cast("float", advanced_s)
-        self._storage = storage
-
-
-def advance(clock: Clock, seconds: float) -> None:
-    """Move a clock of any type forward.
-
-    Raises:
-        InvalidRequestError: if `seconds` is not 0 to a year.
-        ClockError: if this clock cannot be advanced, or not so far.
-    """
-    if not 0 <= seconds <= MAX_ADVANCE_S:
-        raise InvalidRequestError(
-            f"must be 0 to {MAX_ADVANCE_S} seconds", field="advance_s"
-        )
-    if not callable(getattr(clock, "advance", None)):
-        raise ClockError("the clock of this sandbox has no advance() method")
-    if _END - clock.now() <= timedelta(seconds=seconds):
-        raise ClockError(f"the clock ends with the year {_END.year - 1}")
-    cast("_Movable", clock).advance(seconds)
+    from ._storage import Persistent
 
 
 _TICK_S: Final = 0.05
@@ -336,7 +261,13 @@ class Simulator:
         self.clock = clock
         self.amounts: Amounts = settings.amounts
         self.api_key_in_callbacks = settings.api_key_in_callbacks
-        self.host_policy = settings.host_policy
+        self.host_policy = parse_host_policy(
+            settings.host,
+            settings.callback_hosts,
+            allow_remote=settings.allow_remote,
+            allowed_hosts=settings.allowed_hosts,
+            public_url=settings.public_url,
+        )
         self.state = State(settings.rates)
         self.authenticator = Authenticator(
             api_key=settings.api_key,
@@ -347,7 +278,7 @@ class Simulator:
             settings.rates,
             orders=self.state.orders,
             random_bytes=random_bytes,
-            time_to_pay=settings.time_to_pay,
+            time_to_pay=TIME_TO_PAY / (settings.speed or 1),
         )
         self.checkouts = Checkouts(
             self.ledger, settings.rates, self.state.checkouts, random_bytes
@@ -355,7 +286,10 @@ class Simulator:
         self.account = Account(self.state.orders, self.state.withdrawals)
         self.activity = ActivityFeed(clock)
         self.callback_sender = CallbackSender(
-            settings, self.state.callbacks, self.activity.report_callback
+            settings,
+            self.host_policy,
+            self.state.callbacks,
+            self.activity.report_callback,
         )
         self.deadlines = Deadlines(
             self.state.orders,

@@ -301,4 +301,4 @@ def test_sandbox_client_of_another_host_may_use_plain_http() -> None:
     sandbox = Sandbox(host="sandbox.lan", allow_remote=True)
     sandbox._base_url = "http://sandbox.lan:8765"
     assert sandbox.client()._allow_http
-    assert not Sandbox()._settings.host_policy.needs_plain_http
+    assert not Sandbox()._simulator.host_policy.needs_plain_http

@@ -11,7 +11,7 @@ import pytest
 from aurpay_async import InvalidRequestError
 from aurpay_async._core.clock import SystemClock
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._simulator import ClockError, SandboxClock, advance
+from aurpay_async.sandbox._models import ClockError, SandboxClock, advance
 from aurpay_async.testing import FakeClock
 
 from ..support.orders import NOW

@@ -18,7 +18,7 @@ import pytest
 
 from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._simulator import SandboxClock, advance
+from aurpay_async.sandbox._models import SandboxClock, advance
 from aurpay_async.sandbox._storage import PersistentDict, PersistentList, SqliteStorage
 
 from ..support.orders import NOW
