@@ -97,7 +97,8 @@ class AurpayError(Exception):
     invoice: Invoice | None = None
     #: A likely cause that was detected: the local clock is wrong. Part of the message.
     diagnosis: str | None = None
-    #: The check to do before a retry, if money may have been sent. Part of the message.
+    #: The check to do before a retry if money may have been sent, or the setting that
+    #: the database needs. Part of the message.
     advice: str | None = None
     #: Whether the call was to create something or to transfer money; ``None`` if the
     #: error was not raised by a call. The message of such a call ends with `outcome`,

@@ -11,11 +11,13 @@ import os
 import sys
 from functools import cache
 from io import TextIOWrapper
-from itertools import pairwise
+from itertools import pairwise, zip_longest
+from shutil import get_terminal_size
+from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cyclopts import App
 
@@ -37,7 +39,22 @@ USAGE: Final = 2
 OUTCOME_UNKNOWN: Final = 3
 _INTERRUPTED: Final = 130
 
-_HELP: Final = """\
+_COMPLETION: Final = "Install completion for bash, zsh or fish."
+
+#: Help of the options of ``aurpay`` itself.
+_OPTIONS: Final = {
+    "--help (-h)": "Display this message and exit.",
+    "--install-completion": _COMPLETION,
+    "--version": "Display application version.",
+}
+
+#: The least columns for the help of a command on a narrow terminal.
+_MIN_COLUMNS: Final = 16
+
+_ASCII: Final = str.maketrans("╭╮╰╯─│", "++++-|")
+
+_GROUPS: Final = {
+    "": """\
 Accept Lightning payments through Aurpay, in a local sandbox or for real.
 
 Exit codes: 0 success or yes; 1 failure or no; 2 wrong usage; 3 failed, and an order \
@@ -48,12 +65,7 @@ $ aurpay demo
 $ aurpay doctor
 $ aurpay order create 20 USD --qr --watch
 ```
-"""
-
-#: Without it, the help would be a docstring of cyclopts.
-_COMPLETION: Final = "Install completion for bash, zsh or fish."
-
-_GROUPS: Final = {
+""",
     "order": """\
 Create, show, list, find and refund orders, at Aurpay or in a sandbox.
 
@@ -403,6 +415,9 @@ def run(arguments: Sequence[str]) -> int:
         if arguments == ["--version"]:  # scripts ask for it; loading cyclopts is slow
             print(_version())
             return 0
+        if (group := _group_of(arguments)) is not None:
+            _show_group(group)
+            return 0
         from cyclopts import CycloptsError
 
         from ._errors import run_command, show_usage_error
@@ -428,16 +443,55 @@ def run(arguments: Sequence[str]) -> int:
         return USAGE
 
 
+def _group_of(arguments: Sequence[str]) -> str | None:
+    """Return the group to show the help of, or None; ``aurpay`` itself is ""."""
+    words = [*arguments]
+    if words and words[-1] in {"--help", "-h"}:
+        words.pop()
+    return " ".join(words) if " ".join(words) in _GROUPS else None
+
+
+def _show_group(group: str) -> None:
+    """Show the help of a group as cyclopts would, which takes much longer to load."""
+    columns, prefix = get_terminal_size().columns, f"{group} ".lstrip()
+    print("Usage: aurpay", f"{prefix}COMMAND\n")
+    for paragraph in _GROUPS[group].split("\n\n"):
+        if paragraph.startswith("```"):
+            print(*(f" {line}" for line in paragraph.splitlines()[1:-1]), sep="\n")
+        else:
+            print(fill(paragraph, columns), end="\n\n")
+    texts = {words: text for (words, _), text in _COMMANDS.items()} | _GROUPS
+    rows = {
+        words.removeprefix(prefix): texts[words].partition("\n\n")[0]
+        for words in sorted(texts)
+        if words and words.rpartition(" ")[0] == group
+    }
+    _show_box(rows if group else rows | _OPTIONS, columns)
+
+
+def _show_box(rows: Mapping[str, str], columns: int) -> None:
+    width = max(map(len, rows))
+    room = max(columns - width - 6, _MIN_COLUMNS)
+    lines = [f"╭─ Commands {'─' * (width + room - 7)}╮"]
+    for name, text in rows.items():
+        for head, part in zip_longest([name], wrap(text, room), fillvalue=""):
+            lines.append(f"│ {head:{width}}  {part:{room}} │")
+    lines.append(f"╰{'─' * (width + room + 4)}╯")
+    has_boxes = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    print("\n".join(lines).translate({} if has_boxes else _ASCII))
+
+
 @cache
 def build_app() -> App:
     """Return the application with all commands, without importing their modules."""
     from cyclopts import App
 
-    app = App(name="aurpay", help=_HELP, version=_version, version_flags=["--version"])
+    app = App(name="aurpay", help=_GROUPS[""], version=_version)
     groups = {"": app}
     for name, text in _GROUPS.items():
-        groups[name] = App(name=name, help=text)
-        app.command(groups[name])
+        if name:
+            groups[name] = App(name=name, help=text)
+            app.command(groups[name])
     for (words, target), text in _COMMANDS.items():
         group, _, name = words.rpartition(" ")
         groups[group].command(

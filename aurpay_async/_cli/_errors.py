@@ -97,14 +97,14 @@ def may_exist(error: AurpayError) -> bool:
 
 
 def may_be_paid(error: AurpayError) -> bool:
-    """Return whether a failed request may have moved money."""
-    return error.advice is not None  # the client sets it in this case alone
+    """Return whether a failed request may have moved money: the client then advises."""
+    return error.advice is not None and error.outcome is RequestOutcome.UNKNOWN
 
 
 def recovery_hint(error: AurpayError) -> str:
     """Return what to do: first of all, search for an order or for a transfer."""
-    if may_be_paid(error):
-        return _look_for_money(error)
+    if error.advice is not None:
+        return _look_for_money(error) if may_be_paid(error) else error.advice
     if error.new_order is not None and may_exist(error):
         if isinstance(error, UntrustedOrderError):
             return _OTHER_NETWORK if error.check == "network" else _SHOW_NOTHING
@@ -139,19 +139,6 @@ def _look_for_order(
     return f"{LOOK_FOR_ORDER} find {join(words)}"
 
 
-_ORDER_OUTCOMES: Final = {
-    RequestOutcome.NOT_SENT: "not_sent: no order exists",
-    RequestOutcome.REJECTED: "rejected: no order exists",
-    RequestOutcome.UNKNOWN: "unknown: an order may exist",
-}
-
-_MONEY_OUTCOMES: Final = {
-    RequestOutcome.NOT_SENT: "not_sent: no money has moved",
-    RequestOutcome.REJECTED: "rejected: no money has moved",
-    RequestOutcome.UNKNOWN: "unknown: money may have moved",
-}
-
-
 def exit_code(error: AurpayError) -> int:
     """Return the exit code for an error."""
     if may_exist(error) or may_be_paid(error):
@@ -183,14 +170,20 @@ def show_error(output: Output, error: AurpayError) -> None:
     output.error(f"{type(error).__name__} ({error.code}): {message}", _rows(error))
 
 
+_MEMBERS: Final = (
+    "code error message outcome may_exist may_be_paid attempts retryable sent_at "
+    "order_id new_order payment_hash advice"
+)
+
+#: The members of a failure that is not an error of the SDK.
+_NO_ERROR: Final[dict[str, object]] = {
+    **dict.fromkeys(_MEMBERS.split()),
+    **dict.fromkeys(("may_exist", "may_be_paid", "retryable"), False),
+}
+
+
 def show_failure(
-    output: Output,
-    code: str,
-    message: str,
-    advice: str,
-    *,
-    may_exist: bool = False,
-    may_be_paid: bool = False,
+    output: Output, code: str, message: str, advice: str, **effects: bool
 ) -> None:
     """Show a failure that is not an error of the SDK, with the same JSON keys.
 
@@ -199,25 +192,12 @@ def show_failure(
         code: Stable string for programs.
         message: What failed.
         advice: What to do.
-        may_exist: Whether a request to create an order was sent before.
-        may_be_paid: Whether a request that moves money was sent before.
+        effects: ``may_exist`` or ``may_be_paid``, after a request of unknown outcome.
     """
-    output.json(
-        "error",
-        code=code,
-        error=None,
-        message=message,
-        outcome=RequestOutcome.UNKNOWN.value if may_exist or may_be_paid else None,
-        may_exist=may_exist,
-        may_be_paid=may_be_paid,
-        attempts=None,
-        retryable=False,
-        sent_at=None,
-        order_id=None,
-        new_order=None,
-        payment_hash=None,
-        advice=advice,
-    )
+    members = {"code": code, "message": message, "advice": advice, **effects}
+    if effects:
+        members["outcome"] = RequestOutcome.UNKNOWN.value
+    output.json("error", **_NO_ERROR | members)
     output.error(message, [Row("do", advice)])
 
 
@@ -230,10 +210,10 @@ def _message(error: AurpayError) -> str:
 def _rows(error: AurpayError) -> Iterator[Row]:
     new_order, invoice = error.new_order, error.invoice
     if new_order is not None:
-        yield Row("outcome", _ORDER_OUTCOMES[error.outcome])
+        yield _outcome_row(error, "no order exists", "an order may exist")
         yield Row("requested", _describe_request(new_order))
     elif invoice is not None or may_be_paid(error):
-        yield Row("outcome", _MONEY_OUTCOMES[error.outcome])
+        yield _outcome_row(error, "no money has moved", "money may have moved")
     if invoice is not None:
         yield Row("amount", amount(invoice.amount_msat or 0))
         yield Row("payment hash", invoice.payment_hash)
@@ -242,6 +222,11 @@ def _rows(error: AurpayError) -> Iterator[Row]:
     if error.order_id is not None:
         yield Row("order", error.order_id)
     yield Row("do", recovery_hint(error))
+
+
+def _outcome_row(error: AurpayError, nothing: str, something: str) -> Row:
+    effect = something if error.outcome is RequestOutcome.UNKNOWN else nothing
+    return Row("outcome", f"{error.outcome.value}: {effect}")
 
 
 def _describe_request(order: NewOrder) -> str:
@@ -261,8 +246,21 @@ def _request_members(order: NewOrder) -> dict[str, object]:
     }
 
 
-_CREATING: Final = frozenset({"create_order", "create_payment"})
-_TRANSFERRING: Final = frozenset({"refund_order", "withdraw_lightning"})
+#: Operations, and what a request of theirs may have done if it was interrupted.
+_EFFECTS: Final = (
+    (
+        {"create_order", "create_payment"},
+        "may_exist",
+        "an order may exist",
+        f"{LOOK_FOR_ORDER} list",
+    ),
+    (
+        {"refund_order", "withdraw_lightning"},
+        "may_be_paid",
+        "money may have moved",
+        f"{LOOK_FOR_MONEY} tx list",
+    ),
+)
 
 
 @asynccontextmanager
@@ -286,22 +284,10 @@ def _warn(output: Output, events: list[Event]) -> None:
         for event in events
         if isinstance(event, CallEvent) and event.outcome is RequestOutcome.UNKNOWN
     }
-    if _CREATING & unknown:
-        show_failure(
-            output,
-            "interrupted",
-            "interrupted after the request was sent: an order may exist",
-            f"{LOOK_FOR_ORDER} list",
-            may_exist=True,
-        )
-    if _TRANSFERRING & unknown:
-        show_failure(
-            output,
-            "interrupted",
-            "interrupted after the request was sent: money may have moved",
-            f"{LOOK_FOR_MONEY} tx list",
-            may_be_paid=True,
-        )
+    for operations, key, effect, advice in _EFFECTS:
+        if operations & unknown:
+            problem = f"interrupted after the request was sent: {effect}"
+            show_failure(output, "interrupted", problem, advice, **{key: True})
 
 
 def run_command(command: Callable[..., object], bound: BoundArguments) -> int:

@@ -12,13 +12,14 @@ import re
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from decimal import Context, Decimal
+from decimal import Decimal
 from functools import cached_property, partial
 from io import StringIO
 from select import select
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
 
 from .._core.json import dump_json
+from .._core.money import EXACT
 from ..bolt11._qr import make_code
 
 if TYPE_CHECKING:
@@ -86,8 +87,6 @@ _MSAT_PER_SATOSHI: Final = 1000
 _UNITS: Final = (("day", 86_400), ("hour", 3600), ("minute", 60))
 #: From two of a unit on, smaller units are left out.
 _MIN_COUNT: Final = 2
-#: Independent of the decimal context of the process.
-_BTC_CONTEXT: Final = Context(prec=50)
 
 
 def moment(time: datetime | None) -> str:
@@ -114,10 +113,16 @@ def span(seconds: float) -> str:
     return f"{count} second" if count == "1" else f"{count} seconds"
 
 
-def distance(time: datetime, now: datetime) -> str:
-    """Return how long ago a time was, or in how long it will be."""
+def when(time: datetime, now: datetime, ahead: str = "in {}") -> str:
+    """Return a time, and how long ago it was or how far ahead it is."""
     seconds = (time - now).total_seconds()
-    return f"in {span(seconds)}" if seconds >= 0 else f"{span(-seconds)} ago"
+    far = ahead.format(span(seconds)) if seconds >= 0 else f"{span(-seconds)} ago"
+    return f"{moment(time)} ({far})"
+
+
+def until(time: datetime, now: datetime) -> str:
+    """Return the time at which something ends, and how much of it is left."""
+    return when(time, now, "{} left")
 
 
 def countdown(seconds: float) -> str:
@@ -128,7 +133,7 @@ def countdown(seconds: float) -> str:
 
 def msat_to_btc(msat: int) -> Decimal:
     """Convert millisatoshi to BTC exactly, without trailing zeros."""
-    return _BTC_CONTEXT.normalize(_BTC_CONTEXT.scaleb(Decimal(msat), -11))
+    return Decimal(msat).scaleb(-11, EXACT).normalize(EXACT)
 
 
 def amount(msat: int) -> str:
@@ -253,11 +258,14 @@ class Output:
         if self._is_json:
             return
         problem = _qr_problem(self._consoles[0])
-        if problem is not None:
+        try:
+            lines = [] if problem else _qr_lines(*segments)
+        except ValueError:  # of segno
+            lines, problem = [], "it would be too long for one; copy the text above"
+        if problem:
             self.line(f"  no QR code here: {problem}")
-        else:
-            for line in _qr_lines(*segments):
-                self._print(("  ", ""), (line, "white on black"))
+        for line in lines:
+            self._print(("  ", ""), (line, "white on black"))
         self.line()
 
     def info(self, text: str) -> None:
@@ -328,7 +336,7 @@ class Output:
         console = self._consoles[stderr]
         if verdict is not None:
             style, mark, word = _VERDICTS[verdict]
-            sign = mark if _can_encode("✓✗", console.encoding) else word
+            sign = mark if console.encoding.startswith("utf") else word
             parts = ((sign, style), *parts)
         line = Text.assemble(*((escape_control(text), style) for text, style in parts))
         console.print(line, soft_wrap=True, end=end)
@@ -355,21 +363,15 @@ def _is_writable() -> bool:
         return True
 
 
-def _can_encode(characters: str, encoding: str) -> bool:
-    try:
-        characters.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _qr_problem(console: Console) -> str | None:
     """Return why a QR code could not be scanned, or None.
 
     Only its light modules are drawn. On a light terminal it would be inverted unless
     both colours are set, and scanners do not read an inverted code.
     """
-    if not _can_encode("█▀▄", console.encoding):
+    try:
+        "█▀▄".encode(console.encoding)
+    except UnicodeEncodeError:
         return f"the encoding {console.encoding} has no block characters"
     if console.color_system is None or console.no_color:
         return "it needs a terminal with colours (NO_COLOR, TERM)"

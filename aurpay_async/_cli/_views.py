@@ -10,7 +10,7 @@ import attrs
 from .._api.lightning_order import LightningOrder
 from .._client import AurpayClient
 from ..bolt11 import backend
-from ._output import Row, amount, distance, moment
+from ._output import Row, amount, moment, when
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -261,9 +261,9 @@ def invoice_rows(invoice: Invoice, now: datetime) -> Iterator[Row]:
     if invoice.description_hash is not None:
         yield Row("description hash", invoice.description_hash)
     yield Row("created", moment(invoice.created_at))
-    when = f"{moment(invoice.expires_at)}, {distance(invoice.expires_at, now)}"
+    at = when(invoice.expires_at, now)
     expired = invoice.expires_at <= now
-    yield Row("expired" if expired else "expires", when, "warning" if expired else "")
+    yield Row("expired" if expired else "expires", at, "warning" if expired else "")
     yield Row("payee", invoice.payee)
     yield Row("payment hash", invoice.payment_hash)
     yield Row("payment secret", invoice.payment_secret)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 from .._core.secrets import database_from_env
@@ -13,7 +14,7 @@ from .._db.schema import read_schema
 from ..errors import ConfigurationError
 from . import FAILED
 from ._options import DatabaseOption, OutputOption
-from ._output import Output, Row
+from ._output import Output, Row, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -40,17 +41,25 @@ async def open_database(
     try:
         name = database.engine.url.database if database.is_sqlite else None
         if not (create or name is None or name.startswith("file:")):
-            _require_file(name)
+            _require_file(name, option)
         yield database
     finally:
         await database.aclose()
 
 
-def _require_file(name: str) -> None:
+def _require_file(name: str, option: Secret | None) -> None:
     if not Path(name).is_file():
-        raise ConfigurationError(
-            f"there is no file {name}; `aurpay db upgrade` would create it"
-        )
+        raise upgrade_needed(f"there is no file {name}", option)
+
+
+def upgrade_needed(problem: str, option: Secret | None) -> ConfigurationError:
+    """Return an error with the command that creates what the database lacks."""
+    error = ConfigurationError(problem)
+    command = "aurpay db upgrade"
+    if option is not None:
+        command += f" --database {quote(without_passwords(option.reveal()))}"
+    error.advice = f"If this is the right database, run `{command}`."
+    return error
 
 
 async def show_schema(

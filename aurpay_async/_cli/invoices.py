@@ -36,7 +36,7 @@ from ._options import (
     OutputOption,
     Several,
 )
-from ._output import Output, Row, amount, distance, moment, msat_to_btc
+from ._output import Output, Row, amount, msat_to_btc, until, when
 from ._views import invoice_members, invoice_rows
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ class VerifyCheck(NamedTuple):
 _PASSED: Final[dict[str, Callable[[Invoice, datetime], str]]] = {
     "network": lambda invoice, _: invoice.network,
     "amount": lambda invoice, _: amount(invoice.amount_msat or 0),
-    "timestamp": lambda invoice, now: _when(invoice.created_at, now),
-    "expiry": lambda invoice, now: f"payable until {_when(invoice.expires_at, now)}",
+    "timestamp": lambda invoice, now: when(invoice.created_at, now),
+    "expiry": lambda invoice, now: f"payable until {until(invoice.expires_at, now)}",
     "payee": lambda invoice, _: invoice.payee,
 }
 
@@ -254,7 +254,3 @@ def _expected_order(invoice: Invoice, msat: int) -> UncheckedOrder:
         payment_request=str(invoice),
         pay_url="",
     )
-
-
-def _when(time: datetime, now: datetime) -> str:
-    return f"{moment(time)}, {distance(time, now)}"

@@ -21,7 +21,6 @@ from .._core.clock import SystemClock
 from .._db.migrations import fits
 from ..errors import (
     AurpayError,
-    ConfigurationError,
     InvalidRequestError,
     UnknownOrderError,
     shown,
@@ -41,9 +40,9 @@ from ._options import (
     confirm,
     require_terminal,
 )
-from ._output import Output, Row, distance, moment, without_passwords
+from ._output import Output, Row, moment, until, when, without_passwords
 from ._views import detail_members, detail_rows, pick
-from .database import open_database
+from .database import open_database, upgrade_needed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -91,10 +90,8 @@ async def open_rows(option: Secret | None) -> AsyncGenerator[Rows, None]:
     """
     async with open_database(option) as database:
         if not await fits(database):
-            raise ConfigurationError(
-                "the database lacks tables or columns of the order store: "
-                "`aurpay db check` shows which, `aurpay db upgrade` creates them"
-            )
+            problem = "the database lacks tables or columns of the order store"
+            raise upgrade_needed(problem, option)
         yield Rows(database, SystemClock())
 
 
@@ -190,15 +187,15 @@ def _attempt_rows(
         yield Row("hint", hint)
     if attempt.payment_hash is not None:
         yield Row("payment hash", attempt.payment_hash)
-    yield Row("created", _when(attempt.created_at, now))
+    yield Row("created", when(attempt.created_at, now))
     if attempt.sent_at is not None:
-        yield Row("sent", _when(attempt.sent_at, now))
+        yield Row("sent", when(attempt.sent_at, now))
     if attempt.last_polled_at is not None:
         found = attempt.status or f"matching orders: {len(attempt.candidates)}"
-        yield Row("polled", f"{_when(attempt.last_polled_at, now)}: {found}")
+        yield Row("polled", f"{when(attempt.last_polled_at, now)}: {found}")
     polling = attempt.next_poll_at
-    yield Row("next poll", "none" if polling is None else _when(polling, now))
-    yield Row("payable until", _when(attempt.payable_until, now))
+    yield Row("next poll", "none" if polling is None else when(polling, now))
+    yield Row("payable until", until(attempt.payable_until, now))
     yield _inbox_row(inbox, now)
 
 
@@ -212,16 +209,12 @@ _VERDICTS: Final[Mapping[AttemptState, Verdict]] = {
 }
 
 
-def _when(time: datetime, now: datetime) -> str:
-    return f"{moment(time)}, {distance(time, now)}"
-
-
 def _inbox_row(inbox: InboxRow | None, now: datetime) -> Row:
     if inbox is None:
         return Row("callback", "none in the inbox")
     if inbox.busy_until is not None:
         return Row("callback", f"being handled until {moment(inbox.busy_until)}")
-    at = _when(inbox.updated_at, now)
+    at = when(inbox.updated_at, now)
     if inbox.handled is None:
         return Row("callback", f"handler called and not finished, {at}", "problem")
     proven = not inbox.handled.startswith("unconfirmed")

@@ -133,6 +133,7 @@ def test_mistyped_name_of_a_sqlite_file_creates_no_file(
     done = aurpay("db", "current")
     assert (done.code, done.out) == (2, "")
     assert f"there is no file {path}" in done.err
+    assert "run `aurpay db upgrade`." in done.err
     assert not path.exists()
     aurpay("db", "upgrade")
     uri = f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true"

@@ -72,13 +72,32 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
     )
 
 
-def test_version_is_printed_without_loading_cyclopts() -> None:
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], [], ["db", "-h"]])
+def test_version_and_lists_of_commands_are_shown_without_loading_cyclopts(
+    arguments: list[str],
+) -> None:
     code = (
-        "import sys; from aurpay_async import _cli; _cli.run(['--version'])\n"
+        f"import sys; from aurpay_async import _cli; _cli.run({arguments})\n"
         "assert not {'cyclopts', 'rich', 'aiohttp', 'asyncio'} & set(sys.modules)"
     )
     shown = subprocess.check_output([sys.executable, "-c", code], text=True)
-    assert shown.strip() == aurpay_async.__version__
+    is_version = arguments == ["--version"]
+    assert shown.startswith(aurpay_async.__version__ if is_version else "Usage: aurpay")
+
+
+@pytest.mark.parametrize(("encoding", "corner"), [("utf-8", "╭"), ("ascii", "+")])
+def test_list_of_commands_fits_a_narrow_terminal_and_its_encoding(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, corner: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert _cli.run(["order"]) == 0
+    stdout.seek(0)
+    lines = stdout.read().splitlines()
+    [start] = [at for at, line in enumerate(lines) if " Commands " in line]
+    assert lines[start].startswith(corner)
+    assert {len(line) for line in lines[start:]} == {40}
 
 
 def test_version_of_a_command_is_that_of_the_package(aurpay: Run) -> None:

@@ -22,6 +22,7 @@ from aurpay_async import (
     RateLimitedError,
     RequestOutcome,
     ServerError,
+    StoreUnavailableError,
     UntrustedOrderError,
 )
 from aurpay_async._api.models import Order, OrderStatus
@@ -434,6 +435,16 @@ def test_hint_to_look_comes_before_retry_after(
         "aurpay order find 20.50 USD --sent-at 2026-01-01T00:00:00+00:00 "
         "--chain ETH --coin 'X;reboot'\n"
     )
+
+
+def test_advice_about_a_database_is_shown_and_is_no_sign_of_moved_money(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = StoreUnavailableError("the database cannot be used: 42P05")
+    error.advice = "add ?pgbouncer=true to the URL"
+    assert exit_code(error) == 1
+    shown = show_text(error, capsys)
+    assert shown.endswith("42P05\n    do  add ?pgbouncer=true to the URL\n")
 
 
 def test_message_without_advice_is_not_shortened(

@@ -58,7 +58,7 @@ ID = re.compile(
 )
 VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d"), "<time>"),
-    (re.compile(r"(in )?\d+ (second|minute|hour|day)s?( ago)?"), "<duration>"),
+    (re.compile(r"(in )?\d+ (second|minute|hour|day)s?( ago| left)?"), "<duration>"),
     (re.compile(r"(127\.0\.0\.1:|port |127\.0\.0\.1', )\d+"), "<port>"),
 )
 

@@ -18,12 +18,13 @@ from aurpay_async._cli._output import (
     Row,
     amount,
     countdown,
-    distance,
     escape_control,
     moment,
     redacted,
     span,
     to_json,
+    until,
+    when,
 )
 from aurpay_async.bolt11._qr import make_code
 
@@ -216,6 +217,16 @@ def test_unscannable_qr_code_is_replaced_by_the_reason(
     assert written(sys.stdout) == f"  no QR code here: {reason}\n\n"  # type: ignore[arg-type]
 
 
+def test_text_that_is_too_long_for_a_qr_code_is_named_as_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("sys.stdout", stream("utf-8"))
+    Output("text").qr_code("lightning:", "LNBC1" * 1000)
+    shown = "  no QR code here: it would be too long for one; copy the text above\n\n"
+    assert written(sys.stdout) == shown  # type: ignore[arg-type]
+
+
 def test_qr_code_characters_match_its_modules(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -281,10 +292,13 @@ def test_span_uses_the_largest_unit_that_counts_two(seconds: int, shown: str) ->
     assert span(seconds) == shown
 
 
-def test_distance_names_past_and_future() -> None:
+def test_a_time_is_followed_by_its_distance_in_the_past_or_future() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert distance(now + timedelta(hours=3), now) == "in 3 hours"
-    assert distance(now - timedelta(minutes=3), now) == "3 minutes ago"
+    later, earlier = now + timedelta(hours=3), now - timedelta(minutes=3)
+    assert when(later, now) == "2026-01-01 03:00:00 UTC (in 3 hours)"
+    assert when(earlier, now) == "2025-12-31 23:57:00 UTC (3 minutes ago)"
+    assert until(later, now) == "2026-01-01 03:00:00 UTC (3 hours left)"
+    assert until(earlier, now) == "2025-12-31 23:57:00 UTC (3 minutes ago)"
     assert moment(now) == "2026-01-01 00:00:00 UTC"
     assert moment(None) == "unknown"
 

@@ -59,7 +59,7 @@ async def test_withdraw_shows_the_invoice_and_sends_after_yes(
         r"\x1b[2J\u202ea coffee",
         PAYEE,
         HASH,
-        " UTC, in 59 minutes",
+        " UTC (in 59 minutes)",
         "Pay 0.00001 BTC (1,000 sat)? Type yes: ",
     ):
         assert seen in done.err
