@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from binascii import b2a_base64
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 from ._core.clock import SystemClock
@@ -83,7 +84,11 @@ def sign_callback(
 
 @final
 class FakeClock:
-    """A clock that moves only by `advance` and `sleep`.
+    """A clock that moves only by `advance`, and by the sleeps of a call.
+
+    A call that waits between two attempts or two polls moves the clock, and goes on at
+    once. The pauses of `OrderStore.run` do not move it: the next run starts when the
+    test has advanced the clock far enough.
 
     Example:
         >>> clock = FakeClock(datetime(2024, 4, 28, 12, 52, tzinfo=UTC))
@@ -99,6 +104,7 @@ class FakeClock:
         self._elapsed = 0.0
         #: Seconds of each sleep, in order.
         self.sleeps: list[float] = []
+        self._wakers: list[Callable[[], object]] = []
 
     def now(self) -> datetime:
         """Return the time of day."""
@@ -112,11 +118,29 @@ class FakeClock:
         """Move the clock forward."""
         self._now += timedelta(seconds=seconds)
         self._elapsed += seconds
+        for wake in [*self._wakers]:
+            wake()
 
     async def sleep(self, seconds: float) -> None:
         """Move the clock forward and return at once."""
         self.sleeps.append(seconds)
         self.advance(seconds)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait until the clock has moved forward this far, also by another thread."""
+        import asyncio
+
+        end, moved = self._elapsed + seconds, asyncio.Event()
+        # A test client may run the application on an event loop of its own.
+        loop = asyncio.get_running_loop()
+        wake = partial(loop.call_soon_threadsafe, moved.set)
+        self._wakers.append(wake)
+        try:
+            while self._elapsed < end:
+                moved.clear()
+                await moved.wait()
+        finally:
+            self._wakers.remove(wake)
 
 
 if TYPE_CHECKING:

@@ -8,7 +8,11 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The time source of the client; see ``testing.FakeClock`` for tests."""
+    """The time source of the client; see ``testing.FakeClock`` for tests.
+
+    A clock that does not wait in `sleep` needs an ``async def pause(seconds)`` that
+    does: `OrderStore.run` awaits it between two runs.
+    """
 
     def now(self) -> datetime:
         """Return the time of day: aware, UTC."""

@@ -33,6 +33,12 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
+def pauses_move_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the pauses between two runs move a fake clock, as sleeps do."""
+    monkeypatch.setattr(FakeClock, "pause", FakeClock.sleep)
+
+
+@pytest.fixture
 async def platform(clock: FakeClock) -> AsyncIterator[Platform]:
     """The sandbox that all machines share."""
     async with Platform(clock) as platform:

@@ -82,6 +82,7 @@ async def test_due_attempts_are_counted_up_to_a_limit(
     assert (await store.health()).due == 1
 
 
+@pytest.mark.usefixtures("pauses_move_the_clock")
 async def test_failures_of_the_loop_are_counted_until_a_run_succeeds(
     local: OrderStore, platform: Platform, clock: FakeClock
 ) -> None:
@@ -114,6 +115,7 @@ async def test_failures_of_the_loop_are_counted_until_a_run_succeeds(
 ERRORS = [LookupError("a message with a secret"), ConnectionLostError("lost")]
 
 
+@pytest.mark.usefixtures("pauses_move_the_clock")
 async def test_run_that_raises_is_counted_with_the_code_of_its_error(
     clock: FakeClock,
 ) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from .platform import Platform
 
+pytestmark = pytest.mark.usefixtures("pauses_move_the_clock")
+
 REJECTED: Any = {"status": 401, "outcome": RequestOutcome.REJECTED}
 NOTHING = Reconciliation(changes=(), failures=(), polled=0, more=False)
 MORE = Reconciliation(changes=(), failures=(), polled=1, more=True)
