@@ -402,6 +402,8 @@ class SeenOrders:
         #: Whether a response to another request was detected. It may happen again, so
         #: every new order is read back from then on.
         self.is_misrouted = False
+        #: Whether order detail had one of them: then it has each order of the platform.
+        self.have_details = False
         self._limit = limit
         self._order_ids: OrderedDict[str, None] = OrderedDict()
         self._by_hash: OrderedDict[str, str] = OrderedDict()

@@ -59,6 +59,9 @@ else:
 #: them the order is returned without the check.
 READ_BACK_S: Final = 3.0
 
+#: Seconds until an order that order detail does not have yet is read once more.
+_READ_AGAIN_S: Final = 1.0
+
 #: The name of the check, in `LightningOrder.checks` and `UntrustedOrderError.check`.
 READ_BACK: Final = "read_back"
 
@@ -181,24 +184,29 @@ class BaseClient:
         """Compare a new order with Aurpay's order detail before any payer sees it.
 
         It is not documented whether order detail serves Lightning orders. So an order
-        that cannot be read back is returned all the same, and a log line says so.
+        that cannot be read back is returned all the same, and a log line says so; but
+        not one that order detail does not have, if it had an earlier order.
 
         Returns:
             The order, with ``"read_back"`` in its `checks` if the check was run.
 
         Raises:
             UntrustedOrderError: the response is about another order, or has another
-                price, currency or amount, or the status paid or overdue.
+                price, currency or amount, or the status paid or overdue; or order
+                detail does not have the order, and had an earlier one.
         """
         began = self._clock.now()
         try:
-            response, known = await self._read_order(order.order_id)
+            response, known = await self._read_new_order(order.order_id)
         except AurpayError as error:
             if isinstance(error, InvalidResponseError) and _ORDER_ID in error.paths:
                 # The id is documented (page "Get Orders Details"), so this is the
                 # response to another request.
                 no_id = "the response to its read-back has no order id"
                 raise self._untrusted(order, no_id, error, began) from None
+            if isinstance(error, NotFoundError) and self._seen.have_details:
+                missing = "order detail has earlier orders, and not this one"
+                raise self._untrusted(order, missing, error, began) from None
             # Order detail may serve no Lightning orders: then each one would warn.
             level = _INFO if isinstance(error, NotFoundError) else _WARNING
             _log(level, f"was not read back ({error.code})", order)
@@ -208,11 +216,22 @@ class BaseClient:
             raise
         problem = check_read_back(order, known)
         if problem is None:
+            self._seen.have_details = True
             return attrs.evolve(order, checks=(*order.checks, READ_BACK))
         if problem is SKIPPED:
             _log(_INFO, "was not read back (order detail has no price)", order)
             return order
         raise self._untrusted(order, problem, response, began)
+
+    async def _read_new_order(self, order_id: str) -> tuple[Response, Order]:
+        """Return Aurpay's order detail; query again if it lacks this order alone."""
+        try:
+            return await self._read_order(order_id)
+        except NotFoundError:
+            if not self._seen.have_details:
+                raise
+        await self._clock.sleep(_READ_AGAIN_S)
+        return await self._read_order(order_id)
 
     async def _read_order(self, order_id: str) -> tuple[Response, Order]:
         """Return Aurpay's order detail, within `READ_BACK_S`."""
@@ -231,7 +250,7 @@ class BaseClient:
         self,
         order: LightningOrder,
         problem: str,
-        response: Response | InvalidResponseError,
+        response: Response | InvalidResponseError | NotFoundError,
         sent_at: datetime,
     ) -> UntrustedOrderError:
         """Return the error for an order that no payer must see."""

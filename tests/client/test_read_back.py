@@ -58,6 +58,11 @@ def made(**fields: Any) -> Response:
     return build_response(wrap_data(build_order(**fields)))
 
 
+def made_another() -> Response:
+    invoice = sign_invoice(payment_hash="aa" * 32)
+    return made(order_id=OTHER_ID, payment_request=invoice)
+
+
 def known(**fields: Any) -> Response:
     return build_response(wrap_data(build_detail(**fields)))
 
@@ -150,6 +155,39 @@ async def test_order_that_cannot_be_read_back_is_returned_with_a_log_line(
         f"order was not read back ({reason}); order_id='{ID}'"
     )
     assert vars(record)["aurpay_order_id"] == ID
+
+
+MISSING = build_response(b"", status=404)
+
+
+async def test_an_order_that_only_order_detail_lacks_is_rejected_after_a_second_query(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The order is another merchant's: Aurpay's detail had the order before it."""
+    second = made(
+        order_id=OTHER_ID, payment_request=sign_invoice(payment_hash="aa" * 32)
+    )
+    clock = FakeClock(NOW)
+    async with client(made(), known(), second, MISSING, MISSING, clock=clock) as aurpay:
+        await aurpay.create_order("20.00", "USD", confirm=True)
+        with pytest.raises(UntrustedOrderError, match="not this one") as caught:
+            await aurpay.create_order("20.00", "USD", confirm=True)
+    assert clock.sleeps == [1]
+    error = caught.value
+    assert (error.check, error.order_id, error.status) == ("read_back", OTHER_ID, 404)
+    assert error.outcome is RequestOutcome.UNKNOWN
+    assert "is withheld: order detail has earlier orders" in caplog.text
+
+
+async def test_an_order_that_order_detail_has_a_second_later_is_returned() -> None:
+    second = made(
+        order_id=OTHER_ID, payment_request=sign_invoice(payment_hash="aa" * 32)
+    )
+    late = known(order_id=OTHER_ID)
+    async with client(made(), known(), second, MISSING, late) as aurpay:
+        await aurpay.create_order("20.00", "USD", confirm=True)
+        order = await aurpay.create_order("20.00", "USD", confirm=True)
+    assert order.checks[-1] == "read_back"
 
 
 async def test_a_read_back_takes_three_seconds_at_most_with_all_its_attempts() -> None:
