@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# The collector would examine all collected tests and imported modules over and over,
-# for a quarter of the time of collecting and 7 % of the rest.
+# Garbage collections would examine the collected tests over and over, for a quarter of
+# the time of collecting; `gc.freeze` below excludes them from later ones.
 gc.set_threshold(100_000, 50, 100)
 
 # Some versions of pytest-asyncio get the loop of this thread: without this, asyncio
@@ -54,6 +54,20 @@ def examples(count: int) -> settings:
 #: These need a browser or another tool, and take as long as all other tests:
 #: `nox -s browser contract`. They are collected only by name.
 collect_ignore = ["browser", "contract"]
+
+def pytest_collection_finish() -> None:
+    """Exclude all tests and modules from garbage collections."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_report_collectionfinish(
+    config: pytest.Config, items: list[pytest.Item]
+) -> str:
+    """Say why no test runs, if each of them is slow."""
+    if items or config.option.markexpr != "not slow":
+        return ""
+    return "each of these tests is slow: add -m slow to run them"
 
 
 VECTORS = Path(__file__).parent / "vectors"

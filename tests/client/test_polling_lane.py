@@ -387,7 +387,7 @@ async def test_failed_page_loses_no_order_and_the_list_is_read_again_a_minute_la
             shop.page_failures.append(failing)
 
     shop.before_page = fail_once
-    async with client(shop, clock, polls_per_second=100) as aurpay:
+    async with client(shop, clock, polls_per_second=12) as aurpay:
         waiting = wait_for(aurpay, shop.orders(shop.rows))
         await clock.go(1)
         # Page 1 has the latest 100 orders.
@@ -528,7 +528,7 @@ async def test_cancelled_waiters_leave_the_queue_and_free_what_they_held() -> No
 
 async def test_reading_the_list_stops_with_its_last_waiter() -> None:
     clock = SteppingClock()
-    shop = Shop(clock, 1500)
+    shop = Shop(clock, 1100)
     async with client(shop, clock) as aurpay:
         waiting = wait_for(aurpay, shop.orders(shop.rows))
         await settle()
@@ -542,7 +542,7 @@ async def test_reading_the_list_stops_with_its_last_waiter() -> None:
 
 async def test_closing_the_client_ends_the_reading_of_the_list() -> None:
     clock = SteppingClock()
-    shop = Shop(clock, 1500)
+    shop = Shop(clock, 1100)
     aurpay = client(shop, clock)
     waiting = wait_for(aurpay, shop.orders(shop.rows))
     await settle()
@@ -587,8 +587,8 @@ async def test_query_that_waits_for_its_turn_is_spared_by_a_row_of_the_list() ->
 
 async def test_new_orders_are_polled_often_while_many_old_ones_are_waited_for() -> None:
     clock = SteppingClock()
-    shop = Shop(clock, 600)
-    async with client(shop, clock, polls_per_second=2) as aurpay:
+    shop = Shop(clock, 300)
+    async with client(shop, clock, polls_per_second=1) as aurpay:
         waiting = wait_for(aurpay, shop.orders(shop.rows))
         await clock.go(80)
         new = shop.add()
@@ -621,9 +621,10 @@ async def test_row_of_the_list_postpones_the_next_poll_of_its_order() -> None:
 async def test_order_that_is_unpaid_in_the_list_after_its_grace_has_timed_out() -> None:
     clock = SteppingClock()
     shop = Shop(clock, 60)
+    await clock.go(LIFE - 60)
     async with client(shop, clock) as aurpay:
         waiting = wait_for(aurpay, shop.orders(shop.rows))
-        await clock.go(LIFE + 58)
+        await clock.go(60 + 58)
         assert outcomes(waiting) == []
         await clock.go(5)
         assert outcomes(waiting) == ["timed_out"] * 60
