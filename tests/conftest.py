@@ -55,6 +55,7 @@ def examples(count: int) -> settings:
 #: `nox -s browser contract`. They are collected only by name.
 collect_ignore = ["browser", "contract"]
 
+
 def pytest_collection_finish() -> None:
     """Exclude all tests and modules from garbage collections."""
     gc.collect()

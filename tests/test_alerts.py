@@ -74,6 +74,7 @@ def promtool(*arguments: str | Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_promtool_accepts_the_alert_rules_and_their_tests(tmp_path: Path) -> None:
     shutil.copy(RULES, tmp_path / "alerts.yml")
     shutil.copy(ROOT / "tests" / "alerts.yml", tmp_path / "tests.yml")
@@ -119,6 +120,7 @@ async def until(found: Any) -> Any:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_the_example_serves_metrics_under_the_names_that_the_rules_use(
     exporter: str,
 ) -> None:
@@ -152,6 +154,7 @@ async def test_the_example_serves_metrics_under_the_names_that_the_rules_use(
     assert calls.value == 1
 
 
+@pytest.mark.slow
 async def test_prometheus_scrapes_the_example_and_evaluates_the_rules(
     exporter: str, tmp_path: Path
 ) -> None:

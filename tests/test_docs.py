@@ -87,12 +87,16 @@ ENTRY = re.compile(r"^### (\w+)\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^(`{3,}).*?^\1$", re.MULTILINE | re.DOTALL)
 
 
+def has_tests(example: Example) -> bool:
+    return "\nasync def test_" in example.parsed
+
+
 def run(example: Example) -> None:
     """Run an example alone, with top-level await as in `python -m asyncio`."""
     for name in OPTIONAL:
         if f"import {name}\n" in example.parsed:
             pytest.importorskip(name, reason=f"{name} is not installed")
-    if "\nasync def test_" in example.parsed:
+    if has_tests(example):
         run_as_tests(example)
         return
     code = compile(
@@ -143,7 +147,11 @@ DOCUMENTS = [
     Sybil(parsers=[CodeBlockParser("python", run)]).parse(page) for page in PAGES
 ]
 EXAMPLES = [
-    pytest.param(example, id=f"{Path(example.path).stem}-{example.line}")
+    pytest.param(
+        example,
+        id=f"{Path(example.path).stem}-{example.line}",
+        marks=pytest.mark.slow if has_tests(example) else (),
+    )
     for document in DOCUMENTS
     for example in document.examples()
 ]

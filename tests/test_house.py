@@ -17,6 +17,8 @@ import pytest
 import aurpay_async
 from aurpay_async import errors
 
+from .support.source import Function, list_definitions
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -94,6 +96,7 @@ def test_importing_the_package_loads_no_slow_module() -> None:
     )
 
 
+@pytest.mark.slow
 def test_slow_imports_run_in_a_thread() -> None:
     code = """
 import asyncio, sys, threading
@@ -147,9 +150,9 @@ def test_every_public_name_has_a_docstring() -> None:
 
 def test_a_test_without_a_docstring_has_a_name_of_four_words() -> None:
     tests = 0
-    for path, text in read_sources(Path(__file__).parent):
-        for node in find_functions(ast.parse(text)):
-            if node.name.startswith("test_"):
+    for path in Path(__file__).parent.rglob("*.py"):
+        for node in list_definitions(path):
+            if isinstance(node, Function) and node.name.startswith("test_"):
                 tests += 1
                 words = node.name.removeprefix("test_").split("_")
                 said = len(words) >= 4 or ast.get_docstring(node)
@@ -162,23 +165,11 @@ def read_sources(folder: Path) -> Iterator[tuple[Path, str]]:
         yield path, path.read_text(encoding="utf-8")
 
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def find_functions(node: ast.Module | ast.ClassDef) -> Iterator[Function]:
-    """Yield the functions of a module and of its classes, where pytest finds tests."""
-    for child in node.body:
-        if isinstance(child, Function):
-            yield child
-        elif isinstance(child, ast.ClassDef):
-            yield from find_functions(child)
-
-
 def test_no_function_has_more_than_50_lines() -> None:
     """Docstrings and comments are not counted."""
     for path, text in read_sources(PACKAGE):
         lines = text.splitlines()
-        for node in ast.walk(ast.parse(text)):
+        for node in list_definitions(path):
             if isinstance(node, Function):
                 assert count_code_lines(node, lines) <= 50, f"{path.name}: {node.name}"
 

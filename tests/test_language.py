@@ -13,6 +13,8 @@ import pytest
 
 import aurpay_async
 
+from .support.source import Function, list_definitions
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -56,12 +58,9 @@ def list_modules(place: str) -> list[Path]:
 
 
 def iterate_docstrings(path: Path) -> Iterator[tuple[int, str]]:
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, kinds):
-            text = ast.get_docstring(node)
-            if text:
-                yield getattr(node, "lineno", 1), text
+    for node in list_definitions(path):
+        if text := ast.get_docstring(node):
+            yield getattr(node, "lineno", 1), text
 
 
 def test_no_text_has_a_banned_word() -> None:
@@ -86,12 +85,11 @@ def test_no_docstring_opens_with_an_indirect_question(place: str) -> None:
 
 
 def test_no_two_test_functions_share_a_name() -> None:
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     names = Counter(
         node.name
         for path in list_modules("tests")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, kinds) and node.name.startswith("test_")
+        for node in list_definitions(path)
+        if isinstance(node, Function) and node.name.startswith("test_")
     )
     assert [name for name, count in names.items() if count > 1] == []
 

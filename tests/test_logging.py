@@ -121,6 +121,7 @@ def log_of_a_callback(
         return server.stdout.read()
 
 
+@pytest.mark.slow
 def test_rejected_callback_is_visible_under_plain_uvicorn_without_a_configuration(
     tmp_path: Path,
 ) -> None:
@@ -131,6 +132,7 @@ def test_rejected_callback_is_visible_under_plain_uvicorn_without_a_configuratio
     assert '"GET /aurpay/callback?aurpay_ref=canary-5e1f HTTP/1.1" 401' in log
 
 
+@pytest.mark.slow
 def test_traceback_of_a_failing_handler_is_visible_under_plain_uvicorn(
     tmp_path: Path,
 ) -> None:
@@ -143,6 +145,7 @@ def test_traceback_of_a_failing_handler_is_visible_under_plain_uvicorn(
     assert 'in fulfil\n    raise RuntimeError("no such table' in log
 
 
+@pytest.mark.slow
 def test_filter_of_the_page_removes_queries_from_uvicorns_access_log(
     tmp_path: Path,
 ) -> None:
@@ -190,6 +193,7 @@ print(json.dumps(events))
 """
 
 
+@pytest.mark.slow
 def test_sentry_gets_fields_as_tags_and_no_credential_with_the_setup_of_the_page(
     tmp_path: Path,
 ) -> None:

@@ -67,6 +67,7 @@ LIGHT = [
 ]
 
 
+@pytest.mark.slow
 def test_the_plugin_works_in_a_merchant_s_suite_in_strict_mode_with_xdist(
     tmp_path: Path,
 ) -> None:
@@ -101,6 +102,7 @@ async def test_next_one(aurpay_sandbox):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "result", "message"),
     [("strict", "2 passed", ""), ("auto", "2 errors", "set asyncio_mode = strict")],

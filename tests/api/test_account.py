@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from aurpay_async import ApiKey, Effect, Request
 from aurpay_async._api.account import build_obtain_key, parse_obtain_key
 from aurpay_async._core.secrets import Secret
 from aurpay_async.errors import AurpayError, InvalidRequestError, InvalidResponseError
 
+from ..conftest import examples
 from ..support.orders import build_response, wrap_data
 from .samples import json_values
 
@@ -61,7 +62,7 @@ def test_obtained_key_that_cannot_be_a_header_is_rejected(token: object) -> None
     assert caught.value.paths == ("data.access_token",)
 
 
-@settings(max_examples=50)
+@examples(10)
 @given(json_values)
 def test_any_response_to_obtain_key_gives_a_key_or_an_aurpay_error(data: Any) -> None:
     for content in (wrap_data(data), wrap_data({"access_token": data})):

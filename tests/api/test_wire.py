@@ -302,7 +302,7 @@ json_values = st.recursive(
 )
 
 
-@examples(80)
+@examples(20)
 @given(
     st.dictionaries(st.sampled_from([*GOOD, "payment_addr", "currency"]), json_values)
 )
@@ -333,7 +333,7 @@ json_objects = st.dictionaries(
 )
 
 
-@examples(40)
+@examples(10)
 @given(json_objects)
 def test_dumped_json_is_ascii_and_read_back_as_equal(value: dict[str, object]) -> None:
     text = dump_json(value)

@@ -481,6 +481,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_failures_are_printed_in_a_program_that_configures_no_logging() -> None:
     command = [sys.executable, "-c", VISIBLE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

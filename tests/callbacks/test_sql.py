@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import IntegrityError
@@ -31,6 +31,8 @@ from aurpay_async.errors import (
     StoreUnavailableError,
 )
 from aurpay_async.testing import FakeClock
+
+from ..conftest import examples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -315,7 +317,7 @@ async def run_steps(inbox: InboxStore, clock: FakeClock, steps: list[Any]) -> li
     return answers
 
 
-@settings(max_examples=30)
+@examples(8)
 @given(st.lists(CLAIMS | ENDS | PAUSES, min_size=5, max_size=25))
 async def test_sql_inbox_answers_like_memory_inbox_for_any_sequence(
     steps: list[Any],

@@ -194,6 +194,7 @@ def test_options_with_a_database_url_hide_it_in_their_repr() -> None:
     assert PASSWORD not in repr(bound)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["sqlalchemy", "alembic"])
 def test_missing_extra_of_a_database_command_is_reported(missing: str) -> None:
     code = (

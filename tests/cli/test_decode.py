@@ -31,6 +31,7 @@ GOOD = [
 ][:50]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "vector", [pytest.param(vector, id=vector["id"]) for vector in GOOD]
 )

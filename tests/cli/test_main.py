@@ -112,6 +112,7 @@ def test_building_the_commands_imports_no_slow_package() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "\n"
 
 
+@pytest.mark.slow
 def test_a_command_loads_rich_and_segno_only_to_print_text() -> None:
     """`aurpay sandbox` answers requests before it loads them, in a thread."""
     code = (
@@ -132,6 +133,7 @@ def test_help_of_each_command_has_an_example(aurpay: Run, command: str) -> None:
     assert "\x1b" not in done.out
 
 
+@pytest.mark.slow
 def test_help_is_the_same_with_python_oo() -> None:
     """Some containers set PYTHONOPTIMIZE=2, which removes docstrings."""
     code = (
@@ -278,6 +280,7 @@ def test_main_exits_with_the_code_of_the_command(
     assert caught.value.code == 1
 
 
+@pytest.mark.slow
 def test_ascii_terminal_gets_words_instead_of_marks() -> None:
     process = start("decode", "no invoice", PYTHONIOENCODING="ascii")
     out, err = process.communicate(timeout=300)
@@ -285,6 +288,7 @@ def test_ascii_terminal_gets_words_instead_of_marks() -> None:
     assert b"  FAILED it cannot be decoded" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["text", "json"])
 def test_closed_pipe_ends_the_command_quietly(output: str) -> None:
     process = start("decode", "no invoice", "--output", output)
@@ -294,6 +298,7 @@ def test_closed_pipe_ends_the_command_quietly(output: str) -> None:
     assert (process.returncode, err) == (1, b"")
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_sandbox_with_130_and_no_traceback() -> None:
     process, url = start_sandbox(PYTHONUNBUFFERED="1")
     assert url.startswith("http://127.0.0.1:")
@@ -312,6 +317,7 @@ def start_sandbox(**environment: str) -> tuple[subprocess.Popen[bytes], str]:
     return process, json.loads(process.stdout.readline())["base_url"]
 
 
+@pytest.mark.slow
 def test_full_pipe_does_not_stop_the_sandbox() -> None:
     fcntl = pytest.importorskip("fcntl")
     process, url = start_sandbox()

@@ -9,6 +9,8 @@ from textwrap import dedent
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SERVER = """
 import asyncio, sys, threading
 from aurpay_async import AurpayClient, ConfigurationError

@@ -196,7 +196,7 @@ MOVES = st.lists(
 )
 
 
-@examples(150)
+@examples(50)
 @given(
     count=st.integers(0, 40),
     moves=MOVES,

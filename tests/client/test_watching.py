@@ -275,6 +275,7 @@ async def test_closing_the_client_ends_watching_with_an_error() -> None:
     assert_nothing_runs()
 
 
+@pytest.mark.slow
 async def test_ten_thousand_watchers_share_the_lane_and_the_list() -> None:
     clock = SteppingClock()
     shop = Shop(clock, 200)

@@ -307,6 +307,7 @@ print(status, asyncio.run(store.claim("ab" * 12, "paid")).value)
 """
 
 
+@pytest.mark.slow
 @forks
 def test_forked_child_and_parent_exit_with_open_connections(url: str) -> None:
     done = subprocess.run(

@@ -56,6 +56,7 @@ FAULTS = ("503+created", "reset-after-request+created", "cut-body+created", "429
 S = AttemptState
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "carts", "crashes"),
     [

@@ -207,7 +207,7 @@ async def test_the_number_of_series_does_not_grow_with_the_number_of_orders(
     await sell(0, 2)
     series = measured.series()
     assert len(series) > 10
-    await sell(2, 52)
+    await sell(2, 12)
     assert measured.series() == series
 
 

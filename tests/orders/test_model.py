@@ -291,12 +291,14 @@ def run_shop(url: str, examples_: settings) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 def test_model_of_the_order_store_holds_on_sqlite(sqlite_url: str) -> None:
     """The budget is small; `nox -s properties` has a larger one."""
     run_shop(sqlite_url, examples(12))
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 def test_model_of_the_order_store_holds_on_postgresql(postgresql_url: str) -> None:
     """The clocks differ from the database's."""

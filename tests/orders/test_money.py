@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,6 +138,7 @@ async def play(steps: list[tuple[str, str | int]], folder: str, template: Path) 
             await world.check()
 
 
+@pytest.mark.slow
 @examples(15)
 @given(steps=STEPS)
 async def test_no_payment_is_lost_and_none_counts_twice(

@@ -215,6 +215,7 @@ def test_walk_through_an_index_to_a_limit_is_told_from_a_scan_of_the_table(
     assert reads_a_table(statement, plan) is expected, plan
 
 
+@pytest.mark.slow
 async def test_no_statement_reads_a_whole_table_of_a_hundred_thousand_rows(
     client: AurpayClient, platform: Platform, clock: FakeClock, url: str
 ) -> None:

@@ -24,6 +24,7 @@ from aurpay_async.sandbox._responses import read_static
 from aurpay_async.sandbox._settings import HostPolicy
 from aurpay_async.testing import FakeClock
 
+from ..conftest import examples
 from ..support.orders import NOW
 from .shop import (
     call,
@@ -363,6 +364,7 @@ def test_openapi_patterns_match_exactly_the_accepted_faults(
         ), f"add {name} to a pattern of {schema} in sandbox/static/openapi.json"
     for pattern in read_patterns(schema):
 
+        @examples(6)
         @given(st.from_regex(re.compile(pattern, re.ASCII), fullmatch=True))
         def taken(text: str) -> None:
             parse(text)
@@ -370,6 +372,7 @@ def test_openapi_patterns_match_exactly_the_accepted_faults(
         taken()
 
 
+@examples(10)
 @given(st.data())
 def test_openapi_patterns_of_rates_match_accepted_rates(
     data: st.DataObject,

@@ -191,6 +191,7 @@ async def send_control(base_url: str, method: str, path: str, body: Any) -> None
         assert response.status == 200
 
 
+@pytest.mark.slow
 async def test_killed_sandbox_has_lost_no_answered_order(file: Path) -> None:
     answered: dict[str, str] = {}
     for enough in (40, 80):
@@ -229,6 +230,7 @@ async def test_killed_sandbox_has_lost_no_answered_order(file: Path) -> None:
 # Unusable files
 
 
+@pytest.mark.slow
 async def test_second_sandbox_on_the_same_file_is_rejected(file: Path) -> None:
     async with sandbox_on(file) as first:
         with pytest.raises(ConfigurationError, match="is in use, perhaps by another"):
