@@ -110,6 +110,7 @@ async def gone(peer: Peer) -> None:
 
 
 async def endless(peer: Peer) -> None:
+    await peer.read_request()
     await peer.write(b"x" * 200_000)
     await peer.wait_closed()
 

@@ -43,21 +43,22 @@ async def test_transport_reaches_a_sandbox_on_no_port_without_any_socket(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a socket was opened")
 
-    monkeypatch.setattr(socket, "create_server", refuse)
-    monkeypatch.setattr(socket, "socket", refuse)
-    clock = FakeClock()
-    async with Sandbox(port=None, api_key="sandbox-key", clock=clock) as sandbox:
-        aurpay = AurpayClient(
-            ApiKey("sandbox-key"),
-            network="regtest",
-            base_url=sandbox.base_url,
-            transport=sandbox.transport(),
-            clock=clock,
-        )
-        order = await aurpay.create_order("20.00", "USD")
-        await sandbox.pay(order.order_id)
-        paid = await aurpay.get_order(order.order_id)
-        listed = await aurpay.list_orders()
+    with monkeypatch.context() as patch:  # uvloop opens a socket to stop
+        patch.setattr(socket, "create_server", refuse)
+        patch.setattr(socket, "socket", refuse)
+        clock = FakeClock()
+        async with Sandbox(port=None, api_key="sandbox-key", clock=clock) as sandbox:
+            aurpay = AurpayClient(
+                ApiKey("sandbox-key"),
+                network="regtest",
+                base_url=sandbox.base_url,
+                transport=sandbox.transport(),
+                clock=clock,
+            )
+            order = await aurpay.create_order("20.00", "USD")
+            await sandbox.pay(order.order_id)
+            paid = await aurpay.get_order(order.order_id)
+            listed = await aurpay.list_orders()
     assert order.amount == Decimal("0.0002")
     assert order.pay_url == f"http://127.0.0.1/#/cashier/{order.order_id}"
     assert paid.status.is_paid
