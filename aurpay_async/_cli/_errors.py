@@ -6,6 +6,7 @@ If an order may exist or money may have moved, the hint is to search first.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from contextlib import asynccontextmanager
 from inspect import iscoroutine
@@ -53,6 +54,10 @@ _OTHER_NETWORK: Final = (
     "Show nothing to the payer. If the base URL is a sandbox's, set "
     "AURPAY_NETWORK=regtest; else report the order to Aurpay."
 )
+
+_FIX_CAUSE: Final = "Fix the cause and try again."
+
+_OTHER_PORT: Final = "Choose another port, or let --port 0 take a free one."
 
 _CHECK_DATABASE: Final = (
     "Check that the database runs, and that AURPAY_DATABASE names it; then run the "
@@ -313,7 +318,8 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
         # The message of a socket's error is long, and that of a file's has its name.
         problem = error.strerror or str(error)
         message = f"{type(error).__name__}: {problem}"
-        show_failure(output, "os", message, "Fix the cause and try again.")
+        in_use = error.errno == errno.EADDRINUSE
+        show_failure(output, "os", message, _OTHER_PORT if in_use else _FIX_CAUSE)
         return FAILED
     # The functions of cyclopts behind --help and --version return no code.
     return result if isinstance(result, int) else 0

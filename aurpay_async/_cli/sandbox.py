@@ -351,10 +351,14 @@ def _timing(speed: float) -> str:
 
 
 def _exports(sandbox: Sandbox, options: SandboxOptions) -> str:
-    # AurpayClient.from_env() requires credentials; this sandbox accepts any.
-    key = "" if options.auth_from_env else " AURPAY_API_KEY=any"
-    environment = [f"{n}={v}" for n, v in _environment(sandbox, options).items()]
-    return f"export {' '.join(environment)}{key}"
+    """Return the variables that a shop needs, without secrets of the environment."""
+    environment = _environment(sandbox, options)
+    if not options.auth_from_env:  # from_env() requires a key; any is accepted
+        environment["AURPAY_API_KEY"] = "any"
+    if not options.ask and "callback_secret" not in _callback_keys(ask=False):
+        environment["AURPAY_CALLBACK_SECRET"] = sandbox.callback_secret
+    environment["AURPAY_REFERENCE_KEY"] = "sandbox-reference-key"  # made up
+    return f"export {' '.join(f'{n}={v}' for n, v in environment.items())}"
 
 
 def _examples(sandbox: Sandbox, options: SandboxOptions) -> Iterator[str]:

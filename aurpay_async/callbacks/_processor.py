@@ -539,7 +539,7 @@ class CallbackProcessor:
         if not verifier.reads_references:
             raise ConfigurationError(
                 "the verifier needs a reference_key: without one, a callback does not "
-                "identify its order"
+                "identify its order; set AURPAY_REFERENCE_KEY for from_env()"
             )
         self._verifier = verifier
         self._log = RejectionLog(on_rejected)

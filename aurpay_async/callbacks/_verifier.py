@@ -380,7 +380,7 @@ class CallbackVerifier:
         if secret is None:
             raise ConfigurationError(
                 f"{_SECRET} is not set; Aurpay's dashboard has it, on the page of "
-                "callbacks"
+                "callbacks, and `aurpay sandbox` prints that of a sandbox"
             )
         for name, value in ((_SECRET, secret), (_TOKEN, token)):
             raise_problem(name, None if value is None else _hide_values([value])[1])

@@ -257,6 +257,10 @@ class Change:
     attempt: Attempt
     #: Its state before the update.
     before: AttemptState
+    #: True with `newly_paid` if the payment was late, as Aurpay reports it: the order
+    #: was OVERDUE before, or has an `update_time` more than 30 minutes after its
+    #: `create_time`. Aurpay documents no time of payment.
+    late_payment: bool = False
 
     @property
     def reference(self) -> str:

@@ -10,8 +10,10 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from .._api.arguments import require_order_id
-from .._api.models import Order, OrderStatus
+from .._api.models import Order, OrderStatus, overdue_at
 from .._core.events import log_fields
 from ..callbacks import ConfirmedNotification, Reference, UnconfirmedNotification
 from ..callbacks._processor import check_platform_order
@@ -89,7 +91,19 @@ async def record(
     )
     if change.newly_paid:
         await locked.rows.set_paid_attempt(locked.connection, change.attempt)
+        return attrs.evolve(change, late_payment=_is_late(stored, order))
     return change
+
+
+def _is_late(stored: OrderStatus, order: Order) -> bool:
+    """Return true if Aurpay reports that a paid order was overdue before.
+
+    Its two times are compared with each other: they have no zone, and no clock of this
+    machine is involved.
+    """
+    created, updated = order.create_time, order.update_time
+    is_past = bool(created and updated and updated > overdue_at(created))
+    return is_past or stored is OrderStatus.OVERDUE
 
 
 def _shares_invoice(attempt: Attempt) -> bool:
@@ -118,6 +132,9 @@ async def _record_report(locked: LockedAttempt, kind: Kind, hint: str | None) ->
 
 
 _log: Final = logging.getLogger("aurpay_async.orders")
+
+#: The next step after a payment of an unknown order.
+_REVIEW: Final = ": `aurpay store review` lists it, and a person assigns its order"
 
 #: The hint of errors about the arguments of `OrderStore.record`.
 _HINT: Final = (
@@ -314,8 +331,9 @@ async def _find_or_adopt(
             _log,
             logging.WARNING,
             log_fields_of(adopted, order_id=order_id),
-            "%s callback of an order that this order store did not create",
+            "%s callback of an order that this order store did not create%s",
             token.kind,
+            _REVIEW if token.kind == "paid" else "",
         )
     return await rows.lock(connection, key), is_new
 

@@ -116,7 +116,7 @@ class OrderStore:
         if not client._reference_keys:  # noqa: SLF001
             raise ConfigurationError(
                 "the client needs a reference_key: without one, callbacks do not "
-                "identify their orders"
+                "identify their orders; set AURPAY_REFERENCE_KEY for from_env()"
             )
         problem = invalid_option(clock=clock)
         if problem is not None:

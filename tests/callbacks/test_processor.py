@@ -892,7 +892,7 @@ def test_on_rejected_must_not_be_a_coroutine_function() -> None:
 
 
 def test_processor_requires_a_verifier_with_a_reference_key() -> None:
-    with pytest.raises(ConfigurationError, match="needs a reference_key"):
+    with pytest.raises(ConfigurationError, match="AURPAY_REFERENCE_KEY"):
         Shop(verifier=verifier(reference_key=None))
 
 

@@ -368,3 +368,4 @@ async def test_port_in_use_ends_with_1_and_no_traceback(
     done = await asyncio.to_thread(aurpay, "sandbox", "--port", port)
     assert (done.code, done.out) == (1, "")
     assert "address already in use" in done.err.lower()
+    assert "Choose another port, or let --port 0 take a free one." in done.err

@@ -64,6 +64,7 @@ async def test_sandbox_prints_its_addresses_and_working_examples(
         assert f"page             {base_url[0]}/\n" in said
         assert f"export AURPAY_BASE_URL={base_url[0]} AURPAY_NETWORK=regtest" in said
         assert "sandbox-callback-secret (made up)" in said
+        assert " AURPAY_CALLBACK_SECRET=sandbox-callback-secret " in said
         order = json.loads(await run_shell(line(said, "/api/bln/order")))["data"]
         pay = line(said, "/pay").replace("ORDER_ID", order["order_id"])
         assert json.loads(await run_shell(pay)) == []
@@ -328,6 +329,7 @@ async def test_sandbox_uses_callback_keys_of_the_environment_without_showing_the
     async with served(capsys, SandboxOptions(), "text") as said:
         assert "held-" not in said
         assert said.count("as configured") == len(names)
+        assert ("AURPAY_CALLBACK_SECRET=" in said) is ("SECRET" not in names)
 
 
 class Terminal:

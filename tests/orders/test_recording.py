@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -58,6 +59,34 @@ async def two_orders(
     clock.advance(HALF_AN_HOUR_S)
     second = await opened(store)
     return first.order_id, second.order_id
+
+
+async def test_payment_is_late_if_the_times_or_the_status_of_aurpay_say_so(
+    local: OrderStore, platform: Platform, clock: FakeClock
+) -> None:
+    rows = (
+        ("at the last second", HALF_AN_HOUR_S, False, False),
+        ("a second later, without a recorded timeout", HALF_AN_HOUR_S + 1, False, True),
+        ("in time by the times, after a recorded timeout", 60, True, True),
+        ("without times", None, False, False),
+        ("without times, after a recorded timeout", None, True, True),
+    )
+    for case, seconds, was_overdue, late in rows:
+        order = await local.get_or_create(case, "20.00", "USD")
+        clock.advance(DAY_S / 2)  # the payment is recorded much later
+        if was_overdue:
+            platform.set(order.order_id, "OVERDUE")
+            assert not (await local.record(reference=case)).late_payment, case
+        platform.set(order.order_id, "SUCCESS")
+        paid = await local._client.get_order(order.order_id)
+        updated = None
+        if seconds is not None:
+            assert paid.create_time is not None
+            updated = paid.create_time + timedelta(seconds=seconds)
+        paid = attrs.evolve(paid, update_time=updated)
+        change = await local.record(paid)
+        assert (change.newly_paid, change.late_payment) == (True, late), case
+        assert not (await local.record(paid)).late_payment, case
 
 
 async def test_reference_given_as_an_order_id_is_named_as_such(

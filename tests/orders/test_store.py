@@ -169,7 +169,7 @@ class TestArguments:
         ("client", "url", "problem"),
         [
             ("", SQLITE, "client must be an AurpayClient, not str$"),
-            (AurpayClient(), SQLITE, "needs a reference_key"),
+            (AurpayClient(), SQLITE, "reference_key.*AURPAY_REFERENCE_KEY"),
             (None, "hunter2", "write sqlite"),
             (None, "sqlite+aiosqlite://", "in memory"),
             (None, 7, "OrderStore takes an AsyncEngine"),

@@ -39,6 +39,7 @@ from .platform import REFERENCE_KEY, URLS
 if TYPE_CHECKING:
     from aurpay_async import AurpayClient, LightningOrder
     from aurpay_async.callbacks import (
+        Kind,
         Notification,
         Reply,
     )
@@ -594,6 +595,24 @@ class TestUnknownOrders:
         [attempt] = await local.needs_review()
         assert attempt.hinted_order_id == order.order_id
         assert [change.newly_paid for change in local_shop.changes] == [False]
+
+    async def test_warning_about_a_payment_of_an_unknown_order_names_the_next_step(
+        self, local: OrderStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        kinds: tuple[Kind, ...] = ("paid", "timeout")
+        for kind in kinds:
+            token = Reference(
+                reference="cart-9",
+                price=Decimal(20),
+                currency="USD",
+                kind=kind,
+                attempt_id=kind,
+            )
+            async with local._repository.rows.writing() as connection:
+                await _find_or_adopt(local._repository.rows, connection, token)
+            message = caplog.records[-1].getMessage()
+            assert (": `aurpay store review` lists it" in message) is (kind == "paid")
+            assert message.startswith(f"{kind} callback of an order that this"), kind
 
     async def test_concurrent_callbacks_of_an_unknown_order_create_one_row(
         self, store: OrderStore, client: AurpayClient, monkeypatch: pytest.MonkeyPatch
