@@ -101,7 +101,7 @@ def decode(text: str, *, offset: int = 0) -> Bech32:
     except ValueError:
         position = offset + len(hrp) + 1 + digits.index(_NO_DIGIT)
         raise InvoiceDecodeError("not a bech32 character", position=position) from None
-    if not _has_valid_checksum(_expand(hrp) << 5 * len(digits) | value):
+    if _remainder(hrp, value, len(digits)) != _BECH32_CONSTANT:
         raise InvoiceDecodeError(
             "the checksum does not match: the string was mistyped or cut",
             position=offset + len(text) - CHECKSUM_LENGTH,
@@ -117,8 +117,8 @@ def decode(text: str, *, offset: int = 0) -> Bech32:
 def encode(hrp: str, digits: str, *, constant: int = _BECH32_CONSTANT) -> str:
     """Return the bech32 string of a prefix and base-32 digits."""
     padded = digits + "0" * CHECKSUM_LENGTH
-    value = _expand(hrp) << 5 * len(padded) | int(padded, 32)
-    checksum = to_digits(_remainder(value) ^ constant, CHECKSUM_LENGTH)
+    remainder = _remainder(hrp, int(padded, 32), len(padded))
+    checksum = to_digits(remainder ^ constant, CHECKSUM_LENGTH)
     return f"{hrp}1{to_chars(digits + checksum)}"
 
 
@@ -157,41 +157,23 @@ def _alphabet_error(text: str, offset: int) -> InvoiceDecodeError:
     return InvoiceDecodeError("upper and lower case are mixed", position=position)
 
 
-def _expand(hrp: str) -> int:
+def _remainder(hrp: str, value: int, length: int) -> int:
+    """Return the remainder of a prefix and `length` digits of data."""
     # BIP 173: "the human-readable part is processed by first feeding the higher 3
     # bits of each character's US-ASCII value into the checksum calculation followed
     # by a zero and then the lower 5 bits of each". It starts from the remainder 1.
     raw = hrp.encode("ascii")
-    return int(b"1%b0%b" % (raw.translate(_HIGH), raw.translate(_LOW)), 32)
-
-
-def _has_valid_checksum(value: int) -> bool:
-    """Return whether `value`, digits with checksum, has the remainder of bech32."""
-    # All 30 parities of the sum with the constant must be even. This is a loop, because
-    # all() would make decoding a third slower.
-    value = _fold(value) ^ _BECH32_CONSTANT
-    for mask in _masks():  # noqa: SIM110
-        if (value & mask).bit_count() & 1:
-            return False
-    return True
-
-
-def _remainder(value: int) -> int:
-    value = _fold(value)
-    remainder = 0
-    for mask in _masks():
-        remainder = remainder << 1 | ((value & mask).bit_count() & 1)
-    return remainder
-
-
-def _fold(value: int) -> int:
-    """Return a number of at most `_FOLD_BITS` bits with the same remainder."""
+    prefix = int(b"1%b0%b" % (raw.translate(_HIGH), raw.translate(_LOW)), 32)
+    value |= prefix << 5 * length
     while value.bit_length() > _FOLD_BITS:
         high = value >> _FOLD_BITS
         value &= _FOLD_MASK
         for shift in _FOLD_SHIFTS:
             value ^= high << shift
-    return value
+    remainder = 0
+    for mask in _masks():
+        remainder = remainder << 1 | (value & mask).bit_count() & 1
+    return remainder
 
 
 @cache
@@ -242,8 +224,8 @@ _PREFIX = re.compile(r"ln(?:bcrt|tbs|bc|tb|sb)(?=[0-9]|$)")
 
 _FLAGS = re.ASCII | re.IGNORECASE
 
-#: The prefixes of bcrt and tbs begin with one of these, too.
-_BEGINNING = re.compile("ln(?:bc|tb|sb)", _FLAGS)
+#: The beginning of an invoice; the prefixes of bcrt and tbs begin like this, too.
+BEGINNING = re.compile("ln(?:bc|tb|sb)", _FLAGS)
 
 #: A complete invoice within another string: in a URI, or after blanks.
 _INVOICE = re.compile(
@@ -251,18 +233,13 @@ _INVOICE = re.compile(
 )
 
 
-def require_prefix(text: str, *, offset: int) -> None:
-    """Check that an invoice begins at `offset`, before its checksum is verified.
+def prefix_error(text: str, offset: int) -> InvoiceDecodeError:
+    """Return the error for a string in which no invoice begins at `offset`.
 
     In a longer string, such as a BIP 21 URI, the checksum never matches, and an error
-    about it would call an intact invoice mistyped.
-
-    Raises:
-        InvoiceDecodeError: if there is no network's prefix; if an invoice follows
-            later in the string, the message says what to cut off.
+    about it would call an intact invoice mistyped. If an invoice follows later in the
+    string, the message says what to cut off.
     """
-    if _BEGINNING.match(text, offset):
-        return
     known = ", ".join(sorted(PREFIXES.values()))
     message = f"no Lightning prefix ({known})"
     inside = _INVOICE.search(text, offset)
@@ -271,7 +248,7 @@ def require_prefix(text: str, *, offset: int) -> None:
         message += f"; an invoice begins at character {start}: cut off all before it"
         if end < len(text):
             message += f" and all from character {end} on"
-    raise InvoiceDecodeError(message, position=offset)
+    return InvoiceDecodeError(message, position=offset)
 
 
 def parse_hrp(hrp: str, *, offset: int, strict: bool) -> tuple[Network, int | None]:

@@ -18,8 +18,7 @@ import attrs
 
 from ..errors import InvoiceDecodeError, InvoiceError, InvoiceInvalidError
 from . import _bech32, _qr, _secp256k1
-from . import _bech32 as _hrp
-from ._bech32 import parse_hrp
+from ._bech32 import BEGINNING, parse_hrp, prefix_error
 from ._fields import (
     parse_bytes,
     parse_description,
@@ -31,7 +30,7 @@ from ._fields import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from .._core.money import Network
     from ._bech32 import Bech32
@@ -206,34 +205,31 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
         raise InvoiceDecodeError(
             f"more than {limit} characters", position=offset + limit
         )
-    parts = decode_bech32(text, offset)
-    network, amount_msat = _hrp.parse_hrp(parts.hrp, offset=offset, strict=strict)
+    parts = _decode_text(text, offset)
+    network, amount_msat = parse_hrp(parts.hrp, offset=offset, strict=strict)
     fields = _split(parts, offset, strict=strict)
     known = fields.known
-    # "MUST include either exactly one d or exactly one h field."
-    if ("d" in known) == ("h" in known):
-        problem = "both" if "d" in known else "neither"
-        raise InvoiceInvalidError(
-            f"{problem} a description and a description hash", rule="description"
-        )
+    _require_one_description(known)
     signature = _signature(parts)
     return Invoice(
         text=parts.text,
         network=network,
         amount_msat=amount_msat,
         timestamp=int(parts.digits[:TIMESTAMP_LENGTH], 32),
-        expiry=_number(known.get("x"), DEFAULT_EXPIRY, strict=strict),
-        payment_hash=_required(known.get("p"), "payment hash", strict=strict),
-        payment_secret=_required(known.get("s"), "payment secret", strict=strict),
+        expiry=parse_number(known["x"], strict=strict)
+        if "x" in known
+        else DEFAULT_EXPIRY,
+        payment_hash=_required(known, "p", strict=strict),
+        payment_secret=_required(known, "s", strict=strict),
         description=parse_description(known["d"], strict=strict)
         if "d" in known
         else None,
-        description_hash=_hex(known.get("h"), strict=strict),
-        metadata=_hex(known.get("m"), strict=strict),
-        payee=_payee(known.get("n"), signing_hash(parts), signature, strict=strict),
-        min_final_cltv_expiry=_number(
-            known.get("c"), DEFAULT_MIN_FINAL_CLTV_EXPIRY, strict=strict
-        ),
+        description_hash=_hex(known, "h", strict=strict),
+        metadata=_hex(known, "m", strict=strict),
+        payee=_payee(parts, signature, known.get("n"), strict=strict),
+        min_final_cltv_expiry=parse_number(known["c"], strict=strict)
+        if "c" in known
+        else DEFAULT_MIN_FINAL_CLTV_EXPIRY,
         fallbacks=_fallbacks(fields, network, strict=strict) if "f" in known else (),
         routes=_routes(fields, strict=strict) if "r" in known else (),
         features=parse_features(known["9"], strict=strict) if "9" in known else (),
@@ -242,33 +238,23 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
     )
 
 
-def decode_bech32(text: str, offset: int) -> _bech32.Bech32:
+def _decode_text(text: str, offset: int) -> Bech32:
     """Return the invoice that begins at `offset`; its prefix is checked first."""
-    _hrp.require_prefix(text, offset=offset)
-    return _bech32.decode(text[offset:], offset=offset)
-
-
-def _split(parts: _bech32.Bech32, offset: int, *, strict: bool) -> Fields:
-    first = offset + len(parts.hrp) + 1
-    end = len(parts.digits) - SIGNATURE_LENGTH
-    if end < TIMESTAMP_LENGTH:
+    if not BEGINNING.match(text, offset):
+        raise prefix_error(text, offset)
+    parts = _bech32.decode(text[offset:], offset=offset)
+    if len(parts.digits) < TIMESTAMP_LENGTH + SIGNATURE_LENGTH:
         raise InvoiceDecodeError(
-            "too short for a timestamp and a signature", position=first
+            "too short for a timestamp and a signature",
+            position=offset + len(parts.hrp) + 1,
         )
-    return split(
-        parts.digits[TIMESTAMP_LENGTH:end], first + TIMESTAMP_LENGTH, strict=strict
-    )
+    return parts
 
 
-def _signature(parts: _bech32.Bech32) -> bytes:
-    """Return the signature and the recovery id: 65 bytes."""
-    return (parts.value & _SIGNATURE_MASK).to_bytes(_SIGNATURE_BYTES)
-
-
-def signing_hash(parts: _bech32.Bech32) -> bytes:
-    """Return the hash that was signed."""
-    length = len(parts.digits) - SIGNATURE_LENGTH
-    return digest(parts.hrp, parts.value >> 5 * SIGNATURE_LENGTH, length)
+def _split(parts: Bech32, offset: int, *, strict: bool) -> Fields:
+    digits = parts.digits[TIMESTAMP_LENGTH:-SIGNATURE_LENGTH]
+    position = offset + len(parts.hrp) + 1 + TIMESTAMP_LENGTH
+    return split(digits, position, strict=strict)
 
 
 def digest(hrp: str, value: int, length: int) -> bytes:
@@ -283,54 +269,72 @@ def digest(hrp: str, value: int, length: int) -> bytes:
     return sha256(hrp.encode("ascii") + data).digest()
 
 
-def _payee(named: str | None, hashed: bytes, signed: bytes, *, strict: bool) -> str:
-    curve = _secp256k1.curve()
+def _signature(parts: Bech32) -> bytes:
+    """Return the signature and the recovery id: 65 bytes."""
+    return (parts.value & _SIGNATURE_MASK).to_bytes(_SIGNATURE_BYTES)
+
+
+def _payee(parts: Bech32, signed: bytes, named: str | None, *, strict: bool) -> str:
+    """Return the key that signed the invoice; `named` is the one in its ``n`` field."""
+    length = len(parts.digits) - SIGNATURE_LENGTH
+    hashed = digest(parts.hrp, parts.value >> 5 * SIGNATURE_LENGTH, length)
     signature, recovery_id = signed[:-1], signed[-1]
+    key: bytes | None = None
+    # "followed by a trailing 1-byte recovery id in {0,1,2,3}".
+    if recovery_id < 4:
+        key = _secp256k1.curve().recover(hashed, signature, recovery_id)
     if named is not None:
-        # "if a valid n field is provided: MUST use the n field to validate the
-        # signature instead of performing public-key recovery." A signature that is not
-        # low-S "MUST fail the payment" then, which this verification asks for.
-        key = parse_bytes(named, strict=strict)
-        if not curve.is_public_key(key):
-            raise InvoiceInvalidError("the payee is not a public key", rule="payee")
-        if not curve.verify(key, hashed, signature):
-            raise InvoiceInvalidError(
-                "the signature is not the payee's", rule="signature"
-            )
+        payee = _verify_payee(named, hashed, signature, strict=strict)
         # Readers that recover the key in spite of this must get the same payee. Without
         # this check, an invoice could be written with 256 different recovery ids.
-        if strict and _recover_key(hashed, signature, recovery_id) != key:
+        if strict and key != payee:
             raise InvoiceInvalidError(
                 "the recovery id is not the payee's", rule="signature"
             )
-        return key.hex()
-    payee = _recover_key(hashed, signature, recovery_id)
-    if payee is None:
+        return payee.hex()
+    if key is None:
         raise InvoiceInvalidError(
             "no public key can be recovered from the signature", rule="signature"
         )
-    return payee.hex()
+    return key.hex()
 
 
-def _recover_key(hashed: bytes, signature: bytes, recovery_id: int) -> bytes | None:
-    # "followed by a trailing 1-byte recovery id in {0,1,2,3}".
-    if recovery_id >= 4:
-        return None
-    return _secp256k1.curve().recover(hashed, signature, recovery_id)
+def _verify_payee(
+    named: str, hashed: bytes, signature: bytes, *, strict: bool
+) -> bytes:
+    # "if a valid n field is provided: MUST use the n field to validate the signature
+    # instead of performing public-key recovery." A signature that is not low-S "MUST
+    # fail the payment" then, which this verification asks for.
+    curve = _secp256k1.curve()
+    key = parse_bytes(named, strict=strict)
+    if not curve.is_public_key(key):
+        raise InvoiceInvalidError("the payee is not a public key", rule="payee")
+    if not curve.verify(key, hashed, signature):
+        raise InvoiceInvalidError("the signature is not the payee's", rule="signature")
+    return key
 
 
-def _hex(digits: str | None, *, strict: bool) -> str | None:
-    return None if digits is None else parse_bytes(digits, strict=strict).hex()
+def _require_one_description(known: Mapping[str, str]) -> None:
+    # "MUST include either exactly one d or exactly one h field."
+    if ("d" in known) == ("h" in known):
+        problem = "both" if "d" in known else "neither"
+        raise InvoiceInvalidError(
+            f"{problem} a description and a description hash", rule="description"
+        )
 
 
-def _required(digits: str | None, name: str, *, strict: bool) -> str:
-    if digits is None:
+_REQUIRED: Final = {"p": "payment hash", "s": "payment secret"}
+
+
+def _hex(known: Mapping[str, str], tag: str, *, strict: bool) -> str | None:
+    return parse_bytes(known[tag], strict=strict).hex() if tag in known else None
+
+
+def _required(known: Mapping[str, str], tag: str, *, strict: bool) -> str:
+    if tag not in known:
+        name = _REQUIRED[tag]
         raise InvoiceInvalidError(f"the {name} is missing", rule=name.replace(" ", "-"))
-    return parse_bytes(digits, strict=strict).hex()
-
-
-def _number(digits: str | None, default: int, *, strict: bool) -> int:
-    return default if digits is None else parse_number(digits, strict=strict)
+    return parse_bytes(known[tag], strict=strict).hex()
 
 
 def _fallbacks(
@@ -359,13 +363,6 @@ class RuleCheck(NamedTuple):
     problem: str | None
 
 
-class _Parts(NamedTuple):
-    """The decoded parts of an invoice."""
-
-    text: Bech32
-    fields: Fields
-
-
 def check_rules(text: str) -> Iterator[RuleCheck]:
     """Check every rule, up to the first failure after which nothing can be decoded.
 
@@ -379,7 +376,7 @@ def check_rules(text: str) -> Iterator[RuleCheck]:
     if length > MAX_LENGTH_LENIENT:
         return
     try:
-        parts = decode_bech32(text, offset)
+        parts = _decode_text(text, offset)
     except InvoiceError as error:
         yield RuleCheck("text", str(error))
         return
@@ -391,7 +388,7 @@ def check_rules(text: str) -> Iterator[RuleCheck]:
     except InvoiceError:
         return
     for name, check in _RULES.items():
-        yield _check(name, partial(check, _Parts(parts, fields)))
+        yield _check(name, partial(check, parts, fields))
 
 
 def _length_problem(length: int) -> str | None:
@@ -408,54 +405,34 @@ def _check(name: str, check: Callable[[], object]) -> RuleCheck:
     return RuleCheck(name, None)
 
 
-def _check_description(parts: _Parts) -> None:
-    known = parts.fields.known
-    if ("d" in known) == ("h" in known):
-        problem = "both" if "d" in known else "neither"
-        raise InvoiceInvalidError(
-            f"{problem} a description and a description hash", rule="description"
-        )
+def _check_description(_: Bech32, fields: Fields) -> None:
+    known = fields.known
+    _require_one_description(known)
     if "d" in known:
         parse_description(known["d"], strict=True)
     else:
         parse_bytes(known["h"], strict=True)
 
 
-def _check_signature(parts: _Parts) -> str:
-    return _payee(
-        parts.fields.known.get("n"),
-        signing_hash(parts.text),
-        _signature(parts.text),
-        strict=True,
-    )
-
-
-def _check_required(tag: str, what: str) -> Callable[[_Parts], object]:
-    return lambda parts: _required(parts.fields.known.get(tag), what, strict=True)
-
-
-def _check_number(tag: str) -> Callable[[_Parts], object]:
-    return lambda parts: _number(parts.fields.known.get(tag), 0, strict=True)
-
-
-def _check_fallbacks(parts: _Parts) -> object:
-    # The network only decides how an address is encoded.
-    return _fallbacks(parts.fields, "mainnet", strict=True)
+def _check_number(tag: str) -> Callable[[Bech32, Fields], object]:
+    return lambda _, fields: parse_number(fields.known.get(tag, ""), strict=True)
 
 
 #: In the order of the output.
-_RULES: Final[dict[str, Callable[[_Parts], object]]] = {
+_RULES: Final[dict[str, Callable[[Bech32, Fields], object]]] = {
     "description": _check_description,
-    "payment_hash": _check_required("p", "payment hash"),
-    "payment_secret": _check_required("s", "payment secret"),
-    "metadata": lambda parts: _hex(parts.fields.known.get("m"), strict=True),
+    "payment_hash": lambda _, fields: _required(fields.known, "p", strict=True),
+    "payment_secret": lambda _, fields: _required(fields.known, "s", strict=True),
+    "metadata": lambda _, fields: parse_bytes(fields.known.get("m", ""), strict=True),
     "expiry": _check_number("x"),
     "min_final_cltv_expiry": _check_number("c"),
-    "features": lambda parts: (
-        "9" in parts.fields.known
-        and parse_features(parts.fields.known["9"], strict=True)
+    "features": lambda _, fields: (
+        "9" in fields.known and parse_features(fields.known["9"], strict=True)
     ),
-    "fallbacks": _check_fallbacks,
-    "routes": lambda parts: _routes(parts.fields, strict=True),
-    "signature": _check_signature,
+    # The network only decides how an address is encoded.
+    "fallbacks": lambda _, fields: _fallbacks(fields, "mainnet", strict=True),
+    "routes": lambda _, fields: _routes(fields, strict=True),
+    "signature": lambda parts, fields: _payee(
+        parts, _signature(parts), fields.known.get("n"), strict=True
+    ),
 }

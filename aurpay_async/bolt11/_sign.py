@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequestError, InvoiceInvalidError, shown
 from . import _bech32, _ecdsa, _secp256k1
-from . import _bech32 as _hrp
 from ._fields import parse_fallback, require_dependencies
 from ._invoice import TIMESTAMP_LENGTH, digest
 
@@ -70,7 +69,7 @@ def sign(
     Raises:
         InvalidRequestError: if a value cannot be part of an invoice.
     """
-    if network == "mainnet" or str(network) not in _hrp.PREFIXES:
+    if network == "mainnet" or str(network) not in _bech32.PREFIXES:
         raise InvalidRequestError(
             f"cannot sign invoices for {shown(network)}",
             field="network",
@@ -98,7 +97,7 @@ def sign(
     digits = _timestamp(timestamp) + "".join(
         _field(tag, name, data) for tag, name, data in content if data is not None
     )
-    hrp = _hrp.PREFIXES[network] + _amount(amount_msat)
+    hrp = _bech32.PREFIXES[network] + _amount(amount_msat)
     hashed = digest(hrp, int(digits, 32), len(digits))
     signature, recovery_id = _secp256k1.curve().sign(key, hashed)
     signed = signature + bytes([recovery_id])
@@ -177,7 +176,9 @@ def _timestamp(value: int) -> str:
 def _amount(msat: int | None) -> str:
     if msat is None:
         return ""
-    return _hrp.format_amount(_require_int(msat, "amount_msat", 1, _hrp.MAX_MSAT + 1))
+    return _bech32.format_amount(
+        _require_int(msat, "amount_msat", 1, _bech32.MAX_MSAT + 1)
+    )
 
 
 def _features(bits: Iterable[int]) -> str | None:

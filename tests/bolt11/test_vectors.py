@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import aurpay_async.bolt11._bech32 as _hrp
 from aurpay_async import bolt11
 from aurpay_async.bolt11 import _bech32, _ecdsa, _fields, _invoice
 from aurpay_async.errors import InvoiceError, InvoiceInvalidError
@@ -192,8 +191,9 @@ def test_decodable_published_invoices_have_the_expected_parts() -> None:
 
 def decode_parts(vector: dict[str, Any]) -> Reading:
     parts = _bech32.decode(vector["invoice"])
-    network, amount = _hrp.parse_hrp(parts.hrp, offset=0, strict=False)
-    digest, signed = _invoice.signing_hash(parts), _invoice._signature(parts)
+    network, amount = _bech32.parse_hrp(parts.hrp, offset=0, strict=False)
+    digest = _invoice.digest(parts.hrp, parts.value >> 520, len(parts.digits) - 104)
+    signed = _invoice._signature(parts)
     fields = _fields.split(parts.digits[7:-104], 0, strict=False)
     named = fields.known.get("n")
     return {
@@ -205,7 +205,7 @@ def decode_parts(vector: dict[str, Any]) -> Reading:
         "compact": signed[:64].hex(),
         "recovery_id": signed[64],
         "tags": list_tags(parts.digits[7:-104]),
-        "payee": _invoice._payee(named, digest, signed, strict=False),
+        "payee": _invoice._payee(parts, signed, named, strict=False),
         **parse_fields(fields, network),
     }
 
