@@ -118,14 +118,8 @@ async def _wait(result: Any) -> None:
 
 
 def run_as_tests(example: Example) -> None:
-    """Run the tests of a page with pytest, beside the files that they import.
-
-    A page may include a file of the README.
-    """
+    """Run the tests of a page with pytest, beside the files that they import."""
     folder: Path = example.namespace["folder"]
-    for other in (*DOCUMENTS[0].examples(), *example.document.examples()):
-        if named := FILE.match(other.parsed):
-            (folder / named[1]).write_text(other.parsed, encoding="utf-8")
     (folder / "test_page.py").write_text(example.parsed, encoding="utf-8")
     (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "--disable-plugin-autoload"]
@@ -135,6 +129,13 @@ def run_as_tests(example: Example) -> None:
     assert f"{example.parsed.count('async def test_')} passed" in done.stdout, (
         done.stdout + done.stderr
     )
+
+
+def write_files(example: Example, folder: Path) -> None:
+    """Write the files that an example may import: those of its page and the README."""
+    for other in (*DOCUMENTS[0].examples(), *example.document.examples()):
+        if named := FILE.match(other.parsed):
+            (folder / named[1]).write_text(other.parsed, encoding="utf-8")
 
 
 def shown(example: Example) -> str:
@@ -177,7 +178,13 @@ def test_an_example_runs_and_prints_what_it_shows(
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     example.namespace["folder"] = tmp_path
-    example.evaluate()
+    write_files(example, tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        example.evaluate()
+    finally:
+        for file in tmp_path.glob("*.py"):
+            sys.modules.pop(file.stem, None)
 
 
 @pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient`")
