@@ -18,7 +18,7 @@ import attrs
 from cyclopts import Parameter, validators
 
 from .._api.arguments import DEFAULT_SIZE
-from .._core.secrets import DATABASE, Secret, keys_from_env, secret_from_env
+from .._core.secrets import DATABASE, Secret, keys_from_env, secrets_from_env
 from ..errors import ConfigurationError
 from . import FAILED, USAGE
 from ._errors import show_failure
@@ -252,14 +252,24 @@ def ask_for_callback_keys() -> CallbackKeys:
     Raises:
         ConfigurationError: if there is no terminal to ask at.
     """
-    token = secret_from_env(CALLBACK_TOKEN) or _prompt(CALLBACK_TOKEN, "Callback token")
-    secret = secret_from_env(CALLBACK_SECRET)
-    return CallbackKeys(token, secret or _prompt(CALLBACK_SECRET, "Callback secret"))
+    token = callback_key_from_env(CALLBACK_TOKEN)
+    secret = callback_key_from_env(CALLBACK_SECRET)
+    return CallbackKeys(
+        token or _prompt(CALLBACK_TOKEN, "Callback token"),
+        secret or _prompt(CALLBACK_SECRET, "Callback secret"),
+    )
+
+
+def callback_key_from_env(name: str) -> Secret | None:
+    """Return the first value of a variable, which has several during key rotation."""
+    return next(iter(secrets_from_env(name)), None)
 
 
 def known_secrets() -> Iterator[str]:
     """Return all secrets of the environment, to remove them from what is shown."""
-    return (os.environ[name] for name in VARIABLES if os.environ.get(name))
+    for value in filter(None, map(os.environ.get, VARIABLES)):
+        yield value
+        yield from value.split()
 
 
 def _prompt(name: str, label: str) -> Secret:

@@ -30,7 +30,7 @@ from .._client.options import (
 from .._core.clock import SystemClock
 from .._core.http import Effect, Request
 from .._core.money import NETWORKS
-from .._core.secrets import keys_from_env
+from .._core.secrets import keys_from_env, secrets_from_env
 from .._core.urls import format_origin, is_loopback
 from ..bolt11 import backend, decode
 from ..callbacks import CallbackVerifier
@@ -53,12 +53,13 @@ from ._output import Output, Row, redacted, span
 from ._views import BACKENDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from aiohttp.connector import Connection
 
     from .._client.auth import Algorithm
     from .._core.money import Network
+    from .._core.secrets import Secret
     from .._core.urls import Origin
 
 
@@ -211,15 +212,22 @@ def check_credentials() -> Finding:
 
 def check_callback_keys() -> Finding:
     """Check that the callback keys of the environment are well-formed."""
-    names = [name for name in (CALLBACK_TOKEN, CALLBACK_SECRET) if os.environ.get(name)]
-    if not names:
+    keys = {name: secrets_from_env(name) for name in (CALLBACK_TOKEN, CALLBACK_SECRET)}
+    given = {name: values for name, values in keys.items() if values}
+    if not given:
         return Finding("callback keys", "ok", "none are set")
     try:
-        CallbackVerifier(secrets=[os.environ[name] for name in names])
+        for values in given.values():
+            CallbackVerifier(secrets=values)
     except ConfigurationError:
         found = "one of them is not plain ASCII"
         return Finding("callback keys", "problem", found, "Copy it again.")
-    return Finding("callback keys", "ok", f"{' and '.join(names)}, well-formed")
+    names = " and ".join(_counted(*each) for each in given.items())
+    return Finding("callback keys", "ok", f"{names}, well-formed")
+
+
+def _counted(name: str, values: Sequence[Secret]) -> str:
+    return name if len(values) == 1 else f"{name} ({len(values)} values)"
 
 
 def check_reference_key() -> Finding:
@@ -228,8 +236,10 @@ def check_reference_key() -> Finding:
         keys = keys_from_env()
     except ConfigurationError as error:
         return Finding("reference key", "problem", str(error), "Generate another key.")
-    found = "not set" if keys is None else "AURPAY_REFERENCE_KEY, well-formed"
-    return Finding("reference key", "ok", found)
+    if keys is None:
+        return Finding("reference key", "ok", "not set")
+    name = _counted("AURPAY_REFERENCE_KEY", keys)
+    return Finding("reference key", "ok", f"{name}, well-formed")
 
 
 def check_base_url() -> Finding:

@@ -33,24 +33,28 @@ from ..sandbox._models import SandboxClock
 from ..sandbox._settings import LOOPBACK, require_made_up
 from . import FAILED
 from ._options import (
+    CALLBACK_SECRET,
+    CALLBACK_TOKEN,
     AmountStyle,
     Flag,
     OutputOption,
     Port,
     Several,
     ask_for_callback_keys,
+    callback_key_from_env,
 )
 from ._output import Output, Row, moment, parse_time, span
 from ._views import order_members, pick, show_order
 from ._web import serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
     from datetime import datetime
 
     from .._api.lightning_order import LightningOrder
     from .._api.models import Payment
     from .._client import AurpayClient
+    from .._core.secrets import Secret
     from ..callbacks import Notification, Reference
     from ..sandbox import SentCallback
     from ..sandbox._simulator import Activity
@@ -300,7 +304,8 @@ def _credentials(*, required: bool) -> dict[str, Any]:
     if not required:
         return {}
     auth_from_env()  # reports credentials that are missing or incomplete
-    return _made_up_values("api_key", "api_token", "api_secret")
+    names = ("api_key", "api_token", "api_secret")
+    return _made_up({name: secret_from_env(f"AURPAY_{name.upper()}") for name in names})
 
 
 def _callback_keys(*, ask: bool) -> dict[str, Any]:
@@ -308,12 +313,16 @@ def _callback_keys(*, ask: bool) -> dict[str, Any]:
     if ask:
         token, secret = ask_for_callback_keys()
         return {"callback_token": token.reveal(), "callback_secret": secret.reveal()}
-    return _made_up_values("callback_token", "callback_secret")
+    return _made_up(
+        {
+            "callback_token": callback_key_from_env(CALLBACK_TOKEN),
+            "callback_secret": callback_key_from_env(CALLBACK_SECRET),
+        }
+    )
 
 
-def _made_up_values(*names: str) -> dict[str, Any]:
-    """Return the variables that are set, and reject one that may be a live key."""
-    secrets = {name: secret_from_env(f"AURPAY_{name.upper()}") for name in names}
+def _made_up(secrets: Mapping[str, Secret | None]) -> dict[str, Any]:
+    """Return the values that are set, and reject one that may be a live key."""
     given = {name: secret for name, secret in secrets.items() if secret is not None}
     for name, secret in given.items():
         require_made_up(f"AURPAY_{name.upper()}", secret.reveal())

@@ -198,9 +198,9 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
         """Create a client with the credentials in the environment.
 
         Reads ``AURPAY_API_KEY``, or ``AURPAY_API_TOKEN`` and ``AURPAY_API_SECRET``; and
-        ``AURPAY_REFERENCE_KEY``, ``AURPAY_BASE_URL``, ``AURPAY_NETWORK``,
-        ``AURPAY_ALLOW_HTTP`` (1 or 0) and ``AURPAY_PAY_URL_ORIGINS`` (separated by
-        commas) where they are set.
+        ``AURPAY_REFERENCE_KEY`` (during key rotation several keys, separated by
+        blanks), ``AURPAY_BASE_URL``, ``AURPAY_NETWORK``, ``AURPAY_ALLOW_HTTP`` (1 or 0)
+        and ``AURPAY_PAY_URL_ORIGINS`` (separated by commas) where they are set.
 
         Args:
             options: As for the constructor; they override the environment.

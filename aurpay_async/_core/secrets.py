@@ -64,6 +64,14 @@ def secret_from_env(name: str) -> Secret | None:
     return Secret(os.environ[name]) if os.environ.get(name) else None
 
 
+def secrets_from_env(name: str) -> tuple[Secret, ...]:
+    """Return the values in an environment variable: several during key rotation.
+
+    Blanks separate them. A value that contains one has to be passed as an argument.
+    """
+    return tuple(map(Secret, os.environ.get(name, "").split()))
+
+
 #: The variable with the URL of the order store's database, which has a password.
 DATABASE: Final = "AURPAY_DATABASE"
 
@@ -103,13 +111,13 @@ def hide_keys(keys: Keys | None) -> tuple[Secret, ...] | None:
 
 
 def keys_from_env() -> tuple[Secret, ...] | None:
-    """Return the key in ``AURPAY_REFERENCE_KEY``, if it is set.
+    """Return the keys in ``AURPAY_REFERENCE_KEY``, if it is set; the first one signs.
 
     Raises:
         ConfigurationError: without showing the key.
     """
-    keys = hide_keys(secret_from_env(_KEY_VARIABLE))
-    return None if keys is None else require_keys(keys, _KEY_VARIABLE)
+    keys = secrets_from_env(_KEY_VARIABLE)
+    return require_keys(keys, _KEY_VARIABLE) if keys else None
 
 
 def require_keys(

@@ -36,7 +36,7 @@ from .._core.secrets import (
     hide_keys,
     keys_from_env,
     raise_problem,
-    secret_from_env,
+    secrets_from_env,
 )
 from .._core.urls import MAX_URL_LENGTH
 from ..errors import (
@@ -369,24 +369,24 @@ class CallbackVerifier:
         """Return a verifier with the secrets in the environment variables.
 
         ``AURPAY_CALLBACK_SECRET`` must be set; ``AURPAY_CALLBACK_TOKEN`` and
-        ``AURPAY_REFERENCE_KEY`` are optional. During key rotation, pass both secrets to
-        the constructor instead.
+        ``AURPAY_REFERENCE_KEY`` are optional. During key rotation, each of them holds
+        several values, separated by blanks.
 
         Raises:
             ConfigurationError: if a variable is missing or invalid; no secret is
                 quoted.
         """
-        secret, token = map(secret_from_env, (_SECRET, _TOKEN))
-        if secret is None:
+        secrets, tokens = map(secrets_from_env, (_SECRET, _TOKEN))
+        if not secrets:
             raise ConfigurationError(
                 f"{_SECRET} is not set; Aurpay's dashboard has it, on the page of "
                 "callbacks, and `aurpay sandbox` prints that of a sandbox"
             )
-        for name, value in ((_SECRET, secret), (_TOKEN, token)):
-            raise_problem(name, None if value is None else _hide_values([value])[1])
+        for name, values in ((_SECRET, secrets), (_TOKEN, tokens)):
+            raise_problem(name, _hide_values(values)[1])
         return cls(
-            secrets=[secret],
-            tokens=() if token is None else [token],
+            secrets=secrets,
+            tokens=tokens,
             reference_key=keys_from_env(),
             tolerance=tolerance,
             clock=clock,

@@ -402,13 +402,27 @@ def test_verifier_is_created_from_environment_variables(
         whole.verify(method="GET", url=URL, headers=headers)
 
 
+def test_environment_variables_hold_several_values_during_key_rotation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old_key = "sandbox-reference-key-of-last-year"
+    monkeypatch.setenv("AURPAY_CALLBACK_SECRET", f"made-up-new {SECRET}")
+    monkeypatch.setenv("AURPAY_CALLBACK_TOKEN", f" made-up-new  {TOKEN}\n")
+    monkeypatch.setenv("AURPAY_REFERENCE_KEY", f"{old_key} {KEY}")
+    both = CallbackVerifier.from_env(clock=FakeClock(NOW))
+    event = both.verify(method="GET", url=URL, headers=signed(URL))
+    assert (event.reference, event.secret_index) == ("cart-42", 1)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
         ("AURPAY_CALLBACK_SECRET", "", "is not set; Aurpay's dashboard has it"),
+        ("AURPAY_CALLBACK_SECRET", " ", "is not set; Aurpay's dashboard has it"),
         ("AURPAY_CALLBACK_SECRET", "canary-\xe4", "has an empty value, or one"),
-        ("AURPAY_CALLBACK_TOKEN", "canary \n", "has an empty value, or one"),
+        ("AURPAY_CALLBACK_TOKEN", "right canary\x7f", "has an empty value, or one"),
         ("AURPAY_REFERENCE_KEY", "canary", "must have 16 characters"),
+        ("AURPAY_REFERENCE_KEY", f"{KEY} canary", "must have 16 characters"),
     ],
 )
 def test_invalid_environment_variable_is_named_and_not_quoted(

@@ -193,6 +193,7 @@ def test_doctor_checks_network_and_plain_http_of_another_host(
     ("name", "value", "look", "verdict"),
     [
         ("AURPAY_CALLBACK_SECRET", "plain", check_callback_keys, "ok"),
+        ("AURPAY_CALLBACK_SECRET", "several values", check_callback_keys, "ok"),
         ("AURPAY_CALLBACK_SECRET", "not plain: ä", check_callback_keys, "problem"),
         ("AURPAY_REFERENCE_KEY", "x" * 16, check_reference_key, "ok"),
         ("AURPAY_REFERENCE_KEY", "short", check_reference_key, "problem"),

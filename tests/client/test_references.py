@@ -38,6 +38,8 @@ def test_reference_key_is_read_from_the_environment(
     assert keys_from_env() is None
     monkeypatch.setenv("AURPAY_REFERENCE_KEY", KEY)
     assert [key.reveal() for key in keys_from_env() or ()] == [KEY]
+    monkeypatch.setenv("AURPAY_REFERENCE_KEY", f"{OTHER_KEY} {KEY}")
+    assert [key.reveal() for key in keys_from_env() or ()] == [OTHER_KEY, KEY]
     monkeypatch.setenv("AURPAY_REFERENCE_KEY", CANARY)
     with pytest.raises(ConfigurationError, match=r"^AURPAY_REFERENCE_KEY ") as caught:
         keys_from_env()
