@@ -570,8 +570,8 @@ class CallbackProcessor:
     ) -> Self:
         """Return a processor that confirms no callback with Aurpay.
 
-        Its handler receives an `UnconfirmedNotification` for each, and has to query
-        Aurpay before it fulfils an order: a callback proves that Aurpay called this
+        Its handler receives an `UnconfirmedNotification` for each callback, and has to
+        query Aurpay before it fulfils an order: a callback proves that Aurpay called this
         URL, not that the order was paid.
 
         Raises:
