@@ -293,7 +293,7 @@ class Attention(StrEnum):
 
 
 def attention_for(attempt: Attempt) -> Attention | None:
-    """Return the task of a person about an attempt; ``None`` if there is none."""
+    """Return what a person has to do about an attempt; ``None`` if nothing."""
     state, status = attempt.state, attempt.status
     if state is _State.DUPLICATE:
         return Attention.REFUND
