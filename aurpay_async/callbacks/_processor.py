@@ -570,9 +570,9 @@ class CallbackProcessor:
     ) -> Self:
         """Return a processor that confirms no callback with Aurpay.
 
-        Its handler receives an `UnconfirmedNotification` for each callback, and has to
-        query Aurpay before it fulfils an order: a callback proves that Aurpay called this
-        URL, not that the order was paid.
+        Its handler receives an `UnconfirmedNotification` for each callback. It has to
+        query Aurpay before it fulfils an order: a callback proves that Aurpay called
+        this URL, not that the order was paid.
 
         Raises:
             ConfigurationError: as the constructor.
