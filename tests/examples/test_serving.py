@@ -109,6 +109,7 @@ class Shop:
         write_shop(self.folder, url)
         file = self.folder / "shop.py"
         file.write_text(file.read_text("utf-8") + LOADED, encoding="utf-8")
+        shutil.copy(ROOT / "examples" / "gunicorn_worker.py", self.folder)
 
     async def states(self) -> list[AttemptState]:
         """Return the states of all attempts in the database."""
@@ -210,19 +211,22 @@ async def test_order_of_a_request_cancelled_by_the_shutdown_is_stored(
 
 
 @contextmanager
-def nginx(shop: Shop) -> Iterator[tuple[int, Path]]:
-    """Run nginx with the page's part before a shop; yield its port and its folder."""
+def nginx(shop: Shop, section: str) -> Iterator[tuple[int, Path]]:
+    """Run nginx with a section's part before a shop; yield its port and its folder."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         pytest.skip("needs nginx (Debian's nginx-light)")
-    (part,) = re.findall(r"```nginx\n(.*?)```", PAGE, re.DOTALL)
-    port = free_port()
+    text = PAGE.partition(f"## {section}\n")[2]
+    found = re.search(r"```nginx\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    part, port = found[1], free_port()
     for old, new in {
         "listen 8080": f"listen 127.0.0.1:{port}",
         "127.0.0.1:8000": f"127.0.0.1:{shop.port}",
+        "127.0.0.1:8001": f"127.0.0.1:{free_port()}",
         "/var/log/nginx/": "",
     }.items():
-        assert old in part
+        assert old in part or old.endswith("8001")
         part = part.replace(old, new)
     who = unprivileged_user()
     with tempfile.TemporaryDirectory(prefix="aurpay-nginx-") as name:
@@ -244,7 +248,7 @@ def nginx(shop: Shop) -> Iterator[tuple[int, Path]]:
 async def test_shop_behind_nginx_with_a_prefix_is_paid_and_no_query_is_logged(
     shop: Shop, root_path: str
 ) -> None:
-    with nginx(shop) as (port, folder):
+    with nginx(shop, "nginx with a path prefix") as (port, folder):
         url = f"http://127.0.0.1:{port}/eu"
         shop.write(url)
         file = shop.folder / "shop.py"
@@ -271,3 +275,24 @@ async def test_shop_behind_nginx_with_a_prefix_is_paid_and_no_query_is_logged(
         assert '/eu/aurpay/callback" 200' in log
         assert "?" not in log
         assert (folder / "shop-error.log").read_text("utf-8") == ""
+
+
+async def test_shop_behind_nginx_is_paid_while_one_of_its_two_processes_is_down(
+    shop: Shop,
+) -> None:
+    with nginx(shop, "nginx with two processes") as (port, folder):
+        url = f"http://127.0.0.1:{port}"
+        shop.write(url)
+        with shop.served(recipe("uvicorn")):
+            await ask("GET", f"{shop.url}/shipments")
+            order = await ask("POST", f"{url}/carts/1/pay")
+            await shop.sandbox.pay(order["order_id"])
+            shop.sandbox.assert_callbacks("paid")
+            assert await ask("GET", f"{url}/shipments") == ["cart-1"]
+        async with aiohttp.ClientSession() as browser:
+            for path in ("/metrics", "/metrics/"):
+                async with browser.get(url + path) as response:
+                    assert response.status == 404
+        log = (folder / "shop.log").read_text("utf-8")
+        assert '/aurpay/callback" 200' in log
+        assert "?" not in log
