@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from contextlib import asynccontextmanager
 from copy import copy
 from datetime import timedelta
 from functools import partial
@@ -49,11 +50,9 @@ from ._recording import PAYMENT_HASH, record
 from ._repository import Key, LockedAttempt
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
     from datetime import datetime
     from decimal import Decimal
-
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from .._api.lightning_order import LightningOrder
     from .._api.models import NewOrder
@@ -161,11 +160,7 @@ class Answers:
 
     async def _store_failure(self, sending: Sending, error: AurpayError) -> None:
         order_id = own_order_id(error)
-        rows = self._repository.rows
-        key = Key(sending.attempt.attempt_id, order_id=order_id)
-        async with rows.database.begin() as connection:
-            found = await rows.find_and_lock(connection, key)
-            locked = found or await self._restore(connection, sending.attempt, key)
+        async with self._locking(sending.attempt, order_id) as locked:
             current = locked.attempt
             if error.outcome is not RequestOutcome.UNKNOWN:
                 await locked.move(AttemptState.REJECTED)
@@ -186,16 +181,9 @@ class Answers:
     async def _store_order(
         self, sending: Sending, order: LightningOrder
     ) -> LightningOrder | None:
-        rows, invoice = self._repository.rows, order.payment_request
+        order_id, invoice = order.order_id, order.payment_request
         payment_hash = invoice.payment_hash
-        key = Key(
-            sending.attempt.attempt_id,
-            order_id=order.order_id,
-            payment_hash=payment_hash,
-        )
-        async with rows.database.begin() as connection:
-            found = await rows.find_and_lock(connection, key)
-            locked = found or await self._restore(connection, sending.attempt, key)
+        async with self._locking(sending.attempt, order_id, payment_hash) as locked:
             if locked.is_order_taken or locked.is_payment_hash_taken:
                 change = await _withhold_duplicate(locked, order)
             else:
@@ -204,7 +192,7 @@ class Answers:
                 change = await locked.move(
                     AttemptState.PAYABLE if is_payable else AttemptState.WITHHELD,
                     AttemptState.WITHHELD,
-                    order_id=order.order_id,
+                    order_id=order_id,
                     payment_hash=payment_hash,
                     status=current.status or order.status,
                     candidates={},
@@ -217,15 +205,22 @@ class Answers:
             raise _duplicate_error(order, is_order_taken=locked.is_order_taken)
         return order if change.attempt.state is AttemptState.PAYABLE else None
 
-    async def _restore(
-        self, connection: AsyncConnection, attempt: Attempt, key: Key
-    ) -> LockedAttempt:
-        """Insert the row of an attempt again: a failover can lose the last commits."""
+    @asynccontextmanager
+    async def _locking(
+        self, attempt: Attempt, order_id: str | None, payment_hash: str | None = None
+    ) -> AsyncGenerator[LockedAttempt, None]:
+        """Lock an attempt; insert it again if a failover has lost the last commits."""
         rows = self._repository.rows
-        await rows.begin(connection, attempt.reference, attempt.price, attempt.currency)
-        restored = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
-        await rows.add(connection, restored)
-        return await rows.lock(connection, key)
+        key = Key(attempt.attempt_id, order_id=order_id, payment_hash=payment_hash)
+        async with rows.database.begin() as connection:
+            locked = await rows.find_and_lock(connection, key)
+            if locked is None:
+                of = (attempt.reference, attempt.price, attempt.currency)
+                await rows.begin(connection, *of)
+                restored = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
+                await rows.add(connection, restored)
+                locked = await rows.lock(connection, key)
+            yield locked
 
 
 async def _withhold_duplicate(locked: LockedAttempt, order: LightningOrder) -> Change:
@@ -455,11 +450,8 @@ class OrderOpener:
             )
             await self._transition(attempt, polled=True)
             return
-        async with self._repository.rows.database.begin() as connection:
-            await record_candidates(
-                await self._repository.rows.lock(connection, Key(attempt.attempt_id)),
-                found.orders,
-            )
+        async with self._repository.rows.locking(Key(attempt.attempt_id)) as locked:
+            await record_candidates(locked, found.orders)
 
     async def _poll(self, attempt: Attempt) -> LightningOrder | None:
         """Poll an order that is past `overdue_at`."""
@@ -473,19 +465,15 @@ class OrderOpener:
             check_platform_order(known, order)
             await repository.rows.plan_poll(attempt)
             return attrs.evolve(known, status=order.status)
-        async with repository.rows.database.begin() as connection:
-            locked = await repository.rows.lock(
-                connection, Key(attempt.attempt_id, order_id=order.order_id)
-            )
+        key = Key(attempt.attempt_id, order_id=order.order_id)
+        async with repository.rows.locking(key) as locked:
             await record(locked, order)
         return None
 
     async def _transition(
         self, attempt: Attempt, *targets: AttemptState, polled: bool = False
     ) -> None:
-        rows = self._repository.rows
-        async with rows.database.begin() as connection:
-            locked = await rows.lock(connection, Key(attempt.attempt_id))
+        async with self._repository.rows.locking(Key(attempt.attempt_id)) as locked:
             changes = {"last_polled_at": locked.entry.now} if polled else {}
             await locked.move(*targets, **changes)
 

@@ -254,7 +254,12 @@ def decide(entry: ReferenceRecord | None, price: Decimal, currency: str) -> Step
         return _show_paid(entry, entry.paid_attempt_id)
     newest = {attempt.state: attempt for attempt in reversed(entry.attempts)}
     if AttemptState.PAYMENT_REPORTED in newest:
-        raise _needs_review(newest[AttemptState.PAYMENT_REPORTED])
+        raise PaymentNeedsReviewError(
+            f"a callback reports that {shown(entry.reference)} is paid, and its order "
+            "is not identified; reconcile() searches for it, and resolve() assigns an "
+            "order",
+            reference=entry.reference,
+        )
     current = next((newest[state] for state in ACTIVE if state in newest), None)
     if current is not None:
         return Step(_decide_active(current, entry.now), current)
@@ -305,14 +310,6 @@ def _show_paid(entry: ReferenceRecord, attempt_id: str) -> Step:
     )
     error.order_id = order_id
     raise error
-
-
-def _needs_review(attempt: Attempt) -> PaymentNeedsReviewError:
-    return PaymentNeedsReviewError(
-        f"a callback reports that {shown(attempt.reference)} is paid, and its order is "
-        "not identified; reconcile() searches for it, and resolve() assigns an order",
-        reference=attempt.reference,
-    )
 
 
 def _decide_active(attempt: Attempt, now: datetime) -> Action:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from .._api.models import Order
     from ..callbacks import Kind
     from ._models import Attempt, OnChange
-    from ._repository import LockedAttempt, Neighbours, Repository, Rows
+    from ._repository import LockedAttempt, Neighbours, Repository
 
 
 #: Runs that follow each other at once do not count the orders each time.
@@ -182,8 +182,7 @@ async def candidate(
 ) -> Order | None:
     """Search for the order of a callback for this attempt; record the candidates."""
     found = await search(repository, attempt)
-    async with repository.rows.database.begin() as connection:
-        locked = await repository.rows.lock(connection, Key(attempt.attempt_id))
+    async with repository.rows.locking(Key(attempt.attempt_id)) as locked:
         await record_candidates(locked, found.orders)
     return found.order_of(attempt, kind)
 
@@ -305,9 +304,16 @@ async def _poll_attempt(
         # The sender has crashed: the next run searches for its order.
         return await _transition(repository, attempt, AttemptState.UNKNOWN, on_change)
     found = await search(repository, attempt, poll.now)
-    async with repository.rows.database.begin() as connection:
-        change = await _record_search(repository.rows, connection, attempt, found)
-        return await _notify(change, connection, on_change)
+    # A reported payment may identify the order.
+    is_reported = attempt.state is AttemptState.PAYMENT_REPORTED
+    order = found.order_of(attempt, "paid") if is_reported else None
+    key = Key(attempt.attempt_id, order_id=None if order is None else order.order_id)
+    async with repository.rows.locking(key) as locked:
+        if order is None:
+            change = await record_candidates(locked, found.orders)
+        else:
+            change = await record(locked, order)
+        return await _notify(change, locked.connection, on_change)
 
 
 async def _poll_order(
@@ -321,25 +327,10 @@ async def _poll_order(
         return await _transition(
             repository, poll.attempt, AttemptState.EXPIRED, on_change
         )
-    async with repository.rows.database.begin() as connection:
-        locked = await repository.rows.lock(
-            connection, Key(poll.attempt.attempt_id, order_id=order.order_id)
-        )
+    key = Key(poll.attempt.attempt_id, order_id=order.order_id)
+    async with repository.rows.locking(key) as locked:
         change = await record(locked, order)
-        return await _notify(change, connection, on_change)
-
-
-async def _record_search(
-    rows: Rows, connection: AsyncConnection, attempt: Attempt, found: SearchResult
-) -> Change:
-    """Record a search; a reported payment may identify the order."""
-    is_reported = attempt.state is AttemptState.PAYMENT_REPORTED
-    order = found.order_of(attempt, "paid") if is_reported else None
-    order_id = None if order is None else order.order_id
-    locked = await rows.lock(connection, Key(attempt.attempt_id, order_id=order_id))
-    if order is not None:
-        return await record(locked, order)
-    return await record_candidates(locked, found.orders)
+        return await _notify(change, locked.connection, on_change)
 
 
 async def _transition(
@@ -348,13 +339,12 @@ async def _transition(
     to: AttemptState,
     on_change: OnChange | None,
 ) -> Change:
-    async with repository.rows.database.begin() as connection:
-        locked = await repository.rows.lock(connection, Key(attempt.attempt_id))
+    async with repository.rows.locking(Key(attempt.attempt_id)) as locked:
         now = locked.entry.now
         # An attempt that has just become unknown has not been searched for yet.
         polled = {} if to is AttemptState.UNKNOWN else {"last_polled_at": now}
         change = await locked.move(to, **polled)
-        return await _notify(change, connection, on_change)
+        return await _notify(change, locked.connection, on_change)
 
 
 async def _notify(

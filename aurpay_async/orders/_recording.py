@@ -84,7 +84,8 @@ async def record(
         paid_by_other=locked.entry.paid_attempt_id not in {None, attempt.attempt_id},
         expired=now >= attempt.payable_until,
     )
-    if order.status.is_paid and _shares_invoice(attempt) and not by_person:
+    shares_invoice = attempt.failed_check == PAYMENT_HASH
+    if order.status.is_paid and shares_invoice and not by_person:
         to = (AttemptState.PAYMENT_REPORTED,)
     change = await move(
         *to, order_id=order.order_id, status=order.status, candidates={}
@@ -104,11 +105,6 @@ def _is_late(stored: OrderStatus, order: Order) -> bool:
     created, updated = order.create_time, order.update_time
     is_past = bool(created and updated and updated > overdue_at(created))
     return is_past or stored is OrderStatus.OVERDUE
-
-
-def _shares_invoice(attempt: Attempt) -> bool:
-    """Return true if another order has the payment hash of this one."""
-    return attempt.failed_check == PAYMENT_HASH
 
 
 async def _record_report(locked: LockedAttempt, kind: Kind, hint: str | None) -> Change:
@@ -161,13 +157,11 @@ async def record_update(
             field="update",
             hint=_HINT,
         )
-    async with repository.rows.writing(caller) as connection:
-        if isinstance(update, ConfirmedNotification):
+    if isinstance(update, ConfirmedNotification):
+        async with repository.rows.writing(caller) as connection:
             return await _record_confirmed(repository.rows, connection, update)
-        order_id = order.order_id
-        locked = await repository.rows.lock(
-            connection, Key(order_id, "order_id", order_id)
-        )
+    key = Key(order.order_id, "order_id", order.order_id)
+    async with repository.rows.locking(key, caller) as locked:
         return await record(locked, order)
 
 
@@ -244,11 +238,8 @@ async def resolve(
     repository: Repository, attempt_id: str, order: Order | None, caller: Caller
 ) -> Change:
     """Record a person's decision: the order of an attempt, or that it created none."""
-    async with repository.rows.writing(caller) as connection:
-        locked = await repository.rows.lock(
-            connection,
-            Key(attempt_id, order_id=None if order is None else order.order_id),
-        )
+    key = Key(attempt_id, order_id=None if order is None else order.order_id)
+    async with repository.rows.locking(key, caller) as locked:
         attempt = locked.attempt
         reported = attempt.state is AttemptState.PAYMENT_REPORTED
         if attempt.order_id is not None and not reported:

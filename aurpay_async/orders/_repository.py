@@ -118,16 +118,6 @@ class Neighbours(NamedTuple):
     hinted: frozenset[str]
 
 
-class Backlog(NamedTuple):
-    """Due polls, and attempts that need a review."""
-
-    #: How long the most overdue poll has been due.
-    lag: timedelta
-    #: Counted up to `_MAX_COUNT`, like the next one.
-    due: int
-    needs_review: int
-
-
 @final
 class Rows:
     """Queries and updates of the two tables."""
@@ -216,6 +206,14 @@ class Rows:
             what = "order" if key.by == "order_id" else "attempt"
             raise UnknownOrderError(f"the store has no {what} {shown(key.value)}")
         return found
+
+    @asynccontextmanager
+    async def locking(
+        self, key: Key, caller: object = None
+    ) -> AsyncGenerator[LockedAttempt, None]:
+        """Lock an attempt as `lock` does, in a transaction as `writing` opens it."""
+        async with self.writing(caller) as connection:
+            yield await self.lock(connection, key)
 
     async def find_and_lock(
         self, connection: AsyncConnection, key: Key
@@ -345,10 +343,15 @@ class Rows:
         )
         return found.attempts
 
-    async def backlog(self) -> Backlog:
-        """Return the state of the queue of polls, with one query of two indexes."""
+    async def backlog(self) -> tuple[timedelta, int, int]:
+        """Return the queue of polls, with one query of two indexes.
+
+        Returns:
+            How long the most overdue poll has been due; and the numbers of due polls
+            and of attempts that need a review, each counted to `_MAX_COUNT`.
+        """
         row = await self._count(self._sql.backlog)
-        return Backlog(_lag(row["next"], row["now"]), row["due"], row["review"])
+        return _lag(row["next"], row["now"]), row["due"], row["review"]
 
     async def _count(self, query: Executable) -> RowMapping:
         async with self.database.connect() as connection:
@@ -515,10 +518,6 @@ class LockedAttempt:
         return Change(attempt=after, before=before.state)
 
 
-def _make_gauges(repository: Repository) -> OrderGauges:
-    return OrderGauges(repository.clock)
-
-
 @attrs.frozen
 class Repository:
     """Client, tables and clock of an order store."""
@@ -526,6 +525,8 @@ class Repository:
     client: AurpayClient
     rows: Rows
     clock: Clock
-    gauges: OrderGauges = attrs.field(
-        init=False, default=attrs.Factory(_make_gauges, takes_self=True)
-    )
+    gauges: OrderGauges = attrs.field(init=False)
+
+    @gauges.default
+    def _make_gauges(self) -> OrderGauges:
+        return OrderGauges(self.clock)

@@ -388,16 +388,16 @@ class OrderStore:
             ConfigurationError: the database lacks the tables of the order store.
         """
         await self._ready()
-        backlog = await self._repository.rows.backlog()
+        lag, due, needs_review = await self._repository.rows.backlog()
         runner = self._runner
         return Health(
             is_running=runner.is_running,
             last_run_at=runner.last_run_at,
             failures=runner.failures,
             last_error=runner.last_error,
-            lag=backlog.lag,
-            due=backlog.due,
-            needs_review=backlog.needs_review,
+            lag=lag,
+            due=due,
+            needs_review=needs_review,
         )
 
     async def attempts(self, reference: str) -> Sequence[Attempt]:
