@@ -12,7 +12,8 @@ loop, is replaced; the engine stays the same object.
 
 A step is a call that waits for the database: connect, execute, commit, close. Code of
 the merchant runs between the steps of a transaction and never inside one, so its
-exceptions are not translated.
+exceptions are not translated. A step that fails, or exceeds its time limit, raises a
+`StoreUnavailableError`.
 """
 
 from __future__ import annotations
@@ -133,9 +134,6 @@ async def execute(
 
     Build a statement once, with `bindparam`, and pass the values as `parameters`:
     SQLAlchemy then finds the compiled statement without walking through it.
-
-    Raises:
-        StoreUnavailableError: the database failed, or did not answer in time.
     """
     # Without this option, SQLAlchemy drops the row count of an INSERT.
     options = {"preserve_rowcount": True}
@@ -151,11 +149,7 @@ async def execute_and_commit(
     statement: sa.Executable,
     parameters: Mapping[str, object] | None = None,
 ) -> sa.CursorResult[Any]:
-    """Execute a statement as `execute` does, and commit it.
-
-    Raises:
-        StoreUnavailableError: the database failed, or did not answer in time.
-    """
+    """Execute a statement as `execute` does, and commit it."""
     result = await execute(connection, statement, parameters)
     await commit(connection)
     return result
@@ -164,13 +158,9 @@ async def execute_and_commit(
 async def commit(connection: AsyncConnection) -> None:
     """Commit; if the commit fails, discard the connection.
 
-    Its transaction may still be open: SQLite cannot commit while another connection
-    reads. SQLAlchemy considers the transaction ended, so the pooled connection would
-    keep its lock, and its next user would commit its writes.
-
-    Raises:
-        StoreUnavailableError: the database failed, or did not answer in time; the
-            commit may have taken effect.
+    It may have taken effect, or the transaction may still be open: SQLite cannot commit
+    while another connection reads. SQLAlchemy considers the transaction ended, so the
+    pooled connection would keep its lock, and its next user would commit its writes.
     """
     dialect = connection.dialect.name
     try:
@@ -195,9 +185,6 @@ async def step(
         connection: The connection that it uses. Its socket is closed at the time limit,
             because SQLAlchemy would wait for the server to close it.
         limit_s: The limit in seconds, if not that of the dialect.
-
-    Raises:
-        StoreUnavailableError: the database failed, or did not answer in time.
         ConfigurationError: the connection belongs to another event loop.
     """
     limit_s = STEP_LIMIT_S[dialect] if limit_s is None else limit_s
@@ -326,11 +313,7 @@ class Database:
     """
 
     def __init__(self, engine_or_url: AsyncEngine | str, user: str) -> None:
-        """Validate the arguments. No connection is opened yet.
-
-        Args:
-            engine_or_url: The argument of the public class.
-            user: The name of that class, for messages.
+        """Validate the arguments of the public class `user`, without I/O.
 
         Raises:
             ConfigurationError: the database is not supported.
@@ -393,9 +376,6 @@ class Database:
                 to be committed.
             writes: Whether a statement will write, so that it has to wait on SQLite
                 until no other task of this process does.
-
-        Raises:
-            StoreUnavailableError: the database failed, or did not answer in time.
             ConfigurationError: it was closed, or is in use on another event loop.
         """
         if self._closed:
@@ -416,8 +396,6 @@ class Database:
         An exception inside the block rolls it back and is raised unchanged.
 
         Raises:
-            StoreUnavailableError: the database failed, or did not answer in time. If
-                it was the commit that failed, it may have taken effect.
             ConfigurationError: it was closed, or is in use on another event loop; or
                 the engine commits each statement.
         """
@@ -428,7 +406,7 @@ class Database:
     def now(
         self, clock: Clock, after: timedelta = timedelta(0)
     ) -> sa.ColumnElement[datetime]:
-        """Return an SQL expression for the time.
+        """Return an SQL expression for the time, plus `after`.
 
         It needs no query: use it in the values of an INSERT or UPDATE, in a WHERE (an
         index is used), or as a column of a SELECT. Its value is that of the execution,
@@ -438,10 +416,6 @@ class Database:
         different clocks agree. On SQLite, where all processes are on one machine, it is
         the time of `clock`; and on both if `clock` is no `SystemClock`, such as a
         `FakeClock`.
-
-        Args:
-            clock: The clock of the caller.
-            after: Added to the time.
         """
         if self.is_sqlite or not isinstance(clock, SystemClock):
             return bindparam(

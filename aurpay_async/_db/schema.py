@@ -67,7 +67,6 @@ async def read_schema(database: Database) -> Schema:
 
     Raises:
         ConfigurationError: an unreleased version created the tables.
-        StoreUnavailableError: the database failed, or did not answer in time.
     """
     async with database.connect() as connection:
         return await step(

@@ -127,11 +127,7 @@ class Answers:
         return stored
 
     async def fail(self, sending: Sending, error: AurpayError) -> None:
-        """Store the outcome of a call that failed.
-
-        Raises:
-            OrderStoreError: it could not be stored.
-        """
+        """Store the outcome of a call that failed."""
         await self._with_retries(sending, partial(self._store_failure, sending, error))
 
     async def _with_retries(
@@ -278,12 +274,7 @@ class OrderOpener:
     """Creates the orders of references, with one running step for each."""
 
     def __init__(self, repository: Repository, call_s: float) -> None:
-        """Initialise without I/O.
-
-        Args:
-            repository: The store's.
-            call_s: The longest duration of one call of the client, in seconds.
-        """
+        """Initialise without I/O; a call of the client takes at most `call_s`."""
         self._repository = repository
         self._call_limit = call_limit(call_s)
         #: The longest duration of a step in seconds, unless the database delays it.
@@ -375,10 +366,9 @@ class OrderOpener:
         return None
 
     async def _plan(self, reference: str, request: NewOrder) -> Step | Sending:
-        """Decide the next step, and write its row, while holding the reference's lock.
+        """Decide the next step while holding the lock, and write its row.
 
-        Returns:
-            The step; or the attempt to send, if an order is to be created.
+        If an order is to be created, this returns its attempt.
         """
         rows, price, currency = self._repository.rows, request.price, request.currency
         async with rows.database.begin() as connection:

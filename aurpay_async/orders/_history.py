@@ -59,9 +59,6 @@ async def read_history(rows: Rows, name: str) -> History | None:
         rows: The order store's.
         name: The reference; or the order id, attempt id or payment hash of one of its
             attempts.
-
-    Raises:
-        StoreUnavailableError: the database failed, or did not answer in time.
     """
     async with rows.database.connect() as connection:
         record = await rows.entry(connection, Key(name, "reference"))

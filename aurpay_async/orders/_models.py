@@ -234,13 +234,7 @@ class Attempt:
 def log_fields_of(
     attempt: Attempt, error: BaseException | None = None, order_id: str | None = None
 ) -> Mapping[str, str | None]:
-    """Return the fields of a log record about an attempt.
-
-    Args:
-        attempt: The attempt.
-        error: The error that is logged.
-        order_id: Its order, if the attempt does not have it yet.
-    """
+    """Return the fields of a log record about an attempt."""
     return {
         "reference": attempt.reference,
         "order_id": order_id or attempt.order_id,

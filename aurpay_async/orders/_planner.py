@@ -81,11 +81,7 @@ DONE: Final = frozenset(
 
 
 def call_limit(call_s: float) -> timedelta:
-    """Return the longest duration of a call, from its row to its stored answer.
-
-    Args:
-        call_s: Seconds that the client's calls take at most.
-    """
+    """Return the longest duration of a call, from its row to its stored answer."""
     return MAX_SEND_DELAY + timedelta(seconds=call_s) + _STORE_LIMIT
 
 
@@ -97,12 +93,7 @@ def is_over(attempt: Attempt, now: datetime) -> bool:
 
 
 def last_payment_at(opened: datetime, expires_at: datetime | None = None) -> datetime:
-    """Return the end of the period in which a payment of an order can arrive.
-
-    Args:
-        opened: When the attempt was created.
-        expires_at: When its invoice expires, if that is known.
-    """
+    """Return the end of the period in which a payment of an order can arrive."""
     unknown = opened + INVOICE_LIFE
     latest = opened + _MAX_INVOICE_LIFE
     return min(expires_at or unknown, latest) + EXPIRY_GRACE
@@ -232,11 +223,6 @@ class Step(NamedTuple):
 def decide(entry: ReferenceRecord | None, price: Decimal, currency: str) -> Step | None:
     """Return the next step for a reference; ``None`` to create an order.
 
-    Args:
-        entry: The store's record; ``None`` if it has none.
-        price: The price of the call.
-        currency: The currency of the call.
-
     Raises:
         ReferenceConflictError: the reference has another price or currency.
         AlreadyPaidError: it is paid, and there is no invoice to show.
@@ -279,9 +265,6 @@ def _require_pause(failed: Sequence[Attempt], now: datetime) -> None:
 
     A single failed check may be a coincidence. If the next answer fails as well, the
     cause is likely to persist: a wrong clock, network or payee.
-
-    Raises:
-        UntrustedOrderError: the pause is not over.
     """
     doublings = min(len(failed) - _FAILURES_BEFORE_PAUSE, _MAX_DOUBLINGS)
     pause = min(_FIRST_PAUSE * 2**doublings, PAYMENT_WINDOW)

@@ -82,11 +82,7 @@ class SearchResult(NamedTuple):
 
         It is if exactly one order matches, in any status; or if the body of the
         callback names one that matches. The body is not signed and proves nothing on
-        its own.
-
-        Args:
-            attempt: The attempt that the callback's attempt id identifies.
-            kind: The event that the callback reports; Aurpay has to report the same.
+        its own: Aurpay has to report the same event as the callback.
         """
         hint = attempt.hinted_order_id
         if hint is not None:
@@ -106,13 +102,10 @@ def _confirms(order: Order, kind: Kind) -> bool:
 async def search(
     repository: Repository, attempt: Attempt, now: datetime | None = None
 ) -> SearchResult:
-    """Search Aurpay for orders that may belong to an attempt.
+    """Search Aurpay for orders that may belong to an attempt without a known order.
 
-    Args:
-        repository: The store's.
-        attempt: An attempt without a known order.
-        now: The time, if polling the stored candidates may be enough; ``None`` to read
-            the list in any case.
+    Without `now`, the list is read in any case; with it, polling the stored candidates
+    may be enough.
     """
     near = await repository.rows.near(attempt)
     candidates = [one for one in attempt.candidates if one not in near.order_ids]
@@ -205,11 +198,7 @@ class _Poll(NamedTuple):
 async def reconcile(
     repository: Repository, *, limit: int, on_change: OnChange | None
 ) -> Reconciliation:
-    """Poll the most urgent `limit` attempts that are due, and measure the run.
-
-    Raises:
-        StoreUnavailableError: the database failed, or did not answer in time.
-    """
+    """Poll the most urgent `limit` attempts that are due, and measure the run."""
     try:
         done = await _poll_due(repository, limit, on_change)
     except Exception:
@@ -272,13 +261,9 @@ def _affects_all(error: Exception) -> bool:
 
 
 async def _reschedule(repository: Repository, poll: _Poll, error: Exception) -> Failure:
-    """Plan the next poll of an attempt after a failure.
-
-    Raises:
-        StoreUnavailableError: the database failed; the lease ends by itself.
-    """
+    """Plan the next poll of an attempt after a failure."""
     if isinstance(error, StoreUnavailableError):
-        raise error
+        raise error  # the lease ends by itself
     attempt = poll.attempt
     if isinstance(error, _HandlerError) and error.__cause__ is not None:
         fields = log_fields_of(attempt)

@@ -55,12 +55,7 @@ PAYMENT_HASH: Final = "payment_hash"
 async def record(
     locked: LockedAttempt, order: Order, *, by_person: bool = False
 ) -> Change:
-    """Record Aurpay's status of an attempt's order.
-
-    Args:
-        locked: The attempt, with the owner of the order.
-        order: The order as read from Aurpay.
-        by_person: True if a person has assigned the order to this attempt.
+    """Record Aurpay's status of an attempt's order, which a person may have assigned.
 
     Raises:
         CallbackReferenceError: the order belongs to another attempt, or has another
@@ -110,10 +105,7 @@ def _is_late(stored: OrderStatus, order: Order) -> bool:
 async def _record_report(locked: LockedAttempt, kind: Kind, hint: str | None) -> Change:
     """Record a signed callback that Aurpay has not confirmed.
 
-    Args:
-        locked: The attempt.
-        kind: The event that the callback reports.
-        hint: The order id in the body of the callback, if it has a body.
+    Its body, which is not signed, may have given the order id `hint`.
     """
     attempt = locked.attempt
     if kind != "paid":
@@ -142,11 +134,7 @@ _HINT: Final = (
 async def record_update(
     repository: Repository, update: OrderUpdate, caller: Caller
 ) -> Change:
-    """Record an update of an order, in the caller's transaction if one is given.
-
-    Raises:
-        InvalidRequestError: `update` is neither a notification nor an order.
-    """
+    """Record an update of an order, in the caller's transaction if one is given."""
     if isinstance(update, UnconfirmedNotification):
         return await _record_unconfirmed(repository, update, caller)
     order = update.order if isinstance(update, ConfirmedNotification) else update
@@ -168,11 +156,7 @@ async def record_update(
 def require_one_source(
     update: object, reference: str | None, order_id: str | None
 ) -> None:
-    """Require that a call of `OrderStore.record` names its order in exactly one way.
-
-    Raises:
-        InvalidRequestError: none of the arguments is given, or more than one.
-    """
+    """Require that a call of `OrderStore.record` names its order in exactly one way."""
     arguments = {"update": update, "reference": reference, "order_id": order_id}
     given = [name for name, value in arguments.items() if value is not None]
     if len(given) != 1:
@@ -185,12 +169,7 @@ def require_one_source(
 
 
 async def read_order(repository: Repository, order_id: str) -> Order:
-    """Query Aurpay for an order.
-
-    Raises:
-        InvalidRequestError: it is no order id; or Aurpay has no such order, and the
-            store has a reference of that name.
-    """
+    """Query Aurpay for an order; name the mistake if the id is that of a reference."""
     try:
         return await repository.client.get_order(require_order_id(order_id))
     except NotFoundError as error:
@@ -204,11 +183,7 @@ async def read_order(repository: Repository, order_id: str) -> Order:
 
 
 async def read_order_of(repository: Repository, reference: str) -> Order:
-    """Query Aurpay for the orders of a reference; return the one to record.
-
-    Raises:
-        UnknownOrderError: the store knows no order of this reference.
-    """
+    """Query Aurpay for the orders of a reference; return the one to record."""
     attempts = [one for one in await repository.rows.of(reference) if one.order_id]
     paid = [one for one in attempts if one.state is AttemptState.PAID]
     payable = [one for one in attempts if one.state in PAYABLE]
@@ -300,14 +275,11 @@ async def _find_or_adopt(
     token: Reference,
     order_id: str | None = None,
 ) -> tuple[LockedAttempt, bool]:
-    """Lock the attempt of a callback; insert it if the store does not have it.
+    """Lock the attempt of a callback; return true if it was inserted for that.
 
     A restored backup lacks the newest attempts; or other code created an order with a
     reference. A payment needs review then: the signed URL proves that the order is the
     merchant's, but does not identify it.
-
-    Returns:
-        The attempt, and true if it was inserted.
     """
     key = Key(token.attempt_id, order_id=order_id)
     found = await rows.find_and_lock(connection, key)

@@ -133,11 +133,7 @@ class Rows:
     async def writing(
         self, caller: object = None
     ) -> AsyncGenerator[AsyncConnection, None]:
-        """Use the caller's transaction, which the caller commits, or open a new one.
-
-        Raises:
-            ConfigurationError: `caller` has no transaction.
-        """
+        """Use the caller's transaction, which the caller commits, or open a new one."""
         if caller is not None:
             yield await require_connection(caller)
             return
@@ -149,11 +145,8 @@ class Rows:
     ) -> ReferenceRecord | None:
         """Return the record of a reference, or ``None`` if there is none.
 
-        Args:
-            connection: A connection; with a transaction for `lock`.
-            key: The reference.
-            lock: Wait for the row lock of the reference first, and hold it in the
-                transaction. SQLite locks all rows.
+        With `lock`, wait for the row lock of the reference first, and hold it until the
+        transaction ends. SQLite locks all rows.
         """
         if lock and self.database.is_sqlite:
             await execute(connection, HOLD)
@@ -196,11 +189,7 @@ class Rows:
         return entry
 
     async def lock(self, connection: AsyncConnection, key: Key) -> LockedAttempt:
-        """Lock the reference of an attempt until the transaction ends.
-
-        Raises:
-            UnknownOrderError: the store has no such attempt.
-        """
+        """Lock the reference of an attempt, which must exist."""
         found = await self.find_and_lock(connection, key)
         if found is None:
             what = "order" if key.by == "order_id" else "attempt"
@@ -249,11 +238,7 @@ class Rows:
     async def change(
         self, connection: AsyncConnection, before: Attempt, after: Attempt
     ) -> None:
-        """Update the changed columns.
-
-        Raises:
-            OrderStoreError: the attempt is not in the state of `before` any more.
-        """
+        """Update the changed columns, if the attempt is in the state of `before`."""
         old = _values(before)
         changed = {
             name: value for name, value in _values(after).items() if value != old[name]
@@ -267,24 +252,15 @@ class Rows:
     async def set_paid_attempt(
         self, connection: AsyncConnection, paid: Attempt
     ) -> None:
-        """Record that the payment of this attempt pays its reference.
-
-        Raises:
-            OrderStoreError: another attempt has paid the reference.
-        """
+        """Record that this attempt has paid its reference, if no other one has."""
         values = {"row_key": paid.reference, "paid_by": paid.attempt_id}
         if (await execute(connection, SET_PAID, values)).rowcount != 1:
             raise _conflict(paid)
 
     async def plan_poll(self, attempt: Attempt, at: datetime | None = None) -> bool:
-        """Set the time of an attempt's next poll, unless it was changed meanwhile.
+        """Set the time of an attempt's next poll, which is now without `at`.
 
-        Args:
-            attempt: The attempt as it was read.
-            at: The time; ``None`` is now.
-
-        Returns:
-            True if the time was set.
+        Return false if it was changed since the attempt was read.
         """
         values = {
             "row_key": attempt.attempt_id,
@@ -344,11 +320,9 @@ class Rows:
         return found.attempts
 
     async def backlog(self) -> tuple[timedelta, int, int]:
-        """Return the queue of polls, with one query of two indexes.
+        """Return the lag of the polls, and the numbers of due polls and of reviews.
 
-        Returns:
-            How long the most overdue poll has been due; and the numbers of due polls
-            and of attempts that need a review, each counted to `_MAX_COUNT`.
+        Each is counted to `_MAX_COUNT`, with one query of two indexes.
         """
         row = await self._count(self._sql.backlog)
         return _lag(row["next"], row["now"]), row["due"], row["review"]
@@ -359,13 +333,10 @@ class Rows:
             return (await execute_and_commit(connection, query, limit)).mappings().one()
 
     async def prune(self, older_than: timedelta, *, paid: bool) -> int:
-        """Delete the references that are paid, or those that are not, and are old.
+        """Delete old references that are paid, or that are not; return their number.
 
         A reference is deleted with its attempts, if the last payment of each would have
         arrived `older_than` ago, and none is open or needs a person.
-
-        Returns:
-            The number of deleted references.
         """
         end = self.database.now(self._clock, -older_than)
         oldest, unsettled = pruning(end, paid=paid)

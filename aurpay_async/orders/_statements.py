@@ -125,12 +125,9 @@ class Statements:
         now: ColumnElement[datetime],
         soon: ColumnElement[datetime],
     ) -> None:
-        """Build the statements.
+        """Build the statements; `new` is the INSERT of the dialect.
 
-        Args:
-            new: The INSERT of the dialect, which inserts a reference.
-            now: The time.
-            soon: A time that only a clock that is ahead has reached.
+        Only a clock that is ahead has reached the time `soon`.
         """
         self._build_reads(now, soon)
         self._build_counts(now)
@@ -205,9 +202,7 @@ def pruning(
 ) -> tuple[Select[tuple[str]], Select[tuple[str]]]:
     """Return statements that find references to delete, and attempts to keep.
 
-    Args:
-        end: The time before which the last payment of each order would have arrived.
-        paid: True for paid references, false for the others.
+    Before `end`, the last payment of each order would have arrived.
     """
     is_settled = and_(
         _a.state.in_([str(state) for state in DONE]),

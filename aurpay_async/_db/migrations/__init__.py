@@ -64,7 +64,6 @@ async def fits(database: Database) -> bool:
 
     Raises:
         ConfigurationError: an unreleased version created the tables.
-        StoreUnavailableError: the database failed, or did not answer in time.
     """
     async with database.connect() as connection:
         return await step(database.dialect, connection.run_sync(_fits), connection)
@@ -112,7 +111,6 @@ async def upgrade(database: Database) -> None:
     Raises:
         ConfigurationError: Alembic is not installed; or a newer version of this
             package, or an unreleased one, created the tables.
-        StoreUnavailableError: the database failed, or did not answer in time.
     """
     try:  # in a thread, because the import is slow
         for name in _ALEMBIC:
