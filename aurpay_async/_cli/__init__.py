@@ -175,7 +175,7 @@ $ aurpay doctor
 $ AURPAY_BASE_URL=http://127.0.0.1:8765 aurpay doctor
 ```
 """,
-    ("withdraw", "account:withdraw"): """\
+    ("withdraw", "invoices:withdraw"): """\
 Show a Lightning invoice, ask for confirmation, and pay it.
 
 Moves money, and sends at most one request. The invoice is verified first. Without a
@@ -226,7 +226,7 @@ unless exactly one matches.
 $ aurpay order find 20 USD --sent-at 2026-01-31T12:00:00Z
 ```
 """,
-    ("order refund", "account:refund_order"): """\
+    ("order refund", "orders:refund_order"): """\
 Show the refund of an order, ask for confirmation, and refund the order.
 
 Moves money, and sends at most one request. Without a terminal to ask at, nothing is
@@ -259,7 +259,7 @@ $ aurpay payment url 20 USD --open
 $ aurpay payment url 20 USD --callback-url https://shop.example/paid
 ```
 """,
-    ("tx list", "account:list_transactions"): """\
+    ("tx list", "orders:list_transactions"): """\
 List payments, refunds and withdrawals.
 
 ```console
@@ -400,13 +400,17 @@ def main() -> None:
         # A character that the encoding lacks must not end the command with an error.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+    code = 0
     try:
-        sys.exit(run(sys.argv[1:]))
-    except BrokenPipeError:
-        # The reader closed the pipe. Python would report it again when it flushes
-        # standard output at exit.
+        code = run(sys.argv[1:])
+        print(end="", flush=True)
+    except OSError as error:
+        # Python would report it again when it flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"cannot write the output: {error.strerror}\n")
+        code = code or FAILED
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -415,7 +419,8 @@ def run(arguments: Sequence[str]) -> int:
         if arguments == ["--version"]:  # scripts ask for it; loading cyclopts is slow
             print(_version())
             return 0
-        if (group := _group_of(arguments)) is not None:
+        words = " ".join(arguments).removesuffix("--help").removesuffix("-h")
+        if (group := words.rstrip()) in _GROUPS:
             _show_group(group)
             return 0
         from cyclopts import CycloptsError
@@ -441,14 +446,6 @@ def run(arguments: Sequence[str]) -> int:
             raise
         sys.stderr.write(_MISSING.format(extras))
         return USAGE
-
-
-def _group_of(arguments: Sequence[str]) -> str | None:
-    """Return the group to show the help of, or None; ``aurpay`` itself is ""."""
-    words = [*arguments]
-    if words and words[-1] in {"--help", "-h"}:
-        words.pop()
-    return " ".join(words) if " ".join(words) in _GROUPS else None
 
 
 def _show_group(group: str) -> None:
@@ -477,7 +474,8 @@ def _show_box(rows: Mapping[str, str], columns: int) -> None:
         for head, part in zip_longest([name], wrap(text, room), fillvalue=""):
             lines.append(f"│ {head:{width}}  {part:{room}} │")
     lines.append(f"╰{'─' * (width + room + 4)}╯")
-    has_boxes = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    has_boxes = encoding.lower().startswith("utf")
     print("\n".join(lines).translate({} if has_boxes else _ASCII))
 
 

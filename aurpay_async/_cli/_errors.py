@@ -39,6 +39,7 @@ from ._output import Output, Row, amount, moment, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
     from inspect import BoundArguments
 
@@ -59,9 +60,11 @@ _FIX_CAUSE: Final = "Fix the cause and try again."
 
 _OTHER_PORT: Final = "Choose another port, or let --port 0 take a free one."
 
+_CORRECT: Final = "Set or correct it; `aurpay doctor` checks the client's settings."
+
 _CHECK_DATABASE: Final = (
-    "Check that the database runs, and that AURPAY_DATABASE names it; then run the "
-    "command again, which is safe."
+    "Check that the database runs, and that AURPAY_DATABASE or --database names it; "
+    "then run the command again, which is safe."
 )
 
 #: The most specific type of error comes first.
@@ -75,7 +78,7 @@ _HINTS: Final[tuple[tuple[type[AurpayError], str], ...]] = (
         CallbackReferenceError,
         "Nothing was changed: the order is not this attempt's.",
     ),
-    (ConfigurationError, "Set it and try again; `aurpay doctor` checks all settings."),
+    (ConfigurationError, _CORRECT),
     (AuthenticationError, "Check credentials and clock: `aurpay doctor`."),
     (NotFoundError, "Check the id, and that it belongs to this account and base URL."),
     (RateLimitedError, "Nothing was done: wait, then try again."),
@@ -272,27 +275,54 @@ _EFFECTS: Final = (
 async def open_client(output: Output) -> AsyncGenerator[AurpayClient, None]:
     """Open a client configured by the environment.
 
-    If Ctrl-C interrupts it after a request was sent, report what may have happened.
+    If Ctrl-C interrupts it after a request was sent, or if its result cannot be
+    written, report what may have happened.
     """
     events: list[Event] = []
     async with AurpayClient.from_env(on_event=events.append) as aurpay:
         try:
             yield aurpay
+        except AurpayError:
+            raise
         except asyncio.CancelledError:
-            _warn(output, events)
+            _warn(output, "interrupted", "interrupted", _sent(events, _UNKNOWN))
+            raise
+        except OSError as error:
+            problem = f"the result cannot be written ({_describe(error)})"
+            sent = _sent(events, {*_UNKNOWN, None})
+            if _warn(Output("text"), "os", problem, sent):
+                raise _OutputLostError from error
             raise
 
 
-def _warn(output: Output, events: list[Event]) -> None:
-    unknown = {
-        event.operation
-        for event in events
-        if isinstance(event, CallEvent) and event.outcome is RequestOutcome.UNKNOWN
-    }
+_UNKNOWN: Final = frozenset({RequestOutcome.UNKNOWN})
+
+
+class _OutputLostError(Exception):
+    """The result of a request that changes something could not be written."""
+
+
+def _sent(
+    events: list[Event], outcomes: AbstractSet[RequestOutcome | None]
+) -> set[str]:
+    """Return the operations with one of these outcomes; None is success."""
+    calls = [event for event in events if isinstance(event, CallEvent)]
+    return {call.operation for call in calls if call.outcome in outcomes}
+
+
+def _warn(output: Output, code: str, problem: str, sent: set[str]) -> bool:
+    """Report an order or a transfer that may exist, and return whether one may."""
     for operations, key, effect, advice in _EFFECTS:
-        if operations & unknown:
-            problem = f"interrupted after the request was sent: {effect}"
-            show_failure(output, "interrupted", problem, advice, **{key: True})
+        if operations & sent:
+            message = f"{problem} after the request was sent: {effect}"
+            show_failure(output, code, message, advice, **{key: True})
+            return True
+    return False
+
+
+def _describe(error: OSError) -> str:
+    """Return the reason: a socket's message is long, a file's message has its name."""
+    return error.strerror or str(error)
 
 
 def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
@@ -312,12 +342,12 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
     except AurpayError as error:
         show_error(output, error)
         return exit_code(error)
+    except _OutputLostError:
+        return OUTCOME_UNKNOWN
     except BrokenPipeError:
         raise  # the reader closed the pipe, so no message would arrive
     except OSError as error:
-        # The message of a socket's error is long, and that of a file's has its name.
-        problem = error.strerror or str(error)
-        message = f"{type(error).__name__}: {problem}"
+        message = f"{type(error).__name__}: {_describe(error)}"
         in_use = error.errno == errno.EADDRINUSE
         show_failure(output, "os", message, _OTHER_PORT if in_use else _FIX_CAUSE)
         return FAILED

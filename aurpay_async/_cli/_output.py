@@ -218,12 +218,6 @@ class Output:
         """Print a heading."""
         self._print(("  ", ""), (text, "bold cyan"), stderr=stderr)
 
-    def block(self, title: str, *lines: str) -> None:
-        """Print lines that can be copied below a heading, and an empty line."""
-        self.title(title)
-        for line in (*lines, ""):
-            self.line(line)
-
     def line(self, text: str = "", style: str = "") -> None:
         """Print a line without wrapping it, so that it can be copied."""
         self._print((text, style))

@@ -62,12 +62,14 @@ async def show_list(output: Output, listing: Listing[_T], options: ListOptions) 
     return 0
 
 
-def show_rows(output: Output, listing: Listing[_T], rows: Sequence[_T]) -> None:
-    """Show rows below the names of their columns."""
+def show_rows(
+    output: Output, columns: Mapping[str, int], rows: Sequence[Sequence[str]]
+) -> None:
+    """Show rows below the names of their columns, given with their least widths."""
     if rows:
-        output.cells(listing.columns.items(), "dim")
+        output.cells(columns.items(), "dim")
     for row in rows:
-        _show_row(output, listing, row)
+        output.cells(zip(row, columns.values(), strict=True))
 
 
 async def _show_page(
@@ -75,16 +77,10 @@ async def _show_page(
 ) -> None:
     with output.waiting(f"Querying the {listing.noun}"):
         page = await listing.fetch(aurpay, options.page, options.size)
-    rows = {listing.noun: [listing.members(row) for row in page.items]}
-    output.json(
-        listing.noun,
-        page=page.page,
-        size=page.size,
-        total=page.total,
-        max_page=page.max_page,
-        **rows,
-    )
-    show_rows(output, listing, page.items)
+    members = [listing.members(row) for row in page.items]
+    fields = pick(page, "page size total max_page")
+    output.json(listing.noun, **fields, **{listing.noun: members})
+    show_rows(output, listing.columns, [listing.cells(row) for row in page.items])
     output.line()
     of_pages = f"page {page.page:,} of {max(page.max_page, 1):,}"
     output.status(f"{of_pages}, {listing.noun} in all: {page.total:,}", "")
@@ -103,14 +99,12 @@ async def _show_all(
                     output.cells(listing.columns.items(), "dim")
                 count += 1
                 output.json(listing.kind, **listing.members(row))
-                _show_row(output, listing, row)
+                output.cells(
+                    zip(listing.cells(row), listing.columns.values(), strict=True)
+                )
                 show(f"{count:,} {listing.noun} so far")
     output.line()
     output.status(f"{count:,} {listing.noun}", "")
-
-
-def _show_row(output: Output, listing: Listing[_T], row: _T) -> None:
-    output.cells(zip(listing.cells(row), listing.columns.values(), strict=True))
 
 
 def pick(record: object, names: str) -> dict[str, Any]:
@@ -169,69 +163,57 @@ def detail_rows(order: Order) -> Iterator[Row]:
 BACKENDS: Final = {"wallycore": "libsecp256k1 (wallycore)", "python": "plain Python"}
 
 
-def show_order(output: Output, order: LightningOrder) -> None:
-    """Show a new order: its fields, its checks and its invoice."""
-    invoice = order.payment_request
-    results = {
-        "signature": f"verified with {BACKENDS[backend()]}",
-        "network": f"{invoice.network}, as the client expects",
-        "amount": f"{invoice.amount_msat:,} msat, exactly the order's",
-        "payment_secret": "equals payment_addr of the response",
-        "timestamp": "not in the future",
-        "expiry": f"payable until {moment(invoice.expires_at)}",
-        "payee": f"{invoice.payee[:24]}..., as pinned",
-        "pay_url": "at Aurpay, or on the client's own origin",
-    }
-    output.rows(_order_rows(order), "Order")
-    _show_checks(output, order.checks, results)
-    output.block("Invoice", str(invoice))
-
-
-#: All checks, in order, and the text for a payment that passed them.
+#: The text for an order that passed a check, in the order of the checks.
+_INVOICE_CHECKS: Final = {
+    "signature": "verified with {library}",
+    "network": "{0.network}, as the client expects",
+    "amount": "{0.amount_msat:,} msat, exactly the order's",
+    "payment_secret": "equals payment_addr of the response",
+    "timestamp": "not in the future",
+    "expiry": "payable until {0.expires_at:%Y-%m-%d %H:%M:%S} UTC",
+    "payee": "{0.payee:.24}..., as pinned",
+    "pay_url": "at Aurpay, or on the client's own origin",
+}
 _PAYMENT_CHECKS: Final = {
-    "price": "as requested",
-    "currency": "as requested",
-    "chain": "as requested",
-    "coin": "as requested",
+    **dict.fromkeys(("price", "currency", "chain", "coin"), "as requested"),
     "amount": "above 0; Aurpay decides the exchange rate",
     "address": "well-formed; nothing proves who owns it",
-    "pay_url": "at Aurpay, or on the client's own origin",
+    "pay_url": _INVOICE_CHECKS["pay_url"],
 }
 
 
-def show_payment(output: Output, payment: PaymentOrder) -> None:
-    """Show a new payment: its fields, its checks and the address to pay to."""
-    output.rows(_order_rows(payment), "Payment")
-    _show_checks(output, payment.checks, _PAYMENT_CHECKS)
-    title = f"Pay {payment.amount:f} {payment.coin} on {payment.chain} to"
-    output.block(title, payment.address)
-
-
-def _order_rows(order: LightningOrder | PaymentOrder) -> Iterator[Row]:
-    yield Row("order_id", order.order_id)
-    yield Row("status", order.status)
-    yield Row("price", f"{order.price:f} {order.currency}")
+def show_order(output: Output, order: LightningOrder | PaymentOrder) -> None:
+    """Show a new order: its fields, its checks, and the invoice or address to pay."""
+    coin: dict[str, str | None] = {}
+    paid: object
     if isinstance(order, LightningOrder):
-        yield Row("amount", amount(order.payment_request.amount_msat or 0))
+        title, checks, paid = "Order", _INVOICE_CHECKS, order.payment_request
+        pay, total = "Invoice", amount(order.payment_request.amount_msat or 0)
     else:
-        yield Row("amount", f"{order.amount:f} {order.coin}")
-        yield Row("chain", order.chain)
-        if order.contract_addr is not None:
-            yield Row("contract", order.contract_addr)
-    yield Row("create_time", moment(order.create_time))
-    yield Row("overdue_at", moment(order.overdue_at))
-    if order.reference is not None:
-        yield Row("reference", order.reference)
-        yield Row("attempt_id", order.attempt_id or "")
-    if order.pay_url is not None:
-        yield Row("pay_url", order.pay_url)
-
-
-def _show_checks(
-    output: Output, passed: Sequence[str], results: Mapping[str, str]
-) -> None:
-    rows = [Row(name, results[name], "ok") for name in results if name in passed]
-    output.rows(rows, "Checks passed")
+        title, checks, paid = "Payment", _PAYMENT_CHECKS, order.address
+        total = f"{order.amount:f} {order.coin}"
+        pay = f"Pay {total} on {order.chain} to"
+        coin = {"chain": order.chain, "contract": order.contract_addr}
+    fields = {
+        "order_id": order.order_id,
+        "status": order.status,
+        "price": f"{order.price:f} {order.currency}",
+        "amount": total,
+        **coin,
+        "create_time": moment(order.create_time),
+        "overdue_at": moment(order.overdue_at),
+        **pick(order, "reference attempt_id pay_url"),
+    }
+    output.rows([Row(name, fields[name]) for name in fields if fields[name]], title)
+    passed = [
+        Row(name, checks[name].format(paid, library=BACKENDS[backend()]), "ok")
+        for name in checks
+        if name in order.checks
+    ]
+    output.rows(passed, "Checks passed")
+    output.title(pay)
+    output.line(str(paid))
+    output.line()
 
 
 def invoice_members(invoice: Invoice) -> dict[str, object]:

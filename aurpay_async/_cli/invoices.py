@@ -1,7 +1,12 @@
-"""Commands `decode` and `verify`."""
+"""Commands `decode`, `verify` and `withdraw`.
+
+The invoice of a withdrawal is verified before the user is asked. The client verifies it
+again when it sends the request, because time passes while the user reads.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import sys
@@ -10,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 from cyclopts import Parameter
 
+from .._api.account import require_payable
 from .._api.checks import (
     CHECKOUT_ORIGIN,
     INVOICE_CHECKS,
@@ -17,6 +23,7 @@ from .._api.checks import (
     InvoicePolicy,
 )
 from .._api.models import OrderStatus, UncheckedOrder
+from .._client import AurpayClient
 from .._client.options import require_network, require_payees
 from .._core.clock import SystemClock
 from .._core.money import MAX_MSAT, NETWORKS, btc_to_msat
@@ -30,19 +37,25 @@ from ..errors import (
     shown,
 )
 from . import FAILED
+from ._errors import open_client
 from ._options import (
+    Flag,
     InvoiceText,
     NetworkName,
     OutputOption,
+    Plan,
     Several,
+    confirm,
+    require_terminal,
 )
 from ._output import Output, Row, amount, msat_to_btc, until, when
-from ._views import invoice_members, invoice_rows
+from ._views import invoice_members, invoice_rows, payable_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
+    from .._api.account import Payable
     from .._core.money import Network
     from ..bolt11 import Invoice
     from ..bolt11._invoice import RuleCheck
@@ -254,3 +267,68 @@ def _expected_order(invoice: Invoice, msat: int) -> UncheckedOrder:
         payment_request=str(invoice),
         pay_url="",
     )
+
+
+def withdraw(
+    invoice: InvoiceText,
+    /,
+    *,
+    btc: Annotated[
+        str | None,
+        Parameter(
+            name="--amount",
+            help="Expected amount in BTC; an invoice over another amount is rejected.",
+        ),
+    ] = None,
+    yes: Annotated[
+        Flag,
+        Parameter(
+            help="Send it without asking. The invoice is verified, but you do not see "
+            "it first: give --amount as well."
+        ),
+    ] = False,
+    output_format: OutputOption = "text",
+) -> int:
+    """Pay an invoice if the user or ``--yes`` confirms it."""
+    output = Output(output_format)
+    if not yes and (code := require_terminal(output, "aurpay decode")):
+        return code
+    AurpayClient.from_env()  # reports missing settings before the user is asked
+    payable = _verify_payable(invoice, btc)
+    declined = confirm(output, _withdrawal_plan(payable), yes=yes)
+    return declined or asyncio.run(_send_withdrawal(output, payable))
+
+
+def _verify_payable(invoice: str, btc: str | None) -> Payable:
+    expected = None if btc is None else parse_amount(btc, None)
+    now = SystemClock().now().timestamp()
+    text = read_invoice_text(invoice)
+    return require_payable(text, expected, make_policy(None, ()), now)
+
+
+def _withdrawal_plan(payable: Payable) -> Plan:
+    return Plan(
+        "Invoice to pay",
+        payable_rows(payable.invoice, SystemClock().now()),
+        f"Pay {amount(payable.amount_msat)}?",
+    )
+
+
+async def _send_withdrawal(output: Output, payable: Payable) -> int:
+    async with open_client(output) as aurpay:
+        with output.waiting("Paying the invoice"):
+            withdrawal = await aurpay.withdraw_lightning(payable.invoice)
+        output.json(
+            "withdrawal",
+            amount=msat_to_btc(withdrawal.amount_msat),
+            amount_msat=str(withdrawal.amount_msat),
+            payment_hash=withdrawal.invoice.payment_hash,
+            data=withdrawal.data,
+            invoice=invoice_members(withdrawal.invoice),
+        )
+        output.status(
+            f"accepted for payment: {amount(withdrawal.amount_msat)}; "
+            "`aurpay tx list` shows whether it is paid"
+        )
+        output.rows([Row("payment hash", withdrawal.invoice.payment_hash)])
+    return 0

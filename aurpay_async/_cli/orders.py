@@ -1,15 +1,17 @@
-"""Commands `order ...` and `payment ...`."""
+"""Commands `order ...`, `payment ...` and `tx ...`."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Final
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import attrs
 from cyclopts import Parameter
 
 from .._api.lightning_order import LightningOrder
 from .._api.models import Order, OrderStatus
+from .._api.payment_models import Transaction
 from .._client import AurpayClient
 from .._client.lost_orders import OrderQuery
 from .._core.clock import SystemClock
@@ -29,11 +31,14 @@ from ._options import (
     OrderOptions,
     OutputOption,
     PaymentOptions,
+    Plan,
     Price,
     Several,
     WatchOption,
+    confirm,
+    require_terminal,
 )
-from ._output import Output, countdown, moment, open_page, parse_time
+from ._output import Output, Row, countdown, moment, open_page, parse_time
 from ._views import (
     Listing,
     detail_members,
@@ -43,16 +48,15 @@ from ._views import (
     pick,
     show_list,
     show_order,
-    show_payment,
     show_rows,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import Iterator
     from datetime import datetime
     from decimal import Decimal
 
-    from .._api.payment_models import PaymentOrder
+    from .._api.payment_models import PaymentOrder, RefundInfo
     from .._client.lost_orders import OrderSearchResult
 
     #: An order that was just created, in any coin.
@@ -182,12 +186,6 @@ def _format_sum(number: Decimal | None, unit: str | None) -> str:
     return "-" if number is None else f"{number:f} {unit or ''}"
 
 
-def _iterate_orders(
-    aurpay: AurpayClient, page: int, size: int
-) -> AsyncGenerator[Order, None]:
-    return aurpay.iter_orders(page=page, size=size)
-
-
 ORDERS: Final = Listing[Order](
     noun="orders",
     kind="detail",
@@ -195,8 +193,34 @@ ORDERS: Final = Listing[Order](
     cells=_order_cells,
     members=detail_members,
     fetch=AurpayClient.list_orders,
-    iterate=_iterate_orders,
+    iterate=lambda aurpay, page, size: aurpay.iter_orders(page=page, size=size),
 )
+
+TRANSACTIONS: Final = Listing[Transaction](
+    noun="transactions",
+    kind="transaction",
+    # The widths fit a terminal of 100 columns, so `obtained` is in the JSON alone.
+    columns={"tx_id": 36, "type": 8, "status": 8, "amount": 20, "fee": 0},
+    cells=lambda row: (
+        row.tx_id,
+        row.tx_type,
+        row.status,
+        _format_sum(row.amount, row.coin),
+        _format_sum(row.fee, "").rstrip(),
+    ),
+    members=lambda row: pick(
+        row, "tx_id tx_type status chain coin amount obtained fee"
+    ),
+    fetch=AurpayClient.list_transactions,
+    iterate=lambda aurpay, page, size: aurpay.iter_transactions(page=page, size=size),
+)
+
+
+async def list_transactions(
+    *, options: ListOptions = LIST_DEFAULTS, output_format: OutputOption = "text"
+) -> int:
+    """Show a page of transactions, or all transactions."""
+    return await show_list(Output(output_format), TRANSACTIONS, options)
 
 
 async def find_order(
@@ -264,11 +288,76 @@ def _show_result(output: Output, result: OrderSearchResult) -> int:
         return 0
     problem = "no order matches yet: search again before you create another"
     if result.outcome == "several":
-        show_rows(output, ORDERS, result.orders)
+        show_rows(output, ORDERS.columns, [*map(_order_cells, result.orders)])
         output.line()
         problem = "several orders match: exclude those of other requests with --known"
     output.status(problem, "problem")
     return FAILED
+
+
+class _Refundable(NamedTuple):
+    """An order, and what Aurpay would refund of it."""
+
+    order: Order
+    info: RefundInfo
+
+
+def refund_order(
+    order_id: OrderId,
+    /,
+    *,
+    yes: Annotated[Flag, Parameter(help="Send it without asking.")] = False,
+    output_format: OutputOption = "text",
+) -> int:
+    """Refund an order if the user or ``--yes`` confirms it."""
+    output = Output(output_format)
+    show = f"aurpay order show {quote(order_id)}"
+    if not yes and (code := require_terminal(output, show)):
+        return code
+    refundable = asyncio.run(_query_refund(output, order_id))
+    declined = confirm(output, _refund_plan(refundable), yes=yes)
+    return declined or asyncio.run(_send_refund(output, refundable))
+
+
+async def _query_refund(output: Output, order_id: str) -> _Refundable:
+    async with AurpayClient.from_env() as aurpay:
+        with output.waiting("Querying the order"):
+            order = await aurpay.get_order(order_id)
+            return _Refundable(order, await aurpay.get_refund(order_id))
+
+
+def _refund_plan(refundable: _Refundable) -> Plan:
+    order, info = refundable
+    return Plan(
+        f"Refund of order {order.order_id}",
+        [*detail_rows(order), *_refund_rows(refundable)],
+        f"Refund {info.amount:f} {info.coin}?",
+    )
+
+
+def _refund_rows(refundable: _Refundable) -> Iterator[Row]:
+    order, info = refundable
+    yield Row("refund", f"{info.amount:f} {info.coin} on {info.chain}")
+    if order.refundable is False:
+        yield Row("refundable", "no, according to Aurpay", "warning")
+    receiver = "not documented by Aurpay: try it with a small order first"
+    yield Row("receiver", receiver, "warning")
+
+
+async def _send_refund(output: Output, refundable: _Refundable) -> int:
+    order, info = refundable
+    async with open_client(output) as aurpay:
+        with output.waiting("Refunding the order"):
+            refund = await aurpay.refund_order(order.order_id)
+        output.json(
+            "refund",
+            **pick(refund, "order_id status amount date"),
+            info=pick(info, "chain coin amount"),
+            order=detail_members(order),
+        )
+        output.status(f"Aurpay answered {refund.status}")
+        output.rows([Row("amount", f"{refund.amount:f}"), Row("date", refund.date)])
+    return 0
 
 
 async def create_payment(
@@ -294,7 +383,7 @@ async def create_payment(
                 price, currency, chain=chain, coin=coin, **keywords
             )
         output.json("payment_order", **payment_members(payment))
-        show_payment(output, payment)
+        show_order(output, payment)
         if browser:
             await open_page(output, payment.pay_url)
         return await watch_payment(output, aurpay, payment) if watch else 0
@@ -320,7 +409,9 @@ async def create_payment_url(
             page = await aurpay.create_payment_url(price, currency, **keywords)
     members = pick(page, "pay_url price currency reference attempt_id")
     output.json("payment_url", **members)
-    output.block(f"Checkout page of {page.price:f} {page.currency}", page.pay_url)
+    output.title(f"Checkout page of {page.price:f} {page.currency}")
+    output.line(page.pay_url)
+    output.line()
     if qr:
         output.qr_code(page.pay_url)
     if browser:

@@ -41,7 +41,7 @@ from ._options import (
     require_terminal,
 )
 from ._output import Output, Row, moment, until, when, without_passwords
-from ._views import detail_members, detail_rows, pick
+from ._views import detail_members, detail_rows, pick, show_rows
 from .database import open_database, upgrade_needed
 
 if TYPE_CHECKING:
@@ -386,22 +386,22 @@ def _show_attempts(
         attempts=[attempt_members(attempt) for attempt in attempts],
         steps=[step._asdict() for step in steps],
     )
-    if attempts:
-        output.cells(_COLUMNS.items(), "dim")
-    for attempt in attempts:
-        cells = (
-            attempt.reference,
-            attempt.state,
-            attempt.order_id or "-",
-            attempt.status or "-",
-            moment(attempt.created_at),
-        )
-        output.cells(zip(cells, _COLUMNS.values(), strict=True))
+    show_rows(output, _COLUMNS, [*map(_cells, attempts)])
     output.line()
     output.status(f"attempts: {len(attempts)}", "")
     if steps:
         output.line()
         _show_steps(output, steps)
+
+
+def _cells(attempt: Attempt) -> tuple[str, ...]:
+    return (
+        attempt.reference,
+        attempt.state,
+        attempt.order_id or "-",
+        attempt.status or "-",
+        moment(attempt.created_at),
+    )
 
 
 def prune_references(

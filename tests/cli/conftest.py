@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from io import BytesIO, TextIOWrapper
+from io import BytesIO, StringIO, TextIOWrapper
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
@@ -53,6 +54,13 @@ class Terminal(TextIOWrapper):
 
     def isatty(self) -> bool:
         return True
+
+
+class FullDisk(StringIO):
+    """Standard output on a disk that is full."""
+
+    def write(self, _: str, /) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def _run(arguments: Sequence[str]) -> int:

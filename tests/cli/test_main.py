@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
@@ -22,8 +23,6 @@ from aurpay_async.bolt11 import Network
 from aurpay_async.sandbox import Amounts
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .conftest import Run
 
 ENVIRONMENT = {**os.environ, "COLUMNS": "100", "PYTHONWARNINGS": "error"}
@@ -296,6 +295,31 @@ def test_closed_pipe_ends_the_command_quietly(output: str) -> None:
     process.stdout.close()
     _, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", ["--version", "db", "decode x --output json"])
+def test_output_that_cannot_be_written_ends_with_1_and_no_traceback(words: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "aurpay_async", *words.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            check=False,
+        )
+    problem = b"cannot write the output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, problem)
+
+
+def test_list_of_commands_without_standard_output_ends_with_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["aurpay"])
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit) as caught:
+        _cli.main()
+    assert caught.value.code == 0
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ from aurpay_async._cli._views import detail_rows
 from aurpay_async._cli.orders import create_order
 
 from ..support.loopback import Server, closed_port
+from .conftest import FullDisk
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
@@ -46,6 +47,30 @@ SHOP = "https://shop.example"
 
 async def run_order(aurpay: Run, *arguments: str) -> Done:
     return await asyncio.to_thread(aurpay, "order", *arguments)
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+async def test_order_create_ends_with_3_if_the_created_order_cannot_be_written(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    """Another run would create a second order."""
+    monkeypatch.setattr("sys.stdout", FullDisk())
+    done = await run_order(aurpay, "create", "20", "USD", "-o", output)
+    assert (done.code, len(sandbox.orders)) == (3, 1)
+    problem = "the result cannot be written (No space left on device) after the request"
+    assert f"{problem} was sent: an order may exist" in done.err
+    assert "aurpay order list\n" in done.err
+
+
+async def test_query_ends_with_1_if_its_result_cannot_be_written(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", FullDisk())
+    for words in (["list"], ["create", "20", "no currency"]):
+        done = await run_order(aurpay, *words)
+        assert done.code in {1, 2}
+        assert "may exist" not in done.err
+    assert not sandbox.orders
 
 
 async def test_order_create_shows_the_order_and_its_invoice(

@@ -12,7 +12,7 @@ from aurpay_async._api.models import Order, OrderStatus
 from aurpay_async._api.payment_models import RefundInfo
 from aurpay_async._cli._errors import show_error
 from aurpay_async._cli._output import Output
-from aurpay_async._cli.account import _refund_plan, _Refundable
+from aurpay_async._cli.orders import _refund_plan, _Refundable
 from aurpay_async._core.money import parse_price
 
 if TYPE_CHECKING:

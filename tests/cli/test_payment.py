@@ -12,7 +12,7 @@ import pytest
 from aurpay_async import AurpayClient, Payment, PaymentOrder
 from aurpay_async._api.models import Order, OrderStatus
 from aurpay_async._cli._output import Output
-from aurpay_async._cli._views import show_payment
+from aurpay_async._cli._views import show_order
 from aurpay_async._core.money import parse_price
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ async def test_payment_create_reports_a_missing_checkout_page(
 def test_payment_rows_show_a_reference_without_attempt_id(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    show_payment(Output("text"), bare_payment(reference="cart-42"))
+    show_order(Output("text"), bare_payment(reference="cart-42"))
     assert "reference    cart-42" in capsys.readouterr().out
 
 

@@ -12,10 +12,11 @@ import pytest
 from aurpay_async import ConnectError, RequestOutcome, bolt11
 from aurpay_async._cli._errors import exit_code, show_error
 from aurpay_async._cli._output import Output
-from aurpay_async._cli.account import _send_withdrawal, _verify_payable
+from aurpay_async._cli.invoices import _send_withdrawal, _verify_payable
 
 from ..support.loopback import Server
 from ..support.orders import PAYEE, sign_invoice
+from .conftest import FullDisk
 
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
@@ -101,6 +102,16 @@ async def test_withdraw_with_yes_option_reads_the_invoice_from_a_pipe(
     assert (done.code, done.err) == (0, "")
     assert f"payee         {PAYEE}" in done.out
     assert HASH in account.withdrawals
+
+
+async def test_withdraw_ends_with_3_if_the_result_of_a_transfer_cannot_be_written(
+    aurpay: Run, account: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", FullDisk())
+    done = await run_withdraw(aurpay, sign_fresh(), "--yes", "-o", "json")
+    assert (done.code, HASH in account.withdrawals) == (3, True)
+    assert "money may have moved" in done.err
+    assert "aurpay tx list\n" in done.err
 
 
 async def test_withdraw_prints_one_json_object(aurpay: Run, account: Sandbox) -> None:
