@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .conftest import Run
 
-KEY = "a made-up key, of 16 characters or more"
+KEY = "a-made-up-key-of-16-characters-or-more"
 
 
 class Listener(NamedTuple):

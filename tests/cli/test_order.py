@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..support.loopback import Peer
     from .conftest import Done, Run
 
-KEY = "a made-up key, of 16 characters or more"
+KEY = "a-made-up-key-of-16-characters-or-more"
 SHOP = "https://shop.example"
 
 

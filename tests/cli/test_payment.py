@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .conftest import Done, Run
 
-KEY = "a made-up key, of 16 characters or more"
+KEY = "a-made-up-key-of-16-characters-or-more"
 SHOP = "https://shop.example"
 TETHER = ["--chain", "ETH", "--coin", "USDT-ERC20"]
 URLS = {
