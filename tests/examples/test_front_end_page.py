@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .test_frameworks_page import leave_logging_alone
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -67,6 +69,7 @@ def create_app(
     for name, code in FILES.items():
         (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    leave_logging_alone(monkeypatch)
     if request.param == "django_shop":
         settings = import_module("django.conf").settings
         if settings.configured:  # by another test, which runs in the same process
