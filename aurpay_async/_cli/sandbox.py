@@ -19,13 +19,6 @@ from .._client.options import auth_from_env
 from .._core.secrets import secret_from_env
 from .._core.urls import is_loopback, parse_origin, without_query
 from ..bolt11._qr import segments
-from ..callbacks import (
-    CallbackProcessor,
-    CallbackVerifier,
-    ConfirmedNotification,
-    MemoryInbox,
-)
-from ..contrib.aiohttp import callback_handler
 from ..errors import ConfigurationError, shown
 from ..sandbox import Sandbox
 from ..sandbox._ledger import TIME_TO_PAY
@@ -55,7 +48,7 @@ if TYPE_CHECKING:
     from .._api.models import Payment
     from .._client import AurpayClient
     from .._core.secrets import Secret
-    from ..callbacks import Notification, Reference
+    from ..callbacks import ConfirmedNotification, Notification, Reference
     from ..sandbox import SentCallback
     from ..sandbox._simulator import Activity
     from ._output import Verdict
@@ -414,6 +407,9 @@ async def open_shop(
     sandbox: Sandbox, aurpay: AurpayClient, key: str
 ) -> AsyncGenerator[DemoShop, None]:
     """Serve a shop on loopback that accepts callbacks of this sandbox."""
+    from ..callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
+    from ..contrib.aiohttp import callback_handler
+
     shop = DemoShop()
     verifier = CallbackVerifier(
         secrets=[sandbox.callback_secret],
@@ -493,11 +489,7 @@ def _show_payment(
     payment: Payment,
 ) -> dict[str, object]:
     """Show the payment as text, and return it as JSON."""
-    confirmed = [
-        notification
-        for notification in notifications
-        if isinstance(notification, ConfirmedNotification)
-    ]
+    confirmed = [each for each in notifications if each.confirmed]
     output.rows(_payment_rows(sent, confirmed, payment), "Payment")
     return {
         "callback": {

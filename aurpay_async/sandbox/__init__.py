@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self, final
 
 from .._client import AurpayClient
-from .._client.aiohttp import AiohttpTransport
 from .._client.auth import ApiKey, ApiToken
 from .._client.options import require_origin
 from ..errors import (
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from .._client import ClientOptions
+    from .._client.aiohttp import AiohttpTransport
     from .._core.http import Request, Response, Transport
     from ._callbacks import AsgiApp, CallbackKind, WsgiApp
 
@@ -358,6 +358,9 @@ class _MemoryTransport:
                 raise ConnectError(
                     "the sandbox is closed", outcome=RequestOutcome.NOT_SENT
                 )
+            # Only clients in this process need it.
+            from .._client.aiohttp import AiohttpTransport
+
             self._transport = AiohttpTransport(self._origin, session=self._session)
         return await self._transport.send(request)
 

@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, final
 
 import attrs
-import cattrs
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..errors import ConfigurationError, shown
@@ -33,10 +31,16 @@ from ._settings import ReceivedRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import cattrs
+
 
 @cache
 def _converter() -> cattrs.Converter:
     """Return the codec of records: exact numbers, times and bytes are strings."""
+    # A sandbox without a file starts faster without it.
+    import cattrs
+    from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
     converter = cattrs.Converter(detailed_validation=False)
     codecs: tuple[tuple[type, Callable[..., object], Callable[..., object]], ...] = (
         (Decimal, str, Decimal),
