@@ -26,6 +26,9 @@ CHARSET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"
 
+#: Ten bits at a time are twice as fast as five.
+_PAIRS: Final = [high + low for high in DIGITS for low in DIGITS]
+
 #: Data characters to base-32 digits; any other byte to one that int() rejects.
 _NO_DIGIT = b"!"
 
@@ -131,15 +134,17 @@ def encode_segwit(hrp: str, version: int, program: bytes) -> str:
 
 def to_digits(number: int, length: int) -> str:
     """Return `number` as exactly `length` base-32 digits."""
-    return "".join(
-        DIGITS[number >> shift & 31] for shift in range(5 * (length - 1), -1, -5)
-    )
+    shifts = range(5 * (length - 1), -1, -5)
+    return "".join([DIGITS[number >> shift & 31] for shift in shifts])
 
 
 def bytes_to_digits(data: bytes) -> str:
     """Return `data` as base-32 digits, the last one padded with zero bits."""
     length = (8 * len(data) + 4) // 5
-    return to_digits(int.from_bytes(data) << (5 * length - 8 * len(data)), length)
+    padding = -8 * len(data) % 10
+    number = int.from_bytes(data) << padding
+    shifts = range(8 * len(data) + padding - 10, -1, -10)
+    return "".join([_PAIRS[number >> shift & 1023] for shift in shifts])[:length]
 
 
 def to_chars(digits: str) -> str:

@@ -19,7 +19,7 @@ from datetime import timedelta
 from decimal import ROUND_UP, Context, Decimal
 from hashlib import sha256
 from math import inf
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import NAMESPACE_URL, uuid5
 
 import attrs
@@ -237,9 +237,9 @@ class Ledger:
         Raises:
             ApiRejection: if the price exceeds the supply of the coin.
         """
-        order = self._new_order(request, coin, len(self.orders) + 1, now)
-        if checkout is not None:
-            order = attrs.evolve(order, checkout=checkout)
+        order = self._new_order(
+            request, coin, len(self.orders) + 1, now, checkout=checkout
+        )
         self.orders[order.order_id] = order
         if checkout is not None:
             self.by_checkout[checkout] = order.order_id
@@ -254,28 +254,36 @@ class Ledger:
         return self._new_order(request, LIGHTNING, 999_999, now)
 
     def _new_order(
-        self, request: OrderRequest, coin: Coin, number: int, now: datetime
+        self,
+        request: OrderRequest,
+        coin: Coin,
+        number: int,
+        now: datetime,
+        checkout: str | None = None,
     ) -> SandboxOrder:
         created_at = now.replace(microsecond=0)
-        order = SandboxOrder(
+        amount = self._amount(request, coin)
+        if coin is LIGHTNING:
+            paid_to = self._invoice(amount, number, created_at)
+        else:
+            address = self._random_bytes("order", number, "address").hex()[:20]
+            paid_to = {
+                "address": f"sandbox-{coin.chain}-{address}",
+                "contract": f"sandbox-contract-{coin.name}" if coin.is_token else "",
+            }
+        return SandboxOrder(
             order_id=f"{created_at:%Y%m%d%H%M%S}{number:06d}",
             status="PENDING",
             **request_fields(request),
-            amount=self._amount(request, coin),
+            amount=amount,
             created_at=created_at,
             updated_at=created_at,
             expires_at=now + self._time_to_pay,
             coin=coin.name,
             chain=coin.chain,
             chain_name=coin.chain_name,
-        )
-        if coin is LIGHTNING:
-            return self._with_invoice(order, number)
-        address = self._random_bytes("order", number, "address").hex()[:20]
-        return attrs.evolve(
-            order,
-            address=f"sandbox-{coin.chain}-{address}",
-            contract=f"sandbox-contract-{coin.name}" if coin.is_token else "",
+            checkout=checkout,
+            **paid_to,
         )
 
     def _amount(self, request: OrderRequest, coin: Coin) -> Decimal:
@@ -288,7 +296,9 @@ class Ledger:
         exact = _ROUND_UP.divide(_ROUND_UP.multiply(request.price, per_bitcoin), rate)
         return _ROUND_UP.quantize(exact, coin.unit)
 
-    def _with_invoice(self, order: SandboxOrder, number: int) -> SandboxOrder:
+    def _invoice(
+        self, amount: Decimal, number: int, created_at: datetime
+    ) -> dict[str, Any]:
         preimage, secret, description = (
             self._random_bytes("order", number, use)
             for use in ("preimage", "payment secret", "description")
@@ -297,8 +307,8 @@ class Ledger:
             NODE_KEY,
             payment_hash=sha256(preimage).hexdigest(),
             payment_secret=secret.hex(),
-            timestamp=int(order.created_at.timestamp()),
-            amount_msat=int(_ROUND_UP.multiply(order.amount, Decimal(MSAT_PER_BTC))),
+            timestamp=int(created_at.timestamp()),
+            amount_msat=int(_ROUND_UP.multiply(amount, Decimal(MSAT_PER_BTC))),
             network=NETWORK,
             # The documented examples have 32 hex digits, of unknown meaning.
             description=description[:16].hex(),
@@ -306,9 +316,11 @@ class Ledger:
             min_final_cltv_expiry=_MIN_FINAL_CLTV_EXPIRY,
             features=_FEATURES,
         )
-        return attrs.evolve(
-            order, invoice=invoice, payment_secret=secret.hex(), preimage=preimage.hex()
-        )
+        return {
+            "invoice": invoice,
+            "payment_secret": secret.hex(),
+            "preimage": preimage.hex(),
+        }
 
     def open(self) -> None:
         """Index the restored orders."""

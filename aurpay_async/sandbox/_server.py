@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from ._simulator import Simulator
 
 
+_JSON: Final = {"Content-Type": "application/json; charset=utf-8"}
+
 #: The headers that carry credentials.
 _KEY_HEADERS: Final = ("API-Key", "API-Token")
 
@@ -250,7 +252,7 @@ def _destination(order: SandboxOrder) -> str:
 
 
 def _json(text: str, status: int = 200) -> web.Response:
-    return web.Response(text=text, status=status, content_type="application/json")
+    return web.Response(body=text.encode(), status=status, headers=_JSON)
 
 
 class _AlreadySent(web.Response):
