@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "SUPPORT.md", *sorted(DOCS.rglob("*.md"))]
+ORDERS = PAGES.index(DOCS / "orders.md")
 
 #: The expected output of an example: the block after it.
 PRINTED = re.compile(r"\n+```text\n(.*?)```\n", re.DOTALL)
@@ -132,8 +133,8 @@ def run_as_tests(example: Example) -> None:
 
 
 def write_files(example: Example, folder: Path) -> None:
-    """Write the files that an example may import: those of its page and the README."""
-    for other in (*DOCUMENTS[0].examples(), *example.document.examples()):
+    """Write the files that an example imports, of docs/orders.md or of its page."""
+    for other in (*DOCUMENTS[ORDERS].examples(), *example.document.examples()):
         if named := FILE.match(other.parsed):
             (folder / named[1]).write_text(other.parsed, encoding="utf-8")
 
@@ -219,6 +220,12 @@ def test_examples_of_the_readme_have_at_most_20_and_30_lines_of_code() -> None:
     for example, limit in zip(DOCUMENTS[0].examples(), (20, 30), strict=True):
         lines = example.parsed.splitlines()
         assert sum(bool(line) and line[0] != "#" for line in lines) <= limit
+
+
+def test_fastapi_page_has_the_shop_of_the_readme() -> None:
+    _, shop = DOCUMENTS[0].examples()
+    page = (DOCS / "fastapi.md").read_text(encoding="utf-8")
+    assert f"```python\n{shop.parsed}```\n" in page
 
 
 def test_every_block_names_its_language_and_every_python_block_is_run() -> None:
@@ -370,6 +377,19 @@ def test_support_page_names_each_dependency_with_its_lower_bound() -> None:
         for name, bound, extras in table
         for extra in extras.split(", ")
     }
+
+
+def test_install_page_has_each_extra_and_pages_install_no_other() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"].keys()
+    table = re.findall(
+        r"^\| (`.*?`) \|", (DOCS / "install.md").read_text(), re.MULTILINE
+    )
+    assert {*re.findall(r"`(\w+)`", " ".join(table))} == extras
+    text = "".join(document.text for document in DOCUMENTS)
+    lines = re.findall(r"pip install '(?:\.|aurpay-async)\[([\w,]+)\]'", text)
+    assert len(lines) > 10
+    assert {extra for line in lines for extra in line.split(",")} <= extras
 
 
 def test_support_page_names_each_python_of_the_classifiers() -> None:

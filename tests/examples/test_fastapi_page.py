@@ -107,4 +107,4 @@ async def test_shop_on_postgresql_survives_an_outage_of_its_database_and_a_kill(
     log = (tmp_path / "log").read_text("utf-8")
     assert "answered with 503: StoreUnavailableError" in log
     assert "; reference='cart-1' attempt_id=" in log
-    assert "no order for cart 2: the database cannot be used" in log
+    assert "no order for cart-2: the database cannot be used" in log
