@@ -95,6 +95,8 @@ INDEX: Final = {
     "pytest": "testing#test-an-aiohttp-shop",
     "celery": "queues#celery",
     "qr code": "front-end#draw-the-qr-code",
+    "server-sent events": "front-end#show-the-status-live",
+    "testclient": "testing#with-starlettes-testclient",
 }
 
 #: If several of these modules export a name, the first one documents it.
