@@ -400,6 +400,24 @@ def test_support_page_names_each_python_of_the_classifiers() -> None:
     assert f"| CPython | {', '.join(versions)};" in text
 
 
+def test_files_that_contributing_and_the_architecture_page_name_exist() -> None:
+    package = Path(aurpay_async.__file__).parent
+    pages = (ROOT / "CONTRIBUTING.md", DOCS / "architecture.md")
+    named = {
+        name
+        for page in pages
+        for name in re.findall(r"`((?:\w+/)+\w+(?:\.\w+)?)`", page.read_text("utf-8"))
+    }
+    assert len(named) > 50
+    for name in named:
+        found = (
+            root / f"{name}{ending}"
+            for root in (ROOT, package)
+            for ending in ("", ".py")
+        )
+        assert any(path.exists() for path in found), name
+
+
 def test_every_public_module_is_in_the_reference() -> None:
     package = Path(aurpay_async.__file__).parent
     found = pkgutil.walk_packages([str(package)], "aurpay_async.")
