@@ -1,9 +1,7 @@
 """Checks that run before an order is returned: does the invoice match the order?
 
-Each check is a small function that returns ``None`` if it passes, the problem if it
-fails, and `SKIPPED` if there is nothing to compare. The tables at the end give the
-order in which they run: for Lightning orders, for payments in other coins, and for
-invoices that the merchant wants to pay.
+Generators yield the name of each check and its problem, which is false if it passed. A
+check that has nothing to compare is not yielded.
 
 A response to another request (a proxy that responds twice, a poisoned response queue,
 a cache) can contain a complete, valid order. It repeats the id of an earlier order, or
@@ -15,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVarTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from .._core.money import btc_to_msat
 from .._core.urls import UrlError, format_origin, parse_origin
@@ -23,7 +21,8 @@ from ..errors import InvalidResponseError, UntrustedOrderError, shown
 from .models import OrderStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterator
+    from decimal import Decimal
 
     from .._core.money import Network
     from .._core.urls import Origin
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
     from .lightning_order import LightningOrder
     from .models import Order, UncheckedOrder
     from .payment_models import NewPayment, UncheckedPayment
+
+    #: The name of each check, and its problem, which is false if it passed.
+    _Checks = Iterator[tuple[str, str | bool | None]]
 
 
 #: Aurpay's checkout pages, also for a client that sends its requests to a gateway.
@@ -56,14 +58,7 @@ _NOT_NEW: Final = frozenset(
     }
 )
 
-_Arguments = TypeVarTuple("_Arguments")
-
-#: The result of one check: ``None`` if it passed.
-_Problem = str | None
-
-_Now = float | None
-
-#: The client or the response gives nothing to compare. Compare it by identity.
+#: `check_read_back` had nothing to compare. Compare it by identity.
 SKIPPED: Final = "skipped"
 
 
@@ -101,7 +96,15 @@ def check_order(
         now: Seconds since 1970. ``None`` skips the checks of time, for a stored order
             that was checked when it was received and may have expired since.
     """
-    return _run_checks(["signature"], _ORDER_CHECKS, order, invoice, policy, now)
+    result = _run(["signature"], _compare_order(order, invoice, policy, now))
+    if not result.failed or result.failed[0] != "network":
+        return result
+    problem, name = result.failed[1], invoice.network
+    if policy.network == "mainnet":
+        # The usual cause is a sandbox without AURPAY_NETWORK in the environment.
+        problem += f"; if base_url is a sandbox's, set AURPAY_NETWORK={name} or "
+        problem += f'network="{name}"'
+    return CheckResult(result.passed, ("network", problem))
 
 
 def check_payment(
@@ -116,7 +119,7 @@ def check_payment(
         requested: The request for it.
         policy: What the client accepts.
     """
-    return _run_checks([], _PAYMENT_CHECKS, payment, requested, policy)
+    return _run([], _compare_payment(payment, requested, policy))
 
 
 def check_payable(invoice: Invoice, policy: InvoicePolicy, now: float) -> CheckResult:
@@ -128,7 +131,8 @@ def check_payable(invoice: Invoice, policy: InvoicePolicy, now: float) -> CheckR
             merchant pays.
         now: Seconds since 1970.
     """
-    return _run_checks(["signature"], _PAYABLE_CHECKS, None, invoice, policy, now)
+    any_payee = policy._replace(payees=frozenset())
+    return _run(["signature"], compare_invoice(invoice, any_payee, now))
 
 
 def check_read_back(order: LightningOrder, known: Order) -> str | None:
@@ -182,212 +186,113 @@ def check_pay_url(url: str, policy: InvoicePolicy) -> str | None:
     return f"pay_url has the origin {format_origin(origin)}"
 
 
-def _run_checks(
-    passed: list[str],
-    checks: Iterable[tuple[str, Callable[[*_Arguments], _Problem]]],
-    *arguments: *_Arguments,
-) -> CheckResult:
-    for name, check in checks:
-        problem = check(*arguments)
-        if problem is None:
-            passed.append(name)
-        elif problem is not SKIPPED:
-            return CheckResult(tuple(passed), (name, problem))
+def _run(passed: list[str], checks: _Checks) -> CheckResult:
+    for name, problem in checks:
+        if problem:
+            return CheckResult(tuple(passed), (name, str(problem)))
+        passed.append(name)
     return CheckResult(tuple(passed))
 
 
-def _new(
-    order: UncheckedOrder | UncheckedPayment,
-    _i: object,
-    policy: InvoicePolicy,
-    *_: _Now,
-) -> _Problem:
-    if policy.seen is None:
-        return SKIPPED
-    if order.order_id not in policy.seen:
-        return None
-    return "an earlier request of this client received the same order"
-
-
-def _payment_hash(
-    _o: object, invoice: Invoice, policy: InvoicePolicy, _n: _Now
-) -> _Problem:
-    if policy.seen is None:
-        return SKIPPED
-    other = policy.seen.order_id_for_hash(invoice.payment_hash)
-    if other is None:
-        return None
-    return f"its invoice has the payment hash of order {shown(other)}"
-
-
-def _client_network(
-    order: object, invoice: Invoice, policy: InvoicePolicy, now: _Now
-) -> _Problem:
-    if invoice.network == policy.network:
-        return None
-    problem = _network(order, invoice, policy, now)
-    if policy.network != "mainnet":
-        return problem
-    # The usual cause is a sandbox without AURPAY_NETWORK in the environment.
-    name = invoice.network
-    return (
-        f"{problem}; if base_url is a sandbox's, set AURPAY_NETWORK={name} or "
-        f'network="{name}"'
+def _compare_order(
+    order: UncheckedOrder, invoice: Invoice, policy: InvoicePolicy, now: float | None
+) -> _Checks:
+    seen = policy.seen
+    if seen is not None:
+        yield "new", order.order_id in seen and _REPEATED
+        other = seen.order_id_for_hash(invoice.payment_hash)
+        problem = other and f"its invoice has the payment hash of order {shown(other)}"
+        yield "payment_hash", problem
+    yield from compare_invoice(
+        invoice, policy, now, amount=order.amount, payment_secret=order.payment_addr
     )
+    yield "pay_url", check_pay_url(order.pay_url, policy)
 
 
-def _network(_o: object, invoice: Invoice, policy: InvoicePolicy, _n: _Now) -> _Problem:
-    if invoice.network == policy.network:
-        return None
-    return f"the invoice is for {invoice.network}, and not for {policy.network}"
+def compare_invoice(
+    invoice: Invoice,
+    policy: InvoicePolicy,
+    now: float | None,
+    *,
+    amount: Decimal | None = None,
+    payment_secret: str | None = None,
+) -> _Checks:
+    """Yield the checks of an invoice that need no order.
+
+    Args:
+        invoice: The invoice, decoded and with a verified signature.
+        policy: The network, and the payees if there are any.
+        now: Seconds since 1970; ``None`` skips the checks of time.
+        amount: The expected amount in BTC.
+        payment_secret: The expected payment secret in hex.
+    """
+    network, payee = invoice.network, invoice.payee
+    yield (
+        "network",
+        network != policy.network
+        and f"the invoice is for {network}, and not for {policy.network}",
+    )
+    if amount is not None:
+        yield "amount", _amount_problem(amount, invoice.amount_msat)
+    if payment_secret is not None:
+        differs = payment_secret.lower() != invoice.payment_secret
+        problem = differs and "payment_addr is not the invoice's payment secret"
+        yield "payment_secret", problem
+    if now is not None:
+        ahead = invoice.timestamp - now
+        when = ahead > MAX_SKEW_S and f"created {ahead:.0f} s in the future"
+        yield "timestamp", when and f"the invoice was {when}; is this clock right?"
+        late = -ahead - invoice.expiry
+        yield "expiry", late >= 0 and f"the invoice expired {late:.0f} s ago"
+    if policy.payees:
+        is_other = payee not in policy.payees
+        problem = is_other and f"the invoice pays {payee}, which is not a pinned payee"
+        yield "payee", problem
 
 
-def _amount(
-    order: UncheckedOrder, invoice: Invoice, _p: InvoicePolicy, _n: _Now
-) -> _Problem:
+def _amount_problem(amount: Decimal, msat: int | None) -> str | None:
     try:
-        expected = btc_to_msat(order.amount)
+        expected = btc_to_msat(amount)
     except ValueError as error:
         return f"the order's amount is {error}"
-    msat = invoice.amount_msat
     if msat == expected:
         return None
     asks = "leaves the amount open" if msat is None else f"asks for {msat} msat"
     return f"the order is for {expected} msat, the invoice {asks}"
 
 
-def _payment_secret(
-    order: UncheckedOrder, invoice: Invoice, _p: InvoicePolicy, _n: _Now
-) -> _Problem:
-    named = order.payment_addr
-    if named is None:
-        return SKIPPED
-    if named.lower() == invoice.payment_secret:
-        return None
-    return "payment_addr is not the invoice's payment secret"
+def _compare_payment(
+    payment: UncheckedPayment, requested: NewPayment, policy: InvoicePolicy
+) -> _Checks:
+    if policy.seen is not None:
+        yield "new", payment.order_id in policy.seen and _REPEATED
+    yield (
+        "price",
+        payment.price != requested.price
+        and f"requested {requested.price:f}, the order is for {payment.price:f}",
+    )
+    for name, received, expected in (
+        ("currency", payment.currency, requested.currency),
+        ("chain", payment.chain, requested.chain),
+        ("coin", payment.coin, requested.coin),
+    ):
+        if received is not None:
+            yield (
+                name,
+                received.upper() != expected.upper()
+                and f"requested {expected}, the order is for {shown(received)}",
+            )
+    yield "amount", payment.amount <= 0 and "the amount is not above 0"
+    yield (
+        "address",
+        not _ADDRESS.fullmatch(payment.address)
+        and "the address is empty, too long, or contains an invalid character",
+    )
+    if payment.pay_url:
+        yield "pay_url", check_pay_url(payment.pay_url, policy)
 
 
-def _timestamp(_o: object, invoice: Invoice, _p: InvoicePolicy, now: _Now) -> _Problem:
-    if now is None:
-        return SKIPPED
-    ahead = invoice.timestamp - now
-    if ahead <= MAX_SKEW_S:
-        return None
-    return f"the invoice was created {ahead:.0f} s in the future; is this clock right?"
-
-
-def _expiry(_o: object, invoice: Invoice, _p: InvoicePolicy, now: _Now) -> _Problem:
-    if now is None:
-        return SKIPPED
-    late = now - invoice.timestamp - invoice.expiry
-    if late < 0:
-        return None
-    return f"the invoice expired {late:.0f} s ago"
-
-
-def _payee(_o: object, invoice: Invoice, policy: InvoicePolicy, _n: _Now) -> _Problem:
-    if not policy.payees:
-        return SKIPPED
-    if invoice.payee in policy.payees:
-        return None
-    return f"the invoice pays {invoice.payee}, which is not a pinned payee"
-
-
-def _pay_url(
-    order: UncheckedOrder, _i: Invoice, policy: InvoicePolicy, _n: _Now
-) -> _Problem:
-    return check_pay_url(order.pay_url, policy)
-
-
-def _price(
-    payment: UncheckedPayment, requested: NewPayment, _: InvoicePolicy
-) -> _Problem:
-    if payment.price == requested.price:
-        return None
-    return f"requested {requested.price:f}, the order is for {payment.price:f}"
-
-
-def _currency(
-    payment: UncheckedPayment, requested: NewPayment, _: InvoicePolicy
-) -> _Problem:
-    return _compare_name(payment.currency, requested.currency)
-
-
-def _chain(
-    payment: UncheckedPayment, requested: NewPayment, _: InvoicePolicy
-) -> _Problem:
-    return _compare_name(payment.chain, requested.chain)
-
-
-def _coin(
-    payment: UncheckedPayment, requested: NewPayment, _: InvoicePolicy
-) -> _Problem:
-    return _compare_name(payment.coin, requested.coin)
-
-
-def _compare_name(received: str | None, requested: str) -> _Problem:
-    if received is None:
-        return SKIPPED
-    if received.upper() == requested.upper():
-        return None
-    return f"requested {requested}, the order is for {shown(received)}"
-
-
-def _positive_amount(
-    payment: UncheckedPayment, _r: NewPayment, _p: InvoicePolicy
-) -> _Problem:
-    return None if payment.amount > 0 else "the amount is not above 0"
-
-
-def _address(payment: UncheckedPayment, _r: NewPayment, _p: InvoicePolicy) -> _Problem:
-    if _ADDRESS.fullmatch(payment.address):
-        return None
-    return "the address is empty, too long, or contains an invalid character"
-
-
-def _optional_pay_url(
-    payment: UncheckedPayment, _: NewPayment, policy: InvoicePolicy
-) -> _Problem:
-    return check_pay_url(payment.pay_url, policy) if payment.pay_url else SKIPPED
-
-
-_ORDER_CHECKS: Final = (
-    ("new", _new),
-    ("payment_hash", _payment_hash),
-    ("network", _client_network),
-    ("amount", _amount),
-    ("payment_secret", _payment_secret),
-    ("timestamp", _timestamp),
-    ("expiry", _expiry),
-    ("payee", _payee),
-    ("pay_url", _pay_url),
-)
-
-_PAYMENT_CHECKS: Final = (
-    ("new", _new),
-    ("price", _price),
-    ("currency", _currency),
-    ("chain", _chain),
-    ("coin", _coin),
-    ("amount", _positive_amount),
-    ("address", _address),
-    ("pay_url", _optional_pay_url),
-)
-
-_PAYABLE_CHECKS: Final = (
-    ("network", _network),
-    ("timestamp", _timestamp),
-    ("expiry", _expiry),
-)
-
-#: Checks of an invoice alone, against an order with the expected amount.
-INVOICE_CHECKS: Final = {
-    "network": _network,
-    "amount": _amount,
-    "timestamp": _timestamp,
-    "expiry": _expiry,
-    "payee": _payee,
-}
+_REPEATED: Final = "an earlier request of this client received the same order"
 
 #: Orders that a client remembers: four megabytes, and a day of one order every nine
 #: seconds. A repeated response follows the first one within seconds.

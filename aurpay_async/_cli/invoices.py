@@ -16,13 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 from cyclopts import Parameter
 
 from .._api.account import require_payable
-from .._api.checks import (
-    CHECKOUT_ORIGIN,
-    INVOICE_CHECKS,
-    SKIPPED,
-    InvoicePolicy,
-)
-from .._api.models import OrderStatus, UncheckedOrder
+from .._api.checks import CHECKOUT_ORIGIN, InvoicePolicy, compare_invoice
 from .._client import AurpayClient
 from .._client.options import require_network, require_payees
 from .._core.clock import SystemClock
@@ -244,29 +238,17 @@ def _run_checks(
     invoice: Invoice, msat: int, policy: InvoicePolicy
 ) -> Iterator[VerifyCheck]:
     now = SystemClock().now()
-    order = _expected_order(invoice, msat)
     yield VerifyCheck("signature", "ok", "verified; no rule of BOLT #11 is broken")
-    for name, check in INVOICE_CHECKS.items():
-        problem = check(order, invoice, policy, now.timestamp())
-        if problem is None:
-            yield VerifyCheck(name, "ok", _PASSED[name](invoice, now))
-        elif problem is SKIPPED:
-            found = f"{invoice.payee}; no --payee was given"
-            yield VerifyCheck(name, "skipped", found)
+    for name, problem in compare_invoice(
+        invoice, policy, now.timestamp(), amount=msat_to_btc(msat)
+    ):
+        if problem:
+            yield VerifyCheck(name, "failed", str(problem))
         else:
-            yield VerifyCheck(name, "failed", problem)
-
-
-def _expected_order(invoice: Invoice, msat: int) -> UncheckedOrder:
-    """Return an order with the expected amount, for the checks of the client."""
-    return UncheckedOrder(
-        order_id="expected",
-        status=OrderStatus.PENDING,
-        amount=msat_to_btc(msat),
-        create_time=invoice.created_at,
-        payment_request=str(invoice),
-        pay_url="",
-    )
+            yield VerifyCheck(name, "ok", _PASSED[name](invoice, now))
+    if not policy.payees:
+        found = f"{invoice.payee}; no --payee was given"
+        yield VerifyCheck("payee", "skipped", found)
 
 
 def withdraw(

@@ -52,16 +52,16 @@ _BECH32M_CONSTANT: Final = 0x2BC830A3
 
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
-#: Modulo the generator, x**200 is x**37 + x**30 + x**28 + x**27 + x**2 + 1, the
-#: shortest such sum that a search found: the part above 200 characters is added to the
+#: Modulo the generator, x**124 is x**36 + x**35 + x**27 + x**17 + x**5 + 1, the
+#: shortest such sum that a search found: the part above 124 characters is added to the
 #: part below.
-_FOLD_WORDS = 200
+_FOLD_WORDS = 124
 
 _FOLD_BITS = 5 * _FOLD_WORDS
 
 _FOLD_MASK = (1 << _FOLD_BITS) - 1
 
-_FOLD_SHIFTS = tuple(5 * word for word in (0, 2, 27, 28, 30, 37))
+_FOLD_SHIFTS = tuple(5 * word for word in (0, 5, 17, 27, 35, 36))
 
 
 class Bech32(NamedTuple):
