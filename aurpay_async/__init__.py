@@ -13,8 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from . import errors
+from ._api.arguments import NewOrder
 from ._api.lightning_order import LightningOrder
-from ._api.models import NewOrder, Order, OrderStatus, Payment
+from ._api.models import Order, OrderStatus, Payment
 from ._client import AurpayClient
 from ._client.auth import ApiKey, ApiToken, Auth
 from ._client.retry import RetryPolicy

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from ._api.models import NewOrder
+    from ._api.arguments import NewOrder
     from .bolt11 import Invoice
 
 

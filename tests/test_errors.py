@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aurpay_async import AurpayClient, RetryPolicy, bolt11, errors
-from aurpay_async._api.models import NewOrder
+from aurpay_async._api.arguments import NewOrder
 from aurpay_async.errors import AurpayError, RequestOutcome
 from aurpay_async.testing import MemoryTransport
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast, get_args
 from urllib.parse import quote, unquote
 
@@ -25,7 +26,6 @@ from .orders import (
     READ_HEADERS,
     WRITE_HEADERS,
     build_create,
-    create_template,
     get,
     post,
     read_created,
@@ -62,14 +62,10 @@ _PAYMENT_CHECK_BY_FIELD: Final = {
 _PAYMENT_FALLBACKS: Final = {"create_time": None}
 
 
-_CREATE_PAYMENT: Final = create_template("create_payment", "/api/order/pay-info")
-
-_CREATE_PAYMENT_URL: Final = create_template("create_payment_url", "/api/order/pay-url")
-
-
-def build_create_payment(payment: NewPayment) -> Request:
-    """Build ``POST /api/order/pay-info``."""
-    return build_create(_CREATE_PAYMENT, payment)
+#: Build ``POST /api/order/pay-info`` for a `NewPayment`.
+build_create_payment: Final = partial(
+    build_create, "create_payment", "/api/order/pay-info"
+)
 
 
 def parse_create_payment(
@@ -122,13 +118,11 @@ def parse_create_payment(
     )
 
 
-def build_create_payment_url(payment: NewPaymentUrl) -> Request:
-    """Build ``POST /api/order/pay-url``.
-
-    The prose of its page says ``succend_url``. The other pages and all known clients
-    say ``succeed_url``, which is sent.
-    """
-    return build_create(_CREATE_PAYMENT_URL, payment)
+#: Build ``POST /api/order/pay-url`` for a `NewPaymentUrl`. The prose of its page says
+#: ``succend_url``. The other pages and all known clients say ``succeed_url``.
+build_create_payment_url: Final = partial(
+    build_create, "create_payment_url", "/api/order/pay-url"
+)
 
 
 def parse_create_payment_url(

@@ -1,4 +1,4 @@
-"""Validation of the values that callers pass.
+"""The request for an order, and the validation of the values that callers pass.
 
 Converters and validators of the records that are sent (``validate_*``), and checks of
 single arguments (``require_*``). All of them raise `InvalidRequestError` with the name
@@ -7,13 +7,15 @@ of the field or argument. Values are accepted as they are or rejected, never rep
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+# cattrs resolves the annotations of a record here, so the type is needed at run time.
+from decimal import Decimal  # noqa: TC003
+from typing import Final
 
+import attrs
+
+from .._core.money import parse_price, plain_repr, to_currency
 from .._core.urls import UrlError, parse_origin, require_secure, without_query
 from ..errors import InvalidRequestError, shown
-
-if TYPE_CHECKING:
-    import attrs
 
 #: The documented ids have 20 digits.
 MAX_ORDER_ID: Final = 64
@@ -40,22 +42,19 @@ def plain_str(value: str) -> str:
     return value
 
 
-def require_page_url(url: object, field: str, *, allow_http: bool) -> str:
-    """Return a URL for a browser. It is sent unchanged."""
+def require_url(url: object, field: str, *, is_callback: bool, allow_http: bool) -> str:
+    """Return a URL that is sent unchanged: for a browser, or for Aurpay to call."""
     if not isinstance(url, str):
         kind = type(url).__name__
         raise InvalidRequestError(f"must be a str, not {kind}", field=field)
-    url = plain_str(url)
+    url = str.__str__(url)
     try:
         require_secure(parse_origin(url), allow_http=allow_http)
     except UrlError as error:
         raise InvalidRequestError(str(error), field=field) from None
-    return url
-
-
-def require_callback_url(url: object, field: str, *, allow_http: bool) -> str:
-    """Return a URL that Aurpay can call and sign without changing it."""
-    url = require_page_url(url, field, allow_http=allow_http)
+    # Aurpay signs a callback's URL: it must arrive as it was sent.
+    if not is_callback:
+        return url
     if "#" in url:
         problem, hint = "a #fragment never reaches a server", "use ?query instead"
     elif not url.isascii():
@@ -94,6 +93,56 @@ def without_traceback(error: InvalidRequestError) -> InvalidRequestError:
     """Return the error without its frames: their locals show the rejected value."""
     error.__context__ = None
     return error.with_traceback(None)
+
+
+@attrs.frozen(slots=False)
+class NewOrder:
+    """The request for an order. Raises `InvalidRequestError` for an invalid value."""
+
+    #: Fiat, in units of `currency`, with exactly the digits that are sent.
+    price: Decimal = attrs.field(converter=parse_price, repr=plain_repr)
+    #: Three upper-case letters. Aurpay decides which currencies it accepts.
+    currency: str = attrs.field(converter=to_currency)
+    #: Where Aurpay sends the payer's browser after success.
+    succeed_url: str | None = attrs.field(default=None, kw_only=True, repr=redacted_url)
+    #: Where Aurpay sends the payer's browser after a timeout.
+    timeout_url: str | None = attrs.field(default=None, kw_only=True, repr=redacted_url)
+    #: The URL that Aurpay calls (GET) after success.
+    callback_url: str | None = attrs.field(
+        default=None, kw_only=True, repr=redacted_url
+    )
+    #: The URL that Aurpay calls after a timeout.
+    timeout_callback: str | None = attrs.field(
+        default=None, kw_only=True, repr=redacted_url
+    )
+    #: The merchant's name for what is paid. It is signed into the callback URLs.
+    reference: str | None = attrs.field(default=None, kw_only=True)
+    #: Distinguishes this order from others with the same reference.
+    attempt_id: str | None = attrs.field(default=None, kw_only=True)
+    #: Accept plain http beyond loopback. It is not sent.
+    allow_http: bool = attrs.field(default=False, kw_only=True, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Validate the fields that are given; most orders have few of them."""
+        fields, allow_http = vars(self), self.allow_http
+        require_bool(allow_http, "allow_http")
+        for name, is_callback in _URL_FIELDS:
+            if fields[name] is not None:
+                fields[name] = require_url(
+                    fields[name], name, is_callback=is_callback, allow_http=allow_http
+                )
+        for name in ("reference", "attempt_id"):
+            if fields[name] is not None:
+                fields[name] = require_reference(fields[name], name)
+
+
+#: The URLs of an order, and whether Aurpay calls them.
+_URL_FIELDS: Final = (
+    ("succeed_url", False),
+    ("timeout_url", False),
+    ("callback_url", True),
+    ("timeout_callback", True),
+)
 
 
 def validate_coin_name(

@@ -8,7 +8,7 @@ tells whether an order was created.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from .._core.http import Effect, parse_http_date
 from .._core.json import SchemaError, as_object, load_object
@@ -124,10 +124,10 @@ def read_envelope(response: Response, effect: Effect) -> dict[str, object]:
         InvalidResponseError: if there is no envelope, no object in it, or it
             contradicts itself: such as a rejected create that names an order.
     """
-    data = as_object(read_data(response, effect))
-    if data is None:
+    data = read_data(response, effect)
+    if not isinstance(data, dict):
         raise invalid(response, "data is not a JSON object", "data")
-    return data
+    return cast("dict[str, object]", data)
 
 
 def read_data(response: Response, effect: Effect) -> object:

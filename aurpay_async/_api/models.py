@@ -1,4 +1,4 @@
-"""Orders: the request for one, and the records of Aurpay's answers.
+"""Orders: the records of Aurpay's answers, and the statuses.
 
 Aurpay documents seven statuses ("Get Orders"), the meaning of five, and no transition.
 The table follows from these meanings: a payment may be late, the merchant may accept an
@@ -16,14 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Generic, Literal, Self, TypeV
 
 import attrs
 
-from .._core.money import parse_price, plain_repr, to_currency
-from .arguments import (
-    redacted_url,
-    require_bool,
-    require_callback_url,
-    require_page_url,
-    require_reference,
-)
+from .._core.money import plain_repr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,55 +85,6 @@ def _public_value(value: object) -> str | None:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-@attrs.frozen(slots=False)
-class NewOrder:
-    """The request for an order. Raises `InvalidRequestError` for an invalid value."""
-
-    #: Fiat, in units of `currency`, with exactly the digits that are sent.
-    price: Decimal = attrs.field(converter=parse_price, repr=plain_repr)
-    #: Three upper-case letters. Aurpay decides which currencies it accepts.
-    currency: str = attrs.field(converter=to_currency)
-    #: Where Aurpay sends the payer's browser after success.
-    succeed_url: str | None = attrs.field(default=None, kw_only=True, repr=redacted_url)
-    #: Where Aurpay sends the payer's browser after a timeout.
-    timeout_url: str | None = attrs.field(default=None, kw_only=True, repr=redacted_url)
-    #: The URL that Aurpay calls (GET) after success.
-    callback_url: str | None = attrs.field(
-        default=None, kw_only=True, repr=redacted_url
-    )
-    #: The URL that Aurpay calls after a timeout.
-    timeout_callback: str | None = attrs.field(
-        default=None, kw_only=True, repr=redacted_url
-    )
-    #: The merchant's name for what is paid. It is signed into the callback URLs.
-    reference: str | None = attrs.field(default=None, kw_only=True)
-    #: Distinguishes this order from others with the same reference.
-    attempt_id: str | None = attrs.field(default=None, kw_only=True)
-    #: Accept plain http beyond loopback. It is not sent.
-    allow_http: bool = attrs.field(default=False, kw_only=True, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Validate the fields that are given; most orders have few of them."""
-        fields, allow_http = vars(self), self.allow_http
-        if type(allow_http) is not bool:
-            require_bool(allow_http, "allow_http")
-        for name, require_url in _URL_FIELDS:
-            if fields[name] is not None:
-                url = require_url(fields[name], name, allow_http=allow_http)
-                fields[name] = url  # an exact str
-        for name in ("reference", "attempt_id"):
-            if fields[name] is not None:
-                fields[name] = require_reference(fields[name], name)
-
-
-_URL_FIELDS: Final = (
-    ("succeed_url", require_page_url),
-    ("timeout_url", require_page_url),
-    ("callback_url", require_callback_url),
-    ("timeout_callback", require_callback_url),
-)
-
-
 #: "Orders" of Aurpay's dashboard: an order that is not paid within 30 minutes is
 #: overdue. No field of the API repeats it.
 PAYMENT_WINDOW: Final = timedelta(minutes=30)
@@ -184,7 +128,7 @@ class OrderStatus(StrEnum):
     @property
     def is_known(self) -> bool:
         """Return whether this version of the SDK knows the status."""
-        return self._value_ in _KNOWN_STATUSES
+        return self._value_ in KNOWN_STATUSES
 
     @property
     def is_paid(self) -> bool | None:
@@ -213,7 +157,7 @@ class OrderStatus(StrEnum):
         return other in _TRANSITIONS[self]
 
 
-_KNOWN_STATUSES: Final = frozenset(OrderStatus.__members__)
+KNOWN_STATUSES: Final = frozenset(OrderStatus.__members__)
 
 _IS_PAID: Final[Mapping[OrderStatus, bool]] = {
     OrderStatus.PENDING: False,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import quote
 
 import attrs
 
 from .. import bolt11
-from .._core.http import Effect, Request, request_from
+from .._core.http import Effect, Request
 from .._core.json import SchemaError, as_object, load_object
 from ..errors import InvoiceError, UntrustedOrderError
 from .checks import MAX_SKEW_S, check_order
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._core.http import Response
+    from .arguments import NewOrder
     from .checks import InvoicePolicy
-    from .models import NewOrder
 
 
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
@@ -66,15 +67,18 @@ def post(
     )
 
 
-def create_template(operation: str, path: str) -> Request:
-    """Return the part of all requests to a create endpoint that is the same."""
-    return post(operation, path, Effect.CREATE, b"{}")  # replaced for each order
-
-
-def build_create(template: Request, order: NewOrder) -> Request:
+def build_create(operation: str, path: str, order: NewOrder) -> Request:
     """Build the request that creates `order`."""
-    body = dump_new_order(order)
-    return request_from(template, body, order.reference, order.attempt_id)
+    return Request(
+        operation=operation,
+        method="POST",
+        path=path,
+        effect=Effect.CREATE,
+        headers=WRITE_HEADERS,
+        body=dump_new_order(order),
+        reference=order.reference,
+        attempt_id=order.attempt_id,
+    )
 
 
 def quote_segment(value: str) -> str:
@@ -235,13 +239,8 @@ _LIGHTNING_CHECK_BY_FIELD: Final = {
 _LIGHTNING_FALLBACKS: Final = {"create_time": None, "currency": None}
 
 
-#: ``POST /api/bln/order``
-_CREATE_ORDER: Final = create_template("create_order", "/api/bln/order")
-
-
-def build_create_order(order: NewOrder) -> Request:
-    """Build ``POST /api/bln/order``."""
-    return build_create(_CREATE_ORDER, order)
+#: Build ``POST /api/bln/order`` for a `NewOrder`.
+build_create_order: Final = partial(build_create, "create_order", "/api/bln/order")
 
 
 def parse_create_order(

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._core.money import plain_repr
-from .arguments import plain_str, validate_bool, validate_coin_name
+from .arguments import NewOrder, plain_str, validate_bool, validate_coin_name
 from .models import (
-    NewOrder,
     OrderStatus,  # noqa: TC001
     PublicRecord,
 )

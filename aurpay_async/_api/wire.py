@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, Inexact, InvalidOperation
 from functools import cache, partial
 from json.encoder import encode_basestring_ascii
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import attrs
 import cattrs
@@ -38,7 +38,7 @@ from .payment_models import (
 )
 
 if TYPE_CHECKING:
-    from .models import NewOrder
+    from .arguments import NewOrder
 
 
 _COIN_NAMES: Final = {"coin": "currency"}
@@ -102,11 +102,21 @@ def dump_new_order(order: NewOrder) -> bytes:
     It takes half the time of `dump_json`, which accepts any nested value.
     """
     fields, kind = vars(order), cast("type[attrs.AttrsInstance]", type(order))
-    members = [
-        key + _dump_field(value)
-        for name, key in _keys(kind)
-        if (value := fields[name]) is not None and value is not False
-    ]
+    members: list[str] = []
+    for name, key in _keys(kind):
+        value = fields[name]
+        if value is None or value is False:
+            continue
+        if type(value) is str:
+            text = encode_basestring_ascii(value)
+        elif value is True:
+            text = "true"
+        else:
+            # Formatting is slow, and only a Decimal with an exponent needs it: str() of
+            # any other finite one is a JSON number.
+            text = str(value)
+            text = f"{value:f}" if "E" in text else text
+        members.append(key + text)
     return f"{{{','.join(members)}}}".encode("ascii")
 
 
@@ -120,17 +130,6 @@ def _keys(kind: type[attrs.AttrsInstance]) -> tuple[tuple[str, str], ...]:
 
 #: Aurpay has no fields for these. The first two are in the callback URLs.
 _NEVER_SENT: Final = frozenset({"reference", "attempt_id", "allow_http"})
-
-
-def _dump_field(value: Decimal | str | Literal[True]) -> str:
-    if type(value) is str:
-        return encode_basestring_ascii(value)
-    if value is True:
-        return "true"
-    # Formatting is slow, and only a Decimal with an exponent needs it: str() of any
-    # other finite one is a JSON number.
-    number = str(value)
-    return f"{value:f}" if "E" in number else number
 
 
 def structure(data: Mapping[str, object], kind: type[_T], path: str) -> _T:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from inspect import BoundArguments
 
-    from .._api.models import NewOrder
+    from .._api.arguments import NewOrder
     from .._core.events import Event
     from ._options import OutputFormat
 

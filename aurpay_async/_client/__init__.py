@@ -42,8 +42,13 @@ from .options import (
 )
 from .orders import OrderMethods
 from .payments import AccountMethods, CreateMethods
-from .retry import RetryBudget, RetryingTransport, RetryPolicy
-from .transport import AuthenticatingTransport, LazyModule, LazyTransport
+from .retry import RetryBudget, RetryPolicy
+from .transport import (
+    AuthenticatingTransport,
+    LazyModule,
+    LazyTransport,
+    RetryingTransport,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast, final
 
 import attrs
 
+from .._api.arguments import NewOrder
 from .._api.checks import SKIPPED, check_read_back
-from .._api.models import NewOrder
+from .._api.models import KNOWN_STATUSES, OrderStatus
 from .._core.clock import wall_time_at
 from .._core.events import CallEvent, error_and_outcome, log_fields
 from .._core.http import Effect, Timeouts
@@ -47,8 +48,7 @@ if TYPE_CHECKING:
     from .._core.secrets import Secret
     from ..callbacks._identity import ReferenceSigner
     from .polling import PollingLane
-    from .retry import RetryingTransport
-    from .transport import LazyTransport
+    from .transport import LazyTransport, RetryingTransport
 else:
     # `LazyTransport.open` has loaded them off the event loop.
     _envelope = LazyModule("aurpay_async._api.envelope")
@@ -318,8 +318,8 @@ class UnexpectedLog:
         rows = getattr(record, "items", None)
         is_page = isinstance(rows, tuple)
         for row in cast("tuple[object, ...]", rows) if is_page else (record,):
-            status = getattr(row, "status", None)
-            if status and not getattr(status, "is_known", True):
+            status = getattr(row, "status", "")
+            if type(status) is OrderStatus and status and status not in KNOWN_STATUSES:
                 problem = f"status {shown(status)} is unknown: neither paid nor unpaid"
                 self._log(f"{operation}: {problem}", row)
             if getattr(row, "extra", None):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final, Literal, Protocol, final
 
 from .._core.http import parse_http_date
@@ -22,22 +22,16 @@ from ..errors import (
     RequestOutcome,
     UntrustedOrderError,
 )
-from .transport import LazyModule
 
 if TYPE_CHECKING:
     import hashlib
-    import hashlib as _hashlib
-    import hmac as _hmac
+    import hmac
     from datetime import datetime
     from typing import Unpack
 
     from .._core.http import Request, Response
     from ..errors import AurpayError
     from . import SendingOptions
-else:
-    # Only signing needs OpenSSL, which is slow to load.
-    _hashlib = LazyModule("hashlib")
-    _hmac = LazyModule("hmac")
 
 
 #: As the documentation spells them.
@@ -206,9 +200,25 @@ def signature_origin(
 
 def sign(algorithm: Algorithm, secret: Secret, origin: str) -> str:
     """Return the HMAC in Base64; the secret is its key, not decoded."""
-    name = _DIGESTS[algorithm]
-    digest = _hmac.digest(secret.reveal().encode(), origin.encode(), name)
-    return b2a_base64(digest, newline=False).decode("ascii")
+    mac = _keyed_hmac(algorithm, secret).copy()
+    mac.update(origin.encode())
+    return b2a_base64(mac.digest(), newline=False).decode("ascii")
+
+
+# Copying a hash is faster than creating it. Only signing needs OpenSSL, which is slow
+# to load, so it is imported here.
+@lru_cache(maxsize=8)
+def _keyed_hmac(algorithm: Algorithm, secret: Secret) -> hmac.HMAC:
+    import hmac
+
+    return hmac.new(secret.reveal().encode(), digestmod=_DIGESTS[algorithm])
+
+
+@cache
+def _empty_md5() -> hashlib._Hash:
+    import hashlib
+
+    return hashlib.md5(usedforsecurity=False)
 
 
 def _body_md5(body: bytes) -> str:
@@ -219,31 +229,11 @@ def _body_md5(body: bytes) -> str:
     return digest.hexdigest()
 
 
-@cache
-def _empty_md5() -> hashlib._Hash:
-    """Return a new MD5; to copy it is faster than to let OpenSSL search for another."""
-    return _hashlib.md5(usedforsecurity=False)
-
-
 #: A smaller difference can be due to latency and caches.
 _MIN_SKEW: Final = timedelta(minutes=2)
 
-#: Up to this far behind the Date of a response, the local clock is not used.
-_MAX_BEHIND: Final = timedelta(minutes=30)
-
 #: Checks that compare times of an invoice with the local clock.
 _TIME_CHECKS: Final = frozenset({"timestamp", "expiry"})
-
-
-def time_of_response(response: Response, now: datetime) -> datetime:
-    """Return the time to use when the invoice in a response is checked.
-
-    To a local clock that is minutes behind, each new invoice has a timestamp in the
-    future, and every order would be rejected. So the ``Date`` of the response is used.
-    """
-    date = parse_http_date(response.headers.get("date", ""))
-    is_behind = date is not None and timedelta(0) < date - now <= _MAX_BEHIND
-    return date if date is not None and is_behind else now
 
 
 def diagnose_clock(

@@ -7,21 +7,28 @@ shop's.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import attrs
 
-from .._api.arguments import DEFAULT_SIZE, require_bool, require_page, without_traceback
+from .._api.arguments import (
+    DEFAULT_SIZE,
+    NewOrder,
+    require_bool,
+    require_page,
+    without_traceback,
+)
 from .._api.checks import is_misrouted
-from .._api.models import NewOrder
+from .._core.http import parse_http_date
 from .._core.money import parse_btc
 from ..errors import InvalidRequestError, UntrustedOrderError
 from ._base import BaseClient, attach_recovery_hint
-from .auth import time_of_response
 from .transport import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+    from datetime import datetime
     from decimal import Decimal
 
     from .._api import account as _account_api
@@ -45,6 +52,21 @@ else:
     _pagination = LazyModule("aurpay_async._client.pagination")
     # It loads hashing, which few programs need.
     _identity = LazyModule("aurpay_async.callbacks._identity")
+
+
+#: Up to this far behind the Date of a response, the local clock is not used.
+_MAX_BEHIND: Final = timedelta(minutes=30)
+
+
+def time_of_response(response: Response, now: datetime) -> datetime:
+    """Return the time to use when the invoice in a response is checked.
+
+    To a local clock that is minutes behind, each new invoice has a timestamp in the
+    future, and every order would be rejected. So the ``Date`` of the response is used.
+    """
+    date = parse_http_date(response.headers.get("date", ""))
+    is_behind = date is not None and timedelta(0) < date - now <= _MAX_BEHIND
+    return date if date is not None and is_behind else now
 
 
 _New = TypeVar("_New", bound=NewOrder)
@@ -182,11 +204,16 @@ class CreateMethods(BaseClient):
             if is_repeated and not isinstance(error, UntrustedOrderError):
                 error.order_id = None
 
-        def parse_new(response: Response) -> _Created:
-            now = time_of_response(response, self._clock.now()).timestamp()
-            return parse(response, order, self._invoice_policy, now)
-
-        return await self._send(build(order), parse_new, complete=complete)
+        return await self._send(
+            build(order),
+            lambda response: parse(
+                response,
+                order,
+                self._invoice_policy,
+                time_of_response(response, self._clock.now()).timestamp(),
+            ),
+            complete=complete,
+        )
 
     def _sign(self, new_order: _New) -> _New:
         if self._signer is None and self._reference_keys:

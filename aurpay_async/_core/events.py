@@ -147,12 +147,11 @@ class Instrumentation:
 
     def wants_calls(self) -> bool:
         """Return whether a listener uses events of successful calls."""
-        return (
-            self._hook is not None
-            or _logger(_CLIENT).isEnabledFor(_DEBUG)
-            or _tracer_provider() is not None
-            or meter_provider() is not None
-        )
+        if self._hook is not None or _logger(_CLIENT).isEnabledFor(_DEBUG):
+            return True
+        if "opentelemetry" not in sys.modules:
+            return False
+        return _tracer_provider() is not None or meter_provider() is not None
 
     def emit(self, event: Event) -> None:
         """Deliver an event to the hook, the logger and OpenTelemetry."""

@@ -129,27 +129,12 @@ class Request:
     progress: Progress = attrs.field(factory=Progress, init=False, eq=False, repr=False)
 
     def with_timeouts(self, timeout: float, connect_timeout: float) -> Request:
-        """Return a copy with other timeouts, or this request if it has them."""
-        if timeout == self.timeout and connect_timeout == self.connect_timeout:
-            return self
+        """Return a copy with other timeouts."""
         return _replace(self, timeout=timeout, connect_timeout=connect_timeout)
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """Return a copy with additional headers."""
         return _replace(self, headers={**self.headers, **headers})
-
-
-def request_from(
-    template: Request, body: bytes, reference: str | None, attempt_id: str | None
-) -> Request:
-    """Return a copy of a template for a new call, with a progress of its own."""
-    return _replace(
-        template,
-        body=body,
-        reference=reference,
-        attempt_id=attempt_id,
-        progress=Progress(),
-    )
 
 
 @attrs.frozen(kw_only=True, slots=False)

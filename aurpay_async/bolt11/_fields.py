@@ -18,6 +18,8 @@ from . import _bech32
 from ._bech32 import CURRENCIES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._core.money import Network
 
 #: BOLT #11: "p (1): data_length 52", and so h and s.
@@ -236,11 +238,19 @@ def parse_number(digits: str, *, strict: bool) -> int:
     return value
 
 
-def parse_description(digits: str, *, strict: bool) -> str:
-    """Return the description in a ``d`` field."""
+def parse_description(known: Mapping[str, str], *, strict: bool) -> str | None:
+    """Return the description in a ``d`` field; ``None`` if there is an ``h`` field."""
+    # "MUST include either exactly one d or exactly one h field."
+    if ("d" in known) == ("h" in known):
+        problem = "both" if "d" in known else "neither"
+        raise InvoiceInvalidError(
+            f"{problem} a description and a description hash", rule="description"
+        )
+    if "h" in known:
+        return None
     try:
         # "MUST set d to a valid UTF-8 string."
-        return parse_bytes(digits, strict=strict).decode()
+        return parse_bytes(known["d"], strict=strict).decode()
     except UnicodeDecodeError:
         raise InvoiceInvalidError(
             "the description is not UTF-8", rule="description"

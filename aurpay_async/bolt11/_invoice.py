@@ -58,6 +58,9 @@ TIMESTAMP_LENGTH: Final = 7
 #: 1-byte recovery id)".
 SIGNATURE_LENGTH: Final = 104
 
+#: The digits of the tagged fields.
+_FIELDS: Final = slice(TIMESTAMP_LENGTH, -SIGNATURE_LENGTH)
+
 _SIGNATURE_BYTES: Final = 65
 
 _SIGNATURE_MASK: Final = (1 << 520) - 1
@@ -207,9 +210,9 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
         )
     parts = _decode_text(text, offset)
     network, amount_msat = parse_hrp(parts.hrp, offset=offset, strict=strict)
-    fields = _split(parts, offset, strict=strict)
+    start = offset + len(parts.hrp) + 1 + TIMESTAMP_LENGTH
+    fields = split(parts.digits[_FIELDS], start, strict=strict)
     known = fields.known
-    _require_one_description(known)
     signature = _signature(parts)
     return Invoice(
         text=parts.text,
@@ -221,11 +224,11 @@ def decode(text: str, *, strict: bool = True) -> Invoice:
         else DEFAULT_EXPIRY,
         payment_hash=_required(known, "p", strict=strict),
         payment_secret=_required(known, "s", strict=strict),
-        description=parse_description(known["d"], strict=strict)
-        if "d" in known
+        description=parse_description(known, strict=strict),
+        description_hash=parse_bytes(known["h"], strict=strict).hex()
+        if "h" in known
         else None,
-        description_hash=_hex(known, "h", strict=strict),
-        metadata=_hex(known, "m", strict=strict),
+        metadata=parse_bytes(known["m"], strict=strict).hex() if "m" in known else None,
         payee=_payee(parts, signature, known.get("n"), strict=strict),
         min_final_cltv_expiry=parse_number(known["c"], strict=strict)
         if "c" in known
@@ -249,12 +252,6 @@ def _decode_text(text: str, offset: int) -> Bech32:
             position=offset + len(parts.hrp) + 1,
         )
     return parts
-
-
-def _split(parts: Bech32, offset: int, *, strict: bool) -> Fields:
-    digits = parts.digits[TIMESTAMP_LENGTH:-SIGNATURE_LENGTH]
-    position = offset + len(parts.hrp) + 1 + TIMESTAMP_LENGTH
-    return split(digits, position, strict=strict)
 
 
 def digest(hrp: str, value: int, length: int) -> bytes:
@@ -314,20 +311,7 @@ def _verify_payee(
     return key
 
 
-def _require_one_description(known: Mapping[str, str]) -> None:
-    # "MUST include either exactly one d or exactly one h field."
-    if ("d" in known) == ("h" in known):
-        problem = "both" if "d" in known else "neither"
-        raise InvoiceInvalidError(
-            f"{problem} a description and a description hash", rule="description"
-        )
-
-
 _REQUIRED: Final = {"p": "payment hash", "s": "payment secret"}
-
-
-def _hex(known: Mapping[str, str], tag: str, *, strict: bool) -> str | None:
-    return parse_bytes(known[tag], strict=strict).hex() if tag in known else None
 
 
 def _required(known: Mapping[str, str], tag: str, *, strict: bool) -> str:
@@ -382,9 +366,11 @@ def check_rules(text: str) -> Iterator[RuleCheck]:
         return
     yield RuleCheck("text", None)
     yield _check("prefix", lambda: parse_hrp(parts.hrp, offset=offset, strict=True))
-    yield _check("fields", lambda: _split(parts, offset, strict=True))
+    start = offset + len(parts.hrp) + 1 + TIMESTAMP_LENGTH
+    read_fields = partial(split, parts.digits[_FIELDS], start)
+    yield _check("fields", partial(read_fields, strict=True))
     try:
-        fields = _split(parts, offset, strict=False)
+        fields = read_fields(strict=False)
     except InvoiceError:
         return
     for name, check in _RULES.items():
@@ -405,22 +391,16 @@ def _check(name: str, check: Callable[[], object]) -> RuleCheck:
     return RuleCheck(name, None)
 
 
-def _check_description(_: Bech32, fields: Fields) -> None:
-    known = fields.known
-    _require_one_description(known)
-    if "d" in known:
-        parse_description(known["d"], strict=True)
-    else:
-        parse_bytes(known["h"], strict=True)
-
-
 def _check_number(tag: str) -> Callable[[Bech32, Fields], object]:
     return lambda _, fields: parse_number(fields.known.get(tag, ""), strict=True)
 
 
 #: In the order of the output.
 _RULES: Final[dict[str, Callable[[Bech32, Fields], object]]] = {
-    "description": _check_description,
+    "description": lambda _, fields: (
+        parse_description(fields.known, strict=True),
+        parse_bytes(fields.known.get("h", ""), strict=True),
+    ),
     "payment_hash": lambda _, fields: _required(fields.known, "p", strict=True),
     "payment_secret": lambda _, fields: _required(fields.known, "s", strict=True),
     "metadata": lambda _, fields: parse_bytes(fields.known.get("m", ""), strict=True),

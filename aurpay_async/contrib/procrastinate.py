@@ -36,8 +36,7 @@ except ImportError as _error:
         "pip install 'aurpay-async[postgresql,procrastinate]'"
     ) from _error
 
-from .._api.arguments import require_reference
-from .._api.models import NewOrder
+from .._api.arguments import NewOrder, require_reference
 from .._core.clock import SystemClock
 from .._core.events import is_async
 from .._db.engine import Database, execute, require_connection

@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from .._api.arguments import NewOrder
     from .._api.lightning_order import LightningOrder
-    from .._api.models import NewOrder
     from .._core.clock import Clock
     from ._models import Change
     from ._planner import ReferenceRecord, Step

@@ -6,8 +6,12 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, Self, cast, final
 
-from .._api.arguments import require_order_id, require_reference, without_traceback
-from .._api.models import NewOrder
+from .._api.arguments import (
+    NewOrder,
+    require_order_id,
+    require_reference,
+    without_traceback,
+)
 from .._client import AurpayClient
 from .._client.options import invalid_option
 from .._core.events import is_async

@@ -66,7 +66,7 @@ def test_published_field_lengths_are_parsed(vector: dict[str, Any]) -> None:
 @select_vectors("description bytes")
 def test_a_description_that_is_not_utf_8_is_rejected(vector: dict[str, Any]) -> None:
     with pytest.raises(InvoiceInvalidError) as caught:
-        _fields.parse_description(encode_hex(vector["hex"]), strict=False)
+        _fields.parse_description({"d": encode_hex(vector["hex"])}, strict=False)
     assert caught.value.rule == "description"
 
 

@@ -288,7 +288,7 @@ def parse_fields(fields: _fields.Fields, network: bolt11.Network) -> Reading:
 def parse_description(digits: str) -> Reading:
     """Return the description, or its bytes if it is not UTF-8."""
     try:
-        return {"description": _fields.parse_description(digits, strict=False)}
+        return {"description": _fields.parse_description({"d": digits}, strict=False)}
     except InvoiceInvalidError:
         return {"description_bytes": _fields.parse_bytes(digits, strict=False).hex()}
 

@@ -16,7 +16,7 @@ from aurpay_async import (
     Response,
     UntrustedOrderError,
 )
-from aurpay_async._client.auth import time_of_response
+from aurpay_async._client.payments import time_of_response
 from aurpay_async.testing import FakeClock, MemoryTransport
 
 from ..support.orders import NOW, build_order, wrap_data

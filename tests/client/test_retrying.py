@@ -9,7 +9,8 @@ import attrs
 import pytest
 
 from aurpay_async import Effect, Request, Response, RetryPolicy, Timeouts
-from aurpay_async._client.retry import RetryBudget, RetryingTransport
+from aurpay_async._client.retry import RetryBudget
+from aurpay_async._client.transport import RetryingTransport
 from aurpay_async._core.clock import SystemClock
 from aurpay_async._core.events import Instrumentation
 from aurpay_async.errors import (

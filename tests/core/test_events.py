@@ -240,7 +240,7 @@ async def test_no_event_is_created_without_a_listener(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("aurpay_async._client._base.CallEvent", None)
-    monkeypatch.setattr("aurpay_async._client.retry.AttemptEvent", None)
+    monkeypatch.setattr("aurpay_async._client.transport.AttemptEvent", None)
     monkeypatch.setattr("aurpay_async._core.events._tracer_provider", lambda: None)
     await call_create_order(GOOD)
 

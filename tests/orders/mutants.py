@@ -73,7 +73,7 @@ def send_again() -> Any:
     def wrong(error: Any, effect: Effect) -> bool:
         return right(error, effect) or error.outcome is RequestOutcome.UNKNOWN
 
-    return mock.patch("aurpay_async._client.retry.is_retryable", wrong)
+    return mock.patch("aurpay_async._client.transport.is_retryable", wrong)
 
 
 def skip_search() -> Any:
