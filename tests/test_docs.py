@@ -188,6 +188,7 @@ def test_an_example_runs_and_prints_what_it_shows(
             sys.modules.pop(file.stem, None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient`")
 async def test_callback_beside_the_lifespan_of_test_client_is_answered_with_503(
     aurpay_sandbox: Sandbox,
@@ -312,6 +313,7 @@ def situations(title: str) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.slow
 async def test_faults_of_create_order_have_the_outcomes_that_the_page_says() -> None:
     found = situations("Failures of create_order")
     assert len(found) > 20

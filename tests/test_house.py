@@ -148,18 +148,6 @@ def test_every_public_name_has_a_docstring() -> None:
         assert inspect.getdoc(value), name
 
 
-def test_a_test_without_a_docstring_has_a_name_of_four_words() -> None:
-    tests = 0
-    for path in Path(__file__).parent.rglob("*.py"):
-        for node in list_definitions(path):
-            if isinstance(node, Function) and node.name.startswith("test_"):
-                tests += 1
-                words = node.name.removeprefix("test_").split("_")
-                said = len(words) >= 4 or ast.get_docstring(node)
-                assert said, f"{path.name}: {node.name}"
-    assert tests > 500
-
-
 def read_sources(folder: Path) -> Iterator[tuple[Path, str]]:
     for path in sorted(folder.rglob("*.py")):
         yield path, path.read_text(encoding="utf-8")

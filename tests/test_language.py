@@ -94,6 +94,18 @@ def test_no_two_test_functions_share_a_name() -> None:
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def test_a_test_without_a_docstring_has_a_name_of_four_words() -> None:
+    tests = 0
+    for path in list_modules("tests"):
+        for node in list_definitions(path):
+            if isinstance(node, Function) and node.name.startswith("test_"):
+                tests += 1
+                words = node.name.removeprefix("test_").split("_")
+                said = len(words) >= 4 or ast.get_docstring(node)
+                assert said, f"{path.name}: {node.name}"
+    assert tests > 500
+
+
 def test_contract_has_at_most_eight_layers_and_no_exception() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         (contract, *_) = tomllib.load(file)["tool"]["importlinter"]["contracts"]

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from aurpay_async.testing import FakeClock
     from docs.pictures._sequence import Step
 
+pytestmark = pytest.mark.slow
+
 CALLBACK_URL = "https://shop.example/aurpay/callback"
 
 

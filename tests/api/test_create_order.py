@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, NewOrder, OrderStatus
@@ -23,6 +23,7 @@ from aurpay_async.errors import (
     UntrustedOrderError,
 )
 
+from ..conftest import examples
 from ..support.orders import (
     AS_NUMBER,
     AS_TEXT,
@@ -319,7 +320,7 @@ def test_order_id_of_an_error_is_the_one_in_data(wrong: dict[str, Any]) -> None:
     assert "OLD" not in str(caught.value)
 
 
-@settings(max_examples=60)
+@examples(15)
 @given(
     st.dictionaries(st.sampled_from(sorted(build_order())), json_values, max_size=3),
     st.dictionaries(

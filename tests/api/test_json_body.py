@@ -9,11 +9,13 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async._core.json import dump_body
 from aurpay_async.errors import InvalidRequestError
+
+from ..conftest import examples
 
 
 class Number(IntEnum):
@@ -94,7 +96,7 @@ def test_dump_body_rejects_recursive_and_deeply_nested_values() -> None:
         dump_body(endless)
 
 
-@settings(max_examples=40)
+@examples(15)
 @given(
     st.recursive(
         st.none()

@@ -125,7 +125,7 @@ optional_texts = st.none() | st.text(
 )
 
 
-@examples(20)
+@examples(10)
 @given(
     msat=st.integers(1, 10**12),
     price=st.decimals("0.01", "999999", places=2),

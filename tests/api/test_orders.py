@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, Order, OrderStatus
@@ -25,6 +25,7 @@ from aurpay_async.errors import (
     RequestOutcome,
 )
 
+from ..conftest import examples
 from ..support.orders import NOW, build_detail, build_response, wrap_data
 from .samples import json_values, paged
 
@@ -172,7 +173,7 @@ def test_rejected_get_order_is_rejected_although_it_names_the_order() -> None:
     assert caught.value.outcome is RequestOutcome.REJECTED
 
 
-@settings(max_examples=60)
+@examples(15)
 @given(
     st.dictionaries(st.sampled_from(sorted(build_detail())), json_values, max_size=3),
     st.dictionaries(
@@ -275,7 +276,7 @@ def test_unreadable_status_of_an_order_row_is_empty_and_unknown() -> None:
     assert row.extra == {"status": None}
 
 
-@settings(max_examples=40)
+@examples(15)
 @given(
     st.dictionaries(st.sampled_from(["page", "size", "total", "data"]), json_values),
     st.dictionaries(st.sampled_from(sorted(build_detail())), json_values, max_size=2),

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, NewPayment, PaymentUrl
@@ -30,6 +30,7 @@ from aurpay_async.errors import (
     UntrustedOrderError,
 )
 
+from ..conftest import examples
 from ..support.orders import build_response, wrap_data
 from .samples import ORDER_ID, json_values, payment
 
@@ -258,7 +259,7 @@ def test_rejected_list_of_fiat_currencies_raises_api_error() -> None:
         parse_list_fiat_currencies(build_response({"code": 5}))
 
 
-@settings(max_examples=40)
+@examples(15)
 @given(
     st.dictionaries(st.sampled_from(sorted(payment())), json_values, max_size=3),
     st.dictionaries(st.sampled_from(["code", "data", "result"]), json_values),
@@ -278,7 +279,7 @@ def test_any_changed_payment_matches_its_request_or_gives_an_error(
     assert created.pay_url is None or created.pay_url.startswith("https://dashboard.")
 
 
-@settings(max_examples=40)
+@examples(15)
 @given(json_values, st.dictionaries(st.sampled_from(["code", "data"]), json_values))
 def test_any_changed_payment_url_has_an_accepted_origin_or_gives_an_error(
     pay_url: Any, outer: dict[str, Any]

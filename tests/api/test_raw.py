@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import Effect
 from aurpay_async._api.account import build_request, parse_request
 from aurpay_async.errors import APIError, InvalidRequestError, InvalidResponseError
 
+from ..conftest import examples
 from ..support.orders import build_response, wrap_data
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def test_parse_request_rejects_a_response_without_an_envelope() -> None:
         parse_request(build_response([]), Effect.READ)
 
 
-@settings(max_examples=40)
+@examples(15)
 @given(st.text(max_size=30))
 def test_any_path_is_sent_unchanged_or_rejected(path: str) -> None:
     try:
@@ -216,7 +217,7 @@ def test_any_path_is_sent_unchanged_or_rejected(path: str) -> None:
         assert error.field == "path"
 
 
-@settings(max_examples=40)
+@examples(15)
 @given(st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9)), max_size=3))
 def test_any_query_is_decoded_to_the_given_params(
     params: list[tuple[str, str]],

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, Refund, RefundInfo, Response
@@ -24,6 +24,7 @@ from aurpay_async.errors import (
     RequestOutcome,
 )
 
+from ..conftest import examples
 from ..support.orders import build_response, wrap_data
 from .samples import ORDER_ID, json_values, refund, refund_info
 
@@ -144,7 +145,7 @@ def test_rejected_refund_raises_api_error() -> None:
     assert caught.value.outcome is RequestOutcome.REJECTED
 
 
-@settings(max_examples=40)
+@examples(15)
 @given(
     st.dictionaries(st.sampled_from(sorted(refund())), json_values, max_size=2),
     st.dictionaries(st.sampled_from(["code", "data", "result"]), json_values),

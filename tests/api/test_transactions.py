@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, Transaction, Withdrawal, bolt11
@@ -30,6 +30,7 @@ from aurpay_async.errors import (
     RequestOutcome,
 )
 
+from ..conftest import examples
 from ..support.orders import NOW, build_response, sign_invoice, wrap_data
 from .samples import json_values, paged, transaction
 
@@ -95,7 +96,7 @@ def test_malformed_field_of_a_transaction_hides_no_row(
     assert odd.extra == {field: [None]}
 
 
-@settings(max_examples=40)
+@examples(15)
 @given(st.dictionaries(st.sampled_from(sorted(transaction())), json_values, max_size=2))
 def test_any_changed_transaction_gives_a_typed_row_or_an_error(
     row: dict[str, Any],
@@ -235,7 +236,7 @@ def test_rejected_withdrawal_raises_api_error() -> None:
     assert caught.value.outcome is RequestOutcome.REJECTED
 
 
-@settings(max_examples=40)
+@examples(15)
 @given(st.dictionaries(st.sampled_from(["code", "data", "result", "x"]), json_values))
 def test_any_withdrawal_response_gives_the_sent_invoice_or_an_error(
     outer: dict[str, Any],

@@ -49,6 +49,7 @@ def test_plain_python_is_used_if_wallycore_is_missing_or_another_package(
         _secp256k1.curve.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_program_that_makes_warnings_errors_exits_with_0() -> None:
     """Here wallycore 1.5 crashes at shutdown if the last warning was an error."""
     code = """

@@ -37,6 +37,7 @@ def test_qr_text_is_the_uri_with_the_invoice_alone_in_capitals() -> None:
     assert bolt11.decode(INVOICE.qr_text) == INVOICE
 
 
+@pytest.mark.slow
 def test_svg_and_png_of_an_invoice_have_the_modules_of_its_code() -> None:
     assert rows(read_svg(INVOICE.qr_svg())) == modules()
     assert rows(read_png(INVOICE.qr_png(scale=1))) == modules()
@@ -56,6 +57,7 @@ def test_invoice_in_capitals_takes_fewer_modules_than_in_small_letters() -> None
     assert len(modules()) <= small - 8
 
 
+@pytest.mark.slow
 def test_longest_invoice_of_a_qr_code_is_as_documented() -> None:
     longest = attrs.evolve(INVOICE, text="l" * LONGEST)
     assert len(read_png(longest.qr_png(scale=1))) == 177 + 8

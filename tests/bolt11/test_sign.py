@@ -62,6 +62,7 @@ fields = st.fixed_dictionaries(
 )
 
 
+@examples(15)
 @given(fields)
 def test_a_signed_invoice_is_decoded_to_the_same_values(
     given_fields: dict[str, Any],

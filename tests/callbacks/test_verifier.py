@@ -27,7 +27,7 @@ from aurpay_async.errors import (
 )
 from aurpay_async.testing import FakeClock, sign_callback
 
-from ..conftest import load
+from ..conftest import examples, load
 from .samples import DATE, KEY, NOW, SECRET, TOKEN, reference, signed, url, verifier
 from .test_processor import Shop
 
@@ -158,6 +158,7 @@ def test_signature_of_another_url_date_or_secret_is_rejected() -> None:
         assert "https://shop.example/aurpay" in str(caught.value)
 
 
+@examples(15)
 @given(st.data())
 def test_forged_callback_is_always_rejected(data: st.DataObject) -> None:
     text = st.text(max_size=60)

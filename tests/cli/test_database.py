@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from .conftest import Run
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["postgresql", "postgresql_url"]
 
 PASSWORD = "a-made-up-password"

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from .conftest import Run
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 EXAMPLE = re.compile(
     r"```console\n\$ aurpay (.*)\n((?:.*\n)*?)```\n(?:\n```json\n((?:.*\n)*?)```\n)?"

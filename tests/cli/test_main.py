@@ -103,6 +103,7 @@ def test_version_of_a_command_is_that_of_the_package(aurpay: Run) -> None:
     assert aurpay("demo", "--version").out.strip() == aurpay_async.__version__
 
 
+@pytest.mark.slow
 def test_building_the_commands_imports_no_slow_package() -> None:
     code = (
         "import sys; from aurpay_async import _cli; _cli.build_app()\n"
@@ -209,6 +210,7 @@ def test_choices_of_arguments_match_the_types_of_the_package() -> None:
     assert _options.AmountStyle == Amounts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_installed_for_each_shell(
     aurpay: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str

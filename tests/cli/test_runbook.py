@@ -62,9 +62,12 @@ VOLATILE = (
     (re.compile(r"(127\.0\.0\.1:|port |127\.0\.0\.1', )\d+"), "<port>"),
 )
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("grep") is None, reason="the page's commands need grep"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        shutil.which("grep") is None, reason="the page's commands need grep"
+    ),
+]
 
 
 class Block(NamedTuple):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from .conftest import Done, Run
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["postgresql", "postgresql_url"]
 
 KEY = "sandbox-reference-key"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from aurpay_async import CallEvent, RequestOutcome
 from aurpay_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    import pytest
-
     from aurpay_async import Event
 
 
@@ -28,6 +28,7 @@ async def cancelled_after(steps: int, call: asyncio.Task[Any]) -> bool:
     return False
 
 
+@pytest.mark.slow
 async def test_cancellation_at_each_await_of_a_call_is_clean(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -236,6 +236,7 @@ async def test_payment_from_the_list_has_the_row_as_its_order() -> None:
     assert statuses == ["SUCCESS"]
 
 
+@pytest.mark.slow
 async def test_orders_created_during_the_reading_hide_no_order() -> None:
     clock = SteppingClock()
     shop = Shop(clock, 400)
@@ -268,6 +269,7 @@ async def test_order_that_a_vanishing_row_hides_is_queried_by_its_id() -> None:
         await stop(waiting)
 
 
+@pytest.mark.slow
 async def test_order_missing_in_the_list_twice_is_queried_by_its_id_always() -> None:
     clock = SteppingClock()
     shop = Shop(clock, 250)
@@ -298,6 +300,7 @@ async def test_list_is_not_read_beyond_the_time_of_the_oldest_order() -> None:
         await stop(waiting)
 
 
+@pytest.mark.slow
 async def test_no_more_pages_are_read_than_orders_are_waited_for() -> None:
     clock = SteppingClock()
     shop = Shop(clock, 5600)
@@ -365,6 +368,7 @@ async def test_rows_without_a_creation_time_do_not_end_the_reading() -> None:
         await stop(waiting)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "failing",
     [
@@ -540,6 +544,7 @@ async def test_reading_the_list_stops_with_its_last_waiter() -> None:
     assert len(shop.pages) == 10
 
 
+@pytest.mark.slow
 async def test_closing_the_client_ends_the_reading_of_the_list() -> None:
     clock = SteppingClock()
     shop = Shop(clock, 1100)
@@ -552,6 +557,7 @@ async def test_closing_the_client_ends_the_reading_of_the_list() -> None:
     assert_nothing_runs()
 
 
+@pytest.mark.slow
 async def test_cancelled_reading_of_the_list_loses_no_waiter() -> None:
     clock = SteppingClock()
     shop = Shop(clock, 1500)
@@ -585,6 +591,7 @@ async def test_query_that_waits_for_its_turn_is_spared_by_a_row_of_the_list() ->
         assert outcomes(waiting) == ["paid"] * 120
 
 
+@pytest.mark.slow
 async def test_new_orders_are_polled_often_while_many_old_ones_are_waited_for() -> None:
     clock = SteppingClock()
     shop = Shop(clock, 300)

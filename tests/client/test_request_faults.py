@@ -162,6 +162,7 @@ async def test_an_idle_connection_that_the_server_closed_is_not_reused() -> None
     assert len(sandbox.orders) == 20
 
 
+@pytest.mark.slow
 async def test_300_concurrent_orders_over_10_connections_are_created_once_each() -> (
     None
 ):
@@ -180,6 +181,7 @@ async def test_300_concurrent_orders_over_10_connections_are_created_once_each()
     assert len(sandbox.requests) == 300
 
 
+@pytest.mark.slow
 async def test_retries_of_200_concurrent_queries_are_bounded_by_the_budget() -> None:
     read = Request(
         operation="x", method="POST", path="/api/bln/order", effect=Effect.READ

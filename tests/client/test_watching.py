@@ -185,6 +185,7 @@ async def test_polling_stops_when_the_last_watcher_is_closed() -> None:
     assert platform.looks == [0, 2]
 
 
+@pytest.mark.slow
 async def test_consumer_that_breaks_out_of_the_loop_leaves_no_task() -> None:
     clock = StandingClock()
     async with client(Platform(clock, (0, "PENDING")), clock) as aurpay:

@@ -216,6 +216,7 @@ async def test_watcher_without_any_order_has_an_empty_object_at_its_end() -> Non
     assert events == [b":\n\n", b"event: end\ndata: {}\n\n"]
 
 
+@pytest.mark.slow
 async def test_failure_behind_a_closed_stream_is_not_reported_as_never_retrieved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -141,6 +141,7 @@ async def test_an_exception_in_a_listener_changes_neither_the_call_nor_other_lis
     assert len(events) == 4
 
 
+@pytest.mark.slow
 def test_warnings_are_written_to_stderr_if_logging_is_not_configured() -> None:
     code = """
 import asyncio

@@ -41,7 +41,7 @@ def _finalised_here() -> Iterator[None]:
     """Collect the pools that a test leaves, in the process that owns them."""
     yield
     assert not _pools._inherited
-    gc.collect()
+    gc.collect(1)  # the objects of the test are young
 
 
 async def query(database: Database) -> list[object]:
@@ -67,6 +67,7 @@ def in_child(work: Callable[[], Coroutine[Any, Any, object]]) -> int:
         os._exit(1)
 
 
+@pytest.mark.slow
 @forks
 @threads_and_forks
 def test_forked_child_opens_new_connections(url: str) -> None:
@@ -85,6 +86,7 @@ def test_forked_child_opens_new_connections(url: str) -> None:
     asyncio.run(database.aclose())
 
 
+@pytest.mark.slow
 @forks
 @threads_and_forks
 async def test_forked_child_does_not_touch_the_connections_of_its_parent(
@@ -108,6 +110,7 @@ async def test_forked_child_does_not_touch_the_connections_of_its_parent(
         await one.aclose()
 
 
+@pytest.mark.slow
 @forks
 @threads_and_forks
 def test_forked_child_replaces_the_pool_of_the_applications_engine(
@@ -131,6 +134,7 @@ def test_forked_child_replaces_the_pool_of_the_applications_engine(
     _pools.drop_pool(engine)
 
 
+@pytest.mark.slow
 @forks
 @threads_and_forks
 def test_stores_that_share_an_engine_before_a_fork_work_after_it(
@@ -167,6 +171,7 @@ async def test_forked_child_does_not_wait_for_a_writer_of_its_parent(url: str) -
     await database.aclose()
 
 
+@pytest.mark.slow
 @forks
 @threads_and_forks
 async def test_forked_child_does_not_wait_for_the_tasks_of_its_parent(url: str) -> None:

@@ -304,6 +304,7 @@ async def test_cancelled_ping_returns_its_connection_to_the_pool(
     await database.aclose()
 
 
+@pytest.mark.slow
 async def test_aclose_drops_connections_that_cannot_be_closed(
     sqlite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 KEY = "sandbox-reference-key"
 CART = Cart(reference="cart-1", state="new", opened=NOW, shipment=None)
 PASSWORD = "honey"

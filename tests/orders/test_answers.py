@@ -138,6 +138,7 @@ class TestOutage:
             await local.get_or_create("cart-42", "99.00", "USD")
         assert [*platform.orders] == [(await opened(local)).order_id]
 
+    @pytest.mark.slow
     async def test_order_that_was_replaced_meanwhile_is_stored_and_not_shown(
         self,
         local: OrderStore,

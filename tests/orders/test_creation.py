@@ -335,6 +335,7 @@ class TestFailures:
         assert found.candidates == {lost: "PENDING"}
         assert found.order_id is None
 
+    @pytest.mark.slow
     async def test_order_of_another_cart_in_the_store_is_no_candidate(
         self, local: OrderStore, platform: Platform
     ) -> None:

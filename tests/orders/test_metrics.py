@@ -192,6 +192,7 @@ async def test_a_count_ends_at_its_limit(
     assert by_attribute(measured, "aurpay.store.orders") == {"payable": 2}
 
 
+@pytest.mark.slow
 async def test_the_number_of_series_does_not_grow_with_the_number_of_orders(
     local: OrderStore, platform: Platform, clock: FakeClock, measured: Measured
 ) -> None:

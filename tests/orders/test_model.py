@@ -347,6 +347,7 @@ def test_lost_order_is_found_after_the_search_saw_another_order(
     assert states(model) == ["candidates_found", "expired"]
 
 
+@pytest.mark.slow
 def test_callbacks_of_two_lost_orders_of_one_price_both_need_review(
     shop: Callable[[int], Shop],
 ) -> None:

@@ -122,6 +122,7 @@ class TestLists:
         assert len(await store.duplicate_payments()) == 3
         assert len(await store.needs_review()) == 3
 
+    @pytest.mark.slow
     async def test_unpaid_candidates_do_not_hide_a_paid_one_behind_the_limit(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
@@ -229,6 +230,7 @@ class TestPruning:
         # Its rows were what made the call idempotent.
         assert (await opened(store, "paid")).order_id != first.order_id
 
+    @pytest.mark.slow
     async def test_reference_stays_while_an_attempt_of_it_is_open(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
@@ -268,6 +270,7 @@ class TestPruning:
         assert await local.prune(timedelta(days=7), paid_older_than=YEAR) == 0
         assert await references(local) == everything
 
+    @pytest.mark.slow
     async def test_each_state_of_an_attempt_says_if_its_reference_can_be_deleted(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
@@ -285,6 +288,7 @@ class TestPruning:
         done = {S.REJECTED, S.NOT_FOUND, S.PAID, S.REFUNDED, S.EXPIRED}
         assert {*await references(local)} == {str(state) for state in {*S} - done}
 
+    @pytest.mark.slow
     async def test_references_are_deleted_in_batches(
         self,
         store: OrderStore,

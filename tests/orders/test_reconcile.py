@@ -210,6 +210,7 @@ class TestPolling:
         [change] = (await local.reconcile()).changes
         assert change.newly_paid
 
+    @pytest.mark.slow
     async def test_order_that_stays_pending_is_polled_again_and_again(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
@@ -220,6 +221,7 @@ class TestPolling:
         platform.set(order.order_id, "OVERDUE")
         assert await states(local, clock, 30 * DAY_S) == ["expired"]
 
+    @pytest.mark.slow
     async def test_payment_shortly_before_the_last_poll_is_recorded(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
@@ -229,6 +231,7 @@ class TestPolling:
         platform.set(order.order_id, "SUCCESS")
         assert await states(local, clock, 2 * HOUR_S) == ["paid"]
 
+    @pytest.mark.slow
     async def test_duplicate_payment_is_polled_until_it_is_refunded(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
@@ -251,6 +254,7 @@ class TestPolling:
         assert change.attempt.state is S.REFUNDED
         assert not await local.duplicate_payments()
 
+    @pytest.mark.slow
     async def test_order_with_an_unknown_status_never_expires(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
@@ -293,6 +297,7 @@ class TestSearching:
         # The list is read for an hour, and at the end; in between, only the order.
         assert platform.calls["list_orders"] < 20
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("found_after_s", [600, HOUR_S])
     async def test_unpaid_candidate_is_given_up_when_aurpay_has_it_as_overdue(
         self,
@@ -336,6 +341,7 @@ class TestSearching:
         assert (await slow).order_id == other.order_id
         assert "unknown" in await states(local, clock, 300)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("hidden_s", [600, 2 * HOUR_S, 20 * HOUR_S])
     async def test_search_goes_on_after_an_order_of_another_was_found(
         self,
@@ -403,6 +409,7 @@ class TestFailures:
         assert [change.reference for change in done.changes] == ["cart-41"]
         assert [one.attempt.reference for one in done.failures] == ["cart-42"]
 
+    @pytest.mark.slow
     async def test_reconcile_expires_an_old_order_that_aurpay_lacks(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:

@@ -209,6 +209,7 @@ async def test_callback_needs_review_while_two_orders_fit(
     assert [one.state for one in await local.needs_review()] == [S.PAYMENT_REPORTED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["refunded", "behind", "partial", "pending"])
 async def test_callback_is_never_matched_to_the_order_of_another_lost_attempt(
     local: OrderStore, platform: Platform, local_shop: Shop, how: str
@@ -239,6 +240,7 @@ async def test_callback_is_never_matched_to_the_order_of_another_lost_attempt(
     assert change.newly_paid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hint", "is_newly_paid"), [("its own", True), ("unknown", False)]
 )
@@ -267,6 +269,7 @@ async def test_body_of_a_callback_breaks_the_tie_if_the_order_it_names_fits(
     assert "cart-2" in {one.reference for one in await local.needs_review()}
 
 
+@pytest.mark.slow
 async def test_two_callbacks_that_name_the_same_order_both_need_review(
     local: OrderStore, platform: Platform, local_shop: Shop
 ) -> None:
@@ -293,6 +296,7 @@ async def test_timeout_callback_identifies_a_lost_order(
     assert (change.attempt.state, change.attempt.order_id) == (S.WITHHELD, order_id)
 
 
+@pytest.mark.slow
 async def test_timeout_callback_is_not_matched_to_an_order_that_is_not_overdue(
     local: OrderStore, platform: Platform, client: AurpayClient, local_shop: Shop
 ) -> None:
@@ -347,6 +351,7 @@ async def test_reported_payment_that_aurpay_denies_is_polled_once(
     assert (attempt.state, attempt.next_poll_at) == (S.EXPIRED, None)
 
 
+@pytest.mark.slow
 async def test_unconfirmed_payment_report_blocks_new_orders_until_it_is_resolved(
     local: OrderStore, platform: Platform, client: AurpayClient, local_shop: Shop
 ) -> None:

@@ -24,6 +24,8 @@ from .shop import call, create_order
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:

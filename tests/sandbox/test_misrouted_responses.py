@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from ..support.loopback import Peer, Script
 
+pytestmark = pytest.mark.slow
+
 
 async def test_client_rejects_a_stale_response_that_repeats_its_own_order() -> None:
     async with Sandbox() as sandbox, sandbox.client() as aurpay:

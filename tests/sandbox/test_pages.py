@@ -522,6 +522,7 @@ async def test_overview_stream_sends_each_list_when_it_changes() -> None:
         ]
 
 
+@pytest.mark.slow
 async def test_overview_lists_are_bounded_and_begin_with_the_latest() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         for _ in range(102):
@@ -685,6 +686,7 @@ async def test_many_orders_are_sent_as_one_event(
         assert (await stream.wait_for("orders"))["total"] == 20
 
 
+@pytest.mark.slow
 async def test_closing_the_sandbox_does_not_wait_for_open_pages() -> None:
     async with Sandbox(clock=FakeClock(NOW)) as sandbox:
         await create_order(sandbox)

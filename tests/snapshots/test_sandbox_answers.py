@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from ..sandbox.shop import ShopRequest
 
+pytestmark = pytest.mark.slow
+
 FIRST = "20260101000000000001"
 LIGHTNING = {"price": 20, "currency": "USD"}
 PAYMENT = {
