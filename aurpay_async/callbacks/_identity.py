@@ -93,11 +93,7 @@ class ReferenceSigner:
     """Adds reference tokens to URLs, and reads them."""
 
     def __init__(self, keys: Keys) -> None:
-        """Accept the keys: the first signs, all of them verify.
-
-        Raises:
-            ConfigurationError: if there is no key, or a key is too short.
-        """
+        """Accept the keys: the first signs, all of them verify."""
         hidden = hide_keys(keys) or ()
         del keys
         require_keys(hidden)
@@ -114,11 +110,7 @@ class ReferenceSigner:
         )
 
     def attach(self, url: str, reference: Reference, *, field: str = "url") -> str:
-        """Return `url` with a token appended.
-
-        Raises:
-            InvalidRequestError: naming `field` if `url` has a parameter of that name.
-        """
+        """Return `url` with a token appended."""
         if _tokens(url):
             raise InvalidRequestError(
                 f"has a parameter {PARAMETER} already, which is added here", field=field
@@ -135,16 +127,7 @@ class ReferenceSigner:
         return f"{url}{'&' if '?' in url else '?'}{PARAMETER}={text}"
 
     def read(self, url: str, kind: Kind | None = None) -> Reference:
-        """Return the reference in a URL.
-
-        Args:
-            url: The URL that was called.
-            kind: The kind that the reference must have.
-
-        Raises:
-            CallbackReferenceError: if the URL has no token or several, or if the token
-                was not signed with these keys, or belongs to another kind.
-        """
+        """Return the reference in a URL."""
         tokens = _tokens(url)
         if len(tokens) != 1:
             found = "no" if not tokens else "more than one"

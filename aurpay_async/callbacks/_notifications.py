@@ -48,10 +48,7 @@ def is_exit(error: BaseException) -> bool:
 
 
 def propagates(error: BaseException) -> bool:
-    """Return whether `error` must leave the current task.
-
-    It must if it ends the program, or if this very task is being cancelled.
-    """
+    """Return whether `error` ends the program or cancels the current task."""
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or task.cancelling() > 0

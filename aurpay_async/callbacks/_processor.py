@@ -180,12 +180,7 @@ class Delivery:
         return self._reply
 
     async def _look_up(self) -> KnownOrder | None:
-        """Return the merchant's order.
-
-        Raises:
-            MerchantError: `lookup` raised.
-            NotYetError: the order is being created.
-        """
+        """Return the merchant's order."""
         if self.polled is not None:
             return self.polled
         try:
@@ -198,11 +193,7 @@ class Delivery:
             raise MerchantError from error
 
     async def _read_back(self, known: KnownOrder | None) -> Order | None:
-        """Return Aurpay's order; ``None`` without an order of the merchant to compare.
-
-        Raises:
-            CallbackError: the reference and the two orders contradict each other.
-        """
+        """Return Aurpay's order; ``None`` if there is no order to compare it with."""
         if known is None or self.reader is _NO_READER:
             return None
         if known.attempt_id != self.token.attempt_id:
@@ -385,12 +376,7 @@ class Delivery:
 
 
 def check_platform_order(known: KnownOrder, order: Order) -> None:
-    """Check that Aurpay's order is the merchant's, and that its status is possible.
-
-    Raises:
-        CallbackReferenceError: if its id, price, currency or amount differs.
-        CallbackError: if the order cannot change to its status.
-    """
+    """Check that Aurpay's order is the merchant's, and that its status is possible."""
     for name, actual, expected in (
         ("id", order.order_id, known.order_id),
         ("price", order.price, known.price),

@@ -107,13 +107,7 @@ class OrderHint:
 
 
 def read_hint(body: bytes, token: Reference | None) -> OrderHint | None:
-    """Parse a body; return ``None`` if it is empty.
-
-    Raises:
-        CallbackError: if it is not a JSON object, or too large.
-        CallbackReferenceError: if it names another price or currency than the signed
-            URL.
-    """
+    """Parse a body; return ``None`` if it is empty."""
     if not body:
         return None
     if type(body) is not bytes:
@@ -232,11 +226,7 @@ class _SignedHeaders(dict[str, str]):
 
 
 def parse_headers(headers: Headers) -> _SignedHeaders:
-    """Return the headers of a callback.
-
-    Raises:
-        CallbackSignatureError: if one of them is repeated or malformed.
-    """
+    """Return the headers of a callback."""
     try:
         pairs: Iterable[tuple[str, str] | tuple[bytes, bytes]]
         if isinstance(headers, Mapping):

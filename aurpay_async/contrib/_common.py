@@ -119,11 +119,7 @@ class RequestBody:
     is_read: bool = attrs.field(default=False, init=False)
 
     async def __call__(self) -> bytes:
-        """Read the body.
-
-        Raises:
-            CallbackError: if it exceeds `MAX_BODY`; the rest of it is not read.
-        """
+        """Read the body."""
         require_size(self._length)
         body = bytearray()
         async for chunk in self._chunks:
@@ -189,11 +185,7 @@ def require_kind(kind: object) -> None:
 
 
 def require_size(length: int) -> None:
-    """Reject a body that is too large.
-
-    Raises:
-        CallbackError: with the rule ``too_large``, which is answered with 413.
-    """
+    """Reject a body that is too large with a rule that is answered with 413."""
     if length > MAX_BODY:
         problem = f"the body has over {MAX_BODY} bytes"
         raise CallbackError(problem, rule="too_large")

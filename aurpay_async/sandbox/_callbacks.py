@@ -115,17 +115,7 @@ def build_callback(
     secret: str,
     post: bool,
 ) -> CallbackRequest:
-    """Build the signed callback of an order that has a URL for it.
-
-    Args:
-        order: The order, in any status.
-        kind: The event that the callback reports.
-        at: The time of the Date header.
-        token: The value of the Callback-Token header.
-        secret: The secret of the signature.
-        post: Whether it is a ``POST`` with the order in the body. An order can ask for
-            that itself.
-    """
+    """Build the signed callback of an order; `post` puts the order into its body."""
     url = order.urls[_FIELDS[kind]]
     date = f"{at:%Y-%m-%dT%H:%M:%SZ}"
     order = attrs.evolve(order, status=_STATUSES[kind])
@@ -217,11 +207,7 @@ class CallbackSender:
         self._apps: dict[Origin, _RunApp] = {}
 
     def deliver_to(self, app: AsgiApp | WsgiApp, origins: Iterable[Origin]) -> None:
-        """Deliver callbacks to these origins into an application of this process.
-
-        Raises:
-            ConfigurationError: if it is neither an ASGI nor a WSGI application.
-        """
+        """Deliver callbacks to these origins into an application of this process."""
         run = _runner_of(app)
         self._apps.update(dict.fromkeys(origins, run))
 

@@ -64,11 +64,7 @@ class ApiRequest:
 
     @property
     def fields(self) -> Mapping[str, object]:
-        """Return the fields of the body.
-
-        Raises:
-            ApiRejection: if the body is not a JSON object.
-        """
+        """Return the fields of the body."""
         try:
             fields = json.loads(self.body, parse_float=Decimal)
         except (ValueError, ArithmeticError, RecursionError):

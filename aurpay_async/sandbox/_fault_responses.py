@@ -118,11 +118,7 @@ _STATUS_NAME: Final = re.compile(r"10[023]|[2-5][0-9]{2}", re.ASCII)
 
 
 def parse_fault(text: str) -> Fault:
-    """Parse a request fault.
-
-    Raises:
-        InvalidRequestError: with the valid names.
-    """
+    """Parse a request fault."""
     created = _CREATED in REQUEST_FAULTS.require_str(text)
     fault = REQUEST_FAULTS.parse(text.replace(_CREATED, "", 1))
     if fault.name == RESET and created:

@@ -82,13 +82,7 @@ class FaultRegistry(dict[str, FaultType[P]]):
     """The faults of one kind, by name."""
 
     def __init__(self, noun: str, hint: str) -> None:
-        """Begin without faults.
-
-        Args:
-            noun: The kind, for messages and storage.
-            hint: The valid names, for messages; ``{names}`` stands for those of the
-                registered faults.
-        """
+        """Begin without faults; ``{names}`` in `hint` stands for their names."""
         super().__init__()
         self.noun = noun
         self._hint = hint
@@ -115,21 +109,13 @@ class FaultRegistry(dict[str, FaultType[P]]):
         return add
 
     def require_str(self, text: object) -> str:
-        """Return `text` if it is a `str`.
-
-        Raises:
-            InvalidRequestError: with the valid names.
-        """
+        """Return `text` if it is a `str`."""
         if not isinstance(text, str):
             raise self.error(f"a {self.noun} is a str; got {shown(text)}")
         return text
 
     def parse(self, text: str) -> FaultSpec[P]:
-        """Parse a fault.
-
-        Raises:
-            InvalidRequestError: with the valid names.
-        """
+        """Parse a fault."""
         match = _TEXT.fullmatch(self.require_str(text).strip())
         if match is None:
             raise self.error(f"not a {self.noun}: {shown(text)}")

@@ -105,11 +105,7 @@ class Checkouts:
     def create(
         self, fields: Mapping[str, object], api_key: str | None = None
     ) -> Checkout:
-        """Create a checkout page from the fields of a request.
-
-        Raises:
-            ApiRejection: if a field is missing or invalid.
-        """
+        """Create a checkout page from the fields of a request."""
         request = parse_order_request(fields, self.rates, api_key)
         token = self.random_bytes("checkout", len(self.known) + 1, "token").hex()[:32]
         checkout = Checkout(token=f"sandbox-{token}", **request_fields(request))
@@ -117,11 +113,7 @@ class Checkouts:
         return checkout
 
     def find(self, token: str) -> Checkout:
-        """Return the checkout page with this token.
-
-        Raises:
-            ApiRejection: if there is none.
-        """
+        """Return the checkout page with this token."""
         checkout = self.known.get(token)
         if checkout is None:
             raise ApiRejection(404, "there is no such checkout")
@@ -133,12 +125,7 @@ class Checkouts:
         return None if order_id is None else self.ledger.orders[order_id]
 
     def choose(self, token: str, coin: str, now: datetime) -> SandboxOrder:
-        """Create the order of a checkout page; repeating the choice returns that order.
-
-        Raises:
-            ApiRejection: if there is no such checkout.
-            InvalidRequestError: if there is no such coin, or another coin was chosen.
-        """
+        """Create the order of a checkout page; a repeated choice returns the same."""
         checkout = self.find(token)
         if coin not in COINS:
             known = ", ".join(COINS)
@@ -204,22 +191,14 @@ class Ledger:
     def create(
         self, fields: Mapping[str, object], now: datetime, api_key: str | None = None
     ) -> SandboxOrder:
-        """Create a Lightning order from the fields of a request.
-
-        Raises:
-            ApiRejection: if a field is missing or invalid.
-        """
+        """Create a Lightning order from the fields of a request."""
         request = parse_order_request(fields, self._rates, api_key, has_options=False)
         return self.add(request, LIGHTNING, now)
 
     def create_payment(
         self, fields: Mapping[str, object], now: datetime, api_key: str | None = None
     ) -> SandboxOrder:
-        """Create an order in another coin from the fields of a request.
-
-        Raises:
-            ApiRejection: if a field is missing or invalid.
-        """
+        """Create an order in another coin from the fields of a request."""
         coin = find_coin(fields)
         request = parse_order_request(fields, self._rates, api_key, prefix="vs_")
         return self.add(request, coin, now)
@@ -232,11 +211,7 @@ class Ledger:
         *,
         checkout: str | None = None,
     ) -> SandboxOrder:
-        """Create an order in any coin; `checkout` is the token of its checkout page.
-
-        Raises:
-            ApiRejection: if the price exceeds the supply of the coin.
-        """
+        """Create an order in any coin; `checkout` is the token of its checkout page."""
         order = self._new_order(
             request, coin, len(self.orders) + 1, now, checkout=checkout
         )
@@ -329,11 +304,7 @@ class Ledger:
                 self.by_checkout[order.checkout] = order.order_id
 
     def find(self, order_id: str) -> SandboxOrder:
-        """Return the order with this id.
-
-        Raises:
-            ApiRejection: if there is none.
-        """
+        """Return the order with this id."""
         order = self.orders.get(order_id)
         if order is None:
             raise ApiRejection(404, "there is no such order")
@@ -342,11 +313,7 @@ class Ledger:
     def change_status(
         self, order_id: str, change: StatusChange, now: datetime
     ) -> SandboxOrder:
-        """Change the status of an order.
-
-        Raises:
-            InvalidRequestError: if there is no such order, or its status forbids it.
-        """
+        """Change the status of an order."""
         order = self.orders.get(order_id)
         if order is None:
             raise InvalidRequestError(
@@ -482,11 +449,7 @@ class Account:
             self.balance = EXACT.add(self.balance, moved)
 
     def withdraw(self, fields: Mapping[str, object], now: datetime) -> None:
-        """Pay the invoice in the fields of a request; each invoice is paid once.
-
-        Raises:
-            ApiRejection: if it cannot be paid.
-        """
+        """Pay the invoice in the fields of a request; each invoice is paid once."""
         invoice, amount = _payable(fields, now)
         if invoice.payment_hash in self._withdrawals:
             raise ApiRejection(400, "the invoice was paid already")

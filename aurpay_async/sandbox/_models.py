@@ -90,12 +90,7 @@ def coins_per_bitcoin(
 
 
 def find_coin(fields: Mapping[str, object]) -> Coin:
-    """Return the coin that a request for a payment names.
-
-    Raises:
-        ApiRejection: if there is no such coin on that chain, or it is Lightning,
-            which has another endpoint.
-    """
+    """Return the coin that a request for a payment names."""
     coin = COINS.get(str(fields.get("currency")))
     if coin is None or coin.chain != fields.get("chain"):
         known = ", ".join(f"{c.chain} {c.name}" for c in COINS.values())
@@ -140,18 +135,7 @@ def parse_order_request(
     prefix: str = "",
     has_options: bool = True,
 ) -> OrderRequest:
-    """Parse the fields of a request for an order or a checkout page.
-
-    Args:
-        fields: The fields.
-        rates: The currencies that have a rate.
-        api_key: The key that callbacks carry.
-        prefix: Precedes the names of the fields for price and currency.
-        has_options: Whether the two options are documented for this endpoint.
-
-    Raises:
-        ApiRejection: if a field is missing or invalid.
-    """
+    """Parse the fields of a request; `prefix` precedes price and currency."""
     return OrderRequest(
         price=_price(f"{prefix}price", fields),
         currency=_currency(f"{prefix}currency", fields, rates),
@@ -435,12 +419,7 @@ class SandboxClock:
 
 
 def advance(clock: Clock, seconds: float) -> None:
-    """Move a clock of any type forward.
-
-    Raises:
-        InvalidRequestError: if `seconds` is not 0 to a year.
-        ClockError: if this clock cannot be advanced, or not so far.
-    """
+    """Move a clock of any type forward."""
     if not 0 <= seconds <= MAX_ADVANCE_S:
         raise InvalidRequestError(
             f"must be 0 to {MAX_ADVANCE_S} seconds", field="advance_s"

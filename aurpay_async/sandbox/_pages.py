@@ -101,12 +101,7 @@ class PageGuard:
     host_policy: HostPolicy
 
     def require_host(self, request: web.Request) -> None:
-        """Require a Host header of the sandbox.
-
-        Raises:
-            HTTPForbidden: for other hosts, and for callbacks, which a sandbox does not
-                receive.
-        """
+        """Require a Host header of the sandbox."""
         if "Callback-Token" in request.headers:
             raise web.HTTPForbidden(
                 text="the sandbox receives no callbacks\n", headers=HEADERS
@@ -121,9 +116,6 @@ class PageGuard:
 
         A web page can send requests without a preflight if they have one of three
         content types, so those are rejected as well.
-
-        Raises:
-            HTTPForbidden: for other hosts, for callbacks and for browsers.
         """
         self.require_host(request)
         if is_of_browser(request):
@@ -132,22 +124,14 @@ class PageGuard:
             raise web.HTTPForbidden(text="send Content-Type: application/json\n")
 
     def require_reader(self, request: web.Request) -> None:
-        """Require a request of a program or of the sandbox's own page.
-
-        Raises:
-            HTTPForbidden: for other web pages.
-        """
+        """Require a request of a program or of the sandbox's own page."""
         self.require_host(request)
         site = request.headers.get("Sec-Fetch-Site", "none")
         if site not in {"same-origin", "none"}:
             raise web.HTTPForbidden(text="not for other pages\n", headers=HEADERS)
 
     def require_actor(self, request: web.Request) -> None:
-        """Require a request of the script of the sandbox's own page.
-
-        Raises:
-            HTTPForbidden: for programs, forms and other pages.
-        """
+        """Require a request of the script of the sandbox's own page."""
         self.require_host(request)
         sites = request.headers.getall("Sec-Fetch-Site", [])
         origins = request.headers.getall("Origin", [])

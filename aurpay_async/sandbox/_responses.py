@@ -155,14 +155,7 @@ def transaction(row: SandboxTransaction) -> dict[str, object]:
 def page(
     rows: Sequence[T], number: int, size: int, view: Callable[[T], dict[str, object]]
 ) -> dict[str, object]:
-    """Return a page of a list, the newest row first.
-
-    Args:
-        rows: All rows, the oldest first.
-        number: The number of the page, from 1.
-        size: The rows of a full page.
-        view: Return the data of a row.
-    """
+    """Return a page of `rows`, which begin with the oldest; a page, with the newest."""
     total = len(rows)
     end = max(total - (number - 1) * size, 0)
     return {

@@ -359,15 +359,7 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self, port: int | None) -> str:
-        """Open the server, and return its base URL.
-
-        Args:
-            port: The port to listen on; 0 takes a free one, ``None`` none.
-
-        Raises:
-            ConfigurationError: if it is open already, or its file cannot be used.
-            OSError: if the port is in use, or the host is not this machine.
-        """
+        """Open the server on a port, or on none, and return its base URL."""
         if self._runner is not None:
             raise ConfigurationError("this sandbox is open already")
         policy = self._simulator.host_policy
@@ -385,11 +377,7 @@ class Server:
         return f"http://{policy.origin_host}" + (f":{own_port}" if own_port else "")
 
     def open_session(self) -> aiohttp.ClientSession | None:
-        """Return a session with connections in memory; ``None`` if it is closed.
-
-        Raises:
-            ConfigurationError: on another event loop than the server's.
-        """
+        """Return a session with connections in memory; ``None`` if it is closed."""
         if self._runner is None or self._runner.server is None:
             return None
         if self._loop is not asyncio.get_running_loop():

@@ -209,11 +209,7 @@ class Authenticator:
     api_secret: str | None = attrs.field(default=None, repr=False)
 
     def check(self, request: ReceivedRequest, now: datetime) -> None:
-        """Check the credentials of `request`.
-
-        Raises:
-            ApiRejection: with code 401, if they are missing or wrong.
-        """
+        """Check the credentials of `request`."""
         if self.api_token is not None and "API-Token" in request.headers:
             self._check_signature(request, now)
         elif self.api_key is not None:
@@ -349,12 +345,7 @@ def parse_host_policy(
     allowed_hosts: Iterable[str] = (),
     public_url: str | None = None,
 ) -> HostPolicy:
-    """Return the host policy of these options.
-
-    Raises:
-        ConfigurationError: if an option is no host, or other machines could connect
-            without `allow_remote`.
-    """
+    """Return the host policy of these options."""
     policy = HostPolicy(
         host=_host("host", host),
         callback_hosts=_hosts("callback_hosts", callback_hosts),

@@ -131,15 +131,7 @@ class State:
         self._storage: SqliteStorage | None = None
 
     def open(self, path: str, *others: Persistent) -> None:
-        """Load the state from a file, and store each change there from now on.
-
-        Args:
-            path: The file.
-            others: Further state to load and store.
-
-        Raises:
-            ConfigurationError: if the file is in use, or cannot be read.
-        """
+        """Load the state from a file, and store each change there from now on."""
         if self._storage is not None:
             raise ConfigurationError(
                 "a sandbox with a file opens once; create another Sandbox for the file"
@@ -300,14 +292,7 @@ class Simulator:
         self._db = settings.db
 
     def open(self, own_port: int) -> None:
-        """Load the stored state, if there is a file, and start callbacks and timeouts.
-
-        Args:
-            own_port: The port of the sandbox itself, to which no callback is sent.
-
-        Raises:
-            ConfigurationError: if the file cannot be used.
-        """
+        """Load the stored state, if there is any, and start callbacks and timeouts."""
         if self._db is not None:
             own = (self.clock,) if isinstance(self.clock, SandboxClock) else ()
             self.state.open(self._db, *own)
@@ -328,20 +313,7 @@ class Simulator:
     async def change_status(
         self, order_id: str, change: StatusChange, fault: CallbackFault | None = None
     ) -> list[SentCallback]:
-        """Change the status of an order, and call its URL for that.
-
-        Args:
-            order_id: The order.
-            change: The change.
-            fault: The fault of the callback. ``None`` takes the next one of the queue.
-
-        Returns:
-            The attempts to deliver the callback.
-
-        Raises:
-            InvalidRequestError: if there is no such order, or its status forbids the
-                change.
-        """
+        """Change an order's status, and send its callback, with the next fault."""
         order = self.ledger.change_status(order_id, change, self.clock.now())
         self.account.add(order)
         kind = _CALLBACKS.get(change)
@@ -350,17 +322,7 @@ class Simulator:
         return await self._send_callback(order, kind, fault)
 
     async def resend(self, number: int) -> list[SentCallback]:
-        """Send a callback again: built and signed anew, as any other.
-
-        Args:
-            number: The position in the list of callbacks, from 1.
-
-        Returns:
-            The attempts to deliver the callback.
-
-        Raises:
-            ApiRejection: if there is no such callback.
-        """
+        """Send the callback of this number again, built and signed anew."""
         if not 0 < number <= len(self.state.callbacks):
             raise ApiRejection(404, "there is no such callback")
         sent = self.state.callbacks[number - 1]

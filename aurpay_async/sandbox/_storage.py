@@ -80,11 +80,7 @@ def dump(value: object) -> str:
 
 
 def read_record(record: type[R], fields: object) -> R:
-    """Build a record from its decoded JSON.
-
-    Raises:
-        ValueError: if it does not fit the record.
-    """
+    """Build a record from its decoded JSON."""
     try:
         return _converter().structure(fields, record)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -205,11 +201,7 @@ class SqliteStorage:
 
     @classmethod
     def open(cls, path: str) -> Self:
-        """Open a file, or create it.
-
-        Raises:
-            ConfigurationError: if it is in use, or not of this version's format.
-        """
+        """Open a file, or create it."""
         # SQLite treats names such as ":memory:" specially, but no absolute path.
         place = Path(path).resolve()
         # SQLite treats a small file as an empty one. Reading it instead would release
@@ -228,11 +220,7 @@ class SqliteStorage:
         return cls(connection)
 
     def read(self, kind: str) -> Sequence[tuple[str, object]]:
-        """Return keys and values of a kind, in the order in which they were added.
-
-        Raises:
-            ValueError: if a value cannot be decoded.
-        """
+        """Return keys and values of a kind, in the order in which they were added."""
         if self._connection is None:
             return []
         rows = self._connection.execute(_READ, (kind,))
