@@ -183,7 +183,7 @@ async def run_sandbox(output: Output, sandbox: Sandbox, options: SandboxOptions)
     """Open a sandbox, show its address, and show its activity until Ctrl-C."""
     activities: asyncio.Queue[Activity] = asyncio.Queue()
     if not options.quiet:
-        sandbox._simulator.activity.subscribe(activities.put_nowait)  # noqa: SLF001 - one package
+        sandbox._simulator.subscriber = activities.put_nowait  # noqa: SLF001 - one package
     async with sandbox:
         await asyncio.to_thread(output.load_console)
         output.line(f"Aurpay sandbox at {sandbox.base_url}; Ctrl-C stops it.")

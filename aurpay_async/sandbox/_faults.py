@@ -11,14 +11,13 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final
 
 import attrs
 
 from ..errors import InvalidRequestError, shown
 from ._callbacks import (
     ANY_KEY,
-    CallbackRequest,
     SentCallback,
     has_callback_url,
     sign,
@@ -29,7 +28,7 @@ from ._responses import notification
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ._callbacks import CallbackKind, CallbackSender
+    from ._callbacks import CallbackKind, CallbackRequest, CallbackSender
     from ._models import SandboxOrder
     from ._storage import Storage
 
@@ -344,21 +343,15 @@ async def _future(delivery: Delivery) -> list[SentCallback]:
     return [await delivery.send(delivery.build(delivery.fault.seconds))]
 
 
-#: Change one thing of a callback; the signature of the others stays valid.
-Tamper = Callable[[CallbackRequest], CallbackRequest]
+def _tampering(
+    name: str, meaning: str, changes: Callable[[CallbackRequest], dict[str, Any]]
+) -> None:
+    """Register a fault that changes the request alone; the rest stays valid."""
 
-
-def _tampering(name: str, meaning: str) -> Callable[[Tamper], Tamper]:
-    """Register the decorated function as a fault that changes the request itself."""
-
-    def add(tamper: Tamper) -> Tamper:
-        @_fault(name, meaning)
-        async def send(delivery: Delivery) -> list[SentCallback]:
-            return [await delivery.send(tamper(delivery.build()))]
-
-        return tamper
-
-    return add
+    @_fault(name, meaning)
+    async def send(delivery: Delivery) -> list[SentCallback]:
+        callback = delivery.build()
+        return [await delivery.send(attrs.evolve(callback, **changes(callback)))]
 
 
 def _forged(callback: CallbackRequest) -> str:
@@ -366,38 +359,33 @@ def _forged(callback: CallbackRequest) -> str:
     return sign("not the secret", callback.date, callback.url)
 
 
-@_tampering("wrong-signature", "signed with another secret")
-def _wrong_signature(callback: CallbackRequest) -> CallbackRequest:
-    return attrs.evolve(callback, signatures=(_forged(callback),))
-
-
-@_tampering("wrong-token", "with another Callback-Token, and a valid signature")
-def _wrong_token(callback: CallbackRequest) -> CallbackRequest:
-    return attrs.evolve(callback, token="not-the-token")  # noqa: S106 - made up
-
-
-@_tampering("no-signature", "without the Signature header")
-def _no_signature(callback: CallbackRequest) -> CallbackRequest:
-    return attrs.evolve(callback, signatures=())
-
-
-@_tampering(
-    "duplicate-headers", "with two Signature headers, of which the first is valid"
-)
-def _duplicate_headers(callback: CallbackRequest) -> CallbackRequest:
-    signatures = (*callback.signatures, _forged(callback))
-    return attrs.evolve(callback, signatures=signatures)
-
-
-@_tampering("wrong-url", "sent to the signed URL with `x=1` added to its query")
-def _wrong_url(callback: CallbackRequest) -> CallbackRequest:
-    return attrs.evolve(callback, url=_with_parameter(callback.url, "x=1"))
-
-
 def _with_parameter(url: str, parameter: str) -> str:
     page, separator, fragment = url.partition("#")
     mark = "&" if "?" in page else "?"
     return f"{page}{mark}{parameter}{separator}{fragment}"
+
+
+_tampering(
+    "wrong-signature",
+    "signed with another secret",
+    lambda callback: {"signatures": (_forged(callback),)},
+)
+_tampering(
+    "wrong-token",
+    "with another Callback-Token, and a valid signature",
+    lambda _: {"token": "not-the-token"},
+)
+_tampering("no-signature", "without the Signature header", lambda _: {"signatures": ()})
+_tampering(
+    "duplicate-headers",
+    "with two Signature headers, of which the first is valid",
+    lambda callback: {"signatures": (*callback.signatures, _forged(callback))},
+)
+_tampering(
+    "wrong-url",
+    "sent to the signed URL with `x=1` added to its query",
+    lambda callback: {"url": _with_parameter(callback.url, "x=1")},
+)
 
 
 @_fault(
@@ -418,36 +406,38 @@ async def _added_parameter(delivery: Delivery) -> list[SentCallback]:
     return [await delivery.send(called)]
 
 
-@_tampering(
-    "api-key-only", "with an Api-Key instead of Callback-Token, Date and Signature"
-)
-def _api_key_only(callback: CallbackRequest) -> CallbackRequest:
-    key = callback.api_key or ANY_KEY
-    return attrs.evolve(callback, api_key=key, is_unsigned=True)
-
-
-@_tampering("unsigned-body", "a POST with another order and amount in its body")
-def _unsigned_body(callback: CallbackRequest) -> CallbackRequest:
+def _other_order(callback: CallbackRequest) -> bytes:
     fields = notification(callback.order)
     fields["order_id"] = f"{callback.order.order_id[:-6]}999999"
     fields["amount"] = f"1{fields['amount']}"
-    return attrs.evolve(callback, method="POST", body=to_json(fields))
+    return to_json(fields)
 
 
-@_tampering("broken-body", "a POST with a body that is not JSON")
-def _broken_body(callback: CallbackRequest) -> CallbackRequest:
-    return attrs.evolve(callback, method="POST", body=b"order_id=1&status=SUCCESS")
+def _huge(callback: CallbackRequest) -> bytes:
+    return to_json(notification(callback.order)) + b" " * 2 * _MEBIBYTE
 
 
-@_tampering("huge-body", "a POST of 2 MiB")
-def _huge_body(callback: CallbackRequest) -> CallbackRequest:
-    body = to_json(notification(callback.order)) + b" " * 2 * _MEBIBYTE
-    return attrs.evolve(callback, method="POST", body=body)
-
-
-@_tampering("wrong-method", "a PUT")
-def _wrong_method(callback: CallbackRequest) -> CallbackRequest:
-    return attrs.evolve(callback, method="PUT")
+_tampering(
+    "api-key-only",
+    "with an Api-Key instead of Callback-Token, Date and Signature",
+    lambda callback: {"api_key": callback.api_key or ANY_KEY, "is_unsigned": True},
+)
+_tampering(
+    "unsigned-body",
+    "a POST with another order and amount in its body",
+    lambda callback: {"method": "POST", "body": _other_order(callback)},
+)
+_tampering(
+    "broken-body",
+    "a POST with a body that is not JSON",
+    lambda _: {"method": "POST", "body": b"order_id=1&status=SUCCESS"},
+)
+_tampering(
+    "huge-body",
+    "a POST of 2 MiB",
+    lambda callback: {"method": "POST", "body": _huge(callback)},
+)
+_tampering("wrong-method", "a PUT", lambda _: {"method": "PUT"})
 
 
 @_fault("both", "right after the order's other callback, both with valid signatures")

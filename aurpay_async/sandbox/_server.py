@@ -23,6 +23,7 @@ from ._models import ApiRejection
 from ._pages import HEADERS, PageGuard, Pages, show_page
 from ._responses import FAILED, MAX_ROWS, envelope, write
 from ._settings import MADE_UP_KEY_HINT, ReceivedRequest, is_address, looks_live
+from ._simulator import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,17 +126,23 @@ class App:
         problem: str | None = None,
         order_id: object = None,
     ) -> None:
+        subscriber = self._simulator.subscriber
+        if subscriber is None:
+            return
         named = request.match_info.get("order_id")
         if named in self._simulator.state.orders:
             order_id = named
-        self._simulator.activity.report_request(
-            request.method,
-            request.raw_path,
-            # Each fault has another response, which may have no status at all.
-            status=None if fault else status,
-            fault=fault.name if fault else None,
-            problem=problem,
-            order_id=cast("str | None", order_id),
+        subscriber(
+            Activity(
+                at=self._simulator.clock.now(),
+                method=request.method,
+                target=request.raw_path,
+                # Each fault has another response, which may have no status at all.
+                status=None if fault else status,
+                fault=fault.name if fault else None,
+                problem=problem,
+                order_id=cast("str | None", order_id),
+            )
         )
 
     async def _reject_unknown_path(self, request: web.Request) -> web.Response:

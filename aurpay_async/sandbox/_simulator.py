@@ -3,7 +3,7 @@
 A short real tick compares the next deadline with the sandbox's clock. However that
 clock moves, an order is overdue at most one tick after its deadline.
 
-A report of an activity contains no secret: headers, bodies and queries are left out.
+An activity contains no secret: headers, bodies and queries are left out.
 """
 
 from __future__ import annotations
@@ -166,6 +166,10 @@ _CALLBACKS: Final[Mapping[StatusChange, CallbackKind]] = {
 _OK_STATUS: Final = 200
 
 
+def _public_target(url: str) -> str:
+    return escape_hidden(without_query(url))
+
+
 @attrs.frozen(kw_only=True)
 class Activity:
     """A request that was answered, or a callback that was sent."""
@@ -176,7 +180,7 @@ class Activity:
     kind: CallbackKind | None = None
     method: str
     #: The path of a request, or the URL of a callback; without a query.
-    target: str
+    target: str = attrs.field(converter=_public_target)
     #: The HTTP status of the response, if there was a regular one.
     status: int | None
     #: The name of the fault that was injected into a request.
@@ -193,60 +197,11 @@ class Activity:
 
 
 @final
-class ActivityFeed:
-    """Pass reports on to a subscriber, if there is one."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._subscriber: Callable[[Activity], None] | None = None
-
-    def subscribe(self, subscriber: Callable[[Activity], None]) -> None:
-        """Report to `subscriber` from now on; it must not raise."""
-        self._subscriber = subscriber
-
-    def report_request(
-        self,
-        method: str,
-        path: str,
-        *,
-        status: int | None,
-        fault: str | None,
-        problem: str | None,
-        order_id: str | None,
-    ) -> None:
-        """Report a request; the query of `path` is left out of the report."""
-        if self._subscriber is not None:
-            self._subscriber(
-                Activity(
-                    at=self._clock.now(),
-                    method=method,
-                    target=escape_hidden(without_query(path)),
-                    status=status,
-                    fault=fault,
-                    problem=problem,
-                    order_id=order_id,
-                )
-            )
-
-    def report_callback(self, sent: SentCallback) -> None:
-        """Report an attempt to deliver a callback."""
-        if self._subscriber is not None:
-            self._subscriber(
-                Activity(
-                    at=sent.sent_at,
-                    kind=sent.kind,
-                    method=sent.method,
-                    target=escape_hidden(without_query(sent.url)),
-                    status=sent.status,
-                    problem=sent.error and escape_hidden(sent.error),
-                    order_id=sent.order_id,
-                )
-            )
-
-
-@final
 class Simulator:
     """Ledger, clock, faults, callbacks and storage of one sandbox."""
+
+    #: Called with each activity; it must not raise.
+    subscriber: Callable[[Activity], None] | None = None
 
     def __init__(self, settings: Settings) -> None:
         clock, random_bytes = settings.clock, random_source(settings.seed)
@@ -276,12 +231,11 @@ class Simulator:
             self.ledger, settings.rates, self.state.checkouts, random_bytes
         )
         self.account = Account(self.state.orders, self.state.withdrawals)
-        self.activity = ActivityFeed(clock)
         self.callback_sender = CallbackSender(
             settings,
             self.host_policy,
             self.state.callbacks,
-            self.activity.report_callback,
+            self._report_callback,
         )
         self.deadlines = Deadlines(
             self.state.orders,
@@ -339,6 +293,20 @@ class Simulator:
         if fault is None:
             return [await sender.send(sender.build(order, kind))]
         return await fault.perform(Delivery(sender, order, kind, fault))
+
+    def _report_callback(self, sent: SentCallback) -> None:
+        if self.subscriber is not None:
+            self.subscriber(
+                Activity(
+                    at=sent.sent_at,
+                    kind=sent.kind,
+                    method=sent.method,
+                    target=sent.url,
+                    status=sent.status,
+                    problem=sent.error and escape_hidden(sent.error),
+                    order_id=sent.order_id,
+                )
+            )
 
     async def pay_before_response(self, order_id: str) -> None:
         """Pay a new order before its create call is answered, if a fault says so."""

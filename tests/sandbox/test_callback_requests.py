@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,8 +19,6 @@ from ..conftest import load
 from .shop import expected_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aurpay_async.sandbox._callbacks import CallbackRequest
 
 VECTORS = load("aurpay.json")
@@ -88,12 +88,16 @@ def test_callback_url_with_a_lone_surrogate_can_be_signed() -> None:
 
 
 def tamper(callback: CallbackRequest, name: str) -> CallbackRequest:
-    """Apply the function that the fault of this name is registered with."""
-    tampering: Callable[[CallbackRequest], CallbackRequest] = getattr(
-        _faults, f"_{name.replace('-', '_')}"
-    )
-    assert name in _faults.CALLBACK_FAULTS
-    return tampering(callback)
+    """Return the request that is sent with the fault."""
+    sent: list[CallbackRequest] = []
+
+    async def send(request: CallbackRequest) -> None:
+        sent.append(request)
+
+    delivery: Any = SimpleNamespace(build=lambda: callback, send=send)
+    perform: Any = _faults.CALLBACK_FAULTS[name].perform
+    asyncio.run(perform(delivery))
+    return sent[0]
 
 
 #: The fields that each fault changes.
