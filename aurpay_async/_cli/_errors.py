@@ -67,6 +67,11 @@ _CHECK_DATABASE: Final = (
     "then run the command again, which is safe."
 )
 
+_CHECK_CREDENTIALS: Final = (
+    "Compare the credentials with Aurpay's dashboard: mistyped, or revoked? "
+    "`aurpay doctor` checks the clock."
+)
+
 #: The most specific type of error comes first.
 _HINTS: Final[tuple[tuple[type[AurpayError], str], ...]] = (
     (UntrustedOrderError, _SHOW_NOTHING),
@@ -79,7 +84,7 @@ _HINTS: Final[tuple[tuple[type[AurpayError], str], ...]] = (
         "Nothing was changed: the order is not this attempt's.",
     ),
     (ConfigurationError, _CORRECT),
-    (AuthenticationError, "Check credentials and clock: `aurpay doctor`."),
+    (AuthenticationError, _CHECK_CREDENTIALS),
     (NotFoundError, "Check the id, and that it belongs to this account and base URL."),
     (RateLimitedError, "Nothing was done: wait, then try again."),
     (ConnectError, "Nothing was sent: try again; `aurpay doctor` finds the cause."),

@@ -110,7 +110,7 @@ def _show(output: Output, schema: Schema) -> None:
         differences=schema.differences,
     )
     output.rows(_rows(schema), "Schema of the database")
-    output.status(*_result(schema))
+    output.status(*describe_schema(schema))
 
 
 def _rows(schema: Schema) -> Iterator[Row]:
@@ -120,7 +120,8 @@ def _rows(schema: Schema) -> Iterator[Row]:
         yield Row("differs", difference, "problem")
 
 
-def _result(schema: Schema) -> tuple[str, Literal["ok", "problem"]]:
+def describe_schema(schema: Schema) -> tuple[str, Literal["ok", "problem"]]:
+    """Return whether this package can use the tables, and what to do if it cannot."""
     if schema.fits:
         return "this version of aurpay-async can use the tables", "ok"
     if schema.is_newer:

@@ -1,7 +1,7 @@
 """Command `doctor`: check installation, configuration and server.
 
 The user may paste the report into an issue, so it contains no key, token, secret or
-query. The only server that is contacted is the configured base URL.
+query. It contacts the configured base URL and the database, and no other server.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .._client.options import (
 from .._core.clock import SystemClock
 from .._core.http import Effect, Request
 from .._core.money import NETWORKS
-from .._core.secrets import keys_from_env, secrets_from_env
+from .._core.secrets import DATABASE, keys_from_env, secret_from_env, secrets_from_env
 from .._core.urls import format_origin, is_loopback
 from ..bolt11 import backend, decode
 from ..callbacks import CallbackVerifier
@@ -42,6 +42,7 @@ from ..errors import (
 )
 from ..testing import FakeClock, sign_callback
 from . import FAILED
+from ._errors import recovery_hint
 from ._options import (
     CALLBACK_SECRET,
     CALLBACK_TOKEN,
@@ -323,6 +324,9 @@ async def check_server() -> AsyncIterator[Finding]:
     yield result.clock
     if is_loopback(origin[1]):
         yield await check_signed_request()
+    else:
+        advice = "`aurpay order list` tries the credentials."
+        yield Finding("signed GET", "ok", "not sent: only a sandbox gets one", advice)
 
 
 async def resolve(origin: Origin) -> Finding:
@@ -436,7 +440,7 @@ async def check_signed_request() -> Finding:
     except NotFoundError:
         return Finding("signed GET", "ok", "accepted")
     except AuthenticationError as error:
-        advice = "Use the same credentials for both, and check the clock."
+        advice = "Set the credentials that the sandbox requires, and check the clock."
         return Finding("signed GET", "problem", str(error), advice)
     except ConfigurationError:
         return Finding("signed GET", "ok", "not sent without credentials")
@@ -454,6 +458,26 @@ def _reason(error: Exception) -> str:
     return reason or type(error).__name__
 
 
+async def check_database() -> Finding:
+    """Check that the order store's database answers and has its tables."""
+    if secret_from_env(DATABASE) is None:
+        return Finding("database", "ok", f"{DATABASE} is not set")
+    try:
+        from .._db.schema import read_schema
+        from .database import describe_schema, open_database
+    except ImportError:
+        advice = "Install it: pip install 'aurpay-async[sql]', or [postgresql]."
+        return Finding("database", "problem", "SQLAlchemy is missing", advice)
+    try:
+        async with open_database(None) as database:
+            schema = await read_schema(database)
+    except AurpayError as error:
+        message = Exception.__str__(error)
+        return Finding("database", "problem", message, recovery_hint(error))
+    found, verdict = describe_schema(schema)
+    return Finding("database", verdict, f"{database.dialect}: {found}")
+
+
 async def run_doctor(*, output_format: OutputOption = "text") -> int:
     """Run all checks, and return 1 if one of them found a problem."""
     output = Output(output_format)
@@ -461,6 +485,8 @@ async def run_doctor(*, output_format: OutputOption = "text") -> int:
         findings = [*check_local()]
     with output.waiting("Checking the server"):
         findings += [finding async for finding in check_server()]
+    with output.waiting("Checking the database"):
+        findings.append(await check_database())
     findings = [_without_secrets(finding) for finding in findings]
     healthy = all(finding.verdict != "problem" for finding in findings)
     output.json(

@@ -323,6 +323,9 @@ async def _query_refund(output: Output, order_id: str) -> _Refundable:
     async with AurpayClient.from_env() as aurpay:
         with output.waiting("Querying the order"):
             order = await aurpay.get_order(order_id)
+            if order.status is OrderStatus.REFUNDED:
+                problem = f"{order.order_id} is refunded already"
+                raise InvalidRequestError(problem, field="order_id")
             return _Refundable(order, await aurpay.get_refund(order_id))
 
 

@@ -195,8 +195,9 @@ def _attempt_rows(
         yield Row("polled", f"{when(attempt.last_polled_at, now)}: {found}")
     polling = attempt.next_poll_at
     yield Row("next poll", "none" if polling is None else when(polling, now))
-    yield Row("payable until", until(attempt.payable_until, now))
-    yield _inbox_row(inbox, now)
+    if attempt.state is not _State.REJECTED:
+        yield Row("payable until", until(attempt.payable_until, now))
+    yield _inbox_row(attempt, inbox, now)
 
 
 #: The mark of a state; the others have none.
@@ -209,12 +210,14 @@ _VERDICTS: Final[Mapping[AttemptState, Verdict]] = {
 }
 
 
-def _inbox_row(inbox: InboxRow | None, now: datetime) -> Row:
+def _inbox_row(attempt: Attempt, inbox: InboxRow | None, now: datetime) -> Row:
     if inbox is None:
         return Row("callback", "none in the inbox")
     if inbox.busy_until is not None:
         return Row("callback", f"being handled until {moment(inbox.busy_until)}")
     at = when(inbox.updated_at, now)
+    if inbox.handled is None and attempt.state is _State.PAID:
+        return Row("callback", f"handler not finished, {at}; recorded without it")
     if inbox.handled is None:
         return Row("callback", f"handler called and not finished, {at}", "problem")
     proven = not inbox.handled.startswith("unconfirmed")
@@ -286,12 +289,12 @@ def _advice_if_paid(inbox: InboxRow | None) -> str:
     if inbox is not None and inbox.handled == "paid":
         return (
             "your handler has handled the payment: if the goods are missing, search "
-            "your own tables and logs for this attempt id"
+            "your own tables and logs for the reference"
         )
     return (
-        "no callback of this payment was handled: reconciliation, record or resolve "
-        "recorded it, and it is not reported again. If your own tables do not have it "
-        "as fulfilled, fulfil it by hand"
+        "no callback recorded this payment, so reconciliation did, with your on_change "
+        "in the same transaction (or record or resolve did): look for the reference in "
+        "your own tables; only if it is missing there, fulfil it by hand, once"
     )
 
 
@@ -327,7 +330,8 @@ Limit = Annotated[
 async def list_attempts(
     *,
     state: Annotated[
-        AttemptState | None, Parameter(help="Only attempts in this state.")
+        AttemptState | None,
+        Parameter(help="Only attempts in this state.", name_transform=str.lower),
     ] = None,
     limit: Limit = 100,
     database: DatabaseOption = None,
@@ -629,7 +633,22 @@ def _resolution_plan(decision: _Decision) -> Plan:
         if history.record.paid_attempt_id is not None:
             effect = "a duplicate payment, to be refunded"
         rows.append(Row("effect", effect, "warning"))
+        rows += _rows_of_others(decision)
     return Plan(title, rows, f"Assign order {order.order_id} to it?")
+
+
+def _rows_of_others(decision: _Decision) -> Iterator[Row]:
+    """Return the other orders of the reference that a payer can still pay."""
+    now = decision.history.record.now
+    for other in decision.history.record.attempts:
+        if other.state in _SHOWN and other is not decision.attempt:
+            ends = f"can be paid until {until(other.payable_until, now)}"
+            effect = f"{other.order_id} {ends}; its payment would be a duplicate"
+            yield Row("other order", effect, "warning")
+
+
+#: States in which a payer has seen the invoice, and can still pay it.
+_SHOWN: Final = (_State.PAYABLE, _State.OVERDUE)
 
 
 async def _record(output: Output, database: Secret | None, decision: _Decision) -> int:

@@ -115,14 +115,31 @@ _T = TypeVar("_T")
 #: long for a connection of the pool before. A writer waits as long for its turn.
 STEP_LIMIT_S: Final[dict[str, float]] = {"postgresql": 10.0, "sqlite": 32.0}
 
-#: PostgreSQL's invalid_sql_statement_name and duplicate_prepared_statement.
-_POOLER_STATES: Final = frozenset({"26000", "42P05"})
-
 _POOLER_ADVICE: Final = (
     "a pooler such as PgBouncer in transaction mode gave the connection to another "
     "client between two statements: add ?pgbouncer=true to the URL, or set your engine "
     "up as the section on poolers of the documentation says"
 )
+
+_LOGIN_ADVICE: Final = (
+    "the server rejects the user or the password of the URL: correct them, or set the "
+    "password again at the server; its special characters are percent-encoded in the "
+    "URL, such as %40 for @"
+)
+
+_HOST_ADVICE: Final = (
+    "the host of the URL has no address: correct its name; an @ in the password is "
+    "written %40, and / is written %2F"
+)
+
+#: What to do, by PostgreSQL's SQLSTATE: invalid_sql_statement_name and
+#: duplicate_prepared_statement, invalid_authorization_specification and
+#: invalid_password, invalid_catalog_name.
+_ADVICE: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("26000", "42P05"), _POOLER_ADVICE),
+    **dict.fromkeys(("28000", "28P01"), _LOGIN_ADVICE),
+    "3D000": "the server has no database of that name: create it, or correct the URL",
+}
 
 
 async def execute(
@@ -240,8 +257,8 @@ def _translated(
     if isinstance(cause, sqlite3.Error):
         what = str(cause)  # names tables and columns, and no values
     problem = StoreUnavailableError(f"the database cannot be used: {what}")
-    if state in _POOLER_STATES:
-        problem.advice = _POOLER_ADVICE
+    is_host_unknown = isinstance(cause, socket.gaierror)
+    problem.advice = _HOST_ADVICE if is_host_unknown else _ADVICE.get(state or "")
     return problem
 
 

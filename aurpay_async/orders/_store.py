@@ -548,8 +548,8 @@ class OrderStore:
             if not fit:
                 raise ConfigurationError(
                     "the database lacks the tables of the order store, or has older "
-                    "ones: `await store.upgrade()` when you deploy, or migrate to "
-                    "OrderStore.metadata"
+                    "ones: run `aurpay db upgrade` or `await store.upgrade()` when you "
+                    "deploy, or migrate to OrderStore.metadata"
                 )
             self._schema_checked = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from aurpay_async._cli.doctor import (
     check_callback_keys,
     check_callback_signatures,
     check_credentials,
+    check_database,
     check_local,
     check_network,
     check_proxies,
@@ -23,11 +25,14 @@ from aurpay_async._cli.doctor import (
     check_request_signatures,
 )
 from aurpay_async.bolt11 import _secp256k1
+from aurpay_async.orders import upgrade
 from aurpay_async.sandbox import Sandbox
 
 from ..conftest import load
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aurpay_async.bolt11._secp256k1 import Curve
 
     from .conftest import Run
@@ -102,6 +107,39 @@ def test_doctor_removes_secrets_from_findings(
     monkeypatch.setattr(doctor, "check_local", leak)
     monkeypatch.setattr(doctor, "check_server", nothing)
     assert "made-up" not in aurpay("doctor").out
+
+
+async def test_doctor_checks_the_database_of_the_order_store(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert (await check_database()).found == "AURPAY_DATABASE is not set"
+    url = f"sqlite+aiosqlite:///{tmp_path}/orders.db"
+    monkeypatch.setenv("AURPAY_DATABASE", url)
+    missing = await check_database()
+    assert missing.found.startswith("there is no file ")
+    assert "run `aurpay db upgrade`" in missing.advice
+    (tmp_path / "orders.db").touch()
+    empty = await check_database()
+    assert empty.found == "sqlite: pending: 0001; run `aurpay db upgrade`"
+    await upgrade(url)
+    current = await check_database()
+    tables = "sqlite: this version of aurpay-async can use the tables"
+    assert current == Finding("database", "ok", tables)
+    down = "postgresql+asyncpg://shop:canary@127.0.0.1:1/shop"
+    monkeypatch.setenv("AURPAY_DATABASE", down)
+    refused = await check_database()
+    assert "ConnectionRefusedError" in refused.found
+    assert "Check that the database runs" in refused.advice
+    assert {one.verdict for one in (missing, empty, refused)} == {"problem"}
+
+
+async def test_doctor_names_the_extra_that_the_database_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AURPAY_DATABASE", "sqlite+aiosqlite:///orders.db")
+    monkeypatch.setitem(sys.modules, "aurpay_async._cli.database", None)
+    found = await check_database()
+    assert (found.verdict, "aurpay-async[sql]" in found.advice) == ("problem", True)
 
 
 def test_doctor_lists_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,14 +242,16 @@ async def test_invalid_certificate_ends_the_server_checks(
     assert "clock" not in findings
 
 
-async def test_remote_server_gets_no_signed_request(
+async def test_remote_server_gets_no_signed_request_and_the_report_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(doctor, "is_loopback", lambda _: False)
     async with Sandbox() as sandbox:
         findings = await check_url(sandbox.base_url, monkeypatch)
         assert not sandbox.requests
-    assert "signed GET" not in findings
+    signed = findings["signed GET"]
+    assert (signed.verdict, signed.found[:8]) == ("ok", "not sent")
+    assert "aurpay order list" in signed.advice
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def paid(sandbox: Sandbox) -> str:
-    """Create and pay an order of 20 dollars, and return its id."""
+    """The id of a paid order of 20 dollars."""
+    return await pay_order(sandbox)
+
+
+async def pay_order(sandbox: Sandbox) -> str:
     async with sandbox.client() as client:
         order = await client.create_order("20", "USD")
     await sandbox.pay(order.order_id)
@@ -50,6 +54,19 @@ async def test_order_refund_shows_the_order_and_sends_after_yes(
         assert seen in done.err
     assert "Aurpay answered REFUNDED" in done.out
     assert "Type yes" not in done.out
+
+
+async def test_order_refund_of_a_refunded_order_asks_nothing(
+    aurpay: Run, paid: str
+) -> None:
+    assert (await run_refund(aurpay, paid, "--yes")).code == 0
+    for done in (
+        await run_refund(aurpay, paid, typed="yes\n"),
+        await run_refund(aurpay, paid, "--yes"),
+    ):
+        assert done.code == 2
+        assert f"order_id: {paid} is refunded already" in done.err
+        assert "Type yes" not in done.err
 
 
 @pytest.mark.parametrize("typed", ["no\n", "y\n", "\n", ""])
@@ -128,8 +145,9 @@ async def test_order_refund_with_unknown_outcome_ends_with_3(
     )
     assert "list_transactions" not in record["message"]
     assert [request.method for request in sandbox.requests].count("POST") == 2
+    other = await pay_order(sandbox)  # the first one is refunded
     sandbox.faults.push(*reads, "reset-after-request")
-    people = await run_refund(aurpay, paid, "--yes")
+    people = await run_refund(aurpay, other, "--yes")
     assert people.code == 3
     assert "outcome  unknown: money may have moved" in people.err
 

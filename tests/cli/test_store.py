@@ -330,6 +330,18 @@ async def test_store_resolve_warns_of_a_duplicate_payment(
     assert "by hand" not in done.out
 
 
+async def test_store_resolve_warns_of_another_order_that_can_be_paid(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    order_id = await lose_answer(store, sandbox, 42)
+    [lost] = await store.attempts("cart-42")
+    shown = await open_cart(store)
+    await sandbox.pay(order_id)
+    done = await run_store(aurpay, "resolve", lost.attempt_id, order_id, "--yes")
+    assert f"! other order    {shown.order_id} can be paid until " in done.out
+    assert "its payment would be a duplicate" in done.out
+
+
 async def test_store_resolve_without_an_order_needs_no_secret(
     aurpay: Run, sandbox: Sandbox, store: OrderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -510,8 +522,9 @@ def inbox_row(handled: str | None, **fields: Any) -> InboxRow:
 def test_steps_of_a_payment_depend_on_the_inbox() -> None:
     paid = attempt(AttemptState.PAID, order_id=ORDER)
     for row, advice in (
-        (None, "no callback of this payment was handled"),
-        (inbox_row("timeout"), "no callback of this payment was handled"),
+        (None, "no callback recorded this payment"),
+        (inbox_row("timeout"), "no callback recorded this payment"),
+        (inbox_row(None), "no callback recorded this payment"),
         (inbox_row("paid"), "your handler has handled the payment"),
         (inbox_row(None, busy_until=NOW), "your handler is running"),
     ):
@@ -523,6 +536,21 @@ def test_steps_of_a_payment_depend_on_the_inbox() -> None:
         assert first.command == f"aurpay order show {ORDER}"
     [step] = steps_for(attempt(order_id=ORDER), inbox_row("unconfirmed_timeout"))
     assert step.command == "aurpay store reconcile cart-42"
+
+
+def test_failed_handler_is_no_problem_once_the_payment_is_recorded() -> None:
+    [paid] = [*_attempt_rows(attempt(AttemptState.PAID), inbox_row(None), NOW)][-1:]
+    assert (paid.verdict, "recorded without it" in paid.value) == ("", True)
+    [unpaid] = [*_attempt_rows(attempt(), inbox_row(None), NOW)][-1:]
+    assert (unpaid.verdict, "called and not finished" in unpaid.value) == (
+        "problem",
+        True,
+    )
+
+
+def test_attempt_without_an_order_has_no_time_until_which_it_can_be_paid() -> None:
+    rejected = _attempt_rows(attempt(AttemptState.REJECTED), None, NOW)
+    assert "payable until" not in {row.name for row in rejected}
 
 
 def test_steps_of_a_status_without_documented_meaning_ask_aurpay() -> None:
