@@ -199,7 +199,13 @@ class Answers:
                 )
         if locked.is_order_taken or locked.is_payment_hash_taken:
             raise _duplicate_error(order, is_order_taken=locked.is_order_taken)
-        return order if change.attempt.state is AttemptState.PAYABLE else None
+        if change.attempt.state is not AttemptState.PAYABLE:
+            return None
+        if _log.isEnabledFor(logging.INFO):
+            log_fields(
+                _log, logging.INFO, log_fields_of(change.attempt), "order created"
+            )
+        return order
 
     @asynccontextmanager
     async def _locking(

@@ -87,6 +87,9 @@ async def record(
     )
     if change.newly_paid:
         await locked.rows.set_paid_attempt(locked.connection, change.attempt)
+        if _log.isEnabledFor(logging.INFO):
+            fields = log_fields_of(change.attempt)
+            log_fields(_log, logging.INFO, fields, "payment recorded")
         return attrs.evolve(change, late_payment=_is_late(stored, order))
     return change
 

@@ -179,6 +179,10 @@ class Runner:
     def _record(self, error: BaseException | None) -> None:
         """Record a run for `OrderStore.health`; a failure without texts of others."""
         if error is None:
+            if self.failures:
+                _log.warning(
+                    "reconciliation works again after %d failed runs", self.failures
+                )
             self.last_run_at, self.failures = self._clock.now(), 0
             self.last_error = None
             return

@@ -261,6 +261,11 @@ async def test_page_shows_the_output_for_paid_and_not_fulfilled(
     other = await night.shop.sell("cart-50")
     await night.sandbox.pay(other.order_id)
     await night.run()
+    night.shop.is_broken = False
+    await night.run()
+    await night.run_shop()
+    await night.run()
+    assert night.shop.fulfilled == ["cart-42", "cart-50"]
     night.assert_complete()
 
 
@@ -273,6 +278,7 @@ async def test_page_shows_the_output_for_a_payment_needs_review(
     with pytest.raises(ServerError):
         await night.shop.sell("cart-43")
     await night.sandbox.pay([*night.sandbox.orders][-1])
+    await night.shop.sell("cart-43")
     await night.run_shop()
     for _ in range(5):
         await night.run()
@@ -321,6 +327,16 @@ async def test_page_shows_the_output_for_callback_storm(open_night: Open) -> Non
     assert len(sent) == 50
     await night.run()
     assert night.shop.fulfilled == ["cart-46"]
+    night.assert_complete()
+
+
+async def test_page_shows_the_output_for_a_key_is_rejected(
+    open_night: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = await open_night("A key is rejected")
+    async with Sandbox(api_key="another-made-up-key") as renewed:
+        monkeypatch.setenv("AURPAY_BASE_URL", renewed.base_url)
+        await night.run()
     night.assert_complete()
 
 

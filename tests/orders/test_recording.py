@@ -219,6 +219,21 @@ class TestPayments:
         assert (again.newly_paid, again.changed, again.before) == (False, False, S.PAID)
         assert (await opened(store)).status == "SUCCESS"
 
+    async def test_creation_and_payment_are_logged_once_at_info_with_all_ids(
+        self, store: OrderStore, platform: Platform, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", "aurpay_async.orders")
+        order = await opened(store)
+        platform.set(order.order_id, "SUCCESS")
+        for _ in range(2):
+            await opened(store)
+            await store.record(order_id=order.order_id)
+        ids = (
+            f"reference='cart-42' order_id={order.order_id!r} "
+            f"attempt_id={order.attempt_id!r}"
+        )
+        assert caplog.messages == [f"order created; {ids}", f"payment recorded; {ids}"]
+
     async def test_one_of_twenty_concurrent_records_is_newly_paid(
         self, store: OrderStore, platform: Platform, client: AurpayClient, url: str
     ) -> None:

@@ -79,7 +79,8 @@ async def test_exceptions_are_logged_and_do_not_end_the_reconciliation_loop(
     clock: FakeClock, caplog: pytest.LogCaptureFixture, error: BaseException, name: str
 ) -> None:
     await run(clock, error, NOTHING)
-    [record] = caplog.records
+    record, recovered = caplog.records
+    assert recovered.getMessage() == "reconciliation works again after 1 failed runs"
     assert (record.name, record.levelname) == ("aurpay_async.orders", "ERROR")
     assert record.getMessage().endswith(f"s: {name}")
     assert record.exc_info
@@ -94,7 +95,7 @@ async def test_an_outage_is_logged_in_one_line_and_with_its_traceback_at_debug(
 ) -> None:
     caplog.set_level(level, "aurpay_async.orders")
     await run(clock, StoreUnavailableError("the database cannot be used: x"), NOTHING)
-    [record] = caplog.records
+    record, _ = caplog.records
     assert record.levelname == "WARNING"
     said = "s: store_unavailable: the database cannot be used: x"
     assert record.getMessage().endswith(said)
