@@ -202,6 +202,8 @@ async def step(
         connection: The connection that it uses. Its socket is closed at the time limit,
             because SQLAlchemy would wait for the server to close it.
         limit_s: The limit in seconds, if not that of the dialect.
+
+    Raises:
         ConfigurationError: the connection belongs to another event loop.
     """
     limit_s = STEP_LIMIT_S[dialect] if limit_s is None else limit_s
@@ -393,6 +395,8 @@ class Database:
                 to be committed.
             writes: Whether a statement will write, so that it has to wait on SQLite
                 until no other task of this process does.
+
+        Raises:
             ConfigurationError: it was closed, or is in use on another event loop.
         """
         if self._closed:
