@@ -33,7 +33,7 @@ from ._measure import make_figure, make_row, shuffle
 from ._processes import environment_with_bytecode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Generator, Iterator
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -304,7 +304,7 @@ def run_contenders(url: str, processes: int, workers: int, each: int) -> list[fl
 
 
 @contextmanager
-def sqlite_databases() -> Iterator[Callable[[], str]]:
+def sqlite_databases() -> Generator[Callable[[], str]]:
     """Yield a function that returns the URL of a new file."""
     with tempfile.TemporaryDirectory() as folder:
         numbers = iter(range(100))

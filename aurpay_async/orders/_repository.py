@@ -489,6 +489,10 @@ class LockedAttempt:
         return Change(attempt=after, before=before.state)
 
 
+def _make_gauges(repository: Repository) -> OrderGauges:
+    return OrderGauges(repository.clock)
+
+
 @attrs.frozen
 class Repository:
     """Client, tables and clock of an order store."""
@@ -496,8 +500,6 @@ class Repository:
     client: AurpayClient
     rows: Rows
     clock: Clock
-    gauges: OrderGauges = attrs.field(init=False)
-
-    @gauges.default
-    def _make_gauges(self) -> OrderGauges:
-        return OrderGauges(self.clock)
+    gauges: OrderGauges = attrs.field(
+        init=False, default=attrs.Factory(_make_gauges, takes_self=True)
+    )
