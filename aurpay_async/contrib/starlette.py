@@ -98,13 +98,7 @@ def callback_router(
         >>> router = callback_router(processor, public_base_url="https://shop.example")
         >>> app.include_router(router)
 
-    Args:
-        processor: As for `callback_route`.
-        public_base_url: As for `callback_route`.
-        path: As for `callback_route`.
-        kind: As for `callback_route`.
-        allow_http: As for `callback_route`.
-        network: As for `callback_route`.
+    The arguments are those of `callback_route`.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` is invalid.
@@ -149,12 +143,8 @@ def verified_callback(
         ... async def paid(event: Annotated[CallbackEvent, Depends(verified)]) -> str:
         ...     return event.reference
 
-    Args:
-        verifier: Verifies the request; a rejected one is answered with 401.
-        public_base_url: As for `callback_route`.
-        kind: As for `callback_route`.
-        allow_http: As for `callback_route`.
-        network: As for `callback_route`.
+    A rejected request is answered with 401. The other arguments are those of
+    `callback_route`.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` is invalid.

@@ -24,7 +24,6 @@ from ._settings import ReceivedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from types import TracebackType
     from typing import Unpack
 
     from aiohttp import ClientSession
@@ -330,12 +329,7 @@ class Sandbox(_settings.Settings):
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close the sandbox, as `aclose` does."""
         await self.aclose()
 

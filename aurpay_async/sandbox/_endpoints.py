@@ -93,13 +93,10 @@ class Endpoint:
 
 @final
 class Api:
-    """The endpoints of one sandbox."""
-
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return all endpoints."""
         order = "{order_id}"
         return (
             Endpoint(
@@ -233,7 +230,6 @@ RESEND_PATH: Final = "/callbacks/{number:[0-9]{1,9}}/resend"
 
 
 def parse_strings(name: str, body: bytes) -> list[str]:
-    """Parse a list of strings."""
     strings = _parse_json(body)
     if isinstance(strings, list):
         items = cast("list[object]", strings)

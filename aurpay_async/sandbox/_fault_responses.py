@@ -45,14 +45,12 @@ class RawConnection:
         return not (self._transport.is_closing() or self._stopped.is_set())
 
     async def write(self, data: bytes) -> None:
-        """Send bytes as they are."""
         if self.is_open:
             self._transport.write(data)
         while self.is_open and self._transport.get_write_buffer_size() > _MAX_AHEAD:
             await asyncio.sleep(_PAUSE_S)
 
     async def wait_closed(self) -> None:
-        """Wait until the client disconnects."""
         while self.is_open:
             await asyncio.sleep(_PAUSE_S)
 
@@ -63,11 +61,9 @@ class RawConnection:
             await asyncio.sleep(min(seconds, _PAUSE_S))
 
     def end(self) -> None:
-        """Close the connection when everything is sent."""
         self._transport.close()
 
     def reset(self) -> None:
-        """Reset the connection."""
         sock = self._transport.get_extra_info("socket")
         if sock is not None:  # a connection in memory has none, and abort() resets it
             linger = struct.pack("ii", 1, 0)

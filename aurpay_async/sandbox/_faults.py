@@ -53,8 +53,6 @@ P = TypeVar("P")
 
 @attrs.frozen
 class FaultType(Generic[P]):
-    """A fault of a registry."""
-
     meaning: str
     perform: P
     #: The defaults by name.
@@ -108,13 +106,11 @@ class FaultRegistry(dict[str, FaultType[P]]):
         return add
 
     def require_str(self, text: object) -> str:
-        """Return `text` if it is a `str`."""
         if not isinstance(text, str):
             raise self.error(f"a {self.noun} is a str; got {shown(text)}")
         return text
 
     def parse(self, text: str) -> FaultSpec[P]:
-        """Parse a fault."""
         match = _TEXT.fullmatch(self.require_str(text).strip())
         if match is None:
             raise self.error(f"not a {self.noun}: {shown(text)}")

@@ -95,8 +95,6 @@ _ROUND_UP: Final = Context(prec=50, rounding=ROUND_UP)
 
 @attrs.frozen
 class Checkouts:
-    """All checkout pages of one sandbox."""
-
     ledger: Ledger
     rates: Mapping[str, Decimal]
     known: dict[str, Checkout]
@@ -113,7 +111,6 @@ class Checkouts:
         return checkout
 
     def find(self, token: str) -> Checkout:
-        """Return the checkout page with this token."""
         checkout = self.known.get(token)
         if checkout is None:
             raise ApiRejection(404, "there is no such checkout")
@@ -171,8 +168,6 @@ _TRANSITIONS: Final[Mapping[StatusChange, _Transition]] = {
 
 
 class Ledger:
-    """All orders of one sandbox."""
-
     def __init__(
         self,
         rates: Mapping[str, Decimal] = RATES,
@@ -304,7 +299,6 @@ class Ledger:
                 self.by_checkout[order.checkout] = order.order_id
 
     def find(self, order_id: str) -> SandboxOrder:
-        """Return the order with this id."""
         order = self.orders.get(order_id)
         if order is None:
             raise ApiRejection(404, "there is no such order")
@@ -349,12 +343,10 @@ EXACT: Final = Context(prec=50)
 
 
 def tx_id_of(order: SandboxOrder) -> str:
-    """Return the transaction id of an order's payment."""
     return str(uuid5(NAMESPACE_URL, order.order_id))
 
 
 def fee_of(order: SandboxOrder) -> Decimal:
-    """Return Aurpay's fee for an order."""
     return EXACT.multiply(order.amount, _FEE)
 
 
@@ -420,7 +412,6 @@ class Account:
         self.balance = Decimal(0)
 
     def open(self) -> None:
-        """Add the transactions of the restored orders and withdrawals."""
         for order in self._orders.values():
             self.add(order)
         for withdrawal in self._withdrawals.values():

@@ -36,8 +36,6 @@ class ApiRejection(Exception):  # noqa: N818 - a response, not a failure
 
 @attrs.frozen
 class Coin:
-    """A coin on a chain."""
-
     name: str
     chain: str
     chain_name: str
@@ -83,14 +81,12 @@ COINS: Final[Mapping[str, Coin]] = {
 def coins_per_bitcoin(
     coin: Coin, rates: Mapping[str, Decimal], *, at_par: bool
 ) -> Decimal:
-    """Return the number of coins that one bitcoin buys."""
     if coin.per_bitcoin is not None:
         return coin.per_bitcoin
     return rates["USD"] if at_par else rates["USD"] * _PER_DOLLAR
 
 
 def find_coin(fields: Mapping[str, object]) -> Coin:
-    """Return the coin that a request for a payment names."""
     coin = COINS.get(str(fields.get("currency")))
     if coin is None or coin.chain != fields.get("chain"):
         known = ", ".join(f"{c.chain} {c.name}" for c in COINS.values())
@@ -405,7 +401,6 @@ class SandboxClock:
         await self._machine.sleep(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward."""
         advanced_s = self._advanced_s + seconds
         if self._storage is not None:
             self._storage.put("clock", "advanced_s", advanced_s)

@@ -240,7 +240,6 @@ _FILES: Final[Mapping[str, str]] = {
 
 
 def show_page() -> web.Response:
-    """Return the page."""
     return _file("index.html", HEADERS)
 
 

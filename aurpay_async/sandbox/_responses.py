@@ -239,23 +239,19 @@ def choice(checkout: Checkout, order: SandboxOrder | None) -> View:
 
 
 def orders(known: dict[str, SandboxOrder]) -> View:
-    """Return the latest orders."""
     latest = islice(reversed(known.values()), MAX_ROWS)
     return {"total": len(known), "rows": [_row(order) for order in latest]}
 
 
 def requests(arrived: Sequence[ReceivedRequest]) -> View:
-    """Return the latest requests to the API."""
     return _numbered(arrived, _request)
 
 
 def callbacks(sent: Sequence[SentCallback]) -> View:
-    """Return the latest attempts to deliver a callback."""
     return _numbered(sent, _callback)
 
 
 def queued(faults: Iterable[str]) -> list[str]:
-    """Return the next faults of a queue."""
     return [escape_hidden(fault) for fault in islice(faults, MAX_ROWS)]
 
 

@@ -57,7 +57,6 @@ class App:
         self._misrouter = Misrouter()
 
     def application(self) -> web.Application:
-        """Return the application with all routes."""
         app = web.Application()
         app.on_response_prepare.append(self._set_date)
         app.router.add_get("/", self._show_root)
@@ -357,8 +356,6 @@ class MemoryConnector(aiohttp.BaseConnector):
 
 @final
 class Server:
-    """The HTTP server of a simulator."""
-
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
         self._stopped = asyncio.Event()

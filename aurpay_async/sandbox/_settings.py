@@ -94,7 +94,6 @@ class HostPolicy:
 
     @property
     def is_remote(self) -> bool:
-        """Return whether other machines can connect."""
         return not is_loopback(self.host)
 
     @property
@@ -142,7 +141,6 @@ class HostPolicy:
         return scheme == "http" and not is_loopback(host)
 
     def allows_callback_to(self, host: str) -> bool:
-        """Return whether callbacks may be sent to this host."""
         return is_loopback(host) or host.lower() in self.callback_hosts
 
     def is_own_address(self, host: str, port: int | None, own_port: int) -> bool:
@@ -164,7 +162,6 @@ def is_name(host: str) -> bool:
 
 
 def is_address(host: str) -> bool:
-    """Return whether this is an IP address."""
     try:
         ip_address(host)
     except ValueError:
@@ -209,7 +206,6 @@ class Authenticator:
     api_secret: str | None = attrs.field(default=None, repr=False)
 
     def check(self, request: ReceivedRequest, now: datetime) -> None:
-        """Check the credentials of `request`."""
         if self.api_token is not None and "API-Token" in request.headers:
             self._check_signature(request, now)
         elif self.api_key is not None:

@@ -70,7 +70,6 @@ class Deadlines:
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Start checking the deadlines."""
         self._known, self._next = 0, []
         if self._is_enabled:
             self._task = asyncio.create_task(self._run())
@@ -116,8 +115,6 @@ class Deadlines:
 
 
 class State:
-    """Orders, requests, callbacks, faults and rates of one sandbox."""
-
     def __init__(self, rates: Rates) -> None:
         self.orders = PersistentDict("order", SandboxOrder)
         self.checkouts = PersistentDict("checkout", Checkout)
@@ -256,12 +253,10 @@ class Simulator:
         self.deadlines.open()
 
     async def stop(self) -> None:
-        """Stop sending callbacks and timing out orders."""
         await self.callback_sender.close()
         await self.deadlines.close()
 
     def close(self) -> None:
-        """Close the file."""
         self.state.close()
 
     async def change_status(

@@ -75,7 +75,6 @@ def _ignore_type(decode: Callable[[Any], object]) -> Callable[[Any, object], obj
 
 
 def dump(value: object) -> str:
-    """Encode a record or another value as JSON, in ASCII."""
     return json.dumps(_converter().unstructure(value))
 
 
@@ -121,7 +120,6 @@ class PersistentDict(dict[str, R]):
         self._storage: Storage | None = None
 
     def attach(self, storage: Storage) -> None:
-        """Load the stored records, and store each change from now on."""
         for key, fields in storage.read(self._kind):
             super().__setitem__(key, read_record(self._record, fields))
         self._storage = storage
@@ -148,13 +146,11 @@ class PersistentList(list[R]):
         self._storage: Storage | None = None
 
     def attach(self, storage: Storage) -> None:
-        """Load the stored records, and store each change from now on."""
         for _, fields in storage.read(self._kind):
             super().append(read_record(self._record, fields))
         self._storage = storage
 
     def append(self, record: R) -> None:
-        """Add a record at the end."""
         if self._storage is not None:
             self._storage.put(self._kind, str(len(self)), record)
         super().append(record)
