@@ -2,7 +2,7 @@
 
 The module of a subcommand is imported when that subcommand is run or explains itself,
 so that ``aurpay --help`` and shell completion stay fast. The help texts are strings in
-this table, because ``python -OO`` removes docstrings.
+this table, because ``python -OO`` removes docstrings. They document the functions, too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 from io import TextIOWrapper
 from itertools import pairwise, zip_longest
 from shutil import get_terminal_size
-from textwrap import fill, wrap
+from textwrap import fill, indent, wrap
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -60,63 +60,49 @@ Accept Lightning payments through Aurpay, in a local sandbox or for real.
 Exit codes: 0 success or yes; 1 failure or no; 2 wrong usage; 3 failed, and an order \
 may exist or money may have moved; 130 interrupted.
 
-```console
 $ aurpay demo
 $ aurpay doctor
 $ aurpay order create 20 USD --qr --watch
-```
 """,
     "order": """\
 Create, show, list, find and refund orders, at Aurpay or in a sandbox.
 
-```console
 $ aurpay order create 20 USD --qr --watch
 $ aurpay order show 20240428125247009742
 $ aurpay order list
-```
 """,
     "payment": """\
 Create payments in coins other than Lightning.
 
-```console
 $ aurpay payment create 20 USD --chain ETH --coin USDT-ERC20
 $ aurpay payment url 20 USD --open
-```
 """,
     "tx": """\
 List payments, refunds and withdrawals.
 
-```console
 $ aurpay tx list
-```
 """,
     "store": """\
 Show, review and reconcile the orders in the order store, the merchant's database.
 
 The database is read from AURPAY_DATABASE, or given with --database.
 
-```console
 $ aurpay store show cart-42
 $ aurpay store review
-```
 """,
     "db": """\
 Show, check and migrate the schema of the merchant's database.
 
 The database is read from AURPAY_DATABASE, or given with --database.
 
-```console
 $ aurpay db check
 $ aurpay db upgrade
-```
 """,
     "callback": """\
 Send or forward callbacks (webhooks) to a shop on this machine.
 
-```console
 $ aurpay callback send 'http://127.0.0.1:8000/paid?id=32'
 $ aurpay callback listen --forward-to http://127.0.0.1:8000
-```
 """,
 }
 
@@ -127,9 +113,7 @@ Create, verify and pay an order on this machine, and process its callback.
 
 Needs no account and no network, and moves no money.
 
-```console
 $ aurpay demo
-```
 """,
     ("sandbox", "sandbox:serve_sandbox"): """\
 Serve a local Aurpay sandbox on loopback until Ctrl-C.
@@ -137,32 +121,26 @@ Serve a local Aurpay sandbox on loopback until Ctrl-C.
 Callbacks are signed with AURPAY_CALLBACK_TOKEN and AURPAY_CALLBACK_SECRET if they
 are set, otherwise with made-up values. Keys that look live are rejected.
 
-```console
 $ aurpay sandbox --port 8765
 $ aurpay sandbox --db orders.db --speed 60
 $ aurpay sandbox --seed 7 --start 2026-01-01T12:00:00Z --rate USD=65000
 $ aurpay sandbox --auth-from-env --post-callbacks
-```
 """,
     ("decode", "invoices:decode_invoice"): """\
 Decode an invoice, and check it against each rule of BOLT #11.
 
 Ends with 1 if the invoice breaks a rule.
 
-```console
 $ aurpay decode lnbc2500u1pvjluez...
 $ wl-paste | aurpay decode -
-```
 """,
     ("verify", "invoices:verify_invoice"): """\
 Verify an invoice with the checks of the client.
 
 Ends with 1 if a check fails.
 
-```console
 $ aurpay verify lnbc100u1... --amount 0.0001
 $ aurpay verify - --amount-msat 10000000 --network regtest --payee 03e7156a...
-```
 """,
     ("doctor", "doctor:run_doctor"): """\
 Diagnose the set-up, and suggest a fix for each problem.
@@ -170,10 +148,8 @@ Diagnose the set-up, and suggest a fix for each problem.
 The report contains no key, token or secret, so that it can be pasted into an issue.
 The only server that is contacted is AURPAY_BASE_URL. Ends with 1 if there is a problem.
 
-```console
 $ aurpay doctor
 $ AURPAY_BASE_URL=http://127.0.0.1:8765 aurpay doctor
-```
 """,
     ("withdraw", "invoices:withdraw"): """\
 Show a Lightning invoice, ask for confirmation, and pay it.
@@ -182,11 +158,9 @@ Moves money, and sends at most one request. The invoice is verified first. Witho
 terminal to ask at, nothing is sent unless --yes is given. Ends with 3 if it failed and
 the invoice may be paid all the same.
 
-```console
 $ aurpay withdraw lnbc100u1...
 $ aurpay withdraw lnbc100u1... --amount 0.0001
 $ aurpay withdraw - --amount 0.0001 --yes < invoice.txt
-```
 """,
     ("order create", "orders:create_order"): """\
 Create an order, and show it with its verified invoice.
@@ -195,26 +169,20 @@ The client is configured by the environment: AURPAY_API_KEY, or AURPAY_API_TOKEN
 AURPAY_API_SECRET; for a sandbox also AURPAY_BASE_URL and AURPAY_NETWORK. Ends with 3 if
 it failed and an order may exist all the same.
 
-```console
 $ aurpay order create 20 USD --qr --watch
 $ aurpay order create 20 USD --callback-url https://shop.example/paid
-```
 """,
     ("order show", "orders:show_order_by_id"): """\
 Show the status of an order.
 
-```console
 $ aurpay order show 20240428125247009742
 $ aurpay order show 20240428125247009742 --output json | jq -r .status
-```
 """,
     ("order list", "orders:list_orders"): """\
 List orders.
 
-```console
 $ aurpay order list
 $ aurpay order list --all --output json | jq -r 'select(.is_paid).order_id'
-```
 """,
     ("order find", "orders:find_order"): """\
 Find the order of a request with an unknown outcome.
@@ -222,9 +190,7 @@ Find the order of a request with an unknown outcome.
 Orders are compared by price, currency and time, so several may match. Ends with 1
 unless exactly one matches.
 
-```console
 $ aurpay order find 20 USD --sent-at 2026-01-31T12:00:00Z
-```
 """,
     ("order refund", "orders:refund_order"): """\
 Show the refund of an order, ask for confirmation, and refund the order.
@@ -233,9 +199,7 @@ Moves money, and sends at most one request. Without a terminal to ask at, nothin
 sent unless --yes is given. Ends with 3 if it failed and the order may be refunded all
 the same.
 
-```console
 $ aurpay order refund 20240428125247009742
-```
 """,
     ("payment create", "orders:create_payment"): """\
 Create an order in a coin that you choose, and show the address to pay to.
@@ -243,10 +207,8 @@ Create an order in a coin that you choose, and show the address to pay to.
 The client is configured by the environment, as for `aurpay order create`. Ends with 3
 if it failed and an order may exist all the same.
 
-```console
 $ aurpay payment create 20 USD --chain ETH --coin USDT-ERC20
 $ aurpay payment create 20 USD --chain TRX --coin USDT-TRC20 --watch
-```
 """,
     ("payment url", "orders:create_payment_url"): """\
 Get a checkout page on which the payer chooses the coin.
@@ -254,26 +216,20 @@ Get a checkout page on which the payer chooses the coin.
 Aurpay creates the order when the payer has chosen a coin, and names it only in
 callbacks: give a reference.
 
-```console
 $ aurpay payment url 20 USD --open
 $ aurpay payment url 20 USD --callback-url https://shop.example/paid
-```
 """,
     ("tx list", "orders:list_transactions"): """\
 List payments, refunds and withdrawals.
 
-```console
 $ aurpay tx list
 $ aurpay tx list --all --output json | jq -r .tx_id
-```
 """,
     ("store list", "store:list_attempts"): """\
 List attempts to create an order, newest first.
 
-```console
 $ aurpay store list
 $ aurpay store list --state unknown --limit 1000
-```
 """,
     ("store show", "store:show_reference"): """\
 Show the history of a reference, and the commands to run next.
@@ -282,29 +238,23 @@ It has each attempt to create an order, its state and times, and the callback (w
 that your handler has handled. Changes nothing, and needs no API key. Ends with 1 if the
 store has no such reference.
 
-```console
 $ aurpay store show cart-42
 $ aurpay store show 20240428125247009742
-```
 """,
     ("store review", "store:list_for_review"): """\
 List the attempts that a person has to review, because they may be paid.
 
 Ends with 1 if there are any, so that a job can raise an alarm.
 
-```console
 $ aurpay store review
-```
 """,
     ("store duplicates", "store:list_duplicates"): """\
 List the duplicate payments, and the commands that refund them.
 
 Ends with 1 if there are any, so that a job can raise an alarm.
 
-```console
 $ aurpay store duplicates
 $ aurpay store duplicates --output json | jq -r .steps[].command
-```
 """,
     ("store reconcile", "store:reconcile_orders"): """\
 Query Aurpay for payments with a lost callback (webhook).
@@ -313,10 +263,8 @@ Records nothing: what has changed is due at once, and the next run of your progr
 records and fulfils it. Safe to run twice. Ends with 1 if an order has changed or could
 not be queried.
 
-```console
 $ aurpay store reconcile cart-42
 $ aurpay store reconcile --limit 1000
-```
 """,
     ("store resolve", "store:resolve_attempt"): """\
 Show an attempt and an order, ask for confirmation, and assign the order to the attempt.
@@ -325,10 +273,8 @@ For an attempt of unknown outcome. If the order is paid, its reference counts as
 and no program learns of it: fulfil it by hand. With --no-order, record that the attempt
 has created no order.
 
-```console
 $ aurpay store resolve 5f3a1c5f3a1c5f3a1c5f3a1c 20240428125247009742
 $ aurpay store resolve 5f3a1c5f3a1c5f3a1c5f3a1c --no-order
-```
 """,
     ("store prune", "store:prune_references"): """\
 Delete old references, after a confirmation.
@@ -336,10 +282,8 @@ Delete old references, after a confirmation.
 A reference with an open attempt stays. Paid references stay without --paid-older-than,
 because they are what keeps a reference from being paid twice.
 
-```console
 $ aurpay store prune
 $ aurpay store prune --older-than 90 --paid-older-than 365 --yes
-```
 """,
     ("db upgrade", "database:upgrade_schema"): """\
 Migrate the database to the newest schema.
@@ -347,26 +291,20 @@ Migrate the database to the newest schema.
 Creates missing tables, and the file of a SQLite database. Safe to run twice, and on
 several machines at once: one migrates, the others wait.
 
-```console
 $ aurpay db upgrade
 $ aurpay db upgrade --database sqlite+aiosqlite:///orders.db
-```
 """,
     ("db current", "database:show_schema"): """\
 Show the version of the database's schema, and the newest one.
 
-```console
 $ aurpay db current
-```
 """,
     ("db check", "database:check_schema"): """\
 Check that no migration is pending, and that the tables are as this version needs them.
 
 Changes nothing. Ends with 1 if a migration is pending or a table differs.
 
-```console
 $ aurpay db check
-```
 """,
     ("callback send", "callbacks:send_callback"): """\
 Send one signed callback (webhook) to a shop, and show the response.
@@ -374,10 +312,8 @@ Send one signed callback (webhook) to a shop, and show the response.
 Token and secret are read from AURPAY_CALLBACK_TOKEN and AURPAY_CALLBACK_SECRET, or
 prompted for. Ends with 1 unless the shop answers 2xx.
 
-```console
 $ aurpay callback send 'http://127.0.0.1:8000/paid?id=32'
 $ aurpay callback send 'http://127.0.0.1:8000/paid?id=32' --stale
-```
 """,
     ("callback listen", "callbacks:listen_and_forward"): """\
 Run a sandbox, forward its callbacks to a shop, and show them.
@@ -387,9 +323,7 @@ this listener. Its `public_base_url` is the listener's address, because the sign
 covers the registered URL. Path, query, headers and body are forwarded unchanged. Runs
 until Ctrl-C.
 
-```console
 $ aurpay callback listen --forward-to http://127.0.0.1:8000 --port 9000
-```
 """,
 }
 
@@ -453,8 +387,8 @@ def _show_group(group: str) -> None:
     columns, prefix = get_terminal_size().columns, f"{group} ".lstrip()
     print("Usage: aurpay", f"{prefix}COMMAND\n")
     for paragraph in _GROUPS[group].split("\n\n"):
-        if paragraph.startswith("```"):
-            print(*(f" {line}" for line in paragraph.splitlines()[1:-1]), sep="\n")
+        if paragraph.startswith("$ "):
+            print(indent(paragraph, " "), end="")
         else:
             print(fill(paragraph, columns), end="\n\n")
     texts = {words: text for (words, _), text in _COMMANDS.items()} | _GROUPS
@@ -484,19 +418,25 @@ def build_app() -> App:
     """Return the application with all commands, without importing their modules."""
     from cyclopts import App
 
-    app = App(name="aurpay", help=_GROUPS[""], version=_version)
+    app = App(name="aurpay", help=_fenced(_GROUPS[""]), version=_version)
     groups = {"": app}
     for name, text in _GROUPS.items():
         if name:
-            groups[name] = App(name=name, help=text)
+            groups[name] = App(name=name, help=_fenced(text))
             app.command(groups[name])
     for (words, target), text in _COMMANDS.items():
         group, _, name = words.rpartition(" ")
         groups[group].command(
-            f"{__name__}.{target}", name=name, help=text, version=_version
+            f"{__name__}.{target}", name=name, help=_fenced(text), version=_version
         )
     app.register_install_completion_command(help=_COMPLETION)  # pyright: ignore[reportUnknownMemberType]
     return app
+
+
+def _fenced(text: str) -> str:
+    """Return a help text with its examples as a block of Markdown."""
+    words, _, examples = text.partition("\n\n$ ")
+    return f"{words}\n\n```console\n$ {examples}```\n"
 
 
 def _output_format(arguments: Sequence[str]) -> OutputFormat:

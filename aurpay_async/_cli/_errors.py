@@ -153,7 +153,6 @@ def _look_for_order(
 
 
 def exit_code(error: AurpayError) -> int:
-    """Return the exit code for an error."""
     if may_exist(error) or may_be_paid(error):
         return OUTCOME_UNKNOWN
     return (
@@ -162,7 +161,6 @@ def exit_code(error: AurpayError) -> int:
 
 
 def show_error(output: Output, error: AurpayError) -> None:
-    """Show the message, the outcome of the request, and the recovery hint."""
     message = _message(error)
     output.json(
         "error",

@@ -90,7 +90,6 @@ _MIN_COUNT: Final = 2
 
 
 def moment(time: datetime | None) -> str:
-    """Return a UTC time for people."""
     return "unknown" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -105,7 +104,6 @@ def parse_time(text: str) -> datetime:
 
 
 def span(seconds: float) -> str:
-    """Return a duration in its largest unit."""
     for unit, length in _UNITS:
         if seconds >= _MIN_COUNT * length:
             return f"{seconds // length:,.0f} {unit}s"
@@ -215,7 +213,6 @@ class Output:
             print(line, flush=True)
 
     def title(self, text: str, *, stderr: bool = False) -> None:
-        """Print a heading."""
         self._print(("  ", ""), (text, "bold cyan"), stderr=stderr)
 
     def line(self, text: str = "", style: str = "") -> None:
@@ -223,7 +220,6 @@ class Output:
         self._print((text, style))
 
     def status(self, text: str, verdict: Verdict = "ok") -> None:
-        """Print the result of a step."""
         self._print((text, ""), verdict=verdict)
 
     def rows(

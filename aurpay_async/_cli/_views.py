@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
 
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class Listing(NamedTuple, Generic[_T]):
+@attrs.frozen(kw_only=True)
+class Listing(Generic[_T]):
     """A list that Aurpay returns, and how its rows are shown."""
 
     #: Name of the rows, such as ``orders``: for people, and as a JSON key.
@@ -53,7 +54,6 @@ class Listing(NamedTuple, Generic[_T]):
 
 
 async def show_list(output: Output, listing: Listing[_T], options: ListOptions) -> int:
-    """Query Aurpay for a list, and show it."""
     async with AurpayClient.from_env() as aurpay:
         if options.everything:
             await _show_all(output, aurpay, listing, options)
@@ -113,7 +113,6 @@ def pick(record: object, names: str) -> dict[str, Any]:
 
 
 def order_members(order: LightningOrder) -> dict[str, object]:
-    """Return a new order as JSON."""
     invoice = order.payment_request
     return {
         **pick(order, "order_id status price currency amount"),
@@ -126,7 +125,6 @@ def order_members(order: LightningOrder) -> dict[str, object]:
 
 
 def payment_members(payment: PaymentOrder) -> dict[str, object]:
-    """Return a new payment as JSON."""
     return {
         **pick(payment, "order_id status price currency amount coin chain address"),
         **pick(payment, "contract_addr create_time overdue_at pay_url reference"),
@@ -135,7 +133,6 @@ def payment_members(payment: PaymentOrder) -> dict[str, object]:
 
 
 def detail_members(order: Order) -> dict[str, object]:
-    """Return an order in Aurpay's form as JSON."""
     return {
         **pick(order, "order_id status"),
         **pick(order.status, "is_paid is_final"),
@@ -204,7 +201,8 @@ def show_order(output: Output, order: LightningOrder | PaymentOrder) -> None:
         "overdue_at": moment(order.overdue_at),
         **pick(order, "reference attempt_id pay_url"),
     }
-    output.rows([Row(name, fields[name]) for name in fields if fields[name]], title)
+    rows = [Row(name, value) for name, value in fields.items() if value]
+    output.rows(rows, title)
     passed = [
         Row(name, checks[name].format(paid, library=BACKENDS[backend()]), "ok")
         for name in checks
@@ -217,7 +215,6 @@ def show_order(output: Output, order: LightningOrder | PaymentOrder) -> None:
 
 
 def invoice_members(invoice: Invoice) -> dict[str, object]:
-    """Return all fields of an invoice as JSON."""
     msat = invoice.amount_msat
     return {
         **pick(invoice, "text network"),
@@ -234,14 +231,10 @@ def invoice_members(invoice: Invoice) -> dict[str, object]:
 
 
 def invoice_rows(invoice: Invoice, now: datetime) -> Iterator[Row]:
-    """Return all fields of an invoice as rows."""
     yield Row("network", invoice.network)
     msat = invoice.amount_msat
     yield Row("amount", "open: the payer chooses it" if msat is None else amount(msat))
-    if invoice.description is not None:
-        yield Row("description", invoice.description)
-    if invoice.description_hash is not None:
-        yield Row("description hash", invoice.description_hash)
+    yield from _known_rows(invoice, "description", "description_hash")
     yield Row("created", moment(invoice.created_at))
     at = when(invoice.expires_at, now)
     expired = invoice.expires_at <= now
@@ -249,16 +242,13 @@ def invoice_rows(invoice: Invoice, now: datetime) -> Iterator[Row]:
     yield Row("payee", invoice.payee)
     yield Row("payment hash", invoice.payment_hash)
     yield Row("payment secret", invoice.payment_secret)
-    if invoice.metadata is not None:
-        yield Row("metadata", invoice.metadata)
+    yield from _known_rows(invoice, "metadata")
     yield Row("final cltv", f"{invoice.min_final_cltv_expiry} blocks")
     for feature in invoice.features:
         yield Row("feature", _format_feature(feature))
     for fallback in invoice.fallbacks:
-        address = (
-            fallback.address or f"{fallback.program} of version {fallback.version}"
-        )
-        yield Row("fallback", address)
+        program = f"{fallback.program} of version {fallback.version}"
+        yield Row("fallback", fallback.address or program)
     for route in invoice.routes:
         yield Row("route", ", then ".join(map(_format_hop, route)))
     for field in invoice.unknown_fields:
@@ -266,16 +256,16 @@ def invoice_rows(invoice: Invoice, now: datetime) -> Iterator[Row]:
     yield Row("signature", invoice.signature)
 
 
+def _known_rows(invoice: Invoice, *names: str) -> Iterator[Row]:
+    for name, value in pick(invoice, " ".join(names)).items():
+        if value is not None:
+            yield Row(name.replace("_", " "), value)
+
+
 #: Rows that the user sees before an invoice is paid, in their order.
 _PAYABLE_ROWS: Final = (
-    "amount",
-    "network",
-    "description",
-    "description hash",
-    "payee",
-    "payment hash",
-    "expires",
-    "expired",
+    *("amount", "network", "description", "description hash"),
+    *("payee", "payment hash", "expires", "expired"),
 )
 
 

@@ -10,19 +10,30 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
+from io import BytesIO
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, final
 
+import aiohttp
 import attrs
 from aiohttp import web
 from cyclopts import Group, Parameter
 from cyclopts.validators import mutually_exclusive
+from yarl import URL
 
 from .._client.options import require_origin
 from .._core.clock import SystemClock
 from .._core.secrets import secret_from_env
-from .._core.urls import UrlError, format_origin, without_query
+from .._core.urls import (
+    UrlError,
+    format_origin,
+    is_loopback,
+    parse_origin,
+    require_secure,
+    without_query,
+)
 from ..errors import InvalidRequestError
-from ..sandbox._callbacks import ANY_KEY
+from ..sandbox._callbacks import ANY_KEY, send_once
 from ..sandbox._pages import is_of_browser
 from ..sandbox._settings import HostPolicy
 from ..testing import sign_callback
@@ -35,7 +46,6 @@ from ._options import (
 )
 from ._output import Output, Row, redacted
 from ._views import pick
-from ._web import Answer, require_sendable, send, serve
 from .sandbox import (
     AskOption,
     PostCallbacksOption,
@@ -44,10 +54,11 @@ from .sandbox import (
     SpeedOption,
     make_sandbox,
     sandbox_members,
+    serve,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from ..sandbox import Sandbox
@@ -108,7 +119,6 @@ class CallbackOptions:
 
     @property
     def kind(self) -> Literal["paid", "timeout"]:
-        """Return the kind of callback."""
         return "timeout" if self.timeout else "paid"
 
     @property
@@ -163,7 +173,6 @@ def send_callback(
     ] = False,
     output_format: OutputOption = "text",
 ) -> int:
-    """Send a callback and show the response; return 1 unless it is 2xx."""
     try:
         require_sendable(url, anywhere=anywhere)
     except UrlError as error:
@@ -224,6 +233,77 @@ def _answer_rows(answer: Answer, text: str, *, accepted: bool) -> Iterator[Row]:
     yield from (Row("body", line) for line in text.splitlines())
 
 
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
+
+#: Bytes of a response that are read.
+_MAX_ANSWER: Final = 64 * 1024
+
+
+class Answer(NamedTuple):
+    """A response, or the error if there was none."""
+
+    status: int | None
+    body: bytes
+    error: str | None
+    seconds: float
+
+
+async def send(
+    method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes = b""
+) -> Answer:
+    """Send one request with its URL unchanged; do not follow redirects.
+
+    A failure is returned as ``error`` of the answer.
+    """
+    began = perf_counter()
+    status, received, problem = None, b"", None
+    try:
+        async with (
+            aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=_TIMEOUT,
+                middlewares=(send_once,),
+            ) as session,
+            session.request(
+                method,
+                URL(url, encoded=True),
+                headers=[*headers],
+                # aiohttp warns about large bodies of type bytes.
+                data=BytesIO(body) if body else None,
+                allow_redirects=False,
+            ) as response,
+        ):
+            status = response.status
+            received = await _read_start(response.content)
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    return Answer(status, received, problem, perf_counter() - began)
+
+
+async def _read_start(content: aiohttp.StreamReader) -> bytes:
+    try:
+        return await content.readexactly(_MAX_ANSWER)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+
+
+def require_sendable(url: str, *, anywhere: bool) -> None:
+    """Reject a URL that would be changed when sent, or is not on this machine.
+
+    Raises:
+        UrlError: with the problem.
+    """
+    scheme, host, port = parse_origin(url)
+    require_secure((scheme, host, port))
+    if not anywhere and not is_loopback(host):
+        raise UrlError("is not on this machine; --anywhere allows it")
+    if "#" in url or not url.isascii():
+        raise UrlError("has a #fragment, or a character that is not percent-encoded")
+    _, slash, path = url.partition("://")[2].partition("/")
+    if slash + path != URL(url, encoded=True).raw_path_qs:
+        raise UrlError("needs a path, and no character that is changed when sent")
+
+
 #: Headers of one connection (RFC 9110, 7.6.1), and those that the client itself sets.
 _CONNECTION_HEADERS: Final = frozenset(
     {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
@@ -270,7 +350,6 @@ def listen_and_forward(
     ask: AskOption = False,
     output_format: OutputOption = "text",
 ) -> int:
-    """Forward callbacks until Ctrl-C, and show them."""
     shop = _require_shop(forward_to)
     options = SandboxOptions(
         port=sandbox_port,

@@ -65,18 +65,13 @@ def upgrade_needed(problem: str, option: Secret | None) -> ConfigurationError:
 async def show_schema(
     *, database: DatabaseOption = None, output_format: OutputOption = "text"
 ) -> int:
-    """Show the version of the schema."""
-    output = Output(output_format)
-    async with open_database(database) as opened:
-        schema = await read_schema(opened)
-    _show(output, schema)
+    await check_schema(database=database, output_format=output_format)
     return 0
 
 
 async def check_schema(
     *, database: DatabaseOption = None, output_format: OutputOption = "text"
 ) -> int:
-    """Show the version of the schema, and return 1 if the package cannot use it."""
     output = Output(output_format)
     async with open_database(database) as opened:
         schema = await read_schema(opened)
@@ -87,7 +82,6 @@ async def check_schema(
 async def upgrade_schema(
     *, database: DatabaseOption = None, output_format: OutputOption = "text"
 ) -> int:
-    """Migrate the database, and show the version of its schema."""
     output = Output(output_format)
     async with open_database(database, create=True) as opened:
         before = await read_schema(opened)

@@ -106,7 +106,6 @@ _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 def check_local() -> Iterator[Finding]:
-    """Run all checks that need no network."""
     yield Finding("aurpay-async", "ok", version("aurpay-async"))
     python = f"{platform.python_implementation()} {platform.python_version()}"
     yield Finding("python", "ok", f"{python} on {platform.platform()}")
@@ -162,7 +161,6 @@ def check_curve() -> Finding:
 
 
 def check_request_signatures() -> Finding:
-    """Compare the signature of a known request with the released one."""
     request = Request(operation="doctor", method="GET", path=_PATH, effect=Effect.READ)
     for algorithm, expected in _SIGNATURES.items():
         token = ApiToken("example-api-token", "example-api-secret", algorithm)
@@ -193,7 +191,6 @@ def _broken(name: str, algorithm: str) -> Finding:
 
 
 def check_credentials() -> Finding:
-    """Check that credentials are set and well-formed."""
     names = [name for name in VARIABLES[:3] if os.environ.get(name)]
     try:
         auth = auth_from_env()
@@ -212,7 +209,6 @@ def check_credentials() -> Finding:
 
 
 def check_callback_keys() -> Finding:
-    """Check that the callback keys of the environment are well-formed."""
     keys = {name: secrets_from_env(name) for name in (CALLBACK_TOKEN, CALLBACK_SECRET)}
     given = {name: values for name, values in keys.items() if values}
     if not given:
@@ -232,7 +228,6 @@ def _counted(name: str, values: Sequence[Secret]) -> str:
 
 
 def check_reference_key() -> Finding:
-    """Check that the key of references is well-formed."""
     try:
         keys = keys_from_env()
     except ConfigurationError as error:
@@ -244,7 +239,6 @@ def check_reference_key() -> Finding:
 
 
 def check_base_url() -> Finding:
-    """Check the base URL."""
     try:
         origin = configured_origin()
     except ConfigurationError as error:
@@ -317,12 +311,10 @@ async def check_server() -> AsyncIterator[Finding]:
     yield addresses
     if addresses.verdict == "problem":
         return
-    result = await probe(origin)
-    yield result.connection
-    if result.clock is None:
-        return
-    yield result.clock
-    if is_loopback(origin[1]):
+    findings = await probe(origin)
+    for finding in findings:
+        yield finding
+    if len(findings) > 1 and is_loopback(origin[1]):
         yield await check_signed_request()
     else:
         advice = "`aurpay order list` tries the credentials."
@@ -330,7 +322,6 @@ async def check_server() -> AsyncIterator[Finding]:
 
 
 async def resolve(origin: Origin) -> Finding:
-    """Check that the host has an address."""
     _, host, port = origin
     loop = asyncio.get_running_loop()
     try:
@@ -344,22 +335,17 @@ async def resolve(origin: Origin) -> Finding:
     return Finding("dns", "ok", f"{host} has {addresses}")
 
 
-class ProbeResult(NamedTuple):
-    """Findings of one connection."""
+async def probe(origin: Origin) -> list[Finding]:
+    """Connect, send one HEAD request without credentials, and compare the clocks.
 
-    connection: Finding
-    #: ``None`` if the connection failed.
-    clock: Finding | None
-
-
-async def probe(origin: Origin) -> ProbeResult:
-    """Connect, and send one HEAD request without credentials."""
-    connected: list[Finding] = []
+    The second finding is missing if the connection failed.
+    """
+    findings: list[Finding] = []
 
     class Response(aiohttp.ClientResponse):
         async def start(self, connection: Connection) -> aiohttp.ClientResponse:
             # Later it is too late: without a body, the connection is released at once.
-            connected.append(_check_certificate(connection))
+            findings.append(_check_certificate(connection))
             return await super().start(connection)
 
     session = aiohttp.ClientSession(
@@ -368,21 +354,21 @@ async def probe(origin: Origin) -> ProbeResult:
     tls = ssl.create_default_context()
     try:
         async with session, session.head(f"{format_origin(origin)}/", ssl=tls) as head:
-            clock = _read_clock(origin, head.headers.get("Date", ""))
+            findings.append(_read_clock(origin, head.headers.get("Date", "")))
     except aiohttp.ClientConnectorCertificateError as error:
         cause = cast("ssl.SSLCertVerificationError", error.certificate_error)
         found = f"the certificate is not valid: {cause.verify_message}"
         advice = "Stop: check the clock, the proxy and the trusted certificates."
-        return ProbeResult(Finding("connection", "problem", found, advice), None)
+        return [Finding("connection", "problem", found, advice)]
     except (aiohttp.ClientError, OSError) as error:
-        if connected:
-            found = f"no HTTP response: {_reason(error)}"
-            clock = Finding("clock", "problem", found, "Check AURPAY_BASE_URL.")
-            return ProbeResult(connected[0], clock)
+        name = "clock" if findings else "connection"
         found = f"cannot connect to port {origin[2]}: {_reason(error)}"
         advice = "Check the network and the firewall, and whether a proxy is needed."
-        return ProbeResult(Finding("connection", "problem", found, advice), None)
-    return ProbeResult(connected[0], clock)
+        if findings:
+            found = f"no HTTP response: {_reason(error)}"
+            advice = "Check AURPAY_BASE_URL."
+        findings.append(Finding(name, "problem", found, advice))
+    return findings
 
 
 def _check_certificate(connection: Connection) -> Finding:
@@ -479,7 +465,6 @@ async def check_database() -> Finding:
 
 
 async def run_doctor(*, output_format: OutputOption = "text") -> int:
-    """Run all checks, and return 1 if one of them found a problem."""
     output = Output(output_format)
     with output.waiting("Checking this machine"):
         findings = [*check_local()]

@@ -10,7 +10,6 @@ import asyncio
 import os
 import re
 import sys
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 from cyclopts import Parameter
@@ -20,7 +19,7 @@ from .._api.checks import CHECKOUT_ORIGIN, InvoicePolicy, compare_invoice
 from .._client import AurpayClient
 from .._client.options import require_network, require_payees
 from .._core.clock import SystemClock
-from .._core.money import MAX_MSAT, NETWORKS, btc_to_msat
+from .._core.money import MAX_MSAT, NETWORKS, parse_btc
 from ..bolt11 import decode
 from ..bolt11._invoice import check_rules
 from ..errors import (
@@ -63,7 +62,6 @@ _MAX_INPUT: Final = 64 * 1024
 def decode_invoice(
     invoice: InvoiceText, /, *, output_format: OutputOption = "text"
 ) -> int:
-    """Show an invoice, and return 1 if it breaks a rule."""
     output = Output(output_format)
     text = read_invoice_text(invoice)
     decoded, error = _decode_leniently(text)
@@ -166,7 +164,6 @@ def verify_invoice(
     ] = (),
     output_format: OutputOption = "text",
 ) -> int:
-    """Verify an invoice, and return 1 if a check fails."""
     output = Output(output_format)
     decoded: Invoice | None = None
     failure = "verification failed: do not pay it, and do not show it to a payer"
@@ -218,10 +215,7 @@ def parse_amount(btc: str | None, msat: int | None) -> int:
             field="amount",
             hint='write it like "0.0001"',
         )
-    try:
-        return btc_to_msat(Decimal(match[1]))
-    except ValueError as error:
-        raise InvalidRequestError(str(error), field="amount") from None
+    return parse_btc(match[1])
 
 
 def make_policy(network: Network | None, payees: Sequence[str]) -> InvoicePolicy:
@@ -271,7 +265,6 @@ def withdraw(
     ] = False,
     output_format: OutputOption = "text",
 ) -> int:
-    """Pay an invoice if the user or ``--yes`` confirms it."""
     output = Output(output_format)
     if not yes and (code := require_terminal(output, "aurpay decode")):
         return code

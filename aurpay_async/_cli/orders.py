@@ -74,7 +74,6 @@ async def create_order(
     browser: OpenOption = False,
     output_format: OutputOption = "text",
 ) -> int:
-    """Create an order and show it; with ``--watch``, return 1 if it is not paid."""
     output = Output(output_format)
     keywords = options.for_client()
     async with open_client(output) as aurpay:
@@ -155,7 +154,6 @@ def _progress(order: Watched, status: OrderStatus) -> str:
 async def show_order_by_id(
     order_id: OrderId, /, *, output_format: OutputOption = "text"
 ) -> int:
-    """Query Aurpay for an order, and show it."""
     output = Output(output_format)
     async with AurpayClient.from_env() as aurpay:
         with output.waiting("Querying the order"):
@@ -168,7 +166,6 @@ async def show_order_by_id(
 async def list_orders(
     *, options: ListOptions = LIST_DEFAULTS, output_format: OutputOption = "text"
 ) -> int:
-    """Show a page of orders, or all orders."""
     return await show_list(Output(output_format), ORDERS, options)
 
 
@@ -219,7 +216,6 @@ TRANSACTIONS: Final = Listing[Transaction](
 async def list_transactions(
     *, options: ListOptions = LIST_DEFAULTS, output_format: OutputOption = "text"
 ) -> int:
-    """Show a page of transactions, or all transactions."""
     return await show_list(Output(output_format), TRANSACTIONS, options)
 
 
@@ -248,7 +244,6 @@ async def find_order(
     ] = (),
     output_format: OutputOption = "text",
 ) -> int:
-    """Search for an order, and return 1 unless exactly one matches."""
     output = Output(output_format)
     query = OrderQuery(price=price, currency=currency, sent_at=_parse_sent_at(sent_at))
     if chain is not None and coin is not None:
@@ -309,7 +304,6 @@ def refund_order(
     yes: Annotated[Flag, Parameter(help="Send it without asking.")] = False,
     output_format: OutputOption = "text",
 ) -> int:
-    """Refund an order if the user or ``--yes`` confirms it."""
     output = Output(output_format)
     show = f"aurpay order show {quote(order_id)}"
     if not yes and (code := require_terminal(output, show)):
@@ -377,7 +371,6 @@ async def create_payment(
     browser: OpenOption = False,
     output_format: OutputOption = "text",
 ) -> int:
-    """Create a payment and show it; with ``--watch``, return 1 if it is not paid."""
     output = Output(output_format)
     keywords = options.for_client()
     async with open_client(output) as aurpay:
@@ -404,7 +397,6 @@ async def create_payment_url(
     browser: OpenOption = False,
     output_format: OutputOption = "text",
 ) -> int:
-    """Get a checkout page, and show its address."""
     output = Output(output_format)
     keywords = options.for_client()
     async with open_client(output) as aurpay:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Final, final
 
 import attrs
+from aiohttp import web
 from cyclopts import Parameter
 
 from .._client.options import auth_from_env
@@ -38,10 +40,9 @@ from ._options import (
 )
 from ._output import Output, Row, moment, parse_time, span
 from ._views import order_members, pick, show_order
-from ._web import serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
     from datetime import datetime
 
     from .._api.lightning_order import LightningOrder
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
     from ..sandbox import SentCallback
     from ..sandbox._simulator import Activity
     from ._output import Verdict
-    from ._web import Handler
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 _NETWORK: Final = "regtest"
@@ -174,7 +176,6 @@ _SANDBOX_DEFAULTS: Final = SandboxOptions()
 def serve_sandbox(
     *, options: SandboxOptions = _SANDBOX_DEFAULTS, output_format: OutputOption = "text"
 ) -> int:
-    """Serve a sandbox until Ctrl-C, and show its requests and callbacks."""
     sandbox = make_sandbox(options)  # may prompt, so before the event loop starts
     return asyncio.run(run_sandbox(Output(output_format), sandbox, options))
 
@@ -376,6 +377,28 @@ def _examples(sandbox: Sandbox, options: SandboxOptions) -> Iterator[str]:
     yield f"curl -s -X POST {base_url}/_sandbox/orders/ORDER_ID/pay"
 
 
+#: Above the longest body that the sandbox sends, which is two mebibytes.
+_MAX_REQUEST: Final = 4 * 1024 * 1024
+
+
+@asynccontextmanager
+async def serve(
+    make_handler: Callable[[str], Handler], port: int = 0
+) -> AsyncGenerator[str, None]:
+    """Serve every path with one handler on loopback, and yield the base URL."""
+    with socket.create_server((LOOPBACK, port)) as listening:
+        base_url = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
+        app = web.Application(client_max_size=_MAX_REQUEST)
+        app.router.add_route("*", "/{path:.*}", make_handler(base_url))
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listening).start()
+            yield base_url
+        finally:
+            await runner.cleanup()
+
+
 _CALLBACK_PATH: Final = "/aurpay/callback"
 
 
@@ -390,11 +413,9 @@ class DemoShop:
 
     @property
     def callback_url(self) -> str:
-        """Return the URL that Aurpay calls."""
         return self.base_url + _CALLBACK_PATH
 
     async def lookup(self, token: Reference) -> LightningOrder | None:
-        """Return the order of a callback."""
         return self.orders.get(token.attempt_id)
 
     async def handle(self, notification: Notification) -> None:
@@ -438,7 +459,6 @@ _HTTP_OK: Final = 200
 
 
 async def run_demo(*, output_format: OutputOption = "text") -> int:
-    """Show one order from the request to its confirmed payment."""
     output = Output(output_format)
     began = perf_counter()
     output.line()
@@ -489,7 +509,7 @@ def _show_payment(
     payment: Payment,
 ) -> dict[str, object]:
     """Show the payment as text, and return it as JSON."""
-    confirmed = [each for each in notifications if each.confirmed]
+    confirmed = [each for each in notifications if each.confirmed is True]
     output.rows(_payment_rows(sent, confirmed, payment), "Payment")
     return {
         "callback": {

@@ -111,7 +111,6 @@ async def show_reference(
     database: DatabaseOption = None,
     output_format: OutputOption = "text",
 ) -> int:
-    """Show the history of a reference, and the next steps."""
     output = Output(output_format)
     async with open_rows(database) as rows:
         history = await read_history(rows, name)
@@ -122,8 +121,12 @@ async def show_reference(
         "reference",
         **pick(history.record, "reference price currency paid_attempt_id now"),
         attempts=[
-            attempt_members(one) | _inbox_members(history.inbox.get(one.attempt_id))
+            {
+                **attempt_members(one),
+                "inbox": row and pick(row, "handled busy_until updated_at"),
+            }
             for one in history.record.attempts
+            for row in [history.inbox.get(one.attempt_id)]
         ],
         steps=[step._asdict() for step in steps],
     )
@@ -141,19 +144,12 @@ def _unknown(name: str) -> UnknownOrderError:
 
 
 def attempt_members(attempt: Attempt) -> dict[str, object]:
-    """Return an attempt as JSON, without its invoice."""
     return {
         **pick(attempt, "reference attempt_id state price currency order_id status"),
         **pick(attempt, "payment_hash failed_check hinted_order_id candidates"),
         **pick(attempt, "created_here created_at deadline sent_at last_polled_at"),
         **pick(attempt, "next_poll_at payable_until"),
     }
-
-
-def _inbox_members(row: InboxRow | None) -> dict[str, object]:
-    if row is None:
-        return {"inbox": None}
-    return {"inbox": pick(row, "handled busy_until updated_at")}
 
 
 def _show_history(output: Output, history: History) -> None:
@@ -237,7 +233,6 @@ def _steps(history: History) -> Iterator[Step]:
 
 
 def steps_for(attempt: Attempt, inbox: InboxRow | None) -> Iterator[Step]:
-    """Return the next steps for an attempt."""
     order_id = attempt.order_id
     show = None if order_id is None else f"aurpay order show {quote(order_id)}"
     reconcile = f"aurpay store reconcile {quote(attempt.reference)}"
@@ -337,7 +332,6 @@ async def list_attempts(
     database: DatabaseOption = None,
     output_format: OutputOption = "text",
 ) -> int:
-    """Show the newest attempts."""
     async with open_rows(database) as rows:
         attempts = await rows.newest(state, limit)
     _show_attempts(Output(output_format), attempts, [])
@@ -350,7 +344,6 @@ async def list_for_review(
     database: DatabaseOption = None,
     output_format: OutputOption = "text",
 ) -> int:
-    """Show the attempts that a person has to review; return 1 if there are any."""
     async with open_rows(database) as rows:
         attempts = await rows.needing(Attention.REVIEW, limit)
     steps = [
@@ -367,7 +360,6 @@ async def list_duplicates(
     database: DatabaseOption = None,
     output_format: OutputOption = "text",
 ) -> int:
-    """Show the duplicate payments to refund; return 1 if there are any."""
     async with open_rows(database) as rows:
         attempts = await rows.needing(Attention.REFUND, limit)
     steps = [
@@ -428,7 +420,6 @@ def prune_references(
     database: DatabaseOption = None,
     output_format: OutputOption = "text",
 ) -> int:
-    """Delete old references if the user or ``--yes`` confirms it."""
     output = Output(output_format)
     if not yes and (code := require_terminal(output, "aurpay store list")):
         return code
@@ -457,10 +448,6 @@ async def _prune(
 class _LeftToProgram(Exception):  # noqa: N818 - no failure: it rolls back
     """A change that is rolled back, so that the merchant's program records it."""
 
-    def __init__(self, change: Change) -> None:
-        super().__init__()
-        self.change = change
-
 
 async def _leave_to_program(change: Change, _: object) -> None:
     raise _LeftToProgram(change)
@@ -484,7 +471,6 @@ async def reconcile_orders(
     database: DatabaseOption = None,
     output_format: OutputOption = "text",
 ) -> int:
-    """Query Aurpay for orders; return 1 if one has changed or could not be queried."""
     output = Output(output_format)
     async with open_rows(database) as rows, AurpayClient.from_env() as aurpay:
         with output.waiting("Querying Aurpay"):
@@ -495,14 +481,13 @@ async def reconcile_orders(
                 limit=limit,
                 on_change=_leave_to_program,
             )
-    changes = [
-        one.error.change
-        for one in done.failures
-        if isinstance(one.error, _LeftToProgram)
-    ]
-    failures = [
-        one for one in done.failures if not isinstance(one.error, _LeftToProgram)
-    ]
+    changes: list[Change] = []
+    failures: list[Failure] = []
+    for one in done.failures:
+        if isinstance(one.error, _LeftToProgram):
+            changes += one.error.args
+        else:
+            failures.append(one)
     output.json(
         "reconciliation",
         **pick(done, "polled more"),
@@ -582,7 +567,6 @@ def resolve_attempt(
     database: DatabaseOption = None,
     output_format: OutputOption = "text",
 ) -> int:
-    """Record which order an attempt has created, if the user or ``--yes`` confirms."""
     output = Output(output_format)
     if no_order is (order_id is not None):
         raise InvalidRequestError(

@@ -13,9 +13,8 @@ import pytest
 
 from aurpay_async import AurpayClient
 from aurpay_async._cli._output import Output
-from aurpay_async._cli._web import serve
 from aurpay_async._cli.callbacks import listen
-from aurpay_async._cli.sandbox import SandboxOptions, make_sandbox
+from aurpay_async._cli.sandbox import SandboxOptions, make_sandbox, serve
 from aurpay_async.callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
 from aurpay_async.contrib.aiohttp import callback_handler
 

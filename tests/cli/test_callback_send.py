@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aurpay_async._cli._web import Answer
+from aurpay_async._cli.callbacks import Answer
 from aurpay_async.callbacks import CallbackVerifier
 from aurpay_async.errors import (
     CallbackError,
