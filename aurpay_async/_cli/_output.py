@@ -247,11 +247,15 @@ class Output:
         """Print a QR code, or the reason why it could not be scanned."""
         if self._is_json:
             return
-        problem = _qr_problem(self._consoles[0])
+        console = self._consoles[0]
+        problem = _qr_problem(console)
         try:
             lines = [] if problem else _qr_lines(*segments)
         except ValueError:  # of segno
             lines, problem = [], "it would be too long for one; copy the text above"
+        if lines and len(lines[0]) + 2 > console.width:
+            problem = f"it needs a terminal of {len(lines[0]) + 2} columns"
+            lines = []
         if problem:
             self.line(f"  no QR code here: {problem}")
         for line in lines:

@@ -314,7 +314,9 @@ async def check_server() -> AsyncIterator[Finding]:
     findings = await probe(origin)
     for finding in findings:
         yield finding
-    if len(findings) > 1 and is_loopback(origin[1]):
+    if len(findings) == 1:
+        return
+    if is_loopback(origin[1]):
         yield await check_signed_request()
     else:
         advice = "`aurpay order list` tries the credentials."

@@ -227,6 +227,19 @@ def test_text_that_is_too_long_for_a_qr_code_is_named_as_the_reason(
     assert written(sys.stdout) == shown  # type: ignore[arg-type]
 
 
+def test_qr_code_that_a_narrow_terminal_would_wrap_is_not_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for columns, drawn in (("26", False), ("27", True)):
+        monkeypatch.setenv("COLUMNS", columns)
+        monkeypatch.setattr("sys.stdout", stream("utf-8"))
+        Output("text").qr_code("LIGHTNING:LNBC1")
+        text = written(sys.stdout)  # type: ignore[arg-type]
+        assert ("▀" in text) is drawn
+        assert ("it needs a terminal of 27 columns" in text) is not drawn
+
+
 def test_qr_code_characters_match_its_modules(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
