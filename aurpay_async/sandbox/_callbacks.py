@@ -236,23 +236,12 @@ class CallbackSender:
             post=self._settings.post_callbacks,
         )
 
-    async def send(self, callback: CallbackRequest) -> SentCallback:
-        """Send a callback once, and record the attempt."""
-        sent_at = self.clock.now()
-        status, error = await self._attempt(callback)
-        return self._record(callback, status, error, sent_at)
-
-    def record_lost(self, callback: CallbackRequest) -> SentCallback:
-        """Record a callback without sending it."""
-        return self._record(callback, None, "not sent: lost", self.clock.now())
-
-    def _record(
-        self,
-        callback: CallbackRequest,
-        status: int | None,
-        error: str | None,
-        sent_at: datetime,
+    async def send(
+        self, callback: CallbackRequest, *, is_lost: bool = False
     ) -> SentCallback:
+        """Send a callback once unless it is lost, and record the attempt."""
+        sent_at = self.clock.now()
+        status, error = await self._attempt(callback, is_lost=is_lost)
         sent = SentCallback(
             order_id=callback.order.order_id,
             kind=callback.kind,
@@ -269,8 +258,10 @@ class CallbackSender:
         return sent
 
     async def _attempt(
-        self, callback: CallbackRequest
+        self, callback: CallbackRequest, *, is_lost: bool
     ) -> tuple[int | None, str | None]:
+        if is_lost:
+            return None, "not sent: lost"
         origin = _origin(callback.url)
         if self._is_open and origin in self._apps:
             return await _call_app(self._apps[origin], origin, callback)

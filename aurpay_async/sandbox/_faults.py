@@ -319,7 +319,7 @@ async def _retry(delivery: Delivery) -> list[SentCallback]:
 
 @_fault("lost", "not sent")
 async def _lost(delivery: Delivery) -> list[SentCallback]:
-    return [delivery.sender.record_lost(delivery.build())]
+    return [await delivery.sender.send(delivery.build(), is_lost=True)]
 
 
 @_fault("late", "sent some time after it was signed", {"seconds": "1"})

@@ -31,7 +31,7 @@ from ._models import (
 )
 from ._responses import escape_hidden
 from ._settings import Authenticator, ReceivedRequest, parse_host_policy
-from ._storage import PersistentDict, PersistentList, SqliteStorage
+from ._storage import PersistentDict, PersistentList, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -125,7 +125,7 @@ class State:
         self.faults = Faults()
         self.callback_faults = CallbackFaults()
         self.rates = rates
-        self._storage: SqliteStorage | None = None
+        self._storage: Storage | None = None
 
     def open(self, path: str, *others: Persistent) -> None:
         """Load the state from a file, and store each change there from now on."""
@@ -138,7 +138,7 @@ class State:
             *(self.requests, self.callbacks),
             *(self.faults, self.callback_faults, self.rates),
         )
-        self._storage = SqliteStorage.open(path)
+        self._storage = Storage.open(path)
         try:
             for part in (*parts, *others):
                 part.attach(self._storage)

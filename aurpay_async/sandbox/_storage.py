@@ -89,18 +89,6 @@ def read_record(record: type[R], fields: object) -> R:
 R = TypeVar("R", bound=attrs.AttrsInstance)
 
 
-class Storage(Protocol):
-    """Values by kind and key."""
-
-    def read(self, kind: str) -> Sequence[tuple[str, object]]:
-        """Return keys and values of a kind, in the order in which they were added."""
-        ...
-
-    def put(self, kind: str, key: str, value: object) -> None:
-        """Store a value, replacing the one of the same key."""
-        ...
-
-
 class Persistent(Protocol):
     """State that can be stored."""
 
@@ -189,7 +177,7 @@ ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value
 
 
 @final
-class SqliteStorage:
+class Storage:
     """Values by kind and key, in a file that is locked exclusively."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
