@@ -14,6 +14,7 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,8 @@ def test_alert_rules_use_existing_metrics_and_are_listed_on_the_page() -> None:
     page = PAGE.read_text(encoding="utf-8")
     labels = {name.replace(".", "_") for name in re.findall(r"`([a-z.]+)`", page)}
     for alert, expression in expressions().items():
-        used = set(re.findall(r"\baurpay_\w+", expression))
+        found = re.findall(r"\baurpay_\w+", expression)
+        used = {name.removesuffix("_count") for name in found}
         assert used & NAMES, alert
         assert used <= NAMES | labels, alert
         assert f"| `{alert}` |" in page
@@ -152,6 +154,39 @@ async def test_the_example_serves_metrics_under_the_names_that_the_rules_use(
         and sample.labels["aurpay_operation"] == "create_order"
     ]
     assert calls.value == 1
+
+
+@pytest.mark.slow
+async def test_fastapi_shop_of_the_page_serves_its_metrics_without_a_redirect(
+    tmp_path: Path,
+) -> None:
+    for module in ("opentelemetry.exporter.prometheus", "prometheus_client"):
+        pytest.importorskip(module, reason="not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {
+        "AURPAY_API_KEY": "any",
+        "AURPAY_BASE_URL": "http://127.0.0.1:9",
+        "AURPAY_NETWORK": "regtest",
+        "AURPAY_REFERENCE_KEY": "sandbox-reference-key",
+        "AURPAY_DATABASE": f"sqlite+aiosqlite:///{tmp_path}/shop.db",
+    }
+    command = ("-m", "uvicorn", "examples.metrics_shop:app", "--port", str(port))
+    with running(*command, **environment):
+        found_age = await until(
+            lambda: "aurpay_reconcile_age_seconds" in get_directly(port, "/metrics")
+        )
+    assert found_age
+
+
+def get_directly(port: int, path: str) -> str:
+    """Return the body of a page; a redirect is an error."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        response = connection.getresponse()
+        assert response.status == 200
+        return response.read().decode()
 
 
 @pytest.mark.slow

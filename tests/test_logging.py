@@ -79,14 +79,16 @@ def block_with(line: str) -> str:
 
 
 @contextmanager
-def uvicorn(folder: Path, code: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def uvicorn(
+    folder: Path, code: str, *options: str
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """Serve an application with uvicorn's own command line; yield its port."""
     (folder / "shop.py").write_text(SHOP, encoding="utf-8")
     app = f"from shop import *\n{code}\n{SERVED}"
     (folder / "served.py").write_text(app, encoding="utf-8")
     served = ("uvicorn", "served:app", "--app-dir", str(folder), "--port", "0")
     server = subprocess.Popen(
-        [sys.executable, "-m", *served],
+        [sys.executable, "-m", *served, *options],
         cwd=ROOT,  # for the imports from `tests`
         text=True,
         stdout=subprocess.PIPE,
@@ -108,10 +110,15 @@ def uvicorn(folder: Path, code: str) -> Iterator[tuple[int, subprocess.Popen[str
 
 
 def log_of_a_callback(
-    folder: Path, target: str, status: int, code: str = "", **headers: str
+    folder: Path,
+    target: str,
+    status: int,
+    code: str = "",
+    *options: str,
+    **headers: str,
 ) -> str:
     """Send a callback to the shop; return what the server wrote."""
-    with uvicorn(folder, code) as (port, server):
+    with uvicorn(folder, code, *options) as (port, server):
         connection = HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", target, headers=headers)
         assert connection.getresponse().status == status
@@ -151,6 +158,21 @@ def test_filter_of_the_page_removes_queries_from_uvicorns_access_log(
 ) -> None:
     log = log_of_a_callback(tmp_path, UNSIGNED, 401, block_with("class WithoutQuery"))
     assert '"GET /aurpay/callback HTTP/1.1" 401' in log
+    assert "canary-5e1f" not in log
+
+
+@pytest.mark.slow
+def test_log_configuration_of_the_page_writes_time_level_and_logger(
+    tmp_path: Path,
+) -> None:
+    [file] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "log.json").write_text(file, encoding="utf-8")
+    options = ("--log-config", str(tmp_path / "log.json"), "--no-access-log")
+    log = log_of_a_callback(tmp_path, UNSIGNED, 401, "", *options)
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+    line = rf"^{time} WARNING aurpay_async.callbacks: callback rejected: "
+    assert re.search(line, log, re.MULTILINE)
+    assert re.search(rf"^{time} INFO uvicorn.error: Shutting down$", log, re.MULTILINE)
     assert "canary-5e1f" not in log
 
 
