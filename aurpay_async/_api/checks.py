@@ -1,7 +1,7 @@
 """Checks that run before an order is returned: does the invoice match the order?
 
-Generators yield the name of each check and its problem, which is false if it passed. A
-check that has nothing to compare is not yielded.
+A check is a pair of its name and its problem, which is false if it passed. A check that
+has nothing to compare is left out.
 
 A response to another request (a proxy that responds twice, a poisoned response queue,
 a cache) can contain a complete, valid order. It repeats the id of an earlier order, or
@@ -21,7 +21,6 @@ from ..errors import InvalidResponseError, UntrustedOrderError, shown
 from .models import OrderStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from decimal import Decimal
 
     from .._core.money import Network
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from .payment_models import NewPayment, UncheckedPayment
 
     #: The name of each check, and its problem, which is false if it passed.
-    _Checks = Iterator[tuple[str, str | bool | None]]
+    _Checks = list[tuple[str, str | bool | None]]
 
 
 #: Aurpay's checkout pages, also for a client that sends its requests to a gateway.
@@ -197,16 +196,21 @@ def _run(passed: list[str], checks: _Checks) -> CheckResult:
 def _compare_order(
     order: UncheckedOrder, invoice: Invoice, policy: InvoicePolicy, now: float | None
 ) -> _Checks:
-    seen = policy.seen
-    if seen is not None:
-        yield "new", order.order_id in seen and _REPEATED
-        other = seen.order_id_for_hash(invoice.payment_hash)
-        problem = other and f"its invoice has the payment hash of order {shown(other)}"
-        yield "payment_hash", problem
-    yield from compare_invoice(
+    checks = compare_invoice(
         invoice, policy, now, amount=order.amount, payment_secret=order.payment_addr
     )
-    yield "pay_url", check_pay_url(order.pay_url, policy)
+    checks.append(("pay_url", check_pay_url(order.pay_url, policy)))
+    if policy.seen is None:
+        return checks
+    other = policy.seen.order_id_for_hash(invoice.payment_hash)
+    return [
+        ("new", order.order_id in policy.seen and _REPEATED),
+        (
+            "payment_hash",
+            other and f"its invoice has the payment hash of order {shown(other)}",
+        ),
+        *checks,
+    ]
 
 
 def compare_invoice(
@@ -217,7 +221,7 @@ def compare_invoice(
     amount: Decimal | None = None,
     payment_secret: str | None = None,
 ) -> _Checks:
-    """Yield the checks of an invoice that need no order.
+    """Return the checks of an invoice that need no order.
 
     Args:
         invoice: The invoice, decoded and with a verified signature.
@@ -227,27 +231,29 @@ def compare_invoice(
         payment_secret: The expected payment secret in hex.
     """
     network, payee = invoice.network, invoice.payee
-    yield (
-        "network",
-        network != policy.network
-        and f"the invoice is for {network}, and not for {policy.network}",
-    )
+    problem: str | bool = network != policy.network
+    if problem:
+        problem = f"the invoice is for {network}, and not for {policy.network}"
+    checks: _Checks = [("network", problem)]
     if amount is not None:
-        yield "amount", _amount_problem(amount, invoice.amount_msat)
+        checks.append(("amount", _amount_problem(amount, invoice.amount_msat)))
     if payment_secret is not None:
         differs = payment_secret.lower() != invoice.payment_secret
         problem = differs and "payment_addr is not the invoice's payment secret"
-        yield "payment_secret", problem
+        checks.append(("payment_secret", problem))
     if now is not None:
         ahead = invoice.timestamp - now
         when = ahead > MAX_SKEW_S and f"created {ahead:.0f} s in the future"
-        yield "timestamp", when and f"the invoice was {when}; is this clock right?"
+        problem = when and f"the invoice was {when}; is this clock right?"
+        checks.append(("timestamp", problem))
         late = -ahead - invoice.expiry
-        yield "expiry", late >= 0 and f"the invoice expired {late:.0f} s ago"
+        problem = late >= 0 and f"the invoice expired {late:.0f} s ago"
+        checks.append(("expiry", problem))
     if policy.payees:
         is_other = payee not in policy.payees
         problem = is_other and f"the invoice pays {payee}, which is not a pinned payee"
-        yield "payee", problem
+        checks.append(("payee", problem))
+    return checks
 
 
 def _amount_problem(amount: Decimal, msat: int | None) -> str | None:
@@ -264,32 +270,29 @@ def _amount_problem(amount: Decimal, msat: int | None) -> str | None:
 def _compare_payment(
     payment: UncheckedPayment, requested: NewPayment, policy: InvoicePolicy
 ) -> _Checks:
+    checks: _Checks = []
     if policy.seen is not None:
-        yield "new", payment.order_id in policy.seen and _REPEATED
-    yield (
-        "price",
-        payment.price != requested.price
-        and f"requested {requested.price:f}, the order is for {payment.price:f}",
-    )
+        checks.append(("new", payment.order_id in policy.seen and _REPEATED))
+    problem: str | bool = payment.price != requested.price
+    if problem:
+        problem = f"requested {requested.price:f}, the order is for {payment.price:f}"
+    checks.append(("price", problem))
     for name, received, expected in (
         ("currency", payment.currency, requested.currency),
         ("chain", payment.chain, requested.chain),
         ("coin", payment.coin, requested.coin),
     ):
         if received is not None:
-            yield (
-                name,
-                received.upper() != expected.upper()
-                and f"requested {expected}, the order is for {shown(received)}",
-            )
-    yield "amount", payment.amount <= 0 and "the amount is not above 0"
-    yield (
-        "address",
-        not _ADDRESS.fullmatch(payment.address)
-        and "the address is empty, too long, or contains an invalid character",
-    )
+            differs = received.upper() != expected.upper()
+            order_is = f"requested {expected}, the order is for {shown(received)}"
+            checks.append((name, differs and order_is))
+    checks.append(("amount", payment.amount <= 0 and "the amount is not above 0"))
+    is_invalid = not _ADDRESS.fullmatch(payment.address)
+    problem = "the address is empty, too long, or contains an invalid character"
+    checks.append(("address", is_invalid and problem))
     if payment.pay_url:
-        yield "pay_url", check_pay_url(payment.pay_url, policy)
+        checks.append(("pay_url", check_pay_url(payment.pay_url, policy)))
+    return checks
 
 
 _REPEATED: Final = "an earlier request of this client received the same order"

@@ -58,7 +58,8 @@ def load_object(body: bytes, subject: str = "the response") -> dict[str, object]
         SchemaError: if `body` is anything else. Its message begins with `subject`.
     """
     # Most responses have fewer brackets than may nest.
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and not _is_shallow(body):
+    brackets = body.translate(None, delete=_NO_BRACKETS)
+    if len(brackets) > MAX_DEPTH and not _is_shallow(body):
         raise SchemaError({subject: f"nests deeper than {MAX_DEPTH}"})
     value: object = None
     try:

@@ -57,11 +57,7 @@ _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 #: part below.
 _FOLD_WORDS = 124
 
-_FOLD_BITS = 5 * _FOLD_WORDS
-
-_FOLD_MASK = (1 << _FOLD_BITS) - 1
-
-_FOLD_SHIFTS = tuple(5 * word for word in (0, 5, 17, 27, 35, 36))
+_FOLD_MASK = (1 << 5 * _FOLD_WORDS) - 1
 
 
 class Bech32(NamedTuple):
@@ -170,11 +166,16 @@ def _remainder(hrp: str, value: int, length: int) -> int:
     raw = hrp.encode("ascii")
     prefix = int(b"1%b0%b" % (raw.translate(_HIGH), raw.translate(_LOW)), 32)
     value |= prefix << 5 * length
-    while value.bit_length() > _FOLD_BITS:
-        high = value >> _FOLD_BITS
-        value &= _FOLD_MASK
-        for shift in _FOLD_SHIFTS:
-            value ^= high << shift
+    while high := value >> 5 * _FOLD_WORDS:
+        value = (
+            value & _FOLD_MASK
+            ^ high
+            ^ high << 5 * 5
+            ^ high << 5 * 17
+            ^ high << 5 * 27
+            ^ high << 5 * 35
+            ^ high << 5 * 36
+        )
     remainder = 0
     for mask in _masks():
         remainder = remainder << 1 | (value & mask).bit_count() & 1
