@@ -299,6 +299,7 @@ def test_closed_pipe_ends_the_command_quietly(output: str) -> None:
     assert (process.returncode, err) == (1, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("words", ["--version", "db", "decode x --output json"])
 def test_output_that_cannot_be_written_ends_with_1_and_no_traceback(words: str) -> None:
