@@ -332,8 +332,12 @@ class Output:
             style, mark, word = _VERDICTS[verdict]
             sign = mark if console.encoding.startswith("utf") else word
             parts = ((sign, style), *parts)
-        line = Text.assemble(*((escape_control(text), style) for text, style in parts))
-        console.print(line, soft_wrap=True, end=end)
+        safe = [(escape_control(text), style) for text, style in parts]
+        if console.color_system is None:  # rich would take 20 times as long
+            plain = "".join(text for text, _ in safe)
+            print(plain, end=end, file=console.file, flush=True)
+        else:
+            console.print(Text.assemble(*safe), soft_wrap=True, end=end)
 
     @cached_property
     def _consoles(self) -> tuple[Console, Console]:
