@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from aurpay_async import ConfigurationError, bolt11
+from aurpay_async import APIError, ConfigurationError, bolt11
 from aurpay_async.sandbox import Sandbox
 from aurpay_async.testing import FakeClock
 
@@ -20,6 +20,8 @@ from .shop import call
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from aurpay_async.sandbox._simulator import Activity
 
 
 async def post(sandbox: Sandbox, body: bytes, **headers: str) -> tuple[int, Any]:
@@ -205,3 +207,15 @@ async def test_each_invoice_of_the_sandbox_is_for_regtest(tmp_path: Path) -> Non
         assert len(invoices) in {2, 4}
         assert all(invoice.startswith("lnbcrt") for invoice in invoices)
         assert {bolt11.decode(one).network for one in invoices} == {"regtest"}
+
+
+async def test_activity_of_a_rejected_request_names_the_order_in_its_path() -> None:
+    activities: list[Activity] = []
+    async with Sandbox(port=None) as sandbox, sandbox.client() as aurpay:
+        order = await aurpay.create_order("20.00", "USD")
+        sandbox._simulator.subscriber = activities.append
+        with pytest.raises(APIError):
+            await aurpay.get_refund(order.order_id)
+    [activity] = activities
+    assert (activity.order_id, activity.is_ok) == (order.order_id, False)
+    assert activity.target == f"/api/v2/order/refund-info/{order.order_id}"
