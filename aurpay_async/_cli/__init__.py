@@ -418,25 +418,24 @@ def build_app() -> App:
     """Return the application with all commands, without importing their modules."""
     from cyclopts import App
 
-    app = App(name="aurpay", help=_fenced(_GROUPS[""]), version=_version)
+    texts = {words: text for (words, _), text in _COMMANDS.items()} | _GROUPS
+    # cyclopts reads Markdown, where examples are in a block of code.
+    helps = {
+        words: text.replace("\n\n$ ", "\n\n```console\n$ ") + "```\n"
+        for words, text in texts.items()
+    }
+    app = App(name="aurpay", help=helps[""], version=_version)
     groups = {"": app}
-    for name, text in _GROUPS.items():
-        if name:
-            groups[name] = App(name=name, help=_fenced(text))
-            app.command(groups[name])
-    for (words, target), text in _COMMANDS.items():
+    for name in filter(None, _GROUPS):
+        groups[name] = App(name=name, help=helps[name])
+        app.command(groups[name])
+    for words, target in _COMMANDS:
         group, _, name = words.rpartition(" ")
         groups[group].command(
-            f"{__name__}.{target}", name=name, help=_fenced(text), version=_version
+            f"{__name__}.{target}", name=name, help=helps[words], version=_version
         )
     app.register_install_completion_command(help=_COMPLETION)  # pyright: ignore[reportUnknownMemberType]
     return app
-
-
-def _fenced(text: str) -> str:
-    """Return a help text with its examples as a block of Markdown."""
-    words, _, examples = text.partition("\n\n$ ")
-    return f"{words}\n\n```console\n$ {examples}```\n"
 
 
 def _output_format(arguments: Sequence[str]) -> OutputFormat:

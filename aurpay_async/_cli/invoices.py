@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 from cyclopts import Parameter
 
-from .._api.account import require_payable
 from .._api.checks import CHECKOUT_ORIGIN, InvoicePolicy, compare_invoice
 from .._client import AurpayClient
 from .._client.options import require_network, require_payees
@@ -275,6 +274,8 @@ def withdraw(
 
 
 def _verify_payable(invoice: str, btc: str | None) -> Payable:
+    from .._api.account import require_payable  # imports cattrs, which is slow
+
     expected = None if btc is None else parse_amount(btc, None)
     now = SystemClock().now().timestamp()
     text = read_invoice_text(invoice)

@@ -62,6 +62,19 @@ async def test_order_create_ends_with_3_if_the_created_order_cannot_be_written(
     assert "aurpay order list\n" in done.err
 
 
+async def test_order_create_that_fails_before_its_request_ends_with_1(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("the terminal is gone")
+
+    monkeypatch.setattr(Output, "waiting", fail)
+    done = await run_order(aurpay, "create", "20", "USD")
+    assert (done.code, len(sandbox.orders)) == (1, 0)
+    assert "OSError: the terminal is gone" in done.err
+    assert "may exist" not in done.err
+
+
 async def test_query_ends_with_1_if_its_result_cannot_be_written(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

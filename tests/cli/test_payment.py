@@ -15,6 +15,8 @@ from aurpay_async._cli._output import Output
 from aurpay_async._cli._views import show_order
 from aurpay_async._core.money import parse_price
 
+from .conftest import FullDisk
+
 if TYPE_CHECKING:
     from aurpay_async.sandbox import Sandbox
 
@@ -228,3 +230,13 @@ async def test_payment_create_with_unknown_coin_is_rejected(
         "ETH",
         "X",
     )
+
+
+async def test_payment_url_that_cannot_be_written_ends_with_1_because_no_order_exists(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", FullDisk())
+    done = await run_payment(aurpay, "url", "20", "USD")
+    assert done.code == 1
+    assert "OSError: No space left on device" in done.err
+    assert "may exist" not in done.err
