@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .._core.secrets import database_from_env
 from .._db.engine import Database
-from .._db.migrations import upgrade
-from .._db.schema import read_schema
+from .._db.migrations import read_schema, upgrade
 from ..errors import ConfigurationError
 from . import FAILED
 from ._options import DatabaseOption, OutputOption
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
     from .._core.secrets import Secret
-    from .._db.schema import Schema
+    from .._db.migrations import Schema
 
 
 @asynccontextmanager

@@ -451,7 +451,7 @@ async def check_database() -> Finding:
     if secret_from_env(DATABASE) is None:
         return Finding("database", "ok", f"{DATABASE} is not set")
     try:
-        from .._db.schema import read_schema
+        from .._db.migrations import read_schema
         from .database import describe_schema, open_database
     except ImportError:
         advice = "Install it: pip install 'aurpay-async[sql]', or [postgresql]."

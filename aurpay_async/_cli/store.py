@@ -26,11 +26,10 @@ from ..errors import (
     shown,
 )
 from ..orders import AttemptState
-from ..orders._history import read_history
 from ..orders._models import UNIDENTIFIED, Attention
 from ..orders._reconcile import reconcile
 from ..orders._recording import resolve
-from ..orders._repository import Repository, Rows
+from ..orders._repository import Repository, Rows, read_history
 from . import FAILED
 from ._options import (
     DatabaseOption,
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
     from .._api.models import Order
     from .._core.secrets import Secret
     from ..orders import Attempt, Change, Failure, Reconciliation
-    from ..orders._history import History, InboxRow
+    from ..orders._repository import History, InboxRow
     from ._output import Verdict
 
 

@@ -42,7 +42,7 @@ from ..errors import (
     RateLimitedError,
     shown,
 )
-from .pace import Pace, PollingBudget
+from .retry import Pace, PollingBudget
 from .transport import require_task
 
 if TYPE_CHECKING:

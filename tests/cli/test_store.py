@@ -14,7 +14,7 @@ from aurpay_async._cli.store import _MEANINGS, _attempt_rows, steps_for
 from aurpay_async.callbacks._identity import Claim
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.orders import AttemptState, OrderStore
-from aurpay_async.orders._history import InboxRow
+from aurpay_async.orders._repository import InboxRow
 from aurpay_async.orders._store import _MIN_AGE, _MIN_PAID_AGE
 from aurpay_async.testing import FakeClock
 

@@ -25,7 +25,7 @@ from aurpay_async import (
 )
 from aurpay_async._client.aiohttp import AiohttpTransport
 from aurpay_async._client.options import poll_connections
-from aurpay_async._client.pace import Pace
+from aurpay_async._client.retry import Pace
 from aurpay_async._client.transport import POLL_CONNECTIONS
 from aurpay_async.testing import FakeClock
 

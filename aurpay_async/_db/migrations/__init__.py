@@ -1,4 +1,6 @@
-"""The migrations of the schema: one file each, never changed after its release.
+"""The migrations of the schema, and its state in a database.
+
+A migration is one file, which never changes after its release.
 
 Alembic's ``env.py`` and ``from alembic import op`` use global state of the process, so
 two concurrent upgrades on one event loop would interfere. Here each upgrade passes its
@@ -9,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+import attrs
 from sqlalchemy import inspect
 from sqlalchemy import text as sql
 from sqlalchemy.exc import NoSuchTableError
@@ -21,7 +24,7 @@ from ..tables import OLD_COLUMNS, metadata
 from . import v0001_orders
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from alembic.migration import MigrationContext
     from alembic.runtime.migration import MigrationStep
@@ -36,7 +39,12 @@ TABLE: Final = "aurpay_version"
 #: All migrations, oldest first; each names the one before it.
 VERSIONS: Final = (v0001_orders,)
 
-_ALEMBIC: Final = ("alembic.migration", "alembic.operations", "alembic.script")
+_ALEMBIC: Final = (
+    "alembic.autogenerate",
+    "alembic.migration",
+    "alembic.operations",
+    "alembic.script",
+)
 
 #: The time limit of a migration in seconds: an index on a large table takes minutes,
 #: and other machines wait for the one that migrates.
@@ -112,13 +120,7 @@ async def upgrade(database: Database) -> None:
         ConfigurationError: Alembic is not installed; or a newer version of this
             package, or an unreleased one, created the tables.
     """
-    try:  # in a thread, because the import is slow
-        for name in _ALEMBIC:
-            await asyncio.to_thread(import_module, name)
-    except ImportError:
-        raise ConfigurationError(
-            "upgrading needs Alembic: pip install 'aurpay-async[sql]'"
-        ) from None
+    await _load_alembic()
     for statement in _FIRST[database.dialect]:
         async with database.begin() as connection:
             await execute(connection, sql(statement))
@@ -128,6 +130,17 @@ async def upgrade(database: Database) -> None:
             connection.run_sync(_upgrade),
         ):
             await step(database.dialect, waiting, connection, MIGRATION_LIMIT_S)
+
+
+async def _load_alembic() -> None:
+    """Import Alembic in a thread, because the import is slow."""
+    try:
+        for name in _ALEMBIC:
+            await asyncio.to_thread(import_module, name)
+    except ImportError:
+        raise ConfigurationError(
+            "migrations need Alembic: pip install 'aurpay-async[sql]'"
+        ) from None
 
 
 def _upgrade(connection: Connection) -> None:
@@ -157,3 +170,102 @@ def _pending(current: tuple[str, ...], _: MigrationContext) -> list[MigrationSte
         )
     done = next((n for n, s in enumerate(scripts, 1) if s.revision in current), 0)
     return [MigrationStep.upgrade_from_script(known, new) for new in scripts[done:]]
+
+
+_REVISIONS: Final[Sequence[str]] = [version.revision for version in VERSIONS]
+
+
+@attrs.frozen(kw_only=True)
+class Schema:
+    """The schema of a database."""
+
+    #: The newest migration that has run; ``None`` if the merchant's own migrations
+    #: create the tables, or if there are none.
+    version: str | None
+    #: What the tables lack, or have in another form.
+    differences: Sequence[str]
+
+    @property
+    def newest(self) -> str:
+        """The newest migration of this version of the package."""
+        return _REVISIONS[-1]
+
+    @property
+    def is_newer(self) -> bool:
+        """True if a newer version of the package has migrated the database."""
+        return self.version is not None and self.version not in _REVISIONS
+
+    @property
+    def pending(self) -> Sequence[str]:
+        """The migrations that have not run, oldest first."""
+        if self.is_newer:
+            return []
+        done = 0 if self.version is None else _REVISIONS.index(self.version) + 1
+        return _REVISIONS[done:]
+
+    @property
+    def fits(self) -> bool:
+        """True if this version of the package can use the tables.
+
+        A merchant who migrates with an Alembic of their own has no version, and the
+        tables alone decide.
+        """
+        ready = self.version is None or not self.pending
+        return ready and not self.is_newer and not self.differences
+
+
+async def read_schema(database: Database) -> Schema:
+    """Return the schema of a database.
+
+    Raises:
+        ConfigurationError: Alembic is not installed; or an unreleased version created
+            the tables.
+    """
+    await _load_alembic()
+    async with database.connect() as connection:
+        return await step(
+            database.dialect, connection.run_sync(_read_schema), connection
+        )
+
+
+def _read_schema(connection: Connection) -> Schema:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    require_no_old_tables(connection)
+    options: dict[str, Any] = {
+        "version_table": TABLE,
+        "compare_type": True,
+        "include_name": _is_ours,
+    }
+    context = MigrationContext.configure(connection, opts=options)
+    changes = compare_metadata(context, metadata)
+    return Schema(
+        version=context.get_current_revision(),
+        differences=[*_describe(changes)],
+    )
+
+
+def _is_ours(name: str | None, kind: str, _: object) -> bool:
+    """Return false for the merchant's own tables in the same database."""
+    return kind != "table" or name in metadata.tables
+
+
+def _describe(changes: Sequence[Any]) -> Iterator[str]:
+    """Describe the changes that Alembic proposes.
+
+    An additional column or index of the database is no difference: the administrator
+    may have created it.
+    """
+    missing = {change[1].name for change in changes if change[0] == "add_table"}
+    for change in changes:
+        if isinstance(change, list):  # of one column
+            for part in cast("list[tuple[str, ...]]", change):
+                what = part[0].removeprefix("modify_")
+                yield f"{part[2]}.{part[3]} has another {what}"
+        elif change[0] == "add_column":
+            yield f"column {change[2]}.{change[3].name} is missing"
+        elif change[0].startswith("add_"):
+            table = getattr(change[1], "table", None)
+            if table is None or table.name not in missing:
+                yield f"{change[0].removeprefix('add_')} {change[1].name} is missing"
