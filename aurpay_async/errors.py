@@ -439,7 +439,8 @@ class ReferenceConflictError(OrderStoreError, ValueError):
     def __init__(self, reference: str, *, stored: str, requested: str) -> None:
         super().__init__(
             f"{shown(reference)} is stored with {stored}, and {requested} was "
-            "requested; use a new reference when the price of a cart changes",
+            "requested; keep the price of a cart once it has an order: a new "
+            "reference creates a second order, and both can be paid",
             reference=reference,
         )
         #: Price and currency in the store, such as ``"20.00 USD"``.

@@ -172,8 +172,9 @@ def test_another_price_is_a_reference_conflict_for_the_decision(
     with pytest.raises(ReferenceConflictError) as caught:
         decide_at(entry(paid_attempt_id="ab" * 12), NOW, price, currency)
     assert str(caught.value) == (
-        f"'cart-42' is stored with 20.00 USD, and {shown} was requested; use a new "
-        "reference when the price of a cart changes"
+        f"'cart-42' is stored with 20.00 USD, and {shown} was requested; keep "
+        "the price of a cart once it has an order: a new reference creates a second "
+        "order, and both can be paid"
     )
     assert (caught.value.stored, caught.value.requested) == ("20.00 USD", shown)
     assert decide_at(entry(), NOW, price="20") is None
