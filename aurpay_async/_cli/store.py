@@ -26,7 +26,7 @@ from ..errors import (
     shown,
 )
 from ..orders import AttemptState
-from ..orders._models import UNIDENTIFIED, Attention
+from ..orders._models import UNIDENTIFIED, Attention, attention_for
 from ..orders._reconcile import reconcile
 from ..orders._recording import resolve
 from ..orders._repository import Repository, Rows, read_history
@@ -480,6 +480,7 @@ async def reconcile_orders(
                 limit=limit,
                 on_change=_leave_to_program,
             )
+        review = [one for name in references for one in await _to_review(rows, name)]
     changes: list[Change] = []
     failures: list[Failure] = []
     for one in done.failures:
@@ -492,9 +493,21 @@ async def reconcile_orders(
         **pick(done, "polled more"),
         changes=[_change_members(change) for change in changes],
         failures=[_failure_members(failure) for failure in failures],
+        needs_review=[pick(one, "reference attempt_id candidates") for one in review],
     )
     _show_reconciliation(output, done, changes, failures)
-    return FAILED if done.failures else 0
+    for attempt in review:
+        name = attempt.reference
+        advice = f"review it, as `aurpay store show {quote(name)}` says"
+        problem = f"{name}: an order that may be its own is paid: {advice}"
+        output.status(problem, "problem")
+    return FAILED if done.failures or review else 0
+
+
+async def _to_review(rows: Rows, reference: str) -> list[Attempt]:
+    """Return the attempts of a queried reference with a candidate that may be paid."""
+    attempts = await rows.of(reference)
+    return [one for one in attempts if attention_for(one) is Attention.REVIEW]
 
 
 async def _make_due(rows: Rows, reference: str) -> int:

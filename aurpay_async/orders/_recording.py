@@ -87,11 +87,24 @@ async def record(
     )
     if change.newly_paid:
         await locked.rows.set_paid_attempt(locked.connection, change.attempt)
-        if _log.isEnabledFor(logging.INFO):
-            fields = log_fields_of(change.attempt)
-            log_fields(_log, logging.INFO, fields, "payment recorded")
-        return attrs.evolve(change, late_payment=_is_late(stored, order))
+        change = attrs.evolve(change, late_payment=_is_late(stored, order))
+    if change.changed:
+        _log_recorded(change.attempt)
     return change
+
+
+#: What is logged at INFO when an attempt reaches a state.
+_RECORDED: Final = {
+    AttemptState.PAID: "payment recorded",
+    AttemptState.DUPLICATE: "duplicate payment recorded, which has to be refunded",
+    AttemptState.REFUNDED: "refund recorded",
+}
+
+
+def _log_recorded(attempt: Attempt) -> None:
+    text = _RECORDED.get(attempt.state)
+    if text is not None and _log.isEnabledFor(logging.INFO):
+        log_fields(_log, logging.INFO, log_fields_of(attempt), text)
 
 
 def _is_late(stored: OrderStatus, order: Order) -> bool:

@@ -276,6 +276,31 @@ async def test_store_reconcile_searches_for_orders_of_unknown_outcome(
     assert (done.code, "queried: 0" in done.out) == (0, True)
 
 
+async def test_store_reconcile_says_that_a_candidate_is_paid(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    """The state of the attempt stays, so it is no change."""
+    await lose_answer(store, sandbox, 42)
+    await open_cart(store)  # finds the lost order, and creates another one
+    lost = await lost_attempt(store)
+    assert (await run_store(aurpay, "reconcile", "cart-42")).code == 0
+    await sandbox.pay(*lost.candidates)
+    done = await run_store(aurpay, "reconcile", "cart-42")
+    assert (done.code, "changed: 0" in done.out) == (1, True)
+    assert "✗ cart-42: an order that may be its own is paid" in done.out
+    assert "`aurpay store show cart-42`" in done.out
+    done = await run_store(aurpay, "reconcile", "cart-42", "-o", "json")
+    [review] = done.record["needs_review"]
+    assert review["attempt_id"] == lost.attempt_id
+    assert [*review["candidates"].values()] == ["SUCCESS"]
+
+
+async def lost_attempt(store: OrderStore) -> Any:
+    attempts = await store.attempts("cart-42")
+    [lost] = [one for one in attempts if one.state is AttemptState.CANDIDATES_FOUND]
+    return lost
+
+
 async def test_store_reconcile_of_an_unknown_reference_queries_nothing(
     aurpay: Run, sandbox: Sandbox, store: OrderStore
 ) -> None:

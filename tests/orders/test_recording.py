@@ -234,6 +234,30 @@ class TestPayments:
         )
         assert caplog.messages == [f"order created; {ids}", f"payment recorded; {ids}"]
 
+    async def test_duplicate_payment_and_its_refund_are_logged_with_the_order_id(
+        self,
+        store: OrderStore,
+        platform: Platform,
+        clock: FakeClock,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        first, second = await two_orders(store, platform, clock)
+        caplog.set_level("INFO", "aurpay_async.orders")
+        for order_id, status in (
+            (first, "SUCCESS"),
+            (second, "SUCCESS"),
+            (second, "REFUNDED"),
+        ):
+            platform.set(order_id, status)
+            await store.record(order_id=order_id)
+        logged = [(one.partition(";")[0], one) for one in caplog.messages]
+        assert [text for text, _ in logged] == [
+            "payment recorded",
+            "duplicate payment recorded, which has to be refunded",
+            "refund recorded",
+        ]
+        assert [second in line for _, line in logged] == [False, True, True]
+
     async def test_one_of_twenty_concurrent_records_is_newly_paid(
         self, store: OrderStore, platform: Platform, client: AurpayClient, url: str
     ) -> None:
