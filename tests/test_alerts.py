@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "docs" / "alerts.yml"
 PAGE = ROOT / "docs" / "metrics.md"
+RUNBOOK = ROOT / "docs" / "runbook.md"
 
 #: Seconds after which a process is considered to hang.
 PATIENCE_S = 60
@@ -64,6 +65,13 @@ def test_alert_rules_use_existing_metrics_and_are_listed_on_the_page() -> None:
         assert f"| `{alert}` |" in page
     for name in [metrics.DURATION, *metrics._COUNTERS, *metrics._GAUGES]:
         assert f"| `{name}` |" in page
+
+
+def test_each_alert_is_a_symptom_of_the_runbook_with_a_section() -> None:
+    page = RUNBOOK.read_text("utf-8")
+    rows = re.findall(r"^\|.*\|.*\]\(.*#.*\|$", page, re.MULTILINE)
+    for alert in expressions():
+        assert any(f"`{alert}`" in row for row in rows), alert
 
 
 def promtool(*arguments: str | Path) -> None:

@@ -77,7 +77,13 @@ _HINTS: Final[tuple[tuple[type[AurpayError], str], ...]] = (
     (UntrustedOrderError, _SHOW_NOTHING),
     (InvalidRequestError, "Nothing was sent: change it as the message says."),
     (StoreUnavailableError, _CHECK_DATABASE),
-    (UnknownOrderError, "Check the name, and that AURPAY_DATABASE names its database."),
+    (
+        UnknownOrderError,
+        (
+            "Check the name, and that AURPAY_DATABASE names its database. An order "
+            "that is only a candidate of an attempt is found by its reference."
+        ),
+    ),
     (OrderStoreError, "Nothing was changed: `aurpay store show` shows the attempt."),
     (
         CallbackReferenceError,

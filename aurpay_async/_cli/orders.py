@@ -354,6 +354,11 @@ async def _send_refund(output: Output, refundable: _Refundable) -> int:
         )
         output.status(f"Aurpay answered {refund.status}")
         output.rows([Row("amount", f"{refund.amount:f}"), Row("date", refund.date)])
+        output.status(
+            "an order store lists a duplicate payment until it has polled the refund: "
+            "`aurpay store reconcile REFERENCE` makes that due now",
+            "",
+        )
     return 0
 
 

@@ -53,6 +53,7 @@ async def test_order_refund_shows_the_order_and_sends_after_yes(
     ):
         assert seen in done.err
     assert "Aurpay answered REFUNDED" in done.out
+    assert "`aurpay store reconcile REFERENCE` makes that due now" in done.out
     assert "Type yes" not in done.out
 
 

@@ -280,7 +280,7 @@ async def test_page_shows_the_output_for_a_payment_needs_review(
     await night.sandbox.pay([*night.sandbox.orders][-1])
     await night.shop.sell("cart-43")
     await night.run_shop()
-    for _ in range(5):
+    for _ in range(6):
         await night.run()
     assert night.shop.fulfilled == []
     night.assert_complete()

@@ -186,6 +186,7 @@ async def test_store_show_of_an_unknown_reference_ends_with_1(
     assert (done.code, done.out) == (1, "")
     assert "the store has no reference" in done.err
     assert "Check the name, and that AURPAY_DATABASE names" in done.err
+    assert "only a candidate of an attempt is found by its reference" in done.err
     done = await run_store(aurpay, "show", "postgresql://me:made-up@host/n")
     assert "made-up" not in done.err
 

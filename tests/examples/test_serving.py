@@ -32,6 +32,8 @@ from .waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from ..support.postgresql import Server
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "serving.md").read_text("utf-8")
 KEY = "sandbox-reference-key"
@@ -296,3 +298,67 @@ async def test_shop_behind_nginx_is_paid_while_one_of_its_two_processes_is_down(
         log = (folder / "shop.log").read_text("utf-8")
         assert '/aurpay/callback" 200' in log
         assert "?" not in log
+
+
+@contextmanager
+def deployed(
+    shop: Shop, bash: str, second: int, database: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the page's commands but for the installation; kill its processes at the end.
+
+    The script creates the file `deployed` when the last command has succeeded.
+    """
+    text = PAGE.partition("## Deploy the complete shop")[2]
+    (commands,) = re.findall(r"```sh\npip [^\n]*\n(.*?)```", text, re.DOTALL)
+    for old, new in {
+        "postgresql+asyncpg://shop:made-up@db.example/shop": database,
+        "-h db.example -U shop -d shop": database.replace("+asyncpg", ""),
+        "made-up-callback-token": shop.sandbox.callback_token or "",
+        "made-up-callback-secret": shop.sandbox.callback_secret,
+        "8000": str(shop.port),
+        "8001": str(second),
+    }.items():
+        assert old in commands
+        commands = commands.replace(old, new)
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("COV")},
+        "AURPAY_BASE_URL": shop.sandbox.base_url,
+        "AURPAY_NETWORK": "regtest",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+    }
+    process = subprocess.Popen(
+        [bash, "-c", f"set -eu\n{commands}touch deployed; wait\n"],
+        cwd=shop.folder,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+async def test_complete_shop_is_deployed_by_the_commands_of_the_page(
+    shop: Shop, postgresql: Server
+) -> None:
+    pytest.importorskip("opentelemetry.exporter.prometheus")
+    bash, *others = (shutil.which(program) for program in ("bash", "psql", "curl"))
+    if bash is None or None in others:
+        pytest.skip("needs bash, psql and curl")
+    second = free_port()
+    with deployed(shop, bash, second, postgresql.new_database()) as process:
+        ready = shop.folder / "deployed"
+        await until(lambda: ready.exists() or process.poll() is not None, PATIENCE_S)
+        assert process.poll() is None
+        order = await ask("POST", f"{shop.url}/carts/1/pay")
+        await shop.sandbox.pay(order["order_id"])
+        shop.sandbox.assert_callbacks("paid")
+        fulfilled = await ask("GET", f"http://127.0.0.1:{second}/shipments")
+        assert fulfilled == ["cart-1"]
+        async with (
+            aiohttp.ClientSession() as prometheus,
+            prometheus.get(f"{shop.url}/metrics") as response,
+        ):
+            assert "aurpay_callbacks_total" in await response.text()
