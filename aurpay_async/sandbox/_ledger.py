@@ -233,6 +233,7 @@ class Ledger:
     ) -> SandboxOrder:
         created_at = now.replace(microsecond=0)
         amount = self._amount(request, coin)
+        paid_to: dict[str, Any]
         if coin is LIGHTNING:
             paid_to = self._invoice(amount, number, created_at)
         else:
