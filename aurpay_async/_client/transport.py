@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from .._api import envelope as _envelope
     from .._core.clock import Clock
     from .._core.events import Instrumentation
     from .._core.http import Request, Response, Timeouts, Transport
@@ -68,7 +67,9 @@ class LazyModule:
         return value
 
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    from .._api import envelope as _envelope
+else:
     # `LazyTransport.open` has loaded it off the event loop.
     _envelope = LazyModule("aurpay_async._api.envelope")
 

@@ -128,6 +128,8 @@ class Rows:
         soon = database.now(clock, CLOCK_SKEW)
         new = database.insert(references)
         self._sql = Statements(new, database.now(clock), soon)
+        #: What locks the rows of SQLite, all at once, before a read.
+        self._lock_all = [HOLD] if database.is_sqlite else []
 
     @asynccontextmanager
     async def writing(
@@ -148,11 +150,11 @@ class Rows:
         With `lock`, wait for the row lock of the reference first, and hold it until the
         transaction ends. SQLite locks all rows.
         """
-        if lock and self.database.is_sqlite:
-            await execute(connection, HOLD)
-        elif lock:
-            locking = await execute(connection, LOCKS[key.by], {"row_key": key.value})
-            if locking.first() is None:
+        if lock:
+            is_file, row = self.database.is_sqlite, {"row_key": key.value}
+            locking, bound = (HOLD, {}) if is_file else (LOCKS[key.by], row)
+            locked = await execute(connection, locking, bound)
+            if not is_file and locked.first() is None:
                 return None
         values = {
             "row_key": key.value,
@@ -350,8 +352,8 @@ class Rows:
         self, oldest: Select[tuple[str]], unsettled: Select[tuple[str]]
     ) -> int:
         async with self.database.begin() as connection:
-            if self.database.is_sqlite:
-                await execute(connection, HOLD)
+            for statement in self._lock_all:
+                await execute(connection, statement)
             locking = oldest.with_for_update(skip_locked=True)
             found = {*(await execute(connection, locking)).scalars()}
             if not found:
