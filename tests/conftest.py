@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
+from hypothesis.strategies import none
 
 from aurpay_async.bolt11 import _ecdsa, _secp256k1
 
@@ -56,8 +57,14 @@ def examples(count: int) -> settings:
 collect_ignore = ["browser", "contract"]
 
 
+@given(none())
+def _register_random_source(_: None) -> None:
+    """Let Hypothesis do so with its first example: a frozen source has no referrers."""
+
+
 def pytest_collection_finish() -> None:
     """Exclude all tests and modules from garbage collections."""
+    _register_random_source()
     gc.collect()
     gc.freeze()
 

@@ -67,6 +67,7 @@ asyncio_default_fixture_loop_scope = function
 filterwarnings =
     error
     ignore:Using `httpx` with `starlette.testclient` is deprecated
+    ignore:The anyio.abc.BlockingPortal alias is deprecated
 """
 #: Public modules with classes, but for the adapters: docs/frameworks.md has a program
 #: for each of them.
@@ -190,6 +191,7 @@ def test_an_example_runs_and_prints_what_it_shows(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient`")
+@pytest.mark.filterwarnings("ignore:The anyio.abc.BlockingPortal alias")
 async def test_callback_beside_the_lifespan_of_test_client_is_answered_with_503(
     aurpay_sandbox: Sandbox,
     aurpay_client: AurpayClient,
