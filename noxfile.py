@@ -95,10 +95,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=LOWEST)
 def uvloop(session: nox.Session) -> None:
-    """Run the default suite on uvloop."""
+    """Run the tests of the client and of callbacks on uvloop."""
     install(session, "test")
     session.env["AURPAY_TEST_UVLOOP"] = "1"
-    session.run(*SUITE, *session.posargs)
+    session.run(*SUITE, "tests/client", "tests/callbacks", *session.posargs)
 
 
 @nox.session(python=LOWEST)
