@@ -69,15 +69,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_report_collectionfinish(
-    config: pytest.Config, items: list[pytest.Item]
-) -> str:
-    """Say why no test runs, if each of them is slow."""
-    if items or config.option.markexpr != "not slow":
-        return ""
-    return "each of these tests is slow: add -m slow to run them"
-
-
 VECTORS = Path(__file__).parent / "vectors"
 
 _connect = socket.socket.connect
