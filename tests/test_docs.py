@@ -416,7 +416,7 @@ def test_files_that_contributing_and_the_architecture_page_name_exist() -> None:
     for name in named:
         found = (
             root / f"{name}{ending}"
-            for root in (ROOT, package)
+            for root in (ROOT, package, package.parent)
             for ending in ("", ".py")
         )
         assert any(path.exists() for path in found), name
