@@ -404,6 +404,9 @@ def test_support_page_names_each_python_of_the_classifiers() -> None:
     assert f"| CPython | {', '.join(versions)};" in text
 
 
+@pytest.mark.skipif(
+    not (ROOT / "tools").exists(), reason="the source archive lacks some of the files"
+)
 def test_files_that_contributing_and_the_architecture_page_name_exist() -> None:
     package = Path(aurpay_async.__file__).parent
     pages = (ROOT / "CONTRIBUTING.md", DOCS / "architecture.md")
@@ -416,7 +419,7 @@ def test_files_that_contributing_and_the_architecture_page_name_exist() -> None:
     for name in named:
         found = (
             root / f"{name}{ending}"
-            for root in (ROOT, package, package.parent)
+            for root in (ROOT, package)
             for ending in ("", ".py")
         )
         assert any(path.exists() for path in found), name
