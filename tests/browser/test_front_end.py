@@ -13,6 +13,7 @@ from playwright.async_api import expect
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
+from aurpay_async.orders import OrderStore
 from aurpay_async.sandbox import Sandbox
 
 from ..contrib.shops import serve_uvicorn
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastapi import FastAPI
+    from sqlalchemy.ext.asyncio import AsyncConnection
     from starlette.requests import Request
     from starlette.responses import Response
 
     from aurpay_async import AurpayClient
+    from aurpay_async.orders import Change
 
     from .conftest import Window
 
@@ -33,17 +36,21 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 PAGE = (Path(__file__).parents[2] / "docs" / "front-end.md").read_text("utf-8")
 
 
-def create_app(aurpay: AurpayClient) -> FastAPI:
+async def fulfil(change: Change, _: AsyncConnection) -> None:
+    """See that the page has recorded the payment."""
+    assert change.newly_paid
+
+
+def create_app(aurpay: AurpayClient, store: OrderStore) -> FastAPI:
     """Return the application of the page, with pages that run its script."""
-    (source,) = re.findall(r"```python\n([^`]*def create_app[^`]*)\nasync with", PAGE)
+    (source,) = re.findall(r"```python\n(# live\.py\n.*?)```", PAGE, re.DOTALL)
     (script,) = re.findall(r"```javascript\n(.*?)```", PAGE, re.DOTALL)
     names: dict[str, Any] = {}
     exec(source, names)  # noqa: S102 - our own page
-    app: FastAPI = names["create_app"](aurpay)
+    app: FastAPI = names["create_app"](aurpay, store, fulfil)
     pages = {
         "/": "",
         "/checkout": f"<p id=status></p><script>{script}</script>",
-        "/checkout/done": "<p>Thank you</p>",
     }
     app.router.routes += [Route(path, show(html)) for path, html in pages.items()]
     return app
@@ -55,13 +62,18 @@ def show(html: str) -> Callable[[Request], Response]:
 
 
 async def test_page_follows_the_order_of_its_session_and_closes_the_stream_at_its_end(
-    window: Window,
+    window: Window, tmp_path: Path
 ) -> None:
     page, stop = window.page, asyncio.Event()
     sock = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    async with Sandbox(port=None) as sandbox, sandbox.client() as aurpay:
-        serving = asyncio.create_task(serve_uvicorn(create_app(aurpay), sock, stop))
+    async with (
+        Sandbox(port=None) as sandbox,
+        sandbox.client(reference_key="sandbox-reference-key") as aurpay,
+        OrderStore(aurpay, f"sqlite+aiosqlite:///{tmp_path}/shop.db") as store,
+    ):
+        app = create_app(aurpay, store)
+        serving = asyncio.create_task(serve_uvicorn(app, sock, stop))
         await page.goto(url)
         assert (
             await page.evaluate("fetch('/checkout/events').then(r => r.status)") == 404
@@ -74,7 +86,7 @@ async def test_page_follows_the_order_of_its_session_and_closes_the_stream_at_it
         page.on("request", lambda request: streams.append(request.url))
         await sandbox.pay(order_id)
         await aurpay.get_order(order_id)
-        await page.get_by_text("Thank you").wait_for()
+        await page.get_by_text('{"paid":true}').wait_for()
         assert streams == [f"{url}/checkout/done"]
         assert window.origins == {url}
         stop.set()
