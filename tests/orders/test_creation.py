@@ -71,6 +71,7 @@ async def start_call(store: OrderStore, platform: Platform) -> asyncio.Task[Any]
     before = platform.calls["create_order"]
     task = asyncio.create_task(opened(store))
     while platform.calls["create_order"] == before:
+        assert not task.done(), task.result()
         await asyncio.sleep(0.001)
     return task
 

@@ -80,6 +80,7 @@ async def start_call(
     before = platform.calls["create_order"]
     task = asyncio.create_task(opened(store, reference))
     while platform.calls["create_order"] == before:
+        assert not task.done(), task.result()
         await asyncio.sleep(0.001)
     return task
 
