@@ -106,7 +106,10 @@ def hurry(store: OrderStore) -> OrderStore:
     engine: Any = store.engine.sync_engine
     if engine.dialect.name == "sqlite":
         # Compile each statement once for all tests: the key contains the dialect.
-        first = _FIRST_ENGINE.setdefault("sqlite", engine)
+        first = _FIRST_ENGINE.get("sqlite", engine)
+        # A dialect reads the version of SQLite when its own engine first connects.
+        if first.dialect.server_version_info is None:
+            first = _FIRST_ENGINE["sqlite"] = engine
         engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
 
         @event.listens_for(engine, "connect")
