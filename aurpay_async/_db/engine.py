@@ -250,7 +250,8 @@ def _close_socket(connection: AsyncConnection | None) -> None:
 def _translated(
     error: Exception, cause: BaseException, state: str | None
 ) -> AurpayError:
-    if type(error) is RuntimeError:  # asyncio's, for objects of another loop
+    # asyncio's, for objects of another loop. Others pass: "can't start new thread".
+    if type(error) is RuntimeError and "loop" in str(error):
         return ConfigurationError(
             "the engine has connections of another event loop: `await "
             "engine.dispose()` before that loop ends, or create an engine for each loop"

@@ -37,6 +37,7 @@ from ..callbacks._processor import check_platform_order
 from ..errors import (
     APIError,
     AurpayError,
+    ConfigurationError,
     InvalidResponseError,
     NotFoundError,
     OrderStoreError,
@@ -102,17 +103,19 @@ class Answers:
 
         Raises:
             UntrustedOrderError: the store has this order, or its payment hash, already.
-            OrderStoreError: it could not be stored; `outcome` is UNKNOWN, and
-                `order_id` is its id.
+            AurpayError: it could not be stored; `outcome` is UNKNOWN, and `order_id` is
+                its id.
         """
         try:
-            stored = await self._with_retries(
+            return await self._with_retries(
                 sending, partial(self._store_order, sending, order)
             )
-        except OrderStoreError as error:
+        except (OrderStoreError, ConfigurationError) as error:
             self._remember(sending, order)
             error.outcome, error.order_id = RequestOutcome.UNKNOWN, order.order_id
-            error.reference, error.sent_at = sending.attempt.reference, sending.now
+            error.sent_at = sending.now
+            if isinstance(error, OrderStoreError):
+                error.reference = sending.attempt.reference
             # All callers may have been cancelled, and then none of them gets the error.
             log_fields(
                 _log,
@@ -123,8 +126,6 @@ class Answers:
                 error,
             )
             raise
-        self.unstored.pop(sending.attempt.reference, None)
-        return stored
 
     async def fail(self, sending: Sending, error: AurpayError) -> None:
         """Store the outcome of a call that failed."""
@@ -197,6 +198,7 @@ class Answers:
                     ),
                     order_json=order.to_json(),
                 )
+        self.unstored.pop(change.reference, None)
         if locked.is_order_taken or locked.is_payment_hash_taken:
             raise _duplicate_error(order, is_order_taken=locked.is_order_taken)
         if change.attempt.state is not AttemptState.PAYABLE:
@@ -421,7 +423,7 @@ class OrderOpener:
         except AurpayError as error:
             try:
                 await self._answers.fail(sending, error)
-            except OrderStoreError as store_error:
+            except (OrderStoreError, ConfigurationError) as store_error:
                 raise error from store_error  # the caller needs its outcome
             raise
         return await self._answers.store(sending, order)

@@ -332,6 +332,17 @@ async def test_error_of_another_event_loop_has_a_recovery_hint() -> None:
         await step("postgresql", fail())
 
 
+async def test_runtime_error_without_an_event_loop_is_a_database_failure() -> None:
+    """A thread that cannot be started is no mistake in the setup."""
+
+    async def fail() -> None:
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    with pytest.raises(StoreUnavailableError, match="used: RuntimeError"):
+        await step("sqlite", fail())
+
+
 async def test_cause_is_the_original_driver_error() -> None:
     """SQLAlchemy puts another error in the place of asyncpg's."""
 

@@ -10,6 +10,7 @@ from sqlalchemy import event, text
 
 from aurpay_async import RequestOutcome
 from aurpay_async.errors import (
+    AurpayError,
     ConnectionLostError,
     ReferenceConflictError,
     StoreUnavailableError,
@@ -41,14 +42,14 @@ class Outage:
     def __init__(self, store: OrderStore) -> None:
         self.on = False
         self.failed = 0
+        self.error: Exception = ConnectionRefusedError("connection refused")
         engine = store.engine.sync_engine
         event.listen(engine, "before_cursor_execute", self._fail)
 
     def _fail(self, *_: object) -> None:
         if self.on:
             self.failed += 1
-            message = "connection refused"
-            raise ConnectionRefusedError(message)
+            raise self.error
 
 
 @pytest.fixture
@@ -202,6 +203,55 @@ class TestOutage:
             await opened(local)
         assert caught.value.outcome is RequestOutcome.NOT_SENT
         assert not platform.calls
+
+    @pytest.mark.parametrize("message", ["can't start new thread", "another loop"])
+    async def test_order_is_not_lost_if_a_connection_raises_a_runtime_error(
+        self, local: OrderStore, platform: Platform, outage: Outage, message: str
+    ) -> None:
+        """A pool that needs a new connection starts a thread, or resolves a host."""
+        outage.error = RuntimeError(message)
+        begin_after_creation(outage, platform)
+        with pytest.raises(AurpayError) as caught:
+            await opened(local)
+        [order_id] = platform.orders
+        error = caught.value
+        assert (error.outcome, error.order_id) == (RequestOutcome.UNKNOWN, order_id)
+        outage.on = False
+        assert (await opened(local)).order_id == order_id
+        assert platform.calls["create_order"] == 1
+
+    @pytest.mark.parametrize("message", ["can't start new thread", "another loop"])
+    async def test_failure_of_the_call_is_raised_if_it_cannot_be_stored(
+        self, local: OrderStore, platform: Platform, outage: Outage, message: str
+    ) -> None:
+        outage.error = RuntimeError(message)
+        platform.faults = ["untrusted"]
+        begin_after_creation(outage, platform)
+        with pytest.raises(UntrustedOrderError) as caught:
+            await opened(local)
+        assert caught.value.outcome is RequestOutcome.UNKNOWN
+        assert [caught.value.order_id] == [*platform.orders]
+
+    async def test_order_that_is_stored_as_untrusted_leaves_the_memory(
+        self,
+        local: OrderStore,
+        platform: Platform,
+        client: AurpayClient,
+        outage: Outage,
+    ) -> None:
+        """Otherwise each later call for its reference would raise the same error."""
+        await opened(local, "cart-1")
+        client._seen._by_hash.clear()
+        platform.repeated_invoices = 1
+        begin_after_creation(outage, platform)
+        with pytest.raises(StoreUnavailableError):
+            await opened(local)
+        outage.on = False
+        with pytest.raises(UntrustedOrderError, match="payment hash"):
+            await opened(local)
+        await opened(local)
+        states = [one.state for one in await local.attempts("cart-42")]
+        assert states == [S.PAYABLE, S.WITHHELD]
 
     @pytest.mark.parametrize("fault", ["", "lost+created"])
     async def test_row_lost_in_a_failover_is_written_with_the_order_or_as_unknown(
