@@ -353,8 +353,9 @@ def run(arguments: Sequence[str]) -> int:
         if arguments == ["--version"]:  # scripts ask for it; loading cyclopts is slow
             print(_version())
             return 0
-        words = " ".join(arguments).removesuffix("--help").removesuffix("-h")
-        if (group := words.rstrip()) in _GROUPS:
+        has_help = arguments[-1:] in (["--help"], ["-h"])
+        group = " ".join(arguments[:-1] if has_help else arguments)
+        if group in _GROUPS:
             _show_group(group)
             return 0
         from cyclopts import CycloptsError

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from inspect import iscoroutine
 from shlex import join, quote
 from typing import TYPE_CHECKING, Final
@@ -349,7 +349,11 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
         if iscoroutine(result):
             result = asyncio.run(result)
     except AurpayError as error:
-        show_error(output, error)
+        try:
+            show_error(output, error)
+        except OSError:  # the exit code and standard error still say what may exist
+            with suppress(OSError):
+                show_error(Output("text"), error)
         return exit_code(error)
     except _OutputLostError:
         return OUTCOME_UNKNOWN

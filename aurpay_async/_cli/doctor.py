@@ -42,7 +42,6 @@ from ..errors import (
 )
 from ..testing import FakeClock, sign_callback
 from . import FAILED
-from ._errors import recovery_hint
 from ._options import (
     CALLBACK_SECRET,
     CALLBACK_TOKEN,
@@ -460,8 +459,8 @@ async def check_database() -> Finding:
         async with open_database(None) as database:
             schema = await read_schema(database)
     except AurpayError as error:
-        message = Exception.__str__(error)
-        return Finding("database", "problem", message, recovery_hint(error))
+        advice = error.advice or f"Check that the database runs. Correct {DATABASE}."
+        return Finding("database", "problem", Exception.__str__(error), advice)
     found, verdict = describe_schema(schema)
     return Finding("database", verdict, f"{database.dialect}: {found}")
 

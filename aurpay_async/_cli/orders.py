@@ -319,7 +319,9 @@ async def _query_refund(output: Output, order_id: str) -> _Refundable:
             order = await aurpay.get_order(order_id)
             if order.status is OrderStatus.REFUNDED:
                 problem = f"{order.order_id} is refunded already"
-                raise InvalidRequestError(problem, field="order_id")
+                error = InvalidRequestError(problem, field="order_id")
+                error.advice = "Nothing was sent: nothing is left to refund."
+                raise error
             return _Refundable(order, await aurpay.get_refund(order_id))
 
 

@@ -130,7 +130,7 @@ def _find_problem(url: str) -> str:  # noqa: PLR0911 - one per reason
         return "contains a backslash; write / or %5C"
     scheme, separator, rest = url.partition("://")
     if not separator or not scheme:
-        return f"must be absolute, like https://shop.example/paid, not {page}"
+        return f"must be absolute, like https://shop.example, not {page}"
     if scheme.lower() not in _DEFAULT_PORTS:
         return f"the scheme must be https, not {shown(scheme)}"
     authority = re.split("[/?#]", rest, maxsplit=1)[0]

@@ -130,7 +130,11 @@ async def test_doctor_checks_the_database_of_the_order_store(
     refused = await check_database()
     assert "ConnectionRefusedError" in refused.found
     assert "Check that the database runs" in refused.advice
-    assert {one.verdict for one in (missing, empty, refused)} == {"problem"}
+    monkeypatch.setenv("AURPAY_DATABASE", "no URL")
+    invalid = await check_database()
+    assert invalid.advice == "Check that the database runs. Correct AURPAY_DATABASE."
+    found = (missing, empty, refused, invalid)
+    assert {one.verdict for one in found} == {"problem"}
 
 
 async def test_doctor_names_the_extra_that_the_database_needs(

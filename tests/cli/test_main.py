@@ -99,6 +99,13 @@ def test_list_of_commands_fits_a_narrow_terminal_and_its_encoding(
     assert {len(line) for line in lines[start:]} == {40}
 
 
+@pytest.mark.parametrize("word", ["order-h", "order--help", "help", "ordr"])
+def test_word_that_is_no_command_is_wrong_usage(aurpay: Run, word: str) -> None:
+    done = aurpay(word)
+    assert (done.code, done.out) == (2, "")
+    assert f'Unknown command "{word}"' in done.err
+
+
 def test_version_of_a_command_is_that_of_the_package(aurpay: Run) -> None:
     assert aurpay("demo", "--version").out.strip() == aurpay_async.__version__
 

@@ -62,6 +62,20 @@ async def test_order_create_ends_with_3_if_the_created_order_cannot_be_written(
     assert "aurpay order list\n" in done.err
 
 
+@pytest.mark.parametrize("streams", [["stdout"], ["stdout", "stderr"]])
+async def test_order_create_ends_with_3_if_an_unknown_outcome_cannot_be_written(
+    aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, streams: list[str]
+) -> None:
+    sandbox.faults.push("cut-body+created")
+    for stream in streams:
+        monkeypatch.setattr(f"sys.{stream}", FullDisk())
+    done = await run_order(aurpay, "create", "20", "USD", "-o", "json")
+    assert (done.code, len(sandbox.orders)) == (3, 1)
+    if "stderr" not in streams:
+        assert "unknown: an order may exist" in done.err
+        assert f"aurpay order show {next(iter(sandbox.orders))}\n" in done.err
+
+
 async def test_order_create_that_fails_before_its_request_ends_with_1(
     aurpay: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

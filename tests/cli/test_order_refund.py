@@ -67,6 +67,7 @@ async def test_order_refund_of_a_refunded_order_asks_nothing(
     ):
         assert done.code == 2
         assert f"order_id: {paid} is refunded already" in done.err
+        assert "Nothing was sent: nothing is left to refund.\n" in done.err
         assert "Type yes" not in done.err
 
 
