@@ -132,12 +132,19 @@ _HOST_ADVICE: Final = (
     "written %40, and / is written %2F"
 )
 
+_ABORTED_ADVICE: Final = (
+    "an earlier statement of this transaction failed, and its exception was ignored: "
+    "write ON CONFLICT DO NOTHING, run it in connection.begin_nested(), or let its "
+    "exception propagate"
+)
+
 #: What to do, by PostgreSQL's SQLSTATE: invalid_sql_statement_name and
 #: duplicate_prepared_statement, invalid_authorization_specification and
-#: invalid_password, invalid_catalog_name.
+#: invalid_password, in_failed_sql_transaction, invalid_catalog_name.
 _ADVICE: Final[Mapping[str, str]] = {
     **dict.fromkeys(("26000", "42P05"), _POOLER_ADVICE),
     **dict.fromkeys(("28000", "28P01"), _LOGIN_ADVICE),
+    "25P02": _ABORTED_ADVICE,
     "3D000": "the server has no database of that name: create it, or correct the URL",
 }
 

@@ -20,11 +20,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
+from sqlalchemy import select, true
 
 from .._api.models import OrderStatus
 from .._client.lost_orders import OrderQuery
 from .._core.events import count, log_fields, meter_provider
-from .._db.engine import Database
+from .._db.engine import Database, execute
 from .._db.migrations import upgrade as upgrade_database
 from ..callbacks._notifications import propagates
 from ..errors import (
@@ -338,6 +339,9 @@ async def _notify(
     if change.changed and on_change is not None:
         try:
             await on_change(change, connection)
+            # If a statement failed and `on_change` ignored it, PostgreSQL would roll
+            # back at the COMMIT without an error. So another statement has to succeed.
+            await execute(connection, select(true()))
         except BaseException as error:
             if propagates(error):
                 raise

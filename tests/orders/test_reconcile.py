@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from aurpay_async import RequestOutcome
 from aurpay_async.errors import (
@@ -469,6 +471,27 @@ class TestFailures:
         await store.reconcile(on_change=on_change)
         assert [change.newly_paid for change in received] == [True, True]
         assert (await store.attempts("cart-42"))[0].state is S.PAID
+
+    async def test_change_is_not_reported_if_postgresql_has_aborted_its_transaction(
+        self, store: OrderStore, platform: Platform, clock: FakeClock
+    ) -> None:
+        """COMMIT raises nothing then. SQLite undoes the failed statement alone."""
+        order = await opened(store)
+        platform.set(order.order_id, "SUCCESS")
+
+        async def on_change(_: Change, connection: AsyncConnection) -> None:
+            with suppress(SQLAlchemyError):
+                await connection.execute(text("INSERT INTO missing VALUES (1)"))
+
+        clock.advance(TWO_MINUTES_S)
+        done = await store.reconcile(on_change=on_change)
+        [attempt] = await store.attempts("cart-42")
+        if store.engine.dialect.name == "sqlite":
+            assert (len(done.changes), attempt.state) == (1, S.PAID)
+            return
+        [failure] = done.failures
+        assert (done.changes, attempt.state) == ((), S.PAYABLE)
+        assert "25P02; an earlier statement" in str(failure.error)
 
     @pytest.mark.parametrize(
         "error",
