@@ -137,7 +137,7 @@ class OrderStatus(StrEnum):
         It is not known for ``PARTIAL`` and ``TERMINATED``, which are documented without
         a meaning, and for every status that this version does not know.
         """
-        return _IS_PAID.get(self)
+        return IS_PAID.get(self)
 
     @property
     def is_final(self) -> bool:
@@ -159,7 +159,7 @@ class OrderStatus(StrEnum):
 
 KNOWN_STATUSES: Final = frozenset(OrderStatus.__members__)
 
-_IS_PAID: Final[Mapping[OrderStatus, bool]] = {
+IS_PAID: Final[Mapping[OrderStatus, bool]] = {
     OrderStatus.PENDING: False,
     OrderStatus.OVERDUE: False,
     OrderStatus.SUCCESS: True,

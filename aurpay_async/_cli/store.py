@@ -26,7 +26,8 @@ from ..errors import (
     shown,
 )
 from ..orders import AttemptState
-from ..orders._models import UNIDENTIFIED, Attention, attention_for
+from ..orders._models import UNIDENTIFIED, Attention
+from ..orders._planner import attention_for
 from ..orders._reconcile import reconcile
 from ..orders._recording import resolve
 from ..orders._repository import Repository, Rows, read_history

@@ -25,8 +25,9 @@ import socket
 import sqlite3
 import sys
 import warnings
-from contextlib import asynccontextmanager, nullcontext, suppress
-from datetime import timedelta
+from asyncio import gather, shield
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from selectors import EVENT_READ, DefaultSelector
 from threading import Thread
 from traceback import clear_frames
@@ -44,20 +45,58 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.types import TypeDecorator
 
 from .._core.clock import SystemClock
 from .._core.sqlstate import causes_of, sqlstate_of
 from ..errors import AurpayError, ConfigurationError, StoreUnavailableError, shown
-from .tables import UtcDateTime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-    from datetime import datetime
 
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
     from .._core.clock import Clock
+
+
+@final
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time in UTC, to the microsecond: ``timestamptz`` on PostgreSQL.
+
+    SQLite has no time zones, so there it is stored as text without one, and read as
+    UTC. The texts sort in the order of time.
+    """
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(
+        self, value: datetime | None, dialect: sa.Dialect
+    ) -> datetime | None:
+        """Convert a time to UTC.
+
+        Raises:
+            ValueError: it has no time zone.
+        """
+        if value is None:
+            return None
+        if value.utcoffset() is None:
+            raise ValueError(
+                f"a time must have a time zone, such as datetime.now(UTC); got {value}"
+            )
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(
+        self, value: datetime | None, dialect: sa.Dialect
+    ) -> datetime | None:
+        """Return the time in UTC; psycopg returns it in the zone of the session."""
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return value.replace(tzinfo=UTC)
+        return value.astimezone(UTC)
 
 
 #: The attribute of a pool with its `PoolOwner`.
@@ -371,6 +410,7 @@ class Database:
             self._transactional = engine.execution_options(
                 isolation_level="READ COMMITTED"
             )
+        self._has_transactions = _has_transactions(self._transactional.sync_engine)
         pool = engine.sync_engine.pool
         # The process that created an engine owns the connections of its pool.
         setattr(pool, _OWNER, getattr(pool, _OWNER, None) or PoolOwner())
@@ -410,13 +450,28 @@ class Database:
         if self._closed:
             raise ConfigurationError(f"this {self._user} was closed")
         owner = self._bind()
-        turn = _turn(owner.writing) if writes and self.is_sqlite else nullcontext()
-        async with turn:  # first: a task that waits for its turn needs no connection
-            connection = await self._check_out(engine or self._autocommit)
-            try:
-                yield connection
-            finally:
-                await _release(connection)
+        engine, has_turn = engine or self._autocommit, writes and self.is_sqlite
+        if has_turn:  # first: a task that waits for its turn needs no connection
+            await step(self.dialect, owner.writing.acquire())
+        try:
+            while True:  # until a pooled connection is not broken, or one is new
+                connection = engine.connect()
+                await step(self.dialect, connection.start())
+                try:
+                    if not self._owned or await _is_alive(connection):
+                        yield connection
+                        return
+                    await step(self.dialect, connection.invalidate(), connection)
+                finally:
+                    # In a separate task, so that it returns to the pool, which rolls it
+                    # back, even if the caller is cancelled. An exception is ignored:
+                    # the outcome of the statements is known by now.
+                    returning = gather(connection.close(), return_exceptions=True)
+                    with suppress(StoreUnavailableError):  # its socket is closed
+                        await step(self.dialect, shield(returning), connection)
+        finally:
+            if has_turn:
+                owner.writing.release()
 
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[AsyncConnection, None]:
@@ -428,8 +483,10 @@ class Database:
             ConfigurationError: it was closed, or is in use on another event loop; or
                 the engine commits each statement.
         """
+        if not self._has_transactions:
+            raise _no_transaction(self._engine)
         async with self.connect(self._transactional, writes=True) as connection:
-            yield await require_connection(connection)
+            yield connection
             await commit(connection)
 
     def now(
@@ -486,20 +543,6 @@ class Database:
         setattr(engine.pool, _OWNER, owner)
         return owner
 
-    async def _check_out(self, engine: AsyncEngine) -> AsyncConnection:
-        """Return a connection; open a new one if the pooled ones are broken."""
-        while True:
-            connection = engine.connect()
-            await step(self.dialect, connection.start())
-            try:
-                if not self._owned or await _is_alive(connection):
-                    return connection
-                await step(self.dialect, connection.invalidate(), connection)
-            except BaseException:
-                await _release(connection)
-                raise
-            await _release(connection)
-
     async def aclose(self) -> None:
         """Reject further use; close the pool if the engine was created from a URL.
 
@@ -550,30 +593,6 @@ def _ping(connection: sa.Connection) -> None:
     connection.dialect.do_ping(driver)
 
 
-@asynccontextmanager
-async def _turn(writing: asyncio.Lock) -> AsyncGenerator[None, None]:
-    """Hold the lock of SQLite's writers; fail if another task holds it for too long."""
-    try:
-        async with asyncio.timeout(STEP_LIMIT_S["sqlite"]):
-            await writing.acquire()
-    except TimeoutError as error:
-        problem = "the database cannot be used: database is locked"
-        raise StoreUnavailableError(problem) from error
-    try:
-        yield
-    finally:
-        writing.release()
-
-
-async def _release(connection: AsyncConnection) -> None:
-    """Return a connection to its pool, which rolls it back, or discard it."""
-    # In a separate task, so that it is returned even if the caller is cancelled. An
-    # exception is ignored: the outcome of the statements is known by now.
-    closing = asyncio.gather(connection.close(), return_exceptions=True)
-    with suppress(StoreUnavailableError):  # its socket is closed
-        await step(connection.dialect.name, asyncio.shield(closing), connection)
-
-
 async def require_connection(caller: object) -> AsyncConnection:
     """Return the connection of a caller's transaction.
 
@@ -585,15 +604,26 @@ async def require_connection(caller: object) -> AsyncConnection:
     if isinstance(caller, AsyncSession):
         bind = caller.get_bind()
         connection = await step(bind.dialect.name, caller.connection())
-    if isinstance(connection, AsyncConnection) and connection.sync_connection:
-        options = connection.sync_connection.get_execution_options()
-        # Set on the connection, on its engine, or in `create_async_engine`.
-        default = getattr(connection.dialect, "_on_connect_isolation_level", None)
-        if options.get("isolation_level", default) != "AUTOCOMMIT":
-            return connection
-    raise ConfigurationError(
+    sync = (
+        connection.sync_connection if isinstance(connection, AsyncConnection) else None
+    )
+    if sync is None or not _has_transactions(sync):
+        raise _no_transaction(caller)
+    return cast("AsyncConnection", connection)
+
+
+def _has_transactions(of: sa.Connection | sa.Engine) -> bool:
+    """Return false if each statement commits by itself."""
+    # Set on the connection, on its engine, or in `create_async_engine`.
+    default = getattr(of.dialect, "_on_connect_isolation_level", None)
+    level = of.get_execution_options().get("isolation_level", default)
+    return bool(level != "AUTOCOMMIT")
+
+
+def _no_transaction(given: object) -> ConfigurationError:
+    return ConfigurationError(
         "connection must be an AsyncConnection or AsyncSession of SQLAlchemy with a "
-        f"transaction, not {shown(caller)}; nothing can be undone if each statement "
+        f"transaction, not {shown(given)}; nothing can be undone if each statement "
         "commits by itself"
     )
 

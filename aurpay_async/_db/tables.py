@@ -1,17 +1,15 @@
-"""Tables of the order store and the inbox, and their type for times.
+"""Tables of the order store and the inbox.
 
 Prices are stored as strings, because SQLite has no exact decimal type.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, final
+from typing import Final
 
 from sqlalchemy import (
     Boolean,
     Column,
-    DateTime,
     ForeignKey,
     Index,
     MetaData,
@@ -19,50 +17,8 @@ from sqlalchemy import (
     Text,
 )
 from sqlalchemy import text as sql
-from sqlalchemy.types import TypeDecorator
 
-if TYPE_CHECKING:
-    from sqlalchemy import Dialect
-
-
-@final
-class UtcDateTime(TypeDecorator[datetime]):
-    """A time in UTC, to the microsecond: ``timestamptz`` on PostgreSQL.
-
-    SQLite has no time zones, so there it is stored as text without one, and read as
-    UTC. The texts sort in the order of time.
-    """
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(
-        self, value: datetime | None, dialect: Dialect
-    ) -> datetime | None:
-        """Convert a time to UTC.
-
-        Raises:
-            ValueError: it has no time zone.
-        """
-        if value is None:
-            return None
-        if value.utcoffset() is None:
-            raise ValueError(
-                f"a time must have a time zone, such as datetime.now(UTC); got {value}"
-            )
-        moment = value.astimezone(UTC)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
-
-    def process_result_value(
-        self, value: datetime | None, dialect: Dialect
-    ) -> datetime | None:
-        """Return the time in UTC; psycopg returns it in the zone of the session."""
-        if value is None:
-            return None
-        if dialect.name == "sqlite":
-            return value.replace(tzinfo=UTC)
-        return value.astimezone(UTC)
-
+from .engine import UtcDateTime
 
 #: All tables; for Alembic's ``target_metadata``.
 metadata: Final = MetaData()

@@ -13,15 +13,16 @@ the rules; an inbox only has to apply them atomically.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import OrderedDict
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from hashlib import sha256
 from itertools import islice
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast, final
 
 import attrs
@@ -58,6 +59,10 @@ PARAMETER: Final = "aurpay_ref"
 #: Changes with the format of a token, so that no token is read as another format.
 _SALT: Final = b"aurpay_async.reference.1"
 
+#: A token in the query of a URL. A second `?` results from appending without checking
+#: for a query.
+_TOKEN = re.compile(rf"[?&]{PARAMETER}(?:=([^?&]*))?(?![^?&])")
+
 _PRICE = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 _ATTEMPT_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 
@@ -78,9 +83,8 @@ class Reference:
     attempt_id: str
 
 
-def new_attempt_id() -> str:
-    """Return a random id that distinguishes orders of one reference; 96 bits."""
-    return os.urandom(12).hex()
+#: Return a random id that distinguishes orders of one reference; 96 bits.
+new_attempt_id: Final = partial(token_hex, 12)
 
 
 def is_attempt_id(text: str) -> bool:
@@ -179,10 +183,8 @@ class ReferenceSigner:
 
 
 def _tokens(url: str) -> list[str]:
-    _, _, query = url.partition("?")
-    # A second `?` results from appending without checking for a query.
-    pairs = (part.partition("=") for part in re.split("[?&]", query))
-    return [value for name, _, value in pairs if name == PARAMETER]
+    tokens: list[str] = _TOKEN.findall("?" + url.partition("?")[2])
+    return tokens
 
 
 #: The last notification of an order that was handled. An unconfirmed one is recorded,
@@ -347,7 +349,7 @@ class MemoryInbox:
         rejection = claim_rejection(row.handled, kind, busy=busy)
         if rejection is not None:
             return rejection
-        row.token = os.urandom(16).hex()
+        row.token = token_hex(16)
         row.lease_until = now + lease.total_seconds()
         row.updated_at, self._rows[key] = now, row
         self._rows.move_to_end(key)

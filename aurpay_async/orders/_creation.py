@@ -20,10 +20,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import asynccontextmanager
 from copy import copy
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast, final
 
 import attrs
@@ -32,6 +32,7 @@ from .._api.checks import own_order_id
 from .._api.models import OrderStatus
 from .._client.retry import RetryPolicy
 from .._core.events import log_fields
+from .._db.engine import execute
 from ..callbacks._identity import new_attempt_id
 from ..callbacks._processor import check_platform_order
 from ..errors import (
@@ -45,22 +46,23 @@ from ..errors import (
     UntrustedOrderError,
 )
 from ._models import Attempt, AttemptState, log_fields_of
-from ._planner import MAX_SEND_DELAY, Action, call_limit, decide, last_payment_at
+from ._planner import MAX_SEND_DELAY_S, Action, call_limit, decide, last_payment_at
 from ._reconcile import record_candidates, search
 from ._recording import PAYMENT_HASH, record
-from ._repository import Key, LockedAttempt
+from ._repository import Key, LockedAttempt, row_of
+from ._statements import INSERT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
     from decimal import Decimal
 
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from .._api.arguments import NewOrder
     from .._api.lightning_order import LightningOrder
-    from .._core.clock import Clock
-    from ._models import Change
     from ._planner import ReferenceRecord, Step
-    from ._repository import Repository
+    from ._repository import Repository, Rows
 
 
 _T = TypeVar("_T")
@@ -78,21 +80,13 @@ class Sending(NamedTuple):
     monotonic: float
     now: datetime
 
-    def elapsed(self, clock: Clock) -> timedelta:
-        """Return the time since it was created."""
-        return timedelta(seconds=clock.monotonic() - self.monotonic)
-
-    def to_database_time(self, moment: datetime | None) -> datetime | None:
-        """Convert a time of this machine's clock to the database's clock."""
-        return None if moment is None else self.attempt.created_at + (moment - self.now)
-
 
 @final
 class Answers:
     """Stores the answers to the calls of this process."""
 
     def __init__(self, repository: Repository) -> None:
-        self._repository = repository
+        self._repository, self._clock = repository, repository.clock
         #: Orders that are not stored yet, by reference.
         self.unstored: dict[str, tuple[Sending, LightningOrder]] = {}
 
@@ -106,11 +100,20 @@ class Answers:
             AurpayError: it could not be stored; `outcome` is UNKNOWN, and `order_id` is
                 its id.
         """
+        payment_hash = order.payment_request.payment_hash
+        key = Key(
+            sending.attempt.attempt_id, "attempt_id", order.order_id, payment_hash
+        )
         try:
+<<<<<<< HEAD
             return await self._with_retries(
                 sending, partial(self._store_order, sending, order)
             )
         except (OrderStoreError, ConfigurationError) as error:
+=======
+            stored = await self._write(sending, key, partial(_store_order, order))
+        except OrderStoreError as error:
+>>>>>>> 1a4e511 (Shorten the path of get_or_create: merge functions with one caller, and check an engine's transactions once)
             self._remember(sending, order)
             error.outcome, error.order_id = RequestOutcome.UNKNOWN, order.order_id
             error.sent_at = sending.now
@@ -126,25 +129,50 @@ class Answers:
                 error,
             )
             raise
+<<<<<<< HEAD
+=======
+        self.unstored.pop(sending.attempt.reference, None)
+        if isinstance(stored, UntrustedOrderError):
+            raise stored
+        if stored.state is not AttemptState.PAYABLE:
+            return None
+        if _log.isEnabledFor(logging.INFO):
+            log_fields(_log, logging.INFO, log_fields_of(stored), "order created")
+        return order
+>>>>>>> 1a4e511 (Shorten the path of get_or_create: merge functions with one caller, and check an engine's transactions once)
 
     async def fail(self, sending: Sending, error: AurpayError) -> None:
         """Store the outcome of a call that failed."""
-        await self._with_retries(sending, partial(self._store_failure, sending, error))
+        key = Key(sending.attempt.attempt_id, order_id=own_order_id(error))
+        await self._write(sending, key, partial(_store_failure, sending, error))
 
-    async def _with_retries(
-        self, sending: Sending, write: Callable[[], Awaitable[_T]]
+    async def _write(
+        self,
+        sending: Sending,
+        key: Key,
+        write: Callable[[LockedAttempt], Awaitable[_T]],
     ) -> _T:
-        clock, attempt, failures = self._repository.clock, sending.attempt, 0
-        while True:
+        """Lock an attempt and write to it, with retries until its deadline."""
+        rows, clock, attempt = self._repository.rows, self._clock, sending.attempt
+        for failures in count(1):
             try:
-                return await write()
+                async with rows.database.begin() as connection:
+                    locked = await rows.find_and_lock(connection, key)
+                    if locked is None:  # a failover has lost the last commits
+                        locked = await _restore(rows, connection, key, attempt)
+                    return await write(locked)
             except OrderStoreError as error:
-                failures += 1
                 pause = _PAUSES.backoff(failures, 1 - random.random() / 2)  # noqa: S311
-                left = attempt.deadline - attempt.created_at - sending.elapsed(clock)
-                if not error.retryable or left < timedelta(seconds=pause):
+                elapsed = timedelta(
+                    seconds=clock.monotonic() - sending.monotonic + pause
+                )
+                if (
+                    not error.retryable
+                    or attempt.created_at + elapsed > attempt.deadline
+                ):
                     raise
             await clock.sleep(pause)
+        raise AssertionError  # unreachable: count() does not end
 
     def _remember(self, sending: Sending, order: LightningOrder) -> None:
         now = self._repository.client._clock.now()  # noqa: SLF001 - as in the expiry checks
@@ -155,26 +183,8 @@ class Answers:
         }
         self.unstored[sending.attempt.reference] = (sending, order)
 
-    async def _store_failure(self, sending: Sending, error: AurpayError) -> None:
-        order_id = own_order_id(error)
-        async with self._locking(sending.attempt, order_id) as locked:
-            current = locked.attempt
-            if error.outcome is not RequestOutcome.UNKNOWN:
-                await locked.move(AttemptState.REJECTED)
-                return
-            if order_id is not None and not locked.is_order_taken:
-                to = [AttemptState.WITHHELD]
-            else:  # the attempt may still have created an order
-                order_id = None
-                is_creating = current.state is AttemptState.CREATING
-                to = [AttemptState.UNKNOWN] if is_creating else []
-            await locked.move(
-                *to,
-                order_id=order_id or current.order_id,
-                failed_check=getattr(error, "check", None),
-                sent_at=sending.to_database_time(error.sent_at),
-            )
 
+<<<<<<< HEAD
     async def _store_order(
         self, sending: Sending, order: LightningOrder
     ) -> LightningOrder | None:
@@ -225,28 +235,79 @@ class Answers:
                 await rows.add(connection, restored)
                 locked = await rows.lock(connection, key)
             yield locked
+=======
+async def _restore(
+    rows: Rows, connection: AsyncConnection, key: Key, attempt: Attempt
+) -> LockedAttempt:
+    """Insert an attempt again, and lock it."""
+    await rows.begin(connection, attempt.reference, attempt.price, attempt.currency)
+    restored = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
+    await execute(connection, INSERT, row_of(restored))
+    return await rows.lock(connection, key)
+>>>>>>> 1a4e511 (Shorten the path of get_or_create: merge functions with one caller, and check an engine's transactions once)
 
 
-async def _withhold_duplicate(locked: LockedAttempt, order: LightningOrder) -> Change:
-    """Record that the store has this order, or its payment hash, already."""
-    if locked.is_order_taken:
-        return await locked.move(AttemptState.UNKNOWN, failed_check="new")
-    return await locked.move(
-        AttemptState.WITHHELD, order_id=order.order_id, failed_check=PAYMENT_HASH
+async def _store_failure(
+    sending: Sending, error: AurpayError, locked: LockedAttempt
+) -> None:
+    """Record the outcome of a call that failed."""
+    current, order_id = locked.attempt, own_order_id(error)
+    if error.outcome is not RequestOutcome.UNKNOWN:
+        await locked.move(AttemptState.REJECTED)
+        return
+    if order_id is not None and not locked.is_order_taken:
+        to = [AttemptState.WITHHELD]
+    else:  # the attempt may still have created an order
+        order_id = None
+        is_creating = current.state is AttemptState.CREATING
+        to = [AttemptState.UNKNOWN] if is_creating else []
+    sent_at = error.sent_at
+    if sent_at is not None:  # by the clock of this machine
+        sent_at = sending.attempt.created_at + (sent_at - sending.now)
+    await locked.move(
+        *to,
+        order_id=order_id or current.order_id,
+        failed_check=getattr(error, "check", None),
+        sent_at=sent_at,
     )
 
 
-def _duplicate_error(
-    order: LightningOrder, *, is_order_taken: bool
-) -> UntrustedOrderError:
-    error = UntrustedOrderError(
-        "another attempt in the store has this order"
-        if is_order_taken
-        else "another order in the store has this payment hash",
-        check="new" if is_order_taken else PAYMENT_HASH,
+async def _store_order(
+    order: LightningOrder, locked: LockedAttempt
+) -> Attempt | UntrustedOrderError:
+    """Record an order; return the attempt, or the error if the store has it already."""
+    if locked.is_order_taken or locked.is_payment_hash_taken:
+        return await _withhold_duplicate(order, locked)
+    current, invoice = locked.attempt, order.payment_request
+    is_payable = locked.entry.allows_payable(current.attempt_id)
+    change = await locked.move(
+        AttemptState.PAYABLE if is_payable else AttemptState.WITHHELD,
+        AttemptState.WITHHELD,
         order_id=order.order_id,
-        status=200,
-        body=b"",
+        payment_hash=invoice.payment_hash,
+        status=current.status or order.status,
+        candidates={},
+        payable_until=last_payment_at(current.created_at, invoice.expires_at),
+        order_json=order.to_json(),
+    )
+    return change.attempt
+
+
+async def _withhold_duplicate(
+    order: LightningOrder, locked: LockedAttempt
+) -> UntrustedOrderError:
+    """Record that another attempt has this order, or its payment hash."""
+    if locked.is_order_taken:
+        problem, check = "another attempt in the store has this order", "new"
+        await locked.move(AttemptState.UNKNOWN, failed_check=check)
+    else:
+        check = PAYMENT_HASH
+        problem = "another order in the store has this payment hash"
+        await locked.move(
+            AttemptState.WITHHELD, order_id=order.order_id, failed_check=check
+        )
+    error = UntrustedOrderError(
+        problem, check=check, order_id=order.order_id, status=200, body=b""
     )
     error.outcome = RequestOutcome.UNKNOWN
     return error
@@ -300,9 +361,20 @@ class OrderOpener:
         key = (reference, request.price, request.currency)
         time = asyncio.get_running_loop().time
         while True:
-            step, is_shared = self._in_flight.get(key), True
-            if step is None or not self._may_share(step):
-                step, is_shared = self._start_step(key, request), False
+            step = self._in_flight.get(key)
+            is_shared = (
+                step is not None
+                and _is_on_this_loop(step.task)
+                and not step.task.done()
+                and time() - step.began < self._step_limit_s
+            )
+            if step is None or not is_shared:
+                step = _InFlight(
+                    asyncio.create_task(self._step(reference, request)), time()
+                )
+                step.task.add_done_callback(partial(self._on_done, key))
+                self._tasks.add(step.task)
+                self._in_flight[key] = step
             # After the limit the step counts as stuck, and another one is started.
             rest = step.began + self._step_limit_s - time()
             await asyncio.wait({step.task}, timeout=rest)
@@ -321,20 +393,6 @@ class OrderOpener:
         """Wait for the running steps, and for those that they start."""
         while tasks := [task for task in self._tasks if _is_on_this_loop(task)]:
             await asyncio.wait(tasks)
-
-    def _start_step(self, key: _StepKey, request: NewOrder) -> _InFlight:
-        task = asyncio.create_task(self._step(key[0], request))
-        task.add_done_callback(partial(self._on_done, key))
-        self._tasks.add(task)
-        step = _InFlight(task, asyncio.get_running_loop().time())
-        self._in_flight[key] = step
-        return step
-
-    def _may_share(self, step: _InFlight) -> bool:
-        """Return true if a step is within its limit and runs on this event loop."""
-        age_s = asyncio.get_running_loop().time() - step.began
-        is_running = _is_on_this_loop(step.task) and not step.task.done()
-        return is_running and age_s < self._step_limit_s
 
     def _on_done(
         self, key: _StepKey, task: asyncio.Task[LightningOrder | None]
@@ -384,7 +442,7 @@ class OrderOpener:
             step = decide(entry, price, currency)
             if step is None:
                 sending = self._new_sending(entry)
-                await rows.add(connection, sending.attempt)
+                await execute(connection, INSERT, row_of(sending.attempt))
                 return sending
             if step.do in _TRANSITIONS:
                 locked = LockedAttempt(rows, connection, entry, step.attempt)
@@ -412,7 +470,8 @@ class OrderOpener:
 
     async def _send(self, sending: Sending, request: NewOrder) -> LightningOrder | None:
         attempt, client = sending.attempt, self._repository.client
-        if sending.elapsed(self._repository.clock) > MAX_SEND_DELAY:
+        elapsed_s = self._repository.clock.monotonic() - sending.monotonic
+        if elapsed_s > MAX_SEND_DELAY_S:
             # The call could run past its deadline, when other processes search.
             await self._transition(attempt, AttemptState.REJECTED)
             return None

@@ -68,11 +68,7 @@ class AttemptState(StrEnum):
 
     def can_become(self, other: AttemptState) -> bool:
         """Return true if `other` can follow."""
-        return other in _MOVES[self]
-
-    def first_of(self, targets: tuple[AttemptState, ...]) -> AttemptState:
-        """Return the first target that is this state or may follow it, else itself."""
-        return next((s for s in targets if s is self or s in _MOVES[self]), self)
+        return other in MOVES[self]
 
 
 _State = AttemptState
@@ -82,7 +78,8 @@ def _moves(row: str) -> frozenset[AttemptState]:
     return frozenset(AttemptState(name) for name in row.split())
 
 
-_MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
+#: The states that may follow each state.
+MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
     _State.CREATING: _moves(
         "payable withheld rejected unknown payment_reported paid duplicate refunded"
     ),
@@ -284,22 +281,6 @@ class Attention(StrEnum):
     REVIEW = "review"
     #: Refund it: `OrderStore.duplicate_payments`.
     REFUND = "refund"
-
-
-def attention_for(attempt: Attempt) -> Attention | None:
-    """Return what a person has to do about an attempt; ``None`` if nothing."""
-    state, status = attempt.state, attempt.status
-    if state is _State.DUPLICATE:
-        return Attention.REFUND
-    if state is _State.PAYMENT_REPORTED:
-        return Attention.REVIEW
-    if state is _State.CANDIDATES_FOUND:
-        statuses = [*attempt.candidates.values()]
-        is_needed = any(one.is_paid is not False for one in statuses)
-    else:
-        is_open = state in {*PAYABLE, _State.EXPIRED}
-        is_needed = is_open and status is not None and status.is_paid is None
-    return Attention.REVIEW if is_needed else None
 
 
 #: The caller's transaction to write in; ``None`` for one that the store opens.

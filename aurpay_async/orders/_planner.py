@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 
-from .._api.models import PAYMENT_WINDOW
+from .._api.models import IS_PAID, PAYMENT_WINDOW
 from ..errors import (
     AlreadyPaidError,
     PaymentNeedsReviewError,
@@ -24,7 +24,7 @@ from ..errors import (
     UntrustedOrderError,
     shown,
 )
-from ._models import ACTIVE, AttemptState
+from ._models import ACTIVE, PAYABLE, AttemptState, Attention
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,11 +58,12 @@ _MAX_INVOICE_LIFE: Final = timedelta(days=3650)
 #: together. If the process crashes, another one polls after the lease.
 LEASE: Final = FIRST_POLL_AGE
 
-#: The longest delay between inserting an attempt's row and sending its request.
-MAX_SEND_DELAY: Final = timedelta(seconds=10)
+#: The longest delay between inserting an attempt's row and sending its request, in
+#: seconds.
+MAX_SEND_DELAY_S: Final = 10.0
 
 #: The time after the call for reading the order back and storing it.
-_STORE_LIMIT: Final = timedelta(seconds=10)
+_STORE_LIMIT_S: Final = 10.0
 
 #: Up to this number, candidates are polled one by one; for more, the list takes fewer
 #: calls.
@@ -82,7 +83,7 @@ DONE: Final = frozenset(
 
 def call_limit(call_s: float) -> timedelta:
     """Return the longest duration of a call, from its row to its stored answer."""
-    return MAX_SEND_DELAY + timedelta(seconds=call_s) + _STORE_LIMIT
+    return timedelta(seconds=MAX_SEND_DELAY_S + call_s + _STORE_LIMIT_S)
 
 
 def is_over(attempt: Attempt, now: datetime) -> bool:
@@ -105,7 +106,9 @@ def next_poll(attempt: Attempt, now: datetime) -> datetime | None:
         return None
     if attempt.state is AttemptState.CREATING:
         return attempt.deadline
-    return poll_after(attempt, now)
+    later = now + max(FIRST_POLL_AGE, (now - attempt.created_at) / _AGE_PER_POLL)
+    end = end_of(attempt)
+    return later if end is None or now >= end else min(later, end)
 
 
 def can_be_polled(attempt: Attempt) -> bool:
@@ -115,13 +118,6 @@ def can_be_polled(attempt: Attempt) -> bool:
     would match other orders.
     """
     return attempt.created_here or attempt.order_id is not None
-
-
-def poll_after(attempt: Attempt, now: datetime) -> datetime:
-    """Return the time of the next poll after one at `now` that changes nothing."""
-    later = now + max(FIRST_POLL_AGE, (now - attempt.created_at) / _AGE_PER_POLL)
-    end = end_of(attempt)
-    return later if end is None or now >= end else min(later, end)
 
 
 def needs_list(attempt: Attempt, now: datetime) -> bool:
@@ -146,6 +142,22 @@ def end_of(attempt: Attempt) -> datetime | None:
     if attempt.state is AttemptState.UNKNOWN:
         return attempt.deadline + SEARCH_PERIOD
     return attempt.payable_until
+
+
+def attention_for(attempt: Attempt) -> Attention | None:
+    """Return what a person has to do about an attempt; ``None`` if nothing."""
+    state, status = attempt.state, attempt.status
+    if state is AttemptState.DUPLICATE:
+        return Attention.REFUND
+    if state is AttemptState.PAYMENT_REPORTED:
+        return Attention.REVIEW
+    if state is AttemptState.CANDIDATES_FOUND:
+        statuses = [*attempt.candidates.values()]
+        is_needed = any(one.is_paid is not False for one in statuses)
+    else:
+        is_open = state in {*PAYABLE, AttemptState.EXPIRED}
+        is_needed = is_open and status is not None and status not in IS_PAID
+    return Attention.REVIEW if is_needed else None
 
 
 #: The age up to which the result of the last poll is used without another one.

@@ -44,7 +44,7 @@ from ._models import (
     Reconciliation,
     log_fields_of,
 )
-from ._planner import LEASE, end_of, needs_list, poll_after
+from ._planner import LEASE, end_of, needs_list, next_poll
 from ._recording import record
 from ._repository import Key
 
@@ -276,7 +276,8 @@ async def _reschedule(repository: Repository, poll: _Poll, error: Exception) -> 
     fields = log_fields_of(attempt, error)
     log_fields(_log, logging.WARNING, fields, "an order could not be polled: %s", error)
     if not _affects_all(error):
-        await repository.rows.plan_poll(attempt, poll_after(attempt, poll.now))
+        at = next_poll(attempt, poll.now) or poll.now + LEASE
+        await repository.rows.plan_poll(attempt, at)
     return Failure(attempt=attempt, error=error)
 
 

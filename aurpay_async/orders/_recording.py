@@ -15,6 +15,7 @@ import attrs
 from .._api.arguments import require_order_id
 from .._api.models import Order, OrderStatus, overdue_at
 from .._core.events import log_fields
+from .._db.engine import execute
 from ..callbacks import ConfirmedNotification, Reference, UnconfirmedNotification
 from ..callbacks._processor import check_platform_order
 from ..errors import (
@@ -36,7 +37,8 @@ from ._models import (
     states_for,
 )
 from ._planner import can_be_polled, last_payment_at
-from ._repository import Key
+from ._repository import Key, row_of
+from ._statements import INSERT
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -305,7 +307,7 @@ async def _find_or_adopt(
     is_new = entry.find(key.value) is None  # else another process has inserted it
     if is_new:
         adopted = _adopted(token, entry.now)
-        await rows.add(connection, adopted)
+        await execute(connection, INSERT, row_of(adopted))
         log_fields(
             _log,
             logging.WARNING,

@@ -28,16 +28,15 @@ from .._db.tables import attempts, callbacks, references
 from ..errors import OrderStoreError, UnknownOrderError, shown
 from ._models import (
     MAY_OWN_LISTED_ORDER,
+    MOVES,
     Attempt,
     AttemptState,
     Attention,
     Change,
-    attention_for,
 )
-from ._planner import ReferenceRecord, next_poll
+from ._planner import ReferenceRecord, attention_for, next_poll
 from ._statements import (
     HOLD,
-    INSERT,
     LOCKS,
     NEIGHBOURS,
     OPEN,
@@ -63,19 +62,8 @@ _a: Final = attempts.c
 
 _r: Final = references.c
 
-#: The columns that change and have a public field of the same name in `Attempt`.
-_COLUMNS: Final[Sequence[str]] = (
-    "state",
-    "order_id",
-    "payment_hash",
-    "failed_check",
-    "hinted_order_id",
-    "status",
-    "sent_at",
-    "last_polled_at",
-    "next_poll_at",
-    "payable_until",
-)
+#: The fields of `Attempt`, which are columns as well.
+_FIELDS: Final = [field.alias or field.name for field in attrs.fields(Attempt)]
 
 #: Attempts within this distance may have created the order that a search finds.
 _NEAR: Final = timedelta(hours=1)
@@ -223,33 +211,6 @@ class Rows:
             is_order_taken=entry.owner_of_order_id not in its_own,
             is_payment_hash_taken=entry.owner_of_payment_hash not in its_own,
         )
-
-    async def add(self, connection: AsyncConnection, new: Attempt) -> None:
-        """Insert an attempt."""
-        row = {
-            "attempt_id": new.attempt_id,
-            "reference": new.reference,
-            "price": f"{new.price:f}",
-            "currency": new.currency,
-            "created_here": new.created_here,
-            "created_at": new.created_at,
-            "deadline": new.deadline,
-        }
-        await execute(connection, INSERT, {**row, **_values(new)})
-
-    async def change(
-        self, connection: AsyncConnection, before: Attempt, after: Attempt
-    ) -> None:
-        """Update the changed columns, if the attempt is in the state of `before`."""
-        old = _values(before)
-        changed = {
-            name: value for name, value in _values(after).items() if value != old[name]
-        }
-        if not changed:
-            return
-        row = {"row_key": before.attempt_id, "expected_state": str(before.state)}
-        if (await execute(connection, UPDATE, {**changed, **row})).rowcount != 1:
-            raise _conflict(before)
 
     async def set_paid_attempt(
         self, connection: AsyncConnection, paid: Attempt
@@ -409,40 +370,28 @@ def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
     )
 
 
-def _values(attempt: Attempt) -> dict[str, object]:
-    """Return the values of the columns that change."""
-    values = {name: getattr(attempt, name) for name in _COLUMNS}
-    candidates = attempt.candidates
-    values["candidates"] = json.dumps(candidates) if candidates else None
-    values["attention"] = attention_for(attempt)
-    values["order_json"] = attempt._order_json  # noqa: SLF001 - stored unchanged
+def row_of(attempt: Attempt) -> dict[str, object]:
+    """Return the row of an attempt: for each field, and what a person has to do."""
+    row = attrs.asdict(attempt, recurse=False)
+    row["order_json"] = row.pop("_order_json")
+    row["price"] = f"{attempt.price:f}"
+    row["candidates"] = json.dumps(attempt.candidates) if attempt.candidates else None
+    row["attention"] = attention_for(attempt)
     # Drivers choose the type of a column by the exact type of its value.
-    return {n: str(v) if isinstance(v, str) else v for n, v in values.items()}
+    return {name: str(v) if isinstance(v, str) else v for name, v in row.items()}
 
 
 def _attempt(row: Row[tuple[object, ...]]) -> Attempt:
-    candidates = json.loads(row.a_candidates or "{}")
-    return Attempt(
-        reference=row.a_reference,
-        price=Decimal(row.a_price),
-        currency=row.a_currency,
-        attempt_id=row.a_attempt_id,
-        created_here=row.a_created_here,
-        state=AttemptState(row.a_state),
-        order_id=row.a_order_id,
-        payment_hash=row.a_payment_hash,
-        failed_check=row.a_failed_check,
-        hinted_order_id=row.a_hinted_order_id,
-        status=None if row.a_status is None else OrderStatus(row.a_status),
-        candidates={name: OrderStatus(status) for name, status in candidates.items()},
-        created_at=row.a_created_at,
-        deadline=row.a_deadline,
-        sent_at=row.a_sent_at,
-        last_polled_at=row.a_last_polled_at,
-        next_poll_at=row.a_next_poll_at,
-        payable_until=row.a_payable_until,
-        order_json=row.a_order_json,
-    )
+    """Return the attempt of a row that `row_of` returned."""
+    fields: dict[str, Any] = {name: getattr(row, f"a_{name}") for name in _FIELDS}
+    status, candidates = fields["status"], json.loads(fields["candidates"] or "{}")
+    fields |= {
+        "price": Decimal(fields["price"]),
+        "state": AttemptState(fields["state"]),
+        "status": None if status is None else OrderStatus(status),
+        "candidates": {name: OrderStatus(known) for name, known in candidates.items()},
+    }
+    return Attempt(**fields)
 
 
 def _conflict(attempt: Attempt) -> OrderStoreError:
@@ -477,9 +426,13 @@ class LockedAttempt:
 
         The `fields` are written in any case. The next poll is scheduled again if the
         state changes or Aurpay was queried.
+
+        Raises:
+            OrderStoreError: another transaction has changed its state without the lock.
         """
         before = self.attempt
-        state = before.state.first_of(targets)
+        allowed = {before.state, *MOVES[before.state]}
+        state = next((one for one in targets if one in allowed), before.state)
         after = _evolve(before, state=state, **fields)
         due = next_poll(after, self.entry.now)
         is_rescheduled = (
@@ -487,7 +440,13 @@ class LockedAttempt:
         )
         if is_rescheduled and "next_poll_at" not in fields:
             after = _evolve(after, next_poll_at=due)
-        await self.rows.change(self.connection, before, after)
+        old, new = row_of(before), row_of(after)
+        changed = {name: value for name, value in new.items() if value != old[name]}
+        if changed:
+            row = {"row_key": before.attempt_id, "expected_state": str(before.state)}
+            done = await execute(self.connection, UPDATE, {**changed, **row})
+            if done.rowcount != 1:
+                raise _conflict(before)
         return Change(attempt=after, before=before.state)
 
 

@@ -22,7 +22,8 @@ from sqlalchemy import (
     update,
 )
 
-from .._db.tables import UtcDateTime, attempts, references
+from .._db.engine import UtcDateTime
+from .._db.tables import attempts, references
 from ._models import REVOCABLE, AttemptState, Attention
 from ._planner import DONE
 

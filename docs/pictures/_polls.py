@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from aurpay_async.orders import Attempt, AttemptState
-from aurpay_async.orders._planner import last_payment_at, poll_after
+from aurpay_async.orders._planner import last_payment_at, next_poll
 
 from ._svg import arrow, box, picture, text
 
@@ -56,7 +56,7 @@ def polls() -> Sequence[timedelta]:
     )
     times = [created]
     while times[-1] < attempt.payable_until:
-        times.append(poll_after(attempt, times[-1]))
+        times.append(next_poll(attempt, times[-1]) or attempt.payable_until)
     return [time - created for time in times[1:]]
 
 

@@ -18,10 +18,10 @@ from aurpay_async._core.clock import SystemClock
 from aurpay_async._db.engine import (
     STEP_LIMIT_S,
     Database,
+    UtcDateTime,
     execute,
     execute_and_commit,
 )
-from aurpay_async._db.tables import UtcDateTime
 from aurpay_async.errors import StoreUnavailableError
 from aurpay_async.testing import FakeClock
 
@@ -248,7 +248,7 @@ async def test_sqlite_writer_that_waits_too_long_for_its_turn_fails(
     async with database.begin():
         with monkeypatch.context() as patch:
             patch.setitem(STEP_LIMIT_S, "sqlite", 0)
-            with pytest.raises(StoreUnavailableError, match="database is locked"):
+            with pytest.raises(StoreUnavailableError, match="did not answer in 0 s"):
                 await write(database)
     await write(database)
     await database.aclose()

@@ -10,7 +10,7 @@ pytest.importorskip("sqlalchemy")
 
 from sqlalchemy.engine import make_url
 
-from aurpay_async._db.tables import UtcDateTime
+from aurpay_async._db.engine import UtcDateTime
 
 POSTGRESQL = make_url("postgresql+asyncpg://").get_dialect()()
 SQLITE = make_url("sqlite+aiosqlite://").get_dialect()()

@@ -679,6 +679,7 @@ class World:
         for patch in (
             mock.patch("sqlalchemy.ext.asyncio.engine.greenlet_spawn", counted),
             mock.patch("os.urandom", random_bytes),
+            mock.patch("random._urandom", random_bytes),  # of the module secrets
             mock.patch("asyncio.to_thread", _in_this_thread),
         ):
             patched.enter_context(patch)

@@ -13,7 +13,8 @@ from sqlalchemy import event, text
 from aurpay_async import OrderStatus
 from aurpay_async.errors import AurpayError, InvalidRequestError
 from aurpay_async.orders import AttemptState, OrderStore, _statements
-from aurpay_async.orders._models import Attention, attention_for
+from aurpay_async.orders._models import Attention
+from aurpay_async.orders._planner import attention_for
 
 from .conftest import make_tables
 from .platform import URLS

@@ -508,9 +508,8 @@ class TestTransactions:
             OrderStoreError, match="was changed by a transaction"
         ) as caught:
             async with rows.writing() as connection:
-                await rows.change(
-                    connection, stale, attrs.evolve(stale, state=S.CANDIDATES_FOUND)
-                )
+                locked = attrs.evolve(locked, connection=connection, attempt=stale)
+                await locked.move(S.CANDIDATES_FOUND)
         assert caught.value.retryable
         async with rows.writing() as connection:
             await rows.set_paid_attempt(connection, attempt)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Boolean, Column, ForeignKey, Text
 from sqlalchemy import text as sql
 
-from ..tables import UtcDateTime
+from ..engine import UtcDateTime
 
 if TYPE_CHECKING:
     from datetime import datetime
