@@ -124,17 +124,17 @@ def drop_pool(engine: AsyncEngine) -> None:
     This runs in a thread without an event loop: the finaliser of aiosqlite reports to
     the running loop from another thread, and the loop may be closed before.
     """
-
-    def drop() -> None:
-        with warnings.catch_warnings():
-            # Drivers warn about each connection that was not closed.
-            warnings.simplefilter("ignore")
-            engine.sync_engine.dispose(close=False)
-            gc.collect()
-
-    dropping = Thread(target=drop)
+    dropping = Thread(target=_drop_pool, args=[engine])
     dropping.start()
     dropping.join()
+
+
+def _drop_pool(engine: AsyncEngine) -> None:
+    with warnings.catch_warnings():
+        # Drivers warn about each connection that was not closed.
+        warnings.simplefilter("ignore")
+        engine.sync_engine.dispose(close=False)
+        gc.collect()
 
 
 #: Pools of the parent process. The references keep their connections from being
@@ -145,13 +145,11 @@ _T = TypeVar("_T")
 
 #: The time limit of one step in seconds, by dialect.
 #:
-#: Every statement finds its rows by an index, so PostgreSQL answers within
-#: milliseconds unless another transaction holds the row. If the server disappeared
-#: without a reset, TCP reports the failure only after many minutes; 10 s is below the
-#: timeouts of callback senders and HTTP clients, which are 15 s or more.
-#:
-#: SQLite waits up to 15 s for another writer (`SQLITE_BUSY_S`), and a task may wait as
-#: long for a connection of the pool before. A writer waits as long for its turn.
+#: PostgreSQL answers within milliseconds unless another transaction holds the row. TCP
+#: reports a server that disappeared only after many minutes. 10 s is below the timeouts
+#: of callback senders and HTTP clients, which are 15 s or more. SQLite waits up to 15 s
+#: for another writer (`SQLITE_BUSY_S`), and a task may wait as long before that for a
+#: connection of the pool.
 STEP_LIMIT_S: Final[dict[str, float]] = {"postgresql": 10.0, "sqlite": 32.0}
 
 _POOLER_ADVICE: Final = (
@@ -193,11 +191,7 @@ async def execute(
     statement: sa.Executable,
     parameters: Mapping[str, object] | None = None,
 ) -> sa.CursorResult[Any]:
-    """Execute a statement and return its result; the result has its `rowcount`.
-
-    Build a statement once, with `bindparam`, and pass the values as `parameters`:
-    SQLAlchemy then finds the compiled statement without walking through it.
-    """
+    """Execute a statement and return its result; the result has its `rowcount`."""
     # Without this option, SQLAlchemy drops the row count of an INSERT.
     options = {"preserve_rowcount": True}
     return await step(
@@ -371,12 +365,7 @@ _URLS: Final = (
 
 @final
 class Database:
-    """A database engine with a pool bound to the current process and event loop.
-
-    The engine is always the same object. Its connections belong to the process and the
-    loop that opened them: a forked child, and a new loop after the old one was closed,
-    get new connections.
-    """
+    """A database engine with a pool bound to the current process and event loop."""
 
     def __init__(self, engine_or_url: AsyncEngine | str, user: str) -> None:
         """Validate the arguments of the public class `user`, without I/O.
@@ -439,10 +428,8 @@ class Database:
         """Open a connection on which `execute_and_commit` commits each statement.
 
         Args:
-            engine: The engine with another isolation level, if each statement is not
-                to be committed.
-            writes: Whether a statement will write, so that it has to wait on SQLite
-                until no other task of this process does.
+            engine: The engine with another isolation level, for a transaction.
+            writes: Whether to wait on SQLite until no other task here writes.
 
         Raises:
             ConfigurationError: it was closed, or is in use on another event loop.
@@ -494,9 +481,8 @@ class Database:
     ) -> sa.ColumnElement[datetime]:
         """Return an SQL expression for the time, plus `after`.
 
-        It needs no query: use it in the values of an INSERT or UPDATE, in a WHERE (an
-        index is used), or as a column of a SELECT. Its value is that of the execution,
-        so a statement that contains it can be built once.
+        Its value is that of the execution, so a statement that contains it can be built
+        once. A WHERE with it uses an index.
 
         On PostgreSQL it is the server's ``clock_timestamp()``, so that machines with
         different clocks agree. On SQLite, where all processes are on one machine, it is
@@ -514,9 +500,6 @@ class Database:
 
     def _bind(self) -> PoolOwner:
         """Bind the engine's pool to this process and the running event loop.
-
-        A pool of the parent process, or of a closed loop, is replaced by an empty one.
-        Nothing is sent on its connections.
 
         Raises:
             ConfigurationError: the pool is in use on another event loop.
@@ -696,7 +679,7 @@ def _reset(
 ) -> None:
     """Record since when a connection is idle; roll an open transaction of SQLite back.
 
-    SQLite knows whether one is open; a needless rollback takes as long as a query.
+    A needless rollback would take as long as a query.
     """
     record.info[_IDLE_SINCE] = SystemClock().monotonic()
     driver = cast("Any", connection).driver_connection

@@ -23,7 +23,6 @@ import random
 from copy import copy
 from datetime import timedelta
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast, final
 
 import attrs
@@ -105,15 +104,8 @@ class Answers:
             sending.attempt.attempt_id, "attempt_id", order.order_id, payment_hash
         )
         try:
-<<<<<<< HEAD
-            return await self._with_retries(
-                sending, partial(self._store_order, sending, order)
-            )
-        except (OrderStoreError, ConfigurationError) as error:
-=======
             stored = await self._write(sending, key, partial(_store_order, order))
-        except OrderStoreError as error:
->>>>>>> 1a4e511 (Shorten the path of get_or_create: merge functions with one caller, and check an engine's transactions once)
+        except (OrderStoreError, ConfigurationError) as error:
             self._remember(sending, order)
             error.outcome, error.order_id = RequestOutcome.UNKNOWN, order.order_id
             error.sent_at = sending.now
@@ -129,8 +121,6 @@ class Answers:
                 error,
             )
             raise
-<<<<<<< HEAD
-=======
         self.unstored.pop(sending.attempt.reference, None)
         if isinstance(stored, UntrustedOrderError):
             raise stored
@@ -139,7 +129,6 @@ class Answers:
         if _log.isEnabledFor(logging.INFO):
             log_fields(_log, logging.INFO, log_fields_of(stored), "order created")
         return order
->>>>>>> 1a4e511 (Shorten the path of get_or_create: merge functions with one caller, and check an engine's transactions once)
 
     async def fail(self, sending: Sending, error: AurpayError) -> None:
         """Store the outcome of a call that failed."""
@@ -154,7 +143,9 @@ class Answers:
     ) -> _T:
         """Lock an attempt and write to it, with retries until its deadline."""
         rows, clock, attempt = self._repository.rows, self._clock, sending.attempt
-        for failures in count(1):
+        left = attempt.deadline - attempt.created_at
+        ends, failures = sending.monotonic + left.total_seconds(), 0
+        while True:
             try:
                 async with rows.database.begin() as connection:
                     locked = await rows.find_and_lock(connection, key)
@@ -162,17 +153,11 @@ class Answers:
                         locked = await _restore(rows, connection, key, attempt)
                     return await write(locked)
             except OrderStoreError as error:
+                failures += 1
                 pause = _PAUSES.backoff(failures, 1 - random.random() / 2)  # noqa: S311
-                elapsed = timedelta(
-                    seconds=clock.monotonic() - sending.monotonic + pause
-                )
-                if (
-                    not error.retryable
-                    or attempt.created_at + elapsed > attempt.deadline
-                ):
+                if not error.retryable or clock.monotonic() + pause > ends:
                     raise
             await clock.sleep(pause)
-        raise AssertionError  # unreachable: count() does not end
 
     def _remember(self, sending: Sending, order: LightningOrder) -> None:
         now = self._repository.client._clock.now()  # noqa: SLF001 - as in the expiry checks
@@ -184,58 +169,6 @@ class Answers:
         self.unstored[sending.attempt.reference] = (sending, order)
 
 
-<<<<<<< HEAD
-    async def _store_order(
-        self, sending: Sending, order: LightningOrder
-    ) -> LightningOrder | None:
-        order_id, invoice = order.order_id, order.payment_request
-        payment_hash = invoice.payment_hash
-        async with self._locking(sending.attempt, order_id, payment_hash) as locked:
-            if locked.is_order_taken or locked.is_payment_hash_taken:
-                change = await _withhold_duplicate(locked, order)
-            else:
-                current = locked.attempt
-                is_payable = locked.entry.allows_payable(current.attempt_id)
-                change = await locked.move(
-                    AttemptState.PAYABLE if is_payable else AttemptState.WITHHELD,
-                    AttemptState.WITHHELD,
-                    order_id=order_id,
-                    payment_hash=payment_hash,
-                    status=current.status or order.status,
-                    candidates={},
-                    payable_until=last_payment_at(
-                        current.created_at, invoice.expires_at
-                    ),
-                    order_json=order.to_json(),
-                )
-        self.unstored.pop(change.reference, None)
-        if locked.is_order_taken or locked.is_payment_hash_taken:
-            raise _duplicate_error(order, is_order_taken=locked.is_order_taken)
-        if change.attempt.state is not AttemptState.PAYABLE:
-            return None
-        if _log.isEnabledFor(logging.INFO):
-            log_fields(
-                _log, logging.INFO, log_fields_of(change.attempt), "order created"
-            )
-        return order
-
-    @asynccontextmanager
-    async def _locking(
-        self, attempt: Attempt, order_id: str | None, payment_hash: str | None = None
-    ) -> AsyncGenerator[LockedAttempt, None]:
-        """Lock an attempt; insert it again if a failover has lost the last commits."""
-        rows = self._repository.rows
-        key = Key(attempt.attempt_id, order_id=order_id, payment_hash=payment_hash)
-        async with rows.database.begin() as connection:
-            locked = await rows.find_and_lock(connection, key)
-            if locked is None:
-                of = (attempt.reference, attempt.price, attempt.currency)
-                await rows.begin(connection, *of)
-                restored = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
-                await rows.add(connection, restored)
-                locked = await rows.lock(connection, key)
-            yield locked
-=======
 async def _restore(
     rows: Rows, connection: AsyncConnection, key: Key, attempt: Attempt
 ) -> LockedAttempt:
@@ -244,7 +177,6 @@ async def _restore(
     restored = attrs.evolve(attempt, state=AttemptState.UNKNOWN)
     await execute(connection, INSERT, row_of(restored))
     return await rows.lock(connection, key)
->>>>>>> 1a4e511 (Shorten the path of get_or_create: merge functions with one caller, and check an engine's transactions once)
 
 
 async def _store_failure(

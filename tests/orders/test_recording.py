@@ -504,11 +504,9 @@ class TestTransactions:
             locked = await rows.lock(connection, Key(order.attempt_id or ""))
         attempt = locked.attempt
         stale = attrs.evolve(attempt, state=S.UNKNOWN)
-        with pytest.raises(
-            OrderStoreError, match="was changed by a transaction"
-        ) as caught:
-            async with rows.writing() as connection:
-                locked = attrs.evolve(locked, connection=connection, attempt=stale)
+        async with rows.writing() as connection:
+            locked = attrs.evolve(locked, connection=connection, attempt=stale)
+            with pytest.raises(OrderStoreError, match="was changed by") as caught:
                 await locked.move(S.CANDIDATES_FOUND)
         assert caught.value.retryable
         async with rows.writing() as connection:
