@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from doctest import ELLIPSIS, DocTestParser, OutputChecker
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -95,8 +96,11 @@ async def run(name: str, **names: Any) -> SimpleNamespace:
 
     Args:
         name: The definition, without ``aurpay_async.``.
-        names: The names that the example takes as given.
+        names: The names that the example takes as given; that of an adapter is added.
     """
+    module, _, own = name.rpartition(".")
+    if module.startswith("contrib."):
+        names[own] = getattr(import_module(f"aurpay_async.{module}"), own)
     for example in DocTestParser().get_examples(DOCSTRINGS[name]):
         code = compile(
             example.source,
@@ -236,11 +240,8 @@ async def test_example_of_the_processor_fulfils_a_paid_order(shop: Shop) -> None
 
 
 async def test_example_for_aiohttp_fulfils_a_paid_order(shop: Shop) -> None:
-    from aurpay_async.contrib.aiohttp import callback_handler
-
     it = await run(
         "contrib.aiohttp.callback_handler",
-        callback_handler=callback_handler,
         processor=shop.processor(),
         app=web.Application(),
     )
@@ -249,8 +250,6 @@ async def test_example_for_aiohttp_fulfils_a_paid_order(shop: Shop) -> None:
 
 
 async def test_example_for_aiohttp_streams_the_status_of_an_order(shop: Shop) -> None:
-    from aurpay_async.contrib.aiohttp import send_order_events
-
     order = await shop.aurpay.create_order("20.00", "USD")
     await shop.sandbox.pay(order.order_id)
 
@@ -259,7 +258,6 @@ async def test_example_for_aiohttp_streams_the_status_of_an_order(shop: Shop) ->
 
     it = await run(
         "contrib.aiohttp.send_order_events",
-        send_order_events=send_order_events,
         web=web,
         aurpay=shop.aurpay,
         get_session=get_session,
@@ -275,14 +273,11 @@ async def test_example_for_django_fulfils_a_paid_order(shop: Shop) -> None:
     from django.test import AsyncRequestFactory
     from django.urls import path
 
-    from aurpay_async.contrib.django import callback_view
-
     from .contrib.shops import use_django
 
     use_django()
     it = await run(
         "contrib.django.callback_view",
-        callback_view=callback_view,
         path=path,
         processor=shop.processor(),
     )
@@ -295,11 +290,8 @@ async def test_example_for_django_fulfils_a_paid_order(shop: Shop) -> None:
 async def test_example_for_litestar_fulfils_a_paid_order(shop: Shop) -> None:
     from litestar import Litestar
 
-    from aurpay_async.contrib.litestar import callback_handler
-
     it = await run(
         "contrib.litestar.callback_handler",
-        callback_handler=callback_handler,
         Litestar=partial(Litestar, logging_config=None),  # it would stay configured
         processor=shop.processor(),
     )
@@ -309,11 +301,8 @@ async def test_example_for_litestar_fulfils_a_paid_order(shop: Shop) -> None:
 async def test_example_for_quart_fulfils_a_paid_order(shop: Shop) -> None:
     from quart import Quart
 
-    from aurpay_async.contrib.quart import callback_blueprint
-
     it = await run(
         "contrib.quart.callback_blueprint",
-        callback_blueprint=callback_blueprint,
         processor=shop.processor(),
         app=Quart("shop"),
     )
@@ -323,11 +312,8 @@ async def test_example_for_quart_fulfils_a_paid_order(shop: Shop) -> None:
 async def test_example_for_starlette_fulfils_a_paid_order(shop: Shop) -> None:
     from starlette.applications import Starlette
 
-    from aurpay_async.contrib.starlette import callback_route
-
     it = await run(
         "contrib.starlette.callback_route",
-        callback_route=callback_route,
         Starlette=Starlette,
         processor=shop.processor(),
     )
@@ -337,11 +323,8 @@ async def test_example_for_starlette_fulfils_a_paid_order(shop: Shop) -> None:
 async def test_example_for_fastapi_fulfils_a_paid_order(shop: Shop) -> None:
     from fastapi import FastAPI
 
-    from aurpay_async.contrib.starlette import callback_router
-
     it = await run(
         "contrib.starlette.callback_router",
-        callback_router=callback_router,
         processor=shop.processor(),
         app=FastAPI(),
     )
@@ -353,11 +336,8 @@ async def test_example_of_the_fastapi_dependency_verifies_a_callback(
 ) -> None:
     from fastapi import Depends, FastAPI
 
-    from aurpay_async.contrib.starlette import verified_callback
-
     it = await run(
         "contrib.starlette.verified_callback",
-        verified_callback=verified_callback,
         CallbackEvent=CallbackEvent,
         Annotated=Annotated,
         Depends=Depends,
@@ -373,13 +353,10 @@ async def test_example_for_fastapi_streams_the_status_of_an_order(shop: Shop) ->
     from fastapi import FastAPI, Request
     from fastapi.responses import StreamingResponse
 
-    from aurpay_async.contrib.starlette import order_events
-
     order = await shop.aurpay.create_order("20.00", "USD")
     await shop.sandbox.pay(order.order_id)
     it = await run(
         "contrib.starlette.order_events",
-        order_events=order_events,
         Request=Request,
         StreamingResponse=StreamingResponse,
         aurpay=shop.aurpay,

@@ -10,6 +10,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 from weakref import finalize
 
+import attrs
+
 from .._core.clock import wall_time_at
 from .._core.events import AttemptEvent, error_and_outcome
 from ..errors import AurpayError, ConfigurationError, RequestOutcome, TransportError
@@ -75,6 +77,7 @@ else:
 
 
 @final
+@attrs.define(eq=False)
 class LazyTransport:
     """Send through the user's transport, or through aiohttp.
 
@@ -83,24 +86,15 @@ class LazyTransport:
     this package is fast, and the imports do not block the event loop.
     """
 
-    def __init__(
-        self,
-        origin: str,
-        *,
-        given: Transport | None,
-        session: aiohttp.ClientSession | None,
-        trust_env: bool,
-        signs_references: bool = False,
-        created_at: str = "",
-    ) -> None:
-        self._origin = origin
-        self._signs_references = signs_references
-        self._created_at = created_at
-        self._given = given
-        self._session = session
-        self._trust_env = trust_env
-        self._own: AiohttpTransport | None = None
-        self._open = self._closed = False
+    _origin: str
+    _given: Transport | None
+    _session: aiohttp.ClientSession | None
+    _trust_env: bool
+    _signs_references: bool = False
+    _created_at: str = ""
+    _own: AiohttpTransport | None = attrs.field(default=None, init=False)
+    _open: bool = attrs.field(default=False, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
 
     async def send(self, request: Request) -> Response:
         """Send through the transport behind this one.
@@ -220,27 +214,17 @@ def _random() -> float:
 
 
 @final
+@attrs.frozen(eq=False)
 class RetryingTransport:
     """Raise error responses as exceptions, and retry as `_retry` decides."""
 
-    def __init__(
-        self,
-        inner: Transport,
-        *,
-        policy: RetryPolicy,
-        budget: RetryBudget,
-        timeouts: Timeouts,
-        clock: Clock,
-        instrumentation: Instrumentation,
-        jitter: Callable[[], float] = _random,
-    ) -> None:
-        self._inner = inner
-        self._policy = policy
-        self._budget = budget
-        self._timeouts = timeouts
-        self._clock = clock
-        self._instrumentation = instrumentation
-        self._jitter = jitter
+    _inner: Transport
+    _policy: RetryPolicy
+    _budget: RetryBudget
+    _timeouts: Timeouts
+    _clock: Clock
+    _instrumentation: Instrumentation
+    _jitter: Callable[[], float] = _random
 
     @property
     def attempt_s(self) -> float:

@@ -252,11 +252,9 @@ def parse_rates(body: bytes) -> Mapping[str, str]:
 
 def parse_seconds(body: bytes) -> float:
     """Parse an object with the only member ``advance_s``."""
-    step = _parse_json(body)
-    if isinstance(step, dict) and [*cast("dict[str, object]", step)] == ["advance_s"]:
-        seconds = cast("dict[str, object]", step)["advance_s"]
-        if isinstance(seconds, int | float) and not isinstance(seconds, bool):
-            return seconds
+    seconds = _parse_member(body, "advance_s")
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+        return seconds
     raise InvalidRequestError(
         "must be a number", field="advance_s", hint='write {"advance_s": 1800}'
     )
@@ -264,16 +262,21 @@ def parse_seconds(body: bytes) -> float:
 
 def parse_coin(body: bytes) -> str:
     """Parse an object with the only member ``coin``, the name of a coin."""
-    choice = _parse_json(body)
-    if isinstance(choice, dict) and [*cast("dict[str, object]", choice)] == ["coin"]:
-        coin = cast("dict[str, object]", choice)["coin"]
-        if isinstance(coin, str) and coin in COINS:
-            return coin
+    coin = _parse_member(body, "coin")
+    if isinstance(coin, str) and coin in COINS:
+        return coin
     raise InvalidRequestError(
         f"must be one of {', '.join(COINS)}",
         field="coin",
         hint='write {"coin": "BTC-LN"}',
     )
+
+
+def _parse_member(body: bytes, name: str) -> object:
+    """Return the only member of a JSON object; ``None`` if it is another value."""
+    value = _parse_json(body)
+    members = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    return members[name] if [*members] == [name] else None
 
 
 def _parse_json(body: bytes) -> object:

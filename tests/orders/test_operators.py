@@ -84,6 +84,18 @@ async def references(store: OrderStore) -> list[str]:
     return found
 
 
+def open_cart_2_during_deletion(store: OrderStore) -> None:
+    """Insert an open attempt after the statement that chooses the references."""
+
+    @event.listens_for(store.engine.sync_engine, "before_cursor_execute")
+    def insert(connection: Any, _: Any, statement: str, *__: Any) -> None:
+        if "reference IN (" in statement and statement.startswith("SELECT"):
+            connection.exec_driver_sql(
+                "UPDATE aurpay_attempts SET state = 'creating' "
+                "WHERE reference = 'cart-2'"
+            )
+
+
 def ids(attempts: Sequence[Attempt]) -> list[str]:
     return [one.reference for one in attempts]
 
@@ -325,15 +337,7 @@ class TestPruning:
         await expire(store, platform, clock)
         clock.advance(YEAR.total_seconds())
 
-        @event.listens_for(store.engine.sync_engine, "before_cursor_execute")
-        def insert(connection: Any, _: Any, statement: str, *__: Any) -> None:
-            if "reference IN (" in statement and statement.startswith("SELECT"):
-                # the statement after the one that chooses the references
-                connection.exec_driver_sql(
-                    "UPDATE aurpay_attempts SET state = 'creating' "
-                    "WHERE reference = 'cart-2'"
-                )
-
+        open_cart_2_during_deletion(store)
         assert await store.prune() == 1
         assert await references(store) == ["cart-2"]
 
@@ -351,14 +355,7 @@ class TestPruning:
         await expire(store, platform, clock)
         clock.advance(YEAR.total_seconds())
 
-        @event.listens_for(store.engine.sync_engine, "before_cursor_execute")
-        def insert(connection: Any, _: Any, statement: str, *__: Any) -> None:
-            if "reference IN (" in statement and statement.startswith("SELECT"):
-                connection.exec_driver_sql(
-                    "UPDATE aurpay_attempts SET state = 'creating' "
-                    "WHERE reference = 'cart-2'"
-                )
-
+        open_cart_2_during_deletion(store)
         assert await store.prune() == 2
         assert await references(store) == ["cart-2"]
 
