@@ -41,8 +41,10 @@ from importlib.metadata import distributions
 print(*sorted(f"{d.name} {d.version}" for d in distributions()), sep=", ")
 """
 
-#: All tests, on all processors.
+#: The default suite, on all processors: all tests but the slow ones.
 SUITE = ("pytest", "-q", "-n", "auto")
+#: All tests.
+ALL_TESTS = (*SUITE, "-m", "")
 
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 
@@ -81,22 +83,22 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     if session.python != COVERED:
         # With all warnings of Python as errors.
-        with_warnings = ("python", "-X", "dev", "-W", "error", "-m", *SUITE)
+        with_warnings = ("python", "-X", "dev", "-W", "error", "-m", *ALL_TESTS)
         session.run(*with_warnings, *session.posargs)
         return
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()) / "coverage")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", *SUITE, *session.posargs)
+    session.run("coverage", "run", "-m", *ALL_TESTS, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
 
 @nox.session(python=LOWEST)
 def uvloop(session: nox.Session) -> None:
-    """Run the tests of the client and of callbacks on uvloop."""
+    """Run all tests on uvloop."""
     install(session, "test")
     session.env["AURPAY_TEST_UVLOOP"] = "1"
-    session.run(*SUITE, "tests/client", "tests/callbacks", *session.posargs)
+    session.run(*ALL_TESTS, *session.posargs)
 
 
 @nox.session(python=LOWEST)
@@ -115,7 +117,7 @@ def lowest(session: nox.Session) -> None:
     session.env["UV_RESOLUTION"] = "lowest-direct"
     install(session, "test")
     session.run("python", "-c", VERSIONS)
-    session.run(*SUITE, *session.posargs)
+    session.run(*ALL_TESTS, *session.posargs)
 
 
 @nox.session
@@ -139,7 +141,7 @@ def pictures(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Check both archives, and run the suite on the built wheel."""
+    """Check both archives, and run the default suite on the built wheel."""
     session.install("--group", "build")
     folder = Path(session.create_tmp()).resolve()
     shutil.rmtree(folder)
@@ -180,7 +182,7 @@ def postgresql(session: nox.Session) -> None:
     folders = ("callbacks", "cli", "db", "examples", "orders", "workers")
     where = tuple(f"tests/{folder}" for folder in folders)
     chosen = ("-k", "postgresql or processes or workers or crashes", "-rs")
-    session.run(*SUITE, *where, *chosen, *session.posargs)
+    session.run(*ALL_TESTS, *where, *chosen, *session.posargs)
 
 
 @nox.session
@@ -192,7 +194,7 @@ def browser(session: nox.Session) -> None:
     folder = Path(session.create_tmp()).resolve()
     session.env["AURPAY_SCREENSHOTS"] = str(folder / "screenshots")
     chosen = ("tests/browser", "tests/bolt11/test_qr.py")
-    session.run(*SUITE, *chosen, *session.posargs)
+    session.run(*ALL_TESTS, *chosen, *session.posargs)
 
 
 @nox.session
@@ -202,7 +204,7 @@ def examples(session: nox.Session) -> None:
     session.env["AURPAY_TEST_EXAMPLES"] = "1"
     # Restarting a killed process takes six seconds each time.
     slow = ("-o", "faulthandler_timeout=600")
-    session.run(*SUITE, *slow, "tests/examples", *session.posargs)
+    session.run(*ALL_TESTS, *slow, "tests/examples", *session.posargs)
 
 
 @nox.session

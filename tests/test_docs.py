@@ -192,6 +192,9 @@ def test_an_example_runs_and_prints_what_it_shows(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient`")
 @pytest.mark.filterwarnings("ignore:The anyio.abc.BlockingPortal alias")
+# uvloop warns while it closes the loop of the client's connection; if the warning is an
+# error, it leaves the connection open and waits for it for ever.
+@pytest.mark.filterwarnings("ignore:unclosed resource:ResourceWarning")
 async def test_callback_beside_the_lifespan_of_test_client_is_answered_with_503(
     aurpay_sandbox: Sandbox,
     aurpay_client: AurpayClient,
