@@ -117,7 +117,10 @@ class LazyTransport:
         import asyncio
 
         require_task()
-        own = await asyncio.to_thread(self._load)
+        try:
+            own = await asyncio.to_thread(self._load)
+        except RuntimeError:  # no thread can be started
+            own = self._load()
         # A concurrent call may have opened it while this one waited.
         if not self._open:
             self._own, self._open = own, True

@@ -37,7 +37,7 @@ import attrs
 import sqlalchemy as sa
 from sqlalchemy import bindparam, event, func, literal, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError, StatementError
+from sqlalchemy.exc import SQLAlchemyError, StatementError, UnboundExecutionError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -170,9 +170,8 @@ _HOST_ADVICE: Final = (
 )
 
 _ABORTED_ADVICE: Final = (
-    "an earlier statement of this transaction failed, and its exception was ignored: "
-    "write ON CONFLICT DO NOTHING, run it in connection.begin_nested(), or let its "
-    "exception propagate"
+    "an earlier statement of this transaction failed, and your code ignored that: write "
+    "ON CONFLICT DO NOTHING, or run the statement in connection.begin_nested()"
 )
 
 #: What to do, by PostgreSQL's SQLSTATE: invalid_sql_statement_name and
@@ -585,8 +584,9 @@ async def require_connection(caller: object) -> AsyncConnection:
     """
     connection = caller
     if isinstance(caller, AsyncSession):
-        bind = caller.get_bind()
-        connection = await step(bind.dialect.name, caller.connection())
+        with suppress(UnboundExecutionError):  # it has none, or one for each model
+            dialect = caller.get_bind().dialect.name
+            connection = await step(dialect, caller.connection())
     sync = (
         connection.sync_connection if isinstance(connection, AsyncConnection) else None
     )

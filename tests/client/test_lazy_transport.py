@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -40,6 +41,21 @@ async def test_concurrent_first_calls_share_one_session() -> None:
 async def test_users_transport_is_used_instead_of_aiohttp() -> None:
     given = MemoryTransport(Response(status=204))
     assert (await pool(given=given).send(REQUEST)).status == 204
+
+
+async def test_call_succeeds_if_no_thread_can_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The imports, which a thread does otherwise, block the event loop then."""
+
+    def fail(_: Thread) -> None:
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    given = MemoryTransport(Response(status=204))
+    with monkeypatch.context() as patch:
+        patch.setattr(Thread, "start", fail)
+        assert (await pool(given=given).send(REQUEST)).status == 204
 
 
 @pytest.mark.parametrize("used", [True, False])

@@ -426,6 +426,12 @@ async def test_session_on_an_unreachable_database_raises_the_same_error() -> Non
             await require_connection(session)
 
 
+async def test_session_that_is_bound_to_no_database_is_a_configuration_error() -> None:
+    """A session with another database for each model is not bound to one either."""
+    with pytest.raises(ConfigurationError, match="not <AsyncSession>"):
+        await require_connection(AsyncSession())
+
+
 @pytest.mark.parametrize(
     ("states", "advice"), [("26000", True), ("42P05", True), ("57P01", False)]
 )
