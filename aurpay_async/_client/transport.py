@@ -77,7 +77,7 @@ else:
 
 
 @final
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class LazyTransport:
     """Send through the user's transport, or through aiohttp.
 
@@ -86,12 +86,12 @@ class LazyTransport:
     this package is fast, and the imports do not block the event loop.
     """
 
-    _origin: str
-    _given: Transport | None
-    _session: aiohttp.ClientSession | None
-    _trust_env: bool
-    _signs_references: bool = False
-    _created_at: str = ""
+    origin: str
+    given: Transport | None
+    session: aiohttp.ClientSession | None
+    trust_env: bool
+    signs_references: bool = False
+    created_at: str = ""
     _own: AiohttpTransport | None = attrs.field(default=None, init=False)
     _open: bool = attrs.field(default=False, init=False)
     _closed: bool = attrs.field(default=False, init=False)
@@ -104,7 +104,7 @@ class LazyTransport:
         """
         if not self._open and not self._closed:
             await self.open()
-        transport = self._own if self._given is None else self._given
+        transport = self._own if self.given is None else self.given
         if self._closed or transport is None:
             raise ConfigurationError("this client is closed; create a new one")
         return await transport.send(request)
@@ -127,18 +127,18 @@ class LazyTransport:
             if own is not None:
                 # Also runs at interpreter exit, when it is too late for __del__.
                 finalize(
-                    self, own.close_forgotten, partial(_warn_unclosed, self._created_at)
+                    self, own.close_forgotten, partial(_warn_unclosed, self.created_at)
                 )
 
     def _load(self) -> AiohttpTransport | None:
         import_module("aurpay_async._api.orders")
-        if self._signs_references:
+        if self.signs_references:
             import_module("aurpay_async.callbacks._identity")
-        if self._given is not None:
+        if self.given is not None:
             return None
         module = import_module(f"{__package__}.aiohttp")
         transport: AiohttpTransport = module.AiohttpTransport(
-            self._origin, session=self._session, trust_env=self._trust_env
+            self.origin, session=self.session, trust_env=self.trust_env
         )
         return transport
 
@@ -217,27 +217,27 @@ def _random() -> float:
 
 
 @final
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class RetryingTransport:
     """Raise error responses as exceptions, and retry as `_retry` decides."""
 
-    _inner: Transport
-    _policy: RetryPolicy
-    _budget: RetryBudget
-    _timeouts: Timeouts
-    _clock: Clock
-    _instrumentation: Instrumentation
-    _jitter: Callable[[], float] = _random
+    inner: Transport
+    policy: RetryPolicy
+    budget: RetryBudget
+    timeouts: Timeouts
+    clock: Clock
+    instrumentation: Instrumentation
+    jitter: Callable[[], float] = _random
 
     @property
     def attempt_s(self) -> float:
         """Seconds that one attempt may take."""
-        return self._timeouts.attempt
+        return self.timeouts.attempt
 
     @property
     def call_s(self) -> float:
         """Seconds that all attempts and the pauses between them may take."""
-        return self._timeouts.call
+        return self.timeouts.call
 
     def with_options(
         self,
@@ -247,13 +247,13 @@ class RetryingTransport:
     ) -> RetryingTransport:
         """Return a copy with other options on the same connections."""
         return RetryingTransport(
-            self._inner,
-            policy=policy or self._policy,
-            budget=budget or self._budget,
-            timeouts=timeouts or self._timeouts,
-            clock=self._clock,
-            instrumentation=self._instrumentation,
-            jitter=self._jitter,
+            self.inner,
+            policy=policy or self.policy,
+            budget=budget or self.budget,
+            timeouts=timeouts or self.timeouts,
+            clock=self.clock,
+            instrumentation=self.instrumentation,
+            jitter=self.jitter,
         )
 
     async def send(self, request: Request) -> Response:
@@ -263,18 +263,18 @@ class RetryingTransport:
             AurpayError: the error of the last attempt, with `attempts`, `sent_at` and
                 `retryable` filled in.
         """
-        budget = self._budget
+        budget = self.budget
         budget.tokens = min(budget.CAPACITY, budget.tokens + 1)
-        began = self._clock.monotonic()
-        deadline, connect = began + self._timeouts.call, self._timeouts.connect
+        began = self.clock.monotonic()
+        deadline, connect = began + self.timeouts.call, self.timeouts.connect
         for attempt in count(1):
-            timeout = min(self._timeouts.attempt, deadline - began)
+            timeout = min(self.timeouts.attempt, deadline - began)
             # Until the transport knows more.
             request.progress.outcome = RequestOutcome.UNKNOWN
             try:
                 if (timeout, connect) != (request.timeout, request.connect_timeout):
                     request = request.with_timeouts(timeout, connect)
-                response = await self._inner.send(request)
+                response = await self.inner.send(request)
                 if not 200 <= response.status < 300:
                     self._raise_status(request, response)
             except AurpayError as error:
@@ -286,24 +286,24 @@ class RetryingTransport:
                 self._report(request, attempt, began, interruption)
                 raise
             else:
-                if self._instrumentation.wants_attempts():
+                if self.instrumentation.wants_attempts():
                     self._report(request, attempt, began, response)
                 return (
                     response
                     if attempt == 1
                     else response.with_attempts(
-                        attempt, wall_time_at(self._clock, began)
+                        attempt, wall_time_at(self.clock, began)
                     )
                 )
-            await self._clock.sleep(pause)
-            began = self._clock.monotonic()
+            await self.clock.sleep(pause)
+            began = self.clock.monotonic()
             if began >= deadline:  # the event loop was blocked
                 raise failure
             del failure  # its traceback references this frame
         raise AssertionError  # unreachable: count() does not end
 
     def _raise_status(self, request: Request, response: Response) -> NoReturn:
-        now = self._clock.now()
+        now = self.clock.now()
         error = _envelope.status_error(response, request.effect, now)
         diagnose_clock(error, request, response, now)
         raise error
@@ -320,7 +320,7 @@ class RetryingTransport:
         error.attempts = attempt
         error.retryable = is_retryable(error, request.effect)
         if error.outcome is not RequestOutcome.NOT_SENT:
-            error.sent_at = wall_time_at(self._clock, began)
+            error.sent_at = wall_time_at(self.clock, began)
         request.progress.outcome = error.outcome
         decision = self._plan_retry(error, attempt, deadline)
         self._report(request, attempt, began, error, decision)
@@ -330,12 +330,12 @@ class RetryingTransport:
         self, error: AurpayError, attempt: int, deadline: float
     ) -> RetryDecision:
         return plan_retry(
-            self._policy,
-            self._budget,
+            self.policy,
+            self.budget,
             error,
             attempt=attempt,
-            remaining=deadline - self._clock.monotonic(),
-            jitter=self._jitter(),
+            remaining=deadline - self.clock.monotonic(),
+            jitter=self.jitter(),
         )
 
     def _report(
@@ -347,12 +347,12 @@ class RetryingTransport:
         decision: RetryDecision | None = None,
     ) -> None:
         error, outcome = error_and_outcome(result, request.progress)
-        self._instrumentation.emit(
+        self.instrumentation.emit(
             AttemptEvent(
                 operation=request.operation,
                 effect=request.effect,
                 attempt=attempt,
-                duration_s=self._clock.monotonic() - began,
+                duration_s=self.clock.monotonic() - began,
                 status=getattr(result, "status", None),
                 error=error,
                 outcome=outcome,

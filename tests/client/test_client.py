@@ -456,7 +456,7 @@ async def test_with_options_shares_connections_and_budget() -> None:
     await patient.create_order(20, "USD")
     await hasty.create_order(20, "USD")
     assert [request.timeout for request in transport.requests] == [15, 1]
-    assert hasty._transport._budget is patient._transport._budget
+    assert hasty._transport.budget is patient._transport.budget
     assert hasty._lazy_transport is patient._lazy_transport
     assert type(hasty) is AurpayClient
     await patient.aclose()

@@ -487,9 +487,9 @@ async def test_retries_of_polls_count_in_their_rate_and_in_a_budget_of_their_own
     down = Down()
     retry = RetryPolicy(max_attempts=4, base=0.001)
     async with client(down, clock, retry=retry, polls_per_second=0.5) as aurpay:
-        tokens = aurpay._transport._budget.tokens
+        tokens = aurpay._transport.budget.tokens
         await failure(aurpay.wait_for_payment(build_lightning_order(), timeout=60))
-        assert aurpay._transport._budget.tokens == tokens
+        assert aurpay._transport.budget.tokens == tokens
     assert 30 <= down.sent <= 34
 
 

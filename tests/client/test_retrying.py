@@ -241,7 +241,7 @@ async def test_with_options_of_the_transport_keeps_budget_and_defaults() -> None
     assert (await bench.fail()).attempts == 1
     bench.transport = bench.transport.with_options(None, RetryPolicy(max_attempts=2))
     assert bench.inner.requests[-1].timeout == 9
-    assert bench.transport._budget is bench.budget
+    assert bench.transport.budget is bench.budget
 
 
 async def test_each_attempt_emits_an_event() -> None:
