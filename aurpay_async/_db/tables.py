@@ -1,11 +1,12 @@
 """Tables of the order store and the inbox.
 
-Prices are stored as strings, because SQLite has no exact decimal type.
+Prices are stored as strings, because SQLite has no exact decimal type. The columns of
+`attempts` are the fields of `orders.Attempt`, which documents them.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import (
     Boolean,
@@ -19,6 +20,9 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 
 from .engine import UtcDateTime
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, TextClause
 
 #: All tables; for Alembic's ``target_metadata``.
 metadata: Final = MetaData()
@@ -52,20 +56,6 @@ references: Final = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
-#: For pruning: paid references are kept for longer than others.
-Index(
-    "aurpay_references_unpaid",
-    references.c.created_at,
-    sqlite_where=references.c.paid_attempt_id.is_(None),
-    postgresql_where=references.c.paid_attempt_id.is_(None),
-)
-Index(
-    "aurpay_references_paid",
-    references.c.created_at,
-    sqlite_where=references.c.paid_attempt_id.is_not(None),
-    postgresql_where=references.c.paid_attempt_id.is_not(None),
-)
-
 #: Calls that may have created an order, and the data of that order.
 attempts: Final = Table(
     "aurpay_attempts",
@@ -83,32 +73,23 @@ attempts: Final = Table(
     Column("price", Text, nullable=False),
     Column("currency", Text, nullable=False),
     Column("created_here", Boolean, nullable=False),
-    #: Aurpay's id of the order; unique.
     Column("order_id", Text),
-    #: The payment hash of its invoice; unique, because each hash can be paid only once.
+    #: Unique, because each hash can be paid only once.
     Column("payment_hash", Text),
-    #: The check that its answer failed: ``UntrustedOrderError.check``.
     Column("failed_check", Text),
-    #: The order that the body of a callback names. The body is not signed.
     Column("hinted_order_id", Text),
-    #: The order's status at Aurpay when it was last queried.
     Column("status", Text),
     #: ``LightningOrder.to_json()``.
     Column("order_json", Text),
-    #: Orders that match and are not proven to be the attempt's: a JSON object of ids
-    #: and statuses.
+    #: A JSON object of ids and statuses.
     Column("candidates", Text),
     #: What a person has to do: ``review``, ``refund``, or NULL.
     Column("attention", Text),
     Column("created_at", UtcDateTime, nullable=False),
-    #: When the call has ended, with or without an answer.
     Column("deadline", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime),
-    #: When Aurpay was last queried about it.
     Column("last_polled_at", UtcDateTime),
-    #: When the order is polled next; NULL if it is not polled any more.
     Column("next_poll_at", UtcDateTime),
-    #: The end of the period in which a payment can arrive.
     Column("payable_until", UtcDateTime, nullable=False),
     Index("aurpay_attempts_order_id", "order_id", unique=True),
     Index("aurpay_attempts_payment_hash", "payment_hash", unique=True),
@@ -119,29 +100,32 @@ attempts: Final = Table(
     Index("aurpay_attempts_created_at", "created_at", "attempt_id"),
 )
 
-#: For each table, a column that only unreleased versions created.
-OLD_COLUMNS: Final = {
-    "aurpay_callbacks": "touched",
-    "aurpay_references": "opened",
-    "aurpay_attempts": "next_look",
-}
 
-#: Few rows need a person, so this index stays small, and a planner with statistics
-#: about the table uses it as well.
-Index(
+def _partial_index(
+    name: str,
+    *columns: Column[object],
+    where: ColumnElement[bool] | TextClause,
+    unique: bool = False,
+) -> None:
+    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+_r, _a = references.c, attempts.c
+# For pruning: paid references are kept for longer than others.
+_paid = _r.paid_attempt_id
+_partial_index("aurpay_references_unpaid", _r.created_at, where=_paid.is_(None))
+_partial_index("aurpay_references_paid", _r.created_at, where=_paid.is_not(None))
+# Few rows need a person, so this index stays small, and a planner with statistics about
+# the table uses it as well.
+_partial_index(
     "aurpay_attempts_attention",
-    attempts.c.attention,
-    attempts.c.created_at,
-    attempts.c.attempt_id,
-    sqlite_where=attempts.c.attention.is_not(None),
-    postgresql_where=attempts.c.attention.is_not(None),
+    *(_a.attention, _a.created_at, _a.attempt_id),
+    where=_a.attention.is_not(None),
 )
-
-#: A reference has at most one active attempt.
-Index(
+# A reference has at most one active attempt.
+_partial_index(
     "aurpay_attempts_one_active",
-    attempts.c.reference,
+    _a.reference,
+    where=sql("state IN ('creating', 'payable')"),
     unique=True,
-    sqlite_where=sql("state IN ('creating', 'payable')"),
-    postgresql_where=sql("state IN ('creating', 'payable')"),
 )

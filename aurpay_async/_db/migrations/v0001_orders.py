@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Boolean, Column, ForeignKey, Text
 from sqlalchemy import text as sql
@@ -10,8 +10,6 @@ from sqlalchemy import text as sql
 from ..engine import UtcDateTime
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from alembic.operations import Operations
 
 revision = "0001"
@@ -49,15 +47,41 @@ _WHERE = {
 
 def upgrade(op: Operations) -> None:
     """Create missing tables: the merchant's own migrations may have created some."""
-    op.create_table("aurpay_callbacks", *_callbacks(), if_not_exists=True)
-    op.create_table("aurpay_references", *_references(), if_not_exists=True)
-    op.create_table("aurpay_attempts", *_attempts(), if_not_exists=True)
-    for name, columns in _INDEXES.items():
+    references = ForeignKey(
+        "aurpay_references.reference", name="aurpay_attempts_of_reference"
+    )
+    tables: dict[str, list[Column[Any]]] = {
+        "aurpay_callbacks": [
+            Column("key", Text, primary_key=True),
+            *_optional(Text, "handled", "token"),
+            *_required(UtcDateTime, "lease_until", "updated_at"),
+        ],
+        "aurpay_references": [
+            Column("reference", Text, primary_key=True),
+            *_required(Text, "price", "currency"),
+            *_optional(Text, "paid_attempt_id"),
+            *_required(UtcDateTime, "created_at"),
+        ],
+        "aurpay_attempts": [
+            Column("attempt_id", Text, primary_key=True),
+            Column("reference", Text, references, nullable=False),
+            *_required(Text, "state", "price", "currency"),
+            *_required(Boolean, "created_here"),
+            *_optional(Text, "order_id", "payment_hash", "failed_check"),
+            *_optional(Text, "hinted_order_id", "status", "order_json", "candidates"),
+            *_optional(Text, "attention"),
+            *_required(UtcDateTime, "created_at", "deadline", "payable_until"),
+            *_optional(UtcDateTime, "sent_at", "last_polled_at", "next_poll_at"),
+        ],
+    }
+    for name, columns in tables.items():
+        op.create_table(name, *columns, if_not_exists=True)
+    for name, indexed in _INDEXES.items():
         where = sql(_WHERE[name]) if name in _WHERE else None
         op.create_index(
             name,
             name[: name.index("_", len("aurpay_"))],
-            columns,
+            indexed,
             unique=name in _UNIQUE,
             sqlite_where=where,
             postgresql_where=where,
@@ -65,49 +89,9 @@ def upgrade(op: Operations) -> None:
         )
 
 
-def _callbacks() -> list[Column[str] | Column[datetime]]:
-    return [
-        Column("key", Text, primary_key=True),
-        Column("handled", Text),
-        Column("token", Text),
-        Column("lease_until", UtcDateTime, nullable=False),
-        Column("updated_at", UtcDateTime, nullable=False),
-    ]
+def _required(kind: Any, *names: str) -> list[Column[Any]]:  # noqa: ANN401
+    return [Column(name, kind, nullable=False) for name in names]
 
 
-def _references() -> list[Column[str] | Column[datetime]]:
-    return [
-        Column("reference", Text, primary_key=True),
-        Column("price", Text, nullable=False),
-        Column("currency", Text, nullable=False),
-        Column("paid_attempt_id", Text),
-        Column("created_at", UtcDateTime, nullable=False),
-    ]
-
-
-def _attempts() -> list[Column[str] | Column[datetime] | Column[bool]]:
-    reference = ForeignKey(
-        "aurpay_references.reference", name="aurpay_attempts_of_reference"
-    )
-    return [
-        Column("attempt_id", Text, primary_key=True),
-        Column("reference", Text, reference, nullable=False),
-        Column("state", Text, nullable=False),
-        Column("price", Text, nullable=False),
-        Column("currency", Text, nullable=False),
-        Column("created_here", Boolean, nullable=False),
-        Column("order_id", Text),
-        Column("payment_hash", Text),
-        Column("failed_check", Text),
-        Column("hinted_order_id", Text),
-        Column("status", Text),
-        Column("order_json", Text),
-        Column("candidates", Text),
-        Column("attention", Text),
-        Column("created_at", UtcDateTime, nullable=False),
-        Column("deadline", UtcDateTime, nullable=False),
-        Column("sent_at", UtcDateTime),
-        Column("last_polled_at", UtcDateTime),
-        Column("next_poll_at", UtcDateTime),
-        Column("payable_until", UtcDateTime, nullable=False),
-    ]
+def _optional(kind: Any, *names: str) -> list[Column[Any]]:  # noqa: ANN401
+    return [Column(name, kind) for name in names]
