@@ -31,8 +31,7 @@ except ImportError as _error:
     ) from _error
 
 from .._core.clock import SystemClock
-from .._db.engine import Database, execute, execute_and_commit, require_connection, step
-from .._db.migrations import require_no_old_tables
+from .._db.engine import Database, execute, execute_and_commit, require_connection
 from .._db.tables import callbacks, inbox_metadata
 from ..errors import StoreUnavailableError
 from ._identity import (
@@ -141,16 +140,10 @@ class SqlInbox:
         """Create the table and its index if missing; safe in several processes at once.
 
         Raises:
-            ConfigurationError: an unreleased version created the table.
             StoreUnavailableError: the database failed, or did not answer in time.
         """
         async with self._database.connect(writes=True) as connection:
             await _create(connection, CreateTable(callbacks, if_not_exists=True))
-            await step(
-                self._database.dialect,
-                connection.run_sync(require_no_old_tables),
-                connection,
-            )
             for index in callbacks.indexes:
                 await _create(connection, CreateIndex(index, if_not_exists=True))
 

@@ -164,28 +164,6 @@ async def test_schema_without_a_column_does_not_fit(database: Database) -> None:
     assert not await fits(database)
 
 
-@pytest.mark.parametrize("has_version", [False, True])
-async def test_tables_of_an_unreleased_version_are_rejected(
-    database: Database, url: str, *, has_version: bool
-) -> None:
-    await run(database, "CREATE TABLE aurpay_callbacks (key TEXT, touched BIGINT)")
-    await run(database, "CREATE TABLE aurpay_attempts (kept TEXT, next_look BIGINT)")
-    if has_version:
-        await run(database, "CREATE TABLE aurpay_version (version_num VARCHAR(32))")
-        await run(database, "INSERT INTO aurpay_version VALUES ('0001')")
-    message = "an unreleased version of aurpay-async created aurpay_callbacks, aurpay_a"
-    for use in (upgrade, fits):
-        with pytest.raises(ConfigurationError, match=message) as caught:
-            await use(database)
-        assert "use a new database, or drop" in str(caught.value)
-    async with SqlInbox(url) as inbox:
-        with pytest.raises(ConfigurationError, match=message):
-            await inbox.create_tables()
-    async with database.begin() as connection:
-        names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
-    assert "aurpay_references" not in names
-
-
 async def test_unreachable_database_is_an_error_and_not_an_old_version(
     database: Database,
 ) -> None:

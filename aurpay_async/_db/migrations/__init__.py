@@ -20,7 +20,7 @@ from sqlalchemy.exc import NoSuchTableError
 
 from ...errors import ConfigurationError
 from ..engine import execute, step
-from ..tables import OLD_COLUMNS, metadata
+from ..tables import metadata
 from . import v0001_orders
 
 if TYPE_CHECKING:
@@ -68,42 +68,17 @@ _WAIT: Final[Mapping[str, str]] = {
 
 
 async def fits(database: Database) -> bool:
-    """Return true if the tables have every column that this version needs.
-
-    Raises:
-        ConfigurationError: an unreleased version created the tables.
-    """
+    """Return true if the tables have every column that this version needs."""
     async with database.connect() as connection:
         return await step(database.dialect, connection.run_sync(_fits), connection)
 
 
 def _fits(connection: Connection) -> bool:
-    require_no_old_tables(connection)
     inspector = inspect(connection)
     return all(
         _columns(inspector, table.name).issuperset(table.columns.keys())
         for table in metadata.sorted_tables
     )
-
-
-def require_no_old_tables(connection: Connection) -> None:
-    """Reject the tables of an unreleased version, which cannot be migrated.
-
-    Raises:
-        ConfigurationError: the database has such a table.
-    """
-    inspector = inspect(connection)
-    old = [
-        table
-        for table, column in OLD_COLUMNS.items()
-        if column in _columns(inspector, table)
-    ]
-    if old:
-        raise ConfigurationError(
-            f"an unreleased version of aurpay-async created {', '.join(old)}, with "
-            "other columns, which cannot be migrated: use a new database, or drop "
-            f"{', '.join(OLD_COLUMNS)} and {TABLE} if you need none of their rows"
-        )
 
 
 def _columns(inspector: Inspector, table: str) -> set[str]:
@@ -118,7 +93,7 @@ async def upgrade(database: Database) -> None:
 
     Raises:
         ConfigurationError: Alembic is not installed; or a newer version of this
-            package, or an unreleased one, created the tables.
+            package has migrated the database.
     """
     await _load_alembic()
     for statement in _FIRST[database.dialect]:
@@ -147,7 +122,6 @@ def _upgrade(connection: Connection) -> None:
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
 
-    require_no_old_tables(connection)
     # Configured after the first statement, so that Alembic uses the open transaction.
     options = {"version_table": TABLE, "fn": _pending}
     context = MigrationContext.configure(connection, opts=options)
@@ -218,8 +192,7 @@ async def read_schema(database: Database) -> Schema:
     """Return the schema of a database.
 
     Raises:
-        ConfigurationError: Alembic is not installed; or an unreleased version created
-            the tables.
+        ConfigurationError: Alembic is not installed.
     """
     await _load_alembic()
     async with database.connect() as connection:
@@ -232,7 +205,6 @@ def _read_schema(connection: Connection) -> Schema:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    require_no_old_tables(connection)
     options: dict[str, Any] = {
         "version_table": TABLE,
         "compare_type": True,
