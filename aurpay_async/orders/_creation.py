@@ -99,15 +99,14 @@ class Answers:
             AurpayError: it could not be stored; `outcome` is UNKNOWN, and `order_id` is
                 its id.
         """
+        attempt_id, order_id = sending.attempt.attempt_id, order.order_id
         payment_hash = order.payment_request.payment_hash
-        key = Key(
-            sending.attempt.attempt_id, "attempt_id", order.order_id, payment_hash
-        )
+        key = Key(attempt_id, order_id=order_id, payment_hash=payment_hash)
         try:
             stored = await self._write(sending, key, partial(_store_order, order))
         except (OrderStoreError, ConfigurationError) as error:
             self._remember(sending, order)
-            error.outcome, error.order_id = RequestOutcome.UNKNOWN, order.order_id
+            error.outcome, error.order_id = RequestOutcome.UNKNOWN, order_id
             error.sent_at = sending.now
             if isinstance(error, OrderStoreError):
                 error.reference = sending.attempt.reference
@@ -115,7 +114,7 @@ class Answers:
             log_fields(
                 _log,
                 logging.WARNING,
-                log_fields_of(sending.attempt, error, order.order_id),
+                log_fields_of(sending.attempt, error, order_id),
                 "an order was created and is not stored yet; the next call for its "
                 "reference stores it: %s",
                 error,

@@ -49,7 +49,7 @@ from ._statements import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-    from sqlalchemy import Executable, Row, RowMapping, Select
+    from sqlalchemy import Row, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from .._client import AurpayClient
@@ -116,8 +116,6 @@ class Rows:
         soon = database.now(clock, CLOCK_SKEW)
         new = database.insert(references)
         self._sql = Statements(new, database.now(clock), soon)
-        #: What locks the rows of SQLite, all at once, before a read.
-        self._lock_all = [HOLD] if database.is_sqlite else []
 
     @asynccontextmanager
     async def writing(
@@ -221,10 +219,7 @@ class Rows:
             raise _conflict(paid)
 
     async def plan_poll(self, attempt: Attempt, at: datetime | None = None) -> bool:
-        """Set the time of an attempt's next poll, which is now without `at`.
-
-        Return false if it was changed since the attempt was read.
-        """
+        """Set the time of the next poll, or now; return false if it has changed."""
         values = {
             "row_key": attempt.attempt_id,
             "planned_poll_at": attempt.next_poll_at,
@@ -241,8 +236,7 @@ class Rows:
     async def due(self, limit: int) -> Snapshot:
         """Return the attempts to poll, the most urgent first.
 
-        If a clock that was ahead has delayed or ended the polls of an attempt, it is
-        due as well.
+        An attempt whose polls a clock that was ahead has delayed or ended is due.
         """
         urgent = await self._all(self._sql.due, row_limit=limit)
         rest = limit - len(urgent.attempts)
@@ -253,12 +247,12 @@ class Rows:
 
     async def count_open(self) -> OrderCounts:
         """Count the orders that are open or need a person, each to `_MAX_COUNT`."""
-        row = await self._count(self._sql.counts)
+        [row] = await self._read(self._sql.counts, row_limit=_MAX_COUNT)
         return OrderCounts(
-            orders={str(state): row[str(state)] for state in OPEN},
-            needs_review=row[str(Attention.REVIEW)],
-            duplicates=row[str(Attention.REFUND)],
-            lag_s=_lag(row["next"], row["now"]).total_seconds(),
+            orders={str(state): getattr(row, str(state)) for state in OPEN},
+            needs_review=getattr(row, str(Attention.REVIEW)),
+            duplicates=getattr(row, str(Attention.REFUND)),
+            lag_s=_lag(row).total_seconds(),
         )
 
     async def of(self, reference: str) -> Sequence[Attempt]:
@@ -267,33 +261,20 @@ class Rows:
 
     async def newest(self, state: AttemptState | None, limit: int) -> Sequence[Attempt]:
         """Return the newest attempts, of one state if it is given."""
-        sql = self._sql
-        if state is None:
-            return (await self._all(sql.newest, row_limit=limit)).attempts
-        found = await self._all(
-            sql.newest_in_state, row_key=str(state), row_limit=limit
-        )
-        return found.attempts
+        query = self._sql.newest
+        if state is not None:
+            query = query.where(_a.state == str(state))
+        return (await self._all(query, row_limit=limit)).attempts
 
     async def needing(self, attention: Attention, limit: int) -> Sequence[Attempt]:
         """Return the attempts that need a person, oldest first."""
-        found = await self._all(
-            self._sql.needing, row_key=str(attention), row_limit=limit
-        )
-        return found.attempts
+        query = self._sql.needing.where(_a.attention == str(attention))
+        return (await self._all(query, row_limit=limit)).attempts
 
     async def backlog(self) -> tuple[timedelta, int, int]:
-        """Return the lag of the polls, and the numbers of due polls and of reviews.
-
-        Each is counted to `_MAX_COUNT`, with one query of two indexes.
-        """
-        row = await self._count(self._sql.backlog)
-        return _lag(row["next"], row["now"]), row["due"], row["review"]
-
-    async def _count(self, query: Executable) -> RowMapping:
-        async with self.database.connect() as connection:
-            limit = {"row_limit": _MAX_COUNT}
-            return (await execute_and_commit(connection, query, limit)).mappings().one()
+        """Return the lag of the polls, and the numbers of due polls and of reviews."""
+        [row] = await self._read(self._sql.backlog, row_limit=_MAX_COUNT)
+        return _lag(row), row.due, row.review
 
     async def prune(self, older_than: timedelta, *, paid: bool) -> int:
         """Delete old references that are paid, or that are not; return their number.
@@ -313,8 +294,8 @@ class Rows:
         self, oldest: Select[tuple[str]], unsettled: Select[tuple[str]]
     ) -> int:
         async with self.database.begin() as connection:
-            for statement in self._lock_all:
-                await execute(connection, statement)
+            for statement in [HOLD] if self.database.is_sqlite else []:
+                await execute(connection, statement)  # locks all rows, before a read
             locking = oldest.with_for_update(skip_locked=True)
             found = {*(await execute(connection, locking)).scalars()}
             if not found:
@@ -330,33 +311,30 @@ class Rows:
 
     async def near(self, attempt: Attempt) -> Neighbours:
         """Return the other attempts around the time of an attempt."""
-        values = {
-            "row_key": attempt.attempt_id,
-            "first": attempt.created_at - _NEAR,
-            "last": attempt.deadline + _NEAR,
-        }
-        async with self.database.connect() as connection:
-            others = (await execute_and_commit(connection, NEIGHBOURS, values)).all()
+        first, last = attempt.created_at - _NEAR, attempt.deadline + _NEAR
+        others = await self._read(
+            NEIGHBOURS, row_key=attempt.attempt_id, first=first, last=last
+        )
         return Neighbours(
-            frozenset(one.order_id for one in others if one.order_id is not None),
+            frozenset(one.order_id for one in others) - {None},
             any(_is_rival(one, attempt) for one in others),
-            frozenset(
-                one.hinted_order_id for one in others if one.hinted_order_id is not None
-            ),
+            frozenset(one.hinted_order_id for one in others) - {None},
         )
 
-    async def _all(
-        self, query: Select[tuple[Any, ...]], **values: str | int
-    ) -> Snapshot:
-        async with self.database.connect() as connection:
-            rows = (await execute_and_commit(connection, query, values)).all()
+    async def _all(self, query: Select[Any], **values: str | int) -> Snapshot:
+        rows = await self._read(query, **values)
         now = rows[0].now if rows else _LONG_AGO
         return Snapshot(now, [_attempt(row) for row in rows])
 
+    async def _read(self, query: Select[Any], **values: object) -> Sequence[Row[Any]]:
+        async with self.database.connect() as connection:
+            return (await execute_and_commit(connection, query, values)).all()
 
-def _lag(next_poll_at: datetime | None, now: datetime) -> timedelta:
+
+def _lag(row: Row[Any]) -> timedelta:
     """Return how long the first of all planned polls has been due."""
-    return max(now - (next_poll_at or now), timedelta(0))
+    lag: timedelta = row.now - (row.next or row.now)
+    return max(lag, timedelta(0))
 
 
 def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
@@ -450,20 +428,13 @@ class LockedAttempt:
         return Change(attempt=after, before=before.state)
 
 
-def _make_gauges(repository: Repository) -> OrderGauges:
-    return OrderGauges(repository.clock)
-
-
-@attrs.frozen
+@final
 class Repository:
-    """Client, tables and clock of an order store."""
+    """Client, tables, clock and gauges of an order store."""
 
-    client: AurpayClient
-    rows: Rows
-    clock: Clock
-    gauges: OrderGauges = attrs.field(
-        init=False, default=attrs.Factory(_make_gauges, takes_self=True)
-    )
+    def __init__(self, client: AurpayClient, rows: Rows, clock: Clock) -> None:
+        self.client, self.rows, self.clock = client, rows, clock
+        self.gauges = OrderGauges(clock)
 
 
 @attrs.frozen(kw_only=True)

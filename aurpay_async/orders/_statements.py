@@ -50,14 +50,15 @@ By = Literal["reference", "attempt_id", "order_id"]
 
 _other: Final = attempts.alias("other").c
 
+
+def _reference_with(column: ColumnElement[str]) -> ColumnElement[str]:
+    return select(_other.reference).where(column == _KEY).scalar_subquery()
+
+
 _REFERENCES: Final[Mapping[By, ColumnElement[str]]] = {
     "reference": _KEY,
-    "attempt_id": select(_other.reference)
-    .where(_other.attempt_id == _KEY)
-    .scalar_subquery(),
-    "order_id": select(_other.reference)
-    .where(_other.order_id == _KEY)
-    .scalar_subquery(),
+    "attempt_id": _reference_with(_other.attempt_id),
+    "order_id": _reference_with(_other.order_id),
 }
 
 LOCKS: Final = {
@@ -88,21 +89,13 @@ SET_PAID: Final = (
 #: with a read begins with one that changes no row, and its reads cannot become stale.
 HOLD: Final = update(references).where(_r.reference == "").values(price=_r.price)
 
-NEIGHBOURS: Final = select(
-    _a.order_id,
-    _a.state,
-    _a.price,
-    _a.currency,
-    _a.created_at,
-    _a.deadline,
-    _a.hinted_order_id,
-).where(
-    _a.created_at.between(
-        bindparam("first", type_=UtcDateTime), bindparam("last", type_=UtcDateTime)
-    ),
-    _a.attempt_id != _KEY,
-)
+_FIRST: Final = bindparam("first", type_=UtcDateTime)
+_LAST: Final = bindparam("last", type_=UtcDateTime)
 
+NEIGHBOURS: Final = select(
+    *(_a.order_id, _a.hinted_order_id, _a.state, _a.price, _a.currency),
+    *(_a.created_at, _a.deadline),
+).where(_a.created_at.between(_FIRST, _LAST), _a.attempt_id != _KEY)
 
 #: The states that `count_open` counts; the number of other attempts only grows.
 OPEN: Final = tuple(state for state in AttemptState if state not in DONE)
@@ -134,14 +127,10 @@ class Statements:
         self._build_counts(now)
         #: The row of a reference, unless it exists.
         self.begin = new.values(created_at=now).on_conflict_do_nothing()
+        is_planned = _a.next_poll_at.is_not_distinct_from(_PLANNED)
         due_at = func.coalesce(bindparam("due_at", type_=UtcDateTime), now)
-        self.plan_poll = (
-            update(attempts)
-            .where(
-                _a.attempt_id == _KEY, _a.next_poll_at.is_not_distinct_from(_PLANNED)
-            )
-            .values(next_poll_at=due_at)
-        )
+        this = update(attempts).where(_a.attempt_id == _KEY, is_planned)
+        self.plan_poll = this.values(next_poll_at=due_at)
 
     def _build_reads(
         self, now: ColumnElement[datetime], soon: ColumnElement[datetime]
@@ -161,18 +150,10 @@ class Statements:
         read = select(time, *_LABELED)
         self.one = read.where(_a.attempt_id == _KEY)
         self.newest = read.order_by(*newest_first).limit(_LIMIT)
-        self.newest_in_state = self.newest.where(_a.state == _KEY)
         self.of_reference = read.order_by(*newest_first).where(_a.reference == _KEY)
-        self.needing = (
-            read.where(_a.attention == _KEY)
-            .order_by(_a.created_at, _a.attempt_id)
-            .limit(_LIMIT)
-        )
-        self.due = (
-            read.where(_a.next_poll_at <= now)
-            .order_by(_a.next_poll_at, _a.attempt_id)
-            .limit(_LIMIT)
-        )
+        self.needing = read.order_by(_a.created_at, _a.attempt_id).limit(_LIMIT)
+        due = read.where(_a.next_poll_at <= now)
+        self.due = due.order_by(_a.next_poll_at, _a.attempt_id).limit(_LIMIT)
         #: Polled, or created, at a time in the future. Without an order: for one,
         #: SQLite would read the whole table in that order.
         self.delayed = read.where(
@@ -189,13 +170,9 @@ class Statements:
         columns = [_count(which).label(name) for name, which in counted.items()]
         next_poll_at = select(func.min(_a.next_poll_at)).scalar_subquery().label("next")
         self.counts = select(time, next_poll_at, *columns)
-        review = _a.attention == str(Attention.REVIEW)
-        self.backlog = select(
-            time,
-            next_poll_at,
-            _count(_a.next_poll_at <= now).label("due"),
-            _count(review).label("review"),
-        )
+        due = _count(_a.next_poll_at <= now).label("due")
+        review = _count(_a.attention == str(Attention.REVIEW)).label("review")
+        self.backlog = select(time, next_poll_at, due, review)
 
 
 def pruning(
