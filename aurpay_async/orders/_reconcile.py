@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
@@ -49,15 +50,17 @@ from ._recording import record
 from ._repository import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from .._api.models import Order
     from ..callbacks import Kind
     from ._models import Attempt, OnChange
     from ._repository import LockedAttempt, Neighbours, Repository
+
+    _Write = Callable[[LockedAttempt], Awaitable[Change]]
 
 
 #: Runs that follow each other at once do not count the orders each time.
@@ -188,14 +191,6 @@ class _HandlerError(Exception):
     """`on_change` raised; its exception is the cause."""
 
 
-class _Poll(NamedTuple):
-    """An attempt that this process has leased."""
-
-    attempt: Attempt
-    #: When it was leased.
-    now: datetime
-
-
 async def reconcile(
     repository: Repository, *, limit: int, on_change: OnChange | None
 ) -> Reconciliation:
@@ -237,9 +232,9 @@ async def _poll_due(
         polled += 1
         leased = attrs.evolve(attempt, next_poll_at=now + LEASE)
         try:
-            change = await _poll_attempt(repository, _Poll(leased, now), on_change)
+            change = await _poll_attempt(repository, leased, now, on_change)
         except (_HandlerError, AurpayError) as error:
-            failures.append(await _reschedule(repository, _Poll(leased, now), error))
+            failures.append(await _reschedule(repository, leased, now, error))
             stop = _affects_all(error)
         else:
             changes.extend([change] if change.changed else [])
@@ -261,93 +256,78 @@ def _affects_all(error: Exception) -> bool:
     return of_server and not isinstance(error, NotFoundError)
 
 
-async def _reschedule(repository: Repository, poll: _Poll, error: Exception) -> Failure:
+async def _reschedule(
+    repository: Repository, attempt: Attempt, now: datetime, error: Exception
+) -> Failure:
     """Plan the next poll of an attempt after a failure."""
     if isinstance(error, StoreUnavailableError):
         raise error  # the lease ends by itself
-    attempt = poll.attempt
     if isinstance(error, _HandlerError) and error.__cause__ is not None:
         fields = log_fields_of(attempt)
         problem = "on_change failed; the next run calls it again"
         log_fields(_log, logging.ERROR, fields, problem, error=error.__cause__)
         # After the attempts that are due already, so that it does not delay them.
-        await repository.rows.plan_poll(attempt, poll.now)
+        await repository.rows.plan_poll(attempt, now)
         return Failure(attempt=attempt, error=error.__cause__)
     fields = log_fields_of(attempt, error)
     log_fields(_log, logging.WARNING, fields, "an order could not be polled: %s", error)
     if not _affects_all(error):
-        at = next_poll(attempt, poll.now) or poll.now + LEASE
+        at = next_poll(attempt, now) or now + LEASE
         await repository.rows.plan_poll(attempt, at)
     return Failure(attempt=attempt, error=error)
 
 
 async def _poll_attempt(
-    repository: Repository, poll: _Poll, on_change: OnChange | None
+    repository: Repository, attempt: Attempt, now: datetime, on_change: OnChange | None
 ) -> Change:
-    attempt = poll.attempt
-    if attempt.order_id is not None:
-        return await _poll_order(repository, poll, attempt.order_id, on_change)
-    if attempt.state is AttemptState.CREATING:
-        # The sender has crashed: the next run searches for its order.
-        return await _transition(repository, attempt, AttemptState.UNKNOWN, on_change)
-    found = await search(repository, attempt, poll.now)
-    # A reported payment may identify the order.
-    is_reported = attempt.state is AttemptState.PAYMENT_REPORTED
-    order = found.order_of(attempt, "paid") if is_reported else None
-    key = Key(attempt.attempt_id, order_id=None if order is None else order.order_id)
+    write, order_id = await _query(repository, attempt, now)
+    key = Key(attempt.attempt_id, order_id=order_id)
     async with repository.rows.locking(key) as locked:
-        if order is None:
-            change = await record_candidates(locked, found.orders)
-        else:
-            change = await record(locked, order)
-        return await _notify(change, locked.connection, on_change)
-
-
-async def _poll_order(
-    repository: Repository, poll: _Poll, order_id: str, on_change: OnChange | None
-) -> Change:
-    try:
-        order = await repository.client.get_order(order_id)
-    except NotFoundError:
-        if poll.now < poll.attempt.payable_until:
-            raise
-        return await _transition(
-            repository, poll.attempt, AttemptState.EXPIRED, on_change
-        )
-    key = Key(poll.attempt.attempt_id, order_id=order.order_id)
-    async with repository.rows.locking(key) as locked:
-        change = await record(locked, order)
-        return await _notify(change, locked.connection, on_change)
-
-
-async def _transition(
-    repository: Repository,
-    attempt: Attempt,
-    to: AttemptState,
-    on_change: OnChange | None,
-) -> Change:
-    async with repository.rows.locking(Key(attempt.attempt_id)) as locked:
-        now = locked.entry.now
-        # An attempt that has just become unknown has not been searched for yet.
-        polled = {} if to is AttemptState.UNKNOWN else {"last_polled_at": now}
-        change = await locked.move(to, **polled)
-        return await _notify(change, locked.connection, on_change)
-
-
-async def _notify(
-    change: Change, connection: AsyncConnection, on_change: OnChange | None
-) -> Change:
-    if change.changed and on_change is not None:
+        change = await write(locked)
+        if not change.changed or on_change is None:
+            return change
         try:
-            await on_change(change, connection)
+            await on_change(change, locked.connection)
             # If a statement failed and `on_change` ignored it, PostgreSQL would roll
             # back at the COMMIT without an error. So another statement has to succeed.
-            await execute(connection, select(true()))
+            await execute(locked.connection, select(true()))
         except BaseException as error:
             if propagates(error):
                 raise
             raise _HandlerError from error
     return change
+
+
+async def _query(
+    repository: Repository, attempt: Attempt, now: datetime
+) -> tuple[_Write, str | None]:
+    """Query Aurpay about an attempt; return what records the answer, and its order."""
+    if attempt.order_id is not None:
+        try:
+            order = await repository.client.get_order(attempt.order_id)
+        except NotFoundError:
+            if now < attempt.payable_until:
+                raise
+            return _expire, None
+        return partial(record, order=order), order.order_id
+    if attempt.state is AttemptState.CREATING:
+        # The sender has crashed: the next run searches for its order.
+        return _mark_unknown, None
+    found = await search(repository, attempt, now)
+    # A reported payment may identify the order.
+    is_reported = attempt.state is AttemptState.PAYMENT_REPORTED
+    identified = found.order_of(attempt, "paid") if is_reported else None
+    if identified is None:
+        return partial(record_candidates, orders=found.orders), None
+    return partial(record, order=identified), identified.order_id
+
+
+async def _expire(locked: LockedAttempt) -> Change:
+    return await locked.move(AttemptState.EXPIRED, last_polled_at=locked.entry.now)
+
+
+async def _mark_unknown(locked: LockedAttempt) -> Change:
+    return await locked.move(AttemptState.UNKNOWN)
 
 
 async def upgrade(engine_or_url: AsyncEngine | str) -> None:
