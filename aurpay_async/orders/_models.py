@@ -74,43 +74,35 @@ class AttemptState(StrEnum):
 _State = AttemptState
 
 
-def _moves(row: str) -> frozenset[AttemptState]:
-    return frozenset(AttemptState(name) for name in row.split())
+def states(names: str) -> frozenset[AttemptState]:
+    """Return the states of these names."""
+    return frozenset(map(AttemptState, names.split()))
 
+
+#: What follows each unpaid state; and what, besides, each state of unknown outcome: the
+#: sender may still receive the answer and store it.
+_PAYMENT: Final = "paid duplicate refunded"
+_ANSWER: Final = f"payable withheld rejected payment_reported {_PAYMENT}"
 
 #: The states that may follow each state.
 MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
-    _State.CREATING: _moves(
-        "payable withheld rejected unknown payment_reported paid duplicate refunded"
-    ),
-    _State.PAYABLE: _moves("overdue expired paid duplicate refunded"),
+    _State.CREATING: states(f"{_ANSWER} unknown"),
+    _State.PAYABLE: states(f"overdue expired {_PAYMENT}"),
     # `OVERDUE`, `WITHHELD` and `EXPIRED`: if another order has the same invoice, a
     # payment needs review.
-    _State.OVERDUE: _moves("expired payment_reported paid duplicate refunded"),
+    _State.OVERDUE: states(f"expired payment_reported {_PAYMENT}"),
     # A gateway may have rejected the call although Aurpay created an order.
-    _State.REJECTED: _moves("withheld payment_reported paid duplicate refunded"),
-    # The sender may still receive the answer and store it.
-    _State.UNKNOWN: _moves(
-        "payable withheld rejected candidates_found not_found payment_reported "
-        "paid duplicate refunded"
-    ),
-    _State.CANDIDATES_FOUND: _moves(
-        "payable withheld rejected unknown not_found payment_reported paid "
-        "duplicate refunded"
-    ),
+    _State.REJECTED: states(f"withheld payment_reported {_PAYMENT}"),
+    _State.UNKNOWN: states(f"{_ANSWER} candidates_found not_found"),
+    _State.CANDIDATES_FOUND: states(f"{_ANSWER} unknown not_found"),
     # A clock that was ahead may have ended the search too early: see `REVOCABLE`.
-    _State.NOT_FOUND: _moves(
-        "payable withheld rejected unknown candidates_found payment_reported "
-        "paid duplicate refunded"
-    ),
-    _State.WITHHELD: _moves("expired payment_reported paid duplicate refunded"),
-    _State.PAYMENT_REPORTED: _moves(
-        "payable withheld not_found paid duplicate refunded"
-    ),
-    _State.PAID: _moves("refunded"),
-    _State.DUPLICATE: _moves("refunded"),
-    _State.REFUNDED: _moves(""),
-    _State.EXPIRED: _moves("overdue payment_reported paid duplicate refunded"),
+    _State.NOT_FOUND: states(f"{_ANSWER} unknown candidates_found"),
+    _State.WITHHELD: states(f"expired payment_reported {_PAYMENT}"),
+    _State.PAYMENT_REPORTED: states(f"payable withheld not_found {_PAYMENT}"),
+    _State.PAID: states("refunded"),
+    _State.DUPLICATE: states("refunded"),
+    _State.REFUNDED: states(""),
+    _State.EXPIRED: states(f"overdue payment_reported {_PAYMENT}"),
 }
 
 #: A reference has at most one attempt in these states; a unique index enforces it.
@@ -121,11 +113,7 @@ ENDED: Final = (OrderStatus.OVERDUE, OrderStatus.REFUNDED)
 
 #: Transitions into and out of these depend on the time. If a clock was ahead, attempts
 #: in these states are polled again.
-REVOCABLE: Final = tuple(
-    state
-    for state in _State
-    if state not in {_State.REJECTED, _State.PAID, _State.REFUNDED}
-)
+REVOCABLE: Final = tuple(sorted(frozenset(_State) - states("rejected paid refunded")))
 
 #: States in which the order is known and may be paid.
 PAYABLE: Final = (_State.PAYABLE, _State.OVERDUE, _State.WITHHELD)

@@ -24,7 +24,7 @@ from ..errors import (
     UntrustedOrderError,
     shown,
 )
-from ._models import ACTIVE, PAYABLE, AttemptState, Attention
+from ._models import ACTIVE, PAYABLE, AttemptState, Attention, states
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,15 +70,7 @@ _STORE_LIMIT_S: Final = 10.0
 _MAX_SINGLE_LOOKUPS: Final = 5
 
 #: States in which an attempt is not polled any more, and can be pruned.
-DONE: Final = frozenset(
-    {
-        AttemptState.REJECTED,
-        AttemptState.NOT_FOUND,
-        AttemptState.PAID,
-        AttemptState.REFUNDED,
-        AttemptState.EXPIRED,
-    }
-)
+DONE: Final = states("rejected not_found paid refunded expired")
 
 
 def call_limit(call_s: float) -> timedelta:

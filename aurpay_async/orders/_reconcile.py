@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from .._api.models import Order
     from ..callbacks import Kind
     from ._models import Attempt, OnChange
-    from ._repository import LockedAttempt, Neighbours, Repository
+    from ._repository import LockedAttempt, Repository
 
     _Write = Callable[[LockedAttempt], Awaitable[Change]]
 
@@ -116,12 +116,6 @@ async def search(
     if now is not None and not needs_list(attempt, now):
         polled = await _poll(repository, candidates)
         return SearchResult(polled, is_unique=False, hinted_elsewhere=near.hinted)
-    return await _list(repository, attempt, candidates, near)
-
-
-async def _list(
-    repository: Repository, attempt: Attempt, earlier: Sequence[str], near: Neighbours
-) -> SearchResult:
     query = OrderQuery(
         price=attempt.price,
         currency=attempt.currency,
@@ -130,7 +124,7 @@ async def _list(
     found = await repository.client.find_order(query, known=near.order_ids)
     listed = {order.order_id for order in found.orders}
     # An earlier candidate that is not listed now may still be the attempt's order.
-    others = await _poll(repository, [one for one in earlier if one not in listed])
+    others = await _poll(repository, [one for one in candidates if one not in listed])
     unique = found.outcome == "found" and not others and not near.has_rival
     return SearchResult([*found.orders, *others], unique, near.hinted)
 

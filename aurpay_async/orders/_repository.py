@@ -328,7 +328,7 @@ class Rows:
 
     async def _read(self, query: Select[Any], **values: object) -> Sequence[Row[Any]]:
         async with self.database.connect() as connection:
-            return (await execute_and_commit(connection, query, values)).all()
+            return (await execute(connection, query, values)).all()
 
 
 def _lag(row: Row[Any]) -> timedelta:

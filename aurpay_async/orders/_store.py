@@ -426,10 +426,8 @@ class OrderStore:
         Raises:
             InvalidRequestError: an argument cannot be used.
         """
-        if state is not None and state not in {*AttemptState}:
-            raise InvalidRequestError(
-                f"must be an AttemptState, got {shown(state)}", field="state"
-            )
+        is_state = state is None or state in {*AttemptState}
+        _require(is_state, "state", state, "an AttemptState")
         _require_limit(limit, _MAX_LISTED)
         await self._ready()
         return await self._repository.rows.newest(state, limit)
@@ -567,27 +565,26 @@ class OrderStore:
         await self.aclose()
 
 
+def _require(is_valid: bool, field: str, given: object, what: str) -> None:  # noqa: FBT001
+    if not is_valid:
+        raise InvalidRequestError(f"must be {what}, got {shown(given)}", field=field)
+
+
 def _require_interval(every: float) -> None:
-    if type(every) not in {int, float} or not 0 < every <= _MAX_INTERVAL_S:
-        problem = f"must be seconds, above 0 and at most a day, got {shown(every)}"
-        raise InvalidRequestError(problem, field="every")
+    is_valid = type(every) in {int, float} and 0 < every <= _MAX_INTERVAL_S
+    _require(is_valid, "every", every, "seconds, above 0 and at most a day")
 
 
 def _require_limit(limit: object, most: int | None = None) -> None:
-    if type(limit) is not int or limit < 1 or limit > (most or limit):
-        bounds = "1 or more" if most is None else f"1 to {most:,}"
-        raise InvalidRequestError(
-            f"must be a whole number, {bounds}, got {shown(limit)}", field="limit"
-        )
+    is_valid = type(limit) is int and 1 <= limit <= (most or limit)
+    bounds = "1 or more" if most is None else f"1 to {most:,}"
+    _require(is_valid, "limit", limit, f"a whole number, {bounds}")
 
 
 def _require_age(age: object, least: timedelta, field: str) -> None:
-    if not isinstance(age, timedelta) or not least <= age <= _MAX_AGE:
-        raise InvalidRequestError(
-            f"must be a timedelta of {least.days} days to {_MAX_AGE.days:,} days, got "
-            f"{shown(age)}",
-            field=field,
-        )
+    is_valid = isinstance(age, timedelta) and least <= age <= _MAX_AGE
+    bounds = f"{least.days} days to {_MAX_AGE.days:,} days"
+    _require(is_valid, field, age, f"a timedelta of {bounds}")
 
 
 def _require_handler(on_change: object) -> None:
