@@ -15,48 +15,53 @@ import json
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast, final
 
 import attrs
-from sqlalchemy import delete, or_, select
+from sqlalchemy import (
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from .._api.models import OrderStatus
 from .._client.lost_orders import CLOCK_SKEW, LONGEST_ATTEMPT_S
 from .._core.metrics import OrderCounts, OrderGauges
-from .._db.engine import execute, execute_and_commit, require_connection
+from .._db.engine import (
+    UtcDateTime,
+    execute,
+    execute_and_commit,
+    require_connection,
+)
 from .._db.tables import attempts, callbacks, references
 from ..errors import OrderStoreError, UnknownOrderError, shown
 from ._models import (
     MAY_OWN_LISTED_ORDER,
     MOVES,
+    REVOCABLE,
     Attempt,
     AttemptState,
     Attention,
     Change,
 )
-from ._planner import ReferenceRecord, attention_for, next_poll
-from ._statements import (
-    HOLD,
-    LOCKS,
-    NEIGHBOURS,
-    OPEN,
-    SET_PAID,
-    UPDATE,
-    Statements,
-    pruning,
-)
+from ._planner import DONE, ReferenceRecord, attention_for, next_poll
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-    from sqlalchemy import Row, Select
+    from sqlalchemy import ColumnElement, Label, Row, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from .._client import AurpayClient
     from .._core.clock import Clock
     from .._db.engine import Database
-    from ._statements import By
-
 
 _a: Final = attempts.c
 
@@ -76,6 +81,73 @@ _MAX_COUNT: Final = 10_000
 
 #: The time of a query without rows.
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+#: The states that `count_open` counts; the number of other attempts only grows.
+_OPEN: Final = tuple(state for state in AttemptState if state not in DONE)
+
+#: References that `prune` deletes in one transaction: callbacks wait for milliseconds.
+BATCH: Final = 500
+
+# Frequent statements are built once: that takes longer than executing one on SQLite.
+# The parameters of an UPDATE have other names than the columns, because it takes the
+# columns to write from its parameters.
+
+_KEY: Final = bindparam("row_key", type_=Text)
+_EXPECTED: Final = bindparam("expected_state", type_=Text)
+_PLANNED: Final = bindparam("planned_poll_at", type_=UtcDateTime)
+
+#: The columns of an attempt in a SELECT that may read those of a reference as well.
+_LABELED: Final = [column.label(f"a_{column.name}") for column in _a]
+
+_NEWEST_FIRST: Final = (_a.created_at.desc(), _a.attempt_id.desc())
+
+By = Literal["reference", "attempt_id", "order_id"]
+
+_other: Final = attempts.alias("other").c
+
+
+def _reference_with(column: ColumnElement[str]) -> ColumnElement[str]:
+    return select(_other.reference).where(column == _KEY).scalar_subquery()
+
+
+_REFERENCES: Final[Mapping[By, ColumnElement[str]]] = {
+    "reference": _KEY,
+    "attempt_id": _reference_with(_other.attempt_id),
+    "order_id": _reference_with(_other.order_id),
+}
+
+_LOCKS: Final = {
+    by: select(_r.reference).where(_r.reference == reference).with_for_update()
+    for by, reference in _REFERENCES.items()
+}
+
+#: The attempts that an order and a payment hash belong to; both are unique.
+_OWNERS: Final = [
+    select(_other.attempt_id)
+    .where(_other[name] == bindparam(name, type_=Text))
+    .scalar_subquery()
+    .label(f"owner_of_{name}")
+    for name in ("order_id", "payment_hash")
+]
+
+INSERT: Final = insert(attempts)
+
+_UPDATE: Final = update(attempts).where(_a.attempt_id == _KEY, _a.state == _EXPECTED)
+
+_SET_PAID: Final = (
+    update(references)
+    .where(_r.reference == _KEY, _r.paid_attempt_id.is_(None))
+    .values(paid_attempt_id=bindparam("paid_by"))
+)
+
+#: SQLite takes the write lock at the first write. So a transaction that would begin
+#: with a read begins with one that changes no row, and its reads cannot become stale.
+_HOLD: Final = update(references).where(_r.reference == "").values(price=_r.price)
+
+
+def _count(name: str, which: ColumnElement[bool]) -> Label[int]:
+    few = select(_a.attempt_id).where(which).limit(_MAX_COUNT).subquery()
+    return select(func.count()).select_from(few).scalar_subquery().label(name)
 
 
 class Key(NamedTuple):
@@ -113,9 +185,24 @@ class Rows:
     def __init__(self, database: Database, clock: Clock) -> None:
         self.database = database
         self._clock = clock
-        soon = database.now(clock, CLOCK_SKEW)
-        new = database.insert(references)
-        self._sql = Statements(new, database.now(clock), soon)
+        self._now = now = database.now(clock)
+        #: Only a clock that is ahead has reached this time.
+        self._soon = database.now(clock, CLOCK_SKEW)
+        entry = select(references, now.label("now"), *_LABELED, *_OWNERS)
+        entry = entry.select_from(references.outerjoin(attempts))
+        #: The row of a reference, and its attempts.
+        self._entries = {
+            by: entry.where(_r.reference == reference).order_by(*_NEWEST_FIRST)
+            for by, reference in _REFERENCES.items()
+        }
+        self._attempts = select(now.label("now"), *_LABELED)
+        #: The row of a reference, unless it exists.
+        new = database.insert(references).values(created_at=now)
+        self._insert_reference = new.on_conflict_do_nothing()
+        is_planned = _a.next_poll_at.is_not_distinct_from(_PLANNED)
+        due_at = func.coalesce(bindparam("due_at", type_=UtcDateTime), now)
+        planned = update(attempts).where(_a.attempt_id == _KEY, is_planned)
+        self._plan_poll = planned.values(next_poll_at=due_at)
 
     @asynccontextmanager
     async def writing(
@@ -138,7 +225,7 @@ class Rows:
         """
         if lock:
             is_file, row = self.database.is_sqlite, {"row_key": key.value}
-            locking, bound = (HOLD, {}) if is_file else (LOCKS[key.by], row)
+            locking, bound = (_HOLD, {}) if is_file else (_LOCKS[key.by], row)
             locked = await execute(connection, locking, bound)
             if not is_file and locked.first() is None:
                 return None
@@ -148,7 +235,7 @@ class Rows:
             "payment_hash": key.payment_hash,
         }
         read_at = self._clock.monotonic()
-        rows = (await execute(connection, self._sql.entries[key.by], values)).all()
+        rows = (await execute(connection, self._entries[key.by], values)).all()
         if not rows:
             return None
         first = rows[0]
@@ -172,7 +259,7 @@ class Rows:
         key = Key(reference, "reference")
         entry = None
         while entry is None:  # `prune` may delete the row before it is locked
-            inserted = await execute(connection, self._sql.begin, values)
+            inserted = await execute(connection, self._insert_reference, values)
             entry = await self.entry(connection, key, lock=not inserted.rowcount)
         return entry
 
@@ -215,7 +302,7 @@ class Rows:
     ) -> None:
         """Record that this attempt has paid its reference, if no other one has."""
         values = {"row_key": paid.reference, "paid_by": paid.attempt_id}
-        if (await execute(connection, SET_PAID, values)).rowcount != 1:
+        if (await execute(connection, _SET_PAID, values)).rowcount != 1:
             raise _conflict(paid)
 
     async def plan_poll(self, attempt: Attempt, at: datetime | None = None) -> bool:
@@ -226,30 +313,42 @@ class Rows:
             "due_at": at,
         }
         async with self.database.connect(writes=True) as connection:
-            done = await execute_and_commit(connection, self._sql.plan_poll, values)
+            done = await execute_and_commit(connection, self._plan_poll, values)
         return done.rowcount == 1
 
     async def find(self, attempt_id: str) -> Snapshot:
         """Return the attempt with this id, if there is one, and the time."""
-        return await self._all(self._sql.one, row_key=attempt_id)
+        return await self._all(self._attempts.where(_a.attempt_id == attempt_id))
 
     async def due(self, limit: int) -> Snapshot:
         """Return the attempts to poll, the most urgent first.
 
         An attempt whose polls a clock that was ahead has delayed or ended is due.
         """
-        urgent = await self._all(self._sql.due, row_limit=limit)
-        rest = limit - len(urgent.attempts)
-        others = await self._all(self._sql.delayed, row_limit=rest)
+        due = self._attempts.where(_a.next_poll_at <= self._now)
+        due = due.order_by(_a.next_poll_at, _a.attempt_id).limit(limit)
+        urgent = await self._all(due)
+        # Polled, or created, at a time in the future. Without an order: for one, SQLite
+        # would read the whole table in that order.
+        delayed = self._attempts.where(
+            or_(_a.last_polled_at > self._soon, _a.created_at > self._soon),
+            or_(_a.next_poll_at > self._soon, _a.next_poll_at.is_(None)),
+            _a.state.in_([str(state) for state in REVOCABLE]),
+            _a.created_here,
+        )
+        others = await self._all(delayed.limit(limit - len(urgent.attempts)))
         return Snapshot(
             max(urgent.now, others.now), [*urgent.attempts, *others.attempts]
         )
 
     async def count_open(self) -> OrderCounts:
         """Count the orders that are open or need a person, each to `_MAX_COUNT`."""
-        [row] = await self._read(self._sql.counts, row_limit=_MAX_COUNT)
+        row = await self._read_counts(
+            *(_count(str(state), _a.state == str(state)) for state in _OPEN),
+            *(_count(str(task), _a.attention == str(task)) for task in Attention),
+        )
         return OrderCounts(
-            orders={str(state): getattr(row, str(state)) for state in OPEN},
+            orders={str(state): getattr(row, str(state)) for state in _OPEN},
             needs_review=getattr(row, str(Attention.REVIEW)),
             duplicates=getattr(row, str(Attention.REFUND)),
             lag_s=_lag(row).total_seconds(),
@@ -257,24 +356,34 @@ class Rows:
 
     async def of(self, reference: str) -> Sequence[Attempt]:
         """Return all attempts of a reference, newest first."""
-        return (await self._all(self._sql.of_reference, row_key=reference)).attempts
+        query = self._attempts.where(_a.reference == reference)
+        return (await self._all(query.order_by(*_NEWEST_FIRST))).attempts
 
     async def newest(self, state: AttemptState | None, limit: int) -> Sequence[Attempt]:
         """Return the newest attempts, of one state if it is given."""
-        query = self._sql.newest
+        query = self._attempts.order_by(*_NEWEST_FIRST).limit(limit)
         if state is not None:
             query = query.where(_a.state == str(state))
-        return (await self._all(query, row_limit=limit)).attempts
+        return (await self._all(query)).attempts
 
     async def needing(self, attention: Attention, limit: int) -> Sequence[Attempt]:
         """Return the attempts that need a person, oldest first."""
-        query = self._sql.needing.where(_a.attention == str(attention))
-        return (await self._all(query, row_limit=limit)).attempts
+        query = self._attempts.where(_a.attention == str(attention)).limit(limit)
+        found = await self._all(query.order_by(_a.created_at, _a.attempt_id))
+        return found.attempts
 
     async def backlog(self) -> tuple[timedelta, int, int]:
         """Return the lag of the polls, and the numbers of due polls and of reviews."""
-        [row] = await self._read(self._sql.backlog, row_limit=_MAX_COUNT)
+        row = await self._read_counts(
+            _count("due", _a.next_poll_at <= self._now),
+            _count("review", _a.attention == str(Attention.REVIEW)),
+        )
         return _lag(row), row.due, row.review
+
+    async def _read_counts(self, *counts: Label[int]) -> Row[Any]:
+        first_poll = select(func.min(_a.next_poll_at)).scalar_subquery().label("next")
+        [row] = await self._read(select(self._now.label("now"), first_poll, *counts))
+        return row
 
     async def prune(self, older_than: timedelta, *, paid: bool) -> int:
         """Delete old references that are paid, or that are not; return their number.
@@ -283,7 +392,20 @@ class Rows:
         arrived `older_than` ago, and none is open or needs a person.
         """
         end = self.database.now(self._clock, -older_than)
-        oldest, unsettled = pruning(end, paid=paid)
+        is_settled = and_(
+            _a.state.in_([str(state) for state in DONE]),
+            _a.attention.is_(None),
+            _a.next_poll_at.is_(None),
+            _a.payable_until <= end,
+        )
+        unsettled = select(_a.reference).where(not_(is_settled))
+        payer = _r.paid_attempt_id
+        old = select(_r.reference).where(
+            payer.is_not(None) if paid else payer.is_(None),
+            _r.created_at <= end,
+            ~unsettled.where(_a.reference == _r.reference).exists(),
+        )
+        oldest = old.order_by(_r.created_at).limit(BATCH)
         pruned = 0
         # Until none is left: a batch has fewer rows if another transaction has one.
         while deleted := await self._prune_batch(oldest, unsettled):
@@ -294,7 +416,7 @@ class Rows:
         self, oldest: Select[tuple[str]], unsettled: Select[tuple[str]]
     ) -> int:
         async with self.database.begin() as connection:
-            for statement in [HOLD] if self.database.is_sqlite else []:
+            for statement in [_HOLD] if self.database.is_sqlite else []:
                 await execute(connection, statement)  # locks all rows, before a read
             locking = oldest.with_for_update(skip_locked=True)
             found = {*(await execute(connection, locking)).scalars()}
@@ -313,7 +435,12 @@ class Rows:
         """Return the other attempts around the time of an attempt."""
         first, last = attempt.created_at - _NEAR, attempt.deadline + _NEAR
         others = await self._read(
-            NEIGHBOURS, row_key=attempt.attempt_id, first=first, last=last
+            select(
+                *(_a.order_id, _a.hinted_order_id, _a.state, _a.price, _a.currency),
+                *(_a.created_at, _a.deadline),
+            ).where(
+                _a.created_at.between(first, last), _a.attempt_id != attempt.attempt_id
+            )
         )
         return Neighbours(
             frozenset(one.order_id for one in others) - {None},
@@ -321,14 +448,14 @@ class Rows:
             frozenset(one.hinted_order_id for one in others) - {None},
         )
 
-    async def _all(self, query: Select[Any], **values: str | int) -> Snapshot:
-        rows = await self._read(query, **values)
+    async def _all(self, query: Select[Any]) -> Snapshot:
+        rows = await self._read(query)
         now = rows[0].now if rows else _LONG_AGO
         return Snapshot(now, [_attempt(row) for row in rows])
 
-    async def _read(self, query: Select[Any], **values: object) -> Sequence[Row[Any]]:
+    async def _read(self, query: Select[Any]) -> Sequence[Row[Any]]:
         async with self.database.connect() as connection:
-            return (await execute(connection, query, values)).all()
+            return (await execute(connection, query)).all()
 
 
 def _lag(row: Row[Any]) -> timedelta:
@@ -422,7 +549,7 @@ class LockedAttempt:
         changed = {name: value for name, value in new.items() if value != old[name]}
         if changed:
             row = {"row_key": before.attempt_id, "expected_state": str(before.state)}
-            done = await execute(self.connection, UPDATE, {**changed, **row})
+            done = await execute(self.connection, _UPDATE, {**changed, **row})
             if done.rowcount != 1:
                 raise _conflict(before)
         return Change(attempt=after, before=before.state)

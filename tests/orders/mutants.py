@@ -42,7 +42,6 @@ from aurpay_async.orders import (
     _reconcile,
     _recording,
     _repository,
-    _statements,
 )
 
 from . import test_model
@@ -121,7 +120,7 @@ def expire_by_clock() -> Any:
 
     patched = ExitStack()
     patched.enter_context(mock.patch.object(_recording, "states_for", wrong))
-    patched.enter_context(mock.patch.object(_statements, "REVOCABLE", ()))
+    patched.enter_context(mock.patch.object(_repository, "REVOCABLE", ()))
     return patched
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import event, text
 
 from aurpay_async import OrderStatus
 from aurpay_async.errors import AurpayError, InvalidRequestError
-from aurpay_async.orders import AttemptState, OrderStore, _statements
+from aurpay_async.orders import AttemptState, OrderStore, _repository
 from aurpay_async.orders._models import Attention
 from aurpay_async.orders._planner import attention_for
 
@@ -310,7 +310,7 @@ class TestPruning:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Each batch is a transaction."""
-        monkeypatch.setattr(_statements, "BATCH", 2)
+        monkeypatch.setattr(_repository, "BATCH", 2)
         deleted: list[str] = []
 
         @event.listens_for(store.engine.sync_engine, "before_cursor_execute")
@@ -348,7 +348,7 @@ class TestPruning:
         clock: FakeClock,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(_statements, "BATCH", 2)
+        monkeypatch.setattr(_repository, "BATCH", 2)
         for reference in ("cart-1", "cart-2", "cart-3"):
             await opened(store, reference)
             clock.advance(1)
