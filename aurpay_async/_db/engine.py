@@ -4,11 +4,10 @@ SQLite lets one connection write at a time, and rejects a write in a transaction
 has read before another connection wrote. So the store's transactions begin with a
 write; on PostgreSQL they lock the rows that they need.
 
-A connection of an asyncio driver is bound to its process and event loop: after a fork
-its socket is shared with the parent, and its thread or event loop is missing. So the
-process and the loop of a pool are recorded on the pool itself, where all users of an
-engine see them, and compared at each use. A pool of another process, or of a closed
-loop, is replaced; the engine stays the same object.
+A connection of an asyncio driver is bound to its process and event loop. So these are
+recorded on the pool itself, where all users of an engine see them, and compared at each
+use. A pool of another process, or of a closed loop, is replaced; the engine stays the
+same object.
 
 A step is a call that waits for the database: connect, execute, commit, close. Code of
 the merchant runs between the steps of a transaction and never inside one, so its
@@ -112,9 +111,8 @@ class PoolOwner:
     loop: asyncio.AbstractEventLoop | None = None
     #: For work that one task does for all tasks of this loop.
     lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
-    #: Held by the task that writes to SQLite. The others queue in the order in which
-    #: they came: SQLite would let each try again at intervals, and some of many would
-    #: wait for seconds.
+    #: Held by the task that writes to SQLite. The others queue in their order: SQLite
+    #: would let each try again at intervals, and some of many wait for seconds.
     writing: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
 
@@ -137,8 +135,7 @@ def _drop_pool(engine: AsyncEngine) -> None:
         gc.collect()
 
 
-#: Pools of the parent process. The references keep their connections from being
-#: finalised in this process.
+#: Pools of the parent process, so that their connections are not finalised here.
 _inherited: Final[list[sa.Pool]] = []
 
 _T = TypeVar("_T")
@@ -214,9 +211,8 @@ async def execute_and_commit(
 async def commit(connection: AsyncConnection) -> None:
     """Commit; if the commit fails, discard the connection.
 
-    It may have taken effect, or the transaction may still be open: SQLite cannot commit
-    while another connection reads. SQLAlchemy considers the transaction ended, so the
-    pooled connection would keep its lock, and its next user would commit its writes.
+    SQLite cannot commit while another connection reads: the transaction stays open.
+    SQLAlchemy considers it ended, so its next user would commit its writes.
     """
     dialect = connection.dialect.name
     try:
@@ -236,10 +232,9 @@ async def step(
     """Await a call of SQLAlchemy within its time limit.
 
     Args:
-        dialect: The name of the dialect, the key of `STEP_LIMIT_S`.
+        dialect: The key of `STEP_LIMIT_S`.
         waiting: The call; no code of the merchant runs in it.
-        connection: The connection that it uses. Its socket is closed at the time limit,
-            because SQLAlchemy would wait for the server to close it.
+        connection: The connection that it uses; its socket is closed at the limit.
         limit_s: The limit in seconds, if not that of the dialect.
 
     Raises:
@@ -307,8 +302,8 @@ def _translated(
 def _cause(error: Exception, handled: BaseException | None) -> BaseException:
     """Return the driver's own error, without the frames of its tracebacks.
 
-    Frames of drivers hold the password. The exceptions with which SQLAlchemy wraps a
-    driver's error print the parameters of the statement, which contain payment secrets.
+    Frames of drivers hold the password, and SQLAlchemy's exceptions print parameters,
+    which contain payment secrets.
     """
     for one in causes_of(error, handled):
         clear_frames(one.__traceback__)
@@ -321,8 +316,7 @@ def _cause(error: Exception, handled: BaseException | None) -> BaseException:
     return cause
 
 
-#: Seconds that SQLite waits for another writer. Python's 5 s are short for a busy disk,
-#: and HTTP clients have often given up after 30 s.
+#: Seconds that SQLite waits for another writer. Python's 5 s are short for a busy disk.
 SQLITE_BUSY_S: Final = "15"
 
 #: Seconds in the pool after which a connection is pinged before it is used: shorter
@@ -339,9 +333,8 @@ _IDLE_SINCE: Final = "aurpay_async_idle_since"
 
 #: Driver options for a pooler in transaction mode: no statement is prepared under a
 #: name, because the next transaction may get another server connection, which does not
-#: have it. asyncpg parses and executes an unnamed statement without a point at which
-#: the pooler could change the connection; SQLAlchemy must not cache it, because the
-#: next one replaces it.
+#: have it. SQLAlchemy must not cache asyncpg's unnamed statement, because the next one
+#: replaces it.
 _POOLER_OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "asyncpg": {
         "statement_cache_size": 0,
@@ -484,9 +477,8 @@ class Database:
         once. A WHERE with it uses an index.
 
         On PostgreSQL it is the server's ``clock_timestamp()``, so that machines with
-        different clocks agree. On SQLite, where all processes are on one machine, it is
-        the time of `clock`; and on both if `clock` is no `SystemClock`, such as a
-        `FakeClock`.
+        different clocks agree. On SQLite, and with a `FakeClock` on both, it is the
+        time of `clock`.
         """
         if self.is_sqlite or not isinstance(clock, SystemClock):
             return bindparam(
@@ -660,10 +652,7 @@ def _create_engine(text: str) -> AsyncEngine:
 
 
 def _use_wal(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    """Set a new SQLite file to write-ahead logging: readers and a writer do not wait.
-
-    The mode is a property of the file, so existing files keep theirs.
-    """
+    """Set a new SQLite file to write-ahead logging, for readers beside a writer."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA page_count")
     if cursor.fetchone() == (0,):

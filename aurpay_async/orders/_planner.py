@@ -58,8 +58,7 @@ _MAX_INVOICE_LIFE: Final = timedelta(days=3650)
 #: together. If the process crashes, another one polls after the lease.
 LEASE: Final = FIRST_POLL_AGE
 
-#: The longest delay between inserting an attempt's row and sending its request, in
-#: seconds.
+#: The most seconds between inserting an attempt's row and sending its request.
 MAX_SEND_DELAY_S: Final = 10.0
 
 #: The time after the call for reading the order back and storing it.
@@ -106,8 +105,7 @@ def next_poll(attempt: Attempt, now: datetime) -> datetime | None:
 def can_be_polled(attempt: Attempt) -> bool:
     """Return true if the attempt's order can be queried or searched for.
 
-    The creation time of an order that this store did not create is unknown, so a search
-    would match other orders.
+    A search needs a creation time, which is unknown for an order of other code.
     """
     return attempt.created_here or attempt.order_id is not None
 
@@ -267,8 +265,7 @@ def decide(entry: ReferenceRecord | None, price: Decimal, currency: str) -> Step
 def _require_pause(failed: Sequence[Attempt], now: datetime) -> None:
     """Reject another create soon after answers that failed a check.
 
-    A single failed check may be a coincidence. If the next answer fails as well, the
-    cause is likely to persist: a wrong clock, network or payee.
+    If two in a row fail, the cause is likely to persist: a wrong clock or payee.
     """
     doublings = min(len(failed) - _FAILURES_BEFORE_PAUSE, _MAX_DOUBLINGS)
     pause = min(_FIRST_PAUSE * 2**doublings, PAYMENT_WINDOW)

@@ -108,8 +108,7 @@ async def search(
 ) -> SearchResult:
     """Search Aurpay for orders that may belong to an attempt without a known order.
 
-    Without `now`, the list is read in any case; with it, polling the stored candidates
-    may be enough.
+    With `now`, polling the stored candidates may be enough, without the list.
     """
     near = await repository.rows.near(attempt)
     candidates = [one for one in attempt.candidates if one not in near.order_ids]

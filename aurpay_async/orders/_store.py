@@ -281,7 +281,6 @@ class OrderStore:
 
         Raises:
             OrderNotReadyError: the call that creates the order may still be running.
-            StoreUnavailableError: the database failed, or did not answer in time.
             AurpayError: as `AurpayClient.get_order` and `find_order`.
         """
         await self._ready()
@@ -325,7 +324,6 @@ class OrderStore:
 
         Raises:
             InvalidRequestError: an argument cannot be used.
-            StoreUnavailableError: the database failed, or did not answer in time.
         """
         _require_limit(limit)
         _require_handler(on_change)
@@ -471,7 +469,7 @@ class OrderStore:
         *,
         paid_older_than: timedelta | None = None,
     ) -> int:
-        """Delete old references with all their attempts, in batches.
+        """Delete old references with all their attempts, in committed batches.
 
         The age of a reference is the time since the last payment of any of its orders
         could have arrived. A reference stays while one of its attempts is open: it is
@@ -492,8 +490,6 @@ class OrderStore:
 
         Raises:
             InvalidRequestError: an age cannot be used.
-            StoreUnavailableError: the database failed, or did not answer in time;
-                earlier batches are committed.
         """
         _require_age(older_than, _MIN_AGE, "older_than")
         if paid_older_than is not None:
