@@ -167,8 +167,8 @@ _HOST_ADVICE: Final = (
 )
 
 _ABORTED_ADVICE: Final = (
-    "an earlier statement of this transaction failed, and your code ignored that: write "
-    "ON CONFLICT DO NOTHING, or run the statement in connection.begin_nested()"
+    "an earlier statement of this transaction failed, and your code ignored that: "
+    "write ON CONFLICT DO NOTHING, or run the statement in connection.begin_nested()"
 )
 
 #: What to do, by PostgreSQL's SQLSTATE: invalid_sql_statement_name and

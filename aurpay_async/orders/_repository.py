@@ -323,7 +323,7 @@ class Rows:
     async def due(self, limit: int) -> Snapshot:
         """Return the attempts to poll, the most urgent first.
 
-        An attempt whose polls a clock that was ahead has delayed or ended is due.
+        An attempt is due as well if a clock that was ahead has delayed its poll.
         """
         due = self._attempts.where(_a.next_poll_at <= self._now)
         due = due.order_by(_a.next_poll_at, _a.attempt_id).limit(limit)
