@@ -18,6 +18,7 @@
     │  └─ ServerError
     ├─ InvalidResponseError                         not the documented schema
     │  └─ UntrustedOrderError                       an order exists, do not show it
+    ├─ OrderMismatchError                           not the merchant's order
     ├─ PaymentPendingError       (also TimeoutError)  not paid within the timeout
     ├─ InvoiceError                                 BOLT #11 on its own
     │  ├─ InvoiceDecodeError                        cannot be decoded
@@ -344,6 +345,20 @@ class UntrustedOrderError(InvalidResponseError):
         self.check = check
 
 
+class OrderMismatchError(AurpayError):
+    """Aurpay's order is not the merchant's: fulfil nothing.
+
+    It has another price, currency or amount, or belongs to another attempt.
+    """
+
+    code = "order_mismatch"
+    outcome = RequestOutcome.UNKNOWN
+
+    def __init__(self, problem: str, *, order_id: str) -> None:
+        super().__init__(problem)
+        self.order_id = order_id
+
+
 class PaymentPendingError(AurpayError, TimeoutError):
     """The payer has not paid within the timeout of the wait.
 
@@ -518,6 +533,7 @@ __all__ = [
     "InvoiceError",
     "InvoiceInvalidError",
     "NotFoundError",
+    "OrderMismatchError",
     "OrderNotReadyError",
     "OrderStoreError",
     "PaymentNeedsReviewError",

@@ -55,6 +55,7 @@ SAMPLES: list[AurpayError] = [
     errors.InvoiceError("x"),
     errors.InvoiceDecodeError("x", position=3),
     errors.InvoiceInvalidError("x", rule="amount"),
+    errors.OrderMismatchError("x", order_id="1"),
     errors.PaymentPendingError("x"),
     errors.CallbackError("x", rule="body"),
     errors.CallbackSignatureError("x", rule="signature"),

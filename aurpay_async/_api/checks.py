@@ -13,19 +13,24 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from .._core.money import btc_to_msat
 from .._core.urls import UrlError, format_origin, parse_origin
-from ..errors import InvalidResponseError, UntrustedOrderError, shown
+from ..errors import (
+    InvalidResponseError,
+    OrderMismatchError,
+    UntrustedOrderError,
+    shown,
+)
 from .models import OrderStatus
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from .._core.money import Network
     from .._core.urls import Origin
     from ..bolt11 import Invoice
+    from ..callbacks import KnownOrder
     from ..errors import AurpayError
     from .lightning_order import LightningOrder
     from .models import Order, UncheckedOrder
@@ -149,18 +154,47 @@ def check_read_back(order: LightningOrder, known: Order) -> str | None:
         return f"order detail is about order {shown(known.order_id)}"
     if _is_create_response(known):
         return "order detail is the response to a create"
-    currency = (known.currency or "").upper() or None
-    for name, read, expected in (
-        ("price", known.price, order.price),
-        ("amount", known.amount, order.amount),
-    ):
-        if read is not None and read != expected:
-            return f"its {name} is {expected:f}, order detail has {read:f}"
-    if currency not in {None, order.currency}:
-        return f"its currency is {order.currency}, order detail has {shown(currency)}"
+    difference = _find_difference(order, known)
+    if difference:
+        name, expected, received = difference
+        return f"its {name} is {expected}, order detail has {received}"
     if known.status in _NOT_NEW:
         return f"no payer has seen it, order detail has status {known.status}"
-    return SKIPPED if known.price is None or currency is None else None
+    return SKIPPED if known.price is None or not known.currency else None
+
+
+def require_same_order(known: KnownOrder, order: Order) -> None:
+    """Require that Aurpay's order is the merchant's.
+
+    Raises:
+        OrderMismatchError: its id, price, currency or amount differs.
+    """
+    difference = _find_difference(known, order)
+    if difference:
+        name, expected, received = difference
+        raise OrderMismatchError(
+            f"Aurpay has another {name} for order {shown(known.order_id)}: {received} "
+            f"instead of {expected}",
+            order_id=known.order_id,
+        )
+
+
+def _find_difference(known: KnownOrder, order: Order) -> tuple[str, str, str] | None:
+    """Return a field, its expected and its received value, if they differ."""
+    for name, received, expected in (
+        ("id", order.order_id, known.order_id),
+        ("price", order.price, known.price),
+        ("currency", (order.currency or "").upper() or None, known.currency),
+        ("amount", order.amount, known.amount),
+    ):
+        # Few fields of the response are documented: a missing one is not a difference.
+        if received is not None and received != expected:
+            return name, _format(expected), _format(received)
+    return None
+
+
+def _format(value: object) -> str:
+    return f"{value:f}" if isinstance(value, Decimal) else shown(value)
 
 
 def _is_create_response(known: Order) -> bool:

@@ -275,12 +275,15 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
         orders instead of querying each of them.
 
         Args:
-            order: The order, or its id: then its 30 minutes begin at the creation time
-                in Aurpay's response, or now if it has none.
+            order: The order. Or its id: then Aurpay's price and amount are not
+                compared, and the 30 minutes begin at the creation time in Aurpay's
+                response, or now if it has none.
             timeout: Seconds to wait at most.
             on_status: Called with each new status.
 
         Raises:
+            OrderMismatchError: Aurpay has another price, currency or amount than
+                `order`: do not fulfil it.
             PaymentPendingError: `timeout` has passed, and the order is still unpaid.
             AurpayError: as `get_order`; errors that are `retryable` are polled through.
             ConfigurationError: the client was closed.
@@ -314,6 +317,7 @@ class AurpayClient(CreateMethods, OrderMethods, AccountMethods):
 
         Raises:
             InvalidRequestError: an argument is invalid.
+            OrderMismatchError: as `wait_for_payment`; the order is not yielded.
             AurpayError: as `get_order`; errors that are `retryable` are polled through.
             ConfigurationError: the client was closed.
         """

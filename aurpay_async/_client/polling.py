@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 import attrs
 
 from .._api.arguments import require_order_id
+from .._api.checks import require_same_order
 from .._api.lightning_order import LightningOrder
 from .._api.models import Order, OrderStatus, Payment, overdue_at
 from .._core.events import is_async, notify
@@ -38,6 +39,7 @@ from ..errors import (
     AurpayError,
     ConfigurationError,
     InvalidRequestError,
+    OrderMismatchError,
     PaymentPendingError,
     RateLimitedError,
     shown,
@@ -131,11 +133,12 @@ async def wait_for_payment(
     """
     _require_options(order, timeout, on_status)
     known = order.status if isinstance(order, LightningOrder) else None
-    waiter = Waiter(on_status=on_status, status=known)
+    waiter = Waiter(order, on_status=on_status, status=known)
     poller = _find_poller(order, shared, with_budget, clock)
     with poller.joined(waiter, timeout):
         while not waiter.is_released:
             await waiter.wait()
+            waiter.check(poller.latest)
     return poller.result()
 
 
@@ -152,11 +155,12 @@ def watch(
 
     async def watch() -> AsyncGenerator[Order, None]:
         poller = _find_poller(order, shared, with_budget, clock)
-        waiter = Waiter()
+        waiter = Waiter(order)
         seen: OrderStatus | None = None
         with poller.joined(waiter, timeout):
             while True:
                 latest = poller.latest
+                waiter.check(latest)
                 if latest is not None and latest.status != seen:
                     seen = latest.status
                     yield latest
@@ -397,6 +401,7 @@ def _is_past(page: Page[Order], oldest: datetime) -> bool:
 class Waiter:
     """One call of `wait_for_payment` or `watch`."""
 
+    order: LightningOrder | str
     on_status: Callable[[OrderStatus], None] | None = None
     #: The last status that `on_status` was called with.
     status: OrderStatus | None = None
@@ -412,13 +417,26 @@ class Waiter:
         self._changed.clear()
         await self._changed.wait()
 
-    def notify(self, status: OrderStatus) -> None:
-        """Call `on_status` if the status is new."""
-        changed, self.status = status != self.status, status
+    def check(self, latest: Order | None) -> None:
+        """Raise `OrderMismatchError` if Aurpay's order is not the caller's.
+
+        There is nothing to compare if the caller has given only its id.
+        """
+        if latest is not None and isinstance(self.order, LightningOrder):
+            require_same_order(self.order, latest)
+
+    def notify(self, latest: Order) -> None:
+        """Call `on_status` if the status is new, and the order the caller's."""
+        try:
+            self.check(latest)
+        except OrderMismatchError:
+            self._changed.set()  # the caller checks it as well, and raises
+            return
+        changed, self.status = latest.status != self.status, latest.status
         if changed:
             self._changed.set()
         if changed and self.on_status is not None:
-            notify(self.on_status, status)
+            notify(self.on_status, latest.status)
 
     def release(self) -> None:
         """End the call."""
@@ -512,7 +530,7 @@ class OrderPoller:
             self.created = self.created or order.create_time
             self._due = self._due or self._due_of(order, order.create_time)
         for waiter in [*self._waiters]:
-            waiter.notify(order.status)
+            waiter.notify(order)
         now = self._clock.now()
         if order.status is OrderStatus.REFUNDED:
             self._finish_with("refunded", order)

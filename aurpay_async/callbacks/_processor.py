@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self, cast, final
 
 import attrs
 
+from .._api.checks import require_same_order
 from .._api.models import OrderStatus
 from .._core.clock import SystemClock
 from .._core.events import count, is_async
@@ -24,6 +25,7 @@ from ..errors import (
     CallbackReferenceError,
     ClaimExpiredError,
     ConfigurationError,
+    OrderMismatchError,
     OrderNotReadyError,
     StoreUnavailableError,
     shown,
@@ -210,7 +212,10 @@ class Delivery:
                 f"{shown(known.order_id)} for this reference"
             )
         order = await self.reader.get_order(known.order_id)
-        check_platform_order(known, order)
+        try:
+            check_platform_order(known, order)
+        except OrderMismatchError as error:
+            raise _mismatch(str(error)) from error
         return order
 
     def _decide(
@@ -377,18 +382,7 @@ class Delivery:
 
 def check_platform_order(known: KnownOrder, order: Order) -> None:
     """Check that Aurpay's order is the merchant's, and that its status is possible."""
-    for name, actual, expected in (
-        ("id", order.order_id, known.order_id),
-        ("price", order.price, known.price),
-        ("currency", (order.currency or "").upper() or None, known.currency),
-        ("amount", order.amount, known.amount),
-    ):
-        # Few fields of the response are documented: a missing one is not a difference.
-        if actual is not None and actual != expected:
-            raise _mismatch(
-                f"Aurpay has another {name} for order {shown(known.order_id)} "
-                "than the shop"
-            )
+    require_same_order(known, order)
     if order.status is OrderStatus.PENDING:
         return  # a late payment that awaits confirmation is pending again
     # The merchant may have stored the status as a `str`.

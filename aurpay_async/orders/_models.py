@@ -24,7 +24,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from .._api.lightning_order import LightningOrder
 from .._api.models import Order, OrderStatus
 from ..callbacks import Notification
-from ..errors import AurpayError, RequestOutcome, UntrustedOrderError
+from ..errors import (
+    AurpayError,
+    OrderMismatchError,
+    RequestOutcome,
+    UntrustedOrderError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -362,8 +367,8 @@ def may_retry(error: BaseException) -> bool:
         an order exists that no payer must see. True for failures that pass, including
         exceptions of other code: the database's, your own, a worker that is stopped.
     """
-    if isinstance(error, UntrustedOrderError):
-        return False  # the next order would fail the same checks
+    if isinstance(error, UntrustedOrderError | OrderMismatchError):
+        return False  # the next attempt would fail the same checks
     if isinstance(error, AurpayError):
         return error.retryable or error.outcome is RequestOutcome.UNKNOWN
     return True

@@ -19,9 +19,9 @@ from .._db.engine import execute
 from ..callbacks import ConfirmedNotification, Reference, UnconfirmedNotification
 from ..callbacks._processor import check_platform_order
 from ..errors import (
-    CallbackReferenceError,
     InvalidRequestError,
     NotFoundError,
+    OrderMismatchError,
     OrderStoreError,
     UnknownOrderError,
     shown,
@@ -59,8 +59,8 @@ async def record(
     """Record Aurpay's status of an attempt's order, which a person may have assigned.
 
     Raises:
-        CallbackReferenceError: the order belongs to another attempt, or has another
-            price, currency or amount.
+        OrderMismatchError: the order belongs to another attempt, or has another price,
+            currency or amount.
     """
     attempt, now = locked.attempt, locked.entry.now
     move = partial(locked.move, last_polled_at=now)
@@ -72,8 +72,9 @@ async def record(
         return await move()
     check_platform_order(attempt.order or as_known_order(attempt, order), order)
     if locked.is_order_taken:
-        raise CallbackReferenceError(
-            f"order {shown(order.order_id)} belongs to another attempt", rule="order"
+        raise OrderMismatchError(
+            f"order {shown(order.order_id)} belongs to another attempt",
+            order_id=order.order_id,
         )
     to = states_for(
         order.status,

@@ -254,8 +254,8 @@ class OrderStore:
             InvalidRequestError: an argument cannot be used, or not exactly one of the
                 three is given.
             UnknownOrderError: the store has no such order.
-            CallbackReferenceError: the order has another price, currency or amount than
-                the one in the store, or belongs to another attempt.
+            OrderMismatchError: the order has another price, currency or amount than the
+                one in the store, or belongs to another attempt.
             ConfigurationError: `connection` has no transaction.
             AurpayError: as `AurpayClient.get_order`, if Aurpay is queried.
         """
@@ -516,8 +516,8 @@ class OrderStore:
             UnknownOrderError: the store has no such attempt.
             OrderStoreError: the attempt has an order already; or `order_id` is ``None``
                 and its outcome is not unknown.
-            CallbackReferenceError: the order has another price or currency, or belongs
-                to another attempt.
+            OrderMismatchError: the order has another price or currency, or belongs to
+                another attempt.
             AurpayError: as `AurpayClient.get_order`.
         """
         require_reference(attempt_id, "attempt_id")

@@ -395,7 +395,7 @@ async def test_store_resolve_rejects_the_order_of_another_price(
     words = ("resolve", lost.attempt_id, other.order_id, "--yes")
     done = await run_store(aurpay, *words)
     assert done.code == 1
-    assert "the order is not this attempt's" in done.err
+    assert "Aurpay's order is not the expected one" in done.err
 
 
 @pytest.mark.parametrize("words", [[ORDER, "--no-order"], []])

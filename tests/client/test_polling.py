@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ from aurpay_async import (
     InvalidResponseError,
     LightningOrder,
     NotFoundError,
+    OrderMismatchError,
     OrderStatus,
     PaymentPendingError,
     RequestOutcome,
@@ -32,6 +34,7 @@ from aurpay_async._client.polling import (
     poll_interval,
     seconds_to_next_poll,
 )
+from aurpay_async.orders import may_retry
 from aurpay_async.testing import FakeClock
 
 from ..support.orders import (
@@ -777,3 +780,50 @@ def test_waiting_without_a_loop_is_a_configuration_error() -> None:
     waiting = AurpayClient(network="regtest", base_url="http://127.0.0.1:9")
     with pytest.raises(ConfigurationError, match="trio is not supported"):
         waiting.wait_for_payment("20260101000000000001").send(None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"vs_price": "0.01"}, "price for order '{}': 0.01 instead of 20.00"),
+        ({"vs_currency": "EUR"}, "currency for order '{}': 'EUR' instead of 'USD'"),
+        ({"amount": "1E-8"}, "amount for order '{}': 0.00000001 instead of 0.00020000"),
+    ],
+)
+@pytest.mark.parametrize("status", ["SUCCESS", "PENDING"])
+async def test_wait_and_watch_reject_an_order_of_another_price_currency_or_amount(
+    fields: dict[str, Any], problem: str, status: str
+) -> None:
+    statuses: list[OrderStatus] = []
+    clock = FakeClock(NOW)
+    platform = Platform(clock, (0, {**fields, "status": status}))
+    async with client(platform, clock) as aurpay:
+        error = await failure(aurpay.wait_for_payment(ORDER, on_status=statuses.append))
+        assert isinstance(error, OrderMismatchError)
+        assert str(error) == "Aurpay has another " + problem.format(ID)
+        assert (error.order_id, error.outcome) == (ID, RequestOutcome.UNKNOWN)
+        assert not may_retry(error)
+        updates = aurpay.watch(ORDER)
+        assert isinstance(await failure(anext(updates)), OrderMismatchError)
+    assert (statuses, len(platform.looks)) == ([], 2)
+
+
+async def test_wait_compares_each_answer_with_each_callers_own_order() -> None:
+    """A caller that gave the id alone shares the poller, and gets the payment."""
+    clock = FakeClock(NOW)
+    moves = (0, "PENDING"), (10, {"vs_price": "0.01", "status": "SUCCESS"})
+    statuses: list[OrderStatus] = []
+    async with client(Platform(clock, *moves), clock) as aurpay:
+        error, payment = await asyncio.gather(
+            failure(aurpay.wait_for_payment(ORDER, on_status=statuses.append)),
+            aurpay.wait_for_payment(ID),
+        )
+    assert isinstance(error, OrderMismatchError)
+    assert (payment.outcome, payment.order.price) == ("paid", Decimal("0.01"))
+    assert statuses == []
+
+
+async def test_wait_accepts_an_answer_without_price_currency_and_amount() -> None:
+    missing = {"vs_price": None, "vs_currency": None, "amount": None}
+    payment, _ = await wait((0, {**missing, "status": "SUCCESS"}))
+    assert payment.outcome == "paid"

@@ -90,7 +90,7 @@ async def test_create_order_reads_nothing_back_by_default() -> None:
     ("fields", "problem"),
     [
         ({"vs_price": "99.00"}, "its price is 20.00, order detail has 99.00"),
-        ({"vs_currency": "EUR"}, "its currency is USD, order detail has 'EUR'"),
+        ({"vs_currency": "EUR"}, "its currency is 'USD', order detail has 'EUR'"),
         ({"amount": "2E-7"}, "its amount is 0.00020000, order detail has 0.0000002"),
         ({"order_id": OTHER_ID}, f"order detail is about order '{OTHER_ID}'"),
         (

@@ -14,10 +14,10 @@ from sqlalchemy import event, text
 from aurpay_async import RequestOutcome
 from aurpay_async.errors import (
     AurpayError,
-    CallbackReferenceError,
     ConnectError,
     ConnectionLostError,
     InvalidResponseError,
+    OrderMismatchError,
     PermissionDeniedError,
     ReferenceConflictError,
     StoreUnavailableError,
@@ -699,7 +699,7 @@ class TestOverdue:
         first = await opened(local)
         platform.orders[first.order_id] |= {"vs_price": "21", "status": "SUCCESS"}
         clock.advance(HALF_AN_HOUR_S)
-        with pytest.raises(CallbackReferenceError, match="another price"):
+        with pytest.raises(OrderMismatchError, match="another price"):
             await opened(local)
         platform.broken["get_order"] = build_response(
             wrap_data(build_detail(order_id="1"))

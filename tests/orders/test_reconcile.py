@@ -14,10 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from aurpay_async import RequestOutcome
 from aurpay_async.errors import (
     AurpayError,
-    CallbackReferenceError,
     ConnectError,
     InvalidRequestError,
     NotFoundError,
+    OrderMismatchError,
     StoreUnavailableError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
@@ -396,7 +396,7 @@ class TestFailures:
         done = await local.reconcile()
         assert [change.reference for change in done.changes] == ["cart-2"]
         failed = {one.attempt.reference: type(one.error) for one in done.failures}
-        assert failed == {"cart-0": NotFoundError, "cart-1": CallbackReferenceError}
+        assert failed == {"cart-0": NotFoundError, "cart-1": OrderMismatchError}
         assert (await local.reconcile()).polled == 0
 
     async def test_key_without_list_access_still_polls_known_orders(

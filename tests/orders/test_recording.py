@@ -17,10 +17,10 @@ from aurpay_async import OrderStatus
 from aurpay_async.errors import (
     AlreadyPaidError,
     AurpayError,
-    CallbackReferenceError,
     ConfigurationError,
     InvalidRequestError,
     NotFoundError,
+    OrderMismatchError,
     OrderStoreError,
     UnknownOrderError,
 )
@@ -422,7 +422,7 @@ class TestOtherUpdates:
     ) -> None:
         order = await opened(local)
         platform.orders[order.order_id] |= {**fields, "status": "SUCCESS"}
-        with pytest.raises(CallbackReferenceError, match=problem):
+        with pytest.raises(OrderMismatchError, match=problem):
             await local.record(order_id=order.order_id)
         assert (await attempt_of(local, order.order_id)).state is S.PAYABLE
 
@@ -566,5 +566,5 @@ class TestResolving:
         with pytest.raises(AurpayError):
             await opened(local)
         [attempt] = await local.attempts("cart-42")
-        with pytest.raises(CallbackReferenceError, match="another attempt"):
+        with pytest.raises(OrderMismatchError, match="another attempt"):
             await local.resolve(attempt.attempt_id, other.order_id)

@@ -21,8 +21,8 @@ from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.errors import (
     AlreadyPaidError,
     AurpayError,
-    CallbackReferenceError,
     InvalidRequestError,
+    OrderMismatchError,
     OrderNotReadyError,
     PaymentNeedsReviewError,
     UntrustedOrderError,
@@ -661,5 +661,5 @@ async def test_callback_cannot_take_an_order_from_the_attempt_that_created_it(
     async with rows.writing() as connection:
         key = Key(attempt_id, order_id=paid.order_id)
         locked = await rows.lock(connection, key)
-        with pytest.raises(CallbackReferenceError, match="belongs to another attempt"):
+        with pytest.raises(OrderMismatchError, match="belongs to another attempt"):
             await record(locked, paid)
