@@ -370,7 +370,6 @@ class AiohttpTransport:
 
     async def send(self, request: Request) -> Response:
         """Send once; a redirect is returned like any other response."""
-        require_task()
         while True:
             try:
                 return await self._attempt(request, RequestProgress(self._generation))
@@ -420,7 +419,7 @@ class AiohttpTransport:
         self._generation += 1
 
     def _current_session(self) -> aiohttp.ClientSession:
-        current = (os.getpid(), asyncio.get_running_loop())
+        current = (os.getpid(), require_task().get_loop())
         if self._user_session is not None:
             _require_usable(self._user_session, current[1])
         if self._session is not None:

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import select
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from inspect import signature
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import aiohttp
 import aiohttp.client
@@ -91,9 +91,13 @@ class StaleConnectionError(UnusableConnectionError):
     """The connection was idle in the pool; another one may be used at once."""
 
 
-#: Attribute set on connections that have carried a request. (A set of weak references
-#: to them costs ten times as much.)
-_GENERATION: Final = "_aurpay_async_generation"
+#: Writes the head of a request, and rejects injection; ``None`` if aiohttp lacks it.
+_serialize_headers: Any = getattr(aiohttp.http_writer, "_serialize_headers", None)
+
+#: Attribute set on connections that have carried a request: their generation, and a
+#: function that returns whether they have unread data. (A dictionary with weak
+#: references to connections costs ten times as much.)
+_USED: Final = "_aurpay_async_used"
 
 
 def _require_usable(
@@ -106,28 +110,31 @@ def _require_usable(
             or a response to no request), or was opened before `renew`.
         UnusableConnectionError: if it is new, and was closed.
     """
-    generation = getattr(protocol, _GENERATION, None)
+    used = getattr(protocol, _USED, None)
     if protocol is None or protocol.transport is None or protocol.should_close:
-        raise UnusableConnectionError if generation is None else StaleConnectionError
-    if generation is None:
+        raise UnusableConnectionError if used is None else StaleConnectionError
+    if used is None:
         # It may have unread data: TLS servers send session tickets.
-        setattr(protocol, _GENERATION, progress.generation)
-    elif generation != progress.generation or _has_unread_data(protocol.transport):
+        used = progress.generation, _find_unread_data(protocol.transport)
+        setattr(protocol, _USED, used)
+        return protocol
+    generation, has_unread_data = used
+    if generation != progress.generation or has_unread_data():
         raise StaleConnectionError
     return protocol
 
 
-def _has_unread_data(transport: asyncio.BaseTransport) -> bool:
-    """Ask the socket: the event loop may not have read the data yet."""
+def _find_unread_data(transport: asyncio.BaseTransport) -> Callable[[], object]:
+    """Return a function that asks the socket: the event loop may not have read yet."""
     sock = transport.get_extra_info("socket")
     if sock is None:  # a connector of the user's that opens no sockets
-        return False
+        return bool
     number = sock.fileno()
     if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([number], [], [], 0)[0])
+        return lambda: select.select([number], [], [], 0)[0]
     poll = select.poll()
     poll.register(number, select.POLLIN)
-    return bool(poll.poll(0))
+    return partial(poll.poll, 0)
 
 
 class TrackedRequest(aiohttp.ClientRequest):
@@ -184,12 +191,36 @@ def _timeout(attempt: float, connect: float) -> aiohttp.ClientTimeout:
     )
 
 
-class _Write(NamedTuple):
-    """A request that is about to be written."""
+class _Deadline:
+    """Raise `TimeoutError` if the block takes longer, as `asyncio.timeout` does.
 
-    connection: Connection
-    data: bytes
-    progress: RequestProgress
+    It costs a third of that, which is noticeable in a call.
+    """
+
+    __slots__ = ("_cancellations", "_has_passed", "_task", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task(loop))
+        #: Requests to cancel the task that were made before the block.
+        self._cancellations = self._task.cancelling()
+        self._has_passed = False
+        self._timer = loop.call_later(seconds, self._pass)
+
+    def _pass(self) -> None:
+        self._has_passed = True
+        self._task.cancel()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, traceback: object
+    ) -> None:
+        self._timer.cancel()
+        if self._has_passed:
+            is_ours = self._task.uncancel() <= self._cancellations
+            if is_ours and isinstance(error, asyncio.CancelledError):
+                raise TimeoutError from error
 
 
 class DirectExchange:
@@ -207,7 +238,8 @@ class DirectExchange:
         self._target = aiohttp.ClientRequest(
             "GET", URL(origin), headers=session.headers, loop=self._loop
         )
-        self._writes: list[_Write] = []
+        #: The requests that are about to be written.
+        self._writes: list[tuple[Connection, bytes, RequestProgress]] = []
 
     @property
     def is_available(self) -> bool:
@@ -223,14 +255,15 @@ class DirectExchange:
     async def exchange(self, request: Request, progress: RequestProgress) -> None:
         """Send over a pooled connection; the response is stored in `progress`."""
         progress.is_exact = True
-        async with asyncio.timeout(request.timeout):
+        with _Deadline(self._loop, request.timeout):
             connection = await self._connector.connect(
                 self._target, [], _timeout(request.timeout, request.connect_timeout)
             )
             try:
                 await self._exchange_on(connection, request, progress)
             finally:
-                connection.close()  # unless it was released
+                if connection.protocol is not None:  # it was not released
+                    connection.close()
 
     async def _exchange_on(
         self, connection: Connection, request: Request, progress: RequestProgress
@@ -242,7 +275,7 @@ class DirectExchange:
             auto_decompress=False,
             **HEADER_LIMITS,
         )
-        self._write_soon(_Write(connection, self._serialize(request), progress))
+        self._write_soon(connection, self._serialize(request), progress)
         message, content = await protocol.read()
         while message.code < 200 and message.code != 101:  # interim responses
             message, content = await protocol.read()
@@ -270,16 +303,19 @@ class DirectExchange:
             headers["Content-Length"] = str(len(request.body))
             headers.setdefault("Content-Type", "application/octet-stream")
         line = f"{request.method} {request.path} HTTP/1.1"
-        return _serialize_headers(line, headers) + request.body
+        head: bytes = _serialize_headers(line, headers)
+        return head + request.body
 
-    def _write_soon(self, write: _Write) -> None:
+    def _write_soon(
+        self, connection: Connection, data: bytes, progress: RequestProgress
+    ) -> None:
         """Write together with all other requests of this turn of the event loop.
 
         If they were written one by one, each write would wake the server.
         """
         if not self._writes:
             self._loop.call_soon(self._write_all)
-        self._writes.append(write)
+        self._writes.append((connection, data, progress))
 
     def _write_all(self) -> None:
         writes, self._writes = self._writes, []
@@ -296,13 +332,6 @@ class DirectExchange:
                 transport.write(data)
             except Exception as error:  # noqa: BLE001 - `exchange` raises it
                 protocol.set_exception(error)
-
-
-def _serialize_headers(line: str, headers: CIMultiDict[str]) -> bytes:
-    """Return the head of a request, written by aiohttp, which rejects injection."""
-    serialize = vars(aiohttp.http_writer)["_serialize_headers"]
-    head: bytes = serialize(line, headers)
-    return head
 
 
 def _is_of_aiohttp(method: object) -> bool:

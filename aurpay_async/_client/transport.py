@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from itertools import count
@@ -19,6 +18,7 @@ from .auth import diagnose_clock
 from .retry import is_retryable, plan_retry
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     import aiohttp
@@ -36,21 +36,25 @@ if TYPE_CHECKING:
 POLL_CONNECTIONS: Final = 8
 
 
-def require_task() -> None:
-    """Raise unless the caller runs in a task of an asyncio event loop.
+def require_task() -> asyncio.Task[Any]:
+    """Return the current task of an asyncio event loop.
 
     Raises:
         ConfigurationError: under trio or curio, or for a coroutine driven by hand.
     """
     import asyncio  # not loaded with the package
 
-    with suppress(RuntimeError):
-        if asyncio.current_task() is not None:
-            return
-    raise ConfigurationError(
-        "calls of this client need a task on an asyncio event loop, and there is none: "
-        "use asyncio.run(), or create_task() on a running loop; trio is not supported"
-    )
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # there is no running loop
+        task = None
+    if task is None:
+        raise ConfigurationError(
+            "calls of this client need a task on an asyncio event loop, and there is "
+            "none: use asyncio.run(), or create_task() on a running loop; trio is not "
+            "supported"
+        )
+    return task
 
 
 @final

@@ -24,6 +24,7 @@ from aurpay_async.errors import (
     TransportError,
 )
 
+from ..support.loop_time import advance_loop
 from ..support.loopback import Server, answering, idle_connections
 
 if TYPE_CHECKING:
@@ -194,12 +195,12 @@ def renamed_argument(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_serializer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(aiohttp.http_writer, "_serialize_headers")
+    monkeypatch.setattr(_exchange, "_serialize_headers", None)
 
 
 def with_other_serializer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        aiohttp.http_writer, "_serialize_headers", lambda *_: b"GET / HTTP/1.1\n\n"
+        _exchange, "_serialize_headers", lambda *_: b"GET / HTTP/1.1\n\n"
     )
 
 
@@ -308,7 +309,7 @@ async def test_request_of_a_connection_closed_in_the_same_turn_is_not_written() 
         task = asyncio.create_task(transport.send(request()))
         await asyncio.sleep(0)
         direct = cast("DirectExchange", transport._direct)
-        direct._writes[0].connection.close()
+        direct._writes[0][0].close()
         with pytest.raises(ConnectError) as caught:
             await task
         assert caught.value.outcome is NOT_SENT
@@ -335,6 +336,28 @@ async def test_call_cancelled_in_any_turn_has_an_exact_outcome(turns: int) -> No
         assert (await transport.send(request())).status == 200
         await transport.aclose()
     assert len(server.requests) in {1, 2}
+
+
+async def test_call_cancelled_in_the_turn_in_which_its_time_is_up_is_cancelled() -> (
+    None
+):
+    async def say_nothing(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.wait_closed()
+
+    async with Server(say_nothing) as server:
+        transport = AiohttpTransport(server.url)
+        sent = request()
+        task = asyncio.create_task(transport.send(sent))
+        while not server.requests:
+            await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(sent.timeout, task.cancel)
+        advance_loop(sent.timeout)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelling() == 1
+        assert sent.progress.outcome is UNKNOWN
+        await transport.aclose()
 
 
 async def test_requests_of_one_turn_are_written_together_and_fail_one_by_one(
