@@ -305,7 +305,7 @@ class Sandbox(_settings.Settings):
             raise InvalidRequestError(
                 "not the URL of a checkout page of this sandbox", field="pay_url"
             )
-        return self._simulator.checkouts.choose(token, coin, self.clock.now())
+        return self._simulator.ledger.choose(token, coin, self.clock.now())
 
     async def start(self) -> None:
         """Open the sandbox.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast, final
 
 import attrs
@@ -21,7 +22,6 @@ from ..errors import InvalidRequestError
 from . import _responses as responses
 from ._callbacks import ANY_KEY
 from ._models import COINS, ApiRejection, ClockError, advance
-from ._responses import read_static
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -44,9 +44,6 @@ _SIZE: Final = 10
 _MAX_SIZE: Final = 1000
 _MAX_PAGE: Final = 10**9
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
-
-#: The statuses of an order that has been paid.
-_PAID: Final = frozenset({"SUCCESS", "REFUNDED"})
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +71,7 @@ class ApiRequest:
         return cast("Data", fields)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Endpoint:
     """An endpoint: its method, its path, and the function that serves it."""
 
@@ -97,56 +94,47 @@ class Api:
         self._simulator = simulator
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        order = "{order_id}"
+        get, post = partial(Endpoint, "GET"), partial(Endpoint, "POST", writes=True)
+        order, key = "{order_id}", "/api/plugin/key/aurpay"
         return (
-            Endpoint(
-                method="POST",
-                path="/api/bln/order",
-                serve=self._create,
-                writes=True,
-                foreign=self._create_foreign,
-            ),
-            _post("/api/order/pay-info", self._create_payment),
-            _post("/api/order/pay-url", self._create_url),
-            _get(f"/api/v2/order/detail/{order}", self._show_order),
-            _get("/api/v2/order/", self._list_orders),
-            _get(f"/api/v2/order/refund-info/{order}", self._show_refund),
-            _post(f"/api/v2/order/refund/{order}", self._refund, without_envelope=True),
-            _get("/api/v2/tx", self._list_transactions),
-            _get("/api/order/pay/real-currency", self._list_currencies),
-            _post("/api/bln/withdraw", self._withdraw),
-            Endpoint(
-                method="POST",
-                path="/api/plugin/key/aurpay",
-                serve=self._issue_key,
-                has_password=True,
-            ),
+            post("/api/bln/order", self._create, foreign=self._create_foreign),
+            post("/api/order/pay-info", self._create_payment),
+            post("/api/order/pay-url", self._create_url),
+            get(f"/api/v2/order/detail/{order}", self._show_order),
+            get("/api/v2/order/", self._list_orders),
+            get(f"/api/v2/order/refund-info/{order}", self._show_refund),
+            post(f"/api/v2/order/refund/{order}", self._refund, without_envelope=True),
+            get("/api/v2/tx", self._list_transactions),
+            get("/api/order/pay/real-currency", self._list_currencies),
+            post("/api/bln/withdraw", self._withdraw),
+            Endpoint("POST", key, self._issue_key, has_password=True),
         )
 
     async def _create(self, request: ApiRequest) -> Data:
-        key = request.api_key if self._simulator.api_key_in_callbacks else None
-        order = self._simulator.ledger.create(
-            request.fields, self._simulator.clock.now(), key
-        )
+        key = request.api_key if self._simulator.settings.api_key_in_callbacks else None
+        now = self._simulator.clock.now()
+        order = self._simulator.ledger.create(request.fields, now, key)
         # The response shows the order before the payment.
-        data = responses.created(order, self._simulator.amounts, request.origin)
+        amounts = self._simulator.settings.amounts
+        data = responses.created(order, amounts, request.origin)
         await self._simulator.pay_before_response(order.order_id)
         return data
 
     def _create_foreign(self, origin: str) -> Data:
         order = self._simulator.ledger.create_foreign(self._simulator.clock.now())
-        return responses.created(order, self._simulator.amounts, origin)
+        return responses.created(order, self._simulator.settings.amounts, origin)
 
     async def _create_payment(self, request: ApiRequest) -> Data:
+        key = request.api_key if self._simulator.settings.api_key_in_callbacks else None
         now = self._simulator.clock.now()
-        key = request.api_key if self._simulator.api_key_in_callbacks else None
         order = self._simulator.ledger.create_payment(request.fields, now, key)
         data = responses.payment(order, request.origin)
         await self._simulator.pay_before_response(order.order_id)
         return data
 
     async def _create_url(self, request: ApiRequest) -> Data:
-        token = self._simulator.checkouts.create(request.fields, request.api_key).token
+        ledger = self._simulator.ledger
+        token = ledger.create_checkout(request.fields, request.api_key).token
         # As in Aurpay's own plugins; no other field of this response is known.
         return {"pay_url": f"{request.origin}/#/cashier/choose?token={token}"}
 
@@ -163,10 +151,9 @@ class Api:
 
     async def _show_refund(self, request: ApiRequest) -> Data:
         order = self._simulator.ledger.find(request.order_id)
-        if order.status not in _PAID:
-            raise ApiRejection(
-                400, f"the order is {order.status}: there is nothing to refund"
-            )
+        if order.status not in {"SUCCESS", "REFUNDED"}:
+            problem = f"the order is {order.status}: there is nothing to refund"
+            raise ApiRejection(400, problem)
         return responses.refund_info(order)
 
     async def _refund(self, request: ApiRequest) -> Data:
@@ -196,25 +183,10 @@ class Api:
         return {"access_token": self._simulator.authenticator.api_key or ANY_KEY}
 
 
-def _get(path: str, serve: Serve) -> Endpoint:
-    return Endpoint(method="GET", path=path, serve=serve)
-
-
-def _post(path: str, serve: Serve, *, without_envelope: bool = False) -> Endpoint:
-    return Endpoint(
-        method="POST",
-        path=path,
-        serve=serve,
-        writes=True,
-        without_envelope=without_envelope,
-    )
-
-
 def _page(query: Mapping[str, str]) -> tuple[int, int]:
     """Return number and size of the requested page."""
-    return _number("page", query, 1, _MAX_PAGE), _number(
-        "size", query, _SIZE, _MAX_SIZE
-    )
+    size = _number("size", query, _SIZE, _MAX_SIZE)
+    return _number("page", query, 1, _MAX_PAGE), size
 
 
 def _number(name: str, query: Mapping[str, str], default: int, most: int) -> int:
@@ -252,7 +224,7 @@ def parse_rates(body: bytes) -> Mapping[str, str]:
 
 def parse_seconds(body: bytes) -> float:
     """Parse an object with the only member ``advance_s``."""
-    seconds = _parse_member(body, "advance_s")
+    seconds = _only_member("advance_s", body)
     if isinstance(seconds, int | float) and not isinstance(seconds, bool):
         return seconds
     raise InvalidRequestError(
@@ -262,21 +234,19 @@ def parse_seconds(body: bytes) -> float:
 
 def parse_coin(body: bytes) -> str:
     """Parse an object with the only member ``coin``, the name of a coin."""
-    coin = _parse_member(body, "coin")
+    coin = _only_member("coin", body)
     if isinstance(coin, str) and coin in COINS:
         return coin
-    raise InvalidRequestError(
-        f"must be one of {', '.join(COINS)}",
-        field="coin",
-        hint='write {"coin": "BTC-LN"}',
-    )
+    problem, hint = f"must be one of {', '.join(COINS)}", 'write {"coin": "BTC-LN"}'
+    raise InvalidRequestError(problem, field="coin", hint=hint)
 
 
-def _parse_member(body: bytes, name: str) -> object:
-    """Return the only member of a JSON object; ``None`` if it is another value."""
-    value = _parse_json(body)
-    members = cast("dict[str, object]", value) if isinstance(value, dict) else {}
-    return members[name] if [*members] == [name] else None
+def _only_member(name: str, body: bytes) -> object:
+    """Return the value of an object's only member, which has this name."""
+    members = _parse_json(body)
+    if isinstance(members, dict) and [*cast("dict[str, object]", members)] == [name]:
+        return cast("object", members[name])
+    return None
 
 
 def _parse_json(body: bytes) -> object:
@@ -289,27 +259,24 @@ def _parse_json(body: bytes) -> object:
 
 @attrs.frozen
 class Control:
-    """The routes of the control API."""
+    """The routes of the control API, to be served under ``/_sandbox``."""
 
     simulator: Simulator
     guard: PageGuard
 
     def application(self) -> web.Application:
-        """Return the application to be served under ``/_sandbox``."""
         app = web.Application(middlewares=[self._guard])
+        changes: tuple[StatusChange, ...] = ("pay", "expire", "underpay", "refund")
         app.add_routes(
             [
-                _get_route("/openapi.json", _describe),
-                _get_route("/clock", self._show_time),
-                _get_route("/rates", self._show_rates),
+                get_route("/openapi.json", _describe),
+                get_route("/clock", self._show_time),
+                get_route("/rates", self._show_rates),
                 web.put("/rates", self._set_rates),
                 *self.shared_routes(),
-                self._status_route("pay"),
-                self._status_route("expire"),
-                self._status_route("underpay"),
-                self._status_route("refund"),
+                *map(self._status_route, changes),
                 web.post("/checkouts/{token}/choose", self._choose),
-                _get_route("/callbacks", self._show_callbacks),
+                get_route("/callbacks", self._show_callbacks),
                 web.post(RESEND_PATH, self._resend),
             ]
         )
@@ -348,10 +315,11 @@ class Control:
         return _callbacks_response(await self.simulator.resend(number))
 
     async def _choose(self, request: web.Request) -> web.Response:
-        checkout = self.simulator.checkouts.find(request.match_info["token"])
-        coin, now = parse_coin(await request.read()), self.simulator.clock.now()
+        ledger, now = self.simulator.ledger, self.simulator.clock.now()
+        token = ledger.find_checkout(request.match_info["token"]).token
+        coin = parse_coin(await request.read())
         try:
-            order = self.simulator.checkouts.choose(checkout.token, coin, now)
+            order = ledger.choose(token, coin, now)
         except InvalidRequestError as error:
             raise web.HTTPConflict(text=str(error)) from None
         return web.json_response({"order_id": order.order_id})
@@ -375,7 +343,10 @@ class Control:
             self.guard.require_program(request)
             return await handler(request)
         except web.HTTPException as error:
-            return _error_response(error.status, (error.text or "").rstrip(), error)
+            response = _error_response(error.status, (error.text or "").rstrip())
+            if "Allow" in error.headers:
+                response.headers["Allow"] = error.headers["Allow"]
+            return response
         except ApiRejection as rejection:
             return _error_response(rejection.code, rejection.message)
         except InvalidRequestError as error:
@@ -384,14 +355,17 @@ class Control:
             return _error_response(web.HTTPConflict.status_code, str(error))
 
 
-def _get_route(path: str, answer: Handler) -> web.RouteDef:
+def _error_response(status: int, reason: str) -> web.Response:
+    return web.json_response({"error": reason}, status=status)
+
+
+def get_route(path: str, answer: Handler) -> web.RouteDef:
     return web.get(path, answer, allow_head=False)
 
 
 async def _describe(_: web.Request) -> web.Response:
-    return web.Response(
-        body=read_static("openapi.json"), content_type="application/json"
-    )
+    description = responses.read_static("openapi.json")
+    return web.Response(body=description, content_type="application/json")
 
 
 def _queue_routes(name: str, queue: FaultQueue[P]) -> list[web.RouteDef]:
@@ -409,25 +383,17 @@ def _queue_routes(name: str, queue: FaultQueue[P]) -> list[web.RouteDef]:
         return await show(request)
 
     path = f"/{name.replace('_', '-')}"
-    return [_get_route(path, show), web.post(path, push), web.delete(path, clear)]
+    return [get_route(path, show), web.post(path, push), web.delete(path, clear)]
 
 
 def _callbacks_response(sent: Iterable[SentCallback]) -> web.Response:
-    return web.json_response([_fields(callback) for callback in sent])
-
-
-def _fields(sent: SentCallback) -> dict[str, object]:
-    return {
-        **attrs.asdict(sent),
-        "body": sent.body.decode(),
-        "sent_at": sent.sent_at.isoformat(),
-    }
-
-
-def _error_response(
-    status: int, reason: str | None, error: web.HTTPException | None = None
-) -> web.Response:
-    response = web.json_response({"error": reason}, status=status)
-    if error is not None and "Allow" in error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
-    return response
+    return web.json_response(
+        [
+            {
+                **attrs.asdict(each),
+                "body": each.body.decode(),
+                "sent_at": each.sent_at.isoformat(),
+            }
+            for each in sent
+        ]
+    )

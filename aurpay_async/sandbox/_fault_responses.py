@@ -1,6 +1,6 @@
-"""Faults of requests: their names, meanings, and responses, written byte by byte.
+"""Faults of requests, and their responses, written byte by byte.
 
-A proxy that answers a request twice, or from its cache, sends such responses.
+`docs/sandbox.md` says what each fault means.
 """
 
 from __future__ import annotations
@@ -11,24 +11,18 @@ import re
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, final
-from weakref import WeakKeyDictionary
+from contextlib import suppress
+from typing import Any, Final, final
 
 import attrs
 
-from ._faults import FaultQueue, FaultRegistry, FaultSpec
-
-if TYPE_CHECKING:
-    from ._endpoints import Endpoint
-
+from ._faults import MEBIBYTE, FaultQueue, FaultRegistry, FaultSpec
 
 _PAGE: Final = b"<html><body><h1>Bad Gateway</h1></body></html>"
-
-_MEBIBYTE: Final = 1024 * 1024
+_OK: Final = b"HTTP/1.1 200 OK\r\n"
 
 #: The writer waits while this many bytes are unsent.
 _MAX_AHEAD: Final = 256 * 1024
-
 _PAUSE_S: Final = 0.005
 
 
@@ -50,20 +44,23 @@ class RawConnection:
         while self.is_open and self._transport.get_write_buffer_size() > _MAX_AHEAD:
             await asyncio.sleep(_PAUSE_S)
 
+    async def pause(self, seconds: float) -> None:
+        """Wait, at most until the client disconnects."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.wait_closed()
+
+    async def keep(self) -> None:
+        """Leave the connection open for the next request."""
+
     async def wait_closed(self) -> None:
         while self.is_open:
             await asyncio.sleep(_PAUSE_S)
 
-    async def pause(self, seconds: float) -> None:
-        """Wait, at most until the client disconnects."""
-        ends = asyncio.get_running_loop().time() + seconds
-        while self.is_open and asyncio.get_running_loop().time() < ends:
-            await asyncio.sleep(min(seconds, _PAUSE_S))
-
-    def end(self) -> None:
+    async def close(self) -> None:
         self._transport.close()
 
-    def reset(self) -> None:
+    async def reset(self) -> None:
         sock = self._transport.get_extra_info("socket")
         if sock is not None:  # a connection in memory has none, and abort() resets it
             linger = struct.pack("ii", 1, 0)
@@ -71,18 +68,14 @@ class RawConnection:
         self._transport.abort()
 
 
-def response_head(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+def _head(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     """Return status line and headers of a complete response."""
-    return "\r\n".join(
-        [
-            f"HTTP/1.1 {status}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            *headers,
-            "",
-            "",
-        ]
-    ).encode()
+    content = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+    return "\r\n".join([f"HTTP/1.1 {status}", *content, *headers, "", ""]).encode()
+
+
+def _gzipped(compressed: bytes) -> bytes:
+    return _head(compressed, "Content-Encoding: gzip") + compressed
 
 
 #: Send a response with this body, damaged by the fault.
@@ -94,10 +87,8 @@ _CREATED: Final = "+created"
 
 #: All faults of requests. ``+created`` at the end serves the request first.
 REQUEST_FAULTS: Final[FaultRegistry[SendResponse]] = FaultRegistry(
-    "fault",
-    f"use an HTTP status or one of {{names}}, each with or without {_CREATED}",
+    "fault", f"use an HTTP status or one of {{names}}, each with or without {_CREATED}"
 )
-
 _fault = REQUEST_FAULTS.register
 
 #: A request that is reset before it is read creates nothing.
@@ -137,11 +128,7 @@ class Faults(FaultQueue[SendResponse]):
         super().__init__(REQUEST_FAULTS.noun, parse_fault)
 
 
-@_fault(
-    _STATUS_NAME,
-    "this HTTP status, with a proxy's page",
-    {"retry-after": "", "location": "", "html": "yes"},
-)
+@_fault(_STATUS_NAME, {"retry-after": "", "location": "", "html": "yes"})
 async def _status(connection: RawConnection, _: bytes, fault: Fault) -> None:
     options = fault.options
     named = {"Retry-After": options["retry-after"], "Location": options["location"]}
@@ -154,100 +141,81 @@ async def _status(connection: RawConnection, _: bytes, fault: Fault) -> None:
         await connection.write(f"HTTP/1.1 {fault.name} None\r\n\r\n".encode())
     else:
         status = f"{fault.name} Fault"
-        await connection.write(response_head(page, *headers, status=status) + page)
+        await connection.write(_head(page, *headers, status=status) + page)
 
 
-@_fault("reset-after-request", "a reset after it was read")
-@_fault(RESET, "a reset before the request is read")
-async def _reset(connection: RawConnection, _: bytes, __: Fault) -> None:
-    connection.reset()
+def _raw_fault(
+    name: str,
+    respond: Callable[[bytes], bytes],
+    end: Callable[[RawConnection], Awaitable[None]] = RawConnection.keep,
+    *,
+    serves: bool = False,
+) -> None:
+    """Register a fault that sends some bytes, and then ends the connection or not."""
+
+    @_fault(name, serves=serves)
+    async def send(connection: RawConnection, body: bytes, _: Fault) -> None:
+        await connection.write(respond(body))
+        await end(connection)
 
 
-@_fault("close-before-headers", "closed after it was read, without a response")
-async def _close_before_headers(connection: RawConnection, _: bytes, __: Fault) -> None:
-    connection.end()
+def _body_fault(name: str, tamper: Callable[[bytes], bytes]) -> None:
+    """Register a fault of the body alone, in a valid HTTP response."""
+    _raw_fault(name, lambda body: _valid(tamper(body)))
 
 
-@_fault("silence", "no response; the connection stays open")
-async def _silence(connection: RawConnection, _: bytes, __: Fault) -> None:
-    await connection.wait_closed()
+def _valid(body: bytes) -> bytes:
+    return _head(body) + body
 
 
-@_fault("cut-headers", "closed in the middle of the headers")
-async def _cut_headers(connection: RawConnection, body: bytes, _: Fault) -> None:
-    await connection.write(response_head(body)[:-12])
-    connection.end()
+def _nothing(_: bytes) -> bytes:
+    return b""
 
 
-@_fault("endless-headers", "headers that never end")
+_raw_fault(RESET, _nothing, RawConnection.reset)
+_raw_fault("reset-after-request", _nothing, RawConnection.reset)
+_raw_fault("close-before-headers", _nothing, RawConnection.close)
+_raw_fault("silence", _nothing, RawConnection.wait_closed)
+_raw_fault("cut-headers", lambda body: _head(body)[:-12], RawConnection.close)
+
+
+@_fault("endless-headers")
 async def _endless_headers(connection: RawConnection, _: bytes, __: Fault) -> None:
-    await connection.write(b"HTTP/1.1 200 OK\r\n")
+    await connection.write(_OK)
     while connection.is_open:
         await connection.write(b"X-Endless: " + b"x" * 4000 + b"\r\n")
 
 
-@_fault("cut-body", "closed in the middle of the body")
-async def _cut_body(connection: RawConnection, body: bytes, _: Fault) -> None:
-    await connection.write(response_head(body) + body[: len(body) // 2])
-    connection.end()
-
-
-@_fault(
-    "long-body", "a Content-Length greater than the body; the connection stays open"
+_raw_fault(
+    "cut-body", lambda body: _valid(body)[: -len(body) // 2], RawConnection.close
 )
-async def _long_body(connection: RawConnection, body: bytes, _: Fault) -> None:
-    await connection.write(response_head(body + b" ") + body)
-    await connection.wait_closed()
+_raw_fault(
+    "long-body", lambda body: _head(body + b" ") + body, RawConnection.wait_closed
+)
+_raw_fault("short-body", lambda body: _head(body[:-9]) + body)
 
 
-@_fault("short-body", "a Content-Length less than the body")
-async def _short_body(connection: RawConnection, body: bytes, _: Fault) -> None:
-    await connection.write(response_head(body[:-9]) + body)
-
-
-@_fault("endless-body", "a body that never ends")
+@_fault("endless-body")
 async def _endless_body(connection: RawConnection, body: bytes, _: Fault) -> None:
-    await connection.write(b"HTTP/1.1 200 OK\r\n\r\n" + body)
+    await connection.write(_OK + b"\r\n" + body)
     while connection.is_open:
         await connection.write(b" " * 65_536)
 
 
-def _body_fault(name: str, meaning: str, tamper: Callable[[bytes], bytes]) -> None:
-    """Register a fault of the body alone, in a valid HTTP response."""
+_BAD_CHUNK: Final = _OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"
 
-    @_fault(name, meaning)
-    async def send(connection: RawConnection, body: bytes, _: Fault) -> None:
-        tampered = tamper(body)
-        await connection.write(response_head(tampered) + tampered)
-
-
-_body_fault(
-    "huge-body", "a response of 2 MiB", lambda body: body + _MEBIBYTE * 2 * b" "
+_body_fault("huge-body", lambda body: body + MEBIBYTE * 2 * b" ")
+_raw_fault(
+    "broken-chunk",
+    lambda body: _BAD_CHUNK + body + b"\r\n0\r\n\r\n",
+    RawConnection.close,
 )
 
 
-@_fault("broken-chunk", "chunks with an invalid length")
-async def _broken_chunk(connection: RawConnection, body: bytes, _: Fault) -> None:
-    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    await connection.write(chunks + b"zz\r\n" + body + b"\r\n0\r\n\r\n")
-    connection.end()
-
-
-async def _send_gzip(connection: RawConnection, compressed: bytes) -> None:
-    await connection.write(
-        response_head(compressed, "Content-Encoding: gzip") + compressed
-    )
-
-
-@_fault("gzip-bomb", "16 MiB, compressed to 16 KiB")
+@_fault("gzip-bomb")
 async def _gzip_bomb(connection: RawConnection, body: bytes, _: Fault) -> None:
-    bomb = body + b" " * 16 * _MEBIBYTE
-    await _send_gzip(connection, await asyncio.to_thread(gzip.compress, bomb))
-
-
-@_fault("gzip-broken", "compressed with gzip, and truncated")
-async def _gzip_broken(connection: RawConnection, body: bytes, _: Fault) -> None:
-    await _send_gzip(connection, gzip.compress(body)[:-12])
+    bomb = body + b" " * 16 * MEBIBYTE
+    await connection.write(_gzipped(await asyncio.to_thread(gzip.compress, bomb)))
 
 
 def _add_member(member: bytes) -> Callable[[bytes], bytes]:
@@ -256,98 +224,39 @@ def _add_member(member: bytes) -> Callable[[bytes], bytes]:
 
 _DEEP: Final = b"[" * 2000 + b"]" * 2000
 
-_body_fault("empty", "no body", lambda _: b"")
-_body_fault(
-    "not-json",
-    "single quotes instead of double quotes",
-    lambda body: body.replace(b'"', b"'"),
-)
-_body_fault(
-    "cut-json",
-    "half of the JSON, with a correct Content-Length",
-    lambda body: body[: len(body) // 2],
-)
-_body_fault("nan", "NaN as a number", _add_member(b'"rate": NaN'))
-_body_fault("duplicate-keys", "a duplicate key", _add_member(b'"code": 0'))
-_body_fault("deep", "2,000 nested lists", _add_member(b'"x": ' + _DEEP))
-_body_fault("latin-1", "another charset than UTF-8", _add_member(b'"note": "\xe4"'))
-_body_fault("html", "HTTP 200 and a web page", lambda _: _PAGE)
+_raw_fault("gzip-broken", lambda body: _gzipped(gzip.compress(body)[:-12]))
+_body_fault("empty", _nothing)
+_body_fault("not-json", lambda body: body.replace(b'"', b"'"))
+_body_fault("cut-json", lambda body: body[: len(body) // 2])
+_body_fault("nan", _add_member(b'"rate": NaN'))
+_body_fault("duplicate-keys", _add_member(b'"code": 0'))
+_body_fault("deep", _add_member(b'"x": ' + _DEEP))
+_body_fault("latin-1", _add_member(b'"note": "\xe4"'))
+_body_fault("html", lambda _: _PAGE)
 
 
-@_fault(
-    "redirect",
-    "to another origin",
-    {"status": "307", "location": "http://127.0.0.1:9/stolen"},
-)
+@_fault("redirect", {"status": "307", "location": "http://127.0.0.1:9/stolen"})
 async def _redirect(connection: RawConnection, _: bytes, fault: Fault) -> None:
-    status, location = fault.options["status"], fault.options["location"]
-    await connection.write(
-        response_head(b"", f"Location: {location}", status=f"{status} Moved")
-    )
+    location, status = f"Location: {fault.options['location']}", fault.options["status"]
+    await connection.write(_head(b"", location, status=f"{status} Moved"))
 
 
-@_fault(REPLAYED, "the response to the previous request to the same endpoint")
-async def _unchanged(connection: RawConnection, body: bytes, _: Fault) -> None:
-    # The server has chosen the response.
-    await connection.write(response_head(body) + body)
+_raw_fault(REPLAYED, _valid)  # the server has chosen the response
 
 
-@_fault("delay", "the valid response, delayed", {"seconds": "1"}, serves=True)
+@_fault("delay", {"seconds": "1"}, serves=True)
 async def _delay(connection: RawConnection, body: bytes, fault: Fault) -> None:
     await connection.pause(fault.seconds)
-    await connection.write(response_head(body) + body)
+    await connection.write(_valid(body))
 
 
-@_fault("slow", "the valid response, one byte at a time", {"seconds": "1"}, serves=True)
+@_fault("slow", {"seconds": "1"}, serves=True)
 async def _slow(connection: RawConnection, body: bytes, fault: Fault) -> None:
-    for byte in response_head(body) + body:
+    for byte in _valid(body):
         await connection.write(bytes([byte]))
         await connection.pause(fault.seconds)
 
 
-@_fault("gzip", "the valid response, compressed with gzip unasked", serves=True)
-async def _gzip(connection: RawConnection, body: bytes, _: Fault) -> None:
-    await _send_gzip(connection, gzip.compress(body))
-
-
-@_fault("close-kept", "the valid response; then the connection is closed", serves=True)
-async def _close_kept(connection: RawConnection, body: bytes, _: Fault) -> None:
-    await connection.write(response_head(body) + body)
-    connection.end()
-
-
-_fault(
-    STALE,
-    "the valid response; from then on, each request on the connection gets the "
-    "response to the request before it",
-    serves=True,
-)(_unchanged)
-
-
-@final
-class Misrouter:
-    """Choose the response that a request gets."""
-
-    def __init__(self) -> None:
-        self._previous: dict[str, str] = {}
-        #: The response to be sent next, by the server's task of a connection.
-        self._pending: WeakKeyDictionary[asyncio.Task[None], str] = WeakKeyDictionary()
-
-    def previous(self, endpoint: Endpoint) -> str | None:
-        """Return the last successful response of an endpoint, if there was one."""
-        return self._previous.get(endpoint.path)
-
-    def remember(self, endpoint: Endpoint, response: str) -> None:
-        """Store a successful response for later misrouting."""
-        self._previous[endpoint.path] = response
-
-    def route(self, connection: asyncio.Task[None], response: str) -> str:
-        """Return the response that is sent next on a connection."""
-        if connection not in self._pending:
-            return response
-        sent, self._pending[connection] = self._pending[connection], response
-        return sent
-
-    def shift(self, connection: asyncio.Task[None], response: str) -> None:
-        """Repeat `response` on the connection's next request, and shift later ones."""
-        self._pending[connection] = response
+_raw_fault("gzip", lambda body: _gzipped(gzip.compress(body)), serves=True)
+_raw_fault("close-kept", _valid, RawConnection.close, serves=True)
+_raw_fault(STALE, _valid, serves=True)

@@ -1,8 +1,8 @@
 """Fault injection: grammar, registry and queues of faults, and the faults of callbacks.
 
-A registry contains one kind of fault: each has a name, a meaning, options, and the
-function that performs it, which is registered with them. `_fault_responses` has the
-faults of requests. A fault is ``name; option=value``.
+A registry contains one kind of fault: each has a name, options, and the function that
+performs it, which is registered with them. A fault is ``name; option=value``.
+`_fault_responses` has the faults of requests, and `docs/sandbox.md` the meanings.
 """
 
 from __future__ import annotations
@@ -16,13 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final
 import attrs
 
 from ..errors import InvalidRequestError, shown
-from ._callbacks import (
-    ANY_KEY,
-    SentCallback,
-    has_callback_url,
-    sign,
-    to_json,
-)
+from ._callbacks import ANY_KEY, SentCallback, has_callback_url, sign, to_json
 from ._responses import notification
 
 if TYPE_CHECKING:
@@ -32,19 +26,20 @@ if TYPE_CHECKING:
     from ._models import SandboxOrder
     from ._storage import Storage
 
+MEBIBYTE: Final = 1024 * 1024
+_OK: Final = 200
 
 _TEXT = re.compile(r"([a-z0-9-]+)\s*((?:;\s*[a-z-]+=[ -:<-~]*)*)", re.ASCII)
 
-#: Options that are numbers: the type, and the smallest and largest value.
-_NUMBERS: Final[Mapping[str, tuple[Callable[[str], float], int, int]]] = {
-    "seconds": (float, 0, 3600),
-    "times": (int, 1, 100),
-}
+_NAMES: Final = ("aurpay_order_id", "public_key")
+_SIGNED: Final = ("called", "registered")
 
-#: Options with a fixed set of values.
-_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "name": ("aurpay_order_id", "public_key"),
-    "signed": ("called", "registered"),
+#: The valid values of options, in words and as a function; the others take any string.
+_VALID: Final[Mapping[str, tuple[str, Callable[[str], bool]]]] = {
+    "seconds": ("0 to 3600", lambda value: 0 <= float(value) <= 3600),  # noqa: PLR2004
+    "times": ("1 to 100", lambda value: 1 <= int(value) <= 100),  # noqa: PLR2004
+    "name": (" or ".join(_NAMES), _NAMES.__contains__),
+    "signed": (" or ".join(_SIGNED), _SIGNED.__contains__),
 }
 
 #: The function that performs a fault.
@@ -52,30 +47,25 @@ P = TypeVar("P")
 
 
 @attrs.frozen
-class FaultType(Generic[P]):
-    meaning: str
-    perform: P
-    #: The defaults by name.
-    options: Mapping[str, str]
-    #: Whether the request is served; only the transport of its response is faulty.
-    serves: bool
-
-
-@attrs.frozen
 class FaultSpec(Generic[P]):
-    """A fault with its options."""
+    """A fault with its options; in a registry, with their defaults."""
 
     name: str
     perform: P
     options: Mapping[str, str]
     #: Whether the request is served, because of ``+created`` or by the type of fault.
     serves: bool
-    #: The options that are numbers; 0 for a fault without them.
-    seconds: float
-    times: int
+
+    @property
+    def seconds(self) -> float:
+        return float(self.options["seconds"])
+
+    @property
+    def times(self) -> int:
+        return int(self.options["times"])
 
 
-class FaultRegistry(dict[str, FaultType[P]]):
+class FaultRegistry(dict[str, FaultSpec[P]]):
     """The faults of one kind, by name."""
 
     def __init__(self, noun: str, hint: str) -> None:
@@ -83,12 +73,11 @@ class FaultRegistry(dict[str, FaultType[P]]):
         super().__init__()
         self.noun = noun
         self._hint = hint
-        self._patterns: dict[re.Pattern[str], FaultType[P]] = {}
+        self._patterns: dict[re.Pattern[str], FaultSpec[P]] = {}
 
     def register(
         self,
         name: str | re.Pattern[str],
-        meaning: str,
         options: Mapping[str, str] | None = None,
         *,
         serves: bool = False,
@@ -96,11 +85,10 @@ class FaultRegistry(dict[str, FaultType[P]]):
         """Register the decorated function for a name, or for all names of a pattern."""
 
         def add(perform: P) -> P:
-            fault_type = FaultType(meaning, perform, options or {}, serves)
             if isinstance(name, str):
-                self[name] = fault_type
+                self[name] = FaultSpec(name, perform, options or {}, serves)
             else:
-                self._patterns[name] = fault_type
+                self._patterns[name] = FaultSpec("", perform, options or {}, serves)
             return perform
 
         return add
@@ -115,11 +103,11 @@ class FaultRegistry(dict[str, FaultType[P]]):
         if match is None:
             raise self.error(f"not a {self.noun}: {shown(text)}")
         name, listed = match.groups()
-        matching = (t for p, t in self._patterns.items() if p.fullmatch(name))
-        fault_type = self.get(name) or next(matching, None)
-        if fault_type is None:
+        matching = (spec for p, spec in self._patterns.items() if p.fullmatch(name))
+        spec = self.get(name) or next(matching, None)
+        if spec is None:
             raise self.error(f"there is no {self.noun} {shown(name)}")
-        options = dict(fault_type.options)
+        options = dict(spec.options)
         for item in listed.split(";")[1:]:
             option, _, value = (part.strip() for part in item.partition("="))
             if option not in options:
@@ -127,42 +115,24 @@ class FaultRegistry(dict[str, FaultType[P]]):
                 raise self.error(
                     f"{name} has no option {shown(option)}; it has: {known}"
                 )
+            if not _is_valid(option, value):
+                valid = _VALID[option][0]
+                raise self.error(f"{option} must be {valid}, got {shown(value)}")
             options[option] = value
-        for option in _CHOICES.keys() & options.keys():
-            if options[option] not in _CHOICES[option]:
-                raise self._option_error(option, " or ".join(_CHOICES[option]), options)
-        return FaultSpec(
-            name,
-            fault_type.perform,
-            options,
-            fault_type.serves,
-            seconds=self._number("seconds", options),
-            times=int(self._number("times", options)),
-        )
+        return attrs.evolve(spec, name=name, options=options)
 
     def error(self, problem: str) -> InvalidRequestError:
         """Return the error for a problem, with the valid names."""
         hint = self._hint.format(names=", ".join(self))
-        return InvalidRequestError(
-            problem, field=self.noun.replace(" ", "_"), hint=hint
-        )
+        field = self.noun.replace(" ", "_")
+        return InvalidRequestError(problem, field=field, hint=hint)
 
-    def _option_error(
-        self, option: str, valid: str, options: Mapping[str, str]
-    ) -> InvalidRequestError:
-        return self.error(f"{option} must be {valid}, got {shown(options[option])}")
 
-    def _number(self, option: str, options: Mapping[str, str]) -> float:
-        if option not in options:
-            return 0
-        convert, least, most = _NUMBERS[option]
-        try:
-            number = convert(options[option])
-        except ValueError:
-            number = -1
-        if not least <= number <= most:
-            raise self._option_error(option, f"{least} to {most}", options)
-        return number
+def _is_valid(option: str, value: str) -> bool:
+    try:
+        return option not in _VALID or _VALID[option][1](value)
+    except ValueError:
+        return False
 
 
 class FaultQueue(Generic[P]):
@@ -219,14 +189,6 @@ class FaultQueue(Generic[P]):
             self._storage.put(self._noun, "queue", list(self))
 
 
-#: The dashboard's name for a merchant's API key is "Public Key".
-_PUBLIC_KEY: Final = "sandbox-public-key"
-
-_MEBIBYTE: Final = 1024 * 1024
-
-_OK: Final = 200
-
-
 #: Deliver a callback, and return each attempt.
 Deliver = Callable[["Delivery"], Awaitable[list[SentCallback]]]
 
@@ -236,7 +198,6 @@ CallbackFault = FaultSpec[Deliver]
 CALLBACK_FAULTS: Final[FaultRegistry[Deliver]] = FaultRegistry(
     "callback fault", "use one of {names}"
 )
-
 _fault = CALLBACK_FAULTS.register
 
 #: The fault that applies to the next created order instead of the next callback.
@@ -262,10 +223,9 @@ class CallbackFaults(FaultQueue[Deliver]):
         Args:
             before_answer: Whether an order was created and is not answered yet.
         """
-        if not self._queue:
-            return None
-        _, fault = self._queue[0]
-        applies = (fault.name == BEFORE_ANSWER) is before_answer
+        applies = self._queue and (
+            (self._queue[0][1].name == BEFORE_ANSWER) is before_answer
+        )
         return super().take() if applies else None
 
 
@@ -282,9 +242,8 @@ class Delivery:
         """Build the callback, dated now or `shift_s` seconds later."""
         return self.sender.build(self.order, self.kind, shift_s=shift_s)
 
-    async def send(self, callback: CallbackRequest | None = None) -> SentCallback:
-        """Send the callback once; ``None`` builds it now."""
-        return await self.sender.send(callback or self.build())
+    async def send(self, *callbacks: CallbackRequest) -> list[SentCallback]:
+        return [await self.sender.send(callback) for callback in callbacks]
 
     async def pause(self) -> None:
         """Wait as long as the fault says, by the sandbox's clock."""
@@ -298,56 +257,49 @@ class Delivery:
         return [*first, self.build()]
 
 
-@_fault("twice", "sent several times, byte for byte the same", {"times": "2"})
+@_fault("twice", {"times": "2"})
 async def _twice(delivery: Delivery) -> list[SentCallback]:
-    callback = delivery.build()
-    return [await delivery.send(callback) for _ in range(delivery.fault.times)]
+    return await delivery.send(*[delivery.build()] * delivery.fault.times)
 
 
-@_fault(
-    "retry",
-    "signed and sent again after a pause, until the shop answers with HTTP 200",
-    {"times": "5", "seconds": "1"},
-)
+@_fault("retry", {"times": "5", "seconds": "1"})
 async def _retry(delivery: Delivery) -> list[SentCallback]:
-    sent = [await delivery.send()]
+    sent = await delivery.send(delivery.build())
     while sent[-1].status != _OK and len(sent) < delivery.fault.times:
         await delivery.pause()
-        sent.append(await delivery.send())
+        sent += await delivery.send(delivery.build())
     return sent
 
 
-@_fault("lost", "not sent")
+@_fault("lost")
 async def _lost(delivery: Delivery) -> list[SentCallback]:
     return [await delivery.sender.send(delivery.build(), is_lost=True)]
 
 
-@_fault("late", "sent some time after it was signed", {"seconds": "1"})
+@_fault("late", {"seconds": "1"})
 async def _late(delivery: Delivery) -> list[SentCallback]:
     callback = delivery.build()
     await delivery.pause()
-    return [await delivery.send(callback)]
+    return await delivery.send(callback)
 
 
-@_fault("stale", "signed with a Date in the past", {"seconds": "600"})
+@_fault("stale", {"seconds": "600"})
 async def _stale(delivery: Delivery) -> list[SentCallback]:
-    return [await delivery.send(delivery.build(-delivery.fault.seconds))]
+    return await delivery.send(delivery.build(-delivery.fault.seconds))
 
 
-@_fault("future", "signed with a Date in the future", {"seconds": "600"})
+@_fault("future", {"seconds": "600"})
 async def _future(delivery: Delivery) -> list[SentCallback]:
-    return [await delivery.send(delivery.build(delivery.fault.seconds))]
+    return await delivery.send(delivery.build(delivery.fault.seconds))
 
 
-def _tampering(
-    name: str, meaning: str, changes: Callable[[CallbackRequest], dict[str, Any]]
-) -> None:
+def _tampering(name: str, changes: Callable[[CallbackRequest], dict[str, Any]]) -> None:
     """Register a fault that changes the request alone; the rest stays valid."""
 
-    @_fault(name, meaning)
+    @_fault(name)
     async def send(delivery: Delivery) -> list[SentCallback]:
         callback = delivery.build()
-        return [await delivery.send(attrs.evolve(callback, **changes(callback)))]
+        return await delivery.send(attrs.evolve(callback, **changes(callback)))
 
 
 def _forged(callback: CallbackRequest) -> str:
@@ -361,45 +313,28 @@ def _with_parameter(url: str, parameter: str) -> str:
     return f"{page}{mark}{parameter}{separator}{fragment}"
 
 
-_tampering(
-    "wrong-signature",
-    "signed with another secret",
-    lambda callback: {"signatures": (_forged(callback),)},
-)
-_tampering(
-    "wrong-token",
-    "with another Callback-Token, and a valid signature",
-    lambda _: {"token": "not-the-token"},
-)
-_tampering("no-signature", "without the Signature header", lambda _: {"signatures": ()})
+_tampering("wrong-signature", lambda callback: {"signatures": (_forged(callback),)})
+_tampering("wrong-token", lambda _: {"token": "not-the-token"})
+_tampering("no-signature", lambda _: {"signatures": ()})
 _tampering(
     "duplicate-headers",
-    "with two Signature headers, of which the first is valid",
     lambda callback: {"signatures": (*callback.signatures, _forged(callback))},
 )
-_tampering(
-    "wrong-url",
-    "sent to the signed URL with `x=1` added to its query",
-    lambda callback: {"url": _with_parameter(callback.url, "x=1")},
-)
+_tampering("wrong-url", lambda callback: {"url": _with_parameter(callback.url, "x=1")})
 
 
-@_fault(
-    "added-parameter",
-    "sent with a parameter added to the query; the signature covers the called "
-    "URL, or the registered one",
-    {"name": "aurpay_order_id", "signed": "called"},
-)
+@_fault("added-parameter", {"name": "aurpay_order_id", "signed": "called"})
 async def _added_parameter(delivery: Delivery) -> list[SentCallback]:
-    callback, options = delivery.build(), delivery.fault.options
-    name = options["name"]
-    value = callback.order.order_id if name == "aurpay_order_id" else _PUBLIC_KEY
+    callback, name = delivery.build(), delivery.fault.options["name"]
+    # The dashboard's name for a merchant's API key is "Public Key".
+    values = {"aurpay_order_id": callback.order.order_id}
+    value = values.get(name, "sandbox-public-key")
     url = _with_parameter(callback.url, f"{name}={value}")
     called = attrs.evolve(callback, url=url)
-    if options["signed"] == "called":
+    if delivery.fault.options["signed"] == "called":
         signature = sign(delivery.sender.secret, callback.date, url)
         called = attrs.evolve(called, signatures=(signature,))
-    return [await delivery.send(called)]
+    return await delivery.send(called)
 
 
 def _other_order(callback: CallbackRequest) -> bytes:
@@ -409,44 +344,34 @@ def _other_order(callback: CallbackRequest) -> bytes:
     return to_json(fields)
 
 
-def _huge(callback: CallbackRequest) -> bytes:
-    return to_json(notification(callback.order)) + b" " * 2 * _MEBIBYTE
+def _post(body: Callable[[CallbackRequest], bytes]) -> Callable[..., dict[str, Any]]:
+    return lambda callback: {"method": "POST", "body": body(callback)}
 
 
 _tampering(
     "api-key-only",
-    "with an Api-Key instead of Callback-Token, Date and Signature",
     lambda callback: {"api_key": callback.api_key or ANY_KEY, "is_unsigned": True},
 )
-_tampering(
-    "unsigned-body",
-    "a POST with another order and amount in its body",
-    lambda callback: {"method": "POST", "body": _other_order(callback)},
-)
-_tampering(
-    "broken-body",
-    "a POST with a body that is not JSON",
-    lambda _: {"method": "POST", "body": b"order_id=1&status=SUCCESS"},
-)
+_tampering("unsigned-body", _post(_other_order))
+_tampering("broken-body", _post(lambda _: b"order_id=1&status=SUCCESS"))
 _tampering(
     "huge-body",
-    "a POST of 2 MiB",
-    lambda callback: {"method": "POST", "body": _huge(callback)},
+    _post(lambda callback: to_json(notification(callback.order)) + b" " * 2 * MEBIBYTE),
 )
-_tampering("wrong-method", "a PUT", lambda _: {"method": "PUT"})
+_tampering("wrong-method", lambda _: {"method": "PUT"})
 
 
-@_fault("both", "right after the order's other callback, both with valid signatures")
+@_fault("both")
 async def _both(delivery: Delivery) -> list[SentCallback]:
-    return [await delivery.send(callback) for callback in delivery.build_pair()]
+    return await delivery.send(*delivery.build_pair())
 
 
-@_fault("at-once", "at the same time as the order's other callback")
+@_fault("at-once")
 async def _at_once(delivery: Delivery) -> list[SentCallback]:
-    return await asyncio.gather(*map(delivery.send, delivery.build_pair()))
+    return await asyncio.gather(*map(delivery.sender.send, delivery.build_pair()))
 
 
-@_fault(BEFORE_ANSWER, "the next order is paid before its create call is answered")
+@_fault(BEFORE_ANSWER)
 async def _before_answer(delivery: Delivery) -> list[SentCallback]:
     # Only the moment is unusual: `pay_before_response` has chosen it.
-    return [await delivery.send()]
+    return await delivery.send(delivery.build())

@@ -55,18 +55,11 @@ if TYPE_CHECKING:
 def random_source(seed: int | None = None) -> RandomSource:
     """Return a source of bytes: reproducible with `seed`, unpredictable without."""
     if seed is None:
-        return _urandom
+        return lambda *_: os.urandom(32)
     key = str(seed).encode()
-
-    def seeded(*purpose: object) -> bytes:
-        text = "/".join(map(str, purpose))
-        return hmac.digest(key, text.encode(), "sha256")
-
-    return seeded
-
-
-def _urandom(*_: object) -> bytes:
-    return os.urandom(32)
+    return lambda *purpose: hmac.digest(
+        key, "/".join(map(str, purpose)).encode(), "sha256"
+    )
 
 
 #: The private key of BOLT #11's examples: published, so worthless.
@@ -80,64 +73,15 @@ NETWORK: Final = "regtest"
 
 #: As the documented example invoices: a day, 80 blocks, and these feature bits.
 _EXPIRY_S: Final = 86_400
-
 _MIN_FINAL_CLTV_EXPIRY: Final = 80
-
 _FEATURES: Final = (9, 14, 17)
 
 MSAT_PER_BTC: Final = 10**11
-
 _ALL_BITCOINS: Final = 21_000_000
 
 #: Independent of the decimal context of the program.
 _ROUND_UP: Final = Context(prec=50, rounding=ROUND_UP)
-
-
-@attrs.frozen
-class Checkouts:
-    ledger: Ledger
-    rates: Mapping[str, Decimal]
-    known: dict[str, Checkout]
-    random_bytes: RandomSource
-
-    def create(
-        self, fields: Mapping[str, object], api_key: str | None = None
-    ) -> Checkout:
-        """Create a checkout page from the fields of a request."""
-        request = parse_order_request(fields, self.rates, api_key)
-        token = self.random_bytes("checkout", len(self.known) + 1, "token").hex()[:32]
-        checkout = Checkout(token=f"sandbox-{token}", **request_fields(request))
-        self.known[checkout.token] = checkout
-        return checkout
-
-    def find(self, token: str) -> Checkout:
-        checkout = self.known.get(token)
-        if checkout is None:
-            raise ApiRejection(404, "there is no such checkout")
-        return checkout
-
-    def find_order(self, checkout: Checkout) -> SandboxOrder | None:
-        """Return the order of a checkout page, if the payer has chosen a coin."""
-        order_id = self.ledger.by_checkout.get(checkout.token)
-        return None if order_id is None else self.ledger.orders[order_id]
-
-    def choose(self, token: str, coin: str, now: datetime) -> SandboxOrder:
-        """Create the order of a checkout page; a repeated choice returns the same."""
-        checkout = self.find(token)
-        if coin not in COINS:
-            known = ", ".join(COINS)
-            raise InvalidRequestError(
-                f"there is no coin {shown(coin)}",
-                field="coin",
-                hint=f"use one of {known}",
-            )
-        order = self.find_order(checkout)
-        if order is None:
-            return self.ledger.add(checkout, COINS[coin], now, checkout=token)
-        if order.coin != coin:
-            raise InvalidRequestError(f"{order.coin} was chosen already", field="coin")
-        return order
-
+EXACT: Final = Context(prec=50)
 
 #: "Orders" of Aurpay's dashboard: overdue after 30 minutes.
 TIME_TO_PAY: Final = timedelta(minutes=30)
@@ -148,47 +92,85 @@ _FOREIGN_PRICE: Final = Decimal("4.20")
 #: The changes that payer, merchant or time make to the status of an order.
 StatusChange = Literal["pay", "expire", "underpay", "refund"]
 
-
-@attrs.frozen
-class _Transition:
-    #: The change as a participle, for messages.
-    participle: str
-    #: The new status by the old one; a status that is missing forbids the change.
-    statuses: Mapping[str, str]
-
-
-_TRANSITIONS: Final[Mapping[StatusChange, _Transition]] = {
+#: Each change as a participle, and the new status by the old one; a status that is
+#: missing forbids the change.
+_TRANSITIONS: Final[Mapping[StatusChange, tuple[str, Mapping[str, str]]]] = {
     # Overdue is not final: a late payment is accepted.
-    "pay": _Transition("paid", {"PENDING": "SUCCESS", "OVERDUE": "SUCCESS"}),
-    "expire": _Transition("expired", {"PENDING": "OVERDUE"}),
+    "pay": ("paid", {"PENDING": "SUCCESS", "OVERDUE": "SUCCESS"}),
+    "expire": ("expired", {"PENDING": "OVERDUE"}),
     # As documented: an underpaid order is overdue until the merchant decides.
-    "underpay": _Transition("underpaid", {"PENDING": "OVERDUE"}),
-    "refund": _Transition("refunded", {"SUCCESS": "REFUNDED"}),
+    "underpay": ("underpaid", {"PENDING": "OVERDUE"}),
+    "refund": ("refunded", {"SUCCESS": "REFUNDED"}),
 }
 
 
 class Ledger:
+    """Orders and checkout pages; restored ones are given, and completed by `open`."""
+
     def __init__(
         self,
         rates: Mapping[str, Decimal] = RATES,
         *,
         orders: dict[str, SandboxOrder] | None = None,
+        checkouts: dict[str, Checkout] | None = None,
         random_bytes: RandomSource | None = None,
         time_to_pay: timedelta = TIME_TO_PAY,
     ) -> None:
         self.orders = {} if orders is None else orders
+        self._checkouts = {} if checkouts is None else checkouts
         #: The order ids of checkout pages, by token.
-        self.by_checkout: dict[str, str] = {}
+        self._by_checkout: dict[str, str] = {}
         self._rates = rates
         self._random_bytes = random_bytes or random_source()
         self._time_to_pay = time_to_pay
+
+    def open(self) -> None:
+        """Index the restored orders."""
+        for order in self.orders.values():
+            if order.checkout is not None:
+                self._by_checkout[order.checkout] = order.order_id
+
+    def create_checkout(
+        self, fields: Mapping[str, object], api_key: str | None
+    ) -> Checkout:
+        """Create a checkout page from the fields of a request."""
+        request = parse_order_request(fields, self._rates, api_key)
+        number = len(self._checkouts) + 1
+        token = self._random_bytes("checkout", number, "token").hex()[:32]
+        checkout = Checkout(token=f"sandbox-{token}", **request_fields(request))
+        self._checkouts[checkout.token] = checkout
+        return checkout
+
+    def find_checkout(self, token: str) -> Checkout:
+        checkout = self._checkouts.get(token)
+        if checkout is None:
+            raise ApiRejection(404, "there is no such checkout")
+        return checkout
+
+    def chosen(self, checkout: Checkout) -> SandboxOrder | None:
+        """Return the order of a checkout page, if the payer has chosen a coin."""
+        return self.orders.get(self._by_checkout.get(checkout.token, ""))
+
+    def choose(self, token: str, coin: str, now: datetime) -> SandboxOrder:
+        """Create the order of a checkout page; a repeated choice returns the same."""
+        checkout = self.find_checkout(token)
+        if coin not in COINS:
+            problem, known = f"there is no coin {shown(coin)}", ", ".join(COINS)
+            raise InvalidRequestError(problem, field="coin", hint=f"use one of {known}")
+        order = self.chosen(checkout)
+        if order is None:
+            order = self._add(checkout, COINS[coin], now, checkout=token)
+            self._by_checkout[token] = order.order_id
+        if order.coin != coin:
+            raise InvalidRequestError(f"{order.coin} was chosen already", field="coin")
+        return order
 
     def create(
         self, fields: Mapping[str, object], now: datetime, api_key: str | None = None
     ) -> SandboxOrder:
         """Create a Lightning order from the fields of a request."""
         request = parse_order_request(fields, self._rates, api_key, has_options=False)
-        return self.add(request, LIGHTNING, now)
+        return self._add(request, LIGHTNING, now)
 
     def create_payment(
         self, fields: Mapping[str, object], now: datetime, api_key: str | None = None
@@ -196,23 +178,18 @@ class Ledger:
         """Create an order in another coin from the fields of a request."""
         coin = find_coin(fields)
         request = parse_order_request(fields, self._rates, api_key, prefix="vs_")
-        return self.add(request, coin, now)
+        return self._add(request, coin, now)
 
-    def add(
+    def _add(
         self,
         request: OrderRequest,
         coin: Coin,
         now: datetime,
-        *,
         checkout: str | None = None,
     ) -> SandboxOrder:
-        """Create an order in any coin; `checkout` is the token of its checkout page."""
-        order = self._new_order(
-            request, coin, len(self.orders) + 1, now, checkout=checkout
-        )
+        number = len(self.orders) + 1
+        order = self._new_order(request, coin, number, now, checkout)
         self.orders[order.order_id] = order
-        if checkout is not None:
-            self.by_checkout[checkout] = order.order_id
         return order
 
     def create_foreign(self, now: datetime) -> SandboxOrder:
@@ -240,7 +217,8 @@ class Ledger:
             address = self._random_bytes("order", number, "address").hex()[:20]
             paid_to = {
                 "address": f"sandbox-{coin.chain}-{address}",
-                "contract": f"sandbox-contract-{coin.name}" if coin.is_token else "",
+                # Only a stablecoin has one.
+                "contract": "" if coin.per_bitcoin else f"sandbox-contract-{coin.name}",
             }
         return SandboxOrder(
             order_id=f"{created_at:%Y%m%d%H%M%S}{number:06d}",
@@ -293,12 +271,6 @@ class Ledger:
             "preimage": preimage.hex(),
         }
 
-    def open(self) -> None:
-        """Index the restored orders."""
-        for order in self.orders.values():
-            if order.checkout is not None:
-                self.by_checkout[order.checkout] = order.order_id
-
     def find(self, order_id: str) -> SandboxOrder:
         order = self.orders.get(order_id)
         if order is None:
@@ -311,16 +283,13 @@ class Ledger:
         """Change the status of an order."""
         order = self.orders.get(order_id)
         if order is None:
-            raise InvalidRequestError(
-                f"there is no order {shown(order_id)}", field="order_id"
-            )
-        transition = _TRANSITIONS[change]
-        status = transition.statuses.get(order.status)
+            problem = f"there is no order {shown(order_id)}"
+            raise InvalidRequestError(problem, field="order_id")
+        participle, statuses = _TRANSITIONS[change]
+        status = statuses.get(order.status)
         if status is None:
-            raise InvalidRequestError(
-                f"{order_id} is {order.status} and cannot be {transition.participle}",
-                field="order_id",
-            )
+            problem = f"{order_id} is {order.status} and cannot be {participle}"
+            raise InvalidRequestError(problem, field="order_id")
         at = now.replace(microsecond=0)
         changed = attrs.evolve(
             order,
@@ -339,12 +308,9 @@ _FEE: Final = Decimal("0.008")
 #: The digits of the time in an order id; the order's number follows.
 _TIME_DIGITS: Final = 14
 
-#: Independent of the decimal context of the program.
-EXACT: Final = Context(prec=50)
 
-
-def tx_id_of(order: SandboxOrder) -> str:
-    return str(uuid5(NAMESPACE_URL, order.order_id))
+def tx_id_of(order: SandboxOrder, part: str = "") -> str:
+    return str(uuid5(NAMESPACE_URL, order.order_id + part))
 
 
 def fee_of(order: SandboxOrder) -> Decimal:
@@ -369,25 +335,12 @@ def _of_order(order: SandboxOrder) -> Iterator[SandboxTransaction]:
     if order.status == "REFUNDED":
         yield attrs.evolve(
             paid,
-            tx_id=str(uuid5(NAMESPACE_URL, f"{order.order_id}/refund")),
+            tx_id=tx_id_of(order, "/refund"),
             tx_type="REFUND",
             obtained=None,
             fee=Decimal(0),
             at=order.updated_at,
         )
-
-
-def _of_withdrawal(withdrawal: SandboxWithdrawal) -> SandboxTransaction:
-    return SandboxTransaction(
-        tx_id=str(uuid5(NAMESPACE_URL, withdrawal.payment_hash)),
-        tx_type="WITHDRAW",
-        chain=LIGHTNING.chain,
-        coin=LIGHTNING.name,
-        amount=withdrawal.amount,
-        obtained=None,
-        fee=Decimal(0),
-        at=withdrawal.paid_at,
-    )
 
 
 class Account:
@@ -425,7 +378,16 @@ class Account:
             self._insert((row.at, number, position), row)
 
     def _add_withdrawal(self, withdrawal: SandboxWithdrawal) -> None:
-        row = _of_withdrawal(withdrawal)
+        row = SandboxTransaction(
+            tx_id=str(uuid5(NAMESPACE_URL, withdrawal.payment_hash)),
+            tx_type="WITHDRAW",
+            chain=LIGHTNING.chain,
+            coin=LIGHTNING.name,
+            amount=withdrawal.amount,
+            obtained=None,
+            fee=Decimal(0),
+            at=withdrawal.paid_at,
+        )
         self._insert((row.at, inf, len(self._keys)), row)
 
     def _insert(
@@ -472,15 +434,12 @@ def _payable(
     except InvoiceError as error:
         raise ApiRejection(400, f"ln_invoices: {error}") from None
     if invoice.network != NETWORK:
-        raise ApiRejection(
-            400, f"the invoice is for {invoice.network}, not for {NETWORK}"
-        )
+        problem = f"the invoice is for {invoice.network}, not for {NETWORK}"
+        raise ApiRejection(400, problem)
     if now >= invoice.expires_at:
         raise ApiRejection(400, "the invoice has expired")
     if not invoice.amount_msat:
         # The unit of the amount field of Aurpay's call is not documented.
-        raise ApiRejection(
-            400,
-            "the invoice has no amount, and the sandbox does not let you choose one",
-        )
+        problem = "has no amount, and the sandbox does not let you choose one"
+        raise ApiRejection(400, f"the invoice {problem}")
     return invoice, EXACT.divide(Decimal(invoice.amount_msat), Decimal(MSAT_PER_BTC))

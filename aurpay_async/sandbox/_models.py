@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast, final
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, final
 
 import attrs
 
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
     from ._storage import Storage
 
 
+@attrs.define
 class ApiRejection(Exception):  # noqa: N818 - a response, not a failure
     """Raised to answer a request with a code and a message in the envelope."""
 
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+    code: int
+    message: str
 
 
 @attrs.frozen
@@ -44,14 +43,8 @@ class Coin:
     #: The coins that one bitcoin buys; ``None`` for a stablecoin in dollars.
     per_bitcoin: Decimal | None
 
-    @property
-    def is_token(self) -> bool:
-        """Return whether it has a contract on its chain, as each stablecoin has."""
-        return self.per_bitcoin is None
-
 
 _SATOSHI: Final = Decimal("0.00000001")
-
 _MICRO: Final = Decimal("0.000001")
 
 #: The one coin of `create_order`. No documented example shows the name of its chain.
@@ -147,10 +140,9 @@ def _price(name: str, fields: Mapping[str, object]) -> Decimal:
     # JSON numbers arrive as int or Decimal; a string or a boolean is no number.
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise ApiRejection(400, f"{name} must be a number")
-    price = Decimal(value)
-    if not Decimal("0.01") <= price < Decimal(10**9):
+    if not Decimal("0.01") <= value < Decimal(10**9):
         raise ApiRejection(400, f"{name} must be from 0.01 to 999999999.99")
-    return price
+    return Decimal(value)
 
 
 def _currency(
@@ -176,19 +168,15 @@ def _bool(name: str, fields: Mapping[str, object]) -> bool:
 
 
 def _urls(fields: Mapping[str, object]) -> dict[str, str]:
-    urls: dict[str, str] = {}
-    for name in _URL_FIELDS:
-        value = fields.get(name)
-        if value is None:
-            continue
+    given = {name: fields.get(name) for name in _URL_FIELDS}
+    urls = {name: value for name, value in given.items() if value is not None}
+    for name, value in urls.items():
         if value == "":
-            raise ApiRejection(
-                400, f"{name} is empty: leave it out (what Aurpay does is not known)"
-            )
+            problem = "is empty: leave it out (what Aurpay does is not known)"
+            raise ApiRejection(400, f"{name} {problem}")
         if not isinstance(value, str) or not value.startswith(("http://", "https://")):
             raise ApiRejection(400, f"{name} must be a URL")
-        urls[name] = value
-    return urls
+    return cast("dict[str, str]", urls)
 
 
 @attrs.frozen(kw_only=True)
@@ -319,9 +307,7 @@ class Rates(Mapping[str, Decimal]):
         Raises:
             InvalidRequestError: if a currency or a rate is invalid.
         """
-        read = {
-            _require_code(name): _parse_rate(name, rate) for name, rate in rates.items()
-        }
+        read = {name: _parse_rate(name, rate) for name, rate in rates.items()}
         if self._storage is not None:
             for currency, rate in read.items():
                 self._storage.put("rate", currency, rate)
@@ -335,16 +321,10 @@ class Rates(Mapping[str, Decimal]):
         self.update({**dict(stored), **self._set})
 
 
-def _require_code(currency: object) -> str:
+def _parse_rate(currency: object, rate: Decimal | int | str) -> Decimal:
     if not isinstance(currency, str) or not CURRENCY.fullmatch(currency):
-        raise InvalidRequestError(
-            f"a currency is three capital letters, not {shown(currency)}",
-            field="rates",
-        )
-    return currency
-
-
-def _parse_rate(currency: str, rate: Decimal | int | str) -> Decimal:
+        problem = f"a currency is three capital letters, not {shown(currency)}"
+        raise InvalidRequestError(problem, field="rates")
     try:
         return parse_price(rate)
     except InvalidRequestError as error:
@@ -363,10 +343,6 @@ class ClockError(Exception):
     """Raised with the reason why a clock cannot be advanced."""
 
 
-class _Movable(Protocol):
-    def advance(self, seconds: float, /) -> None: ...
-
-
 @final
 class SandboxClock:
     """The time of this machine, or a fixed time; `advance` moves either.
@@ -381,23 +357,15 @@ class SandboxClock:
         self._advanced_s = 0.0
         self._storage: Storage | None = None
 
-    @property
-    def stands_still(self) -> bool:
-        """Return whether only `advance` moves the clock."""
-        return self._start is not None
-
     def now(self) -> datetime:
-        """Return the time; aware, UTC."""
         started = self._machine.now() if self._start is None else self._start
         return started + timedelta(seconds=self._advanced_s)
 
     def monotonic(self) -> float:
-        """Return seconds that never decrease."""
         began = self._machine.monotonic() if self._start is None else 0.0
         return began + self._advanced_s
 
     async def sleep(self, seconds: float) -> None:
-        """Wait this many real seconds."""
         await self._machine.sleep(seconds)
 
     def advance(self, seconds: float) -> None:
@@ -416,11 +384,11 @@ class SandboxClock:
 def advance(clock: Clock, seconds: float) -> None:
     """Move a clock of any type forward."""
     if not 0 <= seconds <= MAX_ADVANCE_S:
-        raise InvalidRequestError(
-            f"must be 0 to {MAX_ADVANCE_S} seconds", field="advance_s"
-        )
-    if not callable(getattr(clock, "advance", None)):
+        problem = f"must be 0 to {MAX_ADVANCE_S} seconds"
+        raise InvalidRequestError(problem, field="advance_s")
+    move = getattr(clock, "advance", None)
+    if not callable(move):
         raise ClockError("the clock of this sandbox has no advance() method")
     if _END - clock.now() <= timedelta(seconds=seconds):
         raise ClockError(f"the clock ends with the year {_END.year - 1}")
-    cast("_Movable", clock).advance(seconds)
+    move(seconds)

@@ -34,7 +34,7 @@ from aiohttp import web
 from ..bolt11._qr import render_svg
 from ..errors import InvalidRequestError
 from . import _responses as responses
-from ._endpoints import RESEND_PATH, Control
+from ._endpoints import RESEND_PATH, Control, get_route
 from ._fault_responses import REQUEST_FAULTS
 from ._faults import CALLBACK_FAULTS
 from ._models import ApiRejection, ClockError
@@ -86,11 +86,8 @@ HEADERS: Final[Mapping[str, str]] = {
 
 
 def is_of_browser(request: web.Request) -> bool:
-    """Return whether a request has headers that only browsers send.
-
-    Browsers add ``Sec-Fetch-Site`` to each request; older ones add ``Origin`` to each
-    request that is not a ``GET``.
-    """
+    """Return whether a request has headers that only browsers send."""
+    # Older ones add ``Origin`` alone, to each request that is not a ``GET``.
     return "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
 
 
@@ -103,13 +100,9 @@ class PageGuard:
     def require_host(self, request: web.Request) -> None:
         """Require a Host header of the sandbox."""
         if "Callback-Token" in request.headers:
-            raise web.HTTPForbidden(
-                text="the sandbox receives no callbacks\n", headers=HEADERS
-            )
+            raise _forbidden("the sandbox receives no callbacks")
         if not self.host_policy.accepts_host(request.headers.get("Host", "")):
-            raise web.HTTPForbidden(
-                text=f"{self.host_policy.accepted_hosts}\n", headers=HEADERS
-            )
+            raise _forbidden(self.host_policy.accepted_hosts)
 
     def require_program(self, request: web.Request) -> None:
         """Require a request of a program, with a Host header of the sandbox.
@@ -119,16 +112,16 @@ class PageGuard:
         """
         self.require_host(request)
         if is_of_browser(request):
-            raise web.HTTPForbidden(text="for programs, not for web pages\n")
+            raise _forbidden("for programs, not for web pages")
         if request.content_type in _WITHOUT_PREFLIGHT:
-            raise web.HTTPForbidden(text="send Content-Type: application/json\n")
+            raise _forbidden("send Content-Type: application/json")
 
     def require_reader(self, request: web.Request) -> None:
         """Require a request of a program or of the sandbox's own page."""
         self.require_host(request)
         site = request.headers.get("Sec-Fetch-Site", "none")
         if site not in {"same-origin", "none"}:
-            raise web.HTTPForbidden(text="not for other pages\n", headers=HEADERS)
+            raise _forbidden("not for other pages")
 
     def require_actor(self, request: web.Request) -> None:
         """Require a request of the script of the sandbox's own page."""
@@ -144,9 +137,11 @@ class PageGuard:
             or origins[0] not in allowed
             or request.content_type != "application/json"
         ):
-            raise web.HTTPForbidden(
-                text="only for the sandbox's page\n", headers=HEADERS
-            )
+            raise _forbidden("only for the sandbox's page")
+
+
+def _forbidden(problem: str) -> web.HTTPForbidden:
+    return web.HTTPForbidden(text=f"{problem}\n", headers=HEADERS)
 
 
 _POLL_INTERVAL_S: Final = 0.1
@@ -204,7 +199,7 @@ class EventStreams:
         while request.transport is not None:
             state = read_state()
             changes = {
-                name: value for name, value in state.items() if sent.get(name) != value
+                name: new for name, new in state.items() if sent.get(name) != new
             }
             sent = state
             if changes or abs(self._offset() - offset) > _MAX_DRIFT_S:
@@ -225,16 +220,13 @@ class EventStreams:
         return f"data: {json.dumps(event)}\n\n".encode()
 
 
+_SCRIPTS: Final = ("checkout", "choice", "dom", "main", "overview", "states")
+
 #: The served files and their content types.
 _FILES: Final[Mapping[str, str]] = {
-    "checkout.js": "text/javascript",
-    "choice.js": "text/javascript",
-    "dom.js": "text/javascript",
+    **{f"{name}.js": "text/javascript" for name in _SCRIPTS},
     "icon.svg": "image/svg+xml",
     "index.html": "text/html",
-    "main.js": "text/javascript",
-    "overview.js": "text/javascript",
-    "states.js": "text/javascript",
     "style.css": "text/css",
 }
 
@@ -245,13 +237,12 @@ def show_page() -> web.Response:
 
 @attrs.frozen
 class Pages:
-    """The routes of the page's script and of its buttons."""
+    """The routes of the page's script and of its buttons, served under ``/_pages``."""
 
     simulator: Simulator
     guard: PageGuard
 
     def application(self) -> web.Application:
-        """Return the application to be served under ``/_pages``."""
         streams = EventStreams(self.simulator.clock)
         actions: Mapping[str, Action] = {
             "pay": partial(self.simulator.change_status, change="pay"),
@@ -287,18 +278,19 @@ class Pages:
         app = web.Application(middlewares=[self._guard])
         app.on_response_prepare.append(_protect)
         app.on_shutdown.append(close)
-        order = "/orders/{order_id}"
-        app.router.add_get("/events", watch_all, allow_head=False)
-        app.router.add_get(f"{order}/events", watch, allow_head=False)
-        app.router.add_get(f"{order}/qr.svg", self._show_qr, allow_head=False)
-        app.router.add_post(f"{order}/{{action:{'|'.join(actions)}}}", act)
-        app.add_routes(Control(self.simulator, self.guard).shared_routes())
-        app.router.add_post(RESEND_PATH, resend)
-        checkout = "/checkouts/{token}"
-        app.router.add_get(checkout, self._show_choice, allow_head=False)
-        app.router.add_post(f"{checkout}/{{coin}}", self._choose)
-        app.router.add_get(
-            f"/{{name:{'|'.join(_FILES)}}}", _show_file, allow_head=False
+        order, checkout = "/orders/{order_id}", "/checkouts/{token}"
+        app.add_routes(
+            [
+                get_route("/events", watch_all),
+                get_route(f"{order}/events", watch),
+                get_route(f"{order}/qr.svg", self._show_qr),
+                web.post(f"{order}/{{action:{'|'.join(actions)}}}", act),
+                *Control(self.simulator, self.guard).shared_routes(),
+                web.post(RESEND_PATH, resend),
+                get_route(checkout, self._show_choice),
+                web.post(f"{checkout}/{{coin}}", self._choose),
+                get_route(f"/{{name:{'|'.join(_FILES)}}}", _show_file),
+            ]
         )
         return app
 
@@ -327,14 +319,14 @@ class Pages:
         return web.Response(body=svg, content_type="image/svg+xml")
 
     async def _show_choice(self, request: web.Request) -> web.Response:
-        checkout = self.simulator.checkouts.find(request.match_info["token"])
-        order = self.simulator.checkouts.find_order(checkout)
-        return web.json_response(responses.choice(checkout, order))
+        ledger = self.simulator.ledger
+        checkout = ledger.find_checkout(request.match_info["token"])
+        return web.json_response(responses.choice(checkout, ledger.chosen(checkout)))
 
     async def _choose(self, request: web.Request) -> web.Response:
         token, coin = request.match_info["token"], request.match_info["coin"]
         now = self.simulator.clock.now()
-        order = self.simulator.checkouts.choose(token, coin, now)
+        order = self.simulator.ledger.choose(token, coin, now)
         return web.json_response({"order_id": order.order_id})
 
     async def _pay_late(self, order_id: str) -> None:

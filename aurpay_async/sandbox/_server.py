@@ -12,13 +12,14 @@ import socket
 from email.utils import format_datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final, cast, final
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp import web
 
 from ..errors import ConfigurationError
 from ._endpoints import Api, ApiRequest, Control
-from ._fault_responses import REPLAYED, RESET, STALE, Misrouter, RawConnection
+from ._fault_responses import REPLAYED, RESET, STALE, RawConnection
 from ._models import ApiRejection
 from ._pages import HEADERS, PageGuard, Pages, show_page
 from ._responses import FAILED, MAX_ROWS, envelope, write
@@ -54,7 +55,10 @@ class App:
         self._simulator = simulator
         self._stopped = stopped
         self._guard = PageGuard(simulator.host_policy)
-        self._misrouter = Misrouter()
+        #: The last successful response of each endpoint, by path.
+        self._previous: dict[str, str] = {}
+        #: The response to be sent next, by aiohttp's task of a connection.
+        self._pending: WeakKeyDictionary[asyncio.Task[None], str] = WeakKeyDictionary()
 
     def application(self) -> web.Application:
         app = web.Application()
@@ -84,7 +88,7 @@ class App:
             transport = request.transport
             if fault is None or transport is None:
                 text = await self._serve(endpoint, request)
-                return _json(self._misrouter.route(request.task, text))
+                return _json(self._route(request, text))
             connection = RawConnection(transport, self._stopped)
             if fault.name == RESET:
                 self._report(request, fault=fault)
@@ -158,16 +162,23 @@ class App:
         self, endpoint: Endpoint, request: web.Request, fault: Fault
     ) -> str:
         """Return the response that the fault is applied to: this one or another's."""
-        previous = self._misrouter.previous(endpoint)
+        previous = self._previous.get(endpoint.path)
         text = await self._serve(endpoint, request, fault)
         if fault.name == REPLAYED:
             if previous is None and endpoint.foreign is not None:
                 previous = envelope(0, "ok", endpoint.foreign(self._origin(request)))
             text = previous or text
-        text = self._misrouter.route(request.task, text)
+        text = self._route(request, text)
         if fault.name == STALE:
-            self._misrouter.shift(request.task, text)
+            self._pending[request.task] = text
         return text
+
+    def _route(self, request: web.Request, response: str) -> str:
+        """Return the response that is sent next on the connection of a request."""
+        if request.task not in self._pending:
+            return response
+        sent, self._pending[request.task] = self._pending[request.task], response
+        return sent
 
     async def _serve(
         self, endpoint: Endpoint, request: web.Request, fault: Fault | None = None
@@ -197,7 +208,7 @@ class App:
             self._report(request, fault=fault, problem=problem)
             return envelope(rejection.code, rejection.message, None)
         text = write(data) if endpoint.without_envelope else envelope(0, "ok", data)
-        self._misrouter.remember(endpoint, text)
+        self._previous[endpoint.path] = text
         self._report(request, fault=fault, order_id=data.get("order_id"))
         return text
 

@@ -21,7 +21,7 @@ from ..errors import ConfigurationError
 from ._callbacks import CallbackSender, SentCallback, has_callback_url
 from ._fault_responses import Faults
 from ._faults import CallbackFaults, Delivery
-from ._ledger import TIME_TO_PAY, Account, Checkouts, Ledger, random_source
+from ._ledger import TIME_TO_PAY, Account, Ledger, random_source
 from ._models import (
     ApiRejection,
     Checkout,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from ._faults import CallbackFault
     from ._ledger import StatusChange
     from ._models import Rates
-    from ._responses import Amounts
     from ._settings import Settings
     from ._storage import Persistent
 
@@ -75,7 +74,6 @@ class Deadlines:
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop checking; callbacks in flight are aborted."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -133,20 +131,17 @@ class State:
             raise ConfigurationError(
                 "a sandbox with a file opens once; create another Sandbox for the file"
             )
-        parts: tuple[Persistent, ...] = (
-            *(self.orders, self.checkouts, self.withdrawals),
-            *(self.requests, self.callbacks),
-            *(self.faults, self.callback_faults, self.rates),
-        )
+        parts: list[Persistent] = [self.orders, self.checkouts, self.withdrawals]
+        parts += [self.requests, self.callbacks]
+        parts += [self.faults, self.callback_faults, self.rates, *others]
         self._storage = Storage.open(path)
         try:
-            for part in (*parts, *others):
+            for part in parts:
                 part.attach(self._storage)
         except ValueError as error:
             self.close()
-            raise ConfigurationError(
-                f"the file contains a value that this version cannot read: {error}"
-            ) from None
+            problem = f"a value that this version cannot read: {error}"
+            raise ConfigurationError(f"the file contains {problem}") from None
 
     def close(self) -> None:
         """Close the file. The state stays readable."""
@@ -201,10 +196,8 @@ class Simulator:
     subscriber: Callable[[Activity], None] | None = None
 
     def __init__(self, settings: Settings) -> None:
-        clock, random_bytes = settings.clock, random_source(settings.seed)
-        self.clock = clock
-        self.amounts: Amounts = settings.amounts
-        self.api_key_in_callbacks = settings.api_key_in_callbacks
+        self.settings = settings
+        self.clock = settings.clock
         self.host_policy = parse_host_policy(
             settings.host,
             settings.callback_hosts,
@@ -212,7 +205,7 @@ class Simulator:
             allowed_hosts=settings.allowed_hosts,
             public_url=settings.public_url,
         )
-        self.state = State(settings.rates)
+        self.state = state = State(settings.rates)
         self.authenticator = Authenticator(
             api_key=settings.api_key,
             api_token=settings.api_token,
@@ -220,33 +213,25 @@ class Simulator:
         )
         self.ledger = Ledger(
             settings.rates,
-            orders=self.state.orders,
-            random_bytes=random_bytes,
+            orders=state.orders,
+            checkouts=state.checkouts,
+            random_bytes=random_source(settings.seed),
             time_to_pay=TIME_TO_PAY / (settings.speed or 1),
         )
-        self.checkouts = Checkouts(
-            self.ledger, settings.rates, self.state.checkouts, random_bytes
-        )
-        self.account = Account(self.state.orders, self.state.withdrawals)
+        self.account = Account(state.orders, state.withdrawals)
         self.callback_sender = CallbackSender(
-            settings,
-            self.host_policy,
-            self.state.callbacks,
-            self._report_callback,
+            settings, self.host_policy, state.callbacks, self._report_callback
         )
+        expire = partial(self.change_status, change="expire")
         self.deadlines = Deadlines(
-            self.state.orders,
-            partial(self.change_status, change="expire"),
-            clock,
-            is_enabled=settings.speed > 0,
+            state.orders, expire, self.clock, is_enabled=settings.speed > 0
         )
-        self._db = settings.db
 
     def open(self, own_port: int) -> None:
         """Load the stored state, if there is any, and start callbacks and timeouts."""
-        if self._db is not None:
+        if self.settings.db is not None:
             own = (self.clock,) if isinstance(self.clock, SandboxClock) else ()
-            self.state.open(self._db, *own)
+            self.state.open(self.settings.db, *own)
             self.ledger.open()
             self.account.open()
         self.callback_sender.open(own_port)
