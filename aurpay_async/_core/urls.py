@@ -113,6 +113,20 @@ def format_origin(origin: Origin) -> str:
     return f"{scheme}://{host}" + (f":{port}" if port != _DEFAULT_PORTS[scheme] else "")
 
 
+def escape_control(text: str) -> str:
+    r"""Return `text` with each unprintable character as its escape, such as ``\x1b``.
+
+    Python counts as unprintable: controls, format characters (bidi among them),
+    surrogates, and separators other than the space.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
 def without_query(url: str) -> str:
     """Return a URL without query, fragment and password, for messages."""
     page = re.split("[?#]", url, maxsplit=1)[0]

@@ -237,9 +237,8 @@ class Sandbox(_settings.Settings):
         raise AssertionError(
             f"expected callbacks: {wanted or 'none'}; {len(sent)} were sent:\n"
             + _lines(
-                f"{callback.kind} {callback.method} {callback.url.partition('?')[0]}: "
-                f"{callback.error or callback.status}"
-                for callback in sent
+                f"{c.kind} {c.method} {c.url.partition('?')[0]}: {c.error or c.status}"
+                for c in sent
             )
         )
 
@@ -252,40 +251,25 @@ class Sandbox(_settings.Settings):
             The attempts to deliver the callback; none if the order has no such URL.
 
         Raises:
-            InvalidRequestError: if there is no such order, or it cannot be paid.
+            InvalidRequestError: if there is no such order, or its status forbids it.
         """
         return await self._simulator.change_status(order_id, "pay")
 
     async def expire(self, order_id: str) -> list[SentCallback]:
-        """Time out an order, and call its ``timeout_callback``.
-
-        Returns:
-            The attempts to deliver the callback; none if the order has no such URL.
-
-        Raises:
-            InvalidRequestError: if there is no such order, or it is not pending.
-        """
+        """Time out a pending order, and call its ``timeout_callback``, as in `pay`."""
         return await self._simulator.change_status(order_id, "expire")
 
     async def underpay(self, order_id: str) -> list[SentCallback]:
-        """Pay too little: the order becomes overdue, as Aurpay documents it.
+        """Pay too little for a pending order, which becomes overdue, as documented.
 
-        Returns:
-            An empty list: Aurpay documents no callback for it.
-
-        Raises:
-            InvalidRequestError: if there is no such order, or it is not pending.
+        Returns an empty list, as Aurpay documents no callback; fails as `pay` does.
         """
         return await self._simulator.change_status(order_id, "underpay")
 
     async def refund(self, order_id: str) -> list[SentCallback]:
         """Refund a paid order.
 
-        Returns:
-            An empty list: Aurpay documents no callback for it.
-
-        Raises:
-            InvalidRequestError: if there is no such order, or it was not paid.
+        Returns an empty list, as Aurpay documents no callback; fails as `pay` does.
         """
         return await self._simulator.change_status(order_id, "refund")
 
@@ -302,9 +286,8 @@ class Sandbox(_settings.Settings):
         """
         token = pay_url.rpartition("?token=")[2]
         if token not in self._simulator.state.checkouts:
-            raise InvalidRequestError(
-                "not the URL of a checkout page of this sandbox", field="pay_url"
-            )
+            problem = "not the URL of a checkout page of this sandbox"
+            raise InvalidRequestError(problem, field="pay_url")
         return self._simulator.ledger.choose(token, coin, self.clock.now())
 
     async def start(self) -> None:
@@ -325,12 +308,10 @@ class Sandbox(_settings.Settings):
         await self._server.stop()
 
     async def __aenter__(self) -> Self:
-        """Open the sandbox, as `start` does."""
         await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the sandbox, as `aclose` does."""
         await self.aclose()
 
 
@@ -349,9 +330,8 @@ class _MemoryTransport:
         if self._transport is None:
             self._session = self._server.open_session()
             if self._session is None:
-                raise ConnectError(
-                    "the sandbox is closed", outcome=RequestOutcome.NOT_SENT
-                )
+                outcome = RequestOutcome.NOT_SENT
+                raise ConnectError("the sandbox is closed", outcome=outcome)
             # Only clients in this process need it.
             from .._client.aiohttp import AiohttpTransport
 

@@ -24,6 +24,7 @@ from inspect import iscoroutinefunction, signature
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, final
 from urllib.parse import unquote
+from wsgiref.util import setup_testing_defaults
 
 import aiohttp
 import attrs
@@ -60,12 +61,10 @@ WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 CallbackKind = Literal["paid", "timeout"]
 
 #: The order's URL that is called, and the status of the order in the body.
-_FIELDS: Final[Mapping[CallbackKind, str]] = {
-    "paid": "callback_url",
-    "timeout": "timeout_callback",
+_KINDS: Final[Mapping[CallbackKind, tuple[str, str]]] = {
+    "paid": ("callback_url", "SUCCESS"),
+    "timeout": ("timeout_callback", "OVERDUE"),
 }
-
-_STATUSES: Final[Mapping[CallbackKind, str]] = {"paid": "SUCCESS", "timeout": "OVERDUE"}
 
 #: The API key of a sandbox that requires none.
 ANY_KEY: Final = "sandbox-api-key"
@@ -92,18 +91,13 @@ class CallbackRequest:
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """Return Aurpay's headers; the HTTP client adds HTTP's own."""
-        key = () if self.api_key is None else (("Api-Key", self.api_key),)
-        signatures = (("Signature", signature) for signature in self.signatures)
-        content = (("Content-Type", "application/json"),) if self.body else ()
-        if self.is_unsigned:
-            return (*key, *content)
-        return (
-            *key,
-            ("Callback-Token", self.token),
-            ("Date", self.date),
-            *signatures,
-            *content,
-        )
+        headers = [] if self.api_key is None else [("Api-Key", self.api_key)]
+        if not self.is_unsigned:
+            headers += [("Callback-Token", self.token), ("Date", self.date)]
+            headers += [("Signature", signature) for signature in self.signatures]
+        if self.body:
+            headers.append(("Content-Type", "application/json"))
+        return tuple(headers)
 
 
 def build_callback(
@@ -116,9 +110,9 @@ def build_callback(
     post: bool,
 ) -> CallbackRequest:
     """Build the signed callback of an order; `post` puts the order into its body."""
-    url = order.urls[_FIELDS[kind]]
-    date = f"{at:%Y-%m-%dT%H:%M:%SZ}"
-    order = attrs.evolve(order, status=_STATUSES[kind])
+    field, status = _KINDS[kind]
+    url, date = order.urls[field], f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    order = attrs.evolve(order, status=status)
     post = post or order.post_callbacks
     return CallbackRequest(
         order=order,
@@ -135,7 +129,7 @@ def build_callback(
 
 def has_callback_url(order: SandboxOrder, kind: CallbackKind) -> bool:
     """Return whether the order has a URL for this kind of callback."""
-    return _FIELDS[kind] in order.urls
+    return _KINDS[kind][0] in order.urls
 
 
 def sign(secret: str, date: str, url: str) -> str:
@@ -308,16 +302,20 @@ class CallbackSender:
         if not self._is_open:
             raise _NotSentError("the sandbox is closed")
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                # No reuse: an idle connection could be closed between two callbacks.
-                connector=aiohttp.TCPConnector(limit=0, force_close=True),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
-                trust_env=False,
-                auto_decompress=False,
-                middlewares=(send_once,),
-            )
+            self._session = open_session(auto_decompress=False)
         return self._session
+
+
+def open_session(*, auto_decompress: bool) -> aiohttp.ClientSession:
+    """Return a session that sends each request once, as it is, and without a proxy."""
+    return aiohttp.ClientSession(
+        # No reuse: an idle connection could be closed between two callbacks.
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
+        auto_decompress=auto_decompress,
+        middlewares=(_send_once,),
+    )
 
 
 def _origin(url: str) -> Origin | None:
@@ -326,14 +324,13 @@ def _origin(url: str) -> Origin | None:
     return None
 
 
-async def send_once(
+async def _send_once(
     request: aiohttp.ClientRequest, send: ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Send a request once; aiohttp would repeat a GET when its connection breaks."""
     try:
         return await send(request)
     except aiohttp.ClientConnectionError as error:
-        # aiohttp repeats on subclasses that mean a broken connection, not on the class.
+        # aiohttp repeats a GET on the subclasses that mean a broken connection.
         raise aiohttp.ClientConnectionError(f"{error}") from error
 
 
@@ -347,15 +344,14 @@ class _Exchange:
     def __init__(self, scope: Message, body: bytes) -> None:
         self.scope = scope
         self.body = body
-        self._requests: list[Message] = [
-            {"type": "http.request", "body": body, "more_body": False}
-        ]
-        self._is_answered = asyncio.Event()
         self.status: int | None = None
+        self._is_read = False
+        self._is_answered = asyncio.Event()
 
     async def receive(self) -> Message:
-        if self._requests:
-            return self._requests.pop()
+        if not self._is_read:
+            self._is_read = True
+            return {"type": "http.request", "body": self.body, "more_body": False}
         await self._is_answered.wait()
         return {"type": "http.disconnect"}
 
@@ -392,10 +388,8 @@ def _runner_of(app: AsgiApp | WsgiApp) -> _RunApp:
         return run_wsgi
     if takes("scope", "receive", "send"):
         return run_asgi
-    raise ConfigurationError(
-        f"{shown(app)} is neither an ASGI nor a WSGI application: pass the application "
-        "object that a server runs"
-    )
+    problem = f"{shown(app)} is neither an ASGI nor a WSGI application"
+    raise ConfigurationError(f"{problem}: pass the application that a server runs")
 
 
 async def _call_app(
@@ -462,7 +456,7 @@ def _environ(exchange: _Exchange) -> dict[str, Any]:
         for name, value in scope["headers"]
     )
     headers.popall("CONTENT_LENGTH", None)
-    return {
+    environ: dict[str, Any] = {
         "CONTENT_LENGTH": f"{len(exchange.body)}",
         "CONTENT_TYPE": headers.pop("CONTENT_TYPE", ""),
         # Repeated headers are joined, as servers do.
@@ -476,11 +470,10 @@ def _environ(exchange: _Exchange) -> dict[str, Any]:
         "SERVER_NAME": host,
         "SERVER_PORT": f"{port}",
         "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
         "wsgi.input": BytesIO(exchange.body),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
     }
+    setup_testing_defaults(environ)
+    return environ

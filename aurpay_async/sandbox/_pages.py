@@ -298,8 +298,8 @@ class Pages:
         state = self.simulator.state
         return {
             "orders": responses.orders(state.orders),
-            "requests": responses.requests(state.requests),
-            "callbacks": responses.callbacks(state.callbacks),
+            "requests": responses.numbered(state.requests, responses.request),
+            "callbacks": responses.numbered(state.callbacks, responses.callback),
             "faults": responses.queued(state.faults),
             "callback_faults": responses.queued(state.callback_faults),
             "fault_names": [*REQUEST_FAULTS],

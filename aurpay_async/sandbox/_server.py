@@ -17,12 +17,13 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from aiohttp import web
 
+from .._core.json import dump_json
 from ..errors import ConfigurationError
 from ._endpoints import Api, ApiRequest, Control
 from ._fault_responses import REPLAYED, RESET, STALE, RawConnection
 from ._models import ApiRejection
 from ._pages import HEADERS, PageGuard, Pages, show_page
-from ._responses import FAILED, MAX_ROWS, envelope, write
+from ._responses import FAILED, MAX_ROWS, envelope
 from ._settings import MADE_UP_KEY_HINT, ReceivedRequest, is_address, looks_live
 from ._simulator import Activity
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
     from aiohttp.typedefs import Handler
-    from multidict import CIMultiDictProxy
 
     from ._endpoints import Endpoint
     from ._fault_responses import Fault
@@ -61,23 +61,20 @@ class App:
         self._pending: WeakKeyDictionary[asyncio.Task[None], str] = WeakKeyDictionary()
 
     def application(self) -> web.Application:
-        app = web.Application()
+        app, parts = web.Application(), (self._simulator, self._guard)
         app.on_response_prepare.append(self._set_date)
         app.router.add_get("/", self._show_root)
-        for endpoint in Api(self._simulator).endpoints():
-            app.router.add_route(
-                endpoint.method, endpoint.path, self._handler(endpoint)
-            )
-        app.add_subapp("/_sandbox", Control(self._simulator, self._guard).application())
-        app.add_subapp("/_pages", Pages(self._simulator, self._guard).application())
+        for each in Api(self._simulator).endpoints():
+            app.router.add_route(each.method, each.path, self._handler(each))
+        app.add_subapp("/_sandbox", Control(*parts).application())
+        app.add_subapp("/_pages", Pages(*parts).application())
         app.router.add_route("*", "/{path:.*}", self._reject_unknown_path)
         return app
 
     async def _set_date(self, _: web.Request, response: web.StreamResponse) -> None:
         """Set the Date header by the clock of signatures and invoices."""
-        response.headers["Date"] = format_datetime(
-            self._simulator.clock.now(), usegmt=True
-        )
+        now = self._simulator.clock.now()
+        response.headers["Date"] = format_datetime(now, usegmt=True)
 
     def _handler(self, endpoint: Endpoint) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
@@ -89,12 +86,8 @@ class App:
             if fault is None or transport is None:
                 text = await self._serve(endpoint, request)
                 return _json(self._route(request, text))
+            text = await self._serve_with_fault(endpoint, request, fault)
             connection = RawConnection(transport, self._stopped)
-            if fault.name == RESET:
-                self._report(request, fault=fault)
-                text = FAILED
-            else:
-                text = await self._serve_with_fault(endpoint, request, fault)
             await fault.perform(connection, text.encode(), fault)
             return _AlreadySent()
 
@@ -107,12 +100,11 @@ class App:
         except web.HTTPForbidden as error:
             problem = (error.text or "").rstrip()
             return self._reject(request, 403, problem, status=403)
-        live = _live_key(request.headers)
-        if live is None:
-            return None
-        return self._reject(
-            request, 401, f"{live} looks like a live key; {MADE_UP_KEY_HINT}"
-        )
+        for name in _KEY_HEADERS:
+            if any(map(looks_live, request.headers.getall(name, []))):
+                problem = f"{name} looks like a live key; {MADE_UP_KEY_HINT}"
+                return self._reject(request, 401, problem)
+        return None
 
     def _reject(
         self, request: web.Request, code: int, problem: str, *, status: int = 200
@@ -149,11 +141,10 @@ class App:
         )
 
     async def _reject_unknown_path(self, request: web.Request) -> web.Response:
-        """Record a request without an endpoint, so that its developer can see it."""
         forbidden = self._forbidden_response(request)
         if forbidden is not None:
             return forbidden
-        await self._receive(None, request)
+        await self._receive(None, request)  # recorded, so that its developer can see it
         problem = f"the sandbox does not serve {request.method} {request.path}"
         self._report(request, status=404, problem="not served")
         return _json(envelope(404, problem, None), status=404)
@@ -162,6 +153,9 @@ class App:
         self, endpoint: Endpoint, request: web.Request, fault: Fault
     ) -> str:
         """Return the response that the fault is applied to: this one or another's."""
+        if fault.name == RESET:
+            self._report(request, fault=fault)
+            return FAILED
         previous = self._previous.get(endpoint.path)
         text = await self._serve(endpoint, request, fault)
         if fault.name == REPLAYED:
@@ -189,25 +183,26 @@ class App:
         if fault is not None and endpoint.writes and not fault.serves:
             self._report(request, fault=fault)
             return FAILED
+        headers = request.headers
         api_request = ApiRequest(
             body=await request.read(),
             query=request.query,
             order_id=request.match_info.get("order_id", ""),
             origin=self._origin(request),
-            api_key=_api_key(request.headers),
+            # Only a request that is not signed has one.
+            api_key=None if "API-Token" in headers else headers.get("API-Key"),
         )
         try:
             if not endpoint.has_password:
-                self._simulator.authenticator.check(
-                    received, self._simulator.clock.now()
-                )
+                now = self._simulator.clock.now()
+                self._simulator.authenticator.check(received, now)
             data = await endpoint.serve(api_request)
         except ApiRejection as rejection:
             # Seen in Aurpay's own plugins: a rejection has HTTP status 200.
             problem = f"code {rejection.code}: {rejection.message}"
             self._report(request, fault=fault, problem=problem)
             return envelope(rejection.code, rejection.message, None)
-        text = write(data) if endpoint.without_envelope else envelope(0, "ok", data)
+        text = dump_json(data) if endpoint.without_envelope else envelope(0, "ok", data)
         self._previous[endpoint.path] = text
         self._report(request, fault=fault, order_id=data.get("order_id"))
         return text
@@ -245,23 +240,8 @@ class App:
 
     def _origin(self, request: web.Request) -> str:
         """Return the origin at which the client reached the sandbox."""
-        return (
-            self._simulator.host_policy.public_url
-            or f"http://{request.headers['Host']}"
-        )
-
-
-def _live_key(headers: CIMultiDictProxy[str]) -> str | None:
-    """Return the name of the header with a live key, if there is one."""
-    for name in _KEY_HEADERS:
-        if any(map(looks_live, headers.getall(name, []))):
-            return name
-    return None
-
-
-def _api_key(headers: CIMultiDictProxy[str]) -> str | None:
-    """Return the API key of a request that is not signed."""
-    return None if "API-Token" in headers else headers.get("API-Key")
+        public_url = self._simulator.host_policy.public_url
+        return public_url or f"http://{request.headers['Host']}"
 
 
 def _destination(order: SandboxOrder) -> str:
@@ -279,11 +259,9 @@ class _AlreadySent(web.Response):
     def keep_alive(self) -> bool:
         return True
 
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Do nothing: the response is complete."""
+    async def prepare(self, request: web.BaseRequest) -> None: ...
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Do nothing: the response is complete."""
+    async def write_eof(self, data: bytes = b"") -> None: ...
 
 
 @final

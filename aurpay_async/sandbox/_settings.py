@@ -42,12 +42,10 @@ if TYPE_CHECKING:
     from ._responses import Amounts
 
 
-#: One less than the shortest known form.
-_MIN_LENGTH: Final = 20
-
 _JWT = re.compile(r"\s*eyJ")
 
-_LONG = re.compile(rf"[A-Za-z0-9_-]{{{_MIN_LENGTH},}}=*")
+#: 20 is one less than the shortest known form.
+_LONG = re.compile(r"[A-Za-z0-9_-]{20,}=*")
 
 _MARKER = re.compile(
     r"sandbox|test|example|sample|fake|dummy|mock|demo|made.?up|placeholder",
@@ -98,7 +96,7 @@ class HostPolicy:
 
     @property
     def bind_address(self) -> str:
-        """Return the address to listen on; localhost may have two."""
+        # The name localhost may have two addresses.
         return LOOPBACK if self.host == "localhost" else self.host
 
     @property
@@ -121,13 +119,10 @@ class HostPolicy:
     @property
     def accepted_hosts(self) -> str:
         """Return which hosts are accepted, for the error message."""
-        own = "127.0.0.1 or localhost"
-        if self.is_remote:
-            own = f"{self.origin_host} or any IP address"
-        return (
-            f"use {own} as the host; allow another name with "
-            "allowed_hosts=(...) (--allowed-host)"
-        )
+        remote = f"{self.origin_host} or any IP address"
+        own = remote if self.is_remote else "127.0.0.1 or localhost"
+        other = "allow another name with allowed_hosts=(...) (--allowed-host)"
+        return f"use {own} as the host; {other}"
 
     @property
     def public_url(self) -> str | None:
@@ -175,7 +170,8 @@ TOLERANCE: Final = timedelta(minutes=5)
 #: The format of Aurpay's examples.
 _FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
 
-#: Extended format, with any fraction and any zone.
+#: Extended format, with any fraction and any zone: Aurpay documents ISO 8601, and
+#: clients in other languages sign the format that their library writes.
 _ISO_8601: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)", re.ASCII
 )
@@ -245,31 +241,16 @@ def _same(given: str, expected: str) -> bool:
 
 def _require_recent(date: str, now: datetime) -> None:
     """Reject a Date header that is not ISO 8601, or too far from `now`."""
-    at = _parse_time(date)
-    if at is None:
-        raise ApiRejection(
-            401, f"Date must be ISO 8601 with a zone, such as {now:{_FORMAT}}"
-        )
-    if abs(at - now) > TOLERANCE:
-        raise ApiRejection(
-            401,
-            f"Date is outside the tolerance: {date}, and the sandbox's time is "
-            f"{now:{_FORMAT}}",
-        )
-
-
-def _parse_time(text: str) -> datetime | None:
-    """Parse a Date header, truncated to microseconds.
-
-    Aurpay documents ISO 8601 and shows whole seconds with ``Z``. Clients in other
-    languages sign the format that their library writes.
-    """
-    if _ISO_8601.fullmatch(text) is None:
-        return None
     try:
-        return datetime.fromisoformat(text)
+        at = datetime.fromisoformat(date) if _ISO_8601.fullmatch(date) else None
     except ValueError:
-        return None
+        at = None
+    time = f"{now:{_FORMAT}}"
+    if at is None:
+        raise ApiRejection(401, f"Date must be ISO 8601 with a zone, such as {time}")
+    if abs(at - now) > TOLERANCE:
+        problem = f"outside the tolerance: {date}, and the sandbox's time is {time}"
+        raise ApiRejection(401, f"Date is {problem}")
 
 
 #: The largest integer that SQLite and JSON readers of other languages can store.
@@ -323,14 +304,10 @@ def _rates(rates: Mapping[str, Decimal | int | str] | None) -> Rates:
 
 
 def _path(db: str | os.PathLike[str] | None) -> str | None:
-    if db is None:
-        return None
-    path = cast("object", db)
-    if isinstance(path, os.PathLike):
-        path = cast("object", os.fspath(cast("os.PathLike[str]", path)))
-    if not isinstance(path, str) or not path or "\0" in path:
-        raise ConfigurationError(f"db must be the path of a file, not {shown(path)}")
-    return path
+    path = os.fspath(db) if isinstance(db, os.PathLike) else db
+    if path is None or (type(path) is str and path and "\0" not in path):
+        return path
+    raise ConfigurationError(f"db must be the path of a file, not {shown(path)}")
 
 
 def parse_host_policy(
@@ -349,10 +326,9 @@ def parse_host_policy(
         public_origin=_public_origin(public_url),
     )
     if policy.is_remote and not allow_remote:
-        raise ConfigurationError(
-            f"on {host} any machine of the network can read and pay orders; "
-            "to allow that, set allow_remote=True (--allow-remote) as well"
-        )
+        problem = f"on {host} any machine of the network can read and pay orders"
+        advice = "to allow that, set allow_remote=True (--allow-remote) as well"
+        raise ConfigurationError(f"{problem}; {advice}")
     return policy
 
 
@@ -368,10 +344,8 @@ def _public_origin(url: str | None) -> Origin | None:
     except UrlError as error:
         raise ConfigurationError(f"public_url {error}") from None
     if given.lower().removesuffix("/") != format_origin(origin):
-        raise ConfigurationError(
-            "public_url must be scheme, host and port without a path, such as "
-            f"{format_origin(origin)}"
-        )
+        form = f"scheme, host and port without a path, such as {format_origin(origin)}"
+        raise ConfigurationError(f"public_url must be {form}")
     return origin
 
 
@@ -385,20 +359,15 @@ def _hosts(name: str, hosts: Iterable[str]) -> frozenset[str]:
 def _host(name: str, host: object) -> str:
     name_or_address = host.lower() if isinstance(host, str) else ""
     if not is_name(name_or_address):
-        raise ConfigurationError(
-            f"{name} takes a name or an address without scheme, port or pattern, "
-            f"not {shown(host)}"
-        )
+        form = "a name or an address without scheme, port or pattern"
+        raise ConfigurationError(f"{name} takes {form}, not {shown(host)}")
     return name_or_address
 
 
-@attrs.define(
-    kw_only=True,
-    eq=False,
-    repr=False,
-    slots=False,
-    on_setattr=attrs.setters.frozen,
-)
+_frozen = attrs.setters.frozen
+
+
+@attrs.define(kw_only=True, eq=False, repr=False, slots=False, on_setattr=_frozen)
 class Settings:
     """All options of one sandbox."""
 

@@ -134,7 +134,7 @@ class State:
         parts: list[Persistent] = [self.orders, self.checkouts, self.withdrawals]
         parts += [self.requests, self.callbacks]
         parts += [self.faults, self.callback_faults, self.rates, *others]
-        self._storage = Storage.open(path)
+        self._storage = Storage(path)
         try:
             for part in parts:
                 part.attach(self._storage)

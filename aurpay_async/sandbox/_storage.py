@@ -20,7 +20,7 @@ from decimal import Decimal
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, final
 
 import attrs
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -42,14 +42,16 @@ def _converter() -> cattrs.Converter:
     from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
     converter = cattrs.Converter(detailed_validation=False)
-    codecs: tuple[tuple[type, Callable[..., object], Callable[..., object]], ...] = (
-        (Decimal, str, Decimal),
-        (datetime, datetime.isoformat, datetime.fromisoformat),
-        (bytes, _encode_bytes, b64decode),
-    )
-    for kind, encode, decode in codecs:
+
+    def register(
+        kind: type, encode: Callable[[Any], str], decode: Callable[[str], object]
+    ) -> None:
         converter.register_unstructure_hook(kind, encode)
-        converter.register_structure_hook(kind, _ignore_type(decode))
+        converter.register_structure_hook(kind, lambda value, _: decode(value))
+
+    register(Decimal, str, Decimal)
+    register(datetime, datetime.isoformat, datetime.fromisoformat)
+    register(bytes, lambda body: b64encode(body).decode(), b64decode)
     # Names of headers are case-insensitive, and may occur twice.
     headers = override(
         unstruct_hook=lambda headers: [*headers.items()],
@@ -64,14 +66,6 @@ def _converter() -> cattrs.Converter:
         make_dict_structure_fn(ReceivedRequest, converter, headers=headers),
     )
     return converter
-
-
-def _encode_bytes(body: bytes) -> str:
-    return b64encode(body).decode()
-
-
-def _ignore_type(decode: Callable[[Any], object]) -> Callable[[Any, object], object]:
-    return lambda value, _: decode(value)
 
 
 def dump(value: object) -> str:
@@ -180,11 +174,7 @@ ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value
 class Storage:
     """Values by kind and key, in a file that is locked exclusively."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection: sqlite3.Connection | None = connection
-
-    @classmethod
-    def open(cls, path: str) -> Self:
+    def __init__(self, path: str) -> None:
         """Open a file, or create it."""
         # SQLite treats names such as ":memory:" specially, but no absolute path.
         place = Path(path).resolve()
@@ -201,7 +191,7 @@ class Storage:
         except BaseException:
             connection.close()
             raise
-        return cls(connection)
+        self._connection: sqlite3.Connection | None = connection
 
     def read(self, kind: str) -> Sequence[tuple[str, object]]:
         """Return keys and values of a kind, in the order in which they were added."""

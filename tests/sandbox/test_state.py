@@ -50,7 +50,7 @@ class Coin:
 
 
 def test_persistent_dict_and_list_are_restored_in_order(file: Path) -> None:
-    storage = Storage.open(str(file))
+    storage = Storage(str(file))
     table, log = PersistentDict("coin", Coin), PersistentList("toss", Coin)
     for one in (table, log):
         one.attach(storage)
@@ -61,7 +61,7 @@ def test_persistent_dict_and_list_are_restored_in_order(file: Path) -> None:
     storage.close()
     table["d"] = Coin(name="d")  # after closing, not stored
 
-    storage = Storage.open(str(file))
+    storage = Storage(str(file))
     again, tossed = PersistentDict("coin", Coin), PersistentList("toss", Coin)
     for one in (again, tossed):
         one.attach(storage)
@@ -255,19 +255,19 @@ def write_other_database(file: Path) -> None:
 
 
 def write_version(file: Path, version: int) -> None:
-    Storage.open(str(file)).close()
+    Storage(str(file)).close()
     with closing(sqlite3.connect(file)) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
 
 
 def write_invalid_order(file: Path) -> None:
-    storage = Storage.open(str(file))
+    storage = Storage(str(file))
     storage.put("order", "1", {"order_id": "1"})
     storage.close()
 
 
 def write_unknown_fault(file: Path) -> None:
-    storage = Storage.open(str(file))
+    storage = Storage(str(file))
     storage.put("fault", "queue", ["an unknown fault"])
     storage.close()
 
@@ -304,7 +304,7 @@ async def test_unusable_file_is_rejected_and_not_changed(
 async def test_read_only_file_is_rejected_when_the_sandbox_opens(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Storage.open(str(file)).close()
+    Storage(str(file)).close()
     connect = sqlite3.connect
 
     def read_only(path: object, **options: Any) -> Any:
@@ -350,7 +350,7 @@ async def test_special_sqlite_names_are_file_names(
 
 
 def test_file_is_one_sqlite_table_in_wal_mode(file: Path) -> None:
-    storage = Storage.open(str(file))
+    storage = Storage(str(file))
     storage.put("coin", "a", Coin(name="a"))
     storage.close()
     with closing(sqlite3.connect(file)) as connection:
