@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cyclopts import App
 
-    from ._options import OutputFormat
+    from ._output import OutputFormat
 
 #: The extras that install what a command needs, by the missing package.
 _EXTRAS: Final = {

@@ -35,7 +35,7 @@ from ..errors import (
     UntrustedOrderError,
 )
 from . import FAILED, OUTCOME_UNKNOWN, USAGE
-from ._output import Output, Row, amount, moment, without_passwords
+from ._output import TEXT, Output, Row, amount, moment, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from .._api.arguments import NewOrder
     from .._core.events import Event
-    from ._options import OutputFormat
+    from ._output import OutputFormat
 
 
 _SHOW_NOTHING: Final = "Show nothing to the payer, and report the order to Aurpay."
@@ -343,7 +343,10 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
     # The command shows errors itself, so its log records are not printed as well.
     logger = logging.getLogger("aurpay_async")
     logger.handlers = logger.handlers or [logging.NullHandler()]
-    output = Output(bound.arguments.get("output_format", "text"))
+    output = Output()
+    # The functions of cyclopts behind --help and the like have other parameters.
+    if getattr(bound.signature.parameters.get("output"), "default", None) is TEXT:
+        output = bound.arguments.setdefault("output", output)
     try:
         result = command(*bound.args, **bound.kwargs)
         if iscoroutine(result):
@@ -364,7 +367,6 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
         in_use = error.errno == errno.EADDRINUSE
         show_failure(output, "os", message, _OTHER_PORT if in_use else _FIX_CAUSE)
         return FAILED
-    # The functions of cyclopts behind --help and --version return no code.
     return result if isinstance(result, int) else 0
 
 

@@ -31,12 +31,10 @@ if TYPE_CHECKING:
     from ._output import Output, Row
 
 
-OutputFormat = Literal["text", "json"]
+def doc(text: str, **options: Any) -> Parameter:  # noqa: ANN401 - of cyclopts
+    """Return the documentation of an option, and what else cyclopts has to know."""
+    return Parameter(help=text, **options)
 
-OutputOption = Annotated[
-    OutputFormat,
-    Parameter(name=["--output", "-o"], help="Text for people, or JSON for programs."),
-]
 
 #: A switch without a ``--no-...`` form.
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
@@ -52,21 +50,18 @@ NetworkName = Literal["mainnet", "testnet", "signet", "regtest", "simnet"]
 #: The values of `aurpay_async.sandbox.Amounts`, which takes longer to import.
 AmountStyle = Literal["string", "number"]
 
-Price = Annotated[str, Parameter(help="Price in fiat, such as 19.99.")]
+Price = Annotated[str, doc("Price in fiat, such as 19.99.")]
 
 Currency = Annotated[
-    str, Parameter(help="Currency of the price: a three-letter code such as USD.")
+    str, doc("Currency of the price: a three-letter code such as USD.")
 ]
 
-OrderId = Annotated[str, Parameter(help="Order id, assigned by Aurpay.")]
+OrderId = Annotated[str, doc("Order id, assigned by Aurpay.")]
 
-OpenOption = Annotated[
-    Flag, Parameter(name="--open", help="Open the checkout page in a browser.")
-]
+OpenOption = Annotated[Flag, doc("Open the checkout page in a browser.", name="--open")]
 
 WatchOption = Annotated[
-    Flag,
-    Parameter(help="Wait for the payment; end with 1 if the order is not paid."),
+    Flag, doc("Wait for the payment; end with 1 if the order is not paid.")
 ]
 
 
@@ -77,14 +72,14 @@ def _to_secret(_: object, tokens: Sequence[Token]) -> Secret:
 #: A URL may contain a password, so it is a secret from here on.
 DatabaseOption = Annotated[
     Secret | None,
-    Parameter(
+    doc(
+        "URL of the order store's database, such as "
+        "sqlite+aiosqlite:///orders.db. Arguments are visible to other users of the "
+        "machine: put a URL with a password into AURPAY_DATABASE.",
         name="--database",
         converter=_to_secret,
         accepts_keys=False,
         n_tokens=1,
-        help="URL of the order store's database, such as "
-        "sqlite+aiosqlite:///orders.db. Arguments are visible to other users of the "
-        "machine: put a URL with a password into AURPAY_DATABASE.",
     ),
 ]
 
@@ -111,20 +106,19 @@ class OrderOptions:
     """Options of each command that creates an order."""
 
     reference: Annotated[
-        str | None,
-        Parameter(help="Your own id of the order; needs AURPAY_REFERENCE_KEY."),
+        str | None, doc("Your own id of the order; needs AURPAY_REFERENCE_KEY.")
     ] = None
-    callback_url: Annotated[
-        str | None, Parameter(help="URL that Aurpay calls after success.")
-    ] = None
+    callback_url: Annotated[str | None, doc("URL that Aurpay calls after success.")] = (
+        None
+    )
     timeout_callback: Annotated[
-        str | None, Parameter(help="URL that Aurpay calls after a timeout.")
+        str | None, doc("URL that Aurpay calls after a timeout.")
     ] = None
     succeed_url: Annotated[
-        str | None, Parameter(help="Page that the payer is sent to after success.")
+        str | None, doc("Page that the payer is sent to after success.")
     ] = None
     timeout_url: Annotated[
-        str | None, Parameter(help="Page that the payer is sent to after a timeout.")
+        str | None, doc("Page that the payer is sent to after a timeout.")
     ] = None
 
     def for_client(self) -> dict[str, Any]:
@@ -143,14 +137,9 @@ class OrderOptions:
 class PaymentOptions(OrderOptions):
     """Options of each command that creates a payment in any coin."""
 
-    stablecoin_at_par: Annotated[
-        Flag, Parameter(help="Count a stablecoin as one dollar.")
-    ] = False
+    stablecoin_at_par: Annotated[Flag, doc("Count a stablecoin as one dollar.")] = False
     post_callbacks: Annotated[
-        Flag,
-        Parameter(
-            help="Receive callbacks by POST, with the order in the unsigned body."
-        ),
+        Flag, doc("Receive callbacks by POST, with the order in the unsigned body.")
     ] = False
 
 
@@ -159,13 +148,13 @@ class PaymentOptions(OrderOptions):
 class ListOptions:
     """Options of each command that lists orders or transactions."""
 
-    page: Annotated[int, Parameter(help="Page number.")] = 1
-    size: Annotated[int, Parameter(help="Rows per page, at most 1000.")] = DEFAULT_SIZE
+    page: Annotated[int, doc("Page number.")] = 1
+    size: Annotated[int, doc("Rows per page, at most 1000.")] = DEFAULT_SIZE
     everything: Annotated[
         Flag,
-        Parameter(
+        doc(
+            "Show this page and all later ones, each row as it is received.",
             name="--all",
-            help="Show this page and all later ones, each row as it is received.",
         ),
     ] = False
 

@@ -16,7 +16,10 @@ from decimal import Decimal
 from functools import cached_property, partial
 from io import StringIO
 from select import select
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
+
+import attrs
+from cyclopts import Parameter
 
 from .._core.json import dump_json
 from .._core.money import EXACT
@@ -27,9 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
 
     from rich.console import Console
-
-    from ._options import OutputFormat
-
 
 #: A shorter value is not a secret, and replacing it would damage ordinary words.
 _MIN_SECRET: Final = 8
@@ -168,20 +168,28 @@ class Row(NamedTuple):
     verdict: Verdict = ""
 
 
-@final
+OutputFormat = Literal["text", "json"]
+
+
+@Parameter(name="*")
+@attrs.define(eq=False, slots=False)
 class Output:
     """Standard output and standard error of one command."""
 
-    def __init__(self, output_format: OutputFormat) -> None:
-        self._is_json = output_format == "json"
-        self._is_waiting = False
+    output_format: Annotated[
+        OutputFormat,
+        Parameter(
+            name=["--output", "-o"], help="Text for people, or JSON for programs."
+        ),
+    ] = "text"
+    _is_waiting: bool = attrs.field(default=False, init=False)
 
     def load_console(self) -> None:
         """Import rich if it is needed, which is slow: run this in a thread.
 
         A server calls it when it already answers requests.
         """
-        if not self._is_json:
+        if self.output_format == "text":
             _ = self._consoles
 
     async def wait_until_writable(self) -> None:
@@ -191,7 +199,7 @@ class Output:
 
     def json(self, kind: str, /, **members: object) -> None:
         """Print one JSON object on one line, with `kind` as its ``type``."""
-        if not self._is_json:
+        if self.output_format == "text":
             return
         line = to_json({"type": kind, **members})
         if self._is_waiting and sys.stdout.isatty():
@@ -213,7 +221,7 @@ class Output:
         self, rows: Iterable[Row], title: str = "", *, stderr: bool = False
     ) -> None:
         """Print rows with aligned values; on standard output also an empty line."""
-        if self._is_json and not stderr:
+        if self.output_format == "json" and not stderr:
             return
         if title:
             self.title(title, stderr=stderr)
@@ -232,7 +240,7 @@ class Output:
 
     def qr_code(self, *segments: str) -> None:
         """Print a QR code, or the reason why it could not be scanned."""
-        if self._is_json:
+        if self.output_format == "json":
             return
         console = self._consoles[0]
         problem = _qr_problem(console)
@@ -255,7 +263,7 @@ class Output:
 
     def error(self, text: str, rows: Iterable[Row]) -> None:
         """Print a failure on standard error; JSON has an object for it instead."""
-        if self._is_json:
+        if self.output_format == "json":
             return
         self._print((text, ""), verdict="problem", stderr=True)
         self.rows(rows, stderr=True)
@@ -307,7 +315,7 @@ class Output:
         stderr: bool = False,
         end: str = "\n",
     ) -> None:
-        if self._is_json and not stderr:
+        if self.output_format == "json" and not stderr:
             return
         from rich.text import Text
 
@@ -339,6 +347,10 @@ class Output:
         # Text is printed unchanged: no markup, no emoji codes, no highlighting.
         open_console = partial(Console, markup=False, emoji=False, highlight=False)
         return open_console(), open_console(stderr=True)
+
+
+#: The default in the signatures of commands; `run_command` passes a new one.
+TEXT: Final = Output()
 
 
 def _is_writable() -> bool:

@@ -38,13 +38,8 @@ from ..sandbox._pages import is_of_browser
 from ..sandbox._settings import HostPolicy
 from ..testing import sign_callback
 from . import FAILED
-from ._options import (
-    Flag,
-    OutputOption,
-    Port,
-    ask_for_callback_keys,
-)
-from ._output import Output, Row, redacted
+from ._options import Flag, Port, ask_for_callback_keys, doc
+from ._output import TEXT, Output, Row, redacted
 from ._views import pick
 from .sandbox import (
     AskOption,
@@ -82,37 +77,30 @@ class CallbackOptions:
     """The kind of a callback, and its faults."""
 
     registered: Annotated[
-        str | None,
-        Parameter(help="URL to sign, if the shop was registered under another one."),
+        str | None, doc("URL to sign, if the shop was registered under another one.")
     ] = None
     paid: Annotated[
         Flag,
-        Parameter(
+        doc(
+            "Callback of a payment, the default. A GET shows it by its URL alone.",
             group=_KIND_GROUP,
-            help="Callback of a payment, the default. A GET shows it by its URL alone.",
         ),
     ] = False
-    timeout: Annotated[
-        Flag, Parameter(group=_KIND_GROUP, help="Callback of a timeout.")
-    ] = False
-    post: Annotated[
-        Flag, Parameter(help="Send a POST with the status in its unsigned body.")
-    ] = False
-    order_id: Annotated[str | None, Parameter(help="Order id in this body.")] = None
-    duplicate: Annotated[Flag, Parameter(help="Send it twice, byte for byte.")] = False
-    stale: Annotated[
-        Flag, Parameter(help="Sign it with a date ten minutes in the past.")
-    ] = False
-    bad_signature: Annotated[Flag, Parameter(help="Sign it with another secret.")] = (
+    timeout: Annotated[Flag, doc("Callback of a timeout.", group=_KIND_GROUP)] = False
+    post: Annotated[Flag, doc("Send a POST with the status in its unsigned body.")] = (
         False
     )
-    unsigned: Annotated[
-        Flag, Parameter(help="Leave out Callback-Token, Date and Signature.")
-    ] = False
+    order_id: Annotated[str | None, doc("Order id in this body.")] = None
+    duplicate: Annotated[Flag, doc("Send it twice, byte for byte.")] = False
+    stale: Annotated[Flag, doc("Sign it with a date ten minutes in the past.")] = False
+    bad_signature: Annotated[Flag, doc("Sign it with another secret.")] = False
+    unsigned: Annotated[Flag, doc("Leave out Callback-Token, Date and Signature.")] = (
+        False
+    )
     api_key: Annotated[
         Flag,
-        Parameter(
-            help="Add an Api-Key header, which proves nothing: AURPAY_API_KEY, or a "
+        doc(
+            "Add an Api-Key header, which proves nothing: AURPAY_API_KEY, or a "
             "made-up key."
         ),
     ] = False
@@ -162,23 +150,21 @@ _CALLBACK_DEFAULTS: Final = CallbackOptions()
 
 
 def send_callback(
-    url: Annotated[
-        str, Parameter(help="The URL registered with the order, including its query.")
-    ],
+    url: Annotated[str, doc("The URL registered with the order, including its query.")],
     /,
     *,
     options: CallbackOptions = _CALLBACK_DEFAULTS,
     anywhere: Annotated[
-        Flag, Parameter(help="Allow a shop on another machine; by https only.")
+        Flag, doc("Allow a shop on another machine; by https only.")
     ] = False,
-    output_format: OutputOption = "text",
+    output: Output = TEXT,
 ) -> int:
     try:
         require_sendable(url, anywhere=anywhere)
     except UrlError as error:
         raise InvalidRequestError(str(error), field="url") from None
     keys = ask_for_callback_keys()
-    return asyncio.run(_send(Output(output_format), url, options, keys))
+    return asyncio.run(_send(output, url, options, keys))
 
 
 async def _send(
@@ -324,25 +310,19 @@ class _Forwarded(NamedTuple):
 def listen_and_forward(
     *,
     forward_to: Annotated[
-        str,
-        Parameter(help="Origin of the shop on this machine: scheme, host and port."),
+        str, doc("Origin of the shop on this machine: scheme, host and port.")
     ],
-    port: Annotated[
-        Port, Parameter(help="Port that receives callbacks; 0 takes a free one.")
-    ] = 0,
-    sandbox_port: Annotated[
-        Port, Parameter(help="Port of the sandbox; 0 takes a free one.")
-    ] = 0,
-    db: Annotated[str | None, Parameter(help="Store the sandbox in this file.")] = None,
+    port: Annotated[Port, doc("Port that receives callbacks; 0 takes a free one.")] = 0,
+    sandbox_port: Annotated[Port, doc("Port of the sandbox; 0 takes a free one.")] = 0,
+    db: Annotated[str | None, doc("Store the sandbox in this file.")] = None,
     seed: SeedOption = None,
     speed: SpeedOption = 1,
     post_callbacks: PostCallbacksOption = False,
     auth_from_env: Annotated[
-        Flag,
-        Parameter(help="Reject requests without the credentials of the environment."),
+        Flag, doc("Reject requests without the credentials of the environment.")
     ] = False,
     ask: AskOption = False,
-    output_format: OutputOption = "text",
+    output: Output = TEXT,
 ) -> int:
     shop = _require_shop(forward_to)
     options = SandboxOptions(
@@ -355,7 +335,7 @@ def listen_and_forward(
         ask=ask,
     )
     sandbox = make_sandbox(options)
-    return asyncio.run(listen(Output(output_format), sandbox, options, shop, port))
+    return asyncio.run(listen(output, sandbox, options, shop, port))
 
 
 async def listen(

@@ -12,8 +12,8 @@ from .._db.engine import Database
 from .._db.migrations import read_schema, upgrade
 from ..errors import ConfigurationError
 from . import FAILED
-from ._options import DatabaseOption, OutputOption
-from ._output import Output, Row, without_passwords
+from ._options import DatabaseOption
+from ._output import TEXT, Output, Row, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -61,17 +61,14 @@ def upgrade_needed(problem: str, option: Secret | None) -> ConfigurationError:
     return error
 
 
-async def show_schema(
-    *, database: DatabaseOption = None, output_format: OutputOption = "text"
-) -> int:
-    await check_schema(database=database, output_format=output_format)
+async def show_schema(*, database: DatabaseOption = None, output: Output = TEXT) -> int:
+    await check_schema(database=database, output=output)
     return 0
 
 
 async def check_schema(
-    *, database: DatabaseOption = None, output_format: OutputOption = "text"
+    *, database: DatabaseOption = None, output: Output = TEXT
 ) -> int:
-    output = Output(output_format)
     async with open_database(database) as opened:
         schema = await read_schema(opened)
     _show(output, schema)
@@ -79,9 +76,8 @@ async def check_schema(
 
 
 async def upgrade_schema(
-    *, database: DatabaseOption = None, output_format: OutputOption = "text"
+    *, database: DatabaseOption = None, output: Output = TEXT
 ) -> int:
-    output = Output(output_format)
     async with open_database(database, create=True) as opened:
         before = await read_schema(opened)
         for revision in before.pending:

@@ -34,22 +34,11 @@ from .._core.secrets import DATABASE, keys_from_env, secret_from_env, secrets_fr
 from .._core.urls import format_origin, is_loopback
 from ..bolt11 import backend, decode
 from ..callbacks import CallbackVerifier
-from ..errors import (
-    AurpayError,
-    AuthenticationError,
-    ConfigurationError,
-    NotFoundError,
-)
+from ..errors import AurpayError, AuthenticationError, ConfigurationError, NotFoundError
 from ..testing import FakeClock, sign_callback
 from . import FAILED
-from ._options import (
-    CALLBACK_SECRET,
-    CALLBACK_TOKEN,
-    VARIABLES,
-    OutputOption,
-    known_secrets,
-)
-from ._output import Output, Row, redacted, span
+from ._options import CALLBACK_SECRET, CALLBACK_TOKEN, VARIABLES, known_secrets
+from ._output import TEXT, Output, Row, redacted, span
 from ._views import BACKENDS
 
 if TYPE_CHECKING:
@@ -465,8 +454,7 @@ async def check_database() -> Finding:
     return Finding("database", verdict, f"{database.dialect}: {found}")
 
 
-async def run_doctor(*, output_format: OutputOption = "text") -> int:
-    output = Output(output_format)
+async def run_doctor(*, output: Output = TEXT) -> int:
     with output.waiting("Checking this machine"):
         findings = [*check_local()]
     with output.waiting("Checking the server"):
@@ -486,8 +474,7 @@ def _without_secrets(finding: Finding) -> Finding:
     # No check adds a secret, but the message of an error may repeat one.
     secrets = [*known_secrets()]
     return finding._replace(
-        found=redacted(finding.found, secrets),
-        advice=redacted(finding.advice, secrets),
+        found=redacted(finding.found, secrets), advice=redacted(finding.advice, secrets)
     )
 
 

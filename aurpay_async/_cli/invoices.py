@@ -12,8 +12,6 @@ import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
-from cyclopts import Parameter
-
 from .._api.checks import CHECKOUT_ORIGIN, InvoicePolicy, compare_invoice
 from .._client import AurpayClient
 from .._client.options import require_network, require_payees
@@ -34,13 +32,13 @@ from ._options import (
     Flag,
     InvoiceText,
     NetworkName,
-    OutputOption,
     Plan,
     Several,
     confirm,
+    doc,
     require_terminal,
 )
-from ._output import Output, Row, amount, msat_to_btc, until, when
+from ._output import TEXT, Output, Row, amount, msat_to_btc, until, when
 from ._views import invoice_members, invoice_rows, payable_rows
 
 if TYPE_CHECKING:
@@ -58,10 +56,7 @@ if TYPE_CHECKING:
 _MAX_INPUT: Final = 64 * 1024
 
 
-def decode_invoice(
-    invoice: InvoiceText, /, *, output_format: OutputOption = "text"
-) -> int:
-    output = Output(output_format)
+def decode_invoice(invoice: InvoiceText, /, *, output: Output = TEXT) -> int:
     text = read_invoice_text(invoice)
     decoded, error = _decode_leniently(text)
     checks = [*check_rules(text)]
@@ -147,23 +142,17 @@ def verify_invoice(
     invoice: InvoiceText,
     /,
     *,
-    btc: Annotated[
-        str | None, Parameter(name="--amount", help="Expected amount in BTC.")
-    ] = None,
-    amount_msat: Annotated[
-        int | None, Parameter(help="Expected amount in millisatoshi.")
-    ] = None,
+    btc: Annotated[str | None, doc("Expected amount in BTC.", name="--amount")] = None,
+    amount_msat: Annotated[int | None, doc("Expected amount in millisatoshi.")] = None,
     network: Annotated[
         NetworkName | None,
-        Parameter(help="Expected network. [default: AURPAY_NETWORK, or mainnet]"),
+        doc("Expected network. [default: AURPAY_NETWORK, or mainnet]"),
     ] = None,
     payee: Annotated[
-        Several,
-        Parameter(help="Expected public key of the receiver; may be repeated."),
+        Several, doc("Expected public key of the receiver; may be repeated.")
     ] = (),
-    output_format: OutputOption = "text",
+    output: Output = TEXT,
 ) -> int:
-    output = Output(output_format)
     decoded: Invoice | None = None
     failure = "verification failed: do not pay it, and do not show it to a payer"
     msat = parse_amount(btc, amount_msat)
@@ -250,21 +239,20 @@ def withdraw(
     *,
     btc: Annotated[
         str | None,
-        Parameter(
+        doc(
+            "Expected amount in BTC; an invoice over another amount is rejected.",
             name="--amount",
-            help="Expected amount in BTC; an invoice over another amount is rejected.",
         ),
     ] = None,
     yes: Annotated[
         Flag,
-        Parameter(
-            help="Send it without asking. The invoice is verified, but you do not see "
+        doc(
+            "Send it without asking. The invoice is verified, but you do not see "
             "it first: give --amount as well."
         ),
     ] = False,
-    output_format: OutputOption = "text",
+    output: Output = TEXT,
 ) -> int:
-    output = Output(output_format)
     if not yes and (code := require_terminal(output, "aurpay decode")):
         return code
     AurpayClient.from_env()  # reports missing settings before the user is asked

@@ -7,7 +7,6 @@ from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import attrs
-from cyclopts import Parameter
 
 from .._api.lightning_order import LightningOrder
 from .._api.models import Order, OrderStatus
@@ -29,16 +28,16 @@ from ._options import (
     OpenOption,
     OrderId,
     OrderOptions,
-    OutputOption,
     PaymentOptions,
     Plan,
     Price,
     Several,
     WatchOption,
     confirm,
+    doc,
     require_terminal,
 )
-from ._output import Output, Row, countdown, moment, open_page, parse_time
+from ._output import TEXT, Output, Row, countdown, moment, open_page, parse_time
 from ._views import (
     Listing,
     detail_members,
@@ -69,12 +68,11 @@ async def create_order(
     /,
     *,
     options: OrderOptions = ORDER_DEFAULTS,
-    qr: Annotated[Flag, Parameter(help="Show the invoice as a QR code.")] = False,
+    qr: Annotated[Flag, doc("Show the invoice as a QR code.")] = False,
     watch: WatchOption = False,
     browser: OpenOption = False,
-    output_format: OutputOption = "text",
+    output: Output = TEXT,
 ) -> int:
-    output = Output(output_format)
     keywords = options.for_client()
     async with open_client(output) as aurpay:
         with output.waiting(f"Creating an order of {price} {currency}"):
@@ -151,10 +149,7 @@ def _progress(order: Watched, status: OrderStatus) -> str:
     return f"{status}, {left} left to pay"
 
 
-async def show_order_by_id(
-    order_id: OrderId, /, *, output_format: OutputOption = "text"
-) -> int:
-    output = Output(output_format)
+async def show_order_by_id(order_id: OrderId, /, *, output: Output = TEXT) -> int:
     async with AurpayClient.from_env() as aurpay:
         with output.waiting("Querying the order"):
             order = await aurpay.get_order(order_id)
@@ -164,9 +159,9 @@ async def show_order_by_id(
 
 
 async def list_orders(
-    *, options: ListOptions = LIST_DEFAULTS, output_format: OutputOption = "text"
+    *, options: ListOptions = LIST_DEFAULTS, output: Output = TEXT
 ) -> int:
-    return await show_list(Output(output_format), ORDERS, options)
+    return await show_list(output, ORDERS, options)
 
 
 def _order_cells(order: Order) -> tuple[str, ...]:
@@ -214,9 +209,9 @@ TRANSACTIONS: Final = Listing[Transaction](
 
 
 async def list_transactions(
-    *, options: ListOptions = LIST_DEFAULTS, output_format: OutputOption = "text"
+    *, options: ListOptions = LIST_DEFAULTS, output: Output = TEXT
 ) -> int:
-    return await show_list(Output(output_format), TRANSACTIONS, options)
+    return await show_list(output, TRANSACTIONS, options)
 
 
 async def find_order(
@@ -226,25 +221,20 @@ async def find_order(
     *,
     sent_at: Annotated[
         str,
-        Parameter(
-            help="When the last request to create it was sent: ISO 8601, UTC if it "
+        doc(
+            "When the last request to create it was sent: ISO 8601, UTC if it "
             "has no zone."
         ),
     ],
     chain: Annotated[
-        str | None,
-        Parameter(help="Chain of a payment; without it, a Lightning order."),
+        str | None, doc("Chain of a payment; without it, a Lightning order.")
     ] = None,
-    coin: Annotated[str | None, Parameter(help="Coin of a payment.")] = None,
+    coin: Annotated[str | None, doc("Coin of a payment.")] = None,
     known: Annotated[
-        Several,
-        Parameter(
-            help="Id of an order that belongs to another request; may be repeated."
-        ),
+        Several, doc("Id of an order that belongs to another request; may be repeated.")
     ] = (),
-    output_format: OutputOption = "text",
+    output: Output = TEXT,
 ) -> int:
-    output = Output(output_format)
     query = OrderQuery(price=price, currency=currency, sent_at=_parse_sent_at(sent_at))
     if chain is not None and coin is not None:
         query = attrs.evolve(query, chain=chain, coin=coin)
@@ -301,10 +291,9 @@ def refund_order(
     order_id: OrderId,
     /,
     *,
-    yes: Annotated[Flag, Parameter(help="Send it without asking.")] = False,
-    output_format: OutputOption = "text",
+    yes: Annotated[Flag, doc("Send it without asking.")] = False,
+    output: Output = TEXT,
 ) -> int:
-    output = Output(output_format)
     show = f"aurpay order show {quote(order_id)}"
     if not yes and (code := require_terminal(output, show)):
         return code
@@ -369,16 +358,13 @@ async def create_payment(
     currency: Currency,
     /,
     *,
-    chain: Annotated[
-        str, Parameter(help="Chain, such as ETH; Aurpay decides which exist.")
-    ],
-    coin: Annotated[str, Parameter(help="Coin, such as USDT-ERC20.")],
+    chain: Annotated[str, doc("Chain, such as ETH; Aurpay decides which exist.")],
+    coin: Annotated[str, doc("Coin, such as USDT-ERC20.")],
     options: PaymentOptions = PAYMENT_DEFAULTS,
     watch: WatchOption = False,
     browser: OpenOption = False,
-    output_format: OutputOption = "text",
+    output: Output = TEXT,
 ) -> int:
-    output = Output(output_format)
     keywords = options.for_client()
     async with open_client(output) as aurpay:
         with output.waiting(f"Creating a payment of {price} {currency}"):
@@ -398,13 +384,10 @@ async def create_payment_url(
     /,
     *,
     options: PaymentOptions = PAYMENT_DEFAULTS,
-    qr: Annotated[
-        Flag, Parameter(help="Show the address of the page as a QR code.")
-    ] = False,
+    qr: Annotated[Flag, doc("Show the address of the page as a QR code.")] = False,
     browser: OpenOption = False,
-    output_format: OutputOption = "text",
+    output: Output = TEXT,
 ) -> int:
-    output = Output(output_format)
     keywords = options.for_client()
     async with open_client(output) as aurpay:
         with output.waiting(f"Requesting a checkout page of {price} {currency}"):

@@ -32,13 +32,13 @@ from ._options import (
     CALLBACK_TOKEN,
     AmountStyle,
     Flag,
-    OutputOption,
     Port,
     Several,
     ask_for_callback_keys,
     callback_key_from_env,
+    doc,
 )
-from ._output import Output, Row, moment, parse_time, span
+from ._output import TEXT, Output, Row, moment, parse_time, span
 from ._views import order_members, pick, show_order
 
 if TYPE_CHECKING:
@@ -61,27 +61,26 @@ _NETWORK: Final = "regtest"
 
 SeedOption = Annotated[
     int | None,
-    Parameter(
-        help="Make ids, secrets and invoices the same in every run that starts at the "
+    doc(
+        "Make ids, secrets and invoices the same in every run that starts at the "
         "same time."
     ),
 ]
 
 SpeedOption = Annotated[
     float,
-    Parameter(
-        help="How much faster than at Aurpay orders time out: 1 is after 30 minutes, "
+    doc(
+        "How much faster than at Aurpay orders time out: 1 is after 30 minutes, "
         "60 after 30 seconds, 0 never."
     ),
 ]
 
 PostCallbacksOption = Annotated[
-    Flag, Parameter(help="Send callbacks as POST with the order in the body.")
+    Flag, doc("Send callbacks as POST with the order in the body.")
 ]
 
 AskOption = Annotated[
-    Flag,
-    Parameter(help="Ask for the callback token and secret that the environment lacks."),
+    Flag, doc("Ask for the callback token and secret that the environment lacks.")
 ]
 
 
@@ -90,83 +89,75 @@ AskOption = Annotated[
 class SandboxOptions:
     """Options of a sandbox on the command line."""
 
-    port: Annotated[Port, Parameter(help="Port to listen on; 0 takes a free one.")] = 0
-    host: Annotated[
-        str, Parameter(help="Name or address of this machine to listen on.")
-    ] = LOOPBACK
+    port: Annotated[Port, doc("Port to listen on; 0 takes a free one.")] = 0
+    host: Annotated[str, doc("Name or address of this machine to listen on.")] = (
+        LOOPBACK
+    )
     allow_remote: Annotated[
-        Flag,
-        Parameter(
-            help="Allow a host that other machines can reach. They can pay orders."
-        ),
+        Flag, doc("Allow a host that other machines can reach. They can pay orders.")
     ] = False
     db: Annotated[
         str | None,
-        Parameter(
-            help="Store the state in this file; a sandbox that was stopped or killed "
+        doc(
+            "Store the state in this file; a sandbox that was stopped or killed "
             "continues with it."
         ),
     ] = None
     seed: SeedOption = None
     start: Annotated[
         str | None,
-        Parameter(
-            help="Stop the clock at this time; only POST /_sandbox/clock moves it. "
+        doc(
+            "Stop the clock at this time; only POST /_sandbox/clock moves it. "
             "ISO 8601, UTC if it has no zone."
         ),
     ] = None
     speed: SpeedOption = 1
     rates: Annotated[
         Several,
-        Parameter(
-            name="--rate", help="Price of one bitcoin, like USD=65000; may be repeated."
-        ),
+        doc("Price of one bitcoin, like USD=65000; may be repeated.", name="--rate"),
     ] = ()
     amounts: Annotated[
-        AmountStyle,
-        Parameter(help="JSON type of BTC amounts in responses: Aurpay uses both."),
+        AmountStyle, doc("JSON type of BTC amounts in responses: Aurpay uses both.")
     ] = "string"
     post_callbacks: PostCallbacksOption = False
     api_key_in_callbacks: Annotated[
         Flag,
-        Parameter(
-            help="Send the API key of an order in all its callbacks, not only where "
+        doc(
+            "Send the API key of an order in all its callbacks, not only where "
             "Aurpay documents it."
         ),
     ] = False
     callback_hosts: Annotated[
         Several,
-        Parameter(
+        doc(
+            "Send callbacks to this host as well; may be repeated.",
             name="--callback-host",
-            help="Send callbacks to this host as well; may be repeated.",
         ),
     ] = ()
     allowed_hosts: Annotated[
         Several,
-        Parameter(
-            name="--allowed-host",
-            help="Accept this host name as well, such as the service name in a network "
+        doc(
+            "Accept this host name as well, such as the service name in a network "
             "of containers; may be repeated.",
+            name="--allowed-host",
         ),
     ] = ()
     public_url: Annotated[
         str | None,
-        Parameter(
-            help="Origin of a proxy in front of the sandbox, such as "
+        doc(
+            "Origin of a proxy in front of the sandbox, such as "
             "https://sandbox.example: checkout pages use it."
         ),
     ] = None
     auth_from_env: Annotated[
         Flag,
-        Parameter(
-            help="Reject requests without the credentials of the environment: "
+        doc(
+            "Reject requests without the credentials of the environment: "
             "AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET."
         ),
     ] = False
     ask: AskOption = False
-    quiet: Annotated[Flag, Parameter(help="Do not print requests and callbacks.")] = (
-        False
-    )
+    quiet: Annotated[Flag, doc("Do not print requests and callbacks.")] = False
 
 
 #: Defaults of the command: a frozen object can be shared by all calls.
@@ -174,10 +165,10 @@ _SANDBOX_DEFAULTS: Final = SandboxOptions()
 
 
 def serve_sandbox(
-    *, options: SandboxOptions = _SANDBOX_DEFAULTS, output_format: OutputOption = "text"
+    *, options: SandboxOptions = _SANDBOX_DEFAULTS, output: Output = TEXT
 ) -> int:
     sandbox = make_sandbox(options)  # may prompt, so before the event loop starts
-    return asyncio.run(run_sandbox(Output(output_format), sandbox, options))
+    return asyncio.run(run_sandbox(output, sandbox, options))
 
 
 async def run_sandbox(output: Output, sandbox: Sandbox, options: SandboxOptions) -> int:
@@ -438,11 +429,7 @@ async def open_shop(
         reference_key=key,
     )
     processor = CallbackProcessor(
-        verifier,
-        shop.handle,
-        lookup=shop.lookup,
-        reader=aurpay,
-        inbox=MemoryInbox(),
+        verifier, shop.handle, lookup=shop.lookup, reader=aurpay, inbox=MemoryInbox()
     )
 
     def make_handler(base_url: str) -> Handler:
@@ -458,8 +445,7 @@ _REFERENCE: Final = "cart-42"
 _HTTP_OK: Final = 200
 
 
-async def run_demo(*, output_format: OutputOption = "text") -> int:
-    output = Output(output_format)
+async def run_demo(*, output: Output = TEXT) -> int:
     began = perf_counter()
     output.line()
     output.line("  Aurpay, on this machine", "bold")

@@ -14,17 +14,12 @@ from datetime import UTC, datetime, timedelta
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
-from cyclopts import Parameter, validators
+from cyclopts import validators
 
 from .._client import AurpayClient
 from .._core.clock import SystemClock
 from .._db.migrations import fits
-from ..errors import (
-    AurpayError,
-    InvalidRequestError,
-    UnknownOrderError,
-    shown,
-)
+from ..errors import AurpayError, InvalidRequestError, UnknownOrderError, shown
 from ..orders import AttemptState
 from ..orders._models import UNIDENTIFIED, Attention
 from ..orders._planner import attention_for
@@ -32,15 +27,8 @@ from ..orders._reconcile import reconcile
 from ..orders._recording import resolve
 from ..orders._repository import Repository, Rows, read_history
 from . import FAILED
-from ._options import (
-    DatabaseOption,
-    Flag,
-    OutputOption,
-    Plan,
-    confirm,
-    require_terminal,
-)
-from ._output import Output, Row, moment, until, when, without_passwords
+from ._options import DatabaseOption, Flag, Plan, confirm, doc, require_terminal
+from ._output import TEXT, Output, Row, moment, until, when, without_passwords
 from ._views import detail_members, detail_rows, pick, show_rows
 from .database import open_database, upgrade_needed
 
@@ -97,21 +85,13 @@ async def open_rows(option: Secret | None) -> AsyncGenerator[Rows, None]:
 
 Name = Annotated[
     str,
-    Parameter(
-        help="Reference; or the order id, attempt id or payment hash of one of its "
-        "orders."
-    ),
+    doc("Reference; or the order id, attempt id or payment hash of one of its orders."),
 ]
 
 
 async def show_reference(
-    name: Name,
-    /,
-    *,
-    database: DatabaseOption = None,
-    output_format: OutputOption = "text",
+    name: Name, /, *, database: DatabaseOption = None, output: Output = TEXT
 ) -> int:
-    output = Output(output_format)
     async with open_rows(database) as rows:
         history = await read_history(rows, name)
     if history is None:
@@ -317,8 +297,7 @@ def _show_steps(output: Output, steps: Sequence[Step]) -> None:
 
 
 Limit = Annotated[
-    int,
-    Parameter(validator=validators.Number(gte=1, lte=1000), help="Attempts at most."),
+    int, doc("Attempts at most.", validator=validators.Number(gte=1, lte=1000))
 ]
 
 
@@ -326,23 +305,20 @@ async def list_attempts(
     *,
     state: Annotated[
         AttemptState | None,
-        Parameter(help="Only attempts in this state.", name_transform=str.lower),
+        doc("Only attempts in this state.", name_transform=str.lower),
     ] = None,
     limit: Limit = 100,
     database: DatabaseOption = None,
-    output_format: OutputOption = "text",
+    output: Output = TEXT,
 ) -> int:
     async with open_rows(database) as rows:
         attempts = await rows.newest(state, limit)
-    _show_attempts(Output(output_format), attempts, [])
+    _show_attempts(output, attempts, [])
     return 0
 
 
 async def list_for_review(
-    *,
-    limit: Limit = 100,
-    database: DatabaseOption = None,
-    output_format: OutputOption = "text",
+    *, limit: Limit = 100, database: DatabaseOption = None, output: Output = TEXT
 ) -> int:
     async with open_rows(database) as rows:
         attempts = await rows.needing(Attention.REVIEW, limit)
@@ -350,15 +326,12 @@ async def list_for_review(
         Step(f"see what to do about {name}", f"aurpay store show {quote(name)}")
         for name in dict.fromkeys(attempt.reference for attempt in attempts)
     ]
-    _show_attempts(Output(output_format), attempts, steps)
+    _show_attempts(output, attempts, steps)
     return FAILED if attempts else 0
 
 
 async def list_duplicates(
-    *,
-    limit: Limit = 100,
-    database: DatabaseOption = None,
-    output_format: OutputOption = "text",
+    *, limit: Limit = 100, database: DatabaseOption = None, output: Output = TEXT
 ) -> int:
     async with open_rows(database) as rows:
         attempts = await rows.needing(Attention.REFUND, limit)
@@ -367,7 +340,7 @@ async def list_duplicates(
         for attempt in attempts
         if (order_id := attempt.order_id) is not None
     ]
-    _show_attempts(Output(output_format), attempts, steps)
+    _show_attempts(output, attempts, steps)
     return FAILED if attempts else 0
 
 
@@ -404,23 +377,22 @@ def prune_references(
     *,
     older_than: Annotated[
         int,
-        Parameter(
+        doc(
+            "Days since the last payment of an unpaid reference could arrive.",
             validator=validators.Number(gte=7, lte=36_500),
-            help="Days since the last payment of an unpaid reference could arrive.",
         ),
     ] = 30,
     paid_older_than: Annotated[
         int | None,
-        Parameter(
+        doc(
+            "The same for paid references; without it, they are kept.",
             validator=validators.Number(gte=90, lte=36_500),
-            help="The same for paid references; without it, they are kept.",
         ),
     ] = None,
-    yes: Annotated[Flag, Parameter(help="Delete without asking.")] = False,
+    yes: Annotated[Flag, doc("Delete without asking.")] = False,
     database: DatabaseOption = None,
-    output_format: OutputOption = "text",
+    output: Output = TEXT,
 ) -> int:
-    output = Output(output_format)
     if not yes and (code := require_terminal(output, "aurpay store list")):
         return code
     paid = "kept" if paid_older_than is None else f"older than {paid_older_than} days"
@@ -462,16 +434,14 @@ _SEARCHED: Final = (_State.CREATING, *UNIDENTIFIED)
 
 async def reconcile_orders(
     *references: Annotated[
-        str, Parameter(help="References to query now; without one, what is due.")
+        str, doc("References to query now; without one, what is due.")
     ],
     limit: Annotated[
-        int,
-        Parameter(validator=validators.Number(gte=1), help="Orders to query at most."),
+        int, doc("Orders to query at most.", validator=validators.Number(gte=1))
     ] = 100,
     database: DatabaseOption = None,
-    output_format: OutputOption = "text",
+    output: Output = TEXT,
 ) -> int:
-    output = Output(output_format)
     async with open_rows(database) as rows, AurpayClient.from_env() as aurpay:
         with output.waiting("Querying Aurpay"):
             if references:
@@ -567,20 +537,17 @@ def _show_reconciliation(
 
 
 def resolve_attempt(
-    attempt_id: Annotated[str, Parameter(help="Attempt id, as `show` prints it.")],
-    order_id: Annotated[
-        str | None, Parameter(help="Order that the attempt has created.")
-    ] = None,
+    attempt_id: Annotated[str, doc("Attempt id, as `show` prints it.")],
+    order_id: Annotated[str | None, doc("Order that the attempt has created.")] = None,
     /,
     *,
     no_order: Annotated[
-        Flag, Parameter(help="Record that the attempt has created no order.")
+        Flag, doc("Record that the attempt has created no order.")
     ] = False,
-    yes: Annotated[Flag, Parameter(help="Record it without asking.")] = False,
+    yes: Annotated[Flag, doc("Record it without asking.")] = False,
     database: DatabaseOption = None,
-    output_format: OutputOption = "text",
+    output: Output = TEXT,
 ) -> int:
-    output = Output(output_format)
     if no_order is (order_id is not None):
         raise InvalidRequestError(
             "give an order id or --no-order, and not both", field="order_id"

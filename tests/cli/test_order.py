@@ -370,7 +370,7 @@ async def test_ctrl_c_after_sending_reports_that_an_order_may_exist(
     async with Server(silence) as server:
         monkeypatch.setenv("AURPAY_BASE_URL", server.url)
         monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
-        creating = asyncio.create_task(create_order("20", "USD", output_format="json"))
+        creating = asyncio.create_task(create_order("20", "USD", output=Output("json")))
         await asyncio.wait_for(arrived.wait(), 60)
         creating.cancel()
         with pytest.raises(asyncio.CancelledError):
