@@ -53,7 +53,7 @@ from .sandbox import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from ..sandbox import Sandbox
@@ -63,47 +63,53 @@ if TYPE_CHECKING:
 #: Twice the age that `CallbackVerifier` accepts.
 _STALE_AGE: Final = timedelta(minutes=10)
 
-#: Characters of a response that are shown.
+#: Characters of a response that are shown, and bytes of it that are read.
 _MAX_SHOWN: Final = 2000
+_MAX_ANSWER: Final = 64 * 1024
 
 _ACCEPTED: Final = range(200, 300)
+_BAD_GATEWAY: Final = 502
 
-_KIND_GROUP: Final = Group("Which callback", validator=mutually_exclusive)
+#: Headers of one connection (RFC 9110, 7.6.1), and those that the client itself sets.
+_CONNECTION_HEADERS: Final = frozenset(
+    {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
+)
+
+_KIND_BY_FIELD: Final = {"callback_url": "paid", "timeout_callback": "timeout"}
+_Kind = Annotated[
+    Flag, Parameter(group=Group("Which callback", validator=mutually_exclusive))
+]
 
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class CallbackOptions:
-    """The kind of a callback, and its faults."""
+    # An assignment: `python -OO` would remove a docstring.
+    __doc__ = """The kind of a callback, and its faults.
 
-    registered: Annotated[
-        str | None, doc("URL to sign, if the shop was registered under another one.")
-    ] = None
-    paid: Annotated[
-        Flag,
-        doc(
-            "Callback of a payment, the default. A GET shows it by its URL alone.",
-            group=_KIND_GROUP,
-        ),
-    ] = False
-    timeout: Annotated[Flag, doc("Callback of a timeout.", group=_KIND_GROUP)] = False
-    post: Annotated[Flag, doc("Send a POST with the status in its unsigned body.")] = (
-        False
-    )
-    order_id: Annotated[str | None, doc("Order id in this body.")] = None
-    duplicate: Annotated[Flag, doc("Send it twice, byte for byte.")] = False
-    stale: Annotated[Flag, doc("Sign it with a date ten minutes in the past.")] = False
-    bad_signature: Annotated[Flag, doc("Sign it with another secret.")] = False
-    unsigned: Annotated[Flag, doc("Leave out Callback-Token, Date and Signature.")] = (
-        False
-    )
-    api_key: Annotated[
-        Flag,
-        doc(
-            "Add an Api-Key header, which proves nothing: AURPAY_API_KEY, or a "
-            "made-up key."
-        ),
-    ] = False
+    Attributes:
+        registered: URL to sign, if the shop was registered under another one.
+        paid: Callback of a payment, the default. A GET shows it by its URL alone.
+        timeout: Callback of a timeout.
+        post: Send a POST with the status in its unsigned body.
+        order_id: Order id in this body.
+        duplicate: Send it twice, byte for byte.
+        stale: Sign it with a date ten minutes in the past.
+        bad_signature: Sign it with another secret.
+        unsigned: Leave out Callback-Token, Date and Signature.
+        api_key: Add an Api-Key header, which proves nothing: AURPAY_API_KEY, or a
+            made-up key.
+    """
+    registered: str | None = None
+    paid: _Kind = False
+    timeout: _Kind = False
+    post: Flag = False
+    order_id: str | None = None
+    duplicate: Flag = False
+    stale: Flag = False
+    bad_signature: Flag = False
+    unsigned: Flag = False
+    api_key: Flag = False
 
     @property
     def kind(self) -> Literal["paid", "timeout"]:
@@ -116,15 +122,12 @@ class CallbackOptions:
 
     def headers(self, url: str, keys: CallbackKeys) -> dict[str, str]:
         """Return the documented headers, signed for a URL."""
-        age = _STALE_AGE if self.stale else timedelta(0)
-        token, secret = keys.token.reveal(), keys.secret.reveal()
-        if self.bad_signature:
-            secret = f"not {secret}"
+        secret = keys.secret.reveal()
         headers = sign_callback(
             self.registered or url,
-            secret=secret,
-            token=token,
-            now=SystemClock().now() - age,
+            secret=f"not {secret}" if self.bad_signature else secret,
+            token=keys.token.reveal(),
+            now=SystemClock().now() - _STALE_AGE * self.stale,
         )
         if self.unsigned:
             headers.clear()
@@ -177,16 +180,11 @@ async def _send(
         with output.waiting(f"Calling {without_query(url)}"):
             answer = await send(options.method, url, headers.items(), options.body())
         # A shop that is being debugged may return the request that it received.
-        text = redacted(
-            answer.body.decode("utf-8", "replace"),
-            [keys.token.reveal(), keys.secret.reveal(), *_secret_headers(headers)],
-        )
+        private = [headers.get(name, "") for name in ("Signature", "Api-Key")]
+        private += [keys.token.reveal(), keys.secret.reveal()]
+        text = redacted(answer.body.decode("utf-8", "replace"), private)
         codes.append(_show_answer(output, url, options, answer, text[:_MAX_SHOWN]))
     return max(codes)
-
-
-def _secret_headers(headers: Mapping[str, str]) -> Iterator[str]:
-    return (headers[name] for name in ("Signature", "Api-Key") if name in headers)
 
 
 def _show_answer(
@@ -203,24 +201,14 @@ def _show_answer(
         body=text,
         seconds=round(answer.seconds, 3),
     )
-    output.rows(
-        _answer_rows(answer, text, accepted=accepted),
-        f"{options.method} {without_query(url)}",
-    )
-    return 0 if accepted else FAILED
-
-
-def _answer_rows(answer: Answer, text: str, *, accepted: bool) -> Iterator[Row]:
+    rows = [Row("body", line) for line in text.splitlines()]
+    if answer.error is not None:
+        rows.insert(0, Row("error", answer.error, "problem"))
     if answer.status is not None:
         status = f"{answer.status} after {answer.seconds:.2f} s"
-        yield Row("status", status, "ok" if accepted else "problem")
-    if answer.error is not None:
-        yield Row("error", answer.error, "problem")
-    yield from (Row("body", line) for line in text.splitlines())
-
-
-#: Bytes of a response that are read.
-_MAX_ANSWER: Final = 64 * 1024
+        rows.insert(0, Row("status", status, "ok" if accepted else "problem"))
+    output.rows(rows, f"{options.method} {without_query(url)}")
+    return 0 if accepted else FAILED
 
 
 class Answer(NamedTuple):
@@ -284,14 +272,31 @@ def require_sendable(url: str, *, anywhere: bool) -> None:
         raise UrlError("needs a path, and no character that is changed when sent")
 
 
-#: Headers of one connection (RFC 9110, 7.6.1), and those that the client itself sets.
-_CONNECTION_HEADERS: Final = frozenset(
-    {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
-)
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class ListenOptions:
+    __doc__ = """Options of a listener, and of its sandbox.
 
-_KIND_BY_FIELD: Final = {"callback_url": "paid", "timeout_callback": "timeout"}
+    Attributes:
+        forward_to: Origin of the shop on this machine: scheme, host and port.
+        port: Port that receives callbacks; 0 takes a free one.
+        sandbox_port: Port of the sandbox; 0 takes a free one.
+        db: Store the sandbox in this file.
+        auth_from_env: Reject requests without the credentials of the environment.
+    """
+    forward_to: str
+    port: Port = 0
+    sandbox_port: Port = 0
+    db: str | None = None
+    seed: SeedOption = None
+    speed: SpeedOption = 1
+    post_callbacks: PostCallbacksOption = False
+    auth_from_env: Flag = False
+    ask: AskOption = False
 
-_BAD_GATEWAY: Final = 502
+    def for_sandbox(self) -> SandboxOptions:
+        shared = pick(self, "db seed speed post_callbacks auth_from_env ask")
+        return SandboxOptions(port=self.sandbox_port, **shared)
 
 
 class _Forwarded(NamedTuple):
@@ -307,35 +312,10 @@ class _Forwarded(NamedTuple):
     answer: Answer
 
 
-def listen_and_forward(
-    *,
-    forward_to: Annotated[
-        str, doc("Origin of the shop on this machine: scheme, host and port.")
-    ],
-    port: Annotated[Port, doc("Port that receives callbacks; 0 takes a free one.")] = 0,
-    sandbox_port: Annotated[Port, doc("Port of the sandbox; 0 takes a free one.")] = 0,
-    db: Annotated[str | None, doc("Store the sandbox in this file.")] = None,
-    seed: SeedOption = None,
-    speed: SpeedOption = 1,
-    post_callbacks: PostCallbacksOption = False,
-    auth_from_env: Annotated[
-        Flag, doc("Reject requests without the credentials of the environment.")
-    ] = False,
-    ask: AskOption = False,
-    output: Output = TEXT,
-) -> int:
-    shop = _require_shop(forward_to)
-    options = SandboxOptions(
-        port=sandbox_port,
-        db=db,
-        seed=seed,
-        speed=speed,
-        post_callbacks=post_callbacks,
-        auth_from_env=auth_from_env,
-        ask=ask,
-    )
-    sandbox = make_sandbox(options)
-    return asyncio.run(listen(output, sandbox, options, shop, port))
+def listen_and_forward(*, options: ListenOptions, output: Output = TEXT) -> int:
+    shop, sandbox = _require_shop(options.forward_to), options.for_sandbox()
+    made = make_sandbox(sandbox)
+    return asyncio.run(listen(output, made, sandbox, shop, options.port))
 
 
 async def listen(
@@ -361,35 +341,29 @@ class _Forwarder:
 
     async def forward(self, request: web.Request) -> web.Response:
         """Forward a request unless it is rejected, and queue the answer for display."""
-        at = SystemClock().now()
-        registered = self._find_registered(request.raw_path)
+        at, target = SystemClock().now(), request.raw_path
+        registered = self._find_registered(target)
         answer = _rejection(request, registered) or await send(
             request.method,
-            self._shop + request.raw_path,
+            self._shop + target,
             _forwarded_headers(request),
             await request.read(),
         )
-        kind, order_id = (None, None) if registered is None else registered
-        path = request.raw_path.partition("?")[0]
-        self._forwarded.put_nowait(
-            _Forwarded(at, request.method, path, kind, order_id, answer)
-        )
-        status = _BAD_GATEWAY if answer.status is None else answer.status
-        return web.Response(status=status, body=answer.body)
+        path, named = target.partition("?")[0], registered or (None, None)
+        forwarded = _Forwarded(at, request.method, path, *named, answer)
+        self._forwarded.put_nowait(forwarded)
+        return web.Response(status=answer.status or _BAD_GATEWAY, body=answer.body)
 
     def _find_registered(self, target: str) -> tuple[str | None, str | None] | None:
         """Return kind and order id of a registered URL, or None.
 
-        Aurpay may have added parameters to the URL. If only the path is
-        registered, both are None.
+        Aurpay may have added parameters. If only the path is registered, both are None.
         """
         found = None
         for order in self._sandbox.orders.values():
             for field, kind in _KIND_BY_FIELD.items():
                 registered = _path_and_query(order.urls.get(field, ""))
-                if target == registered or target.startswith(
-                    (f"{registered}?", f"{registered}&")
-                ):
+                if f"{target}&".startswith((f"{registered}?", f"{registered}&")):
                     return kind, order.order_id
                 if target.partition("?")[0] == registered.partition("?")[0]:
                     found = None, None
@@ -407,14 +381,13 @@ def _rejection(request: web.Request, registered: object) -> Answer | None:
     Without this check, a page in the developer's browser could read the shop through
     the listener, because the shop trusts programs on this machine.
     """
-    status = web.HTTPForbidden.status_code
+    status = 403
     if is_of_browser(request):
         problem = "for programs, not for web pages"
     elif not HostPolicy().accepts_host(request.headers.get("Host", "")):
         problem = "ask 127.0.0.1 or localhost"
     elif registered is None:
-        status = web.HTTPNotFound.status_code
-        problem = "no order has a callback URL of this path"
+        status, problem = 404, "no order has a callback URL of this path"
     else:
         return None
     return Answer(status, f"{problem}\n".encode(), f"not forwarded: {problem}", 0)
@@ -438,9 +411,8 @@ def _require_shop(forward_to: str) -> str:
     try:
         require_sendable(f"{shop}/", anywhere=False)
     except UrlError:
-        raise InvalidRequestError(
-            "is not on this machine", field="--forward-to"
-        ) from None
+        problem = "is not on this machine"
+        raise InvalidRequestError(problem, field="--forward-to") from None
     return shop
 
 
@@ -474,12 +446,6 @@ def _show_forwarded(output: Output, forwarded: _Forwarded) -> None:
     )
     callback = f"{forwarded.kind or 'unknown'} {forwarded.order_id or ''}".rstrip()
     result = f"{answer.status}" if answer.error is None else answer.error
-    accepted = (
-        answer.status is not None
-        and answer.status < web.HTTPMultipleChoices.status_code
-    )
-    output.status(
-        f"{forwarded.at:%H:%M:%S} {callback}: {forwarded.method} {forwarded.path} "
-        f"-> {result}",
-        "ok" if accepted else "problem",
-    )
+    called = f"{forwarded.at:%H:%M:%S} {callback}: {forwarded.method} {forwarded.path}"
+    accepted = answer.status in _ACCEPTED
+    output.status(f"{called} -> {result}", "ok" if accepted else "problem")

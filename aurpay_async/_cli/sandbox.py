@@ -11,7 +11,7 @@ import secrets
 import socket
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any, Final, final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import attrs
 from aiohttp import web
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from ..callbacks import ConfirmedNotification, Notification, Reference
     from ..sandbox import SentCallback
     from ..sandbox._simulator import Activity
-    from ._output import Verdict
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -62,23 +61,20 @@ _NETWORK: Final = "regtest"
 SeedOption = Annotated[
     int | None,
     doc(
-        "Make ids, secrets and invoices the same in every run that starts at the "
-        "same time."
+        "Make ids, secrets and invoices the same in every run that starts at the same "
+        "time."
     ),
 ]
-
 SpeedOption = Annotated[
     float,
     doc(
-        "How much faster than at Aurpay orders time out: 1 is after 30 minutes, "
-        "60 after 30 seconds, 0 never."
+        "How much faster than at Aurpay orders time out: 1 is after 30 minutes, 60 "
+        "after 30 seconds, 0 never."
     ),
 ]
-
 PostCallbacksOption = Annotated[
     Flag, doc("Send callbacks as POST with the order in the body.")
 ]
-
 AskOption = Annotated[
     Flag, doc("Ask for the callback token and secret that the environment lacks.")
 ]
@@ -87,46 +83,40 @@ AskOption = Annotated[
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class SandboxOptions:
-    """Options of a sandbox on the command line."""
+    # An assignment: `python -OO` would remove a docstring.
+    __doc__ = """Options of a sandbox on the command line.
 
-    port: Annotated[Port, doc("Port to listen on; 0 takes a free one.")] = 0
-    host: Annotated[str, doc("Name or address of this machine to listen on.")] = (
-        LOOPBACK
-    )
-    allow_remote: Annotated[
-        Flag, doc("Allow a host that other machines can reach. They can pay orders.")
-    ] = False
-    db: Annotated[
-        str | None,
-        doc(
-            "Store the state in this file; a sandbox that was stopped or killed "
-            "continues with it."
-        ),
-    ] = None
+    Attributes:
+        port: Port to listen on; 0 takes a free one.
+        host: Name or address of this machine to listen on.
+        allow_remote: Allow a host that other machines can reach. They can pay orders.
+        db: Store the state in this file; a sandbox that was stopped or killed
+            continues with it.
+        start: Stop the clock at this time; only POST /_sandbox/clock moves it.
+            ISO 8601, UTC if it has no zone.
+        amounts: JSON type of BTC amounts in responses: Aurpay uses both.
+        api_key_in_callbacks: Send the API key of an order in all its callbacks, not
+            only where Aurpay documents it.
+        public_url: Origin of a proxy in front of the sandbox, such as
+            https://sandbox.example: checkout pages use it.
+        auth_from_env: Reject requests without the credentials of the environment:
+            AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET.
+        quiet: Do not print requests and callbacks.
+    """
+    port: Port = 0
+    host: str = LOOPBACK
+    allow_remote: Flag = False
+    db: str | None = None
     seed: SeedOption = None
-    start: Annotated[
-        str | None,
-        doc(
-            "Stop the clock at this time; only POST /_sandbox/clock moves it. "
-            "ISO 8601, UTC if it has no zone."
-        ),
-    ] = None
+    start: str | None = None
     speed: SpeedOption = 1
     rates: Annotated[
         Several,
         doc("Price of one bitcoin, like USD=65000; may be repeated.", name="--rate"),
     ] = ()
-    amounts: Annotated[
-        AmountStyle, doc("JSON type of BTC amounts in responses: Aurpay uses both.")
-    ] = "string"
+    amounts: AmountStyle = "string"
     post_callbacks: PostCallbacksOption = False
-    api_key_in_callbacks: Annotated[
-        Flag,
-        doc(
-            "Send the API key of an order in all its callbacks, not only where "
-            "Aurpay documents it."
-        ),
-    ] = False
+    api_key_in_callbacks: Flag = False
     callback_hosts: Annotated[
         Several,
         doc(
@@ -142,22 +132,10 @@ class SandboxOptions:
             name="--allowed-host",
         ),
     ] = ()
-    public_url: Annotated[
-        str | None,
-        doc(
-            "Origin of a proxy in front of the sandbox, such as "
-            "https://sandbox.example: checkout pages use it."
-        ),
-    ] = None
-    auth_from_env: Annotated[
-        Flag,
-        doc(
-            "Reject requests without the credentials of the environment: "
-            "AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET."
-        ),
-    ] = False
+    public_url: str | None = None
+    auth_from_env: Flag = False
     ask: AskOption = False
-    quiet: Annotated[Flag, doc("Do not print requests and callbacks.")] = False
+    quiet: Flag = False
 
 
 #: Defaults of the command: a frozen object can be shared by all calls.
@@ -223,18 +201,14 @@ def make_sandbox(options: SandboxOptions) -> Sandbox:
         ConfigurationError: if an option is invalid, or the environment lacks a value
             that an option needs.
     """
-    passed = attrs.asdict(options, recurse=False, filter=_is_of_sandbox)
-    passed["rates"] = dict(map(_parse_rate, options.rates))
+    names = attrs.fields_dict(SandboxOptions).keys() & attrs.fields_dict(Sandbox)
+    rates = {"rates": dict(map(_parse_rate, options.rates))}
     return Sandbox(
-        **passed,
+        **(pick(options, " ".join(names)) | rates),
         clock=SandboxClock(_parse_start(options.start)),
         **_credentials(required=options.auth_from_env),
         **_callback_keys(ask=options.ask),
     )
-
-
-def _is_of_sandbox(option: attrs.Attribute[object], _: object) -> bool:
-    return option.name in attrs.fields_dict(Sandbox)
 
 
 def sandbox_members(sandbox: Sandbox, options: SandboxOptions) -> dict[str, object]:
@@ -281,9 +255,8 @@ def _parse_start(text: str | None) -> datetime | None:
     try:
         return parse_time(text)
     except ValueError:
-        raise ConfigurationError(
-            f"--start must be like 2026-01-01T12:00:00Z; got {shown(text)}"
-        ) from None
+        problem = f"must be like 2026-01-01T12:00:00Z; got {shown(text)}"
+        raise ConfigurationError(f"--start {problem}") from None
 
 
 def _credentials(*, required: bool) -> dict[str, Any]:
@@ -310,10 +283,10 @@ def _callback_keys(*, ask: bool) -> dict[str, Any]:
 
 def _made_up(secrets: Mapping[str, Secret | None]) -> dict[str, Any]:
     """Return the values that are set, and reject one that may be a live key."""
-    given = {name: secret for name, secret in secrets.items() if secret is not None}
-    for name, secret in given.items():
-        require_made_up(f"AURPAY_{name.upper()}", secret.reveal())
-    return {name: secret.reveal() for name, secret in given.items()}
+    given = {name: key.reveal() for name, key in secrets.items() if key is not None}
+    for name, value in given.items():
+        require_made_up(f"AURPAY_{name.upper()}", value)
+    return given
 
 
 def _sandbox_rows(sandbox: Sandbox, options: SandboxOptions) -> Iterator[Row]:
@@ -322,28 +295,22 @@ def _sandbox_rows(sandbox: Sandbox, options: SandboxOptions) -> Iterator[Row]:
         yield Row("listens at", f"{options.host}: other machines can reach it")
     if options.start is not None:
         yield Row("clock", f"stopped at {moment(sandbox.clock.now())}")
-    yield Row("orders", _timing(options.speed))
+    timing = "on request only"
+    if options.speed:
+        timing = f"after {span(TIME_TO_PAY.total_seconds() / options.speed)}"
+    yield Row("orders", f"time out {timing}")
     if options.db is not None:
         yield Row("file", f"{options.db}; orders in it: {len(sandbox.orders)}")
     method = "POST" if options.post_callbacks else "GET"
     places = " and ".join(["this machine", *options.callback_hosts])
     yield Row("callbacks", f"{method}, to {places} only")
     configured = _callback_keys(ask=False)
-    for name, value in (
-        ("callback_token", sandbox.callback_token),
-        ("callback_secret", sandbox.callback_secret),
-    ):
+    for name, value in pick(sandbox, "callback_token callback_secret").items():
         # Made-up values are in the documentation, so they are not hidden.
         given = options.ask or name in configured
         yield Row(name, "as configured" if given else f"{value} (made up)")
     required = "those of the environment" if options.auth_from_env else "any, or none"
     yield Row("credentials", required)
-
-
-def _timing(speed: float) -> str:
-    if not speed:
-        return "time out on request only"
-    return f"time out after {span(TIME_TO_PAY.total_seconds() / speed)}"
 
 
 def _exports(sandbox: Sandbox, options: SandboxOptions) -> str:
@@ -393,50 +360,39 @@ async def serve(
 _CALLBACK_PATH: Final = "/aurpay/callback"
 
 
-@final
-class DemoShop:
-    """Orders of the shop, and the notifications that it received."""
-
-    def __init__(self) -> None:
-        self.base_url = ""
-        self.orders: dict[str, LightningOrder] = {}
-        self.notifications: list[Notification] = []
-
-    @property
-    def callback_url(self) -> str:
-        return self.base_url + _CALLBACK_PATH
-
-    async def lookup(self, token: Reference) -> LightningOrder | None:
-        return self.orders.get(token.attempt_id)
-
-    async def handle(self, notification: Notification) -> None:
-        """Store a notification; a real shop would fulfil the order."""
-        self.notifications.append(notification)
-
-
 @asynccontextmanager
 async def open_shop(
-    sandbox: Sandbox, aurpay: AurpayClient, key: str
-) -> AsyncGenerator[DemoShop, None]:
-    """Serve a shop on loopback that accepts callbacks of this sandbox."""
+    sandbox: Sandbox,
+    aurpay: AurpayClient,
+    key: str,
+    orders: Mapping[str, LightningOrder],
+    notifications: list[Notification],
+) -> AsyncGenerator[str, None]:
+    """Serve a shop on loopback that accepts callbacks of this sandbox; yield its URL.
+
+    It stores its notifications; a real shop would fulfil the orders.
+    """
     from ..callbacks import CallbackProcessor, CallbackVerifier, MemoryInbox
     from ..contrib.aiohttp import callback_handler
 
-    shop = DemoShop()
+    async def lookup(token: Reference) -> LightningOrder | None:
+        return orders.get(token.attempt_id)
+
+    async def handle(notification: Notification) -> None:
+        notifications.append(notification)
+
     verifier = CallbackVerifier(
         secrets=[sandbox.callback_secret],
         tokens=[sandbox.callback_token],
         reference_key=key,
     )
     processor = CallbackProcessor(
-        verifier, shop.handle, lookup=shop.lookup, reader=aurpay, inbox=MemoryInbox()
+        verifier, handle, lookup=lookup, reader=aurpay, inbox=MemoryInbox()
     )
-
-    def make_handler(base_url: str) -> Handler:
-        return callback_handler(processor, public_base_url=base_url)
-
-    async with serve(make_handler) as shop.base_url:
-        yield shop
+    async with serve(
+        lambda base_url: callback_handler(processor, public_base_url=base_url)
+    ) as base_url:
+        yield base_url
 
 
 _PRICE: Final = "20.00"
@@ -452,17 +408,20 @@ async def run_demo(*, output: Output = TEXT) -> int:
     output.line("  No account, no network, no real money.", "dim")
     output.line()
     key = secrets.token_urlsafe()
+    orders: dict[str, LightningOrder] = {}
+    notifications: list[Notification] = []
     async with (
         Sandbox() as sandbox,
         sandbox.client(payees=[sandbox.payee], reference_key=key) as aurpay,
-        open_shop(sandbox, aurpay, key) as shop,
+        open_shop(sandbox, aurpay, key, orders, notifications) as shop_url,
     ):
         output.status(f"sandbox started at {sandbox.base_url}")
-        output.status(f"shop started at {shop.base_url}")
-        order = await _create_demo_order(output, aurpay, shop)
+        output.status(f"shop started at {shop_url}")
+        order = await _create_demo_order(output, aurpay, shop_url + _CALLBACK_PATH)
+        orders[order.attempt_id or ""] = order
         [sent] = await sandbox.pay(order.order_id)
         payment = await aurpay.wait_for_payment(order)
-        members = _show_payment(output, sent, shop.notifications, payment)
+        members = _show_payment(output, sent, notifications, payment)
     seconds = perf_counter() - began
     output.status(f"sandbox and shop stopped after {seconds:.1f} s")
     output.line()
@@ -473,13 +432,12 @@ async def run_demo(*, output: Output = TEXT) -> int:
 
 
 async def _create_demo_order(
-    output: Output, aurpay: AurpayClient, shop: DemoShop
+    output: Output, aurpay: AurpayClient, callback_url: str
 ) -> LightningOrder:
     call = f'aurpay.create_order("{_PRICE}", "{_CURRENCY}", reference="{_REFERENCE}")'
     order = await aurpay.create_order(
-        _PRICE, _CURRENCY, reference=_REFERENCE, callback_url=shop.callback_url
+        _PRICE, _CURRENCY, reference=_REFERENCE, callback_url=callback_url
     )
-    shop.orders[order.attempt_id or ""] = order
     output.status(f"await {call}")
     output.status(f"checkout page: {order.pay_url}")
     output.line()
@@ -494,14 +452,11 @@ def _show_payment(
     notifications: list[Notification],
     payment: Payment,
 ) -> dict[str, object]:
-    """Show the payment as text, and return it as JSON."""
     confirmed = [each for each in notifications if each.confirmed is True]
     output.rows(_payment_rows(sent, confirmed, payment), "Payment")
     return {
         "callback": {
-            "method": sent.method,
-            "status": sent.status,
-            "error": sent.error,
+            **pick(sent, "method status error"),
             "confirmed": bool(confirmed),
         },
         "payment": {"outcome": payment.outcome, "status": payment.order.status},
@@ -514,15 +469,11 @@ def _payment_rows(
 ) -> Iterator[Row]:
     yield Row("paid", "simulated with sandbox.pay(order_id)", "ok")
     called = f"{sent.method} {without_query(sent.url)}, answered with {sent.status}"
-    yield Row("callback", called, _mark(sent.status == _HTTP_OK))
+    yield Row("callback", called, "ok" if sent.status == _HTTP_OK else "problem")
     for notification in confirmed:
         yield Row("verified", "by token, signature and date", "ok")
         yield Row("reference", f"{notification.reference}, signed into the URL", "ok")
         status = f"Aurpay confirms the status {notification.order.status}"
         yield Row("confirmed", status, "ok")
     polled = f"wait_for_payment() returned {payment.outcome}"
-    yield Row("polling", polled, _mark(payment.outcome == "paid"))
-
-
-def _mark(passed: bool) -> Verdict:  # noqa: FBT001 - of a row
-    return "ok" if passed else "problem"
+    yield Row("polling", polled, "ok" if payment.outcome == "paid" else "problem")
