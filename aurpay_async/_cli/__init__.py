@@ -38,7 +38,6 @@ FAILED: Final = 1
 USAGE: Final = 2
 OUTCOME_UNKNOWN: Final = 3
 _INTERRUPTED: Final = 130
-
 _COMPLETION: Final = "Install completion for bash, zsh or fish."
 
 #: Help of the options of ``aurpay`` itself.
@@ -50,7 +49,6 @@ _OPTIONS: Final = {
 
 #: The least columns for the help of a command on a narrow terminal.
 _MIN_COLUMNS: Final = 16
-
 _ASCII: Final = str.maketrans("╭╮╰╯─│", "++++-|")
 
 _GROUPS: Final = {

@@ -35,10 +35,10 @@ from ..errors import (
     UntrustedOrderError,
 )
 from . import FAILED, OUTCOME_UNKNOWN, USAGE
-from ._output import TEXT, Output, Row, amount, moment, without_passwords
+from ._output import TEXT, Output, Row, amount, moment, pick, without_passwords
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
     from datetime import datetime
     from inspect import BoundArguments
@@ -55,48 +55,38 @@ _OTHER_NETWORK: Final = (
     "Show nothing to the payer. If the base URL is a sandbox's, set "
     "AURPAY_NETWORK=regtest; else report the order to Aurpay."
 )
-
 _FIX_CAUSE: Final = "Fix the cause and try again."
-
 _OTHER_PORT: Final = "Choose another port, or let --port 0 take a free one."
 
-_CORRECT: Final = "Set or correct it; `aurpay doctor` checks the client's settings."
-
-_CHECK_DATABASE: Final = (
-    "Check that the database runs, and that AURPAY_DATABASE or --database names it; "
-    "then run the command again, which is safe."
-)
-
-_CHECK_CREDENTIALS: Final = (
-    "Compare the credentials with Aurpay's dashboard: mistyped, or revoked? "
-    "`aurpay doctor` checks the clock."
-)
-
 #: The most specific type of error comes first.
-_HINTS: Final[tuple[tuple[type[AurpayError], str], ...]] = (
-    (UntrustedOrderError, _SHOW_NOTHING),
-    (InvalidRequestError, "Nothing was sent: change it as the message says."),
-    (StoreUnavailableError, _CHECK_DATABASE),
-    (
-        UnknownOrderError,
-        (
-            "Check the name, and that AURPAY_DATABASE names its database. An order "
-            "that is only a candidate of an attempt is found by its reference."
-        ),
+_HINTS: Final[Mapping[type[AurpayError], str]] = {
+    UntrustedOrderError: _SHOW_NOTHING,
+    InvalidRequestError: "Nothing was sent: change it as the message says.",
+    StoreUnavailableError: (
+        "Check that the database runs, and that AURPAY_DATABASE or --database names "
+        "it; then run the command again, which is safe."
     ),
-    (OrderStoreError, "Nothing was changed: `aurpay store show` shows the attempt."),
-    (
-        OrderMismatchError,
-        "Fulfil nothing. Nothing was changed: Aurpay's order is not the expected one.",
+    UnknownOrderError: (
+        "Check the name, and that AURPAY_DATABASE names its database. An order that is "
+        "only a candidate of an attempt is found by its reference."
     ),
-    (ConfigurationError, _CORRECT),
-    (AuthenticationError, _CHECK_CREDENTIALS),
-    (NotFoundError, "Check the id, and that it belongs to this account and base URL."),
-    (RateLimitedError, "Nothing was done: wait, then try again."),
-    (ConnectError, "Nothing was sent: try again; `aurpay doctor` finds the cause."),
-    (InvoiceDecodeError, "Give one BOLT #11 invoice alone: it could not be decoded."),
-    (InvoiceError, "Do not pay it."),
-)
+    OrderStoreError: "Nothing was changed: `aurpay store show` shows the attempt.",
+    OrderMismatchError: (
+        "Fulfil nothing. Nothing was changed: Aurpay's order is not the expected one."
+    ),
+    ConfigurationError: (
+        "Set or correct it; `aurpay doctor` checks the client's settings."
+    ),
+    AuthenticationError: (
+        "Compare the credentials with Aurpay's dashboard: mistyped, or revoked? "
+        "`aurpay doctor` checks the clock."
+    ),
+    NotFoundError: "Check the id, and that it belongs to this account and base URL.",
+    RateLimitedError: "Nothing was done: wait, then try again.",
+    ConnectError: "Nothing was sent: try again; `aurpay doctor` finds the cause.",
+    InvoiceDecodeError: "Give one BOLT #11 invoice alone: it could not be decoded.",
+    InvoiceError: "Do not pay it.",
+}
 
 _HINT_BY_OUTCOME: Final = {
     RequestOutcome.NOT_SENT: "Nothing was sent: it is safe to try again.",
@@ -106,7 +96,6 @@ _HINT_BY_OUTCOME: Final = {
 
 #: Hints that end with a command; the caller appends its subcommand and options.
 LOOK_FOR_ORDER: Final = "Query Aurpay before you create another: aurpay order"
-
 LOOK_FOR_MONEY: Final = "Query Aurpay before you try again: aurpay"
 
 
@@ -130,10 +119,8 @@ def recovery_hint(error: AurpayError) -> str:
         return _look_for_order(error.new_order, error.order_id, error.sent_at)
     if isinstance(error, APIError) and error.retry_after is not None:
         return f"Wait {error.retry_after:.0f} seconds, as Aurpay requests."
-    for kind, hint in _HINTS:
-        if isinstance(error, kind):
-            return hint
-    return _HINT_BY_OUTCOME[error.outcome]
+    hints = (hint for kind, hint in _HINTS.items() if isinstance(error, kind))
+    return next(hints, _HINT_BY_OUTCOME[error.outcome])
 
 
 def _look_for_money(error: AurpayError) -> str:
@@ -161,30 +148,29 @@ def _look_for_order(
 def exit_code(error: AurpayError) -> int:
     if may_exist(error) or may_be_paid(error):
         return OUTCOME_UNKNOWN
-    return (
-        USAGE if isinstance(error, InvalidRequestError | ConfigurationError) else FAILED
-    )
+    is_usage = isinstance(error, InvalidRequestError | ConfigurationError)
+    return USAGE if is_usage else FAILED
 
 
 def show_error(output: Output, error: AurpayError) -> None:
-    message = _message(error)
-    output.json(
-        "error",
-        code=error.code,
-        error=type(error).__name__,
-        message=message,
-        outcome=error.outcome.value,
-        may_exist=may_exist(error),
-        may_be_paid=may_be_paid(error),
-        attempts=error.attempts,
-        retryable=error.retryable,
-        sent_at=error.sent_at,
-        order_id=error.order_id,
-        new_order=error.new_order and _request_members(error.new_order),
-        payment_hash=error.invoice and error.invoice.payment_hash,
-        advice=recovery_hint(error),
-    )
-    output.error(f"{type(error).__name__} ({error.code}): {message}", _rows(error))
+    # Without outcome, order and advice, which have their rows.
+    message = Exception.__str__(error)
+    if error.diagnosis is not None:
+        message = f"{message}; {error.diagnosis}"
+    name = type(error).__name__
+    members = {
+        **pick(error, "code attempts retryable sent_at order_id"),
+        "error": name,
+        "message": message,
+        "outcome": error.outcome.value,
+        "may_exist": may_exist(error),
+        "may_be_paid": may_be_paid(error),
+        "new_order": error.new_order and _request_members(error.new_order),
+        "payment_hash": error.invoice and error.invoice.payment_hash,
+        "advice": recovery_hint(error),
+    }
+    output.json("error", **_NO_ERROR | members)
+    output.error(f"{name} ({error.code}): {message}", _rows(error))
 
 
 _MEMBERS: Final = (
@@ -192,7 +178,7 @@ _MEMBERS: Final = (
     "order_id new_order payment_hash advice"
 )
 
-#: The members of a failure that is not an error of the SDK.
+#: The members of a failure that is not an error of the SDK, in the order of the JSON.
 _NO_ERROR: Final[dict[str, object]] = {
     **dict.fromkeys(_MEMBERS.split()),
     **dict.fromkeys(("may_exist", "may_be_paid", "retryable"), False),
@@ -204,24 +190,13 @@ def show_failure(
 ) -> None:
     """Show a failure that is not an error of the SDK, with the same JSON keys.
 
-    Args:
-        output: Where to show it.
-        code: Stable string for programs.
-        message: What failed.
-        advice: What to do.
-        effects: ``may_exist`` or ``may_be_paid``, after a request of unknown outcome.
+    `effects` is ``may_exist`` or ``may_be_paid``, after a request of unknown outcome.
     """
     members = {"code": code, "message": message, "advice": advice, **effects}
     if effects:
         members["outcome"] = RequestOutcome.UNKNOWN.value
     output.json("error", **_NO_ERROR | members)
     output.error(message, [Row("do", advice)])
-
-
-def _message(error: AurpayError) -> str:
-    """Return the message without outcome, order and advice, which have their rows."""
-    message = Exception.__str__(error)
-    return message if error.diagnosis is None else f"{message}; {error.diagnosis}"
 
 
 def _rows(error: AurpayError) -> Iterator[Row]:
@@ -253,31 +228,24 @@ def _describe_request(order: NewOrder) -> str:
 
 
 def _request_members(order: NewOrder) -> dict[str, object]:
+    names = "chain coin" if isinstance(order, NewPayment) else ""
     return {
-        "price": order.price,
-        "currency": order.currency,
-        "chain": order.chain if isinstance(order, NewPayment) else None,
-        "coin": order.coin if isinstance(order, NewPayment) else None,
-        "reference": order.reference,
-        "attempt_id": order.attempt_id,
+        **pick(order, "price currency"),
+        "chain": None,
+        "coin": None,
+        **pick(order, names),
+        **pick(order, "reference attempt_id"),
     }
 
 
-#: Operations, and what a request of theirs may have done if it was interrupted.
-_EFFECTS: Final = (
-    (
-        {"create_order", "create_payment"},
-        "may_exist",
-        "an order may exist",
-        f"{LOOK_FOR_ORDER} list",
-    ),
-    (
-        {"refund_order", "withdraw_lightning"},
-        "may_be_paid",
-        "money may have moved",
-        f"{LOOK_FOR_MONEY} tx list",
-    ),
-)
+_ORDER: Final = ("may_exist", "an order may exist", f"{LOOK_FOR_ORDER} list")
+_MONEY: Final = ("may_be_paid", "money may have moved", f"{LOOK_FOR_MONEY} tx list")
+
+#: What a request of an operation may have done if it was interrupted.
+_EFFECTS: Final = {
+    **dict.fromkeys(("create_order", "create_payment"), _ORDER),
+    **dict.fromkeys(("refund_order", "withdraw_lightning"), _MONEY),
+}
 
 
 @asynccontextmanager
@@ -321,11 +289,11 @@ def _sent(
 
 def _warn(output: Output, code: str, problem: str, sent: set[str]) -> bool:
     """Report an order or a transfer that may exist, and return whether one may."""
-    for operations, key, effect, advice in _EFFECTS:
-        if operations & sent:
-            message = f"{problem} after the request was sent: {effect}"
-            show_failure(output, code, message, advice, **{key: True})
-            return True
+    for operation in sent & _EFFECTS.keys():
+        key, effect, advice = _EFFECTS[operation]
+        message = f"{problem} after the request was sent: {effect}"
+        show_failure(output, code, message, advice, **{key: True})
+        return True
     return False
 
 

@@ -41,7 +41,6 @@ Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
 #: An option that may be given several times.
 Several = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
-
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 
 #: The values of `aurpay_async.bolt11.Network`, which takes longer to import.
@@ -49,7 +48,6 @@ NetworkName = Literal["mainnet", "testnet", "signet", "regtest", "simnet"]
 
 #: The values of `aurpay_async.sandbox.Amounts`, which takes longer to import.
 AmountStyle = Literal["string", "number"]
-
 Price = Annotated[str, doc("Price in fiat, such as 19.99.")]
 
 Currency = Annotated[
@@ -57,7 +55,6 @@ Currency = Annotated[
 ]
 
 OrderId = Annotated[str, doc("Order id, assigned by Aurpay.")]
-
 OpenOption = Annotated[Flag, doc("Open the checkout page in a browser.", name="--open")]
 
 WatchOption = Annotated[
@@ -103,23 +100,21 @@ InvoiceText = Annotated[
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class OrderOptions:
-    """Options of each command that creates an order."""
+    # An assignment: `python -OO` would remove a docstring.
+    __doc__ = """Options of each command that creates an order.
 
-    reference: Annotated[
-        str | None, doc("Your own id of the order; needs AURPAY_REFERENCE_KEY.")
-    ] = None
-    callback_url: Annotated[str | None, doc("URL that Aurpay calls after success.")] = (
-        None
-    )
-    timeout_callback: Annotated[
-        str | None, doc("URL that Aurpay calls after a timeout.")
-    ] = None
-    succeed_url: Annotated[
-        str | None, doc("Page that the payer is sent to after success.")
-    ] = None
-    timeout_url: Annotated[
-        str | None, doc("Page that the payer is sent to after a timeout.")
-    ] = None
+    Attributes:
+        reference: Your own id of the order; needs AURPAY_REFERENCE_KEY.
+        callback_url: URL that Aurpay calls after success.
+        timeout_callback: URL that Aurpay calls after a timeout.
+        succeed_url: Page that the payer is sent to after success.
+        timeout_url: Page that the payer is sent to after a timeout.
+    """
+    reference: str | None = None
+    callback_url: str | None = None
+    timeout_callback: str | None = None
+    succeed_url: str | None = None
+    timeout_url: str | None = None
 
     def for_client(self) -> dict[str, Any]:
         """Return keyword arguments for the method of the client.
@@ -135,12 +130,12 @@ class OrderOptions:
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class PaymentOptions(OrderOptions):
-    """Options of each command that creates a payment in any coin."""
-
-    stablecoin_at_par: Annotated[Flag, doc("Count a stablecoin as one dollar.")] = False
-    post_callbacks: Annotated[
-        Flag, doc("Receive callbacks by POST, with the order in the unsigned body.")
-    ] = False
+    __doc__ = f"""{OrderOptions.__doc__}
+        stablecoin_at_par: Count a stablecoin as one dollar.
+        post_callbacks: Receive callbacks by POST, with the order in the unsigned body.
+    """
+    stablecoin_at_par: Flag = False
+    post_callbacks: Flag = False
 
 
 @Parameter(name="*")
@@ -163,7 +158,6 @@ class ListOptions:
 ORDER_DEFAULTS: Final = OrderOptions()
 PAYMENT_DEFAULTS: Final = PaymentOptions()
 LIST_DEFAULTS: Final = ListOptions()
-
 _YES: Final = "yes"
 
 
@@ -179,9 +173,7 @@ class Plan(NamedTuple):
 def require_terminal(output: Output, command: str) -> int:
     """Return 0 if the user can be asked; else report that, and return the exit code.
 
-    Args:
-        output: Where to report it.
-        command: The command that shows what would happen.
+    The report names `command`, which shows what would happen.
     """
     if sys.stdin.isatty() and sys.stderr.isatty():
         return 0
@@ -263,9 +255,8 @@ def known_secrets() -> Iterator[str]:
 
 def _prompt(name: str, label: str) -> Secret:
     if not sys.stdin.isatty():
-        raise ConfigurationError(
-            f"{name} is not set, and there is no terminal to ask at"
-        )
+        problem = "is not set, and there is no terminal to ask at"
+        raise ConfigurationError(f"{name} {problem}")
     from getpass import getpass
 
     with suppress(EOFError):

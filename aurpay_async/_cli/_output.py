@@ -16,7 +16,7 @@ from decimal import Decimal
 from functools import cached_property, partial
 from io import StringIO
 from select import select
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 import attrs
 from cyclopts import Parameter
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 #: A shorter value is not a secret, and replacing it would damage ordinary words.
 _MIN_SECRET: Final = 8
-
 _STARS: Final = "**********"
 
 
@@ -52,6 +51,11 @@ _PASSWORD: Final = re.compile(r"(?<=://)[^\s'\"]*@|(?<=password=)[^\s'\"&]+")
 def without_passwords(text: str) -> str:
     """Return `text` with stars in place of the user and the password of each URL."""
     return _PASSWORD.sub(lambda found: _STARS + "@" * found[0].endswith("@"), text)
+
+
+def pick(record: object, names: str) -> dict[str, Any]:
+    """Return attributes of a record by name, in the order of `names`."""
+    return {name: getattr(record, name) for name in names.split()}
 
 
 def to_json(members: Mapping[str, object]) -> str:
@@ -153,7 +157,6 @@ _VERDICTS: Final[dict[Verdict, tuple[str, str, str]]] = {
 
 #: A string and its style.
 _Part = tuple[str, str]
-
 _REFRESH_PER_S: Final = 12.5
 _PIPE_POLL_S: Final = 0.05
 #: Light modules around a QR code.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import attrs
 
 from .._api.lightning_order import LightningOrder
 from .._client import AurpayClient
 from ..bolt11 import backend
-from ._output import Row, amount, moment, when
+from ._output import Row, amount, moment, pick, when
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -105,11 +105,6 @@ async def _show_all(
                 show(f"{count:,} {listing.noun} so far")
     output.line()
     output.status(f"{count:,} {listing.noun}", "")
-
-
-def pick(record: object, names: str) -> dict[str, Any]:
-    """Return attributes of a record by name, in the order of `names`."""
-    return {name: getattr(record, name) for name in names.split()}
 
 
 def order_members(order: LightningOrder) -> dict[str, object]:

@@ -39,8 +39,7 @@ from ..sandbox._settings import HostPolicy
 from ..testing import sign_callback
 from . import FAILED
 from ._options import Flag, Port, ask_for_callback_keys, doc
-from ._output import TEXT, Output, Row, redacted
-from ._views import pick
+from ._output import TEXT, Output, Row, pick, redacted
 from .sandbox import (
     AskOption,
     PostCallbacksOption,
@@ -66,7 +65,6 @@ _STALE_AGE: Final = timedelta(minutes=10)
 #: Characters of a response that are shown, and bytes of it that are read.
 _MAX_SHOWN: Final = 2000
 _MAX_ANSWER: Final = 64 * 1024
-
 _ACCEPTED: Final = range(200, 300)
 _BAD_GATEWAY: Final = 502
 

@@ -13,10 +13,10 @@ from .._db.migrations import read_schema, upgrade
 from ..errors import ConfigurationError
 from . import FAILED
 from ._options import DatabaseOption
-from ._output import TEXT, Output, Row, without_passwords
+from ._output import TEXT, Output, Row, pick, without_passwords
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator
 
     from .._core.secrets import Secret
     from .._db.migrations import Schema
@@ -28,9 +28,7 @@ async def open_database(
 ) -> AsyncGenerator[Database, None]:
     """Open the database of ``--database`` or ``AURPAY_DATABASE``.
 
-    Args:
-        option: The URL.
-        create: Whether a missing file is created; a mistyped name must not be.
+    A missing file is not created unless `create` is true: its name may be mistyped.
 
     Raises:
         ConfigurationError: there is no URL, it is not usable, or its file is missing.
@@ -90,33 +88,24 @@ async def upgrade_schema(
 
 
 def _show(output: Output, schema: Schema) -> None:
-    output.json(
-        "schema",
-        ok=schema.fits,
-        version=schema.version,
-        newest=schema.newest,
-        pending=schema.pending,
-        differences=schema.differences,
-    )
-    output.rows(_rows(schema), "Schema of the database")
+    members = pick(schema, "version newest pending differences")
+    output.json("schema", ok=schema.fits, **members)
+    version = schema.version or "none: no migration of this package ran"
+    rows = [Row("version", version), Row("newest", schema.newest)]
+    rows += [Row("differs", each, "problem") for each in schema.differences]
+    output.rows(rows, "Schema of the database")
     output.status(*describe_schema(schema))
-
-
-def _rows(schema: Schema) -> Iterator[Row]:
-    yield Row("version", schema.version or "none: no migration of this package ran")
-    yield Row("newest", schema.newest)
-    for difference in schema.differences:
-        yield Row("differs", difference, "problem")
 
 
 def describe_schema(schema: Schema) -> tuple[str, Literal["ok", "problem"]]:
     """Return whether this package can use the tables, and what to do if it cannot."""
     if schema.fits:
         return "this version of aurpay-async can use the tables", "ok"
+    problem = "tables differ from the schema of their version: restore them"
     if schema.is_newer:
-        newer = "a newer version of aurpay-async has migrated it: install that version"
-        return newer, "problem"
-    if schema.pending:
-        pending = f"pending: {', '.join(schema.pending)}; run `aurpay db upgrade`"
-        return pending, "problem"
-    return "tables differ from the schema of their version: restore them", "problem"
+        problem = (
+            "a newer version of aurpay-async has migrated it: install that version"
+        )
+    elif schema.pending:
+        problem = f"pending: {', '.join(schema.pending)}; run `aurpay db upgrade`"
+    return problem, "problem"

@@ -10,6 +10,7 @@ import asyncio
 import os
 import platform
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
     from .._client.auth import Algorithm
-    from .._core.money import Network
     from .._core.secrets import Secret
     from .._core.urls import Origin
 
@@ -78,7 +78,6 @@ _SPEED_S: Final = 0.05
 #: Aurpay's documented requests. The documentation has neither secrets nor signatures,
 #: so the secrets are made up.
 _SIGNED_AT: Final = datetime(2024, 6, 17, tzinfo=UTC)
-
 _PATH: Final = "/test/logs?size=20&page=2"
 
 _SIGNATURES: Final[dict[Algorithm, str]] = {
@@ -87,9 +86,7 @@ _SIGNATURES: Final[dict[Algorithm, str]] = {
 }
 
 _CALLBACK_URL: Final = "https://api.you.com/callback?id=32"
-
 _CALLBACK_SIGNATURE: Final = "GyVNxJEBI11GoK2i8L9vAFiPEU1LZkxIqoFCy033jzU="
-
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
@@ -97,7 +94,7 @@ def check_local() -> Iterator[Finding]:
     yield Finding("aurpay-async", "ok", version("aurpay-async"))
     python = f"{platform.python_implementation()} {platform.python_version()}"
     yield Finding("python", "ok", f"{python} on {platform.platform()}")
-    yield Finding("packages", "ok", ", ".join(_versions()))
+    yield Finding("packages", "ok", ", ".join(map(_version, _PACKAGES.split())))
     yield Finding("openssl", "ok", ssl.OPENSSL_VERSION)
     yield check_curve()
     yield check_request_signatures()
@@ -123,12 +120,10 @@ def configured_origin() -> Origin:
     )
 
 
-def _versions() -> Iterator[str]:
-    for package in _PACKAGES.split():
-        try:
-            yield f"{package} {version(package)}"
-        except PackageNotFoundError:
-            yield f"no {package}"
+def _version(package: str) -> str:
+    with suppress(PackageNotFoundError):
+        return f"{package} {version(package)}"
+    return f"no {package}"
 
 
 def check_curve() -> Finding:
@@ -138,14 +133,9 @@ def check_curve() -> Finding:
         decode(_INVOICE)
         count += 1
     each_ms = 1000 * (perf_counter() - began) / count
-    library = backend()
-    advice = (
-        "libsecp256k1 is about 30 times faster: pip install 'aurpay-async[fast]'"
-        if library == "python"
-        else ""
-    )
-    found = f"{BACKENDS[library]}, {each_ms:.2f} ms per invoice"
-    return Finding("curve", "ok", found, advice)
+    found = f"{BACKENDS[backend()]}, {each_ms:.2f} ms per invoice"
+    advice = "libsecp256k1 is about 30 times faster: pip install 'aurpay-async[fast]'"
+    return Finding("curve", "ok", found, advice if backend() == "python" else "")
 
 
 def check_request_signatures() -> Finding:
@@ -154,9 +144,8 @@ def check_request_signatures() -> Finding:
         token = ApiToken("example-api-token", "example-api-secret", algorithm)
         if token.headers(request, _SIGNED_AT)["Signature"] != expected:
             return _broken("signatures", algorithm)
-    return Finding(
-        "signatures", "ok", f"{' and '.join(_SIGNATURES)} of a known request"
-    )
+    found = f"{' and '.join(_SIGNATURES)} of a known request"
+    return Finding("signatures", "ok", found)
 
 
 def check_callback_signatures() -> Finding:
@@ -187,18 +176,15 @@ def check_credentials() -> Finding:
             return Finding("credentials", "problem", str(error), "Set them again.")
         advice = "Set AURPAY_API_KEY, or AURPAY_API_TOKEN and AURPAY_API_SECRET."
         return Finding("credentials", "warning", "none are set", advice)
-    advice = "Aurpay recommends a token and a secret for production."
-    return Finding(
-        "credentials",
-        "ok",
-        f"{' and '.join(names)}, well-formed",
-        advice if isinstance(auth, ApiKey) else "",
-    )
+    found, advice = f"{' and '.join(names)}, well-formed", ""
+    if isinstance(auth, ApiKey):
+        advice = "Aurpay recommends a token and a secret for production."
+    return Finding("credentials", "ok", found, advice)
 
 
 def check_callback_keys() -> Finding:
-    keys = {name: secrets_from_env(name) for name in (CALLBACK_TOKEN, CALLBACK_SECRET)}
-    given = {name: values for name, values in keys.items() if values}
+    names = (CALLBACK_TOKEN, CALLBACK_SECRET)
+    given = {name: keys for name in names if (keys := secrets_from_env(name))}
     if not given:
         return Finding("callback keys", "ok", "none are set")
     try:
@@ -207,8 +193,8 @@ def check_callback_keys() -> Finding:
     except ConfigurationError:
         found = "one of them is not plain ASCII"
         return Finding("callback keys", "problem", found, "Copy it again.")
-    names = " and ".join(_counted(*each) for each in given.items())
-    return Finding("callback keys", "ok", f"{names}, well-formed")
+    found = " and ".join(_counted(*each) for each in given.items())
+    return Finding("callback keys", "ok", f"{found}, well-formed")
 
 
 def _counted(name: str, values: Sequence[Secret]) -> str:
@@ -242,29 +228,22 @@ def check_network() -> Finding:
         )
         allow_http = bool(bool_from_env("AURPAY_ALLOW_HTTP"))
         require_allow_http(allow_http, name, "AURPAY_ALLOW_HTTP")
-        expected = _expected_network(configured_origin())
+        origin = configured_origin()
     except ConfigurationError as error:
         return Finding("network", "problem", str(error), "Correct or unset it.")
-    if expected is not None and (name == NETWORKS[0]) != (expected == NETWORKS[0]):
+    # The network of a sandbox on this machine, or of Aurpay.
+    expected = "regtest" if is_loopback(origin[1]) else NETWORKS[0]
+    is_known = is_loopback(origin[1]) or format_origin(origin) == BASE_URL
+    if is_known and (name == NETWORKS[0]) != (expected == NETWORKS[0]):
         advice = f"Its invoices are of {expected}: set AURPAY_NETWORK={expected}."
         return Finding("network", "warning", name, advice)
     return Finding("network", "ok", name)
 
 
-def _expected_network(origin: Origin) -> Network | None:
-    """Return the network of a sandbox on this machine or of Aurpay, else None."""
-    if is_loopback(origin[1]):
-        return "regtest"
-    return NETWORKS[0] if format_origin(origin) == BASE_URL else None
-
-
 def check_proxies() -> Finding:
     """Check for proxies in the environment, which the client does not use."""
-    names = [
-        name
-        for name in _PROXIES
-        if os.environ.get(name) or os.environ.get(name.lower())
-    ]
+    get = os.environ.get
+    names = [name for name in _PROXIES if get(name) or get(name.lower())]
     if not names:
         return Finding("proxies", "ok", "none in the environment")
     advice = "Only AurpayClient(trust_env=True) uses it; this check does not."
@@ -277,9 +256,7 @@ _TIMEOUT_S: Final = 5
 #: Up to the first limit, the difference may be the delay of the response. Above the
 #: second, `CallbackVerifier` and the checks of invoices fail.
 _SKEW_OK_S: Final = 10
-
 _SKEW_WARNING_S: Final = 300
-
 _DAY_S: Final = 86_400
 
 #: Certificates that are renewed automatically have more days left.
@@ -387,12 +364,9 @@ def _read_clock(origin: Origin, header: str) -> Finding:
 
 
 def compare_clocks(skew_s: float, *, is_local: bool = False) -> Finding:
-    """Return the finding for a difference of the clocks.
+    """Return the finding for a clock of this machine that is `skew_s` seconds ahead.
 
-    Args:
-        skew_s: Seconds by which the clock of this machine is ahead.
-        is_local: Whether the server is a sandbox on this machine, in which case its
-            clock can be set.
+    The clock of a sandbox on this machine (`is_local`) can be set.
     """
     if abs(skew_s) <= _SKEW_OK_S:
         return Finding("clock", "ok", "agrees with the server's")
@@ -422,16 +396,14 @@ async def check_signed_request() -> Finding:
         return Finding("signed GET", "ok", "not sent without credentials")
     except AurpayError as error:
         return Finding("signed GET", "problem", str(error), "Is this a sandbox?")
-    return Finding(
-        "signed GET", "warning", "the server returned an order that does not exist"
-    )
+    found = "the server returned an order that does not exist"
+    return Finding("signed GET", "warning", found)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no result within {_TIMEOUT_S} seconds"
-    reason = error.strerror if isinstance(error, OSError) else None
-    return reason or type(error).__name__
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 async def check_database() -> Finding:
@@ -461,21 +433,17 @@ async def run_doctor(*, output: Output = TEXT) -> int:
         findings += [finding async for finding in check_server()]
     with output.waiting("Checking the database"):
         findings.append(await check_database())
-    findings = [_without_secrets(finding) for finding in findings]
-    healthy = all(finding.verdict != "problem" for finding in findings)
-    output.json(
-        "report", ok=healthy, findings=[finding._asdict() for finding in findings]
-    )
-    output.rows(row for finding in findings for row in _finding_rows(finding))
-    return 0 if healthy else FAILED
-
-
-def _without_secrets(finding: Finding) -> Finding:
     # No check adds a secret, but the message of an error may repeat one.
     secrets = [*known_secrets()]
-    return finding._replace(
-        found=redacted(finding.found, secrets), advice=redacted(finding.advice, secrets)
-    )
+    findings = [
+        Finding(name, verdict, redacted(found, secrets), redacted(advice, secrets))
+        for name, verdict, found, advice in findings
+    ]
+    healthy = all(finding.verdict != "problem" for finding in findings)
+    members = [finding._asdict() for finding in findings]
+    output.json("report", ok=healthy, findings=members)
+    output.rows(row for finding in findings for row in _finding_rows(finding))
+    return 0 if healthy else FAILED
 
 
 def _finding_rows(finding: Finding) -> Iterator[Row]:

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from .._api.account import Payable
     from .._core.money import Network
     from ..bolt11 import Invoice
-    from ..bolt11._invoice import RuleCheck
     from ._output import Verdict
 
 
@@ -71,7 +70,10 @@ def decode_invoice(invoice: InvoiceText, /, *, output: Output = TEXT) -> int:
     )
     if decoded is not None:
         output.rows(invoice_rows(decoded, now), "Invoice")
-    output.rows(map(_rule_row, checks), "Rules of BOLT #11")
+    output.rows(
+        (Row(name, bad or "ok", "problem" if bad else "ok") for name, bad in checks),
+        "Rules of BOLT #11",
+    )
     if error is None:
         output.status("valid; `aurpay verify` compares it with what you expect")
         return 0
@@ -107,12 +109,6 @@ def _error_members(error: InvoiceError) -> dict[str, object]:
         "rule": error.rule if isinstance(error, InvoiceInvalidError) else None,
         "position": error.position if isinstance(error, InvoiceDecodeError) else None,
     }
-
-
-def _rule_row(check: RuleCheck) -> Row:
-    if check.problem is None:
-        return Row(check.name, "ok", "ok")
-    return Row(check.name, check.problem, "problem")
 
 
 _BTC_AMOUNT = re.compile(
@@ -188,9 +184,8 @@ def parse_amount(btc: str | None, msat: int | None) -> int:
         InvalidRequestError: unless exactly one of the two is given, and possible.
     """
     if (btc is None) == (msat is None):
-        raise InvalidRequestError(
-            "give either --amount in BTC or --amount-msat", field="amount"
-        )
+        problem = "give either --amount in BTC or --amount-msat"
+        raise InvalidRequestError(problem, field="amount")
     if msat is not None:
         if not 0 < msat <= MAX_MSAT:
             problem = f"must be 1 to {MAX_MSAT} millisatoshi; got {msat}"
@@ -198,11 +193,8 @@ def parse_amount(btc: str | None, msat: int | None) -> int:
         return msat
     match = _BTC_AMOUNT.fullmatch(btc or "")
     if match is None:
-        raise InvalidRequestError(
-            f"not an amount in BTC: {shown(btc)}",
-            field="amount",
-            hint='write it like "0.0001"',
-        )
+        problem, hint = f"not an amount in BTC: {shown(btc)}", 'write it like "0.0001"'
+        raise InvalidRequestError(problem, field="amount", hint=hint)
     return parse_btc(match[1])
 
 
@@ -219,11 +211,10 @@ def make_policy(network: Network | None, payees: Sequence[str]) -> InvoicePolicy
 def _run_checks(
     invoice: Invoice, msat: int, policy: InvoicePolicy
 ) -> Iterator[VerifyCheck]:
-    now = SystemClock().now()
+    now, expected = SystemClock().now(), msat_to_btc(msat)
     yield VerifyCheck("signature", "ok", "verified; no rule of BOLT #11 is broken")
-    for name, problem in compare_invoice(
-        invoice, policy, now.timestamp(), amount=msat_to_btc(msat)
-    ):
+    checks = compare_invoice(invoice, policy, now.timestamp(), amount=expected)
+    for name, problem in checks:
         if problem:
             yield VerifyCheck(name, "failed", str(problem))
         else:
@@ -257,7 +248,9 @@ def withdraw(
         return code
     AurpayClient.from_env()  # reports missing settings before the user is asked
     payable = _verify_payable(invoice, btc)
-    declined = confirm(output, _withdrawal_plan(payable), yes=yes)
+    rows = payable_rows(payable.invoice, SystemClock().now())
+    plan = Plan("Invoice to pay", rows, f"Pay {amount(payable.amount_msat)}?")
+    declined = confirm(output, plan, yes=yes)
     return declined or asyncio.run(_send_withdrawal(output, payable))
 
 
@@ -268,14 +261,6 @@ def _verify_payable(invoice: str, btc: str | None) -> Payable:
     now = SystemClock().now().timestamp()
     text = read_invoice_text(invoice)
     return require_payable(text, expected, make_policy(None, ()), now)
-
-
-def _withdrawal_plan(payable: Payable) -> Plan:
-    return Plan(
-        "Invoice to pay",
-        payable_rows(payable.invoice, SystemClock().now()),
-        f"Pay {amount(payable.amount_msat)}?",
-    )
 
 
 async def _send_withdrawal(output: Output, payable: Payable) -> int:

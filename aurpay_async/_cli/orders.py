@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final
 
 import attrs
 
@@ -37,21 +37,19 @@ from ._options import (
     doc,
     require_terminal,
 )
-from ._output import TEXT, Output, Row, countdown, moment, open_page, parse_time
+from ._output import TEXT, Output, Row, countdown, moment, open_page, parse_time, pick
 from ._views import (
     Listing,
     detail_members,
     detail_rows,
     order_members,
     payment_members,
-    pick,
     show_list,
     show_order,
     show_rows,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
     from decimal import Decimal
 
@@ -86,7 +84,6 @@ async def create_order(
         return await watch_payment(output, aurpay, order) if watch else 0
 
 
-_PAID: Final = frozenset({"paid", "late_paid"})
 _OUTCOMES: Final = {
     "paid": "paid",
     "late_paid": "paid late: check stock and exchange rate before you fulfil it",
@@ -111,31 +108,21 @@ async def watch_payment(output: Output, aurpay: AurpayClient, order: Watched) ->
             while not waiting.done():
                 show(_progress(order, status))
                 await asyncio.wait({waiting}, timeout=_TICK_S)
-                for status in _drain(changes):
-                    _show_status(output, order, status)
+                while changes:
+                    status = changes.pop(0)
+                    now = SystemClock().now()
+                    output.json(
+                        "status", order_id=order.order_id, status=status, at=now
+                    )
+                    output.status(f"{moment(now)}: {status}", "")
         finally:
             waiting.cancel()
     payment = waiting.result()
-    output.json(
-        "payment",
-        order_id=order.order_id,
-        outcome=payment.outcome,
-        status=payment.order.status,
-    )
-    paid = payment.outcome in _PAID
-    output.status(_OUTCOMES[payment.outcome], "ok" if paid else "problem")
+    outcome, status = payment.outcome, payment.order.status
+    output.json("payment", order_id=order.order_id, outcome=outcome, status=status)
+    paid = outcome in {"paid", "late_paid"}
+    output.status(_OUTCOMES[outcome], "ok" if paid else "problem")
     return 0 if paid else FAILED
-
-
-def _drain(changes: list[OrderStatus]) -> list[OrderStatus]:
-    drained, changes[:] = [*changes], []
-    return drained
-
-
-def _show_status(output: Output, order: Watched, status: OrderStatus) -> None:
-    now = SystemClock().now()
-    output.json("status", order_id=order.order_id, status=status, at=now)
-    output.status(f"{moment(now)}: {status}", "")
 
 
 def _progress(order: Watched, status: OrderStatus) -> str:
@@ -239,9 +226,8 @@ async def find_order(
     if chain is not None and coin is not None:
         query = attrs.evolve(query, chain=chain, coin=coin)
     elif chain is not None or coin is not None:
-        raise InvalidRequestError(
-            "--chain and --coin are given together, or neither of them", field="coin"
-        )
+        problem = "--chain and --coin are given together, or neither of them"
+        raise InvalidRequestError(problem, field="coin")
     async with AurpayClient.from_env() as aurpay:
         with output.waiting("Searching the orders"):
             result = await aurpay.find_order(query, known=known)
@@ -257,19 +243,18 @@ def _parse_sent_at(text: str) -> datetime:
     try:
         return parse_time(text)
     except ValueError:
-        raise InvalidRequestError(
+        problem, hint = (
             f"not a time: {shown(text)}",
-            field="sent_at",
-            hint="write it like 2026-01-31T12:00:00Z",
-        ) from None
+            "write it like 2026-01-31T12:00:00Z",
+        )
+        raise InvalidRequestError(problem, field="sent_at", hint=hint) from None
 
 
 def _show_result(output: Output, result: OrderSearchResult) -> int:
     if result.outcome == "found":
         output.rows(detail_rows(result.order), f"Order {result.order.order_id}")
-        output.status(
-            "found: the only match, unless another buyer requested the same amount"
-        )
+        alone = "the only match, unless another buyer requested the same amount"
+        output.status(f"found: {alone}")
         return 0
     problem = "no order matches yet: search again before you create another"
     if result.outcome == "several":
@@ -278,13 +263,6 @@ def _show_result(output: Output, result: OrderSearchResult) -> int:
         problem = "several orders match: exclude those of other requests with --known"
     output.status(problem, "problem")
     return FAILED
-
-
-class _Refundable(NamedTuple):
-    """An order, and what Aurpay would refund of it."""
-
-    order: Order
-    info: RefundInfo
 
 
 def refund_order(
@@ -297,12 +275,12 @@ def refund_order(
     show = f"aurpay order show {quote(order_id)}"
     if not yes and (code := require_terminal(output, show)):
         return code
-    refundable = asyncio.run(_query_refund(output, order_id))
-    declined = confirm(output, _refund_plan(refundable), yes=yes)
-    return declined or asyncio.run(_send_refund(output, refundable))
+    order, info = asyncio.run(_query_refund(output, order_id))
+    declined = confirm(output, _refund_plan(order, info), yes=yes)
+    return declined or asyncio.run(_send_refund(output, order, info))
 
 
-async def _query_refund(output: Output, order_id: str) -> _Refundable:
+async def _query_refund(output: Output, order_id: str) -> tuple[Order, RefundInfo]:
     async with AurpayClient.from_env() as aurpay:
         with output.waiting("Querying the order"):
             order = await aurpay.get_order(order_id)
@@ -311,29 +289,20 @@ async def _query_refund(output: Output, order_id: str) -> _Refundable:
                 error = InvalidRequestError(problem, field="order_id")
                 error.advice = "Nothing was sent: nothing is left to refund."
                 raise error
-            return _Refundable(order, await aurpay.get_refund(order_id))
+            return order, await aurpay.get_refund(order_id)
 
 
-def _refund_plan(refundable: _Refundable) -> Plan:
-    order, info = refundable
-    return Plan(
-        f"Refund of order {order.order_id}",
-        [*detail_rows(order), *_refund_rows(refundable)],
-        f"Refund {info.amount:f} {info.coin}?",
-    )
-
-
-def _refund_rows(refundable: _Refundable) -> Iterator[Row]:
-    order, info = refundable
-    yield Row("refund", f"{info.amount:f} {info.coin} on {info.chain}")
+def _refund_plan(order: Order, info: RefundInfo) -> Plan:
+    amount = f"{info.amount:f} {info.coin}"
+    rows = [*detail_rows(order), Row("refund", f"{amount} on {info.chain}")]
     if order.refundable is False:
-        yield Row("refundable", "no, according to Aurpay", "warning")
+        rows.append(Row("refundable", "no, according to Aurpay", "warning"))
     receiver = "not documented by Aurpay: try it with a small order first"
-    yield Row("receiver", receiver, "warning")
+    rows.append(Row("receiver", receiver, "warning"))
+    return Plan(f"Refund of order {order.order_id}", rows, f"Refund {amount}?")
 
 
-async def _send_refund(output: Output, refundable: _Refundable) -> int:
-    order, info = refundable
+async def _send_refund(output: Output, order: Order, info: RefundInfo) -> int:
     async with open_client(output) as aurpay:
         with output.waiting("Refunding the order"):
             refund = await aurpay.refund_order(order.order_id)
@@ -345,11 +314,11 @@ async def _send_refund(output: Output, refundable: _Refundable) -> int:
         )
         output.status(f"Aurpay answered {refund.status}")
         output.rows([Row("amount", f"{refund.amount:f}"), Row("date", refund.date)])
-        output.status(
-            "an order store lists a duplicate payment until it has polled the refund: "
-            "`aurpay store reconcile REFERENCE` makes that due now",
-            "",
+        listed = (
+            "an order store lists a duplicate payment until it has polled the refund"
         )
+        due = "`aurpay store reconcile REFERENCE` makes that due now"
+        output.status(f"{listed}: {due}", "")
     return 0
 
 

@@ -38,8 +38,8 @@ from ._options import (
     callback_key_from_env,
     doc,
 )
-from ._output import TEXT, Output, Row, moment, parse_time, span
-from ._views import order_members, pick, show_order
+from ._output import TEXT, Output, Row, moment, parse_time, pick, span
+from ._views import order_members, show_order
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping

@@ -28,8 +28,8 @@ from ..orders._recording import resolve
 from ..orders._repository import Repository, Rows, read_history
 from . import FAILED
 from ._options import DatabaseOption, Flag, Plan, confirm, doc, require_terminal
-from ._output import TEXT, Output, Row, moment, until, when, without_passwords
-from ._views import detail_members, detail_rows, pick, show_rows
+from ._output import TEXT, Output, Row, moment, pick, until, when, without_passwords
+from ._views import detail_members, detail_rows, show_rows
 from .database import open_database, upgrade_needed
 
 if TYPE_CHECKING:

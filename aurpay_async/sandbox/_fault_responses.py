@@ -80,9 +80,7 @@ def _gzipped(compressed: bytes) -> bytes:
 
 #: Send a response with this body, damaged by the fault.
 SendResponse = Callable[[RawConnection, bytes, FaultSpec[Any]], Awaitable[None]]
-
 Fault = FaultSpec[SendResponse]
-
 _CREATED: Final = "+created"
 
 #: All faults of requests. ``+created`` at the end serves the request first.

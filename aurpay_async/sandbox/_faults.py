@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 MEBIBYTE: Final = 1024 * 1024
 _OK: Final = 200
-
 _TEXT = re.compile(r"([a-z0-9-]+)\s*((?:;\s*[a-z-]+=[ -:<-~]*)*)", re.ASCII)
-
 _NAMES: Final = ("aurpay_order_id", "public_key")
 _SIGNED: Final = ("called", "registered")
 
@@ -191,7 +189,6 @@ class FaultQueue(Generic[P]):
 
 #: Deliver a callback, and return each attempt.
 Deliver = Callable[["Delivery"], Awaitable[list[SentCallback]]]
-
 CallbackFault = FaultSpec[Deliver]
 
 #: All faults of callbacks.

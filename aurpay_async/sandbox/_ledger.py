@@ -75,7 +75,6 @@ NETWORK: Final = "regtest"
 _EXPIRY_S: Final = 86_400
 _MIN_FINAL_CLTV_EXPIRY: Final = 80
 _FEATURES: Final = (9, 14, 17)
-
 MSAT_PER_BTC: Final = 10**11
 _ALL_BITCOINS: Final = 21_000_000
 

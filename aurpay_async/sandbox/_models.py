@@ -91,7 +91,6 @@ def find_coin(fields: Mapping[str, object]) -> Coin:
 
 #: The code of a currency.
 CURRENCY: Final = re.compile(r"[A-Z]{3}")
-
 _URL_FIELDS: Final = ("succeed_url", "timeout_url", "callback_url", "timeout_callback")
 
 

@@ -152,7 +152,6 @@ _MAX_DRIFT_S: Final = 0.5
 #: A heartbeat follows this many polls without a change, so that no timeout ends the
 #: stream.
 _POLLS_PER_HEARTBEAT: Final = 150
-
 _HEARTBEAT: Final = b":\n\n"
 
 #: The time after which a browser reconnects, in milliseconds.

@@ -190,7 +190,6 @@ MAX_ROWS: Final = 100
 #: The limits of a string, in characters, and of a body, in bytes.
 MAX_TEXT: Final = 500
 MAX_BODY: Final = 2_000
-
 _SATOSHI_PER_BTC: Final = 10**8
 
 

@@ -263,7 +263,6 @@ _KEYS: Final = (
 
 #: The 30 minutes of an order then take two days, or 0.18 seconds.
 MIN_SPEED: Final = 0.01
-
 MAX_SPEED: Final = 10_000
 
 

@@ -12,7 +12,7 @@ from aurpay_async._api.models import Order, OrderStatus
 from aurpay_async._api.payment_models import RefundInfo
 from aurpay_async._cli._errors import show_error
 from aurpay_async._cli._output import Output
-from aurpay_async._cli.orders import _refund_plan, _Refundable
+from aurpay_async._cli.orders import _refund_plan
 from aurpay_async._core.money import parse_price
 
 if TYPE_CHECKING:
@@ -168,11 +168,7 @@ def test_order_refund_marks_an_order_that_is_not_refundable() -> None:
 
     def marks(**fields: Any) -> list[str]:
         order = Order(order_id="1", status=OrderStatus.SUCCESS, **fields)
-        return [
-            row.name
-            for row in _refund_plan(_Refundable(order, info)).rows
-            if row.verdict
-        ]
+        return [row.name for row in _refund_plan(order, info).rows if row.verdict]
 
     assert marks(refundable=False) == ["refundable", "receiver"]
     assert marks(refundable=True) == marks() == ["receiver"]
