@@ -228,12 +228,10 @@ def _describe_request(order: NewOrder) -> str:
 
 
 def _request_members(order: NewOrder) -> dict[str, object]:
-    names = "chain coin" if isinstance(order, NewPayment) else ""
     return {
         **pick(order, "price currency"),
-        "chain": None,
-        "coin": None,
-        **pick(order, names),
+        "chain": getattr(order, "chain", None),  # of a payment
+        "coin": getattr(order, "coin", None),
         **pick(order, "reference attempt_id"),
     }
 
