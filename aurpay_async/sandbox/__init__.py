@@ -245,6 +245,8 @@ class Sandbox(_settings.Settings):
     async def pay(self, order_id: str) -> list[SentCallback]:
         """Pay an order, in time or late, and call its ``callback_url``.
 
+        A Lightning order can be paid until its invoice expires, after a day.
+
         A failed delivery raises nothing: see the returned attempts.
 
         Returns:

@@ -72,7 +72,7 @@ NODE_ID: Final = "03e7156ae33b0a208d0744199163177e909e80176e55d97a2f221ede0f934d
 NETWORK: Final = "regtest"
 
 #: As the documented example invoices: a day, 80 blocks, and these feature bits.
-_EXPIRY_S: Final = 86_400
+_EXPIRY: Final = timedelta(days=1)
 _MIN_FINAL_CLTV_EXPIRY: Final = 80
 _FEATURES: Final = (9, 14, 17)
 MSAT_PER_BTC: Final = 10**11
@@ -260,7 +260,7 @@ class Ledger:
             network=NETWORK,
             # The documented examples have 32 hex digits, of unknown meaning.
             description=description[:16].hex(),
-            expiry=_EXPIRY_S,
+            expiry=_EXPIRY // timedelta(seconds=1),
             min_final_cltv_expiry=_MIN_FINAL_CLTV_EXPIRY,
             features=_FEATURES,
         )
@@ -288,6 +288,11 @@ class Ledger:
         status = statuses.get(order.status)
         if status is None:
             problem = f"{order_id} is {order.status} and cannot be {participle}"
+            raise InvalidRequestError(problem, field="order_id")
+        expiry = order.created_at + _EXPIRY
+        if change in {"pay", "underpay"} and order.is_lightning and now >= expiry:
+            problem = f"the invoice of {order_id} expired at {expiry.isoformat()}"
+            problem += ", so no wallet can pay it"
             raise InvalidRequestError(problem, field="order_id")
         at = now.replace(microsecond=0)
         changed = attrs.evolve(

@@ -100,7 +100,7 @@ class TestOnce:
     async def test_order_is_polled_until_an_hour_after_its_invoice_expires(
         self, local: OrderStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_ledger, "_EXPIRY_S", 7 * 86_400)
+        monkeypatch.setattr(_ledger, "_EXPIRY", timedelta(days=7))
         await opened(local)
         attempt = await only(local)
         assert attempt.payable_until == attempt.created_at + timedelta(days=7, hours=1)

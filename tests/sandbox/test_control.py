@@ -100,6 +100,20 @@ async def test_callback_faults_can_be_listed_added_and_removed_over_http() -> No
     assert sandbox.requests == []
 
 
+async def test_paying_an_expired_invoice_over_http_is_answered_with_409() -> None:
+    clock = FakeClock(NOW)
+    async with Sandbox(clock=clock) as sandbox:
+        order_id = await create_order(sandbox)
+        clock.advance(86_400)
+        path = f"/_sandbox/orders/{order_id}/pay"
+        status, answer = await call(sandbox, "POST", path)
+        assert (status, answer["error"][:33]) == (
+            409,
+            "order_id: the invoice of 20260101",
+        )
+        assert sandbox.orders[order_id].status == "PENDING"
+
+
 async def test_paying_over_http_returns_the_sent_callbacks() -> None:
     date = "2026-01-01T00:00:00Z"
     async with (

@@ -166,6 +166,26 @@ def test_forbidden_status_change_is_rejected_and_changes_nothing(
     assert ledger.orders == held
 
 
+@pytest.mark.parametrize("move", ["pay", "underpay"])
+def test_invoice_can_be_paid_until_it_expires_and_not_afterwards(
+    move: StatusChange,
+) -> None:
+    ledger = Ledger()
+    fields: dict[str, object] = {"price": 20, "currency": "USD"}
+    early, late = (ledger.create(fields, NOW).order_id for _ in range(2))
+    expires_at = bolt11.decode(ledger.orders[late].invoice).expires_at
+    ledger.change_status(early, move, expires_at - timedelta(seconds=1))
+    with pytest.raises(InvalidRequestError) as caught:
+        ledger.change_status(late, move, expires_at)
+    assert str(caught.value) == (
+        f"order_id: the invoice of {late} expired at 2026-11-23T12:30:15+00:00, so no "
+        "wallet can pay it"
+    )
+    fields = {"vs_price": 20, "vs_currency": "USD", "chain": "BTC", "currency": "BTC"}
+    without_invoice = ledger.create_payment(fields, NOW).order_id
+    ledger.change_status(without_invoice, move, expires_at)
+
+
 @pytest.mark.parametrize("move", ["pay", "expire", "refund"])
 def test_unknown_order_can_be_neither_changed_nor_found(move: StatusChange) -> None:
     ledger = Ledger()
