@@ -191,9 +191,10 @@ async def _store_failure(
         order_id = None
         is_creating = current.state is AttemptState.CREATING
         to = [AttemptState.UNKNOWN] if is_creating else []
-    sent_at = error.sent_at
-    if sent_at is not None:  # by the clock of this machine
-        sent_at = sending.attempt.created_at + (sent_at - sending.now)
+    # By the clock of the database.
+    sent_at = error.sent_at and sending.attempt.created_at + (
+        error.sent_at - sending.now
+    )
     await locked.move(
         *to,
         order_id=order_id or current.order_id,
