@@ -75,7 +75,7 @@ def require_reference(value: object, field: str = "reference") -> str:
     if not isinstance(value, str):
         kind = "None" if value is None else type(value).__name__
         raise InvalidRequestError(f"must be a str, not {kind}", field=field)
-    value = plain_str(value)
+    value = str.__str__(value)
     if not (0 < len(value) <= _MAX_REFERENCE and value.isprintable()):
         raise InvalidRequestError(
             f"must have 1 to {_MAX_REFERENCE} printable characters, got {shown(value)}",

@@ -10,17 +10,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-import attrs
-
 from .._api.arguments import (
     DEFAULT_SIZE,
     NewOrder,
     require_bool,
     require_page,
+    require_url,
     without_traceback,
 )
 from .._api.checks import is_misrouted
-from .._core.http import parse_http_date
+from .._core.http import parse_http_date, replace
 from .._core.money import parse_btc
 from ..errors import InvalidRequestError, UntrustedOrderError
 from ._base import BaseClient, attach_recovery_hint
@@ -106,8 +105,14 @@ def sign_reference(order: _New, signer: ReferenceSigner | None) -> _New:
                 kind=kind,
                 attempt_id=attempt_id,
             )
-            changes[field] = signer.attach(url, reference, field=field)
-    return attrs.evolve(order, **changes)
+            # Validated again: the token makes it longer.
+            changes[field] = require_url(
+                signer.attach(url, reference, field=field),
+                field,
+                is_callback=True,
+                allow_http=order.allow_http,
+            )
+    return replace(order, **changes)
 
 
 class CreateMethods(BaseClient):

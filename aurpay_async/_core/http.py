@@ -83,8 +83,8 @@ class Timeouts:
 _T = TypeVar("_T")
 
 
-def _replace(record: _T, **changes: object) -> _T:
-    """Return a changed copy; faster than attrs.evolve(), without validators."""
+def replace(record: _T, **changes: object) -> _T:
+    """Return a copy of a record with a dict; the changes are not validated."""
     copy = object.__new__(type(record))
     copy.__dict__.update(record.__dict__, **changes)
     return copy
@@ -130,11 +130,11 @@ class Request:
 
     def with_timeouts(self, timeout: float, connect_timeout: float) -> Request:
         """Return a copy with other timeouts."""
-        return _replace(self, timeout=timeout, connect_timeout=connect_timeout)
+        return replace(self, timeout=timeout, connect_timeout=connect_timeout)
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """Return a copy with additional headers."""
-        return _replace(self, headers={**self.headers, **headers})
+        return replace(self, headers={**self.headers, **headers})
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -156,11 +156,11 @@ class Response:
 
     def with_attempts(self, attempts: int, sent_at: datetime) -> Response:
         """Return a copy, as the response to a later attempt."""
-        return _replace(self, attempts=attempts, sent_at=sent_at)
+        return replace(self, attempts=attempts, sent_at=sent_at)
 
     def with_body(self, body: bytes) -> Response:
         """Return a copy with another body."""
-        return _replace(self, body=body)
+        return replace(self, body=body)
 
     @property
     def is_success(self) -> bool:
