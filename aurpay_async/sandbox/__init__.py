@@ -275,6 +275,21 @@ class Sandbox(_settings.Settings):
         """
         return await self._simulator.change_status(order_id, "refund")
 
+    def set_status(self, order_id: str, status: str) -> None:
+        """Set any documented status of an order, and send no callback.
+
+        For a status that no payer causes: ``RESOLVED``, ``PARTIAL``, ``TERMINATED``.
+
+        Args:
+            order_id: The id of the order.
+            status: ``PENDING``, ``OVERDUE``, ``SUCCESS``, ``RESOLVED``, ``PARTIAL``,
+                ``TERMINATED`` or ``REFUNDED``, after any other.
+
+        Raises:
+            InvalidRequestError: if there is no such order or status.
+        """
+        self._simulator.set_status(order_id, status)
+
     def choose(self, pay_url: str, coin: str = "BTC-LN") -> SandboxOrder:
         """Choose a coin on a checkout page, as a payer does; this creates the order.
 

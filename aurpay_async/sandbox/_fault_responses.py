@@ -258,3 +258,13 @@ async def _slow(connection: RawConnection, body: bytes, fault: Fault) -> None:
 _raw_fault("gzip", lambda body: _gzipped(gzip.compress(body)), serves=True)
 _raw_fault("close-kept", _valid, RawConnection.close, serves=True)
 _raw_fault(STALE, _valid, serves=True)
+
+
+def _set_member(name: bytes, value: bytes) -> Callable[[bytes], bytes]:
+    """Return a function that replaces a number, written as such or as a string."""
+    member = re.compile(rb'("%b": "?)[0-9.]+' % name)
+    return lambda body: _valid(member.sub(rb"\g<1>" + value, body))
+
+
+_raw_fault("other-price", _set_member(b"vs_price", b"0.01"), serves=True)
+_raw_fault("other-amount", _set_member(b"amount", b"0.00000001"), serves=True)

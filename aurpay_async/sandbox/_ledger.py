@@ -103,6 +103,14 @@ _TRANSITIONS: Final[Mapping[StatusChange, tuple[str, Mapping[str, str]]]] = {
 }
 
 
+#: The documented statuses of an order, and those of them that count as paid.
+_STATUSES: Final = (
+    *("PENDING", "OVERDUE", "SUCCESS", "RESOLVED"),
+    *("PARTIAL", "TERMINATED", "REFUNDED"),
+)
+_PAID: Final = frozenset({"SUCCESS", "RESOLVED"})
+
+
 class Ledger:
     """Orders and checkout pages; restored ones are given, and completed by `open`."""
 
@@ -280,10 +288,7 @@ class Ledger:
         self, order_id: str, change: StatusChange, now: datetime
     ) -> SandboxOrder:
         """Change the status of an order."""
-        order = self.orders.get(order_id)
-        if order is None:
-            problem = f"there is no order {shown(order_id)}"
-            raise InvalidRequestError(problem, field="order_id")
+        order = self._require(order_id)
         participle, statuses = _TRANSITIONS[change]
         status = statuses.get(order.status)
         if status is None:
@@ -294,15 +299,32 @@ class Ledger:
             problem = f"the invoice of {order_id} expired at {expiry.isoformat()}"
             problem += ", so no wallet can pay it"
             raise InvalidRequestError(problem, field="order_id")
+        return self._update(order, status, now)
+
+    def set_status(self, order_id: str, status: str, now: datetime) -> SandboxOrder:
+        """Set any documented status of an order, after any other."""
+        if status not in _STATUSES:
+            problem = f"must be one of {', '.join(_STATUSES)}; got {shown(status)}"
+            raise InvalidRequestError(problem, field="status")
+        return self._update(self._require(order_id), status, now)
+
+    def _require(self, order_id: str) -> SandboxOrder:
+        order = self.orders.get(order_id)
+        if order is None:
+            problem = f"there is no order {shown(order_id)}"
+            raise InvalidRequestError(problem, field="order_id")
+        return order
+
+    def _update(self, order: SandboxOrder, status: str, now: datetime) -> SandboxOrder:
         at = now.replace(microsecond=0)
         changed = attrs.evolve(
             order,
             status=status,
             updated_at=at,
             was_overdue=order.was_overdue or status == "OVERDUE",
-            paid_at=at if status == "SUCCESS" else order.paid_at,
+            paid_at=at if status in _PAID else order.paid_at,
         )
-        self.orders[order_id] = changed
+        self.orders[order.order_id] = changed
         return changed
 
 

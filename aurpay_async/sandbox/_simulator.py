@@ -255,6 +255,11 @@ class Simulator:
             return []
         return await self._send_callback(order, kind, fault)
 
+    def set_status(self, order_id: str, status: str) -> None:
+        """Set any documented status of an order, and send no callback."""
+        order = self.ledger.set_status(order_id, status, self.clock.now())
+        self.account.add(order)
+
     async def resend(self, number: int) -> list[SentCallback]:
         """Send the callback of this number again, built and signed anew."""
         if not 0 < number <= len(self.state.callbacks):

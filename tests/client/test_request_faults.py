@@ -62,6 +62,8 @@ OUTCOMES: dict[str, tuple[str | None, RequestOutcome | None, bool]] = {
     "close-kept": (None, None, False),
     "replayed": (None, None, False),
     "stale": (None, None, False),
+    "other-price": (None, None, False),
+    "other-amount": ("untrusted_order", UNKNOWN, True),
     "103": ("timeout", UNKNOWN, False),
     "204": ("invalid_response", UNKNOWN, False),
     "304": ("api", REJECTED, False),

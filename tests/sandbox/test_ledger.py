@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurpay_async import InvalidRequestError, bolt11
+from aurpay_async import InvalidRequestError, OrderStatus, bolt11
 from aurpay_async.sandbox import RATES
 from aurpay_async.sandbox._ledger import Ledger
 from aurpay_async.sandbox._models import ApiRejection
@@ -194,3 +194,20 @@ def test_unknown_order_can_be_neither_changed_nor_found(move: StatusChange) -> N
     with pytest.raises(ApiRejection, match="no such order") as caught:
         ledger.find("7")
     assert caught.value.code == 404
+
+
+def test_any_documented_status_can_be_set_after_any_other() -> None:
+    ledger = Ledger()
+    order_id = ledger.create({"price": 20, "currency": "USD"}, NOW).order_id
+    for status in [*OrderStatus.__members__, "PENDING"]:
+        order = ledger.set_status(order_id, status, LATER)
+        assert (order.status, order.updated_at > order.created_at) == (status, True)
+        assert ledger.orders[order_id] == order
+    with pytest.raises(InvalidRequestError) as caught:
+        ledger.set_status(order_id, "paid", LATER)
+    assert str(caught.value) == (
+        "status: must be one of PENDING, OVERDUE, SUCCESS, RESOLVED, PARTIAL, "
+        "TERMINATED, REFUNDED; got 'paid'"
+    )
+    with pytest.raises(InvalidRequestError, match="order_id: there is no order '7'"):
+        ledger.set_status("7", "RESOLVED", LATER)

@@ -30,12 +30,13 @@ const OVERDUE = state(
   "timeout_url",
 );
 const REFUNDED = state("back", "Refunded", "The payment was refunded.");
+const UNDOCUMENTED = state("bad", "Not open any more", "Ask the shop before you pay again.");
 
 /** Return the state of an order; `isExpired` tells that its time to pay has passed. */
 export function stateOf(order, isExpired) {
   if (order.status === "PENDING") return isExpired ? EXPIRED : PENDING;
-  if (order.status === "SUCCESS") return order.late ? PAID_LATE : PAID;
-  return order.status === "OVERDUE" ? OVERDUE : REFUNDED;
+  if (["SUCCESS", "RESOLVED"].includes(order.status)) return order.late ? PAID_LATE : PAID;
+  return { OVERDUE, REFUNDED }[order.status] ?? UNDOCUMENTED;
 }
 
 /** Return whether a button of the sandbox applies to an order of this status. */
