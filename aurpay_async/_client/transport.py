@@ -221,7 +221,7 @@ def _random() -> float:
 
 
 @final
-@attrs.frozen(eq=False, repr=False)
+@attrs.define(eq=False, repr=False)
 class RetryingTransport:
     """Raise error responses as exceptions, and retry as `_retry` decides."""
 

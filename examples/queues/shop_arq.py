@@ -29,7 +29,7 @@ async def startup(ctx: dict[str, Any]) -> None:
     """Open the client and the store of this process, and begin to reconcile."""
     ctx["stack"] = stack = AsyncExitStack()
     aurpay = await stack.enter_async_context(AurpayClient.from_env())
-    store = OrderStore(aurpay, os.environ["AURPAY_DATABASE"])
+    store = OrderStore.from_env(aurpay)
     ctx["store"] = await stack.enter_async_context(store)
     await stack.enter_async_context(store.running(on_change=changed))
 

@@ -27,7 +27,7 @@ app.conf.update(
 
 runner = asyncio.Runner()
 aurpay = AurpayClient.from_env()
-store = OrderStore(aurpay, os.environ["AURPAY_DATABASE"])
+store = OrderStore.from_env(aurpay)
 
 
 @app.task(name="shop.open_order", bind=True, max_retries=12)

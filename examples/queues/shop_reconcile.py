@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 
 from aurpay_async import AurpayClient
@@ -19,7 +18,7 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with (
         AurpayClient.from_env() as aurpay,
-        OrderStore(aurpay, os.environ["AURPAY_DATABASE"]) as store,
+        OrderStore.from_env(aurpay) as store,
         store.running(on_change=changed),
     ):
         await stopped.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
 from aurpay_async import AurpayClient
 from aurpay_async.orders import OrderStore
@@ -16,7 +15,7 @@ async def main() -> int:
     failures = 0
     async with (
         AurpayClient.from_env() as aurpay,
-        OrderStore(aurpay, os.environ["AURPAY_DATABASE"]) as store,
+        OrderStore.from_env(aurpay) as store,
     ):
         more = True
         while more:

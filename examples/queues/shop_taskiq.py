@@ -1,6 +1,5 @@
 """Create orders in taskiq; each worker process reconciles."""
 
-import os
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
@@ -52,7 +51,7 @@ async def start(state: TaskiqState) -> None:
     """Open the client and the store of this process, and begin to reconcile."""
     state.stack = stack = AsyncExitStack()
     aurpay = await stack.enter_async_context(AurpayClient.from_env())
-    store = OrderStore(aurpay, os.environ["AURPAY_DATABASE"])
+    store = OrderStore.from_env(aurpay)
     state.store = await stack.enter_async_context(store)
     await stack.enter_async_context(store.running(on_change=changed))
 
