@@ -124,7 +124,7 @@ def run_as_tests(example: Example) -> None:
     folder: Path = example.namespace["folder"]
     (folder / "test_page.py").write_text(example.parsed, encoding="utf-8")
     (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "--disable-plugin-autoload"]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--disable-plugin-autoload"]
     done = subprocess.run(
         command, cwd=folder, check=False, capture_output=True, text=True
     )
@@ -187,6 +187,52 @@ def test_an_example_runs_and_prints_what_it_shows(
     finally:
         for file in tmp_path.glob("*.py"):
             sys.modules.pop(file.stem, None)
+
+
+#: Errors of a shop with which the tests of its page have to fail: the page, the file
+#: of the shop, and what is replaced by what.
+_PAID = 'notification.outcome in {"paid", "late_paid"}'
+_DEFECTS = [
+    ("fastapi.md", "shop", "if change.newly_paid:", "if True:"),
+    ("fastapi.md", "shop", "if change.newly_paid:", "if change.changed:"),
+    ("testing.md", "shop", "if change.newly_paid:", "if True:"),
+    ("testing.md", "shop", "if change.newly_paid:", "if change.changed:"),
+    ("testing.md", "shop", "TEXT PRIMARY KEY", "TEXT"),
+    (
+        "testing.md",
+        "shop",
+        "async with store.running(every=60, on_change=fulfil)",
+        "if True",
+    ),
+    ("testing.md", "aiohttp_shop", _PAID, "True"),
+    ("testing.md", "aiohttp_shop", "if cart in self.shipments:", "if False:"),
+    ("testing.md", "aiohttp_shop", "if cart not in self.payable:", "if True:"),
+    ("testing.md", "api", _PAID, "True"),
+    ("testing.md", "api", "if cart in shipments:", "if False:"),
+    ("testing.md", "api", "if cart not in payable:", "if True:"),
+    ("testing.md", "django_shop", _PAID, "True"),
+    ("testing.md", "django_shop", "notification.reference not in shipments", "True"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "shop", "right", "wrong"), _DEFECTS)
+def test_tests_of_a_page_fail_with_a_shop_that_has_a_defect(
+    page: str, shop: str, right: str, wrong: str, tmp_path: Path
+) -> None:
+    examples = [*DOCUMENTS[PAGES.index(DOCS / page)].examples()]
+    imported = re.compile(
+        rf"^from {shop} import|import_module\(\"{shop}\"\)", re.MULTILINE
+    )
+    tests = next(e for e in examples if has_tests(e) and imported.search(e.parsed))
+    tests.namespace["folder"] = tmp_path
+    write_files(tests, tmp_path)
+    file = tmp_path / f"{shop}.py"
+    code = file.read_text(encoding="utf-8")
+    assert code.count(right) == 1
+    file.write_text(code.replace(right, wrong), encoding="utf-8")
+    with pytest.raises(AssertionError, match=r"(?s)FAILED .*\d failed"):
+        run_as_tests(tests)
 
 
 @pytest.mark.slow
