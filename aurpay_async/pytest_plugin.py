@@ -83,23 +83,26 @@ def _register(function: Callable[..., object], name: str, scope: str) -> object:
 
         decorate: Any = pytest_asyncio.fixture(name=name, loop_scope=cast("Any", scope))
         return decorate(function)
-    # Without pytest-asyncio, pytest explains what an async fixture needs.
     return pytest.fixture(name=name)(function)
 
 
 def _require_asyncio(request: pytest.FixtureRequest) -> None:
-    """Fail a test of anyio at once if the sandbox would run on another event loop."""
+    """Fail a test at once if the sandbox would not run, or on another event loop."""
+    mode = _asyncio_mode(request.config)
     if request.node.get_closest_marker("anyio") is None:
-        return
-    if find_spec("pytest_asyncio"):
-        config = request.config
-        mode = config.getoption("asyncio_mode") or config.getini("asyncio_mode")
-        if str(mode) == "auto":
+        if mode is None and "anyio_backend" not in request.fixturenames:
             pytest.fail(
-                "with asyncio_mode = auto, pytest-asyncio runs the fixtures of tests "
-                "marked with anyio on another event loop; set asyncio_mode = strict",
+                "the fixtures of aurpay_async are asynchronous: install and load "
+                "pytest-asyncio, or mark the test with pytest.mark.anyio",
                 pytrace=False,
             )
+        return
+    if mode == "auto":
+        pytest.fail(
+            "with asyncio_mode = auto, pytest-asyncio runs the fixtures of tests "
+            "marked with anyio on another event loop; set asyncio_mode = strict",
+            pytrace=False,
+        )
     backend = request.getfixturevalue("anyio_backend_name")
     if backend != "asyncio":
         pytest.fail(
@@ -107,6 +110,13 @@ def _require_asyncio(request: pytest.FixtureRequest) -> None:
             'anyio_backend so that it returns "asyncio"',
             pytrace=False,
         )
+
+
+def _asyncio_mode(config: pytest.Config) -> str | None:
+    """Return the mode of pytest-asyncio; ``None`` if pytest has not loaded it."""
+    if not hasattr(config.option, "asyncio_mode"):
+        return None
+    return str(config.getoption("asyncio_mode") or config.getini("asyncio_mode"))
 
 
 def _loop_scope(request: pytest.FixtureRequest) -> str:

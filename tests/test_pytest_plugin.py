@@ -121,6 +121,51 @@ def test_the_fixtures_work_in_tests_of_anyio_or_name_the_setting_that_is_wrong(
     assert message in done.stdout
 
 
+ASYNC_ALONE = """
+async def test_checkout(aurpay_sandbox):
+    aurpay_sandbox.assert_orders(0)
+"""
+
+
+@pytest.mark.slow
+def test_the_fixtures_work_under_anyio_without_pytest_asyncio(tmp_path: Path) -> None:
+    (tmp_path / "test_shop.py").write_text(ANYIO)
+    (tmp_path / "test_unmarked.py").write_text(ASYNC_ALONE)
+    light = [option for option in LIGHT if option != "-pno:anyio"]
+    command = [sys.executable, "-m", "pytest", "-q", *light, "-pno:asyncio"]
+    done = subprocess.run(
+        [*command, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert "2 passed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "pytest-asyncio, or mark the test with pytest.mark.anyio" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("marker", "fixtures", "fails"),
+    [
+        (None, [], True),
+        (None, ["anyio_backend"], False),
+        ("a marker", [], False),
+    ],
+)
+def test_fixtures_without_pytest_asyncio_need_a_test_of_anyio(
+    marker: Any, fixtures: list[str], fails: bool
+) -> None:
+    request = mark_anyio("auto", "asyncio")
+    request.config.option = None
+    request.node.get_closest_marker.return_value = marker
+    request.fixturenames = fixtures
+    if not fails:
+        pytest_plugin._require_asyncio(request)
+        return
+    with pytest.raises(pytest.fail.Exception, match="load pytest-asyncio, or mark"):
+        pytest_plugin._require_asyncio(request)
+
+
 def mark_anyio(mode: str, backend: str) -> Any:
     """Return the request of a test that is marked with anyio."""
     request = mock.Mock()
@@ -136,12 +181,9 @@ def test_a_test_of_anyio_fails_at_once_under_asyncio_mode_auto() -> None:
     pytest_plugin._require_asyncio(mark_anyio("strict", "asyncio"))
 
 
-def test_a_test_of_anyio_fails_at_once_under_trio(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pytest_plugin, "find_spec", lambda _: None)
+def test_a_test_of_anyio_fails_at_once_under_trio() -> None:
     with pytest.raises(pytest.fail.Exception, match="on asyncio, not on trio"):
-        pytest_plugin._require_asyncio(mark_anyio("auto", "trio"))
+        pytest_plugin._require_asyncio(mark_anyio("strict", "trio"))
 
 
 def test_the_plugin_loads_without_pytest_asyncio(
