@@ -434,6 +434,20 @@ class TestFailures:
         platform.broken["get_order"] = build_response(b"", 503)
         assert (await local.reconcile()).polled == 1
 
+    async def test_failed_poll_of_an_expired_order_is_repeated_after_its_lease(
+        self, local: OrderStore, platform: Platform, clock: FakeClock, sqlite_url: str
+    ) -> None:
+        """A clock that was ahead has expired it, so it is polled again."""
+        order = await opened(local)
+        platform.set(order.order_id, "OVERDUE")
+        ahead = FakeClock(clock.now() + timedelta(hours=26))
+        async with OrderStore(local._client, sqlite_url, clock=ahead) as wrong:
+            assert await states(wrong, ahead, HOUR_S) == ["expired"]
+        platform.broken["get_order"] = build_response(b"{}")
+        assert [len((await local.reconcile()).failures) for _ in range(2)] == [1, 0]
+        clock.advance(TWO_MINUTES_S)
+        assert len((await local.reconcile()).failures) == 1
+
     @pytest.mark.parametrize("age_s", [TWO_MINUTES_S, 20 * HOUR_S])
     async def test_exception_of_on_change_rolls_the_update_back(
         self,
