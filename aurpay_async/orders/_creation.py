@@ -43,6 +43,7 @@ from ..errors import (
     NotFoundError,
     OrderStoreError,
     RequestOutcome,
+    UnknownOrderError,
     UntrustedOrderError,
 )
 from ._models import Attempt, AttemptState, log_fields_of
@@ -147,8 +148,9 @@ class Answers:
         while True:
             try:
                 async with rows.database.begin() as connection:
-                    locked = await rows.find_and_lock(connection, key)
-                    if locked is None:  # a failover has lost the last commits
+                    try:
+                        locked = await rows.lock(connection, key)
+                    except UnknownOrderError:  # a failover has lost the last commits
                         locked = await _restore(rows, connection, key, attempt)
                     return await write(locked)
             except OrderStoreError as error:

@@ -7,6 +7,7 @@ counted once, and an update that arrives late or twice changes nothing.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -300,9 +301,8 @@ async def _find_or_adopt(
     merchant's, but does not identify it.
     """
     key = Key(token.attempt_id, order_id=order_id)
-    found = await rows.find_and_lock(connection, key)
-    if found is not None:
-        return found, False
+    with suppress(UnknownOrderError):
+        return await rows.lock(connection, key), False
     entry = await rows.begin(connection, token.reference, token.price, token.currency)
     is_new = entry.find(key.value) is None  # else another process has inserted it
     if is_new:

@@ -263,14 +263,6 @@ class Rows:
             entry = await self.entry(connection, key, lock=not inserted.rowcount)
         return entry
 
-    async def lock(self, connection: AsyncConnection, key: Key) -> LockedAttempt:
-        """Lock the reference of an attempt, which must exist."""
-        found = await self.find_and_lock(connection, key)
-        if found is None:
-            what = "order" if key.by == "order_id" else "attempt"
-            raise UnknownOrderError(f"the store has no {what} {shown(key.value)}")
-        return found
-
     @asynccontextmanager
     async def locking(
         self, key: Key, caller: object = None
@@ -279,14 +271,17 @@ class Rows:
         async with self.writing(caller) as connection:
             yield await self.lock(connection, key)
 
-    async def find_and_lock(
-        self, connection: AsyncConnection, key: Key
-    ) -> LockedAttempt | None:
-        """Lock an attempt as `lock` does; return ``None`` if there is none."""
+    async def lock(self, connection: AsyncConnection, key: Key) -> LockedAttempt:
+        """Lock the reference of an attempt.
+
+        Raises:
+            UnknownOrderError: the store has no such attempt.
+        """
         entry = await self.entry(connection, key, lock=True)
         attempt = None if entry is None else entry.find(key.value, key.by)
         if entry is None or attempt is None:
-            return None
+            what = "order" if key.by == "order_id" else "attempt"
+            raise UnknownOrderError(f"the store has no {what} {shown(key.value)}")
         its_own = {None, attempt.attempt_id}
         return LockedAttempt(
             self,

@@ -126,15 +126,14 @@ def expire_by_clock() -> Any:
 
 def drop_unique_keys() -> Any:
     """Several attempts can have the same order or payment hash."""
-    right = _repository.Rows.find_and_lock
+    right = _repository.Rows.lock
 
     async def wrong(*arguments: Any) -> Any:
-        found = await right(*arguments)
-        return found and attrs.evolve(
-            found, is_order_taken=False, is_payment_hash_taken=False
+        return attrs.evolve(
+            await right(*arguments), is_order_taken=False, is_payment_hash_taken=False
         )
 
-    return mock.patch.object(_repository.Rows, "find_and_lock", wrong)
+    return mock.patch.object(_repository.Rows, "lock", wrong)
 
 
 def show_in_any_case() -> Any:

@@ -25,6 +25,7 @@ from aurpay_async.errors import (
     OrderMismatchError,
     OrderNotReadyError,
     PaymentNeedsReviewError,
+    UnknownOrderError,
     UntrustedOrderError,
 )
 from aurpay_async.orders import AttemptState
@@ -640,12 +641,14 @@ class TestUnknownOrders:
 
         assert sorted(await asyncio.gather(report(), report())) == [False, True]
         # This process read before the other one had committed.
-        find_and_lock, missed = Rows.find_and_lock, [None]
+        lock, missed = Rows.lock, [UnknownOrderError("not yet")]
 
         async def miss(*arguments: Any) -> Any:
-            return missed.pop() if missed else await find_and_lock(*arguments)
+            if missed:
+                raise missed.pop()
+            return await lock(*arguments)
 
-        monkeypatch.setattr(Rows, "find_and_lock", miss)
+        monkeypatch.setattr(Rows, "lock", miss)
         assert await report() is False
         assert missed == []
         assert len(await store.attempts("cart-9")) == 1
