@@ -1,4 +1,4 @@
-"""Take Bitcoin Lightning payments through Aurpay, from asyncio.
+"""Accept Bitcoin Lightning payments through Aurpay, in asyncio programs.
 
 >>> from aurpay_async import AurpayClient
 >>> async with AurpayClient.from_env() as aurpay:

@@ -55,7 +55,7 @@ html_show_sourcelink = False
 
 llms_txt_title = "aurpay-async"
 llms_txt_summary = (
-    "Take Bitcoin Lightning payments through Aurpay from asyncio: orders with checked "
+    "Accept Bitcoin Lightning payments through Aurpay in asyncio: orders with checked "
     "invoices, errors that say whether an order exists, exactly-once callbacks "
     "(webhooks), reconciliation, and an offline sandbox with fault injection."
 )
