@@ -36,7 +36,12 @@ import attrs
 import sqlalchemy as sa
 from sqlalchemy import bindparam, event, func, literal, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError, StatementError, UnboundExecutionError
+from sqlalchemy.exc import (
+    DisconnectionError,
+    SQLAlchemyError,
+    StatementError,
+    UnboundExecutionError,
+)
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -171,6 +176,11 @@ _ABORTED_ADVICE: Final = (
     "write ON CONFLICT DO NOTHING, or run the statement in connection.begin_nested()"
 )
 
+_POOL_ADVICE: Final = (
+    "wait for nothing but the database within a transaction; or pass an engine of your "
+    "own with more, such as create_async_engine(url, pool_size=30)"
+)
+
 #: What to do, by PostgreSQL's SQLSTATE: invalid_sql_statement_name and
 #: duplicate_prepared_statement, invalid_authorization_specification and
 #: invalid_password, in_failed_sql_transaction, invalid_catalog_name.
@@ -290,12 +300,17 @@ def _translated(
             "the engine has connections of another event loop: `await "
             "engine.dispose()` before that loop ends, or create an engine for each loop"
         )
-    what = type(cause).__name__ + ("" if state is None else f" {state}")
-    if isinstance(cause, sqlite3.Error):
+    what, advice = type(cause).__name__, _ADVICE.get(state or "")
+    if state is not None:
+        what += f" {state}"
+    elif isinstance(cause, sqlite3.Error):
         what = str(cause)  # names tables and columns, and no values
+    elif isinstance(cause, socket.gaierror):
+        advice = _HOST_ADVICE
+    elif isinstance(cause, sa.exc.TimeoutError):
+        what, advice = "all connections of its pool are in use", _POOL_ADVICE
     problem = StoreUnavailableError(f"the database cannot be used: {what}")
-    is_host_unknown = isinstance(cause, socket.gaierror)
-    problem.advice = _HOST_ADVICE if is_host_unknown else _ADVICE.get(state or "")
+    problem.advice = advice
     return problem
 
 
@@ -533,14 +548,13 @@ class Database:
 
 
 async def _is_alive(connection: AsyncConnection) -> bool:
-    """Return false if a pooled connection was closed, or does not answer."""
+    """Return false if a pooled connection that was idle does not answer."""
     pooled = cast("sa.Connection", connection.sync_connection).connection
     idle_since = pooled.info.get(_IDLE_SINCE)
     if idle_since is None:  # it is new
         return True
     idle_s = SystemClock().monotonic() - idle_since
-    is_file = connection.dialect.name == "sqlite"
-    if idle_s < ALIVE_S and (is_file or not _may_be_closed(pooled)):
+    if idle_s < ALIVE_S:
         return True
     try:
         waiting = connection.run_sync(_ping)
@@ -548,6 +562,14 @@ async def _is_alive(connection: AsyncConnection) -> bool:
     except StoreUnavailableError:
         return False
     return True
+
+
+def _replace_closed(
+    _: DBAPIConnection, record: ConnectionPoolEntry, pooled: PoolProxiedConnection
+) -> None:
+    """Let the pool replace a connection that the server has closed, as at a restart."""
+    if _IDLE_SINCE in record.info and _may_be_closed(pooled):
+        raise DisconnectionError
 
 
 def _may_be_closed(pooled: PoolProxiedConnection) -> bool:
@@ -638,8 +660,12 @@ def _engine_at(text: str) -> AsyncEngine:
 
 def _create_engine(text: str) -> AsyncEngine:
     url = make_url(text)
+    backend = url.get_backend_name()
+    is_sqlite = backend == "sqlite"
     options: dict[str, Any] = {"connect_args": _driver_options(url)}
-    is_sqlite = url.get_backend_name() == "sqlite"
+    if backend in STEP_LIMIT_S:
+        # The pool fails before the step does, and says that it has no connection left.
+        options["pool_timeout"] = STEP_LIMIT_S[backend] - 2
     if is_sqlite:
         url = url.update_query_dict({"timeout": SQLITE_BUSY_S, **url.query})
         options["pool_reset_on_return"] = None  # see `_reset`
@@ -648,6 +674,8 @@ def _create_engine(text: str) -> AsyncEngine:
     event.listen(engine.sync_engine, "reset", _reset)
     if is_sqlite:
         event.listen(engine.sync_engine, "connect", _use_wal)
+    else:
+        event.listen(engine.sync_engine, "checkout", _replace_closed)
     return engine
 
 

@@ -21,12 +21,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
-from sqlalchemy import select, true
 
 from .._api.models import OrderStatus
 from .._client.lost_orders import OrderQuery
 from .._core.events import count, log_fields, meter_provider
-from .._db.engine import Database, execute
+from .._db.engine import Database
 from .._db.migrations import upgrade as upgrade_database
 from ..callbacks._notifications import propagates
 from ..errors import (
@@ -46,7 +45,7 @@ from ._models import (
     log_fields_of,
 )
 from ._planner import LEASE, end_of, needs_list, next_poll
-from ._recording import record
+from ._recording import hand_over, record
 from ._repository import Key
 
 if TYPE_CHECKING:
@@ -277,13 +276,10 @@ async def _poll_attempt(
     key = Key(attempt.attempt_id, order_id=order_id)
     async with repository.rows.locking(key) as locked:
         change = await write(locked)
-        if not change.changed or on_change is None:
+        if on_change is None:
             return change
         try:
-            await on_change(change, locked.connection)
-            # If a statement failed and `on_change` ignored it, PostgreSQL would roll
-            # back at the COMMIT without an error. So another statement has to succeed.
-            await execute(locked.connection, select(true()))
+            await hand_over(change, locked.connection, on_change)
         except BaseException as error:
             if propagates(error):
                 raise

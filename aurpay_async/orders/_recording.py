@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
+from sqlalchemy import select, true
 
 from .._api.arguments import require_order_id
 from .._api.models import Order, OrderStatus, overdue_at
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from ..callbacks import Kind
-    from ._models import Caller, OrderUpdate
+    from ._models import Caller, OnChange, OrderUpdate
     from ._repository import LockedAttempt, Repository, Rows
 
 
@@ -149,11 +150,36 @@ _HINT: Final = (
     "record(order_id=...) to query Aurpay"
 )
 
+#: The hint if Aurpay would be queried within the caller's transaction.
+_NO_TRANSACTION: Final = (
+    "write record(reference=..., on_change=fulfil), which opens a transaction after "
+    "the query; or record(await client.get_order(order_id), connection=connection)"
+)
+
+
+async def hand_over(
+    change: Change, connection: AsyncConnection, on_change: OnChange
+) -> None:
+    """Call `on_change` with a change, in the transaction that records it."""
+    if change.changed:
+        await on_change(change, connection)
+        # If a statement failed and `on_change` ignored it, PostgreSQL would roll back
+        # at the COMMIT without an error. So another statement has to succeed.
+        await execute(connection, select(true()))
+
 
 async def record_update(
-    repository: Repository, update: OrderUpdate, caller: Caller
+    repository: Repository,
+    update: OrderUpdate,
+    caller: Caller,
+    on_change: OnChange | None = None,
 ) -> Change:
     """Record an update of an order, in the caller's transaction if one is given."""
+    if on_change is not None:
+        async with repository.rows.writing() as connection:
+            change = await record_update(repository, update, connection)
+            await hand_over(change, connection, on_change)
+        return change
     if isinstance(update, UnconfirmedNotification):
         return await _record_unconfirmed(repository, update, caller)
     order = update.order if isinstance(update, ConfirmedNotification) else update
@@ -173,9 +199,30 @@ async def record_update(
 
 
 def require_one_source(
-    update: object, reference: str | None, order_id: str | None
+    update: object,
+    reference: str | None,
+    order_id: str | None,
+    caller: Caller,
+    on_change: OnChange | None,
 ) -> None:
-    """Require that a call of `OrderStore.record` names its order in exactly one way."""
+    """Require one name of an order, and one transaction, of `OrderStore.record`.
+
+    A transaction that waited for Aurpay would keep its connection from all other tasks:
+    a pool of 15 connections is used up by as many customers.
+    """
+    if caller is not None and on_change is not None:
+        raise InvalidRequestError(
+            "cannot be given together with on_change, which is called in a transaction "
+            "of the store",
+            field="connection",
+        )
+    if caller is not None and update is None:
+        raise InvalidRequestError(
+            "cannot be given together with reference or order_id: your transaction "
+            "would wait for Aurpay",
+            field="connection",
+            hint=_NO_TRANSACTION,
+        )
     arguments = {"update": update, "reference": reference, "order_id": order_id}
     given = [name for name, value in arguments.items() if value is not None]
     if len(given) != 1:

@@ -230,11 +230,15 @@ class OrderStore:
         reference: str | None = None,
         order_id: str | None = None,
         connection: Caller = None,
+        on_change: OnChange | None = None,
     ) -> Change:
         """Record an update of an order, in your transaction if you give a connection.
 
         Updates may arrive twice, late or in any order: each payment is counted once.
         If `Change.newly_paid` is true, fulfil the order in the same transaction.
+
+        Example:
+            >>> change = await store.record(reference="cart-42", on_change=fulfil)
 
         Args:
             update: The notification that your callback handler received, or an order as
@@ -246,9 +250,12 @@ class OrderStore:
             order_id: Query Aurpay for this order.
             connection: An ``AsyncConnection`` or ``AsyncSession``: the store writes in
                 its transaction, and you commit. By default the store opens and commits
-                a transaction. Aurpay is queried before the store's first write: write
-                your own rows after this call, so that no lock is held meanwhile. The
-                attempts of a `reference` are read on a second connection of the pool.
+                a transaction. Only with `update`: a transaction that waited for Aurpay
+                would keep its connection from all others.
+            on_change: An ``async def``, called with a `Change` that changed something,
+                and the connection of the transaction that records it, as by
+                `reconcile`. If it raises, the transaction is rolled back, and the
+                exception is raised here.
 
         Raises:
             InvalidRequestError: an argument cannot be used, or not exactly one of the
@@ -259,14 +266,15 @@ class OrderStore:
             ConfigurationError: `connection` has no transaction.
             AurpayError: as `AurpayClient.get_order`, if Aurpay is queried.
         """
-        require_one_source(update, reference, order_id)
+        require_one_source(update, reference, order_id, connection, on_change)
+        _require_handler(on_change)
         await self._ready()
         if reference is not None:
             update = await read_order_of(self._repository, require_reference(reference))
         elif order_id is not None:
             update = await read_order(self._repository, order_id)
         return await record_update(
-            self._repository, cast("OrderUpdate", update), connection
+            self._repository, cast("OrderUpdate", update), connection, on_change
         )
 
     async def lookup(self, reference: Reference) -> KnownOrder | None:

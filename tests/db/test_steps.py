@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import traceback
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 import aurpay_async._db.engine as _engine
@@ -74,6 +75,21 @@ def frames_of(error: BaseException) -> str:
     """Return the text of an error reporter, local variables included."""
     shown = traceback.TracebackException.from_exception(error, capture_locals=True)
     return "".join(shown.format())
+
+
+async def test_a_pool_without_a_free_connection_is_reported_as_such(
+    sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(_engine.STEP_LIMIT_S, "sqlite", 2.05)
+    database = Database(sqlite, "a test")
+    async with AsyncExitStack() as stack:
+        for _ in range(15):
+            await stack.enter_async_context(database.engine.connect())
+        with pytest.raises(StoreUnavailableError, match="connections of its") as caught:
+            await number(database)
+    assert "create_async_engine(url, pool_size=30)" in str(caught.value.advice)
+    assert await number(database) == 7
+    await database.aclose()
 
 
 async def test_silent_server_is_a_timeout_error(
@@ -250,6 +266,8 @@ async def test_server_restart_fails_no_later_call(
             assert all(isinstance(claim, Claim) for claim in claims)
             if kind == "before":
                 await asyncio.to_thread(postgresql.restart)
+                async with inbox._database.engine.begin() as own:  # an application's
+                    assert await own.scalar(text("SELECT 7")) == 7
 
 
 async def test_claim_and_confirmation_take_one_round_trip_each(proxy: Proxy) -> None:
@@ -485,3 +503,13 @@ def test_idle_connection_of_each_driver_may_be_closed() -> None:
         assert not may_be_closed(closed=False, fileno=ours.fileno)
         theirs.close()
         assert may_be_closed(closed=False, fileno=ours.fileno)
+
+
+def test_pool_replaces_only_a_connection_that_was_idle_and_is_closed() -> None:
+    closed: Any = SimpleNamespace(driver_connection=SimpleNamespace(closed=True))
+    new, idle = (
+        SimpleNamespace(info=dict(i)) for i in ((), [(_engine._IDLE_SINCE, 1)])
+    )
+    _engine._replace_closed(closed, cast("Any", new), closed)
+    with pytest.raises(DisconnectionError):
+        _engine._replace_closed(closed, cast("Any", idle), closed)

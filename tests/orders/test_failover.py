@@ -117,9 +117,7 @@ class Shop:
         )
 
     async def record(self, cart: str) -> None:
-        async with self.store.engine.begin() as connection:
-            change = await self.store.record(reference=cart, connection=connection)
-            await self.ship(change, connection)
+        await self.store.record(reference=cart, on_change=self.ship)
 
     async def fulfil(self, order: LightningOrder) -> None:
         """Poll a paid order until it is fulfilled: a busy machine outlives a lease."""

@@ -30,8 +30,10 @@ from aurpay_async.orders._repository import Key
 from .platform import URLS
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from aurpay_async import AurpayClient, LightningOrder, Request, Response
-    from aurpay_async.orders import Attempt
+    from aurpay_async.orders import Attempt, Change
     from aurpay_async.testing import FakeClock
 
     from .platform import Platform
@@ -132,8 +134,7 @@ class TestRecordingByReference:
         order = await opened(store)
         assert not (await store.record(reference="cart-42")).changed
         platform.set(order.order_id, "SUCCESS")
-        async with store.engine.begin() as connection:
-            change = await store.record(reference="cart-42", connection=connection)
+        change = await store.record(reference="cart-42")
         assert (change.newly_paid, change.attempt.order_id) == (True, order.order_id)
         assert not (await store.record(reference="cart-42")).changed
         platform.set(order.order_id, "REFUNDED")
@@ -478,21 +479,84 @@ class TestTransactions:
         if own:
             assert (await local.record(**given)).newly_paid
         else:
-            async with local.engine.begin() as connection:
-                change = await local.record(**given, connection=connection)
-                assert change.newly_paid
+            changes: list[Change] = []
+
+            async def on_change(change: Change, _: AsyncConnection) -> None:
+                changes.append(change)
+
+            assert await local.record(**given, on_change=on_change) == changes[0]
+            assert changes[0].newly_paid
         assert platform.calls["get_order"] == 1
 
-    async def test_record_rejects_a_connection_in_autocommit_mode(
-        self, store: OrderStore, platform: Platform, url: str
+    async def test_on_change_is_called_in_the_transaction_of_a_change_and_only_then(
+        self, store: OrderStore, platform: Platform
     ) -> None:
         order = await opened(store)
+        async with store.engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE shipments (reference TEXT)"))
+        fail = True
+
+        async def fulfil(change: Change, connection: AsyncConnection) -> None:
+            shipment = text("INSERT INTO shipments VALUES (:reference)")
+            await connection.execute(shipment, {"reference": change.reference})
+            if fail:
+                raise ZeroDivisionError
+
+        named: dict[str, Any] = {"reference": "cart-42", "on_change": fulfil}
+        assert not (await store.record(**named)).changed
+        platform.set(order.order_id, "SUCCESS")
+        with pytest.raises(ZeroDivisionError):
+            await store.record(**named)
+        fail = False
+        assert (await store.record(**named)).newly_paid
+        paid = await store._client.get_order(order.order_id)
+        assert not (await store.record(paid, on_change=fulfil)).changed
+        async with store.engine.connect() as connection:
+            rows = await connection.execute(text("SELECT reference FROM shipments"))
+            assert rows.all() == [("cart-42",)]
+
+    async def test_forty_customers_at_once_need_no_more_connections_than_the_pool_has(
+        self, store: OrderStore, platform: Platform
+    ) -> None:
+        # 5 and 10 more. A transaction that waited for Aurpay would keep its connection.
+        order = await opened(store)
+        platform.set(order.order_id, "SUCCESS")
+        fulfilled: list[str] = []
+
+        async def fulfil(change: Change, _: AsyncConnection) -> None:
+            fulfilled.append(change.reference)
+
+        named: dict[str, Any] = {"reference": "cart-42", "on_change": fulfil}
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(store.record(**named) for _ in range(40)))
+        assert fulfilled == ["cart-42"]
+
+    @pytest.mark.parametrize(
+        ("given", "problem"),
+        [
+            ({"reference": "cart-42", "connection": "a"}, "would wait for Aurpay"),
+            ({"order_id": "1", "connection": "a"}, "on_change=fulfil"),
+            ({"reference": "cart-42", "on_change": print}, "must be an `async def`"),
+            ({"connection": "a", "on_change": opened}, "together with on_change"),
+        ],
+    )
+    async def test_record_rejects_arguments_that_need_two_transactions_or_none(
+        self, local: OrderStore, given: dict[str, Any], problem: str
+    ) -> None:
+        with pytest.raises(InvalidRequestError, match=problem):
+            await local.record(**given)
+
+    async def test_record_rejects_a_connection_in_autocommit_mode(
+        self, store: OrderStore, url: str
+    ) -> None:
+        order = await opened(store)
+        paid = await store._client.get_order(order.order_id)
         engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
         async with engine.connect() as connection:
             with pytest.raises(ConfigurationError, match="transaction"):
-                await store.record(order_id=order.order_id, connection=connection)
+                await store.record(paid, connection=connection)
         with pytest.raises(ConfigurationError, match="not 'x'"):
-            await store.record(order_id=order.order_id, connection="x")  # type: ignore[arg-type]
+            await store.record(paid, connection="x")  # type: ignore[arg-type]
         await engine.dispose()
 
     async def test_optimistic_lock_rejects_a_change_to_a_stale_row(
