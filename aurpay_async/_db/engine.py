@@ -42,6 +42,7 @@ from sqlalchemy.exc import (
     StatementError,
     UnboundExecutionError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -159,36 +160,25 @@ _POOLER_ADVICE: Final = (
     "client between two statements: add ?pgbouncer=true to the URL, or set your engine "
     "up as the section on poolers of the documentation says"
 )
-
 _LOGIN_ADVICE: Final = (
     "the server rejects the user or the password of the URL: correct them, or set the "
     "password again at the server; its special characters are percent-encoded in the "
     "URL, such as %40 for @"
 )
 
-_HOST_ADVICE: Final = (
-    "the host of the URL has no address: correct its name; an @ in the password is "
-    "written %40, and / is written %2F"
-)
-
-_ABORTED_ADVICE: Final = (
-    "an earlier statement of this transaction failed, and your code ignored that: "
-    "write ON CONFLICT DO NOTHING, or run the statement in connection.begin_nested()"
-)
-
-_POOL_ADVICE: Final = (
-    "wait for nothing but the database within a transaction; or pass an engine of your "
-    "own with more, such as create_async_engine(url, pool_size=30)"
-)
-
-#: What to do, by PostgreSQL's SQLSTATE: invalid_sql_statement_name and
+#: What to do, by PostgreSQL's SQLSTATE (invalid_sql_statement_name and
 #: duplicate_prepared_statement, invalid_authorization_specification and
-#: invalid_password, in_failed_sql_transaction, invalid_catalog_name.
-_ADVICE: Final[Mapping[str, str]] = {
+#: invalid_password, in_failed_sql_transaction, invalid_catalog_name) or by the error.
+_ADVICE: Final[Mapping[str | type[BaseException], str]] = {
     **dict.fromkeys(("26000", "42P05"), _POOLER_ADVICE),
     **dict.fromkeys(("28000", "28P01"), _LOGIN_ADVICE),
-    "25P02": _ABORTED_ADVICE,
+    "25P02": "an earlier statement of this transaction failed, and your code ignored "
+    "that: write ON CONFLICT DO NOTHING, or run it in connection.begin_nested()",
     "3D000": "the server has no database of that name: create it, or correct the URL",
+    socket.gaierror: "the host of the URL has no address: correct its name; an @ in "
+    "the password is written %40, and / is written %2F",
+    PoolTimeoutError: "wait for nothing but the database within a transaction; or pass "
+    "an engine of your own, such as create_async_engine(url, pool_size=30)",
 }
 
 
@@ -300,17 +290,13 @@ def _translated(
             "the engine has connections of another event loop: `await "
             "engine.dispose()` before that loop ends, or create an engine for each loop"
         )
-    what, advice = type(cause).__name__, _ADVICE.get(state or "")
-    if state is not None:
-        what += f" {state}"
-    elif isinstance(cause, sqlite3.Error):
+    what = type(cause).__name__ + ("" if state is None else f" {state}")
+    if isinstance(cause, sqlite3.Error):
         what = str(cause)  # names tables and columns, and no values
-    elif isinstance(cause, socket.gaierror):
-        advice = _HOST_ADVICE
-    elif isinstance(cause, sa.exc.TimeoutError):
-        what, advice = "all connections of its pool are in use", _POOL_ADVICE
+    elif isinstance(cause, PoolTimeoutError):
+        what = "all connections of its pool are in use"
     problem = StoreUnavailableError(f"the database cannot be used: {what}")
-    problem.advice = advice
+    problem.advice = _ADVICE.get(state or type(cause))
     return problem
 
 
@@ -335,8 +321,7 @@ def _cause(error: Exception, handled: BaseException | None) -> BaseException:
 SQLITE_BUSY_S: Final = "15"
 
 #: Seconds in the pool after which a connection is pinged before it is used: shorter
-#: than the idle timeouts of firewalls and poolers. A connection that the server has
-#: closed before that, as a restart does, is recognised without a query.
+#: than the idle timeouts of firewalls and poolers.
 ALIVE_S: Final = 5.0
 
 #: The time limit of a ping on an idle connection in seconds. After it a new connection
@@ -660,12 +645,10 @@ def _engine_at(text: str) -> AsyncEngine:
 
 def _create_engine(text: str) -> AsyncEngine:
     url = make_url(text)
-    backend = url.get_backend_name()
-    is_sqlite = backend == "sqlite"
+    is_sqlite = (backend := url.get_backend_name()) == "sqlite"
     options: dict[str, Any] = {"connect_args": _driver_options(url)}
-    if backend in STEP_LIMIT_S:
-        # The pool fails before the step does, and says that it has no connection left.
-        options["pool_timeout"] = STEP_LIMIT_S[backend] - 2
+    # The pool fails before the step does, and says that it has no connection left.
+    options["pool_timeout"] = STEP_LIMIT_S.get(backend, 30) - 2
     if is_sqlite:
         url = url.update_query_dict({"timeout": SQLITE_BUSY_S, **url.query})
         options["pool_reset_on_return"] = None  # see `_reset`
