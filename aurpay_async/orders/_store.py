@@ -237,9 +237,6 @@ class OrderStore:
         Updates may arrive twice, late or in any order: each payment is counted once.
         If `Change.newly_paid` is true, fulfil the order in the same transaction.
 
-        Example:
-            >>> change = await store.record(reference="cart-42", on_change=fulfil)
-
         Args:
             update: The notification that your callback handler received, or an order as
                 `AurpayClient.get_order` returned it. Exactly one of `update`,
