@@ -103,6 +103,8 @@ class Answers:
         attempt_id, order_id = sending.attempt.attempt_id, order.order_id
         payment_hash = order.payment_request.payment_hash
         key = Key(attempt_id, order_id=order_id, payment_hash=payment_hash)
+        # Not only after a failure: meanwhile, callers may start another step.
+        self.unstored[sending.attempt.reference] = (sending, order)
         try:
             stored = await self._write(sending, key, partial(_store_order, order))
         except (OrderStoreError, ConfigurationError) as error:
@@ -293,33 +295,36 @@ class OrderOpener:
         A step is run by one task for all calls with the same arguments.
         """
         key = (reference, request.price, request.currency)
-        time = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
+        may_have_sent = False
         while True:
             step = self._in_flight.get(key)
             is_shared = (
                 step is not None
                 and _is_on_this_loop(step.task)
                 and not step.task.done()
-                and time() - step.began < self._step_limit_s
+                and loop.time() - step.began < self._step_limit_s
             )
             if step is None or not is_shared:
                 step = _InFlight(
-                    asyncio.create_task(self._step(reference, request)), time()
+                    asyncio.create_task(self._step(reference, request)), loop.time()
                 )
                 step.task.add_done_callback(partial(self._on_done, key))
                 self._tasks.add(step.task)
                 self._in_flight[key] = step
             # After the limit the step counts as stuck, and another one is started.
-            rest = step.began + self._step_limit_s - time()
+            rest = step.began + self._step_limit_s - loop.time()
             await asyncio.wait({step.task}, timeout=rest)
             if not step.task.done():
+                may_have_sent = True
                 continue
             try:
                 order = step.task.result()
             except AurpayError as error:
-                if not is_shared:
-                    raise
-                raise copy(error) from error.__cause__  # each caller gets its own
+                own = copy(error) if is_shared else error  # each caller gets its own
+                if may_have_sent and own.outcome is RequestOutcome.NOT_SENT:
+                    own.outcome = RequestOutcome.UNKNOWN
+                raise own from error.__cause__
             if order is not None:
                 return order
 

@@ -295,6 +295,43 @@ class TestSharing:
         states = sorted(one.state for one in await local.attempts("cart-42"))
         assert states == [S.PAYABLE, S.WITHHELD]
 
+    @pytest.mark.parametrize("is_answered", [True, False])
+    async def test_failure_after_a_call_past_its_deadline_says_that_an_order_may_exist(
+        self,
+        local: OrderStore,
+        platform: Platform,
+        clock: FakeClock,
+        outage: Outage,
+        monkeypatch: pytest.MonkeyPatch,
+        is_answered: bool,
+    ) -> None:
+        """The database fails in the step that follows the one that sent the request."""
+        sleeps: list[float] = []
+
+        async def hang(seconds: float) -> None:
+            sleeps.append(seconds)
+            await platform.go.wait()
+
+        monkeypatch.setattr(clock, "sleep", hang)
+        if is_answered:
+            begin_after_creation(outage, platform)
+        else:
+            platform.faults = ["wait"]
+        waiting = asyncio.create_task(opened(local))
+        while not (sleeps if is_answered else platform.calls["create_order"]):
+            await asyncio.sleep(0.001)
+        outage.on = True
+        clock.advance(50)
+        advance_loop(local._order_opener._step_limit_s)
+        [error] = await asyncio.gather(waiting, return_exceptions=True)
+        platform.go.set()
+        assert isinstance(error, StoreUnavailableError)
+        assert error.outcome is RequestOutcome.UNKNOWN
+        assert error.order_id == next(iter(platform.orders), None)
+        outage.on = False
+        await local._order_opener.finish()
+        assert [*platform.orders] == [(await opened(local)).order_id]
+
 
 class TestReadBack:
     """An answer that belongs to another request can be a complete, valid order."""
