@@ -28,7 +28,14 @@ from ..callbacks import MAX_BODY
 from ..errors import CallbackError, ConfigurationError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        Awaitable,
+        Callable,
+        Iterable,
+        Mapping,
+    )
 
     from .._api.models import Order
     from .._core.money import Network
@@ -237,24 +244,30 @@ HEADERS: Final[Mapping[str, str]] = {
 #: Seconds without an event after which a comment is sent.
 HEARTBEAT_S: Final = 15.0
 
+#: Seconds between two calls of `until`.
+UNTIL_EVERY_S: Final = 5.0
+
 _COMMENT: Final = b":\n\n"
 
 
 async def stream_events(
     orders: AsyncGenerator[Order, None],
+    until: Callable[[], Awaitable[bool]] | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Yield an event with the public form of each order, and ``end`` with the last one.
 
-    `orders` is closed at the end, and when this generator is closed.
+    It also ends when `until`, called before each event and while waiting for one,
+    returns true. `orders` is closed at the end, and when this generator is closed.
     """
     data = "{}"
     step: asyncio.Task[Order | None] | None = None
+    pause_s = HEARTBEAT_S if until is None else UNTIL_EVERY_S
     try:
         yield _COMMENT  # proxies pass a response on with its first bytes
-        while True:
+        while until is None or not await until():
             # A task, because a timeout of the generator itself would end it.
             step = step or asyncio.create_task(_next(orders))
-            await asyncio.wait({step}, timeout=HEARTBEAT_S)
+            await asyncio.wait({step}, timeout=pause_s)
             if not step.done():
                 yield _COMMENT
                 continue

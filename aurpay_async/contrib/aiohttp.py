@@ -73,7 +73,10 @@ def callback_handler(
 
 
 async def send_order_events(
-    request: web.Request, orders: AsyncGenerator[Order, None]
+    request: web.Request,
+    orders: AsyncGenerator[Order, None],
+    *,
+    until: Callable[[], Awaitable[bool]] | None = None,
 ) -> web.StreamResponse:
     """Stream an order's status to the payer's page, and return the sent response.
 
@@ -92,9 +95,11 @@ async def send_order_events(
     Args:
         request: The request that is answered.
         orders: The orders to send, such as the iterator of `AurpayClient.watch`.
+        until: A function that is called every five seconds; if it returns true, the
+            stream ends: another order of the same reference was paid, for example.
     """
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": CONTENT_TYPE})
-    async with aclosing(stream_events(orders)) as events:
+    async with aclosing(stream_events(orders, until)) as events:
         with suppress(ConnectionError):  # the browser has disconnected
             await response.prepare(request)
             async for event in events:

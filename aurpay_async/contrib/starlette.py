@@ -173,7 +173,11 @@ def verified_callback(
     return verified
 
 
-def order_events(orders: AsyncGenerator[Order, None]) -> StreamingResponse:
+def order_events(
+    orders: AsyncGenerator[Order, None],
+    *,
+    until: Callable[[], Awaitable[bool]] | None = None,
+) -> StreamingResponse:
     """Return a response that streams an order's status to the payer's page.
 
     Server-sent events: one with the public form (`to_public_dict`) of each order, and
@@ -189,8 +193,10 @@ def order_events(orders: AsyncGenerator[Order, None]) -> StreamingResponse:
 
     Args:
         orders: The orders to send, such as the iterator of `AurpayClient.watch`.
+        until: A function that is called every five seconds; if it returns true, the
+            stream ends: another order of the same reference was paid, for example.
     """
-    events = stream_events(orders)
+    events = stream_events(orders, until)
     return _EventStream(events, headers=HEADERS, media_type=CONTENT_TYPE)
 
 

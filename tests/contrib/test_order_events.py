@@ -20,7 +20,7 @@ from aurpay_async.sandbox import Sandbox
 from .shops import SECONDS, serve_uvicorn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -214,6 +214,25 @@ async def test_failed_watcher_ends_the_stream_with_its_error() -> None:
 async def test_watcher_without_any_order_has_an_empty_object_at_its_end() -> None:
     events = [event async for event in stream_events(orders_of(error=None))]
     assert events == [b":\n\n", b"event: end\ndata: {}\n\n"]
+
+
+async def test_stream_ends_when_until_returns_true_and_closes_its_watcher(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_common, "UNTIL_EVERY_S", 0)
+    for checks, pending in ((1, False), (5, True)):
+        answers = iter([*[False] * (checks - 1), True])
+        watcher = Watcher()
+
+        async def is_paid(answers: Iterator[bool] = answers) -> bool:
+            await asyncio.sleep(0)
+            return next(answers)
+
+        events = [event async for event in stream_events(watcher.orders, is_paid)]
+        assert events[-1].startswith(b"event: end\ndata: {")
+        assert (b'"PENDING"' in events[-1]) is pending
+        assert pending is watcher.is_closed  # a generator that never ran has no end
+        assert [*answers] == []
 
 
 @pytest.mark.slow
