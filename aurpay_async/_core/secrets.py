@@ -116,8 +116,10 @@ def keys_from_env() -> tuple[Secret, ...] | None:
     Raises:
         ConfigurationError: without showing the key.
     """
-    keys = secrets_from_env(_KEY_VARIABLE)
-    return require_keys(keys, _KEY_VARIABLE) if keys else None
+    keys, name = secrets_from_env(_KEY_VARIABLE), _KEY_VARIABLE
+    if len(keys) > 1:
+        name += f" has {len(keys)} values, separated by blanks; one of them"
+    return require_keys(keys, name) if keys else None
 
 
 def require_keys(

@@ -423,7 +423,11 @@ def test_environment_variables_hold_several_values_during_key_rotation(
         ("AURPAY_CALLBACK_SECRET", "canary-\xe4", "has an empty value, or one"),
         ("AURPAY_CALLBACK_TOKEN", "right canary\x7f", "has an empty value, or one"),
         ("AURPAY_REFERENCE_KEY", "canary", "must have 16 characters"),
-        ("AURPAY_REFERENCE_KEY", f"{KEY} canary", "must have 16 characters"),
+        (
+            "AURPAY_REFERENCE_KEY",
+            f"{KEY} canary",
+            "has 2 values, separated by blanks; one of them must have 16 characters",
+        ),
     ],
 )
 def test_invalid_environment_variable_is_named_and_not_quoted(
