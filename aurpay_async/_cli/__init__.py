@@ -339,7 +339,7 @@ def main() -> None:
     except OSError as error:
         # Python would report it again when it flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
+        if not (code or isinstance(error, BrokenPipeError)):
             sys.stderr.write(f"cannot write the output: {error.strerror}\n")
         code = code or FAILED
     sys.exit(code)

@@ -38,7 +38,7 @@ from . import FAILED, OUTCOME_UNKNOWN, USAGE
 from ._output import TEXT, Output, Row, amount, moment, pick, without_passwords
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
     from datetime import datetime
     from inspect import BoundArguments
@@ -169,8 +169,7 @@ def show_error(output: Output, error: AurpayError) -> None:
         "payment_hash": error.invoice and error.invoice.payment_hash,
         "advice": recovery_hint(error),
     }
-    output.json("error", **_NO_ERROR | members)
-    output.error(f"{name} ({error.code}): {message}", _rows(error))
+    _show(output, members, f"{name} ({error.code}): {message}", _rows(error))
 
 
 _MEMBERS: Final = (
@@ -195,8 +194,19 @@ def show_failure(
     members = {"code": code, "message": message, "advice": advice, **effects}
     if effects:
         members["outcome"] = RequestOutcome.UNKNOWN.value
-    output.json("error", **_NO_ERROR | members)
-    output.error(message, [Row("do", advice)])
+    _show(output, members, message, [Row("do", advice)])
+
+
+def _show(
+    output: Output, members: dict[str, object], title: str, rows: Iterable[Row]
+) -> None:
+    """Show a failure, on standard error if standard output cannot be written."""
+    try:
+        output.json("error", **_NO_ERROR | members)
+    except OSError:
+        output = Output("text")
+    with suppress(OSError):  # the exit code says it, too
+        output.error(title, rows)
 
 
 def _rows(error: AurpayError) -> Iterator[Row]:
@@ -318,11 +328,7 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
         if iscoroutine(result):
             result = asyncio.run(result)
     except AurpayError as error:
-        try:
-            show_error(output, error)
-        except OSError:  # the exit code and standard error still say what may exist
-            with suppress(OSError):
-                show_error(Output("text"), error)
+        show_error(output, error)
         return exit_code(error)
     except _OutputLostError:
         return OUTCOME_UNKNOWN

@@ -308,8 +308,19 @@ def test_closed_pipe_ends_the_command_quietly(output: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("words", ["--version", "db", "decode x --output json"])
-def test_output_that_cannot_be_written_ends_with_1_and_no_traceback(words: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "code", "problem"),
+    [
+        ("--version", 1, "cannot write the output: No space left on device\n"),
+        ("db", 1, "cannot write the output: No space left on device\n"),
+        ("decode x", 1, "  ✗ OSError: No space left on device\n    do  Fix the "),
+        ("decode x -o json", 1, "  ✗ OSError: No space left on device\n    do  Fix"),
+        ("decode -o json", 2, '  ✗ Command "decode" parameter INVOICE requires'),
+    ],
+)
+def test_output_that_cannot_be_written_is_one_failure_on_standard_error(
+    words: str, code: int, problem: str
+) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "aurpay_async", *words.split()],
@@ -318,8 +329,10 @@ def test_output_that_cannot_be_written_ends_with_1_and_no_traceback(words: str) 
             env=ENVIRONMENT,
             check=False,
         )
-    problem = b"cannot write the output: No space left on device\n"
-    assert (done.returncode, done.stderr) == (1, problem)
+    assert done.returncode == code
+    assert done.stderr.decode().startswith(problem)
+    assert b"Traceback" not in done.stderr
+    assert done.stderr.count(b"No space") == (code == 1)
 
 
 def test_list_of_commands_without_standard_output_ends_with_0(

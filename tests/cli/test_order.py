@@ -357,9 +357,11 @@ async def test_order_show_of_unknown_order_ends_with_1(
     assert "Check the id" in done.err
 
 
+@pytest.mark.parametrize("closed", [False, True])
 async def test_ctrl_c_after_sending_reports_that_an_order_may_exist(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, closed: bool
 ) -> None:
+    """It may have ended the reader of standard output, too."""
     arrived = asyncio.Event()
 
     async def silence(peer: Peer) -> None:
@@ -372,10 +374,16 @@ async def test_ctrl_c_after_sending_reports_that_an_order_may_exist(
         monkeypatch.setenv("AURPAY_API_KEY", "a-made-up-api-key")
         creating = asyncio.create_task(create_order("20", "USD", output=Output("json")))
         await asyncio.wait_for(arrived.wait(), 60)
+        if closed:
+            monkeypatch.setattr("sys.stdout", FullDisk())
         creating.cancel()
         with pytest.raises(asyncio.CancelledError):
             await creating
-    record = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    if closed:
+        assert "interrupted after the request was sent: an order may" in shown.err
+        return
+    record = json.loads(shown.out)
     assert (record["code"], record["may_exist"]) == ("interrupted", True)
     assert record["may_be_paid"] is False
     assert "aurpay order list" in record["advice"]
