@@ -645,11 +645,11 @@ def _engine_at(text: str) -> AsyncEngine:
 
 def _create_engine(text: str) -> AsyncEngine:
     url = make_url(text)
-    is_sqlite = (backend := url.get_backend_name()) == "sqlite"
+    is_sqlite = url.get_backend_name() == "sqlite"
     options: dict[str, Any] = {"connect_args": _driver_options(url)}
-    # The pool fails before the step does, and says that it has no connection left.
-    options["pool_timeout"] = STEP_LIMIT_S.get(backend, 30) - 2
-    if is_sqlite:
+    if not is_sqlite:  # a pool fails before the step, also SQLite's with its 30 s
+        options["pool_timeout"] = STEP_LIMIT_S["postgresql"] - 2
+    else:
         url = url.update_query_dict({"timeout": SQLITE_BUSY_S, **url.query})
         options["pool_reset_on_return"] = None  # see `_reset`
     url = url.difference_update_query([_POOLER])
