@@ -56,7 +56,7 @@ from ._planner import DONE, ReferenceRecord, attention_for, next_poll
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Label, Row, Select
+    from sqlalchemy import ColumnElement, Executable, Label, Row, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from .._client import AurpayClient
@@ -443,12 +443,12 @@ class Rows:
             frozenset(one.hinted_order_id for one in others) - {None},
         )
 
-    async def _all(self, query: Select[Any]) -> Snapshot:
+    async def _all(self, query: Executable) -> Snapshot:
         rows = await self._read(query)
         now = rows[0].now if rows else _LONG_AGO
         return Snapshot(now, [_attempt(row) for row in rows])
 
-    async def _read(self, query: Select[Any]) -> Sequence[Row[Any]]:
+    async def _read(self, query: Executable) -> Sequence[Row[Any]]:
         async with self.database.connect() as connection:
             return (await execute(connection, query)).all()
 
