@@ -46,7 +46,12 @@ async def open_database(
 
 def _require_file(name: str, option: Secret | None) -> None:
     if not Path(name).is_file():
-        raise upgrade_needed(f"there is no file {name}", option)
+        error = upgrade_needed(f"there is no file {name}", option)
+        error.advice = (
+            "Check the path, and that its disk is mounted and its backup restored. For "
+            f"a new database: {error.advice}"
+        )
+        raise error
 
 
 def upgrade_needed(problem: str, option: Secret | None) -> ConfigurationError:
@@ -78,10 +83,10 @@ async def upgrade_schema(
 ) -> int:
     async with open_database(database, create=True) as opened:
         before = await read_schema(opened)
-        for revision in before.pending:
-            output.info(f"Migration {revision} is pending.")
         with output.waiting("Migrating the database"):
             await upgrade(opened)
+        for revision in before.pending:
+            output.info(f"Migration {revision} was applied.")
         schema = await read_schema(opened)
     _show(output, schema)
     return 0 if schema.fits else FAILED
@@ -101,7 +106,7 @@ def describe_schema(schema: Schema) -> tuple[str, Literal["ok", "problem"]]:
     """Return whether this package can use the tables, and what to do if it cannot."""
     if schema.fits:
         return "this version of aurpay-async can use the tables", "ok"
-    problem = "tables differ from the schema of their version: restore them"
+    problem = "undo each difference, or restore the tables from a backup"
     if schema.is_newer:
         problem = (
             "a newer version of aurpay-async has migrated it: install that version"

@@ -7,6 +7,7 @@ callback and confirms it with Aurpay.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 from contextlib import asynccontextmanager
@@ -320,7 +321,8 @@ def _exports(sandbox: Sandbox, options: SandboxOptions) -> str:
         environment["AURPAY_API_KEY"] = "any"
     if not options.ask and "callback_secret" not in _callback_keys(ask=False):
         environment["AURPAY_CALLBACK_SECRET"] = sandbox.callback_secret
-    environment["AURPAY_REFERENCE_KEY"] = "sandbox-reference-key"  # made up
+    if "AURPAY_REFERENCE_KEY" not in os.environ:
+        environment["AURPAY_REFERENCE_KEY"] = "sandbox-reference-key"  # made up
     return f"export {' '.join(f'{n}={v}' for n, v in environment.items())}"
 
 

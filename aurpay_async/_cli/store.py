@@ -14,11 +14,13 @@ from datetime import UTC, datetime, timedelta
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
+import attrs
 from cyclopts import validators
 
 from .._client import AurpayClient
 from .._core.clock import SystemClock
 from .._db.migrations import fits
+from ..callbacks.sql import SqlInbox
 from ..errors import AurpayError, InvalidRequestError, UnknownOrderError, shown
 from ..orders import AttemptState
 from ..orders._models import UNIDENTIFIED, Attention
@@ -144,15 +146,19 @@ def _show_history(output: Output, history: History) -> None:
         f"Reference {record.reference}",
     )
     for attempt in record.attempts:
-        rows = _attempt_rows(attempt, history.inbox.get(attempt.attempt_id), record.now)
+        inbox = history.inbox.get(attempt.attempt_id)
+        rows = _attempt_rows(attempt, inbox, record.now, paid)
         output.rows(rows, f"Attempt {attempt.attempt_id}")
 
 
 def _attempt_rows(
-    attempt: Attempt, inbox: InboxRow | None, now: datetime
+    attempt: Attempt, inbox: InboxRow | None, now: datetime, paid: str | None = None
 ) -> Iterator[Row]:
-    verdict = _VERDICTS.get(attempt.state, "")
-    yield Row("state", f"{attempt.state}: {_MEANINGS[attempt.state]}", verdict)
+    """Return what is known of an attempt; `paid` is the one that pays its reference."""
+    meaning, verdict = _MEANINGS[attempt.state], _VERDICTS.get(attempt.state, "")
+    if attempt.state in _SHOWN and paid is not None:
+        meaning, verdict = "do not show it: its reference is paid", "warning"
+    yield Row("state", f"{attempt.state}: {meaning}", verdict)
     yield Row("order", attempt.order_id or "unknown")
     if attempt.failed_check is not None:
         yield Row("failed check", attempt.failed_check, "warning")
@@ -195,7 +201,8 @@ def _inbox_row(attempt: Attempt, inbox: InboxRow | None, now: datetime) -> Row:
     if inbox.handled is None and attempt.state is _State.PAID:
         return Row("callback", f"handler not finished, {at}; recorded without it")
     if inbox.handled is None:
-        return Row("callback", f"handler called and not finished, {at}", "problem")
+        cause = "not confirmed by Aurpay yet, or the handler has not finished"
+        return Row("callback", f"{cause}, {at}", "problem")
     proven = not inbox.handled.startswith("unconfirmed")
     return Row(
         "callback", f"{inbox.handled} handled, {at}", "" if proven else "warning"
@@ -274,6 +281,9 @@ def _advice_if_paid(inbox: InboxRow | None) -> str:
 
 
 def _steps_to_identify(attempt: Attempt) -> Iterator[Step]:
+    if attention_for(attempt) is None:
+        yield Step("nothing to decide: Aurpay has no order that matches as paid")
+        return
     names = {*attempt.candidates, attempt.order_id, attempt.hinted_order_id} - {None}
     for order_id in sorted(filter(None, names)):
         command = f"aurpay order show {quote(order_id)}"
@@ -323,11 +333,24 @@ async def list_for_review(
     async with open_rows(database) as rows:
         attempts = await rows.needing(Attention.REVIEW, limit)
     steps = [
-        Step(f"see what to do about {name}", f"aurpay store show {quote(name)}")
-        for name in dict.fromkeys(attempt.reference for attempt in attempts)
+        Step(_to_decide(one, attempts), f"aurpay store show {quote(one.reference)}")
+        for one in attempts
     ]
     _show_attempts(output, attempts, steps)
     return FAILED if attempts else 0
+
+
+def _to_decide(attempt: Attempt, attempts: Sequence[Attempt]) -> str:
+    """Return the candidates of an attempt, and which of them others have as well."""
+    found = []
+    for order_id, status in attempt.candidates.items():
+        others = [one for one in attempts if order_id in one.candidates]
+        shared = ", ".join(one.reference for one in others if one is not attempt)
+        found.append(
+            f"{order_id} {status}" + (f" (also of {shared})" if shared else "")
+        )
+    candidates = f", which has the candidates {', '.join(found)}" if found else ""
+    return f"see what to do about {attempt.reference}{candidates}"
 
 
 async def list_duplicates(
@@ -389,31 +412,45 @@ def prune_references(
             validator=validators.Number(gte=90, lte=36_500),
         ),
     ] = None,
+    callbacks_older_than: Annotated[
+        int | None,
+        doc(
+            "Days since a callback of the inbox was handled; without it, all are kept.",
+            validator=validators.Number(gte=30, lte=36_500),
+        ),
+    ] = None,
     yes: Annotated[Flag, doc("Delete without asking.")] = False,
     database: DatabaseOption = None,
     output: Output = TEXT,
 ) -> int:
     if not yes and (code := require_terminal(output, "aurpay store list")):
         return code
-    paid = "kept" if paid_older_than is None else f"older than {paid_older_than} days"
-    rows = [Row("unpaid", f"older than {older_than} days"), Row("paid", paid)]
-    plan = Plan("References to delete", rows, "Delete them with their attempts?")
+    ages = (older_than, paid_older_than, callbacks_older_than)
+    rows = [
+        Row(name, "kept" if age is None else f"older than {age} days")
+        for name, age in zip(("unpaid", "paid", "callbacks"), ages, strict=True)
+    ]
+    plan = Plan("References and callbacks to delete", rows, "Delete them?")
     declined = confirm(output, plan, yes=yes)
-    return declined or asyncio.run(
-        _prune(output, database, older_than, paid_older_than)
-    )
+    return declined or asyncio.run(_prune(output, database, ages))
 
 
 async def _prune(
-    output: Output, database: Secret | None, unpaid: int, paid: int | None
+    output: Output, database: Secret | None, ages: tuple[int, int | None, int | None]
 ) -> int:
+    unpaid, paid, handled = ages
+    callbacks = 0
     async with open_rows(database) as rows:
         with output.waiting("Deleting old references"):
-            pruned = await rows.prune(timedelta(days=unpaid), paid=False)
+            references = await rows.prune(timedelta(days=unpaid), paid=False)
             if paid is not None:
-                pruned += await rows.prune(timedelta(days=paid), paid=True)
-    output.json("pruned", references=pruned)
-    output.status(f"references deleted: {pruned:,}")
+                references += await rows.prune(timedelta(days=paid), paid=True)
+            if handled is not None:
+                inbox = SqlInbox(rows.database.engine)
+                callbacks = await inbox.prune(timedelta(days=handled))
+    output.json("pruned", references=references, callbacks=callbacks)
+    deleted = f"deleted: references {references:,}, callbacks {callbacks:,}"
+    output.status(deleted)
     return 0
 
 
@@ -466,7 +503,8 @@ async def reconcile_orders(
         failures=[_failure_members(failure) for failure in failures],
         needs_review=[pick(one, "reference attempt_id candidates") for one in review],
     )
-    _show_reconciliation(output, done, changes, failures)
+    more = done.more and not references  # the others that are due do not matter here
+    _show_reconciliation(output, attrs.evolve(done, more=more), changes, failures)
     for attempt in review:
         name = attempt.reference
         advice = f"review it, as `aurpay store show {quote(name)}` says"
@@ -522,6 +560,8 @@ def _show_reconciliation(
     for change in changes:
         attempt = change.attempt
         order = f"order {attempt.order_id}" if attempt.order_id else "order unknown"
+        if change.before is _State.CREATING and attempt.state is _State.UNKNOWN:
+            order = "its create is still running, or its process has crashed"
         found = f"{attempt.reference}: {change.before} -> {attempt.state}, {order}"
         output.status(found, "warning")
     for failure in failures:

@@ -48,7 +48,7 @@ def test_db_upgrade_creates_the_tables_and_can_be_repeated(
 ) -> None:
     first = aurpay("db", "upgrade")
     newest = migrations.VERSIONS[-1].revision
-    assert (first.code, first.err) == (0, "Migration 0001 is pending.\n")
+    assert (first.code, first.err) == (0, "Migration 0001 was applied.\n")
     assert f"version  {newest}" in first.out
     assert aurpay("db", "upgrade") == first._replace(err="")
     assert aurpay("db", "check").code == 0
@@ -101,7 +101,7 @@ def test_db_check_names_missing_and_changed_columns(aurpay: Run, path: Path) -> 
         "column aurpay_attempts.sent_at is missing",
         "index aurpay_attempts_order_id is missing",
         "aurpay_callbacks.token has another type",
-        "tables differ from the schema of their version",
+        "undo each difference, or restore the tables",
     ):
         assert difference in done.out
     assert len(aurpay("db", "check", "-o", "json").record["differences"]) == 3
@@ -135,6 +135,7 @@ def test_mistyped_name_of_a_sqlite_file_creates_no_file(
     done = aurpay("db", "current")
     assert (done.code, done.out) == (2, "")
     assert f"there is no file {path}" in done.err
+    assert "its disk is mounted" in done.err
     assert "run `aurpay db upgrade`." in done.err
     assert not path.exists()
     aurpay("db", "upgrade")

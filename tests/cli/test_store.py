@@ -258,10 +258,41 @@ async def test_store_reconcile_says_that_more_orders_are_due(
     async with OrderStore(store._client, store.engine, clock=earlier) as past:
         for number in (1, 2, 3):
             await open_cart(past, number)
-    done = await run_store(aurpay, "reconcile", "--limit", "2")
-    assert (done.code, done.out) == (0, "    queried: 2; changed: 0; more are due\n")
-    done = await run_store(aurpay, "reconcile", "-o", "json")
-    assert (done.record["polled"], done.record["more"]) == (1, False)
+        done = await run_store(aurpay, "reconcile", "--limit", "2")
+        said = "    queried: 2; changed: 0; more are due\n"
+        assert (done.code, done.out) == (0, said)
+        done = await run_store(aurpay, "reconcile", "-o", "json")
+        assert (done.record["polled"], done.record["more"]) == (1, False)
+        for number in (4, 5):
+            await open_cart(past, number)
+    done = await run_store(aurpay, "reconcile", "cart-4")
+    assert done.out == "    queried: 1; changed: 0\n"
+
+
+async def test_store_reconcile_does_not_alarm_about_a_create_that_may_still_run(
+    aurpay: Run, sandbox: Sandbox, store: OrderStore
+) -> None:
+    sandbox.faults.push("delay; seconds=60")
+    creating = asyncio.create_task(open_cart(store))
+    while not [*sandbox.requests]:
+        await asyncio.sleep(0.01)
+    done = await run_store(aurpay, "reconcile", "cart-42")
+    assert (
+        "creating -> unknown, its create is still running, or its process" in done.out
+    )
+    creating.cancel()
+
+
+def test_nothing_is_to_be_decided_while_no_candidate_is_paid() -> None:
+    candidates = {ORDER: OrderStatus.PENDING}
+    one = attempt(AttemptState.CANDIDATES_FOUND, candidates=candidates)
+    [(advice, command)] = steps_for(one, None)
+    assert (advice[:18], command) == ("nothing to decide:", None)
+
+
+def test_an_open_order_of_a_paid_reference_is_not_to_be_shown() -> None:
+    [state, *_] = _attempt_rows(attempt(), None, NOW, "ab" * 12)
+    assert state.value == "payable: do not show it: its reference is paid"
 
 
 async def test_store_reconcile_searches_for_orders_of_unknown_outcome(
@@ -455,6 +486,11 @@ async def test_store_review_ends_with_1_if_a_payment_needs_a_person(
     assert "$ aurpay store show cart-42" in done.out
     shown = await run_store(aurpay, "show", "cart-42")
     assert f"! candidate      {order_id}, SUCCESS" in shown.out
+    await lose_answer(store, sandbox, 43)
+    await run_store(aurpay, "reconcile", "cart-43")
+    await store.reconcile()
+    done = await run_store(aurpay, "review")
+    assert f"{order_id} SUCCESS (also of cart-43)" in " ".join(done.out.split())
     assert f"$ aurpay order show {order_id}" in shown.out
 
 
@@ -493,12 +529,16 @@ async def test_store_prune_deletes_old_references_after_yes(
     done = await run_store(aurpay, "prune", typed="no\n")
     assert done.code == 1
     assert "older than 30 days" in done.err
-    assert "Delete them with their attempts? Type yes: " in done.err
+    assert "Delete them? Type yes: " in done.err
     assert len(await store.attempts("cart-1")) == 1
     done = await run_store(aurpay, "prune", "--paid-older-than", "90", "--yes")
-    assert (done.code, "references deleted: 2" in done.out) == (0, True)
+    assert (done.code, "deleted: references 2, callbacks 0" in done.out) == (0, True)
     done = await run_store(aurpay, "prune", "--yes", "-o", "json")
-    assert done.record == {"type": "pruned", "references": 0}
+    assert done.record == {"type": "pruned", "references": 0, "callbacks": 0}
+    claim = await SqlInbox(store.engine, clock=FakeClock()).claim("ab" * 12, "paid")
+    assert isinstance(claim, Claim)
+    done = await run_store(aurpay, "prune", "--callbacks-older-than", "30", "--yes")
+    assert "deleted: references 0, callbacks 1" in done.out
     assert len(await store.attempts("cart-42")) == 1
 
 
@@ -531,7 +571,7 @@ def test_each_state_has_a_meaning_and_its_next_commands() -> None:
     }
     assert {*_MEANINGS} == {*AttemptState}
     for state in AttemptState:
-        one = attempt(state, order_id=ORDER, candidates={ORDER: OrderStatus.PENDING})
+        one = attempt(state, order_id=ORDER, candidates={ORDER: OrderStatus.SUCCESS})
         steps = [*steps_for(one, None)]
         assert len(steps) == len(commands[state]), state
         for step, command in zip(steps, commands[state], strict=True):
@@ -568,7 +608,7 @@ def test_failed_handler_is_no_problem_once_the_payment_is_recorded() -> None:
     [paid] = [*_attempt_rows(attempt(AttemptState.PAID), inbox_row(None), NOW)][-1:]
     assert (paid.verdict, "recorded without it" in paid.value) == ("", True)
     [unpaid] = [*_attempt_rows(attempt(), inbox_row(None), NOW)][-1:]
-    assert (unpaid.verdict, "called and not finished" in unpaid.value) == (
+    assert (unpaid.verdict, "handler has not finished" in unpaid.value) == (
         "problem",
         True,
     )
