@@ -16,7 +16,7 @@ import tempfile
 import time
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import event, text
 
@@ -60,8 +60,19 @@ ROUND_TRIPS: Final = {
     "claim and confirm": 2,
 }
 
-#: Processes, workers of each, and orders of each worker.
-PROCESSES, WORKERS, ORDERS = 4, 16, 8
+
+class Crowd(NamedTuple):
+    """The size of the measurement of contention."""
+
+    rounds: int
+    processes: int
+    #: Workers of each process.
+    workers: int
+    #: Orders of each worker.
+    orders: int
+
+
+CROWD: Final = Crowd(rounds=5, processes=4, workers=16, orders=8)
 
 
 class Shop:
@@ -267,16 +278,20 @@ async def count_round_trips(url: str) -> list[Figure]:
     ]
 
 
-def measure_contention(
-    kind: str, url: str, processes: int, workers: int, orders: int
-) -> Row:
+def measure_contention(kind: str, url: str, crowd: Crowd) -> Row:
     """Measure the p95 of the calls of many workers against that of a single worker."""
-    alone = run_contenders(url, 1, 1, orders * 4)
-    together = run_contenders(url, processes, workers, orders)
+    rounds, processes, workers, orders = crowd
+    alone, together = [], []
+    for _ in range(rounds):
+        alone.append(_p95(run_contenders(url, 1, 1, orders * 16)))
+        together.append(_p95(run_contenders(url, processes, workers, orders)))
     what = f"{kind}, get_or_create, p95, {processes} processes x {workers} workers"
-    p95s = [[statistics.quantiles(times, n=20)[-1]] * 2 for times in (together, alone)]
     hold = 20 if kind == "SQLite" else None
-    return make_row(what, "one worker", *p95s, hold=hold)
+    return make_row(what, "one worker", together, alone, hold=hold)
+
+
+def _p95(times: list[float]) -> float:
+    return statistics.quantiles(times, n=20)[-1]
 
 
 def run_contenders(url: str, processes: int, workers: int, each: int) -> list[float]:
@@ -314,10 +329,10 @@ def sqlite_databases() -> Generator[Callable[[], str]]:
 def compare(largest: int, *, quick: bool, postgresql: bool) -> Iterator[Row | Figure]:
     """Measure SQLite, and PostgreSQL where it is installed."""
     rounds = 2 if quick else 40
-    crowd = (2, 2, 1) if quick else (PROCESSES, WORKERS, ORDERS)
+    crowd = Crowd(2, 2, 2, 1) if quick else CROWD
     with sqlite_databases() as new_database:
         yield from asyncio.run(measure_growth("SQLite", new_database, largest, rounds))
-        yield measure_contention("SQLite", _migrated(new_database()), *crowd)
+        yield measure_contention("SQLite", _migrated(new_database()), crowd)
     programs = find_programs() if postgresql else None
     if programs is None:
         print("without PostgreSQL: not wanted, or its programs are not installed")
@@ -327,7 +342,7 @@ def compare(largest: int, *, quick: bool, postgresql: bool) -> Iterator[Row | Fi
         yield from asyncio.run(
             measure_growth("PostgreSQL", server.new_database, largest, rounds)
         )
-        yield measure_contention("PostgreSQL", _migrated(server.new_database()), *crowd)
+        yield measure_contention("PostgreSQL", _migrated(server.new_database()), crowd)
 
 
 def _migrated(url: str) -> str:
