@@ -78,18 +78,18 @@ def frames_of(error: BaseException) -> str:
 
 
 async def test_a_pool_without_a_free_connection_is_reported_as_such(
-    sqlite: str, monkeypatch: pytest.MonkeyPatch
+    sqlite: str,
 ) -> None:
-    monkeypatch.setitem(_engine.STEP_LIMIT_S, "sqlite", 2.05)
-    database = Database(sqlite, "a test")
+    engine = create_async_engine(sqlite, pool_timeout=0.05)
+    database = Database(engine, "a test")
     async with AsyncExitStack() as stack:
         for _ in range(15):
-            await stack.enter_async_context(database.engine.connect())
+            await stack.enter_async_context(engine.connect())
         with pytest.raises(StoreUnavailableError, match="connections of its") as caught:
             await number(database)
     assert "create_async_engine(url, pool_size=30)" in str(caught.value.advice)
     assert await number(database) == 7
-    await database.aclose()
+    await engine.dispose()
 
 
 async def test_silent_server_is_a_timeout_error(
