@@ -46,9 +46,21 @@ _COUNTERS: Final[Mapping[str, tuple[str, str]]] = {
         "{claim}",
         "Attempts to claim a notification in the inbox.",
     ),
+    "aurpay.get_or_create.failures": (
+        "{failure}",
+        "Failed steps of OrderStore.get_or_create, shared by concurrent calls.",
+    ),
     "aurpay.reconcile.runs": (
         "{run}",
         "Runs of reconciliation.",
+    ),
+    "aurpay.reconcile.failures": (
+        "{failure}",
+        "Attempts for which a poll, or on_change, failed.",
+    ),
+    "aurpay.reconcile.payments": (
+        "{payment}",
+        "Payments that reconciliation recorded, because no callback had.",
     ),
 }
 
@@ -78,7 +90,7 @@ _GAUGES: Final[Mapping[str, tuple[str, str, Callable[[Iterable[float]], float]]]
     ),
     "aurpay.reconcile.lag": (
         "s",
-        "Delay of the most overdue poll after the latest run of reconciliation.",
+        "Delay of the most overdue poll, or retry of on_change, after the latest run.",
         max,
     ),
     _AGE: (

@@ -30,7 +30,7 @@ import attrs
 from .._api.checks import own_order_id
 from .._api.models import OrderStatus
 from .._client.retry import RetryPolicy
-from .._core.events import log_fields
+from .._core.events import count, log_fields
 from .._core.http import replace
 from .._db.engine import execute
 from ..callbacks._identity import new_attempt_id
@@ -341,7 +341,10 @@ class OrderOpener:
         if step is not None and step.task is task:
             del self._in_flight[key]
         # Retrieved, so that asyncio does not log it: the store has the outcome.
-        _ = task.cancelled() or task.exception()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            code = error.code if isinstance(error, AurpayError) else "foreign"
+            count("aurpay.get_or_create.failures", {"error.type": code})
 
     async def _step(self, reference: str, request: NewOrder) -> LightningOrder | None:
         """Take the next step; return the order if that step yields it."""

@@ -102,6 +102,17 @@ def next_poll(attempt: Attempt, now: datetime) -> datetime | None:
     return later if end is None or now >= end else min(later, end)
 
 
+def due_since(attempt: Attempt) -> datetime | None:
+    """Return since when an attempt that is due was to be polled.
+
+    A failure of `on_change` postpones `next_poll_at` and records nothing else, so the
+    last poll that was recorded has the time from which the attempt has been due.
+    """
+    polled_at = attempt.last_polled_at or attempt.created_at
+    times = (attempt.next_poll_at, next_poll(attempt, polled_at))
+    return min(filter(None, times), default=None)
+
+
 def can_be_polled(attempt: Attempt) -> bool:
     """Return true if the attempt's order can be queried or searched for.
 

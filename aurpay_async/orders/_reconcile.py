@@ -18,6 +18,7 @@ import logging
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
@@ -194,6 +195,8 @@ async def reconcile(
         raise
     result = "partly_failed" if done.failures else "ok"
     count("aurpay.reconcile.runs", {"aurpay.reconcile.result": result})
+    for _ in filter(attrgetter("newly_paid"), done.changes):
+        count("aurpay.reconcile.payments", {})
     await _set_gauges(repository)
     return done
 
@@ -226,6 +229,8 @@ async def _poll_due(
         try:
             change = await _poll_attempt(repository, leased, now, on_change)
         except (_HandlerError, AurpayError) as error:
+            step = "on_change" if isinstance(error, _HandlerError) else "poll"
+            count("aurpay.reconcile.failures", {"aurpay.reconcile.step": step})
             failures.append(await _reschedule(repository, leased, now, error))
             stop = _affects_all(error)
         else:

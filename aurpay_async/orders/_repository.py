@@ -51,7 +51,7 @@ from ._models import (
     Attention,
     Change,
 )
-from ._planner import DONE, ReferenceRecord, attention_for, next_poll
+from ._planner import DONE, ReferenceRecord, attention_for, due_since, next_poll
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -78,6 +78,9 @@ _LATEST: Final = timedelta(seconds=LONGEST_ATTEMPT_S) + 2 * CLOCK_SKEW
 
 #: The highest count: to count takes time, and so many need an alert anyway.
 _MAX_COUNT: Final = 10_000
+
+#: The number of due attempts of which the most overdue one is found.
+_MAX_OVERDUE: Final = 100
 
 #: The time of a query without rows.
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
@@ -338,7 +341,7 @@ class Rows:
 
     async def count_open(self) -> OrderCounts:
         """Count the orders that are open or need a person, each to `_MAX_COUNT`."""
-        row = await self._read_counts(
+        lag, row = await self._read_counts(
             *(_count(str(state), _a.state == str(state)) for state in _OPEN),
             *(_count(str(task), _a.attention == str(task)) for task in Attention),
         )
@@ -346,7 +349,7 @@ class Rows:
             orders={str(state): getattr(row, str(state)) for state in _OPEN},
             needs_review=getattr(row, str(Attention.REVIEW)),
             duplicates=getattr(row, str(Attention.REFUND)),
-            lag_s=_lag(row).total_seconds(),
+            lag_s=lag.total_seconds(),
         )
 
     async def of(self, reference: str) -> Sequence[Attempt]:
@@ -369,16 +372,19 @@ class Rows:
 
     async def backlog(self) -> tuple[timedelta, int, int]:
         """Return the lag of the polls, and the numbers of due polls and of reviews."""
-        row = await self._read_counts(
+        lag, row = await self._read_counts(
             _count("due", _a.next_poll_at <= self._now),
             _count("review", _a.attention == str(Attention.REVIEW)),
         )
-        return _lag(row), row.due, row.review
+        return lag, row.due, row.review
 
-    async def _read_counts(self, *counts: Label[int]) -> Row[Any]:
-        first_poll = select(func.min(_a.next_poll_at)).scalar_subquery().label("next")
-        [row] = await self._read(select(self._now.label("now"), first_poll, *counts))
-        return row
+    async def _read_counts(self, *counts: Label[Any]) -> tuple[timedelta, Row[Any]]:
+        """Return how long the most overdue attempt has been due, and the counts."""
+        [row] = await self._read(select(*counts))
+        due = self._attempts.where(_a.next_poll_at <= self._now)
+        now, found = await self._all(due.order_by(_a.next_poll_at).limit(_MAX_OVERDUE))
+        lags = (now - (due_since(attempt) or now) for attempt in found)
+        return max(lags, default=timedelta(0)), row
 
     async def prune(self, older_than: timedelta, *, paid: bool) -> int:
         """Delete old references that are paid, or that are not; return their number.
@@ -451,12 +457,6 @@ class Rows:
     async def _read(self, query: Executable) -> Sequence[Row[Any]]:
         async with self.database.connect() as connection:
             return (await execute(connection, query)).all()
-
-
-def _lag(row: Row[Any]) -> timedelta:
-    """Return how long the first of all planned polls has been due."""
-    lag: timedelta = row.now - (row.next or row.now)
-    return max(lag, timedelta(0))
 
 
 def _is_rival(other: Row[Any], attempt: Attempt) -> bool:

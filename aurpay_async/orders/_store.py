@@ -384,7 +384,7 @@ class OrderStore:
         return self._runner.running(partial(self.reconcile, on_change=on_change), every)
 
     async def health(self) -> Health:
-        """Return the state of reconciliation, with one cheap query of the database.
+        """Return the state of reconciliation, with two cheap queries of the database.
 
         A readiness endpoint answers 503 if this raises, or if `is_running` is false.
         While only Aurpay fails, it answers 200: no other process would succeed. Alerts

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
+from sqlalchemy import update
 
 from aurpay_async._core.metrics import OrderCounts
+from aurpay_async._db.tables import attempts
 from aurpay_async.errors import ConnectError, StoreUnavailableError
 from aurpay_async.orders import OrderStore, _repository
+from aurpay_async.orders._creation import OrderOpener
 from aurpay_async.orders._repository import Rows
 
 from ..support.metrics import measured
 from .test_reconcile import TWO_MINUTES_S, lose, opened
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from aurpay_async import AurpayClient
+    from aurpay_async.orders import Change
     from aurpay_async.testing import FakeClock
 
     from ..support.metrics import Measured
@@ -99,6 +106,64 @@ async def test_lag_is_the_delay_of_the_most_overdue_poll_and_age_grows_until_a_r
     assert (value(measured, LAG), value(measured, AGE)) == (0, 0)
 
 
+async def test_lag_counts_from_the_first_due_poll_while_on_change_fails_in_processes(
+    client: AurpayClient,
+    store: OrderStore,
+    platform: Platform,
+    clock: FakeClock,
+    measured: Measured,
+) -> None:
+
+    async def refuse(_: Change, __: AsyncConnection) -> None:
+        raise ValueError("the shop's table is locked")
+
+    order = await opened(store)
+    platform.set(order.order_id, "SUCCESS")
+    clock.advance(TWO_MINUTES_S)
+    async with OrderStore(client, store.engine) as another:
+        for minute in range(12):
+            done = await (store, another)[minute % 2].reconcile(on_change=refuse)
+            assert len(done.failures) == 1
+            assert (value(measured, LAG) or 0) // 60 == minute
+            assert (await another.health()).lag >= timedelta(minutes=minute)
+            clock.advance(60)
+    failures = by_attribute(measured, "aurpay.reconcile.failures")
+    assert failures == {"on_change": 12}
+    await store.reconcile()
+    assert value(measured, LAG) == 0
+    assert measured.points("aurpay.reconcile.payments") == [({}, 1)]
+
+
+async def test_lag_of_a_reported_payment_counts_from_its_report(
+    local: OrderStore, clock: FakeClock
+) -> None:
+    order = await opened(local)
+    clock.advance(30)
+    async with local.engine.begin() as connection:
+        due_now = update(attempts).values(next_poll_at=clock.now(), state="expired")
+        await connection.execute(due_now)
+    clock.advance(30)
+    assert order.attempt_id is not None
+    assert (await local.health()).lag == timedelta(seconds=30)
+
+
+async def test_failed_steps_of_get_or_create_are_counted_by_their_error(
+    local: OrderStore, platform: Platform, measured: Measured
+) -> None:
+    platform.broken = {"list_orders": ConnectError("refused")}
+    await lose(local, platform, "lost")
+    for _ in range(2):  # each of them searches for the lost order first
+        with pytest.raises(ConnectError):
+            await opened(local)
+    with (
+        mock.patch.object(OrderOpener, "_step", side_effect=ZeroDivisionError),
+        pytest.raises(ZeroDivisionError),
+    ):
+        await opened(local)
+    failures = by_attribute(measured, "aurpay.get_or_create.failures")
+    assert failures == {"connection_lost": 1, "connect": 2, "foreign": 1}
+
+
 async def test_runs_are_counted_by_their_result(
     local: OrderStore,
     platform: Platform,
@@ -114,6 +179,8 @@ async def test_runs_are_counted_by_their_result(
     monkeypatch.setattr(Rows, "due", down)
     with pytest.raises(StoreUnavailableError):
         await local.reconcile()
+    failures = by_attribute(measured, "aurpay.reconcile.failures")
+    assert failures == {"poll": 1}
     runs = by_attribute(measured, "aurpay.reconcile.runs")
     assert runs == {"partly_failed": 1, "failed": 1}
 
