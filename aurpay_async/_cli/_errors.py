@@ -132,16 +132,16 @@ def _look_for_money(error: AurpayError) -> str:
 
 
 def _look_for_order(
-    new_order: NewOrder, order_id: str | None, sent_at: datetime | None
+    order: NewOrder, order_id: str | None, sent_at: datetime | None
 ) -> str:
     if order_id is not None:
         return f"{LOOK_FOR_ORDER} show {quote(order_id)}"
     if sent_at is None:
         return f"{LOOK_FOR_ORDER} list"
-    words = [f"{new_order.price:f}", new_order.currency]
+    words = [f"{order.price:f}", order.currency]
     words += ["--sent-at", sent_at.isoformat(timespec="seconds")]
-    if isinstance(new_order, NewPayment):
-        words += ["--chain", new_order.chain, "--coin", new_order.coin]
+    if isinstance(order, NewPayment):
+        words += ["--chain", order.chain, "--coin", order.coin]
     return f"{LOOK_FOR_ORDER} find {join(words)}"
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from ._options import ListOptions
     from ._output import Output
 
+    #: The names of columns, and their least widths.
+    Columns = Mapping[str, int]
+
 
 _T = TypeVar("_T")
 
@@ -41,8 +44,7 @@ class Listing(Generic[_T]):
     noun: str
     #: The ``type`` of a row that is printed as one JSON object.
     kind: str
-    #: The columns and their least widths.
-    columns: Mapping[str, int]
+    columns: Columns
     #: Returns the cells of a row.
     cells: Callable[[_T], Sequence[str]]
     #: Returns a row as JSON.
@@ -62,9 +64,7 @@ async def show_list(output: Output, listing: Listing[_T], options: ListOptions) 
     return 0
 
 
-def show_rows(
-    output: Output, columns: Mapping[str, int], rows: Sequence[Sequence[str]]
-) -> None:
+def show_rows(output: Output, columns: Columns, rows: Sequence[Sequence[str]]) -> None:
     """Show rows below the names of their columns, given with their least widths."""
     if rows:
         output.cells(columns.items(), "dim")
@@ -91,17 +91,15 @@ async def _show_all(
 ) -> None:
     count = 0
     with output.waiting(f"Querying the {listing.noun}") as show:
-        async with aclosing(
-            listing.iterate(aurpay, options.page, options.size)
-        ) as rows:
+        found = listing.iterate(aurpay, options.page, options.size)
+        async with aclosing(found) as rows:
             async for row in rows:
                 if not count:
                     output.cells(listing.columns.items(), "dim")
                 count += 1
                 output.json(listing.kind, **listing.members(row))
-                output.cells(
-                    zip(listing.cells(row), listing.columns.values(), strict=True)
-                )
+                widths = listing.columns.values()
+                output.cells(zip(listing.cells(row), widths, strict=True))
                 show(f"{count:,} {listing.noun} so far")
     output.line()
     output.status(f"{count:,} {listing.noun}", "")

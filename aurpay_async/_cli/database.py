@@ -108,9 +108,8 @@ def describe_schema(schema: Schema) -> tuple[str, Literal["ok", "problem"]]:
         return "this version of aurpay-async can use the tables", "ok"
     problem = "undo each difference, or restore the tables from a backup"
     if schema.is_newer:
-        problem = (
-            "a newer version of aurpay-async has migrated it: install that version"
-        )
+        newer = "a newer version of aurpay-async has migrated it"
+        problem = f"{newer}: install that version"
     elif schema.pending:
         problem = f"pending: {', '.join(schema.pending)}; run `aurpay db upgrade`"
     return problem, "problem"

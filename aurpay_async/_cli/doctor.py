@@ -223,9 +223,8 @@ def check_base_url() -> Finding:
 def check_network() -> Finding:
     """Check the network name, and that the server issues invoices of that network."""
     try:
-        name = require_network(
-            os.environ.get("AURPAY_NETWORK") or NETWORKS[0], "AURPAY_NETWORK"
-        )
+        given = os.environ.get("AURPAY_NETWORK") or NETWORKS[0]
+        name = require_network(given, "AURPAY_NETWORK")
         allow_http = bool(bool_from_env("AURPAY_ALLOW_HTTP"))
         require_allow_http(allow_http, name, "AURPAY_ALLOW_HTTP")
         origin = configured_origin()

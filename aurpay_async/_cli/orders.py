@@ -17,37 +17,10 @@ from .._core.clock import SystemClock
 from ..bolt11._qr import segments
 from ..errors import InvalidRequestError, shown
 from . import FAILED
+from . import _options as opt
+from . import _views as views
 from ._errors import open_client
-from ._options import (
-    LIST_DEFAULTS,
-    ORDER_DEFAULTS,
-    PAYMENT_DEFAULTS,
-    Currency,
-    Flag,
-    ListOptions,
-    OpenOption,
-    OrderId,
-    OrderOptions,
-    PaymentOptions,
-    Plan,
-    Price,
-    Several,
-    WatchOption,
-    confirm,
-    doc,
-    require_terminal,
-)
 from ._output import TEXT, Output, Row, countdown, moment, open_page, parse_time, pick
-from ._views import (
-    Listing,
-    detail_members,
-    detail_rows,
-    order_members,
-    payment_members,
-    show_list,
-    show_order,
-    show_rows,
-)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,22 +34,22 @@ if TYPE_CHECKING:
 
 
 async def create_order(
-    price: Price,
-    currency: Currency,
+    price: opt.Price,
+    currency: opt.Currency,
     /,
     *,
-    options: OrderOptions = ORDER_DEFAULTS,
-    qr: Annotated[Flag, doc("Show the invoice as a QR code.")] = False,
-    watch: WatchOption = False,
-    browser: OpenOption = False,
+    options: opt.OrderOptions = opt.ORDER_DEFAULTS,
+    qr: Annotated[opt.Flag, opt.doc("Show the invoice as a QR code.")] = False,
+    watch: opt.WatchOption = False,
+    browser: opt.OpenOption = False,
     output: Output = TEXT,
 ) -> int:
     keywords = options.for_client()
     async with open_client(output) as aurpay:
         with output.waiting(f"Creating an order of {price} {currency}"):
             order = await aurpay.create_order(price, currency, **keywords)
-        output.json("order", **order_members(order))
-        show_order(output, order)
+        output.json("order", **views.order_members(order))
+        views.show_order(output, order)
         if qr:
             output.qr_code(*segments(order.payment_request.text))
         if browser:
@@ -99,9 +72,8 @@ async def watch_payment(output: Output, aurpay: AurpayClient, order: Watched) ->
     output.title(f"Waiting for the payment until {moment(order.overdue_at)}")
     changes: list[OrderStatus] = []
     awaited = order if isinstance(order, LightningOrder) else order.order_id
-    waiting = asyncio.create_task(
-        aurpay.wait_for_payment(awaited, on_status=changes.append)
-    )
+    payment = aurpay.wait_for_payment(awaited, on_status=changes.append)
+    waiting = asyncio.create_task(payment)
     status = order.status
     with output.waiting(status) as show:
         try:
@@ -111,14 +83,12 @@ async def watch_payment(output: Output, aurpay: AurpayClient, order: Watched) ->
                 while changes:
                     status = changes.pop(0)
                     now = SystemClock().now()
-                    output.json(
-                        "status", order_id=order.order_id, status=status, at=now
-                    )
+                    members = {"order_id": order.order_id, "status": status, "at": now}
+                    output.json("status", **members)
                     output.status(f"{moment(now)}: {status}", "")
         finally:
             waiting.cancel()
-    payment = waiting.result()
-    outcome, status = payment.outcome, payment.order.status
+    outcome, status = waiting.result().outcome, waiting.result().order.status
     output.json("payment", order_id=order.order_id, outcome=outcome, status=status)
     paid = outcome in {"paid", "late_paid"}
     output.status(_OUTCOMES[outcome], "ok" if paid else "problem")
@@ -136,19 +106,19 @@ def _progress(order: Watched, status: OrderStatus) -> str:
     return f"{status}, {left} left to pay"
 
 
-async def show_order_by_id(order_id: OrderId, /, *, output: Output = TEXT) -> int:
+async def show_order_by_id(order_id: opt.OrderId, /, *, output: Output = TEXT) -> int:
     async with AurpayClient.from_env() as aurpay:
         with output.waiting("Querying the order"):
             order = await aurpay.get_order(order_id)
-    output.json("detail", **detail_members(order))
-    output.rows(detail_rows(order), f"Order {order.order_id}")
+    output.json("detail", **views.detail_members(order))
+    output.rows(views.detail_rows(order), f"Order {order.order_id}")
     return 0
 
 
 async def list_orders(
-    *, options: ListOptions = LIST_DEFAULTS, output: Output = TEXT
+    *, options: opt.ListOptions = opt.LIST_DEFAULTS, output: Output = TEXT
 ) -> int:
-    return await show_list(output, ORDERS, options)
+    return await views.show_list(output, ORDERS, options)
 
 
 def _order_cells(order: Order) -> tuple[str, ...]:
@@ -165,17 +135,17 @@ def _format_sum(number: Decimal | None, unit: str | None) -> str:
     return "-" if number is None else f"{number:f} {unit or ''}"
 
 
-ORDERS: Final = Listing[Order](
+ORDERS: Final = views.Listing[Order](
     noun="orders",
     kind="detail",
     columns={"order_id": 20, "created": 23, "status": 10, "price": 12, "amount": 0},
     cells=_order_cells,
-    members=detail_members,
+    members=views.detail_members,
     fetch=AurpayClient.list_orders,
     iterate=lambda aurpay, page, size: aurpay.iter_orders(page=page, size=size),
 )
 
-TRANSACTIONS: Final = Listing[Transaction](
+TRANSACTIONS: Final = views.Listing[Transaction](
     noun="transactions",
     kind="transaction",
     # The widths fit a terminal of 100 columns, so `obtained` is in the JSON alone.
@@ -196,29 +166,30 @@ TRANSACTIONS: Final = Listing[Transaction](
 
 
 async def list_transactions(
-    *, options: ListOptions = LIST_DEFAULTS, output: Output = TEXT
+    *, options: opt.ListOptions = opt.LIST_DEFAULTS, output: Output = TEXT
 ) -> int:
-    return await show_list(output, TRANSACTIONS, options)
+    return await views.show_list(output, TRANSACTIONS, options)
 
 
 async def find_order(
-    price: Price,
-    currency: Currency,
+    price: opt.Price,
+    currency: opt.Currency,
     /,
     *,
     sent_at: Annotated[
         str,
-        doc(
+        opt.doc(
             "When the last request to create it was sent: ISO 8601, UTC if it "
             "has no zone."
         ),
     ],
     chain: Annotated[
-        str | None, doc("Chain of a payment; without it, a Lightning order.")
+        str | None, opt.doc("Chain of a payment; without it, a Lightning order.")
     ] = None,
-    coin: Annotated[str | None, doc("Coin of a payment.")] = None,
+    coin: Annotated[str | None, opt.doc("Coin of a payment.")] = None,
     known: Annotated[
-        Several, doc("Id of an order that belongs to another request; may be repeated.")
+        opt.Several,
+        opt.doc("Id of an order that belongs to another request; may be repeated."),
     ] = (),
     output: Output = TEXT,
 ) -> int:
@@ -234,7 +205,7 @@ async def find_order(
     output.json(
         "found",
         outcome=result.outcome,
-        orders=[detail_members(order) for order in result.orders],
+        orders=[views.detail_members(order) for order in result.orders],
     )
     return _show_result(output, result)
 
@@ -243,22 +214,20 @@ def _parse_sent_at(text: str) -> datetime:
     try:
         return parse_time(text)
     except ValueError:
-        problem, hint = (
-            f"not a time: {shown(text)}",
-            "write it like 2026-01-31T12:00:00Z",
-        )
+        problem, like = f"not a time: {shown(text)}", "2026-01-31T12:00:00Z"
+        hint = f"write it like {like}"
         raise InvalidRequestError(problem, field="sent_at", hint=hint) from None
 
 
 def _show_result(output: Output, result: OrderSearchResult) -> int:
     if result.outcome == "found":
-        output.rows(detail_rows(result.order), f"Order {result.order.order_id}")
+        output.rows(views.detail_rows(result.order), f"Order {result.order.order_id}")
         alone = "the only match, unless another buyer requested the same amount"
         output.status(f"found: {alone}")
         return 0
     problem = "no order matches yet: search again before you create another"
     if result.outcome == "several":
-        show_rows(output, ORDERS.columns, [*map(_order_cells, result.orders)])
+        views.show_rows(output, ORDERS.columns, [*map(_order_cells, result.orders)])
         output.line()
         problem = "several orders match: exclude those of other requests with --known"
     output.status(problem, "problem")
@@ -266,17 +235,17 @@ def _show_result(output: Output, result: OrderSearchResult) -> int:
 
 
 def refund_order(
-    order_id: OrderId,
+    order_id: opt.OrderId,
     /,
     *,
-    yes: Annotated[Flag, doc("Send it without asking.")] = False,
+    yes: Annotated[opt.Flag, opt.doc("Send it without asking.")] = False,
     output: Output = TEXT,
 ) -> int:
     show = f"aurpay order show {quote(order_id)}"
-    if not yes and (code := require_terminal(output, show)):
+    if not yes and (code := opt.require_terminal(output, show)):
         return code
     order, info = asyncio.run(_query_refund(output, order_id))
-    declined = confirm(output, _refund_plan(order, info), yes=yes)
+    declined = opt.confirm(output, _refund_plan(order, info), yes=yes)
     return declined or asyncio.run(_send_refund(output, order, info))
 
 
@@ -292,14 +261,14 @@ async def _query_refund(output: Output, order_id: str) -> tuple[Order, RefundInf
             return order, await aurpay.get_refund(order_id)
 
 
-def _refund_plan(order: Order, info: RefundInfo) -> Plan:
+def _refund_plan(order: Order, info: RefundInfo) -> opt.Plan:
     amount = f"{info.amount:f} {info.coin}"
-    rows = [*detail_rows(order), Row("refund", f"{amount} on {info.chain}")]
+    rows = [*views.detail_rows(order), Row("refund", f"{amount} on {info.chain}")]
     if order.refundable is False:
         rows.append(Row("refundable", "no, according to Aurpay", "warning"))
     receiver = "not documented by Aurpay: try it with a small order first"
     rows.append(Row("receiver", receiver, "warning"))
-    return Plan(f"Refund of order {order.order_id}", rows, f"Refund {amount}?")
+    return opt.Plan(f"Refund of order {order.order_id}", rows, f"Refund {amount}?")
 
 
 async def _send_refund(output: Output, order: Order, info: RefundInfo) -> int:
@@ -310,28 +279,26 @@ async def _send_refund(output: Output, order: Order, info: RefundInfo) -> int:
             "refund",
             **pick(refund, "order_id status amount date"),
             info=pick(info, "chain coin amount"),
-            order=detail_members(order),
+            order=views.detail_members(order),
         )
         output.status(f"Aurpay answered {refund.status}")
         output.rows([Row("amount", f"{refund.amount:f}"), Row("date", refund.date)])
-        listed = (
-            "an order store lists a duplicate payment until it has polled the refund"
-        )
+        listed = "an order store lists a duplicate payment until it has polled"
         due = "`aurpay store reconcile REFERENCE` makes that due now"
-        output.status(f"{listed}: {due}", "")
+        output.status(f"{listed} the refund: {due}", "")
     return 0
 
 
 async def create_payment(
-    price: Price,
-    currency: Currency,
+    price: opt.Price,
+    currency: opt.Currency,
     /,
     *,
-    chain: Annotated[str, doc("Chain, such as ETH; Aurpay decides which exist.")],
-    coin: Annotated[str, doc("Coin, such as USDT-ERC20.")],
-    options: PaymentOptions = PAYMENT_DEFAULTS,
-    watch: WatchOption = False,
-    browser: OpenOption = False,
+    chain: Annotated[str, opt.doc("Chain, such as ETH; Aurpay decides which exist.")],
+    coin: Annotated[str, opt.doc("Coin, such as USDT-ERC20.")],
+    options: opt.PaymentOptions = opt.PAYMENT_DEFAULTS,
+    watch: opt.WatchOption = False,
+    browser: opt.OpenOption = False,
     output: Output = TEXT,
 ) -> int:
     keywords = options.for_client()
@@ -340,21 +307,23 @@ async def create_payment(
             payment = await aurpay.create_payment(
                 price, currency, chain=chain, coin=coin, **keywords
             )
-        output.json("payment_order", **payment_members(payment))
-        show_order(output, payment)
+        output.json("payment_order", **views.payment_members(payment))
+        views.show_order(output, payment)
         if browser:
             await open_page(output, payment.pay_url)
         return await watch_payment(output, aurpay, payment) if watch else 0
 
 
 async def create_payment_url(
-    price: Price,
-    currency: Currency,
+    price: opt.Price,
+    currency: opt.Currency,
     /,
     *,
-    options: PaymentOptions = PAYMENT_DEFAULTS,
-    qr: Annotated[Flag, doc("Show the address of the page as a QR code.")] = False,
-    browser: OpenOption = False,
+    options: opt.PaymentOptions = opt.PAYMENT_DEFAULTS,
+    qr: Annotated[
+        opt.Flag, opt.doc("Show the address of the page as a QR code.")
+    ] = False,
+    browser: opt.OpenOption = False,
     output: Output = TEXT,
 ) -> int:
     keywords = options.for_client()

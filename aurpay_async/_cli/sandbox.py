@@ -427,9 +427,8 @@ async def run_demo(*, output: Output = TEXT) -> int:
     seconds = perf_counter() - began
     output.status(f"sandbox and shop stopped after {seconds:.1f} s")
     output.line()
-    output.json(
-        "demo", order=order_members(order), **members, seconds=round(seconds, 3)
-    )
+    members["seconds"] = round(seconds, 3)
+    output.json("demo", order=order_members(order), **members)
     return 0 if members["paid"] else FAILED
 
 

@@ -204,9 +204,8 @@ def _inbox_row(attempt: Attempt, inbox: InboxRow | None, now: datetime) -> Row:
         cause = "not confirmed by Aurpay yet, or the handler has not finished"
         return Row("callback", f"{cause}, {at}", "problem")
     proven = not inbox.handled.startswith("unconfirmed")
-    return Row(
-        "callback", f"{inbox.handled} handled, {at}", "" if proven else "warning"
-    )
+    verdict: Verdict = "" if proven else "warning"
+    return Row("callback", f"{inbox.handled} handled, {at}", verdict)
 
 
 def _steps(history: History) -> Iterator[Step]:

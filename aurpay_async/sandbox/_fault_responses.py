@@ -68,6 +68,10 @@ class RawConnection:
         self._transport.abort()
 
 
+_keep, _wait_closed = RawConnection.keep, RawConnection.wait_closed
+_close, _reset = RawConnection.close, RawConnection.reset
+
+
 def _head(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     """Return status line and headers of a complete response."""
     content = ("Content-Type: application/json", f"Content-Length: {len(body)}")
@@ -145,7 +149,7 @@ async def _status(connection: RawConnection, _: bytes, fault: Fault) -> None:
 def _raw_fault(
     name: str,
     respond: Callable[[bytes], bytes],
-    end: Callable[[RawConnection], Awaitable[None]] = RawConnection.keep,
+    end: Callable[[RawConnection], Awaitable[None]] = _keep,
     *,
     serves: bool = False,
 ) -> None:
@@ -170,11 +174,11 @@ def _nothing(_: bytes) -> bytes:
     return b""
 
 
-_raw_fault(RESET, _nothing, RawConnection.reset)
-_raw_fault("reset-after-request", _nothing, RawConnection.reset)
-_raw_fault("close-before-headers", _nothing, RawConnection.close)
-_raw_fault("silence", _nothing, RawConnection.wait_closed)
-_raw_fault("cut-headers", lambda body: _head(body)[:-12], RawConnection.close)
+_raw_fault(RESET, _nothing, _reset)
+_raw_fault("reset-after-request", _nothing, _reset)
+_raw_fault("close-before-headers", _nothing, _close)
+_raw_fault("silence", _nothing, _wait_closed)
+_raw_fault("cut-headers", lambda body: _head(body)[:-12], _close)
 
 
 @_fault("endless-headers")
@@ -184,12 +188,8 @@ async def _endless_headers(connection: RawConnection, _: bytes, __: Fault) -> No
         await connection.write(b"X-Endless: " + b"x" * 4000 + b"\r\n")
 
 
-_raw_fault(
-    "cut-body", lambda body: _valid(body)[: -len(body) // 2], RawConnection.close
-)
-_raw_fault(
-    "long-body", lambda body: _head(body + b" ") + body, RawConnection.wait_closed
-)
+_raw_fault("cut-body", lambda body: _valid(body)[: -len(body) // 2], _close)
+_raw_fault("long-body", lambda body: _head(body + b" ") + body, _wait_closed)
 _raw_fault("short-body", lambda body: _head(body[:-9]) + body)
 
 
@@ -201,13 +201,10 @@ async def _endless_body(connection: RawConnection, body: bytes, _: Fault) -> Non
 
 
 _BAD_CHUNK: Final = _OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"
+_LAST_CHUNK: Final = b"\r\n0\r\n\r\n"
 
 _body_fault("huge-body", lambda body: body + MEBIBYTE * 2 * b" ")
-_raw_fault(
-    "broken-chunk",
-    lambda body: _BAD_CHUNK + body + b"\r\n0\r\n\r\n",
-    RawConnection.close,
-)
+_raw_fault("broken-chunk", lambda body: _BAD_CHUNK + body + _LAST_CHUNK, _close)
 
 
 @_fault("gzip-bomb")
@@ -256,7 +253,7 @@ async def _slow(connection: RawConnection, body: bytes, fault: Fault) -> None:
 
 
 _raw_fault("gzip", lambda body: _gzipped(gzip.compress(body)), serves=True)
-_raw_fault("close-kept", _valid, RawConnection.close, serves=True)
+_raw_fault("close-kept", _valid, _close, serves=True)
 _raw_fault(STALE, _valid, serves=True)
 
 

@@ -109,10 +109,8 @@ class FaultRegistry(dict[str, FaultSpec[P]]):
         for item in listed.split(";")[1:]:
             option, _, value = (part.strip() for part in item.partition("="))
             if option not in options:
-                known = ", ".join(options) or "none"
-                raise self.error(
-                    f"{name} has no option {shown(option)}; it has: {known}"
-                )
+                known = f"it has: {', '.join(options) or 'none'}"
+                raise self.error(f"{name} has no option {shown(option)}; {known}")
             if not _is_valid(option, value):
                 valid = _VALID[option][0]
                 raise self.error(f"{option} must be {valid}, got {shown(value)}")

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from ._models import Coin
+    from ._models import Coin, Fields
 
     #: Return 32 bytes for a purpose.
     RandomSource = Callable[..., bytes]
@@ -57,9 +57,7 @@ def random_source(seed: int | None = None) -> RandomSource:
     if seed is None:
         return lambda *_: os.urandom(32)
     key = str(seed).encode()
-    return lambda *purpose: hmac.digest(
-        key, "/".join(map(str, purpose)).encode(), "sha256"
-    )
+    return lambda *use: hmac.digest(key, "/".join(map(str, use)).encode(), "sha256")
 
 
 #: The private key of BOLT #11's examples: published, so worthless.
@@ -137,9 +135,7 @@ class Ledger:
             if order.checkout is not None:
                 self._by_checkout[order.checkout] = order.order_id
 
-    def create_checkout(
-        self, fields: Mapping[str, object], api_key: str | None
-    ) -> Checkout:
+    def create_checkout(self, fields: Fields, api_key: str | None) -> Checkout:
         """Create a checkout page from the fields of a request."""
         request = parse_order_request(fields, self._rates, api_key)
         number = len(self._checkouts) + 1
@@ -173,14 +169,14 @@ class Ledger:
         return order
 
     def create(
-        self, fields: Mapping[str, object], now: datetime, api_key: str | None = None
+        self, fields: Fields, now: datetime, api_key: str | None = None
     ) -> SandboxOrder:
         """Create a Lightning order from the fields of a request."""
         request = parse_order_request(fields, self._rates, api_key, has_options=False)
         return self._add(request, LIGHTNING, now)
 
     def create_payment(
-        self, fields: Mapping[str, object], now: datetime, api_key: str | None = None
+        self, fields: Fields, now: datetime, api_key: str | None = None
     ) -> SandboxOrder:
         """Create an order in another coin from the fields of a request."""
         coin = find_coin(fields)
@@ -272,11 +268,8 @@ class Ledger:
             min_final_cltv_expiry=_MIN_FINAL_CLTV_EXPIRY,
             features=_FEATURES,
         )
-        return {
-            "invoice": invoice,
-            "payment_secret": secret.hex(),
-            "preimage": preimage.hex(),
-        }
+        secrets = {"payment_secret": secret.hex(), "preimage": preimage.hex()}
+        return {"invoice": invoice, **secrets}
 
     def find(self, order_id: str) -> SandboxOrder:
         order = self.orders.get(order_id)
@@ -428,7 +421,7 @@ class Account:
             moved = -row.amount if row.obtained is None else row.obtained
             self.balance = EXACT.add(self.balance, moved)
 
-    def withdraw(self, fields: Mapping[str, object], now: datetime) -> None:
+    def withdraw(self, fields: Fields, now: datetime) -> None:
         """Pay the invoice in the fields of a request; each invoice is paid once."""
         invoice, amount = _payable(fields, now)
         if invoice.payment_hash in self._withdrawals:
@@ -449,9 +442,7 @@ class Account:
         self._add_withdrawal(withdrawal)
 
 
-def _payable(
-    fields: Mapping[str, object], now: datetime
-) -> tuple[bolt11.Invoice, Decimal]:
+def _payable(fields: Fields, now: datetime) -> tuple[bolt11.Invoice, Decimal]:
     text = fields.get("ln_invoices")
     if not isinstance(text, str):
         raise ApiRejection(400, "ln_invoices must be a string")

@@ -44,6 +44,9 @@ class Coin:
     per_bitcoin: Decimal | None
 
 
+#: The fields of a request.
+Fields = Mapping[str, object]
+
 _SATOSHI: Final = Decimal("0.00000001")
 _MICRO: Final = Decimal("0.000001")
 
@@ -79,7 +82,7 @@ def coins_per_bitcoin(
     return rates["USD"] if at_par else rates["USD"] * _PER_DOLLAR
 
 
-def find_coin(fields: Mapping[str, object]) -> Coin:
+def find_coin(fields: Fields) -> Coin:
     coin = COINS.get(str(fields.get("currency")))
     if coin is None or coin.chain != fields.get("chain"):
         known = ", ".join(f"{c.chain} {c.name}" for c in COINS.values())
@@ -116,7 +119,7 @@ def request_fields(request: OrderRequest) -> dict[str, Any]:
 
 
 def parse_order_request(
-    fields: Mapping[str, object],
+    fields: Fields,
     rates: Mapping[str, Decimal],
     api_key: str | None,
     *,
@@ -134,7 +137,7 @@ def parse_order_request(
     )
 
 
-def _price(name: str, fields: Mapping[str, object]) -> Decimal:
+def _price(name: str, fields: Fields) -> Decimal:
     value = fields.get(name)
     # JSON numbers arrive as int or Decimal; a string or a boolean is no number.
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
@@ -144,9 +147,7 @@ def _price(name: str, fields: Mapping[str, object]) -> Decimal:
     return Decimal(value)
 
 
-def _currency(
-    name: str, fields: Mapping[str, object], rates: Mapping[str, Decimal]
-) -> str:
+def _currency(name: str, fields: Fields, rates: Mapping[str, Decimal]) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or value not in rates:
         problem = f"{name} must be one of {', '.join(rates)}"
@@ -159,14 +160,14 @@ def _currency(
     return value
 
 
-def _bool(name: str, fields: Mapping[str, object]) -> bool:
+def _bool(name: str, fields: Fields) -> bool:
     value = fields.get(name, False)
     if not isinstance(value, bool):
         raise ApiRejection(400, f"{name} must be true or false")
     return value
 
 
-def _urls(fields: Mapping[str, object]) -> dict[str, str]:
+def _urls(fields: Fields) -> dict[str, str]:
     given = {name: fields.get(name) for name in _URL_FIELDS}
     urls = {name: value for name, value in given.items() if value is not None}
     for name, value in urls.items():

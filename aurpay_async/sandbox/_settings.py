@@ -234,9 +234,8 @@ class Authenticator:
 
 def _same(given: str, expected: str) -> bool:
     # aiohttp decodes headers that are not UTF-8 with surrogates.
-    return hmac.compare_digest(
-        given.encode("utf-8", "surrogateescape"), expected.encode()
-    )
+    received = given.encode("utf-8", "surrogateescape")
+    return hmac.compare_digest(received, expected.encode())
 
 
 def _require_recent(date: str, now: datetime) -> None:
@@ -256,10 +255,8 @@ def _require_recent(date: str, now: datetime) -> None:
 #: The largest integer that SQLite and JSON readers of other languages can store.
 _MAX_SEED: Final = 2**63 - 1
 
-_KEYS: Final = (
-    *("api_key", "api_token", "api_secret"),
-    *("callback_token", "callback_secret"),
-)
+_CREDENTIALS: Final = ("api_key", "api_token", "api_secret")
+_KEYS: Final = (*_CREDENTIALS, "callback_token", "callback_secret")
 
 #: The 30 minutes of an order then take two days, or 0.18 seconds.
 MIN_SPEED: Final = 0.01

@@ -150,10 +150,7 @@ class State:
 
 
 #: Aurpay documents no callback for an underpayment or a refund.
-_CALLBACKS: Final[Mapping[StatusChange, CallbackKind]] = {
-    "pay": "paid",
-    "expire": "timeout",
-}
+_KINDS: Final[Mapping[str, CallbackKind]] = {"pay": "paid", "expire": "timeout"}
 
 _OK_STATUS: Final = 200
 
@@ -250,7 +247,7 @@ class Simulator:
         """Change an order's status, and send its callback, with the next fault."""
         order = self.ledger.change_status(order_id, change, self.clock.now())
         self.account.add(order)
-        kind = _CALLBACKS.get(change)
+        kind = _KINDS.get(change)
         if kind is None or not has_callback_url(order, kind):
             return []
         return await self._send_callback(order, kind, fault)
