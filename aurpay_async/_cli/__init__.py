@@ -346,7 +346,6 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command, and return its exit code."""
     try:
         if arguments == ["--version"]:  # scripts ask for it; loading cyclopts is slow
             print(_version())

@@ -343,7 +343,6 @@ def run_command(command: Callable[..., object], bound: BoundArguments) -> int:
 
 
 def show_usage_error(output_format: OutputFormat, message: str) -> int:
-    """Show that the command line is invalid, and return the exit code."""
     advice = "Run it with --help to see examples."
     problem = without_passwords(message)  # an argument may be the URL of a database
     show_failure(Output(output_format), "usage", problem, advice)

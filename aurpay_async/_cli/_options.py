@@ -141,8 +141,6 @@ class PaymentOptions(OrderOptions):
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class ListOptions:
-    """Options of each command that lists orders or transactions."""
-
     page: Annotated[int, doc("Page number.")] = 1
     size: Annotated[int, doc("Rows per page, at most 1000.")] = DEFAULT_SIZE
     everything: Annotated[

@@ -37,7 +37,6 @@ _STARS: Final = "**********"
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with stars in place of each of `secrets`."""
     for secret in secrets:
         if len(secret) >= _MIN_SECRET:
             text = text.replace(secret, _STARS)
@@ -164,8 +163,6 @@ _QUIET_ZONE: Final = 2
 
 
 class Row(NamedTuple):
-    """A name and a value, printed on one line."""
-
     name: str
     value: str
     verdict: Verdict = ""

@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
-from io import BytesIO
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, final
 
-import aiohttp
 import attrs
 from aiohttp import web
 from cyclopts import Group, Parameter
@@ -33,7 +31,7 @@ from .._core.urls import (
     without_query,
 )
 from ..errors import InvalidRequestError
-from ..sandbox._callbacks import ANY_KEY, open_session
+from ..sandbox._callbacks import ANY_KEY, open_session, send_request
 from ..sandbox._pages import is_of_browser
 from ..sandbox._settings import HostPolicy
 from ..testing import sign_callback
@@ -62,9 +60,8 @@ if TYPE_CHECKING:
 #: Twice the age that `CallbackVerifier` accepts.
 _STALE_AGE: Final = timedelta(minutes=10)
 
-#: Characters of a response that are shown, and bytes of it that are read.
+#: Characters of a response that are shown.
 _MAX_SHOWN: Final = 2000
-_MAX_ANSWER: Final = 64 * 1024
 _ACCEPTED: Final = range(200, 300)
 _BAD_GATEWAY: Final = 502
 
@@ -115,11 +112,9 @@ class CallbackOptions:
 
     @property
     def method(self) -> str:
-        """Return the HTTP method: GET, as Aurpay documents it, or POST."""
         return "POST" if self.post else "GET"
 
     def headers(self, url: str, keys: CallbackKeys) -> dict[str, str]:
-        """Return the documented headers, signed for a URL."""
         secret = keys.secret.reveal()
         headers = sign_callback(
             self.registered or url,
@@ -210,8 +205,6 @@ def _show_answer(
 
 
 class Answer(NamedTuple):
-    """A response, or the error if there was none."""
-
     status: int | None
     body: bytes
     error: str | None
@@ -221,44 +214,17 @@ class Answer(NamedTuple):
 async def send(
     method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes = b""
 ) -> Answer:
-    """Send one request with its URL unchanged; do not follow redirects.
-
-    A failure is returned as ``error`` of the answer.
-    """
     began = perf_counter()
-    status, received, problem = None, b"", None
-    try:
-        async with (
-            open_session(auto_decompress=True) as session,
-            session.request(
-                method,
-                URL(url, encoded=True),
-                headers=[*headers],
-                # aiohttp warns about large bodies of type bytes.
-                data=BytesIO(body) if body else None,
-                allow_redirects=False,
-            ) as response,
-        ):
-            status = response.status
-            received = await _read_start(response.content)
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        problem = f"{type(error).__name__}: {error}"
+    async with open_session(auto_decompress=True) as session:
+        target = URL(url, encoded=True)
+        status, problem, received = await send_request(
+            session, method, target, headers, body
+        )
     return Answer(status, received, problem, perf_counter() - began)
 
 
-async def _read_start(content: aiohttp.StreamReader) -> bytes:
-    try:
-        return await content.readexactly(_MAX_ANSWER)
-    except asyncio.IncompleteReadError as error:
-        return error.partial
-
-
 def require_sendable(url: str, *, anywhere: bool) -> None:
-    """Reject a URL that would be changed when sent, or is not on this machine.
-
-    Raises:
-        UrlError: with the problem.
-    """
+    """Reject a URL that would be changed when sent, or is not on this machine."""
     scheme, host, port = parse_origin(url)
     require_secure((scheme, host, port))
     if not anywhere and not is_loopback(host):
@@ -298,8 +264,6 @@ class ListenOptions:
 
 
 class _Forwarded(NamedTuple):
-    """A request to the listener, and its answer."""
-
     at: datetime
     method: str
     #: Without the query.
@@ -399,12 +363,7 @@ def _forwarded_headers(request: web.Request) -> Iterator[tuple[str, str]]:
 
 
 def _require_shop(forward_to: str) -> str:
-    """Return the origin of a shop on this machine.
-
-    Raises:
-        ConfigurationError: if it has a path, which no signature would cover.
-        InvalidRequestError: if it is on another machine.
-    """
+    """Return the origin of a shop on this machine; no signature would cover a path."""
     shop = format_origin(require_origin(forward_to, "--forward-to"))
     try:
         require_sendable(f"{shop}/", anywhere=False)

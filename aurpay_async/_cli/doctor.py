@@ -53,8 +53,6 @@ if TYPE_CHECKING:
 
 
 class Finding(NamedTuple):
-    """One line of the report."""
-
     name: str
     verdict: Literal["ok", "warning", "problem"]
     found: str
@@ -149,7 +147,6 @@ def check_request_signatures() -> Finding:
 
 
 def check_callback_signatures() -> Finding:
-    """Sign and verify a known callback, and compare its signature."""
     secret = "example-callback-secret"  # noqa: S105 - made up
     headers = sign_callback(_CALLBACK_URL, secret=secret, now=_SIGNED_AT)
     verifier = CallbackVerifier(secrets=[secret], clock=FakeClock(_SIGNED_AT))
@@ -406,7 +403,6 @@ def _reason(error: Exception) -> str:
 
 
 async def check_database() -> Finding:
-    """Check that the order store's database answers and has its tables."""
     if secret_from_env(DATABASE) is None:
         return Finding("database", "ok", f"{DATABASE} is not set")
     try:

@@ -117,8 +117,6 @@ _BTC_AMOUNT = re.compile(
 
 
 class VerifyCheck(NamedTuple):
-    """The result of one check."""
-
     name: str
     verdict: Literal["ok", "failed", "skipped"]
     found: str

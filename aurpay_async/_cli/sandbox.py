@@ -213,7 +213,6 @@ def make_sandbox(options: SandboxOptions) -> Sandbox:
 
 
 def sandbox_members(sandbox: Sandbox, options: SandboxOptions) -> dict[str, object]:
-    """Return the addresses and settings of a sandbox as JSON."""
     return {
         "base_url": sandbox.base_url,
         "page_url": f"{_public_url(sandbox, options)}/",
@@ -261,7 +260,6 @@ def _parse_start(text: str | None) -> datetime | None:
 
 
 def _credentials(*, required: bool) -> dict[str, Any]:
-    """Return the credentials of the environment if the sandbox requires them."""
     if not required:
         return {}
     auth_from_env()  # reports credentials that are missing or incomplete

@@ -65,19 +65,13 @@ _MEANINGS: Final[Mapping[AttemptState, str]] = {
 
 
 class Step(NamedTuple):
-    """A next step, and the command that does it."""
-
     advice: str
     command: str | None = None
 
 
 @asynccontextmanager
 async def open_rows(option: Secret | None) -> AsyncGenerator[Rows, None]:
-    """Open the order store of ``--database``, without a client and its secrets.
-
-    Raises:
-        ConfigurationError: the database cannot be used, or has no such tables.
-    """
+    """Open the order store of ``--database``, without a client and its secrets."""
     async with open_database(option) as database:
         if not await fits(database):
             problem = "the database lacks tables or columns of the order store"
@@ -137,17 +131,15 @@ def attempt_members(attempt: Attempt) -> dict[str, object]:
 def _show_history(output: Output, history: History) -> None:
     record = history.record
     paid = record.paid_attempt_id
-    output.rows(
-        [
-            Row("price", f"{record.price:f} {record.currency}"),
-            Row("paid", "no" if paid is None else f"by attempt {paid}"),
-            Row("attempts", f"{len(record.attempts)}, newest first"),
-        ],
-        f"Reference {record.reference}",
-    )
+    rows = [
+        Row("price", f"{record.price:f} {record.currency}"),
+        Row("paid", "no" if paid is None else f"by attempt {paid}"),
+        Row("attempts", f"{len(record.attempts)}, newest first"),
+    ]
+    output.rows(rows, f"Reference {record.reference}")
     for attempt in record.attempts:
         inbox = history.inbox.get(attempt.attempt_id)
-        rows = _attempt_rows(attempt, inbox, record.now, paid)
+        rows = [*_attempt_rows(attempt, inbox, record.now, paid)]
         output.rows(rows, f"Attempt {attempt.attempt_id}")
 
 
@@ -165,8 +157,8 @@ def _attempt_rows(
     for order_id, status in attempt.candidates.items():
         yield Row("candidate", f"{order_id}, {status}", "warning")
     if attempt.hinted_order_id is not None:
-        hint = f"{attempt.hinted_order_id}, according to a callback's unsigned body"
-        yield Row("hint", hint)
+        source = "according to a callback's unsigned body"
+        yield Row("hint", f"{attempt.hinted_order_id}, {source}")
     if attempt.payment_hash is not None:
         yield Row("payment hash", attempt.payment_hash)
     yield Row("created", when(attempt.created_at, now))
@@ -209,7 +201,6 @@ def _inbox_row(attempt: Attempt, inbox: InboxRow | None, now: datetime) -> Row:
 
 
 def _steps(history: History) -> Iterator[Step]:
-    """Return the next steps for a reference, those of its newest attempt first."""
     steps = [
         step
         for attempt in history.record.attempts
@@ -219,35 +210,29 @@ def _steps(history: History) -> Iterator[Step]:
 
 
 def steps_for(attempt: Attempt, inbox: InboxRow | None) -> Iterator[Step]:
-    order_id = attempt.order_id
+    order_id, state, status = attempt.order_id, attempt.state, attempt.status
     show = None if order_id is None else f"aurpay order show {quote(order_id)}"
-    reconcile = f"aurpay store reconcile {quote(attempt.reference)}"
-    if attempt.state is _State.PAID:
+    if state is _State.PAID:
         yield Step(_advice_if_paid(inbox))
         yield Step("see whether Aurpay still has it as paid", show)
     elif inbox is not None and inbox.handled in _PAID_WITHOUT_PROOF:
-        yield Step(
-            "your handler received this payment before Aurpay confirmed it: deliver "
-            "nothing until Aurpay has the order as paid",
-            show,
-        )
-    if attempt.state is _State.DUPLICATE and order_id is not None:
+        early = "your handler received this payment before Aurpay confirmed it"
+        yield Step(f"{early}: deliver nothing until Aurpay has the order as paid", show)
+    if state is _State.DUPLICATE and order_id is not None:
         yield Step("refund it", f"aurpay order refund {quote(order_id)}")
-    elif attempt.state in UNIDENTIFIED and attempt.state is not _State.UNKNOWN:
+    elif state in UNIDENTIFIED and state is not _State.UNKNOWN:
         yield from _steps_to_identify(attempt)
-    elif attempt.status is not None and attempt.status.is_paid is None:
-        yield Step(
-            f"Aurpay does not document the status {attempt.status}: ask Aurpay whether "
-            "it is paid",
-            show,
+    elif status is not None and status.is_paid is None:
+        unknown = f"Aurpay does not document the status {status}"
+        yield Step(f"{unknown}: ask Aurpay whether it is paid", show)
+    elif state in _ADVICE_BEFORE_PAYMENT:
+        command = f"aurpay store reconcile {quote(attempt.reference)}"
+        yield Step(_ADVICE_BEFORE_PAYMENT[state], command)
+    elif state is _State.NOT_FOUND:
+        advice = (
+            "if the payer proves a payment, find its order at Aurpay, and assign it"
         )
-    elif attempt.state in _ADVICE_BEFORE_PAYMENT:
-        yield Step(_ADVICE_BEFORE_PAYMENT[attempt.state], reconcile)
-    elif attempt.state is _State.NOT_FOUND:
-        yield Step(
-            "if the payer proves a payment, find its order at Aurpay, and assign it",
-            _resolve_command(attempt, "ORDER_ID"),
-        )
+        yield Step(advice, _resolve_command(attempt, "ORDER_ID"))
 
 
 #: What the inbox records if a handler received a payment that Aurpay had not confirmed.
@@ -268,9 +253,9 @@ def _advice_if_paid(inbox: InboxRow | None) -> str:
     if inbox is not None and inbox.busy_until is not None:
         return "your handler is running: look again after its lease"
     if inbox is not None and inbox.handled == "paid":
+        missing = "search your own tables and logs for the reference"
         return (
-            "your handler has handled the payment: if the goods are missing, search "
-            "your own tables and logs for the reference"
+            f"your handler has handled the payment: if the goods are missing, {missing}"
         )
     return (
         "no callback recorded this payment, so reconciliation did, with your on_change "
@@ -335,8 +320,7 @@ async def list_for_review(
         Step(_to_decide(one, attempts), f"aurpay store show {quote(one.reference)}")
         for one in attempts
     ]
-    _show_attempts(output, attempts, steps)
-    return FAILED if attempts else 0
+    return _show_attempts(output, attempts, steps)
 
 
 def _to_decide(attempt: Attempt, attempts: Sequence[Attempt]) -> str:
@@ -362,8 +346,7 @@ async def list_duplicates(
         for attempt in attempts
         if (order_id := attempt.order_id) is not None
     ]
-    _show_attempts(output, attempts, steps)
-    return FAILED if attempts else 0
+    return _show_attempts(output, attempts, steps)
 
 
 _COLUMNS: Final = {"reference": 20, "state": 16, "order": 20, "status": 9, "created": 0}
@@ -371,7 +354,7 @@ _COLUMNS: Final = {"reference": 20, "state": 16, "order": 20, "status": 9, "crea
 
 def _show_attempts(
     output: Output, attempts: Sequence[Attempt], steps: Sequence[Step]
-) -> None:
+) -> int:
     output.json(
         "attempts",
         attempts=[attempt_members(attempt) for attempt in attempts],
@@ -383,16 +366,12 @@ def _show_attempts(
     if steps:
         output.line()
         _show_steps(output, steps)
+    return FAILED if attempts else 0
 
 
-def _cells(attempt: Attempt) -> tuple[str, ...]:
-    return (
-        attempt.reference,
-        attempt.state,
-        attempt.order_id or "-",
-        attempt.status or "-",
-        moment(attempt.created_at),
-    )
+def _cells(attempt: Attempt) -> list[str]:
+    cells = [attempt.reference, attempt.state, attempt.order_id, attempt.status]
+    return [*(cell or "-" for cell in cells), moment(attempt.created_at)]
 
 
 def prune_references(
@@ -488,13 +467,9 @@ async def reconcile_orders(
                 on_change=_leave_to_program,
             )
         review = [one for name in references for one in await _to_review(rows, name)]
-    changes: list[Change] = []
-    failures: list[Failure] = []
-    for one in done.failures:
-        if isinstance(one.error, _LeftToProgram):
-            changes += one.error.args
-        else:
-            failures.append(one)
+    left = [one for one in done.failures if isinstance(one.error, _LeftToProgram)]
+    changes: list[Change] = [one.error.args[0] for one in left]
+    failures = [one for one in done.failures if one not in left]
     output.json(
         "reconciliation",
         **pick(done, "polled more"),
@@ -513,7 +488,6 @@ async def reconcile_orders(
 
 
 async def _to_review(rows: Rows, reference: str) -> list[Attempt]:
-    """Return the attempts of a queried reference with a candidate that may be paid."""
     attempts = await rows.of(reference)
     return [one for one in attempts if attention_for(one) is Attention.REVIEW]
 
@@ -523,14 +497,13 @@ async def _make_due(rows: Rows, reference: str) -> int:
     attempts = await rows.of(reference)
     if not attempts:
         raise _unknown(reference)
-    return sum(
-        [
-            await rows.plan_poll(attempt, _FIRST)
-            for attempt in attempts
-            if attempt.order_id is not None
-            or (attempt.created_here and attempt.state in _SEARCHED)
-        ]
-    )
+    due = [
+        attempt
+        for attempt in attempts
+        if attempt.order_id is not None
+        or (attempt.created_here and attempt.state in _SEARCHED)
+    ]
+    return sum([await rows.plan_poll(attempt, _FIRST) for attempt in due])
 
 
 def _change_members(change: Change) -> dict[str, object]:
@@ -568,11 +541,9 @@ def _show_reconciliation(
     rest = "; more are due" if done.more else ""
     output.status(f"queried: {done.polled}; changed: {len(changes)}{rest}", "")
     if changes:
-        output.status(
-            "nothing was recorded: the next run of your program (OrderStore.run) "
-            "records these changes and fulfils what is paid",
-            "",
-        )
+        run = "the next run of your program (OrderStore.run)"
+        recorded = f"{run} records these changes and fulfils what is paid"
+        output.status(f"nothing was recorded: {recorded}", "")
 
 
 def resolve_attempt(
@@ -588,9 +559,8 @@ def resolve_attempt(
     output: Output = TEXT,
 ) -> int:
     if no_order is (order_id is not None):
-        raise InvalidRequestError(
-            "give an order id or --no-order, and not both", field="order_id"
-        )
+        problem = "give an order id or --no-order, and not both"
+        raise InvalidRequestError(problem, field="order_id")
     show = f"aurpay store show {quote(attempt_id)}"
     if not yes and (code := require_terminal(output, show)):
         return code
@@ -625,33 +595,25 @@ async def _prepare(
 
 def _resolution_plan(decision: _Decision) -> Plan:
     attempt, order, history = decision
-    inbox = history.inbox.get(attempt.attempt_id)
+    inbox, record = history.inbox.get(attempt.attempt_id), history.record
     title = f"Attempt {attempt.attempt_id} of {attempt.reference}"
-    rows = [*_attempt_rows(attempt, inbox, history.record.now)]
+    rows = [*_attempt_rows(attempt, inbox, record.now)]
     if order is None:
         return Plan(title, rows, "Record that it has created no order?")
     rows += [Row("assign", order.order_id), *detail_rows(order)]
     if order.status.is_paid:
         effect = f"{attempt.reference} counts as paid, and no program learns of it"
-        if history.record.paid_attempt_id is not None:
+        if record.paid_attempt_id is not None:
             effect = "a duplicate payment, to be refunded"
         rows.append(Row("effect", effect, "warning"))
-        rows += _rows_of_others(decision)
+        # A payer has seen the invoices of these orders, and can still pay them.
+        others = (_State.PAYABLE, _State.OVERDUE)
+        for other in record.attempts:
+            if other.state in others and other is not attempt:
+                ends = f"can be paid until {until(other.payable_until, record.now)}"
+                effect = f"{other.order_id} {ends}; its payment would be a duplicate"
+                rows.append(Row("other order", effect, "warning"))
     return Plan(title, rows, f"Assign order {order.order_id} to it?")
-
-
-def _rows_of_others(decision: _Decision) -> Iterator[Row]:
-    """Return the other orders of the reference that a payer can still pay."""
-    now = decision.history.record.now
-    for other in decision.history.record.attempts:
-        if other.state in _SHOWN and other is not decision.attempt:
-            ends = f"can be paid until {until(other.payable_until, now)}"
-            effect = f"{other.order_id} {ends}; its payment would be a duplicate"
-            yield Row("other order", effect, "warning")
-
-
-#: States in which a payer has seen the invoice, and can still pay it.
-_SHOWN: Final = (_State.PAYABLE, _State.OVERDUE)
 
 
 async def _record(output: Output, database: Secret | None, decision: _Decision) -> int:

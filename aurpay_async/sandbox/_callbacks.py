@@ -72,8 +72,6 @@ ANY_KEY: Final = "sandbox-api-key"
 
 @attrs.frozen(kw_only=True)
 class CallbackRequest:
-    """A callback before it is sent."""
-
     order: SandboxOrder
     kind: CallbackKind
     method: str
@@ -128,7 +126,6 @@ def build_callback(
 
 
 def has_callback_url(order: SandboxOrder, kind: CallbackKind) -> bool:
-    """Return whether the order has a URL for this kind of callback."""
     return _KINDS[kind][0] in order.urls
 
 
@@ -146,7 +143,7 @@ def to_json(fields: dict[str, object]) -> bytes:
 #: Aurpay's own timeout for callbacks is not known.
 _TIMEOUT_S: Final = 10
 
-#: Only the status of a response is used; this much of its body is read.
+#: This much of the body of a response is read.
 _MAX_RESPONSE: Final = 64 * 1024
 
 #: Path and query as a request line can carry them, byte for byte as they were signed.
@@ -259,26 +256,14 @@ class CallbackSender:
         origin = _origin(callback.url)
         if self._is_open and origin in self._apps:
             return await _call_app(self._apps[origin], origin, callback)
-        status = None
         try:
-            async with self._open_session().request(
-                callback.method,
-                self._target(callback.url),
-                headers=callback.headers,
-                # aiohttp warns of large bodies that are bytes.
-                data=BytesIO(callback.body) if callback.body else None,
-                allow_redirects=False,
-            ) as response:
-                status = response.status
-                with suppress(asyncio.IncompleteReadError):
-                    await response.content.readexactly(_MAX_RESPONSE)
+            session, target = self._open_session(), self._target(callback.url)
         except _NotSentError as error:
             return None, f"not sent: {error}"
-        except aiohttp.ClientResponseError as error:  # its text contains the URL
-            return status, f"{type(error).__name__}: {error.message}"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return status, f"{type(error).__name__}: {error}"
-        return status, None
+        status, problem, _ = await send_request(
+            session, callback.method, target, callback.headers, callback.body
+        )
+        return status, problem
 
     def _target(self, url: str) -> URL:
         """Return the URL if its host is allowed and it can be sent as it is written."""
@@ -316,6 +301,34 @@ def open_session(*, auto_decompress: bool) -> aiohttp.ClientSession:
         auto_decompress=auto_decompress,
         middlewares=(_send_once,),
     )
+
+
+async def send_request(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: URL,
+    headers: Iterable[tuple[str, str]],
+    body: bytes,
+) -> tuple[int | None, str | None, bytes]:
+    """Send a request once, and return status, problem and body of its response."""
+    status, problem, received = None, None, b""
+    try:
+        async with session.request(
+            method,
+            url,
+            headers=[*headers],
+            # aiohttp warns of large bodies that are bytes.
+            data=BytesIO(body) if body else None,
+            allow_redirects=False,
+        ) as response:
+            status = response.status
+            received = await response.content.readexactly(_MAX_RESPONSE)
+    except asyncio.IncompleteReadError as error:
+        received = error.partial
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        # The text of some errors contains the URL; their message does not.
+        problem = f"{type(error).__name__}: {getattr(error, 'message', error)}"
+    return status, problem, received
 
 
 def _origin(url: str) -> Origin | None:

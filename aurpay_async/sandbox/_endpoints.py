@@ -61,7 +61,6 @@ class ApiRequest:
 
     @property
     def fields(self) -> Mapping[str, object]:
-        """Return the fields of the body."""
         try:
             fields = json.loads(self.body, parse_float=Decimal)
         except (ValueError, ArithmeticError, RecursionError):
@@ -184,7 +183,6 @@ class Api:
 
 
 def _page(query: Mapping[str, str]) -> tuple[int, int]:
-    """Return number and size of the requested page."""
     size = _number("size", query, _SIZE, _MAX_SIZE)
     return _number("page", query, 1, _MAX_PAGE), size
 

@@ -35,7 +35,6 @@ class RawConnection:
 
     @property
     def is_open(self) -> bool:
-        """Return whether the client is connected and the sandbox is running."""
         return not (self._transport.is_closing() or self._stopped.is_set())
 
     async def write(self, data: bytes) -> None:
@@ -73,7 +72,6 @@ _close, _reset = RawConnection.close, RawConnection.reset
 
 
 def _head(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """Return status line and headers of a complete response."""
     content = ("Content-Type: application/json", f"Content-Length: {len(body)}")
     return "\r\n".join([f"HTTP/1.1 {status}", *content, *headers, "", ""]).encode()
 
@@ -107,7 +105,6 @@ _STATUS_NAME: Final = re.compile(r"10[023]|[2-5][0-9]{2}", re.ASCII)
 
 
 def parse_fault(text: str) -> Fault:
-    """Parse a request fault."""
     created = _CREATED in REQUEST_FAULTS.require_str(text)
     fault = REQUEST_FAULTS.parse(text.replace(_CREATED, "", 1))
     if fault.name == RESET and created:

@@ -64,8 +64,6 @@ class FaultSpec(Generic[P]):
 
 
 class FaultRegistry(dict[str, FaultSpec[P]]):
-    """The faults of one kind, by name."""
-
     def __init__(self, noun: str, hint: str) -> None:
         """Begin without faults; ``{names}`` in `hint` stands for their names."""
         super().__init__()
@@ -118,7 +116,6 @@ class FaultRegistry(dict[str, FaultSpec[P]]):
         return attrs.evolve(spec, name=name, options=options)
 
     def error(self, problem: str) -> InvalidRequestError:
-        """Return the error for a problem, with the valid names."""
         hint = self._hint.format(names=", ".join(self))
         field = self.noun.replace(" ", "_")
         return InvalidRequestError(problem, field=field, hint=hint)
@@ -226,8 +223,6 @@ class CallbackFaults(FaultQueue[Deliver]):
 
 @attrs.frozen
 class Delivery:
-    """A callback that is delivered with a fault."""
-
     sender: CallbackSender
     order: SandboxOrder
     kind: CallbackKind

@@ -136,7 +136,6 @@ class Ledger:
                 self._by_checkout[order.checkout] = order.order_id
 
     def create_checkout(self, fields: Fields, api_key: str | None) -> Checkout:
-        """Create a checkout page from the fields of a request."""
         request = parse_order_request(fields, self._rates, api_key)
         number = len(self._checkouts) + 1
         token = self._random_bytes("checkout", number, "token").hex()[:32]
@@ -171,14 +170,12 @@ class Ledger:
     def create(
         self, fields: Fields, now: datetime, api_key: str | None = None
     ) -> SandboxOrder:
-        """Create a Lightning order from the fields of a request."""
         request = parse_order_request(fields, self._rates, api_key, has_options=False)
         return self._add(request, LIGHTNING, now)
 
     def create_payment(
         self, fields: Fields, now: datetime, api_key: str | None = None
     ) -> SandboxOrder:
-        """Create an order in another coin from the fields of a request."""
         coin = find_coin(fields)
         request = parse_order_request(fields, self._rates, api_key, prefix="vs_")
         return self._add(request, coin, now)
@@ -280,7 +277,6 @@ class Ledger:
     def change_status(
         self, order_id: str, change: StatusChange, now: datetime
     ) -> SandboxOrder:
-        """Change the status of an order."""
         order = self._require(order_id)
         participle, statuses = _TRANSITIONS[change]
         status = statuses.get(order.status)

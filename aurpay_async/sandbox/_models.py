@@ -382,7 +382,6 @@ class SandboxClock:
 
 
 def advance(clock: Clock, seconds: float) -> None:
-    """Move a clock of any type forward."""
     if not 0 <= seconds <= MAX_ADVANCE_S:
         problem = f"must be 0 to {MAX_ADVANCE_S} seconds"
         raise InvalidRequestError(problem, field="advance_s")

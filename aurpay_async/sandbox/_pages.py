@@ -98,7 +98,6 @@ class PageGuard:
     host_policy: HostPolicy
 
     def require_host(self, request: web.Request) -> None:
-        """Require a Host header of the sandbox."""
         if "Callback-Token" in request.headers:
             raise _forbidden("the sandbox receives no callbacks")
         if not self.host_policy.accepts_host(request.headers.get("Host", "")):

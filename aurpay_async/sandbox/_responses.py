@@ -42,7 +42,6 @@ USER_ID: Final = "mct-5a9db0c5a9db"
 
 
 def created(order: SandboxOrder, amounts: Amounts, base_url: str) -> dict[str, object]:
-    """Return the data of a created Lightning order."""
     numbers = amounts == "number"
     data: dict[str, object] = {
         "order_id": order.order_id,
@@ -59,7 +58,6 @@ def created(order: SandboxOrder, amounts: Amounts, base_url: str) -> dict[str, o
 
 
 def payment(order: SandboxOrder, base_url: str) -> dict[str, object]:
-    """Return the data of a created order in another coin."""
     return {
         "order_id": order.order_id,
         "status": order.status,
@@ -211,7 +209,6 @@ def checkout(order: SandboxOrder, *, qr: bool) -> View:
 
 
 def choice(checkout: Checkout, order: SandboxOrder | None) -> View:
-    """Return the coins of a checkout page, and the order if a coin was chosen."""
     coins = [{"name": coin.name, "chain": coin.chain_name} for coin in COINS.values()]
     return {
         "price": f"{checkout.price:f}",

@@ -106,7 +106,6 @@ class HostPolicy:
         return f"[{host}]" if ":" in host else host
 
     def accepts_host(self, host_header: str) -> bool:
-        """Return whether a ``Host`` header names this sandbox."""
         match = _HOST_HEADER.fullmatch(host_header)
         if match is None:
             return False
@@ -139,7 +138,6 @@ class HostPolicy:
         return is_loopback(host) or host.lower() in self.callback_hosts
 
     def is_own_address(self, host: str, port: int | None, own_port: int) -> bool:
-        """Return whether a callback to this host and port would reach this sandbox."""
         host = host.lower()
         if self.public_origin is not None and (host, port) == self.public_origin[1:]:
             return True
@@ -314,7 +312,6 @@ def parse_host_policy(
     allowed_hosts: Iterable[str] = (),
     public_url: str | None = None,
 ) -> HostPolicy:
-    """Return the host policy of these options."""
     policy = HostPolicy(
         host=_host("host", host),
         callback_hosts=_hosts("callback_hosts", callback_hosts),

@@ -144,7 +144,6 @@ class State:
             raise ConfigurationError(f"the file contains {problem}") from None
 
     def close(self) -> None:
-        """Close the file. The state stays readable."""
         if self._storage is not None:
             self._storage.close()
 
@@ -187,8 +186,6 @@ class Activity:
 
 @final
 class Simulator:
-    """Ledger, clock, faults, callbacks and storage of one sandbox."""
-
     #: Called with each activity; it must not raise.
     subscriber: Callable[[Activity], None] | None = None
 

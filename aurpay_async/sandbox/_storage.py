@@ -73,7 +73,6 @@ def dump(value: object) -> str:
 
 
 def read_record(record: type[R], fields: object) -> R:
-    """Build a record from its decoded JSON."""
     try:
         return _converter().structure(fields, record)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -84,8 +83,6 @@ R = TypeVar("R", bound=attrs.AttrsInstance)
 
 
 class Persistent(Protocol):
-    """State that can be stored."""
-
     def attach(self, storage: Storage) -> None:
         """Load the stored records, and store each change from now on."""
         ...
