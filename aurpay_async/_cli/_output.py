@@ -58,11 +58,7 @@ def pick(record: object, names: str) -> dict[str, Any]:
 
 
 def to_json(members: Mapping[str, object]) -> str:
-    """Return one line of JSON in printable ASCII.
-
-    Decimals are strings without an exponent, so that nothing rounds them; times are
-    ISO 8601.
-    """
+    """Return one line of JSON in printable ASCII; decimals are strings, to be exact."""
     # The json module escapes everything that is not ASCII, but leaves DEL as it is.
     return json.dumps(members, default=_json_value).replace("\x7f", "\\u007f")
 
@@ -84,11 +80,7 @@ def moment(time: datetime | None) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """Parse an ISO 8601 time; without a zone it is UTC.
-
-    Raises:
-        ValueError: if it is not a time.
-    """
+    """Parse an ISO 8601 time, or raise ValueError; without a zone it is UTC."""
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
@@ -185,10 +177,7 @@ class Output:
     _is_waiting: bool = attrs.field(default=False, init=False)
 
     def load_console(self) -> None:
-        """Import rich if it is needed, which is slow: run this in a thread.
-
-        A server calls it when it already answers requests.
-        """
+        """Import rich if it is needed, which is slow: a server does it in a thread."""
         if self.output_format == "text":
             _ = self._consoles
 
@@ -269,13 +258,7 @@ class Output:
         self.rows(rows, stderr=True)
 
     def question(self, title: str, rows: Iterable[Row], text: str) -> None:
-        """Print a question on standard error, also if the answers are JSON.
-
-        Args:
-            title: The heading.
-            rows: What has to be known to decide.
-            text: The question; the user types the reply after it.
-        """
+        """Print a question on standard error, also if the answers are JSON."""
         self.rows(rows, title, stderr=True)
         self._print(("  ", ""), (text, "bold"), stderr=True, end="")
 
@@ -336,10 +319,7 @@ class Output:
 
     @cached_property
     def _consoles(self) -> tuple[Console, Console]:
-        """Return the consoles of standard output and of standard error.
-
-        Rich itself handles ``NO_COLOR``, ``TERM`` and pipes.
-        """
+        """Return the consoles of standard output and of standard error."""
         # If segno is missing, that is reported at once.
         import segno  # noqa: F401  # pyright: ignore[reportUnusedImport]
         from rich.console import Console

@@ -43,7 +43,7 @@ from ._output import TEXT, Output, Row, redacted, span
 from ._views import BACKENDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from aiohttp.connector import Connection
 
@@ -106,11 +106,6 @@ def check_local() -> Iterator[Finding]:
 
 
 def configured_origin() -> Origin:
-    """Return the configured origin of the API.
-
-    Raises:
-        ConfigurationError: if ``AURPAY_BASE_URL`` or ``AURPAY_ALLOW_HTTP`` is invalid.
-    """
     return require_origin(
         os.environ.get("AURPAY_BASE_URL") or BASE_URL,
         "AURPAY_BASE_URL",
@@ -182,8 +177,6 @@ def check_credentials() -> Finding:
 def check_callback_keys() -> Finding:
     names = (CALLBACK_TOKEN, CALLBACK_SECRET)
     given = {name: keys for name in names if (keys := secrets_from_env(name))}
-    if not given:
-        return Finding("callback keys", "ok", "none are set")
     try:
         for values in given.values():
             CallbackVerifier(secrets=values)
@@ -191,30 +184,35 @@ def check_callback_keys() -> Finding:
         found = "one of them is not plain ASCII"
         return Finding("callback keys", "problem", found, "Copy it again.")
     found = " and ".join(_counted(*each) for each in given.items())
-    return Finding("callback keys", "ok", f"{found}, well-formed")
+    found = f"{found}, well-formed" if given else "none are set"
+    return Finding("callback keys", "ok", found)
 
 
 def _counted(name: str, values: Sequence[Secret]) -> str:
     return name if len(values) == 1 else f"{name} ({len(values)} values)"
 
 
-def check_reference_key() -> Finding:
+def _attempt(name: str, advice: str, describe: Callable[[], str]) -> Finding:
+    """Return a description as a finding, or the advice if a setting is invalid."""
     try:
-        keys = keys_from_env()
+        return Finding(name, "ok", describe())
     except ConfigurationError as error:
-        return Finding("reference key", "problem", str(error), "Generate another key.")
-    if keys is None:
-        return Finding("reference key", "ok", "not set")
-    name = _counted("AURPAY_REFERENCE_KEY", keys)
-    return Finding("reference key", "ok", f"{name}, well-formed")
+        return Finding(name, "problem", str(error), advice)
+
+
+def check_reference_key() -> Finding:
+    def describe() -> str:
+        keys = keys_from_env()
+        named = "" if keys is None else _counted("AURPAY_REFERENCE_KEY", keys)
+        return f"{named}, well-formed" if named else "not set"
+
+    return _attempt("reference key", "Generate another key.", describe)
 
 
 def check_base_url() -> Finding:
-    try:
-        origin = configured_origin()
-    except ConfigurationError as error:
-        return Finding("base url", "problem", str(error), "Correct or unset it.")
-    return Finding("base url", "ok", format_origin(origin))
+    return _attempt(
+        "base url", "Correct or unset it.", lambda: format_origin(configured_origin())
+    )
 
 
 def check_network() -> Finding:
@@ -324,13 +322,15 @@ async def probe(origin: Origin) -> list[Finding]:
         advice = "Stop: check the clock, the proxy and the trusted certificates."
         return [Finding("connection", "problem", found, advice)]
     except (aiohttp.ClientError, OSError) as error:
-        name = "clock" if findings else "connection"
-        found = f"cannot connect to port {origin[2]}: {_reason(error)}"
-        advice = "Check the network and the firewall, and whether a proxy is needed."
         if findings:
             found = f"no HTTP response: {_reason(error)}"
-            advice = "Check AURPAY_BASE_URL."
-        findings.append(Finding(name, "problem", found, advice))
+            return [
+                *findings,
+                Finding("clock", "problem", found, "Check AURPAY_BASE_URL."),
+            ]
+        found = f"cannot connect to port {origin[2]}: {_reason(error)}"
+        advice = "Check the network and the firewall, and whether a proxy is needed."
+        return [Finding("connection", "problem", found, advice)]
     return findings
 
 

@@ -86,22 +86,22 @@ class Sandbox(_settings.Settings):
     @property
     def requests(self) -> Sequence[ReceivedRequest]:
         """Return the received requests in order, except those with a live key."""
-        return self._simulator.state.requests
+        return self._simulator.requests
 
     @property
     def faults(self) -> Faults:
         """Return the faults of later requests: ``faults.push("503", "reset")``."""
-        return self._simulator.state.faults
+        return self._simulator.faults
 
     @property
     def orders(self) -> Mapping[str, SandboxOrder]:
         """Return the orders by id."""
-        return self._simulator.state.orders
+        return self._simulator.orders
 
     @property
     def withdrawals(self) -> Mapping[str, SandboxWithdrawal]:
         """Return the foreign invoices that were paid, by payment hash."""
-        return self._simulator.state.withdrawals
+        return self._simulator.withdrawals
 
     @property
     def transactions(self) -> Sequence[SandboxTransaction]:
@@ -111,12 +111,12 @@ class Sandbox(_settings.Settings):
     @property
     def callbacks(self) -> Sequence[SentCallback]:
         """Return the attempts to deliver callbacks, in the order of their end."""
-        return self._simulator.state.callbacks
+        return self._simulator.callbacks
 
     @property
     def callback_faults(self) -> CallbackFaults:
         """Return the faults of later callbacks: ``callback_faults.push("twice")``."""
-        return self._simulator.state.callback_faults
+        return self._simulator.callback_faults
 
     @property
     def payee(self) -> str:
@@ -302,7 +302,7 @@ class Sandbox(_settings.Settings):
                 chosen there.
         """
         token = pay_url.rpartition("?token=")[2]
-        if token not in self._simulator.state.checkouts:
+        if token not in self._simulator.checkouts:
             problem = "not the URL of a checkout page of this sandbox"
             raise InvalidRequestError(problem, field="pay_url")
         return self._simulator.ledger.choose(token, coin, self.clock.now())

@@ -141,7 +141,7 @@ class Api:
         return responses.detail(self._simulator.ledger.find(request.order_id))
 
     async def _list_orders(self, request: ApiRequest) -> Data:
-        orders = self._simulator.state.orders
+        orders = self._simulator.orders
         return responses.page(
             orders.by_age(),
             *_page(request.query),
@@ -168,7 +168,7 @@ class Api:
         return responses.page(rows, *_page(request.query), responses.transaction)
 
     async def _list_currencies(self, _: ApiRequest) -> Data:
-        return {"currencies": [*self._simulator.state.rates]}
+        return {"currencies": [*self._simulator.settings.rates]}
 
     async def _withdraw(self, request: ApiRequest) -> Data:
         self._simulator.account.withdraw(request.fields, self._simulator.clock.now())
@@ -282,7 +282,7 @@ class Control:
 
     def shared_routes(self) -> list[web.RouteDef]:
         """Return the routes that the sandbox's own page has under its guard as well."""
-        state = self.simulator.state
+        state = self.simulator
         return [
             web.post("/clock", self._advance),
             *_queue_routes("faults", state.faults),
@@ -298,15 +298,15 @@ class Control:
         return await self._show_time(request)
 
     async def _show_rates(self, _: web.Request) -> web.Response:
-        rates = self.simulator.state.rates.items()
+        rates = self.simulator.settings.rates.items()
         return web.json_response({name: f"{rate:f}" for name, rate in rates})
 
     async def _set_rates(self, request: web.Request) -> web.Response:
-        self.simulator.state.rates.update(parse_rates(await request.read()))
+        self.simulator.settings.rates.update(parse_rates(await request.read()))
         return await self._show_rates(request)
 
     async def _show_callbacks(self, _: web.Request) -> web.Response:
-        return _callbacks_response(self.simulator.state.callbacks)
+        return _callbacks_response(self.simulator.callbacks)
 
     async def _resend(self, request: web.Request) -> web.Response:
         number = int(request.match_info["number"])

@@ -293,7 +293,7 @@ class Pages:
         return app
 
     def _overview(self) -> Mapping[str, object]:
-        state = self.simulator.state
+        state = self.simulator
         return {
             "orders": responses.orders(state.orders),
             "requests": responses.numbered(state.requests, responses.request),

@@ -81,7 +81,7 @@ class App:
             forbidden = self._forbidden_response(request)
             if forbidden is not None:
                 return forbidden
-            fault = self._simulator.state.faults.take()
+            fault = self._simulator.faults.take()
             transport = request.transport
             if fault is None or transport is None:
                 text = await self._serve(endpoint, request)
@@ -125,7 +125,7 @@ class App:
         if subscriber is None:
             return
         named = request.match_info.get("order_id")
-        if named in self._simulator.state.orders:
+        if named in self._simulator.orders:
             order_id = named
         subscriber(
             Activity(
@@ -219,14 +219,14 @@ class App:
             body=b"" if has_password else body,
             is_served=endpoint is not None,
         )
-        self._simulator.state.requests.append(received)
+        self._simulator.requests.append(received)
         return received
 
     async def _show_root(self, request: web.Request) -> web.Response:
         self._guard.require_host(request)
         if "text/html" in request.headers.get("Accept", ""):
             return show_page()
-        orders = self._simulator.state.orders
+        orders = self._simulator.orders
         latest = [*islice(reversed(orders.values()), MAX_ROWS)]
         lines = [
             f"{order.order_id}  {order.status}  {order.price:f} {order.currency}  "

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from ._callbacks import CallbackKind
     from ._faults import CallbackFault
     from ._ledger import StatusChange
-    from ._models import Rates
     from ._settings import Settings
     from ._storage import Persistent
 
@@ -112,42 +111,6 @@ class Deadlines:
             await self.expire(order_id)
 
 
-class State:
-    def __init__(self, rates: Rates) -> None:
-        self.orders = PersistentDict("order", SandboxOrder)
-        self.checkouts = PersistentDict("checkout", Checkout)
-        self.withdrawals = PersistentDict("withdrawal", SandboxWithdrawal)
-        self.requests = PersistentList("request", ReceivedRequest)
-        #: The attempts to deliver callbacks, in the order in which they ended.
-        self.callbacks = PersistentList("callback", SentCallback)
-        self.faults = Faults()
-        self.callback_faults = CallbackFaults()
-        self.rates = rates
-        self._storage: Storage | None = None
-
-    def open(self, path: str, *others: Persistent) -> None:
-        """Load the state from a file, and store each change there from now on."""
-        if self._storage is not None:
-            raise ConfigurationError(
-                "a sandbox with a file opens once; create another Sandbox for the file"
-            )
-        parts: list[Persistent] = [self.orders, self.checkouts, self.withdrawals]
-        parts += [self.requests, self.callbacks]
-        parts += [self.faults, self.callback_faults, self.rates, *others]
-        self._storage = Storage(path)
-        try:
-            for part in parts:
-                part.attach(self._storage)
-        except ValueError as error:
-            self.close()
-            problem = f"a value that this version cannot read: {error}"
-            raise ConfigurationError(f"the file contains {problem}") from None
-
-    def close(self) -> None:
-        if self._storage is not None:
-            self._storage.close()
-
-
 #: Aurpay documents no callback for an underpayment or a refund.
 _KINDS: Final[Mapping[str, CallbackKind]] = {"pay": "paid", "expire": "timeout"}
 
@@ -199,7 +162,14 @@ class Simulator:
             allowed_hosts=settings.allowed_hosts,
             public_url=settings.public_url,
         )
-        self.state = state = State(settings.rates)
+        self.orders = PersistentDict("order", SandboxOrder)
+        self.checkouts = PersistentDict("checkout", Checkout)
+        self.withdrawals = PersistentDict("withdrawal", SandboxWithdrawal)
+        self.requests = PersistentList("request", ReceivedRequest)
+        #: The attempts to deliver callbacks, in the order in which they ended.
+        self.callbacks = PersistentList("callback", SentCallback)
+        self.faults, self.callback_faults = Faults(), CallbackFaults()
+        self._storage: Storage | None = None
         self.authenticator = Authenticator(
             api_key=settings.api_key,
             api_token=settings.api_token,
@@ -207,25 +177,24 @@ class Simulator:
         )
         self.ledger = Ledger(
             settings.rates,
-            orders=state.orders,
-            checkouts=state.checkouts,
+            orders=self.orders,
+            checkouts=self.checkouts,
             random_bytes=random_source(settings.seed),
             time_to_pay=TIME_TO_PAY / (settings.speed or 1),
         )
-        self.account = Account(state.orders, state.withdrawals)
+        self.account = Account(self.orders, self.withdrawals)
         self.callback_sender = CallbackSender(
-            settings, self.host_policy, state.callbacks, self._report_callback
+            settings, self.host_policy, self.callbacks, self._report_callback
         )
         expire = partial(self.change_status, change="expire")
         self.deadlines = Deadlines(
-            state.orders, expire, self.clock, is_enabled=settings.speed > 0
+            self.orders, expire, self.clock, is_enabled=settings.speed > 0
         )
 
     def open(self, own_port: int) -> None:
         """Load the stored state, if there is any, and start callbacks and timeouts."""
         if self.settings.db is not None:
-            own = (self.clock,) if isinstance(self.clock, SandboxClock) else ()
-            self.state.open(self.settings.db, *own)
+            self._load(self.settings.db)
             self.ledger.open()
             self.account.open()
         self.callback_sender.open(own_port)
@@ -236,7 +205,27 @@ class Simulator:
         await self.deadlines.close()
 
     def close(self) -> None:
-        self.state.close()
+        if self._storage is not None:
+            self._storage.close()
+
+    def _load(self, path: str) -> None:
+        """Load the state from a file, and store each change there from now on."""
+        if self._storage is not None:
+            once = "opens once; create another Sandbox for the file"
+            raise ConfigurationError(f"a sandbox with a file {once}")
+        parts: list[Persistent] = [self.orders, self.checkouts, self.withdrawals]
+        parts += [self.requests, self.callbacks, self.faults, self.callback_faults]
+        parts.append(self.settings.rates)
+        if isinstance(self.clock, SandboxClock):
+            parts.append(self.clock)
+        self._storage = Storage(path)
+        try:
+            for part in parts:
+                part.attach(self._storage)
+        except ValueError as error:
+            self.close()
+            problem = f"a value that this version cannot read: {error}"
+            raise ConfigurationError(f"the file contains {problem}") from None
 
     async def change_status(
         self, order_id: str, change: StatusChange, fault: CallbackFault | None = None
@@ -256,9 +245,9 @@ class Simulator:
 
     async def resend(self, number: int) -> list[SentCallback]:
         """Send the callback of this number again, built and signed anew."""
-        if not 0 < number <= len(self.state.callbacks):
+        if not 0 < number <= len(self.callbacks):
             raise ApiRejection(404, "there is no such callback")
-        sent = self.state.callbacks[number - 1]
+        sent = self.callbacks[number - 1]
         return await self._send_callback(self.ledger.find(sent.order_id), sent.kind)
 
     async def _send_callback(
@@ -267,7 +256,7 @@ class Simulator:
         kind: CallbackKind,
         fault: CallbackFault | None = None,
     ) -> list[SentCallback]:
-        fault = fault or self.state.callback_faults.take()
+        fault = fault or self.callback_faults.take()
         sender = self.callback_sender
         if fault is None:
             return [await sender.send(sender.build(order, kind))]
@@ -289,6 +278,6 @@ class Simulator:
 
     async def pay_before_response(self, order_id: str) -> None:
         """Pay a new order before its create call is answered, if a fault says so."""
-        fault = self.state.callback_faults.take(before_answer=True)
+        fault = self.callback_faults.take(before_answer=True)
         if fault is not None:
             await self.change_status(order_id, "pay", fault)

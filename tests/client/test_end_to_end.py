@@ -117,7 +117,7 @@ async def stage() -> AsyncIterator[Stage]:
         async with client(sandbox) as first:
             order = await first.create_order("20.00", "USD")
         await sandbox.pay(order.order_id)
-        sandbox._simulator.state.requests.clear()
+        sandbox._simulator.requests.clear()
         yield Stage(sandbox, order.order_id)
 
 
@@ -192,7 +192,7 @@ async def test_lost_response_has_an_unknown_outcome(name: str, stage: Stage) -> 
     assert not caught.value.retryable
     done = (
         len(stage.sandbox.orders) - 1,
-        len(stage.sandbox._simulator.state.checkouts),
+        len(stage.sandbox._simulator.checkouts),
         len(stage.sandbox.withdrawals),
         int(stage.sandbox.orders[stage.paid].status == "REFUNDED"),
     )

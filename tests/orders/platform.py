@@ -102,7 +102,7 @@ class Platform:
         self.faults: list[str] = []
         #: Responses or errors of queries, by operation.
         self.broken: dict[str, Response | Exception] = {}
-        self.orders = _Orders(self.sandbox._simulator.state.orders)
+        self.orders = _Orders(self.sandbox._simulator.orders)
         #: Calls by operation, without the read-backs of new orders.
         self.calls: Counter[str] = Counter()
         self.read_backs = 0

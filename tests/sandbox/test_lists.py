@@ -37,7 +37,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 def add_copies(sandbox: Sandbox, count: int) -> None:
     """Add copies of the first order, each of them paid."""
-    orders = sandbox._simulator.state.orders
+    orders = sandbox._simulator.orders
     first = next(iter(orders.values()))
     for number in range(len(orders) + 1, len(orders) + count + 1):
         order = attrs.evolve(

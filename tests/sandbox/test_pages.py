@@ -699,7 +699,7 @@ async def test_closing_the_sandbox_does_not_wait_for_open_pages() -> None:
             await two.wait_for("order")
             while not count_unsent(sandbox):
                 # An event has a hundred of these at most, which a line reader accepts.
-                sandbox._simulator.state.requests.append(record_request(b"x" * 1_000))
+                sandbox._simulator.requests.append(record_request(b"x" * 1_000))
                 await one.wait_for("requests")
             runner: Any = sandbox._server._runner
             runner._shutdown_timeout = 120
